@@ -1,0 +1,29 @@
+"""The errors that a user can cause and repair.
+
+Each message is one line that says what was got, what is allowed and what to type instead. The command line
+prints it without a traceback and exits with status 2; in Python they are ordinary exceptions.
+"""
+
+
+class EcgtuneError(Exception):
+    """Base of every error that a user can repair."""
+
+
+class DataError(EcgtuneError, ValueError):
+    """A recording, a label or a split that cannot be used as it is."""
+
+
+class CheckpointError(EcgtuneError, ValueError):
+    """Weights that are missing, unreadable, or not of the architecture that was asked for."""
+
+
+class SettingError(EcgtuneError, ValueError):
+    """A setting (flag, recipe line or argument) outside of what is allowed."""
+
+
+class AuditError(EcgtuneError, RuntimeError):
+    """One of the three audits (weights, gradients, count) found a training that would not do what it says."""
+
+
+class RunError(EcgtuneError, RuntimeError):
+    """A run folder that cannot be written, resumed or read."""
