@@ -1,0 +1,72 @@
+"""The sentences that a reader of a comparison must see before its numbers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ecgtune.evaluation.threshold import Threshold
+
+# Below this many resampled units percentile intervals are known to be too narrow.
+FEW_GROUPS = 30
+
+
+def comparison_notes(metrics: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], reference: str) -> list[str]:
+    """Warnings and conditions of a comparison, most important first, each once.
+
+    metrics: the metrics.json of every run of a method (not of the floors). rows: the rows of results.json.
+    """
+    notes: list[str] = []
+    for weights in _distinct(run["weights"] for run in metrics):
+        if weights.startswith("random"):
+            notes.append(
+                f"weights: {weights}. The encoder was not pretrained: these numbers show that the pipeline works, "
+                "not how good the methods are."
+            )
+        else:
+            notes.append(f"weights: {weights}.")
+    for warning in _distinct(warning for run in metrics for warning in run["split"]["warnings"]):
+        notes.append(warning)
+    for count in _distinct(run["split"]["duplicates"] for run in metrics):
+        if count:
+            notes.append(f"{count} exact duplicate windows stand in two splits; the test numbers may be too good.")
+    notes.extend(_size_notes(metrics))
+    if all(row["method"] != reference for row in rows):
+        notes.append(f"'{reference}' was not run, so there are no differences to it.")
+    for row in rows:
+        if row["kind"] == "method" and len(row["seeds"]) == 1:
+            notes.append(f"{row['title']}: one seed, so the spread over seeds is unknown.")
+    notes.extend(_undefined(rows))
+    rules = _distinct(run["threshold"]["rule"] for run in metrics)
+    if rules == ["fixed"]:
+        notes.append(f"Decision threshold: {Threshold(**metrics[0]['threshold']).sentence}.")
+    else:
+        for run in metrics:
+            notes.append(
+                f"Decision threshold of {run['name']}, seed {run['seed']}: {Threshold(**run['threshold']).sentence}."
+            )
+    return notes
+
+
+def _size_notes(metrics: Sequence[dict[str, Any]]) -> list[str]:
+    notes = []
+    for split in metrics[:1]:
+        test = split["split"]["counts"]["test"]
+        units = test["groups"] or test["windows"]
+        unit = f"{split['split']['unit']}s" if test["groups"] else "windows"
+        if units < FEW_GROUPS:
+            notes.append(f"The test split has only {units} {unit}: the intervals are rough and tend to be too narrow.")
+    return notes
+
+
+def _undefined(rows: Sequence[dict[str, Any]]) -> list[str]:
+    notes = []
+    for row in rows:
+        if row["kind"] != "method":
+            continue
+        missing = [name for name, entry in row["metrics"].items() if entry["mean"] is None]
+        if missing:
+            notes.append(f"{row['title']}: {', '.join(missing)} undefined for at least one seed (n/a in the table).")
+    return notes
+
+
+def _distinct(values: Any) -> list[Any]:
+    return list(dict.fromkeys(values))

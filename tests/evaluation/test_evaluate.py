@@ -1,0 +1,54 @@
+"""The `window` and `group` parts of metrics.json."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ecgtune.evaluation import METRICS, Threshold, binary_metrics, confusion_matrix, evaluate
+
+FIXED = Threshold(0.5, "fixed")
+
+
+def predictions(groups=12, each=4):
+    generator = np.random.default_rng(0)
+    group = np.repeat([f"A{number:05d}" for number in range(groups)], each)
+    label = np.repeat(np.arange(groups) % 2, each)
+    return label, np.clip(0.3 + 0.4 * label + generator.normal(0, 0.2, len(label)), 0, 1), group
+
+
+def test_layout_of_metrics_json():
+    label, probability, group = predictions()
+    found = evaluate(label, probability, group, FIXED, resamples=50)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert list(found) == ["window", "group"]
+    for level, n in (("window", 48), ("group", 12)):
+        assert list(found[level]) == ["n", "metrics", "confusion"]
+        assert found[level]["n"] == n
+        assert tuple(found[level]["metrics"]) == METRICS
+        assert sum(map(sum, found[level]["confusion"])) == n
+        for entry in found[level]["metrics"].values():
+            assert list(entry) == ["value", "low", "high"]
+            assert entry["low"] <= entry["value"] <= entry["high"]
+
+
+def test_window_and_group_numbers():
+    label, probability, group = predictions()
+    found = evaluate(label, probability, group, Threshold(0.4, "f1"), resamples=20)
+    assert found["window"]["metrics"]["f1"]["value"] == binary_metrics(label, probability, 0.4)["f1"]
+    assert found["window"]["confusion"] == confusion_matrix(label, probability >= 0.4)
+    means = probability.reshape(12, 4).mean(axis=1)
+    expected = binary_metrics(label[::4], means, 0.4)
+    assert found["group"]["metrics"]["auroc"]["value"] == pytest.approx(expected["auroc"])
+    assert found["group"]["confusion"] == confusion_matrix(label[::4], means >= 0.4)
+
+
+def test_without_groups_the_reason_is_there():
+    label, probability, _ = predictions()
+    assert "no record or patient column" in evaluate(label, probability, None, FIXED, resamples=5)["group"]["reason"]
+
+
+def test_undefined_is_null():
+    found = evaluate([0, 1, 0, 1], [0.1] * 4, None, FIXED, resamples=20)
+    assert found["window"]["metrics"]["precision"] == {"value": None, "low": None, "high": None}
+    assert found["window"]["metrics"]["auroc"]["value"] == 0.5

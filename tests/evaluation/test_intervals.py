@@ -1,0 +1,184 @@
+"""The bootstrap: coverage, correlated groups, agreement with scipy, and predictions per group."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ecgtune.errors import DataError, SettingError
+from ecgtune.evaluation import METRICS, bootstrap_intervals, group_predictions, weighted_metrics
+from ecgtune.evaluation import metrics as module
+from ecgtune.evaluation.intervals import resampled_counts
+
+
+def correlated(seed, groups=40, each=10):
+    """Groups whose windows are all hard or all easy."""
+    generator = np.random.default_rng(seed)
+    group = np.repeat(np.arange(groups), each)
+    label = np.repeat(generator.integers(0, 2, groups), each)
+    right = np.repeat(generator.random(groups) < 0.7, each)
+    score = np.where(right == (label == 1), 0.75, 0.25) + generator.normal(0, 0.05, groups * each)
+    return label, np.clip(score, 0, 1), group
+
+
+def width(entry):
+    return entry["high"] - entry["low"]
+
+
+def test_interval_agrees_with_scipy():
+    generator = np.random.default_rng(0)
+    label = generator.integers(0, 2, 150)
+    probability = np.where(generator.random(150) < 0.8, label, 1 - label).astype(float)
+    found = bootstrap_intervals(label, probability, resamples=4000)["accuracy"]
+    right = (label == probability).astype(float)
+    expected = stats.bootstrap(
+        (right,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    assert found["value"] == right.mean()
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high), abs=0.01)
+
+
+def test_auroc_interval_agrees_with_scipy():
+    generator = np.random.default_rng(2)
+    label = generator.integers(0, 2, 120)
+    probability = np.clip(0.3 + 0.3 * label + generator.normal(0, 0.2, 120), 0, 1)
+    found = bootstrap_intervals(label, probability, resamples=2000)["auroc"]
+
+    def statistic(rows):
+        rows = rows.astype(int)
+        positive, negative = probability[rows][label[rows] == 1], probability[rows][label[rows] == 0]
+        return stats.mannwhitneyu(positive, negative).statistic / (len(positive) * len(negative))
+
+    expected = stats.bootstrap(
+        (np.arange(120),), statistic, n_resamples=500, method="percentile", vectorized=False,
+        rng=np.random.default_rng(3),
+    ).confidence_interval  # fmt: skip
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high), abs=0.02)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    generator = np.random.default_rng(4)
+    covered = {"accuracy": 0, "auroc": 0}
+    # Two normal scores one standard deviation apart: AUROC is Phi(1 / sqrt 2), accuracy at the middle Phi(1 / 2).
+    truth = {"accuracy": stats.norm.cdf(0.5), "auroc": stats.norm.cdf(1 / math.sqrt(2))}
+    rounds = 200
+    for _ in range(rounds):
+        label = generator.permutation(np.repeat([0, 1], 75))
+        probability = stats.norm.cdf(generator.normal(label - 0.5, 1.0))
+        found = bootstrap_intervals(label, probability, resamples=300, seed=int(generator.integers(2**31)))
+        for name in covered:
+            covered[name] += found[name]["low"] <= truth[name] <= found[name]["high"]
+    assert 0.88 <= covered["accuracy"] / rounds <= 0.99
+    assert 0.88 <= covered["auroc"] / rounds <= 0.99
+
+
+def test_group_interval_covers_where_the_window_interval_does_not():
+    generator = np.random.default_rng(5)
+    by_group = by_window = 0
+    rounds = 100
+    for _ in range(rounds):
+        label, probability, group = correlated(int(generator.integers(2**31)))
+        for grouped in (True, False):
+            found = bootstrap_intervals(label, probability, group=group if grouped else None, resamples=200)
+            hit = found["accuracy"]["low"] <= 0.7 <= found["accuracy"]["high"]
+            by_group, by_window = by_group + (hit and grouped), by_window + (hit and not grouped)
+    assert by_group / rounds > 0.85
+    assert by_window / rounds < 0.65
+
+
+def test_correlated_windows_widen_the_interval():
+    label, probability, group = correlated(6)
+    by_group = bootstrap_intervals(label, probability, group=group)
+    by_window = bootstrap_intervals(label, probability)
+    for name in ("accuracy", "recall", "auroc", "mcc"):
+        # Ten identical windows per group: sqrt(10) wider.
+        assert width(by_group[name]) > 2 * width(by_window[name])
+        assert by_group[name]["value"] == by_window[name]["value"]
+
+
+def test_groups_of_one_window_equal_windows():
+    label, probability, _ = correlated(7)
+    assert bootstrap_intervals(label, probability, group=np.arange(len(label)), resamples=50) == bootstrap_intervals(
+        label, probability, resamples=50
+    )
+
+
+def test_names_of_groups_do_not_matter_and_seed_does():
+    label, probability, group = correlated(8)
+    named = np.array([f"A{name:05d}" for name in group])
+    first = bootstrap_intervals(label, probability, group=group, resamples=50)
+    assert first == bootstrap_intervals(label, probability, group=named, resamples=50)
+    assert first != bootstrap_intervals(label, probability, group=group, resamples=50, seed=1)
+
+
+def test_level_nests():
+    label, probability, group = correlated(9)
+    wide = bootstrap_intervals(label, probability, group=group, level=0.99)
+    narrow = bootstrap_intervals(label, probability, group=group, level=0.8)
+    for name in METRICS:
+        assert wide[name]["low"] <= narrow[name]["low"] <= narrow[name]["value"]
+        assert narrow[name]["value"] <= narrow[name]["high"] <= wide[name]["high"]
+
+
+def test_undefined_resamples_are_left_out():
+    # One positive among eight windows: over a third of the resamples miss it.
+    label, probability = np.array([1] + [0] * 7), np.array([0.9] + [0.1] * 6 + [0.8])
+    found = bootstrap_intervals(label, probability)
+    assert found["auroc"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert found["recall"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    nothing = bootstrap_intervals(label, np.full(8, 0.1))["precision"]
+    assert all(math.isnan(value) for value in nothing.values())
+
+
+@pytest.mark.parametrize("elements", [2**21, 64])
+def test_counts_are_resamples_of_all_groups(monkeypatch, elements):
+    monkeypatch.setattr("ecgtune.evaluation.intervals.CHUNK_ELEMENTS", elements)
+    counts = np.concatenate(list(resampled_counts(20, 20, 3000, 0)))
+    assert counts.shape == (3000, 20)
+    assert (counts.sum(axis=1) == 20).all()
+    # A multinomial of 20 draws over 20 groups: mean 1, variance 0.95.
+    np.testing.assert_allclose(counts.mean(axis=0), 1, atol=0.1)
+    np.testing.assert_allclose(counts.var(axis=0), 0.95, atol=0.15)
+
+
+def test_a_chunk_is_bounded():
+    chunk = next(resampled_counts(1000, 10_000, 10**6, 0))
+    assert len(chunk) * 10_000 <= module.CHUNK_ELEMENTS
+
+
+def test_group_predictions_are_means():
+    groups = group_predictions([0, 1, 0, 1], [0.2, 0.9, 0.4, 0.5], ["b", "a", "b", "a"])
+    assert not isinstance(groups, str)
+    assert groups.group.tolist() == ["a", "b"]
+    assert groups.label.tolist() == [1, 0]
+    np.testing.assert_allclose(groups.probability, [0.7, 0.3])
+
+
+def test_group_predictions_stay_probabilities():
+    groups = group_predictions([1] * 7, [1.0] * 7, ["a"] * 7)
+    assert not isinstance(groups, str)
+    assert weighted_metrics(groups.label, groups.probability, [[1.0]])["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("group", "reason"),
+    [
+        (None, "no record or patient column"),
+        (["a", "a", "b"], r"1 of 2 patients hold windows of both labels \(first: a\)"),
+    ],
+)
+def test_no_group_predictions_say_why(group, reason):
+    found = group_predictions([0, 1, 1], [0.2, 0.9, 0.4], group, "patient")
+    assert isinstance(found, str)
+    assert re.search(reason, found)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [({"resamples": 0}, SettingError), ({"level": 95}, SettingError), ({"group": [1]}, DataError)],
+)
+def test_bad_settings_are_refused(options, error):
+    with pytest.raises(error, match="allowed"):
+        bootstrap_intervals([0, 1], [0.1, 0.9], **options)
