@@ -1,0 +1,32 @@
+"""A name or a checkpoint in, an encoder with a head out, every tensor accounted for."""
+
+from ecgtune.models.checkpoint import Checkpoint, convert, load_checkpoint
+from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.description import build_model, describe_model
+from ecgtune.models.ecg_fm import EcgFM, EcgFmConfig
+from ecgtune.models.encoder import Encoder
+from ecgtune.models.leads import LEAD_MODES, STANDARD_LEADS, lead_kernel
+from ecgtune.models.registry import list_models, load_model
+from ecgtune.models.resnet import ResNet1d, ResNet1dConfig
+from ecgtune.models.weights import Weights
+
+__all__ = [
+    "LEAD_MODES",
+    "STANDARD_LEADS",
+    "Checkpoint",
+    "Classifier",
+    "EcgFM",
+    "EcgFmConfig",
+    "Encoder",
+    "Head",
+    "ResNet1d",
+    "ResNet1dConfig",
+    "Weights",
+    "build_model",
+    "convert",
+    "describe_model",
+    "lead_kernel",
+    "list_models",
+    "load_checkpoint",
+    "load_model",
+]

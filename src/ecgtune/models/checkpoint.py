@@ -1,0 +1,141 @@
+"""Weights from files: official `.pt` files, and the converted folders that `convert` writes.
+
+A converted folder holds `model.safetensors` (tensors `encoder.*` and, fine-tuned, `head.*`) and `model.json` (sizes,
+and the file that it was made from). It is a third of an official file, and loading it gives the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ecgtune.errors import AuditError, CheckpointError, SettingError
+from ecgtune.models.ecg_fm import EcgFM, EcgFmConfig
+from ecgtune.models.encoder import Encoder
+from ecgtune.models.official import read_official
+from ecgtune.models.pickles import read_pickled_tensors
+from ecgtune.models.weights import Weights, file_sha256
+from ecgtune.settings import from_table
+
+FORMAT = 1
+WEIGHTS_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file gave: the encoder, its origin, and a fine-tuned file's own linear head (weight, bias) or None."""
+
+    encoder: Encoder
+    weights: Weights
+    head: dict[str, Tensor] | None = None
+
+
+def load_checkpoint(path: str | Path, *, heads: int | None = None) -> Checkpoint:
+    """Read an official `.pt` file (pretrained or fine-tuned) or a converted folder.
+
+    `heads` is the number of attention heads, needed only for a `.pt` file of unpublished size whose settings do not
+    tell. Raises CheckpointError when it cannot be read, AuditError when a tensor is missing, unexpected or mis-shaped.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _load_folder(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; give an official .pt file or a folder made by 'ecgtune convert'")
+    content = read_pickled_tensors(path)
+    tensors = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise CheckpointError(f"{path}: not an official ECG-FM checkpoint: it has no entry 'model' that holds tensors")
+    official = read_official(tensors, _settings(content), str(path), heads)
+    weights = Weights("pretrained", str(path), file_sha256(path), used=official.used, left_out=official.left_out)
+    return Checkpoint(EcgFM.from_weights(official.config, official.encoder), weights, official.head)
+
+
+def convert(source: str | Path, target: str | Path, *, heads: int | None = None) -> Path:
+    """Write the model's own weights of an official `.pt` file as a folder of safetensors and JSON; returns the folder.
+
+    Raises SettingError when `target` exists and is not an empty folder. Nothing half-written is left behind.
+    """
+    target = Path(target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise SettingError(f"{target} exists already; name a new folder, or remove it first")
+    checkpoint = load_checkpoint(source, heads=heads)
+    tensors = {f"encoder.{name}": tensor for name, tensor in checkpoint.encoder.state_dict().items()}
+    tensors |= {f"head.{name}": tensor for name, tensor in (checkpoint.head or {}).items()}
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        save_file(tensors, unfinished / WEIGHTS_FILE)
+        settings = {
+            "format": FORMAT,
+            "architecture": EcgFM.architecture,
+            "config": asdict(checkpoint.encoder.config),
+            "labels": None if checkpoint.head is None else checkpoint.head["bias"].shape[0],
+            "sha256": file_sha256(unfinished / WEIGHTS_FILE),
+            "converted_from": checkpoint.weights.to_json(),
+        }
+        (unfinished / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        unfinished.chmod(0o755)  # mkdtemp makes it private
+        unfinished.rename(target)  # over nothing or an empty folder, in one step
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return target
+
+
+def _settings(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    cfg = content.get("cfg")
+    model = cfg.get("model") if isinstance(cfg, Mapping) else None
+    return model if isinstance(model, Mapping) else None
+
+
+def _load_folder(folder: Path) -> Checkpoint:
+    try:
+        settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+        tensors = load_file(folder / WEIGHTS_FILE)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{folder}: not a converted model, {Path(str(error.filename or WEIGHTS_FILE)).name} is not in it; "
+            "make one with 'ecgtune convert in.pt out/'"
+        ) from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{folder}: unreadable ({str(error).splitlines()[0]}); convert the .pt file again"
+        ) from error
+    if (
+        not isinstance(settings, dict)
+        or settings.get("format") != FORMAT
+        or not isinstance(settings.get("config"), dict)
+    ):
+        raise CheckpointError(
+            f"{folder / SETTINGS_FILE}: not the format {FORMAT} of this version; convert the file again"
+        )
+    sha256 = file_sha256(folder / WEIGHTS_FILE)
+    if settings.get("sha256") != sha256:
+        raise CheckpointError(
+            f"{folder / WEIGHTS_FILE} is not the file that {SETTINGS_FILE} describes; convert it again"
+        )
+    config = from_table(EcgFmConfig, settings["config"], str(folder / SETTINGS_FILE))
+    encoder = {name.removeprefix("encoder."): tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
+    head = {name.removeprefix("head."): tensor for name, tensor in tensors.items() if name.startswith("head.")}
+    try:
+        model = EcgFM.from_weights(config, encoder)
+    except RuntimeError as error:
+        raise AuditError(
+            f"weights audit: {folder / WEIGHTS_FILE} does not fit {SETTINGS_FILE}: {_one_line(error)}"
+        ) from error
+    weights = Weights("pretrained", str(folder), sha256, used=tuple(tensors))
+    return Checkpoint(model, weights, head or None)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,86 @@
+"""An encoder with a head on the mean of its tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ecgtune.errors import SettingError
+from ecgtune.models.encoder import Encoder
+from ecgtune.models.weights import Weights
+
+
+@dataclass(frozen=True)
+class Head:
+    """The classification head: linear, or one hidden layer of `hidden` units between; `dropout` before each linear."""
+
+    hidden: int | None = None
+    dropout: float = 0.0
+    activation: Literal["gelu", "relu"] = "gelu"
+
+    def __post_init__(self) -> None:
+        if self.hidden is not None and self.hidden < 1:
+            raise SettingError(f"a head with {self.hidden} hidden units has none; give 1 or more, or leave it out")
+        if not 0 <= self.dropout < 1:
+            raise SettingError(f"the head's dropout must be at least 0 and below 1, but got {self.dropout}")
+        if self.activation not in ("gelu", "relu"):
+            raise SettingError(f"the head's activation {self.activation!r} is not known; allowed: gelu, relu")
+
+    def build(self, width: int, classes: int) -> nn.Sequential:
+        """The module: pooled features (batch, width) -> logits (batch, classes)."""
+        layers: list[nn.Module] = []
+        if self.dropout:
+            layers.append(nn.Dropout(self.dropout))
+        if self.hidden is None:
+            return nn.Sequential(*layers, nn.Linear(width, classes))
+        layers += [nn.Linear(width, self.hidden), nn.GELU() if self.activation == "gelu" else nn.ReLU()]
+        if self.dropout:
+            layers.append(nn.Dropout(self.dropout))
+        return nn.Sequential(*layers, nn.Linear(self.hidden, classes))
+
+
+class Classifier(nn.Module):
+    """Encoder, mean over valid tokens, head.
+
+    `name` is what `load_model` was asked for, so that a saved run can ask again; `weights` says where the encoder's
+    weights come from. The encoder may be wrapped afterwards (by peft, say); only its call is used here.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: Head,
+        classes: tuple[str, ...],
+        weights: Weights,
+        *,
+        name: str,
+        lead_mode: str = "place",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.encoder: nn.Module = encoder
+        self.head_spec = head
+        self.classes = classes
+        self.weights = weights
+        self.name = name
+        self.lead_mode = lead_mode
+        with torch.random.fork_rng(devices=[]):  # the head depends on the seed alone, and no one else's draws on it
+            torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which also seeds the GPU
+            self.head = head.build(encoder.width, len(classes))
+
+    def encode(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """signal (batch, leads, samples), normalised, at the encoder's rate -> tokens (batch, tokens, width), mask."""
+        return self.encoder(signal, padding_mask)
+
+    @staticmethod
+    def pool(tokens: Tensor, mask: Tensor) -> Tensor:
+        """Mean over valid tokens: (batch, tokens, width), (batch, tokens) -> (batch, width)."""
+        kept = mask[..., None].to(tokens.dtype)
+        return (tokens * kept).sum(dim=1) / kept.sum(dim=1)
+
+    def forward(self, signal: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """Logits (batch, classes); the arguments are those of `encode`, padding_mask True where a sample is padding."""
+        return self.head(self.pool(*self.encode(signal, padding_mask)))

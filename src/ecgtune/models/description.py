@@ -1,0 +1,71 @@
+"""A model as plain values for a JSON file, and back: what a run folder keeps to rebuild its model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, cast
+
+import torch
+
+from ecgtune.errors import CheckpointError
+from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.encoder import Encoder
+from ecgtune.models.registry import ARCHITECTURES, load_model
+from ecgtune.models.weights import Weights
+from ecgtune.settings import from_table
+
+FORMAT = 1
+
+
+def describe_model(classifier: Classifier) -> dict[str, Any]:
+    """Everything but tensors: name, architecture and sizes, classes, leads, head, origin of the weights.
+
+    Call it before a method wraps the encoder. `build_model` is the inverse.
+    """
+    encoder = cast(Encoder, classifier.encoder)
+    return {
+        "format": FORMAT,
+        "name": classifier.name,
+        "architecture": encoder.architecture,
+        "config": asdict(cast(Any, encoder.config)),
+        "classes": list(classifier.classes),
+        "lead_mode": classifier.lead_mode,
+        "head": asdict(classifier.head_spec),
+        "weights": classifier.weights.to_json(),
+    }
+
+
+def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Classifier:
+    """The classifier that `describe_model` described. Its head is new: the caller loads the saved one.
+
+    With `load_base` the encoder is loaded again from its name or file, which must still be the same file: otherwise
+    CheckpointError. Without, the encoder only has the right sizes, and the caller loads all of its weights.
+    """
+    if description.get("format") != FORMAT:
+        raise CheckpointError(f"the model's description has format {description.get('format')!r}; allowed: {FORMAT}")
+    encoder_type, config_type = ARCHITECTURES[description["architecture"]]
+    config = from_table(config_type, description["config"], "the model's description")
+    head = from_table(Head, description["head"], "the model's description")
+    weights = Weights.from_json(description["weights"])
+    classes, lead_mode, name = tuple(description["classes"]), description["lead_mode"], description["name"]
+    if not load_base:
+        with torch.random.fork_rng(devices=[]):  # the draws are replaced at once, and nobody else should see them
+            encoder = encoder_type(config)
+        return Classifier(encoder, head, classes, weights, name=name, lead_mode=lead_mode)
+    base = load_model(
+        name,
+        classes=classes,
+        leads=config.leads,
+        lead_mode=lead_mode,
+        head=head,
+        seed=weights.seed or 0,
+        heads=getattr(config, "heads", None),
+    )
+    found = base.weights
+    if (found.kind, found.sha256, found.seed) != (weights.kind, weights.sha256, weights.seed):
+        raise CheckpointError(
+            f"{name} has changed since this run: its weights were {weights.describe()} and are {found.describe()}; "
+            "put the earlier file back"
+        )
+    return base

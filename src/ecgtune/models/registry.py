@@ -1,0 +1,154 @@
+"""Models by name: one entry each. `load_model` is the door through which every model comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ecgtune.errors import SettingError
+from ecgtune.models.checkpoint import Checkpoint, load_checkpoint
+from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.ecg_fm import EcgFM, EcgFmConfig
+from ecgtune.models.encoder import Encoder, EncoderConfig
+from ecgtune.models.hub import DEFAULT_FILE, download, hub_file
+from ecgtune.models.resnet import ResNet1d, ResNet1dConfig
+from ecgtune.models.weights import Weights
+from ecgtune.settings import suggest
+
+TINY_SEED = 0  # of the embedded model: part of the model, not of a training
+
+TINY = EcgFmConfig(
+    leads=("II",),
+    sampling_rate=100.0,
+    width=192,
+    depth=4,
+    heads=3,
+    feed_forward=768,
+    conv_channels=192,
+    conv_layers=3,
+    pos_taps=32,
+    pos_groups=16,
+    resampling="polyphase",
+)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One named model; `load(seed)` gives its encoder with all the leads that it has, and its weights' origin."""
+
+    summary: str
+    load: Callable[[int], Checkpoint]
+
+
+def _random(encoder: type[Encoder], config: EncoderConfig, name: str, seed: int) -> Checkpoint:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which also seeds the GPU
+        return Checkpoint(encoder(config), Weights("random", name, seed=seed))
+
+
+_ENTRIES: dict[str, _Entry] = {
+    "ecg-fm-tiny": _Entry(
+        "ECG-FM's architecture for one lead at 100 Hz, 2 M parameters, embedded; random weights",
+        lambda seed: _random(EcgFM, TINY, "ecg-fm-tiny", TINY_SEED),
+    ),
+    "ecg-fm": _Entry(
+        "ECG-FM, 90 M parameters, 12 leads at 500 Hz, pretrained; from the Hugging Face hub",
+        lambda seed: load_checkpoint(download(DEFAULT_FILE)),
+    ),
+    "resnet-1d": _Entry(
+        "a small residual network for one lead at 100 Hz, from scratch: the floor of a comparison",
+        lambda seed: _random(ResNet1d, ResNet1dConfig(), "resnet-1d", seed),
+    ),
+}
+
+ARCHITECTURES: dict[str, tuple[type[Encoder], type]] = {
+    EcgFM.architecture: (EcgFM, EcgFmConfig),
+    ResNet1d.architecture: (ResNet1d, ResNet1dConfig),
+}
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names that `load_model` knows, those that match the shell-like `pattern` ("*fm*")."""
+    return sorted(name for name in _ENTRIES if fnmatchcase(name, pattern))
+
+
+def load_model(
+    name_or_path: str | Path,
+    *,
+    classes: int | Sequence[str] | None = 2,
+    leads: Sequence[str] = ("II",),
+    lead_mode: str = "place",
+    head: Head | None = None,
+    seed: int = 0,
+    heads: int | None = None,
+) -> Classifier:
+    """A classifier on the encoder of this name or file.
+
+    Parameters
+    ----------
+    name_or_path : a name of `list_models()`; an official `.pt` file or a converted folder; or a file on the Hugging
+        Face hub as "wanglab/ecg-fm" or "wanglab/ecg-fm/mimic_iv_ecg_finetuned.pt".
+    classes : how many, or their names, for a new head; None keeps the head of a fine-tuned checkpoint.
+    leads : the leads of the signal, in order. A one-lead model takes any one lead: it was not trained for a particular
+        one.
+    lead_mode : "place" uses each lead's own input channel; "copy" puts one lead in all channels (`lead_kernel`).
+    head : settings of a new head; linear when left out.
+    seed : of the new head's weights, and of an encoder that trains from scratch ("resnet-1d"). The weights of an
+        embedded encoder do not depend on it.
+    heads : number of attention heads of a `.pt` file of unpublished size that does not tell it.
+
+    Raises SettingError for an unknown name, lead or class list, CheckpointError and AuditError for a file.
+    """
+    name, checkpoint = _checkpoint(name_or_path, seed, heads)
+    own_head: dict[str, Tensor] | None = None
+    if classes is None:
+        if checkpoint.head is None:
+            raise SettingError(f"{name} has no head of its own; give classes=2, or the names of the classes")
+        if head not in (None, Head()):
+            raise SettingError(f"classes=None keeps the linear head of {name}; leave head=... out or give classes")
+        own_head = checkpoint.head
+    classifier = Classifier(
+        checkpoint.encoder.select_leads(leads, lead_mode),
+        head or Head(),
+        class_names(classes if own_head is None else own_head["bias"].shape[0], "label " if own_head else ""),
+        checkpoint.weights,
+        name=name,
+        lead_mode=lead_mode,
+        seed=seed,
+    )
+    if own_head is not None:
+        classifier.head[-1].load_state_dict(own_head)
+    return classifier
+
+
+def class_names(classes: int | Sequence[str] | None, prefix: str = "") -> tuple[str, ...]:
+    """Names from a number ("0", "1", ...) or from names; SettingError for fewer than two, or one given twice."""
+    if isinstance(classes, int):
+        names = tuple(f"{prefix}{number}" for number in range(classes))
+    else:
+        names = tuple(classes or ())
+    if not prefix and (len(names) < 2 or len(set(names)) < len(names)):
+        raise SettingError(f"classes must be 2 or more, or different names, but got {classes!r}")
+    return names
+
+
+def _checkpoint(name_or_path: str | Path, seed: int, heads: int | None) -> tuple[str, Checkpoint]:
+    """The model and the name under which it can be loaded again from anywhere."""
+    name = str(name_or_path)
+    if name in _ENTRIES:
+        return name, _ENTRIES[name].load(seed)
+    file = hub_file(name)
+    path = Path(name_or_path)
+    if file is not None and not path.exists():
+        found = load_checkpoint(download(file), heads=heads)
+        return name, replace(found, weights=replace(found.weights, source=name))
+    if path.exists() or path.suffix in (".pt", ".pth") or path.is_absolute():
+        return str(path.resolve()), load_checkpoint(path, heads=heads)
+    raise SettingError(
+        f"no model or file {name!r}; {suggest(name, _ENTRIES)}, wanglab/ecg-fm, or the path of a .pt file or folder"
+    )

@@ -1,0 +1,69 @@
+"""Where the weights of a model come from: what every result file says about them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Origin of an encoder's weights.
+
+    `source` is the file, folder or name that they came from; `sha256` that of the file (None for random weights);
+    `seed` that of random weights (None for a file). `used` names the file's tensors that the model holds, `left_out`
+    pairs every other tensor of the file with the reason.
+    """
+
+    kind: Literal["pretrained", "random"]
+    source: str
+    sha256: str | None = None
+    seed: int | None = None
+    used: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    def describe(self) -> str:
+        """'pretrained (sha256 1234abcd...)' or 'random (seed 0)'."""
+        if self.kind == "pretrained":
+            return f"pretrained (sha256 {str(self.sha256)[:8]}...)"
+        return f"random (seed {self.seed})"
+
+    def audit(self) -> str:
+        """One sentence that accounts for every tensor."""
+        if self.kind == "random":
+            return f"the encoder's weights are {self.describe()}: nothing was read from a file"
+        reasons = sorted({reason for _, reason in self.left_out})
+        rest = f", {len(self.left_out)} left out ({'; '.join(reasons)})" if self.left_out else ""
+        return f"all {len(self.used) + len(self.left_out)} tensors accounted for: {len(self.used)} used{rest}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values for a JSON file; `from_json` reads them back."""
+        return {
+            "kind": self.kind,
+            "source": self.source,
+            "sha256": self.sha256,
+            "seed": self.seed,
+            "used": list(self.used),
+            "left_out": [list(pair) for pair in self.left_out],
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Weights:
+        """The inverse of `to_json`."""
+        return cls(
+            kind=values["kind"],
+            source=values["source"],
+            sha256=values["sha256"],
+            seed=values["seed"],
+            used=tuple(values["used"]),
+            left_out=tuple((name, reason) for name, reason in values["left_out"]),
+        )
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
