@@ -10,7 +10,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ecgtune.models.encoder import Encoder
 from ecgtune.models.official import read_official
 from ecgtune.models.pickles import read_pickled_tensors
 from ecgtune.models.weights import Weights, file_sha256
-from ecgtune.settings import from_table
+from ecgtune.settings import from_table, to_table
 
 FORMAT = 1
 WEIGHTS_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
@@ -78,7 +78,7 @@ def convert(source: str | Path, target: str | Path, *, heads: int | None = None)
         settings = {
             "format": FORMAT,
             "architecture": EcgFM.architecture,
-            "config": asdict(checkpoint.encoder.config),
+            "config": to_table(checkpoint.encoder.config),
             "labels": None if checkpoint.head is None else checkpoint.head["bias"].shape[0],
             "sha256": file_sha256(unfinished / WEIGHTS_FILE),
             "converted_from": checkpoint.weights.to_json(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, cast
 
 import torch
@@ -13,7 +12,7 @@ from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.encoder import Encoder
 from ecgtune.models.registry import ARCHITECTURES, load_model
 from ecgtune.models.weights import Weights
-from ecgtune.settings import from_table
+from ecgtune.settings import from_table, to_table
 
 FORMAT = 1
 
@@ -28,10 +27,10 @@ def describe_model(classifier: Classifier) -> dict[str, Any]:
         "format": FORMAT,
         "name": classifier.name,
         "architecture": encoder.architecture,
-        "config": asdict(cast(Any, encoder.config)),
+        "config": to_table(encoder.config),
         "classes": list(classifier.classes),
         "lead_mode": classifier.lead_mode,
-        "head": asdict(classifier.head_spec),
+        "head": to_table(classifier.head_spec),
         "weights": classifier.weights.to_json(),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol, Self, cast
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from ecgtune.models.leads import lead_kernel
 
 class EncoderConfig(Protocol):
     """The part of an encoder's settings that data preparation and the classifier need; a frozen dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def leads(self) -> tuple[str, ...]: ...
@@ -91,7 +93,7 @@ class Encoder(nn.Module):
         """An encoder for signals that hold only `leads`, sharing no weights with this one; see `lead_kernel`."""
         weights = {name: tensor.detach().clone() for name, tensor in self.state_dict().items()}
         weights[self.first_kernel] = lead_kernel(weights[self.first_kernel], self.leads, leads, mode)
-        return self.from_weights(replace(cast(Any, self.config), leads=tuple(leads)), weights)
+        return self.from_weights(replace(self.config, leads=tuple(leads)), weights)
 
     @classmethod
     def from_weights(cls, config: EncoderConfig, weights: dict[str, Tensor]) -> Self:

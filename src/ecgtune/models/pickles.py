@@ -47,8 +47,8 @@ def read_pickled_tensors(path: Path) -> Any:
         foreign = sorted(name for name in unknown if name.split(".")[0] not in _INERT_LIBRARIES)
         if foreign:
             raise CheckpointError(
-                f"{path}: the file asks to run {foreign[0]!r}, which no ECG-FM checkpoint needs; nothing of it was run; "
-                "take the file from its publisher"
+                f"{path}: the file asks to run {foreign[0]!r}, which no ECG-FM checkpoint needs; "
+                "nothing of it was run; take the file from its publisher"
             )
         with safe_globals([_placeholder(name) for name in unknown]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
