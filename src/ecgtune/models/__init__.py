@@ -6,6 +6,7 @@ from ecgtune.models.description import build_model, describe_model
 from ecgtune.models.ecg_fm import EcgFM, EcgFmConfig
 from ecgtune.models.encoder import Encoder
 from ecgtune.models.leads import LEAD_MODES, STANDARD_LEADS, lead_kernel
+from ecgtune.models.pretraining import Draws, PretrainingModel, gumbel_temperature, load_pretraining
 from ecgtune.models.registry import list_models, load_model
 from ecgtune.models.resnet import ResNet1d, ResNet1dConfig
 from ecgtune.models.weights import Weights
@@ -15,18 +16,22 @@ __all__ = [
     "STANDARD_LEADS",
     "Checkpoint",
     "Classifier",
+    "Draws",
     "EcgFM",
     "EcgFmConfig",
     "Encoder",
     "Head",
+    "PretrainingModel",
     "ResNet1d",
     "ResNet1dConfig",
     "Weights",
     "build_model",
     "convert",
     "describe_model",
+    "gumbel_temperature",
     "lead_kernel",
     "list_models",
     "load_checkpoint",
     "load_model",
+    "load_pretraining",
 ]

@@ -21,7 +21,7 @@ from torch import Tensor
 from ecgtune.errors import AuditError, CheckpointError, SettingError
 from ecgtune.models.ecg_fm import EcgFM, EcgFmConfig
 from ecgtune.models.encoder import Encoder
-from ecgtune.models.official import read_official
+from ecgtune.models.official import OfficialWeights, read_official
 from ecgtune.models.pickles import read_pickled_tensors
 from ecgtune.models.weights import Weights, file_sha256
 from ecgtune.settings import from_table, to_table
@@ -48,15 +48,20 @@ def load_checkpoint(path: str | Path, *, heads: int | None = None) -> Checkpoint
     path = Path(path)
     if path.is_dir():
         return _load_folder(path)
+    official, _ = read_official_file(path, heads)
+    weights = Weights("pretrained", str(path), file_sha256(path), used=official.used, left_out=official.left_out)
+    return Checkpoint(EcgFM.from_weights(official.config, official.encoder), weights, official.head)
+
+
+def read_official_file(path: Path, heads: int | None = None) -> tuple[OfficialWeights, Mapping[str, Tensor]]:
+    """An official `.pt` file taken apart, and its tensors as they are named there; errors as in `load_checkpoint`."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; give an official .pt file or a folder made by 'ecgtune convert'")
     content = read_pickled_tensors(path)
     tensors = content.get("model") if isinstance(content, dict) else None
     if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise CheckpointError(f"{path}: not an official ECG-FM checkpoint: it has no entry 'model' that holds tensors")
-    official = read_official(tensors, _settings(content), str(path), heads)
-    weights = Weights("pretrained", str(path), file_sha256(path), used=official.used, left_out=official.left_out)
-    return Checkpoint(EcgFM.from_weights(official.config, official.encoder), weights, official.head)
+    return read_official(tensors, _settings(content), str(path), heads), tensors
 
 
 def convert(source: str | Path, target: str | Path, *, heads: int | None = None) -> Path:
