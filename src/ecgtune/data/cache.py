@@ -1,0 +1,212 @@
+"""Parsed files as memory maps, so that the second read of a file costs next to nothing.
+
+An entry is a folder, `<file and options>-<version of the file>`, with `signal.f32` (raw float32), one `.npy` per column
+and `entry.json`. It is written under another name and renamed when complete, so a reader sees a whole entry or none,
+and an interrupted or refused read leaves nothing. A broken entry is built again.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.data.formats import Columns, reader_for
+from ecgtune.data.reading import Parsed, parse
+from ecgtune.errors import DataError
+
+FORMAT = 1  # raise it whenever what is stored, or what is refused on reading, changes
+_STALE_SECONDS = 24 * 3600
+_UNFINISHED = "unfinished-"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A file as read: samples float32 (windows, leads, samples), everything else, and the sha256 of the file."""
+
+    signal: NDArray[np.float32]
+    parsed: Parsed
+    sha256: str
+
+
+def cache_folder() -> Path:
+    """Where entries go: `$ECGTUNE_CACHE`, else `ecgtune` in the cache folder of the platform (XDG on Linux)."""
+    chosen = os.environ.get("ECGTUNE_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "ecgtune"
+
+
+def read_cached(path: Path, columns: Columns, unit: str | None) -> Contents:
+    """Read a file through the cache; the samples are a read-only memory map.
+
+    Raises DataError for a file that cannot be used, and when the cache folder cannot be written.
+    """
+    reader_for(path)
+    entry = _entry(path, columns, unit)
+    contents = _load(entry)
+    if contents is None:
+        with _new_entry(entry) as folder, (folder / "signal.f32").open("wb") as file:
+            parsed, digest = _parse_and_hash(path, columns, unit, lambda block: _write(file, block, folder))
+            _store(folder, parsed, digest)
+        contents = _load(entry)
+    if contents is None:
+        raise DataError(f"{entry}: this cache entry was damaged while it was written; remove it and read again")
+    return contents
+
+
+def read_uncached(path: Path, columns: Columns, unit: str | None) -> Contents:
+    """Read a file into memory and leave nothing on disk. Raises DataError."""
+    blocks: list[NDArray[np.float32]] = []
+    parsed, digest = _parse_and_hash(path, columns, unit, blocks.append)
+    signal = np.concatenate(blocks)
+    signal.flags.writeable = False
+    return Contents(signal, parsed, digest)
+
+
+def _parse_and_hash(path: Path, columns: Columns, unit: str | None, write) -> tuple[Parsed, str]:
+    """Parse the file while another thread hashes it; a file that changes meanwhile is refused."""
+    reader_for(path)
+    before = _version(path)
+    with ThreadPoolExecutor(1) as pool:
+        digest = pool.submit(_sha256, path)
+        parsed = parse(path, columns, unit, write)
+    if _version(path) != before:
+        raise DataError(f"{path}: changed while it was read; read it again when it is complete")
+    return parsed, digest.result()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _version(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _entry(path: Path, columns: Columns, unit: str | None) -> Path:
+    what = [FORMAT, str(path.resolve()), columns.label, columns.group, unit]
+    return cache_folder() / f"{_short_hash(what)}-{_short_hash(_version(path))}"
+
+
+def _short_hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:20]
+
+
+def _write(file: BinaryIO, block: NDArray[np.float32], folder: Path) -> None:
+    try:
+        file.write(np.ascontiguousarray(block).data)
+    except OSError as error:
+        raise _unwritable(folder.parent, error) from error
+
+
+@contextmanager
+def _new_entry(entry: Path) -> Iterator[Path]:
+    """A folder to write into, renamed to `entry` when the body ends well and removed when it does not."""
+    root = entry.parent
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        _remove_outdated(entry)
+        folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root))
+    except OSError as error:
+        raise _unwritable(root, error) from error
+    try:
+        yield folder
+        if entry.exists():
+            if _load(entry) is not None:  # another process was faster, with the same content
+                return
+            shutil.rmtree(entry, ignore_errors=True)
+        try:
+            folder.rename(entry)
+        except OSError as error:
+            if _load(entry) is None:
+                raise _unwritable(root, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_outdated(entry: Path) -> None:
+    """Remove what nobody reads again: older versions of the same file, and leftovers of a crash a day ago."""
+    same_file = entry.name.partition("-")[0] + "-"
+    for other in entry.parent.iterdir():
+        old = other.name.startswith(same_file) and other != entry
+        crashed = other.name.startswith(_UNFINISHED) and time.time() - other.stat().st_mtime > _STALE_SECONDS
+        if old or crashed:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _store(folder: Path, parsed: Parsed, digest: str) -> None:
+    facts = {
+        "format": FORMAT,
+        "shape": parsed.shape,
+        "classes": parsed.classes,
+        "group_name": parsed.group_name,
+        "leads": parsed.leads,
+        "sampling_rate": parsed.sampling_rate,
+        "unit": parsed.unit,
+        "sha256": digest,
+    }
+    try:
+        for name, values in (("label", parsed.label), ("group", parsed.group), ("split", parsed.split)):
+            if values is not None:
+                np.save(folder / f"{name}.npy", values, allow_pickle=False)
+        (folder / "entry.json").write_text(json.dumps(facts), encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(folder.parent, error) from error
+
+
+def _load(entry: Path) -> Contents | None:
+    """The entry, or None when there is none or it is damaged in any way: the file itself can always be read again."""
+    try:
+        facts = json.loads((entry / "entry.json").read_text(encoding="utf-8"))
+        shape = windows, _, _ = tuple(facts["shape"])
+        path = entry / "signal.f32"
+        if facts["format"] != FORMAT or path.stat().st_size != 4 * prod(shape):
+            return None
+        column = {}
+        for name in ("label", "group", "split"):
+            file = entry / f"{name}.npy"
+            column[name] = np.load(file, allow_pickle=False) if file.exists() else None
+            if column[name] is not None and column[name].shape != (windows,):
+                return None
+        first, second = facts["classes"]
+        leads = facts["leads"]
+        parsed = Parsed(
+            shape=shape,
+            label=column["label"].astype(np.int64, copy=False),
+            classes=(first, second),
+            group=column["group"],
+            group_name=facts["group_name"],
+            split=column["split"],
+            leads=None if leads is None else tuple(leads),
+            sampling_rate=facts["sampling_rate"],
+            unit=facts["unit"],
+        )
+        return Contents(np.memmap(path, dtype=np.float32, mode="r", shape=shape), parsed, facts["sha256"])
+    except Exception:
+        return None
+
+
+def _unwritable(folder: Path, error: OSError) -> DataError:
+    return DataError(f"{folder}: the cache folder cannot be written ({error.strerror or error}); set ECGTUNE_CACHE to a"
+                     " folder that can, or read with cache=False")  # fmt: skip

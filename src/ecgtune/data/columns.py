@@ -1,0 +1,92 @@
+"""From the text of label, group and split columns to checked arrays. Each check names the first row that fails."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.errors import DataError
+
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True)
+class Where:
+    """How a window is named in messages: the file, its word for a window's place, and each window's place."""
+
+    path: str
+    place: str
+    row: NDArray[np.int64]
+
+    def __call__(self, window: int) -> str:
+        return f"{self.path}: {self.place} {self.row[window]}"
+
+
+def label_codes(text: NDArray[np.str_], where: Where) -> tuple[NDArray[np.int64], tuple[str, str]]:
+    """Labels as indices into two sorted classes; numbers are written shortly ("1.0" is "1").
+
+    Raises DataError for a missing label, one class only, or a third value.
+    """
+    values, first, codes = np.unique(text, return_index=True, return_inverse=True)
+    for value, window in zip(values, first, strict=True):
+        if not value or value.casefold() in ("nan", "none", "na"):
+            raise DataError(f"{where(window)}: the label is missing (got '{value}'); every window needs one of two labels")
+    short = np.array([_short(value) for value in values])
+    names, merged = np.unique(short, return_inverse=True)
+    if len(names) == 1:
+        raise DataError(f"{where.path}: all {len(text)} windows have the label '{names[0]}'; two classes are needed")
+    if len(names) > 2:
+        appear = {name: int(first[merged == i].min()) for i, name in enumerate(names)}
+        one, two, third = sorted(appear, key=appear.__getitem__)[:3]
+        hint = "; is it the label column? name the right one" if len(names) > 20 else ""
+        raise DataError(f"{where(appear[third])}: label '{third}' is a third value beside '{one}' and '{two}'; exactly"
+                        f" two labels are allowed, the file has {len(names)}{hint}")  # fmt: skip
+    return merged[codes].astype(np.int64), (str(names[0]), str(names[1]))
+
+
+def _short(value: str) -> str:
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return str(int(number)) if number.is_integer() and abs(number) < 1e9 else value
+
+
+def split_names(text: NDArray[np.str_], where: Where) -> NDArray[np.str_]:
+    """The file's split column as "train", "val", "test". Raises DataError for any other value."""
+    values, first, codes = np.unique(text, return_index=True, return_inverse=True)
+    names = []
+    for value, window in zip(values, first, strict=True):
+        name = _SPLIT_NAMES.get(value.strip().casefold())
+        if name is None:
+            raise DataError(f"{where(window)}: split '{value}' is unknown; allowed are train, val and test")
+        names.append(name)
+    return np.array(names, dtype="U5")[codes]
+
+
+def check_groups(group: NDArray[np.str_], group_name: str, where: Where) -> None:
+    """Every window has a group. Raises DataError."""
+    missing = np.flatnonzero(group == "")
+    if len(missing):
+        raise DataError(f"{where(missing[0])}: the {group_name} is missing; give every window a {group_name} or leave"
+                        " the column out")  # fmt: skip
+
+
+def check_no_leak(group: NDArray[np.str_], group_name: str, split: NDArray[np.str_], where: Where) -> None:
+    """No group stands in two splits. Raises DataError, since figures from such a split would be too good."""
+    _, first, codes = np.unique(group, return_index=True, return_inverse=True)
+    other = np.flatnonzero(split != split[first[codes]])
+    if len(other):
+        window, home = other[0], first[codes[other[0]]]
+        raise DataError(f"{where(window)}: {group_name} '{group[window]}' is in split '{split[window]}' but in"
+                        f" '{split[home]}' at {where.place} {where.row[home]}; all windows of one {group_name} must be in"
+                        " one split")  # fmt: skip

@@ -1,0 +1,142 @@
+"""`Dataset`, the one form in which windows travel through the house, and `read_dataset`, which makes one of a file."""
+
+from dataclasses import dataclass, replace
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ecgtune.data.cache import read_cached, read_uncached
+from ecgtune.data.formats import Columns
+from ecgtune.data.subset import representative_rows
+from ecgtune.errors import DataError, SettingError
+
+LOWEST_RATE, HIGHEST_RATE = 20.0, 10_000.0
+"""Hz. Below 20 Hz a QRS complex is gone; above 10 kHz a number is more likely a slip (Hz for kHz)."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where windows came from: the path (or one phrase, for simulated ones) and the sha256 of the file."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled windows of one recording setting.
+
+    `signal` float32 (windows, leads, samples), possibly a read-only memory map, in millivolts when `unit` is "mV", as
+    the file had it when "unknown"; `label` int64 (windows,), index into `classes`; `sampling_rate` in Hz; `leads`
+    names; `group` (windows,) identifiers of who or what was recorded, or None, and `group_name` the kind of group
+    ("patient", "record"); `split` (windows,) "train" / "val" / "test" as the file says, or None.
+    """
+
+    signal: NDArray[np.float32]
+    label: NDArray[np.int64]
+    classes: tuple[str, ...]
+    sampling_rate: float
+    leads: tuple[str, ...]
+    unit: str
+    group: NDArray[np.str_] | None
+    group_name: str | None
+    split: NDArray[np.str_] | None
+    source: Source
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return len(self.signal)
+
+    @property
+    def samples(self) -> int:
+        """Samples per lead in one window."""
+        return self.signal.shape[2]
+
+    def select(self, rows: ArrayLike) -> "Dataset":
+        """The windows `rows` (indices or a mask), in that order, copied into memory."""
+        chosen = np.asarray(rows)
+        return replace(
+            self,
+            signal=np.asarray(self.signal[chosen]),
+            label=self.label[chosen],
+            group=None if self.group is None else self.group[chosen],
+            split=None if self.split is None else self.split[chosen],
+        )
+
+
+def read_dataset(
+    path: str | Path,
+    *,
+    sampling_rate: float | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    lead: str = "II",
+    unit: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    cache: bool = True,
+) -> Dataset:
+    """Read labelled windows from a CSV or NPZ file.
+
+    CSV: one window a row, `signal_0 ... signal_599,label`, plain or gzip, header optional; NPZ: `signal` (windows,
+    samples) or (windows, leads, samples) and `label`. Both may have `patient` / `record` (who was recorded), `split`
+    (train, val, test); an NPZ also `sampling_rate` or `fs`, `leads` and `unit`.
+
+    `sampling_rate` (Hz, 20 to 10,000) must be given or be in the file, and is never guessed. `label` and `group` name
+    columns; without a name the label is `label` or the last column, and the group is `patient` before `record`. `lead`
+    names the one lead of a file that does not say. `unit` ("mV", "uV", "V") is the file's unit; signals become
+    millivolts, or stay as they are with `unit == "unknown"`. Labels have exactly two values, numbers or text, and
+    become indices into the sorted `classes`.
+
+    `limit` keeps that many windows: the same for the same seed, with the shares of both labels and of the file's
+    splits, whole groups at a time (one group per label and split may be cut to meet the number).
+
+    The first read of a file fills a cache (`$ECGTUNE_CACHE`, else the platform's cache folder); later reads map it.
+
+    Raises DataError, one line with file, row and column, for a file that cannot be used, and SettingError for an
+    argument that is not allowed.
+    """
+    if limit is not None and limit < 2:
+        raise SettingError(f"limit {limit} is too small; at least 2 windows are needed")
+    if not lead.strip():
+        raise SettingError("lead '' has no name; give one such as 'II'")
+    if sampling_rate is not None:
+        _check_rate(sampling_rate, "sampling rate")
+    read = read_cached if cache else read_uncached
+    contents = read(Path(path), Columns(label, group), unit)
+    parsed = contents.parsed
+    dataset = Dataset(
+        signal=contents.signal,
+        label=parsed.label,
+        classes=parsed.classes,
+        sampling_rate=_rate(path, parsed.sampling_rate, sampling_rate),
+        leads=parsed.leads or (lead.strip(),),
+        unit=parsed.unit,
+        group=parsed.group,
+        group_name=parsed.group_name,
+        split=parsed.split,
+        source=Source(str(path), contents.sha256),
+    )
+    if limit is None or limit >= len(dataset):
+        return dataset
+    return dataset.select(representative_rows(dataset.label, dataset.group, dataset.split, limit, seed))
+
+
+def _rate(path: str | Path, in_file: float | None, given: float | None) -> float:
+    if in_file is not None:
+        _check_rate(in_file, f"{path}: its sampling rate")
+        if given is not None and given != in_file:
+            raise DataError(f"{path}: says that its sampling rate is {in_file:g} Hz, but {given:g} Hz was given; leave"
+                            " the sampling rate out or correct the file")  # fmt: skip
+        return in_file
+    if given is None:
+        raise DataError(f"{path}: the file does not say its sampling rate, and it is never guessed; give it, for"
+                        " example --sampling-rate 100 (Hz)")  # fmt: skip
+    return float(given)
+
+
+def _check_rate(rate: float, what: str) -> None:
+    if not isfinite(rate) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise DataError(f"{what} {rate:g} Hz is not allowed; between {LOWEST_RATE:g} and {HIGHEST_RATE:g} Hz is")

@@ -1,0 +1,318 @@
+"""CSV: `signal_0 ... signal_599,label`, one window a row, one lead; plain or gzip.
+
+The header is optional. With one, the label is the column that the caller names, else `label`, else the last column;
+`patient` (or `record`) and `split` are known by name, and every other column is a sample. The file goes through pyarrow
+in pieces of a few megabytes, parsed by several threads straight to float32. When pyarrow refuses a piece, a slow second
+look at that piece alone finds the row and the column.
+"""
+
+import csv
+import gzip
+import os
+import re
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pcsv
+from numpy.typing import NDArray
+
+from ecgtune.data.formats.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES, Block, Columns, Header, group_name
+from ecgtune.errors import DataError
+
+_PIECE_BYTES = 4 << 20  # pieces that stay in the processor's cache; 8 MiB and more were slower
+_ROW_BYTES = 64 << 20  # longer than this without a line end is no table
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+_SPECIAL = re.compile(r"[+-]?(nan|inf|infinity)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Names of all columns of a file and which of them are what."""
+
+    names: tuple[str, ...]
+    samples: tuple[int, ...]
+    label: int
+    group: int | None
+    split: int | None
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Whole lines of the file and the number, from 1, of the first of them."""
+
+    data: bytes
+    line: int
+
+
+def open_csv(path: Path, columns: Columns) -> tuple[Header, Iterator[Block]]:
+    """Open a CSV file; header and blocks as in `formats.base`. Raises DataError."""
+    cells, line = _first_row(path)
+    has_header = _is_header(cells)
+    layout = _named_layout(path, cells, columns) if has_header else _plain_layout(path, cells, columns)
+    header = Header(
+        leads=None,
+        sampling_rate=None,
+        unit=None,
+        group_name=None if layout.group is None else group_name(layout.names[layout.group]),
+        place="row",
+        sample=lambda lead, sample: f"column '{layout.names[layout.samples[sample]]}'",
+    )
+    return header, _blocks(path, layout, skip=line if has_header else 0)
+
+
+def _lines(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if packed else path.open("rb")  # type: ignore[return-value]
+
+
+def _first_row(path: Path) -> tuple[list[str], int]:
+    """The cells of the first line that is not empty, and its number."""
+    try:
+        with _lines(path) as file:
+            line = 0
+            while raw := file.readline(_ROW_BYTES):
+                line += 1
+                if line == 1:
+                    raw = raw.removeprefix(b"\xef\xbb\xbf")  # the byte order mark that spreadsheets write
+                if raw.strip(b"\r\n"):
+                    return _cells(path, raw, line), line
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from error
+    raise DataError(f"{path}: the file holds no rows; rows of samples and a label are needed")
+
+
+def _cells(path: Path, raw: bytes, line: int) -> list[str]:
+    """One line split at its commas, without the spaces around. Raises DataError for what is not text."""
+    try:
+        text = raw.decode("utf-8").rstrip("\r\n")
+        if "\0" in text:
+            raise ValueError("it holds zero bytes")
+        return [cell.strip() for cell in next(csv.reader([text]), [])]
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path}: row {line}: is not comma-separated text in UTF-8; write it as a CSV file") from error
+
+
+def _is_header(cells: list[str]) -> bool:
+    """Whether a first row holds names. One bad cell in a row of numbers is an error in data, not a header.
+
+    A run of whole numbers 0, 1, 2, ... is the header that a table with unnamed columns gets.
+    """
+    numbers = [cell for cell in cells if _NUMBER.match(cell) or _SPECIAL.match(cell) or not cell]
+    counting = [str(index) for index in range(len(numbers))]
+    return 2 * len(numbers) < len(cells) or (len(numbers) > 2 and numbers == counting)
+
+
+def _plain_layout(path: Path, cells: list[str], columns: Columns) -> _Layout:
+    """A file without header: samples, then the label."""
+    for name in (columns.label, columns.group):
+        if name is not None:
+            raise DataError(f"{path}: the file has no header, so no column can be named '{name}'; leave the name out"
+                            " (the last column is the label) or add a header")  # fmt: skip
+    count = len(cells)
+    if count < 2:
+        raise _one_column(path, cells)
+    names = (*(f"signal_{i}" for i in range(count - 1)), "label")
+    return _Layout(names, tuple(range(count - 1)), count - 1, None, None)
+
+
+def _named_layout(path: Path, cells: list[str], columns: Columns) -> _Layout:
+    """A file with a header: each column is label, group, split or sample. Raises DataError."""
+    names = tuple(cells)
+    if len(names) < 2:
+        raise _one_column(path, cells)
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if not name:
+            raise DataError(f"{path}: row 1: column {index + 1} has no name; name it or write the file without it"
+                            " (a saved index?)")  # fmt: skip
+        if name in seen:
+            raise DataError(f"{path}: row 1: columns {seen[name] + 1} and {index + 1} are both named '{name}'; names"
+                            " must differ")  # fmt: skip
+        seen[name] = index
+
+    lower = {name.casefold(): index for name, index in reversed(seen.items())}
+    groups = [lower[name] for name in PATIENT_NAMES + RECORD_NAMES if name in lower]
+    split = lower.get("split")
+    group = _column(path, names, columns.group, "group") if columns.group else (groups[0] if groups else None)
+    if columns.label:
+        label = _column(path, names, columns.label, "label")
+    else:
+        taken = {*groups, group, split}
+        left = [index for index in range(len(names)) if index not in taken]
+        if not left:
+            raise DataError(f"{path}: row 1: no label column; name one 'label' or make it the last column")
+        label = lower.get("label", left[-1])
+    if group == label:
+        raise DataError(f"{path}: column '{names[label]}' cannot be both label and group; name two different columns")
+    samples = tuple(i for i in range(len(names)) if i not in {*groups, group, split, label})
+    _check_sample_names(path, names, samples)
+    return _Layout(names, samples, label, group, split)
+
+
+def _column(path: Path, names: tuple[str, ...], wanted: str, what: str) -> int:
+    if wanted in names:
+        return names.index(wanted)
+    shown = ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:3])}, ..., {', '.join(names[-3:])}"
+    raise DataError(f"{path}: no column '{wanted}' for the {what}; the columns are {shown}")
+
+
+def _check_sample_names(path: Path, names: tuple[str, ...], samples: tuple[int, ...]) -> None:
+    """Samples are named by one prefix and a running number, so that no age or index is taken for a voltage."""
+    if not samples:
+        raise DataError(f"{path}: row 1: no sample columns beside the label; signal_0, signal_1, ... are needed")
+    prefix, expected = None, 0
+    for index in samples:
+        match = re.match(r"(.*?)(\d{1,9})$", names[index])
+        if match and prefix is None:
+            prefix, expected = match[1], int(match[2])
+        if match is None or match[1] != prefix or int(match[2]) != expected:
+            raise DataError(f"{path}: row 1: column {index + 1} '{names[index]}' is no next sample; sample columns are"
+                            f" numbered in order (signal_0, signal_1, ...), beside them label, patient, record and"
+                            " split are allowed")  # fmt: skip
+        expected += 1
+
+
+def _one_column(path: Path, cells: list[str]) -> DataError:
+    other = next((name for name, mark in (("semicolons", ";"), ("tabs", "\t")) if any(mark in c for c in cells)), None)
+    hint = f" (it looks separated by {other})" if other else ""
+    return DataError(f"{path}: row 1: one column only{hint}; samples and a label separated by commas are needed")
+
+
+def _blocks(path: Path, layout: _Layout, skip: int) -> Iterator[Block]:
+    """The windows in file order; as many pieces in work as there are threads, so memory stays bounded."""
+    workers = max(1, os.cpu_count() or 1)
+    waiting: deque[Future[Block]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for piece in _pieces(path, skip):
+                waiting.append(pool.submit(_parse, path, layout, piece))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _pieces(path: Path, skip: int) -> Iterator[_Piece]:
+    """The file after its first `skip` lines, cut at line ends."""
+    try:
+        with _lines(path) as file:
+            for _ in range(skip):
+                file.readline()
+            line, rest = skip + 1, b"" if skip else file.read(3).removeprefix(b"\xef\xbb\xbf")
+            while data := file.read(_PIECE_BYTES):
+                cut = data.rfind(b"\n") + 1
+                if not cut:
+                    rest += data
+                    if len(rest) > _ROW_BYTES:
+                        raise DataError(f"{path}: row {line}: longer than {_ROW_BYTES >> 20} MiB without a line end;"
+                                        " is it a CSV file?")  # fmt: skip
+                    continue
+                whole, rest = rest + data[:cut], data[cut:]
+                yield _Piece(whole, line)
+                line += whole.count(b"\n")
+            if rest:
+                yield _Piece(rest, line)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from error
+
+
+def _parse(path: Path, layout: _Layout, piece: _Piece) -> Block:
+    """One piece as a block. Raises DataError with row and column."""
+    text = [index for index in (layout.label, layout.group, layout.split) if index is not None]
+    names = [str(index) for index in range(len(layout.names))]
+    types = {names[i]: pa.float32() for i in layout.samples} | {names[i]: pa.string() for i in text}
+    used = [names[i] for i in (*layout.samples, *text)]
+    if not piece.data.strip(b"\r\n"):
+        return _empty(layout)
+    try:
+        table = pcsv.read_csv(
+            pa.BufferReader(piece.data),
+            read_options=pcsv.ReadOptions(column_names=names, use_threads=False, block_size=len(piece.data) + 1),
+            convert_options=pcsv.ConvertOptions(column_types=types, include_columns=used, null_values=[]),
+        )
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise _find_fault(path, layout, piece, error) from error
+
+    signal = np.empty((table.num_rows, 1, len(layout.samples)), dtype=np.float32)
+    for j, index in enumerate(layout.samples):
+        signal[:, 0, j] = table.column(names[index]).to_numpy()
+    if table.num_rows == piece.data.count(b"\n") + (not piece.data.endswith(b"\n")):
+        row = np.arange(piece.line, piece.line + table.num_rows, dtype=np.int64)
+    else:  # pyarrow skips empty lines
+        row = np.array([n for n, raw in _numbered(piece) if raw], dtype=np.int64)
+        if len(row) != table.num_rows:
+            raise _find_fault(path, layout, piece, ValueError("line ends are mixed"))
+
+    def column(index: int | None) -> NDArray[np.str_] | None:
+        if index is None:
+            return None
+        values = pc.utf8_trim_whitespace(table.column(names[index]))  # type: ignore[attr-defined]
+        length = pc.max(pc.utf8_length(values)).as_py() or 0  # type: ignore[attr-defined]
+        if length > MAX_TEXT:
+            raise DataError(f"{path}: column '{layout.names[index]}' holds text of {length} characters; labels and"
+                            f" identifiers of at most {MAX_TEXT} are allowed")  # fmt: skip
+        return np.array(values.to_pylist(), dtype=np.str_)
+
+    label = column(layout.label)
+    if label is None:
+        raise DataError(f"{path}: no label column")
+    return Block(signal, row, label, column(layout.group), column(layout.split))
+
+
+def _empty(layout: _Layout) -> Block:
+    none = np.empty(0, dtype="U1")
+    return Block(
+        np.empty((0, 1, len(layout.samples)), dtype=np.float32),
+        np.empty(0, dtype=np.int64),
+        none,
+        None if layout.group is None else none,
+        None if layout.split is None else none,
+    )
+
+
+def _numbered(piece: _Piece) -> Iterator[tuple[int, bytes]]:
+    """Line number and text of each line, without its end."""
+    lines = piece.data.split(b"\n")
+    for offset, raw in enumerate(lines):
+        yield piece.line + offset, raw.rstrip(b"\r")
+
+
+def _find_fault(path: Path, layout: _Layout, piece: _Piece, reason: Exception) -> DataError:
+    """Read a refused piece again, slowly, for the first row and column that is wrong."""
+    count = len(layout.names)
+    for line, raw in _numbered(piece):
+        if not raw:
+            continue
+        try:
+            cells = _cells(path, raw, line)
+        except DataError as error:
+            return error
+        if len(cells) != count:
+            return DataError(f"{path}: row {line}: {len(cells)} columns, but the first row has {count}; every row needs"
+                             f" the same columns")  # fmt: skip
+        for index in layout.samples:
+            cell = cells[index]
+            if not _NUMBER.match(cell) and not _SPECIAL.match(cell):
+                got = f"got '{cell[:40]}'" if cell else "the cell is empty"
+                return DataError(f"{path}: row {line}, column '{layout.names[index]}': {got}; every sample must be a"
+                                 " finite number such as -0.125")  # fmt: skip
+    shown = " ".join(str(reason).split())[:160]
+    return DataError(f"{path}: rows {piece.line} and after cannot be read as CSV ({shown}); write the file again with"
+                     " plain numbers, commas and line feeds")  # fmt: skip
+
+
+def _unreadable(path: Path, error: BaseException) -> DataError:
+    reason = " ".join(str(error).split())[:100] or type(error).__name__
+    return DataError(f"{path}: cannot be read ({reason}); is the file complete and readable?")

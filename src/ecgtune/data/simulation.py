@@ -1,0 +1,233 @@
+"""Simulated one-lead windows of sinus rhythm or atrial fibrillation, for demonstrations and tests.
+
+Each beat is a sum of Gaussian waves (the idea of McSharry et al., IEEE Trans. Biomed. Eng. 50, 2003) placed at beat
+times that follow the rhythm. What makes the task hard is what makes it hard in practice: ectopic beats and respiratory
+arrhythmia in sinus rhythm, low P waves, fibrillation with an almost regular response and fine waves, tremor in the band
+of the fibrillatory waves, and noise. `tests/data/test_simulation.py -k difficulty` shows how hard: see `simulate`.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE, Dataset, Source
+from ecgtune.errors import SettingError
+
+Array = NDArray[np.float64]
+_WINDOWS_PER_PATIENT = 8
+_BEAT_START, _BEAT_END = -0.40, 0.62  # seconds around the R peak in which a beat has its waves
+_SHORTEST_RR = 0.30  # seconds
+
+
+@dataclass(frozen=True)
+class _Patients:
+    """What stays the same in all windows of a patient; arrays (patients,), seconds, millivolts, shares."""
+
+    fibrillation: NDArray[np.bool_]  # the rhythm of most windows
+    paroxysmal: NDArray[np.bool_]  # some windows have the other rhythm
+    rate: Array  # beats per minute in sinus rhythm
+    fast: Array  # factor of the rate in fibrillation
+    irregular: Array  # coefficient of variation of the intervals in fibrillation
+    respiratory: Array  # share by which breathing changes the intervals in sinus rhythm
+    ectopic: Array  # share of ectopic beats
+    ventricular: Array  # share of those that are ventricular
+    p: Array
+    q: Array
+    r: Array
+    s: Array
+    t: Array
+    pr: Array
+    qrs: Array  # factor of the QRS width
+    qt: Array  # factor of the QT interval
+    f: Array  # amplitude of the fibrillatory waves
+    f_rate: Array  # their frequency, Hz
+    noise: Array  # factor of all noise
+
+
+def simulate(
+    windows: int = 2000,
+    *,
+    sampling_rate: float = 100,
+    seconds: float = 6,
+    patients: int | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """Windows (windows, 1, seconds * sampling_rate) in millivolts, label 0 sinus rhythm or 1 atrial fibrillation.
+
+    Half of the patients (one per 8 windows unless `patients` says otherwise) have fibrillation; one in six is
+    paroxysmal, with windows of both rhythms. `group` is the patient. The same arguments give the same windows.
+
+    Raises SettingError for fewer than 2 windows or patients, more patients than windows, windows shorter than 2 s, or a
+    sampling rate outside of 40 to 10,000 Hz.
+    """
+    patients = max(2, windows // _WINDOWS_PER_PATIENT) if patients is None else patients
+    if windows < 2 or not 2 <= patients <= windows:
+        raise SettingError(f"{windows} windows of {patients} patients cannot be simulated; at least 2 patients, with at"
+                           " least one window each, are needed")  # fmt: skip
+    if not 2 * LOWEST_RATE <= sampling_rate <= HIGHEST_RATE or not 2 <= seconds <= 3600:
+        raise SettingError(f"{seconds:g} s at {sampling_rate:g} Hz cannot be simulated; 2 to 3600 s at"
+                           f" {2 * LOWEST_RATE:g} to {HIGHEST_RATE:g} Hz can")  # fmt: skip
+    rng = np.random.default_rng(seed)
+    people = _draw_patients(rng, patients)
+    share = rng.gamma(4.0, size=patients)
+    patient = np.sort(np.concatenate([np.arange(patients), rng.choice(patients, windows - patients, p=share / share.sum())]))
+    fibrillation = people.fibrillation[patient] ^ (people.paroxysmal[patient] & (rng.random(windows) < 0.4))
+    time = np.arange(round(seconds * sampling_rate)) / sampling_rate
+
+    breath = 0.15 + 0.2 * rng.random(windows), rng.uniform(0, 2 * np.pi, windows)  # Hz, phase
+    signal = _beats(rng, people, patient, fibrillation, time, sampling_rate, breath)
+    signal += np.where(fibrillation, people.f[patient], 0.0)[:, None] * _waves(rng, people.f_rate[patient], time)
+    signal += _noise(rng, people.noise[patient], time, sampling_rate, breath)
+
+    values = np.ascontiguousarray(signal[:, None, :], dtype=np.float32)
+    label = fibrillation.astype(np.int64)
+    digest = hashlib.sha256(values.tobytes() + label.tobytes() + patient.tobytes()).hexdigest()
+    width = len(str(patients - 1))
+    return Dataset(
+        signal=values,
+        label=label,
+        classes=("0", "1"),
+        sampling_rate=float(sampling_rate),
+        leads=("II",),
+        unit="mV",
+        group=np.char.add("p", np.char.zfill(patient.astype(np.str_), width)),
+        group_name="patient",
+        split=None,
+        source=Source(f"simulated, seed {seed}", digest),
+    )
+
+
+def _draw_patients(rng: np.random.Generator, count: int) -> _Patients:
+    def lognormal(median: float, spread: float) -> Array:
+        return median * np.exp(rng.normal(0, spread, count))
+
+    def some(share: float, values: Array) -> Array:
+        return np.where(rng.random(count) < share, values, 0.0)
+
+    return _Patients(
+        fibrillation=rng.permutation(count) % 2 == 1,
+        paroxysmal=rng.random(count) < 1 / 6,
+        rate=np.clip(rng.normal(74, 14, count), 48, 125),
+        fast=lognormal(1.2, 0.2),
+        irregular=np.clip(lognormal(0.17, 0.45), 0.03, 0.35),
+        respiratory=np.clip(lognormal(0.04, 0.7), 0.0, 0.2),
+        ectopic=some(0.4, rng.uniform(0.04, 0.3, count)),
+        ventricular=rng.random(count),
+        p=np.clip(lognormal(0.09, 0.5), 0.015, 0.25),
+        q=-lognormal(0.06, 0.6),
+        r=lognormal(0.85, 0.4),
+        s=-lognormal(0.15, 0.7),
+        t=lognormal(0.22, 0.5) * np.where(rng.random(count) < 0.12, -0.6, 1.0),
+        pr=np.clip(rng.normal(0.16, 0.02, count), 0.11, 0.22),
+        qrs=np.where(rng.random(count) < 0.1, 1.6, 1.0) * lognormal(1.0, 0.12),
+        qt=lognormal(1.0, 0.06),
+        f=np.clip(lognormal(0.05, 0.6), 0.01, 0.2),
+        f_rate=np.clip(rng.normal(6.2, 1.1, count), 4.0, 9.0),
+        noise=lognormal(1.0, 0.5),
+    )
+
+
+def _intervals(
+    rng: np.random.Generator, people: _Patients, patient: NDArray[np.int64], fibrillation, beats: int, breath
+) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Seconds before each beat, and which beats are atrial or ventricular ectopic; all (windows, beats)."""
+    shape = (len(patient), beats)
+    rate = people.rate[patient] * np.where(fibrillation, people.fast[patient], 1.0) * np.exp(rng.normal(0, 0.08, shape[0]))
+    mean = 60.0 / np.clip(rate, 40, 170)[:, None]
+    phase = 2 * np.pi * breath[0][:, None] * np.arange(beats) * mean + breath[1][:, None]
+    wander = np.cumsum(rng.normal(0, 0.008, shape), axis=1)
+    sinus = mean * (1 + people.respiratory[patient][:, None] * np.sin(phase) + wander + rng.normal(0, 0.012, shape))
+    shape_k = 1.0 / np.square(people.irregular[patient])[:, None]  # a gamma distribution with this coefficient of variation
+    conducted = mean * rng.gamma(np.broadcast_to(shape_k, shape)) / shape_k
+    interval = np.where(fibrillation[:, None], conducted, sinus)
+
+    ectopic = rng.random(shape) < people.ectopic[patient][:, None]
+    ectopic[:, 1:] &= ~ectopic[:, :-1]
+    ventricular = ectopic & (rng.random(shape) < people.ventricular[patient][:, None])
+    atrial = ectopic & ~ventricular & ~fibrillation[:, None]
+    early = rng.uniform(0.55, 0.85, shape)
+    interval = np.where(atrial | ventricular, interval * early, interval)
+    pause = np.where(ventricular, 2 - early, np.where(atrial, 1.08, 1.0))  # full compensation, or a reset sinus node
+    interval[:, 1:] *= np.where(fibrillation[:, None], 1.0, pause)[:, :-1]
+    return np.maximum(interval, _SHORTEST_RR), atrial, ventricular
+
+
+def _beats(rng: np.random.Generator, people: _Patients, patient, fibrillation, time: Array, sampling_rate: float, breath):
+    """All beats of all windows, (windows, samples)."""
+    seconds = time[-1]
+    beats = int((seconds + 3) / _SHORTEST_RR / 1.2) + 2
+    interval, atrial, ventricular = _intervals(rng, people, patient, fibrillation, beats, breath)
+    peak = np.cumsum(interval, axis=1) - 2.0 * rng.random(len(patient))[:, None] - 1.0
+    seen = (peak > -_BEAT_END) & (peak < seconds - _BEAT_START)
+    window, _ = np.nonzero(seen)
+    who, peak, interval = patient[window], peak[seen], interval[seen]
+    atrial, ventricular = atrial[seen], ventricular[seen]
+
+    breathing = np.sin(2 * np.pi * breath[0][window] * peak + breath[1][window])
+    gain = (1 + 0.06 * breathing) * np.exp(rng.normal(0, 0.03, len(peak)))
+    has_p = ~fibrillation[window] & ~ventricular
+    stretch = np.sqrt(np.clip(interval, 0.4, 1.3)) * people.qt[who]  # Bazett
+    qrs = people.qrs[who] * np.where(ventricular, 2.2, 1.0)
+    r = people.r[who] * np.where(ventricular, 1.3, 1.0)
+    t = people.t[who] * np.where(ventricular, -1.7, 1.0)
+    p = people.p[who] * np.where(atrial, 0.7, 1.0) * has_p
+    waves = (  # amplitude, centre relative to the R peak, width (standard deviation)
+        (p, -people.pr[who] * np.where(atrial, 0.85, 1.0), 0.022 + 0 * peak),
+        (people.q[who], -0.030 * qrs, 0.010 * qrs),
+        (r, 0 * peak, 0.012 * qrs),
+        (people.s[who] * np.where(ventricular, 2.5, 1.0), 0.030 * qrs, 0.011 * qrs),
+        (0.65 * t, 0.27 * stretch, 0.060 * stretch),
+        (0.50 * t, 0.32 * stretch, 0.035 * stretch),  # a T wave falls faster than it rises
+    )
+    length = int(np.ceil((_BEAT_END - _BEAT_START) * sampling_rate)) + 1
+    first = np.ceil((peak + _BEAT_START) * sampling_rate).astype(np.int64)
+    index = first[:, None] + np.arange(length)
+    offset = (index / sampling_rate - peak[:, None]).astype(np.float32)
+    shape = np.zeros(offset.shape, dtype=np.float32)
+    for amplitude, centre, width in waves:
+        scaled = (offset - centre[:, None].astype(np.float32)) / width[:, None].astype(np.float32)
+        shape += (amplitude * gain)[:, None].astype(np.float32) * np.exp(-0.5 * scaled * scaled)
+    inside = (index >= 0) & (index < len(time))
+    flat = (window[:, None] * len(time) + index)[inside]
+    return np.bincount(flat, weights=shape[inside], minlength=len(patient) * len(time)).reshape(-1, len(time))
+
+
+def _waves(rng: np.random.Generator, frequency: Array, time: Array) -> Array:
+    """Fibrillatory waves of amplitude about 1: a sawtooth-like wave whose rate and size drift, (windows, samples)."""
+    count = (len(frequency), 1)
+    drift = 0.5 * np.sin(2 * np.pi * rng.uniform(0.1, 0.5, count) * time + rng.uniform(0, 2 * np.pi, count))
+    rate = frequency[:, None] * np.exp(rng.normal(0, 0.05, count)) + drift
+    phase = 2 * np.pi * np.cumsum(rate, axis=1) * (time[1] - time[0]) + rng.uniform(0, 2 * np.pi, count)
+    size = 1 + 0.45 * np.sin(2 * np.pi * rng.uniform(0.15, 0.9, count) * time + rng.uniform(0, 2 * np.pi, count))
+    return size * (np.sin(phase) + 0.35 * np.sin(2 * phase + 0.6) + 0.12 * np.sin(3 * phase + 1.1))
+
+
+def _noise(rng: np.random.Generator, level: Array, time: Array, sampling_rate: float, breath) -> Array:
+    """Baseline wander, muscle, tremor, mains and electrode noise in millivolts, (windows, samples)."""
+    windows, samples = len(level), len(time)
+    column = (windows, 1)
+
+    def tone(frequency: Array) -> Array:
+        return np.sin(2 * np.pi * frequency * time + rng.uniform(0, 2 * np.pi, column))
+
+    def lognormal(median: float, spread: float) -> Array:
+        return level[:, None] * median * np.exp(rng.normal(0, spread, column))
+
+    def sometimes(share: float, values: Array) -> Array:
+        return np.where(rng.random(column) < share, values, 0.0)
+
+    wander = lognormal(0.06, 0.6) * np.sin(2 * np.pi * breath[0][:, None] * time + breath[1][:, None])
+    wander += lognormal(0.08, 0.8) * tone(rng.uniform(0.03, 0.2, column))
+    burst = np.exp(-0.5 * np.square((time - rng.uniform(0, time[-1], column)) / rng.uniform(0.2, 1.0, column)))
+    muscle = (lognormal(0.018, 0.6) + sometimes(0.25, lognormal(0.12, 0.5)) * burst) * rng.standard_normal((windows, samples))
+    tremor = sometimes(0.2, lognormal(0.04, 0.5)) * _waves(rng, rng.uniform(4, 9, windows), time)
+    noise = wander + muscle + tremor
+    mains = rng.choice([50.0, 60.0])
+    if mains < 0.45 * sampling_rate:  # above, the recorder's filter has removed it
+        noise += lognormal(0.01, 0.8) * tone(np.full(column, mains))
+    start = rng.uniform(0, time[-1], column)  # an electrode moves: a jump that decays
+    jump = sometimes(0.12, rng.choice([-1.0, 1.0], column) * lognormal(0.4, 0.5))
+    decay = np.exp(-np.maximum(time - start, 0.0) / rng.uniform(0.2, 1.5, column))
+    return noise + np.where(time >= start, jump * decay, 0.0)

@@ -1,0 +1,209 @@
+"""Training, validation and test windows: stratified by label, never cutting through a patient or recording."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.subset import shares_of
+from ecgtune.errors import DataError, SettingError
+
+PARTS = ("train", "val", "test")
+_SIZE_JITTER = 0.35  # spread of the log size by which groups are ordered: different seeds, different splits
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Windows that are equal sample for sample across splits: how many contents, and an example row pair of each."""
+
+    count: int
+    pairs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Row indices (int64, sorted) of the three parts.
+
+    `unit` is what is never cut ("patient", "record", "row"), `origin` says in one phrase where the split came from,
+    `warnings` is what a reader of any table made from it must know, and `duplicates` counts windows that stand,
+    sample for sample, in more than one part.
+    """
+
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    test: NDArray[np.int64]
+    unit: str
+    origin: str
+    warnings: tuple[str, ...]
+    duplicates: int
+
+    def parts(self) -> dict[str, NDArray[np.int64]]:
+        """The parts by name, in the order train, val, test."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    def counts(self, dataset: Dataset) -> dict[str, dict[str, int | None]]:
+        """Windows, groups (None without groups) and positives (second class) of each part."""
+        return {
+            name: {
+                "windows": len(rows),
+                "groups": None if dataset.group is None else len(np.unique(dataset.group[rows])),
+                "positives": int((dataset.label[rows] == 1).sum()),
+            }
+            for name, rows in self.parts().items()
+        }
+
+
+def split_dataset(
+    dataset: Dataset, *, fractions: tuple[float, float, float] = (0.70, 0.15, 0.15), seed: int = 0
+) -> Split:
+    """Split windows into training, validation and test.
+
+    A split that the file brings is honoured. If it has training and only one other part, that part becomes the test
+    windows, and validation windows are drawn from the training groups (val / (train + val) of `fractions`). Otherwise
+    all is drawn by `fractions`, in that order: by group where there are groups, else by row with a warning. Each draw
+    is stratified by label and depends on `seed` alone.
+
+    Raises DataError when a part would lack a class or there are fewer groups than parts, SettingError for fractions
+    that are not three positive numbers with the sum 1.
+    """
+    if len(fractions) != 3 or not all(0 < f < 1 for f in fractions) or abs(sum(fractions) - 1) > 1e-6:
+        raise SettingError(f"split fractions {fractions} are not allowed; three positive numbers with the sum 1 are,"
+                           " such as 0.70 0.15 0.15")  # fmt: skip
+    unit = "row" if dataset.group is None else (dataset.group_name or "group")
+    everything = np.arange(len(dataset), dtype=np.int64)
+    warnings: list[str] = []
+    if dataset.split is None:
+        train, val, test = _draw(dataset, everything, fractions, seed)
+        origin = f"drawn {_percent(fractions)} by {unit}, stratified by label, seed {seed}"
+    else:
+        train, val, test, origin = _from_file(dataset, fractions, seed, unit, warnings)
+    if unit == "row":
+        warnings.append("split by row: the file names no patient or recording, so windows of one person may stand in"
+                        " several splits and the figures may be too good")  # fmt: skip
+    split = Split(train, val, test, unit, origin, tuple(warnings), 0)
+    _check_classes(dataset, split)
+    found = duplicate_windows(dataset, split)
+    if found.count:
+        pairs = ", ".join(f"{a} and {b}" for a, b in found.pairs[:3])
+        warnings.append(f"{found.count} windows stand sample for sample in more than one split (rows {pairs}"
+                        f"{', ...' if found.count > 3 else ''}), so the figures may be too good")  # fmt: skip
+    return replace(split, warnings=tuple(warnings), duplicates=found.count)
+
+
+def _from_file(dataset: Dataset, fractions: tuple[float, float, float], seed: int, unit: str, warnings: list[str]):
+    """The parts as the file's split column says, with validation drawn when it has only two."""
+    column = dataset.split
+    rows = {name: np.flatnonzero(column == name) for name in PARTS}
+    present = [name for name in PARTS if len(rows[name])]
+    if present == list(PARTS):
+        return rows["train"], rows["val"], rows["test"], "from the file's split column"
+    if "train" not in present or len(present) == 1:
+        raise DataError(f"{dataset.source.path}: its split column has only {' and '.join(present)}; train and at least"
+                        " one of val and test are needed, or no split column")  # fmt: skip
+    other = present[1]
+    share = fractions[1] / (fractions[0] + fractions[1])
+    train, val = _draw(dataset, rows["train"], (1 - share, share), seed)
+    origin = (f"test: the file's {other} windows; validation: {100 * share:.3g} % of the file's training windows, drawn"
+              f" by {unit}, stratified by label, seed {seed}")  # fmt: skip
+    warnings.append(f"the file has only train and {other}: its {other} windows are the test windows here, and validation"
+                    " windows (for the best epoch and the threshold) were drawn from its training windows")  # fmt: skip
+    return train, val, rows[other], origin
+
+
+def _draw(dataset: Dataset, rows: NDArray[np.int64], shares: tuple[float, ...], seed: int) -> list[NDArray[np.int64]]:
+    """Cut `rows` into parts of the given shares, by group where there are groups."""
+    rng = np.random.default_rng(seed)
+    label = dataset.label[rows]
+    if dataset.group is None:
+        part = _parts_of_rows(label, shares, rng)
+    else:
+        names, codes = np.unique(dataset.group[rows], return_inverse=True)
+        if len(names) < len(shares):
+            kind = dataset.group_name or "group"
+            raise DataError(f"{dataset.source.path}: {len(names)} {kind}s cannot fill {len(shares)} splits; at least one"
+                            f" {kind} for each split is needed")  # fmt: skip
+        counts = np.stack([np.bincount(codes[label == c], minlength=len(names)) for c in (0, 1)], axis=1)
+        part = assign_groups(counts, shares, rng)[codes]
+    return [rows[part == index] for index in range(len(shares))]
+
+
+def _parts_of_rows(label: NDArray[np.int64], shares: tuple[float, ...], rng: np.random.Generator) -> NDArray[np.int64]:
+    part = np.empty(len(label), dtype=np.int64)
+    for value in (0, 1):
+        members = rng.permutation(np.flatnonzero(label == value))
+        sizes = shares_of(len(members), np.asarray(shares))
+        if len(members) >= len(shares):
+            while (sizes == 0).any():  # few windows: every part gets one, from the largest
+                sizes[sizes.argmin()] += 1
+                sizes[sizes.argmax()] -= 1
+        part[members] = np.repeat(np.arange(len(shares)), sizes)
+    return part
+
+
+def assign_groups(
+    counts: NDArray[np.int64], shares: tuple[float, ...], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Give each group, with `counts` (groups, classes) windows, to one part so that each class is cut by `shares`.
+
+    Greedy from large to small: a group goes where it lowers the chi-squared distance between the windows that the parts
+    have and those they should have the most. So parts fill at the same pace, each gets large and small groups, and the
+    small ones at the end even out the rest. A class that has only as many groups left as there are parts without it is
+    kept for those parts.
+    """
+    totals = counts.sum(axis=0)
+    weight = [[n / total if total else 0.0 for n, total in zip(row, totals, strict=True)] for row in counts.tolist()]
+    order = np.argsort(-np.log(counts.sum(axis=1)) + rng.normal(0, _SIZE_JITTER, len(counts)))
+    have = [[0.0] * len(totals) for _ in shares]
+    left = (counts > 0).sum(axis=0).tolist()
+    part = np.zeros(len(counts), dtype=np.int64)
+    for group in order.tolist():
+        row = weight[group]
+        classes = [c for c, n in enumerate(row) if n > 0]
+        allowed: Iterable[int] = range(len(shares))
+        for c in classes:
+            lacking = [p for p in range(len(shares)) if have[p][c] == 0]
+            if lacking and left[c] <= len(lacking):
+                allowed = [p for p in allowed if p in lacking] or lacking
+            left[c] -= 1
+        best = min(allowed, key=lambda p: _distance_change(row, have[p], shares[p], classes))
+        for c in classes:
+            have[best][c] += row[c]
+        part[group] = best
+    return part
+
+
+def _distance_change(row: list[float], have: list[float], share: float, classes: list[int]) -> float:
+    """Change of sum((have - share)^2 / share) when a group joins a part; all in shares of the class."""
+    return sum(row[c] * (2 * (have[c] - share) + row[c]) / share for c in classes)
+
+
+def _check_classes(dataset: Dataset, split: Split) -> None:
+    for name, rows in split.parts().items():
+        for index, label in enumerate(dataset.classes):
+            if not (dataset.label[rows] == index).any():
+                what = f"{dataset.group_name}s" if dataset.group is not None else "windows"
+                raise DataError(f"{dataset.source.path}: the {name} split has no window of class '{label}'; each of"
+                                f" train, val and test needs both classes: more {what} of that class, or other split"
+                                " fractions")  # fmt: skip
+
+
+def duplicate_windows(dataset: Dataset, split: Split) -> Duplicates:
+    """Windows that are equal sample for sample and stand in more than one part, by a hash of their bytes."""
+    part = np.full(len(dataset), -1, dtype=np.int8)
+    for index, rows in enumerate(split.parts().values()):
+        part[rows] = index
+    first: dict[bytes, int] = {}
+    pairs: dict[bytes, tuple[int, int]] = {}
+    for row in np.flatnonzero(part >= 0).tolist():
+        key = hashlib.blake2b(np.ascontiguousarray(dataset.signal[row]).data, digest_size=16).digest()
+        earlier = first.setdefault(key, row)
+        if part[earlier] != part[row]:
+            pairs.setdefault(key, (earlier, row))
+    return Duplicates(len(pairs), tuple(pairs.values()))
+
+
+def _percent(fractions: tuple[float, ...]) -> str:
+    return "/".join(f"{100 * f:.3g}" for f in fractions)

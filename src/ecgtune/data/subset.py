@@ -1,0 +1,41 @@
+"""A smaller set of windows that looks like the whole: what `limit` keeps."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def representative_rows(
+    label: NDArray[np.int64],
+    group: NDArray[np.str_] | None,
+    split: NDArray[np.str_] | None,
+    count: int,
+    seed: int,
+) -> NDArray[np.int64]:
+    """`count` sorted row indices with the shares that labels and splits have in the whole.
+
+    Groups are put in one random order and taken whole from its start, within each label and split until its share is
+    full; only the last group of each is cut.
+    """
+    rng = np.random.default_rng(seed)
+    if group is None:
+        rank = rng.permutation(len(label))
+    else:
+        names, codes = np.unique(group, return_inverse=True)
+        rank = rng.permutation(len(names))[codes]
+    strata = label if split is None else label + np.unique(split, return_inverse=True)[1] * (int(label.max()) + 1)
+    values, stratum = np.unique(strata, return_inverse=True)
+    quotas = shares_of(count, np.bincount(stratum, minlength=len(values)))
+    rows = []
+    for index, quota in enumerate(quotas):
+        members = np.flatnonzero(stratum == index)
+        rows.append(members[np.argsort(rank[members], kind="stable")][:quota])
+    return np.sort(np.concatenate(rows)).astype(np.int64)
+
+
+def shares_of(count: int, weights: NDArray) -> NDArray[np.int64]:
+    """Cut `count` into whole numbers in proportion to `weights`, by largest remainder (Hamilton's method)."""
+    exact = count * np.asarray(weights, dtype=np.float64) / np.sum(weights)
+    whole = np.floor(exact).astype(np.int64)
+    extra = np.argsort(-(exact - whole), kind="stable")[: count - int(whole.sum())]
+    whole[extra] += 1
+    return whole
