@@ -114,11 +114,16 @@ def test_seeds_are_paired_where_both_have_them():
     full = [record(seed=seed) for seed in (0, 1)]
     lora = [record("lora", seed=seed, strength=0.25) for seed in (1, 2)]
     other = [record("probe", seed=seed, strength=0.2) for seed in (5, 6)]
-    found = rows(full + lora + other)
+    floor = [record("majority", kind="floor", strength=0.1)]
+    found = rows(full + lora + other + floor)
     value = {name: found[name]["metrics"]["accuracy"]["values"] for name in found}
     assert found["lora"]["difference"]["accuracy"]["value"] == pytest.approx(value["lora"][0] - value["full"][1])
     assert found["probe"]["difference"]["accuracy"]["value"] == pytest.approx(
         np.mean(value["probe"]) - np.mean(value["full"])
+    )
+    # A floor that was run once stands for itself, not for one seed of the reference.
+    assert found["majority"]["difference"]["accuracy"]["value"] == pytest.approx(
+        value["majority"][0] - np.mean(value["full"])
     )
 
 

@@ -67,7 +67,8 @@ def compare_runs(
 
     The mean over seeds of a metric is undefined (None) when it is undefined for one of the seeds. `low` and `high`
     are percentiles over resampled groups of the mean over seeds; `difference` is paired by group and, for the seeds
-    that both methods have, by seed (without a common seed: the difference of the means). `reference` comes back None
+    that both methods have, by seed (a floor, and a method without a common seed: the difference of the means over all
+    seeds). `reference` comes back None
     when no record has that name; `difference` is then None in every row. Raises RunError when the runs were not
     tested on the same windows.
     """
@@ -87,9 +88,12 @@ def compare_runs(
         row = _description([records[place] for place in places])
         row["metrics"] = _summary(own, level)
         row["group_metrics"] = None if group is None else _summary([group[place] for place in places], level)
-        row["difference"] = (
-            None if paired_with is None else _difference(own, [window[place] for place in methods[paired_with]], level)
-        )
+        row["difference"] = None
+        if paired_with is not None:
+            theirs = [window[place] for place in methods[paired_with]]
+            if row["kind"] == "method":
+                own, theirs = _common_seeds(own, theirs)
+            row["difference"] = _difference(own, theirs, level)
         rows.append(row)
     notes = comparison_notes([record.metrics for record in records if record.kind == "method"], rows, reference)
     return {"reference": paired_with, "notes": notes, "rows": rows}
@@ -189,14 +193,23 @@ def _summary(runs: Sequence[_Measured], level: float) -> dict[str, dict[str, Any
     return result
 
 
+def _common_seeds(
+    runs: Sequence[_Measured], reference: Sequence[_Measured]
+) -> tuple[Sequence[_Measured], Sequence[_Measured]]:
+    """The runs of the seeds that both have, in one order; all of both when they have none in common.
+
+    In one order, so that a method minus itself subtracts equal numbers in equal order: exactly 0.
+    """
+    common = sorted({run.seed for run in runs} & {run.seed for run in reference})
+    if not common:
+        return runs, reference
+    own, theirs = ({run.seed: run for run in side} for side in (runs, reference))
+    return [own[seed] for seed in common], [theirs[seed] for seed in common]
+
+
 def _difference(
     runs: Sequence[_Measured], reference: Sequence[_Measured], level: float
 ) -> dict[str, dict[str, float | None]]:
-    common = {run.seed for run in runs} & {run.seed for run in reference}
-    if common:
-        # Sorted, so that a method minus itself subtracts equal numbers in equal order: exactly 0.
-        runs = sorted((run for run in runs if run.seed in common), key=lambda run: run.seed)
-        reference = sorted((run for run in reference if run.seed in common), key=lambda run: run.seed)
     result = {}
     for name in METRICS:
         value = np.mean([run.values[name] for run in runs]) - np.mean([run.values[name] for run in reference])

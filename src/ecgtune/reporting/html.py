@@ -1,0 +1,176 @@
+"""report.html of a run and of a comparison: one file with everything inside, for a screen, a phone or paper."""
+
+import re
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ecgtune.errors import RunError
+from ecgtune.evaluation import Threshold
+from ecgtune.files import write_text
+from ecgtune.reporting import numbers, tables, wording
+from ecgtune.reporting.reading import Comparison, Run, read_comparison, read_run
+from ecgtune.reporting.style import floor_colours, method_colours
+
+
+def write_run_report(folder: Path | str) -> Path:
+    """Write `report.html` of a finished run folder from its files and `figures/`; returns the file.
+
+    Raises RunError when the run is not finished.
+    """
+    run = read_run(folder)
+    page = environment().get_template("run.html.j2")
+    file = run.folder / "report.html"
+    write_text(file, page.render(**run_facts(run)))
+    return file
+
+
+def write_comparison_report(folder: Path | str) -> Path:
+    """Write `report.html` of a comparison folder from results.json, its runs and `figures/`; returns the file.
+
+    Raises RunError when results.json or one of its runs is missing.
+    """
+    comparison = read_comparison(folder)
+    page = environment().get_template("comparison.html.j2")
+    file = comparison.folder / "report.html"
+    write_text(file, page.render(**_comparison_facts(comparison)))
+    return file
+
+
+def environment() -> Environment:
+    """The templates of this package with the formats of `numbers` as filters; undefined names are errors."""
+    found = Environment(
+        loader=PackageLoader("ecgtune.reporting"),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    for name in ("score", "with_spread", "interval", "percent", "count", "rate", "seconds", "size"):
+        found.filters[name] = getattr(numbers, name)
+    found.filters["markdown"] = tables.escape_markdown
+    found.filters["value"] = plain_value
+    return found
+
+
+def run_facts(run: Run) -> dict[str, Any]:
+    """What the templates of one run are filled with."""
+    return {
+        "run": run,
+        "metrics": run.metrics,
+        "headline": wording.run_headline(run.metrics),
+        "banner": wording.weights_banner(run.metrics["weights"]),
+        "unit": tables.unit_name(run.metrics["split"]),
+        "metric_titles": tables.METRIC_TITLES,
+        "threshold": threshold_sentence(run.metrics["threshold"]),
+        "shown": shown_folder(run.folder),
+        "environment": flat(run.environment),
+        "figure": lambda name, alt: inline_figure(run.folder / "figures", name, alt),
+    }
+
+
+def _comparison_facts(comparison: Comparison) -> dict[str, Any]:
+    results = comparison.results
+    methods = comparison.rows("method")
+    columns = tables.table_columns(results)
+    colours = method_colours([row["method"] for row in methods])
+    colours |= floor_colours([row["method"] for row in comparison.rows("floor")])
+    return {
+        "results": results,
+        "runs": comparison.runs,
+        "kinds": [methods, comparison.rows("floor")],
+        "methods": methods,
+        "columns": columns,
+        "colours": colours,
+        "headline": wording.comparison_headline(results),
+        "banner": wording.weights_banner(results["weights"]),
+        "notes": [note for note in results["notes"] if not note.startswith("weights: random")],
+        "meanings": tables.table_notes({**results, "notes": []}),
+        "unit": tables.unit_name(results["split"]),
+        "metric_titles": tables.METRIC_TITLES,
+        "sort_value": sort_value,
+        "threshold": threshold_sentence,
+        "shown": shown_folder(comparison.folder),
+        "machine": flat(results["machine"]),
+        "figure": lambda name, alt: inline_figure(comparison.folder / "figures", name, alt),
+    }
+
+
+# What a column of the table sorts by; the other columns sort by their text.
+_SORT_KEYS = {
+    "Epochs": "epochs",
+    "LR": "learning_rate",
+    "Trainable %": "share",
+    "s/epoch": "seconds_per_epoch",
+    "Peak memory": "peak_memory_bytes",
+    "File size": "file_bytes",
+}
+
+
+def sort_value(column: str, row: dict[str, Any]) -> Any:
+    """The number behind a cell of the comparison's table, its title in the first column, "" when it is missing."""
+    if column == "Method":
+        return row["title"].lower()
+    if column in _SORT_KEYS:
+        value = row[_SORT_KEYS[column]]
+    elif column.startswith("Δ"):
+        value = row["difference"]["accuracy"]["value"]
+    else:
+        value = row["metrics"][column.lower()]["mean"]
+    return "" if value is None else value
+
+
+def threshold_sentence(threshold: Mapping[str, Any]) -> str:
+    """`0.5, fixed` and the like; the wording is the evaluation's."""
+    return Threshold(threshold["value"], threshold["rule"]).sentence
+
+
+def inline_figure(folder: Path, name: str, alt: str) -> Markup:
+    """An SVG file as an element of the page, with a text for those who do not see it.
+
+    Identifiers inside get the figure's name in front, since a page with ten figures must not hold one twice.
+    """
+    file = folder / f"{name}.svg"
+    if not file.is_file():
+        raise RunError(f"{file} is missing; write the figures before the report")
+    text = file.read_text(encoding="utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(\bid=")', rf"\1{name}-", text)
+    text = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\1{name}-", text)
+    head, rest = text.split(">", 1)
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    return Markup(f'{head} role="img" aria-label="{escape(alt)}">{rest}')
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one: `versions.torch` -> value."""
+    result: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+def plain_value(value: Any) -> str:
+    """A value of a settings table as text."""
+    if value is None:
+        return numbers.MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def shown_folder(folder: Path) -> str:
+    """The folder as a reader would type it: from the working directory when it lies below, else its name."""
+    try:
+        return folder.resolve().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return folder.name

@@ -1,0 +1,74 @@
+"""Numbers as readers see them; a missing one is `n/a` everywhere."""
+
+from collections.abc import Mapping
+from typing import Any
+
+MISSING = "n/a"
+
+
+def score(value: float | None) -> str:
+    """A metric with three decimals."""
+    return MISSING if value is None else f"{value:.3f}"
+
+
+def with_spread(entry: Mapping[str, Any]) -> str:
+    """`0.842 ± 0.013` of a metric in results.json; without a spread (one seed) the mean alone."""
+    spread = entry["spread"]
+    return score(entry["mean"]) if spread is None else f"{score(entry['mean'])} ± {spread:.3f}"
+
+
+def interval(entry: Mapping[str, Any]) -> str:
+    """`0.81 to 0.87` as `0.810 to 0.870`; `n/a` when an end is missing."""
+    if entry["low"] is None or entry["high"] is None:
+        return MISSING
+    return f"{entry['low']:.3f} to {entry['high']:.3f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference with its sign; one that rounds to nothing has none."""
+    if value is None:
+        return MISSING
+    text = f"{value:+.3f}"
+    return text[1:] if float(text) == 0 else text
+
+
+def signed_interval(entry: Mapping[str, Any]) -> str:
+    """`-0.004 to +0.028`."""
+    if entry["low"] is None or entry["high"] is None:
+        return MISSING
+    return f"{signed(entry['low'])} to {signed(entry['high'])}"
+
+
+def percent(share: float | None) -> str:
+    """A share in [0, 1] as a percentage of three significant digits, without the sign."""
+    return MISSING if share is None else f"{100 * share:.3g}"
+
+
+def count(value: float | None) -> str:
+    """A whole number with thousands separated; a mean over seeds keeps one decimal."""
+    if value is None:
+        return MISSING
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def rate(value: float | None) -> str:
+    """A learning rate as it is typed: 0.0015, 1e-06."""
+    return MISSING if value is None else f"{value:g}"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds with the digits that matter."""
+    if value is None:
+        return MISSING
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def size(value: float | None) -> str:
+    """Bytes in kB, MB or GB (powers of 1000)."""
+    if value is None:
+        return MISSING
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= factor:
+            scaled = value / factor
+            return f"{scaled:.0f} {unit}" if scaled >= 100 else f"{scaled:.1f} {unit}"
+    return f"{value:.0f} B"

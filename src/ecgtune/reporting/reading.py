@@ -1,0 +1,83 @@
+"""Run and comparison folders as the reports need them. Nothing but the files of docs/architecture.md is read."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ecgtune.errors import RunError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run: its folder, metrics.json, log.jsonl (a list of epochs, empty for a run without training),
+    recipe.toml as text and environment.json."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    log: list[dict[str, Any]]
+    recipe: str
+    environment: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison folder: results.json and the runs of each method, `runs[method][place of its seed]`.
+
+    Of the floors nothing but their row is shown, so their runs are not read.
+    """
+
+    folder: Path
+    results: dict[str, Any]
+    runs: dict[str, list[Run]]
+
+    def rows(self, kind: str) -> list[dict[str, Any]]:
+        """Rows of results.json of one kind, "method" or "floor"."""
+        return [row for row in self.results["rows"] if row["kind"] == kind]
+
+
+def read_run(folder: Path | str) -> Run:
+    """Read a finished run folder. Raises RunError for an unfinished or unreadable one."""
+    folder = Path(folder)
+    metrics_file = folder / "metrics.json"
+    if not metrics_file.is_file():
+        raise RunError(f"{folder} has no metrics.json, so it is no finished run; finish it with --resume")
+    metrics = _parsed(metrics_file, json.loads)
+    _check_format(metrics_file, metrics)
+    log_file = folder / "log.jsonl"
+    log = _parsed(log_file, _json_lines) if log_file.is_file() else []
+    environment = _parsed(folder / "environment.json", json.loads)
+    return Run(folder, metrics, log, _parsed(folder / "recipe.toml", str), environment)
+
+
+def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -> Comparison:
+    """Read a comparison folder; `results` stands in for results.json when that is not written yet."""
+    folder = Path(folder)
+    file = folder / "results.json"
+    if results is None and not file.is_file():
+        raise RunError(f"{folder} has no results.json; give a folder that 'ecgtune compare' wrote")
+    content: dict[str, Any] = _parsed(file, json.loads) if results is None else results
+    _check_format(file, content)
+    methods = [row for row in content["rows"] if row["kind"] == "method"]
+    runs = {row["method"]: [read_run(folder / run) for run in row["runs"]] for row in methods}
+    return Comparison(folder, content, runs)
+
+
+def _check_format(file: Path, content: Any) -> None:
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise RunError(f"{file} has the format {found}; this version reads {FORMAT}: use the version that wrote it")
+
+
+def _parsed(file: Path, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read ({error}); run this method again") from error
+
+
+def _json_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines() if line.strip()]

@@ -1,0 +1,178 @@
+"""The comparison table as CSV, Markdown and terminal text, and the notes that belong under it."""
+
+import csv
+import io
+from collections.abc import Callable
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ecgtune.reporting import numbers
+from ecgtune.reporting.numbers import MISSING
+
+METRIC_TITLES = {
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "specificity": "Specificity",
+    "f1": "F1",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "mcc": "MCC",
+}
+Row = dict[str, Any]
+
+
+def _metric(name: str) -> Callable[[Row], str]:
+    return lambda row: numbers.with_spread(row["metrics"][name])
+
+
+def difference_text(row: Row, results: dict[str, Any]) -> str:
+    """`+0.012 (-0.004 to +0.028)`, `reference` in the reference's own row, `n/a` without a reference."""
+    if row["difference"] is None:
+        return MISSING
+    if row["method"] == results["reference"]:
+        return "reference"
+    entry = row["difference"]["accuracy"]
+    return f"{numbers.signed(entry['value'])} ({numbers.signed_interval(entry)})"
+
+
+def table_columns(results: dict[str, Any]) -> dict[str, Callable[[Row], str]]:
+    """Title and text of every column, in the order of the table; each function takes a row of results.json."""
+    columns: dict[str, Callable[[Row], str]] = {
+        "Method": lambda row: row["title"],
+        "Epochs": lambda row: numbers.count(row["epochs"]),
+        "LR": lambda row: numbers.rate(row["learning_rate"]),
+        "Accuracy": _metric("accuracy"),
+        "Precision": _metric("precision"),
+        "Recall": _metric("recall"),
+        "F1": _metric("f1"),
+        "Trainable %": lambda row: numbers.percent(row["share"]),
+        "AUROC": _metric("auroc"),
+        "s/epoch": lambda row: numbers.seconds(row["seconds_per_epoch"]),
+        "Peak memory": lambda row: numbers.size(row["peak_memory_bytes"]),
+        "File size": lambda row: numbers.size(row["file_bytes"]),
+    }
+    if results["reference"] is not None:
+        columns[f"Δ accuracy vs {results['reference']}"] = lambda row: difference_text(row, results)
+    return columns
+
+
+def table_notes(results: dict[str, Any]) -> list[str]:
+    """The comparison's own notes, then what its columns mean."""
+    test = results["split"]["counts"]["test"]
+    unit = unit_name(results["split"])
+    of_groups = f" of {numbers.count(test['groups'])} {unit}s" if test["groups"] else ""
+    notes = [
+        *results["notes"],
+        f"Measured on the test split ({results['split']['origin']}): {numbers.count(test['windows'])} windows"
+        f"{of_groups}, {numbers.count(test['positives'])} positive; it was looked at once, after training.",
+        "Scores are means over seeds; ± is the standard deviation over seeds.",
+        f"Intervals are 95 % percentile bootstrap intervals over test {unit}s; they do not contain the variation "
+        "between seeds.",
+    ]
+    if results["reference"] is not None:
+        notes.append(
+            f"Δ is the accuracy minus that of {results['reference']} on the same resampled {unit}s and seeds; an "
+            "interval that includes 0 does not tell the two apart. Intervals are not adjusted for the number of "
+            "methods."
+        )
+    notes.append("n/a: not defined for these predictions, or not measured.")
+    return notes
+
+
+def unit_name(split: dict[str, Any]) -> str:
+    """What the bootstrap resamples: "record", "patient" or "window"."""
+    return "window" if split["unit"] == "row" else split["unit"]
+
+
+def table_csv(results: dict[str, Any]) -> str:
+    """Plain numbers: the table's columns, then spread and interval of every metric, then the method's key."""
+
+    def number(value: float | None, scale: float = 1.0) -> str:
+        # Ten digits: more than any reader needs, and 100 * 0.0326 stays 3.26.
+        return MISSING if value is None else f"{scale * value:.10g}"
+
+    records = []
+    for row in results["rows"]:
+        metrics = row["metrics"]
+        difference = (row["difference"] or {}).get("accuracy", {"value": None, "low": None, "high": None})
+        record = {
+            "Method": row["title"],
+            "Epochs": number(row["epochs"]),
+            "LR": number(row["learning_rate"]),
+            **{
+                METRIC_TITLES[name]: number(metrics[name]["mean"]) for name in ("accuracy", "precision", "recall", "f1")
+            },
+            "Trainable %": number(row["share"], 100),
+            "AUROC": number(metrics["auroc"]["mean"]),
+            "s/epoch": number(row["seconds_per_epoch"]),
+            "Peak memory bytes": number(row["peak_memory_bytes"]),
+            "File bytes": number(row["file_bytes"]),
+            "Accuracy difference": number(difference["value"]),
+            "Accuracy difference_low": number(difference["low"]),
+            "Accuracy difference_high": number(difference["high"]),
+            **{METRIC_TITLES[name]: number(metrics[name]["mean"]) for name in ("specificity", "auprc", "mcc")},
+        }
+        for name, title in METRIC_TITLES.items():
+            for part in ("spread", "low", "high"):
+                record[f"{title}_{part}"] = number(metrics[name][part])
+        record |= {"Key": row["method"], "Kind": row["kind"], "Seeds": str(len(row["seeds"]))}
+        records.append(record)
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return out.getvalue()
+
+
+def table_markdown(results: dict[str, Any]) -> str:
+    """The table as Markdown, floors in italics under an empty rule row, notes as a list below."""
+    columns = table_columns(results)
+    lines = [
+        "| " + " | ".join(columns) + " |",
+        "|" + "|".join([" :--- "] + [" ---: "] * (len(columns) - 1)) + "|",
+    ]
+    for kind in ("method", "floor"):
+        rows = [row for row in results["rows"] if row["kind"] == kind]
+        if kind == "floor" and rows:
+            lines.append("| **Floors** |" + " |" * (len(columns) - 1))
+        for row in rows:
+            lines.append("| " + " | ".join(escape_markdown(text(row)) for text in columns.values()) + " |")
+    notes = [f"- {escape_markdown(note)}" for note in table_notes(results)]
+    return "\n".join([*lines, "", *notes, ""])
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is, also inside a table."""
+    for character in "\\`*_[]<>|#":
+        text = text.replace(character, f"\\{character}")
+    return " ".join(text.split())
+
+
+def terminal_table(results: dict[str, Any], width: int = 100) -> RenderableType:
+    """The table for a terminal `width` characters wide, with its notes: one table, or two where one does not fit."""
+    columns = table_columns(results)
+    titles = list(columns)
+    parts = [titles] if width >= 150 else [titles[:9], ["Method", *titles[9:]]]
+    tables: list[RenderableType] = [_terminal_part(results, columns, part) for part in parts]
+    notes = [Text(f"• {note}", style="yellow" if note in results["notes"] else "dim") for note in table_notes(results)]
+    return Group(*tables, *notes)
+
+
+def _terminal_part(results: dict[str, Any], columns: dict[str, Callable[[Row], str]], titles: list[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for title in titles:
+        table.add_column(title, justify="left" if title == "Method" else "right", overflow="fold")
+    previous = None
+    for row in results["rows"]:
+        if previous == "method" and row["kind"] == "floor":
+            table.add_section()
+        previous = row["kind"]
+        # Spread and interval go to a second line: side by side they would need a very wide terminal.
+        cells = [columns[title](row).replace(" ± ", "\n±").replace(" (", "\n(", 1) for title in titles[1:]]
+        table.add_row(Text(row["title"]), *(Text(cell, justify="right") for cell in cells))
+    return table
