@@ -208,5 +208,7 @@ def _load(entry: Path) -> Contents | None:
 
 
 def _unwritable(folder: Path, error: OSError) -> DataError:
-    return DataError(f"{folder}: the cache folder cannot be written ({error.strerror or error}); set ECGTUNE_CACHE to a"
-                     " folder that can, or read with cache=False")  # fmt: skip
+    return DataError(
+        f"{folder}: the cache folder cannot be written ({error.strerror or error}); set ECGTUNE_CACHE to a"
+        " folder that can, or read with cache=False"
+    )

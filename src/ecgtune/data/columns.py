@@ -39,7 +39,9 @@ def label_codes(text: NDArray[np.str_], where: Where) -> tuple[NDArray[np.int64]
     values, first, codes = np.unique(text, return_index=True, return_inverse=True)
     for value, window in zip(values, first, strict=True):
         if not value or value.casefold() in ("nan", "none", "na"):
-            raise DataError(f"{where(window)}: the label is missing (got '{value}'); every window needs one of two labels")
+            raise DataError(
+                f"{where(window)}: the label is missing (got '{value}'); every window needs one of two labels"
+            )
     short = np.array([_short(value) for value in values])
     names, merged = np.unique(short, return_inverse=True)
     if len(names) == 1:
@@ -48,8 +50,10 @@ def label_codes(text: NDArray[np.str_], where: Where) -> tuple[NDArray[np.int64]
         appear = {name: int(first[merged == i].min()) for i, name in enumerate(names)}
         one, two, third = sorted(appear, key=appear.__getitem__)[:3]
         hint = "; is it the label column? name the right one" if len(names) > 20 else ""
-        raise DataError(f"{where(appear[third])}: label '{third}' is a third value beside '{one}' and '{two}'; exactly"
-                        f" two labels are allowed, the file has {len(names)}{hint}")  # fmt: skip
+        raise DataError(
+            f"{where(appear[third])}: label '{third}' is a third value beside '{one}' and '{two}'; exactly"
+            f" two labels are allowed, the file has {len(names)}{hint}"
+        )
     return merged[codes].astype(np.int64), (str(names[0]), str(names[1]))
 
 
@@ -77,8 +81,10 @@ def check_groups(group: NDArray[np.str_], group_name: str, where: Where) -> None
     """Every window has a group. Raises DataError."""
     missing = np.flatnonzero(group == "")
     if len(missing):
-        raise DataError(f"{where(missing[0])}: the {group_name} is missing; give every window a {group_name} or leave"
-                        " the column out")  # fmt: skip
+        raise DataError(
+            f"{where(missing[0])}: the {group_name} is missing; give every window a {group_name} or leave"
+            " the column out"
+        )
 
 
 def check_no_leak(group: NDArray[np.str_], group_name: str, split: NDArray[np.str_], where: Where) -> None:
@@ -87,6 +93,8 @@ def check_no_leak(group: NDArray[np.str_], group_name: str, split: NDArray[np.st
     other = np.flatnonzero(split != split[first[codes]])
     if len(other):
         window, home = other[0], first[codes[other[0]]]
-        raise DataError(f"{where(window)}: {group_name} '{group[window]}' is in split '{split[window]}' but in"
-                        f" '{split[home]}' at {where.place} {where.row[home]}; all windows of one {group_name} must be in"
-                        " one split")  # fmt: skip
+        raise DataError(
+            f"{where(window)}: {group_name} '{group[window]}' is in split '{split[window]}' but in"
+            f" '{split[home]}' at {where.place} {where.row[home]}; all windows of one {group_name} must be in"
+            " one split"
+        )

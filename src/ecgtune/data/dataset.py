@@ -128,12 +128,16 @@ def _rate(path: str | Path, in_file: float | None, given: float | None) -> float
     if in_file is not None:
         _check_rate(in_file, f"{path}: its sampling rate")
         if given is not None and given != in_file:
-            raise DataError(f"{path}: says that its sampling rate is {in_file:g} Hz, but {given:g} Hz was given; leave"
-                            " the sampling rate out or correct the file")  # fmt: skip
+            raise DataError(
+                f"{path}: says that its sampling rate is {in_file:g} Hz, but {given:g} Hz was given; leave"
+                " the sampling rate out or correct the file"
+            )
         return in_file
     if given is None:
-        raise DataError(f"{path}: the file does not say its sampling rate, and it is never guessed; give it, for"
-                        " example --sampling-rate 100 (Hz)")  # fmt: skip
+        raise DataError(
+            f"{path}: the file does not say its sampling rate, and it is never guessed; give it, for"
+            " example --sampling-rate 100 (Hz)"
+        )
     return float(given)
 
 

@@ -44,7 +44,9 @@ def resample(
         return _interpolate(signal, max(1, int(signal.shape[-1] * to_rate / from_rate)))
     ratio = (Fraction(to_rate) / Fraction(from_rate)).limit_denominator(_LARGEST_FACTOR)
     if ratio == 0 or ratio.numerator > _LARGEST_FACTOR:
-        raise SettingError(f"cannot resample from {from_rate:g} to {to_rate:g} Hz; a ratio below {_LARGEST_FACTOR} is needed")
+        raise SettingError(
+            f"cannot resample from {from_rate:g} to {to_rate:g} Hz; a ratio below {_LARGEST_FACTOR} is needed"
+        )
     return resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line").astype(signal.dtype)
 
 
@@ -103,7 +105,9 @@ class Preprocessing:
         if self.resampling not in RESAMPLING:
             raise SettingError(f"resampling '{self.resampling}' is unknown; allowed are {', '.join(RESAMPLING)}")
         if self.normalisation not in NORMALISATION:
-            raise SettingError(f"normalisation '{self.normalisation}' is unknown; allowed are {', '.join(NORMALISATION)}")
+            raise SettingError(
+                f"normalisation '{self.normalisation}' is unknown; allowed are {', '.join(NORMALISATION)}"
+            )
         if (self.normalisation == "global") != (self.mean is not None and self.std is not None):
             raise SettingError("normalisation 'global' needs mean and std, the others take none; use Preprocessing.fit")
 
@@ -122,8 +126,10 @@ class Preprocessing:
         Raises DataError when the amplitude matters ("none") but its unit is unknown, or a lead never varies ("global").
         """
         if normalisation == "none" and dataset.unit == "unknown":
-            raise DataError(f"{dataset.source.path}: without normalisation the amplitude matters, but the unit of the"
-                            " signals is unknown; give it, for example --unit uV")  # fmt: skip
+            raise DataError(
+                f"{dataset.source.path}: without normalisation the amplitude matters, but the unit of the"
+                " signals is unknown; give it, for example --unit uV"
+            )
         if normalisation != "global":
             return cls(float(sampling_rate), resampling, normalisation)
         plain = Preprocessing(float(sampling_rate), resampling, "none")
@@ -140,12 +146,16 @@ class Preprocessing:
         std = np.sqrt(np.maximum(square / count - mean * mean, 0.0))
         if (std == 0).any():
             flat = dataset.leads[int(np.flatnonzero(std == 0)[0])]
-            raise DataError(f"{dataset.source.path}: lead {flat} never varies in the training windows, so it has no"
-                            " global spread; use --normalisation zscore")  # fmt: skip
-        return cls(float(sampling_rate), resampling, normalisation, tuple((mean + centre).tolist()), tuple(std.tolist()))
+            raise DataError(
+                f"{dataset.source.path}: lead {flat} never varies in the training windows, so it has no"
+                " global spread; use --normalisation zscore"
+            )
+        return cls(
+            float(sampling_rate), resampling, normalisation, tuple((mean + centre).tolist()), tuple(std.tolist())
+        )
 
     def __call__(self, signal: NDArray[np.floating], sampling_rate: float) -> NDArray[np.float32]:
-        """Windows (windows, leads, samples) at `sampling_rate` Hz as the model takes them, float32, in bounded memory."""
+        """Windows (windows, leads, samples) at `sampling_rate` Hz as the model takes them, in bounded memory."""
         if signal.ndim != 3:
             raise DataError(f"a signal of shape {signal.shape} cannot be used; (windows, leads, samples) is needed")
         if self.mean is not None and len(self.mean) != signal.shape[1]:

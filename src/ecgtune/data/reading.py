@@ -53,8 +53,10 @@ def parse(path: Path, columns: Columns, unit: str | None, write: Callable[[NDArr
     if not kept:
         raise DataError(f"{path}: no windows below the header; rows of samples and a label are needed")
     if constant:
-        raise DataError(f"{path}: {header.place} {constant[0]}: all samples of the window are equal, and so in"
-                        f" {len(constant)} of {shape[0]} windows; a z-score needs a spread, remove these windows")  # fmt: skip
+        raise DataError(
+            f"{path}: {header.place} {constant[0]}: all samples of the window are equal, and so in"
+            f" {len(constant)} of {shape[0]} windows; a z-score needs a spread, remove these windows"
+        )
 
     where = Where(str(path), header.place, np.concatenate([block.row for block in kept]))
     label, classes = label_codes(np.concatenate([block.label for block in kept]), where)
@@ -87,13 +89,15 @@ def _unit(path: Path, in_file: str | None, asked: str | None) -> tuple[str, floa
 
 
 def _check_samples(path: Path, header: Header, block: Block) -> list[int]:
-    """Refuse samples that are not finite; give the rows whose every lead is constant (a single flat lead is allowed)."""
+    """Refuse samples that are not finite; give the rows whose every lead is constant (one flat lead of many may be)."""
     low, high = block.signal.min(axis=2), block.signal.max(axis=2)
     bad = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)).all(axis=1))
     if len(bad):
         window = bad[0]
         lead, sample = np.argwhere(~np.isfinite(block.signal[window]))[0]
         value = block.signal[window, lead, sample]
-        raise DataError(f"{path}: {header.place} {block.row[window]}, {header.sample(int(lead), int(sample))}: got"
-                        f" {value}; every sample must be a finite number below 3e38")  # fmt: skip
+        raise DataError(
+            f"{path}: {header.place} {block.row[window]}, {header.sample(int(lead), int(sample))}: got"
+            f" {value}; every sample must be a finite number below 3e38"
+        )
     return block.row[(low == high).all(axis=1)].tolist()

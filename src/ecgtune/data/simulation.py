@@ -64,15 +64,21 @@ def simulate(
     """
     patients = max(2, windows // _WINDOWS_PER_PATIENT) if patients is None else patients
     if windows < 2 or not 2 <= patients <= windows:
-        raise SettingError(f"{windows} windows of {patients} patients cannot be simulated; at least 2 patients, with at"
-                           " least one window each, are needed")  # fmt: skip
+        raise SettingError(
+            f"{windows} windows of {patients} patients cannot be simulated; at least 2 patients, with at"
+            " least one window each, are needed"
+        )
     if not 2 * LOWEST_RATE <= sampling_rate <= HIGHEST_RATE or not 2 <= seconds <= 3600:
-        raise SettingError(f"{seconds:g} s at {sampling_rate:g} Hz cannot be simulated; 2 to 3600 s at"
-                           f" {2 * LOWEST_RATE:g} to {HIGHEST_RATE:g} Hz can")  # fmt: skip
+        raise SettingError(
+            f"{seconds:g} s at {sampling_rate:g} Hz cannot be simulated; 2 to 3600 s at"
+            f" {2 * LOWEST_RATE:g} to {HIGHEST_RATE:g} Hz can"
+        )
     rng = np.random.default_rng(seed)
     people = _draw_patients(rng, patients)
     share = rng.gamma(4.0, size=patients)
-    patient = np.sort(np.concatenate([np.arange(patients), rng.choice(patients, windows - patients, p=share / share.sum())]))
+    patient = np.sort(
+        np.concatenate([np.arange(patients), rng.choice(patients, windows - patients, p=share / share.sum())])
+    )
     fibrillation = people.fibrillation[patient] ^ (people.paroxysmal[patient] & (rng.random(windows) < 0.4))
     time = np.arange(round(seconds * sampling_rate)) / sampling_rate
 
@@ -134,12 +140,16 @@ def _intervals(
 ) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
     """Seconds before each beat, and which beats are atrial or ventricular ectopic; all (windows, beats)."""
     shape = (len(patient), beats)
-    rate = people.rate[patient] * np.where(fibrillation, people.fast[patient], 1.0) * np.exp(rng.normal(0, 0.08, shape[0]))
+    rate = (
+        people.rate[patient] * np.where(fibrillation, people.fast[patient], 1.0) * np.exp(rng.normal(0, 0.08, shape[0]))
+    )
     mean = 60.0 / np.clip(rate, 40, 170)[:, None]
     phase = 2 * np.pi * breath[0][:, None] * np.arange(beats) * mean + breath[1][:, None]
     wander = np.cumsum(rng.normal(0, 0.008, shape), axis=1)
     sinus = mean * (1 + people.respiratory[patient][:, None] * np.sin(phase) + wander + rng.normal(0, 0.012, shape))
-    shape_k = 1.0 / np.square(people.irregular[patient])[:, None]  # a gamma distribution with this coefficient of variation
+    shape_k = (
+        1.0 / np.square(people.irregular[patient])[:, None]
+    )  # a gamma distribution with this coefficient of variation
     conducted = mean * rng.gamma(np.broadcast_to(shape_k, shape)) / shape_k
     interval = np.where(fibrillation[:, None], conducted, sinus)
 
@@ -154,7 +164,9 @@ def _intervals(
     return np.maximum(interval, _SHORTEST_RR), atrial, ventricular
 
 
-def _beats(rng: np.random.Generator, people: _Patients, patient, fibrillation, time: Array, sampling_rate: float, breath):
+def _beats(
+    rng: np.random.Generator, people: _Patients, patient, fibrillation, time: Array, sampling_rate: float, breath
+):
     """All beats of all windows, (windows, samples)."""
     seconds = time[-1]
     beats = int((seconds + 3) / _SHORTEST_RR / 1.2) + 2
@@ -221,7 +233,9 @@ def _noise(rng: np.random.Generator, level: Array, time: Array, sampling_rate: f
     wander = lognormal(0.06, 0.6) * np.sin(2 * np.pi * breath[0][:, None] * time + breath[1][:, None])
     wander += lognormal(0.08, 0.8) * tone(rng.uniform(0.03, 0.2, column))
     burst = np.exp(-0.5 * np.square((time - rng.uniform(0, time[-1], column)) / rng.uniform(0.2, 1.0, column)))
-    muscle = (lognormal(0.018, 0.6) + sometimes(0.25, lognormal(0.12, 0.5)) * burst) * rng.standard_normal((windows, samples))
+    muscle = (lognormal(0.018, 0.6) + sometimes(0.25, lognormal(0.12, 0.5)) * burst) * rng.standard_normal(
+        (windows, samples)
+    )
     tremor = sometimes(0.2, lognormal(0.04, 0.5)) * _waves(rng, rng.uniform(4, 9, windows), time)
     noise = wander + muscle + tremor
     mains = rng.choice([50.0, 60.0])

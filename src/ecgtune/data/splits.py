@@ -70,8 +70,10 @@ def split_dataset(
     that are not three positive numbers with the sum 1.
     """
     if len(fractions) != 3 or not all(0 < f < 1 for f in fractions) or abs(sum(fractions) - 1) > 1e-6:
-        raise SettingError(f"split fractions {fractions} are not allowed; three positive numbers with the sum 1 are,"
-                           " such as 0.70 0.15 0.15")  # fmt: skip
+        raise SettingError(
+            f"split fractions {fractions} are not allowed; three positive numbers with the sum 1 are,"
+            " such as 0.70 0.15 0.15"
+        )
     unit = "row" if dataset.group is None else (dataset.group_name or "group")
     everything = np.arange(len(dataset), dtype=np.int64)
     warnings: list[str] = []
@@ -81,15 +83,19 @@ def split_dataset(
     else:
         train, val, test, origin = _from_file(dataset, fractions, seed, unit, warnings)
     if unit == "row":
-        warnings.append("split by row: the file names no patient or recording, so windows of one person may stand in"
-                        " several splits and the figures may be too good")  # fmt: skip
+        warnings.append(
+            "split by row: the file names no patient or recording, so windows of one person may stand in"
+            " several splits and the figures may be too good"
+        )
     split = Split(train, val, test, unit, origin, tuple(warnings), 0)
     _check_classes(dataset, split)
     found = duplicate_windows(dataset, split)
     if found.count:
         pairs = ", ".join(f"{a} and {b}" for a, b in found.pairs[:3])
-        warnings.append(f"{found.count} windows stand sample for sample in more than one split (rows {pairs}"
-                        f"{', ...' if found.count > 3 else ''}), so the figures may be too good")  # fmt: skip
+        warnings.append(
+            f"{found.count} windows stand sample for sample in more than one split (rows {pairs}"
+            f"{', ...' if found.count > 3 else ''}), so the figures may be too good"
+        )
     return replace(split, warnings=tuple(warnings), duplicates=found.count)
 
 
@@ -101,15 +107,21 @@ def _from_file(dataset: Dataset, fractions: tuple[float, float, float], seed: in
     if present == list(PARTS):
         return rows["train"], rows["val"], rows["test"], "from the file's split column"
     if "train" not in present or len(present) == 1:
-        raise DataError(f"{dataset.source.path}: its split column has only {' and '.join(present)}; train and at least"
-                        " one of val and test are needed, or no split column")  # fmt: skip
+        raise DataError(
+            f"{dataset.source.path}: its split column has only {' and '.join(present)}; train and at least"
+            " one of val and test are needed, or no split column"
+        )
     other = present[1]
     share = fractions[1] / (fractions[0] + fractions[1])
     train, val = _draw(dataset, rows["train"], (1 - share, share), seed)
-    origin = (f"test: the file's {other} windows; validation: {100 * share:.3g} % of the file's training windows, drawn"
-              f" by {unit}, stratified by label, seed {seed}")  # fmt: skip
-    warnings.append(f"the file has only train and {other}: its {other} windows are the test windows here, and validation"
-                    " windows (for the best epoch and the threshold) were drawn from its training windows")  # fmt: skip
+    origin = (
+        f"test: the file's {other} windows; validation: {100 * share:.3g} % of the file's training windows, drawn"
+        f" by {unit}, stratified by label, seed {seed}"
+    )
+    warnings.append(
+        f"the file has only train and {other}: its {other} windows are the test windows here, and validation"
+        " windows (for the best epoch and the threshold) were drawn from its training windows"
+    )
     return train, val, rows[other], origin
 
 
@@ -123,8 +135,10 @@ def _draw(dataset: Dataset, rows: NDArray[np.int64], shares: tuple[float, ...], 
         names, codes = np.unique(dataset.group[rows], return_inverse=True)
         if len(names) < len(shares):
             kind = dataset.group_name or "group"
-            raise DataError(f"{dataset.source.path}: {len(names)} {kind}s cannot fill {len(shares)} splits; at least one"
-                            f" {kind} for each split is needed")  # fmt: skip
+            raise DataError(
+                f"{dataset.source.path}: {len(names)} {kind}s cannot fill {len(shares)} splits; at least one"
+                f" {kind} for each split is needed"
+            )
         counts = np.stack([np.bincount(codes[label == c], minlength=len(names)) for c in (0, 1)], axis=1)
         part = assign_groups(counts, shares, rng)[codes]
     return [rows[part == index] for index in range(len(shares))]
@@ -143,9 +157,7 @@ def _parts_of_rows(label: NDArray[np.int64], shares: tuple[float, ...], rng: np.
     return part
 
 
-def assign_groups(
-    counts: NDArray[np.int64], shares: tuple[float, ...], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def assign_groups(counts: NDArray[np.int64], shares: tuple[float, ...], rng: np.random.Generator) -> NDArray[np.int64]:
     """Give each group, with `counts` (groups, classes) windows, to one part so that each class is cut by `shares`.
 
     Greedy from large to small: a group goes where it lowers the chi-squared distance between the windows that the parts
@@ -185,9 +197,11 @@ def _check_classes(dataset: Dataset, split: Split) -> None:
         for index, label in enumerate(dataset.classes):
             if not (dataset.label[rows] == index).any():
                 what = f"{dataset.group_name}s" if dataset.group is not None else "windows"
-                raise DataError(f"{dataset.source.path}: the {name} split has no window of class '{label}'; each of"
-                                f" train, val and test needs both classes: more {what} of that class, or other split"
-                                " fractions")  # fmt: skip
+                raise DataError(
+                    f"{dataset.source.path}: the {name} split has no window of class '{label}'; each of"
+                    f" train, val and test needs both classes: more {what} of that class, or other split"
+                    " fractions"
+                )
 
 
 def duplicate_windows(dataset: Dataset, split: Split) -> Duplicates:

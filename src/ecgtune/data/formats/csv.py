@@ -115,8 +115,10 @@ def _plain_layout(path: Path, cells: list[str], columns: Columns) -> _Layout:
     """A file without header: samples, then the label."""
     for name in (columns.label, columns.group):
         if name is not None:
-            raise DataError(f"{path}: the file has no header, so no column can be named '{name}'; leave the name out"
-                            " (the last column is the label) or add a header")  # fmt: skip
+            raise DataError(
+                f"{path}: the file has no header, so no column can be named '{name}'; leave the name out"
+                " (the last column is the label) or add a header"
+            )
     count = len(cells)
     if count < 2:
         raise _one_column(path, cells)
@@ -132,11 +134,13 @@ def _named_layout(path: Path, cells: list[str], columns: Columns) -> _Layout:
     seen: dict[str, int] = {}
     for index, name in enumerate(names):
         if not name:
-            raise DataError(f"{path}: row 1: column {index + 1} has no name; name it or write the file without it"
-                            " (a saved index?)")  # fmt: skip
+            raise DataError(
+                f"{path}: row 1: column {index + 1} has no name; name it or write the file without it (a saved index?)"
+            )
         if name in seen:
-            raise DataError(f"{path}: row 1: columns {seen[name] + 1} and {index + 1} are both named '{name}'; names"
-                            " must differ")  # fmt: skip
+            raise DataError(
+                f"{path}: row 1: columns {seen[name] + 1} and {index + 1} are both named '{name}'; names must differ"
+            )
         seen[name] = index
 
     lower = {name.casefold(): index for name, index in reversed(seen.items())}
@@ -175,9 +179,11 @@ def _check_sample_names(path: Path, names: tuple[str, ...], samples: tuple[int, 
         if match and prefix is None:
             prefix, expected = match[1], int(match[2])
         if match is None or match[1] != prefix or int(match[2]) != expected:
-            raise DataError(f"{path}: row 1: column {index + 1} '{names[index]}' is no next sample; sample columns are"
-                            f" numbered in order (signal_0, signal_1, ...), beside them label, patient, record and"
-                            " split are allowed")  # fmt: skip
+            raise DataError(
+                f"{path}: row 1: column {index + 1} '{names[index]}' is no next sample; sample columns are"
+                f" numbered in order (signal_0, signal_1, ...), beside them label, patient, record and"
+                " split are allowed"
+            )
         expected += 1
 
 
@@ -216,8 +222,10 @@ def _pieces(path: Path, skip: int) -> Iterator[_Piece]:
                 if not cut:
                     rest += data
                     if len(rest) > _ROW_BYTES:
-                        raise DataError(f"{path}: row {line}: longer than {_ROW_BYTES >> 20} MiB without a line end;"
-                                        " is it a CSV file?")  # fmt: skip
+                        raise DataError(
+                            f"{path}: row {line}: longer than {_ROW_BYTES >> 20} MiB without a line end;"
+                            " is it a CSV file?"
+                        )
                     continue
                 whole, rest = rest + data[:cut], data[cut:]
                 yield _Piece(whole, line)
@@ -261,8 +269,10 @@ def _parse(path: Path, layout: _Layout, piece: _Piece) -> Block:
         values = pc.utf8_trim_whitespace(table.column(names[index]))  # type: ignore[attr-defined]
         length = pc.max(pc.utf8_length(values)).as_py() or 0  # type: ignore[attr-defined]
         if length > MAX_TEXT:
-            raise DataError(f"{path}: column '{layout.names[index]}' holds text of {length} characters; labels and"
-                            f" identifiers of at most {MAX_TEXT} are allowed")  # fmt: skip
+            raise DataError(
+                f"{path}: column '{layout.names[index]}' holds text of {length} characters; labels and"
+                f" identifiers of at most {MAX_TEXT} are allowed"
+            )
         return np.array(values.to_pylist(), dtype=np.str_)
 
     label = column(layout.label)
@@ -300,17 +310,23 @@ def _find_fault(path: Path, layout: _Layout, piece: _Piece, reason: Exception) -
         except DataError as error:
             return error
         if len(cells) != count:
-            return DataError(f"{path}: row {line}: {len(cells)} columns, but the first row has {count}; every row needs"
-                             f" the same columns")  # fmt: skip
+            return DataError(
+                f"{path}: row {line}: {len(cells)} columns, but the first row has {count}; every row needs"
+                f" the same columns"
+            )
         for index in layout.samples:
             cell = cells[index]
             if not _NUMBER.match(cell) and not _SPECIAL.match(cell):
                 got = f"got '{cell[:40]}'" if cell else "the cell is empty"
-                return DataError(f"{path}: row {line}, column '{layout.names[index]}': {got}; every sample must be a"
-                                 " finite number such as -0.125")  # fmt: skip
+                return DataError(
+                    f"{path}: row {line}, column '{layout.names[index]}': {got}; every sample must be a"
+                    " finite number such as -0.125"
+                )
     shown = " ".join(str(reason).split())[:160]
-    return DataError(f"{path}: rows {piece.line} and after cannot be read as CSV ({shown}); write the file again with"
-                     " plain numbers, commas and line feeds")  # fmt: skip
+    return DataError(
+        f"{path}: rows {piece.line} and after cannot be read as CSV ({shown}); write the file again with"
+        " plain numbers, commas and line feeds"
+    )
 
 
 def _unreadable(path: Path, error: BaseException) -> DataError:

@@ -59,8 +59,10 @@ def _open(path: Path, archive: zipfile.ZipFile, members: dict[str, str], columns
     if signal.dtype.kind not in "iuf":
         raise DataError(f"{path}: 'signal' holds {signal.dtype.name}, numbers (int or float) are needed")
     if len(signal.shape) not in (2, 3) or 0 in signal.shape:
-        raise DataError(f"{path}: 'signal' has shape {signal.shape}; (windows, samples) or (windows, leads, samples)"
-                        " with none of them 0 is needed")  # fmt: skip
+        raise DataError(
+            f"{path}: 'signal' has shape {signal.shape}; (windows, samples) or (windows, leads, samples)"
+            " with none of them 0 is needed"
+        )
     count = signal.shape[0]
 
     def text(key: str | None) -> NDArray[np.str_] | None:
@@ -68,8 +70,10 @@ def _open(path: Path, archive: zipfile.ZipFile, members: dict[str, str], columns
             return None
         member = _member(path, archive, key)
         if member.shape != (count,):
-            raise DataError(f"{path}: '{key}' has shape {member.shape}; one value for each of the {count} windows of"
-                            f" 'signal', shape ({count},), is needed")  # fmt: skip
+            raise DataError(
+                f"{path}: '{key}' has shape {member.shape}; one value for each of the {count} windows of"
+                f" 'signal', shape ({count},), is needed"
+            )
         if member.dtype.itemsize > 4 * MAX_TEXT:
             raise DataError(f"{path}: '{key}' holds text of over {MAX_TEXT} characters; short identifiers are needed")
         return _as_text(path, key, _read(archive, member))
@@ -146,13 +150,17 @@ def _member(path: Path, archive: zipfile.ZipFile, key: str) -> _Member:
     with archive.open(name) as file:
         shape, fortran, dtype = _array_header(file)
         if dtype.hasobject:
-            raise DataError(f"{path}: '{key}' holds pickled Python objects, which are refused because loading them can"
-                            f" run any code; save it as numbers or text, e.g. {key}.astype(str)")  # fmt: skip
+            raise DataError(
+                f"{path}: '{key}' holds pickled Python objects, which are refused because loading them can"
+                f" run any code; save it as numbers or text, e.g. {key}.astype(str)"
+            )
         if dtype.names is not None or dtype.kind in "VmM" or dtype.itemsize == 0:
             raise DataError(f"{path}: '{key}' holds {dtype}; plain numbers or text are needed")
         if file.tell() + prod(shape) * dtype.itemsize != archive.getinfo(name).file_size:
-            raise DataError(f"{path}: '{key}' should have shape {shape} but its data has another length; the file is"
-                            " damaged, write it again with numpy.savez")  # fmt: skip
+            raise DataError(
+                f"{path}: '{key}' should have shape {shape} but its data has another length; the file is"
+                " damaged, write it again with numpy.savez"
+            )
     return _Member(key, shape, dtype, fortran)
 
 
@@ -169,7 +177,9 @@ def _as_text(path: Path, key: str, values: NDArray) -> NDArray[np.str_]:
         try:
             return np.char.decode(values, "utf-8")
         except UnicodeDecodeError as error:
-            raise DataError(f"{path}: '{key}' holds bytes that are not UTF-8 text; save it as text or numbers") from error
+            raise DataError(
+                f"{path}: '{key}' holds bytes that are not UTF-8 text; save it as text or numbers"
+            ) from error
     if values.dtype.kind not in "biufU":
         raise DataError(f"{path}: '{key}' holds {values.dtype.name}; whole numbers or text are needed")
     return values.astype(np.str_)
@@ -204,8 +214,10 @@ def _leads(path: Path, archive: zipfile.ZipFile, members: dict[str, str], shape:
     count = 1 if len(shape) == 2 else shape[1]
     if "leads" not in members:
         if count > 1:
-            raise DataError(f"{path}: 'signal' has {count} leads but no array 'leads' names them; add for example"
-                            " leads=np.array(['I', 'II', ...])")  # fmt: skip
+            raise DataError(
+                f"{path}: 'signal' has {count} leads but no array 'leads' names them; add for example"
+                " leads=np.array(['I', 'II', ...])"
+            )
         return None
     member = _member(path, archive, "leads")
     if prod(member.shape) != count:
@@ -217,9 +229,13 @@ def _unreadable(path: Path, error: BaseException) -> DataError:
     with path.open("rb") as file:
         start = file.read(6)
     if start.startswith(b"\x93NUMPY"):
-        return DataError(f"{path}: is one bare array, not an NPZ archive; {_NEEDED}: numpy.savez(path, signal=..., label=...)")
+        return DataError(
+            f"{path}: is one bare array, not an NPZ archive; {_NEEDED}: numpy.savez(path, signal=..., label=...)"
+        )
     if start.startswith(b"\x80"):
-        return DataError(f"{path}: is a Python pickle, which is refused because loading it can run any code;"
-                         " write it with numpy.savez(path, signal=..., label=...)")  # fmt: skip
+        return DataError(
+            f"{path}: is a Python pickle, which is refused because loading it can run any code;"
+            " write it with numpy.savez(path, signal=..., label=...)"
+        )
     reason = " ".join(str(error).split())[:100] or type(error).__name__
     return DataError(f"{path}: cannot be read as an NPZ archive ({reason}); write it again with numpy.savez")
