@@ -1,0 +1,39 @@
+# Each target does all its own set-up on a fresh machine: it needs Python 3.11 or later with venv, and nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Two workers, one thread each: the suite fills two cores without threads fighting for them.
+TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+.PHONY: help install demo test lint types check bench docs-figures clean
+
+help:  ## What each target does
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+install: $(VENV)/.installed  ## Make the virtual environment
+
+demo: install  ## The main job on embedded defaults: simulated ECGs, a table, a report
+	$(BIN)/ecgtune demo
+
+test: install  ## The whole test suite
+	$(TEST)
+
+lint: install  ## Style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install  ## Static types
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+check: lint types test  ## All that has to pass before a change lands
+
+bench: install  ## Benchmarks; results go to benchmarks/results/
+	$(BIN)/python benchmarks/read_csv.py
+
+clean:  ## Remove what the other targets made
+	rm -rf $(VENV) runs dist build .pytest_cache .ruff_cache .hypothesis

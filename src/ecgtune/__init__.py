@@ -1,0 +1,65 @@
+"""ecgtune: fine-tune pretrained ECG encoders with a few percent of their weights, and prove that it worked.
+
+Public names are loaded on first use, so that `import ecgtune` costs milliseconds and not the seconds of torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Dataset": "data",
+    "Preprocessing": "data",
+    "read_dataset": "data",
+    "simulate": "data",
+    "split_dataset": "data",
+    "Head": "models",
+    "Input": "recipe",
+    "Recipe": "recipe",
+    "load_recipes": "recipe",
+    "list_models": "models",
+    "load_model": "models",
+    "Adapter": "recipe",
+    "Full": "recipe",
+    "LinearProbe": "recipe",
+    "LoRA": "recipe",
+    "Training": "recipe",
+    "load_run": "deployment",
+    "compare": "workflows",
+    "convert": "models",
+    "fine_tune": "workflows",
+}
+__all__ = ["__version__", *sorted(_HOME)]
+
+if TYPE_CHECKING:
+    from ecgtune.data import Dataset as Dataset
+    from ecgtune.data import Preprocessing as Preprocessing
+    from ecgtune.data import read_dataset as read_dataset
+    from ecgtune.data import simulate as simulate
+    from ecgtune.data import split_dataset as split_dataset
+    from ecgtune.deployment import load_run as load_run
+    from ecgtune.models import Head as Head
+    from ecgtune.models import convert as convert
+    from ecgtune.models import list_models as list_models
+    from ecgtune.models import load_model as load_model
+    from ecgtune.recipe import Adapter as Adapter
+    from ecgtune.recipe import Full as Full
+    from ecgtune.recipe import Input as Input
+    from ecgtune.recipe import LinearProbe as LinearProbe
+    from ecgtune.recipe import LoRA as LoRA
+    from ecgtune.recipe import Recipe as Recipe
+    from ecgtune.recipe import Training as Training
+    from ecgtune.recipe import load_recipes as load_recipes
+    from ecgtune.workflows import compare as compare
+    from ecgtune.workflows import fine_tune as fine_tune
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"ecgtune.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'ecgtune' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

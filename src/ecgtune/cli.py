@@ -1,0 +1,293 @@
+"""The command line: flags into calls of `ecgtune.workflows`. Commands import their rooms, so that --help is quick."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+from ecgtune import __version__
+from ecgtune.errors import EcgtuneError, SettingError
+from ecgtune.flags import given, optional
+from ecgtune.recipe import Input, Recipe, Training, list_recipes, load_recipes
+
+if TYPE_CHECKING:
+    from ecgtune.data import Dataset
+
+    TrainingFlags = Training
+    InputFlags = Input
+else:
+    TrainingFlags = optional(Training, "TrainingFlags")
+    InputFlags = optional(Input, "InputFlags")
+
+app = App(
+    name="ecgtune",
+    help="Fine-tune pretrained ECG encoders with a few percent of their weights, and prove that it worked.",
+    version=__version__,
+    default_parameter=Parameter(negative=()),
+)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Reading:
+    """How to read the file of windows."""
+
+    sampling_rate: float | None = None
+    """Sampling rate of the file in Hz; needed unless the file holds it."""
+    label: str | None = None
+    """Name of the label column; the last column when not given."""
+    group: str | None = None
+    """Name of the column that says which windows belong together; `patient` or `record` when not given."""
+    lead: str = "II"
+    """The lead that was recorded."""
+    unit: Literal["mV", "uV", "V"] | None = None
+    """Unit of the samples; needed only with --normalisation none."""
+    limit: int | None = None
+    """Use only this many windows, whole groups, both classes in proportion."""
+
+    def read(self, data: Path) -> Dataset:
+        from ecgtune.data import read_dataset
+
+        return read_dataset(
+            data,
+            sampling_rate=self.sampling_rate,
+            label=self.label,
+            group=self.group,
+            lead=self.lead,
+            unit=self.unit,
+            limit=self.limit,
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ModelFlags:
+    """The encoder and its head; what is not given is the recipe's."""
+
+    model: str | None = None
+    """A name from `ecgtune models`, a checkpoint or a converted folder."""
+    lead_mode: Literal["place", "copy"] | None = None
+    """One-lead windows in a 12-lead encoder: in the channel of their lead, or as if copied to all."""
+    head_hidden: int | None = None
+    """Width of a hidden layer in the head."""
+    head_dropout: float | None = None
+    """Dropout inside the head."""
+
+
+@app.command
+def compare(
+    data: Path,
+    /,
+    *,
+    methods: str = "full,adapter,lora,probe",
+    seeds: int = 3,
+    out: Path = Path("runs/compare"),
+    floors: Annotated[bool, Parameter(negative="--no-floors")] = True,
+    reference: str | None = None,
+    reading: Reading = Reading(),
+    model: ModelFlags = ModelFlags(),
+    input: InputFlags = InputFlags(),
+    training: TrainingFlags = TrainingFlags(),
+    quiet: bool = False,
+) -> None:
+    """Compare methods on one file of windows: a table, ten figures, one report, and a run folder per method and seed.
+
+    Run it again to go on where it was stopped; finished runs are kept.
+
+    Parameters
+    ----------
+    data
+        CSV (signal_0 ... signal_599,label) or NPZ file of windows.
+    methods
+        Names of methods and recipes, or TOML files, joined by commas; see `ecgtune methods`.
+    seeds
+        Runs of each method, with seeds 0, 1, ...
+    out
+        Folder of the comparison.
+    floors
+        Add the majority class and a residual network from scratch.
+    reference
+        Method that the differences are taken to: full, or the first one, when not given.
+    quiet
+        Show no progress.
+    """
+    from ecgtune import workflows
+
+    recipes = [recipe for name in _names(methods) for recipe in load_recipes(name)]
+    recipes = [_with_flags(recipe, model, input, training) for recipe in recipes]
+    results = workflows.compare(
+        reading.read(data), recipes, out=out, seeds=seeds, floors=floors, reference=reference, quiet=quiet
+    )
+    _show(results, out)
+
+
+@app.command
+def train(
+    data: Path,
+    /,
+    *,
+    method: str = "lora",
+    out: Path | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    reading: Reading = Reading(),
+    model: ModelFlags = ModelFlags(),
+    input: InputFlags = InputFlags(),
+    training: TrainingFlags = TrainingFlags(),
+    quiet: bool = False,
+) -> None:
+    """Fine-tune one model with one method.
+
+    Parameters
+    ----------
+    data
+        CSV (signal_0 ... signal_599,label) or NPZ file of windows.
+    method
+        Name of a method or recipe, or a TOML file; see `ecgtune methods`.
+    out
+        The run folder; runs/METHOD when not given.
+    resume
+        Continue the run that stands in the folder.
+    seed
+        Seed of the head, the method's new weights, the order of windows and dropout.
+    quiet
+        Show no progress.
+    """
+    from ecgtune import workflows
+
+    recipes = load_recipes(method)
+    if len(recipes) > 1:
+        raise SettingError(f"{method} holds {len(recipes)} arms; run it with `ecgtune compare --methods {method}`")
+    recipe = _with_flags(recipes[0], model, input, training)
+    folder = out or Path("runs") / recipe.name
+    workflows.train(reading.read(data), recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
+    print(f"report: {folder / 'report.html'}")
+
+
+@app.command
+def demo(*, out: Path = Path("runs/demo"), quiet: bool = False) -> None:
+    """Compare four methods on simulated ECGs with the embedded encoder, in a few minutes on a laptop.
+
+    Parameters
+    ----------
+    out
+        Folder of the comparison.
+    quiet
+        Show no progress.
+    """
+    from ecgtune import workflows
+
+    _show(workflows.demo(out, quiet=quiet), out)
+
+
+@app.command
+def convert(checkpoint: Path, out: Path, /, *, heads: int | None = None) -> None:
+    """Read an official ECG-FM .pt file safely and write its model's weights as safetensors plus model.json.
+
+    Parameters
+    ----------
+    checkpoint
+        The .pt file.
+    out
+        A new folder.
+    heads
+        Attention heads of a model of unpublished size.
+    """
+    from ecgtune.models import convert as convert_checkpoint
+
+    convert_checkpoint(checkpoint, out, heads=heads)
+    print(f"converted: {out}")
+
+
+@app.command
+def simulate(out: Path, /, *, windows: int = 2000, sampling_rate: float = 100.0, seed: int = 0) -> None:
+    """Write a CSV of simulated one-lead windows: sinus rhythm (0) and atrial fibrillation (1).
+
+    Parameters
+    ----------
+    out
+        The CSV file.
+    windows
+        Number of windows of 6 s.
+    sampling_rate
+        Sampling rate in Hz.
+    seed
+        Same seed, same windows.
+    """
+    from ecgtune.data import simulate as simulate_windows
+    from ecgtune.data import write_csv
+
+    write_csv(simulate_windows(windows, sampling_rate=sampling_rate, seed=seed), out)
+    print(f"wrote {windows} windows at {sampling_rate:g} Hz: {out}")
+
+
+@app.command
+def models(pattern: str = "*", /) -> None:
+    """List the encoders that are known by name.
+
+    Parameters
+    ----------
+    pattern
+        Only names that match, such as "*fm*".
+    """
+    from ecgtune.models import list_models
+
+    print("\n".join(list_models(pattern)))
+
+
+@app.command
+def methods() -> None:
+    """List the methods and recipes that --method and --methods take by name."""
+    for name in list_recipes():
+        for recipe in load_recipes(name):
+            print(f"{name:24}{recipe.label}")
+
+
+def main(tokens: list[str] | None = None) -> None:
+    """Run the command line. A problem that the user can repair is one line on stderr and exit status 2."""
+    errors = Console(stderr=True)
+    try:
+        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except (EcgtuneError, CycloptsError) as error:
+        line = " ".join(str(error).split())
+        errors.print(f"error: {line}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("stopped; run the same command again to go on (train: with --resume)", markup=False)
+        sys.exit(130)
+
+
+def _names(methods: str) -> list[str]:
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    if not names:
+        raise SettingError(f"--methods {methods!r} names none; allowed: {', '.join(list_recipes())}, joined by commas")
+    return names
+
+
+def _with_flags(recipe: Recipe, model: ModelFlags, input: Any, training: Any) -> Recipe:
+    """The recipe with what the user said on the command line in the place of its own."""
+    asked = given(model)
+    if "model" in asked:
+        asked["name"] = asked.pop("model")
+    return replace(
+        recipe,
+        model=replace(recipe.model, **asked),
+        input=replace(recipe.input, **given(input)),
+        training=replace(recipe.training, **given(training)),
+    )
+
+
+def _show(results: dict[str, Any], out: Path) -> None:
+    from ecgtune.reporting import terminal_table
+
+    Console().print(terminal_table(results))
+    print(f"report: {out / 'report.html'}")
+
+
+if __name__ == "__main__":
+    main()

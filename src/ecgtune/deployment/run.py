@@ -1,0 +1,95 @@
+"""Load a finished run again, from its folder alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecgtune.data import Preprocessing
+from ecgtune.errors import DataError, RunError
+from ecgtune.files import read_json
+from ecgtune.methods import attach
+from ecgtune.models import Classifier, build_model
+from ecgtune.recipe import Full, method_from_table
+from ecgtune.training import RunFolder, load_weights, logits_of, probability_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: `model` with the best epoch's weights, on the CPU and in evaluation mode, and what it reached.
+
+    metrics: the content of metrics.json. threshold: at or above this probability of the second class a window is
+    positive.
+    """
+
+    folder: Path
+    model: Classifier
+    preprocessing: Preprocessing
+    sampling_rate: float
+    threshold: float
+    metrics: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.model.classes
+
+    def predict(self, signal: np.ndarray, sampling_rate: float | None = None) -> np.ndarray:
+        """Probabilities `(windows, classes)` of windows as they come from the recorder.
+
+        signal: `(samples,)`, `(windows, samples)` for one lead, or `(windows, leads, samples)`, in the unit that the
+        run was trained on. sampling_rate: Hz of `signal`; the rate of the training data when not given. Resampling and
+        normalisation are the run's own. Raises DataError for another shape, NaN or infinite samples.
+        """
+        windows = self._shaped(np.asarray(signal, np.float32))
+        prepared = self.preprocessing(windows, self.sampling_rate if sampling_rate is None else sampling_rate)
+        return probability_of(logits_of(self.model, prepared))
+
+    def classify(self, signal: np.ndarray, sampling_rate: float | None = None) -> list[str]:
+        """Class names, one per window, at the run's threshold; arguments as in `predict`."""
+        positive = self.predict(signal, sampling_rate)[:, 1] >= self.threshold
+        return [self.classes[int(value)] for value in positive]
+
+    def _shaped(self, signal: np.ndarray) -> np.ndarray:
+        leads = self.model.encoder.leads
+        if signal.ndim == 1:
+            signal = signal[None]
+        if signal.ndim == 2 and len(leads) == 1:
+            signal = signal[:, None]
+        if signal.ndim != 3 or signal.shape[1] != len(leads):
+            raise DataError(
+                f"signal has shape {signal.shape}; allowed: (windows, {len(leads)}, samples) with leads "
+                f"{', '.join(leads)}" + (", (windows, samples) or (samples,)" if len(leads) == 1 else "")
+            )
+        if not np.isfinite(signal).all():
+            raise DataError("signal holds NaN or infinite samples; leave those windows out or repair them")
+        return signal
+
+
+def load_run(folder: str | Path) -> Run:
+    """The run of a folder that `fine_tune` or `compare` wrote.
+
+    A run of full fine-tuning holds all its weights; the others are loaded on top of the encoder that they were trained
+    on, found by its name or path and checked against its sha256. Raises RunError for a folder without a finished run,
+    CheckpointError when the encoder has changed or is gone.
+    """
+    run = RunFolder(Path(folder))
+    if not run.finished:
+        state = "an unfinished run; continue it with --resume" if run.recipe.is_file() else "no run"
+        raise RunError(f"{folder} holds {state}; allowed: a folder with metrics.json and best/")
+    saved = read_json(run.best / "model.json")
+    method = method_from_table(saved["method"], str(run.best / "model.json"))
+    model = build_model(saved, load_base=not isinstance(method, Full))
+    attach(model, method)
+    load_weights(model, method, run.best)
+    model.requires_grad_(False)
+    return Run(
+        folder=run.path,
+        model=model.eval(),
+        preprocessing=Preprocessing.from_dict(saved["preprocessing"]),
+        sampling_rate=saved["input_sampling_rate"],
+        threshold=saved["threshold"]["value"],
+        metrics=read_json(run.metrics),
+    )

@@ -1,0 +1,169 @@
+"""A recipe: everything that decides a run, as one frozen dataclass and one TOML file.
+
+A file in `recipes/` is known by its name; any other by its path. A file with `[[arm]]` tables holds several recipes
+that differ in what the arms say.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+
+from ecgtune.errors import SettingError
+from ecgtune.recipe.methods import LoRA, Method, method_from_table, method_to_table
+from ecgtune.recipe.training import Training
+from ecgtune.settings import from_table, require, suggest, to_table
+
+
+@dataclass(frozen=True)
+class Input:
+    """What is done to the windows before the model sees them, and how they are split."""
+
+    normalisation: Literal["zscore", "global", "none"] = "zscore"
+    """z-score per window, with the statistics of the training windows (global), or none (millivolts)."""
+    split_seed: int = 0
+    """Seed of a drawn split; the same for every run of a comparison."""
+    train_share: float = 0.70
+    """Share of windows to train on, where the file has no split."""
+    val_share: float = 0.15
+    """Share that chooses epoch and threshold; the rest is the test split."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.train_share > 0 and self.val_share > 0,
+            f"shares train {self.train_share} and val {self.val_share}; both must be above 0",
+        )
+        require(
+            self.train_share + self.val_share < 1,
+            f"shares train {self.train_share} + val {self.val_share} leave no test windows; keep the sum below 1",
+        )
+
+    @property
+    def fractions(self) -> tuple[float, float, float]:
+        return (self.train_share, self.val_share, 1.0 - self.train_share - self.val_share)
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which encoder, and how windows and labels meet it."""
+
+    name: str = "ecg-fm-tiny"
+    """A name from `ecgtune models`, a checkpoint file or a converted folder."""
+    lead_mode: Literal["place", "copy"] = "place"
+    """One-lead windows in a 12-lead encoder: at the channel of their lead, or as if copied to all twelve."""
+    head_hidden: int | None = None
+    """Width of the head's hidden layer; a linear head when not given."""
+    head_dropout: float = 0.0
+    """Dropout inside the head."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One arm of a comparison: `name` is its folder and its key in every result; `kind` tells floors from methods."""
+
+    name: str
+    method: Method = field(default_factory=LoRA)
+    input: Input = field(default_factory=Input)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    training: Training = field(default_factory=Training)
+    title: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What tables and figures call it."""
+        return self.title or self.method.title
+
+
+_TABLES: dict[str, Any] = {"input": Input, "model": ModelSettings, "training": Training}
+#: Names of recipes that are the plain methods; each is also the name of its method.
+METHOD_RECIPES = ("full", "lora", "adapter", "probe")
+
+
+def recipe_folder() -> Path:
+    """The folder of recipes: inside an installed package, or beside `src/` in a checkout."""
+    packaged = Path(str(files("ecgtune.recipe") / "files"))
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[3] / "recipes"
+
+
+def list_recipes() -> list[str]:
+    """Names of the recipes that come with ecgtune."""
+    return sorted(path.stem for path in recipe_folder().glob("*.toml"))
+
+
+def load_recipes(name_or_path: str) -> list[Recipe]:
+    """The recipe, or the arms, of a name or a TOML file. Raises SettingError with file and setting."""
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = recipe_folder() / f"{name_or_path}.toml"
+        if not path.is_file():
+            raise SettingError(
+                f"no method or recipe is called {name_or_path!r}; {suggest(name_or_path, list_recipes())}, "
+                "or a .toml file"
+            )
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingError(
+            f"{path}: no such recipe; give a name ({', '.join(list_recipes())}) or a .toml file"
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingError(f"{path} is no readable TOML: {error}") from None
+    arms = tables.pop("arm", None)
+    if arms is None:
+        return [recipe_from_tables(tables, path.name, path.stem)]
+    require(isinstance(arms, list) and len(arms) > 0, f"{path.name}: arm must be a list of tables, written [[arm]]")
+    recipes = [recipe_from_tables(_merge(tables, arm), path.name, f"{path.stem}-{n}") for n, arm in enumerate(arms, 1)]
+    names = [recipe.name for recipe in recipes]
+    require(len(set(names)) == len(names), f"{path.name}: two arms have the same name; give each its own")
+    return recipes
+
+
+def recipe_from_tables(tables: Mapping[str, Any], where: str, name: str) -> Recipe:
+    """A recipe from parsed TOML. `where` names the file in errors, `name` is used when the file gives none."""
+    known = {"name", "title", "about", "method", *_TABLES}
+    for key in tables:
+        require(key in known, f"{where} has no table {key!r}; {suggest(key, known)}")
+    for key in ("method", *_TABLES):
+        require(isinstance(tables.get(key, {}), Mapping), f"{key} in {where} must be a table, written [{key}]")
+    parts = {key: from_table(cls, tables.get(key, {}), f"[{key}] of {where}") for key, cls in _TABLES.items()}
+    method = method_from_table(tables.get("method", {"name": "lora"}), f"[method] of {where}")
+    return Recipe(name=str(tables.get("name", name)), title=tables.get("title"), method=method, **parts)
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The recipe as TOML with every setting that is not None; reads back as an equal recipe."""
+    tables: dict[str, Any] = {"name": recipe.name}
+    if recipe.title:
+        tables["title"] = recipe.title
+    tables["method"] = method_to_table(recipe.method)
+    for key in _TABLES:
+        tables[key] = to_table(getattr(recipe, key))
+    return tomli_w.dumps(tables)
+
+
+def differences(stored: Recipe, asked: Recipe) -> list[str]:
+    """What differs, a phrase each ("training.epochs was 3, now 5"), for refusing to continue another run's folder."""
+    found = []
+    if stored.method != asked.method:
+        found.append(f"method was {stored.method}, now {asked.method}")
+    for key in _TABLES:
+        old, new = getattr(stored, key), getattr(asked, key)
+        for item in dataclasses.fields(old):
+            before, after = getattr(old, item.name), getattr(new, item.name)
+            if before != after:
+                found.append(f"{key}.{item.name} was {before}, now {after}")
+    return found
+
+
+def _merge(shared: Mapping[str, Any], arm: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(shared)
+    for key, value in arm.items():
+        merged[key] = {**shared.get(key, {}), **value} if isinstance(value, Mapping) else value
+    return merged

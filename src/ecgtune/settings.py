@@ -1,0 +1,87 @@
+"""Frozen dataclasses from and to TOML tables, strictly: an unknown name or a wrong type is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from ecgtune.errors import SettingError
+
+T = TypeVar("T")
+
+
+def suggest(got: str, allowed: Iterable[str]) -> str:
+    """'; did you mean 'x'?' when one of `allowed` is close to `got`, then the list of what is allowed."""
+    names = sorted(allowed)
+    close = difflib.get_close_matches(got, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}allowed: {', '.join(names)}"
+
+
+def choose(got: str, allowed: Iterable[str], what: str) -> str:
+    """`got` if it is one of `allowed`, else a SettingError that lists them."""
+    names = list(allowed)
+    if got not in names:
+        raise SettingError(f"{what} {got!r} is not known; {suggest(got, names)}")
+    return got
+
+
+def from_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:
+    """Build the dataclass `cls` from a TOML table; `where` names the table in errors ("[training] of my.toml").
+
+    Raises SettingError for an unknown name, a value of another type or a value outside of a Literal.
+    """
+    hints = get_type_hints(cls)
+    fields = {field.name: hints[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in fields:
+            raise SettingError(f"{where} has no setting {name!r}; {suggest(name, fields)}")
+        values[name] = _convert(value, fields[name], f"{name} in {where}")
+    return cls(**values)
+
+
+def to_table(settings: Any) -> dict[str, Any]:
+    """The dataclass as a TOML table. TOML has no null, so a setting that is None is left out."""
+    table: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if value is not None:
+            table[field.name] = list(value) if isinstance(value, tuple) else value
+    return table
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        for option in get_args(hint):
+            if option is not type(None):
+                try:
+                    return _convert(value, option, where)
+                except SettingError as error:
+                    problem = error
+        raise problem
+    if origin is Literal:
+        allowed = get_args(hint)
+        if value not in allowed:
+            raise SettingError(f"{where} is {value!r}; {suggest(str(value), map(str, allowed))}")
+        return value
+    if origin is tuple:
+        item = get_args(hint)[0]
+        if not isinstance(value, (list, tuple)):
+            raise SettingError(f"{where} is {value!r}; a list is needed")
+        return tuple(_convert(part, item, where) for part in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise SettingError(f"{where} is {value!r}; a {hint.__name__} is needed")
+    return value
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise SettingError(message) unless `condition` holds."""
+    if not condition:
+        raise SettingError(message)

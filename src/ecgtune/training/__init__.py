@@ -1,0 +1,37 @@
+"""The one loop and the run folder that it fills."""
+
+from ecgtune.training.batches import Windows, epoch_order
+from ecgtune.training.inference import choose_device, encode_once, logits_of, probability_of
+from ecgtune.training.loop import Trained, train
+from ecgtune.training.progress import ProgressBar
+from ecgtune.training.run_folder import (
+    Predictions,
+    RunFolder,
+    open_run,
+    predictions_text,
+    read_predictions,
+    read_recipe,
+    split_text,
+)
+from ecgtune.training.weights import load_weights, save_weights
+
+__all__ = [
+    "Predictions",
+    "ProgressBar",
+    "RunFolder",
+    "Trained",
+    "Windows",
+    "choose_device",
+    "encode_once",
+    "epoch_order",
+    "load_weights",
+    "logits_of",
+    "open_run",
+    "predictions_text",
+    "probability_of",
+    "read_predictions",
+    "read_recipe",
+    "save_weights",
+    "split_text",
+    "train",
+]

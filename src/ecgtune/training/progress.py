@@ -1,0 +1,57 @@
+"""One progress bar with time left, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class ProgressBar:
+    """Counts units of work (windows through the model) over everything the user waits for.
+
+    `quiet` shows nothing. On a terminal one bar shows the share done and the time left; elsewhere only `note` prints.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(file=sys.stderr, quiet=quiet)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("elapsed,"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+        )
+        self._task: TaskID = self._bar.add_task("", total=None)
+        self._total = 0
+
+    def __enter__(self) -> ProgressBar:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def expect(self, units: int) -> None:
+        """Add `units` of work to what is to be done."""
+        self._total += units
+        self._bar.update(self._task, total=self._total)
+
+    def advance(self, units: int) -> None:
+        self._bar.update(self._task, advance=units)
+
+    def describe(self, text: str) -> None:
+        """Say what is being done now, left of the bar."""
+        self._bar.update(self._task, description=text)
+
+    def note(self, text: str) -> None:
+        """Print a line that stays."""
+        self._console.print(text, highlight=False, markup=False)

@@ -1,0 +1,33 @@
+"""Optimizer and learning rate as pure functions of the settings and the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from ecgtune.recipe import Training
+
+
+def learning_rate_factor(step: int, total_steps: int, settings: Training) -> float:
+    """Factor on the peak learning rate for optimizer step `step` (0 .. total_steps - 1), in (0, 1].
+
+    "cosine": linear warm-up over `warmup` of the steps, then half a cosine towards zero. No step has rate zero: a first
+    step that moves nothing would make the gradient audit blind.
+    """
+    if settings.schedule == "constant":
+        return 1.0
+    warmup = int(settings.warmup * total_steps)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / (total_steps - warmup)))
+
+
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], learning_rate: float, settings: Training
+) -> torch.optim.Optimizer:
+    """Adam or AdamW over the trainable `parameters`."""
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind(list(parameters), lr=learning_rate, weight_decay=settings.weight_decay)

@@ -1,0 +1,85 @@
+"""The trained part of a model to and from a folder: peft's own files, or the whole encoder, and the head beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ecgtune.errors import RunError
+from ecgtune.models import Classifier
+from ecgtune.recipe import Full, Method
+
+ADAPTER = "adapter_model.safetensors"
+ENCODER = "encoder.safetensors"
+HEAD = "head.safetensors"
+
+
+def save_weights(model: Classifier, method: Method, folder: Path) -> None:
+    """Write what `method` trained into `folder` (which exists): a few percent of the model, or all of it."""
+    if isinstance(model.encoder, PeftModel):
+        model.encoder.save_pretrained(str(folder))
+        # peft adds a card of its own that knows nothing of this run; the run folder has a real one.
+        (folder / "README.md").unlink(missing_ok=True)
+    elif isinstance(method, Full):
+        save_file(_contiguous(model.encoder.state_dict()), folder / ENCODER)
+    save_file(_contiguous(model.head.state_dict()), folder / HEAD)
+
+
+def load_weights(model: Classifier, method: Method, folder: Path) -> None:
+    """Read back what `save_weights` wrote, into a model with `method` attached. Raises RunError on any difference."""
+    if isinstance(model.encoder, PeftModel):
+        stored = _read(folder / ADAPTER)
+        _same_names(stored, get_peft_model_state_dict(model.encoder), folder / ADAPTER)
+        set_peft_model_state_dict(model.encoder, stored)
+    elif isinstance(method, Full):
+        _load(model.encoder, folder / ENCODER)
+    _load(model.head, folder / HEAD)
+
+
+def trained_tensors(model: Classifier) -> dict[str, Tensor]:
+    """What a step can change: trainable weights and every buffer, by name, detached but not copied."""
+    names = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    names |= {name for name, _ in model.named_buffers()}
+    return {name: tensor.detach() for name, tensor in model.state_dict().items() if name in names}
+
+
+def _load(module: nn.Module, path: Path) -> None:
+    stored = _read(path)
+    _same_names(stored, module.state_dict(), path)
+    module.load_state_dict(stored)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path} cannot be read ({error}); the run is incomplete, train it again") from None
+
+
+def _same_names(stored: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> None:
+    different = {n for n in stored.keys() & expected.keys() if stored[n].shape != expected[n].shape}
+    wrong = sorted((stored.keys() ^ expected.keys()) | different)
+    if wrong:
+        raise RunError(
+            f"{path} does not fit the model: {len(wrong)} tensors missing, unexpected or of another shape, "
+            f"such as {wrong[0]}"
+        )
+
+
+def _contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=False).contiguous() for name, tensor in state.items()}
+
+
+def load_state(path: Path) -> dict:
+    """The saved state of an unfinished training, without running anything that the file contains."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise RunError(
+            f"{path} cannot be read ({type(error).__name__}); remove the run folder and train again"
+        ) from None

@@ -1,0 +1,7 @@
+"""The commands as Python functions."""
+
+from ecgtune.workflows.compare import compare
+from ecgtune.workflows.demo import demo
+from ecgtune.workflows.fine_tune import fine_tune, train
+
+__all__ = ["compare", "demo", "fine_tune", "train"]

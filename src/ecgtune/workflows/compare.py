@@ -1,0 +1,120 @@
+"""Methods x seeds on one split, with two floors, into one comparison folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ecgtune.data import Dataset, Split, split_dataset
+from ecgtune.errors import RunError, SettingError
+from ecgtune.evaluation import RunRecord, compare_runs
+from ecgtune.files import read_json
+from ecgtune.methods import base_encoder
+from ecgtune.recipe import Recipe
+from ecgtune.reporting import write_comparison
+from ecgtune.training import ProgressBar, RunFolder, read_predictions
+from ecgtune.workflows.environment import command_line, machine, now
+from ecgtune.workflows.fine_tune import load_recipe_model
+from ecgtune.workflows.floors import MAJORITY, MAJORITY_TITLE, resnet_recipe, write_majority
+from ecgtune.workflows.preparation import Prepared, prepare, summarise
+from ecgtune.workflows.run import run_recipe, work
+
+
+def compare(
+    dataset: Dataset,
+    recipes: Sequence[Recipe],
+    *,
+    out: str | Path,
+    seeds: int = 3,
+    floors: bool = True,
+    reference: str | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Run every recipe with seeds 0 .. seeds - 1 on one split and return the content of `results.json`.
+
+    recipes: the arms, each with its own name (`recipe.load_recipes`). out: the comparison folder; runs that are
+    finished there are kept, one that was stopped goes on where it was. floors: add the majority class and a residual
+    network from scratch, trained for as many epochs as the first arm. reference: the arm that differences are taken to;
+    "full" when it is among them, else the first.
+
+    Raises SettingError for arms that cannot be compared, RunError for a folder that holds another comparison, and what
+    `fine_tune` raises.
+    """
+    _check_arms(recipes, seeds)
+    names = [recipe.name for recipe in recipes]
+    reference = reference or ("full" if "full" in names else names[0])
+    if reference not in names:
+        raise SettingError(f"reference {reference!r} is not among the methods; allowed: {', '.join(names)}")
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file; choose another folder with --out")
+    first = recipes[0]
+    split = split_dataset(dataset, fractions=first.input.fractions, seed=first.input.split_seed)
+    arms = [(recipe, "method") for recipe in recipes]
+    if floors:
+        arms.append((resnet_recipe(first), "floor"))
+    records = _run_all(dataset, split, arms, folder, seeds, quiet)
+    if floors:
+        majority = write_majority(dataset, split, first.input.normalisation, folder / MAJORITY / "seed-0")
+        records.append(_record(majority, MAJORITY, MAJORITY_TITLE, "floor", 0, folder))
+    own = [record.metrics for record in records if record.kind == "method"]
+    results = {
+        "format": 1,
+        "created": now(),
+        "command": command_line(),
+        "machine": machine(),
+        **summarise(dataset, split),
+        "model": ", ".join(dict.fromkeys(metrics["model"] for metrics in own)),
+        "weights": ", ".join(dict.fromkeys(metrics["weights"] for metrics in own)),
+        **compare_runs(records, reference=reference),
+    }
+    write_comparison(folder, results)
+    return results
+
+
+def _check_arms(recipes: Sequence[Recipe], seeds: int) -> None:
+    names = [recipe.name for recipe in recipes]
+    if not recipes or seeds < 1:
+        raise SettingError(f"got {len(recipes)} methods and {seeds} seeds; allowed: one or more of each")
+    if len(set(names)) < len(names):
+        raise SettingError(f"two methods have the same name ({', '.join(names)}); give each its own name")
+    if len({(recipe.input.fractions, recipe.input.split_seed) for recipe in recipes}) > 1:
+        raise SettingError("the methods ask for different splits; give all the same shares and split_seed")
+
+
+def _run_all(
+    dataset: Dataset, split: Split, arms: Sequence[tuple[Recipe, str]], folder: Path, seeds: int, quiet: bool
+) -> list[RunRecord]:
+    ready: dict[tuple[Any, ...], Prepared] = {}
+    records = []
+    with ProgressBar(quiet=quiet) as progress:
+        for recipe, _ in arms:
+            progress.expect(seeds * work(recipe, split))
+        for recipe, kind in arms:
+            for seed in range(seeds):
+                run = RunFolder(folder / recipe.name / f"seed-{seed}")
+                model = load_recipe_model(recipe, dataset, seed)
+                encoder = base_encoder(model)
+                key = (encoder.sampling_rate, encoder.resampling, recipe.input.normalisation)
+                if key not in ready:
+                    ready[key] = prepare(model, dataset, split, recipe.input)
+                run_recipe(recipe, model, ready[key], seed=seed, folder=run.path, resume=True, progress=progress)
+                records.append(_record(run, recipe.name, recipe.label, kind, seed, folder))
+    return records
+
+
+def _record(run: RunFolder, name: str, title: str, kind: str, seed: int, folder: Path) -> RunRecord:
+    test = read_predictions(run.predictions).of("test")
+    return RunRecord(
+        name=name,
+        title=title,
+        kind=kind,
+        seed=seed,
+        folder=run.path.relative_to(folder).as_posix(),
+        metrics=read_json(run.metrics),
+        label=test.label,
+        probability=test.probability,
+        group=test.group,
+        row=test.row,
+    )

@@ -1,0 +1,83 @@
+"""One run: windows and a model in, a finished run folder out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from ecgtune.data import Dataset, split_dataset
+from ecgtune.deployment import Run, load_run
+from ecgtune.models import Classifier, Head, load_model
+from ecgtune.recipe import Input, LoRA, Method, ModelSettings, Recipe, Training
+from ecgtune.training import ProgressBar
+from ecgtune.workflows.preparation import prepare
+from ecgtune.workflows.run import run_recipe, work
+
+
+def fine_tune(
+    model: Classifier,
+    dataset: Dataset,
+    *,
+    method: Method | None = None,
+    training: Training | None = None,
+    input: Input | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Fine-tune `model` on `dataset` and return the finished run.
+
+    model: from `load_model`, not yet fine-tuned; it is changed in place. dataset: from `read_dataset` or `simulate`.
+    method: what trains (default LoRA()). training, input: settings of the loop, and of normalisation and split.
+    seed: of the method's new weights, the order of windows and dropout. out: the run folder (default
+    `runs/<method>-<date>-<time>`); `resume` continues the run that stands there.
+
+    The test split is touched once, at the end. Raises DataError, SettingError, AuditError or RunError, one line each.
+    """
+    method = method or LoRA()
+    recipe = Recipe(
+        name=method.name,
+        method=method,
+        input=input or Input(),
+        model=ModelSettings(
+            name=model.name,
+            lead_mode=model.lead_mode,
+            head_hidden=model.head_spec.hidden,
+            head_dropout=model.head_spec.dropout,
+        ),
+        training=training or Training(),
+    )
+    folder = Path(out) if out else Path("runs") / f"{method.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    _run(recipe, model, dataset, seed=seed, folder=folder, resume=resume, quiet=quiet)
+    return load_run(folder)
+
+
+def train(
+    dataset: Dataset, recipe: Recipe, *, out: str | Path, seed: int = 0, resume: bool = False, quiet: bool = False
+) -> None:
+    """Run `recipe` on `dataset` into the folder `out`: `fine_tune` with the model that the recipe names."""
+    model = load_recipe_model(recipe, dataset, seed)
+    _run(recipe, model, dataset, seed=seed, folder=Path(out), resume=resume, quiet=quiet)
+
+
+def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier:
+    """The classifier that `recipe` names, for the classes and leads of `dataset`."""
+    return load_model(
+        recipe.model.name,
+        classes=dataset.classes,
+        leads=dataset.leads,
+        lead_mode=recipe.model.lead_mode,
+        head=Head(hidden=recipe.model.head_hidden, dropout=recipe.model.head_dropout),
+        seed=seed,
+    )
+
+
+def _run(
+    recipe: Recipe, model: Classifier, dataset: Dataset, *, seed: int, folder: Path, resume: bool, quiet: bool
+) -> None:
+    with ProgressBar(quiet=quiet) as progress:
+        split = split_dataset(dataset, fractions=recipe.input.fractions, seed=recipe.input.split_seed)
+        prepared = prepare(model, dataset, split, recipe.input)
+        progress.expect(work(recipe, split))
+        run_recipe(recipe, model, prepared, seed=seed, folder=folder, resume=resume, progress=progress)

@@ -1,0 +1,68 @@
+"""What any method has to beat: the majority class, and a residual network from scratch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ecgtune.data import Dataset, Split
+from ecgtune.evaluation import Threshold, evaluate
+from ecgtune.files import write_json, write_text
+from ecgtune.recipe import Recipe, load_recipes
+from ecgtune.training import RunFolder, predictions_text
+from ecgtune.workflows.preparation import summarise
+from ecgtune.workflows.run import POSITIVE
+
+MAJORITY = "majority"
+MAJORITY_TITLE = "Majority class"
+
+
+def resnet_recipe(first: Recipe) -> Recipe:
+    """The residual network by its own recipe, on the split of `first` and for as many epochs."""
+    recipe = load_recipes("resnet")[0]
+    training = replace(
+        recipe.training,
+        epochs=first.training.epochs,
+        patience=first.training.patience,
+        device=first.training.device,
+        precision=first.training.precision,
+    )
+    return replace(recipe, training=training, input=first.input)
+
+
+def write_majority(dataset: Dataset, split: Split, normalisation: str, folder: Path) -> RunFolder:
+    """Write the run that always answers the class that is more frequent in training; it has no model and no seed."""
+    run = RunFolder(folder)
+    label = dataset.label[split.test]
+    group = None if dataset.group is None else dataset.group[split.test]
+    # The best constant is the share of positives; at 0.5 or more the answer is "positive" every time.
+    probability = np.full(len(label), float((dataset.label[split.train] == POSITIVE).mean()))
+    threshold = Threshold(0.5, "fixed")
+    part = np.full(len(label), "test")
+    write_text(run.predictions, predictions_text(split.test, group, part, label, probability))
+    nothing_trained = dict.fromkeys(
+        ("epochs", "best_epoch", "learning_rate", "seconds", "seconds_per_epoch", "peak_memory_bytes", "file_bytes")
+    )
+    write_json(
+        run.metrics,
+        {
+            "format": 1,
+            "name": MAJORITY,
+            "title": MAJORITY_TITLE,
+            "seed": 0,
+            "model": "none",
+            "method": "the class that is more frequent in training",
+            "weights": "none",
+            "classes": list(dataset.classes),
+            "normalisation": normalisation,
+            **summarise(dataset, split),
+            "parameters": {"encoder": 0, "method": 0, "head": 0, "trainable": 0, "total": 0, "share": None},
+            "training": nothing_trained,
+            "audits": {},
+            "threshold": {"value": threshold.value, "rule": threshold.rule},
+            **evaluate(label, probability, group, threshold, group_name=dataset.group_name or "record"),
+        },
+    )
+    return run

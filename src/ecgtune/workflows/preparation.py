@@ -1,0 +1,75 @@
+"""A dataset as an encoder wants it, and what every result says about data and split."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ecgtune.data import Dataset, Preprocessing, Split
+from ecgtune.errors import SettingError
+from ecgtune.methods import base_encoder
+from ecgtune.models import Classifier
+from ecgtune.recipe import Input
+from ecgtune.training import Windows
+
+
+class Prepared:
+    """Windows split, resampled and normalised for one encoder; made once, used by every run of a comparison."""
+
+    def __init__(self, dataset: Dataset, split: Split, preprocessing: Preprocessing) -> None:
+        self.dataset = dataset
+        self.split = split
+        self.preprocessing = preprocessing
+        self._signal = preprocessing(dataset.signal, dataset.sampling_rate)
+
+    def windows(self, rows: np.ndarray) -> Windows:
+        """Inputs `(rows, leads, samples)` and labels of `rows`."""
+        return Windows(self._signal[rows], self.dataset.label[rows])
+
+    def groups(self, rows: np.ndarray) -> np.ndarray | None:
+        """The group of each of `rows`, None without groups."""
+        return None if self.dataset.group is None else self.dataset.group[rows]
+
+
+def summarise(dataset: Dataset, split: Split) -> dict[str, Any]:
+    """Data and split as metrics.json and results.json tell them."""
+    windows, _, samples = dataset.signal.shape
+    return {
+        "data": {
+            "path": dataset.source.path,
+            "sha256": dataset.source.sha256,
+            "windows": windows,
+            "sampling_rate": dataset.sampling_rate,
+            "samples": samples,
+            "leads": list(dataset.leads),
+        },
+        "split": {
+            "unit": split.unit,
+            "origin": split.origin,
+            "warnings": list(split.warnings),
+            "duplicates": split.duplicates,
+            "counts": split.counts(dataset),
+        },
+    }
+
+
+def prepare(model: Classifier, dataset: Dataset, split: Split, settings: Input) -> Prepared:
+    """Fit the preprocessing that the model's encoder wants on the training windows, and apply it to all.
+
+    Raises SettingError when model and data do not have the same classes.
+    """
+    if model.classes != dataset.classes:
+        raise SettingError(
+            f"the model's classes are {', '.join(model.classes)}, the data's {', '.join(dataset.classes)}; "
+            f"load the model with classes={dataset.classes}"
+        )
+    encoder = base_encoder(model)
+    preprocessing = Preprocessing.fit(
+        dataset,
+        split.train,
+        sampling_rate=encoder.sampling_rate,
+        resampling=encoder.resampling,
+        normalisation=settings.normalisation,
+    )
+    return Prepared(dataset, split, preprocessing)
