@@ -1,0 +1,55 @@
+"""Each test has its own cache folder, so none sees what another left, and small files are a call away."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("ECGTUNE_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def signal() -> np.ndarray:
+    """Twelve windows of eight samples, exact as short text."""
+    return np.random.default_rng(3).integers(-1000, 1000, (12, 8)).astype(np.float32) / 8
+
+
+@pytest.fixture
+def label() -> np.ndarray:
+    return np.arange(12) % 2
+
+
+@pytest.fixture
+def csv_file(tmp_path: Path, signal: np.ndarray, label: np.ndarray) -> Callable[..., Path]:
+    """A CSV file of the twelve windows: with or without header, other labels, further columns after the label."""
+
+    def write(header: bool = True, label=label, name: str = "windows.csv", **columns) -> Path:
+        names = [f"signal_{i}" for i in range(signal.shape[1])] + ["label", *columns]
+        lines = [",".join(names)] if header else []
+        for i, window in enumerate(signal):
+            cells = [*(repr(float(v)) for v in window), str(label[i]), *(str(c[i]) for c in columns.values())]
+            lines.append(",".join(cells))
+        path = tmp_path / name
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def npz_file(tmp_path: Path, signal: np.ndarray, label: np.ndarray) -> Callable[..., Path]:
+    """An NPZ file of the twelve windows; a keyword replaces or adds an array, None leaves one out."""
+
+    def write(**arrays) -> Path:
+        content = {"signal": signal, "label": label, "sampling_rate": 100} | arrays
+        path = tmp_path / "windows.npz"
+        np.savez(path, **{key: value for key, value in content.items() if value is not None})
+        return path
+
+    return write
