@@ -51,6 +51,12 @@ def official_content(kind: str = "pretrained", naming: str = "new", labels: int 
 
 
 @pytest.fixture
+def small_config() -> EcgFmConfig:
+    """The sizes that `official_file` writes."""
+    return SMALL
+
+
+@pytest.fixture
 def official_file(tmp_path: Path) -> Callable[..., Path]:
     """Write an official-layout file: `official_file(kind, naming, change)`; `change` edits the content in place."""
 

@@ -4,6 +4,7 @@ Coverage is by construction: `compare` refuses a reference file with a key that 
 refuses a file that no test reads.
 """
 
+import functools
 import json
 import runpy
 from collections.abc import Mapping
@@ -302,14 +303,20 @@ def published_shapes(reference: Path, size: str) -> dict[str, list[tuple[str, li
     return json.loads((reference / f"state_dict_keys_{size}.json").read_text(encoding="utf-8"))
 
 
+@functools.cache
 def labels(reference: Path) -> Tensor:
     return torch.from_numpy(np.load(reference / "finetuned_tiny.npz")["labels"])
 
 
+@functools.cache
+def label_weights(reference: Path) -> Tensor:
+    content = torch.load(reference / "finetuned_tiny.pt", weights_only=True)
+    return torch.tensor(content["cfg"]["criterion"]["pos_weight"])
+
+
 def loss_sum(logits: Tensor, reference: Path) -> Tensor:
     """The original's loss, with the label weights that its fine-tuned file names."""
-    content = torch.load(reference / "finetuned_tiny.pt", weights_only=True)
-    weights = torch.tensor(content["cfg"]["criterion"]["pos_weight"])
+    weights = label_weights(reference)
     return F.binary_cross_entropy_with_logits(logits, labels(reference), pos_weight=weights, reduction="sum")
 
 

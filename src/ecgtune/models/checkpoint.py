@@ -90,7 +90,9 @@ def convert(source: str | Path, target: str | Path, *, heads: int | None = None)
         }
         (unfinished / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         unfinished.chmod(0o755)  # mkdtemp makes it private
-        unfinished.rename(target)  # over nothing or an empty folder, in one step
+        if target.exists():
+            target.rmdir()  # it is empty
+        unfinished.rename(target)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise

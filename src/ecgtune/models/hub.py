@@ -8,6 +8,7 @@ from ecgtune.errors import CheckpointError
 
 REPOSITORY = "wanglab/ecg-fm"
 DEFAULT_FILE = "mimic_iv_ecg_physionet_pretrained.pt"
+FINETUNED_FILE = "mimic_iv_ecg_finetuned.pt"
 
 
 def hub_file(name: str) -> str | None:
@@ -23,26 +24,26 @@ def hub_file(name: str) -> str | None:
 def download(file: str) -> Path:
     """Path of `file` of the official repository, downloaded when the cache does not hold it.
 
-    Raises CheckpointError when it cannot be had: no network, or no such file.
+    A cached file is taken as it is, without asking for a newer one, so that a run can be repeated. Raises
+    CheckpointError when the file cannot be had: no network, or no such file.
     """
-    from huggingface_hub import hf_hub_download  # seconds of import that only this needs
-    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+    # These imports take a second that only this function needs.
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
+        return Path(hf_hub_download(REPOSITORY, file, local_files_only=True))
+    except LocalEntryNotFoundError:
+        pass  # not in the cache
+    try:
+        get_hf_file_metadata(hf_hub_url(REPOSITORY, file))  # one request: the download itself retries for half a minute
         return Path(hf_hub_download(REPOSITORY, file))
-    except (EntryNotFoundError, RepositoryNotFoundError) as error:
-        if not isinstance(error, FileNotFoundError) or getattr(error, "response", None) is not None:
-            raise CheckpointError(
-                f"{REPOSITORY} on the Hugging Face hub has no file {file!r}; "
-                f"known: {DEFAULT_FILE}, mimic_iv_ecg_finetuned.pt"
-            ) from error
-        raise _unreachable(file) from error
-    except Exception as error:  # the hub's client raises errors of several libraries, all of them "could not be had"
-        raise _unreachable(file) from error
-
-
-def _unreachable(file: str) -> CheckpointError:
-    return CheckpointError(
-        f"the Hugging Face hub could not be reached for {REPOSITORY}/{file}; download that file on a machine with "
-        "network and give its path instead of the name"
-    )
+    except EntryNotFoundError as error:
+        raise CheckpointError(
+            f"{REPOSITORY} on the Hugging Face hub has no file {file!r}; known: {DEFAULT_FILE}, {FINETUNED_FILE}"
+        ) from error
+    except Exception as error:  # errors of several libraries, all of which mean that the file could not be had
+        raise CheckpointError(
+            f"{REPOSITORY}/{file} could not be downloaded from the Hugging Face hub ({type(error).__name__}); "
+            "download that file on a machine with network and give its path instead of the name"
+        ) from error

@@ -7,7 +7,7 @@ A pretrained file names the encoder's tensors as they are; a fine-tuned file pre
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -94,7 +94,7 @@ def read_official(
         raise AuditError(f"{source} names the positional convolution's weights twice (old and new weight norm)")
     found = {name: tensors[original] for name, original in originals.items()}
 
-    config = _sizes(found, prefix, settings, source, heads)
+    config = _sizes(found, prefix, source)
     wanted = {prefix + theirs: ours for theirs, ours in official_names(config).items()}
     shapes = _shapes(config)
     expected = {theirs: shapes[ours] for theirs, ours in wanted.items()}
@@ -105,7 +105,7 @@ def read_official(
     _audit({name: tensor for name, tensor in found.items() if name not in left_out}, expected, source)
 
     return OfficialWeights(
-        config=config,
+        config=replace(config, heads=_heads(config, settings, source, heads)),
         encoder={ours: _own(found[theirs]) for theirs, ours in wanted.items()},
         head={part: _own(found[f"proj.{part}"]) for part in ("weight", "bias")} if finetuned else None,
         used=tuple(originals[name] for name in expected),
@@ -130,9 +130,8 @@ def _shapes(config: EcgFmConfig) -> dict[str, tuple[int, ...]]:
         return {name: tuple(tensor.shape) for name, tensor in EcgFM(config).state_dict().items()}
 
 
-def _sizes(
-    found: Mapping[str, Tensor], prefix: str, settings: Mapping[str, Any] | None, source: str, heads: int | None
-) -> EcgFmConfig:
+def _sizes(found: Mapping[str, Tensor], prefix: str, source: str) -> EcgFmConfig:
+    """Everything but the number of heads, which no shape shows."""
     if not any(name.startswith(prefix + "feature_extractor.conv_layers.") for name in found):
         raise CheckpointError(f"{source} holds no ECG-FM: it has no tensor 'feature_extractor.conv_layers...'")
 
@@ -154,11 +153,10 @@ def _sizes(
             f"weights audit: {source} is no ECG-FM that is known here: {inputs} leads, kernel {kernel}, "
             f"{group_width} channels per positional group (allowed: 12 leads, kernel 2, a divisor of {width})"
         )
-    depth = _count(found, prefix + "encoder.layers.")
     return EcgFmConfig(
         width=width,
-        depth=depth,
-        heads=_heads(width, depth, settings, source, heads),
+        depth=_count(found, prefix + "encoder.layers."),
+        heads=1,
         feed_forward=shape("encoder.layers.0.fc1.weight", 2)[0],
         conv_channels=conv_channels,
         conv_layers=_count(found, prefix + "feature_extractor.conv_layers."),
@@ -172,10 +170,11 @@ def _count(found: Mapping[str, Tensor], prefix: str) -> int:
     return len({name.removeprefix(prefix).split(".")[0] for name in found if name.startswith(prefix)})
 
 
-def _heads(width: int, depth: int, settings: Mapping[str, Any] | None, source: str, heads: int | None) -> int:
+def _heads(config: EcgFmConfig, settings: Mapping[str, Any] | None, source: str, heads: int | None) -> int:
+    width = config.width
     if heads is None and settings is not None:
         told = settings.get("encoder_attention_heads")
-        agrees = settings.get("encoder_embed_dim") == width and settings.get("encoder_layers") == depth
+        agrees = settings.get("encoder_embed_dim") == width and settings.get("encoder_layers") == config.depth
         if agrees and isinstance(told, int):
             heads = told
     if heads is None and width == PUBLISHED_WIDTH:

@@ -51,6 +51,11 @@ def _random(encoder: type[Encoder], config: EncoderConfig, name: str, seed: int)
         return Checkpoint(encoder(config), Weights("random", name, seed=seed))
 
 
+def _from_hub(name: str, file: str, heads: int | None = None) -> Checkpoint:
+    found = load_checkpoint(download(file), heads=heads)
+    return replace(found, weights=replace(found.weights, source=name))  # not the place in this machine's cache
+
+
 _ENTRIES: dict[str, _Entry] = {
     "ecg-fm-tiny": _Entry(
         "ECG-FM's architecture for one lead at 100 Hz, 2 M parameters, embedded; random weights",
@@ -58,7 +63,7 @@ _ENTRIES: dict[str, _Entry] = {
     ),
     "ecg-fm": _Entry(
         "ECG-FM, 90 M parameters, 12 leads at 500 Hz, pretrained; from the Hugging Face hub",
-        lambda seed: load_checkpoint(download(DEFAULT_FILE)),
+        lambda seed: _from_hub("ecg-fm", DEFAULT_FILE),
     ),
     "resnet-1d": _Entry(
         "a small residual network for one lead at 100 Hz, from scratch: the floor of a comparison",
@@ -145,8 +150,7 @@ def _checkpoint(name_or_path: str | Path, seed: int, heads: int | None) -> tuple
     file = hub_file(name)
     path = Path(name_or_path)
     if file is not None and not path.exists():
-        found = load_checkpoint(download(file), heads=heads)
-        return name, replace(found, weights=replace(found.weights, source=name))
+        return name, _from_hub(name, file, heads)
     if path.exists() or path.suffix in (".pt", ".pth") or path.is_absolute():
         return str(path.resolve()), load_checkpoint(path, heads=heads)
     raise SettingError(
