@@ -19,7 +19,7 @@ TOTAL = 5_800_000
 METHODS: dict[str, tuple[str, str, float, int, tuple[int, ...], float | None]] = {
     "full": ("Full fine-tuning", "method", 0.42, TOTAL, (0, 1), 0.001),
     "adapter": ("Adapter 64, after attention and feed-forward", "method", 0.36, 330_000, (0, 1), 0.0015),
-    "lora": ("LoRA r16, all linear layers", "method", 0.40, 290_000, (0, 1), 0.0015),
+    "lora": ("LoRA r16, all linear layers", "method", 0.38, 290_000, (0, 1), 0.0015),
     "probe": ("Linear probe", "method", 0.18, 514, (0, 1), 0.0025),
     "majority": ("Majority class", "floor", 0.0, 0, (0,), None),
     "resnet": ("Small residual network", "floor", 0.25, 120_000, (0, 1), 0.001),

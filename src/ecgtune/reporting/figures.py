@@ -1,5 +1,6 @@
 """The figures of a run (two) and of a comparison (two per method, and two over all methods)."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -118,21 +119,21 @@ def write_confusion(path: Path, runs: Sequence[Run], title: str, colour: str, *,
     counts = np.sum([run.metrics["window"]["confusion"] for run in runs], axis=0)
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
-    classes = runs[0].metrics["classes"]
+    classes = [textwrap.fill(name, 20) for name in runs[0].metrics["classes"]]
 
     def paint(figure: Figure) -> None:
-        heading(figure, title)
+        heading(figure, textwrap.fill(title, 36))
         axes = figure.subplots()
         axes.set_title("Test windows" if len(runs) == 1 else f"Test windows, {len(runs)} seeds added up")
-        axes.imshow(share, cmap=LinearSegmentedColormap.from_list("share", ["white", colour]), vmin=0, vmax=1)
+        # Up to half of the colour only, so that dark text is readable in every cell.
+        axes.imshow(share, cmap=LinearSegmentedColormap.from_list("share", ["white", colour]), vmin=0, vmax=2)
         for true in range(2):
             for predicted in range(2):
-                ink = "white" if share[true, predicted] > 0.6 else INK
                 number, percent = f"{counts[true, predicted]:,}", f"{share[true, predicted]:.1%}"
-                axes.text(predicted, true - 0.02, number, ha="center", va="bottom", color=ink, fontsize=13)
-                axes.text(predicted, true + 0.06, percent, ha="center", va="top", color=ink)
+                axes.text(predicted, true - 0.02, number, ha="center", va="bottom", fontsize=13)
+                axes.text(predicted, true + 0.06, percent, ha="center", va="top")
         axes.set_xticks([0, 1], classes)
-        axes.set_yticks([0, 1], classes)
+        axes.set_yticks([0, 1], classes, rotation=90, va="center")
         axes.set_xlabel("Predicted class")
         axes.set_ylabel("True class")
         axes.set_xticks([0.5], minor=True)
@@ -142,7 +143,7 @@ def write_confusion(path: Path, runs: Sequence[Run], title: str, colour: str, *,
         axes.tick_params(which="both", length=0)
         axes.spines[:].set_visible(False)
 
-    return draw(path, (3.8, 3.9), paint, png=png)
+    return draw(path, (3.8, 4.0), paint, png=png)
 
 
 def write_method_bars(path: Path, rows: Sequence[dict[str, Any]], *, png: bool = False) -> list[Path]:
@@ -179,7 +180,7 @@ def write_accuracy_against_parameters(path: Path, rows: Sequence[dict[str, Any]]
     floors = [row for row in rows if row["kind"] == "floor" and row["metrics"]["accuracy"]["mean"] is not None]
 
     def paint(figure: Figure) -> None:
-        heading(figure, "Accuracy against what trains: mean over seeds, 95 % interval")
+        heading(figure, "Accuracy against trainable parameters: mean over seeds, 95 % interval")
         axes = figure.subplots()
         for place, row in enumerate(methods):
             entry, colour = row["metrics"]["accuracy"], colours[row["method"]]

@@ -51,7 +51,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for name in ("score", "with_spread", "interval", "percent", "count", "rate", "seconds", "size"):
+    for name in ("score", "spread", "interval", "percent", "count", "rate", "seconds", "size"):
         found.filters[name] = getattr(numbers, name)
     found.filters["markdown"] = tables.escape_markdown
     found.filters["value"] = plain_value

@@ -13,15 +13,19 @@ def score(value: float | None) -> str:
 
 def with_spread(entry: Mapping[str, Any]) -> str:
     """`0.842 ± 0.013` of a metric in results.json; without a spread (one seed) the mean alone."""
-    spread = entry["spread"]
-    return score(entry["mean"]) if spread is None else f"{score(entry['mean'])} ± {spread:.3f}"
+    return f"{score(entry['mean'])} {spread(entry)}".rstrip()
 
 
 def interval(entry: Mapping[str, Any]) -> str:
-    """`0.81 to 0.87` as `0.810 to 0.870`; `n/a` when an end is missing."""
+    """`0.810 to 0.870`; `n/a` when an end is missing."""
     if entry["low"] is None or entry["high"] is None:
         return MISSING
     return f"{entry['low']:.3f} to {entry['high']:.3f}"
+
+
+def spread(entry: Mapping[str, Any]) -> str:
+    """`± 0.013`, empty for one seed."""
+    return "" if entry["spread"] is None else f"± {entry['spread']:.3f}"
 
 
 def signed(value: float | None) -> str:
@@ -40,8 +44,11 @@ def signed_interval(entry: Mapping[str, Any]) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share in [0, 1] as a percentage of three significant digits, without the sign."""
-    return MISSING if share is None else f"{100 * share:.3g}"
+    """A share in [0, 1] as a percentage without the sign: two decimals, or two digits where those would be zeros."""
+    if share is None:
+        return MISSING
+    value = 100 * share
+    return f"{value:.2f}" if 0.1 <= value < 99.995 else f"{value:.2g}" if value < 0.1 else f"{value:.0f}"
 
 
 def count(value: float | None) -> str:

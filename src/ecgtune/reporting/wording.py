@@ -20,24 +20,25 @@ def comparison_headline(results: dict[str, Any]) -> list[str]:
     seeds = max(len(row["seeds"]) for row in methods)
     over = f"mean over {seeds} seeds" if seeds > 1 else "one seed"
     level = [row for row in ranked if _accuracy(row) == _accuracy(best)]
-    if len(level) > 1:
-        first = f"{_listed([row['title'] for row in level])} share the highest accuracy"
+    numbers_of_best = f"{numbers.score(entry['mean'])} ({over}; 95 % interval {numbers.interval(entry)})"
+    if len(methods) == 1:
+        sentences = [f"{_named(best)} reaches an accuracy of {numbers_of_best} on the test windows."]
+    elif len(level) > 1:
+        shared = _listed([_named(row) for row in level])
+        sentences = [
+            f"{shared} share the highest accuracy of {len(methods)} methods on the test windows: {numbers_of_best}."
+        ]
     else:
-        first = f"{best['title']} has the highest accuracy"
-    sentences = [
-        f"{first} of {len(methods)} methods on the test windows: {numbers.score(entry['mean'])} "
-        f"({over}; 95 % interval {numbers.interval(entry)})."
-        if len(methods) > 1
-        else f"{best['title']} reaches an accuracy of {numbers.score(entry['mean'])} on the test windows "
-        f"({over}; 95 % interval {numbers.interval(entry)})."
-    ]
+        sentences = [
+            f"{_named(best)} has the highest accuracy of {len(methods)} methods on the test windows: {numbers_of_best}."
+        ]
     sentences += _difference(ranked, results)
     sentences += _floors(best, results)
     by_auroc = max(methods, key=lambda row: row["metrics"]["auroc"]["mean"] or 0)
     if by_auroc is not best and by_auroc["metrics"]["auroc"]["mean"] is not None:
         auroc = by_auroc["metrics"]["auroc"]
         sentences.append(
-            f"By AUROC the order differs: {by_auroc['title']} comes first with {numbers.score(auroc['mean'])} "
+            f"By AUROC the order differs: {_named(by_auroc)} comes first with {numbers.score(auroc['mean'])} "
             f"({numbers.interval(auroc)})."
         )
     return sentences
@@ -52,31 +53,33 @@ def _difference(ranked: Sequence[Row], results: dict[str, Any]) -> list[str]:
     if best is reference:
         # Differences are kept against the reference, so its lead is the runner-up's with the sign turned.
         other, sign = ranked[1], -1
-        start = f"The next is {other['title']}, which is {{size}} lower"
+        words = f"The next is {_named(other)}, {{size}} lower"
     else:
         other, sign = best, 1
-        start = f"That is {{size}} above {reference['title']}"
+        words = f"That is {{size}} above {_named(reference)}"
     entry = other["difference"]["accuracy"]
     if entry["value"] is None or entry["low"] is None:
-        return [f"The difference to {reference['title']} is not defined."]
+        return [f"The difference to {_named(reference)} is not defined."]
+    if entry["value"] == 0:
+        words = f"Between {_named(reference)} and {_named(other)} there is no difference"
     low, high = sorted((sign * entry["low"], sign * entry["high"]))
-    start = start.format(size=numbers.score(abs(entry["value"])))
-    text = f"{start} (paired by {unit}, 95 % interval of the lead {numbers.signed(low)} to {numbers.signed(high)})"
+    words = words.format(size=numbers.score(abs(entry["value"])))
+    words += f" (paired by {unit}, 95 % interval of the difference {numbers.signed(low)} to {numbers.signed(high)})."
     if low <= 0 <= high:
-        return [f"{text}. The interval includes 0: this test split does not tell the two apart."]
-    return [f"{text}. The interval does not include 0, on this split and with these seeds."]
+        return [f"{words} The interval includes 0: this test split does not tell the two apart."]
+    return [f"{words} The interval does not include 0, on this split and with these seeds."]
 
 
 def _floors(best: Row, results: dict[str, Any]) -> list[str]:
     floors = [row for row in results["rows"] if row["kind"] == "floor" and _accuracy(row) is not None]
     if not floors:
         return []
-    listed = _listed([f"{row['title']} {numbers.score(_accuracy(row))}" for row in floors])
+    listed = _listed([f"{_named(row)} {numbers.score(_accuracy(row))}" for row in floors])
     sentences = [f"Floors to be above: {listed}."]
     above = [row for row in floors if _accuracy(row) >= (best["metrics"]["accuracy"]["low"] or 0)]
     if above:
         sentences.append(
-            f"The interval of the best method reaches down to {_listed([row['title'] for row in above])}: no method "
+            f"The interval of the best method reaches down to {_listed([_named(row) for row in above])}: no method "
             "is clearly better than that."
         )
     return sentences
@@ -108,6 +111,11 @@ def weights_banner(weights: str) -> str | None:
         f"The encoder's weights are {weights}. It was not pretrained: these numbers show that the pipeline works, not "
         "how good ECG-FM or a method is."
     )
+
+
+def _named(row: Row) -> str:
+    """The title, in quotation marks where its own comma would break a sentence."""
+    return f'"{row["title"]}"' if "," in row["title"] else row["title"]
 
 
 def _accuracy(row: Row) -> Any:

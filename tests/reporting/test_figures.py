@@ -1,0 +1,93 @@
+"""The ten figures of a comparison and the two of a run."""
+
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from ecgtune.reporting import figures, read_comparison, read_run, write_comparison_figures, write_run_figures
+from ecgtune.reporting.style import METHOD_COLOURS, draw, method_colours
+
+TEN = {f"{name}-{kind}.svg" for name in ("full", "adapter", "lora", "probe") for kind in ("curves", "confusion")} | {
+    "methods.svg",
+    "accuracy-vs-parameters.svg",
+}
+
+
+def texts(file):
+    return [" ".join(node.itertext()).strip() for node in ElementTree.parse(file).iter() if node.tag.endswith("}text")]
+
+
+def test_four_methods_make_ten_figures(written):
+    assert {file.name for file in (written / "figures").iterdir()} == TEN
+
+
+def test_figures_say_what_they_show(written):
+    folder = written / "figures"
+    curves = texts(folder / "lora-curves.svg")
+    assert {"LoRA r16, all linear layers", "validation", "training", "best epoch", "single seeds (2)"} <= set(curves)
+    confusion = texts(folder / "full-confusion.svg")
+    runs = [read_run(written / f"full/seed-{seed}") for seed in (0, 1)]
+    total = np.sum([run.metrics["window"]["confusion"] for run in runs], axis=0)
+    assert {str(number) for number in total.ravel()} <= set(confusion)
+    assert {"Test windows, 2 seeds added up", "sinus rhythm", "fibrillation"} <= set(confusion)
+    assert f"{total[0, 0] / total[0].sum():.1%}" in confusion
+    # The majority class has no precision: said, not drawn as 0.
+    assert texts(folder / "methods.svg").count("n/a") == 1
+    scatter = texts(folder / "accuracy-vs-parameters.svg")
+    row = read_comparison(written).results["rows"][0]
+    assert f"Full fine-tuning: {row['metrics']['accuracy']['mean']:.3f}" in scatter
+    assert "Majority class: 0.500" in scatter
+
+
+def test_mean_ends_with_the_first_run_and_rings_mark_best_epochs(written):
+    runs = read_comparison(written).runs["lora"]
+    axes = Figure().subplots()
+    figures._curve_panel(axes, runs, "loss", "red")
+    lengths = [len(run.log) for run in runs]
+    assert lengths == [8, 7]
+    thick = [line for line in axes.lines if line.get_linewidth() == 2 and line.get_linestyle() == "-"]
+    expected = np.mean([[entry["val_loss"] for entry in run.log[:7]] for run in runs], axis=0)
+    np.testing.assert_allclose(thick[0].get_ydata(), expected)
+    rings = [line for line in axes.lines if line.get_marker() == "o"]
+    for run, ring in zip(runs, rings, strict=True):
+        best = run.metrics["training"]["best_epoch"]
+        assert list(ring.get_xdata()) == [best]
+        assert list(ring.get_ydata()) == [run.log[best - 1]["val_loss"]]
+
+
+def test_run_figures_and_png(written, tmp_path):
+    files = write_run_figures(tmp_path / "lora", read_run(written / "lora/seed-0"), png=True)
+    assert sorted(file.name for file in files) == ["confusion.png", "confusion.svg", "curves.png", "curves.svg"]
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files if file.suffix == ".png")
+    floor = write_run_figures(tmp_path / "majority", read_run(written / "majority/seed-0"))
+    assert [file.name for file in floor] == ["confusion.svg"]
+
+
+def test_same_numbers_same_files_and_no_trace(written, tmp_path):
+    before = dict(matplotlib.rcParams)
+    # A reader's own style must not reach the reports.
+    with matplotlib.rc_context({"font.size": 30, "svg.hashsalt": "mine"}):
+        write_comparison_figures(tmp_path, read_comparison(written))
+    for name in TEN:
+        assert (tmp_path / name).read_bytes() == (written / "figures" / name).read_bytes()
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_nothing_half_drawn_is_left(tmp_path):
+    def paint(figure):
+        figure.subplots()
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        draw(tmp_path / "broken.svg", (3, 3), paint)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_colours_are_constant_and_distinct():
+    names = ["mine", "lora", "full", "paper-lora"]
+    colours = method_colours(names)
+    assert colours["lora"] == METHOD_COLOURS["lora"] == method_colours(["lora"])["lora"]
+    assert len(set(colours.values())) == len(names)

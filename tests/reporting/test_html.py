@@ -1,0 +1,173 @@
+"""report.html: complete, self-contained, escaped, accessible."""
+
+import copy
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from importlib.resources import files
+
+import pytest
+
+from ecgtune.errors import RunError
+from ecgtune.reporting import write_comparison, write_comparison_report, write_run, write_run_report
+from ecgtune.reporting.html import shown_folder
+
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Tags with their attributes; fails on tags that do not close in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.words = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def of(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(written):
+    return Page((written / "report.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def run_page(written):
+    return Page(write_run(written / "lora" / "seed-0").read_text(encoding="utf-8"))
+
+
+def check_self_contained(page):
+    for tag, attrs in page.tags:
+        for name in ("src", "href", "xlink:href", "data", "action"):
+            value = attrs.get(name)
+            assert value is None or value.startswith(("#", "data:")), (tag, name, value)
+    style = " ".join(page.words)
+    assert "@import" not in style
+    assert not re.search(r"url\((?!#)", style)
+    assert not page.of("link")
+
+
+def check_accessible(page):
+    ids = Counter(attrs["id"] for _tag, attrs in page.tags if "id" in attrs)
+    assert [name for name, times in ids.items() if times > 1] == []
+    targets = {attrs["href"][1:] for attrs in page.of("a")}
+    assert targets <= set(ids)
+    assert all(attrs.get("scope") in ("row", "col") for attrs in page.of("th"))
+    assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in page.of("svg"))
+    assert page.of("html")[0]["lang"] == "en"
+    assert any(attrs.get("name") == "viewport" for attrs in page.of("meta"))
+
+
+def test_pages_are_self_contained(page, run_page):
+    check_self_contained(page)
+    check_self_contained(run_page)
+
+
+def test_pages_are_accessible(page, run_page):
+    check_accessible(page)
+    check_accessible(run_page)
+
+
+def test_identifiers_inside_figures_still_resolve(page):
+    ids = {attrs["id"] for _tag, attrs in page.tags if "id" in attrs}
+    used = {attrs["xlink:href"][1:] for attrs in page.of("use")}
+    used |= {attrs["clip-path"][5:-1] for _tag, attrs in page.tags if "clip-path" in attrs}
+    assert used
+    assert used <= ids
+
+
+def test_comparison_page_is_complete(page, results):
+    text = " ".join(" ".join(page.words).split())
+    assert len(page.of("svg")) == 10
+    assert "It was not pretrained" in text
+    assert "has the highest accuracy of 4 methods" in text
+    for row in results["rows"]:
+        assert f"{row['metrics']['auroc']['mean']:.3f}" in text
+    for part in (
+        "Decision threshold: 0.5, fixed",
+        "Per record",
+        "all 88 tensors of the encoder accounted for",
+        "840",
+        'ecgtune.load_run("first/full/seed-0")',
+        results["command"],
+        "versions.torch",
+        "0123456789abcdef",
+        "(stopped early)",
+    ):
+        assert part in text
+
+
+def test_run_page_is_complete(run_page):
+    text = " ".join(" ".join(run_page.words).split())
+    for part in ("lora, seed 0", "Per record (40)", "Threshold".lower(), "batch_size = 64", "2.13.0", "MCC"):
+        assert part in text
+    assert len(run_page.of("svg")) == 2
+
+
+def test_page_of_a_run_without_training(written):
+    page = Page(write_run(written / "majority" / "seed-0").read_text(encoding="utf-8"))
+    assert len(page.of("svg")) == 1
+    assert "n/a" in " ".join(page.words)
+
+
+def test_pretrained_split_by_row(make_comparison, tmp_path):
+    results = make_comparison(tmp_path / "x", "pretrained (sha256 ab)", ("lora", "probe"), grouped=False)
+    page = Page(write_comparison(tmp_path / "x", results).read_text(encoding="utf-8"))
+    text = " ".join(" ".join(page.words).split())
+    assert "not pretrained" not in text
+    assert "Split by row: windows of one person may stand on both sides." in text
+    assert "weights: pretrained (sha256 ab)" in text
+    assert "Per record" not in text
+    assert "Δ" not in text
+    assert len(page.of("svg")) == 6
+
+
+def test_what_users_wrote_is_escaped(make_comparison, tmp_path):
+    results = copy.deepcopy(make_comparison(tmp_path / "x", names=("full", "lora")))
+    evil = '<script>alert("x")</script>'
+    results["rows"][0]["title"] = evil
+    results["data"]["path"] = results["command"] = evil
+    results["notes"].append(evil)
+    text = write_comparison(tmp_path / "x", results).read_text(encoding="utf-8")
+    assert evil not in text
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert" in text
+    check_self_contained(Page(text))
+
+
+def test_missing_figures_and_runs_are_one_line(make_comparison, make_run, tmp_path):
+    with pytest.raises(RunError, match=r"has no results.json"):
+        write_comparison_report(tmp_path)
+    make_run(tmp_path / "run", "lora", 0, "random (seed 0)")
+    with pytest.raises(RunError, match=r"curves.svg is missing"):
+        write_run_report(tmp_path / "run")
+    assert not (tmp_path / "run" / "report.html").exists()
+
+
+def test_folder_is_shown_as_it_would_be_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert shown_folder(tmp_path / "runs" / "first") == "runs/first"
+    assert shown_folder(tmp_path.parent / "other") == "other"
+
+
+def test_templates_are_package_data():
+    folder = files("ecgtune.reporting") / "templates"
+    assert {"base.html.j2", "comparison.html.j2", "run.html.j2", "style.css", "model-card.md.j2"} <= {
+        entry.name for entry in folder.iterdir()
+    }

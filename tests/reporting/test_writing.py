@@ -1,0 +1,85 @@
+"""Whole folders: what is written, what is refused, and the model card."""
+
+import json
+
+import pytest
+
+from ecgtune.errors import RunError
+from ecgtune.reporting import read_comparison, read_run, write_comparison, write_model_card, write_run
+
+
+def test_comparison_folder(written):
+    names = {entry.name for entry in written.iterdir() if entry.is_file()}
+    assert names == {"results.json", "table.csv", "table.md", "report.html"}
+    content = json.loads((written / "results.json").read_text())
+    assert [row["method"] for row in content["rows"]] == ["full", "adapter", "lora", "probe", "majority", "resnet"]
+    found = read_comparison(written)
+    assert list(found.runs) == ["full", "adapter", "lora", "probe"]
+    assert [run.metrics["seed"] for run in found.runs["lora"]] == [0, 1]
+
+
+def test_unfinished_run_stops_before_anything_is_written(make_comparison, tmp_path):
+    results = make_comparison(tmp_path, names=("full", "lora"))
+    (tmp_path / "lora/seed-1/metrics.json").unlink()
+    with pytest.raises(RunError, match=r"lora/seed-1 has no metrics.json.*--resume"):
+        write_comparison(tmp_path, results)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"full", "lora"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("metrics.json", "{", r"metrics.json cannot be read"),
+        ("metrics.json", '{"format": 2}', "has the format 2; this version reads 1"),
+        ("metrics.json", "[]", "has the format None"),
+        ("log.jsonl", '{"epoch": 1', r"log.jsonl cannot be read"),
+        ("environment.json", None, r"environment.json cannot be read"),
+        ("recipe.toml", None, r"recipe.toml cannot be read"),
+    ],
+)
+def test_damaged_run_is_one_line(make_run, tmp_path, name, content, message):
+    folder = tmp_path / "run"
+    make_run(folder, "lora", 0, "random (seed 0)")
+    (folder / name).unlink() if content is None else (folder / name).write_text(content)
+    with pytest.raises(RunError, match=message) as error:
+        read_run(folder)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_model_card(make_run, tmp_path, grouped):
+    metrics = make_run(tmp_path / "run", "lora", 1, "random (seed 0)", grouped)
+    write_run(tmp_path / "run")
+    text = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    accuracy = metrics["window"]["metrics"]["accuracy"]
+    shown = f"{accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f})"
+    for part in (
+        shown,
+        "not pretrained",
+        "0.5, fixed",
+        "290,000 of 5,800,000 parameters (5.00 %)",
+        "Not a medical device",
+        "(stopped early)",
+        "To be completed by a clinician",
+        "load_run(",
+        "all 48 trainable tensors",
+    ):
+        assert part in text
+    assert ("Per record (40)" in text) == grouped
+    assert ("No metrics per recording: the windows have no record or patient column." in text) == (not grouped)
+    # Every line of a table has as many cells as its head, and no tag of the template is left.
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 3
+    for table in tables:
+        assert len({line.count("|") for line in table}) == 1
+        assert len(table) > 2
+    assert "{{" not in text
+    assert "{%" not in text
+
+
+def test_model_card_escapes_what_users_wrote(make_run, tmp_path):
+    metrics = make_run(tmp_path / "run", "lora", 0, "random (seed 0)")
+    metrics["classes"] = ["a|b", "<img src=x>"]
+    (tmp_path / "run" / "metrics.json").write_text(json.dumps(metrics))
+    text = write_model_card(tmp_path / "run").read_text(encoding="utf-8")
+    assert "a\\|b, \\<img src=x\\>" in text
