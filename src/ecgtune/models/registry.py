@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -37,14 +37,6 @@ TINY = EcgFmConfig(
 )
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """One named model; `load(seed)` gives its encoder with all the leads that it has, and its weights' origin."""
-
-    summary: str
-    load: Callable[[int], Checkpoint]
-
-
 def _random(encoder: type[Encoder], config: EncoderConfig, name: str, seed: int) -> Checkpoint:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which also seeds the GPU
@@ -56,19 +48,13 @@ def _from_hub(name: str, file: str, heads: int | None = None) -> Checkpoint:
     return replace(found, weights=replace(found.weights, source=name))  # not the place in this machine's cache
 
 
-_ENTRIES: dict[str, _Entry] = {
-    "ecg-fm-tiny": _Entry(
-        "ECG-FM's architecture for one lead at 100 Hz, 2 M parameters, embedded; random weights",
-        lambda seed: _random(EcgFM, TINY, "ecg-fm-tiny", TINY_SEED),
-    ),
-    "ecg-fm": _Entry(
-        "ECG-FM, 90 M parameters, 12 leads at 500 Hz, pretrained; from the Hugging Face hub",
-        lambda seed: _from_hub("ecg-fm", DEFAULT_FILE),
-    ),
-    "resnet-1d": _Entry(
-        "a small residual network for one lead at 100 Hz, from scratch: the floor of a comparison",
-        lambda seed: _random(ResNet1d, ResNet1dConfig(), "resnet-1d", seed),
-    ),
+# Name -> from a seed to the encoder with all the leads that it has, and where its weights are from.
+_MODELS: dict[str, Callable[[int], Checkpoint]] = {
+    # ECG-FM's architecture for one lead, 2 M parameters, embedded; its weights belong to it, not to a training.
+    "ecg-fm-tiny": lambda seed: _random(EcgFM, TINY, "ecg-fm-tiny", TINY_SEED),
+    "ecg-fm": lambda seed: _from_hub("ecg-fm", DEFAULT_FILE),
+    # From scratch, so from the training's seed: the floor of a comparison.
+    "resnet-1d": lambda seed: _random(ResNet1d, ResNet1dConfig(), "resnet-1d", seed),
 }
 
 ARCHITECTURES: dict[str, tuple[type[Encoder], type]] = {
@@ -79,7 +65,7 @@ ARCHITECTURES: dict[str, tuple[type[Encoder], type]] = {
 
 def list_models(pattern: str = "*") -> list[str]:
     """Names that `load_model` knows, those that match the shell-like `pattern` ("*fm*")."""
-    return sorted(name for name in _ENTRIES if fnmatchcase(name, pattern))
+    return sorted(name for name in _MODELS if fnmatchcase(name, pattern))
 
 
 def load_model(
@@ -145,8 +131,8 @@ def class_names(classes: int | Sequence[str] | None, prefix: str = "") -> tuple[
 def _checkpoint(name_or_path: str | Path, seed: int, heads: int | None) -> tuple[str, Checkpoint]:
     """The model and the name under which it can be loaded again from anywhere."""
     name = str(name_or_path)
-    if name in _ENTRIES:
-        return name, _ENTRIES[name].load(seed)
+    if name in _MODELS:
+        return name, _MODELS[name](seed)
     file = hub_file(name)
     path = Path(name_or_path)
     if file is not None and not path.exists():
@@ -154,5 +140,5 @@ def _checkpoint(name_or_path: str | Path, seed: int, heads: int | None) -> tuple
     if path.exists() or path.suffix in (".pt", ".pth") or path.is_absolute():
         return str(path.resolve()), load_checkpoint(path, heads=heads)
     raise SettingError(
-        f"no model or file {name!r}; {suggest(name, _ENTRIES)}, wanglab/ecg-fm, or the path of a .pt file or folder"
+        f"no model or file {name!r}; {suggest(name, _MODELS)}, wanglab/ecg-fm, or the path of a .pt file or folder"
     )
