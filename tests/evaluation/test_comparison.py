@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from ecgtune.errors import RunError
-from ecgtune.evaluation import METRICS, RunRecord, Threshold, binary_metrics, compare_runs, evaluate
+from ecgtune.evaluation import (
+    METRICS,
+    RunRecord,
+    Threshold,
+    binary_metrics,
+    bootstrap_intervals,
+    compare_runs,
+    evaluate,
+)
 
 GROUPS, EACH = 30, 5
 GROUP = np.repeat([f"A{number:05d}" for number in range(GROUPS)], EACH)
@@ -132,6 +140,14 @@ def test_each_run_keeps_its_own_threshold():
     lora = record("lora", threshold=0.4)
     expected = binary_metrics(lora.label, lora.probability, 0.4)["recall"]
     assert found["lora"]["metrics"]["recall"]["values"] == [expected]
+
+
+def test_interval_of_one_run_is_the_bootstrap_over_groups():
+    run = record()
+    found = rows([run], seed=3)["full"]["metrics"]
+    expected = bootstrap_intervals(run.label, run.probability, 0.5, run.group, resamples=200, seed=3)
+    for name in METRICS:
+        assert (found[name]["low"], found[name]["high"]) == (expected[name]["low"], expected[name]["high"])
 
 
 def test_group_level_equals_evaluate():

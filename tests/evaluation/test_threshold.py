@@ -31,6 +31,7 @@ def test_threshold_lies_midway_and_nearest_to_a_half():
     assert choose_threshold([0, 0, 1, 1], [0.1, 0.2, 0.4, 0.9], "youden").value == pytest.approx(0.3)
     # {0.9} and {0.9, 0.8, 0.6} both reach J = 1/2; the second divides nearer to 0.5.
     assert choose_threshold([1, 0, 1, 0], [0.9, 0.8, 0.6, 0.2], "youden").value == pytest.approx(0.4)
+    assert choose_threshold([1, 0, 1, 0], [0.6, 0.45, 0.2, 0.1], "youden").value == pytest.approx(0.525)
 
 
 def test_neighbouring_floats_are_still_divided():
