@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,12 @@ def test_csv_gives_the_numbers_that_pandas_gives(csv_file, header, cache):
     assert dataset.signal.dtype == np.float32
     assert dataset.label.dtype == np.int64
     assert not dataset.signal.flags.writeable
-    assert (dataset.classes, dataset.leads, dataset.unit, dataset.sampling_rate) == (("0", "1"), ("II",), "unknown", 100.0)
+    assert (dataset.classes, dataset.leads, dataset.unit, dataset.sampling_rate) == (
+        ("0", "1"),
+        ("II",),
+        "unknown",
+        100.0,
+    )
     assert dataset.group is None
     assert dataset.group_name is None
     assert dataset.split is None
@@ -229,7 +235,7 @@ def test_equal_rates_in_file_and_argument_agree(npz_file):
         ({"unit": "kV"}, DataError, "allowed are mV, uV, V"),
         ({"limit": 1}, SettingError, "at least 2"),
         ({"lead": " "}, SettingError, "such as 'II'"),
-        ({"label": "rhythm"}, DataError, "no column 'rhythm' for the label; the columns are signal_0, signal_1"),
+        ({"label": "rhythm"}, DataError, "no column 'rhythm' for the label; the columns are 'signal_0', 'signal_1'"),
         ({"group": "site"}, DataError, "no column 'site' for the group"),
         ({"group": "label"}, DataError, "both label and group"),
     ],
@@ -243,7 +249,9 @@ def test_limit_keeps_groups_labels_and_splits(tmp_path):
     whole = simulate(600, patients=90, seconds=2)
     split = np.where(np.unique(whole.group, return_inverse=True)[1] < 60, "train", "val")
     path = tmp_path / "w.npz"
-    np.savez(path, signal=whole.signal, label=whole.label, patient=whole.group, split=split, fs=100, unit="mV", leads=["II"])
+    np.savez(
+        path, signal=whole.signal, label=whole.label, patient=whole.group, split=split, fs=100, unit="mV", leads=["II"]
+    )
     small = read_dataset(path, limit=300, seed=5)
     again = read_dataset(path, limit=300, seed=5)
     other = read_dataset(path, limit=300, seed=6)
@@ -278,8 +286,19 @@ def test_write_csv_reads_back_equal(tmp_path):
     assert_array_equal(back.label, dataset.label)
     assert_array_equal(back.group, dataset.group)
     assert back.group_name == "patient"
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert lines[0].startswith("signal_0,signal_1,")
+    assert lines[0].endswith("signal_199,label,patient")
+    assert len(lines) == 41
     with pytest.raises(DataError, match="cannot be written"):
         write_csv(dataset, tmp_path / "missing" / "out.csv")
+
+
+def test_write_csv_quotes_names_that_need_it(tmp_path):
+    dataset = replace(simulate(8, patients=4, seconds=2), classes=('sinus, "normal"', "AF"))
+    back = read_dataset(write_csv(dataset, tmp_path / "out.csv"), sampling_rate=100)
+    assert back.classes == ("AF", 'sinus, "normal"')
+    assert_array_equal(back.label, 1 - dataset.label)
 
 
 def test_the_real_benchmark_reads_as_its_description_says(shared):

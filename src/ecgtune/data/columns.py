@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.data.formats.base import shown
 from ecgtune.errors import DataError
 
 _SPLIT_NAMES = {
@@ -40,19 +41,21 @@ def label_codes(text: NDArray[np.str_], where: Where) -> tuple[NDArray[np.int64]
     for value, window in zip(values, first, strict=True):
         if not value or value.casefold() in ("nan", "none", "na"):
             raise DataError(
-                f"{where(window)}: the label is missing (got '{value}'); every window needs one of two labels"
+                f"{where(window)}: the label is missing (got {shown(value)}); every window needs one of two labels"
             )
     short = np.array([_short(value) for value in values])
     names, merged = np.unique(short, return_inverse=True)
     if len(names) == 1:
-        raise DataError(f"{where.path}: all {len(text)} windows have the label '{names[0]}'; two classes are needed")
+        raise DataError(
+            f"{where.path}: all {len(text)} windows have the label {shown(names[0])}; two classes are needed"
+        )
     if len(names) > 2:
         appear = {name: int(first[merged == i].min()) for i, name in enumerate(names)}
         one, two, third = sorted(appear, key=appear.__getitem__)[:3]
         hint = "; is it the label column? name the right one" if len(names) > 20 else ""
         raise DataError(
-            f"{where(appear[third])}: label '{third}' is a third value beside '{one}' and '{two}'; exactly"
-            f" two labels are allowed, the file has {len(names)}{hint}"
+            f"{where(appear[third])}: label {shown(third)} is a third value beside {shown(one)} and {shown(two)};"
+            f" exactly two labels are allowed, the file has {len(names)}{hint}"
         )
     return merged[codes].astype(np.int64), (str(names[0]), str(names[1]))
 
@@ -72,7 +75,7 @@ def split_names(text: NDArray[np.str_], where: Where) -> NDArray[np.str_]:
     for value, window in zip(values, first, strict=True):
         name = _SPLIT_NAMES.get(value.strip().casefold())
         if name is None:
-            raise DataError(f"{where(window)}: split '{value}' is unknown; allowed are train, val and test")
+            raise DataError(f"{where(window)}: split {shown(value)} is unknown; allowed are train, val and test")
         names.append(name)
     return np.array(names, dtype="U5")[codes]
 
@@ -94,7 +97,7 @@ def check_no_leak(group: NDArray[np.str_], group_name: str, split: NDArray[np.st
     if len(other):
         window, home = other[0], first[codes[other[0]]]
         raise DataError(
-            f"{where(window)}: {group_name} '{group[window]}' is in split '{split[window]}' but in"
+            f"{where(window)}: {group_name} {shown(group[window])} is in split '{split[window]}' but in"
             f" '{split[home]}' at {where.place} {where.row[home]}; all windows of one {group_name} must be in"
             " one split"
         )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ecgtune.data.columns import Where, check_groups, check_no_leak, label_codes, split_names
 from ecgtune.data.formats import Block, Columns, Header, reader_for
+from ecgtune.data.formats.base import shown
 from ecgtune.errors import DataError
 
 MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "V": 1e3}
@@ -81,9 +82,11 @@ def _unit(path: Path, in_file: str | None, asked: str | None) -> tuple[str, floa
     if asked is not None and asked not in MILLIVOLTS:
         raise DataError(f"unit '{asked}' is unknown; allowed are {', '.join(MILLIVOLTS)}")
     if in_file is not None and in_file not in MILLIVOLTS:
-        raise DataError(f"{path}: its unit '{in_file}' is unknown; allowed are {', '.join(MILLIVOLTS)}")
+        raise DataError(f"{path}: its unit {shown(in_file)} is unknown; allowed are {', '.join(MILLIVOLTS)}")
     if in_file and asked and in_file != asked:
-        raise DataError(f"{path}: says that its unit is '{in_file}', but '{asked}' was asked for; leave the unit out")
+        raise DataError(
+            f"{path}: says that its unit is {shown(in_file)}, but '{asked}' was asked for; leave the unit out"
+        )
     unit = in_file or asked
     return ("mV", MILLIVOLTS[unit]) if unit else ("unknown", 1.0)
 

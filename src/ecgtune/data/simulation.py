@@ -17,6 +17,7 @@ from ecgtune.errors import SettingError
 
 Array = NDArray[np.float64]
 _WINDOWS_PER_PATIENT = 8
+_CHUNK_SAMPLES = 2 << 20  # in work at once
 _BEAT_START, _BEAT_END = -0.40, 0.62  # seconds around the R peak in which a beat has its waves
 _SHORTEST_RR = 0.30  # seconds
 
@@ -82,12 +83,10 @@ def simulate(
     fibrillation = people.fibrillation[patient] ^ (people.paroxysmal[patient] & (rng.random(windows) < 0.4))
     time = np.arange(round(seconds * sampling_rate)) / sampling_rate
 
-    breath = 0.15 + 0.2 * rng.random(windows), rng.uniform(0, 2 * np.pi, windows)  # Hz, phase
-    signal = _beats(rng, people, patient, fibrillation, time, sampling_rate, breath)
-    signal += np.where(fibrillation, people.f[patient], 0.0)[:, None] * _waves(rng, people.f_rate[patient], time)
-    signal += _noise(rng, people.noise[patient], time, sampling_rate, breath)
-
-    values = np.ascontiguousarray(signal[:, None, :], dtype=np.float32)
+    values = np.empty((windows, 1, len(time)), dtype=np.float32)
+    step = max(1, _CHUNK_SAMPLES // len(time))
+    for rows in (slice(first, first + step) for first in range(0, windows, step)):
+        values[rows, 0] = _windows(rng, people, patient[rows], fibrillation[rows], time, sampling_rate)
     label = fibrillation.astype(np.int64)
     digest = hashlib.sha256(values.tobytes() + label.tobytes() + patient.tobytes()).hexdigest()
     width = len(str(patients - 1))
@@ -103,6 +102,21 @@ def simulate(
         split=None,
         source=Source(f"simulated, seed {seed}", digest),
     )
+
+
+def _windows(
+    rng: np.random.Generator,
+    people: _Patients,
+    patient: NDArray[np.int64],
+    fibrillation: NDArray[np.bool_],
+    time: Array,
+    sampling_rate: float,
+) -> Array:
+    """Some windows in millivolts, (windows, samples): beats, fibrillatory waves and noise."""
+    breath = 0.15 + 0.2 * rng.random(len(patient)), rng.uniform(0, 2 * np.pi, len(patient))  # Hz, phase
+    signal = _beats(rng, people, patient, fibrillation, time, sampling_rate, breath)
+    signal += np.where(fibrillation, people.f[patient], 0.0)[:, None] * _waves(rng, people.f_rate[patient], time)
+    return signal + _noise(rng, people.noise[patient], time, sampling_rate, breath)
 
 
 def _draw_patients(rng: np.random.Generator, count: int) -> _Patients:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset
+from ecgtune.data.formats.base import shown
 from ecgtune.data.subset import shares_of
 from ecgtune.errors import DataError, SettingError
 
@@ -198,7 +199,7 @@ def _check_classes(dataset: Dataset, split: Split) -> None:
             if not (dataset.label[rows] == index).any():
                 what = f"{dataset.group_name}s" if dataset.group is not None else "windows"
                 raise DataError(
-                    f"{dataset.source.path}: the {name} split has no window of class '{label}'; each of"
+                    f"{dataset.source.path}: the {name} split has no window of class {shown(label)}; each of"
                     f" train, val and test needs both classes: more {what} of that class, or other split"
                     " fractions"
                 )

@@ -20,19 +20,24 @@ def write_csv(dataset: Dataset, path: str | Path) -> Path:
     """
     if dataset.signal.shape[1] != 1:
         raise DataError(f"a CSV holds one lead, but the windows have {dataset.signal.shape[1]}; write one lead")
-    fields = [pa.field(f"signal_{i}", pa.float32()) for i in range(dataset.samples)] + [pa.field("label", pa.string())]
-    extra = {dataset.group_name or "group": dataset.group, "split": dataset.split}
-    columns = {name: values for name, values in extra.items() if values is not None}
-    schema = pa.schema(fields + [pa.field(name, pa.string()) for name in columns])
-    label = np.array(dataset.classes)[dataset.label]
+    columns = {"label": np.array(dataset.classes)[dataset.label]}
+    if dataset.group is not None:
+        columns[dataset.group_name or "group"] = dataset.group
+    if dataset.split is not None:
+        columns["split"] = dataset.split
+    samples = [f"signal_{i}" for i in range(dataset.samples)]
+    schema = pa.schema([(name, pa.float32()) for name in samples] + [(name, pa.string()) for name in columns])
+    plain = not any(mark in str(text) for values in columns.values() for text in np.unique(values) for mark in ',"\r\n')
+    options = pcsv.WriteOptions(include_header=False, quoting_style="none" if plain else "needed")
     try:
-        with pcsv.CSVWriter(path, schema, write_options=pcsv.WriteOptions(quoting_style="needed")) as writer:
-            for first in range(0, len(dataset), _ROWS):
-                rows = slice(first, first + _ROWS)
-                block = np.ascontiguousarray(dataset.signal[rows, 0].T)
-                text = [label[rows], *(values[rows] for values in columns.values())]
-                arrays = [pa.array(row) for row in block] + [pa.array(values.tolist(), pa.string()) for values in text]
-                writer.write_batch(pa.record_batch(arrays, schema=schema))
+        with Path(path).open("wb") as file:
+            file.write(",".join([*samples, *columns]).encode() + b"\n")
+            with pcsv.CSVWriter(file, schema, write_options=options) as writer:
+                for first in range(0, len(dataset), _ROWS):
+                    rows = slice(first, first + _ROWS)
+                    arrays = [pa.array(sample) for sample in np.ascontiguousarray(dataset.signal[rows, 0].T)]
+                    arrays += [pa.array(values[rows].tolist(), pa.string()) for values in columns.values()]
+                    writer.write_batch(pa.record_batch(arrays, schema=schema))
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error}); choose another path") from error
     return Path(path)

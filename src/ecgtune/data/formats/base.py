@@ -63,6 +63,11 @@ class Reader:
     open: Callable[[Path, Columns], tuple[Header, Iterator[Block]]]
 
 
+def shown(value: object) -> str:
+    """A value from a file for a one-line message: quoted, controls escaped, at most 40 characters."""
+    return repr(str(value)[:40])
+
+
 def group_name(column: str) -> str:
     """The kind of group that a column name speaks of: "patient", "record", or the name itself if it is neither."""
     name = column.strip().casefold()

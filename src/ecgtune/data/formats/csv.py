@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
-from ecgtune.data.formats.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES, Block, Columns, Header, group_name
+from ecgtune.data.formats.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES, Block, Columns, Header, group_name, shown
 from ecgtune.errors import DataError
 
 _PIECE_BYTES = 4 << 20  # pieces that stay in the processor's cache; 8 MiB and more were slower
@@ -56,14 +56,14 @@ def open_csv(path: Path, columns: Columns) -> tuple[Header, Iterator[Block]]:
     """Open a CSV file; header and blocks as in `formats.base`. Raises DataError."""
     cells, line = _first_row(path)
     has_header = _is_header(cells)
-    layout = _named_layout(path, cells, columns) if has_header else _plain_layout(path, cells, columns)
+    layout = _named_layout(path, line, cells, columns) if has_header else _plain_layout(path, line, cells, columns)
     header = Header(
         leads=None,
         sampling_rate=None,
         unit=None,
         group_name=None if layout.group is None else group_name(layout.names[layout.group]),
         place="row",
-        sample=lambda lead, sample: f"column '{layout.names[layout.samples[sample]]}'",
+        sample=lambda lead, sample: f"column {shown(layout.names[layout.samples[sample]])}",
     )
     return header, _blocks(path, layout, skip=line if has_header else 0)
 
@@ -111,7 +111,7 @@ def _is_header(cells: list[str]) -> bool:
     return 2 * len(numbers) < len(cells) or (len(numbers) > 2 and numbers == counting)
 
 
-def _plain_layout(path: Path, cells: list[str], columns: Columns) -> _Layout:
+def _plain_layout(path: Path, line: int, cells: list[str], columns: Columns) -> _Layout:
     """A file without header: samples, then the label."""
     for name in (columns.label, columns.group):
         if name is not None:
@@ -121,25 +121,26 @@ def _plain_layout(path: Path, cells: list[str], columns: Columns) -> _Layout:
             )
     count = len(cells)
     if count < 2:
-        raise _one_column(path, cells)
+        raise _one_column(path, line, cells)
     names = (*(f"signal_{i}" for i in range(count - 1)), "label")
     return _Layout(names, tuple(range(count - 1)), count - 1, None, None)
 
 
-def _named_layout(path: Path, cells: list[str], columns: Columns) -> _Layout:
+def _named_layout(path: Path, line: int, cells: list[str], columns: Columns) -> _Layout:
     """A file with a header: each column is label, group, split or sample. Raises DataError."""
     names = tuple(cells)
     if len(names) < 2:
-        raise _one_column(path, cells)
+        raise _one_column(path, line, cells)
     seen: dict[str, int] = {}
     for index, name in enumerate(names):
         if not name:
             raise DataError(
-                f"{path}: row 1: column {index + 1} has no name; name it or write the file without it (a saved index?)"
+                f"{path}: row {line}: column {index + 1} has no name; name it or leave it out (a saved index?)"
             )
         if name in seen:
             raise DataError(
-                f"{path}: row 1: columns {seen[name] + 1} and {index + 1} are both named '{name}'; names must differ"
+                f"{path}: row {line}: columns {seen[name] + 1} and {index + 1} are both named {shown(name)}; names"
+                " must differ"
             )
         seen[name] = index
 
@@ -153,26 +154,30 @@ def _named_layout(path: Path, cells: list[str], columns: Columns) -> _Layout:
         taken = {*groups, group, split}
         left = [index for index in range(len(names)) if index not in taken]
         if not left:
-            raise DataError(f"{path}: row 1: no label column; name one 'label' or make it the last column")
+            raise DataError(f"{path}: row {line}: no label column; name one 'label' or make it the last column")
         label = lower.get("label", left[-1])
     if group == label:
-        raise DataError(f"{path}: column '{names[label]}' cannot be both label and group; name two different columns")
+        raise DataError(
+            f"{path}: column {shown(names[label])} cannot be both label and group; name two different columns"
+        )
     samples = tuple(i for i in range(len(names)) if i not in {*groups, group, split, label})
-    _check_sample_names(path, names, samples)
+    _check_sample_names(path, line, names, samples)
     return _Layout(names, samples, label, group, split)
 
 
 def _column(path: Path, names: tuple[str, ...], wanted: str, what: str) -> int:
     if wanted in names:
         return names.index(wanted)
-    shown = ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:3])}, ..., {', '.join(names[-3:])}"
-    raise DataError(f"{path}: no column '{wanted}' for the {what}; the columns are {shown}")
+    some = [shown(name) for name in (names if len(names) <= 8 else (*names[:3], *names[-3:]))]
+    if len(names) > 8:
+        some.insert(3, "...")
+    raise DataError(f"{path}: no column {shown(wanted)} for the {what}; the columns are {', '.join(some)}")
 
 
-def _check_sample_names(path: Path, names: tuple[str, ...], samples: tuple[int, ...]) -> None:
+def _check_sample_names(path: Path, line: int, names: tuple[str, ...], samples: tuple[int, ...]) -> None:
     """Samples are named by one prefix and a running number, so that no age or index is taken for a voltage."""
     if not samples:
-        raise DataError(f"{path}: row 1: no sample columns beside the label; signal_0, signal_1, ... are needed")
+        raise DataError(f"{path}: row {line}: no sample columns beside the label; signal_0, signal_1, ... are needed")
     prefix, expected = None, 0
     for index in samples:
         match = re.match(r"(.*?)(\d{1,9})$", names[index])
@@ -180,17 +185,17 @@ def _check_sample_names(path: Path, names: tuple[str, ...], samples: tuple[int, 
             prefix, expected = match[1], int(match[2])
         if match is None or match[1] != prefix or int(match[2]) != expected:
             raise DataError(
-                f"{path}: row 1: column {index + 1} '{names[index]}' is no next sample; sample columns are"
+                f"{path}: row {line}: column {index + 1} {shown(names[index])} is no next sample; sample columns are"
                 f" numbered in order (signal_0, signal_1, ...), beside them label, patient, record and"
                 " split are allowed"
             )
         expected += 1
 
 
-def _one_column(path: Path, cells: list[str]) -> DataError:
+def _one_column(path: Path, line: int, cells: list[str]) -> DataError:
     other = next((name for name, mark in (("semicolons", ";"), ("tabs", "\t")) if any(mark in c for c in cells)), None)
     hint = f" (it looks separated by {other})" if other else ""
-    return DataError(f"{path}: row 1: one column only{hint}; samples and a label separated by commas are needed")
+    return DataError(f"{path}: row {line}: one column only{hint}; samples and a label separated by commas are needed")
 
 
 def _blocks(path: Path, layout: _Layout, skip: int) -> Iterator[Block]:
@@ -270,7 +275,7 @@ def _parse(path: Path, layout: _Layout, piece: _Piece) -> Block:
         length = pc.max(pc.utf8_length(values)).as_py() or 0  # type: ignore[attr-defined]
         if length > MAX_TEXT:
             raise DataError(
-                f"{path}: column '{layout.names[index]}' holds text of {length} characters; labels and"
+                f"{path}: column {shown(layout.names[index])} holds text of {length} characters; labels and"
                 f" identifiers of at most {MAX_TEXT} are allowed"
             )
         return np.array(values.to_pylist(), dtype=np.str_)
@@ -317,14 +322,14 @@ def _find_fault(path: Path, layout: _Layout, piece: _Piece, reason: Exception) -
         for index in layout.samples:
             cell = cells[index]
             if not _NUMBER.match(cell) and not _SPECIAL.match(cell):
-                got = f"got '{cell[:40]}'" if cell else "the cell is empty"
+                got = f"got {shown(cell)}" if cell else "the cell is empty"
                 return DataError(
-                    f"{path}: row {line}, column '{layout.names[index]}': {got}; every sample must be a"
+                    f"{path}: row {line}, column {shown(layout.names[index])}: {got}; every sample must be a"
                     " finite number such as -0.125"
                 )
-    shown = " ".join(str(reason).split())[:160]
+    detail = " ".join(str(reason).split())[:160]
     return DataError(
-        f"{path}: rows {piece.line} and after cannot be read as CSV ({shown}); write the file again with"
+        f"{path}: rows {piece.line} and after cannot be read as CSV ({detail}); write the file again with"
         " plain numbers, commas and line feeds"
     )
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ecgtune.data.formats.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES, Block, Columns, Header, group_name
+from ecgtune.data.formats.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES, Block, Columns, Header, group_name, shown
 from ecgtune.errors import DataError
 
 _BLOCK_BYTES = 8 << 20
@@ -51,7 +51,7 @@ def _open(path: Path, archive: zipfile.ZipFile, members: dict[str, str], columns
     label_key = columns.label or "label"
     for key in ("signal", label_key, *([columns.group] if columns.group else [])):
         if key not in members:
-            has = ", ".join(sorted(members)[:12]) or "no array"
+            has = ", ".join(shown(name) for name in sorted(members)[:12]) or "no array"
             raise DataError(f"{path}: no array '{key}' (the file has: {has}); {_NEEDED}")
     group_key = columns.group or next((k for k in PATIENT_NAMES + RECORD_NAMES if k in members), None)
 
