@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import types
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ecgtune.errors import SettingError
@@ -57,13 +58,11 @@ def to_table(settings: Any) -> dict[str, Any]:
 def _convert(value: Any, hint: Any, where: str) -> Any:
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
-        for option in get_args(hint):
-            if option is not type(None):
-                try:
-                    return _convert(value, option, where)
-                except SettingError as error:
-                    problem = error
-        raise problem
+        options = [option for option in get_args(hint) if option is not type(None)]
+        for option in options[:-1]:
+            with suppress(SettingError):
+                return _convert(value, option, where)
+        return _convert(value, options[-1], where)
     if origin is Literal:
         allowed = get_args(hint)
         if value not in allowed:

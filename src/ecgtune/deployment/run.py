@@ -11,7 +11,7 @@ import numpy as np
 from ecgtune.data import Preprocessing
 from ecgtune.errors import DataError, RunError
 from ecgtune.files import read_json
-from ecgtune.methods import attach
+from ecgtune.methods import attach, base_encoder
 from ecgtune.models import Classifier, build_model
 from ecgtune.recipe import Full, method_from_table
 from ecgtune.training import RunFolder, load_weights, logits_of, probability_of
@@ -53,7 +53,7 @@ class Run:
         return [self.classes[int(value)] for value in positive]
 
     def _shaped(self, signal: np.ndarray) -> np.ndarray:
-        leads = self.model.encoder.leads
+        leads = base_encoder(self.model).leads
         if signal.ndim == 1:
             signal = signal[None]
         if signal.ndim == 2 and len(leads) == 1:

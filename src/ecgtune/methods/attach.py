@@ -80,7 +80,8 @@ def attached_prefixes(model: Classifier) -> tuple[str, ...]:
     """The parts of parameter names by which weights of the attached method are known; empty without one."""
     if not isinstance(model.encoder, PeftModel):
         return ()
-    return tuple(PEFT_TYPE_TO_PREFIX_MAPPING[config.peft_type] for config in model.encoder.peft_config.values())
+    kinds = [config.peft_type for config in model.encoder.peft_config.values()]
+    return tuple(PEFT_TYPE_TO_PREFIX_MAPPING[kind] for kind in kinds)  # type: ignore[index]  # ours is a plain name
 
 
 def base_encoder(model: Classifier) -> Encoder:

@@ -22,6 +22,9 @@ from ecgtune.recipe.training import Training
 from ecgtune.settings import from_table, require, suggest, to_table
 
 
+LeadMode = Literal["place", "copy"]
+
+
 @dataclass(frozen=True)
 class Input:
     """What is done to the windows before the model sees them, and how they are split."""
@@ -56,7 +59,7 @@ class ModelSettings:
 
     name: str = "ecg-fm-tiny"
     """A name from `ecgtune models`, a checkpoint file or a converted folder."""
-    lead_mode: Literal["place", "copy"] = "place"
+    lead_mode: LeadMode = "place"
     """One-lead windows in a 12-lead encoder: at the channel of their lead, or as if copied to all twelve."""
     head_hidden: int | None = None
     """Width of the head's hidden layer; a linear head when not given."""

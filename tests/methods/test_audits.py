@@ -1,0 +1,131 @@
+"""Each audit catches what it is for."""
+
+import pytest
+import torch
+from models_for_tests import tiny_classifier
+from torch import nn
+from torch.nn.functional import cross_entropy, linear
+
+from ecgtune.errors import AuditError
+from ecgtune.methods import TrainingAudit, attach, count_parameters
+from ecgtune.models.ecg_fm import Attention
+from ecgtune.recipe import Adapter, Full, LinearProbe, LoRA
+
+METHODS = [Full(), LinearProbe(), LoRA(rank=2), Adapter(width=2)]
+
+
+def audited_steps(model, method, *, steps: int = 2, learning_rate: float = 1e-2, optimized=None) -> TrainingAudit:
+    """The loop's calls in the loop's order, on a method that is attached already."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(6, 1, 200, generator=generator)
+    label = torch.tensor([0, 1, 0, 1, 1, 0])
+    if not method.changes_encoder:
+        with torch.no_grad():
+            inputs = model.pool(*model.encode(inputs))
+    forward = model if method.changes_encoder else model.head
+    audit = TrainingAudit(model, method)
+    chosen = optimized if optimized is not None else [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(chosen, lr=learning_rate)
+    for _ in range(steps):
+        audit.before_step(inputs)
+        cross_entropy(forward(inputs), label).backward()
+        audit.after_backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        audit.after_step()
+    return audit
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_an_honest_training_passes(method):
+    model = attach(tiny_classifier(), method)
+    count_parameters(model, method)
+    audit = audited_steps(model, method)
+    assert audit.finished
+    assert "moved the output" in audit.sentence()
+
+
+class UncalledProjections(Attention):
+    """Reads the projections' weights instead of calling the modules, as the original ECG-FM does."""
+
+    def forward(self, tokens, mask):
+        def project(module, x):
+            base = getattr(module, "base_layer", module)
+            return linear(x, base.weight, base.bias)
+
+        query, key, value = (self._split(project(m, tokens)) for m in (self.q_proj, self.k_proj, self.v_proj))
+        attended = nn.functional.scaled_dot_product_attention(query, key, value)
+        return project(self.out_proj, attended.transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [("attention", "gradient audit.*left the tokens"), ("all", "gradient audit.*got no gradient")],
+)
+def test_an_attention_that_never_calls_its_projections(targets, message):
+    model = tiny_classifier()
+    for layer in model.encoder.layers:
+        layer.attention.__class__ = UncalledProjections
+    method = LoRA(rank=2, targets=targets)
+    attach(model, method)
+    with pytest.raises(AuditError, match=message):
+        audited_steps(model, method)
+
+
+def test_a_frozen_head():
+    model = attach(tiny_classifier(), LoRA(rank=2))
+    model.head.requires_grad_(False)
+    with pytest.raises(AuditError, match="count audit: the head is frozen"):
+        count_parameters(model, LoRA(rank=2))
+
+
+def test_full_fine_tuning_with_a_frozen_layer():
+    model = attach(tiny_classifier(), Full())
+    model.encoder.projection.requires_grad_(False)
+    with pytest.raises(AuditError, match=r"projection\.weight"):
+        count_parameters(model, Full())
+
+
+@pytest.mark.parametrize("method", [LinearProbe(), LoRA(rank=2), Adapter(width=2)], ids=str)
+def test_an_encoder_that_trains_unasked(method):
+    model = attach(tiny_classifier(), method)
+    next(p for n, p in model.encoder.named_parameters() if "projection" in n).requires_grad_(True)
+    with pytest.raises(AuditError, match="must leave the encoder frozen"):
+        count_parameters(model, method)
+
+
+def test_a_method_that_was_never_attached():
+    model = attach(tiny_classifier(), LinearProbe())
+    with pytest.raises(AuditError, match="added no trainable weight"):
+        count_parameters(model, LoRA(rank=2))
+
+
+def test_a_frozen_tensor_with_a_gradient():
+    model = attach(tiny_classifier(), LinearProbe())
+    audit = TrainingAudit(model, LinearProbe())
+    frozen = next(model.encoder.parameters())
+    frozen.grad = torch.ones_like(frozen)
+    with pytest.raises(AuditError, match="is frozen but has a gradient"):
+        audit.after_backward()
+
+
+def test_an_optimizer_that_does_not_hold_the_method():
+    method = LoRA(rank=2)
+    model = attach(tiny_classifier(), method)
+    with pytest.raises(AuditError, match="left the tokens as they were"):
+        audited_steps(model, method, optimized=list(model.head.parameters()))
+
+
+def test_a_block_that_the_forward_pass_skips():
+    model = attach(tiny_classifier(), Full())
+    skipped = model.encoder.layers[1]
+    skipped.forward = lambda tokens, mask: tokens
+    with pytest.raises(AuditError, match=r"layers\.1.* got no gradient"):
+        audited_steps(model, Full())
+
+
+def test_the_key_bias_may_have_a_zero_gradient():
+    model = attach(tiny_classifier(), Full())
+    for layer in model.encoder.layers:
+        layer.attention.k_proj.bias.register_hook(torch.zeros_like)
+    assert audited_steps(model, Full()).finished

@@ -1,0 +1,100 @@
+"""Recipes: every one that comes along loads, is what it says, and survives a round trip."""
+
+import tomllib
+from dataclasses import replace
+
+import pytest
+
+from ecgtune.errors import SettingError
+from ecgtune.recipe import (
+    METHOD_RECIPES,
+    METHODS,
+    Input,
+    LoRA,
+    Recipe,
+    Training,
+    differences,
+    list_recipes,
+    load_recipes,
+    recipe_folder,
+    recipe_from_tables,
+    recipe_text,
+)
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_recipe_loads_and_survives_a_round_trip(name):
+    for recipe in load_recipes(name):
+        again = recipe_from_tables(tomllib.loads(recipe_text(recipe)), "again.toml", "")
+        assert again == recipe
+        assert differences(recipe, again) == []
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_recipe_is_commented(name):
+    assert (recipe_folder() / f"{name}.toml").read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("name", METHOD_RECIPES)
+def test_a_plain_method_has_a_recipe_with_the_methods_defaults(name):
+    (recipe,) = load_recipes(name)
+    assert recipe == Recipe(name=name, method=METHODS[name]())
+
+
+def test_arms_share_what_the_file_says_and_differ_in_what_they_say():
+    arms = load_recipes("ablation-normalisation")
+    assert [arm.input.normalisation for arm in arms] == ["zscore", "global", "none"]
+    assert len({arm.name for arm in arms}) == 3
+    assert {arm.method for arm in arms} == {LoRA()}
+
+
+def test_a_file_of_ones_own(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('[method]\nname = "lora"\nrank = 4\ntargets = ["q_proj"]\n[training]\nepochs = 2\n')
+    (recipe,) = load_recipes(str(file))
+    assert recipe == Recipe(name="mine", method=LoRA(rank=4, targets=("q_proj",)), training=Training(epochs=2))
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[method", ["mine.toml", "TOML"]),
+        ('[metod]\nname = "lora"', ["mine.toml", "metod", "did you mean 'method'"]),
+        ('method = "lora"', ["mine.toml", "[method]"]),
+        ('[method]\nname = "lora"\nrank = -1', ["rank", "-1"]),
+        ("[training]\nepochs = 0", ["epochs", "0", "1 or more"]),
+        ("[training]\nlearning_rate = 0", ["learning_rate"]),
+        ("[training]\naccumulate = 100", ["accumulate", "batch_size"]),
+        ("[training]\nwarmup = 1.0", ["warmup"]),
+        ("[training]\npatience = 0", ["patience"]),
+        ("[training]\nclip = -1", ["clip"]),
+        ("[training]\nweight_decay = -1", ["weight_decay"]),
+        ("[training]\nsave_minutes = 0", ["save_minutes"]),
+        ('[training]\noptimizer = "sgd"', ["optimizer", "sgd", "adam"]),
+        ("[input]\ntrain_share = 0.9\nval_share = 0.2", ["0.9", "0.2", "test"]),
+        ("[input]\ntrain_share = 0.0", ["0.0"]),
+        ("arm = []", ["[[arm]]"]),
+        ('[[arm]]\nname = "a"\n[[arm]]\nname = "a"', ["same name"]),
+    ],
+)
+def test_mistakes_are_one_clear_line(tmp_path, text, parts):
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(SettingError) as error:
+        load_recipes(str(file))
+    assert all(part in str(error.value) for part in parts), str(error.value)
+
+
+@pytest.mark.parametrize(("name", "hint"), [("lorra", "did you mean 'lora'"), ("nowhere.toml", "no such recipe")])
+def test_unknown_names(name, hint):
+    with pytest.raises(SettingError, match=hint):
+        load_recipes(name)
+
+
+def test_differences_are_named():
+    one = Recipe(name="a")
+    other = replace(one, training=Training(epochs=3), input=Input(normalisation="none"), method=LoRA(rank=2))
+    found = "; ".join(differences(one, other))
+    assert "training.epochs was 20, now 3" in found
+    assert "input.normalisation was zscore, now none" in found
+    assert "rank=2" in found

@@ -1,0 +1,231 @@
+"""The one loop, on real trainings of a tiny encoder."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from models_for_tests import tiny_classifier
+
+from ecgtune.errors import AuditError, RunError, SettingError
+from ecgtune.evaluation import auroc
+from ecgtune.methods import attach
+from ecgtune.recipe import Adapter, Full, LinearProbe, LoRA, Training
+from ecgtune.training import ProgressBar, RunFolder, Windows, encode_once, logits_of, probability_of, train
+
+SETTINGS = Training(epochs=3, batch_size=8, learning_rate=3e-3, device="cpu")
+METHODS = [Full(), LinearProbe(), LoRA(rank=2, dropout=0.2), Adapter(width=2, dropout=0.2)]
+
+
+def windows(count: int, seed: int) -> Windows:
+    """Two kinds of noise that differ in how fast they vary; easy, but not at once."""
+    generator = np.random.default_rng(seed)
+    label = generator.integers(0, 2, count)
+    noise = generator.standard_normal((count, 1, 160))
+    smooth = (noise + np.roll(noise, 1, -1) + np.roll(noise, 2, -1)) / math.sqrt(3)
+    signal = np.where(label[:, None, None] == 1, smooth, noise)
+    return Windows(signal.astype(np.float32), label.astype(np.int64))
+
+
+TRAINING, VALIDATION = windows(44, seed=1), windows(30, seed=2)
+
+
+class Interrupted(ProgressBar):
+    """Stops the training after a number of steps, as a user or a dying machine would."""
+
+    def __init__(self, after: int | None = None):
+        super().__init__(quiet=True)
+        self.left = after
+
+    def advance(self, units):
+        if units == SETTINGS.batch_size and self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+
+
+def run(folder, method=LoRA(rank=2), settings=SETTINGS, *, seed=0, stop_after=None, training=TRAINING):  # noqa: B008
+    """Train a fresh model; returns what a user gets: result, logits on validation, log."""
+    model = attach(tiny_classifier(), method, seed=seed)
+    validation = VALIDATION
+    if not method.changes_encoder:
+        training, validation = encode_once(model, training), encode_once(model, validation)
+    run_folder = RunFolder(folder)
+    result = train(
+        model, method, training, validation, settings, seed=seed, folder=run_folder, progress=Interrupted(stop_after)
+    )
+    return result, logits_of(model, VALIDATION.inputs), numbers(run_folder)
+
+
+def numbers(folder: RunFolder) -> list[dict]:
+    rows = [json.loads(line) for line in folder.log.read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_same_seed_same_numbers_and_another_seed_others(method, tmp_path):
+    _, first, log = run(tmp_path / "a", method)
+    _, second, again = run(tmp_path / "b", method)
+    _, other, _ = run(tmp_path / "c", method, seed=1)
+    assert np.array_equal(first, second)
+    assert log == again
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("stop_after", [0, 1, 6, 9, 17])
+def test_stopped_anywhere_and_resumed_ends_on_the_same_bits(method, stop_after, tmp_path):
+    whole, logits, log = run(tmp_path / "whole", method)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", method, stop_after=stop_after)
+    resumed, resumed_logits, resumed_log = run(tmp_path / "stopped", method)
+    assert np.array_equal(resumed_logits, logits)
+    assert resumed_log == log
+    assert resumed.best_epoch == whole.best_epoch
+    assert resumed.audit == whole.audit
+
+
+def test_saves_inside_an_epoch_resume_on_the_same_bits(tmp_path):
+    often = replace(SETTINGS, save_minutes=1e-9)
+    _, logits, log = run(tmp_path / "whole", settings=often)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", settings=often, stop_after=9)
+    state = torch.load(RunFolder(tmp_path / "stopped").state, weights_only=True)["state"]
+    assert (state["epoch"], state["step"]) == (1, 3)
+    _, resumed_logits, resumed_log = run(tmp_path / "stopped", settings=often)
+    assert np.array_equal(resumed_logits, logits)
+    assert resumed_log == log
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_it_learns(method, tmp_path):
+    result, logits, _ = run(tmp_path, method, replace(SETTINGS, epochs=8), training=windows(200, seed=1))
+    assert result.log[-1]["train_loss"] < result.log[0]["train_loss"]
+    assert auroc(VALIDATION.label, probability_of(logits)[:, 1]) > 0.7
+
+
+def follow(monkeypatch, curve: list[float]) -> None:
+    """Make validation AUROC the given curve: what a user's data could do, at will."""
+    values = iter(curve)
+    monkeypatch.setattr("ecgtune.training.loop.auroc", lambda label, probability: next(values))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_best_epoch_is_a_true_copy(method, tmp_path, monkeypatch):
+    constant = replace(SETTINGS, schedule="constant")
+    follow(monkeypatch, [0.6, 0.9])
+    _, after_two, _ = run(tmp_path / "two", method, replace(constant, epochs=2))
+    follow(monkeypatch, [0.6, 0.9, 0.9, 0.5, 0.8])
+    result, logits, _ = run(tmp_path / "five", method, replace(constant, epochs=5))
+    assert result.best_epoch == 2
+    assert np.array_equal(logits, after_two)
+
+
+def test_patience_stops_early(tmp_path, monkeypatch):
+    follow(monkeypatch, [0.5, 0.7, 0.6, 0.8, 0.8, 0.7, 0.9])
+    result, _, log = run(tmp_path, settings=replace(SETTINGS, epochs=7, patience=2))
+    assert (result.best_epoch, result.epochs, result.stopped_early) == (4, 6, True)
+    assert len(log) == 6
+
+
+@pytest.mark.parametrize("pieces", [2, 3, 8])
+def test_accumulation_equals_the_whole_batch(pieces, tmp_path):
+    settings = replace(SETTINGS, optimizer="adam", weight_decay=0.0, class_weights="balanced")
+    _, whole, log = run(tmp_path / "whole", Full(), settings)
+    _, pieced, pieced_log = run(tmp_path / "pieces", Full(), replace(settings, accumulate=pieces))
+    np.testing.assert_allclose(pieced, whole, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(
+        [row["train_loss"] for row in pieced_log], [row["train_loss"] for row in log], rtol=1e-4
+    )
+
+
+def test_one_step_is_torch_adam_on_the_weighted_mean(tmp_path):
+    """Against a step written out by hand: same loss, same weights."""
+    settings = Training(
+        epochs=2, batch_size=44, learning_rate=1e-3, optimizer="adam", weight_decay=0.0, schedule="constant", clip=0,
+        class_weights="balanced", device="cpu",
+    )  # fmt: skip
+    result, _, _ = run(tmp_path, Full(), settings)
+
+    model = attach(tiny_classifier(), Full()).train()
+    counts = np.bincount(TRAINING.label)
+    weight = torch.tensor(44 / (2 * counts), dtype=torch.float32)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for row in result.log:
+        loss = torch.nn.CrossEntropyLoss(weight)(
+            model(torch.from_numpy(TRAINING.inputs)), torch.from_numpy(TRAINING.label)
+        )
+        assert row["train_loss"] == pytest.approx(loss.item(), abs=2e-5)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def test_bf16_learns_and_keeps_float32_weights(tmp_path):
+    result, logits, _ = run(tmp_path, settings=replace(SETTINGS, precision="bf16"))
+    assert all(math.isfinite(row["train_loss"]) for row in result.log)
+    assert not np.array_equal(logits, run(tmp_path / "fp32")[1])
+    state = torch.load(RunFolder(tmp_path).state, weights_only=True)
+    assert {tensor.dtype for tensor in state["weights"].values()} == {torch.float32}
+
+
+def test_saved_state_holds_only_what_trains(tmp_path):
+    run(tmp_path / "probe", LinearProbe())
+    state = torch.load(RunFolder(tmp_path / "probe").state, weights_only=True)
+    assert set(state["weights"]) == {"head.0.weight", "head.0.bias"}
+
+
+def test_a_loss_that_is_not_a_number_is_told(tmp_path):
+    broken = Windows(TRAINING.inputs * np.float32(np.nan), TRAINING.label)
+    with pytest.raises((RunError, AuditError)):
+        run(tmp_path, Full(), training=broken)
+
+
+def test_too_few_steps_for_the_audits(tmp_path):
+    with pytest.raises(SettingError, match="one step"):
+        run(tmp_path, settings=replace(SETTINGS, epochs=1, batch_size=64))
+
+
+def test_audits_run_inside_the_loop(tmp_path, monkeypatch):
+    model = attach(tiny_classifier(), LoRA(rank=2))
+    for layer in model.encoder.get_base_model().layers:
+        monkeypatch.setattr(layer.feed_forward, "forward", lambda tokens: tokens)
+    with pytest.raises(AuditError, match="gradient audit"):
+        train(
+            model, LoRA(rank=2), TRAINING, VALIDATION, SETTINGS,
+            seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True),
+        )  # fmt: skip
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_loop import SETTINGS, run
+from dataclasses import replace
+from ecgtune.recipe import Full
+run(Path(sys.argv[1]), Full(), replace(SETTINGS, optimizer="adam", weight_decay=0.0, accumulate=int(sys.argv[3])))
+"""
+
+
+def test_two_processes_end_where_one_with_two_pieces_does(tmp_path):
+    script = tmp_path / "job.py"
+    script.write_text(TWO_PROCESSES)
+    here = os.path.dirname(__file__)
+    paths = os.pathsep.join([here, os.path.dirname(here), os.environ.get("PYTHONPATH", "")])
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    done = subprocess.run(
+        [*launch, str(tmp_path / "two"), here, "1"],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    settings = replace(SETTINGS, optimizer="adam", weight_decay=0.0, accumulate=2)
+    _, _, one = run(tmp_path / "one", Full(), settings)
+    two = numbers(RunFolder(tmp_path / "two"))
+    for ours, theirs in zip(one, two, strict=True):
+        assert theirs == pytest.approx(ours, rel=1e-4)
