@@ -12,13 +12,12 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +64,7 @@ def read_cached(path: Path, columns: Columns, unit: str | None) -> Contents:
     contents = _load(entry)
     if contents is None:
         with _new_entry(entry) as folder, (folder / "signal.f32").open("wb") as file:
-            parsed, digest = _parse_and_hash(path, columns, unit, lambda block: _write(file, block, folder))
+            parsed, digest = _parse_and_hash(path, columns, unit, lambda block: file.write(block.data))
             _store(folder, parsed, digest)
         contents = _load(entry)
     if contents is None:
@@ -82,7 +81,9 @@ def read_uncached(path: Path, columns: Columns, unit: str | None) -> Contents:
     return Contents(signal, parsed, digest)
 
 
-def _parse_and_hash(path: Path, columns: Columns, unit: str | None, write) -> tuple[Parsed, str]:
+def _parse_and_hash(
+    path: Path, columns: Columns, unit: str | None, write: Callable[[NDArray[np.float32]], object]
+) -> tuple[Parsed, str]:
     """Parse the file while another thread hashes it; a file that changes meanwhile is refused."""
     reader_for(path)
     before = _version(path)
@@ -95,8 +96,11 @@ def _parse_and_hash(path: Path, columns: Columns, unit: str | None, write) -> tu
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); is the file complete and readable?") from error
 
 
 def _version(path: Path) -> list[int]:
@@ -113,36 +117,39 @@ def _short_hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:20]
 
 
-def _write(file: BinaryIO, block: NDArray[np.float32], folder: Path) -> None:
-    try:
-        file.write(np.ascontiguousarray(block).data)
-    except OSError as error:
-        raise _unwritable(folder.parent, error) from error
-
-
 @contextmanager
 def _new_entry(entry: Path) -> Iterator[Path]:
     """A folder to write into, renamed to `entry` when the body ends well and removed when it does not."""
-    root = entry.parent
+    root, folder = entry.parent, None
     try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_outdated(entry)
         folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root))
+        yield folder
+        if _load(entry) is None:  # else another process was faster, with the same content
+            _remove(entry)
+            _rename(folder, entry)
     except OSError as error:
         raise _unwritable(root, error) from error
-    try:
-        yield folder
-        if entry.exists():
-            if _load(entry) is not None:  # another process was faster, with the same content
-                return
-            shutil.rmtree(entry, ignore_errors=True)
-        try:
-            folder.rename(entry)
-        except OSError as error:
-            if _load(entry) is None:
-                raise _unwritable(root, error) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None:
+            _remove(folder)
+
+
+def _rename(folder: Path, entry: Path) -> None:
+    try:
+        folder.rename(entry)
+    except OSError:
+        if _load(entry) is None:  # not another process between the look and the rename: a real failure
+            raise
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder or a file; what another process has removed meanwhile is well gone."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _remove_outdated(entry: Path) -> None:
@@ -150,9 +157,16 @@ def _remove_outdated(entry: Path) -> None:
     same_file = entry.name.partition("-")[0] + "-"
     for other in entry.parent.iterdir():
         old = other.name.startswith(same_file) and other != entry
-        crashed = other.name.startswith(_UNFINISHED) and time.time() - other.stat().st_mtime > _STALE_SECONDS
-        if old or crashed:
-            shutil.rmtree(other, ignore_errors=True)
+        if old or (other.name.startswith(_UNFINISHED) and _age(other) > _STALE_SECONDS):
+            _remove(other)
+
+
+def _age(path: Path) -> float:
+    """Seconds since the last change; 0 when another process has just removed it."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _store(folder: Path, parsed: Parsed, digest: str) -> None:
@@ -166,13 +180,10 @@ def _store(folder: Path, parsed: Parsed, digest: str) -> None:
         "unit": parsed.unit,
         "sha256": digest,
     }
-    try:
-        for name, values in (("label", parsed.label), ("group", parsed.group), ("split", parsed.split)):
-            if values is not None:
-                np.save(folder / f"{name}.npy", values, allow_pickle=False)
-        (folder / "entry.json").write_text(json.dumps(facts), encoding="utf-8")
-    except OSError as error:
-        raise _unwritable(folder.parent, error) from error
+    for name, values in (("label", parsed.label), ("group", parsed.group), ("split", parsed.split)):
+        if values is not None:
+            np.save(folder / f"{name}.npy", values, allow_pickle=False)
+    (folder / "entry.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
 def _load(entry: Path) -> Contents | None:

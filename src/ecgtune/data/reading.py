@@ -31,7 +31,7 @@ class Parsed:
     unit: str
 
 
-def parse(path: Path, columns: Columns, unit: str | None, write: Callable[[NDArray[np.float32]], None]) -> Parsed:
+def parse(path: Path, columns: Columns, unit: str | None, write: Callable[[NDArray[np.float32]], object]) -> Parsed:
     """Read a whole file; `write` gets its samples in file order, float32 (windows, leads, samples), mV where known.
 
     Raises DataError, in one line with file, row and column, for anything that cannot be used.
