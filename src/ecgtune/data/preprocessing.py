@@ -28,8 +28,8 @@ def resample(
 ) -> NDArray[np.floating]:
     """Resample the last axis from `from_rate` to `to_rate` (Hz); dtype and unit stay.
 
-    "polyphase" filters against aliasing (`scipy.signal.resample_poly`, Kaiser 5.0) on the signal minus the line through
-    its end points, so that an offset makes no step at the edges; n samples become ceil(n * to / from). "linear" is what
+    "polyphase" filters against aliasing (`scipy.signal.resample_poly`, Kaiser 5.0) what is left of the signal
+    without the line through its end points; n samples become ceil(n * to / from). "linear" is what
     ECG-FM was pretrained with: linear interpolation with aligned end points, without a filter; n samples become
     int(n * to / from). Raises SettingError for another
     method or a rate that is not positive.
@@ -47,7 +47,13 @@ def resample(
         raise SettingError(
             f"cannot resample from {from_rate:g} to {to_rate:g} Hz; a ratio below {_LARGEST_FACTOR} is needed"
         )
-    return resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line").astype(signal.dtype)
+    # The line through the end points goes around the filter: an offset makes neither steps at the edges nor ripple.
+    start = signal[..., :1]
+    slope = (signal[..., -1:] - start) / max(1, signal.shape[-1] - 1)
+    level = signal - (start + slope * np.arange(signal.shape[-1]))
+    values = resample_poly(level, ratio.numerator, ratio.denominator, axis=-1)
+    values += start + slope * (np.arange(values.shape[-1]) * float(1 / ratio))
+    return values.astype(signal.dtype, copy=False)
 
 
 def _interpolate(signal: NDArray[np.floating], count: int) -> NDArray[np.floating]:
