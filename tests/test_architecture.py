@@ -41,7 +41,9 @@ def imported_rooms(module: Path) -> set[str]:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: imports are written out in full"
-            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "ecgtune" else [node.module]
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "ecgtune" else [node.module]
+            )
         rooms |= {name.split(".")[1] for name in names if name and name.startswith("ecgtune.")}
     return rooms
 

@@ -285,7 +285,8 @@ def _with_flags(recipe: Recipe, model: ModelFlags, input: Any, training: Any) ->
 def _show(results: dict[str, Any], out: Path) -> None:
     from ecgtune.reporting import terminal_table
 
-    Console().print(terminal_table(results))
+    console = Console()
+    console.print(terminal_table(results, console.width))
     print(f"report: {out / 'report.html'}")
 
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from models_for_tests import tiny_classifier
 from torch import nn
 from torch.nn.functional import cross_entropy, linear
 
@@ -10,6 +9,7 @@ from ecgtune.errors import AuditError
 from ecgtune.methods import TrainingAudit, attach, count_parameters
 from ecgtune.models.ecg_fm import Attention
 from ecgtune.recipe import Adapter, Full, LinearProbe, LoRA
+from models_for_tests import tiny_classifier
 
 METHODS = [Full(), LinearProbe(), LoRA(rank=2), Adapter(width=2)]
 

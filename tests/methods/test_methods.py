@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from models_for_tests import tiny_classifier
 from torch.nn.functional import cross_entropy
 
 from ecgtune.errors import SettingError
@@ -12,6 +11,7 @@ from ecgtune.methods import attach, attached_prefixes, count_parameters
 from ecgtune.models import Head, ResNet1d, load_model
 from ecgtune.recipe import Adapter, Full, LinearProbe, LoRA, Method, load_recipes, method_from_table, method_to_table
 from ecgtune.training import load_weights, save_weights
+from models_for_tests import tiny_classifier
 
 METHODS: list[Method] = [
     Full(),

@@ -10,13 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from models_for_tests import tiny_classifier
 
 from ecgtune.errors import AuditError, RunError, SettingError
 from ecgtune.evaluation import auroc
 from ecgtune.methods import attach
 from ecgtune.recipe import Adapter, Full, LinearProbe, LoRA, Training
 from ecgtune.training import ProgressBar, RunFolder, Windows, encode_once, logits_of, probability_of, train
+from models_for_tests import tiny_classifier
 
 SETTINGS = Training(epochs=3, batch_size=8, learning_rate=3e-3, device="cpu")
 METHODS = [Full(), LinearProbe(), LoRA(rank=2, dropout=0.2), Adapter(width=2, dropout=0.2)]
@@ -139,9 +139,7 @@ def test_accumulation_equals_the_whole_batch(pieces, tmp_path):
     _, whole, log = run(tmp_path / "whole", Full(), settings)
     _, pieced, pieced_log = run(tmp_path / "pieces", Full(), replace(settings, accumulate=pieces))
     np.testing.assert_allclose(pieced, whole, rtol=0, atol=1e-3)
-    np.testing.assert_allclose(
-        [row["train_loss"] for row in pieced_log], [row["train_loss"] for row in log], rtol=1e-4
-    )
+    np.testing.assert_allclose([row["train_loss"] for row in pieced_log], [row["train_loss"] for row in log], rtol=1e-4)
 
 
 def test_one_step_is_torch_adam_on_the_weighted_mean(tmp_path):

@@ -21,7 +21,6 @@ from ecgtune.recipe.methods import LoRA, Method, method_from_table, method_to_ta
 from ecgtune.recipe.training import Training
 from ecgtune.settings import from_table, require, suggest, to_table
 
-
 LeadMode = Literal["place", "copy"]
 
 

@@ -25,6 +25,10 @@ METRIC_TITLES = {
 }
 Row = dict[str, Any]
 
+# Widths of a terminal in characters.
+ONE_TABLE_FROM = 150
+SHORT_NAMES_BELOW = 110
+
 
 def _metric(name: str) -> Callable[[Row], str]:
     return lambda row: numbers.with_spread(row["metrics"][name])
@@ -154,19 +158,27 @@ def escape_markdown(text: str) -> str:
 
 
 def terminal_table(results: dict[str, Any], width: int = 100) -> RenderableType:
-    """The table for a terminal `width` characters wide, with its notes: one table, or two where one does not fit."""
+    """The table for a terminal `width` characters wide, with its notes: one table, or two where one does not fit.
+
+    Below 110 characters, methods go by their short names ("lora"), as on the command line, and AUROC moves down.
+    """
     columns = table_columns(results)
-    titles = list(columns)
-    parts = [titles] if width >= 150 else [titles[:9], ["Method", *titles[9:]]]
+    titles, first = list(columns), 9
+    if width < SHORT_NAMES_BELOW:
+        columns["Method"], first = lambda row: row["method"], 8
+    parts = [titles] if width >= ONE_TABLE_FROM else [titles[:first], ["Method", *titles[first:]]]
     tables: list[RenderableType] = [_terminal_part(results, columns, part) for part in parts]
     notes = [Text(f"• {note}", style="yellow" if note in results["notes"] else "dim") for note in table_notes(results)]
     return Group(*tables, *notes)
 
 
 def _terminal_part(results: dict[str, Any], columns: dict[str, Callable[[Row], str]], titles: list[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for title in titles:
-        table.add_column(title, justify="left" if title == "Method" else "right", overflow="fold")
+        # A word of the title is never cut; "Trainable %" may take two lines.
+        longest_word = max(map(len, title.split()))
+        justify = "left" if title == "Method" else "right"
+        table.add_column(title, justify=justify, overflow="fold", min_width=longest_word)
     previous = None
     for row in results["rows"]:
         if previous == "method" and row["kind"] == "floor":
@@ -174,5 +186,5 @@ def _terminal_part(results: dict[str, Any], columns: dict[str, Callable[[Row], s
         previous = row["kind"]
         # Spread and interval go to a second line: side by side they would need a very wide terminal.
         cells = [columns[title](row).replace(" ± ", "\n±").replace(" (", "\n(", 1) for title in titles[1:]]
-        table.add_row(Text(row["title"]), *(Text(cell, justify="right") for cell in cells))
+        table.add_row(Text(columns["Method"](row)), *(Text(cell, justify="right") for cell in cells))
     return table

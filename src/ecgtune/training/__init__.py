@@ -2,7 +2,7 @@
 
 from ecgtune.training.batches import Windows, epoch_order
 from ecgtune.training.inference import choose_device, encode_once, logits_of, probability_of
-from ecgtune.training.loop import Trained, train
+from ecgtune.training.loop import Trained, count_steps, train
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import (
     Predictions,
@@ -22,6 +22,7 @@ __all__ = [
     "Trained",
     "Windows",
     "choose_device",
+    "count_steps",
     "encode_once",
     "epoch_order",
     "load_weights",

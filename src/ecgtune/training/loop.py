@@ -62,6 +62,14 @@ class Trained:
     log: list[dict[str, Any]]
 
 
+def count_steps(windows: int, settings: Training) -> int:
+    """Optimizer steps of a whole training on `windows` windows. Raises SettingError when the audits need more."""
+    steps = math.ceil(windows / settings.batch_size) * settings.epochs
+    if steps < 2:
+        raise SettingError("the training has one step, too few for its audits; use more epochs or a smaller batch_size")
+    return steps
+
+
 def train(
     model: Classifier,
     method: Method,
@@ -93,10 +101,8 @@ def train(
     )
     weights = class_weight(training.label, len(model.classes), settings.class_weights)
     weight = torch.from_numpy(weights).to(device)
-    steps = math.ceil(len(training) / settings.batch_size)
-    total_steps = steps * settings.epochs
-    if total_steps < 2:
-        raise SettingError("the training has one step, too few for its audits; use more epochs or a smaller batch_size")
+    total_steps = count_steps(len(training), settings)
+    steps = total_steps // settings.epochs
 
     state = _restore(folder.state, model, optimizer)
     meter = MemoryMeter(device, state.peak_memory)

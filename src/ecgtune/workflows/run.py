@@ -18,6 +18,8 @@ from ecgtune.training import (
     ProgressBar,
     RunFolder,
     Trained,
+    choose_device,
+    count_steps,
     encode_once,
     logits_of,
     open_run,
@@ -35,8 +37,7 @@ POSITIVE = 1
 
 def work(recipe: Recipe, split: Split) -> int:
     """Units of work of a run, for the progress bar: windows through the training loop."""
-    size = recipe.training.batch_size
-    return -(-len(split.train) // size) * size * recipe.training.epochs
+    return count_steps(len(split.train), recipe.training) * recipe.training.batch_size
 
 
 def run_recipe(
@@ -51,24 +52,33 @@ def run_recipe(
 ) -> None:
     """Train `recipe` into `folder`: audits, best epoch, predictions, metrics, report. A finished run is left alone."""
     run = RunFolder(folder, title=f"{recipe.name} seed {seed}")
+    # Whatever the user can have got wrong comes before the first file.
+    choose_device(recipe.training.device)
+    description = describe_model(model)
+    attach(model, recipe.method, seed=seed)
+    count = count_parameters(model, recipe.method)
     open_run(run, recipe, _identity(prepared, model, seed), resume=resume)
     progress.describe(run.title)
     if run.finished:
         progress.advance(work(recipe, prepared.split))
     else:
-        _train_and_test(run, recipe, model, prepared, seed, progress)
+        _train_and_test(run, recipe, model, description, count, prepared, seed, progress)
     if not (folder / "report.html").is_file():
         write_run(folder)
 
 
 def _train_and_test(
-    run: RunFolder, recipe: Recipe, model: Classifier, prepared: Prepared, seed: int, progress: ProgressBar
+    run: RunFolder,
+    recipe: Recipe,
+    model: Classifier,
+    description: dict[str, Any],
+    count: ParameterCount,
+    prepared: Prepared,
+    seed: int,
+    progress: ProgressBar,
 ) -> None:
     split, settings = prepared.split, recipe.training
     write_text(run.split, split_text(split.parts()))
-    description = describe_model(model)
-    attach(model, recipe.method, seed=seed)
-    count = count_parameters(model, recipe.method)
     training, validation = prepared.windows(split.train), prepared.windows(split.val)
     if not recipe.method.changes_encoder:
         training = encode_once(model, training, precision=settings.precision)

@@ -1,0 +1,142 @@
+"""The command line as a user types it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import ecgtune
+from ecgtune.cli import main
+from ecgtune.data import write_csv
+
+QUICK = ["--epochs", "2", "--batch-size", "32", "--device", "cpu", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory):
+    file = tmp_path_factory.mktemp("data") / "windows.csv"
+    write_csv(ecgtune.simulate(120, seed=1), file)
+    return file
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*tokens) -> None:
+    main([str(token) for token in tokens])
+
+
+def refused(capsys, *tokens) -> str:
+    """The one line on stderr of a command that ends with status 2."""
+    with pytest.raises(SystemExit) as stop:
+        run(*tokens)
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_compare_prints_the_table_and_the_path_of_the_report(windows, capsys, tmp_path):
+    run(
+        "compare",
+        windows,
+        "--sampling-rate",
+        "100",
+        "--methods",
+        "probe,lora",
+        "--seeds",
+        "1",
+        "--out",
+        "first",
+        *QUICK,
+    )
+    out = capsys.readouterr().out
+    for part in ("Method", "Accuracy", "Trainable", "probe", "lora", "majority", "report: first/report.html"):
+        assert part in out
+    results = json.loads((tmp_path / "first" / "results.json").read_text())
+    assert [row["epochs"] for row in results["rows"]] == [2, 2, 2, None]
+
+
+def test_train_then_resume(windows, capsys, tmp_path):
+    tokens = ["train", windows, "--sampling-rate", "100", "--method", "probe", "--out", "run", *QUICK]
+    run(*tokens)
+    assert "report: run/report.html" in capsys.readouterr().out
+    assert "--resume" in refused(capsys, *tokens)
+    run(*tokens, "--resume")
+    assert ecgtune.load_run("run").metrics["training"]["epochs"] == 2
+
+
+def test_flags_win_over_the_recipe(windows, tmp_path):
+    (tmp_path / "mine.toml").write_text('[method]\nname = "probe"\n[training]\nepochs = 9\nbatch_size = 40\n')
+    run("train", windows, "--sampling-rate", "100", "--method", "mine.toml", "--epochs", "2", "--out", "run", "--quiet")
+    stored = (tmp_path / "run" / "recipe.toml").read_text()
+    assert "epochs = 2" in stored
+    assert "batch_size = 40" in stored
+
+
+@pytest.mark.parametrize(
+    ("tokens", "parts"),
+    [
+        (["compare", "nowhere.csv"], ["nowhere.csv"]),
+        (["compare", "{windows}"], ["--sampling-rate"]),
+        (["compare", "{windows}", "--sampling-rate", "0"], ["0 Hz"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--methods", "lorra"], ["did you mean 'lora'"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--methods", ","], ["names none"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--model", "ecg-fm-tinny"], ["did you mean 'ecg-fm-tiny'"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--epochs", "0"], ["epochs", "1 or more"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--epochs", "many"], ["--epochs", "many"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--epoch", "3"], ["--epoch"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--normalisation", "none"], ["--unit"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--device", "cuda"], ["cuda", "cpu"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--label", "diagnosis"], ["diagnosis"]),
+        (["train", "{windows}", "--sampling-rate", "100", "--method", "ablation-normalisation"], ["3 arms"]),
+        (["convert", "nowhere.pt", "out"], ["nowhere.pt"]),
+        (["nonsense"], ["nonsense"]),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2_and_nothing_is_written(tokens, parts, windows, capsys, tmp_path):
+    if "cuda" in tokens:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("this machine has CUDA, so asking for it is no mistake")
+    line = refused(capsys, *(token.format(windows=windows) for token in tokens))
+    assert all(part in line for part in parts), line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_convert_and_train_on_the_converted_folder(shared, windows, capsys, tmp_path):
+    run("convert", shared / "reference" / "pretrained_tiny.pt", "converted")
+    assert {path.name for path in (tmp_path / "converted").iterdir()} == {"model.safetensors", "model.json"}
+    run("train", windows, "--sampling-rate", "100", "--model", "converted", "--method", "probe", "--out", "run", *QUICK)
+    assert ecgtune.load_run("run").metrics["weights"].startswith("pretrained (sha256 ")
+
+
+def test_simulate_writes_the_layout_that_compare_reads(tmp_path):
+    run("simulate", "sim.csv", "--windows", "60", "--seed", "3")
+    dataset = ecgtune.read_dataset("sim.csv", sampling_rate=100)
+    np.testing.assert_allclose(dataset.signal, ecgtune.simulate(60, seed=3).signal, atol=1e-4)
+    assert dataset.group is not None
+
+
+def test_lists(capsys):
+    run("models")
+    run("methods")
+    out = capsys.readouterr().out
+    for part in ("ecg-fm-tiny", "resnet-1d", "lora", "paper-adapter", "ablation-normalisation"):
+        assert part in out
+
+
+def test_as_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "ecgtune.cli", "compare", "nowhere.csv"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: nowhere.csv")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,161 @@
+"""The comparison: methods x seeds, two floors, figures, tables, and going on where it was."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import ecgtune
+from ecgtune.errors import RunError, SettingError
+from ecgtune.recipe import load_recipes
+from ecgtune.training import ProgressBar
+
+DATA = ecgtune.simulate(120, seed=1)
+COLUMNS = ["Method", "Epochs", "LR", "Accuracy", "Precision", "Recall", "F1", "Trainable %", "AUROC"]
+
+
+def recipes(names="full,lora,adapter,probe", **training):
+    settings = {"epochs": 2, "batch_size": 32, "device": "cpu", **training}
+    chosen = [recipe for name in names.split(",") for recipe in load_recipes(name)]
+    return [replace(recipe, training=replace(recipe.training, **settings)) for recipe in chosen]
+
+
+def compare(out, names="full,lora,adapter,probe", seeds=2, **options):
+    return ecgtune.compare(DATA, recipes(names), out=out, seeds=seeds, quiet=True, **options)
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("comparison") / "all"
+    return folder, compare(folder)
+
+
+def test_four_methods_make_ten_figures_one_table_and_one_report(comparison):
+    folder, results = comparison
+    assert len(list((folder / "figures").iterdir())) == 10
+    assert {path.name for path in folder.iterdir()} == {
+        "full", "lora", "adapter", "probe", "resnet", "majority",
+        "figures", "results.json", "table.csv", "table.md", "report.html",
+    }  # fmt: skip
+    assert json.loads((folder / "results.json").read_text()) == results
+    header = (folder / "table.md").read_text().splitlines()
+    row = next(line for line in header if line.startswith("|"))
+    assert [cell.strip() for cell in row.strip("|").split("|")][: len(COLUMNS)] == COLUMNS
+    with (folder / "table.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 6
+
+
+def test_rows_are_the_runs(comparison):
+    folder, results = comparison
+    assert [(row["method"], row["kind"]) for row in results["rows"]] == [
+        ("full", "method"), ("lora", "method"), ("adapter", "method"), ("probe", "method"),
+        ("resnet", "floor"), ("majority", "floor"),
+    ]  # fmt: skip
+    for row in results["rows"]:
+        metrics = [json.loads((folder / run / "metrics.json").read_text()) for run in row["runs"]]
+        values = [run["window"]["metrics"]["accuracy"]["value"] for run in metrics]
+        assert row["metrics"]["accuracy"]["values"] == pytest.approx(values)
+        assert row["metrics"]["accuracy"]["mean"] == pytest.approx(np.mean(values))
+    full = results["rows"][0]
+    assert full["difference"]["accuracy"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert full["share"] == 1.0
+    assert any("random" in note for note in results["notes"])
+
+
+def test_majority_floor_is_the_majority(comparison):
+    folder, results = comparison
+    row = results["rows"][-1]
+    metrics = json.loads((folder / "majority/seed-0/metrics.json").read_text())
+    counts = metrics["split"]["counts"]
+    positive = counts["train"]["positives"] * 2 >= counts["train"]["windows"]
+    share = counts["test"]["positives"] / counts["test"]["windows"]
+    assert row["metrics"]["accuracy"]["mean"] == pytest.approx(share if positive else 1 - share)
+    assert row["metrics"]["auroc"]["mean"] == 0.5
+
+
+def test_every_run_can_be_loaded_again(comparison):
+    folder, results = comparison
+    for row in results["rows"][:-1]:
+        for run in row["runs"]:
+            assert ecgtune.load_run(folder / run).predict(DATA.signal[:2]).shape == (2, 2)
+
+
+def test_test_windows_are_the_same_for_all_and_never_trained_on(comparison):
+    folder, _ = comparison
+    splits = {path.read_text() for path in folder.glob("*/seed-*/split.csv")}
+    assert len(splits) == 1
+    part = dict(line.split(",") for line in splits.pop().splitlines()[1:])
+    group = {
+        name: {str(DATA.group[int(row)]) for row, p in part.items() if p == name} for name in ("train", "val", "test")
+    }
+    assert len(part) == len(DATA)
+    assert not group["train"] & group["test"]
+    assert not group["train"] & group["val"]
+    assert not group["val"] & group["test"]
+
+
+def test_a_stopped_comparison_goes_on_and_ends_on_the_same_numbers(tmp_path, monkeypatch):
+    whole = compare(tmp_path / "whole", "full,probe", seeds=1)
+    advance, left = ProgressBar.advance, [4]
+
+    def stop(self, units):
+        left[0] -= units == 32
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        advance(self, units)
+
+    monkeypatch.setattr(ProgressBar, "advance", stop)
+    with pytest.raises(KeyboardInterrupt):
+        compare(tmp_path / "stopped", "full,probe", seeds=1)
+    monkeypatch.undo()
+    assert not (tmp_path / "stopped" / "results.json").exists()
+    resumed = compare(tmp_path / "stopped", "full,probe", seeds=1)
+    for ours, theirs in zip(whole["rows"], resumed["rows"], strict=True):
+        assert ours["metrics"] == theirs["metrics"]
+        assert ours["difference"] == theirs["difference"]
+
+
+def test_finished_runs_are_kept_and_more_can_be_added(tmp_path):
+    compare(tmp_path, "probe", seeds=1, floors=False)
+    file = tmp_path / "probe" / "seed-0" / "metrics.json"
+    before = file.stat().st_mtime_ns
+    results = compare(tmp_path, "probe,lora", seeds=2, floors=False)
+    assert file.stat().st_mtime_ns == before
+    assert [row["seeds"] for row in results["rows"]] == [[0, 1], [0, 1]]
+    assert results["reference"] == "probe"
+
+
+def test_another_comparison_in_the_same_folder_is_refused(tmp_path):
+    compare(tmp_path, "probe", seeds=1, floors=False)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match=r"training\.epochs was 2, now 3"):
+        ecgtune.compare(DATA, recipes("probe", epochs=3), out=tmp_path, seeds=1, floors=False, quiet=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_normalisation_arms_share_one_split(tmp_path):
+    results = compare(tmp_path, "ablation-normalisation", seeds=1, floors=False)
+    assert [row["method"] for row in results["rows"]] == ["zscore", "global", "none"]
+    assert results["reference"] == "zscore"
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        ("lora,lora", {}, "same name"),
+        ("lora", {"seeds": 0}, "0 seeds"),
+        ("lora", {"reference": "full"}, "reference 'full'"),
+    ],
+)
+def test_arms_that_cannot_be_compared(tmp_path, names, options, message):
+    with pytest.raises(SettingError, match=message):
+        compare(tmp_path / "never", names, **options)
+    assert not (tmp_path / "never").exists()
+
+
+def test_out_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match="is a file"):
+        compare(tmp_path / "file", "probe")

@@ -1,0 +1,208 @@
+"""One run from windows to a folder, and back to predictions from the folder alone."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from sklearn.metrics import accuracy_score, roc_auc_score
+
+import ecgtune
+from ecgtune.errors import CheckpointError, DataError, RunError, SettingError
+from ecgtune.recipe import load_recipes
+from ecgtune.training import read_predictions
+from ecgtune.workflows import train
+
+SHORT = ecgtune.Training(epochs=2, batch_size=32, device="cpu")
+METHODS = [ecgtune.Full(), ecgtune.LinearProbe(), ecgtune.LoRA(rank=2), ecgtune.Adapter(width=4)]
+DATA = ecgtune.simulate(120, seed=1)
+
+
+def fine_tune(out, method, **settings):
+    model = ecgtune.load_model("ecg-fm-tiny")
+    return ecgtune.fine_tune(model, DATA, method=method, training=SHORT, out=out, quiet=True, **settings)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return {method: fine_tune(folder / method.name, method) for method in METHODS}
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_the_run_folder_keeps_its_contract(runs, method):
+    folder = runs[method].folder
+    expected = {
+        "recipe.toml", "environment.json", "split.csv", "log.jsonl", "best", "predictions.csv", "metrics.json",
+        "figures", "report.html", "README.md",
+    }  # fmt: skip
+    assert {path.name for path in folder.iterdir()} == expected
+    assert len((folder / "log.jsonl").read_text().splitlines()) == 2
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["weights"] == "random (seed 0)"
+    assert environment["data"] == DATA.source.sha256
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_metrics_are_scikit_learns_on_the_stored_predictions(runs, method):
+    test = read_predictions(runs[method].folder / "predictions.csv").of("test")
+    window = runs[method].metrics["window"]
+    assert window["n"] == len(test.label)
+    assert window["metrics"]["auroc"]["value"] == pytest.approx(roc_auc_score(test.label, test.probability))
+    assert window["metrics"]["accuracy"]["value"] == pytest.approx(accuracy_score(test.label, test.probability >= 0.5))
+    assert np.sum(window["confusion"]) == len(test.label)
+    assert np.array_equal(test.label, DATA.label[test.row])
+    assert np.array_equal(test.group, DATA.group[test.row].astype(str))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_a_loaded_run_predicts_what_the_run_predicted(runs, method):
+    again = ecgtune.load_run(runs[method].folder)
+    test = read_predictions(again.folder / "predictions.csv").of("test")
+    probability = again.predict(DATA.signal[test.row])
+    np.testing.assert_allclose(probability[:, 1], test.probability, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(probability.sum(1), 1)
+    one = again.predict(DATA.signal[test.row[0], 0])
+    np.testing.assert_allclose(one[0], probability[0], rtol=0, atol=1e-6)
+    assert again.classify(DATA.signal[test.row]) == [DATA.classes[int(p >= again.threshold)] for p in probability[:, 1]]
+
+
+def test_prediction_resamples_to_the_models_rate(runs):
+    run = runs[METHODS[2]]
+    at_200 = ecgtune.Preprocessing(
+        sampling_rate=200.0, normalisation="none", resampling="polyphase"
+    )(DATA.signal[:20], 100.0)  # fmt: skip
+    np.testing.assert_allclose(run.predict(at_200, sampling_rate=200), run.predict(DATA.signal[:20]), atol=0.05)
+
+
+@pytest.mark.parametrize(
+    "signal", [np.zeros((2, 3, 600)), np.zeros((1, 2, 3, 4)), np.full((2, 600), np.nan)], ids=["leads", "shape", "nan"]
+)
+def test_signals_that_cannot_be_predicted(runs, signal):
+    with pytest.raises(DataError):
+        runs[METHODS[0]].predict(signal)
+
+
+def test_the_whole_run_is_the_same_again(runs, tmp_path):
+    again = fine_tune(tmp_path / "again", METHODS[2])
+    first = runs[METHODS[2]].folder
+    assert (again.folder / "predictions.csv").read_bytes() == (first / "predictions.csv").read_bytes()
+    for name, tensor in load_file(first / "best" / "adapter_model.safetensors").items():
+        assert torch.equal(tensor, load_file(again.folder / "best" / "adapter_model.safetensors")[name])
+
+
+def test_saved_weights_are_the_share_that_was_counted(runs):
+    for method, run in runs.items():
+        tensors = [t for file in (run.folder / "best").glob("*.safetensors") for t in load_file(file).values()]
+        assert sum(t.numel() for t in tensors) == run.metrics["parameters"]["trainable"], method
+
+
+def test_threshold_is_fitted_on_validation_alone(tmp_path):
+    model = ecgtune.load_model("ecg-fm-tiny")
+    settings = replace(SHORT, threshold="youden")
+    run = ecgtune.fine_tune(
+        model, DATA, method=ecgtune.LinearProbe(), training=settings, out=tmp_path / "r", quiet=True
+    )
+    val = read_predictions(run.folder / "predictions.csv").of("val")
+    youden = [
+        ((val.probability >= t) & (val.label == 1)).sum() / (val.label == 1).sum()
+        - ((val.probability >= t) & (val.label == 0)).sum() / (val.label == 0).sum()
+        for t in val.probability
+    ]
+    chosen = run.metrics["threshold"]["value"]
+    reached = (val.probability[val.label == 1] >= chosen).mean() - (val.probability[val.label == 0] >= chosen).mean()
+    assert reached == pytest.approx(max(youden))
+    assert run.threshold == chosen
+
+
+def test_a_second_run_needs_resume_and_resume_needs_the_same_run(runs):
+    method, run = METHODS[1], runs[METHODS[1]]
+    before = (run.folder / "metrics.json").read_bytes()
+    with pytest.raises(RunError, match="--resume"):
+        fine_tune(run.folder, method)
+    with pytest.raises(RunError, match=r"method was LinearProbe.*now LoRA"):
+        fine_tune(run.folder, METHODS[2], resume=True)
+    with pytest.raises(RunError, match="seed was 0, now 1"):
+        fine_tune(run.folder, method, resume=True, seed=1)
+    other = ecgtune.simulate(120, seed=2)
+    with pytest.raises(RunError, match="data was"):
+        ecgtune.fine_tune(
+            ecgtune.load_model("ecg-fm-tiny"),
+            other,
+            method=method,
+            training=SHORT,
+            out=run.folder,
+            resume=True,
+            quiet=True,
+        )
+    fine_tune(run.folder, method, resume=True)
+    assert (run.folder / "metrics.json").read_bytes() == before
+
+
+def test_a_folder_that_is_not_a_run(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="not empty"):
+        fine_tune(tmp_path, METHODS[1])
+    with pytest.raises(RunError, match="no run"):
+        ecgtune.load_run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_base_model_that_has_changed_is_refused(tmp_path, runs):
+    run = runs[METHODS[2]]
+    file = run.folder / "best" / "model.json"
+    original = file.read_text()
+    saved = json.loads(original)
+    saved["weights"]["seed"] = 7
+    try:
+        file.write_text(json.dumps(saved))
+        with pytest.raises(CheckpointError, match="has changed"):
+            ecgtune.load_run(run.folder)
+    finally:
+        file.write_text(original)
+
+
+def test_an_adapter_file_with_a_tensor_missing_is_refused(runs):
+    file = runs[METHODS[3]].folder / "best" / "adapter_model.safetensors"
+    original = file.read_bytes()
+    try:
+        tensors = load_file(file)
+        tensors.pop(sorted(tensors)[0])
+        save_file(tensors, file)
+        with pytest.raises(RunError, match="1 tensors missing"):
+            ecgtune.load_run(runs[METHODS[3]].folder)
+    finally:
+        file.write_bytes(original)
+
+
+def test_classes_must_agree():
+    model = ecgtune.load_model("ecg-fm-tiny", classes=("healthy", "ill"))
+    with pytest.raises(SettingError, match="healthy, ill"):
+        ecgtune.fine_tune(model, DATA, training=SHORT, out="never", quiet=True)
+
+
+@pytest.mark.parametrize("normalisation", ["zscore", "global", "none"])
+def test_gain_and_offset_cannot_matter_to_ecg_fm_with_one_lead(tmp_path, normalisation):
+    """Its first norm runs over time per record and removes both; what is left is the norm's epsilon, 1e-5, against the
+    variance of windows in millivolts."""
+    recipe = load_recipes("probe")[0]
+    recipe = replace(recipe, training=SHORT, input=ecgtune.Input(normalisation=normalisation))
+    train(DATA, recipe, out=tmp_path, quiet=True)
+    run = ecgtune.load_run(tmp_path)
+    plain = run.predict(DATA.signal[:10])
+    np.testing.assert_allclose(run.predict(3 * DATA.signal[:10] + 0.7), plain, atol=1e-2)
+
+
+@pytest.mark.parametrize("lead_mode", ["place", "copy"])
+def test_twelve_lead_checkpoint_on_one_lead_windows(tmp_path, shared, lead_mode):
+    model = ecgtune.load_model(
+        shared / "reference" / "pretrained_tiny.pt", classes=("0", "1"), leads=("II",), lead_mode=lead_mode, heads=4
+    )
+    run = ecgtune.fine_tune(
+        model, DATA, method=ecgtune.LoRA(rank=2), training=SHORT, out=tmp_path / lead_mode, quiet=True
+    )
+    assert run.metrics["weights"].startswith("pretrained (sha256 ")
+    again = ecgtune.load_run(run.folder)
+    assert np.array_equal(again.predict(DATA.signal[:8]), run.predict(DATA.signal[:8]))
