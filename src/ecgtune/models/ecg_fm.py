@@ -246,7 +246,7 @@ class EcgFM(Encoder):
     def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
+                nn.init.normal_(module.weight, std=0.02)  # post-norm layers that start near the identity learn sooner
                 nn.init.zeros_(module.bias)
             elif isinstance(module, ConvBlock):
                 nn.init.kaiming_uniform_(module.conv.weight, nonlinearity="relu")
