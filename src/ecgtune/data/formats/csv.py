@@ -1,12 +1,10 @@
 """CSV: `signal_0 ... signal_599,label`, one window a row, one lead; plain or gzip.
 
 The header is optional. With one, the label is the column that the caller names, else `label`, else the last column;
-`patient` (or `record`) and `split` are known by name, and every other column is a sample. The file goes through pyarrow
-in pieces of a few megabytes, parsed by several threads straight to float32. When pyarrow refuses a piece, a slow second
-look at that piece alone finds the row and the column.
+`patient` (or `record`) and `split` are known by name, and every other column is a sample. The file is cut into
+pieces of whole lines, a few megabytes each, which several threads turn into float32 (`csv_rows`).
 """
 
-import csv
 import gzip
 import os
 import re
@@ -14,42 +12,15 @@ import zlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pcsv
-from numpy.typing import NDArray
-
-from ecgtune.data.formats.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES, Block, Columns, Header, group_name, shown
+from ecgtune.data.formats.base import PATIENT_NAMES, RECORD_NAMES, Block, Columns, Header, group_name, shown
+from ecgtune.data.formats.csv_rows import NUMBER, SPECIAL, Layout, Piece, cells_of, parse_piece
 from ecgtune.errors import DataError
 
-_PIECE_BYTES = 4 << 20  # pieces that stay in the processor's cache; 8 MiB and more were slower
+_PIECE_BYTES = 4 << 20  # of 0.25 to 4 MiB none was slower; memory in work is about ten times this per thread
 _ROW_BYTES = 64 << 20  # longer than this without a line end is no table
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
-_SPECIAL = re.compile(r"[+-]?(nan|inf|infinity)$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Names of all columns of a file and which of them are what."""
-
-    names: tuple[str, ...]
-    samples: tuple[int, ...]
-    label: int
-    group: int | None
-    split: int | None
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """Whole lines of the file and the number, from 1, of the first of them."""
-
-    data: bytes
-    line: int
 
 
 def open_csv(path: Path, columns: Columns) -> tuple[Header, Iterator[Block]]:
@@ -84,21 +55,10 @@ def _first_row(path: Path) -> tuple[list[str], int]:
                 if line == 1:
                     raw = raw.removeprefix(b"\xef\xbb\xbf")  # the byte order mark that spreadsheets write
                 if raw.strip(b"\r\n"):
-                    return _cells(path, raw, line), line
+                    return cells_of(path, raw, line), line
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from error
     raise DataError(f"{path}: the file holds no rows; rows of samples and a label are needed")
-
-
-def _cells(path: Path, raw: bytes, line: int) -> list[str]:
-    """One line split at its commas, without the spaces around. Raises DataError for what is not text."""
-    try:
-        text = raw.decode("utf-8").rstrip("\r\n")
-        if "\0" in text:
-            raise ValueError("it holds zero bytes")
-        return [cell.strip() for cell in next(csv.reader([text]), [])]
-    except (ValueError, csv.Error) as error:
-        raise DataError(f"{path}: row {line}: is not comma-separated text in UTF-8; write it as a CSV file") from error
 
 
 def _is_header(cells: list[str]) -> bool:
@@ -106,12 +66,12 @@ def _is_header(cells: list[str]) -> bool:
 
     A run of whole numbers 0, 1, 2, ... is the header that a table with unnamed columns gets.
     """
-    numbers = [cell for cell in cells if _NUMBER.match(cell) or _SPECIAL.match(cell) or not cell]
+    numbers = [cell for cell in cells if NUMBER.match(cell) or SPECIAL.match(cell) or not cell]
     counting = [str(index) for index in range(len(numbers))]
     return 2 * len(numbers) < len(cells) or (len(numbers) > 2 and numbers == counting)
 
 
-def _plain_layout(path: Path, line: int, cells: list[str], columns: Columns) -> _Layout:
+def _plain_layout(path: Path, line: int, cells: list[str], columns: Columns) -> Layout:
     """A file without header: samples, then the label."""
     for name in (columns.label, columns.group):
         if name is not None:
@@ -123,10 +83,10 @@ def _plain_layout(path: Path, line: int, cells: list[str], columns: Columns) -> 
     if count < 2:
         raise _one_column(path, line, cells)
     names = (*(f"signal_{i}" for i in range(count - 1)), "label")
-    return _Layout(names, tuple(range(count - 1)), count - 1, None, None)
+    return Layout(names, tuple(range(count - 1)), count - 1, None, None)
 
 
-def _named_layout(path: Path, line: int, cells: list[str], columns: Columns) -> _Layout:
+def _named_layout(path: Path, line: int, cells: list[str], columns: Columns) -> Layout:
     """A file with a header: each column is label, group, split or sample. Raises DataError."""
     names = tuple(cells)
     if len(names) < 2:
@@ -162,7 +122,7 @@ def _named_layout(path: Path, line: int, cells: list[str], columns: Columns) -> 
         )
     samples = tuple(i for i in range(len(names)) if i not in {*groups, group, split, label})
     _check_sample_names(path, line, names, samples)
-    return _Layout(names, samples, label, group, split)
+    return Layout(names, samples, label, group, split)
 
 
 def _column(path: Path, names: tuple[str, ...], wanted: str, what: str) -> int:
@@ -198,14 +158,14 @@ def _one_column(path: Path, line: int, cells: list[str]) -> DataError:
     return DataError(f"{path}: row {line}: one column only{hint}; samples and a label separated by commas are needed")
 
 
-def _blocks(path: Path, layout: _Layout, skip: int) -> Iterator[Block]:
+def _blocks(path: Path, layout: Layout, skip: int) -> Iterator[Block]:
     """The windows in file order; as many pieces in work as there are threads, so memory stays bounded."""
     workers = max(1, os.cpu_count() or 1)
     waiting: deque[Future[Block]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for piece in _pieces(path, skip):
-                waiting.append(pool.submit(_parse, path, layout, piece))
+                waiting.append(pool.submit(parse_piece, path, layout, piece))
                 if len(waiting) > workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -215,7 +175,7 @@ def _blocks(path: Path, layout: _Layout, skip: int) -> Iterator[Block]:
                 future.cancel()
 
 
-def _pieces(path: Path, skip: int) -> Iterator[_Piece]:
+def _pieces(path: Path, skip: int) -> Iterator[Piece]:
     """The file after its first `skip` lines, cut at line ends."""
     try:
         with _lines(path) as file:
@@ -232,106 +192,13 @@ def _pieces(path: Path, skip: int) -> Iterator[_Piece]:
                             " is it a CSV file?"
                         )
                     continue
-                whole, rest = rest + data[:cut], data[cut:]
-                yield _Piece(whole, line)
+                whole, rest = b"".join((rest, memoryview(data)[:cut])), data[cut:]
+                yield Piece(whole, line)
                 line += whole.count(b"\n")
             if rest:
-                yield _Piece(rest, line)
+                yield Piece(rest, line)
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from error
-
-
-def _parse(path: Path, layout: _Layout, piece: _Piece) -> Block:
-    """One piece as a block. Raises DataError with row and column."""
-    text = [index for index in (layout.label, layout.group, layout.split) if index is not None]
-    names = [str(index) for index in range(len(layout.names))]
-    types = {names[i]: pa.float32() for i in layout.samples} | {names[i]: pa.string() for i in text}
-    used = [names[i] for i in (*layout.samples, *text)]
-    if not piece.data.strip(b"\r\n"):
-        return _empty(layout)
-    try:
-        table = pcsv.read_csv(
-            pa.BufferReader(piece.data),
-            read_options=pcsv.ReadOptions(column_names=names, use_threads=False, block_size=len(piece.data) + 1),
-            convert_options=pcsv.ConvertOptions(column_types=types, include_columns=used, null_values=[]),
-        )
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise _find_fault(path, layout, piece, error) from error
-
-    signal = np.empty((table.num_rows, 1, len(layout.samples)), dtype=np.float32)
-    for j, index in enumerate(layout.samples):
-        signal[:, 0, j] = table.column(names[index]).to_numpy()
-    if table.num_rows == piece.data.count(b"\n") + (not piece.data.endswith(b"\n")):
-        row = np.arange(piece.line, piece.line + table.num_rows, dtype=np.int64)
-    else:  # pyarrow skips empty lines
-        row = np.array([n for n, raw in _numbered(piece) if raw], dtype=np.int64)
-        if len(row) != table.num_rows:
-            raise _find_fault(path, layout, piece, ValueError("line ends are mixed"))
-
-    def column(index: int | None) -> NDArray[np.str_] | None:
-        if index is None:
-            return None
-        values = pc.utf8_trim_whitespace(table.column(names[index]))  # type: ignore[attr-defined]
-        length = pc.max(pc.utf8_length(values)).as_py() or 0  # type: ignore[attr-defined]
-        if length > MAX_TEXT:
-            raise DataError(
-                f"{path}: column {shown(layout.names[index])} holds text of {length} characters; labels and"
-                f" identifiers of at most {MAX_TEXT} are allowed"
-            )
-        return np.array(values.to_pylist(), dtype=np.str_)
-
-    label = column(layout.label)
-    if label is None:
-        raise DataError(f"{path}: no label column")
-    return Block(signal, row, label, column(layout.group), column(layout.split))
-
-
-def _empty(layout: _Layout) -> Block:
-    none = np.empty(0, dtype="U1")
-    return Block(
-        np.empty((0, 1, len(layout.samples)), dtype=np.float32),
-        np.empty(0, dtype=np.int64),
-        none,
-        None if layout.group is None else none,
-        None if layout.split is None else none,
-    )
-
-
-def _numbered(piece: _Piece) -> Iterator[tuple[int, bytes]]:
-    """Line number and text of each line, without its end."""
-    lines = piece.data.split(b"\n")
-    for offset, raw in enumerate(lines):
-        yield piece.line + offset, raw.rstrip(b"\r")
-
-
-def _find_fault(path: Path, layout: _Layout, piece: _Piece, reason: Exception) -> DataError:
-    """Read a refused piece again, slowly, for the first row and column that is wrong."""
-    count = len(layout.names)
-    for line, raw in _numbered(piece):
-        if not raw:
-            continue
-        try:
-            cells = _cells(path, raw, line)
-        except DataError as error:
-            return error
-        if len(cells) != count:
-            return DataError(
-                f"{path}: row {line}: {len(cells)} columns, but the first row has {count}; every row needs"
-                f" the same columns"
-            )
-        for index in layout.samples:
-            cell = cells[index]
-            if not _NUMBER.match(cell) and not _SPECIAL.match(cell):
-                got = f"got {shown(cell)}" if cell else "the cell is empty"
-                return DataError(
-                    f"{path}: row {line}, column {shown(layout.names[index])}: {got}; every sample must be a"
-                    " finite number such as -0.125"
-                )
-    detail = " ".join(str(reason).split())[:160]
-    return DataError(
-        f"{path}: rows {piece.line} and after cannot be read as CSV ({detail}); write the file again with"
-        " plain numbers, commas and line feeds"
-    )
 
 
 def _unreadable(path: Path, error: BaseException) -> DataError:
