@@ -39,9 +39,9 @@ class Run:
     def predict(self, signal: np.ndarray, sampling_rate: float | None = None) -> np.ndarray:
         """Probabilities `(windows, classes)` of windows as they come from the recorder.
 
-        signal: `(samples,)`, `(windows, samples)` for one lead, or `(windows, leads, samples)`, in the unit that the
-        run was trained on. sampling_rate: Hz of `signal`; the rate of the training data when not given. Resampling and
-        normalisation are the run's own. Raises DataError for another shape, NaN or infinite samples.
+        signal: `(samples,)`, `(windows, samples)` for one lead, or `(windows, leads, samples)`; in millivolts, or in
+        the file's own unit if that of the training data was unknown. sampling_rate: Hz of `signal`; the rate of the
+        training data when not given. Resampling and normalisation are the run's own. Raises DataError for another shape, NaN or infinite samples.
         """
         windows = self._shaped(np.asarray(signal, np.float32))
         prepared = self.preprocessing(windows, self.sampling_rate if sampling_rate is None else sampling_rate)

@@ -1,0 +1,49 @@
+"""What the README says can be typed, works as it stands."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ecgtune
+from ecgtune.cli import main
+from ecgtune.data import write_csv
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_lines_run(tmp_path):
+    (code,) = blocks("python")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "value" in done.stdout
+    assert (tmp_path / "runs" / "lora" / "report.html").is_file()
+
+
+def test_the_compare_command_runs(tmp_path, monkeypatch, capsys):
+    (command,) = [block for block in blocks("") if block.startswith("ecgtune compare")]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
+    write_csv(ecgtune.simulate(60, seed=1), tmp_path / "windows.csv")
+    tokens = shlex.split(command.replace("\\\n", " "))
+    # As written, but short: fewer seeds and epochs change nothing that the command line has to get right.
+    main([*tokens[1:], "--seeds", "1", "--epochs", "2", "--quiet"])
+    assert "report: runs/first/report.html" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
+def test_links_lead_somewhere(link):
+    assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize("target", re.findall(r"^make (\w+)", README, flags=re.MULTILINE))
+def test_make_targets_exist(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
