@@ -66,7 +66,12 @@ CASES = {
     "floor inside the interval": (
         [row("full", 0.84), row("resnet", 0.83, kind="floor")],
         ["reaches down to RESNET: no method is clearly better than that"],
-        [],
+        ["No method reaches"],
+    ),
+    "floor above every method": (
+        [row("full", 0.84), row("resnet", 0.90, kind="floor")],
+        ["No method reaches RESNET."],
+        ["reaches down"],
     ),
 }
 

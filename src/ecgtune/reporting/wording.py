@@ -76,10 +76,13 @@ def _floors(best: Row, results: dict[str, Any]) -> list[str]:
         return []
     listed = _listed([f"{_named(row)} {numbers.score(_accuracy(row))}" for row in floors])
     sentences = [f"Floors to be above: {listed}."]
-    above = [row for row in floors if _accuracy(row) >= (best["metrics"]["accuracy"]["low"] or 0)]
+    above = [row for row in floors if _accuracy(row) > _accuracy(best)]
+    within = [row for row in floors if (best["metrics"]["accuracy"]["low"] or 0) <= _accuracy(row) <= _accuracy(best)]
     if above:
+        sentences.append(f"No method reaches {_listed([_named(row) for row in above])}.")
+    if within:
         sentences.append(
-            f"The interval of the best method reaches down to {_listed([_named(row) for row in above])}: no method "
+            f"The interval of the best method reaches down to {_listed([_named(row) for row in within])}: no method "
             "is clearly better than that."
         )
     return sentences
