@@ -1,6 +1,7 @@
 """A file of windows, block by block, into checked arrays: the checks that hold for every file type."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,16 +42,19 @@ def parse(path: Path, columns: Columns, unit: str | None, write: Callable[[NDArr
     kept: list[Block] = []
     constant: list[int] = []
     shape = (0, 0, 0)
-    for block in blocks:
-        if not len(block.row):
-            continue
-        shape = (shape[0] + len(block.row), *block.signal.shape[1:])
-        if shape[2] < MIN_SAMPLES:
-            raise DataError(f"{path}: 1 sample in a window; at least {MIN_SAMPLES} are needed")
-        constant += _check_samples(path, header, block)
-        if not constant:  # else the file is refused at its end, with the count
-            write(block.signal if scale == 1.0 else block.signal * np.float32(scale))
-        kept.append(Block(block.signal[:0], block.row, block.label, block.group, block.split))
+    # Closed here and now: the CSV reader works in threads, and a generator left to the garbage collector would join them
+    # from wherever the collector happens to run, even from a thread that holds the lock that joining needs.
+    with closing(blocks):
+        for block in blocks:
+            if not len(block.row):
+                continue
+            shape = (shape[0] + len(block.row), *block.signal.shape[1:])
+            if shape[2] < MIN_SAMPLES:
+                raise DataError(f"{path}: 1 sample in a window; at least {MIN_SAMPLES} are needed")
+            constant += _check_samples(path, header, block)
+            if not constant:  # else the file is refused at its end, with the count
+                write(block.signal if scale == 1.0 else block.signal * np.float32(scale))
+            kept.append(Block(block.signal[:0], block.row, block.label, block.group, block.split))
     if not kept:
         raise DataError(f"{path}: no windows below the header; rows of samples and a label are needed")
     if constant:

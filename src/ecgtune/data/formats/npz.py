@@ -8,7 +8,7 @@ pickled objects are never touched.
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -35,7 +35,7 @@ class _Member:
     fortran: bool
 
 
-def open_npz(path: Path, columns: Columns) -> tuple[Header, Iterator[Block]]:
+def open_npz(path: Path, columns: Columns) -> tuple[Header, Generator[Block]]:
     """Open an NPZ archive; header and blocks as in `formats.base`. Raises DataError."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -92,7 +92,7 @@ def _open(path: Path, archive: zipfile.ZipFile, members: dict[str, str], columns
     return header, _blocks(path, signal, label, group, split)
 
 
-def _blocks(path: Path, signal: _Member, label, group, split) -> Iterator[Block]:
+def _blocks(path: Path, signal: _Member, label, group, split) -> Generator[Block]:
     """The windows, a few megabytes at a time."""
     count, samples = signal.shape[0], signal.shape[-1]
     shape = (-1, 1 if len(signal.shape) == 2 else signal.shape[1], samples)
