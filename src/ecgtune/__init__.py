@@ -30,7 +30,7 @@ _HOME = {
     "convert": "models",
     "fine_tune": "workflows",
 }
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from ecgtune.data import Dataset as Dataset

@@ -26,7 +26,7 @@ from ecgtune.data.formats import Columns, reader_for
 from ecgtune.data.reading import Parsed, parse
 from ecgtune.errors import DataError
 
-FORMAT = 1  # raise it whenever what is stored, or what is refused on reading, changes
+FORMAT = 2  # raise it whenever what is stored, or what is refused on reading, changes
 _STALE_SECONDS = 24 * 3600
 _UNFINISHED = "unfinished-"
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ecgtune.data.columns import Where, check_groups, check_no_leak, label_codes, split_names
 from ecgtune.data.formats import Block, Columns, Header, reader_for
 from ecgtune.data.formats.base import shown
+from ecgtune.data.leads import leads_in_file
 from ecgtune.errors import DataError
 
 MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "V": 1e3}
@@ -39,10 +40,11 @@ def parse(path: Path, columns: Columns, unit: str | None, write: Callable[[NDArr
     """
     header, blocks = reader_for(path).open(path, columns)
     unit, scale = _unit(path, header.unit, unit)
+    leads = None if header.leads is None else leads_in_file(path, header.leads)
     kept: list[Block] = []
     constant: list[int] = []
     shape = (0, 0, 0)
-    # Closed here and now: the CSV reader works in threads, and a generator left to the garbage collector would join them
+    # Closed here and now: the CSV reader works in threads, and a generator left to the garbage collector joins them
     # from wherever the collector happens to run, even from a thread that holds the lock that joining needs.
     with closing(blocks):
         for block in blocks:
@@ -73,7 +75,7 @@ def parse(path: Path, columns: Columns, unit: str | None, write: Callable[[NDArr
         check_groups(group, header.group_name, where)
         if split is not None:
             check_no_leak(group, header.group_name, split, where)
-    return Parsed(shape, label, classes, group, header.group_name, split, header.leads, header.sampling_rate, unit)
+    return Parsed(shape, label, classes, group, header.group_name, split, leads, header.sampling_rate, unit)
 
 
 def _joined(parts: list[NDArray[np.str_] | None]) -> NDArray[np.str_] | None:

@@ -190,6 +190,8 @@ def train(
         stopped_early = _out_of_patience(state, settings)
 
     progress.advance((settings.epochs - state.epoch) * steps * settings.batch_size)
+    if accelerator.is_main_process:
+        write_text(folder.log, log_text(state.log))  # again: a stop between save and log must not cost a line
     accelerator.wait_for_everyone()
     load_weights(model, method, folder.best)
     return Trained(

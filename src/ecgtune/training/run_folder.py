@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ecgtune.errors import RunError
-from ecgtune.files import read_json, write_text
+from ecgtune.files import read_json, write_json, write_text
 from ecgtune.recipe import Recipe, differences, recipe_from_tables, recipe_text
 
 
@@ -68,10 +68,14 @@ class RunFolder:
         shutil.rmtree(self.state.parent, ignore_errors=True)
 
 
-def open_run(folder: RunFolder, recipe: Recipe, identity: Mapping[str, Any], *, resume: bool) -> None:
-    """Prepare the folder for a run of `recipe`; `identity` (data, weights, seed) is what a resume must find unchanged.
+#: What of environment.json must be unchanged for a run to be continued.
+IDENTITY = ("seed", "data", "weights")
 
-    Raises RunError, and changes nothing, for a folder that holds another run, or any run when `resume` is False.
+
+def check_run(folder: RunFolder, recipe: Recipe, identity: Mapping[str, Any], *, resume: bool) -> None:
+    """Raise RunError unless `recipe` may run in `folder`: it is new or empty, or the same run stands there (`resume`).
+
+    `identity` holds seed, data and weights, which a resume must find unchanged. Writes nothing.
     """
     if folder.path.exists() and not folder.path.is_dir():
         raise RunError(f"{folder.path} is a file; choose another folder with --out")
@@ -80,30 +84,41 @@ def open_run(folder: RunFolder, recipe: Recipe, identity: Mapping[str, Any], *, 
             raise RunError(
                 f"{folder.path} holds a run already; continue it with --resume or choose another folder with --out"
             )
-        _check_same(folder, recipe, identity)
-        return
-    if folder.path.is_dir() and any(folder.path.iterdir()):
+        found = differences(read_recipe(folder), recipe) + _differences(read_json(folder.environment), identity)
+        if found:
+            raise RunError(f"{folder.path} holds another run: {'; '.join(found)}; choose another folder with --out")
+    elif folder.path.is_dir() and any(folder.path.iterdir()):
         raise RunError(f"{folder.path} is not empty and holds no run; choose another folder with --out")
-    folder.path.mkdir(parents=True, exist_ok=True)
-    write_text(folder.environment, json.dumps(identity, indent=1, ensure_ascii=False) + "\n")
-    write_text(folder.recipe, recipe_text(recipe))
+
+
+def begin_run(folder: RunFolder, recipe: Recipe, identity: Mapping[str, Any]) -> None:
+    """Write what a run starts with, unless it is there: environment.json, then recipe.toml, which marks the folder."""
+    if not folder.recipe.is_file():
+        write_json(folder.environment, identity)
+        write_text(folder.recipe, recipe_text(recipe))
 
 
 def read_recipe(folder: RunFolder) -> Recipe:
-    """The stored recipe. Raises RunError when the folder holds none."""
+    """The stored recipe. Raises RunError when the folder holds none that can be read."""
     if not folder.recipe.is_file():
         raise RunError(f"{folder.path} holds no run (no recipe.toml); give the folder that train or compare wrote")
-    return recipe_from_tables(tomllib.loads(folder.recipe.read_text(encoding="utf-8")), str(folder.recipe), "")
+    try:
+        tables = tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RunError(f"{folder.recipe} cannot be read ({error}); remove the folder and run again") from None
+    return recipe_from_tables(tables, str(folder.recipe), "")
 
 
-def _check_same(folder: RunFolder, recipe: Recipe, identity: Mapping[str, Any]) -> None:
-    found = differences(read_recipe(folder), recipe)
-    stored = read_json(folder.environment)
-    for key in ("seed", "data", "weights"):
-        if stored.get(key) != identity[key]:
-            found.append(f"{key} was {stored.get(key)}, now {identity[key]}")
-    if found:
-        raise RunError(f"{folder.path} holds another run: {'; '.join(found)}; choose another folder with --out")
+def _differences(stored: Any, asked: Mapping[str, Any]) -> list[str]:
+    before, after = (_flat({key: values.get(key) for key in IDENTITY}) for values in (stored, asked))
+    return [f"{key} was {before.get(key)}, now {after.get(key)}" for key in after if before.get(key) != after[key]]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return flat
 
 
 def log_text(log: Sequence[Mapping[str, Any]]) -> str:
@@ -112,7 +127,7 @@ def log_text(log: Sequence[Mapping[str, Any]]) -> str:
 
 
 def split_text(split: Mapping[str, np.ndarray]) -> str:
-    """split.csv: `row,split` for every window used, by row of the data file."""
+    """split.csv: `row,split` for every window used; rows count from 0 among the windows that were read."""
     name = np.concatenate([np.full(len(rows), part) for part, rows in split.items()])
     row = np.concatenate(list(split.values()))
     order = np.argsort(row, kind="stable")

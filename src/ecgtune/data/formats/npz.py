@@ -196,13 +196,17 @@ def _one(path: Path, archive: zipfile.ZipFile, members: dict[str, str], key: str
 
 
 def _rate(path: Path, archive: zipfile.ZipFile, members: dict[str, str]) -> float | None:
+    rates: dict[str, float] = {}
     for key in ("sampling_rate", "fs"):
         value = _one(path, archive, members, key)
         if value is not None:
             if value.dtype.kind not in "iuf":
                 raise DataError(f"{path}: '{key}' holds {value.dtype.name}; one number in Hz is needed")
-            return float(value)
-    return None
+            rates[key] = float(value)
+    if len(set(rates.values())) > 1:
+        told = " but ".join(f"'{key}' {rate:g} Hz" for key, rate in rates.items())
+        raise DataError(f"{path}: says {told}; leave the wrong one out of the file")
+    return next(iter(rates.values()), None)
 
 
 def _scalar_text(path: Path, archive: zipfile.ZipFile, members: dict[str, str], key: str) -> str | None:
