@@ -3,7 +3,7 @@
     python benchmarks/normalisation.py
 
 encodes the same simulated windows under each normalisation and with another gain and offset, and writes the largest
-difference of any token value to benchmarks/results/normalisation.json. Tokens leave the encoder through a layer norm, so
+difference of any token value to benchmarks/results/normalisation.json. Tokens leave the encoder through a norm, so
 their standard deviation is about 1 and the differences can be read as they are. Random weights: the effect is the
 architecture's.
 """

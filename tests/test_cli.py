@@ -140,3 +140,25 @@ def test_as_a_program():
     assert done.returncode == 2
     assert done.stderr.startswith("error: nowhere.csv")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("lead", "mode"), [("copy", "copy"), ("v1", "place")])
+def test_lead_is_a_name_or_copy(shared, windows, tmp_path, lead, mode):
+    run("convert", shared / "reference" / "pretrained_tiny.pt", "twelve")
+    tokens = [
+        "--sampling-rate",
+        "100",
+        "--model",
+        "twelve",
+        "--method",
+        "probe",
+        "--lead",
+        lead,
+        "--out",
+        "run",
+        *QUICK,
+    ]
+    run("train", windows, *tokens)
+    saved = json.loads((tmp_path / "run" / "best" / "model.json").read_text())
+    assert saved["lead_mode"] == mode
+    assert ecgtune.load_run("run").metrics["data"]["leads"] == ["II" if lead == "copy" else "V1"]

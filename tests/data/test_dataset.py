@@ -314,7 +314,7 @@ def test_a_dataset_does_not_look_at_its_samples():
         ({"limit": 1}, SettingError, "at least 2"),
         ({"lead": " "}, SettingError, "lead ' ' is unknown; allowed: I, II, III, aVR"),
         ({"lead": "V7"}, SettingError, "lead 'V7' is unknown; allowed: I, II, III, aVR"),
-        ({"lead": "copy"}, SettingError, "lead 'copy' is unknown; .* type --lead-mode copy"),
+        ({"lead": "copy"}, SettingError, r"lead 'copy' is unknown; .*load_model\(\.\.\., lead_mode='copy'\)"),
         ({"seed": -1}, SettingError, "seed is -1; allowed: 0 or more"),
         ({"label": "rhythm"}, DataError, "no column 'rhythm' for the label; the columns are 'signal_0', 'signal_1'"),
         ({"group": "site"}, DataError, "no column 'site' for the group"),

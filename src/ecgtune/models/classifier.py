@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ecgtune.errors import SettingError
 from ecgtune.models.encoder import Encoder
 from ecgtune.models.weights import Weights
-from ecgtune.recipe.recipe import LeadMode
+from ecgtune.recipe import LeadMode
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ecgtune.errors import DataError
 from ecgtune.models.leads import lead_kernel
-from ecgtune.recipe.recipe import LeadMode
+from ecgtune.recipe import LeadMode
 
 
 class EncoderConfig(Protocol):

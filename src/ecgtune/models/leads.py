@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ecgtune.data.leads import STANDARD_LEADS as STANDARD_LEADS
 from ecgtune.errors import SettingError
-from ecgtune.recipe.recipe import LeadMode
+from ecgtune.recipe import LeadMode
 from ecgtune.settings import choose
 
 LEAD_MODES: tuple[LeadMode, ...] = get_args(LeadMode)

@@ -18,7 +18,7 @@ from ecgtune.models.encoder import Encoder, EncoderConfig
 from ecgtune.models.hub import DEFAULT_FILE, download, hub_file
 from ecgtune.models.resnet import ResNet1d, ResNet1dConfig
 from ecgtune.models.weights import Weights
-from ecgtune.recipe.recipe import LeadMode
+from ecgtune.recipe import LeadMode
 from ecgtune.settings import suggest
 
 TINY_SEED = 0  # of the embedded model: part of the model, not of a training

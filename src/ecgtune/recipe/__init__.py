@@ -4,6 +4,7 @@ from ecgtune.recipe.methods import METHODS, Adapter, Full, LinearProbe, LoRA, Me
 from ecgtune.recipe.recipe import (
     METHOD_RECIPES,
     Input,
+    LeadMode,
     ModelSettings,
     Recipe,
     differences,
@@ -21,6 +22,7 @@ __all__ = [
     "Adapter",
     "Full",
     "Input",
+    "LeadMode",
     "LinearProbe",
     "LoRA",
     "Method",
