@@ -15,6 +15,7 @@ from ecgtune.models import Classifier, describe_model
 from ecgtune.recipe import Recipe, method_to_table
 from ecgtune.reporting import write_run
 from ecgtune.training import (
+    Classification,
     ProgressBar,
     RunFolder,
     Trained,
@@ -83,7 +84,8 @@ def _train_and_test(
     if not recipe.method.changes_encoder:
         training = encode_once(model, training, precision=settings.precision)
         validation = encode_once(model, validation, precision=settings.precision)
-    trained = train(model, recipe.method, training, validation, settings, seed=seed, folder=run, progress=progress)
+    objective = Classification(model, recipe.method, training, validation, settings)
+    trained = train(objective, settings, seed=seed, folder=run, progress=progress)
 
     rows = np.concatenate([split.val, split.test])
     label, group = prepared.dataset.label[rows], prepared.groups(rows)
