@@ -130,7 +130,7 @@ def _new_entry(entry: Path) -> Iterator[Path]:
             _remove(entry)
             _rename(folder, entry)
     except OSError as error:
-        raise _unwritable(root, error) from error
+        raise unwritable(root, error) from error
     finally:
         if folder is not None:
             _remove(folder)
@@ -218,7 +218,8 @@ def _load(entry: Path) -> Contents | None:
         return None
 
 
-def _unwritable(folder: Path, error: OSError) -> DataError:
+def unwritable(folder: Path, error: OSError) -> DataError:
+    """The error for a cache folder that refuses to be written."""
     return DataError(
         f"{folder}: the cache folder cannot be written ({error.strerror or error}); set ECGTUNE_CACHE to a"
         " folder that can, or read with cache=False"

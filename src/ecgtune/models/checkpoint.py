@@ -1,7 +1,8 @@
 """Weights from files: official `.pt` files, and the converted folders that `convert` writes.
 
 A converted folder holds `model.safetensors` (tensors `encoder.*` and, fine-tuned, `head.*`) and `model.json` (sizes,
-and the file that it was made from). It is a third of an official file, and loading it gives the same bits.
+and the file that it was made from). It is a third of an official file, and loading it gives the same bits. A pretraining
+writes the same folder with `save_encoder`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -78,17 +80,11 @@ def convert(source: str | Path, target: str | Path, *, heads: int | None = None)
 
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    labels = None if checkpoint.head is None else checkpoint.head["bias"].shape[0]
     try:
-        save_file(tensors, unfinished / WEIGHTS_FILE)
-        settings = {
-            "format": FORMAT,
-            "architecture": EcgFM.architecture,
-            "config": to_table(checkpoint.encoder.config),
-            "labels": None if checkpoint.head is None else checkpoint.head["bias"].shape[0],
-            "sha256": file_sha256(unfinished / WEIGHTS_FILE),
-            "converted_from": checkpoint.weights.to_json(),
-        }
-        (unfinished / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        _write(
+            unfinished, checkpoint.encoder, tensors, {"labels": labels, "converted_from": checkpoint.weights.to_json()}
+        )
         unfinished.chmod(0o755)  # mkdtemp makes it private
         if target.exists():
             target.rmdir()  # it is empty
@@ -97,6 +93,33 @@ def convert(source: str | Path, target: str | Path, *, heads: int | None = None)
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return target
+
+
+def save_encoder(
+    encoder: Encoder, folder: Path, origin: Mapping[str, Any], *, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write a pretrained encoder into `folder`, which exists, in the layout of `convert`.
+
+    origin: what is known about its training, as plain values; stored as "pretraining". dtype: of the stored tensors;
+    float16 halves the file, and `load_checkpoint` makes float32 of it.
+    """
+    tensors = {
+        f"encoder.{name}": tensor.detach().to("cpu", dtype).contiguous()
+        for name, tensor in encoder.state_dict().items()
+    }
+    _write(folder, encoder, tensors, {"labels": None, "pretraining": dict(origin)})
+
+
+def _write(folder: Path, encoder: Encoder, tensors: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
+    save_file(tensors, folder / WEIGHTS_FILE)
+    settings = {
+        "format": FORMAT,
+        "architecture": encoder.architecture,
+        "config": to_table(encoder.config),
+        "sha256": file_sha256(folder / WEIGHTS_FILE),
+        **facts,
+    }
+    (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 
 def _settings(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -108,7 +131,7 @@ def _settings(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _load_folder(folder: Path) -> Checkpoint:
     try:
         settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-        tensors = load_file(folder / WEIGHTS_FILE)
+        tensors = {name: tensor.float() for name, tensor in load_file(folder / WEIGHTS_FILE).items()}
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{folder}: not a converted model, {Path(str(error.filename or WEIGHTS_FILE)).name} is not in it; "

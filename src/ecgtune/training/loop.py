@@ -69,9 +69,7 @@ def count_steps(items: int, settings: Training) -> int:
     return steps
 
 
-def train(
-    objective: Objective, settings: Training, *, seed: int, folder: RunFolder, progress: ProgressBar
-) -> Trained:
+def train(objective: Objective, settings: Training, *, seed: int, folder: RunFolder, progress: ProgressBar) -> Trained:
     """Train `objective.model` and leave the best epoch's weights in it and in `folder.best`.
 
     A folder with a saved state is continued, and ends on the same numbers, to the bit, as a training that was never

@@ -58,18 +58,18 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, trained: nn.Module, batch: Any) -> dict[str, Tensor]:
-        """"loss", summed over the batch in float32 and with its gradient, and what else is to be summed for the log.
+        """ "loss", summed over the batch in float32 and with its gradient, and what else is to be summed for the log.
 
         `trained` is `self.trained`, possibly wrapped for several processes; only its call may be used.
         """
 
-    def before_step(self, batch: Any) -> None:
+    def before_step(self, batch: Any) -> None:  # noqa: B027, most objectives need none
         """Before the first forward pass of a step."""
 
-    def after_backward(self) -> None:
+    def after_backward(self) -> None:  # noqa: B027, most objectives need none
         """When the gradients of a step are complete."""
 
-    def after_step(self, moment: Moment) -> None:
+    def after_step(self, moment: Moment) -> None:  # noqa: B027, most objectives need none
         """When the weights have moved."""
 
     @abstractmethod
