@@ -13,16 +13,26 @@ from rich.console import Console
 from ecgtune import __version__
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.flags import given, optional
-from ecgtune.recipe import Input, Recipe, Training, list_recipes, load_recipes
+from ecgtune.recipe import (
+    Crops,
+    Input,
+    Recipe,
+    Training,
+    list_recipes,
+    load_pretraining_recipe,
+    load_recipes,
+)
 
 if TYPE_CHECKING:
     from ecgtune.data import Dataset
 
     TrainingFlags = Training
     InputFlags = Input
+    CropFlags = Crops
 else:
     TrainingFlags = optional(Training, "TrainingFlags")
     InputFlags = optional(Input, "InputFlags")
+    CropFlags = optional(Crops, "CropFlags")
 
 app = App(
     name="ecgtune",
@@ -167,6 +177,67 @@ def train(
     folder = out or Path("runs") / recipe.name
     workflows.train(reading.read(data), recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
     print(f"report: {folder / 'report.html'}")
+
+
+@app.command
+def pretrain(
+    recordings: Path,
+    /,
+    *,
+    recipe: str = "pretrain-tiny",
+    leave_out: Path | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    sampling_rate: float | None = None,
+    export_float16: bool = False,
+    crops: CropFlags = CropFlags(),
+    training: TrainingFlags = TrainingFlags(),
+    quiet: bool = False,
+) -> None:
+    """Pretrain an encoder on recordings without labels; give the folder RUN/best to --model afterwards.
+
+    Parameters
+    ----------
+    recordings
+        NPZ file (signal, offset, record, sampling_rate), its packed form NAME_index.npz, or a folder of .npy files.
+    recipe
+        pretrain-tiny, pretrain-tiny-contrastive, or a TOML file.
+    leave_out
+        NPZ file of windows; recordings that stand in its val and test split are not used.
+    out
+        The run folder; runs/RECIPE when not given.
+    resume
+        Continue the run that stands in the folder.
+    seed
+        Seed of weights, crops, masks and the order of an epoch.
+    sampling_rate
+        Sampling rate of the recordings in Hz; needed unless the file holds it.
+    export_float16
+        Write the encoder in half precision too, RUN/float16.
+    quiet
+        Show no progress.
+    """
+    from ecgtune import workflows
+
+    asked = load_pretraining_recipe(recipe)
+    asked = replace(
+        asked,
+        crops=replace(asked.crops, **given(crops)),
+        training=replace(asked.training, **given(training)),
+    )
+    best = workflows.pretrain(
+        recordings,
+        asked,
+        out=out or Path("runs") / asked.name,
+        leave_out=leave_out,
+        sampling_rate=sampling_rate,
+        seed=seed,
+        resume=resume,
+        export_float16=export_float16,
+        quiet=quiet,
+    )
+    print(f"encoder: {best}")
 
 
 @app.command

@@ -88,7 +88,7 @@ def find_recordings(path: Path) -> RecordingFiles:
 
 
 def held_out_records(path: Path, splits: tuple[str, ...] = ("val", "test")) -> frozenset[str]:
-    """Names of the recordings that stand in `splits` of an NPZ file of windows. Raises DataError when it cannot tell."""
+    """Names of the recordings that stand in `splits` of an NPZ file of windows. Raises DataError if it cannot tell."""
     arrays = _load(path)
     record = _first(arrays, RECORD_KEYS)
     if record is None or "split" not in arrays or record.shape != arrays["split"].shape:

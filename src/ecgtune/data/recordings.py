@@ -114,7 +114,9 @@ def _open(entry: Path, path: Path, files: RecordingFiles, sampling_rate: float) 
 
 def _rate(path: Path, in_file: float | None, given: float | None) -> float:
     if in_file is not None and given is not None and in_file != given:
-        raise DataError(f"{path}: says that its sampling rate is {in_file:g} Hz, but {given:g} Hz was given; leave it out")
+        raise DataError(
+            f"{path}: says that its sampling rate is {in_file:g} Hz, but {given:g} Hz was given; leave it out"
+        )
     rate = in_file if in_file is not None else given
     if rate is None:
         raise DataError(f"{path}: does not say its sampling rate; give it, for example --sampling-rate 300 (Hz)")

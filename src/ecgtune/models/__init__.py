@@ -7,7 +7,7 @@ from ecgtune.models.ecg_fm import EcgFM, EcgFmConfig
 from ecgtune.models.encoder import Encoder
 from ecgtune.models.leads import LEAD_MODES, STANDARD_LEADS, lead_kernel
 from ecgtune.models.masked_teacher import MaskedTeacher, TeacherOutput, teacher_decay
-from ecgtune.models.pretraining import Draws, PretrainingModel, gumbel_temperature, load_pretraining
+from ecgtune.models.pretraining import Draws, PretrainingModel, PretrainingOutput, gumbel_temperature, load_pretraining
 from ecgtune.models.registry import list_models, load_model
 from ecgtune.models.resnet import ResNet1d, ResNet1dConfig
 from ecgtune.models.weights import Weights
@@ -24,6 +24,7 @@ __all__ = [
     "Head",
     "MaskedTeacher",
     "PretrainingModel",
+    "PretrainingOutput",
     "ResNet1d",
     "ResNet1dConfig",
     "TeacherOutput",

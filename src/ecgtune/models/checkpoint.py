@@ -1,8 +1,8 @@
 """Weights from files: official `.pt` files, and the converted folders that `convert` writes.
 
 A converted folder holds `model.safetensors` (tensors `encoder.*` and, fine-tuned, `head.*`) and `model.json` (sizes,
-and the file that it was made from). It is a third of an official file, and loading it gives the same bits. A pretraining
-writes the same folder with `save_encoder`.
+and the file that it was made from). It is a third of an official file, and loading it gives the same bits. A
+pretraining writes the same folder with `save_encoder`.
 """
 
 from __future__ import annotations

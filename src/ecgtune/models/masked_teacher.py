@@ -8,6 +8,7 @@ the hidden places (3.2). Every random draw is an argument.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -120,8 +121,7 @@ class ConvDecoder(nn.Module):
         super().__init__()
         widths = [inputs] + [width] * layers
         self.convs = nn.ModuleList(
-            nn.Conv1d(before, after, kernel, padding=kernel // 2, groups=groups)
-            for before, after in zip(widths[:-1], widths[1:], strict=True)
+            nn.Conv1d(before, after, kernel, padding=kernel // 2, groups=groups) for before, after in pairwise(widths)
         )
         self.project = nn.Linear(width, inputs)
 

@@ -5,6 +5,7 @@ from ecgtune.training.classification import Classification
 from ecgtune.training.inference import choose_device, encode_once, logits_of, probability_of
 from ecgtune.training.loop import Trained, count_steps, train
 from ecgtune.training.objective import Moment, Objective
+from ecgtune.training.processes import Processes
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import (
     Predictions,
@@ -22,6 +23,7 @@ __all__ = [
     "Moment",
     "Objective",
     "Predictions",
+    "Processes",
     "ProgressBar",
     "RunFolder",
     "Trained",

@@ -16,7 +16,20 @@ import numpy as np
 
 from ecgtune.errors import RunError
 from ecgtune.files import read_json, write_text
-from ecgtune.recipe import Recipe, differences, recipe_from_tables, recipe_text
+from ecgtune.recipe import (
+    Pretraining,
+    Recipe,
+    differences,
+    is_pretraining,
+    pretraining_differences,
+    pretraining_from_tables,
+    pretraining_text,
+    recipe_from_tables,
+    recipe_text,
+)
+
+#: Entries of environment.json that belong to what a run is, and not to where it ran.
+IDENTITY = ("seed", "data", "weights", "left_out")
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,10 @@ class RunFolder:
     @property
     def split(self) -> Path:
         return self.path / "split.csv"
+
+    @property
+    def recordings(self) -> Path:
+        return self.path / "recordings.csv"
 
     @property
     def log(self) -> Path:
@@ -68,8 +85,8 @@ class RunFolder:
         shutil.rmtree(self.state.parent, ignore_errors=True)
 
 
-def open_run(folder: RunFolder, recipe: Recipe, identity: Mapping[str, Any], *, resume: bool) -> None:
-    """Prepare the folder for a run of `recipe`; `identity` (data, weights, seed) is what a resume must find unchanged.
+def open_run(folder: RunFolder, recipe: Recipe | Pretraining, identity: Mapping[str, Any], *, resume: bool) -> None:
+    """Prepare the folder for a run of `recipe`; the `IDENTITY` part of `identity` must be unchanged on a resume.
 
     Raises RunError, and changes nothing, for a folder that holds another run, or any run when `resume` is False.
     """
@@ -86,22 +103,31 @@ def open_run(folder: RunFolder, recipe: Recipe, identity: Mapping[str, Any], *, 
         raise RunError(f"{folder.path} is not empty and holds no run; choose another folder with --out")
     folder.path.mkdir(parents=True, exist_ok=True)
     write_text(folder.environment, json.dumps(identity, indent=1, ensure_ascii=False) + "\n")
-    write_text(folder.recipe, recipe_text(recipe))
+    write_text(folder.recipe, pretraining_text(recipe) if isinstance(recipe, Pretraining) else recipe_text(recipe))
 
 
 def read_recipe(folder: RunFolder) -> Recipe:
-    """The stored recipe. Raises RunError when the folder holds none."""
+    """The stored recipe of a fine-tuning. Raises RunError when the folder holds none."""
     if not folder.recipe.is_file():
         raise RunError(f"{folder.path} holds no run (no recipe.toml); give the folder that train or compare wrote")
-    return recipe_from_tables(tomllib.loads(folder.recipe.read_text(encoding="utf-8")), str(folder.recipe), "")
+    tables = tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
+    if is_pretraining(tables):
+        raise RunError(f"{folder.path} holds a pretraining; fine-tune its encoder with --model {folder.best}")
+    return recipe_from_tables(tables, str(folder.recipe), "")
 
 
-def _check_same(folder: RunFolder, recipe: Recipe, identity: Mapping[str, Any]) -> None:
-    found = differences(read_recipe(folder), recipe)
+def _check_same(folder: RunFolder, recipe: Recipe | Pretraining, identity: Mapping[str, Any]) -> None:
+    tables = tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
+    if isinstance(recipe, Recipe):
+        found = differences(read_recipe(folder), recipe)
+    elif is_pretraining(tables):
+        found = pretraining_differences(pretraining_from_tables(tables, str(folder.recipe), ""), recipe)
+    else:
+        raise RunError(f"{folder.path} holds a fine-tuning, no pretraining; choose another folder with --out")
     stored = read_json(folder.environment)
-    for key in ("seed", "data", "weights"):
-        if stored.get(key) != identity[key]:
-            found.append(f"{key} was {stored.get(key)}, now {identity[key]}")
+    for key in IDENTITY:
+        if stored.get(key) != identity.get(key):
+            found.append(f"{key} was {stored.get(key)}, now {identity.get(key)}")
     if found:
         raise RunError(f"{folder.path} holds another run: {'; '.join(found)}; choose another folder with --out")
 
