@@ -30,7 +30,8 @@ class Recordings:
     """Recordings one after the other: number i is `samples[:, offset[i]:offset[i + 1]]`.
 
     samples: int16 (leads, all samples), a read-only memory map, in a unit that may differ from recording to recording.
-    offset: int64 (recordings + 1). record: their names. flat, clipped: bool (recordings,), those not fit for use.
+    offset: int64 (recordings + 1). record: their names. flat: bool (recordings,), in all leads. clipped: in any of the
+    others.
     sampling_rate: Hz, after resampling.
     """
 
@@ -81,8 +82,9 @@ def _store(folder: Path, files: RecordingFiles, rate: float, sampling_rate: floa
             if not np.isfinite(signal).all():
                 raise DataError(f"{files.files[-1]}: recording {name} holds NaN or infinite samples; remove them")
             still = max(2, round(STILL_SECONDS * rate))
-            flat.append(all(_share_standing_still(lead, still) > FLAT_SHARE for lead in signal))
-            clipped.append(any(_share_at_the_ends(lead) > CLIPPED_SHARE for lead in signal) and not flat[-1])
+            moving = [lead for lead in signal if _share_standing_still(lead, still) <= FLAT_SHARE]
+            flat.append(not moving)
+            clipped.append(any(_share_at_the_ends(lead) > CLIPPED_SHARE for lead in moving))
             values = resample(_scaled(signal), rate, sampling_rate, resampling)
             values = np.clip(np.rint(values), -(1 << 15), (1 << 15) - 1).astype(np.int16)
             file.write(np.ascontiguousarray(values.T).data)  # leads last, so that recordings can follow each other

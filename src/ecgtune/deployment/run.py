@@ -79,6 +79,7 @@ def load_run(folder: str | Path) -> Run:
     if not run.finished:
         state = "an unfinished run; continue it with --resume" if run.recipe.is_file() else "no run"
         raise RunError(f"{folder} holds {state}; allowed: a folder with metrics.json and best/")
+    read_recipe(run)  # says so when the folder holds a pretraining
     saved = read_json(run.best / "model.json")
     method = method_from_table(saved["method"], str(run.best / "model.json"))
     model = build_model(saved, load_base=not isinstance(method, Full))

@@ -30,8 +30,8 @@ class TeacherOutput:
 
     target_variance: variance over crops and places of the teacher's tokens (mean over blocks) before they are
     normalised, mean over channels; their layer norm makes their mean square about 1, so near 0 says that the teacher
-    answers the same to everything. prediction_variance: the same of the predictions at hidden places, next to targets
-    whose variance is at most 1.
+    answers the same to everything. prediction_variance: the same of the predictions at the places that the first mask
+    hides, next to targets whose variance is at most 1.
     """
 
     loss: Tensor
@@ -72,7 +72,7 @@ class MaskedTeacher(nn.Module):
         return TeacherOutput(
             loss=(error * hidden).sum(dim=(1, 2)) / hidden.sum(dim=(1, 2)),
             target_variance=spread,
-            prediction_variance=prediction.detach()[hidden].var(dim=0, correction=0).mean(),
+            prediction_variance=_variance(prediction.detach()[:, 0], hidden[:, 0]),
         )
 
     @torch.no_grad()
@@ -142,3 +142,10 @@ def _tokens(encoder: EcgFM, signal: Tensor) -> Tensor:
 def _enter(encoder: EcgFM, tokens: Tensor) -> Tensor:
     """Positions added and normed: what the first layer reads."""
     return encoder.input_norm(tokens + encoder.positional(tokens))
+
+
+def _variance(tokens: Tensor, chosen: Tensor) -> Tensor:
+    """Variance over the chosen places, mean over channels: (batch, tokens, width), (batch, tokens) bool -> scalar."""
+    weight = (chosen / chosen.sum())[..., None]
+    mean = (tokens * weight).sum(dim=(0, 1))
+    return ((tokens - mean).square() * weight).sum(dim=(0, 1)).mean()

@@ -18,19 +18,14 @@ def generator(*key: int) -> np.random.Generator:
 
 
 def span_masks(rng: np.random.Generator, batch: int, tokens: int, share: float, span: int) -> NDArray[np.bool_]:
-    """(batch, tokens), True where masked: spans of `span` tokens that may overlap, as many hidden in every record.
+    """(batch, tokens), True where masked: `share` of the tokens of every record, in spans of `span` at random places.
 
-    tokens * share / span spans, rounded up or down at random for the batch, at random places; a record in which fewer
-    of them overlap gives some masked tokens back. With a share of 0.65 about 49 % stay masked.
+    Spans may overlap; the last one is cut short where it would hide too many. (The original draws so many spans that
+    about 49 % end up masked, then gives tokens back until all records of a batch have as few as the one with the most
+    overlap; here the share does not depend on who else is in the batch.)
     """
-    spans = max(1, int(tokens * share / span + rng.random()))
-    places = max(1, tokens - span + 1)
-    spans = min(spans, places)
-    start = rng.random((batch, places)).argpartition(spans - 1, axis=1)[:, :spans]
-    index = np.minimum(start[..., None] + np.arange(span), tokens - 1).reshape(batch, -1)
-    masked = np.zeros((batch, tokens), bool)
-    np.put_along_axis(masked, index, True, axis=1)
-    return _keep_count(rng, masked, int(masked.sum(axis=1).min()))
+    count = min(max(2, round(share * tokens)), tokens)
+    return _in_spans(rng, batch, tokens, count, span, range(0, max(1, tokens - span + 1)))
 
 
 def visible_tokens(
@@ -38,17 +33,10 @@ def visible_tokens(
 ) -> NDArray[np.int64]:
     """(batch, masks, kept) rising token numbers that the student sees: `share` of all, in spans of `span` tokens.
 
-    Spans may overlap or run over the edge; single tokens are added or taken away until the count is exact.
+    Spans may overlap or run over the edges, so that no place is seldom seen.
     """
     kept = min(max(1, round(tokens * share)), tokens - 1)
-    rows = batch * masks
-    spans = max(1, round(kept / span))
-    start = rng.integers(1 - span, tokens, (rows, spans))
-    index = (start[..., None] + np.arange(span)).reshape(rows, -1)
-    seen = np.zeros((rows, tokens), bool)
-    row, place = np.nonzero((index >= 0) & (index < tokens))
-    seen[row, index[row, place]] = True
-    seen = _keep_count(rng, seen, kept)
+    seen = _in_spans(rng, batch * masks, tokens, kept, span, range(1 - span, tokens))
     return np.nonzero(seen)[1].reshape(batch, masks, kept).astype(np.int64)
 
 
@@ -73,9 +61,19 @@ def gumbel_noise(seed: int, shape: tuple[int, ...], device: torch.device) -> Ten
     return -torch.empty(shape, device=device).exponential_(generator=random).log()
 
 
-def _keep_count(rng: np.random.Generator, chosen: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
-    """`chosen` with random places added or dropped until each row has `count`."""
-    rank = chosen + rng.random(chosen.shape)  # what is chosen comes before what is not, at random among equals
-    kept = np.zeros_like(chosen)
-    np.put_along_axis(kept, np.argpartition(-rank, count - 1, axis=1)[:, :count], True, axis=1)
-    return kept
+def _in_spans(
+    rng: np.random.Generator, rows: int, tokens: int, count: int, span: int, starts: range
+) -> NDArray[np.bool_]:
+    """(rows, tokens), True at `count` tokens of each row, as spans that begin at `starts` in random order lay them.
+
+    A token's turn is that of the first span that covers it; the first `count` turns are taken, from left to right
+    within a span.
+    """
+    turn = np.full(
+        (rows, tokens + span - 1), float(tokens + span)
+    )  # of the span that begins at 1 - span ... tokens - 1
+    turn[:, starts.start + span - 1 : starts.stop + span - 1] = rng.random((rows, len(starts))).argsort(axis=1)
+    first = np.lib.stride_tricks.sliding_window_view(turn, span, axis=1).min(axis=-1)
+    chosen = np.zeros((rows, tokens), bool)
+    np.put_along_axis(chosen, first.argsort(axis=1, kind="stable")[:, :count], True, axis=1)
+    return chosen

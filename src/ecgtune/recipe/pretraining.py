@@ -61,15 +61,14 @@ class PretrainingTask:
 class EcgFmTask(PretrainingTask):
     """ECG-FM's own: masked contrastive prediction of quantised targets, and adjacent segments alike (CMSC).
 
-    mask_share: tokens times this, over mask_span, is the number of masked spans; overlaps leave about 49 % of 65 %.
-    mask_span: tokens of a span. negatives: distractors from the same record. lead_dropout: probability that a lead is
-    set to zero (never with one lead). groups, codes, code_width: of the quantiser. final_width: where predictions meet
-    targets.
+    masked: share of tokens to predict, in spans of mask_span. negatives: distractors from the same record.
+    lead_dropout: probability that a lead is set to zero (never with one lead). groups, codes, code_width: of the
+    quantiser. final_width: where predictions meet targets. feature_grad_mult: factor on the stem's gradient.
     """
 
     name: ClassVar[str] = "ecg-fm"
     learning_rate: ClassVar[float] = 5e-4
-    mask_share: float = 0.65
+    masked: float = 0.49
     mask_span: int = 10
     negatives: int = 100
     lead_dropout: float = 0.5
@@ -80,7 +79,7 @@ class EcgFmTask(PretrainingTask):
     feature_grad_mult: float = 0.1
 
     def __post_init__(self) -> None:
-        require(0 < self.mask_share < 1, f"mask_share is {self.mask_share}; allowed: above 0 and below 1")
+        require(0 < self.masked < 1, f"masked is {self.masked}; allowed: above 0 and below 1")
         require(0 <= self.lead_dropout < 1, f"lead_dropout is {self.lead_dropout}; allowed: 0 up to below 1")
         require(0 < self.feature_grad_mult <= 1, f"feature_grad_mult is {self.feature_grad_mult}; allowed: (0, 1]")
         for name in ("mask_span", "negatives", "groups", "codes", "code_width", "final_width"):
