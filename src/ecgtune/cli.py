@@ -329,7 +329,7 @@ def main(tokens: list[str] | None = None) -> None:
         errors.print(f"error: {line}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        errors.print("stopped; run the same command again to go on (train: with --resume)", markup=False)
+        errors.print("stopped; run the same command again to go on (train, pretrain: with --resume)", markup=False)
         sys.exit(130)
 
 

@@ -14,7 +14,7 @@ from ecgtune.files import read_json
 from ecgtune.methods import attach, base_encoder
 from ecgtune.models import Classifier, build_model
 from ecgtune.recipe import Full, method_from_table
-from ecgtune.training import RunFolder, load_weights, logits_of, probability_of
+from ecgtune.training import RunFolder, load_weights, logits_of, probability_of, read_recipe
 
 
 @dataclass(frozen=True)

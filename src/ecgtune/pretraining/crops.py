@@ -100,7 +100,7 @@ def random_places(
     start = rng.random(len(owner)) * np.maximum(room, 0)
     if stretch == 0:
         start = np.rint(start)
-    return Places(recordings.offset[owner] + start, factor)
+    return Places((recordings.offset[owner] + start).astype(np.float64), factor)
 
 
 def fixed_places(recordings: Recordings, owner: NDArray[np.int64], samples: int) -> Places:
@@ -144,13 +144,12 @@ class Augmentation:
         if not self._on:
             return crops
         seconds = np.arange(crops.shape[-1]) / sampling_rate
-        crops = crops * (1 + _wave(self._gain, items, seconds)) + _wave(self._wander, items, seconds)
+        changed = crops * (1 + _wave(self._gain, items, seconds)) + _wave(self._wander, items, seconds)
         if self._strip is not None:
-            size = crops.shape[1] * crops.shape[2]
-            first = (self._place[items] * (len(self._strip) - size)).astype(np.int64)
-            strips = self._strip[first[:, None] + np.arange(size)].reshape(crops.shape)
-            crops = crops + strips * self._noise[items, None, None].astype(np.float32)
-        return crops.astype(np.float32)
+            first = (self._place[items] * len(self._strip)).astype(np.int64)
+            index = (first[:, None] + np.arange(changed[0].size)) % len(self._strip)
+            changed = changed + self._strip[index].reshape(changed.shape) * self._noise[items, None, None]
+        return changed.astype(np.float32)
 
 
 def normalised(crops: NDArray[np.float32], segments: int) -> NDArray[np.float32]:
