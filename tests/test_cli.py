@@ -138,6 +138,17 @@ def test_pretrain_then_train_on_its_encoder(windows, capsys, tmp_path):
     assert ecgtune.load_run("run").metrics["weights"].startswith("pretrained (sha256 ")
 
 
+def test_a_user_who_stops_is_told_how_to_go_on(capsys, monkeypatch):
+    def stop(pattern):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ecgtune.models.list_models", stop)
+    with pytest.raises(SystemExit) as ended:
+        run("models")
+    assert ended.value.code == 130
+    assert "--resume" in capsys.readouterr().err
+
+
 def test_simulate_writes_the_layout_that_compare_reads(tmp_path):
     run("simulate", "sim.csv", "--windows", "60", "--seed", "3")
     dataset = ecgtune.read_dataset("sim.csv", sampling_rate=100)

@@ -39,6 +39,7 @@ app = App(
     help="Fine-tune pretrained ECG encoders with a few percent of their weights, and prove that it worked.",
     version=__version__,
     default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,  # `main` says how to go on
 )
 
 
