@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two workers, one thread each: the suite fills two cores without threads fighting for them.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: help install demo test lint types check bench docs-figures clean
+.PHONY: help install demo test lint types check bench clean
 
 help:  ## What each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16

@@ -1,5 +1,6 @@
 """Settings from tables: strict, with errors that help."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,15 +40,17 @@ def test_an_integer_is_a_float_where_one_is_wanted():
     ("table", "parts"),
     [
         ({"coumt": 1}, ["coumt", "did you mean 'count'", "[example]"]),
-        ({"count": "one"}, ["count", "'one'", "int"]),
-        ({"count": 1.5}, ["count", "1.5", "int"]),
+        ({"count": "one"}, ["count", "'one'", "whole number"]),
+        ({"count": 1.5}, ["count", "1.5", "whole number"]),
         ({"count": True}, ["count", "True"]),
-        ({"rate": "high"}, ["rate", "high", "float"]),
+        ({"rate": "high"}, ["rate", "high", "number"]),
         ({"rule": "third"}, ["rule", "third", "first, second"]),
         ({"clip": "much"}, ["clip", "much"]),
+        ({"rate": math.nan}, ["rate", "finite"]),
+        ({"clip": math.inf}, ["clip", "finite"]),
         ({"names": "a"}, ["names", "list"]),
-        ({"names": [1]}, ["names", "str"]),
-        ({"flag": 1}, ["flag", "bool"]),
+        ({"names": [1]}, ["names", "text"]),
+        ({"flag": 1}, ["flag", "true or false"]),
     ],
 )
 def test_mistakes_are_one_clear_line(table, parts):

@@ -33,7 +33,7 @@ _HOME = {
     "fine_tune": "workflows",
     "pretrain": "workflows",
 }
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from ecgtune.data import Dataset as Dataset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +44,10 @@ app = App(
 )
 
 
+#: The value of --lead that is no lead: the model's lead mode.
+COPY = "copy"
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Reading:
@@ -54,8 +59,9 @@ class Reading:
     """Name of the label column; the last column when not given."""
     group: str | None = None
     """Name of the column that says which windows belong together; `patient` or `record` when not given."""
-    lead: str = "II"
-    """The lead that was recorded."""
+    lead: str | None = None
+    """The lead that was recorded (II when the file does not say), or the one to take of several; `copy` gives one-lead
+    windows to all twelve channels of a 12-lead encoder."""
     unit: Literal["mV", "uV", "V"] | None = None
     """Unit of the samples; needed only with --normalisation none."""
     limit: int | None = None
@@ -69,7 +75,7 @@ class Reading:
             sampling_rate=self.sampling_rate,
             label=self.label,
             group=self.group,
-            lead=self.lead,
+            lead=None if self.lead == COPY else self.lead,
             unit=self.unit,
             limit=self.limit,
         )
@@ -82,8 +88,6 @@ class ModelFlags:
 
     model: str | None = None
     """A name from `ecgtune models`, a checkpoint or a converted folder."""
-    lead_mode: Literal["place", "copy"] | None = None
-    """One-lead windows in a 12-lead encoder: in the channel of their lead, or as if copied to all."""
     head_hidden: int | None = None
     """Width of a hidden layer in the head."""
     head_dropout: float | None = None
@@ -106,7 +110,7 @@ def compare(
     training: TrainingFlags = TrainingFlags(),
     quiet: bool = False,
 ) -> None:
-    """Compare methods on one file of windows: a table, ten figures, one report, and a run folder per method and seed.
+    """Compare methods on one file of windows: a table, figures, one report, and a run folder per method and seed.
 
     Run it again to go on where it was stopped; finished runs are kept.
 
@@ -130,7 +134,7 @@ def compare(
     from ecgtune import workflows
 
     recipes = [recipe for name in _names(methods) for recipe in load_recipes(name)]
-    recipes = [_with_flags(recipe, model, input, training) for recipe in recipes]
+    recipes = [_with_flags(recipe, reading, model, input, training) for recipe in recipes]
     results = workflows.compare(
         reading.read(data), recipes, out=out, seeds=seeds, floors=floors, reference=reference, quiet=quiet
     )
@@ -174,9 +178,10 @@ def train(
     recipes = load_recipes(method)
     if len(recipes) > 1:
         raise SettingError(f"{method} holds {len(recipes)} arms; run it with `ecgtune compare --methods {method}`")
-    recipe = _with_flags(recipes[0], model, input, training)
+    recipe = _with_flags(recipes[0], reading, model, input, training)
     folder = out or Path("runs") / recipe.name
-    workflows.train(reading.read(data), recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
+    run = workflows.train(reading.read(data), recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
+    print(run.summary())
     print(f"report: {folder / 'report.html'}")
 
 
@@ -330,8 +335,11 @@ def main(tokens: list[str] | None = None) -> None:
         errors.print(f"error: {line}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        errors.print("stopped; run the same command again to go on (train, pretrain: with --resume)", markup=False)
+        errors.print("stopped; compare goes on when it is run again, train and pretrain with --resume", markup=False)
         sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output is gone (`ecgtune methods | head -1`); Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _names(methods: str) -> list[str]:
@@ -341,9 +349,11 @@ def _names(methods: str) -> list[str]:
     return names
 
 
-def _with_flags(recipe: Recipe, model: ModelFlags, input: Any, training: Any) -> Recipe:
+def _with_flags(recipe: Recipe, reading: Reading, model: ModelFlags, input: Any, training: Any) -> Recipe:
     """The recipe with what the user said on the command line in the place of its own."""
     asked = given(model)
+    if reading.lead == COPY:
+        asked["lead_mode"] = "copy"
     if "model" in asked:
         asked["name"] = asked.pop("model")
     return replace(

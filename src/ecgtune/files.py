@@ -7,19 +7,28 @@ import math
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ecgtune.errors import RunError
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary path)`, then rename to `path`: the old file or the new one is there, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Call `write(temporary path)`, then rename to `path`: the old file or the new one is there, never a part.
+
+    Raises RunError when the place cannot be written.
+    """
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(partial)
         os.replace(partial, path)
+    except OSError as error:
+        raise _unwritable(path, error) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -33,25 +42,52 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value of a file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The JSON value of a file. Raises RunError when it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{path} cannot be read ({type(error).__name__}); the folder is incomplete, run it again"
+        ) from None
 
 
 def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary folder)`, then put that folder in the place of `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    old = path.with_name(f".{path.name}.old-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    """Call `write(temporary folder)`, then put that folder in the place of `path`; on failure the old one stays.
+
+    What a process killed in here left behind is removed first. Files get the permissions that the user's umask asks
+    for: safetensors would leave them readable by their owner alone. Raises RunError when the place cannot be written.
+    """
+    partial, old = (path.with_name(f".{path.name}.{kind}") for kind in ("partial", "old"))
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if old.is_dir() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        partial.mkdir()
         write(partial)
+        for file in partial.iterdir():
+            file.chmod(0o666 & ~_umask())
         if path.exists():
             path.rename(old)
         partial.rename(path)
+    except OSError as error:
+        raise _unwritable(path, error) from None
     finally:
+        if old.is_dir() and not path.exists():
+            old.rename(path)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _unwritable(path: Path, error: OSError) -> RunError:
+    return RunError(f"{path} cannot be written ({error.strerror or error}); choose another place")
+
+
+def _umask() -> int:
+    current = os.umask(0)  # the only way to ask is to set it
+    os.umask(current)
+    return current
 
 
 def finite(value: Any) -> Any:

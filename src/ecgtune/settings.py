@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -12,11 +13,14 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from ecgtune.errors import SettingError
 
 T = TypeVar("T")
+_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def suggest(got: str, allowed: Iterable[str]) -> str:
     """'; did you mean 'x'?' when one of `allowed` is close to `got`, then the list of what is allowed."""
     names = sorted(allowed)
+    if not names:
+        return "none is allowed here"
     close = difflib.get_close_matches(got, names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}allowed: {', '.join(names)}"
@@ -58,6 +62,8 @@ def to_table(settings: Any) -> dict[str, Any]:
 def _convert(value: Any, hint: Any, where: str) -> Any:
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
+        if value is None and type(None) in get_args(hint):
+            return None
         options = [option for option in get_args(hint) if option is not type(None)]
         for option in options[:-1]:
             with suppress(SettingError):
@@ -76,8 +82,20 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise SettingError(f"{where} is {value!r}; a {hint.__name__} is needed")
+        raise SettingError(f"{where} is {value!r}; {_KINDS.get(hint, hint.__name__)} is needed")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SettingError(f"{where} is {value}; a finite number is needed")
     return value
+
+
+def check_fields(settings: Any) -> None:
+    """Raise SettingError unless every field of the dataclass holds a value of its type, finite where it is a number.
+
+    Called first in `__post_init__`: type hints alone would let a misspelt choice fall back on something in silence.
+    """
+    hints, name = get_type_hints(type(settings)), type(settings).__name__
+    for field in dataclasses.fields(settings):
+        _convert(getattr(settings, field.name), hints[field.name], f"{field.name} of {name}")
 
 
 def require(condition: bool, message: str) -> None:

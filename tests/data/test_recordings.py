@@ -134,6 +134,13 @@ def test_other_mistakes(tmp_path):
         read_recordings(index, sampling_rate=100.0)
 
 
+def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="ECGTUNE_CACHE"):
+        read_recordings(write_recordings(tmp_path / "r.npz"), sampling_rate=100.0)
+
+
 def test_held_out_records(tmp_path):
     file = tmp_path / "windows.npz"
     np.savez(file, record=["a", "a", "b", "c"], split=["val", "val", "train", "test"])

@@ -169,7 +169,7 @@ def test_toml_round_trip(method):
         (lambda: method_from_table({"rank": 3}), ["no name", "lora"]),
         (lambda: method_from_table({"name": "lorra"}), ["lorra", "did you mean 'lora'"]),
         (lambda: method_from_table({"name": "lora", "rnak": 3}), ["rnak", "did you mean 'rank'"]),
-        (lambda: method_from_table({"name": "lora", "rank": "three"}), ["rank", "three", "int"]),
+        (lambda: method_from_table({"name": "lora", "rank": "three"}), ["rank", "three", "whole number"]),
         (lambda: attach(tiny_classifier(), LoRA(targets=("q_proj", "qq_proj"))), ["qq_proj", "q_proj"]),
         (lambda: attach(attach(tiny_classifier(), LoRA()), LoRA()), ["already", "load_model"]),
         (lambda: attach(load_model("resnet-1d"), LoRA()), [ResNet1d.__name__, "full", "probe"]),

@@ -73,6 +73,11 @@ def test_a_file_of_ones_own(tmp_path):
         ('[training]\noptimizer = "sgd"', ["optimizer", "sgd", "adam"]),
         ("[input]\ntrain_share = 0.9\nval_share = 0.2", ["0.9", "0.2", "test"]),
         ("[input]\ntrain_share = 0.0", ["0.0"]),
+        ('name = "../escaped"', ["../escaped", "names a folder"]),
+        ('name = ""', ["name ''"]),
+        ("title = 3", ["title 3", "text"]),
+        ("arm = [3]", ["[[arm]]"]),
+        ('input = 3\n[[arm]]\n[arm.input]\nnormalisation = "none"\n[[arm]]', ["[input]"]),
         ("arm = []", ["[[arm]]"]),
         ('[[arm]]\nname = "a"\n[[arm]]\nname = "a"', ["same name"]),
     ],
@@ -83,6 +88,28 @@ def test_mistakes_are_one_clear_line(tmp_path, text, parts):
     with pytest.raises(SettingError) as error:
         load_recipes(str(file))
     assert all(part in str(error.value) for part in parts), str(error.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Training(optimizer="sgd"),
+        lambda: Training(schedule="linear"),
+        lambda: Training(precision="fp16"),
+        lambda: Training(class_weights="Balanced"),
+        lambda: Training(threshold="f2"),
+        lambda: Training(epochs=1.5),
+        lambda: Training(weight_decay=float("inf")),
+        lambda: Input(normalisation="z"),
+        lambda: Input(split_seed=-1),
+        lambda: LoRA(rank=2.0),
+        lambda: LoRA(rslora="yes"),
+        lambda: Recipe(name="a/b"),
+    ],
+)
+def test_python_settings_are_as_strict_as_files(make):
+    with pytest.raises(SettingError):
+        make()
 
 
 @pytest.mark.parametrize(("name", "hint"), [("lorra", "did you mean 'lora'"), ("nowhere.toml", "no such recipe")])

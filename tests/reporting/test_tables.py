@@ -33,6 +33,7 @@ def test_csv_holds_the_numbers(results):
                 value = expected["metrics"][name][part]
                 assert row[column] == "n/a" if value is None else float(row[column]) == pytest.approx(value, rel=1e-8)
         assert float(row["Trainable %"]) == pytest.approx(100 * expected["share"])
+        assert (row["Weights"], row["Split by"]) == (results["weights"], results["split"]["unit"])
         assert float(row["Accuracy difference_low"]) == pytest.approx(expected["difference"]["accuracy"]["low"])
     assert rows[4]["Precision"] == rows[4]["Epochs"] == "n/a"
 

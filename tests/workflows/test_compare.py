@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ecgtune
-from ecgtune.errors import RunError, SettingError
+from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.recipe import load_recipes
 from ecgtune.training import ProgressBar
 
@@ -141,9 +141,37 @@ def test_normalisation_arms_share_one_split(tmp_path):
     assert results["reference"] == "zscore"
 
 
+def test_a_mistake_in_the_last_arm_is_told_before_the_first_one_trains(tmp_path):
+    arms = recipes("probe")
+    late = [
+        replace(recipes("lora")[0], method=ecgtune.LoRA(targets=("q_prj",))),
+        replace(recipes("lora")[0], input=ecgtune.Input(normalisation="none")),
+        replace(recipes("lora")[0], training=ecgtune.Training(device="mps")),
+    ]
+    data = replace(DATA, unit="unknown")
+    for arm in late:
+        with pytest.raises(EcgtuneError):
+            ecgtune.compare(data, [*arms, arm], out=tmp_path / "never", seeds=1, floors=False, quiet=True)
+        assert not (tmp_path / "never").exists()
+
+
+def test_names_and_recipes_can_be_mixed(tmp_path):
+    (lora,) = recipes("lora", epochs=1, batch_size=16)
+    results = ecgtune.compare(DATA, [lora], out=tmp_path / "a", seeds=1, floors=False, quiet=True)
+    assert results["rows"][0]["epochs"] == 1
+    with pytest.raises(SettingError, match="did you mean 'lora'"):
+        ecgtune.compare(DATA, ["lorra"], out=tmp_path / "b", seeds=1, quiet=True)
+
+
+def test_the_majority_floor_has_no_model_to_load(comparison):
+    with pytest.raises(RunError, match="no run with a model"):
+        ecgtune.load_run(comparison[0] / "majority" / "seed-0")
+
+
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
+        ("lora,resnet", {}, "'resnet' is a floor already"),
         ("lora,lora", {}, "same name"),
         ("lora", {"seeds": 0}, "0 seeds"),
         ("lora", {"reference": "full"}, "reference 'full'"),

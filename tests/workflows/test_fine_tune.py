@@ -1,6 +1,7 @@
 """One run from windows to a folder, and back to predictions from the folder alone."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_the_run_folder_keeps_its_contract(runs, method):
     assert len((folder / "log.jsonl").read_text().splitlines()) == 2
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["weights"] == "random (seed 0)"
-    assert environment["data"] == DATA.source.sha256
+    assert environment["data"]["sha256"] == DATA.source.sha256
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
@@ -127,7 +128,7 @@ def test_a_second_run_needs_resume_and_resume_needs_the_same_run(runs):
     with pytest.raises(RunError, match="seed was 0, now 1"):
         fine_tune(run.folder, method, resume=True, seed=1)
     other = ecgtune.simulate(120, seed=2)
-    with pytest.raises(RunError, match="data was"):
+    with pytest.raises(RunError, match=r"data\.sha256 was"):
         ecgtune.fine_tune(
             ecgtune.load_model("ecg-fm-tiny"),
             other,
@@ -137,15 +138,119 @@ def test_a_second_run_needs_resume_and_resume_needs_the_same_run(runs):
             resume=True,
             quiet=True,
         )
+    part, model = DATA.select(range(60)), ecgtune.load_model("ecg-fm-tiny")
+    with pytest.raises(RunError, match=r"data\.windows was 120, now 60"):
+        ecgtune.fine_tune(model, part, method=method, training=SHORT, out=run.folder, resume=True, quiet=True)
     fine_tune(run.folder, method, resume=True)
     assert (run.folder / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"sampling_rate": 250.0}, "sampling_rate"),
+        ({"leads": ("V1",)}, "leads"),
+        ({"unit": "unknown"}, "unit"),
+        ({"group": DATA.group[::-1]}, "windows_sha256"),
+    ],
+)
+def test_the_same_file_read_in_another_way_is_another_run(runs, change, key):
+    other = replace(DATA, **change)
+    with pytest.raises(RunError, match=rf"data\.{key} was"):
+        ecgtune.fine_tune(
+            ecgtune.load_model("ecg-fm-tiny", leads=other.leads),
+            other,
+            method=METHODS[1],
+            training=SHORT,
+            out=runs[METHODS[1]].folder,
+            resume=True,
+            quiet=True,
+        )
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_a_model_is_fine_tuned_once(tmp_path, method):
+    """A second training would start from the first one's weights while the results say otherwise."""
+    model = ecgtune.load_model("ecg-fm-tiny")
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(RunError):  # a refused folder leaves the model as it was
+        ecgtune.fine_tune(model, DATA, method=method, training=SHORT, out=tmp_path / "taken", quiet=True)
+    ecgtune.fine_tune(model, DATA, method=method, training=SHORT, out=tmp_path / "first", quiet=True)
+    with pytest.raises(SettingError, match="attached already"):
+        ecgtune.fine_tune(model, DATA, method=method, training=SHORT, out=tmp_path / "second", quiet=True)
+    assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "seed is -1"),
+        ({"method": "lora"}, r"method is 'lora'.*LoRA\(rank=16\)"),
+        ({"resume": True}, "holds no run to continue"),
+    ],
+)
+def test_mistakes_leave_nothing_behind(tmp_path, options, message):
+    model = ecgtune.load_model("ecg-fm-tiny")
+    options = {"method": ecgtune.LinearProbe(), **options}
+    with pytest.raises((SettingError, RunError), match=message):
+        ecgtune.fine_tune(model, DATA, training=SHORT, out=tmp_path / "never", quiet=True, **options)
+    assert not (tmp_path / "never").exists()
+
+
+def test_windows_shorter_than_a_token(tmp_path):
+    short = replace(DATA, sampling_rate=10_000.0)
+    with pytest.raises(DataError, match="are 6 at the model's 100 Hz; allowed: 8 or more"):
+        ecgtune.fine_tune(ecgtune.load_model("ecg-fm-tiny"), short, training=SHORT, out=tmp_path / "never", quiet=True)
+    assert not (tmp_path / "never").exists()
+
+
+def test_several_processes_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingError, match="without torchrun"):
+        fine_tune(tmp_path / "never", METHODS[1])
+
+
+def test_a_log_line_lost_in_a_stop_comes_back(tmp_path, monkeypatch):
+    import ecgtune.training.loop as loop
+
+    write = loop.write_text
+
+    def stop(path, text):
+        if path.name == "log.jsonl" and text.count("\n") == 2:
+            raise KeyboardInterrupt
+        write(path, text)
+
+    monkeypatch.setattr(loop, "write_text", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(tmp_path / "run", METHODS[1])
+    monkeypatch.undo()
+    fine_tune(tmp_path / "run", METHODS[1], resume=True)
+    assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "content"), [("best/model.json", "{"), ("best/model.json", "{}"), ("metrics.json", "{")]
+)
+def test_loading_damaged_files_is_told(tmp_path, runs, file, content):
+    folder = shutil.copytree(runs[METHODS[1]].folder, tmp_path / "copy")
+    (folder / file).write_text(content)
+    with pytest.raises(RunError, match=file):
+        ecgtune.load_run(folder)
+
+
+@pytest.mark.parametrize(("file", "content"), [("recipe.toml", "[1"), ("environment.json", "{")])
+def test_resuming_on_damaged_files_is_told(tmp_path, runs, file, content):
+    folder = shutil.copytree(runs[METHODS[1]].folder, tmp_path / "copy")
+    (folder / file).write_text(content)
+    with pytest.raises(RunError, match=file):
+        fine_tune(folder, METHODS[1], resume=True)
 
 
 def test_a_folder_that_is_not_a_run(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="not empty"):
         fine_tune(tmp_path, METHODS[1])
-    with pytest.raises(RunError, match="no run"):
+    with pytest.raises(RunError, match="no run with a model"):
         ecgtune.load_run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

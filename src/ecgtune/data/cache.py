@@ -26,9 +26,9 @@ from ecgtune.data.formats import Columns, reader_for
 from ecgtune.data.reading import Parsed, parse
 from ecgtune.errors import DataError
 
-FORMAT = 1  # raise it whenever what is stored, or what is refused on reading, changes
+FORMAT = 2  # raise it whenever what is stored, or what is refused on reading, changes
 _STALE_SECONDS = 24 * 3600
-_UNFINISHED = "unfinished-"
+UNFINISHED = "unfinished-"
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _new_entry(entry: Path) -> Iterator[Path]:
     try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_outdated(entry)
-        folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root))
+        folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
         yield folder
         if _load(entry) is None:  # else another process was faster, with the same content
             _remove(entry)
@@ -157,7 +157,7 @@ def _remove_outdated(entry: Path) -> None:
     same_file = entry.name.partition("-")[0] + "-"
     for other in entry.parent.iterdir():
         old = other.name.startswith(same_file) and other != entry
-        if old or (other.name.startswith(_UNFINISHED) and _age(other) > _STALE_SECONDS):
+        if old or (other.name.startswith(UNFINISHED) and _age(other) > _STALE_SECONDS):
             _remove(other)
 
 

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecgtune.data.cache import read_cached, read_uncached
 from ecgtune.data.formats import Columns
+from ecgtune.data.leads import channel_of, lead_argument
+from ecgtune.data.seeds import check_seed
 from ecgtune.data.subset import representative_rows
 from ecgtune.errors import DataError, SettingError
 
@@ -32,6 +34,9 @@ class Dataset:
     the file had it when "unknown"; `label` int64 (windows,), index into `classes`; `sampling_rate` in Hz; `leads`
     names; `group` (windows,) identifiers of who or what was recorded, or None, and `group_name` the kind of group
     ("patient", "record"); `split` (windows,) "train" / "val" / "test" as the file says, or None.
+
+    Raises DataError for arrays that do not fit each other. The samples are not looked at, so that a memory map stays
+    on disk: `Preprocessing` refuses what is not finite.
     """
 
     signal: NDArray[np.float32]
@@ -44,6 +49,10 @@ class Dataset:
     group_name: str | None
     split: NDArray[np.str_] | None
     source: Source
+
+    def __post_init__(self) -> None:
+        _check_arrays(self)
+        check_rate(self.sampling_rate, f"{self.source.path}: sampling rate")
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -72,7 +81,7 @@ def read_dataset(
     sampling_rate: float | None = None,
     label: str | None = None,
     group: str | None = None,
-    lead: str = "II",
+    lead: str | None = None,
     unit: str | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -86,7 +95,8 @@ def read_dataset(
 
     `sampling_rate` (Hz, 20 to 10,000) must be given or be in the file, and is never guessed. `label` and `group` name
     columns; without a name the label is `label` or the last column, and the group is `patient` before `record`. `lead`
-    names the one lead of a file that does not say. `unit` ("mV", "uV", "V") is the file's unit; signals become
+    ("I" to "V6") names the one lead of a file that does not say, which is "II" otherwise, and picks one lead of a file
+    that has several; without it all are kept. `unit` ("mV", "uV", "V") is the file's unit; signals become
     millivolts, or stay as they are with `unit == "unknown"`. Labels have exactly two values, numbers or text, and
     become indices into the sorted `classes`.
 
@@ -100,19 +110,20 @@ def read_dataset(
     """
     if limit is not None and limit < 2:
         raise SettingError(f"limit {limit} is too small; at least 2 windows are needed")
-    if not lead.strip():
-        raise SettingError("lead '' has no name; give one such as 'II'")
+    check_seed(seed)
+    asked = None if lead is None else lead_argument(lead)
     if sampling_rate is not None:
-        _check_rate(sampling_rate, "sampling rate")
+        check_rate(sampling_rate, "sampling rate")
     read = read_cached if cache else read_uncached
     contents = read(Path(path), Columns(label, group), unit)
     parsed = contents.parsed
+    signal, leads = _leads(path, contents.signal, parsed.leads, asked)
     dataset = Dataset(
-        signal=contents.signal,
+        signal=signal,
         label=parsed.label,
         classes=parsed.classes,
         sampling_rate=_rate(path, parsed.sampling_rate, sampling_rate),
-        leads=parsed.leads or (lead.strip(),),
+        leads=leads,
         unit=parsed.unit,
         group=parsed.group,
         group_name=parsed.group_name,
@@ -124,9 +135,45 @@ def read_dataset(
     return dataset.select(representative_rows(dataset.label, dataset.group, dataset.split, limit, seed))
 
 
+def _check_arrays(dataset: Dataset) -> None:
+    """Shapes, lengths, types and labels. Raises DataError."""
+    what = dataset.source.path
+    signal, label = dataset.signal, dataset.label
+    if signal.dtype != np.float32 or signal.ndim != 3 or 0 in signal.shape[1:]:
+        raise DataError(
+            f"{what}: the signal is {signal.dtype} of shape {signal.shape}; float32 of (windows, leads, samples) is"
+            " needed"
+        )
+    if isinstance(dataset.leads, str) or len(dataset.leads) != signal.shape[1]:
+        raise DataError(f"{what}: leads {dataset.leads!r} do not name the {signal.shape[1]} leads of the signal")
+    for name, values in (("label", label), ("group", dataset.group), ("split", dataset.split)):
+        if values is not None and values.shape != (len(signal),):
+            raise DataError(f"{what}: {name} has shape {values.shape}; ({len(signal)},), one per window, is needed")
+    if label.dtype != np.int64:
+        raise DataError(f"{what}: labels are {label.dtype}; int64 indices into classes are needed, label.astype(int)")
+    wrong = np.flatnonzero((label < 0) | (label >= len(dataset.classes)))
+    if len(wrong):
+        raise DataError(
+            f"{what}: window {wrong[0]} has label {label[wrong[0]]}; allowed are 0 to {len(dataset.classes) - 1},"
+            f" indices into the classes {', '.join(dataset.classes)}"
+        )
+
+
+def _leads(
+    path: str | Path, signal: NDArray[np.float32], in_file: tuple[str, ...] | None, asked: str | None
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """The signal and its leads: all that the file has, or the one that was asked for."""
+    if in_file is None:
+        return signal, (asked or "II",)
+    if asked is None:
+        return signal, in_file
+    channel = channel_of(path, in_file, asked)
+    return signal[:, channel : channel + 1], (asked,)
+
+
 def _rate(path: str | Path, in_file: float | None, given: float | None) -> float:
     if in_file is not None:
-        _check_rate(in_file, f"{path}: its sampling rate")
+        check_rate(in_file, f"{path}: its sampling rate")
         if given is not None and given != in_file:
             raise DataError(
                 f"{path}: says that its sampling rate is {in_file:g} Hz, but {given:g} Hz was given; leave"
@@ -141,6 +188,7 @@ def _rate(path: str | Path, in_file: float | None, given: float | None) -> float
     return float(given)
 
 
-def _check_rate(rate: float, what: str) -> None:
+def check_rate(rate: float, what: str) -> None:
+    """Raise DataError for a rate (Hz) at which no ECG is recorded; `what` starts the message."""
     if not isfinite(rate) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise DataError(f"{what} {rate:g} Hz is not allowed; between {LOWEST_RATE:g} and {HIGHEST_RATE:g} Hz is")

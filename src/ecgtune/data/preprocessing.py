@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from ecgtune.data.dataset import Dataset
+from ecgtune.data.dataset import Dataset, check_rate
 from ecgtune.errors import DataError, SettingError
 
 RESAMPLING = ("polyphase", "linear")
@@ -143,7 +143,7 @@ class Preprocessing:
         count, total, square = 0, np.zeros(leads), np.zeros(leads)
         centre = dataset.signal[train_rows[0]].mean(axis=-1, dtype=np.float64)  # keeps the squares small and exact
         for rows in plain._chunks(len(train_rows), dataset.samples * leads, dataset.sampling_rate):
-            part = plain(dataset.signal[train_rows[rows]], dataset.sampling_rate).astype(np.float64)
+            part = plain._apply(dataset.signal, train_rows[rows], dataset.sampling_rate).astype(np.float64)
             part -= centre[:, None]
             count += part.shape[0] * part.shape[2]
             total += part.sum(axis=(0, 2))
@@ -161,26 +161,42 @@ class Preprocessing:
         )
 
     def __call__(self, signal: NDArray[np.floating], sampling_rate: float) -> NDArray[np.float32]:
-        """Windows (windows, leads, samples) at `sampling_rate` Hz as the model takes them, in bounded memory."""
-        if signal.ndim != 3:
+        """Windows (windows, leads, samples) at `sampling_rate` Hz as the model takes them, in bounded memory.
+
+        Raises DataError for another shape or number of leads, a rate that no ECG has, or samples that are not finite.
+        """
+        check_rate(sampling_rate, "a signal with the sampling rate")
+        if signal.ndim != 3 or 0 in signal.shape[1:]:
             raise DataError(f"a signal of shape {signal.shape} cannot be used; (windows, leads, samples) is needed")
         if self.mean is not None and len(self.mean) != signal.shape[1]:
             raise DataError(f"a signal with {signal.shape[1]} leads cannot be used; the model's has {len(self.mean)}")
-        result = None
+        one = np.zeros((1, *signal.shape[1:]), dtype=np.float32)  # tells how long the windows become, also of none
+        shape = self._apply(one, slice(None), sampling_rate).shape[1:]
+        result = np.empty((len(signal), *shape), dtype=np.float32)
         for rows in self._chunks(len(signal), signal.shape[1] * signal.shape[2], sampling_rate):
-            part = self._apply(np.asarray(signal[rows], dtype=np.float64), sampling_rate)
-            if result is None:  # the first part tells how long the windows have become
-                result = np.empty((len(signal), *part.shape[1:]), dtype=np.float32)
-            result[rows] = part
-        return np.empty(signal.shape, dtype=np.float32) if result is None else result
+            result[rows] = self._apply(signal, rows, sampling_rate)
+        return result
 
-    def _apply(self, signal: NDArray[np.float64], sampling_rate: float) -> NDArray[np.float32]:
-        values = resample(signal, sampling_rate, self.sampling_rate, self.resampling)
-        if self.normalisation == "zscore":
-            values = zscore(values)
-        elif self.mean is not None and self.std is not None:
-            values = (values - np.array(self.mean)[:, None]) / np.array(self.std)[:, None]
-        return values.astype(np.float32)
+    def _apply(
+        self, signal: NDArray[np.floating], rows: slice | NDArray[np.int64], sampling_rate: float
+    ) -> NDArray[np.float32]:
+        """The prepared windows `rows` of `signal`; raises DataError that names the first that is not finite."""
+        with np.errstate(invalid="ignore", over="ignore"):  # infinite samples are refused below
+            values = resample(
+                np.asarray(signal[rows], dtype=np.float64), sampling_rate, self.sampling_rate, self.resampling
+            )
+            if self.normalisation == "zscore":
+                values = zscore(values)
+            elif self.mean is not None and self.std is not None:
+                values = (values - np.array(self.mean)[:, None]) / np.array(self.std)[:, None]
+            values = values.astype(np.float32)
+        finite = np.isfinite(values).all(axis=(1, 2))
+        if not finite.all():
+            window = np.arange(len(signal))[rows][finite.argmin()]
+            raise DataError(
+                f"window {window} (counted from 0) holds NaN or infinite samples; leave it out or repair it"
+            )
+        return values
 
     def _chunks(self, windows: int, values: int, sampling_rate: float) -> list[slice]:
         """Slices over the windows, each within `_CHUNK_SAMPLES` after resampling."""

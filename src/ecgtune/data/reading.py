@@ -1,6 +1,7 @@
 """A file of windows, block by block, into checked arrays: the checks that hold for every file type."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from ecgtune.data.columns import Where, check_groups, check_no_leak, label_codes, split_names
 from ecgtune.data.formats import Block, Columns, Header, reader_for
 from ecgtune.data.formats.base import shown
+from ecgtune.data.leads import leads_in_file
 from ecgtune.errors import DataError
 
 MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "V": 1e3}
@@ -38,19 +40,23 @@ def parse(path: Path, columns: Columns, unit: str | None, write: Callable[[NDArr
     """
     header, blocks = reader_for(path).open(path, columns)
     unit, scale = _unit(path, header.unit, unit)
+    leads = None if header.leads is None else leads_in_file(path, header.leads)
     kept: list[Block] = []
     constant: list[int] = []
     shape = (0, 0, 0)
-    for block in blocks:
-        if not len(block.row):
-            continue
-        shape = (shape[0] + len(block.row), *block.signal.shape[1:])
-        if shape[2] < MIN_SAMPLES:
-            raise DataError(f"{path}: 1 sample in a window; at least {MIN_SAMPLES} are needed")
-        constant += _check_samples(path, header, block)
-        if not constant:  # else the file is refused at its end, with the count
-            write(block.signal if scale == 1.0 else block.signal * np.float32(scale))
-        kept.append(Block(block.signal[:0], block.row, block.label, block.group, block.split))
+    # Closed here and now: the CSV reader works in threads, and a generator left to the garbage collector joins them
+    # from wherever the collector happens to run, even from a thread that holds the lock that joining needs.
+    with closing(blocks):
+        for block in blocks:
+            if not len(block.row):
+                continue
+            shape = (shape[0] + len(block.row), *block.signal.shape[1:])
+            if shape[2] < MIN_SAMPLES:
+                raise DataError(f"{path}: 1 sample in a window; at least {MIN_SAMPLES} are needed")
+            constant += _check_samples(path, header, block)
+            if not constant:  # else the file is refused at its end, with the count
+                write(block.signal if scale == 1.0 else block.signal * np.float32(scale))
+            kept.append(Block(block.signal[:0], block.row, block.label, block.group, block.split))
     if not kept:
         raise DataError(f"{path}: no windows below the header; rows of samples and a label are needed")
     if constant:
@@ -69,7 +75,7 @@ def parse(path: Path, columns: Columns, unit: str | None, write: Callable[[NDArr
         check_groups(group, header.group_name, where)
         if split is not None:
             check_no_leak(group, header.group_name, split, where)
-    return Parsed(shape, label, classes, group, header.group_name, split, header.leads, header.sampling_rate, unit)
+    return Parsed(shape, label, classes, group, header.group_name, split, leads, header.sampling_rate, unit)
 
 
 def _joined(parts: list[NDArray[np.str_] | None]) -> NDArray[np.str_] | None:

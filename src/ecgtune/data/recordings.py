@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.data.cache import cache_folder, unwritable
+from ecgtune.data.cache import UNFINISHED, cache_folder, unwritable
 from ecgtune.data.dataset import Source
 from ecgtune.data.preprocessing import resample
 from ecgtune.data.recording_files import RecordingFiles, find_recordings
 from ecgtune.errors import DataError
-from ecgtune.files import replace_folder
 
 FORMAT = 1  # raise it whenever what is stored changes
 FULL_SCALE = 32_000  # of an int16, for signals that are not int16 already
@@ -68,11 +69,24 @@ def read_recordings(
     key = json.dumps([FORMAT, stats, rate, sampling_rate, resampling])
     entry = cache_folder() / f"recordings-{hashlib.sha256(key.encode()).hexdigest()[:24]}"
     if not (entry / "facts.npz").is_file():
-        try:
-            replace_folder(entry, lambda folder: _store(folder, files, rate, sampling_rate, resampling))
-        except OSError as error:
-            raise unwritable(entry.parent, error) from error
+        _fill(entry, files, rate, sampling_rate, resampling)
     return _open(entry, path, files, sampling_rate)
+
+
+def _fill(entry: Path, files: RecordingFiles, rate: float, sampling_rate: float, resampling: str) -> None:
+    """Write the entry under another name and rename it, so that a reader sees a whole one or none."""
+    folder = None
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=entry.parent))
+        _store(folder, files, rate, sampling_rate, resampling)
+        if not entry.exists():  # else another process was faster, with the same content
+            folder.rename(entry)
+    except OSError as error:
+        raise unwritable(entry.parent, error) from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _store(folder: Path, files: RecordingFiles, rate: float, sampling_rate: float, resampling: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE, Dataset, Source
+from ecgtune.data.seeds import check_seed
 from ecgtune.errors import SettingError
 
 Array = NDArray[np.float64]
@@ -62,9 +63,10 @@ def simulate(
     Half of the patients (one per 8 windows unless `patients` says otherwise) have fibrillation; one in six is
     paroxysmal, with windows of both rhythms. `group` is the patient. The same arguments give the same windows.
 
-    Raises SettingError for fewer than 2 windows or patients, more patients than windows, windows shorter than 2 s, or a
-    sampling rate outside of 40 to 10,000 Hz.
+    Raises SettingError for fewer than 2 windows or patients, more patients than windows, windows shorter than 2 s, a
+    sampling rate outside of 40 to 10,000 Hz, or a negative seed.
     """
+    check_seed(seed)
     patients = max(2, windows // _WINDOWS_PER_PATIENT) if patients is None else patients
     if windows < 2 or not 2 <= patients <= windows:
         raise SettingError(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.formats.base import shown
+from ecgtune.data.seeds import check_seed
 from ecgtune.data.subset import shares_of
 from ecgtune.errors import DataError, SettingError
 
@@ -68,8 +69,9 @@ def split_dataset(
     is stratified by label and depends on `seed` alone.
 
     Raises DataError when a part would lack a class or there are fewer groups than parts, SettingError for fractions
-    that are not three positive numbers with the sum 1.
+    that are not three positive numbers with the sum 1 or a negative seed.
     """
+    check_seed(seed)
     if len(fractions) != 3 or not all(0 < f < 1 for f in fractions) or abs(sum(fractions) - 1) > 1e-6:
         raise SettingError(
             f"split fractions {fractions} are not allowed; three positive numbers with the sum 1 are,"

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from ecgtune.data.dataset import Dataset
-from ecgtune.errors import DataError
+from ecgtune.errors import DataError, SettingError
+from ecgtune.files import write_atomically
 
 _ROWS = 1024
 
@@ -16,8 +17,10 @@ def write_csv(dataset: Dataset, path: str | Path) -> Path:
     """Write one-lead windows as `signal_0 ... signal_<n>,label`, then the group and split columns where there are any.
 
     Samples are written exactly (shortest text that reads back as the same float32), so a read gives equal windows.
-    Raises DataError for more than one lead, or a path that cannot be written.
+    The whole file appears at once, and an existing file is never replaced. Raises SettingError when `path` exists,
+    DataError for more than one lead, or a path that cannot be written.
     """
+    path = Path(path)
     if dataset.signal.shape[1] != 1:
         raise DataError(f"a CSV holds one lead, but the windows have {dataset.signal.shape[1]}; write one lead")
     columns = {"label": np.array(dataset.classes)[dataset.label]}
@@ -29,8 +32,9 @@ def write_csv(dataset: Dataset, path: str | Path) -> Path:
     schema = pa.schema([(name, pa.float32()) for name in samples] + [(name, pa.string()) for name in columns])
     plain = not any(mark in str(text) for values in columns.values() for text in np.unique(values) for mark in ',"\r\n')
     options = pcsv.WriteOptions(include_header=False, quoting_style="none" if plain else "needed")
-    try:
-        with Path(path).open("wb") as file:
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:
             file.write(",".join([*samples, *columns]).encode() + b"\n")
             with pcsv.CSVWriter(file, schema, write_options=options) as writer:
                 for first in range(0, len(dataset), _ROWS):
@@ -38,6 +42,11 @@ def write_csv(dataset: Dataset, path: str | Path) -> Path:
                     arrays = [pa.array(sample) for sample in np.ascontiguousarray(dataset.signal[rows, 0].T)]
                     arrays += [pa.array(values[rows].tolist(), pa.string()) for values in columns.values()]
                     writer.write_batch(pa.record_batch(arrays, schema=schema))
+
+    try:
+        if path.exists():
+            raise SettingError(f"{path} exists already; name another file, or remove it first")
+        write_atomically(path, write)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error}); choose another path") from error
-    return Path(path)
+    return path

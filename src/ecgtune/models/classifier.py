@@ -62,6 +62,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder: nn.Module = encoder
+        self.attached: object | None = None  # the method that trains; set once, by `methods.attach`
         self.head_spec = head
         self.classes = classes
         self.weights = weights

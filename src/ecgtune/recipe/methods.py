@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from ecgtune.settings import choose, from_table, require, to_table
+from ecgtune.settings import check_fields, choose, from_table, require, to_table
 
 #: The short names of sets of projections; a method also takes a tuple of module names.
 TARGETS: dict[str, tuple[str, ...]] = {
@@ -76,6 +76,7 @@ class LoRA(Method):
     dora: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require(self.rank >= 1, f"rank of LoRA is {self.rank}; allowed: 1 or more")
         require(0 <= self.dropout < 1, f"dropout of LoRA is {self.dropout}; allowed: 0 up to below 1")
         require(self.alpha is None or self.alpha > 0, f"alpha of LoRA is {self.alpha}; allowed: above 0")
@@ -113,6 +114,7 @@ class Adapter(Method):
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require(self.width >= 1, f"width of the adapter is {self.width}; allowed: 1 or more")
         require(0 <= self.dropout < 1, f"dropout of the adapter is {self.dropout}; allowed: 0 up to below 1")
         choose(self.placement, ("both", "feed-forward", "parallel"), "placement of the adapter:")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -16,7 +17,7 @@ from ecgtune.recipe.recipe import (
     read_tables,
 )
 from ecgtune.recipe.training import Training
-from ecgtune.settings import choose, from_table, require, suggest, to_table
+from ecgtune.settings import check_fields, choose, from_table, require, suggest, to_table
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class EncoderSizes:
     """Groups of the positional convolution."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
             require(value >= 1, f"{item.name} of the encoder is {value}; allowed: 1 or more")
@@ -79,6 +81,7 @@ class EcgFmTask(PretrainingTask):
     feature_grad_mult: float = 0.1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require(0 < self.masked < 1, f"masked is {self.masked}; allowed: above 0 and below 1")
         require(0 <= self.lead_dropout < 1, f"lead_dropout is {self.lead_dropout}; allowed: 0 up to below 1")
         require(0 < self.feature_grad_mult <= 1, f"feature_grad_mult is {self.feature_grad_mult}; allowed: (0, 1]")
@@ -114,6 +117,7 @@ class MaskedTeacherTask(PretrainingTask):
     keep: Literal["student", "teacher"] = "student"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require(0 < self.visible < 1, f"visible is {self.visible}; allowed: above 0 and below 1")
         for name in ("visible_span", "masks", "decoder_layers", "decoder_width", "decoder_kernel", "decoder_groups"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; allowed: 1 or more")
@@ -151,6 +155,7 @@ class Crops:
     """Largest standard deviation of white noise, in standard deviations of the crop."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require(self.window_seconds > 0, f"window_seconds is {self.window_seconds}; allowed: above 0")
         require(0 < self.val_share < 1, f"val_share is {self.val_share}; allowed: above 0 and below 1")
         for name in ("stretch", "gain"):
@@ -175,6 +180,8 @@ class Pretraining:
     best: Literal["last", "loss"] = "last"
 
     def __post_init__(self) -> None:
+        named = isinstance(self.name, str) and re.fullmatch(r"[\w-][\w.-]*", self.name)
+        require(bool(named), f"name {self.name!r} of a recipe; allowed: letters, digits, - _ and . (it names a folder)")
         choose(self.best, ("last", "loss"), "best:")
         for name, without_labels in (("class_weights", "none"), ("threshold", "fixed")):
             value = getattr(self.training, name)
@@ -208,7 +215,7 @@ def pretraining_from_tables(tables: Mapping[str, Any], where: str, name: str) ->
     task = choose(str(settings.pop("name")), TASKS, f"objective of {where}:")
     objective = from_table(TASKS[task], settings, f"[objective] of {where}")
     best = choose(str(tables.get("best", "last")), ("last", "loss"), f"best of {where}:")
-    return Pretraining(name=str(tables.get("name", name)), objective=objective, best=best, **parts)  # type: ignore[arg-type]
+    return Pretraining(name=tables.get("name", name), objective=objective, best=best, **parts)  # type: ignore[arg-type]
 
 
 def pretraining_text(recipe: Pretraining) -> str:

@@ -7,6 +7,7 @@ that differ in what the arms say.
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import tomli_w
 from ecgtune.errors import SettingError
 from ecgtune.recipe.methods import LoRA, Method, method_from_table, method_to_table
 from ecgtune.recipe.training import Training
-from ecgtune.settings import from_table, require, suggest, to_table
+from ecgtune.settings import check_fields, from_table, require, suggest, to_table
 
 LeadMode = Literal["place", "copy"]
 
@@ -38,6 +39,8 @@ class Input:
     """Share that chooses epoch and threshold; the rest is the test split."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        require(self.split_seed >= 0, f"split_seed is {self.split_seed}; allowed: 0 or more")
         require(
             self.train_share > 0 and self.val_share > 0,
             f"shares train {self.train_share} and val {self.val_share}; both must be above 0",
@@ -65,6 +68,9 @@ class ModelSettings:
     head_dropout: float = 0.0
     """Dropout inside the head."""
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -76,6 +82,12 @@ class Recipe:
     model: ModelSettings = field(default_factory=ModelSettings)
     training: Training = field(default_factory=Training)
     title: str | None = None
+
+    def __post_init__(self) -> None:
+        named = isinstance(self.name, str) and re.fullmatch(r"[\w-][\w.-]*", self.name)
+        require(bool(named), f"name {self.name!r} of a recipe; allowed: letters, digits, - _ and . (it names a folder)")
+        told = self.title is None or isinstance(self.title, str)
+        require(told, f"title {self.title!r} of {self.name}; a text is needed")
 
     @property
     def label(self) -> str:
@@ -115,7 +127,8 @@ def load_recipes(name_or_path: str) -> list[Recipe]:
     arms = tables.pop("arm", None)
     if arms is None:
         return [recipe_from_tables(tables, path.name, path.stem)]
-    require(isinstance(arms, list) and len(arms) > 0, f"{path.name}: arm must be a list of tables, written [[arm]]")
+    tabled = isinstance(arms, list) and len(arms) > 0 and all(isinstance(arm, Mapping) for arm in arms)
+    require(tabled, f"{path.name}: arm must be a list of tables, written [[arm]]")
     recipes = [recipe_from_tables(_merge(tables, arm), path.name, f"{path.stem}-{n}") for n, arm in enumerate(arms, 1)]
     names = [recipe.name for recipe in recipes]
     require(len(set(names)) == len(names), f"{path.name}: two arms have the same name; give each its own")
@@ -147,7 +160,7 @@ def recipe_from_tables(tables: Mapping[str, Any], where: str, name: str) -> Reci
         require(isinstance(tables.get(key, {}), Mapping), f"{key} in {where} must be a table, written [{key}]")
     parts = {key: from_table(cls, tables.get(key, {}), f"[{key}] of {where}") for key, cls in _TABLES.items()}
     method = method_from_table(tables.get("method", {"name": "lora"}), f"[method] of {where}")
-    return Recipe(name=str(tables.get("name", name)), title=tables.get("title"), method=method, **parts)
+    return Recipe(name=tables.get("name", name), title=tables.get("title"), method=method, **parts)
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -189,5 +202,6 @@ def _names(pretraining: bool) -> list[str]:
 def _merge(shared: Mapping[str, Any], arm: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(shared)
     for key, value in arm.items():
-        merged[key] = {**shared.get(key, {}), **value} if isinstance(value, Mapping) else value
+        both = isinstance(value, Mapping) and isinstance(shared.get(key, {}), Mapping)
+        merged[key] = {**shared.get(key, {}), **value} if both else value
     return merged

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ecgtune.settings import require
+from ecgtune.settings import check_fields, require
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Training:
     """Minutes between saves inside a long epoch; the end of an epoch always saves."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, low in (("epochs", 1), ("batch_size", 1), ("accumulate", 1)):
             value = getattr(self, name)
             require(value >= low, f"{name} is {value}; allowed: {low} or more")

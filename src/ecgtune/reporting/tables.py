@@ -125,6 +125,8 @@ def table_csv(results: dict[str, Any]) -> str:
             for part in ("spread", "low", "high"):
                 record[f"{title}_{part}"] = number(metrics[name][part])
         record |= {"Key": row["method"], "Kind": row["kind"], "Seeds": str(len(row["seeds"]))}
+        # What must not get lost when the file travels alone.
+        record |= {"Weights": results["weights"], "Split by": results["split"]["unit"]}
         records.append(record)
     out = io.StringIO()
     writer = csv.DictWriter(out, list(records[0]), lineterminator="\n")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ecgtune.files import write_json, write_text
+from ecgtune.files import replace_folder, write_json, write_text
 from ecgtune.reporting.figures import write_comparison_figures, write_run_figures
 from ecgtune.reporting.html import write_comparison_report, write_run_report
 from ecgtune.reporting.model_card import write_model_card
@@ -14,7 +14,7 @@ from ecgtune.reporting.tables import table_csv, table_markdown
 def write_run(folder: Path | str, *, png: bool = False) -> Path:
     """Write `figures/`, `README.md` and `report.html` of a finished run folder; returns the report's path."""
     run = read_run(folder)
-    write_run_figures(run.folder / "figures", run, png=png)
+    replace_folder(run.folder / "figures", lambda partial: write_run_figures(partial, run, png=png))
     write_model_card(folder)
     return write_run_report(folder)
 
@@ -29,5 +29,7 @@ def write_comparison(folder: Path | str, results: dict[str, Any], *, png: bool =
     write_json(comparison.folder / "results.json", results)
     write_text(comparison.folder / "table.csv", table_csv(results))
     write_text(comparison.folder / "table.md", table_markdown(results))
-    write_comparison_figures(comparison.folder / "figures", comparison, png=png)
+    replace_folder(
+        comparison.folder / "figures", lambda partial: write_comparison_figures(partial, comparison, png=png)
+    )
     return write_comparison_report(folder)

@@ -181,6 +181,8 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
         stopped_early = _out_of_patience(state, settings)
 
     progress.advance((settings.epochs - state.epoch) * steps * settings.batch_size)
+    if accelerator.is_main_process:
+        write_text(folder.log, log_text(state.log))  # again: a stop between save and log must not cost a line
     accelerator.wait_for_everyone()
     objective.load(folder.best)
     return Trained(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ecgtune.errors import RunError
-from ecgtune.files import read_json, write_text
+from ecgtune.files import read_json, write_json, write_text
 from ecgtune.recipe import (
     Pretraining,
     Recipe,
@@ -27,9 +27,6 @@ from ecgtune.recipe import (
     recipe_from_tables,
     recipe_text,
 )
-
-#: Entries of environment.json that belong to what a run is, and not to where it ran.
-IDENTITY = ("seed", "data", "weights", "left_out")
 
 
 @dataclass(frozen=True)
@@ -85,10 +82,14 @@ class RunFolder:
         shutil.rmtree(self.state.parent, ignore_errors=True)
 
 
-def open_run(folder: RunFolder, recipe: Recipe | Pretraining, identity: Mapping[str, Any], *, resume: bool) -> None:
-    """Prepare the folder for a run of `recipe`; the `IDENTITY` part of `identity` must be unchanged on a resume.
+#: What of environment.json must be unchanged for a run to be continued.
+IDENTITY = ("seed", "data", "weights", "left_out")
 
-    Raises RunError, and changes nothing, for a folder that holds another run, or any run when `resume` is False.
+
+def check_run(folder: RunFolder, recipe: Recipe | Pretraining, identity: Mapping[str, Any], *, resume: bool) -> None:
+    """Raise RunError unless `recipe` may run in `folder`: it is new or empty, or the same run stands there (`resume`).
+
+    `identity` holds seed, data and weights, which a resume must find unchanged. Writes nothing.
     """
     if folder.path.exists() and not folder.path.is_dir():
         raise RunError(f"{folder.path} is a file; choose another folder with --out")
@@ -97,39 +98,56 @@ def open_run(folder: RunFolder, recipe: Recipe | Pretraining, identity: Mapping[
             raise RunError(
                 f"{folder.path} holds a run already; continue it with --resume or choose another folder with --out"
             )
-        _check_same(folder, recipe, identity)
-        return
-    if folder.path.is_dir() and any(folder.path.iterdir()):
+        found = _recipe_differences(folder, recipe) + _differences(read_json(folder.environment), identity)
+        if found:
+            raise RunError(f"{folder.path} holds another run: {'; '.join(found)}; choose another folder with --out")
+    elif folder.path.is_dir() and any(folder.path.iterdir()):
         raise RunError(f"{folder.path} is not empty and holds no run; choose another folder with --out")
-    folder.path.mkdir(parents=True, exist_ok=True)
-    write_text(folder.environment, json.dumps(identity, indent=1, ensure_ascii=False) + "\n")
-    write_text(folder.recipe, pretraining_text(recipe) if isinstance(recipe, Pretraining) else recipe_text(recipe))
+
+
+def begin_run(folder: RunFolder, recipe: Recipe | Pretraining, identity: Mapping[str, Any]) -> None:
+    """Write what a run starts with, unless it is there: environment.json, then recipe.toml, which marks the folder."""
+    if not folder.recipe.is_file():
+        write_json(folder.environment, identity)
+        write_text(folder.recipe, pretraining_text(recipe) if isinstance(recipe, Pretraining) else recipe_text(recipe))
 
 
 def read_recipe(folder: RunFolder) -> Recipe:
-    """The stored recipe of a fine-tuning. Raises RunError when the folder holds none."""
-    if not folder.recipe.is_file():
-        raise RunError(f"{folder.path} holds no run (no recipe.toml); give the folder that train or compare wrote")
-    tables = tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
+    """The stored recipe of a fine-tuning. Raises RunError when the folder holds none that can be read."""
+    tables = _read_tables(folder)
     if is_pretraining(tables):
         raise RunError(f"{folder.path} holds a pretraining; fine-tune its encoder with --model {folder.best}")
     return recipe_from_tables(tables, str(folder.recipe), "")
 
 
-def _check_same(folder: RunFolder, recipe: Recipe | Pretraining, identity: Mapping[str, Any]) -> None:
-    tables = tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
+def _read_tables(folder: RunFolder) -> dict[str, Any]:
+    if not folder.recipe.is_file():
+        raise RunError(f"{folder.path} holds no run (no recipe.toml); give the folder that train or compare wrote")
+    try:
+        return tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RunError(f"{folder.recipe} cannot be read ({error}); remove the folder and run again") from None
+
+
+def _recipe_differences(folder: RunFolder, recipe: Recipe | Pretraining) -> list[str]:
     if isinstance(recipe, Recipe):
-        found = differences(read_recipe(folder), recipe)
-    elif is_pretraining(tables):
-        found = pretraining_differences(pretraining_from_tables(tables, str(folder.recipe), ""), recipe)
-    else:
+        return differences(read_recipe(folder), recipe)
+    tables = _read_tables(folder)
+    if not is_pretraining(tables):
         raise RunError(f"{folder.path} holds a fine-tuning, no pretraining; choose another folder with --out")
-    stored = read_json(folder.environment)
-    for key in IDENTITY:
-        if stored.get(key) != identity.get(key):
-            found.append(f"{key} was {stored.get(key)}, now {identity.get(key)}")
-    if found:
-        raise RunError(f"{folder.path} holds another run: {'; '.join(found)}; choose another folder with --out")
+    return pretraining_differences(pretraining_from_tables(tables, str(folder.recipe), ""), recipe)
+
+
+def _differences(stored: Any, asked: Mapping[str, Any]) -> list[str]:
+    before, after = (_flat({key: values.get(key) for key in IDENTITY}) for values in (stored, asked))
+    return [f"{key} was {before.get(key)}, now {after.get(key)}" for key in after if before.get(key) != after[key]]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return flat
 
 
 def log_text(log: Sequence[Mapping[str, Any]]) -> str:
@@ -138,7 +156,7 @@ def log_text(log: Sequence[Mapping[str, Any]]) -> str:
 
 
 def split_text(split: Mapping[str, np.ndarray]) -> str:
-    """split.csv: `row,split` for every window used, by row of the data file."""
+    """split.csv: `row,split` for every window used; rows count from 0 among the windows that were read."""
     name = np.concatenate([np.full(len(rows), part) for part, rows in split.items()])
     row = np.concatenate(list(split.values()))
     order = np.argsort(row, kind="stable")

@@ -11,19 +11,19 @@ from ecgtune.errors import RunError, SettingError
 from ecgtune.evaluation import RunRecord, compare_runs
 from ecgtune.files import read_json
 from ecgtune.methods import base_encoder
-from ecgtune.recipe import Recipe
+from ecgtune.recipe import Recipe, load_recipes
 from ecgtune.reporting import write_comparison
 from ecgtune.training import ProgressBar, RunFolder, read_predictions
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.fine_tune import load_recipe_model
-from ecgtune.workflows.floors import MAJORITY, MAJORITY_TITLE, resnet_recipe, write_majority
+from ecgtune.workflows.floors import MAJORITY, MAJORITY_TITLE, RESNET, resnet_recipe, write_majority
 from ecgtune.workflows.preparation import Prepared, prepare, summarise
-from ecgtune.workflows.run import run_recipe, work
+from ecgtune.workflows.run import ReadyRun, make_ready, run_recipe, work
 
 
 def compare(
     dataset: Dataset,
-    recipes: Sequence[Recipe],
+    recipes: Sequence[Recipe | str],
     *,
     out: str | Path,
     seeds: int = 3,
@@ -33,28 +33,29 @@ def compare(
 ) -> dict[str, Any]:
     """Run every recipe with seeds 0 .. seeds - 1 on one split and return the content of `results.json`.
 
-    recipes: the arms, each with its own name (`recipe.load_recipes`). out: the comparison folder; runs that are
-    finished there are kept, one that was stopped goes on where it was. floors: add the majority class and a residual
-    network from scratch, trained for as many epochs as the first arm. reference: the arm that differences are taken to;
-    "full" when it is among them, else the first.
+    recipes: the arms, each with its own name: recipes, or names and files that `load_recipes` takes. out: the
+    comparison folder; runs that are finished there are kept, one that was stopped goes on where it was. floors: add the
+    majority class and a residual network from scratch, trained for as many epochs as the first arm. reference: the arm
+    that differences are taken to; "full" when it is among them, else the first.
 
     Raises SettingError for arms that cannot be compared, RunError for a folder that holds another comparison, and what
     `fine_tune` raises.
     """
-    _check_arms(recipes, seeds)
-    names = [recipe.name for recipe in recipes]
+    arms = [arm for item in recipes for arm in (load_recipes(item) if isinstance(item, str) else [item])]
+    _check_arms(arms, seeds, floors)
+    names = [arm.name for arm in arms]
     reference = reference or ("full" if "full" in names else names[0])
     if reference not in names:
         raise SettingError(f"reference {reference!r} is not among the methods; allowed: {', '.join(names)}")
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; choose another folder with --out")
-    first = recipes[0]
+    first = arms[0]
     split = split_dataset(dataset, fractions=first.input.fractions, seed=first.input.split_seed)
-    arms = [(recipe, "method") for recipe in recipes]
+    kinds = [(arm, "method") for arm in arms]
     if floors:
-        arms.append((resnet_recipe(first), "floor"))
-    records = _run_all(dataset, split, arms, folder, seeds, quiet)
+        kinds.append((resnet_recipe(first), "floor"))
+    records = _run_all(dataset, split, kinds, folder, seeds, quiet)
     if floors:
         majority = write_majority(dataset, split, first.input.normalisation, folder / MAJORITY / "seed-0")
         records.append(_record(majority, MAJORITY, MAJORITY_TITLE, "floor", 0, folder))
@@ -73,12 +74,17 @@ def compare(
     return results
 
 
-def _check_arms(recipes: Sequence[Recipe], seeds: int) -> None:
+def _check_arms(recipes: Sequence[Recipe], seeds: int, floors: bool) -> None:
     names = [recipe.name for recipe in recipes]
     if not recipes or seeds < 1:
         raise SettingError(f"got {len(recipes)} methods and {seeds} seeds; allowed: one or more of each")
     if len(set(names)) < len(names):
         raise SettingError(f"two methods have the same name ({', '.join(names)}); give each its own name")
+    taken = sorted({MAJORITY, RESNET} & set(names)) if floors else []
+    if taken:
+        raise SettingError(
+            f"{taken[0]!r} is a floor already; leave it out of the methods, or the floors with --no-floors"
+        )
     if len({(recipe.input.fractions, recipe.input.split_seed) for recipe in recipes}) > 1:
         raise SettingError("the methods ask for different splits; give all the same shares and split_seed")
 
@@ -87,20 +93,28 @@ def _run_all(
     dataset: Dataset, split: Split, arms: Sequence[tuple[Recipe, str]], folder: Path, seeds: int, quiet: bool
 ) -> list[RunRecord]:
     ready: dict[tuple[Any, ...], Prepared] = {}
+
+    def run_of(recipe: Recipe, seed: int) -> ReadyRun:
+        model = load_recipe_model(recipe, dataset, seed)
+        encoder = base_encoder(model)
+        # All that preparation depends on; the lead mode is in the encoder's kernel and not in its input.
+        key = (encoder.sampling_rate, encoder.resampling, recipe.input.normalisation)
+        if key not in ready:
+            ready[key] = prepare(model, dataset, split, recipe.input)
+        path = folder / recipe.name / f"seed-{seed}"
+        return make_ready(recipe, model, ready[key], seed=seed, folder=path, resume=True)
+
     records = []
     with ProgressBar(quiet=quiet) as progress:
         for recipe, _ in arms:
+            for seed in range(seeds):
+                run_of(recipe, seed)  # a mistake in the last arm is told before the first one trains
             progress.expect(seeds * work(recipe, split))
         for recipe, kind in arms:
             for seed in range(seeds):
-                run = RunFolder(folder / recipe.name / f"seed-{seed}")
-                model = load_recipe_model(recipe, dataset, seed)
-                encoder = base_encoder(model)
-                key = (encoder.sampling_rate, encoder.resampling, recipe.input.normalisation)
-                if key not in ready:
-                    ready[key] = prepare(model, dataset, split, recipe.input)
-                run_recipe(recipe, model, ready[key], seed=seed, folder=run.path, resume=True, progress=progress)
-                records.append(_record(run, recipe.name, recipe.label, kind, seed, folder))
+                run = run_of(recipe, seed)
+                run_recipe(run, progress)
+                records.append(_record(run.folder, recipe.name, recipe.label, kind, seed, folder))
     return records
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from ecgtune.data import Dataset, split_dataset
 from ecgtune.deployment import Run, load_run
+from ecgtune.errors import RunError, SettingError
 from ecgtune.models import Classifier, Head, load_model
 from ecgtune.recipe import Input, LoRA, Method, ModelSettings, Recipe, Training
 from ecgtune.training import ProgressBar
 from ecgtune.workflows.preparation import prepare
-from ecgtune.workflows.run import run_recipe, work
+from ecgtune.workflows.run import make_ready, run_recipe, work
 
 
 def fine_tune(
@@ -36,6 +37,8 @@ def fine_tune(
     The test split is touched once, at the end. Raises DataError, SettingError, AuditError or RunError, one line each.
     """
     method = method or LoRA()
+    if not isinstance(method, Method):
+        raise SettingError(f"method is {method!r}; give one such as ecgtune.LoRA(rank=16)")
     recipe = Recipe(
         name=method.name,
         method=method,
@@ -55,10 +58,11 @@ def fine_tune(
 
 def train(
     dataset: Dataset, recipe: Recipe, *, out: str | Path, seed: int = 0, resume: bool = False, quiet: bool = False
-) -> None:
+) -> Run:
     """Run `recipe` on `dataset` into the folder `out`: `fine_tune` with the model that the recipe names."""
     model = load_recipe_model(recipe, dataset, seed)
     _run(recipe, model, dataset, seed=seed, folder=Path(out), resume=resume, quiet=quiet)
+    return load_run(out)
 
 
 def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier:
@@ -79,5 +83,8 @@ def _run(
     with ProgressBar(quiet=quiet) as progress:
         split = split_dataset(dataset, fractions=recipe.input.fractions, seed=recipe.input.split_seed)
         prepared = prepare(model, dataset, split, recipe.input)
+        run = make_ready(recipe, model, prepared, seed=seed, folder=folder, resume=resume)
+        if resume and not run.folder.recipe.is_file():
+            raise RunError(f"{folder} holds no run to continue; leave --resume out to start one")
         progress.expect(work(recipe, split))
-        run_recipe(recipe, model, prepared, seed=seed, folder=folder, resume=resume, progress=progress)
+        run_recipe(run, progress)

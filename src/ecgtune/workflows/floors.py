@@ -15,13 +15,13 @@ from ecgtune.training import RunFolder, predictions_text
 from ecgtune.workflows.preparation import summarise
 from ecgtune.workflows.run import POSITIVE
 
-MAJORITY = "majority"
+MAJORITY, RESNET = "majority", "resnet"
 MAJORITY_TITLE = "Majority class"
 
 
 def resnet_recipe(first: Recipe) -> Recipe:
     """The residual network by its own recipe, on the split of `first` and for as many epochs."""
-    recipe = load_recipes("resnet")[0]
+    recipe = load_recipes(RESNET)[0]
     training = replace(
         recipe.training,
         epochs=first.training.epochs,

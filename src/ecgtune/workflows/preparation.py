@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
 
 from ecgtune.data import Dataset, Preprocessing, Split
-from ecgtune.errors import SettingError
+from ecgtune.errors import DataError, SettingError
 from ecgtune.methods import base_encoder
 from ecgtune.models import Classifier
 from ecgtune.recipe import Input
@@ -30,6 +31,17 @@ class Prepared:
     def groups(self, rows: np.ndarray) -> np.ndarray | None:
         """The group of each of `rows`, None without groups."""
         return None if self.dataset.group is None else self.dataset.group[rows]
+
+
+def digest(prepared: Prepared) -> str:
+    """sha256 of which windows stand in which split with which label and group: other flags, another digest."""
+    whole = hashlib.sha256()
+    for rows in prepared.split.parts().values():
+        group = prepared.groups(rows)
+        whole.update(rows.astype("<i8").tobytes())
+        whole.update(prepared.dataset.label[rows].astype("<i8").tobytes())
+        whole.update("\0".join(map(str, [] if group is None else group.tolist())).encode())
+    return whole.hexdigest()
 
 
 def summarise(dataset: Dataset, split: Split) -> dict[str, Any]:
@@ -57,7 +69,7 @@ def summarise(dataset: Dataset, split: Split) -> dict[str, Any]:
 def prepare(model: Classifier, dataset: Dataset, split: Split, settings: Input) -> Prepared:
     """Fit the preprocessing that the model's encoder wants on the training windows, and apply it to all.
 
-    Raises SettingError when model and data do not have the same classes.
+    Raises SettingError when model and data do not have the same classes, DataError for windows shorter than one token.
     """
     if model.classes != dataset.classes:
         raise SettingError(
@@ -65,6 +77,12 @@ def prepare(model: Classifier, dataset: Dataset, split: Split, settings: Input) 
             f"load the model with classes={dataset.classes}"
         )
     encoder = base_encoder(model)
+    samples = int(dataset.samples * encoder.sampling_rate / dataset.sampling_rate)
+    if samples < encoder.config.samples_per_token:
+        raise DataError(
+            f"windows of {dataset.samples} samples at {dataset.sampling_rate:g} Hz are {samples} at the model's "
+            f"{encoder.sampling_rate:g} Hz; allowed: {encoder.config.samples_per_token} or more"
+        )
     preprocessing = Preprocessing.fit(
         dataset,
         split.train,

@@ -14,7 +14,18 @@ from ecgtune.models import save_encoder
 from ecgtune.pretraining import PretrainingObjective, Selection, crop_samples, make_objective, select
 from ecgtune.pretraining.start import OBJECTIVES
 from ecgtune.recipe import Pretraining
-from ecgtune.training import Processes, ProgressBar, RunFolder, Trained, choose_device, count_steps, open_run, train
+from ecgtune.settings import require
+from ecgtune.training import (
+    Processes,
+    ProgressBar,
+    RunFolder,
+    Trained,
+    begin_run,
+    check_run,
+    choose_device,
+    count_steps,
+    train,
+)
 from ecgtune.workflows.environment import command_line, machine, now
 
 FLOAT16 = "float16"
@@ -42,6 +53,7 @@ def pretrain(
     Raises DataError, SettingError or RunError, one line each; RunError also when the objective collapses.
     """
     folder = RunFolder(Path(out), title=recipe.name)
+    require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
     choose_device(recipe.training.device)
     processes = Processes(recipe.training.device)
     data = processes.first_before_others(
@@ -54,7 +66,12 @@ def pretrain(
     origin = {"objective": str(recipe.objective), "recipe": recipe.name, "seed": seed, "data": data.source.sha256}
     objective = make_objective(data, selection, recipe, seed=seed, origin=origin)
     work = count_steps(objective.items, recipe.training) * recipe.training.batch_size
-    processes.first_alone(lambda: open_run(folder, recipe, identity, resume=resume))
+
+    def begin() -> None:
+        check_run(folder, recipe, identity, resume=resume)
+        begin_run(folder, recipe, identity)
+
+    processes.first_alone(begin)
     with ProgressBar(quiet=quiet or not processes.first) as progress:
         progress.note(f"{folder.title}: {selection.sentence()}; {objective.items:,} crops an epoch")
         progress.describe(folder.title)

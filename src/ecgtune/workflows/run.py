@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ecgtune.data import Split
+from ecgtune.errors import SettingError
 from ecgtune.evaluation import Threshold, choose_threshold, evaluate
 from ecgtune.files import write_json, write_text
 from ecgtune.methods import ParameterCount, attach, count_parameters
@@ -19,21 +22,36 @@ from ecgtune.training import (
     ProgressBar,
     RunFolder,
     Trained,
+    begin_run,
+    check_run,
     choose_device,
     count_steps,
     encode_once,
     logits_of,
-    open_run,
     predictions_text,
     probability_of,
     split_text,
     train,
 )
 from ecgtune.workflows.environment import command_line, machine, now
-from ecgtune.workflows.preparation import Prepared, summarise
+from ecgtune.workflows.preparation import Prepared, digest, summarise
 
 #: The class whose probability is reported, "positive" in every metric: the second.
 POSITIVE = 1
+
+
+@dataclass(frozen=True)
+class ReadyRun:
+    """A run of which nothing is written yet and that nothing the user said can stop any more."""
+
+    recipe: Recipe
+    model: Classifier
+    prepared: Prepared
+    seed: int
+    folder: RunFolder
+    identity: dict[str, Any]
+    description: dict[str, Any]
+    count: ParameterCount
 
 
 def work(recipe: Recipe, split: Split) -> int:
@@ -41,51 +59,47 @@ def work(recipe: Recipe, split: Split) -> int:
     return count_steps(len(split.train), recipe.training) * recipe.training.batch_size
 
 
-def run_recipe(
-    recipe: Recipe,
-    model: Classifier,
-    prepared: Prepared,
-    *,
-    seed: int,
-    folder: Path,
-    resume: bool,
-    progress: ProgressBar,
-) -> None:
-    """Train `recipe` into `folder`: audits, best epoch, predictions, metrics, report. A finished run is left alone."""
-    run = RunFolder(folder, title=f"{recipe.name} seed {seed}")
-    # Whatever the user can have got wrong comes before the first file.
+def make_ready(
+    recipe: Recipe, model: Classifier, prepared: Prepared, *, seed: int, folder: Path, resume: bool
+) -> ReadyRun:
+    """Attach the method and check all that the user can have got wrong. Writes nothing; raises an EcgtuneError."""
+    if seed < 0:
+        raise SettingError(f"seed is {seed}; allowed: 0 or more")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SettingError("a run folder is written by one process; start the command without torchrun")
     choose_device(recipe.training.device)
+    count_steps(len(prepared.split.train), recipe.training)
+    run = RunFolder(folder, title=f"{recipe.name} seed {seed}")
+    identity = _identity(prepared, model, seed)
+    check_run(run, recipe, identity, resume=resume)
     description = describe_model(model)
     attach(model, recipe.method, seed=seed)
     count = count_parameters(model, recipe.method)
-    open_run(run, recipe, _identity(prepared, model, seed), resume=resume)
-    progress.describe(run.title)
-    if run.finished:
-        progress.advance(work(recipe, prepared.split))
+    return ReadyRun(recipe, model, prepared, seed, run, identity, description, count)
+
+
+def run_recipe(run: ReadyRun, progress: ProgressBar) -> None:
+    """Train into the run folder: audits, best epoch, predictions, metrics, report. A finished run is left alone."""
+    begin_run(run.folder, run.recipe, run.identity)
+    progress.describe(run.folder.title)
+    if run.folder.finished:
+        progress.advance(work(run.recipe, run.prepared.split))
     else:
-        _train_and_test(run, recipe, model, description, count, prepared, seed, progress)
-    if not (folder / "report.html").is_file():
-        write_run(folder)
+        _train_and_test(run, progress)
+    if not (run.folder.path / "report.html").is_file():
+        write_run(run.folder.path)
 
 
-def _train_and_test(
-    run: RunFolder,
-    recipe: Recipe,
-    model: Classifier,
-    description: dict[str, Any],
-    count: ParameterCount,
-    prepared: Prepared,
-    seed: int,
-    progress: ProgressBar,
-) -> None:
-    split, settings = prepared.split, recipe.training
-    write_text(run.split, split_text(split.parts()))
+def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
+    model, prepared, settings = run.model, run.prepared, run.recipe.training
+    split = prepared.split
+    write_text(run.folder.split, split_text(split.parts()))
     training, validation = prepared.windows(split.train), prepared.windows(split.val)
-    if not recipe.method.changes_encoder:
+    if not run.recipe.method.changes_encoder:
         training = encode_once(model, training, precision=settings.precision)
         validation = encode_once(model, validation, precision=settings.precision)
-    objective = Classification(model, recipe.method, training, validation, settings)
-    trained = train(objective, settings, seed=seed, folder=run, progress=progress)
+    objective = Classification(model, run.recipe.method, training, validation, settings)
+    trained = train(objective, settings, seed=run.seed, folder=run.folder, progress=progress)
 
     rows = np.concatenate([split.val, split.test])
     label, group = prepared.dataset.label[rows], prepared.groups(rows)
@@ -101,45 +115,35 @@ def _train_and_test(
         threshold,
         group_name=prepared.dataset.group_name or "record",
     )
-    write_text(run.predictions, predictions_text(rows, group, part, label, probability))
-    write_json(run.best / "model.json", _saved_model(description, recipe, prepared, threshold))
-    write_json(run.metrics, _metrics(run, recipe, model, prepared, seed, count, trained, threshold) | results)
-    run.discard_state()
+    write_text(run.folder.predictions, predictions_text(rows, group, part, label, probability))
+    write_json(run.folder.best / "model.json", _saved_model(run, threshold))
+    write_json(run.folder.metrics, _metrics(run, trained, threshold) | results)
+    run.folder.discard_state()
 
 
-def _saved_model(
-    description: dict[str, Any], recipe: Recipe, prepared: Prepared, threshold: Threshold
-) -> dict[str, Any]:
+def _saved_model(run: ReadyRun, threshold: Threshold) -> dict[str, Any]:
     return {
-        **description,
-        "method": method_to_table(recipe.method),
-        "preprocessing": prepared.preprocessing.to_dict(),
-        "input_sampling_rate": prepared.dataset.sampling_rate,
+        **run.description,
+        "method": method_to_table(run.recipe.method),
+        "preprocessing": run.prepared.preprocessing.to_dict(),
+        "input_sampling_rate": run.prepared.dataset.sampling_rate,
         "threshold": {"value": threshold.value, "rule": threshold.rule},
     }
 
 
-def _metrics(
-    run: RunFolder,
-    recipe: Recipe,
-    model: Classifier,
-    prepared: Prepared,
-    seed: int,
-    count: ParameterCount,
-    trained: Trained,
-    threshold: Threshold,
-) -> dict[str, Any]:
+def _metrics(run: ReadyRun, trained: Trained, threshold: Threshold) -> dict[str, Any]:
+    recipe, count = run.recipe, run.count
     return {
         "format": 1,
         "name": recipe.name,
         "title": recipe.label,
-        "seed": seed,
+        "seed": run.seed,
         "model": recipe.model.name,
         "method": str(recipe.method),
-        "weights": model.weights.describe(),
-        "classes": list(model.classes),
+        "weights": run.model.weights.describe(),
+        "classes": list(run.model.classes),
         "normalisation": recipe.input.normalisation,
-        **summarise(prepared.dataset, prepared.split),
+        **summarise(run.prepared.dataset, run.prepared.split),
         "parameters": {
             "encoder": count.encoder,
             "method": count.method,
@@ -157,21 +161,24 @@ def _metrics(
             "seconds": trained.seconds,
             "seconds_per_epoch": trained.seconds_per_epoch,
             "peak_memory_bytes": trained.peak_memory_bytes,
-            "file_bytes": sum(file.stat().st_size for file in run.best.iterdir()),
+            "file_bytes": sum(file.stat().st_size for file in run.folder.best.iterdir()),
             "device": trained.device,
             "precision": recipe.training.precision,
         },
-        "audits": {"weights": model.weights.audit(), "gradients": trained.audit, "count": count.sentence()},
+        "audits": {"weights": run.model.weights.audit(), "gradients": trained.audit, "count": count.sentence()},
         "threshold": {"value": threshold.value, "rule": threshold.rule},
     }
 
 
 def _identity(prepared: Prepared, model: Classifier, seed: int) -> dict[str, Any]:
+    """What environment.json says; `check_run` holds seed, data and weights of a resume against it."""
+    data = summarise(prepared.dataset, prepared.split)["data"]
     return {
         "created": now(),
         "command": command_line(),
+        "file": data.pop("path"),  # a file may move; what is in it may not change
         "seed": seed,
-        "data": prepared.dataset.source.sha256,
+        "data": {**data, "unit": prepared.dataset.unit, "windows_sha256": digest(prepared)},
         "weights": model.weights.describe(),
         **machine(),
     }

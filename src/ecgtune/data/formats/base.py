@@ -4,7 +4,7 @@ A reader opens a file, says what the file knows about itself (`Header`) and then
 size, so that a file larger than memory can be read. Checks that do not depend on the file type are not its business.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class Reader:
 
     name: str
     suffixes: tuple[str, ...]
-    open: Callable[[Path, Columns], tuple[Header, Iterator[Block]]]
+    open: Callable[[Path, Columns], tuple[Header, Generator[Block]]]
 
 
 def shown(value: object) -> str:

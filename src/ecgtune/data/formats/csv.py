@@ -10,7 +10,7 @@ import os
 import re
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -23,7 +23,7 @@ _PIECE_BYTES = 4 << 20  # of 0.25 to 4 MiB none was slower; memory in work is ab
 _ROW_BYTES = 64 << 20  # longer than this without a line end is no table
 
 
-def open_csv(path: Path, columns: Columns) -> tuple[Header, Iterator[Block]]:
+def open_csv(path: Path, columns: Columns) -> tuple[Header, Generator[Block]]:
     """Open a CSV file; header and blocks as in `formats.base`. Raises DataError."""
     cells, line = _first_row(path)
     has_header = _is_header(cells)
@@ -158,7 +158,7 @@ def _one_column(path: Path, line: int, cells: list[str]) -> DataError:
     return DataError(f"{path}: row {line}: one column only{hint}; samples and a label separated by commas are needed")
 
 
-def _blocks(path: Path, layout: Layout, skip: int) -> Iterator[Block]:
+def _blocks(path: Path, layout: Layout, skip: int) -> Generator[Block]:
     """The windows in file order; as many pieces in work as there are threads, so memory stays bounded."""
     workers = max(1, os.cpu_count() or 1)
     waiting: deque[Future[Block]] = deque()

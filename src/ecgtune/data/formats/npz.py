@@ -8,7 +8,7 @@ pickled objects are never touched.
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -35,7 +35,7 @@ class _Member:
     fortran: bool
 
 
-def open_npz(path: Path, columns: Columns) -> tuple[Header, Iterator[Block]]:
+def open_npz(path: Path, columns: Columns) -> tuple[Header, Generator[Block]]:
     """Open an NPZ archive; header and blocks as in `formats.base`. Raises DataError."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -92,7 +92,7 @@ def _open(path: Path, archive: zipfile.ZipFile, members: dict[str, str], columns
     return header, _blocks(path, signal, label, group, split)
 
 
-def _blocks(path: Path, signal: _Member, label, group, split) -> Iterator[Block]:
+def _blocks(path: Path, signal: _Member, label, group, split) -> Generator[Block]:
     """The windows, a few megabytes at a time."""
     count, samples = signal.shape[0], signal.shape[-1]
     shape = (-1, 1 if len(signal.shape) == 2 else signal.shape[1], samples)
@@ -196,13 +196,17 @@ def _one(path: Path, archive: zipfile.ZipFile, members: dict[str, str], key: str
 
 
 def _rate(path: Path, archive: zipfile.ZipFile, members: dict[str, str]) -> float | None:
+    rates: dict[str, float] = {}
     for key in ("sampling_rate", "fs"):
         value = _one(path, archive, members, key)
         if value is not None:
             if value.dtype.kind not in "iuf":
                 raise DataError(f"{path}: '{key}' holds {value.dtype.name}; one number in Hz is needed")
-            return float(value)
-    return None
+            rates[key] = float(value)
+    if len(set(rates.values())) > 1:
+        told = " but ".join(f"'{key}' {rate:g} Hz" for key, rate in rates.items())
+        raise DataError(f"{path}: says {told}; leave the wrong one out of the file")
+    return next(iter(rates.values()), None)
 
 
 def _scalar_text(path: Path, archive: zipfile.ZipFile, members: dict[str, str], key: str) -> str | None:

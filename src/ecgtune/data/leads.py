@@ -1,0 +1,39 @@
+"""The names of leads, written one way everywhere: a model finds a lead's channel by its name."""
+
+from collections.abc import Iterable, Sequence
+
+from ecgtune.errors import DataError, SettingError
+
+STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+_BY_FOLDED = {name.casefold(): name for name in STANDARD_LEADS}
+
+
+def lead_argument(lead: str) -> str:
+    """The standard spelling of a lead that the caller names ("avr" -> "aVR"). Raises SettingError for any other."""
+    name = _BY_FOLDED.get(lead.strip().casefold())
+    if name is None:
+        hint = "; to use one lead in all channels of a model, type --lead-mode copy" if lead == "copy" else ""
+        raise SettingError(f"lead {lead!r} is unknown; allowed: {', '.join(STANDARD_LEADS)}{hint}")
+    return name
+
+
+def leads_in_file(path: object, names: Iterable[str]) -> tuple[str, ...]:
+    """The standard spelling of the leads that a file names. Raises DataError for an unknown one, or one named twice."""
+    leads: list[str] = []
+    for name in names:
+        lead = _BY_FOLDED.get(name.strip().casefold())
+        if lead is None:
+            raise DataError(f"{path}: its lead {name[:40]!r} is unknown; allowed: {', '.join(STANDARD_LEADS)}")
+        if lead in leads:
+            raise DataError(f"{path}: names lead {lead} twice; each channel must be another lead")
+        leads.append(lead)
+    return tuple(leads)
+
+
+def channel_of(path: object, leads: Sequence[str], lead: str) -> int:
+    """Which channel of a file with `leads` holds `lead`. Raises DataError when none does."""
+    if lead not in leads:
+        raise DataError(
+            f"{path}: has no lead {lead}, its leads are {', '.join(leads)}; name one of them or leave the lead out"
+        )
+    return tuple(leads).index(lead)

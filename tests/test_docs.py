@@ -1,0 +1,32 @@
+"""Numbers in the docs are those of the results that they name; links lead somewhere."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), ROOT / "benchmarks" / "results" / "README.md"])
+LINKS = [(page, link) for page in PAGES for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize(("page", "link"), LINKS, ids=lambda value: str(getattr(value, "name", value)))
+def test_links_lead_somewhere(page, link):
+    assert (page.parent / link).exists()
+
+
+def test_normalisation_page_quotes_its_results():
+    page = (ROOT / "docs" / "normalisation.md").read_text("utf-8")
+    for row in json.loads((ROOT / "benchmarks" / "results" / "normalisation.json").read_text())["rows"]:
+        name, *numbers = row.values()
+        digits = zip(numbers, (4, 5, 4, 5), strict=True)
+        assert f"| {name} | " + " | ".join(f"{number:.{n}f}" for number, n in digits) + " |" in page
+
+
+def test_every_kept_comparison_is_in_the_list_with_its_command():
+    listed = (ROOT / "benchmarks" / "results" / "README.md").read_text("utf-8")
+    kept = list((ROOT / "benchmarks" / "results").glob("*/results.json"))
+    assert kept
+    for file in kept:
+        assert f"## {file.parent.name}\n\n```\n{json.loads(file.read_text())['command']}\n```" in listed
