@@ -1,5 +1,6 @@
 """What a good file becomes."""
 
+import errno
 import gzip
 import hashlib
 from dataclasses import replace
@@ -9,8 +10,9 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from ecgtune.data import read_dataset, simulate, write_csv
-from ecgtune.errors import DataError, SettingError
+from ecgtune.data import Dataset, Source, read_dataset, simulate, write_csv
+from ecgtune.data.leads import STANDARD_LEADS
+from ecgtune.errors import DataError, RunError, SettingError
 
 SIXES = [f"p{i // 2}" for i in range(12)]
 
@@ -183,7 +185,7 @@ def test_npz_with_several_leads_and_everything_it_may_say(npz_file, signal, labe
         unit="uV",
         start_sample=np.arange(12),
     )
-    dataset = read_dataset(path, lead="V5")
+    dataset = read_dataset(path)
     np.testing.assert_allclose(dataset.signal, leads * 1e-3, rtol=1e-6)
     assert dataset.sampling_rate == 250
     assert dataset.leads == ("I", "II", "V1")
@@ -217,16 +219,92 @@ def test_sampling_rate_is_given_and_sane(csv_file, given, part):
         ({"sampling_rate": float("inf")}, None, "sampling rate inf"),
         ({"sampling_rate": np.array([100, 200])}, None, "one value for the whole file"),
         ({"sampling_rate": "fast"}, None, "one number in Hz"),
+        ({"fs": 250}, None, "says 'sampling_rate' 100 Hz but 'fs' 250 Hz; leave the wrong one out"),
         ({"unit": "furlong"}, None, "unit 'furlong' is unknown; allowed are mV, uV, V"),
+        ({"leads": ["MLII"]}, None, "its lead 'MLII' is unknown; allowed: I, II, III, aVR"),
+        ({"signal": np.arange(72).reshape(12, 2, 3), "leads": ["II", "ii"]}, None, "names lead II twice"),
     ],
 )
 def test_what_an_npz_says_of_itself_is_checked(npz_file, arrays, given, part):
-    with pytest.raises(DataError, match=part):
+    with pytest.raises(DataError, match=part) as caught:
         read_dataset(npz_file(**arrays), sampling_rate=given)
+    assert "\n" not in str(caught.value)
 
 
 def test_equal_rates_in_file_and_argument_agree(npz_file):
-    assert read_dataset(npz_file(), sampling_rate=100).sampling_rate == 100
+    assert read_dataset(npz_file(fs=100), sampling_rate=100).sampling_rate == 100
+
+
+@pytest.mark.parametrize(
+    ("in_file", "given", "leads"),
+    [
+        (None, None, ("II",)),
+        (None, "avf", ("aVF",)),
+        (["v1"], None, ("V1",)),
+        (["V1"], "V1", ("V1",)),
+        (["I", "AVR", "v6"], None, ("I", "aVR", "V6")),
+        (["I", "AVR", "v6"], "avr", ("aVR",)),
+    ],
+)
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_lead_names_the_one_or_picks_one_of_several(npz_file, cache_folder, signal, in_file, given, leads, cache):
+    stored = signal if in_file is None else np.stack([signal + i for i in range(len(in_file))], axis=1)
+    path = npz_file(signal=stored, leads=in_file)
+    dataset = read_dataset(path, lead=given, cache=cache)
+    assert dataset.leads == leads
+    whole = signal[:, None] if in_file is None else stored
+    picked = slice(1, 2) if in_file is not None and len(in_file) > 1 and given else slice(None)
+    assert_array_equal(dataset.signal, whole[:, picked])
+    assert read_dataset(path, cache=cache).signal.shape == whole.shape
+    assert len(list(cache_folder.iterdir())) == cache  # the whole file is kept once, whichever lead is asked for
+
+
+@pytest.mark.parametrize(
+    ("leads", "given", "part"),
+    [
+        (["V1"], "II", "has no lead II, its leads are V1; name one of them"),
+        (["I", "V1"], "aVL", "has no lead aVL, its leads are I, V1; name one of them"),
+        (["I", "V1"], "V1", "window 3: all samples of lead V1 are equal, and so in 1 of 12 windows"),
+    ],
+)
+def test_a_lead_that_the_file_cannot_give(npz_file, signal, leads, given, part):
+    stored = np.repeat(signal[:, None], len(leads), axis=1)
+    stored[3, 1:] = 0
+    with pytest.raises(DataError, match=part):
+        read_dataset(npz_file(signal=stored, leads=leads), lead=given)
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"signal": np.zeros((8, 200), np.float32)}, r"float32 of shape \(8, 200\)"),
+        ({"signal": np.zeros((8, 1, 200))}, "the signal is float64"),
+        ({"signal": np.zeros((8, 1, 0), np.float32)}, r"of shape \(8, 1, 0\)"),
+        ({"leads": ("I", "II")}, "do not name the 1 leads"),
+        ({"leads": "V"}, "leads 'V' do not name"),
+        ({"label": np.zeros(7, np.int64)}, r"label has shape \(7,\); \(8,\)"),
+        ({"label": np.zeros(8)}, "labels are float64; int64"),
+        ({"label": np.array([0, 1, 0, 2, 3, 0, 0, 0])}, "window 3 has label 2; allowed are 0 to 1"),
+        ({"label": np.array([0, 1, 0, 1, -1, 0, 0, 0])}, "window 4 has label -1"),
+        ({"group": np.array(["a"])}, r"group has shape \(1,\)"),
+        ({"split": np.array([["train"] * 8])}, r"split has shape \(1, 8\)"),
+        ({"sampling_rate": 0.0}, "sampling rate 0 Hz is not allowed"),
+        ({"sampling_rate": float("nan")}, "sampling rate nan Hz"),
+    ],
+)
+def test_a_dataset_by_hand_must_fit_together(change, part):
+    dataset = simulate(8, patients=4, seconds=2)
+    with pytest.raises(DataError, match=part) as caught:
+        replace(dataset, **change)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_dataset_does_not_look_at_its_samples():
+    """Half a terabyte that takes no memory, as a map of a file does, until somebody reads it."""
+    signal = np.broadcast_to(np.float32(0), (1 << 20, 12, 10_000))
+    label = np.arange(len(signal)) % 2
+    made = Dataset(signal, label, ("0", "1"), 500.0, STANDARD_LEADS, "mV", None, None, None, Source("by hand", ""))
+    assert len(made) == 1 << 20
 
 
 @pytest.mark.parametrize(
@@ -234,7 +312,10 @@ def test_equal_rates_in_file_and_argument_agree(npz_file):
     [
         ({"unit": "kV"}, DataError, "allowed are mV, uV, V"),
         ({"limit": 1}, SettingError, "at least 2"),
-        ({"lead": " "}, SettingError, "such as 'II'"),
+        ({"lead": " "}, SettingError, "lead ' ' is unknown; allowed: I, II, III, aVR"),
+        ({"lead": "V7"}, SettingError, "lead 'V7' is unknown; allowed: I, II, III, aVR"),
+        ({"lead": "copy"}, SettingError, "lead 'copy' is unknown; .* type --lead-mode copy"),
+        ({"seed": -1}, SettingError, "seed is -1; allowed: 0 or more"),
         ({"label": "rhythm"}, DataError, "no column 'rhythm' for the label; the columns are 'signal_0', 'signal_1'"),
         ({"group": "site"}, DataError, "no column 'site' for the group"),
         ({"group": "label"}, DataError, "both label and group"),
@@ -290,8 +371,26 @@ def test_write_csv_reads_back_equal(tmp_path):
     assert lines[0].startswith("signal_0,signal_1,")
     assert lines[0].endswith("signal_199,label,patient")
     assert len(lines) == 41
-    with pytest.raises(DataError, match="cannot be written"):
-        write_csv(dataset, tmp_path / "missing" / "out.csv")
+
+
+def test_write_csv_replaces_nothing_and_leaves_no_part(tmp_path, monkeypatch):
+    dataset = simulate(8, patients=4, seconds=2)
+    path = write_csv(dataset, tmp_path / "new" / "out.csv")
+    content = path.read_bytes()
+    with pytest.raises(SettingError, match="exists already; name another file, or remove it"):
+        write_csv(dataset, path)
+    with pytest.raises(RunError, match="cannot be written") as caught:
+        write_csv(dataset, path / "below a file.csv")
+    assert "\n" not in str(caught.value)
+    with monkeypatch.context() as patch:
+        patch.setattr("ecgtune.data.writing.pcsv.CSVWriter", lambda *_, **__: full_disk())
+        with pytest.raises(RunError, match="No space left"):
+            write_csv(dataset, tmp_path / "new" / "other.csv")
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == {"out.csv": content}
+
+
+def full_disk():
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_write_csv_quotes_names_that_need_it(tmp_path):

@@ -165,12 +165,50 @@ def test_rates_that_cannot_be_resampled(rates):
 
 
 @pytest.mark.parametrize(
-    ("shape", "part"), [((4, 100), r"\(windows, leads, samples\) is needed"), ((4, 2, 100), "2 leads cannot be used")]
+    ("shape", "part"),
+    [
+        ((4, 100), r"\(windows, leads, samples\) is needed"),
+        ((4, 1, 0), r"shape \(4, 1, 0\) cannot be used"),
+        ((4, 0, 100), r"shape \(4, 0, 100\) cannot be used"),
+        ((4, 2, 100), "2 leads cannot be used"),
+    ],
 )
 def test_signals_of_another_shape_are_refused(shape, part):
     fitted = Preprocessing(100.0, "linear", "global", (0.0,), (1.0,))
     with pytest.raises(DataError, match=part):
         fitted(np.zeros(shape, dtype=np.float32), 100)
+
+
+@pytest.mark.parametrize("rate", [0, -100, float("nan"), float("inf")])
+def test_a_rate_that_no_recorder_has_is_refused(rate):
+    with pytest.raises(DataError, match=f"{rate:g} Hz is not allowed; between 20 and 10000 Hz is"):
+        Preprocessing(100.0)(np.zeros((2, 1, 100), dtype=np.float32), rate)
+
+
+@pytest.mark.parametrize("normalisation", ["zscore", "global", "none"])
+@pytest.mark.parametrize("resampling", ["polyphase", "linear"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_finite_are_refused_by_row(dataset, monkeypatch, normalisation, resampling, value):
+    options = {"sampling_rate": 250.0, "resampling": resampling, "normalisation": normalisation}
+    fitted = Preprocessing.fit(dataset, np.arange(20), **options)
+    signal = dataset.signal.copy()
+    signal[41, 0, 7] = signal[50, 0, 8] = value
+    monkeypatch.setattr(preprocessing, "_CHUNK_SAMPLES", 3000)
+    with pytest.raises(DataError, match=r"window 41 \(counted from 0\) holds NaN or infinite samples") as caught:
+        fitted(signal, 100)
+    assert "\n" not in str(caught.value)
+
+
+def test_global_statistics_of_samples_that_are_not_finite_name_the_row(dataset):
+    signal = dataset.signal.copy()
+    signal[23, 0, 7] = np.nan
+    with pytest.raises(DataError, match="window 23 "):
+        Preprocessing.fit(replace(dataset, signal=signal), np.arange(20, 40), sampling_rate=100, normalisation="global")
+
+
+@pytest.mark.parametrize("resampling", ["polyphase", "linear"])
+def test_no_windows_are_prepared_to_none(resampling):
+    assert Preprocessing(500.0, resampling)(np.zeros((0, 2, 250), np.float32), 250).shape == (0, 2, 500)
 
 
 def test_a_lead_that_never_varies_has_no_global_spread(dataset):

@@ -156,6 +156,10 @@ def test_small_sets_split_by_patient():
         ({"sampling_rate": 30}, "at 30 Hz cannot be simulated"),
         ({"sampling_rate": float("nan")}, "cannot be simulated"),
         ({"seconds": 1}, "1 s at 100 Hz"),
+        ({"seed": -1}, "seed is -1; allowed: 0 or more"),
+        ({"seed": 1.5}, "seed is 1.5; allowed: 0 or more .a whole number"),
+        ({"seed": "a"}, "seed is a; allowed"),
+        ({"seed": True}, "seed is True; allowed"),
     ],
 )
 def test_what_cannot_be_simulated(arguments, part):

@@ -19,7 +19,7 @@ def make(label, group=None, split=None, group_name: str | None = "patient", sign
         label=label,
         classes=("0", "1"),
         sampling_rate=100.0,
-        leads=("II",),
+        leads=("II", "V1")[: signal.shape[1]],
         unit="mV",
         group=None if group is None else np.asarray(group).astype(str),
         group_name=None if group is None else group_name,
@@ -130,6 +130,12 @@ def test_fractions_are_the_callers():
 def test_other_fractions_are_refused(fractions):
     with pytest.raises(SettingError, match="three positive numbers with the sum 1"):
         split_dataset(make(np.arange(100) % 2), fractions=fractions)
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, None])
+def test_other_seeds_are_refused(seed):
+    with pytest.raises(SettingError, match=f"seed is {seed}; allowed: 0 or more"):
+        split_dataset(make(np.arange(100) % 2), seed=seed)
 
 
 def test_records_are_the_unit_when_the_file_names_records():

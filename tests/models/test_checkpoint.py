@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import stat
 import sys
 import types
 from collections import OrderedDict, defaultdict
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ecgtune.errors import AuditError, CheckpointError, EcgtuneError, SettingError
+from ecgtune.errors import AuditError, CheckpointError, EcgtuneError, RunError, SettingError
 from ecgtune.models import EcgFM, EcgFmConfig, Weights, convert, load_checkpoint, load_model
 from ecgtune.models.weights import file_sha256
 
@@ -215,7 +217,7 @@ def test_heads_that_the_file_does_not_tell_must_be_given(
     official_file: OfficialFile, small_config: EcgFmConfig, cfg: object
 ) -> None:
     path = official_file(change=lambda content: content.update(cfg=cfg))
-    with pytest.raises(CheckpointError, match=r"attention heads .*give heads=") as caught:
+    with pytest.raises(CheckpointError, match=r"give heads=.* ecgtune convert in\.pt out/ --heads N") as caught:
         load_checkpoint(path)
     one_line(caught.value)
     encoder = load_checkpoint(path, heads=4).encoder
@@ -263,18 +265,69 @@ def test_convert_refuses_a_folder_with_something_in_it(official_file: OfficialFi
     assert convert(official_file(), empty) == empty
 
 
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [(OSError("No space left on device"), RunError), (SafetensorError("No space left on device"), CheckpointError)],
+)
 def test_convert_leaves_nothing_of_a_failure(
-    official_file: OfficialFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    official_file: OfficialFile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: Exception,
+    error: type[EcgtuneError],
 ) -> None:
     path = official_file()
 
     def full_disk(*_: object) -> None:
-        raise OSError("No space left on device")
+        raise failure
 
     monkeypatch.setattr("ecgtune.models.checkpoint.save_file", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(error, match=r"converted cannot be written \(No space left on device\); choose another place"):
         convert(path, tmp_path / "converted")
     assert os.listdir(tmp_path) == [path.name]
+
+
+def test_convert_below_a_file_is_one_line(official_file: OfficialFile) -> None:
+    path = official_file()
+    with pytest.raises(RunError, match="cannot be written") as caught:
+        convert(path, path / "converted")
+    one_line(caught.value)
+
+
+@pytest.mark.parametrize(("umask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700)])
+def test_a_converted_folder_has_the_permissions_that_the_umask_asks_for(
+    official_file: OfficialFile, tmp_path: Path, umask: int, file_mode: int, folder_mode: int
+) -> None:
+    path, before = official_file(), os.umask(umask)
+    try:
+        folder = convert(path, tmp_path / "converted")
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {file_mode}
+    assert stat.S_IMODE(folder.stat().st_mode) == folder_mode
+
+
+def test_a_converted_folder_takes_no_heads_and_is_not_converted_again(
+    official_file: OfficialFile, tmp_path: Path
+) -> None:
+    folder = convert(official_file(), tmp_path / "converted")
+    with pytest.raises(SettingError, match="converted tells its number of attention heads itself; leave heads=4 out"):
+        load_model(folder, heads=4)
+    with pytest.raises(SettingError, match="converted is converted already") as caught:
+        convert(folder, tmp_path / "again")
+    one_line(caught.value)
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("content", ["best", "metrics.json"])
+def test_a_run_folder_is_no_model(tmp_path: Path, content: str) -> None:
+    (tmp_path / content).mkdir() if content == "best" else (tmp_path / content).write_text("{}")
+    for use in (load_model, load_checkpoint, lambda folder: convert(folder, tmp_path / "out")):
+        with pytest.raises(
+            CheckpointError, match=r"a run folder, not a model; open it with ecgtune\.load_run"
+        ) as caught:
+            use(tmp_path)
+        assert repr(str(tmp_path)) in one_line(caught.value)
 
 
 def drop_tensor(folder: Path) -> None:

@@ -111,6 +111,11 @@ def test_wrong_heads(values: dict[str, object]) -> None:
         ({"classes": 1}, SettingError, "2 or more"),
         ({"classes": ("a", "a")}, SettingError, "different names"),
         ({"classes": ()}, SettingError, "2 or more"),
+        ({"classes": "ab"}, SettingError, r"classes is the text 'ab'; .* classes=\(\"a\", \"b\"\)"),
+        ({"leads": "II"}, SettingError, r"leads is the text 'II'; write leads=\(\"II\",\)"),
+        ({"name_or_path": ""}, SettingError, r"no model is named; .* ecgtune\.load_run\(folder\)"),
+        ({"heads": 3}, SettingError, "ecg-fm-tiny knows its number of attention heads; leave heads=3 out"),
+        ({"name_or_path": "ecg-fm", "heads": 3}, SettingError, "ecg-fm knows its number"),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, object], error: type[Exception], message: str) -> None:
@@ -180,8 +185,10 @@ def test_without_its_base_a_model_is_rebuilt_from_saved_weights(official_file: O
     model = load_model(path, leads=("II", "V1")).eval()
     description, weights = through_json(model), model.state_dict()
     path.unlink()
-    with pytest.raises(CheckpointError, match="no such file"):
+    with pytest.raises(CheckpointError, match="holds only the weights of its method") as caught:
         build_model(description)
+    assert f"put it back at {path.resolve()} (sha256 {model.weights.sha256})" in str(caught.value)
+    assert "\n" not in str(caught.value)
     rebuilt = build_model(description, load_base=False).eval()
     rebuilt.load_state_dict(weights)
     signal = torch.randn(2, 2, 80)

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 import ecgtune
-from ecgtune.errors import DataError, RunError, SettingError
+from ecgtune.errors import CheckpointError, DataError, RunError, SettingError
 from ecgtune.recipe import load_pretraining_recipe, pretraining_text
 from ecgtune.training import RunFolder
 from pretraining_for_tests import CONTRASTIVE, TEACHER, beats, write_recordings
@@ -129,6 +129,8 @@ def test_another_recipe_refuses_to_resume_and_names_the_field(place, change, sai
 def test_the_two_kinds_of_run_do_not_mix(place, tmp_path):
     with pytest.raises(RunError, match=r"holds a pretraining.*--model"):
         ecgtune.load_run(place / "run")
+    with pytest.raises(CheckpointError, match=r"its encoder is .*best"):
+        ecgtune.load_model(place / "run")
     data = ecgtune.simulate(60, seed=1)
     training = ecgtune.Training(epochs=2, device="cpu")
     probe = ecgtune.LinearProbe()

@@ -168,7 +168,14 @@ def _leads(
     if asked is None:
         return signal, in_file
     channel = channel_of(path, in_file, asked)
-    return signal[:, channel : channel + 1], (asked,)
+    chosen = signal[:, channel]
+    flat = np.flatnonzero(chosen.min(axis=1) == chosen.max(axis=1))  # among several leads a flat one is allowed
+    if len(flat):
+        raise DataError(
+            f"{path}: window {flat[0]}: all samples of lead {asked} are equal, and so in {len(flat)} of {len(signal)}"
+            " windows; remove these windows or name another lead"
+        )
+    return chosen[:, None], (asked,)
 
 
 def _rate(path: str | Path, in_file: float | None, given: float | None) -> float:

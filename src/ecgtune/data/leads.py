@@ -12,7 +12,11 @@ def lead_argument(lead: str) -> str:
     """The standard spelling of a lead that the caller names ("avr" -> "aVR"). Raises SettingError for any other."""
     name = _BY_FOLDED.get(lead.strip().casefold())
     if name is None:
-        hint = "; to use one lead in all channels of a model, type --lead-mode copy" if lead == "copy" else ""
+        hint = (
+            "; to use one lead in all channels of a model, type --lead-mode copy"
+            if lead.strip().casefold() == "copy"
+            else ""
+        )
         raise SettingError(f"lead {lead!r} is unknown; allowed: {', '.join(STANDARD_LEADS)}{hint}")
     return name
 

@@ -1,5 +1,6 @@
 """Windows out as a CSV file in the layout that `read_dataset` takes."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ def write_csv(dataset: Dataset, path: str | Path) -> Path:
 
     Samples are written exactly (shortest text that reads back as the same float32), so a read gives equal windows.
     The whole file appears at once, and an existing file is never replaced. Raises SettingError when `path` exists,
-    DataError for more than one lead, or a path that cannot be written.
+    RunError when it cannot be written, DataError for more than one lead.
     """
     path = Path(path)
+    if os.path.exists(path):
+        raise SettingError(f"{path} exists already; name another file, or remove it first")
     if dataset.signal.shape[1] != 1:
         raise DataError(f"a CSV holds one lead, but the windows have {dataset.signal.shape[1]}; write one lead")
     columns = {"label": np.array(dataset.classes)[dataset.label]}
@@ -43,10 +46,5 @@ def write_csv(dataset: Dataset, path: str | Path) -> Path:
                     arrays += [pa.array(values[rows].tolist(), pa.string()) for values in columns.values()]
                     writer.write_batch(pa.record_batch(arrays, schema=schema))
 
-    try:
-        if path.exists():
-            raise SettingError(f"{path} exists already; name another file, or remove it first")
-        write_atomically(path, write)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error}); choose another path") from error
+    write_atomically(path, write)
     return path

@@ -8,8 +8,7 @@ pretraining writes the same folder with `save_encoder`.
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ecgtune.errors import AuditError, CheckpointError, SettingError
+from ecgtune.files import replace_folder
 from ecgtune.models.ecg_fm import EcgFM, EcgFmConfig
 from ecgtune.models.encoder import Encoder
 from ecgtune.models.official import OfficialWeights, read_official
@@ -45,11 +45,15 @@ def load_checkpoint(path: str | Path, *, heads: int | None = None) -> Checkpoint
     """Read an official `.pt` file (pretrained or fine-tuned) or a converted folder.
 
     `heads` is the number of attention heads, needed only for a `.pt` file of unpublished size whose settings do not
-    tell. Raises CheckpointError when it cannot be read, AuditError when a tensor is missing, unexpected or mis-shaped.
+    tell. Raises CheckpointError when it cannot be read, AuditError when a tensor is missing, unexpected or mis-shaped,
+    SettingError when `heads` is given for a folder, which tells.
     """
     path = Path(path)
     if path.is_dir():
-        return _load_folder(path)
+        checkpoint = _load_folder(path)
+        if heads is not None:
+            raise SettingError(f"{path} tells its number of attention heads itself; leave heads={heads} out")
+        return checkpoint
     official, _ = read_official_file(path, heads)
     weights = Weights("pretrained", str(path), file_sha256(path), used=official.used, left_out=official.left_out)
     return Checkpoint(EcgFM.from_weights(official.config, official.encoder), weights, official.head)
@@ -69,29 +73,24 @@ def read_official_file(path: Path, heads: int | None = None) -> tuple[OfficialWe
 def convert(source: str | Path, target: str | Path, *, heads: int | None = None) -> Path:
     """Write the model's own weights of an official `.pt` file as a folder of safetensors and JSON; returns the folder.
 
-    Raises SettingError when `target` exists and is not an empty folder. Nothing half-written is left behind.
+    Raises SettingError when `source` is such a folder, or `target` exists and is not an empty folder, RunError or
+    CheckpointError when it cannot be written, and what `load_checkpoint` raises. Nothing half-written is left behind.
     """
-    target = Path(target)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    source, target = Path(source), Path(target)
+    if (source / WEIGHTS_FILE).is_file():
+        raise SettingError(f"{source} is converted already; copy the folder, or give an official .pt file")
+    if os.path.exists(target) and (not target.is_dir() or any(target.iterdir())):
         raise SettingError(f"{target} exists already; name a new folder, or remove it first")
     checkpoint = load_checkpoint(source, heads=heads)
     tensors = {f"encoder.{name}": tensor for name, tensor in checkpoint.encoder.state_dict().items()}
     tensors |= {f"head.{name}": tensor for name, tensor in (checkpoint.head or {}).items()}
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     labels = None if checkpoint.head is None else checkpoint.head["bias"].shape[0]
+    facts = {"labels": labels, "converted_from": checkpoint.weights.to_json()}
     try:
-        _write(
-            unfinished, checkpoint.encoder, tensors, {"labels": labels, "converted_from": checkpoint.weights.to_json()}
-        )
-        unfinished.chmod(0o755)  # mkdtemp makes it private
-        if target.exists():
-            target.rmdir()  # it is empty
-        unfinished.rename(target)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+        replace_folder(target, lambda folder: _write(folder, checkpoint.encoder, tensors, facts))
+    except SafetensorError as error:  # its own error for a full disk
+        raise CheckpointError(f"{target} cannot be written ({_one_line(error)}); choose another place") from error
     return target
 
 
@@ -129,6 +128,10 @@ def _settings(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _load_folder(folder: Path) -> Checkpoint:
+    if (folder / "best" / WEIGHTS_FILE).is_file():
+        raise CheckpointError(f"{folder}: the run folder of a pretraining; its encoder is {folder / 'best'}")
+    if (folder / "best").is_dir() or (folder / "metrics.json").is_file():
+        raise CheckpointError(f"{folder}: a run folder, not a model; open it with ecgtune.load_run({str(folder)!r})")
     try:
         settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
         tensors = {name: tensor.float() for name, tensor in load_file(folder / WEIGHTS_FILE).items()}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ecgtune.errors import SettingError
 from ecgtune.models.encoder import Encoder
 from ecgtune.models.weights import Weights
+from ecgtune.recipe.recipe import LeadMode
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Classifier(nn.Module):
         weights: Weights,
         *,
         name: str,
-        lead_mode: str = "place",
+        lead_mode: LeadMode = "place",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -67,7 +68,7 @@ class Classifier(nn.Module):
         self.classes = classes
         self.weights = weights
         self.name = name
-        self.lead_mode = lead_mode
+        self.lead_mode: LeadMode = lead_mode
         with torch.random.fork_rng(devices=[]):  # the head depends on the seed alone, and no one else's draws on it
             torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which also seeds the GPU
             self.head = head.build(encoder.width, len(classes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from ecgtune.errors import CheckpointError
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.encoder import Encoder
-from ecgtune.models.registry import ARCHITECTURES, load_model
+from ecgtune.models.registry import ARCHITECTURES, load_model, takes_heads
 from ecgtune.models.weights import Weights
 from ecgtune.settings import from_table, to_table
 
@@ -38,8 +39,8 @@ def describe_model(classifier: Classifier) -> dict[str, Any]:
 def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Classifier:
     """The classifier that `describe_model` described. Its head is new: the caller loads the saved one.
 
-    With `load_base` the encoder is loaded again from its name or file, which must still be the same file: otherwise
-    CheckpointError. Without, the encoder only has the right sizes, and the caller loads all of its weights.
+    With `load_base` the encoder is loaded again from its name or file, which must still be there and the same file:
+    otherwise CheckpointError. Without, the encoder only has the right sizes, and the caller loads all of its weights.
     """
     if description.get("format") != FORMAT:
         raise CheckpointError(f"the model's description has format {description.get('format')!r}; allowed: {FORMAT}")
@@ -52,6 +53,11 @@ def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Cl
         with torch.random.fork_rng(devices=[]):  # the draws are replaced at once, and nobody else should see them
             encoder = encoder_type(config)
         return Classifier(encoder, head, classes, weights, name=name, lead_mode=lead_mode)
+    if Path(name).is_absolute() and not Path(name).exists():
+        raise CheckpointError(
+            f"the run holds only the weights of its method, and the encoder that they belong to is gone: put it back"
+            f" at {name} (sha256 {weights.sha256})"
+        )
     base = load_model(
         name,
         classes=classes,
@@ -59,7 +65,7 @@ def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Cl
         lead_mode=lead_mode,
         head=head,
         seed=weights.seed or 0,
-        heads=getattr(config, "heads", None),
+        heads=getattr(config, "heads", None) if takes_heads(name) else None,
     )
     found = base.weights
     if (found.kind, found.sha256, found.seed) != (weights.kind, weights.sha256, weights.seed):

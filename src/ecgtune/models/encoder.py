@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ecgtune.errors import DataError
 from ecgtune.models.leads import lead_kernel
+from ecgtune.recipe.recipe import LeadMode
 
 
 class EncoderConfig(Protocol):
@@ -89,7 +90,7 @@ class Encoder(nn.Module):
         """
         raise NotImplementedError
 
-    def select_leads(self, leads: Sequence[str], mode: str = "place") -> Self:
+    def select_leads(self, leads: Sequence[str], mode: LeadMode = "place") -> Self:
         """An encoder for signals that hold only `leads`, sharing no weights with this one; see `lead_kernel`."""
         weights = {name: tensor.detach().clone() for name, tensor in self.state_dict().items()}
         weights[self.first_kernel] = lead_kernel(weights[self.first_kernel], self.leads, leads, mode)

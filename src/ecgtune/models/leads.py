@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from ecgtune.data.leads import STANDARD_LEADS as STANDARD_LEADS
 from ecgtune.errors import SettingError
+from ecgtune.recipe.recipe import LeadMode
 from ecgtune.settings import choose
 
-STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-
-LeadMode = Literal["place", "copy"]
-LEAD_MODES: tuple[LeadMode, ...] = ("place", "copy")
+LEAD_MODES: tuple[LeadMode, ...] = get_args(LeadMode)
 
 
-def lead_kernel(kernel: Tensor, available: Sequence[str], leads: Sequence[str], mode: str = "place") -> Tensor:
+def lead_kernel(kernel: Tensor, available: Sequence[str], leads: Sequence[str], mode: LeadMode = "place") -> Tensor:
     """First convolution kernel for a signal that holds only `leads`, in that order.
 
     Parameters

@@ -180,7 +180,10 @@ def _heads(config: EcgFmConfig, settings: Mapping[str, Any] | None, source: str,
     if heads is None and width == PUBLISHED_WIDTH:
         heads = PUBLISHED_HEADS
     if heads is None:
-        raise CheckpointError(f"{source} does not tell its number of attention heads (width {width}); give heads=...")
+        raise CheckpointError(
+            f"{source} does not tell its number of attention heads (width {width}); give heads=..., or type"
+            " ecgtune convert in.pt out/ --heads N"
+        )
     if heads < 1 or width % heads:
         raise CheckpointError(f"{source}: {heads} heads do not divide its width {width}; give another heads=...")
     return heads

@@ -18,6 +18,7 @@ from ecgtune.models.encoder import Encoder, EncoderConfig
 from ecgtune.models.hub import DEFAULT_FILE, download, hub_file
 from ecgtune.models.resnet import ResNet1d, ResNet1dConfig
 from ecgtune.models.weights import Weights
+from ecgtune.recipe.recipe import LeadMode
 from ecgtune.settings import suggest
 
 TINY_SEED = 0  # of the embedded model: part of the model, not of a training
@@ -73,7 +74,7 @@ def load_model(
     *,
     classes: int | Sequence[str] | None = 2,
     leads: Sequence[str] = ("II",),
-    lead_mode: str = "place",
+    lead_mode: LeadMode = "place",
     head: Head | None = None,
     seed: int = 0,
     heads: int | None = None,
@@ -93,8 +94,13 @@ def load_model(
         embedded encoder do not depend on it.
     heads : number of attention heads of a `.pt` file of unpublished size that does not tell it.
 
-    Raises SettingError for an unknown name, lead or class list, CheckpointError and AuditError for a file.
+    Raises SettingError for an unknown name, lead or class list, or `heads` of a model that knows its own,
+    CheckpointError and AuditError for a file.
     """
+    if isinstance(leads, str):
+        raise SettingError(f'leads is the text {leads!r}; write leads=("{leads}",)')
+    if isinstance(classes, str):
+        raise SettingError(f'classes is the text {classes!r}; write the names one by one, classes=("a", "b")')
     name, checkpoint = _checkpoint(name_or_path, seed, heads)
     own_head: dict[str, Tensor] | None = None
     if classes is None:
@@ -128,10 +134,22 @@ def class_names(classes: int | Sequence[str] | None, prefix: str = "") -> tuple[
     return names
 
 
+def takes_heads(name: str) -> bool:
+    """Whether `load_model(name, heads=...)` may be given: only a `.pt` file can be silent about its heads."""
+    return name not in _MODELS and not Path(name).is_dir()
+
+
 def _checkpoint(name_or_path: str | Path, seed: int, heads: int | None) -> tuple[str, Checkpoint]:
     """The model and the name under which it can be loaded again from anywhere."""
     name = str(name_or_path)
+    if not name.strip():
+        raise SettingError(
+            f"no model is named; allowed: {', '.join(list_models())}, wanglab/ecg-fm, or the path of a .pt file or"
+            " folder; a run folder is opened with ecgtune.load_run(folder)"
+        )
     if name in _MODELS:
+        if heads is not None:
+            raise SettingError(f"{name} knows its number of attention heads; leave heads={heads} out")
         return name, _MODELS[name](seed)
     file = hub_file(name)
     path = Path(name_or_path)
