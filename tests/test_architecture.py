@@ -20,6 +20,7 @@ ROOMS = [
     "methods",
     "evaluation",
     "training",
+    "pretraining",
     "reporting",
     "deployment",
     "workflows",

@@ -10,6 +10,8 @@ import pytest
 import ecgtune
 from ecgtune.cli import main
 from ecgtune.data import write_csv
+from ecgtune.recipe import pretraining_text
+from pretraining_for_tests import TEACHER, write_recordings
 
 QUICK = ["--epochs", "2", "--batch-size", "32", "--device", "cpu", "--quiet"]
 
@@ -97,6 +99,11 @@ def test_flags_win_over_the_recipe(windows, tmp_path):
         (["compare", "{windows}", "--sampling-rate", "100", "--label", "diagnosis"], ["diagnosis"]),
         (["train", "{windows}", "--sampling-rate", "100", "--method", "ablation-normalisation"], ["3 arms"]),
         (["convert", "nowhere.pt", "out"], ["nowhere.pt"]),
+        (["pretrain", "nowhere.npz"], ["nowhere.npz", "no such file"]),
+        (["pretrain", "nowhere.npz", "--recipe", "pretrain-tinny"], ["did you mean 'pretrain-tiny'"]),
+        (["pretrain", "nowhere.npz", "--class-weights", "balanced"], ["class_weights", "no labels"]),
+        (["pretrain", "{windows}"], ["no .npz file"]),
+        (["train", "{windows}", "--sampling-rate", "100", "--method", "pretrain-tiny"], ["ecgtune pretrain"]),
         (["nonsense"], ["nonsense"]),
     ],
 )
@@ -116,6 +123,30 @@ def test_convert_and_train_on_the_converted_folder(shared, windows, capsys, tmp_
     assert {path.name for path in (tmp_path / "converted").iterdir()} == {"model.safetensors", "model.json"}
     run("train", windows, "--sampling-rate", "100", "--model", "converted", "--method", "probe", "--out", "run", *QUICK)
     assert ecgtune.load_run("run").metrics["weights"].startswith("pretrained (sha256 ")
+
+
+def test_pretrain_then_train_on_its_encoder(windows, capsys, tmp_path):
+    recordings = write_recordings(tmp_path / "recordings.npz")
+    (tmp_path / "mine.toml").write_text(pretraining_text(TEACHER))
+    tokens = ["pretrain", recordings, "--recipe", "mine.toml", "--out", "pre", "--epochs", "2", "--noise", "0.3"]
+    run(*tokens, "--quiet")
+    assert "encoder: pre/best" in capsys.readouterr().out
+    assert "noise = 0.3" in (tmp_path / "pre" / "recipe.toml").read_text()
+    assert "--resume" in refused(capsys, *tokens)
+    assert "crops.noise was 0.3, now 0.1" in refused(capsys, *tokens[:-2], "--resume")
+    run("train", windows, "--sampling-rate", "100", "--model", "pre/best", "--method", "probe", "--out", "run", *QUICK)
+    assert ecgtune.load_run("run").metrics["weights"].startswith("pretrained (sha256 ")
+
+
+def test_a_user_who_stops_is_told_how_to_go_on(capsys, monkeypatch):
+    def stop(pattern):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ecgtune.models.list_models", stop)
+    with pytest.raises(SystemExit) as ended:
+        run("models")
+    assert ended.value.code == 130
+    assert "--resume" in capsys.readouterr().err
 
 
 def test_simulate_writes_the_layout_that_compare_reads(tmp_path):

@@ -16,7 +16,9 @@ _HOME = {
     "split_dataset": "data",
     "Head": "models",
     "Input": "recipe",
+    "Pretraining": "recipe",
     "Recipe": "recipe",
+    "load_pretraining_recipe": "recipe",
     "load_recipes": "recipe",
     "list_models": "models",
     "load_model": "models",
@@ -29,6 +31,7 @@ _HOME = {
     "compare": "workflows",
     "convert": "models",
     "fine_tune": "workflows",
+    "pretrain": "workflows",
 }
 __all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]
 
@@ -48,11 +51,14 @@ if TYPE_CHECKING:
     from ecgtune.recipe import Input as Input
     from ecgtune.recipe import LinearProbe as LinearProbe
     from ecgtune.recipe import LoRA as LoRA
+    from ecgtune.recipe import Pretraining as Pretraining
     from ecgtune.recipe import Recipe as Recipe
     from ecgtune.recipe import Training as Training
+    from ecgtune.recipe import load_pretraining_recipe as load_pretraining_recipe
     from ecgtune.recipe import load_recipes as load_recipes
     from ecgtune.workflows import compare as compare
     from ecgtune.workflows import fine_tune as fine_tune
+    from ecgtune.workflows import pretrain as pretrain
 
 
 def __getattr__(name: str) -> Any:

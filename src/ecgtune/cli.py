@@ -14,22 +14,33 @@ from rich.console import Console
 from ecgtune import __version__
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.flags import given, optional
-from ecgtune.recipe import Input, Recipe, Training, list_recipes, load_recipes
+from ecgtune.recipe import (
+    Crops,
+    Input,
+    Recipe,
+    Training,
+    list_recipes,
+    load_pretraining_recipe,
+    load_recipes,
+)
 
 if TYPE_CHECKING:
     from ecgtune.data import Dataset
 
     TrainingFlags = Training
     InputFlags = Input
+    CropFlags = Crops
 else:
     TrainingFlags = optional(Training, "TrainingFlags")
     InputFlags = optional(Input, "InputFlags")
+    CropFlags = optional(Crops, "CropFlags")
 
 app = App(
     name="ecgtune",
     help="Fine-tune pretrained ECG encoders with a few percent of their weights, and prove that it worked.",
     version=__version__,
     default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,  # `main` says how to go on
 )
 
 
@@ -175,6 +186,67 @@ def train(
 
 
 @app.command
+def pretrain(
+    recordings: Path,
+    /,
+    *,
+    recipe: str = "pretrain-tiny",
+    leave_out: Path | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    sampling_rate: float | None = None,
+    export_float16: bool = False,
+    crops: CropFlags = CropFlags(),
+    training: TrainingFlags = TrainingFlags(),
+    quiet: bool = False,
+) -> None:
+    """Pretrain an encoder on recordings without labels; give the folder RUN/best to --model afterwards.
+
+    Parameters
+    ----------
+    recordings
+        NPZ file (signal, offset, record, sampling_rate), its packed form NAME_index.npz, or a folder of .npy files.
+    recipe
+        pretrain-tiny, pretrain-tiny-contrastive, or a TOML file.
+    leave_out
+        NPZ file of windows; recordings that stand in its val and test split are not used.
+    out
+        The run folder; runs/RECIPE when not given.
+    resume
+        Continue the run that stands in the folder.
+    seed
+        Seed of weights, crops, masks and the order of an epoch.
+    sampling_rate
+        Sampling rate of the recordings in Hz; needed unless the file holds it.
+    export_float16
+        Write the encoder in half precision too, RUN/float16.
+    quiet
+        Show no progress.
+    """
+    from ecgtune import workflows
+
+    asked = load_pretraining_recipe(recipe)
+    asked = replace(
+        asked,
+        crops=replace(asked.crops, **given(crops)),
+        training=replace(asked.training, **given(training)),
+    )
+    best = workflows.pretrain(
+        recordings,
+        asked,
+        out=out or Path("runs") / asked.name,
+        leave_out=leave_out,
+        sampling_rate=sampling_rate,
+        seed=seed,
+        resume=resume,
+        export_float16=export_float16,
+        quiet=quiet,
+    )
+    print(f"encoder: {best}")
+
+
+@app.command
 def demo(*, out: Path = Path("runs/demo"), quiet: bool = False) -> None:
     """Compare four methods on simulated ECGs with the embedded encoder, in a few minutes on a laptop.
 
@@ -263,7 +335,7 @@ def main(tokens: list[str] | None = None) -> None:
         errors.print(f"error: {line}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        errors.print("stopped; compare goes on when it is run again, train with --resume", markup=False)
+        errors.print("stopped; compare goes on when it is run again, train and pretrain with --resume", markup=False)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output is gone (`ecgtune methods | head -1`); Python would complain once more at exit.

@@ -15,7 +15,16 @@ from ecgtune.errors import AuditError, RunError, SettingError
 from ecgtune.evaluation import auroc
 from ecgtune.methods import attach
 from ecgtune.recipe import Adapter, Full, LinearProbe, LoRA, Training
-from ecgtune.training import ProgressBar, RunFolder, Windows, encode_once, logits_of, probability_of, train
+from ecgtune.training import (
+    Classification,
+    ProgressBar,
+    RunFolder,
+    Windows,
+    encode_once,
+    logits_of,
+    probability_of,
+    train,
+)
 from models_for_tests import tiny_classifier
 
 SETTINGS = Training(epochs=3, batch_size=8, learning_rate=3e-3, device="cpu")
@@ -56,9 +65,8 @@ def run(folder, method=LoRA(rank=2), settings=SETTINGS, *, seed=0, stop_after=No
     if not method.changes_encoder:
         training, validation = encode_once(model, training), encode_once(model, validation)
     run_folder = RunFolder(folder)
-    result = train(
-        model, method, training, validation, settings, seed=seed, folder=run_folder, progress=Interrupted(stop_after)
-    )
+    objective = Classification(model, method, training, validation, settings)
+    result = train(objective, settings, seed=seed, folder=run_folder, progress=Interrupted(stop_after))
     return result, logits_of(model, VALIDATION.inputs), numbers(run_folder)
 
 
@@ -112,7 +120,7 @@ def test_it_learns(method, tmp_path):
 def follow(monkeypatch, curve: list[float]) -> None:
     """Make validation AUROC the given curve: what a user's data could do, at will."""
     values = iter(curve)
-    monkeypatch.setattr("ecgtune.training.loop.auroc", lambda label, probability: next(values))
+    monkeypatch.setattr("ecgtune.training.classification.auroc", lambda label, probability: next(values))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
@@ -195,7 +203,7 @@ def test_audits_run_inside_the_loop(tmp_path, monkeypatch):
         monkeypatch.setattr(layer.feed_forward, "forward", lambda tokens: tokens)
     with pytest.raises(AuditError, match="gradient audit"):
         train(
-            model, LoRA(rank=2), TRAINING, VALIDATION, SETTINGS,
+            Classification(model, LoRA(rank=2), TRAINING, VALIDATION, SETTINGS), SETTINGS,
             seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True),
         )  # fmt: skip
 

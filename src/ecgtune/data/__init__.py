@@ -2,6 +2,8 @@
 
 from ecgtune.data.dataset import Dataset, Source, read_dataset
 from ecgtune.data.preprocessing import Preprocessing, ecg_fm_record, resample, segments, zscore
+from ecgtune.data.recording_files import held_out_records
+from ecgtune.data.recordings import Recordings, read_recordings
 from ecgtune.data.simulation import simulate
 from ecgtune.data.splits import Duplicates, Split, duplicate_windows, split_dataset
 from ecgtune.data.writing import write_csv
@@ -10,11 +12,14 @@ __all__ = [
     "Dataset",
     "Duplicates",
     "Preprocessing",
+    "Recordings",
     "Source",
     "Split",
     "duplicate_windows",
     "ecg_fm_record",
+    "held_out_records",
     "read_dataset",
+    "read_recordings",
     "resample",
     "segments",
     "simulate",

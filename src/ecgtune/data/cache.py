@@ -28,7 +28,7 @@ from ecgtune.errors import DataError
 
 FORMAT = 2  # raise it whenever what is stored, or what is refused on reading, changes
 _STALE_SECONDS = 24 * 3600
-_UNFINISHED = "unfinished-"
+UNFINISHED = "unfinished-"
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,13 @@ def _new_entry(entry: Path) -> Iterator[Path]:
     try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_outdated(entry)
-        folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root))
+        folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
         yield folder
         if _load(entry) is None:  # else another process was faster, with the same content
             _remove(entry)
             _rename(folder, entry)
     except OSError as error:
-        raise _unwritable(root, error) from error
+        raise unwritable(root, error) from error
     finally:
         if folder is not None:
             _remove(folder)
@@ -157,7 +157,7 @@ def _remove_outdated(entry: Path) -> None:
     same_file = entry.name.partition("-")[0] + "-"
     for other in entry.parent.iterdir():
         old = other.name.startswith(same_file) and other != entry
-        if old or (other.name.startswith(_UNFINISHED) and _age(other) > _STALE_SECONDS):
+        if old or (other.name.startswith(UNFINISHED) and _age(other) > _STALE_SECONDS):
             _remove(other)
 
 
@@ -218,7 +218,8 @@ def _load(entry: Path) -> Contents | None:
         return None
 
 
-def _unwritable(folder: Path, error: OSError) -> DataError:
+def unwritable(folder: Path, error: OSError) -> DataError:
+    """The error for a cache folder that refuses to be written."""
     return DataError(
         f"{folder}: the cache folder cannot be written ({error.strerror or error}); set ECGTUNE_CACHE to a"
         " folder that can, or read with cache=False"

@@ -14,7 +14,7 @@ from ecgtune.files import read_json
 from ecgtune.methods import attach, base_encoder
 from ecgtune.models import Classifier, build_model
 from ecgtune.recipe import Full, method_from_table
-from ecgtune.training import RunFolder, load_weights, logits_of, probability_of
+from ecgtune.training import RunFolder, load_weights, logits_of, probability_of, read_recipe
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ def load_run(folder: str | Path) -> Run:
         unfinished = run.recipe.is_file() and not run.finished
         state = "an unfinished run; continue it with --resume" if unfinished else "no run with a model"
         raise RunError(f"{folder} holds {state}; allowed: a folder with metrics.json and best/model.json")
+    read_recipe(run)  # says so when the folder holds a pretraining
     saved, metrics = read_json(run.best / "model.json"), read_json(run.metrics)
     try:
         method = method_from_table(saved["method"], str(run.best / "model.json"))

@@ -1,12 +1,13 @@
 """A name or a checkpoint in, an encoder with a head out, every tensor accounted for."""
 
-from ecgtune.models.checkpoint import Checkpoint, convert, load_checkpoint
+from ecgtune.models.checkpoint import Checkpoint, convert, load_checkpoint, save_encoder
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.description import build_model, describe_model
 from ecgtune.models.ecg_fm import EcgFM, EcgFmConfig
 from ecgtune.models.encoder import Encoder
 from ecgtune.models.leads import LEAD_MODES, STANDARD_LEADS, lead_kernel
-from ecgtune.models.pretraining import Draws, PretrainingModel, gumbel_temperature, load_pretraining
+from ecgtune.models.masked_teacher import MaskedTeacher, TeacherOutput, teacher_decay
+from ecgtune.models.pretraining import Draws, PretrainingModel, PretrainingOutput, gumbel_temperature, load_pretraining
 from ecgtune.models.registry import list_models, load_model
 from ecgtune.models.resnet import ResNet1d, ResNet1dConfig
 from ecgtune.models.weights import Weights
@@ -21,9 +22,12 @@ __all__ = [
     "EcgFmConfig",
     "Encoder",
     "Head",
+    "MaskedTeacher",
     "PretrainingModel",
+    "PretrainingOutput",
     "ResNet1d",
     "ResNet1dConfig",
+    "TeacherOutput",
     "Weights",
     "build_model",
     "convert",
@@ -34,4 +38,6 @@ __all__ = [
     "load_checkpoint",
     "load_model",
     "load_pretraining",
+    "save_encoder",
+    "teacher_decay",
 ]

@@ -1,7 +1,8 @@
 """Weights from files: official `.pt` files, and the converted folders that `convert` writes.
 
 A converted folder holds `model.safetensors` (tensors `encoder.*` and, fine-tuned, `head.*`) and `model.json` (sizes,
-and the file that it was made from). It is a third of an official file, and loading it gives the same bits.
+and the file that it was made from). It is a third of an official file, and loading it gives the same bits. A
+pretraining writes the same folder with `save_encoder`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -83,23 +85,40 @@ def convert(source: str | Path, target: str | Path, *, heads: int | None = None)
     tensors = {f"encoder.{name}": tensor for name, tensor in checkpoint.encoder.state_dict().items()}
     tensors |= {f"head.{name}": tensor for name, tensor in (checkpoint.head or {}).items()}
 
-    def write(folder: Path) -> None:
-        save_file(tensors, folder / WEIGHTS_FILE)
-        settings = {
-            "format": FORMAT,
-            "architecture": EcgFM.architecture,
-            "config": to_table(checkpoint.encoder.config),
-            "labels": None if checkpoint.head is None else checkpoint.head["bias"].shape[0],
-            "sha256": file_sha256(folder / WEIGHTS_FILE),
-            "converted_from": checkpoint.weights.to_json(),
-        }
-        (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-
+    labels = None if checkpoint.head is None else checkpoint.head["bias"].shape[0]
+    facts = {"labels": labels, "converted_from": checkpoint.weights.to_json()}
     try:
-        replace_folder(target, write)
+        replace_folder(target, lambda folder: _write(folder, checkpoint.encoder, tensors, facts))
     except SafetensorError as error:  # its own error for a full disk
         raise CheckpointError(f"{target} cannot be written ({_one_line(error)}); choose another place") from error
     return target
+
+
+def save_encoder(
+    encoder: Encoder, folder: Path, origin: Mapping[str, Any], *, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write a pretrained encoder into `folder`, which exists, in the layout of `convert`.
+
+    origin: what is known about its training, as plain values; stored as "pretraining". dtype: of the stored tensors;
+    float16 halves the file, and `load_checkpoint` makes float32 of it.
+    """
+    tensors = {
+        f"encoder.{name}": tensor.detach().to("cpu", dtype).contiguous()
+        for name, tensor in encoder.state_dict().items()
+    }
+    _write(folder, encoder, tensors, {"labels": None, "pretraining": dict(origin)})
+
+
+def _write(folder: Path, encoder: Encoder, tensors: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
+    save_file(tensors, folder / WEIGHTS_FILE)
+    settings = {
+        "format": FORMAT,
+        "architecture": encoder.architecture,
+        "config": to_table(encoder.config),
+        "sha256": file_sha256(folder / WEIGHTS_FILE),
+        **facts,
+    }
+    (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 
 def _settings(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -109,11 +128,13 @@ def _settings(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _load_folder(folder: Path) -> Checkpoint:
+    if (folder / "best" / WEIGHTS_FILE).is_file():
+        raise CheckpointError(f"{folder}: the run folder of a pretraining; its encoder is {folder / 'best'}")
     if (folder / "best").is_dir() or (folder / "metrics.json").is_file():
         raise CheckpointError(f"{folder}: a run folder, not a model; open it with ecgtune.load_run({str(folder)!r})")
     try:
         settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-        tensors = load_file(folder / WEIGHTS_FILE)
+        tensors = {name: tensor.float() for name, tensor in load_file(folder / WEIGHTS_FILE).items()}
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{folder}: not a converted model, {Path(str(error.filename or WEIGHTS_FILE)).name} is not in it; "

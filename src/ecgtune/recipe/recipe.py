@@ -107,28 +107,23 @@ def recipe_folder() -> Path:
 
 
 def list_recipes() -> list[str]:
-    """Names of the recipes that come with ecgtune."""
-    return sorted(path.stem for path in recipe_folder().glob("*.toml"))
+    """Names of the fine-tuning recipes that come with ecgtune."""
+    return _names(pretraining=False)
+
+
+def list_pretrainings() -> list[str]:
+    """Names of the pretraining recipes that come with ecgtune."""
+    return _names(pretraining=True)
+
+
+def is_pretraining(tables: Mapping[str, Any]) -> bool:
+    """Whether parsed TOML is a pretraining: it has an objective where a fine-tuning has a method."""
+    return "objective" in tables
 
 
 def load_recipes(name_or_path: str) -> list[Recipe]:
     """The recipe, or the arms, of a name or a TOML file. Raises SettingError with file and setting."""
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        path = recipe_folder() / f"{name_or_path}.toml"
-        if not path.is_file():
-            raise SettingError(
-                f"no method or recipe is called {name_or_path!r}; {suggest(name_or_path, list_recipes())}, "
-                "or a .toml file"
-            )
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingError(
-            f"{path}: no such recipe; give a name ({', '.join(list_recipes())}) or a .toml file"
-        ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingError(f"{path} is no readable TOML: {error}") from None
+    path, tables = read_tables(name_or_path, list_recipes(), "method or recipe")
     arms = tables.pop("arm", None)
     if arms is None:
         return [recipe_from_tables(tables, path.name, path.stem)]
@@ -140,8 +135,24 @@ def load_recipes(name_or_path: str) -> list[Recipe]:
     return recipes
 
 
+def read_tables(name_or_path: str, names: list[str], what: str) -> tuple[Path, dict[str, Any]]:
+    """The file of a name or path and its parsed TOML; `names` are those that may be meant. Raises SettingError."""
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = recipe_folder() / f"{name_or_path}.toml"
+        if not path.is_file():
+            raise SettingError(f"no {what} is called {name_or_path!r}; {suggest(name_or_path, names)}, or a .toml file")
+    try:
+        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingError(f"{path}: no such recipe; give a name ({', '.join(names)}) or a .toml file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingError(f"{path} is no readable TOML: {error}") from None
+
+
 def recipe_from_tables(tables: Mapping[str, Any], where: str, name: str) -> Recipe:
     """A recipe from parsed TOML. `where` names the file in errors, `name` is used when the file gives none."""
+    require(not is_pretraining(tables), f"{where} is a pretraining; run it with `ecgtune pretrain --recipe`")
     known = {"name", "title", "about", "method", *_TABLES}
     for key in tables:
         require(key in known, f"{where} has no table {key!r}; {suggest(key, known)}")
@@ -169,12 +180,23 @@ def differences(stored: Recipe, asked: Recipe) -> list[str]:
     if stored.method != asked.method:
         found.append(f"method was {stored.method}, now {asked.method}")
     for key in _TABLES:
-        old, new = getattr(stored, key), getattr(asked, key)
-        for item in dataclasses.fields(old):
-            before, after = getattr(old, item.name), getattr(new, item.name)
-            if before != after:
-                found.append(f"{key}.{item.name} was {before}, now {after}")
+        found += field_differences(key, getattr(stored, key), getattr(asked, key))
     return found
+
+
+def field_differences(key: str, old: Any, new: Any) -> list[str]:
+    """Fields in which two dataclasses of one type differ ("training.epochs was 3, now 5"); `key` names them."""
+    names = [item.name for item in dataclasses.fields(old)]
+    return [
+        f"{key}.{name} was {getattr(old, name)}, now {getattr(new, name)}"
+        for name in names
+        if getattr(old, name) != getattr(new, name)
+    ]
+
+
+def _names(pretraining: bool) -> list[str]:
+    files = recipe_folder().glob("*.toml")
+    return sorted(f.stem for f in files if is_pretraining(tomllib.loads(f.read_text(encoding="utf-8"))) == pretraining)
 
 
 def _merge(shared: Mapping[str, Any], arm: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """The one loop and the run folder that it fills."""
 
 from ecgtune.training.batches import Windows, epoch_order
+from ecgtune.training.classification import Classification
 from ecgtune.training.inference import choose_device, encode_once, logits_of, probability_of
 from ecgtune.training.loop import Trained, count_steps, train
+from ecgtune.training.objective import Moment, Objective
+from ecgtune.training.processes import Processes
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import (
     Predictions,
@@ -17,7 +20,11 @@ from ecgtune.training.run_folder import (
 from ecgtune.training.weights import load_weights, save_weights
 
 __all__ = [
+    "Classification",
+    "Moment",
+    "Objective",
     "Predictions",
+    "Processes",
     "ProgressBar",
     "RunFolder",
     "Trained",

@@ -1,4 +1,4 @@
-"""The one loop. Every method, encoder and device goes through `train`."""
+"""The one loop. Fine-tuning and pretraining, every method, encoder and device go through `train`."""
 
 from __future__ import annotations
 
@@ -12,34 +12,33 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from ecgtune.errors import RunError, SettingError
-from ecgtune.evaluation import auroc
 from ecgtune.files import replace_folder, write_atomically, write_text
-from ecgtune.methods import TrainingAudit
-from ecgtune.models import Classifier
-from ecgtune.recipe import Method, Training
-from ecgtune.training.batches import Windows, class_weight, epoch_order
-from ecgtune.training.inference import choose_device, logits_of, probability_of
+from ecgtune.recipe import Training
+from ecgtune.training.batches import epoch_order
+from ecgtune.training.inference import choose_device
 from ecgtune.training.memory import MemoryMeter
+from ecgtune.training.objective import Moment, Objective
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder, log_text
 from ecgtune.training.schedule import learning_rate_factor, make_optimizer
-from ecgtune.training.weights import load_state, load_weights, save_weights, trained_tensors
+from ecgtune.training.weights import load_state
 
 
 @dataclass
 class State:
-    """Where a training stands: all that, with the weights and the optimizer, decides every later number."""
+    """Where a training stands: all that, with the weights and the optimizer, decides every later number.
+
+    `sums` and `weight_sum` are of the epoch under way: of what the objective's loss gives, and of its weight.
+    """
 
     epoch: int = 0
     step: int = 0
-    loss_sum: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
     weight_sum: float = 0.0
-    correct: int = 0
     best_epoch: int = 0
-    best_auroc: float = -math.inf
+    best_score: float = -math.inf
     audit: str = ""
     seconds: float = 0.0
     peak_memory: int = 0
@@ -62,51 +61,37 @@ class Trained:
     log: list[dict[str, Any]]
 
 
-def count_steps(windows: int, settings: Training) -> int:
-    """Optimizer steps of a whole training on `windows` windows. Raises SettingError when the audits need more."""
-    steps = math.ceil(windows / settings.batch_size) * settings.epochs
+def count_steps(items: int, settings: Training) -> int:
+    """Optimizer steps of a whole training on `items` items. Raises SettingError when the audits need more."""
+    steps = math.ceil(items / settings.batch_size) * settings.epochs
     if steps < 2:
         raise SettingError("the training has one step, too few for its audits; use more epochs or a smaller batch_size")
     return steps
 
 
-def train(
-    model: Classifier,
-    method: Method,
-    training: Windows,
-    validation: Windows,
-    settings: Training,
-    *,
-    seed: int,
-    folder: RunFolder,
-    progress: ProgressBar,
-) -> Trained:
-    """Train what `method` left trainable and leave the best epoch's weights in `model` and in `folder.best`.
+def train(objective: Objective, settings: Training, *, seed: int, folder: RunFolder, progress: ProgressBar) -> Trained:
+    """Train `objective.model` and leave the best epoch's weights in it and in `folder.best`.
 
-    `training` and `validation` hold what the trained module reads: windows `(n, leads, samples)` for the model, or
-    pooled tokens `(n, width)` for the head of a method that leaves the encoder as it is. The best epoch is the one
-    with the highest validation AUROC. A folder with a saved state is continued, and ends on the same numbers, to the
-    bit, as a training that was never stopped (same machine, same threads).
+    A folder with a saved state is continued, and ends on the same numbers, to the bit, as a training that was never
+    stopped (same machine, same threads).
 
-    Raises AuditError (see `methods.audits`), RunError when the loss is not a number, SettingError when there are fewer
-    than two steps.
+    Raises RunError when the loss is not a number, SettingError when there are fewer than two steps, and what the
+    objective raises.
     """
     accelerator = Accelerator(cpu=choose_device(settings.device).type == "cpu")
     device = accelerator.device
-    model.to(device)
-    trained: nn.Module = accelerator.prepare(model if method.changes_encoder else model.head)
-    learning_rate = settings.learning_rate or method.learning_rate
+    model = objective.model.to(device)
+    trained: nn.Module = accelerator.prepare(objective.trained)
+    learning_rate = settings.learning_rate or objective.learning_rate
+    parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = accelerator.prepare(
-        make_optimizer([p for p in model.parameters() if p.requires_grad], learning_rate, settings)
+        make_optimizer(parameters, learning_rate, settings, betas=objective.betas, epsilon=objective.epsilon)
     )
-    weights = class_weight(training.label, len(model.classes), settings.class_weights)
-    weight = torch.from_numpy(weights).to(device)
-    total_steps = count_steps(len(training), settings)
+    total_steps = count_steps(objective.items, settings)
     steps = total_steps // settings.epochs
 
-    state = _restore(folder.state, model, optimizer)
+    state = _restore(folder.state, objective, optimizer)
     meter = MemoryMeter(device, state.peak_memory)
-    audit = TrainingAudit(model, method)
     saved = started = time.monotonic()
 
     def save() -> None:
@@ -115,85 +100,91 @@ def train(
         state.seconds, started, saved = state.seconds + now - started, now, now
         state.peak_memory = meter.peak
         if accelerator.is_main_process:
-            _save(folder.state, model, optimizer, state)
+            _save(folder.state, objective, optimizer, state)
 
     progress.advance((state.epoch * steps + state.step) * settings.batch_size)
     stopped_early = _out_of_patience(state, settings)
     while state.epoch < settings.epochs and not stopped_early:
         epoch_started = time.monotonic()
-        order = epoch_order(seed, state.epoch, len(training))
+        order = epoch_order(seed, state.epoch, objective.items)
         trained.train()
         while state.step < steps:
             step = state.epoch * steps + state.step
+            moment = Moment(seed, state.epoch, step, total_steps)
             rows = order[state.step * settings.batch_size : (state.step + 1) * settings.batch_size]
             factor = learning_rate_factor(step, total_steps, settings)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * factor
             # Dropout is drawn from the step's own seed, so a resumed training needs no generator state.
             torch.manual_seed((seed * 1_000_003 + step) * 64 + accelerator.process_index)
-            batch_weight = float(weights[training.label[rows]].sum())
+            batch_weight = objective.weight(rows)
             pieces = np.array_split(np.sort(rows), settings.accumulate * accelerator.num_processes)
             for number, piece in enumerate(pieces[accelerator.process_index :: accelerator.num_processes]):
                 if len(piece) == 0 and accelerator.num_processes == 1:
                     continue
-                # Each process must run each backward pass, so one without windows runs another's at weight zero.
+                # Each process must run each backward pass, so one without items runs another's at weight zero.
                 share, piece = (1.0, piece) if len(piece) else (0.0, rows[:1])
-                inputs = torch.from_numpy(training.inputs[piece]).to(device)
-                label = torch.from_numpy(training.label[piece]).to(device)
-                if number == 0 and not state.audit:
-                    audit.before_step(inputs)
+                batch = objective.batch(piece, moment, device)
+                if number == 0:
+                    objective.before_step(batch)
                 with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-                    logits = trained(inputs)
-                loss = share * cross_entropy(logits.float(), label, weight=weight, reduction="sum")
+                    terms = objective.loss(trained, batch)
                 meter.read()
                 # Divided by the weight of the whole batch, pieces add up to the gradient of the undivided batch.
-                accelerator.backward(loss * (accelerator.num_processes / batch_weight))
-                state.loss_sum += float(loss.detach())
-                state.correct += int(share) * int((logits.detach().argmax(1) == label).sum())
+                accelerator.backward(share * terms["loss"] * (accelerator.num_processes / batch_weight))
+                # One transfer for all terms: each one by itself would make an accelerator wait.
+                values = torch.stack([term.detach().float() for term in terms.values()]).tolist()
+                for name, value in zip(terms, values, strict=True):
+                    state.sums[name] = state.sums.get(name, 0.0) + share * value
             state.weight_sum += batch_weight
-            if not state.audit:
-                audit.after_backward()
+            objective.after_backward()
             if settings.clip:
-                accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], settings.clip)
+                accelerator.clip_grad_norm_(parameters, settings.clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            if not state.audit:
-                audit.after_step()
-                state.audit = audit.sentence() if audit.finished else ""
+            objective.after_step(moment)
+            state.audit = objective.audit
             state.step += 1
             progress.advance(settings.batch_size)
             if time.monotonic() - saved > 60 * settings.save_minutes and state.step < steps:
                 save()
 
         if accelerator.num_processes > 1:
-            sums = torch.tensor([state.loss_sum, state.correct], dtype=torch.float64, device=device)
-            loss_sum, correct = accelerator.reduce(sums, "sum").tolist()  # type: ignore[union-attr]
-            state.loss_sum, state.correct = loss_sum, int(correct)
-        if not math.isfinite(state.loss_sum):
+            sums = torch.tensor(list(state.sums.values()), dtype=torch.float64, device=device)
+            reduced = accelerator.reduce(sums, "sum").tolist()  # type: ignore[union-attr]
+            state.sums = dict(zip(state.sums, reduced, strict=True))
+        if not math.isfinite(state.sums["loss"]):
             raise RunError(
                 f"the training loss is not a number in epoch {state.epoch + 1}; "
                 f"lower learning_rate (now {learning_rate:g}) or set clip"
             )
-        logits = logits_of(trained, validation.inputs, precision=settings.precision)
-        row = _log_row(state, training, validation, logits, learning_rate * factor, time.monotonic() - epoch_started)
+        row = {
+            "epoch": state.epoch + 1,
+            **objective.evaluate(trained, state.sums, state.weight_sum, moment),
+            "learning_rate": learning_rate * factor,
+            "seconds": time.monotonic() - epoch_started,
+        }
         state.log.append(row)
         state.epoch, state.step = state.epoch + 1, 0
-        state.loss_sum, state.weight_sum, state.correct = 0.0, 0.0, 0
-        if row["val_auroc"] > state.best_auroc:
-            state.best_auroc, state.best_epoch = row["val_auroc"], state.epoch
+        state.sums, state.weight_sum = {}, 0.0
+        score = objective.score(row)
+        if score > state.best_score:
+            state.best_score, state.best_epoch = score, state.epoch
             if accelerator.is_main_process:
-                replace_folder(folder.best, lambda partial: save_weights(model, method, partial))
+                replace_folder(folder.best, objective.save)
         save()
         if accelerator.is_main_process:
             write_text(folder.log, log_text(state.log))
-        progress.note(_epoch_line(folder, row, settings.epochs))
+        progress.note(
+            f"{folder.title}: epoch {row['epoch']}/{settings.epochs}, {objective.sentence(row)}, {row['seconds']:.1f} s"
+        )
         stopped_early = _out_of_patience(state, settings)
 
     progress.advance((settings.epochs - state.epoch) * steps * settings.batch_size)
     if accelerator.is_main_process:
         write_text(folder.log, log_text(state.log))  # again: a stop between save and log must not cost a line
     accelerator.wait_for_everyone()
-    load_weights(model, method, folder.best)
+    objective.load(folder.best)
     return Trained(
         epochs=state.epoch,
         best_epoch=state.best_epoch,
@@ -212,40 +203,17 @@ def _out_of_patience(state: State, settings: Training) -> bool:
     return settings.patience is not None and 0 < state.best_epoch <= state.epoch - settings.patience
 
 
-def _log_row(
-    state: State, training: Windows, validation: Windows, logits: np.ndarray, learning_rate: float, seconds: float
-) -> dict[str, Any]:
-    probability = probability_of(logits)
-    truth = probability[np.arange(len(validation)), validation.label]
-    return {
-        "epoch": state.epoch + 1,
-        "train_loss": state.loss_sum / state.weight_sum,
-        "train_accuracy": state.correct / len(training),
-        "val_loss": float(-np.log(np.maximum(truth, 1e-12)).mean()),
-        "val_accuracy": float((probability.argmax(1) == validation.label).mean()),
-        "val_auroc": auroc(validation.label, probability[:, 1]),
-        "learning_rate": learning_rate,
-        "seconds": seconds,
-    }
-
-
-def _epoch_line(folder: RunFolder, row: dict[str, Any], epochs: int) -> str:
-    return (
-        f"{folder.title}: epoch {row['epoch']}/{epochs}, loss {row['train_loss']:.4f}, "
-        f"validation loss {row['val_loss']:.4f}, accuracy {row['val_accuracy']:.4f}, "
-        f"AUROC {row['val_auroc']:.4f}, {row['seconds']:.1f} s"
-    )
-
-
-def _save(path: Path, model: Classifier, optimizer: Any, state: State) -> None:
-    content = {"weights": trained_tensors(model), "optimizer": optimizer.state_dict(), "state": asdict(state)}
+def _save(path: Path, objective: Objective, optimizer: Any, state: State) -> None:
+    content = {"weights": objective.tensors(), "optimizer": optimizer.state_dict(), "state": asdict(state)}
     write_atomically(path, lambda partial: torch.save(content, partial))
 
 
-def _restore(path: Path, model: Classifier, optimizer: Any) -> State:
+def _restore(path: Path, objective: Objective, optimizer: Any) -> State:
     if not path.exists():
         return State()
     content = load_state(path)
-    model.load_state_dict(content["weights"], strict=False)
+    objective.model.load_state_dict(content["weights"], strict=False)
     optimizer.load_state_dict(content["optimizer"])
-    return State(**content["state"])
+    state = State(**content["state"])
+    objective.audit = state.audit
+    return state

@@ -16,7 +16,17 @@ import numpy as np
 
 from ecgtune.errors import RunError
 from ecgtune.files import read_json, write_json, write_text
-from ecgtune.recipe import Recipe, differences, recipe_from_tables, recipe_text
+from ecgtune.recipe import (
+    Pretraining,
+    Recipe,
+    differences,
+    is_pretraining,
+    pretraining_differences,
+    pretraining_from_tables,
+    pretraining_text,
+    recipe_from_tables,
+    recipe_text,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,10 @@ class RunFolder:
     @property
     def split(self) -> Path:
         return self.path / "split.csv"
+
+    @property
+    def recordings(self) -> Path:
+        return self.path / "recordings.csv"
 
     @property
     def log(self) -> Path:
@@ -69,10 +83,10 @@ class RunFolder:
 
 
 #: What of environment.json must be unchanged for a run to be continued.
-IDENTITY = ("seed", "data", "weights")
+IDENTITY = ("seed", "data", "weights", "left_out")
 
 
-def check_run(folder: RunFolder, recipe: Recipe, identity: Mapping[str, Any], *, resume: bool) -> None:
+def check_run(folder: RunFolder, recipe: Recipe | Pretraining, identity: Mapping[str, Any], *, resume: bool) -> None:
     """Raise RunError unless `recipe` may run in `folder`: it is new or empty, or the same run stands there (`resume`).
 
     `identity` holds seed, data and weights, which a resume must find unchanged. Writes nothing.
@@ -84,29 +98,44 @@ def check_run(folder: RunFolder, recipe: Recipe, identity: Mapping[str, Any], *,
             raise RunError(
                 f"{folder.path} holds a run already; continue it with --resume or choose another folder with --out"
             )
-        found = differences(read_recipe(folder), recipe) + _differences(read_json(folder.environment), identity)
+        found = _recipe_differences(folder, recipe) + _differences(read_json(folder.environment), identity)
         if found:
             raise RunError(f"{folder.path} holds another run: {'; '.join(found)}; choose another folder with --out")
     elif folder.path.is_dir() and any(folder.path.iterdir()):
         raise RunError(f"{folder.path} is not empty and holds no run; choose another folder with --out")
 
 
-def begin_run(folder: RunFolder, recipe: Recipe, identity: Mapping[str, Any]) -> None:
+def begin_run(folder: RunFolder, recipe: Recipe | Pretraining, identity: Mapping[str, Any]) -> None:
     """Write what a run starts with, unless it is there: environment.json, then recipe.toml, which marks the folder."""
     if not folder.recipe.is_file():
         write_json(folder.environment, identity)
-        write_text(folder.recipe, recipe_text(recipe))
+        write_text(folder.recipe, pretraining_text(recipe) if isinstance(recipe, Pretraining) else recipe_text(recipe))
 
 
 def read_recipe(folder: RunFolder) -> Recipe:
-    """The stored recipe. Raises RunError when the folder holds none that can be read."""
+    """The stored recipe of a fine-tuning. Raises RunError when the folder holds none that can be read."""
+    tables = _read_tables(folder)
+    if is_pretraining(tables):
+        raise RunError(f"{folder.path} holds a pretraining; fine-tune its encoder with --model {folder.best}")
+    return recipe_from_tables(tables, str(folder.recipe), "")
+
+
+def _read_tables(folder: RunFolder) -> dict[str, Any]:
     if not folder.recipe.is_file():
         raise RunError(f"{folder.path} holds no run (no recipe.toml); give the folder that train or compare wrote")
     try:
-        tables = tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
+        return tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RunError(f"{folder.recipe} cannot be read ({error}); remove the folder and run again") from None
-    return recipe_from_tables(tables, str(folder.recipe), "")
+
+
+def _recipe_differences(folder: RunFolder, recipe: Recipe | Pretraining) -> list[str]:
+    if isinstance(recipe, Recipe):
+        return differences(read_recipe(folder), recipe)
+    tables = _read_tables(folder)
+    if not is_pretraining(tables):
+        raise RunError(f"{folder.path} holds a fine-tuning, no pretraining; choose another folder with --out")
+    return pretraining_differences(pretraining_from_tables(tables, str(folder.recipe), ""), recipe)
 
 
 def _differences(stored: Any, asked: Mapping[str, Any]) -> list[str]:

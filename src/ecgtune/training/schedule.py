@@ -26,8 +26,13 @@ def learning_rate_factor(step: int, total_steps: int, settings: Training) -> flo
 
 
 def make_optimizer(
-    parameters: Iterable[nn.Parameter], learning_rate: float, settings: Training
+    parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    settings: Training,
+    *,
+    betas: tuple[float, float] = (0.9, 0.999),
+    epsilon: float = 1e-8,
 ) -> torch.optim.Optimizer:
     """Adam or AdamW over the trainable `parameters`."""
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(list(parameters), lr=learning_rate, weight_decay=settings.weight_decay)
+    return kind(list(parameters), lr=learning_rate, betas=betas, eps=epsilon, weight_decay=settings.weight_decay)

@@ -18,6 +18,7 @@ from ecgtune.models import Classifier, describe_model
 from ecgtune.recipe import Recipe, method_to_table
 from ecgtune.reporting import write_run
 from ecgtune.training import (
+    Classification,
     ProgressBar,
     RunFolder,
     Trained,
@@ -97,16 +98,8 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
     if not run.recipe.method.changes_encoder:
         training = encode_once(model, training, precision=settings.precision)
         validation = encode_once(model, validation, precision=settings.precision)
-    trained = train(
-        model,
-        run.recipe.method,
-        training,
-        validation,
-        settings,
-        seed=run.seed,
-        folder=run.folder,
-        progress=progress,
-    )
+    objective = Classification(model, run.recipe.method, training, validation, settings)
+    trained = train(objective, settings, seed=run.seed, folder=run.folder, progress=progress)
 
     rows = np.concatenate([split.val, split.test])
     label, group = prepared.dataset.label[rows], prepared.groups(rows)

@@ -1,0 +1,139 @@
+"""The layouts in which whole recordings without labels are read.
+
+- An NPZ archive with `signal` (samples) or (leads, samples), all recordings one after the other, `offset` (recordings
+  + 1), so that recording i is `signal[..., offset[i]:offset[i + 1]]`, the names `record` or `record_id`, the sampling
+  rate `sampling_rate` or `fs` (Hz), and, for several leads, `leads`.
+- The same archive without `signal`, called `NAME_index.npz`, beside `NAME.delta16.xz`: int16 samples of one lead as
+  differences, all low bytes before all high bytes, through xz.
+- A folder of `.npy` files, one recording each, (samples,) or (leads, samples), whose rate the caller tells. Its leads
+  are unnamed, so it can have one only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.errors import DataError
+
+INDEX, PACKED = "_index.npz", ".delta16.xz"
+RECORD_KEYS, RATE_KEYS = ("record", "record_id"), ("sampling_rate", "fs")
+
+
+@dataclass(frozen=True)
+class RecordingFiles:
+    """What a path holds: `files` that decide the content, names, leads, rate (Hz) or None when the files are silent."""
+
+    files: tuple[Path, ...]
+    record: NDArray[np.str_]
+    leads: tuple[str, ...]
+    sampling_rate: float | None
+    _offset: NDArray[np.int64] | None = None
+
+    def signals(self) -> Iterator[NDArray[Any]]:
+        """Each recording (leads, samples), in the order of `record`. Raises DataError."""
+        if self._offset is None:
+            for path in self.files:
+                yield _checked(np.atleast_2d(_load(path)), 1, path)
+            return
+        path = self.files[-1]
+        whole = _unpack(path) if path.name.endswith(PACKED) else np.atleast_2d(_load(path)["signal"])
+        _checked(whole, len(self.leads), path)
+        if self._offset[-1] != whole.shape[1]:
+            raise DataError(f"{path}: holds {whole.shape[1]} samples, but offset ends at {self._offset[-1]}")
+        for start, stop in zip(self._offset[:-1], self._offset[1:], strict=True):
+            yield whole[:, start:stop]
+
+    def sha256(self) -> str:
+        """Of the files' bytes, one after the other."""
+        digest = hashlib.sha256()
+        for path in self.files:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+
+def find_recordings(path: Path) -> RecordingFiles:
+    """Recognise the layout of `path`. Raises DataError when it is none, or when its parts do not fit together."""
+    if path.is_dir():
+        files = tuple(sorted(path.glob("*.npy")))
+        if not files:
+            raise DataError(f"{path}: no .npy file in it; put one recording (samples,) into each, or give an .npz file")
+        return RecordingFiles(files, np.array([file.stem for file in files]), ("II",), None)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file or folder; give an .npz file of recordings or a folder of .npy files")
+    if path.suffix != ".npz":
+        raise DataError(f"{path}: is no .npz file; give an .npz file of recordings or a folder of .npy files")
+    arrays = _load(path)
+    record = _first(arrays, RECORD_KEYS)
+    if "offset" not in arrays or record is None:
+        raise DataError(f"{path}: has the arrays {', '.join(sorted(arrays))}; 'offset' and 'record' are needed")
+    offset, record = arrays["offset"].astype(np.int64), record.astype(np.str_)
+    if offset.shape != (len(record) + 1,) or len(record) == 0 or offset[0] != 0 or (np.diff(offset) <= 0).any():
+        raise DataError(
+            f"{path}: 'offset' must rise from 0 and have one value more than the {len(record)} records, shape "
+            f"({len(record) + 1},), but has shape {offset.shape}"
+        )
+    rate = _first(arrays, RATE_KEYS)
+    leads = tuple(str(lead) for lead in arrays["leads"]) if "leads" in arrays else ("II",)
+    files = (path,) if "signal" in arrays else (path, _packed(path))
+    return RecordingFiles(files, record, leads, None if rate is None else float(rate), offset)
+
+
+def held_out_records(path: Path, splits: tuple[str, ...] = ("val", "test")) -> frozenset[str]:
+    """Names of the recordings that stand in `splits` of an NPZ file of windows. Raises DataError if it cannot tell."""
+    arrays = _load(path)
+    record = _first(arrays, RECORD_KEYS)
+    if record is None or "split" not in arrays or record.shape != arrays["split"].shape:
+        raise DataError(
+            f"{path}: has the arrays {', '.join(sorted(arrays))}; 'record' and 'split', one value per window, are "
+            "needed to know which recordings to leave out"
+        )
+    return frozenset(record[np.isin(arrays["split"], splits)].astype(np.str_).tolist())
+
+
+def _packed(index: Path) -> Path:
+    name = index.name.removesuffix(INDEX) + PACKED
+    packed = index.with_name(name)
+    if not index.name.endswith(INDEX) or not packed.is_file():
+        raise DataError(f"{index}: has no array 'signal' and no file {name} beside it; put one of the two there")
+    return packed
+
+
+def _unpack(path: Path) -> NDArray[np.int16]:
+    try:
+        packed = np.frombuffer(lzma.decompress(path.read_bytes()), np.uint8)
+    except (lzma.LZMAError, EOFError) as error:
+        raise DataError(f"{path}: cannot be unpacked ({error}); copy the file again") from None
+    low, high = packed[: len(packed) // 2], packed[len(packed) // 2 :]
+    steps = low.astype(np.uint16) | high.astype(np.uint16) << 8
+    return np.cumsum(steps, dtype=np.uint16).view(np.int16)[None]
+
+
+def _checked(signal: NDArray[Any], leads: int, path: Path) -> NDArray[Any]:
+    if signal.ndim != 2 or signal.dtype.kind not in "iuf" or len(signal) != leads:
+        raise DataError(
+            f"{path}: the signal is {signal.dtype} of shape {signal.shape}; numbers of shape ({leads}, samples) are "
+            "needed" + ("" if leads > 1 else ", or (samples,)")
+        )
+    return signal
+
+
+def _load(path: Path) -> Any:
+    """An array, or the arrays of an archive by name; never a pickle."""
+    try:
+        content = np.load(path, allow_pickle=False)
+        return dict(content) if path.suffix == ".npz" else content
+    except Exception as error:  # a damaged file fails in zipfile, zlib, struct or numpy: any type of error
+        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())[:100]}); write it again") from None
+
+
+def _first(arrays: dict[str, NDArray[Any]], keys: tuple[str, ...]) -> NDArray[Any] | None:
+    return next((arrays[key] for key in keys if key in arrays), None)

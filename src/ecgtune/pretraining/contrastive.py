@@ -1,0 +1,92 @@
+"""ECG-FM's own pretraining as an objective of the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from ecgtune.data import Recordings
+from ecgtune.errors import RunError
+from ecgtune.models import Draws, EcgFM, PretrainingModel, PretrainingOutput, gumbel_temperature
+from ecgtune.pretraining.crops import Selection
+from ecgtune.pretraining.draws import generator, gumbel_noise, kept_leads, negatives, span_masks
+from ecgtune.pretraining.objective import Batch, PretrainingObjective, crop_samples
+from ecgtune.recipe import EcgFmTask, Pretraining
+
+#: Codes in use, summed over groups, at most this many times the number of groups: all tokens are the same code.
+COLLAPSED = 1.1
+
+
+class EcgFmObjective(PretrainingObjective):
+    """See `models.pretraining`. An item is two adjacent windows of one recording, so their contrast has its pair."""
+
+    segments = 2
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.98)  # as published
+    epsilon: ClassVar[float] = 1e-6
+
+    def __init__(
+        self,
+        encoder: EcgFM,
+        recordings: Recordings,
+        selection: Selection,
+        recipe: Pretraining,
+        *,
+        origin: Mapping[str, Any],
+    ) -> None:
+        self._task = task = cast(EcgFmTask, recipe.objective)
+        encoder.feature_grad_mult = task.feature_grad_mult  # of this training, not of the encoder that it leaves
+        self._module = PretrainingModel(
+            encoder, groups=task.groups, codes=task.codes, code_width=task.code_width, final_width=task.final_width
+        )
+        self._tokens = crop_samples(recipe) // encoder.config.samples_per_token
+        super().__init__(self._module, recordings, selection, recipe, origin=origin)
+
+    @property
+    def encoder(self) -> EcgFM:
+        return self._module.encoder
+
+    def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Draws:
+        task, rng = self._task, generator(*key)
+        masked = span_masks(rng, windows, self._tokens, task.masked, task.mask_span)
+        count = int(masked[0].sum())
+        leads = kept_leads(rng, windows, len(self._recordings.leads), task.lead_dropout) if training else None
+        noise = (windows * count * task.groups, task.codes)
+        return Draws(
+            masked=torch.from_numpy(masked).to(device),
+            negatives=torch.from_numpy(negatives(rng, windows, count, task.negatives)).to(device),
+            kept_leads=None if leads is None else torch.from_numpy(leads).to(device),
+            gumbel=gumbel_noise(int(rng.integers(1 << 62)), noise, device) if training else None,
+        )
+
+    def loss(self, trained: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        windows, device = len(batch.signal), batch.signal.device
+        recording = torch.arange(windows, device=device) // self.segments
+        segment = torch.arange(windows, device=device) % self.segments
+        output: PretrainingOutput = trained(
+            batch.signal, batch.draws, recording, segment, temperature=gumbel_temperature(batch.step)
+        )
+        items = windows / self.segments
+        terms = {name: getattr(output, name) for name in ("loss", "contrastive", "diversity", "feature_penalty")}
+        return {
+            **{name: term.float() * (items / output.sample_size) for name, term in terms.items()},
+            "segments": output.segments.float() * (items / output.sample_size),
+            "code_perplexity": output.code_perplexity.float() * items,
+            "probability_perplexity": output.probability_perplexity.float() * items,
+            "masked_accuracy": torch.tensor(output.correct / output.sample_size * items, device=device),
+        }
+
+    def check(self, row: Mapping[str, Any]) -> None:
+        if row["train_code_perplexity"] < COLLAPSED * self._task.groups:
+            raise RunError(
+                f"the codes have collapsed: a perplexity of {row['train_code_perplexity']:.2f} in "
+                f"{self._task.groups} groups says that all tokens are one code; lower learning_rate or lengthen warmup"
+            )
+
+    def sentence(self, row: Mapping[str, Any]) -> str:
+        return (
+            f"loss {row['train_loss']:.4f}, validation loss {row['val_loss']:.4f}, masked accuracy "
+            f"{row['train_masked_accuracy']:.3f}, code perplexity {row['train_code_perplexity']:.1f}"
+        )

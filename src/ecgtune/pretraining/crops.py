@@ -1,0 +1,169 @@
+"""Which stretches of which recordings an epoch sees, and what is done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.data import Recordings, zscore
+from ecgtune.errors import DataError
+from ecgtune.pretraining.draws import generator
+from ecgtune.recipe import Crops
+
+NOT_USED = ("left_out", "short", "flat", "clipped")
+AUGMENTATION, SELECTION = 1, 2  # so that draws for different ends never come from the same generator
+NOISE_SAMPLES = 1 << 18  # of one strip per epoch, which every crop reads somewhere else
+GAIN_HZ, WANDER_HZ = (0.1, 0.5), (0.05, 0.5)  # breathing; slower than a heart
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What each recording is used for: "train" or "val", or why it is not: one of `NOT_USED`."""
+
+    use: NDArray[np.str_]
+
+    @property
+    def train(self) -> NDArray[np.int64]:
+        """Numbers of the recordings to train on."""
+        return np.flatnonzero(self.use == "train")
+
+    @property
+    def val(self) -> NDArray[np.int64]:
+        """Numbers of the recordings of the validation loss."""
+        return np.flatnonzero(self.use == "val")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Recordings of each use."""
+        return {use: int((self.use == use).sum()) for use in ("train", "val", *NOT_USED)}
+
+    def sentence(self) -> str:
+        count = {use: f"{number:,}" for use, number in self.counts.items()}
+        return (
+            f"{len(self.use):,} recordings: {count['left_out']} left out, {count['short']} shorter than a crop, "
+            f"{count['flat']} flat, {count['clipped']} clipped; {count['train']} to train and {count['val']} to "
+            "validate on"
+        )
+
+
+def select(recordings: Recordings, leave_out: Collection[str], samples: int, settings: Crops) -> Selection:
+    """Split the recordings that hold a crop of `samples` samples; those named in `leave_out` are in neither part.
+
+    A recording falls away for the first reason that applies. Raises DataError when fewer than two are left, or when
+    `leave_out` names recordings but none of these.
+    """
+    out = np.isin(recordings.record, np.array(sorted(leave_out), dtype=np.str_))
+    if leave_out and not out.any():
+        raise DataError(
+            f"{recordings.source.path}: none of its recordings ({recordings.record[0]}, ...) is among the "
+            f"{len(leave_out)} to leave out ({min(leave_out)}, ...); give the file of windows of the same recordings"
+        )
+    reasons = (out, recordings.length < samples, recordings.flat, recordings.clipped)
+    use = np.select(reasons, NOT_USED, default="train")
+    usable = np.flatnonzero(use == "train")
+    if len(usable) < 2:
+        counts = Selection(use).counts
+        raise DataError(
+            f"{recordings.source.path}: {len(usable)} recordings can be used, 2 or more are needed; of {len(use)}, "
+            + ", ".join(f"{counts[reason]} {reason.replace('_', ' ')}" for reason in NOT_USED)
+            + f" (a crop has {samples} samples, {samples / recordings.sampling_rate:g} s)"
+        )
+    held = min(max(1, round(settings.val_share * len(usable))), len(usable) - 1)
+    use[generator(SELECTION, settings.val_seed).permutation(usable)[:held]] = "val"
+    return Selection(use)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where crops are cut: recording, first sample (of the whole map) and `factor`, samples to step per sample."""
+
+    start: NDArray[np.float64]
+    factor: NDArray[np.float64]
+
+
+def count_crops(recordings: Recordings, rows: NDArray[np.int64], samples: int) -> NDArray[np.int64]:
+    """The recording of each crop of an epoch: as many crops as fit side by side, so long recordings count for more."""
+    return np.repeat(rows, recordings.length[rows] // samples)
+
+
+def random_places(
+    recordings: Recordings, owner: NDArray[np.int64], samples: int, stretch: float, seed: int, epoch: int
+) -> Places:
+    """Places of all crops of an epoch, as a function of seed and epoch: anywhere in their recordings."""
+    rng = generator(seed, epoch)
+    longest = (recordings.length[owner] - 1) / max(1, samples - 1)
+    factor = np.minimum(1 + stretch * rng.uniform(-1, 1, len(owner)), longest)
+    room = recordings.length[owner] - 1 - factor * (samples - 1)
+    start = rng.random(len(owner)) * np.maximum(room, 0)
+    if stretch == 0:
+        start = np.rint(start)
+    return Places((recordings.offset[owner] + start).astype(np.float64), factor)
+
+
+def fixed_places(recordings: Recordings, owner: NDArray[np.int64], samples: int) -> Places:
+    """Crops side by side from the start of each recording, for validation. `owner` as `count_crops` gives it."""
+    first = np.concatenate([[True], owner[1:] != owner[:-1]])
+    number = np.arange(len(owner)) - np.maximum.accumulate(np.where(first, np.arange(len(owner)), 0))
+    return Places((recordings.offset[owner] + number * samples).astype(np.float64), np.ones(len(owner)))
+
+
+def cut(recordings: Recordings, places: Places, items: NDArray[np.int64], samples: int) -> NDArray[np.float32]:
+    """The crops (items, leads, samples), in the recordings' unit; linear interpolation where a crop is stretched."""
+    start, factor = places.start[items, None], places.factor[items, None]
+    whole = np.asarray(recordings.samples)
+    if (factor == 1).all() and (start == np.rint(start)).all():
+        index = start.astype(np.int64) + np.arange(samples)
+        return np.ascontiguousarray(whole[:, index].transpose(1, 0, 2), dtype=np.float32)
+    position = start + factor * np.arange(samples)
+    left = position.astype(np.int64)
+    share = (position - left).astype(np.float32)
+    right = np.minimum(left + 1, whole.shape[1] - 1)  # read with weight 0 at a recording's last sample
+    crops = whole[:, left] * (1 - share) + whole[:, right] * share
+    return np.ascontiguousarray(crops.transpose(1, 0, 2), dtype=np.float32)
+
+
+class Augmentation:
+    """Breathing amplitude, baseline wander and noise for the crops of one epoch, a function of seed, epoch and item."""
+
+    def __init__(self, settings: Crops, items: int, seed: int, epoch: int) -> None:
+        rng = generator(seed, epoch, AUGMENTATION)
+        self._on = settings.gain > 0 or settings.wander > 0 or settings.noise > 0
+        self._gain = _waves(rng, items, settings.gain, GAIN_HZ)
+        self._wander = _waves(rng, items, settings.wander, WANDER_HZ)
+        self._noise = settings.noise * rng.random(items)
+        self._place = rng.random(items)
+        self._strip = rng.standard_normal(NOISE_SAMPLES, dtype=np.float32) if settings.noise > 0 else None
+
+    def __call__(
+        self, crops: NDArray[np.float32], items: NDArray[np.int64], sampling_rate: float
+    ) -> NDArray[np.float32]:
+        """crops (items, leads, samples), z-scored; `items` their numbers in the epoch."""
+        if not self._on:
+            return crops
+        seconds = np.arange(crops.shape[-1]) / sampling_rate
+        changed = crops * (1 + _wave(self._gain, items, seconds)) + _wave(self._wander, items, seconds)
+        if self._strip is not None:
+            first = (self._place[items] * len(self._strip)).astype(np.int64)
+            index = (first[:, None] + np.arange(changed[0].size)) % len(self._strip)
+            changed = changed + self._strip[index].reshape(changed.shape) * self._noise[items, None, None]
+        return changed.astype(np.float32)
+
+
+def normalised(crops: NDArray[np.float32], segments: int) -> NDArray[np.float32]:
+    """(items, leads, segments * samples) -> (items * segments, leads, samples), each lead of each part z-scored."""
+    items, leads, samples = crops.shape
+    parts = crops.reshape(items, leads, segments, samples // segments).transpose(0, 2, 1, 3)
+    return np.asarray(zscore(parts.reshape(items * segments, leads, samples // segments)), np.float32)
+
+
+def _waves(rng: np.random.Generator, items: int, largest: float, hertz: tuple[float, float]) -> NDArray[np.float64]:
+    """(3, items): amplitude in [0, largest], frequency in `hertz`, phase."""
+    return np.stack([largest * rng.random(items), rng.uniform(*hertz, items), rng.uniform(0, 2 * np.pi, items)])
+
+
+def _wave(waves: NDArray[np.float64], items: NDArray[np.int64], seconds: NDArray[np.float64]) -> NDArray[np.float32]:
+    amplitude, hertz, phase = waves[:, items, None, None]
+    return (amplitude * np.sin(2 * np.pi * hertz * seconds + phase)).astype(np.float32)

@@ -1,0 +1,148 @@
+"""What the two pretrainings have in common: random crops of recordings, a validation loss, one line of log."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ecgtune.data import Recordings
+from ecgtune.errors import RunError
+from ecgtune.models import EcgFM, load_checkpoint, save_encoder
+from ecgtune.pretraining.crops import (
+    Augmentation,
+    Places,
+    Selection,
+    count_crops,
+    cut,
+    fixed_places,
+    normalised,
+    random_places,
+)
+from ecgtune.recipe import Pretraining
+from ecgtune.training import Moment, Objective
+
+VALIDATION = 3  # keeps the draws of validation apart from those of any epoch
+VALIDATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Batch:
+    """signal (crops, leads, samples), normalised, and the draws of the objective; `step` of the training."""
+
+    signal: Tensor
+    draws: Any
+    step: int
+
+
+class PretrainingObjective(Objective):
+    """Base of the pretrainings: an item is a crop of `segments` windows side by side.
+
+    A subclass says how the windows are drawn over (`draw`), what is lost (`loss`) and when it has collapsed (`check`).
+    """
+
+    segments = 1
+
+    def __init__(
+        self,
+        module: nn.Module,
+        recordings: Recordings,
+        selection: Selection,
+        recipe: Pretraining,
+        *,
+        origin: Mapping[str, Any],
+    ) -> None:
+        self.model = self.trained = module
+        self.learning_rate = recipe.objective.learning_rate
+        self._recordings, self._recipe, self._origin = recordings, recipe, origin
+        self._samples = crop_samples(recipe) * self.segments
+        self._owner = count_crops(recordings, selection.train, self._samples)
+        self._val_owner = count_crops(recordings, selection.val, self._samples)
+        self._val_places = fixed_places(recordings, self._val_owner, self._samples)
+        self._epoch: tuple[int, int, Places, Augmentation] | None = None
+        self.items = len(self._owner)
+
+    @property
+    @abstractmethod
+    def encoder(self) -> EcgFM:
+        """The encoder that is written."""
+
+    @abstractmethod
+    def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Any:
+        """The objective's own draws for a batch of `windows` windows, a function of `key` (see `draws.generator`)."""
+
+    @abstractmethod
+    def check(self, row: Mapping[str, Any]) -> None:
+        """Raise RunError when this log row shows a collapse."""
+
+    def weight(self, rows: np.ndarray) -> float:
+        return float(len(rows))
+
+    def batch(self, rows: np.ndarray, moment: Moment, device: torch.device) -> Batch:
+        places, augment = self._of_epoch(moment)
+        # Normalised before, so that wander and noise have a scale, and after, so that the encoder sees what it will.
+        crops = normalised(cut(self._recordings, places, rows, self._samples), 1)
+        signal = normalised(augment(crops, rows, self._recordings.sampling_rate), self.segments)
+        key = (moment.seed, moment.step, int(rows[0]))
+        draws = self.draw(len(signal), key, training=True, device=device)
+        return Batch(torch.from_numpy(signal).to(device), draws, moment.step)
+
+    def evaluate(self, trained: nn.Module, sums: Mapping[str, float], weight: float, moment: Moment) -> dict[str, Any]:
+        row = {f"train_{name}": value / weight for name, value in sums.items()}
+        row |= {f"val_{name}": value for name, value in self._validation(moment).items()}
+        if not math.isfinite(row["val_loss"]):
+            raise RunError("the validation loss is not a number; lower learning_rate or set clip")
+        self.check(row)
+        return row
+
+    def score(self, row: Mapping[str, Any]) -> float:
+        return -row["val_loss"] if self._recipe.best == "loss" else float(row["epoch"])
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: tensor.detach() for name, tensor in self.model.state_dict().items()}
+
+    def save(self, folder: Path) -> None:
+        save_encoder(self.encoder, folder, self._origin)
+
+    def load(self, folder: Path) -> None:
+        self.encoder.load_state_dict(load_checkpoint(folder).encoder.state_dict())
+
+    def _of_epoch(self, moment: Moment) -> tuple[Places, Augmentation]:
+        if self._epoch is None or self._epoch[:2] != (moment.seed, moment.epoch):
+            stretch = self._recipe.crops.stretch
+            places = random_places(self._recordings, self._owner, self._samples, stretch, moment.seed, moment.epoch)
+            augment = Augmentation(self._recipe.crops, self.items, moment.seed, moment.epoch)
+            self._epoch = (moment.seed, moment.epoch, places, augment)
+        return self._epoch[2:]
+
+    @torch.no_grad()
+    def _validation(self, moment: Moment) -> dict[str, float]:
+        """Mean of each term over the held-out crops, with the same crops and draws in every epoch."""
+        device = next(self.model.parameters()).device
+        bf16 = self._recipe.training.precision == "bf16"
+        items = np.arange(len(self._val_owner))
+        sums: dict[str, float] = {}
+        training = self.model.training
+        self.model.eval()
+        for number, rows in enumerate(np.array_split(items, -(-len(items) // VALIDATION_BATCH))):
+            signal = normalised(cut(self._recordings, self._val_places, rows, self._samples), self.segments)
+            draws = self.draw(len(signal), (moment.seed, number, VALIDATION), training=False, device=device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                terms = self.loss(self.trained, Batch(torch.from_numpy(signal).to(device), draws, moment.step))
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(term) / len(items)
+        self.model.train(training)
+        return sums
+
+
+def crop_samples(recipe: Pretraining) -> int:
+    """Samples of one window, a whole number of tokens."""
+    token = 2**recipe.encoder.conv_layers
+    return round(recipe.crops.window_seconds * recipe.encoder.sampling_rate) // token * token

@@ -1,0 +1,80 @@
+"""The masked teacher as an objective of the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ecgtune.data import Recordings
+from ecgtune.errors import RunError
+from ecgtune.models import EcgFM, MaskedTeacher, TeacherOutput, teacher_decay
+from ecgtune.pretraining.crops import Selection
+from ecgtune.pretraining.draws import generator, visible_tokens
+from ecgtune.pretraining.objective import Batch, PretrainingObjective, crop_samples
+from ecgtune.recipe import MaskedTeacherTask, Pretraining
+from ecgtune.training import Moment
+
+#: Variance of a teacher's tokens, about 0.7 with random weights, below which it answers the same to everything.
+COLLAPSED = 1e-3
+
+
+class MaskedTeacherObjective(PretrainingObjective):
+    """See `models.masked_teacher`. The teacher follows after every step, ever more slowly."""
+
+    def __init__(
+        self,
+        encoder: EcgFM,
+        recordings: Recordings,
+        selection: Selection,
+        recipe: Pretraining,
+        *,
+        origin: Mapping[str, Any],
+    ) -> None:
+        self._task = task = cast(MaskedTeacherTask, recipe.objective)
+        self._module = MaskedTeacher(
+            encoder,
+            layers=task.decoder_layers,
+            width=task.decoder_width,
+            kernel=task.decoder_kernel,
+            groups=task.decoder_groups,
+        )
+        self._tokens = crop_samples(recipe) // encoder.config.samples_per_token
+        super().__init__(self._module, recordings, selection, recipe, origin=origin)
+
+    @property
+    def encoder(self) -> EcgFM:
+        return self._module.teacher if self._task.keep == "teacher" else self._module.encoder
+
+    def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Tensor:
+        task = self._task
+        visible = visible_tokens(generator(*key), windows, task.masks, self._tokens, task.visible, task.visible_span)
+        return torch.from_numpy(visible).to(device)
+
+    def loss(self, trained: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        output: TeacherOutput = trained(batch.signal, batch.draws)
+        crops = len(batch.signal)
+        return {
+            "loss": output.loss.sum(),
+            "target_variance": output.target_variance * crops,
+            "prediction_variance": output.prediction_variance * crops,
+        }
+
+    def after_step(self, moment: Moment) -> None:
+        task = self._task
+        self._module.update_teacher(teacher_decay(task.decay_start, task.decay_end, moment.step, moment.total_steps))
+
+    def check(self, row: Mapping[str, Any]) -> None:
+        if row["train_target_variance"] < COLLAPSED:
+            raise RunError(
+                f"the teacher has collapsed: the variance of its answers is {row['train_target_variance']:.2g}, below "
+                f"{COLLAPSED:g}; lower learning_rate, lengthen warmup or raise decay_start"
+            )
+
+    def sentence(self, row: Mapping[str, Any]) -> str:
+        return (
+            f"loss {row['train_loss']:.4f}, validation loss {row['val_loss']:.4f}, variance of targets "
+            f"{row['train_target_variance']:.3f}, of predictions {row['train_prediction_variance']:.3f}"
+        )

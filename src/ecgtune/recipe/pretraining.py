@@ -1,0 +1,239 @@
+"""A pretraining as values: the encoder's sizes, the objective, the crops and the loop, in one TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import tomli_w
+
+from ecgtune.recipe.recipe import (
+    field_differences,
+    is_pretraining,
+    list_pretrainings,
+    read_tables,
+)
+from ecgtune.recipe.training import Training
+from ecgtune.settings import check_fields, choose, from_table, require, suggest, to_table
+
+
+@dataclass(frozen=True)
+class EncoderSizes:
+    """Sizes of an ECG-FM encoder that starts from random weights; the defaults are ecg-fm-tiny's."""
+
+    sampling_rate: float = 100.0
+    """Hz; recordings of another rate are resampled."""
+    width: int = 192
+    """Width of the tokens."""
+    depth: int = 4
+    """Transformer layers."""
+    heads: int = 3
+    """Attention heads."""
+    feed_forward: int = 768
+    """Inner width of the feed-forward blocks."""
+    conv_channels: int = 192
+    """Channels of the convolutional stem."""
+    conv_layers: int = 3
+    """Blocks of the stem; each halves the rate, so a token is 2^conv_layers samples."""
+    pos_taps: int = 32
+    """Tokens that the positional convolution sees."""
+    pos_groups: int = 16
+    """Groups of the positional convolution."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            require(value >= 1, f"{item.name} of the encoder is {value}; allowed: 1 or more")
+
+
+@dataclass(frozen=True)
+class PretrainingTask:
+    """Base of the objectives: what an encoder learns from recordings without labels."""
+
+    name: ClassVar[str]
+    #: Used when the training settings give no learning rate.
+    learning_rate: ClassVar[float]
+
+
+@dataclass(frozen=True)
+class EcgFmTask(PretrainingTask):
+    """ECG-FM's own: masked contrastive prediction of quantised targets, and adjacent segments alike (CMSC).
+
+    masked: share of tokens to predict, in spans of mask_span. negatives: distractors from the same record.
+    lead_dropout: probability that a lead is set to zero (never with one lead). groups, codes, code_width: of the
+    quantiser. final_width: where predictions meet targets. feature_grad_mult: factor on the stem's gradient.
+    """
+
+    name: ClassVar[str] = "ecg-fm"
+    learning_rate: ClassVar[float] = 5e-4
+    masked: float = 0.49
+    mask_span: int = 10
+    negatives: int = 100
+    lead_dropout: float = 0.5
+    groups: int = 2
+    codes: int = 320
+    code_width: int = 256
+    final_width: int = 256
+    feature_grad_mult: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require(0 < self.masked < 1, f"masked is {self.masked}; allowed: above 0 and below 1")
+        require(0 <= self.lead_dropout < 1, f"lead_dropout is {self.lead_dropout}; allowed: 0 up to below 1")
+        require(0 < self.feature_grad_mult <= 1, f"feature_grad_mult is {self.feature_grad_mult}; allowed: (0, 1]")
+        for name in ("mask_span", "negatives", "groups", "codes", "code_width", "final_width"):
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; allowed: 1 or more")
+        require(
+            self.code_width % self.groups == 0,
+            f"code_width is {self.code_width}; allowed: a multiple of groups ({self.groups})",
+        )
+
+
+@dataclass(frozen=True)
+class MaskedTeacherTask(PretrainingTask):
+    """What a slow copy of the encoder (the teacher) makes of the whole crop, predicted where the crop is hidden.
+
+    visible: share of tokens that the student sees, in spans of visible_span tokens. masks: different ones for each
+    pass of the teacher. decoder_layers, decoder_width, decoder_kernel, decoder_groups: the convolutions that fill in
+    the hidden places. decay_start, decay_end: of the teacher's moving average, linear over the training. keep: whose
+    weights are written.
+    """
+
+    name: ClassVar[str] = "data2vec"
+    learning_rate: ClassVar[float] = 1e-3
+    visible: float = 0.3
+    visible_span: int = 5
+    masks: int = 4
+    decoder_layers: int = 3
+    decoder_width: int = 192
+    decoder_kernel: int = 7
+    decoder_groups: int = 16
+    decay_start: float = 0.98
+    decay_end: float = 0.999
+    keep: Literal["student", "teacher"] = "student"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require(0 < self.visible < 1, f"visible is {self.visible}; allowed: above 0 and below 1")
+        for name in ("visible_span", "masks", "decoder_layers", "decoder_width", "decoder_kernel", "decoder_groups"):
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; allowed: 1 or more")
+        require(self.decoder_kernel % 2 == 1, f"decoder_kernel is {self.decoder_kernel}; allowed: odd numbers")
+        require(
+            self.decoder_width % self.decoder_groups == 0,
+            f"decoder_width is {self.decoder_width}; allowed: a multiple of decoder_groups ({self.decoder_groups})",
+        )
+        require(
+            0 <= self.decay_start <= self.decay_end < 1,
+            f"decay goes from {self.decay_start} to {self.decay_end}; allowed: 0 or more, rising, below 1",
+        )
+
+
+TASKS: dict[str, type[PretrainingTask]] = {cls.name: cls for cls in (EcgFmTask, MaskedTeacherTask)}
+
+
+@dataclass(frozen=True)
+class Crops:
+    """The windows that an epoch sees of the recordings, cut at new places each time, and what is done to them."""
+
+    window_seconds: float = 6.0
+    """Length of a window; one of ECG-FM's two adjacent segments."""
+    val_share: float = 0.05
+    """Share of recordings held out for the validation loss."""
+    val_seed: int = 0
+    """Seed that chooses them."""
+    stretch: float = 0.0
+    """Play a crop faster or slower by up to this share; 0.1 is 90 to 110 %."""
+    gain: float = 0.0
+    """Let the amplitude breathe by up to this share. A constant gain would not outlive the z-score."""
+    wander: float = 0.0
+    """Largest amplitude of a slow baseline wander, in standard deviations of the crop."""
+    noise: float = 0.0
+    """Largest standard deviation of white noise, in standard deviations of the crop."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require(self.window_seconds > 0, f"window_seconds is {self.window_seconds}; allowed: above 0")
+        require(0 < self.val_share < 1, f"val_share is {self.val_share}; allowed: above 0 and below 1")
+        for name in ("stretch", "gain"):
+            require(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; allowed: 0 (off) up to below 1")
+        for name in ("wander", "noise"):
+            require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; allowed: 0 (off) or more")
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Everything that decides a pretraining but recordings and seed.
+
+    best: the epoch that is kept, "last", or the one with the lowest validation "loss". A teacher's targets move, so its
+    losses of different epochs are of different tasks.
+    """
+
+    name: str
+    objective: PretrainingTask = field(default_factory=MaskedTeacherTask)
+    encoder: EncoderSizes = field(default_factory=EncoderSizes)
+    crops: Crops = field(default_factory=Crops)
+    training: Training = field(default_factory=Training)
+    best: Literal["last", "loss"] = "last"
+
+    def __post_init__(self) -> None:
+        named = isinstance(self.name, str) and re.fullmatch(r"[\w-][\w.-]*", self.name)
+        require(bool(named), f"name {self.name!r} of a recipe; allowed: letters, digits, - _ and . (it names a folder)")
+        choose(self.best, ("last", "loss"), "best:")
+        for name, without_labels in (("class_weights", "none"), ("threshold", "fixed")):
+            value = getattr(self.training, name)
+            require(value == without_labels, f"{name} is {value!r}, but a pretraining has no labels; leave it out")
+
+
+_TABLES: dict[str, Any] = {"encoder": EncoderSizes, "crops": Crops, "training": Training}
+
+
+def load_pretraining_recipe(name_or_path: str) -> Pretraining:
+    """The pretraining of a name or a TOML file. Raises SettingError with file and setting."""
+    path, tables = read_tables(name_or_path, list_pretrainings(), "pretraining")
+    require(
+        is_pretraining(tables),
+        f"{path.name} has no table 'objective', so it is no pretraining; allowed: {', '.join(list_pretrainings())}, "
+        "or a .toml file with one",
+    )
+    return pretraining_from_tables(tables, path.name, path.stem)
+
+
+def pretraining_from_tables(tables: Mapping[str, Any], where: str, name: str) -> Pretraining:
+    """A pretraining from parsed TOML; `where` and `name` as in `recipe_from_tables`."""
+    known = {"name", "best", "objective", *_TABLES}
+    for key in tables:
+        require(key in known, f"{where} has no table {key!r}; {suggest(key, known)}")
+    for key in ("objective", *_TABLES):
+        require(isinstance(tables.get(key, {}), Mapping), f"{key} in {where} must be a table, written [{key}]")
+    parts = {key: from_table(cls, tables.get(key, {}), f"[{key}] of {where}") for key, cls in _TABLES.items()}
+    settings = dict(tables["objective"])
+    require("name" in settings, f"[objective] of {where} has no name; allowed: {', '.join(TASKS)}")
+    task = choose(str(settings.pop("name")), TASKS, f"objective of {where}:")
+    objective = from_table(TASKS[task], settings, f"[objective] of {where}")
+    best = choose(str(tables.get("best", "last")), ("last", "loss"), f"best of {where}:")
+    return Pretraining(name=tables.get("name", name), objective=objective, best=best, **parts)  # type: ignore[arg-type]
+
+
+def pretraining_text(recipe: Pretraining) -> str:
+    """The pretraining as TOML with every setting that is not None; reads back as an equal one."""
+    tables: dict[str, Any] = {"name": recipe.name, "best": recipe.best}
+    tables["objective"] = {"name": recipe.objective.name, **to_table(recipe.objective)}
+    for key in _TABLES:
+        tables[key] = to_table(getattr(recipe, key))
+    return tomli_w.dumps(tables)
+
+
+def pretraining_differences(stored: Pretraining, asked: Pretraining) -> list[str]:
+    """What differs, a phrase each ("encoder.width was 192, now 256")."""
+    found = [] if stored.best == asked.best else [f"best was {stored.best}, now {asked.best}"]
+    if type(stored.objective) is not type(asked.objective):
+        found.append(f"objective was {stored.objective.name}, now {asked.objective.name}")
+    else:
+        found += field_differences("objective", stored.objective, asked.objective)
+    for key in _TABLES:
+        found += field_differences(key, getattr(stored, key), getattr(asked, key))
+    return found

@@ -1,0 +1,102 @@
+"""Fine-tuning as an objective: cross-entropy on labelled windows, AUROC on validation, audits in the first steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ecgtune.evaluation import auroc
+from ecgtune.methods import TrainingAudit
+from ecgtune.models import Classifier
+from ecgtune.recipe import Method, Training
+from ecgtune.training.batches import Windows, class_weight
+from ecgtune.training.inference import logits_of, probability_of
+from ecgtune.training.objective import Moment, Objective
+from ecgtune.training.weights import load_weights, save_weights, trained_tensors
+
+
+class Classification(Objective):
+    """Train what `method` left trainable in `model`, on the labels of `training`.
+
+    `training` and `validation` hold what the trained module reads: windows `(n, leads, samples)` for the model, or
+    pooled tokens `(n, width)` for the head of a method that leaves the encoder as it is. The best epoch is the one with
+    the highest validation AUROC. The steps raise AuditError, see `methods.audits`.
+    """
+
+    def __init__(
+        self, model: Classifier, method: Method, training: Windows, validation: Windows, settings: Training
+    ) -> None:
+        self.model: Classifier = model
+        self.trained = model if method.changes_encoder else model.head
+        self.items = len(training)
+        self.learning_rate = method.learning_rate
+        self._method = method
+        self._training, self._validation = training, validation
+        self._precision = settings.precision
+        self._class_weight = class_weight(training.label, len(model.classes), settings.class_weights)
+        self._watch = TrainingAudit(model, method)
+
+    def weight(self, rows: np.ndarray) -> float:
+        return float(self._class_weight[self._training.label[rows]].sum())
+
+    def batch(self, rows: np.ndarray, moment: Moment, device: torch.device) -> tuple[Tensor, Tensor]:
+        inputs, label = self._training.inputs[rows], self._training.label[rows]
+        return torch.from_numpy(inputs).to(device), torch.from_numpy(label).to(device)
+
+    def loss(self, trained: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        inputs, label = batch
+        logits = trained(inputs)
+        weight = torch.from_numpy(self._class_weight).to(label.device)
+        return {
+            "loss": cross_entropy(logits.float(), label, weight=weight, reduction="sum"),
+            "correct": (logits.detach().argmax(1) == label).sum(),
+        }
+
+    def before_step(self, batch: tuple[Tensor, Tensor]) -> None:
+        if not self.audit:
+            self._watch.before_step(batch[0])
+
+    def after_backward(self) -> None:
+        if not self.audit:
+            self._watch.after_backward()
+
+    def after_step(self, moment: Moment) -> None:
+        if not self.audit:
+            self._watch.after_step()
+            self.audit = self._watch.sentence() if self._watch.finished else ""
+
+    def evaluate(self, trained: nn.Module, sums: Mapping[str, float], weight: float, moment: Moment) -> dict[str, Any]:
+        label = self._validation.label
+        probability = probability_of(logits_of(trained, self._validation.inputs, precision=self._precision))
+        truth = probability[np.arange(len(label)), label]
+        return {
+            "train_loss": sums["loss"] / weight,
+            "train_accuracy": sums["correct"] / self.items,
+            "val_loss": float(-np.log(np.maximum(truth, 1e-12)).mean()),
+            "val_accuracy": float((probability.argmax(1) == label).mean()),
+            "val_auroc": auroc(label, probability[:, 1]),
+        }
+
+    def score(self, row: Mapping[str, Any]) -> float:
+        return row["val_auroc"]
+
+    def sentence(self, row: Mapping[str, Any]) -> str:
+        return (
+            f"loss {row['train_loss']:.4f}, validation loss {row['val_loss']:.4f}, "
+            f"accuracy {row['val_accuracy']:.4f}, AUROC {row['val_auroc']:.4f}"
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        return trained_tensors(self.model)
+
+    def save(self, folder: Path) -> None:
+        save_weights(self.model, self._method, folder)
+
+    def load(self, folder: Path) -> None:
+        load_weights(self.model, self._method, folder)

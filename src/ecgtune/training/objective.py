@@ -1,0 +1,100 @@
+"""What a training is for: the seam between the one loop and everything that goes through it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a training stands: all that a random draw may depend on beside the rows of its batch.
+
+    epoch counts from 0, step (of the optimizer) from 0 over all `total_steps` of the training.
+    """
+
+    seed: int
+    epoch: int
+    step: int
+    total_steps: int
+
+
+class Objective(ABC):
+    """What `train` trains, on which items, by which loss, and how it tells that an epoch was good.
+
+    One object serves one training. Everything it draws is a pure function of the moment and the rows, so that a resumed
+    training ends on the same bits; what else must survive a stop is in `tensors` and `audit`.
+    """
+
+    #: Of Adam, where an objective was published with its own; these are torch's.
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    epsilon: ClassVar[float] = 1e-8
+
+    #: Everything that belongs to the training; its parameters that require a gradient are what the optimizer moves.
+    model: nn.Module
+    #: The part of `model` that a step runs forward and backward through.
+    trained: nn.Module
+    #: How many items an epoch passes once, in an order of its own.
+    items: int
+    #: Peak learning rate when the settings give none.
+    learning_rate: float
+    #: One sentence when the audits of this training are done; "" until then.
+    audit: str = ""
+
+    @abstractmethod
+    def weight(self, rows: np.ndarray) -> float:
+        """What the summed loss of items `rows` is divided by to give their mean loss."""
+
+    @abstractmethod
+    def batch(self, rows: np.ndarray, moment: Moment, device: torch.device) -> Any:
+        """The items `rows` on the device, as `loss` takes them."""
+
+    @abstractmethod
+    def loss(self, trained: nn.Module, batch: Any) -> dict[str, Tensor]:
+        """ "loss", summed over the batch in float32 and with its gradient, and what else is to be summed for the log.
+
+        `trained` is `self.trained`, possibly wrapped for several processes; only its call may be used.
+        """
+
+    def before_step(self, batch: Any) -> None:  # noqa: B027, most objectives need none
+        """Before the first forward pass of a step."""
+
+    def after_backward(self) -> None:  # noqa: B027, most objectives need none
+        """When the gradients of a step are complete."""
+
+    def after_step(self, moment: Moment) -> None:  # noqa: B027, most objectives need none
+        """When the weights have moved."""
+
+    @abstractmethod
+    def evaluate(self, trained: nn.Module, sums: Mapping[str, float], weight: float, moment: Moment) -> dict[str, Any]:
+        """The log row of an epoch: `sums` over it of what `loss` gave, `weight` of all of its batches.
+
+        Raises RunError when going on makes no sense.
+        """
+
+    @abstractmethod
+    def score(self, row: Mapping[str, Any]) -> float:
+        """How good the epoch of this log row was; the first one with the highest score is kept."""
+
+    @abstractmethod
+    def sentence(self, row: Mapping[str, Any]) -> str:
+        """The log row in a few words for the user who waits."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """All of `model` that a step can change, by its names in the state dict."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write what an epoch has made into `folder`, which exists."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> None:
+        """Read it back into `model`."""

@@ -1,0 +1,35 @@
+"""What the first of several processes does alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from accelerate import PartialState
+
+from ecgtune.training.inference import choose_device
+
+T = TypeVar("T")
+
+
+class Processes:
+    """The processes that torchrun started, or the only one."""
+
+    def __init__(self, device: str) -> None:
+        self._state = PartialState(cpu=choose_device(device).type == "cpu")
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes."""
+        return self._state.is_main_process
+
+    def first_alone(self, action: Callable[[], object]) -> None:
+        """Run `action` in the first process only; the others wait until it is done."""
+        if self.first:
+            action()
+        self._state.wait_for_everyone()
+
+    def first_before_others(self, action: Callable[[], T]) -> T:
+        """Run `action` in the first process, then in the others: they find in the cache what it left there."""
+        with self._state.main_process_first():
+            return action()

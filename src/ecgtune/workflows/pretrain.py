@@ -1,0 +1,153 @@
+"""Recordings without labels in, a run folder with a pretrained encoder out."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ecgtune.data import Recordings, held_out_records, read_recordings
+from ecgtune.files import read_json, replace_folder, write_json, write_text
+from ecgtune.models import save_encoder
+from ecgtune.pretraining import PretrainingObjective, Selection, crop_samples, make_objective, select
+from ecgtune.pretraining.start import OBJECTIVES
+from ecgtune.recipe import Pretraining
+from ecgtune.settings import require
+from ecgtune.training import (
+    Processes,
+    ProgressBar,
+    RunFolder,
+    Trained,
+    begin_run,
+    check_run,
+    choose_device,
+    count_steps,
+    train,
+)
+from ecgtune.workflows.environment import command_line, machine, now
+
+FLOAT16 = "float16"
+
+
+def pretrain(
+    recordings: str | Path,
+    recipe: Pretraining,
+    *,
+    out: str | Path,
+    leave_out: str | Path | None = None,
+    sampling_rate: float | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    export_float16: bool = False,
+    quiet: bool = False,
+) -> Path:
+    """Pretrain an encoder with random weights on `recordings`, and return the folder that `load_model` takes.
+
+    recordings: a file or folder in a layout of `data.recording_files`. leave_out: an NPZ file of windows; recordings of
+    its val and test split are not used. sampling_rate: of the recordings (Hz), when they do not say it. out: the run
+    folder; `resume` continues the run that stands there, on the same bits. export_float16: write the encoder as
+    float16 too, beside `best`. Under torchrun, all processes train one encoder.
+
+    Raises DataError, SettingError or RunError, one line each; RunError also when the objective collapses.
+    """
+    folder = RunFolder(Path(out), title=recipe.name)
+    require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
+    choose_device(recipe.training.device)
+    processes = Processes(recipe.training.device)
+    data = processes.first_before_others(
+        lambda: read_recordings(recordings, sampling_rate=recipe.encoder.sampling_rate, recorded_rate=sampling_rate)
+    )
+    left_out = held_out_records(Path(leave_out)) if leave_out else frozenset()
+    crop = crop_samples(recipe) * OBJECTIVES[recipe.objective.name].segments
+    selection = select(data, left_out, crop, recipe.crops)
+    identity = _identity(data, left_out, seed)
+    origin = {"objective": str(recipe.objective), "recipe": recipe.name, "seed": seed, "data": data.source.sha256}
+    objective = make_objective(data, selection, recipe, seed=seed, origin=origin)
+    work = count_steps(objective.items, recipe.training) * recipe.training.batch_size
+
+    def begin() -> None:
+        check_run(folder, recipe, identity, resume=resume)
+        begin_run(folder, recipe, identity)
+
+    processes.first_alone(begin)
+    with ProgressBar(quiet=quiet or not processes.first) as progress:
+        progress.note(f"{folder.title}: {selection.sentence()}; {objective.items:,} crops an epoch")
+        progress.describe(folder.title)
+        progress.expect(work)
+        if not folder.finished:
+            processes.first_alone(lambda: write_text(folder.recordings, _recordings_text(data, selection)))
+            trained = train(objective, recipe.training, seed=seed, folder=folder, progress=progress)
+            processes.first_alone(lambda: _finish(folder, recipe, objective, data, selection, trained, seed))
+    if export_float16:
+        objective.load(folder.best)
+        processes.first_alone(
+            lambda: replace_folder(
+                folder.path / FLOAT16, lambda part: save_encoder(objective.encoder, part, origin, dtype=torch.float16)
+            )
+        )
+    return folder.best
+
+
+def _finish(
+    folder: RunFolder,
+    recipe: Pretraining,
+    objective: PretrainingObjective,
+    data: Recordings,
+    selection: Selection,
+    trained: Trained,
+    seed: int,
+) -> None:
+    hours = float(data.length[selection.train].sum() / data.sampling_rate / 3600)
+    metrics = {
+        "format": 1,
+        "kind": "pretraining",
+        "name": recipe.name,
+        "seed": seed,
+        "objective": str(recipe.objective),
+        "weights": f"pretrained (sha256 {read_json(folder.best / 'model.json')['sha256'][:8]}...)",
+        "parameters": sum(parameter.numel() for parameter in objective.encoder.parameters()),
+        "data": {
+            "path": data.source.path,
+            "sha256": data.source.sha256,
+            "recordings": selection.counts,
+            "training_hours": hours,
+            "crops_per_epoch": objective.items,
+        },
+        "training": {
+            "epochs": trained.epochs,
+            "steps": count_steps(objective.items, recipe.training) // recipe.training.epochs * trained.epochs,
+            "best_epoch": trained.best_epoch,
+            "stopped_early": trained.stopped_early,
+            "learning_rate": trained.learning_rate,
+            "batch_size": recipe.training.batch_size,
+            "seconds": trained.seconds,
+            "seconds_per_epoch": trained.seconds_per_epoch,
+            "peak_memory_bytes": trained.peak_memory_bytes,
+            "device": trained.device,
+            "precision": recipe.training.precision,
+        },
+        "last": trained.log[-1],
+    }
+    write_json(folder.metrics, metrics)
+    folder.discard_state()
+
+
+def _recordings_text(data: Recordings, selection: Selection) -> str:
+    """recordings.csv: what each recording was used for, or why it was not."""
+    rows = zip(data.record.tolist(), selection.use.tolist(), strict=True)
+    return "record,use\n" + "".join(f"{record},{use}\n" for record, use in rows)
+
+
+def _identity(data: Recordings, left_out: frozenset[str], seed: int) -> dict[str, Any]:
+    names = hashlib.sha256("\n".join(sorted(left_out)).encode()).hexdigest()
+    return {
+        "created": now(),
+        "command": command_line(),
+        "seed": seed,
+        "data": data.source.sha256,
+        "weights": f"random (seed {seed})",
+        "left_out": f"{len(left_out)} names (sha256 {names[:8]}...)" if left_out else "none",
+        **machine(),
+    }

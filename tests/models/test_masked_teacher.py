@@ -1,0 +1,111 @@
+"""The masked teacher: its targets, what the student may see, and how the teacher moves."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ecgtune.models import EcgFM, MaskedTeacher, teacher_decay
+from models_for_tests import TINY
+
+
+def tiny(seed: int = 0) -> MaskedTeacher:
+    torch.manual_seed(seed)
+    return MaskedTeacher(EcgFM(TINY), layers=2, width=32, kernel=3, groups=4)
+
+
+SIGNAL = torch.randn(3, 1, 160, generator=torch.Generator().manual_seed(1))
+VISIBLE = torch.rand(3, 2, 20, generator=torch.Generator().manual_seed(2)).argsort(-1)[..., :6].sort(-1).values
+
+
+@pytest.mark.parametrize(("step", "decay"), [(0, 0.98), (50, 0.98 + 0.019 * 50 / 99), (99, 0.999)])
+def test_decay_rises_in_a_line(step, decay):
+    assert teacher_decay(0.98, 0.999, step, 100) == pytest.approx(decay, abs=1e-12)
+
+
+def test_teacher_is_the_moving_average_of_the_student():
+    model = tiny()
+    before = {name: tensor.clone() for name, tensor in model.teacher.state_dict().items()}
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.encoder.state_dict().items())
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    model.update_teacher(0.9)
+    student = model.encoder.state_dict()
+    for name, tensor in model.teacher.state_dict().items():
+        torch.testing.assert_close(tensor, 0.9 * before[name] + 0.1 * student[name], msg=name)
+
+
+def test_only_student_and_decoder_get_a_gradient():
+    model = tiny().train()
+    assert not model.teacher.training
+    model(SIGNAL, VISIBLE).loss.sum().backward()
+    assert all(parameter.grad is None for parameter in model.teacher.parameters())
+    silent = [
+        name for name, parameter in model.named_parameters()
+        if parameter.requires_grad and not (parameter.grad is not None and parameter.grad.any())
+    ]  # fmt: skip
+    assert all(name.endswith("k_proj.bias") for name in silent), silent
+
+
+def test_targets_are_the_mean_of_normalised_blocks():
+    model = tiny()
+    outputs = []
+    hooks = [layer.register_forward_hook(lambda *a: outputs.append(a[-1])) for layer in model.teacher.layers]
+    model.teacher(SIGNAL)
+    for hook in hooks:
+        hook.remove()
+    normed = [(o - o.mean(1, keepdim=True)) / (o.var(1, keepdim=True, correction=0) + 1e-5).sqrt() for o in outputs]
+    target, spread = model.targets(SIGNAL)
+    torch.testing.assert_close(target, sum(normed) / len(normed), rtol=1e-4, atol=1e-5)
+    assert not target.requires_grad
+    mean = sum(outputs) / len(outputs)
+    torch.testing.assert_close(spread, mean.reshape(-1, 32).var(0, correction=0).mean())
+
+
+def test_loss_is_the_squared_error_at_hidden_places_only():
+    model = tiny().eval()
+    output = model(SIGNAL, VISIBLE)
+    prediction, seen = model.predict(SIGNAL, VISIBLE)
+    target, _ = model.targets(SIGNAL)
+    for crop in range(3):
+        errors = []
+        for mask in range(2):
+            hidden = [place for place in range(20) if place not in VISIBLE[crop, mask].tolist()]
+            assert torch.equal(~seen[2 * crop + mask], torch.isin(torch.arange(20), torch.tensor(hidden)))
+            errors.append(F.mse_loss(prediction[2 * crop + mask, hidden], target[crop, hidden]))
+        torch.testing.assert_close(output.loss[crop], sum(errors) / 2)
+    chosen = prediction.view(3, 2, 20, 32)[:, 0][~seen.view(3, 2, 20)[:, 0]]
+    torch.testing.assert_close(output.prediction_variance, chosen.var(0, correction=0).mean())
+
+
+def test_hidden_tokens_do_not_reach_the_student():
+    """With the stem's norm over time out of the way, what is hidden may be anything."""
+    model = tiny().eval()
+    model.encoder.stem[0].norm = None
+    other = SIGNAL.clone()
+    for crop in range(3):
+        for place in set(range(20)) - set(VISIBLE[crop, 0].tolist()):
+            other[crop, :, 8 * place : 8 * place + 8] = torch.randn(8)
+    visible = VISIBLE[:, :1]
+    torch.testing.assert_close(model.predict(other, visible)[0], model.predict(SIGNAL, visible)[0])
+    moved = SIGNAL.clone()
+    moved[0, :, 8 * int(visible[0, 0, 0])] += 1
+    assert not torch.allclose(model.predict(moved, visible)[0][0], model.predict(SIGNAL, visible)[0][0])
+
+
+def test_everything_visible_is_what_the_encoder_itself_computes():
+    model = tiny().eval()
+    encoded = []
+    model.decoder.register_forward_pre_hook(lambda module, inputs: encoded.append(inputs[0]))
+    model.predict(SIGNAL, torch.arange(20).expand(3, 1, 20))
+    torch.testing.assert_close(encoded[0], model.encoder(SIGNAL)[0])
+
+
+def test_a_teacher_that_says_the_same_to_everything_has_no_variance():
+    model = tiny()
+    with torch.no_grad():
+        for layer in model.teacher.layers:
+            layer.final_norm.weight.zero_()
+    output = model(SIGNAL, VISIBLE)
+    assert output.target_variance.item() < 1e-6
+    assert torch.isfinite(output.loss).all()

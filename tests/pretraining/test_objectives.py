@@ -1,0 +1,230 @@
+"""Both objectives through the one loop, on real trainings of a tiny encoder."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ecgtune.data import read_recordings
+from ecgtune.errors import RunError, SettingError
+from ecgtune.models import load_checkpoint, teacher_decay
+from ecgtune.pretraining import crop_samples, make_objective, select
+from ecgtune.recipe import Crops
+from ecgtune.training import Moment, ProgressBar, RunFolder, train
+from pretraining_for_tests import CONTRASTIVE, RECIPES, TEACHER, beats, write_recordings
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recordings")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECGTUNE_CACHE", str(folder / "cache"))
+        return read_recordings(write_recordings(folder / "recordings.npz"), sampling_rate=100.0)
+
+
+class Interrupted(ProgressBar):
+    """Stops the training after a number of steps, as a user or a dying machine would."""
+
+    def __init__(self, batch_size: int, after: int | None):
+        super().__init__(quiet=True)
+        self.batch_size, self.left = batch_size, after
+
+    def advance(self, units):
+        if units == self.batch_size and self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+
+
+def objective_of(recipe, data, seed=0):
+    crop = crop_samples(recipe) * (2 if recipe.objective.name == "ecg-fm" else 1)
+    return make_objective(data, select(data, (), crop, recipe.crops), recipe, seed=seed, origin={})
+
+
+def run(folder, recipe, data, *, seed=0, stop_after=None):
+    """Pretrain; returns what is kept: result, tensors of the written encoder, log without times."""
+    objective = objective_of(recipe, data, seed)
+    progress = Interrupted(recipe.training.batch_size, stop_after)
+    result = train(objective, recipe.training, seed=seed, folder=RunFolder(folder), progress=progress)
+    rows = [json.loads(line) for line in RunFolder(folder).log.read_text().splitlines()]
+    log = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+    return result, load_checkpoint(folder / "best").encoder.state_dict(), log
+
+
+def same(one, other) -> bool:
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_it_learns_and_logs_every_term(recipe, data, tmp_path):
+    longer = replace(recipe, training=replace(recipe.training, epochs=8))
+    result, _, log = run(tmp_path, longer, data)
+    assert log[-1]["train_loss"] < log[0]["train_loss"]
+    assert log[-1]["val_loss"] < log[0]["val_loss"]
+    assert result.epochs == 8
+    terms = {
+        "teacher": {"loss", "target_variance", "prediction_variance"},
+        "contrastive": {
+            "loss", "contrastive", "diversity", "feature_penalty", "segments", "code_perplexity",
+            "probability_perplexity", "masked_accuracy",
+        },
+    }[recipe.name]  # fmt: skip
+    parts = {f"{part}_{term}" for part in ("train", "val") for term in terms}
+    assert set(log[0]) == parts | {"epoch", "learning_rate"}
+    assert all(math.isfinite(value) for row in log for value in row.values())
+    if recipe is CONTRASTIVE:
+        row = log[-1]
+        parts = [row[f"train_{name}"] for name in ("contrastive", "diversity", "feature_penalty", "segments")]
+        assert row["train_loss"] == pytest.approx(sum(parts), rel=1e-4)
+        assert 0 < row["train_masked_accuracy"] <= 1
+        assert 2 < row["train_code_perplexity"] <= 32
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_same_seed_same_bits_and_another_seed_others(recipe, data, tmp_path):
+    _, first, log = run(tmp_path / "a", recipe, data)
+    _, second, again = run(tmp_path / "b", recipe, data)
+    _, other, _ = run(tmp_path / "c", recipe, data, seed=1)
+    assert same(first, second)
+    assert log == again
+    assert not same(first, other)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("stop_after", [0, 4, 9])
+def test_stopped_anywhere_and_resumed_ends_on_the_same_bits(recipe, stop_after, data, tmp_path):
+    often = replace(recipe, training=replace(recipe.training, save_minutes=1e-9, epochs=2))
+    _, whole, log = run(tmp_path / "whole", often, data)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", often, data, stop_after=stop_after)
+    _, resumed, resumed_log = run(tmp_path / "stopped", often, data)
+    assert same(resumed, whole)
+    assert resumed_log == log
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_pieces_and_bf16_train_too(recipe, data, tmp_path):
+    for name, change in {"pieces": {"accumulate": 3}, "bf16": {"precision": "bf16"}}.items():
+        settings = replace(recipe, training=replace(recipe.training, epochs=2, **change))
+        _, weights, log = run(tmp_path / name, settings, data)
+        assert log[-1]["val_loss"] == pytest.approx(log[0]["val_loss"], rel=0.3)
+        assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
+def test_the_teacher_follows_by_the_formula_and_keep_says_who_is_written(data, tmp_path):
+    task = replace(TEACHER.objective, decay_start=0.5, decay_end=0.9)
+    recipe = replace(TEACHER, objective=task)
+    objective = objective_of(recipe, data)
+    model = objective.model
+    expected = {name: tensor.clone() for name, tensor in model.teacher.state_dict().items()}
+    follow = objective.after_step
+    steps = []
+
+    def after_step(moment):
+        follow(moment)
+        decay = teacher_decay(0.5, 0.9, moment.step, moment.total_steps)
+        steps.append(decay)
+        for name, tensor in model.encoder.state_dict().items():
+            expected[name] = decay * expected[name] + (1 - decay) * tensor
+
+    objective.after_step = after_step
+    progress = ProgressBar(quiet=True)
+    train(objective, recipe.training, seed=0, folder=RunFolder(tmp_path / "student"), progress=progress)
+    assert (steps[0], steps[-1]) == (0.5, pytest.approx(0.9))
+    for name, tensor in model.teacher.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], msg=name)
+    _, student, _ = run(tmp_path / "again", recipe, data)
+    _, teacher, _ = run(tmp_path / "teacher", replace(recipe, objective=replace(task, keep="teacher")), data)
+    assert same(student, model.encoder.state_dict())
+    assert same(teacher, model.teacher.state_dict())
+
+
+def test_best_is_the_last_epoch_or_the_one_with_the_lowest_loss(data, tmp_path, monkeypatch):
+    losses = iter([3.0, 1.0, 2.0] * 2)
+    monkeypatch.setattr(
+        "ecgtune.pretraining.teacher.MaskedTeacherObjective._validation", lambda self, moment: {"loss": next(losses)}
+    )
+    assert run(tmp_path / "last", TEACHER, data)[0].best_epoch == 3
+    assert run(tmp_path / "loss", replace(TEACHER, best="loss"), data)[0].best_epoch == 2
+
+
+def test_a_teacher_that_says_the_same_to_everything_is_a_collapse(data, tmp_path):
+    objective = objective_of(TEACHER, data)
+    with torch.no_grad():
+        for encoder in (objective.model.encoder, objective.model.teacher):
+            for layer in encoder.layers:
+                layer.final_norm.weight.zero_()
+    with pytest.raises(RunError, match=r"the teacher has collapsed.*learning_rate"):
+        train(objective, TEACHER.training, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+
+
+def test_one_code_for_everything_is_a_collapse(data, tmp_path):
+    objective = objective_of(CONTRASTIVE, data)
+    with torch.no_grad():
+        objective.model.quantizer.weight_proj.weight.zero_()
+        objective.model.quantizer.weight_proj.bias[::16] = 50.0
+    with pytest.raises(RunError, match=r"the codes have collapsed.*2 groups"):
+        train(objective, CONTRASTIVE.training, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_a_loss_that_is_not_a_number_is_told(recipe, data, tmp_path):
+    objective = objective_of(recipe, data)
+    with torch.no_grad():
+        objective.model.encoder.projection.bias.fill_(math.nan)
+    with pytest.raises(RunError, match="the training loss is not a number in epoch 1"):
+        train(objective, recipe.training, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+
+
+def test_recordings_left_out_are_never_cut(tmp_path, monkeypatch):
+    """Each recording has a level of its own, so that every sample that is read tells where it is from."""
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
+    signals = [(1000 * number + np.arange(1000) % 500).astype(np.int16) for number in range(10)]
+    recordings = read_recordings(write_recordings(tmp_path / "r.npz", signals), sampling_rate=100.0)
+    seen: dict[str, set] = {"train": set(), "val": set()}
+    for recipe in RECIPES:
+        recipe = replace(recipe, crops=Crops(window_seconds=2.0, val_share=0.3))
+        segments = 2 if recipe is CONTRASTIVE else 1
+        selection = select(recordings, {"R03", "R07"}, 200 * segments, recipe.crops)
+        objective = make_objective(recordings, selection, recipe, seed=0, origin={})
+        from ecgtune.pretraining import objective as module
+
+        def spy(recordings, places, items, samples, cut=module.cut):
+            crops = cut(recordings, places, items, samples)
+            part = "val" if len(places.start) == len(objective._val_owner) else "train"  # noqa: B023
+            seen[part] |= set((crops // 1000).astype(int).ravel().tolist())
+            return crops
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "cut", spy)
+            for epoch in range(5):
+                objective.batch(np.arange(objective.items), Moment(0, epoch, epoch, 100), torch.device("cpu"))
+            objective._validation(Moment(0, 0, 0, 100))
+        assert seen["train"] == set(selection.train.tolist())
+        assert seen["val"] == set(selection.val.tolist())
+    assert not (seen["train"] | seen["val"]) & {3, 7}
+    assert not seen["train"] & seen["val"]
+
+
+def test_segments_of_a_pair_are_neighbours(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
+    signals = [beats(12, 100, seed) for seed in range(4)]
+    recordings = read_recordings(write_recordings(tmp_path / "r.npz", signals), sampling_rate=100.0)
+    objective = objective_of(CONTRASTIVE, recordings)
+    signal = objective.batch(np.arange(6), Moment(0, 0, 0, 10), torch.device("cpu")).signal.numpy()
+    whole = recordings.samples[0].astype(float)
+    for first, second in zip(signal[::2, 0], signal[1::2, 0], strict=True):
+        fits = [
+            start for start in range(len(whole) - 400)
+            if np.corrcoef(first, whole[start : start + 200])[0, 1] > 0.9999
+        ]  # fmt: skip
+        assert len(fits) == 1
+        assert np.corrcoef(second, whole[fits[0] + 200 : fits[0] + 400])[0, 1] > 0.9999
+
+
+def test_windows_too_short_for_the_objective(data):
+    with pytest.raises(SettingError, match=r"3 tokens.*4 or more"):
+        objective_of(replace(TEACHER, crops=Crops(window_seconds=0.25)), data)

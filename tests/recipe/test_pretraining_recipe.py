@@ -1,0 +1,107 @@
+"""Recipes of pretraining: apart from those of fine-tuning, strict, and a round trip."""
+
+import tomllib
+from dataclasses import asdict, replace
+
+import pytest
+
+from ecgtune.errors import SettingError
+from ecgtune.recipe import (
+    Crops,
+    EcgFmTask,
+    EncoderSizes,
+    MaskedTeacherTask,
+    Pretraining,
+    Training,
+    list_pretrainings,
+    list_recipes,
+    load_pretraining_recipe,
+    load_recipes,
+    pretraining_differences,
+    pretraining_from_tables,
+    pretraining_text,
+    recipe_folder,
+)
+
+
+@pytest.mark.parametrize("name", list_pretrainings())
+def test_every_pretraining_loads_and_survives_a_round_trip(name):
+    recipe = load_pretraining_recipe(name)
+    again = pretraining_from_tables(tomllib.loads(pretraining_text(recipe)), "again.toml", "")
+    assert again == recipe
+    assert pretraining_differences(recipe, again) == []
+    assert (recipe_folder() / f"{name}.toml").read_text().startswith("# ")
+
+
+def test_the_two_kinds_of_recipe_stay_apart():
+    assert list_pretrainings() == ["pretrain-tiny", "pretrain-tiny-contrastive"]
+    assert not set(list_pretrainings()) & set(list_recipes())
+    with pytest.raises(SettingError, match="ecgtune pretrain --recipe"):
+        load_recipes("pretrain-tiny")
+    with pytest.raises(SettingError, match=r"no table 'objective'.*pretrain-tiny"):
+        load_pretraining_recipe("lora")
+    with pytest.raises(SettingError, match="did you mean 'pretrain-tiny'"):
+        load_pretraining_recipe("pretrain-tinny")
+
+
+def test_what_ships_has_the_sizes_of_ecg_fm_tiny():
+    from ecgtune.models.registry import TINY
+
+    for name in list_pretrainings():
+        recipe = load_pretraining_recipe(name)
+        assert recipe.encoder == EncoderSizes()
+        assert asdict(TINY).items() >= asdict(recipe.encoder).items()
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[objective]\nmasks = 2", ["name", "ecg-fm", "data2vec"]),
+        ('[objective]\nname = "data2vek"', ["data2vek", "did you mean 'data2vec'"]),
+        ('[objective]\nname = "data2vec"\nmask = 2', ["mask", "did you mean 'masks'"]),
+        ('[objective]\nname = "data2vec"\nvisible = 1.0', ["visible", "1.0"]),
+        ('[objective]\nname = "data2vec"\ndecoder_kernel = 4', ["decoder_kernel", "odd"]),
+        ('[objective]\nname = "data2vec"\ndecoder_width = 30', ["decoder_groups"]),
+        ('[objective]\nname = "data2vec"\ndecay_start = 0.9999', ["decay"]),
+        ('[objective]\nname = "data2vec"\nkeep = "both"', ["keep", "student"]),
+        ('[objective]\nname = "ecg-fm"\nmasked = 0.0', ["masked"]),
+        ('[objective]\nname = "ecg-fm"\ncode_width = 15', ["code_width", "groups"]),
+        ('[objective]\nname = "ecg-fm"\nnegatives = 0', ["negatives", "1 or more"]),
+        ('best = "first"\n[objective]\nname = "ecg-fm"', ["best", "first", "last"]),
+        ('[objective]\nname = "ecg-fm"\n[method]\nname = "lora"', ["method"]),
+        ('[objective]\nname = "ecg-fm"\n[encoder]\nwidth = 0', ["width", "0"]),
+        ('[objective]\nname = "ecg-fm"\n[crops]\nstretch = 1.5', ["stretch", "1.5"]),
+        ('[objective]\nname = "ecg-fm"\n[crops]\nnoise = -1.0', ["noise"]),
+        ('[objective]\nname = "ecg-fm"\n[crops]\nval_share = 0.0', ["val_share"]),
+        ('[objective]\nname = "ecg-fm"\n[crops]\nwindow_seconds = 0', ["window_seconds"]),
+        ('[objective]\nname = "ecg-fm"\n[training]\nclass_weights = "balanced"', ["class_weights", "no labels"]),
+        ('[objective]\nname = "ecg-fm"\n[training]\nthreshold = "f1"', ["threshold", "no labels"]),
+        ('objective = "ecg-fm"', ["[objective]"]),
+    ],
+)
+def test_mistakes_are_one_clear_line(tmp_path, text, parts):
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(SettingError) as error:
+        load_pretraining_recipe(str(file))
+    assert all(part in str(error.value) for part in parts), str(error.value)
+
+
+def test_differences_are_named():
+    one = Pretraining("a")
+    other = replace(
+        one,
+        objective=MaskedTeacherTask(masks=8),
+        encoder=EncoderSizes(width=256),
+        crops=Crops(noise=0.1),
+        training=Training(epochs=3),
+        best="loss",
+    )
+    assert pretraining_differences(one, other) == [
+        "best was last, now loss",
+        "objective.masks was 4, now 8",
+        "encoder.width was 192, now 256",
+        "crops.noise was 0.0, now 0.1",
+        "training.epochs was 20, now 3",
+    ]
+    assert pretraining_differences(one, replace(one, objective=EcgFmTask())) == ["objective was data2vec, now ecg-fm"]

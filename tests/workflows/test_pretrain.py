@@ -1,0 +1,196 @@
+"""`pretrain` as a user calls it: the run folder, its encoder in use, resume, bad input."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import ecgtune
+from ecgtune.errors import CheckpointError, DataError, RunError, SettingError
+from ecgtune.recipe import load_pretraining_recipe, pretraining_text
+from ecgtune.training import RunFolder
+from pretraining_for_tests import CONTRASTIVE, TEACHER, beats, write_recordings
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with recordings, windows that hold two of them out, and a finished pretraining."""
+    folder = tmp_path_factory.mktemp("pretrain")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECGTUNE_CACHE", str(folder / "cache"))
+        signals = [beats(20, 100, seed) for seed in range(10)] + [np.zeros(2000, np.int16), beats(1, 100, 0)]
+        write_recordings(folder / "recordings.npz", signals)
+        np.savez(folder / "windows.npz", record=["R01", "R02", "R03"], split=["val", "train", "test"])
+        ecgtune.pretrain(
+            folder / "recordings.npz", TEACHER, out=folder / "run", leave_out=folder / "windows.npz",
+            export_float16=True, quiet=True,
+        )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(place, monkeypatch):
+    monkeypatch.setenv("ECGTUNE_CACHE", str(place / "cache"))
+
+
+def pretrain(place, recipe, name, **others):
+    arguments = {"leave_out": place / "windows.npz", "quiet": True} | others
+    return ecgtune.pretrain(place / "recordings.npz", recipe, out=place / name, **arguments)
+
+
+def test_the_run_folder_tells_everything(place):
+    run = place / "run"
+    assert {path.name for path in run.iterdir()} == {
+        "recipe.toml", "environment.json", "recordings.csv", "log.jsonl", "best", "float16", "metrics.json",
+    }  # fmt: skip
+    assert load_pretraining_recipe(str(run / "recipe.toml")) == TEACHER
+    use = {row["record"]: row["use"] for row in csv.DictReader((run / "recordings.csv").open())}
+    assert use["R01"] == use["R03"] == "left_out"
+    assert (use["R10"], use["R11"]) == ("flat", "short")
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["data"]["recordings"] == {"train": 6, "val": 2, "left_out": 2, "short": 1, "flat": 1, "clipped": 0}
+    assert metrics["data"]["crops_per_epoch"] == 60
+    assert metrics["training"]["steps"] == 12
+    assert len((run / "log.jsonl").read_text().splitlines()) == 3
+    model = json.loads((run / "best" / "model.json").read_text())
+    assert model["pretraining"]["objective"] == str(TEACHER.objective)
+    assert metrics["weights"] == f"pretrained (sha256 {model['sha256'][:8]}...)"
+
+
+def test_the_encoder_is_a_model_like_any_other(place, tmp_path):
+    model = ecgtune.load_model(place / "run" / "best")
+    assert model.weights.describe().startswith("pretrained (sha256 ")
+    training = ecgtune.Training(epochs=2, batch_size=32, device="cpu")
+    run = ecgtune.fine_tune(
+        model, ecgtune.simulate(60, seed=1), method=ecgtune.LoRA(rank=2), training=training, out=tmp_path / "r",
+        quiet=True,
+    )  # fmt: skip
+    assert run.metrics["weights"] == model.weights.describe()
+    assert ecgtune.load_run(run.folder).predict(ecgtune.simulate(4, seed=2).signal).shape == (4, 2)
+
+
+def test_float16_is_half_the_file_and_nearly_the_same_encoder(place):
+    full, half = place / "run" / "best", place / "run" / "float16"
+    stored = load_file(half / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    for name, tensor in load_file(full / "model.safetensors").items():
+        assert torch.equal(stored[name], tensor.half()), name
+    signal = torch.randn(2, 1, 400)
+    one, two = (ecgtune.load_model(folder).eval() for folder in (full, half))
+    assert {parameter.dtype for parameter in two.parameters()} == {torch.float32}
+    torch.testing.assert_close(two.encode(signal)[0], one.encode(signal)[0], rtol=0, atol=2e-2)
+
+
+def test_a_stopped_run_goes_on_and_a_finished_one_is_left_alone(place, monkeypatch):
+    best = (place / "run" / "best" / "model.safetensors").read_bytes()
+    with pytest.raises(RunError, match="--resume"):
+        pretrain(place, TEACHER, "run")
+    pretrain(place, TEACHER, "run", resume=True)
+    assert (place / "run" / "best" / "model.safetensors").read_bytes() == best
+
+    from ecgtune.training import loop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "write_text", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):  # at the end of the first epoch
+            pretrain(place, TEACHER, "stopped")
+    assert RunFolder(place / "stopped").state.is_file()
+    pretrain(place, TEACHER, "stopped", resume=True)
+    assert (place / "stopped" / "best" / "model.safetensors").read_bytes() == best
+    assert not RunFolder(place / "stopped").state.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"recipe": CONTRASTIVE}, "objective was data2vec, now ecg-fm"),
+        ({"recipe": replace(TEACHER, objective=replace(TEACHER.objective, masks=3))}, "objective.masks was 2, now 3"),
+        ({"recipe": replace(TEACHER, encoder=replace(TEACHER.encoder, depth=1))}, "encoder.depth was 2, now 1"),
+        ({"recipe": replace(TEACHER, crops=replace(TEACHER.crops, noise=0.0))}, "crops.noise was 0.1, now 0.0"),
+        ({"recipe": replace(TEACHER, training=replace(TEACHER.training, epochs=9))}, "training.epochs was 3, now 9"),
+        ({"seed": 1}, "seed was 0, now 1"),
+        ({"leave_out": None}, "left_out was 2 names .*, now none"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_another_recipe_refuses_to_resume_and_names_the_field(place, change, said):
+    arguments = {"recipe": TEACHER, "resume": True} | change
+    with pytest.raises(RunError, match=said):
+        pretrain(place, arguments.pop("recipe"), "run", **arguments)
+
+
+def test_the_two_kinds_of_run_do_not_mix(place, tmp_path):
+    with pytest.raises(RunError, match=r"holds a pretraining.*--model"):
+        ecgtune.load_run(place / "run")
+    with pytest.raises(CheckpointError, match=r"its encoder is .*best"):
+        ecgtune.load_model(place / "run")
+    data = ecgtune.simulate(60, seed=1)
+    training = ecgtune.Training(epochs=2, device="cpu")
+    probe = ecgtune.LinearProbe()
+    model = ecgtune.load_model("ecg-fm-tiny")
+    with pytest.raises(RunError, match="holds a pretraining"):
+        ecgtune.fine_tune(model, data, method=probe, training=training, out=place / "run", resume=True, quiet=True)
+    model = ecgtune.load_model("ecg-fm-tiny")
+    ecgtune.fine_tune(model, data, method=probe, training=training, out=tmp_path / "probe", quiet=True)
+    with pytest.raises(RunError, match="holds a fine-tuning"):
+        ecgtune.pretrain(place / "recordings.npz", TEACHER, out=tmp_path / "probe", resume=True, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"leave_out": "nowhere.npz"}, DataError, "nowhere.npz"),
+        ({"sampling_rate": 300.0}, DataError, "100 Hz, but 300 Hz"),
+        ({"recipe": replace(TEACHER, crops=replace(TEACHER.crops, window_seconds=60.0))}, DataError, "10 short"),
+        (
+            {"recipe": replace(TEACHER, training=replace(TEACHER.training, epochs=1, batch_size=512))},
+            SettingError,
+            "step",
+        ),
+        ({"recipe": replace(TEACHER, encoder=replace(TEACHER.encoder, heads=3))}, SettingError, "3 heads"),
+    ],
+    ids=["leave_out", "rate", "too long", "one step", "heads"],
+)
+def test_bad_input_leaves_no_folder(place, change, error, said):
+    arguments = {"recipe": TEACHER} | change
+    with pytest.raises(error, match=said):
+        pretrain(place, arguments.pop("recipe"), "never", **arguments)
+    assert not (place / "never").exists()
+
+
+def test_leaving_out_recordings_of_another_database(place, tmp_path):
+    np.savez(tmp_path / "windows.npz", record=["X1"], split=["val"])
+    with pytest.raises(DataError, match="none of its recordings"):
+        pretrain(place, TEACHER, "never", leave_out=tmp_path / "windows.npz")
+
+
+@pytest.mark.parametrize("recipe", [TEACHER, CONTRASTIVE], ids=lambda recipe: recipe.name)
+def test_two_processes_end_where_one_with_two_pieces_does(place, tmp_path, recipe):
+    settings = replace(recipe, training=replace(recipe.training, epochs=2, optimizer="adam", weight_decay=0.0))
+    (tmp_path / "two.toml").write_text(pretraining_text(settings))
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "ecgtune.cli",
+            "pretrain", str(place / "recordings.npz"), "--recipe", str(tmp_path / "two.toml"),
+            "--out", str(tmp_path / "two"),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr.count("epoch 1/2") == 1
+    one = replace(settings, training=replace(settings.training, accumulate=2))
+    ecgtune.pretrain(place / "recordings.npz", one, out=tmp_path / "one", quiet=True)
+    logs = [
+        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
+    for ours, theirs in zip(*logs, strict=True):
+        del ours["seconds"], theirs["seconds"]
+        assert theirs == pytest.approx(ours, rel=1e-3)
