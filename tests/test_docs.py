@@ -24,6 +24,14 @@ def test_normalisation_page_quotes_its_results():
         assert f"| {name} | " + " | ".join(f"{number:.{n}f}" for number, n in digits) + " |" in page
 
 
+def test_normalisation_page_says_what_the_comparison_found():
+    results = json.loads((ROOT / "benchmarks" / "results" / "simulated-normalisation" / "results.json").read_text())
+    zscore, whole, none = results["rows"]
+    assert [row["method"] for row in results["rows"]] == ["zscore", "global", "none"]
+    assert whole["metrics"]["accuracy"]["values"] == zscore["metrics"]["accuracy"]["values"]
+    assert none["difference"]["accuracy"]["low"] <= 0 <= none["difference"]["accuracy"]["high"]
+
+
 def test_every_kept_comparison_is_in_the_list_with_its_command():
     listed = (ROOT / "benchmarks" / "results" / "README.md").read_text("utf-8")
     kept = list((ROOT / "benchmarks" / "results").glob("*/results.json"))
