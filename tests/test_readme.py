@@ -6,18 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ecgtune
 from ecgtune.cli import main
 from ecgtune.data import write_csv
+from pretraining_for_tests import write_recordings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    return [body for name, body in fenced if name == language]
 
 
 def test_the_python_lines_run(tmp_path):
@@ -38,6 +41,22 @@ def test_the_compare_command_runs(tmp_path, monkeypatch, capsys):
     tokens[tokens.index("--seeds") + 1] = "1"
     main([*tokens[1:], "--epochs", "2", "--quiet"])
     assert "report: runs/first/report.html" in capsys.readouterr().out
+
+
+def test_the_pretraining_commands_run(tmp_path, monkeypatch, capsys):
+    (commands,) = [block for block in blocks("") if block.startswith("ecgtune pretrain")]
+    pretrain, compare = (shlex.split(line)[1:] for line in commands.splitlines())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
+    write_recordings(tmp_path / "recordings.npz")
+    np.savez(tmp_path / "windows.npz", record=["R00", "R01"], split=["val", "train"])
+    write_csv(ecgtune.simulate(60, seed=1), tmp_path / "windows.csv")
+    pretrain[pretrain.index("--recipe") + 1] = str(ROOT / "recipes" / "pretrain-tiny.toml")
+    short = ["--epochs", "2", "--batch-size", "16", "--quiet"]
+    main([*pretrain, *short])
+    assert "R00,left_out" in (tmp_path / "runs" / "pretrain" / "recordings.csv").read_text()
+    main([*compare, "--methods", "probe", "--seeds", "1", *short])
+    assert "random" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("target", re.findall(r"^make (\w+)", README, flags=re.MULTILINE))
