@@ -88,6 +88,8 @@ class ModelFlags:
 
     model: str | None = None
     """A name from `ecgtune models`, a checkpoint or a converted folder."""
+    pooling: Literal["mean", "statistics"] | None = None
+    """What the head reads: the mean of the tokens, or mean, standard deviation and maximum."""
     head_hidden: int | None = None
     """Width of a hidden layer in the head."""
     head_dropout: float | None = None

@@ -29,6 +29,7 @@ from ecgtune.models import (
     load_checkpoint,
     load_model,
     load_pretraining,
+    pool,
 )
 from ecgtune.models.official import official_names, read_official
 
@@ -74,7 +75,7 @@ def stages(encoder: EcgFM, signal: Tensor, padding_mask: Tensor | None) -> dict[
     ]
     with torch.no_grad():
         tokens, mask = encoder(signal, padding_mask)
-        seen |= {"encoder_out": tokens, "pooled": Classifier.pool(tokens, mask), "token_mask": ~mask}
+        seen |= {"encoder_out": tokens, "pooled": pool(tokens, mask), "token_mask": ~mask}
         for hook in hooks:
             hook.remove()
         seen["saliency"] = encoder.attention_maps(signal, padding_mask)

@@ -59,19 +59,26 @@ class Split:
 
 
 def split_dataset(
-    dataset: Dataset, *, fractions: tuple[float, float, float] = (0.70, 0.15, 0.15), seed: int = 0
+    dataset: Dataset,
+    *,
+    fractions: tuple[float, float, float] = (0.70, 0.15, 0.15),
+    seed: int = 0,
+    label_share: float = 1.0,
 ) -> Split:
     """Split windows into training, validation and test.
 
     A split that the file brings is honoured. If it has training and only one other part, that part becomes the test
     windows, and validation windows are drawn from the training groups (val / (train + val) of `fractions`). Otherwise
     all is drawn by `fractions`, in that order: by group where there are groups, else by row with a warning. Each draw
-    is stratified by label and depends on `seed` alone.
+    is stratified by label and depends on `seed` alone. `label_share` below 1 keeps only that share of the training
+    windows and of the validation windows, drawn in the same way: as if the others had no labels.
 
     Raises DataError when a part would lack a class or there are fewer groups than parts, SettingError for fractions
-    that are not three positive numbers with the sum 1 or a negative seed.
+    that are not three positive numbers with the sum 1, a label share outside (0, 1] or a negative seed.
     """
     check_seed(seed)
+    if not 0 < label_share <= 1:
+        raise SettingError(f"label_share is {label_share}; allowed: above 0 up to 1 (all labels)")
     if len(fractions) != 3 or not all(0 < f < 1 for f in fractions) or abs(sum(fractions) - 1) > 1e-6:
         raise SettingError(
             f"split fractions {fractions} are not allowed; three positive numbers with the sum 1 are,"
@@ -85,6 +92,9 @@ def split_dataset(
         origin = f"drawn {_percent(fractions)} by {unit}, stratified by label, seed {seed}"
     else:
         train, val, test, origin = _from_file(dataset, fractions, seed, unit, warnings)
+    if label_share < 1:
+        train, val = (_draw(dataset, rows, (label_share, 1 - label_share), seed)[0] for rows in (train, val))
+        origin += f"; of training and validation only {100 * label_share:.3g} % of the labels, drawn by {unit}"
     if unit == "row":
         warnings.append(
             "split by row: the file names no patient or recording, so windows of one person may stand in"

@@ -7,13 +7,16 @@ from ecgtune.models.ecg_fm import EcgFM, EcgFmConfig
 from ecgtune.models.encoder import Encoder
 from ecgtune.models.leads import LEAD_MODES, STANDARD_LEADS, lead_kernel
 from ecgtune.models.masked_teacher import MaskedTeacher, TeacherOutput, teacher_decay
+from ecgtune.models.pooling import POOLINGS, Pooling, pool
 from ecgtune.models.pretraining import Draws, PretrainingModel, PretrainingOutput, gumbel_temperature, load_pretraining
 from ecgtune.models.registry import list_models, load_model
 from ecgtune.models.resnet import ResNet1d, ResNet1dConfig
+from ecgtune.models.rhythm import RhythmHead
 from ecgtune.models.weights import Weights
 
 __all__ = [
     "LEAD_MODES",
+    "POOLINGS",
     "STANDARD_LEADS",
     "Checkpoint",
     "Classifier",
@@ -23,10 +26,12 @@ __all__ = [
     "Encoder",
     "Head",
     "MaskedTeacher",
+    "Pooling",
     "PretrainingModel",
     "PretrainingOutput",
     "ResNet1d",
     "ResNet1dConfig",
+    "RhythmHead",
     "TeacherOutput",
     "Weights",
     "build_model",
@@ -38,6 +43,7 @@ __all__ = [
     "load_checkpoint",
     "load_model",
     "load_pretraining",
+    "pool",
     "save_encoder",
     "teacher_decay",
 ]

@@ -1,4 +1,4 @@
-"""An encoder with a head on the mean of its tokens."""
+"""An encoder with a head on its pooled tokens."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from torch import Tensor, nn
 
 from ecgtune.errors import SettingError
 from ecgtune.models.encoder import Encoder
+from ecgtune.models.pooling import POOLINGS, Pooling, pool
 from ecgtune.models.weights import Weights
 from ecgtune.recipe import LeadMode
 
 
 @dataclass(frozen=True)
 class Head:
-    """The classification head: linear, or one hidden layer of `hidden` units between; `dropout` before each linear."""
+    """The classification head: linear, or one hidden layer of `hidden` units between; `dropout` before each linear.
+
+    pooling: what it reads of the tokens, see `models.pooling`.
+    """
 
     hidden: int | None = None
     dropout: float = 0.0
     activation: Literal["gelu", "relu"] = "gelu"
+    pooling: Pooling = "mean"
 
     def __post_init__(self) -> None:
         if self.hidden is not None and self.hidden < 1:
@@ -29,9 +34,12 @@ class Head:
             raise SettingError(f"the head's dropout must be at least 0 and below 1, but got {self.dropout}")
         if self.activation not in ("gelu", "relu"):
             raise SettingError(f"the head's activation {self.activation!r} is not known; allowed: gelu, relu")
+        if self.pooling not in POOLINGS:
+            raise SettingError(f"the head's pooling {self.pooling!r} is not known; allowed: {', '.join(POOLINGS)}")
 
     def build(self, width: int, classes: int) -> nn.Sequential:
-        """The module: pooled features (batch, width) -> logits (batch, classes)."""
+        """The module: pooled features (batch, POOLINGS[pooling] * width) -> logits (batch, classes)."""
+        width *= POOLINGS[self.pooling]
         layers: list[nn.Module] = []
         if self.dropout:
             layers.append(nn.Dropout(self.dropout))
@@ -44,7 +52,7 @@ class Head:
 
 
 class Classifier(nn.Module):
-    """Encoder, mean over valid tokens, head.
+    """Encoder, pooling over valid tokens, head.
 
     `name` is what `load_model` was asked for, so that a saved run can ask again; `weights` says where the encoder's
     weights come from. The encoder may be wrapped afterwards (by peft, say); only its call is used here.
@@ -77,11 +85,9 @@ class Classifier(nn.Module):
         """signal (batch, leads, samples), normalised, at the encoder's rate -> tokens (batch, tokens, width), mask."""
         return self.encoder(signal, padding_mask)
 
-    @staticmethod
-    def pool(tokens: Tensor, mask: Tensor) -> Tensor:
-        """Mean over valid tokens: (batch, tokens, width), (batch, tokens) -> (batch, width)."""
-        kept = mask[..., None].to(tokens.dtype)
-        return (tokens * kept).sum(dim=1) / kept.sum(dim=1)
+    def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """What the head reads: (batch, tokens, width), (batch, tokens) -> (batch, features)."""
+        return pool(tokens, mask, self.head_spec.pooling)
 
     def forward(self, signal: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """Logits (batch, classes); the arguments are those of `encode`, padding_mask True where a sample is padding."""

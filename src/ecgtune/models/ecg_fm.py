@@ -18,6 +18,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from ecgtune.errors import SettingError
 from ecgtune.models.encoder import Encoder
+from ecgtune.models.kernels import attend
 from ecgtune.models.leads import STANDARD_LEADS
 
 KERNEL = 2  # every block of the stem halves the sampling rate
@@ -116,13 +117,8 @@ class Attention(nn.Module):
     def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         """tokens (batch, tokens, width); mask (batch, tokens), True = may be attended to, None = all."""
         query, key, value = (self._split(project(tokens)) for project in (self.q_proj, self.k_proj, self.v_proj))
-        attended = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=None if mask is None else mask[:, None, None, :],
-            dropout_p=self.dropout if self.training else 0.0,
-        )
+        allowed = None if mask is None else mask[:, None, None, :]
+        attended = attend(query, key, value, allowed, self.dropout if self.training else 0.0)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
     def weights(self, tokens: Tensor, mask: Tensor | None) -> Tensor:

@@ -2,7 +2,8 @@
 
 Baevski et al. 2022 (arXiv:2212.07525, data2vec 2.0): targets are the mean over the teacher's blocks (section 3.1), the
 student encodes only what is visible, several masks share one pass of the teacher (3.3), and a few convolutions fill in
-the hidden places (3.2). Every random draw is an argument.
+the hidden places (3.2). Every random draw is an argument. Beside it, when asked, values of classical signal processing
+are read from the student's tokens of the whole crop (`models.rhythm`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgtune.models.ecg_fm import EcgFM
+from ecgtune.models.rhythm import RhythmHead
 
 NORM_EPSILON = 1e-5
 
@@ -34,7 +36,9 @@ class TeacherOutput:
     hides, next to targets whose variance is at most 1.
     """
 
-    loss: Tensor
+    masked: Tensor
+    crop: Tensor
+    token: Tensor
     target_variance: Tensor
     prediction_variance: Tensor
 
@@ -42,7 +46,16 @@ class TeacherOutput:
 class MaskedTeacher(nn.Module):
     """Student, decoder and teacher. Only the first two train; `update_teacher` moves the third after each step."""
 
-    def __init__(self, encoder: EcgFM, *, layers: int = 3, width: int = 192, kernel: int = 7, groups: int = 16) -> None:
+    def __init__(
+        self,
+        encoder: EcgFM,
+        *,
+        layers: int = 3,
+        width: int = 192,
+        kernel: int = 7,
+        groups: int = 16,
+        rhythm: RhythmHead | None = None,
+    ) -> None:
         super().__init__()
         weights = {name: tensor.detach().clone() for name, tensor in encoder.state_dict().items()}
         self.encoder = encoder
@@ -50,6 +63,7 @@ class MaskedTeacher(nn.Module):
         self.hidden_token = nn.Parameter(torch.zeros(encoder.width))  # to the positional convolution
         self.gap_token = nn.Parameter(torch.zeros(encoder.width))  # to the decoder
         self.decoder = ConvDecoder(encoder.width, layers, width, kernel, groups)
+        self.rhythm = rhythm
 
     def train(self, mode: bool = True) -> MaskedTeacher:
         """The teacher never has dropout."""
@@ -57,20 +71,29 @@ class MaskedTeacher(nn.Module):
         self.teacher.eval()
         return self
 
-    def forward(self, signal: Tensor, visible: Tensor) -> TeacherOutput:
+    def forward(self, signal: Tensor, visible: Tensor, rhythm: tuple[Tensor, Tensor] | None = None) -> TeacherOutput:
         """Loss of one batch.
 
         signal (batch, leads, samples), normalised; visible (batch, masks, kept) int64, rising along the last axis, the
-        tokens that the student sees under each mask.
+        tokens that the student sees under each mask, `masks` 0 or more; rhythm: targets of the rhythm head.
         """
-        target, spread = self.targets(signal)
+        tokens = _tokens(self.encoder, signal)
+        zero = torch.zeros(len(signal), device=signal.device)
+        crop, token = zero, zero
+        if self.rhythm is not None and rhythm is not None:
+            crop, token = self.rhythm(self.encoder.contextualise(tokens, None), *rhythm)
         batch, masks, _ = visible.shape
-        prediction, seen = self.predict(signal, visible)
+        if masks == 0:
+            return TeacherOutput(zero, crop, token, zero.mean(), zero.mean())
+        target, spread = self.targets(signal)
+        prediction, seen = self.predict(tokens, visible)
         hidden = (~seen).view(batch, masks, -1)
         prediction = prediction.float().view(batch, masks, *target.shape[1:])
         error = (prediction - target[:, None]).square().mean(dim=-1)
         return TeacherOutput(
-            loss=(error * hidden).sum(dim=(1, 2)) / hidden.sum(dim=(1, 2)),
+            masked=(error * hidden).sum(dim=(1, 2)) / hidden.sum(dim=(1, 2)),
+            crop=crop,
+            token=token,
             target_variance=spread,
             prediction_variance=_variance(prediction.detach()[:, 0], hidden[:, 0]),
         )
@@ -90,12 +113,13 @@ class MaskedTeacher(nn.Module):
         spread = torch.stack(raw).mean(dim=0).flatten(0, 1).var(dim=0, correction=0).mean()
         return torch.stack(normed).mean(dim=0), spread
 
-    def predict(self, signal: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, tokens: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """(batch * masks, tokens, width) predictions at all places, and bool (batch * masks, tokens), True where seen.
 
-        The stem runs once per crop; its kernels do not overlap, so a hidden token cannot leak through its neighbours.
+        tokens (batch, tokens, width) of the student's stem; its kernels do not overlap, so a hidden token cannot leak
+        through its neighbours.
         """
-        tokens = _tokens(self.encoder, signal).repeat_interleave(visible.shape[1], dim=0)
+        tokens = tokens.repeat_interleave(visible.shape[1], dim=0)
         kept = visible.flatten(0, 1)[..., None].expand(-1, -1, tokens.shape[-1])
         seen = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         seen.scatter_(1, visible.flatten(0, 1), True)

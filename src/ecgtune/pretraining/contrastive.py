@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ecgtune.data import Recordings
 from ecgtune.errors import RunError
 from ecgtune.models import Draws, EcgFM, PretrainingModel, PretrainingOutput, gumbel_temperature
-from ecgtune.pretraining.crops import Selection
+from ecgtune.pretraining.crops import Selection, crop_samples
 from ecgtune.pretraining.draws import generator, gumbel_noise, kept_leads, negatives, span_masks
-from ecgtune.pretraining.objective import Batch, PretrainingObjective, crop_samples
+from ecgtune.pretraining.objective import Batch, PretrainingObjective
 from ecgtune.recipe import EcgFmTask, Pretraining
 
 #: Codes in use, summed over groups, at most this many times the number of groups: all tokens are the same code.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ecgtune.data import Recordings, zscore
 from ecgtune.errors import DataError
 from ecgtune.pretraining.draws import generator
-from ecgtune.recipe import Crops
+from ecgtune.recipe import Crops, Pretraining
 
 NOT_USED = ("left_out", "short", "flat", "clipped")
 AUGMENTATION, SELECTION = 1, 2  # so that draws for different ends never come from the same generator
@@ -78,10 +78,17 @@ def select(recordings: Recordings, leave_out: Collection[str], samples: int, set
 
 @dataclass(frozen=True)
 class Places:
-    """Where crops are cut: recording, first sample (of the whole map) and `factor`, samples to step per sample."""
+    """Where crops are cut: `owner`, the recording; first sample (of the whole map); `factor`, samples per step."""
 
+    owner: NDArray[np.int64]
     start: NDArray[np.float64]
     factor: NDArray[np.float64]
+
+
+def crop_samples(recipe: Pretraining) -> int:
+    """Samples of one window, a whole number of tokens."""
+    token = 2**recipe.encoder.conv_layers
+    return round(recipe.crops.window_seconds * recipe.encoder.sampling_rate) // token * token
 
 
 def count_crops(recordings: Recordings, rows: NDArray[np.int64], samples: int) -> NDArray[np.int64]:
@@ -100,14 +107,15 @@ def random_places(
     start = rng.random(len(owner)) * np.maximum(room, 0)
     if stretch == 0:
         start = np.rint(start)
-    return Places((recordings.offset[owner] + start).astype(np.float64), factor)
+    return Places(owner, (recordings.offset[owner] + start).astype(np.float64), factor)
 
 
 def fixed_places(recordings: Recordings, owner: NDArray[np.int64], samples: int) -> Places:
     """Crops side by side from the start of each recording, for validation. `owner` as `count_crops` gives it."""
     first = np.concatenate([[True], owner[1:] != owner[:-1]])
     number = np.arange(len(owner)) - np.maximum.accumulate(np.where(first, np.arange(len(owner)), 0))
-    return Places((recordings.offset[owner] + number * samples).astype(np.float64), np.ones(len(owner)))
+    start = (recordings.offset[owner] + number * samples).astype(np.float64)
+    return Places(owner, start, np.ones(len(owner)))
 
 
 def cut(recordings: Recordings, places: Places, items: NDArray[np.int64], samples: int) -> NDArray[np.float32]:

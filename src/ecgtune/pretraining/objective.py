@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ecgtune.data import Recordings
@@ -21,6 +22,7 @@ from ecgtune.pretraining.crops import (
     Places,
     Selection,
     count_crops,
+    crop_samples,
     cut,
     fixed_places,
     normalised,
@@ -35,10 +37,13 @@ VALIDATION_BATCH = 64
 
 @dataclass(frozen=True)
 class Batch:
-    """signal (crops, leads, samples), normalised, and the draws of the objective; `step` of the training."""
+    """signal (crops, leads, samples), normalised, the draws of the objective and its targets (`targets`); `step` of the
+    training.
+    """
 
     signal: Tensor
     draws: Any
+    targets: Any
     step: int
 
 
@@ -78,6 +83,10 @@ class PretrainingObjective(Objective):
     def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Any:
         """The objective's own draws for a batch of `windows` windows, a function of `key` (see `draws.generator`)."""
 
+    def targets(self, crops: NDArray[np.float32], places: Places, rows: np.ndarray, device: torch.device) -> Any:
+        """What is computed of the crops `rows` (crops, leads, samples), z-scored, before they are augmented."""
+        return None
+
     @abstractmethod
     def check(self, row: Mapping[str, Any]) -> None:
         """Raise RunError when this log row shows a collapse."""
@@ -92,7 +101,8 @@ class PretrainingObjective(Objective):
         signal = normalised(augment(crops, rows, self._recordings.sampling_rate), self.segments)
         key = (moment.seed, moment.step, int(rows[0]))
         draws = self.draw(len(signal), key, training=True, device=device)
-        return Batch(torch.from_numpy(signal).to(device), draws, moment.step)
+        targets = self.targets(crops, places, rows, device)
+        return Batch(torch.from_numpy(signal).to(device), draws, targets, moment.step)
 
     def evaluate(self, trained: nn.Module, sums: Mapping[str, float], weight: float, moment: Moment) -> dict[str, Any]:
         row = {f"train_{name}": value / weight for name, value in sums.items()}
@@ -132,17 +142,14 @@ class PretrainingObjective(Objective):
         training = self.model.training
         self.model.eval()
         for number, rows in enumerate(np.array_split(items, -(-len(items) // VALIDATION_BATCH))):
-            signal = normalised(cut(self._recordings, self._val_places, rows, self._samples), self.segments)
+            crops = cut(self._recordings, self._val_places, rows, self._samples)
+            signal = normalised(crops, self.segments)
             draws = self.draw(len(signal), (moment.seed, number, VALIDATION), training=False, device=device)
+            targets = self.targets(normalised(crops, 1), self._val_places, rows, device)
+            batch = Batch(torch.from_numpy(signal).to(device), draws, targets, moment.step)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                terms = self.loss(self.trained, Batch(torch.from_numpy(signal).to(device), draws, moment.step))
+                terms = self.loss(self.trained, batch)
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term) / len(items)
         self.model.train(training)
         return sums
-
-
-def crop_samples(recipe: Pretraining) -> int:
-    """Samples of one window, a whole number of tokens."""
-    token = 2**recipe.encoder.conv_layers
-    return round(recipe.crops.window_seconds * recipe.encoder.sampling_rate) // token * token

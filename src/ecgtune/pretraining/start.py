@@ -10,8 +10,8 @@ import torch
 from ecgtune.data import Recordings
 from ecgtune.models import EcgFM, EcgFmConfig
 from ecgtune.pretraining.contrastive import EcgFmObjective
-from ecgtune.pretraining.crops import Selection
-from ecgtune.pretraining.objective import PretrainingObjective, crop_samples
+from ecgtune.pretraining.crops import Selection, crop_samples
+from ecgtune.pretraining.objective import PretrainingObjective
 from ecgtune.pretraining.teacher import MaskedTeacherObjective
 from ecgtune.recipe import EcgFmTask, MaskedTeacherTask, Pretraining
 from ecgtune.settings import require, to_table

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ecgtune.data import Recordings
 from ecgtune.errors import RunError
-from ecgtune.models import EcgFM, MaskedTeacher, TeacherOutput, teacher_decay
-from ecgtune.pretraining.crops import Selection
+from ecgtune.models import EcgFM, MaskedTeacher, RhythmHead, TeacherOutput, teacher_decay
+from ecgtune.pretraining.crops import Places, Selection, crop_samples
 from ecgtune.pretraining.draws import generator, visible_tokens
-from ecgtune.pretraining.objective import Batch, PretrainingObjective, crop_samples
+from ecgtune.pretraining.objective import Batch, PretrainingObjective
+from ecgtune.pretraining.rhythm import GROUPS, TOKEN_TARGETS
+from ecgtune.pretraining.rhythm_reader import RhythmReader
 from ecgtune.recipe import MaskedTeacherTask, Pretraining
 from ecgtune.training import Moment
 
@@ -34,12 +38,14 @@ class MaskedTeacherObjective(PretrainingObjective):
         origin: Mapping[str, Any],
     ) -> None:
         self._task = task = cast(MaskedTeacherTask, recipe.objective)
+        self._rhythm = RhythmReader(recordings, selection, recipe) if task.rhythm else None
         self._module = MaskedTeacher(
             encoder,
             layers=task.decoder_layers,
             width=task.decoder_width,
             kernel=task.decoder_kernel,
             groups=task.decoder_groups,
+            rhythm=RhythmHead(encoder.width, GROUPS, TOKEN_TARGETS) if task.rhythm else None,
         )
         self._tokens = crop_samples(recipe) // encoder.config.samples_per_token
         super().__init__(self._module, recordings, selection, recipe, origin=origin)
@@ -53,11 +59,23 @@ class MaskedTeacherObjective(PretrainingObjective):
         visible = visible_tokens(generator(*key), windows, task.masks, self._tokens, task.visible, task.visible_span)
         return torch.from_numpy(visible).to(device)
 
+    def targets(
+        self, crops: NDArray[np.float32], places: Places, rows: np.ndarray, device: torch.device
+    ) -> tuple[Tensor, Tensor] | None:
+        if self._rhythm is None:
+            return None
+        found = self._rhythm(crops, places, rows)
+        return torch.from_numpy(found.crop).to(device), torch.from_numpy(found.token).to(device)
+
     def loss(self, trained: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        output: TeacherOutput = trained(batch.signal, batch.draws)
+        output: TeacherOutput = trained(batch.signal, batch.draws, batch.targets)
         crops = len(batch.signal)
+        masked, crop, token = output.masked.sum(), output.crop.sum(), output.token.sum()
+        terms = {"loss": masked + self._task.rhythm * (crop + token)}
+        if self._rhythm is not None:
+            terms |= {"masked": masked, "rhythm_crop": crop, "rhythm_token": token}
         return {
-            "loss": output.loss.sum(),
+            **terms,
             "target_variance": output.target_variance * crops,
             "prediction_variance": output.prediction_variance * crops,
         }
@@ -67,7 +85,7 @@ class MaskedTeacherObjective(PretrainingObjective):
         self._module.update_teacher(teacher_decay(task.decay_start, task.decay_end, moment.step, moment.total_steps))
 
     def check(self, row: Mapping[str, Any]) -> None:
-        if row["train_target_variance"] < COLLAPSED:
+        if self._task.masks and row["train_target_variance"] < COLLAPSED:
             raise RunError(
                 f"the teacher has collapsed: the variance of its answers is {row['train_target_variance']:.2g}, below "
                 f"{COLLAPSED:g}; lower learning_rate, lengthen warmup or raise decay_start"

@@ -100,7 +100,9 @@ class MaskedTeacherTask(PretrainingTask):
     visible: share of tokens that the student sees, in spans of visible_span tokens. masks: different ones for each
     pass of the teacher. decoder_layers, decoder_width, decoder_kernel, decoder_groups: the convolutions that fill in
     the hidden places. decay_start, decay_end: of the teacher's moving average, linear over the training. keep: whose
-    weights are written.
+    weights are written. rhythm: weight, next to 1 for the masked prediction, of an auxiliary task: from the whole crop,
+    tell its rhythm and the shape of its beats, and those of its recording, as classical signal processing measures
+    them. masks = 0 leaves only that.
     """
 
     name: ClassVar[str] = "data2vec"
@@ -115,11 +117,17 @@ class MaskedTeacherTask(PretrainingTask):
     decay_start: float = 0.98
     decay_end: float = 0.999
     keep: Literal["student", "teacher"] = "student"
+    rhythm: float = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self)
         require(0 < self.visible < 1, f"visible is {self.visible}; allowed: above 0 and below 1")
-        for name in ("visible_span", "masks", "decoder_layers", "decoder_width", "decoder_kernel", "decoder_groups"):
+        require(self.rhythm >= 0, f"rhythm is {self.rhythm}; allowed: 0 (off) or more")
+        require(
+            self.masks >= (0 if self.rhythm else 1),
+            f"masks is {self.masks}; allowed: 1 or more, or 0 when rhythm is above 0",
+        )
+        for name in ("visible_span", "decoder_layers", "decoder_width", "decoder_kernel", "decoder_groups"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; allowed: 1 or more")
         require(self.decoder_kernel % 2 == 1, f"decoder_kernel is {self.decoder_kernel}; allowed: odd numbers")
         require(

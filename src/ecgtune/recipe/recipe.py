@@ -37,6 +37,8 @@ class Input:
     """Share of windows to train on, where the file has no split."""
     val_share: float = 0.15
     """Share that chooses epoch and threshold; the rest is the test split."""
+    label_share: float = 1.0
+    """Share of the training and validation labels that is used, by patient or recording; 0.1 shows what few can do."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -49,6 +51,7 @@ class Input:
             self.train_share + self.val_share < 1,
             f"shares train {self.train_share} + val {self.val_share} leave no test windows; keep the sum below 1",
         )
+        require(0 < self.label_share <= 1, f"label_share is {self.label_share}; allowed: above 0 up to 1 (all labels)")
 
     @property
     def fractions(self) -> tuple[float, float, float]:
@@ -63,6 +66,8 @@ class ModelSettings:
     """A name from `ecgtune models`, a checkpoint file or a converted folder."""
     lead_mode: LeadMode = "place"
     """One-lead windows in a 12-lead encoder: at the channel of their lead, or as if copied to all twelve."""
+    pooling: Literal["mean", "statistics"] = "mean"
+    """What the head reads: the mean of the tokens, or mean, standard deviation and maximum."""
     head_hidden: int | None = None
     """Width of the head's hidden layer; a linear head when not given."""
     head_dropout: float = 0.0

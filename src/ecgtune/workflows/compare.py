@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ecgtune.data import Dataset, Split, split_dataset
+from ecgtune.data import Dataset, Split
 from ecgtune.errors import RunError, SettingError
 from ecgtune.evaluation import RunRecord, compare_runs
 from ecgtune.files import read_json
@@ -17,7 +17,7 @@ from ecgtune.training import ProgressBar, RunFolder, read_predictions
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.fine_tune import load_recipe_model
 from ecgtune.workflows.floors import MAJORITY, MAJORITY_TITLE, RESNET, resnet_recipe, write_majority
-from ecgtune.workflows.preparation import Prepared, prepare, summarise
+from ecgtune.workflows.preparation import Prepared, draw_split, prepare, summarise
 from ecgtune.workflows.run import ReadyRun, make_ready, run_recipe, work
 
 
@@ -51,7 +51,7 @@ def compare(
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; choose another folder with --out")
     first = arms[0]
-    split = split_dataset(dataset, fractions=first.input.fractions, seed=first.input.split_seed)
+    split = draw_split(dataset, first.input)
     kinds = [(arm, "method") for arm in arms]
     if floors:
         kinds.append((resnet_recipe(first), "floor"))

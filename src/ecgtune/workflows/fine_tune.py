@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from ecgtune.data import Dataset, split_dataset
+from ecgtune.data import Dataset
 from ecgtune.deployment import Run, load_run
 from ecgtune.errors import RunError, SettingError
 from ecgtune.models import Classifier, Head, load_model
 from ecgtune.recipe import Input, LoRA, Method, ModelSettings, Recipe, Training
 from ecgtune.training import ProgressBar
-from ecgtune.workflows.preparation import prepare
+from ecgtune.workflows.preparation import draw_split, prepare
 from ecgtune.workflows.run import make_ready, run_recipe, work
 
 
@@ -46,6 +46,7 @@ def fine_tune(
         model=ModelSettings(
             name=model.name,
             lead_mode=model.lead_mode,
+            pooling=model.head_spec.pooling,
             head_hidden=model.head_spec.hidden,
             head_dropout=model.head_spec.dropout,
         ),
@@ -72,7 +73,7 @@ def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier
         classes=dataset.classes,
         leads=dataset.leads,
         lead_mode=recipe.model.lead_mode,
-        head=Head(hidden=recipe.model.head_hidden, dropout=recipe.model.head_dropout),
+        head=Head(recipe.model.head_hidden, recipe.model.head_dropout, pooling=recipe.model.pooling),
         seed=seed,
     )
 
@@ -81,7 +82,7 @@ def _run(
     recipe: Recipe, model: Classifier, dataset: Dataset, *, seed: int, folder: Path, resume: bool, quiet: bool
 ) -> None:
     with ProgressBar(quiet=quiet) as progress:
-        split = split_dataset(dataset, fractions=recipe.input.fractions, seed=recipe.input.split_seed)
+        split = draw_split(dataset, recipe.input)
         prepared = prepare(model, dataset, split, recipe.input)
         run = make_ready(recipe, model, prepared, seed=seed, folder=folder, resume=resume)
         if resume and not run.folder.recipe.is_file():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ecgtune.data import Dataset, Preprocessing, Split
+from ecgtune.data import Dataset, Preprocessing, Split, split_dataset
 from ecgtune.errors import DataError, SettingError
 from ecgtune.methods import base_encoder
 from ecgtune.models import Classifier
@@ -31,6 +31,13 @@ class Prepared:
     def groups(self, rows: np.ndarray) -> np.ndarray | None:
         """The group of each of `rows`, None without groups."""
         return None if self.dataset.group is None else self.dataset.group[rows]
+
+
+def draw_split(dataset: Dataset, settings: Input) -> Split:
+    """The split that the settings ask for; raises what `split_dataset` raises."""
+    return split_dataset(
+        dataset, fractions=settings.fractions, seed=settings.split_seed, label_share=settings.label_share
+    )
 
 
 def digest(prepared: Prepared) -> str:

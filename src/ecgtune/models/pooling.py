@@ -1,0 +1,33 @@
+"""Tokens of a window as one vector."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Pooling = Literal["mean", "statistics"]
+
+#: Vectors of the tokens' width that each way of pooling gives.
+POOLINGS: dict[str, int] = {"mean": 1, "statistics": 3}
+
+
+def pool(tokens: Tensor, mask: Tensor | None, how: Pooling = "mean") -> Tensor:
+    """(batch, tokens, width) -> (batch, POOLINGS[how] * width), over the tokens whose mask (batch, tokens) is True.
+
+    mask None: all of them. "statistics" is mean, standard deviation and maximum per channel, one after the other: a
+    mean alone hides what happens once or irregularly.
+    """
+    if mask is None:
+        mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+    kept = mask[..., None].to(tokens.dtype)
+    count = kept.sum(dim=1)
+    mean = (tokens * kept).sum(dim=1) / count
+    if how == "mean":
+        return mean
+    tokens, count = tokens.float(), count.float()  # the variance of few bits would be noise
+    centred = (tokens - mean.float()[:, None]) * kept
+    deviation = (centred.square().sum(dim=1) / count + 1e-6).sqrt()
+    largest = tokens.masked_fill(~mask[..., None], float("-inf")).amax(dim=1)
+    return torch.cat([mean.float(), deviation, largest], dim=1)
