@@ -21,27 +21,24 @@ from ecgtune.models.weights import Weights
 from ecgtune.recipe import LeadMode
 from ecgtune.settings import suggest
 
-TINY_SEED = 0  # of the embedded model: part of the model, not of a training
-
-TINY = EcgFmConfig(
-    leads=("II",),
-    sampling_rate=100.0,
-    width=192,
-    depth=4,
-    heads=3,
-    feed_forward=768,
-    conv_channels=192,
-    conv_layers=3,
-    pos_taps=32,
-    pos_groups=16,
-    resampling="polyphase",
-)
+EMBEDDED = Path(__file__).parent / "embedded"
+"""Encoders that come with the package, one folder each in the layout of `convert`, with their card."""
 
 
 def _random(encoder: type[Encoder], config: EncoderConfig, name: str, seed: int) -> Checkpoint:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which also seeds the GPU
         return Checkpoint(encoder(config), Weights("random", name, seed=seed))
+
+
+def _embedded(name: str) -> Checkpoint:
+    found = load_checkpoint(EMBEDDED / name)
+    return replace(found, weights=replace(found.weights, source=name))  # not the place in this installation
+
+
+def _random_twin(name: str, of: str, seed: int) -> Checkpoint:
+    encoder = load_checkpoint(EMBEDDED / of).encoder
+    return _random(type(encoder), encoder.config, name, seed)
 
 
 def _from_hub(name: str, file: str, heads: int | None = None) -> Checkpoint:
@@ -51,8 +48,10 @@ def _from_hub(name: str, file: str, heads: int | None = None) -> Checkpoint:
 
 # Name -> from a seed to the encoder with all the leads that it has, and where its weights are from.
 _MODELS: dict[str, Callable[[int], Checkpoint]] = {
-    # ECG-FM's architecture for one lead, 2 M parameters, embedded; its weights belong to it, not to a training.
-    "ecg-fm-tiny": lambda seed: _random(EcgFM, TINY, "ecg-fm-tiny", TINY_SEED),
+    # ECG-FM's architecture for one lead, 2 M parameters, pretrained; see embedded/ecg-fm-tiny/README.md.
+    "ecg-fm-tiny": lambda seed: _embedded("ecg-fm-tiny"),
+    # The same sizes without the pretraining, from the training's seed: the control that tells what it is worth.
+    "ecg-fm-tiny-random": lambda seed: _random_twin("ecg-fm-tiny-random", "ecg-fm-tiny", seed),
     "ecg-fm": lambda seed: _from_hub("ecg-fm", DEFAULT_FILE),
     # From scratch, so from the training's seed: the floor of a comparison.
     "resnet-1d": lambda seed: _random(ResNet1d, ResNet1dConfig(), "resnet-1d", seed),
@@ -90,8 +89,8 @@ def load_model(
         one.
     lead_mode : "place" uses each lead's own input channel; "copy" puts one lead in all channels (`lead_kernel`).
     head : settings of a new head; linear when left out.
-    seed : of the new head's weights, and of an encoder that trains from scratch ("resnet-1d"). The weights of an
-        embedded encoder do not depend on it.
+    seed : of the new head's weights, and of an encoder that starts from random ones ("resnet-1d",
+        "ecg-fm-tiny-random").
     heads : number of attention heads of a `.pt` file of unpublished size that does not tell it.
 
     Raises SettingError for an unknown name, lead or class list, or `heads` of a model that knows its own,

@@ -1,0 +1,184 @@
+"""Does pretraining carry knowledge? The same encoder from pretrained and from random weights, with few and many labels.
+
+    python benchmarks/pretraining/proof.py ../shared/data/cinc2017_windows.npz
+
+trains frozen probe, LoRA and full fine-tuning of ecg-fm-tiny and of its random twin at each share of the labels with
+each seed, and keeps one row per run in benchmarks/results/pretraining/proof.csv. What stands there for the same weights
+and the same settings is not trained again, so a stopped command goes on when it is given again. A seed draws the
+labelled recordings, the validation recordings among them, the head and the order of windows; the test windows are the
+same in all runs. Without a file of windows, only table and figure are made anew.
+"""
+
+import argparse
+import hashlib
+import tempfile
+from dataclasses import asdict, replace
+from itertools import product
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from rows import command, read_rows, validation_auroc, write_rows
+
+import ecgtune
+from ecgtune.data import Dataset, read_dataset
+from ecgtune.files import write_json, write_text
+from ecgtune.models import load_model
+from ecgtune.recipe import Full, Input, LinearProbe, LoRA, ModelSettings, Recipe, Training, recipe_text
+from ecgtune.reporting.style import STYLE
+from ecgtune.workflows.environment import machine, now
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+RESULTS = Path(__file__).parents[1] / "results" / "pretraining"
+MODELS = {"pretrained": "ecg-fm-tiny", "random": "ecg-fm-tiny-random"}
+METHODS = {"probe": LinearProbe(), "lora": LoRA(rank=4, targets="all"), "full": Full()}
+TITLES = {"probe": "Linear probe", "lora": "LoRA r4", "full": "Full fine-tuning"}
+#: Share of the labels -> settings of the loop; fewer labels need more passes to make as many steps.
+LOOPS = {
+    0.01: Training(epochs=30, batch_size=16),
+    0.1: Training(epochs=12, batch_size=32),
+    1.0: Training(epochs=6, batch_size=64),
+}
+COLOURS = ("#009E73", "#697586")
+RATES = {"probe": 1e-3, "lora": 1e-3, "full": 3e-4}
+COLUMNS = (
+    "weights", "model", "method", "label_share", "seed", "settings", "training_windows", "training_records",
+    "trainable", "trainable_share", "epochs", "best_epoch", "val_auroc", "auroc", "auroc_low", "auroc_high", "accuracy",
+    "f1", "seconds", "date",
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("windows", nargs="?", help="NPZ file of labelled windows; tables alone are made without it")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--shares", type=float, nargs="+", default=sorted(LOOPS))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--weights", nargs="+", default=list(MODELS))
+    asked = parser.parse_args()
+    file = RESULTS / "proof.csv"
+    rows = read_rows(file)
+    if asked.windows:
+        dataset = read_dataset(asked.windows)
+        for share, seed, method, weights in product(asked.shares, range(asked.seeds), asked.methods, asked.weights):
+            rows = _with_run(rows, dataset, _recipe(weights, method, share, seed), seed)
+            write_rows(file, rows, COLUMNS)
+        facts = {"command": command(), "date": now(), "machine": machine(), "data": asdict(dataset.source)}
+        write_json(RESULTS / "proof.json", facts)
+    rows = [row for row in rows if row["weights"] in _present(row)]
+    write_text(RESULTS / "proof.md", _table(rows))
+    _figure(rows, RESULTS / "proof.png")
+
+
+def _present(row: dict[str, str]) -> set[str]:
+    """The weights that the model of a row has today."""
+    return {load_model(row["model"], seed=int(row["seed"])).weights.describe()}
+
+
+def _recipe(weights: str, method: str, share: float, seed: int) -> Recipe:
+    return Recipe(
+        name=f"{weights}-{method}-{share:g}",
+        method=METHODS[method],
+        input=Input(split_seed=seed, label_share=share),
+        model=ModelSettings(name=MODELS[weights], pooling="statistics"),
+        training=replace(LOOPS[share], learning_rate=RATES[method], precision="bf16"),
+    )
+
+
+def _with_run(rows: list[dict[str, str]], dataset: Dataset, recipe: Recipe, seed: int) -> list[dict[str, str]]:
+    """`rows` with that of this run, trained unless it is there."""
+    origin = load_model(recipe.model.name, seed=seed).weights.describe()
+    settings = hashlib.sha256(recipe_text(recipe).encode()).hexdigest()[:12]
+    key = {"weights": origin, "settings": settings, "seed": str(seed)}
+    if any(all(row[name] == value for name, value in key.items()) for row in rows):
+        return rows
+    with tempfile.TemporaryDirectory() as folder:
+        metrics = ecgtune.train(dataset, recipe, out=Path(folder) / "run", seed=seed).metrics
+        validation = validation_auroc(Path(folder) / "run")
+    test, counts = metrics["window"]["metrics"], metrics["split"]["counts"]["train"]
+    row = key | {
+        "model": recipe.model.name,
+        "method": recipe.method.name,
+        "label_share": f"{recipe.input.label_share:g}",
+        "training_windows": counts["windows"],
+        "training_records": counts["groups"],
+        "trainable": metrics["parameters"]["trainable"],
+        "trainable_share": f"{metrics['parameters']['share']:.5f}",
+        "epochs": metrics["training"]["epochs"],
+        "best_epoch": metrics["training"]["best_epoch"],
+        "val_auroc": f"{validation:.5f}",
+        **{name: f"{test[name]['value']:.5f}" for name in ("auroc", "accuracy", "f1")},
+        "auroc_low": f"{test['auroc']['low']:.5f}",
+        "auroc_high": f"{test['auroc']['high']:.5f}",
+        "seconds": f"{metrics['training']['seconds']:.1f}",
+        "date": now()[:10],
+    }
+    return [*rows, {name: str(row[name]) for name in COLUMNS}]
+
+
+def _values(rows: list[dict[str, str]], model: str, method: str, share: float, name: str) -> list[float]:
+    """One value per seed, in the order of seeds."""
+    chosen = [row for row in rows if (row["model"], row["method"]) == (model, method)]
+    chosen = [row for row in chosen if float(row["label_share"]) == share]
+    return [float(row[name]) for row in sorted(chosen, key=lambda row: int(row["seed"]))]
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    """Markdown: a line per share of the labels and method, pretrained beside random."""
+    lines = [
+        "| labels | method | trainable | AUROC, pretrained | AUROC, random | difference | accuracy, pretrained "
+        "| accuracy, random |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for share, method in product(sorted(LOOPS), METHODS):
+        auroc = {weights: _values(rows, model, method, share, "auroc") for weights, model in MODELS.items()}
+        accuracy = {weights: _values(rows, model, method, share, "accuracy") for weights, model in MODELS.items()}
+        trainable = _values(rows, MODELS["pretrained"], method, share, "trainable_share")
+        pairs = list(zip(auroc["pretrained"], auroc["random"], strict=False))
+        cells = (
+            f"{100 * share:g} %",
+            TITLES[method],
+            f"{100 * trainable[0]:.2f} %" if trainable else "",
+            _spread(auroc["pretrained"]),
+            _spread(auroc["random"]),
+            _spread([one - other for one, other in pairs], sign="+"),
+            _spread(accuracy["pretrained"]),
+            _spread(accuracy["random"]),
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _spread(values: list[float], sign: str = "") -> str:
+    """Mean over seeds, with the lowest and the highest."""
+    if not values:
+        return "not run"
+    mean, low, high = np.mean(values), min(values), max(values)
+    return f"{mean:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f}; {len(values)} seeds)"
+
+
+def _figure(rows: list[dict[str, str]], file: Path) -> None:
+    plt.style.use(STYLE)
+    figure, axes = plt.subplots(1, len(METHODS), figsize=(10, 3.4), sharey=True, layout="constrained")
+    for axis, method in zip(axes, METHODS, strict=True):
+        for (weights, model), colour in zip(MODELS.items(), COLOURS, strict=True):
+            points = [(share, _values(rows, model, method, share, "auroc")) for share in sorted(LOOPS)]
+            points = [(share, values) for share, values in points if values]
+            if not points:
+                continue
+            shares, means = [share for share, _ in points], [np.mean(values) for _, values in points]
+            axis.plot(shares, means, color=colour, marker="o", label=weights)
+            for share, values in points:
+                axis.plot([share] * len(values), values, ".", color=colour, alpha=0.5)
+        axis.set(title=TITLES[method], xscale="log", xlabel="share of the labels")
+        axis.set_xticks(sorted(LOOPS), [f"{100 * share:g} %" for share in sorted(LOOPS)])
+        axis.minorticks_off()
+    axes[0].set_ylabel("AUROC, test windows")
+    axes[-1].legend(frameon=False)
+    figure.savefig(file, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
