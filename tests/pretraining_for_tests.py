@@ -25,7 +25,14 @@ CONTRASTIVE = Pretraining(
     crops=Crops(window_seconds=2.0, val_share=0.2),
     training=replace(LOOP, batch_size=8),
 )
-RECIPES = [TEACHER, CONTRASTIVE]
+RHYTHM = replace(
+    TEACHER,
+    name="rhythm",
+    objective=replace(TEACHER.objective, rhythm=1.0),
+    crops=replace(TEACHER.crops, window_seconds=4.0),
+)
+RHYTHM_ALONE = replace(RHYTHM, name="rhythm-alone", objective=replace(RHYTHM.objective, masks=0))
+RECIPES = [TEACHER, CONTRASTIVE, RHYTHM, RHYTHM_ALONE]
 
 
 def beats(seconds: float, rate: float, seed: int) -> np.ndarray:
@@ -35,6 +42,14 @@ def beats(seconds: float, rate: float, seed: int) -> np.ndarray:
     phase = time * generator.uniform(0.8, 2) + generator.random()
     wave = np.exp(-(((phase % 1) - 0.3) ** 2) / 0.002) + 0.3 * np.exp(-(((phase % 1) - 0.6) ** 2) / 0.01)
     return (1000 * wave + 20 * generator.standard_normal(len(time))).astype(np.int16)
+
+
+def peaks_of_beats(seconds: float, rate: float, seed: int) -> np.ndarray:
+    """Where the tall waves of `beats` stand, in samples (not whole)."""
+    generator = np.random.default_rng(seed)
+    hertz, phase = generator.uniform(0.8, 2), generator.random()
+    time = (np.arange(np.ceil(2 * seconds) + 2) + 0.3 - phase) / hertz
+    return time[(time >= 0) & (time <= seconds - 1 / rate)] * rate
 
 
 def write_recordings(

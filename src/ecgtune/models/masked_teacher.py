@@ -28,7 +28,8 @@ def teacher_decay(start: float, end: float, step: int, total_steps: int) -> floa
 
 @dataclass(frozen=True)
 class TeacherOutput:
-    """loss: (batch,) squared error per crop, mean over hidden places, masks and channels.
+    """masked: (batch,) squared error per crop, mean over hidden places, masks and channels. crop, token: (batch,) losses
+    of the rhythm head, see `models.rhythm`. What is not asked for is 0.
 
     target_variance: variance over crops and places of the teacher's tokens (mean over blocks) before they are
     normalised, mean over channels; their layer norm makes their mean square about 1, so near 0 says that the teacher
@@ -70,6 +71,12 @@ class MaskedTeacher(nn.Module):
         super().train(mode)
         self.teacher.eval()
         return self
+
+    def freeze_prediction(self) -> None:
+        """Train nothing that only the masked prediction needs: for a training without masks."""
+        self.decoder.requires_grad_(False)
+        self.hidden_token.requires_grad_(False)
+        self.gap_token.requires_grad_(False)
 
     def forward(self, signal: Tensor, visible: Tensor, rhythm: tuple[Tensor, Tensor] | None = None) -> TeacherOutput:
         """Loss of one batch.

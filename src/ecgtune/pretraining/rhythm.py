@@ -188,7 +188,7 @@ def _timeline(
         return np.concatenate([bump[..., None], np.full((*bump.shape, TOKEN_TARGETS - 1), np.nan)], axis=2)
     passed = ((away >= 0) & np.isfinite(away)).sum(axis=2)  # number of beats at or before the token
     current = np.clip(passed - 1, 0, interval.shape[1] - 1)
-    inside = (passed > 0) & np.take_along_axis(paired, current, axis=1)
+    inside = (passed > 0) & (passed <= interval.shape[1]) & np.take_along_axis(paired, current, axis=1)
     length = np.where(inside, np.take_along_axis(interval, current, axis=1), 1.0)
     before = np.clip(current - 1, 0, None)
     has_before = inside & (current > 0)

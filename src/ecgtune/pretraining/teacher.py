@@ -47,6 +47,8 @@ class MaskedTeacherObjective(PretrainingObjective):
             groups=task.decoder_groups,
             rhythm=RhythmHead(encoder.width, GROUPS, TOKEN_TARGETS) if task.rhythm else None,
         )
+        if task.masks == 0:  # several processes wait for a gradient of everything that trains
+            self._module.freeze_prediction()
         self._tokens = crop_samples(recipe) // encoder.config.samples_per_token
         super().__init__(self._module, recordings, selection, recipe, origin=origin)
 
