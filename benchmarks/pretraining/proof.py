@@ -18,11 +18,11 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from rows import command, read_rows, validation_auroc, write_rows
+from rows import command, into_page, read_rows, validation_auroc, write_rows
 
 import ecgtune
 from ecgtune.data import Dataset, read_dataset
-from ecgtune.files import write_json, write_text
+from ecgtune.files import write_json
 from ecgtune.models import load_model
 from ecgtune.recipe import Full, Input, LinearProbe, LoRA, ModelSettings, Recipe, Training, recipe_text
 from ecgtune.reporting.style import STYLE
@@ -68,7 +68,7 @@ def main() -> None:
         facts = {"command": command(), "date": now(), "machine": machine(), "data": asdict(dataset.source)}
         write_json(RESULTS / "proof.json", facts)
     rows = [row for row in rows if row["weights"] in _present(row)]
-    write_text(RESULTS / "proof.md", _table(rows))
+    into_page("proof", _table(rows))
     _figure(rows, RESULTS / "proof.png")
 
 

@@ -1,4 +1,4 @@
-"""Rows of results in a CSV file, which grows as a benchmark goes on."""
+"""Rows of results in a CSV file that grows as a benchmark goes on, and tables of them in the docs."""
 
 import csv
 import json
@@ -22,6 +22,15 @@ def write_rows(file: Path, rows: list[dict[str, str]], columns: Sequence[str]) -
     file.parent.mkdir(parents=True, exist_ok=True)
     lines = [",".join(columns), *(",".join(row[name] for name in columns) for row in rows)]
     write_text(file, "\n".join(lines) + "\n")
+
+
+def into_page(name: str, table: str) -> None:
+    """Put a table where docs/pretraining.md has its place, between two comments with its name."""
+    page = Path(__file__).parents[2] / "docs" / "pretraining.md"
+    text = page.read_text(encoding="utf-8")
+    start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    before, rest = text.split(start)
+    write_text(page, before + start + table + end + rest.split(end)[1])
 
 
 def validation_auroc(run: Path) -> float:

@@ -16,11 +16,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rows import command, read_rows, validation_auroc, write_rows
+from rows import command, into_page, read_rows, validation_auroc, write_rows
 
 import ecgtune
 from ecgtune.data import Dataset, read_dataset
-from ecgtune.files import read_json, write_json, write_text
+from ecgtune.files import read_json, write_json
 from ecgtune.recipe import (
     EcgFmTask,
     Input,
@@ -74,7 +74,7 @@ def main() -> None:
             write_rows(file, rows, COLUMNS)
         facts = {"command": command(), "date": now(), "machine": machine(), "data": asdict(dataset.source)}
         write_json(RESULTS / "study.json", facts)
-    write_text(RESULTS / "study.md", _table(rows))
+    into_page("study", _table(rows))
 
 
 def _recipe(arm: str) -> Pretraining:

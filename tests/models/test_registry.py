@@ -20,7 +20,7 @@ from ecgtune.models import (
     load_model,
 )
 
-NAMES = ("ecg-fm-tiny", "resnet-1d")  # those that need no download
+NAMES = ("ecg-fm-tiny", "ecg-fm-tiny-random", "resnet-1d")  # those that need no download
 OfficialFile = Callable[..., Path]
 
 
@@ -31,13 +31,19 @@ def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 
 @pytest.mark.parametrize(
     ("pattern", "names"),
-    [("*", ["ecg-fm", "ecg-fm-tiny", "resnet-1d"]), ("*fm*", ["ecg-fm", "ecg-fm-tiny"]), ("hubert*", [])],
+    [
+        ("*", ["ecg-fm", "ecg-fm-tiny", "ecg-fm-tiny-random", "resnet-1d"]),
+        ("*tiny", ["ecg-fm-tiny"]),
+        ("hubert*", []),
+    ],
 )
 def test_list_models(pattern: str, names: list[str]) -> None:
     assert list_models(pattern) == names
 
 
-@pytest.mark.parametrize(("name", "limit", "tokens"), [("ecg-fm-tiny", 6e6, 75), ("resnet-1d", 1.3e6, 38)])
+@pytest.mark.parametrize(
+    ("name", "limit", "tokens"), [("ecg-fm-tiny", 6e6, 75), ("ecg-fm-tiny-random", 6e6, 75), ("resnet-1d", 1.3e6, 38)]
+)
 def test_the_embedded_models(name: str, limit: float, tokens: int) -> None:
     model = load_model(name, classes=3).eval()
     assert sum(parameter.numel() for parameter in model.parameters()) < limit
@@ -46,7 +52,7 @@ def test_the_embedded_models(name: str, limit: float, tokens: int) -> None:
     assert encoded.shape == (4, tokens, model.encoder.width)
     assert mask.shape == (4, tokens)
     assert model(signal).shape == (4, 3)
-    assert model.weights.describe() == "random (seed 0)"
+    assert model.weights.kind == ("pretrained" if name == "ecg-fm-tiny" else "random")
     assert model.encoder.sampling_rate == 100
     assert model.encoder.resampling == "polyphase"
 
@@ -56,7 +62,7 @@ def test_padding_hides_what_is_padded(name: str) -> None:
     model = load_model(name).eval()
     padding = torch.arange(600) >= torch.tensor([[600], [330]])
     tokens, mask = model.encode(torch.randn(2, 1, 600), padding)
-    assert mask.sum(dim=1).tolist() == {"ecg-fm-tiny": [75, 41], "resnet-1d": [38, 21]}[name]
+    assert mask.sum(dim=1).tolist() == ([38, 21] if name == "resnet-1d" else [75, 41])
     pooled = model.pool(tokens, mask)
     torch.testing.assert_close(pooled[1], tokens[1, : int(mask[1].sum())].mean(dim=0))
 
@@ -66,10 +72,11 @@ def test_what_depends_on_the_seed() -> None:
     assert same_weights(tiny.encoder, other.encoder)
     assert not same_weights(tiny.head, other.head)
     assert same_weights(tiny.head, load_model("ecg-fm-tiny", seed=1).head)
-    scratch, again, third = (load_model("resnet-1d", seed=seed) for seed in (1, 1, 2))
-    assert same_weights(scratch, again)
-    assert not same_weights(scratch.encoder, third.encoder)
-    assert scratch.weights.describe() == "random (seed 1)"
+    for name in ("resnet-1d", "ecg-fm-tiny-random"):
+        scratch, again, third = (load_model(name, seed=seed) for seed in (1, 1, 2))
+        assert same_weights(scratch, again)
+        assert not same_weights(scratch.encoder, third.encoder)
+        assert scratch.weights.describe() == "random (seed 1)"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,13 +10,19 @@ from torch.nn import functional as F
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
     """Scaled dot-product attention: (batch, heads, tokens, channels) each -> the same shape.
 
-    mask: bool, True = may be attended to, broadcast over (batch, heads, tokens, tokens); None = all.
+    mask: bool, True = may be attended to, broadcast over (batch, heads, tokens, tokens); None = all. dropout: of the
+    attention weights.
 
-    torch's fused kernel, except in bfloat16 on a CPU, where its backward pass takes about five times as long as two
-    matrix products and a softmax (`benchmarks/attention.py`).
+    torch's fused kernel, except in bfloat16 on a CPU, where explicit products are several times as fast
+    (`benchmarks/attention.py`).
     """
-    if query.device.type != "cpu" or query.dtype != torch.bfloat16:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        return explicit_attention(query, key, value, mask, dropout)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+
+
+def explicit_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """The same as two matrix products with a softmax between them."""
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
