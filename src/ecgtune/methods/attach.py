@@ -42,7 +42,7 @@ def attach(model: Classifier, method: Method, seed: int = 0) -> Classifier:
             if isinstance(module, BaseTunerLayer):
                 # Autocast casts what the layer multiplies; peft's own cast to the new weights' float32 before it would
                 # only be undone, at the price of a third of a bf16 step.
-                cast(BaseTunerLayer, module).cast_input_dtype_enabled = False
+                module.cast_input_dtype_enabled = False  # type: ignore[assignment]
     model.attached = method
     return model
 
