@@ -246,6 +246,7 @@ def pretrain(
         quiet=quiet,
     )
     print(f"encoder: {best}")
+    print(f"report: {best.parent / 'report.html'}")
 
 
 @app.command

@@ -1,4 +1,4 @@
-"""report.html of a run and of a comparison: one file with everything inside, for a screen, a phone or paper."""
+"""report.html of a run, a pretraining and a comparison: one file with everything inside, for screens and paper."""
 
 import re
 from collections.abc import Mapping
@@ -12,9 +12,15 @@ from markupsafe import Markup
 from ecgtune.errors import RunError
 from ecgtune.evaluation import Threshold
 from ecgtune.files import write_text
-from ecgtune.reporting import numbers, tables, wording
-from ecgtune.reporting.reading import Comparison, Run, read_comparison, read_run
+from ecgtune.reporting import numbers, pretraining_wording, tables, wording
+from ecgtune.reporting.reading import Comparison, PretrainingRun, Run, read_comparison, read_pretraining, read_run
 from ecgtune.reporting.style import floor_colours, method_colours
+
+#: Functions of `numbers` that the templates use as filters.
+_FORMATS = (
+    *("score", "spread", "interval", "percent", "count", "rate"),
+    *("seconds", "duration", "significant", "size"),
+)
 
 
 def write_run_report(folder: Path | str) -> Path:
@@ -41,6 +47,18 @@ def write_comparison_report(folder: Path | str) -> Path:
     return file
 
 
+def write_pretraining_report(folder: Path | str) -> Path:
+    """Write `report.html` of a finished pretraining from its files and `figures/`; returns the file.
+
+    Raises RunError when it is not finished.
+    """
+    run = read_pretraining(folder)
+    page = environment().get_template("pretraining.html.j2")
+    file = run.folder / "report.html"
+    write_text(file, page.render(**pretraining_facts(run)))
+    return file
+
+
 def environment() -> Environment:
     """The templates of this package with the formats of `numbers` as filters; undefined names are errors."""
     found = Environment(
@@ -51,9 +69,10 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for name in ("score", "spread", "interval", "percent", "count", "rate", "seconds", "size"):
+    for name in _FORMATS:
         found.filters[name] = getattr(numbers, name)
     found.filters["markdown"] = tables.escape_markdown
+    found.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     found.filters["value"] = plain_value
     return found
 
@@ -68,6 +87,37 @@ def run_facts(run: Run) -> dict[str, Any]:
         "unit": tables.unit_name(run.metrics["split"]),
         "metric_titles": tables.METRIC_TITLES,
         "threshold": threshold_sentence(run.metrics["threshold"]),
+        "shown": shown_folder(run.folder),
+        "environment": flat(run.environment),
+        "figure": lambda name, alt: inline_figure(run.folder / "figures", name, alt),
+    }
+
+
+def pretraining_facts(run: PretrainingRun) -> dict[str, Any]:
+    """What the templates of one pretraining are filled with."""
+    leads, objective = run.config["leads"], run.settings["objective"]
+    terms, idle = pretraining_wording.logged_terms(run.log)
+    samples = 2 ** run.config["conv_layers"]
+    return {
+        "run": run,
+        "metrics": run.metrics,
+        "objective": objective,
+        "objective_title": pretraining_wording.objective_title(objective),
+        "sentences": pretraining_wording.objective_sentences(objective, len(leads)),
+        "headline": pretraining_wording.pretraining_headline(run),
+        "leads": pretraining_wording.leads_phrase(leads),
+        "token": f"{samples} samples, {1000 * samples / run.config['sampling_rate']:g} ms",
+        "crop": pretraining_wording.crop_phrase(run.settings),
+        "augmentation": pretraining_wording.augmentation_phrase(run.settings["crops"]),
+        "crops_seen": pretraining_wording.crops_seen(run),
+        "kept": pretraining_wording.kept_phrase(run),
+        "recordings": pretraining_wording.recording_rows(run.metrics["data"]["recordings"]),
+        "terms": pretraining_wording.term_rows(run),
+        "drawn": [pretraining_wording.term_title(term) for term in terms],
+        "idle": [pretraining_wording.term_title(term) for term in idle],
+        "file_rows": pretraining_wording.file_rows(run.files),
+        "checks": pretraining_wording.checks(run),
+        "machine": pretraining_wording.machine_phrase(run.environment),
         "shown": shown_folder(run.folder),
         "environment": flat(run.environment),
         "figure": lambda name, alt: inline_figure(run.folder / "figures", name, alt),

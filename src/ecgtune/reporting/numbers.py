@@ -70,6 +70,18 @@ def seconds(value: float | None) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
+def duration(value: float | None) -> str:
+    """A span of seconds in the unit that a reader would choose: `48.0 s`, `8.0 min`, `3.9 h`."""
+    if value is None or value < 120:
+        return MISSING if value is None else f"{seconds(value)} s"
+    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def significant(value: float | None) -> str:
+    """Four digits, wherever the point is: 0.8086, 312.3, 1.213e-08."""
+    return MISSING if value is None else f"{value:.4g}"
+
+
 def size(value: float | None) -> str:
     """Bytes in kB, MB or GB (powers of 1000)."""
     if value is None:

@@ -1,6 +1,7 @@
 """Run and comparison folders as the reports need them. Nothing but the files of docs/architecture.md is read."""
 
 import json
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 from ecgtune.errors import RunError
 
 FORMAT = 1
+FINE_TUNING, PRETRAINING = "fine-tuning", "pretraining"
+#: Where the encoder of a pretraining may lie in its folder, and how its tensors are stored there.
+ENCODERS = {"best": "float32", "float16": "float16"}
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,64 @@ class Comparison:
         return [row for row in self.results["rows"] if row["kind"] == kind]
 
 
+@dataclass(frozen=True)
+class EncoderFile:
+    """One stored form of a pretrained encoder: its folder inside the run, dtype, sha256 and size in bytes."""
+
+    folder: str
+    dtype: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class PretrainingRun(Run):
+    """One finished pretraining: a run, recipe.toml parsed (`settings`), the encoder's configuration, its files."""
+
+    settings: dict[str, Any]
+    architecture: str
+    config: dict[str, Any]
+    files: tuple[EncoderFile, ...]
+
+
 def read_run(folder: Path | str) -> Run:
-    """Read a finished run folder. Raises RunError for an unfinished or unreadable one."""
+    """Read a finished run folder. Raises RunError for an unfinished or unreadable one, and for a pretraining."""
+    return _read(Path(folder), FINE_TUNING)
+
+
+def read_pretraining(folder: Path | str) -> PretrainingRun:
+    """Read the folder of a finished pretraining. Raises RunError as `read_run` does, and for a fine-tuning."""
     folder = Path(folder)
+    run = _read(folder, PRETRAINING)
+    if not run.log:
+        raise RunError(f"{folder} has no log.jsonl, so its curves are gone; pretrain again in another folder")
+    names = [name for name in ENCODERS if name == "best" or (folder / name).is_dir()]
+    models = [_parsed(folder / name / "model.json", json.loads) for name in names]
+    return PretrainingRun(
+        run.folder,
+        run.metrics,
+        run.log,
+        run.recipe,
+        run.environment,
+        settings=_parsed(folder / "recipe.toml", tomllib.loads),
+        architecture=models[0]["architecture"],
+        config=models[0]["config"],
+        files=tuple(
+            EncoderFile(name, ENCODERS[name], model["sha256"], _size(folder / name / "model.safetensors"))
+            for name, model in zip(names, models, strict=True)
+        ),
+    )
+
+
+def _read(folder: Path, kind: str) -> Run:
     metrics_file = folder / "metrics.json"
     if not metrics_file.is_file():
         raise RunError(f"{folder} has no metrics.json, so it is no finished run; finish it with --resume")
     metrics = _parsed(metrics_file, json.loads)
     _check_format(metrics_file, metrics)
+    found = metrics.get("kind", FINE_TUNING)
+    if found != kind:
+        raise RunError(f"{folder} holds a {found}, no {kind}; give the folder of a {kind}")
     log_file = folder / "log.jsonl"
     log = _parsed(log_file, _json_lines) if log_file.is_file() else []
     environment = _parsed(folder / "environment.json", json.loads)
@@ -70,6 +124,12 @@ def _check_format(file: Path, content: Any) -> None:
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise RunError(f"{file} has the format {found}; this version reads {FORMAT}: use the version that wrote it")
+
+
+def _size(file: Path) -> int:
+    if not file.is_file():
+        raise RunError(f"{file} is missing, so the encoder is gone; pretrain again in another folder")
+    return file.stat().st_size
 
 
 def _parsed(file: Path, parse: Callable[[str], Any]) -> Any:

@@ -5,9 +5,10 @@ from typing import Any
 
 from ecgtune.files import replace_folder, write_json, write_text
 from ecgtune.reporting.figures import write_comparison_figures, write_run_figures
-from ecgtune.reporting.html import write_comparison_report, write_run_report
-from ecgtune.reporting.model_card import write_model_card
-from ecgtune.reporting.reading import read_comparison, read_run
+from ecgtune.reporting.html import write_comparison_report, write_pretraining_report, write_run_report
+from ecgtune.reporting.model_card import write_model_card, write_pretraining_card
+from ecgtune.reporting.pretraining_figures import write_pretraining_figures
+from ecgtune.reporting.reading import read_comparison, read_pretraining, read_run
 from ecgtune.reporting.tables import table_csv, table_markdown
 
 
@@ -17,6 +18,17 @@ def write_run(folder: Path | str, *, png: bool = False) -> Path:
     replace_folder(run.folder / "figures", lambda partial: write_run_figures(partial, run, png=png))
     write_model_card(folder)
     return write_run_report(folder)
+
+
+def write_pretraining(folder: Path | str, *, png: bool = False) -> Path:
+    """Write `figures/`, `README.md` and `report.html` of a finished pretraining; returns the report's path.
+
+    A README.md that stands there is replaced, with the blanks that someone may have filled in.
+    """
+    run = read_pretraining(folder)
+    replace_folder(run.folder / "figures", lambda partial: write_pretraining_figures(partial, run, png=png))
+    write_pretraining_card(folder)
+    return write_pretraining_report(folder)
 
 
 def write_comparison(folder: Path | str, results: dict[str, Any], *, png: bool = False) -> Path:

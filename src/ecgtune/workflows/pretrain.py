@@ -14,6 +14,7 @@ from ecgtune.models import save_encoder
 from ecgtune.pretraining import PretrainingObjective, Selection, crop_samples, make_objective, select
 from ecgtune.pretraining.start import OBJECTIVES
 from ecgtune.recipe import Pretraining
+from ecgtune.reporting import write_pretraining
 from ecgtune.settings import require
 from ecgtune.training import (
     Processes,
@@ -48,7 +49,8 @@ def pretrain(
     recordings: a file or folder in a layout of `data.recording_files`. leave_out: an NPZ file of windows; recordings of
     its val and test split are not used. sampling_rate: of the recordings (Hz), when they do not say it. out: the run
     folder; `resume` continues the run that stands there, on the same bits. export_float16: write the encoder as
-    float16 too, beside `best`. Under torchrun, all processes train one encoder.
+    float16 too, beside `best`. A finished run gets a report and a model card. Under torchrun, all processes train one
+    encoder.
 
     Raises DataError, SettingError or RunError, one line each; RunError also when the objective collapses.
     """
@@ -80,13 +82,7 @@ def pretrain(
             processes.first_alone(lambda: write_text(folder.recordings, _recordings_text(data, selection)))
             trained = train(objective, recipe.training, seed=seed, folder=folder, progress=progress)
             processes.first_alone(lambda: _finish(folder, recipe, objective, data, selection, trained, seed))
-    if export_float16:
-        objective.load(folder.best)
-        processes.first_alone(
-            lambda: replace_folder(
-                folder.path / FLOAT16, lambda part: save_encoder(objective.encoder, part, origin, dtype=torch.float16)
-            )
-        )
+    processes.first_alone(lambda: _present(folder, objective, origin, export_float16))
     return folder.best
 
 
@@ -132,6 +128,19 @@ def _finish(
     }
     write_json(folder.metrics, metrics)
     folder.discard_state()
+
+
+def _present(folder: RunFolder, objective: PretrainingObjective, origin: dict[str, Any], export_float16: bool) -> None:
+    """float16/ when it is asked for and not there, and a report that tells of it."""
+    report = folder.path / "report.html"
+    if export_float16 and not (folder.path / FLOAT16).is_dir():
+        report.unlink(missing_ok=True)  # first: whoever stops this must find it missing when going on
+        objective.load(folder.best)
+        replace_folder(
+            folder.path / FLOAT16, lambda part: save_encoder(objective.encoder, part, origin, dtype=torch.float16)
+        )
+    if not report.is_file():
+        write_pretraining(folder.path)
 
 
 def _recordings_text(data: Recordings, selection: Selection) -> str:
