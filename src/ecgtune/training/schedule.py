@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,14 +26,26 @@ def learning_rate_factor(step: int, total_steps: int, settings: Training) -> flo
     return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / (total_steps - warmup)))
 
 
+def parameter_groups(model: nn.Module, rate_factor: Callable[[str], float]) -> list[dict[str, Any]]:
+    """The trainable weights of `model` as torch's parameter groups, one for each value of `rate_factor(name)`.
+
+    "factor" of a group is that value: what the learning rate of its weights is multiplied with.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(rate_factor(name), []).append(parameter)
+    return [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]
+
+
 def make_optimizer(
-    parameters: Iterable[nn.Parameter],
+    groups: list[dict[str, Any]],
     learning_rate: float,
     settings: Training,
     *,
     betas: tuple[float, float] = (0.9, 0.999),
     epsilon: float = 1e-8,
 ) -> torch.optim.Optimizer:
-    """Adam or AdamW over the trainable `parameters`."""
+    """Adam or AdamW over the weights of `groups`, see `parameter_groups`; the loop sets the rates at every step."""
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(list(parameters), lr=learning_rate, betas=betas, eps=epsilon, weight_decay=settings.weight_decay)
+    return kind(groups, lr=learning_rate, betas=betas, eps=epsilon, weight_decay=settings.weight_decay)
