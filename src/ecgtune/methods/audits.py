@@ -71,9 +71,7 @@ def count_parameters(model: Classifier, method: Method) -> ParameterCount:
     loose = [name for name in own if name not in asked and own[name].requires_grad]
     if loose:
         rest = "the rest of the encoder" if asked else "the encoder"
-        raise AuditError(
-            f"count audit: {type(method).__name__} must leave {rest} frozen, but {_some(loose)} trainable"
-        )
+        raise AuditError(f"count audit: {type(method).__name__} must leave {rest} frozen, but {_some(loose)} trainable")
     if not asked and not count.method and not isinstance(method, LinearProbe):
         raise AuditError(
             f"count audit: {type(method).__name__} added no trainable weight; attach it with methods.attach"

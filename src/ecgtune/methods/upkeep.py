@@ -32,7 +32,7 @@ class Upkeep:
 
 
 class RankAllocation(Upkeep):
-    """AdaLoRA's: which singular values stay, by peft's allocator, and the penalty on directions that are not orthogonal.
+    """AdaLoRA's: which singular values stay, by peft's allocator, and the penalty that keeps directions orthogonal.
 
     The pattern of ranks is kept here and out of peft's settings: with it, peft cuts what it saves to the ranks, and the
     order of summation, so the bits, would be others after a reload. What is cut off is zero, so nothing is lost.

@@ -86,7 +86,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = parameter_groups(model, objective.rate_factor)
     optimizer = accelerator.prepare(
-        make_optimizer(groups, learning_rate, settings, betas=objective.betas, epsilon=objective.epsilon)
+        make_optimizer(groups.values(), learning_rate, settings, betas=objective.betas, epsilon=objective.epsilon)
     )
     total_steps = count_steps(objective.items, settings)
     steps = total_steps // settings.epochs
@@ -114,8 +114,8 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
             moment = Moment(seed, state.epoch, step, total_steps)
             rows = order[state.step * settings.batch_size : (state.step + 1) * settings.batch_size]
             factor = learning_rate_factor(step, total_steps, settings)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * factor * group["factor"]
+            for group, own_factor in zip(optimizer.param_groups, groups, strict=True):
+                group["lr"] = learning_rate * factor * own_factor
             # Dropout is drawn from the step's own seed, so a resumed training needs no generator state.
             torch.manual_seed((seed * 1_000_003 + step) * 64 + accelerator.process_index)
             batch_weight = objective.weight(rows)

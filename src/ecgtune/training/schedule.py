@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
@@ -26,26 +25,24 @@ def learning_rate_factor(step: int, total_steps: int, settings: Training) -> flo
     return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / (total_steps - warmup)))
 
 
-def parameter_groups(model: nn.Module, rate_factor: Callable[[str], float]) -> list[dict[str, Any]]:
-    """The trainable weights of `model` as torch's parameter groups, one for each value of `rate_factor(name)`.
-
-    "factor" of a group is that value: what the learning rate of its weights is multiplied with.
-    """
+def parameter_groups(model: nn.Module, rate_factor: Callable[[str], float]) -> dict[float, list[nn.Parameter]]:
+    """The trainable weights of `model` by what their learning rate is multiplied with: `rate_factor` of their name."""
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             groups.setdefault(rate_factor(name), []).append(parameter)
-    return [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]
+    return groups
 
 
 def make_optimizer(
-    groups: list[dict[str, Any]],
+    groups: Iterable[list[nn.Parameter]],
     learning_rate: float,
     settings: Training,
     *,
     betas: tuple[float, float] = (0.9, 0.999),
     epsilon: float = 1e-8,
 ) -> torch.optim.Optimizer:
-    """Adam or AdamW over the weights of `groups`, see `parameter_groups`; the loop sets the rates at every step."""
+    """Adam or AdamW over groups of weights; the loop sets the rate of each at every step."""
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=learning_rate, betas=betas, eps=epsilon, weight_decay=settings.weight_decay)
+    parameters = [{"params": group} for group in groups]
+    return kind(parameters, lr=learning_rate, betas=betas, eps=epsilon, weight_decay=settings.weight_decay)
