@@ -30,6 +30,7 @@ RHYTHM = replace(
     name="rhythm",
     objective=replace(TEACHER.objective, rhythm=1.0),
     crops=replace(TEACHER.crops, window_seconds=4.0),
+    training=replace(LOOP, batch_size=8),
 )
 RHYTHM_ALONE = replace(RHYTHM, name="rhythm-alone", objective=replace(RHYTHM.objective, masks=0))
 RECIPES = [TEACHER, CONTRASTIVE, RHYTHM, RHYTHM_ALONE]

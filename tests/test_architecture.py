@@ -73,6 +73,7 @@ def test_modules_are_small(module):
         ("import ecgtune.cli", {"torch", "peft", "scipy", "matplotlib"}),
         ("import ecgtune.evaluation", {"torch", "peft", "matplotlib"}),
         ("import ecgtune; ecgtune.read_dataset", {"torch", "peft", "matplotlib"}),
+        ("import ecgtune.pretraining", {"neurokit2", "matplotlib"}),
     ],
 )
 def test_imports_are_light(statement, absent):

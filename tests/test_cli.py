@@ -82,6 +82,15 @@ def test_flags_win_over_the_recipe(windows, tmp_path):
     assert "batch_size = 40" in stored
 
 
+def test_pooling_and_label_share_are_flags(windows, tmp_path):
+    tokens = ["train", windows, "--sampling-rate", "100", "--method", "probe", "--out", "run", *QUICK]
+    run(*tokens, "--pooling", "statistics", "--label-share", "0.5")
+    stored = (tmp_path / "run" / "recipe.toml").read_text()
+    assert 'pooling = "statistics"' in stored
+    assert "label_share = 0.5" in stored
+    assert ecgtune.load_run("run").model.head[0].in_features == 3 * 192
+
+
 @pytest.mark.parametrize(
     ("tokens", "parts"),
     [
@@ -97,6 +106,8 @@ def test_flags_win_over_the_recipe(windows, tmp_path):
         (["compare", "{windows}", "--sampling-rate", "100", "--normalisation", "none"], ["--unit"]),
         (["compare", "{windows}", "--sampling-rate", "100", "--device", "cuda"], ["cuda", "cpu"]),
         (["compare", "{windows}", "--sampling-rate", "100", "--label", "diagnosis"], ["diagnosis"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--label-share", "0"], ["label_share", "above 0 up to 1"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--pooling", "max"], ["--pooling", "statistics"]),
         (["train", "{windows}", "--sampling-rate", "100", "--method", "ablation-normalisation"], ["3 arms"]),
         (["convert", "nowhere.pt", "out"], ["nowhere.pt"]),
         (["pretrain", "nowhere.npz"], ["nowhere.npz", "no such file"]),

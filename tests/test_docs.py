@@ -1,5 +1,6 @@
 """Numbers in the docs are those of the results that they name; links lead somewhere."""
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -38,3 +39,17 @@ def test_every_kept_comparison_is_in_the_list_with_its_command():
     assert kept
     for file in kept:
         assert f"## {file.parent.name}\n\n```\n{json.loads(file.read_text())['command']}\n```" in listed
+
+
+@pytest.mark.parametrize("name", ["study", "proof"])
+def test_pretraining_page_holds_the_tables_of_the_kept_rows(name, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "pretraining"))
+    script, rows = importlib.import_module(name), importlib.import_module("rows")
+    kept = rows.read_rows(script.RESULTS / f"{name}.csv")
+    assert kept
+    assert script.table(kept) in (ROOT / "docs" / "pretraining.md").read_text("utf-8")
+
+
+def test_pretraining_page_quotes_the_weights_that_ship():
+    settings = json.loads((ROOT / "src/ecgtune/models/embedded/ecg-fm-tiny/model.json").read_text())
+    assert settings["sha256"] in (ROOT / "docs" / "pretraining.md").read_text("utf-8")

@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--weights", nargs="+", default=list(MODELS))
     asked = parser.parse_args()
     file = RESULTS / "proof.csv"
-    rows = read_rows(file)
+    rows = [row for row in read_rows(file) if _of_today(row)]
     if asked.windows:
         dataset = read_dataset(asked.windows)
         for share, seed, method, weights in product(asked.shares, range(asked.seeds), asked.methods, asked.weights):
@@ -67,14 +67,13 @@ def main() -> None:
             write_rows(file, rows, COLUMNS)
         facts = {"command": command(), "date": now(), "machine": machine(), "data": asdict(dataset.source)}
         write_json(RESULTS / "proof.json", facts)
-    rows = [row for row in rows if row["weights"] in _present(row)]
-    into_page("proof", _table(rows))
+    into_page("proof", table(rows))
     _figure(rows, RESULTS / "proof.png")
 
 
-def _present(row: dict[str, str]) -> set[str]:
-    """The weights that the model of a row has today."""
-    return {load_model(row["model"], seed=int(row["seed"])).weights.describe()}
+def _of_today(row: dict[str, str]) -> bool:
+    """Whether the model of a row still has the weights that it had."""
+    return load_model(row["model"], seed=int(row["seed"])).weights.describe() == row["weights"]
 
 
 def _recipe(weights: str, method: str, share: float, seed: int) -> Recipe:
@@ -125,7 +124,7 @@ def _values(rows: list[dict[str, str]], model: str, method: str, share: float, n
     return [float(row[name]) for row in sorted(chosen, key=lambda row: int(row["seed"]))]
 
 
-def _table(rows: list[dict[str, str]]) -> str:
+def table(rows: list[dict[str, str]]) -> str:
     """Markdown: a line per share of the labels and method, pretrained beside random."""
     lines = [
         "| labels | method | trainable | AUROC, pretrained | AUROC, random | difference | accuracy, pretrained "

@@ -74,7 +74,7 @@ def main() -> None:
             write_rows(file, rows, COLUMNS)
         facts = {"command": command(), "date": now(), "machine": machine(), "data": asdict(dataset.source)}
         write_json(RESULTS / "study.json", facts)
-    into_page("study", _table(rows))
+    into_page("study", table(rows))
 
 
 def _recipe(arm: str) -> Pretraining:
@@ -123,7 +123,7 @@ def _with_arm(
     return [*kept, {name: str(row[name]) for name in COLUMNS}]
 
 
-def _table(rows: list[dict[str, str]]) -> str:
+def table(rows: list[dict[str, str]]) -> str:
     """Markdown, in the order of `ARMS`."""
     lines = [
         "| arm | what is different | parameters | token | s per epoch | validation AUROC | with 10 % of the labels |",

@@ -190,6 +190,87 @@ def test_splits_that_cannot_be_are_one_line(dataset, part):
     assert "windows.csv" in str(caught.value)
 
 
+@settings(max_examples=40, deadline=None)
+@given(share=st.sampled_from([0.1, 0.25, 0.5, 0.8]), seed=st.integers(0, 1000), kind=st.sampled_from(["drawn", "file"]))
+def test_a_share_of_the_labels_is_kept_by_group_and_class(share, seed, kind):
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(240), rng.integers(1, 7, 240))
+    label = np.where(rng.random(len(group)) < 0.1, 1, group % 2)
+    column = np.array(["train", "val", "test"])[(group // 2) % 3] if kind == "file" else None
+    dataset = make(label, group, column)
+    whole, part = (split_dataset(dataset, seed=seed, label_share=value) for value in (1.0, share))
+    assert_array_equal(part.test, whole.test)
+    for name in ("train", "val"):
+        before, after = getattr(whole, name), getattr(part, name)
+        assert (np.diff(after) > 0).all()
+        assert set(after) < set(before)
+        assert not set(group[after]) & set(group[np.setdiff1d(before, after)])  # groups stay or go whole
+        for value in (0, 1):
+            members = (label[before] == value).sum()
+            largest = np.bincount(group[before][label[before] == value]).max()
+            assert abs((label[after] == value).sum() - share * members) <= largest + 0.02 * members
+
+
+def test_a_share_of_the_labels_by_row_is_exact():
+    dataset = make(np.repeat([0, 1], [1000, 200]))
+    split = split_dataset(dataset, label_share=0.1)
+    assert {name: c["windows"] for name, c in split.counts(dataset).items()} == {"train": 84, "val": 18, "test": 180}
+    assert {name: c["positives"] for name, c in split.counts(dataset).items()} == {"train": 14, "val": 3, "test": 30}
+    assert split.origin.endswith("; of training and validation only 10 % of the labels, drawn by row")
+    assert "only" not in split_dataset(dataset).origin
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_the_seed_decides_which_labels_are_kept(grouped):
+    column = np.array(["train", "val", "test"] * 200)
+    dataset = make(np.arange(600) // 3 % 2, np.arange(600) if grouped else None, column)
+    one, same, other = (split_dataset(dataset, seed=seed, label_share=0.5) for seed in (1, 1, 2))
+    for name in ("train", "val"):
+        assert_array_equal(getattr(one, name), getattr(same, name))
+        assert not np.array_equal(getattr(one, name), getattr(other, name))
+    assert_array_equal(one.test, other.test)
+
+
+def test_a_tiny_share_keeps_one_group_of_each_class():
+    dataset = make(np.arange(200) // 2 % 2, np.arange(200) // 2)
+    split = split_dataset(dataset, label_share=1e-6)
+    for rows in (split.train, split.val):
+        assert set(dataset.label[rows]) == {0, 1}
+        assert len(set(dataset.group[rows])) == 2
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.01, float("nan"), float("inf")])
+def test_other_label_shares_are_refused(share):
+    with pytest.raises(SettingError, match=r"label_share is .*; allowed: above 0 up to 1") as caught:
+        split_dataset(make(np.arange(100) % 2), label_share=share)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "share", "part"),
+    [
+        (make([0, 1] * 15, np.arange(30) // 10, ["train"] * 10 + ["val"] * 10 + ["test"] * 10), 0.5, "train"),
+        (
+            make([0, 1] * 15, [*range(10), *"v" * 10, *"t" * 10], ["train"] * 10 + ["val"] * 10 + ["test"] * 10),
+            0.5,
+            "val",
+        ),
+        (
+            make([0] * 9 + [1] * 3 + [0, 1] * 2, [*range(9), *"pppvwxy"], ["train"] * 12 + ["val"] * 2 + ["test"] * 2),
+            0.1,
+            "train",
+        ),
+    ],
+    ids=["one group to train on", "one group to validate on", "one group of a class"],
+)
+def test_a_share_that_cannot_be_drawn_is_one_line(dataset, share, part):
+    said = f"label_share {share} leaves the {part} split without a window of each class"
+    with pytest.raises(DataError, match=said) as caught:
+        split_dataset(dataset, label_share=share)
+    assert "\n" not in str(caught.value)
+    assert "windows.csv" in str(caught.value)
+
+
 def test_duplicates_across_parts_are_counted_once_per_content():
     signal = np.random.default_rng(0).normal(size=(12, 2, 5)).astype(np.float32)
     column = np.array(["train", "train", "val", "test"] * 3)
@@ -216,3 +297,10 @@ def test_the_real_benchmark_keeps_its_test_recordings_apart(shared):
     assert counts["val"]["windows"] == pytest.approx(24_554 * 0.15 / 0.85, abs=5)
     assert split.unit == "record"
     assert split.duplicates == 0
+    tenth = split_dataset(dataset, label_share=0.1)
+    assert_array_equal(tenth.test, split.test)
+    for name in ("train", "val"):
+        kept, whole = tenth.counts(dataset)[name], counts[name]
+        assert kept["windows"] == pytest.approx(whole["windows"] / 10, rel=0.02)
+        assert kept["positives"] == pytest.approx(whole["positives"] / 10, rel=0.02)
+        assert set(getattr(tenth, name)) < set(getattr(split, name))

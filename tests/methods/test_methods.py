@@ -1,10 +1,11 @@
 """Every method through every behaviour that it owes."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch.nn.functional import cross_entropy
 
 from ecgtune.errors import SettingError
@@ -247,3 +248,38 @@ def test_mistakes_are_one_clear_line(make, parts):
     message = str(error.value)
     assert "\n" not in message
     assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize("method", THROUGH_PEFT, ids=str)
+def test_peft_casts_no_input(method):
+    """Autocast does it; see `peft_configs`."""
+    model = attach(tiny_classifier(), method)
+    layers = [module for module in model.encoder.modules() if isinstance(module, BaseTunerLayer)]
+    assert layers
+    assert not any(layer.cast_input_dtype_enabled for layer in layers)
+
+
+def gradients(method: LoRA, *, cast: bool, bf16: bool) -> torch.Tensor:
+    """Logits and gradients of a model two steps old, each divided by its largest value, as one vector."""
+    model = attach(tiny_classifier(), method)
+    step(model)
+    for module in model.encoder.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = cast
+    model.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        logits = model(signal())
+        cross_entropy(logits.float(), torch.tensor([0, 1, 0, 1, 1, 0])).backward()
+    found = [logits.detach().float()]
+    found += [p.grad for name, p in model.named_parameters() if p.grad is not None and "k_proj.bias" not in name]
+    return torch.cat([tensor.flatten() / tensor.abs().max().clamp(min=1e-3) for tensor in found])
+
+
+@pytest.mark.parametrize("method", [replace(m, dropout=0.0) for m in MERGEABLE if isinstance(m, LoRA)], ids=str)
+def test_under_bf16_autocast_nothing_is_lost_without_that_cast(method):
+    without, with_cast = (gradients(method, cast=cast, bf16=True) for cast in (False, True))
+    if not method.dora:
+        assert torch.equal(without, with_cast)
+    else:  # its norms are rounded elsewhere
+        exact = gradients(method, cast=False, bf16=False)
+        assert (without - exact).square().mean() < 2 * (with_cast - exact).square().mean()

@@ -12,9 +12,10 @@ from ecgtune.data import read_recordings
 from ecgtune.errors import RunError, SettingError
 from ecgtune.models import load_checkpoint, teacher_decay
 from ecgtune.pretraining import crop_samples, make_objective, select
+from ecgtune.pretraining.beats import find_beats
 from ecgtune.recipe import Crops
 from ecgtune.training import Moment, ProgressBar, RunFolder, train
-from pretraining_for_tests import CONTRASTIVE, RECIPES, TEACHER, beats, write_recordings
+from pretraining_for_tests import CONTRASTIVE, RECIPES, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +66,11 @@ def test_it_learns_and_logs_every_term(recipe, data, tmp_path):
     assert log[-1]["train_loss"] < log[0]["train_loss"]
     assert log[-1]["val_loss"] < log[0]["val_loss"]
     assert result.epochs == 8
+    teacher = {"loss", "target_variance", "prediction_variance"}
     terms = {
-        "teacher": {"loss", "target_variance", "prediction_variance"},
+        "teacher": teacher,
+        "rhythm": teacher | {"masked", "rhythm_crop", "rhythm_token"},
+        "rhythm-alone": teacher | {"masked", "rhythm_crop", "rhythm_token"},
         "contrastive": {
             "loss", "contrastive", "diversity", "feature_penalty", "segments", "code_perplexity",
             "probability_perplexity", "masked_accuracy",
@@ -75,8 +79,14 @@ def test_it_learns_and_logs_every_term(recipe, data, tmp_path):
     parts = {f"{part}_{term}" for part in ("train", "val") for term in terms}
     assert set(log[0]) == parts | {"epoch", "learning_rate"}
     assert all(math.isfinite(value) for row in log for value in row.values())
+    row = log[-1]
+    if recipe in (RHYTHM, RHYTHM_ALONE):
+        parts = [row[f"train_{name}"] for name in ("masked", "rhythm_crop", "rhythm_token")]
+        assert row["train_loss"] == pytest.approx(sum(parts), rel=1e-5)
+        assert all(row[f"train_{name}"] < log[0][f"train_{name}"] for name in ("rhythm_crop", "rhythm_token"))
+        without = [row[f"train_{name}"] for name in ("masked", "target_variance", "prediction_variance")]
+        assert all(without) if recipe is RHYTHM else not any(without)
     if recipe is CONTRASTIVE:
-        row = log[-1]
         parts = [row[f"train_{name}"] for name in ("contrastive", "diversity", "feature_penalty", "segments")]
         assert row["train_loss"] == pytest.approx(sum(parts), rel=1e-4)
         assert 0 < row["train_masked_accuracy"] <= 1
@@ -161,6 +171,45 @@ def test_a_teacher_that_says_the_same_to_everything_is_a_collapse(data, tmp_path
         train(objective, TEACHER.training, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
 
 
+def test_without_masks_the_teacher_cannot_collapse_and_is_the_students_average(data, tmp_path):
+    objective = objective_of(RHYTHM_ALONE, data)
+    progress = ProgressBar(quiet=True)
+    train(objective, RHYTHM_ALONE.training, seed=0, folder=RunFolder(tmp_path), progress=progress)
+    student, teacher = objective.model.encoder.state_dict(), objective.model.teacher.state_dict()
+    assert not same(teacher, student)
+    start = objective_of(RHYTHM_ALONE, data).model.encoder.state_dict()
+    for name, tensor in teacher.items():  # not where it began, and behind the student
+        assert (tensor - start[name]).norm() < (student[name] - start[name]).norm() or name.endswith("k_proj.bias")
+
+
+def test_twice_the_weight_of_rhythm_adds_its_terms_once_more(data):
+    moment, items = Moment(0, 0, 0, 10), np.arange(8)
+    terms = []
+    for weight in (1.0, 2.0):
+        recipe = replace(RHYTHM, objective=replace(RHYTHM.objective, rhythm=weight))
+        objective = objective_of(recipe, data)
+        objective.model.eval()
+        with torch.no_grad():
+            terms.append(objective.loss(objective.model, objective.batch(items, moment, torch.device("cpu"))))
+    one, two = terms
+    assert all(torch.equal(one[name], two[name]) for name in one if name != "loss")
+    torch.testing.assert_close(two["loss"] - one["loss"], one["rhythm_crop"] + one["rhythm_token"])
+
+
+def test_rhythm_is_read_before_augmentation_and_at_the_places_of_the_crops(data):
+    """Noise as tall as the beats changes what the encoder sees, and no target."""
+    moment, items, device = Moment(0, 0, 0, 10), np.arange(20), torch.device("cpu")
+    noisy = replace(RHYTHM, crops=replace(RHYTHM.crops, noise=2.0))
+    one, two = (objective_of(recipe, data).batch(items, moment, device) for recipe in (RHYTHM, noisy))
+    assert not torch.equal(one.signal, two.signal)
+    for ours, theirs in zip(one.targets, two.targets, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+    bump = one.targets[1][..., 0]  # where a token holds a beat, so does the signal
+    tallest = one.signal[:, 0].unfold(-1, 8, 8).amax(dim=-1)
+    alike = np.corrcoef(bump.numpy().ravel(), tallest.numpy().ravel())[0, 1]
+    assert alike > 0.6
+
+
 def test_one_code_for_everything_is_a_collapse(data, tmp_path):
     objective = objective_of(CONTRASTIVE, data)
     with torch.no_grad():
@@ -179,6 +228,14 @@ def test_a_loss_that_is_not_a_number_is_told(recipe, data, tmp_path):
         train(objective, recipe.training, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
 
 
+def spy_on_beats(looked_at: list[int]):
+    def spy(recordings, rows):
+        looked_at.extend(rows)
+        return find_beats(recordings, rows)
+
+    return spy
+
+
 def test_recordings_left_out_are_never_cut(tmp_path, monkeypatch):
     """Each recording has a level of its own, so that every sample that is read tells where it is from."""
     monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
@@ -187,9 +244,14 @@ def test_recordings_left_out_are_never_cut(tmp_path, monkeypatch):
     seen: dict[str, set] = {"train": set(), "val": set()}
     for recipe in RECIPES:
         recipe = replace(recipe, crops=Crops(window_seconds=2.0, val_share=0.3))
+        looked_at: list[int] = []
         segments = 2 if recipe is CONTRASTIVE else 1
         selection = select(recordings, {"R03", "R07"}, 200 * segments, recipe.crops)
-        objective = make_objective(recordings, selection, recipe, seed=0, origin={})
+        with monkeypatch.context() as patch:
+            patch.setattr("ecgtune.pretraining.rhythm_reader.find_beats", spy_on_beats(looked_at))
+            objective = make_objective(recordings, selection, recipe, seed=0, origin={})
+        assert not {3, 7} & set(looked_at)
+        assert bool(looked_at) == (recipe.name in ("rhythm", "rhythm-alone"))
         from ecgtune.pretraining import objective as module
 
         def spy(recordings, places, items, samples, cut=module.cut):

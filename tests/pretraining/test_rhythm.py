@@ -100,6 +100,7 @@ def test_bigeminy_is_a_large_change_that_comes_back():
 
 def beat_train(samples: int, place: np.ndarray, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """A crop of equal beats at whole samples, and the beat as the median beat samples it."""
+
     def wave(seconds):
         return np.exp(-0.5 * (seconds / 0.02) ** 2) + 0.3 * np.exp(-0.5 * ((seconds - 0.25) / 0.05) ** 2)
 

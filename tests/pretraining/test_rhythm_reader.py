@@ -102,7 +102,7 @@ def test_a_stretched_crop_has_other_intervals_and_the_same_recording(folder):
         change = (fast - plain)[:, value] * np.nanstd(crop[:, value])
         np.testing.assert_allclose(change[~np.isnan(change)], -np.log(1.2), atol=0.03)
         assert not np.isnan(change).all()
-    interval = (np.nanmedian(found.token[1::2, :, 3], axis=1) - np.nanmedian(found.token[::2, :, 3], axis=1))
+    interval = np.nanmedian(found.token[1::2, :, 3], axis=1) - np.nanmedian(found.token[::2, :, 3], axis=1)
     np.testing.assert_allclose(interval * np.nanstd(token[:, :, 3]), -np.log(1.2), atol=0.03)
     assert np.array_equal(fast[:, OWN:], plain[:, OWN:], equal_nan=True)
 

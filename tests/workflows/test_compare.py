@@ -61,7 +61,9 @@ def test_rows_are_the_runs(comparison):
     full = results["rows"][0]
     assert full["difference"]["accuracy"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     assert full["share"] == 1.0
-    assert any("random" in note for note in results["notes"])
+    weights = ecgtune.load_model("ecg-fm-tiny").weights.describe()
+    assert results["weights"] == weights
+    assert f"weights: {weights}." in results["notes"]
 
 
 def test_majority_floor_is_the_majority(comparison):
@@ -181,6 +183,37 @@ def test_arms_that_cannot_be_compared(tmp_path, names, options, message):
     with pytest.raises(SettingError, match=message):
         compare(tmp_path / "never", names, **options)
     assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize(
+    "other", [{"label_share": 0.5}, {"split_seed": 1}, {"train_share": 0.6}], ids=lambda change: next(iter(change))
+)
+def test_arms_on_different_splits_are_refused(tmp_path, other):
+    first, second = recipes("probe")[0], recipes("lora")[0]
+    second = replace(second, input=replace(second.input, **other))
+    with pytest.raises(SettingError, match=r"ask for different splits; .* split_seed and label_share"):
+        ecgtune.compare(DATA, [first, second], out=tmp_path / "never", seeds=1, quiet=True)
+    assert not (tmp_path / "never").exists()
+
+
+def test_few_labels_are_the_same_for_every_row_and_random_weights_are_told(tmp_path):
+    data = ecgtune.simulate(120, patients=60, seed=1)
+    (probe,) = recipes("probe")
+    probe = replace(
+        probe,
+        model=replace(probe.model, name="ecg-fm-tiny-random"),
+        input=replace(probe.input, label_share=0.4),
+    )
+    results = ecgtune.compare(data, [probe], out=tmp_path, seeds=1, quiet=True)
+    assert "random (seed 0). The encoder was not pretrained" in results["notes"][0]
+    assert [row["method"] for row in results["rows"]] == ["probe", "resnet", "majority"]
+    assert "only 40 % of the labels" in results["split"]["origin"]
+    files = {path.read_text() for path in tmp_path.glob("*/seed-*/split.csv")}
+    assert len(files) == 1
+    part = [line.split(",")[1] for line in files.pop().splitlines()[1:]]
+    whole = ecgtune.split_dataset(data)
+    assert part.count("test") == len(whole.test)
+    assert part.count("train") < 0.6 * len(whole.train)
 
 
 def test_out_is_a_file(tmp_path):

@@ -44,7 +44,7 @@ def test_the_run_folder_keeps_its_contract(runs, method):
     assert {path.name for path in folder.iterdir()} == expected
     assert len((folder / "log.jsonl").read_text().splitlines()) == 2
     environment = json.loads((folder / "environment.json").read_text())
-    assert environment["weights"] == "random (seed 0)"
+    assert environment["weights"] == ecgtune.load_model("ecg-fm-tiny").weights.describe()
     assert environment["data"]["sha256"] == DATA.source.sha256
 
 
@@ -313,6 +313,39 @@ def test_gain_and_offset_cannot_matter_to_ecg_fm_with_one_lead(tmp_path, normali
     run = ecgtune.load_run(tmp_path)
     plain = run.predict(DATA.signal[:10])
     np.testing.assert_allclose(run.predict(3 * DATA.signal[:10] + 0.7), plain, atol=1e-2)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_a_head_on_statistics_is_kept_with_its_run(tmp_path, method):
+    head = ecgtune.Head(hidden=5, pooling="statistics")
+    model = ecgtune.load_model("ecg-fm-tiny", head=head)
+    run = ecgtune.fine_tune(model, DATA, method=method, training=SHORT, out=tmp_path / "run", quiet=True)
+    tensors = load_file(run.folder / "best" / "head.safetensors")
+    assert [tuple(tensors[name].shape) for name in ("0.weight", "2.weight")] == [(5, 3 * 192), (2, 5)]
+    assert 'pooling = "statistics"' in (run.folder / "recipe.toml").read_text()
+    again = ecgtune.load_run(run.folder)
+    assert again.model.head_spec == head
+    assert np.array_equal(again.predict(DATA.signal[:8]), run.predict(DATA.signal[:8]))
+    model = ecgtune.load_model("ecg-fm-tiny", head=ecgtune.Head(hidden=5))
+    with pytest.raises(RunError, match=r"model\.pooling was statistics, now mean"):
+        ecgtune.fine_tune(model, DATA, method=method, training=SHORT, out=run.folder, resume=True, quiet=True)
+
+
+def test_a_run_on_few_labels_says_so_and_is_not_resumed_with_more(tmp_path):
+    data = ecgtune.simulate(120, patients=60, seed=1)
+    recipe = replace(load_recipes("probe")[0], training=SHORT, input=ecgtune.Input(label_share=0.3))
+    train(data, recipe, out=tmp_path / "run", quiet=True)
+    run = ecgtune.load_run(tmp_path / "run")
+    counts = run.metrics["split"]["counts"]
+    whole = ecgtune.split_dataset(data)
+    assert "only 30 % of the labels, drawn by patient" in run.metrics["split"]["origin"]
+    assert counts["test"]["windows"] == len(whole.test)
+    assert counts["train"]["windows"] < 0.5 * len(whole.train)
+    used = [line.split(",") for line in (run.folder / "split.csv").read_text().splitlines()[1:]]
+    assert len(used) == sum(part["windows"] for part in counts.values())
+    assert {int(row) for row, part in used if part == "train"} < set(whole.train.tolist())
+    with pytest.raises(RunError, match=r"input\.label_share was 0\.3, now 1\.0"):
+        train(data, replace(recipe, input=ecgtune.Input()), out=tmp_path / "run", resume=True, quiet=True)
 
 
 @pytest.mark.parametrize("lead_mode", ["place", "copy"])

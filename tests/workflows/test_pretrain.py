@@ -16,7 +16,7 @@ import ecgtune
 from ecgtune.errors import CheckpointError, DataError, RunError, SettingError
 from ecgtune.recipe import load_pretraining_recipe, pretraining_text
 from ecgtune.training import RunFolder
-from pretraining_for_tests import CONTRASTIVE, TEACHER, beats, write_recordings
+from pretraining_for_tests import CONTRASTIVE, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings
 
 
 @pytest.fixture(scope="module")
@@ -165,13 +165,20 @@ def test_bad_input_leaves_no_folder(place, change, error, said):
     assert not (place / "never").exists()
 
 
+def test_rhythm_without_a_beat_detector_leaves_no_folder(place, monkeypatch):
+    monkeypatch.setitem(sys.modules, "neurokit2", None)
+    with pytest.raises(SettingError, match=r"pip install 'ecgtune\[pretrain\]'"):
+        pretrain(place, RHYTHM, "never")
+    assert not (place / "never").exists()
+
+
 def test_leaving_out_recordings_of_another_database(place, tmp_path):
     np.savez(tmp_path / "windows.npz", record=["X1"], split=["val"])
     with pytest.raises(DataError, match="none of its recordings"):
         pretrain(place, TEACHER, "never", leave_out=tmp_path / "windows.npz")
 
 
-@pytest.mark.parametrize("recipe", [TEACHER, CONTRASTIVE], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", [TEACHER, CONTRASTIVE, RHYTHM, RHYTHM_ALONE], ids=lambda recipe: recipe.name)
 def test_two_processes_end_where_one_with_two_pieces_does(place, tmp_path, recipe):
     settings = replace(recipe, training=replace(recipe.training, epochs=2, optimizer="adam", weight_decay=0.0))
     (tmp_path / "two.toml").write_text(pretraining_text(settings))

