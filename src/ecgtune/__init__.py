@@ -26,6 +26,13 @@ _HOME = {
     "Full": "recipe",
     "LinearProbe": "recipe",
     "LoRA": "recipe",
+    "AdaLoRA": "recipe",
+    "IA3": "recipe",
+    "NormBias": "recipe",
+    "OFT": "recipe",
+    "SideTuning": "recipe",
+    "TopLayers": "recipe",
+    "VeRA": "recipe",
     "Training": "recipe",
     "load_run": "deployment",
     "compare": "workflows",
@@ -46,14 +53,21 @@ if TYPE_CHECKING:
     from ecgtune.models import convert as convert
     from ecgtune.models import list_models as list_models
     from ecgtune.models import load_model as load_model
+    from ecgtune.recipe import IA3 as IA3
+    from ecgtune.recipe import OFT as OFT
+    from ecgtune.recipe import AdaLoRA as AdaLoRA
     from ecgtune.recipe import Adapter as Adapter
     from ecgtune.recipe import Full as Full
     from ecgtune.recipe import Input as Input
     from ecgtune.recipe import LinearProbe as LinearProbe
     from ecgtune.recipe import LoRA as LoRA
+    from ecgtune.recipe import NormBias as NormBias
     from ecgtune.recipe import Pretraining as Pretraining
     from ecgtune.recipe import Recipe as Recipe
+    from ecgtune.recipe import SideTuning as SideTuning
+    from ecgtune.recipe import TopLayers as TopLayers
     from ecgtune.recipe import Training as Training
+    from ecgtune.recipe import VeRA as VeRA
     from ecgtune.recipe import load_pretraining_recipe as load_pretraining_recipe
     from ecgtune.recipe import load_recipes as load_recipes
     from ecgtune.workflows import compare as compare

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import torch
 from ecgtune.errors import AuditError, RunError, SettingError
 from ecgtune.evaluation import auroc
 from ecgtune.methods import attach
-from ecgtune.recipe import Adapter, Full, LinearProbe, LoRA, Training
+from ecgtune.recipe import AdaLoRA, Adapter, Full, LinearProbe, LoRA, SideTuning, Training
 from ecgtune.training import (
     Classification,
     ProgressBar,
@@ -25,10 +26,10 @@ from ecgtune.training import (
     probability_of,
     train,
 )
+from methods_for_tests import METHODS
 from models_for_tests import tiny_classifier
 
 SETTINGS = Training(epochs=3, batch_size=8, learning_rate=3e-3, device="cpu")
-METHODS = [Full(), LinearProbe(), LoRA(rank=2, dropout=0.2), Adapter(width=2, dropout=0.2)]
 
 
 def windows(count: int, seed: int) -> Windows:
@@ -41,6 +42,8 @@ def windows(count: int, seed: int) -> Windows:
     return Windows(signal.astype(np.float32), label.astype(np.int64))
 
 
+#: One method for each way of keeping what was trained.
+KINDS = [m for m in METHODS if isinstance(m, (Full, LinearProbe, Adapter, SideTuning, AdaLoRA))]
 TRAINING, VALIDATION = windows(44, seed=1), windows(30, seed=2)
 
 
@@ -75,7 +78,7 @@ def numbers(folder: RunFolder) -> list[dict]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", KINDS, ids=str)
 def test_same_seed_same_numbers_and_another_seed_others(method, tmp_path):
     _, first, log = run(tmp_path / "a", method)
     _, second, again = run(tmp_path / "b", method)
@@ -85,8 +88,11 @@ def test_same_seed_same_numbers_and_another_seed_others(method, tmp_path):
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
-@pytest.mark.parametrize("stop_after", [0, 1, 6, 9, 17])
+@pytest.mark.parametrize(
+    ("method", "stop_after"),
+    [*product(KINDS, [0, 1, 6, 9, 17]), *product([method for method in METHODS if method not in KINDS], [9])],
+    ids=str,
+)
 def test_stopped_anywhere_and_resumed_ends_on_the_same_bits(method, stop_after, tmp_path):
     whole, logits, log = run(tmp_path / "whole", method)
     with pytest.raises(KeyboardInterrupt):
@@ -123,7 +129,8 @@ def follow(monkeypatch, curve: list[float]) -> None:
     monkeypatch.setattr("ecgtune.training.classification.auroc", lambda label, probability: next(values))
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+# Not AdaLoRA: when it gives ranks up depends on how long the training is meant to be.
+@pytest.mark.parametrize("method", [method for method in KINDS if not isinstance(method, AdaLoRA)], ids=str)
 def test_best_epoch_is_a_true_copy(method, tmp_path, monkeypatch):
     constant = replace(SETTINGS, schedule="constant")
     follow(monkeypatch, [0.6, 0.9])
@@ -172,12 +179,79 @@ def test_one_step_is_torch_adam_on_the_weighted_mean(tmp_path):
         optimizer.step()
 
 
-def test_bf16_learns_and_keeps_float32_weights(tmp_path):
-    result, logits, _ = run(tmp_path, settings=replace(SETTINGS, precision="bf16"))
+def test_lora_plus_is_torch_adam_with_two_rates(tmp_path):
+    """Against steps written out by hand, warm-up and cosine included."""
+    method = LoRA(rank=2, lora_plus_ratio=5.0)
+    settings = Training(
+        epochs=4,
+        batch_size=44,
+        learning_rate=1e-3,
+        optimizer="adam",
+        weight_decay=0.0,
+        clip=0,
+        warmup=0.3,
+        device="cpu",
+    )
+    result, _, _ = run(tmp_path, method, settings)
+
+    model = attach(tiny_classifier(), method).train()
+    trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    fast = [p for name, p in trainable if "lora_B" in name]
+    slow = [p for name, p in trainable if "lora_B" not in name]
+    assert len(fast) == 12
+    optimizer = torch.optim.Adam([{"params": slow}, {"params": fast}])
+    for row, factor in zip(result.log, [0.5, 1.0, 0.75, 0.25], strict=True):
+        assert row["learning_rate"] == pytest.approx(1e-3 * factor)
+        optimizer.param_groups[0]["lr"], optimizer.param_groups[1]["lr"] = 1e-3 * factor, 5e-3 * factor
+        loss = torch.nn.functional.cross_entropy(
+            model(torch.from_numpy(TRAINING.inputs)), torch.from_numpy(TRAINING.label)
+        )
+        assert row["train_loss"] == pytest.approx(loss.item(), abs=1e-5)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+class Watched(Classification):
+    """Counts the singular values that are left after every step."""
+
+    def after_step(self, moment):
+        super().after_step(moment)
+        values = [p for name, p in self.model.named_parameters() if "lora_E" in name]
+        self.alive = [*getattr(self, "alive", []), sum(int((value != 0).sum()) for value in values)]
+
+
+def test_adalora_ends_with_the_ranks_that_were_asked_for(tmp_path):
+    method = AdaLoRA(rank=1, start_rank=3)
+    objective = Watched(attach(tiny_classifier(), method), method, TRAINING, VALIDATION, SETTINGS)
+    train(objective, SETTINGS, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+    assert len(objective.alive) == 18
+    assert objective.alive[:2] == [36, 36]  # of 12 projections; the first tenth of the steps cuts nothing
+    assert objective.alive == sorted(objective.alive, reverse=True)
+    assert objective.alive[-6:] == [12] * 6  # the last 30 % of the steps change nothing
+
+
+def test_adaloras_penalty_is_in_the_loss_with_its_weight(tmp_path):
+    first = {}
+    for weight in (0.0, 0.5):
+        slow = replace(SETTINGS, accumulate=3, learning_rate=1e-6)  # so that the matrices stay what they are
+        result, _, _ = run(tmp_path / str(weight), AdaLoRA(orthogonality=weight), slow)
+        first[weight] = result.log[0]["train_loss"]
+    weights = dict(attach(tiny_classifier(), AdaLoRA()).encoder.named_parameters())
+    products = [p.T @ p for name, p in weights.items() if "lora_B" in name]
+    products += [p @ p.T for name, p in weights.items() if "lora_A" in name]
+    expected = 0.5 * sum(((product - torch.eye(4)) ** 2).sum().item() for product in products) / 12
+    assert first[0.5] - first[0.0] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m.changes_encoder and m.name != "full"], ids=str)
+def test_bf16_learns_and_keeps_float32_weights(method, tmp_path):
+    result, logits, _ = run(tmp_path, method, replace(SETTINGS, precision="bf16"))
     assert all(math.isfinite(row["train_loss"]) for row in result.log)
-    assert not np.array_equal(logits, run(tmp_path / "fp32")[1])
+    assert not np.array_equal(logits, run(tmp_path / "fp32", method)[1])
     state = torch.load(RunFolder(tmp_path).state, weights_only=True)
-    assert {tensor.dtype for tensor in state["weights"].values()} == {torch.float32}
+    trained = {name: tensor for name, tensor in state["weights"].items() if not name.startswith("upkeep.kept.")}
+    assert {tensor.dtype for tensor in trained.values()} == {torch.float32}
 
 
 def test_saved_state_holds_only_what_trains(tmp_path):

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 import ecgtune
+import methods_for_tests
 from ecgtune.errors import CheckpointError, DataError, RunError, SettingError
 from ecgtune.recipe import load_recipes
 from ecgtune.training import read_predictions
@@ -18,6 +19,7 @@ from ecgtune.workflows import train
 
 SHORT = ecgtune.Training(epochs=2, batch_size=32, device="cpu")
 METHODS = [ecgtune.Full(), ecgtune.LinearProbe(), ecgtune.LoRA(rank=2), ecgtune.Adapter(width=4)]
+OTHERS = [m for m in methods_for_tests.METHODS if type(m) not in map(type, METHODS)] + [ecgtune.LoRA(4, init="pissa")]
 DATA = ecgtune.simulate(120, seed=1)
 
 
@@ -68,6 +70,19 @@ def test_a_loaded_run_predicts_what_the_run_predicted(runs, method):
     one = again.predict(DATA.signal[test.row[0], 0])
     np.testing.assert_allclose(one[0], probability[0], rtol=0, atol=1e-6)
     assert again.classify(DATA.signal[test.row]) == [DATA.classes[int(p >= again.threshold)] for p in probability[:, 1]]
+
+
+@pytest.mark.parametrize("method", OTHERS, ids=str)
+def test_every_other_method_goes_through_a_run_and_back_on_the_same_bits(tmp_path, method):
+    short = replace(SHORT, epochs=1, learning_rate=1e-2)
+    model = ecgtune.load_model("ecg-fm-tiny")
+    run = ecgtune.fine_tune(model, DATA, method=method, training=short, out=tmp_path / "run", quiet=True)
+    stored = read_predictions(run.folder / "predictions.csv")
+    again = ecgtune.load_run(run.folder).predict(DATA.signal[stored.row])  # the same batch as in the run
+    assert np.array_equal(again[:, 1], stored.probability)
+    parameters = run.metrics["parameters"]
+    own = isinstance(method, (ecgtune.TopLayers, ecgtune.NormBias))
+    assert (parameters["encoder"] > 0, parameters["method"] > 0) == (own, not own)
 
 
 def test_prediction_resamples_to_the_models_rate(runs):

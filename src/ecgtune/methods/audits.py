@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ecgtune.errors import AuditError
 from ecgtune.methods.attach import attached_prefixes, base_encoder
+from ecgtune.methods.own_weights import own_weights
 from ecgtune.models import Classifier
-from ecgtune.recipe import Full, LinearProbe, Method
+from ecgtune.recipe import LinearProbe, Method
 
 #: Backward passes within which every trainable tensor must have had a gradient. Two, not one: the up-projection of
 #: LoRA and adapters is zero at the start, so what lies before it gets its first gradient after the first step.
@@ -57,19 +58,21 @@ def count_parameters(model: Classifier, method: Method) -> ParameterCount:
         if parameter.requires_grad:
             counts[_part(name, prefixes)] += parameter.numel()
     count = ParameterCount(**counts, total=total)
-    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     if count.head == 0:
         raise AuditError("count audit: the head is frozen, so nothing can learn the labels; unfreeze model.head")
-    if isinstance(method, Full) and frozen:
+    asked = own_weights(base_encoder(model), method)
+    own = {n: p for n, p in model.encoder.named_parameters() if _part(f"encoder.{n}", prefixes) == "encoder"}
+    frozen = [name for name in own if name in asked and not own[name].requires_grad]
+    if frozen:
         raise AuditError(
-            f"count audit: full fine-tuning, but {_some(frozen)} frozen; unfreeze them or choose another method"
+            f"count audit: {type(method).__name__} trains weights of the encoder, but {_some(frozen)} frozen; "
+            "unfreeze them or choose another method"
         )
-    if not isinstance(method, Full) and count.encoder:
-        loose = [n for n, p in model.encoder.named_parameters() if p.requires_grad and _part(n, prefixes) == "encoder"]
-        raise AuditError(
-            f"count audit: {type(method).__name__} must leave the encoder frozen, but {_some(loose)} trainable"
-        )
-    if not isinstance(method, (Full, LinearProbe)) and not count.method:
+    loose = [name for name in own if name not in asked and own[name].requires_grad]
+    if loose:
+        rest = "the rest of the encoder" if asked else "the encoder"
+        raise AuditError(f"count audit: {type(method).__name__} must leave {rest} frozen, but {_some(loose)} trainable")
+    if not asked and not count.method and not isinstance(method, LinearProbe):
         raise AuditError(
             f"count audit: {type(method).__name__} added no trainable weight; attach it with methods.attach"
         )

@@ -7,6 +7,7 @@ gain per tap of the positional convolution, and its last frame dropped.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -197,6 +198,14 @@ class EcgFM(Encoder):
         tokens, mask = self._embed(signal, padding_mask)
         return self.contextualise(tokens, mask), _full_mask(tokens, mask)
 
+    @property
+    def transformer_layers(self) -> tuple[nn.Module, ...]:
+        return tuple(self.layers)
+
+    def layer_tokens(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
+        tokens, mask = self._embed(signal, padding_mask)
+        return tuple(self._states(tokens, mask)), _full_mask(tokens, mask)
+
     def attention_maps(self, signal: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """Head-averaged attention of each layer: (batch, depth, tokens, tokens); parameters as in `forward`."""
         tokens, mask = self._embed(signal, padding_mask)
@@ -218,9 +227,8 @@ class EcgFM(Encoder):
 
     def contextualise(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         """Projected tokens (batch, tokens, width) through position and the transformer layers."""
-        tokens = self._positioned(tokens, mask)
-        for layer in self.layers:
-            tokens = layer(tokens, mask)
+        for state in self._states(tokens, mask):
+            tokens = state
         return tokens
 
     def token_mask(self, padding_mask: Tensor) -> Tensor:
@@ -232,6 +240,13 @@ class EcgFM(Encoder):
     def _embed(self, signal: Tensor, padding_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         tokens = self.projection(self.stem_norm(self.stem_features(signal)))
         return tokens, None if padding_mask is None else self.token_mask(padding_mask)
+
+    def _states(self, tokens: Tensor, mask: Tensor | None) -> Iterator[Tensor]:
+        tokens = self._positioned(tokens, mask)
+        yield tokens
+        for layer in self.layers:
+            tokens = layer(tokens, mask)
+            yield tokens
 
     def _positioned(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         tokens = tokens + self.positional(tokens)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from ecgtune.errors import DataError
+from ecgtune.errors import DataError, SettingError
 from ecgtune.models.leads import lead_kernel
 from ecgtune.recipe import LeadMode
 
@@ -71,6 +71,19 @@ class Encoder(nn.Module):
     def resampling(self) -> str:
         """How signals of another rate reach `sampling_rate`: "linear" or "polyphase"."""
         return self.config.resampling
+
+    @property
+    def transformer_layers(self) -> tuple[nn.Module, ...]:
+        """The layers that turn tokens into tokens, first to last; empty where the encoder is no transformer."""
+        return ()
+
+    def layer_tokens(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Tokens before the first and after each of `transformer_layers`, and their mask; arguments as in `forward`.
+
+        (tokens, ..., tokens), mask: one more than there are layers, each (batch, tokens, width), the last one and the
+        mask those of `forward`. Raises SettingError where there are no such layers.
+        """
+        raise SettingError(f"{type(self).__name__} has no transformer layers to read; use an encoder of ECG-FM's kind")
 
     def forward(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Encode normalised windows.

@@ -1,6 +1,23 @@
 """What decides a run, as values: methods, settings of the loop, recipes. Light: nothing here needs torch."""
 
-from ecgtune.recipe.methods import METHODS, Adapter, Full, LinearProbe, LoRA, Method, method_from_table, method_to_table
+from ecgtune.recipe.methods import (
+    IA3,
+    METHODS,
+    OFT,
+    AdaLoRA,
+    Adapter,
+    Full,
+    LinearProbe,
+    LoRA,
+    Method,
+    NormBias,
+    SideTuning,
+    TargetedMethod,
+    TopLayers,
+    VeRA,
+    method_from_table,
+    method_to_table,
+)
 from ecgtune.recipe.pretraining import (
     TASKS,
     Crops,
@@ -32,9 +49,12 @@ from ecgtune.recipe.recipe import (
 from ecgtune.recipe.training import Training
 
 __all__ = [
+    "IA3",
     "METHODS",
     "METHOD_RECIPES",
+    "OFT",
     "TASKS",
+    "AdaLoRA",
     "Adapter",
     "Crops",
     "EcgFmTask",
@@ -47,10 +67,15 @@ __all__ = [
     "MaskedTeacherTask",
     "Method",
     "ModelSettings",
+    "NormBias",
     "Pretraining",
     "PretrainingTask",
     "Recipe",
+    "SideTuning",
+    "TargetedMethod",
+    "TopLayers",
     "Training",
+    "VeRA",
     "differences",
     "is_pretraining",
     "list_pretrainings",

@@ -101,7 +101,7 @@ class Recipe:
 
 
 _TABLES: dict[str, Any] = {"input": Input, "model": ModelSettings, "training": Training}
-#: Names of recipes that are the plain methods; each is also the name of its method.
+#: The recipes that `demo` compares: the plain methods that most will want to know about.
 METHOD_RECIPES = ("full", "lora", "adapter", "probe")
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ecgtune.evaluation import auroc
-from ecgtune.methods import TrainingAudit
+from ecgtune.methods import TrainingAudit, upkeep
 from ecgtune.models import Classifier
 from ecgtune.recipe import Method, Training
 from ecgtune.training.batches import Windows, class_weight
@@ -41,6 +41,7 @@ class Classification(Objective):
         self._precision = settings.precision
         self._class_weight = class_weight(training.label, len(model.classes), settings.class_weights)
         self._watch = TrainingAudit(model, method)
+        self._upkeep = upkeep(model, method)
 
     def weight(self, rows: np.ndarray) -> float:
         return float(self._class_weight[self._training.label[rows]].sum())
@@ -53,10 +54,17 @@ class Classification(Objective):
         inputs, label = batch
         logits = trained(inputs)
         weight = torch.from_numpy(self._class_weight).to(label.device)
+        loss = cross_entropy(logits.float(), label, weight=weight, reduction="sum")
+        penalty = self._upkeep.penalty()
+        if penalty is not None:
+            loss = loss + penalty * weight[label].sum()  # the loop divides by the weight of the whole batch
         return {
-            "loss": cross_entropy(logits.float(), label, weight=weight, reduction="sum"),
+            "loss": loss,
             "correct": (logits.detach().argmax(1) == label).sum(),
         }
+
+    def rate_factor(self, parameter: str) -> float:
+        return self._method.rate_factor(parameter)
 
     def before_step(self, batch: tuple[Tensor, Tensor]) -> None:
         if not self.audit:
@@ -70,6 +78,7 @@ class Classification(Objective):
         if not self.audit:
             self._watch.after_step()
             self.audit = self._watch.sentence() if self._watch.finished else ""
+        self._upkeep.after_step(moment.step, moment.total_steps)
 
     def evaluate(self, trained: nn.Module, sums: Mapping[str, float], weight: float, moment: Moment) -> dict[str, Any]:
         label = self._validation.label
@@ -93,7 +102,11 @@ class Classification(Objective):
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        return trained_tensors(self.model)
+        return trained_tensors(self.model) | self._upkeep.tensors()
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        super().restore(tensors)
+        self._upkeep.restore(tensors)
 
     def save(self, folder: Path) -> None:
         save_weights(self.model, self._method, folder)

@@ -22,7 +22,7 @@ from ecgtune.training.memory import MemoryMeter
 from ecgtune.training.objective import Moment, Objective
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder, log_text
-from ecgtune.training.schedule import learning_rate_factor, make_optimizer
+from ecgtune.training.schedule import learning_rate_factor, make_optimizer, parameter_groups
 from ecgtune.training.weights import load_state
 
 
@@ -84,8 +84,9 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
     trained: nn.Module = accelerator.prepare(objective.trained)
     learning_rate = settings.learning_rate or objective.learning_rate
     parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = parameter_groups(model, objective.rate_factor)
     optimizer = accelerator.prepare(
-        make_optimizer(parameters, learning_rate, settings, betas=objective.betas, epsilon=objective.epsilon)
+        make_optimizer(groups.values(), learning_rate, settings, betas=objective.betas, epsilon=objective.epsilon)
     )
     total_steps = count_steps(objective.items, settings)
     steps = total_steps // settings.epochs
@@ -113,8 +114,8 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
             moment = Moment(seed, state.epoch, step, total_steps)
             rows = order[state.step * settings.batch_size : (state.step + 1) * settings.batch_size]
             factor = learning_rate_factor(step, total_steps, settings)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * factor
+            for group, own_factor in zip(optimizer.param_groups, groups, strict=True):
+                group["lr"] = learning_rate * factor * own_factor
             # Dropout is drawn from the step's own seed, so a resumed training needs no generator state.
             torch.manual_seed((seed * 1_000_003 + step) * 64 + accelerator.process_index)
             batch_weight = objective.weight(rows)
@@ -141,8 +142,8 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
             if settings.clip:
                 accelerator.clip_grad_norm_(parameters, settings.clip)
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
             objective.after_step(moment)
+            optimizer.zero_grad(set_to_none=True)
             state.audit = objective.audit
             state.step += 1
             progress.advance(settings.batch_size)
@@ -212,7 +213,7 @@ def _restore(path: Path, objective: Objective, optimizer: Any) -> State:
     if not path.exists():
         return State()
     content = load_state(path)
-    objective.model.load_state_dict(content["weights"], strict=False)
+    objective.restore(content["weights"])
     optimizer.load_state_dict(content["optimizer"])
     state = State(**content["state"])
     objective.audit = state.audit

@@ -63,6 +63,10 @@ class Objective(ABC):
         `trained` is `self.trained`, possibly wrapped for several processes; only its call may be used.
         """
 
+    def rate_factor(self, parameter: str) -> float:
+        """Factor on the learning rate of one weight, by its name in `model`; above 0."""
+        return 1.0
+
     def before_step(self, batch: Any) -> None:  # noqa: B027, most objectives need none
         """Before the first forward pass of a step."""
 
@@ -70,7 +74,7 @@ class Objective(ABC):
         """When the gradients of a step are complete."""
 
     def after_step(self, moment: Moment) -> None:  # noqa: B027, most objectives need none
-        """When the weights have moved."""
+        """When the weights have moved and their gradients are still there."""
 
     @abstractmethod
     def evaluate(self, trained: nn.Module, sums: Mapping[str, float], weight: float, moment: Moment) -> dict[str, Any]:
@@ -89,7 +93,11 @@ class Objective(ABC):
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """All of `model` that a step can change, by its names in the state dict."""
+        """All that a step can change: of `model` by its names in the state dict, and what `restore` puts elsewhere."""
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what `tensors` gave when the training was stopped."""
+        self.model.load_state_dict(tensors, strict=False)
 
     @abstractmethod
     def save(self, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
@@ -25,14 +25,24 @@ def learning_rate_factor(step: int, total_steps: int, settings: Training) -> flo
     return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / (total_steps - warmup)))
 
 
+def parameter_groups(model: nn.Module, rate_factor: Callable[[str], float]) -> dict[float, list[nn.Parameter]]:
+    """The trainable weights of `model` by what their learning rate is multiplied with: `rate_factor` of their name."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(rate_factor(name), []).append(parameter)
+    return groups
+
+
 def make_optimizer(
-    parameters: Iterable[nn.Parameter],
+    groups: Iterable[list[nn.Parameter]],
     learning_rate: float,
     settings: Training,
     *,
     betas: tuple[float, float] = (0.9, 0.999),
     epsilon: float = 1e-8,
 ) -> torch.optim.Optimizer:
-    """Adam or AdamW over the trainable `parameters`."""
+    """Adam or AdamW over groups of weights; the loop sets the rate of each at every step."""
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(list(parameters), lr=learning_rate, betas=betas, eps=epsilon, weight_decay=settings.weight_decay)
+    parameters = [{"params": group} for group in groups]
+    return kind(parameters, lr=learning_rate, betas=betas, eps=epsilon, weight_decay=settings.weight_decay)

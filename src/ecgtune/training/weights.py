@@ -1,4 +1,7 @@
-"""The trained part of a model to and from a folder: peft's own files, or the whole encoder, and the head beside it."""
+"""The trained part of a model to and from a folder, the head beside it.
+
+That part is in peft's own files, or it is the whole encoder, or those weights of encoder and ladder that train.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from ecgtune.recipe import Full, Method
 
 ADAPTER = "adapter_model.safetensors"
 ENCODER = "encoder.safetensors"
+PART = "trained.safetensors"
 HEAD = "head.safetensors"
 
 
@@ -27,6 +31,8 @@ def save_weights(model: Classifier, method: Method, folder: Path) -> None:
         (folder / "README.md").unlink(missing_ok=True)
     elif isinstance(method, Full):
         save_file(_contiguous(model.encoder.state_dict()), folder / ENCODER)
+    elif part := _trainable(model.encoder):
+        save_file(_contiguous(part), folder / PART)
     save_file(_contiguous(model.head.state_dict()), folder / HEAD)
 
 
@@ -37,8 +43,14 @@ def load_weights(model: Classifier, method: Method, folder: Path) -> None:
         _same_names(stored, get_peft_model_state_dict(model.encoder), folder / ADAPTER)
         set_peft_model_state_dict(model.encoder, stored)
     elif isinstance(method, Full):
-        _load(model.encoder, folder / ENCODER)
-    _load(model.head, folder / HEAD)
+        _load(model.encoder, folder / ENCODER, model.encoder.state_dict())
+    elif part := _trainable(model.encoder):
+        _load(model.encoder, folder / PART, part)
+    _load(model.head, folder / HEAD, model.head.state_dict())
+
+
+def _trainable(module: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
 def trained_tensors(model: Classifier) -> dict[str, Tensor]:
@@ -48,10 +60,10 @@ def trained_tensors(model: Classifier) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in model.state_dict().items() if name in names}
 
 
-def _load(module: nn.Module, path: Path) -> None:
+def _load(module: nn.Module, path: Path, expected: dict[str, Tensor]) -> None:
     stored = _read(path)
-    _same_names(stored, module.state_dict(), path)
-    module.load_state_dict(stored)
+    _same_names(stored, expected, path)
+    module.load_state_dict(stored, strict=False)  # the names are checked, against what was saved and not all there is
 
 
 def _read(path: Path) -> dict[str, Tensor]:

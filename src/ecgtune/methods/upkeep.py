@@ -1,0 +1,92 @@
+"""What some methods do in a training beside following the gradient."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from peft import AdaLoraModel, PeftModel
+from torch import Tensor
+
+from ecgtune.methods.attach import base_encoder
+from ecgtune.models import Classifier
+from ecgtune.recipe import AdaLoRA, Method
+
+
+class Upkeep:
+    """Base, and what most methods need: nothing. One object serves one training."""
+
+    def penalty(self) -> Tensor | None:
+        """A term of the loss beside that of the labels, per optimizer step; None without one."""
+        return None
+
+    def after_step(self, step: int, total_steps: int) -> None:
+        """When the weights have moved and their gradients are still there; steps count from 0."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a resume must find unchanged and the model does not hold."""
+        return {}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Read back what `tensors` gave; other names are left alone."""
+
+
+class RankAllocation(Upkeep):
+    """AdaLoRA's: which singular values stay, by peft's allocator, and the penalty that keeps directions orthogonal.
+
+    The pattern of ranks is kept here and out of peft's settings: with it, peft cuts what it saves to the ranks, and the
+    order of summation, so the bits, would be others after a reload. What is cut off is zero, so nothing is lost.
+    """
+
+    _MEMORIES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+
+    def __init__(self, model: Classifier, method: AdaLoRA) -> None:
+        self._method = method
+        self._tuner = cast(AdaLoraModel, cast(PeftModel, model.encoder).base_model)
+        self._config = cast(Any, self._tuner.peft_config)["default"]
+        self._kept: dict[str, list[bool]] | None = None
+        encoder = base_encoder(model)
+        self._left = [p for name, p in encoder.named_parameters() if ".lora_B." in name]
+        self._right = [p for name, p in encoder.named_parameters() if ".lora_A." in name]
+
+    def penalty(self) -> Tensor | None:
+        """gamma * mean over projections of |P^T P - I|^2 + |Q Q^T - I|^2 (the paper's eq. 4; squared Frobenius)."""
+        if self._method.orthogonality == 0:
+            return None
+        products = [p.T @ p for p in self._left] + [q @ q.T for q in self._right]
+        identity = torch.eye(self._method.start_rank, device=products[0].device)
+        return self._method.orthogonality * (torch.stack(products) - identity).square().sum() / len(self._left)
+
+    def after_step(self, step: int, total_steps: int) -> None:
+        # At least one step settles, or the last cut would never be made; at least one cuts.
+        self._config.total_step = total_steps
+        self._config.tfinal = max(1, int(self._method.settle * total_steps))
+        self._config.tinit = min(int(self._method.warmup * total_steps), total_steps - self._config.tfinal - 1)
+        self._config.rank_pattern = self._kept
+        self._tuner.update_and_allocate(step)
+        self._kept, self._config.rank_pattern = self._config.rank_pattern, None
+
+    def tensors(self) -> dict[str, Tensor]:
+        allocator = self._tuner.rankallocator
+        memories = {
+            f"upkeep.{memory}.{name}": tensor
+            for memory in self._MEMORIES
+            for name, tensor in getattr(allocator, memory).items()
+        }
+        return memories | {f"upkeep.kept.{name}": torch.tensor(kept) for name, kept in (self._kept or {}).items()}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        device = self._left[0].device
+        found: dict[str, dict[str, Tensor]] = {memory: {} for memory in (*self._MEMORIES, "kept")}
+        for name, tensor in tensors.items():
+            if name.startswith("upkeep."):
+                _, memory, parameter = name.split(".", 2)
+                found[memory][parameter] = tensor
+        self._kept = {name: kept.tolist() for name, kept in found.pop("kept").items()} or None
+        for memory, values in found.items():
+            setattr(self._tuner.rankallocator, memory, {name: value.to(device) for name, value in values.items()})
+
+
+def upkeep(model: Classifier, method: Method) -> Upkeep:
+    """The upkeep of `method`, which is attached to `model`."""
+    return RankAllocation(model, method) if isinstance(method, AdaLoRA) else Upkeep()

@@ -1,0 +1,60 @@
+"""The table of methods that the tests put through every behaviour."""
+
+from ecgtune.recipe import (
+    IA3,
+    OFT,
+    AdaLoRA,
+    Adapter,
+    Full,
+    LinearProbe,
+    LoRA,
+    Method,
+    NormBias,
+    SideTuning,
+    TopLayers,
+    VeRA,
+)
+
+#: One of every kind, small enough for the tiny encoder.
+METHODS: list[Method] = [
+    Full(),
+    LinearProbe(),
+    LoRA(rank=2, dropout=0.2),
+    LoRA(rank=2, init="pissa"),
+    LoRA(rank=2, lora_plus_ratio=8.0),
+    Adapter(width=2, dropout=0.2),
+    SideTuning(width=8, dropout=0.2),
+    TopLayers(layers=1),
+    NormBias(),
+    IA3(),
+    VeRA(rank=8, dropout=0.2),
+    AdaLoRA(rank=1, start_rank=3, dropout=0.2),
+    OFT(block=8, dropout=0.2),
+]
+
+#: More settings of them.
+VARIANTS: list[Method] = [
+    LoRA(rank=4, targets="attention"),
+    LoRA(rank=4, alpha=8, dropout=0.1, targets="qkv"),
+    LoRA(rank=4, rslora=True),
+    LoRA(rank=4, dora=True),
+    LoRA(rank=4, targets=("fc1",)),
+    LoRA(rank=4, alpha=3.0, init="pissa", rslora=True, lora_plus_ratio=4.0),
+    Adapter(width=4, placement="feed-forward"),
+    Adapter(width=4, placement="parallel", dropout=0.1),
+    SideTuning(width=5, block="mlp", expansion=3),
+    TopLayers(layers=2),
+    NormBias(norms=False),
+    NormBias(biases=False),
+    IA3(targets="all"),
+    VeRA(rank=4, targets="qkv", start=1.0),
+    AdaLoRA(rank=1, start_rank=2, orthogonality=0.0, targets=("fc2",)),
+    OFT(block=4, targets="attention"),
+]
+
+#: Methods that are identities at the start but for rounding: they take weights apart and put them together again.
+ROUNDED = [m for m in [*METHODS, *VARIANTS] if isinstance(m, LoRA) and (m.dora or m.init == "pissa")]
+#: Methods whose weights peft keeps.
+THROUGH_PEFT = [m for m in [*METHODS, *VARIANTS] if isinstance(m, (LoRA, Adapter, IA3, VeRA, AdaLoRA, OFT))]
+#: Methods that can be multiplied into the encoder's weights.
+MERGEABLE = [m for m in THROUGH_PEFT if not isinstance(m, Adapter)]
