@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ecgtune
 from ecgtune.evaluation import RunRecord, Threshold, compare_runs, evaluate
+from pretraining_for_tests import RECIPES, write_recordings
 
 GROUPS = {"train": 140, "val": 30, "test": 40}
 EACH = 6
@@ -205,3 +207,22 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("comparison") / "first"
     write_comparison(folder, build_comparison(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished pretraining for each of `RECIPES`, under its name; do not change them.
+
+    Those with the rhythm task have no float16/, the others have one.
+    """
+    place = tmp_path_factory.mktemp("pretrained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECGTUNE_CACHE", str(place / "cache"))
+        write_recordings(place / "recordings.npz")
+        np.savez(place / "windows.npz", record=["R01", "R02", "R03"], split=["val", "train", "test"])
+        for recipe in RECIPES:
+            ecgtune.pretrain(
+                place / "recordings.npz", recipe, out=place / recipe.name, leave_out=place / "windows.npz",
+                export_float16="rhythm" not in recipe.name, quiet=True,
+            )  # fmt: skip
+    return place

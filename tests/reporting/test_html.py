@@ -1,15 +1,24 @@
 """report.html: complete, self-contained, escaped, accessible."""
 
 import copy
+import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
 from importlib.resources import files
+from shutil import copytree
 
 import pytest
 
 from ecgtune.errors import RunError
-from ecgtune.reporting import write_comparison, write_comparison_report, write_run, write_run_report
+from ecgtune.reporting import (
+    write_comparison,
+    write_comparison_report,
+    write_pretraining,
+    write_pretraining_report,
+    write_run,
+    write_run_report,
+)
 from ecgtune.reporting.html import shown_folder
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -151,6 +160,64 @@ def test_what_users_wrote_is_escaped(make_comparison, tmp_path):
     check_self_contained(Page(text))
 
 
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        (
+            "teacher",
+            ["teacher, seed 0", "Objective: masked teacher (data2vec 2)", "decay_start 0.98", "stretch up to 10%",
+             "Teacher passed:", "they may rise", "float16/"],
+        ),
+        ("contrastive", ["Objective: ECG-FM's own", "feature_grad_mult 0.1", "Codes passed:", "Masked accuracy"]),
+        ("rhythm-alone", ["Not computed, 0 in every epoch: Masked prediction", "rhythm 1.0", "Targets passed:"]),
+    ],
+)  # fmt: skip
+def test_pretraining_page_is_complete(pretrained, name, parts):
+    page = Page((pretrained / name / "report.html").read_text(encoding="utf-8"))
+    check_self_contained(page)
+    check_accessible(page)
+    assert len(page.of("svg")) == 1
+    text = " ".join(" ".join(page.words).split())
+    run = pretrained / name
+    metrics = json.loads((run / "metrics.json").read_text())
+    for part in (
+        *parts,
+        f"Parameters {metrics['parameters']:,}",
+        "One token 8 samples, 80 ms",
+        metrics["data"]["sha256"],
+        "Training 8",
+        "Left out by name 2",
+        "All 12",
+        f"Crops per epoch {metrics['data']['crops_per_epoch']}",
+        f"Crops seen {3 * metrics['data']['crops_per_epoch']}",
+        "Device cpu, fp32",
+        f"ecgtune compare windows.csv --sampling-rate 100 --model {name}/best",
+        json.loads((run / "best" / "model.json").read_text())["sha256"],
+        json.loads((run / "environment.json").read_text())["command"],
+        "versions.torch",
+        "batch_size = ",
+    ):
+        assert part in text, part
+
+
+def test_what_users_wrote_about_a_pretraining_is_escaped(pretrained, tmp_path):
+    run = copytree(pretrained / "teacher", tmp_path / "run")
+    evil = '<script>alert("x")</script>'
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["name"] = metrics["data"]["path"] = evil
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    text = write_pretraining(run).read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert" in text
+
+
+def test_missing_figures_of_a_pretraining_are_one_line(pretrained, tmp_path):
+    run = copytree(pretrained / "teacher", tmp_path / "run")
+    (run / "figures" / "curves.svg").unlink()
+    with pytest.raises(RunError, match=r"curves.svg is missing"):
+        write_pretraining_report(run)
+
+
 def test_missing_figures_and_runs_are_one_line(make_comparison, make_run, tmp_path):
     with pytest.raises(RunError, match=r"has no results.json"):
         write_comparison_report(tmp_path)
@@ -168,6 +235,5 @@ def test_folder_is_shown_as_it_would_be_typed(tmp_path, monkeypatch):
 
 def test_templates_are_package_data():
     folder = files("ecgtune.reporting") / "templates"
-    assert {"base.html.j2", "comparison.html.j2", "run.html.j2", "style.css", "model-card.md.j2"} <= {
-        entry.name for entry in folder.iterdir()
-    }
+    assert {"base.html.j2", "comparison.html.j2", "run.html.j2", "style.css", "model-card.md.j2", "pretraining.html.j2",
+            "pretraining-card.md.j2"} <= {entry.name for entry in folder.iterdir()}  # fmt: skip

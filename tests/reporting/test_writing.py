@@ -1,11 +1,22 @@
 """Whole folders: what is written, what is refused, and the model card."""
 
+import hashlib
 import json
+from shutil import copytree, rmtree
 
 import pytest
 
 from ecgtune.errors import RunError
-from ecgtune.reporting import read_comparison, read_run, write_comparison, write_model_card, write_run
+from ecgtune.reporting import (
+    read_comparison,
+    read_pretraining,
+    read_run,
+    write_comparison,
+    write_model_card,
+    write_pretraining,
+    write_pretraining_card,
+    write_run,
+)
 
 
 def test_comparison_folder(written):
@@ -67,14 +78,7 @@ def test_model_card(make_run, tmp_path, grouped):
         assert part in text
     assert ("Per record (40)" in text) == grouped
     assert ("No metrics per recording: the windows have no record or patient column." in text) == (not grouped)
-    # Every line of a table has as many cells as its head, and no tag of the template is left.
-    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 3
-    for table in tables:
-        assert len({line.count("|") for line in table}) == 1
-        assert len(table) > 2
-    assert "{{" not in text
-    assert "{%" not in text
+    check_markdown(text, tables=3)
 
 
 def test_model_card_escapes_what_users_wrote(make_run, tmp_path):
@@ -83,3 +87,82 @@ def test_model_card_escapes_what_users_wrote(make_run, tmp_path):
     (tmp_path / "run" / "metrics.json").write_text(json.dumps(metrics))
     text = write_model_card(tmp_path / "run").read_text(encoding="utf-8")
     assert "a\\|b, \\<img src=x\\>" in text
+
+
+def check_markdown(text, tables):
+    """Every line of a table has as many cells as its head, and no tag of the template is left."""
+    blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(blocks) == tables
+    for block in blocks:
+        assert len({line.count("|") for line in block}) == 1
+        assert len(block) > 2
+    assert "{{" not in text
+    assert "{%" not in text
+
+
+@pytest.mark.parametrize("name", ["teacher", "contrastive", "rhythm", "rhythm-alone"])
+def test_card_of_a_pretraining(pretrained, name):
+    run = pretrained / name
+    text = (run / "README.md").read_text(encoding="utf-8")
+    check_markdown(text, tables=4)
+    metrics = json.loads((run / "metrics.json").read_text())
+    for part in (
+        f"# {name}: ecg-fm, pretrained",
+        "Not a medical device, and no diagnosis",
+        f"| Parameters | {metrics['parameters']:,} |",
+        "one lead (II), 100 Hz; one token is 8 samples, 80 ms",
+        f"sha256 `{metrics['data']['sha256']}`",
+        f"3 epochs, {metrics['training']['steps']} steps of {metrics['training']['batch_size']} crops",
+        "| Left out by name | 2 |",
+        "](figures/curves.svg)",
+        json.loads((run / "environment.json").read_text())["created"][:10],
+        f"--model {name}/best",
+        "It has seen the 10 recordings",
+        "The 2 marked `left_out` are such.",
+        "- Licence of the recordings, and of these weights: ______",
+        "- Attribution, who recorded them and how to cite them: ______",
+        "- Intended use and users: ______",
+    ):
+        assert part in text, part
+    for folder in ("best", "float16"):
+        weights = run / folder / "model.safetensors"
+        assert (f"| {folder}/ |" in text) == weights.is_file() == (folder == "best" or "rhythm" not in name)
+        if weights.is_file():
+            assert hashlib.sha256(weights.read_bytes()).hexdigest() in text
+
+
+def test_card_of_a_pretraining_escapes_what_users_wrote(pretrained, tmp_path):
+    run = copytree(pretrained / "teacher", tmp_path / "run")
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["name"] = "<img src=x>"
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    assert "# \\<img src=x\\>: ecg-fm" in write_pretraining_card(run).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: (run / "metrics.json").unlink(), r"no metrics.json.*--resume"),
+        (lambda run: (run / "log.jsonl").unlink(), r"no log.jsonl"),
+        (lambda run: (run / "recipe.toml").write_text("name = "), r"recipe.toml cannot be read"),
+        (lambda run: rmtree(run / "best"), r"model.json cannot be read"),
+        (lambda run: (run / "best" / "model.safetensors").unlink(), r"model.safetensors is missing"),
+    ],
+    ids=["metrics", "log", "recipe", "best", "weights"],
+)
+def test_damaged_pretraining_is_one_line_and_writes_nothing(pretrained, tmp_path, damage, message):
+    run = copytree(pretrained / "teacher", tmp_path / "run")
+    before = (run / "report.html").stat().st_mtime_ns
+    damage(run)
+    with pytest.raises(RunError, match=message) as error:
+        write_pretraining(run)
+    assert "\n" not in str(error.value)
+    assert (run / "report.html").stat().st_mtime_ns == before
+
+
+def test_the_two_kinds_of_folder_are_told_apart(pretrained, make_run, tmp_path):
+    make_run(tmp_path / "run", "lora", 0, "random (seed 0)")
+    with pytest.raises(RunError, match="holds a fine-tuning, no pretraining"):
+        read_pretraining(tmp_path / "run")
+    with pytest.raises(RunError, match="holds a pretraining, no fine-tuning"):
+        read_run(pretrained / "teacher")
