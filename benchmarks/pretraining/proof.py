@@ -59,14 +59,14 @@ def main() -> None:
     parser.add_argument("--weights", nargs="+", default=list(MODELS))
     asked = parser.parse_args()
     file = RESULTS / "proof.csv"
-    rows = [row for row in read_rows(file) if _of_today(row)]
     if asked.windows:
         dataset = read_dataset(asked.windows)
         for share, seed, method, weights in product(asked.shares, range(asked.seeds), asked.methods, asked.weights):
-            rows = _with_run(rows, dataset, _recipe(weights, method, share, seed), seed)
-            write_rows(file, rows, COLUMNS)
+            _run(file, dataset, _recipe(weights, method, share, seed), seed)
         facts = {"command": command(), "date": now(), "machine": machine(), "data": asdict(dataset.source)}
         write_json(RESULTS / "proof.json", facts)
+    rows = [row for row in read_rows(file) if _of_today(row)]
+    write_rows(file, rows, COLUMNS)
     into_page("proof", table(rows))
     _figure(rows, RESULTS / "proof.png")
 
@@ -86,13 +86,13 @@ def _recipe(weights: str, method: str, share: float, seed: int) -> Recipe:
     )
 
 
-def _with_run(rows: list[dict[str, str]], dataset: Dataset, recipe: Recipe, seed: int) -> list[dict[str, str]]:
-    """`rows` with that of this run, trained unless it is there."""
+def _run(file: Path, dataset: Dataset, recipe: Recipe, seed: int) -> None:
+    """Train and keep a row, unless there is one. The file is read anew, so two commands can share the work."""
     origin = load_model(recipe.model.name, seed=seed).weights.describe()
     settings = hashlib.sha256(recipe_text(recipe).encode()).hexdigest()[:12]
     key = {"weights": origin, "settings": settings, "seed": str(seed)}
-    if any(all(row[name] == value for name, value in key.items()) for row in rows):
-        return rows
+    if any(all(row[name] == value for name, value in key.items()) for row in read_rows(file)):
+        return
     with tempfile.TemporaryDirectory() as folder:
         metrics = ecgtune.train(dataset, recipe, out=Path(folder) / "run", seed=seed).metrics
         validation = validation_auroc(Path(folder) / "run")
@@ -114,7 +114,7 @@ def _with_run(rows: list[dict[str, str]], dataset: Dataset, recipe: Recipe, seed
         "seconds": f"{metrics['training']['seconds']:.1f}",
         "date": now()[:10],
     }
-    return [*rows, {name: str(row[name]) for name in COLUMNS}]
+    write_rows(file, [*read_rows(file), {name: str(row[name]) for name in COLUMNS}], COLUMNS)
 
 
 def _values(rows: list[dict[str, str]], model: str, method: str, share: float, name: str) -> list[float]:

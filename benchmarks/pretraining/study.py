@@ -66,15 +66,13 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="NAME")
     asked = parser.parse_args()
     file = RESULTS / "study.csv"
-    rows = read_rows(file)
     if asked.recordings:
         dataset = read_dataset(asked.windows)
         for arm in asked.arms:
-            rows = _with_arm(rows, arm, asked.recordings, asked.windows, dataset)
-            write_rows(file, rows, COLUMNS)
+            _run(file, arm, asked.recordings, asked.windows, dataset)
         facts = {"command": command(), "date": now(), "machine": machine(), "data": asdict(dataset.source)}
         write_json(RESULTS / "study.json", facts)
-    into_page("study", table(rows))
+    into_page("study", table(read_rows(file)))
 
 
 def _recipe(arm: str) -> Pretraining:
@@ -86,14 +84,12 @@ def _recipe(arm: str) -> Pretraining:
     return recipe
 
 
-def _with_arm(
-    rows: list[dict[str, str]], arm: str, recordings: str, windows: str, dataset: Dataset
-) -> list[dict[str, str]]:
-    """`rows` with that of this arm, trained and judged unless it is there."""
+def _run(file: Path, arm: str, recordings: str, windows: str, dataset: Dataset) -> None:
+    """Train, judge and keep a row, unless there is one. The file is read anew, so two commands can share the work."""
     recipe = _recipe(arm)
     settings = hashlib.sha256(pretraining_text(recipe).encode()).hexdigest()[:12]
-    if any((row["arm"], row["settings"]) == (arm, settings) for row in rows):
-        return rows
+    if any((row["arm"], row["settings"]) == (arm, settings) for row in read_rows(file)):
+        return
     folder = RUNS / f"{arm}-{settings}"
     best = ecgtune.pretrain(recordings, recipe, out=folder, leave_out=windows, resume=folder.exists())
     metrics = read_json(folder / "metrics.json")
@@ -119,8 +115,8 @@ def _with_arm(
             run = ecgtune.train(dataset, probe, out=Path(place) / "run", quiet=True)
             row[f"val_auroc{ending}"] = f"{validation_auroc(run.folder):.5f}"
         row[f"auroc{ending}"] = f"{run.metrics['window']['metrics']['auroc']['value']:.5f}"
-    kept = [other for other in rows if other["arm"] != arm]
-    return [*kept, {name: str(row[name]) for name in COLUMNS}]
+    kept = [other for other in read_rows(file) if other["arm"] != arm]
+    write_rows(file, [*kept, {name: str(row[name]) for name in COLUMNS}], COLUMNS)
 
 
 def table(rows: list[dict[str, str]]) -> str:
