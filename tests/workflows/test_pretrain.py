@@ -3,9 +3,12 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +20,8 @@ from ecgtune.errors import CheckpointError, DataError, RunError, SettingError
 from ecgtune.recipe import load_pretraining_recipe, pretraining_text
 from ecgtune.training import RunFolder
 from pretraining_for_tests import CONTRASTIVE, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings
+
+workflow = import_module("ecgtune.workflows.pretrain")  # the package has a function of that name
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +53,8 @@ def pretrain(place, recipe, name, **others):
 def test_the_run_folder_tells_everything(place):
     run = place / "run"
     assert {path.name for path in run.iterdir()} == {
-        "recipe.toml", "environment.json", "recordings.csv", "log.jsonl", "best", "float16", "metrics.json",
+        "recipe.toml", "environment.json", "recordings.csv", "log.jsonl", "best", "float16", "metrics.json", "figures",
+        "README.md", "report.html",
     }  # fmt: skip
     assert load_pretraining_recipe(str(run / "recipe.toml")) == TEACHER
     use = {row["record"]: row["use"] for row in csv.DictReader((run / "recordings.csv").open())}
@@ -86,6 +92,38 @@ def test_float16_is_half_the_file_and_nearly_the_same_encoder(place):
     one, two = (ecgtune.load_model(folder).eval() for folder in (full, half))
     assert {parameter.dtype for parameter in two.parameters()} == {torch.float32}
     torch.testing.assert_close(two.encode(signal)[0], one.encode(signal)[0], rtol=0, atol=2e-2)
+
+
+def test_report_and_card_are_written_when_they_are_missing_or_float16_is_new(place):
+    run = Path(shutil.copytree(place / "run", place / "again"))
+    shutil.rmtree(run / "float16")
+    for file in (run / "report.html", run / "README.md"):
+        file.unlink()
+    pretrain(place, TEACHER, "again", resume=True)
+    assert not (run / "float16").exists()
+    assert "float16/" not in (run / "README.md").read_text()
+    (run / "README.md").write_text("completed by someone")
+    pretrain(place, TEACHER, "again", resume=True)
+    assert (run / "README.md").read_text() == "completed by someone"
+    pretrain(place, TEACHER, "again", resume=True, export_float16=True)
+    half = json.loads((run / "float16" / "model.json").read_text())["sha256"]
+    assert half == json.loads((place / "run" / "float16" / "model.json").read_text())["sha256"]
+    assert half in (run / "README.md").read_text()
+    assert half in (run / "report.html").read_text()
+    (run / "README.md").write_text("completed by someone")
+    pretrain(place, TEACHER, "again", resume=True, export_float16=True)
+    assert (run / "README.md").read_text() == "completed by someone"
+
+
+def test_a_report_that_was_interrupted_is_written_later(place, monkeypatch):
+    run = Path(shutil.copytree(place / "run", place / "interrupted"))
+    shutil.rmtree(run / "float16")
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "write_pretraining", lambda folder: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(place, TEACHER, "interrupted", resume=True, export_float16=True)
+    pretrain(place, TEACHER, "interrupted", resume=True)
+    assert "float16/" in (run / "README.md").read_text()
 
 
 def test_a_stopped_run_goes_on_and_a_finished_one_is_left_alone(place, monkeypatch):
@@ -192,6 +230,7 @@ def test_two_processes_end_where_one_with_two_pieces_does(place, tmp_path, recip
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stderr.count("epoch 1/2") == 1
+    assert (tmp_path / "two" / "report.html").is_file()
     one = replace(settings, training=replace(settings.training, accumulate=2))
     ecgtune.pretrain(place / "recordings.npz", one, out=tmp_path / "one", quiet=True)
     logs = [
