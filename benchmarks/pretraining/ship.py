@@ -27,6 +27,8 @@ ABOUT = """## Licence, attribution and use
   PhysioNet/Computing in Cardiology Challenge 2017, Computing in Cardiology 44, 2017, doi:10.22489/CinC.2017.065-469;
   and A. L. Goldberger et al., PhysioBank, PhysioToolkit, and PhysioNet, Circulation 101(23), 2000. The architecture is
   that of ECG-FM: K. McKeen et al., arXiv:2408.05178; the weights are not.
+- **Lead**: the recorder's one lead is lead I. Its channel is called II in `model.json`, because the file of recordings
+  does not name it; an encoder of one lead takes any one lead.
 - **Intended use**: a small starting point for research on fine-tuning, and for tests and demonstrations. Users are
   researchers and engineers who measure on labelled recordings of their own.
 - **Who is in the data**: people who recorded themselves with a hand-held device. Age, sex and origin are not published,
@@ -47,19 +49,25 @@ def main() -> None:
     shutil.copyfile(run / "figures" / "curves.svg", EMBEDDED / "curves.svg")
     write_text(EMBEDDED / "README.md", _card(run))
     KEPT.mkdir(parents=True, exist_ok=True)
-    for file in ("log.jsonl", "metrics.json", "environment.json", "recipe.toml"):
+    for file in ("log.jsonl", "metrics.json", "environment.json", "recipe.toml", "recordings.csv"):
         shutil.copyfile(run / file, KEPT / file)
     into_page("run", _told(run))
 
 
 def _card(run: Path) -> str:
     card = (run / "README.md").read_text(encoding="utf-8")
-    start, blanks = card.index("# "), card.index(BLANKS)
-    card = card[start:blanks] + ABOUT
+    card = card[: card.index(BLANKS)] + ABOUT
+    name = read_json(run / "metrics.json")["name"]
     for before, after in (
+        (f"# {name}: ", "# ecg-fm-tiny: "),
+        ("one lead (II)", "one lead"),
+        ("\n| best/ | ", "\n| as it was trained (not shipped) | "),
+        ("\n| float16/ | ", "\n| model.safetensors | "),
         ("figures/curves.svg", "curves.svg"),
         (f"--model {run}/best", "--model ecg-fm-tiny"),
         ("`recipe.toml`", "`recipes/pretrain-tiny.toml`"),
+        ("`environment.json`", "`benchmarks/results/pretraining/run/environment.json`"),
+        ("`recordings.csv`", "`benchmarks/results/pretraining/run/recordings.csv`"),
     ):
         if before not in card:
             sys.exit(f"{run / 'README.md'}: {before!r} is not in it; write the card with this version")

@@ -193,11 +193,22 @@ def test_pretraining_page_is_complete(pretrained, name, parts):
         "Device cpu, fp32",
         f"ecgtune compare windows.csv --sampling-rate 100 --model {name}/best",
         json.loads((run / "best" / "model.json").read_text())["sha256"],
-        json.loads((run / "environment.json").read_text())["command"],
+        "It was called from Python, ecgtune.pretrain(...) , with the settings below and seed 0",
         "versions.torch",
         "batch_size = ",
     ):
         assert part in text, part
+
+
+def test_a_pretraining_from_the_command_line_says_its_command(pretrained, tmp_path):
+    run = copytree(pretrained / "teacher", tmp_path / "run")
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["command"] == "python"
+    environment["command"] = "ecgtune pretrain recordings.npz --recipe mine.toml"
+    (run / "environment.json").write_text(json.dumps(environment))
+    for text in (write_pretraining(run).read_text(), (run / "README.md").read_text()):
+        assert environment["command"] in text
+        assert "called from Python" not in text
 
 
 def test_what_users_wrote_about_a_pretraining_is_escaped(pretrained, tmp_path):
