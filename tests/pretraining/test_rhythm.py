@@ -219,7 +219,7 @@ def test_a_token_on_a_beat_has_a_bump_of_one_and_phase_zero():
         ([10, 300, 590], {"irregularity", "shape"}),  # one is
         ([10, 200, 400, 590], set()),
     ],
-    ids=str,
+    ids=lambda value: "-".join(map(str, sorted(value))) or "none",
 )
 def test_too_few_beats_are_unknown_and_nothing_else_is(beats, unknown):
     crop = np.random.default_rng(0).standard_normal((1, 600))
