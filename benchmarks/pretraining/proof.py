@@ -20,7 +20,7 @@ import matplotlib as mpl
 import numpy as np
 from rows import command, into_page, read_rows, validation_auroc, write_rows
 
-import ecgtune
+from ecgtune import workflows
 from ecgtune.data import Dataset, read_dataset
 from ecgtune.files import write_json
 from ecgtune.models import load_model
@@ -94,7 +94,7 @@ def _run(file: Path, dataset: Dataset, recipe: Recipe, seed: int) -> None:
     if any(all(row[name] == value for name, value in key.items()) for row in read_rows(file)):
         return
     with tempfile.TemporaryDirectory() as folder:
-        metrics = ecgtune.train(dataset, recipe, out=Path(folder) / "run", seed=seed).metrics
+        metrics = workflows.train(dataset, recipe, out=Path(folder) / "run", seed=seed).metrics
         validation = validation_auroc(Path(folder) / "run")
     test, counts = metrics["window"]["metrics"], metrics["split"]["counts"]["train"]
     row = key | {

@@ -18,7 +18,7 @@ from typing import Any
 
 from rows import command, into_page, read_rows, validation_auroc, write_rows
 
-import ecgtune
+from ecgtune import workflows
 from ecgtune.data import Dataset, read_dataset
 from ecgtune.files import read_json, write_json
 from ecgtune.recipe import (
@@ -91,7 +91,7 @@ def _run(file: Path, arm: str, recordings: str, windows: str, dataset: Dataset) 
     if any((row["arm"], row["settings"]) == (arm, settings) for row in read_rows(file)):
         return
     folder = RUNS / f"{arm}-{settings}"
-    best = ecgtune.pretrain(recordings, recipe, out=folder, leave_out=windows, resume=folder.exists())
+    best = workflows.pretrain(recordings, recipe, out=folder, leave_out=windows, resume=folder.exists())
     metrics = read_json(folder / "metrics.json")
     row = {
         "arm": arm,
@@ -112,7 +112,7 @@ def _run(file: Path, arm: str, recordings: str, windows: str, dataset: Dataset) 
             training=Training(epochs=20, learning_rate=1e-3, precision="bf16"),
         )
         with tempfile.TemporaryDirectory() as place:
-            run = ecgtune.train(dataset, probe, out=Path(place) / "run", quiet=True)
+            run = workflows.train(dataset, probe, out=Path(place) / "run", quiet=True)
             row[f"val_auroc{ending}"] = f"{validation_auroc(run.folder):.5f}"
         row[f"auroc{ending}"] = f"{run.metrics['window']['metrics']['auroc']['value']:.5f}"
     kept = [other for other in read_rows(file) if other["arm"] != arm]

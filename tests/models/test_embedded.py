@@ -45,7 +45,7 @@ def test_the_shipped_recipe_makes_an_encoder_of_these_sizes() -> None:
 def test_the_card_tells_data_licence_and_the_hash_of_this_file() -> None:
     card = (FOLDER / "README.md").read_text()
     assert file_sha256(FILE) in card
-    for part in ("PhysioNet/Computing in Cardiology Challenge 2017", "ODC-By", "Clifford", "left out"):
+    for part in ("PhysioNet/Computing in Cardiology Challenge 2017", "ODC-By", "Clifford", "Left out"):
         assert part in card, part
     assert not re.search(r"\bTODO\b|____", card)
     for image in re.findall(r"!\[[^]]*\]\(([^)]+)\)", card):
