@@ -37,12 +37,12 @@ METHODS = {"probe": LinearProbe(), "lora": LoRA(rank=4, targets="all"), "full": 
 TITLES = {"probe": "Linear probe", "lora": "LoRA r4", "full": "Full fine-tuning"}
 #: Share of the labels -> settings of the loop; fewer labels need more passes to make as many steps.
 LOOPS = {
-    0.01: Training(epochs=30, batch_size=16),
-    0.1: Training(epochs=12, batch_size=32),
-    1.0: Training(epochs=6, batch_size=64),
+    0.01: Training(epochs=20, batch_size=16),
+    0.1: Training(epochs=6, batch_size=32),
+    1.0: Training(epochs=5, batch_size=64),
 }
 COLOURS = ("#009E73", "#697586")
-RATES = {"probe": 1e-3, "lora": 1e-3, "full": 3e-4}
+RATES = {"probe": 1e-3, "lora": 4e-4, "full": 1e-4}
 COLUMNS = (
     "weights", "model", "method", "label_share", "seed", "settings", "training_windows", "training_records",
     "trainable", "trainable_share", "epochs", "best_epoch", "val_auroc", "auroc", "auroc_low", "auroc_high", "accuracy",
