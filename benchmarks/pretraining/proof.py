@@ -72,8 +72,10 @@ def main() -> None:
 
 
 def _of_today(row: dict[str, str]) -> bool:
-    """Whether the model of a row still has the weights that it had."""
-    return load_model(row["model"], seed=int(row["seed"])).weights.describe() == row["weights"]
+    """Whether the row's model still has the weights that it had, and its run the settings."""
+    weights = next(name for name, model in MODELS.items() if model == row["model"])
+    recipe = _recipe(weights, row["method"], float(row["label_share"]), int(row["seed"]))
+    return _key(recipe, int(row["seed"])).items() <= row.items()
 
 
 def _recipe(weights: str, method: str, share: float, seed: int) -> Recipe:
@@ -88,9 +90,7 @@ def _recipe(weights: str, method: str, share: float, seed: int) -> Recipe:
 
 def _run(file: Path, dataset: Dataset, recipe: Recipe, seed: int) -> None:
     """Train and keep a row, unless there is one. The file is read anew, so two commands can share the work."""
-    origin = load_model(recipe.model.name, seed=seed).weights.describe()
-    settings = hashlib.sha256(recipe_text(recipe).encode()).hexdigest()[:12]
-    key = {"weights": origin, "settings": settings, "seed": str(seed)}
+    key = _key(recipe, seed)
     if any(all(row[name] == value for name, value in key.items()) for row in read_rows(file)):
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -115,6 +115,15 @@ def _run(file: Path, dataset: Dataset, recipe: Recipe, seed: int) -> None:
         "date": now()[:10],
     }
     write_rows(file, [*read_rows(file), {name: str(row[name]) for name in COLUMNS}], COLUMNS)
+
+
+def _key(recipe: Recipe, seed: int) -> dict[str, str]:
+    """What tells a run from every other: weights, all settings, seed."""
+    return {
+        "weights": load_model(recipe.model.name, seed=seed).weights.describe(),
+        "settings": hashlib.sha256(recipe_text(recipe).encode()).hexdigest()[:12],
+        "seed": str(seed),
+    }
 
 
 def _values(rows: list[dict[str, str]], model: str, method: str, share: float, name: str) -> list[float]:
