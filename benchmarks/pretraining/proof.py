@@ -184,7 +184,7 @@ def _figure(rows: list[dict[str, str]], file: Path) -> None:
         axis.set_xticks(sorted(LOOPS), [f"{100 * share:g} %" for share in sorted(LOOPS)])
         axis.minorticks_off()
     axes[0].set_ylabel("AUROC, test windows")
-    axes[-1].legend(frameon=False)
+    axes[0].legend(frameon=False)
     figure.savefig(file, dpi=150)
 
 
