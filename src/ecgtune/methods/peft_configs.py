@@ -40,7 +40,7 @@ def wrap(encoder: Encoder, method: Method, seed: int) -> PeftModel:
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
             # Autocast casts what the layer multiplies; peft's own cast to the new weights' float32 before it would
-            # only be undone, at the price of a third of a bf16 step.
+            # only be undone, and costs time.
             module.cast_input_dtype_enabled = False  # type: ignore[assignment]
     return model
 

@@ -13,8 +13,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropo
     mask: bool, True = may be attended to, broadcast over (batch, heads, tokens, tokens); None = all. dropout: of the
     attention weights.
 
-    torch's fused kernel, except in bfloat16 on a CPU, where explicit products are several times as fast
-    (`benchmarks/attention.py`).
+    torch's fused kernel, except in bfloat16 on a CPU, where explicit products are faster for short
+    windows (`benchmarks/attention.py` measures how much).
     """
     if query.device.type == "cpu" and query.dtype == torch.bfloat16:
         return explicit_attention(query, key, value, mask, dropout)
