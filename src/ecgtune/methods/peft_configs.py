@@ -22,6 +22,7 @@ from torch import nn
 
 from ecgtune.errors import SettingError
 from ecgtune.methods import bottleneck
+from ecgtune.methods.low_rank_product import LowRankLinear
 from ecgtune.models import Encoder
 from ecgtune.recipe import IA3, OFT, AdaLoRA, Adapter, LoRA, Method, TargetedMethod, VeRA
 from ecgtune.settings import suggest
@@ -58,7 +59,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _lora(encoder: Encoder, method: LoRA, seed: int) -> PeftConfig:
-    return LoraConfig(
+    config = LoraConfig(
         r=method.rank,
         lora_alpha=method.alpha if method.alpha is not None else 2 * method.rank,  # type: ignore[arg-type]
         lora_dropout=method.dropout,
@@ -67,6 +68,8 @@ def _lora(encoder: Encoder, method: LoRA, seed: int) -> PeftConfig:
         use_dora=method.dora,
         init_lora_weights=True if method.init == "default" else method.init,
     )
+    config._register_custom_module({nn.Linear: LowRankLinear})
+    return config
 
 
 def _adalora(encoder: Encoder, method: AdaLoRA, seed: int) -> PeftConfig:

@@ -18,7 +18,7 @@ from ecgtune.files import replace_folder, write_atomically, write_text
 from ecgtune.recipe import Training
 from ecgtune.training.batches import epoch_order
 from ecgtune.training.inference import choose_device
-from ecgtune.training.memory import MemoryMeter
+from ecgtune.training.memory import MemoryMeter, keep_freed_memory
 from ecgtune.training.objective import Moment, Objective
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder, log_text
@@ -80,6 +80,8 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
     """
     accelerator = Accelerator(cpu=choose_device(settings.device).type == "cpu")
     device = accelerator.device
+    if device.type == "cpu":
+        keep_freed_memory()
     model = objective.model.to(device)
     trained: nn.Module = accelerator.prepare(objective.trained)
     learning_rate = settings.learning_rate or objective.learning_rate

@@ -1,13 +1,29 @@
-"""Peak memory of a training."""
+"""Memory of a training: its peak, and keeping what is freed."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 import sys
+from functools import cache
 
 import psutil
 import torch
+
+# glibc's names for what mallopt sets, and the largest int.
+M_TRIM_THRESHOLD, M_MMAP_MAX, UNLIMITED = -1, -4, 2**31 - 1
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory of freed arrays for the next ones. Whether that could be asked for (glibc only).
+
+    A training on a CPU frees and takes the same large arrays at every step. glibc gives each back to the kernel and
+    gets new pages for the next, which the kernel clears and maps one by one, thousands a step
+    (`benchmarks/page_faults.py`). The peak does not grow; `MemoryMeter` gives back what is free.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, UNLIMITED))
 
 
 class MemoryMeter:

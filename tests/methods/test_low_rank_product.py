@@ -1,0 +1,140 @@
+"""LoRA's one product against peft's own layer, and its copies of frozen weights against what they are copies of."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+
+from ecgtune.methods.low_rank_product import LowRankLinear, LowRankProduct
+
+
+class Two(nn.Module):
+    """Two layers, so that the second has an input with a gradient and the first has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(6, 8)
+        self.two = nn.Linear(8, 5, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(torch.tanh(self.one(x)))
+
+
+def wrapped(ours: bool, **settings: object) -> PeftModel:
+    """`Two` with LoRA whose B is not zero; the same weights whichever layer computes it."""
+    torch.manual_seed(0)
+    config = LoraConfig(r=3, lora_alpha=7, target_modules=["one", "two"], init_lora_weights=False, **settings)  # type: ignore[arg-type]
+    if ours:
+        config._register_custom_module({nn.Linear: LowRankLinear})
+    return get_peft_model(Two(), config)  # type: ignore[arg-type]
+
+
+def layers(model: nn.Module) -> list[LowRankLinear]:
+    return [module for module in model.modules() if isinstance(module, LowRankLinear)]
+
+
+def answer_and_gradients(model: nn.Module, x: Tensor, autocast: bool = False) -> dict[str, Tensor]:
+    model.zero_grad()
+    x = x.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        answer = model(x)
+    answer.float().square().sum().backward()
+    found = {"answer": answer.detach().float(), "input": x.grad}
+    return found | {name: p.grad for name, p in model.named_parameters() if p.grad is not None}  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("autocast", "tolerance"), [(False, 1e-5), (True, 3e-2)], ids=["float32", "bfloat16 within its rounding"]
+)
+@pytest.mark.parametrize("settings", [{}, {"use_rslora": True}, {"use_dora": True}], ids=["plain", "rslora", "dora"])
+def test_answers_and_gradients_are_those_of_peft(settings: dict, autocast: bool, tolerance: float) -> None:
+    x = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(1))
+    ours, theirs = (answer_and_gradients(wrapped(one, **settings), x, autocast) for one in (True, False))
+    assert ours.keys() == theirs.keys()
+    assert {name for name in ours if "lora_" in name}
+    for name, value in ours.items():
+        torch.testing.assert_close(
+            value, theirs[name], rtol=tolerance, atol=tolerance * float(theirs[name].abs().max())
+        )
+
+
+def test_gradients_are_the_derivatives() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias, a, b = (
+        torch.randn(*shape, dtype=torch.float64, generator=generator)
+        for shape in [(7, 6), (5, 6), (5,), (3, 6), (5, 3)]
+    )
+
+    def product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        return LowRankProduct.apply(x, weight, bias, a, b, 0.7)  # type: ignore[return-value]
+
+    assert torch.autograd.gradcheck(product, tuple(tensor.requires_grad_() for tensor in (x, a, b)))
+
+
+def test_no_gradient_is_computed_for_what_needs_none() -> None:
+    model = wrapped(True)
+    model(torch.randn(4, 6)).sum().backward()
+    assert all(p.grad is None for name, p in model.named_parameters() if "lora_" not in name)
+
+
+def test_dropout_falls_back_to_peft_while_training_only() -> None:
+    model = wrapped(True, lora_dropout=0.5)
+    x = torch.randn(64, 6)
+    assert not torch.equal(model.train()(x), model(x))
+    torch.testing.assert_close(model.eval()(x), wrapped(False, lora_dropout=0.5).eval()(x))
+
+
+def _write(layer: LowRankLinear) -> None:
+    with torch.no_grad():
+        layer.get_base_layer().weight.mul_(2)  # type: ignore[union-attr, operator]
+
+
+def _load(layer: LowRankLinear) -> None:
+    base = layer.get_base_layer()
+    base.load_state_dict({name: 2 * value for name, value in base.state_dict().items()})
+
+
+def _assign(layer: LowRankLinear) -> None:
+    base = layer.get_base_layer()
+    base.load_state_dict({name: 2 * value for name, value in base.state_dict().items()}, assign=True)
+
+
+def _merge_and_back(layer: LowRankLinear) -> None:
+    layer.merge()
+    with torch.no_grad():
+        layer.get_base_layer().weight.data.mul_(2)  # type: ignore[union-attr, operator]  # as peft writes
+    layer.unmerge()
+
+
+@pytest.mark.parametrize("change", [_write, _load, _assign, _merge_and_back])
+def test_copies_of_frozen_weights_follow_what_is_written_to_them(change: Callable[[LowRankLinear], None]) -> None:
+    model, x = wrapped(True), torch.randn(4, 6)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        before = model(x)
+        layer = layers(model)[0]
+        change(layer)
+        after = model(x)
+        base = layer.get_base_layer()
+        fresh = layer._frozen(torch.bfloat16)[0]
+    assert torch.equal(fresh, base.weight.to(torch.bfloat16))  # type: ignore[union-attr, arg-type]
+    assert not torch.equal(before, after)
+
+
+def test_copies_are_made_once_and_are_not_part_of_the_model() -> None:
+    model, x = wrapped(True), torch.randn(4, 6)
+    names = set(model.state_dict())
+    with torch.autocast("cpu", torch.bfloat16):
+        model(x)
+        first = [layer._copy for layer in layers(model)]
+        model(x)
+    assert all(one is layer._copy for one, layer in zip(first, layers(model), strict=True))
+    assert set(model.state_dict()) == names
+
+
+def test_merged_answers_are_the_same() -> None:
+    model, x = wrapped(True).eval(), torch.randn(4, 6)
+    apart = model(x)
+    model.merge_adapter()
+    torch.testing.assert_close(model(x), apart)

@@ -1,0 +1,51 @@
+"""Freed memory that is kept, counted in the kernel's page faults, and the peak that a meter sees."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ecgtune.training.memory import MemoryMeter
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what glibc does with freed memory")
+
+# In a process of its own: the setting holds for a whole process.
+FAULTS = """
+import resource
+import sys
+import torch
+from ecgtune.training.memory import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+large = lambda: torch.ones(16, 2**20).sum()
+large()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    large()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(how: str) -> int:
+    done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def test_freed_memory_is_kept_for_the_next_arrays() -> None:
+    # 64 MiB are 16,384 pages of 4 KiB each time, unless the kernel gives larger ones.
+    assert faults("kept") < faults("given back") / 4
+
+
+def test_a_meter_gives_back_what_is_free_and_sees_what_is_taken() -> None:
+    taken = torch.ones(64, 2**20)
+    size = taken.nbytes
+    before = MemoryMeter(torch.device("cpu"))
+    before.read()
+    del taken
+    after = MemoryMeter(torch.device("cpu"))
+    after.read()
+    assert before.peak - after.peak > 0.9 * size
+    assert after.peak <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
