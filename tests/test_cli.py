@@ -82,6 +82,14 @@ def test_flags_win_over_the_recipe(windows, tmp_path):
     assert "batch_size = 40" in stored
 
 
+def test_parts_of_a_recipe_are_flags(windows, tmp_path):
+    tokens = ["train", windows, "--sampling-rate", "100", "--out", "run", *QUICK]
+    run(*tokens, "--ema", "0.9", "--label-smoothing", "0.1", "--crop", "0.8", "--sign", "0.5", "--lead-mask", "0")
+    stored = (tmp_path / "run" / "recipe.toml").read_text()
+    for line in ("ema = 0.9", "label_smoothing = 0.1", "crop = 0.8", "sign = 0.5"):
+        assert line in stored
+
+
 def test_pooling_and_label_share_are_flags(windows, tmp_path):
     tokens = ["train", windows, "--sampling-rate", "100", "--method", "probe", "--out", "run", *QUICK]
     run(*tokens, "--pooling", "statistics", "--label-share", "0.5")
@@ -109,6 +117,9 @@ def test_pooling_and_label_share_are_flags(windows, tmp_path):
         (["compare", "{windows}", "--sampling-rate", "100", "--label-share", "0"], ["label_share", "above 0 up to 1"]),
         (["compare", "{windows}", "--sampling-rate", "100", "--pooling", "max"], ["--pooling", "statistics"]),
         (["train", "{windows}", "--sampling-rate", "100", "--method", "ablation-normalisation"], ["3 arms"]),
+        (["train", "{windows}", "--sampling-rate", "100", "--crop", "2"], ["crop", "whole window"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--noise", "0.1"], ["probe", "noise 0.1", "leave out"]),
+        (["pretrain", "nowhere.npz", "--label-smoothing", "0.1"], ["label_smoothing", "no labels"]),
         (["convert", "nowhere.pt", "out"], ["nowhere.pt"]),
         (["pretrain", "nowhere.npz"], ["nowhere.npz", "no such file"]),
         (["pretrain", "nowhere.npz", "--recipe", "pretrain-tinny"], ["did you mean 'pretrain-tiny'"]),

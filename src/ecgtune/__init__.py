@@ -23,6 +23,7 @@ _HOME = {
     "list_models": "models",
     "load_model": "models",
     "Adapter": "recipe",
+    "Augmentation": "recipe",
     "Full": "recipe",
     "LinearProbe": "recipe",
     "LoRA": "recipe",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from ecgtune.recipe import OFT as OFT
     from ecgtune.recipe import AdaLoRA as AdaLoRA
     from ecgtune.recipe import Adapter as Adapter
+    from ecgtune.recipe import Augmentation as Augmentation
     from ecgtune.recipe import Full as Full
     from ecgtune.recipe import Input as Input
     from ecgtune.recipe import LinearProbe as LinearProbe

@@ -15,6 +15,7 @@ from ecgtune import __version__
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.flags import given, optional
 from ecgtune.recipe import (
+    Augmentation,
     Crops,
     Input,
     Recipe,
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
     from ecgtune.data import Dataset
 
     TrainingFlags = Training
+    AugmentationFlags = Augmentation
     InputFlags = Input
     CropFlags = Crops
 else:
     TrainingFlags = optional(Training, "TrainingFlags")
+    AugmentationFlags = optional(Augmentation, "AugmentationFlags")
     InputFlags = optional(Input, "InputFlags")
     CropFlags = optional(Crops, "CropFlags")
 
@@ -110,6 +113,7 @@ def compare(
     model: ModelFlags = ModelFlags(),
     input: InputFlags = InputFlags(),
     training: TrainingFlags = TrainingFlags(),
+    augmentation: AugmentationFlags = AugmentationFlags(),
     quiet: bool = False,
 ) -> None:
     """Compare methods on one file of windows: a table, figures, one report, and a run folder per method and seed.
@@ -136,7 +140,7 @@ def compare(
     from ecgtune import workflows
 
     recipes = [recipe for name in _names(methods) for recipe in load_recipes(name)]
-    recipes = [_with_flags(recipe, reading, model, input, training) for recipe in recipes]
+    recipes = [_with_flags(recipe, reading, model, input, training, augmentation) for recipe in recipes]
     results = workflows.compare(
         reading.read(data), recipes, out=out, seeds=seeds, floors=floors, reference=reference, quiet=quiet
     )
@@ -156,6 +160,7 @@ def train(
     model: ModelFlags = ModelFlags(),
     input: InputFlags = InputFlags(),
     training: TrainingFlags = TrainingFlags(),
+    augmentation: AugmentationFlags = AugmentationFlags(),
     quiet: bool = False,
 ) -> None:
     """Fine-tune one model with one method.
@@ -180,7 +185,7 @@ def train(
     recipes = load_recipes(method)
     if len(recipes) > 1:
         raise SettingError(f"{method} holds {len(recipes)} arms; run it with `ecgtune compare --methods {method}`")
-    recipe = _with_flags(recipes[0], reading, model, input, training)
+    recipe = _with_flags(recipes[0], reading, model, input, training, augmentation)
     folder = out or Path("runs") / recipe.name
     run = workflows.train(reading.read(data), recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
     print(run.summary())
@@ -352,7 +357,9 @@ def _names(methods: str) -> list[str]:
     return names
 
 
-def _with_flags(recipe: Recipe, reading: Reading, model: ModelFlags, input: Any, training: Any) -> Recipe:
+def _with_flags(
+    recipe: Recipe, reading: Reading, model: ModelFlags, input: Any, training: Any, augmentation: Any
+) -> Recipe:
     """The recipe with what the user said on the command line in the place of its own."""
     asked = given(model)
     if reading.lead == COPY:
@@ -364,6 +371,7 @@ def _with_flags(recipe: Recipe, reading: Reading, model: ModelFlags, input: Any,
         model=replace(recipe.model, **asked),
         input=replace(recipe.input, **given(input)),
         training=replace(recipe.training, **given(training)),
+        augmentation=replace(recipe.augmentation, **given(augmentation)),
     )
 
 

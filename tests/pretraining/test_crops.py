@@ -6,7 +6,6 @@ import pytest
 from ecgtune.data import read_recordings
 from ecgtune.errors import DataError
 from ecgtune.pretraining.crops import (
-    Augmentation,
     count_crops,
     cut,
     fixed_places,
@@ -110,29 +109,3 @@ def test_normalised_segments():
     np.testing.assert_allclose(parts.std(-1), 1, atol=1e-5)
     second = crops[1, 0, 30:]
     np.testing.assert_allclose(parts[3, 0], (second - second.mean()) / second.std(), atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("settings", "smooth"),
-    [(Crops(gain=0.3), True), (Crops(wander=0.5), True), (Crops(noise=0.4), False)],
-    ids=["gain", "wander", "noise"],
-)
-def test_augmentation_is_bounded_and_a_function_of_seed_epoch_and_item(settings, smooth):
-    crops = np.ones((50, 1, 600), np.float32)
-    items = np.arange(50)
-    change = Augmentation(settings, 50, 0, 0)(crops, items, 100.0) - 1
-    assert change.std() > 0.02
-    if smooth:
-        assert np.abs(change).max() <= max(settings.gain, settings.wander)
-        assert np.abs(np.diff(change)).max() < 0.02
-    else:
-        assert change.std(axis=-1).max() < 1.1 * settings.noise
-        assert len({row.tobytes() for row in change}) == 50
-    some = Augmentation(settings, 50, 0, 0)(crops[7:9], items[7:9], 100.0) - 1
-    assert np.array_equal(some, change[7:9])
-    assert not np.array_equal(Augmentation(settings, 50, 0, 1)(crops, items, 100.0) - 1, change)
-
-
-def test_no_augmentation_leaves_crops_alone():
-    crops = np.random.default_rng(0).standard_normal((3, 1, 40)).astype(np.float32)
-    assert Augmentation(Crops(), 3, 0, 0)(crops, np.arange(3), 100.0) is crops

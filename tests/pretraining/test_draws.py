@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from ecgtune.pretraining.draws import generator, gumbel_noise, kept_leads, negatives, span_masks, visible_tokens
+from ecgtune.data import generator
+from ecgtune.pretraining.draws import gumbel_noise, kept_leads, negatives, span_masks, visible_tokens
 
 
 def test_a_generator_is_a_function_of_its_key():

@@ -9,6 +9,7 @@ from ecgtune.errors import SettingError
 from ecgtune.recipe import (
     METHOD_RECIPES,
     METHODS,
+    Augmentation,
     Input,
     LoRA,
     ModelSettings,
@@ -71,6 +72,13 @@ def test_a_file_of_ones_own(tmp_path):
         ("[training]\nclip = -1", ["clip"]),
         ("[training]\nweight_decay = -1", ["weight_decay"]),
         ("[training]\nsave_minutes = 0", ["save_minutes"]),
+        ("[training]\nlabel_smoothing = 1.0", ["label_smoothing", "1.0", "0 (off)"]),
+        ("[training]\nema = 1.0", ["ema", "1.0", "0 (off)", "decay"]),
+        ("[augmentation]\nshfit = 0.1", ["shfit", "did you mean 'shift'", "[augmentation]"]),
+        ("[augmentation]\ncrop = 0.0", ["crop", "0.0", "whole window"]),
+        ("[augmentation]\nsign = 1.5", ["sign", "1.5", "probability"]),
+        ("[augmentation]\nlead_mask = 1.0", ["lead_mask", "1.0", "below 1"]),
+        ("[augmentation]\nnoise = -0.1", ["noise", "-0.1", "0 (off)"]),
         ('[training]\noptimizer = "sgd"', ["optimizer", "sgd", "adam"]),
         ("[input]\ntrain_share = 0.9\nval_share = 0.2", ["0.9", "0.2", "test"]),
         ("[input]\ntrain_share = 0.0", ["0.0"]),
@@ -111,6 +119,8 @@ def test_mistakes_are_one_clear_line(tmp_path, text, parts):
         lambda: LoRA(rank=2.0),
         lambda: LoRA(rslora="yes"),
         lambda: Recipe(name="a/b"),
+        lambda: Augmentation(shift=1.0),
+        lambda: Augmentation(wander="much"),
     ],
 )
 def test_python_settings_are_as_strict_as_files(make):
@@ -122,6 +132,18 @@ def test_python_settings_are_as_strict_as_files(make):
 def test_unknown_names(name, hint):
     with pytest.raises(SettingError, match=hint):
         load_recipes(name)
+
+
+def test_settings_of_augmentation_survive_a_round_trip_and_say_what_acts():
+    recipe = Recipe(name="a", augmentation=Augmentation(crop=0.5, sign=0.1))
+    again = recipe_from_tables(tomllib.loads(recipe_text(recipe)), "again.toml", "")
+    assert again == recipe
+    assert again.augmentation.acting == ("crop", "sign")
+    assert Augmentation().acting == ()
+    assert differences(Recipe(name="a"), recipe) == [
+        "augmentation.crop was 1.0, now 0.5",
+        "augmentation.sign was 0.0, now 0.1",
+    ]
 
 
 def test_differences_are_named():

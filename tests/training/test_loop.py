@@ -1,6 +1,5 @@
 """The one loop, on real trainings of a tiny encoder."""
 
-import json
 import math
 import os
 import subprocess
@@ -12,70 +11,25 @@ import numpy as np
 import pytest
 import torch
 
+from ecgtune.data import WindowAugmentation
 from ecgtune.errors import AuditError, RunError, SettingError
 from ecgtune.evaluation import auroc
 from ecgtune.methods import attach
-from ecgtune.recipe import AdaLoRA, Adapter, Full, LinearProbe, LoRA, SideTuning, Training
+from ecgtune.recipe import AdaLoRA, Adapter, Augmentation, Full, LinearProbe, LoRA, SideTuning, Training
 from ecgtune.training import (
     Classification,
     ProgressBar,
     RunFolder,
     Windows,
-    encode_once,
-    logits_of,
     probability_of,
     train,
 )
 from methods_for_tests import METHODS
 from models_for_tests import tiny_classifier
-
-SETTINGS = Training(epochs=3, batch_size=8, learning_rate=3e-3, device="cpu")
-
-
-def windows(count: int, seed: int) -> Windows:
-    """Two kinds of noise that differ in how fast they vary; easy, but not at once."""
-    generator = np.random.default_rng(seed)
-    label = generator.integers(0, 2, count)
-    noise = generator.standard_normal((count, 1, 160))
-    smooth = (noise + np.roll(noise, 1, -1) + np.roll(noise, 2, -1)) / math.sqrt(3)
-    signal = np.where(label[:, None, None] == 1, smooth, noise)
-    return Windows(signal.astype(np.float32), label.astype(np.int64))
-
+from training_for_tests import SETTINGS, TRAINING, VALIDATION, numbers, run, windows
 
 #: One method for each way of keeping what was trained.
 KINDS = [m for m in METHODS if isinstance(m, (Full, LinearProbe, Adapter, SideTuning, AdaLoRA))]
-TRAINING, VALIDATION = windows(44, seed=1), windows(30, seed=2)
-
-
-class Interrupted(ProgressBar):
-    """Stops the training after a number of steps, as a user or a dying machine would."""
-
-    def __init__(self, after: int | None = None):
-        super().__init__(quiet=True)
-        self.left = after
-
-    def advance(self, units):
-        if units == SETTINGS.batch_size and self.left is not None:
-            self.left -= 1
-            if self.left < 0:
-                raise KeyboardInterrupt
-
-
-def run(folder, method=LoRA(rank=2), settings=SETTINGS, *, seed=0, stop_after=None, training=TRAINING):  # noqa: B008
-    """Train a fresh model; returns what a user gets: result, logits on validation, log."""
-    model = attach(tiny_classifier(), method, seed=seed)
-    validation = VALIDATION
-    if not method.changes_encoder:
-        training, validation = encode_once(model, training), encode_once(model, validation)
-    run_folder = RunFolder(folder)
-    objective = Classification(model, method, training, validation, settings)
-    result = train(objective, settings, seed=seed, folder=run_folder, progress=Interrupted(stop_after))
-    return result, logits_of(model, VALIDATION.inputs), numbers(run_folder)
-
-
-def numbers(folder: RunFolder) -> list[dict]:
-    rows = [json.loads(line) for line in folder.log.read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
 @pytest.mark.parametrize("method", KINDS, ids=str)
@@ -286,11 +240,24 @@ TWO_PROCESSES = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_loop import SETTINGS, run
-from dataclasses import replace
-from ecgtune.recipe import Full
-run(Path(sys.argv[1]), Full(), replace(SETTINGS, optimizer="adam", weight_decay=0.0, accumulate=int(sys.argv[3])))
+from test_loop import everything
+everything(Path(sys.argv[1]), accumulate=int(sys.argv[3]))
 """
+
+
+def everything(folder, accumulate: int) -> list[dict]:
+    """The log of a training with all that several processes have to agree on."""
+    settings = replace(
+        SETTINGS, optimizer="adam", weight_decay=0.0, accumulate=accumulate, ema=0.9, label_smoothing=0.1
+    )
+    augment = WindowAugmentation(
+        Augmentation(shift=0.1, crop=0.9, noise=0.1),
+        windows=len(TRAINING),
+        leads=1,
+        sampling_rate=100.0,
+        normalise=True,
+    )
+    return run(folder, Full(), settings, augment=augment)[2]
 
 
 def test_two_processes_end_where_one_with_two_pieces_does(tmp_path):
@@ -304,8 +271,6 @@ def test_two_processes_end_where_one_with_two_pieces_does(tmp_path):
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    settings = replace(SETTINGS, optimizer="adam", weight_decay=0.0, accumulate=2)
-    _, _, one = run(tmp_path / "one", Full(), settings)
     two = numbers(RunFolder(tmp_path / "two"))
-    for ours, theirs in zip(one, two, strict=True):
+    for ours, theirs in zip(everything(tmp_path / "one", accumulate=2), two, strict=True):
         assert theirs == pytest.approx(ours, rel=1e-4)

@@ -1,23 +1,30 @@
 """Files of ECG windows in, checked windows out: reading, splitting, preprocessing, simulating."""
 
+from ecgtune.data.augmentation import Disturbance, WindowAugmentation, cropped_samples, read_at
 from ecgtune.data.dataset import Dataset, Source, read_dataset
 from ecgtune.data.preprocessing import Preprocessing, ecg_fm_record, resample, segments, zscore
 from ecgtune.data.recording_files import held_out_records
 from ecgtune.data.recordings import Recordings, read_recordings
+from ecgtune.data.seeds import generator
 from ecgtune.data.simulation import simulate
 from ecgtune.data.splits import Duplicates, Split, duplicate_windows, split_dataset
 from ecgtune.data.writing import write_csv
 
 __all__ = [
     "Dataset",
+    "Disturbance",
     "Duplicates",
     "Preprocessing",
     "Recordings",
     "Source",
     "Split",
+    "WindowAugmentation",
+    "cropped_samples",
     "duplicate_windows",
     "ecg_fm_record",
+    "generator",
     "held_out_records",
+    "read_at",
     "read_dataset",
     "read_recordings",
     "resample",

@@ -23,6 +23,9 @@ class Upkeep:
     def after_step(self, step: int, total_steps: int) -> None:
         """When the weights have moved and their gradients are still there; steps count from 0."""
 
+    def averaged(self) -> None:
+        """When averaged weights stand in the model."""
+
     def tensors(self) -> dict[str, Tensor]:
         """What a resume must find unchanged and the model does not hold."""
         return {}
@@ -65,6 +68,10 @@ class RankAllocation(Upkeep):
         self._config.rank_pattern = self._kept
         self._tuner.update_and_allocate(step)
         self._kept, self._config.rank_pattern = self._config.rank_pattern, None
+
+    def averaged(self) -> None:
+        if self._kept is not None:  # an average of singular values is not zero where the last one is
+            self._tuner.rankallocator.mask_using_rank_pattern(self._tuner.model, self._kept)
 
     def tensors(self) -> dict[str, Tensor]:
         allocator = self._tuner.rankallocator

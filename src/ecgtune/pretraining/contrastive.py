@@ -8,11 +8,11 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from ecgtune.data import Recordings
+from ecgtune.data import Recordings, generator
 from ecgtune.errors import RunError
 from ecgtune.models import Draws, EcgFM, PretrainingModel, PretrainingOutput, gumbel_temperature
 from ecgtune.pretraining.crops import Selection, crop_samples
-from ecgtune.pretraining.draws import generator, gumbel_noise, kept_leads, negatives, span_masks
+from ecgtune.pretraining.draws import gumbel_noise, kept_leads, negatives, span_masks
 from ecgtune.pretraining.objective import Batch, PretrainingObjective
 from ecgtune.recipe import EcgFmTask, Pretraining
 

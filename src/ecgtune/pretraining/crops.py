@@ -8,15 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.data import Recordings, zscore
+from ecgtune.data import Recordings, generator, read_at, zscore
 from ecgtune.errors import DataError
-from ecgtune.pretraining.draws import generator
 from ecgtune.recipe import Crops, Pretraining
 
 NOT_USED = ("left_out", "short", "flat", "clipped")
 AUGMENTATION, SELECTION = 1, 2  # so that draws for different ends never come from the same generator
-NOISE_SAMPLES = 1 << 18  # of one strip per epoch, which every crop reads somewhere else
-GAIN_HZ, WANDER_HZ = (0.1, 0.5), (0.05, 0.5)  # breathing; slower than a heart
 
 
 @dataclass(frozen=True)
@@ -120,44 +117,8 @@ def fixed_places(recordings: Recordings, owner: NDArray[np.int64], samples: int)
 
 def cut(recordings: Recordings, places: Places, items: NDArray[np.int64], samples: int) -> NDArray[np.float32]:
     """The crops (items, leads, samples), in the recordings' unit; linear interpolation where a crop is stretched."""
-    start, factor = places.start[items, None], places.factor[items, None]
-    whole = np.asarray(recordings.samples)
-    if (factor == 1).all() and (start == np.rint(start)).all():
-        index = start.astype(np.int64) + np.arange(samples)
-        return np.ascontiguousarray(whole[:, index].transpose(1, 0, 2), dtype=np.float32)
-    position = start + factor * np.arange(samples)
-    left = position.astype(np.int64)
-    share = (position - left).astype(np.float32)
-    right = np.minimum(left + 1, whole.shape[1] - 1)  # read with weight 0 at a recording's last sample
-    crops = whole[:, left] * (1 - share) + whole[:, right] * share
-    return np.ascontiguousarray(crops.transpose(1, 0, 2), dtype=np.float32)
-
-
-class Augmentation:
-    """Breathing amplitude, baseline wander and noise for the crops of one epoch, a function of seed, epoch and item."""
-
-    def __init__(self, settings: Crops, items: int, seed: int, epoch: int) -> None:
-        rng = generator(seed, epoch, AUGMENTATION)
-        self._on = settings.gain > 0 or settings.wander > 0 or settings.noise > 0
-        self._gain = _waves(rng, items, settings.gain, GAIN_HZ)
-        self._wander = _waves(rng, items, settings.wander, WANDER_HZ)
-        self._noise = settings.noise * rng.random(items)
-        self._place = rng.random(items)
-        self._strip = rng.standard_normal(NOISE_SAMPLES, dtype=np.float32) if settings.noise > 0 else None
-
-    def __call__(
-        self, crops: NDArray[np.float32], items: NDArray[np.int64], sampling_rate: float
-    ) -> NDArray[np.float32]:
-        """crops (items, leads, samples), z-scored; `items` their numbers in the epoch."""
-        if not self._on:
-            return crops
-        seconds = np.arange(crops.shape[-1]) / sampling_rate
-        changed = crops * (1 + _wave(self._gain, items, seconds)) + _wave(self._wander, items, seconds)
-        if self._strip is not None:
-            first = (self._place[items] * len(self._strip)).astype(np.int64)
-            index = (first[:, None] + np.arange(changed[0].size)) % len(self._strip)
-            changed = changed + self._strip[index].reshape(changed.shape) * self._noise[items, None, None]
-        return changed.astype(np.float32)
+    position = places.start[items, None] + places.factor[items, None] * np.arange(samples)
+    return read_at(np.asarray(recordings.samples), position)
 
 
 def normalised(crops: NDArray[np.float32], segments: int) -> NDArray[np.float32]:
@@ -165,13 +126,3 @@ def normalised(crops: NDArray[np.float32], segments: int) -> NDArray[np.float32]
     items, leads, samples = crops.shape
     parts = crops.reshape(items, leads, segments, samples // segments).transpose(0, 2, 1, 3)
     return np.asarray(zscore(parts.reshape(items * segments, leads, samples // segments)), np.float32)
-
-
-def _waves(rng: np.random.Generator, items: int, largest: float, hertz: tuple[float, float]) -> NDArray[np.float64]:
-    """(3, items): amplitude in [0, largest], frequency in `hertz`, phase."""
-    return np.stack([largest * rng.random(items), rng.uniform(*hertz, items), rng.uniform(0, 2 * np.pi, items)])
-
-
-def _wave(waves: NDArray[np.float64], items: NDArray[np.int64], seconds: NDArray[np.float64]) -> NDArray[np.float32]:
-    amplitude, hertz, phase = waves[:, items, None, None]
-    return (amplitude * np.sin(2 * np.pi * hertz * seconds + phase)).astype(np.float32)

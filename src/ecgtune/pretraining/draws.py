@@ -12,11 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def generator(*key: int) -> np.random.Generator:
-    """A generator that depends on the numbers of `key` (0 or more each) alone."""
-    return np.random.Generator(np.random.PCG64(list(key)))
-
-
 def span_masks(rng: np.random.Generator, batch: int, tokens: int, share: float, span: int) -> NDArray[np.bool_]:
     """(batch, tokens), True where masked: `share` of the tokens of every record, in spans of `span` at random places.
 

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ecgtune.data import Recordings
+from ecgtune.data import Disturbance, Recordings, generator
 from ecgtune.errors import RunError
 from ecgtune.models import EcgFM, load_checkpoint, save_encoder
 from ecgtune.pretraining.crops import (
-    Augmentation,
+    AUGMENTATION,
     Places,
     Selection,
     count_crops,
@@ -71,7 +71,7 @@ class PretrainingObjective(Objective):
         self._owner = count_crops(recordings, selection.train, self._samples)
         self._val_owner = count_crops(recordings, selection.val, self._samples)
         self._val_places = fixed_places(recordings, self._val_owner, self._samples)
-        self._epoch: tuple[int, int, Places, Augmentation] | None = None
+        self._epoch: tuple[int, int, Places, Disturbance] | None = None
         self.items = len(self._owner)
 
     @property
@@ -95,10 +95,10 @@ class PretrainingObjective(Objective):
         return float(len(rows))
 
     def batch(self, rows: np.ndarray, moment: Moment, device: torch.device) -> Batch:
-        places, augment = self._of_epoch(moment)
+        places, disturb = self._of_epoch(moment)
         # Normalised before, so that wander and noise have a scale, and after, so that the encoder sees what it will.
         crops = normalised(cut(self._recordings, places, rows, self._samples), 1)
-        signal = normalised(augment(crops, rows, self._recordings.sampling_rate), self.segments)
+        signal = normalised(disturb(crops, rows, self._recordings.sampling_rate), self.segments)
         key = (moment.seed, moment.step, int(rows[0]))
         draws = self.draw(len(signal), key, training=True, device=device)
         targets = self.targets(crops, places, rows, device)
@@ -124,12 +124,13 @@ class PretrainingObjective(Objective):
     def load(self, folder: Path) -> None:
         self.encoder.load_state_dict(load_checkpoint(folder).encoder.state_dict())
 
-    def _of_epoch(self, moment: Moment) -> tuple[Places, Augmentation]:
+    def _of_epoch(self, moment: Moment) -> tuple[Places, Disturbance]:
         if self._epoch is None or self._epoch[:2] != (moment.seed, moment.epoch):
             stretch = self._recipe.crops.stretch
             places = random_places(self._recordings, self._owner, self._samples, stretch, moment.seed, moment.epoch)
-            augment = Augmentation(self._recipe.crops, self.items, moment.seed, moment.epoch)
-            self._epoch = (moment.seed, moment.epoch, places, augment)
+            rng = generator(moment.seed, moment.epoch, AUGMENTATION)
+            disturb = Disturbance(self._recipe.crops, self.items, rng)
+            self._epoch = (moment.seed, moment.epoch, places, disturb)
         return self._epoch[2:]
 
     @torch.no_grad()

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ecgtune.data import Recordings
+from ecgtune.data import Recordings, generator
 from ecgtune.errors import RunError
 from ecgtune.models import EcgFM, MaskedTeacher, RhythmHead, TeacherOutput, teacher_decay
 from ecgtune.pretraining.crops import Places, Selection, crop_samples
-from ecgtune.pretraining.draws import generator, visible_tokens
+from ecgtune.pretraining.draws import visible_tokens
 from ecgtune.pretraining.objective import Batch, PretrainingObjective
 from ecgtune.pretraining.rhythm import GROUPS, TOKEN_TARGETS
 from ecgtune.pretraining.rhythm_reader import RhythmReader

@@ -1,5 +1,6 @@
 """What decides a run, as values: methods, settings of the loop, recipes. Light: nothing here needs torch."""
 
+from ecgtune.recipe.augmentation import Augmentation
 from ecgtune.recipe.methods import (
     IA3,
     METHODS,
@@ -56,6 +57,7 @@ __all__ = [
     "TASKS",
     "AdaLoRA",
     "Adapter",
+    "Augmentation",
     "Crops",
     "EcgFmTask",
     "EncoderSizes",

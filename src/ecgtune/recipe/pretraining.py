@@ -191,7 +191,7 @@ class Pretraining:
         named = isinstance(self.name, str) and re.fullmatch(r"[\w-][\w.-]*", self.name)
         require(bool(named), f"name {self.name!r} of a recipe; allowed: letters, digits, - _ and . (it names a folder)")
         choose(self.best, ("last", "loss"), "best:")
-        for name, without_labels in (("class_weights", "none"), ("threshold", "fixed")):
+        for name, without_labels in (("class_weights", "none"), ("threshold", "fixed"), ("label_smoothing", 0.0)):
             value = getattr(self.training, name)
             require(value == without_labels, f"{name} is {value!r}, but a pretraining has no labels; leave it out")
 

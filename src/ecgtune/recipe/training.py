@@ -32,6 +32,10 @@ class Training:
     """Pieces that a batch is cut into to save memory; the result is that of the whole batch."""
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh the loss by the inverse frequency of each class in the training windows."""
+    label_smoothing: float = 0.0
+    """Share of each training label that is spread over all classes; the validation loss stays plain."""
+    ema: float | None = None
+    """Decay of a moving average of the weights (0.999, say) that is validated and saved in their place; 0 is off."""
     patience: int | None = None
     """Stop after this many epochs without a better validation AUROC; never when not given."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -55,6 +59,11 @@ class Training:
         require(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; allowed: 0 or more")
         require(0 <= self.warmup < 1, f"warmup is {self.warmup}; allowed: 0 up to below 1, a share of all steps")
         require(self.clip is None or self.clip >= 0, f"clip is {self.clip}; allowed: 0 (off) or more")
+        require(
+            0 <= self.label_smoothing < 1,
+            f"label_smoothing is {self.label_smoothing}; allowed: 0 (off) up to below 1",
+        )
+        require(self.ema is None or 0 <= self.ema < 1, f"ema is {self.ema}; allowed: 0 (off) up to below 1, a decay")
         require(self.patience is None or self.patience >= 1, f"patience is {self.patience}; allowed: 1 or more")
         require(
             self.accumulate <= self.batch_size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.objective import Moment, Objective
 from ecgtune.training.weights import load_weights, save_weights, trained_tensors
 
+Augment = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
+
 
 class Classification(Objective):
     """Train what `method` left trainable in `model`, on the labels of `training`.
@@ -27,10 +29,18 @@ class Classification(Objective):
     `training` and `validation` hold what the trained module reads: windows `(n, leads, samples)` for the model, or
     pooled tokens `(n, width)` for the head of a method that leaves the encoder as it is. The best epoch is the one with
     the highest validation AUROC. The steps raise AuditError, see `methods.audits`.
+
+    augment: (inputs, rows, seed, epoch) -> what an epoch shows of these training windows (`data.WindowAugmentation`).
     """
 
     def __init__(
-        self, model: Classifier, method: Method, training: Windows, validation: Windows, settings: Training
+        self,
+        model: Classifier,
+        method: Method,
+        training: Windows,
+        validation: Windows,
+        settings: Training,
+        augment: Augment | None = None,
     ) -> None:
         self.model: Classifier = model
         self.trained = model if method.changes_encoder else model.head
@@ -38,7 +48,9 @@ class Classification(Objective):
         self.learning_rate = method.learning_rate
         self._method = method
         self._training, self._validation = training, validation
+        self._augment = augment
         self._precision = settings.precision
+        self._smoothing = settings.label_smoothing
         self._class_weight = class_weight(training.label, len(model.classes), settings.class_weights)
         self._watch = TrainingAudit(model, method)
         self._upkeep = upkeep(model, method)
@@ -48,13 +60,15 @@ class Classification(Objective):
 
     def batch(self, rows: np.ndarray, moment: Moment, device: torch.device) -> tuple[Tensor, Tensor]:
         inputs, label = self._training.inputs[rows], self._training.label[rows]
+        if self._augment is not None:
+            inputs = self._augment(inputs, rows, moment.seed, moment.epoch)
         return torch.from_numpy(inputs).to(device), torch.from_numpy(label).to(device)
 
     def loss(self, trained: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         inputs, label = batch
         logits = trained(inputs)
         weight = torch.from_numpy(self._class_weight).to(label.device)
-        loss = cross_entropy(logits.float(), label, weight=weight, reduction="sum")
+        loss = cross_entropy(logits.float(), label, weight=weight, reduction="sum", label_smoothing=self._smoothing)
         penalty = self._upkeep.penalty()
         if penalty is not None:
             loss = loss + penalty * weight[label].sum()  # the loop divides by the weight of the whole batch
@@ -79,6 +93,9 @@ class Classification(Objective):
             self._watch.after_step()
             self.audit = self._watch.sentence() if self._watch.finished else ""
         self._upkeep.after_step(moment.step, moment.total_steps)
+
+    def averaged(self) -> None:
+        self._upkeep.averaged()
 
     def evaluate(self, trained: nn.Module, sums: Mapping[str, float], weight: float, moment: Moment) -> dict[str, Any]:
         label = self._validation.label

@@ -16,6 +16,7 @@ from torch import nn
 from ecgtune.errors import RunError, SettingError
 from ecgtune.files import replace_folder, write_atomically, write_text
 from ecgtune.recipe import Training
+from ecgtune.training.averaging import WeightAverage
 from ecgtune.training.batches import epoch_order
 from ecgtune.training.inference import choose_device
 from ecgtune.training.memory import MemoryMeter, keep_freed_memory
@@ -93,7 +94,8 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
     total_steps = count_steps(objective.items, settings)
     steps = total_steps // settings.epochs
 
-    state = _restore(folder.state, objective, optimizer)
+    average = WeightAverage(model, settings.ema or None, objective.averaged)
+    state = _restore(folder.state, objective, optimizer, average)
     meter = MemoryMeter(device, state.peak_memory)
     saved = started = time.monotonic()
 
@@ -103,7 +105,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
         state.seconds, started, saved = state.seconds + now - started, now, now
         state.peak_memory = meter.peak
         if accelerator.is_main_process:
-            _save(folder.state, objective, optimizer, state)
+            _save(folder.state, objective, optimizer, average, state)
 
     progress.advance((state.epoch * steps + state.step) * settings.batch_size)
     stopped_early = _out_of_patience(state, settings)
@@ -145,6 +147,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                 accelerator.clip_grad_norm_(parameters, settings.clip)
             optimizer.step()
             objective.after_step(moment)
+            average.update(step)
             optimizer.zero_grad(set_to_none=True)
             state.audit = objective.audit
             state.step += 1
@@ -161,20 +164,21 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                 f"the training loss is not a number in epoch {state.epoch + 1}; "
                 f"lower learning_rate (now {learning_rate:g}) or set clip"
             )
-        row = {
-            "epoch": state.epoch + 1,
-            **objective.evaluate(trained, state.sums, state.weight_sum, moment),
-            "learning_rate": learning_rate * factor,
-            "seconds": time.monotonic() - epoch_started,
-        }
+        with average.in_place():
+            row = {
+                "epoch": state.epoch + 1,
+                **objective.evaluate(trained, state.sums, state.weight_sum, moment),
+                "learning_rate": learning_rate * factor,
+                "seconds": time.monotonic() - epoch_started,
+            }
+            score = objective.score(row)
+            if score > state.best_score:
+                state.best_score, state.best_epoch = score, state.epoch + 1
+                if accelerator.is_main_process:
+                    replace_folder(folder.best, objective.save)
         state.log.append(row)
         state.epoch, state.step = state.epoch + 1, 0
         state.sums, state.weight_sum = {}, 0.0
-        score = objective.score(row)
-        if score > state.best_score:
-            state.best_score, state.best_epoch = score, state.epoch
-            if accelerator.is_main_process:
-                replace_folder(folder.best, objective.save)
         save()
         if accelerator.is_main_process:
             write_text(folder.log, log_text(state.log))
@@ -206,16 +210,22 @@ def _out_of_patience(state: State, settings: Training) -> bool:
     return settings.patience is not None and 0 < state.best_epoch <= state.epoch - settings.patience
 
 
-def _save(path: Path, objective: Objective, optimizer: Any, state: State) -> None:
-    content = {"weights": objective.tensors(), "optimizer": optimizer.state_dict(), "state": asdict(state)}
+def _save(path: Path, objective: Objective, optimizer: Any, average: WeightAverage, state: State) -> None:
+    content = {
+        "weights": objective.tensors(),
+        "average": average.tensors(),
+        "optimizer": optimizer.state_dict(),
+        "state": asdict(state),
+    }
     write_atomically(path, lambda partial: torch.save(content, partial))
 
 
-def _restore(path: Path, objective: Objective, optimizer: Any) -> State:
+def _restore(path: Path, objective: Objective, optimizer: Any, average: WeightAverage) -> State:
     if not path.exists():
         return State()
     content = load_state(path)
     objective.restore(content["weights"])
+    average.restore(content.get("average", {}))  # a state of before there were averages has none
     optimizer.load_state_dict(content["optimizer"])
     state = State(**content["state"])
     objective.audit = state.audit

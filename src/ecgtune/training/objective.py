@@ -76,6 +76,9 @@ class Objective(ABC):
     def after_step(self, moment: Moment) -> None:  # noqa: B027, most objectives need none
         """When the weights have moved and their gradients are still there."""
 
+    def averaged(self) -> None:  # noqa: B027, most objectives need none
+        """When averaged weights stand in `model`: make exact what an average only comes close to."""
+
     @abstractmethod
     def evaluate(self, trained: nn.Module, sums: Mapping[str, float], weight: float, moment: Moment) -> dict[str, Any]:
         """The log row of an epoch: `sums` over it of what `loss` gave, `weight` of all of its batches.

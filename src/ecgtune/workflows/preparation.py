@@ -24,6 +24,11 @@ class Prepared:
         self.preprocessing = preprocessing
         self._signal = preprocessing(dataset.signal, dataset.sampling_rate)
 
+    @property
+    def samples(self) -> int:
+        """Samples of a window, at the rate of the encoder."""
+        return self._signal.shape[-1]
+
     def windows(self, rows: np.ndarray) -> Windows:
         """Inputs `(rows, leads, samples)` and labels of `rows`."""
         return Windows(self._signal[rows], self.dataset.label[rows])

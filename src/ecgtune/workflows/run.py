@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ecgtune.data import Split
+from ecgtune.data import Split, WindowAugmentation
 from ecgtune.errors import SettingError
 from ecgtune.evaluation import Threshold, choose_threshold, evaluate
 from ecgtune.files import write_json, write_text
@@ -33,6 +33,7 @@ from ecgtune.training import (
     split_text,
     train,
 )
+from ecgtune.workflows.augmentation import make_augmentation
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.preparation import Prepared, digest, summarise
 
@@ -52,6 +53,7 @@ class ReadyRun:
     identity: dict[str, Any]
     description: dict[str, Any]
     count: ParameterCount
+    augmentation: WindowAugmentation | None
 
 
 def work(recipe: Recipe, split: Split) -> int:
@@ -69,13 +71,14 @@ def make_ready(
         raise SettingError("a run folder is written by one process; start the command without torchrun")
     choose_device(recipe.training.device)
     count_steps(len(prepared.split.train), recipe.training)
+    augmentation = make_augmentation(recipe, model, prepared)
     run = RunFolder(folder, title=f"{recipe.name} seed {seed}")
     identity = _identity(prepared, model, seed)
     check_run(run, recipe, identity, resume=resume)
     description = describe_model(model)
     attach(model, recipe.method, seed=seed)
     count = count_parameters(model, recipe.method)
-    return ReadyRun(recipe, model, prepared, seed, run, identity, description, count)
+    return ReadyRun(recipe, model, prepared, seed, run, identity, description, count, augmentation)
 
 
 def run_recipe(run: ReadyRun, progress: ProgressBar) -> None:
@@ -98,7 +101,7 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
     if not run.recipe.method.changes_encoder:
         training = encode_once(model, training, precision=settings.precision)
         validation = encode_once(model, validation, precision=settings.precision)
-    objective = Classification(model, run.recipe.method, training, validation, settings)
+    objective = Classification(model, run.recipe.method, training, validation, settings, run.augmentation)
     trained = train(objective, settings, seed=run.seed, folder=run.folder, progress=progress)
 
     rows = np.concatenate([split.val, split.test])

@@ -1,0 +1,169 @@
+"""What is done to signals so that a model does not see the same one twice. Fine-tuning and pretraining both use it.
+
+All draws of an epoch are made at once, from a generator that seed and epoch decide, and each item reads its own. So
+they hang neither on which items share a batch nor on how many processes divide it, and a resumed training repeats them.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.data.preprocessing import zscore
+from ecgtune.data.seeds import generator
+from ecgtune.errors import SettingError
+from ecgtune.recipe import Augmentation
+
+NOISE_SAMPLES = 1 << 18  # of one strip per epoch, which every item reads somewhere else
+GAIN_HZ, WANDER_HZ = (0.1, 0.5), (0.05, 0.5)  # breathing; slower than a heart
+PLACES, DISTURBANCE = 4, 5  # so that draws for different ends never come from the same generator
+
+
+class Disturbed(Protocol):
+    """The settings that `Disturbance` reads; see `recipe.Augmentation` and `recipe.Crops`."""
+
+    @property
+    def gain(self) -> float: ...
+
+    @property
+    def wander(self) -> float: ...
+
+    @property
+    def noise(self) -> float: ...
+
+
+class Disturbance:
+    """Breathing amplitude, baseline wander and noise for the `items` of one epoch."""
+
+    def __init__(self, settings: Disturbed, items: int, rng: np.random.Generator) -> None:
+        self._on = settings.gain > 0 or settings.wander > 0 or settings.noise > 0
+        self._gain = _waves(rng, items, settings.gain, GAIN_HZ)
+        self._wander = _waves(rng, items, settings.wander, WANDER_HZ)
+        self._noise = settings.noise * rng.random(items)
+        self._place = rng.random(items)
+        self._strip = rng.standard_normal(NOISE_SAMPLES, dtype=np.float32) if settings.noise > 0 else None
+
+    def __call__(
+        self, signal: NDArray[np.float32], items: NDArray[np.int64], sampling_rate: float
+    ) -> NDArray[np.float32]:
+        """signal (items, leads, samples), z-scored; `items` their numbers in the epoch."""
+        if not self._on:
+            return signal
+        seconds = np.arange(signal.shape[-1]) / sampling_rate
+        changed = signal * (1 + _wave(self._gain, items, seconds)) + _wave(self._wander, items, seconds)
+        if self._strip is not None:
+            first = (self._place[items] * len(self._strip)).astype(np.int64)
+            index = (first[:, None] + np.arange(changed[0].size)) % len(self._strip)
+            changed = changed + self._strip[index].reshape(changed.shape) * self._noise[items, None, None]
+        return changed.astype(np.float32)
+
+
+def read_at(whole: NDArray[np.number], position: NDArray[np.float64]) -> NDArray[np.float32]:
+    """`whole` (leads, samples) at `position` (items, n), 0 to samples - 1: (items, leads, n).
+
+    Linear interpolation where one of the positions is not whole.
+    """
+    left = position.astype(np.int64)
+    if (position == left).all():
+        return np.ascontiguousarray(whole[:, left].transpose(1, 0, 2), dtype=np.float32)
+    share = (position - left).astype(np.float32)
+    right = np.minimum(left + 1, whole.shape[1] - 1)  # read with weight 0 at the last sample
+    values = whole[:, left] * (1 - share) + whole[:, right] * share
+    return np.ascontiguousarray(values.transpose(1, 0, 2), dtype=np.float32)
+
+
+class WindowAugmentation:
+    """`settings` on the `windows` training windows of a fine-tuning, of `leads` leads at `sampling_rate` Hz.
+
+    normalise: the windows are z-scored, and are so again afterwards. Otherwise each lead keeps mean and standard
+    deviation, and wander and noise are in units of the latter.
+
+    Raises SettingError for what cannot act on such windows.
+    """
+
+    def __init__(
+        self, settings: Augmentation, *, windows: int, leads: int, sampling_rate: float, normalise: bool
+    ) -> None:
+        if settings.lead_mask > 0 and leads == 1:
+            raise SettingError(f"lead_mask is {settings.lead_mask}, but the only lead of a window stays; leave it out")
+        self._settings, self._windows, self._leads = settings, windows, leads
+        self._sampling_rate, self._normalise = sampling_rate, normalise
+        self._draws: tuple[int, int, _Draws] | None = None
+
+    def __call__(
+        self, signal: NDArray[np.float32], rows: NDArray[np.int64], seed: int, epoch: int
+    ) -> NDArray[np.float32]:
+        """signal (rows, leads, samples), as the model takes it, of the training windows `rows`: as `epoch` shows them.
+
+        A function of windows, rows, seed and epoch. The result has `cropped_samples` samples, the same for all windows.
+        """
+        draws, scaled = self._of_epoch(seed, epoch), set(self._settings.acting) - {"sign", "lead_mask"}
+        if scaled:
+            mean, deviation = (0.0, 1.0) if self._normalise else _moments(signal)
+            level = signal if self._normalise else zscore(signal)
+            level = draws.disturb(self._moved(level, rows, draws), rows, self._sampling_rate)
+            signal = zscore(level) if self._normalise else level * deviation + mean
+        return np.asarray(signal * draws.factor[rows, :, None], np.float32)
+
+    def _of_epoch(self, seed: int, epoch: int) -> _Draws:
+        if self._draws is None or self._draws[:2] != (seed, epoch):
+            self._draws = (seed, epoch, _Draws(self._settings, self._windows, self._leads, seed, epoch))
+        return self._draws[2]
+
+    def _moved(self, signal: NDArray[np.float32], rows: NDArray[np.int64], draws: _Draws) -> NDArray[np.float32]:
+        """Shift, crop and stretch; the windows are z-scored, so what lies outside of them is 0, their mean."""
+        settings, (count, leads, samples) = self._settings, signal.shape
+        if not (settings.shift or settings.stretch or settings.crop < 1):
+            return signal
+        length = cropped_samples(settings, samples)
+        speed = draws.speed[rows]
+        # Negative room, of a window that is played faster than it lasts, leaves a gap at a random end.
+        start = draws.place[rows] * (samples - 1 - speed * (length - 1)) + draws.shift[rows] * samples
+        if settings.stretch == 0:
+            start = np.rint(start)
+        position = start[:, None] + speed[:, None] * np.arange(length)
+        inside = (position >= 0) & (position <= samples - 1)
+        whole = signal.transpose(1, 0, 2).reshape(leads, count * samples)
+        first = samples * np.arange(count)[:, None]
+        return read_at(whole, np.clip(position, 0, samples - 1) + first) * inside[:, None]
+
+
+def cropped_samples(settings: Augmentation, samples: int) -> int:
+    """How many of its `samples` a training window keeps, 1 or more."""
+    return max(1, round(settings.crop * samples))
+
+
+class _Draws:
+    """What happens to each training window in one epoch; arrays over the windows.
+
+    shift: share of the window; speed: samples per step; place: of a crop, 0 to 1; factor (windows, leads): 1, -1 where
+    the window is turned upside down, 0 where the lead is masked.
+    """
+
+    def __init__(self, settings: Augmentation, windows: int, leads: int, seed: int, epoch: int) -> None:
+        rng = generator(seed, epoch, PLACES)
+        self.shift = settings.shift * rng.uniform(-1, 1, windows)
+        self.speed = 1 + settings.stretch * rng.uniform(-1, 1, windows)
+        self.place = rng.random(windows)
+        turned = rng.random((windows, 1)) < settings.sign
+        luck = rng.random((windows, leads))
+        kept = (luck >= settings.lead_mask) | (luck == luck.max(axis=1, keepdims=True))
+        self.factor = (np.where(turned, -1, 1) * kept).astype(np.float32)
+        self.disturb = Disturbance(settings, windows, generator(seed, epoch, DISTURBANCE))
+
+
+def _moments(signal: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each lead of each window."""
+    return signal.mean(axis=-1, keepdims=True), signal.std(axis=-1, keepdims=True)
+
+
+def _waves(rng: np.random.Generator, items: int, largest: float, hertz: tuple[float, float]) -> NDArray[np.float64]:
+    """(3, items): amplitude in [0, largest], frequency in `hertz`, phase."""
+    return np.stack([largest * rng.random(items), rng.uniform(*hertz, items), rng.uniform(0, 2 * np.pi, items)])
+
+
+def _wave(waves: NDArray[np.float64], items: NDArray[np.int64], seconds: NDArray[np.float64]) -> NDArray[np.float32]:
+    amplitude, hertz, phase = waves[:, items, None, None]
+    return (amplitude * np.sin(2 * np.pi * hertz * seconds + phase)).astype(np.float32)

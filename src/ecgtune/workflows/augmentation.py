@@ -1,0 +1,42 @@
+"""The augmentation that a recipe asks for, held against its method, model and windows."""
+
+from __future__ import annotations
+
+from ecgtune.data import WindowAugmentation, cropped_samples
+from ecgtune.methods import base_encoder
+from ecgtune.models import Classifier
+from ecgtune.recipe import Recipe
+from ecgtune.settings import require
+from ecgtune.workflows.preparation import Prepared
+
+
+def make_augmentation(recipe: Recipe, model: Classifier, prepared: Prepared) -> WindowAugmentation | None:
+    """What is done to the training windows; None for nothing.
+
+    Raises SettingError where it could not act: on features that are computed once, on the only lead, or with crops that
+    are too short for the encoder.
+    """
+    settings = recipe.augmentation
+    if not settings.acting:
+        return None
+    named = ", ".join(f"{name} {getattr(settings, name):g}" for name in settings.acting)
+    require(
+        recipe.method.changes_encoder,
+        f"{recipe.name} trains on features that are computed once, which augmentation ({named}) cannot reach; "
+        f"leave out the augmentation or {recipe.name}, or give augmentation in recipe files of the other methods",
+    )
+    encoder = base_encoder(model)
+    samples = cropped_samples(settings, prepared.samples)
+    least = encoder.config.samples_per_token
+    require(
+        samples >= least,
+        f"crop {settings.crop:g} leaves {samples} of {prepared.samples} samples of a window, less than a token of the "
+        f"encoder; allowed: {least / prepared.samples:.3g} or more",
+    )
+    return WindowAugmentation(
+        settings,
+        windows=len(prepared.split.train),
+        leads=len(encoder.leads),
+        sampling_rate=encoder.sampling_rate,
+        normalise=recipe.input.normalisation == "zscore",
+    )

@@ -1,0 +1,125 @@
+"""The moving average of weights: its numbers, and that nothing but validation and what is saved sees it."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from ecgtune.methods import attach
+from ecgtune.models import load_model
+from ecgtune.recipe import AdaLoRA, Full, LoRA
+from ecgtune.training import Classification, ProgressBar, RunFolder, train
+from ecgtune.training.averaging import WeightAverage
+from methods_for_tests import METHODS
+from models_for_tests import tiny_classifier
+from training_for_tests import SETTINGS, TRAINING, VALIDATION, run
+
+AVERAGED = replace(SETTINGS, ema=0.9)
+
+
+def nothing() -> None:
+    pass
+
+
+def test_it_is_the_formula():
+    model = torch.nn.Linear(2, 1)
+    model.bias.requires_grad_(False)
+    average = WeightAverage(model, 0.6, nothing)
+    expected = model.weight.detach().clone()
+    for step in range(20):
+        with torch.no_grad():
+            model.weight += torch.randn(1, 2, generator=torch.Generator().manual_seed(step))
+        average.update(step)
+        decay = min(0.6, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * model.weight.detach()
+    assert set(average.tensors()) == {"weight"}  # what is frozen has no average
+    torch.testing.assert_close(average.tensors()["weight"], expected)
+    own = model.weight.detach().clone()
+    with average.in_place():
+        assert torch.equal(model.weight, average.tensors()["weight"])
+    assert torch.equal(model.weight, own)
+
+
+def test_off_it_costs_nothing():
+    average = WeightAverage(torch.nn.Linear(2, 1), None, nothing)
+    average.update(0)
+    with average.in_place():
+        assert average.tensors() == {}
+
+
+def test_running_statistics_of_norms_are_averaged_with_the_weights():
+    model = load_model("resnet-1d")
+    average = WeightAverage(model, 0.9, nothing)
+    assert {"encoder.stem.1.running_mean", "encoder.stem.1.running_var"} <= set(average.tensors())
+    assert "encoder.stem.1.num_batches_tracked" not in average.tensors()
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_stopped_and_resumed_ends_on_the_same_bits(method, tmp_path):
+    _, logits, log = run(tmp_path / "whole", method, AVERAGED)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", method, AVERAGED, stop_after=9)
+    _, resumed, resumed_log = run(tmp_path / "stopped", method, AVERAGED)
+    assert np.array_equal(resumed, logits)
+    assert resumed_log == log
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 14])
+def test_saves_inside_an_epoch_keep_the_average(stop_after, tmp_path):
+    often = replace(AVERAGED, save_minutes=1e-9)
+    _, logits, log = run(tmp_path / "whole", settings=often)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", settings=often, stop_after=stop_after)
+    _, resumed, resumed_log = run(tmp_path / "stopped", settings=often)
+    assert np.array_equal(resumed, logits)
+    assert resumed_log == log
+
+
+def test_training_does_not_see_the_average_and_validation_does(tmp_path):
+    _, plain, plain_log = run(tmp_path / "plain")
+    _, averaged, log = run(tmp_path / "averaged", settings=AVERAGED)
+    for key, (ours, theirs) in product(("train_loss", "train_accuracy"), zip(log, plain_log, strict=True)):
+        assert ours[key] == theirs[key]
+    assert all(ours["val_loss"] != theirs["val_loss"] for ours, theirs in zip(log, plain_log, strict=True))
+    assert not np.array_equal(averaged, plain)
+
+
+class Watched(Classification):
+    """Follows the weights by itself."""
+
+    def after_step(self, moment):
+        super().after_step(moment)
+        own = [p.detach().double() for p in self.model.parameters() if p.requires_grad]
+        decay = min(0.9, (1 + moment.step) / (10 + moment.step))
+        before = getattr(self, "followed", self.start)
+        self.followed = [decay * a + (1 - decay) * w for a, w in zip(before, own, strict=True)]
+
+
+def test_the_best_epoch_is_the_averages(tmp_path, monkeypatch):
+    rising = iter([0.5, 0.6, 0.7])
+    monkeypatch.setattr("ecgtune.training.classification.auroc", lambda label, probability: next(rising))
+    model = attach(tiny_classifier(), Full())
+    objective = Watched(model, Full(), TRAINING, VALIDATION, AVERAGED)
+    objective.start = [p.detach().double().clone() for p in model.parameters()]
+    train(objective, AVERAGED, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+    for weight, followed in zip(model.parameters(), objective.followed, strict=True):
+        torch.testing.assert_close(weight.detach().double(), followed, rtol=1e-5, atol=1e-6)
+
+
+def test_averaged_adalora_has_the_ranks_that_were_asked_for(tmp_path, monkeypatch):
+    rising = iter([0.5, 0.6, 0.7])
+    monkeypatch.setattr("ecgtune.training.classification.auroc", lambda label, probability: next(rising))
+    method = AdaLoRA(rank=1, start_rank=3)
+    model = attach(tiny_classifier(), method)
+    objective = Classification(model, method, TRAINING, VALIDATION, AVERAGED)
+    train(objective, AVERAGED, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+    assert sum(int((p != 0).sum()) for name, p in model.named_parameters() if "lora_E" in name) == 12
+
+
+def test_a_decay_of_zero_is_off(tmp_path):
+    _, plain, log = run(tmp_path / "plain", LoRA(rank=2))
+    _, off, off_log = run(tmp_path / "off", LoRA(rank=2), replace(SETTINGS, ema=0.0))
+    assert np.array_equal(plain, off)
+    assert log == off_log
