@@ -1,10 +1,13 @@
 """Rows of results in a CSV file that grows as a benchmark goes on, and tables of them in the docs."""
 
 import csv
+import dataclasses
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ecgtune.files import write_text
 
@@ -22,6 +25,28 @@ def write_rows(file: Path, rows: list[dict[str, str]], columns: Sequence[str]) -
     file.parent.mkdir(parents=True, exist_ok=True)
     lines = [",".join(columns), *(",".join(row[name] for name in columns) for row in rows)]
     write_text(file, "\n".join(lines) + "\n")
+
+
+def settings_key(settings: Any) -> str:
+    """Tells the settings of one run from those of any other: a hash of all that is not as the dataclasses have it.
+
+    A setting that ecgtune gets later, and that is off unless asked for, leaves the key of an older run as it is.
+    """
+    return hashlib.sha256(json.dumps(_chosen(settings), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _chosen(value: Any) -> Any:
+    if not dataclasses.is_dataclass(value):
+        return value
+    unset = object()
+    chosen: dict[str, Any] = {"": type(value).__name__}
+    for field in dataclasses.fields(value):
+        default = unset if field.default_factory is dataclasses.MISSING else field.default_factory()
+        default = default if field.default is dataclasses.MISSING else field.default
+        given = getattr(value, field.name)
+        if given != default:
+            chosen[field.name] = _chosen(given)
+    return chosen
 
 
 def into_page(name: str, table: str) -> None:

@@ -10,13 +10,12 @@ from the training windows, and the test windows are told beside.
 """
 
 import argparse
-import hashlib
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rows import command, into_page, read_rows, validation_auroc, write_rows
+from rows import command, into_page, read_rows, settings_key, validation_auroc, write_rows
 
 from ecgtune import workflows
 from ecgtune.data import Dataset, read_dataset
@@ -30,7 +29,6 @@ from ecgtune.recipe import (
     Recipe,
     Training,
     load_pretraining_recipe,
-    pretraining_text,
 )
 from ecgtune.workflows.environment import machine, now
 
@@ -87,7 +85,7 @@ def _recipe(arm: str) -> Pretraining:
 def _run(file: Path, arm: str, recordings: str, windows: str, dataset: Dataset) -> None:
     """Train, judge and keep a row, unless there is one. The file is read anew, so two commands can share the work."""
     recipe = _recipe(arm)
-    settings = hashlib.sha256(pretraining_text(recipe).encode()).hexdigest()[:12]
+    settings = settings_key(recipe)
     if any((row["arm"], row["settings"]) == (arm, settings) for row in read_rows(file)):
         return
     folder = RUNS / f"{arm}-{settings}"
