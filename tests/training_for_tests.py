@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from ecgtune.methods import attach
+from ecgtune.methods import attach, reads_features
 from ecgtune.recipe import LoRA, Training
 from ecgtune.training import Classification, ProgressBar, RunFolder, Windows, encode_once, logits_of, train
 from models_for_tests import tiny_classifier
@@ -26,6 +26,9 @@ def windows(count: int, seed: int) -> Windows:
 TRAINING, VALIDATION = windows(44, seed=1), windows(30, seed=2)
 
 
+PLAIN = LoRA(rank=2)
+
+
 class Interrupted(ProgressBar):
     """Stops the training after a number of steps, as a user or a dying machine would."""
 
@@ -40,11 +43,21 @@ class Interrupted(ProgressBar):
                 raise KeyboardInterrupt
 
 
-def run(folder, method=LoRA(rank=2), settings=SETTINGS, *, seed=0, stop_after=None, training=TRAINING, augment=None):  # noqa: B008
+def run(
+    folder,
+    method=PLAIN,
+    settings=SETTINGS,
+    *,
+    seed=0,
+    stop_after=None,
+    training=TRAINING,
+    augment=None,
+    head=None,
+):
     """Train a fresh model; returns what a user gets: result, logits on validation, log."""
-    model = attach(tiny_classifier(), method, seed=seed)
+    model = attach(tiny_classifier(head=head), method, seed=seed)
     validation = VALIDATION
-    if not method.changes_encoder:
+    if reads_features(model, method):
         training, validation = encode_once(model, training), encode_once(model, validation)
     run_folder = RunFolder(folder)
     objective = Classification(model, method, training, validation, settings, augment)
