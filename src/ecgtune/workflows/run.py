@@ -90,16 +90,22 @@ def run_recipe(run: ReadyRun, progress: ProgressBar) -> None:
         write_run(run.folder.path)
 
 
-def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
+def fit(run: ReadyRun, progress: ProgressBar) -> Trained:
+    """Train on the training windows and leave the best epoch on validation in model and folder; no others are read."""
     model, prepared, settings = run.model, run.prepared, run.recipe.training
-    split = prepared.split
-    write_text(run.folder.split, split_text(split.parts()))
-    training, validation = prepared.windows(split.train), prepared.windows(split.val)
+    training, validation = prepared.windows(prepared.split.train), prepared.windows(prepared.split.val)
     if not run.recipe.method.changes_encoder:
         training = encode_once(model, training, precision=settings.precision)
         validation = encode_once(model, validation, precision=settings.precision)
     objective = Classification(model, run.recipe.method, training, validation, settings)
-    trained = train(objective, settings, seed=run.seed, folder=run.folder, progress=progress)
+    return train(objective, settings, seed=run.seed, folder=run.folder, progress=progress)
+
+
+def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
+    model, prepared, settings = run.model, run.prepared, run.recipe.training
+    split = prepared.split
+    write_text(run.folder.split, split_text(split.parts()))
+    trained = fit(run, progress)
 
     rows = np.concatenate([split.val, split.test])
     label, group = prepared.dataset.label[rows], prepared.groups(rows)

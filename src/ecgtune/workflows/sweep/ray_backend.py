@@ -1,0 +1,106 @@
+"""The trials of a sweep on a Ray cluster, as many at a time as it has room for.
+
+This process alone asks the studies and writes the folder. The other machines share nothing with it but the cluster:
+they get the windows through Ray, and need the same ecgtune and, when the encoder is a file, that file at the same path.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+import torch
+
+from ecgtune.errors import RunError, SettingError
+from ecgtune.recipe import Recipe
+from ecgtune.training import ProgressBar
+from ecgtune.workflows.run import work
+from ecgtune.workflows.sweep.bench import Bench, Outcome
+from ecgtune.workflows.sweep.studies import Job, Studies
+
+_RESULTS = tuple(field.name for field in fields(Outcome))
+
+
+def run_on_ray(studies: Studies, bench: Bench, seed: int, progress: ProgressBar, keep: Callable[[], object]) -> None:
+    """Run all trials that are left with Ray Tune; `keep` is called after each.
+
+    A cluster that runs here, or the one that RAY_ADDRESS names, is used; without one Ray starts one on this machine.
+    The settings that a trial tries depend on those that have finished by then, so with several at a time the later ones
+    differ between two sweeps. Raises SettingError when Ray is not installed, RunError when a trial fails on a machine.
+    """
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+        from ray import tune  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise SettingError("--backend ray needs Ray; install it with: pip install 'ecgtune[ray]'") from None
+    left = sum(studies.left.values())
+    if left == 0:
+        return
+    started = not ray.is_initialized()
+    if started:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            room = {"cpu": torch.get_num_threads(), "gpu": int(torch.cuda.is_available())}
+            trial = tune.with_parameters(_trial, bench=bench, seed=seed, threads=torch.get_num_threads())
+            tuner = tune.Tuner(
+                tune.with_resources(trial, room),
+                tune_config=tune.TuneConfig(
+                    search_alg=_searcher(tune, studies, bench, progress, keep),
+                    num_samples=left,
+                    metric="val_auroc",
+                    mode="max",
+                ),
+                run_config=tune.RunConfig(
+                    storage_path=place, name="sweep", verbose=0, failure_config=tune.FailureConfig(fail_fast=True)
+                ),
+            )
+            failed = tuner.fit().errors
+    finally:
+        if started:
+            ray.shutdown()
+    if failed:
+        line = str(failed[0]).strip().splitlines()[-1]
+        raise RunError(f"a trial failed on a machine of the Ray cluster: {line}; give the command again to go on")
+
+
+def _trial(config: Mapping[str, Any], *, bench: Bench, seed: int, threads: int) -> None:
+    """What runs on a machine of the cluster."""
+    from ray import tune  # pyright: ignore[reportMissingImports]
+
+    torch.set_num_threads(threads)
+    recipe: Recipe = config["recipe"]
+    with ProgressBar(quiet=True) as progress:
+        tune.report(asdict(bench.run(recipe, seed, progress, recipe.name)))
+
+
+def _searcher(tune: Any, studies: Studies, bench: Bench, progress: ProgressBar, keep: Callable[[], object]) -> Any:
+    """Ray Tune's side of `Studies`: what it suggests is the next job, what completes is told."""
+
+    class Searcher(tune.search.Searcher):
+        def __init__(self) -> None:
+            super().__init__(metric="val_auroc", mode="max")
+            self._jobs: dict[str, Job] = {}
+
+        def suggest(self, trial_id: str) -> Any:
+            job = studies.next()
+            if job is None:
+                return self.FINISHED
+            self._jobs[trial_id] = job
+            return {"recipe": job.recipe}
+
+        def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+            job = self._jobs.pop(trial_id)
+            if error or not result or "state" not in result:
+                studies.give_up(job)
+                return
+            outcome = Outcome(**{name: result[name] for name in _RESULTS})
+            studies.tell(job, outcome)
+            keep()
+            progress.advance(work(job.recipe, bench.split))
+            progress.note(f"{job.title}: {outcome.sentence()}")
+
+    return Searcher()
