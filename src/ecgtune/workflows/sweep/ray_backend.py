@@ -6,6 +6,8 @@ they get the windows through Ray, and need the same ecgtune and, when the encode
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
@@ -39,6 +41,12 @@ def run_on_ray(studies: Studies, bench: Bench, seed: int, progress: ProgressBar,
     left = sum(studies.left.values())
     if left == 0:
         return
+
+    def told(job: Job, outcome: Outcome) -> None:
+        keep()
+        progress.advance(work(job.recipe, bench.split))
+        progress.note(f"{job.title}: {outcome.sentence()}")
+
     started = not ray.is_initialized()
     if started:
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
@@ -49,16 +57,14 @@ def run_on_ray(studies: Studies, bench: Bench, seed: int, progress: ProgressBar,
             tuner = tune.Tuner(
                 tune.with_resources(trial, room),
                 tune_config=tune.TuneConfig(
-                    search_alg=_searcher(tune, studies, bench, progress, keep),
-                    num_samples=left,
-                    metric="val_auroc",
-                    mode="max",
+                    search_alg=_searcher(told, studies), num_samples=left, metric="val_auroc", mode="max"
                 ),
                 run_config=tune.RunConfig(
                     storage_path=place, name="sweep", verbose=0, failure_config=tune.FailureConfig(fail_fast=True)
                 ),
             )
-            failed = tuner.fit().errors
+            with contextlib.redirect_stdout(io.StringIO()):  # Tune's banner, which verbose does not silence
+                failed = tuner.fit().errors
     finally:
         if started:
             ray.shutdown()
@@ -77,16 +83,28 @@ def _trial(config: Mapping[str, Any], *, bench: Bench, seed: int, threads: int) 
         tune.report(asdict(bench.run(recipe, seed, progress, recipe.name)))
 
 
-def _searcher(tune: Any, studies: Studies, bench: Bench, progress: ProgressBar, keep: Callable[[], object]) -> Any:
-    """Ray Tune's side of `Studies`: what it suggests is the next job, what completes is told."""
+def _searcher(told: Callable[[Job, Outcome], object], studies: Studies) -> Any:
+    """Ray Tune's side of `Studies`: what it suggests is the next job, what completes is told, then `told` is called."""
+    from ray.tune.search import Searcher  # pyright: ignore[reportMissingImports]
 
-    class Searcher(tune.search.Searcher):
+    class Jobs(Searcher):
+        # Tune pickles its searcher to go on from. A sweep goes on from its own file, so the copy is empty; what is
+        # passed to `begin` would not survive it.
         def __init__(self) -> None:
             super().__init__(metric="val_auroc", mode="max")
             self._jobs: dict[str, Job] = {}
 
+        def begin(self, studies: Studies, told: Callable[[Job, Outcome], object]) -> None:
+            self._studies, self._told = studies, told
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+        def save(self, checkpoint_path: str) -> None:
+            """Nothing: see above."""
+
         def suggest(self, trial_id: str) -> Any:
-            job = studies.next()
+            job = self._studies.next()
             if job is None:
                 return self.FINISHED
             self._jobs[trial_id] = job
@@ -95,12 +113,12 @@ def _searcher(tune: Any, studies: Studies, bench: Bench, progress: ProgressBar, 
         def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
             job = self._jobs.pop(trial_id)
             if error or not result or "state" not in result:
-                studies.give_up(job)
+                self._studies.give_up(job)
                 return
             outcome = Outcome(**{name: result[name] for name in _RESULTS})
-            studies.tell(job, outcome)
-            keep()
-            progress.advance(work(job.recipe, bench.split))
-            progress.note(f"{job.title}: {outcome.sentence()}")
+            self._studies.tell(job, outcome)
+            self._told(job, outcome)
 
-    return Searcher()
+    searcher = Jobs()
+    searcher.begin(studies, told)
+    return searcher
