@@ -150,14 +150,15 @@ def _measured(metrics: dict, log: str) -> Row:
 
 def current(study: Study, rows: list[Row], results: Path, data: Mapping[str, str]) -> list[Row]:
     """The rows whose run would be the same today. data: sha256 of each task's file."""
+    places = {(row["task"], float(row["share"])) for row in rows}
+    places = {(task, share) for task, share in places if task in data and share in study.loops}
+    recipes = {place: final_recipes(study, results, *place) for place in places}
     kept = []
     for row in rows:
-        share, seed = float(row["share"]), int(row["seed"])
-        if row["task"] not in data or share not in study.loops or seed >= study.seeds:
-            continue
-        recipe = final_recipes(study, results, row["task"], share).get(row["method"])
-        if recipe is not None:
-            own = key(study.final(recipe, row["method"], row["task"], share, seed), seed, data[row["task"]])
+        task, share, seed = row["task"], float(row["share"]), int(row["seed"])
+        recipe = recipes.get((task, share), {}).get(row["method"])
+        if recipe is not None and seed < study.seeds:
+            own = key(study.final(recipe, row["method"], task, share, seed), seed, data[task])
             kept += [row] if own.items() <= row.items() else []
     return kept
 
