@@ -220,6 +220,9 @@ def test_folders_that_hold_something_else(recipes, tmp_path):
         sweep(tmp_path / "file", recipes())
     with pytest.raises(RunError, match="not empty and holds no sweep"):
         sweep(tmp_path, recipes())
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / ".lock").touch()  # of a sweep that was killed before it wrote anything
+    assert sweep(tmp_path / "begun", recipes("probe"), trials=1).keys() == {"probe"}
 
 
 def test_a_damaged_database_is_told_and_two_sweeps_keep_apart(swept, recipes, tmp_path):
@@ -337,3 +340,4 @@ def test_a_missing_library_is_told_with_what_to_install(recipes, tmp_path, monke
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(SettingError, match=r"pip install 'ecgtune\[(sweep|ray)\]'"):
         sweep(tmp_path / "out", recipes("probe"), backend="ray" if library == "ray" else "local")
+    assert not (tmp_path / "out").exists()

@@ -20,6 +20,7 @@ from ecgtune.workflows.sweep.studies import Arm
 
 #: What a sweep that goes on must find as it was.
 IDENTITY = ("seed", "data", "windows_sha256")
+LOCK = ".lock"
 _RESULTS = tuple(field.name for field in fields(Outcome))
 
 
@@ -56,7 +57,7 @@ class SweepFolder:
         asked = {name: _told(arm, identity["weights"][name]) for name, arm in arms.items()}
         settings = {key: value for key, value in identity.items() if key != "weights"} | {"trials": trials}
         if not self.settings.is_file():
-            if self.path.is_dir() and any(self.path.iterdir()):
+            if self.path.is_dir() and any(file.name != LOCK for file in self.path.iterdir()):
                 raise RunError(f"{self.path} is not empty and holds no sweep; choose another folder with --out")
             return settings | {"methods": asked}
         stored = read_json(self.settings)
@@ -110,7 +111,7 @@ class SweepFolder:
     def alone(self) -> Iterator[None]:
         """Keep out every other process. The lock is sqlite's, so it ends with this process, however that ends."""
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = sqlite3.connect(self.path / ".lock", timeout=0, isolation_level=None)
+        lock = sqlite3.connect(self.path / LOCK, timeout=0, isolation_level=None)
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.Error:

@@ -26,6 +26,16 @@ from ecgtune.workflows.sweep.studies import Job, Studies
 _RESULTS = tuple(field.name for field in fields(Outcome))
 
 
+def load_ray() -> tuple[Any, Any]:
+    """Ray and Ray Tune. Raises SettingError, with what to install, when they are not there."""
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+        from ray import tune  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise SettingError("--backend ray needs Ray; install it with: pip install 'ecgtune[ray]'") from None
+    return ray, tune
+
+
 def run_on_ray(studies: Studies, bench: Bench, seed: int, progress: ProgressBar, keep: Callable[[], object]) -> None:
     """Run all trials that are left with Ray Tune; `keep` is called after each.
 
@@ -33,11 +43,7 @@ def run_on_ray(studies: Studies, bench: Bench, seed: int, progress: ProgressBar,
     The settings that a trial tries depend on those that have finished by then, so with several at a time the later ones
     differ between two sweeps. Raises SettingError when Ray is not installed, RunError when a trial fails on a machine.
     """
-    try:
-        import ray  # pyright: ignore[reportMissingImports]
-        from ray import tune  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise SettingError("--backend ray needs Ray; install it with: pip install 'ecgtune[ray]'") from None
+    ray, tune = load_ray()
     left = sum(studies.left.values())
     if left == 0:
         return

@@ -56,7 +56,7 @@ class Studies:
     """
 
     def __init__(self, file: Path, arms: Mapping[str, Arm], *, names: Collection[str], trials: int, seed: int) -> None:
-        optuna = _optuna()
+        optuna = load_optuna()
         from sqlalchemy.exc import SQLAlchemyError
 
         self._optuna, self._arms, self._trials, self._seed = optuna, dict(arms), trials, seed
@@ -133,7 +133,8 @@ class Studies:
         return rows
 
 
-def _optuna() -> Any:
+def load_optuna() -> Any:
+    """The library. Raises SettingError, with what to install, when it is not there."""
     try:
         import optuna
     except ImportError:

@@ -18,8 +18,8 @@ from ecgtune.workflows.preparation import draw_split, summarise
 from ecgtune.workflows.run import work
 from ecgtune.workflows.sweep.bench import Bench
 from ecgtune.workflows.sweep.folder import SweepFolder
-from ecgtune.workflows.sweep.ray_backend import run_on_ray
-from ecgtune.workflows.sweep.studies import Arm, Studies
+from ecgtune.workflows.sweep.ray_backend import load_ray, run_on_ray
+from ecgtune.workflows.sweep.studies import Arm, Studies, load_optuna
 
 Backend = Literal["local", "ray"]
 
@@ -50,6 +50,9 @@ def sweep(
     arms = _arms(
         [arm for item in recipes for arm in (load_recipes(item) if isinstance(item, str) else [item])], space, fixed
     )
+    load_optuna()  # what is missing is told before anything is written
+    if backend == "ray":
+        load_ray()
     require(trials >= 1, f"trials is {trials}; allowed: 1 or more")
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
     folder = SweepFolder(Path(out))
