@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two workers, one thread each: the suite fills two cores without threads fighting for them.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: help install demo test lint types check bench clean
+.PHONY: help install demo test lint types check bench peft-study clean
 
 help:  ## What each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -34,6 +34,9 @@ check: lint types test  ## All that has to pass before a change lands
 
 bench: install  ## Benchmarks; results go to benchmarks/results/
 	$(BIN)/python benchmarks/read_csv.py
+
+peft-study: install  ## The study of docs/peft_study.md, where it stopped; WINDOWS= and RHYTHMS= are its files (days)
+	$(BIN)/python benchmarks/peft_study/peft_study.py $(WINDOWS) $(RHYTHMS)
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) runs dist build .pytest_cache .ruff_cache .hypothesis

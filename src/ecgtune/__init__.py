@@ -40,6 +40,7 @@ _HOME = {
     "convert": "models",
     "fine_tune": "workflows",
     "pretrain": "workflows",
+    "sweep": "workflows",
 }
 __all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]
 
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from ecgtune.workflows import compare as compare
     from ecgtune.workflows import fine_tune as fine_tune
     from ecgtune.workflows import pretrain as pretrain
+    from ecgtune.workflows import sweep as sweep
 
 
 def __getattr__(name: str) -> Any:

@@ -47,6 +47,8 @@ app = App(
 )
 
 
+app.command("ecgtune.cli_sweep:sweep", name="sweep")  # imported when it is typed: it takes flags from here
+
 #: The value of --lead that is no lead: the model's lead mode.
 COPY = "copy"
 
@@ -343,7 +345,9 @@ def main(tokens: list[str] | None = None) -> None:
         errors.print(f"error: {line}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        errors.print("stopped; compare goes on when it is run again, train and pretrain with --resume", markup=False)
+        errors.print(
+            "stopped; compare and sweep go on when they are run again, train and pretrain with --resume", markup=False
+        )
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output is gone (`ecgtune methods | head -1`); Python would complain once more at exit.

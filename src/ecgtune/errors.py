@@ -27,3 +27,7 @@ class AuditError(EcgtuneError, RuntimeError):
 
 class RunError(EcgtuneError, RuntimeError):
     """A run folder that cannot be written, resumed or read."""
+
+
+class DivergedError(RunError):
+    """A training whose loss is not a number any more."""

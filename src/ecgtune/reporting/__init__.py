@@ -12,6 +12,7 @@ from ecgtune.reporting.reading import (
     read_pretraining,
     read_run,
 )
+from ecgtune.reporting.sweep import Sweep, Trial, read_sweep, write_sweep
 from ecgtune.reporting.tables import table_csv, table_markdown, table_notes, terminal_table
 from ecgtune.reporting.writing import write_comparison, write_pretraining, write_run
 
@@ -19,9 +20,12 @@ __all__ = [
     "Comparison",
     "PretrainingRun",
     "Run",
+    "Sweep",
+    "Trial",
     "read_comparison",
     "read_pretraining",
     "read_run",
+    "read_sweep",
     "table_csv",
     "table_markdown",
     "table_notes",
@@ -37,4 +41,5 @@ __all__ = [
     "write_run",
     "write_run_figures",
     "write_run_report",
+    "write_sweep",
 ]

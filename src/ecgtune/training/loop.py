@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from ecgtune.errors import RunError, SettingError
+from ecgtune.errors import DivergedError, SettingError
 from ecgtune.files import replace_folder, write_atomically, write_text
 from ecgtune.recipe import Training
 from ecgtune.training.averaging import WeightAverage
@@ -160,7 +160,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
             reduced = accelerator.reduce(sums, "sum").tolist()  # type: ignore[union-attr]
             state.sums = dict(zip(state.sums, reduced, strict=True))
         if not math.isfinite(state.sums["loss"]):
-            raise RunError(
+            raise DivergedError(
                 f"the training loss is not a number in epoch {state.epoch + 1}; "
                 f"lower learning_rate (now {learning_rate:g}) or set clip"
             )

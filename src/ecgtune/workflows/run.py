@@ -99,11 +99,10 @@ def run_recipe(run: ReadyRun, progress: ProgressBar) -> None:
         write_run(run.folder.path)
 
 
-def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
+def fit(run: ReadyRun, progress: ProgressBar) -> Trained:
+    """Train on the training windows and leave the best epoch on validation in model and folder; no others are read."""
     model, prepared, settings = run.model, run.prepared, run.recipe.training
-    split = prepared.split
-    write_text(run.folder.split, split_text(split.parts()))
-    training, validation = prepared.windows(split.train), prepared.windows(split.val)
+    training, validation = prepared.windows(prepared.split.train), prepared.windows(prepared.split.val)
     head_seconds = 0.0
     if settings.head_epochs:
         head_seconds = train_head(
@@ -114,7 +113,14 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
         validation = encode_once(model, validation, precision=settings.precision)
     objective = Classification(model, run.recipe.method, training, validation, settings, run.augmentation)
     trained = train(objective, settings, seed=run.seed, folder=run.folder, progress=progress)
-    trained = replace(trained, seconds=trained.seconds + head_seconds)
+    return replace(trained, seconds=trained.seconds + head_seconds)
+
+
+def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
+    model, prepared, settings = run.model, run.prepared, run.recipe.training
+    split = prepared.split
+    write_text(run.folder.split, split_text(split.parts()))
+    trained = fit(run, progress)
 
     rows = np.concatenate([split.val, split.test])
     label, group = prepared.dataset.label[rows], prepared.groups(rows)

@@ -1,0 +1,128 @@
+"""What the study runs, in one frozen table. The harness takes it as a value, so a test can run a small one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ecgtune.recipe import Changes, Choice, Input, ModelSettings, Recipe, load_recipes, with_settings
+
+REFERENCE, FLOOR = "full", "resnet"
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How long finals train at a share of the labels: fewer labels need more passes to make as many steps."""
+
+    epochs: int
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """Every setting of the study.
+
+    methods: recipes that are swept. sizes and space: what the sweep begins with and tries in the place of the package's
+    own, so that no method of the encoder at hand trains more than 3.26 % of the weights but those that cannot do with
+    less (full, top-layers). trials of each method, of trial_epochs. finalists: how many are taken to the finals by
+    validation AUROC beside `always`. presets: recipes as published, on the encoder of the study; changes: what is
+    changed in them, step upon step, at all labels of the first task. thresholds: by task, where half is no good cut
+    because one class is rare. metrics, margin, resamples: of the statistics.
+    """
+
+    model: str = "ecg-fm-tiny"
+    pooling: str = "statistics"
+    precision: str = "bf16"
+    device: str = "cpu"
+    methods: tuple[str, ...] = (
+        *("full", "lora", "rslora", "dora", "pissa", "lora-plus", "adalora", "adapter", "side"),
+        *("top-layers", "norm-bias", "ia3", "vera", "oft", "probe"),
+    )
+    sizes: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=lambda: {"lora": {"method.rank": 4}, "adapter": {"method.width": 16}}
+    )
+    space: Changes = field(
+        default_factory=lambda: {
+            "lora": {"method.rank": Choice((2, 3, 4))},
+            "adapter": {"method.width": Choice((8, 16, 20))},
+            "side": {"method.width": Choice((16, 20, 24, 28))},
+            "top-layers": {"method.layers": None},
+            "oft": {"method.block": Choice((8, 16))},
+        }
+    )
+    trials: int = 12
+    trial_epochs: int = 3
+    trial_batch: int = 64
+    finalists: int = 4
+    always: tuple[str, ...] = (REFERENCE, "lora", "side", "probe")
+    seeds: int = 5
+    loops: Mapping[float, Loop] = field(
+        default_factory=lambda: {0.01: Loop(20, 16), 0.1: Loop(6, 32), 1.0: Loop(5, 64)}
+    )
+    tasks: tuple[str, ...] = ("abnormal", "fibrillation")
+    presets: tuple[str, ...] = ("paper-full", "paper-adapter", "paper-lora")
+    changes: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+        ("head", "linear head on statistics of the tokens", {"model.head_hidden": None, "model.pooling": "statistics"}),
+        (
+            "loop",
+            "AdamW, warm-up and cosine, clipping",
+            {
+                "training.optimizer": "adamw",
+                "training.weight_decay": 0.01,
+                "training.schedule": "cosine",
+                "training.clip": 1.0,
+            },
+        ),
+        ("rate", "the learning rate that the sweep found", {}),
+    )
+    references: tuple[str, ...] = (REFERENCE, "probe", FLOOR)
+    metrics: tuple[str, ...] = ("accuracy", "f1", "auroc")
+    thresholds: Mapping[str, Literal["fixed", "f1", "youden"]] = field(default_factory=lambda: {"fibrillation": "f1"})
+    margin: float = 0.005
+    resamples: int = 2000
+
+    def swept(self, name: str) -> Recipe:
+        """The recipe that a sweep of `name` begins with."""
+        recipe = self._on_encoder(load_recipes(name)[0], self.pooling)
+        recipe = with_settings(recipe, self.sizes.get(recipe.method.name, {}))
+        training = replace(recipe.training, epochs=self.trial_epochs, batch_size=self.trial_batch)
+        return replace(recipe, training=training)
+
+    def preset(self, name: str, rate: float | None) -> dict[str, Recipe]:
+        """A preset, and under NAME+STEP each change on top of those before it; `rate` is what the sweep found."""
+        recipe = self._on_encoder(load_recipes(name)[0], "mean")
+        made = {name: recipe}
+        for step, title, changed in self.changes:
+            if step == "rate" and rate is None:
+                break
+            recipe = with_settings(recipe, {"training.learning_rate": rate} if step == "rate" else changed)
+            made[f"{name}+{step}"] = replace(recipe, title=f"+ {title}")
+        return made
+
+    def floor(self) -> Recipe:
+        """The small network from scratch."""
+        recipe = load_recipes(FLOOR)[0]
+        return replace(recipe, training=replace(recipe.training, precision=self.precision, device=self.device))
+
+    def final(self, recipe: Recipe, name: str, task: str, share: float, seed: int) -> Recipe:
+        """The recipe as one run of the finals: threshold by task, loop by share of the labels, split by seed."""
+        loop, threshold = self.loops[share], self.thresholds.get(task, "fixed")
+        training = replace(recipe.training, epochs=loop.epochs, batch_size=loop.batch_size, threshold=threshold)
+        return replace(
+            recipe,
+            name=name.replace("+", "-"),
+            input=Input(split_seed=seed, label_share=share),
+            training=training,
+        )
+
+    def _on_encoder(self, recipe: Recipe, pooling: str) -> Recipe:
+        model: ModelSettings = replace(recipe.model, name=self.model)
+        if recipe.model.head_hidden is None:
+            model = replace(model, pooling=pooling)
+        training = replace(recipe.training, precision=self.precision, device=self.device)
+        return replace(recipe, model=model, training=training)
+
+
+def tuned(results: Path) -> dict[str, Recipe]:
+    """The best recipe of each method, as the sweep left them beside its trials."""
+    return {file.stem: load_recipes(str(file))[0] for file in sorted((results / "best").glob("*.toml"))}

@@ -1,0 +1,261 @@
+"""The three stages of the study. Each reads its rows anew before every piece of work and keeps what is there."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from peft_rows import Row, digest, key, read_rows, weights, write_rows
+from peft_settings import FLOOR, REFERENCE, Study, tuned
+
+from ecgtune import workflows
+from ecgtune.data import Dataset
+from ecgtune.evaluation import Resampled, holm, paired_difference, resample
+from ecgtune.files import read_json, replace_folder, write_atomically, write_json
+from ecgtune.recipe import Recipe, recipe_text, space_of, space_table
+from ecgtune.training import read_predictions
+from ecgtune.workflows.environment import machine, now
+
+RUN_COLUMNS = (
+    "task", "share", "method", "title", "seed", "data", "weights", "settings", "training_windows", "training_records",
+    "trainable", "trainable_share", "epochs", "best_epoch", "val_auroc", "threshold", "accuracy", "f1", "auroc",
+    "seconds", "seconds_per_epoch", "peak_memory_bytes", "file_bytes", "date",
+)  # fmt: skip
+CELL_COLUMNS = (
+    "task", "share", "method", "reference", "metric", "seeds", "value", "spread", "low", "high", "difference",
+    "difference_low", "difference_high", "p", "p_holm", "not_inferior", "key", "date",
+)  # fmt: skip
+
+
+def sweep_key(study: Study, dataset: str) -> str:
+    """What tells this sweep from every other: data, weights, every recipe and what is tried in it, trials."""
+    recipes = [study.swept(name) for name in study.methods]
+    told = [[recipe_text(recipe), str(space_table(space_of(recipe, study.space)))] for recipe in recipes]
+    return digest(str([dataset, weights(study.model, 0), told, study.trials]))
+
+
+def run_sweep(study: Study, dataset: Dataset, results: Path, runs: Path) -> None:
+    """Stage one: equal trials for every method on the training and validation windows of the first task."""
+    wanted = sweep_key(study, dataset.source.sha256)
+    if (results / "sweep.json").is_file() and read_json(results / "sweep.json")["key"] == wanted:
+        return
+    folder = runs / f"sweep-{wanted}"
+    recipes = [study.swept(name) for name in study.methods]
+    workflows.sweep(dataset, recipes, out=folder, trials=study.trials, space=study.space)
+    replace_folder(results / "best", lambda part: [shutil.copy(file, part) for file in (folder / "best").iterdir()])
+    shutil.copy(folder / "trials.csv", results / "trials.csv")
+    shutil.copy(folder / "figures" / "rates.svg", results / "rates.svg")
+    facts = {"key": wanted, "date": now(), "machine": machine(), "data": asdict(dataset.source)}
+    write_json(results / "sweep.json", facts)
+
+
+def finalists(study: Study, trials: list[Row]) -> list[str]:
+    """Methods of the finals, in the study's order: `always`, and those with the highest validation AUROC beside."""
+    best: dict[str, float] = {}
+    for row in trials:
+        if row["val_auroc"] and row["method"] in study.methods:
+            best[row["method"]] = max(best.get(row["method"], 0.0), float(row["val_auroc"]))
+    others = sorted((name for name in best if name not in study.always), key=lambda name: -best[name])
+    return [name for name in study.methods if name in (*study.always, *others[: study.finalists])]
+
+
+def final_recipes(study: Study, results: Path, task: str, share: float) -> dict[str, Recipe]:
+    """What is trained at a share of the labels of a task: finalists as tuned, presets, floor; steps of the presets."""
+    best = tuned(results)
+    chosen = [name for name in finalists(study, read_rows(results / "trials.csv")) if name in best]
+    recipes = {name: best[name] for name in chosen}
+    for name in study.presets:
+        method = name.removeprefix("paper-")
+        steps = study.preset(name, best[method].training.learning_rate if method in best else None)
+        with_steps = (task, share) == (study.tasks[0], max(study.loops))
+        recipes |= steps if with_steps else {name: steps[name]}
+    return {**recipes, FLOOR: study.floor()}
+
+
+def run_finals(
+    study: Study,
+    tasks: Mapping[str, Dataset],
+    results: Path,
+    runs: Path,
+    *,
+    shares: Iterable[float] | None = None,
+    methods: Iterable[str] | None = None,
+    seeds: Iterable[int] | None = None,
+) -> None:
+    """Stage two: a row and a file of predictions per task, share, method and seed; the test windows are read here."""
+    wanted = None if methods is None else set(methods)
+    for task, share, seed in product(
+        tasks, study.loops if shares is None else shares, range(study.seeds) if seeds is None else seeds
+    ):
+        for name, recipe in final_recipes(study, results, task, share).items():
+            if wanted is None or name in wanted:
+                _run(study.final(recipe, name, task, share, seed), name, task, seed, tasks[task], results, runs)
+
+
+def predictions_file(runs: Path, row: Mapping[str, str]) -> Path:
+    """Where the predictions of a run are kept: too much for the repository, and made again by its command."""
+    return runs / "predictions" / f"{row['task']}-{row['settings']}-{row['data']}-{row['seed']}.npz"
+
+
+def _run(recipe: Recipe, name: str, task: str, seed: int, dataset: Dataset, results: Path, runs: Path) -> None:
+    """Train and keep a row, unless there is one. The file is read anew, so two commands can share the work."""
+    file, own = results / "finals.csv", key(recipe, seed, dataset.source.sha256)
+    place = {"task": task, "share": f"{recipe.input.label_share:g}", "method": name}
+    if any((own | place).items() <= row.items() for row in read_rows(file)):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        run = workflows.train(dataset, recipe, out=Path(folder) / "run", seed=seed)
+        told = read_predictions(run.folder / "predictions.csv")
+        log = (run.folder / "log.jsonl").read_text(encoding="utf-8")
+    row = own | place | _measured(run.metrics, log)
+    test = told.of("test")
+    kept = predictions_file(runs, row)
+    # First the predictions: where a row is, what the statistics need has been there.
+    write_atomically(kept, lambda part: _save(part, test.label, test.probability, test.group, row["threshold"]))
+    others = [other for other in read_rows(file) if any(other[n] != row[n] for n in (*place, "seed"))]
+    write_rows(file, [*others, {column: row[column] for column in RUN_COLUMNS}], RUN_COLUMNS)
+
+
+def _save(part: Path, label: np.ndarray, probability: np.ndarray, group: np.ndarray | None, threshold: str) -> None:
+    groups = np.array([], dtype="U1") if group is None else group
+    with part.open("wb") as file:  # a name would get an ending
+        np.savez_compressed(file, label=label, probability=probability, group=groups, threshold=float(threshold))
+
+
+def _measured(metrics: dict, log: str) -> Row:
+    test, counts, trained = metrics["window"]["metrics"], metrics["split"]["counts"]["train"], metrics["training"]
+    row = {
+        "title": metrics["title"],
+        "training_windows": counts["windows"],
+        "training_records": counts["groups"],
+        "trainable": metrics["parameters"]["trainable"],
+        "trainable_share": f"{metrics['parameters']['share']:.5f}",
+        "epochs": trained["epochs"],
+        "best_epoch": trained["best_epoch"],
+        "val_auroc": f"{max(json.loads(line)['val_auroc'] for line in log.splitlines()):.5f}",
+        "threshold": metrics["threshold"]["value"],
+        **{name: f"{test[name]['value']:.5f}" for name in ("accuracy", "f1", "auroc")},
+        "seconds": f"{trained['seconds']:.1f}",
+        "seconds_per_epoch": f"{trained['seconds_per_epoch']:.2f}",
+        "peak_memory_bytes": trained["peak_memory_bytes"],
+        "file_bytes": trained["file_bytes"],
+        "date": now()[:10],
+    }
+    return {name: str(value) for name, value in row.items()}
+
+
+def current(study: Study, rows: list[Row], results: Path, data: Mapping[str, str]) -> list[Row]:
+    """The rows whose run would be the same today. data: sha256 of each task's file."""
+    places = {(row["task"], float(row["share"])) for row in rows}
+    places = {(task, share) for task, share in places if task in data and share in study.loops}
+    recipes = {place: final_recipes(study, results, *place) for place in places}
+    kept = []
+    for row in rows:
+        task, share, seed = row["task"], float(row["share"]), int(row["seed"])
+        recipe = recipes.get((task, share), {}).get(row["method"])
+        if recipe is not None and seed < study.seeds:
+            own = key(study.final(recipe, row["method"], task, share, seed), seed, data[task])
+            kept += [row] if own.items() <= row.items() else []
+    return kept
+
+
+def run_statistics(study: Study, rows: list[Row], results: Path, runs: Path) -> None:
+    """Stage three: intervals and paired differences of each cell (task, share) whose rows have their predictions here.
+
+    What stands in statistics.csv for the same runs is not computed again; Holm's adjustment is, over all methods of a
+    cell, for each metric and reference.
+    """
+    file = results / "statistics.csv"
+    cells = {(row["task"], row["share"]) for row in rows}
+    kept = [row for row in read_rows(file) if (row["task"], row["share"]) in cells]
+    made: list[Row] = []
+    for task, share in sorted(cells):
+        by_method: dict[str, dict[str, Row]] = {}
+        for row in rows:
+            if (row["task"], row["share"]) == (task, share):
+                by_method.setdefault(row["method"], {})[row["seed"]] = row
+        cell = _Cell(study, by_method, runs)
+        for method, reference in product(by_method, study.references):
+            if (reference in by_method and reference != method) or method == reference == REFERENCE:
+                made += cell.rows(task, share, method, reference, kept)
+    write_rows(file, _adjusted(made), CELL_COLUMNS)
+
+
+class _Cell:
+    """One task at one share: its runs, and each method's resamples, made once for each set of seeds."""
+
+    def __init__(self, study: Study, by_method: Mapping[str, Mapping[str, Row]], runs: Path) -> None:
+        self._study, self._runs, self._by_method = study, runs, by_method
+        self._resampled: dict[tuple[str, tuple[str, ...]], Resampled] = {}
+
+    def rows(self, task: str, share: str, method: str, reference: str, kept: list[Row]) -> list[Row]:
+        """A row per metric: those of `kept` for the same runs, or new ones; none without predictions here."""
+        own, other = self._by_method[method], self._by_method[reference]
+        seeds = tuple(sorted(own.keys() & other.keys(), key=int))
+        if not seeds:
+            return []
+        told = [
+            [side[seed][n] for n in ("data", "weights", "settings", "seed")] for side in (own, other) for seed in seeds
+        ]
+        place = {"task": task, "share": share, "method": method, "reference": reference}
+        place |= {"key": digest(str([told, self._study.resamples, self._study.margin]))}
+        before = [row for row in kept if place.items() <= row.items()]
+        if len(before) == len(self._study.metrics):
+            return before
+        if not all(predictions_file(self._runs, side[seed]).is_file() for side in (own, other) for seed in seeds):
+            return []
+        ours, theirs = self._resample(method, seeds), self._resample(reference, seeds)
+        return [place | self._measure(ours, theirs, metric, len(seeds)) for metric in self._study.metrics]
+
+    def _measure(self, own: Resampled, reference: Resampled, metric: str, seeds: int) -> Row:
+        low, high = own.interval(metric)
+        found = paired_difference(own, reference, metric)
+        numbers = {
+            "value": own.value[metric], "spread": own.spread[metric], "low": low, "high": high,
+            "difference": found.value, "difference_low": found.low, "difference_high": found.high,
+        }  # fmt: skip
+        return {
+            "metric": metric,
+            "seeds": str(seeds),
+            **{name: f"{value:.5f}" for name, value in numbers.items()},
+            "p": f"{found.p:.5f}",
+            "not_inferior": str(found.not_inferior(self._study.margin)) if metric == "accuracy" else "",
+            "date": now()[:10],
+        }
+
+    def _resample(self, method: str, seeds: tuple[str, ...]) -> Resampled:
+        if (method, seeds) not in self._resampled:
+            files = [np.load(predictions_file(self._runs, self._by_method[method][seed])) for seed in seeds]
+            group = files[0]["group"]
+            self._resampled[method, seeds] = resample(
+                files[0]["label"],
+                np.stack([file["probability"] for file in files]),
+                group if len(group) else None,
+                threshold=[float(file["threshold"]) for file in files],
+                resamples=self._study.resamples,
+            )
+        return self._resampled[method, seeds]
+
+
+def _adjusted(rows: list[Row]) -> list[Row]:
+    """The rows with Holm's p-values over the methods of each cell, metric and reference.
+
+    Steps of a preset (NAME+STEP) describe and claim nothing, so they are not tests of the family.
+    """
+    families: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        family = tuple(row[name] for name in ("task", "share", "metric", "reference"))
+        families.setdefault(family, []).append(row)
+    result = []
+    for family in families.values():
+        tested = [row for row in family if row["method"] != row["reference"] and "+" not in row["method"]]
+        tested = [row for row in tested if row["p"] != "nan"]
+        adjusted = iter(holm([float(row["p"]) for row in tested]))
+        for row in family:
+            known = any(row is other for other in tested)
+            result.append({**row, "p_holm": f"{next(adjusted):.5f}" if known else ""})
+    return result

@@ -1,0 +1,185 @@
+"""A sweep folder into its figure and report.html. Reads sweep.json, trials.csv and best/ only."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ecgtune.errors import RunError
+from ecgtune.files import read_json, replace_folder, write_text
+from ecgtune.reporting.html import environment, flat, inline_figure, shown_folder
+from ecgtune.reporting.style import METHOD_COLOURS, QUIET, draw, heading
+
+COLUMNS = 3
+PANEL = (3.0, 2.3)  # inches
+RATE = "training.learning_rate"
+#: Columns of trials.csv that are no settings.
+RESULTS = ("method", "trial", "state", "val_auroc", "val_accuracy", "best_epoch", "epochs", "seconds", "trainable")
+COLOUR = METHOD_COLOURS["full"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A row of trials.csv: `settings` by name as they were written, `auroc` and `epochs` None when it diverged."""
+
+    method: str
+    number: int
+    settings: dict[str, str]
+    auroc: float | None
+    accuracy: float | None
+    epochs: int | None
+    seconds: float | None
+    trainable: int
+
+    @property
+    def rate(self) -> float | None:
+        """The learning rate that was tried, None when the sweep kept it."""
+        return float(self.settings[RATE]) if RATE in self.settings else None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep folder as its files say it; `trials` by method, in their order."""
+
+    folder: Path
+    settings: dict[str, Any]
+    trials: dict[str, list[Trial]]
+
+    def best(self, method: str) -> Trial | None:
+        """The trial with the highest validation AUROC, the first of equals; None when all diverged."""
+        return max((t for t in self.trials[method] if t.auroc is not None), key=lambda t: t.auroc or 0.0, default=None)
+
+
+def read_sweep(folder: Path | str) -> Sweep:
+    """Read a sweep folder. Raises RunError when a file is missing or not of its layout."""
+    folder = Path(folder)
+    settings = read_json(folder / "sweep.json")
+    trials: dict[str, list[Trial]] = {name: [] for name in settings["methods"]}
+    file = folder / "trials.csv"
+    try:
+        with file.open(newline="", encoding="utf-8") as lines:
+            for row in csv.DictReader(lines):
+                trials[row["method"]].append(_trial(row))
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise RunError(f"{file} cannot be read ({error}); give the command of the sweep again") from None
+    return Sweep(folder, settings, trials)
+
+
+def write_sweep(folder: Path | str, *, png: bool = False) -> Path:
+    """Write `figures/` and `report.html` of a sweep folder; returns the report's path. Raises RunError."""
+    sweep = read_sweep(folder)
+    replace_folder(sweep.folder / "figures", lambda partial: write_rate_figure(partial / "rates.svg", sweep, png=png))
+    page = environment().get_template("sweep.html.j2")
+    file = sweep.folder / "report.html"
+    write_text(file, page.render(**_facts(sweep)))
+    return file
+
+
+def write_rate_figure(path: Path, sweep: Sweep, *, png: bool = False) -> list[Path]:
+    """Validation AUROC of every trial over its learning rate, a panel per method, one scale of AUROC for all.
+
+    A method whose rate was kept is drawn over the number of its trials instead. With `png` also as PNG; returns the
+    files.
+    """
+    rows = -(-len(sweep.trials) // COLUMNS)
+    width = min(COLUMNS, len(sweep.trials))
+
+    def paint(figure: Figure) -> None:
+        heading(figure, "Trials of each method on the validation windows")
+        axes = figure.subplots(rows, width, squeeze=False, sharey=True).ravel()
+        scores = [t.auroc for trials in sweep.trials.values() for t in trials if t.auroc is not None] or [0.0, 1.0]
+        room = max(0.1 * (max(scores) - min(scores)), 0.002)
+        floor = min(scores) - 2 * room
+        for place, (panel, method) in enumerate(zip(axes, sweep.trials, strict=False)):
+            _panel(panel, sweep, method, floor)
+            panel.set_title(method)
+            if place % width == 0:
+                panel.set_ylabel("AUROC")
+        axes[0].set_ylim(floor - room, max(scores) + room)
+        for panel in axes[len(sweep.trials) :]:
+            panel.set_visible(False)
+        legend = [
+            Line2D([], [], ls="", marker="o", color=COLOUR, alpha=0.55, label="trial"),
+            Line2D([], [], ls="", marker="s", mfc="white", mec=QUIET, mew=1.4, label="the recipe as it was"),
+            Line2D([], [], ls="", marker="o", mfc="none", mec=COLOUR, mew=1.6, ms=10, label="best"),
+            Line2D([], [], ls="", marker="x", color=QUIET, label="diverged"),
+        ]
+        figure.legend(handles=legend, loc="outside lower center", ncols=len(legend))
+
+    return draw(path, (PANEL[0] * max(width, 2), PANEL[1] * rows + 0.7), paint, png=png)
+
+
+def _panel(axes: Axes, sweep: Sweep, method: str, floor: float) -> None:
+    trials = sweep.trials[method]
+    rates = [t.rate for t in trials]
+    searched = len(trials) > 0 and all(rate is not None for rate in rates)
+    x = np.array(rates if searched else [t.number for t in trials], dtype=float)
+    y = np.array([np.nan if t.auroc is None else t.auroc for t in trials])
+    lost, best = np.isnan(y), sweep.best(method)
+    axes.plot(x[1:], y[1:], ls="", marker="o", ms=5, color=COLOUR, alpha=0.55, mec="none")
+    axes.plot(x[:1], y[:1], ls="", marker="s", ms=5.5, mfc="white", mec=QUIET, mew=1.4)
+    axes.plot(x[lost], np.full(lost.sum(), floor), ls="", marker="x", ms=6, color=QUIET)
+    if best is not None:
+        chosen = [t.number for t in trials].index(best.number)
+        axes.plot(x[chosen], y[chosen], ls="", marker="o", ms=10, mfc="none", mec=COLOUR, mew=1.6)
+    if searched:
+        axes.set_xscale("log")
+    axes.set_xlabel("Learning rate" if searched else "Trial")
+
+
+def _trial(row: dict[str, str]) -> Trial:
+    return Trial(
+        method=row["method"],
+        number=int(row["trial"]),
+        settings={name: value for name, value in row.items() if name not in RESULTS and value != ""},
+        auroc=float(row["val_auroc"]) if row["val_auroc"] else None,
+        accuracy=float(row["val_accuracy"]) if row["val_accuracy"] else None,
+        epochs=int(row["epochs"]) if row["epochs"] else None,
+        seconds=float(row["seconds"]) if row["seconds"] else None,
+        trainable=int(row["trainable"]),
+    )
+
+
+def _facts(sweep: Sweep) -> dict[str, Any]:
+    rows = []
+    for method, trials in sweep.trials.items():
+        best, first = sweep.best(method), trials[0] if trials else None
+        rows.append(
+            {
+                "method": method,
+                "trials": len(trials),
+                "diverged": sum(t.auroc is None for t in trials),
+                "first": first.auroc if first else None,
+                "best": best,
+                "settings": _settings(best) if best else "",
+                "epochs": sum(t.epochs or 0 for t in trials),
+                "seconds": sum(t.seconds or 0.0 for t in trials),
+            }
+        )
+    found = [row for row in rows if row["best"] is not None]
+    return {
+        "sweep": sweep,
+        "settings": sweep.settings,
+        "rows": rows,
+        "winner": max(found, key=lambda row: row["best"].auroc, default=None),
+        "shown": shown_folder(sweep.folder),
+        "machine": flat(sweep.settings["machine"]),
+        "figure": lambda name, alt: inline_figure(sweep.folder / "figures", name, alt),
+    }
+
+
+def _settings(trial: Trial) -> str:
+    return ", ".join(f"{name.partition('.')[2]} {_short(value)}" for name, value in trial.settings.items())
+
+
+def _short(value: str) -> str:
+    """A number with four digits, anything else as it is."""
+    try:
+        return f"{float(value):.4g}"
+    except ValueError:
+        return value

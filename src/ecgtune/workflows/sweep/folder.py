@@ -1,0 +1,140 @@
+"""The folder of a sweep: whose it is, the table of trials, the best recipe of each method."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sqlite3
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ecgtune.errors import RunError
+from ecgtune.files import read_json, write_json, write_text
+from ecgtune.recipe import differences, recipe_from_tables, recipe_text, space_table, with_settings
+from ecgtune.workflows.sweep.bench import Outcome
+from ecgtune.workflows.sweep.studies import Arm
+
+#: What a sweep that goes on must find as it was.
+IDENTITY = ("seed", "data", "windows_sha256")
+LOCK = ".lock"
+_RESULTS = tuple(field.name for field in fields(Outcome))
+
+
+class SweepFolder:
+    """Names of the files of a sweep, and how they are written: each whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        if path.exists() and not path.is_dir():
+            raise RunError(f"{path} is a file; choose another folder with --out")
+        self.path = path
+
+    @property
+    def database(self) -> Path:
+        return self.path / "sweep.db"
+
+    @property
+    def settings(self) -> Path:
+        return self.path / "sweep.json"
+
+    @property
+    def trials(self) -> Path:
+        return self.path / "trials.csv"
+
+    def best(self, method: str) -> Path:
+        """The recipe with the best trial's settings, as `train --method` and `compare --methods` take it."""
+        return self.path / "best" / f"{method}.toml"
+
+    def check(self, arms: Mapping[str, Arm], identity: Mapping[str, Any], trials: int) -> dict[str, Any]:
+        """What sweep.json is to say: `identity` with all methods, those that stand in the folder already among them.
+
+        Raises RunError when the folder holds another sweep, or methods that would end with another number of trials.
+        Writes nothing.
+        """
+        asked = {name: _told(arm, identity["weights"][name]) for name, arm in arms.items()}
+        settings = {key: value for key, value in identity.items() if key != "weights"} | {"trials": trials}
+        if not self.settings.is_file():
+            if self.path.is_dir() and any(file.name != LOCK for file in self.path.iterdir()):
+                raise RunError(f"{self.path} is not empty and holds no sweep; choose another folder with --out")
+            return settings | {"methods": asked}
+        stored = read_json(self.settings)
+        found = [f"{key} was {stored[key]}, now {settings[key]}" for key in IDENTITY if stored[key] != settings[key]]
+        for name in asked.keys() & stored["methods"].keys():
+            found += _differences(name, stored["methods"][name], arms[name], asked[name])
+        if found:
+            raise RunError(f"{self.path} holds another sweep: {'; '.join(found)}; choose another folder with --out")
+        if trials < stored["trials"]:
+            raise RunError(
+                f"{self.path} holds a sweep of {stored['trials']} trials of each method; give --trials "
+                f"{stored['trials']} or more, or choose another folder with --out"
+            )
+        others = sorted(stored["methods"].keys() - asked.keys())
+        if others and trials != stored["trials"]:
+            raise RunError(
+                f"{self.path} holds {stored['trials']} trials of {', '.join(others)} too; name every method, so that "
+                "all get as many trials, or choose another folder with --out"
+            )
+        return {**stored, "trials": trials, "methods": stored["methods"] | asked}
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Write sweep.json, which marks the folder."""
+        write_json(self.settings, settings)
+
+    def write_trials(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """trials.csv: `method, trial`, a column per setting of any method (empty where a method has none), results."""
+        settings = dict.fromkeys(key for row in rows for key in row if "." in key)
+        columns = ["method", "trial", *settings, *_RESULTS]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.trials, text.getvalue())
+
+    def write_best(self, arm: Arm, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+        """best/METHOD.toml of the trial with the highest AUROC, the first of equals; its row, or None: all diverged."""
+        finished = [row for row in rows if row["state"] == "finished"]
+        if not finished:
+            return None
+        best = max(finished, key=lambda row: row["val_auroc"])
+        recipe = with_settings(arm.recipe, {setting: best[setting] for setting in arm.space})
+        about = (
+            f"# {arm.recipe.name}: the best of {len(rows)} trials of a sweep, validation AUROC {best['val_auroc']:.4f} "
+            f"(trial {best['trial']}).\n"
+        )
+        write_text(self.best(arm.recipe.name), about + recipe_text(recipe))
+        return dict(best)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep out every other process. The lock is sqlite's, so it ends with this process, however that ends."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = sqlite3.connect(self.path / LOCK, timeout=0, isolation_level=None)
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error:
+            lock.close()
+            raise RunError(f"another sweep is at work in {self.path}; wait for it or choose another --out") from None
+        try:
+            yield
+        finally:
+            lock.close()
+
+
+def _told(arm: Arm, weights: str) -> dict[str, Any]:
+    return {"recipe": recipe_text(arm.recipe), "space": space_table(arm.space), "weights": weights}
+
+
+def _differences(name: str, stored: Mapping[str, Any], arm: Arm, asked: Mapping[str, Any]) -> list[str]:
+    """What differs between a method as sweep.json has it and as it is asked for."""
+    recipe = recipe_from_tables(tomllib.loads(stored["recipe"]), "sweep.json", name)
+    found = [f"{phrase} in {name}" for phrase in differences(recipe, arm.recipe)]
+    before, after = stored["space"], asked["space"]
+    for setting in sorted(before.keys() | after.keys()):
+        if before.get(setting) != after.get(setting):
+            found.append(f"the space of {setting} in {name} was {before.get(setting)}, now {after.get(setting)}")
+    if stored["weights"] != asked["weights"]:
+        found.append(f"weights of {name} were {stored['weights']}, now {asked['weights']}")
+    return found

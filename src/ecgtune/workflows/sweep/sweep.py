@@ -1,0 +1,122 @@
+"""The same number of trials for every method, judged on validation alone."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ecgtune.data import Dataset
+from ecgtune.errors import SettingError
+from ecgtune.recipe import Changes, Choice, Recipe, check_changes, load_recipes, own_value, space_of, with_settings
+from ecgtune.reporting import write_sweep
+from ecgtune.settings import require
+from ecgtune.training import ProgressBar
+from ecgtune.workflows.environment import command_line, machine, now
+from ecgtune.workflows.preparation import draw_split, summarise
+from ecgtune.workflows.run import work
+from ecgtune.workflows.sweep.bench import Bench
+from ecgtune.workflows.sweep.folder import SweepFolder
+from ecgtune.workflows.sweep.ray_backend import load_ray, run_on_ray
+from ecgtune.workflows.sweep.studies import Arm, Studies, load_optuna
+
+Backend = Literal["local", "ray"]
+
+
+def sweep(
+    dataset: Dataset,
+    recipes: Sequence[Recipe | str],
+    *,
+    out: str | Path,
+    trials: int = 20,
+    space: Changes | None = None,
+    fixed: Collection[str] = (),
+    seed: int = 0,
+    backend: Backend = "local",
+    quiet: bool = False,
+) -> dict[str, Path]:
+    """Try `trials` settings of every recipe and return, by name, a TOML file with the best of each.
+
+    recipes: recipes, or names and files that `load_recipes` takes. out: the sweep's folder; what is finished there is
+    kept, and a trial that was stopped is run again. space: changes to what is tried (`recipe.space`, `read_space`).
+    fixed: names of settings that stay as the recipes have them. seed: of every training, and of what is tried. backend:
+    "local", one trial after the other in this process, or "ray", as many at a time as the Ray cluster has room for.
+
+    A trial trains on the training windows and is judged by AUROC on the validation windows, at its best epoch; the test
+    windows are not part of what a sweep is given. Trial 0 is the recipe as it is. A method all of whose trials
+    diverged has no file. Raises SettingError, DataError or RunError, one line each, before the first trial.
+    """
+    arms = _arms(
+        [arm for item in recipes for arm in (load_recipes(item) if isinstance(item, str) else [item])], space, fixed
+    )
+    load_optuna()  # what is missing is told before anything is written
+    if backend == "ray":
+        load_ray()
+    require(trials >= 1, f"trials is {trials}; allowed: 1 or more")
+    require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
+    folder = SweepFolder(Path(out))
+    split = draw_split(dataset, next(iter(arms.values())).recipe.input)
+    bench = Bench(dataset, split)
+    summary = summarise(bench.dataset, bench.split)
+    identity = {
+        "format": 1,
+        "created": now(),
+        "command": command_line(),
+        "machine": machine(),
+        "file": summary["data"].pop("path"),  # a file may move; what is in it may not change
+        **summary,
+        "windows_sha256": bench.sha256(),
+        "seed": seed,
+        "weights": {name: _check(bench, arm, seed) for name, arm in arms.items()},
+    }
+    settings = folder.check(arms, identity, trials)
+    with folder.alone():
+        folder.begin(settings)
+        methods = list(settings["methods"])  # those of earlier commands stay in the tables
+        studies = Studies(folder.database, arms, names=methods, trials=trials, seed=seed)
+
+        def keep() -> None:
+            folder.write_trials([row for name in methods for row in studies.rows(name)])
+
+        with ProgressBar(quiet=quiet) as progress:
+            progress.expect(sum(left * work(arms[name].recipe, bench.split) for name, left in studies.left.items()))
+            run = _run_here if backend == "local" else run_on_ray
+            run(studies, bench, seed, progress, keep)
+        keep()
+        best = {name: folder.write_best(arm, studies.rows(name)) for name, arm in arms.items()}
+        write_sweep(folder.path)
+    return {name: folder.best(name) for name, row in best.items() if row is not None}
+
+
+def _arms(recipes: Sequence[Recipe], space: Changes | None, fixed: Collection[str]) -> dict[str, Arm]:
+    names = [recipe.name for recipe in recipes]
+    require(len(names) > 0, "got no methods; allowed: one or more")
+    require(
+        len(set(names)) == len(names), f"two methods have the same name ({', '.join(names)}); give each its own name"
+    )
+    splits = {(recipe.input.fractions, recipe.input.split_seed, recipe.input.label_share) for recipe in recipes}
+    if len(splits) > 1:
+        raise SettingError("the methods ask for different splits; give all the same shares, split_seed and label_share")
+    check_changes(space or {}, recipes)
+    return {recipe.name: Arm(recipe, space_of(recipe, space, fixed=fixed)) for recipe in recipes}
+
+
+def _check(bench: Bench, arm: Arm, seed: int) -> str:
+    """Find what would stop a trial hours later: each value that shapes the model, by itself. Tells the weights."""
+    changes: list[dict[str, Any]] = [{}]
+    for setting, span in arm.space.items():
+        if not setting.startswith("training."):
+            ends = span.values if isinstance(span, Choice) else (span.low, span.high)
+            changes += [{setting: value} for value in ends if value != own_value(arm.recipe, setting)]
+    with tempfile.TemporaryDirectory() as place:
+        ready = [bench.ready(with_settings(arm.recipe, change), seed, Path(place) / "run") for change in changes]
+    return ready[0].model.weights.describe()
+
+
+def _run_here(studies: Studies, bench: Bench, seed: int, progress: ProgressBar, keep: Callable[[], object]) -> None:
+    while job := studies.next():
+        outcome = bench.run(job.recipe, seed, progress, job.title)
+        studies.tell(job, outcome)
+        keep()
+        progress.note(f"{job.title}: {outcome.sentence()}")

@@ -1,0 +1,209 @@
+"""The harness of the study on simulated windows: it goes on where it stopped, and its page holds what its rows say."""
+
+import csv
+import importlib
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ecgtune
+from ecgtune.errors import SettingError
+from ecgtune.models import save_encoder
+from ecgtune.recipe import Choice, load_recipes
+from models_for_tests import tiny_classifier
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _scripts():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks" / "peft_study"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def harness(_scripts):
+    return importlib.import_module("peft_study")
+
+
+@pytest.fixture(scope="module")
+def study(harness, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encoder")
+    save_encoder(tiny_classifier().encoder, folder, {})
+    settings = importlib.import_module("peft_settings")
+    return settings.Study(
+        model=str(folder), precision="fp32", methods=("full", "norm-bias", "probe"), sizes={}, space={}, trials=2,
+        trial_epochs=1, trial_batch=32, finalists=1, always=("full", "probe"), seeds=2,
+        loops={1.0: settings.Loop(1, 32)}, tasks=("abnormal",), presets=("paper-full",),
+        changes=settings.Study().changes[1:], resamples=50,
+    )  # fmt: skip
+
+
+def rows(file):
+    with file.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+class Done:
+    """What one whole study left, and how often it trained."""
+
+    def __init__(self, harness, study, folder: Path) -> None:
+        self.harness, self.study, self.folder = harness, study, folder
+        self.results, self.page = folder / "results", folder / "page.md"
+        self.page.write_text((ROOT / "docs" / "peft_study.md").read_text())
+        windows = ecgtune.simulate(90, seed=1)
+        held_out = np.isin(windows.group, np.unique(windows.group)[::4])
+        self.tasks = {"abnormal": replace(windows, split=np.where(held_out, "val", "train"))}
+
+    def run(self, *stages, study=None, tasks=None, **asked):
+        self.harness.run(
+            study or self.study, self.tasks if tasks is None else tasks, stages or self.harness.STAGES,
+            results=self.results, runs=self.folder / "runs", page=self.page, **asked,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def done(harness, study, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "ecgtune.workflows.run.write_run", lambda folder: None
+        )  # a report of each run takes longer than it
+        whole = Done(harness, study, tmp_path_factory.mktemp("study"))
+        whole.run("sweep")
+        whole.run("finals", methods=["full", "probe"], seeds=[1])  # a part of the work, as if it was stopped
+        whole.run()
+    return whole
+
+
+def test_a_row_per_run_and_none_twice(done):
+    finals = rows(done.results / "finals.csv")
+    steps = ["paper-full", "paper-full+loop", "paper-full+rate"]
+    runs = sorted((row["method"], row["seed"]) for row in finals)
+    assert runs == sorted((m, s) for m in ("full", "norm-bias", "probe", "resnet", *steps) for s in "01")
+    assert [(row["method"], row["seed"]) for row in finals[:2]] == [("full", "1"), ("probe", "1")]
+    assert {row["method"] for row in rows(done.results / "trials.csv")} == {"full", "norm-bias", "probe"}
+
+
+def test_the_same_command_again_trains_nothing(done, monkeypatch):
+    before = {file: file.read_bytes() for file in done.results.rglob("*.csv")}
+    for name in ("train", "sweep"):
+        monkeypatch.setattr(f"ecgtune.workflows.{name}", lambda *_, **__: pytest.fail("run again"), raising=True)
+    done.run("sweep", "finals", "statistics", "page")
+    assert {file: file.read_bytes() for file in done.results.rglob("*.csv")} == before
+
+
+def test_finals_use_what_the_sweep_found(done):
+    stages = importlib.import_module("peft_stages")
+    recipes = stages.final_recipes(done.study, done.results, "abnormal", 1.0)
+    for name in ("full", "norm-bias", "probe"):
+        (best,) = load_recipes(str(done.results / "best" / f"{name}.toml"))
+        assert recipes[name] == best
+    assert recipes["paper-full+rate"].training.learning_rate == recipes["full"].training.learning_rate
+    assert recipes["paper-full"].training.learning_rate == 1e-3
+    assert recipes["paper-full+loop"].training.schedule == "cosine"
+    assert recipes["paper-full"].model.head_hidden == 512
+
+
+def test_statistics_are_those_of_the_predictions(done):
+    cells = rows(done.results / "statistics.csv")
+    finals = rows(done.results / "finals.csv")
+    found = {(cell["method"], cell["reference"], cell["metric"]): cell for cell in cells}
+    mean = {m: np.mean([float(r["accuracy"]) for r in finals if r["method"] == m]) for m in ("full", "probe", "resnet")}
+    cell = found["probe", "full", "accuracy"]
+    assert float(cell["value"]) == pytest.approx(mean["probe"], abs=1e-5)
+    assert float(cell["difference"]) == pytest.approx(mean["probe"] - mean["full"], abs=2e-5)
+    assert float(cell["difference_low"]) <= float(cell["difference"]) <= float(cell["difference_high"])
+    assert float(cell["p_holm"]) >= float(cell["p"])
+    assert cell["not_inferior"] == str(float(cell["difference_low"]) > -done.study.margin)
+    assert found["full", "full", "accuracy"]["difference"] == "0.00000"
+    assert ("probe", "resnet", "auroc") in found
+    assert found["paper-full+loop", "full", "accuracy"]["p_holm"] == ""
+    assert cell["seeds"] == "2"
+
+
+def test_the_page_holds_the_tables(done, harness):
+    page, tables = done.page.read_text(), importlib.import_module("peft_tables").tables(done.study, done.results)
+    assert tables.keys() == {"sweep", "abnormal", "presets", "answer"}
+    for name, text in tables.items():
+        assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in page
+    assert "not run" not in "".join(tables.values())
+    assert "has the highest accuracy" in tables["answer"] or "Not run yet" in tables["answer"]
+    assert (done.results / "differences.svg").is_file()
+    done.run("page", tasks={})
+    assert done.page.read_text() == page
+
+
+def test_rows_of_other_settings_do_not_count(done, tmp_path, monkeypatch):
+    stages = importlib.import_module("peft_stages")
+    finals = rows(done.results / "finals.csv")
+    data = {"abnormal": done.tasks["abnormal"].source.sha256}
+    assert stages.current(done.study, finals, done.results, data) == finals
+    assert stages.current(done.study, finals, done.results, {"abnormal": "0" * 64}) == []
+    longer = replace(done.study, loops={1.0: replace(done.study.loops[1.0], epochs=2)})
+    assert stages.current(longer, finals, done.results, data) == []
+    assert stages.sweep_key(longer, "data") == stages.sweep_key(done.study, "data")  # finals are no part of the sweep
+    assert stages.sweep_key(replace(done.study, trials=3), "data") != stages.sweep_key(done.study, "data")
+    changed = replace(done.study, space={"all": {"training.weight_decay": Choice((0.3,))}})
+    assert stages.sweep_key(changed, "data") != stages.sweep_key(done.study, "data")
+
+
+def test_without_predictions_rows_keep_their_statistics(done, tmp_path):
+    stages = importlib.import_module("peft_stages")
+    finals = rows(done.results / "finals.csv")
+    before = (done.results / "statistics.csv").read_bytes()
+    stages.run_statistics(done.study, finals, done.results, tmp_path / "no predictions here")
+    assert (done.results / "statistics.csv").read_bytes() == before
+
+
+def test_windows_without_a_split_of_their_own_are_refused(done):
+    with pytest.raises(SettingError, match="abnormal have no split of their own"):
+        done.run(tasks={"abnormal": ecgtune.simulate(90, seed=1)})
+
+
+def test_finalists_are_the_best_on_validation(harness):
+    settings, stages = importlib.import_module("peft_settings"), importlib.import_module("peft_stages")
+    scores = {"full": 0.5, "lora": 0.6, "vera": 0.9, "oft": 0.8, "ia3": 0.7, "dora": 0.95}
+    trials = [{"method": name, "val_auroc": str(score)} for name, score in scores.items()]
+    trials.append({"method": "ia3", "val_auroc": ""})
+    study = settings.Study(finalists=2)
+    assert stages.finalists(study, trials) == ["full", "lora", "dora", "side", "vera", "probe"]
+
+
+def test_every_recipe_of_the_study_can_be_made(harness):
+    settings = importlib.import_module("peft_settings")
+    space_of = importlib.import_module("ecgtune.recipe").space_of
+    study = settings.Study()
+    for name in study.methods:
+        recipe = study.swept(name)
+        assert (recipe.model.name, recipe.model.pooling) == ("ecg-fm-tiny", "statistics")
+        assert "training.learning_rate" in space_of(recipe, study.space)
+    for name in study.presets:
+        assert list(study.preset(name, 1e-3)) == [name, f"{name}+head", f"{name}+loop", f"{name}+rate"]
+        assert study.preset(name, None)[f"{name}+head"].model.head_hidden is None
+    final = study.final(study.swept("lora"), "lora", "fibrillation", 0.1, 3)
+    assert (final.training.threshold, final.input.label_share, final.input.split_seed) == ("f1", 0.1, 3)
+
+
+def test_fibrillation_is_one_label_of_four(harness, tmp_path):
+    rhythms = np.array(["N", "A", "O", "~"] * 5)
+    signal = np.random.default_rng(0).integers(-500, 500, (20, 600)).astype(np.int16)
+    np.savez(
+        tmp_path / "rhythms.npz", signal=signal, label=rhythms, record=np.repeat(list("abcde"), 4),
+        split=np.array(["train"] * 12 + ["val"] * 8), sampling_rate=100, start_sample=np.zeros(20),
+    )  # fmt: skip
+    dataset = importlib.import_module("peft_rows").fibrillation(tmp_path / "rhythms.npz")
+    assert dataset.label.tolist() == [0, 1, 0, 0] * 5
+    assert dataset.classes == ("other", "fibrillation")
+    np.testing.assert_allclose(dataset.signal[:, 0] * 1000, signal, atol=1e-3)
+
+
+def test_the_page_in_the_docs_holds_the_tables_of_the_kept_rows(harness):
+    settings, tables = importlib.import_module("peft_settings"), importlib.import_module("peft_tables")
+    page = (ROOT / "docs" / "peft_study.md").read_text("utf-8")
+    for name, text in tables.tables(settings.Study(), harness.RESULTS).items():
+        assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in page
+    assert re.search(r"^peft-study:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)

@@ -1,0 +1,343 @@
+"""The sweep: equal trials, validation alone, going on where it was, refusing what is another sweep."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+import ecgtune
+from ecgtune.errors import DataError, DivergedError, RunError, SettingError
+from ecgtune.models import save_encoder
+from ecgtune.recipe import Around, Choice, load_recipes, recipe_text
+from ecgtune.training import ProgressBar
+from ecgtune.workflows.preparation import draw_split
+from ecgtune.workflows.sweep import bench as bench_module
+from ecgtune.workflows.sweep.bench import Bench, Outcome
+from ecgtune.workflows.sweep.studies import STARTUP, Arm, Studies
+from models_for_tests import tiny_classifier
+
+DATA = ecgtune.simulate(90, seed=1)
+SPACE = {"all": {"training.learning_rate": Around(10)}, "lora": {"method.rank": Choice((1, 2)), "method.dropout": None}}
+TIMES = {"seconds"}
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encoder")
+    save_encoder(tiny_classifier().encoder, folder, {})
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def recipes(encoder):
+    def chosen(names="lora,probe", **training):
+        settings = {"epochs": 2, "batch_size": 32, "device": "cpu", **training}
+        loaded = [recipe for name in names.split(",") for recipe in load_recipes(name)]
+        return [
+            replace(recipe, model=replace(recipe.model, name=encoder), training=replace(recipe.training, **settings))
+            for recipe in loaded
+        ]
+
+    return chosen
+
+
+def sweep(out, recipes, trials=3, data=DATA, **options):
+    return ecgtune.sweep(data, recipes, out=out, trials=trials, space=SPACE, quiet=True, **options)
+
+
+def rows(folder, without=TIMES):
+    with (folder / "trials.csv").open(newline="") as file:
+        return [{key: value for key, value in row.items() if key not in without} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory, recipes):
+    folder = tmp_path_factory.mktemp("sweep") / "both"
+    return folder, sweep(folder, recipes())
+
+
+def test_every_method_gets_as_many_trials_and_the_first_is_the_recipe(swept, recipes):
+    folder, _ = swept
+    told = rows(folder)
+    assert [(row["method"], row["trial"]) for row in told] == [(m, str(t)) for m in ("lora", "probe") for t in range(3)]
+    for recipe in recipes():
+        first = next(row for row in told if row["method"] == recipe.name)
+        assert float(first["training.learning_rate"]) == recipe.method.learning_rate
+        assert float(first["training.weight_decay"]) == recipe.training.weight_decay
+    assert {row["method.rank"] for row in told if row["method"] == "lora"} <= {"16", "1", "2"}
+    assert {row["method.rank"] for row in told if row["method"] == "probe"} == {""}
+    assert len({row["training.learning_rate"] for row in told}) == 6
+    assert all(row["state"] == "finished" and row["epochs"] == "2" for row in told)
+
+
+def test_the_folder(swept):
+    folder, best = swept
+    found = {path.name for path in folder.iterdir()}
+    assert found == {"sweep.db", "sweep.json", "trials.csv", "best", "figures", "report.html", ".lock"}
+    assert best == {name: folder / "best" / f"{name}.toml" for name in ("lora", "probe")}
+    settings = json.loads((folder / "sweep.json").read_text())
+    assert settings["trials"] == 3
+    assert settings["split"]["counts"]["test"]["windows"] == 0
+
+
+def test_the_best_file_is_the_best_trial_as_a_recipe(swept, tmp_path):
+    folder, best = swept
+    for name, file in best.items():
+        told = [row for row in rows(folder) if row["method"] == name]
+        top = max(told, key=lambda row: float(row["val_auroc"]))
+        (recipe,) = load_recipes(str(file))
+        assert recipe.name == name
+        assert recipe.training.learning_rate == float(top["training.learning_rate"])
+        assert recipe.training.weight_decay == float(top["training.weight_decay"])
+    run = ecgtune.workflows.train(DATA, load_recipes(str(best["lora"]))[0], out=tmp_path / "run", quiet=True)
+    log = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+    top = max((row for row in rows(folder) if row["method"] == "lora"), key=lambda row: float(row["val_auroc"]))
+    assert max(row["val_auroc"] for row in log) == float(top["val_auroc"])  # the trial is the training, to the bit
+
+
+def test_the_test_windows_are_never_looked_at(swept, recipes, tmp_path):
+    folder, _ = swept
+    test = draw_split(DATA, ecgtune.Input()).test
+    signal, label = DATA.signal.copy(), DATA.label.copy()
+    signal[test] = np.nan  # preprocessing refuses this wherever it comes by
+    poisoned = replace(DATA, signal=signal)
+    with pytest.raises(DataError):
+        ecgtune.compare(poisoned, recipes("probe"), out=tmp_path / "never", seeds=1, floors=False, quiet=True)
+    sweep(tmp_path / "poisoned", recipes(), data=poisoned)
+    assert rows(tmp_path / "poisoned") == rows(folder)
+    bench = Bench(DATA, draw_split(DATA, ecgtune.Input()))
+    held = set(map(bytes, bench.dataset.signal))
+    assert not held & set(map(bytes, DATA.signal[test]))
+    assert len(bench.split.test) == 0
+    assert len(bench.dataset) == len(label) - len(test)
+
+
+def test_a_finished_sweep_adds_nothing_and_more_trials_are_added(swept, recipes, tmp_path, monkeypatch):
+    folder = shutil.copytree(swept[0], tmp_path / "copy")
+    before = rows(folder)
+    monkeypatch.setattr(Bench, "run", lambda *_: pytest.fail("a finished trial was run again"))
+    assert sweep(folder, recipes()).keys() == {"lora", "probe"}
+    assert rows(folder, ()) == rows(swept[0], ())
+    monkeypatch.undo()
+    sweep(folder, recipes(), trials=4)
+    assert [row for row in rows(folder) if row["trial"] != "3"] == before
+    assert len(rows(folder)) == 8
+
+
+def test_a_stopped_sweep_ends_as_one_that_never_was(swept, recipes, tmp_path, monkeypatch):
+    run, left = Bench.run, [3]
+
+    def stop(self, *arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return run(self, *arguments)
+
+    monkeypatch.setattr(Bench, "run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tmp_path / "stopped", recipes())
+    monkeypatch.undo()
+    assert [(row["method"], row["trial"]) for row in rows(tmp_path / "stopped")] == [
+        ("lora", "0"), ("lora", "1"), ("probe", "0"),
+    ]  # fmt: skip
+    sweep(tmp_path / "stopped", recipes())
+    assert rows(tmp_path / "stopped") == rows(swept[0])
+
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = [{tests!r}]
+from workflows.test_sweep import *
+from ecgtune.workflows.sweep.bench import Bench
+run, left = Bench.run, [1]
+def stop(self, *arguments):
+    left[0] -= 1
+    if left[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run(self, *arguments)
+Bench.run = stop
+sweep({out!r}, load_recipes({recipe!r}))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_after_a_kill_the_running_trial_is_run_again(swept, recipes, tmp_path):
+    (probe,) = recipes("probe")
+    (tmp_path / "probe.toml").write_text(recipe_text(probe))
+    tests = str(Path(__file__).resolve().parents[1])
+    code = KILLED.format(tests=tests, recipe=str(tmp_path / "probe.toml"), out=str(tmp_path / "killed"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    sweep(tmp_path / "killed", [probe])
+    told = [row for row in rows(swept[0]) if row["method"] == "probe"]
+    assert rows(tmp_path / "killed") == [{k: v for k, v in row.items() if k != "method.rank"} for row in told]
+    study = optuna.load_study(study_name="probe", storage=f"sqlite:///{tmp_path / 'killed' / 'sweep.db'}")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_methods_can_be_added_with_as_many_trials(swept, recipes, tmp_path):
+    folder = shutil.copytree(swept[0], tmp_path / "copy")
+    with pytest.raises(RunError, match=r"holds 3 trials of lora, probe too; name every method"):
+        sweep(folder, recipes("norm-bias"), trials=4)
+    sweep(folder, recipes("norm-bias"))
+    assert [row for row in rows(folder) if row["method"] != "norm-bias"] == rows(swept[0])
+    assert len(rows(folder)) == 9
+    assert {path.stem for path in (folder / "best").iterdir()} == {"lora", "probe", "norm-bias"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "seed was 0, now 1"),
+        ({"trials": 2}, "give --trials 3 or more"),
+        ({"data": ecgtune.simulate(90, seed=2)}, "data was"),
+        ({"data": replace(DATA, label=1 - DATA.label)}, "windows_sha256 was"),
+        ({"training": {"epochs": 3}}, r"training\.epochs was 2, now 3 in lora"),
+        ({"fixed": ["training.weight_decay"]}, r"the space of training\.weight_decay in lora was"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_another_sweep_in_the_folder_is_refused(swept, recipes, tmp_path, change, message):
+    folder = shutil.copytree(swept[0], tmp_path / "copy")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    options = {key: value for key, value in change.items() if key != "training"}
+    with pytest.raises(RunError, match=message):
+        sweep(folder, recipes(**change.get("training", {})), **options)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_folders_that_hold_something_else(recipes, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match="is a file"):
+        sweep(tmp_path / "file", recipes())
+    with pytest.raises(RunError, match="not empty and holds no sweep"):
+        sweep(tmp_path, recipes())
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / ".lock").touch()  # of a sweep that was killed before it wrote anything
+    assert sweep(tmp_path / "begun", recipes("probe"), trials=1).keys() == {"probe"}
+
+
+def test_a_damaged_database_is_told_and_two_sweeps_keep_apart(swept, recipes, tmp_path):
+    from ecgtune.workflows.sweep.folder import SweepFolder
+
+    folder = shutil.copytree(swept[0], tmp_path / "copy")
+    with SweepFolder(folder).alone(), pytest.raises(RunError, match="another sweep is at work"):
+        sweep(folder, recipes())
+    (folder / "sweep.db").write_bytes(b"no database" * 100)
+    with pytest.raises(RunError, match=r"sweep\.db cannot be read"):
+        sweep(folder, recipes())
+
+
+@pytest.mark.parametrize("error", [DivergedError("no number"), DataError("probability 0 is nan")], ids=type)
+def test_a_trial_that_diverges_is_counted_and_told(recipes, tmp_path, monkeypatch, error):
+    fit, turn = bench_module.fit, [0]
+
+    def diverge(run, progress):
+        turn[0] += 1
+        if turn[0] > 1:
+            raise error
+        return fit(run, progress)
+
+    monkeypatch.setattr(bench_module, "fit", diverge)
+    best = sweep(tmp_path, recipes("probe"))
+    told = rows(tmp_path)
+    assert [row["state"] for row in told] == ["finished", "diverged", "diverged"]
+    assert [row["val_auroc"] for row in told[1:]] == ["", ""]
+    assert load_recipes(str(best["probe"]))[0].training.learning_rate == recipes("probe")[0].method.learning_rate
+    assert "<td>2</td>" in (tmp_path / "report.html").read_text()
+
+
+def test_when_all_diverge_there_is_no_best_and_a_report_all_the_same(recipes, tmp_path, monkeypatch):
+    def diverge(run, progress):
+        raise DivergedError("no number")
+
+    monkeypatch.setattr(bench_module, "fit", diverge)
+    assert sweep(tmp_path, recipes("probe")) == {}
+    assert "Every trial diverged" in (tmp_path / "report.html").read_text()
+
+
+def test_a_mistake_in_the_last_method_is_told_before_anything_is_written(recipes, tmp_path):
+    late = recipes("oft")[0]
+    with pytest.raises(SettingError):
+        ecgtune.sweep(
+            DATA, [*recipes(), late], out=tmp_path / "never", quiet=True,
+            space={"oft": {"method.block": Choice((7,))}},
+        )  # fmt: skip
+    for options, message in [({"trials": 0}, "trials is 0"), ({"seed": -1}, "seed is -1")]:
+        with pytest.raises(SettingError, match=message):
+            sweep(tmp_path / "never", recipes(), **options)
+    with pytest.raises(SettingError, match="same name"):
+        sweep(tmp_path / "never", recipes("probe,probe"))
+    other = replace(late, input=replace(late.input, split_seed=1))
+    with pytest.raises(SettingError, match="different splits"):
+        sweep(tmp_path / "never", [*recipes(), other])
+    assert not (tmp_path / "never").exists()
+
+
+def test_the_bar_counts_what_is_left(recipes, tmp_path, monkeypatch):
+    expected, advanced = [], []
+    monkeypatch.setattr(ProgressBar, "expect", lambda self, units: expected.append(units))
+    monkeypatch.setattr(ProgressBar, "advance", lambda self, units: advanced.append(units))
+    sweep(tmp_path, recipes("probe"), trials=2)
+    assert sum(expected) == sum(advanced) > 0
+    sweep(tmp_path, recipes("probe"), trials=2)
+    assert expected[1:] == [0]
+
+
+def test_trials_are_a_function_of_the_seed_and_later_of_what_was_found(recipes, tmp_path):
+    def tried(file, seed, score):
+        arm = Arm(recipes("probe")[0], ecgtune.recipe.space_of(recipes("probe")[0]))
+        studies = Studies(tmp_path / file, {"probe": arm}, names=["probe"], trials=STARTUP + 2, seed=seed)
+        values = []
+        while job := studies.next():
+            values.append(job.values["training.learning_rate"])
+            studies.tell(job, Outcome("finished", val_auroc=score(np.log10(values[-1]))))
+        return values
+
+    rising, again = tried("a.db", 0, lambda rate: rate), tried("b.db", 0, lambda rate: rate)
+    falling, other = tried("c.db", 0, lambda rate: -rate), tried("d.db", 1, lambda rate: rate)
+    assert rising == again
+    assert rising[:STARTUP] == falling[:STARTUP]
+    assert rising[STARTUP:] != falling[STARTUP:]
+    assert rising[0] == other[0]
+    assert not set(rising[1:]) & set(other[1:])
+
+
+def test_an_index_that_is_given_up_is_begun_again(recipes, tmp_path):
+    arms = {recipe.name: Arm(recipe, ecgtune.recipe.space_of(recipe)) for recipe in recipes()}
+    studies = Studies(tmp_path / "sweep.db", arms, names=list(arms), trials=2, seed=0)
+    first, second = studies.next(), studies.next()
+    assert (first.arm, first.index, second.arm) == ("lora", 0, "probe")
+    third = studies.next()
+    assert (third.arm, third.index) == ("lora", 1)
+    studies.give_up(first)
+    again = studies.next()
+    assert (again.arm, again.index, again.values) == ("lora", 0, first.values)
+    studies.tell(again, Outcome("finished", val_auroc=0.5))
+    assert [row["trial"] for row in studies.rows("lora")] == [0]
+    assert studies.left == {"lora": 0, "probe": 1}
+    assert studies.next().arm == "probe"
+    assert studies.next() is None
+
+
+def test_ray_runs_the_same_trials(swept, recipes, tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'ecgtune[ray]'")
+    sweep(tmp_path / "ray", recipes(), trials=2, backend="ray")
+    first = [row for row in rows(swept[0]) if row["trial"] in "01"]
+    assert rows(tmp_path / "ray") == first  # before the sampler learns, order does not matter
+
+
+@pytest.mark.parametrize("library", ["optuna", "ray"])
+def test_a_missing_library_is_told_with_what_to_install(recipes, tmp_path, monkeypatch, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(SettingError, match=r"pip install 'ecgtune\[(sweep|ray)\]'"):
+        sweep(tmp_path / "out", recipes("probe"), backend="ray" if library == "ray" else "local")
+    assert not (tmp_path / "out").exists()
