@@ -210,7 +210,7 @@ def pretrain(
     Parameters
     ----------
     recordings
-        NPZ file (signal, offset, record, sampling_rate), its packed form NAME_index.npz, or a folder of .npy files.
+        NPZ file (signal, offset, record, sampling_rate), its packed form NAME_index.npz, or a folder of recordings.
     recipe
         pretrain-tiny, pretrain-tiny-contrastive, or a TOML file.
     leave_out

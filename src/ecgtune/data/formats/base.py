@@ -48,14 +48,14 @@ class ReadOptions:
     sampling_rate (--sampling-rate): Hz. unit (--unit): "mV", "uV", "V" or "nV". lead_names (--lead-names): of the
     file's channels in order, "-" for a channel to leave out. ignore_checksums (--ignore-checksums): read a file whose
     samples do not have the checksum that its header states. max_values: leads x samples that are read at most; the
-    peak of memory is about 30 bytes for each. Raises SettingError.
+    peak of memory is up to 40 bytes for each. Raises SettingError.
     """
 
     sampling_rate: float | None = None
     unit: str | None = None
     lead_names: tuple[str, ...] | None = None
     ignore_checksums: bool = False
-    max_values: int = 1 << 25
+    max_values: int = 1 << 24
 
     def __post_init__(self) -> None:
         if self.sampling_rate is not None and not 0 < self.sampling_rate < math.inf:

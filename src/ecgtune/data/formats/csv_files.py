@@ -27,7 +27,7 @@ from ecgtune.data.formats.base import (
 )
 from ecgtune.errors import DataError
 
-MAX_BYTES = 1 << 28
+MAX_BYTES = 1 << 27
 GAPS = ["", "nan", "NaN", "NAN", "NA", "null"]
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*\Z")
 

@@ -4,7 +4,7 @@ The convention: a dataset `signal`, (leads, samples) or (samples,), and as attri
 `sampling_rate` or `fs` (Hz), `leads` (names in the order of the rows) and `unit`. HDF5 has no field's standard for ECG.
 
 A damaged file can send the HDF5 library into a loop that never ends, or crash it, so it works in a process of its own
-(`hdf5_worker`), one for each process that reads, and is ended after `SECONDS`.
+(`hdf5_worker`), one for each process that reads, and is ended after `SECONDS` of the processor's time.
 """
 
 from __future__ import annotations
@@ -42,19 +42,17 @@ class _Worker:
         """The answer, or None when the process was ended or ended itself."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        clock = threading.Timer(SECONDS, self.process.kill)
-        clock.start()
         try:
-            self.process.stdin.write(json.dumps([os.path.abspath(path), max_values]).encode() + b"\n")
+            self.process.stdin.write(json.dumps([os.path.abspath(path), max_values, SECONDS]).encode() + b"\n")
             self.process.stdin.flush()
             line = self.process.stdout.readline()
-            told = json.loads(line) if line.endswith(b"\n") else None
-            data = self.process.stdout.read(told.pop("bytes")) if told is not None else b""
         except OSError:
             return None
-        finally:
-            clock.cancel()
-        return None if told is None else (told, data)
+        if not line.endswith(b"\n"):
+            return None
+        told = json.loads(line)
+        data = self.process.stdout.read(told["bytes"])
+        return (told, data) if len(data) == told["bytes"] else None
 
     def end(self) -> None:
         self.process.kill()
@@ -68,7 +66,7 @@ _worker: _Worker | None = None
 def _ask(path: Path, max_values: int) -> tuple[dict[str, Any], bytes] | None:
     global _worker
     with _lock:
-        if _worker is None or _worker.owner != os.getpid():
+        if _worker is None or _worker.owner != os.getpid() or _worker.process.poll() is not None:
             _worker = _Worker()
         answer = _worker.ask(path, max_values)
         if answer is None:

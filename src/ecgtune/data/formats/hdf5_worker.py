@@ -1,12 +1,14 @@
 """Reads HDF5 files in a process of its own; `hdf5_files` starts it and asks it. It imports nothing of ecgtune.
 
-A request is a line of JSON, `[path, max_values]`. The answer is a line of JSON, and behind it the samples' bytes:
-`{"refused": why}`, or `{"shape", "dtype", "rate", "unit", "leads"}` with null for what the file does not say.
+A request is a line of JSON, `[path, max_values, seconds]`; what takes longer, of the processor's time, ends the process.
+The answer is a line of JSON, and behind it the samples' bytes, of which there are `"bytes"`: `{"refused": why}`, or
+`{"shape", "dtype", "rate", "unit", "leads"}` with null for what the file does not say.
 """
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from contextlib import suppress
 from math import prod
@@ -30,17 +32,17 @@ def answer(path: str, max_values: int) -> tuple[dict[str, Any], bytes]:
         if not isinstance(file.get("signal", getlink=True), h5py.HardLink):
             has = ", ".join(sorted(map(str, file))[:12])[:200] or "nothing"
             raise Refused(f"has no dataset 'signal' (leads, samples) of its own; it has: {has}")
-        signal = file["signal"]
-        if not isinstance(signal, h5py.Dataset) or signal.shape is None or signal.dtype.kind not in "iuf":
+        found = file["signal"]
+        if not isinstance(found, h5py.Dataset) or found.shape is None or found.dtype.kind not in "iuf":
             raise Refused("'signal' is no dataset of numbers; one of shape (leads, samples) is needed")
-        if signal.is_virtual or signal.external:
+        if found.is_virtual or found.external:
             raise Refused("the samples of 'signal' lie in other files; write them into this one")
-        if prod(signal.shape) > max_values:
-            raise Refused(f"holds {prod(signal.shape)} values; at most {max_values} are read at once, cut it")
-        owners = (signal, file)
+        if prod(found.shape) > max_values:
+            raise Refused(f"holds {prod(found.shape)} values; at most {max_values} are read at once, cut it")
+        owners = (found, file)
         rate, unit, leads = (attribute(owners, keys) for keys in (RATE_KEYS, ("unit",), ("leads",)))
         facts = {"rate": number(rate), "unit": texts("unit", unit, 1), "leads": texts("leads", leads, None)}
-        values = np.ascontiguousarray(signal[()])
+        values = np.ascontiguousarray(found[()])
     values = values.astype(values.dtype.newbyteorder("="))
     return {"shape": values.shape, "dtype": values.dtype.str, **facts}, values.tobytes()
 
@@ -85,13 +87,18 @@ def main() -> None:
     out = sys.stdout.buffer
     for line in sys.stdin:
         data = b""
+        path, max_values, seconds = json.loads(line)
         try:
-            told, data = answer(*json.loads(line))
+            if hasattr(signal, "setitimer"):
+                signal.setitimer(signal.ITIMER_PROF, seconds)
+            told, data = answer(path, max_values)
         except Refused as error:
             told = {"refused": str(error)}
         except Exception as error:  # a damaged file fails anywhere in the library, with any type of error
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             told = {"refused": f"cannot be read as HDF5 ({reason}); it is damaged, copy it again"}
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_PROF, 0)
         out.write(json.dumps({**told, "bytes": len(data)}).encode() + b"\n")
         out.write(data)
         out.flush()
