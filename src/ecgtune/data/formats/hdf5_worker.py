@@ -1,7 +1,7 @@
 """Reads HDF5 files in a process of its own; `hdf5_files` starts it and asks it. It imports nothing of ecgtune.
 
-A request is a line of JSON, `[path, max_values, seconds]`; what takes longer, of the processor's time, ends the process.
-The answer is a line of JSON, and behind it the samples' bytes, of which there are `"bytes"`: `{"refused": why}`, or
+A request is a line of JSON, `[path, max_values, seconds]`; more seconds of the processor than that end the process. The
+answer is a line of JSON, and behind it the samples' bytes, of which there are `"bytes"`: `{"refused": why}`, or
 `{"shape", "dtype", "rate", "unit", "leads"}` with null for what the file does not say.
 """
 
