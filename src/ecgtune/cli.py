@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from ecgtune import __version__
+from ecgtune.cli_data import data as data_commands
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.flags import given, optional
 from ecgtune.recipe import (
@@ -45,6 +46,7 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,  # `main` says how to go on
 )
+app.command(data_commands)
 
 
 app.command("ecgtune.cli_sweep:sweep", name="sweep")  # imported when it is typed: it takes flags from here
@@ -215,7 +217,7 @@ def pretrain(
     Parameters
     ----------
     recordings
-        NPZ file (signal, offset, record, sampling_rate), its packed form NAME_index.npz, or a folder of .npy files.
+        NPZ file (signal, offset, record, sampling_rate), its packed form NAME_index.npz, or a folder of recordings.
     recipe
         pretrain-tiny, pretrain-tiny-contrastive, or a TOML file.
     leave_out
@@ -346,7 +348,8 @@ def main(tokens: list[str] | None = None) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         errors.print(
-            "stopped; compare and sweep go on when they are run again, train and pretrain with --resume", markup=False
+            "stopped; compare, sweep and data get go on when they are run again, train and pretrain with --resume",
+            markup=False,
         )
         sys.exit(130)
     except BrokenPipeError:

@@ -8,6 +8,7 @@ import pytest
 from ecgtune.data import held_out_records, read_recordings, resample
 from ecgtune.errors import DataError
 from pretraining_for_tests import beats, write_recordings
+from recordings_for_tests import digital, write_wfdb
 
 
 @pytest.fixture(autouse=True)
@@ -114,13 +115,28 @@ def test_archives_that_cannot_be_read(tmp_path, change, parts):
     assert not list((tmp_path / "cache").glob("recordings-*"))
 
 
+def test_a_folder_of_wfdb_records(tmp_path):
+    for name, seed in [("a", 1), ("b", 2)]:
+        write_wfdb(tmp_path, digital(samples=500, seed=seed), name=name, rate=250)
+    (tmp_path / "labels.csv").write_text("record,label\na,1\n")
+    recordings = read_recordings(tmp_path, sampling_rate=125.0)
+    assert (recordings.record.tolist(), recordings.leads) == (["a", "b"], ("I", "II", "V1"))
+    assert recordings.length.tolist() == [250, 250]
+    expected = resample(digital(samples=500, seed=2).astype(float), 250, 125)
+    found = recordings.samples[:, 250:].astype(float)
+    assert min(np.corrcoef(found[lead], expected[lead])[0, 1] for lead in range(3)) > 0.999
+    write_wfdb(tmp_path, digital(2, samples=500), name="c", rate=250)
+    with pytest.raises(DataError, match=r"c\.hea: has leads I, II at 250 Hz, but a\.hea has I, II, V1 at 250 Hz"):
+        read_recordings(tmp_path, sampling_rate=125.0)
+
+
 def test_other_mistakes(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.csv").write_text("1,2")
     (tmp_path / "broken.npz").write_text("no archive")
     for name, said in [
         ("nowhere.npz", "no such file"),
-        ("empty", "no .npy file"),
+        ("empty", "no recording in it"),
         ("text.csv", "no .npz file"),
         ("broken.npz", "cannot be read"),
     ]:

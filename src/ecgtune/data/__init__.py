@@ -1,7 +1,9 @@
-"""Files of ECG windows in, checked windows out: reading, splitting, preprocessing, simulating."""
+"""Files of ECG windows and recordings in, checked arrays out: getting, reading, splitting, simulating."""
 
 from ecgtune.data.augmentation import Disturbance, WindowAugmentation, cropped_samples, read_at
 from ecgtune.data.dataset import Dataset, Source, read_dataset
+from ecgtune.data.download import get_database
+from ecgtune.data.formats import ReadOptions, Recording, find_recordings, read_recording
 from ecgtune.data.preprocessing import Preprocessing, ecg_fm_record, resample, segments, zscore
 from ecgtune.data.recording_files import held_out_records
 from ecgtune.data.recordings import Recordings, read_recordings
@@ -15,6 +17,8 @@ __all__ = [
     "Disturbance",
     "Duplicates",
     "Preprocessing",
+    "ReadOptions",
+    "Recording",
     "Recordings",
     "Source",
     "Split",
@@ -23,9 +27,12 @@ __all__ = [
     "duplicate_windows",
     "ecg_fm_record",
     "generator",
+    "find_recordings",
+    "get_database",
     "held_out_records",
     "read_at",
     "read_dataset",
+    "read_recording",
     "read_recordings",
     "resample",
     "segments",

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.data.formats import Columns, reader_for
 from ecgtune.data.reading import Parsed, parse
+from ecgtune.data.window_files import Columns, reader_for
 from ecgtune.errors import DataError
 
 FORMAT = 2  # raise it whenever what is stored, or what is refused on reading, changes

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.data.formats.base import shown
+from ecgtune.data.window_files.base import shown
 from ecgtune.errors import DataError
 
 _SPLIT_NAMES = {

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecgtune.data.cache import read_cached, read_uncached
-from ecgtune.data.formats import Columns
 from ecgtune.data.leads import channel_of, lead_argument
 from ecgtune.data.seeds import check_seed
 from ecgtune.data.subset import representative_rows
+from ecgtune.data.window_files import Columns
 from ecgtune.errors import DataError, SettingError
 
 LOWEST_RATE, HIGHEST_RATE = 20.0, 10_000.0

@@ -6,6 +6,9 @@ from ecgtune.errors import DataError, SettingError
 
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 _BY_FOLDED = {name.casefold(): name for name in STANDARD_LEADS}
+#: Names that recorders and file formats write for a standard lead: MIT-BIH's modified leads, Romance languages.
+_ALIASES = {"mli": "I", "mlii": "II", "mliii": "III", "di": "I", "dii": "II", "diii": "III"}
+_PREFIXES = ("mdc_ecg_lead_", "ecg ", "ekg ", "lead ")
 
 
 def lead_argument(lead: str) -> str:
@@ -16,6 +19,18 @@ def lead_argument(lead: str) -> str:
         hint = copied if lead.strip().casefold() == "copy" else ""
         raise SettingError(f"lead {lead!r} is unknown; allowed: {', '.join(STANDARD_LEADS)}{hint}")
     return name
+
+
+def known_lead(name: str) -> str | None:
+    """The standard spelling of the lead that a recording's channel name speaks of, or None.
+
+    Takes what recorders write around it: "ECG avr", "Lead I (Einthoven)", "MDC_ECG_LEAD_V1", "MLII".
+    """
+    folded = " ".join(name.casefold().split())
+    for prefix in _PREFIXES:
+        folded = folded.removeprefix(prefix)
+    folded = folded.removesuffix(" (einthoven)")
+    return _BY_FOLDED.get(folded) or _ALIASES.get(folded)
 
 
 def leads_in_file(path: object, names: Iterable[str]) -> tuple[str, ...]:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.columns import Where, check_groups, check_no_leak, label_codes, split_names
-from ecgtune.data.formats import Block, Columns, Header, reader_for
-from ecgtune.data.formats.base import shown
 from ecgtune.data.leads import leads_in_file
+from ecgtune.data.window_files import Block, Columns, Header, reader_for
+from ecgtune.data.window_files.base import shown
 from ecgtune.errors import DataError
 
 MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "V": 1e3}

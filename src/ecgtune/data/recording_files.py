@@ -5,8 +5,11 @@
   rate `sampling_rate` or `fs` (Hz), and, for several leads, `leads`.
 - The same archive without `signal`, called `NAME_index.npz`, beside `NAME.delta16.xz`: int16 samples of one lead as
   differences, all low bytes before all high bytes, through xz.
-- A folder of `.npy` files, one recording each, (samples,) or (leads, samples), whose rate the caller tells. Its leads
-  are unnamed, so it can have one only.
+- A folder of `.npy` files, one recording each, (samples,), whose rate the caller tells, of one unnamed lead. Their
+  unit does not matter here, nor does that of the archives, so whole numbers stay as they are; the reader of single
+  recordings (`formats`) would ask for a unit and give millivolts.
+- Any other folder: what `formats` reads of it and the folders in it, all of the same leads and rate. CSV files are left
+  out, because there they are tables of labels.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.data.formats import files_of, find_recordings, read_recording
 from ecgtune.errors import DataError
 
 INDEX, PACKED = "_index.npz", ".delta16.xz"
@@ -36,9 +40,14 @@ class RecordingFiles:
     leads: tuple[str, ...]
     sampling_rate: float | None
     _offset: NDArray[np.int64] | None = None
+    _recordings: tuple[Path, ...] = ()
 
     def signals(self) -> Iterator[NDArray[Any]]:
         """Each recording (leads, samples), in the order of `record`. Raises DataError."""
+        if self._recordings:
+            for path in self._recordings:
+                yield self._like_the_first(path)
+            return
         if self._offset is None:
             for path in self.files:
                 yield _checked(np.atleast_2d(_load(path)), 1, path)
@@ -51,6 +60,17 @@ class RecordingFiles:
         for start, stop in zip(self._offset[:-1], self._offset[1:], strict=True):
             yield whole[:, start:stop]
 
+    def _like_the_first(self, path: Path) -> NDArray[np.float32]:
+        """The signal of one recording in a folder of them."""
+        recording = read_recording(path)
+        if (recording.leads, recording.sampling_rate) != (self.leads, self.sampling_rate):
+            raise DataError(
+                f"{path}: has leads {', '.join(recording.leads)} at {recording.sampling_rate:g} Hz, but "
+                f"{self._recordings[0].name} has {', '.join(self.leads)} at {self.sampling_rate:g} Hz; keep recordings "
+                "of one kind in the folder"
+            )
+        return recording.signal
+
     def sha256(self) -> str:
         """Of the files' bytes, one after the other."""
         digest = hashlib.sha256()
@@ -60,17 +80,17 @@ class RecordingFiles:
         return digest.hexdigest()
 
 
-def find_recordings(path: Path) -> RecordingFiles:
+def find_layout(path: Path) -> RecordingFiles:
     """Recognise the layout of `path`. Raises DataError when it is none, or when its parts do not fit together."""
     if path.is_dir():
         files = tuple(sorted(path.glob("*.npy")))
         if not files:
-            raise DataError(f"{path}: no .npy file in it; put one recording (samples,) into each, or give an .npz file")
+            return _folder_of_recordings(path)
         return RecordingFiles(files, np.array([file.stem for file in files]), ("II",), None)
     if not path.is_file():
-        raise DataError(f"{path}: no such file or folder; give an .npz file of recordings or a folder of .npy files")
+        raise DataError(f"{path}: no such file or folder; give an .npz file of recordings or a folder of them")
     if path.suffix != ".npz":
-        raise DataError(f"{path}: is no .npz file; give an .npz file of recordings or a folder of .npy files")
+        raise DataError(f"{path}: is no .npz file; give an .npz file of recordings or a folder of them")
     arrays = _load(path)
     record = _first(arrays, RECORD_KEYS)
     if "offset" not in arrays or record is None:
@@ -85,6 +105,17 @@ def find_recordings(path: Path) -> RecordingFiles:
     leads = tuple(str(lead) for lead in arrays["leads"]) if "leads" in arrays else ("II",)
     files = (path,) if "signal" in arrays else (path, _packed(path))
     return RecordingFiles(files, record, leads, None if rate is None else float(rate), offset)
+
+
+def _folder_of_recordings(path: Path) -> RecordingFiles:
+    """A folder in any of the formats; the first recording tells leads and rate of all."""
+    found = {name: file for name, file in find_recordings(path).items() if file.suffix.lower() != ".csv"}
+    if not found:
+        raise DataError(f"{path}: holds CSV files only; put one recording (samples,) into each .npy file")
+    recordings = tuple(found.values())
+    first = read_recording(recordings[0])
+    files = tuple(file for recording in recordings for file in files_of(recording))
+    return RecordingFiles(files, np.array(list(found)), first.leads, first.sampling_rate, None, recordings)
 
 
 def held_out_records(path: Path, splits: tuple[str, ...] = ("val", "test")) -> frozenset[str]:

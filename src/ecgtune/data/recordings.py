@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ecgtune.data.cache import UNFINISHED, cache_folder, unwritable
 from ecgtune.data.dataset import Source
 from ecgtune.data.preprocessing import resample
-from ecgtune.data.recording_files import RecordingFiles, find_recordings
+from ecgtune.data.recording_files import RecordingFiles, find_layout
 from ecgtune.errors import DataError
 
 FORMAT = 1  # raise it whenever what is stored changes
@@ -63,7 +63,7 @@ def read_recordings(
     folder; later reads open it. Raises DataError for files that cannot be used.
     """
     path = Path(path)
-    files = find_recordings(path)
+    files = find_layout(path)
     rate = _rate(path, files.sampling_rate, recorded_rate)
     stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files.files]
     key = json.dumps([FORMAT, stats, rate, sampling_rate, resampling])

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset
-from ecgtune.data.formats.base import shown
 from ecgtune.data.seeds import check_seed
 from ecgtune.data.subset import shares_of
+from ecgtune.data.window_files.base import shown
 from ecgtune.errors import DataError, SettingError
 
 PARTS = ("train", "val", "test")

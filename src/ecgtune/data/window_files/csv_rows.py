@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
-from ecgtune.data.formats.base import MAX_TEXT, Block, shown
+from ecgtune.data.window_files.base import MAX_TEXT, Block, shown
 from ecgtune.errors import DataError
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")

@@ -15,8 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
-from ecgtune.data.formats.base import PATIENT_NAMES, RECORD_NAMES, Block, Columns, Header, group_name, shown
-from ecgtune.data.formats.csv_rows import NUMBER, SPECIAL, Layout, Piece, cells_of, parse_piece
+from ecgtune.data.window_files.base import PATIENT_NAMES, RECORD_NAMES, Block, Columns, Header, group_name, shown
+from ecgtune.data.window_files.csv_rows import NUMBER, SPECIAL, Layout, Piece, cells_of, parse_piece
 from ecgtune.errors import DataError
 
 _PIECE_BYTES = 4 << 20  # of 0.25 to 4 MiB none was slower; memory in work is about ten times this per thread
@@ -24,7 +24,7 @@ _ROW_BYTES = 64 << 20  # longer than this without a line end is no table
 
 
 def open_csv(path: Path, columns: Columns) -> tuple[Header, Generator[Block]]:
-    """Open a CSV file; header and blocks as in `formats.base`. Raises DataError."""
+    """Open a CSV file; header and blocks as in `window_files.base`. Raises DataError."""
     cells, line = _first_row(path)
     has_header = _is_header(cells)
     layout = _named_layout(path, line, cells, columns) if has_header else _plain_layout(path, line, cells, columns)

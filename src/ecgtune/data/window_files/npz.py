@@ -18,7 +18,16 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ecgtune.data.formats.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES, Block, Columns, Header, group_name, shown
+from ecgtune.data.window_files.base import (
+    MAX_TEXT,
+    PATIENT_NAMES,
+    RECORD_NAMES,
+    Block,
+    Columns,
+    Header,
+    group_name,
+    shown,
+)
 from ecgtune.errors import DataError
 
 _BLOCK_BYTES = 8 << 20
@@ -36,7 +45,7 @@ class _Member:
 
 
 def open_npz(path: Path, columns: Columns) -> tuple[Header, Generator[Block]]:
-    """Open an NPZ archive; header and blocks as in `formats.base`. Raises DataError."""
+    """Open an NPZ archive; header and blocks as in `window_files.base`. Raises DataError."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
