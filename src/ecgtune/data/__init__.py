@@ -1,7 +1,8 @@
 """Files of ECG windows in, checked windows out: reading, splitting, preprocessing, simulating."""
 
 from ecgtune.data.dataset import Dataset, Source, read_dataset
-from ecgtune.data.preprocessing import Preprocessing, ecg_fm_record, resample, segments, zscore
+from ecgtune.data.preprocessing import Preprocessing
+from ecgtune.data.signal import ecg_fm_record, resample, segments, zscore
 from ecgtune.data.recording_files import held_out_records
 from ecgtune.data.recordings import Recordings, read_recordings
 from ecgtune.data.simulation import simulate
