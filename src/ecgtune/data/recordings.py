@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ecgtune.data.cache import UNFINISHED, cache_folder, unwritable
 from ecgtune.data.dataset import Source
-from ecgtune.data.signal import resample, share_at_the_ends, share_standing_still
 from ecgtune.data.recording_files import RecordingFiles, find_recordings
+from ecgtune.data.signal import resample, share_at_the_ends, share_standing_still
 from ecgtune.errors import DataError
 
 FORMAT = 1  # raise it whenever what is stored changes

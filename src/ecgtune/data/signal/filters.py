@@ -28,7 +28,7 @@ def band_pass(
         )
     kind = "bandpass" if len(edges) == 2 else "highpass" if high is None else "lowpass"
     sections = butter(ORDER, edges if len(edges) == 2 else edges[0], kind, fs=sampling_rate, output="sos")
-    return _both_ways(sections, signal)
+    return _both_ways(np.asarray(sections), signal)
 
 
 def mains_notch(signal: NDArray[np.floating], sampling_rate: float, mains: float) -> NDArray[np.floating]:

@@ -21,7 +21,7 @@ def fill_gaps(
     if np.isinf(signal).any():
         lead, sample = np.argwhere(np.isinf(signal))[0]
         raise DataError(f"channel {lead + 1} is infinite at {sample / sampling_rate:.2f} s; repair the file")
-    missing = ~good.any(axis=1)
+    missing = np.logical_not(good.any(axis=1))
     filled = np.where(missing[:, None], 0, signal).astype(signal.dtype, copy=False)
     seconds, index = 0.0, np.arange(signal.shape[1])
     for lead in np.flatnonzero(~missing & ~good.all(axis=1)):
