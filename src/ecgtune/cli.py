@@ -56,7 +56,9 @@ class Reading:
     sampling_rate: float | None = None
     """Sampling rate of the file in Hz; needed unless the file holds it."""
     label: str | None = None
-    """Name of the label column; the last column when not given."""
+    """Name of the label column, two classes or more; the last column when not given."""
+    labels: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
+    """Names of several label columns of 0 and 1 (empty: missing), --labels MI STTC HYP, instead of one column."""
     group: str | None = None
     """Name of the column that says which windows belong together; `patient` or `record` when not given."""
     lead: str | None = None
@@ -65,7 +67,7 @@ class Reading:
     unit: Literal["mV", "uV", "V"] | None = None
     """Unit of the samples; needed only with --normalisation none."""
     limit: int | None = None
-    """Use only this many windows, whole groups, both classes in proportion."""
+    """Use only this many windows, whole groups, all classes in proportion."""
 
     def read(self, data: Path) -> Dataset:
         from ecgtune.data import read_dataset
@@ -74,6 +76,7 @@ class Reading:
             data,
             sampling_rate=self.sampling_rate,
             label=self.label,
+            labels=self.labels,
             group=self.group,
             lead=None if self.lead == COPY else self.lead,
             unit=self.unit,

@@ -26,7 +26,7 @@ from ecgtune.data.reading import Parsed, parse
 from ecgtune.data.window_files import Columns, reader_for
 from ecgtune.errors import DataError
 
-FORMAT = 2  # raise it whenever what is stored, or what is refused on reading, changes
+FORMAT = 3  # raise it whenever what is stored, or what is refused on reading, changes
 _STALE_SECONDS = 24 * 3600
 UNFINISHED = "unfinished-"
 
@@ -109,7 +109,7 @@ def _version(path: Path) -> list[int]:
 
 
 def _entry(path: Path, columns: Columns, unit: str | None) -> Path:
-    what = [FORMAT, str(path.resolve()), columns.label, columns.group, unit]
+    what = [FORMAT, str(path.resolve()), columns.label, columns.labels, columns.group, unit]
     return cache_folder() / f"{_short_hash(what)}-{_short_hash(_version(path))}"
 
 
@@ -174,6 +174,7 @@ def _store(folder: Path, parsed: Parsed, digest: str) -> None:
         "format": FORMAT,
         "shape": parsed.shape,
         "classes": parsed.classes,
+        "several_labels": parsed.label.ndim == 2,
         "group_name": parsed.group_name,
         "leads": parsed.leads,
         "sampling_rate": parsed.sampling_rate,
@@ -198,14 +199,15 @@ def _load(entry: Path) -> Contents | None:
         for name in ("label", "group", "split"):
             file = entry / f"{name}.npy"
             column[name] = np.load(file, allow_pickle=False) if file.exists() else None
-            if column[name] is not None and column[name].shape != (windows,):
+            several = name == "label" and facts["several_labels"]
+            expected = (windows, len(facts["classes"])) if several else (windows,)
+            if column[name] is not None and column[name].shape != expected:
                 return None
-        first, second = facts["classes"]
         leads = facts["leads"]
         parsed = Parsed(
             shape=shape,
-            label=column["label"].astype(np.int64, copy=False),
-            classes=(first, second),
+            label=column["label"].astype(np.int8 if facts["several_labels"] else np.int64, copy=False),
+            classes=tuple(facts["classes"]),
             group=column["group"],
             group_name=facts["group_name"],
             split=column["split"],
