@@ -63,7 +63,7 @@ def read_cached(path: Path, columns: Columns, unit: str | None) -> Contents:
     entry = _entry(path, columns, unit)
     contents = _load(entry)
     if contents is None:
-        with _new_entry(entry) as folder, (folder / "signal.f32").open("wb") as file:
+        with new_entry(entry, _load) as folder, (folder / "signal.f32").open("wb") as file:
             parsed, digest = _parse_and_hash(path, columns, unit, lambda block: file.write(block.data))
             _store(folder, parsed, digest)
         contents = _load(entry)
@@ -86,11 +86,11 @@ def _parse_and_hash(
 ) -> tuple[Parsed, str]:
     """Parse the file while another thread hashes it; a file that changes meanwhile is refused."""
     reader_for(path)
-    before = _version(path)
+    before = version_of(path)
     with ThreadPoolExecutor(1) as pool:
         digest = pool.submit(_sha256, path)
         parsed = parse(path, columns, unit, write)
-    if _version(path) != before:
+    if version_of(path) != before:
         raise DataError(f"{path}: changed while it was read; read it again when it is complete")
     return parsed, digest.result()
 
@@ -103,32 +103,38 @@ def _sha256(path: Path) -> str:
         raise DataError(f"{path}: cannot be read ({error.strerror}); is the file complete and readable?") from error
 
 
-def _version(path: Path) -> list[int]:
+def version_of(path: Path) -> list[int]:
+    """Size and time of the last change: when they are the same, the file is taken to be."""
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]
 
 
 def _entry(path: Path, columns: Columns, unit: str | None) -> Path:
     what = [FORMAT, str(path.resolve()), columns.label, columns.labels, columns.group, unit]
-    return cache_folder() / f"{_short_hash(what)}-{_short_hash(_version(path))}"
+    return cache_folder() / f"{short_hash(what)}-{short_hash(version_of(path))}"
 
 
-def _short_hash(value: object) -> str:
+def short_hash(value: object) -> str:
+    """20 hexadecimal digits that stand for a value that JSON can say."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:20]
 
 
 @contextmanager
-def _new_entry(entry: Path) -> Iterator[Path]:
-    """A folder to write into, renamed to `entry` when the body ends well and removed when it does not."""
+def new_entry(entry: Path, load: Callable[[Path], object | None]) -> Iterator[Path]:
+    """A folder to write into, renamed to `entry` when the body ends well and removed when it does not.
+
+    `load` gives None for an entry that is not there or is damaged. The name of an entry is what it is of, a hyphen, and
+    which version of that it holds; entries of other versions are removed.
+    """
     root, folder = entry.parent, None
     try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_outdated(entry)
         folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
         yield folder
-        if _load(entry) is None:  # else another process was faster, with the same content
+        if load(entry) is None:  # else another process was faster, with the same content
             _remove(entry)
-            _rename(folder, entry)
+            _rename(folder, entry, load)
     except OSError as error:
         raise unwritable(root, error) from error
     finally:
@@ -136,11 +142,11 @@ def _new_entry(entry: Path) -> Iterator[Path]:
             _remove(folder)
 
 
-def _rename(folder: Path, entry: Path) -> None:
+def _rename(folder: Path, entry: Path, load: Callable[[Path], object | None]) -> None:
     try:
         folder.rename(entry)
     except OSError:
-        if _load(entry) is None:  # not another process between the look and the rename: a real failure
+        if load(entry) is None:  # not another process between the look and the rename: a real failure
             raise
 
 

@@ -1,9 +1,10 @@
 """`Dataset`, the one form in which windows travel through the house, and `read_dataset`, which makes one of a file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,10 +23,19 @@ LOWEST_RATE, HIGHEST_RATE = 20.0, 10_000.0
 
 @dataclass(frozen=True)
 class Source:
-    """Where windows came from: the path (or one phrase, for simulated ones) and the sha256 of the file."""
+    """Where windows came from: the path (or one phrase, for simulated ones) and the sha256 of the file.
+
+    Of windows that were cut from recordings also: `signal_path`, how that was done, as plain values; `split_origin`,
+    where `Dataset.split` came from, in a phrase; `notes`, what a reader of any table made from them must know; `twins`,
+    pairs of recordings with the same signal.
+    """
 
     path: str
     sha256: str
+    signal_path: Mapping[str, Any] | None = None
+    split_origin: str | None = None
+    notes: tuple[str, ...] = ()
+    twins: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +47,8 @@ class Dataset:
     labels int8 (windows, labels) of 1, 0 and -1 (missing, which is not negative), with the labels' names as `classes`;
     `sampling_rate` in Hz; `leads` names; `group` (windows,) identifiers of who or what was recorded, or None, and
     `group_name` the kind of group ("patient", "record"); `split` (windows,) "train" / "val" / "test" as the file says,
-    or None.
+    or None. Windows that were cut from recordings also have `recording` (windows,), the identifier of each one's, and,
+    where the table of labels says it, `site` (windows,), where it was recorded.
 
     Raises DataError for arrays that do not fit each other. The samples are not looked at, so that a memory map stays
     on disk: `Preprocessing` refuses what is not finite.
@@ -53,6 +64,8 @@ class Dataset:
     group_name: str | None
     split: NDArray[np.str_] | None
     source: Source
+    recording: NDArray[np.str_] | None = None
+    site: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
         _check_arrays(self)
@@ -81,6 +94,8 @@ class Dataset:
             label=self.label[chosen],
             group=None if self.group is None else self.group[chosen],
             split=None if self.split is None else self.split[chosen],
+            recording=None if self.recording is None else self.recording[chosen],
+            site=None if self.site is None else self.site[chosen],
         )
 
 

@@ -22,7 +22,7 @@ _PACED = "102 104 107 217"
 MITDB = (
     dict.fromkeys(_DS1.split(), "train") | dict.fromkeys(_DS2.split(), "test") | dict.fromkeys(_PACED.split(), LEFT_OUT)
 )
-PUBLISHED = {
+PUBLISHED: dict[str, tuple[dict[str, str], str]] = {
     "mitdb": (
         MITDB,
         "MIT-BIH DS1 / DS2 (de Chazal 2004), paced records out; 201 (DS1) and 202 (DS2) are one person, as published",
@@ -41,8 +41,8 @@ def published_parts(name: str, recording: NDArray[np.str_], path: Path) -> tuple
     if unknown:
         where = Where(str(path), "row", np.arange(2, len(recording) + 2))
         raise DataError(
-            f"{where(unknown[0])}: recording {shown(recording[unknown[0]])} is not in the published split '{name}', and so for"
-            f" {len(unknown)} in all; leave --published out, or these rows"
+            f"{where(unknown[0])}: recording {shown(recording[unknown[0]])} is not in the published split '{name}', and"
+            f" so for {len(unknown)} in all; leave --published out, or these rows"
         )
     return np.array([parts[stem] for stem in stems], dtype="U5"), origin
 

@@ -74,6 +74,7 @@ def split_dataset(
     fractions: tuple[float, float, float] = (0.70, 0.15, 0.15),
     seed: int = 0,
     label_share: float = 1.0,
+    allow_duplicates: bool = False,
 ) -> Split:
     """Split windows into training, validation and test.
 
@@ -86,6 +87,9 @@ def split_dataset(
     Windows with several labels are drawn so that each label is shared out; by row, each window counts for the rarest
     label that it has. With more than two classes, or several labels, one that validation or test lacks is told in
     `warnings`.
+
+    Recordings with the same signal (`Source.twins`) in two parts are refused, or told in `warnings` with
+    `allow_duplicates`.
 
     Raises DataError when a part would lack a class (of more than two, or a label: when the training windows would, or
     a part would have none to be measured) or there are fewer groups than parts, SettingError for fractions
@@ -101,7 +105,7 @@ def split_dataset(
         )
     unit = "row" if dataset.group is None else (dataset.group_name or "group")
     everything = np.arange(len(dataset), dtype=np.int64)
-    warnings: list[str] = []
+    warnings: list[str] = list(dataset.source.notes)
     if dataset.split is None:
         train, val, test = _draw(dataset, everything, fractions, seed)
         origin = f"drawn {_percent(fractions)} by {unit}, stratified by label, seed {seed}"
@@ -118,6 +122,7 @@ def split_dataset(
         )
     split = Split(train, val, test, unit, origin, tuple(warnings), 0)
     warnings += _check_classes(dataset, split)
+    warnings += _check_twins(dataset, split, allow_duplicates)
     found = duplicate_windows(dataset, split)
     if found.count:
         pairs = ", ".join(f"{a} and {b}" for a, b in found.pairs[:3])
@@ -134,7 +139,7 @@ def _from_file(dataset: Dataset, fractions: tuple[float, float, float], seed: in
     rows = {name: np.flatnonzero(column == name) for name in PARTS}
     present = [name for name in PARTS if len(rows[name])]
     if present == list(PARTS):
-        return rows["train"], rows["val"], rows["test"], "from the file's split column"
+        return rows["train"], rows["val"], rows["test"], dataset.source.split_origin or "from the file's split column"
     if "train" not in present or len(present) == 1:
         raise DataError(
             f"{dataset.source.path}: its split column has only {' and '.join(present)}; train and at least"
@@ -143,8 +148,9 @@ def _from_file(dataset: Dataset, fractions: tuple[float, float, float], seed: in
     other = present[1]
     share = fractions[1] / (fractions[0] + fractions[1])
     train, val = _draw(dataset, rows["train"], (1 - share, share), seed)
+    told = "" if dataset.source.split_origin is None else f"{dataset.source.split_origin}; "
     origin = (
-        f"test: the file's {other} windows; validation: {100 * share:.3g} % of the file's training windows, drawn"
+        f"{told}test: the file's {other} windows; validation: {100 * share:.3g} % of the file's training windows, drawn"
         f" by {unit}, stratified by label, seed {seed}"
     )
     warnings.append(
@@ -261,6 +267,34 @@ def _check_classes(dataset: Dataset, split: Split) -> list[str]:
             " left out of every mean over labels"
         )
     return warnings
+
+
+def twins_across(dataset: Dataset, split: Split) -> tuple[tuple[str, str], ...]:
+    """Pairs of recordings with the same signal, at whatever gain, offset or rate, of which each is in another part."""
+    if not dataset.source.twins or dataset.recording is None:
+        return ()
+    part = {}
+    for name, rows in split.parts().items():
+        part |= dict.fromkeys(np.unique(dataset.recording[rows]).tolist(), name)
+    return tuple(
+        (first, second)
+        for first, second in dataset.source.twins
+        if first in part and second in part and part[first] != part[second]
+    )
+
+
+def _check_twins(dataset: Dataset, split: Split, allow_duplicates: bool) -> list[str]:
+    pairs = twins_across(dataset, split)
+    if not pairs:
+        return []
+    named = ", ".join(f"{first} and {second}" for first, second in pairs[:3]) + (", ..." if len(pairs) > 3 else "")
+    found = f"{len(pairs)} pairs of recordings with the same signal stand in different splits ({named})"
+    if not allow_duplicates:
+        raise DataError(
+            f"{dataset.source.path}: {found}; leave one of each out, give both the same patient, or say"
+            " --allow-duplicates"
+        )
+    return [f"{found}, so the figures may be too good"]
 
 
 def duplicate_windows(dataset: Dataset, split: Split) -> Duplicates:

@@ -39,6 +39,8 @@ class Input:
     """Share that chooses epoch and threshold; the rest is the test split."""
     label_share: float = 1.0
     """Share of the training and validation labels that is used, by patient or recording; 0.1 shows what few can do."""
+    allow_duplicates: bool = False
+    """Let recordings with the same signal stand in different splits, with a warning; refused otherwise."""
 
     def __post_init__(self) -> None:
         check_fields(self)

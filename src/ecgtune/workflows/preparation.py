@@ -36,7 +36,11 @@ class Prepared:
 def draw_split(dataset: Dataset, settings: Input) -> Split:
     """The split that the settings ask for; raises what `split_dataset` raises."""
     return split_dataset(
-        dataset, fractions=settings.fractions, seed=settings.split_seed, label_share=settings.label_share
+        dataset,
+        fractions=settings.fractions,
+        seed=settings.split_seed,
+        label_share=settings.label_share,
+        allow_duplicates=settings.allow_duplicates,
     )
 
 
@@ -62,6 +66,7 @@ def summarise(dataset: Dataset, split: Split) -> dict[str, Any]:
             "sampling_rate": dataset.sampling_rate,
             "samples": samples,
             "leads": list(dataset.leads),
+            "signal_path": dataset.source.signal_path,
         },
         "split": {
             "unit": split.unit,

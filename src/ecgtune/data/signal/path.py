@@ -23,7 +23,8 @@ class Prepared:
     """Windows float32 (windows, leads, samples) of one recording, and what was met on the way.
 
     derived, zeroed, constant, saturated: names of leads. filled: seconds of gaps that were closed, over all leads.
-    repeated: whether the recording was shorter than the window.
+    repeated: whether the recording was shorter than the window. still: windows that were dropped because no lead
+    changes in them.
     """
 
     windows: NDArray[np.float32]
@@ -33,6 +34,7 @@ class Prepared:
     saturated: tuple[str, ...]
     filled: float
     repeated: bool
+    still: int
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,9 @@ class SignalPath:
     def __post_init__(self) -> None:
         check_fields(self)
         object.__setattr__(self, "leads", tuple(lead_argument(lead) for lead in self.leads))
+        for name in ("sampling_rate", "window", "step", "mains", "longest_gap"):  # 100 and 100.0 are one setting
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else float(value))
         require(0 < self.sampling_rate < np.inf, f"sampling_rate {self.sampling_rate:g} Hz; above 0 is needed")
         require(len(set(self.leads)) == len(self.leads) > 0, f"leads {' '.join(self.leads)}; each once is needed")
         for name in ("window", "step"):
@@ -73,6 +78,8 @@ class SignalPath:
             need = f"{name} {value} s is not allowed; at least two samples are needed"
             require(value is None or round(value * self.sampling_rate) >= 2, need)
         require(self.step is None or self.window is not None, "step needs a window; give both, such as 10 and 5 (s)")
+        band = self.band is None or (len(self.band) == 2 and 0 < self.band[0] < self.band[1])
+        require(band, f"band {self.band} is not allowed; two edges in Hz with 0 < low < high are, such as 0.5 40")
         require(self.longest_gap >= 0, f"longest_gap {self.longest_gap} s is not allowed; 0 or more is")
         require(self.mains in (None, 50, 60), f"mains {self.mains} Hz is not allowed; 50 or 60 is")
 
@@ -109,7 +116,13 @@ class SignalPath:
         samples = values.shape[1] if self.window is None else round(self.window * self.sampling_rate)
         step = None if self.step is None else round(self.step * self.sampling_rate)
         windows = cut_windows(values.astype(np.float32, copy=False), samples, step, self.short)
-        return Prepared(windows, derived, zeroed, constant, saturated, filled, values.shape[1] < samples)
+        still = (windows.max(axis=2) == windows.min(axis=2)).all(axis=1)
+        if still.any():
+            windows = windows[~still]
+        if not len(windows):
+            raise DataError("no window in it in which a lead changes; a recording without signal cannot be used")
+        repeated = values.shape[1] < samples
+        return Prepared(windows, derived, zeroed, constant, saturated, filled, repeated, int(still.sum()))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
