@@ -25,6 +25,7 @@ ROOMS = [
     "deployment",
     "workflows",
     "flags",
+    "cli_data",
     "cli",
 ]
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))

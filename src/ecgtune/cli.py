@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from ecgtune import __version__
+from ecgtune.cli_data import data as data_commands
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.flags import given, optional
 from ecgtune.recipe import (
@@ -42,6 +43,7 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,  # `main` says how to go on
 )
+app.command(data_commands)
 
 
 #: The value of --lead that is no lead: the model's lead mode.
@@ -341,7 +343,10 @@ def main(tokens: list[str] | None = None) -> None:
         errors.print(f"error: {line}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        errors.print("stopped; compare goes on when it is run again, train and pretrain with --resume", markup=False)
+        errors.print(
+            "stopped; compare and data get go on when they are run again, train and pretrain with --resume",
+            markup=False,
+        )
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output is gone (`ecgtune methods | head -1`); Python would complain once more at exit.

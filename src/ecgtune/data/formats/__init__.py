@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ecgtune.data.formats.base import Reader, ReadOptions, Recording
+from ecgtune.data.formats.clinical import SCP, XML
 from ecgtune.data.formats.csv_files import CSV
+from ecgtune.data.formats.dicom_files import DICOM
+from ecgtune.data.formats.edf_files import EDF
 from ecgtune.data.formats.hdf5_files import HDF5
 from ecgtune.data.formats.numpy_files import NPY, NPZ
 from ecgtune.data.formats.wfdb_files import WFDB
@@ -15,7 +18,7 @@ from ecgtune.errors import DataError
 
 __all__ = ["READERS", "ReadOptions", "Reader", "Recording", "files_of", "find_recordings", "read_recording"]
 
-READERS = (WFDB, HDF5, NPY, NPZ, CSV)
+READERS = (WFDB, EDF, DICOM, XML, SCP, HDF5, NPY, NPZ, CSV)
 
 
 def read_recording(path: Path, options: ReadOptions = ReadOptions()) -> Recording:  # noqa: B008 (frozen)
