@@ -11,7 +11,13 @@ __version__ = "0.1.0"
 _HOME = {
     "Dataset": "data",
     "Preprocessing": "data",
+    "ReadOptions": "data",
+    "RecordSettings": "data",
+    "TableColumns": "data",
+    "k_folds": "data",
+    "leave_one_site_out": "data",
     "read_dataset": "data",
+    "read_records": "data",
     "simulate": "data",
     "split_dataset": "data",
     "Head": "models",
@@ -45,7 +51,13 @@ __all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDu
 if TYPE_CHECKING:
     from ecgtune.data import Dataset as Dataset
     from ecgtune.data import Preprocessing as Preprocessing
+    from ecgtune.data import ReadOptions as ReadOptions
+    from ecgtune.data import RecordSettings as RecordSettings
+    from ecgtune.data import TableColumns as TableColumns
+    from ecgtune.data import k_folds as k_folds
+    from ecgtune.data import leave_one_site_out as leave_one_site_out
     from ecgtune.data import read_dataset as read_dataset
+    from ecgtune.data import read_records as read_records
     from ecgtune.data import simulate as simulate
     from ecgtune.data import split_dataset as split_dataset
     from ecgtune.deployment import load_run as load_run

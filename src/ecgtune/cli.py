@@ -13,6 +13,7 @@ from rich.console import Console
 
 from ecgtune import __version__
 from ecgtune.cli_data import data as data_commands
+from ecgtune.cli_reading import COPY, Reading, RecordFlags, read_data
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.flags import given, optional
 from ecgtune.recipe import (
@@ -26,8 +27,6 @@ from ecgtune.recipe import (
 )
 
 if TYPE_CHECKING:
-    from ecgtune.data import Dataset
-
     TrainingFlags = Training
     InputFlags = Input
     CropFlags = Crops
@@ -44,46 +43,6 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` says how to go on
 )
 app.command(data_commands)
-
-
-#: The value of --lead that is no lead: the model's lead mode.
-COPY = "copy"
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Reading:
-    """How to read the file of windows."""
-
-    sampling_rate: float | None = None
-    """Sampling rate of the file in Hz; needed unless the file holds it."""
-    label: str | None = None
-    """Name of the label column, two classes or more; the last column when not given."""
-    labels: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
-    """Names of several label columns of 0 and 1 (empty: missing), --labels MI STTC HYP, instead of one column."""
-    group: str | None = None
-    """Name of the column that says which windows belong together; `patient` or `record` when not given."""
-    lead: str | None = None
-    """The lead that was recorded (II when the file does not say), or the one to take of several; `copy` gives one-lead
-    windows to all twelve channels of a 12-lead encoder."""
-    unit: Literal["mV", "uV", "V"] | None = None
-    """Unit of the samples; needed only with --normalisation none."""
-    limit: int | None = None
-    """Use only this many windows, whole groups, all classes in proportion."""
-
-    def read(self, data: Path) -> Dataset:
-        from ecgtune.data import read_dataset
-
-        return read_dataset(
-            data,
-            sampling_rate=self.sampling_rate,
-            label=self.label,
-            labels=self.labels,
-            group=self.group,
-            lead=None if self.lead == COPY else self.lead,
-            unit=self.unit,
-            limit=self.limit,
-        )
 
 
 @Parameter(name="*")
@@ -112,6 +71,7 @@ def compare(
     floors: Annotated[bool, Parameter(negative="--no-floors")] = True,
     reference: str | None = None,
     reading: Reading = Reading(),
+    records: RecordFlags = RecordFlags(),
     model: ModelFlags = ModelFlags(),
     input: InputFlags = InputFlags(),
     training: TrainingFlags = TrainingFlags(),
@@ -124,7 +84,7 @@ def compare(
     Parameters
     ----------
     data
-        CSV (signal_0 ... signal_599,label) or NPZ file of windows.
+        CSV (signal_0 ... signal_599,label) or NPZ file of windows; with --records the table of labels.
     methods
         Names of methods and recipes, or TOML files, joined by commas; see `ecgtune methods`.
     seeds
@@ -142,9 +102,8 @@ def compare(
 
     recipes = [recipe for name in _names(methods) for recipe in load_recipes(name)]
     recipes = [_with_flags(recipe, reading, model, input, training) for recipe in recipes]
-    results = workflows.compare(
-        reading.read(data), recipes, out=out, seeds=seeds, floors=floors, reference=reference, quiet=quiet
-    )
+    dataset = read_data(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet)
+    results = workflows.compare(dataset, recipes, out=out, seeds=seeds, floors=floors, reference=reference, quiet=quiet)
     _show(results, out)
 
 
@@ -158,6 +117,7 @@ def train(
     resume: bool = False,
     seed: int = 0,
     reading: Reading = Reading(),
+    records: RecordFlags = RecordFlags(),
     model: ModelFlags = ModelFlags(),
     input: InputFlags = InputFlags(),
     training: TrainingFlags = TrainingFlags(),
@@ -168,7 +128,7 @@ def train(
     Parameters
     ----------
     data
-        CSV (signal_0 ... signal_599,label) or NPZ file of windows.
+        CSV (signal_0 ... signal_599,label) or NPZ file of windows; with --records the table of labels.
     method
         Name of a method or recipe, or a TOML file; see `ecgtune methods`.
     out
@@ -187,7 +147,8 @@ def train(
         raise SettingError(f"{method} holds {len(recipes)} arms; run it with `ecgtune compare --methods {method}`")
     recipe = _with_flags(recipes[0], reading, model, input, training)
     folder = out or Path("runs") / recipe.name
-    run = workflows.train(reading.read(data), recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
+    dataset = read_data(data, reading, records, [recipe.model.name], quiet=quiet)
+    run = workflows.train(dataset, recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
     print(run.summary())
     print(f"report: {folder / 'report.html'}")
 

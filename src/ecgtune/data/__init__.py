@@ -1,12 +1,16 @@
-"""Files of ECG windows in, checked windows out: reading, splitting, preprocessing, simulating."""
+"""Files of ECG windows, or recordings and their labels, in; checked windows out."""
 
-from ecgtune.data.dataset import Dataset, Source, read_dataset
+from ecgtune.data.dataset import Dataset, Source, limited, read_dataset
+from ecgtune.data.folds import k_folds, leave_one_site_out
+from ecgtune.data.formats import ReadOptions
+from ecgtune.data.label_table import LabelTable, TableColumns, read_label_table
 from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.recording_files import held_out_records
 from ecgtune.data.recordings import Recordings, read_recordings
-from ecgtune.data.signal import ecg_fm_record, resample, segments, zscore
+from ecgtune.data.records import Inspection, RecordSettings, inspect_records, inspection_text, read_records, split_text
+from ecgtune.data.signal import SignalPath, ecg_fm_record, resample, segments, zscore
 from ecgtune.data.simulation import simulate
-from ecgtune.data.splits import Duplicates, Split, duplicate_windows, split_dataset
+from ecgtune.data.splits import Duplicates, Split, duplicate_windows, split_dataset, twins_across
 from ecgtune.data.tasks import MISSING, Task, decided, label_counts, task_of
 from ecgtune.data.writing import write_csv
 
@@ -14,23 +18,38 @@ __all__ = [
     "MISSING",
     "Dataset",
     "Duplicates",
+    "Inspection",
+    "LabelTable",
     "Preprocessing",
+    "ReadOptions",
+    "RecordSettings",
     "Recordings",
+    "SignalPath",
     "Source",
     "Split",
+    "TableColumns",
     "Task",
     "decided",
     "duplicate_windows",
     "ecg_fm_record",
     "held_out_records",
+    "inspect_records",
+    "inspection_text",
+    "k_folds",
     "label_counts",
+    "leave_one_site_out",
+    "limited",
     "read_dataset",
+    "read_label_table",
     "read_recordings",
+    "read_records",
     "resample",
     "segments",
     "simulate",
     "split_dataset",
+    "split_text",
     "task_of",
+    "twins_across",
     "write_csv",
     "zscore",
 ]

@@ -158,7 +158,18 @@ def read_dataset(
         split=parsed.split,
         source=Source(str(path), contents.sha256),
     )
-    if limit is None or limit >= len(dataset):
+    return dataset if limit is None else limited(dataset, limit, seed)
+
+
+def limited(dataset: Dataset, limit: int, seed: int = 0) -> Dataset:
+    """`limit` windows of a dataset, as `read_dataset` keeps them; the dataset itself when it has no more.
+
+    Raises SettingError for fewer than 2 or a negative seed.
+    """
+    if limit < 2:
+        raise SettingError(f"limit {limit} is too small; at least 2 windows are needed")
+    check_seed(seed)
+    if limit >= len(dataset):
         return dataset
     return dataset.select(representative_rows(strata(dataset.label), dataset.group, dataset.split, limit, seed))
 

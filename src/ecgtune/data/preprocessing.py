@@ -55,8 +55,14 @@ class Preprocessing:
     ) -> "Preprocessing":
         """The preprocessing for a model of `sampling_rate` Hz; global statistics come from `train_rows` alone.
 
-        Raises DataError when the amplitude matters ("none") but its unit is unknown, or a lead never varies ("global").
+        Raises DataError when recordings were z-scored already, the amplitude matters ("none") but its unit is unknown,
+        or a lead never varies ("global").
         """
+        if normalisation != "none" and dataset.unit == "zscore":
+            raise DataError(
+                f"{dataset.source.path}: its recordings are z-scored as a whole, which '{normalisation}' would undo;"
+                " give --normalisation none, or leave --recording-zscore out"
+            )
         if normalisation == "none" and dataset.unit == "unknown":
             raise DataError(
                 f"{dataset.source.path}: without normalisation the amplitude matters, but the unit of the"
