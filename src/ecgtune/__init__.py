@@ -43,6 +43,7 @@ _HOME = {
     "load_run": "deployment",
     "compare": "workflows",
     "convert": "models",
+    "cross_validate": "workflows",
     "fine_tune": "workflows",
     "pretrain": "workflows",
 }
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from ecgtune.recipe import load_pretraining_recipe as load_pretraining_recipe
     from ecgtune.recipe import load_recipes as load_recipes
     from ecgtune.workflows import compare as compare
+    from ecgtune.workflows import cross_validate as cross_validate
     from ecgtune.workflows import fine_tune as fine_tune
     from ecgtune.workflows import pretrain as pretrain
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ecgtune import __version__
 from ecgtune.cli_data import data as data_commands
-from ecgtune.cli_reading import COPY, Reading, RecordFlags, read_data
+from ecgtune.cli_reading import COPY, Reading, RecordFlags, RoundFlags, read_data
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.flags import given, optional
 from ecgtune.recipe import (
@@ -70,6 +70,7 @@ def compare(
     out: Path = Path("runs/compare"),
     floors: Annotated[bool, Parameter(negative="--no-floors")] = True,
     reference: str | None = None,
+    rounds: RoundFlags = RoundFlags(),
     reading: Reading = Reading(),
     records: RecordFlags = RecordFlags(),
     model: ModelFlags = ModelFlags(),

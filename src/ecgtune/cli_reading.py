@@ -106,6 +106,31 @@ class RecordFlags:
     """Processes that read recordings; as many as cores when not given."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RoundFlags:
+    """The comparison repeated over other splits of the same windows."""
+
+    folds: int | None = None
+    """Cross-validation: each patient or recording is tested once, in one of so many folds."""
+    nested: bool = False
+    """With --folds: each test fold with each other fold as validation."""
+    leave_site_out: bool = False
+    """Each site (--site) is tested once by models that have not seen it."""
+
+    def of(self, dataset: Dataset, *, seed: int) -> tuple[Dataset, ...]:
+        """The rounds that were asked for; none when the split is to be the one of the data."""
+        from ecgtune.data import k_folds, leave_one_site_out
+
+        if self.folds is not None and self.leave_site_out:
+            raise SettingError("--folds and --leave-site-out are both given; one of them makes the rounds")
+        if self.nested and self.folds is None:
+            raise SettingError("--nested needs --folds")
+        if self.folds is not None:
+            return k_folds(dataset, self.folds, seed=seed, nested=self.nested)
+        return leave_one_site_out(dataset) if self.leave_site_out else ()
+
+
 def read_data(
     data: Path, reading: Reading, records: RecordFlags, models: Sequence[str] = (), *, quiet: bool = False
 ) -> Dataset:

@@ -1,8 +1,9 @@
 """The commands as Python functions."""
 
 from ecgtune.workflows.compare import compare
+from ecgtune.workflows.cross_validation import cross_validate, rounds_table
 from ecgtune.workflows.demo import demo
 from ecgtune.workflows.fine_tune import fine_tune, train
 from ecgtune.workflows.pretrain import pretrain
 
-__all__ = ["compare", "demo", "fine_tune", "pretrain", "train"]
+__all__ = ["compare", "cross_validate", "demo", "fine_tune", "pretrain", "rounds_table", "train"]
