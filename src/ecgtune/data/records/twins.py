@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from scipy.signal.windows import tukey
 
 from ecgtune.data.signal import band_pass, resample
 
@@ -16,6 +17,7 @@ _CANDIDATE = 0.9  # from which the clocks of two recordings are looked at more c
 _RATE, _SECONDS = 50.0, 10.0
 _BAND = (1.0, 12.0)  # Hz: without baseline and mains, and in any recording from 25 Hz on
 _USUAL = 4.0  # times the median size, where compression sets in
+_TAPER = 1.5  # seconds at either end that count less and less
 _BLOCK = 512  # fingerprints against all others at once: 20 MB of correlations for 10,000 recordings
 # Interpolation with aligned end points (ECG-FM's) stretches ten seconds at 100 Hz by 0.1 %; filters may delay.
 _STRETCH = np.linspace(-0.0012, 0.0012, 13)
@@ -45,6 +47,7 @@ def fingerprint(signal: NDArray[np.floating], leads: Sequence[str], sampling_rat
     values = band_pass(resample(values, sampling_rate, _RATE), _RATE, *_BAND)[: len(result)]
     # One electrode artefact would outweigh all beats: what is far above the usual size is compressed.
     values = np.tanh(values / max(_USUAL * float(np.median(np.abs(values))), np.finfo(np.float64).tiny))
+    values *= tukey(len(values), 2 * _TAPER / _SECONDS)  # at the edges a filter sees what it was told, not the heart
     result[: len(values)] = values / max(float(np.linalg.norm(values)), np.finfo(np.float64).tiny)
     return result
 
