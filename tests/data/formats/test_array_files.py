@@ -1,10 +1,9 @@
 """NumPy, HDF5 and CSV recordings: what was written comes back, and what does not fit is one line."""
 
-import builtins
-
 import numpy as np
 import pytest
 
+from ecgtune.data.formats import hdf5_files
 from ecgtune.errors import DataError
 from recordings_for_tests import LEADS, digital, read, write_csv, write_hdf5
 
@@ -195,16 +194,26 @@ def test_hdf5_whose_samples_lie_elsewhere(tmp_path):
 
 def test_a_missing_library_is_named(tmp_path, monkeypatch):
     path = write_hdf5(tmp_path / "a.h5", digital())
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name == "h5py":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr(hdf5_files, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"needs the library h5py.*pip install 'ecgtune\[hdf5\]'"):
         read(path, **ANSWERS)
+
+
+def test_hdf5_that_keeps_or_crashes_the_library(tmp_path, monkeypatch):
+    """An object of almost 2^64 bytes on the heap of texts: the library adds it up to 0 and goes round for ever."""
+    path = write_hdf5(tmp_path / "a.h5", digital(), fs=250, leads=LEADS, unit="mV")
+    content = bytearray(path.read_bytes())
+    size = content.index(b"GCOL") + 16 + 8
+    content[size : size + 8] = (2**64 - 16).to_bytes(8, "little")
+    (tmp_path / "loop.h5").write_bytes(content)
+    monkeypatch.setattr(hdf5_files, "SECONDS", 0.5)
+    with pytest.raises(DataError, match="crashed the HDF5 library, or kept it"):
+        read(tmp_path / "loop.h5")
+    assert read(path).leads == LEADS  # by the next process
+    hdf5_files._worker.process.kill()
+    with pytest.raises(DataError, match="crashed"):
+        read(path)
+    assert read(path).leads == LEADS
 
 
 @pytest.mark.parametrize(

@@ -41,10 +41,11 @@ def test_edf_with_two_rates(tmp_path):
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        (lambda content: content[:-10], "cannot be read as EDF"),
+        (lambda content: content[:-10], "promises 2 records"),
+        (lambda content: content[:236] + b"0       " + content[244:], "holds 0 records"),
         (lambda content: content[:100], "cannot be read as EDF"),
         (lambda content: b"", "cannot be read as EDF"),
-        (lambda content: content[:236] + b"9999999 " + content[244:], "cannot be read as EDF"),
+        (lambda content: content[:236] + b"9999999 " + content[244:], "promises 9999999 records"),
         (lambda content: content.replace(b"EDF+C", b"EDF+D"), "cannot be read as EDF"),
         (lambda content: content.replace(b"uV", b"xx"), "unit 'xx' is unknown"),
     ],

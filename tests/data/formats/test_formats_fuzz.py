@@ -56,6 +56,11 @@ FORMATS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _short_patience(monkeypatch):
+    monkeypatch.setattr("ecgtune.data.formats.hdf5_files.SECONDS", 1.0)
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[str, tuple[Path, bytes]]:
     """The file to be fuzzed of each format, and its valid content."""

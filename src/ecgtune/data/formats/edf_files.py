@@ -32,8 +32,7 @@ def read_edf(path: Path, options: ReadOptions) -> Recording:
     except ImportError:
         raise missing("pyedflib", "edf", path) from None
 
-    with path.open("rb"):  # a file that is not there is told from one that is damaged
-        pass
+    _check_header(path)
     try:
         reader = pyedflib.EdfReader(os.path.abspath(path))
     except OSError as error:
@@ -54,6 +53,28 @@ def read_edf(path: Path, options: ReadOptions) -> Recording:
             for row, (channel, factor) in enumerate(zip(channels, factors, strict=True)):
                 signal[row] = reader.readSignal(channel) * factor
     return recording(path, signal, list(leads), sampling_rate)
+
+
+def _check_header(path: Path) -> None:
+    """Hold what the header promises against the file's size; the library does so too, and prints what it finds."""
+    with path.open("rb") as file:
+        fixed = file.read(256)
+        try:
+            channels = int(fixed[252:256])
+            records, start = int(fixed[236:244]), int(fixed[184:192])
+            counts = file.read(256 * channels)[216 * channels : 224 * channels] if 0 < channels < 1000 else b""
+            samples = sum(int(counts[place : place + 8]) for place in range(0, 8 * channels, 8))
+        except ValueError:
+            raise DataError(f"{path}: cannot be read as EDF (no whole header); it is damaged, copy it again") from None
+    width = 3 if fixed[:1] == b"\xff" else 2
+    size = path.stat().st_size
+    if records < 1 or samples < 1:
+        raise DataError(f"{path}: holds {records} records of {samples} samples; at least one of each is needed")
+    if size != start + records * samples * width:
+        raise DataError(
+            f"{path}: promises {records} records of {samples} samples, {start + records * samples * width} bytes, but "
+            f"has {size}; it was cut short, copy it again"
+        )
 
 
 EDF = Reader("EDF", (".edf", ".bdf"), read_edf)

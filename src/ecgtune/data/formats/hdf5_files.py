@@ -2,62 +2,96 @@
 
 The convention: a dataset `signal`, (leads, samples) or (samples,), and as attributes of it, or of the file,
 `sampling_rate` or `fs` (Hz), `leads` (names in the order of the rows) and `unit`. HDF5 has no field's standard for ECG.
+
+A damaged file can send the HDF5 library into a loop that never ends, or crash it, so it works in a process of its own
+(`hdf5_worker`), one for each process that reads, and is ended after `SECONDS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+import subprocess
+import sys
+import threading
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from ecgtune.data.formats.arrays import Facts, array_recording, one_number, one_text, texts
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.data.formats.arrays import Facts, array_recording
 from ecgtune.data.formats.base import Reader, ReadOptions, Recording, missing
 from ecgtune.errors import DataError
 
-RATE_KEYS = ("sampling_rate", "fs")
-FACT_VALUES = 1000  # of an attribute
-T = TypeVar("T")
+SECONDS = 9.0  # for one file
+_WORKER = Path(__file__).with_name("hdf5_worker.py")
+
+
+class _Worker:
+    """The process, and the process that it belongs to: after a fork the pipes are still the parent's."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.process = subprocess.Popen(
+            [sys.executable, str(_WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
+    def ask(self, path: Path, max_values: int) -> tuple[dict[str, Any], bytes] | None:
+        """The answer, or None when the process was ended or ended itself."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        clock = threading.Timer(SECONDS, self.process.kill)
+        clock.start()
+        try:
+            self.process.stdin.write(json.dumps([os.path.abspath(path), max_values]).encode() + b"\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+            told = json.loads(line) if line.endswith(b"\n") else None
+            data = self.process.stdout.read(told.pop("bytes")) if told is not None else b""
+        except OSError:
+            return None
+        finally:
+            clock.cancel()
+        return None if told is None else (told, data)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+_lock = threading.Lock()
+_worker: _Worker | None = None
+
+
+def _ask(path: Path, max_values: int) -> tuple[dict[str, Any], bytes] | None:
+    global _worker
+    with _lock:
+        if _worker is None or _worker.owner != os.getpid():
+            _worker = _Worker()
+        answer = _worker.ask(path, max_values)
+        if answer is None:
+            _worker.end()
+            _worker = None
+        return answer
 
 
 def read_hdf5(path: Path, options: ReadOptions) -> Recording:
     """Read a file; see the module. Data that lie in another file are refused: a recording is one file."""
-    try:
-        import h5py
-    except ImportError:
-        raise missing("h5py", "hdf5", path) from None
-
+    if find_spec("h5py") is None:
+        raise missing("h5py", "hdf5", path)
     with path.open("rb"):  # a file that is not there is told from one that is damaged
         pass
-    with h5py.File(path, "r", locking=False) as file:
-        link = file.get("signal", getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            has = ", ".join(sorted(map(str, file))[:12])[:200] or "nothing"
-            raise DataError(f"{path}: has no dataset 'signal' (leads, samples) of its own; it has: {has}")
-        signal = file["signal"]
-        if not isinstance(signal, h5py.Dataset) or signal.shape is None:
-            raise DataError(f"{path}: 'signal' is no dataset of numbers; one of shape (leads, samples) is needed")
-        if signal.is_virtual or signal.external:
-            raise DataError(f"{path}: the samples of 'signal' lie in other files; write them into this one")
-        owners = (signal, file)
-        facts = Facts(
-            _attribute(path, owners, RATE_KEYS, one_number),
-            _attribute(path, owners, ("unit",), one_text),
-            _attribute(path, owners, ("leads",), texts),
-        )
-        return array_recording(path, signal.shape, signal.dtype, lambda: signal[()], facts, options)
-
-
-def _attribute(
-    path: Path, owners: tuple[Any, ...], keys: tuple[str, ...], convert: Callable[[Path, str, Any], T]
-) -> T | None:
-    """The first of the attributes that there is, of the dataset before the file."""
-    for owner in owners:
-        for key in keys:
-            if key in owner.attrs:
-                if owner.attrs.get_id(key).get_space().get_simple_extent_npoints() > FACT_VALUES:
-                    raise DataError(f"{path}: its attribute {key!r} has over {FACT_VALUES} values; it is damaged")
-                return convert(path, key, owner.attrs[key])
-    return None
+    answer = _ask(path, options.max_values)
+    if answer is None:
+        raise DataError(f"{path}: crashed the HDF5 library, or kept it for {SECONDS:g} s; it is damaged, copy it again")
+    told, data = answer
+    if "refused" in told:
+        raise DataError(f"{path}: {told['refused']}")
+    values: NDArray[Any] = np.frombuffer(data, told["dtype"]).reshape(told["shape"])
+    facts = Facts(told["rate"], told["unit"] and told["unit"][0], told["leads"] and tuple(told["leads"]))
+    return array_recording(path, values.shape, values.dtype, lambda: values, facts, options)
 
 
 HDF5 = Reader("HDF5", (".h5", ".hdf5"), read_hdf5)
