@@ -16,6 +16,7 @@ from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.flags import given, optional
 from ecgtune.recipe import (
     Crops,
+    Evaluation,
     Input,
     Recipe,
     Training,
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
     from ecgtune.data import Dataset
 
     TrainingFlags = Training
+    EvaluationFlags = Evaluation
     InputFlags = Input
     CropFlags = Crops
 else:
     TrainingFlags = optional(Training, "TrainingFlags")
+    EvaluationFlags = optional(Evaluation, "EvaluationFlags")
     InputFlags = optional(Input, "InputFlags")
     CropFlags = optional(Crops, "CropFlags")
 
@@ -113,6 +116,7 @@ def compare(
     model: ModelFlags = ModelFlags(),
     input: InputFlags = InputFlags(),
     training: TrainingFlags = TrainingFlags(),
+    evaluation: EvaluationFlags = EvaluationFlags(),
     quiet: bool = False,
 ) -> None:
     """Compare methods on one file of windows: a table, figures, one report, and a run folder per method and seed.
@@ -139,7 +143,7 @@ def compare(
     from ecgtune import workflows
 
     recipes = [recipe for name in _names(methods) for recipe in load_recipes(name)]
-    recipes = [_with_flags(recipe, reading, model, input, training) for recipe in recipes]
+    recipes = [_with_flags(recipe, reading, model, input, training, evaluation) for recipe in recipes]
     results = workflows.compare(
         reading.read(data), recipes, out=out, seeds=seeds, floors=floors, reference=reference, quiet=quiet
     )
@@ -159,6 +163,7 @@ def train(
     model: ModelFlags = ModelFlags(),
     input: InputFlags = InputFlags(),
     training: TrainingFlags = TrainingFlags(),
+    evaluation: EvaluationFlags = EvaluationFlags(),
     quiet: bool = False,
 ) -> None:
     """Fine-tune one model with one method.
@@ -183,7 +188,7 @@ def train(
     recipes = load_recipes(method)
     if len(recipes) > 1:
         raise SettingError(f"{method} holds {len(recipes)} arms; run it with `ecgtune compare --methods {method}`")
-    recipe = _with_flags(recipes[0], reading, model, input, training)
+    recipe = _with_flags(recipes[0], reading, model, input, training, evaluation)
     folder = out or Path("runs") / recipe.name
     run = workflows.train(reading.read(data), recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
     print(run.summary())
@@ -355,7 +360,9 @@ def _names(methods: str) -> list[str]:
     return names
 
 
-def _with_flags(recipe: Recipe, reading: Reading, model: ModelFlags, input: Any, training: Any) -> Recipe:
+def _with_flags(
+    recipe: Recipe, reading: Reading, model: ModelFlags, input: Any, training: Any, evaluation: Any
+) -> Recipe:
     """The recipe with what the user said on the command line in the place of its own."""
     asked = given(model)
     if reading.lead == COPY:
@@ -367,6 +374,7 @@ def _with_flags(recipe: Recipe, reading: Reading, model: ModelFlags, input: Any,
         model=replace(recipe.model, **asked),
         input=replace(recipe.input, **given(input)),
         training=replace(recipe.training, **given(training)),
+        evaluation=replace(recipe.evaluation, **given(evaluation)),
     )
 
 
