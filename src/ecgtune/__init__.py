@@ -20,6 +20,7 @@ _HOME = {
     "read_records": "data",
     "simulate": "data",
     "split_dataset": "data",
+    "Evaluation": "recipe",
     "Head": "models",
     "Input": "recipe",
     "Pretraining": "recipe",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from ecgtune.recipe import OFT as OFT
     from ecgtune.recipe import AdaLoRA as AdaLoRA
     from ecgtune.recipe import Adapter as Adapter
+    from ecgtune.recipe import Evaluation as Evaluation
     from ecgtune.recipe import Full as Full
     from ecgtune.recipe import Input as Input
     from ecgtune.recipe import LinearProbe as LinearProbe

@@ -18,6 +18,7 @@ from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.flags import given, optional
 from ecgtune.recipe import (
     Crops,
+    Evaluation,
     Input,
     Recipe,
     Training,
@@ -28,10 +29,12 @@ from ecgtune.recipe import (
 
 if TYPE_CHECKING:
     TrainingFlags = Training
+    EvaluationFlags = Evaluation
     InputFlags = Input
     CropFlags = Crops
 else:
     TrainingFlags = optional(Training, "TrainingFlags")
+    EvaluationFlags = optional(Evaluation, "EvaluationFlags")
     InputFlags = optional(Input, "InputFlags")
     CropFlags = optional(Crops, "CropFlags")
 
@@ -76,6 +79,7 @@ def compare(
     model: ModelFlags = ModelFlags(),
     input: InputFlags = InputFlags(),
     training: TrainingFlags = TrainingFlags(),
+    evaluation: EvaluationFlags = EvaluationFlags(),
     quiet: bool = False,
 ) -> None:
     """Compare methods on one file of windows: a table, figures, one report, and a run folder per method and seed.
@@ -102,8 +106,16 @@ def compare(
     from ecgtune import workflows
 
     recipes = [recipe for name in _names(methods) for recipe in load_recipes(name)]
-    recipes = [_with_flags(recipe, reading, model, input, training) for recipe in recipes]
+    recipes = [_with_flags(recipe, reading, model, input, training, evaluation) for recipe in recipes]
     dataset = read_data(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet)
+    repeated = rounds.of(dataset, seed=recipes[0].input.split_seed)
+    if repeated:
+        summary = workflows.cross_validate(
+            repeated, recipes, out=out, seeds=seeds, floors=floors, reference=reference, quiet=quiet
+        )
+        print(workflows.rounds_table(summary))
+        print(f"{len(repeated)} rounds, mean ± standard deviation over them: {out / 'rounds.json'}")
+        return
     results = workflows.compare(dataset, recipes, out=out, seeds=seeds, floors=floors, reference=reference, quiet=quiet)
     _show(results, out)
 
@@ -122,6 +134,7 @@ def train(
     model: ModelFlags = ModelFlags(),
     input: InputFlags = InputFlags(),
     training: TrainingFlags = TrainingFlags(),
+    evaluation: EvaluationFlags = EvaluationFlags(),
     quiet: bool = False,
 ) -> None:
     """Fine-tune one model with one method.
@@ -146,7 +159,7 @@ def train(
     recipes = load_recipes(method)
     if len(recipes) > 1:
         raise SettingError(f"{method} holds {len(recipes)} arms; run it with `ecgtune compare --methods {method}`")
-    recipe = _with_flags(recipes[0], reading, model, input, training)
+    recipe = _with_flags(recipes[0], reading, model, input, training, evaluation)
     folder = out or Path("runs") / recipe.name
     dataset = read_data(data, reading, records, [recipe.model.name], quiet=quiet)
     run = workflows.train(dataset, recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
@@ -322,7 +335,9 @@ def _names(methods: str) -> list[str]:
     return names
 
 
-def _with_flags(recipe: Recipe, reading: Reading, model: ModelFlags, input: Any, training: Any) -> Recipe:
+def _with_flags(
+    recipe: Recipe, reading: Reading, model: ModelFlags, input: Any, training: Any, evaluation: Any
+) -> Recipe:
     """The recipe with what the user said on the command line in the place of its own."""
     asked = given(model)
     if reading.lead == COPY:
@@ -334,6 +349,7 @@ def _with_flags(recipe: Recipe, reading: Reading, model: ModelFlags, input: Any,
         model=replace(recipe.model, **asked),
         input=replace(recipe.input, **given(input)),
         training=replace(recipe.training, **given(training)),
+        evaluation=replace(recipe.evaluation, **given(evaluation)),
     )
 
 

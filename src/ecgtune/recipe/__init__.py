@@ -1,5 +1,6 @@
 """What decides a run, as values: methods, settings of the loop, recipes. Light: nothing here needs torch."""
 
+from ecgtune.recipe.evaluation import Evaluation
 from ecgtune.recipe.methods import (
     IA3,
     METHODS,
@@ -59,6 +60,7 @@ __all__ = [
     "Crops",
     "EcgFmTask",
     "EncoderSizes",
+    "Evaluation",
     "Full",
     "Input",
     "LeadMode",

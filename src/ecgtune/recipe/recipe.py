@@ -18,6 +18,7 @@ from typing import Any, Literal
 import tomli_w
 
 from ecgtune.errors import SettingError
+from ecgtune.recipe.evaluation import Evaluation
 from ecgtune.recipe.methods import LoRA, Method, method_from_table, method_to_table
 from ecgtune.recipe.training import Training
 from ecgtune.settings import check_fields, from_table, require, suggest, to_table
@@ -88,6 +89,7 @@ class Recipe:
     input: Input = field(default_factory=Input)
     model: ModelSettings = field(default_factory=ModelSettings)
     training: Training = field(default_factory=Training)
+    evaluation: Evaluation = field(default_factory=Evaluation)
     title: str | None = None
 
     def __post_init__(self) -> None:
@@ -102,7 +104,7 @@ class Recipe:
         return self.title or self.method.title
 
 
-_TABLES: dict[str, Any] = {"input": Input, "model": ModelSettings, "training": Training}
+_TABLES: dict[str, Any] = {"input": Input, "model": ModelSettings, "training": Training, "evaluation": Evaluation}
 #: The recipes that `demo` compares: the plain methods that most will want to know about.
 METHOD_RECIPES = ("full", "lora", "adapter", "probe")
 

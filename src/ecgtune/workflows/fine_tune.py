@@ -9,7 +9,7 @@ from ecgtune.data import Dataset
 from ecgtune.deployment import Run, load_run
 from ecgtune.errors import RunError, SettingError
 from ecgtune.models import Classifier, Head, load_model
-from ecgtune.recipe import Input, LoRA, Method, ModelSettings, Recipe, Training
+from ecgtune.recipe import Evaluation, Input, LoRA, Method, ModelSettings, Recipe, Training
 from ecgtune.training import ProgressBar
 from ecgtune.workflows.preparation import draw_split, prepare
 from ecgtune.workflows.run import make_ready, run_recipe, work
@@ -22,6 +22,7 @@ def fine_tune(
     method: Method | None = None,
     training: Training | None = None,
     input: Input | None = None,
+    evaluation: Evaluation | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     resume: bool = False,
@@ -30,7 +31,8 @@ def fine_tune(
     """Fine-tune `model` on `dataset` and return the finished run.
 
     model: from `load_model`, not yet fine-tuned; it is changed in place. dataset: from `read_dataset` or `simulate`.
-    method: what trains (default LoRA()). training, input: settings of the loop, and of normalisation and split.
+    method: what trains (default LoRA()). training, input, evaluation: settings of the loop, of normalisation and split,
+    and of what is measured.
     seed: of the method's new weights, the order of windows and dropout. out: the run folder (default
     `runs/<method>-<date>-<time>`); `resume` continues the run that stands there.
 
@@ -51,6 +53,7 @@ def fine_tune(
             head_dropout=model.head_spec.dropout,
         ),
         training=training or Training(),
+        evaluation=evaluation or Evaluation(),
     )
     folder = Path(out) if out else Path("runs") / f"{method.name}-{datetime.now():%Y%m%d-%H%M%S}"
     _run(recipe, model, dataset, seed=seed, folder=folder, resume=resume, quiet=quiet)
