@@ -25,6 +25,7 @@ ROOMS = [
     "deployment",
     "workflows",
     "flags",
+    "cli_reading",
     "cli_data",
     "cli",
     "cli_sweep",

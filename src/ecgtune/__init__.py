@@ -11,9 +11,16 @@ __version__ = "0.1.0"
 _HOME = {
     "Dataset": "data",
     "Preprocessing": "data",
+    "ReadOptions": "data",
+    "RecordSettings": "data",
+    "TableColumns": "data",
+    "k_folds": "data",
+    "leave_one_site_out": "data",
     "read_dataset": "data",
+    "read_records": "data",
     "simulate": "data",
     "split_dataset": "data",
+    "Evaluation": "recipe",
     "Head": "models",
     "Input": "recipe",
     "Pretraining": "recipe",
@@ -38,6 +45,7 @@ _HOME = {
     "load_run": "deployment",
     "compare": "workflows",
     "convert": "models",
+    "cross_validate": "workflows",
     "fine_tune": "workflows",
     "pretrain": "workflows",
     "sweep": "workflows",
@@ -47,7 +55,13 @@ __all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDu
 if TYPE_CHECKING:
     from ecgtune.data import Dataset as Dataset
     from ecgtune.data import Preprocessing as Preprocessing
+    from ecgtune.data import ReadOptions as ReadOptions
+    from ecgtune.data import RecordSettings as RecordSettings
+    from ecgtune.data import TableColumns as TableColumns
+    from ecgtune.data import k_folds as k_folds
+    from ecgtune.data import leave_one_site_out as leave_one_site_out
     from ecgtune.data import read_dataset as read_dataset
+    from ecgtune.data import read_records as read_records
     from ecgtune.data import simulate as simulate
     from ecgtune.data import split_dataset as split_dataset
     from ecgtune.deployment import load_run as load_run
@@ -60,6 +74,7 @@ if TYPE_CHECKING:
     from ecgtune.recipe import AdaLoRA as AdaLoRA
     from ecgtune.recipe import Adapter as Adapter
     from ecgtune.recipe import Augmentation as Augmentation
+    from ecgtune.recipe import Evaluation as Evaluation
     from ecgtune.recipe import Full as Full
     from ecgtune.recipe import Input as Input
     from ecgtune.recipe import LinearProbe as LinearProbe
@@ -74,6 +89,7 @@ if TYPE_CHECKING:
     from ecgtune.recipe import load_pretraining_recipe as load_pretraining_recipe
     from ecgtune.recipe import load_recipes as load_recipes
     from ecgtune.workflows import compare as compare
+    from ecgtune.workflows import cross_validate as cross_validate
     from ecgtune.workflows import fine_tune as fine_tune
     from ecgtune.workflows import pretrain as pretrain
     from ecgtune.workflows import sweep as sweep

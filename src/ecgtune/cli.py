@@ -4,39 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from ecgtune import __version__
 from ecgtune.cli_data import data as data_commands
+from ecgtune.cli_reading import Reading, RecordFlags, RoundFlags, read_data
+from ecgtune.cli_recipe import RecipeFlags, TrainingFlags
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.flags import given, optional
 from ecgtune.recipe import (
-    Augmentation,
     Crops,
-    Input,
-    Recipe,
-    Training,
     list_recipes,
     load_pretraining_recipe,
     load_recipes,
 )
 
 if TYPE_CHECKING:
-    from ecgtune.data import Dataset
-
-    TrainingFlags = Training
-    AugmentationFlags = Augmentation
-    InputFlags = Input
     CropFlags = Crops
 else:
-    TrainingFlags = optional(Training, "TrainingFlags")
-    AugmentationFlags = optional(Augmentation, "AugmentationFlags")
-    InputFlags = optional(Input, "InputFlags")
     CropFlags = optional(Crops, "CropFlags")
 
 app = App(
@@ -47,60 +37,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` says how to go on
 )
 app.command(data_commands)
-
-
-app.command("ecgtune.cli_sweep:sweep", name="sweep")  # imported when it is typed: it takes flags from here
-
-#: The value of --lead that is no lead: the model's lead mode.
-COPY = "copy"
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Reading:
-    """How to read the file of windows."""
-
-    sampling_rate: float | None = None
-    """Sampling rate of the file in Hz; needed unless the file holds it."""
-    label: str | None = None
-    """Name of the label column; the last column when not given."""
-    group: str | None = None
-    """Name of the column that says which windows belong together; `patient` or `record` when not given."""
-    lead: str | None = None
-    """The lead that was recorded (II when the file does not say), or the one to take of several; `copy` gives one-lead
-    windows to all twelve channels of a 12-lead encoder."""
-    unit: Literal["mV", "uV", "V"] | None = None
-    """Unit of the samples; needed only with --normalisation none."""
-    limit: int | None = None
-    """Use only this many windows, whole groups, both classes in proportion."""
-
-    def read(self, data: Path) -> Dataset:
-        from ecgtune.data import read_dataset
-
-        return read_dataset(
-            data,
-            sampling_rate=self.sampling_rate,
-            label=self.label,
-            group=self.group,
-            lead=None if self.lead == COPY else self.lead,
-            unit=self.unit,
-            limit=self.limit,
-        )
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class ModelFlags:
-    """The encoder and its head; what is not given is the recipe's."""
-
-    model: str | None = None
-    """A name from `ecgtune models`, a checkpoint or a converted folder."""
-    pooling: Literal["mean", "statistics", "attention"] | None = None
-    """What the head reads: the mean of the tokens; mean, standard deviation and maximum; or a learned weighted mean."""
-    head_hidden: int | None = None
-    """Width of a hidden layer in the head."""
-    head_dropout: float | None = None
-    """Dropout inside the head."""
+app.command("ecgtune.cli_sweep:sweep", name="sweep")
 
 
 @app.command
@@ -113,11 +50,10 @@ def compare(
     out: Path = Path("runs/compare"),
     floors: Annotated[bool, Parameter(negative="--no-floors")] = True,
     reference: str | None = None,
+    rounds: RoundFlags = RoundFlags(),
     reading: Reading = Reading(),
-    model: ModelFlags = ModelFlags(),
-    input: InputFlags = InputFlags(),
-    training: TrainingFlags = TrainingFlags(),
-    augmentation: AugmentationFlags = AugmentationFlags(),
+    records: RecordFlags = RecordFlags(),
+    settings: RecipeFlags = RecipeFlags(),
     quiet: bool = False,
 ) -> None:
     """Compare methods on one file of windows: a table, figures, one report, and a run folder per method and seed.
@@ -127,7 +63,7 @@ def compare(
     Parameters
     ----------
     data
-        CSV (signal_0 ... signal_599,label) or NPZ file of windows.
+        CSV (signal_0 ... signal_599,label) or NPZ file of windows; with --records the table of labels.
     methods
         Names of methods and recipes, or TOML files, joined by commas; see `ecgtune methods`.
     seeds
@@ -143,11 +79,17 @@ def compare(
     """
     from ecgtune import workflows
 
-    recipes = [recipe for name in _names(methods) for recipe in load_recipes(name)]
-    recipes = [_with_flags(recipe, reading, model, input, training, augmentation) for recipe in recipes]
-    results = workflows.compare(
-        reading.read(data), recipes, out=out, seeds=seeds, floors=floors, reference=reference, quiet=quiet
-    )
+    recipes = settings.recipes(methods, reading)
+    dataset = read_data(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet)
+    repeated = rounds.of(dataset, seed=recipes[0].input.split_seed)
+    if repeated:
+        summary = workflows.cross_validate(
+            repeated, recipes, out=out, seeds=seeds, floors=floors, reference=reference, quiet=quiet
+        )
+        print(workflows.rounds_table(summary))
+        print(f"{len(repeated)} rounds, mean ± standard deviation over them: {out / 'rounds.json'}")
+        return
+    results = workflows.compare(dataset, recipes, out=out, seeds=seeds, floors=floors, reference=reference, quiet=quiet)
     _show(results, out)
 
 
@@ -161,10 +103,8 @@ def train(
     resume: bool = False,
     seed: int = 0,
     reading: Reading = Reading(),
-    model: ModelFlags = ModelFlags(),
-    input: InputFlags = InputFlags(),
-    training: TrainingFlags = TrainingFlags(),
-    augmentation: AugmentationFlags = AugmentationFlags(),
+    records: RecordFlags = RecordFlags(),
+    settings: RecipeFlags = RecipeFlags(),
     quiet: bool = False,
 ) -> None:
     """Fine-tune one model with one method.
@@ -172,7 +112,7 @@ def train(
     Parameters
     ----------
     data
-        CSV (signal_0 ... signal_599,label) or NPZ file of windows.
+        CSV (signal_0 ... signal_599,label) or NPZ file of windows; with --records the table of labels.
     method
         Name of a method or recipe, or a TOML file; see `ecgtune methods`.
     out
@@ -186,12 +126,13 @@ def train(
     """
     from ecgtune import workflows
 
-    recipes = load_recipes(method)
+    recipes = settings.recipes(method, reading)
     if len(recipes) > 1:
         raise SettingError(f"{method} holds {len(recipes)} arms; run it with `ecgtune compare --methods {method}`")
-    recipe = _with_flags(recipes[0], reading, model, input, training, augmentation)
+    recipe = recipes[0]
     folder = out or Path("runs") / recipe.name
-    run = workflows.train(reading.read(data), recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
+    dataset = read_data(data, reading, records, [recipe.model.name], quiet=quiet)
+    run = workflows.train(dataset, recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
     print(run.summary())
     print(f"report: {folder / 'report.html'}")
 
@@ -355,31 +296,6 @@ def main(tokens: list[str] | None = None) -> None:
     except BrokenPipeError:
         # The reader of our output is gone (`ecgtune methods | head -1`); Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _names(methods: str) -> list[str]:
-    names = [name.strip() for name in methods.split(",") if name.strip()]
-    if not names:
-        raise SettingError(f"--methods {methods!r} names none; allowed: {', '.join(list_recipes())}, joined by commas")
-    return names
-
-
-def _with_flags(
-    recipe: Recipe, reading: Reading, model: ModelFlags, input: Any, training: Any, augmentation: Any
-) -> Recipe:
-    """The recipe with what the user said on the command line in the place of its own."""
-    asked = given(model)
-    if reading.lead == COPY:
-        asked["lead_mode"] = "copy"
-    if "model" in asked:
-        asked["name"] = asked.pop("model")
-    return replace(
-        recipe,
-        model=replace(recipe.model, **asked),
-        input=replace(recipe.input, **given(input)),
-        training=replace(recipe.training, **given(training)),
-        augmentation=replace(recipe.augmentation, **given(augmentation)),
-    )
 
 
 def _show(results: dict[str, Any], out: Path) -> None:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-data = App(name="data", help="Get public databases of recordings.")
+from ecgtune.cli_reading import Reading, RecordFlags, inspect
+from ecgtune.flags import given, optional
+from ecgtune.recipe import Input
+
+if TYPE_CHECKING:
+    InputFlags = Input
+else:
+    InputFlags = optional(Input, "InputFlags")
+
+data = App(name="data", help="Get public databases of recordings, and look at recordings before training.")
 
 
 @data.command
@@ -41,3 +50,45 @@ def get(
         bar.describe(name)
         fetched = get_database(name, out, source=source, expect=bar.expect, done=bar.advance)
     print(f"{name}: {fetched.fetched} files fetched, {fetched.kept} were there: {out}")
+
+
+@data.command
+def check(
+    labels: Path,
+    /,
+    *,
+    model: str | None = None,
+    reading: Reading = Reading(),
+    records: RecordFlags = RecordFlags(),
+    input: InputFlags = InputFlags(),
+    quiet: bool = False,
+) -> None:
+    """Look at recordings and their labels before training: counts, rates, leads, lengths, labels, splits, twins.
+
+    Everything is read, and kept in the cache for the training. What cannot be used ends with exit status 2.
+
+    Parameters
+    ----------
+    labels
+        CSV table with one row per recording; the folder is --records.
+    model
+        Make the windows at the rate of this model, as train and compare do; else at the recordings' own.
+    quiet
+        Show no progress.
+    """
+    from ecgtune.data import inspection_text, split_dataset, split_text
+    from ecgtune.errors import DataError
+
+    settings = Input(**given(input))
+    found = inspect(labels, reading, records, [] if model is None else [model], quiet=quiet)
+    print(inspection_text(found))
+    if found.dataset is None:
+        raise DataError(" ".join(found.problems))
+    split = split_dataset(
+        found.dataset,
+        fractions=settings.fractions,
+        seed=settings.split_seed,
+        label_share=settings.label_share,
+        allow_duplicates=settings.allow_duplicates,
+    )
+    print(split_text(found.dataset, split))

@@ -1,4 +1,4 @@
-"""The command `ecgtune sweep`: flags into a call of `workflows.sweep`; no logic. `cli` loads it when it is typed."""
+"""The command `ecgtune sweep`: flags into a call of `workflows.sweep`; no logic."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from ecgtune.cli import InputFlags, ModelFlags, Reading, TrainingFlags, _names, _with_flags
-from ecgtune.flags import given
-from ecgtune.recipe import load_recipes, read_space
+from ecgtune.cli_reading import Reading, RecordFlags, read_data
+from ecgtune.cli_recipe import RecipeFlags
+from ecgtune.recipe import read_space
 
 
 def sweep(
@@ -23,9 +23,8 @@ def sweep(
     backend: Literal["local", "ray"] = "local",
     seed: int = 0,
     reading: Reading = Reading(),
-    model: ModelFlags = ModelFlags(),
-    input: InputFlags = InputFlags(),
-    training: TrainingFlags = TrainingFlags(),
+    records: RecordFlags = RecordFlags(),
+    settings: RecipeFlags = RecipeFlags(),
     quiet: bool = False,
 ) -> None:
     """Search settings: the same number of trials for every method, judged on the validation windows alone.
@@ -36,7 +35,7 @@ def sweep(
     Parameters
     ----------
     data
-        CSV (signal_0 ... signal_599,label) or NPZ file of windows.
+        CSV (signal_0 ... signal_599,label) or NPZ file of windows; with --records the table of labels.
     methods
         Names of methods and recipes, or TOML files; see `ecgtune methods`. [default: full adapter lora probe]
     trials
@@ -54,16 +53,14 @@ def sweep(
     """
     from ecgtune import workflows
 
-    names = _names(",".join(methods or ["full", "adapter", "lora", "probe"]))
-    recipes = [_with_flags(r, reading, model, input, training) for name in names for r in load_recipes(name)]
-    fixed = [f"training.{name}" for name in given(training)] + [f"model.{name}" for name in given(model)]
+    recipes = settings.recipes(",".join(methods or ["full", "adapter", "lora", "probe"]), reading)
     best = workflows.sweep(
-        reading.read(data),
+        read_data(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet),
         recipes,
         out=out,
         trials=trials,
         space=read_space(space) if space else None,
-        fixed=fixed,
+        fixed=settings.typed,
         seed=seed,
         backend=backend,
         quiet=quiet,

@@ -7,7 +7,7 @@ import dataclasses
 import inspect
 import itertools
 import textwrap
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from cyclopts import Parameter
 
@@ -24,7 +24,9 @@ def optional(cls: type, name: str) -> Any:
         if field.default is not None:
             help_text += f" [default: {field.default}]"
         kind = hints[field.name] if type(None) in get_args(hints[field.name]) else hints[field.name] | None
-        flag = Annotated[kind, Parameter(help=help_text, show_default=False)]
+        # A setting of several values is typed as one flag with all of them behind it.
+        many = any(get_origin(part) is tuple for part in get_args(kind)) and str not in get_args(kind)
+        flag = Annotated[kind, Parameter(help=help_text, show_default=False, consume_multiple=many)]
         fields.append((field.name, flag, None))
     made = dataclasses.make_dataclass(name, fields, frozen=True)
     made.__module__ = __name__  # cyclopts takes classes of the module `types`, make_dataclass's default, for built-ins

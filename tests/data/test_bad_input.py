@@ -54,10 +54,17 @@ CSV: dict[str, tuple[bytes, list[str]]] = {
         ["row 3", "2 of 7 windows", "z-score needs a spread"],
     ),
     "constant after an empty line": (table(*GOOD, "", "2,2,2,1"), ["row 7", "1 of 5"]),
-    "third label": (table(*GOOD, "0.1,0.2,0.3,2"), ["row 6", "'2' is a third value beside '0' and '1'", "two labels"]),
+    "hardly two windows of a class": (
+        table(*GOOD, "0.1,0.2,0.3,2"),
+        ["row 6", "3 values ('0', '1', '2', ...) in 5 windows", "at most 50", "is it the label column?"],
+    ),
     "samples for labels": (
         table(*(f"0.1,0.2,0.3,{i / 7}" for i in range(30))),
-        ["row 4", "third value", "is it the label column?"],
+        ["row 3", "'0.14285714285714285' is a measurement, not one of 30 classes", "is it the label column?"],
+    ),
+    "too many classes": (
+        table(*(f"0.1,0.2,0.3,{i % 60}" for i in range(240))),
+        ["row 4", "60 values ('0', '1', '2', ...) in 240 windows", "at most 50"],
     ),
     "missing label": (table(*GOOD, "0.1,0.2,0.3,"), ["row 6", "label is missing"]),
     "nan label": (table(*GOOD, "0.1,0.2,0.3,nan"), ["row 6", "label is missing"]),
@@ -106,9 +113,27 @@ NPZ: dict[str, tuple[bytes, list[str]]] = {
     "text samples": (archive(signal=np.full((4, 3), "a")), ["'signal' holds str", "numbers"]),
     "records": (archive(signal=np.zeros(4, [("a", "f4")])), ["plain numbers"]),
     "labels too few": (archive(label=[0, 1]), ["'label' has shape (2,)", "4 windows", "(4,)"]),
-    "labels in two dimensions": (archive(label=[[0], [1], [0], [1]]), ["'label' has shape (4, 1)"]),
+    "labels in two dimensions": (archive(label=[[0], [1], [0], [1]]), ["'label' has shape (4, 1)", "'classes'"]),
+    "several labels, too few": (archive(label=[[0], [1]], classes=["AF"]), ["'label' has shape (2, 1)", "(4, labels)"]),
+    "several labels, names too few": (
+        archive(label=[[0, 1], [1, 0], [0, 1], [1, 0]], classes=["AF"]),
+        ["'classes' has 1 different names", "2 columns"],
+    ),
+    "several labels, third value": (
+        archive(label=[[0, 1], [1, 0], [0, 2], [1, 0]], classes=["AF", "MI"]),
+        ["window 2: label 'MI' is '2'", "1, 0 and nothing"],
+    ),
+    "several labels, one without positives": (
+        archive(label=[[0, 1], [0, 0], [0, 0], [0, 1]], classes=["AF", "MI"]),
+        ["label 'AF' is only 0 in 4 windows", "leave it out"],
+    ),
+    "several labels, one unknown": (
+        archive(label=[[np.nan, 1], [-1, 0], [np.nan, 0], [-1, 1]], classes=["AF", "MI"]),
+        ["label 'AF' is missing everywhere"],
+    ),
+    "several labels as text": (archive(label=[["a"], ["b"], ["a"], ["b"]], classes=["AF"]), ["'label' holds str"]),
     "groups too few": (archive(patient=["a"]), ["'patient' has shape (1,)"]),
-    "third label": (archive(label=[0, 1, 2, 1]), ["window 2", "third value"]),
+    "three labels in four windows": (archive(label=[0, 1, 2, 1]), ["window 2", "3 values", "is it the label column?"]),
     "nan label": (archive(label=[0, 1, np.nan, 1]), ["window 2", "label is missing"]),
     "one class": (archive(label=[1, 1, 1, 1]), ["all 4 windows"]),
     "nan": (archive(signal=[[1, 2, 3], [1, 2, np.nan]], label=[0, 1]), ["window 1", "lead 0, sample 2", "nan"]),
@@ -209,4 +234,4 @@ def test_any_bytes_give_a_dataset_or_one_line(tmp_path, name, content):
         assert len(message.splitlines()) == 1
     else:
         assert np.isfinite(dataset.signal).all()
-        assert set(dataset.label.tolist()) == {0, 1}
+        assert set(dataset.label.tolist()) == set(range(len(dataset.classes)))

@@ -10,7 +10,7 @@ from ecgtune.errors import RunError
 from ecgtune.evaluation import (
     METRICS,
     RunRecord,
-    Threshold,
+    binary_decision,
     binary_metrics,
     bootstrap_intervals,
     compare_runs,
@@ -27,9 +27,10 @@ def record(name="full", seed=0, strength=0.3, kind="method", threshold=0.5, labe
     # Hard groups are hard for every method, which is what pairing uses.
     hard = np.random.default_rng(1).normal(0, 0.2, len(label))
     probability = np.clip(0.5 + strength * (label - 0.5) + hard + generator.normal(0, 0.05, len(label)), 0, 1)
-    chosen = Threshold(threshold, "fixed" if threshold == 0.5 else "f1")
+    chosen = binary_decision(threshold, "fixed" if threshold == 0.5 else "f1")
     metrics = {
         "name": name,
+        "classes": ["0", "1"],
         "seed": seed,
         "weights": "random (seed 0)",
         "data": {"sha256": "ab"},
@@ -47,7 +48,7 @@ def record(name="full", seed=0, strength=0.3, kind="method", threshold=0.5, labe
             "peak_memory_bytes": 10 + seed,
             "file_bytes": 7,
         },
-        "threshold": {"value": chosen.value, "rule": chosen.rule},
+        "threshold": chosen.to_dict(("0", "1")),
         **evaluate(label, probability, group, chosen, resamples=2),
         **changes,
     }

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from ecgtune.evaluation import METRICS, Threshold, binary_metrics, confusion_matrix, evaluate
+from ecgtune.evaluation import METRICS, binary_decision, binary_metrics, confusion_matrix, evaluate
 
-FIXED = Threshold(0.5, "fixed")
+FIXED = binary_decision()
 
 
 def predictions(groups=12, each=4):
@@ -34,7 +34,7 @@ def test_layout_of_metrics_json():
 
 def test_window_and_group_numbers():
     label, probability, group = predictions()
-    found = evaluate(label, probability, group, Threshold(0.4, "f1"), resamples=20)
+    found = evaluate(label, probability, group, binary_decision(0.4, "f1"), resamples=20)
     assert found["window"]["metrics"]["f1"]["value"] == binary_metrics(label, probability, 0.4)["f1"]
     assert found["window"]["confusion"] == confusion_matrix(label, probability >= 0.4)
     means = probability.reshape(12, 4).mean(axis=1)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ecgtune
-from ecgtune.evaluation import RunRecord, Threshold, compare_runs, evaluate
+from ecgtune.evaluation import RunRecord, binary_decision, compare_runs, evaluate
 from pretraining_for_tests import RECIPES, write_recordings
 
 GROUPS = {"train": 140, "val": 30, "test": 40}
@@ -129,7 +129,7 @@ def metrics_of(name: str, seed: int, weights: str, grouped: bool) -> dict[str, A
         },
         "threshold": {"value": 0.5, "rule": "fixed"},
         **evaluate(
-            label, scores(name, seed, "test"), group if grouped else None, Threshold(0.5, "fixed"), resamples=200
+            label, scores(name, seed, "test"), group if grouped else None, binary_decision(), resamples=200
         ),
     }  # fmt: skip
 

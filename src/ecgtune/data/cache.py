@@ -26,7 +26,7 @@ from ecgtune.data.reading import Parsed, parse
 from ecgtune.data.window_files import Columns, reader_for
 from ecgtune.errors import DataError
 
-FORMAT = 2  # raise it whenever what is stored, or what is refused on reading, changes
+FORMAT = 3  # raise it whenever what is stored, or what is refused on reading, changes
 _STALE_SECONDS = 24 * 3600
 UNFINISHED = "unfinished-"
 
@@ -63,7 +63,7 @@ def read_cached(path: Path, columns: Columns, unit: str | None) -> Contents:
     entry = _entry(path, columns, unit)
     contents = _load(entry)
     if contents is None:
-        with _new_entry(entry) as folder, (folder / "signal.f32").open("wb") as file:
+        with new_entry(entry, _load) as folder, (folder / "signal.f32").open("wb") as file:
             parsed, digest = _parse_and_hash(path, columns, unit, lambda block: file.write(block.data))
             _store(folder, parsed, digest)
         contents = _load(entry)
@@ -86,11 +86,11 @@ def _parse_and_hash(
 ) -> tuple[Parsed, str]:
     """Parse the file while another thread hashes it; a file that changes meanwhile is refused."""
     reader_for(path)
-    before = _version(path)
+    before = version_of(path)
     with ThreadPoolExecutor(1) as pool:
         digest = pool.submit(_sha256, path)
         parsed = parse(path, columns, unit, write)
-    if _version(path) != before:
+    if version_of(path) != before:
         raise DataError(f"{path}: changed while it was read; read it again when it is complete")
     return parsed, digest.result()
 
@@ -103,32 +103,38 @@ def _sha256(path: Path) -> str:
         raise DataError(f"{path}: cannot be read ({error.strerror}); is the file complete and readable?") from error
 
 
-def _version(path: Path) -> list[int]:
+def version_of(path: Path) -> list[int]:
+    """Size and time of the last change: when they are the same, the file is taken to be."""
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]
 
 
 def _entry(path: Path, columns: Columns, unit: str | None) -> Path:
-    what = [FORMAT, str(path.resolve()), columns.label, columns.group, unit]
-    return cache_folder() / f"{_short_hash(what)}-{_short_hash(_version(path))}"
+    what = [FORMAT, str(path.resolve()), columns.label, columns.labels, columns.group, unit]
+    return cache_folder() / f"{short_hash(what)}-{short_hash(version_of(path))}"
 
 
-def _short_hash(value: object) -> str:
+def short_hash(value: object) -> str:
+    """20 hexadecimal digits that stand for a value that JSON can say."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:20]
 
 
 @contextmanager
-def _new_entry(entry: Path) -> Iterator[Path]:
-    """A folder to write into, renamed to `entry` when the body ends well and removed when it does not."""
+def new_entry(entry: Path, load: Callable[[Path], object | None]) -> Iterator[Path]:
+    """A folder to write into, renamed to `entry` when the body ends well and removed when it does not.
+
+    `load` gives None for an entry that is not there or is damaged. The name of an entry is what it is of, a hyphen, and
+    which version of that it holds; entries of other versions are removed.
+    """
     root, folder = entry.parent, None
     try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_outdated(entry)
         folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
         yield folder
-        if _load(entry) is None:  # else another process was faster, with the same content
+        if load(entry) is None:  # else another process was faster, with the same content
             _remove(entry)
-            _rename(folder, entry)
+            _rename(folder, entry, load)
     except OSError as error:
         raise unwritable(root, error) from error
     finally:
@@ -136,11 +142,11 @@ def _new_entry(entry: Path) -> Iterator[Path]:
             _remove(folder)
 
 
-def _rename(folder: Path, entry: Path) -> None:
+def _rename(folder: Path, entry: Path, load: Callable[[Path], object | None]) -> None:
     try:
         folder.rename(entry)
     except OSError:
-        if _load(entry) is None:  # not another process between the look and the rename: a real failure
+        if load(entry) is None:  # not another process between the look and the rename: a real failure
             raise
 
 
@@ -174,6 +180,7 @@ def _store(folder: Path, parsed: Parsed, digest: str) -> None:
         "format": FORMAT,
         "shape": parsed.shape,
         "classes": parsed.classes,
+        "several_labels": parsed.label.ndim == 2,
         "group_name": parsed.group_name,
         "leads": parsed.leads,
         "sampling_rate": parsed.sampling_rate,
@@ -198,14 +205,15 @@ def _load(entry: Path) -> Contents | None:
         for name in ("label", "group", "split"):
             file = entry / f"{name}.npy"
             column[name] = np.load(file, allow_pickle=False) if file.exists() else None
-            if column[name] is not None and column[name].shape != (windows,):
+            several = name == "label" and facts["several_labels"]
+            expected = (windows, len(facts["classes"])) if several else (windows,)
+            if column[name] is not None and column[name].shape != expected:
                 return None
-        first, second = facts["classes"]
         leads = facts["leads"]
         parsed = Parsed(
             shape=shape,
-            label=column["label"].astype(np.int64, copy=False),
-            classes=(first, second),
+            label=column["label"].astype(np.int8 if facts["several_labels"] else np.int64, copy=False),
+            classes=tuple(facts["classes"]),
             group=column["group"],
             group_name=facts["group_name"],
             split=column["split"],

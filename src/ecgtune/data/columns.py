@@ -1,4 +1,4 @@
-"""From the text of label, group and split columns to checked arrays. Each check names the first row that fails."""
+"""From the text of group and split columns to checked arrays. Each check names the first row that fails."""
 
 from dataclasses import dataclass
 
@@ -30,42 +30,6 @@ class Where:
 
     def __call__(self, window: int) -> str:
         return f"{self.path}: {self.place} {self.row[window]}"
-
-
-def label_codes(text: NDArray[np.str_], where: Where) -> tuple[NDArray[np.int64], tuple[str, str]]:
-    """Labels as indices into two sorted classes; numbers are written shortly ("1.0" is "1").
-
-    Raises DataError for a missing label, one class only, or a third value.
-    """
-    values, first, codes = np.unique(text, return_index=True, return_inverse=True)
-    for value, window in zip(values, first, strict=True):
-        if not value or value.casefold() in ("nan", "none", "na"):
-            raise DataError(
-                f"{where(window)}: the label is missing (got {shown(value)}); every window needs one of two labels"
-            )
-    short = np.array([_short(value) for value in values])
-    names, merged = np.unique(short, return_inverse=True)
-    if len(names) == 1:
-        raise DataError(
-            f"{where.path}: all {len(text)} windows have the label {shown(names[0])}; two classes are needed"
-        )
-    if len(names) > 2:
-        appear = {name: int(first[merged == i].min()) for i, name in enumerate(names)}
-        one, two, third = sorted(appear, key=appear.__getitem__)[:3]
-        hint = "; is it the label column? name the right one" if len(names) > 20 else ""
-        raise DataError(
-            f"{where(appear[third])}: label {shown(third)} is a third value beside {shown(one)} and {shown(two)};"
-            f" exactly two labels are allowed, the file has {len(names)}{hint}"
-        )
-    return merged[codes].astype(np.int64), (str(names[0]), str(names[1]))
-
-
-def _short(value: str) -> str:
-    try:
-        number = float(value)
-    except ValueError:
-        return value
-    return str(int(number)) if number.is_integer() and abs(number) < 1e9 else value
 
 
 def split_names(text: NDArray[np.str_], where: Where) -> NDArray[np.str_]:

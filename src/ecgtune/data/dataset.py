@@ -1,8 +1,10 @@
 """`Dataset`, the one form in which windows travel through the house, and `read_dataset`, which makes one of a file."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +13,7 @@ from ecgtune.data.cache import read_cached, read_uncached
 from ecgtune.data.leads import channel_of, lead_argument
 from ecgtune.data.seeds import check_seed
 from ecgtune.data.subset import representative_rows
+from ecgtune.data.tasks import MISSING, Task, strata, task_of
 from ecgtune.data.window_files import Columns
 from ecgtune.errors import DataError, SettingError
 
@@ -20,10 +23,19 @@ LOWEST_RATE, HIGHEST_RATE = 20.0, 10_000.0
 
 @dataclass(frozen=True)
 class Source:
-    """Where windows came from: the path (or one phrase, for simulated ones) and the sha256 of the file."""
+    """Where windows came from: the path (or one phrase, for simulated ones) and the sha256 of the file.
+
+    Of windows that were cut from recordings also: `signal_path`, how that was done, as plain values; `split_origin`,
+    where `Dataset.split` came from, in a phrase; `notes`, what a reader of any table made from them must know; `twins`,
+    pairs of recordings with the same signal.
+    """
 
     path: str
     sha256: str
+    signal_path: Mapping[str, Any] | None = None
+    split_origin: str | None = None
+    notes: tuple[str, ...] = ()
+    twins: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,16 +43,19 @@ class Dataset:
     """Labelled windows of one recording setting.
 
     `signal` float32 (windows, leads, samples), possibly a read-only memory map, in millivolts when `unit` is "mV", as
-    the file had it when "unknown"; `label` int64 (windows,), index into `classes`; `sampling_rate` in Hz; `leads`
-    names; `group` (windows,) identifiers of who or what was recorded, or None, and `group_name` the kind of group
-    ("patient", "record"); `split` (windows,) "train" / "val" / "test" as the file says, or None.
+    the file had it when "unknown"; `label` int64 (windows,), index into `classes`, or for windows that may have several
+    labels int8 (windows, labels) of 1, 0 and -1 (missing, which is not negative), with the labels' names as `classes`;
+    `sampling_rate` in Hz; `leads` names; `group` (windows,) identifiers of who or what was recorded, or None, and
+    `group_name` the kind of group ("patient", "record"); `split` (windows,) "train" / "val" / "test" as the file says,
+    or None. Windows that were cut from recordings also have `recording` (windows,), the identifier of each one's, and,
+    where the table of labels says it, `site` (windows,), where it was recorded.
 
     Raises DataError for arrays that do not fit each other. The samples are not looked at, so that a memory map stays
     on disk: `Preprocessing` refuses what is not finite.
     """
 
     signal: NDArray[np.float32]
-    label: NDArray[np.int64]
+    label: NDArray[np.int64] | NDArray[np.int8]
     classes: tuple[str, ...]
     sampling_rate: float
     leads: tuple[str, ...]
@@ -49,6 +64,8 @@ class Dataset:
     group_name: str | None
     split: NDArray[np.str_] | None
     source: Source
+    recording: NDArray[np.str_] | None = None
+    site: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
         _check_arrays(self)
@@ -57,6 +74,11 @@ class Dataset:
     def __len__(self) -> int:
         """Number of windows."""
         return len(self.signal)
+
+    @property
+    def task(self) -> Task:
+        """ "binary" (two classes), "multiclass" (more than two) or "multilabel" (each of `classes` is 0, 1 or -1)."""
+        return task_of(self.label, self.classes)
 
     @property
     def samples(self) -> int:
@@ -72,6 +94,8 @@ class Dataset:
             label=self.label[chosen],
             group=None if self.group is None else self.group[chosen],
             split=None if self.split is None else self.split[chosen],
+            recording=None if self.recording is None else self.recording[chosen],
+            site=None if self.site is None else self.site[chosen],
         )
 
 
@@ -80,6 +104,7 @@ def read_dataset(
     *,
     sampling_rate: float | None = None,
     label: str | None = None,
+    labels: Sequence[str] | None = None,
     group: str | None = None,
     lead: str | None = None,
     unit: str | None = None,
@@ -97,10 +122,13 @@ def read_dataset(
     columns; without a name the label is `label` or the last column, and the group is `patient` before `record`. `lead`
     ("I" to "V6") names the one lead of a file that does not say, which is "II" otherwise, and picks one lead of a file
     that has several; without it all are kept. `unit` ("mV", "uV", "V") is the file's unit; signals become
-    millivolts, or stay as they are with `unit == "unknown"`. Labels have exactly two values, numbers or text, and
-    become indices into the sorted `classes`.
+    millivolts, or stay as they are with `unit == "unknown"`. Labels have two values or more (50 at most), numbers or
+    text, and become indices into the sorted `classes`.
 
-    `limit` keeps that many windows: the same for the same seed, with the shares of both labels and of the file's
+    `labels` names several columns (CSV) or arrays (NPZ) of 0 and 1 instead, one per label; what is empty, nan or -1 is
+    missing. An NPZ may also hold `label` (windows, labels) with their names as `classes`; `labels` then picks some.
+
+    `limit` keeps that many windows: the same for the same seed, with the shares of the labels and of the file's
     splits, whole groups at a time (one group per label and split may be cut to meet the number).
 
     The first read of a file fills a cache (`$ECGTUNE_CACHE`, else the platform's cache folder); later reads map it.
@@ -115,7 +143,7 @@ def read_dataset(
     if sampling_rate is not None:
         check_rate(sampling_rate, "sampling rate")
     read = read_cached if cache else read_uncached
-    contents = read(Path(path), Columns(label, group), unit)
+    contents = read(Path(path), Columns(label, group, _several(label, labels)), unit)
     parsed = contents.parsed
     signal, leads = _leads(path, contents.signal, parsed.leads, asked)
     dataset = Dataset(
@@ -130,9 +158,37 @@ def read_dataset(
         split=parsed.split,
         source=Source(str(path), contents.sha256),
     )
-    if limit is None or limit >= len(dataset):
+    return dataset if limit is None else limited(dataset, limit, seed)
+
+
+def limited(dataset: Dataset, limit: int, seed: int = 0) -> Dataset:
+    """`limit` windows of a dataset, as `read_dataset` keeps them; the dataset itself when it has no more.
+
+    Raises SettingError for fewer than 2 or a negative seed.
+    """
+    if limit < 2:
+        raise SettingError(f"limit {limit} is too small; at least 2 windows are needed")
+    check_seed(seed)
+    if limit >= len(dataset):
         return dataset
-    return dataset.select(representative_rows(dataset.label, dataset.group, dataset.split, limit, seed))
+    return dataset.select(representative_rows(strata(dataset.label), dataset.group, dataset.split, limit, seed))
+
+
+def _several(label: str | None, labels: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The names of several label columns, each once. Raises SettingError."""
+    if labels is None:
+        return None
+    names = (labels,) if isinstance(labels, str) else tuple(labels)
+    if label is not None:
+        raise SettingError(
+            f"label {label!r} and labels {', '.join(names)} are both given; give label for one column of classes, or"
+            " labels for several columns of 0 and 1"
+        )
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if twice or not names:
+        got = f"name {twice[0]!r} twice" if twice else "are empty"
+        raise SettingError(f"labels {got}; give the name of each label column once")
+    return names
 
 
 def _check_arrays(dataset: Dataset) -> None:
@@ -146,9 +202,13 @@ def _check_arrays(dataset: Dataset) -> None:
         )
     if isinstance(dataset.leads, str) or len(dataset.leads) != signal.shape[1]:
         raise DataError(f"{what}: leads {dataset.leads!r} do not name the {signal.shape[1]} leads of the signal")
-    for name, values in (("label", label), ("group", dataset.group), ("split", dataset.split)):
+    of_window = label[:, 0] if label.ndim == 2 else label
+    for name, values in (("label", of_window), ("group", dataset.group), ("split", dataset.split)):
         if values is not None and values.shape != (len(signal),):
             raise DataError(f"{what}: {name} has shape {values.shape}; ({len(signal)},), one per window, is needed")
+    if label.ndim == 2:
+        _check_several(dataset)
+        return
     if label.dtype != np.int64:
         raise DataError(f"{what}: labels are {label.dtype}; int64 indices into classes are needed, label.astype(int)")
     wrong = np.flatnonzero((label < 0) | (label >= len(dataset.classes)))
@@ -156,6 +216,23 @@ def _check_arrays(dataset: Dataset) -> None:
         raise DataError(
             f"{what}: window {wrong[0]} has label {label[wrong[0]]}; allowed are 0 to {len(dataset.classes) - 1},"
             f" indices into the classes {', '.join(dataset.classes)}"
+        )
+
+
+def _check_several(dataset: Dataset) -> None:
+    """Labels (windows, labels). Raises DataError."""
+    what, label = dataset.source.path, dataset.label
+    if label.dtype != np.int8 or label.shape[1] != len(dataset.classes):
+        raise DataError(
+            f"{what}: labels are {label.dtype} of shape {label.shape}; int8 ({len(dataset)}, {len(dataset.classes)}),"
+            " one per window and name in classes, is needed"
+        )
+    wrong = np.argwhere((label < MISSING) | (label > 1))
+    if len(wrong):
+        window, column = wrong[0]
+        raise DataError(
+            f"{what}: window {window} has label {label[window, column]} for {dataset.classes[column]}; allowed are 1, 0"
+            f" and {MISSING} (missing)"
         )
 
 

@@ -1,96 +1,22 @@
 """What happens to a signal between the file and the model: resampling, then normalisation.
 
-`Preprocessing` is saved with every model and applied to everything the model sees. `ecg_fm_record` and `segments` are
-the ECG-FM authors' own treatment of whole recordings.
+`Preprocessing` is saved with every model and applied to everything the model sees. What is done to whole recordings
+before they become windows stands in `data.signal`.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from ecgtune.data.dataset import Dataset, check_rate
+from ecgtune.data.signal import RESAMPLING, resample, zscore
 from ecgtune.errors import DataError, SettingError
 
-RESAMPLING = ("polyphase", "linear")
 NORMALISATION = ("zscore", "global", "none")
 _CHUNK_SAMPLES = 4 << 20  # resampled samples in work at once: 32 MiB as float64
-_LARGEST_FACTOR = 10_000  # of the ratio of two rates; 360 to 500 Hz is 25/18
-_FLAT = 1e-9  # a spread below this share of the largest sample is rounding, not signal
-
-
-def resample(
-    signal: NDArray[np.floating], from_rate: float, to_rate: float, method: str = "polyphase"
-) -> NDArray[np.floating]:
-    """Resample the last axis from `from_rate` to `to_rate` (Hz); dtype and unit stay.
-
-    "polyphase" filters against aliasing (`scipy.signal.resample_poly`, Kaiser 5.0) what is left of the signal
-    without the line through its end points; n samples become ceil(n * to / from). "linear" is what
-    ECG-FM was pretrained with: linear interpolation with aligned end points, without a filter; n samples become
-    int(n * to / from). Raises SettingError for another
-    method or a rate that is not positive.
-    """
-    if method not in RESAMPLING:
-        raise SettingError(f"resampling '{method}' is unknown; allowed are {', '.join(RESAMPLING)}")
-    if not (0 < from_rate < np.inf and 0 < to_rate < np.inf):
-        raise SettingError(f"cannot resample from {from_rate:g} to {to_rate:g} Hz; two positive rates are needed")
-    if from_rate == to_rate:
-        return signal
-    if method == "linear":
-        return _interpolate(signal, max(1, int(signal.shape[-1] * to_rate / from_rate)))
-    ratio = (Fraction(to_rate) / Fraction(from_rate)).limit_denominator(_LARGEST_FACTOR)
-    if ratio == 0 or ratio.numerator > _LARGEST_FACTOR:
-        raise SettingError(
-            f"cannot resample from {from_rate:g} to {to_rate:g} Hz; a ratio below {_LARGEST_FACTOR} is needed"
-        )
-    # The line through the end points goes around the filter: an offset makes neither steps at the edges nor ripple.
-    start = signal[..., :1]
-    slope = (signal[..., -1:] - start) / max(1, signal.shape[-1] - 1)
-    level = signal - (start + slope * np.arange(signal.shape[-1]))
-    values = resample_poly(level, ratio.numerator, ratio.denominator, axis=-1)
-    values += start + slope * (np.arange(values.shape[-1]) * float(1 / ratio))
-    return values.astype(signal.dtype, copy=False)
-
-
-def _interpolate(signal: NDArray[np.floating], count: int) -> NDArray[np.floating]:
-    """Linear interpolation of the last axis at `count` points, the first and last on the first and last sample."""
-    position = np.linspace(0, signal.shape[-1] - 1, count)
-    left = np.minimum(position.astype(np.int64), max(signal.shape[-1] - 2, 0))
-    weight = (position - left).astype(signal.dtype)
-    right = np.minimum(left + 1, signal.shape[-1] - 1)
-    low = signal[..., left]
-    return low + (signal[..., right] - low) * weight
-
-
-def zscore(signal: NDArray[np.floating]) -> NDArray[np.floating]:
-    """(x - mean) / standard deviation (n, not n - 1) over the last axis; where nothing varies the result is 0."""
-    mean = signal.mean(axis=-1, keepdims=True)
-    centred = signal - mean
-    std = np.sqrt(np.mean(centred * centred, axis=-1, keepdims=True))
-    flat = std <= _FLAT * np.abs(signal).max(axis=-1, keepdims=True)
-    return np.where(flat, 0.0, centred / np.where(flat, 1.0, std)).astype(signal.dtype)
-
-
-def segments(signal: NDArray[np.floating], samples: int) -> NDArray[np.floating]:
-    """Cut (leads, n) into (n // samples, leads, samples) without overlap; the remainder is dropped."""
-    count = signal.shape[-1] // samples
-    cut = signal[:, : count * samples].reshape(signal.shape[0], count, samples)
-    return np.ascontiguousarray(cut.transpose(1, 0, 2))
-
-
-def ecg_fm_record(signal: NDArray[np.floating], sampling_rate: float, model_rate: float = 500.0) -> NDArray[np.float64]:
-    """A whole recording (leads, n) as ECG-FM's authors prepare it, before segmenting: (leads, int(n * 500 / rate)).
-
-    Linear interpolation to 500 Hz, then a z-score per lead over the whole recording; a flat or missing (not finite)
-    lead becomes 0.
-    """
-    values = np.asarray(signal, dtype=np.float64)
-    values = np.where(np.isfinite(values).all(axis=-1, keepdims=True), values, 0.0)
-    return np.asarray(zscore(resample(values, sampling_rate, model_rate, "linear")), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -129,8 +55,14 @@ class Preprocessing:
     ) -> "Preprocessing":
         """The preprocessing for a model of `sampling_rate` Hz; global statistics come from `train_rows` alone.
 
-        Raises DataError when the amplitude matters ("none") but its unit is unknown, or a lead never varies ("global").
+        Raises DataError when recordings were z-scored already, the amplitude matters ("none") but its unit is unknown,
+        or a lead never varies ("global").
         """
+        if normalisation != "none" and dataset.unit == "zscore":
+            raise DataError(
+                f"{dataset.source.path}: its recordings are z-scored as a whole, which '{normalisation}' would undo;"
+                " give --normalisation none, or leave --recording-zscore out"
+            )
         if normalisation == "none" and dataset.unit == "unknown":
             raise DataError(
                 f"{dataset.source.path}: without normalisation the amplitude matters, but the unit of the"

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.data.columns import Where, check_groups, check_no_leak, label_codes, split_names
+from ecgtune.data.columns import Where, check_groups, check_no_leak, split_names
+from ecgtune.data.labels import label_codes, label_flags
 from ecgtune.data.leads import leads_in_file
 from ecgtune.data.window_files import Block, Columns, Header, reader_for
 from ecgtune.data.window_files.base import shown
@@ -23,8 +24,8 @@ class Parsed:
     """Everything about a file but its samples. `leads` and `sampling_rate` are None where the file is silent."""
 
     shape: tuple[int, int, int]
-    label: NDArray[np.int64]
-    classes: tuple[str, str]
+    label: NDArray[np.int64] | NDArray[np.int8]
+    classes: tuple[str, ...]
     group: NDArray[np.str_] | None
     group_name: str | None
     split: NDArray[np.str_] | None
@@ -66,7 +67,11 @@ def parse(path: Path, columns: Columns, unit: str | None, write: Callable[[NDArr
         )
 
     where = Where(str(path), header.place, np.concatenate([block.row for block in kept]))
-    label, classes = label_codes(np.concatenate([block.label for block in kept]), where)
+    text = np.concatenate([block.label for block in kept])
+    if header.labels is None:
+        label, classes = label_codes(text, where)
+    else:
+        label, classes = label_flags(text, header.labels, where), header.labels
     group = _joined([block.group for block in kept])
     split = _joined([block.split for block in kept])
     if split is not None:

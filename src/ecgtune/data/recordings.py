@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ecgtune.data.cache import UNFINISHED, cache_folder, unwritable
 from ecgtune.data.dataset import Source
-from ecgtune.data.preprocessing import resample
 from ecgtune.data.recording_files import RecordingFiles, find_layout
+from ecgtune.data.signal import resample, share_at_the_ends, share_standing_still
 from ecgtune.errors import DataError
 
 FORMAT = 1  # raise it whenever what is stored changes
@@ -96,9 +96,9 @@ def _store(folder: Path, files: RecordingFiles, rate: float, sampling_rate: floa
             if not np.isfinite(signal).all():
                 raise DataError(f"{files.files[-1]}: recording {name} holds NaN or infinite samples; remove them")
             still = max(2, round(STILL_SECONDS * rate))
-            moving = [lead for lead in signal if _share_standing_still(lead, still) <= FLAT_SHARE]
+            moving = [lead for lead in signal if share_standing_still(lead, still) <= FLAT_SHARE]
             flat.append(not moving)
-            clipped.append(any(_share_at_the_ends(lead) > CLIPPED_SHARE for lead in moving))
+            clipped.append(any(share_at_the_ends(lead) > CLIPPED_SHARE for lead in moving))
             values = resample(_scaled(signal), rate, sampling_rate, resampling)
             values = np.clip(np.rint(values), -(1 << 15), (1 << 15) - 1).astype(np.int16)
             file.write(np.ascontiguousarray(values.T).data)  # leads last, so that recordings can follow each other
@@ -151,16 +151,3 @@ def _scaled(signal: NDArray[Any]) -> NDArray[np.float64]:
         return values
     values -= np.median(values, axis=-1, keepdims=True)
     return values * (FULL_SCALE / max(float(np.abs(values).max()), np.finfo(np.float64).tiny))
-
-
-def _share_standing_still(lead: NDArray[Any], shortest: int) -> float:
-    """Share of samples in runs of at least `shortest` equal values."""
-    edges = np.flatnonzero(np.concatenate([[True], lead[1:] != lead[:-1], [True]]))
-    runs = np.diff(edges)
-    return float(runs[runs >= shortest].sum() / len(lead))
-
-
-def _share_at_the_ends(lead: NDArray[Any]) -> float:
-    """Share of samples that equal the largest or smallest value and so does the sample before."""
-    ends = (lead == lead.max()) | (lead == lead.min())
-    return float((ends[1:] & ends[:-1]).mean()) if len(lead) > 1 else 0.0

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.seeds import check_seed
 from ecgtune.data.subset import shares_of
+from ecgtune.data.tasks import decided, group_counts, label_counts, strata
 from ecgtune.data.window_files.base import shown
 from ecgtune.errors import DataError, SettingError
 
@@ -46,16 +48,24 @@ class Split:
         """The parts by name, in the order train, val, test."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
-    def counts(self, dataset: Dataset) -> dict[str, dict[str, int | None]]:
-        """Windows, groups (None without groups) and positives (second class) of each part."""
-        return {
-            name: {
-                "windows": len(rows),
-                "groups": None if dataset.group is None else len(np.unique(dataset.group[rows])),
-                "positives": int((dataset.label[rows] == 1).sum()),
-            }
-            for name, rows in self.parts().items()
-        }
+    def counts(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
+        """Windows, groups (None without groups) and positives (second class) of each part.
+
+        For more than two classes or several labels `labels` stands in the place of `positives`:
+        `{name: {"positives", "known"}}`, the windows of the class or with the label, and those of which it is known.
+        """
+        result: dict[str, dict[str, Any]] = {}
+        for name, rows in self.parts().items():
+            groups = None if dataset.group is None else len(np.unique(dataset.group[rows]))
+            positives, known = (values.tolist() for values in label_counts(dataset.label[rows], dataset.classes))
+            result[name] = {"windows": len(rows), "groups": groups}
+            if dataset.task == "binary":
+                result[name]["positives"] = positives[1]
+            else:
+                result[name]["labels"] = {
+                    label: {"positives": positives[i], "known": known[i]} for i, label in enumerate(dataset.classes)
+                }
+        return result
 
 
 def split_dataset(
@@ -64,6 +74,7 @@ def split_dataset(
     fractions: tuple[float, float, float] = (0.70, 0.15, 0.15),
     seed: int = 0,
     label_share: float = 1.0,
+    allow_duplicates: bool = False,
 ) -> Split:
     """Split windows into training, validation and test.
 
@@ -73,7 +84,15 @@ def split_dataset(
     is stratified by label and depends on `seed` alone. `label_share` below 1 keeps only that share of the training
     windows and of the validation windows, drawn in the same way: as if the others had no labels.
 
-    Raises DataError when a part would lack a class or there are fewer groups than parts, SettingError for fractions
+    Windows with several labels are drawn so that each label is shared out; by row, each window counts for the rarest
+    label that it has. With more than two classes, or several labels, one that validation or test lacks is told in
+    `warnings`.
+
+    Recordings with the same signal (`Source.twins`) in two parts are refused, or told in `warnings` with
+    `allow_duplicates`.
+
+    Raises DataError when a part would lack a class (of more than two, or a label: when the training windows would, or
+    a part would have none to be measured) or there are fewer groups than parts, SettingError for fractions
     that are not three positive numbers with the sum 1, a label share outside (0, 1] or a negative seed.
     """
     check_seed(seed)
@@ -86,7 +105,7 @@ def split_dataset(
         )
     unit = "row" if dataset.group is None else (dataset.group_name or "group")
     everything = np.arange(len(dataset), dtype=np.int64)
-    warnings: list[str] = []
+    warnings: list[str] = list(dataset.source.notes)
     if dataset.split is None:
         train, val, test = _draw(dataset, everything, fractions, seed)
         origin = f"drawn {_percent(fractions)} by {unit}, stratified by label, seed {seed}"
@@ -102,7 +121,8 @@ def split_dataset(
             " several splits and the figures may be too good"
         )
     split = Split(train, val, test, unit, origin, tuple(warnings), 0)
-    _check_classes(dataset, split)
+    warnings += _check_classes(dataset, split)
+    warnings += _check_twins(dataset, split, allow_duplicates)
     found = duplicate_windows(dataset, split)
     if found.count:
         pairs = ", ".join(f"{a} and {b}" for a, b in found.pairs[:3])
@@ -119,7 +139,7 @@ def _from_file(dataset: Dataset, fractions: tuple[float, float, float], seed: in
     rows = {name: np.flatnonzero(column == name) for name in PARTS}
     present = [name for name in PARTS if len(rows[name])]
     if present == list(PARTS):
-        return rows["train"], rows["val"], rows["test"], "from the file's split column"
+        return rows["train"], rows["val"], rows["test"], dataset.source.split_origin or "from the file's split column"
     if "train" not in present or len(present) == 1:
         raise DataError(
             f"{dataset.source.path}: its split column has only {' and '.join(present)}; train and at least"
@@ -128,8 +148,9 @@ def _from_file(dataset: Dataset, fractions: tuple[float, float, float], seed: in
     other = present[1]
     share = fractions[1] / (fractions[0] + fractions[1])
     train, val = _draw(dataset, rows["train"], (1 - share, share), seed)
+    told = "" if dataset.source.split_origin is None else f"{dataset.source.split_origin}; "
     origin = (
-        f"test: the file's {other} windows; validation: {100 * share:.3g} % of the file's training windows, drawn"
+        f"{told}test: the file's {other} windows; validation: {100 * share:.3g} % of the file's training windows, drawn"
         f" by {unit}, stratified by label, seed {seed}"
     )
     warnings.append(
@@ -143,7 +164,7 @@ def _labelled(dataset: Dataset, name: str, rows: NDArray[np.int64], share: float
     """The share of a part that keeps its labels."""
     units = rows if dataset.group is None else np.unique(dataset.group[rows])
     kept = _draw(dataset, rows, (share, 1 - share), seed)[0] if len(units) > 1 else rows[:0]
-    if set(dataset.label[kept]) != set(dataset.label[rows]):
+    if not np.array_equal(decided(dataset.label[kept], dataset.classes), decided(dataset.label[rows], dataset.classes)):
         raise DataError(
             f"{dataset.source.path}: label_share {share:g} leaves the {name} split without a window of each class; use"
             " a larger share, or 1 for all labels"
@@ -156,7 +177,7 @@ def _draw(dataset: Dataset, rows: NDArray[np.int64], shares: tuple[float, ...], 
     rng = np.random.default_rng(seed)
     label = dataset.label[rows]
     if dataset.group is None:
-        part = _parts_of_rows(label, shares, rng)
+        part = _parts_of_rows(strata(label), shares, rng)
     else:
         names, codes = np.unique(dataset.group[rows], return_inverse=True)
         if len(names) < len(shares):
@@ -165,15 +186,17 @@ def _draw(dataset: Dataset, rows: NDArray[np.int64], shares: tuple[float, ...], 
                 f"{dataset.source.path}: {len(names)} {kind}s cannot fill {len(shares)} splits; at least one"
                 f" {kind} for each split is needed"
             )
-        counts = np.stack([np.bincount(codes[label == c], minlength=len(names)) for c in (0, 1)], axis=1)
+        counts = group_counts(label, dataset.classes, codes, len(names))
         part = assign_groups(counts, shares, rng)[codes]
     return [rows[part == index] for index in range(len(shares))]
 
 
-def _parts_of_rows(label: NDArray[np.int64], shares: tuple[float, ...], rng: np.random.Generator) -> NDArray[np.int64]:
-    part = np.empty(len(label), dtype=np.int64)
-    for value in (0, 1):
-        members = rng.permutation(np.flatnonzero(label == value))
+def _parts_of_rows(
+    stratum: NDArray[np.int64], shares: tuple[float, ...], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    part = np.empty(len(stratum), dtype=np.int64)
+    for value in range(int(stratum.max()) + 1):
+        members = rng.permutation(np.flatnonzero(stratum == value))
         sizes = shares_of(len(members), np.asarray(shares))
         if len(members) >= len(shares):
             while (sizes == 0).any():  # few windows: every part gets one, from the largest
@@ -218,16 +241,60 @@ def _distance_change(row: list[float], have: list[float], share: float, classes:
     return sum(row[c] * (2 * (have[c] - share) + row[c]) / share for c in classes)
 
 
-def _check_classes(dataset: Dataset, split: Split) -> None:
+def _check_classes(dataset: Dataset, split: Split) -> list[str]:
+    """Warnings about classes or labels that validation or test cannot measure. Raises DataError, see split_dataset."""
+    what = f"{dataset.group_name}s" if dataset.group is not None else "windows"
+    warnings = []
     for name, rows in split.parts().items():
-        for index, label in enumerate(dataset.classes):
-            if not (dataset.label[rows] == index).any():
-                what = f"{dataset.group_name}s" if dataset.group is not None else "windows"
-                raise DataError(
-                    f"{dataset.source.path}: the {name} split has no window of class {shown(label)}; each of"
-                    f" train, val and test needs both classes: more {what} of that class, or other split"
-                    " fractions"
-                )
+        usable = decided(dataset.label[rows], dataset.classes)
+        lacking = [label for label, is_usable in zip(dataset.classes, usable, strict=True) if not is_usable]
+        if not lacking:
+            continue
+        if dataset.task == "binary":
+            empty = [label for index, label in enumerate(dataset.classes) if not (dataset.label[rows] == index).any()]
+            raise DataError(
+                f"{dataset.source.path}: the {name} split has no window of class {shown(empty[0])}; each of"
+                f" train, val and test needs both classes: more {what} of that class, or other split"
+                " fractions"
+            )
+        if name == "train" or len(lacking) == len(dataset.classes):
+            raise DataError(
+                f"{dataset.source.path}: the {name} split has no windows both with and without {shown(lacking[0])};"
+                f" use more {what}, other split fractions, or leave that label out"
+            )
+        warnings.append(
+            f"the {name} split has no windows both with and without {', '.join(map(shown, lacking))}: absent there, and"
+            " left out of every mean over labels"
+        )
+    return warnings
+
+
+def twins_across(dataset: Dataset, split: Split) -> tuple[tuple[str, str], ...]:
+    """Pairs of recordings with the same signal, at whatever gain, offset or rate, of which each is in another part."""
+    if not dataset.source.twins or dataset.recording is None:
+        return ()
+    part = {}
+    for name, rows in split.parts().items():
+        part |= dict.fromkeys(np.unique(dataset.recording[rows]).tolist(), name)
+    return tuple(
+        (first, second)
+        for first, second in dataset.source.twins
+        if first in part and second in part and part[first] != part[second]
+    )
+
+
+def _check_twins(dataset: Dataset, split: Split, allow_duplicates: bool) -> list[str]:
+    pairs = twins_across(dataset, split)
+    if not pairs:
+        return []
+    named = ", ".join(f"{first} and {second}" for first, second in pairs[:3]) + (", ..." if len(pairs) > 3 else "")
+    found = f"{len(pairs)} pairs of recordings with the same signal stand in different splits ({named})"
+    if not allow_duplicates:
+        raise DataError(
+            f"{dataset.source.path}: {found}; leave one of each out, give both the same patient, or say"
+            " --allow-duplicates"
+        )
+    return [f"{found}, so the figures may be too good"]
 
 
 def duplicate_windows(dataset: Dataset, split: Split) -> Duplicates:

@@ -5,29 +5,30 @@ from numpy.typing import NDArray
 
 
 def representative_rows(
-    label: NDArray[np.int64],
+    stratum: NDArray[np.int64],
     group: NDArray[np.str_] | None,
     split: NDArray[np.str_] | None,
     count: int,
     seed: int,
 ) -> NDArray[np.int64]:
-    """`count` sorted row indices with the shares that labels and splits have in the whole.
+    """`count` sorted row indices with the shares that strata (`tasks.strata`) and splits have in the whole.
 
-    Groups are put in one random order and taken whole from its start, within each label and split until its share is
+    Groups are put in one random order and taken whole from its start, within each stratum and split until its share is
     full; only the last group of each is cut.
     """
     rng = np.random.default_rng(seed)
     if group is None:
-        rank = rng.permutation(len(label))
+        rank = rng.permutation(len(stratum))
     else:
         names, codes = np.unique(group, return_inverse=True)
         rank = rng.permutation(len(names))[codes]
-    strata = label if split is None else label + np.unique(split, return_inverse=True)[1] * (int(label.max()) + 1)
-    values, stratum = np.unique(strata, return_inverse=True)
-    quotas = shares_of(count, np.bincount(stratum, minlength=len(values)))
+    if split is not None:
+        stratum = stratum + np.unique(split, return_inverse=True)[1] * (int(stratum.max()) + 1)
+    values, cell = np.unique(stratum, return_inverse=True)
+    quotas = shares_of(count, np.bincount(cell, minlength=len(values)))
     rows = []
     for index, quota in enumerate(quotas):
-        members = np.flatnonzero(stratum == index)
+        members = np.flatnonzero(cell == index)
         rows.append(members[np.argsort(rank[members], kind="stable")][:quota])
     return np.sort(np.concatenate(rows)).astype(np.int64)
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from ecgtune.data.dataset import Dataset
+from ecgtune.data.tasks import MISSING
 from ecgtune.errors import DataError, SettingError
 from ecgtune.files import write_atomically
 
@@ -16,6 +17,8 @@ _ROWS = 1024
 
 def write_csv(dataset: Dataset, path: str | Path) -> Path:
     """Write one-lead windows as `signal_0 ... signal_<n>,label`, then the group and split columns where there are any.
+
+    Several labels are a column each, empty where missing; read them with `labels=dataset.classes`.
 
     Samples are written exactly (shortest text that reads back as the same float32), so a read gives equal windows.
     The whole file appears at once, and an existing file is never replaced. Raises SettingError when `path` exists,
@@ -26,7 +29,14 @@ def write_csv(dataset: Dataset, path: str | Path) -> Path:
         raise SettingError(f"{path} exists already; name another file, or remove it first")
     if dataset.signal.shape[1] != 1:
         raise DataError(f"a CSV holds one lead, but the windows have {dataset.signal.shape[1]}; write one lead")
-    columns = {"label": np.array(dataset.classes)[dataset.label]}
+    if dataset.task == "multilabel":
+        cell = {1: "1", 0: "0", MISSING: ""}
+        columns = {
+            name: np.array([cell[flag] for flag in dataset.label[:, i].tolist()])
+            for i, name in enumerate(dataset.classes)
+        }
+    else:
+        columns = {"label": np.array(dataset.classes)[dataset.label]}
     if dataset.group is not None:
         columns[dataset.group_name or "group"] = dataset.group
     if dataset.split is not None:

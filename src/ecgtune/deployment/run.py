@@ -8,47 +8,66 @@ from typing import Any
 
 import numpy as np
 
-from ecgtune.data import Preprocessing
-from ecgtune.errors import DataError, RunError
+from ecgtune.data import Preprocessing, Task
+from ecgtune.errors import DataError, RunError, SettingError
+from ecgtune.evaluation import Decision
 from ecgtune.files import read_json
 from ecgtune.methods import attach, base_encoder
 from ecgtune.models import Classifier, build_model
 from ecgtune.recipe import Full, method_from_table
 from ecgtune.training import RunFolder, load_weights, logits_of, probability_of, read_recipe
 
+#: What the accuracy, F1 and AUROC of metrics.json are called for each task.
+_SUMMARY: dict[Task, tuple[str, str, str]] = {
+    "binary": ("accuracy", "f1", "auroc"),
+    "multiclass": ("accuracy", "macro f1", "macro auroc"),
+    "multilabel": ("macro accuracy", "macro f1", "macro auroc"),
+}
+
 
 @dataclass(frozen=True)
 class Run:
     """A finished run: `model` with the best epoch's weights, on the CPU and in evaluation mode, and what it reached.
 
-    metrics: the content of metrics.json. threshold: at or above this probability of the second class a window is
-    positive.
+    metrics: the content of metrics.json. decision: how probabilities become an answer, with its thresholds.
     """
 
     folder: Path
     model: Classifier
     preprocessing: Preprocessing
     sampling_rate: float
-    threshold: float
+    decision: Decision
     metrics: dict[str, Any]
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Names of the classes, or of the labels of which a window may have several."""
         return self.model.classes
+
+    @property
+    def task(self) -> Task:
+        return self.decision.task
+
+    @property
+    def threshold(self) -> float:
+        """Of two classes: at or above this probability of the second one a window is positive. Else SettingError."""
+        if self.task != "binary":
+            raise SettingError("one threshold belongs to two classes; read run.decision.thresholds, one for each label")
+        return self.decision.thresholds[0].value
 
     def summary(self) -> str:
         """Weights, split and the headline of the test windows in a few lines: what `ecgtune train` prints."""
         split = self.metrics["split"]
         lines = [f"weights: {self.metrics['weights']}", f"split by {split['unit']}: {split['origin']}"]
         lines += [f"warning: {warning}" for warning in split["warnings"]]
-        for name in ("accuracy", "f1", "auroc"):
+        for name, title in zip(("accuracy", "f1", "auroc"), _SUMMARY[self.task], strict=True):
             value, low, high = (self.metrics["window"]["metrics"][name][key] for key in ("value", "low", "high"))
             known = None not in (value, low, high)
-            lines.append(f"test {name}: " + (f"{value:.3f} (95 % {low:.3f} to {high:.3f})" if known else "n/a"))
+            lines.append(f"test {title}: " + (f"{value:.3f} (95 % {low:.3f} to {high:.3f})" if known else "n/a"))
         return "\n".join(lines)
 
     def predict(self, signal: np.ndarray, sampling_rate: float | None = None) -> np.ndarray:
-        """Probabilities `(windows, classes)` of windows as they come from the recorder.
+        """Probabilities `(windows, classes)` of windows as they come from the recorder; of labels, each by itself.
 
         signal: `(samples,)`, `(windows, samples)` for one lead, or `(windows, leads, samples)`; in millivolts, or in
         the file's own unit if that of the training data was unknown. sampling_rate: Hz of `signal`; the rate of the
@@ -57,12 +76,14 @@ class Run:
         """
         windows = self._shaped(np.asarray(signal, np.float32))
         prepared = self.preprocessing(windows, self.sampling_rate if sampling_rate is None else sampling_rate)
-        return probability_of(logits_of(self.model, prepared))
+        return probability_of(logits_of(self.model, prepared), self.task)
 
-    def classify(self, signal: np.ndarray, sampling_rate: float | None = None) -> list[str]:
-        """Class names, one per window, at the run's threshold; arguments as in `predict`."""
-        positive = self.predict(signal, sampling_rate)[:, 1] >= self.threshold
-        return [self.classes[int(value)] for value in positive]
+    def classify(self, signal: np.ndarray, sampling_rate: float | None = None) -> list[str] | list[tuple[str, ...]]:
+        """The answer for each window at the run's thresholds: its class, or the labels it has, by name.
+
+        Arguments as in `predict`.
+        """
+        return answers(self.decision, self.classes, self.predict(signal, sampling_rate))
 
     def _shaped(self, signal: np.ndarray) -> np.ndarray:
         leads = base_encoder(self.model).leads
@@ -78,6 +99,14 @@ class Run:
         if not np.isfinite(signal).all():
             raise DataError("signal holds NaN or infinite samples; leave those windows out or repair them")
         return signal
+
+
+def answers(decision: Decision, classes: tuple[str, ...], probability: np.ndarray) -> list[str] | list[tuple[str, ...]]:
+    """Probabilities `(windows, classes)` as names: one class per window, or a tuple of the labels that are there."""
+    found = decision(probability[:, 1] if decision.task == "binary" else probability)
+    if decision.task == "multilabel":
+        return [tuple(name for name, there in zip(classes, row, strict=True) if there) for row in found]
+    return [classes[int(value)] for value in found]
 
 
 def load_run(folder: str | Path) -> Run:
@@ -97,11 +126,11 @@ def load_run(folder: str | Path) -> Run:
     try:
         method = method_from_table(saved["method"], str(run.best / "model.json"))
         preprocessing = Preprocessing.from_dict(saved["preprocessing"])
-        sampling_rate, threshold = saved["input_sampling_rate"], saved["threshold"]["value"]
+        sampling_rate, decision = saved["input_sampling_rate"], Decision.from_dict(saved["threshold"])
         model = build_model(saved, load_base=not isinstance(method, Full))
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{run.best / 'model.json'} is not what a run writes ({error!r}); run it again") from None
     attach(model, method)
     load_weights(model, method, run.best)
     model.requires_grad_(False)
-    return Run(run.path, model.eval(), preprocessing, sampling_rate, threshold, metrics)
+    return Run(run.path, model.eval(), preprocessing, sampling_rate, decision, metrics)

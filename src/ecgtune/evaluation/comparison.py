@@ -13,15 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.errors import RunError
+from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.evaluate import defined
-from ecgtune.evaluation.intervals import group_index, group_predictions, percentile_interval, resampled_counts
-from ecgtune.evaluation.metrics import METRICS, binary_metrics, checked_level, weighted_metrics
+from ecgtune.evaluation.groups import group_index, group_predictions
+from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
+from ecgtune.evaluation.measure import Key, Measured, measured
+from ecgtune.evaluation.metrics import checked_level
 from ecgtune.evaluation.notes import comparison_notes
 
 # predictions.csv may be rounded, which can turn a window that lies on the threshold; more than this is another run.
 ACCURACY_TOLERANCE = 0.005
 
-Values = dict[str, NDArray[np.float64]]
+Values = dict[Key, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class RunRecord:
 
     `name` joins the seeds of a method ("lora"), `title` is what tables print, `kind` is "method" or "floor",
     `folder` the run's place inside the comparison folder ("lora/seed-0"), `metrics` its metrics.json. `label`,
-    `probability` and `group` are `(windows,)` of the test split, in the same row order in every run; `group` is None
-    without groups. `row`, the dataset's row of each window, is compared between runs when it is given.
+    `probability` and `group` are of the test split, as `evaluate` takes them, in the same row order in every run;
+    `group` is None without groups. `row`, the dataset's row of each window, is compared between runs when it is given.
     """
 
     name: str
@@ -45,14 +48,25 @@ class RunRecord:
     group: NDArray | None
     row: NDArray | None = None
 
+    @property
+    def predictions(self) -> Measured:
+        """The test predictions, ready to be measured in the way that the run was."""
+        decision = Decision.from_dict(self.metrics["threshold"])
+        f1_over = self.metrics.get("evaluation", {}).get("f1_over", ())
+        return measured(self.label, self.probability, decision, self.metrics["classes"], f1_over)
+
 
 @dataclass(frozen=True)
 class _Measured:
     """A run's metrics `values` on the test windows, and `draws`, each `(resamples,)`, on resamples of their groups."""
 
     seed: int
-    values: dict[str, float]
+    values: dict[Key, float]
     draws: Values
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name in self.values if isinstance(name, str)]
 
 
 def compare_runs(
@@ -136,7 +150,7 @@ def _same(first: NDArray | None, second: NDArray | None) -> bool:
 
 def _check_own_predictions(record: RunRecord) -> None:
     stored = record.metrics["window"]["metrics"]["accuracy"]["value"]
-    found = binary_metrics(record.label, record.probability, _threshold(record))["accuracy"]
+    found = record.predictions.values()["accuracy"]
     if record.metrics["window"]["n"] != len(record.label) or abs(stored - found) > ACCURACY_TOLERANCE:
         raise RunError(
             f"{record.folder}: predictions.csv gives an accuracy of {found:.4f} over {len(record.label)} windows, "
@@ -144,26 +158,23 @@ def _check_own_predictions(record: RunRecord) -> None:
         )
 
 
-def _threshold(record: RunRecord) -> float:
-    return record.metrics["threshold"]["value"]
-
-
 def _measure(records: Sequence[RunRecord], *, resamples: int, seed: int) -> list[_Measured]:
     """Each run's metrics on the test windows and on the same resamples of their groups."""
     windows = len(records[0].label)
     index = group_index(records[0].group, windows)[1]
+    predictions = [record.predictions for record in records]
     chunks: list[list[Values]] = [[] for _ in records]
     for counts in resampled_counts(int(index.max()) + 1, windows, resamples, seed):
         weights = counts[:, index]
-        for record, parts in zip(records, chunks, strict=True):
-            parts.append(weighted_metrics(record.label, record.probability, weights, _threshold(record)))
+        for measure, parts in zip(predictions, chunks, strict=True):
+            parts.append(measure(weights))
     return [
         _Measured(
             record.seed,
-            binary_metrics(record.label, record.probability, _threshold(record)),
-            {name: np.concatenate([part[name] for part in parts]) for name in METRICS},
+            measure.values(),
+            {name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
         )
-        for record, parts in zip(records, chunks, strict=True)
+        for record, measure, parts in zip(records, predictions, chunks, strict=True)
     ]
 
 
@@ -171,7 +182,8 @@ def _per_group(records: Sequence[RunRecord]) -> list[RunRecord] | None:
     """The records with one prediction per group, or None when groups have no label of their own."""
     result = []
     for record in records:
-        groups = group_predictions(record.label, record.probability, record.group)
+        pooled = record.metrics.get("evaluation", {}).get("recording", "mean")
+        groups = group_predictions(record.label, record.probability, record.group, pooled=pooled)
         if isinstance(groups, str):
             return None
         result.append(replace(record, label=groups.label, probability=groups.probability, group=None, row=None))
@@ -180,7 +192,7 @@ def _per_group(records: Sequence[RunRecord]) -> list[RunRecord] | None:
 
 def _summary(runs: Sequence[_Measured], level: float) -> dict[str, dict[str, Any]]:
     result = {}
-    for name in METRICS:
+    for name in runs[0].names:
         values = np.array([run.values[name] for run in runs])
         low, high = percentile_interval(np.mean([run.draws[name] for run in runs], axis=0), level)
         result[name] = {
@@ -211,7 +223,7 @@ def _difference(
     runs: Sequence[_Measured], reference: Sequence[_Measured], level: float
 ) -> dict[str, dict[str, float | None]]:
     result = {}
-    for name in METRICS:
+    for name in runs[0].names:
         value = np.mean([run.values[name] for run in runs]) - np.mean([run.values[name] for run in reference])
         mean, mean_reference = (np.mean([run.draws[name] for run in side], axis=0) for side in (runs, reference))
         low, high = percentile_interval(mean - mean_reference, level)

@@ -1,52 +1,94 @@
 """From test predictions to the `window` and `group` parts of metrics.json."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ecgtune.evaluation.intervals import bootstrap_intervals, group_predictions
-from ecgtune.evaluation.metrics import checked_predictions, confusion_matrix
-from ecgtune.evaluation.threshold import Threshold
+from ecgtune.evaluation.decision import Decision
+from ecgtune.evaluation.groups import Pooled, group_predictions
+from ecgtune.evaluation.intervals import Interval, measured_intervals
+from ecgtune.evaluation.measure import Key, Measured, measured
+from ecgtune.evaluation.metrics import METRICS
 
 
 def evaluate(
     label: ArrayLike,
     probability: ArrayLike,
     group: ArrayLike | None,
-    threshold: Threshold,
+    decision: Decision,
+    classes: Sequence[str] = (),
     *,
+    f1_over: Sequence[str] = (),
     group_name: str = "record",
+    pooled: Pooled = "mean",
     resamples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Any]:
     """Metrics per window and per group with intervals, in the layout of metrics.json.
 
-    label, probability, group: `(windows,)` of the test split (group None without groups). Returns
-    `{"window": {"n", "metrics": {name: {"value", "low", "high"}}, "confusion": [[tn, fp], [fn, tp]]},
-    "group": the same per group, or {"reason": ...}}`; plain Python values, None for an undefined metric, so that it
-    can be written as JSON as it is.
+    label, probability: of the test split, `(windows,)` twice for two classes, `(windows,)` and `(windows, classes)` for
+    more, both `(windows, labels)` for labels; group `(windows,)`, None without groups. classes: names, needed for more
+    than two classes or labels; f1_over: those of them over which `challenge_f1` is a mean. pooled: whether a group's
+    probability is the mean or the maximum of its windows'.
+
+    Returns `{"window": {"n", "metrics": {name: {"value", "low", "high"}}, "confusion": [[tn, fp], [fn, tp]]},
+    "group": the same per group, or {"reason": ...}}`, with `labels` and `labels_in_mean` beside for several (see
+    docs/architecture.md); plain Python values, None for an undefined metric, so that it can be written as JSON.
     """
     options = {"resamples": resamples, "seed": seed, "level": level}
-    label, probability = checked_predictions(label, probability)
-    window = _level(label, probability, group, threshold.value, **options)
-    groups = group_predictions(label, probability, group, group_name)
+
+    def level_of(label: ArrayLike, probability: ArrayLike, group: ArrayLike | None) -> dict[str, Any]:
+        predictions = measured(label, probability, decision, classes, f1_over, each=True)
+        return _level(predictions, group, classes, **options)
+
+    window = level_of(label, probability, group)
+    groups = group_predictions(label, probability, group, group_name, pooled)
     if isinstance(groups, str):
         return {"window": window, "group": {"reason": groups}}
-    return {"window": window, "group": _level(groups.label, groups.probability, None, threshold.value, **options)}
+    return {"window": window, "group": level_of(groups.label, groups.probability, None)}
 
 
-def _level(
-    label: np.ndarray, probability: np.ndarray, group: ArrayLike | None, threshold: float, **options: Any
-) -> dict[str, Any]:
-    intervals = bootstrap_intervals(label, probability, threshold, group, **options)
-    return {
-        "n": len(label),
-        "metrics": {name: {key: defined(v) for key, v in entry.items()} for name, entry in intervals.items()},
-        "confusion": confusion_matrix(label, probability >= threshold),
+def _level(predictions: Measured, group: ArrayLike | None, classes: Sequence[str], **options: Any) -> dict[str, Any]:
+    intervals = measured_intervals(predictions, group, **options)
+    confusion = predictions.confusion()
+    result = {
+        "n": len(predictions.label),
+        "metrics": {name: _plain(entry) for name, entry in intervals.items() if isinstance(name, str)},
+        "confusion": confusion,
     }
+    if predictions.decision.task == "binary":
+        return result
+    present = predictions.present()
+    result["labels_in_mean"] = int(present.sum())
+    result["labels"] = {
+        name: _label(predictions, intervals, place, bool(present[place])) for place, name in enumerate(classes)
+    }
+    if predictions.decision.task == "multilabel":
+        del result["confusion"]
+        for name, counts in zip(classes, confusion, strict=True):
+            result["labels"][name]["confusion"] = counts
+    return result
+
+
+def _label(predictions: Measured, intervals: dict[Key, Interval], place: int, present: bool) -> dict[str, Any]:
+    """One class or label: how often it is there, and its metrics unless it is absent."""
+    label = predictions.label
+    column = label[:, place] if label.ndim == 2 else (label == place).astype(np.int64)
+    positives, known = int((column == 1).sum()), int((column >= 0).sum())
+    return {
+        "positives": positives,
+        "known": known,
+        "prevalence": positives / known if known else None,
+        "metrics": {name: _plain(intervals[name, place]) for name in METRICS} if present else None,
+    }
+
+
+def _plain(entry: Interval) -> dict[str, float | None]:
+    return {key: defined(value) for key, value in entry.items()}
 
 
 def defined(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Percentile bootstrap intervals over groups, and predictions per group.
+"""Percentile bootstrap intervals over groups.
 
 Windows of one recording resemble each other, so a resample draws whole recordings (or patients): drawing windows
 would treat the twentieth window of a recording as news and give intervals that are too narrow. Without groups
@@ -6,54 +6,17 @@ windows are drawn, and the reports say so.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecgtune.errors import DataError, SettingError
-from ecgtune.evaluation.metrics import (
-    CHUNK_ELEMENTS,
-    METRICS,
-    binary_metrics,
-    checked_level,
-    checked_predictions,
-    weighted_metrics,
-)
+from ecgtune.errors import SettingError
+from ecgtune.evaluation.decision import binary_decision
+from ecgtune.evaluation.groups import group_index
+from ecgtune.evaluation.measure import Key, Measured, measured
+from ecgtune.evaluation.metrics import CHUNK_ELEMENTS, checked_level
 
-
-@dataclass(frozen=True)
-class GroupPredictions:
-    """One prediction per group, arrays `(groups,)`: identifier, label (0 or 1), mean probability of its windows."""
-
-    group: NDArray
-    label: NDArray[np.int64]
-    probability: NDArray[np.float64]
-
-
-def group_predictions(
-    label: ArrayLike, probability: ArrayLike, group: ArrayLike | None, group_name: str = "record"
-) -> GroupPredictions | str:
-    """Mean probability and label of each group, or one phrase that says why there are none.
-
-    label, probability, group: `(windows,)`; `group_name` ("record", "patient") only words the phrase. There are none
-    without groups, and none when a group holds windows of both labels (it then has no label of its own).
-    """
-    if group is None:
-        return "the windows have no record or patient column"
-    label, probability = checked_predictions(label, probability)
-    identifier, index = group_index(group, len(label))
-    windows = np.bincount(index)
-    positives = np.bincount(index, weights=label)
-    mixed = np.flatnonzero((positives > 0) & (positives < windows))
-    if len(mixed):
-        return (
-            f"{len(mixed)} of {len(identifier)} {group_name}s hold windows of both labels "
-            f"(first: {identifier[mixed[0]]}), so a {group_name} has no label of its own"
-        )
-    mean = np.bincount(index, weights=probability) / windows
-    # The mean of numbers in [0, 1] can leave it by a rounding error.
-    return GroupPredictions(identifier, (positives > 0).astype(np.int64), np.clip(mean, 0.0, 1.0))
+Interval = dict[str, float]
 
 
 def bootstrap_intervals(
@@ -71,30 +34,27 @@ def bootstrap_intervals(
     (windows are resampled). Resamples in which a metric is undefined are left out of its percentiles; NaN when it is
     undefined in all. Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
-    label, probability = checked_predictions(label, probability)
+    options = {"resamples": resamples, "seed": seed, "level": level}
+    intervals = measured_intervals(measured(label, probability, binary_decision(threshold)), group, **options)
+    return {str(name): entry for name, entry in intervals.items()}
+
+
+def measured_intervals(
+    predictions: Measured, group: ArrayLike | None = None, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> dict[Key, Interval]:
+    """Every metric of predictions of any task with its interval, as `bootstrap_intervals` does it for two classes."""
     checked_level(level)
-    index = group_index(group, len(label))[1]
-    draws: dict[str, list[NDArray]] = {name: [] for name in METRICS}
-    for counts in resampled_counts(int(index.max()) + 1, len(label), resamples, seed):
-        for name, value in weighted_metrics(label, probability, counts[:, index], threshold).items():
-            draws[name].append(value)
-    value = binary_metrics(label, probability, threshold)
-    result = {}
-    for name in METRICS:
+    windows = len(predictions.label)
+    index = group_index(group, windows)[1]
+    draws: dict[Key, list[NDArray]] = {}
+    for counts in resampled_counts(int(index.max()) + 1, windows, resamples, seed):
+        for name, value in predictions(counts[:, index]).items():
+            draws.setdefault(name, []).append(value)
+    result: dict[Key, Interval] = {}
+    for name, value in predictions.values().items():
         low, high = percentile_interval(np.concatenate(draws[name]), level)
-        result[name] = {"value": value[name], "low": low, "high": high}
+        result[name] = {"value": value, "low": low, "high": high}
     return result
-
-
-def group_index(group: ArrayLike | None, windows: int) -> tuple[NDArray, NDArray[np.int64]]:
-    """Sorted identifiers `(groups,)` and each window's place among them `(windows,)`; each window alone for None."""
-    if group is None:
-        return np.arange(windows), np.arange(windows)
-    group = np.asarray(group)
-    if group.shape != (windows,):
-        raise DataError(f"groups have the shape {group.shape}; allowed is one per window, ({windows},)")
-    identifier, index = np.unique(group, return_inverse=True)
-    return identifier, index
 
 
 def resampled_counts(groups: int, windows: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:

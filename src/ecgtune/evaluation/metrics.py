@@ -46,7 +46,17 @@ def weighted_metrics(
     `(resamples,)`, NaN where it is undefined. Works through the resamples in chunks, so that memory stays bounded.
     """
     label, probability = checked_predictions(label, probability)
-    weights = np.asarray(weights)
+    return decision_metrics(label, probability, probability >= threshold, np.asarray(weights))
+
+
+def decision_metrics(
+    label: NDArray[np.int64], probability: NDArray[np.float64], predicted: NDArray[np.bool_], weights: NDArray
+) -> dict[str, NDArray[np.float64]]:
+    """All of `METRICS` for many weightings, with the answers given: `(resamples,)`; arguments as in `weighted_metrics`.
+
+    predicted: `(windows,)`, True where the answer is "positive". Of one class against the rest it is not a matter of a
+    threshold.
+    """
     if weights.ndim != 2 or weights.shape[1] != len(label):
         raise DataError(f"weights have the shape {weights.shape}; allowed is (resamples, {len(label)})")
     resamples = len(weights)
@@ -57,7 +67,7 @@ def weighted_metrics(
         chunk = np.asarray(weights[rows], dtype=np.float64)
         if not np.isfinite(chunk).all() or chunk.min(initial=0.0) < 0:
             raise DataError("weights hold a negative or non-finite value; allowed are finite weights of 0 or more")
-        for name, value in _threshold_metrics(label, probability >= threshold, chunk).items():
+        for name, value in _threshold_metrics(label, predicted, chunk).items():
             result[name][rows] = value
         for name, value in _ranking_metrics(label, probability, chunk).items():
             result[name][rows] = value
@@ -91,14 +101,19 @@ def checked_predictions(label: ArrayLike, probability: ArrayLike) -> tuple[NDArr
     wrong = np.flatnonzero((label != 0) & (label != 1))
     if len(wrong):
         raise DataError(f"label {wrong[0]} is {label[wrong[0]]}; allowed are 0 and 1")
+    check_probability(probability)
+    return label.astype(np.int64), probability
+
+
+def check_probability(probability: NDArray[np.float64]) -> None:
+    """Raise DataError for a value outside of 0 to 1; probability: `(windows, ...)`."""
     # Written so that NaN is wrong as well.
-    wrong = np.flatnonzero(~((probability >= 0) & (probability <= 1)))
+    wrong = np.argwhere(~((probability >= 0) & (probability <= 1)))
     if len(wrong):
         raise DataError(
-            f"probability {wrong[0]} is {probability[wrong[0]]}; allowed are values from 0 to 1 "
+            f"probability {wrong[0][0]} is {probability[tuple(wrong[0])]}; allowed are values from 0 to 1 "
             "(nan means that the training diverged: try a smaller learning rate)"
         )
-    return label.astype(np.int64), probability
 
 
 def checked_level(level: float) -> float:
@@ -116,12 +131,12 @@ def _threshold_metrics(
     tn, fp, fn, tp = (weights @ indicator).T
     spread = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
     return {
-        "accuracy": _ratio(tp + tn, tp + tn + fp + fn),
-        "precision": _ratio(tp, tp + fp),
-        "recall": _ratio(tp, tp + fn),
-        "specificity": _ratio(tn, tn + fp),
-        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
-        "mcc": _ratio(tp * tn - fp * fn, spread),
+        "accuracy": ratio(tp + tn, tp + tn + fp + fn),
+        "precision": ratio(tp, tp + fp),
+        "recall": ratio(tp, tp + fn),
+        "specificity": ratio(tn, tn + fp),
+        "f1": ratio(2 * tp, 2 * tp + fp + fn),
+        "mcc": ratio(tp * tn - fp * fn, spread),
     }
 
 
@@ -142,10 +157,11 @@ def _ranking_metrics(
     area = np.sum(np.diff(false_positive, axis=1, prepend=0.0) * (true_positive - gained / 2), axis=1)
     precision = np.divide(true_positive, total, out=np.zeros_like(total), where=total > 0)
     return {
-        "auroc": _ratio(area, positives * negatives),
-        "auprc": _ratio(np.sum(gained * precision, axis=1), positives),
+        "auroc": ratio(area, positives * negatives),
+        "auprc": ratio(np.sum(gained * precision, axis=1), positives),
     }
 
 
-def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`numerator / denominator`, NaN where the denominator is not above 0."""
     return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)

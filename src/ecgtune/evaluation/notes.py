@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ecgtune.evaluation.threshold import Threshold
+from ecgtune.evaluation.decision import LARGEST, Decision
 
 # Below this many resampled units percentile intervals are known to be too narrow.
 FEW_GROUPS = 30
@@ -32,15 +32,23 @@ def comparison_notes(metrics: Sequence[dict[str, Any]], rows: Sequence[dict[str,
     if one_seed:
         notes.append(f"One seed only, so the spread over seeds is unknown: {'; '.join(one_seed)}.")
     notes.extend(_undefined(rows))
-    rules = _distinct(run["threshold"]["rule"] for run in metrics)
-    if rules == ["fixed"]:
-        notes.append(f"Decision threshold: {Threshold(**metrics[0]['threshold']).sentence}.")
-    else:
-        for run in metrics:
-            notes.append(
-                f"Decision threshold of {run['name']}, seed {run['seed']}: {Threshold(**run['threshold']).sentence}."
-            )
-    return notes
+    return notes + _threshold_notes(metrics)
+
+
+def _threshold_notes(metrics: Sequence[dict[str, Any]]) -> list[str]:
+    """What decides, once when no run has fitted anything."""
+    sentences = [Decision.from_dict(run["threshold"]).sentence(run["classes"]) for run in metrics]
+    if all(_rules(run["threshold"]) <= {"fixed", LARGEST} for run in metrics):
+        return [f"Decision threshold: {sentences[0]}."]
+    return [
+        f"Decision threshold of {run['name']}, seed {run['seed']}: {sentence}."
+        for run, sentence in zip(metrics, sentences, strict=True)
+    ]
+
+
+def _rules(threshold: dict[str, Any]) -> set[str]:
+    entries = threshold["labels"].values() if "labels" in threshold else [threshold]
+    return {entry["rule"] for entry in entries}
 
 
 def _size_notes(metrics: Sequence[dict[str, Any]]) -> list[str]:

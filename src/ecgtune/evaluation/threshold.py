@@ -9,6 +9,10 @@ from ecgtune.errors import DataError, SettingError
 from ecgtune.evaluation.metrics import checked_predictions
 
 RULES = {"fixed": "fixed", "f1": "largest F1", "youden": "largest recall + specificity"}
+#: Followed by a number: the recall that must be reached on validation, `sensitivity:0.95`.
+SENSITIVITY = "sensitivity:"
+#: The rule of a label that the validation windows cannot tell anything about.
+UNFITTED = "unfitted"
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,10 @@ class Threshold:
         """What tables and reports print, such as `0.5, fixed` or `0.37, fitted on validation (largest F1)`."""
         if self.rule == "fixed":
             return f"{self.value:.3g}, fixed"
+        if self.rule == UNFITTED:
+            return f"{self.value:.3g}, not fitted: no validation windows with and without it"
+        if self.rule.startswith(SENSITIVITY):
+            return f"{self.value:.3g}, fitted on validation (recall of {self.rule.removeprefix(SENSITIVITY)} or more)"
         return f"{self.value:.3g}, fitted on validation ({RULES[self.rule]})"
 
 
@@ -30,13 +38,12 @@ def choose_threshold(label: ArrayLike, probability: ArrayLike, rule: str = "fixe
     """The threshold that a rule picks from validation predictions; never call it with test windows.
 
     label: `(windows,)` of 0 or 1. probability: `(windows,)` of the second class. Rules: "fixed" (0.5, the
-    predictions are not looked at), "f1" (largest F1), "youden" (largest recall + specificity - 1; Youden 1950). A
-    fitted value lies midway between two neighbouring scores; of equally good ones the nearest to 0.5 is taken.
+    predictions are not looked at), "f1" (largest F1), "youden" (largest recall + specificity - 1; Youden 1950),
+    "sensitivity:0.95" (the highest with that recall or more). A fitted value lies midway between two neighbouring
+    scores; of equally good ones the nearest to 0.5 is taken.
     Raises SettingError for another rule, DataError when a class to fit on is missing.
     """
-    if rule not in RULES:
-        allowed = ", ".join(f"'{name}'" for name in RULES)
-        raise SettingError(f"threshold rule '{rule}'; allowed values are {allowed}")
+    wanted = wanted_recall(rule)
     if rule == "fixed":
         return Threshold(0.5, rule)
     label, probability = checked_predictions(label, probability)
@@ -52,7 +59,10 @@ def choose_threshold(label: ArrayLike, probability: ArrayLike, rule: str = "fixe
     ends = np.flatnonzero(np.append(np.diff(score) != 0, True))
     true_positive = np.cumsum(label[order])[ends]
     false_positive = ends + 1 - true_positive
-    if rule == "f1":
+    if wanted is not None:
+        # The first threshold that is low enough; beyond it only false positives are to be had.
+        quality = (np.arange(len(ends)) == np.argmax(true_positive >= wanted * positives - 1e-9)).astype(np.float64)
+    elif rule == "f1":
         quality = 2 * true_positive / (true_positive + false_positive + positives)
     else:
         quality = true_positive / positives - false_positive / negatives
@@ -64,3 +74,20 @@ def choose_threshold(label: ArrayLike, probability: ArrayLike, rule: str = "fixe
     best = np.flatnonzero(quality >= quality.max() - 1e-12)
     value = candidate[best[np.argmin(np.abs(candidate[best] - 0.5))]]
     return Threshold(float(value), rule)
+
+
+def wanted_recall(rule: str) -> float | None:
+    """The recall that a rule `sensitivity:0.95` demands, None for the other rules. Raises SettingError for no rule."""
+    if rule in RULES:
+        return None
+    if rule.startswith(SENSITIVITY):
+        try:
+            wanted = float(rule.removeprefix(SENSITIVITY))
+        except ValueError:
+            wanted = 0.0
+        if 0 < wanted <= 1:
+            return wanted
+    allowed = ", ".join(f"'{name}'" for name in RULES)
+    raise SettingError(
+        f"threshold rule '{rule}'; allowed values are {allowed} and 'sensitivity:0.95' (above 0 up to 1)"
+    )

@@ -9,7 +9,7 @@ from ecgtune.models.leads import LEAD_MODES, STANDARD_LEADS, lead_kernel
 from ecgtune.models.masked_teacher import MaskedTeacher, TeacherOutput, teacher_decay
 from ecgtune.models.pooling import POOLINGS, Pooling, pool
 from ecgtune.models.pretraining import Draws, PretrainingModel, PretrainingOutput, gumbel_temperature, load_pretraining
-from ecgtune.models.registry import list_models, load_model
+from ecgtune.models.registry import encoder_input, list_models, load_model
 from ecgtune.models.resnet import ResNet1d, ResNet1dConfig
 from ecgtune.models.rhythm import RhythmHead
 from ecgtune.models.weights import Weights
@@ -37,6 +37,7 @@ __all__ = [
     "build_model",
     "convert",
     "describe_model",
+    "encoder_input",
     "gumbel_temperature",
     "lead_kernel",
     "list_models",

@@ -122,6 +122,12 @@ def load_model(
     return classifier
 
 
+def encoder_input(name_or_path: str | Path) -> tuple[float, str]:
+    """The sampling rate (Hz) and the resampling that the encoder of this name or file was made for. Raises as above."""
+    encoder = _checkpoint(name_or_path, 0, None)[1].encoder
+    return encoder.sampling_rate, encoder.resampling
+
+
 def class_names(classes: int | Sequence[str] | None, prefix: str = "") -> tuple[str, ...]:
     """Names from a number ("0", "1", ...) or from names; SettingError for fewer than two, or one given twice."""
     if isinstance(classes, int):

@@ -1,6 +1,7 @@
 """What decides a run, as values: methods, settings of the loop, recipes. Light: nothing here needs torch."""
 
 from ecgtune.recipe.augmentation import Augmentation
+from ecgtune.recipe.evaluation import Evaluation
 from ecgtune.recipe.methods import (
     IA3,
     METHODS,
@@ -77,6 +78,7 @@ __all__ = [
     "Crops",
     "EcgFmTask",
     "EncoderSizes",
+    "Evaluation",
     "Full",
     "Input",
     "LeadMode",

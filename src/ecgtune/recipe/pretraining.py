@@ -191,7 +191,8 @@ class Pretraining:
         named = isinstance(self.name, str) and re.fullmatch(r"[\w-][\w.-]*", self.name)
         require(bool(named), f"name {self.name!r} of a recipe; allowed: letters, digits, - _ and . (it names a folder)")
         choose(self.best, ("last", "loss"), "best:")
-        for name, without_labels in (("class_weights", "none"), ("threshold", "fixed"), ("label_smoothing", 0.0)):
+        for name in ("class_weights", "loss", "pos_weight", "threshold", "label_smoothing"):
+            without_labels = Training.__dataclass_fields__[name].default
             value = getattr(self.training, name)
             require(value == without_labels, f"{name} is {value!r}, but a pretraining has no labels; leave it out")
         for name, off in (("head_rate_factor", 1.0), ("head_epochs", 0), ("layer_decay", 1.0), ("drop_path", 0.0)):

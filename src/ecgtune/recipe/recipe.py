@@ -19,6 +19,7 @@ import tomli_w
 
 from ecgtune.errors import SettingError
 from ecgtune.recipe.augmentation import Augmentation
+from ecgtune.recipe.evaluation import Evaluation
 from ecgtune.recipe.methods import LoRA, Method, method_from_table, method_to_table
 from ecgtune.recipe.training import Training
 from ecgtune.settings import check_fields, from_table, require, suggest, to_table
@@ -40,6 +41,8 @@ class Input:
     """Share that chooses epoch and threshold; the rest is the test split."""
     label_share: float = 1.0
     """Share of the training and validation labels that is used, by patient or recording; 0.1 shows what few can do."""
+    allow_duplicates: bool = False
+    """Let recordings with the same signal stand in different splits, with a warning; refused otherwise."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -88,6 +91,7 @@ class Recipe:
     model: ModelSettings = field(default_factory=ModelSettings)
     training: Training = field(default_factory=Training)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    evaluation: Evaluation = field(default_factory=Evaluation)
     title: str | None = None
 
     def __post_init__(self) -> None:
@@ -102,7 +106,13 @@ class Recipe:
         return self.title or self.method.title
 
 
-_TABLES: dict[str, Any] = {"input": Input, "model": ModelSettings, "training": Training, "augmentation": Augmentation}
+_TABLES: dict[str, Any] = {
+    "input": Input,
+    "model": ModelSettings,
+    "training": Training,
+    "augmentation": Augmentation,
+    "evaluation": Evaluation,
+}
 #: The recipes that `demo` compares: the plain methods that most will want to know about.
 METHOD_RECIPES = ("full", "lora", "adapter", "probe")
 

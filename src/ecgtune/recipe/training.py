@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
+from ecgtune.errors import SettingError
 from ecgtune.settings import check_fields, require
 
 
@@ -44,14 +46,22 @@ class Training:
     """Share of each training label that is spread over all classes; the validation loss stays plain."""
     ema: float | None = None
     """Decay of a moving average of the weights (0.999, say) that is validated and saved in their place; 0 is off."""
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    """Cross-entropy (of several labels: per label, missing ones left out), or the focal loss of Lin et al. 2017."""
+    focal_gamma: float = 2.0
+    """How much the focal loss plays down windows that are right already; 0 is cross-entropy."""
+    pos_weight: str | tuple[float, ...] | None = None
+    """Several labels: factor of each label's positives in the loss, balanced (negatives / positives) or one number a
+    label, 2,0.5,8."""
     patience: int | None = None
     """Stop after this many epochs without a better validation AUROC; never when not given."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Number format of the forward and backward pass; weights stay float32."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto takes CUDA, then MPS, then the CPU."""
-    threshold: Literal["fixed", "f1", "youden"] = "fixed"
-    """Decision threshold: 0.5, or the one with the best F1 or Youden index on validation."""
+    threshold: str = "fixed"
+    """Decision threshold, one per label: fixed (0.5), or fitted on validation: f1, youden (best F1 or Youden index), or
+    the recall to reach, sensitivity:0.95."""
     save_minutes: float = 5.0
     """Minutes between saves inside a long epoch; the end of an epoch always saves."""
 
@@ -82,4 +92,30 @@ class Training:
             self.accumulate <= self.batch_size,
             f"accumulate is {self.accumulate}; allowed: at most batch_size ({self.batch_size})",
         )
+        require(self.focal_gamma >= 0, f"focal_gamma is {self.focal_gamma}; allowed: 0 or more")
+        fitted = re.fullmatch(r"fixed|f1|youden|sensitivity:(0*\.\d*[1-9]\d*|1(\.0*)?)", self.threshold)
+        require(
+            fitted is not None,
+            f"threshold is {self.threshold!r}; allowed: fixed, f1, youden, or sensitivity:0.95 (above 0 up to 1)",
+        )
+        asked = self.positive_weights
+        require(
+            asked is None or asked == "balanced" or all(0 < value < 1e6 for value in asked),
+            f"pos_weight is {self.pos_weight}; allowed: balanced, or numbers above 0",
+        )
         require(self.save_minutes > 0, f"save_minutes is {self.save_minutes}; allowed: above 0")
+
+    @property
+    def positive_weights(self) -> Literal["balanced"] | tuple[float, ...] | None:
+        """`pos_weight` as numbers, also where it is text (`2,0.5`). Raises SettingError for other text."""
+        asked = self.pos_weight
+        if not isinstance(asked, str):
+            return asked
+        if asked == "balanced":
+            return "balanced"
+        try:
+            return tuple(float(part) for part in asked.split(","))
+        except ValueError:
+            raise SettingError(
+                f"pos_weight is {asked!r}; allowed: balanced, or one number a label, such as 2,0.5"
+            ) from None

@@ -5,16 +5,15 @@ from ecgtune.training.classification import Classification
 from ecgtune.training.head_first import check_head_first, count_head_steps, train_head
 from ecgtune.training.inference import choose_device, encode_once, logits_of, probability_of
 from ecgtune.training.loop import Trained, count_steps, train
+from ecgtune.training.losses import check_loss
 from ecgtune.training.objective import Moment, Objective
+from ecgtune.training.predictions import Predictions, predictions_text, read_predictions
 from ecgtune.training.processes import Processes
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import (
-    Predictions,
     RunFolder,
     begin_run,
     check_run,
-    predictions_text,
-    read_predictions,
     read_recipe,
     split_text,
 )
@@ -32,6 +31,7 @@ __all__ = [
     "Windows",
     "begin_run",
     "check_head_first",
+    "check_loss",
     "check_run",
     "choose_device",
     "count_head_steps",

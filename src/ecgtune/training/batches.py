@@ -9,7 +9,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Windows:
-    """Prepared windows of one split: `inputs` float32 (windows, ...), what the trained module reads; `label` int64."""
+    """Prepared windows of one split: `inputs` float32 (windows, ...), what the trained module reads; `label` as in
+    `data.Dataset`."""
 
     inputs: np.ndarray
     label: np.ndarray

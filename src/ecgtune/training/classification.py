@@ -1,4 +1,4 @@
-"""Fine-tuning as an objective: cross-entropy on labelled windows, AUROC on validation, audits in the first steps."""
+"""Fine-tuning as an objective: a loss on labelled windows, AUROC on validation, audits in the first steps."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from ecgtune.evaluation import auroc
+from ecgtune.evaluation import auroc, macro_auroc
 from ecgtune.methods import TrainingAudit, base_encoder, check_depth, layer_rates, trained_part, upkeep
 from ecgtune.models import Classifier
 from ecgtune.recipe import Method, Training
-from ecgtune.training.batches import Windows, class_weight
+from ecgtune.training.batches import Windows
 from ecgtune.training.inference import logits_of, probability_of
+from ecgtune.training.losses import criterion
 from ecgtune.training.objective import Moment, Objective
 from ecgtune.training.weights import load_weights, save_weights, trained_tensors
 
@@ -27,8 +27,8 @@ class Classification(Objective):
     """Train what `method` left trainable in `model`, on the labels of `training`.
 
     `training` and `validation` hold what the trained module reads: windows `(n, leads, samples)` for the model, or
-    pooled tokens from `encode_once` where `methods.reads_features`. The best epoch is the one with
-    the highest validation AUROC. The steps raise AuditError, see `methods.audits`.
+    pooled tokens from `encode_once` where `methods.reads_features`. The best epoch is the one with the highest
+    validation AUROC, of several classes or labels its mean. The steps raise AuditError, see `methods.audits`.
 
     augment: (inputs, rows, seed, epoch) -> what an epoch shows of these training windows (`data.WindowAugmentation`).
     """
@@ -53,15 +53,14 @@ class Classification(Objective):
         self._training, self._validation = training, validation
         self._augment = augment
         self._precision = settings.precision
-        self._smoothing = settings.label_smoothing
-        self._class_weight = class_weight(training.label, len(model.classes), settings.class_weights)
+        self._criterion = criterion(training.label, model.classes, settings)
         self._watch = TrainingAudit(model, method)
         self._upkeep = upkeep(model, method)
         self._head_rate = settings.head_rate_factor
         self._layer_rates = layer_rates(model, method, settings.layer_decay)
 
     def weight(self, rows: np.ndarray) -> float:
-        return float(self._class_weight[self._training.label[rows]].sum())
+        return self._criterion.total(self._training.label[rows])
 
     def batch(self, rows: np.ndarray, moment: Moment, device: torch.device) -> tuple[Tensor, Tensor]:
         inputs, label = self._training.inputs[rows], self._training.label[rows]
@@ -72,14 +71,14 @@ class Classification(Objective):
     def loss(self, trained: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         inputs, label = batch
         logits = trained(inputs)
-        weight = torch.from_numpy(self._class_weight).to(label.device)
-        loss = cross_entropy(logits.float(), label, weight=weight, reduction="sum", label_smoothing=self._smoothing)
+        loss = self._criterion(logits.float(), label)
         penalty = self._upkeep.penalty()
         if penalty is not None:
-            loss = loss + penalty * weight[label].sum()  # the loop divides by the weight of the whole batch
+            # The loop divides by the weight of the whole batch.
+            loss = loss + penalty * self._criterion.weight_sum(label)
         return {
             "loss": loss,
-            "correct": (logits.detach().argmax(1) == label).sum(),
+            "correct": self._criterion.correct(logits.detach(), label),
         }
 
     def rate_factor(self, parameter: str) -> float:
@@ -105,15 +104,15 @@ class Classification(Objective):
         self._upkeep.averaged()
 
     def evaluate(self, trained: nn.Module, sums: Mapping[str, float], weight: float, moment: Moment) -> dict[str, Any]:
-        label = self._validation.label
-        probability = probability_of(logits_of(trained, self._validation.inputs, precision=self._precision))
-        truth = probability[np.arange(len(label)), label]
+        label, task = self._validation.label, self._criterion.task
+        probability = probability_of(logits_of(trained, self._validation.inputs, precision=self._precision), task)
+        truth, right = truth_of(label, probability)
         return {
             "train_loss": sums["loss"] / weight,
-            "train_accuracy": sums["correct"] / self.items,
+            "train_accuracy": sums["correct"] / self._criterion.answers(self._training.label),
             "val_loss": float(-np.log(np.maximum(truth, 1e-12)).mean()),
-            "val_accuracy": float((probability.argmax(1) == label).mean()),
-            "val_auroc": auroc(label, probability[:, 1]),
+            "val_accuracy": float(right.mean()),
+            "val_auroc": auroc(label, probability[:, 1]) if task == "binary" else macro_auroc(label, probability),
         }
 
     def score(self, row: Mapping[str, Any]) -> float:
@@ -137,3 +136,12 @@ class Classification(Objective):
 
     def load(self, folder: Path) -> None:
         load_weights(self.model, self._method, folder)
+
+
+def truth_of(label: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of the true answer, and whether that was given: `(windows,)`, or `(known labels,)` of several."""
+    if label.ndim == 1:
+        return probability[np.arange(len(label)), label], probability.argmax(1) == label
+    known = label >= 0
+    truth, probability = label[known] == 1, probability[known]
+    return np.where(truth, probability, 1 - probability), (probability >= 0.5) == truth

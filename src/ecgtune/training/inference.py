@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ecgtune.data import Task
 from ecgtune.errors import SettingError
 from ecgtune.methods import Features
 from ecgtune.models import Classifier
@@ -45,8 +46,12 @@ def encode_once(model: Classifier, windows: Windows, *, precision: str = "fp32")
     return Windows(logits_of(Features(model), windows.inputs, precision=precision), windows.label)
 
 
-def probability_of(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis, in float64."""
+def probability_of(logits: np.ndarray, task: Task = "binary") -> np.ndarray:
+    """Softmax over the last axis, in float64; of several labels each one's own logistic function."""
+    if task == "multilabel":
+        # Both halves of the same curve, so that no exponential overflows.
+        falling = np.exp(-np.abs(np.asarray(logits, np.float64)))
+        return np.where(np.asarray(logits) >= 0, 1.0, falling) / (1.0 + falling)
     shifted = np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True)
     exponent = np.exp(shifted)
     return exponent / exponent.sum(axis=-1, keepdims=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 import tomllib
@@ -167,52 +165,3 @@ def split_text(split: Mapping[str, np.ndarray]) -> str:
     row = np.concatenate(list(split.values()))
     order = np.argsort(row, kind="stable")
     return "row,split\n" + "".join(f"{r},{n}\n" for r, n in zip(row[order].tolist(), name[order].tolist(), strict=True))
-
-
-def predictions_text(
-    rows: np.ndarray, group: np.ndarray | None, split: np.ndarray, label: np.ndarray, probability: np.ndarray
-) -> str:
-    """predictions.csv: `row,group,split,label,probability`, the probability of the second class in full precision."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["row", "group", "split", "label", "probability"])
-    groups = [""] * len(rows) if group is None else group.tolist()
-    for values in zip(rows.tolist(), groups, split.tolist(), label.tolist(), probability.tolist(), strict=True):
-        writer.writerow(values)
-    return out.getvalue()
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """predictions.csv as arrays of equal length; `group` is None when the file names none."""
-
-    row: np.ndarray
-    group: np.ndarray | None
-    split: np.ndarray
-    label: np.ndarray
-    probability: np.ndarray
-
-    def of(self, split: str) -> Predictions:
-        """The rows of one split."""
-        chosen = self.split == split
-        group = None if self.group is None else self.group[chosen]
-        return Predictions(self.row[chosen], group, self.split[chosen], self.label[chosen], self.probability[chosen])
-
-
-def read_predictions(path: Path) -> Predictions:
-    """Read predictions.csv. Raises RunError when it is missing or not of this layout."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        group = np.array([row["group"] for row in rows])
-        return Predictions(
-            row=np.array([int(row["row"]) for row in rows]),
-            group=group if len(group) and np.all(group != "") else None,
-            split=np.array([row["split"] for row in rows]),
-            label=np.array([int(row["label"]) for row in rows]),
-            probability=np.array([float(row["probability"]) for row in rows]),
-        )
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise RunError(
-            f"{path} cannot be read ({error}); the run is incomplete, train it again with --resume"
-        ) from None

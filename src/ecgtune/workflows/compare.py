@@ -17,7 +17,7 @@ from ecgtune.training import ProgressBar, RunFolder, read_predictions
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.fine_tune import load_recipe_model
 from ecgtune.workflows.floors import MAJORITY, MAJORITY_TITLE, RESNET, resnet_recipe, write_majority
-from ecgtune.workflows.preparation import Prepared, draw_split, prepare, summarise
+from ecgtune.workflows.preparation import Prepared, draw_split, prepare, summarise, summarise_task
 from ecgtune.workflows.run import ReadyRun, make_ready, run_recipe, work
 
 
@@ -57,7 +57,9 @@ def compare(
         kinds.append((resnet_recipe(first), "floor"))
     records = _run_all(dataset, split, kinds, folder, seeds, quiet)
     if floors:
-        majority = write_majority(dataset, split, first.input.normalisation, folder / MAJORITY / "seed-0")
+        majority = write_majority(
+            dataset, split, first.input.normalisation, first.evaluation, folder / MAJORITY / "seed-0"
+        )
         records.append(_record(majority, MAJORITY, MAJORITY_TITLE, "floor", 0, folder))
     own = [record.metrics for record in records if record.kind == "method"]
     results = {
@@ -66,6 +68,7 @@ def compare(
         "command": command_line(),
         "machine": machine(),
         **summarise(dataset, split),
+        **summarise_task(dataset, first.evaluation),
         "model": ", ".join(dict.fromkeys(metrics["model"] for metrics in own)),
         "weights": ", ".join(dict.fromkeys(metrics["weights"] for metrics in own)),
         **compare_runs(records, reference=reference),
@@ -85,9 +88,15 @@ def _check_arms(recipes: Sequence[Recipe], seeds: int, floors: bool) -> None:
         raise SettingError(
             f"{taken[0]!r} is a floor already; leave it out of the methods, or the floors with --no-floors"
         )
+    _check_evaluations(recipes)
     splits = {(recipe.input.fractions, recipe.input.split_seed, recipe.input.label_share) for recipe in recipes}
     if len(splits) > 1:
         raise SettingError("the methods ask for different splits; give all the same shares, split_seed and label_share")
+
+
+def _check_evaluations(recipes: Sequence[Recipe]) -> None:
+    if any(recipe.evaluation != recipes[0].evaluation for recipe in recipes):
+        raise SettingError("the methods are measured differently; give all the same [evaluation]")
 
 
 def _run_all(

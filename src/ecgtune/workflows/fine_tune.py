@@ -9,7 +9,7 @@ from ecgtune.data import Dataset
 from ecgtune.deployment import Run, load_run
 from ecgtune.errors import RunError, SettingError
 from ecgtune.models import Classifier, Head, load_model
-from ecgtune.recipe import Augmentation, Input, LoRA, Method, ModelSettings, Recipe, Training
+from ecgtune.recipe import Augmentation, Evaluation, Input, LoRA, Method, ModelSettings, Recipe, Training
 from ecgtune.training import ProgressBar
 from ecgtune.workflows.preparation import draw_split, prepare
 from ecgtune.workflows.run import make_ready, run_recipe, work
@@ -23,6 +23,7 @@ def fine_tune(
     training: Training | None = None,
     augmentation: Augmentation | None = None,
     input: Input | None = None,
+    evaluation: Evaluation | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     resume: bool = False,
@@ -31,8 +32,8 @@ def fine_tune(
     """Fine-tune `model` on `dataset` and return the finished run.
 
     model: from `load_model`, not yet fine-tuned; it is changed in place. dataset: from `read_dataset` or `simulate`.
-    method: what trains (default LoRA()). training, input: settings of the loop, and of normalisation and split.
-    augmentation: what is done to the training windows of each epoch (default: nothing).
+    method: what trains (default LoRA()). training, input, evaluation: settings of the loop, of normalisation and split,
+    and of what is measured. augmentation: what is done to the training windows of each epoch (default: nothing).
     seed: of the method's new weights, the order of windows and dropout. out: the run folder (default
     `runs/<method>-<date>-<time>`); `resume` continues the run that stands there.
 
@@ -54,6 +55,7 @@ def fine_tune(
         ),
         training=training or Training(),
         augmentation=augmentation or Augmentation(),
+        evaluation=evaluation or Evaluation(),
     )
     folder = Path(out) if out else Path("runs") / f"{method.name}-{datetime.now():%Y%m%d-%H%M%S}"
     _run(recipe, model, dataset, seed=seed, folder=folder, resume=resume, quiet=quiet)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgtune.data import Dataset, Split
-from ecgtune.evaluation import Threshold, evaluate
+from ecgtune.data import Dataset, Split, label_counts
+from ecgtune.evaluation import choose_decision, evaluate
 from ecgtune.files import write_json, write_text
-from ecgtune.recipe import Recipe, load_recipes
+from ecgtune.recipe import Evaluation, Recipe, load_recipes
 from ecgtune.training import RunFolder, predictions_text
-from ecgtune.workflows.preparation import summarise
+from ecgtune.workflows.preparation import summarise, summarise_task
 from ecgtune.workflows.run import POSITIVE
 
 MAJORITY, RESNET = "majority", "resnet"
@@ -29,19 +29,28 @@ def resnet_recipe(first: Recipe) -> Recipe:
         device=first.training.device,
         precision=first.training.precision,
     )
-    return replace(recipe, training=training, input=first.input)
+    return replace(recipe, training=training, input=first.input, evaluation=first.evaluation)
 
 
-def write_majority(dataset: Dataset, split: Split, normalisation: str, folder: Path) -> RunFolder:
-    """Write the run that always answers the class that is more frequent in training; it has no model and no seed."""
+def write_majority(
+    dataset: Dataset, split: Split, normalisation: str, evaluation: Evaluation, folder: Path
+) -> RunFolder:
+    """Write the run that always answers what is more frequent in training; it has no model and no seed.
+
+    That is one class, or of several labels for each whether it is there.
+    """
     run = RunFolder(folder)
     label = dataset.label[split.test]
     group = None if dataset.group is None else dataset.group[split.test]
     # The best constant is the share of positives; at 0.5 or more the answer is "positive" every time.
-    probability = np.full(len(label), float((dataset.label[split.train] == POSITIVE).mean()))
-    threshold = Threshold(0.5, "fixed")
+    positives, known = label_counts(dataset.label[split.train], dataset.classes)
+    shares = positives / known
+    probability = (
+        np.full(len(label), shares[POSITIVE]) if dataset.task == "binary" else np.tile(shares, (len(label), 1))
+    )
+    decision = choose_decision(dataset.task, label, probability, "fixed")
     part = np.full(len(label), "test")
-    write_text(run.predictions, predictions_text(split.test, group, part, label, probability))
+    write_text(run.predictions, predictions_text(split.test, group, part, label, probability, dataset.classes))
     nothing_trained = dict.fromkeys(
         ("epochs", "best_epoch", "learning_rate", "seconds", "seconds_per_epoch", "peak_memory_bytes", "file_bytes")
     )
@@ -61,8 +70,18 @@ def write_majority(dataset: Dataset, split: Split, normalisation: str, folder: P
             "parameters": {"encoder": 0, "method": 0, "head": 0, "trainable": 0, "total": 0, "share": None},
             "training": nothing_trained,
             "audits": {},
-            "threshold": {"value": threshold.value, "rule": threshold.rule},
-            **evaluate(label, probability, group, threshold, group_name=dataset.group_name or "record"),
+            "threshold": decision.to_dict(dataset.classes),
+            **summarise_task(dataset, evaluation),
+            **evaluate(
+                label,
+                probability,
+                group,
+                decision,
+                dataset.classes,
+                f1_over=evaluation.f1_over or (),
+                group_name=dataset.group_name or "record",
+                pooled=evaluation.recording,
+            ),
         },
     )
     return run

@@ -11,7 +11,8 @@ from ecgtune.data import Dataset, Preprocessing, Split, split_dataset
 from ecgtune.errors import DataError, SettingError
 from ecgtune.methods import base_encoder
 from ecgtune.models import Classifier
-from ecgtune.recipe import Input
+from ecgtune.recipe import Evaluation, Input
+from ecgtune.settings import to_table
 from ecgtune.training import Windows
 
 
@@ -41,7 +42,11 @@ class Prepared:
 def draw_split(dataset: Dataset, settings: Input) -> Split:
     """The split that the settings ask for; raises what `split_dataset` raises."""
     return split_dataset(
-        dataset, fractions=settings.fractions, seed=settings.split_seed, label_share=settings.label_share
+        dataset,
+        fractions=settings.fractions,
+        seed=settings.split_seed,
+        label_share=settings.label_share,
+        allow_duplicates=settings.allow_duplicates,
     )
 
 
@@ -51,7 +56,8 @@ def digest(prepared: Prepared) -> str:
     for rows in prepared.split.parts().values():
         group = prepared.groups(rows)
         whole.update(rows.astype("<i8").tobytes())
-        whole.update(prepared.dataset.label[rows].astype("<i8").tobytes())
+        label = prepared.dataset.label[rows]
+        whole.update((label if label.ndim == 2 else label.astype("<i8")).tobytes())
         whole.update("\0".join(map(str, [] if group is None else group.tolist())).encode())
     return whole.hexdigest()
 
@@ -67,6 +73,7 @@ def summarise(dataset: Dataset, split: Split) -> dict[str, Any]:
             "sampling_rate": dataset.sampling_rate,
             "samples": samples,
             "leads": list(dataset.leads),
+            "signal_path": dataset.source.signal_path,
         },
         "split": {
             "unit": split.unit,
@@ -76,6 +83,13 @@ def summarise(dataset: Dataset, split: Split) -> dict[str, Any]:
             "counts": split.counts(dataset),
         },
     }
+
+
+def summarise_task(dataset: Dataset, evaluation: Evaluation) -> dict[str, Any]:
+    """Task and way of measuring as metrics.json tells them; nothing of what two classes and the mean are."""
+    if dataset.task == "binary" and evaluation == Evaluation():
+        return {}
+    return {"task": dataset.task, "evaluation": to_table(evaluation)}
 
 
 def prepare(model: Classifier, dataset: Dataset, split: Split, settings: Input) -> Prepared:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ecgtune.data import Split, WindowAugmentation
 from ecgtune.errors import SettingError
-from ecgtune.evaluation import Threshold, choose_threshold, evaluate
+from ecgtune.evaluation import Decision, challenge_places, check_rule, choose_decision, evaluate
 from ecgtune.files import write_json, write_text
 from ecgtune.methods import ParameterCount, attach, check_depth, count_parameters, reads_features
 from ecgtune.models import Classifier, describe_model
@@ -24,6 +24,7 @@ from ecgtune.training import (
     Trained,
     begin_run,
     check_head_first,
+    check_loss,
     check_run,
     choose_device,
     count_head_steps,
@@ -38,7 +39,7 @@ from ecgtune.training import (
 )
 from ecgtune.workflows.augmentation import make_augmentation
 from ecgtune.workflows.environment import command_line, machine, now
-from ecgtune.workflows.preparation import Prepared, digest, summarise
+from ecgtune.workflows.preparation import Prepared, digest, summarise, summarise_task
 
 #: The class whose probability is reported, "positive" in every metric: the second.
 POSITIVE = 1
@@ -74,6 +75,7 @@ def make_ready(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise SettingError("a run folder is written by one process; start the command without torchrun")
     choose_device(recipe.training.device)
+    _check_task(recipe, prepared)
     count_steps(len(prepared.split.train), recipe.training)
     check_head_first(recipe.method, len(prepared.split.train), recipe.training)
     check_depth(model, recipe.method, recipe.training)
@@ -126,33 +128,52 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
     label, group = prepared.dataset.label[rows], prepared.groups(rows)
     part = np.repeat(["val", "test"], [len(split.val), len(split.test)])
     logits = logits_of(model, prepared.windows(rows).inputs, precision=settings.precision)
-    probability = probability_of(logits)[:, POSITIVE]
-    threshold = choose_threshold(label[part == "val"], probability[part == "val"], settings.threshold)
+    task, classes = prepared.dataset.task, prepared.dataset.classes
+    probability = probability_of(logits, task)
+    if task == "binary":
+        probability = probability[:, POSITIVE]
+    decision = choose_decision(task, label[part == "val"], probability[part == "val"], settings.threshold)
     test = part == "test"
     results = evaluate(
         label[test],
         probability[test],
         None if group is None else group[test],
-        threshold,
+        decision,
+        classes,
+        f1_over=run.recipe.evaluation.f1_over or (),
         group_name=prepared.dataset.group_name or "record",
+        pooled=run.recipe.evaluation.recording,
     )
-    write_text(run.folder.predictions, predictions_text(rows, group, part, label, probability))
-    write_json(run.folder.best / "model.json", _saved_model(run, threshold))
-    write_json(run.folder.metrics, _metrics(run, trained, threshold) | results)
+    write_text(run.folder.predictions, predictions_text(rows, group, part, label, probability, classes))
+    write_json(run.folder.best / "model.json", _saved_model(run, decision))
+    write_json(run.folder.metrics, _metrics(run, trained, decision) | results)
     run.folder.discard_state()
 
 
-def _saved_model(run: ReadyRun, threshold: Threshold) -> dict[str, Any]:
+def _check_task(recipe: Recipe, prepared: Prepared) -> None:
+    """Raise SettingError for settings that the labels cannot use."""
+    task, classes = prepared.dataset.task, prepared.dataset.classes
+    check_rule(task, recipe.training.threshold)
+    check_loss(task, classes, recipe.training)
+    over = recipe.evaluation.f1_over
+    if over is not None and task == "binary":
+        raise SettingError(
+            "f1_over is for more than two classes or labels; F1 of the second class is among the metrics"
+        )
+    challenge_places(over or (), classes)
+
+
+def _saved_model(run: ReadyRun, decision: Decision) -> dict[str, Any]:
     return {
         **run.description,
         "method": method_to_table(run.recipe.method),
         "preprocessing": run.prepared.preprocessing.to_dict(),
         "input_sampling_rate": run.prepared.dataset.sampling_rate,
-        "threshold": {"value": threshold.value, "rule": threshold.rule},
+        "threshold": decision.to_dict(run.model.classes),
     }
 
 
-def _metrics(run: ReadyRun, trained: Trained, threshold: Threshold) -> dict[str, Any]:
+def _metrics(run: ReadyRun, trained: Trained, decision: Decision) -> dict[str, Any]:
     recipe, count = run.recipe, run.count
     return {
         "format": 1,
@@ -188,7 +209,8 @@ def _metrics(run: ReadyRun, trained: Trained, threshold: Threshold) -> dict[str,
             "precision": recipe.training.precision,
         },
         "audits": {"weights": run.model.weights.audit(), "gradients": trained.audit, "count": count.sentence()},
-        "threshold": {"value": threshold.value, "rule": threshold.rule},
+        "threshold": decision.to_dict(run.model.classes),
+        **summarise_task(run.prepared.dataset, recipe.evaluation),
     }
 
 

@@ -18,10 +18,14 @@ MAX_TEXT = 200  # characters of a label or identifier; one long cell would make 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns (CSV) or arrays (NPZ) the caller names; None: the usual names are looked for."""
+    """Which columns (CSV) or arrays (NPZ) the caller names; None: the usual names are looked for.
+
+    `label` holds one class per window; `labels` are several columns of 0, 1 or nothing, one per label.
+    """
 
     label: str | None = None
     group: str | None = None
+    labels: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Header:
     """What a file says about all of its windows; None where it is silent.
 
     `place` is the file type's word for where one window stands ("row" of a CSV, "window" of an array), and `sample`
-    names sample j of lead i in that file, for error messages.
+    names sample j of lead i in that file, for error messages. `labels` are the names of several 0/1 labels, None when
+    each window has one class.
     """
 
     leads: tuple[str, ...] | None
@@ -38,13 +43,15 @@ class Header:
     group_name: str | None
     place: str
     sample: Callable[[int, int], str]
+    labels: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Block:
     """Some windows: `signal` float32 (windows, leads, samples), in the file's own unit.
 
-    `row` is where each window stands in the file (lines count from 1, array indices from 0); the others are text.
+    `row` is where each window stands in the file (lines count from 1, array indices from 0); the others are text:
+    `label` (windows,) the class, or (windows, labels) one cell per label of the header.
     """
 
     signal: NDArray[np.float32]

@@ -1,6 +1,7 @@
 """CSV: `signal_0 ... signal_599,label`, one window a row, one lead; plain or gzip.
 
-The header is optional. With one, the label is the column that the caller names, else `label`, else the last column;
+The header is optional. With one, the label is the column that the caller names (or the several 0/1 columns), else
+`label`, else the last column;
 `patient` (or `record`) and `split` are known by name, and every other column is a sample. The file is cut into
 pieces of whole lines, a few megabytes each, which several threads turn into float32 (`csv_rows`).
 """
@@ -35,6 +36,7 @@ def open_csv(path: Path, columns: Columns) -> tuple[Header, Generator[Block]]:
         group_name=None if layout.group is None else group_name(layout.names[layout.group]),
         place="row",
         sample=lambda lead, sample: f"column {shown(layout.names[layout.samples[sample]])}",
+        labels=columns.labels,
     )
     return header, _blocks(path, layout, skip=line if has_header else 0)
 
@@ -73,7 +75,7 @@ def _is_header(cells: list[str]) -> bool:
 
 def _plain_layout(path: Path, line: int, cells: list[str], columns: Columns) -> Layout:
     """A file without header: samples, then the label."""
-    for name in (columns.label, columns.group):
+    for name in (columns.label, columns.group, *(columns.labels or ())):
         if name is not None:
             raise DataError(
                 f"{path}: the file has no header, so no column can be named '{name}'; leave the name out"
@@ -83,7 +85,7 @@ def _plain_layout(path: Path, line: int, cells: list[str], columns: Columns) -> 
     if count < 2:
         raise _one_column(path, line, cells)
     names = (*(f"signal_{i}" for i in range(count - 1)), "label")
-    return Layout(names, tuple(range(count - 1)), count - 1, None, None)
+    return Layout(names, tuple(range(count - 1)), (count - 1,), None, None)
 
 
 def _named_layout(path: Path, line: int, cells: list[str], columns: Columns) -> Layout:
@@ -108,21 +110,23 @@ def _named_layout(path: Path, line: int, cells: list[str], columns: Columns) -> 
     groups = [lower[name] for name in PATIENT_NAMES + RECORD_NAMES if name in lower]
     split = lower.get("split")
     group = _column(path, names, columns.group, "group") if columns.group else (groups[0] if groups else None)
-    if columns.label:
-        label = _column(path, names, columns.label, "label")
+    if columns.labels:
+        label = tuple(_column(path, names, name, "labels") for name in columns.labels)
+    elif columns.label:
+        label = (_column(path, names, columns.label, "label"),)
     else:
         taken = {*groups, group, split}
         left = [index for index in range(len(names)) if index not in taken]
         if not left:
             raise DataError(f"{path}: row {line}: no label column; name one 'label' or make it the last column")
-        label = lower.get("label", left[-1])
-    if group == label:
+        label = (lower.get("label", left[-1]),)
+    if group is not None and group in label:
         raise DataError(
-            f"{path}: column {shown(names[label])} cannot be both label and group; name two different columns"
+            f"{path}: column {shown(names[group])} cannot be both label and group; name two different columns"
         )
-    samples = tuple(i for i in range(len(names)) if i not in {*groups, group, split, label})
+    samples = tuple(i for i in range(len(names)) if i not in {*groups, group, split, *label})
     _check_sample_names(path, line, names, samples)
-    return Layout(names, samples, label, group, split)
+    return Layout(names, samples, label, group, split, several=columns.labels is not None)
 
 
 def _column(path: Path, names: tuple[str, ...], wanted: str, what: str) -> int:

@@ -27,18 +27,19 @@ _COMMA, _LINE_FEED = ord(","), ord("\n")
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of all columns of a file and which of them are what."""
+    """Names of all columns of a file and which of them are what; `several`: each of `label` is a label of its own."""
 
     names: tuple[str, ...]
     samples: tuple[int, ...]
-    label: int
+    label: tuple[int, ...]
     group: int | None
     split: int | None
+    several: bool = False
 
     @property
     def text(self) -> tuple[int, ...]:
         """The columns that are read as text."""
-        return tuple(index for index in (self.label, self.group, self.split) if index is not None)
+        return tuple(index for index in (*self.label, self.group, self.split) if index is not None)
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def parse_piece(path: Path, layout: Layout, piece: Piece) -> Block:
     return Block(
         rows.samples[:, None, :],
         rows.line,
-        column(layout.label),
+        np.stack([column(i) for i in layout.label], axis=1) if layout.several else column(layout.label[0]),
         None if layout.group is None else column(layout.group),
         None if layout.split is None else column(layout.split),
     )

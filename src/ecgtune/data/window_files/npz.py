@@ -1,9 +1,10 @@
 """NPZ archives: `signal` (windows, samples) or (windows, leads, samples), `label`, and what else the file knows.
 
-Optional arrays: `patient` / `record` (one identifier per window), `split`, `sampling_rate` or `fs` (Hz), `leads`,
-`unit`; others are left alone. The archive is read member by member instead of with `numpy.load`: the big array goes
-through in blocks, a header that promises more than the member holds is refused before any memory is taken, and
-pickled objects are never touched.
+`label` is one class per window, or (windows, labels) of 0, 1 and nan or -1 (missing) with the labels' names as
+`classes`. Optional arrays: `patient` / `record` (one identifier per window), `split`, `sampling_rate` or `fs` (Hz),
+`leads`, `unit`; others are left alone. The archive is read member by member instead of with `numpy.load`: the big
+array goes through in blocks, a header that promises more than the member holds is refused before any memory is taken,
+and pickled objects are never touched.
 """
 
 import zipfile
@@ -58,7 +59,9 @@ def open_npz(path: Path, columns: Columns) -> tuple[Header, Generator[Block]]:
 
 def _open(path: Path, archive: zipfile.ZipFile, members: dict[str, str], columns: Columns):
     label_key = columns.label or "label"
-    for key in ("signal", label_key, *([columns.group] if columns.group else [])):
+    apart = columns.labels is not None and any(name in members for name in columns.labels)
+    label_keys = columns.labels or () if apart else (label_key,)
+    for key in ("signal", *label_keys, *([columns.group] if columns.group else [])):
         if key not in members:
             has = ", ".join(shown(name) for name in sorted(members)[:12]) or "no array"
             raise DataError(f"{path}: no array '{key}' (the file has: {has}); {_NEEDED}")
@@ -74,9 +77,7 @@ def _open(path: Path, archive: zipfile.ZipFile, members: dict[str, str], columns
         )
     count = signal.shape[0]
 
-    def text(key: str | None) -> NDArray[np.str_] | None:
-        if key is None or key not in members:
-            return None
+    def text(key: str) -> NDArray[np.str_]:
         member = _member(path, archive, key)
         if member.shape != (count,):
             raise DataError(
@@ -87,9 +88,19 @@ def _open(path: Path, archive: zipfile.ZipFile, members: dict[str, str], columns
             raise DataError(f"{path}: '{key}' holds text of over {MAX_TEXT} characters; short identifiers are needed")
         return _as_text(path, key, _read(archive, member))
 
-    label, group, split = text(label_key), text(group_key), text("split")
-    if label is None:
-        raise DataError(f"{path}: {_NEEDED}")
+    names: tuple[str, ...] | None = None
+    if apart:
+        names = label_keys
+        label = np.stack([text(key) for key in label_keys], axis=1)
+    elif len(_member(path, archive, label_key).shape) == 2:
+        label, names = _several(path, archive, members, label_key, columns.labels, count)
+    elif columns.labels is not None:
+        has = ", ".join(shown(name) for name in sorted(members)[:12])
+        raise DataError(f"{path}: no arrays {', '.join(columns.labels)} for the labels (the file has: {has})")
+    else:
+        label = text(label_key)
+    group = text(group_key) if group_key else None
+    split = text("split") if "split" in members else None
     header = Header(
         leads=_leads(path, archive, members, signal.shape),
         sampling_rate=_rate(path, archive, members),
@@ -97,8 +108,41 @@ def _open(path: Path, archive: zipfile.ZipFile, members: dict[str, str], columns
         group_name=group_name(group_key) if group_key else None,
         place="window",
         sample=lambda lead, sample: f"lead {lead}, sample {sample} (counted from 0)",
+        labels=names,
     )
     return header, _blocks(path, signal, label, group, split)
+
+
+def _several(
+    path: Path,
+    archive: zipfile.ZipFile,
+    members: dict[str, str],
+    key: str,
+    wanted: tuple[str, ...] | None,
+    count: int,
+) -> tuple[NDArray[np.str_], tuple[str, ...]]:
+    """Labels (windows, labels) as text and their names: all, or those wanted. Raises DataError."""
+    member = _member(path, archive, key)
+    if member.shape[0] != count or member.shape[1] == 0:
+        raise DataError(f"{path}: '{key}' has shape {member.shape}; ({count}, labels), one row per window, is needed")
+    if "classes" not in members:
+        raise DataError(
+            f"{path}: '{key}' has shape {member.shape} but no array 'classes' names its columns; add for example"
+            " classes=np.array(['MI', 'HYP', ...]), or give one class per window"
+        )
+    if member.dtype.kind not in "biuf":
+        raise DataError(f"{path}: '{key}' holds {member.dtype.name}; 0, 1 and nan or -1 (missing) are needed")
+    named = _member(path, archive, "classes")
+    names = tuple(_as_text(path, "classes", _read(archive, named).ravel()).tolist())
+    if len(names) != member.shape[1] or len(set(names)) != len(names):
+        raise DataError(
+            f"{path}: 'classes' has {len(set(names))} different names, but '{key}' has {member.shape[1]} columns"
+        )
+    unknown = [name for name in wanted or () if name not in names]
+    if unknown:
+        raise DataError(f"{path}: no label {shown(unknown[0])}; its labels are {', '.join(map(shown, names[:20]))}")
+    chosen = [names.index(name) for name in wanted or names]
+    return _as_text(path, key, _read(archive, member)[:, chosen]), tuple(names[place] for place in chosen)
 
 
 def _blocks(path: Path, signal: _Member, label, group, split) -> Generator[Block]:

@@ -1,0 +1,78 @@
+"""The same windows split again and again: k-fold, nested k-fold, and every site left out once.
+
+Each round is the dataset with another split column, so whatever takes a dataset takes a round of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.seeds import check_seed
+from ecgtune.data.splits import assign_groups
+from ecgtune.data.tasks import group_counts
+from ecgtune.data.window_files.base import shown
+from ecgtune.errors import DataError, SettingError
+
+
+def k_folds(dataset: Dataset, folds: int = 5, *, seed: int = 0, nested: bool = False) -> tuple[Dataset, ...]:
+    """The rounds of a cross-validation: each group of windows is tested once, in one of `folds` folds.
+
+    In round i fold i is the test part, the next one the validation part (for epoch and threshold), and the others are
+    trained on. `nested` gives folds * (folds - 1) rounds instead: each test fold with each other fold as validation,
+    the rounds of one test fold side by side. Folds are drawn by group, stratified by label, from `seed` alone; a split
+    that the file brings is not used.
+
+    Raises SettingError for fewer than 3 folds or a negative seed, DataError for fewer groups than folds.
+    """
+    check_seed(seed)
+    if folds < 3:
+        raise SettingError(f"folds {folds} is not allowed; 3 or more are, to train, to validate and to test")
+    unit = "row" if dataset.group is None else (dataset.group_name or "group")
+    group = np.arange(len(dataset)) if dataset.group is None else dataset.group
+    names, codes = np.unique(group, return_inverse=True)
+    if len(names) < folds:
+        raise DataError(f"{dataset.source.path}: {len(names)} {unit}s cannot fill {folds} folds; use fewer folds")
+    counts = group_counts(dataset.label, dataset.classes, codes, len(names))
+    shares = (1 / folds,) * folds
+    fold = assign_groups(counts, shares, np.random.default_rng(seed))[codes]
+    rounds = []
+    for test in range(folds):
+        others = [(test + 1 + step) % folds for step in range(folds - 1)]
+        for val in others if nested else others[:1]:
+            told = f"{folds} folds by {unit}, stratified by label, seed {seed}: test {test + 1}, validation {val + 1}"
+            rounds.append(_round(dataset, np.where(fold == test, "test", np.where(fold == val, "val", "train")), told))
+    return tuple(rounds)
+
+
+def leave_one_site_out(dataset: Dataset) -> tuple[Dataset, ...]:
+    """One round per site, in which its windows are the test part; validation is drawn from the others by the split.
+
+    What a model is worth where it has never been. Raises DataError without sites, with one only, or when a patient was
+    at two, since the test windows would then not be of people unseen.
+    """
+    if dataset.site is None:
+        raise DataError(f"{dataset.source.path}: no column says where recordings come from; name one with --site")
+    sites = np.unique(dataset.site)
+    if len(sites) < 2:
+        raise DataError(f"{dataset.source.path}: all recordings come from {shown(sites[0])}; two sites are needed")
+    if dataset.group is not None:
+        _, first, codes = np.unique(dataset.group, return_index=True, return_inverse=True)
+        other = np.flatnonzero(dataset.site != dataset.site[first[codes]])
+        if len(other):
+            row = other[0]
+            raise DataError(
+                f"{dataset.source.path}: {dataset.group_name} {shown(dataset.group[row])} was at"
+                f" {shown(dataset.site[first[codes[row]]])} and {shown(dataset.site[row])}; leave one of the two out"
+            )
+    return tuple(
+        _round(dataset, np.where(dataset.site == site, "test", "train"), f"site {shown(site)} left out")
+        for site in sites
+    )
+
+
+def _round(dataset: Dataset, split: NDArray[np.str_], origin: str) -> Dataset:
+    return replace(dataset, split=split, source=replace(dataset.source, split_origin=origin))

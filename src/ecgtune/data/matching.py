@@ -1,0 +1,71 @@
+"""Which file a row of a table speaks of."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from ecgtune.errors import DataError
+
+_SUFFIX = re.compile(r"\.[A-Za-z]\w{0,5}$")
+
+
+@dataclass(frozen=True)
+class Matched:
+    """identifier: of the recording for each name, or None where there is none. unused: recordings without a name."""
+
+    identifier: tuple[str | None, ...]
+    unused: tuple[str, ...]
+
+
+def match_recordings(names: Iterable[str], found: Mapping[str, object], what: str) -> Matched:
+    """Find for each name of a table the recording that it means; `what` names the table in errors.
+
+    found: by id, which is a path in the folder without suffix. A name may have a suffix or not, and may begin in
+    another folder than the ids, as long as the parts that both have are equal from the end: "00001_hr" and
+    "ptb-xl/records500/00000/00001_hr.dat" both mean "records500/00000/00001_hr". Raises DataError when a name may mean
+    two recordings, or two names mean one.
+    """
+    by_tail: dict[str, list[str]] = defaultdict(list)
+    for identifier in found:
+        parts = PurePosixPath(identifier).parts
+        for first in range(len(parts)):
+            by_tail["/".join(parts[first:])].append(identifier)
+    matched: list[str | None] = []
+    owner: dict[str, str] = {}
+    for name in names:
+        identifier = _find(name, found, by_tail, what)
+        if identifier is not None:
+            if identifier in owner:
+                raise DataError(
+                    f"{what}: {owner[identifier]!r} and {name!r} are the same recording, {identifier}; one row per"
+                    " recording is needed"
+                )
+            owner[identifier] = name
+        matched.append(identifier)
+    return Matched(tuple(matched), tuple(identifier for identifier in found if identifier not in owner))
+
+
+def _find(name: str, found: Mapping[str, object], by_tail: Mapping[str, list[str]], what: str) -> str | None:
+    plain = name.replace("\\", "/").removeprefix("./").strip("/")
+    forms = [plain]
+    while _SUFFIX.search(forms[-1]):
+        forms.append(_SUFFIX.sub("", forms[-1]))
+    for form in forms:
+        if form in found:
+            return form
+    for form in forms:
+        parts = PurePosixPath(form).parts
+        for first in range(len(parts)):
+            candidates = by_tail.get("/".join(parts[first:]), [])
+            if len(candidates) > 1:
+                raise DataError(
+                    f"{what}: {name!r} may be {candidates[0]} or {candidates[1]}; write as much of the path as tells"
+                    " them apart"
+                )
+            if candidates:
+                return candidates[0]
+    return None

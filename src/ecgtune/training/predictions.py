@@ -1,0 +1,104 @@
+"""predictions.csv of a run: every prediction for validation and test windows, in full precision."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ecgtune.data import MISSING, task_of
+from ecgtune.errors import RunError
+
+PROBABILITY, LABEL = "probability", "label"
+
+
+def predictions_text(
+    rows: np.ndarray,
+    group: np.ndarray | None,
+    split: np.ndarray,
+    label: np.ndarray,
+    probability: np.ndarray,
+    classes: Sequence[str],
+) -> str:
+    """predictions.csv as text. Of two classes: `row,group,split,label,probability`, label 0 or 1, probability of the 1.
+
+    Of several classes `label` is a name and each class has a column `probability_<class>`; of several labels each has
+    `label_<name>` (1, 0, empty where missing) and `probability_<name>`. label, probability: as `evaluate` takes them.
+    """
+    task = task_of(label, classes)
+    names = [LABEL] if task != "multilabel" else [f"{LABEL}_{name}" for name in classes]
+    names += [PROBABILITY] if task == "binary" else [f"{PROBABILITY}_{name}" for name in classes]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["row", "group", "split", *names])
+    groups = [""] * len(rows) if group is None else group.tolist()
+    if task == "binary":
+        truth = [[value] for value in label.tolist()]
+    elif task == "multiclass":
+        truth = [[classes[value]] for value in label.tolist()]
+    else:
+        truth = [["" if value == MISSING else value for value in values] for values in label.tolist()]
+    probabilities = probability.reshape(len(rows), -1).tolist()
+    for row, owner, part, known, found in zip(rows.tolist(), groups, split.tolist(), truth, probabilities, strict=True):
+        writer.writerow([row, owner, part, *known, *found])
+    return out.getvalue()
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """predictions.csv as arrays of equal length; `group` is None when the file names none.
+
+    label, probability: `(windows,)` twice for two classes, `(windows,)` and `(windows, classes)` for more, both
+    `(windows, labels)` for several labels, where -1 is missing.
+    """
+
+    row: np.ndarray
+    group: np.ndarray | None
+    split: np.ndarray
+    label: np.ndarray
+    probability: np.ndarray
+
+    def of(self, split: str) -> Predictions:
+        """The rows of one split."""
+        chosen = self.split == split
+        group = None if self.group is None else self.group[chosen]
+        return Predictions(self.row[chosen], group, self.split[chosen], self.label[chosen], self.probability[chosen])
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read predictions.csv. Raises RunError when it is missing or not of this layout."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        names = list(rows[0]) if rows else [LABEL, PROBABILITY]
+        group = np.array([row["group"] for row in rows])
+        label, probability = _answers(rows, names)
+        return Predictions(
+            row=np.array([int(row["row"]) for row in rows]),
+            group=group if len(group) and np.all(group != "") else None,
+            split=np.array([row["split"] for row in rows]),
+            label=label,
+            probability=probability,
+        )
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise RunError(
+            f"{path} cannot be read ({error}); the run is incomplete, train it again with --resume"
+        ) from None
+
+
+def _answers(rows: list[dict[str, str]], names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities of parsed rows, by the names of the columns."""
+    if PROBABILITY in names:
+        label = np.array([int(row[LABEL]) for row in rows])
+        return label, np.array([float(row[PROBABILITY]) for row in rows])
+    columns = [name for name in names if name.startswith(f"{PROBABILITY}_")]
+    probability = np.array([[float(row[name]) for name in columns] for row in rows])
+    classes = [name.removeprefix(f"{PROBABILITY}_") for name in columns]
+    if LABEL in names:
+        return np.array([classes.index(row[LABEL]) for row in rows]), probability
+    flags = [[int(row[f"{LABEL}_{name}"] or MISSING) for name in classes] for row in rows]
+    return np.array(flags, dtype=np.int8), probability
