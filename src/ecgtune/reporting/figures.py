@@ -1,17 +1,17 @@
 """The figures of a run (two) and of a comparison (two per method, and two over all methods)."""
 
-import textwrap
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from ecgtune.reporting.figures_confusion import write_confusion, write_label_answers
 from ecgtune.reporting.numbers import MISSING, score
 from ecgtune.reporting.reading import Comparison, Run
 from ecgtune.reporting.style import (
@@ -25,8 +25,9 @@ from ecgtune.reporting.style import (
     method_colours,
     only_horizontal_grid,
 )
+from ecgtune.reporting.tasks import lead_of, metric_titles, task_of
 
-BAR_METRICS = {"accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1", "auroc": "AUROC"}
+BAR_METRICS = ("accuracy", "precision", "recall", "f1", "auroc")
 
 
 def write_run_figures(folder: Path, run: Run, *, png: bool = False) -> list[Path]:
@@ -39,7 +40,7 @@ def write_run_figures(folder: Path, run: Run, *, png: bool = False) -> list[Path
     files = []
     if run.log:
         files += write_curves(folder / "curves.svg", [run], name, colour, png=png)
-    return files + write_confusion(folder / "confusion.svg", [run], name, colour, png=png)
+    return files + _write_confusion(folder / "confusion.svg", [run], name, colour, png=png)
 
 
 def write_comparison_figures(folder: Path, comparison: Comparison, *, png: bool = False) -> list[Path]:
@@ -55,10 +56,15 @@ def write_comparison_figures(folder: Path, comparison: Comparison, *, png: bool 
         name, title = row["method"], row["title"]
         runs = comparison.runs[name]
         files += write_curves(folder / f"{name}-curves.svg", runs, title, colours[name], png=png)
-        files += write_confusion(folder / f"{name}-confusion.svg", runs, title, colours[name], png=png)
-    rows = comparison.results["rows"]
-    files += write_method_bars(folder / "methods.svg", rows, png=png)
-    return files + write_accuracy_against_parameters(folder / "accuracy-vs-parameters.svg", rows, png=png)
+        files += _write_confusion(folder / f"{name}-confusion.svg", runs, title, colours[name], png=png)
+    results = comparison.results
+    files += write_method_bars(folder / "methods.svg", results, png=png)
+    return files + write_accuracy_against_parameters(folder / "accuracy-vs-parameters.svg", results, png=png)
+
+
+def _write_confusion(path: Path, runs: Sequence[Run], title: str, colour: str, *, png: bool) -> list[Path]:
+    several = task_of(runs[0].metrics) == "multilabel"
+    return (write_label_answers if several else write_confusion)(path, runs, title, colour, png=png)
 
 
 def write_curves(path: Path, runs: Sequence[Run], title: str, colour: str, *, png: bool = False) -> list[Path]:
@@ -71,7 +77,8 @@ def write_curves(path: Path, runs: Sequence[Run], title: str, colour: str, *, pn
         heading(figure, title)
         panels = figure.subplots(1, 2)
         _curve_panel(panels[0], runs, "loss", colour)
-        panels[0].set_title("Loss (cross-entropy)")
+        focal = tomllib.loads(runs[0].recipe).get("training", {}).get("loss") == "focal"
+        panels[0].set_title("Loss (validation: cross-entropy, training: focal)" if focal else "Loss (cross-entropy)")
         _curve_panel(panels[1], runs, "accuracy", colour)
         panels[1].set_title("Accuracy")
         legend = [
@@ -114,40 +121,9 @@ def _curve(run: Run, key: str) -> tuple[np.ndarray, np.ndarray]:
     return epochs, np.array([entry[key] for entry in run.log], dtype=float)
 
 
-def write_confusion(path: Path, runs: Sequence[Run], title: str, colour: str, *, png: bool = False) -> list[Path]:
-    """Confusion matrix of the test windows, counts and percent of each true class; several runs are added up."""
-    counts = np.sum([run.metrics["window"]["confusion"] for run in runs], axis=0)
-    total = counts.sum(axis=1, keepdims=True)
-    share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
-    classes = [textwrap.fill(name, 20) for name in runs[0].metrics["classes"]]
-
-    def paint(figure: Figure) -> None:
-        heading(figure, textwrap.fill(title, 36))
-        axes = figure.subplots()
-        axes.set_title("Test windows" if len(runs) == 1 else f"Test windows, {len(runs)} seeds added up")
-        # Up to half of the colour only, so that dark text is readable in every cell.
-        axes.imshow(share, cmap=LinearSegmentedColormap.from_list("share", ["white", colour]), vmin=0, vmax=2)
-        for true in range(2):
-            for predicted in range(2):
-                number, percent = f"{counts[true, predicted]:,}", f"{share[true, predicted]:.1%}"
-                axes.text(predicted, true - 0.02, number, ha="center", va="bottom", fontsize=13)
-                axes.text(predicted, true + 0.06, percent, ha="center", va="top")
-        axes.set_xticks([0, 1], classes)
-        axes.set_yticks([0, 1], classes, rotation=90, va="center")
-        axes.set_xlabel("Predicted class")
-        axes.set_ylabel("True class")
-        axes.set_xticks([0.5], minor=True)
-        axes.set_yticks([0.5], minor=True)
-        axes.grid(False)
-        axes.grid(True, which="minor", color="white", linewidth=3)
-        axes.tick_params(which="both", length=0)
-        axes.spines[:].set_visible(False)
-
-    return draw(path, (3.8, 4.0), paint, png=png)
-
-
-def write_method_bars(path: Path, rows: Sequence[dict[str, Any]], *, png: bool = False) -> list[Path]:
+def write_method_bars(path: Path, results: dict[str, Any], *, png: bool = False) -> list[Path]:
     """Accuracy, precision, recall, F1 and AUROC of every row of results.json, with interval whiskers."""
+    rows, titles = results["rows"], metric_titles(results)
     colours = _row_colours(rows)
 
     def paint(figure: Figure) -> None:
@@ -164,7 +140,7 @@ def write_method_bars(path: Path, rows: Sequence[dict[str, Any]], *, png: bool =
                     axes.text(position, 0.015, MISSING, rotation=90, ha="center", va="bottom", fontsize=7, color=QUIET)
                 elif entry["low"] is not None:
                     axes.vlines(position, entry["low"], entry["high"], color=INK, lw=1.1)
-        axes.set_xticks(range(len(BAR_METRICS)), list(BAR_METRICS.values()))
+        axes.set_xticks(range(len(BAR_METRICS)), [titles[name] for name in BAR_METRICS])
         axes.tick_params(axis="x", length=0, labelcolor=INK)
         axes.set_ylim(0, 1)
         only_horizontal_grid(axes)
@@ -173,17 +149,19 @@ def write_method_bars(path: Path, rows: Sequence[dict[str, Any]], *, png: bool =
     return draw(path, (8.4, 4.2), paint, png=png)
 
 
-def write_accuracy_against_parameters(path: Path, rows: Sequence[dict[str, Any]], *, png: bool = False) -> list[Path]:
-    """Accuracy of each method over its trainable parameters (logarithmic); floors are dashed lines."""
+def write_accuracy_against_parameters(path: Path, results: dict[str, Any], *, png: bool = False) -> list[Path]:
+    """Accuracy (of several classes or labels the metric that ranks them) of each method over its trainable parameters
+    (logarithmic); floors are dashed lines."""
+    rows, lead, title = results["rows"], lead_of(results), metric_titles(results)[lead_of(results)]
     colours = _row_colours(rows)
-    methods = [row for row in rows if row["kind"] == "method" and row["metrics"]["accuracy"]["mean"] is not None]
-    floors = [row for row in rows if row["kind"] == "floor" and row["metrics"]["accuracy"]["mean"] is not None]
+    methods = [row for row in rows if row["kind"] == "method" and row["metrics"][lead]["mean"] is not None]
+    floors = [row for row in rows if row["kind"] == "floor" and row["metrics"][lead]["mean"] is not None]
 
     def paint(figure: Figure) -> None:
-        heading(figure, "Accuracy against trainable parameters: mean over seeds, 95 % interval")
+        heading(figure, f"{title} against trainable parameters: mean over seeds, 95 % interval")
         axes = figure.subplots()
         for place, row in enumerate(methods):
-            entry, colour = row["metrics"]["accuracy"], colours[row["method"]]
+            entry, colour = row["metrics"][lead], colours[row["method"]]
             axes.vlines(row["trainable"], entry["low"], entry["high"], color=colour, lw=1.8)
             marker = MARKERS[place % len(MARKERS)]
             label = f"{row['title']}: {score(entry['mean'])}"
@@ -191,7 +169,7 @@ def write_accuracy_against_parameters(path: Path, rows: Sequence[dict[str, Any]]
                 row["trainable"], entry["mean"], ls="", marker=marker, ms=8.5, color=colour, mec="white", label=label
             )
         for place, row in enumerate(floors):
-            mean = row["metrics"]["accuracy"]["mean"]
+            mean = row["metrics"][lead]["mean"]
             dashes = FLOOR_DASHES[place % len(FLOOR_DASHES)]
             axes.axhline(mean, color=QUIET, lw=1.3, ls=dashes, label=f"{row['title']}: {score(mean)}")
         axes.set_xscale("log")
@@ -201,7 +179,7 @@ def write_accuracy_against_parameters(path: Path, rows: Sequence[dict[str, Any]]
         axes.xaxis.set_major_formatter(FuncFormatter(_parameters))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("Trainable parameters (logarithmic)")
-        axes.set_ylabel("Accuracy")
+        axes.set_ylabel(title)
         figure.legend(loc="outside lower center", ncols=2)
 
     return draw(path, (7.6, 4.6), paint, png=png)

@@ -10,9 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ecgtune.errors import RunError
-from ecgtune.evaluation import Threshold
 from ecgtune.files import write_text
-from ecgtune.reporting import numbers, pretraining_wording, tables, wording
+from ecgtune.reporting import numbers, pretraining_wording, tables, tasks, wording
 from ecgtune.reporting.reading import Comparison, PretrainingRun, Run, read_comparison, read_pretraining, read_run
 from ecgtune.reporting.style import floor_colours, method_colours
 
@@ -85,8 +84,9 @@ def run_facts(run: Run) -> dict[str, Any]:
         "headline": wording.run_headline(run.metrics),
         "banner": wording.weights_banner(run.metrics["weights"]),
         "unit": tables.unit_name(run.metrics["split"]),
-        "metric_titles": tables.METRIC_TITLES,
-        "threshold": threshold_sentence(run.metrics["threshold"]),
+        "metric_titles": tasks.metric_titles(run.metrics),
+        "threshold": tasks.decision_sentence(run.metrics),
+        **_task_facts(run.metrics),
         "shown": shown_folder(run.folder),
         "environment": flat(run.environment),
         "figure": lambda name, alt: inline_figure(run.folder / "figures", name, alt),
@@ -124,6 +124,20 @@ def pretraining_facts(run: PretrainingRun) -> dict[str, Any]:
     }
 
 
+def _task_facts(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What the templates say differently for several classes or labels."""
+    content = dict(content)
+    return {
+        "task": tasks.task_of(content),
+        "kind": tasks.names_of(content),
+        "count_rows": tasks.count_rows,
+        "label_rows": tasks.label_rows,
+        "label_titles": [tasks.METRIC_TITLES[name] for name in tasks.LABEL_METRICS],
+        "mean_note": tasks.mean_note,
+        "pooled": content.get("evaluation", {}).get("recording", "mean"),
+    }
+
+
 def _comparison_facts(comparison: Comparison) -> dict[str, Any]:
     results = comparison.results
     methods = comparison.rows("method")
@@ -142,9 +156,13 @@ def _comparison_facts(comparison: Comparison) -> dict[str, Any]:
         "notes": [note for note in results["notes"] if not note.startswith("weights: random")],
         "meanings": tables.table_notes({**results, "notes": []}),
         "unit": tables.unit_name(results["split"]),
-        "metric_titles": tables.METRIC_TITLES,
-        "sort_value": sort_value,
-        "threshold": threshold_sentence,
+        "metric_titles": tasks.metric_titles(results),
+        "metric_columns": tables.metric_columns(results),
+        "sort_value": lambda column, row: sort_value(column, row, results),
+        "threshold": tasks.decision_phrase,
+        "lead": tasks.lead_of(results),
+        "label_scores": tasks.label_scores,
+        **_task_facts(results),
         "shown": shown_folder(comparison.folder),
         "machine": flat(results["machine"]),
         "figure": lambda name, alt: inline_figure(comparison.folder / "figures", name, alt),
@@ -162,22 +180,17 @@ _SORT_KEYS = {
 }
 
 
-def sort_value(column: str, row: dict[str, Any]) -> Any:
+def sort_value(column: str, row: dict[str, Any], results: dict[str, Any]) -> Any:
     """The number behind a cell of the comparison's table, its title in the first column, "" when it is missing."""
     if column == "Method":
         return row["title"].lower()
     if column in _SORT_KEYS:
         value = row[_SORT_KEYS[column]]
     elif column.startswith("Δ"):
-        value = row["difference"]["accuracy"]["value"]
+        value = row["difference"][tasks.lead_of(results)]["value"]
     else:
-        value = row["metrics"][column.lower()]["mean"]
+        value = row["metrics"][tables.metric_columns(results)[column]]["mean"]
     return "" if value is None else value
-
-
-def threshold_sentence(threshold: Mapping[str, Any]) -> str:
-    """`0.5, fixed` and the like; the wording is the evaluation's."""
-    return Threshold(threshold["value"], threshold["rule"]).sentence
 
 
 def inline_figure(folder: Path, name: str, alt: str) -> Markup:

@@ -10,19 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ecgtune.evaluation import METRICS
 from ecgtune.reporting import numbers
 from ecgtune.reporting.numbers import MISSING
+from ecgtune.reporting.tasks import lead_of, lead_title, mean_note, metric_titles, task_of
 
-METRIC_TITLES = {
-    "accuracy": "Accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "specificity": "Specificity",
-    "f1": "F1",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "mcc": "MCC",
-}
 Row = dict[str, Any]
 
 # Widths of a terminal in characters.
@@ -40,28 +32,39 @@ def difference_text(row: Row, results: dict[str, Any]) -> str:
         return MISSING
     if row["method"] == results["reference"]:
         return "reference"
-    entry = row["difference"]["accuracy"]
+    entry = row["difference"][lead_of(results)]
     return f"{numbers.signed(entry['value'])} ({numbers.signed_interval(entry)})"
+
+
+#: Metrics of the table before the costs; AUROC comes after the share of trainable weights.
+_BEFORE_COSTS = ("accuracy", "precision", "recall", "f1")
+
+
+def metric_columns(results: dict[str, Any]) -> dict[str, str]:
+    """Which metric each column of scores holds: title -> name."""
+    titles = metric_titles(results)
+    shown = [*_BEFORE_COSTS, "auroc", *(name for name in titles if name not in METRICS)]
+    return {titles[name]: name for name in shown}
 
 
 def table_columns(results: dict[str, Any]) -> dict[str, Callable[[Row], str]]:
     """Title and text of every column, in the order of the table; each function takes a row of results.json."""
+    titles = metric_titles(results)
+    scores = {title: _metric(name) for title, name in metric_columns(results).items()}
+    early = {titles[name]: scores.pop(titles[name]) for name in _BEFORE_COSTS}
     columns: dict[str, Callable[[Row], str]] = {
         "Method": lambda row: row["title"],
         "Epochs": lambda row: numbers.count(row["epochs"]),
         "LR": lambda row: numbers.rate(row["learning_rate"]),
-        "Accuracy": _metric("accuracy"),
-        "Precision": _metric("precision"),
-        "Recall": _metric("recall"),
-        "F1": _metric("f1"),
+        **early,
         "Trainable %": lambda row: numbers.percent(row["share"]),
-        "AUROC": _metric("auroc"),
+        **scores,
         "s/epoch": lambda row: numbers.seconds(row["seconds_per_epoch"]),
         "Peak memory": lambda row: numbers.size(row["peak_memory_bytes"]),
         "File size": lambda row: numbers.size(row["file_bytes"]),
     }
     if results["reference"] is not None:
-        columns[f"Δ accuracy vs {results['reference']}"] = lambda row: difference_text(row, results)
+        columns[f"Δ {lead_title(results)} vs {results['reference']}"] = lambda row: difference_text(row, results)
     return columns
 
 
@@ -69,20 +72,24 @@ def table_notes(results: dict[str, Any]) -> list[str]:
     """The comparison's own notes, then what its columns mean."""
     test = results["split"]["counts"]["test"]
     unit = unit_name(results["split"])
+    binary = task_of(results) == "binary"
+    positive = f", {numbers.count(test['positives'])} positive" if binary else ""
     of_groups = f" of {numbers.count(test['groups'])} {unit}s" if test["groups"] else ""
     notes = [
         *results["notes"],
         f"Measured on the test split ({results['split']['origin']}): {numbers.count(test['windows'])} windows"
-        f"{of_groups}, {numbers.count(test['positives'])} positive; it was looked at once, after training.",
+        f"{of_groups}{positive}; it was looked at once, after training.",
         "Scores are means over seeds; ± is the standard deviation over seeds.",
         f"Intervals are 95 % percentile bootstrap intervals over test {unit}s; they do not contain the variation "
         "between seeds.",
     ]
+    if not binary:
+        notes.append(mean_note(results))
     if results["reference"] is not None:
         notes.append(
-            f"Δ is the accuracy minus that of {results['reference']} on the same resampled {unit}s and seeds; an "
-            "interval that includes 0 does not tell the two apart. Intervals are not adjusted for the number of "
-            "methods."
+            f"Δ is the {lead_title(results)} minus that of {results['reference']} on the same resampled {unit}s and "
+            "seeds; an interval that includes 0 does not tell the two apart. Intervals are not adjusted for the number "
+            "of methods."
         )
     notes.append("n/a: not defined for these predictions, or not measured.")
     return notes
@@ -100,28 +107,27 @@ def table_csv(results: dict[str, Any]) -> str:
         # Ten digits: more than any reader needs, and 100 * 0.0326 stays 3.26.
         return MISSING if value is None else f"{scale * value:.10g}"
 
+    titles, lead = metric_titles(results), lead_of(results)
     records = []
     for row in results["rows"]:
         metrics = row["metrics"]
-        difference = (row["difference"] or {}).get("accuracy", {"value": None, "low": None, "high": None})
+        difference = (row["difference"] or {}).get(lead, {"value": None, "low": None, "high": None})
         record = {
             "Method": row["title"],
             "Epochs": number(row["epochs"]),
             "LR": number(row["learning_rate"]),
-            **{
-                METRIC_TITLES[name]: number(metrics[name]["mean"]) for name in ("accuracy", "precision", "recall", "f1")
-            },
+            **{titles[name]: number(metrics[name]["mean"]) for name in _BEFORE_COSTS},
             "Trainable %": number(row["share"], 100),
-            "AUROC": number(metrics["auroc"]["mean"]),
+            titles["auroc"]: number(metrics["auroc"]["mean"]),
             "s/epoch": number(row["seconds_per_epoch"]),
             "Peak memory bytes": number(row["peak_memory_bytes"]),
             "File bytes": number(row["file_bytes"]),
-            "Accuracy difference": number(difference["value"]),
-            "Accuracy difference_low": number(difference["low"]),
-            "Accuracy difference_high": number(difference["high"]),
-            **{METRIC_TITLES[name]: number(metrics[name]["mean"]) for name in ("specificity", "auprc", "mcc")},
+            f"{titles[lead]} difference": number(difference["value"]),
+            f"{titles[lead]} difference_low": number(difference["low"]),
+            f"{titles[lead]} difference_high": number(difference["high"]),
+            **{titles[name]: number(metrics[name]["mean"]) for name in titles if name not in (*_BEFORE_COSTS, "auroc")},
         }
-        for name, title in METRIC_TITLES.items():
+        for name, title in titles.items():
             for part in ("spread", "low", "high"):
                 record[f"{title}_{part}"] = number(metrics[name][part])
         record |= {"Key": row["method"], "Kind": row["kind"], "Seeds": str(len(row["seeds"]))}

@@ -5,32 +5,35 @@ from typing import Any
 
 from ecgtune.reporting import numbers
 from ecgtune.reporting.tables import unit_name
+from ecgtune.reporting.tasks import in_sentence, lead_of, lead_title, mean_note, metric_titles, task_of
 
 Row = dict[str, Any]
 
 
 def comparison_headline(results: dict[str, Any]) -> list[str]:
     """Sentences: the best method and its interval, its difference to the reference, the floors, AUROC if it differs."""
-    methods = [row for row in results["rows"] if row["kind"] == "method" and _accuracy(row) is not None]
+    lead, name = lead_of(results), lead_title(results)
+    methods = [row for row in results["rows"] if row["kind"] == "method" and _score(row, lead) is not None]
     if not methods:
-        return ["No method has a defined accuracy."]
-    ranked = sorted(methods, key=_accuracy, reverse=True)
+        return [f"No method has a defined {name}."]
+    ranked = sorted(methods, key=lambda row: _score(row, lead), reverse=True)
     best = ranked[0]
-    entry = best["metrics"]["accuracy"]
+    entry = best["metrics"][lead]
     seeds = max(len(row["seeds"]) for row in methods)
     over = f"mean over {seeds} seeds" if seeds > 1 else "one seed"
-    level = [row for row in ranked if _accuracy(row) == _accuracy(best)]
+    level = [row for row in ranked if _score(row, lead) == _score(best, lead)]
     numbers_of_best = f"{numbers.score(entry['mean'])} ({over}; 95 % interval {numbers.interval(entry)})"
     if len(methods) == 1:
-        sentences = [f"{_named(best)} reaches an accuracy of {numbers_of_best} on the test windows."]
+        article = "an" if name[0] in "aeiou" else "a"
+        sentences = [f"{_named(best)} reaches {article} {name} of {numbers_of_best} on the test windows."]
     elif len(level) > 1:
         shared = _listed([_named(row) for row in level])
         sentences = [
-            f"{shared} share the highest accuracy of {len(methods)} methods on the test windows: {numbers_of_best}."
+            f"{shared} share the highest {name} of {len(methods)} methods on the test windows: {numbers_of_best}."
         ]
     else:
         sentences = [
-            f"{_named(best)} has the highest accuracy of {len(methods)} methods on the test windows: {numbers_of_best}."
+            f"{_named(best)} has the highest {name} of {len(methods)} methods on the test windows: {numbers_of_best}."
         ]
     sentences += _difference(ranked, results)
     sentences += _floors(best, results)
@@ -38,8 +41,8 @@ def comparison_headline(results: dict[str, Any]) -> list[str]:
     if by_auroc is not best and by_auroc["metrics"]["auroc"]["mean"] is not None:
         auroc = by_auroc["metrics"]["auroc"]
         sentences.append(
-            f"By AUROC the order differs: {_named(by_auroc)} comes first with {numbers.score(auroc['mean'])} "
-            f"({numbers.interval(auroc)})."
+            f"By {in_sentence(metric_titles(results)['auroc'])} the order differs: {_named(by_auroc)} comes first with "
+            f"{numbers.score(auroc['mean'])} ({numbers.interval(auroc)})."
         )
     return sentences
 
@@ -57,7 +60,7 @@ def _difference(ranked: Sequence[Row], results: dict[str, Any]) -> list[str]:
     else:
         other, sign = best, 1
         words = f"That is {{size}} above {_named(reference)}"
-    entry = other["difference"]["accuracy"]
+    entry = other["difference"][lead_of(results)]
     if entry["value"] is None or entry["low"] is None:
         return [f"The difference to {_named(reference)} is not defined."]
     if entry["value"] == 0:
@@ -71,13 +74,15 @@ def _difference(ranked: Sequence[Row], results: dict[str, Any]) -> list[str]:
 
 
 def _floors(best: Row, results: dict[str, Any]) -> list[str]:
-    floors = [row for row in results["rows"] if row["kind"] == "floor" and _accuracy(row) is not None]
+    lead = lead_of(results)
+    floors = [row for row in results["rows"] if row["kind"] == "floor" and _score(row, lead) is not None]
     if not floors:
         return []
-    listed = _listed([f"{_named(row)} {numbers.score(_accuracy(row))}" for row in floors])
+    listed = _listed([f"{_named(row)} {numbers.score(_score(row, lead))}" for row in floors])
     sentences = [f"Floors to be above: {listed}."]
-    above = [row for row in floors if _accuracy(row) > _accuracy(best)]
-    within = [row for row in floors if (best["metrics"]["accuracy"]["low"] or 0) <= _accuracy(row) <= _accuracy(best)]
+    reached, low = _score(best, lead), best["metrics"][lead]["low"] or 0
+    above = [row for row in floors if _score(row, lead) > reached]
+    within = [row for row in floors if low <= _score(row, lead) <= reached]
     if above:
         sentences.append(f"No method reaches {_listed([_named(row) for row in above])}.")
     if within:
@@ -89,20 +94,28 @@ def _floors(best: Row, results: dict[str, Any]) -> list[str]:
 
 
 def run_headline(metrics: dict[str, Any]) -> str:
-    """One sentence: the accuracy and AUROC of a run with their intervals."""
-    accuracy, auroc = (metrics["window"]["metrics"][name] for name in ("accuracy", "auroc"))
-    text = (
-        f"On {numbers.count(metrics['window']['n'])} test windows: accuracy {numbers.score(accuracy['value'])} "
-        f"(95 % interval {numbers.interval(accuracy)}), AUROC {numbers.score(auroc['value'])} "
-        f"({numbers.interval(auroc)})."
+    """One sentence: the ranking metric and AUROC of a run with their intervals (of several labels, F1 beside it)."""
+    first = lead_of(metrics)
+    second = "f1" if first == "auroc" else "auroc"
+    titles = metric_titles(metrics)
+    (one, entry), (two, other) = (
+        (in_sentence(titles[name]), metrics["window"]["metrics"][name]) for name in (first, second)
     )
+    text = (
+        f"On {numbers.count(metrics['window']['n'])} test windows: {one} {numbers.score(entry['value'])} "
+        f"(95 % interval {numbers.interval(entry)}), {two} {numbers.score(other['value'])} "
+        f"({numbers.interval(other)})."
+    )
+    if task_of(metrics) != "binary":
+        text += f" {mean_note(metrics)}"
     group = metrics["group"]
     if "reason" in group:
         return text
-    unit, accuracy = unit_name(metrics["split"]), group["metrics"]["accuracy"]
+    unit, entry = unit_name(metrics["split"]), group["metrics"][first]
+    pooled = metrics.get("evaluation", {}).get("recording", "mean")
     return (
-        f"{text} Per {unit} (mean probability, {numbers.count(group['n'])} {unit}s): "
-        f"accuracy {numbers.score(accuracy['value'])} ({numbers.interval(accuracy)})."
+        f"{text} Per {unit} ({pooled} probability, {numbers.count(group['n'])} {unit}s): "
+        f"{one} {numbers.score(entry['value'])} ({numbers.interval(entry)})."
     )
 
 
@@ -121,8 +134,8 @@ def _named(row: Row) -> str:
     return f'"{row["title"]}"' if "," in row["title"] else row["title"]
 
 
-def _accuracy(row: Row) -> Any:
-    return row["metrics"]["accuracy"]["mean"]
+def _score(row: Row, metric: str) -> Any:
+    return row["metrics"][metric]["mean"]
 
 
 def _listed(items: Sequence[str]) -> str:
