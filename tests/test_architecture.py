@@ -26,9 +26,10 @@ ROOMS = [
     "workflows",
     "flags",
     "cli_reading",
+    "cli_recipe",
     "cli_data",
-    "cli",
     "cli_sweep",
+    "cli",
 ]
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
