@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from records_for_tests import heartbeats, write_record
 
 import ecgtune
 from ecgtune.cli import main
+from records_for_tests import heartbeats, write_record
 
 QUICK = ["--method", "probe", "--epochs", "2", "--batch-size", "4", "--device", "cpu", "--quiet"]
 
