@@ -19,9 +19,11 @@ _DS2 = "100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 
 _PACED = "102 104 107 217"
 #: MIT-BIH Arrhythmia: DS1 to train, DS2 to test, the four paced records out (de Chazal, O'Dwyer and Reilly, IEEE
 #: Trans. Biomed. Eng. 51, 2004). 201 and 202 are one person, in both parts, as published.
-MITDB = (
-    dict.fromkeys(_DS1.split(), "train") | dict.fromkeys(_DS2.split(), "test") | dict.fromkeys(_PACED.split(), LEFT_OUT)
-)
+MITDB: dict[str, str] = {
+    record: part
+    for records, part in ((_DS1, "train"), (_DS2, "test"), (_PACED, LEFT_OUT))
+    for record in records.split()
+}
 PUBLISHED: dict[str, tuple[dict[str, str], str]] = {
     "mitdb": (
         MITDB,

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,8 +170,9 @@ def _load(entry: Path) -> Prepared | None:
         return None
 
 
-def _facts(plain: dict) -> Facts:
-    return Facts(**{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()})
+def _facts(plain: dict[str, Any]) -> Facts:
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    return Facts(**values)
 
 
 def _plain(expected: Expected) -> list[object]:

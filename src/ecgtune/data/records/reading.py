@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -214,11 +214,11 @@ def _differences(facts: Mapping[str, Facts], expected: Expected, table: str) -> 
     return problems
 
 
-def _mixed(table: str, what: str, values: Mapping[str, Hashable], hint: str) -> list[str]:
+def _mixed(table: str, what: str, values: Mapping[str, str], hint: str) -> list[str]:
     counts = Counter(values.values())
     if len(counts) < 2:
         return []
-    example = {value: name for name, value in reversed(values.items())}
+    example = {value: name for name, value in reversed(list(values.items()))}
     parts = [f"{value} ({count}, such as {example[value]})" for value, count in counts.most_common(4)]
     more = ", ..." if len(counts) > 4 else ""
     return [f"{table}: the recordings have {len(counts)} {what}: {', '.join(parts)}{more}; {hint}"]
