@@ -26,6 +26,7 @@ ROOMS = [
     "workflows",
     "flags",
     "cli",
+    "cli_plan",
 ]
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 

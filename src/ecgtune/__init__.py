@@ -39,6 +39,7 @@ _HOME = {
     "compare": "workflows",
     "convert": "models",
     "fine_tune": "workflows",
+    "plan": "workflows",
     "pretrain": "workflows",
 }
 __all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from ecgtune.recipe import load_recipes as load_recipes
     from ecgtune.workflows import compare as compare
     from ecgtune.workflows import fine_tune as fine_tune
+    from ecgtune.workflows import plan as plan
     from ecgtune.workflows import pretrain as pretrain
 
 

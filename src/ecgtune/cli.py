@@ -45,6 +45,7 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,  # `main` says how to go on
 )
+app.command("ecgtune.cli_plan:plan", name="plan")  # imported when it is typed: it takes flags from here
 
 
 #: The value of --lead that is no lead: the model's lead mode.
