@@ -32,8 +32,13 @@ types: install  ## Static types
 
 check: lint types test  ## All that has to pass before a change lands
 
-bench: install  ## Benchmarks; results go to benchmarks/results/
+bench: install  ## Benchmarks beside the original's computation; results go to benchmarks/results/ and docs/
 	$(BIN)/python benchmarks/read_csv.py
+	$(BIN)/python benchmarks/attention.py
+	$(BIN)/python benchmarks/lora_layer.py
+	$(BIN)/python benchmarks/page_faults.py
+	$(BIN)/python benchmarks/plan.py
+	$(BIN)/python benchmarks/speed/bench.py
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) runs dist build .pytest_cache .ruff_cache .hypothesis
