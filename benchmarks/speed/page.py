@@ -74,7 +74,14 @@ def tried(folder: Path = RESULTS) -> str:
 
 def planned(result: dict[str, Any]) -> str:
     """Markdown: what `ecgtune plan` told and what then happened, a line per method."""
-    lines = ["| method | time: told, taken | peak memory: told, taken | file: told, written |", "|---|---|---|---|"]
+    machine = result["machine"]
+    lines = [
+        f"{machine['processor']}, {machine['threads']} threads, {result['date'][:10]}: {result['model']}, "
+        f"{result['windows']:,} simulated windows, {result['epochs']} epochs, batch {result['batch_size']}.",
+        "",
+        "| method | time: told, taken | peak memory: told, taken | file: told, written |",
+        "|---|---|---|---|",
+    ]
     for row in result["methods"]:
         told, real, ratio = row["estimated"], row["happened"], row["estimated_over_happened"]
         cells = [row["method"]]

@@ -1,14 +1,18 @@
 """What a comparison will cost: the clock, the arithmetic, a real plan, and the estimate that compare shows first."""
 
 import json
+import pickle
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import ecgtune
+from ecgtune.cli import main
+from ecgtune.data import write_csv
 from ecgtune.errors import DataError, RunError, SettingError
 from ecgtune.models import EcgFM
 from ecgtune.models.checkpoint import save_encoder
@@ -162,6 +166,27 @@ def test_a_process_that_the_system_ended_did_not_fit(monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], -9, "", ""))
     found = ecgtune.plan(DATA, [recipe("lora", "ecg-fm-tiny")], floors=False, quiet=True, memory=10**9)
     assert found.estimates[0].problem == "the system ended it, 1.0 GB were free"
+
+
+def test_the_command_takes_the_flags_of_compare_and_prints_a_line_per_method(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
+    file = write_csv(DATA, tmp_path / "windows.csv")
+    jobs = []
+
+    def process(command, **_):
+        jobs.append(pickle.loads(Path(command[-1]).read_bytes()))
+        return subprocess.CompletedProcess([], 0, json.dumps(asdict(measurement())), "")
+
+    monkeypatch.setattr(subprocess, "run", process)
+    flags = ["--sampling-rate", "100", "--epochs", "5", "--batch-size", "8", "--seeds", "2", "--quiet"]
+    main(["plan", str(file), "--methods", "lora,probe", *flags])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["Method", "lora", "probe", "resnet", "all", "free"]
+    assert [job[0].training.epochs for job in jobs] == [5, 5, 5]
+    train = len(draw_split(DATA, ecgtune.Input()).train)
+    assert len(jobs[0][1]) == train + 8 + 8  # all training windows, one batch of the others
+    main(["plan", str(file), "--methods", "lora", "--no-floors", *flags])
+    assert len(jobs) == 4
 
 
 def test_a_plan_refuses_what_compare_refuses():
