@@ -92,17 +92,16 @@ def _run_all(
     with ProgressBar(quiet=quiet) as progress:
         left = []
         for recipe, _ in arms:
-            # All of them, so that a mistake in the last arm is told before the first one trains.
-            runs = [run_of(recipe, seed) for seed in range(seeds)]
-            left.append((recipe, sum(not run.folder.finished for run in runs)))
+            # Made ready here, and let go, so that a mistake in the last arm is told before the first one trains.
+            left.append((recipe, sum(not run_of(recipe, seed).folder.finished for seed in range(seeds))))
         taken = {} if quiet else estimate_first(dataset, split, left, progress)
         # The bar counts seconds where they are known, so that the time left is right although methods differ in speed.
-        weight = {recipe.name: taken.get(recipe.name, work(recipe, split)) / work(recipe, split) for recipe, _ in arms}
-        progress.expect(seeds * sum(work(recipe, split) * weight[recipe.name] for recipe, _ in arms))
+        weight = {recipe.name: taken.get(recipe.name, work(recipe, split)) / work(recipe, split) for recipe, _ in left}
+        progress.expect(sum(runs * work(recipe, split) * weight[recipe.name] for recipe, runs in left))
         for recipe, kind in arms:
-            progress.weigh(weight[recipe.name])
             for seed in range(seeds):
                 run = run_of(recipe, seed)
+                progress.weigh(0.0 if run.folder.finished else weight[recipe.name])
                 run_recipe(run, progress)
                 records.append(_record(run.folder, recipe.name, recipe.label, kind, seed, folder))
     return records
