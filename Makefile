@@ -39,6 +39,7 @@ bench: install  ## Benchmarks beside the original's computation; results go to b
 	$(BIN)/python benchmarks/page_faults.py
 	$(BIN)/python benchmarks/plan.py
 	$(BIN)/python benchmarks/speed/bench.py
+	$(BIN)/python benchmarks/speed/page.py
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) runs dist build .pytest_cache .ruff_cache .hypothesis

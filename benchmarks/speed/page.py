@@ -119,7 +119,15 @@ def _times(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}x" if value < 1000 else f"{value:,.0f}x"
 
 
+def contents() -> dict[str, str]:
+    """All tables by the name of their place, from the results that are kept; what is not measured yet says so."""
+    makers = {"speed": table, "plan": planned}
+    kept = {name: RESULTS / f"{name}.json" for name in makers}
+    missing = "Not measured yet.\n"
+    tables = {name: makers[name](read_json(file)) if file.exists() else missing for name, file in kept.items()}
+    return {**tables, "tried": tried()}
+
+
 if __name__ == "__main__":
-    into_page("speed", table(read_json(RESULTS / "speed.json")))
-    into_page("tried", tried())
-    into_page("plan", planned(read_json(RESULTS / "plan.json")))
+    for place, content in contents().items():
+        into_page(place, content)
