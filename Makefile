@@ -32,8 +32,14 @@ types: install  ## Static types
 
 check: lint types test  ## All that has to pass before a change lands
 
-bench: install  ## Benchmarks; results go to benchmarks/results/
+bench: install  ## Benchmarks beside the original's computation; results go to benchmarks/results/ and docs/
 	$(BIN)/python benchmarks/read_csv.py
+	$(BIN)/python benchmarks/attention.py
+	$(BIN)/python benchmarks/lora_layer.py
+	$(BIN)/python benchmarks/page_faults.py
+	$(BIN)/python benchmarks/plan.py
+	$(BIN)/python benchmarks/speed/bench.py
+	$(BIN)/python benchmarks/speed/page.py
 
 peft-study: install  ## The study of docs/peft_study.md, where it stopped; WINDOWS= and RHYTHMS= are its files (days)
 	$(BIN)/python benchmarks/peft_study/peft_study.py $(WINDOWS) $(RHYTHMS)

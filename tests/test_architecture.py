@@ -28,6 +28,7 @@ ROOMS = [
     "cli_reading",
     "cli_recipe",
     "cli_data",
+    "cli_plan",
     "cli_sweep",
     "cli",
 ]

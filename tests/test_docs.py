@@ -53,3 +53,10 @@ def test_pretraining_page_holds_the_tables_of_the_kept_rows(name, monkeypatch):
 def test_pretraining_page_quotes_the_weights_that_ship():
     settings = json.loads((ROOT / "src/ecgtune/models/embedded/ecg-fm-tiny/model.json").read_text())
     assert settings["sha256"] in (ROOT / "docs" / "pretraining.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["speed", "plan", "tried"])
+def test_performance_page_holds_the_tables_of_the_kept_results(name, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "speed"))
+    table = importlib.import_module("page").contents()[name]
+    assert f"<!-- {name} -->\n{table}<!-- end of {name} -->" in (ROOT / "docs" / "performance.md").read_text("utf-8")

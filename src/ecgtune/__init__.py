@@ -47,6 +47,7 @@ _HOME = {
     "convert": "models",
     "cross_validate": "workflows",
     "fine_tune": "workflows",
+    "plan": "workflows",
     "pretrain": "workflows",
     "sweep": "workflows",
 }
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from ecgtune.workflows import compare as compare
     from ecgtune.workflows import cross_validate as cross_validate
     from ecgtune.workflows import fine_tune as fine_tune
+    from ecgtune.workflows import plan as plan
     from ecgtune.workflows import pretrain as pretrain
     from ecgtune.workflows import sweep as sweep
 

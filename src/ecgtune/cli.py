@@ -37,6 +37,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` says how to go on
 )
 app.command(data_commands)
+app.command("ecgtune.cli_plan:plan", name="plan")
 app.command("ecgtune.cli_sweep:sweep", name="sweep")
 
 

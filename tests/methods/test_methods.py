@@ -131,8 +131,8 @@ def test_peft_itself_reads_the_saved_files(method, tmp_path):
     step(model)
     save_weights(model, method, tmp_path)
     encoder = PeftModel.from_pretrained(tiny_classifier().encoder, str(tmp_path)).eval()
-    with torch.no_grad():
-        assert torch.equal(encoder(signal())[0], model.encode(signal())[0])
+    with torch.no_grad():  # peft's own layers round in another order, see `methods.low_rank_product`
+        torch.testing.assert_close(encoder(signal())[0], model.encode(signal())[0])
 
 
 def test_an_adapter_can_be_switched_off():

@@ -14,9 +14,11 @@ from ecgtune.methods import base_encoder
 from ecgtune.recipe import Recipe, load_recipes
 from ecgtune.reporting import write_comparison
 from ecgtune.training import ProgressBar, RunFolder, read_predictions
+from ecgtune.workflows.arms import check_arms, kinds_of
 from ecgtune.workflows.environment import command_line, machine, now
+from ecgtune.workflows.estimate import estimate_first
 from ecgtune.workflows.fine_tune import load_recipe_model
-from ecgtune.workflows.floors import MAJORITY, MAJORITY_TITLE, RESNET, resnet_recipe, write_majority
+from ecgtune.workflows.floors import MAJORITY, MAJORITY_TITLE, write_majority
 from ecgtune.workflows.preparation import Prepared, draw_split, prepare, summarise, summarise_task
 from ecgtune.workflows.run import ReadyRun, make_ready, run_recipe, work
 
@@ -42,7 +44,7 @@ def compare(
     `fine_tune` raises.
     """
     arms = [arm for item in recipes for arm in (load_recipes(item) if isinstance(item, str) else [item])]
-    _check_arms(arms, seeds, floors)
+    check_arms(arms, seeds, floors)
     names = [arm.name for arm in arms]
     reference = reference or ("full" if "full" in names else names[0])
     if reference not in names:
@@ -52,10 +54,7 @@ def compare(
         raise RunError(f"{folder} is a file; choose another folder with --out")
     first = arms[0]
     split = draw_split(dataset, first.input)
-    kinds = [(arm, "method") for arm in arms]
-    if floors:
-        kinds.append((resnet_recipe(first), "floor"))
-    records = _run_all(dataset, split, kinds, folder, seeds, quiet)
+    records = _run_all(dataset, split, kinds_of(arms, floors), folder, seeds, quiet)
     if floors:
         majority = write_majority(
             dataset, split, first.input.normalisation, first.evaluation, folder / MAJORITY / "seed-0"
@@ -77,28 +76,6 @@ def compare(
     return results
 
 
-def _check_arms(recipes: Sequence[Recipe], seeds: int, floors: bool) -> None:
-    names = [recipe.name for recipe in recipes]
-    if not recipes or seeds < 1:
-        raise SettingError(f"got {len(recipes)} methods and {seeds} seeds; allowed: one or more of each")
-    if len(set(names)) < len(names):
-        raise SettingError(f"two methods have the same name ({', '.join(names)}); give each its own name")
-    taken = sorted({MAJORITY, RESNET} & set(names)) if floors else []
-    if taken:
-        raise SettingError(
-            f"{taken[0]!r} is a floor already; leave it out of the methods, or the floors with --no-floors"
-        )
-    _check_evaluations(recipes)
-    splits = {(recipe.input.fractions, recipe.input.split_seed, recipe.input.label_share) for recipe in recipes}
-    if len(splits) > 1:
-        raise SettingError("the methods ask for different splits; give all the same shares, split_seed and label_share")
-
-
-def _check_evaluations(recipes: Sequence[Recipe]) -> None:
-    if any(recipe.evaluation != recipes[0].evaluation for recipe in recipes):
-        raise SettingError("the methods are measured differently; give all the same [evaluation]")
-
-
 def _run_all(
     dataset: Dataset, split: Split, arms: Sequence[tuple[Recipe, str]], folder: Path, seeds: int, quiet: bool
 ) -> list[RunRecord]:
@@ -116,13 +93,18 @@ def _run_all(
 
     records = []
     with ProgressBar(quiet=quiet) as progress:
+        left = []
         for recipe, _ in arms:
-            for seed in range(seeds):
-                run_of(recipe, seed)  # a mistake in the last arm is told before the first one trains
-            progress.expect(seeds * work(recipe, split))
+            # Made ready here, and let go, so that a mistake in the last arm is told before the first one trains.
+            left.append((recipe, sum(not run_of(recipe, seed).folder.finished for seed in range(seeds))))
+        taken = {} if quiet else estimate_first(dataset, split, left, progress)
+        # The bar counts seconds where they are known, so that the time left is right although methods differ in speed.
+        weight = {recipe.name: taken.get(recipe.name, work(recipe, split)) / work(recipe, split) for recipe, _ in left}
+        progress.expect(sum(runs * work(recipe, split) * weight[recipe.name] for recipe, runs in left))
         for recipe, kind in arms:
             for seed in range(seeds):
                 run = run_of(recipe, seed)
+                progress.weigh(0.0 if run.folder.finished else weight[recipe.name])
                 run_recipe(run, progress)
                 records.append(_record(run.folder, recipe.name, recipe.label, kind, seed, folder))
     return records

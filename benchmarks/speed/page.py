@@ -1,0 +1,133 @@
+"""The tables of docs/performance.md, from the results that are kept.
+
+    python benchmarks/speed/page.py
+
+puts them in anew; `bench.py` does it for its own.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ecgtune.files import read_json, write_text
+from ecgtune.reporting import numbers
+
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def table(result: dict[str, Any]) -> str:
+    """Markdown: what was run on what, then a line per row of the result."""
+    encoder, rates, machine = result["encoder"], result["rates"], result["machine"]
+    leads, samples = result["signal"]
+    device = machine["accelerator"] if result["device"] != "cpu" else machine["processor"]
+    spelled = (
+        f"{device}, {machine['threads']} threads, PyTorch {machine['versions']['torch']}, {result['date'][:10]}.",
+        f"Encoder of {encoder['depth']} layers, width {encoder['width']}, {result['weights']} weights;",
+        f"windows of {leads} x {samples} samples, batch {result['batch']},",
+        f"an epoch of {result['epoch_windows']} windows; medians of {result['rounds']} rounds.",
+        f"Measured on this machine in the same run: {rates['bf16'] / 1e9:,.0f} GFLOP/s in bf16,",
+        f"{rates['fp32'] / 1e9:,.0f} in float32, {rates['bytes'] / 1e9:.1f} GB/s.",
+    )
+    lines = [
+        " ".join(spelled),
+        "",
+        "| work | original | ours | ratio | must | aim | floor: arithmetic, traffic | ours / floor |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    notes = []
+    for row in result["rows"]:
+        mark = ""
+        if row["note"]:
+            notes.append(f"{len(notes) + 1}. {row['title']}: {row['note']}.")
+            mark = f" ({len(notes)})"
+        floor = row["floor"]
+        cells = (
+            row["title"] + mark,
+            _amount(row["original"], row["unit"]),
+            _amount(row["ours"], row["unit"]),
+            _times(row["ratio"]),
+            f"{row['must']:g}x",
+            f"{row['aim']:g}x",
+            "" if floor is None else f"{_amount(floor['arithmetic'], 's')}, {_amount(floor['traffic'], 's')}",
+            _times(row["ours_over_floor"]),
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def tried(folder: Path = RESULTS) -> str:
+    """Markdown: what the benchmarks of single changes found, a line for each size and dtype."""
+    lines = ["| change | where | before | after | ratio |", "|---|---|---|---|---|"]
+
+    def line(change: str, where: str, before: float, after: float) -> None:
+        lines.append(f"| {change} | {where} | {before:,.0f} ms | {after:,.0f} ms | {before / after:.2f}x |")
+
+    for row in read_json(folder / "attention.json")["rows"]:
+        line("explicit attention products", f"{row['size']}, {row['dtype']}", row["fused"], row["explicit"])
+    for row in read_json(folder / "lora_layer.json")["rows"]:
+        line("LoRA's update as one product", f"{row['size']}, {row['dtype']}", row["peft"], row["one product"])
+    faults = read_json(folder / "page_faults.json")
+    before, after = faults["given back"]["milliseconds"], faults["kept"]["milliseconds"]
+    line("freed memory is kept", "ecg-fm-tiny, r4, 64 windows of 6 s, bfloat16", before, after)
+    return "\n".join(lines) + "\n"
+
+
+def planned(result: dict[str, Any]) -> str:
+    """Markdown: what `ecgtune plan` told and what then happened, a line per method."""
+    machine = result["machine"]
+    lines = [
+        f"{machine['processor']}, {machine['threads']} threads, {result['date'][:10]}: {result['model']}, "
+        f"{result['windows']:,} simulated windows, {result['epochs']} epochs, batch {result['batch_size']}.",
+        "",
+        "| method | time: told, taken | peak memory: told, taken | file: told, written |",
+        "|---|---|---|---|",
+    ]
+    for row in result["methods"]:
+        told, real, ratio = row["estimated"], row["happened"], row["estimated_over_happened"]
+        cells = [row["method"]]
+        for name, text in (
+            ("seconds", numbers.duration),
+            ("peak_memory_bytes", numbers.size),
+            ("file_bytes", numbers.size),
+        ):
+            cells.append(f"{text(told[name])}, {text(real[name])} ({ratio[name]:.2f})")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def into_page(name: str, text: str) -> None:
+    """Put `text` where docs/performance.md has its place, between two comments with its name."""
+    page = PAGE.read_text(encoding="utf-8")
+    start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    before, rest = page.split(start)
+    write_text(PAGE, before + start + text + end + rest.split(end)[1])
+
+
+def _amount(value: float | None, unit: str) -> str:
+    if value is None:
+        return "not measured"
+    if unit == "bytes":
+        return numbers.size(value)
+    if unit == "records/s":
+        return f"{value:.3g} records/s"
+    if value >= 1:
+        return f"{value:.1f} s"
+    return f"{1e3 * value:.3g} ms" if value >= 1e-3 else f"{1e6 * value:.3g} µs"
+
+
+def _times(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}x" if value < 1000 else f"{value:,.0f}x"
+
+
+def contents() -> dict[str, str]:
+    """All tables by the name of their place, from the results that are kept; what is not measured yet says so."""
+    makers = {"speed": table, "plan": planned}
+    kept = {name: RESULTS / f"{name}.json" for name in makers}
+    missing = "Not measured yet.\n"
+    tables = {name: makers[name](read_json(file)) if file.exists() else missing for name, file in kept.items()}
+    return {**tables, "tried": tried()}
+
+
+if __name__ == "__main__":
+    for place, content in contents().items():
+        into_page(place, content)

@@ -1,0 +1,177 @@
+"""From a few measured steps to what the whole will cost: seconds, bytes, and whether it fits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ecgtune.data import Dataset, Split
+from ecgtune.evaluation import Threshold, evaluate
+from ecgtune.recipe import Recipe
+from ecgtune.reporting import numbers
+from ecgtune.training import ProgressBar, choose_device, count_steps
+from ecgtune.training.inference import BATCH
+from ecgtune.training.peak import free_memory
+from ecgtune.workflows.measure import EPOCHS, FEWEST, Measurement, Phase, measure, sample
+
+#: Steps that an estimate before a comparison may cost, as a part of all that it has to do.
+SHARE = 0.02
+#: Bytes of a line of predictions.csv and one of split.csv, about.
+_LINE = 60
+_COLUMNS = ("Method", "Time to finish", "s/epoch", "Peak memory", "Disk", "File size", "Fits")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an arm will cost, all its seeds together; None where a run of it did not fit into memory.
+
+    seconds: until the last seed is finished, if no early stop ends it sooner. seconds_per_epoch: validation included.
+    peak_memory_bytes: of the process, or of the accelerator. disk_bytes: of all its folders while the last one trains.
+    file_bytes: what one run deploys. problem: why it does not fit, "" when it does.
+    """
+
+    name: str
+    title: str
+    seeds: int
+    seconds: float | None
+    seconds_per_epoch: float | None
+    peak_memory_bytes: int | None
+    disk_bytes: int | None
+    file_bytes: int | None
+    problem: str = ""
+
+
+def estimate(
+    recipe: Recipe,
+    found: Measurement,
+    dataset: Dataset,
+    split: Split,
+    *,
+    seeds: int,
+    evaluation: float = 0.0,
+    memory: int | None = None,
+) -> Estimate:
+    """What `seeds` runs of `recipe` on the whole of `dataset` will cost, by what a few of its steps took.
+
+    evaluation: seconds that metrics and intervals on the whole test split take beyond those on the measured windows.
+    memory: bytes that there are; without it nothing is said of whether the runs fit.
+    """
+    train, val, test = len(split.train), len(split.val), len(split.test)
+    steps = count_steps(train, recipe.training) // recipe.training.epochs
+    seconds = found.start + found.prepare * (train + val + test)
+    per_epoch = 0.0
+    for number, phase in enumerate(found.phases, 1):
+        own = number == len(found.phases)
+        per_epoch = steps * phase.step + _validation(phase, found) * val + min(found.save, phase.epoch_end)
+        seconds += _before(phase, found, train + val) + (recipe.training.epochs if own else phase.epochs) * per_epoch
+    seconds += max(0.0, found.finish - found.forward * (found.val + found.test)) + found.forward * (val + test)
+    seconds += evaluation
+    peak = _peak(found, train, val, test)
+    kept = found.folder + (train + val + test) * _LINE
+    return Estimate(
+        name=recipe.name,
+        title=recipe.label,
+        seeds=seeds,
+        seconds=seeds * seconds,
+        seconds_per_epoch=per_epoch,
+        peak_memory_bytes=peak,
+        disk_bytes=seeds * kept + found.state,
+        file_bytes=found.file,
+        problem="" if memory is None or peak <= memory else f"{numbers.size(memory)} are free",
+    )
+
+
+def _validation(phase: Phase, found: Measurement) -> float:
+    """Seconds per window: what the end of an epoch took beyond saving."""
+    return max(0.0, phase.epoch_end - found.save) / found.val
+
+
+def _before(phase: Phase, found: Measurement, windows: int) -> float:
+    """Seconds before the first step: they grow with the data where all of it goes through the encoder first."""
+    measured = found.train + found.val
+    encoding = found.forward * measured
+    return phase.before + (found.forward * (windows - measured) if phase.before > 0.5 * encoding else 0.0)
+
+
+def _peak(found: Measurement, train: int, val: int, test: int) -> int:
+    """Of the measured process, plus the windows that it did not hold and the larger batches of validation."""
+    read, prepared = found.window
+    more = np.array([train, val, test]) - (found.train, found.val, found.test)
+    # As read and as prepared, and copies of the latter: of train and val to train on, of val and test to predict.
+    data = int(more.sum()) * (read + 2 * prepared) + int(more[1]) * prepared
+    batch = min(BATCH, max(val, test)) - min(BATCH, found.val)
+    return found.peak + data + max(0, batch) * found.inference
+
+
+def table_lines(estimates: Sequence[Estimate]) -> list[str]:
+    """The estimates as lines of equal columns, with the sum of the time under them."""
+    rows: list[tuple[str, ...]] = [_COLUMNS]
+    for one in estimates:
+        rows.append(
+            (
+                f"{one.name} x {one.seeds}",
+                numbers.duration(one.seconds),
+                numbers.seconds(one.seconds_per_epoch),
+                numbers.size(one.peak_memory_bytes),
+                numbers.size(one.disk_bytes),
+                numbers.size(one.file_bytes),
+                f"no: {one.problem}" if one.problem else "yes",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    lines = []
+    for row in rows:
+        numbers_right = (cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True))
+        lines.append("  ".join([row[0].ljust(widths[0]), *numbers_right, row[-1]]))
+    whole = numbers.duration(total_seconds(estimates))
+    return [*lines, f"all together {whole}, less where early stopping ends a run sooner"]
+
+
+def total_seconds(estimates: Sequence[Estimate]) -> float:
+    """Of all arms that fit."""
+    return sum(one.seconds or 0.0 for one in estimates)
+
+
+def estimate_first(
+    dataset: Dataset, split: Split, left: Sequence[tuple[Recipe, int]], progress: ProgressBar
+) -> dict[str, float]:
+    """Tell what the runs that are left of a comparison will cost; returns the seconds of one run of each arm.
+
+    left: arms and how many of their runs are to be done. It measures the fewest steps of each arm here, in the process
+    that will train them, so that peaks are those that the results will say. Where even these would be more than 2 % of
+    all steps nothing is measured, and the line says so; the bar then counts windows, not seconds.
+    """
+    left = [(recipe, runs) for recipe, runs in left if runs]
+    steps = sum(runs * count_steps(len(split.train), recipe.training) for recipe, runs in left)
+    measured = EPOCHS * FEWEST * len(left)
+    if not left or measured > SHARE * steps:
+        progress.note(f"no estimate first: {steps} steps are too few to measure some beforehand; `ecgtune plan` does")
+        return {}
+    progress.describe("estimating")
+    evaluation = evaluation_seconds(dataset, split, left[0][0])
+    free = free_memory(choose_device(left[0][0].training.device))
+    estimates = []
+    for recipe, runs in left:
+        found = measure(recipe, *sample(dataset, split, recipe, FEWEST), steps=FEWEST)
+        whole = {"seeds": runs, "evaluation": evaluation, "memory": free}
+        estimates.append(estimate(recipe, found, dataset, split, **whole))
+    for line in table_lines(estimates):
+        progress.note(line)
+    return {one.name: (one.seconds or 0.0) / one.seeds for one in estimates}
+
+
+def evaluation_seconds(dataset: Dataset, split: Split, recipe: Recipe) -> float:
+    """What metrics and intervals on the test split take beyond those on the windows of `sample`, measured."""
+
+    def seconds(rows: np.ndarray, data: Dataset) -> float:
+        group = None if data.group is None else data.group[rows]
+        probability = np.random.default_rng(0).random(len(rows))
+        started = time.monotonic()
+        evaluate(data.label[rows], probability, group, Threshold(0.5, "fixed"), group_name=data.group_name or "record")
+        return time.monotonic() - started
+
+    few, small = sample(dataset, split, recipe, FEWEST)
+    return max(0.0, seconds(split.test, dataset) - seconds(small.test, few))

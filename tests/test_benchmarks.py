@@ -1,0 +1,75 @@
+"""Benchmarks run, at sizes that take seconds, and what they take ratios to computes what we compute."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ecgtune.models import EcgFmConfig
+
+SPEED = Path(__file__).resolve().parents[1] / "benchmarks" / "speed"
+TINY = ["--size", "tiny", "--batch", "4", "--samples", "320", "--windows", "8", "--rounds", "1"]
+
+
+@pytest.fixture
+def speed(monkeypatch):
+    """The modules of the benchmark by name."""
+    monkeypatch.syspath_prepend(str(SPEED))
+    return importlib.import_module
+
+
+@pytest.fixture
+def size(speed):
+    config = EcgFmConfig(
+        width=16, depth=2, heads=2, feed_forward=32, conv_channels=8, conv_layers=4, pos_taps=4, pos_groups=2
+    )
+    return speed("ways").Size(config, batch=4, samples=320, windows=8, rounds=1, device=torch.device("cpu"))
+
+
+def test_the_original_computes_what_we_compute(speed, size):
+    ways = speed("ways")
+    classifier = ways.make_classifier(size)
+    original, step = ways.original_step(size, classifier)
+    assert ways.largest_difference(size, classifier, original) < 1e-5
+    before = original.layers[0].attention.q_proj.weight.detach().clone()
+    step()
+    assert not torch.equal(before, original.layers[0].attention.q_proj.weight)
+    assert ways.largest_difference(size, classifier, original) > 1e-5
+
+
+def test_the_speed_benchmark_writes_every_row_and_its_table(speed, tmp_path, capsys):
+    bench = speed("bench")
+    result = bench.main(
+        [*TINY, "--rows", "lora", "probe", "top-layers", "inference", "demo", "--result", str(tmp_path / "speed.json")]
+    )
+    kept = json.loads((tmp_path / "speed.json").read_text())
+    assert [row["name"] for row in kept["rows"]] == ["lora", "probe", "top-layers", "inference", "demo"]
+    for row in kept["rows"][:4]:
+        assert row["ratio"] > 0
+        assert row["floor"]["operations"] > 0
+        assert row["floor"]["seconds"] == max(row["floor"]["arithmetic"], row["floor"]["traffic"])
+    assert "--first-version" in kept["rows"][4]["note"]
+    assert result["weights"] == "random"
+    table = speed("page").table(kept)
+    assert table in capsys.readouterr().out
+    assert "random weights" in table
+    assert table.count("\n| ") == 1 + 5
+
+
+def test_the_floor_counts_products_and_what_is_kept(speed):
+    floor = speed("floor")
+    layer = torch.nn.Linear(8, 4, bias=False)
+    inputs = torch.randn(16, 8)
+    asks = floor.demand(layer, lambda: layer(inputs).sum(), "fp32")
+    assert asks.operations == 2 * 2 * 16 * 8 * 4  # forward, and the gradient of the weight
+    assert asks.bytes == 2 * 4 * 32 + 2 * inputs.nbytes + floor.ADAM_BYTES * 32
+    rates = floor.Rates(bf16=1.0, fp32=2.0, bytes=1e9)
+    assert asks.floor(rates)["seconds"] == asks.operations / 2
+
+
+def test_memory_is_that_of_the_process_that_takes_the_steps(speed, size):
+    bench = speed("bench")
+    assert bench.peak_of("ours", size) > 5e7
+    assert bench.peak_of("original", size) > 5e7
