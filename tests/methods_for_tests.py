@@ -19,6 +19,7 @@ from ecgtune.recipe import (
 METHODS: list[Method] = [
     Full(),
     LinearProbe(),
+    LinearProbe(layers="mix"),
     LoRA(rank=2, dropout=0.2),
     LoRA(rank=2, init="pissa"),
     LoRA(rank=2, lora_plus_ratio=8.0),
@@ -52,6 +53,8 @@ VARIANTS: list[Method] = [
     OFT(block=4, targets="attention"),
 ]
 
+#: Starts from the mean of all layers, where every other method starts from the encoder's tokens.
+MIXED = LinearProbe(layers="mix")
 #: Methods that are identities at the start but for rounding: they take weights apart and put them together again.
 ROUNDED = [m for m in [*METHODS, *VARIANTS] if isinstance(m, LoRA) and (m.dora or m.init == "pissa")]
 #: Methods whose weights peft keeps.

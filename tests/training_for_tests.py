@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from ecgtune.methods import attach
+from ecgtune.methods import attach, reads_features
 from ecgtune.recipe import LoRA, Training
 from ecgtune.training import Classification, ProgressBar, RunFolder, Windows, encode_once, logits_of, train
 from models_for_tests import tiny_classifier
@@ -40,11 +40,21 @@ class Interrupted(ProgressBar):
                 raise KeyboardInterrupt
 
 
-def run(folder, method=LoRA(rank=2), settings=SETTINGS, *, seed=0, stop_after=None, training=TRAINING, augment=None):  # noqa: B008
+def run(
+    folder,
+    method=LoRA(rank=2),
+    settings=SETTINGS,
+    *,
+    seed=0,
+    stop_after=None,
+    training=TRAINING,
+    augment=None,
+    head=None,
+):  # noqa: B008
     """Train a fresh model; returns what a user gets: result, logits on validation, log."""
-    model = attach(tiny_classifier(), method, seed=seed)
+    model = attach(tiny_classifier(head=head), method, seed=seed)
     validation = VALIDATION
-    if not method.changes_encoder:
+    if reads_features(model, method):
         training, validation = encode_once(model, training), encode_once(model, validation)
     run_folder = RunFolder(folder)
     objective = Classification(model, method, training, validation, settings, augment)

@@ -91,8 +91,8 @@ class ModelFlags:
 
     model: str | None = None
     """A name from `ecgtune models`, a checkpoint or a converted folder."""
-    pooling: Literal["mean", "statistics"] | None = None
-    """What the head reads: the mean of the tokens, or mean, standard deviation and maximum."""
+    pooling: Literal["mean", "statistics", "attention"] | None = None
+    """What the head reads: the mean of the tokens; mean, standard deviation and maximum; or a learned weighted mean."""
     head_hidden: int | None = None
     """Width of a hidden layer in the head."""
     head_dropout: float | None = None

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, linear
 
 from ecgtune.errors import AuditError
-from ecgtune.methods import TrainingAudit, attach, count_parameters
+from ecgtune.methods import Features, TrainingAudit, attach, count_parameters, reads_features, trained_part
 from ecgtune.models.ecg_fm import Attention
 from ecgtune.recipe import Full, LinearProbe, LoRA, SideTuning
 from methods_for_tests import METHODS
@@ -18,10 +18,10 @@ def audited_steps(model, method, *, steps: int = 2, learning_rate: float = 1e-2,
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(6, 1, 200, generator=generator)
     label = torch.tensor([0, 1, 0, 1, 1, 0])
-    if not method.changes_encoder:
+    if reads_features(model, method):
         with torch.no_grad():
-            inputs = model.pool(*model.encode(inputs))
-    forward = model if method.changes_encoder else model.head
+            inputs = Features(model)(inputs)
+    forward = trained_part(model, method)
     audit = TrainingAudit(model, method)
     chosen = optimized if optimized is not None else [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(chosen, lr=learning_rate)

@@ -33,7 +33,7 @@ from ecgtune.recipe import (
     METHODS as KNOWN,
 )
 from ecgtune.training import load_weights, save_weights
-from methods_for_tests import MERGEABLE, METHODS, ROUNDED, THROUGH_PEFT, VARIANTS
+from methods_for_tests import MERGEABLE, METHODS, MIXED, ROUNDED, THROUGH_PEFT, VARIANTS
 from models_for_tests import tiny_classifier
 
 ALL = [*METHODS, *VARIANTS]
@@ -73,7 +73,11 @@ def test_starts_as_the_identity(method):
     with torch.no_grad():
         before = model(signal())
         after = attach(model, method).eval()(signal())
-    if method in ROUNDED:
+    if method == MIXED:
+        with torch.no_grad():
+            tokens = torch.stack(base_encoder(model).layer_tokens(signal())[0]).mean(dim=0)
+            torch.testing.assert_close(after, model.head(tokens.mean(dim=1)), rtol=0, atol=2e-6)
+    elif method in ROUNDED:
         torch.testing.assert_close(after, before, rtol=0, atol=2e-6)
     else:
         assert torch.equal(after, before)

@@ -24,12 +24,12 @@ from ecgtune.training import (
     probability_of,
     train,
 )
-from methods_for_tests import METHODS
+from methods_for_tests import METHODS, MIXED
 from models_for_tests import tiny_classifier
 from training_for_tests import SETTINGS, TRAINING, VALIDATION, numbers, run, windows
 
 #: One method for each way of keeping what was trained.
-KINDS = [m for m in METHODS if isinstance(m, (Full, LinearProbe, Adapter, SideTuning, AdaLoRA))]
+KINDS = [m for m in METHODS if isinstance(m, (Full, LinearProbe, Adapter, SideTuning, AdaLoRA)) and m != MIXED]
 
 
 @pytest.mark.parametrize("method", KINDS, ids=str)

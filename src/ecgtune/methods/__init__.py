@@ -2,17 +2,25 @@
 
 from ecgtune.methods.attach import attach, attached_prefixes, base_encoder
 from ecgtune.methods.audits import ParameterCount, TrainingAudit, count_parameters
+from ecgtune.methods.depth import check_depth, layer_rates
+from ecgtune.methods.frozen import Features, head_alone, reads_features, trained_part
 from ecgtune.methods.own_weights import own_weights
 from ecgtune.methods.upkeep import Upkeep, upkeep
 
 __all__ = [
+    "Features",
     "ParameterCount",
     "TrainingAudit",
     "Upkeep",
     "attach",
     "attached_prefixes",
     "base_encoder",
+    "check_depth",
     "count_parameters",
+    "head_alone",
+    "layer_rates",
     "own_weights",
+    "reads_features",
+    "trained_part",
     "upkeep",
 ]

@@ -11,7 +11,7 @@ from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
 from torch import nn
 
 from ecgtune.errors import SettingError
-from ecgtune.methods import ladder, peft_configs
+from ecgtune.methods import ladder, layer_mix, peft_configs
 from ecgtune.methods.own_weights import check_layers, own_weights
 from ecgtune.models import Classifier, Encoder
 from ecgtune.recipe import Full, LinearProbe, Method, NormBias, SideTuning, TopLayers
@@ -20,10 +20,11 @@ from ecgtune.recipe import Full, LinearProbe, Method, NormBias, SideTuning, TopL
 def attach(model: Classifier, method: Method, seed: int = 0) -> Classifier:
     """Make `method` the one thing that trains beside the head. Changes `model` in place and returns it.
 
-    The encoder becomes a `peft.PeftModel` where peft carries the method out, a `SideTuned` for side tuning, and stays
-    itself where only its own weights train; the head is never wrapped and always trains. New weights are drawn from
-    `seed`. Every method starts as the identity, so the model's answers do not change here (DoRA and PiSSA: but for
-    rounding).
+    The encoder becomes a `peft.PeftModel` where peft carries the method out, a `SideTuned` for side tuning, a
+    `LayerMix` for a probe of mixed layers, and stays itself where only its own weights train or none do; the head is
+    never wrapped and always trains. New weights are drawn from `seed`. Every method starts as the identity, so the
+    model's answers do not change here (DoRA and PiSSA: but for rounding; a probe of mixed layers starts from their
+    mean).
 
     Raises SettingError when the encoder has no place for the method, or when the model has a method already.
     """
@@ -50,6 +51,13 @@ def _open_own_weights(encoder: Encoder, method: Method, seed: int) -> nn.Module:
     return encoder
 
 
+def _put_probe(encoder: Encoder, method: LinearProbe, seed: int) -> nn.Module:
+    if method.layers == "last":
+        return encoder
+    check_layers(encoder, method)
+    return layer_mix.LayerMix(encoder)
+
+
 def _put_ladder(encoder: Encoder, method: SideTuning, seed: int) -> nn.Module:
     check_layers(encoder, method)
     return ladder.SideTuned(encoder, method)
@@ -57,8 +65,9 @@ def _put_ladder(encoder: Encoder, method: SideTuning, seed: int) -> nn.Module:
 
 #: What each method makes of a frozen encoder, with torch's generator at the seed.
 _PUT: dict[type[Method], Callable[[Encoder, Any, int], nn.Module]] = {
-    **dict.fromkeys((Full, LinearProbe, TopLayers, NormBias), _open_own_weights),
+    **dict.fromkeys((Full, TopLayers, NormBias), _open_own_weights),
     **dict.fromkeys(peft_configs.CONFIGS, peft_configs.wrap),
+    LinearProbe: _put_probe,
     SideTuning: _put_ladder,
 }
 
@@ -67,6 +76,8 @@ def attached_prefixes(model: Classifier) -> tuple[str, ...]:
     """The parts of parameter names by which weights that the method added are known; empty where it added none."""
     if isinstance(model.encoder, ladder.SideTuned):
         return (ladder.PREFIX,)
+    if isinstance(model.encoder, layer_mix.LayerMix):
+        return (layer_mix.PREFIX,)
     if not isinstance(model.encoder, PeftModel):
         return ()
     kinds = [config.peft_type for config in model.encoder.peft_config.values()]
@@ -74,7 +85,8 @@ def attached_prefixes(model: Classifier) -> tuple[str, ...]:
 
 
 def base_encoder(model: Classifier) -> Encoder:
-    """The encoder itself, out of peft's or the ladder's wrapper if there is one."""
+    """The encoder itself, out of the wrapper that a method put around it if there is one."""
     if isinstance(model.encoder, PeftModel):
         return cast(Encoder, model.encoder.get_base_model())
-    return cast(Encoder, model.encoder.encoder if isinstance(model.encoder, ladder.SideTuned) else model.encoder)
+    wrapped = isinstance(model.encoder, (ladder.SideTuned, layer_mix.LayerMix))
+    return cast(Encoder, model.encoder.encoder if wrapped else model.encoder)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ecgtune.errors import AuditError
 from ecgtune.methods.attach import attached_prefixes, base_encoder
+from ecgtune.methods.frozen import trained_part
 from ecgtune.methods.own_weights import own_weights
 from ecgtune.models import Classifier
 from ecgtune.recipe import LinearProbe, Method
@@ -90,6 +91,7 @@ class TrainingAudit:
     def __init__(self, model: Classifier, method: Method) -> None:
         self._model = model
         self._method = method
+        self._trained = trained_part(model, method)
         self._steps = 0
         self._silent = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         self._tensors = len(self._silent)
@@ -151,7 +153,7 @@ class TrainingAudit:
             if self._method.changes_encoder:
                 output, _ = self._model.encode(self._probed)
             else:
-                output = self._model.head(self._probed)
+                output = self._trained(self._probed)
         self._model.train(training)
         return output
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from ecgtune.errors import SettingError
 from ecgtune.models.encoder import Encoder
 from ecgtune.models.pooling import POOLINGS, Pooling, pool
 from ecgtune.models.weights import Weights
-from ecgtune.recipe import LeadMode
+from ecgtune.recipe import LeadMode, Method
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,12 @@ class Head:
 
     def build(self, width: int, classes: int) -> nn.Sequential:
         """The module: pooled features (batch, POOLINGS[pooling] * width) -> logits (batch, classes)."""
-        width *= POOLINGS[self.pooling]
+        head = self._layers(POOLINGS[self.pooling] * width, classes)
+        # Beside the layers, which alone are called: saved, counted and trained with the head, but read by the pooling.
+        head.register_parameter("query", nn.Parameter(torch.zeros(width)) if self.pooling == "attention" else None)
+        return head
+
+    def _layers(self, width: int, classes: int) -> nn.Sequential:
         layers: list[nn.Module] = []
         if self.dropout:
             layers.append(nn.Dropout(self.dropout))
@@ -71,7 +76,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder: nn.Module = encoder
-        self.attached: object | None = None  # the method that trains; set once, by `methods.attach`
+        self.attached: Method | None = None  # the method that trains; set once, by `methods.attach`
         self.head_spec = head
         self.classes = classes
         self.weights = weights
@@ -81,13 +86,20 @@ class Classifier(nn.Module):
             torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which also seeds the GPU
             self.head = head.build(encoder.width, len(classes))
 
+    def train(self, mode: bool = True) -> Classifier:
+        """As in torch, but an encoder that a method only reads stays in evaluation mode: its tokens do not change."""
+        super().train(mode)
+        if self.attached is not None and not self.attached.changes_encoder:
+            self.encoder.eval()
+        return self
+
     def encode(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """signal (batch, leads, samples), normalised, at the encoder's rate -> tokens (batch, tokens, width), mask."""
         return self.encoder(signal, padding_mask)
 
     def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """What the head reads: (batch, tokens, width), (batch, tokens) -> (batch, features)."""
-        return pool(tokens, mask, self.head_spec.pooling)
+        return pool(tokens, mask, self.head_spec.pooling, cast(Tensor | None, self.head.query))
 
     def forward(self, signal: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """Logits (batch, classes); the arguments are those of `encode`, padding_mask True where a sample is padding."""

@@ -154,10 +154,20 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(config.width, config.feed_forward, config.activation_dropout)
         self.final_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON)
         self.dropout = nn.Dropout(config.dropout)
+        self.drop_path = 0.0
 
     def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
-        tokens = self.attention_norm(tokens + self.dropout(self.attention(tokens, mask)))
-        return self.final_norm(tokens + self.dropout(self.feed_forward(tokens)))
+        tokens = self.attention_norm(tokens + self._branch(self.attention(tokens, mask)))
+        return self.final_norm(tokens + self._branch(self.feed_forward(tokens)))
+
+    def _branch(self, added: Tensor) -> Tensor:
+        """What a block adds; in training, with stochastic depth, nothing for some of the records."""
+        added = self.dropout(added)
+        if not self.training or self.drop_path == 0:
+            return added
+        # A product and no short cut: several processes wait for a gradient of every weight, zero or not.
+        kept = torch.rand(len(added), 1, 1, device=added.device) >= self.drop_path
+        return added * (kept / (1 - self.drop_path)).to(added.dtype)
 
 
 class EcgFM(Encoder):
@@ -205,6 +215,10 @@ class EcgFM(Encoder):
     def layer_tokens(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
         tokens, mask = self._embed(signal, padding_mask)
         return tuple(self._states(tokens, mask)), _full_mask(tokens, mask)
+
+    def set_drop_path(self, rate: float) -> None:
+        for number, layer in enumerate(self.layers, 1):
+            cast(EncoderLayer, layer).drop_path = rate * number / len(self.layers)
 
     def attention_maps(self, signal: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """Head-averaged attention of each layer: (batch, depth, tokens, tokens); parameters as in `forward`."""

@@ -85,6 +85,14 @@ class Encoder(nn.Module):
         """
         raise SettingError(f"{type(self).__name__} has no transformer layers to read; use an encoder of ECG-FM's kind")
 
+    def set_drop_path(self, rate: float) -> None:
+        """Stochastic depth in training mode (Huang et al. 2016, arXiv:1603.09382): skip blocks, record by record.
+
+        rate: probability for the blocks of the last layer, 0 (off) up to below 1; of L layers, layer l has rate * l / L
+        (their eq. 4). Raises SettingError where there are no layers to skip.
+        """
+        raise SettingError(f"{type(self).__name__} has no transformer layers to skip; leave drop_path out")
+
     def forward(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Encode normalised windows.
 

@@ -7,20 +7,28 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Pooling = Literal["mean", "statistics"]
+Pooling = Literal["mean", "statistics", "attention"]
 
 #: Vectors of the tokens' width that each way of pooling gives.
-POOLINGS: dict[str, int] = {"mean": 1, "statistics": 3}
+POOLINGS: dict[str, int] = {"mean": 1, "statistics": 3, "attention": 1}
 
 
-def pool(tokens: Tensor, mask: Tensor | None, how: Pooling = "mean") -> Tensor:
+def pool(tokens: Tensor, mask: Tensor | None, how: Pooling = "mean", query: Tensor | None = None) -> Tensor:
     """(batch, tokens, width) -> (batch, POOLINGS[how] * width), over the tokens whose mask (batch, tokens) is True.
 
     mask None: all of them. "statistics" is mean, standard deviation and maximum per channel, one after the other: a
-    mean alone hides what happens once or irregularly.
+    mean alone hides what happens once or irregularly. "attention" is a mean weighted by the softmax over tokens of
+    token . query / sqrt(width), `query` (width,) learned, as in attentive pooling of text (Yang et al. 2016, section
+    2.2, without its hidden layer); a query of zeros gives the plain mean.
     """
     if mask is None:
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+    if how == "attention":
+        if query is None:
+            raise TypeError("attention pooling needs its query; call Classifier.pool")
+        scores = (tokens.float() @ query.float()) * tokens.shape[-1] ** -0.5
+        weights = scores.masked_fill(~mask, float("-inf")).softmax(dim=1)
+        return (weights[..., None] * tokens.masked_fill(~mask[..., None], 0.0)).sum(dim=1)
     kept = mask[..., None].to(tokens.dtype)
     count = kept.sum(dim=1)
     mean = (tokens * kept).sum(dim=1) / count

@@ -67,8 +67,8 @@ class ModelSettings:
     """A name from `ecgtune models`, a checkpoint file or a converted folder."""
     lead_mode: LeadMode = "place"
     """One-lead windows in a 12-lead encoder: at the channel of their lead, or as if copied to all twelve."""
-    pooling: Literal["mean", "statistics"] = "mean"
-    """What the head reads: the mean of the tokens, or mean, standard deviation and maximum."""
+    pooling: Literal["mean", "statistics", "attention"] = "mean"
+    """What the head reads: the mean of the tokens; mean, standard deviation and maximum; or a learned weighted mean."""
     head_hidden: int | None = None
     """Width of the head's hidden layer; a linear head when not given."""
     head_dropout: float = 0.0

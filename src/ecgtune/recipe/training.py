@@ -18,6 +18,14 @@ class Training:
     """Windows per optimizer step."""
     learning_rate: float | None = None
     """Peak learning rate; the method's own when not given."""
+    head_rate_factor: float = 1.0
+    """Learning rate of the head as a multiple of the method's."""
+    head_epochs: int = 0
+    """Epochs in which only the head trains, as of a probe and at its learning rate, before the method starts."""
+    layer_decay: float = 1.0
+    """Learning rate of each layer as a share of that of the layer above it, where the encoder's own weights train."""
+    drop_path: float = 0.0
+    """Probability with which training skips a block of the encoder's last layer; less in those below."""
     optimizer: Literal["adamw", "adam"] = "adamw"
     """AdamW, or Adam (with weight decay as L2 in the gradient)."""
     weight_decay: float = 0.01
@@ -49,13 +57,18 @@ class Training:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name, low in (("epochs", 1), ("batch_size", 1), ("accumulate", 1)):
+        for name, low in (("epochs", 1), ("head_epochs", 0), ("batch_size", 1), ("accumulate", 1)):
             value = getattr(self, name)
             require(value >= low, f"{name} is {value}; allowed: {low} or more")
         require(
             self.learning_rate is None or 0 < self.learning_rate < 10,
             f"learning_rate is {self.learning_rate}; allowed: above 0 and below 10",
         )
+        require(
+            self.head_rate_factor > 0, f"head_rate_factor is {self.head_rate_factor}; allowed: above 0; 1 is no change"
+        )
+        require(0 < self.layer_decay <= 1, f"layer_decay is {self.layer_decay}; allowed: above 0 up to 1 (off)")
+        require(0 <= self.drop_path <= 0.5, f"drop_path is {self.drop_path}; allowed: 0 (off) to 0.5")
         require(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; allowed: 0 or more")
         require(0 <= self.warmup < 1, f"warmup is {self.warmup}; allowed: 0 up to below 1, a share of all steps")
         require(self.clip is None or self.clip >= 0, f"clip is {self.clip}; allowed: 0 (off) or more")

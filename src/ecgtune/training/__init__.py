@@ -2,6 +2,7 @@
 
 from ecgtune.training.batches import Windows, epoch_order
 from ecgtune.training.classification import Classification
+from ecgtune.training.head_first import check_head_first, count_head_steps, train_head
 from ecgtune.training.inference import choose_device, encode_once, logits_of, probability_of
 from ecgtune.training.loop import Trained, count_steps, train
 from ecgtune.training.objective import Moment, Objective
@@ -30,8 +31,10 @@ __all__ = [
     "Trained",
     "Windows",
     "begin_run",
+    "check_head_first",
     "check_run",
     "choose_device",
+    "count_head_steps",
     "count_steps",
     "encode_once",
     "epoch_order",
@@ -44,4 +47,5 @@ __all__ = [
     "save_weights",
     "split_text",
     "train",
+    "train_head",
 ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ecgtune.evaluation import auroc
-from ecgtune.methods import TrainingAudit, upkeep
+from ecgtune.methods import TrainingAudit, base_encoder, check_depth, layer_rates, trained_part, upkeep
 from ecgtune.models import Classifier
 from ecgtune.recipe import Method, Training
 from ecgtune.training.batches import Windows, class_weight
@@ -27,7 +27,7 @@ class Classification(Objective):
     """Train what `method` left trainable in `model`, on the labels of `training`.
 
     `training` and `validation` hold what the trained module reads: windows `(n, leads, samples)` for the model, or
-    pooled tokens `(n, width)` for the head of a method that leaves the encoder as it is. The best epoch is the one with
+    pooled tokens from `encode_once` where `methods.reads_features`. The best epoch is the one with
     the highest validation AUROC. The steps raise AuditError, see `methods.audits`.
 
     augment: (inputs, rows, seed, epoch) -> what an epoch shows of these training windows (`data.WindowAugmentation`).
@@ -43,7 +43,10 @@ class Classification(Objective):
         augment: Augment | None = None,
     ) -> None:
         self.model: Classifier = model
-        self.trained = model if method.changes_encoder else model.head
+        check_depth(model, method, settings)
+        if settings.drop_path > 0:
+            base_encoder(model).set_drop_path(settings.drop_path)
+        self.trained = trained_part(model, method)
         self.items = len(training)
         self.learning_rate = method.learning_rate
         self._method = method
@@ -54,6 +57,8 @@ class Classification(Objective):
         self._class_weight = class_weight(training.label, len(model.classes), settings.class_weights)
         self._watch = TrainingAudit(model, method)
         self._upkeep = upkeep(model, method)
+        self._head_rate = settings.head_rate_factor
+        self._layer_rates = layer_rates(model, method, settings.layer_decay)
 
     def weight(self, rows: np.ndarray) -> float:
         return float(self._class_weight[self._training.label[rows]].sum())
@@ -78,7 +83,9 @@ class Classification(Objective):
         }
 
     def rate_factor(self, parameter: str) -> float:
-        return self._method.rate_factor(parameter)
+        if parameter.startswith("head."):
+            return self._head_rate
+        return self._method.rate_factor(parameter) * self._layer_rates.get(parameter, 1.0)
 
     def before_step(self, batch: tuple[Tensor, Tensor]) -> None:
         if not self.audit:

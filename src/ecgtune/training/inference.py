@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ecgtune.errors import SettingError
+from ecgtune.methods import Features
 from ecgtune.models import Classifier
 from ecgtune.training.batches import Windows
 
@@ -39,18 +40,9 @@ def logits_of(module: nn.Module, inputs: np.ndarray, *, batch_size: int = BATCH,
     return torch.cat(pieces).numpy()
 
 
-class _Pooled(nn.Module):
-    def __init__(self, model: Classifier) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, signal: Tensor) -> Tensor:
-        return self.model.pool(*self.model.encode(signal))
-
-
 def encode_once(model: Classifier, windows: Windows, *, precision: str = "fp32") -> Windows:
-    """The windows as pooled tokens `(windows, width)`: what a head on a frozen encoder reads, computed one time."""
-    return Windows(logits_of(_Pooled(model), windows.inputs, precision=precision), windows.label)
+    """The windows as pooled tokens `(windows, ...)`, see `methods.Features`: what a head on a frozen encoder reads."""
+    return Windows(logits_of(Features(model), windows.inputs, precision=precision), windows.label)
 
 
 def probability_of(logits: np.ndarray) -> np.ndarray:

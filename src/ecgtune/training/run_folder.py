@@ -61,6 +61,11 @@ class RunFolder:
         return self.path / "best"
 
     @property
+    def head(self) -> Path:
+        """The folder of the epochs in which only the head trained, if the settings ask for some."""
+        return self.path / "head"
+
+    @property
     def state(self) -> Path:
         return self.path / "last" / "state.pt"
 
@@ -79,7 +84,8 @@ class RunFolder:
 
     def discard_state(self) -> None:
         """Remove what only a resume needs."""
-        shutil.rmtree(self.state.parent, ignore_errors=True)
+        for folder in (self.path, self.head):
+            shutil.rmtree(folder / "last", ignore_errors=True)
 
 
 #: What of environment.json must be unchanged for a run to be continued.

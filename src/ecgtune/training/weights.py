@@ -33,7 +33,7 @@ def save_weights(model: Classifier, method: Method, folder: Path) -> None:
         save_file(_contiguous(model.encoder.state_dict()), folder / ENCODER)
     elif part := _trainable(model.encoder):
         save_file(_contiguous(part), folder / PART)
-    save_file(_contiguous(model.head.state_dict()), folder / HEAD)
+    save_head(model, folder)
 
 
 def load_weights(model: Classifier, method: Method, folder: Path) -> None:
@@ -46,6 +46,16 @@ def load_weights(model: Classifier, method: Method, folder: Path) -> None:
         _load(model.encoder, folder / ENCODER, model.encoder.state_dict())
     elif part := _trainable(model.encoder):
         _load(model.encoder, folder / PART, part)
+    load_head(model, folder)
+
+
+def save_head(model: Classifier, folder: Path) -> None:
+    """Write the head alone into `folder`, which exists."""
+    save_file(_contiguous(model.head.state_dict()), folder / HEAD)
+
+
+def load_head(model: Classifier, folder: Path) -> None:
+    """Read back what `save_head` wrote. Raises RunError on any difference."""
     _load(model.head, folder / HEAD, model.head.state_dict())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ecgtune.data import WindowAugmentation, cropped_samples
-from ecgtune.methods import base_encoder
+from ecgtune.methods import base_encoder, reads_features
 from ecgtune.models import Classifier
 from ecgtune.recipe import Recipe
 from ecgtune.settings import require
@@ -21,7 +21,7 @@ def make_augmentation(recipe: Recipe, model: Classifier, prepared: Prepared) -> 
         return None
     named = ", ".join(f"{name} {getattr(settings, name):g}" for name in settings.acting)
     require(
-        recipe.method.changes_encoder,
+        not reads_features(model, recipe.method),
         f"{recipe.name} trains on features that are computed once, which augmentation ({named}) cannot reach; "
         f"leave out the augmentation or {recipe.name}, or give augmentation in recipe files of the other methods",
     )

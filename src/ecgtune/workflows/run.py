@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ecgtune.data import Split, WindowAugmentation
 from ecgtune.errors import SettingError
 from ecgtune.evaluation import Threshold, choose_threshold, evaluate
 from ecgtune.files import write_json, write_text
-from ecgtune.methods import ParameterCount, attach, count_parameters
+from ecgtune.methods import ParameterCount, attach, check_depth, count_parameters, reads_features
 from ecgtune.models import Classifier, describe_model
 from ecgtune.recipe import Recipe, method_to_table
 from ecgtune.reporting import write_run
@@ -23,8 +23,10 @@ from ecgtune.training import (
     RunFolder,
     Trained,
     begin_run,
+    check_head_first,
     check_run,
     choose_device,
+    count_head_steps,
     count_steps,
     encode_once,
     logits_of,
@@ -32,6 +34,7 @@ from ecgtune.training import (
     probability_of,
     split_text,
     train,
+    train_head,
 )
 from ecgtune.workflows.augmentation import make_augmentation
 from ecgtune.workflows.environment import command_line, machine, now
@@ -58,7 +61,8 @@ class ReadyRun:
 
 def work(recipe: Recipe, split: Split) -> int:
     """Units of work of a run, for the progress bar: windows through the training loop."""
-    return count_steps(len(split.train), recipe.training) * recipe.training.batch_size
+    items, settings = len(split.train), recipe.training
+    return (count_steps(items, settings) + count_head_steps(items, settings)) * settings.batch_size
 
 
 def make_ready(
@@ -71,6 +75,8 @@ def make_ready(
         raise SettingError("a run folder is written by one process; start the command without torchrun")
     choose_device(recipe.training.device)
     count_steps(len(prepared.split.train), recipe.training)
+    check_head_first(recipe.method, len(prepared.split.train), recipe.training)
+    check_depth(model, recipe.method, recipe.training)
     augmentation = make_augmentation(recipe, model, prepared)
     run = RunFolder(folder, title=f"{recipe.name} seed {seed}")
     identity = _identity(prepared, model, seed)
@@ -98,11 +104,17 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
     split = prepared.split
     write_text(run.folder.split, split_text(split.parts()))
     training, validation = prepared.windows(split.train), prepared.windows(split.val)
-    if not run.recipe.method.changes_encoder:
+    head_seconds = 0.0
+    if settings.head_epochs:
+        head_seconds = train_head(
+            model, training, validation, settings, seed=run.seed, folder=run.folder, progress=progress
+        )
+    if reads_features(model, run.recipe.method):
         training = encode_once(model, training, precision=settings.precision)
         validation = encode_once(model, validation, precision=settings.precision)
     objective = Classification(model, run.recipe.method, training, validation, settings, run.augmentation)
     trained = train(objective, settings, seed=run.seed, folder=run.folder, progress=progress)
+    trained = replace(trained, seconds=trained.seconds + head_seconds)
 
     rows = np.concatenate([split.val, split.test])
     label, group = prepared.dataset.label[rows], prepared.groups(rows)
@@ -157,6 +169,7 @@ def _metrics(run: ReadyRun, trained: Trained, threshold: Threshold) -> dict[str,
         },
         "training": {
             "epochs": trained.epochs,
+            "head_epochs": recipe.training.head_epochs,
             "best_epoch": trained.best_epoch,
             "stopped_early": trained.stopped_early,
             "learning_rate": trained.learning_rate,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ecgtune.recipe.methods.base import Method, check_least
 from ecgtune.settings import check_fields, require
@@ -23,15 +23,24 @@ class Full(Method):
 
 @dataclass(frozen=True)
 class LinearProbe(Method):
-    """The encoder is frozen; only the head trains, on tokens that are computed once."""
+    """The encoder is frozen; only the head trains, on tokens that are computed once.
+
+    layers: "last", the encoder's tokens, or "mix": a weighted mean of the tokens before the first and after every
+    layer, its weights the softmax of one learned number per layer, all equal at the start (Peters et al. 2018,
+    arXiv:1802.05365, eq. 1, without the common scale, which the head has).
+    """
 
     name: ClassVar[str] = "probe"
     learning_rate: ClassVar[float] = 3e-3
     changes_encoder: ClassVar[bool] = False
+    layers: Literal["last", "mix"] = "last"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def title(self) -> str:
-        return "Linear probe"
+        return "Linear probe" if self.layers == "last" else "Linear probe, layers mixed"
 
 
 @dataclass(frozen=True)

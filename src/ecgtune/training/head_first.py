@@ -1,0 +1,85 @@
+"""Head first, then the method (LP-FT, Kumar et al. 2022, arXiv:2202.10054), as a random head distorts the features."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from ecgtune.methods import head_alone, reads_features
+from ecgtune.models import Classifier
+from ecgtune.recipe import Method, Training
+from ecgtune.settings import require
+from ecgtune.training.batches import Windows
+from ecgtune.training.classification import Classification
+from ecgtune.training.inference import encode_once
+from ecgtune.training.loop import count_steps, train
+from ecgtune.training.progress import ProgressBar
+from ecgtune.training.run_folder import RunFolder
+from ecgtune.training.weights import load_head, save_head
+
+
+class _HeadAlone(Classification):
+    """A probe of which nothing but the head is kept: what is attached to the encoder stays as it is."""
+
+    def save(self, folder: Path) -> None:
+        save_head(self.model, folder)
+
+    def load(self, folder: Path) -> None:
+        load_head(self.model, folder)
+
+
+def head_settings(settings: Training) -> Training:
+    """Settings of the loop for `settings.head_epochs` (1 or more) of the head alone, at the probe's own rate."""
+    return replace(
+        settings,
+        epochs=settings.head_epochs,
+        head_epochs=0,
+        learning_rate=None,
+        head_rate_factor=1.0,
+        layer_decay=1.0,
+        drop_path=0.0,
+    )
+
+
+def count_head_steps(items: int, settings: Training) -> int:
+    """Optimizer steps of the head alone, 0 without `head_epochs`; raises what `count_steps` raises."""
+    return count_steps(items, head_settings(settings)) if settings.head_epochs else 0
+
+
+def check_head_first(method: Method, items: int, settings: Training) -> None:
+    """Raise SettingError where `settings.head_epochs` makes no sense: without a method, or with too few steps."""
+    require(
+        settings.head_epochs == 0 or method.changes_encoder,
+        f"head_epochs is {settings.head_epochs}, but {method.name} trains the head alone anyway; leave it out",
+    )
+    count_head_steps(items, settings)
+
+
+def train_head(
+    model: Classifier,
+    training: Windows,
+    validation: Windows,
+    settings: Training,
+    *,
+    seed: int,
+    folder: RunFolder,
+    progress: ProgressBar,
+) -> float:
+    """Train the head of `model`, which has its method attached, for `settings.head_epochs`, and return the seconds.
+
+    `training` and `validation` hold windows as the model takes them; tokens are computed once where a probe's are. Its
+    log and its best head stand in `folder.head`, and that head is left in the model. A stopped one is continued; once
+    the method's training has begun, its state has the head. Raises what `train` raises.
+    """
+    alone = RunFolder(folder.head, title=f"{folder.title}, head")
+    if folder.state.exists():
+        progress.advance(count_head_steps(len(training), settings) * settings.batch_size)
+    else:
+        with head_alone(model) as probe:
+            if reads_features(model, probe):
+                training = encode_once(model, training, precision=settings.precision)
+                validation = encode_once(model, validation, precision=settings.precision)
+            objective = _HeadAlone(model, probe, training, validation, head_settings(settings))
+            train(objective, head_settings(settings), seed=seed, folder=alone, progress=progress)
+    return sum(json.loads(line)["seconds"] for line in alone.log.read_text(encoding="utf-8").splitlines())
