@@ -194,7 +194,13 @@ class Pretraining:
         for name, without_labels in (("class_weights", "none"), ("threshold", "fixed"), ("label_smoothing", 0.0)):
             value = getattr(self.training, name)
             require(value == without_labels, f"{name} is {value!r}, but a pretraining has no labels; leave it out")
-        for name, off in (("head_rate_factor", 1.0), ("head_epochs", 0), ("layer_decay", 1.0), ("drop_path", 0.0)):
+        for name, off in (
+            ("head_rate_factor", 1.0),
+            ("head_epochs", 0),
+            ("layer_decay", 1.0),
+            ("drop_path", 0.0),
+            ("prefix_cache", "auto"),
+        ):
             value = getattr(self.training, name)
             require(value == off, f"{name} is {value}, which only a fine-tuning has; leave it out")
 

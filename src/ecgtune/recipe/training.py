@@ -48,6 +48,8 @@ class Training:
     """Stop after this many epochs without a better validation AUROC; never when not given."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Number format of the forward and backward pass; weights stay float32."""
+    prefix_cache: Literal["auto", "on", "off"] = "auto"
+    """Compute what training cannot change once and keep it in the cache folder; auto: where that pays and fits."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto takes CUDA, then MPS, then the CPU."""
     threshold: Literal["fixed", "f1", "youden"] = "fixed"

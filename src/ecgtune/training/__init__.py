@@ -6,6 +6,8 @@ from ecgtune.training.head_first import check_head_first, count_head_steps, trai
 from ecgtune.training.inference import choose_device, encode_once, logits_of, probability_of
 from ecgtune.training.loop import Trained, count_steps, train
 from ecgtune.training.objective import Moment, Objective
+from ecgtune.training.precision import autocast
+from ecgtune.training.prefix import check_prefix, compute_once
 from ecgtune.training.processes import Processes
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import (
@@ -30,10 +32,13 @@ __all__ = [
     "RunFolder",
     "Trained",
     "Windows",
+    "autocast",
     "begin_run",
     "check_head_first",
+    "check_prefix",
     "check_run",
     "choose_device",
+    "compute_once",
     "count_head_steps",
     "count_steps",
     "encode_once",

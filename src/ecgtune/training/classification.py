@@ -15,7 +15,7 @@ from ecgtune.evaluation import auroc
 from ecgtune.methods import TrainingAudit, base_encoder, check_depth, layer_rates, trained_part, upkeep
 from ecgtune.models import Classifier
 from ecgtune.recipe import Method, Training
-from ecgtune.training.batches import Windows, class_weight
+from ecgtune.training.batches import Windows, class_weight, tensor_of
 from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.objective import Moment, Objective
 from ecgtune.training.weights import load_weights, save_weights, trained_tensors
@@ -27,8 +27,8 @@ class Classification(Objective):
     """Train what `method` left trainable in `model`, on the labels of `training`.
 
     `training` and `validation` hold what the trained module reads: windows `(n, leads, samples)` for the model, or
-    pooled tokens from `encode_once` where `methods.reads_features`. The best epoch is the one with
-    the highest validation AUROC. The steps raise AuditError, see `methods.audits`.
+    what `encode_once` made of them for the part above a cut. The best epoch is the one with the highest validation
+    AUROC. The steps raise AuditError, see `methods.audits`.
 
     augment: (inputs, rows, seed, epoch) -> what an epoch shows of these training windows (`data.WindowAugmentation`).
     """
@@ -46,7 +46,7 @@ class Classification(Objective):
         check_depth(model, method, settings)
         if settings.drop_path > 0:
             base_encoder(model).set_drop_path(settings.drop_path)
-        self.trained = trained_part(model, method)
+        self.trained = trained_part(model, training.cut)
         self.items = len(training)
         self.learning_rate = method.learning_rate
         self._method = method
@@ -55,7 +55,7 @@ class Classification(Objective):
         self._precision = settings.precision
         self._smoothing = settings.label_smoothing
         self._class_weight = class_weight(training.label, len(model.classes), settings.class_weights)
-        self._watch = TrainingAudit(model, method)
+        self._watch = TrainingAudit(model, method, training.cut)
         self._upkeep = upkeep(model, method)
         self._head_rate = settings.head_rate_factor
         self._layer_rates = layer_rates(model, method, settings.layer_decay)
@@ -67,7 +67,7 @@ class Classification(Objective):
         inputs, label = self._training.inputs[rows], self._training.label[rows]
         if self._augment is not None:
             inputs = self._augment(inputs, rows, moment.seed, moment.epoch)
-        return torch.from_numpy(inputs).to(device), torch.from_numpy(label).to(device)
+        return tensor_of(inputs).to(device), torch.from_numpy(label).to(device)
 
     def loss(self, trained: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         inputs, label = batch

@@ -13,7 +13,7 @@ from ecgtune.data import Split, WindowAugmentation
 from ecgtune.errors import SettingError
 from ecgtune.evaluation import Threshold, choose_threshold, evaluate
 from ecgtune.files import write_json, write_text
-from ecgtune.methods import ParameterCount, attach, check_depth, count_parameters, reads_features
+from ecgtune.methods import ParameterCount, attach, check_depth, count_parameters
 from ecgtune.models import Classifier, describe_model
 from ecgtune.recipe import Recipe, method_to_table
 from ecgtune.reporting import write_run
@@ -24,11 +24,12 @@ from ecgtune.training import (
     Trained,
     begin_run,
     check_head_first,
+    check_prefix,
     check_run,
     choose_device,
+    compute_once,
     count_head_steps,
     count_steps,
-    encode_once,
     logits_of,
     predictions_text,
     probability_of,
@@ -84,6 +85,7 @@ def make_ready(
     description = describe_model(model)
     attach(model, recipe.method, seed=seed)
     count = count_parameters(model, recipe.method)
+    check_prefix(model, recipe.method, recipe.training, augmentation is not None)
     return ReadyRun(recipe, model, prepared, seed, run, identity, description, count, augmentation)
 
 
@@ -109,10 +111,10 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
         head_seconds = train_head(
             model, training, validation, settings, seed=run.seed, folder=run.folder, progress=progress
         )
-    if reads_features(model, run.recipe.method):
-        training = encode_once(model, training, precision=settings.precision)
-        validation = encode_once(model, validation, precision=settings.precision)
-    objective = Classification(model, run.recipe.method, training, validation, settings, run.augmentation)
+    method, augmented = run.recipe.method, run.augmentation is not None
+    once = compute_once(model, method, training, validation, settings, augmented=augmented)
+    progress.note(f"{run.folder.title}: {once.sentence}")
+    objective = Classification(model, method, once.training, once.validation, settings, run.augmentation)
     trained = train(objective, settings, seed=run.seed, folder=run.folder, progress=progress)
     trained = replace(trained, seconds=trained.seconds + head_seconds)
 
@@ -132,7 +134,7 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
     )
     write_text(run.folder.predictions, predictions_text(rows, group, part, label, probability))
     write_json(run.folder.best / "model.json", _saved_model(run, threshold))
-    write_json(run.folder.metrics, _metrics(run, trained, threshold) | results)
+    write_json(run.folder.metrics, _metrics(run, trained, threshold, once.sentence) | results)
     run.folder.discard_state()
 
 
@@ -146,7 +148,7 @@ def _saved_model(run: ReadyRun, threshold: Threshold) -> dict[str, Any]:
     }
 
 
-def _metrics(run: ReadyRun, trained: Trained, threshold: Threshold) -> dict[str, Any]:
+def _metrics(run: ReadyRun, trained: Trained, threshold: Threshold, once: str) -> dict[str, Any]:
     recipe, count = run.recipe, run.count
     return {
         "format": 1,
@@ -180,6 +182,7 @@ def _metrics(run: ReadyRun, trained: Trained, threshold: Threshold) -> dict[str,
             "file_bytes": sum(file.stat().st_size for file in run.folder.best.iterdir()),
             "device": trained.device,
             "precision": recipe.training.precision,
+            "once": once,
         },
         "audits": {"weights": run.model.weights.audit(), "gradients": trained.audit, "count": count.sentence()},
         "threshold": {"value": threshold.value, "rule": threshold.rule},
