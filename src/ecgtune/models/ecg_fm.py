@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
+from torch.utils.checkpoint import checkpoint
 
 from ecgtune.errors import SettingError
 from ecgtune.models.encoder import Encoder
@@ -194,6 +195,7 @@ class EcgFM(Encoder):
         super().__init__(config)
         self.config: EcgFmConfig = config
         self.feature_grad_mult = config.feature_grad_mult
+        self._checkpointing = False
         inputs = (len(config.leads),) + (config.conv_channels,) * (config.conv_layers - 1)
         self.stem = nn.Sequential(
             *(ConvBlock(count, config.conv_channels, normalise=index == 0) for index, count in enumerate(inputs))
@@ -235,15 +237,18 @@ class EcgFM(Encoder):
     def tokens_before(self, layer: int, signal: Tensor) -> Tensor:
         tokens = self._placed(*self._embed(signal, None))
         for below in self.layers[:layer]:
-            tokens = below(tokens, None)
+            tokens = self._through(below, tokens, None)
         return tokens
 
     def tokens_after(self, layer: int, tokens: Tensor) -> Tensor:
         if layer == 0:
             tokens = self.dropout(tokens)
         for above in self.layers[layer:]:
-            tokens = above(tokens, None)
+            tokens = self._through(above, tokens, None)
         return tokens
+
+    def set_checkpointing(self, on: bool) -> None:
+        self._checkpointing = on
 
     def set_drop_path(self, rate: float) -> None:
         for number, layer in enumerate(self.layers, 1):
@@ -288,8 +293,14 @@ class EcgFM(Encoder):
         tokens = self._positioned(tokens, mask)
         yield tokens
         for layer in self.layers:
-            tokens = layer(tokens, mask)
+            tokens = self._through(layer, tokens, mask)
             yield tokens
+
+    def _through(self, layer: nn.Module, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        if self._checkpointing and self.training and torch.is_grad_enabled():
+            # Dropout is drawn again from the same state of the generator.
+            return cast(Tensor, checkpoint(layer, tokens, mask, use_reentrant=False))
+        return layer(tokens, mask)
 
     def _positioned(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         return self.dropout(self._placed(tokens, mask))

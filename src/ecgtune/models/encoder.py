@@ -104,6 +104,12 @@ class Encoder(nn.Module):
         """From what `tokens_before(layer, ...)` gave to the tokens of `forward`; raises what that raises."""
         raise SettingError(f"{type(self).__name__} has no transformer layers to read; use an encoder of ECG-FM's kind")
 
+    def set_checkpointing(self, on: bool) -> None:
+        """Whether training keeps only what enters each layer and computes the rest anew for the gradient (Chen et al.
+        2016, arXiv:1604.06174). Raises SettingError where there are no layers.
+        """
+        raise SettingError(f"{type(self).__name__} has no transformer layers to recompute; leave checkpointing out")
+
     def set_drop_path(self, rate: float) -> None:
         """Stochastic depth in training mode (Huang et al. 2016, arXiv:1603.09382): skip blocks, record by record.
 

@@ -200,6 +200,7 @@ class Pretraining:
             ("layer_decay", 1.0),
             ("drop_path", 0.0),
             ("prefix_cache", "auto"),
+            ("checkpointing", False),
         ):
             value = getattr(self.training, name)
             require(value == off, f"{name} is {value}, which only a fine-tuning has; leave it out")

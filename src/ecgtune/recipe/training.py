@@ -38,6 +38,8 @@ class Training:
     """Largest norm of the gradient; 0 switches clipping off."""
     accumulate: int = 1
     """Pieces that a batch is cut into to save memory; the result is that of the whole batch."""
+    checkpointing: bool = False
+    """Keep no activations inside a layer and compute them again for the gradient: less memory, more time."""
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh the loss by the inverse frequency of each class in the training windows."""
     label_smoothing: float = 0.0

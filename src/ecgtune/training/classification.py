@@ -46,6 +46,8 @@ class Classification(Objective):
         check_depth(model, method, settings)
         if settings.drop_path > 0:
             base_encoder(model).set_drop_path(settings.drop_path)
+        if settings.checkpointing:
+            base_encoder(model).set_checkpointing(True)
         self.trained = trained_part(model, training.cut)
         self.items = len(training)
         self.learning_rate = method.learning_rate

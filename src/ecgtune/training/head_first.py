@@ -39,6 +39,7 @@ def head_settings(settings: Training) -> Training:
         head_rate_factor=1.0,
         layer_decay=1.0,
         drop_path=0.0,
+        checkpointing=False,
     )
 
 
