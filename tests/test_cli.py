@@ -84,9 +84,23 @@ def test_flags_win_over_the_recipe(windows, tmp_path):
 
 def test_parts_of_a_recipe_are_flags(windows, tmp_path):
     tokens = ["train", windows, "--sampling-rate", "100", "--out", "run", *QUICK]
-    run(*tokens, "--ema", "0.9", "--label-smoothing", "0.1", "--crop", "0.8", "--sign", "0.5", "--lead-mask", "0")
+    run(
+        *tokens,
+        "--ema",
+        "0.9",
+        "--label-smoothing",
+        "0.1",
+        "--crop",
+        "0.8",
+        "--sign",
+        "0.5",
+        "--lead-mask",
+        "0",
+        "--pooling",
+        "attention",
+    )
     stored = (tmp_path / "run" / "recipe.toml").read_text()
-    for line in ("ema = 0.9", "label_smoothing = 0.1", "crop = 0.8", "sign = 0.5"):
+    for line in ("ema = 0.9", "label_smoothing = 0.1", "crop = 0.8", "sign = 0.5", 'pooling = "attention"'):
         assert line in stored
 
 
@@ -120,6 +134,9 @@ def test_pooling_and_label_share_are_flags(windows, tmp_path):
         (["train", "{windows}", "--sampling-rate", "100", "--crop", "2"], ["crop", "whole window"]),
         (["compare", "{windows}", "--sampling-rate", "100", "--noise", "0.1"], ["probe", "noise 0.1", "leave out"]),
         (["pretrain", "nowhere.npz", "--label-smoothing", "0.1"], ["label_smoothing", "no labels"]),
+        (["pretrain", "nowhere.npz", "--head-epochs", "2"], ["head_epochs", "only a fine-tuning"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--head-epochs", "2"], ["head_epochs", "probe"]),
+        (["train", "{windows}", "--sampling-rate", "100", "--layer-decay", "0.5"], ["layer_decay", "lora", "full"]),
         (["convert", "nowhere.pt", "out"], ["nowhere.pt"]),
         (["pretrain", "nowhere.npz"], ["nowhere.npz", "no such file"]),
         (["pretrain", "nowhere.npz", "--recipe", "pretrain-tinny"], ["did you mean 'pretrain-tiny'"]),

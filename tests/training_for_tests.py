@@ -26,6 +26,9 @@ def windows(count: int, seed: int) -> Windows:
 TRAINING, VALIDATION = windows(44, seed=1), windows(30, seed=2)
 
 
+PLAIN = LoRA(rank=2)
+
+
 class Interrupted(ProgressBar):
     """Stops the training after a number of steps, as a user or a dying machine would."""
 
@@ -42,7 +45,7 @@ class Interrupted(ProgressBar):
 
 def run(
     folder,
-    method=LoRA(rank=2),
+    method=PLAIN,
     settings=SETTINGS,
     *,
     seed=0,
@@ -50,7 +53,7 @@ def run(
     training=TRAINING,
     augment=None,
     head=None,
-):  # noqa: B008
+):
     """Train a fresh model; returns what a user gets: result, logits on validation, log."""
     model = attach(tiny_classifier(head=head), method, seed=seed)
     validation = VALIDATION

@@ -12,6 +12,7 @@ from ecgtune.models import POOLINGS, Head, build_model, describe_model, pool
 from models_for_tests import tiny_classifier
 
 TOKENS = torch.randn(4, 9, 5, generator=torch.Generator().manual_seed(0))
+QUERY = torch.tensor([2.0, -1.0, 0.5, 0.0, 3.0])
 LENGTHS = [9, 1, 4, 6]
 MASK = torch.arange(9) < torch.tensor(LENGTHS)[:, None]
 
@@ -20,15 +21,17 @@ def by_numpy(tokens: torch.Tensor, lengths: list[int], how: str) -> np.ndarray:
     rows = []
     for row, length in zip(tokens.double().numpy(), lengths, strict=True):
         kept = row[:length]
+        score = np.exp(kept @ QUERY.double().numpy() / np.sqrt(5))
         parts = [kept.mean(axis=0), np.sqrt(kept.var(axis=0) + 1e-6), kept.max(axis=0)]
-        rows.append(parts[0] if how == "mean" else np.concatenate(parts))
+        weighted = (score[:, None] * kept).sum(axis=0) / score.sum()
+        rows.append({"mean": parts[0], "statistics": np.concatenate(parts), "attention": weighted}[how])
     return np.stack(rows)
 
 
 @pytest.mark.parametrize("how", POOLINGS)
 @pytest.mark.parametrize("masked", [False, True])
 def test_pooling_is_numpys(how, masked):
-    pooled = pool(TOKENS, MASK if masked else None, how)
+    pooled = pool(TOKENS, MASK if masked else None, how, QUERY)
     assert pooled.shape == (4, POOLINGS[how] * 5)
     expected = by_numpy(TOKENS, LENGTHS if masked else [9] * 4, how)
     np.testing.assert_allclose(pooled.numpy(), expected, rtol=1e-5, atol=1e-6)
@@ -37,14 +40,15 @@ def test_pooling_is_numpys(how, masked):
 @pytest.mark.parametrize("how", POOLINGS)
 def test_what_is_masked_does_not_matter(how):
     other = torch.where(MASK[..., None], TOKENS, torch.full_like(TOKENS, 1e6))
-    assert torch.equal(pool(other, MASK, how), pool(torch.where(MASK[..., None], TOKENS, 0.0), MASK, how))
+    kept = torch.where(MASK[..., None], TOKENS, 0.0)
+    assert torch.equal(pool(other, MASK, how, QUERY), pool(kept, MASK, how, QUERY))
 
 
 @pytest.mark.parametrize("how", POOLINGS)
 def test_gradients_are_finite_where_tokens_are_equal(how):
     """The slope of a standard deviation at zero has none of its own."""
     tokens = torch.ones(2, 3, 4, requires_grad=True)
-    pool(tokens, None, how).square().sum().backward()
+    pool(tokens, None, how, torch.ones(4)).square().sum().backward()
     assert tokens.grad is not None
     assert torch.isfinite(tokens.grad).all()
     assert tokens.grad.any()
@@ -79,6 +83,25 @@ def test_a_description_keeps_the_pooling_and_one_without_it_means_the_mean():
 
 
 def test_unknown_pooling_is_one_line():
-    with pytest.raises(SettingError, match="pooling 'median' is not known; allowed: mean, statistics") as caught:
+    with pytest.raises(
+        SettingError, match="pooling 'median' is not known; allowed: mean, statistics, attention"
+    ) as caught:
         Head(pooling="median")  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("hidden", [None, 7])
+def test_attention_starts_as_the_mean_and_its_query_is_the_heads(hidden):
+    attentive, plain = (tiny_classifier(head=Head(hidden, pooling=how)).eval() for how in ("attention", "mean"))
+    signal = torch.randn(3, 1, 200, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(attentive(signal), plain(signal), rtol=0, atol=1e-6)
+    assert set(attentive.head.state_dict()) - set(plain.head.state_dict()) == {"query"}
+    assert attentive.head.query.shape == (32,)
+    attentive(signal).square().sum().backward()
+    assert attentive.head.query.grad.any()
+
+
+def test_without_its_query_attention_is_refused():
+    with pytest.raises(TypeError, match="query"):
+        pool(TOKENS, None, "attention")

@@ -103,6 +103,21 @@ def test_same_seed_same_bits_and_another_seed_others(recipe, data, tmp_path):
     assert not same(first, other)
 
 
+def test_averaged_weights_are_what_is_written_and_survive_a_stop(data, tmp_path):
+    averaged = replace(TEACHER, training=replace(TEACHER.training, save_minutes=1e-9, epochs=2, ema=0.9))
+    _, whole, log = run(tmp_path / "whole", averaged, data)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", averaged, data, stop_after=9)
+    _, resumed, resumed_log = run(tmp_path / "stopped", averaged, data)
+    assert same(resumed, whole)
+    assert resumed_log == log
+    _, plain, plain_log = run(
+        tmp_path / "plain", replace(averaged, training=replace(averaged.training, ema=None)), data
+    )
+    assert [row["train_loss"] for row in plain_log] == [row["train_loss"] for row in log]
+    assert not same(plain, whole)
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 @pytest.mark.parametrize("stop_after", [0, 4, 9])
 def test_stopped_anywhere_and_resumed_ends_on_the_same_bits(recipe, stop_after, data, tmp_path):

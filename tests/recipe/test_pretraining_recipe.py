@@ -75,6 +75,9 @@ def test_what_ships_has_the_sizes_of_ecg_fm_tiny():
         ('[objective]\nname = "ecg-fm"\n[crops]\nwindow_seconds = 0', ["window_seconds"]),
         ('[objective]\nname = "ecg-fm"\n[training]\nclass_weights = "balanced"', ["class_weights", "no labels"]),
         ('[objective]\nname = "ecg-fm"\n[training]\nthreshold = "f1"', ["threshold", "no labels"]),
+        ('[objective]\nname = "ecg-fm"\n[training]\nlabel_smoothing = 0.1', ["label_smoothing", "no labels"]),
+        ('[objective]\nname = "ecg-fm"\n[training]\ndrop_path = 0.1', ["drop_path", "only a fine-tuning"]),
+        ('[objective]\nname = "data2vec"\nkeep = "teacher"\n[training]\nema = 0.9', ["ema is 0.9", "teacher"]),
         ('objective = "ecg-fm"', ["[objective]"]),
     ],
 )

@@ -5,10 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ecgtune.data import WindowAugmentation
-from ecgtune.methods import attach
-from ecgtune.recipe import Augmentation, Full, LoRA, Training
+from ecgtune.errors import SettingError
+from ecgtune.methods import attach, reads_features, trained_part
+from ecgtune.models import Head, load_model
+from ecgtune.recipe import Augmentation, Full, LinearProbe, LoRA, SideTuning, Training
+from ecgtune.training import Classification, ProgressBar, RunFolder, encode_once, logits_of, train
 from models_for_tests import tiny_classifier
 from training_for_tests import SETTINGS, TRAINING, VALIDATION, run
 
@@ -69,3 +73,125 @@ def test_pieces_of_a_batch_are_augmented_as_the_whole(tmp_path):
     _, pieces, pieces_log = run(tmp_path / "pieces", Full(), replace(settings, accumulate=3), augment=augmentation())
     np.testing.assert_allclose(pieces, whole, rtol=0, atol=1e-3)
     np.testing.assert_allclose([row["train_loss"] for row in pieces_log], [row["train_loss"] for row in log], rtol=1e-4)
+
+
+def by_hand(result, method, rate_of) -> None:
+    """Hold the log of full-batch Adam with a constant rate to steps written out; `rate_of` a weight's name."""
+    model = attach(tiny_classifier(), method).train()
+    groups = [{"params": [p], "lr": rate_of(n)} for n, p in model.named_parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(groups)
+    for row in result.log:
+        logits = model(torch.from_numpy(TRAINING.inputs))
+        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(TRAINING.label))
+        assert row["train_loss"] == pytest.approx(loss.item(), abs=1e-5)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+WHOLE_BATCHES = Training(
+    epochs=4, batch_size=44, learning_rate=1e-3, optimizer="adam", weight_decay=0.0, schedule="constant", clip=0,
+    device="cpu",
+)  # fmt: skip
+
+
+def test_the_head_has_its_own_rate(tmp_path):
+    method = LoRA(rank=2, lora_plus_ratio=5.0)
+    result, _, _ = run(tmp_path, method, replace(WHOLE_BATCHES, head_rate_factor=20.0))
+    by_hand(result, method, lambda name: 1e-3 * (20 if name.startswith("head.") else 5 if "lora_B" in name else 1))
+
+
+def test_lower_layers_learn_more_slowly(tmp_path):
+    result, _, _ = run(tmp_path, Full(), replace(WHOLE_BATCHES, layer_decay=0.3))
+    share = {"encoder.layers.1": 1.0, "encoder.layers.0": 0.3, "head": 1.0}
+    by_hand(result, Full(), lambda name: 1e-3 * next((s for part, s in share.items() if name.startswith(part)), 0.09))
+
+
+def test_stochastic_depth_acts_in_training_alone_and_resumes_on_the_same_bits(tmp_path):
+    method = LoRA(rank=2)
+    often = replace(SETTINGS, save_minutes=1e-9, drop_path=0.4)
+    _, logits, log = run(tmp_path / "whole", method, often)
+    _, _, plain = run(tmp_path / "plain", method)
+    assert log[0]["train_loss"] != plain[0]["train_loss"]
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", method, often, stop_after=9)
+    _, resumed, resumed_log = run(tmp_path / "stopped", method, often)
+    assert np.array_equal(resumed, logits)
+    assert resumed_log == log
+
+
+@pytest.mark.parametrize(
+    "settings", [replace(SETTINGS, drop_path=0.1), replace(SETTINGS, layer_decay=0.5)], ids=["drop", "decay"]
+)
+def test_what_cannot_act_is_refused_by_the_objective_too(settings, tmp_path):
+    with pytest.raises(SettingError, match="probe"):
+        run(tmp_path, LinearProbe(), settings)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [LinearProbe(), LoRA(rank=2, dropout=0.2), SideTuning(width=8)],
+    ids=str,
+)
+def test_a_learned_pooling_trains_with_every_kind_of_method(method, tmp_path):
+    head = Head(pooling="attention")
+    result, logits, log = run(tmp_path / "whole", method, head=head)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", method, stop_after=9, head=head)
+    _, resumed, resumed_log = run(tmp_path / "stopped", method, head=head)
+    assert np.array_equal(resumed, logits)
+    assert resumed_log == log
+    assert "moved the output" in result.audit
+    query = load_file(tmp_path / "whole" / "best" / "head.safetensors")["query"]
+    assert query.shape == (32,)
+    assert query.abs().max() > 1e-3
+
+
+def test_a_mix_of_layers_is_learned_on_features_as_on_signals(tmp_path):
+    """Where mixing and pooling may change places, what is computed once gives what the whole model does."""
+    method = LinearProbe(layers="mix")
+    settings = replace(SETTINGS, epochs=2, learning_rate=1e-2)
+    model = attach(tiny_classifier(), method)
+    assert encode_once(model, TRAINING).inputs.shape == (44, 3, 32)
+    _, logits, _ = run(tmp_path / "once", method, settings)
+    mix = load_file(tmp_path / "once" / "best" / "trained.safetensors")["mix"]
+    assert mix.shape == (3,)
+    assert mix.abs().max() > 1e-3
+
+    model = attach(tiny_classifier(), method)
+    objective = Classification(model, method, TRAINING, VALIDATION, settings)
+    objective.trained = model  # on signals
+    objective._watch._trained = model
+    train(objective, settings, seed=0, folder=RunFolder(tmp_path / "signals"), progress=ProgressBar(quiet=True))
+    np.testing.assert_allclose(logits_of(model, VALIDATION.inputs), logits, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "pooling", "once"),
+    [
+        (LinearProbe(), "mean", True),
+        (LinearProbe(), "statistics", True),
+        (LinearProbe(), "attention", False),
+        (LinearProbe(layers="mix"), "mean", True),
+        (LinearProbe(layers="mix"), "statistics", False),
+        (SideTuning(width=8), "mean", False),
+        (LoRA(rank=2), "statistics", False),
+    ],
+    ids=str,
+)
+def test_what_is_computed_once_and_what_the_head_answers_then(method, pooling, once):
+    model = attach(tiny_classifier(head=Head(pooling=pooling)), method)
+    assert reads_features(model, method) == once
+    if once:
+        features = encode_once(model, VALIDATION)
+        answers = logits_of(trained_part(model, features.cut), features.inputs)
+        np.testing.assert_allclose(answers, logits_of(model, VALIDATION.inputs), atol=1e-6)
+
+
+def test_an_encoder_that_is_only_read_keeps_its_running_statistics():
+    model = attach(load_model("resnet-1d", head=Head(pooling="attention")), LinearProbe())
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with torch.no_grad():
+        model.train()(torch.randn(4, 1, 200))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+    assert model.head.training

@@ -204,6 +204,11 @@ class Pretraining:
         ):
             value = getattr(self.training, name)
             require(value == off, f"{name} is {value}, which only a fine-tuning has; leave it out")
+        written = self.objective.keep if isinstance(self.objective, MaskedTeacherTask) else "student"
+        require(
+            not self.training.ema or written == "student",
+            f"ema is {self.training.ema}, but the teacher that is kept is a moving average already; leave ema out",
+        )
 
 
 _TABLES: dict[str, Any] = {"encoder": EncoderSizes, "crops": Crops, "training": Training}

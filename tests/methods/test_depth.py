@@ -1,0 +1,52 @@
+"""Learning rates by depth, and the methods that depth can act on."""
+
+import pytest
+
+from ecgtune.errors import SettingError
+from ecgtune.methods import attach, check_depth, layer_rates
+from ecgtune.models import load_model
+from ecgtune.recipe import Full, LinearProbe, LoRA, NormBias, SideTuning, TopLayers, Training
+from methods_for_tests import METHODS
+from models_for_tests import tiny_classifier
+
+
+@pytest.mark.parametrize("method", [Full(), TopLayers(layers=2), NormBias()], ids=str)
+def test_rates_fall_from_the_last_layer_down_to_the_stem(method):
+    model = attach(tiny_classifier(), method)
+    rates = layer_rates(model, method, 0.5)
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad and name.startswith("encoder.")}
+    assert set(rates) == trainable
+    for name, rate in rates.items():
+        assert rate == (1 if ".layers.1." in name else 0.5 if ".layers.0." in name else 0.25), name
+    if isinstance(method, Full):
+        assert rates["encoder.stem.0.conv.weight"] == rates["encoder.input_norm.weight"] == 0.25
+
+
+def test_what_a_method_adds_keeps_its_rate():
+    for method in METHODS:
+        if not isinstance(method, (Full, TopLayers, NormBias)):
+            assert layer_rates(attach(tiny_classifier(), method), method, 0.5) == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "parts"),
+    [
+        (LoRA(), Training(layer_decay=0.5), ["layer_decay is 0.5", "lora", "full, top-layers or norm-bias"]),
+        (LinearProbe(), Training(layer_decay=0.5), ["layer_decay", "probe"]),
+        (LinearProbe(), Training(drop_path=0.1), ["drop_path is 0.1", "probe", "leave it out"]),
+        (SideTuning(), Training(drop_path=0.1), ["drop_path", "side", "only reads"]),
+    ],
+    ids=str,
+)
+def test_what_cannot_act_is_one_clear_line(method, settings, parts):
+    for model in (tiny_classifier(), attach(tiny_classifier(), method)):  # before a method is attached, and after
+        with pytest.raises(SettingError) as error:
+            check_depth(model, method, settings)
+        assert all(part in str(error.value) for part in parts), str(error.value)
+    check_depth(model, method, Training())
+
+
+@pytest.mark.parametrize("settings", [Training(layer_decay=0.5), Training(drop_path=0.1)], ids=["decay", "drop"])
+def test_a_convolutional_encoder_has_no_depth_to_go_by(settings):
+    with pytest.raises(SettingError, match="ResNet1d has no transformer layers; leave it out"):
+        check_depth(load_model("resnet-1d"), Full(), settings)

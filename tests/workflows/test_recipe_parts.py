@@ -1,0 +1,83 @@
+"""Parts of a recipe through a whole run: its folder, its numbers, and back from the folder alone."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import ecgtune
+from ecgtune.errors import SettingError
+from ecgtune.recipe import load_recipes
+from ecgtune.training import ProgressBar, read_predictions
+
+SHORT = ecgtune.Training(epochs=1, batch_size=32, device="cpu")
+DATA = ecgtune.simulate(120, seed=1)
+PARTS = replace(SHORT, head_epochs=1, head_rate_factor=0.5, drop_path=0.1, ema=0.9)
+
+
+def fine_tune(out, method, training=SHORT, pooling="mean", **settings):
+    model = ecgtune.load_model("ecg-fm-tiny", head=ecgtune.Head(pooling=pooling))
+    return ecgtune.fine_tune(model, DATA, method=method, training=training, out=out, quiet=True, **settings)
+
+
+@pytest.mark.parametrize(
+    ("method", "training", "pooling"),
+    [
+        (ecgtune.LinearProbe(layers="mix"), SHORT, "mean"),
+        (ecgtune.LinearProbe(layers="mix"), SHORT, "attention"),
+        (ecgtune.LoRA(rank=2), PARTS, "attention"),
+        (ecgtune.Full(), replace(PARTS, layer_decay=0.7), "mean"),
+    ],
+    ids=str,
+)
+def test_a_loaded_run_predicts_what_the_run_predicted(method, training, pooling, tmp_path):
+    run = fine_tune(tmp_path / "run", method, training, pooling)
+    stored = read_predictions(run.folder / "predictions.csv")
+    again = ecgtune.load_run(run.folder)
+    assert np.array_equal(again.predict(DATA.signal[stored.row])[:, 1], stored.probability)
+    (recipe,) = load_recipes(str(run.folder / "recipe.toml"))
+    assert (recipe.method, recipe.training, recipe.model.pooling) == (method, training, pooling)
+    assert run.metrics["training"]["head_epochs"] == training.head_epochs
+    heads = [path.relative_to(run.folder).as_posix() for path in (run.folder / "head").rglob("*.*")]
+    assert sorted(heads) == (["head/best/head.safetensors", "head/log.jsonl"] if training.head_epochs else [])
+    width = 192 * (2 if pooling == "mean" else 3) + 2  # the linear layer, and the query
+    assert run.metrics["parameters"]["head"] == width
+    if isinstance(method, ecgtune.LinearProbe):
+        assert run.metrics["parameters"]["method"] == 5
+
+
+def test_a_run_stopped_after_its_head_goes_on(tmp_path, monkeypatch):
+    whole = fine_tune(tmp_path / "whole", ecgtune.LoRA(rank=2), PARTS)
+    advance, steps = ProgressBar.advance, iter(range(1000))
+
+    def stopping(self, units):
+        if units == PARTS.batch_size and next(steps) == 5:  # of 3 steps of the head, then 3 of the method
+            raise KeyboardInterrupt
+        advance(self, units)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressBar, "advance", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune(tmp_path / "stopped", ecgtune.LoRA(rank=2), PARTS)
+    resumed = fine_tune(tmp_path / "stopped", ecgtune.LoRA(rank=2), PARTS, resume=True)
+    for file in ("predictions.csv", "head/best/head.safetensors"):
+        assert (resumed.folder / file).read_bytes() == (whole.folder / file).read_bytes()
+    epochs = [json.loads(line) for line in (resumed.folder / "head" / "log.jsonl").read_text().splitlines()]
+    assert resumed.metrics["training"]["seconds"] > epochs[0]["seconds"]
+    assert not list(resumed.folder.rglob("state.pt"))
+
+
+@pytest.mark.parametrize(
+    ("method", "training", "message"),
+    [
+        (ecgtune.LinearProbe(), replace(SHORT, head_epochs=1), "head_epochs is 1, but probe trains the head alone"),
+        (ecgtune.LoRA(rank=2), replace(SHORT, layer_decay=0.5), "layer_decay is 0.5, but lora"),
+        (ecgtune.SideTuning(), replace(SHORT, drop_path=0.5), "drop_path is 0.5, but side"),
+    ],
+    ids=["head", "decay", "drop"],
+)
+def test_what_cannot_act_leaves_nothing_behind(method, training, message, tmp_path):
+    with pytest.raises(SettingError, match=message):
+        fine_tune(tmp_path / "run", method, training)
+    assert not (tmp_path / "run").exists()
