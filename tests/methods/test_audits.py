@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, linear
 
 from ecgtune.errors import AuditError
-from ecgtune.methods import Features, TrainingAudit, attach, count_parameters, reads_features, trained_part
+from ecgtune.methods import Below, Cut, TrainingAudit, attach, count_parameters, reads_features, trained_part
 from ecgtune.models.ecg_fm import Attention
 from ecgtune.recipe import Full, LinearProbe, LoRA, SideTuning
 from methods_for_tests import METHODS
@@ -18,11 +18,12 @@ def audited_steps(model, method, *, steps: int = 2, learning_rate: float = 1e-2,
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(6, 1, 200, generator=generator)
     label = torch.tensor([0, 1, 0, 1, 1, 0])
-    if reads_features(model, method):
+    cut = Cut("features") if reads_features(model, method) else None
+    if cut is not None:
         with torch.no_grad():
-            inputs = Features(model)(inputs)
-    forward = trained_part(model, method)
-    audit = TrainingAudit(model, method)
+            inputs = Below(model, cut)(inputs)
+    forward = trained_part(model, cut)
+    audit = TrainingAudit(model, method, cut)
     chosen = optimized if optimized is not None else [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(chosen, lr=learning_rate)
     for _ in range(steps):
@@ -102,7 +103,7 @@ def test_a_method_that_was_never_attached(method):
 
 def test_a_frozen_tensor_with_a_gradient():
     model = attach(tiny_classifier(), LinearProbe())
-    audit = TrainingAudit(model, LinearProbe())
+    audit = TrainingAudit(model, LinearProbe(), Cut("features"))
     frozen = next(model.encoder.parameters())
     frozen.grad = torch.ones_like(frozen)
     with pytest.raises(AuditError, match="is frozen but has a gradient"):

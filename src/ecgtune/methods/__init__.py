@@ -3,12 +3,14 @@
 from ecgtune.methods.attach import attach, attached_prefixes, base_encoder
 from ecgtune.methods.audits import ParameterCount, TrainingAudit, count_parameters
 from ecgtune.methods.depth import check_depth, layer_rates
-from ecgtune.methods.frozen import Features, head_alone, reads_features, trained_part
+from ecgtune.methods.frozen import Above, Below, Cut, deepest_cut, head_alone, reads_features, trained_part
 from ecgtune.methods.own_weights import own_weights
 from ecgtune.methods.upkeep import Upkeep, upkeep
 
 __all__ = [
-    "Features",
+    "Above",
+    "Below",
+    "Cut",
     "ParameterCount",
     "TrainingAudit",
     "Upkeep",
@@ -17,6 +19,7 @@ __all__ = [
     "base_encoder",
     "check_depth",
     "count_parameters",
+    "deepest_cut",
     "head_alone",
     "layer_rates",
     "own_weights",

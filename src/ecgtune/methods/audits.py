@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ecgtune.errors import AuditError
 from ecgtune.methods.attach import attached_prefixes, base_encoder
-from ecgtune.methods.frozen import trained_part
+from ecgtune.methods.frozen import Cut, trained_part
 from ecgtune.methods.own_weights import own_weights
 from ecgtune.models import Classifier
 from ecgtune.recipe import LinearProbe, Method
@@ -83,15 +83,15 @@ def count_parameters(model: Classifier, method: Method) -> ParameterCount:
 class TrainingAudit:
     """Watches the first steps of a training, on the real batches, optimizer and precision.
 
-    Call `before_step` with the windows of the step, `after_backward` when its gradients are complete and `after_step`
-    when the weights have moved, until `finished`. Each raises AuditError: a frozen tensor with a gradient, a trainable
-    one without (after two passes), or an output that the step did not move.
+    Call `before_step` with the windows of the step, or what stands for them at the cut, `after_backward` when its
+    gradients are complete and `after_step` when the weights have moved, until `finished`. Each raises AuditError: a
+    frozen tensor with a gradient, a trainable one without (after two passes), or an output that the step did not move.
     """
 
-    def __init__(self, model: Classifier, method: Method) -> None:
+    def __init__(self, model: Classifier, method: Method, cut: Cut | None = None) -> None:
         self._model = model
         self._method = method
-        self._trained = trained_part(model, method)
+        self._trained = trained_part(model, cut)
         self._steps = 0
         self._silent = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         self._tensors = len(self._silent)
@@ -106,7 +106,7 @@ class TrainingAudit:
 
     def before_step(self, inputs: Tensor) -> None:
         if self._steps == 0:
-            self._probed = inputs[:PROBED_WINDOWS].detach().clone()
+            self._probed = inputs[:PROBED_WINDOWS].detach().to(torch.float32, copy=True)  # it is looked at in float32
             self._before = self._output()
 
     def after_backward(self) -> None:
@@ -151,7 +151,7 @@ class TrainingAudit:
         with torch.no_grad():
             # What the head answers would move with any method; tokens move only if the method itself does something.
             if self._method.changes_encoder:
-                output, _ = self._model.encode(self._probed)
+                output, _ = self._trained.encode(self._probed)
             else:
                 output = self._trained(self._probed)
         self._model.train(training)

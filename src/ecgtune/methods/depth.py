@@ -10,9 +10,9 @@ from ecgtune.recipe import LinearProbe, Method, SideTuning, Training
 
 
 def check_depth(model: Classifier, method: Method, settings: Training) -> None:
-    """Raise SettingError where `layer_decay` or `drop_path` is set but could not act on `method` in `model`."""
+    """Raise SettingError where `layer_decay`, `drop_path` or `checkpointing` is set but could not act on `method`."""
     encoder = base_encoder(model)
-    for name, off in (("layer_decay", 1.0), ("drop_path", 0.0)):
+    for name, off in (("layer_decay", 1.0), ("drop_path", 0.0), ("checkpointing", False)):
         value = getattr(settings, name)
         if value != off and not encoder.transformer_layers:
             raise SettingError(
@@ -22,6 +22,10 @@ def check_depth(model: Classifier, method: Method, settings: Training) -> None:
         raise SettingError(
             f"layer_decay is {settings.layer_decay}, but {method.name} leaves the encoder's own weights as they are; "
             "leave it out, or use full, top-layers or norm-bias"
+        )
+    if settings.checkpointing and isinstance(method, (LinearProbe, SideTuning)):
+        raise SettingError(
+            f"checkpointing is on, but {method.name} keeps no activations of the encoder's layers; leave it out"
         )
     if settings.drop_path > 0 and isinstance(method, (LinearProbe, SideTuning)):
         raise SettingError(

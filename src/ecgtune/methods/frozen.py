@@ -1,15 +1,43 @@
-"""What of a model needs to be computed only once, where the encoder stays as it is."""
+"""A model in two: what stays as it is, and is computed only once, and what a training changes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
+from ecgtune.methods.attach import base_encoder
+from ecgtune.methods.ladder import SideTuned
 from ecgtune.methods.layer_mix import LayerMix
 from ecgtune.models import Classifier
 from ecgtune.recipe import LinearProbe, Method
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a model is cut in two, `Below` and `Above`.
+
+    "features": after the pooling, (batch, features), or (batch, layers + 1, features) where layers are mixed. "states":
+    after every layer at once, (batch, layers + 1, tokens, width). "tokens": before layer number `layer`, (batch,
+    tokens, width); the number of layers stands for after the last.
+    """
+
+    kind: Literal["features", "states", "tokens"]
+    layer: int = 0
+
+    def __str__(self) -> str:
+        if self.kind == "tokens":
+            return f"tokens before layer {self.layer + 1}"
+        return {"features": "pooled tokens", "states": "tokens of all layers"}[self.kind]
+
+    @property
+    def skips_layers(self) -> bool:
+        """Whether there is a transformer layer below the cut, which then runs but once."""
+        return self.kind != "tokens" or self.layer > 0
 
 
 def reads_features(model: Classifier, method: Method) -> bool:
@@ -22,37 +50,90 @@ def reads_features(model: Classifier, method: Method) -> bool:
     return not method.changes_encoder and pooling in (("mean",) if mixes else ("mean", "statistics"))
 
 
-class Features(nn.Module):
-    """Signal to what is computed once: (batch, features), or (batch, layers + 1, features) where layers are mixed."""
+def deepest_cut(model: Classifier, method: Method, drop_path: float = 0.0) -> Cut | None:
+    """The cut with the most below it that no step of `method`, which is attached, can change; None without one.
 
-    def __init__(self, model: Classifier) -> None:
+    drop_path: the training's, see `Encoder.set_drop_path`. Weights that train and random draws lie above the cut.
+    """
+    if reads_features(model, method):
+        return Cut("features")
+    if isinstance(model.encoder, (LayerMix, SideTuned)):
+        return Cut("states")
+    encoder = base_encoder(model)
+    if not method.changes_encoder:  # it is in evaluation mode, so it draws nothing
+        return Cut("tokens", len(encoder.transformer_layers)) if encoder.transformer_layers else None
+    settled = encoder.settled_layers
+    return None if settled is None else Cut("tokens", 0 if drop_path else settled)
+
+
+class Below(nn.Module):
+    """Signal (batch, leads, samples), without padding, to what stands at the cut."""
+
+    def __init__(self, model: Classifier, cut: Cut) -> None:
         super().__init__()
         self.model = model
+        self.cut = cut
 
     def forward(self, signal: Tensor) -> Tensor:
         encoder = self.model.encoder
-        if not isinstance(encoder, LayerMix):
+        if self.cut.kind == "tokens":
+            return base_encoder(self.model).tokens_before(self.cut.layer, signal)
+        if not isinstance(encoder, (LayerMix, SideTuned)):
             return self.model.pool(*self.model.encode(signal))
         states, mask = encoder.states(signal)
+        if self.cut.kind == "states":
+            return states
         pooled = self.model.pool(states.flatten(0, 1), mask.repeat_interleave(states.shape[1], dim=0))
         return pooled.unflatten(0, states.shape[:2])
 
+    def describe(self) -> str:
+        """What is computed, in words that no other computation on the same weights has."""
+        layers = " of all layers" if isinstance(self.model.encoder, LayerMix) else ""
+        return f"{self.model.head_spec.pooling} features{layers}" if self.cut.kind == "features" else str(self.cut)
 
-class OnFeatures(nn.Module):
-    """What `Features` gives to logits (batch, classes), through all that trains."""
+    def tensors(self) -> dict[str, Tensor]:
+        """The encoder's weights and buffers below the cut, by name: what the answer hangs on beside the signal."""
+        encoder = self.model.encoder
+        if self.cut.kind == "tokens":
+            base = base_encoder(self.model)
+            above = {
+                id(p)
+                for layer in base.transformer_layers[self.cut.layer :]
+                for p in layer.state_dict(keep_vars=True).values()
+            }
+            return {name: p.detach() for name, p in base.state_dict(keep_vars=True).items() if id(p) not in above}
+        return dict((base_encoder(self.model) if isinstance(encoder, (LayerMix, SideTuned)) else encoder).state_dict())
 
-    def __init__(self, model: Classifier) -> None:
+
+class Above(nn.Module):
+    """What `Below` gives to logits (batch, classes), through all that trains."""
+
+    def __init__(self, model: Classifier, cut: Cut) -> None:
         super().__init__()
         self.model = model
+        self.cut = cut
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.cut.kind != "features":
+            return self.model.head(self.model.pool(*self.encode(inputs)))
         encoder = self.model.encoder
-        return self.model.head(encoder.mixed(features) if isinstance(encoder, LayerMix) else features)
+        return self.model.head(encoder.mixed(inputs) if isinstance(encoder, LayerMix) else inputs)
+
+    def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The rest of `Classifier.encode`: tokens (batch, tokens, width) and their mask, from tokens or states."""
+        encoder = self.model.encoder
+        if isinstance(encoder, SideTuned):
+            tokens = encoder.climbed(inputs.unbind(1), None)
+        elif isinstance(encoder, LayerMix):
+            tokens = encoder.mixed(inputs)
+        else:
+            tokens = base_encoder(self.model).tokens_after(self.cut.layer, inputs)
+        return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
 
 
-def trained_part(model: Classifier, method: Method) -> nn.Module:
-    """What a step of `method` runs: on features where they are computed once, else the whole model, on signals."""
-    return OnFeatures(model) if reads_features(model, method) else model
+def trained_part(model: Classifier, cut: Cut | None) -> Classifier | Above:
+    """What a step of the training runs: what is above the cut, or the whole model, on signals."""
+    return model if cut is None else Above(model, cut)
 
 
 @contextmanager

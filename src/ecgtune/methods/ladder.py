@@ -5,6 +5,8 @@ The encoder runs without a graph: no gradient enters it and none of its activati
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -50,7 +52,7 @@ class Ladder(nn.Module):
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
-    def forward(self, states: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+    def forward(self, states: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         """states: depth + 1 tensors (batch, tokens, features); mask (batch, tokens) or None -> the same shape as one.
 
         The paper's h <- block(g * lateral(state) + (1 - g) * h), g = sigmoid(gate / T), from the lowest layer up.
@@ -74,7 +76,17 @@ class SideTuned(nn.Module):
     def forward(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             states, mask = self.encoder.layer_tokens(signal, padding_mask)
-        return states[-1] + self.ladder(states, None if padding_mask is None else mask), mask
+        return self.climbed(states, None if padding_mask is None else mask), mask
+
+    def states(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(batch, layers + 1, tokens, width) and the mask (batch, tokens), without a graph."""
+        with torch.no_grad():
+            states, mask = self.encoder.layer_tokens(signal, padding_mask)
+            return torch.stack(states, dim=1), mask
+
+    def climbed(self, states: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        """From the tokens of all layers to those that the head reads, all (batch, tokens, width)."""
+        return states[-1] + self.ladder(states, mask)
 
     def train(self, mode: bool = True) -> SideTuned:
         """As in torch, but the encoder stays in evaluation mode: dropout in what is only read would only add noise."""

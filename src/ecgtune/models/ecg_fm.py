@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
+from torch.utils.checkpoint import checkpoint
 
 from ecgtune.errors import SettingError
 from ecgtune.models.encoder import Encoder
@@ -160,6 +162,12 @@ class EncoderLayer(nn.Module):
         tokens = self.attention_norm(tokens + self._branch(self.attention(tokens, mask)))
         return self.final_norm(tokens + self._branch(self.feed_forward(tokens)))
 
+    @property
+    def settled(self) -> bool:
+        """Whether this layer does the same in every epoch of a training: nothing trains and nothing is drawn."""
+        drawn = (self.drop_path, self.dropout.p, self.attention.dropout, self.feed_forward.dropout.p)
+        return not any(drawn) and not _trains(self)
+
     def _branch(self, added: Tensor) -> Tensor:
         """What a block adds; in training, with stochastic depth, nothing for some of the records."""
         added = self.dropout(added)
@@ -187,6 +195,7 @@ class EcgFM(Encoder):
         super().__init__(config)
         self.config: EcgFmConfig = config
         self.feature_grad_mult = config.feature_grad_mult
+        self._checkpointing = False
         inputs = (len(config.leads),) + (config.conv_channels,) * (config.conv_layers - 1)
         self.stem = nn.Sequential(
             *(ConvBlock(count, config.conv_channels, normalise=index == 0) for index, count in enumerate(inputs))
@@ -215,6 +224,31 @@ class EcgFM(Encoder):
     def layer_tokens(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
         tokens, mask = self._embed(signal, padding_mask)
         return tuple(self._states(tokens, mask)), _full_mask(tokens, mask)
+
+    @property
+    def settled_layers(self) -> int | None:
+        before = (self.stem, self.stem_norm, self.projection, self.positional, self.input_norm)
+        if any(_trains(part) for part in before):
+            return None
+        if self.dropout.p > 0:
+            return 0  # `tokens_before(0)` is before the dropout
+        return sum(1 for _ in takewhile(lambda layer: cast(EncoderLayer, layer).settled, self.layers))
+
+    def tokens_before(self, layer: int, signal: Tensor) -> Tensor:
+        tokens = self._placed(*self._embed(signal, None))
+        for below in self.layers[:layer]:
+            tokens = self._through(below, tokens, None)
+        return tokens
+
+    def tokens_after(self, layer: int, tokens: Tensor) -> Tensor:
+        if layer == 0:
+            tokens = self.dropout(tokens)
+        for above in self.layers[layer:]:
+            tokens = self._through(above, tokens, None)
+        return tokens
+
+    def set_checkpointing(self, on: bool) -> None:
+        self._checkpointing = on
 
     def set_drop_path(self, rate: float) -> None:
         for number, layer in enumerate(self.layers, 1):
@@ -259,14 +293,23 @@ class EcgFM(Encoder):
         tokens = self._positioned(tokens, mask)
         yield tokens
         for layer in self.layers:
-            tokens = layer(tokens, mask)
+            tokens = self._through(layer, tokens, mask)
             yield tokens
 
+    def _through(self, layer: nn.Module, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        if self._checkpointing and self.training and torch.is_grad_enabled():
+            # Dropout is drawn again from the same state of the generator.
+            return cast(Tensor, checkpoint(layer, tokens, mask, use_reentrant=False))
+        return layer(tokens, mask)
+
     def _positioned(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        return self.dropout(self._placed(tokens, mask))
+
+    def _placed(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         tokens = tokens + self.positional(tokens)
         if mask is not None:
             tokens = tokens.masked_fill(~mask[..., None], 0.0)
-        return self.dropout(self.input_norm(tokens))
+        return self.input_norm(tokens)
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -275,6 +318,10 @@ class EcgFM(Encoder):
                 nn.init.zeros_(module.bias)
             elif isinstance(module, ConvBlock):
                 nn.init.kaiming_uniform_(module.conv.weight, nonlinearity="relu")
+
+
+def _trains(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def _full_mask(tokens: Tensor, mask: Tensor | None) -> Tensor:

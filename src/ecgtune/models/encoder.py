@@ -85,6 +85,31 @@ class Encoder(nn.Module):
         """
         raise SettingError(f"{type(self).__name__} has no transformer layers to read; use an encoder of ECG-FM's kind")
 
+    @property
+    def settled_layers(self) -> int | None:
+        """How many of `transformer_layers`, from the first, give the same tokens in every epoch of a training.
+
+        In them and in what lies before no weight trains and nothing is drawn at random. None where that is not even
+        true of the tokens before the first layer.
+        """
+        return None
+
+    def tokens_before(self, layer: int, signal: Tensor) -> Tensor:
+        """The tokens (batch, tokens, width) that enter layer number `layer`, 0 up to the number of layers (what leaves
+        the last one), without dropout; signal as in `forward`. Raises SettingError where there are no such layers.
+        """
+        raise SettingError(f"{type(self).__name__} has no transformer layers to read; use an encoder of ECG-FM's kind")
+
+    def tokens_after(self, layer: int, tokens: Tensor) -> Tensor:
+        """From what `tokens_before(layer, ...)` gave to the tokens of `forward`; raises what that raises."""
+        raise SettingError(f"{type(self).__name__} has no transformer layers to read; use an encoder of ECG-FM's kind")
+
+    def set_checkpointing(self, on: bool) -> None:
+        """Whether training keeps only what enters each layer and computes the rest anew for the gradient (Chen et al.
+        2016, arXiv:1604.06174). Raises SettingError where there are no layers.
+        """
+        raise SettingError(f"{type(self).__name__} has no transformer layers to recompute; leave checkpointing out")
+
     def set_drop_path(self, rate: float) -> None:
         """Stochastic depth in training mode (Huang et al. 2016, arXiv:1603.09382): skip blocks, record by record.
 

@@ -29,7 +29,7 @@ from ecgtune.pretraining.crops import (
     random_places,
 )
 from ecgtune.recipe import Pretraining
-from ecgtune.training import Moment, Objective
+from ecgtune.training import Moment, Objective, autocast
 
 VALIDATION = 3  # keeps the draws of validation apart from those of any epoch
 VALIDATION_BATCH = 64
@@ -137,7 +137,6 @@ class PretrainingObjective(Objective):
     def _validation(self, moment: Moment) -> dict[str, float]:
         """Mean of each term over the held-out crops, with the same crops and draws in every epoch."""
         device = next(self.model.parameters()).device
-        bf16 = self._recipe.training.precision == "bf16"
         items = np.arange(len(self._val_owner))
         sums: dict[str, float] = {}
         training = self.model.training
@@ -148,7 +147,7 @@ class PretrainingObjective(Objective):
             draws = self.draw(len(signal), (moment.seed, number, VALIDATION), training=False, device=device)
             targets = self.targets(normalised(crops, 1), self._val_places, rows, device)
             batch = Batch(torch.from_numpy(signal).to(device), draws, targets, moment.step)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            with autocast(device, self._recipe.training.precision):
                 terms = self.loss(self.trained, batch)
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term) / len(items)

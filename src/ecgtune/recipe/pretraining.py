@@ -195,7 +195,14 @@ class Pretraining:
             without_labels = Training.__dataclass_fields__[name].default
             value = getattr(self.training, name)
             require(value == without_labels, f"{name} is {value!r}, but a pretraining has no labels; leave it out")
-        for name, off in (("head_rate_factor", 1.0), ("head_epochs", 0), ("layer_decay", 1.0), ("drop_path", 0.0)):
+        for name, off in (
+            ("head_rate_factor", 1.0),
+            ("head_epochs", 0),
+            ("layer_decay", 1.0),
+            ("drop_path", 0.0),
+            ("prefix_cache", "auto"),
+            ("checkpointing", False),
+        ):
             value = getattr(self.training, name)
             require(value == off, f"{name} is {value}, which only a fine-tuning has; leave it out")
         written = self.objective.keep if isinstance(self.objective, MaskedTeacherTask) else "student"

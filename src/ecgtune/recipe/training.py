@@ -40,6 +40,8 @@ class Training:
     """Largest norm of the gradient; 0 switches clipping off."""
     accumulate: int = 1
     """Pieces that a batch is cut into to save memory; the result is that of the whole batch."""
+    checkpointing: bool = False
+    """Keep no activations inside a layer and compute them again for the gradient: less memory, more time."""
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh the loss by the inverse frequency of each class in the training windows."""
     label_smoothing: float = 0.0
@@ -57,6 +59,8 @@ class Training:
     """Stop after this many epochs without a better validation AUROC; never when not given."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Number format of the forward and backward pass; weights stay float32."""
+    prefix_cache: Literal["auto", "on", "off"] = "auto"
+    """Compute what training cannot change once and keep it in the cache folder; auto: where that pays and fits."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto takes CUDA, then MPS, then the CPU."""
     threshold: str = "fixed"

@@ -7,7 +7,9 @@ from ecgtune.training.inference import choose_device, encode_once, logits_of, pr
 from ecgtune.training.loop import Trained, count_steps, train
 from ecgtune.training.losses import check_loss
 from ecgtune.training.objective import Moment, Objective
+from ecgtune.training.precision import autocast
 from ecgtune.training.predictions import Predictions, predictions_text, read_predictions
+from ecgtune.training.prefix import check_prefix, compute_once
 from ecgtune.training.processes import Processes
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import (
@@ -29,11 +31,14 @@ __all__ = [
     "RunFolder",
     "Trained",
     "Windows",
+    "autocast",
     "begin_run",
     "check_head_first",
     "check_loss",
+    "check_prefix",
     "check_run",
     "choose_device",
+    "compute_once",
     "count_head_steps",
     "count_steps",
     "encode_once",

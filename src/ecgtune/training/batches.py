@@ -5,18 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from ecgtune.methods import Cut
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Prepared windows of one split: `inputs` float32 (windows, ...), what the trained module reads; `label` as in
-    `data.Dataset`."""
+    """Prepared windows of one split: `inputs` (windows, ...), what the trained module reads; `label` as in `Dataset`.
+
+    cut: None where `inputs` are signals, float32 (windows, leads, samples); else what of the model they have been
+    through, see `encode_once`.
+    """
 
     inputs: np.ndarray
     label: np.ndarray
+    cut: Cut | None = None
 
     def __len__(self) -> int:
         return len(self.label)
+
+
+def tensor_of(inputs: np.ndarray) -> Tensor:
+    """The array as a tensor that shares its memory; int16 holds the bits of bfloat16, for which numpy has no name."""
+    tensor = torch.from_numpy(inputs)
+    return tensor.view(torch.bfloat16) if tensor.dtype == torch.int16 else tensor
+
+
+def array_of(tensor: Tensor) -> np.ndarray:
+    """The inverse of `tensor_of`, for tensors on the CPU."""
+    return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def epoch_order(seed: int, epoch: int, windows: int) -> np.ndarray:

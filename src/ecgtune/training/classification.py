@@ -14,7 +14,7 @@ from ecgtune.evaluation import auroc, macro_auroc
 from ecgtune.methods import TrainingAudit, base_encoder, check_depth, layer_rates, trained_part, upkeep
 from ecgtune.models import Classifier
 from ecgtune.recipe import Method, Training
-from ecgtune.training.batches import Windows
+from ecgtune.training.batches import Windows, tensor_of
 from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.losses import criterion
 from ecgtune.training.objective import Moment, Objective
@@ -27,8 +27,8 @@ class Classification(Objective):
     """Train what `method` left trainable in `model`, on the labels of `training`.
 
     `training` and `validation` hold what the trained module reads: windows `(n, leads, samples)` for the model, or
-    pooled tokens from `encode_once` where `methods.reads_features`. The best epoch is the one with the highest
-    validation AUROC, of several classes or labels its mean. The steps raise AuditError, see `methods.audits`.
+    what `encode_once` made of them for the part above a cut. The best epoch is the one with the highest validation
+    AUROC, of several classes or labels its mean. The steps raise AuditError, see `methods.audits`.
 
     augment: (inputs, rows, seed, epoch) -> what an epoch shows of these training windows (`data.WindowAugmentation`).
     """
@@ -46,7 +46,9 @@ class Classification(Objective):
         check_depth(model, method, settings)
         if settings.drop_path > 0:
             base_encoder(model).set_drop_path(settings.drop_path)
-        self.trained = trained_part(model, method)
+        if settings.checkpointing:
+            base_encoder(model).set_checkpointing(True)
+        self.trained = trained_part(model, training.cut)
         self.items = len(training)
         self.learning_rate = method.learning_rate
         self._method = method
@@ -54,7 +56,7 @@ class Classification(Objective):
         self._augment = augment
         self._precision = settings.precision
         self._criterion = criterion(training.label, model.classes, settings)
-        self._watch = TrainingAudit(model, method)
+        self._watch = TrainingAudit(model, method, training.cut)
         self._upkeep = upkeep(model, method)
         self._head_rate = settings.head_rate_factor
         self._layer_rates = layer_rates(model, method, settings.layer_decay)
@@ -66,7 +68,7 @@ class Classification(Objective):
         inputs, label = self._training.inputs[rows], self._training.label[rows]
         if self._augment is not None:
             inputs = self._augment(inputs, rows, moment.seed, moment.epoch)
-        return torch.from_numpy(inputs).to(device), torch.from_numpy(label).to(device)
+        return tensor_of(inputs).to(device), torch.from_numpy(label).to(device)
 
     def loss(self, trained: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         inputs, label = batch

@@ -6,14 +6,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from ecgtune.methods import head_alone, reads_features
+from ecgtune.methods import head_alone
 from ecgtune.models import Classifier
 from ecgtune.recipe import Method, Training
 from ecgtune.settings import require
 from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
-from ecgtune.training.inference import encode_once
 from ecgtune.training.loop import count_steps, train
+from ecgtune.training.prefix import compute_once
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.training.weights import load_head, save_head
@@ -39,6 +39,7 @@ def head_settings(settings: Training) -> Training:
         head_rate_factor=1.0,
         layer_decay=1.0,
         drop_path=0.0,
+        checkpointing=False,
     )
 
 
@@ -68,7 +69,7 @@ def train_head(
 ) -> float:
     """Train the head of `model`, which has its method attached, for `settings.head_epochs`, and return the seconds.
 
-    `training` and `validation` hold windows as the model takes them; tokens are computed once where a probe's are. Its
+    `training` and `validation` hold windows as the model takes them; what a probe computes once is computed once. Its
     log and its best head stand in `folder.head`, and that head is left in the model. A stopped one is continued; once
     the method's training has begun, its state has the head. Raises what `train` raises.
     """
@@ -77,9 +78,8 @@ def train_head(
         progress.advance(count_head_steps(len(training), settings) * settings.batch_size)
     else:
         with head_alone(model) as probe:
-            if reads_features(model, probe):
-                training = encode_once(model, training, precision=settings.precision)
-                validation = encode_once(model, validation, precision=settings.precision)
-            objective = _HeadAlone(model, probe, training, validation, head_settings(settings))
-            train(objective, head_settings(settings), seed=seed, folder=alone, progress=progress)
+            settings = head_settings(settings)
+            once = compute_once(model, probe, training, validation, settings, augmented=False)
+            objective = _HeadAlone(model, probe, once.training, once.validation, settings)
+            train(objective, settings, seed=seed, folder=alone, progress=progress)
     return sum(json.loads(line)["seconds"] for line in alone.log.read_text(encoding="utf-8").splitlines())

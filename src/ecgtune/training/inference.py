@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import torch
-from torch import nn
+from numpy.lib import format
+from torch import Tensor, nn
 
 from ecgtune.data import Task
 from ecgtune.errors import SettingError
-from ecgtune.methods import Features
+from ecgtune.files import write_atomically
+from ecgtune.methods import Below, Cut
 from ecgtune.models import Classifier
-from ecgtune.training.batches import Windows
+from ecgtune.training.batches import Windows, array_of, tensor_of
+from ecgtune.training.precision import autocast
 
 BATCH = 256
+FEATURES = Cut("features")
 
 
 def choose_device(name: str) -> torch.device:
@@ -26,24 +33,59 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-@torch.no_grad()
 def logits_of(module: nn.Module, inputs: np.ndarray, *, batch_size: int = BATCH, precision: str = "fp32") -> np.ndarray:
     """`module(inputs)` in batches, in evaluation mode; float32 `(windows, ...)`. The module's mode is put back."""
+    return torch.cat([answer.float() for answer in answers_of(module, inputs, batch_size, precision)]).numpy()
+
+
+@torch.no_grad()
+def answers_of(module: nn.Module, inputs: np.ndarray, batch_size: int, precision: str) -> Iterator[Tensor]:
+    """`module(inputs)` batch by batch on the CPU, in evaluation mode, in the number format in which it comes."""
     device = next(module.parameters()).device
     training = module.training
     module.eval()
-    pieces = []
     for start in range(0, len(inputs), batch_size):
-        batch = torch.from_numpy(np.ascontiguousarray(inputs[start : start + batch_size])).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            pieces.append(module(batch).float().cpu())
+        batch = tensor_of(np.ascontiguousarray(inputs[start : start + batch_size])).to(device)
+        with autocast(device, precision):
+            answer = module(batch)
+        yield answer.cpu()
     module.train(training)
-    return torch.cat(pieces).numpy()
 
 
-def encode_once(model: Classifier, windows: Windows, *, precision: str = "fp32") -> Windows:
-    """The windows as pooled tokens `(windows, ...)`, see `methods.Features`: what a head on a frozen encoder reads."""
-    return Windows(logits_of(Features(model), windows.inputs, precision=precision), windows.label)
+def encode_once(
+    model: Classifier, windows: Windows, *, precision: str = "fp32", cut: Cut = FEATURES, file: Path | None = None
+) -> Windows:
+    """The windows, signals, as what the part of the model above `cut` reads.
+
+    file: where to keep it, for `training.prefix` to find again; in memory otherwise. Features are float32; tokens and
+    states have the number format in which the model goes on with them, so that nothing is rounded that would not be.
+    Raises RunError when the file cannot be written.
+    """
+    below = Below(model, cut)
+    answers = (
+        array_of(answer.float() if cut.kind == "features" else answer)
+        for answer in answers_of(below, windows.inputs, BATCH, precision)
+    )
+    if file is None:
+        return Windows(np.concatenate(list(answers)), windows.label, cut)
+    write_rows(file, answers, len(windows))
+    return Windows(np.load(file, mmap_mode="c"), windows.label, cut)
+
+
+def write_rows(file: Path, pieces: Iterator[np.ndarray], rows: int) -> None:
+    """Write arrays one after the other into one `.npy` file of `rows` rows; the whole file appears or none."""
+
+    def write(partial: Path) -> None:
+        # Not through a memory map: on a full disk that would kill the process instead of raising an error.
+        with partial.open("wb") as target:
+            for number, piece in enumerate(pieces):
+                if number == 0:
+                    shape = (rows, *piece.shape[1:])
+                    header = {"descr": format.dtype_to_descr(piece.dtype), "fortran_order": False, "shape": shape}
+                    format.write_array_header_1_0(target, header)
+                target.write(np.ascontiguousarray(piece).data)
+
+    write_atomically(file, write)
 
 
 def probability_of(logits: np.ndarray, task: Task = "binary") -> np.ndarray:

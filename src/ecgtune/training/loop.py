@@ -21,6 +21,7 @@ from ecgtune.training.batches import epoch_order
 from ecgtune.training.inference import choose_device
 from ecgtune.training.memory import MemoryMeter, keep_freed_memory
 from ecgtune.training.objective import Moment, Objective
+from ecgtune.training.precision import autocast
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder, log_text
 from ecgtune.training.schedule import learning_rate_factor, make_optimizer, parameter_groups
@@ -132,7 +133,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                 batch = objective.batch(piece, moment, device)
                 if number == 0:
                     objective.before_step(batch)
-                with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+                with autocast(device, settings.precision):
                     terms = objective.loss(trained, batch)
                 meter.read()
                 # Divided by the weight of the whole batch, pieces add up to the gradient of the undivided batch.

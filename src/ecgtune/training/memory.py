@@ -30,6 +30,8 @@ class MemoryMeter:
     """Largest memory seen: allocated on the device with CUDA or MPS, resident size of this process on a CPU.
 
     On a CPU it is read when called, so call it where memory is fullest: between the forward and the backward pass.
+    Pages of files that came in since the start do not count where the system tells them apart (Linux): it takes those
+    of `training.prefix` back whenever something else needs the room.
     """
 
     def __init__(self, device: torch.device, peak: int = 0) -> None:
@@ -42,6 +44,10 @@ class MemoryMeter:
         elif device.type == "cpu" and sys.platform == "linux":
             # What an earlier run in this process has freed would otherwise count as memory of this one.
             ctypes.CDLL(None).malloc_trim(0)
+        self._files = self._file_pages()
+
+    def _file_pages(self) -> int:
+        return getattr(self._process.memory_info(), "shared", 0)
 
     def read(self) -> None:
         if self._device.type == "cuda":
@@ -49,5 +55,5 @@ class MemoryMeter:
         elif self._device.type == "mps":
             now = torch.mps.current_allocated_memory()
         else:
-            now = self._process.memory_info().rss
+            now = self._process.memory_info().rss - max(0, self._file_pages() - self._files)
         self.peak = max(self.peak, now)

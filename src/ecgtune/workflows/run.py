@@ -13,7 +13,7 @@ from ecgtune.data import Split, WindowAugmentation
 from ecgtune.errors import SettingError
 from ecgtune.evaluation import Decision, challenge_places, check_rule, choose_decision, evaluate
 from ecgtune.files import write_json, write_text
-from ecgtune.methods import ParameterCount, attach, check_depth, count_parameters, reads_features
+from ecgtune.methods import ParameterCount, attach, check_depth, count_parameters
 from ecgtune.models import Classifier, describe_model
 from ecgtune.recipe import Recipe, method_to_table
 from ecgtune.reporting import write_run
@@ -25,11 +25,12 @@ from ecgtune.training import (
     begin_run,
     check_head_first,
     check_loss,
+    check_prefix,
     check_run,
     choose_device,
+    compute_once,
     count_head_steps,
     count_steps,
-    encode_once,
     logits_of,
     predictions_text,
     probability_of,
@@ -86,6 +87,7 @@ def make_ready(
     description = describe_model(model)
     attach(model, recipe.method, seed=seed)
     count = count_parameters(model, recipe.method)
+    check_prefix(model, recipe.method, recipe.training, augmentation is not None)
     return ReadyRun(recipe, model, prepared, seed, run, identity, description, count, augmentation)
 
 
@@ -101,8 +103,11 @@ def run_recipe(run: ReadyRun, progress: ProgressBar) -> None:
         write_run(run.folder.path)
 
 
-def fit(run: ReadyRun, progress: ProgressBar) -> Trained:
-    """Train on the training windows and leave the best epoch on validation in model and folder; no others are read."""
+def fit(run: ReadyRun, progress: ProgressBar) -> tuple[Trained, str]:
+    """Train on the training windows and leave the best epoch on validation in model and folder; no others are read.
+
+    Returns what the training reports, and the sentence on what was computed once.
+    """
     model, prepared, settings = run.model, run.prepared, run.recipe.training
     training, validation = prepared.windows(prepared.split.train), prepared.windows(prepared.split.val)
     head_seconds = 0.0
@@ -110,19 +115,19 @@ def fit(run: ReadyRun, progress: ProgressBar) -> Trained:
         head_seconds = train_head(
             model, training, validation, settings, seed=run.seed, folder=run.folder, progress=progress
         )
-    if reads_features(model, run.recipe.method):
-        training = encode_once(model, training, precision=settings.precision)
-        validation = encode_once(model, validation, precision=settings.precision)
-    objective = Classification(model, run.recipe.method, training, validation, settings, run.augmentation)
+    method, augmented = run.recipe.method, run.augmentation is not None
+    once = compute_once(model, method, training, validation, settings, augmented=augmented)
+    progress.note(f"{run.folder.title}: {once.sentence}")
+    objective = Classification(model, method, once.training, once.validation, settings, run.augmentation)
     trained = train(objective, settings, seed=run.seed, folder=run.folder, progress=progress)
-    return replace(trained, seconds=trained.seconds + head_seconds)
+    return replace(trained, seconds=trained.seconds + head_seconds), once.sentence
 
 
 def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
     model, prepared, settings = run.model, run.prepared, run.recipe.training
     split = prepared.split
     write_text(run.folder.split, split_text(split.parts()))
-    trained = fit(run, progress)
+    trained, once = fit(run, progress)
 
     rows = np.concatenate([split.val, split.test])
     label, group = prepared.dataset.label[rows], prepared.groups(rows)
@@ -146,7 +151,7 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
     )
     write_text(run.folder.predictions, predictions_text(rows, group, part, label, probability, classes))
     write_json(run.folder.best / "model.json", _saved_model(run, decision))
-    write_json(run.folder.metrics, _metrics(run, trained, decision) | results)
+    write_json(run.folder.metrics, _metrics(run, trained, decision, once) | results)
     run.folder.discard_state()
 
 
@@ -173,7 +178,7 @@ def _saved_model(run: ReadyRun, decision: Decision) -> dict[str, Any]:
     }
 
 
-def _metrics(run: ReadyRun, trained: Trained, decision: Decision) -> dict[str, Any]:
+def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> dict[str, Any]:
     recipe, count = run.recipe, run.count
     return {
         "format": 1,
@@ -207,6 +212,7 @@ def _metrics(run: ReadyRun, trained: Trained, decision: Decision) -> dict[str, A
             "file_bytes": sum(file.stat().st_size for file in run.folder.best.iterdir()),
             "device": trained.device,
             "precision": recipe.training.precision,
+            "once": once,
         },
         "audits": {"weights": run.model.weights.audit(), "gradients": trained.audit, "count": count.sentence()},
         "threshold": decision.to_dict(run.model.classes),

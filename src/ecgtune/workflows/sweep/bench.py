@@ -89,7 +89,7 @@ class Bench:
             run = replace(run, folder=replace(run.folder, title=title))
             progress.describe(title)
             try:
-                trained = fit(run, progress)
+                trained, _ = fit(run, progress)
             except (DivergedError, DataError):  # the windows were checked when they were read: these are of the answers
                 return Outcome("diverged", trainable=run.count.trainable)
         return _outcome(trained, run.count.trainable)

@@ -1,0 +1,151 @@
+"""What training cannot change is computed once: whether that pays, where it is kept, and how it is found again.
+
+An entry of the cache folder is one file, `prefix-<key>.npy`, whose rows stand for the windows of a split. The key is a
+digest of the prepared windows themselves, of the weights below the cut and of the number format, so an entry can be
+wrong for no other data, preprocessing or model, and methods, seeds and later runs share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+
+from ecgtune import __version__
+from ecgtune.data.cache import cache_folder
+from ecgtune.errors import RunError
+from ecgtune.methods import Below, Cut, deepest_cut
+from ecgtune.models import Classifier
+from ecgtune.recipe import Method, Training
+from ecgtune.settings import require
+from ecgtune.training.batches import Windows, array_of
+from ecgtune.training.inference import answers_of, choose_device, encode_once
+
+FORMAT = 1  # raise it whenever what is stored changes
+#: Share of the machine's memory that training and validation windows may take at the cut. Each step reads other rows:
+#: from memory, where the system keeps files that fit, that is next to nothing; from a disk it can cost more than
+#: computing anew.
+MEMORY_SHARE = 0.25
+#: Share of the memory's size that all entries together may take on disk; those unused for longest go first.
+KEPT_SHARE = 0.5
+_STALE_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Once:
+    """Training and validation windows as a training reads them, and one sentence on why they are what they are."""
+
+    training: Windows
+    validation: Windows
+    sentence: str
+
+
+def check_prefix(model: Classifier, method: Method, settings: Training, augmented: bool) -> None:
+    """Raise SettingError where `prefix_cache` is "on" but nothing can be computed once. `method` is attached."""
+    if settings.prefix_cache == "on":
+        _, reason = _cut(model, method, settings, augmented)
+        require(not reason, f"prefix_cache is 'on', but {reason}; leave it out")
+
+
+def compute_once(
+    model: Classifier, method: Method, training: Windows, validation: Windows, settings: Training, *, augmented: bool
+) -> Once:
+    """The windows, signals, as what trains reads them: at the deepest cut where that is possible, pays and fits.
+
+    augmented: whether training windows change from epoch to epoch. The model goes to the device of the training.
+    Raises what `check_prefix` raises.
+    """
+    check_prefix(model, method, settings, augmented)
+    cut, reason = _cut(model, method, settings, augmented)
+    device = choose_device(settings.device)
+    model.to(device)
+    if cut is not None:
+        windows = len(training) + len(validation)
+        size = windows * _row_bytes(model, cut, training, settings.precision)
+        if settings.prefix_cache == "auto":
+            reason = does_not_pay(cut, size, settings.epochs, device.type, psutil.virtual_memory().total)
+    if cut is None or reason:
+        return Once(training, validation, f"nothing is computed once: {reason}")
+    kept = [_encoded(model, cut, split, settings.precision) for split in (training, validation)]
+    (training, _), (validation, _) = kept
+    place = "; ".join(dict.fromkeys(place for _, place in kept))
+    return Once(training, validation, f"computed once: {cut}, {size / 1e6:,.0f} MB, {place}")
+
+
+def does_not_pay(cut: Cut, size: int, epochs: int, device: str, memory: int) -> str:
+    """Why `size` bytes at `cut` are better computed anew in each epoch on this kind of device; "" where they are not.
+
+    memory: bytes that the machine has. A rule of settings and machine alone, so that a resumed training decides alike.
+    """
+    if cut.kind == "features":
+        return ""  # no larger than the signals
+    if epochs == 1:
+        return "there is one epoch"
+    if device != "cpu" and not cut.skips_layers:
+        return "bringing tokens to the device takes as long as the convolutions that make them"
+    if size > MEMORY_SHARE * memory:
+        return f"{cut} would take {size / 1e9:.1f} GB, more than a quarter of this machine's memory"
+    return ""
+
+
+def _cut(model: Classifier, method: Method, settings: Training, augmented: bool) -> tuple[Cut | None, str]:
+    """The deepest cut, or None and why."""
+    if settings.prefix_cache == "off":
+        return None, "prefix_cache is off"
+    if augmented:
+        return None, "augmentation shows other windows in every epoch"
+    cut = deepest_cut(model, method, settings.drop_path)
+    return cut, "" if cut else f"{method.name} trains weights before the first layer"
+
+
+def _row_bytes(model: Classifier, cut: Cut, windows: Windows, precision: str) -> int:
+    (answer,) = answers_of(Below(model, cut), windows.inputs[:1], 1, precision)
+    return answer.nbytes
+
+
+def _encoded(model: Classifier, cut: Cut, windows: Windows, precision: str) -> tuple[Windows, str]:
+    """The windows at the cut, from the cache or into it, and where they are."""
+    file = cache_folder() / f"prefix-{key_of(model, cut, windows, precision)}.npy"
+    with suppress(OSError, ValueError, EOFError):  # none yet, or one that something has damaged: it is made anew
+        stored = np.load(file, mmap_mode="c")
+        if len(stored) == len(windows):
+            file.touch()
+            return Windows(stored, windows.label, cut), "found in the cache"
+    try:
+        _make_room(file.parent)
+        return encode_once(model, windows, precision=precision, cut=cut, file=file), "kept in the cache"
+    except (OSError, RunError) as error:
+        encoded = encode_once(model, windows, precision=precision, cut=cut)
+        return encoded, f"kept in memory, because {error}"
+
+
+def key_of(model: Classifier, cut: Cut, windows: Windows, precision: str) -> str:
+    """The name of the entry of these windows: other windows, weights, cuts or number formats, another name."""
+    below = Below(model, cut)
+    device = next(model.parameters()).device.type
+    facts = [FORMAT, __version__, torch.__version__, device, precision, below.describe(), windows.inputs.shape]
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    digest.update(np.ascontiguousarray(windows.inputs).data)
+    for name, tensor in sorted(below.tensors().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(np.ascontiguousarray(array_of(tensor.detach().cpu().contiguous())).data)
+    return digest.hexdigest()[:24]
+
+
+def _make_room(folder: Path) -> None:
+    """Remove leftovers of crashes, and the entries unused for longest beyond what all may take together."""
+    budget = KEPT_SHARE * psutil.virtual_memory().total
+    for leftover in folder.glob(".prefix-*.partial-*"):
+        if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+            leftover.unlink(missing_ok=True)
+    for entry in sorted(folder.glob("prefix-*.npy"), key=lambda path: path.stat().st_mtime, reverse=True):
+        budget -= entry.stat().st_size
+        if budget < 0:
+            entry.unlink(missing_ok=True)  # a training that reads it keeps what it has open

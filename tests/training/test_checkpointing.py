@@ -1,0 +1,63 @@
+"""Layers computed again for the gradient: the same training, with fewer activations kept."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ecgtune.errors import SettingError
+from ecgtune.methods import attach, base_encoder, check_depth
+from ecgtune.models import ResNet1d, ResNet1dConfig
+from ecgtune.recipe import Adapter, Full, LinearProbe, LoRA, SideTuning, TopLayers
+from models_for_tests import tiny_classifier
+from training_for_tests import SETTINGS, run
+
+AGAIN = replace(SETTINGS, checkpointing=True)
+
+
+@pytest.mark.parametrize("method", [Full(), LoRA(rank=2, dropout=0.2), Adapter(width=2), TopLayers(layers=1)], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"drop_path": 0.3}], ids=["plain", "drop_path"])
+def test_the_same_bits_as_without(method, settings, tmp_path):
+    ours, theirs = (run(tmp_path / str(s.checkpointing), method, replace(s, **settings)) for s in (AGAIN, SETTINGS))
+    assert np.array_equal(ours[1], theirs[1])
+    assert ours[2] == theirs[2]
+    assert ours[0].audit == theirs[0].audit
+
+
+def bytes_kept(checkpointing: bool) -> int:
+    """Size of what a forward pass of LoRA keeps for the backward pass, weights left out."""
+    model = attach(tiny_classifier(), LoRA(rank=2)).train()
+    base_encoder(model).set_checkpointing(checkpointing)
+    weights = {parameter.data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = model(torch.randn(4, 1, 800))
+    assert logits.requires_grad
+    return sum(kept.values())
+
+
+def test_less_is_kept():
+    assert bytes_kept(True) < 0.3 * bytes_kept(False)
+
+
+@pytest.mark.parametrize("method", [LinearProbe(), SideTuning(width=8)], ids=str)
+def test_it_is_refused_where_the_encoder_keeps_nothing(method):
+    with pytest.raises(SettingError, match="checkpointing is on, but"):
+        check_depth(attach(tiny_classifier(), method), method, AGAIN)
+
+
+def test_it_is_refused_without_layers():
+    model = tiny_classifier()
+    model.encoder = ResNet1d(ResNet1dConfig())
+    with pytest.raises(SettingError, match="has no transformer layers; leave it out"):
+        check_depth(model, Full(), AGAIN)
+    with pytest.raises(SettingError, match="to recompute"):
+        model.encoder.set_checkpointing(True)
