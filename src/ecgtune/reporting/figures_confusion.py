@@ -30,8 +30,8 @@ def write_confusion(path: Path, runs: Sequence[Run], title: str, colour: str, *,
         for true in places:
             for predicted in places:
                 number, percent = f"{counts[true, predicted]:,}", f"{share[true, predicted]:.1%}"
-                axes.text(predicted, true - 0.02, number, ha="center", va="bottom", fontsize=13 if few else 9)
-                axes.text(predicted, true + 0.06, percent, ha="center", va="top", fontsize=9.5 if few else 7)
+                axes.text(float(predicted), true - 0.02, number, ha="center", va="bottom", fontsize=13 if few else 9)
+                axes.text(float(predicted), true + 0.06, percent, ha="center", va="top", fontsize=9.5 if few else 7)
         axes.set_xticks(places, classes, rotation=0 if few else 90)
         axes.set_yticks(places, classes, rotation=90 if few else 0, va="center")
         axes.set_xlabel("Predicted class")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecgtune.data import Dataset, Split
-from ecgtune.evaluation import Threshold, evaluate
+from ecgtune.evaluation import choose_decision, evaluate
 from ecgtune.recipe import Recipe
 from ecgtune.reporting import numbers
 from ecgtune.training import ProgressBar, choose_device, count_steps
@@ -167,10 +167,14 @@ def evaluation_seconds(dataset: Dataset, split: Split, recipe: Recipe) -> float:
     """What metrics and intervals on the test split take beyond those on the windows of `sample`, measured."""
 
     def seconds(rows: np.ndarray, data: Dataset) -> float:
-        group = None if data.group is None else data.group[rows]
-        probability = np.random.default_rng(0).random(len(rows))
+        group, label = None if data.group is None else data.group[rows], data.label[rows]
+        shape = (len(rows),) if data.task == "binary" else (len(rows), len(data.classes))
+        probability = np.random.default_rng(0).random(shape)
+        if data.task == "multiclass":
+            probability /= probability.sum(axis=1, keepdims=True)
+        decision = choose_decision(data.task, label, probability, "fixed")
         started = time.monotonic()
-        evaluate(data.label[rows], probability, group, Threshold(0.5, "fixed"), group_name=data.group_name or "record")
+        evaluate(label, probability, group, decision, data.classes, group_name=data.group_name or "record")
         return time.monotonic() - started
 
     few, small = sample(dataset, split, recipe, FEWEST)
