@@ -13,6 +13,7 @@ import ecgtune
 from ecgtune.cli import main
 from ecgtune.data import write_csv
 from pretraining_for_tests import write_recordings
+from records_for_tests import heartbeats, write_record
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,6 +58,21 @@ def test_the_pretraining_commands_run(tmp_path, monkeypatch, capsys):
     assert "R00,left_out" in (tmp_path / "runs" / "pretrain" / "recordings.csv").read_text()
     main([*compare, "--methods", "probe", "--seeds", "1", *short])
     assert "random" not in capsys.readouterr().out
+
+
+def test_the_commands_for_recordings_run(tmp_path, monkeypatch, capsys):
+    (commands,) = [block for block in blocks("") if block.startswith("ecgtune data check")]
+    check, compare = (shlex.split(line)[1:] for line in commands.splitlines())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
+    for index, signal in enumerate(heartbeats(24)):
+        write_record(tmp_path / "recordings", f"r{index:02}", signal)
+    rows = [f"r{index:02},p{index},{index % 2}" for index in range(24)]
+    (tmp_path / "labels.csv").write_text("\n".join(["record,patient,AF", *rows]) + "\n")
+    main([*check, "--quiet"])
+    assert "24 of 24 with a label" in capsys.readouterr().out
+    main([*compare, "--methods", "probe", "--seeds", "1", "--epochs", "2", "--batch-size", "8", "--quiet"])
+    assert "report: runs/recordings/report.html" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("target", re.findall(r"^make (\w+)", README, flags=re.MULTILINE))
