@@ -140,9 +140,12 @@ def _key(recipe: Recipe, seed: int) -> dict[str, str]:
 
 def _values(rows: list[dict[str, str]], model: str, method: str, share: float, name: str) -> list[float]:
     """One value per seed, in the order of seeds."""
-    chosen = [row for row in rows if (row["model"], row["method"]) == (model, method)]
-    chosen = [row for row in chosen if float(row["label_share"]) == share]
-    return [float(row[name]) for row in sorted(chosen, key=lambda row: int(row["seed"]))]
+    return list(_by_seed(rows, model, method, share, name).values())
+
+
+def _by_seed(rows: list[dict[str, str]], model: str, method: str, share: float, name: str) -> dict[int, float]:
+    chosen = [row for row in rows if (row["model"], row["method"], float(row["label_share"])) == (model, method, share)]
+    return {int(row["seed"]): float(row[name]) for row in sorted(chosen, key=lambda row: int(row["seed"]))}
 
 
 def table(rows: list[dict[str, str]]) -> str:
@@ -156,7 +159,10 @@ def table(rows: list[dict[str, str]]) -> str:
         auroc = {weights: _values(rows, model, method, share, "auroc") for weights, model in MODELS.items()}
         accuracy = {weights: _values(rows, model, method, share, "accuracy") for weights, model in MODELS.items()}
         trainable = _values(rows, MODELS["pretrained"], method, share, "trainable_share")
-        pairs = list(zip(auroc["pretrained"], auroc["random"], strict=False))
+        seeds = {weights: _by_seed(rows, model, method, share, "auroc") for weights, model in MODELS.items()}
+        pairs = [
+            (value, seeds["random"][seed]) for seed, value in seeds["pretrained"].items() if seed in seeds["random"]
+        ]
         cells = (
             f"{100 * share:g} %",
             TITLES[method],

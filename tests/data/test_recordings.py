@@ -161,6 +161,14 @@ def test_held_out_records(tmp_path):
     file = tmp_path / "windows.npz"
     np.savez(file, record=["a", "a", "b", "c"], split=["val", "val", "train", "test"])
     assert held_out_records(file) == {"a", "c"}
+    np.savez(file, record=[b"a", b"a", b"b", b"c"], split=[b"Validation", b"dev", b"training", b"Testing"])
+    assert held_out_records(file) == {"a", "c"}
+    np.savez(file, record=["a", "b"], split=["train", "train"])
+    with pytest.raises(DataError, match="none of its 2 windows is in val or test"):
+        held_out_records(file)
+    np.savez(file, record=["a", "b"], split=["train", "holdout"])
+    with pytest.raises(DataError, match="'holdout' is unknown"):
+        held_out_records(file)
     np.savez(file, record=["a", "a", "b", "c"])
     with pytest.raises(DataError, match="'record' and 'split'"):
         held_out_records(file)

@@ -155,6 +155,7 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_left_alone(place, monkeypat
         ({"recipe": replace(TEACHER, training=replace(TEACHER.training, epochs=9))}, "training.epochs was 3, now 9"),
         ({"seed": 1}, "seed was 0, now 1"),
         ({"leave_out": None}, "left_out was 2 names .*, now none"),
+        ({"sampling_rate": 100.0}, "recorded_at was None, now 100.0"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.data.columns import Where, split_names
 from ecgtune.data.formats import files_of, find_recordings, read_recording
 from ecgtune.errors import DataError
 
@@ -119,7 +120,10 @@ def _folder_of_recordings(path: Path) -> RecordingFiles:
 
 
 def held_out_records(path: Path, splits: tuple[str, ...] = ("val", "test")) -> frozenset[str]:
-    """Names of the recordings that stand in `splits` of an NPZ file of windows. Raises DataError if it cannot tell."""
+    """Names of the recordings that stand in `splits` of an NPZ file of windows.
+
+    Raises DataError if the file cannot tell, or has none there: whoever names it believes that it does.
+    """
     arrays = _load(path)
     record = _first(arrays, RECORD_KEYS)
     if record is None or "split" not in arrays or record.shape != arrays["split"].shape:
@@ -127,7 +131,14 @@ def held_out_records(path: Path, splits: tuple[str, ...] = ("val", "test")) -> f
             f"{path}: has the arrays {', '.join(sorted(arrays))}; 'record' and 'split', one value per window, are "
             "needed to know which recordings to leave out"
         )
-    return frozenset(record[np.isin(arrays["split"], splits)].astype(np.str_).tolist())
+    where = Where(str(path), "window", np.arange(len(record)))
+    held_out = np.isin(split_names(arrays["split"].astype(np.str_), where), splits)
+    if not held_out.any():
+        raise DataError(
+            f"{path}: none of its {len(record)} windows is in {' or '.join(splits)}, so there is nothing to leave out; "
+            "give the file of windows that results are measured on"
+        )
+    return frozenset(record[held_out].astype(np.str_).tolist())
 
 
 def _packed(index: Path) -> Path:

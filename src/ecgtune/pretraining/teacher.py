@@ -87,9 +87,10 @@ class MaskedTeacherObjective(PretrainingObjective):
         self._module.update_teacher(teacher_decay(task.decay_start, task.decay_end, moment.step, moment.total_steps))
 
     def check(self, row: Mapping[str, Any]) -> None:
-        if self._task.masks and row["train_target_variance"] < COLLAPSED:
+        variance = min(row["train_target_variance"], row["val_target_variance"])
+        if self._task.masks and variance < COLLAPSED:
             raise RunError(
-                f"the teacher has collapsed: the variance of its answers is {row['train_target_variance']:.2g}, below "
+                f"the teacher has collapsed: the variance of its answers is {variance:.2g}, below "
                 f"{COLLAPSED:g}; lower learning_rate, lengthen warmup or raise decay_start"
             )
 

@@ -64,7 +64,7 @@ def pretrain(
     left_out = held_out_records(Path(leave_out)) if leave_out else frozenset()
     crop = crop_samples(recipe) * OBJECTIVES[recipe.objective.name].segments
     selection = select(data, left_out, crop, recipe.crops)
-    identity = _identity(data, left_out, seed)
+    identity = _identity(data, left_out, seed, sampling_rate)
     origin = {"objective": str(recipe.objective), "recipe": recipe.name, "seed": seed, "data": data.source.sha256}
     objective = make_objective(data, selection, recipe, seed=seed, origin=origin)
     work = count_steps(objective.items, recipe.training) * recipe.training.batch_size
@@ -149,13 +149,14 @@ def _recordings_text(data: Recordings, selection: Selection) -> str:
     return "record,use\n" + "".join(f"{record},{use}\n" for record, use in rows)
 
 
-def _identity(data: Recordings, left_out: frozenset[str], seed: int) -> dict[str, Any]:
+def _identity(data: Recordings, left_out: frozenset[str], seed: int, recorded_at: float | None) -> dict[str, Any]:
     names = hashlib.sha256("\n".join(sorted(left_out)).encode()).hexdigest()
     return {
         "created": now(),
         "command": command_line(),
         "seed": seed,
         "data": data.source.sha256,
+        "recorded_at": recorded_at,
         "weights": f"random (seed {seed})",
         "left_out": f"{len(left_out)} names (sha256 {names[:8]}...)" if left_out else "none",
         **machine(),
