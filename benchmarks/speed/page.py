@@ -79,8 +79,8 @@ def planned(result: dict[str, Any]) -> str:
         f"{machine['processor']}, {machine['threads']} threads, {result['date'][:10]}: {result['model']}, "
         f"{result['windows']:,} simulated windows, {result['epochs']} epochs, batch {result['batch_size']}.",
         "",
-        "| method | time: told, taken | peak memory: told, taken | file: told, written |",
-        "|---|---|---|---|",
+        "| method | time: told, taken | peak memory: told, taken | disk: told, taken | file: told, written |",
+        "|---|---|---|---|---|",
     ]
     for row in result["methods"]:
         told, real, ratio = row["estimated"], row["happened"], row["estimated_over_happened"]
@@ -88,6 +88,7 @@ def planned(result: dict[str, Any]) -> str:
         for name, text in (
             ("seconds", numbers.duration),
             ("peak_memory_bytes", numbers.size),
+            ("disk_bytes", numbers.size),
             ("file_bytes", numbers.size),
         ):
             cells.append(f"{text(told[name])}, {text(real[name])} ({ratio[name]:.2f})")
