@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,7 +114,8 @@ class StepClock(ProgressBar):
             self._ends.append([])
 
     def note(self, text: str) -> None:
-        self._ends[-1].append(self.lap())
+        if self._training:  # before it, a run says what it computes once
+            self._ends[-1].append(self.lap())
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -165,7 +169,8 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, *, steps: int | None
         clock.lap()
         run = make_ready(short, model, prepared, seed=0, folder=Path(place) / "run", resume=False)
         start += clock.lap()
-        run_recipe(run, clock)
+        with _cache_in(Path(place)):
+            run_recipe(run, clock)
         finish = clock.lap()
         highest = peak.read()
         save, state = _save_again(run, Path(place), clock)
@@ -188,6 +193,19 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, *, steps: int | None
             folder=sum(files),
             state=state,
         )
+
+
+@contextmanager
+def _cache_in(place: Path) -> Iterator[None]:
+    """What a run computes once goes there: measuring keeps nothing, and finds nothing that another one has kept."""
+    before = os.environ.get("ECGTUNE_CACHE")
+    os.environ["ECGTUNE_CACHE"] = str(place / "cache")
+    try:
+        yield
+    finally:
+        del os.environ["ECGTUNE_CACHE"]
+        if before is not None:
+            os.environ["ECGTUNE_CACHE"] = before
 
 
 def _save_again(run: ReadyRun, place: Path, clock: StepClock) -> tuple[float, int]:
