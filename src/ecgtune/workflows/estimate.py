@@ -60,7 +60,7 @@ def estimate(
     memory: bytes that there are; without it nothing is said of whether the runs fit.
     """
     train, val, test = len(split.train), len(split.val), len(split.test)
-    steps = count_steps(train, recipe.training) // recipe.training.epochs
+    steps = train / recipe.training.batch_size  # the last batch of an epoch is a smaller one, and takes less
     seconds = found.start + found.prepare * (train + val + test)
     per_epoch = 0.0
     for number, phase in enumerate(found.phases, 1):
