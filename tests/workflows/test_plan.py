@@ -74,7 +74,7 @@ def test_the_clock_tells_what_the_loop_was_doing(monkeypatch):
 @pytest.mark.parametrize(
     ("found", "seconds"),
     [
-        # start 3, prepare 1.2 for 120 windows, finish 6 - 2 + 3.6 for 36; 3 epochs of 5.25 steps, 1.8 + 0.5 at their end
+        # start 3, prepare 1.2 (120 windows), finish 6 - 2 + 3.6 (36); 3 epochs of 5.25 steps, 1.8 + 0.5 at their end
         (measurement(), 3 + 1.2 + 2 + 3 * (5.25 * 0.5 + 0.1 * 18 + 0.5) + 6 - 2 + 3.6),
         # 58 windows took 5.8 s through the encoder before the first step, so 102 take 10.2
         (measurement(phases=(Phase(5.8, 0.5, 1.5, 2),)), 3 + 1.2 + 10.2 + 3 * (2.625 + 1.8 + 0.5) + 6 - 2 + 3.6),
