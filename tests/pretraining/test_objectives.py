@@ -170,7 +170,8 @@ def test_the_teacher_follows_by_the_formula_and_keep_says_who_is_written(data, t
 def test_best_is_the_last_epoch_or_the_one_with_the_lowest_loss(data, tmp_path, monkeypatch):
     losses = iter([3.0, 1.0, 2.0] * 2)
     monkeypatch.setattr(
-        "ecgtune.pretraining.teacher.MaskedTeacherObjective._validation", lambda self, moment: {"loss": next(losses)}
+        "ecgtune.pretraining.teacher.MaskedTeacherObjective._validation",
+        lambda self, moment: {"loss": next(losses), "target_variance": 1.0},
     )
     assert run(tmp_path / "last", TEACHER, data)[0].best_epoch == 3
     assert run(tmp_path / "loss", replace(TEACHER, best="loss"), data)[0].best_epoch == 2
