@@ -39,7 +39,8 @@ def study(harness, tmp_path_factory):
         model=str(folder), precision="fp32", methods=("full", "norm-bias", "probe"), sizes={}, space={}, trials=2,
         trial_epochs=1, trial_batch=32, finalists=1, always=("full", "probe"), seeds=2,
         loops={1.0: settings.Loop(1, 32)}, tasks=("abnormal",), presets=("paper-full",),
-        changes=settings.Study().changes[1:], resamples=50,
+        changes=settings.Study().changes[1:], resamples=50, trial_share=1.0, parts_share=1.0,
+        parts=tuple(part for part in settings.PARTS if part.name in ("no-ema", "layer-decay", "mix")),
     )  # fmt: skip
 
 
@@ -81,9 +82,10 @@ def done(harness, study, tmp_path_factory):
 
 def test_a_row_per_run_and_none_twice(done):
     finals = rows(done.results / "finals.csv")
-    steps = ["paper-full", "paper-full+loop", "paper-full+rate"]
+    steps = ["paper-full", "paper-full+loop", "paper-full+care", "paper-full+rate"]
+    parts = ["full+no-ema", "full+layer-decay", "probe+mix"]
     runs = sorted((row["method"], row["seed"]) for row in finals)
-    assert runs == sorted((m, s) for m in ("full", "norm-bias", "probe", "resnet", *steps) for s in "01")
+    assert runs == sorted((m, s) for m in ("full", "norm-bias", "probe", "resnet", *steps, *parts) for s in "01")
     assert [(row["method"], row["seed"]) for row in finals[:2]] == [("full", "1"), ("probe", "1")]
     assert {row["method"] for row in rows(done.results / "trials.csv")} == {"full", "norm-bias", "probe"}
 
@@ -121,13 +123,16 @@ def test_statistics_are_those_of_the_predictions(done):
     assert cell["not_inferior"] == str(float(cell["difference_low"]) > -done.study.margin)
     assert found["full", "full", "accuracy"]["difference"] == "0.00000"
     assert ("probe", "resnet", "auroc") in found
+    assert found["probe+mix", "probe", "accuracy"]["p_holm"] == ""
+    assert ("full+no-ema", "full", "accuracy") in found
+    assert ("full+no-ema", "full+layer-decay", "accuracy") not in found
     assert found["paper-full+loop", "full", "accuracy"]["p_holm"] == ""
     assert cell["seeds"] == "2"
 
 
 def test_the_page_holds_the_tables(done, harness):
     page, tables = done.page.read_text(), importlib.import_module("peft_tables").tables(done.study, done.results)
-    assert tables.keys() == {"sweep", "abnormal", "presets", "answer"}
+    assert tables.keys() == {"sweep", "abnormal", "presets", "parts", "answer"}
     for name, text in tables.items():
         assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in page
     assert "not run" not in "".join(tables.values())
@@ -145,10 +150,12 @@ def test_rows_of_other_settings_do_not_count(done, tmp_path, monkeypatch):
     assert stages.current(done.study, finals, done.results, {"abnormal": "0" * 64}) == []
     longer = replace(done.study, loops={1.0: replace(done.study.loops[1.0], epochs=2)})
     assert stages.current(longer, finals, done.results, data) == []
-    assert stages.sweep_key(longer, "data") == stages.sweep_key(done.study, "data")  # finals are no part of the sweep
-    assert stages.sweep_key(replace(done.study, trials=3), "data") != stages.sweep_key(done.study, "data")
+    key = stages.sweep_key(done.study, "full", "data")
+    assert stages.sweep_key(longer, "full", "data") == key  # finals are no part of the sweep
+    assert stages.sweep_key(replace(done.study, trials=3), "full", "data") != key
+    assert stages.sweep_key(done.study, "probe", "data") != key
     changed = replace(done.study, space={"all": {"training.weight_decay": Choice((0.3,))}})
-    assert stages.sweep_key(changed, "data") != stages.sweep_key(done.study, "data")
+    assert stages.sweep_key(changed, "full", "data") != key
 
 
 def test_without_predictions_rows_keep_their_statistics(done, tmp_path):
@@ -182,8 +189,13 @@ def test_every_recipe_of_the_study_can_be_made(harness):
         assert (recipe.model.name, recipe.model.pooling) == ("ecg-fm-tiny", "statistics")
         assert "training.learning_rate" in space_of(recipe, study.space)
     for name in study.presets:
-        assert list(study.preset(name, 1e-3)) == [name, f"{name}+head", f"{name}+loop", f"{name}+rate"]
+        steps = [f"{name}+{step}" for step in ("head", "loop", "care", "rate")]
+        assert list(study.preset(name, 1e-3)) == [name, *steps]
         assert study.preset(name, None)[f"{name}+head"].model.head_hidden is None
+    assert study.swept("side").augmentation.acting
+    assert not study.swept("probe").augmentation.acting
+    parts = [name for method in study.methods for name in study.with_parts(method, study.swept(method))]
+    assert len(parts) == len(set(parts)) == sum(len(part.of) for part in study.parts)
     final = study.final(study.swept("lora"), "lora", "fibrillation", 0.1, 3)
     assert (final.training.threshold, final.input.label_share, final.input.split_seed) == ("f1", 0.1, 3)
 

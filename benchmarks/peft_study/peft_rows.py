@@ -1,11 +1,14 @@
 """Tidy rows in CSV files that grow as the study goes on, what tells a run from every other, and the tasks' windows."""
 
 import csv
+import dataclasses
 import hashlib
 import io
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +16,7 @@ from ecgtune.data import Dataset, read_dataset
 from ecgtune.data.dataset import Source
 from ecgtune.files import write_text
 from ecgtune.models import load_model
-from ecgtune.recipe import Recipe, recipe_text
+from ecgtune.recipe import Recipe
 
 Row = dict[str, str]
 MILLIVOLT = 1000.0  # microvolts
@@ -48,9 +51,31 @@ def key(recipe: Recipe, seed: int, dataset: str) -> Row:
     return {
         "data": dataset[:12],
         "weights": weights(recipe.model.name, seed),
-        "settings": digest(recipe_text(recipe)),
+        "settings": settings_key(recipe),
         "seed": str(seed),
     }
+
+
+def settings_key(settings: Any) -> str:
+    """Tells the settings of one run from those of any other: a hash of all that is not as the dataclasses have it.
+
+    A setting that ecgtune gets later, and that is off unless asked for, leaves the key of an older run as it is.
+    """
+    return digest(json.dumps(_chosen(settings), sort_keys=True))
+
+
+def _chosen(value: Any) -> Any:
+    if not dataclasses.is_dataclass(value):
+        return value
+    unset = object()
+    chosen: dict[str, Any] = {"": type(value).__name__}
+    for field in dataclasses.fields(value):
+        default = unset if field.default_factory is dataclasses.MISSING else field.default_factory()
+        default = default if field.default is dataclasses.MISSING else field.default
+        given = getattr(value, field.name)
+        if given != default:
+            chosen[field.name] = _chosen(given)
+    return chosen
 
 
 @lru_cache

@@ -8,6 +8,17 @@ from typing import Any, Literal
 from ecgtune.recipe import Changes, Choice, Input, ModelSettings, Recipe, load_recipes, with_settings
 
 REFERENCE, FLOOR = "full", "resnet"
+#: What every training of the study has that is not a probe's.
+CARE: Mapping[str, Any] = {
+    "training.ema": 0.998,
+    "training.label_smoothing": 0.1,
+    "augmentation.shift": 0.1,
+    "augmentation.stretch": 0.05,
+    "augmentation.sign": 0.5,
+    "augmentation.gain": 0.2,
+    "augmentation.wander": 0.1,
+    "augmentation.noise": 0.05,
+}
 
 
 @dataclass(frozen=True)
@@ -19,15 +30,48 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of a recipe whose effect is measured: `changed`, and nothing else, in the tuned recipes of `of`."""
+
+    name: str
+    title: str
+    changed: Mapping[str, Any]
+    of: tuple[str, ...] = (REFERENCE, "lora")
+
+
+PARTS = (
+    Part("no-ema", "without averaged weights", {"training.ema": None}),
+    Part("no-smoothing", "without label smoothing", {"training.label_smoothing": 0.0}),
+    Part(
+        "no-augmentation",
+        "without augmentation",
+        {name: 0.0 for name in CARE if name.startswith("augmentation.")},
+    ),
+    Part("no-noise", "without noise and wander", {"augmentation.noise": 0.0, "augmentation.wander": 0.0}),
+    Part("crop", "with random crops of 80 %", {"augmentation.crop": 0.8}),
+    Part("constant", "with a constant rate, no warm-up", {"training.schedule": "constant"}),
+    Part("head-first", "with two epochs of the head alone first", {"training.head_epochs": 2}),
+    Part("head-rate", "with five times the rate for the head", {"training.head_rate_factor": 5.0}),
+    Part("layer-decay", "with 0.75 of the rate from layer to layer", {"training.layer_decay": 0.75}, (REFERENCE,)),
+    Part("drop-path", "with stochastic depth of 0.1", {"training.drop_path": 0.1}),
+    Part("mean", "with the mean of the tokens", {"model.pooling": "mean"}),
+    Part("attention", "with attention pooling", {"model.pooling": "attention"}),
+    Part("mix", "with a learned mix of all layers", {"method.layers": "mix"}, ("probe",)),
+)
+
+
+@dataclass(frozen=True)
 class Study:
     """Every setting of the study.
 
     methods: recipes that are swept. sizes and space: what the sweep begins with and tries in the place of the package's
     own, so that no method of the encoder at hand trains more than 3.26 % of the weights but those that cannot do with
-    less (full, top-layers). trials of each method, of trial_epochs. finalists: how many are taken to the finals by
+    less (full, top-layers). care: settings of all of them but those in `plain`, whose features are computed once.
+    trials of each method, of trial_epochs on trial_share of the labels. finalists: how many are taken to the finals by
     validation AUROC beside `always`. presets: recipes as published, on the encoder of the study; changes: what is
-    changed in them, step upon step, at all labels of the first task. thresholds: by task, where half is no good cut
-    because one class is rare. metrics, margin, resamples: of the statistics.
+    changed in them, step upon step; parts: what is changed in tuned recipes, one by one; both at parts_share of the
+    labels of the first task. thresholds: by task, where half is no good cut because one class is rare. metrics, margin,
+    resamples: of the statistics.
     """
 
     model: str = "ecg-fm-tiny"
@@ -50,14 +94,17 @@ class Study:
             "oft": {"method.block": Choice((8, 16))},
         }
     )
-    trials: int = 12
+    care: Mapping[str, Any] = field(default_factory=lambda: CARE)
+    plain: tuple[str, ...] = ("probe",)
+    trials: int = 8
     trial_epochs: int = 3
+    trial_share: float = 0.3
     trial_batch: int = 64
-    finalists: int = 4
+    finalists: int = 2
     always: tuple[str, ...] = (REFERENCE, "lora", "side", "probe")
     seeds: int = 5
     loops: Mapping[float, Loop] = field(
-        default_factory=lambda: {0.01: Loop(20, 16), 0.1: Loop(6, 32), 1.0: Loop(5, 64)}
+        default_factory=lambda: {0.01: Loop(20, 16), 0.1: Loop(6, 32), 1.0: Loop(4, 64)}
     )
     tasks: tuple[str, ...] = ("abnormal", "fibrillation")
     presets: tuple[str, ...] = ("paper-full", "paper-adapter", "paper-lora")
@@ -73,8 +120,11 @@ class Study:
                 "training.clip": 1.0,
             },
         ),
+        ("care", "averaged weights, label smoothing, augmentation", CARE),
         ("rate", "the learning rate that the sweep found", {}),
     )
+    parts: tuple[Part, ...] = PARTS
+    parts_share: float = 0.1
     references: tuple[str, ...] = (REFERENCE, "probe", FLOOR)
     metrics: tuple[str, ...] = ("accuracy", "f1", "auroc")
     thresholds: Mapping[str, Literal["fixed", "f1", "youden"]] = field(default_factory=lambda: {"fibrillation": "f1"})
@@ -85,8 +135,10 @@ class Study:
         """The recipe that a sweep of `name` begins with."""
         recipe = self._on_encoder(load_recipes(name)[0], self.pooling)
         recipe = with_settings(recipe, self.sizes.get(recipe.method.name, {}))
+        if name not in self.plain:
+            recipe = with_settings(recipe, self.care)
         training = replace(recipe.training, epochs=self.trial_epochs, batch_size=self.trial_batch)
-        return replace(recipe, training=training)
+        return replace(recipe, training=training, input=Input(label_share=self.trial_share))
 
     def preset(self, name: str, rate: float | None) -> dict[str, Recipe]:
         """A preset, and under NAME+STEP each change on top of those before it; `rate` is what the sweep found."""
@@ -98,6 +150,19 @@ class Study:
             recipe = with_settings(recipe, {"training.learning_rate": rate} if step == "rate" else changed)
             made[f"{name}+{step}"] = replace(recipe, title=f"+ {title}")
         return made
+
+    def with_parts(self, name: str, tuned: Recipe) -> dict[str, Recipe]:
+        """Under NAME+PART the tuned recipe with each part that is measured on it, one by one."""
+        return {
+            f"{name}+{part.name}": replace(with_settings(tuned, part.changed), title=f"{name} {part.title}")
+            for part in self.parts
+            if name in part.of
+        }
+
+    def references_of(self, method: str) -> tuple[str, ...]:
+        """What a method is compared with: a part's also with the tuned method that it is a part of."""
+        name, _, part = method.partition("+")
+        return (*self.references, *([name] if part and name in self.methods and name not in self.references else []))
 
     def floor(self) -> Recipe:
         """The small network from scratch."""

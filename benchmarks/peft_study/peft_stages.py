@@ -1,24 +1,22 @@
 """The three stages of the study. Each reads its rows anew before every piece of work and keeps what is there."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
 import numpy as np
-from peft_rows import Row, digest, key, read_rows, weights, write_rows
+from peft_rows import Row, digest, key, read_rows, settings_key, weights, write_rows
 from peft_settings import FLOOR, REFERENCE, Study, tuned
 
 from ecgtune import workflows
 from ecgtune.data import Dataset
 from ecgtune.evaluation import Resampled, holm, paired_difference, resample
-from ecgtune.files import read_json, replace_folder, write_atomically, write_json
-from ecgtune.recipe import Recipe, recipe_text, space_of, space_table
+from ecgtune.files import write_atomically, write_text
+from ecgtune.recipe import Recipe, space_of, space_table
 from ecgtune.training import read_predictions
-from ecgtune.workflows.environment import machine, now
+from ecgtune.workflows.environment import now
 
 RUN_COLUMNS = (
     "task", "share", "method", "title", "seed", "data", "weights", "settings", "training_windows", "training_records",
@@ -31,26 +29,34 @@ CELL_COLUMNS = (
 )  # fmt: skip
 
 
-def sweep_key(study: Study, dataset: str) -> str:
-    """What tells this sweep from every other: data, weights, every recipe and what is tried in it, trials."""
-    recipes = [study.swept(name) for name in study.methods]
-    told = [[recipe_text(recipe), str(space_table(space_of(recipe, study.space)))] for recipe in recipes]
-    return digest(str([dataset, weights(study.model, 0), told, study.trials]))
+def sweep_key(study: Study, name: str, dataset: str) -> str:
+    """What tells the sweep of a method from every other: data, weights, recipe, what is tried in it, trials."""
+    recipe = study.swept(name)
+    tried = space_table(space_of(recipe, study.space))
+    return digest(str([dataset, weights(study.model, 0), settings_key(recipe), tried, study.trials]))
 
 
-def run_sweep(study: Study, dataset: Dataset, results: Path, runs: Path) -> None:
-    """Stage one: equal trials for every method on the training and validation windows of the first task."""
-    wanted = sweep_key(study, dataset.source.sha256)
-    if (results / "sweep.json").is_file() and read_json(results / "sweep.json")["key"] == wanted:
-        return
-    folder = runs / f"sweep-{wanted}"
-    recipes = [study.swept(name) for name in study.methods]
-    workflows.sweep(dataset, recipes, out=folder, trials=study.trials, space=study.space)
-    replace_folder(results / "best", lambda part: [shutil.copy(file, part) for file in (folder / "best").iterdir()])
-    shutil.copy(folder / "trials.csv", results / "trials.csv")
-    shutil.copy(folder / "figures" / "rates.svg", results / "rates.svg")
-    facts = {"key": wanted, "date": now(), "machine": machine(), "data": asdict(dataset.source)}
-    write_json(results / "sweep.json", facts)
+def run_sweep(
+    study: Study, dataset: Dataset, results: Path, runs: Path, *, methods: Iterable[str] | None = None
+) -> None:
+    """Stage one: equal trials for every method on the training and validation windows of the first task.
+
+    A method's trials are a sweep of their own, so that two commands can share the work.
+    """
+    file, wanted = results / "trials.csv", study.methods if methods is None else set(methods)
+    for name in (name for name in study.methods if name in wanted):
+        key = sweep_key(study, name, dataset.source.sha256)
+        if any((row["method"], row["sweep"]) == (name, key) for row in read_rows(file)):
+            continue
+        folder = runs / f"sweep-{name}-{key}"
+        best = workflows.sweep(dataset, [study.swept(name)], out=folder, trials=study.trials, space=study.space)
+        for recipe in best.values():  # none where all trials diverged
+            write_text(results / "best" / recipe.name, recipe.read_text(encoding="utf-8"))
+        own = [{**row, "sweep": key, "date": now()[:10]} for row in read_rows(folder / "trials.csv")]
+        rows = [row for row in read_rows(file) if row["method"] != name] + own
+        rows.sort(key=lambda row: (study.methods.index(row["method"]), int(row["trial"])))
+        columns = dict.fromkeys(column for row in rows for column in row)
+        write_rows(file, [{column: row.get(column, "") for column in columns} for row in rows], list(columns))
 
 
 def finalists(study: Study, trials: list[Row]) -> list[str]:
@@ -64,15 +70,18 @@ def finalists(study: Study, trials: list[Row]) -> list[str]:
 
 
 def final_recipes(study: Study, results: Path, task: str, share: float) -> dict[str, Recipe]:
-    """What is trained at a share of the labels of a task: finalists as tuned, presets, floor; steps of the presets."""
+    """What is trained at a share of the labels of a task: finalists as tuned, presets, floor; steps and parts."""
     best = tuned(results)
     chosen = [name for name in finalists(study, read_rows(results / "trials.csv")) if name in best]
     recipes = {name: best[name] for name in chosen}
+    with_parts = (task, share) == (study.tasks[0], study.parts_share)
     for name in study.presets:
         method = name.removeprefix("paper-")
         steps = study.preset(name, best[method].training.learning_rate if method in best else None)
-        with_steps = (task, share) == (study.tasks[0], max(study.loops))
-        recipes |= steps if with_steps else {name: steps[name]}
+        recipes |= steps if with_parts else {name: steps[name]}
+    if with_parts:
+        for name in [name for name in study.methods if name in best]:
+            recipes |= study.with_parts(name, best[name])
     return {**recipes, FLOOR: study.floor()}
 
 
@@ -179,9 +188,10 @@ def run_statistics(study: Study, rows: list[Row], results: Path, runs: Path) -> 
             if (row["task"], row["share"]) == (task, share):
                 by_method.setdefault(row["method"], {})[row["seed"]] = row
         cell = _Cell(study, by_method, runs)
-        for method, reference in product(by_method, study.references):
-            if (reference in by_method and reference != method) or method == reference == REFERENCE:
-                made += cell.rows(task, share, method, reference, kept)
+        for method in by_method:
+            for reference in study.references_of(method):
+                if (reference in by_method and reference != method) or method == reference == REFERENCE:
+                    made += cell.rows(task, share, method, reference, kept)
     write_rows(file, _adjusted(made), CELL_COLUMNS)
 
 

@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--tasks", nargs="+", choices=study.tasks, default=study.tasks)
     parser.add_argument("--shares", nargs="+", type=float, choices=sorted(study.loops))
-    parser.add_argument("--methods", nargs="+", help="names of finals, such as lora or paper-lora+head")
+    parser.add_argument("--methods", nargs="+", help="of the sweep or the finals, such as lora or paper-lora+head")
     parser.add_argument("--seeds", nargs="+", type=int, choices=range(study.seeds))
     asked = parser.parse_args()
     files = {"abnormal": asked.windows, "fibrillation": asked.rhythms}
@@ -74,7 +74,7 @@ def run(
         }
         write_json(results / "study.json", facts)
     if "sweep" in stages and study.tasks[0] in tasks:
-        run_sweep(study, tasks[study.tasks[0]], results, runs)
+        run_sweep(study, tasks[study.tasks[0]], results, runs, methods=methods)
     if "finals" in stages:
         run_finals(study, tasks, results, runs, shares=shares, methods=methods, seeds=seeds)
     if "statistics" in stages and tasks:

@@ -32,8 +32,10 @@ def tables(study: Study, results: Path) -> dict[str, str]:
             + finals_table(study, finalists(study, trials), _of(rows, task, share), _of(cells, task, share))
             for share in sorted(study.loops)
         )
+    share = study.parts_share
+    few = _of(rows, study.tasks[0], share), _of(cells, study.tasks[0], share)
+    made["presets"], made["parts"] = presets_table(study, *few), parts_table(study, *few)
     share = max(study.loops)
-    made["presets"] = presets_table(study, _of(rows, study.tasks[0], share), _of(cells, study.tasks[0], share))
     made["answer"] = answer(study, _of(rows, study.tasks[0], share), _of(cells, study.tasks[0], share))
     return made
 
@@ -84,6 +86,20 @@ def presets_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> st
             scores = [_with_interval(found.get(metric)) for metric in ("accuracy", "auroc")]
             seeds = str(sum(row["method"] == name for row in rows) or NOT_RUN)
             lines.append("| " + " | ".join([preset, title, seeds, *scores, _difference(found.get("accuracy"))]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def parts_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
+    """A line per method and part: scores, and the difference to the same method as tuned."""
+    lines = ["| method | change | seeds | accuracy | AUROC | accuracy minus as tuned |", "|---|---|---|---|---|---|"]
+    for method in study.methods:
+        for part in (part for part in study.parts if method in part.of):
+            name = f"{method}+{part.name}"
+            found = {cell["metric"]: cell for cell in cells if (cell["method"], cell["reference"]) == (name, method)}
+            scores = [_with_interval(found.get(metric)) for metric in ("accuracy", "auroc")]
+            seeds = str(sum(row["method"] == name for row in rows) or NOT_RUN)
+            told = [method, part.title, seeds, *scores, _difference(found.get("accuracy"))]
+            lines.append("| " + " | ".join(told) + " |")
     return "\n".join(lines) + "\n"
 
 

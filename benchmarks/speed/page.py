@@ -96,6 +96,22 @@ def planned(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def epochs(result: dict[str, Any]) -> str:
+    """Markdown: seconds of an epoch of ecg-fm-tiny, a line per way of training it."""
+    machine = result["machine"]
+    lines = [
+        f"{machine['processor']}, {machine['threads']} threads, {result['date'][:10]}: {result['windows']:,} windows of "
+        f"{result['samples']} samples, {result['precision']}.",
+        "",
+        "| ecg-fm-tiny | trainable | s before the first epoch | s an epoch |",
+        "|---|---|---|---|",
+    ]
+    for arm in result["arms"]:
+        before, epoch = (numbers.seconds(arm[name]) for name in ("seconds_before", "seconds_per_epoch"))
+        lines.append(f"| {arm['arm']} | {100 * arm['trainable_share']:.2f} % | {before} | {epoch} |")
+    return "\n".join(lines) + "\n"
+
+
 def into_page(name: str, text: str) -> None:
     """Put `text` where docs/performance.md has its place, between two comments with its name."""
     page = PAGE.read_text(encoding="utf-8")
@@ -122,7 +138,7 @@ def _times(value: float | None) -> str:
 
 def contents() -> dict[str, str]:
     """All tables by the name of their place, from the results that are kept; what is not measured yet says so."""
-    makers = {"speed": table, "plan": planned}
+    makers = {"speed": table, "plan": planned, "lora_epoch": epochs}
     kept = {name: RESULTS / f"{name}.json" for name in makers}
     missing = "Not measured yet.\n"
     tables = {name: makers[name](read_json(file)) if file.exists() else missing for name, file in kept.items()}

@@ -85,7 +85,7 @@ SPACES: Mapping[str, Mapping[str, Span]] = {
     "top-layers": {"method.layers": Choice((1, 2))},
     "oft": {"method.block": Choice((8, 16, 32))},
 }
-_TABLES = ("method", "model", "training")
+_TABLES = ("method", "model", "training", "augmentation")
 #: Settings that are no matter of taste: the encoder, what a trial costs, where and how it runs, what AUROC cannot see.
 NOT_SEARCHED = frozenset(
     (
