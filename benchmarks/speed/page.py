@@ -100,8 +100,8 @@ def epochs(result: dict[str, Any]) -> str:
     """Markdown: seconds of an epoch of ecg-fm-tiny, a line per way of training it."""
     machine = result["machine"]
     lines = [
-        f"{machine['processor']}, {machine['threads']} threads, {result['date'][:10]}: {result['windows']:,} windows of "
-        f"{result['samples']} samples, {result['precision']}.",
+        f"{machine['processor']}, {machine['threads']} threads, {result['date'][:10]}: "
+        f"{result['windows']:,} windows of {result['samples']} samples, {result['precision']}.",
         "",
         "| ecg-fm-tiny | trainable | s before the first epoch | s an epoch |",
         "|---|---|---|---|",
