@@ -38,7 +38,8 @@ def study(harness, tmp_path_factory):
     return settings.Study(
         model=str(folder), precision="fp32", methods=("full", "norm-bias", "probe"), sizes={}, space={}, trials=2,
         trial_epochs=1, trial_batch=32, finalists=1, always=("full", "probe"), seeds=2,
-        loops={1.0: settings.Loop(1, 32)}, tasks=("abnormal",), presets=("paper-full",),
+        loops={1.0: settings.Loop(1, 32)}, floor_loops={1.0: settings.Loop(1, 32)},
+        tasks=("abnormal",), presets=("paper-full",),
         changes=settings.Study().changes[1:], resamples=50, trial_share=1.0, parts_share=1.0,
         parts=tuple(part for part in settings.PARTS if part.name in ("no-ema", "layer-decay", "mix")),
     )  # fmt: skip
@@ -148,7 +149,8 @@ def test_rows_of_other_settings_do_not_count(done, tmp_path, monkeypatch):
     data = {"abnormal": done.tasks["abnormal"].source.sha256}
     assert stages.current(done.study, finals, done.results, data) == finals
     assert stages.current(done.study, finals, done.results, {"abnormal": "0" * 64}) == []
-    longer = replace(done.study, loops={1.0: replace(done.study.loops[1.0], epochs=2)})
+    loops = {1.0: replace(done.study.loops[1.0], epochs=2)}
+    longer = replace(done.study, loops=loops, floor_loops=loops)
     assert stages.current(longer, finals, done.results, data) == []
     key = stages.sweep_key(done.study, "full", "data")
     assert stages.sweep_key(longer, "full", "data") == key  # finals are no part of the sweep

@@ -66,7 +66,8 @@ class Study:
 
     methods: recipes that are swept. sizes and space: what the sweep begins with and tries in the place of the package's
     own, so that no method of the encoder at hand trains more than 3.26 % of the weights but those that cannot do with
-    less (full, top-layers). care: settings of all of them but those in `plain`, whose features are computed once.
+    less (full, top-layers). loops: of the finals by share of the labels; floor_loops: of the network from scratch,
+    which has further to go. care: settings of all of them but those in `plain`, whose features are computed once.
     trials of each method, of trial_epochs on trial_share of the labels. finalists: how many are taken to the finals by
     validation AUROC beside `always`. presets: recipes as published, on the encoder of the study; changes: what is
     changed in them, step upon step; parts: what is changed in tuned recipes, one by one; both at parts_share of the
@@ -105,6 +106,9 @@ class Study:
     seeds: int = 5
     loops: Mapping[float, Loop] = field(
         default_factory=lambda: {0.01: Loop(20, 16), 0.1: Loop(6, 32), 1.0: Loop(4, 64)}
+    )
+    floor_loops: Mapping[float, Loop] = field(
+        default_factory=lambda: {0.01: Loop(60, 16), 0.1: Loop(40, 32), 1.0: Loop(14, 64)}
     )
     tasks: tuple[str, ...] = ("abnormal", "fibrillation")
     presets: tuple[str, ...] = ("paper-full", "paper-adapter", "paper-lora")
@@ -165,13 +169,14 @@ class Study:
         return (*self.references, *([name] if part and name in self.methods and name not in self.references else []))
 
     def floor(self) -> Recipe:
-        """The small network from scratch."""
-        recipe = load_recipes(FLOOR)[0]
+        """The small network from scratch, with the same care."""
+        recipe = with_settings(load_recipes(FLOOR)[0], self.care)
         return replace(recipe, training=replace(recipe.training, precision=self.precision, device=self.device))
 
     def final(self, recipe: Recipe, name: str, task: str, share: float, seed: int) -> Recipe:
         """The recipe as one run of the finals: threshold by task, loop by share of the labels, split by seed."""
-        loop, threshold = self.loops[share], self.thresholds.get(task, "fixed")
+        loop = (self.floor_loops if name == FLOOR else self.loops)[share]
+        threshold = self.thresholds.get(task, "fixed")
         training = replace(recipe.training, epochs=loop.epochs, batch_size=loop.batch_size, threshold=threshold)
         return replace(
             recipe,
