@@ -99,7 +99,7 @@ class Study:
     plain: tuple[str, ...] = ("probe",)
     trials: int = 8
     trial_epochs: int = 3
-    trial_share: float = 0.3
+    trial_share: float = 0.2
     trial_batch: int = 64
     finalists: int = 2
     always: tuple[str, ...] = (REFERENCE, "lora", "side", "probe")

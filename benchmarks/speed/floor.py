@@ -72,6 +72,20 @@ def demand(module: nn.Module, forward: Callable[[], Tensor], dtype: str, *, trai
     written once and read once; and Adam's. `forward` gives a loss; without `training` it runs without gradients.
     """
     weights = sum(p.numel() for p in module.parameters()) * (2 if dtype == "bf16" else 4)
+    kept = 0
+    with FlopCounterMode(display=False) as counter:
+        if training:
+            kept = kept_bytes(module, forward)
+        else:
+            with torch.no_grad():
+                forward()
+    trained = sum(p.numel() for p in module.parameters() if p.requires_grad) if training else 0
+    traffic = weights * (2 if training else 1) + 2 * kept + ADAM_BYTES * trained
+    return Demand(float(counter.get_total_flops()), float(traffic), dtype)
+
+
+def kept_bytes(module: nn.Module, forward: Callable[[], Tensor]) -> int:
+    """Bytes that one step keeps from the forward for the backward pass, weights not counted; both are run."""
     known = {p.data_ptr() for p in module.parameters()}
     kept: dict[int, int] = {}
 
@@ -80,14 +94,7 @@ def demand(module: nn.Module, forward: Callable[[], Tensor], dtype: str, *, trai
             kept[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    with FlopCounterMode(display=False) as counter:
-        if training:
-            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-                loss = forward()
-            loss.backward()
-        else:
-            with torch.no_grad():
-                forward()
-    trained = sum(p.numel() for p in module.parameters() if p.requires_grad) if training else 0
-    traffic = weights * (2 if training else 1) + 2 * sum(kept.values()) + ADAM_BYTES * trained
-    return Demand(float(counter.get_total_flops()), float(traffic), dtype)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = forward()
+    loss.backward()
+    return sum(kept.values())

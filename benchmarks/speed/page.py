@@ -112,6 +112,26 @@ def epochs(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def methods_table(result: dict[str, Any]) -> str:
+    """Markdown: what a step of each method costs, a table per encoder."""
+    machine = result["machine"]
+    lines = [f"{machine['processor']}, {machine['threads']} threads, {result['date'][:10]}, bf16."]
+    for size in result["sizes"]:
+        lines += ["", f"| {size['size']} | trainable | a step | beside LoRA's | kept for the backward pass | beside |"]
+        lines += ["|---|---|---|---|---|---|"]
+        for row in size["rows"]:
+            cells = (
+                row["method"],
+                f"{100 * row['trainable_share']:.2f} %",
+                _amount(row["seconds"], "s"),
+                f"{row['seconds_over_lora']:.2f}x",
+                numbers.size(row["kept_bytes"]),
+                f"{row['kept_bytes_over_lora']:.2f}x",
+            )
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def into_page(name: str, text: str) -> None:
     """Put `text` where docs/performance.md has its place, between two comments with its name."""
     page = PAGE.read_text(encoding="utf-8")
@@ -138,7 +158,7 @@ def _times(value: float | None) -> str:
 
 def contents() -> dict[str, str]:
     """All tables by the name of their place, from the results that are kept; what is not measured yet says so."""
-    makers = {"speed": table, "plan": planned, "lora_epoch": epochs}
+    makers = {"speed": table, "plan": planned, "lora_epoch": epochs, "methods": methods_table}
     kept = {name: RESULTS / f"{name}.json" for name in makers}
     missing = "Not measured yet.\n"
     tables = {name: makers[name](read_json(file)) if file.exists() else missing for name, file in kept.items()}

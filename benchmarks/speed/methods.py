@@ -1,0 +1,103 @@
+"""What a training step of each method costs: time, and memory that is kept for the backward pass.
+
+    python benchmarks/speed/methods.py
+
+times forward and backward pass of every method on ecg-fm-tiny and on ECG-FM (random weights: neither time nor memory
+depends on them), in turn, in bf16, and writes medians and ratios to LoRA's to benchmarks/results/methods.json and into
+docs/performance.md. The encoder is run in each step, as it is when windows are augmented; what can be computed once
+costs less.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from floor import kept_bytes, seconds
+from page import into_page, methods_table
+from torch.nn.functional import cross_entropy
+
+from ecgtune import load_model
+from ecgtune.files import write_json
+from ecgtune.methods import attach, count_parameters
+from ecgtune.models import Classifier, EcgFM, EcgFmConfig, Head, Weights
+from ecgtune.recipe import Adapter, Full, LinearProbe, LoRA, Method, SideTuning, TopLayers
+from ecgtune.workflows.environment import machine, now
+
+RESULT = Path(__file__).parents[1] / "results" / "methods.json"
+#: name -> encoder, signal (batch, leads, samples), rank of LoRA
+SIZES: dict[str, tuple[str | EcgFmConfig, tuple[int, int, int], int]] = {
+    "ecg-fm-tiny, 64 windows of 6 s": ("ecg-fm-tiny-random", (64, 1, 600), 4),
+    "ECG-FM, 8 windows of 5 s": (EcgFmConfig(), (8, 12, 2500), 16),
+}
+
+
+def methods(rank: int) -> dict[str, Method]:
+    """LoRA first: the others are compared with it."""
+    return {
+        "LoRA": LoRA(rank=rank),
+        "adapter": Adapter(width=4 * rank),
+        "side tuning": SideTuning(),
+        "top layer": TopLayers(layers=1),
+        "linear probe": LinearProbe(),
+        "full": Full(),
+    }
+
+
+class Step:
+    """Forward and backward pass of one method on one batch of noise."""
+
+    def __init__(self, model: str | EcgFmConfig, method: Method, shape: tuple[int, int, int]) -> None:
+        torch.manual_seed(0)
+        made = load_model(model) if isinstance(model, str) else _classifier(model)
+        self.model = attach(made, method).train()
+        self.count = count_parameters(self.model, method)
+        self._signal, self._label = torch.randn(shape), torch.arange(shape[0]) % 2
+
+    def forward(self) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return cross_entropy(self.model(self._signal).float(), self._label)
+
+    def __call__(self) -> None:
+        self.forward().backward()
+        self.model.zero_grad()
+
+
+def _classifier(config: EcgFmConfig) -> Classifier:
+    return Classifier(EcgFM(config), Head(), ("0", "1"), Weights("random", "benchmark", seed=0), name="ecg-fm", seed=0)
+
+
+def measure(model: str | EcgFmConfig, shape: tuple[int, int, int], rank: int, rounds: int) -> list[dict]:
+    """A row per method: median seconds of a step, bytes kept for the backward pass, and both over LoRA's."""
+    steps = {name: Step(model, method, shape) for name, method in methods(rank).items()}
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds + 1):
+        for name, step in steps.items():
+            taken[name].append(seconds(step, torch.device("cpu")))
+    rows = [
+        {
+            "method": name,
+            "trainable_share": step.count.share,
+            "seconds": float(np.median(taken[name][1:])),
+            "kept_bytes": kept_bytes(step.model, step.forward),
+        }
+        for name, step in steps.items()
+    ]
+    lora = rows[0]
+    return [row | {f"{key}_over_lora": row[key] / lora[key] for key in ("seconds", "kept_bytes")} for row in rows]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    asked = parser.parse_args()
+    sizes = [{"size": name, "rows": measure(*what, asked.rounds)} for name, what in SIZES.items()]
+    result = {"command": "python benchmarks/speed/methods.py", "date": now(), "machine": machine(), "sizes": sizes}
+    write_json(RESULT, result)
+    text = methods_table(result)
+    print(text)
+    into_page("methods", text)
+
+
+if __name__ == "__main__":
+    main()
