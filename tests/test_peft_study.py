@@ -3,6 +3,7 @@
 import csv
 import importlib
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,7 @@ class Done:
         self.harness, self.study, self.folder = harness, study, folder
         self.results, self.page = folder / "results", folder / "page.md"
         self.page.write_text((ROOT / "docs" / "peft_study.md").read_text())
+        self.recipes = Path(shutil.copytree(ROOT / "recipes", folder / "recipes"))
         windows = ecgtune.simulate(90, seed=1)
         held_out = np.isin(windows.group, np.unique(windows.group)[::4])
         self.tasks = {"abnormal": replace(windows, split=np.where(held_out, "val", "train"))}
@@ -64,7 +66,7 @@ class Done:
     def run(self, *stages, study=None, tasks=None, **asked):
         self.harness.run(
             study or self.study, self.tasks if tasks is None else tasks, stages or self.harness.STAGES,
-            results=self.results, runs=self.folder / "runs", page=self.page, **asked,
+            results=self.results, runs=self.folder / "runs", page=self.page, recipes=self.recipes, **asked,
         )  # fmt: skip
 
 
@@ -95,7 +97,7 @@ def test_the_same_command_again_trains_nothing(done, monkeypatch):
     before = {file: file.read_bytes() for file in done.results.rglob("*.csv")}
     for name in ("train", "sweep"):
         monkeypatch.setattr(f"ecgtune.workflows.{name}", lambda *_, **__: pytest.fail("run again"), raising=True)
-    done.run("sweep", "finals", "statistics", "page")
+    done.run()
     assert {file: file.read_bytes() for file in done.results.rglob("*.csv")} == before
 
 
@@ -109,6 +111,21 @@ def test_finals_use_what_the_sweep_found(done):
     assert recipes["paper-full"].training.learning_rate == 1e-3
     assert recipes["paper-full+loop"].training.schedule == "cosine"
     assert recipes["paper-full"].model.head_hidden == 512
+
+
+def test_recipes_get_what_the_sweep_found_and_keep_their_comments(done):
+    recipes = importlib.import_module("peft_recipes")
+    for name in done.study.methods:
+        (best,) = load_recipes(str(done.results / "best" / f"{name}.toml"))
+        (made,) = load_recipes(str(done.recipes / f"{name}.toml"))
+        settings = recipes.won(done.study, name, best)
+        assert settings == recipes.won(done.study, name, made)
+        assert settings["training.learning_rate"] == pytest.approx(best.training.learning_rate, rel=5e-3)
+        assert ("training.ema" in settings) == (name != "probe")
+        assert made.training.epochs != best.training.epochs  # how long is no matter of the sweep
+    comments = [line for line in (ROOT / "recipes" / "norm-bias.toml").read_text().splitlines() if "#" in line]
+    assert set(comments) <= set((done.recipes / "norm-bias.toml").read_text().splitlines())
+    assert (done.recipes / "lora.toml").read_text() == (ROOT / "recipes" / "lora.toml").read_text()
 
 
 def test_statistics_are_those_of_the_predictions(done):

@@ -4,7 +4,8 @@
 
 Stage `sweep` tries equally many settings of every method (runs/peft-study/ has its folder), `finals` trains what was
 found, the presets as published and the floor with five seeds at three shares of the labels on two tasks, `statistics`
-computes intervals and paired differences, `page` writes tables and figure. Rows are kept in
+computes intervals and paired differences, `page` writes tables and figure, `recipes` puts what the sweep found into the
+recipes that ecgtune comes with. Rows are kept in
 benchmarks/results/peft_study/ with what tells a run from every other: data, weights, all settings, seed. What stands
 there is not run again, so a stopped command goes on when it is given again, and commands with different --tasks,
 --shares, --methods or --seeds can share the work. Without files of windows, only the page is made anew.
@@ -15,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from peft_figure import write_figure
+from peft_recipes import write_recipes
 from peft_rows import abnormal, fibrillation, into_page, read_rows
 from peft_settings import Study
 from peft_stages import current, run_finals, run_statistics, run_sweep
@@ -28,7 +30,7 @@ from ecgtune.workflows.environment import machine, now
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "peft_study"
 RUNS = Path("runs/peft-study")
-STAGES = ("sweep", "finals", "statistics", "page")
+STAGES = ("sweep", "finals", "statistics", "page", "recipes")
 READERS = {"abnormal": abnormal, "fibrillation": fibrillation}
 
 
@@ -56,6 +58,7 @@ def run(
     results: Path = RESULTS,
     runs: Path = RUNS,
     page: Path = ROOT / "docs" / "peft_study.md",
+    recipes: Path = ROOT / "recipes",
     shares: list[float] | None = None,
     methods: list[str] | None = None,
     seeds: list[int] | None = None,
@@ -86,6 +89,8 @@ def run(
         cells = read_rows(results / "statistics.csv")
         if cells:
             write_figure(results / "differences.svg", study, cells)
+    if "recipes" in stages:
+        write_recipes(study, results, recipes)
 
 
 if __name__ == "__main__":
