@@ -31,7 +31,7 @@ def won(study: Study, name: str, best: Recipe) -> dict[str, Any]:
 
     Numbers have three digits: more say nothing, and people read recipes.
     """
-    names = [*space_of(study.swept(name), study.space), *(() if name in study.plain else study.care), "model.pooling"]
+    names = [*space_of(study.swept(name), study.space), *study.care_of(name), "model.pooling"]
     found = {}
     for setting in names:
         table, _, key = setting.partition(".")

@@ -9,9 +9,8 @@ from ecgtune.recipe import Changes, Choice, Input, ModelSettings, Recipe, load_r
 
 REFERENCE, FLOOR = "full", "resnet"
 #: What every training of the study has that is not a probe's.
-CARE: Mapping[str, Any] = {
-    "training.ema": 0.998,
-    "training.label_smoothing": 0.1,
+SMOOTHED: Mapping[str, Any] = {"training.ema": 0.998, "training.label_smoothing": 0.1}
+AUGMENTED: Mapping[str, Any] = {
     "augmentation.shift": 0.1,
     "augmentation.stretch": 0.05,
     "augmentation.sign": 0.5,
@@ -42,11 +41,8 @@ class Part:
 PARTS = (
     Part("no-ema", "without averaged weights", {"training.ema": None}),
     Part("no-smoothing", "without label smoothing", {"training.label_smoothing": 0.0}),
-    Part(
-        "no-augmentation",
-        "without augmentation",
-        {name: 0.0 for name in CARE if name.startswith("augmentation.")},
-    ),
+    Part("no-augmentation", "without augmentation", dict.fromkeys(AUGMENTED, 0.0)),
+    Part("augmentation", "with augmentation, so that nothing is computed once", AUGMENTED, ("side", "probe")),
     Part("no-noise", "without noise and wander", {"augmentation.noise": 0.0, "augmentation.wander": 0.0}),
     Part("crop", "with random crops of 80 %", {"augmentation.crop": 0.8}),
     Part("constant", "with a constant rate, no warm-up", {"training.schedule": "constant"}),
@@ -67,7 +63,8 @@ class Study:
     methods: recipes that are swept. sizes and space: what the sweep begins with and tries in the place of the package's
     own, so that no method of the encoder at hand trains more than 3.26 % of the weights but those that cannot do with
     less (full, top-layers). loops: of the finals by share of the labels; floor_loops: of the network from scratch,
-    which has further to go. care: settings of all of them but those in `plain`, whose features are computed once.
+    which has further to go. care: settings of all of them but those in `plain`; those in `once` have no
+    augmentation, which would take from them that the encoder is run but once.
     trials of each method, of trial_epochs on trial_share of the labels. finalists: how many are taken to the finals by
     validation AUROC beside `always`. presets: recipes as published, on the encoder of the study; changes: what is
     changed in them, step upon step; parts: what is changed in tuned recipes, one by one; both at parts_share of the
@@ -95,8 +92,9 @@ class Study:
             "oft": {"method.block": Choice((8, 16))},
         }
     )
-    care: Mapping[str, Any] = field(default_factory=lambda: CARE)
+    care: Mapping[str, Any] = field(default_factory=lambda: {**SMOOTHED, **AUGMENTED})
     plain: tuple[str, ...] = ("probe",)
+    once: tuple[str, ...] = ("side", "probe")
     trials: int = 8
     trial_epochs: int = 3
     trial_share: float = 0.2
@@ -124,7 +122,7 @@ class Study:
                 "training.clip": 1.0,
             },
         ),
-        ("care", "averaged weights, label smoothing, augmentation", CARE),
+        ("care", "averaged weights, label smoothing, augmentation", {**SMOOTHED, **AUGMENTED}),
         ("rate", "the learning rate that the sweep found", {}),
     )
     parts: tuple[Part, ...] = PARTS
@@ -139,10 +137,15 @@ class Study:
         """The recipe that a sweep of `name` begins with."""
         recipe = self._on_encoder(load_recipes(name)[0], self.pooling)
         recipe = with_settings(recipe, self.sizes.get(recipe.method.name, {}))
-        if name not in self.plain:
-            recipe = with_settings(recipe, self.care)
+        recipe = with_settings(recipe, self.care_of(name))
         training = replace(recipe.training, epochs=self.trial_epochs, batch_size=self.trial_batch)
         return replace(recipe, training=training, input=Input(label_share=self.trial_share))
+
+    def care_of(self, name: str) -> Mapping[str, Any]:
+        """What `care` is for a method."""
+        if name in self.plain:
+            return {}
+        return {key: value for key, value in self.care.items() if name not in self.once or key not in AUGMENTED}
 
     def preset(self, name: str, rate: float | None) -> dict[str, Recipe]:
         """A preset, and under NAME+STEP each change on top of those before it; `rate` is what the sweep found."""
