@@ -135,9 +135,14 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_left_alone(place, monkeypat
 
     from ecgtune.training import loop
 
+    def stop_in_the_second_epoch(path, text):
+        if text.count("\n") == 2:
+            raise KeyboardInterrupt
+        path.write_text(text)
+
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "write_text", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):  # at the end of the first epoch
+        patch.setattr(loop, "write_text", stop_in_the_second_epoch)
+        with pytest.raises(KeyboardInterrupt):
             pretrain(place, TEACHER, "stopped")
     assert RunFolder(place / "stopped").state.is_file()
     pretrain(place, TEACHER, "stopped", resume=True)
