@@ -1,9 +1,7 @@
-"""Tidy rows in CSV files that grow as the study goes on, what tells a run from every other, and the tasks' windows."""
+"""What tells a run from every other, and the tasks' windows; rows and pages are those of `benchmarks/kept_rows.py`."""
 
-import csv
 import hashlib
-import io
-from collections.abc import Sequence
+import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,36 +9,14 @@ import numpy as np
 
 from ecgtune.data import Dataset, read_dataset
 from ecgtune.data.dataset import Source
-from ecgtune.files import write_text
 from ecgtune.models import load_model
 from ecgtune.recipe import Recipe, recipe_text
 
-Row = dict[str, str]
+sys.path.append(str(Path(__file__).parents[1]))
+from kept_rows import Row, into_page, read_rows, write_rows
+
+__all__ = ["Row", "abnormal", "digest", "fibrillation", "into_page", "key", "read_rows", "weights", "write_rows"]
 MILLIVOLT = 1000.0  # microvolts
-
-
-def read_rows(file: Path) -> list[Row]:
-    """The rows of `file`; none when it does not exist."""
-    if not file.exists():
-        return []
-    with file.open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
-
-
-def write_rows(file: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Write all rows at once, so that a stop leaves the file as it was."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(file, text.getvalue())
-
-
-def into_page(page: Path, name: str, text: str) -> None:
-    """Put `text` where the page has its place, between two comments with its name."""
-    start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
-    before, rest = page.read_text(encoding="utf-8").split(start)
-    write_text(page, before + start + text + end + rest.split(end)[1])
 
 
 def key(recipe: Recipe, seed: int, dataset: str) -> Row:
