@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from peft_rows import Row, digest, key, read_rows, settings_key, weights, write_rows
+from peft_rows import Row, add_row, alone, digest, key, read_rows, settings_key, weights, write_rows
 from peft_settings import FLOOR, REFERENCE, Study, tuned
 
 from ecgtune import workflows
@@ -53,10 +53,11 @@ def run_sweep(
         for recipe in best.values():  # none where all trials diverged
             write_text(results / "best" / recipe.name, recipe.read_text(encoding="utf-8"))
         own = [{**row, "sweep": key, "date": now()[:10]} for row in read_rows(folder / "trials.csv")]
-        rows = [row for row in read_rows(file) if row["method"] != name] + own
-        rows.sort(key=lambda row: (study.methods.index(row["method"]), int(row["trial"])))
-        columns = dict.fromkeys(column for row in rows for column in row)
-        write_rows(file, [{column: row.get(column, "") for column in columns} for row in rows], list(columns))
+        with alone(file):
+            rows = [row for row in read_rows(file) if row["method"] != name] + own
+            rows.sort(key=lambda row: (study.methods.index(row["method"]), int(row["trial"])))
+            columns = dict.fromkeys(column for row in rows for column in row)
+            write_rows(file, [{column: row.get(column, "") for column in columns} for row in rows], list(columns))
 
 
 def finalists(study: Study, trials: list[Row]) -> list[str]:
@@ -125,8 +126,7 @@ def _run(recipe: Recipe, name: str, task: str, seed: int, dataset: Dataset, resu
     kept = predictions_file(runs, row)
     # First the predictions: where a row is, what the statistics need has been there.
     write_atomically(kept, lambda part: _save(part, test.label, test.probability, test.group, row["threshold"]))
-    others = [other for other in read_rows(file) if any(other[n] != row[n] for n in (*place, "seed"))]
-    write_rows(file, [*others, {column: row[column] for column in RUN_COLUMNS}], RUN_COLUMNS)
+    add_row(file, row, RUN_COLUMNS, (*place, "seed"))
 
 
 def _save(part: Path, label: np.ndarray, probability: np.ndarray, group: np.ndarray | None, threshold: str) -> None:

@@ -4,7 +4,8 @@
 
 trains frozen probe, LoRA and full fine-tuning of ecg-fm-tiny and of its random twin at each share of the labels with
 each seed, and keeps one row per run in benchmarks/results/pretraining/proof.csv. What stands there for the same weights
-and the same settings is not trained again, so a stopped command goes on when it is given again. A seed draws the
+and the same settings is not trained again, so a stopped command goes on when it is given again, and several commands
+can share the work. Every command with its date and machine is kept in proof.json. A seed draws the
 labelled recordings, the validation recordings among them, the head and the order of windows; the test windows are the
 same in all runs. Without a file of windows, only table and figure are made anew.
 """
@@ -12,16 +13,16 @@ same in all runs. Without a file of windows, only table and figure are made anew
 import argparse
 import tempfile
 from dataclasses import asdict, replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from rows import command, into_page, read_rows, settings_key, validation_auroc, write_rows
+from rows import PAGE, RESULTS, Row, add_command, add_row, command, into_page, read_rows, settings_key, validation_auroc
 
 from ecgtune import workflows
 from ecgtune.data import Dataset, read_dataset
-from ecgtune.files import write_json
 from ecgtune.models import load_model
 from ecgtune.recipe import Augmentation, Full, Input, LinearProbe, LoRA, ModelSettings, Recipe, Training
 from ecgtune.reporting.style import STYLE
@@ -30,7 +31,6 @@ from ecgtune.workflows.environment import machine, now
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-RESULTS = Path(__file__).parents[1] / "results" / "pretraining"
 MODELS = {"pretrained": "ecg-fm-tiny", "random": "ecg-fm-tiny-random"}
 METHODS = {"probe": LinearProbe(), "lora": LoRA(rank=4, targets="all"), "full": Full()}
 TITLES = {"probe": "Linear probe", "lora": "LoRA r4", "full": "Full fine-tuning"}
@@ -70,14 +70,19 @@ def main() -> None:
         for share, seed, method, weights in product(asked.shares, range(asked.seeds), asked.methods, asked.weights):
             _run(file, dataset, _recipe(weights, method, share, seed), seed)
         facts = {"command": command(), "date": now(), "machine": machine(), "data": asdict(dataset.source)}
-        write_json(RESULTS / "proof.json", facts)
-    rows = [row for row in read_rows(file) if _of_today(row)]
-    write_rows(file, rows, COLUMNS)
-    into_page("proof", table(rows))
+        add_command(RESULTS / "proof.json", facts)
+    rows = rows_of_today(read_rows(file))
+    into_page(PAGE, "proof", table(rows))
+    into_page(PAGE, "rising", rising(rows))
     _figure(rows, RESULTS / "proof.png")
 
 
-def _of_today(row: dict[str, str]) -> bool:
+def rows_of_today(rows: list[Row]) -> list[Row]:
+    """Those that table and figure are made of; rows of earlier weights and settings stay in the file."""
+    return [row for row in rows if _of_today(row)]
+
+
+def _of_today(row: Row) -> bool:
     """Whether the row's model still has the weights that it had, and its run the settings."""
     weights = next(name for name, model in MODELS.items() if model == row["model"])
     recipe = _recipe(weights, row["method"], float(row["label_share"]), int(row["seed"]))
@@ -126,29 +131,34 @@ def _run(file: Path, dataset: Dataset, recipe: Recipe, seed: int) -> None:
         "seconds": f"{metrics['training']['seconds']:.1f}",
         "date": now()[:10],
     }
-    write_rows(file, [*read_rows(file), {name: str(row[name]) for name in COLUMNS}], COLUMNS)
+    add_row(file, row, COLUMNS, key=list(key))
 
 
-def _key(recipe: Recipe, seed: int) -> dict[str, str]:
+def _key(recipe: Recipe, seed: int) -> Row:
     """What tells a run from every other: weights, all settings, seed."""
     return {
-        "weights": load_model(recipe.model.name, seed=seed).weights.describe(),
+        "weights": _weights(recipe.model.name, seed),
         "settings": settings_key(recipe),
         "seed": str(seed),
     }
 
 
-def _values(rows: list[dict[str, str]], model: str, method: str, share: float, name: str) -> list[float]:
+@cache
+def _weights(model: str, seed: int) -> str:
+    return load_model(model, seed=seed).weights.describe()
+
+
+def _values(rows: list[Row], model: str, method: str, share: float, name: str) -> list[float]:
     """One value per seed, in the order of seeds."""
     return list(_by_seed(rows, model, method, share, name).values())
 
 
-def _by_seed(rows: list[dict[str, str]], model: str, method: str, share: float, name: str) -> dict[int, float]:
+def _by_seed(rows: list[Row], model: str, method: str, share: float, name: str) -> dict[int, float]:
     chosen = [row for row in rows if (row["model"], row["method"], float(row["label_share"])) == (model, method, share)]
     return {int(row["seed"]): float(row[name]) for row in sorted(chosen, key=lambda row: int(row["seed"]))}
 
 
-def table(rows: list[dict[str, str]]) -> str:
+def table(rows: list[Row]) -> str:
     """Markdown: a line per share of the labels and method, pretrained beside random."""
     lines = [
         "| labels | method | trainable | AUROC, pretrained | AUROC, random | difference | accuracy, pretrained "
@@ -177,6 +187,18 @@ def table(rows: list[dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def rising(rows: list[Row]) -> str:
+    """A sentence: in how many runs from each kind of weights the last epoch was the best on validation."""
+    longer = [row for row in rows if float(row["label_share"]) > min(LOOPS)]
+    told = {
+        weights: [row["best_epoch"] == row["epochs"] for row in longer if row["model"] == model]
+        for weights, model in MODELS.items()
+    }
+    shares = " and ".join(f"{100 * share:g} %" for share in sorted(LOOPS)[1:])
+    counts = " and in ".join(f"{sum(last)} of {len(last)} from {weights} weights" for weights, last in told.items())
+    return f"With {shares} of the labels the last epoch was the best on validation in {counts}.\n"
+
+
 def _spread(values: list[float], sign: str = "") -> str:
     """Mean over seeds, with the lowest and the highest."""
     if not values:
@@ -185,7 +207,7 @@ def _spread(values: list[float], sign: str = "") -> str:
     return f"{mean:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f}; {len(values)} seeds)"
 
 
-def _figure(rows: list[dict[str, str]], file: Path) -> None:
+def _figure(rows: list[Row], file: Path) -> None:
     plt.style.use(STYLE)
     figure, axes = plt.subplots(1, len(METHODS), figsize=(10, 3.4), sharey=True, layout="constrained")
     for axis, method in zip(axes, METHODS, strict=True):

@@ -5,8 +5,9 @@
 RECORDINGS and WINDOWS are pool_cinc2017_300hz_index.npz and cinc2017_windows.npz in ../shared/data. Each arm is
 recipes/pretrain-tiny.toml with the changes in `ARMS`, for one epoch, in runs/pretraining-study/ (a stopped arm goes
 on). A row per arm is kept in benchmarks/results/pretraining/study.csv: what stands there with the same settings is not
-run again. The probe reads the statistics of the last block's tokens; arms are compared on validation windows, drawn
-from the training windows, and the test windows are told beside.
+run again, and several commands can share the work; study.json keeps each of them. The probe reads the statistics of the
+last block's tokens; arms are compared on validation windows, drawn from the training windows, and the test windows are
+told beside.
 """
 
 import argparse
@@ -15,11 +16,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rows import command, into_page, read_rows, settings_key, validation_auroc, write_rows
+from rows import PAGE, RESULTS, Row, add_command, add_row, command, into_page, read_rows, settings_key, validation_auroc
 
 from ecgtune import workflows
 from ecgtune.data import Dataset, read_dataset
-from ecgtune.files import read_json, write_json
+from ecgtune.files import read_json
 from ecgtune.recipe import (
     EcgFmTask,
     Input,
@@ -32,7 +33,6 @@ from ecgtune.recipe import (
 )
 from ecgtune.workflows.environment import machine, now
 
-RESULTS = Path(__file__).parents[1] / "results" / "pretraining"
 RUNS = Path("runs/pretraining-study")
 #: Name -> what it tests, and what is changed by table; "objective" may be another one altogether.
 ARMS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -69,8 +69,8 @@ def main() -> None:
         for arm in asked.arms:
             _run(file, arm, asked.recordings, asked.windows, dataset)
         facts = {"command": command(), "date": now(), "machine": machine(), "data": asdict(dataset.source)}
-        write_json(RESULTS / "study.json", facts)
-    into_page("study", table(read_rows(file)))
+        add_command(RESULTS / "study.json", facts)
+    into_page(PAGE, "study", table(read_rows(file)))
 
 
 def _recipe(arm: str) -> Pretraining:
@@ -113,11 +113,10 @@ def _run(file: Path, arm: str, recordings: str, windows: str, dataset: Dataset) 
             run = workflows.train(dataset, probe, out=Path(place) / "run", quiet=True)
             row[f"val_auroc{ending}"] = f"{validation_auroc(run.folder):.5f}"
         row[f"auroc{ending}"] = f"{run.metrics['window']['metrics']['auroc']['value']:.5f}"
-    kept = [other for other in read_rows(file) if other["arm"] != arm]
-    write_rows(file, [*kept, {name: str(row[name]) for name in COLUMNS}], COLUMNS)
+    add_row(file, row, COLUMNS, key=["arm"])
 
 
-def table(rows: list[dict[str, str]]) -> str:
+def table(rows: list[Row]) -> str:
     """Markdown, in the order of `ARMS`."""
     lines = [
         "| arm | what is different | parameters | token | s per epoch | validation AUROC | with 10 % of the labels |",

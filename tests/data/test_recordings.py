@@ -1,6 +1,7 @@
 """Recordings without labels: every layout, resampling, the cache, and what cannot be read."""
 
 import lzma
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from recordings_for_tests import digital, write_wfdb
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
+
+
+FILES = [("plain.npz",), ("pool_index.npz", "pool.delta16.xz"), ("a.npy", "b.npy", "c.npy")]
 
 
 def pack(path, samples):
@@ -38,7 +42,11 @@ def test_packed_plain_and_folder_are_the_same_recordings(tmp_path):
         read_recordings(index, sampling_rate=100.0),
         read_recordings(tmp_path / "folder", sampling_rate=100.0, recorded_rate=300.0),
     ]
-    for recordings in read:
+    sums = {file.name: sha256(file.read_bytes()) for file in tmp_path.rglob("*.*") if "cache" not in file.parts}
+    for recordings, names in zip(read, FILES, strict=True):
+        assert recordings.files == tuple((name, sums[name].hexdigest()) for name in names)
+        together = sha256(b"".join(sums[name].digest() for name in names))
+        assert recordings.source.sha256 == together.hexdigest()
         assert recordings.record.tolist() == ["a", "b", "c"]
         assert recordings.length.tolist() == [300, 500, 400]
         assert np.array_equal(recordings.samples, read[0].samples)

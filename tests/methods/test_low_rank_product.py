@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
 from ecgtune.methods.low_rank_product import LowRankLinear, LowRankProduct
@@ -48,7 +49,9 @@ def answer_and_gradients(model: nn.Module, x: Tensor, autocast: bool = False) ->
 @pytest.mark.parametrize(
     ("autocast", "tolerance"), [(False, 1e-5), (True, 3e-2)], ids=["float32", "bfloat16 within its rounding"]
 )
-@pytest.mark.parametrize("settings", [{}, {"use_rslora": True}, {"use_dora": True}], ids=["plain", "rslora", "dora"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"use_rslora": True}, {"use_dora": True}, {"bias": "all"}], ids=["plain", "rslora", "dora", "bias"]
+)
 def test_answers_and_gradients_are_those_of_peft(settings: dict, autocast: bool, tolerance: float) -> None:
     x = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(1))
     ours, theirs = (answer_and_gradients(wrapped(one, **settings), x, autocast) for one in (True, False))
@@ -58,6 +61,30 @@ def test_answers_and_gradients_are_those_of_peft(settings: dict, autocast: bool,
         torch.testing.assert_close(
             value, theirs[name], rtol=tolerance, atol=tolerance * float(theirs[name].abs().max())
         )
+
+
+def test_a_layer_that_trains_beside_its_update_gets_its_gradient() -> None:
+    found = []
+    for ours in (True, False):
+        model = wrapped(ours)
+        layer = next(module for module in model.modules() if isinstance(module, LoraLinear))
+        layer.get_base_layer().weight.requires_grad_(True)
+        found.append(answer_and_gradients(model, torch.ones(4, 6)))
+    assert any(name.endswith("base_layer.weight") for name in found[0])
+    torch.testing.assert_close(*found)
+
+
+def test_a_bias_in_the_update_is_added() -> None:
+    found = []
+    for ours in (True, False):
+        torch.manual_seed(0)
+        config = LoraConfig(r=3, target_modules=["one"], init_lora_weights=False, lora_bias=True)
+        if ours:
+            config._register_custom_module({nn.Linear: LowRankLinear})
+        model = get_peft_model(Two(), config)  # type: ignore[arg-type]
+        found.append(answer_and_gradients(model, torch.ones(4, 6)))
+    assert any(name.endswith("lora_B.default.bias") for name in found[0])
+    torch.testing.assert_close(*found)
 
 
 def test_gradients_are_the_derivatives() -> None:

@@ -1,6 +1,7 @@
 """Beats: found where they are, and handed to each crop that holds them."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ecgtune.data import read_recordings
-from ecgtune.errors import SettingError
+from ecgtune.errors import DataError, SettingError
+from ecgtune.pretraining import beats as beats_module
 from ecgtune.pretraining.beats import MOST, Beats, find_beats
 from pretraining_for_tests import beats, peaks_of_beats, write_recordings
 
@@ -51,6 +53,39 @@ def test_only_the_recordings_that_are_asked_for_are_looked_at(recordings):
     everything = find_beats(recordings, range(13)).position
     inside = [(everything >= recordings.offset[n]) & (everything < recordings.offset[n + 1]) for n in (2, 7)]
     assert np.array_equal(some, everything[inside[0] | inside[1]])
+
+
+def test_what_was_found_is_kept_for_the_same_samples_and_detector(recordings, monkeypatch, tmp_path):
+    looked_at = []
+
+    def spy(recordings, rows, detect=beats_module._detect):
+        looked_at.append(list(rows))
+        return detect(recordings, rows)
+
+    monkeypatch.setattr(beats_module, "_detect", spy)
+    first = find_beats(recordings, [2, 1]).position
+    assert np.array_equal(find_beats(recordings, [1, 2]).position, first)
+    assert looked_at == [[1, 2]]
+    find_beats(recordings, [1])
+    monkeypatch.setattr(beats_module, "version", lambda name: "another")
+    find_beats(recordings, [1])
+    find_beats(replace(recordings, sampling_rate=2.0 * RATE), [1])
+    find_beats(replace(recordings, samples=recordings.samples + np.int16(1)), [1])
+    assert looked_at[1:] == [[1]] * 4
+    (first_entry,) = (file for file in (tmp_path / "cache").glob("beats-*.npy") if len(np.load(file)) == len(first))
+    first_entry.write_bytes(first_entry.read_bytes()[:-9])  # damaged
+    monkeypatch.undo()
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
+    assert np.array_equal(find_beats(recordings, [1, 2]).position, first)
+    assert not list((tmp_path / "cache").glob("*partial*"))
+
+
+def test_a_cache_folder_that_cannot_be_written_is_one_line(recordings, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="ECGTUNE_CACHE") as caught:
+        find_beats(recordings, [11])
+    assert "\n" not in str(caught.value)
 
 
 def test_without_the_detector_there_is_one_line_that_says_what_to_install(recordings, monkeypatch):

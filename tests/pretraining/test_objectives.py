@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ecgtune.data import read_recordings
-from ecgtune.errors import RunError, SettingError
+from ecgtune.errors import DivergedError, RunError, SettingError
 from ecgtune.models import load_checkpoint, teacher_decay
 from ecgtune.pretraining import crop_samples, make_objective, select
 from ecgtune.pretraining.beats import find_beats
@@ -73,7 +73,7 @@ def test_it_learns_and_logs_every_term(recipe, data, tmp_path):
         "rhythm-alone": teacher | {"masked", "rhythm_crop", "rhythm_token"},
         "contrastive": {
             "loss", "contrastive", "diversity", "feature_penalty", "segments", "code_perplexity",
-            "probability_perplexity", "masked_accuracy",
+            "code_perplexity_1", "code_perplexity_2", "probability_perplexity", "masked_accuracy",
         },
     }[recipe.name]  # fmt: skip
     parts = {f"{part}_{term}" for part in ("train", "val") for term in terms}
@@ -91,6 +91,8 @@ def test_it_learns_and_logs_every_term(recipe, data, tmp_path):
         assert row["train_loss"] == pytest.approx(sum(parts), rel=1e-4)
         assert 0 < row["train_masked_accuracy"] <= 1
         assert 2 < row["train_code_perplexity"] <= 32
+        groups = [row[f"train_code_perplexity_{group}"] for group in (1, 2)]
+        assert row["train_code_perplexity"] == pytest.approx(sum(groups), rel=1e-5)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
@@ -185,6 +187,19 @@ def test_a_teacher_that_says_the_same_to_everything_is_a_collapse(data, tmp_path
                 layer.final_norm.weight.zero_()
     with pytest.raises(RunError, match=r"the teacher has collapsed.*learning_rate"):
         train(objective, TEACHER.training, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+    (row,) = (json.loads(line) for line in RunFolder(tmp_path).log.read_text().splitlines())
+    assert row["train_target_variance"] < 1e-3  # the log shows why
+    assert not RunFolder(tmp_path).state.exists()
+
+
+def test_a_validation_loss_that_is_not_a_number_is_told_and_null_in_the_log(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "ecgtune.pretraining.teacher.MaskedTeacherObjective._validation",
+        lambda self, moment: {"loss": math.nan, "target_variance": 1.0},
+    )
+    with pytest.raises(DivergedError, match="the validation loss is not a number"):
+        run(tmp_path, TEACHER, data)
+    assert json.loads(RunFolder(tmp_path).log.read_text(), parse_constant=pytest.fail)["val_loss"] is None
 
 
 def test_without_masks_the_teacher_cannot_collapse_and_is_the_students_average(data, tmp_path):
@@ -226,12 +241,17 @@ def test_rhythm_is_read_before_augmentation_and_at_the_places_of_the_crops(data)
     assert alike > 0.6
 
 
-def test_one_code_for_everything_is_a_collapse(data, tmp_path):
+@pytest.mark.parametrize(
+    ("dead", "said"), [((1, 2), "group [12] of 2"), ((1,), "group 1 of 2"), ((2,), "group 2 of 2")]
+)
+def test_one_code_for_everything_in_any_group_is_a_collapse(dead, said, data, tmp_path):
     objective = objective_of(CONTRASTIVE, data)
     with torch.no_grad():
-        objective.model.quantizer.weight_proj.weight.zero_()
-        objective.model.quantizer.weight_proj.bias[::16] = 50.0
-    with pytest.raises(RunError, match=r"the codes have collapsed.*2 groups"):
+        for group in dead:
+            scores = slice(16 * (group - 1), 16 * group)
+            objective.model.quantizer.weight_proj.weight[scores] = 0
+            objective.model.quantizer.weight_proj.bias[scores.start] = 50.0
+    with pytest.raises(RunError, match=f"the codes have collapsed: .* in {said} of 2 .*one of its 16 codes"):
         train(objective, CONTRASTIVE.training, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
 
 

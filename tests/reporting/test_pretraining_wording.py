@@ -29,7 +29,7 @@ def test_limits_are_those_of_the_objectives():
 def test_every_term_that_is_logged_has_a_title(pretrained, name):
     shown, idle = wording.logged_terms(read_pretraining(pretrained / name).log)
     assert shown[0] == "loss"
-    assert set(shown + idle) <= set(wording.TERMS)
+    assert all(wording.term_title(term) != term for term in shown + idle)
 
 
 def test_terms_that_were_not_computed_are_told_apart(pretrained):
@@ -88,7 +88,7 @@ def test_checks_of_finished_runs_pass(pretrained, name, names):
     ("name", "key", "value", "check", "said"),
     [
         ("teacher", "train_target_variance", 0.0009, "Teacher", "0.0009 or more in every epoch; below 0.001"),
-        ("contrastive", "train_code_perplexity", 2.1, "Codes", "of 32 codes are in use, was 2.1 or more"),
+        ("contrastive", "train_code_perplexity_2", 1.05, "Codes", "of its 16 codes each group uses, was 1.05 or more"),
         ("rhythm-alone", "val_loss", None, "Losses", "numbers in every epoch (3)"),
     ],
 )
@@ -99,6 +99,32 @@ def test_checks_read_the_log(pretrained, name, key, value, check, said):
     failed = [found for found in wording.checks(replace(run, log=log)) if not found.passed]
     assert [found.name for found in failed] == [check]
     assert said in failed[0].sentence
+
+
+def test_a_log_of_before_groups_were_told_apart_is_held_by_their_mean(pretrained):
+    run = read_pretraining(pretrained / "contrastive")
+    log = [{key: value for key, value in row.items() if "perplexity_" not in key} for row in run.log]
+    assert all(check.passed for check in wording.checks(replace(run, log=log)))
+    log[0]["train_code_perplexity"] = 2.1
+    assert "was 1.05 or more" in wording.checks(replace(run, log=log))[1].sentence
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ([("a_index.npz", "12"), ("a.xz", "34")], "`data/a`: `a_index.npz` (sha256 `12`) and `a.xz` (sha256 `34`)"),
+        ([], "`data/a` (sha256 over the sha256 of each of its files in order: `56`)"),
+    ],
+)
+def test_data_are_named_file_by_file_or_as_a_whole(files, said):
+    named = [{"name": name, "sha256": sha256} for name, sha256 in files]
+    assert wording.data_phrase({"path": "data/a", "sha256": "56", "files": named}) == said
+
+
+def test_the_machine_tells_how_many_processes_there_were():
+    environment = {"accelerator": None, "processor": "CPU", "cores": 2, "threads": 1, "memory_bytes": 2e9}
+    assert ", 1 thread," in wording.machine_phrase(environment)
+    assert ", 2 processes of 1 thread," in wording.machine_phrase(environment | {"processes": 2})
 
 
 def test_an_objective_that_nobody_described_still_has_a_report(pretrained):

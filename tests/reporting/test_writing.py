@@ -111,7 +111,7 @@ def test_card_of_a_pretraining(pretrained, name):
         "Not a medical device, and no diagnosis",
         f"| Parameters | {metrics['parameters']:,} |",
         "one lead (II), 100 Hz; one token is 8 samples, 80 ms",
-        f"sha256 `{metrics['data']['sha256']}`",
+        f"recordings.npz` (sha256 `{metrics['data']['files'][0]['sha256']}`)",
         f"3 epochs, {metrics['training']['steps']} steps of {metrics['training']['batch_size']} crops",
         "| Left out by name | 2 |",
         "](figures/curves.svg)",

@@ -41,6 +41,20 @@ def test_it_is_the_formula():
     assert torch.equal(model.weight, own)
 
 
+def test_whatever_fails_while_the_average_is_in_place_leaves_the_model_its_own_weights():
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    model = torch.nn.Linear(2, 1)
+    average = WeightAverage(model, 0.6, stop)
+    with torch.no_grad():
+        model.weight += 1
+    own = model.weight.detach().clone()
+    with pytest.raises(KeyboardInterrupt), average.in_place():
+        pass
+    assert torch.equal(model.weight, own)
+
+
 def test_off_it_costs_nothing():
     average = WeightAverage(torch.nn.Linear(2, 1), None, nothing)
     average.update(0)

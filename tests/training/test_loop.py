@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ecgtune.data import WindowAugmentation
-from ecgtune.errors import AuditError, RunError, SettingError
+from ecgtune.errors import AuditError, DivergedError, RunError, SettingError
 from ecgtune.evaluation import auroc
 from ecgtune.methods import attach
 from ecgtune.recipe import AdaLoRA, Adapter, Augmentation, Full, LinearProbe, LoRA, SideTuning, Training
@@ -220,6 +220,48 @@ def test_a_loss_that_is_not_a_number_is_told(tmp_path):
         run(tmp_path, Full(), training=broken)
 
 
+class Breaking(Classification):
+    """Loss or weights stop being numbers in step `at` of the training."""
+
+    at, what = 8, "loss"
+
+    def loss(self, trained, batch):
+        terms = super().loss(trained, batch)
+        self.passed = getattr(self, "passed", -1) + 1
+        return terms | {"loss": terms["loss"] * math.nan} if (self.what, self.passed) == ("loss", self.at) else terms
+
+    def after_step(self, moment):
+        super().after_step(moment)
+        if (self.what, moment.step) == ("weights", self.at):
+            with torch.no_grad():
+                next(p for p in self.model.parameters() if p.requires_grad).fill_(math.nan)
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+@pytest.mark.parametrize(
+    ("what", "at", "said"),
+    [
+        ("loss", 0, "training loss is not a number in epoch 1, step 1 of it"),
+        ("loss", 8, "training loss is not a number in epoch 2, step 3 of it"),
+        ("weights", 8, "training loss is not a number in epoch 2, step 4 of it"),
+        ("weights", 11, "weights are not numbers in epoch 2"),  # the last step of an epoch
+    ],
+)
+def test_what_is_not_a_number_stops_at_once_and_is_never_saved(what, at, said, ema, tmp_path):
+    settings = replace(SETTINGS, save_minutes=1e-9, ema=ema)
+    objective = Breaking(attach(tiny_classifier(), Full()), Full(), TRAINING, VALIDATION, settings)
+    objective.at, objective.what = at, what
+    folder = RunFolder(tmp_path)
+    with pytest.raises(DivergedError, match=said):
+        train(objective, settings, seed=0, folder=folder, progress=ProgressBar(quiet=True))
+    assert folder.state.exists() == (at > 0)
+    if at:
+        state = torch.load(folder.state, weights_only=True)
+        assert (state["state"]["epoch"], state["state"]["step"]) == (1, at - 6)  # of 6 steps an epoch
+        for tensors in (state["weights"], state["average"]):
+            assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
 def test_too_few_steps_for_the_audits(tmp_path):
     with pytest.raises(SettingError, match="one step"):
         run(tmp_path, settings=replace(SETTINGS, epochs=1, batch_size=64))
@@ -241,15 +283,20 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_loop import everything
-everything(Path(sys.argv[1]), accumulate=int(sys.argv[3]))
+everything(Path(sys.argv[1]), accumulate=1)
+try:
+    everything(Path(sys.argv[1] + "-stopped"), accumulate=1, stop_after=9)
+except KeyboardInterrupt:
+    pass
 """
 
 
-def everything(folder, accumulate: int) -> list[dict]:
-    """The log of a training with all that several processes have to agree on."""
+def everything(folder, accumulate: int, stop_after: int | None = None) -> list[dict]:
+    """The log of a training with all that several processes have to agree on; it saves after every step."""
     settings = replace(
-        SETTINGS, optimizer="adam", weight_decay=0.0, accumulate=accumulate, ema=0.9, label_smoothing=0.1
-    )
+        SETTINGS, optimizer="adam", weight_decay=0.0, accumulate=accumulate, ema=0.9, label_smoothing=0.1,
+        save_minutes=1e-9,
+    )  # fmt: skip
     augment = WindowAugmentation(
         Augmentation(shift=0.1, crop=0.9, noise=0.1),
         windows=len(TRAINING),
@@ -257,7 +304,7 @@ def everything(folder, accumulate: int) -> list[dict]:
         sampling_rate=100.0,
         normalise=True,
     )
-    return run(folder, Full(), settings, augment=augment)[2]
+    return run(folder, Full(), settings, augment=augment, stop_after=stop_after)[2]
 
 
 def test_two_processes_end_where_one_with_two_pieces_does(tmp_path):
@@ -267,10 +314,12 @@ def test_two_processes_end_where_one_with_two_pieces_does(tmp_path):
     paths = os.pathsep.join([here, os.path.dirname(here), os.environ.get("PYTHONPATH", "")])
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     done = subprocess.run(
-        [*launch, str(tmp_path / "two"), here, "1"],
+        [*launch, str(tmp_path / "two"), here],
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     two = numbers(RunFolder(tmp_path / "two"))
-    for ours, theirs in zip(everything(tmp_path / "one", accumulate=2), two, strict=True):
+    resumed = everything(tmp_path / "two-stopped", accumulate=2)  # two processes stopped inside an epoch, one goes on
+    for ours, theirs, later in zip(everything(tmp_path / "one", accumulate=2), two, resumed, strict=True):
         assert theirs == pytest.approx(ours, rel=1e-4)
+        assert later == pytest.approx(ours, rel=1e-4)

@@ -7,7 +7,9 @@ import sys
 import pytest
 import torch
 
+from ecgtune.training import memory
 from ecgtune.training.memory import MemoryMeter
+from training_for_tests import run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what glibc does with freed memory")
 
@@ -49,3 +51,19 @@ def test_a_meter_gives_back_what_is_free_and_sees_what_is_taken() -> None:
     after.read()
     assert before.peak - after.peak > 0.9 * size
     assert after.peak <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_a_c_library_without_those_functions_is_no_error(monkeypatch) -> None:
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
+    assert not memory.give_back_freed_memory()
+    assert not memory.keep_freed_memory.__wrapped__()
+    meter = MemoryMeter(torch.device("cpu"))
+    meter.read()
+    assert meter.peak > 0
+
+
+def test_a_finished_training_gives_back_what_is_free(tmp_path, monkeypatch) -> None:
+    given = []
+    monkeypatch.setattr("ecgtune.training.loop.give_back_freed_memory", lambda: given.append(True))
+    run(tmp_path)
+    assert given == [True]

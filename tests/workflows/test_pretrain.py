@@ -1,6 +1,7 @@
 """`pretrain` as a user calls it: the run folder, its encoder in use, resume, bad input."""
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,11 @@ def test_the_run_folder_tells_everything(place):
     assert metrics["data"]["recordings"] == {"train": 6, "val": 2, "left_out": 2, "short": 1, "flat": 1, "clipped": 0}
     assert metrics["data"]["crops_per_epoch"] == 60
     assert metrics["training"]["steps"] == 12
+    file = {"name": "recordings.npz", "sha256": hashlib.sha256((place / "recordings.npz").read_bytes()).hexdigest()}
+    assert metrics["data"]["files"] == [file]
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["processes"] == 1
+    assert environment["versions"]["neurokit2"] == version("neurokit2")
     assert len((run / "log.jsonl").read_text().splitlines()) == 3
     model = json.loads((run / "best" / "model.json").read_text())
     assert model["pretraining"]["objective"] == str(TEACHER.objective)
@@ -102,16 +109,24 @@ def test_report_and_card_are_written_when_they_are_missing_or_float16_is_new(pla
     pretrain(place, TEACHER, "again", resume=True)
     assert not (run / "float16").exists()
     assert "float16/" not in (run / "README.md").read_text()
-    (run / "README.md").write_text("completed by someone")
-    pretrain(place, TEACHER, "again", resume=True)
-    assert (run / "README.md").read_text() == "completed by someone"
     pretrain(place, TEACHER, "again", resume=True, export_float16=True)
     half = json.loads((run / "float16" / "model.json").read_text())["sha256"]
     assert half == json.loads((place / "run" / "float16" / "model.json").read_text())["sha256"]
     assert half in (run / "README.md").read_text()
     assert half in (run / "report.html").read_text()
+
+
+def test_a_card_that_someone_has_edited_is_kept_and_that_is_said(place, capsys):
+    run = Path(shutil.copytree(place / "run", place / "edited"))
+    shutil.rmtree(run / "float16")
     (run / "README.md").write_text("completed by someone")
-    pretrain(place, TEACHER, "again", resume=True, export_float16=True)
+    pretrain(place, TEACHER, "edited", resume=True)
+    pretrain(place, TEACHER, "edited", resume=True, export_float16=True, quiet=False)
+    assert "README.md was edited and is kept as it is" in capsys.readouterr().err
+    assert (run / "README.md").read_text() == "completed by someone"
+    assert json.loads((run / "float16" / "model.json").read_text())["sha256"] in (run / "report.html").read_text()
+    (run / "report.html").unlink()
+    pretrain(place, TEACHER, "edited", resume=True)
     assert (run / "README.md").read_text() == "completed by someone"
 
 
@@ -135,9 +150,14 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_left_alone(place, monkeypat
 
     from ecgtune.training import loop
 
+    def stop_in_the_second_epoch(path, text):
+        if text.count("\n") == 2:
+            raise KeyboardInterrupt
+        path.write_text(text)
+
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "write_text", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):  # at the end of the first epoch
+        patch.setattr(loop, "write_text", stop_in_the_second_epoch)
+        with pytest.raises(KeyboardInterrupt):
             pretrain(place, TEACHER, "stopped")
     assert RunFolder(place / "stopped").state.is_file()
     pretrain(place, TEACHER, "stopped", resume=True)
@@ -231,6 +251,9 @@ def test_two_processes_end_where_one_with_two_pieces_does(place, tmp_path, recip
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stderr.count("epoch 1/2") == 1
+    environment = json.loads((tmp_path / "two" / "environment.json").read_text())
+    assert environment["processes"] == 2
+    assert environment["command"].startswith("torchrun --nproc-per-node 2 -m ecgtune.cli pretrain ")
     assert (tmp_path / "two" / "report.html").is_file()
     one = replace(settings, training=replace(settings.training, accumulate=2))
     ecgtune.pretrain(place / "recordings.npz", one, out=tmp_path / "one", quiet=True)

@@ -72,13 +72,13 @@ class RecordingFiles:
             )
         return recording.signal
 
-    def sha256(self) -> str:
-        """Of the files' bytes, one after the other."""
-        digest = hashlib.sha256()
+    def sha256(self) -> tuple[str, ...]:
+        """Of each file."""
+        found = []
         for path in self.files:
             with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
+                found.append(hashlib.file_digest(file, "sha256").hexdigest())
+        return tuple(found)
 
 
 def find_layout(path: Path) -> RecordingFiles:

@@ -19,7 +19,7 @@ from ecgtune.data.recording_files import RecordingFiles, find_layout
 from ecgtune.data.signal import resample, share_at_the_ends, share_standing_still
 from ecgtune.errors import DataError
 
-FORMAT = 1  # raise it whenever what is stored changes
+FORMAT = 2  # raise it whenever what is stored changes
 FULL_SCALE = 32_000  # of an int16, for signals that are not int16 already
 STILL_SECONDS = 0.5  # as long without any change is a lost electrode, not a quiet baseline
 FLAT_SHARE = 0.5  # of a recording's samples that stand still, above which it is flat
@@ -33,7 +33,8 @@ class Recordings:
     samples: int16 (leads, all samples), a read-only memory map, in a unit that may differ from recording to recording.
     offset: int64 (recordings + 1). record: their names. flat: bool (recordings,), in all leads. clipped: in any of the
     others.
-    sampling_rate: Hz, after resampling.
+    sampling_rate: Hz, after resampling. files: name and sha256 of each file that was read; `source.sha256` is that of
+    these sha256, as bytes one after the other, so that it stands for all of them.
     """
 
     samples: NDArray[np.int16]
@@ -44,6 +45,7 @@ class Recordings:
     leads: tuple[str, ...]
     sampling_rate: float
     source: Source
+    files: tuple[tuple[str, str], ...]
 
     def __len__(self) -> int:
         return len(self.record)
@@ -114,7 +116,8 @@ def _store(folder: Path, files: RecordingFiles, rate: float, sampling_rate: floa
 
 def _open(entry: Path, path: Path, files: RecordingFiles, sampling_rate: float) -> Recordings:
     with np.load(entry / "facts.npz", allow_pickle=False) as facts:
-        offset, flat, clipped, sha256 = (facts[name] for name in ("offset", "flat", "clipped", "sha256"))
+        offset, flat, clipped = (facts[name] for name in ("offset", "flat", "clipped"))
+        sha256 = [str(value) for value in facts["sha256"]]
     samples = np.memmap(entry / "samples.i16", dtype=np.int16, mode="r", shape=(int(offset[-1]), len(files.leads)))
     return Recordings(
         samples=samples.T,
@@ -124,7 +127,8 @@ def _open(entry: Path, path: Path, files: RecordingFiles, sampling_rate: float) 
         clipped=clipped,
         leads=files.leads,
         sampling_rate=sampling_rate,
-        source=Source(str(path), str(sha256)),
+        source=Source(str(path), hashlib.sha256(b"".join(map(bytes.fromhex, sha256))).hexdigest()),
+        files=tuple(zip((file.name for file in files.files), sha256, strict=True)),
     )
 
 

@@ -49,7 +49,8 @@ class LowRankProduct(torch.autograd.Function):
 class LowRankLinear(lora.Linear):
     """peft's LoRA layer, computed by `LowRankProduct` wherever the two are the same mathematics.
 
-    With several adapters, dropout at work, DoRA, or an adapter that is merged or switched off, peft's own forward runs.
+    With several adapters, dropout at work, DoRA, a bias in the update, an adapter that is merged or switched off, or a
+    layer that trains beside its update, peft's own forward runs.
     """
 
     _copy: FrozenCopy | None = None
@@ -70,6 +71,8 @@ class LowRankLinear(lora.Linear):
     def _plain(self) -> bool:
         active = self.active_adapters
         if self.disable_adapters or self.merged or len(active) != 1 or active[0] in self.lora_variant:
+            return False
+        if self.lora_bias[active[0]] or any(p.requires_grad for p in self.get_base_layer().parameters()):
             return False
         dropout = self.lora_dropout[active[0]]
         return not (isinstance(dropout, nn.Dropout) and dropout.p > 0 and self.training)

@@ -54,6 +54,7 @@ class PretrainingOutput:
 
     `logits` (1 + negatives, batch, masked tokens): similarity to the true target (row 0) and to the distractors.
     `features` (batch, tokens, width): the encoder's output. `correct` of `sample_size` tokens found their target.
+    Perplexities are summed over the quantiser's groups; `group_perplexity` (groups,) is the codes' in each, 1 to codes.
     """
 
     loss: Tensor
@@ -66,6 +67,7 @@ class PretrainingOutput:
     mean_square_feature: Tensor
     probability_perplexity: Tensor
     code_perplexity: Tensor
+    group_perplexity: Tensor
     correct: int
     sample_size: int
 
@@ -84,7 +86,7 @@ class GumbelQuantizer(nn.Module):
     def forward(self, features: Tensor, gumbel: Tensor | None, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
         """(batch, tokens, inputs) -> quantised (batch, tokens, width), perplexity of the probabilities, of the codes.
 
-        Perplexities are summed over groups: at most groups * codes, when all codes are used alike.
+        Perplexities (groups,) are at most `codes`, when all codes of the group are used alike.
         """
         batch, tokens, _ = features.shape
         scores = self.weight_proj(features).view(batch * tokens, self.groups, self.codes)
@@ -140,7 +142,7 @@ class PretrainingModel(nn.Module):
         features = self.encoder.contextualise(tokens, None)
 
         batch = signal.shape[0]
-        quantised, probability_perplexity, code_perplexity = self.quantizer(
+        quantised, probability_perplexity, group_perplexity = self.quantizer(
             normed[draws.masked].view(batch, -1, normed.shape[-1]), draws.gumbel, temperature
         )
         target = self.project_q(quantised)
@@ -151,6 +153,7 @@ class PretrainingModel(nn.Module):
         ranked = logits.flatten(1).T  # (masked tokens of the batch, candidates), the target first
         contrastive = F.cross_entropy(ranked, ranked.new_zeros(len(ranked), dtype=torch.long), reduction="sum")
         codes = self.quantizer.groups * self.quantizer.codes
+        probability_perplexity = probability_perplexity.sum()
         diversity = DIVERSITY_WEIGHT * size * (codes - probability_perplexity) / codes
         feature_penalty = FEATURE_PENALTY_WEIGHT * size * mean_square_feature
         segments = size * segment_loss(features.mean(dim=1), patient, segment)
@@ -165,7 +168,8 @@ class PretrainingModel(nn.Module):
             features=features,
             mean_square_feature=mean_square_feature,
             probability_perplexity=probability_perplexity,
-            code_perplexity=code_perplexity,
+            code_perplexity=group_perplexity.sum(),
+            group_perplexity=group_perplexity,
             correct=int((best & ~worst).sum()),  # all candidates alike is no success
             sample_size=int(size),
         )
@@ -233,5 +237,5 @@ def load_pretraining(path: str | Path, *, heads: int | None = None) -> Pretraini
 
 
 def _perplexity(probabilities: Tensor) -> Tensor:
-    """exp of the entropy of each group's code probabilities (groups, codes), summed over groups."""
-    return torch.exp(-(probabilities * torch.log(probabilities + LOG_FLOOR)).sum(dim=-1)).sum()
+    """exp of the entropy of each group's code probabilities: (groups, codes) -> (groups,)."""
+    return torch.exp(-(probabilities * torch.log(probabilities + LOG_FLOOR)).sum(dim=-1))

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data import Recordings
-from ecgtune.errors import SettingError
+from ecgtune.data.cache import cache_folder, unwritable
+from ecgtune.errors import RunError, SettingError
+from ecgtune.files import write_atomically
 
+DETECTOR = "neurokit2"
+FORMAT = 1  # raise it whenever what is stored, or how the detector is called, changes
 MOST = 40  # beats of a crop that are looked at
 
 
@@ -45,19 +54,57 @@ class Beats:
 def find_beats(recordings: Recordings, rows: Iterable[int]) -> Beats:
     """R peaks in the first lead of recordings `rows`, found by neurokit2's default detector.
 
-    Makowski et al. 2021 (doi:10.3758/s13428-020-01516-y). A recording in which it finds nothing has no beats. Raises
-    SettingError when neurokit2 is not installed.
+    Makowski et al. 2021 (doi:10.3758/s13428-020-01516-y). A recording in which it finds nothing has no beats. What was
+    found is kept in the cache folder, under a name that stands for these samples, their rate, the detector and its
+    version. Raises SettingError when neurokit2 is not installed, DataError when the cache folder cannot be written.
     """
-    try:
-        import neurokit2
-    except ImportError:
+    if find_spec(DETECTOR) is None:
         raise SettingError(
             "rhythm targets need a beat detector that is not installed; type: pip install 'ecgtune[pretrain]', or set "
             "rhythm = 0"
-        ) from None
+        )
+    rows = sorted(rows)
+    file = cache_folder() / f"beats-{_key(recordings, rows)}.npy"
+    position = _kept(file)
+    if position is None:
+        position = _detect(recordings, rows)
+        try:
+            write_atomically(file, lambda partial: _store(partial, position))
+        except RunError as error:
+            raise unwritable(file.parent, OSError(str(error))) from None
+    return Beats(position)
+
+
+def _key(recordings: Recordings, rows: Sequence[int]) -> str:
+    """What decides the beats, in 24 hexadecimal digits."""
+    digest = hashlib.sha256(json.dumps([FORMAT, DETECTOR, version(DETECTOR), recordings.sampling_rate]).encode())
+    for row in rows:
+        first, last = recordings.offset[row], recordings.offset[row + 1]
+        digest.update(np.array([first, last], np.int64).data)
+        digest.update(np.ascontiguousarray(recordings.samples[0, first:last]).data)
+    return digest.hexdigest()[:24]
+
+
+def _kept(file: Path) -> NDArray[np.int64] | None:
+    """What an earlier call has found; None where there is nothing that can be read."""
+    try:
+        position = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return position if position.dtype == np.int64 and position.ndim == 1 else None
+
+
+def _store(partial: Path, position: NDArray[np.int64]) -> None:
+    with partial.open("wb") as file:  # numpy would add a suffix to a path
+        np.save(file, position, allow_pickle=False)
+
+
+def _detect(recordings: Recordings, rows: Sequence[int]) -> NDArray[np.int64]:
+    import neurokit2
+
     found: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     rate: Any = recordings.sampling_rate  # any number will do, though the detector's hints speak of whole ones
-    for row in sorted(rows):
+    for row in rows:
         first, last = recordings.offset[row], recordings.offset[row + 1]
         signal = np.asarray(recordings.samples[0, first:last], np.float64)
         with warnings.catch_warnings():
@@ -68,4 +115,4 @@ def find_beats(recordings: Recordings, rows: Iterable[int]) -> Beats:
             except (ValueError, IndexError, ZeroDivisionError):  # what it raises when there is nothing to find
                 continue
         found.append(first + np.asarray(peaks, np.int64))
-    return Beats(np.concatenate(found))
+    return np.concatenate(found)

@@ -16,7 +16,7 @@ from ecgtune.pretraining.draws import gumbel_noise, kept_leads, negatives, span_
 from ecgtune.pretraining.objective import Batch, PretrainingObjective
 from ecgtune.recipe import EcgFmTask, Pretraining
 
-#: Codes in use, summed over groups, at most this many times the number of groups: all tokens are the same code.
+#: Codes in use (perplexity) in a group, below which all its tokens are the same code.
 COLLAPSED = 1.1
 
 
@@ -74,15 +74,22 @@ class EcgFmObjective(PretrainingObjective):
             **{name: term.float() * (items / output.sample_size) for name, term in terms.items()},
             "segments": output.segments.float() * (items / output.sample_size),
             "code_perplexity": output.code_perplexity.float() * items,
+            **{
+                f"code_perplexity_{group}": perplexity.float() * items
+                for group, perplexity in enumerate(output.group_perplexity, start=1)
+            },
             "probability_perplexity": output.probability_perplexity.float() * items,
             "masked_accuracy": torch.tensor(output.correct / output.sample_size * items, device=device),
         }
 
-    def check(self, row: Mapping[str, Any]) -> None:
-        if row["train_code_perplexity"] < COLLAPSED * self._task.groups:
+    def check_collapse(self, row: Mapping[str, Any]) -> None:
+        groups = range(1, self._task.groups + 1)
+        worst = min(groups, key=lambda group: row[f"train_code_perplexity_{group}"])
+        lowest = row[f"train_code_perplexity_{worst}"]
+        if lowest < COLLAPSED:
             raise RunError(
-                f"the codes have collapsed: a perplexity of {row['train_code_perplexity']:.2f} in "
-                f"{self._task.groups} groups says that all tokens are one code; lower learning_rate or lengthen warmup"
+                f"the codes have collapsed: a perplexity of {lowest:.2f} in group {worst} of {len(groups)} says that "
+                f"all tokens are one of its {self._task.codes} codes; lower learning_rate or lengthen warmup"
             )
 
     def sentence(self, row: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ecgtune.data import Disturbance, Recordings, generator
-from ecgtune.errors import RunError
+from ecgtune.errors import DivergedError
 from ecgtune.models import EcgFM, load_checkpoint, save_encoder
 from ecgtune.pretraining.crops import (
     AUGMENTATION,
@@ -50,7 +50,8 @@ class Batch:
 class PretrainingObjective(Objective):
     """Base of the pretrainings: an item is a crop of `segments` windows side by side.
 
-    A subclass says how the windows are drawn over (`draw`), what is lost (`loss`) and when it has collapsed (`check`).
+    A subclass says how the windows are drawn over (`draw`), what is lost (`loss`) and when it has collapsed
+    (`check_collapse`).
     """
 
     segments = 1
@@ -88,7 +89,7 @@ class PretrainingObjective(Objective):
         return None
 
     @abstractmethod
-    def check(self, row: Mapping[str, Any]) -> None:
+    def check_collapse(self, row: Mapping[str, Any]) -> None:
         """Raise RunError when this log row shows a collapse."""
 
     def weight(self, rows: np.ndarray) -> float:
@@ -107,10 +108,12 @@ class PretrainingObjective(Objective):
     def evaluate(self, trained: nn.Module, sums: Mapping[str, float], weight: float, moment: Moment) -> dict[str, Any]:
         row = {f"train_{name}": value / weight for name, value in sums.items()}
         row |= {f"val_{name}": value for name, value in self._validation(moment).items()}
-        if not math.isfinite(row["val_loss"]):
-            raise RunError("the validation loss is not a number; lower learning_rate or set clip")
-        self.check(row)
         return row
+
+    def check(self, row: Mapping[str, Any]) -> None:
+        if not math.isfinite(row["val_loss"]):
+            raise DivergedError("the validation loss is not a number; lower learning_rate or set clip")
+        self.check_collapse(row)
 
     def score(self, row: Mapping[str, Any]) -> float:
         return -row["val_loss"] if self._recipe.best == "loss" else float(row["epoch"])

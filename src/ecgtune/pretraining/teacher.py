@@ -86,7 +86,7 @@ class MaskedTeacherObjective(PretrainingObjective):
         task = self._task
         self._module.update_teacher(teacher_decay(task.decay_start, task.decay_end, moment.step, moment.total_steps))
 
-    def check(self, row: Mapping[str, Any]) -> None:
+    def check_collapse(self, row: Mapping[str, Any]) -> None:
         variance = min(row["train_target_variance"], row["val_target_variance"])
         if self._task.masks and variance < COLLAPSED:
             raise RunError(

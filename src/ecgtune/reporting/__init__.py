@@ -2,7 +2,7 @@
 
 from ecgtune.reporting.figures import write_comparison_figures, write_run_figures
 from ecgtune.reporting.html import write_comparison_report, write_pretraining_report, write_run_report
-from ecgtune.reporting.model_card import write_model_card, write_pretraining_card
+from ecgtune.reporting.model_card import card_is_edited, write_model_card, write_pretraining_card
 from ecgtune.reporting.pretraining_figures import write_pretraining_figures
 from ecgtune.reporting.reading import (
     Comparison,
@@ -22,6 +22,7 @@ __all__ = [
     "Run",
     "Sweep",
     "Trial",
+    "card_is_edited",
     "read_comparison",
     "read_pretraining",
     "read_run",

@@ -118,6 +118,8 @@ def pretraining_facts(run: PretrainingRun) -> dict[str, Any]:
         "file_rows": pretraining_wording.file_rows(run.files),
         "checks": pretraining_wording.checks(run),
         "machine": pretraining_wording.machine_phrase(run.environment),
+        "data": pretraining_wording.data_phrase(run.metrics["data"]),
+        "data_rows": [(file["name"], f"sha256 {file['sha256']}") for file in run.metrics["data"].get("files", ())],
         "shown": shown_folder(run.folder),
         "environment": flat(run.environment),
         "figure": lambda name, alt: inline_figure(run.folder / "figures", name, alt),

@@ -22,7 +22,7 @@ TERMS = {
     "diversity": ("Diversity", "penalty for codes that are not all used alike"),
     "feature_penalty": ("Feature penalty", "penalty for large features of the convolutional stem"),
     "segments": ("Segments (CMSC)", "cross-entropy of the adjacent segment among those of other recordings"),
-    "code_perplexity": ("Code perplexity", "codes in use, added up over groups; near 1 in each is a collapse"),
+    "code_perplexity": ("Code perplexity", "codes in use, added up over groups; near 1 in one is a collapse"),
     "probability_perplexity": ("Probability perplexity", "the same of the codes' mean probabilities"),
     "masked_accuracy": ("Masked accuracy", "share of masked tokens whose target was found among its distractors"),
 }
@@ -30,6 +30,8 @@ TERMS = {
 #: Below these, `ecgtune pretrain` stops. The objectives hold them too; a test keeps the two alike.
 LEAST_TEACHER_VARIANCE = 1e-3
 LEAST_PERPLEXITY_PER_GROUP = 1.1
+
+PERPLEXITY_OF_GROUP = "code_perplexity_"
 
 _USES = {
     "train": "Training",
@@ -51,7 +53,9 @@ class Check:
 
 
 def term_title(term: str) -> str:
-    """Title of a term, its key when it is not known."""
+    """Title of a term, its key when it is not known; `code_perplexity_2` is that of the second group."""
+    if term.startswith(PERPLEXITY_OF_GROUP):
+        return f"Code perplexity, group {term.removeprefix(PERPLEXITY_OF_GROUP)}"
     return TERMS[term][0] if term in TERMS else term
 
 
@@ -176,10 +180,26 @@ def kept_phrase(run: PretrainingRun) -> str:
 def machine_phrase(environment: Mapping[str, Any]) -> str:
     """Processor and accelerator in one line."""
     accelerator = f"{environment['accelerator']}, " if environment["accelerator"] else ""
+    threads = _counted(environment["threads"], "thread")
+    if environment.get("processes", 1) > 1:  # not in environments of before it was told
+        threads = f"{_counted(environment['processes'], 'process', 'processes')} of {threads}"
     return (
         f"{accelerator}{environment['processor']}, {_counted(environment['cores'], 'core')}, "
-        f"{_counted(environment['threads'], 'thread')}, {numbers.size(environment['memory_bytes'])} of memory"
+        f"{threads}, {numbers.size(environment['memory_bytes'])} of memory"
     )
+
+
+def data_phrase(data: Mapping[str, Any]) -> str:
+    """Markdown: the path of the recordings, and its files with the sha256 of each, or what stands for many of them."""
+    path = f"`{_quoted(data['path'])}`"
+    if not data.get("files"):
+        return f"{path} (sha256 over the sha256 of each of its files in order: `{data['sha256']}`)"
+    named = [f"`{_quoted(file['name'])}` (sha256 `{file['sha256']}`)" for file in data["files"]]
+    return f"{path}: {' and '.join(named)}"
+
+
+def _quoted(name: str) -> str:
+    return name.replace("`", "'")
 
 
 def checks(run: PretrainingRun) -> list[Check]:
@@ -194,14 +214,14 @@ def checks(run: PretrainingRun) -> list[Check]:
         )
     ]
     if objective["name"] == "ecg-fm":
-        lowest = min(row["train_code_perplexity"] for row in run.log)
-        least = LEAST_PERPLEXITY_PER_GROUP * objective["groups"]
+        lowest = min(_lowest_perplexity(row, objective["groups"]) for row in run.log)
         found.append(
             Check(
                 "Codes",
-                lowest >= least,
-                f"the code perplexity, how many of {objective['groups'] * objective['codes']} codes are in use, was "
-                f"{numbers.significant(lowest)} or more in every epoch; below {least:g} all tokens are one code.",
+                lowest >= LEAST_PERPLEXITY_PER_GROUP,
+                f"the code perplexity, how many of its {objective['codes']} codes each group uses, was "
+                f"{numbers.significant(lowest)} or more in every group and epoch; below "
+                f"{LEAST_PERPLEXITY_PER_GROUP:g} all tokens are one code.",
             )
         )
     elif objective["name"] == "data2vec" and objective["masks"]:
@@ -221,5 +241,11 @@ def checks(run: PretrainingRun) -> list[Check]:
     return found
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{numbers.count(number)} {noun}{'' if number == 1 else 's'}"
+def _lowest_perplexity(row: Mapping[str, Any], groups: int) -> float:
+    """Of the group with the fewest codes in use; their mean in logs of before each group had a value of its own."""
+    mean = row["train_code_perplexity"] / groups
+    return min(row.get(f"train_{PERPLEXITY_OF_GROUP}{group}", mean) for group in range(1, groups + 1))
+
+
+def _counted(number: int, noun: str, several: str = "") -> str:
+    return f"{numbers.count(number)} {noun if number == 1 else several or f'{noun}s'}"

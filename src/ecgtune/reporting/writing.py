@@ -20,14 +20,15 @@ def write_run(folder: Path | str, *, png: bool = False) -> Path:
     return write_run_report(folder)
 
 
-def write_pretraining(folder: Path | str, *, png: bool = False) -> Path:
+def write_pretraining(folder: Path | str, *, png: bool = False, card: bool = True) -> Path:
     """Write `figures/`, `README.md` and `report.html` of a finished pretraining; returns the report's path.
 
-    A README.md that stands there is replaced, with the blanks that someone may have filled in.
+    With `card` a README.md that stands there is replaced, with the blanks that someone may have filled in.
     """
     run = read_pretraining(folder)
     replace_folder(run.folder / "figures", lambda partial: write_pretraining_figures(partial, run, png=png))
-    write_pretraining_card(folder)
+    if card:
+        write_pretraining_card(folder)
     return write_pretraining_report(folder)
 
 

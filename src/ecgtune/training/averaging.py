@@ -38,9 +38,9 @@ class WeightAverage:
             yield
             return
         own = {name: weight.clone() for name, weight in self._weights.items()}
-        self._put(self._average)
-        self._settle()
         try:
+            self._put(self._average)
+            self._settle()
             yield
         finally:
             self._put(own)

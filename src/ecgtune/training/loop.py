@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from ecgtune.errors import DivergedError, SettingError
 from ecgtune.files import replace_folder, write_atomically, write_text
@@ -19,7 +19,7 @@ from ecgtune.recipe import Training
 from ecgtune.training.averaging import WeightAverage
 from ecgtune.training.batches import epoch_order
 from ecgtune.training.inference import choose_device
-from ecgtune.training.memory import MemoryMeter, keep_freed_memory
+from ecgtune.training.memory import MemoryMeter, give_back_freed_memory, keep_freed_memory
 from ecgtune.training.objective import Moment, Objective
 from ecgtune.training.precision import autocast
 from ecgtune.training.progress import ProgressBar
@@ -77,8 +77,11 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
     A folder with a saved state is continued, and ends on the same numbers, to the bit, as a training that was never
     stopped (same machine, same threads).
 
-    Raises RunError when the loss is not a number, SettingError when there are fewer than two steps, and what the
-    objective raises.
+    A loss that is not a number ends it in that very step, and no state with such weights is ever saved. The row of an
+    epoch that the objective refuses stands in the log.
+
+    Raises DivergedError when loss or weights are not numbers, SettingError when there are fewer than two steps, and
+    what the objective raises.
     """
     accelerator = Accelerator(cpu=choose_device(settings.device).type == "cpu")
     device = accelerator.device
@@ -125,6 +128,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
             torch.manual_seed((seed * 1_000_003 + step) * 64 + accelerator.process_index)
             batch_weight = objective.weight(rows)
             pieces = np.array_split(np.sort(rows), settings.accumulate * accelerator.num_processes)
+            passed: list[Tensor] = []
             for number, piece in enumerate(pieces[accelerator.process_index :: accelerator.num_processes]):
                 if len(piece) == 0 and accelerator.num_processes == 1:
                     continue
@@ -138,11 +142,13 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                 meter.read()
                 # Divided by the weight of the whole batch, pieces add up to the gradient of the undivided batch.
                 accelerator.backward(share * terms["loss"] * (accelerator.num_processes / batch_weight))
-                # One transfer for all terms: each one by itself would make an accelerator wait.
-                values = torch.stack([term.detach().float() for term in terms.values()]).tolist()
-                for name, value in zip(terms, values, strict=True):
-                    state.sums[name] = state.sums.get(name, 0.0) + share * value
+                passed.append(share * torch.stack([term.detach().float() for term in terms.values()]))
+            for name, *values in zip(terms, *_read(accelerator, passed), strict=True):
+                for value in values:
+                    state.sums[name] = state.sums.get(name, 0.0) + value
             state.weight_sum += batch_weight
+            if not math.isfinite(state.sums["loss"]):  # before the weights follow its gradient
+                raise _diverged("training loss is not a number", state, learning_rate)
             objective.after_backward()
             if settings.clip:
                 accelerator.clip_grad_norm_(parameters, settings.clip)
@@ -153,18 +159,11 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
             state.audit = objective.audit
             state.step += 1
             progress.advance(settings.batch_size)
-            if time.monotonic() - saved > 60 * settings.save_minutes and state.step < steps:
-                save()
+            if time.monotonic() - saved > 60 * settings.save_minutes and state.step < steps and _finite(objective):
+                save()  # weights that are no numbers show in the next step's loss, in every process alike
 
-        if accelerator.num_processes > 1:
-            sums = torch.tensor(list(state.sums.values()), dtype=torch.float64, device=device)
-            reduced = accelerator.reduce(sums, "sum").tolist()  # type: ignore[union-attr]
-            state.sums = dict(zip(state.sums, reduced, strict=True))
-        if not math.isfinite(state.sums["loss"]):
-            raise DivergedError(
-                f"the training loss is not a number in epoch {state.epoch + 1}; "
-                f"lower learning_rate (now {learning_rate:g}) or set clip"
-            )
+        if not _finite(objective):
+            raise _diverged("weights are not numbers", state, learning_rate)
         with average.in_place():
             row = {
                 "epoch": state.epoch + 1,
@@ -172,17 +171,18 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                 "learning_rate": learning_rate * factor,
                 "seconds": time.monotonic() - epoch_started,
             }
+            state.log.append(row)
+            if accelerator.is_main_process:
+                write_text(folder.log, log_text(state.log))  # first: the row tells why an epoch is refused
+            objective.check(row)
             score = objective.score(row)
             if score > state.best_score:
                 state.best_score, state.best_epoch = score, state.epoch + 1
                 if accelerator.is_main_process:
                     replace_folder(folder.best, objective.save)
-        state.log.append(row)
         state.epoch, state.step = state.epoch + 1, 0
         state.sums, state.weight_sum = {}, 0.0
         save()
-        if accelerator.is_main_process:
-            write_text(folder.log, log_text(state.log))
         progress.note(
             f"{folder.title}: epoch {row['epoch']}/{settings.epochs}, {objective.sentence(row)}, {row['seconds']:.1f} s"
         )
@@ -190,9 +190,11 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
 
     progress.advance((settings.epochs - state.epoch) * steps * settings.batch_size)
     if accelerator.is_main_process:
-        write_text(folder.log, log_text(state.log))  # again: a stop between save and log must not cost a line
+        write_text(folder.log, log_text(state.log))  # again: the state decides what has been trained, not the file
     accelerator.wait_for_everyone()
     objective.load(folder.best)
+    if device.type == "cpu":
+        give_back_freed_memory()
     return Trained(
         epochs=state.epoch,
         best_epoch=state.best_epoch,
@@ -204,6 +206,30 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
         device=str(device),
         audit=state.audit,
         log=state.log,
+    )
+
+
+def _read(accelerator: Accelerator, passed: list[Tensor]) -> list[list[float]]:
+    """What the pieces of a step gave (terms,), as numbers: of each piece, or the sum over those of all processes.
+
+    One transfer for all: each one by itself would make an accelerator wait. Several processes add up at every step, so
+    that they agree on a loss that is not a number, and any saved sums are those of all.
+    """
+    values = torch.stack(passed)
+    if accelerator.num_processes == 1:
+        return values.tolist()
+    return [accelerator.reduce(values.double().sum(dim=0), "sum").tolist()]  # type: ignore[union-attr]
+
+
+def _finite(objective: Objective) -> bool:
+    """Whether all that a step can change is numbers."""
+    return all(bool(tensor.isfinite().all()) for tensor in objective.tensors().values())
+
+
+def _diverged(what: str, state: State, learning_rate: float) -> DivergedError:
+    return DivergedError(
+        f"the {what} in epoch {state.epoch + 1}, step {state.step + 1} of it; "
+        f"lower learning_rate (now {learning_rate:g}) or set clip"
     )
 
 

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import sys
 from functools import cache
+from typing import Any
 
 import psutil
 import torch
@@ -20,10 +21,21 @@ def keep_freed_memory() -> bool:
 
     A training on a CPU frees and takes the same large arrays at every step. glibc gives each back to the kernel and
     gets new pages for the next, which the kernel clears and maps one by one, thousands a step
-    (`benchmarks/page_faults.py`). The peak does not grow; `MemoryMeter` gives back what is free.
+    (`benchmarks/page_faults.py`). The peak does not grow; `give_back_freed_memory` is for when a training is over.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    mallopt = _of_libc("mallopt")
     return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, UNLIMITED))
+
+
+def give_back_freed_memory() -> bool:
+    """Hand what is free back to the kernel. Whether there was any (glibc; others do it unasked)."""
+    trim = _of_libc("malloc_trim")
+    return trim is not None and bool(trim(0))
+
+
+def _of_libc(name: str) -> Any:
+    """A function of the C library; None where there is none of that name, as in musl."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 class MemoryMeter:
@@ -41,9 +53,9 @@ class MemoryMeter:
         gc.collect()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        elif device.type == "cpu" and sys.platform == "linux":
+        elif device.type == "cpu":
             # What an earlier run in this process has freed would otherwise count as memory of this one.
-            ctypes.CDLL(None).malloc_trim(0)
+            give_back_freed_memory()
         self._files = self._file_pages()
 
     def _file_pages(self) -> int:

@@ -81,10 +81,10 @@ class Objective(ABC):
 
     @abstractmethod
     def evaluate(self, trained: nn.Module, sums: Mapping[str, float], weight: float, moment: Moment) -> dict[str, Any]:
-        """The log row of an epoch: `sums` over it of what `loss` gave, `weight` of all of its batches.
+        """The log row of an epoch: `sums` over it of what `loss` gave, `weight` of all of its batches."""
 
-        Raises RunError when going on makes no sense.
-        """
+    def check(self, row: Mapping[str, Any]) -> None:  # noqa: B027, most objectives go on whatever it says
+        """Raise RunError when going on after this log row makes no sense; the row stands in the log already."""
 
     @abstractmethod
     def score(self, row: Mapping[str, Any]) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ecgtune.errors import RunError
-from ecgtune.files import read_json, write_json, write_text
+from ecgtune.files import finite, read_json, write_json, write_text
 from ecgtune.recipe import (
     Pretraining,
     Recipe,
@@ -155,8 +155,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def log_text(log: Sequence[Mapping[str, Any]]) -> str:
-    """log.jsonl: one JSON object per epoch."""
-    return "".join(json.dumps(row) + "\n" for row in log)
+    """log.jsonl: one JSON object per epoch; what is not a number is null."""
+    return "".join(json.dumps(finite(row)) + "\n" for row in log)
 
 
 def split_text(split: Mapping[str, np.ndarray]) -> str:

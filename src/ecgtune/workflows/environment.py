@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import psutil
@@ -16,29 +16,52 @@ import torch
 LIBRARIES = ("ecgtune", "torch", "peft", "accelerate", "numpy", "scipy")
 
 
-def machine() -> dict[str, Any]:
-    """Processor, accelerator, memory, threads and library versions, as plain values."""
+def machine(*optional: str) -> dict[str, Any]:
+    """Processor, accelerator, memory, processes, threads of each and library versions, as plain values.
+
+    optional: libraries of an extra whose version is told beside; None where they are not installed.
+    """
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "processes": _processes(),
         "threads": torch.get_num_threads(),
         "memory_bytes": psutil.virtual_memory().total,
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in LIBRARIES},
+        "versions": {name: version(name) for name in LIBRARIES} | {name: _installed(name) for name in optional},
     }
 
 
 def command_line() -> str:
-    """The command that is running, as it could be typed again; "python" inside a Python session."""
+    """The command that is running, as it could be typed again; "python" inside a Python session.
+
+    Under torchrun, with the processes that it started on this machine.
+    """
     program = os.path.basename(sys.argv[0])
-    return shlex.join(["ecgtune", *sys.argv[1:]]) if program in ("ecgtune", "__main__.py") else "python"
+    if program not in ("ecgtune", "__main__.py", "cli.py"):
+        return "python"
+    typed = shlex.join(["ecgtune", *sys.argv[1:]])
+    here = os.environ.get("LOCAL_WORLD_SIZE", "1") if _processes() > 1 else "1"
+    return typed if here == "1" else f"torchrun --nproc-per-node {here} -m ecgtune.cli {typed.partition(' ')[2]}"
 
 
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _processes() -> int:
+    """How many torchrun started, on all machines; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

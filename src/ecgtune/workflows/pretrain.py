@@ -14,7 +14,7 @@ from ecgtune.models import save_encoder
 from ecgtune.pretraining import PretrainingObjective, Selection, crop_samples, make_objective, select
 from ecgtune.pretraining.start import OBJECTIVES
 from ecgtune.recipe import Pretraining
-from ecgtune.reporting import write_pretraining
+from ecgtune.reporting import card_is_edited, write_pretraining
 from ecgtune.settings import require
 from ecgtune.training import (
     Processes,
@@ -30,6 +30,7 @@ from ecgtune.training import (
 from ecgtune.workflows.environment import command_line, machine, now
 
 FLOAT16 = "float16"
+MOST_NAMED = 8  # files of recordings that metrics.json names one by one
 
 
 def pretrain(
@@ -49,7 +50,8 @@ def pretrain(
     recordings: a file or folder in a layout of `data.recording_files`. leave_out: an NPZ file of windows; recordings of
     its val and test split are not used. sampling_rate: of the recordings (Hz), when they do not say it. out: the run
     folder; `resume` continues the run that stands there, on the same bits. export_float16: write the encoder as
-    float16 too, beside `best`. A finished run gets a report and a model card. Under torchrun, all processes train one
+    float16 too, beside `best`. A finished run gets a report and a model card, which is never written over once someone
+    has edited it. Under torchrun, all processes train one
     encoder.
 
     Raises DataError, SettingError or RunError, one line each; RunError also when the objective collapses.
@@ -66,7 +68,7 @@ def pretrain(
     selection = select(data, left_out, crop, recipe.crops)
     identity = _identity(data, left_out, seed, sampling_rate)
     origin = {"objective": str(recipe.objective), "recipe": recipe.name, "seed": seed, "data": data.source.sha256}
-    objective = make_objective(data, selection, recipe, seed=seed, origin=origin)
+    objective = processes.first_before_others(lambda: make_objective(data, selection, recipe, seed=seed, origin=origin))
     work = count_steps(objective.items, recipe.training) * recipe.training.batch_size
 
     def begin() -> None:
@@ -82,7 +84,7 @@ def pretrain(
             processes.first_alone(lambda: write_text(folder.recordings, _recordings_text(data, selection)))
             trained = train(objective, recipe.training, seed=seed, folder=folder, progress=progress)
             processes.first_alone(lambda: _finish(folder, recipe, objective, data, selection, trained, seed))
-    processes.first_alone(lambda: _present(folder, objective, origin, export_float16))
+    processes.first_alone(lambda: _present(folder, objective, origin, export_float16, progress))
     return folder.best
 
 
@@ -107,6 +109,7 @@ def _finish(
         "data": {
             "path": data.source.path,
             "sha256": data.source.sha256,
+            "files": _files(data),
             "recordings": selection.counts,
             "training_hours": hours,
             "crops_per_epoch": objective.items,
@@ -130,17 +133,34 @@ def _finish(
     folder.discard_state()
 
 
-def _present(folder: RunFolder, objective: PretrainingObjective, origin: dict[str, Any], export_float16: bool) -> None:
-    """float16/ when it is asked for and not there, and a report that tells of it."""
+def _present(
+    folder: RunFolder,
+    objective: PretrainingObjective,
+    origin: dict[str, Any],
+    export_float16: bool,
+    progress: ProgressBar,
+) -> None:
+    """float16/ when it is asked for and not there, and a report that tells of it. A card that was edited is kept."""
     report = folder.path / "report.html"
-    if export_float16 and not (folder.path / FLOAT16).is_dir():
+    export = export_float16 and not (folder.path / FLOAT16).is_dir()
+    if report.is_file() and not export:
+        return
+    edited = card_is_edited(folder.path)
+    if export:
         report.unlink(missing_ok=True)  # first: whoever stops this must find it missing when going on
         objective.load(folder.best)
         replace_folder(
             folder.path / FLOAT16, lambda part: save_encoder(objective.encoder, part, origin, dtype=torch.float16)
         )
-    if not report.is_file():
-        write_pretraining(folder.path)
+    write_pretraining(folder.path, card=not edited)
+    if edited:
+        progress.note(f"{folder.path / 'README.md'} was edited and is kept as it is; remove it for a new one")
+
+
+def _files(data: Recordings) -> list[dict[str, str]]:
+    """Name and sha256 of each file of an archive; empty for a folder of many files."""
+    named = data.files if len(data.files) <= MOST_NAMED else ()
+    return [{"name": name, "sha256": sha256} for name, sha256 in named]
 
 
 def _recordings_text(data: Recordings, selection: Selection) -> str:
@@ -159,5 +179,5 @@ def _identity(data: Recordings, left_out: frozenset[str], seed: int, recorded_at
         "recorded_at": recorded_at,
         "weights": f"random (seed {seed})",
         "left_out": f"{len(left_out)} names (sha256 {names[:8]}...)" if left_out else "none",
-        **machine(),
+        **machine("neurokit2"),
     }
