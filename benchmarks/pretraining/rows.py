@@ -1,4 +1,4 @@
-"""What tells a run from every other, and where the results stand; rows and pages are those of `benchmarks/kept_rows.py`."""
+"""What tells a run from every other, and where results stand; rows and pages are those of `benchmarks/kept_rows.py`."""
 
 import dataclasses
 import hashlib
