@@ -44,6 +44,8 @@ def test_the_page_tells_in_how_many_runs_the_last_epoch_was_the_best(scripts):
     random = [row for row in rows if row["weights"].startswith("random") and row["label_share"] != "0.01"]
     last = sum(row["best_epoch"] == row["epochs"] for row in random)
     assert f"in {last} of {len(random)} runs from random weights" in part("rising")
+    few = [row["best_epoch"] == row["epochs"] for row in rows if row["label_share"] == "0.01"]
+    assert sum(few) / len(few) < 0.1  # "nearly all" came to an end there
 
 
 def test_the_loss_still_fell_when_the_training_stopped(scripts):
@@ -72,6 +74,11 @@ def test_sizes_and_settings_in_the_text_are_those_of_the_recipe(scripts):
     contrastive, base = study._recipe("contrastive").training, study._recipe("base").training
     assert (2 * contrastive.batch_size, contrastive.learning_rate) == (base.batch_size, base.learning_rate)
     assert base.learning_rate == 2 * load_pretraining_recipe("pretrain-tiny-contrastive").training.learning_rate
+
+
+def test_the_changelog_counts_the_recordings_of_the_run(scripts):
+    count = json.loads((scripts("ship").KEPT / "metrics.json").read_text())["data"]["recordings"]["train"]
+    assert f"pretrained on {count:,} one-lead recordings" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
 def test_the_test_windows_of_the_page_are_those_of_the_file(shared):
