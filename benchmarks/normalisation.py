@@ -26,7 +26,7 @@ GAIN, OFFSET = 3.0, 0.7  # of another recorder: three times the amplitude, 0.7 m
 def main() -> None:
     dataset = simulate(WINDOWS, seed=0)
     train = split_dataset(dataset).train
-    model = load_model("ecg-fm-tiny").eval()
+    model = load_model("ecg-fm-tiny-random").eval()
 
     def tokens(normalisation: str, signal: np.ndarray) -> torch.Tensor:
         prepare = Preprocessing.fit(

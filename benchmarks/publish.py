@@ -9,8 +9,10 @@ benchmarks/results/README.md anew from every results.json there: command, date, 
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from ecgtune.files import read_json, write_text
+from ecgtune.models.registry import EMBEDDED
 from ecgtune.reporting import table_markdown
 
 RESULTS = Path(__file__).parent / "results"
@@ -29,7 +31,18 @@ def section(name: str) -> str:
     return (
         f"\n## {name}\n\n```\n{results['command']}\n```\n\n"
         f"{results['created'][:10]}, {device}, PyTorch {machine['versions']['torch']}. "
-        f"Model {results['model']}, weights {results['weights']}.\n\n{table_markdown(results)}"
+        f"Model {results['model']}, weights {results['weights']}.{_since(results)}\n\n{table_markdown(results)}"
+    )
+
+
+def _since(results: dict[str, Any]) -> str:
+    """What to type today for weights that the model's name meant then."""
+    model = results["model"]
+    if not results["weights"].startswith("random") or not (EMBEDDED / model / "model.safetensors").is_file():
+        return ""
+    return (
+        f" {model} had no pretrained weights yet: today the same command starts from those; with "
+        f"`--model {model}-random` it starts from the random ones of then."
     )
 
 

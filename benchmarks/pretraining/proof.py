@@ -195,8 +195,10 @@ def rising(rows: list[Row]) -> str:
         for weights, model in MODELS.items()
     }
     shares = " and ".join(f"{100 * share:g} %" for share in sorted(LOOPS)[1:])
-    counts = " and in ".join(f"{sum(last)} of {len(last)} from {weights} weights" for weights, last in told.items())
-    return f"With {shares} of the labels the last epoch was the best on validation in {counts}.\n"
+    counts = " and in ".join(
+        f"{sum(last)} of {len(last)} runs from {weights} weights" for weights, last in told.items()
+    )
+    return f"With {shares} of the labels the last epoch was the best on validation in\n{counts}.\n"
 
 
 def _spread(values: list[float], sign: str = "") -> str:

@@ -53,8 +53,9 @@ ABOUT = """## Licence, attribution and use
 - **Who is in the data**: people who recorded themselves with a hand-held device. Age, sex and origin are not published,
   nor who is missing.
 - **Out of bounds**: any use for or on a patient.
-- **Left out**: the {left_out:,} recordings of the windows that this repository's results are measured on. How well the encoder
-  does on them, beside the same encoder from random weights: `docs/pretraining.md`.
+- **Left out**: the {left_out:,} recordings of the windows that this repository's results are measured on. How well the
+  encoder does on them, beside the same encoder from random weights: `docs/pretraining.md`.
+- **How to make it again**: the command with all of its processes stands in `docs/pretraining.md`.
 """
 
 
@@ -125,8 +126,8 @@ def data(run: Path) -> str:
         f"The {count['left_out']:,} recordings that results are measured on were left out by name; of the others "
         f"{count['train']:,} train\n({found['training_hours']:.1f} h) and {count['val']:,} tell the validation loss. "
         f"{count['short']:,} were too short for a crop, {count['flat']:,} flat and {count['clipped']:,} clipped.\n"
-        f"An epoch cuts {found['crops_per_epoch']:,} crops of {seconds:g} s at new places, each a little stretched in time, "
-        "with breathing amplitude,\nbaseline wander and noise, and z-scored as fine-tuning will.\n"
+        f"An epoch cuts {found['crops_per_epoch']:,} crops of {seconds:g} s at new places, each a little stretched in "
+        "time, with breathing amplitude,\nbaseline wander and noise, and z-scored as fine-tuning will.\n"
     )
 
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 import ecgtune
 from ecgtune.errors import CheckpointError, DataError, RunError, SettingError
 from ecgtune.recipe import load_pretraining_recipe, pretraining_text
+from ecgtune.reporting import card_is_edited, write_pretraining_card
 from ecgtune.training import RunFolder
 from pretraining_for_tests import CONTRASTIVE, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings
 
@@ -130,11 +131,24 @@ def test_a_card_that_someone_has_edited_is_kept_and_that_is_said(place, capsys):
     assert (run / "README.md").read_text() == "completed by someone"
 
 
+def test_a_card_is_not_edited_because_it_is_looked_at_from_elsewhere(place, monkeypatch):
+    assert not card_is_edited(place / "run")
+    monkeypatch.chdir(place)
+    assert not card_is_edited("run")
+    card = write_pretraining_card("run")
+    monkeypatch.chdir(place.parent)
+    assert not card_is_edited(place / "run")
+    text = card.read_text() if card.is_absolute() else (place / card).read_text()
+    (place / "run" / "README.md").write_text(text.replace("Intended use and users: ______", "Intended use: tests"))
+    assert card_is_edited(place / "run")
+    (place / "run" / "README.md").write_text(text)
+
+
 def test_a_report_that_was_interrupted_is_written_later(place, monkeypatch):
     run = Path(shutil.copytree(place / "run", place / "interrupted"))
     shutil.rmtree(run / "float16")
     with monkeypatch.context() as patch:
-        patch.setattr(workflow, "write_pretraining", lambda folder: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(workflow, "write_pretraining", lambda folder, card: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             pretrain(place, TEACHER, "interrupted", resume=True, export_float16=True)
     pretrain(place, TEACHER, "interrupted", resume=True)
@@ -183,6 +197,12 @@ def test_another_recipe_refuses_to_resume_and_names_the_field(place, change, sai
     arguments = {"recipe": TEACHER, "resume": True} | change
     with pytest.raises(RunError, match=said):
         pretrain(place, arguments.pop("recipe"), "run", **arguments)
+
+
+def test_a_misspelt_folder_is_not_resumed_from_the_start(place):
+    with pytest.raises(RunError, match="holds no run to continue; leave --resume out"):
+        pretrain(place, TEACHER, "rum", resume=True)
+    assert not (place / "rum").exists()
 
 
 def test_the_two_kinds_of_run_do_not_mix(place, tmp_path):

@@ -1,5 +1,6 @@
 """README.md of a run folder: the model card."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,8 +40,13 @@ def card_is_edited(folder: Path | str) -> bool:
     """
     run = read_pretraining(folder)
     file = run.folder / CARD
-    written = (_pretraining_card(run), _pretraining_card(replace(run, files=run.files[:1])))
-    return file.is_file() and file.read_text(encoding="utf-8") not in written
+    written = {_anywhere(_pretraining_card(each)) for each in (run, replace(run, files=run.files[:1]))}
+    return file.is_file() and _anywhere(file.read_text(encoding="utf-8")) not in written
+
+
+def _anywhere(card: str) -> str:
+    """The card without the place of its folder, which hangs on where the command was typed."""
+    return re.sub(r"--model .*/best", "--model best", card)
 
 
 def _pretraining_card(run: PretrainingRun) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ecgtune.data import Recordings, held_out_records, read_recordings
+from ecgtune.errors import RunError
 from ecgtune.files import read_json, replace_folder, write_json, write_text
 from ecgtune.models import save_encoder
 from ecgtune.pretraining import PretrainingObjective, Selection, crop_samples, make_objective, select
@@ -72,6 +73,8 @@ def pretrain(
     work = count_steps(objective.items, recipe.training) * recipe.training.batch_size
 
     def begin() -> None:
+        if resume and not folder.recipe.is_file():
+            raise RunError(f"{folder.path} holds no run to continue; leave --resume out to start one")
         check_run(folder, recipe, identity, resume=resume)
         begin_run(folder, recipe, identity)
 
