@@ -182,6 +182,27 @@ def test_cross_validation_by_patient_on_several_labels(folder, capsys):
     assert sorted(tested) == sorted({f"p{n // 2}" for n in range(RECORDINGS)})  # each patient once, in one fold
 
 
+def test_two_leads_into_a_one_lead_encoder_through_a_lead_adapter(folder):
+    data = ["labels.csv", "--records", "records", "--leads", "I", "II", *FLAGS["binary"]]
+    run("train", *data, "--method", "probe", "--lead-adapter", *QUICK, "--out", "mixed")
+    where = folder / "mixed"
+    metrics = read(where)
+    assert "lead_adapter = true" in (where / "recipe.toml").read_text()
+    assert metrics["title"] == "Linear probe + lead adapter"
+    assert metrics["parameters"]["leads"] == 2
+    assert metrics["parameters"]["trainable"] == metrics["parameters"]["head"] + 2
+    assert metrics["data"]["leads"] == ["I", "II"]
+    assert "the lead adapter trains in front" in metrics["training"]["once"]
+    assert "lead mixer" in metrics["audits"]["count"]
+    assert "Trainable in the lead adapter" in (where / "report.html").read_text()
+    assert "lead adapter 2" in (where / "README.md").read_text()
+    stored, again = read_predictions(where / "predictions.csv"), ecgtune.load_run(where)
+    settings = ecgtune.RecordSettings(sampling_rate=100, leads=("I", "II"))
+    columns = ecgtune.TableColumns(label="MI")
+    dataset = ecgtune.read_records("labels.csv", "records", columns=columns, settings=settings)
+    np.testing.assert_allclose(again.predict(dataset.signal[stored.row])[:, 1], stored.probability, rtol=0, atol=1e-6)
+
+
 def test_the_same_from_python(folder, tmp_path):
     dataset = ecgtune.read_records(
         "labels.csv",
