@@ -1,6 +1,9 @@
 """A tiny encoder of ECG-FM's architecture, so that a real training takes a second."""
 
-from ecgtune.models import Classifier, EcgFM, EcgFmConfig, Head, Weights
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ecgtune.models import STANDARD_LEADS, Classifier, EcgFM, EcgFmConfig, Head, LeadMixer, Weights
 
 TINY = EcgFmConfig(
     leads=("II",),
@@ -17,12 +20,20 @@ TINY = EcgFmConfig(
 )
 
 
-def tiny_classifier(seed: int = 0, head: Head | None = None) -> Classifier:
-    """A classifier whose weights depend on the seed alone."""
+def tiny_classifier(
+    seed: int = 0, head: Head | None = None, config: EcgFmConfig = TINY, mixed: Sequence[str] | None = None
+) -> Classifier:
+    """A classifier whose weights depend on the seed alone; `mixed`: the leads of a lead mixer in front of it."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = EcgFM(TINY)
+        encoder = EcgFM(config)
     weights = Weights("random", "tiny", seed=seed)
-    return Classifier(encoder, head or Head(), ("0", "1"), weights, name="ecg-fm-tiny", seed=seed)
+    mixer = None if mixed is None else LeadMixer(mixed, config.leads)
+    return Classifier(encoder, head or Head(), ("0", "1"), weights, name="ecg-fm-tiny", lead_mixer=mixer, seed=seed)
+
+
+def twelve_lead_classifier(mixed: Sequence[str] | None) -> Classifier:
+    """The same with an encoder of twelve leads."""
+    return tiny_classifier(config=replace(TINY, leads=STANDARD_LEADS), mixed=mixed)

@@ -29,6 +29,7 @@ ROOMS = [
     "cli_recipe",
     "cli_data",
     "cli_plan",
+    "cli_predict",
     "cli_sweep",
     "cli",
 ]

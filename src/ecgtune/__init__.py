@@ -48,6 +48,7 @@ _HOME = {
     "cross_validate": "workflows",
     "fine_tune": "workflows",
     "plan": "workflows",
+    "predict": "workflows",
     "pretrain": "workflows",
     "sweep": "workflows",
 }
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from ecgtune.workflows import cross_validate as cross_validate
     from ecgtune.workflows import fine_tune as fine_tune
     from ecgtune.workflows import plan as plan
+    from ecgtune.workflows import predict as predict
     from ecgtune.workflows import pretrain as pretrain
     from ecgtune.workflows import sweep as sweep
 

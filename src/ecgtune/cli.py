@@ -38,6 +38,7 @@ app = App(
 )
 app.command(data_commands)
 app.command("ecgtune.cli_plan:plan", name="plan")
+app.command("ecgtune.cli_predict:predict", name="predict")
 app.command("ecgtune.cli_sweep:sweep", name="sweep")
 
 
@@ -277,6 +278,7 @@ def methods() -> None:
     for name in list_recipes():
         for recipe in load_recipes(name):
             print(f"{name:24}{recipe.label}")
+    print("With --lead-adapter each also trains a small mixer of the recorded leads in front of the encoder.")
 
 
 def main(tokens: list[str] | None = None) -> None:

@@ -31,6 +31,8 @@ class ModelFlags:
 
     model: str | None = None
     """A name from `ecgtune models`, a checkpoint or a converted folder."""
+    lead_adapter: bool | None = None
+    """Train a small mixer of the recorded leads in front of the encoder: any leads into any encoder."""
     pooling: Literal["mean", "statistics", "attention"] | None = None
     """What the head reads: the mean of the tokens; mean, standard deviation and maximum; or a learned weighted mean."""
     head_hidden: int | None = None

@@ -15,6 +15,7 @@ from ecgtune.data.signal import SignalPath, ecg_fm_record, resample, segments, z
 from ecgtune.data.simulation import simulate
 from ecgtune.data.splits import Duplicates, Split, duplicate_windows, split_dataset, twins_across
 from ecgtune.data.tasks import MISSING, Task, decided, label_counts, task_of
+from ecgtune.data.unlabelled import Unlabelled, read_unlabelled, read_unlabelled_records
 from ecgtune.data.writing import write_csv
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Split",
     "TableColumns",
     "Task",
+    "Unlabelled",
     "WindowAugmentation",
     "cropped_samples",
     "decided",
@@ -55,6 +57,8 @@ __all__ = [
     "read_recording",
     "read_recordings",
     "read_records",
+    "read_unlabelled",
+    "read_unlabelled_records",
     "resample",
     "segments",
     "simulate",

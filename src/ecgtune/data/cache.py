@@ -111,6 +111,7 @@ def version_of(path: Path) -> list[int]:
 
 def _entry(path: Path, columns: Columns, unit: str | None) -> Path:
     what = [FORMAT, str(path.resolve()), columns.label, columns.labels, columns.group, unit]
+    what += [] if columns.labelled else ["unlabelled"]
     return cache_folder() / f"{short_hash(what)}-{short_hash(version_of(path))}"
 
 

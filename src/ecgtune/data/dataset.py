@@ -150,7 +150,7 @@ def read_dataset(
         signal=signal,
         label=parsed.label,
         classes=parsed.classes,
-        sampling_rate=_rate(path, parsed.sampling_rate, sampling_rate),
+        sampling_rate=rate_of_file(path, parsed.sampling_rate, sampling_rate),
         leads=leads,
         unit=parsed.unit,
         group=parsed.group,
@@ -255,7 +255,8 @@ def _leads(
     return chosen[:, None], (asked,)
 
 
-def _rate(path: str | Path, in_file: float | None, given: float | None) -> float:
+def rate_of_file(path: str | Path, in_file: float | None, given: float | None) -> float:
+    """The rate (Hz) that a file states or the caller gives. Raises DataError for neither, or two that differ."""
     if in_file is not None:
         check_rate(in_file, f"{path}: its sampling rate")
         if given is not None and given != in_file:

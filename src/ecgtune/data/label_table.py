@@ -173,6 +173,24 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
     )
 
 
+def read_recording_names(path: Path, column: str | None = None) -> tuple[str, ...]:
+    """The recordings that a table names, in its order; its other columns are not looked at.
+
+    Raises DataError, in one line, for a table that does not name them, or names one twice.
+    """
+    text, _ = _read_text(path)
+    name = _column(path, tuple(text), column, RECORDING_NAMES, "--recording-column")
+    if name is None:
+        raise DataError(
+            f"{path}: no column names the recordings; its columns are {_listed(tuple(text))}; name one:"
+            " --recording-column"
+        )
+    where = Where(str(path), "row", np.arange(2, len(text[name]) + 2))
+    recording = _complete(text[name], name, where)
+    _check_unique(recording, where)
+    return tuple(recording.tolist())
+
+
 def _read_text(path: Path) -> tuple[dict[str, NDArray[np.str_]], str]:
     """Every column as stripped text, and the sha256 of the file."""
     if path.is_dir():

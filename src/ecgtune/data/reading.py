@@ -68,7 +68,9 @@ def parse(path: Path, columns: Columns, unit: str | None, write: Callable[[NDArr
 
     where = Where(str(path), header.place, np.concatenate([block.row for block in kept]))
     text = np.concatenate([block.label for block in kept])
-    if header.labels is None:
+    if not columns.labelled:
+        label, classes = np.zeros(len(text), dtype=np.int64), ()
+    elif header.labels is None:
         label, classes = label_codes(text, where)
     else:
         label, classes = label_flags(text, header.labels, where), header.labels

@@ -1,5 +1,5 @@
 """A run folder into predictions."""
 
-from ecgtune.deployment.run import Run, load_run
+from ecgtune.deployment.run import Run, answers, load_run
 
-__all__ = ["Run", "load_run"]
+__all__ = ["Run", "answers", "load_run"]

@@ -12,7 +12,7 @@ from ecgtune.data import Preprocessing, Task
 from ecgtune.errors import DataError, RunError, SettingError
 from ecgtune.evaluation import Decision
 from ecgtune.files import read_json
-from ecgtune.methods import attach, base_encoder
+from ecgtune.methods import attach
 from ecgtune.models import Classifier, build_model
 from ecgtune.recipe import Full, method_from_table
 from ecgtune.training import RunFolder, load_weights, logits_of, probability_of, read_recipe
@@ -86,7 +86,7 @@ class Run:
         return answers(self.decision, self.classes, self.predict(signal, sampling_rate))
 
     def _shaped(self, signal: np.ndarray) -> np.ndarray:
-        leads = base_encoder(self.model).leads
+        leads = self.model.leads
         if signal.ndim == 1:
             signal = signal[None]
         if signal.ndim == 2 and len(leads) == 1:

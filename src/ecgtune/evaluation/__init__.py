@@ -3,7 +3,7 @@
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
 from ecgtune.evaluation.decision import Decision, binary_decision, check_rule, choose_decision
 from ecgtune.evaluation.evaluate import evaluate
-from ecgtune.evaluation.groups import GroupPredictions, group_predictions
+from ecgtune.evaluation.groups import GroupPredictions, group_predictions, pooled_probability
 from ecgtune.evaluation.intervals import bootstrap_intervals, measured_intervals
 from ecgtune.evaluation.measure import Measured, measured
 from ecgtune.evaluation.metrics import METRICS, auroc, binary_metrics, confusion_matrix, weighted_metrics
@@ -40,6 +40,7 @@ __all__ = [
     "measured",
     "measured_intervals",
     "paired_difference",
+    "pooled_probability",
     "resample",
     "weighted_metrics",
 ]

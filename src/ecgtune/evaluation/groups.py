@@ -54,6 +54,12 @@ def group_predictions(
     return GroupPredictions(identifier, high, _pooled(probability, index, len(identifier), pooled))
 
 
+def pooled_probability(probability: NDArray, group: ArrayLike, pooled: Pooled = "mean") -> tuple[NDArray, NDArray]:
+    """Sorted identifiers `(groups,)` and the mean or maximum probability of each one's windows, `(groups, ...)`."""
+    identifier, index = group_index(group, len(probability))
+    return identifier, _pooled(np.asarray(probability, np.float64), index, len(identifier), pooled)
+
+
 def group_index(group: ArrayLike | None, windows: int) -> tuple[NDArray, NDArray[np.int64]]:
     """Sorted identifiers `(groups,)` and each window's place among them `(windows,)`; each window alone for None."""
     if group is None:

@@ -18,7 +18,9 @@ from ecgtune.recipe import Full, LinearProbe, Method, NormBias, SideTuning, TopL
 
 
 def attach(model: Classifier, method: Method, seed: int = 0) -> Classifier:
-    """Make `method` the one thing that trains beside the head. Changes `model` in place and returns it.
+    """Make `method` the one thing that trains beside the head, and the lead mixer if there is one.
+
+    Changes `model` in place and returns it.
 
     The encoder becomes a `peft.PeftModel` where peft carries the method out, a `SideTuned` for side tuning, a
     `LayerMix` for a probe of mixed layers, and stays itself where only its own weights train or none do; the head is
@@ -38,6 +40,8 @@ def attach(model: Classifier, method: Method, seed: int = 0) -> Classifier:
         raise SettingError(f"no way to attach {type(method).__name__}; allowed: {known}")
     model.encoder.requires_grad_(False)
     model.head.requires_grad_(True)
+    if model.lead_mixer is not None:
+        model.lead_mixer.requires_grad_(True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.encoder = put(base_encoder(model), method, seed)

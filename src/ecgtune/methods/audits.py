@@ -15,6 +15,7 @@ from ecgtune.methods.attach import attached_prefixes, base_encoder
 from ecgtune.methods.frozen import Cut, trained_part
 from ecgtune.methods.own_weights import own_weights
 from ecgtune.models import Classifier
+from ecgtune.models.lead_mixer import PREFIX as MIXER
 from ecgtune.recipe import LinearProbe, Method
 
 #: Backward passes within which every trainable tensor must have had a gradient. Two, not one: the up-projection of
@@ -26,16 +27,17 @@ PROBED_WINDOWS = 4
 
 @dataclass(frozen=True)
 class ParameterCount:
-    """Numbers of weights: trainable in encoder, method and head; `total` is all of them, frozen ones included."""
+    """Numbers of weights: trainable in encoder, method, head and lead mixer; `total` is all, frozen ones included."""
 
     encoder: int
     method: int
     head: int
     total: int
+    leads: int = 0
 
     @property
     def trainable(self) -> int:
-        return self.encoder + self.method + self.head
+        return self.encoder + self.method + self.head + self.leads
 
     @property
     def share(self) -> float:
@@ -46,13 +48,14 @@ class ParameterCount:
         return (
             f"{self.trainable:,} of {self.total:,} weights train ({100 * self.share:.2f} %): "
             f"{self.encoder:,} encoder, {self.method:,} method, {self.head:,} head"
+            + (f", {self.leads:,} lead mixer" if self.leads else "")
         )
 
 
 def count_parameters(model: Classifier, method: Method) -> ParameterCount:
     """Count what trains, and hold it against what `method` says should. Raises AuditError when they disagree."""
     prefixes = attached_prefixes(model)
-    counts = {"encoder": 0, "method": 0, "head": 0}
+    counts = {"encoder": 0, "method": 0, "head": 0, "leads": 0}
     total = 0
     for name, parameter in model.named_parameters():
         total += parameter.numel()
@@ -61,6 +64,8 @@ def count_parameters(model: Classifier, method: Method) -> ParameterCount:
     count = ParameterCount(**counts, total=total)
     if count.head == 0:
         raise AuditError("count audit: the head is frozen, so nothing can learn the labels; unfreeze model.head")
+    if model.lead_mixer is not None and count.leads == 0:
+        raise AuditError("count audit: the lead mixer is frozen, so it cannot learn; unfreeze model.lead_mixer")
     asked = own_weights(base_encoder(model), method)
     own = {n: p for n, p in model.encoder.named_parameters() if _part(f"encoder.{n}", prefixes) == "encoder"}
     frozen = [name for name in own if name in asked and not own[name].requires_grad]
@@ -97,8 +102,9 @@ class TrainingAudit:
         self._tensors = len(self._silent)
         # A key's bias shifts all scores of a query alike and softmax takes no notice: its gradient is zero by algebra.
         self._exempt: tuple[str, ...] = getattr(base_encoder(model), "zero_gradient_parameters", ())
-        self._before: Tensor | None = None
+        self._before: dict[str, Tensor] = {}
         self._probed: Tensor | None = None
+        self._mixed: Tensor | None = None
 
     @property
     def finished(self) -> bool:
@@ -107,7 +113,10 @@ class TrainingAudit:
     def before_step(self, inputs: Tensor) -> None:
         if self._steps == 0:
             self._probed = inputs[:PROBED_WINDOWS].detach().to(torch.float32, copy=True)  # it is looked at in float32
-            self._before = self._output()
+            if self._model.mixes_leads:
+                with torch.no_grad():
+                    self._mixed = self._model.mixed(self._probed)
+            self._before = self._outputs()
 
     def after_backward(self) -> None:
         for name, parameter in self._model.named_parameters():
@@ -127,13 +136,13 @@ class TrainingAudit:
 
     def after_step(self) -> None:
         self._steps += 1
-        if self._before is not None:
-            moved = not torch.equal(self._before, self._output())
-            self._before = None
-            if not moved:
-                what = "logits" if isinstance(self._method, LinearProbe) else "tokens"
+        if self._before:
+            now = self._outputs()
+            still = [what for what, output in self._before.items() if torch.equal(output, now[what])]
+            self._before = {}
+            if still:
                 raise AuditError(
-                    f"gradient audit: one step of {type(self._method).__name__} left the {what} as they were; "
+                    f"gradient audit: one step of {type(self._method).__name__} left the {still[0]} as they were; "
                     "raise the learning rate, or check that the method's modules are called"
                 )
 
@@ -144,23 +153,34 @@ class TrainingAudit:
             f"steps{rest}, no frozen one did, and the first step moved the output"
         )
 
-    def _output(self) -> Tensor:
+    def _outputs(self) -> dict[str, Tensor]:
+        """What has to move in a step, by what an error calls it."""
         assert self._probed is not None
         training = self._model.training
         self._model.eval()
+        # What the head answers would move with any method; tokens move only if the method itself does something.
+        tokens = self._method.changes_encoder
         with torch.no_grad():
-            # What the head answers would move with any method; tokens move only if the method itself does something.
-            if self._method.changes_encoder:
+            if self._mixed is not None:
+                # From the leads as they were mixed at the start: the mixer must not move tokens in the method's place.
+                encoded = self._model.encoder(self._mixed)
+                output = encoded[0] if tokens else self._model.head(self._model.pool(*encoded))
+            elif tokens:
                 output, _ = self._trained.encode(self._probed)
             else:
                 output = self._trained(self._probed)
+            outputs = {"logits" if isinstance(self._method, LinearProbe) else "tokens": output}
+            if self._mixed is not None:
+                outputs["mixed leads"] = self._model.mixed(self._probed)
         self._model.train(training)
-        return output
+        return outputs
 
 
 def _part(name: str, prefixes: tuple[str, ...]) -> str:
     if name.startswith("head."):
         return "head"
+    if name.startswith(MIXER):
+        return "leads"
     return "method" if any(prefix in name for prefix in prefixes) else "encoder"
 
 

@@ -43,18 +43,24 @@ class Cut:
 def reads_features(model: Classifier, method: Method) -> bool:
     """Whether all that `method` trains comes behind the pooling, so that pooled tokens can be computed once.
 
-    Not with a learned pooling, and not with mixed layers unless mixing and pooling may change places, as for the mean.
+    Not with a lead mixer that trains in front of the encoder, not with a learned pooling, and not with mixed layers
+    unless mixing and pooling may change places, as for the mean.
     """
     pooling = model.head_spec.pooling
     mixes = isinstance(method, LinearProbe) and method.layers == "mix"
+    if model.mixes_leads:
+        return False
     return not method.changes_encoder and pooling in (("mean",) if mixes else ("mean", "statistics"))
 
 
 def deepest_cut(model: Classifier, method: Method, drop_path: float = 0.0) -> Cut | None:
-    """The cut with the most below it that no step of `method`, which is attached, can change; None without one.
+    """The cut with the most below it that no step of `method`, which is attached, can change; None without one, and
+    with a lead mixer that trains.
 
     drop_path: the training's, see `Encoder.set_drop_path`. Weights that train and random draws lie above the cut.
     """
+    if model.mixes_leads:
+        return None
     if reads_features(model, method):
         return Cut("features")
     if isinstance(model.encoder, (LayerMix, SideTuned)):
@@ -77,10 +83,10 @@ class Below(nn.Module):
     def forward(self, signal: Tensor) -> Tensor:
         encoder = self.model.encoder
         if self.cut.kind == "tokens":
-            return base_encoder(self.model).tokens_before(self.cut.layer, signal)
+            return base_encoder(self.model).tokens_before(self.cut.layer, self.model.mixed(signal))
         if not isinstance(encoder, (LayerMix, SideTuned)):
             return self.model.pool(*self.model.encode(signal))
-        states, mask = encoder.states(signal)
+        states, mask = encoder.states(self.model.mixed(signal))
         if self.cut.kind == "states":
             return states
         pooled = self.model.pool(states.flatten(0, 1), mask.repeat_interleave(states.shape[1], dim=0))
@@ -92,7 +98,13 @@ class Below(nn.Module):
         return f"{self.model.head_spec.pooling} features{layers}" if self.cut.kind == "features" else str(self.cut)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The encoder's weights and buffers below the cut, by name: what the answer hangs on beside the signal."""
+        """Weights and buffers below the cut, of encoder and lead mixer, by name: what the answer hangs on beside the
+        signal."""
+        mixer = self.model.lead_mixer
+        mixed = {} if mixer is None else {f"lead_mixer.{name}": p for name, p in mixer.state_dict().items()}
+        return self._encoder_tensors() | mixed
+
+    def _encoder_tensors(self) -> dict[str, Tensor]:
         encoder = self.model.encoder
         if self.cut.kind == "tokens":
             base = base_encoder(self.model)
@@ -139,7 +151,8 @@ def trained_part(model: Classifier, cut: Cut | None) -> Classifier | Above:
 @contextmanager
 def head_alone(model: Classifier) -> Iterator[LinearProbe]:
     """The model as a linear probe, whatever is attached; afterwards that method's weights train again."""
-    attached, weights = model.attached, [p for p in model.encoder.parameters() if p.requires_grad]
+    attached, kept = model.attached, [model.encoder, *([] if model.lead_mixer is None else [model.lead_mixer])]
+    weights = [p for module in kept for p in module.parameters() if p.requires_grad]
     model.attached = probe = LinearProbe()
     for weight in weights:
         weight.requires_grad_(False)

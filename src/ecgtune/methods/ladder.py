@@ -1,6 +1,7 @@
 """Ladder side-tuning (Sung et al. 2022, arXiv:2206.06522): a small network beside a frozen encoder, reading its layers.
 
-The encoder runs without a graph: no gradient enters it and none of its activations are kept.
+The encoder runs without a graph: no gradient enters it and none of its activations are kept (but for a lead mixer in
+front of it, which can learn in no other way).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ecgtune.methods.reading import reading
 from ecgtune.models import Encoder
 from ecgtune.models.ecg_fm import Attention, FeedForward
 from ecgtune.recipe import SideTuning
@@ -74,7 +76,7 @@ class SideTuned(nn.Module):
         self.ladder = Ladder(encoder.width, len(encoder.transformer_layers), method)
 
     def forward(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
+        with reading(signal):
             states, mask = self.encoder.layer_tokens(signal, padding_mask)
         return self.climbed(states, None if padding_mask is None else mask), mask
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ecgtune.methods.reading import reading
 from ecgtune.models import Encoder
 
 #: The part of parameter names by which the weights of a mix are known.
@@ -24,8 +25,8 @@ class LayerMix(nn.Module):
         return self.mixed(states), mask
 
     def states(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(batch, layers + 1, tokens, width) and the mask (batch, tokens), without a graph."""
-        with torch.no_grad():
+        """(batch, layers + 1, tokens, width) and the mask (batch, tokens), without a graph but for a lead mixer's."""
+        with reading(signal):
             states, mask = self.encoder.layer_tokens(signal, padding_mask)
             return torch.stack(states, dim=1), mask
 

@@ -5,6 +5,7 @@ from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.description import build_model, describe_model
 from ecgtune.models.ecg_fm import EcgFM, EcgFmConfig
 from ecgtune.models.encoder import Encoder
+from ecgtune.models.lead_mixer import LeadMixer, fold_leads
 from ecgtune.models.leads import LEAD_MODES, STANDARD_LEADS, lead_kernel
 from ecgtune.models.masked_teacher import MaskedTeacher, TeacherOutput, teacher_decay
 from ecgtune.models.pooling import POOLINGS, Pooling, pool
@@ -25,6 +26,7 @@ __all__ = [
     "EcgFmConfig",
     "Encoder",
     "Head",
+    "LeadMixer",
     "MaskedTeacher",
     "Pooling",
     "PretrainingModel",
@@ -38,6 +40,7 @@ __all__ = [
     "convert",
     "describe_model",
     "encoder_input",
+    "fold_leads",
     "gumbel_temperature",
     "lead_kernel",
     "list_models",

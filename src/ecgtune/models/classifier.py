@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ecgtune.errors import SettingError
 from ecgtune.models.encoder import Encoder
+from ecgtune.models.lead_mixer import LeadMixer
 from ecgtune.models.pooling import POOLINGS, Pooling, pool
 from ecgtune.models.weights import Weights
 from ecgtune.recipe import LeadMode, Method
@@ -57,7 +58,7 @@ class Head:
 
 
 class Classifier(nn.Module):
-    """Encoder, pooling over valid tokens, head.
+    """A lead mixer if one was asked for, encoder, pooling over valid tokens, head.
 
     `name` is what `load_model` was asked for, so that a saved run can ask again; `weights` says where the encoder's
     weights come from. The encoder may be wrapped afterwards (by peft, say); only its call is used here.
@@ -72,9 +73,12 @@ class Classifier(nn.Module):
         *,
         name: str,
         lead_mode: LeadMode = "place",
+        lead_mixer: LeadMixer | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        self.lead_mixer = lead_mixer  # in front of all else, so that methods may wrap the encoder
+        self._encoder_leads = encoder.leads
         self.encoder: nn.Module = encoder
         self.attached: Method | None = None  # the method that trains; set once, by `methods.attach`
         self.head_spec = head
@@ -93,9 +97,23 @@ class Classifier(nn.Module):
             self.encoder.eval()
         return self
 
+    @property
+    def leads(self) -> tuple[str, ...]:
+        """The leads of the signals that the model takes, in the order of their channels."""
+        return self._encoder_leads if self.lead_mixer is None else self.lead_mixer.leads
+
+    @property
+    def mixes_leads(self) -> bool:
+        """Whether there is a lead mixer that trains, so that gradients go through the whole encoder to it."""
+        return self.lead_mixer is not None and self.lead_mixer.weight.requires_grad
+
+    def mixed(self, signal: Tensor) -> Tensor:
+        """The signal (batch, leads, samples) as the encoder takes it: (batch, channels, samples)."""
+        return signal if self.lead_mixer is None else self.lead_mixer(signal)
+
     def encode(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """signal (batch, leads, samples), normalised, at the encoder's rate -> tokens (batch, tokens, width), mask."""
-        return self.encoder(signal, padding_mask)
+        return self.encoder(self.mixed(signal), padding_mask)
 
     def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """What the head reads: (batch, tokens, width), (batch, tokens) -> (batch, features)."""

@@ -11,6 +11,7 @@ import torch
 from ecgtune.errors import CheckpointError
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.encoder import Encoder
+from ecgtune.models.lead_mixer import LeadMixer
 from ecgtune.models.registry import ARCHITECTURES, load_model, takes_heads
 from ecgtune.models.weights import Weights
 from ecgtune.settings import from_table, to_table
@@ -21,9 +22,11 @@ FORMAT = 1
 def describe_model(classifier: Classifier) -> dict[str, Any]:
     """Everything but tensors: name, architecture and sizes, classes, leads, head, origin of the weights.
 
-    Call it before a method wraps the encoder. `build_model` is the inverse.
+    `lead_adapter`, the leads that a lead mixer takes, is there only with one. Call it before a method wraps the
+    encoder. `build_model` is the inverse.
     """
     encoder = cast(Encoder, classifier.encoder)
+    mixer = classifier.lead_mixer
     return {
         "format": FORMAT,
         "name": classifier.name,
@@ -31,13 +34,14 @@ def describe_model(classifier: Classifier) -> dict[str, Any]:
         "config": to_table(encoder.config),
         "classes": list(classifier.classes),
         "lead_mode": classifier.lead_mode,
+        **({} if mixer is None else {"lead_adapter": list(mixer.leads)}),
         "head": to_table(classifier.head_spec),
         "weights": classifier.weights.to_json(),
     }
 
 
 def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Classifier:
-    """The classifier that `describe_model` described. Its head is new: the caller loads the saved one.
+    """The classifier that `describe_model` described. Its head and lead mixer are new: the caller loads the saved ones.
 
     With `load_base` the encoder is loaded again from its name or file, which must still be there and the same file:
     otherwise CheckpointError. Without, the encoder only has the right sizes, and the caller loads all of its weights.
@@ -49,10 +53,12 @@ def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Cl
     head = from_table(Head, description["head"], "the model's description")
     weights = Weights.from_json(description["weights"])
     classes, lead_mode, name = tuple(description["classes"]), description["lead_mode"], description["name"]
+    mixed = tuple(description.get("lead_adapter", ()))
     if not load_base:
         with torch.random.fork_rng(devices=[]):  # the draws are replaced at once, and nobody else should see them
             encoder = encoder_type(config)
-        return Classifier(encoder, head, classes, weights, name=name, lead_mode=lead_mode)
+        mixer = LeadMixer(mixed, config.leads) if mixed else None
+        return Classifier(encoder, head, classes, weights, name=name, lead_mode=lead_mode, lead_mixer=mixer)
     if Path(name).is_absolute() and not Path(name).exists():
         raise CheckpointError(
             f"the run holds only the weights of its method, and the encoder that they belong to is gone: put it back"
@@ -61,8 +67,9 @@ def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Cl
     base = load_model(
         name,
         classes=classes,
-        leads=config.leads,
+        leads=mixed or config.leads,
         lead_mode=lead_mode,
+        lead_adapter=bool(mixed),
         head=head,
         seed=weights.seed or 0,
         heads=getattr(config, "heads", None) if takes_heads(name) else None,

@@ -41,7 +41,10 @@ def lead_kernel(kernel: Tensor, available: Sequence[str], leads: Sequence[str], 
         raise SettingError(f"a lead is given twice in {', '.join(leads)}; name each lead once")
     if len(available) == 1:  # a one-lead encoder was not trained for a particular lead: any one lead is its lead
         if len(leads) > 1:
-            raise SettingError(f"this model reads one lead, but {len(leads)} were given ({', '.join(leads)}); name one")
+            raise SettingError(
+                f"this model reads one lead, but {len(leads)} were given ({', '.join(leads)}); name one, or mix"
+                " them with lead_adapter (--lead-adapter)"
+            )
         return kernel.clone()
     for lead in leads:
         choose(lead, available, "lead")

@@ -16,6 +16,7 @@ from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.ecg_fm import EcgFM, EcgFmConfig
 from ecgtune.models.encoder import Encoder, EncoderConfig
 from ecgtune.models.hub import DEFAULT_FILE, download, hub_file
+from ecgtune.models.lead_mixer import LeadMixer
 from ecgtune.models.resnet import ResNet1d, ResNet1dConfig
 from ecgtune.models.weights import Weights
 from ecgtune.recipe import LeadMode
@@ -46,15 +47,16 @@ def _from_hub(name: str, file: str, heads: int | None = None) -> Checkpoint:
     return replace(found, weights=replace(found.weights, source=name))  # not the place in this machine's cache
 
 
-# Name -> from a seed to the encoder with all the leads that it has, and where its weights are from.
-_MODELS: dict[str, Callable[[int], Checkpoint]] = {
+# Name -> from a seed and the leads of the signal to the encoder with all the leads that it has, and where its weights
+# are from.
+_MODELS: dict[str, Callable[[int, tuple[str, ...]], Checkpoint]] = {
     # ECG-FM's architecture for one lead, 2 M parameters, pretrained; see embedded/ecg-fm-tiny/README.md.
-    "ecg-fm-tiny": lambda seed: _embedded("ecg-fm-tiny"),
+    "ecg-fm-tiny": lambda seed, leads: _embedded("ecg-fm-tiny"),
     # The same sizes without the pretraining, from the training's seed: the control that tells what it is worth.
-    "ecg-fm-tiny-random": lambda seed: _random_twin("ecg-fm-tiny-random", "ecg-fm-tiny", seed),
-    "ecg-fm": lambda seed: _from_hub("ecg-fm", DEFAULT_FILE),
-    # From scratch, so from the training's seed: the floor of a comparison.
-    "resnet-1d": lambda seed: _random(ResNet1d, ResNet1dConfig(), "resnet-1d", seed),
+    "ecg-fm-tiny-random": lambda seed, leads: _random_twin("ecg-fm-tiny-random", "ecg-fm-tiny", seed),
+    "ecg-fm": lambda seed, leads: _from_hub("ecg-fm", DEFAULT_FILE),
+    # From scratch, so from the training's seed and with as many channels as leads: the floor of a comparison.
+    "resnet-1d": lambda seed, leads: _random(ResNet1d, ResNet1dConfig(leads=leads), "resnet-1d", seed),
 }
 
 ARCHITECTURES: dict[str, tuple[type[Encoder], type]] = {
@@ -74,6 +76,7 @@ def load_model(
     classes: int | Sequence[str] | None = 2,
     leads: Sequence[str] = ("II",),
     lead_mode: LeadMode = "place",
+    lead_adapter: bool = False,
     head: Head | None = None,
     seed: int = 0,
     heads: int | None = None,
@@ -86,8 +89,10 @@ def load_model(
         Face hub as "wanglab/ecg-fm" or "wanglab/ecg-fm/mimic_iv_ecg_finetuned.pt".
     classes : how many, or their names, for a new head; None keeps the head of a fine-tuned checkpoint.
     leads : the leads of the signal, in order. A one-lead model takes any one lead: it was not trained for a particular
-        one.
+        one. What is made from scratch ("resnet-1d") has a channel for each.
     lead_mode : "place" uses each lead's own input channel; "copy" puts one lead in all channels (`lead_kernel`).
+    lead_adapter : keep all channels of the encoder, and train a small matrix from `leads` to them (`LeadMixer`). Any
+        leads fit any encoder then; it starts as "place".
     head : settings of a new head; linear when left out.
     seed : of the new head's weights, and of an encoder that starts from random ones ("resnet-1d",
         "ecg-fm-tiny-random").
@@ -100,7 +105,7 @@ def load_model(
         raise SettingError(f'leads is the text {leads!r}; write leads=("{leads}",)')
     if isinstance(classes, str):
         raise SettingError(f'classes is the text {classes!r}; write the names one by one, classes=("a", "b")')
-    name, checkpoint = _checkpoint(name_or_path, seed, heads)
+    name, checkpoint = _checkpoint(name_or_path, seed, heads, tuple(leads))
     own_head: dict[str, Tensor] | None = None
     if classes is None:
         if checkpoint.head is None:
@@ -108,13 +113,16 @@ def load_model(
         if head not in (None, Head()):
             raise SettingError(f"classes=None keeps the linear head of {name}; leave head=... out or give classes")
         own_head = checkpoint.head
+    if lead_adapter and lead_mode != "place":
+        raise SettingError(f"a lead adapter starts from lead mode 'place', but {lead_mode!r} was given; leave one out")
     classifier = Classifier(
-        checkpoint.encoder.select_leads(leads, lead_mode),
+        checkpoint.encoder if lead_adapter else checkpoint.encoder.select_leads(leads, lead_mode),
         head or Head(),
         class_names(classes if own_head is None else own_head["bias"].shape[0], "label " if own_head else ""),
         checkpoint.weights,
         name=name,
         lead_mode=lead_mode,
+        lead_mixer=LeadMixer(leads, checkpoint.encoder.leads) if lead_adapter else None,
         seed=seed,
     )
     if own_head is not None:
@@ -144,7 +152,9 @@ def takes_heads(name: str) -> bool:
     return name not in _MODELS and not Path(name).is_dir()
 
 
-def _checkpoint(name_or_path: str | Path, seed: int, heads: int | None) -> tuple[str, Checkpoint]:
+def _checkpoint(
+    name_or_path: str | Path, seed: int, heads: int | None, leads: tuple[str, ...] = ("II",)
+) -> tuple[str, Checkpoint]:
     """The model and the name under which it can be loaded again from anywhere."""
     name = str(name_or_path)
     if not name.strip():
@@ -155,7 +165,7 @@ def _checkpoint(name_or_path: str | Path, seed: int, heads: int | None) -> tuple
     if name in _MODELS:
         if heads is not None:
             raise SettingError(f"{name} knows its number of attention heads; leave heads={heads} out")
-        return name, _MODELS[name](seed)
+        return name, _MODELS[name](seed, leads)
     file = hub_file(name)
     path = Path(name_or_path)
     if file is not None and not path.exists():

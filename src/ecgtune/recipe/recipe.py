@@ -70,6 +70,8 @@ class ModelSettings:
     """A name from `ecgtune models`, a checkpoint file or a converted folder."""
     lead_mode: LeadMode = "place"
     """One-lead windows in a 12-lead encoder: at the channel of their lead, or as if copied to all twelve."""
+    lead_adapter: bool = False
+    """Train a small mixer of the recorded leads in front of the encoder: any leads into any encoder, from place on."""
     pooling: Literal["mean", "statistics", "attention"] = "mean"
     """What the head reads: the mean of the tokens; mean, standard deviation and maximum; or a learned weighted mean."""
     head_hidden: int | None = None
@@ -79,6 +81,8 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        copied = self.lead_adapter and self.lead_mode == "copy"
+        require(not copied, "lead_adapter starts from lead_mode place, but that is copy; leave one of them out")
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Recipe:
     @property
     def label(self) -> str:
         """What tables and figures call it."""
-        return self.title or self.method.title
+        return self.title or self.method.title + (" + lead adapter" if self.model.lead_adapter else "")
 
 
 _TABLES: dict[str, Any] = {

@@ -89,7 +89,8 @@ _TABLES = ("method", "model", "training", "augmentation")
 #: Settings that are no matter of taste: the encoder, what a trial costs, where and how it runs, what AUROC cannot see.
 NOT_SEARCHED = frozenset(
     (
-        *("model.name", "model.lead_mode", "training.epochs", "training.accumulate", "training.precision"),
+        *("model.name", "model.lead_mode", "model.lead_adapter"),
+        *("training.epochs", "training.accumulate", "training.precision"),
         *("training.device", "training.threshold", "training.save_minutes", "training.patience"),
     )
 )

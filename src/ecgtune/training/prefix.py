@@ -101,6 +101,8 @@ def _cut(model: Classifier, method: Method, settings: Training, augmented: bool)
         return None, "prefix_cache is off"
     if augmented:
         return None, "augmentation shows other windows in every epoch"
+    if model.mixes_leads:
+        return None, "the lead adapter trains in front of the encoder"
     cut = deepest_cut(model, method, settings.drop_path)
     return cut, "" if cut else f"{method.name} trains weights before the first layer"
 

@@ -1,4 +1,4 @@
-"""The trained part of a model to and from a folder, the head beside it.
+"""The trained part of a model to and from a folder, the head beside it, and the lead mixer where there is one.
 
 That part is in peft's own files, or it is the whole encoder, or those weights of encoder and ladder that train.
 """
@@ -21,6 +21,7 @@ ADAPTER = "adapter_model.safetensors"
 ENCODER = "encoder.safetensors"
 PART = "trained.safetensors"
 HEAD = "head.safetensors"
+LEADS = "leads.safetensors"
 
 
 def save_weights(model: Classifier, method: Method, folder: Path) -> None:
@@ -33,6 +34,8 @@ def save_weights(model: Classifier, method: Method, folder: Path) -> None:
         save_file(_contiguous(model.encoder.state_dict()), folder / ENCODER)
     elif part := _trainable(model.encoder):
         save_file(_contiguous(part), folder / PART)
+    if model.lead_mixer is not None:
+        save_file(_contiguous(model.lead_mixer.state_dict()), folder / LEADS)
     save_head(model, folder)
 
 
@@ -46,6 +49,8 @@ def load_weights(model: Classifier, method: Method, folder: Path) -> None:
         _load(model.encoder, folder / ENCODER, model.encoder.state_dict())
     elif part := _trainable(model.encoder):
         _load(model.encoder, folder / PART, part)
+    if model.lead_mixer is not None:
+        _load(model.lead_mixer, folder / LEADS, model.lead_mixer.state_dict())
     load_head(model, folder)
 
 

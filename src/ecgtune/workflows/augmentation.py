@@ -37,7 +37,7 @@ def make_augmentation(recipe: Recipe, model: Classifier, prepared: Prepared) -> 
     return WindowAugmentation(
         settings,
         windows=len(prepared.split.train),
-        leads=len(encoder.leads),
+        leads=len(model.leads),
         sampling_rate=encoder.sampling_rate,
         normalise=recipe.input.normalisation == "zscore",
     )

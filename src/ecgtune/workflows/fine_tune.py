@@ -49,6 +49,7 @@ def fine_tune(
         model=ModelSettings(
             name=model.name,
             lead_mode=model.lead_mode,
+            lead_adapter=model.lead_mixer is not None,
             pooling=model.head_spec.pooling,
             head_hidden=model.head_spec.hidden,
             head_dropout=model.head_spec.dropout,
@@ -78,6 +79,7 @@ def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier
         classes=dataset.classes,
         leads=dataset.leads,
         lead_mode=recipe.model.lead_mode,
+        lead_adapter=recipe.model.lead_adapter,
         head=Head(recipe.model.head_hidden, recipe.model.head_dropout, pooling=recipe.model.pooling),
         seed=seed,
     )

@@ -195,6 +195,7 @@ def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> 
             "encoder": count.encoder,
             "method": count.method,
             "head": count.head,
+            **({"leads": count.leads} if count.leads else {}),
             "trainable": count.trainable,
             "total": count.total,
             "share": count.share,

@@ -30,18 +30,22 @@ def write_skipped(path: Path, skipped: Sequence[Skipped]) -> None:
     write_text(path, text.getvalue())
 
 
-def check_share(skipped: Sequence[Skipped], total: int, allowed: float, table: str) -> None:
-    """Raise DataError when more than the share `allowed` of `total` recordings, or all of them, are left out."""
+def check_share(
+    skipped: Sequence[Skipped], total: int, allowed: float, table: str, what: str = "labelled recordings"
+) -> None:
+    """Raise DataError when more than the share `allowed` of `total` recordings, or all of them, are left out.
+
+    table, what: name the source and the recordings in the message.
+    """
     if len(skipped) == total:
         raise DataError(
-            f"{table}: not one of its {total} labelled recordings can be used; {skipped[0].recording}:"
-            f" {skipped[0].reason}"
+            f"{table}: not one of its {total} {what} can be used; {skipped[0].recording}: {skipped[0].reason}"
         )
     if len(skipped) > allowed * total:
         first = skipped[0]
         named = ", ".join(one.recording for one in skipped[:3]) + (", ..." if len(skipped) > 3 else "")
         raise DataError(
-            f"{table}: {len(skipped)} of {total} labelled recordings cannot be used ({named}), more than"
+            f"{table}: {len(skipped)} of {total} {what} cannot be used ({named}), more than"
             f" {100 * allowed:.3g} %; {first.recording}: {first.reason}. Repair them, or allow more with --max-skipped"
             f" {int(100 * len(skipped) / total + 1) / 100:g}"
         )

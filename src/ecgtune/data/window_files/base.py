@@ -20,12 +20,14 @@ MAX_TEXT = 200  # characters of a label or identifier; one long cell would make 
 class Columns:
     """Which columns (CSV) or arrays (NPZ) the caller names; None: the usual names are looked for.
 
-    `label` holds one class per window; `labels` are several columns of 0, 1 or nothing, one per label.
+    `label` holds one class per window; `labels` are several columns of 0, 1 or nothing, one per label. `labelled`
+    False: labels and splits are left alone, whether there are any or not.
     """
 
     label: str | None = None
     group: str | None = None
     labels: tuple[str, ...] | None = None
+    labelled: bool = True
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import gzip
 import os
 import re
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -75,6 +75,10 @@ def _is_header(cells: list[str]) -> bool:
 
 def _plain_layout(path: Path, line: int, cells: list[str], columns: Columns) -> Layout:
     """A file without header: samples, then the label."""
+    if not columns.labelled:
+        raise DataError(
+            f"{path}: the file has no header, so nothing tells a label from a last sample; add one: signal_0, ..."
+        )
     for name in (columns.label, columns.group, *(columns.labels or ())):
         if name is not None:
             raise DataError(
@@ -110,6 +114,10 @@ def _named_layout(path: Path, line: int, cells: list[str], columns: Columns) -> 
     groups = [lower[name] for name in PATIENT_NAMES + RECORD_NAMES if name in lower]
     split = lower.get("split")
     group = _column(path, names, columns.group, "group") if columns.group else (groups[0] if groups else None)
+    if not columns.labelled:
+        samples = _samples_by_name(names)
+        _check_sample_names(path, line, names, samples)
+        return Layout(names, samples, (), group, None)
     if columns.labels:
         label = tuple(_column(path, names, name, "labels") for name in columns.labels)
     elif columns.label:
@@ -136,6 +144,14 @@ def _column(path: Path, names: tuple[str, ...], wanted: str, what: str) -> int:
     if len(names) > 8:
         some.insert(3, "...")
     raise DataError(f"{path}: no column {shown(wanted)} for the {what}; the columns are {', '.join(some)}")
+
+
+def _samples_by_name(names: tuple[str, ...]) -> tuple[int, ...]:
+    """The columns that one prefix and a number name, of the prefix that most of them have."""
+    found = [re.match(r"(.*?)\d{1,9}$", name) for name in names]
+    counts = Counter(match[1] for match in found if match)
+    prefix = counts.most_common(1)[0][0] if counts else None
+    return tuple(index for index, match in enumerate(found) if match and match[1] == prefix)
 
 
 def _check_sample_names(path: Path, line: int, names: tuple[str, ...], samples: tuple[int, ...]) -> None:

@@ -27,7 +27,10 @@ _COMMA, _LINE_FEED = ord(","), ord("\n")
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of all columns of a file and which of them are what; `several`: each of `label` is a label of its own."""
+    """Names of all columns of a file and which of them are what; `several`: each of `label` is a label of its own.
+
+    Without any `label` the windows have none.
+    """
 
     names: tuple[str, ...]
     samples: tuple[int, ...]
@@ -73,10 +76,14 @@ def parse_piece(path: Path, layout: Layout, piece: Piece) -> Block:
             )
         return np.array(values.to_pylist(), dtype=np.str_)
 
+    if not layout.label:
+        label = np.zeros(len(rows.line), dtype="U1")
+    else:
+        label = np.stack([column(i) for i in layout.label], axis=1) if layout.several else column(layout.label[0])
     return Block(
         rows.samples[:, None, :],
         rows.line,
-        np.stack([column(i) for i in layout.label], axis=1) if layout.several else column(layout.label[0]),
+        label,
         None if layout.group is None else column(layout.group),
         None if layout.split is None else column(layout.split),
     )

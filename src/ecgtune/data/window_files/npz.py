@@ -60,7 +60,7 @@ def open_npz(path: Path, columns: Columns) -> tuple[Header, Generator[Block]]:
 def _open(path: Path, archive: zipfile.ZipFile, members: dict[str, str], columns: Columns):
     label_key = columns.label or "label"
     apart = columns.labels is not None and any(name in members for name in columns.labels)
-    label_keys = columns.labels or () if apart else (label_key,)
+    label_keys = columns.labels or () if apart else (label_key,) if columns.labelled else ()
     for key in ("signal", *label_keys, *([columns.group] if columns.group else [])):
         if key not in members:
             has = ", ".join(shown(name) for name in sorted(members)[:12]) or "no array"
@@ -89,7 +89,9 @@ def _open(path: Path, archive: zipfile.ZipFile, members: dict[str, str], columns
         return _as_text(path, key, _read(archive, member))
 
     names: tuple[str, ...] | None = None
-    if apart:
+    if not columns.labelled:
+        label = np.zeros(count, dtype="U1")
+    elif apart:
         names = label_keys
         label = np.stack([text(key) for key in label_keys], axis=1)
     elif len(_member(path, archive, label_key).shape) == 2:
@@ -100,7 +102,7 @@ def _open(path: Path, archive: zipfile.ZipFile, members: dict[str, str], columns
     else:
         label = text(label_key)
     group = text(group_key) if group_key else None
-    split = text("split") if "split" in members else None
+    split = text("split") if "split" in members and columns.labelled else None
     header = Header(
         leads=_leads(path, archive, members, signal.shape),
         sampling_rate=_rate(path, archive, members),

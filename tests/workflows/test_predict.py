@@ -1,0 +1,205 @@
+"""A finished run's answers to files of windows and to recordings, none of which need labels."""
+
+import csv
+import os
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+
+import ecgtune
+from ecgtune.cli import main
+from ecgtune.data import ReadOptions, write_csv
+from ecgtune.errors import EcgtuneError
+from ecgtune.models import EcgFM, save_encoder
+from ecgtune.training import read_predictions
+from models_for_tests import TINY
+from records_for_tests import heartbeats, write_record
+
+SHORT = ecgtune.Training(epochs=2, batch_size=8, device="cpu")
+LABELS = ("MI", "HYP")
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """24 recordings of two leads, 7 s at 200 Hz, a table of them, and runs on 3 s windows of lead II at 100 Hz."""
+    path = tmp_path_factory.mktemp("predict")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECGTUNE_CACHE", str(path / "cache"))
+        signals = heartbeats(2 * COUNT, seconds=7)
+        for number in range(COUNT):
+            pair = signals[2 * number : 2 * number + 2]
+            write_record(path / "records", f"r{number:02}", pair, leads=("I", "II"))
+        rows = [f"r{n:02},{n % 2},{int(n % 4 < 2)},{'NAO'[n % 3]}" for n in range(COUNT)]
+        (path / "labels.csv").write_text("\n".join(["record,MI,HYP,rhythm", *rows]) + "\n")
+        (path / "encoder").mkdir()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            save_encoder(EcgFM(TINY), path / "encoder", {})
+        settings = ecgtune.RecordSettings(sampling_rate=100, leads=("II",), window=3, band=(0.5, 40))
+        columns = {
+            "binary": ecgtune.TableColumns(label="MI"),
+            "multiclass": ecgtune.TableColumns(label="rhythm"),
+            "multilabel": ecgtune.TableColumns(labels=LABELS),
+        }
+        for task, named in columns.items():
+            data = ecgtune.read_records(path / "labels.csv", path / "records", columns=named, settings=settings)
+            tune(path, data, task)
+        tune(path, ecgtune.simulate(60, seed=1), "windows")
+    return path
+
+
+def tune(path, data, name: str) -> None:
+    model = ecgtune.load_model(path / "encoder", classes=data.classes)
+    ecgtune.fine_tune(model, data, method=ecgtune.LinearProbe(), training=SHORT, out=path / name, quiet=True, seed=2)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(folder, monkeypatch):
+    monkeypatch.setenv("ECGTUNE_CACHE", str(folder / "cache"))
+
+
+def table(file) -> list[dict[str, str]]:
+    with file.open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_answers_to_the_training_recordings_are_those_of_the_run(folder, tmp_path, task):
+    found = ecgtune.predict(folder / task, folder / "records", out=tmp_path, quiet=True)
+    stored = read_predictions(folder / task / "predictions.csv")
+    own = found.probability[:, 1] if task == "binary" else found.probability
+    np.testing.assert_allclose(own[stored.row], stored.probability, rtol=0, atol=1e-6)
+    run = ecgtune.load_run(folder / task)
+    rows = table(tmp_path / "predictions.csv")
+    assert [(row["recording"], row["window"]) for row in rows[:3]] == [("r00", "0"), ("r00", "1"), ("r01", "0")]
+    assert len(rows) == 2 * COUNT
+    names = ["probability"] if task == "binary" else [f"probability_{name}" for name in run.classes]
+    np.testing.assert_array_equal([[float(row[name]) for name in names] for row in rows], own.reshape(len(rows), -1))
+    for row, answer in zip(rows, found.answer, strict=True):
+        if task == "multilabel":
+            assert tuple(name for name in LABELS if row[f"answer_{name}"] == "1") == answer
+        else:
+            assert row["answer"] == answer
+    of_recordings = table(tmp_path / "recordings.csv")
+    assert [row["recording"] for row in of_recordings] == [f"r{n:02}" for n in range(COUNT)]
+    means = own.reshape(COUNT, 2, -1).mean(axis=1)
+    np.testing.assert_allclose([[float(row[name]) for name in names] for row in of_recordings], means, atol=1e-12)
+    if task == "binary":
+        decided = [run.classes[int(p >= run.threshold)] for p in means[:, 0]]
+        assert [row["answer"] for row in of_recordings] == decided
+
+
+def test_the_maximum_of_a_recordings_windows(folder, tmp_path):
+    found = ecgtune.predict(folder / "binary", folder / "records", out=tmp_path, pooled="maximum", quiet=True)
+    highest = found.probability[:, 1].reshape(COUNT, 2).max(axis=1)
+    np.testing.assert_array_equal([pair[0][1] for pair in found.recordings.values()], highest)
+
+
+def test_a_table_says_which_recordings_and_needs_no_labels(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some.csv").write_text("record,age\nr05.hea,71\nr03,\n")
+    tokens = ["predict", folder / "binary", "some.csv", "--records", folder / "records", "--quiet"]
+    main([str(token) for token in [*tokens, "--step", "1", "--out", "answers"]])
+    rows = table(tmp_path / "answers" / "predictions.csv")
+    assert [(row["recording"], row["window"]) for row in rows] == [
+        (name, str(number)) for name in ("r05", "r03") for number in range(5)
+    ]
+    assert "10 windows of 2 recordings: answers/predictions.csv" in capsys.readouterr().out
+
+
+def test_unusable_recordings_are_listed_and_too_many_are_refused(folder, tmp_path):
+    for name in ("a", "b"):
+        write_record(tmp_path / "records", name, heartbeats(1, seconds=7)[0])
+    write_record(tmp_path / "records", "other", heartbeats(1, seconds=7)[0], leads=("V1",))
+    (tmp_path / "records" / "torn.hea").write_text("torn 1 200")
+    with pytest.raises(EcgtuneError, match=r"2 of 4 recordings cannot be used \(other, torn\), more than 1 %"):
+        ecgtune.predict(folder / "binary", tmp_path / "records", out=tmp_path / "no", quiet=True)
+    assert not (tmp_path / "no" / "predictions.csv").exists()
+    found = ecgtune.predict(folder / "binary", tmp_path / "records", out=tmp_path / "out", max_skipped=0.5, quiet=True)
+    assert list(found.recordings) == ["a", "b"]
+    skipped = table(tmp_path / "out" / "skipped.csv")
+    assert [row["recording"] for row in skipped] == ["other", "torn"]
+    assert "II" in skipped[0]["reason"]
+
+
+def test_windows_with_and_without_labels_get_the_same_answers(folder, tmp_path):
+    data = ecgtune.simulate(60, seed=1)
+    write_csv(data, tmp_path / "labelled.csv")
+    np.savez(tmp_path / "bare.npz", signal=data.signal[:, 0], sampling_rate=100)
+    lines = (tmp_path / "labelled.csv").read_text().splitlines()
+    place = lines[0].split(",").index("label")
+    rows = [",".join(cell for index, cell in enumerate(line.split(",")) if index != place) for line in lines]
+    (tmp_path / "bare.csv").write_text("\n".join(rows) + "\n")
+    rate, run = ReadOptions(sampling_rate=100), ecgtune.load_run(folder / "windows")
+    found = {
+        name: ecgtune.predict(run, tmp_path / name, out=tmp_path / f"{name}-out", options=given, quiet=True)
+        for name, given in (("labelled.csv", rate), ("bare.csv", rate), ("bare.npz", ReadOptions()))
+    }
+    expected = run.predict(data.signal)
+    for each in found.values():
+        np.testing.assert_allclose(each.probability, expected, rtol=0, atol=1e-4)  # the CSV is rounded
+    assert found["bare.npz"].recording is None
+    assert not found["bare.npz"].recordings
+    assert not (tmp_path / "bare.npz-out" / "recordings.csv").exists()
+    assert set(found["bare.csv"].recordings) == set(data.group.tolist())
+
+
+def test_many_windows_go_through_in_batches(folder, tmp_path, monkeypatch):
+    np.savez(tmp_path / "w.npz", signal=ecgtune.simulate(60, seed=1).signal[:, 0], sampling_rate=100)
+    whole = ecgtune.predict(folder / "windows", tmp_path / "w.npz", out=tmp_path / "whole", quiet=True)
+    monkeypatch.setattr(import_module("ecgtune.workflows.predict"), "BATCH", 7)
+    parts = ecgtune.predict(folder / "windows", tmp_path / "w.npz", out=tmp_path / "parts", quiet=True)
+    np.testing.assert_allclose(parts.probability, whole.probability, rtol=0, atol=1e-6)
+
+
+def test_tables_that_cannot_be_written_leave_the_old_ones(folder, tmp_path, monkeypatch):
+    np.savez(tmp_path / "w.npz", signal=ecgtune.simulate(60, seed=1).signal[:, 0], sampling_rate=100)
+    ecgtune.predict(folder / "windows", tmp_path / "w.npz", out=tmp_path / "out", quiet=True)
+    before = (tmp_path / "out" / "predictions.csv").read_bytes()
+
+    def stop(source, target):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(EcgtuneError, match="cannot be written"):
+        ecgtune.predict(folder / "windows", tmp_path / "w.npz", out=tmp_path / "out", quiet=True)
+    assert (tmp_path / "out" / "predictions.csv").read_bytes() == before
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options", "said"),
+    [
+        ({"sampling_rate": None}, {}, "sampling-rate"),
+        ({"sampling_rate": 200}, {}, "windows of 3 s, but the run was trained on windows of 6 s"),
+        ({"leads": ["V1"]}, {}, "has no lead II, its leads are V1; name the one to take with --lead"),
+        ({"leads": ["V1"]}, {"lead": "V2"}, "has no lead V2"),
+        ({}, {"lead": "Q"}, "'Q' is unknown"),
+        ({}, {"step": 1.0}, "--step is about recordings"),
+        ({}, {"recording_column": "x"}, "--recording-column is about recordings"),
+        ({}, {"run": "binary"}, "went through band as a whole"),
+        ({}, {"run": "nowhere"}, "no run with a model"),
+        ({}, {"device": "tpu"}, "'tpu'"),
+        ({}, {"data": "none.npz"}, "no such file"),
+    ],
+)
+def test_signals_that_do_not_fit_are_refused_in_one_line(folder, tmp_path, arrays, options, said):
+    content = {"signal": ecgtune.simulate(20, seed=1).signal[:, 0], "sampling_rate": 100} | arrays
+    np.savez(tmp_path / "w.npz", **{name: value for name, value in content.items() if value is not None})
+    run, data = options.pop("run", "windows"), options.pop("data", "w.npz")
+    with pytest.raises(EcgtuneError) as error:
+        ecgtune.predict(folder / run, tmp_path / data, out=tmp_path / "out", quiet=True, **options)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_without_header_is_refused(folder, tmp_path):
+    np.savetxt(tmp_path / "w.csv", ecgtune.simulate(5, seed=1).signal[:, 0], delimiter=",")
+    with pytest.raises(EcgtuneError, match="has no header"):
+        ecgtune.predict(
+            folder / "windows", tmp_path / "w.csv", out=tmp_path / "out", options=ReadOptions(sampling_rate=100)
+        )
