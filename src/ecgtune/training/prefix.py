@@ -28,7 +28,7 @@ from ecgtune.settings import require
 from ecgtune.training.batches import Windows, array_of
 from ecgtune.training.inference import answers_of, choose_device, encode_once
 
-FORMAT = 1  # raise it whenever what is stored changes
+FORMAT = 2  # raise it whenever what is stored changes
 #: Share of the machine's memory that training and validation windows may take at the cut. Each step reads other rows:
 #: from memory, where the system keeps files that fit, that is next to nothing; from a disk it can cost more than
 #: computing anew.
