@@ -21,7 +21,7 @@ from ecgtune.training.batches import epoch_order
 from ecgtune.training.inference import choose_device
 from ecgtune.training.memory import MemoryMeter, keep_freed_memory
 from ecgtune.training.objective import Moment, Objective
-from ecgtune.training.precision import autocast
+from ecgtune.training.precision import LossScale, autocast
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder, log_text
 from ecgtune.training.schedule import learning_rate_factor, make_optimizer, parameter_groups
@@ -32,13 +32,15 @@ from ecgtune.training.weights import load_state
 class State:
     """Where a training stands: all that, with the weights and the optimizer, decides every later number.
 
-    `sums` and `weight_sum` are of the epoch under way: of what the objective's loss gives, and of its weight.
+    `sums` and `weight_sum` are of the epoch under way: of what the objective's loss gives, and of its weight; `skipped`
+    counts its steps that overflowed in fp16 and were taken again at a lower loss scale.
     """
 
     epoch: int = 0
     step: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     weight_sum: float = 0.0
+    skipped: int = 0
     best_epoch: int = 0
     best_score: float = -math.inf
     audit: str = ""
@@ -77,8 +79,11 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
     A folder with a saved state is continued, and ends on the same numbers, to the bit, as a training that was never
     stopped (same machine, same threads).
 
-    Raises RunError when the loss is not a number, SettingError when there are fewer than two steps, and what the
-    objective raises.
+    In fp16 a step whose gradients overflow moves nothing; it is taken again, from the same draws, at half the loss
+    scale, so every window trains in every epoch, and the log counts it.
+
+    Raises RunError when the loss is not a number or gradients overflow at any scale, SettingError when there are fewer
+    than two steps, and what the objective raises.
     """
     accelerator = Accelerator(cpu=choose_device(settings.device).type == "cpu")
     device = accelerator.device
@@ -96,7 +101,8 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
     steps = total_steps // settings.epochs
 
     average = WeightAverage(model, settings.ema or None, objective.averaged)
-    state = _restore(folder.state, objective, optimizer, average)
+    scale = LossScale(device, settings.precision)
+    state = _restore(folder.state, objective, optimizer, average, scale)
     meter = MemoryMeter(device, state.peak_memory)
     saved = started = time.monotonic()
 
@@ -106,7 +112,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
         state.seconds, started, saved = state.seconds + now - started, now, now
         state.peak_memory = meter.peak
         if accelerator.is_main_process:
-            _save(folder.state, objective, optimizer, average, state)
+            _save(folder.state, objective, optimizer, average, scale, state)
 
     progress.advance((state.epoch * steps + state.step) * settings.batch_size)
     stopped_early = _out_of_patience(state, settings)
@@ -124,6 +130,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
             # Dropout is drawn from the step's own seed, so a resumed training needs no generator state.
             torch.manual_seed((seed * 1_000_003 + step) * 64 + accelerator.process_index)
             batch_weight = objective.weight(rows)
+            sums: dict[str, float] = {}
             pieces = np.array_split(np.sort(rows), settings.accumulate * accelerator.num_processes)
             for number, piece in enumerate(pieces[accelerator.process_index :: accelerator.num_processes]):
                 if len(piece) == 0 and accelerator.num_processes == 1:
@@ -137,16 +144,28 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                     terms = objective.loss(trained, batch)
                 meter.read()
                 # Divided by the weight of the whole batch, pieces add up to the gradient of the undivided batch.
-                accelerator.backward(share * terms["loss"] * (accelerator.num_processes / batch_weight))
+                loss = share * terms["loss"] * (accelerator.num_processes / batch_weight)
+                accelerator.backward(scale.scaled(loss))
                 # One transfer for all terms: each one by itself would make an accelerator wait.
                 values = torch.stack([term.detach().float() for term in terms.values()]).tolist()
                 for name, value in zip(terms, values, strict=True):
-                    state.sums[name] = state.sums.get(name, 0.0) + share * value
+                    sums[name] = sums.get(name, 0.0) + share * value
+            if not scale.unscale(optimizer, parameters):
+                scale.step(optimizer)  # moves nothing, and halves the scale
+                optimizer.zero_grad(set_to_none=True)
+                state.skipped += 1
+                if scale.exhausted:
+                    raise DivergedError(
+                        f"gradients overflow in fp16 at every loss scale in epoch {state.epoch + 1}; "
+                        f"use precision bf16 or fp32, or lower learning_rate (now {learning_rate:g})"
+                    )
+                continue
+            state.sums = {name: state.sums.get(name, 0.0) + value for name, value in sums.items()}
             state.weight_sum += batch_weight
             objective.after_backward()
             if settings.clip:
                 accelerator.clip_grad_norm_(parameters, settings.clip)
-            optimizer.step()
+            scale.step(optimizer)
             objective.after_step(moment)
             average.update(step)
             optimizer.zero_grad(set_to_none=True)
@@ -170,6 +189,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                 "epoch": state.epoch + 1,
                 **objective.evaluate(trained, state.sums, state.weight_sum, moment),
                 "learning_rate": learning_rate * factor,
+                **({"skipped": state.skipped} if settings.precision == "fp16" else {}),
                 "seconds": time.monotonic() - epoch_started,
             }
             score = objective.score(row)
@@ -179,12 +199,14 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                     replace_folder(folder.best, objective.save)
         state.log.append(row)
         state.epoch, state.step = state.epoch + 1, 0
-        state.sums, state.weight_sum = {}, 0.0
+        state.sums, state.weight_sum, state.skipped = {}, 0.0, 0
         save()
         if accelerator.is_main_process:
             write_text(folder.log, log_text(state.log))
         progress.note(
-            f"{folder.title}: epoch {row['epoch']}/{settings.epochs}, {objective.sentence(row)}, {row['seconds']:.1f} s"
+            f"{folder.title}: epoch {row['epoch']}/{settings.epochs}, {objective.sentence(row)}, "
+            + (f"{row['skipped']} steps taken again, " if row.get("skipped") else "")
+            + f"{row['seconds']:.1f} s"
         )
         stopped_early = _out_of_patience(state, settings)
 
@@ -211,23 +233,27 @@ def _out_of_patience(state: State, settings: Training) -> bool:
     return settings.patience is not None and 0 < state.best_epoch <= state.epoch - settings.patience
 
 
-def _save(path: Path, objective: Objective, optimizer: Any, average: WeightAverage, state: State) -> None:
+def _save(
+    path: Path, objective: Objective, optimizer: Any, average: WeightAverage, scale: LossScale, state: State
+) -> None:
     content = {
         "weights": objective.tensors(),
         "average": average.tensors(),
         "optimizer": optimizer.state_dict(),
+        "scale": scale.state(),
         "state": asdict(state),
     }
     write_atomically(path, lambda partial: torch.save(content, partial))
 
 
-def _restore(path: Path, objective: Objective, optimizer: Any, average: WeightAverage) -> State:
+def _restore(path: Path, objective: Objective, optimizer: Any, average: WeightAverage, scale: LossScale) -> State:
     if not path.exists():
         return State()
     content = load_state(path)
     objective.restore(content["weights"])
     average.restore(content.get("average", {}))  # a state of before there were averages has none
     optimizer.load_state_dict(content["optimizer"])
+    scale.restore(content.get("scale", {}))  # as has one of before there was fp16
     state = State(**content["state"])
     objective.audit = state.audit
     return state
