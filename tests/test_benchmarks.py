@@ -42,10 +42,20 @@ def test_the_original_computes_what_we_compute(speed, size):
 def test_the_speed_benchmark_writes_every_row_and_its_table(speed, tmp_path, capsys):
     bench = speed("bench")
     result = bench.main(
-        [*TINY, "--rows", "lora", "probe", "top-layers", "inference", "demo", "--result", str(tmp_path / "speed.json")]
+        [
+            *TINY,
+            "--rows",
+            "lora",
+            "probe",
+            "top-layers",
+            "inference-bf16",
+            "demo",
+            "--result",
+            str(tmp_path / "speed.json"),
+        ]
     )
     kept = json.loads((tmp_path / "speed.json").read_text())
-    assert [row["name"] for row in kept["rows"]] == ["lora", "probe", "top-layers", "inference", "demo"]
+    assert [row["name"] for row in kept["rows"]] == ["lora", "probe", "top-layers", "inference-bf16", "demo"]
     for row in kept["rows"][:4]:
         assert row["ratio"] > 0
         assert row["floor"]["operations"] > 0

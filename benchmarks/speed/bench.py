@@ -39,6 +39,7 @@ from ways import (
     our_phase,
 )
 
+from ecgtune.deployment import int8_copy
 from ecgtune.files import read_json, write_json
 from ecgtune.methods import attach
 from ecgtune.models import Classifier, EcgFmConfig
@@ -78,7 +79,8 @@ ROWS = (
     Row("full", "full fine-tuning, training step", 2.5, 4),
     Row("probe", "linear probe, epoch after the first", 300, 1000),
     Row("top-layers", "top-4-layer method from cached hidden states, epoch after the first", 8, 12),
-    Row("inference", "inference in bf16", 4, 8, unit="records/s"),
+    Row("inference-bf16", "inference in bf16", 4, 8, unit="records/s"),
+    Row("inference", "inference in int8 (one of the two is asked for)", 4, 8, unit="records/s"),
     Row("memory", "peak memory of a LoRA step", 0.6, 0.4, unit="bytes", lower=True),
     Row("demo", "`make demo`, against the first working version", 0.5, 0.25, lower=True),
 )
@@ -106,16 +108,17 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     if difference > SAME:
         sys.exit(f"original and ours differ by {difference:.2g} of the largest logit; nothing is timed")
     original.train()
+    modules = predictors(classifier, asked.rows)
     timed = {name: Timed() for name in asked.rows}
     for number in range(asked.rounds + 1):
-        one_round(size, classifier, original, step, {} if number == 0 else timed, asked.rows)
+        one_round(size, classifier, modules, original, step, {} if number == 0 else timed, asked.rows)
         print(f"round {number} of {asked.rounds}" + (" (not counted)" if number == 0 else ""), flush=True)
     demands = demands_of(size, classifier, asked.rows)
     del original, step
     rows = [summary(row, size, timed[row.name], demands.get(row.name)) for row in ROWS if row.name in timed]
     for row in rows:
-        if row["name"] == "inference":
-            row["note"] = agreement(size, classifier)
+        if row["name"] in modules:
+            row["note"] = agreement(size, classifier, modules[row["name"]])
         if row["name"] == "memory":
             memory_row(row, asked)
         if row["name"] == "demo":
@@ -175,6 +178,7 @@ def size_of(asked: argparse.Namespace) -> Size:
 def one_round(
     size: Size,
     classifier: Classifier,
+    modules: dict[str, Classifier],
     original: Original,
     step: Callable[[], None],
     timed: dict[str, Timed],
@@ -203,28 +207,38 @@ def one_round(
         theirs = seconds(original_probe_epoch(size, original), size.device)
         phase, _ = our_phase(size, classifier, LinearProbe(), windows=size.windows, epochs=EPOCHS)
         add("probe", theirs, phase.step * -(-size.windows // size.batch))
-    if "inference" in names:
+    if modules:
         inputs, _ = noise(size, size.batch)
         signal = torch.from_numpy(inputs).to(size.device)
         original.eval()
         with torch.no_grad():
             theirs = seconds(lambda: original(signal), size.device)
         original.train()
-        add("inference", theirs, seconds(lambda: predict(size, classifier, inputs), size.device))
+        for name, module in modules.items():
+            add(name, theirs, seconds(lambda module=module: predict(size, module, inputs), size.device))
 
 
 def top_layers(size: Size) -> TopLayers:
     return TopLayers(layers=min(TOP.layers, size.config.depth))
 
 
+def predictors(classifier: Classifier, names: Sequence[str]) -> dict[str, Classifier]:
+    """What predicts in each of the rows of inference that are asked for."""
+    ways: dict[str, Callable[[Classifier], Classifier]] = {
+        "inference-bf16": lambda model: model,
+        "inference": int8_copy,
+    }
+    return {name: way(classifier) for name, way in ways.items() if name in names}
+
+
 def predict(size: Size, classifier: Classifier, inputs: np.ndarray) -> np.ndarray:
     return logits_of(classifier, inputs, batch_size=size.batch, precision="bf16")
 
 
-def agreement(size: Size, classifier: Classifier) -> str:
-    """How often bf16 and float32 name the same class, and how often with the boundary where half are on each side."""
+def agreement(size: Size, classifier: Classifier, rounded: Classifier) -> str:
+    """How often `rounded` and float32 name the same class, and how often with the boundary through the middle."""
     inputs, _ = noise(size, size.windows)
-    margins = [np.diff(logits)[:, 0] for logits in (logits_of(classifier, inputs), predict(size, classifier, inputs))]
+    margins = [np.diff(logits)[:, 0] for logits in (logits_of(classifier, inputs), predict(size, rounded, inputs))]
     top = np.mean((margins[0] > 0) == (margins[1] > 0))
     middle = np.median(margins[0])
     hardest = np.mean((margins[0] > middle) == (margins[1] > middle))
@@ -247,9 +261,9 @@ def demands_of(size: Size, classifier: Classifier, names: Sequence[str]) -> dict
         found["lora"] = counted(LORA)
     if "full" in names:
         found["full"] = counted(Full())
-    if "inference" in names:
+    if "inference-bf16" in names:
         model = copy.deepcopy(classifier).eval()
-        found["inference"] = demand(model, loss_of(model, size), "bf16", training=False)
+        found["inference-bf16"] = demand(model, loss_of(model, size), "bf16", training=False)
     if "probe" in names:
         head = copy.deepcopy(classifier.head)
         pooled = torch.randn(size.batch, size.config.width, device=size.device)

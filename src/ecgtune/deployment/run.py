@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ecgtune.data import Preprocessing, Task
+from ecgtune.deployment.int8 import int8_copy
 from ecgtune.errors import DataError, RunError, SettingError
 from ecgtune.evaluation import Decision
 from ecgtune.files import read_json
 from ecgtune.methods import attach
 from ecgtune.models import Classifier, build_model
 from ecgtune.recipe import Full, method_from_table
+from ecgtune.settings import choose
 from ecgtune.training import RunFolder, load_weights, logits_of, probability_of, read_recipe
+
+#: Number formats of predictions; "int8" multiplies whole numbers in the transformer layers and is bf16 elsewhere.
+PredictionPrecision = Literal["fp32", "bf16", "int8"]
 
 #: What the accuracy, F1 and AUROC of metrics.json are called for each task.
 _SUMMARY: dict[Task, tuple[str, str, str]] = {
@@ -66,24 +72,36 @@ class Run:
             lines.append(f"test {title}: " + (f"{value:.3f} (95 % {low:.3f} to {high:.3f})" if known else "n/a"))
         return "\n".join(lines)
 
-    def predict(self, signal: np.ndarray, sampling_rate: float | None = None) -> np.ndarray:
+    def predict(
+        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "fp32"
+    ) -> np.ndarray:
         """Probabilities `(windows, classes)` of windows as they come from the recorder; of labels, each by itself.
 
         signal: `(samples,)`, `(windows, samples)` for one lead, or `(windows, leads, samples)`; in millivolts, or in
         the file's own unit if that of the training data was unknown. sampling_rate: Hz of `signal`; the rate of the
-        training data when not given. Resampling and normalisation are the run's own. Raises DataError for another
-        shape, a rate or length that cannot be, NaN or infinite samples.
+        training data when not given. Resampling and normalisation are the run's own. precision: "bf16" and "int8" are
+        faster where the processor computes in them, and rounded; see `deployment.int8`. Raises DataError for another
+        shape, a rate or length that cannot be, NaN or infinite samples, SettingError where a precision cannot be had.
         """
+        choose(precision, get_args(PredictionPrecision), "precision")
         windows = self._shaped(np.asarray(signal, np.float32))
         prepared = self.preprocessing(windows, self.sampling_rate if sampling_rate is None else sampling_rate)
-        return probability_of(logits_of(self.model, prepared), self.task)
+        if precision == "int8":
+            return probability_of(logits_of(self._int8, prepared, precision="bf16"), self.task)
+        return probability_of(logits_of(self.model, prepared, precision=precision), self.task)
 
-    def classify(self, signal: np.ndarray, sampling_rate: float | None = None) -> list[str] | list[tuple[str, ...]]:
+    def classify(
+        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "fp32"
+    ) -> list[str] | list[tuple[str, ...]]:
         """The answer for each window at the run's thresholds: its class, or the labels it has, by name.
 
         Arguments as in `predict`.
         """
-        return answers(self.decision, self.classes, self.predict(signal, sampling_rate))
+        return answers(self.decision, self.classes, self.predict(signal, sampling_rate, precision=precision))
+
+    @cached_property
+    def _int8(self) -> Classifier:
+        return int8_copy(self.model)
 
     def _shaped(self, signal: np.ndarray) -> np.ndarray:
         leads = self.model.leads

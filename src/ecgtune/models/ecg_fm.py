@@ -23,9 +23,12 @@ from ecgtune.errors import SettingError
 from ecgtune.models.encoder import Encoder
 from ecgtune.models.kernels import attend
 from ecgtune.models.leads import STANDARD_LEADS
+from ecgtune.models.spectrum import FrozenSpectrum
 
 KERNEL = 2  # every block of the stem halves the sampling rate
 NORM_EPSILON = 1e-5
+#: Taps from which the spectrum of a frozen positional convolution is faster on a CPU (`benchmarks/positional.py`).
+LONG_KERNEL = 32
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,23 @@ class PositionalConv(nn.Module):
         super().__init__()
         conv = nn.Conv1d(width, width, taps, padding=taps // 2, groups=groups)
         self.conv = weight_norm(conv, dim=2)
+        self._spectrum: FrozenSpectrum | None = None
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, tokens, width) -> the same shape; an even kernel gives one frame too many, the last one."""
-        position = self.conv(tokens.transpose(1, 2))[..., : tokens.shape[1]]
+        channels = tokens.transpose(1, 2)
+        trains = torch.is_grad_enabled() and _trains(self.conv)
+        if trains or tokens.device.type != "cpu" or self.conv.kernel_size[0] < LONG_KERNEL:
+            position = self.conv(channels)[..., : tokens.shape[1]]
+        else:
+            position = self._frozen(tokens.shape[1])(channels).to(tokens.dtype)
         return F.gelu(position).transpose(1, 2)
+
+    def _frozen(self, tokens: int) -> FrozenSpectrum:
+        conv = cast(nn.Conv1d, self.conv)
+        if self._spectrum is None or not self._spectrum.holds(conv, tokens):
+            self._spectrum = FrozenSpectrum(conv, tokens)
+        return self._spectrum
 
 
 class Attention(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -42,6 +43,8 @@ class Training:
     """Pieces that a batch is cut into to save memory; the result is that of the whole batch."""
     checkpointing: bool = False
     """Keep no activations inside a layer and compute them again for the gradient: less memory, more time."""
+    max_memory: str | None = None
+    """Memory that a training may take at its fullest (4GB, 800MB): accumulate and checkpointing are chosen so."""
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh the loss by the inverse frequency of each class in the training windows."""
     label_smoothing: float = 0.0
@@ -57,8 +60,9 @@ class Training:
     label, 2,0.5,8."""
     patience: int | None = None
     """Stop after this many epochs without a better validation AUROC; never when not given."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Number format of the forward and backward pass; weights stay float32."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Number format of the forward and backward pass; weights stay float32. fp16, with a loss scale, is for GPUs
+    without bf16."""
     prefix_cache: Literal["auto", "on", "off"] = "auto"
     """Compute what training cannot change once and keep it in the cache folder; auto: where that pays and fits."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -96,6 +100,7 @@ class Training:
             self.accumulate <= self.batch_size,
             f"accumulate is {self.accumulate}; allowed: at most batch_size ({self.batch_size})",
         )
+        _ = self.max_memory_bytes
         require(self.focal_gamma >= 0, f"focal_gamma is {self.focal_gamma}; allowed: 0 or more")
         fitted = re.fullmatch(r"fixed|f1|youden|sensitivity:(0*\.\d*[1-9]\d*|1(\.0*)?)", self.threshold)
         require(
@@ -108,6 +113,21 @@ class Training:
             f"pos_weight is {self.pos_weight}; allowed: balanced, or numbers above 0",
         )
         require(self.save_minutes > 0, f"save_minutes is {self.save_minutes}; allowed: above 0")
+
+    @property
+    def max_memory_bytes(self) -> int | None:
+        """`max_memory` in bytes, with powers of 1000. Raises SettingError for other text."""
+        if self.max_memory is None:
+            return None
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(GB|MB)", self.max_memory)
+        amount = int(float(found[1]) * {"GB": 1e9, "MB": 1e6}[found[2]]) if found else 0
+        require(amount > 0, f"max_memory is {self.max_memory!r}; allowed: an amount such as 4GB or 800MB")
+        return amount
+
+    @property
+    def inference_batch(self) -> int:
+        """Windows that go through the model at once without gradients: 256, or a piece of a batch with max_memory."""
+        return 256 if self.max_memory is None else min(256, math.ceil(self.batch_size / self.accumulate))
 
     @property
     def positive_weights(self) -> Literal["balanced"] | tuple[float, ...] | None:

@@ -7,7 +7,7 @@ from ecgtune.training.inference import choose_device, encode_once, logits_of, pr
 from ecgtune.training.loop import Trained, count_steps, train
 from ecgtune.training.losses import check_loss
 from ecgtune.training.objective import Moment, Objective
-from ecgtune.training.precision import autocast
+from ecgtune.training.precision import autocast, check_precision
 from ecgtune.training.predictions import Predictions, predictions_text, read_predictions
 from ecgtune.training.prefix import check_prefix, compute_once
 from ecgtune.training.processes import Processes
@@ -35,6 +35,7 @@ __all__ = [
     "begin_run",
     "check_head_first",
     "check_loss",
+    "check_precision",
     "check_prefix",
     "check_run",
     "choose_device",

@@ -54,7 +54,7 @@ class Classification(Objective):
         self._method = method
         self._training, self._validation = training, validation
         self._augment = augment
-        self._precision = settings.precision
+        self._precision, self._batch = settings.precision, settings.inference_batch
         self._criterion = criterion(training.label, model.classes, settings)
         self._watch = TrainingAudit(model, method, training.cut)
         self._upkeep = upkeep(model, method)
@@ -107,7 +107,9 @@ class Classification(Objective):
 
     def evaluate(self, trained: nn.Module, sums: Mapping[str, float], weight: float, moment: Moment) -> dict[str, Any]:
         label, task = self._validation.label, self._criterion.task
-        probability = probability_of(logits_of(trained, self._validation.inputs, precision=self._precision), task)
+        inputs = self._validation.inputs
+        logits = logits_of(trained, inputs, batch_size=self._batch, precision=self._precision)
+        probability = probability_of(logits, task)
         truth, right = truth_of(label, probability)
         return {
             "train_loss": sums["loss"] / weight,

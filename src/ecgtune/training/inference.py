@@ -53,7 +53,13 @@ def answers_of(module: nn.Module, inputs: np.ndarray, batch_size: int, precision
 
 
 def encode_once(
-    model: Classifier, windows: Windows, *, precision: str = "fp32", cut: Cut = FEATURES, file: Path | None = None
+    model: Classifier,
+    windows: Windows,
+    *,
+    precision: str = "fp32",
+    cut: Cut = FEATURES,
+    file: Path | None = None,
+    batch_size: int = BATCH,
 ) -> Windows:
     """The windows, signals, as what the part of the model above `cut` reads.
 
@@ -64,7 +70,7 @@ def encode_once(
     below = Below(model, cut)
     answers = (
         array_of(answer.float() if cut.kind == "features" else answer)
-        for answer in answers_of(below, windows.inputs, BATCH, precision)
+        for answer in answers_of(below, windows.inputs, batch_size, precision)
     )
     if file is None:
         return Windows(np.concatenate(list(answers)), windows.label, cut)

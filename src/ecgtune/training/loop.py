@@ -21,7 +21,7 @@ from ecgtune.training.batches import epoch_order
 from ecgtune.training.inference import choose_device
 from ecgtune.training.memory import MemoryMeter, give_back_freed_memory, keep_freed_memory
 from ecgtune.training.objective import Moment, Objective
-from ecgtune.training.precision import autocast
+from ecgtune.training.precision import LossScale, autocast
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder, log_text
 from ecgtune.training.schedule import learning_rate_factor, make_optimizer, parameter_groups
@@ -32,13 +32,15 @@ from ecgtune.training.weights import load_state
 class State:
     """Where a training stands: all that, with the weights and the optimizer, decides every later number.
 
-    `sums` and `weight_sum` are of the epoch under way: of what the objective's loss gives, and of its weight.
+    `sums` and `weight_sum` are of the epoch under way: of what the objective's loss gives, and of its weight; `skipped`
+    counts its steps that overflowed in fp16 and were taken again at a lower loss scale.
     """
 
     epoch: int = 0
     step: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     weight_sum: float = 0.0
+    skipped: int = 0
     best_epoch: int = 0
     best_score: float = -math.inf
     audit: str = ""
@@ -78,10 +80,12 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
     stopped (same machine, same threads).
 
     A loss that is not a number ends it in that very step, and no state with such weights is ever saved. The row of an
-    epoch that the objective refuses stands in the log.
+    epoch that the objective refuses stands in the log. In fp16 a step whose gradients overflow moves nothing; it is
+    taken again, from the same draws, at half the loss scale, so every window trains in every epoch, and the log counts
+    it.
 
-    Raises DivergedError when loss or weights are not numbers, SettingError when there are fewer than two steps, and
-    what the objective raises.
+    Raises DivergedError when loss or weights are not numbers or gradients overflow at any scale, SettingError when
+    there are fewer than two steps, and what the objective raises.
     """
     accelerator = Accelerator(cpu=choose_device(settings.device).type == "cpu")
     device = accelerator.device
@@ -99,7 +103,8 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
     steps = total_steps // settings.epochs
 
     average = WeightAverage(model, settings.ema or None, objective.averaged)
-    state = _restore(folder.state, objective, optimizer, average)
+    scale = LossScale(device, settings.precision)
+    state = _restore(folder.state, objective, optimizer, average, scale)
     meter = MemoryMeter(device, state.peak_memory)
     saved = started = time.monotonic()
 
@@ -109,7 +114,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
         state.seconds, started, saved = state.seconds + now - started, now, now
         state.peak_memory = meter.peak
         if accelerator.is_main_process:
-            _save(folder.state, objective, optimizer, average, state)
+            _save(folder.state, objective, optimizer, average, scale, state)
 
     progress.advance((state.epoch * steps + state.step) * settings.batch_size)
     stopped_early = _out_of_patience(state, settings)
@@ -127,6 +132,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
             # Dropout is drawn from the step's own seed, so a resumed training needs no generator state.
             torch.manual_seed((seed * 1_000_003 + step) * 64 + accelerator.process_index)
             batch_weight = objective.weight(rows)
+            sums: dict[str, float] = {}
             pieces = np.array_split(np.sort(rows), settings.accumulate * accelerator.num_processes)
             passed: list[Tensor] = []
             for number, piece in enumerate(pieces[accelerator.process_index :: accelerator.num_processes]):
@@ -141,18 +147,30 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                     terms = objective.loss(trained, batch)
                 meter.read()
                 # Divided by the weight of the whole batch, pieces add up to the gradient of the undivided batch.
-                accelerator.backward(share * terms["loss"] * (accelerator.num_processes / batch_weight))
+                loss = share * terms["loss"] * (accelerator.num_processes / batch_weight)
+                accelerator.backward(scale.scaled(loss))
                 passed.append(share * torch.stack([term.detach().float() for term in terms.values()]))
             for name, *values in zip(terms, *_read(accelerator, passed), strict=True):
-                for value in values:
-                    state.sums[name] = state.sums.get(name, 0.0) + value
-            state.weight_sum += batch_weight
-            if not math.isfinite(state.sums["loss"]):  # before the weights follow its gradient
+                sums[name] = sum(values)
+            if not scale.unscale(optimizer, parameters):
+                scale.step(optimizer)  # moves nothing, and halves the scale
+                optimizer.zero_grad(set_to_none=True)
+                state.skipped += 1
+                if scale.exhausted:
+                    raise _diverged(
+                        "gradient overflows in fp16, where bf16 and fp32 have room, at every loss scale",
+                        state,
+                        learning_rate,
+                    )
+                continue
+            if not math.isfinite(sums["loss"]):  # before the weights follow its gradient
                 raise _diverged("training loss is not a number", state, learning_rate)
+            state.sums = {name: state.sums.get(name, 0.0) + value for name, value in sums.items()}
+            state.weight_sum += batch_weight
             objective.after_backward()
             if settings.clip:
                 accelerator.clip_grad_norm_(parameters, settings.clip)
-            optimizer.step()
+            scale.step(optimizer)
             objective.after_step(moment)
             average.update(step)
             optimizer.zero_grad(set_to_none=True)
@@ -169,6 +187,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                 "epoch": state.epoch + 1,
                 **objective.evaluate(trained, state.sums, state.weight_sum, moment),
                 "learning_rate": learning_rate * factor,
+                **({"skipped": state.skipped} if settings.precision == "fp16" else {}),
                 "seconds": time.monotonic() - epoch_started,
             }
             state.log.append(row)
@@ -181,10 +200,12 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                 if accelerator.is_main_process:
                     replace_folder(folder.best, objective.save)
         state.epoch, state.step = state.epoch + 1, 0
-        state.sums, state.weight_sum = {}, 0.0
+        state.sums, state.weight_sum, state.skipped = {}, 0.0, 0
         save()
         progress.note(
-            f"{folder.title}: epoch {row['epoch']}/{settings.epochs}, {objective.sentence(row)}, {row['seconds']:.1f} s"
+            f"{folder.title}: epoch {row['epoch']}/{settings.epochs}, {objective.sentence(row)}, "
+            + (f"{row['skipped']} steps taken again, " if row.get("skipped") else "")
+            + f"{row['seconds']:.1f} s"
         )
         stopped_early = _out_of_patience(state, settings)
 
@@ -237,23 +258,27 @@ def _out_of_patience(state: State, settings: Training) -> bool:
     return settings.patience is not None and 0 < state.best_epoch <= state.epoch - settings.patience
 
 
-def _save(path: Path, objective: Objective, optimizer: Any, average: WeightAverage, state: State) -> None:
+def _save(
+    path: Path, objective: Objective, optimizer: Any, average: WeightAverage, scale: LossScale, state: State
+) -> None:
     content = {
         "weights": objective.tensors(),
         "average": average.tensors(),
         "optimizer": optimizer.state_dict(),
+        "scale": scale.state(),
         "state": asdict(state),
     }
     write_atomically(path, lambda partial: torch.save(content, partial))
 
 
-def _restore(path: Path, objective: Objective, optimizer: Any, average: WeightAverage) -> State:
+def _restore(path: Path, objective: Objective, optimizer: Any, average: WeightAverage, scale: LossScale) -> State:
     if not path.exists():
         return State()
     content = load_state(path)
     objective.restore(content["weights"])
     average.restore(content.get("average", {}))  # a state of before there were averages has none
     optimizer.load_state_dict(content["optimizer"])
+    scale.restore(content.get("scale", {}))  # as has one of before there was fp16
     state = State(**content["state"])
     objective.audit = state.audit
     return state

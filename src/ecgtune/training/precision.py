@@ -1,14 +1,83 @@
-"""The number formats of a forward pass, by their names in the settings."""
+"""The number formats of a forward pass, by their names in the settings, and the scale that half precision needs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
+from torch import Tensor, nn
+
+from ecgtune.errors import SettingError
 
 #: What autocast computes in; None for float32 throughout.
-FORMATS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16}
+FORMATS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context of a forward pass in `precision`, a name of `FORMATS`."""
     dtype = FORMATS[precision]
     return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def check_precision(device: torch.device, precision: str) -> None:
+    """Raise SettingError where `device` cannot train in fp16: one product and its scaled gradient are tried."""
+    if precision != "fp16":
+        return
+    try:
+        layer = nn.Linear(8, 8, device=device)
+        scaler = torch.amp.GradScaler(device.type)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        with autocast(device, precision):
+            loss = layer(torch.ones(8, 8, device=device)).float().mean()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    except (RuntimeError, NotImplementedError, TypeError, ValueError):
+        raise SettingError(
+            f"precision is 'fp16', but device {device.type} cannot train in it here; use bf16 or fp32"
+        ) from None
+
+
+class LossScale:
+    """The factor that keeps small gradients from vanishing in fp16 (Micikevicius et al. 2018, arXiv:1710.03740).
+
+    Where gradients overflow, the factor is halved and the step is not taken; after `GradScaler`'s 2,000 good steps it
+    is doubled. In other formats all of this does nothing. Below `SMALLEST` it is no help any more.
+    """
+
+    SMALLEST = 1.0
+
+    def __init__(self, device: torch.device, precision: str) -> None:
+        self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+    def scaled(self, loss: Tensor) -> Tensor:
+        """The loss whose gradient is to be taken."""
+        return self._scaler.scale(loss)
+
+    def unscale(self, optimizer: Any, parameters: Iterable[Tensor]) -> bool:
+        """Give the gradients their own size; False where one is infinite or not a number, as `step` sees it too."""
+        if not self._scaler.is_enabled():
+            return True
+        self._scaler.unscale_(optimizer)
+        finite = [p.grad.isfinite().all() for p in parameters if p.grad is not None]
+        return bool(torch.stack(finite).all()) if finite else True
+
+    def step(self, optimizer: Any) -> None:
+        """`optimizer.step()` unless gradients overflowed; then adjust the factor."""
+        self._scaler.step(optimizer)
+        self._scaler.update()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether gradients overflow although the loss is not enlarged: that is no matter of the format."""
+        return self._scaler.is_enabled() and self._scaler.get_scale() < self.SMALLEST
+
+    def state(self) -> dict[str, Any]:
+        """What a resume must find unchanged; empty in other formats."""
+        return self._scaler.state_dict()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Read back what `state` gave."""
+        if state:
+            self._scaler.load_state_dict(state)

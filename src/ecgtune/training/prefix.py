@@ -28,7 +28,7 @@ from ecgtune.settings import require
 from ecgtune.training.batches import Windows, array_of
 from ecgtune.training.inference import answers_of, choose_device, encode_once
 
-FORMAT = 1  # raise it whenever what is stored changes
+FORMAT = 2  # raise it whenever what is stored changes
 #: Share of the machine's memory that training and validation windows may take at the cut. Each step reads other rows:
 #: from memory, where the system keeps files that fit, that is next to nothing; from a disk it can cost more than
 #: computing anew.
@@ -73,7 +73,7 @@ def compute_once(
             reason = does_not_pay(cut, size, settings.epochs, device.type, psutil.virtual_memory().total)
     if cut is None or reason:
         return Once(training, validation, f"nothing is computed once: {reason}")
-    kept = [_encoded(model, cut, split, settings.precision) for split in (training, validation)]
+    kept = [_encoded(model, cut, split, settings) for split in (training, validation)]
     (training, _), (validation, _) = kept
     place = "; ".join(dict.fromkeys(place for _, place in kept))
     return Once(training, validation, f"computed once: {cut}, {size / 1e6:,.0f} MB, {place}")
@@ -112,8 +112,9 @@ def _row_bytes(model: Classifier, cut: Cut, windows: Windows, precision: str) ->
     return answer.nbytes
 
 
-def _encoded(model: Classifier, cut: Cut, windows: Windows, precision: str) -> tuple[Windows, str]:
+def _encoded(model: Classifier, cut: Cut, windows: Windows, settings: Training) -> tuple[Windows, str]:
     """The windows at the cut, from the cache or into it, and where they are."""
+    precision, batch = settings.precision, settings.inference_batch
     file = cache_folder() / f"prefix-{key_of(model, cut, windows, precision)}.npy"
     with suppress(OSError, ValueError, EOFError):  # none yet, or one that something has damaged: it is made anew
         stored = np.load(file, mmap_mode="c")
@@ -122,9 +123,11 @@ def _encoded(model: Classifier, cut: Cut, windows: Windows, precision: str) -> t
             return Windows(stored, windows.label, cut), "found in the cache"
     try:
         _make_room(file.parent)
-        return encode_once(model, windows, precision=precision, cut=cut, file=file), "kept in the cache"
+        return encode_once(
+            model, windows, precision=precision, cut=cut, file=file, batch_size=batch
+        ), "kept in the cache"
     except (OSError, RunError) as error:
-        encoded = encode_once(model, windows, precision=precision, cut=cut)
+        encoded = encode_once(model, windows, precision=precision, cut=cut, batch_size=batch)
         return encoded, f"kept in memory, because {error}"
 
 

@@ -17,9 +17,9 @@ from ecgtune.training import ProgressBar, RunFolder, read_predictions
 from ecgtune.workflows.arms import check_arms, kinds_of
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.estimate import estimate_first
-from ecgtune.workflows.fine_tune import load_recipe_model
+from ecgtune.workflows.fit_memory import settle
 from ecgtune.workflows.floors import MAJORITY, MAJORITY_TITLE, write_majority
-from ecgtune.workflows.preparation import Prepared, draw_split, prepare, summarise, summarise_task
+from ecgtune.workflows.preparation import Prepared, draw_split, load_recipe_model, prepare, summarise, summarise_task
 from ecgtune.workflows.run import ReadyRun, make_ready, run_recipe, work
 
 
@@ -93,6 +93,10 @@ def _run_all(
 
     records = []
     with ProgressBar(quiet=quiet) as progress:
+        arms = [
+            (settle(one, dataset, split, folder=folder / one.name / "seed-0", progress=progress), kind)
+            for one, kind in arms
+        ]
         left = []
         for recipe, _ in arms:
             # Made ready here, and let go, so that a mistake in the last arm is told before the first one trains.

@@ -13,7 +13,6 @@ from ecgtune.evaluation import choose_decision, evaluate
 from ecgtune.recipe import Recipe
 from ecgtune.reporting import numbers
 from ecgtune.training import ProgressBar, choose_device, count_steps
-from ecgtune.training.inference import BATCH
 from ecgtune.training.peak import free_memory
 from ecgtune.workflows.measure import EPOCHS, FEWEST, Measurement, Phase, measure, sample
 
@@ -69,7 +68,7 @@ def estimate(
         seconds += _before(phase, found, train + val) + (recipe.training.epochs if own else phase.epochs) * per_epoch
     seconds += max(0.0, found.finish - found.forward * (found.val + found.test)) + found.forward * (val + test)
     seconds += evaluation
-    peak = _peak(found, train, val, test)
+    peak = _peak(found, train, val, test, recipe.training.inference_batch)
     kept = found.folder + (train + val + test) * _LINE
     return Estimate(
         name=recipe.name,
@@ -96,14 +95,14 @@ def _before(phase: Phase, found: Measurement, windows: int) -> float:
     return phase.before + (found.forward * (windows - measured) if phase.before > 0.5 * encoding else 0.0)
 
 
-def _peak(found: Measurement, train: int, val: int, test: int) -> int:
+def _peak(found: Measurement, train: int, val: int, test: int, batch: int) -> int:
     """Of the measured process, plus the windows that it did not hold and the larger batches of validation."""
     read, prepared = found.window
     more = np.array([train, val, test]) - (found.train, found.val, found.test)
     # As read and as prepared, and copies of the latter: of train and val to train on, of val and test to predict.
     data = int(more.sum()) * (read + 2 * prepared) + int(more[1]) * prepared
-    batch = min(BATCH, max(val, test)) - min(BATCH, found.val)
-    return found.peak + data + max(0, batch) * found.inference
+    larger = min(batch, max(val, test)) - min(batch, found.val)
+    return found.peak + data + max(0, larger) * found.inference
 
 
 def table_lines(estimates: Sequence[Estimate]) -> list[str]:

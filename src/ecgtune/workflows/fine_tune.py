@@ -8,10 +8,11 @@ from pathlib import Path
 from ecgtune.data import Dataset
 from ecgtune.deployment import Run, load_run
 from ecgtune.errors import RunError, SettingError
-from ecgtune.models import Classifier, Head, load_model
+from ecgtune.models import Classifier
 from ecgtune.recipe import Augmentation, Evaluation, Input, LoRA, Method, ModelSettings, Recipe, Training
 from ecgtune.training import ProgressBar
-from ecgtune.workflows.preparation import draw_split, prepare
+from ecgtune.workflows.fit_memory import settle
+from ecgtune.workflows.preparation import draw_split, load_recipe_model, prepare
 from ecgtune.workflows.run import make_ready, run_recipe, work
 
 
@@ -72,24 +73,12 @@ def train(
     return load_run(out)
 
 
-def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier:
-    """The classifier that `recipe` names, for the classes and leads of `dataset`."""
-    return load_model(
-        recipe.model.name,
-        classes=dataset.classes,
-        leads=dataset.leads,
-        lead_mode=recipe.model.lead_mode,
-        lead_adapter=recipe.model.lead_adapter,
-        head=Head(recipe.model.head_hidden, recipe.model.head_dropout, pooling=recipe.model.pooling),
-        seed=seed,
-    )
-
-
 def _run(
     recipe: Recipe, model: Classifier, dataset: Dataset, *, seed: int, folder: Path, resume: bool, quiet: bool
 ) -> None:
     with ProgressBar(quiet=quiet) as progress:
         split = draw_split(dataset, recipe.input)
+        recipe = settle(recipe, dataset, split, folder=folder, progress=progress)
         prepared = prepare(model, dataset, split, recipe.input)
         run = make_ready(recipe, model, prepared, seed=seed, folder=folder, resume=resume)
         if resume and not run.folder.recipe.is_file():

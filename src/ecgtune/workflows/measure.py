@@ -19,11 +19,9 @@ from ecgtune.data import Dataset, Split
 from ecgtune.files import read_json, write_atomically
 from ecgtune.recipe import Recipe
 from ecgtune.training import ProgressBar, choose_device, logits_of, save_weights
-from ecgtune.training.inference import BATCH
 from ecgtune.training.peak import PeakMemory
 from ecgtune.training.weights import trained_tensors
-from ecgtune.workflows.fine_tune import load_recipe_model
-from ecgtune.workflows.preparation import prepare
+from ecgtune.workflows.preparation import load_recipe_model, prepare
 from ecgtune.workflows.run import ReadyRun, make_ready, run_recipe
 
 #: Steps of each of the two epochs that are measured, by how long they take, and the seconds that they should fill.
@@ -150,7 +148,7 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, *, steps: int | None
 
         device = choose_device(recipe.training.device)
         peak = PeakMemory(device)
-        few = prepared.windows(split.val[:BATCH]).inputs
+        few = prepared.windows(split.val[: recipe.training.inference_batch]).inputs
         model.to(device)
         logits_of(model, few[:2], precision=recipe.training.precision)
         before = peak.read()

@@ -10,8 +10,8 @@ import numpy as np
 from ecgtune.data import Dataset, Preprocessing, Split, split_dataset
 from ecgtune.errors import DataError, SettingError
 from ecgtune.methods import base_encoder
-from ecgtune.models import Classifier
-from ecgtune.recipe import Evaluation, Input
+from ecgtune.models import Classifier, Head, load_model
+from ecgtune.recipe import Evaluation, Input, Recipe
 from ecgtune.settings import to_table
 from ecgtune.training import Windows
 
@@ -90,6 +90,19 @@ def summarise_task(dataset: Dataset, evaluation: Evaluation) -> dict[str, Any]:
     if dataset.task == "binary" and evaluation == Evaluation():
         return {}
     return {"task": dataset.task, "evaluation": to_table(evaluation)}
+
+
+def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier:
+    """The classifier that `recipe` names, for the classes and leads of `dataset`."""
+    return load_model(
+        recipe.model.name,
+        classes=dataset.classes,
+        leads=dataset.leads,
+        lead_mode=recipe.model.lead_mode,
+        lead_adapter=recipe.model.lead_adapter,
+        head=Head(recipe.model.head_hidden, recipe.model.head_dropout, pooling=recipe.model.pooling),
+        seed=seed,
+    )
 
 
 def prepare(model: Classifier, dataset: Dataset, split: Split, settings: Input) -> Prepared:

@@ -23,6 +23,7 @@ from ecgtune.training import (
     RunFolder,
     Trained,
     begin_run,
+    check_precision,
     check_run,
     choose_device,
     count_steps,
@@ -59,7 +60,11 @@ def pretrain(
     """
     folder = RunFolder(Path(out), title=recipe.name)
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
-    choose_device(recipe.training.device)
+    require(
+        recipe.training.max_memory is None,
+        "max_memory is measured for fine-tuning only; give accumulate or checkpointing to pretrain",
+    )
+    check_precision(choose_device(recipe.training.device), recipe.training.precision)
     processes = Processes(recipe.training.device)
     data = processes.first_before_others(
         lambda: read_recordings(recordings, sampling_rate=recipe.encoder.sampling_rate, recorded_rate=sampling_rate)

@@ -25,6 +25,7 @@ from ecgtune.training import (
     begin_run,
     check_head_first,
     check_loss,
+    check_precision,
     check_prefix,
     check_run,
     choose_device,
@@ -75,7 +76,7 @@ def make_ready(
         raise SettingError(f"seed is {seed}; allowed: 0 or more")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise SettingError("a run folder is written by one process; start the command without torchrun")
-    choose_device(recipe.training.device)
+    check_precision(choose_device(recipe.training.device), recipe.training.precision)
     _check_task(recipe, prepared)
     count_steps(len(prepared.split.train), recipe.training)
     check_head_first(recipe.method, len(prepared.split.train), recipe.training)
@@ -132,7 +133,8 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
     rows = np.concatenate([split.val, split.test])
     label, group = prepared.dataset.label[rows], prepared.groups(rows)
     part = np.repeat(["val", "test"], [len(split.val), len(split.test)])
-    logits = logits_of(model, prepared.windows(rows).inputs, precision=settings.precision)
+    inputs = prepared.windows(rows).inputs
+    logits = logits_of(model, inputs, batch_size=settings.inference_batch, precision=settings.precision)
     task, classes = prepared.dataset.task, prepared.dataset.classes
     probability = probability_of(logits, task)
     if task == "binary":

@@ -15,8 +15,7 @@ from ecgtune.errors import DataError, DivergedError
 from ecgtune.methods import base_encoder
 from ecgtune.recipe import Recipe
 from ecgtune.training import ProgressBar, Trained
-from ecgtune.workflows.fine_tune import load_recipe_model
-from ecgtune.workflows.preparation import Prepared, prepare
+from ecgtune.workflows.preparation import Prepared, load_recipe_model, prepare
 from ecgtune.workflows.run import ReadyRun, fit, make_ready
 
 

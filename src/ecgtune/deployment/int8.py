@@ -1,0 +1,82 @@
+"""A model whose layers multiply whole numbers of eight bits, for predictions on a CPU."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import cast
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+
+from ecgtune.errors import SettingError
+from ecgtune.models import Classifier, Encoder
+from ecgtune.recipe import Adapter
+
+#: The library that carries the products out; on x86 it uses AVX512-VNNI or AMX where they are.
+ENGINE = "onednn"
+LARGEST = 127
+
+
+class Int8Linear(nn.Module):
+    """A linear layer with weights of eight bits, a scale for each output, and inputs rounded to eight bits as well.
+
+    w ~ scale * q with q = round(w / scale) in -127 .. 127 and scale = max |w| / 127 of its row; the inputs' scale is
+    that of the smallest and largest one of the batch (Jacob et al. 2018, arXiv:1712.05877). The bias stays float32.
+    """
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        weight = layer.weight.detach().float()
+        scale = (weight.abs().amax(dim=1) / LARGEST).clamp_min(torch.finfo(torch.float32).tiny)
+        zero = torch.zeros(len(weight), dtype=torch.long)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # torch says of its quantised tensors that they will go some day
+            rounded = torch.quantize_per_channel(weight, scale.double(), zero, 0, torch.qint8)
+        before = torch.backends.quantized.engine
+        torch.backends.quantized.engine = ENGINE  # of this process; it decides how weights are packed
+        try:
+            bias = None if layer.bias is None else layer.bias.detach().float()
+            self._packed = torch.ops.quantized.linear_prepack(rounded, bias)
+        finally:
+            torch.backends.quantized.engine = before
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(..., inputs) float -> (..., outputs), in the number format of autocast or else of the inputs."""
+        kind = inputs.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
+        return torch.ops.quantized.linear_dynamic(inputs.float(), self._packed).to(dtype)
+
+
+def int8_copy(model: Classifier) -> Classifier:
+    """A copy of `model`, on the CPU, whose transformer layers multiply in eight bits; stem, norms and head stay as are.
+
+    LoRA and its relatives are merged into the weights first. The copy is for predictions: it cannot be trained or
+    saved. Raises SettingError for a model on another device or of a kind that has no such copy, and where this build of
+    torch cannot multiply so.
+    """
+    device = next(model.parameters()).device
+    if device.type != "cpu" or ENGINE not in torch.backends.quantized.supported_engines:
+        here = "this build of torch" if device.type == "cpu" else f"device {device}"
+        raise SettingError(f"precision is 'int8', but {here} has no products for it; use fp32 or bf16")
+    if not torch.cpu._is_vnni_supported():
+        # Without them sums of two products saturate in sixteen bits, and answers would be wrong unseen.
+        raise SettingError("precision is 'int8', but this processor has no VNNI instructions; use fp32 or bf16")
+    copied = copy.deepcopy(model).eval().requires_grad_(False)
+    if isinstance(copied.encoder, PeftModel) and not isinstance(copied.attached, Adapter):
+        copied.encoder = cast(PeftModel, copied.encoder).merge_and_unload()  # type: ignore[operator]
+    encoder = copied.encoder
+    if not isinstance(encoder, Encoder) or not encoder.transformer_layers:
+        what = type(encoder).__name__ if copied.attached is None else copied.attached.name
+        raise SettingError(
+            f"precision is 'int8', but {what} is not the weights of transformer layers alone; use fp32 or bf16"
+        )
+    for layer in encoder.transformer_layers:
+        for module in list(layer.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, nn.Linear):
+                    setattr(module, name, Int8Linear(child))
+    return copied

@@ -1,0 +1,111 @@
+"""`max_memory`: into how many pieces a batch is cut, and whether layers are computed again, so that a training fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ecgtune.data import Dataset, Split
+from ecgtune.errors import SettingError
+from ecgtune.methods import base_encoder
+from ecgtune.recipe import LinearProbe, Recipe, SideTuning, Training
+from ecgtune.reporting import numbers
+from ecgtune.training import ProgressBar, RunFolder, choose_device, read_recipe
+from ecgtune.training.peak import free_memory
+from ecgtune.workflows.estimate import estimate
+from ecgtune.workflows.measure import FEWEST, sample
+from ecgtune.workflows.own_process import measure_apart
+from ecgtune.workflows.preparation import load_recipe_model
+
+#: Bytes at the fullest moment of a training with these settings; None where the machine has not as many.
+Peak = Callable[[Training], int | None]
+
+
+def settle(
+    recipe: Recipe, dataset: Dataset, split: Split, *, folder: Path | None = None, progress: ProgressBar
+) -> Recipe:
+    """The recipe with `accumulate` and `checkpointing` such that its peak stays below `max_memory`; itself without it.
+
+    Measured on a few steps, in processes of their own. folder: a run folder; what a run there has chosen from the same
+    settings is chosen again, so that it can go on. Raises SettingError, with what is needed, when not even one window
+    at a time fits.
+    """
+    settings = recipe.training
+    if settings.max_memory is None:
+        return recipe
+    chosen = _chosen_before(recipe, folder)
+    if chosen is not None:
+        return replace(recipe, training=chosen)
+    available = free_memory(choose_device(settings.device))
+
+    def peak(training: Training) -> int | None:
+        candidate = replace(recipe, training=training)
+        found = measure_apart(candidate, *sample(dataset, split, candidate, FEWEST), available, steps=FEWEST)
+        if isinstance(found, str):
+            return None
+        return estimate(candidate, found, dataset, split, seeds=1).peak_memory_bytes
+
+    progress.describe(f"{recipe.name}: measuring memory")
+    layers = base_encoder(load_recipe_model(recipe, dataset, seed=0)).transformer_layers
+    read_only = isinstance(recipe.method, (LinearProbe, SideTuning))
+    may_checkpoint = bool(layers) and not read_only and not settings.checkpointing
+    training, highest = choose_pieces(settings, peak, may_checkpoint=may_checkpoint)
+    windows = -(-training.batch_size // training.accumulate)
+    progress.note(
+        f"{recipe.name}: max_memory {settings.max_memory} makes {training.accumulate} pieces of {windows} windows of a "
+        f"batch of {training.batch_size}, {'with' if training.checkpointing else 'without'} checkpointing; measured "
+        f"peak {numbers.size(highest)}"
+    )
+    return replace(recipe, training=training)
+
+
+def choose_pieces(settings: Training, peak: Peak, *, may_checkpoint: bool) -> tuple[Training, int]:
+    """The fewest pieces of a batch that fit, and their peak; checkpointing only where pieces of one window do not.
+
+    Pieces are doubled, and the smallest number that fits is found by halving, since more pieces take less memory.
+    Raises SettingError when nothing fits.
+    """
+    limit = settings.max_memory_bytes
+    assert limit is not None  # `settle` asks only then
+    needed: int | None = None
+    for checkpointing in (settings.checkpointing, *([True] if may_checkpoint else [])):
+        ladder = [replace(settings, accumulate=n, checkpointing=checkpointing) for n in _doubled(settings)]
+        smallest = peak(ladder[-1])
+        if smallest is None or smallest > limit:
+            needed = smallest if needed is None else min(needed, smallest or needed)
+            continue
+        fits, found, too_large = len(ladder) - 1, smallest, -1
+        while fits - too_large > 1:
+            # The first try is the batch as it was asked for: mostly that is what fits.
+            middle = 0 if too_large < 0 and fits == len(ladder) - 1 else (fits + too_large) // 2
+            highest = peak(ladder[middle])
+            if highest is not None and highest <= limit:
+                fits, found = middle, highest
+            else:
+                too_large = middle
+        return ladder[fits], found
+    enough = "more than is free" if needed is None else numbers.size(needed)
+    raise SettingError(
+        f"max_memory is {settings.max_memory}, but one window at a time needs {enough}; "
+        "give as much, or a smaller model or method"
+    )
+
+
+def _doubled(settings: Training) -> Iterator[int]:
+    """Numbers of pieces, from what was asked for to single windows."""
+    pieces = settings.accumulate
+    while pieces < settings.batch_size:
+        yield pieces
+        pieces *= 2
+    yield settings.batch_size
+
+
+def _chosen_before(recipe: Recipe, folder: Path | None) -> Training | None:
+    """What the run in `folder` trains with, where it was asked for the same."""
+    run = None if folder is None else RunFolder(folder)
+    if run is None or not run.recipe.is_file():
+        return None
+    stored = read_recipe(run).training
+    as_asked = replace(stored, accumulate=recipe.training.accumulate, checkpointing=recipe.training.checkpointing)
+    return stored if as_asked == recipe.training else None

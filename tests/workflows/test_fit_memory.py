@@ -1,0 +1,162 @@
+"""Which pieces of a batch fit into `max_memory`: the search, what is said, and that a run is not changed by it."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import ecgtune
+from ecgtune.errors import SettingError
+from ecgtune.recipe import LinearProbe, LoRA, Recipe, load_recipes
+from ecgtune.training import ProgressBar, RunFolder, read_recipe
+from ecgtune.workflows import fit_memory
+from ecgtune.workflows.fit_memory import choose_pieces, settle
+from ecgtune.workflows.preparation import draw_split
+from ecgtune.workflows.run import work
+
+DATA = ecgtune.simulate(120, seed=1)
+SHORT = ecgtune.Training(epochs=1, batch_size=32, device="cpu", max_memory="1GB")
+
+
+def peak_of(base, window, checkpointed, limit=None, asked=None):
+    """Bytes as a training takes them: what is always there, and more for every window of a piece."""
+
+    def peak(training):
+        if asked is not None:
+            asked.append((training.accumulate, training.checkpointing))
+        windows = -(-training.batch_size // training.accumulate)
+        total = base + windows * (checkpointed if training.checkpointing else window)
+        return None if limit is not None and total > limit else total
+
+    return peak
+
+
+@pytest.mark.parametrize(
+    ("base", "window", "checkpointed", "limit", "expected"),
+    [
+        (400e6, 10e6, 1e6, None, (1, False)),  # all 32 windows
+        (400e6, 30e6, 1e6, None, (2, False)),  # 20 would fit
+        (400e6, 100e6, 10e6, None, (8, False)),
+        (400e6, 600e6, 10e6, None, (32, False)),  # exactly one
+        (400e6, 700e6, 30e6, None, (2, True)),
+        (400e6, 700e6, 10e6, None, (1, True)),
+        (400e6, 100e6, 10e6, 2e9, (8, False)),  # the whole batch is more than the machine has
+    ],
+)
+def test_the_fewest_pieces_that_fit_are_chosen(base, window, checkpointed, limit, expected):
+    chosen, peak = choose_pieces(SHORT, peak_of(base, window, checkpointed, limit), may_checkpoint=True)
+    assert (chosen.accumulate, chosen.checkpointing) == expected
+    assert peak <= 1e9
+    assert replace(chosen, accumulate=1, checkpointing=False) == SHORT
+
+
+def test_a_batch_that_fits_is_measured_twice_only():
+    asked = []
+    choose_pieces(SHORT, peak_of(1e8, 1e6, 1e6, asked=asked), may_checkpoint=True)
+    assert asked == [(32, False), (1, False)]
+
+
+@pytest.mark.parametrize(
+    ("window", "limit", "may_checkpoint", "needed"),
+    [(800e6, None, False, "1.2 GB"), (800e6, None, True, "1.1 GB"), (800e6, 500e6, True, "more than is free")],
+)
+def test_one_window_that_does_not_fit_is_told(window, limit, may_checkpoint, needed):
+    with pytest.raises(SettingError, match=f"one window at a time needs {needed}"):
+        choose_pieces(SHORT, peak_of(400e6, window, 700e6, limit), may_checkpoint=may_checkpoint)
+
+
+def test_pieces_start_from_what_was_asked_for():
+    asked = []
+    settings = replace(SHORT, accumulate=3)
+    chosen, _ = choose_pieces(settings, peak_of(4e8, 5e7, 1e6, asked=asked), may_checkpoint=True)
+    assert chosen.accumulate == 3
+    assert {pieces for pieces, _ in asked} <= {3, 6, 12, 24, 32}
+
+
+@pytest.mark.parametrize(("text", "expected"), [("4GB", 4_000_000_000), ("800MB", 800_000_000), ("1.5 GB", 1.5e9)])
+def test_amounts_of_memory(text, expected):
+    assert ecgtune.Training(max_memory=text).max_memory_bytes == expected
+
+
+@pytest.mark.parametrize("text", ["4", "4 gigabytes", "0GB", "-1GB", "4GiB", ""])
+def test_other_amounts_are_refused(text):
+    with pytest.raises(SettingError, match="allowed: an amount such as 4GB"):
+        ecgtune.Training(max_memory=text)
+
+
+def test_without_gradients_no_more_windows_go_through_at_once_than_with_them():
+    assert ecgtune.Training().inference_batch == 256
+    assert SHORT.inference_batch == 32
+    assert replace(SHORT, accumulate=5).inference_batch == 7
+
+
+class Said(ProgressBar):
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Measuring gives the peaks of `peak_of`; returns which trainings were measured."""
+    asked = []
+    peak = peak_of(400e6, 100e6, 10e6, asked=asked)
+    monkeypatch.setattr(fit_memory, "measure_apart", lambda recipe, *_, **__: recipe)
+    monkeypatch.setattr(
+        fit_memory,
+        "estimate",
+        lambda recipe, *_, **__: type("Estimate", (), {"peak_memory_bytes": peak(recipe.training)}),
+    )
+    return asked
+
+
+def test_a_run_keeps_what_was_chosen_and_ends_where_the_whole_batch_does(measured, tmp_path):
+    def run(out, training, **more):
+        model = ecgtune.load_model("ecg-fm-tiny")
+        return ecgtune.fine_tune(model, DATA, method=LoRA(rank=2), training=training, out=out, quiet=True, **more)
+
+    whole = run(tmp_path / "whole", replace(SHORT, max_memory=None, epochs=2))
+    fitted = run(tmp_path / "fitted", replace(SHORT, epochs=2))
+    stored = read_recipe(RunFolder(fitted.folder)).training
+    assert (stored.accumulate, stored.checkpointing, stored.max_memory) == (8, False, "1GB")
+    np.testing.assert_allclose(fitted.predict(DATA.signal), whole.predict(DATA.signal), rtol=0, atol=1e-3)
+    measured.clear()
+    run(tmp_path / "fitted", replace(SHORT, epochs=2), resume=True)
+    assert measured == []  # a run that goes on is cut as it was
+
+
+def test_it_is_said_in_one_line_and_the_bar_counts_the_same(measured):
+    recipe = replace(load_recipes("lora")[0], training=SHORT)
+    split, said = draw_split(DATA, recipe.input), Said()
+    found = settle(recipe, DATA, split, progress=said)
+    assert said.notes == [
+        "lora: max_memory 1GB makes 8 pieces of 4 windows of a batch of 32, without checkpointing; measured peak 800 MB"
+    ]
+    assert work(found, split) == work(recipe, split)
+    plain = replace(recipe, training=replace(SHORT, max_memory=None))
+    assert settle(plain, DATA, split, progress=said) is plain
+
+
+def test_a_probe_is_never_checkpointed(monkeypatch):
+    recipe = Recipe("probe", method=LinearProbe(), training=SHORT)
+    monkeypatch.setattr(fit_memory, "measure_apart", lambda *_, **__: "too little")
+    with pytest.raises(SettingError, match="needs more than is free"):
+        settle(recipe, DATA, draw_split(DATA, recipe.input), progress=Said())
+
+
+def test_the_plan_is_of_what_was_chosen(measured, monkeypatch):
+    recipe = replace(load_recipes("lora")[0], training=SHORT)
+    planned = []
+    plans = sys.modules["ecgtune.workflows.plan"]
+
+    def measure(recipe, *_, **__):
+        planned.append(recipe.training.accumulate)
+        return "no room"
+
+    monkeypatch.setattr(plans, "measure_apart", measure)
+    ecgtune.plan(DATA, [recipe], seeds=1, floors=False, quiet=True)
+    assert planned == [8]
