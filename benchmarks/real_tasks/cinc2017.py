@@ -56,6 +56,7 @@ def main() -> None:
         sources["windows"] = windows.source.sha256
         for share in asked.shares:
             replace_rows(file, of_windows(windows, arms, share, asked.out), COLUMNS, KEY)
+            into_page("cinc2017", table(read_rows(file)))
             print(f"windows with {100 * share:g} % of the labels: there", flush=True)
         if asked.records is not None:
             records = read_originals(asked.records, asked.out)
