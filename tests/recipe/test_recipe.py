@@ -51,6 +51,14 @@ def test_arms_share_what_the_file_says_and_differ_in_what_they_say():
     assert {arm.method for arm in arms} == {LoRA()}
 
 
+@pytest.mark.parametrize(
+    ("task", "alone"), [("ptbxl-superclasses", "ptbxl-lora"), ("cinc2017-rhythms", "cinc2017-lora")]
+)
+def test_a_real_task_has_its_lora_arm_as_a_recipe_of_its_own(task, alone):
+    (recipe,) = load_recipes(alone)
+    assert recipe in [replace(arm, name=alone) for arm in load_recipes(task) if isinstance(arm.method, LoRA)]
+
+
 def test_a_file_of_ones_own(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text('[method]\nname = "lora"\nrank = 4\ntargets = ["q_proj"]\n[training]\nepochs = 2\n')

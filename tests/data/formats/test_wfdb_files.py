@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import wfdb
 
 from ecgtune.data.formats import files_of
 from ecgtune.errors import DataError
@@ -89,6 +90,27 @@ def test_gain_baseline_unit_and_invalid_samples(tmp_path):
     expected = np.stack([(values[0] - 10) / 2 * 1e-3, (values[1] + 20) / 200, values[2] / 1e6 * 1e3])
     expected[1, 5:8] = np.nan
     np.testing.assert_allclose(read(header).signal, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "200.5(-3)/mV 16 0 12",  # gain and baseline
+        "0/mV 16 0 12",  # 0 stands for the usual gain
+        "16 0 12",  # nothing: WFDB's defaults
+        "1000/mV 12 1024 12",  # the zero of the converter is the baseline where none is stated
+        "1000(7)/mV 12 1024 12",
+        "2.5e2/mV",
+    ],
+)
+def test_gain_and_baseline_are_what_the_library_takes_them_for(tmp_path, told):
+    values = digital(samples=60)[:1]
+    header = write_wfdb(tmp_path, values, leads=("II",))
+    first, second = header.read_text().splitlines()[:2]
+    file, fmt = second.split()[:2]
+    header.write_text(f"{first}\n{file} {fmt} {told}\n")
+    expected = wfdb.rdrecord(str(header.with_suffix(""))).p_signal.T.astype(np.float32)
+    np.testing.assert_array_equal(read(header, lead_names=("II",)).signal, expected)
 
 
 def test_the_name_of_a_record_and_its_files(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecgtune.data.formats.base import (
     Reader,
@@ -22,7 +23,7 @@ from ecgtune.data.formats.base import (
     recording,
     wanted_leads,
 )
-from ecgtune.data.formats.wfdb_header import SUFFIX, Channel, header_path, read_header, sample_files
+from ecgtune.data.formats.wfdb_header import SUFFIX, Channel, Header, header_path, read_header, sample_files
 from ecgtune.errors import DataError
 
 
@@ -31,8 +32,6 @@ def read_wfdb(path: Path, options: ReadOptions) -> Recording:
 
     A wanted channel with more samples per frame than another is refused: a recording has one rate.
     """
-    from wfdb import rdrecord
-
     path = header_path(path)
     header = read_header(path)
     check_size(path, sum(channel.per_frame for channel in header.channels), header.frames, options)
@@ -45,12 +44,10 @@ def read_wfdb(path: Path, options: ReadOptions) -> Recording:
     frame_rate = None if header.frame_rate is None else header.frame_rate * per_frame.pop()
     sampling_rate = rate(path, frame_rate, options)
 
-    # With a folder before it, nothing in the name of a record is taken for an address.
-    name = os.path.join(os.path.abspath(path.parent), path.name[: -len(SUFFIX)])
-    read: Any = rdrecord(name, channels=list(leads.values()), physical=False, smooth_frames=False, return_res=32)
+    digital = _samples(header, list(leads.values()))
     if not options.ignore_checksums:
-        _compare_checksums(path, leads, channels, read.e_d_signal)
-    physical = read.dac(expanded=True)  # samples that are marked invalid are NaN from here on
+        _compare_checksums(path, leads, channels, digital)
+    physical = _physical(channels, digital)
     signal = np.empty((len(channels), len(physical[0])), np.float32)
     with np.errstate(over="ignore"):
         for row, (values, factor) in enumerate(zip(physical, factors, strict=True)):
@@ -58,7 +55,50 @@ def read_wfdb(path: Path, options: ReadOptions) -> Recording:
     return recording(path, signal, list(leads), sampling_rate)
 
 
-def _compare_checksums(path: Path, leads: dict[str, int], channels: list[Channel], digital: list[Any]) -> None:
+def _samples(header: Header, wanted: list[int]) -> list[NDArray[np.int32]]:
+    """The steps of the wanted channels, as the library's `rdrecord` reads them once it has parsed the header.
+
+    It would parse it a second time, which takes longer than to read ten seconds of twelve leads.
+    """
+    from wfdb.io._signal import _rd_segment
+
+    channels = header.channels
+    read = _rd_segment(
+        file_name=[channel.file for channel in channels],
+        dir_name=os.path.abspath(header.path.parent),  # so that nothing is taken for an address
+        pn_dir=None,
+        fmt=[channel.format for channel in channels],
+        n_sig=len(channels),
+        sig_len=header.frames,
+        byte_offset=[channel.offset for channel in channels],
+        samps_per_frame=[channel.per_frame for channel in channels],
+        skew=[channel.skew for channel in channels],
+        init_value=[channel.first for channel in channels],
+        sampfrom=0,
+        sampto=header.frames,
+        channels=wanted,
+        ignore_skew=False,
+    )
+    return [np.asarray(steps, dtype=np.int32) for steps in read]
+
+
+def _physical(channels: list[Channel], digital: list[NDArray[np.int32]]) -> list[NDArray[np.float64]]:
+    """Steps in the channels' units; samples that are marked invalid are NaN from here on."""
+    from wfdb import Record
+
+    record: Any = Record(
+        n_sig=len(channels),
+        fmt=[channel.format for channel in channels],
+        adc_gain=[channel.gain for channel in channels],
+        baseline=[channel.baseline for channel in channels],
+        e_d_signal=digital,
+    )
+    return record.dac(expanded=True)
+
+
+def _compare_checksums(
+    path: Path, leads: dict[str, int], channels: list[Channel], digital: list[NDArray[np.int32]]
+) -> None:
     """Hold the sum of each channel's samples, modulo 65536, against the header; 0 or nothing there: not stated."""
     for lead, channel, samples in zip(leads, channels, digital, strict=True):
         if channel.checksum and (channel.checksum - int(samples.sum(dtype=np.int64))) % 65536:

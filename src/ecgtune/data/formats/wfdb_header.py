@@ -15,6 +15,7 @@ from ecgtune.errors import DataError
 
 HEADER_BYTES = 1 << 20
 SUFFIX = ".hea"
+USUAL_GAIN = 200.0  # steps per unit, of a header that states none, or 0
 #: Bits that a sample takes in each format of signal files; None: FLAC, whose size the header does not decide. Not 61
 #: (16 bits, high byte first), which the library knows and fails to convert.
 BITS: dict[str, float | None] = {"8": 8, "16": 16, "24": 24, "32": 32, "80": 8, "160": 16, "212": 12}
@@ -23,13 +24,17 @@ BITS |= {"310": 32 / 3, "311": 32 / 3, "508": None, "516": None, "524": None}
 
 @dataclass(frozen=True)
 class Channel:
-    """One line of a header: where the samples are, their unit (None: not stated), checksum (0: not stated), name."""
+    """One line of a header: where the samples are, steps per unit, the step that is 0, the first one (which formats of
+    differences need), the unit (None: not stated), checksum (0: not stated), name."""
 
     file: str
     format: str
     per_frame: int
     skew: int
     offset: int
+    gain: float
+    baseline: int
+    first: int
     unit: str | None
     checksum: int
     name: str | None
@@ -114,6 +119,9 @@ def _channel(path: Path, line: str) -> Channel:
         number("samps_per_frame", 1),
         number("skew"),
         number("byte_offset"),
+        float(match["adc_gain"] or 0) or USUAL_GAIN,
+        number("baseline", number("adc_zero")),
+        number("init_value"),
         match["units"] or None,
         number("checksum"),
         match["sig_name"].strip() or None,

@@ -1,5 +1,7 @@
 """Filters without delay: forwards and backwards over the whole recording, before it is cut."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, iirnotch, sosfiltfilt, tf2sos
@@ -27,8 +29,7 @@ def band_pass(
             f" signal of {sampling_rate:g} Hz; allowed: 0 < low < high < {sampling_rate / 2:g}"
         )
     kind = "bandpass" if len(edges) == 2 else "highpass" if high is None else "lowpass"
-    sections = butter(ORDER, edges if len(edges) == 2 else edges[0], kind, fs=sampling_rate, output="sos")
-    return _both_ways(np.asarray(sections), signal)
+    return _both_ways(_butterworth(tuple(edges), kind, sampling_rate), signal)
 
 
 def mains_notch(signal: NDArray[np.floating], sampling_rate: float, mains: float) -> NDArray[np.floating]:
@@ -42,6 +43,12 @@ def mains_notch(signal: NDArray[np.floating], sampling_rate: float, mains: float
     if mains >= sampling_rate / 2:
         return signal
     return _both_ways(tf2sos(*iirnotch(mains, NOTCH_QUALITY, fs=sampling_rate)), signal)
+
+
+@lru_cache(maxsize=64)
+def _butterworth(edges: tuple[float, ...], kind: str, sampling_rate: float) -> NDArray[np.float64]:
+    """Second-order sections; kept, because to design them takes longer than to filter ten seconds of one lead."""
+    return np.asarray(butter(ORDER, edges if len(edges) == 2 else edges[0], kind, fs=sampling_rate, output="sos"))
 
 
 def _both_ways(sections: NDArray[np.float64], signal: NDArray[np.floating]) -> NDArray[np.floating]:

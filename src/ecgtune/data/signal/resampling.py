@@ -1,10 +1,12 @@
 """From one sampling rate to another."""
 
 from fractions import Fraction
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
+from scipy.signal import firwin, resample_poly
 
 from ecgtune.errors import SettingError
 
@@ -40,9 +42,17 @@ def resample(
     start = signal[..., :1]
     slope = (signal[..., -1:] - start) / max(1, signal.shape[-1] - 1)
     level = signal - (start + slope * np.arange(signal.shape[-1]))
-    values = resample_poly(level, ratio.numerator, ratio.denominator, axis=-1)
+    up, down = ratio.numerator, ratio.denominator
+    values = resample_poly(level, up, down, axis=-1, window=_low_pass(max(up, down)).astype(level.dtype))
     values += start + slope * (np.arange(values.shape[-1]) * float(1 / ratio))
     return values.astype(signal.dtype, copy=False)
+
+
+@lru_cache(maxsize=64)
+def _low_pass(factor: int) -> NDArray[np.float64]:
+    """The filter that `resample_poly` designs anew at every call: as long as filtering ten seconds of one lead."""
+    kaiser: Any = ("kaiser", 5.0)  # scipy's annotation knows names only
+    return np.asarray(firwin(20 * factor + 1, 1 / factor, window=kaiser))
 
 
 def _interpolate(signal: NDArray[np.floating], count: int) -> NDArray[np.floating]:
