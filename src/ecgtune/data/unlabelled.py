@@ -20,6 +20,7 @@ from ecgtune.data.records.first_pass import Expected, Facts, Progress
 from ecgtune.data.records.reading import NO_FILE
 from ecgtune.data.records.skipped import Skipped, check_share, write_skipped
 from ecgtune.data.signal import SignalPath
+from ecgtune.data.subset import number_within
 from ecgtune.data.window_files import Columns
 from ecgtune.errors import DataError, SettingError
 
@@ -165,16 +166,6 @@ def read_unlabelled_records(
         unit="zscore" if signal_path.zscore else "mV",
         skipped=tuple(left_out),
     )
-
-
-def number_within(recording: NDArray[np.str_]) -> NDArray[np.int64]:
-    """The place of each window among those of its recording, counted from 0 in their order: (windows,)."""
-    _, code = np.unique(recording, return_inverse=True)
-    order = np.argsort(code, kind="stable")
-    first = np.searchsorted(code[order], code[order])
-    number = np.empty(len(code), dtype=np.int64)
-    number[order] = np.arange(len(code)) - first
-    return number
 
 
 def _named(
