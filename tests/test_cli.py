@@ -199,7 +199,7 @@ def test_lists(capsys):
     run("models")
     run("methods")
     out = capsys.readouterr().out
-    for part in ("ecg-fm-tiny", "resnet-1d", "lora", "paper-adapter", "ablation-normalisation"):
+    for part in ("ecg-fm-tiny", "resnet-1d", "lora", "paper-adapter", "ablation-normalisation", "--lead-adapter"):
         assert part in out
 
 

@@ -111,6 +111,8 @@ def test_a_table_says_which_recordings_and_needs_no_labels(folder, tmp_path, mon
 
 
 def test_unusable_recordings_are_listed_and_too_many_are_refused(folder, tmp_path):
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "labels.csv").write_text("Record,rhythm\na,N\n")  # no recording
     for name in ("a", "b"):
         write_record(tmp_path / "records", name, heartbeats(1, seconds=7)[0])
     write_record(tmp_path / "records", "other", heartbeats(1, seconds=7)[0], leads=("V1",))
@@ -123,6 +125,10 @@ def test_unusable_recordings_are_listed_and_too_many_are_refused(folder, tmp_pat
     skipped = table(tmp_path / "out" / "skipped.csv")
     assert [row["recording"] for row in skipped] == ["other", "torn"]
     assert "II" in skipped[0]["reason"]
+    (tmp_path / "good.csv").write_text("record\na\n")
+    given = {"records": tmp_path / "records", "out": tmp_path / "out", "quiet": True}
+    assert not ecgtune.predict(folder / "binary", tmp_path / "good.csv", **given).skipped
+    assert not (tmp_path / "out" / "skipped.csv").exists()
 
 
 def test_windows_with_and_without_labels_get_the_same_answers(folder, tmp_path):

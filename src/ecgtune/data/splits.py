@@ -12,6 +12,7 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.seeds import check_seed
 from ecgtune.data.subset import shares_of
 from ecgtune.data.tasks import decided, group_counts, label_counts, strata
+from ecgtune.data.twin_windows import twin_windows
 from ecgtune.data.window_files.base import shown
 from ecgtune.errors import DataError, SettingError
 
@@ -89,7 +90,8 @@ def split_dataset(
     `warnings`.
 
     Recordings with the same signal (`Source.twins`) in two parts are refused, or told in `warnings` with
-    `allow_duplicates`.
+    `allow_duplicates`; so are groups of windows from a file (`twin_windows`), which are told and not refused in a split
+    that the file brings.
 
     Raises DataError when a part would lack a class (of more than two, or a label: when the training windows would, or
     a part would have none to be measured) or there are fewer groups than parts, SettingError for fractions
@@ -284,17 +286,28 @@ def twins_across(dataset: Dataset, split: Split) -> tuple[tuple[str, str], ...]:
 
 
 def _check_twins(dataset: Dataset, split: Split, allow_duplicates: bool) -> list[str]:
-    pairs = twins_across(dataset, split)
+    pairs, what, warnings = twins_across(dataset, split), "recordings", []
+    if dataset.recording is None and dataset.group is not None:
+        group = dataset.group_name or "group"
+        found = twin_windows(dataset, split.parts())
+        pairs, what = () if found is None else found.pairs, f"{group}s"
+        if found is not None and found.windows is not None:
+            warnings.append(
+                f"the same signal in two splits was looked for in the first {found.windows} windows of each {group}"
+                " only, because there are so many"
+            )
     if not pairs:
-        return []
+        return warnings
     named = ", ".join(f"{first} and {second}" for first, second in pairs[:3]) + (", ..." if len(pairs) > 3 else "")
-    found = f"{len(pairs)} pairs of recordings with the same signal stand in different splits ({named})"
-    if not allow_duplicates:
+    told = f"{len(pairs)} pairs of {what} with the same signal stand in different splits ({named})"
+    # Figures on a split that others use too are wanted on that split; one that is drawn here can be drawn without them.
+    published = dataset.recording is None and dataset.split is not None
+    if not allow_duplicates and not published:
         raise DataError(
-            f"{dataset.source.path}: {found}; leave one of each out, give both the same patient, or say"
+            f"{dataset.source.path}: {told}; leave one of each out, give both the same patient, or say"
             " --allow-duplicates"
         )
-    return [f"{found}, so the figures may be too good"]
+    return [*warnings, f"{told}, so the figures may be too good"]
 
 
 def duplicate_windows(dataset: Dataset, split: Split) -> Duplicates:

@@ -40,3 +40,13 @@ def shares_of(count: int, weights: NDArray) -> NDArray[np.int64]:
     extra = np.argsort(-(exact - whole), kind="stable")[: count - int(whole.sum())]
     whole[extra] += 1
     return whole
+
+
+def number_within(recording: NDArray[np.str_]) -> NDArray[np.int64]:
+    """The place of each window among those of its recording, counted from 0 in their order: (windows,)."""
+    _, code = np.unique(recording, return_inverse=True)
+    order = np.argsort(code, kind="stable")
+    first = np.searchsorted(code[order], code[order])
+    number = np.empty(len(code), dtype=np.int64)
+    number[order] = np.arange(len(code)) - first
+    return number

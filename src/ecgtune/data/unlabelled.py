@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from ecgtune.data.cache import read_cached
 from ecgtune.data.dataset import check_rate, rate_of_file
 from ecgtune.data.formats import ReadOptions, find_recordings
-from ecgtune.data.label_table import read_recording_names
+from ecgtune.data.label_table import RECORDING_NAMES, read_recording_names
 from ecgtune.data.leads import lead_argument
 from ecgtune.data.matching import match_recordings
 from ecgtune.data.records.cache import prepare_cached
@@ -20,6 +21,7 @@ from ecgtune.data.records.first_pass import Expected, Facts, Progress
 from ecgtune.data.records.reading import NO_FILE
 from ecgtune.data.records.skipped import Skipped, check_share, write_skipped
 from ecgtune.data.signal import SignalPath
+from ecgtune.data.subset import number_within
 from ecgtune.data.window_files import Columns
 from ecgtune.errors import DataError, SettingError
 
@@ -117,7 +119,8 @@ def read_unlabelled_records(
 ) -> Unlabelled:
     """The windows that `signal_path` cuts from the recordings in the folder `records`.
 
-    table: take those that its recording column names, in its order; all in the folder without one. A recording that
+    table: take those that its recording column names, in its order; all in the folder without one, but for a CSV file
+    whose header names recordings, which is a table itself. A recording that
     cannot be read, or that lacks a lead which its others do not give, is left out and listed in `skipped` (CSV:
     recording, file, reason); more of them than the share `max_skipped` are an error. Read and prepared through the
     cache, as for training. Raises DataError, SettingError or RunError, one line each.
@@ -167,22 +170,12 @@ def read_unlabelled_records(
     )
 
 
-def number_within(recording: NDArray[np.str_]) -> NDArray[np.int64]:
-    """The place of each window among those of its recording, counted from 0 in their order: (windows,)."""
-    _, code = np.unique(recording, return_inverse=True)
-    order = np.argsort(code, kind="stable")
-    first = np.searchsorted(code[order], code[order])
-    number = np.empty(len(code), dtype=np.int64)
-    number[order] = np.arange(len(code)) - first
-    return number
-
-
 def _named(
     files: Mapping[str, Path], table: str | Path | None, column: str | None, folder: Path
 ) -> tuple[dict[str, Path], list[Skipped]]:
     """The recordings that are asked for, and those that the table names but the folder lacks."""
     if table is None:
-        return dict(files), []
+        return {name: path for name, path in files.items() if not _is_table(path)}, []
     names = read_recording_names(Path(table), column)
     identifiers = match_recordings(names, files, str(table)).identifier
     asked = {identifier: files[identifier] for identifier in identifiers if identifier is not None}
@@ -193,6 +186,18 @@ def _named(
         )
     pairs = zip(names, identifiers, strict=True)
     return asked, [Skipped(name, "", NO_FILE) for name, identifier in pairs if identifier is None]
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a CSV file names recordings, as a table of labels does that lies beside them, and is none itself."""
+    if path.suffix.lower() != ".csv":
+        return False
+    try:
+        with path.open("rb") as file:
+            first = file.readline(1 << 16).decode("utf-8-sig", "replace")
+    except OSError:  # the first pass says so
+        return False
+    return any(cell.strip().casefold() in RECORDING_NAMES for cell in re.split("[,;\t]", first))
 
 
 def _reason(facts: Facts | None, reason: str | None, signal_path: SignalPath) -> str | None:

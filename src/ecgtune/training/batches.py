@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ecgtune.methods import Cut
+
+
+class Inputs(Protocol):
+    """What of an array the loop uses: an array in memory, a memory map, or windows prepared as they are asked for."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -19,7 +32,7 @@ class Windows:
     through, see `encode_once`.
     """
 
-    inputs: np.ndarray
+    inputs: Inputs
     label: np.ndarray
     cut: Cut | None = None
 

@@ -15,7 +15,7 @@ from ecgtune.errors import SettingError
 from ecgtune.files import write_atomically
 from ecgtune.methods import Below, Cut
 from ecgtune.models import Classifier
-from ecgtune.training.batches import Windows, array_of, tensor_of
+from ecgtune.training.batches import Inputs, Windows, array_of, tensor_of
 from ecgtune.training.precision import autocast
 
 BATCH = 256
@@ -33,13 +33,13 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def logits_of(module: nn.Module, inputs: np.ndarray, *, batch_size: int = BATCH, precision: str = "fp32") -> np.ndarray:
+def logits_of(module: nn.Module, inputs: Inputs, *, batch_size: int = BATCH, precision: str = "fp32") -> np.ndarray:
     """`module(inputs)` in batches, in evaluation mode; float32 `(windows, ...)`. The module's mode is put back."""
     return torch.cat([answer.float() for answer in answers_of(module, inputs, batch_size, precision)]).numpy()
 
 
 @torch.no_grad()
-def answers_of(module: nn.Module, inputs: np.ndarray, batch_size: int, precision: str) -> Iterator[Tensor]:
+def answers_of(module: nn.Module, inputs: Inputs, batch_size: int, precision: str) -> Iterator[Tensor]:
     """`module(inputs)` batch by batch on the CPU, in evaluation mode, in the number format in which it comes."""
     device = next(module.parameters()).device
     training = module.training

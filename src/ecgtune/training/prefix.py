@@ -26,7 +26,7 @@ from ecgtune.models import Classifier
 from ecgtune.recipe import Method, Training
 from ecgtune.settings import require
 from ecgtune.training.batches import Windows, array_of
-from ecgtune.training.inference import answers_of, choose_device, encode_once
+from ecgtune.training.inference import BATCH, answers_of, choose_device, encode_once
 
 FORMAT = 2  # raise it whenever what is stored changes
 #: Share of the machine's memory that training and validation windows may take at the cut. Each step reads other rows:
@@ -137,7 +137,8 @@ def key_of(model: Classifier, cut: Cut, windows: Windows, precision: str) -> str
     device = next(model.parameters()).device.type
     facts = [FORMAT, __version__, torch.__version__, device, precision, below.describe(), windows.inputs.shape]
     digest = hashlib.sha256(json.dumps(facts).encode())
-    digest.update(np.ascontiguousarray(windows.inputs).data)
+    for start in range(0, len(windows), BATCH):  # they may be more than fits into memory
+        digest.update(np.ascontiguousarray(windows.inputs[start : start + BATCH]).data)
     for name, tensor in sorted(below.tensors().items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(np.ascontiguousarray(array_of(tensor.detach().cpu().contiguous())).data)

@@ -204,8 +204,14 @@ def _of_recordings(
 
 
 def _write(run: Run, found: Predictions) -> None:
-    """Both tables; the one of recordings first, so that who sees predictions.csv finds both."""
-    if found.recording is not None:
+    """Both tables; the one of recordings first, so that who sees predictions.csv finds both. What an earlier call left
+    there and these answers do not have goes.
+    """
+    if not found.skipped:
+        (found.folder / SKIPPED).unlink(missing_ok=True)
+    if found.recording is None:
+        (found.folder / RECORDINGS).unlink(missing_ok=True)
+    else:
         counts = dict(zip(*np.unique(found.recording, return_counts=True), strict=True))
         rows = [([name, counts[name]], *entry) for name, entry in found.recordings.items()]
         write_text(found.folder / RECORDINGS, _table(run, ["recording", "windows"], rows))

@@ -15,28 +15,71 @@ from ecgtune.recipe import Evaluation, Input, Recipe
 from ecgtune.settings import to_table
 from ecgtune.training import Windows
 
+#: Bytes of prepared windows up to which all are made at once and kept in memory; beyond, a memory map stays on disk.
+KEPT_BYTES = 512 << 20
+
+
+class Reader:
+    """Windows of a memory map, prepared as they are asked for; indexed like an array (windows, leads, samples).
+
+    Preparation works on each window by itself, so what comes out does not depend on when, or with which others.
+    """
+
+    def __init__(self, dataset: Dataset, preprocessing: Preprocessing, rows: np.ndarray, samples: int) -> None:
+        self.signal = dataset.signal
+        self.rows = rows
+        self.shape = (len(rows), len(dataset.leads), samples)
+        self._preprocessing, self._rate = preprocessing, dataset.sampling_rate
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray:
+        """Prepared windows, copied into memory: one `(leads, samples)`, or `(windows, leads, samples)`."""
+        rows = self.rows[index]
+        prepared = self._preprocessing(np.array(self.signal[np.atleast_1d(rows)]), self._rate)
+        return prepared if np.ndim(rows) else prepared[0]
+
 
 class Prepared:
-    """Windows split, resampled and normalised for one encoder; made once, used by every run of a comparison."""
+    """Windows split, resampled and normalised for one encoder; made once, used by every run of a comparison.
+
+    A memory map whose prepared windows are larger than `KEPT_BYTES` stays where it is: batches are read and prepared
+    when they are needed, with the same numbers.
+    """
 
     def __init__(self, dataset: Dataset, split: Split, preprocessing: Preprocessing) -> None:
         self.dataset = dataset
         self.split = split
         self.preprocessing = preprocessing
-        self._signal = preprocessing(dataset.signal, dataset.sampling_rate)
-
-    @property
-    def samples(self) -> int:
-        """Samples of a window, at the rate of the encoder."""
-        return self._signal.shape[-1]
+        leads = len(dataset.leads)
+        #: Samples of a window, at the rate of the encoder.
+        self.samples: int = preprocessing(np.zeros((0, leads, dataset.samples)), dataset.sampling_rate).shape[-1]
+        size = 4 * len(dataset) * leads * self.samples
+        self._signal: np.ndarray | None = None
+        if size <= KEPT_BYTES or not on_disk(dataset.signal):
+            self._signal = preprocessing(dataset.signal, dataset.sampling_rate)
 
     def windows(self, rows: np.ndarray) -> Windows:
         """Inputs `(rows, leads, samples)` and labels of `rows`."""
+        if self._signal is None:
+            inputs = Reader(self.dataset, self.preprocessing, rows, self.samples)
+            return Windows(inputs, self.dataset.label[rows])
         return Windows(self._signal[rows], self.dataset.label[rows])
 
     def groups(self, rows: np.ndarray) -> np.ndarray | None:
         """The group of each of `rows`, None without groups."""
         return None if self.dataset.group is None else self.dataset.group[rows]
+
+
+def on_disk(signal: np.ndarray) -> bool:
+    """Whether the array is a memory map, or a view of one."""
+    base: object = signal
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap):
+            return True
+        base = base.base
+    return False
 
 
 def draw_split(dataset: Dataset, settings: Input) -> Split:

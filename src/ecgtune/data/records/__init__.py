@@ -3,7 +3,7 @@
 from ecgtune.data.records.first_pass import Facts
 from ecgtune.data.records.reading import Inspection, RecordSettings, inspect_records, read_records
 from ecgtune.data.records.report import inspection_text, split_text
-from ecgtune.data.records.twins import Twins, find_twins, fingerprint
+from ecgtune.data.twins import Twins, find_twins, fingerprint
 
 __all__ = [
     "Facts",

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from ecgtune.data.cache import cache_folder, new_entry, short_hash, version_of
 from ecgtune.data.formats import ReadOptions, files_of
 from ecgtune.data.records.first_pass import Expected, Facts, Outcome, Progress, first_pass
-from ecgtune.data.records.twins import Twins, find_twins
 from ecgtune.data.signal import SignalPath
+from ecgtune.data.twins import Twins, find_twins
 from ecgtune.errors import DataError
 from ecgtune.files import write_text
 

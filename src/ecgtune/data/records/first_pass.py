@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE
 from ecgtune.data.formats import ReadOptions, Recording, read_recording
-from ecgtune.data.records.twins import fingerprint
 from ecgtune.data.signal import SignalPath
+from ecgtune.data.twins import fingerprint
 from ecgtune.errors import DataError, RunError, SettingError
 
 Progress = Callable[[int, int], object]

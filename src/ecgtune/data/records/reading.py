@@ -18,9 +18,9 @@ from ecgtune.data.matching import match_recordings
 from ecgtune.data.records.cache import Prepared, prepare_cached
 from ecgtune.data.records.first_pass import Expected, Facts, Progress
 from ecgtune.data.records.skipped import Skipped, check_share, write_skipped
-from ecgtune.data.records.twins import Twins
 from ecgtune.data.signal import SignalPath
 from ecgtune.data.signal.windows import Short
+from ecgtune.data.twins import Twins
 from ecgtune.errors import DataError
 from ecgtune.settings import require
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,9 @@ from scipy.signal.windows import tukey
 from ecgtune.data.signal import band_pass, resample
 
 ALIKE = 0.99  # correlation from which two recordings are the same signal
-_CANDIDATE = 0.9  # from which the clocks of two recordings are looked at more closely
+CANDIDATE = 0.9  # from which the clocks of two recordings are looked at more closely
 _RATE, _SECONDS = 50.0, 10.0
+_LENGTH = int(_RATE * _SECONDS)
 _BAND = (1.0, 12.0)  # Hz: without baseline and mains, and in any recording from 25 Hz on
 _USUAL = 4.0  # times the median size, where compression sets in
 _TAPER = 1.5  # seconds at either end that count less and less
@@ -39,17 +41,42 @@ def fingerprint(signal: NDArray[np.floating], leads: Sequence[str], sampling_rat
     The same for another gain, offset or rate, up to rounding; shorter recordings end in zeros. Of a lead that never
     changes or holds invalid samples all over it is zero, which resembles nothing.
     """
-    result = np.zeros(int(_RATE * _SECONDS), dtype=np.float32)
-    lead = next((leads.index(name) for name in ("II", "I") if name in leads), 0)
+    result = np.zeros(_LENGTH, dtype=np.float32)
+    lead = lead_of_fingerprint(leads)
     values = np.nan_to_num(signal[lead, : round(_SECONDS * sampling_rate)].astype(np.float64))
     if len(values) < 2 or values.min() == values.max():
         return result
-    values = band_pass(resample(values, sampling_rate, _RATE), _RATE, *_BAND)[: len(result)]
-    # One electrode artefact would outweigh all beats: what is far above the usual size is compressed.
-    values = np.tanh(values / max(_USUAL * float(np.median(np.abs(values))), np.finfo(np.float64).tiny))
-    values *= tukey(len(values), 2 * _TAPER / _SECONDS)  # at the edges a filter sees what it was told, not the heart
-    result[: len(values)] = values / max(float(np.linalg.norm(values)), np.finfo(np.float64).tiny)
+    values = _shape(values, sampling_rate)
+    result[: values.shape[-1]] = values
     return result
+
+
+def lead_of_fingerprint(leads: Sequence[str]) -> int:
+    """The place of the lead that is compared: II, else I, else the first."""
+    return next((tuple(leads).index(name) for name in ("II", "I") if name in leads), 0)
+
+
+def fingerprints(signal: NDArray[np.floating], sampling_rate: float) -> NDArray[np.float32]:
+    """Those of windows of one lead, (windows, samples), all finite: (windows, length), up to ten seconds.
+
+    A window that never changes gives zeros, as in `fingerprint`.
+    """
+    values = signal[:, : round(_SECONDS * sampling_rate)].astype(np.float64)
+    still = values.min(axis=1) == values.max(axis=1)
+    return np.where(still[:, None], 0.0, _shape(values, sampling_rate)).astype(np.float32)
+
+
+def _shape(values: NDArray[np.floating], sampling_rate: float) -> NDArray[np.floating]:
+    """Signals (..., samples) as what does not change with gain, offset or rate."""
+    values = band_pass(resample(values, sampling_rate, _RATE), _RATE, *_BAND)[..., :_LENGTH]
+    tiny = np.finfo(np.float64).tiny
+    # One electrode artefact would outweigh all beats: what is far above the usual size is compressed.
+    usual = np.median(np.abs(values), axis=-1, keepdims=True)
+    values = np.tanh(values / np.maximum(_USUAL * usual, tiny))
+    values *= tukey(
+        values.shape[-1], 2 * _TAPER / _SECONDS
+    )  # at the edges a filter sees what it was told, not the heart
+    return values / np.maximum(np.linalg.norm(values, axis=-1, keepdims=True), tiny)
 
 
 def find_twins(fingerprints: NDArray[np.float32], names: Sequence[str]) -> tuple[Twins, ...]:
@@ -58,7 +85,7 @@ def find_twins(fingerprints: NDArray[np.float32], names: Sequence[str]) -> tuple
     for start in range(0, len(names), _BLOCK):
         block = fingerprints[start : start + _BLOCK]
         size = np.abs(block @ fingerprints[start:].T)
-        rows, columns = np.nonzero(size > _CANDIDATE)
+        rows, columns = np.nonzero(size > CANDIDATE)
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
             if column <= row:
                 continue
@@ -77,3 +104,22 @@ def _closest(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     moved = curve(time * (1 + _STRETCH[:, None, None]) + _SHIFT[None, :, None])  # (stretch, shift, samples)
     norm = np.linalg.norm(moved, axis=-1)
     return float((np.abs(moved @ first.astype(np.float64)) / norm).max())
+
+
+def closest(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The same of many pairs, (pairs, length) twice: (pairs,)."""
+    best = np.zeros(len(first))
+    for matrix in _moves(first.shape[1]):  # interpolation is linear in what is interpolated, so one product serves all
+        moved = second @ matrix
+        norm = np.maximum(np.linalg.norm(moved, axis=1), np.finfo(np.float32).tiny)
+        best = np.maximum(best, np.abs(np.einsum("pn,pn->p", moved, first)) / norm)
+    return best
+
+
+@cache
+def _moves(length: int) -> NDArray[np.float32]:
+    """One matrix for each way in which the clock is moved: (ways, length, length), signal @ matrix is the moved one."""
+    time = np.arange(length) / _RATE
+    points = time * (1 + _STRETCH[:, None, None]) + _SHIFT[None, :, None]
+    moved = CubicSpline(time, np.eye(length))(points.reshape(-1, length))  # (ways, samples, length)
+    return np.ascontiguousarray(moved.transpose(0, 2, 1).astype(np.float32))

@@ -1,0 +1,116 @@
+"""The same signal under two names in a file of windows: found across splits, refused or told; other signals are not."""
+
+from dataclasses import replace
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from ecgtune.data import read_dataset, simulate, split_dataset
+from ecgtune.data.records import fingerprint
+from ecgtune.data.twin_windows import twin_windows
+from ecgtune.data.twins import _closest, closest, fingerprints
+from ecgtune.errors import DataError
+
+MODULE = import_module("ecgtune.data.twin_windows")
+DATA = simulate(120, patients=60, seed=1)
+FIRST, SECOND = sorted(set(DATA.group.tolist()))[:2]
+
+CHANGES = {
+    "equal": lambda x: x,
+    "gain": lambda x: 3.7 * x,
+    "offset": lambda x: x - 2.5,
+    "upside down": lambda x: -x,
+    "in steps of 20 uV": lambda x: np.rint(x * 50) / 50,
+    "10 ms later": lambda x: np.roll(x, 1, axis=-1),
+}
+
+
+def with_a_twin(change=CHANGES["gain"]):
+    """A window of the second patient is one of the first's, and the first one stands in train, the second in test."""
+    signal, group = DATA.signal.copy(), DATA.group
+    source, copy = np.flatnonzero(group == FIRST)[0], np.flatnonzero(group == SECOND)[0]
+    signal[copy] = change(signal[source])
+    parts = {name: rows.copy() for name, rows in split_dataset(DATA).parts().items()}
+    split = np.full(len(DATA), "train", dtype="U5")
+    for name, rows in parts.items():
+        split[rows] = name
+    split[group == FIRST], split[group == SECOND] = "train", "test"
+    return replace(DATA, signal=signal.astype(np.float32), split=split)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_copy_is_found_and_nothing_else(change):
+    data = with_a_twin(CHANGES[change])
+    split = split_dataset(data)
+    assert twin_windows(data, split.parts()).pairs == ((FIRST, SECOND),)
+    assert twin_windows(DATA, split_dataset(DATA).parts()).pairs == ()
+
+
+def test_in_a_split_of_the_file_they_are_told_with_their_number():
+    warning = split_dataset(with_a_twin()).warnings[-1]
+    assert f"1 pairs of patients with the same signal stand in different splits ({FIRST} and {SECOND})" in warning
+
+
+def test_in_a_drawn_split_they_are_refused_unless_allowed():
+    data = replace(with_a_twin(), split=None)
+    drawn = [split_dataset(data, seed=seed, allow_duplicates=True) for seed in range(12)]
+    apart = [any("same signal" in warning for warning in split.warnings) for split in drawn]
+    assert True in apart
+    assert False in apart  # where both are drawn into one part there is no leak
+    with pytest.raises(DataError, match=r"1 pairs of patients with the same signal.*--allow-duplicates"):
+        split_dataset(data, seed=apart.index(True))
+    split_dataset(data, seed=apart.index(False))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"group": None, "group_name": None},
+        {"signal": DATA.signal[:, :, :400]},
+        {"recording": DATA.group},
+    ],
+    ids=["no groups", "4 seconds", "recordings, which were compared whole"],
+)
+def test_where_it_cannot_be_told(change):
+    assert twin_windows(replace(DATA, **change), split_dataset(DATA).parts()) is None
+
+
+def test_of_very_many_windows_the_first_of_each_group_are_compared_and_that_is_told(monkeypatch):
+    data = with_a_twin()
+    monkeypatch.setattr(MODULE, "MOST_PAIRS", 1500)
+    assert twin_windows(data, split_dataset(data).parts()).pairs == ((FIRST, SECOND),)
+    assert any("looked for in the first 1 windows of each patient only" in w for w in split_dataset(data).warnings)
+    monkeypatch.setattr(MODULE, "MOST_PAIRS", 10)
+    assert twin_windows(data, split_dataset(data).parts()) is None
+
+
+@pytest.mark.parametrize("rate", [100.0, 250.0])
+def test_many_fingerprints_are_those_of_one_after_the_other(rate):
+    windows = simulate(12, sampling_rate=rate, seconds=6, seed=3).signal[:, 0].copy()
+    windows[3] = 0.5
+    each = np.stack([fingerprint(window[None], ("II",), rate) for window in windows])
+    many = fingerprints(windows, rate)
+    assert many.shape == (12, 300)
+    np.testing.assert_allclose(many, each[:, :300], rtol=0, atol=1e-6)
+    assert not many[3].any()
+    assert not each[:, 300:].any()
+
+
+def test_moving_the_clock_of_many_pairs_is_moving_that_of_each():
+    prints = fingerprints(DATA.signal[:, 0], 100.0)
+    first, second = prints[:20], prints[20:40]
+    expected = [_closest(a, b) for a, b in zip(first, second, strict=True)]
+    np.testing.assert_allclose(closest(first, second), expected, rtol=0, atol=1e-5)
+
+
+def test_real_windows_hold_the_same_heart_under_two_names(shared):
+    """Three windows in a row of A03242 are windows of A01925, two of them of A00227; the labels differ."""
+    data = read_dataset(shared / "data" / "cinc2017_windows.npz")
+    data = data.select(np.isin(data.group, ["A00227", "A01925", "A03242", "A00001", "A00002", "A00009"]))
+    names = np.unique(data.group)
+    for name in ("A00227", "A01925"):
+        parts = {"train": np.flatnonzero(data.group == "A03242"), "test": np.flatnonzero(data.group == name)}
+        assert twin_windows(data, parts).pairs == ((name, "A03242"),)
+    others = {"train": np.flatnonzero(data.group == "A03242"), "test": np.flatnonzero(np.isin(data.group, names[:2]))}
+    assert twin_windows(data, others).pairs == ()

@@ -1,0 +1,98 @@
+"""Windows that stay on disk give what windows in memory give, and never stand in memory all at once."""
+
+import tracemalloc
+from dataclasses import replace
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+import ecgtune
+from ecgtune.workflows.preparation import Prepared, on_disk
+
+MODULE = import_module("ecgtune.workflows.preparation")
+ROWS = np.array([70, 3, 4, 119, 50, 51, 0])
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """120 windows of one lead, 6 s at 100 Hz, as a memory map."""
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
+    made = ecgtune.simulate(120, seed=1)
+    arrays = {"signal": made.signal[:, 0], "label": made.label, "patient": made.group}
+    np.savez(tmp_path / "w.npz", sampling_rate=100, unit="mV", **arrays)
+    return ecgtune.read_dataset(tmp_path / "w.npz")
+
+
+def prepared(data, *, kept: int, monkeypatch, **settings) -> Prepared:
+    monkeypatch.setattr(MODULE, "KEPT_BYTES", kept)
+    split = ecgtune.split_dataset(data)
+    preprocessing = ecgtune.Preprocessing.fit(data, split.train, **settings)
+    return Prepared(data, split, preprocessing)
+
+
+@pytest.mark.parametrize("rate", [100.0, 60.0, 250.0])
+@pytest.mark.parametrize("normalisation", ["zscore", "global", "none"])
+@pytest.mark.parametrize("resampling", ["polyphase", "linear"])
+def test_the_same_bits_from_disk_as_from_memory(data, monkeypatch, rate, normalisation, resampling):
+    settings = {"sampling_rate": rate, "normalisation": normalisation, "resampling": resampling}
+    memory = prepared(data, kept=1 << 30, monkeypatch=monkeypatch, **settings)
+    disk = prepared(data, kept=0, monkeypatch=monkeypatch, **settings)
+    expected, inputs = memory.windows(ROWS).inputs, disk.windows(ROWS).inputs
+    assert isinstance(expected, np.ndarray)
+    assert not isinstance(inputs, np.ndarray)
+    assert (tuple(inputs.shape), len(inputs), disk.samples) == (expected.shape, len(ROWS), memory.samples)
+    for index in (slice(0, 3), slice(5, None), np.array([6, 0, 2]), 4, slice(0, 0)):
+        assert np.array_equal(inputs[index], expected[index])
+        assert inputs[index].dtype == np.float32
+        assert inputs[index].flags.writeable
+    assert np.array_equal(disk.windows(ROWS).label, memory.windows(ROWS).label)
+
+
+def test_small_maps_and_arrays_in_memory_are_prepared_once(data, monkeypatch):
+    settings = {"sampling_rate": 100.0}
+    assert isinstance(
+        prepared(data, kept=1 << 30, monkeypatch=monkeypatch, **settings).windows(ROWS).inputs, np.ndarray
+    )
+    there = data.select(np.arange(len(data)))
+    assert isinstance(prepared(there, kept=0, monkeypatch=monkeypatch, **settings).windows(ROWS).inputs, np.ndarray)
+
+
+def test_no_copy_of_the_whole_is_made(data, tmp_path, monkeypatch):
+    """Of 4,800 windows, read in batches of 8."""
+    monkeypatch.setattr(MODULE, "KEPT_BYTES", 0)
+    np.tile(data.signal, (40, 1, 1)).tofile(tmp_path / "signal.f32")
+    signal = np.memmap(tmp_path / "signal.f32", dtype=np.float32, mode="r", shape=(4800, 1, 600))
+    many = replace(data, signal=signal, label=np.tile(data.label, 40), group=None, group_name=None)
+    split, preprocessing = ecgtune.split_dataset(data), ecgtune.Preprocessing(sampling_rate=100.0)
+    tracemalloc.start()
+    try:
+        windows = Prepared(many, split, preprocessing).windows(np.arange(4800))
+        for start in range(0, 4800, 8):
+            assert windows.inputs[start : start + 8].shape == (8, 1, 600)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert windows.inputs.signal is signal
+    assert peak < signal.nbytes / 20
+
+
+def test_a_training_from_disk_ends_on_the_same_bits(data, tmp_path, monkeypatch):
+    training = ecgtune.Training(epochs=1, batch_size=32, device="cpu", prefix_cache="on")
+    runs = {}
+    for kept in (1 << 30, 0):
+        monkeypatch.setattr(MODULE, "KEPT_BYTES", kept)
+        model = ecgtune.load_model("ecg-fm-tiny", classes=data.classes)
+        where = tmp_path / str(kept)
+        runs[kept] = ecgtune.fine_tune(
+            model, data, method=ecgtune.LoRA(rank=2), training=training, out=where, quiet=True
+        )
+    memory, disk = runs.values()
+    assert (memory.folder / "predictions.csv").read_bytes() == (disk.folder / "predictions.csv").read_bytes()
+    assert "found in the cache" in disk.metrics["training"]["once"]  # the same key, whichever way it was read
+
+
+def test_views_of_a_map_are_on_disk(data):
+    assert on_disk(data.signal)
+    assert on_disk(np.asarray(data.signal)[3:])
+    assert not on_disk(np.array(data.signal))
