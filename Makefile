@@ -38,6 +38,8 @@ bench: install  ## Benchmarks beside the original's computation; results go to b
 	$(BIN)/python benchmarks/lora_layer.py
 	$(BIN)/python benchmarks/page_faults.py
 	$(BIN)/python benchmarks/lora_epoch.py
+	$(BIN)/python benchmarks/positional.py
+	$(BIN)/python benchmarks/int8.py
 	$(BIN)/python benchmarks/plan.py
 	$(BIN)/python benchmarks/speed/bench.py
 	$(BIN)/python benchmarks/speed/methods.py

@@ -7,6 +7,8 @@ benchmarks/results/positional.json. `models/spectrum.py` is there because of it,
 """
 
 import argparse
+import shlex
+import sys
 import time
 from pathlib import Path
 
@@ -57,7 +59,7 @@ def main() -> None:
             ratio = medians["convolution"] / medians["spectrum"]
             rows.append({"size": name, "taps": taps, "dtype": str(dtype).removeprefix("torch."), **medians})
             print(f"{name}, {rows[-1]['dtype']}: the spectrum is {ratio:.2f} times as fast")
-    command = "python benchmarks/positional.py"
+    command = shlex.join(["python", "benchmarks/positional.py", *sys.argv[1:]])
     write_json(asked.result, {"command": command, "date": now(), "machine": machine(), "rows": rows})
 
 

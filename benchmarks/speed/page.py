@@ -66,6 +66,9 @@ def tried(folder: Path = RESULTS) -> str:
         line("explicit attention products", f"{row['size']}, {row['dtype']}", row["fused"], row["explicit"])
     for row in read_json(folder / "lora_layer.json")["rows"]:
         line("LoRA's update as one product", f"{row['size']}, {row['dtype']}", row["peft"], row["one product"])
+    for row in read_json(folder / "positional.json")["rows"]:
+        where = f"{row['size']}, {row['taps']} taps, {row['dtype']}, one forward pass"
+        line("frozen positional convolution by its spectrum", where, row["convolution"], row["spectrum"])
     faults = read_json(folder / "page_faults.json")
     before, after = faults["given back"]["milliseconds"], faults["kept"]["milliseconds"]
     line("freed memory is kept", "ecg-fm-tiny, r4, 64 windows of 6 s, bfloat16", before, after)

@@ -160,3 +160,10 @@ def test_the_plan_is_of_what_was_chosen(measured, monkeypatch):
     monkeypatch.setattr(plans, "measure_apart", measure)
     ecgtune.plan(DATA, [recipe], seeds=1, floors=False, quiet=True)
     assert planned == [8]
+
+
+def test_a_sweep_refuses_what_it_would_not_heed(tmp_path):
+    pytest.importorskip("optuna")
+    recipe = replace(load_recipes("lora")[0], training=SHORT)
+    with pytest.raises(SettingError, match="give a sweep accumulate or checkpointing"):
+        ecgtune.sweep(DATA, [recipe], out=tmp_path / "sweep", trials=1, quiet=True)

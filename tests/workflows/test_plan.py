@@ -168,6 +168,16 @@ def test_a_process_that_the_system_ended_did_not_fit(monkeypatch):
     assert found.estimates[0].problem == "the system ended it, 1.0 GB were free"
 
 
+@pytest.mark.parametrize(("total", "expected"), [(10**9, 4 * 700), (4 * 4 * 700 - 1, 0)])
+def test_what_is_computed_once_takes_disk_where_it_is_kept(total, expected, monkeypatch):
+    monkeypatch.setattr(estimates.psutil, "virtual_memory", lambda: type("Memory", (), {"total": total}))
+    arm, split = recipe("lora", "ecg-fm-tiny"), draw_split(DATA, ecgtune.Input())
+    found = measurement(train=10, val=len(split.val), once=700)
+    few = replace(split, train=np.arange(4 * (10 + len(split.val)) - len(split.val)))
+    told = [estimate(arm, one, DATA, few, seeds=2).disk_bytes for one in (found, replace(found, once=0))]
+    assert told[0] - told[1] == expected
+
+
 def test_the_command_takes_the_flags_of_compare_and_prints_a_line_per_method(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
     file = write_csv(DATA, tmp_path / "windows.csv")

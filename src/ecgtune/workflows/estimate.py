@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import psutil
 
 from ecgtune.data import Dataset, Split
 from ecgtune.evaluation import choose_decision, evaluate
@@ -14,6 +15,7 @@ from ecgtune.recipe import Recipe
 from ecgtune.reporting import numbers
 from ecgtune.training import ProgressBar, choose_device, count_steps
 from ecgtune.training.peak import free_memory
+from ecgtune.training.prefix import MEMORY_SHARE
 from ecgtune.workflows.measure import EPOCHS, FEWEST, Measurement, Phase, measure, sample
 
 #: Steps that an estimate before a comparison may cost, as a part of all that it has to do.
@@ -28,7 +30,8 @@ class Estimate:
     """What an arm will cost, all its seeds together; None where a run of it did not fit into memory.
 
     seconds: until the last seed is finished, if no early stop ends it sooner. seconds_per_epoch: validation included.
-    peak_memory_bytes: of the process, or of the accelerator. disk_bytes: of all its folders while the last one trains.
+    peak_memory_bytes: of the process, or of the accelerator. disk_bytes: of all its folders while the last one trains,
+    and of what is computed once for all of them.
     file_bytes: what one run deploys. problem: why it does not fit, "" when it does.
     """
 
@@ -77,7 +80,7 @@ def estimate(
         seconds=seeds * seconds,
         seconds_per_epoch=per_epoch,
         peak_memory_bytes=peak,
-        disk_bytes=seeds * kept + found.state,
+        disk_bytes=seeds * kept + found.state + _once(found, train + val),
         file_bytes=found.file,
         problem="" if memory is None or peak <= memory else f"{numbers.size(memory)} are free",
     )
@@ -86,6 +89,12 @@ def estimate(
 def _validation(phase: Phase, found: Measurement) -> float:
     """Seconds per window: what the end of an epoch took beyond saving."""
     return max(0.0, phase.epoch_end - found.save) / found.val
+
+
+def _once(found: Measurement, windows: int) -> int:
+    """Bytes in the cache folder, which seeds share; none where `training.prefix` would find them too many."""
+    whole = found.once * windows // (found.train + found.val)
+    return whole if whole <= MEMORY_SHARE * psutil.virtual_memory().total else 0
 
 
 def _before(phase: Phase, found: Measurement, windows: int) -> float:

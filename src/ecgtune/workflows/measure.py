@@ -54,6 +54,7 @@ class Measurement:
     epoch. finish: all after the last epoch, predictions of `val` + `test` windows included. peak: of the training.
     inference: memory that a window takes on its way through the model without gradients. window: bytes of a window as
     it was read and as the model takes it. file, folder, state: what is deployed, what is kept, what a resume needs.
+    once: what was computed once for `train` + `val` windows, in the cache folder.
     """
 
     train: int
@@ -71,6 +72,7 @@ class Measurement:
     file: int
     folder: int
     state: int
+    once: int = 0
 
     @classmethod
     def from_table(cls, table: dict[str, Any]) -> Measurement:
@@ -190,6 +192,7 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, *, steps: int | None
             file=metrics["training"]["file_bytes"],
             folder=sum(files),
             state=state,
+            once=sum(path.stat().st_size for path in (Path(place) / "cache").glob("prefix-*.npy")),
         )
 
 

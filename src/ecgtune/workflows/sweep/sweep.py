@@ -95,6 +95,10 @@ def _arms(recipes: Sequence[Recipe], space: Changes | None, fixed: Collection[st
     require(
         len(set(names)) == len(names), f"two methods have the same name ({', '.join(names)}); give each its own name"
     )
+    require(
+        all(recipe.training.max_memory is None for recipe in recipes),
+        "max_memory is for train, compare and plan; give a sweep accumulate or checkpointing",
+    )
     splits = {(recipe.input.fractions, recipe.input.split_seed, recipe.input.label_share) for recipe in recipes}
     if len(splits) > 1:
         raise SettingError("the methods ask for different splits; give all the same shares, split_seed and label_share")
