@@ -75,8 +75,8 @@ def _first_row(path: Path, content: bytes) -> tuple[list[str], int]:
     length = end.start() if end else len(content)
     if length > MAX_FIRST_ROW:
         raise DataError(
-            f"{path}: its first row has {length} bytes, at most {MAX_FIRST_ROW} are read; write samples in rows, leads in"
-            " columns"
+            f"{path}: its first row has {length} bytes, at most {MAX_FIRST_ROW} are read; write samples in rows and"
+            " leads in columns"
         )
     line = content[:length]
     try:
