@@ -112,8 +112,8 @@ def longest_xml(write: Callable[..., str]) -> Callable[[Path], Made]:
 
 def longest_scp(folder: Path, differences: int) -> Made:
     """As long as the format's own 65,535 bytes of a lead allow."""
-    leads = tuple(SCP_CODES)
-    return text(folder, "rec.scp", scp(values(30_000)[: len(leads)], leads, differences=differences))
+    leads, samples = tuple(SCP_CODES), 12_000 if differences else 30_000  # codes of noise are longer than two bytes
+    return text(folder, "rec.scp", scp(values(samples)[: len(leads)], leads, differences=differences))
 
 
 def entities(folder: Path) -> Made:
