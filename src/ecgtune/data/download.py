@@ -35,8 +35,8 @@ class Database:
 
 
 #: What is left out are archives of the same files, what is no recording (papers and programs of CinC 2017), and
-#: recordings that stand there twice: PTB-XL's at 100 Hz, the sample that CinC 2017 gave out beforehand, the halves
-#: of MIT-BIH records.
+#: recordings that stand there twice: PTB-XL's at 100 Hz, the part of CinC 2017 that was given out as a sample, the
+#: halves of MIT-BIH records.
 DATABASES = {
     "ptb-xl": Database("ptb-xl/1.0.3", ("*.zip", "records100/*")),
     "cinc2017": Database("challenge-2017/1.0.0", ("*.zip", "*.tar.gz", "validation/*", "sources/*", "papers/*")),

@@ -97,13 +97,14 @@ class PositionalConv(nn.Module):
         super().__init__()
         conv = nn.Conv1d(width, width, taps, padding=taps // 2, groups=groups)
         self.conv = weight_norm(conv, dim=2)
+        self._taps = taps
         self._spectrum: FrozenSpectrum | None = None
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, tokens, width) -> the same shape; an even kernel gives one frame too many, the last one."""
         channels = tokens.transpose(1, 2)
         trains = torch.is_grad_enabled() and _trains(self.conv)
-        if trains or tokens.device.type != "cpu" or self.conv.kernel_size[0] < LONG_KERNEL:
+        if trains or tokens.device.type != "cpu" or self._taps < LONG_KERNEL:
             position = self.conv(channels)[..., : tokens.shape[1]]
         else:
             position = self._frozen(tokens.shape[1])(channels).to(tokens.dtype)

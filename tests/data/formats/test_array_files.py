@@ -144,6 +144,7 @@ def npy_header(shape: str) -> bytes:
         ("a.h5", b"\x89HDF\r\n\x1a\n", "cannot be read"),
         ("a.h5", b"", "cannot be read"),
         ("a.csv", b"", "first row is empty"),
+        ("a.csv", b"," * 70_000, "its first row has 70000 bytes"),
         ("a.csv", b"I,II,V1\n", "0 samples"),
         ("a.csv", b"I,II,V1\n1,2\n", "no table of numbers"),
         ("a.csv", b"I,II,V1\n1,2,x\n", "no table of numbers"),

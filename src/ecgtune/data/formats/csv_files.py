@@ -28,6 +28,7 @@ from ecgtune.data.formats.base import (
 from ecgtune.errors import DataError
 
 MAX_BYTES = 1 << 27
+MAX_FIRST_ROW = 1 << 16  # bytes; as a Python list of cells a row without end takes twenty times its size
 GAPS = ["", "nan", "NaN", "NAN", "NA", "null"]
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*\Z")
 
@@ -71,7 +72,13 @@ def read_csv(path: Path, options: ReadOptions) -> Recording:
 def _first_row(path: Path, content: bytes) -> tuple[list[str], int]:
     """The cells of the first row and where the next one starts."""
     end = re.search(rb"\r\n|\n|\r", content)
-    line = content[: end.start() if end else len(content)]
+    length = end.start() if end else len(content)
+    if length > MAX_FIRST_ROW:
+        raise DataError(
+            f"{path}: its first row has {length} bytes, at most {MAX_FIRST_ROW} are read; write samples in rows and"
+            " leads in columns"
+        )
+    line = content[:length]
     try:
         cells = next(csv.reader([line.decode("utf-8")]), [])
     except (UnicodeDecodeError, csv.Error):
