@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from scipy.fft import next_fast_len
@@ -26,7 +26,8 @@ class FrozenSpectrum:
             kernel = conv.weight.float()
             taps = kernel.shape[-1]
             # Zeros behind the signal take up what reaches over either of its ends.
-            self._points = int(next_fast_len(length + max(taps // 2, taps - 1 - taps // 2), real=True))
+            reach = max(taps // 2, taps - 1 - taps // 2)
+            self._points = cast(int, next_fast_len(length + reach, real=True))
             spectrum = torch.fft.rfft(kernel, n=self._points).conj()  # conjugate: torch's convolution is a correlation
             frequency = torch.arange(spectrum.shape[-1], device=kernel.device)
             spectrum = spectrum * torch.exp(-2j * math.pi * (taps // 2) / self._points * frequency)  # its padding

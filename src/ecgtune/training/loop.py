@@ -130,7 +130,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
             # Dropout is drawn from the step's own seed, so a resumed training needs no generator state.
             torch.manual_seed((seed * 1_000_003 + step) * 64 + accelerator.process_index)
             batch_weight = objective.weight(rows)
-            sums: dict[str, float] = {}
+            own: dict[str, float] = {}
             pieces = np.array_split(np.sort(rows), settings.accumulate * accelerator.num_processes)
             for number, piece in enumerate(pieces[accelerator.process_index :: accelerator.num_processes]):
                 if len(piece) == 0 and accelerator.num_processes == 1:
@@ -149,7 +149,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                 # One transfer for all terms: each one by itself would make an accelerator wait.
                 values = torch.stack([term.detach().float() for term in terms.values()]).tolist()
                 for name, value in zip(terms, values, strict=True):
-                    sums[name] = sums.get(name, 0.0) + share * value
+                    own[name] = own.get(name, 0.0) + share * value
             if not scale.unscale(optimizer, parameters):
                 scale.step(optimizer)  # moves nothing, and halves the scale
                 optimizer.zero_grad(set_to_none=True)
@@ -160,7 +160,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                         f"use precision bf16 or fp32, or lower learning_rate (now {learning_rate:g})"
                     )
                 continue
-            state.sums = {name: state.sums.get(name, 0.0) + value for name, value in sums.items()}
+            state.sums = {name: state.sums.get(name, 0.0) + value for name, value in own.items()}
             state.weight_sum += batch_weight
             objective.after_backward()
             if settings.clip:
