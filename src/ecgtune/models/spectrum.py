@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from scipy.fft import next_fast_len
@@ -27,7 +27,7 @@ class FrozenSpectrum:
             taps = kernel.shape[-1]
             # Zeros behind the signal take up what reaches over either of its ends.
             reach = max(taps // 2, taps - 1 - taps // 2)
-            self._points: int = next_fast_len(length + reach, real=True)  # type: ignore[assignment]
+            self._points = cast(int, next_fast_len(length + reach, real=True))
             spectrum = torch.fft.rfft(kernel, n=self._points).conj()  # conjugate: torch's convolution is a correlation
             frequency = torch.arange(spectrum.shape[-1], device=kernel.device)
             spectrum = spectrum * torch.exp(-2j * math.pi * (taps // 2) / self._points * frequency)  # its padding
