@@ -126,6 +126,10 @@ def test_recipes_get_what_the_sweep_found_and_keep_their_comments(done):
     comments = [line for line in (ROOT / "recipes" / "norm-bias.toml").read_text().splitlines() if "#" in line]
     assert set(comments) <= set((done.recipes / "norm-bias.toml").read_text().splitlines())
     assert (done.recipes / "lora.toml").read_text() == (ROOT / "recipes" / "lora.toml").read_text()
+    more = replace(done.study, methods=(*done.study.methods, "lora"))
+    (done.recipes / "probe.toml").write_text((ROOT / "recipes" / "probe.toml").read_text())
+    assert recipes.write_recipes(more, done.results, done.recipes) == []  # one has had no trials
+    assert recipes.write_recipes(done.study, done.results, done.recipes) == ["probe"]
 
 
 def test_statistics_are_those_of_the_predictions(done):

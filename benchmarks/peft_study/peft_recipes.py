@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from peft_rows import read_rows
 from peft_settings import Study, tuned
 
 from ecgtune.files import write_text
@@ -14,7 +15,13 @@ TABLES = ("method", "model", "training", "augmentation")
 
 
 def write_recipes(study: Study, results: Path, folder: Path) -> list[str]:
-    """Put the settings of every tuned method into its recipe in `folder`; names of the recipes that changed."""
+    """Put the settings of every tuned method into its recipe in `folder`; names of the recipes that changed.
+
+    None before all methods have had their trials: recipes that are tuned beside some that are not compare nothing.
+    """
+    tried = {row["method"] for row in read_rows(results / "trials.csv")}
+    if not tried.issuperset(study.methods):
+        return []
     changed = []
     for name, best in tuned(results).items():
         file = folder / f"{name}.toml"
