@@ -121,7 +121,7 @@ def test_mistakes_are_one_clear_line(tmp_path, text, parts):
     [
         lambda: Training(optimizer="sgd"),
         lambda: Training(schedule="linear"),
-        lambda: Training(precision="fp16"),
+        lambda: Training(precision="int8"),
         lambda: Training(class_weights="Balanced"),
         lambda: Training(threshold="f2"),
         lambda: Training(epochs=1.5),
