@@ -2,9 +2,9 @@
 
     python benchmarks/lora_epoch.py
 
-trains through the product's own loop on noise (the time does not depend on the signal) and writes seconds per epoch and
-their ratio to benchmarks/results/lora_epoch.json and into docs/performance.md: LoRA with what lies below its first layer
-computed once, as `train` does where nothing is augmented; without that; on augmented windows; and full fine-tuning.
+trains through the product's own loop on noise (the time does not depend on the signal) and writes seconds per epoch to
+benchmarks/results/lora_epoch.json and docs/performance.md: LoRA with what lies below its first layer computed once,
+as `train` does where nothing is augmented; without that; on augmented windows; and full fine-tuning.
 """
 
 import os
