@@ -62,7 +62,7 @@ def test_the_pretraining_commands_run(tmp_path, monkeypatch, capsys):
 
 def test_the_commands_for_recordings_run(tmp_path, monkeypatch, capsys):
     (commands,) = [block for block in blocks("") if block.startswith("ecgtune data check")]
-    check, compare = (shlex.split(line)[1:] for line in commands.splitlines())
+    check, compare, predict = (shlex.split(line)[1:] for line in commands.splitlines())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
     for index, signal in enumerate(heartbeats(24)):
@@ -71,8 +71,11 @@ def test_the_commands_for_recordings_run(tmp_path, monkeypatch, capsys):
     (tmp_path / "labels.csv").write_text("\n".join(["record,patient,AF", *rows]) + "\n")
     main([*check, "--quiet"])
     assert "24 of 24 with a label" in capsys.readouterr().out
-    main([*compare, "--methods", "probe", "--seeds", "1", "--epochs", "2", "--batch-size", "8", "--quiet"])
+    main([*compare, "--methods", "probe,lora", "--seeds", "1", "--epochs", "2", "--batch-size", "8", "--quiet"])
     assert "report: runs/recordings/report.html" in capsys.readouterr().out
+    (tmp_path / "recordings").rename(tmp_path / "new-recordings")
+    main([*predict, "--quiet"])
+    assert len((tmp_path / "answers" / "recordings.csv").read_text().splitlines()) == 1 + 24
 
 
 @pytest.mark.parametrize("target", re.findall(r"^make (\w+)", README, flags=re.MULTILINE))
