@@ -55,6 +55,8 @@ ABOUT = """## Licence, attribution and use
 - **Out of bounds**: any use for or on a patient.
 - **Left out**: the {left_out:,} recordings of the windows that this repository's results are measured on. How well the
   encoder does on them, beside the same encoder from random weights: `docs/pretraining.md`.
+- **On other recordings**: what it gives on lead II of clinical 12-lead recordings, in windows of 10 s, beside a network
+  from scratch: `docs/real_tasks.md`.
 - **How to make it again**: the command with all of its processes stands in `docs/pretraining.md`.
 """
 

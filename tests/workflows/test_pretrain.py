@@ -102,6 +102,14 @@ def test_float16_is_half_the_file_and_nearly_the_same_encoder(place):
     torch.testing.assert_close(two.encode(signal)[0], one.encode(signal)[0], rtol=0, atol=2e-2)
 
 
+@pytest.mark.parametrize("missing", ["report.html", "README.md"])
+def test_report_or_card_alone_is_written_when_it_is_missing(place, missing):
+    run = Path(shutil.copytree(place / "run", place / f"without-{missing}"))
+    (run / missing).unlink()
+    pretrain(place, TEACHER, run.name, resume=True)
+    assert (run / missing).is_file()
+
+
 def test_report_and_card_are_written_when_they_are_missing_or_float16_is_new(place):
     run = Path(shutil.copytree(place / "run", place / "again"))
     shutil.rmtree(run / "float16")

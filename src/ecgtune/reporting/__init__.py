@@ -2,7 +2,7 @@
 
 from ecgtune.reporting.figures import write_comparison_figures, write_run_figures
 from ecgtune.reporting.html import write_comparison_report, write_pretraining_report, write_run_report
-from ecgtune.reporting.model_card import card_is_edited, write_model_card, write_pretraining_card
+from ecgtune.reporting.model_card import CARD, card_is_edited, write_model_card, write_pretraining_card
 from ecgtune.reporting.pretraining_figures import write_pretraining_figures
 from ecgtune.reporting.reading import (
     Comparison,
@@ -17,6 +17,7 @@ from ecgtune.reporting.tables import table_csv, table_markdown, table_notes, ter
 from ecgtune.reporting.writing import write_comparison, write_pretraining, write_run
 
 __all__ = [
+    "CARD",
     "Comparison",
     "PretrainingRun",
     "Run",

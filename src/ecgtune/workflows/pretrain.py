@@ -15,7 +15,7 @@ from ecgtune.models import save_encoder
 from ecgtune.pretraining import PretrainingObjective, Selection, crop_samples, make_objective, select
 from ecgtune.pretraining.start import OBJECTIVES
 from ecgtune.recipe import Pretraining
-from ecgtune.reporting import card_is_edited, write_pretraining
+from ecgtune.reporting import CARD, card_is_edited, write_pretraining
 from ecgtune.settings import require
 from ecgtune.training import (
     Processes,
@@ -148,10 +148,10 @@ def _present(
     export_float16: bool,
     progress: ProgressBar,
 ) -> None:
-    """float16/ when it is asked for and not there, and a report that tells of it. A card that was edited is kept."""
+    """float16/ when it is asked for and not there, report and card when one is missing or new. A card that was edited is kept."""
     report = folder.path / "report.html"
     export = export_float16 and not (folder.path / FLOAT16).is_dir()
-    if report.is_file() and not export:
+    if report.is_file() and (folder.path / CARD).is_file() and not export:
         return
     edited = card_is_edited(folder.path)
     if export:
