@@ -43,6 +43,7 @@ bench: install  ## Benchmarks beside the original's computation; results go to b
 	$(BIN)/python benchmarks/plan.py
 	$(BIN)/python benchmarks/speed/bench.py
 	$(BIN)/python benchmarks/speed/methods.py
+	$(BIN)/python benchmarks/speed/growth.py
 	$(BIN)/python benchmarks/speed/page.py
 
 peft-study: install  ## The study of docs/peft_study.md, where it stopped; WINDOWS= and RHYTHMS= are its files (days)

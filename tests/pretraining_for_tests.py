@@ -10,7 +10,7 @@ from ecgtune.recipe import Crops, EcgFmTask, EncoderSizes, MaskedTeacherTask, Pr
 SIZES = EncoderSizes(
     width=32, depth=2, heads=2, feed_forward=64, conv_channels=16, conv_layers=3, pos_taps=8, pos_groups=4
 )
-LOOP = Training(epochs=3, batch_size=16, learning_rate=2e-3, device="cpu")
+LOOP = Training(epochs=3, batch_size=16, learning_rate=2e-3, device="cpu", precision="fp32")
 TEACHER = Pretraining(
     "teacher",
     objective=MaskedTeacherTask(masks=2, decoder_layers=2, decoder_width=32, decoder_groups=4, visible_span=3),

@@ -38,7 +38,7 @@ def study(harness, tmp_path_factory):
     settings = importlib.import_module("peft_settings")
     return settings.Study(
         model=str(folder), precision="fp32", methods=("full", "norm-bias", "probe"), sizes={}, space={}, trials=2,
-        trial_epochs=1, trial_batch=32, finalists=1, always=("full", "probe"), seeds=2,
+        trial_epochs=1, trial_batch=32, finalists=1, always=("full", "probe"), seeds=2, change_seeds=1,
         loops={1.0: settings.Loop(1, 32)}, floor_loops={1.0: settings.Loop(1, 32)},
         tasks=("abnormal",), presets=("paper-full",),
         changes=settings.Study().changes[1:], resamples=50, trial_share=1.0, parts_share=1.0,
@@ -85,10 +85,13 @@ def done(harness, study, tmp_path_factory):
 
 def test_a_row_per_run_and_none_twice(done):
     finals = rows(done.results / "finals.csv")
-    steps = ["paper-full", "paper-full+loop", "paper-full+care", "paper-full+rate"]
+    steps = ["paper-full+loop", "paper-full+care", "paper-full+rate"]
     parts = ["full+no-ema", "full+layer-decay", "probe+mix"]
     runs = sorted((row["method"], row["seed"]) for row in finals)
-    assert runs == sorted((m, s) for m in ("full", "norm-bias", "probe", "resnet", *steps, *parts) for s in "01")
+    assert runs == sorted(
+        [(name, seed) for name in ("full", "norm-bias", "probe", "paper-full", "resnet") for seed in "01"]
+        + [(name, "0") for name in (*steps, *parts)]
+    )
     assert [(row["method"], row["seed"]) for row in finals[:2]] == [("full", "1"), ("probe", "1")]
     assert {row["method"] for row in rows(done.results / "trials.csv")} == {"full", "norm-bias", "probe"}
 

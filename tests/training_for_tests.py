@@ -10,7 +10,7 @@ from ecgtune.recipe import LoRA, Training
 from ecgtune.training import Classification, ProgressBar, RunFolder, Windows, encode_once, logits_of, train
 from models_for_tests import tiny_classifier
 
-SETTINGS = Training(epochs=3, batch_size=8, learning_rate=3e-3, device="cpu")
+SETTINGS = Training(epochs=3, batch_size=8, learning_rate=3e-3, device="cpu", precision="fp32")
 
 
 def windows(count: int, seed: int) -> Windows:

@@ -68,8 +68,8 @@ class Study:
     trials of each method, of trial_epochs on trial_share of the labels. finalists: how many are taken to the finals by
     validation AUROC beside `always`. presets: recipes as published, on the encoder of the study; changes: what is
     changed in them, step upon step; parts: what is changed in tuned recipes, one by one; both at parts_share of the
-    labels of the first task. thresholds: by task, where half is no good cut because one class is rare. metrics, margin,
-    resamples: of the statistics.
+    labels of the first task and with change_seeds of the seeds. thresholds: by task, where half is no good cut
+    because one class is rare. metrics, margin, resamples: of the statistics.
     """
 
     model: str = "ecg-fm-tiny"
@@ -102,6 +102,7 @@ class Study:
     finalists: int = 2
     always: tuple[str, ...] = (REFERENCE, "lora", "side", "probe")
     seeds: int = 5
+    change_seeds: int = 3
     loops: Mapping[float, Loop] = field(
         default_factory=lambda: {0.01: Loop(20, 16), 0.1: Loop(6, 32), 1.0: Loop(4, 64)}
     )
@@ -170,6 +171,10 @@ class Study:
         """What a method is compared with: a part's also with the tuned method that it is a part of."""
         name, _, part = method.partition("+")
         return (*self.references, *([name] if part and name in self.methods and name not in self.references else []))
+
+    def seeds_of(self, name: str) -> range:
+        """The seeds of a run of the finals: fewer for NAME+STEP and NAME+PART, of which there are many."""
+        return range(min(self.seeds, self.change_seeds) if "+" in name else self.seeds)
 
     def floor(self) -> Recipe:
         """The small network from scratch, with the same care."""

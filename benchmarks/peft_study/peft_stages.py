@@ -102,7 +102,7 @@ def run_finals(
         tasks, study.loops if shares is None else shares, range(study.seeds) if seeds is None else seeds
     ):
         for name, recipe in final_recipes(study, results, task, share).items():
-            if wanted is None or name in wanted:
+            if seed in study.seeds_of(name) and (wanted is None or name in wanted):
                 _run(study.final(recipe, name, task, share, seed), name, task, seed, tasks[task], results, runs)
 
 
@@ -166,7 +166,7 @@ def current(study: Study, rows: list[Row], results: Path, data: Mapping[str, str
     for row in rows:
         task, share, seed = row["task"], float(row["share"]), int(row["seed"])
         recipe = recipes.get((task, share), {}).get(row["method"])
-        if recipe is not None and seed < study.seeds:
+        if recipe is not None and seed in study.seeds_of(row["method"]):
             own = key(study.final(recipe, row["method"], task, share, seed), seed, data[task])
             kept += [row] if own.items() <= row.items() else []
     return kept

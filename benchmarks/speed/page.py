@@ -141,6 +141,38 @@ def methods_table(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def growth_table(result: dict[str, Any]) -> str:
+    """Markdown: what a doubling of each size costs, a line per method, and the figure."""
+    machine, base, axes = result["machine"], result["base"], result["axes"]
+    methods = list(dict.fromkeys(row["method"] for row in result["rows"]))
+    lines = [
+        f"{machine['processor']}, {machine['threads']} threads, {result['date'][:10]}, bf16. What the last doubling",
+        "multiplies by, of training windows for an epoch of ecg-fm-tiny, of the others for a step of ECG-FM",
+        f"({base['depth']} layers, {base['leads']} x {base['samples']} samples, rank {base['rank']},",
+        f"batch {base['batch']}, random weights):",
+        "",
+        "| time, memory | " + " | ".join(f"{title} {_doubling(result, axis)}" for axis, title in axes.items()) + " |",
+        "|---" * (1 + len(axes)) + "|",
+    ]
+    for method in methods:
+        cells = [method, *(_factors(result, axis, method) for axis in axes)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", "![How time and memory grow](../benchmarks/results/growth.svg)"]) + "\n"
+
+
+def _doubling(result: dict[str, Any], axis: str) -> str:
+    before, after = sorted({row["value"] for row in result["rows"] if row["axis"] == axis})[-2:]
+    return f"{before:,} to {after:,}"
+
+
+def _factors(result: dict[str, Any], axis: str, method: str) -> str:
+    rows = [row for row in result["rows"] if (row["axis"], row["method"]) == (axis, method)]
+    if not rows:
+        return ""
+    before, after = sorted(rows, key=lambda row: row["value"])[-2:]
+    return ", ".join(f"{after[key] / before[key]:.2f}x" for key in ("seconds", "bytes"))
+
+
 def into_page(name: str, text: str) -> None:
     """Put `text` where docs/performance.md has its place, between two comments with its name."""
     page = PAGE.read_text(encoding="utf-8")
@@ -167,7 +199,7 @@ def _times(value: float | None) -> str:
 
 def contents() -> dict[str, str]:
     """All tables by the name of their place, from the results that are kept; what is not measured yet says so."""
-    makers = {"speed": table, "plan": planned, "lora_epoch": epochs, "methods": methods_table}
+    makers = {"speed": table, "plan": planned, "lora_epoch": epochs, "methods": methods_table, "growth": growth_table}
     kept = {name: RESULTS / f"{name}.json" for name in makers}
     missing = "Not measured yet.\n"
     tables = {name: makers[name](read_json(file)) if file.exists() else missing for name, file in kept.items()}

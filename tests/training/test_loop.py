@@ -115,7 +115,7 @@ def test_one_step_is_torch_adam_on_the_weighted_mean(tmp_path):
     """Against a step written out by hand: same loss, same weights."""
     settings = Training(
         epochs=2, batch_size=44, learning_rate=1e-3, optimizer="adam", weight_decay=0.0, schedule="constant", clip=0,
-        class_weights="balanced", device="cpu",
+        class_weights="balanced", device="cpu", precision="fp32",
     )  # fmt: skip
     result, _, _ = run(tmp_path, Full(), settings)
 
@@ -145,6 +145,7 @@ def test_lora_plus_is_torch_adam_with_two_rates(tmp_path):
         clip=0,
         warmup=0.3,
         device="cpu",
+        precision="fp32",
     )
     result, _, _ = run(tmp_path, method, settings)
 

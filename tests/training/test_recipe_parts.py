@@ -26,7 +26,7 @@ def augmentation() -> WindowAugmentation:
 def test_label_smoothing_is_torchs_and_only_of_the_training_loss(tmp_path):
     settings = Training(
         epochs=2, batch_size=44, learning_rate=1e-3, optimizer="adam", weight_decay=0.0, schedule="constant", clip=0,
-        class_weights="balanced", label_smoothing=0.2, device="cpu",
+        class_weights="balanced", label_smoothing=0.2, device="cpu", precision="fp32",
     )  # fmt: skip
     result, _, _ = run(tmp_path, Full(), settings)
 
@@ -91,7 +91,7 @@ def by_hand(result, method, rate_of) -> None:
 
 WHOLE_BATCHES = Training(
     epochs=4, batch_size=44, learning_rate=1e-3, optimizer="adam", weight_decay=0.0, schedule="constant", clip=0,
-    device="cpu",
+    device="cpu", precision="fp32",
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from ecgtune.workflows.preparation import draw_split
 from ecgtune.workflows.run import work
 
 DATA = ecgtune.simulate(120, seed=1)
-SHORT = ecgtune.Training(epochs=1, batch_size=32, device="cpu", max_memory="1GB")
+SHORT = ecgtune.Training(epochs=1, batch_size=32, device="cpu", precision="fp32", max_memory="1GB")
 
 
 def peak_of(base, window, checkpointed, limit=None, asked=None):

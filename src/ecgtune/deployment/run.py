@@ -20,8 +20,9 @@ from ecgtune.recipe import Full, method_from_table
 from ecgtune.settings import choose
 from ecgtune.training import RunFolder, load_weights, logits_of, probability_of, read_recipe
 
-#: Number formats of predictions; "int8" multiplies whole numbers in the transformer layers and is bf16 elsewhere.
-PredictionPrecision = Literal["fp32", "bf16", "int8"]
+#: Number formats of predictions; "auto" is the one that the run was measured in (fp32 for a run in fp16), "int8"
+#: multiplies whole numbers in the transformer layers and is bf16 elsewhere.
+PredictionPrecision = Literal["auto", "fp32", "bf16", "int8"]
 
 #: What the accuracy, F1 and AUROC of metrics.json are called for each task.
 _SUMMARY: dict[Task, tuple[str, str, str]] = {
@@ -73,25 +74,28 @@ class Run:
         return "\n".join(lines)
 
     def predict(
-        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "fp32"
+        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
     ) -> np.ndarray:
         """Probabilities `(windows, classes)` of windows as they come from the recorder; of labels, each by itself.
 
         signal: `(samples,)`, `(windows, samples)` for one lead, or `(windows, leads, samples)`; in millivolts, or in
         the file's own unit if that of the training data was unknown. sampling_rate: Hz of `signal`; the rate of the
-        training data when not given. Resampling and normalisation are the run's own. precision: "bf16" and "int8" are
-        faster where the processor computes in them, and rounded; see `deployment.int8`. Raises DataError for another
-        shape, a rate or length that cannot be, NaN or infinite samples, SettingError where a precision cannot be had.
+        training data when not given. Resampling and normalisation are the run's own. precision: "auto" is that of the
+        run, so that its predictions come again; "bf16" and "int8" are faster where the processor computes in them, and
+        rounded; see `deployment.int8`. Raises DataError for another shape, a rate or length that cannot be, NaN or
+        infinite samples, SettingError where a precision cannot be had.
         """
         choose(precision, get_args(PredictionPrecision), "precision")
         windows = self._shaped(np.asarray(signal, np.float32))
         prepared = self.preprocessing(windows, self.sampling_rate if sampling_rate is None else sampling_rate)
         if precision == "int8":
             return probability_of(logits_of(self._int8, prepared, precision="bf16"), self.task)
+        if precision == "auto":
+            precision = "bf16" if self.metrics["training"]["precision"] == "bf16" else "fp32"
         return probability_of(logits_of(self.model, prepared, precision=precision), self.task)
 
     def classify(
-        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "fp32"
+        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
     ) -> list[str] | list[tuple[str, ...]]:
         """The answer for each window at the run's thresholds: its class, or the labels it has, by name.
 

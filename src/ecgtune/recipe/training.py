@@ -60,9 +60,9 @@ class Training:
     label, 2,0.5,8."""
     patience: int | None = None
     """Stop after this many epochs without a better validation AUROC; never when not given."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Number format of the forward and backward pass; weights stay float32. fp16, with a loss scale, is for GPUs
-    without bf16."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format of the forward and backward pass; weights stay float32. auto: bf16 where the device multiplies it
+    faster, else fp32. fp16, with a loss scale, is for GPUs without bf16."""
     prefix_cache: Literal["auto", "on", "off"] = "auto"
     """Compute what training cannot change once and keep it in the cache folder; auto: where that pays and fits."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

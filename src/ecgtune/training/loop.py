@@ -21,7 +21,7 @@ from ecgtune.training.batches import epoch_order
 from ecgtune.training.inference import choose_device
 from ecgtune.training.memory import MemoryMeter, give_back_freed_memory, keep_freed_memory
 from ecgtune.training.objective import Moment, Objective
-from ecgtune.training.precision import LossScale, autocast
+from ecgtune.training.precision import LossScale, autocast, choose_precision
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder, log_text
 from ecgtune.training.schedule import learning_rate_factor, make_optimizer, parameter_groups
@@ -51,7 +51,10 @@ class State:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a finished training reports. `log` is the content of log.jsonl; `best_epoch` counts from 1."""
+    """What a finished training reports.
+
+    `log` is the content of log.jsonl; `best_epoch` counts from 1; `precision` is the format that "auto" became.
+    """
 
     epochs: int
     best_epoch: int
@@ -61,6 +64,7 @@ class Trained:
     seconds_per_epoch: float
     peak_memory_bytes: int
     device: str
+    precision: str
     audit: str
     log: list[dict[str, Any]]
 
@@ -225,6 +229,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
         seconds_per_epoch=float(np.median([row["seconds"] for row in state.log])),
         peak_memory_bytes=state.peak_memory,
         device=str(device),
+        precision=choose_precision(device, settings.precision),
         audit=state.audit,
         log=state.log,
     )

@@ -10,13 +10,26 @@ from torch import Tensor, nn
 
 from ecgtune.errors import SettingError
 
-#: What autocast computes in; None for float32 throughout.
+#: What autocast computes in; None for float32 throughout. "auto" is one of them by `choose_precision`.
 FORMATS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def choose_precision(device: torch.device, precision: str) -> str:
+    """ "auto" as a name of `FORMATS`: bf16 where `device` has instructions for its products, else fp32."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # Without them a CPU goes by float32 and casts beside. Of ARM's and Apple's chips nothing has been measured.
+        found = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+        fast = bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return "bf16" if fast else "fp32"
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context of a forward pass in `precision`, a name of `FORMATS`."""
-    dtype = FORMATS[precision]
+    """The context of a forward pass in `precision`, "auto" or a name of `FORMATS`."""
+    dtype = FORMATS[choose_precision(device, precision)]
     return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 
 

@@ -27,6 +27,7 @@ from ecgtune.recipe import Method, Training
 from ecgtune.settings import require
 from ecgtune.training.batches import Windows, array_of
 from ecgtune.training.inference import BATCH, answers_of, choose_device, encode_once
+from ecgtune.training.precision import choose_precision
 
 FORMAT = 2  # raise it whenever what is stored changes
 #: Share of the machine's memory that training and validation windows may take at the cut. Each step reads other rows:
@@ -114,7 +115,8 @@ def _row_bytes(model: Classifier, cut: Cut, windows: Windows, precision: str) ->
 
 def _encoded(model: Classifier, cut: Cut, windows: Windows, settings: Training) -> tuple[Windows, str]:
     """The windows at the cut, from the cache or into it, and where they are."""
-    precision, batch = settings.precision, settings.inference_batch
+    precision = choose_precision(next(model.parameters()).device, settings.precision)
+    batch = settings.inference_batch
     file = cache_folder() / f"prefix-{key_of(model, cut, windows, precision)}.npy"
     with suppress(OSError, ValueError, EOFError):  # none yet, or one that something has damaged: it is made anew
         stored = np.load(file, mmap_mode="c")

@@ -20,12 +20,20 @@ MAJORITY_TITLE = "Majority class"
 
 
 def resnet_recipe(first: Recipe) -> Recipe:
-    """The residual network by its own recipe, on the split of `first` and for as many epochs."""
+    """The residual network by its own recipe, on the split of `first`, for as many epochs and on the same loss.
+
+    What the loss weighs and where the threshold lies belong to the task, and a floor without them would lie too low.
+    """
     recipe = load_recipes(RESNET)[0]
     training = replace(
         recipe.training,
         epochs=first.training.epochs,
         patience=first.training.patience,
+        class_weights=first.training.class_weights,
+        pos_weight=first.training.pos_weight,
+        loss=first.training.loss,
+        focal_gamma=first.training.focal_gamma,
+        threshold=first.training.threshold,
         device=first.training.device,
         precision=first.training.precision,
     )

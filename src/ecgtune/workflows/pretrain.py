@@ -133,7 +133,7 @@ def _finish(
             "seconds_per_epoch": trained.seconds_per_epoch,
             "peak_memory_bytes": trained.peak_memory_bytes,
             "device": trained.device,
-            "precision": recipe.training.precision,
+            "precision": trained.precision,
         },
         "last": trained.log[-1],
     }
@@ -148,7 +148,10 @@ def _present(
     export_float16: bool,
     progress: ProgressBar,
 ) -> None:
-    """float16/ when it is asked for and not there, report and card when one is missing or new. A card that was edited is kept."""
+    """float16/ when it is asked for and not there, report and card when one is missing or new.
+
+    A card that was edited is kept.
+    """
     report = folder.path / "report.html"
     export = export_float16 and not (folder.path / FLOAT16).is_dir()
     if report.is_file() and (folder.path / CARD).is_file() and not export:

@@ -214,7 +214,7 @@ def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> 
             "peak_memory_bytes": trained.peak_memory_bytes,
             "file_bytes": sum(file.stat().st_size for file in run.folder.best.iterdir()),
             "device": trained.device,
-            "precision": recipe.training.precision,
+            "precision": trained.precision,
             "once": once,
         },
         "audits": {"weights": run.model.weights.audit(), "gradients": trained.audit, "count": count.sentence()},

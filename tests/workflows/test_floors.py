@@ -1,0 +1,25 @@
+"""The floors of a comparison."""
+
+from dataclasses import replace
+
+import pytest
+
+from ecgtune.recipe import load_recipes
+from ecgtune.workflows.floors import resnet_recipe
+
+OWN = load_recipes("resnet")[0].training
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 3), ("patience", 2), ("class_weights", "balanced"), ("pos_weight", "balanced"), ("loss", "focal"),
+        ("focal_gamma", 1.5), ("threshold", "f1"), ("device", "cpu"), ("precision", "bf16"),
+    ],
+)  # fmt: skip
+def test_the_residual_network_shares_task_and_time_and_keeps_its_own_recipe(name, value):
+    assert getattr(OWN, name) != value
+    (lora,) = load_recipes("lora")
+    floor = resnet_recipe(replace(lora, training=replace(lora.training, learning_rate=0.5, **{name: value}))).training
+    assert getattr(floor, name) == value
+    assert (floor.learning_rate, floor.batch_size) == (OWN.learning_rate, OWN.batch_size)
