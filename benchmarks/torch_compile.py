@@ -2,8 +2,8 @@
 
     python benchmarks/torch_compile.py
 
-Both take turns in bf16; medians, ratios and seconds of compiling go to benchmarks/results/compile.json. Windows of an
-epoch's last batch have another shape, which is compiled once more: that is timed too. Needs a C++ compiler.
+Both take turns in bf16; medians, ratios and seconds of compiling go to benchmarks/results/torch_compile.json. Windows
+of the last batch of an epoch have another shape, which is compiled once more: that is timed too. Needs a C++ compiler.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from ecgtune.models import Classifier, EcgFM, EcgFmConfig, Head, Weights
 from ecgtune.recipe import LoRA
 from ecgtune.workflows.environment import machine, now
 
-RESULT = Path(__file__).parent / "results" / "compile.json"
+RESULT = Path(__file__).parent / "results" / "torch_compile.json"
 
 
 def tiny() -> Classifier:
@@ -68,7 +68,6 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
     return {
         "size": name, "as it is": plain, "compiled": fast, "ratio": plain / fast,
         "seconds_compiling": first, "seconds_compiling_last_batch": again,
-        "steps_until_it_pays": (first + again) / max(1e-9, (plain - fast) / 1e3),
     }  # fmt: skip
 
 

@@ -83,3 +83,26 @@ def test_memory_is_that_of_the_process_that_takes_the_steps(speed, size):
     bench = speed("bench")
     assert bench.peak_of("ours", size) > 5e7
     assert bench.peak_of("original", size) > 5e7
+
+
+def test_growth_measures_steps_and_epochs_and_tells_what_a_doubling_costs(speed, size, monkeypatch, tmp_path):
+    growth = speed("growth")
+    monkeypatch.setattr(growth, "EcgFmConfig", lambda: size.config)
+    monkeypatch.setattr(growth, "BATCH", 2)
+    axis = growth.Axis("samples", "samples per window", (320, 640), ("lora", "probe"))
+    rows = growth.measure_steps(axis, rounds=1)
+    assert [(row["value"], row["method"]) for row in rows] == [(n, m) for n in (320, 640) for m in ("lora", "probe")]
+    kept = {(row["value"], row["method"]): row["bytes"] for row in rows}
+    assert 1.7 < kept[640, "lora"] / kept[320, "lora"] < 2.3
+    assert kept[640, "probe"] == kept[320, "probe"]
+    epoch = growth.epochs("probe", 64)
+    assert epoch["seconds"] > 0
+    assert epoch["bytes"] > 1e8
+
+    base = {"batch": 2, "leads": 12, "samples": 320, "rank": 2, "depth": 2}
+    told = {"machine": {"processor": "one", "threads": 1}, "date": "2026-11-23T", "axes": {axis.name: axis.title}}
+    table = speed("page").growth_table(told | {"base": base, "rows": rows})
+    assert "| time, memory | samples per window 320 to 640 |" in table
+    assert f", {kept[640, 'lora'] / kept[320, 'lora']:.2f}x |" in table
+    (figure,) = speed("growth_figure").write_figure(tmp_path / "growth.svg", told | {"rows": rows})
+    assert "samples per window" in figure.read_text()

@@ -9,18 +9,21 @@ from ecgtune.reporting.style import MARKERS, draw, heading, method_colours
 
 
 def write_figure(path: Path, result: dict[str, Any]) -> list[Path]:
-    """`path` (an .svg) from the content of growth.json; both scales are logarithmic, so a straight line is a power."""
+    """`path` (an .svg) from the content of growth.json; scales begin at zero, so what is proportional lies on a ray."""
     axes, rows = result["axes"], result["rows"]
     methods = list(dict.fromkeys(row["method"] for row in rows))
     colours = method_colours(methods)
 
     def paint(figure: Figure) -> None:
-        heading(figure, "Cost of a step (left column: of an epoch), in bf16")
+        heading(figure, "How time and memory grow, in bf16")
         panels = figure.subplots(2, len(axes), squeeze=False)
         for column, (axis, title) in enumerate(axes.items()):
-            for panel, (key, unit, scale) in zip(
-                panels[:, column], (("seconds", "s", 1.0), ("bytes", "GB", 1e9)), strict=True
-            ):
+            per_epoch = axis == "windows"
+            told = (
+                ("seconds", "an epoch" if per_epoch else "a step", "s", 1.0),
+                ("bytes", "the process" if per_epoch else "kept in a step", "GB", 1e9),
+            )
+            for panel, (key, what, unit, scale) in zip(panels[:, column], told, strict=True):
                 for place, method in enumerate(methods):
                     chosen = [row for row in rows if (row["axis"], row["method"]) == (axis, method)]
                     if not chosen:
@@ -34,10 +37,10 @@ def write_figure(path: Path, result: dict[str, Any]) -> list[Path]:
                         ms=5,
                         label=method,
                     )
-                    panel.set_xscale("log", base=2)
-                    panel.set_xticks(values, [f"{value:g}" for value in values])
-                panel.set_yscale("log")
-                panel.set_title(unit)
+                panel.set_xlim(left=0)
+                panel.set_ylim(0, 1.1 * panel.dataLim.ymax)
+                panel.locator_params(nbins=5)
+                panel.set_title(f"{what}, {unit}")
             panels[-1, column].set_xlabel(title)
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
