@@ -23,7 +23,7 @@ def test_layout_of_metrics_json():
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert list(found) == ["window", "group"]
     for level, n in (("window", 48), ("group", 12)):
-        assert list(found[level]) == ["n", "metrics", "confusion"]
+        assert list(found[level]) == [*(["of"] if level == "group" else []), "n", "metrics", "confusion"]
         assert found[level]["n"] == n
         assert tuple(found[level]["metrics"]) == METRICS
         assert sum(map(sum, found[level]["confusion"])) == n
@@ -41,6 +41,22 @@ def test_window_and_group_numbers():
     expected = binary_metrics(label[::4], means, 0.4)
     assert found["group"]["metrics"]["auroc"]["value"] == pytest.approx(expected["auroc"])
     assert found["group"]["confusion"] == confusion_matrix(label[::4], means >= 0.4)
+
+
+def test_a_recording_of_a_patient_has_an_answer_of_its_own():
+    """Two recordings a patient, one of each label: the patient has no label, the recordings have."""
+    label, probability, recording = predictions()
+    patient = np.repeat([f"P{number}" for number in range(6)], 8)
+    alone = evaluate(label, probability, patient, FIXED, group_name="patient", resamples=200)
+    assert "6 of 6 patients hold windows of both labels" in alone["group"]["reason"]
+    found = evaluate(label, probability, patient, FIXED, group_name="patient", recording=recording, resamples=200)
+    assert found["window"] == alone["window"]
+    assert (found["group"]["of"], found["group"]["n"]) == ("recording", 12)
+    means = probability.reshape(12, 4).mean(axis=1)
+    # The same as windows that are recordings already: intervals are over patients, of whom each has two.
+    direct = evaluate(label[::4], means, patient[::4], FIXED, resamples=200)["window"]
+    assert found["group"]["metrics"] == direct["metrics"]
+    assert direct["metrics"] != evaluate(label[::4], means, None, FIXED, resamples=200)["window"]["metrics"]
 
 
 def test_without_groups_the_reason_is_there():

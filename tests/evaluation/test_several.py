@@ -136,7 +136,7 @@ def test_layout_of_metrics_json(label, probability, decision, keys):
     found = evaluate(label, probability, GROUP, decision, NAMES, resamples=20)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     for level, n in (("window", 120), ("group", 40)):
-        assert list(found[level]) == keys
+        assert list(found[level]) == [*(["of"] if level == "group" else []), *keys]
         assert found[level]["n"] == n
         assert list(found[level]["labels"]) == list(NAMES)
     if label.ndim == 1:

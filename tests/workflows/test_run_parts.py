@@ -21,6 +21,31 @@ def fine_tune(out, method, training=SHORT, pooling="mean", **settings):
     return ecgtune.fine_tune(model, DATA, method=method, training=training, out=out, quiet=True, **settings)
 
 
+def test_recordings_of_patients_from_training_to_the_report(tmp_path):
+    """Every patient has two recordings, one of each label, so only recordings can have one answer."""
+    many, label = ecgtune.simulate(200, seed=1), np.tile(np.repeat([0, 1], 3), 20)
+    signal = np.empty_like(many.signal[: len(label)])
+    for value in (0, 1):
+        signal[label == value] = many.signal[many.label == value][:60]
+    patient = np.repeat([f"P{number:02}" for number in range(20)], 6)
+    recording = np.repeat([f"R{number:02}" for number in range(40)], 3)
+    data = replace(DATA, signal=signal, label=label, group=patient, group_name="patient", recording=recording)
+    (probe,) = load_recipes("probe")
+    probe = replace(probe, training=SHORT)
+    ecgtune.compare(data, [probe], out=tmp_path / "compared", seeds=1, quiet=True)
+    run = ecgtune.load_run(tmp_path / "compared" / "probe" / "seed-0")
+    test = read_predictions(run.folder / "predictions.csv").of("test")
+    assert set(zip(test.group, test.recording, strict=True)) <= set(zip(patient, recording, strict=True))
+    group = run.metrics["group"]
+    assert (group["of"], group["n"]) == ("recording", len(set(test.recording)))
+    majority = json.loads((tmp_path / "compared" / "majority" / "seed-0" / "metrics.json").read_text())
+    assert (majority["group"]["of"], majority["group"]["n"]) == ("recording", group["n"])
+    (row, *_) = json.loads((tmp_path / "compared" / "results.json").read_text())["rows"]
+    assert row["group_metrics"]["auroc"]["mean"] == group["metrics"]["auroc"]["value"]
+    for page in (run.folder / "report.html", run.folder / "README.md", tmp_path / "compared" / "report.html"):
+        assert "Per recording" in page.read_text()
+
+
 @pytest.mark.parametrize(
     ("method", "training", "pooling"),
     [

@@ -80,6 +80,12 @@ class Dataset:
         """ "binary" (two classes), "multiclass" (more than two) or "multilabel" (each of `classes` is 0, 1 or -1)."""
         return task_of(self.label, self.classes)
 
+    def pooled(self, rows: NDArray[np.integer]) -> NDArray[np.str_] | None:
+        """The recording of each of `rows` where their group may have several of them (a patient), else None."""
+        if self.recording is None or self.group is None or np.array_equal(self.recording, self.group):
+            return None
+        return self.recording[rows]
+
     @property
     def samples(self) -> int:
         """Samples per lead in one window."""

@@ -34,7 +34,8 @@ class RunRecord:
     `name` joins the seeds of a method ("lora"), `title` is what tables print, `kind` is "method" or "floor",
     `folder` the run's place inside the comparison folder ("lora/seed-0"), `metrics` its metrics.json. `label`,
     `probability` and `group` are of the test split, as `evaluate` takes them, in the same row order in every run;
-    `group` is None without groups. `row`, the dataset's row of each window, is compared between runs when it is given.
+    `group` is None without groups, `recording` where the group is what is pooled. `row`, the dataset's row of each
+    window, is compared between runs when it is given.
     """
 
     name: str
@@ -47,6 +48,7 @@ class RunRecord:
     probability: NDArray
     group: NDArray | None
     row: NDArray | None = None
+    recording: NDArray | None = None
 
     @property
     def predictions(self) -> Measured:
@@ -179,14 +181,17 @@ def _measure(records: Sequence[RunRecord], *, resamples: int, seed: int) -> list
 
 
 def _per_group(records: Sequence[RunRecord]) -> list[RunRecord] | None:
-    """The records with one prediction per group, or None when groups have no label of their own."""
+    """The records with one prediction per recording or group, or None when those have no label of their own."""
     result = []
     for record in records:
         pooled = record.metrics.get("evaluation", {}).get("recording", "mean")
-        groups = group_predictions(record.label, record.probability, record.group, pooled=pooled)
+        unit = record.group if record.recording is None else record.recording
+        groups = group_predictions(record.label, record.probability, unit, pooled=pooled)
         if isinstance(groups, str):
             return None
-        result.append(replace(record, label=groups.label, probability=groups.probability, group=None, row=None))
+        owners = None if record.recording is None else groups.owners(record.recording, record.group)
+        pooled_record = replace(record, label=groups.label, probability=groups.probability, group=owners, row=None)
+        result.append(replace(pooled_record, recording=None))
     return result
 
 

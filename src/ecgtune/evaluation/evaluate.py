@@ -21,6 +21,7 @@ def evaluate(
     decision: Decision,
     classes: Sequence[str] = (),
     *,
+    recording: ArrayLike | None = None,
     f1_over: Sequence[str] = (),
     group_name: str = "record",
     pooled: Pooled = "mean",
@@ -31,13 +32,15 @@ def evaluate(
     """Metrics per window and per group with intervals, in the layout of metrics.json.
 
     label, probability: of the test split, `(windows,)` twice for two classes, `(windows,)` and `(windows, classes)` for
-    more, both `(windows, labels)` for labels; group `(windows,)`, None without groups. classes: names, needed for more
-    than two classes or labels; f1_over: those of them over which `challenge_f1` is a mean. pooled: whether a group's
-    probability is the mean or the maximum of its windows'.
+    more, both `(windows, labels)` for labels; group `(windows,)`, whom the bootstrap resamples, None without groups;
+    recording `(windows,)`, what is pooled to one answer where a group (a patient) may have several. classes: names,
+    needed for more than two classes or labels; f1_over: those of them over which `challenge_f1` is a mean. pooled:
+    whether a recording's or group's probability is the mean or the maximum of its windows'.
 
     Returns `{"window": {"n", "metrics": {name: {"value", "low", "high"}}, "confusion": [[tn, fp], [fn, tp]]},
-    "group": the same per group, or {"reason": ...}}`, with `labels` and `labels_in_mean` beside for several (see
-    docs/architecture.md); plain Python values, None for an undefined metric, so that it can be written as JSON.
+    "group": the same per recording or group, with which of them as "of", or {"reason": ...}}`, with `labels` and
+    `labels_in_mean` beside for several (see docs/architecture.md); plain Python values, None for an undefined metric,
+    so that it can be written as JSON.
     """
     options = {"resamples": resamples, "seed": seed, "level": level}
 
@@ -46,10 +49,12 @@ def evaluate(
         return _level(predictions, group, classes, **options)
 
     window = level_of(label, probability, group)
-    groups = group_predictions(label, probability, group, group_name, pooled)
+    unit, unit_name = (group, group_name) if recording is None else (recording, "recording")
+    groups = group_predictions(label, probability, unit, unit_name, pooled)
     if isinstance(groups, str):
         return {"window": window, "group": {"reason": groups}}
-    return {"window": window, "group": level_of(groups.label, groups.probability, None)}
+    owners = None if recording is None else groups.owners(recording, group)
+    return {"window": window, "group": {"of": unit_name, **level_of(groups.label, groups.probability, owners)}}
 
 
 def _level(predictions: Measured, group: ArrayLike | None, classes: Sequence[str], **options: Any) -> dict[str, Any]:

@@ -21,6 +21,13 @@ class GroupPredictions:
     label: NDArray[np.int64]
     probability: NDArray[np.float64]
 
+    def owners(self, group: ArrayLike, owner: ArrayLike | None) -> NDArray | None:
+        """Whose each group is, `(groups,)`: group, owner are of the windows, so that recordings find their patient."""
+        if owner is None:
+            return None
+        first = np.unique(np.asarray(group), return_index=True)[1]
+        return np.asarray(owner)[first]
+
 
 def group_predictions(
     label: ArrayLike,

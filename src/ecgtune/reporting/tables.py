@@ -100,6 +100,11 @@ def unit_name(split: dict[str, Any]) -> str:
     return "window" if split["unit"] == "row" else split["unit"]
 
 
+def pooled_unit(metrics: dict[str, Any]) -> str:
+    """What has one answer in the `group` part of metrics.json, "recording" or what is resampled."""
+    return metrics["group"].get("of") or unit_name(metrics["split"])
+
+
 def table_csv(results: dict[str, Any]) -> str:
     """Plain numbers: the table's columns, then spread and interval of every metric, then the method's key."""
 

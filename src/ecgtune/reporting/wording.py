@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ecgtune.reporting import numbers
-from ecgtune.reporting.tables import unit_name
+from ecgtune.reporting.tables import pooled_unit, unit_name
 from ecgtune.reporting.tasks import in_sentence, lead_of, lead_title, mean_note, metric_titles, task_of
 
 Row = dict[str, Any]
@@ -111,7 +111,7 @@ def run_headline(metrics: dict[str, Any]) -> str:
     group = metrics["group"]
     if "reason" in group:
         return text
-    unit, entry = unit_name(metrics["split"]), group["metrics"][first]
+    unit, entry = pooled_unit(metrics), group["metrics"][first]
     pooled = metrics.get("evaluation", {}).get("recording", "mean")
     return (
         f"{text} Per {unit} ({pooled} probability, {numbers.count(group['n'])} {unit}s): "

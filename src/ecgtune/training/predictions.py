@@ -23,9 +23,11 @@ def predictions_text(
     label: np.ndarray,
     probability: np.ndarray,
     classes: Sequence[str],
+    recording: np.ndarray | None = None,
 ) -> str:
     """predictions.csv as text. Of two classes: `row,group,split,label,probability`, label 0 or 1, probability of the 1.
 
+    `recording` is a column behind `group` where it is given and not the group itself.
     Of several classes `label` is a name and each class has a column `probability_<class>`; of several labels each has
     `label_<name>` (1, 0, empty where missing) and `probability_<name>`. label, probability: as `evaluate` takes them.
     """
@@ -34,8 +36,10 @@ def predictions_text(
     names += [PROBABILITY] if task == "binary" else [f"{PROBABILITY}_{name}" for name in classes]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["row", "group", "split", *names])
-    groups = [""] * len(rows) if group is None else group.tolist()
+    groups = [[""]] * len(rows) if group is None else group[:, None].tolist()
+    if recording is not None:
+        groups = [[*owner, own] for owner, own in zip(groups, recording.tolist(), strict=True)]
+    writer.writerow(["row", "group", *([] if recording is None else ["recording"]), "split", *names])
     if task == "binary":
         truth = [[value] for value in label.tolist()]
     elif task == "multiclass":
@@ -44,13 +48,13 @@ def predictions_text(
         truth = [["" if value == MISSING else value for value in values] for values in label.tolist()]
     probabilities = probability.reshape(len(rows), -1).tolist()
     for row, owner, part, known, found in zip(rows.tolist(), groups, split.tolist(), truth, probabilities, strict=True):
-        writer.writerow([row, owner, part, *known, *found])
+        writer.writerow([row, *owner, part, *known, *found])
     return out.getvalue()
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """predictions.csv as arrays of equal length; `group` is None when the file names none.
+    """predictions.csv as arrays of equal length; `group` and `recording` are None when the file names none.
 
     label, probability: `(windows,)` twice for two classes, `(windows,)` and `(windows, classes)` for more, both
     `(windows, labels)` for several labels, where -1 is missing.
@@ -61,12 +65,14 @@ class Predictions:
     split: np.ndarray
     label: np.ndarray
     probability: np.ndarray
+    recording: np.ndarray | None = None
 
     def of(self, split: str) -> Predictions:
         """The rows of one split."""
         chosen = self.split == split
-        group = None if self.group is None else self.group[chosen]
-        return Predictions(self.row[chosen], group, self.split[chosen], self.label[chosen], self.probability[chosen])
+        group, recording = (None if each is None else each[chosen] for each in (self.group, self.recording))
+        rest = (self.split[chosen], self.label[chosen], self.probability[chosen], recording)
+        return Predictions(self.row[chosen], group, *rest)
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -83,6 +89,7 @@ def read_predictions(path: Path) -> Predictions:
             split=np.array([row["split"] for row in rows]),
             label=label,
             probability=probability,
+            recording=np.array([row["recording"] for row in rows]) if "recording" in names else None,
         )
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise RunError(

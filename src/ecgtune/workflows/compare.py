@@ -127,4 +127,5 @@ def _record(run: RunFolder, name: str, title: str, kind: str, seed: int, folder:
         probability=test.probability,
         group=test.group,
         row=test.row,
+        recording=test.recording,
     )

@@ -20,19 +20,16 @@ MAJORITY_TITLE = "Majority class"
 
 
 def resnet_recipe(first: Recipe) -> Recipe:
-    """The residual network by its own recipe, on the split of `first`, for as many epochs and on the same loss.
+    """The residual network by its own recipe, on the split of `first`, for as many epochs, with its rule of threshold.
 
-    What the loss weighs and where the threshold lies belong to the task, and a floor without them would lie too low.
+    Its loss stays plain: class weights that help a pretrained encoder made it worse (CinC 2017, docs/real_tasks.md),
+    and a floor is to be as high as its few settings allow.
     """
     recipe = load_recipes(RESNET)[0]
     training = replace(
         recipe.training,
         epochs=first.training.epochs,
         patience=first.training.patience,
-        class_weights=first.training.class_weights,
-        pos_weight=first.training.pos_weight,
-        loss=first.training.loss,
-        focal_gamma=first.training.focal_gamma,
         threshold=first.training.threshold,
         device=first.training.device,
         precision=first.training.precision,
@@ -50,6 +47,7 @@ def write_majority(
     run = RunFolder(folder)
     label = dataset.label[split.test]
     group = None if dataset.group is None else dataset.group[split.test]
+    recording = dataset.pooled(split.test)
     # The best constant is the share of positives; at 0.5 or more the answer is "positive" every time.
     positives, known = label_counts(dataset.label[split.train], dataset.classes)
     shares = positives / known
@@ -58,7 +56,9 @@ def write_majority(
     )
     decision = choose_decision(dataset.task, label, probability, "fixed")
     part = np.full(len(label), "test")
-    write_text(run.predictions, predictions_text(split.test, group, part, label, probability, dataset.classes))
+    write_text(
+        run.predictions, predictions_text(split.test, group, part, label, probability, dataset.classes, recording)
+    )
     nothing_trained = dict.fromkeys(
         ("epochs", "best_epoch", "learning_rate", "seconds", "seconds_per_epoch", "peak_memory_bytes", "file_bytes")
     )
@@ -86,6 +86,7 @@ def write_majority(
                 group,
                 decision,
                 dataset.classes,
+                recording=recording,
                 f1_over=evaluation.f1_over or (),
                 group_name=dataset.group_name or "record",
                 pooled=evaluation.recording,

@@ -131,7 +131,7 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
     trained, once = fit(run, progress)
 
     rows = np.concatenate([split.val, split.test])
-    label, group = prepared.dataset.label[rows], prepared.groups(rows)
+    label, group, recording = prepared.dataset.label[rows], prepared.groups(rows), prepared.dataset.pooled(rows)
     part = np.repeat(["val", "test"], [len(split.val), len(split.test)])
     inputs = prepared.windows(rows).inputs
     logits = logits_of(model, inputs, batch_size=settings.inference_batch, precision=settings.precision)
@@ -147,11 +147,12 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
         None if group is None else group[test],
         decision,
         classes,
+        recording=None if recording is None else recording[test],
         f1_over=run.recipe.evaluation.f1_over or (),
         group_name=prepared.dataset.group_name or "record",
         pooled=run.recipe.evaluation.recording,
     )
-    write_text(run.folder.predictions, predictions_text(rows, group, part, label, probability, classes))
+    write_text(run.folder.predictions, predictions_text(rows, group, part, label, probability, classes, recording))
     write_json(run.folder.best / "model.json", _saved_model(run, decision))
     write_json(run.folder.metrics, _metrics(run, trained, decision, once) | results)
     run.folder.discard_state()
