@@ -87,7 +87,7 @@ class Study:
         default_factory=lambda: {
             "lora": {"method.rank": Choice((2, 3, 4))},
             "adapter": {"method.width": Choice((8, 16, 20))},
-            "side": {"method.width": Choice((16, 20, 24, 28))},
+            "side": {"method.width": Choice((16, 20, 24, 28)), "method.dropout": Choice((0.0, 0.2, 0.4))},
             "top-layers": {"method.layers": None},
             "oft": {"method.block": Choice((8, 16))},
         }
