@@ -40,6 +40,7 @@ bench: install  ## Benchmarks beside the original's computation; results go to b
 	$(BIN)/python benchmarks/lora_epoch.py
 	$(BIN)/python benchmarks/positional.py
 	$(BIN)/python benchmarks/int8.py
+	$(BIN)/python benchmarks/qkv.py
 	$(BIN)/python benchmarks/torch_compile.py
 	$(BIN)/python benchmarks/plan.py
 	$(BIN)/python benchmarks/speed/bench.py

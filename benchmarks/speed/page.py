@@ -69,6 +69,13 @@ def tried(folder: Path = RESULTS) -> str:
     for row in read_json(folder / "positional.json")["rows"]:
         where = f"{row['size']}, {row['taps']} taps, {row['dtype']}, one forward pass"
         line("frozen positional convolution by its spectrum", where, row["convolution"], row["spectrum"])
+    for row in read_json(folder / "qkv.json")["rows"]:
+        line(
+            "queries, keys, values as one product (not made)",
+            f"{row['size']}, {row['dtype']}",
+            row["three"],
+            row["one"],
+        )
     for row in read_json(folder / "torch_compile.json")["rows"]:
         line("torch.compile (not made)", f"{row['size']}, bfloat16", row["as it is"], row["compiled"])
     faults = read_json(folder / "page_faults.json")
