@@ -32,7 +32,7 @@ types: install  ## Static types
 
 check: lint types test  ## All that has to pass before a change lands
 
-bench: install  ## Benchmarks beside the original's computation; results go to benchmarks/results/ and docs/
+bench: install  ## Benchmarks beside the original's computation, into benchmarks/results/ and docs/; FIRST= see there
 	$(BIN)/python benchmarks/read_csv.py
 	$(BIN)/python benchmarks/attention.py
 	$(BIN)/python benchmarks/lora_layer.py
@@ -43,7 +43,8 @@ bench: install  ## Benchmarks beside the original's computation; results go to b
 	$(BIN)/python benchmarks/qkv.py
 	$(BIN)/python benchmarks/torch_compile.py
 	$(BIN)/python benchmarks/plan.py
-	$(BIN)/python benchmarks/speed/bench.py
+	$(BIN)/python benchmarks/records_cache.py --records 10000
+	$(BIN)/python benchmarks/speed/bench.py $(if $(FIRST),--first-version $(FIRST))
 	$(BIN)/python benchmarks/speed/methods.py
 	$(BIN)/python benchmarks/speed/growth.py
 	$(BIN)/python benchmarks/speed/page.py
