@@ -83,7 +83,7 @@ def check(
     found = inspect(labels, reading, records, [] if model is None else [model], quiet=quiet)
     print(inspection_text(found))
     if found.dataset is None:
-        raise DataError(" ".join(found.problems))
+        raise DataError("; ".join(found.problems))
     split = split_dataset(
         found.dataset,
         fractions=settings.fractions,

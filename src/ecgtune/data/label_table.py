@@ -68,6 +68,7 @@ class LabelTable:
     "test", or None; split_origin says in a phrase where it came from. label: int64 index into `classes`, or int8
     (rows, labels) of 1, 0 and -1 (missing) with the labels' names as `classes`; `task` is which. unlabelled: rows
     without any label, which are not in the arrays. left_out: recordings that a published division leaves out.
+    unused_fold: a column of folds by its name, while nothing says how recordings are split; "" without one.
     """
 
     path: str
@@ -82,6 +83,7 @@ class LabelTable:
     classes: tuple[str, ...]
     unlabelled: tuple[str, ...]
     left_out: tuple[str, ...]
+    unused_fold: str = ""
 
     def __len__(self) -> int:
         return len(self.recording)
@@ -170,6 +172,7 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
         classes=classes,
         unlabelled=tuple(unlabelled.tolist()),
         left_out=tuple(left_out.tolist()),
+        unused_fold=next((name for name in names if split is None and name.casefold() in FOLD_NAMES), ""),
     )
 
 

@@ -4,6 +4,36 @@ from ecgtune.data import RecordSettings, TableColumns, inspect_records, inspecti
 from records_for_tests import heartbeats, write_record
 
 
+def test_labels_are_counted_where_the_recording_can_be_read(folder):
+    table, records = folder(12)
+    for index in (1, 3, 5):
+        (records / f"r{index:02}.dat").write_bytes(b"")
+    rows = [f"r{index:02},{index % 2}" for index in range(12)]
+    table.write_text("\n".join(["record,AF", *rows]))
+    found = inspect_records(
+        table, records, columns=TableColumns(), settings=RecordSettings(window=10.0, max_skipped=0.5)
+    )
+    text = inspection_text(found)
+    assert "9 of 12 with a label can be read" in text
+    assert "6 of 9 (66.7 %)" in text
+    assert "3 of 9 (33.3 %)" in text
+
+
+def test_a_column_of_folds_that_nobody_asked_for_is_named(folder):
+    table, records = folder(12)
+    rows = [f"r{index:02},{index % 2},{index % 10 + 1}" for index in range(12)]
+    table.write_text("\n".join(["record,AF,Strat_Fold", *rows]))
+    told = {}
+    for fold in (None, "Strat_Fold"):
+        found = inspect_records(
+            table, records, columns=TableColumns(label="AF", fold=fold), settings=RecordSettings(window=10.0)
+        )
+        told[fold] = (inspection_text(found), " ".join(found.dataset.source.notes))
+    assert "column 'Strat_Fold' is there, and used with --fold" in told[None][0]
+    assert "--fold Strat_Fold splits by it" in told[None][1]
+    assert not any("Strat_Fold" in text for text in told["Strat_Fold"])
+
+
 def test_everything_is_told(folder, tmp_path):
     table, records = folder(12)
     signal = heartbeats(12)

@@ -277,4 +277,7 @@ def _notes(
         (sum(each.still for each in known), "windows in which no lead changes were left out"),
         (sum(each.filled > 0 for each in known), "recordings had gaps, which were interpolated"),
     )
-    return tuple(f"{count} {what}" for count, what in counts if count)
+    notes = [f"{count} {what}" for count, what in counts if count]
+    if labels.unused_fold:
+        notes.append(f"the table's column {labels.unused_fold!r} is not used; --fold {labels.unused_fold} splits by it")
+    return tuple(notes)

@@ -34,6 +34,7 @@ def inspection_text(found: Inspection) -> str:
         ("no row", _named(found.unused, "recordings in the folder")),
         ("left out by the published split", _named(table.left_out, "recordings")),
         *_groups(found),
+        ("folds", found.table.unused_fold and f"column {found.table.unused_fold!r} is there, and used with --fold"),
         ("skipped", _skipped(found)),
         ("leads derived", _met(found, "derived")),
         ("leads zeroed", _met(found, "zeroed")),
@@ -88,10 +89,12 @@ def _lengths(facts: Sequence[Facts]) -> str:
 
 
 def _labels(found: Inspection) -> list[tuple[str, str]]:
-    positives, known = label_counts(found.table.label, found.table.classes)
+    """Of the recordings that can be read: they are what will be trained and tested on."""
+    label = found.table.label[np.isin(found.table.recording, list(found.facts))]
+    positives, known = label_counts(label, found.table.classes)
     lines = []
     for name, count, of in zip(found.table.classes, positives.tolist(), known.tolist(), strict=True):
-        missing = len(found.table) - of
+        missing = len(label) - of
         share = f"{100 * count / of:.1f} %" if of else "none known"
         lines.append((f"  {name}", f"{count} of {of} ({share})" + (f", {missing} missing" if missing else "")))
     return lines
