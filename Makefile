@@ -42,10 +42,14 @@ bench: install  ## Benchmarks beside the original's computation, into benchmarks
 	$(BIN)/python benchmarks/int8.py
 	$(BIN)/python benchmarks/qkv.py
 	$(BIN)/python benchmarks/torch_compile.py
+	$(BIN)/python benchmarks/frozen_casts.py
 	$(BIN)/python benchmarks/plan.py
+	$(BIN)/python benchmarks/plan.py --model full-size --windows 300 --epochs 2 --batch 16 --result benchmarks/results/plan_full_size.json
+	$(BIN)/python benchmarks/max_memory.py
 	$(BIN)/python benchmarks/records_cache.py --records 10000
 	$(BIN)/python benchmarks/speed/bench.py $(if $(FIRST),--first-version $(FIRST))
 	$(BIN)/python benchmarks/speed/methods.py
+	$(BIN)/python benchmarks/speed/utilisation.py --batch 16 --windows 640
 	$(BIN)/python benchmarks/speed/growth.py
 	$(BIN)/python benchmarks/speed/page.py
 

@@ -2,8 +2,9 @@
 
     python benchmarks/int8.py
 
-times products of ECG-FM's sizes by each format, fine-tunes the embedded encoder with LoRA on simulated windows, lets it
-predict others in each format, and writes processor times and agreement to benchmarks/results/int8.json.
+times products of ECG-FM's sizes by each format, fine-tunes the embedded encoder and one of ECG-FM's size with LoRA on
+simulated windows, lets them predict others in each format, and writes processor times and agreement to
+benchmarks/results/int8.json.
 `deployment/int8.py` is there because of it.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from full_size import TITLE, full_size
 from torch import nn
 
 import ecgtune
@@ -55,14 +57,18 @@ def products(inputs: int, outputs: int, rounds: int) -> dict[str, float]:
     }
 
 
-def agreement(windows: int, epochs: int) -> tuple[list[dict], float]:
-    """Each format on `windows` windows that a LoRA run has not seen, and the AUROC of that run on its test split."""
+def agreement(model: str | Path, windows: int, epochs: int) -> tuple[list[dict], float]:
+    """Each format on `windows` windows that a LoRA run of `model` has not seen, and the AUROC of its test split."""
     data, others = ecgtune.simulate(windows, seed=0), ecgtune.simulate(windows, seed=1)
-    training = ecgtune.Training(epochs=epochs, precision="bf16", device="cpu")
+    training = ecgtune.Training(epochs=epochs, batch_size=16, precision="bf16", device="cpu")
     with tempfile.TemporaryDirectory() as place:
-        model = ecgtune.load_model("ecg-fm-tiny")
         run = ecgtune.fine_tune(
-            model, data, method=ecgtune.LoRA(), training=training, out=Path(place) / "run", quiet=True
+            ecgtune.load_model(model, head=ecgtune.Head(pooling="statistics")),
+            data,
+            method=ecgtune.LoRA(),
+            training=training,
+            out=Path(place) / "run",
+            quiet=True,
         )
     found = {}
     for precision in PRECISIONS:
@@ -85,7 +91,7 @@ def agreement(windows: int, epochs: int) -> tuple[list[dict], float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--windows", type=int, default=1000)
+    parser.add_argument("--windows", type=int, nargs=2, default=[1000, 400], help="of the embedded, of the full size")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--result", type=Path, default=RESULT)
     asked = parser.parse_args()
@@ -93,17 +99,24 @@ def main() -> None:
     layers = [{"layer": list(size), **products(*size, asked.rounds)} for size in LAYERS]
     for row in layers:
         print(row)
-    rows, auroc = agreement(asked.windows, asked.epochs)
-    for row in rows:
-        print(row)
+    models = []
+    with tempfile.TemporaryDirectory() as place:
+        trained = {
+            "ecg-fm-tiny, LoRA": "ecg-fm-tiny",
+            f"{TITLE}, LoRA": full_size(Path(place) / "model"),
+        }
+        for (title, model), windows in zip(trained.items(), asked.windows, strict=True):
+            rows, auroc = agreement(model, windows, asked.epochs)
+            models.append({"model": title, "windows": windows, "auroc": auroc, "predictions": rows})
+            print(models[-1])
     result = {
         "command": shlex.join(["python", "benchmarks/int8.py", *sys.argv[1:]]),
         "date": now(),
         "machine": machine(),
+        "layers": layers,
+        "models": models,
     }
-    write_json(
-        asked.result, {**result, "windows": asked.windows, "auroc": auroc, "layers": layers, "predictions": rows}
-    )
+    write_json(asked.result, result)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Does `ecgtune plan` tell what then happens? Estimates beside real runs, on this machine.
 
     python benchmarks/plan.py
+    python benchmarks/plan.py --model full-size --windows 300 --epochs 2 --batch 16 \\
+        --result benchmarks/results/plan_full_size.json
 
 plans methods on simulated windows, then runs each of them in a process of its own, and writes both with their ratios to
 benchmarks/results/plan.json: time, peak memory, file and folder. An estimate is to be within 25 %.
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from full_size import TITLE, full_size
 
 from ecgtune import plan, simulate
 from ecgtune.files import write_json
@@ -86,21 +89,32 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=1500)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--model", default="ecg-fm-tiny")
+    parser.add_argument("--model", default="ecg-fm-tiny", help=f"full-size is one of {TITLE}")
     parser.add_argument("--methods", nargs="+", default=["full", "lora", "adapter", "probe"])
     parser.add_argument("--result", type=Path, default=RESULT)
     parser.add_argument("--run", type=int, help=argparse.SUPPRESS)  # what a process of its own is given: which recipe
     asked = parser.parse_args()
-    arms = recipes(asked)
     if asked.run is not None:
-        print(json.dumps(happened(arms[asked.run], asked.windows)))
+        print(json.dumps(happened(recipes(asked)[asked.run], asked.windows)))
         return
+    with tempfile.TemporaryDirectory() as place:
+        if asked.model == "full-size":
+            asked.model = str(full_size(Path(place) / "model"))
+            result = compared(asked) | {"model": TITLE}
+        else:
+            result = compared(asked)
+    write_json(asked.result, result)
+
+
+def compared(asked: argparse.Namespace) -> dict[str, Any]:
+    """Every estimate and what then happened."""
+    arms = recipes(asked)
     rows: list[dict[str, Any]] = []
     for number, recipe in enumerate(arms):
         # One after the other, so that an estimate and its run meet the same machine.
         dataset = simulate(asked.windows, seed=0)
         (estimated,) = plan(dataset, [recipe], seeds=1, floors=False, quiet=True).estimates
-        command = [sys.executable, __file__, *sys.argv[1:], "--run", str(number)]
+        command = [sys.executable, __file__, *sys.argv[1:], "--model", asked.model, "--run", str(number)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         real = json.loads(done.stdout.splitlines()[-1])
         told = {name: asdict(estimated)[name] for name in real}
@@ -112,20 +126,17 @@ def main() -> None:
         for name in ("seconds", "peak_memory_bytes", "disk_bytes", "file_bytes")
     }
     print(f"within {100 * WITHIN:.0f} %: {within}")
-    write_json(
-        asked.result,
-        {
-            "command": shlex.join(["python", "benchmarks/plan.py", *sys.argv[1:]]),
-            "date": now(),
-            "machine": machine(),
-            "windows": asked.windows,
-            "epochs": asked.epochs,
-            "batch_size": asked.batch,
-            "model": asked.model,
-            "methods": rows,
-            "within_25_percent": within,
-        },
-    )
+    return {
+        "command": shlex.join(["python", "benchmarks/plan.py", *sys.argv[1:]]),
+        "date": now(),
+        "machine": machine(),
+        "windows": asked.windows,
+        "epochs": asked.epochs,
+        "batch_size": asked.batch,
+        "model": asked.model,
+        "methods": rows,
+        "within_25_percent": within,
+    }
 
 
 if __name__ == "__main__":

@@ -79,6 +79,21 @@ def test_the_floor_counts_products_and_what_is_kept(speed):
     assert asks.floor(rates)["seconds"] == asks.operations / 2
 
 
+def test_utilisation_is_counted_operations_over_time_and_measured_rate(speed, tmp_path, capsys):
+    script = speed("utilisation")
+    file = tmp_path / "utilisation.json"
+    words = ["--size", "tiny", "--batch", "4", "--windows", "60", "--result", str(file)]
+    result = script.main(words)
+    for row in result["rows"]:
+        assert row["utilisation"] == row["operations"] / row["seconds"] / result["rates"]["bf16"]
+    long, short = (row["operations"] for row in result["rows"])
+    assert 3 < long / short < 8  # 156 tokens against 37; those of 12 leads meet a wider first convolution
+    steps = -(-script.WINDOWS // 4)
+    assert result["rows"][1]["minutes"] > script.EPOCHS * steps * result["rows"][1]["seconds"] / 60
+    assert list(json.loads(file.read_text())) == ["cpu"]
+    assert speed("page").utilisation({"cpu": result}) in capsys.readouterr().out
+
+
 def test_memory_is_that_of_the_process_that_takes_the_steps(speed, size):
     bench = speed("bench")
     assert bench.peak_of("ours", size) > 5e7

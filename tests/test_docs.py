@@ -56,7 +56,22 @@ def test_pretraining_page_quotes_the_weights_that_ship():
     assert settings["sha256"] in (ROOT / "docs" / "pretraining.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", ["speed", "plan", "tried", "lora_epoch", "methods", "growth", "records"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "speed",
+        "plan",
+        "tried",
+        "lora_epoch",
+        "methods",
+        "int8",
+        "utilisation",
+        "plan_full_size",
+        "max_memory",
+        "growth",
+        "records",
+    ],
+)
 def test_performance_page_holds_the_tables_of_the_kept_results(name, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "speed"))
     table = importlib.import_module("page").contents()[name]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ecgtune.recipe import Changes, Choice, Input, ModelSettings, Recipe, load_recipes, with_settings
+from ecgtune.recipe import Around, Changes, Choice, Input, ModelSettings, Recipe, load_recipes, with_settings
 
 REFERENCE, FLOOR = "full", "resnet"
 #: What every training of the study has that is not a probe's.
@@ -69,7 +69,8 @@ class Study:
     validation AUROC beside `always`. presets: recipes as published, on the encoder of the study; changes: what is
     changed in them, step upon step; parts: what is changed in tuned recipes, one by one; both at parts_share of the
     labels of the first task and with change_seeds of the seeds. thresholds: by task, where half is no good cut
-    because one class is rare. metrics, margin, resamples: of the statistics.
+    because one class is rare. references: what each method is compared with; rivals: one more for some. metrics,
+    margin, resamples: of the statistics.
     """
 
     model: str = "ecg-fm-tiny"
@@ -87,7 +88,12 @@ class Study:
         default_factory=lambda: {
             "lora": {"method.rank": Choice((2, 3, 4))},
             "adapter": {"method.width": Choice((8, 16, 20))},
-            "side": {"method.width": Choice((16, 20, 24, 28)), "method.dropout": Choice((0.0, 0.2, 0.4))},
+            "side": {
+                "method.width": Choice((16, 20, 24, 28)),
+                "method.dropout": Choice((0.0, 0.2, 0.4)),
+                # Above, three epochs on a share of the labels look best and longer ones over-fit: side_rates.py.
+                "training.learning_rate": Around(2.5),
+            },
             "top-layers": {"method.layers": None},
             "oft": {"method.block": Choice((8, 16))},
         }
@@ -129,6 +135,7 @@ class Study:
     parts: tuple[Part, ...] = PARTS
     parts_share: float = 0.1
     references: tuple[str, ...] = (REFERENCE, "probe", FLOOR)
+    rivals: Mapping[str, str] = field(default_factory=lambda: {"side": "lora"})
     metrics: tuple[str, ...] = ("accuracy", "f1", "auroc")
     thresholds: Mapping[str, Literal["fixed", "f1", "youden"]] = field(default_factory=lambda: {"fibrillation": "f1"})
     margin: float = 0.005
@@ -168,9 +175,10 @@ class Study:
         }
 
     def references_of(self, method: str) -> tuple[str, ...]:
-        """What a method is compared with: a part's also with the tuned method that it is a part of."""
+        """What a method is compared with: a part's also with its tuned method, side tuning also with LoRA."""
         name, _, part = method.partition("+")
-        return (*self.references, *([name] if part and name in self.methods and name not in self.references else []))
+        own = name if part and name in self.methods else self.rivals.get(method)
+        return (*self.references, *([own] if own and own not in self.references else []))
 
     def seeds_of(self, name: str) -> range:
         """The seeds of a run of the finals: fewer for NAME+STEP and NAME+PART, of which there are many."""

@@ -78,10 +78,43 @@ def tried(folder: Path = RESULTS) -> str:
         )
     for row in read_json(folder / "torch_compile.json")["rows"]:
         line("torch.compile (not made)", f"{row['size']}, bfloat16", row["as it is"], row["compiled"])
+    for row in read_json(folder / "frozen_casts.json")["rows"]:
+        where = f"{row['size']}, {row['method']}, bfloat16"
+        line("frozen weights held in bf16 outside LoRA (not made)", where, row["cast"], row["held"])
     faults = read_json(folder / "page_faults.json")
     before, after = faults["given back"]["milliseconds"], faults["kept"]["milliseconds"]
     line("freed memory is kept", "ecg-fm-tiny, r4, 64 windows of 6 s, bfloat16", before, after)
     return "\n".join(lines) + "\n"
+
+
+def utilisation(results: dict[str, Any]) -> str:
+    """Markdown: how much of the matrix rate LoRA's step reaches, a line per device and kind of window."""
+    lines = [
+        "| device | windows | batch | a step | products per second | of the measured rate | must, on a GPU |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    ends = []
+    for result in results.values():
+        machine = result["machine"]
+        device = machine["processor"] if result["device"] == "cpu" else machine["accelerator"]
+        for row in result["rows"]:
+            cells = (
+                f"{device}, {result['date'][:10]}",
+                row["title"],
+                f"{row['batch']:,}",
+                _amount(row["seconds"], "s"),
+                f"{row['operations'] / row['seconds'] / 1e12:.2f} TFLOP/s",
+                f"{100 * row['utilisation']:.0f} %",
+                f"{100 * row['must']:.0f} %",
+            )
+            lines.append("| " + " | ".join(cells) + " |")
+        long = result["rows"][-1]
+        ends.append(
+            f"{result['epochs']} epochs of {result['windows']:,} windows of one lead on {device}: "
+            f"{numbers.duration(60 * long['minutes'])}, from the steps of an epoch of {long['windows']:,} "
+            f"(must, on a GPU: under {result['must_minutes']:g} minutes)."
+        )
+    return "\n".join([*lines, "", *ends]) + "\n"
 
 
 def planned(result: dict[str, Any]) -> str:
@@ -104,6 +137,28 @@ def planned(result: dict[str, Any]) -> str:
             ("file_bytes", numbers.size),
         ):
             cells.append(f"{text(told[name])}, {text(real[name])} ({ratio[name]:.2f})")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def limited(result: dict[str, Any]) -> str:
+    """Markdown: what `max_memory` chose and the peak of the training, a line per limit."""
+    machine = result["machine"]
+    lines = [
+        f"{machine['processor']}, {machine['threads']} threads, {result['date'][:10]}: LoRA on {result['model']}, "
+        f"{result['windows']:,} simulated windows of one lead, one epoch, batch {result['batch_size']}.",
+        "",
+        "| `--max-memory` | pieces of a batch | checkpointing | peak | seconds |",
+        "|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        cells = (
+            row["limit"] or "not given",
+            str(row["accumulate"]),
+            "yes" if row["checkpointing"] else "no",
+            numbers.size(row["peak_memory_bytes"]),
+            numbers.seconds(row["seconds"]),
+        )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -204,6 +259,28 @@ def records(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def int8(result: dict[str, Any]) -> str:
+    """Markdown: a linear layer by each format, and how often predictions are those of float32."""
+    formats = ("fp32", "bf16", "int8")
+    lines = ["| processor time of a layer | float32 | bf16 | int8 | int8 beside bf16 |", "|---|---|---|---|---|"]
+    for row in result["layers"]:
+        times = " | ".join(f"{row[name]:.1f} ms" for name in formats)
+        lines.append(f"| {' to '.join(map(str, row['layer']))} | {times} | {row['bf16'] / row['int8']:.2f}x |")
+    lines += [
+        "",
+        "| after fine-tuning on simulated windows | AUROC of its test split | windows | bf16: same answer, largest "
+        "difference | int8: same answer, largest difference |",
+        "|---|---|---|---|---|",
+    ]
+    for model in result["models"]:
+        rows = {row["precision"]: row for row in model["predictions"]}
+        cells = [
+            f"{100 * rows[name]['agreement']:.1f} %, {rows[name]['largest_difference']:.3f}" for name in formats[1:]
+        ]
+        lines.append(f"| {model['model']} | {model['auroc']:.3f} | {model['windows']:,} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def into_page(name: str, text: str) -> None:
     """Put `text` where docs/performance.md has its place, between two comments with its name."""
     page = PAGE.read_text(encoding="utf-8")
@@ -232,6 +309,10 @@ def contents() -> dict[str, str]:
     """All tables by the name of their place, from the results that are kept; what is not measured yet says so."""
     makers = {"speed": table, "plan": planned, "lora_epoch": epochs, "methods": methods_table, "growth": growth_table}
     kept = {name: RESULTS / f"{name}.json" for name in makers}
+    makers["utilisation"], kept["utilisation"] = utilisation, RESULTS / "utilisation.json"
+    makers["plan_full_size"], kept["plan_full_size"] = planned, RESULTS / "plan_full_size.json"
+    makers["max_memory"], kept["max_memory"] = limited, RESULTS / "max_memory.json"
+    makers["int8"], kept["int8"] = int8, RESULTS / "int8.json"
     makers["records"], kept["records"] = records, RESULTS / "records_cache.json"
     missing = "Not measured yet.\n"
     tables = {name: makers[name](read_json(file)) if file.exists() else missing for name, file in kept.items()}

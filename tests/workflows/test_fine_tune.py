@@ -160,6 +160,27 @@ def test_a_second_run_needs_resume_and_resume_needs_the_same_run(runs):
     assert (run.folder / "metrics.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("began", ["bf16", "fp32"])
+def test_a_run_of_auto_does_not_go_on_in_another_format(monkeypatch, tmp_path, began):
+    def on_a_machine_of(name):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": name == "bf16"})
+
+    def probe(precision, resume=False):
+        model, settings = ecgtune.load_model("ecg-fm-tiny"), replace(SHORT, precision=precision)
+        method, folder = ecgtune.LinearProbe(), tmp_path / precision
+        ecgtune.fine_tune(model, DATA, method=method, training=settings, out=folder, resume=resume, quiet=True)
+
+    other = {"bf16": "fp32", "fp32": "bf16"}[began]
+    on_a_machine_of(began)
+    for precision in ("auto", began):
+        probe(precision)
+    probe("auto", resume=True)
+    on_a_machine_of(other)
+    with pytest.raises(RunError, match=f"auto_precision was {began}, now {other}"):
+        probe("auto", resume=True)
+    probe(began, resume=True)  # a format by its name is the same everywhere
+
+
 @pytest.mark.parametrize(
     ("change", "key"),
     [

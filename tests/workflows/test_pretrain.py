@@ -207,6 +207,16 @@ def test_another_recipe_refuses_to_resume_and_names_the_field(place, change, sai
         pretrain(place, arguments.pop("recipe"), "run", **arguments)
 
 
+def test_a_pretraining_of_auto_does_not_go_on_in_another_format(place, monkeypatch):
+    auto = replace(TEACHER, training=replace(TEACHER.training, precision="auto", epochs=1))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {})
+    pretrain(place, auto, "auto")
+    pretrain(place, auto, "auto", resume=True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    with pytest.raises(RunError, match="auto_precision was fp32, now bf16"):
+        pretrain(place, auto, "auto", resume=True)
+
+
 def test_a_misspelt_folder_is_not_resumed_from_the_start(place):
     with pytest.raises(RunError, match="holds no run to continue; leave --resume out"):
         pretrain(place, TEACHER, "rum", resume=True)

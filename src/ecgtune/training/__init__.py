@@ -7,7 +7,7 @@ from ecgtune.training.inference import choose_device, encode_once, logits_of, pr
 from ecgtune.training.loop import Trained, count_steps, train
 from ecgtune.training.losses import check_loss
 from ecgtune.training.objective import Moment, Objective
-from ecgtune.training.precision import autocast, check_precision
+from ecgtune.training.precision import autocast, check_precision, kept_choice
 from ecgtune.training.predictions import Predictions, predictions_text, read_predictions
 from ecgtune.training.prefix import check_prefix, compute_once
 from ecgtune.training.processes import Processes
@@ -44,6 +44,7 @@ __all__ = [
     "count_steps",
     "encode_once",
     "epoch_order",
+    "kept_choice",
     "load_weights",
     "logits_of",
     "predictions_text",

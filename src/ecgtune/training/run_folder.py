@@ -87,7 +87,7 @@ class RunFolder:
 
 
 #: What of environment.json must be unchanged for a run to be continued.
-IDENTITY = ("seed", "data", "recorded_at", "weights", "left_out")
+IDENTITY = ("seed", "data", "recorded_at", "weights", "left_out", "auto_precision")
 
 
 def check_run(folder: RunFolder, recipe: Recipe | Pretraining, identity: Mapping[str, Any], *, resume: bool) -> None:

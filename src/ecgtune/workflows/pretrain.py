@@ -27,6 +27,7 @@ from ecgtune.training import (
     check_run,
     choose_device,
     count_steps,
+    kept_choice,
     train,
 )
 from ecgtune.workflows.environment import command_line, machine, now
@@ -73,6 +74,7 @@ def pretrain(
     crop = crop_samples(recipe) * OBJECTIVES[recipe.objective.name].segments
     selection = select(data, left_out, crop, recipe.crops)
     identity = _identity(data, left_out, seed, sampling_rate)
+    identity |= kept_choice(choose_device(recipe.training.device), recipe.training.precision)
     origin = {"objective": str(recipe.objective), "recipe": recipe.name, "seed": seed, "data": data.source.sha256}
     objective = processes.first_before_others(lambda: make_objective(data, selection, recipe, seed=seed, origin=origin))
     work = count_steps(objective.items, recipe.training) * recipe.training.batch_size

@@ -32,6 +32,7 @@ from ecgtune.training import (
     compute_once,
     count_head_steps,
     count_steps,
+    kept_choice,
     logits_of,
     predictions_text,
     probability_of,
@@ -83,7 +84,7 @@ def make_ready(
     check_depth(model, recipe.method, recipe.training)
     augmentation = make_augmentation(recipe, model, prepared)
     run = RunFolder(folder, title=f"{recipe.name} seed {seed}")
-    identity = _identity(prepared, model, seed)
+    identity = _identity(recipe, prepared, model, seed)
     check_run(run, recipe, identity, resume=resume)
     description = describe_model(model)
     attach(model, recipe.method, seed=seed)
@@ -224,8 +225,8 @@ def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> 
     }
 
 
-def _identity(prepared: Prepared, model: Classifier, seed: int) -> dict[str, Any]:
-    """What environment.json says; `check_run` holds seed, data and weights of a resume against it."""
+def _identity(recipe: Recipe, prepared: Prepared, model: Classifier, seed: int) -> dict[str, Any]:
+    """What environment.json says; `check_run` holds a resume against what must be unchanged in it."""
     data = summarise(prepared.dataset, prepared.split)["data"]
     return {
         "created": now(),
@@ -234,5 +235,6 @@ def _identity(prepared: Prepared, model: Classifier, seed: int) -> dict[str, Any
         "seed": seed,
         "data": {**data, "unit": prepared.dataset.unit, "windows_sha256": digest(prepared)},
         "weights": model.weights.describe(),
+        **kept_choice(choose_device(recipe.training.device), recipe.training.precision),
         **machine(),
     }
