@@ -44,7 +44,7 @@ bench: install  ## Benchmarks beside the original's computation, into benchmarks
 	$(BIN)/python benchmarks/torch_compile.py
 	$(BIN)/python benchmarks/frozen_casts.py
 	$(BIN)/python benchmarks/plan.py
-	$(BIN)/python benchmarks/plan.py --model full-size --windows 300 --epochs 2 --batch 16 --result benchmarks/results/plan_full_size.json
+	$(BIN)/python benchmarks/plan.py --model full-size --windows 160 --epochs 2 --batch 16 --result benchmarks/results/plan_full_size.json
 	$(BIN)/python benchmarks/max_memory.py
 	$(BIN)/python benchmarks/records_cache.py --records 10000
 	$(BIN)/python benchmarks/speed/bench.py $(if $(FIRST),--first-version $(FIRST))
@@ -55,6 +55,7 @@ bench: install  ## Benchmarks beside the original's computation, into benchmarks
 
 peft-study: install  ## The study of docs/peft_study.md, where it stopped; WINDOWS= and RHYTHMS= are its files (days)
 	$(BIN)/python benchmarks/peft_study/peft_study.py $(WINDOWS) $(RHYTHMS)
+	$(BIN)/python benchmarks/peft_study/side_rates.py $(WINDOWS)
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) runs dist build .pytest_cache .ruff_cache .hypothesis

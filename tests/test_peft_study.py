@@ -256,4 +256,6 @@ def test_the_page_in_the_docs_holds_the_tables_of_the_kept_rows(harness):
     page = (ROOT / "docs" / "peft_study.md").read_text("utf-8")
     for name, text in tables.tables(settings.Study(), harness.RESULTS).items():
         assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in page
+    rates = importlib.import_module("side_rates")
+    assert f"<!-- side_rates -->\n{rates.table(rows(rates.FILE))}<!-- end of side_rates -->" in page
     assert re.search(r"^peft-study:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)

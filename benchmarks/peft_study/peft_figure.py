@@ -11,15 +11,16 @@ from ecgtune.reporting.style import METHOD_COLOURS, QUIET, draw, heading
 
 
 def write_figure(path: Path, study: Study, cells: Sequence[Row]) -> list[Path]:
-    """`path` (an .svg): a panel per share of the labels for the first task, a line per method, the margin dashed."""
+    """`path` (an .svg): of the first task a panel per share of the labels, a line per method, the margin dashed."""
     chosen = [cell for cell in cells if (cell["metric"], cell["reference"]) == ("accuracy", REFERENCE)]
     chosen = [c for c in chosen if c["task"] == study.tasks[0] and c["method"] != REFERENCE and "+" not in c["method"]]
     methods = list(dict.fromkeys(cell["method"] for cell in chosen))[::-1]
+    shares = sorted({float(cell["share"]) for cell in chosen})
 
     def paint(figure: Figure) -> None:
         heading(figure, "Accuracy minus that of tuned full fine-tuning, points, 95 % interval over recordings")
-        panels = figure.subplots(1, len(study.loops), sharey=True, squeeze=False)[0]
-        for panel, share in zip(panels, sorted(study.loops), strict=True):
+        panels = figure.subplots(1, len(shares), sharey=True, squeeze=False)[0]
+        for panel, share in zip(panels, shares, strict=True):
             panel.axvline(0, color=QUIET, lw=1)
             panel.axvline(-100 * study.margin, color=QUIET, lw=1, ls="--")
             for cell in (c for c in chosen if float(c["share"]) == share):

@@ -87,7 +87,7 @@ def run(
         for name, text in tables(study, results).items():
             into_page(page, name, text)
         cells = read_rows(results / "statistics.csv")
-        if cells:
+        if any(cell["method"] != cell["reference"] for cell in cells):
             write_figure(results / "differences.svg", study, cells)
     if "recipes" in stages:
         write_recipes(study, results, recipes)

@@ -46,7 +46,8 @@ def measurement(**changes):
     phase = Phase(before=2.0, step=0.5, epoch_end=1.5, epochs=2)
     values = {
         "train": 48, "val": 10, "test": 10, "start": 3.0, "prepare": 0.01, "forward": 0.1, "save": 0.5, "finish": 6.0,
-        "phases": (phase,), "peak": 1000, "inference": 7, "window": (4, 8), "file": 50, "folder": 90, "state": 300,
+        "phases": (phase,), "peak": 1000, "still": 100, "inference": 7, "window": (4, 8), "file": 50, "folder": 90,
+        "state": 300,
     }  # fmt: skip
     return Measurement(**{**values, **changes})
 
@@ -91,10 +92,14 @@ def test_seconds_are_those_of_steps_validation_saving_and_what_stands_around_the
     arm = recipe("lora", "ecg-fm-tiny", epochs=3)
     one = estimate(arm, found, DATA, split, seeds=2)
     assert one.seconds == pytest.approx(2 * seconds)
-    # 36 + 8 + 8 windows more: as read, twice as prepared, those of validation once again; 8 more in a batch
-    assert one.peak_memory_bytes == 1000 + 52 * (4 + 2 * 8) + 8 * 8 + 8 * 7
+    # 36 + 8 + 8 windows more: as read, twice as prepared, those of validation once again
+    windows = 52 * (4 + 2 * 8) + 8 * 8
+    assert one.peak_memory_bytes == 1000 + windows
+    lower, once = replace(found, peak=500), replace(found, peak=500, once=1)
+    assert estimate(arm, lower, DATA, split, seeds=2).peak_memory_bytes == 100 + 300 + 18 * 7 + windows
+    assert estimate(arm, once, DATA, split, seeds=2).peak_memory_bytes == 100 + 300 + 84 * 7 + windows
     assert one.file_bytes == 50
-    assert one.disk_bytes == 2 * (90 + 120 * 60) + 300
+    assert one.disk_bytes == 2 * (90 + 120 * 60) + 2 * 300
     assert one.problem == ""
     assert estimate(arm, found, DATA, split, seeds=2, memory=2000).problem == "2.0 kB are free"
     lines = table_lines([one, replace(one, name="full", seconds=None, problem="too large")])

@@ -80,7 +80,8 @@ def estimate(
         seconds=seeds * seconds,
         seconds_per_epoch=per_epoch,
         peak_memory_bytes=peak,
-        disk_bytes=seeds * kept + found.state + _once(found, train + val),
+        # A state is written beside the one whose place it takes.
+        disk_bytes=seeds * kept + 2 * found.state + _once(found, train + val),
         file_bytes=found.file,
         problem="" if memory is None or peak <= memory else f"{numbers.size(memory)} are free",
     )
@@ -105,13 +106,18 @@ def _before(phase: Phase, found: Measurement, windows: int) -> float:
 
 
 def _peak(found: Measurement, train: int, val: int, test: int, batch: int) -> int:
-    """Of the measured process, plus the windows that it did not hold and the larger batches of validation."""
+    """The fullest moment: of the measured process, or of a larger batch without gradients, and the windows in memory.
+
+    Such a batch finds the memory free that a step has left, so the two do not add up.
+    """
     read, prepared = found.window
     more = np.array([train, val, test]) - (found.train, found.val, found.test)
     # As read and as prepared, and copies of the latter: of train and val to train on, of val and test to predict.
     data = int(more.sum()) * (read + 2 * prepared) + int(more[1]) * prepared
-    larger = min(batch, max(val, test)) - min(batch, found.val)
-    return found.peak + data + max(0, larger) * found.inference
+    passed = max(val, test, train if found.once else 0)
+    # The state holds what trains and its optimizer, which stay where they are meanwhile.
+    predicting = found.still + found.state + min(batch, passed) * found.inference
+    return max(found.peak, predicting) + data
 
 
 def table_lines(estimates: Sequence[Estimate]) -> list[str]:

@@ -52,7 +52,8 @@ class Measurement:
 
     start: loading the model and attaching the method. prepare, forward: per window. save: weights and state of one
     epoch. finish: all after the last epoch, predictions of `val` + `test` windows included. peak: of the training.
-    inference: memory that a window takes on its way through the model without gradients. window: bytes of a window as
+    still: memory before the first batch goes through the model. inference: what a window takes on its way through it
+    without gradients. window: bytes of a window as
     it was read and as the model takes it. file, folder, state: what is deployed, what is kept, what a resume needs.
     once: what was computed once for `train` + `val` windows, in the cache folder.
     """
@@ -67,6 +68,7 @@ class Measurement:
     finish: float
     phases: tuple[Phase, ...]
     peak: int
+    still: int
     inference: int
     window: tuple[int, int]
     file: int
@@ -187,6 +189,7 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, *, steps: int | None
             finish=finish,
             phases=clock.phases,
             peak=highest,
+            still=before,
             inference=inference,
             window=(dataset.signal[0].nbytes, few[0].nbytes),
             file=metrics["training"]["file_bytes"],
