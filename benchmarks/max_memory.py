@@ -43,7 +43,6 @@ def trained(model: str, limit: str | None, windows: int) -> dict[str, Any]:
         "limit": limit,
         "accumulate": chosen.accumulate,
         "checkpointing": chosen.checkpointing,
-        "seconds": run.metrics["training"]["seconds"],
         "peak_memory_bytes": peak.read(),
     }
 

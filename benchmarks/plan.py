@@ -72,6 +72,7 @@ def happened(recipe: Recipe, windows: int) -> dict[str, float]:
             started = time.monotonic()
             run = train(dataset, recipe, out=folder, quiet=True)
             seconds = time.monotonic() - started
+        sizes.append(size_of(Path(place)))
         return {
             "seconds": seconds,
             "peak_memory_bytes": peak.read(),

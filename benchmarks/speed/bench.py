@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from floor import Demand, demand, measure_rates, seconds
 from original import Original
-from page import into_page, table
+from page import contents, into_page, table
 from torch import nn
 from torch.nn.functional import cross_entropy
 from ways import (
@@ -48,13 +48,14 @@ from ecgtune.training import logits_of
 from ecgtune.training.peak import PeakMemory
 from ecgtune.workflows.environment import machine, now
 
-RESULT = Path(__file__).parents[1] / "results" / "speed.json"
+RESULTS = Path(__file__).parents[1] / "results"
 CONFIGS = {
     "full": EcgFmConfig(),
     "tiny": EcgFmConfig(width=48, depth=4, heads=4, feed_forward=96, conv_channels=16, pos_taps=8, pos_groups=4),
 }
-#: Side of the matrices that the machine's rate is measured with.
+#: Side of the matrices that a CPU's rate is measured with, and an accelerator's, whose rate small ones do not show.
 MATRIX = {"full": 2048, "tiny": 128}
+LARGE_MATRIX = 8192
 #: Relative difference of float32 logits up to which two ways of computing them are the same.
 SAME = 1e-3
 STEPS = 3  # of ours that are timed per round, beside those that carry the audits
@@ -101,7 +102,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     if asked.memory_of:
         print(json.dumps(peak_of(asked.memory_of, size)))
         return {}
-    rates = measure_rates(MATRIX[asked.size], size.device)
+    rates = measure_rates(matrix_side(asked.size, size.device), size.device)
     classifier = make_classifier(size)
     original, step = original_step(size, classifier)
     difference = largest_difference(size, classifier, original)
@@ -143,12 +144,21 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
         "rates": asdict(rates),
         "rows": rows,
     }
-    write_json(asked.result, result)
-    text = table(read_json(asked.result))
-    print(text)
-    if asked.result == RESULT:
-        into_page("speed", text)
+    file = asked.result or result_file(size.device)
+    write_json(file, result)
+    print(table(read_json(file)))
+    if asked.result is None:
+        into_page("speed", contents()["speed"])
     return result
+
+
+def matrix_side(size: str, device: torch.device) -> int:
+    return MATRIX[size] if device.type == "cpu" or size == "tiny" else LARGE_MATRIX
+
+
+def result_file(device: torch.device) -> Path:
+    """A device has results of its own: those of another stay."""
+    return RESULTS / ("speed.json" if device.type == "cpu" else f"speed_{device.type}.json")
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -163,7 +173,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--rows", nargs="+", choices=[row.name for row in ROWS], default=[row.name for row in ROWS])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--first-version", type=Path, help="a checkout of the first working version")
-    parser.add_argument("--result", type=Path, default=RESULT)
+    parser.add_argument("--result", type=Path)
     parser.add_argument("--memory-of", choices=("original", "ours"), help=argparse.SUPPRESS)
     return parser
 
@@ -228,7 +238,10 @@ def predictors(classifier: Classifier, names: Sequence[str]) -> dict[str, Classi
         "inference-bf16": lambda model: model,
         "inference": int8_copy,
     }
-    return {name: way(classifier) for name, way in ways.items() if name in names}
+    wanted = {name: way for name, way in ways.items() if name in names}
+    if next(classifier.parameters()).device.type != "cpu":
+        wanted.pop("inference", None)  # int8 is for CPUs: its row stays "not measured"
+    return {name: way(classifier) for name, way in wanted.items()}
 
 
 def predict(size: Size, classifier: Classifier, inputs: np.ndarray) -> np.ndarray:

@@ -148,8 +148,8 @@ def limited(result: dict[str, Any]) -> str:
         f"{machine['processor']}, {machine['threads']} threads, {result['date'][:10]}: LoRA on {result['model']}, "
         f"{result['windows']:,} simulated windows of one lead, one epoch, batch {result['batch_size']}.",
         "",
-        "| `--max-memory` | pieces of a batch | checkpointing | peak | seconds |",
-        "|---|---|---|---|---|",
+        "| `--max-memory` | pieces of a batch | checkpointing | peak |",
+        "|---|---|---|---|",
     ]
     for row in result["rows"]:
         cells = (
@@ -157,7 +157,6 @@ def limited(result: dict[str, Any]) -> str:
             str(row["accumulate"]),
             "yes" if row["checkpointing"] else "no",
             numbers.size(row["peak_memory_bytes"]),
-            numbers.seconds(row["seconds"]),
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -316,6 +315,8 @@ def contents() -> dict[str, str]:
     makers["records"], kept["records"] = records, RESULTS / "records_cache.json"
     missing = "Not measured yet.\n"
     tables = {name: makers[name](read_json(file)) if file.exists() else missing for name, file in kept.items()}
+    for file in sorted(RESULTS.glob("speed_*.json")):  # those of other devices
+        tables["speed"] += "\n" + table(read_json(file))
     return {**tables, "tried": tried()}
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench import CONFIGS, LORA, MATRIX
+from bench import CONFIGS, LORA, matrix_side
 from floor import demand, measure_rates
 from page import into_page, utilisation
 from ways import Size, loss_of, make_classifier, our_phase
@@ -31,8 +31,6 @@ from ecgtune.workflows.environment import machine, now
 RESULT = Path(__file__).parents[1] / "results" / "utilisation.json"
 EPOCHS, WINDOWS = 50, 45_797
 MINUTES = 5.0
-#: Side of the matrices on an accelerator, whose rate small ones do not show.
-LARGE_MATRIX = 8192
 STEPS = 12
 
 
@@ -86,7 +84,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--result", type=Path, default=RESULT)
     asked = parser.parse_args(words)
     device = torch.device(asked.device)
-    rates = measure_rates(MATRIX[asked.size] if device.type == "cpu" else LARGE_MATRIX, device)
+    rates = measure_rates(matrix_side(asked.size, device), device)
     result = {
         "command": shlex.join(
             ["python", "benchmarks/speed/utilisation.py", *(sys.argv[1:] if words is None else words)]

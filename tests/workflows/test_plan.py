@@ -20,7 +20,7 @@ from ecgtune.recipe import load_recipes
 from ecgtune.training import ProgressBar, count_steps
 from ecgtune.workflows import estimate as estimates
 from ecgtune.workflows import measure as measuring
-from ecgtune.workflows.estimate import estimate, estimate_first, table_lines
+from ecgtune.workflows.estimate import as_it_will_be, estimate, estimate_first, table_lines
 from ecgtune.workflows.measure import Measurement, Phase, StepClock, measure, sample
 from ecgtune.workflows.preparation import draw_split
 from models_for_tests import TINY
@@ -173,14 +173,38 @@ def test_a_process_that_the_system_ended_did_not_fit(monkeypatch):
     assert found.estimates[0].problem == "the system ended it, 1.0 GB were free"
 
 
-@pytest.mark.parametrize(("total", "expected"), [(10**9, 4 * 700), (4 * 4 * 700 - 1, 0)])
-def test_what_is_computed_once_takes_disk_where_it_is_kept(total, expected, monkeypatch):
-    monkeypatch.setattr(estimates.psutil, "virtual_memory", lambda: type("Memory", (), {"total": total}))
+def test_what_is_computed_once_takes_disk():
     arm, split = recipe("lora", "ecg-fm-tiny"), draw_split(DATA, ecgtune.Input())
     found = measurement(train=10, val=len(split.val), once=700)
     few = replace(split, train=np.arange(4 * (10 + len(split.val)) - len(split.val)))
     told = [estimate(arm, one, DATA, few, seeds=2).disk_bytes for one in (found, replace(found, once=0))]
-    assert told[0] - told[1] == expected
+    assert told[0] - told[1] == 4 * 700
+
+
+@pytest.mark.parametrize(
+    ("found", "training", "total", "settings"),
+    [
+        ({"once": 700}, {}, 10**9, ["auto"]),
+        ({"once": 700}, {}, 4 * 4 * 700 - 1, ["auto", "off"]),  # more than a quarter of the memory
+        ({"once": 700}, {"epochs": 1, "batch_size": 4}, 10**9, ["auto", "off"]),
+        ({"once": 700, "features": True}, {"epochs": 1, "batch_size": 4}, 10**9, ["auto"]),
+        ({"once": 700}, {"prefix_cache": "on"}, 10, ["on"]),
+        ({"once": 0}, {}, 10, ["auto"]),
+    ],
+)
+def test_measured_is_what_will_be_computed_once(found, training, total, settings, monkeypatch):
+    monkeypatch.setattr(estimates.psutil, "virtual_memory", lambda: type("Memory", (), {"total": total}))
+    arm, split = recipe("lora", "ecg-fm-tiny", **training), draw_split(DATA, ecgtune.Input())
+    few = replace(split, train=np.arange(4 * (10 + len(split.val)) - len(split.val)))
+    taken = []
+
+    def take(one):
+        taken.append(one.training.prefix_cache)
+        return measurement(**{"train": 10, "val": len(split.val), **found})
+
+    assert isinstance(as_it_will_be(arm, few, take), Measurement)
+    assert taken == settings
+    assert as_it_will_be(arm, few, lambda one: "too large") == "too large"
 
 
 def test_the_command_takes_the_flags_of_compare_and_prints_a_line_per_method(tmp_path, monkeypatch, capsys):

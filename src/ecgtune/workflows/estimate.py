@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import psutil
@@ -92,10 +92,23 @@ def _validation(phase: Phase, found: Measurement) -> float:
     return max(0.0, phase.epoch_end - found.save) / found.val
 
 
+def as_it_will_be(recipe: Recipe, split: Split, take: Callable[[Recipe], Measurement | str]) -> Measurement | str:
+    """What `take` measures, with nothing computed once where the whole of it would not be: see `does_not_pay`.
+
+    A measurement has few windows and two epochs, and might compute once what the run itself will not.
+    """
+    found = take(recipe)
+    if isinstance(found, str) or not found.once or found.features or recipe.training.prefix_cache != "auto":
+        return found
+    whole, memory = _once(found, len(split.train) + len(split.val)), psutil.virtual_memory().total
+    if recipe.training.epochs > 1 and whole <= MEMORY_SHARE * memory:
+        return found
+    return take(replace(recipe, training=replace(recipe.training, prefix_cache="off")))
+
+
 def _once(found: Measurement, windows: int) -> int:
-    """Bytes in the cache folder, which seeds share; none where `training.prefix` would find them too many."""
-    whole = found.once * windows // (found.train + found.val)
-    return whole if whole <= MEMORY_SHARE * psutil.virtual_memory().total else 0
+    """Bytes in the cache folder, which seeds share."""
+    return found.once * windows // (found.train + found.val)
 
 
 def _before(phase: Phase, found: Measurement, windows: int) -> float:
@@ -169,7 +182,9 @@ def estimate_first(
     free = free_memory(choose_device(left[0][0].training.device))
     estimates = []
     for recipe, runs in left:
-        found = measure(recipe, *sample(dataset, split, recipe, FEWEST), steps=FEWEST)
+        few = sample(dataset, split, recipe, FEWEST)
+        found = as_it_will_be(recipe, split, lambda one, few=few: measure(one, *few, steps=FEWEST))
+        assert isinstance(found, Measurement)  # in this process nothing refuses memory
         whole = {"seeds": runs, "evaluation": evaluation, "memory": free}
         estimates.append(estimate(recipe, found, dataset, split, **whole))
     for line in table_lines(estimates):

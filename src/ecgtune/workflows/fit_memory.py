@@ -13,7 +13,7 @@ from ecgtune.recipe import LinearProbe, Recipe, SideTuning, Training
 from ecgtune.reporting import numbers
 from ecgtune.training import ProgressBar, RunFolder, choose_device, read_recipe
 from ecgtune.training.peak import free_memory
-from ecgtune.workflows.estimate import estimate
+from ecgtune.workflows.estimate import as_it_will_be, estimate
 from ecgtune.workflows.measure import FEWEST, sample
 from ecgtune.workflows.own_process import measure_apart
 from ecgtune.workflows.preparation import load_recipe_model
@@ -41,7 +41,8 @@ def settle(
 
     def peak(training: Training) -> int | None:
         candidate = replace(recipe, training=training)
-        found = measure_apart(candidate, *sample(dataset, split, candidate, FEWEST), available, steps=FEWEST)
+        few = sample(dataset, split, candidate, FEWEST)
+        found = as_it_will_be(candidate, split, lambda one: measure_apart(one, *few, available, steps=FEWEST))
         if isinstance(found, str):
             return None
         return estimate(candidate, found, dataset, split, seeds=1).peak_memory_bytes

@@ -17,6 +17,7 @@ import torch
 
 from ecgtune.data import Dataset, Split
 from ecgtune.files import read_json, write_atomically
+from ecgtune.methods import reads_features
 from ecgtune.recipe import Recipe
 from ecgtune.training import ProgressBar, choose_device, logits_of, save_weights
 from ecgtune.training.peak import PeakMemory
@@ -55,7 +56,8 @@ class Measurement:
     still: memory before the first batch goes through the model. inference: what a window takes on its way through it
     without gradients. window: bytes of a window as
     it was read and as the model takes it. file, folder, state: what is deployed, what is kept, what a resume needs.
-    once: what was computed once for `train` + `val` windows, in the cache folder.
+    once: what was computed once for `train` + `val` windows, in the cache folder; features: whether that is pooled
+    tokens, which are computed once however many there are.
     """
 
     train: int
@@ -75,6 +77,7 @@ class Measurement:
     folder: int
     state: int
     once: int = 0
+    features: bool = False
 
     @classmethod
     def from_table(cls, table: dict[str, Any]) -> Measurement:
@@ -196,6 +199,7 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, *, steps: int | None
             folder=sum(files),
             state=state,
             once=sum(path.stat().st_size for path in (Path(place) / "cache").glob("prefix-*.npy")),
+            features=reads_features(model, recipe.method),
         )
 
 

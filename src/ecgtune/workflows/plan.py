@@ -12,7 +12,7 @@ from ecgtune.reporting import numbers
 from ecgtune.training import ProgressBar, choose_device, count_steps
 from ecgtune.training.peak import free_memory
 from ecgtune.workflows.arms import check_arms, kinds_of
-from ecgtune.workflows.estimate import Estimate, estimate, evaluation_seconds, table_lines
+from ecgtune.workflows.estimate import Estimate, as_it_will_be, estimate, evaluation_seconds, table_lines
 from ecgtune.workflows.fit_memory import settle
 from ecgtune.workflows.measure import sample
 from ecgtune.workflows.own_process import measure_apart
@@ -60,7 +60,8 @@ def plan(
             count_steps(len(split.train), recipe.training)
             progress.describe(f"measuring {recipe.name}")
             recipe = settle(recipe, dataset, split, progress=progress)
-            found = measure_apart(recipe, *sample(dataset, split, recipe), available)
+            few = sample(dataset, split, recipe)
+            found = as_it_will_be(recipe, split, lambda one, few=few: measure_apart(one, *few, available))
             if isinstance(found, str):
                 estimates.append(Estimate(recipe.name, recipe.label, seeds, None, None, None, None, None, found))
             else:
