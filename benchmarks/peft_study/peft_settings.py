@@ -91,7 +91,7 @@ class Study:
             "side": {
                 "method.width": Choice((16, 20, 24, 28)),
                 "method.dropout": Choice((0.0, 0.2, 0.4)),
-                # Above, three epochs on a share of the labels look best and longer ones over-fit: side_rates.py.
+                # Above, it is worse in short trainings and in long ones: side_rates.py.
                 "training.learning_rate": Around(2.5),
             },
             "top-layers": {"method.layers": None},

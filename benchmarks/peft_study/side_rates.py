@@ -1,4 +1,4 @@
-"""Why side tuning's rate is searched near its own: short trials and long trainings ask for different rates.
+"""Why side tuning's rate is searched near its own: higher ones are worse in short trainings and in long ones.
 
     python benchmarks/peft_study/side_rates.py ../shared/data/cinc2017_windows.npz
 
