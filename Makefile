@@ -56,6 +56,7 @@ bench: install  ## Benchmarks beside the original's computation, into benchmarks
 peft-study: install  ## The study of docs/peft_study.md, where it stopped; WINDOWS= and RHYTHMS= are its files (days)
 	$(BIN)/python benchmarks/peft_study/peft_study.py $(WINDOWS) $(RHYTHMS)
 	$(BIN)/python benchmarks/peft_study/side_rates.py $(WINDOWS)
+	$(BIN)/python benchmarks/peft_study/final_lengths.py $(WINDOWS)
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) runs dist build .pytest_cache .ruff_cache .hypothesis

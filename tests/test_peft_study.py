@@ -173,7 +173,7 @@ def test_the_page_holds_the_tables(done, harness):
     assert f"`{best}`" in tables["answer"]
     for other in ("the frozen probe", "the small network from scratch"):
         assert (other in tables["answer"]) == (best != "probe" or other != "the frozen probe")
-    assert (done.results / "differences.svg").is_file()
+    assert all((done.results / f"{name}.svg").is_file() for name in ("differences", "shares"))
     done.run("page", tasks={})
     assert done.page.read_text() == page
 
@@ -256,6 +256,7 @@ def test_the_page_in_the_docs_holds_the_tables_of_the_kept_rows(harness):
     page = (ROOT / "docs" / "peft_study.md").read_text("utf-8")
     for name, text in tables.tables(settings.Study(), harness.RESULTS).items():
         assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in page
-    rates = importlib.import_module("side_rates")
-    assert f"<!-- side_rates -->\n{rates.table(rows(rates.FILE))}<!-- end of side_rates -->" in page
+    for name in ("side_rates", "final_lengths"):
+        module = importlib.import_module(name)
+        assert f"<!-- {name} -->\n{module.table(rows(module.FILE))}<!-- end of {name} -->" in page
     assert re.search(r"^peft-study:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)

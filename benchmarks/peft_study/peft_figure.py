@@ -1,16 +1,17 @@
-"""The figure of the study: accuracy of every method minus that of tuned full fine-tuning, with intervals."""
+"""The figures of the study: differences to tuned full fine-tuning, and accuracy by how many labels there are."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from peft_rows import Row
-from peft_settings import REFERENCE, Study
+from peft_settings import FLOOR, REFERENCE, Study
+from peft_tables import TASKS
 
-from ecgtune.reporting.style import METHOD_COLOURS, QUIET, draw, heading
+from ecgtune.reporting.style import MARKERS, METHOD_COLOURS, QUIET, draw, floor_colours, heading, method_colours
 
 
-def write_figure(path: Path, study: Study, cells: Sequence[Row]) -> list[Path]:
+def write_differences(path: Path, study: Study, cells: Sequence[Row]) -> list[Path]:
     """`path` (an .svg): of the first task a panel per share of the labels, a line per method, the margin dashed."""
     chosen = [cell for cell in cells if (cell["metric"], cell["reference"]) == ("accuracy", REFERENCE)]
     chosen = [c for c in chosen if c["task"] == study.tasks[0] and c["method"] != REFERENCE and "+" not in c["method"]]
@@ -34,3 +35,37 @@ def write_figure(path: Path, study: Study, cells: Sequence[Row]) -> list[Path]:
         panels[0].set_xlabel(f"dashed: the margin of {100 * study.margin:g} points")
 
     return draw(path, (9.0, 0.9 + 0.32 * max(len(methods), 3)), paint)
+
+
+def write_shares(path: Path, study: Study, cells: Sequence[Row]) -> list[Path]:
+    """`path` (an .svg): a panel per task, a line per finalist over the shares of the labels; the floor in grey.
+
+    Presets have no line: what brings them to the tuned methods is a table of its own.
+    """
+    chosen = [c for c in cells if c["metric"] == "accuracy" and "+" not in c["method"]]
+    chosen = [c for c in chosen if c["reference"] == REFERENCE and c["method"] not in study.presets]
+    tasks = [task for task in study.tasks if any(cell["task"] == task for cell in chosen)]
+    found = {cell["method"] for cell in chosen}
+    methods = [name for name in study.methods if name in found]
+    colours = {**method_colours(methods), **floor_colours([FLOOR])}
+    shown = [*methods, *([FLOOR] if FLOOR in found else [])]
+
+    def paint(figure: Figure) -> None:
+        heading(figure, "Accuracy by share of the labels, mean over seeds, %")
+        for panel, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+            for place, name in enumerate(shown):
+                own = [c for c in chosen if (c["task"], c["method"]) == (task, name)]
+                points = sorted((100 * float(cell["share"]), 100 * float(cell["value"])) for cell in own)
+                style = "--" if name == FLOOR else "-"
+                look = {"color": colours[name], "marker": MARKERS[place % len(MARKERS)], "ls": style}
+                panel.plot([x for x, _ in points], [y for _, y in points], lw=1.5, ms=5, label=name, **look)
+            panel.set_xscale("log")
+            panel.set_xlim(0.7, 140)
+            panel.set_xticks(ticks := [100 * share for share in sorted(study.loops)], [f"{x:g} %" for x in ticks])
+            panel.minorticks_off()
+            panel.set_title(TASKS.get(task, task))
+            panel.set_xlabel("share of the labels")
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside right center")
+
+    return draw(path, (1.6 + 3.4 * len(tasks), 3.2), paint)

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from ecgtune.recipe import Around, Changes, Choice, Input, ModelSettings, Recipe, load_recipes, with_settings
 
 REFERENCE, FLOOR = "full", "resnet"
+#: The package's recipes as they were before the study: what a sweep begins with. The package's own follow its outcome.
+BEFORE = Path(__file__).parent / "before"
 #: What every training of the study has that is not a probe's.
 SMOOTHED: Mapping[str, Any] = {"training.ema": 0.998, "training.label_smoothing": 0.1}
 AUGMENTED: Mapping[str, Any] = {
@@ -60,7 +62,7 @@ PARTS = (
 class Study:
     """Every setting of the study.
 
-    methods: recipes that are swept. sizes and space: what the sweep begins with and tries in the place of the package's
+    methods: recipes that are swept. sizes and space: what the sweep begins with and tries in the place of the recipes'
     own, so that no method of the encoder at hand trains more than 3.26 % of the weights but those that cannot do with
     less (full, top-layers). loops: of the finals by share of the labels; floor_loops: of the network from scratch,
     which has further to go. care: settings of all of them but those in `plain`; those in `once` have no
@@ -143,7 +145,7 @@ class Study:
 
     def swept(self, name: str) -> Recipe:
         """The recipe that a sweep of `name` begins with."""
-        recipe = self._on_encoder(load_recipes(name)[0], self.pooling)
+        recipe = self._on_encoder(load_recipes(str(BEFORE / f"{name}.toml"))[0], self.pooling)
         recipe = with_settings(recipe, self.sizes.get(recipe.method.name, {}))
         recipe = with_settings(recipe, self.care_of(name))
         training = replace(recipe.training, epochs=self.trial_epochs, batch_size=self.trial_batch)

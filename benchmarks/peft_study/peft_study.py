@@ -15,7 +15,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from peft_figure import write_figure
+from peft_figure import write_differences, write_shares
 from peft_recipes import write_recipes
 from peft_rows import abnormal, fibrillation, into_page, read_rows
 from peft_settings import Study
@@ -88,7 +88,8 @@ def run(
             into_page(page, name, text)
         cells = read_rows(results / "statistics.csv")
         if any(cell["method"] != cell["reference"] for cell in cells):
-            write_figure(results / "differences.svg", study, cells)
+            write_differences(results / "differences.svg", study, cells)
+            write_shares(results / "shares.svg", study, cells)
     if "recipes" in stages:
         write_recipes(study, results, recipes)
 

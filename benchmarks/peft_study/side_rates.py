@@ -8,8 +8,6 @@ stands there is not run again.
 """
 
 import argparse
-import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,18 +15,13 @@ from pathlib import Path
 from peft_rows import Row, abnormal, add_row, into_page, key, read_rows
 from peft_settings import Loop, Study
 from peft_study import RESULTS, ROOT
+from peft_validation import COLUMNS, on_validation
 
-from ecgtune import workflows
-from ecgtune.data import Dataset
 from ecgtune.recipe import Input, Recipe, with_settings
-from ecgtune.workflows.environment import now
 
 FILE = RESULTS / "side_rates.csv"
 RATES = (0.0005, 0.002, 0.0075, 0.015)
-COLUMNS = (
-    *("share", "epochs", "rate", "data", "weights", "settings", "seed"),
-    *("train_loss", "val_loss", "val_auroc", "best_epoch", "best_val_auroc", "date"),
-)
+PLACE = ("share", "epochs", "rate", "data", "weights", "settings", "seed")
 
 
 def recipe_of(study: Study, share: float, loop: Loop, rate: float) -> Recipe:
@@ -36,20 +29,6 @@ def recipe_of(study: Study, share: float, loop: Loop, rate: float) -> Recipe:
     recipe = with_settings(study.swept("side"), {"training.learning_rate": rate})
     training = replace(recipe.training, epochs=loop.epochs, batch_size=loop.batch_size)
     return replace(recipe, training=training, input=Input(label_share=share))
-
-
-def measure(recipe: Recipe, dataset: Dataset) -> Row:
-    """What the log says of the last epoch and of the best one; the test windows are not looked at."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = workflows.train(dataset, recipe, out=Path(folder) / "run", seed=0)
-        log = [json.loads(line) for line in (run.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    best = max(log, key=lambda row: row["val_auroc"])
-    return {
-        **{name: f"{log[-1][name]:.4f}" for name in ("train_loss", "val_loss", "val_auroc")},
-        "best_epoch": str(best["epoch"]),
-        "best_val_auroc": f"{best['val_auroc']:.4f}",
-        "date": now()[:10],
-    }
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -82,7 +61,7 @@ def main() -> None:
                 place = {"share": f"{share:g}", "epochs": str(loop.epochs), "rate": f"{rate:g}"}
                 own = place | key(recipe, 0, dataset.source.sha256)
                 if not any(own.items() <= row.items() for row in read_rows(FILE)):
-                    add_row(FILE, own | measure(recipe, dataset), COLUMNS, ("share", "rate"))
+                    add_row(FILE, own | on_validation(recipe, dataset), (*PLACE, *COLUMNS), ("share", "rate"))
     into_page(ROOT / "docs" / "peft_study.md", "side_rates", table(read_rows(FILE)))
 
 
