@@ -82,6 +82,17 @@ def test_flags_win_over_the_recipe(windows, tmp_path):
     assert "batch_size = 40" in stored
 
 
+def test_a_typed_rate_is_meant_as_it_is(windows, tmp_path):
+    text = '[method]\nname = "probe"\n[training]\nlearning_rate = 0.004\nrate_width = 48\n'
+    (tmp_path / "mine.toml").write_text(text)
+    tokens = ["train", windows, "--sampling-rate", "100", "--method", "mine.toml", *QUICK]
+    run(*tokens, "--out", "own")
+    run(*tokens, "--out", "typed", "--learning-rate", "0.004")
+    width = ecgtune.load_model("ecg-fm-tiny").encoder.width
+    rates = [ecgtune.load_run(name).metrics["training"]["learning_rate"] for name in ("own", "typed")]
+    assert rates == pytest.approx([0.004 * 48 / width, 0.004])
+
+
 def test_parts_of_a_recipe_are_flags(windows, tmp_path):
     tokens = ["train", windows, "--sampling-rate", "100", "--out", "run", *QUICK]
     run(

@@ -12,7 +12,7 @@ import pytest
 
 import ecgtune
 from ecgtune.errors import SettingError
-from ecgtune.models import save_encoder
+from ecgtune.models import load_model, save_encoder
 from ecgtune.recipe import Choice, load_recipes
 from models_for_tests import tiny_classifier
 
@@ -126,13 +126,24 @@ def test_recipes_get_what_the_sweep_found_and_keep_their_comments(done):
         assert settings["training.learning_rate"] == pytest.approx(best.training.learning_rate, rel=5e-3)
         assert ("training.ema" in settings) == (name != "probe")
         assert made.training.epochs != best.training.epochs  # how long is no matter of the sweep
+        assert made.augmentation.sign == 0.0  # leads that stand still are not turned upside down
     comments = [line for line in (ROOT / "recipes" / "norm-bias.toml").read_text().splitlines() if "#" in line]
-    assert set(comments) <= set((done.recipes / "norm-bias.toml").read_text().splitlines())
+    told = (done.recipes / "norm-bias.toml").read_text()
+    (changed,) = set(comments) - set(told.splitlines())
+    width = load_model(done.study.model).encoder.width
+    assert changed.replace("192", str(width)) in told
+    assert changed.startswith("rate_width = 192")
     assert (done.recipes / "lora.toml").read_text() == (ROOT / "recipes" / "lora.toml").read_text()
     more = replace(done.study, methods=(*done.study.methods, "lora"))
     (done.recipes / "probe.toml").write_text((ROOT / "recipes" / "probe.toml").read_text())
     assert recipes.write_recipes(more, done.results, done.recipes) == []  # one has had no trials
     assert recipes.write_recipes(done.study, done.results, done.recipes) == ["probe"]
+
+
+def test_the_recipes_that_ship_are_what_the_study_found(harness, tmp_path):
+    settings, recipes = importlib.import_module("peft_settings"), importlib.import_module("peft_recipes")
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    assert recipes.write_recipes(settings.Study(), harness.RESULTS, tmp_path / "recipes") == []
 
 
 def test_statistics_are_those_of_the_predictions(done):

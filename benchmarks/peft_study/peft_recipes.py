@@ -1,5 +1,6 @@
 """What the sweep found becomes what ecgtune does unless told otherwise: the recipes of its methods."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,16 @@ from peft_rows import read_rows
 from peft_settings import Study, tuned
 
 from ecgtune.files import write_text
+from ecgtune.methods import attach, count_parameters
+from ecgtune.models import Head, load_model
 from ecgtune.recipe import Recipe, space_of
 
 TABLES = ("method", "model", "training", "augmentation")
+#: What a recipe says beside a setting that people would ask about.
+NOTES = {"rate_width": "the encoder that learning_rate was found on; a wider one takes less"}
+#: Right for the hand-held recorders of the study's windows, which may be held upside down, and wrong where leads stand
+#: still: left to those who ask for it.
+NOT_FOR_ALL = ("augmentation.sign",)
 
 
 def write_recipes(study: Study, results: Path, folder: Path) -> list[str]:
@@ -26,7 +34,7 @@ def write_recipes(study: Study, results: Path, folder: Path) -> list[str]:
     for name, best in tuned(results).items():
         file = folder / f"{name}.toml"
         before = file.read_text(encoding="utf-8")
-        after = recipe_with(before, won(study, name, best))
+        after = with_share(recipe_with(before, won(study, name, best)), study, best)
         if after != before:
             write_text(file, after)
             changed.append(name)
@@ -36,16 +44,27 @@ def write_recipes(study: Study, results: Path, folder: Path) -> list[str]:
 def won(study: Study, name: str, best: Recipe) -> dict[str, Any]:
     """By name ("training.learning_rate") what the sweep chose, and what was the same for all of its trials.
 
-    Numbers have three digits: more say nothing, and people read recipes.
+    Numbers have three digits: more say nothing, and people read recipes. The width of the encoder stands beside the
+    rate that was found on it.
     """
     names = [*space_of(study.swept(name), study.space), *study.care_of(name), "model.pooling"]
     found = {}
-    for setting in names:
+    for setting in (setting for setting in names if setting not in NOT_FOR_ALL):
         table, _, key = setting.partition(".")
         value = getattr(getattr(best, table), key)
         if value is not None:
             found[setting] = float(f"{value:.3g}") if isinstance(value, float) else value
+        if setting == "training.learning_rate":
+            found["training.rate_width"] = load_model(study.model).encoder.width
     return found
+
+
+def with_share(text: str, study: Study, best: Recipe) -> str:
+    """`text` with the share of the weights that its method trains, where it quotes one."""
+    head = Head(best.model.head_hidden, pooling=best.model.pooling)
+    model = attach(load_model(study.model, head=head), best.method)
+    share = 100 * count_parameters(model, best.method).share
+    return re.sub(rf"[\d.]+ % of {re.escape(study.model)}", f"{share:.2f} % of {study.model}", text)
 
 
 def recipe_with(text: str, settings: Mapping[str, Any]) -> str:
@@ -59,5 +78,8 @@ def recipe_with(text: str, settings: Mapping[str, Any]) -> str:
             document.add(tomlkit.nl())
             document.add(table, tomlkit.table())
         for key, value in own.items():
+            new = key not in document[table]  # type: ignore[operator]
             document[table][key] = value  # type: ignore[index]
+            if new and key in NOTES:
+                document[table][key].comment(NOTES[key])  # type: ignore[index]
     return tomlkit.dumps(document)

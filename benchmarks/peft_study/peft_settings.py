@@ -45,6 +45,7 @@ PARTS = (
     Part("no-smoothing", "without label smoothing", {"training.label_smoothing": 0.0}),
     Part("no-augmentation", "without augmentation", dict.fromkeys(AUGMENTED, 0.0)),
     Part("augmentation", "with augmentation, so that nothing is computed once", AUGMENTED, ("side",)),
+    Part("no-sign", "without inverted windows", {"augmentation.sign": 0.0}),
     Part("no-noise", "without noise and wander", {"augmentation.noise": 0.0, "augmentation.wander": 0.0}),
     Part("crop", "with random crops of 80 %", {"augmentation.crop": 0.8}),
     Part("constant", "with a constant rate, no warm-up", {"training.schedule": "constant"}),

@@ -72,11 +72,15 @@ class RecipeFlags:
             asked["lead_mode"] = "copy"
         if "model" in asked:
             asked["name"] = asked.pop("model")
+        training = given(self.training)
+        if "learning_rate" in training:
+            # A typed rate is meant as it is, whatever encoder the recipe's own was found on.
+            training.setdefault("rate_width", None)
         return replace(
             recipe,
             model=replace(recipe.model, **asked),
             input=replace(recipe.input, **given(self.input)),
-            training=replace(recipe.training, **given(self.training)),
+            training=replace(recipe.training, **training),
             augmentation=replace(recipe.augmentation, **given(self.augmentation)),
             evaluation=replace(recipe.evaluation, **given(self.evaluation)),
         )

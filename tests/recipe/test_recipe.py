@@ -7,8 +7,6 @@ import pytest
 
 from ecgtune.errors import SettingError
 from ecgtune.recipe import (
-    METHOD_RECIPES,
-    METHODS,
     Augmentation,
     Input,
     LinearProbe,
@@ -36,12 +34,6 @@ def test_every_recipe_loads_and_survives_a_round_trip(name):
 @pytest.mark.parametrize("name", list_recipes())
 def test_every_recipe_is_commented(name):
     assert (recipe_folder() / f"{name}.toml").read_text().startswith("# ")
-
-
-@pytest.mark.parametrize("name", METHOD_RECIPES)
-def test_a_plain_method_has_a_recipe_with_the_methods_defaults(name):
-    (recipe,) = load_recipes(name)
-    assert recipe == Recipe(name=name, method=METHODS[name]())
 
 
 def test_arms_share_what_the_file_says_and_differ_in_what_they_say():
@@ -75,6 +67,8 @@ def test_a_file_of_ones_own(tmp_path):
         ('[method]\nname = "lora"\nrank = -1', ["rank", "-1"]),
         ("[training]\nepochs = 0", ["epochs", "0", "1 or more"]),
         ("[training]\nlearning_rate = 0", ["learning_rate"]),
+        ("[training]\nrate_width = 192", ["rate_width is 192", "beside a learning_rate"]),
+        ("[training]\nlearning_rate = 0.001\nrate_width = 0", ["rate_width is 0", "1 or more"]),
         ("[training]\naccumulate = 100", ["accumulate", "batch_size"]),
         ("[training]\nwarmup = 1.0", ["warmup"]),
         ("[training]\npatience = 0", ["patience"]),

@@ -13,7 +13,7 @@ from ecgtune.methods import attach, reads_features, trained_part
 from ecgtune.models import Head, load_model
 from ecgtune.recipe import Augmentation, Full, LinearProbe, LoRA, SideTuning, Training
 from ecgtune.training import Classification, ProgressBar, RunFolder, encode_once, logits_of, train
-from models_for_tests import tiny_classifier
+from models_for_tests import TINY, tiny_classifier
 from training_for_tests import SETTINGS, TRAINING, VALIDATION, run
 
 AUGMENTATION = Augmentation(shift=0.1, crop=0.9, stretch=0.1, sign=0.3, gain=0.1, wander=0.2, noise=0.1)
@@ -99,6 +99,12 @@ def test_the_head_has_its_own_rate(tmp_path):
     method = LoRA(rank=2, lora_plus_ratio=5.0)
     result, _, _ = run(tmp_path, method, replace(WHOLE_BATCHES, head_rate_factor=20.0))
     by_hand(result, method, lambda name: 1e-3 * (20 if name.startswith("head.") else 5 if "lora_B" in name else 1))
+
+
+def test_a_rate_found_on_a_narrower_encoder_is_scaled(tmp_path):
+    scaled = replace(WHOLE_BATCHES, learning_rate=4e-3, rate_width=TINY.width // 4)
+    result, _, _ = run(tmp_path, LoRA(rank=2), scaled)
+    by_hand(result, LoRA(rank=2), lambda name: 1e-3)
 
 
 def test_lower_layers_learn_more_slowly(tmp_path):

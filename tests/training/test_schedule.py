@@ -6,7 +6,7 @@ import torch
 
 from ecgtune.recipe import Training
 from ecgtune.training.batches import class_weight, epoch_order
-from ecgtune.training.schedule import learning_rate_factor
+from ecgtune.training.schedule import learning_rate_factor, peak_rate
 
 
 def test_cosine_without_warmup_is_torchs():
@@ -30,6 +30,20 @@ def test_every_step_has_a_rate(total, warmup, schedule):
     peak = int(np.argmax(factors))
     assert all(np.diff(factors[: peak + 1]) >= 0)
     assert all(np.diff(factors[peak:]) <= 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rate"),
+    [
+        (Training(), None),
+        (Training(learning_rate=4e-3), 4e-3),
+        (Training(learning_rate=4e-3, rate_width=768), 4e-3),
+        (Training(learning_rate=4e-3, rate_width=192), 1e-3),
+        (Training(learning_rate=4e-3, rate_width=1024), 4e-3),  # a narrower encoder is not driven harder
+    ],
+)
+def test_a_rate_goes_down_with_the_width_of_a_wider_encoder(settings, rate):
+    assert peak_rate(settings, 768) == (rate if rate is None else pytest.approx(rate))
 
 
 def test_order_is_a_permutation_that_depends_on_seed_and_epoch_alone():

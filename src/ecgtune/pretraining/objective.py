@@ -66,7 +66,7 @@ class PretrainingObjective(Objective):
         origin: Mapping[str, Any],
     ) -> None:
         self.model = self.trained = module
-        self.learning_rate = recipe.objective.learning_rate
+        self.learning_rate = recipe.training.learning_rate or recipe.objective.learning_rate
         self._recordings, self._recipe, self._origin = recordings, recipe, origin
         self._samples = crop_samples(recipe) * self.segments
         self._owner = count_crops(recordings, selection.train, self._samples)

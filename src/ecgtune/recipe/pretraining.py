@@ -196,6 +196,7 @@ class Pretraining:
             value = getattr(self.training, name)
             require(value == without_labels, f"{name} is {value!r}, but a pretraining has no labels; leave it out")
         for name, off in (
+            ("rate_width", None),
             ("head_rate_factor", 1.0),
             ("head_epochs", 0),
             ("layer_decay", 1.0),

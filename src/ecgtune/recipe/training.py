@@ -21,6 +21,9 @@ class Training:
     """Windows per optimizer step."""
     learning_rate: float | None = None
     """Peak learning rate; the method's own when not given."""
+    rate_width: int | None = None
+    """Width of the encoder that learning_rate was found on: a wider one trains at learning_rate * rate_width / width
+    (Yang et al. 2022, arXiv:2203.03466, table 3, Adam). Not given: learning_rate as it is."""
     head_rate_factor: float = 1.0
     """Learning rate of the head as a multiple of the method's."""
     head_epochs: int = 0
@@ -75,6 +78,8 @@ class Training:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        wide = self.rate_width is None or (self.rate_width >= 1 and self.learning_rate is not None)
+        require(wide, f"rate_width is {self.rate_width}; allowed: 1 or more, beside a learning_rate")
         for name, low in (("epochs", 1), ("head_epochs", 0), ("batch_size", 1), ("accumulate", 1)):
             value = getattr(self, name)
             require(value >= low, f"{name} is {value}; allowed: {low} or more")

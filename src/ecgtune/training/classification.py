@@ -18,6 +18,7 @@ from ecgtune.training.batches import Windows, tensor_of
 from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.losses import criterion
 from ecgtune.training.objective import Moment, Objective
+from ecgtune.training.schedule import peak_rate
 from ecgtune.training.weights import load_weights, save_weights, trained_tensors
 
 Augment = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
@@ -50,7 +51,7 @@ class Classification(Objective):
             base_encoder(model).set_checkpointing(True)
         self.trained = trained_part(model, training.cut)
         self.items = len(training)
-        self.learning_rate = method.learning_rate
+        self.learning_rate = peak_rate(settings, base_encoder(model).width) or method.learning_rate
         self._method = method
         self._training, self._validation = training, validation
         self._augment = augment

@@ -36,6 +36,7 @@ def head_settings(settings: Training) -> Training:
         epochs=settings.head_epochs,
         head_epochs=0,
         learning_rate=None,
+        rate_width=None,
         head_rate_factor=1.0,
         layer_decay=1.0,
         drop_path=0.0,

@@ -97,7 +97,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
         keep_freed_memory()
     model = objective.model.to(device)
     trained: nn.Module = accelerator.prepare(objective.trained)
-    learning_rate = settings.learning_rate or objective.learning_rate
+    learning_rate = objective.learning_rate
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = parameter_groups(model, objective.rate_factor)
     optimizer = accelerator.prepare(

@@ -43,7 +43,7 @@ class Objective(ABC):
     trained: nn.Module
     #: How many items an epoch passes once, in an order of its own.
     items: int
-    #: Peak learning rate when the settings give none.
+    #: Peak learning rate: that of the settings, or of what is trained where they give none.
     learning_rate: float
     #: One sentence when the audits of this training are done; "" until then.
     audit: str = ""

@@ -11,6 +11,18 @@ from torch import nn
 from ecgtune.recipe import Training
 
 
+def peak_rate(settings: Training, width: int) -> float | None:
+    """The highest learning rate of a training of an encoder of `width`; None where the settings leave it to the method.
+
+    A rate found on an encoder of `rate_width` goes down with the width of a wider one, so that a step moves what a
+    layer gives as far (Yang et al. 2022, arXiv:2203.03466, table 3: hidden weights under Adam). A narrower one trains
+    at the rate as it is.
+    """
+    if settings.learning_rate is None or settings.rate_width is None:
+        return settings.learning_rate
+    return settings.learning_rate * min(1.0, settings.rate_width / width)
+
+
 def learning_rate_factor(step: int, total_steps: int, settings: Training) -> float:
     """Factor on the peak learning rate for optimizer step `step` (0 .. total_steps - 1), in (0, 1].
 
