@@ -7,6 +7,7 @@ from torch.nn.functional import cross_entropy, linear
 
 from ecgtune.errors import AuditError
 from ecgtune.methods import Below, Cut, TrainingAudit, attach, count_parameters, reads_features, trained_part
+from ecgtune.methods.audits import LATEST
 from ecgtune.models.ecg_fm import Attention
 from ecgtune.recipe import Full, LinearProbe, LoRA, SideTuning
 from methods_for_tests import METHODS
@@ -131,6 +132,36 @@ def test_a_rung_that_the_ladder_skips():
     model.encoder.ladder.blocks[1].forward = lambda tokens, mask: tokens
     with pytest.raises(AuditError, match=r"ladder\.blocks\.1.* got no gradient"):
         audited_steps(model, method)
+
+
+@pytest.mark.parametrize(("zeros", "passes"), [(3, True), (LATEST + 5, False)])
+def test_parts_of_a_batch_may_cancel_now_and_then_but_not_for_ever(zeros, passes):
+    """As they do in bf16 where a balanced batch meets few weights; more than a few times is no chance."""
+    method, left = SideTuning(width=4), [zeros]
+    model = attach(tiny_classifier(), method)
+
+    def cancelled(gradient):
+        left[0] -= 1
+        return torch.zeros_like(gradient) if left[0] >= 0 else gradient
+
+    model.encoder.ladder.norm.bias.register_hook(cancelled)
+    if passes:
+        audit = audited_steps(model, method, steps=zeros + 1)
+        assert audit.finished
+        assert f"within {zeros + 1} steps" in audit.sentence()
+    else:
+        with pytest.raises(AuditError, match=rf"ladder\.norm\.bias is .* but zeros in {LATEST} backward passes"):
+            audited_steps(model, method, steps=LATEST + 5)
+
+
+def test_the_last_step_ends_the_wait_for_a_gradient():
+    method = SideTuning(width=4)
+    model = attach(tiny_classifier(), method)
+    model.encoder.ladder.norm.bias.register_hook(torch.zeros_like)
+    audit = audited_steps(model, method, steps=2)
+    assert not audit.finished
+    with pytest.raises(AuditError, match="but zeros in 3 backward passes"):
+        audit.after_step(last=True)
 
 
 def test_the_key_bias_may_have_a_zero_gradient():

@@ -87,6 +87,8 @@ def test_a_file_of_ones_own(tmp_path):
         ("[augmentation]\nsign = 1.5", ["sign", "1.5", "probability"]),
         ("[augmentation]\nlead_mask = 1.0", ["lead_mask", "1.0", "below 1"]),
         ("[augmentation]\nnoise = -0.1", ["noise", "-0.1", "0 (off)"]),
+        ("[augmentation]\nviews = 2", ["views is 2", "nothing is augmented"]),
+        ("[augmentation]\nsign = 0.5\nviews = 0", ["views is 0", "1 or more"]),
         ('[training]\noptimizer = "sgd"', ["optimizer", "sgd", "adam"]),
         ("[input]\ntrain_share = 0.9\nval_share = 0.2", ["0.9", "0.2", "test"]),
         ("[input]\ntrain_share = 0.0", ["0.0"]),

@@ -1,15 +1,17 @@
 """Augmentation of a recipe, from the settings to the windows that a training sees."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import ecgtune
+from ecgtune.data import WindowAugmentation
 from ecgtune.errors import SettingError
 from ecgtune.models import Classifier, EcgFM, Head, Weights
-from ecgtune.recipe import Augmentation, Input, load_recipes
-from ecgtune.training import Classification, read_predictions
+from ecgtune.recipe import Augmentation, Input, SideTuning, load_recipes
+from ecgtune.training import Classification, Windows, read_predictions, views_of
 from models_for_tests import TINY
 
 SHORT = ecgtune.Training(epochs=1, batch_size=32, device="cpu", ema=0.9, label_smoothing=0.1)
@@ -19,7 +21,7 @@ DATA = ecgtune.simulate(120, seed=1)
 def fine_tune(out, augmentation, method=None, data=DATA, **settings):
     model = ecgtune.load_model("ecg-fm-tiny", leads=data.leads)
     options = {"method": method or ecgtune.LoRA(rank=2), "training": SHORT, "out": out, "quiet": True}
-    return ecgtune.fine_tune(model, data, augmentation=augmentation, **options, **settings)
+    return ecgtune.fine_tune(model, data, augmentation=augmentation, **{**options, **settings})
 
 
 def test_a_run_sees_augmented_windows_keeps_its_settings_and_predicts_plain_ones(tmp_path, monkeypatch):
@@ -65,6 +67,42 @@ def test_a_comparison_with_an_arm_that_it_cannot_reach_trains_none(tmp_path):
     with pytest.raises(SettingError, match="probe trains on features that are computed once"):
         ecgtune.compare(DATA, arms, out=tmp_path / "all", seeds=1, quiet=True)
     assert not (tmp_path / "all").exists()
+
+
+@pytest.mark.parametrize("method", [ecgtune.LinearProbe(), SideTuning(width=8), ecgtune.LoRA(rank=2)], ids=str)
+def test_copies_made_beforehand_train_as_if_each_epoch_made_its_own(method, tmp_path, monkeypatch):
+    """Copies that an encoder was run on once, against copies that are made anew and run through it at every step."""
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
+    augmentation = Augmentation(sign=0.5, noise=0.1, views=2)
+    logs = {}
+    for cache in ("auto", "off"):
+        settings = replace(SHORT, epochs=3, precision="fp32", prefix_cache=cache)
+        run = fine_tune(tmp_path / cache, augmentation, method, training=settings)
+        lines = (run.folder / "log.jsonl").read_text().splitlines()
+        logs[cache] = [[json.loads(line)[name] for name in ("train_loss", "val_loss")] for line in lines]
+        assert load_recipes(str(run.folder / "recipe.toml"))[0].augmentation == augmentation
+    assert any((tmp_path / "cache").glob("prefix-*.npy"))
+    np.testing.assert_allclose(logs["auto"], logs["off"], rtol=0, atol=2e-5)
+
+
+def test_copies_are_what_as_many_epochs_show(tmp_path):
+    windows = Windows(DATA.signal[:7], DATA.label[:7])
+    settings = Augmentation(shift=0.1, crop=0.9, sign=0.5)
+    augment = WindowAugmentation(settings, windows=7, leads=1, sampling_rate=100.0, normalise=True)
+    copies = views_of(windows, augment, seed=3, copies=2)
+    rows = np.arange(7)
+    shown = np.concatenate([augment(windows.inputs, rows, 3, epoch) for epoch in (0, 1)])
+    assert copies.inputs.shape == shown.shape == (14, 1, 540)
+    assert np.array_equal(copies.inputs[:], shown)
+    mixed = np.array([13, 0, 7, 6, 8])
+    assert np.array_equal(copies.inputs[mixed], shown[mixed])
+    assert np.array_equal(copies.label, np.tile(windows.label, 2))
+
+
+def test_as_many_copies_as_epochs_are_not_computed_beforehand(tmp_path, capsys):
+    training = replace(SHORT, epochs=2)
+    fine_tune(tmp_path / "run", Augmentation(sign=0.5, views=5), SideTuning(width=8), training=training, quiet=False)
+    assert "no augmented copy would be seen twice" in capsys.readouterr().err
 
 
 def test_several_leads_in_millivolts(tmp_path):

@@ -21,6 +21,8 @@ from ecgtune.recipe import LinearProbe, Method
 #: Backward passes within which every trainable tensor must have had a gradient. Two, not one: the up-projection of
 #: LoRA and adapters is zero at the start, so what lies before it gets its first gradient after the first step.
 STEPS = 2
+#: And within which it must have had one that is not all zeros: in bf16 the parts of a balanced batch can cancel.
+LATEST = 10
 #: Windows that the output check looks at; the check costs two forward passes of this many.
 PROBED_WINDOWS = 4
 
@@ -90,7 +92,8 @@ class TrainingAudit:
 
     Call `before_step` with the windows of the step, or what stands for them at the cut, `after_backward` when its
     gradients are complete and `after_step` when the weights have moved, until `finished`. Each raises AuditError: a
-    frozen tensor with a gradient, a trainable one without (after two passes), or an output that the step did not move.
+    frozen tensor with a gradient, a trainable one without (after two passes; after ten, or the last, one of zeros alone
+    counts as none), or an output that the step did not move.
     """
 
     def __init__(self, model: Classifier, method: Method, cut: Cut | None = None) -> None:
@@ -108,7 +111,7 @@ class TrainingAudit:
 
     @property
     def finished(self) -> bool:
-        return self._steps >= STEPS
+        return self._steps >= STEPS and not self._owing()
 
     def before_step(self, inputs: Tensor) -> None:
         if self._steps == 0:
@@ -127,15 +130,23 @@ class TrainingAudit:
                 raise AuditError(f"gradient audit: {name} is frozen but has a gradient; it would be trained unseen")
             if name in self._silent and bool(gradient.detach().any()):
                 self._silent.discard(name)
-        silent = [name for name in sorted(self._silent) if not name.endswith(self._exempt or ("\0",))]
-        if self._steps == STEPS - 1 and silent:
+        gradients = {name: parameter.grad for name, parameter in self._model.named_parameters()}
+        uncalled = [name for name in self._owing() if gradients[name] is None]
+        if self._steps >= STEPS - 1 and uncalled:
             raise AuditError(
-                f"gradient audit: {_some(silent)} trainable but got no gradient in {STEPS} backward passes; "
-                "the encoder does not call these modules, so they cannot learn"
+                f"gradient audit: {_some(uncalled)} trainable but got no gradient in {self._steps + 1} backward "
+                "passes; the encoder does not call these modules, so they cannot learn"
             )
 
-    def after_step(self) -> None:
+    def after_step(self, *, last: bool = False) -> None:
+        """last: no step of the training follows."""
         self._steps += 1
+        still_zero = self._owing()
+        if still_zero and (last or self._steps >= LATEST):
+            raise AuditError(
+                f"gradient audit: {_some(still_zero)} trainable but got no gradient but zeros in {self._steps} "
+                "backward passes; nothing that they do reaches the loss, so they cannot learn"
+            )
         if self._before:
             now = self._outputs()
             still = [what for what, output in self._before.items() if torch.equal(output, now[what])]
@@ -149,9 +160,13 @@ class TrainingAudit:
     def sentence(self) -> str:
         rest = " (the rest are key biases, whose gradient is zero by algebra)" if self._silent else ""
         return (
-            f"{self._tensors - len(self._silent)} of {self._tensors} trainable tensors got a gradient within {STEPS} "
-            f"steps{rest}, no frozen one did, and the first step moved the output"
+            f"{self._tensors - len(self._silent)} of {self._tensors} trainable tensors got a gradient within "
+            f"{self._steps} steps{rest}, no frozen one did, and the first step moved the output"
         )
+
+    def _owing(self) -> list[str]:
+        """Trainable tensors that have had no gradient other than zero, and should."""
+        return [name for name in sorted(self._silent) if not name.endswith(self._exempt or ("\0",))]
 
     def _outputs(self) -> dict[str, Tensor]:
         """What has to move in a step, by what an error calls it."""

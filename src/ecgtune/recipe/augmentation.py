@@ -29,8 +29,15 @@ class Augmentation:
     lead_mask: float = 0.0
     """Probability that a lead of a training window is set to zero; one lead at least stays."""
 
+    views: int | None = None
+    """Copies of the training windows that are augmented beforehand and shown in turn, so that a frozen encoder runs
+    once for each; without it every epoch shows fresh ones."""
+
     def __post_init__(self) -> None:
         check_fields(self)
+        require(self.views is None or self.views >= 1, f"views is {self.views}; allowed: 1 or more copies")
+        acting = self.views is None or bool(self.acting)
+        require(acting, f"views is {self.views}, but nothing is augmented; leave it out")
         require(0 < self.crop <= 1, f"crop is {self.crop}; allowed: above 0 up to 1 (the whole window)")
         require(0 <= self.sign <= 1, f"sign is {self.sign}; allowed: 0 (off) to 1, a probability")
         for name in ("shift", "stretch", "gain", "lead_mask"):
@@ -41,5 +48,6 @@ class Augmentation:
 
     @property
     def acting(self) -> tuple[str, ...]:
-        """Names of the settings that do something."""
-        return tuple(item.name for item in dataclasses.fields(self) if getattr(self, item.name) != item.default)
+        """Names of the settings that do something to a window."""
+        settings = (item for item in dataclasses.fields(self) if item.name != "views")
+        return tuple(item.name for item in settings if getattr(self, item.name) != item.default)

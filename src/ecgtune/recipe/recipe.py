@@ -105,6 +105,12 @@ class Recipe:
         require(told, f"title {self.title!r} of {self.name}; a text is needed")
 
     @property
+    def copies(self) -> int:
+        """How many copies of its training windows a training passes through what is computed once."""
+        views = self.augmentation.views
+        return 1 if views is None else min(views, self.training.epochs)
+
+    @property
     def label(self) -> str:
         """What tables and figures call it."""
         return self.title or self.method.title + (" + lead adapter" if self.model.lead_adapter else "")

@@ -19,6 +19,7 @@ from ecgtune.training.run_folder import (
     read_recipe,
     split_text,
 )
+from ecgtune.training.views import views_of
 from ecgtune.training.weights import load_weights, save_weights
 
 __all__ = [
@@ -55,4 +56,5 @@ __all__ = [
     "split_text",
     "train",
     "train_head",
+    "views_of",
 ]

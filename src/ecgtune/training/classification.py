@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,8 @@ from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.losses import criterion
 from ecgtune.training.objective import Moment, Objective
 from ecgtune.training.schedule import peak_rate
+from ecgtune.training.views import Augment
 from ecgtune.training.weights import load_weights, save_weights, trained_tensors
-
-Augment = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
 
 
 class Classification(Objective):
@@ -32,6 +31,7 @@ class Classification(Objective):
     AUROC, of several classes or labels its mean. The steps raise AuditError, see `methods.audits`.
 
     augment: (inputs, rows, seed, epoch) -> what an epoch shows of these training windows (`data.WindowAugmentation`).
+    copies: of how many copies `training` is made, one behind the other (`views_of`); epochs show them in turn.
     """
 
     def __init__(
@@ -42,6 +42,8 @@ class Classification(Objective):
         validation: Windows,
         settings: Training,
         augment: Augment | None = None,
+        *,
+        copies: int = 1,
     ) -> None:
         self.model: Classifier = model
         check_depth(model, method, settings)
@@ -50,7 +52,8 @@ class Classification(Objective):
         if settings.checkpointing:
             base_encoder(model).set_checkpointing(True)
         self.trained = trained_part(model, training.cut)
-        self.items = len(training)
+        self.items = len(training) // copies
+        self._copies = copies
         self.learning_rate = peak_rate(settings, base_encoder(model).width) or method.learning_rate
         self._method = method
         self._training, self._validation = training, validation
@@ -66,7 +69,8 @@ class Classification(Objective):
         return self._criterion.total(self._training.label[rows])
 
     def batch(self, rows: np.ndarray, moment: Moment, device: torch.device) -> tuple[Tensor, Tensor]:
-        inputs, label = self._training.inputs[rows], self._training.label[rows]
+        shown = rows + moment.epoch % self._copies * self.items
+        inputs, label = self._training.inputs[shown], self._training.label[rows]
         if self._augment is not None:
             inputs = self._augment(inputs, rows, moment.seed, moment.epoch)
         return tensor_of(inputs).to(device), torch.from_numpy(label).to(device)
@@ -99,7 +103,7 @@ class Classification(Objective):
 
     def after_step(self, moment: Moment) -> None:
         if not self.audit:
-            self._watch.after_step()
+            self._watch.after_step(last=moment.step + 1 == moment.total_steps)
             self.audit = self._watch.sentence() if self._watch.finished else ""
         self._upkeep.after_step(moment.step, moment.total_steps)
 

@@ -56,11 +56,19 @@ def check_prefix(model: Classifier, method: Method, settings: Training, augmente
 
 
 def compute_once(
-    model: Classifier, method: Method, training: Windows, validation: Windows, settings: Training, *, augmented: bool
+    model: Classifier,
+    method: Method,
+    training: Windows,
+    validation: Windows,
+    settings: Training,
+    *,
+    augmented: bool,
+    copies: int = 1,
 ) -> Once:
     """The windows, signals, as what trains reads them: at the deepest cut where that is possible, pays and fits.
 
-    augmented: whether training windows change from epoch to epoch. The model goes to the device of the training.
+    augmented: whether training windows change from epoch to epoch. copies: of which `training` is made; an epoch shows
+    one of them. The model goes to the device of the training.
     Raises what `check_prefix` raises.
     """
     check_prefix(model, method, settings, augmented)
@@ -71,7 +79,8 @@ def compute_once(
         windows = len(training) + len(validation)
         size = windows * _row_bytes(model, cut, training, settings.precision)
         if settings.prefix_cache == "auto":
-            reason = does_not_pay(cut, size, settings.epochs, device.type, psutil.virtual_memory().total)
+            memory = psutil.virtual_memory().total
+            reason = does_not_pay(cut, size, settings.epochs, device.type, memory, copies=copies)
     if cut is None or reason:
         return Once(training, validation, f"nothing is computed once: {reason}")
     kept = [_encoded(model, cut, split, settings) for split in (training, validation)]
@@ -80,15 +89,15 @@ def compute_once(
     return Once(training, validation, f"computed once: {cut}, {size / 1e6:,.0f} MB, {place}")
 
 
-def does_not_pay(cut: Cut, size: int, epochs: int, device: str, memory: int) -> str:
+def does_not_pay(cut: Cut, size: int, epochs: int, device: str, memory: int, *, copies: int = 1) -> str:
     """Why `size` bytes at `cut` are better computed anew in each epoch on this kind of device; "" where they are not.
 
     memory: bytes that the machine has. A rule of settings and machine alone, so that a resumed training decides alike.
     """
     if cut.kind == "features":
         return ""  # no larger than the signals
-    if epochs == 1:
-        return "there is one epoch"
+    if epochs <= copies:
+        return "there is one epoch" if epochs == 1 else "no augmented copy would be seen twice"
     if device != "cpu" and not cut.skips_layers:
         return "bringing tokens to the device takes as long as the convolutions that make them"
     if size > MEMORY_SHARE * memory:

@@ -21,10 +21,10 @@ def make_augmentation(recipe: Recipe, model: Classifier, prepared: Prepared) -> 
         return None
     named = ", ".join(f"{name} {getattr(settings, name):g}" for name in settings.acting)
     require(
-        recipe.training.prefix_cache == "off" or not reads_features(model, recipe.method),
+        recipe.training.prefix_cache == "off" or bool(settings.views) or not reads_features(model, recipe.method),
         f"{recipe.name} trains on features that are computed once, which augmentation ({named}) cannot reach; "
         f"leave out the augmentation or {recipe.name}, give augmentation in recipe files of the other methods, "
-        f"or compute them anew at every step with prefix_cache off",
+        f"or compute them for some augmented copies with views, or anew at every step with prefix_cache off",
     )
     encoder = base_encoder(model)
     samples = cropped_samples(settings, prepared.samples)

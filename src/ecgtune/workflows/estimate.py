@@ -68,7 +68,8 @@ def estimate(
     for number, phase in enumerate(found.phases, 1):
         own = number == len(found.phases)
         per_epoch = steps * phase.step + _validation(phase, found) * val + min(found.save, phase.epoch_end)
-        seconds += _before(phase, found, train + val) + (recipe.training.epochs if own else phase.epochs) * per_epoch
+        encoded = (recipe.copies if own else 1) * train + val
+        seconds += _before(phase, found, encoded) + (recipe.training.epochs if own else phase.epochs) * per_epoch
     seconds += max(0.0, found.finish - found.forward * (found.val + found.test)) + found.forward * (val + test)
     seconds += evaluation
     peak = _peak(found, train, val, test, recipe.training.inference_batch)
@@ -81,7 +82,7 @@ def estimate(
         seconds_per_epoch=per_epoch,
         peak_memory_bytes=peak,
         # A state is written beside the one whose place it takes.
-        disk_bytes=seeds * kept + 2 * found.state + _once(found, train + val),
+        disk_bytes=seeds * kept + 2 * found.state + _once(found, recipe.copies * train + val),
         file_bytes=found.file,
         problem="" if memory is None or peak <= memory else f"{numbers.size(memory)} are free",
     )

@@ -140,6 +140,14 @@ def sample(dataset: Dataset, split: Split, recipe: Recipe, steps: int = MOST) ->
     return dataset.select(np.concatenate(chosen)), replace(split, train=train, val=val, test=test)
 
 
+def _shortened(recipe: Recipe) -> Recipe:
+    """The recipe for two epochs; they show one augmented copy twice only where the whole training repeats copies."""
+    repeats = recipe.training.epochs > recipe.copies
+    views = None if recipe.augmentation.views is None else 1 if repeats else EPOCHS
+    short = replace(recipe.training, epochs=EPOCHS, patience=None)
+    return replace(recipe, training=short, augmentation=replace(recipe.augmentation, views=views))
+
+
 def measure(recipe: Recipe, dataset: Dataset, split: Split, *, steps: int | None = None) -> Measurement:
     """Run `recipe` for two short epochs on the windows of `sample`, in a folder that is thrown away.
 
@@ -169,7 +177,7 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, *, steps: int | None
         if steps is None:
             # A step is about three forward passes; measured on one, so that a slow model is not kept running.
             steps = min(MOST, max(FEWEST, math.ceil(SECONDS / (3 * forward * batch))))
-        short = replace(recipe, training=replace(recipe.training, epochs=EPOCHS, patience=None))
+        short = _shortened(recipe)
         prepared.split = replace(split, train=split.train[: steps * batch])  # known only now that a pass is timed
         clock.lap()
         run = make_ready(short, model, prepared, seed=0, folder=Path(place) / "run", resume=False)

@@ -39,6 +39,7 @@ from ecgtune.training import (
     split_text,
     train,
     train_head,
+    views_of,
 )
 from ecgtune.workflows.augmentation import make_augmentation
 from ecgtune.workflows.environment import command_line, machine, now
@@ -89,7 +90,7 @@ def make_ready(
     description = describe_model(model)
     attach(model, recipe.method, seed=seed)
     count = count_parameters(model, recipe.method)
-    check_prefix(model, recipe.method, recipe.training, augmentation is not None)
+    check_prefix(model, recipe.method, recipe.training, augmentation is not None and not recipe.augmentation.views)
     return ReadyRun(recipe, model, prepared, seed, run, identity, description, count, augmentation)
 
 
@@ -117,10 +118,12 @@ def fit(run: ReadyRun, progress: ProgressBar) -> tuple[Trained, str]:
         head_seconds = train_head(
             model, training, validation, settings, seed=run.seed, folder=run.folder, progress=progress
         )
-    method, augmented = run.recipe.method, run.augmentation is not None
-    once = compute_once(model, method, training, validation, settings, augmented=augmented)
+    method, augment, copies = run.recipe.method, run.augmentation, run.recipe.copies
+    if augment is not None and run.recipe.augmentation.views:
+        training, augment = views_of(training, augment, seed=run.seed, copies=copies), None
+    once = compute_once(model, method, training, validation, settings, augmented=augment is not None, copies=copies)
     progress.note(f"{run.folder.title}: {once.sentence}")
-    objective = Classification(model, method, once.training, once.validation, settings, run.augmentation)
+    objective = Classification(model, method, once.training, once.validation, settings, augment, copies=copies)
     trained = train(objective, settings, seed=run.seed, folder=run.folder, progress=progress)
     return replace(trained, seconds=trained.seconds + head_seconds), once.sentence
 
