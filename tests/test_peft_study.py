@@ -189,6 +189,17 @@ def test_the_page_holds_the_tables(done, harness):
     assert done.page.read_text() == page
 
 
+def test_the_winner_is_found_on_seeds_that_all_have(harness):
+    def row(method, seed, score):
+        return {"method": method, "seed": seed, "val_auroc": str(score), "trainable_share": "0.01"}
+
+    winner = importlib.import_module("peft_tables").winner
+    both = [row("lora", "0", 0.8), row("oft", "0", 0.7)]
+    assert winner([*both, row("oft", "1", 0.99)]) == "lora"  # of an easy seed that lora has not seen
+    assert winner([*both, row("oft", "1", 0.99), row("lora", "1", 0.7)]) == "oft"
+    assert winner([row("lora", "0", 0.8), row("oft", "1", 0.7)]) == winner([]) == ""
+
+
 def test_rows_of_other_settings_do_not_count(done, tmp_path, monkeypatch):
     stages = importlib.import_module("peft_stages")
     finals = rows(done.results / "finals.csv")
