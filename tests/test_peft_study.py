@@ -252,7 +252,8 @@ def test_every_recipe_of_the_study_can_be_made(harness):
         assert list(study.preset(name, 1e-3)) == [name, *steps]
         assert study.preset(name, None)[f"{name}+head"].model.head_hidden is None
     assert study.swept("lora").augmentation.acting
-    assert (study.swept("side").augmentation.acting, study.swept("side").training.ema) == ((), 0.998)
+    assert (study.swept("side").augmentation.views, study.swept("lora").augmentation.views) == (2, None)
+    assert study.swept("side").augmentation.acting == study.swept("lora").augmentation.acting
     assert not study.swept("probe").augmentation.acting
     parts = [name for method in study.methods for name in study.with_parts(method, study.swept(method))]
     assert len(parts) == len(set(parts)) == sum(len(part.of) for part in study.parts)

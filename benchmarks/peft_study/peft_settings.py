@@ -20,6 +20,7 @@ AUGMENTED: Mapping[str, Any] = {
     "augmentation.wander": 0.1,
     "augmentation.noise": 0.05,
 }
+NOT_AUGMENTED: Mapping[str, Any] = {**dict.fromkeys(AUGMENTED, 0.0), "augmentation.views": None}
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Part:
 PARTS = (
     Part("no-ema", "without averaged weights", {"training.ema": None}),
     Part("no-smoothing", "without label smoothing", {"training.label_smoothing": 0.0}),
-    Part("no-augmentation", "without augmentation", dict.fromkeys(AUGMENTED, 0.0)),
-    Part("augmentation", "with augmentation, so that nothing is computed once", AUGMENTED, ("side",)),
+    Part("no-augmentation", "without augmentation", NOT_AUGMENTED, (REFERENCE, "lora", "side")),
+    Part("fresh", "with fresh windows in every epoch, nothing computed once", {"augmentation.views": None}, ("side",)),
     Part("no-sign", "without inverted windows", {"augmentation.sign": 0.0}),
     Part("no-noise", "without noise and wander", {"augmentation.noise": 0.0, "augmentation.wander": 0.0}),
     Part("crop", "with random crops of 80 %", {"augmentation.crop": 0.8}),
@@ -66,8 +67,8 @@ class Study:
     methods: recipes that are swept. sizes and space: what the sweep begins with and tries in the place of the recipes'
     own, so that no method of the encoder at hand trains more than 3.26 % of the weights but those that cannot do with
     less (full, top-layers). loops: of the finals by share of the labels; floor_loops: of the network from scratch,
-    which has further to go. care: settings of all of them but those in `plain`; those in `once` have no
-    augmentation, which would take from them that the encoder is run but once.
+    which has further to go. care: settings of all of them but those in `plain`; those in `once`
+    see so many augmented copies of each window in turn, so that the encoder is run but once for each.
     trials of each method, of trial_epochs on trial_share of the labels. finalists: how many are taken to the finals by
     validation AUROC beside `always`. presets: recipes as published, on the encoder of the study; changes: what is
     changed in them, step upon step; parts: what is changed in tuned recipes, one by one; both at parts_share of the
@@ -103,7 +104,7 @@ class Study:
     )
     care: Mapping[str, Any] = field(default_factory=lambda: {**SMOOTHED, **AUGMENTED})
     plain: tuple[str, ...] = ("probe",)
-    once: tuple[str, ...] = ("side", "probe")
+    once: Mapping[str, int] = field(default_factory=lambda: {"side": 2})
     trials: int = 8
     trial_epochs: int = 3
     trial_share: float = 0.2
@@ -156,7 +157,7 @@ class Study:
         """What `care` is for a method."""
         if name in self.plain:
             return {}
-        return {key: value for key, value in self.care.items() if name not in self.once or key not in AUGMENTED}
+        return {**self.care, "augmentation.views": self.once[name]} if name in self.once else self.care
 
     def preset(self, name: str, rate: float | None) -> dict[str, Recipe]:
         """A preset, and under NAME+STEP each change on top of those before it; `rate` is what the sweep found."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from peft_rows import Row, abnormal, add_row, into_page, key, read_rows
-from peft_settings import Loop, Study
+from peft_settings import NOT_AUGMENTED, Loop, Study
 from peft_study import RESULTS, ROOT
 from peft_validation import COLUMNS, on_validation
 
@@ -25,8 +25,8 @@ PLACE = ("share", "epochs", "rate", "data", "weights", "settings", "seed")
 
 
 def recipe_of(study: Study, share: float, loop: Loop, rate: float) -> Recipe:
-    """Side tuning as a sweep begins with it, at another rate and for another time."""
-    recipe = with_settings(study.swept("side"), {"training.learning_rate": rate})
+    """Side tuning as a sweep begins with it, without augmentation, at another rate and for another time."""
+    recipe = with_settings(study.swept("side"), {**NOT_AUGMENTED, "training.learning_rate": rate})
     training = replace(recipe.training, epochs=loop.epochs, batch_size=loop.batch_size)
     return replace(recipe, training=training, input=Input(label_share=share))
 
