@@ -93,6 +93,16 @@ def test_a_typed_rate_is_meant_as_it_is(windows, tmp_path):
     assert rates == pytest.approx([0.004 * 48 / width, 0.004])
 
 
+def test_augmentation_that_is_switched_off_needs_no_copies(windows, tmp_path):
+    text = '[method]\nname = "probe"\n[augmentation]\nsign = 0.5\nviews = 2\n'
+    (tmp_path / "mine.toml").write_text(text)
+    tokens = ["train", windows, "--sampling-rate", "100", "--method", "mine.toml", *QUICK]
+    run(*tokens, "--out", "own")
+    run(*tokens, "--out", "off", "--sign", "0")
+    kept = ["views = 2" in (tmp_path / name / "recipe.toml").read_text() for name in ("own", "off")]
+    assert kept == [True, False]
+
+
 def test_parts_of_a_recipe_are_flags(windows, tmp_path):
     tokens = ["train", windows, "--sampling-rate", "100", "--out", "run", *QUICK]
     run(

@@ -76,11 +76,14 @@ class RecipeFlags:
         if "learning_rate" in training:
             # A typed rate is meant as it is, whatever encoder the recipe's own was found on.
             training.setdefault("rate_width", None)
+        augmentation = given(self.augmentation)
+        if augmentation and not replace(recipe.augmentation, **{**augmentation, "views": None}).acting:
+            augmentation.setdefault("views", None)  # who switches all of it off needs no copies of it
         return replace(
             recipe,
             model=replace(recipe.model, **asked),
             input=replace(recipe.input, **given(self.input)),
             training=replace(recipe.training, **training),
-            augmentation=replace(recipe.augmentation, **given(self.augmentation)),
+            augmentation=replace(recipe.augmentation, **augmentation),
             evaluation=replace(recipe.evaluation, **given(self.evaluation)),
         )

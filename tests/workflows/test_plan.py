@@ -179,6 +179,20 @@ def test_what_is_computed_once_takes_disk():
     few = replace(split, train=np.arange(4 * (10 + len(split.val)) - len(split.val)))
     told = [estimate(arm, one, DATA, few, seeds=2).disk_bytes for one in (found, replace(found, once=0))]
     assert told[0] - told[1] == 4 * 700
+    copied = replace(arm, augmentation=replace(arm.augmentation, views=2), training=replace(arm.training, epochs=3))
+    told = [estimate(copied, one, DATA, few, seeds=2).disk_bytes for one in (found, replace(found, once=0))]
+    windows = 2 * len(few.train) + len(few.val)  # of each seed
+    assert told[0] - told[1] == 2 * (700 * windows // (10 + len(split.val)))
+
+
+def test_copies_made_beforehand_are_measured_as_they_will_be_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path))
+    arm = recipe("side", "ecg-fm-tiny", epochs=5)
+    few = sample(DATA, draw_split(DATA, arm.input), arm, 3)
+    assert (arm.augmentation.views, arm.copies) == (2, 2)
+    assert measure(arm, *few, steps=3).once > 0
+    twice = replace(arm, training=replace(arm.training, epochs=2))  # no copy is seen again
+    assert measure(twice, *few, steps=3).once == 0
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,8 @@ def estimate(
     seconds += evaluation
     peak = _peak(found, train, val, test, recipe.training.inference_batch)
     kept = found.folder + (train + val + test) * _LINE
+    # Each seed draws augmented copies of its own; what is computed of plain windows is the same for all.
+    once = (seeds if recipe.augmentation.views else 1) * _once(found, recipe.copies * train + val)
     return Estimate(
         name=recipe.name,
         title=recipe.label,
@@ -82,7 +84,7 @@ def estimate(
         seconds_per_epoch=per_epoch,
         peak_memory_bytes=peak,
         # A state is written beside the one whose place it takes.
-        disk_bytes=seeds * kept + 2 * found.state + _once(found, recipe.copies * train + val),
+        disk_bytes=seeds * kept + 2 * found.state + once,
         file_bytes=found.file,
         problem="" if memory is None or peak <= memory else f"{numbers.size(memory)} are free",
     )
@@ -101,14 +103,15 @@ def as_it_will_be(recipe: Recipe, split: Split, take: Callable[[Recipe], Measure
     found = take(recipe)
     if isinstance(found, str) or not found.once or found.features or recipe.training.prefix_cache != "auto":
         return found
-    whole, memory = _once(found, len(split.train) + len(split.val)), psutil.virtual_memory().total
+    whole = _once(found, recipe.copies * len(split.train) + len(split.val))
+    memory = psutil.virtual_memory().total
     if recipe.training.epochs > 1 and whole <= MEMORY_SHARE * memory:
         return found
     return take(replace(recipe, training=replace(recipe.training, prefix_cache="off")))
 
 
 def _once(found: Measurement, windows: int) -> int:
-    """Bytes in the cache folder, which seeds share."""
+    """Bytes in the cache folder of one seed."""
     return found.once * windows // (found.train + found.val)
 
 
