@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from ecgtune.errors import SettingError
 from ecgtune.methods import attach
 from ecgtune.models import Head
-from ecgtune.recipe import Full, LinearProbe, LoRA, Training
+from ecgtune.recipe import Full, LinearProbe, LoRA, SideTuning, Training
 from ecgtune.training import Classification, RunFolder, check_head_first, count_head_steps, logits_of, train, train_head
 from methods_for_tests import METHODS
 from models_for_tests import tiny_classifier
@@ -30,7 +30,7 @@ def head_first(folder, method, *, stop_after=None, head=None, settings=SETTINGS)
     return first, logits_of(model, VALIDATION.inputs), numbers(RunFolder(place.head)), numbers(place)
 
 
-@pytest.mark.parametrize("method", [LoRA(rank=2, dropout=0.2), Full()], ids=str)
+@pytest.mark.parametrize("method", [LoRA(rank=2, dropout=0.2), Full(), SideTuning(width=8)], ids=str)
 def test_it_is_a_probe_and_then_the_method_on_its_head(method, tmp_path):
     first, both, head_log, log = head_first(tmp_path / "both", method)
 

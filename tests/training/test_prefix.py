@@ -152,8 +152,8 @@ def test_the_key_tells_data_weights_and_number_formats_apart_and_nothing_else():
         key(precision="bf16"),
     ]
     assert len({key(), *others}) == 7
-    features = [key(cut=Cut("features"), method=LinearProbe(layers=layers)) for layers in ("last", "mix")]
-    assert features[0] != features[1]
+    probes = *(LinearProbe(layers=layers) for layers in ("last", "mix")), SideTuning(width=8)
+    assert len({key(cut=Cut("features"), method=method) for method in probes}) == 3
     assert key() == key(lambda model: model.encoder.layers[1].attention.q_proj.bias[0].add_(1))
     assert key() == key(lambda model: model.head[0].bias.add_(1))
     tokens = [key(cut=Cut("tokens", 0), method=method) for method in (LoRA(rank=2), Adapter(width=2), TopLayers())]

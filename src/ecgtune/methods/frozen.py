@@ -84,11 +84,11 @@ class Below(nn.Module):
         encoder = self.model.encoder
         if self.cut.kind == "tokens":
             return base_encoder(self.model).tokens_before(self.cut.layer, self.model.mixed(signal))
-        if not isinstance(encoder, (LayerMix, SideTuned)):
+        if isinstance(encoder, (LayerMix, SideTuned)) and self.cut.kind == "states":
+            return encoder.states(self.model.mixed(signal))[0]
+        if not isinstance(encoder, LayerMix):
             return self.model.pool(*self.model.encode(signal))
         states, mask = encoder.states(self.model.mixed(signal))
-        if self.cut.kind == "states":
-            return states
         pooled = self.model.pool(states.flatten(0, 1), mask.repeat_interleave(states.shape[1], dim=0))
         return pooled.unflatten(0, states.shape[:2])
 
@@ -114,7 +114,9 @@ class Below(nn.Module):
                 for p in layer.state_dict(keep_vars=True).values()
             }
             return {name: p.detach() for name, p in base.state_dict(keep_vars=True).items() if id(p) not in above}
-        return dict((base_encoder(self.model) if isinstance(encoder, (LayerMix, SideTuned)) else encoder).state_dict())
+        # Below the pooling of a head that trains alone, the ladder of side tuning stands too.
+        above = self.cut.kind == "states" or isinstance(encoder, LayerMix)
+        return dict((base_encoder(self.model) if above else encoder).state_dict())
 
 
 class Above(nn.Module):
