@@ -12,6 +12,7 @@ import pytest
 
 import ecgtune
 from ecgtune.errors import SettingError
+from ecgtune.evaluation import resample
 from ecgtune.models import load_model, save_encoder
 from ecgtune.recipe import Choice, load_recipes
 from models_for_tests import tiny_classifier
@@ -217,12 +218,59 @@ def test_rows_of_other_settings_do_not_count(done, tmp_path, monkeypatch):
     assert stages.sweep_key(changed, "full", "data") != key
 
 
-def test_without_predictions_rows_keep_their_statistics(done, tmp_path):
+def test_statistics_need_nothing_but_what_is_kept_in_the_repository(done):
+    file = done.results / "statistics.csv"
+    before = rows(file)
+    assert len(list((done.results / "predictions").glob("*.npy"))) == len(rows(done.results / "finals.csv"))
+    file.unlink()
+    shutil.rmtree(done.folder / "runs")
+    done.run("statistics")
+    assert rows(file) == before
+
+
+def test_statistics_of_other_tasks_stay(done):
     stages = importlib.import_module("peft_stages")
-    finals = rows(done.results / "finals.csv")
-    before = (done.results / "statistics.csv").read_bytes()
-    stages.run_statistics(done.study, finals, done.results, tmp_path / "no predictions here")
-    assert (done.results / "statistics.csv").read_bytes() == before
+    file = done.results / "statistics.csv"
+    before = rows(file)
+    other = [{**row, "task": "other"} for row in before]
+    importlib.import_module("peft_rows").write_rows(file, [*before, *other], stages.CELL_COLUMNS)
+    done.run("statistics")
+    after = rows(file)
+    assert sorted(map(str, after)) == sorted(map(str, [*before, *other]))
+    importlib.import_module("peft_rows").write_rows(file, before, stages.CELL_COLUMNS)
+
+
+def test_a_run_without_its_predictions_is_made_again(done):
+    before = {file: np.load(file) for file in (done.results / "predictions").glob("*.npy")}
+    finals = [row for row in rows(done.results / "finals.csv") if (row["method"], row["seed"]) == ("probe", "1")]
+    lost = importlib.import_module("peft_predictions").file_of(done.results, finals[0])
+    lost.unlink()
+    done.run("finals", methods=["probe"], seeds=[1])
+    np.testing.assert_array_equal(np.load(lost), before[lost])
+    again = [row for row in rows(done.results / "finals.csv") if (row["method"], row["seed"]) == ("probe", "1")]
+    measured = ("seconds", "seconds_per_epoch", "peak_memory_bytes", "date")
+    assert [{k: v for k, v in row.items() if k not in measured} for row in again] == [
+        {k: v for k, v in row.items() if k not in measured} for row in finals
+    ]
+
+
+def test_kept_predictions_have_the_side_and_rank_of_what_was_predicted(done, tmp_path):
+    predictions = importlib.import_module("peft_predictions")
+    dataset = done.tasks["abnormal"]
+    judging = predictions.judging_windows(dataset)
+    random = np.random.default_rng(0)
+    cut = 0.3
+    probability = random.random(len(judging))
+    probability[:5] = [0.0, 1.0, cut, np.nextafter(cut, 0), 1e-30]
+    predictions.save(tmp_path / "run.npy", probability, cut)
+    kept = np.load(tmp_path / "run.npy")
+    assert kept.nbytes == 2 * len(judging)
+    np.testing.assert_array_equal(kept >= 0, probability >= cut)
+    found = predictions.resampled([tmp_path / "run.npy"], dataset, 20)
+    direct = resample(dataset.label[judging], probability, dataset.group[judging], threshold=cut, resamples=20)
+    for metric in ("accuracy", "f1"):
+        np.testing.assert_array_equal(found.draws[metric], direct.draws[metric])
+    np.testing.assert_allclose(found.draws["auroc"], direct.draws["auroc"], atol=1e-3)
 
 
 def test_windows_without_a_split_of_their_own_are_refused(done):

@@ -7,13 +7,14 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from peft_predictions import file_of, judging_windows, resampled, save
 from peft_rows import Row, add_row, alone, digest, key, read_rows, settings_key, weights, write_rows
 from peft_settings import FLOOR, REFERENCE, Study, tuned
 
 from ecgtune import workflows
 from ecgtune.data import Dataset
-from ecgtune.evaluation import Resampled, holm, paired_difference, resample
-from ecgtune.files import write_atomically, write_text
+from ecgtune.evaluation import Resampled, holm, paired_difference
+from ecgtune.files import write_text
 from ecgtune.recipe import Recipe, space_of, space_table
 from ecgtune.training import read_predictions
 from ecgtune.workflows.environment import now
@@ -90,7 +91,6 @@ def run_finals(
     study: Study,
     tasks: Mapping[str, Dataset],
     results: Path,
-    runs: Path,
     *,
     shares: Iterable[float] | None = None,
     methods: Iterable[str] | None = None,
@@ -103,19 +103,15 @@ def run_finals(
     ):
         for name, recipe in final_recipes(study, results, task, share).items():
             if seed in study.seeds_of(name) and (wanted is None or name in wanted):
-                _run(study.final(recipe, name, task, share, seed), name, task, seed, tasks[task], results, runs)
+                _run(study.final(recipe, name, task, share, seed), name, task, seed, tasks[task], results)
 
 
-def predictions_file(runs: Path, row: Mapping[str, str]) -> Path:
-    """Where the predictions of a run are kept: too much for the repository, and made again by its command."""
-    return runs / "predictions" / f"{row['task']}-{row['settings']}-{row['data']}-{row['seed']}.npz"
-
-
-def _run(recipe: Recipe, name: str, task: str, seed: int, dataset: Dataset, results: Path, runs: Path) -> None:
+def _run(recipe: Recipe, name: str, task: str, seed: int, dataset: Dataset, results: Path) -> None:
     """Train and keep a row, unless there is one. The file is read anew, so two commands can share the work."""
     file, own = results / "finals.csv", key(recipe, seed, dataset.source.sha256)
     place = {"task": task, "share": f"{recipe.input.label_share:g}", "method": name}
-    if any((own | place).items() <= row.items() for row in read_rows(file)):
+    kept = any((own | place).items() <= row.items() for row in read_rows(file))
+    if kept and file_of(results, own | place).is_file():
         return
     with tempfile.TemporaryDirectory() as folder:
         run = workflows.train(dataset, recipe, out=Path(folder) / "run", seed=seed)
@@ -123,16 +119,10 @@ def _run(recipe: Recipe, name: str, task: str, seed: int, dataset: Dataset, resu
         log = (run.folder / "log.jsonl").read_text(encoding="utf-8")
     row = own | place | _measured(run.metrics, log)
     test = told.of("test")
-    kept = predictions_file(runs, row)
+    assert np.array_equal(test.row, judging_windows(dataset))
     # First the predictions: where a row is, what the statistics need has been there.
-    write_atomically(kept, lambda part: _save(part, test.label, test.probability, test.group, row["threshold"]))
+    save(file_of(results, row), test.probability, float(row["threshold"]))
     add_row(file, row, RUN_COLUMNS, (*place, "seed"))
-
-
-def _save(part: Path, label: np.ndarray, probability: np.ndarray, group: np.ndarray | None, threshold: str) -> None:
-    groups = np.array([], dtype="U1") if group is None else group
-    with part.open("wb") as file:  # a name would get an ending
-        np.savez_compressed(file, label=label, probability=probability, group=groups, threshold=float(threshold))
 
 
 def _measured(metrics: dict, log: str) -> Row:
@@ -172,22 +162,21 @@ def current(study: Study, rows: list[Row], results: Path, data: Mapping[str, str
     return kept
 
 
-def run_statistics(study: Study, rows: list[Row], results: Path, runs: Path) -> None:
-    """Stage three: intervals and paired differences of each cell (task, share) whose rows have their predictions here.
+def run_statistics(study: Study, rows: list[Row], tasks: Mapping[str, Dataset], results: Path) -> None:
+    """Stage three: intervals and paired differences of each cell (task, share) of `tasks`.
 
-    What stands in statistics.csv for the same runs is not computed again; Holm's adjustment is, over all methods of a
-    cell, for each metric and reference.
+    What stands in statistics.csv for the same runs is not computed again, and the rows of other tasks stay; Holm's
+    adjustment is computed, over all methods of a cell, for each metric and reference.
     """
     file = results / "statistics.csv"
-    cells = {(row["task"], row["share"]) for row in rows}
-    kept = [row for row in read_rows(file) if (row["task"], row["share"]) in cells]
-    made: list[Row] = []
-    for task, share in sorted(cells):
+    kept = read_rows(file)
+    made = [row for row in kept if row["task"] not in tasks]
+    for task, share in sorted({(row["task"], row["share"]) for row in rows if row["task"] in tasks}):
         by_method: dict[str, dict[str, Row]] = {}
         for row in rows:
             if (row["task"], row["share"]) == (task, share):
                 by_method.setdefault(row["method"], {})[row["seed"]] = row
-        cell = _Cell(study, by_method, runs)
+        cell = _Cell(study, by_method, tasks[task], results)
         for method in by_method:
             for reference in study.references_of(method):
                 if (reference in by_method and reference != method) or method == reference == REFERENCE:
@@ -198,12 +187,14 @@ def run_statistics(study: Study, rows: list[Row], results: Path, runs: Path) -> 
 class _Cell:
     """One task at one share: its runs, and each method's resamples, made once for each set of seeds."""
 
-    def __init__(self, study: Study, by_method: Mapping[str, Mapping[str, Row]], runs: Path) -> None:
-        self._study, self._runs, self._by_method = study, runs, by_method
+    def __init__(
+        self, study: Study, by_method: Mapping[str, Mapping[str, Row]], dataset: Dataset, results: Path
+    ) -> None:
+        self._study, self._by_method, self._dataset, self._results = study, by_method, dataset, results
         self._resampled: dict[tuple[str, tuple[str, ...]], Resampled] = {}
 
     def rows(self, task: str, share: str, method: str, reference: str, kept: list[Row]) -> list[Row]:
-        """A row per metric: those of `kept` for the same runs, or new ones; none without predictions here."""
+        """A row per metric: those of `kept` for the same runs, or new ones; none without a seed that both have."""
         own, other = self._by_method[method], self._by_method[reference]
         seeds = tuple(sorted(own.keys() & other.keys(), key=int))
         if not seeds:
@@ -216,8 +207,6 @@ class _Cell:
         before = [row for row in kept if place.items() <= row.items()]
         if len(before) == len(self._study.metrics):
             return before
-        if not all(predictions_file(self._runs, side[seed]).is_file() for side in (own, other) for seed in seeds):
-            return []
         ours, theirs = self._resample(method, seeds), self._resample(reference, seeds)
         return [place | self._measure(ours, theirs, metric, len(seeds)) for metric in self._study.metrics]
 
@@ -239,15 +228,8 @@ class _Cell:
 
     def _resample(self, method: str, seeds: tuple[str, ...]) -> Resampled:
         if (method, seeds) not in self._resampled:
-            files = [np.load(predictions_file(self._runs, self._by_method[method][seed])) for seed in seeds]
-            group = files[0]["group"]
-            self._resampled[method, seeds] = resample(
-                files[0]["label"],
-                np.stack([file["probability"] for file in files]),
-                group if len(group) else None,
-                threshold=[float(file["threshold"]) for file in files],
-                resamples=self._study.resamples,
-            )
+            files = [file_of(self._results, self._by_method[method][seed]) for seed in seeds]
+            self._resampled[method, seeds] = resampled(files, self._dataset, self._study.resamples)
         return self._resampled[method, seeds]
 
 
