@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import inspect
 import re
 import shutil
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import ecgtune
+from ecgtune.cli import train
 from ecgtune.errors import SettingError
 from ecgtune.evaluation import resample
 from ecgtune.models import load_model, save_encoder
@@ -201,6 +203,33 @@ def test_the_winner_is_found_on_seeds_that_all_have(harness):
     assert winner([row("lora", "0", 0.8), row("oft", "1", 0.7)]) == winner([]) == ""
 
 
+@pytest.mark.parametrize(
+    ("winners", "default"),
+    [
+        ({1.0: "lora", 0.1: "oft", 0.01: "oft"}, "oft"),
+        ({1.0: "lora", 0.1: "oft"}, "lora"),
+        ({1.0: "lora", 0.1: "oft", 0.01: "side"}, "lora"),
+        ({}, ""),
+    ],
+)
+def test_the_default_wins_most_often(harness, winners, default):
+    settings, tables = importlib.import_module("peft_settings"), importlib.import_module("peft_tables")
+    told = [
+        {"task": "abnormal", "share": f"{share:g}", "method": name, "seed": "0", "trainable_share": "0.02"}
+        | {"val_auroc": str(0.9 if name == best else 0.8)}
+        for share, best in winners.items()
+        for name in ("lora", "oft", "side")
+    ]
+    other = [{**row, "task": "fibrillation", "method": "vera"} for row in told]
+    assert tables.default_method(settings.Study(), told + other) == default
+
+
+def test_train_without_a_method_takes_the_one_that_won(harness):
+    settings, tables = importlib.import_module("peft_settings"), importlib.import_module("peft_tables")
+    won = tables.default_method(settings.Study(), rows(harness.RESULTS / "finals.csv"))
+    assert inspect.signature(train).parameters["method"].default == won
+
+
 def test_rows_of_other_settings_do_not_count(done, tmp_path, monkeypatch):
     stages = importlib.import_module("peft_stages")
     finals = rows(done.results / "finals.csv")
@@ -226,6 +255,20 @@ def test_statistics_need_nothing_but_what_is_kept_in_the_repository(done):
     shutil.rmtree(done.folder / "runs")
     done.run("statistics")
     assert rows(file) == before
+
+
+def test_statistics_without_predictions_stay_until_a_run_is_made_again(done, tmp_path):
+    stages = importlib.import_module("peft_stages")
+    finals, before = rows(done.results / "finals.csv"), rows(done.results / "statistics.csv")
+    bare = tmp_path / "results"  # without predictions
+    bare.mkdir()
+    shutil.copy(done.results / "statistics.csv", bare)
+    stages.run_statistics(done.study, finals, done.tasks, bare)
+    assert rows(bare / "statistics.csv") == before
+    again = [{**row, "accuracy": "0.5"} if row["method"] == "probe" else row for row in finals]
+    stages.run_statistics(done.study, again, done.tasks, bare)
+    left = [row for row in before if "probe" not in (row["method"], row["reference"])]
+    assert [{**row, "p_holm": ""} for row in rows(bare / "statistics.csv")] == [{**row, "p_holm": ""} for row in left]
 
 
 def test_statistics_of_other_tasks_stay(done):

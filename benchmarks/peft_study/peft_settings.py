@@ -69,6 +69,7 @@ class Study:
     less (full, top-layers). loops: of the finals by share of the labels; floor_loops: of the network from scratch,
     which has further to go. care: settings of all of them but those in `plain`; those in `once`
     see so many augmented copies of each window in turn, so that the encoder is run but once for each.
+    precision: of the sweep; finals are trained in the format that their machine is fast in, and their rows say which.
     trials of each method, of trial_epochs on trial_share of the labels. finalists: how many are taken to the finals by
     validation AUROC beside `always`. presets: recipes as published, on the encoder of the study; changes: what is
     changed in them, step upon step; parts: what is changed in tuned recipes, one by one; both at parts_share of the

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from ecgtune.workflows.environment import now
 RUN_COLUMNS = (
     "task", "share", "method", "title", "seed", "data", "weights", "settings", "training_windows", "training_records",
     "trainable", "trainable_share", "epochs", "best_epoch", "val_auroc", "threshold", "accuracy", "f1", "auroc",
-    "seconds", "seconds_per_epoch", "peak_memory_bytes", "file_bytes", "date",
+    "seconds", "seconds_per_epoch", "peak_memory_bytes", "file_bytes", "precision", "date",
 )  # fmt: skip
 CELL_COLUMNS = (
     "task", "share", "method", "reference", "metric", "seeds", "value", "spread", "low", "high", "difference",
@@ -113,8 +114,10 @@ def _run(recipe: Recipe, name: str, task: str, seed: int, dataset: Dataset, resu
     kept = any((own | place).items() <= row.items() for row in read_rows(file))
     if kept and file_of(results, own | place).is_file():
         return
+    # The machine chooses the number format, and the row names it: where bf16 is emulated, it takes eight times as long.
+    trained = replace(recipe, training=replace(recipe.training, precision="auto"))
     with tempfile.TemporaryDirectory() as folder:
-        run = workflows.train(dataset, recipe, out=Path(folder) / "run", seed=seed)
+        run = workflows.train(dataset, trained, out=Path(folder) / "run", seed=seed)
         told = read_predictions(run.folder / "predictions.csv")
         log = (run.folder / "log.jsonl").read_text(encoding="utf-8")
     row = own | place | _measured(run.metrics, log)
@@ -142,6 +145,7 @@ def _measured(metrics: dict, log: str) -> Row:
         "seconds_per_epoch": f"{trained['seconds_per_epoch']:.2f}",
         "peak_memory_bytes": trained["peak_memory_bytes"],
         "file_bytes": trained["file_bytes"],
+        "precision": trained["precision"],
         "date": now()[:10],
     }
     return {name: str(value) for name, value in row.items()}
@@ -163,7 +167,7 @@ def current(study: Study, rows: list[Row], results: Path, data: Mapping[str, str
 
 
 def run_statistics(study: Study, rows: list[Row], tasks: Mapping[str, Dataset], results: Path) -> None:
-    """Stage three: intervals and paired differences of each cell (task, share) of `tasks`.
+    """Stage three: intervals and paired differences of each cell (task, share) of `tasks`, from the runs' predictions.
 
     What stands in statistics.csv for the same runs is not computed again, and the rows of other tasks stay; Holm's
     adjustment is computed, over all methods of a cell, for each metric and reference.
@@ -194,19 +198,23 @@ class _Cell:
         self._resampled: dict[tuple[str, tuple[str, ...]], Resampled] = {}
 
     def rows(self, task: str, share: str, method: str, reference: str, kept: list[Row]) -> list[Row]:
-        """A row per metric: those of `kept` for the same runs, or new ones; none without a seed that both have."""
+        """A row per metric: those of `kept` for the same runs, or new ones where all predictions are there."""
         own, other = self._by_method[method], self._by_method[reference]
         seeds = tuple(sorted(own.keys() & other.keys(), key=int))
         if not seeds:
             return []
         told = [
-            [side[seed][n] for n in ("data", "weights", "settings", "seed")] for side in (own, other) for seed in seeds
+            [side[seed][n] for n in ("data", "weights", "settings", "seed", "accuracy")]  # of a run made again another
+            for side in (own, other)
+            for seed in seeds
         ]
         place = {"task": task, "share": share, "method": method, "reference": reference}
         place |= {"key": digest(str([told, self._study.resamples, self._study.margin]))}
         before = [row for row in kept if place.items() <= row.items()]
         if len(before) == len(self._study.metrics):
             return before
+        if not all(file_of(self._results, side[seed]).is_file() for side in (own, other) for seed in seeds):
+            return []
         ours, theirs = self._resample(method, seeds), self._resample(reference, seeds)
         return [place | self._measure(ours, theirs, metric, len(seeds)) for metric in self._study.metrics]
 

@@ -1,5 +1,6 @@
 """The tables of docs/peft_study.md from the kept rows; what nothing ran for says so."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,7 +73,8 @@ def finals_table(study: Study, methods: Sequence[str], rows: Sequence[Row], cell
     ]
     for name in (*methods, *study.presets, FLOOR):
         lines.append("| " + " | ".join([_title(name), *_costs_and_scores(name, rows, cells)]) + " |")
-    return "\n".join(lines) + "\n"
+    formats = " and ".join(sorted({row["precision"] for row in rows}))
+    return "\n".join(lines) + f"\n\nTrained in {formats}.\n"
 
 
 def presets_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
@@ -124,8 +126,18 @@ def winner(rows: Sequence[Row]) -> str:
     return max(scores, key=lambda name: float(np.mean([scores[name][seed] for seed in seeds])))
 
 
+def default_method(study: Study, rows: Sequence[Row]) -> str:
+    """What `ecgtune train` takes without a method: the winner of most shares of the first task; "" before there is one.
+
+    Of methods that win equally often, the one that wins with more labels.
+    """
+    winners = [winner(_of(rows, study.tasks[0], share)) for share in sorted(study.loops, reverse=True)]
+    counts = Counter(name for name in winners if name)
+    return max(counts, key=lambda name: counts[name]) if counts else ""  # of equal counts, the first
+
+
 def answer(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
-    """What the study says of the first task, a line per question."""
+    """What the study says of the first task, a line per share of the labels, and which method is the default."""
     lines = []
     for share in sorted(study.loops, reverse=True):
         own, found = _of(rows, study.tasks[0], share), _of(cells, study.tasks[0], share)
@@ -135,6 +147,9 @@ def answer(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
             lines.append(f"- {where}: not run yet.")
             continue
         lines.append(f"- {where}: {_judged(study, best, own, found)}")
+    default = default_method(study, rows)
+    if default:
+        lines.append(f"- `ecgtune train` without a method takes `{default}`, which won most often.")
     return "\n".join(lines) + "\n"
 
 
