@@ -72,6 +72,8 @@ def test_a_file_of_ones_own(tmp_path):
         ("[training]\naccumulate = 100", ["accumulate", "batch_size"]),
         ("[training]\nwarmup = 1.0", ["warmup"]),
         ("[training]\npatience = 0", ["patience"]),
+        ('[training]\npatience = 2\nbest = "last"', ["patience", "last", "auroc or loss"]),
+        ('[training]\nbest = "f1"', ["best", "f1", "auroc"]),
         ("[training]\nclip = -1", ["clip"]),
         ("[training]\nweight_decay = -1", ["weight_decay"]),
         ("[training]\nsave_minutes = 0", ["save_minutes"]),

@@ -27,7 +27,7 @@ def test_four_methods_make_ten_figures(written):
 def test_figures_say_what_they_show(written):
     folder = written / "figures"
     curves = texts(folder / "lora-curves.svg")
-    assert {"LoRA r16, all linear layers", "validation", "training", "best epoch", "single seeds (2)"} <= set(curves)
+    assert {"LoRA r16, all linear layers", "validation", "training", "epoch kept", "single seeds (2)"} <= set(curves)
     confusion = texts(folder / "full-confusion.svg")
     runs = [read_run(written / f"full/seed-{seed}") for seed in (0, 1)]
     total = np.sum([run.metrics["window"]["confusion"] for run in runs], axis=0)

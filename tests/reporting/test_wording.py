@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from ecgtune.reporting.wording import comparison_headline, run_headline, weights_banner
+from ecgtune.reporting.wording import comparison_headline, kept_epoch, run_headline, weights_banner
 
 
 def entry(mean, low=None, high=None):
@@ -106,6 +106,20 @@ def test_titles_with_commas_are_quoted():
 def test_banner_only_for_random_weights():
     assert "not pretrained" in weights_banner("random (seed 0)")
     assert weights_banner("pretrained (sha256 ab)") is None
+
+
+@pytest.mark.parametrize(
+    ("training", "told"),
+    [
+        ({"best_epoch": 3, "best": "auroc"}, "3 (highest validation AUROC)"),
+        ({"best_epoch": 3, "best": "loss"}, "3 (lowest validation loss)"),
+        ({"best_epoch": 8, "best": "last"}, "8 (the last one)"),
+        ({"best_epoch": 3}, "3 (highest validation AUROC)"),  # from before there was a choice
+        ({"best_epoch": None}, "n/a"),
+    ],
+)
+def test_the_kept_epoch_says_why(training, told):
+    assert kept_epoch(training) == told
 
 
 def test_run_headline(make_run, tmp_path):

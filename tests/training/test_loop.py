@@ -95,6 +95,20 @@ def test_best_epoch_is_a_true_copy(method, tmp_path, monkeypatch):
     assert np.array_equal(logits, after_two)
 
 
+@pytest.mark.parametrize("best", ["auroc", "loss", "last"])
+def test_best_says_which_epoch_is_kept(best, tmp_path, monkeypatch):
+    constant = replace(SETTINGS, schedule="constant", learning_rate=0.05)  # high: the loss goes up and down
+    follow(monkeypatch, curve := [0.6, 0.9, 0.7, 0.8])
+    result, logits, log = run(tmp_path / "whole", settings=replace(constant, epochs=4, best=best))
+    losses = [row["val_loss"] for row in log]
+    assert np.argmin(losses) not in (1, 3)  # else this test could not tell the three apart
+    kept = {"auroc": int(np.argmax(curve)), "loss": int(np.argmin(losses)), "last": 3}[best] + 1
+    assert result.best_epoch == kept
+    follow(monkeypatch, curve)
+    _, until_then, _ = run(tmp_path / "part", settings=replace(constant, epochs=kept, best="last"))
+    assert np.array_equal(logits, until_then)
+
+
 def test_patience_stops_early(tmp_path, monkeypatch):
     follow(monkeypatch, [0.5, 0.7, 0.6, 0.8, 0.8, 0.7, 0.9])
     result, _, log = run(tmp_path, settings=replace(SETTINGS, epochs=7, patience=2))

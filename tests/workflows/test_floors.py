@@ -13,7 +13,7 @@ OWN = load_recipes("resnet")[0].training
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("epochs", 3), ("patience", 2), ("threshold", "f1"), ("device", "cpu"), ("precision", "bf16"),
+        ("epochs", 3), ("patience", 2), ("best", "last"), ("threshold", "f1"), ("device", "cpu"), ("precision", "bf16"),
     ],
 )  # fmt: skip
 def test_the_residual_network_shares_task_and_time_and_keeps_its_own_recipe(name, value):

@@ -61,8 +61,11 @@ class Training:
     pos_weight: str | tuple[float, ...] | None = None
     """Several labels: factor of each label's positives in the loss, balanced (negatives / positives) or one number a
     label, 2,0.5,8."""
+    best: Literal["auroc", "loss", "last"] = "auroc"
+    """The epoch whose weights are kept: highest validation AUROC, lowest validation loss, or the last one, for where a
+    few dozen validation windows would choose by chance."""
     patience: int | None = None
-    """Stop after this many epochs without a better validation AUROC; never when not given."""
+    """Stop after this many epochs that were not better, by `best`; never when not given."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the forward and backward pass; weights stay float32. auto: bf16 where the device multiplies it
     faster, else fp32. fp16, with a loss scale, is for GPUs without bf16."""
@@ -101,6 +104,10 @@ class Training:
         )
         require(self.ema is None or 0 <= self.ema < 1, f"ema is {self.ema}; allowed: 0 (off) up to below 1, a decay")
         require(self.patience is None or self.patience >= 1, f"patience is {self.patience}; allowed: 1 or more")
+        require(
+            self.patience is None or self.best != "last",
+            f"patience is {self.patience}, but best is 'last', by which every epoch is better; allowed: auroc or loss",
+        )
         require(
             self.accumulate <= self.batch_size,
             f"accumulate is {self.accumulate}; allowed: at most batch_size ({self.batch_size})",

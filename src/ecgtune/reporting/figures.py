@@ -70,7 +70,7 @@ def _write_confusion(path: Path, runs: Sequence[Run], title: str, colour: str, *
 def write_curves(path: Path, runs: Sequence[Run], title: str, colour: str, *, png: bool = False) -> list[Path]:
     """Loss and accuracy over epochs, training and validation; several runs are thin lines and their mean.
 
-    The mean ends where the first of the runs ends. A ring marks each run's best epoch.
+    The mean ends where the first of the runs ends. A ring marks the epoch that each run kept.
     """
 
     def paint(figure: Figure) -> None:
@@ -84,7 +84,7 @@ def write_curves(path: Path, runs: Sequence[Run], title: str, colour: str, *, pn
         legend = [
             Line2D([], [], color=colour, lw=2, label="validation"),
             Line2D([], [], color=QUIET, lw=1.6, ls="--", label="training"),
-            Line2D([], [], ls="", marker="o", mfc="white", mec=colour, mew=1.6, ms=7, label="best epoch"),
+            Line2D([], [], ls="", marker="o", mfc="white", mec=colour, mew=1.6, ms=7, label="epoch kept"),
         ]
         if len(runs) > 1:
             legend.append(Line2D([], [], color=QUIET, lw=0.8, alpha=0.6, label=f"single seeds ({len(runs)})"))

@@ -70,6 +70,7 @@ def environment() -> Environment:
     )
     for name in _FORMATS:
         found.filters[name] = getattr(numbers, name)
+    found.filters["kept_epoch"] = wording.kept_epoch
     found.filters["markdown"] = tables.escape_markdown
     found.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     found.filters["value"] = plain_value

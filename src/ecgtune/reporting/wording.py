@@ -10,6 +10,16 @@ from ecgtune.reporting.tasks import in_sentence, lead_of, lead_title, mean_note,
 Row = dict[str, Any]
 
 
+KEPT = {"auroc": "highest validation AUROC", "loss": "lowest validation loss", "last": "the last one"}
+
+
+def kept_epoch(training: dict[str, Any]) -> str:
+    """Which epoch's weights a run has, and why, from its metrics: `3 (highest validation AUROC)`."""
+    epoch = training["best_epoch"]
+    # Of runs from before there was a choice, AUROC had chosen.
+    return numbers.MISSING if epoch is None else f"{numbers.count(epoch)} ({KEPT[training.get('best', 'auroc')]})"
+
+
 def comparison_headline(results: dict[str, Any]) -> list[str]:
     """Sentences: the best method and its interval, its difference to the reference, the floors, AUROC if it differs."""
     lead, name = lead_of(results), lead_title(results)

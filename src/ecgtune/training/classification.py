@@ -27,8 +27,8 @@ class Classification(Objective):
     """Train what `method` left trainable in `model`, on the labels of `training`.
 
     `training` and `validation` hold what the trained module reads: windows `(n, leads, samples)` for the model, or
-    what `encode_once` made of them for the part above a cut. The best epoch is the one with the highest validation
-    AUROC, of several classes or labels its mean. The steps raise AuditError, see `methods.audits`.
+    what `encode_once` made of them for the part above a cut. The best epoch is by `settings.best`: of AUROC, of
+    several classes or labels their mean, on validation windows. The steps raise AuditError, see `methods.audits`.
 
     augment: (inputs, rows, seed, epoch) -> what an epoch shows of these training windows (`data.WindowAugmentation`).
     copies: of how many copies `training` is made, one behind the other (`views_of`); epochs show them in turn.
@@ -55,7 +55,7 @@ class Classification(Objective):
         self.items = len(training) // copies
         self._copies = copies
         self.learning_rate = peak_rate(settings, base_encoder(model).width) or method.learning_rate
-        self._method = method
+        self._method, self._best = method, settings.best
         self._training, self._validation = training, validation
         self._augment = augment
         self._precision, self._batch = settings.precision, settings.inference_batch
@@ -125,7 +125,7 @@ class Classification(Objective):
         }
 
     def score(self, row: Mapping[str, Any]) -> float:
-        return row["val_auroc"]
+        return {"auroc": row["val_auroc"], "loss": -row["val_loss"], "last": float(row["epoch"])}[self._best]
 
     def sentence(self, row: Mapping[str, Any]) -> str:
         return (

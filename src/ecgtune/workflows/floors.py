@@ -29,6 +29,7 @@ def resnet_recipe(first: Recipe) -> Recipe:
     training = replace(
         recipe.training,
         epochs=first.training.epochs,
+        best=first.training.best,
         patience=first.training.patience,
         threshold=first.training.threshold,
         device=first.training.device,

@@ -211,6 +211,7 @@ def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> 
             "epochs": trained.epochs,
             "head_epochs": recipe.training.head_epochs,
             "best_epoch": trained.best_epoch,
+            "best": recipe.training.best,
             "stopped_early": trained.stopped_early,
             "learning_rate": trained.learning_rate,
             "batch_size": recipe.training.batch_size,

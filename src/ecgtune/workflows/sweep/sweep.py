@@ -43,8 +43,8 @@ def sweep(
     fixed: names of settings that stay as the recipes have them. seed: of every training, and of what is tried. backend:
     "local", one trial after the other in this process, or "ray", as many at a time as the Ray cluster has room for.
 
-    A trial trains on the training windows and is judged by AUROC on the validation windows, at its best epoch; the test
-    windows are not part of what a sweep is given. Trial 0 is the recipe as it is. A method all of whose trials
+    A trial trains on the training windows and is judged by AUROC on the validation windows, at the epoch it keeps; the
+    test windows are not part of what a sweep is given. Trial 0 is the recipe as it is. A method all of whose trials
     diverged has no file. Raises SettingError, DataError or RunError, one line each, before the first trial.
     """
     arms = _arms(
