@@ -21,6 +21,8 @@ METHODS: list[Method] = [
     LinearProbe(),
     LinearProbe(layers="mix"),
     LoRA(rank=2, dropout=0.2),
+    LoRA(rank=2, rslora=True),
+    LoRA(rank=2, dora=True, dropout=0.2),
     LoRA(rank=2, init="pissa"),
     LoRA(rank=2, lora_plus_ratio=8.0),
     Adapter(width=2, dropout=0.2),
@@ -37,8 +39,7 @@ METHODS: list[Method] = [
 VARIANTS: list[Method] = [
     LoRA(rank=4, targets="attention"),
     LoRA(rank=4, alpha=8, dropout=0.1, targets="qkv"),
-    LoRA(rank=4, rslora=True),
-    LoRA(rank=4, dora=True),
+    LoRA(rank=4, rslora=True, dora=True),
     LoRA(rank=4, targets=("fc1",)),
     LoRA(rank=4, alpha=3.0, init="pissa", rslora=True, lora_plus_ratio=4.0),
     Adapter(width=4, placement="feed-forward"),

@@ -10,7 +10,7 @@ import pytest
 import ecgtune
 from ecgtune.cli import main
 from ecgtune.data import write_csv
-from ecgtune.recipe import pretraining_text
+from ecgtune.recipe import load_recipes, pretraining_text
 from pretraining_for_tests import TEACHER, write_recordings
 
 QUICK = ["--epochs", "2", "--batch-size", "32", "--device", "cpu", "--quiet"]
@@ -101,6 +101,14 @@ def test_augmentation_that_is_switched_off_needs_no_copies(windows, tmp_path):
     run(*tokens, "--out", "off", "--sign", "0")
     kept = ["views = 2" in (tmp_path / name / "recipe.toml").read_text() for name in ("own", "off")]
     assert kept == [True, False]
+
+
+def test_copies_are_switched_off_by_a_flag(windows, tmp_path):
+    tokens = ["train", windows, "--sampling-rate", "100", "--method", "side", *QUICK]
+    run(*tokens, "--out", "fresh", "--views", "0")
+    made = load_recipes(str(tmp_path / "fresh" / "recipe.toml"))[0]
+    assert made.copies == 1
+    assert made.augmentation.acting
 
 
 def test_parts_of_a_recipe_are_flags(windows, tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 
 import ecgtune
 from ecgtune.cli import train
@@ -42,7 +43,7 @@ def study(harness, tmp_path_factory):
     return settings.Study(
         model=str(folder), precision="fp32", methods=("full", "norm-bias", "probe"), sizes={}, space={}, trials=2,
         trial_epochs=1, trial_batch=32, finalists=1, always=("full", "probe"), seeds=2, change_seeds=1,
-        loops={1.0: settings.Loop(1, 32)}, floor_loops={1.0: settings.Loop(1, 32)},
+        loops={1.0: settings.Loop(1, 32)}, own_loops={"resnet": {1.0: settings.Loop(2, 32)}},
         tasks=("abnormal",), presets=("paper-full",),
         changes=settings.Study().changes[1:], resamples=50, trial_share=1.0, parts_share=1.0,
         parts=tuple(part for part in settings.PARTS if part.name in ("no-ema", "layer-decay", "mix")),
@@ -175,58 +176,75 @@ def test_the_page_holds_the_tables(done, harness):
     for name, text in tables.items():
         assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in page
     assert "not run" not in "".join(tables.values())
-    found = importlib.import_module("peft_tables").winner(rows(done.results / "finals.csv"))
+    found = importlib.import_module("peft_tables").winner(done.study, rows(done.results / "finals.csv"))
     small = [r for r in rows(done.results / "finals.csv") if float(r["trainable_share"]) <= 0.0326]
     means = {
         name: np.mean([float(r["val_auroc"]) for r in small if r["method"] == name])
         for name in ("norm-bias", "probe")
         if any(r["method"] == name for r in small)
     }
-    best = max(means, key=means.get)
-    assert found == best
-    assert f"`{best}`" in tables["answer"]
-    for other in ("the frozen probe", "the small network from scratch"):
-        assert (other in tables["answer"]) == (best != "probe" or other != "the frozen probe")
+    assert found == max(means, key=means.get)
+    assert f"**`{found}`**" in tables["answer"]
+    for other, name in (("the frozen probe", "probe"), ("the network from scratch", "resnet")):
+        assert (f"`{found}` minus {other} |" in tables["answer"]) == (found != name)
     assert all((done.results / f"{name}.svg").is_file() for name in ("differences", "shares"))
     done.run("page", tasks={})
     assert done.page.read_text() == page
 
 
-def test_the_winner_is_found_on_seeds_that_all_have(harness):
-    def row(method, seed, score):
-        return {"method": method, "seed": seed, "val_auroc": str(score), "trainable_share": "0.01"}
+def test_the_winner_is_found_where_all_have_run_and_by_as_many_windows_as_there_are(harness):
+    settings, tables = importlib.import_module("peft_settings"), importlib.import_module("peft_tables")
 
-    winner = importlib.import_module("peft_tables").winner
+    def row(method, seed, score, share="1", windows=100, **other):
+        place = {"task": "abnormal", "share": share, "method": method, "seed": seed, "trainable_share": "0.01"}
+        return {**place, "val_auroc": str(score), "validation_windows": str(windows), **other}
+
+    def winner(*told):
+        return tables.winner(settings.Study(), told)
+
     both = [row("lora", "0", 0.8), row("oft", "0", 0.7)]
-    assert winner([*both, row("oft", "1", 0.99)]) == "lora"  # of an easy seed that lora has not seen
-    assert winner([*both, row("oft", "1", 0.99), row("lora", "1", 0.7)]) == "oft"
-    assert winner([row("lora", "0", 0.8), row("oft", "1", 0.7)]) == winner([]) == ""
+    assert winner(*both, row("oft", "1", 0.99)) == "lora"  # of an easy seed that lora has not seen
+    assert winner(*both, row("oft", "1", 0.99), row("lora", "1", 0.7)) == "oft"
+    few = [row("lora", "0", 0.1, "0.01", 10), row("oft", "0", 0.9, "0.01", 10)]
+    assert winner(*both, *few) == "lora"  # few windows count little
+    assert winner(*both, row("vera", "0", 0.9, task="fibrillation"), row("vera+mean", "0", 0.9)) == "lora"
+    assert winner(*both, row("full", "0", 0.9, trainable_share="1.0"), row("resnet", "0", 0.9)) == "lora"
+    assert winner(row("lora", "0", 0.8), row("oft", "1", 0.7)) == winner() == ""
 
 
 @pytest.mark.parametrize(
-    ("winners", "default"),
-    [
-        ({1.0: "lora", 0.1: "oft", 0.01: "oft"}, "oft"),
-        ({1.0: "lora", 0.1: "oft"}, "lora"),
-        ({1.0: "lora", 0.1: "oft", 0.01: "side"}, "lora"),
-        ({}, ""),
-    ],
-)
-def test_the_default_wins_most_often(harness, winners, default):
+    ("not_inferior", "seeds_low", "told"),
+    [("True", "-0.004", "yes"), ("True", "-0.006", "for these seeds"), ("True", "nan", "for these seeds"),
+     ("False", "-0.004", "not shown")],
+)  # fmt: skip
+def test_not_inferior_is_said_of_recordings_and_of_seeds(harness, not_inferior, seeds_low, told):
     settings, tables = importlib.import_module("peft_settings"), importlib.import_module("peft_tables")
-    told = [
-        {"task": "abnormal", "share": f"{share:g}", "method": name, "seed": "0", "trainable_share": "0.02"}
-        | {"val_auroc": str(0.9 if name == best else 0.8)}
-        for share, best in winners.items()
-        for name in ("lora", "oft", "side")
-    ]
-    other = [{**row, "task": "fibrillation", "method": "vera"} for row in told]
-    assert tables.default_method(settings.Study(), told + other) == default
+    assert tables._verdict(settings.Study(), {"not_inferior": not_inferior, "seeds_low": seeds_low}) == told
+
+
+def test_the_interval_over_seeds_is_that_of_a_paired_t_test(harness):
+    random = np.random.default_rng(0)
+    own, other = random.normal(0.8, 0.02, (2, 5))
+    found = importlib.import_module("peft_stages").over_seeds(own - other)
+    np.testing.assert_allclose(found, ttest_rel(own, other).confidence_interval(0.95))
+    assert all(np.isnan(importlib.import_module("peft_stages").over_seeds([0.1])))
+
+
+def test_runs_in_different_number_formats_are_not_paired(done, tmp_path):
+    stages = importlib.import_module("peft_stages")
+    finals = rows(done.results / "finals.csv")
+    mixed = [{**row, "precision": "other"} if (row["method"], row["seed"]) == ("probe", "1") else row for row in finals]
+    shutil.copytree(done.results / "predictions", tmp_path / "predictions")
+    stages.run_statistics(done.study, mixed, done.tasks, tmp_path)
+    cells = rows(tmp_path / "statistics.csv")
+    seeds = {(c["method"], c["reference"]): c["seeds"] for c in cells}
+    assert (seeds["probe", "full"], seeds["norm-bias", "full"]) == ("1", "2")
 
 
 def test_train_without_a_method_takes_the_one_that_won(harness):
     settings, tables = importlib.import_module("peft_settings"), importlib.import_module("peft_tables")
-    won = tables.default_method(settings.Study(), rows(harness.RESULTS / "finals.csv"))
+    study = settings.Study()
+    won = tables.winner(study, tables.current_rows(study, harness.RESULTS))
     assert inspect.signature(train).parameters["method"].default == won
 
 
@@ -237,7 +255,7 @@ def test_rows_of_other_settings_do_not_count(done, tmp_path, monkeypatch):
     assert stages.current(done.study, finals, done.results, data) == finals
     assert stages.current(done.study, finals, done.results, {"abnormal": "0" * 64}) == []
     loops = {1.0: replace(done.study.loops[1.0], epochs=2)}
-    longer = replace(done.study, loops=loops, floor_loops=loops)
+    longer = replace(done.study, loops=loops, own_loops={"resnet": {1.0: replace(loops[1.0], epochs=3)}})
     assert stages.current(longer, finals, done.results, data) == []
     key = stages.sweep_key(done.study, "full", "data")
     assert stages.sweep_key(longer, "full", "data") == key  # finals are no part of the sweep

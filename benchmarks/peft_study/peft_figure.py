@@ -1,6 +1,7 @@
 """The figures of the study: differences to tuned full fine-tuning, and accuracy by how many labels there are."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -12,29 +13,30 @@ from ecgtune.reporting.style import MARKERS, METHOD_COLOURS, QUIET, draw, floor_
 
 
 def write_differences(path: Path, study: Study, cells: Sequence[Row]) -> list[Path]:
-    """`path` (an .svg): of the first task a panel per share of the labels, a line per method, the margin dashed."""
+    """`path` (an .svg): a row per task, a panel per share of the labels, a line per method, the margin dashed."""
     chosen = [cell for cell in cells if (cell["metric"], cell["reference"]) == ("accuracy", REFERENCE)]
-    chosen = [c for c in chosen if c["task"] == study.tasks[0] and c["method"] != REFERENCE and "+" not in c["method"]]
+    chosen = [cell for cell in chosen if cell["method"] != REFERENCE and "+" not in cell["method"]]
     methods = list(dict.fromkeys(cell["method"] for cell in chosen))[::-1]
     shares = sorted({float(cell["share"]) for cell in chosen})
+    tasks = [task for task in study.tasks if any(cell["task"] == task for cell in chosen)]
 
     def paint(figure: Figure) -> None:
         heading(figure, "Accuracy minus that of tuned full fine-tuning, points, 95 % interval over recordings")
-        panels = figure.subplots(1, len(shares), sharey=True, squeeze=False)[0]
-        for panel, share in zip(panels, shares, strict=True):
+        grid = figure.subplots(len(tasks), len(shares), sharey=True, squeeze=False)
+        for (task, share), panel in zip(product(tasks, shares), grid.flat, strict=True):
             panel.axvline(0, color=QUIET, lw=1)
             panel.axvline(-100 * study.margin, color=QUIET, lw=1, ls="--")
-            for cell in (c for c in chosen if float(c["share"]) == share):
+            for cell in (c for c in chosen if (c["task"], float(c["share"])) == (task, share)):
                 place = methods.index(cell["method"])
                 low, value, high = (100 * float(cell[f"difference{end}"]) for end in ("_low", "", "_high"))
                 panel.hlines(place, low, high, color=METHOD_COLOURS["full"], lw=1.8)
                 panel.plot(value, place, ls="", marker="o", ms=6, color=METHOD_COLOURS["full"], mec="white")
-            panel.set_title(f"{100 * share:g} % of the labels")
+            panel.set_title(f"{TASKS.get(task, task)}, {100 * share:g} % of the labels", fontsize=9)
             panel.set_yticks(range(len(methods)), methods)
             panel.set_ylim(-0.6, len(methods) - 0.4)
-        panels[0].set_xlabel(f"dashed: the margin of {100 * study.margin:g} points")
+        grid[-1, 0].set_xlabel(f"dashed: the margin of {100 * study.margin:g} points")
 
-    return draw(path, (9.0, 0.9 + 0.32 * max(len(methods), 3)), paint)
+    return draw(path, (11.0, 0.9 + 0.32 * max(len(methods), 3) * len(tasks)), paint)
 
 
 def write_shares(path: Path, study: Study, cells: Sequence[Row]) -> list[Path]:

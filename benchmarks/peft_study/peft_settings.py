@@ -66,8 +66,9 @@ class Study:
 
     methods: recipes that are swept. sizes and space: what the sweep begins with and tries in the place of the recipes'
     own, so that no method of the encoder at hand trains more than 3.26 % of the weights but those that cannot do with
-    less (full, top-layers). loops: of the finals by share of the labels; floor_loops: of the network from scratch,
-    which has further to go. care: settings of all of them but those in `plain`; those in `once`
+    less (full, top-layers). loops: of the finals by share of the labels; own_loops: of those that have further to
+    go, or that go there at less cost. All finals keep the last epoch: few labels leave few validation windows, and the
+    best by those is a matter of chance. care: settings of all of them but those in `plain`; those in `once`
     see so many augmented copies of each window in turn, so that the encoder is run but once for each.
     precision: of the sweep; finals are trained in the format that their machine is fast in, and their rows say which.
     trials of each method, of trial_epochs on trial_share of the labels. finalists: how many are taken to the finals by
@@ -114,11 +115,11 @@ class Study:
     always: tuple[str, ...] = (REFERENCE, "lora", "side", "probe")
     seeds: int = 5
     change_seeds: int = 3
-    loops: Mapping[float, Loop] = field(
-        default_factory=lambda: {0.01: Loop(20, 16), 0.1: Loop(6, 32), 1.0: Loop(4, 64)}
-    )
-    floor_loops: Mapping[float, Loop] = field(
-        default_factory=lambda: {0.01: Loop(60, 16), 0.1: Loop(40, 32), 1.0: Loop(14, 64)}
+    loops: Mapping[float, Loop] = field(default_factory=lambda: {0.01: Loop(5, 16), 0.1: Loop(2, 32), 1.0: Loop(4, 64)})
+    own_loops: Mapping[str, Mapping[float, Loop]] = field(
+        default_factory=lambda: {
+            FLOOR: {0.01: Loop(60, 16), 0.1: Loop(40, 32), 1.0: Loop(14, 64)},
+        }
     )
     tasks: tuple[str, ...] = ("abnormal", "fibrillation")
     presets: tuple[str, ...] = ("paper-full", "paper-adapter", "paper-lora")
@@ -196,9 +197,11 @@ class Study:
 
     def final(self, recipe: Recipe, name: str, task: str, share: float, seed: int) -> Recipe:
         """The recipe as one run of the finals: threshold by task, loop by share of the labels, split by seed."""
-        loop = (self.floor_loops if name == FLOOR else self.loops)[share]
+        loop = self.own_loops.get(name.partition("+")[0], self.loops)[share]
         threshold = self.thresholds.get(task, "fixed")
-        training = replace(recipe.training, epochs=loop.epochs, batch_size=loop.batch_size, threshold=threshold)
+        training = replace(
+            recipe.training, epochs=loop.epochs, batch_size=loop.batch_size, best="last", threshold=threshold
+        )
         return replace(
             recipe,
             name=name.replace("+", "-"),

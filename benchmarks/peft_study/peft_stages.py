@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -11,6 +11,8 @@ import numpy as np
 from peft_predictions import file_of, judging_windows, resampled, save
 from peft_rows import Row, add_row, alone, digest, key, read_rows, settings_key, weights, write_rows
 from peft_settings import FLOOR, REFERENCE, Study, tuned
+from scipy.stats import sem
+from scipy.stats import t as student
 
 from ecgtune import workflows
 from ecgtune.data import Dataset
@@ -22,12 +24,13 @@ from ecgtune.workflows.environment import now
 
 RUN_COLUMNS = (
     "task", "share", "method", "title", "seed", "data", "weights", "settings", "training_windows", "training_records",
+    "validation_windows",
     "trainable", "trainable_share", "epochs", "best_epoch", "val_auroc", "threshold", "accuracy", "f1", "auroc",
     "seconds", "seconds_per_epoch", "peak_memory_bytes", "file_bytes", "precision", "date",
 )  # fmt: skip
 CELL_COLUMNS = (
     "task", "share", "method", "reference", "metric", "seeds", "value", "spread", "low", "high", "difference",
-    "difference_low", "difference_high", "p", "p_holm", "not_inferior", "key", "date",
+    "difference_low", "difference_high", "seeds_low", "seeds_high", "p", "p_holm", "not_inferior", "key", "date",
 )  # fmt: skip
 
 
@@ -129,16 +132,18 @@ def _run(recipe: Recipe, name: str, task: str, seed: int, dataset: Dataset, resu
 
 
 def _measured(metrics: dict, log: str) -> Row:
-    test, counts, trained = metrics["window"]["metrics"], metrics["split"]["counts"]["train"], metrics["training"]
+    test, trained = metrics["window"]["metrics"], metrics["training"]
+    counts, kept = metrics["split"]["counts"], json.loads(log.splitlines()[trained["best_epoch"] - 1])
     row = {
         "title": metrics["title"],
-        "training_windows": counts["windows"],
-        "training_records": counts["groups"],
+        "training_windows": counts["train"]["windows"],
+        "training_records": counts["train"]["groups"],
+        "validation_windows": counts["val"]["windows"],
         "trainable": metrics["parameters"]["trainable"],
         "trainable_share": f"{metrics['parameters']['share']:.5f}",
         "epochs": trained["epochs"],
         "best_epoch": trained["best_epoch"],
-        "val_auroc": f"{max(json.loads(line)['val_auroc'] for line in log.splitlines()):.5f}",
+        "val_auroc": f"{kept['val_auroc']:.5f}",
         "threshold": metrics["threshold"]["value"],
         **{name: f"{test[name]['value']:.5f}" for name in ("accuracy", "f1", "auroc")},
         "seconds": f"{trained['seconds']:.1f}",
@@ -200,7 +205,8 @@ class _Cell:
     def rows(self, task: str, share: str, method: str, reference: str, kept: list[Row]) -> list[Row]:
         """A row per metric: those of `kept` for the same runs, or new ones where all predictions are there."""
         own, other = self._by_method[method], self._by_method[reference]
-        seeds = tuple(sorted(own.keys() & other.keys(), key=int))
+        seeds = (seed for seed in own.keys() & other.keys() if own[seed]["precision"] == other[seed]["precision"])
+        seeds = tuple(sorted(seeds, key=int))
         if not seeds:
             return []
         told = [
@@ -216,18 +222,23 @@ class _Cell:
         if not all(file_of(self._results, side[seed]).is_file() for side in (own, other) for seed in seeds):
             return []
         ours, theirs = self._resample(method, seeds), self._resample(reference, seeds)
-        return [place | self._measure(ours, theirs, metric, len(seeds)) for metric in self._study.metrics]
+        return [
+            place | self._measure(ours, theirs, metric, [(own[seed], other[seed]) for seed in seeds])
+            for metric in self._study.metrics
+        ]
 
-    def _measure(self, own: Resampled, reference: Resampled, metric: str, seeds: int) -> Row:
+    def _measure(self, own: Resampled, reference: Resampled, metric: str, runs: Sequence[tuple[Row, Row]]) -> Row:
         low, high = own.interval(metric)
         found = paired_difference(own, reference, metric)
+        seeds_low, seeds_high = over_seeds([float(ours[metric]) - float(theirs[metric]) for ours, theirs in runs])
         numbers = {
             "value": own.value[metric], "spread": own.spread[metric], "low": low, "high": high,
             "difference": found.value, "difference_low": found.low, "difference_high": found.high,
+            "seeds_low": seeds_low, "seeds_high": seeds_high,
         }  # fmt: skip
         return {
             "metric": metric,
-            "seeds": str(seeds),
+            "seeds": str(len(runs)),
             **{name: f"{value:.5f}" for name, value in numbers.items()},
             "p": f"{found.p:.5f}",
             "not_inferior": str(found.not_inferior(self._study.margin)) if metric == "accuracy" else "",
@@ -239,6 +250,14 @@ class _Cell:
             files = [file_of(self._results, self._by_method[method][seed]) for seed in seeds]
             self._resampled[method, seeds] = resampled(files, self._dataset, self._study.resamples)
         return self._resampled[method, seeds]
+
+
+def over_seeds(differences: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Student's interval for the mean of paired differences, one a seed; NaN of fewer than two."""
+    if len(differences) < 2:
+        return float("nan"), float("nan")
+    half = sem(differences) * student.ppf((1 + level) / 2, len(differences) - 1)
+    return float(np.mean(differences) - half), float(np.mean(differences) + half)
 
 
 def _adjusted(rows: list[Row]) -> list[Row]:

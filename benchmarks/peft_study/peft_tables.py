@@ -1,7 +1,6 @@
 """The tables of docs/peft_study.md from the kept rows; what nothing ran for says so."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +18,16 @@ CAP = 0.0326
 TASKS = {"abnormal": "Normal against abnormal", "fibrillation": "Atrial fibrillation against the rest"}
 
 
-def tables(study: Study, results: Path) -> dict[str, str]:
-    """Every table of the page by its name there, Markdown."""
+def current_rows(study: Study, results: Path) -> list[Row]:
+    """The rows of the finals that would be the same today, on the windows that study.json names."""
     facts = results / "study.json"
     data = {task: told["sha256"] for task, told in read_json(facts)["data"].items()} if facts.is_file() else {}
-    trials = read_rows(results / "trials.csv")
-    rows = current(study, read_rows(results / "finals.csv"), results, data)
+    return current(study, read_rows(results / "finals.csv"), results, data)
+
+
+def tables(study: Study, results: Path) -> dict[str, str]:
+    """Every table of the page by its name there, Markdown."""
+    trials, rows = read_rows(results / "trials.csv"), current_rows(study, results)
     cells = read_rows(results / "statistics.csv")
     made = {"sweep": sweep_table(study, trials)}
     for task in study.tasks:
@@ -67,12 +70,12 @@ def finals_table(study: Study, methods: Sequence[str], rows: Sequence[Row], cell
     if not rows:
         return "Not run yet.\n"
     lines = [
-        "| method | seeds | trainable | accuracy | F1 | AUROC | accuracy minus full | p (Holm) | not inferior "
-        "| s/epoch | peak memory | file |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| method | seeds | trainable | accuracy | F1 | AUROC | accuracy minus full | over seeds | p (Holm) "
+        "| not inferior | epochs | s/epoch | peak memory | file |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in (*methods, *study.presets, FLOOR):
-        lines.append("| " + " | ".join([_title(name), *_costs_and_scores(name, rows, cells)]) + " |")
+        lines.append("| " + " | ".join([_title(name), *_costs_and_scores(study, name, rows, cells)]) + " |")
     formats = " and ".join(sorted({row["precision"] for row in rows}))
     return "\n".join(lines) + f"\n\nTrained in {formats}.\n"
 
@@ -89,7 +92,8 @@ def presets_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> st
         for name, title in steps:
             found = {cell["metric"]: cell for cell in cells if (cell["method"], cell["reference"]) == (name, REFERENCE)}
             scores = [_with_interval(found.get(metric)) for metric in ("accuracy", "auroc")]
-            seeds = str(sum(row["method"] == name for row in rows) or NOT_RUN)
+            own = [row for row in rows if row["method"] == name]
+            seeds = _seeds(found, own) if own else NOT_RUN
             lines.append("| " + " | ".join([preset, title, seeds, *scores, _difference(found.get("accuracy"))]) + " |")
     return "\n".join(lines) + "\n"
 
@@ -104,106 +108,124 @@ def parts_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
             name = f"{method}+{part.name}"
             found = {cell["metric"]: cell for cell in cells if (cell["method"], cell["reference"]) == (name, method)}
             scores = [_with_interval(found.get(metric)) for metric in ("accuracy", "auroc")]
-            seeds = str(sum(row["method"] == name for row in rows) or NOT_RUN)
+            own = [row for row in rows if row["method"] == name]
+            seeds = _seeds(found, own) if own else NOT_RUN
             told = [method, part.title, seeds, *scores, _difference(found.get("accuracy"))]
             lines.append("| " + " | ".join(told) + " |")
     return "\n".join(lines) + "\n"
 
 
-def winner(rows: Sequence[Row]) -> str:
-    """The method with the highest mean validation AUROC of those that train at most `CAP` of the weights; "" of none.
+def winner(study: Study, rows: Sequence[Row]) -> str:
+    """The method that `ecgtune train` takes when none is named; "" before there is one.
 
-    By validation windows, so that the test windows judge one method and do not choose the best of many. On the seeds
-    that all of them have: each draws validation windows of its own, and some are easier than others.
+    Of those that train at most `CAP` of the weights, the one with the highest validation AUROC on the first task.
+
+    By validation windows, so that the test windows judge one method and do not choose the best of many. One for all
+    shares of the labels, the mean weighted by how many windows there were to choose by: where labels are few, there are
+    few dozens. On the shares and seeds that all of them have: each draws validation windows of its own, and some are
+    easier than others.
     """
-    scores: dict[str, dict[str, float]] = {}
-    for row in rows:
-        if float(row["trainable_share"]) <= CAP and "+" not in row["method"] and row["method"] != FLOOR:
-            scores.setdefault(row["method"], {})[row["seed"]] = float(row["val_auroc"])
-    seeds = set.intersection(*(set(own) for own in scores.values())) if scores else set()
-    if not seeds:
+    scores: dict[str, dict[tuple[str, str], tuple[float, int]]] = {}
+    for row in _compared(rows, study.tasks[0]):
+        if float(row["trainable_share"]) <= CAP and row["method"] != FLOOR:
+            place = row["share"], row["seed"]
+            scores.setdefault(row["method"], {})[place] = float(row["val_auroc"]), int(row["validation_windows"])
+    places = set.intersection(*(set(own) for own in scores.values())) if scores else set()
+    if not places:
         return ""
-    return max(scores, key=lambda name: float(np.mean([scores[name][seed] for seed in seeds])))
 
+    def mean(name: str) -> float:
+        values, windows = zip(*(scores[name][place] for place in sorted(places)), strict=True)
+        return float(np.average(values, weights=windows))
 
-def default_method(study: Study, rows: Sequence[Row]) -> str:
-    """What `ecgtune train` takes without a method: the winner of most shares of the first task; "" before there is one.
-
-    Of methods that win equally often, the one that wins with more labels.
-    """
-    winners = [winner(_of(rows, study.tasks[0], share)) for share in sorted(study.loops, reverse=True)]
-    counts = Counter(name for name in winners if name)
-    return max(counts, key=lambda name: counts[name]) if counts else ""  # of equal counts, the first
+    return max(scores, key=mean)
 
 
 def answer(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
-    """What the study says of the first task, a line per share of the labels, and which method is the default."""
-    lines = []
-    for share in sorted(study.loops, reverse=True):
-        own, found = _of(rows, study.tasks[0], share), _of(cells, study.tasks[0], share)
-        best = winner(own)
-        where = f"**{100 * share:g} % of the labels**"
-        if not own or all(row["method"] != REFERENCE for row in own):
-            lines.append(f"- {where}: not run yet.")
-            continue
-        lines.append(f"- {where}: {_judged(study, best, own, found)}")
-    default = default_method(study, rows)
-    if default:
-        lines.append(f"- `ecgtune train` without a method takes `{default}`, which won most often.")
-    return "\n".join(lines) + "\n"
-
-
-def _judged(study: Study, best: str, rows: Sequence[Row], cells: Sequence[Row]) -> str:
-    """The winner against full fine-tuning, probe and floor, and side tuning against LoRA, as far as they have run."""
-    accuracy = {
-        (cell["method"], cell["reference"]): cell
-        for cell in cells
-        if cell["metric"] == "accuracy" and "+" not in cell["method"]
-    }
-    told = []
-    own = accuracy.get((best, REFERENCE))
-    if own is not None:
-        share = float(next(row["trainable_share"] for row in rows if row["method"] == best))
-        verb = "is not inferior" if own["not_inferior"] == "True" else "is not shown to be non-inferior"
-        told.append(
-            f"of the methods that train at most {100 * CAP:.2f} % of the weights, `{best}` ({100 * share:.2f} %) has "
-            f"the highest AUROC on validation windows. Its accuracy on the test windows is "
-            f"{100 * float(own['value']):.2f} %, {_points(own)} points beside tuned full fine-tuning, {own['seeds']} "
-            f"seeds; at a margin of {100 * study.margin:g} points it {verb}"
-        )
-    others = {"the frozen probe": "probe", "the small network from scratch": FLOOR}
-    beside = [
-        f"{_points(accuracy[best, name])} points beside {what}"
-        for what, name in others.items()
-        if (best, name) in accuracy
+    """The method that won, and for each task what it and side tuning reach beside others, by share of the labels."""
+    best = winner(study, rows)
+    if not best:
+        return "Not run yet.\n"
+    share = float(next(row["trainable_share"] for row in rows if row["method"] == best))
+    lines = [
+        f"Of the methods that train at most {100 * CAP:.2f} % of the weights, **`{best}`** ({100 * share:.2f} %) has "
+        "the highest AUROC on validation windows; `ecgtune train` takes it when no method is named. Accuracy on test "
+        "windows, in points, with 95 % intervals over recordings:",
+        "",
     ]
-    if beside:
-        told.append(f"it has {' and '.join(beside)}")
-    side = accuracy.get(("side", "lora"))
-    if side is not None:
-        told.append(f"side tuning has {_points(side)} points beside LoRA")
-    sentences = [sentence[0].upper() + sentence[1:] if number else sentence for number, sentence in enumerate(told)]
-    return ". ".join(sentences) + "." if told else "not run yet."
+    for task in study.tasks:
+        if any(row["task"] == task for row in rows):
+            lines += [f"**{TASKS.get(task, task)}**", "", *_questions(study, task, best, cells), ""]
+    return "\n".join(lines)
 
 
-def _costs_and_scores(name: str, rows: Sequence[Row], cells: Sequence[Row]) -> list[str]:
+def _questions(study: Study, task: str, best: str, cells: Sequence[Row]) -> list[str]:
+    """A Markdown table: a line per question, a column per share of the labels."""
+    shares = sorted(study.loops)
+    found = {
+        (float(cell["share"]), cell["method"], cell["reference"]): cell
+        for cell in cells
+        if (cell["task"], cell["metric"]) == (task, "accuracy")
+    }
+    lines = [
+        "| |" + "".join(f" {100 * share:g} % of the labels |" for share in shares),
+        "|---|" + "---|" * len(shares),
+    ]
+    pairs = {
+        f"`{best}` minus tuned full fine-tuning": (best, REFERENCE),
+        f"`{best}` minus the frozen probe": (best, "probe"),
+        f"`{best}` minus the network from scratch": (best, FLOOR),
+        "side tuning minus LoRA": ("side", "lora"),
+    }
+    for question, (method, reference) in pairs.items():
+        if method == reference or method not in study.methods:
+            continue
+        asked = [found.get((share, method, reference)) for share in shares]
+        lines.append(f"| {question} |" + "".join(f" {_difference(cell)} |" for cell in asked))
+        if reference == REFERENCE:
+            lines.append("| seeds of it |" + "".join(f" {cell['seeds'] if cell else NOT_RUN} |" for cell in asked))
+            told = "".join(f" {_verdict(study, cell) if cell else NOT_RUN} |" for cell in asked)
+            lines.append(f"| not inferior at {100 * study.margin:g} points |{told}")
+    return lines
+
+
+def _verdict(study: Study, cell: Row) -> str:
+    """Whether a difference to full fine-tuning lies above the margin: for other recordings, and for other seeds too."""
+    if cell["not_inferior"] != "True":
+        return "not shown"
+    return "yes" if float(cell["seeds_low"]) > -study.margin else "for these seeds"
+
+
+def _costs_and_scores(study: Study, name: str, rows: Sequence[Row], cells: Sequence[Row]) -> list[str]:
     own = [row for row in rows if row["method"] == name]
     if not own:
-        return [NOT_RUN] * 11
+        return [NOT_RUN] * 13
     found = {cell["metric"]: cell for cell in cells if (cell["method"], cell["reference"]) == (name, REFERENCE)}
     accuracy = found.get("accuracy")
     tested = accuracy is not None and name != REFERENCE
     return [
-        str(len(own)),
+        _seeds(found, own),
         f"{100 * float(own[0]['trainable_share']):.2f} %",
         *(_with_interval(found.get(metric)) for metric in ("accuracy", "f1", "auroc")),
         "reference" if name == REFERENCE else _difference(accuracy),
+        _between(accuracy, "seeds") if tested else "",
         f"{float(accuracy['p_holm']):.3f}" if tested and accuracy["p_holm"] else "",
-        {"True": "yes", "False": "not shown"}[accuracy["not_inferior"]] if tested else "",
+        _verdict(study, accuracy) if tested else "",
+        own[0]["epochs"],
         seconds(float(np.median([float(row["seconds_per_epoch"]) for row in own]))),
         size(max(float(row["peak_memory_bytes"]) for row in own)),
         size(max(float(row["file_bytes"]) for row in own)),
     ]
+
+
+def _seeds(found: Mapping[str, Row], rows: Sequence[Row]) -> str:
+    """How many seeds the numbers of a line are from: those that its reference has too."""
+    return found["accuracy"]["seeds"] if "accuracy" in found else str(len(rows))
+
+
+def _compared(rows: Sequence[Row], task: str) -> list[Row]:
+    """Rows of whole methods: not of their parts, nor of steps from a preset."""
+    return [row for row in rows if row["task"] == task and "+" not in row["method"]]
 
 
 def _of(rows: Sequence[Row], task: str, share: float) -> list[Row]:
@@ -227,9 +249,14 @@ def _difference(cell: Row | None) -> str:
 
 
 def _points(cell: Row) -> str:
-    """A difference of accuracies in points with its interval."""
-    value, low, high = (100 * float(cell[name]) for name in ("difference", "difference_low", "difference_high"))
-    return f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
+    """A difference of accuracies in points with its interval over recordings."""
+    return f"{100 * float(cell['difference']):+.2f} ({_between(cell, 'difference')})"
+
+
+def _between(cell: Row, name: str) -> str:
+    """Both ends of an interval in points; "" where a single seed has none."""
+    low, high = (100 * float(cell[f"{name}_{end}"]) for end in ("low", "high"))
+    return "" if np.isnan(low) else f"{low:+.2f} to {high:+.2f}"
 
 
 def _short(value: str) -> str:

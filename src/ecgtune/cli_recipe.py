@@ -63,8 +63,9 @@ class RecipeFlags:
 
     @property
     def typed(self) -> list[str]:
-        """The settings of training and model that were given, as "table.name"."""
-        return [f"{table}.{name}" for table in ("training", "model") for name in given(getattr(self, table))]
+        """The settings of training, model and augmentation that were given, as "table.name"."""
+        tables = ("training", "model", "augmentation")
+        return [f"{table}.{name}" for table in tables for name in given(getattr(self, table))]
 
     def _over(self, recipe: Recipe, reading: Reading) -> Recipe:
         asked = given(self.model)

@@ -90,7 +90,7 @@ def test_a_file_of_ones_own(tmp_path):
         ("[augmentation]\nlead_mask = 1.0", ["lead_mask", "1.0", "below 1"]),
         ("[augmentation]\nnoise = -0.1", ["noise", "-0.1", "0 (off)"]),
         ("[augmentation]\nviews = 2", ["views is 2", "nothing is augmented"]),
-        ("[augmentation]\nsign = 0.5\nviews = 0", ["views is 0", "1 or more"]),
+        ("[augmentation]\nsign = 0.5\nviews = -1", ["views is -1", "0 (fresh ones)"]),
         ('[training]\noptimizer = "sgd"', ["optimizer", "sgd", "adam"]),
         ("[input]\ntrain_share = 0.9\nval_share = 0.2", ["0.9", "0.2", "test"]),
         ("[input]\ntrain_share = 0.0", ["0.0"]),

@@ -31,12 +31,15 @@ class Augmentation:
 
     views: int | None = None
     """Copies of the training windows that are augmented beforehand and shown in turn, so that a frozen encoder runs
-    once for each; without it every epoch shows fresh ones."""
+    once for each; without it, or with 0, every epoch shows fresh ones."""
 
     def __post_init__(self) -> None:
         check_fields(self)
-        require(self.views is None or self.views >= 1, f"views is {self.views}; allowed: 1 or more copies")
-        acting = self.views is None or bool(self.acting)
+        require(
+            self.views is None or self.views >= 0,
+            f"views is {self.views}; allowed: 0 (fresh ones) or a number of copies",
+        )
+        acting = not self.views or bool(self.acting)
         require(acting, f"views is {self.views}, but nothing is augmented; leave it out")
         require(0 < self.crop <= 1, f"crop is {self.crop}; allowed: above 0 up to 1 (the whole window)")
         require(0 <= self.sign <= 1, f"sign is {self.sign}; allowed: 0 (off) to 1, a probability")

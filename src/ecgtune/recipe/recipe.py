@@ -108,7 +108,7 @@ class Recipe:
     def copies(self) -> int:
         """How many copies of its training windows a training passes through what is computed once."""
         views = self.augmentation.views
-        return 1 if views is None else min(views, self.training.epochs)
+        return min(views, self.training.epochs) if views else 1
 
     @property
     def label(self) -> str:

@@ -86,12 +86,13 @@ SPACES: Mapping[str, Mapping[str, Span]] = {
     "oft": {"method.block": Choice((8, 16, 32))},
 }
 _TABLES = ("method", "model", "training", "augmentation")
-#: Settings that are no matter of taste: the encoder, what a trial costs, where and how it runs, what AUROC cannot see.
+#: Settings that are no matter of taste: the encoder, what a trial costs, where and how it runs, what AUROC cannot see
+#: or would favour of itself.
 NOT_SEARCHED = frozenset(
     (
         *("model.name", "model.lead_mode", "model.lead_adapter"),
         *("training.epochs", "training.accumulate", "training.precision"),
-        *("training.device", "training.threshold", "training.save_minutes", "training.patience"),
+        *("training.device", "training.threshold", "training.save_minutes", "training.patience", "training.best"),
     )
 )
 

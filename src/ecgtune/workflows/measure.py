@@ -143,7 +143,7 @@ def sample(dataset: Dataset, split: Split, recipe: Recipe, steps: int = MOST) ->
 def _shortened(recipe: Recipe) -> Recipe:
     """The recipe for two epochs; they show one augmented copy twice only where the whole training repeats copies."""
     repeats = recipe.training.epochs > recipe.copies
-    views = None if recipe.augmentation.views is None else 1 if repeats else EPOCHS
+    views = (1 if repeats else EPOCHS) if recipe.augmentation.views else None
     short = replace(recipe.training, epochs=EPOCHS, patience=None)
     return replace(recipe, training=short, augmentation=replace(recipe.augmentation, views=views))
 
