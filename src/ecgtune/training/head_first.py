@@ -30,7 +30,7 @@ class _HeadAlone(Classification):
 
 
 def head_settings(settings: Training) -> Training:
-    """Settings of the loop for `settings.head_epochs` (1 or more) of the head alone, at `LinearProbe`'s default rate."""
+    """Settings of the loop for `settings.head_epochs` (1 or more) of the head alone, at `LinearProbe`'s own rate."""
     return replace(
         settings,
         epochs=settings.head_epochs,
