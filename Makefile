@@ -57,6 +57,7 @@ peft-study: install  ## The study of docs/peft_study.md, where it stopped; WINDO
 	$(BIN)/python benchmarks/peft_study/peft_study.py $(WINDOWS) $(RHYTHMS)
 	$(BIN)/python benchmarks/peft_study/side_rates.py $(WINDOWS)
 	$(BIN)/python benchmarks/peft_study/final_lengths.py $(WINDOWS)
+	$(BIN)/python benchmarks/peft_study/few_label_lengths.py $(WINDOWS)
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) runs dist build .pytest_cache .ruff_cache .hypothesis

@@ -370,6 +370,30 @@ def test_every_recipe_of_the_study_can_be_made(harness):
     assert (final.training.threshold, final.input.label_share, final.input.split_seed) == ("f1", 0.1, 3)
 
 
+def test_lengths_are_chosen_on_recordings_that_no_final_is_judged_on(harness, done):
+    settings, lengths = importlib.import_module("peft_settings"), importlib.import_module("few_label_lengths")
+    dataset = done.tasks["abnormal"]
+    quarter = lengths.without_a_quarter(dataset)
+    judging = set(dataset.group[dataset.split == "val"])
+    assert judging.isdisjoint(quarter.group)
+    away, left = (set(quarter.group[quarter.split == part]) for part in ("test", "train"))
+    assert away.isdisjoint(left)
+    assert len(away) == len(away | left) // 4
+    recipe = lengths.recipe_of(settings.Study(), "lora", 0.1, (7, 3), 2)
+    assert (recipe.training.epochs, recipe.training.best, recipe.augmentation.views) == (7, "last", 3)
+    assert (recipe.input.label_share, recipe.input.split_seed) == (0.1333, 2)
+
+
+def test_finals_keep_the_last_epoch_but_where_that_is_the_part(harness):
+    settings = importlib.import_module("peft_settings")
+    study = settings.Study()
+    recipe = study.swept("lora")
+    part = study.with_parts("lora", recipe)["lora+best-epoch"]
+    assert study.final(part, "lora+best-epoch", "abnormal", 0.1, 0).training.best == "auroc"
+    for name in ("lora", "lora+mean", "paper-lora+head"):
+        assert study.final(recipe, name, "abnormal", 0.1, 0).training.best == "last"
+
+
 def test_fibrillation_is_one_label_of_four(harness, tmp_path):
     rhythms = np.array(["N", "A", "O", "~"] * 5)
     signal = np.random.default_rng(0).integers(-500, 500, (20, 600)).astype(np.int16)
@@ -388,7 +412,7 @@ def test_the_page_in_the_docs_holds_the_tables_of_the_kept_rows(harness):
     page = (ROOT / "docs" / "peft_study.md").read_text("utf-8")
     for name, text in tables.tables(settings.Study(), harness.RESULTS).items():
         assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in page
-    for name in ("side_rates", "final_lengths"):
+    for name in ("side_rates", "final_lengths", "few_label_lengths"):
         module = importlib.import_module(name)
         assert f"<!-- {name} -->\n{module.table(rows(module.FILE))}<!-- end of {name} -->" in page
     assert re.search(r"^peft-study:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)

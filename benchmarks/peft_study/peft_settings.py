@@ -49,6 +49,7 @@ PARTS = (
     Part("no-sign", "without inverted windows", {"augmentation.sign": 0.0}),
     Part("no-noise", "without noise and wander", {"augmentation.noise": 0.0, "augmentation.wander": 0.0}),
     Part("crop", "with random crops of 80 %", {"augmentation.crop": 0.8}),
+    Part("best-epoch", "with the epoch of the highest validation AUROC, not the last", {"training.best": "auroc"}),
     Part("constant", "with a constant rate, no warm-up", {"training.schedule": "constant"}),
     Part("head-first", "with two epochs of the head alone first", {"training.head_epochs": 2}),
     Part("head-rate", "with five times the rate for the head", {"training.head_rate_factor": 5.0}),
@@ -115,7 +116,7 @@ class Study:
     always: tuple[str, ...] = (REFERENCE, "lora", "side", "probe")
     seeds: int = 5
     change_seeds: int = 3
-    loops: Mapping[float, Loop] = field(default_factory=lambda: {0.01: Loop(5, 16), 0.1: Loop(2, 32), 1.0: Loop(4, 64)})
+    loops: Mapping[float, Loop] = field(default_factory=lambda: {0.01: Loop(5, 16), 0.1: Loop(4, 32), 1.0: Loop(4, 64)})
     own_loops: Mapping[str, Mapping[float, Loop]] = field(
         default_factory=lambda: {
             FLOOR: {0.01: Loop(60, 16), 0.1: Loop(40, 32), 1.0: Loop(14, 64)},
@@ -197,10 +198,16 @@ class Study:
 
     def final(self, recipe: Recipe, name: str, task: str, share: float, seed: int) -> Recipe:
         """The recipe as one run of the finals: threshold by task, loop by share of the labels, split by seed."""
-        loop = self.own_loops.get(name.partition("+")[0], self.loops)[share]
+        method, _, part = name.partition("+")
+        loop = self.own_loops.get(method, self.loops)[share]
+        changed = next((one.changed for one in self.parts if one.name == part), {})
         threshold = self.thresholds.get(task, "fixed")
         training = replace(
-            recipe.training, epochs=loop.epochs, batch_size=loop.batch_size, best="last", threshold=threshold
+            recipe.training,
+            epochs=loop.epochs,
+            batch_size=loop.batch_size,
+            threshold=threshold,
+            best=changed.get("training.best", "last"),
         )
         return replace(
             recipe,

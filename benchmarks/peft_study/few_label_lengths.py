@@ -1,0 +1,114 @@
+"""How long the finals train where labels are few: trainings judged on recordings that no final is judged on.
+
+    python benchmarks/peft_study/few_label_lengths.py ../shared/data/cinc2017_windows.npz
+
+takes a quarter of the training recordings away, trains what the sweep found on as many labels of the others as finals
+have, and keeps how the last epoch answers on that quarter, in benchmarks/results/peft_study/few_label_lengths.csv and
+in docs/peft_study.md. Validation windows of so few labels could not tell: there are 44 of them at 1 %. What stands
+there is not run again, and commands with different --methods, --shares or --seeds can share the work.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from peft_rows import Row, abnormal, add_row, into_page, key, read_rows
+from peft_settings import FLOOR, Study, tuned
+from peft_study import RESULTS, ROOT
+
+from ecgtune import workflows
+from ecgtune.data import Dataset
+from ecgtune.recipe import Input, Recipe
+from ecgtune.workflows.environment import now
+
+FILE = RESULTS / "few_label_lengths.csv"
+#: By share of the labels and method: epochs, or epochs and augmented copies of the windows.
+LENGTHS: dict[float, dict[str, tuple[int | tuple[int, int], ...]]] = {
+    0.01: {"full": (5, 10), "lora": (5, 10)},
+    0.1: {"full": (2, 4), "lora": (2, 4)},
+}
+SEEDS = range(3)
+AWAY = 0.25
+PLACE = ("share", "method", "epochs", "views", "seed")
+COLUMNS = (*PLACE, "data", "weights", "settings", "accuracy", "auroc", "precision", "date")
+
+
+def without_a_quarter(dataset: Dataset) -> Dataset:
+    """The file's training windows, those of a quarter of their recordings as test windows."""
+    assert dataset.split is not None
+    assert dataset.group is not None
+    training = dataset.select(np.flatnonzero(dataset.split == "train"))
+    recordings = np.unique(training.group)
+    away = np.random.default_rng(7).permutation(recordings)[: int(AWAY * len(recordings))]
+    return replace(training, split=np.where(np.isin(training.group, away), "test", "train"))
+
+
+def recipe_of(study: Study, name: str, share: float, length: int | tuple[int, int], seed: int) -> Recipe:
+    """A final on as many labels as at `share` of all training recordings, for another time."""
+    epochs, views = length if isinstance(length, tuple) else (length, None)
+    recipe = study.floor() if name == FLOOR else tuned(RESULTS)[name]
+    recipe = study.final(recipe, name, study.tasks[0], share, seed)
+    return replace(
+        recipe,
+        input=Input(split_seed=seed, label_share=float(f"{share / (1 - AWAY):.4g}")),
+        training=replace(recipe.training, epochs=epochs),
+        augmentation=replace(recipe.augmentation, views=views),
+    )
+
+
+def row_of(recipe: Recipe, name: str, share: float, seed: int, dataset: Dataset) -> Row:
+    """What tells the row of a training from every other."""
+    place = {"share": f"{share:g}", "method": name, "epochs": str(recipe.training.epochs)}
+    return place | {"views": str(recipe.augmentation.views or "")} | key(recipe, seed, dataset.source.sha256)
+
+
+def trained(recipe: Recipe, seed: int, dataset: Dataset) -> Row:
+    """Accuracy and AUROC on the quarter that was taken away."""
+    recipe = replace(recipe, training=replace(recipe.training, precision="auto"))
+    with tempfile.TemporaryDirectory() as folder:
+        metrics = workflows.train(dataset, recipe, out=Path(folder) / "run", seed=seed).metrics
+    scores = {name: f"{metrics['window']['metrics'][name]['value']:.5f}" for name in ("accuracy", "auroc")}
+    return {**scores, "precision": metrics["training"]["precision"], "date": now()[:10]}
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A line per share, method and length: means over seeds."""
+    arms: dict[tuple[str, ...], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (float(row["share"]), row["method"], int(row["epochs"]), row["views"])):
+        arms.setdefault((row["share"], row["method"], row["epochs"], row["views"]), []).append(row)
+    lines = ["| labels | method | epochs | copies | seeds | accuracy | AUROC |", "|---|---|---|---|---|---|---|"]
+    for (share, method, epochs, views), own in arms.items():
+        accuracy, auroc = (np.mean([float(row[name]) for row in own]) for name in ("accuracy", "auroc"))
+        cells = (f"{100 * float(share):g} %", method, epochs, views or "fresh", str(len(own)))
+        lines.append("| " + " | ".join([*cells, f"{100 * accuracy:.2f} %", f"{auroc:.4f}"]) + " |")
+    return "\n".join(lines) + "\n" if rows else "Not run yet.\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("windows", nargs="?", type=Path, help="cinc2017_windows.npz; only the page is made without it")
+    parser.add_argument("--methods", nargs="+")
+    parser.add_argument("--shares", nargs="+", type=float)
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    asked = parser.parse_args()
+    study = Study()
+    if asked.windows:
+        dataset = without_a_quarter(abnormal(asked.windows))
+        for share, methods in LENGTHS.items():
+            for name in methods:
+                if share not in (asked.shares or LENGTHS) or name not in (asked.methods or methods):
+                    continue
+                for length in methods[name]:
+                    for seed in asked.seeds:
+                        recipe = recipe_of(study, name, share, length, seed)
+                        own = row_of(recipe, name, share, seed, dataset)
+                        if not any(own.items() <= row.items() for row in read_rows(FILE)):
+                            add_row(FILE, own | trained(recipe, seed, dataset), COLUMNS, PLACE)
+    into_page(ROOT / "docs" / "peft_study.md", "few_label_lengths", table(read_rows(FILE)))
+
+
+if __name__ == "__main__":
+    main()
