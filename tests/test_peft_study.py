@@ -43,7 +43,7 @@ def study(harness, tmp_path_factory):
     return settings.Study(
         model=str(folder), precision="fp32", methods=("full", "norm-bias", "probe"), sizes={}, space={}, trials=2,
         trial_epochs=1, trial_batch=32, finalists=1, always=("full", "probe"), seeds=2, change_seeds=1,
-        loops={1.0: settings.Loop(1, 32)}, own_loops={"resnet": {1.0: settings.Loop(2, 32)}},
+        loops={1.0: settings.Loop(1, 32)}, own_loops={"resnet": {1.0: settings.Loop(2, 32)}}, own_views={},
         tasks=("abnormal",), presets=("paper-full",),
         changes=settings.Study().changes[1:], resamples=50, trial_share=1.0, parts_share=1.0,
         parts=tuple(part for part in settings.PARTS if part.name in ("no-ema", "layer-decay", "mix")),
@@ -390,6 +390,12 @@ def test_finals_keep_the_last_epoch_but_where_that_is_the_part(harness):
     recipe = study.swept("lora")
     part = study.with_parts("lora", recipe)["lora+best-epoch"]
     assert study.final(part, "lora+best-epoch", "abnormal", 0.1, 0).training.best == "auroc"
+    side = study.swept("side")
+    views = {share: study.final(side, "side", "abnormal", share, 0).augmentation.views for share in study.loops}
+    assert views == study.own_views["side"]
+    for part in ("fresh", "no-augmentation"):
+        changed = study.with_parts("side", side)[f"side+{part}"]
+        assert study.final(changed, f"side+{part}", "abnormal", 0.1, 0).augmentation.views is None
     for name in ("lora", "lora+mean", "paper-lora+head"):
         assert study.final(recipe, name, "abnormal", 0.1, 0).training.best == "last"
 

@@ -27,8 +27,8 @@ from ecgtune.workflows.environment import now
 FILE = RESULTS / "few_label_lengths.csv"
 #: By share of the labels and method: epochs, or epochs and augmented copies of the windows.
 LENGTHS: dict[float, dict[str, tuple[int | tuple[int, int], ...]]] = {
-    0.01: {"full": (5, 10), "lora": (5, 10)},
-    0.1: {"full": (2, 4), "lora": (2, 4)},
+    0.01: {"full": (5, 10), "lora": (5, 10), "side": ((5, 6), (15, 6)), "probe": (5, 20)},
+    0.1: {"full": (2, 4), "lora": (2, 4), "side": ((4, 6), (12, 6)), "probe": (4, 20)},
 }
 SEEDS = range(3)
 AWAY = 0.25

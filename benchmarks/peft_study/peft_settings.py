@@ -70,7 +70,8 @@ class Study:
     less (full, top-layers). loops: of the finals by share of the labels; own_loops: of those that have further to
     go, or that go there at less cost. All finals keep the last epoch: few labels leave few validation windows, and the
     best by those is a matter of chance. care: settings of all of them but those in `plain`; those in `once`
-    see so many augmented copies of each window in turn, so that the encoder is run but once for each.
+    see so many augmented copies of each window in turn, so that the encoder is run but once for each, and in finals as
+    many as own_views says: none, but fresh windows, where what the encoder makes of all of them is too much to keep.
     precision: of the sweep; finals are trained in the format that their machine is fast in, and their rows say which.
     trials of each method, of trial_epochs on trial_share of the labels. finalists: how many are taken to the finals by
     validation AUROC beside `always`. presets: recipes as published, on the encoder of the study; changes: what is
@@ -120,7 +121,12 @@ class Study:
     own_loops: Mapping[str, Mapping[float, Loop]] = field(
         default_factory=lambda: {
             FLOOR: {0.01: Loop(60, 16), 0.1: Loop(40, 32), 1.0: Loop(14, 64)},
+            "probe": {0.01: Loop(20, 16), 0.1: Loop(20, 32), 1.0: Loop(20, 64)},
+            "side": {0.01: Loop(15, 16), 0.1: Loop(12, 32), 1.0: Loop(8, 64)},
         }
+    )
+    own_views: Mapping[str, Mapping[float, int | None]] = field(
+        default_factory=lambda: {"side": {0.01: 6, 0.1: 6, 1.0: None}}
     )
     tasks: tuple[str, ...] = ("abnormal", "fibrillation")
     presets: tuple[str, ...] = ("paper-full", "paper-adapter", "paper-lora")
@@ -202,6 +208,9 @@ class Study:
         loop = self.own_loops.get(method, self.loops)[share]
         changed = next((one.changed for one in self.parts if one.name == part), {})
         threshold = self.thresholds.get(task, "fixed")
+        augmentation = recipe.augmentation
+        if method in self.own_views and "augmentation.views" not in changed:
+            augmentation = replace(augmentation, views=self.own_views[method][share])
         training = replace(
             recipe.training,
             epochs=loop.epochs,
@@ -214,6 +223,7 @@ class Study:
             name=name.replace("+", "-"),
             input=Input(split_seed=seed, label_share=share),
             training=training,
+            augmentation=augmentation,
         )
 
     def _on_encoder(self, recipe: Recipe, pooling: str) -> Recipe:
