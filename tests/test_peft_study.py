@@ -379,7 +379,7 @@ def test_lengths_are_chosen_on_recordings_that_no_final_is_judged_on(harness, do
     away, left = (set(quarter.group[quarter.split == part]) for part in ("test", "train"))
     assert away.isdisjoint(left)
     assert len(away) == len(away | left) // 4
-    recipe = lengths.recipe_of(settings.Study(), "lora", 0.1, (7, 3), 2)
+    recipe = lengths.recipe_of(settings.Study(), "lora", 0.1, lengths.Length(7, 3), 2)
     assert (recipe.training.epochs, recipe.training.best, recipe.augmentation.views) == (7, "last", 3)
     assert (recipe.input.label_share, recipe.input.split_seed) == (0.1333, 2)
 

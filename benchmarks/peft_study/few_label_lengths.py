@@ -1,9 +1,9 @@
-"""How long the finals train where labels are few: trainings judged on recordings that no final is judged on.
+"""How long the finals train where labels are few, and which epoch is kept, judged on recordings that judge no final.
 
     python benchmarks/peft_study/few_label_lengths.py ../shared/data/cinc2017_windows.npz
 
 takes a quarter of the training recordings away, trains what the sweep found on as many labels of the others as finals
-have, and keeps how the last epoch answers on that quarter, in benchmarks/results/peft_study/few_label_lengths.csv and
+have, and keeps how it answers on that quarter, in benchmarks/results/peft_study/few_label_lengths.csv and
 in docs/peft_study.md. Validation windows of so few labels could not tell: there are 44 of them at 1 %. What stands
 there is not run again, and commands with different --methods, --shares or --seeds can share the work.
 """
@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 from peft_rows import Row, abnormal, add_row, into_page, key, read_rows
@@ -25,14 +26,36 @@ from ecgtune.recipe import Input, Recipe
 from ecgtune.workflows.environment import now
 
 FILE = RESULTS / "few_label_lengths.csv"
-#: By share of the labels and method: epochs, or epochs and augmented copies of the windows.
-LENGTHS: dict[float, dict[str, tuple[int | tuple[int, int], ...]]] = {
-    0.01: {"full": (5, 10), "lora": (5, 10), "side": ((5, 6), (15, 6)), "probe": (5, 20)},
-    0.1: {"full": (2, 4), "lora": (2, 4), "side": ((4, 6), (12, 6)), "probe": (4, 20)},
+
+
+class Length(NamedTuple):
+    """Epochs, augmented copies of the windows (fresh ones without), and which epoch is kept."""
+
+    epochs: int
+    views: int | None = None
+    best: Literal["auroc", "loss", "last"] = "last"
+
+
+KEPT = (Length(10), Length(10, best="auroc"), Length(10, best="loss"))
+#: By share of the labels and method.
+LENGTHS: dict[float, dict[str, tuple[Length, ...]]] = {
+    0.01: {
+        "full": (Length(5), *KEPT),
+        "lora": (Length(5), *KEPT),
+        "side": (Length(5, 6), Length(15, 6)),
+        "probe": (Length(5), Length(20)),
+    },
+    0.1: {
+        "full": (Length(2), Length(4)),
+        "lora": (Length(2), Length(4)),
+        "side": (Length(4, 6), Length(12, 6)),
+        "probe": (Length(4), Length(20)),
+    },
 }
 SEEDS = range(3)
 AWAY = 0.25
-PLACE = ("share", "method", "epochs", "views", "seed")
+BEST = {"auroc": "highest validation AUROC", "loss": "lowest validation loss", "last": "last"}
+PLACE = ("share", "method", "epochs", "views", "best", "seed")
 COLUMNS = (*PLACE, "data", "weights", "settings", "accuracy", "auroc", "precision", "date")
 
 
@@ -46,23 +69,23 @@ def without_a_quarter(dataset: Dataset) -> Dataset:
     return replace(training, split=np.where(np.isin(training.group, away), "test", "train"))
 
 
-def recipe_of(study: Study, name: str, share: float, length: int | tuple[int, int], seed: int) -> Recipe:
+def recipe_of(study: Study, name: str, share: float, length: Length, seed: int) -> Recipe:
     """A final on as many labels as at `share` of all training recordings, for another time."""
-    epochs, views = length if isinstance(length, tuple) else (length, None)
     recipe = study.floor() if name == FLOOR else tuned(RESULTS)[name]
     recipe = study.final(recipe, name, study.tasks[0], share, seed)
     return replace(
         recipe,
         input=Input(split_seed=seed, label_share=float(f"{share / (1 - AWAY):.4g}")),
-        training=replace(recipe.training, epochs=epochs),
-        augmentation=replace(recipe.augmentation, views=views),
+        training=replace(recipe.training, epochs=length.epochs, best=length.best),
+        augmentation=replace(recipe.augmentation, views=length.views),
     )
 
 
 def row_of(recipe: Recipe, name: str, share: float, seed: int, dataset: Dataset) -> Row:
     """What tells the row of a training from every other."""
     place = {"share": f"{share:g}", "method": name, "epochs": str(recipe.training.epochs)}
-    return place | {"views": str(recipe.augmentation.views or "")} | key(recipe, seed, dataset.source.sha256)
+    place |= {"views": str(recipe.augmentation.views or ""), "best": recipe.training.best}
+    return place | key(recipe, seed, dataset.source.sha256)
 
 
 def trained(recipe: Recipe, seed: int, dataset: Dataset) -> Row:
@@ -77,13 +100,18 @@ def trained(recipe: Recipe, seed: int, dataset: Dataset) -> Row:
 def table(rows: Sequence[Row]) -> str:
     """A line per share, method and length: means over seeds."""
     arms: dict[tuple[str, ...], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (float(row["share"]), row["method"], int(row["epochs"]), row["views"])):
-        arms.setdefault((row["share"], row["method"], row["epochs"], row["views"]), []).append(row)
-    lines = ["| labels | method | epochs | copies | seeds | accuracy | AUROC |", "|---|---|---|---|---|---|---|"]
-    for (share, method, epochs, views), own in arms.items():
-        accuracy, auroc = (np.mean([float(row[name]) for row in own]) for name in ("accuracy", "auroc"))
-        cells = (f"{100 * float(share):g} %", method, epochs, views or "fresh", str(len(own)))
-        lines.append("| " + " | ".join([*cells, f"{100 * accuracy:.2f} %", f"{auroc:.4f}"]) + " |")
+    names = ("share", "method", "epochs", "views", "best")
+    for row in sorted(rows, key=lambda row: (float(row["share"]), row["method"], int(row["epochs"]), row["best"])):
+        arms.setdefault(tuple(row[name] for name in names), []).append(row)
+    lines = [
+        "| labels | method | epochs | copies | epoch kept | seeds | accuracy | lowest of them | AUROC |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (share, method, epochs, views, best), own in arms.items():
+        accuracy, auroc = ([float(row[name]) for row in own] for name in ("accuracy", "auroc"))
+        scores = (f"{100 * np.mean(accuracy):.2f} %", f"{100 * min(accuracy):.1f} %", f"{np.mean(auroc):.4f}")
+        cells = (f"{100 * float(share):g} %", method, epochs, views or "fresh", BEST[best], str(len(own)), *scores)
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n" if rows else "Not run yet.\n"
 
 
