@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ecgtune
-from ecgtune.workflows.preparation import Prepared, on_disk
+from ecgtune.workflows.preparation import Prepared, choice_warning, on_disk
 
 MODULE = import_module("ecgtune.workflows.preparation")
 ROWS = np.array([70, 3, 4, 119, 50, 51, 0])
@@ -96,3 +96,24 @@ def test_views_of_a_map_are_on_disk(data):
     assert on_disk(data.signal)
     assert on_disk(np.asarray(data.signal)[3:])
     assert not on_disk(np.array(data.signal))
+
+
+@pytest.mark.parametrize(
+    ("windows", "settings", "warned"),
+    [
+        (120, {}, True),
+        (120, {"best": "loss"}, False),
+        (120, {"best": "last"}, False),
+        (120, {"epochs": 1}, False),
+        (600, {}, False),
+    ],
+)
+def test_few_validation_windows_are_no_judges_of_an_epoch(windows, settings, warned):
+    simulated = ecgtune.simulate(windows, seed=0)
+    split = ecgtune.split_dataset(simulated)
+    found = choice_warning(simulated, split, replace(ecgtune.Training(epochs=5), **settings))
+    assert (found is not None) == warned
+    if found:
+        fewest = np.bincount(simulated.label[split.val]).min()
+        assert f"validation has {len(split.val)} windows, {fewest} of the rarest class" in found
+        assert "--best" in found

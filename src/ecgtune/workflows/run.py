@@ -43,7 +43,7 @@ from ecgtune.training import (
 )
 from ecgtune.workflows.augmentation import make_augmentation
 from ecgtune.workflows.environment import command_line, machine, now
-from ecgtune.workflows.preparation import Prepared, digest, summarise, summarise_task
+from ecgtune.workflows.preparation import Prepared, choice_warning, digest, summarise, summarise_task
 
 #: The class whose probability is reported, "positive" in every metric: the second.
 POSITIVE = 1
@@ -187,6 +187,9 @@ def _saved_model(run: ReadyRun, decision: Decision) -> dict[str, Any]:
 
 def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> dict[str, Any]:
     recipe, count = run.recipe, run.count
+    summary = summarise(run.prepared.dataset, run.prepared.split)
+    warning = choice_warning(run.prepared.dataset, run.prepared.split, recipe.training)
+    summary["split"]["warnings"] += [] if warning is None else [warning]
     return {
         "format": 1,
         "name": recipe.name,
@@ -197,7 +200,7 @@ def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> 
         "weights": run.model.weights.describe(),
         "classes": list(run.model.classes),
         "normalisation": recipe.input.normalisation,
-        **summarise(run.prepared.dataset, run.prepared.split),
+        **summary,
         "parameters": {
             "encoder": count.encoder,
             "method": count.method,
