@@ -315,6 +315,21 @@ def test_a_run_without_its_predictions_is_made_again(done):
     ]
 
 
+def test_predictions_go_with_the_row_that_another_takes_the_place_of(done, tmp_path):
+    shutil.copytree(done.results, tmp_path / "results")
+    loops = {1.0: replace(done.study.loops[1.0], epochs=2)}
+    done.harness.run(
+        replace(done.study, loops=loops), done.tasks, ("finals",), results=tmp_path / "results",
+        runs=tmp_path / "runs", methods=["probe"], seeds=[1],
+    )  # fmt: skip
+    for folder in (done.results, tmp_path / "results"):
+        finals = rows(folder / "finals.csv")
+        kept = {importlib.import_module("peft_predictions").file_of(folder, row) for row in finals}
+        assert kept == set((folder / "predictions").glob("*.npy"))
+        assert len(finals) == len(rows(done.results / "finals.csv"))
+    assert rows(tmp_path / "results" / "finals.csv") != rows(done.results / "finals.csv")
+
+
 def test_kept_predictions_have_the_side_and_rank_of_what_was_predicted(done, tmp_path):
     predictions = importlib.import_module("peft_predictions")
     dataset = done.tasks["abnormal"]

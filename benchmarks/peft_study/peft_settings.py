@@ -122,7 +122,7 @@ class Study:
         default_factory=lambda: {
             FLOOR: {0.01: Loop(60, 16), 0.1: Loop(40, 32), 1.0: Loop(14, 64)},
             "probe": {0.01: Loop(20, 16), 0.1: Loop(20, 32), 1.0: Loop(20, 64)},
-            "side": {0.01: Loop(15, 16), 0.1: Loop(12, 32), 1.0: Loop(8, 64)},
+            "side": {0.01: Loop(5, 16), 0.1: Loop(12, 32), 1.0: Loop(8, 64)},
         }
     )
     own_views: Mapping[str, Mapping[float, int | None]] = field(

@@ -114,8 +114,8 @@ def _run(recipe: Recipe, name: str, task: str, seed: int, dataset: Dataset, resu
     """Train and keep a row, unless there is one. The file is read anew, so two commands can share the work."""
     file, own = results / "finals.csv", key(recipe, seed, dataset.source.sha256)
     place = {"task": task, "share": f"{recipe.input.label_share:g}", "method": name}
-    kept = any((own | place).items() <= row.items() for row in read_rows(file))
-    if kept and file_of(results, own | place).is_file():
+    before = [row for row in read_rows(file) if (place | {"seed": own["seed"]}).items() <= row.items()]
+    if any(own.items() <= row.items() for row in before) and file_of(results, own | place).is_file():
         return
     # The machine chooses the number format, and the row names it: where bf16 is emulated, it takes eight times as long.
     trained = replace(recipe, training=replace(recipe.training, precision="auto"))
@@ -129,6 +129,9 @@ def _run(recipe: Recipe, name: str, task: str, seed: int, dataset: Dataset, resu
     # First the predictions: where a row is, what the statistics need has been there.
     save(file_of(results, row), test.probability, float(row["threshold"]))
     add_row(file, row, RUN_COLUMNS, (*place, "seed"))
+    for other in before:  # of other settings, whose row is gone
+        if file_of(results, other) != file_of(results, row):
+            file_of(results, other).unlink(missing_ok=True)
 
 
 def _measured(metrics: dict, log: str) -> Row:

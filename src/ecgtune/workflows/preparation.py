@@ -17,8 +17,8 @@ from ecgtune.training import Windows
 
 #: Bytes of prepared windows up to which all are made at once and kept in memory; beyond, a memory map stays on disk.
 KEPT_BYTES = 512 << 20
-#: Validation windows of the rarest class below which AUROC chooses an epoch by chance: with 30 and 30 its standard error
-#: is 0.05 (Hanley and McNeil 1982, at 0.85), more than epochs differ by.
+#: Validation windows of the rarest class below which AUROC chooses an epoch by chance: with 30 and 30 its standard
+#: error is 0.05 (Hanley and McNeil 1982, at 0.85), more than epochs differ by.
 FEWEST_TO_CHOOSE = 30
 
 
