@@ -116,7 +116,7 @@ def parts_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
 
 
 def winner(study: Study, rows: Sequence[Row]) -> str:
-    """The method that `ecgtune train` takes when none is named; "" before there is one.
+    """The method that `ecgtune train` takes when none is named; "" before all methods have run at all shares.
 
     Of those that train at most `CAP` of the weights, the one with the highest validation AUROC on the first task.
 
@@ -131,7 +131,7 @@ def winner(study: Study, rows: Sequence[Row]) -> str:
             place = row["share"], row["seed"]
             scores.setdefault(row["method"], {})[place] = float(row["val_auroc"]), int(row["validation_windows"])
     places = set.intersection(*(set(own) for own in scores.values())) if scores else set()
-    if not places:
+    if {float(share) for share, _ in places} != set(study.loops):
         return ""
 
     def mean(name: str) -> float:
@@ -144,15 +144,19 @@ def winner(study: Study, rows: Sequence[Row]) -> str:
 def answer(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
     """The method that won, and for each task what it and side tuning reach beside others, by share of the labels."""
     best = winner(study, rows)
-    if not best:
+    shown = [row for row in rows if row["method"] == (best or study.default)]
+    if not shown:
         return "Not run yet.\n"
-    share = float(next(row["trainable_share"] for row in rows if row["method"] == best))
-    lines = [
-        f"Of the methods that train at most {100 * CAP:.2f} % of the weights, **`{best}`** ({100 * share:.2f} %) has "
-        "the highest AUROC on validation windows; `ecgtune train` takes it when no method is named. Accuracy on test "
-        "windows, in points, with 95 % intervals over recordings:",
-        "",
-    ]
+    share = f"{100 * float(shown[0]['trainable_share']):.2f} %"
+    told = (
+        f"Of the methods that train at most {100 * CAP:.2f} % of the weights, **`{best}`** ({share}) has the highest "
+        "AUROC on validation windows; `ecgtune train` takes it when no method is named."
+        if best
+        else f"No method has won yet, because not all of them have run at all shares of the labels. Here stands "
+        f"`{study.default}` ({share} of the weights), which `ecgtune train` takes as long as that is so."
+    )
+    best = best or study.default
+    lines = [f"{told} Accuracy on test windows, in points, with 95 % intervals over recordings:", ""]
     for task in study.tasks:
         if any(row["task"] == task for row in rows):
             lines += [f"**{TASKS.get(task, task)}**", "", *_questions(study, task, best, cells), ""]
