@@ -75,10 +75,10 @@ class Study:
     precision: of the sweep; finals are trained in the format that their machine is fast in, and their rows say which.
     trials of each method, of trial_epochs on trial_share of the labels. finalists: how many are taken to the finals by
     validation AUROC beside `always`. default: what `ecgtune train` takes as long as no method has won. presets: recipes
-    as published, on the encoder of the study; changes: what is changed in them, step upon step; parts: what is changed in
-    tuned recipes, one by one; both at parts_share of the labels of the first task and with change_seeds of the seeds.
-    thresholds: by task, where half is no good cut because one class is rare. references: what each method is compared
-    with; rivals: one more for some. metrics,
+    as published, on the encoder of the study; changes: what is changed in them, step upon step; parts: what is changed
+    in tuned recipes, one by one; both at parts_share of the labels of the first task and with change_seeds of the
+    seeds. thresholds: by task, where half is no good cut because one class is rare. references: what each method is
+    compared with; rivals: one more for some. metrics,
     margin, resamples: of the statistics.
     """
 
