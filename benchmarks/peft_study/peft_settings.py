@@ -50,6 +50,7 @@ PARTS = (
     Part("no-noise", "without noise and wander", {"augmentation.noise": 0.0, "augmentation.wander": 0.0}),
     Part("crop", "with random crops of 80 %", {"augmentation.crop": 0.8}),
     Part("best-epoch", "with the epoch of the highest validation AUROC, not the last", {"training.best": "auroc"}),
+    Part("best-loss", "with the epoch of the lowest validation loss, not the last", {"training.best": "loss"}),
     Part("constant", "with a constant rate, no warm-up", {"training.schedule": "constant"}),
     Part("head-first", "with two epochs of the head alone first", {"training.head_epochs": 2}),
     Part("head-rate", "with five times the rate for the head", {"training.head_rate_factor": 5.0}),
