@@ -18,7 +18,7 @@ from typing import Any
 from ecgtune.files import read_json, write_json, write_text
 
 Row = dict[str, str]
-PATIENCE = 60.0  # s; whoever has the lock writes one small file
+PATIENCE = 60.0  # s; nearly all that have a lock write one small file
 
 
 def read_rows(file: Path) -> list[Row]:

@@ -321,6 +321,29 @@ def test_a_run_without_its_predictions_is_made_again(done):
     ]
 
 
+def test_a_final_that_was_stopped_goes_on_where_it_stood(done, tmp_path, monkeypatch):
+    def finals():
+        done.harness.run(
+            done.study, done.tasks, ("finals",), results=tmp_path / "results", runs=tmp_path / "runs",
+            methods=["norm-bias"], seeds=[1],
+        )  # fmt: skip
+
+    shutil.copytree(done.results, tmp_path / "results", ignore=shutil.ignore_patterns("predictions"))
+    with monkeypatch.context() as patch:
+        patch.setattr("ecgtune.workflows.run.logits_of", lambda *_, **__: pytest.exit("stopped"))
+        with pytest.raises(pytest.exit.Exception, match="stopped"):
+            finals()
+    (log,) = (tmp_path / "runs").rglob("log.jsonl")
+    trained = log.read_text()
+    written = []
+    with monkeypatch.context() as patch:
+        patch.setattr("ecgtune.workflows.run.write_run", lambda folder: None)
+        patch.setattr("peft_stages.save", lambda *_: written.append(log.read_text()))
+        finals()
+    assert written == [trained]  # with its seconds, so it was not trained again
+    assert not log.parent.exists()
+
+
 def test_predictions_go_with_the_row_that_another_takes_the_place_of(done, tmp_path):
     shutil.copytree(done.results, tmp_path / "results")
     loops = {1.0: replace(done.study.loops[1.0], epochs=2)}

@@ -1,7 +1,7 @@
 """The three stages of the study. Each reads its rows anew before every piece of work and keeps what is there."""
 
 import json
-import tempfile
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -19,7 +19,7 @@ from ecgtune.data import Dataset
 from ecgtune.evaluation import Resampled, holm, paired_difference
 from ecgtune.files import write_text
 from ecgtune.recipe import Recipe, space_of, space_table
-from ecgtune.training import read_predictions
+from ecgtune.training import Predictions, RunFolder, read_predictions
 from ecgtune.workflows.environment import now
 
 RUN_COLUMNS = (
@@ -95,43 +95,53 @@ def run_finals(
     study: Study,
     tasks: Mapping[str, Dataset],
     results: Path,
+    runs: Path,
     *,
     shares: Iterable[float] | None = None,
     methods: Iterable[str] | None = None,
     seeds: Iterable[int] | None = None,
 ) -> None:
-    """Stage two: a row and a file of predictions per task, share, method and seed; the test windows are read here."""
+    """Stage two: a row and a file of predictions per task, share, method and seed; the test windows are read here.
+
+    A training that was stopped goes on in its folder in `runs`, which is gone when the row is there.
+    """
     wanted = None if methods is None else set(methods)
     for task, share, seed in product(
         tasks, study.loops if shares is None else shares, range(study.seeds) if seeds is None else seeds
     ):
         for name, recipe in final_recipes(study, results, task, share).items():
             if seed in study.seeds_of(name) and (wanted is None or name in wanted):
-                _run(study.final(recipe, name, task, share, seed), name, task, seed, tasks[task], results)
+                _run(study.final(recipe, name, task, share, seed), name, task, seed, tasks[task], results, runs)
 
 
-def _run(recipe: Recipe, name: str, task: str, seed: int, dataset: Dataset, results: Path) -> None:
+def _run(recipe: Recipe, name: str, task: str, seed: int, dataset: Dataset, results: Path, runs: Path) -> None:
     """Train and keep a row, unless there is one. The file is read anew, so two commands can share the work."""
     file, own = results / "finals.csv", key(recipe, seed, dataset.source.sha256)
     place = {"task": task, "share": f"{recipe.input.label_share:g}", "method": name}
-    before = [row for row in read_rows(file) if (place | {"seed": own["seed"]}).items() <= row.items()]
-    if any(own.items() <= row.items() for row in before) and file_of(results, own | place).is_file():
-        return
+    folder = runs / "finals" / "-".join((*place.values(), own["seed"], own["settings"]))
+    with alone(folder):
+        before = [row for row in read_rows(file) if (place | {"seed": own["seed"]}).items() <= row.items()]
+        if any(own.items() <= row.items() for row in before) and file_of(results, own | place).is_file():
+            return
+        row, test = _trained(recipe, seed, dataset, folder)
+        row = own | place | row
+        # First the predictions: where a row is, what the statistics need has been there.
+        save(file_of(results, row), test.probability, float(row["threshold"]))
+        add_row(file, row, RUN_COLUMNS, (*place, "seed"))
+        for other in before:  # of other settings, whose row is gone
+            if file_of(results, other) != file_of(results, row):
+                file_of(results, other).unlink(missing_ok=True)
+        shutil.rmtree(folder)
+
+
+def _trained(recipe: Recipe, seed: int, dataset: Dataset, folder: Path) -> tuple[Row, Predictions]:
+    """What a training gave, and its predictions of the test windows."""
     # The machine chooses the number format, and the row names it: where bf16 is emulated, it takes eight times as long.
-    trained = replace(recipe, training=replace(recipe.training, precision="auto"))
-    with tempfile.TemporaryDirectory() as folder:
-        run = workflows.train(dataset, trained, out=Path(folder) / "run", seed=seed)
-        told = read_predictions(run.folder / "predictions.csv")
-        log = (run.folder / "log.jsonl").read_text(encoding="utf-8")
-    row = own | place | _measured(run.metrics, log)
-    test = told.of("test")
+    recipe = replace(recipe, training=replace(recipe.training, precision="auto"))
+    run = workflows.train(dataset, recipe, out=folder, seed=seed, resume=RunFolder(folder).recipe.is_file())
+    test = read_predictions(run.folder / "predictions.csv").of("test")
     assert np.array_equal(test.row, judging_windows(dataset))
-    # First the predictions: where a row is, what the statistics need has been there.
-    save(file_of(results, row), test.probability, float(row["threshold"]))
-    add_row(file, row, RUN_COLUMNS, (*place, "seed"))
-    for other in before:  # of other settings, whose row is gone
-        if file_of(results, other) != file_of(results, row):
-            file_of(results, other).unlink(missing_ok=True)
+    return _measured(run.metrics, (run.folder / "log.jsonl").read_text(encoding="utf-8")), test
 
 
 def _measured(metrics: dict, log: str) -> Row:

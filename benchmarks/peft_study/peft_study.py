@@ -79,7 +79,7 @@ def run(
     if "sweep" in stages and study.tasks[0] in tasks:
         run_sweep(study, tasks[study.tasks[0]], results, runs, methods=methods)
     if "finals" in stages:
-        run_finals(study, tasks, results, shares=shares, methods=methods, seeds=seeds)
+        run_finals(study, tasks, results, runs, shares=shares, methods=methods, seeds=seeds)
     if "statistics" in stages and tasks:
         data = {name: told["sha256"] for name, told in facts["data"].items()}
         run_statistics(study, current(study, read_rows(results / "finals.csv"), results, data), tasks, results)
