@@ -104,6 +104,7 @@ def test_growth_measures_steps_and_epochs_and_tells_what_a_doubling_costs(speed,
     growth = speed("growth")
     monkeypatch.setattr(growth, "EcgFmConfig", lambda: size.config)
     monkeypatch.setattr(growth, "BATCH", 2)
+    monkeypatch.setattr(growth, "OTHERS", 24)
     axis = growth.Axis("samples", "samples per window", (320, 640), ("lora", "probe"))
     rows = growth.measure_steps(axis, rounds=1)
     assert [(row["value"], row["method"]) for row in rows] == [(n, m) for n in (320, 640) for m in ("lora", "probe")]

@@ -33,6 +33,7 @@ from methods import Step
 
 RESULT = Path(__file__).parents[1] / "results" / "growth.json"
 BATCH, LEADS, SAMPLES, RANK = 8, 12, 2500, 16
+OTHERS = 200  # validation windows of an epoch, and test windows after it
 METHODS: Mapping[str, Method] = {
     "full": Full(),
     "lora": LoRA(rank=RANK),
@@ -103,8 +104,8 @@ def measure_epochs() -> list[dict[str, Any]]:
 def epochs(method: str, windows: int) -> dict[str, float]:
     """Two epochs of `windows` training windows, of which the second is one after everything is warm."""
     chosen = LoRA(rank=4) if method == "lora" else METHODS[method]
-    dataset = simulate(windows + 400, seed=0)
-    part = np.repeat(["train", "val", "test"], [windows, 200, 200])
+    dataset = simulate(windows + 2 * OTHERS, seed=0)
+    part = np.repeat(["train", "val", "test"], [windows, OTHERS, OTHERS])
     training = Training(epochs=2, precision="bf16", prefix_cache="off", device="cpu")
     with tempfile.TemporaryDirectory() as place:
         model = load_model("ecg-fm-tiny")

@@ -12,7 +12,7 @@ from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.recipe import load_recipes
 from ecgtune.training import ProgressBar
 
-DATA = ecgtune.simulate(120, seed=1)
+DATA = ecgtune.simulate(80, seed=1)
 COLUMNS = ["Method", "Epochs", "LR", "Accuracy", "Precision", "Recall", "F1", "Trainable %", "AUROC"]
 
 

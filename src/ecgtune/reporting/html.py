@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ def write_pretraining_report(folder: Path | str) -> Path:
     return file
 
 
+@cache
 def environment() -> Environment:
     """The templates of this package with the formats of `numbers` as filters; undefined names are errors."""
     found = Environment(
