@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Two workers, one thread each: the suite fills two cores without threads fighting for them.
-TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+# Two workers, one thread each: the suite fills two cores without threads fighting for them. A file stays with one, so
+# that what its tests share is made once.
+TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: help install demo test lint types check bench peft-study clean
 
