@@ -163,6 +163,7 @@ def test_statistics_are_those_of_the_predictions(done):
     assert cell["not_inferior"] == str(float(cell["difference_low"]) > -done.study.margin)
     assert found["full", "full", "accuracy"]["difference"] == "0.00000"
     assert ("probe", "resnet", "auroc") in found
+    assert ("probe", "paper-full", "auroc") in found
     assert found["probe+mix", "probe", "accuracy"]["p_holm"] == ""
     assert ("full+no-ema", "full", "accuracy") in found
     assert ("full+no-ema", "full+layer-decay", "accuracy") not in found
@@ -185,7 +186,11 @@ def test_the_page_holds_the_tables(done, harness):
     }
     assert found == max(means, key=means.get)
     assert f"**`{found}`**" in tables["answer"]
-    for other, name in (("the frozen probe", "probe"), ("the network from scratch", "resnet")):
+    for other, name in (
+        ("full fine-tuning as published", "paper-full"),
+        ("the frozen probe", "probe"),
+        ("the network from scratch", "resnet"),
+    ):
         assert (f"`{found}` minus {other} |" in tables["answer"]) == (found != name)
     assert all((done.results / f"{name}.svg").is_file() for name in ("differences", "shares"))
     done.run("page", tasks={})

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from ecgtune.recipe import Around, Changes, Choice, Input, ModelSettings, Recipe, load_recipes, with_settings
 
 REFERENCE, FLOOR = "full", "resnet"
+#: Full fine-tuning as published: what tuned methods are often compared with elsewhere.
+PUBLISHED = "paper-full"
 #: The package's recipes as they were before the study: what a sweep begins with. The package's own follow its outcome.
 BEFORE = Path(__file__).parent / "before"
 #: What every training of the study has that is not a probe's.
@@ -132,7 +134,7 @@ class Study:
         default_factory=lambda: {"side": {0.01: 6, 0.1: 6, 1.0: None}}
     )
     tasks: tuple[str, ...] = ("abnormal", "fibrillation")
-    presets: tuple[str, ...] = ("paper-full", "paper-adapter", "paper-lora")
+    presets: tuple[str, ...] = (PUBLISHED, "paper-adapter", "paper-lora")
     changes: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
         ("head", "linear head on statistics of the tokens", {"model.head_hidden": None, "model.pooling": "statistics"}),
         (
@@ -150,7 +152,7 @@ class Study:
     )
     parts: tuple[Part, ...] = PARTS
     parts_share: float = 0.1
-    references: tuple[str, ...] = (REFERENCE, "probe", FLOOR)
+    references: tuple[str, ...] = (REFERENCE, PUBLISHED, "probe", FLOOR)
     rivals: Mapping[str, str] = field(default_factory=lambda: {"side": "lora"})
     metrics: tuple[str, ...] = ("accuracy", "f1", "auroc")
     thresholds: Mapping[str, Literal["fixed", "f1", "youden"]] = field(default_factory=lambda: {"fibrillation": "f1"})

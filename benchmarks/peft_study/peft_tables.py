@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from peft_rows import Row, read_rows
-from peft_settings import FLOOR, REFERENCE, Study
+from peft_settings import FLOOR, PUBLISHED, REFERENCE, Study
 from peft_stages import current, finalists
 
 from ecgtune.files import read_json
@@ -177,6 +177,7 @@ def _questions(study: Study, task: str, best: str, cells: Sequence[Row]) -> list
     ]
     pairs = {
         f"`{best}` minus tuned full fine-tuning": (best, REFERENCE),
+        f"`{best}` minus full fine-tuning as published": (best, PUBLISHED),
         f"`{best}` minus the frozen probe": (best, "probe"),
         f"`{best}` minus the network from scratch": (best, FLOOR),
         "side tuning minus LoRA": ("side", "lora"),
