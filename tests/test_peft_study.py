@@ -197,6 +197,21 @@ def test_the_page_holds_the_tables(done, harness):
     assert done.page.read_text() == page
 
 
+def test_what_lies_far_below_is_an_arrow_with_its_number(harness, tmp_path):
+    settings, figure = importlib.import_module("peft_settings"), importlib.import_module("peft_figure")
+    place = {"task": "abnormal", "share": "1", "reference": "full", "metric": "accuracy"}
+
+    def cell(method, points):
+        ends = {"difference_low": points - 1, "difference": points, "difference_high": points + 1}
+        return place | {"method": method} | {name: f"{value / 100:.5f}" for name, value in ends.items()}
+
+    cells = [cell("resnet", -12.3), cell("lora", -5.9), cell("probe", 0.2)]
+    (file,) = figure.write_differences(tmp_path / "differences.svg", settings.Study(), cells)
+    text = re.findall(r">([^<>]+)</text>", file.read_text("utf-8"))
+    assert [name for name in text if name in ("lora", "probe", "resnet")] == ["resnet", "probe", "lora"]
+    assert [number for number in text if "." in number and "points" not in number] == ["\N{MINUS SIGN}12.3"]
+
+
 def test_the_winner_is_found_where_all_have_run_and_by_as_many_windows_as_there_are(harness):
     settings, tables = importlib.import_module("peft_settings"), importlib.import_module("peft_tables")
 

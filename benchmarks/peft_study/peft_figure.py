@@ -11,15 +11,19 @@ from peft_tables import TASKS
 
 from ecgtune.reporting.style import MARKERS, METHOD_COLOURS, QUIET, draw, floor_colours, heading, method_colours
 
+#: Points below full fine-tuning at which the panels end: what lies further would make the others one dot.
+FARTHEST = 6.0
+
 
 def write_differences(path: Path, study: Study, cells: Sequence[Row]) -> list[Path]:
     """`path` (an .svg): a row per task, a panel per share of the labels, a line per method, the margin dashed.
 
-    Without the network from scratch, which is so far off where labels are few that nothing else could be read.
+    What lies further below than `FARTHEST` is an arrow at the edge with its number.
     """
     chosen = [cell for cell in cells if (cell["metric"], cell["reference"]) == ("accuracy", REFERENCE)]
-    chosen = [cell for cell in chosen if cell["method"] not in (REFERENCE, FLOOR) and "+" not in cell["method"]]
-    methods = list(dict.fromkeys(cell["method"] for cell in chosen))[::-1]
+    chosen = [cell for cell in chosen if cell["method"] != REFERENCE and "+" not in cell["method"]]
+    found = {cell["method"] for cell in chosen}
+    methods = [name for name in (*study.methods, *study.presets, FLOOR) if name in found][::-1]  # from below
     shares = sorted({float(cell["share"]) for cell in chosen})
     tasks = [task for task in study.tasks if any(cell["task"] == task for cell in chosen)]
 
@@ -32,11 +36,19 @@ def write_differences(path: Path, study: Study, cells: Sequence[Row]) -> list[Pa
             for cell in (c for c in chosen if (c["task"], float(c["share"])) == (task, share)):
                 place = methods.index(cell["method"])
                 low, value, high = (100 * float(cell[f"difference{end}"]) for end in ("_low", "", "_high"))
-                panel.hlines(place, low, high, color=METHOD_COLOURS["full"], lw=1.8)
-                panel.plot(value, place, ls="", marker="o", ms=6, color=METHOD_COLOURS["full"], mec="white")
+                look = {"ls": "", "ms": 6, "color": METHOD_COLOURS["full"], "mec": "white"}
+                if value < -FARTHEST:
+                    panel.plot(-FARTHEST, place, marker="<", **look)
+                    panel.text(
+                        0.3 - FARTHEST, place, f"\N{MINUS SIGN}{-value:.1f}", va="center", fontsize=8, color=QUIET
+                    )
+                    continue
+                panel.hlines(place, max(low, -FARTHEST), high, color=METHOD_COLOURS["full"], lw=1.8)
+                panel.plot(value, place, marker="o", **look)
             panel.set_title(f"{TASKS.get(task, task)}, {100 * share:g} % of the labels", fontsize=9)
             panel.set_yticks(range(len(methods)), methods)
             panel.set_ylim(-0.6, len(methods) - 0.4)
+            panel.set_xlim(left=-1.05 * FARTHEST)
         grid[-1, 0].set_xlabel(f"dashed: the margin of {100 * study.margin:g} points")
 
     return draw(path, (11.0, 0.9 + 0.32 * max(len(methods), 3) * len(tasks)), paint)
