@@ -19,7 +19,7 @@ QUICK = ["--epochs", "2", "--batch-size", "32", "--device", "cpu", "--quiet"]
 @pytest.fixture(scope="module")
 def windows(tmp_path_factory):
     file = tmp_path_factory.mktemp("data") / "windows.csv"
-    write_csv(ecgtune.simulate(120, seed=1), file)
+    write_csv(ecgtune.simulate(120, seed=1, seconds=3), file)
     return file
 
 

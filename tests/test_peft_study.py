@@ -63,7 +63,7 @@ class Done:
         self.results, self.page = folder / "results", folder / "page.md"
         self.page.write_text((ROOT / "docs" / "peft_study.md").read_text())
         self.recipes = Path(shutil.copytree(ROOT / "recipes", folder / "recipes"))
-        windows = ecgtune.simulate(90, seed=1)
+        windows = ecgtune.simulate(90, seed=1, seconds=3)
         held_out = np.isin(windows.group, np.unique(windows.group)[::4])
         self.tasks = {"abnormal": replace(windows, split=np.where(held_out, "val", "train"))}
 
@@ -400,7 +400,7 @@ def test_kept_predictions_have_the_side_and_rank_of_what_was_predicted(done, tmp
 
 def test_windows_without_a_split_of_their_own_are_refused(done):
     with pytest.raises(SettingError, match="abnormal have no split of their own"):
-        done.run(tasks={"abnormal": ecgtune.simulate(90, seed=1)})
+        done.run(tasks={"abnormal": ecgtune.simulate(90, seed=1, seconds=3)})
 
 
 def test_finalists_are_the_best_on_validation(harness):

@@ -36,7 +36,7 @@ def test_the_compare_command_runs(tmp_path, monkeypatch, capsys):
     (command,) = [block for block in blocks("") if block.startswith("ecgtune compare")]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
-    write_csv(ecgtune.simulate(60, seed=1), tmp_path / "windows.csv")
+    write_csv(ecgtune.simulate(60, seed=1, seconds=3), tmp_path / "windows.csv")
     tokens = shlex.split(command.replace("\\\n", " "))
     # As written, but short: fewer seeds and epochs change nothing that the command line has to get right.
     tokens[tokens.index("--seeds") + 1] = "1"
@@ -51,7 +51,7 @@ def test_the_pretraining_commands_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
     write_recordings(tmp_path / "recordings.npz")
     np.savez(tmp_path / "windows.npz", record=["R00", "R01"], split=["val", "train"])
-    write_csv(ecgtune.simulate(60, seed=1), tmp_path / "windows.csv")
+    write_csv(ecgtune.simulate(60, seed=1, seconds=3), tmp_path / "windows.csv")
     pretrain[pretrain.index("--recipe") + 1] = str(ROOT / "recipes" / "pretrain-tiny.toml")
     short = ["--epochs", "2", "--batch-size", "16", "--quiet"]
     main([*pretrain, *short])

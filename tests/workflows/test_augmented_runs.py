@@ -15,7 +15,7 @@ from ecgtune.training import Classification, Windows, read_predictions, views_of
 from models_for_tests import TINY
 
 SHORT = ecgtune.Training(epochs=1, batch_size=32, device="cpu", ema=0.9, label_smoothing=0.1)
-DATA = ecgtune.simulate(120, seed=1)
+DATA = ecgtune.simulate(120, seed=1, seconds=3)
 
 
 def fine_tune(out, augmentation, method=None, data=DATA, **settings):
@@ -35,7 +35,7 @@ def test_a_run_sees_augmented_windows_keeps_its_settings_and_predicts_plain_ones
 
     monkeypatch.setattr(Classification, "batch", watched)
     run = fine_tune(tmp_path / "run", Augmentation(crop=0.75, sign=0.5))
-    assert {shape[1:] for shape in seen} == {(1, 450)}
+    assert {shape[1:] for shape in seen} == {(1, 225)}
     assert load_recipes(str(tmp_path / "run" / "recipe.toml"))[0].augmentation == Augmentation(crop=0.75, sign=0.5)
     stored = read_predictions(run.folder / "predictions.csv")
     again = ecgtune.load_run(run.folder).predict(DATA.signal[stored.row])
@@ -47,7 +47,7 @@ def test_a_run_sees_augmented_windows_keeps_its_settings_and_predicts_plain_ones
     [
         (Augmentation(noise=0.1, sign=0.2), {"method": ecgtune.LinearProbe()}, ["sign 0.2, noise 0.1", "leave out"]),
         (Augmentation(lead_mask=0.2), {}, ["lead_mask", "only lead"]),
-        (Augmentation(crop=0.01), {}, ["crop 0.01", "6 of 600 samples", "0.0133 or more"]),
+        (Augmentation(crop=0.01), {}, ["crop 0.01", "3 of 300 samples", "0.0267 or more"]),
     ],
 )
 def test_what_cannot_act_is_refused_and_leaves_nothing(augmentation, options, parts, tmp_path):
@@ -92,7 +92,7 @@ def test_copies_are_what_as_many_epochs_show(tmp_path):
     copies = views_of(windows, augment, seed=3, copies=2)
     rows = np.arange(7)
     shown = np.concatenate([augment(windows.inputs, rows, 3, epoch) for epoch in (0, 1)])
-    assert copies.inputs.shape == shown.shape == (14, 1, 540)
+    assert copies.inputs.shape == shown.shape == (14, 1, 270)
     assert np.array_equal(copies.inputs[:], shown)
     mixed = np.array([13, 0, 7, 6, 8])
     assert np.array_equal(copies.inputs[mixed], shown[mixed])

@@ -12,7 +12,7 @@ from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.recipe import load_recipes
 from ecgtune.training import ProgressBar
 
-DATA = ecgtune.simulate(80, seed=1)
+DATA = ecgtune.simulate(80, seed=1, seconds=3)
 COLUMNS = ["Method", "Epochs", "LR", "Accuracy", "Precision", "Recall", "F1", "Trainable %", "AUROC"]
 
 
@@ -197,7 +197,7 @@ def test_arms_on_different_splits_are_refused(tmp_path, other):
 
 
 def test_few_labels_are_the_same_for_every_row_and_random_weights_are_told(tmp_path):
-    data = ecgtune.simulate(120, patients=60, seed=1)
+    data = ecgtune.simulate(120, patients=60, seed=1, seconds=3)
     (probe,) = recipes("probe")
     probe = replace(
         probe,

@@ -20,7 +20,7 @@ from ecgtune.workflows import train
 SHORT = ecgtune.Training(epochs=2, batch_size=32, device="cpu")
 METHODS = [ecgtune.Full(), ecgtune.LinearProbe(), ecgtune.LoRA(rank=2), ecgtune.Adapter(width=4)]
 OTHERS = [m for m in methods_for_tests.METHODS if type(m) not in map(type, METHODS)] + [ecgtune.LoRA(4, init="pissa")]
-DATA = ecgtune.simulate(120, seed=1)
+DATA = ecgtune.simulate(120, seed=1, seconds=3)
 
 
 def fine_tune(out, method, **settings):
@@ -142,7 +142,7 @@ def test_a_second_run_needs_resume_and_resume_needs_the_same_run(runs):
         fine_tune(run.folder, METHODS[2], resume=True)
     with pytest.raises(RunError, match="seed was 0, now 1"):
         fine_tune(run.folder, method, resume=True, seed=1)
-    other = ecgtune.simulate(120, seed=2)
+    other = ecgtune.simulate(120, seed=2, seconds=3)
     with pytest.raises(RunError, match=r"data\.sha256 was"):
         ecgtune.fine_tune(
             ecgtune.load_model("ecg-fm-tiny"),
@@ -235,7 +235,7 @@ def test_mistakes_leave_nothing_behind(tmp_path, options, message):
 
 def test_windows_shorter_than_a_token(tmp_path):
     short = replace(DATA, sampling_rate=10_000.0)
-    with pytest.raises(DataError, match="are 6 at the model's 100 Hz; allowed: 8 or more"):
+    with pytest.raises(DataError, match="are 3 at the model's 100 Hz; allowed: 8 or more"):
         ecgtune.fine_tune(ecgtune.load_model("ecg-fm-tiny"), short, training=SHORT, out=tmp_path / "never", quiet=True)
     assert not (tmp_path / "never").exists()
 
@@ -353,7 +353,7 @@ def test_a_head_on_statistics_is_kept_with_its_run(tmp_path, method):
 
 
 def test_a_run_on_few_labels_says_so_and_is_not_resumed_with_more(tmp_path):
-    data = ecgtune.simulate(120, patients=60, seed=1)
+    data = ecgtune.simulate(120, patients=60, seed=1, seconds=3)
     recipe = replace(load_recipes("probe")[0], training=SHORT, input=ecgtune.Input(label_share=0.3))
     train(data, recipe, out=tmp_path / "run", quiet=True)
     run = ecgtune.load_run(tmp_path / "run")

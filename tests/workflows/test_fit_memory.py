@@ -15,7 +15,7 @@ from ecgtune.workflows.fit_memory import choose_pieces, settle
 from ecgtune.workflows.preparation import draw_split
 from ecgtune.workflows.run import work
 
-DATA = ecgtune.simulate(120, seed=1)
+DATA = ecgtune.simulate(120, seed=1, seconds=3)
 SHORT = ecgtune.Training(epochs=1, batch_size=32, device="cpu", precision="fp32", max_memory="1GB")
 
 

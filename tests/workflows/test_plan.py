@@ -25,7 +25,7 @@ from ecgtune.workflows.measure import Measurement, Phase, StepClock, measure, sa
 from ecgtune.workflows.preparation import draw_split
 from models_for_tests import TINY
 
-DATA = ecgtune.simulate(120, seed=1)
+DATA = ecgtune.simulate(120, seed=1, seconds=3)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_measuring_a_recipe_finds_what_its_run_will_have(name, tiny, tmp_path):
     assert 0 < phase.step < 5
     assert (found.train, found.val, found.test) == (48, 16, 16)
     assert found.file == pytest.approx(run.metrics["training"]["file_bytes"], rel=0.01)
-    assert found.window == (600 * 4, 600 * 4)
+    assert found.window == (300 * 4, 300 * 4)
     assert found.peak > 50e6
     assert Measurement.from_table(json.loads(json.dumps(asdict(found)))) == found
 

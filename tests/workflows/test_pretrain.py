@@ -83,7 +83,7 @@ def test_the_encoder_is_a_model_like_any_other(place, tmp_path):
     assert model.weights.describe().startswith("pretrained (sha256 ")
     training = ecgtune.Training(epochs=2, batch_size=32, device="cpu")
     run = ecgtune.fine_tune(
-        model, ecgtune.simulate(60, seed=1), method=ecgtune.LoRA(rank=2), training=training, out=tmp_path / "r",
+        model, ecgtune.simulate(60, seed=1, seconds=3), method=ecgtune.LoRA(rank=2), training=training, out=tmp_path / "r",
         quiet=True,
     )  # fmt: skip
     assert run.metrics["weights"] == model.weights.describe()
@@ -228,7 +228,7 @@ def test_the_two_kinds_of_run_do_not_mix(place, tmp_path):
         ecgtune.load_run(place / "run")
     with pytest.raises(CheckpointError, match=r"its encoder is .*best"):
         ecgtune.load_model(place / "run")
-    data = ecgtune.simulate(60, seed=1)
+    data = ecgtune.simulate(60, seed=1, seconds=3)
     training = ecgtune.Training(epochs=2, device="cpu")
     probe = ecgtune.LinearProbe()
     model = ecgtune.load_model("ecg-fm-tiny")

@@ -12,7 +12,7 @@ from ecgtune.recipe import load_recipes
 from ecgtune.training import ProgressBar, read_predictions
 
 SHORT = ecgtune.Training(epochs=1, batch_size=32, device="cpu")
-DATA = ecgtune.simulate(120, seed=1)
+DATA = ecgtune.simulate(120, seed=1, seconds=3)
 PARTS = replace(SHORT, head_epochs=1, head_rate_factor=0.5, drop_path=0.1, ema=0.9)
 
 
@@ -23,7 +23,7 @@ def fine_tune(out, method, training=SHORT, pooling="mean", **settings):
 
 def test_recordings_of_patients_from_training_to_the_report(tmp_path):
     """Every patient has two recordings, one of each label, so only recordings can have one answer."""
-    many, label = ecgtune.simulate(200, seed=1), np.tile(np.repeat([0, 1], 3), 20)
+    many, label = ecgtune.simulate(200, seed=1, seconds=3), np.tile(np.repeat([0, 1], 3), 20)
     signal = np.empty_like(many.signal[: len(label)])
     for value in (0, 1):
         signal[label == value] = many.signal[many.label == value][:60]

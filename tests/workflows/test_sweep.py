@@ -24,7 +24,7 @@ from ecgtune.workflows.sweep.bench import Bench, Outcome
 from ecgtune.workflows.sweep.studies import STARTUP, Arm, Studies
 from models_for_tests import tiny_classifier
 
-DATA = ecgtune.simulate(90, seed=1)
+DATA = ecgtune.simulate(90, seed=1, seconds=3)
 SPACE = {"all": {"training.learning_rate": Around(10)}, "lora": {"method.rank": Choice((1, 2)), "method.dropout": None}}
 TIMES = {"seconds"}
 
@@ -198,7 +198,7 @@ def test_methods_can_be_added_with_as_many_trials(swept, recipes, tmp_path):
     [
         ({"seed": 1}, "seed was 0, now 1"),
         ({"trials": 2}, "give --trials 3 or more"),
-        ({"data": ecgtune.simulate(90, seed=2)}, "data was"),
+        ({"data": ecgtune.simulate(90, seed=2, seconds=3)}, "data was"),
         ({"data": replace(DATA, label=1 - DATA.label)}, "windows_sha256 was"),
         ({"training": {"epochs": 3}}, r"training\.epochs was 2, now 3 in lora"),
         ({"fixed": ["training.weight_decay"]}, r"the space of training\.weight_decay in lora was"),
