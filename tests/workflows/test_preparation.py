@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ecgtune
-from ecgtune.workflows.preparation import Prepared, choice_warning, on_disk
+from ecgtune.workflows.preparation import Prepared, choice_warnings, on_disk
 
 MODULE = import_module("ecgtune.workflows.preparation")
 ROWS = np.array([70, 3, 4, 119, 50, 51, 0])
@@ -98,22 +98,28 @@ def test_views_of_a_map_are_on_disk(data):
     assert not on_disk(np.array(data.signal))
 
 
+EPOCH, THRESHOLD = "which epoch has the highest AUROC", "a threshold fitted on them (f1)"
+
+
 @pytest.mark.parametrize(
-    ("windows", "settings", "warned"),
+    ("windows", "settings", "expected"),
     [
-        (120, {}, True),
-        (120, {"best": "loss"}, False),
-        (120, {"best": "last"}, False),
-        (120, {"epochs": 1}, False),
-        (600, {}, False),
+        (120, {}, [EPOCH]),
+        (120, {"best": "loss"}, []),
+        (120, {"best": "last"}, []),
+        (120, {"epochs": 1}, []),
+        (120, {"threshold": "f1"}, [EPOCH, THRESHOLD]),
+        (120, {"threshold": "f1", "best": "last"}, [THRESHOLD]),
+        (120, {"threshold": "f1", "epochs": 1}, [THRESHOLD]),
+        (600, {"threshold": "f1"}, []),
     ],
 )
-def test_few_validation_windows_are_no_judges_of_an_epoch(windows, settings, warned):
+def test_few_validation_windows_are_no_judges_of_an_epoch_or_a_threshold(windows, settings, expected):
     simulated = ecgtune.simulate(windows, seed=0)
     split = ecgtune.split_dataset(simulated)
-    found = choice_warning(simulated, split, replace(ecgtune.Training(epochs=5), **settings))
-    assert (found is not None) == warned
-    if found:
-        fewest = np.bincount(simulated.label[split.val]).min()
-        assert f"validation has {len(split.val)} windows, {fewest} of the rarest class" in found
-        assert "--best" in found
+    fewest = np.bincount(simulated.label[split.val]).min()
+    found = choice_warnings(simulated, split, replace(ecgtune.Training(epochs=5), **settings))
+    assert len(found) == len(expected)
+    for warning, says in zip(found, expected, strict=True):
+        assert warning.startswith(f"validation has {len(split.val)} windows, {fewest} of the rarest class: {says}")
+        assert {EPOCH: "--best", THRESHOLD: "--threshold"}[says] in warning

@@ -82,10 +82,8 @@ def test_the_encoder_is_a_model_like_any_other(place, tmp_path):
     model = ecgtune.load_model(place / "run" / "best")
     assert model.weights.describe().startswith("pretrained (sha256 ")
     training = ecgtune.Training(epochs=2, batch_size=32, device="cpu")
-    run = ecgtune.fine_tune(
-        model, ecgtune.simulate(60, seed=1, seconds=3), method=ecgtune.LoRA(rank=2), training=training, out=tmp_path / "r",
-        quiet=True,
-    )  # fmt: skip
+    data = ecgtune.simulate(60, seed=1, seconds=3)
+    run = ecgtune.fine_tune(model, data, method=ecgtune.LoRA(rank=2), training=training, out=tmp_path / "r", quiet=True)
     assert run.metrics["weights"] == model.weights.describe()
     assert ecgtune.load_run(run.folder).predict(ecgtune.simulate(4, seed=2).signal).shape == (4, 2)
 

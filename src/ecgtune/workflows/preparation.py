@@ -18,7 +18,8 @@ from ecgtune.training import Windows
 #: Bytes of prepared windows up to which all are made at once and kept in memory; beyond, a memory map stays on disk.
 KEPT_BYTES = 512 << 20
 #: Validation windows of the rarest class below which AUROC chooses an epoch by chance: with 30 and 30 its standard
-#: error is 0.05 (Hanley and McNeil 1982, at 0.85), more than epochs differ by.
+#: error is 0.05 (Hanley and McNeil 1982, at 0.85), more than epochs differ by. The F1 of a fitted threshold rests on as
+#: few.
 FEWEST_TO_CHOOSE = 30
 
 
@@ -131,19 +132,25 @@ def summarise(dataset: Dataset, split: Split) -> dict[str, Any]:
     }
 
 
-def choice_warning(dataset: Dataset, split: Split, training: Training) -> str | None:
-    """A warning where the validation windows are too few to choose an epoch by AUROC; None where they are not."""
-    if training.best != "auroc" or training.epochs == 1:
-        return None
+def choice_warnings(dataset: Dataset, split: Split, training: Training) -> list[str]:
+    """What the validation windows are too few to choose: an epoch by AUROC, a threshold; empty where they are not."""
     positives, known = label_counts(dataset.label[split.val], dataset.classes)
     fewest = int(np.minimum(positives, known - positives).min())
     if fewest >= FEWEST_TO_CHOOSE:
-        return None
-    return (
-        f"validation has {len(split.val)} windows, {fewest} of the rarest class: which epoch has the highest AUROC is a"
-        " matter of chance, and its answers may be far off at the threshold; best loss or best last (--best) chooses"
-        " otherwise"
-    )
+        return []
+    few = f"validation has {len(split.val)} windows, {fewest} of the rarest class"
+    warnings = []
+    if training.best == "auroc" and training.epochs > 1:
+        warnings.append(
+            f"{few}: which epoch has the highest AUROC is a matter of chance, and its answers may be far off at the"
+            " threshold; best loss or best last (--best) chooses otherwise"
+        )
+    if training.threshold != "fixed":
+        warnings.append(
+            f"{few}: a threshold fitted on them ({training.threshold}) is a matter of chance, and so are accuracy and"
+            " F1; AUROC does not depend on it, and threshold fixed (--threshold) is 0.5 in every run"
+        )
+    return warnings
 
 
 def summarise_task(dataset: Dataset, evaluation: Evaluation) -> dict[str, Any]:

@@ -43,7 +43,7 @@ from ecgtune.training import (
 )
 from ecgtune.workflows.augmentation import make_augmentation
 from ecgtune.workflows.environment import command_line, machine, now
-from ecgtune.workflows.preparation import Prepared, choice_warning, digest, summarise, summarise_task
+from ecgtune.workflows.preparation import Prepared, choice_warnings, digest, summarise, summarise_task
 
 #: The class whose probability is reported, "positive" in every metric: the second.
 POSITIVE = 1
@@ -188,8 +188,7 @@ def _saved_model(run: ReadyRun, decision: Decision) -> dict[str, Any]:
 def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> dict[str, Any]:
     recipe, count = run.recipe, run.count
     summary = summarise(run.prepared.dataset, run.prepared.split)
-    warning = choice_warning(run.prepared.dataset, run.prepared.split, recipe.training)
-    summary["split"]["warnings"] += [] if warning is None else [warning]
+    summary["split"]["warnings"] += choice_warnings(run.prepared.dataset, run.prepared.split, recipe.training)
     return {
         "format": 1,
         "name": recipe.name,
