@@ -192,7 +192,7 @@ def test_the_page_holds_the_tables(done, harness):
         ("the network from scratch", "resnet"),
     ):
         assert (f"`{found}` minus {other} |" in tables["answer"]) == (found != name)
-    assert all((done.results / f"{name}.svg").is_file() for name in ("differences", "shares"))
+    assert all((done.results / f"{name}.svg").is_file() for name in ("differences", "auroc_differences", "shares"))
     done.run("page", tasks={})
     assert done.page.read_text() == page
 
@@ -212,11 +212,11 @@ def test_what_lies_far_below_is_an_arrow_with_its_number(harness, tmp_path):
     assert [number for number in text if "." in number and "points" not in number] == ["\N{MINUS SIGN}12.3"]
 
 
-def test_the_winner_is_found_where_all_have_run_and_by_as_many_windows_as_there_are(harness):
+def test_the_winner_is_of_those_that_ran_everywhere_and_by_as_many_windows_as_there_are(harness):
     settings, tables = importlib.import_module("peft_settings"), importlib.import_module("peft_tables")
 
     loop = settings.Loop(1, 1)
-    study = settings.Study(loops={1.0: loop})
+    study = settings.Study(loops={1.0: loop}, always=("lora", "oft"))
 
     def row(method, seed, score, share="1", windows=100, **other):
         place = {"task": "abnormal", "share": share, "method": method, "seed": seed, "trainable_share": "0.01"}
@@ -232,10 +232,15 @@ def test_the_winner_is_found_where_all_have_run_and_by_as_many_windows_as_there_
     assert winner(*both, row("vera", "0", 0.9, task="fibrillation"), row("vera+mean", "0", 0.9)) == "lora"
     assert winner(*both, row("full", "0", 0.9, trainable_share="1.0"), row("resnet", "0", 0.9)) == "lora"
     assert winner(row("lora", "0", 0.8), row("oft", "1", 0.7)) == winner() == ""
-    study = settings.Study(loops={1.0: loop, 0.01: loop})
+    study = settings.Study(loops={1.0: loop, 0.01: loop}, always=("lora", "oft"))
     assert winner(*both) == ""  # not all shares have run
     few = [row("lora", "0", 0.1, "0.01", 10), row("oft", "0", 0.9, "0.01", 10)]
     assert winner(*both, *few) == "lora"  # few windows count little
+    assert winner(*both, *few, row("dora", "0", 0.99, "0.01")) == "lora"  # not of all shares
+    dora = [row("dora", "0", 0.99), row("dora", "0", 0.99, "0.01")]
+    assert winner(*both, *few, *dora) == "dora"
+    study = replace(study, always=("lora", "oft", "side"))
+    assert winner(*both, *few, *dora) == ""  # side has not run
 
 
 @pytest.mark.parametrize(

@@ -15,24 +15,27 @@ from ecgtune.reporting.style import MARKERS, METHOD_COLOURS, QUIET, draw, floor_
 FARTHEST = 6.0
 
 
-def write_differences(path: Path, study: Study, cells: Sequence[Row]) -> list[Path]:
-    """`path` (an .svg): a row per task, a panel per share of the labels, a line per method, the margin dashed.
+def write_differences(path: Path, study: Study, cells: Sequence[Row], metric: str = "accuracy") -> list[Path]:
+    """`path` (an .svg): a row per task, a panel per share of the labels, a line per method; accuracy's margin dashed.
 
     What lies further below than `FARTHEST` is an arrow at the edge with its number.
     """
-    chosen = [cell for cell in cells if (cell["metric"], cell["reference"]) == ("accuracy", REFERENCE)]
+    chosen = [cell for cell in cells if (cell["metric"], cell["reference"]) == (metric, REFERENCE)]
     chosen = [cell for cell in chosen if cell["method"] != REFERENCE and "+" not in cell["method"]]
     found = {cell["method"] for cell in chosen}
     methods = [name for name in (*study.methods, *study.presets, FLOOR) if name in found][::-1]  # from below
     shares = sorted({float(cell["share"]) for cell in chosen})
     tasks = [task for task in study.tasks if any(cell["task"] == task for cell in chosen)]
+    rightmost = max(100 * float(cell["difference_high"]) for cell in chosen)
 
     def paint(figure: Figure) -> None:
-        heading(figure, "Accuracy minus that of tuned full fine-tuning, points, 95 % interval over recordings")
+        title = {"accuracy": "Accuracy", "auroc": "AUROC"}[metric]
+        heading(figure, f"{title} minus tuned full fine-tuning's, by share of the labels; points, 95 % over recordings")
         grid = figure.subplots(len(tasks), len(shares), sharex=True, sharey=True, squeeze=False)
         for (task, share), panel in zip(product(tasks, shares), grid.flat, strict=True):
             panel.axvline(0, color=QUIET, lw=1)
-            panel.axvline(-100 * study.margin, color=QUIET, lw=1, ls="--")
+            if metric == "accuracy":
+                panel.axvline(-100 * study.margin, color=QUIET, lw=1, ls="--")
             for cell in (c for c in chosen if (c["task"], float(c["share"])) == (task, share)):
                 place = methods.index(cell["method"])
                 low, value, high = (100 * float(cell[f"difference{end}"]) for end in ("_low", "", "_high"))
@@ -45,11 +48,12 @@ def write_differences(path: Path, study: Study, cells: Sequence[Row]) -> list[Pa
                     continue
                 panel.hlines(place, max(low, -FARTHEST), high, color=METHOD_COLOURS["full"], lw=1.8)
                 panel.plot(value, place, marker="o", **look)
-            panel.set_title(f"{TASKS.get(task, task)}, {100 * share:g} % of the labels", fontsize=9)
+            panel.set_title(f"{TASKS.get(task, task)}, {100 * share:g} %", fontsize=9)
             panel.set_yticks(range(len(methods)), methods)
             panel.set_ylim(-0.6, len(methods) - 0.4)
-            panel.set_xlim(left=-1.05 * FARTHEST)
-        grid[-1, 0].set_xlabel(f"dashed: the margin of {100 * study.margin:g} points")
+            panel.set_xlim(-1.05 * FARTHEST, max(0.0, rightmost) + 0.05 * FARTHEST)
+        if metric == "accuracy":
+            grid[-1, 0].set_xlabel(f"dashed: the margin of {100 * study.margin:g} points")
 
     return draw(path, (11.0, 0.9 + 0.32 * max(len(methods), 3) * len(tasks)), paint)
 

@@ -89,6 +89,7 @@ def run(
         cells = read_rows(results / "statistics.csv")
         if any(cell["method"] != cell["reference"] for cell in cells):
             write_differences(results / "differences.svg", study, cells)
+            write_differences(results / "auroc_differences.svg", study, cells, "auroc")
             write_shares(results / "shares.svg", study, cells)
     if "recipes" in stages:
         write_recipes(study, results, recipes)

@@ -66,25 +66,37 @@ def sweep_table(study: Study, trials: Sequence[Row]) -> str:
 
 
 def finals_table(study: Study, methods: Sequence[str], rows: Sequence[Row], cells: Sequence[Row]) -> str:
-    """A line per finalist, preset and floor: scores with intervals, difference to tuned full fine-tuning, costs."""
+    """A line per finalist, preset and floor: scores with intervals and costs; then what ran, minus tuned full."""
     if not rows:
         return "Not run yet.\n"
     lines = [
-        "| method | seeds | trainable | accuracy | F1 | AUROC | accuracy minus full | over seeds | p (Holm) "
-        "| not inferior | epochs | s/epoch | peak memory | file |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| method | seeds | trainable | accuracy | F1 | AUROC | epochs | s/epoch | peak memory | file |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    beside = [
+        "| minus tuned full, points | accuracy | p (Holm) | over seeds | not inferior | F1 | p (Holm) | over seeds "
+        "| AUROC | p (Holm) | over seeds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in (*methods, *study.presets, FLOOR):
-        lines.append("| " + " | ".join([_title(name), *_costs_and_scores(study, name, rows, cells)]) + " |")
+        own = [row for row in rows if row["method"] == name]
+        found = {cell["metric"]: cell for cell in cells if (cell["method"], cell["reference"]) == (name, REFERENCE)}
+        told = _scores_and_costs(found, own) if own else [NOT_RUN] * 9
+        lines.append("| " + " | ".join([_title(name), *told]) + " |")
+        if found and name != REFERENCE:
+            beside.append("| " + " | ".join([_title(name), *_differences(study, found)]) + " |")
     formats = " and ".join(sorted({row["precision"] for row in rows}))
-    return "\n".join(lines) + f"\n\nTrained in {formats}.\n"
+    return "\n".join(lines) + f"\n\nTrained in {formats}.\n\n" + "\n".join(beside) + "\n"
 
 
 def presets_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
     """A line per step from a preset towards the tuned method, each with those above it."""
     if not any(row["method"].startswith("paper-") for row in rows):
         return "Not run yet.\n"
-    lines = ["| from | change | seeds | accuracy | AUROC | accuracy minus full |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| from | change | seeds | accuracy | AUROC | accuracy minus full | AUROC minus full |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for preset in study.presets:
         steps = [(preset, "as published, on this encoder")]
         steps += [(f"{preset}+{step}", f"and {title}") for step, title, _ in study.changes]
@@ -94,7 +106,8 @@ def presets_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> st
             scores = [_with_interval(found.get(metric)) for metric in ("accuracy", "auroc")]
             own = [row for row in rows if row["method"] == name]
             seeds = _seeds(found, own) if own else NOT_RUN
-            lines.append("| " + " | ".join([preset, title, seeds, *scores, _difference(found.get("accuracy"))]) + " |")
+            differences = [_difference(found.get(metric)) for metric in ("accuracy", "auroc")]
+            lines.append("| " + " | ".join([preset, title, seeds, *scores, *differences]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -102,7 +115,10 @@ def parts_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
     """A line per method and part: scores, and the difference to the same method as tuned."""
     if not any("+" in row["method"] and not row["method"].startswith("paper-") for row in rows):
         return "Not run yet.\n"
-    lines = ["| method | change | seeds | accuracy | AUROC | accuracy minus as tuned |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| method | change | seeds | accuracy | AUROC | accuracy minus as tuned | AUROC minus as tuned |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for method in study.methods:
         for part in (part for part in study.parts if method in part.of):
             name = f"{method}+{part.name}"
@@ -110,35 +126,40 @@ def parts_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
             scores = [_with_interval(found.get(metric)) for metric in ("accuracy", "auroc")]
             own = [row for row in rows if row["method"] == name]
             seeds = _seeds(found, own) if own else NOT_RUN
-            told = [method, part.title, seeds, *scores, _difference(found.get("accuracy"))]
-            lines.append("| " + " | ".join(told) + " |")
+            differences = [_difference(found.get(metric)) for metric in ("accuracy", "auroc")]
+            lines.append("| " + " | ".join([method, part.title, seeds, *scores, *differences]) + " |")
     return "\n".join(lines) + "\n"
 
 
 def winner(study: Study, rows: Sequence[Row]) -> str:
-    """The method that `ecgtune train` takes when none is named; "" before all methods have run at all shares.
+    """The method that `ecgtune train` takes when none is named; "" before those of `always` ran at all shares.
 
-    Of those that train at most `CAP` of the weights, the one with the highest validation AUROC on the first task.
+    Of those that train at most `CAP` of the weights and have run at all shares, the one with the highest validation
+    AUROC on the first task.
 
     By validation windows, so that the test windows judge one method and do not choose the best of many. One for all
     shares of the labels, the mean weighted by how many windows there were to choose by: where labels are few, there are
     few dozens. On the shares and seeds that all of them have: each draws validation windows of its own, and some are
     easier than others.
     """
-    scores: dict[str, dict[tuple[str, str], tuple[float, int]]] = {}
+    scores: dict[str, dict[tuple[float, str], tuple[float, int]]] = {}
     for row in _compared(rows, study.tasks[0]):
-        if float(row["trainable_share"]) <= CAP and row["method"] != FLOOR:
-            place = row["share"], row["seed"]
+        if row["method"] != FLOOR:
+            place = float(row["share"]), row["seed"]
             scores.setdefault(row["method"], {})[place] = float(row["val_auroc"]), int(row["validation_windows"])
-    places = set.intersection(*(set(own) for own in scores.values())) if scores else set()
-    if {float(share) for share, _ in places} != set(study.loops):
+    whole = {name: own for name, own in scores.items() if {share for share, _ in own} == set(study.loops)}
+    small = {row["method"] for row in rows if float(row["trainable_share"]) <= CAP} & whole.keys()
+    if not small or not whole.keys() >= set(study.always):
+        return ""
+    places = sorted(set.intersection(*(set(whole[name]) for name in small)))
+    if {share for share, _ in places} != set(study.loops):
         return ""
 
     def mean(name: str) -> float:
-        values, windows = zip(*(scores[name][place] for place in sorted(places)), strict=True)
+        values, windows = zip(*(whole[name][place] for place in places), strict=True)
         return float(np.average(values, weights=windows))
 
-    return max(scores, key=mean)
+    return max(sorted(small), key=mean)
 
 
 def answer(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
@@ -149,14 +170,15 @@ def answer(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
         return "Not run yet.\n"
     share = f"{100 * float(shown[0]['trainable_share']):.2f} %"
     told = (
-        f"Of the methods that train at most {100 * CAP:.2f} % of the weights, **`{best}`** ({share}) has the highest "
-        "AUROC on validation windows; `ecgtune train` takes it when no method is named."
+        f"Of the methods that train at most {100 * CAP:.2f} % of the weights and have run at all shares of the labels, "
+        f"**`{best}`** ({share}) has the highest AUROC on validation windows; `ecgtune train` takes it when no method "
+        "is named."
         if best
         else f"No method has won yet, because not all of them have run at all shares of the labels. Here stands "
         f"`{study.default}` ({share} of the weights), which `ecgtune train` takes as long as that is so."
     )
     best = best or study.default
-    lines = [f"{told} Accuracy on test windows, in points, with 95 % intervals over recordings:", ""]
+    lines = [f"{told} Differences on test windows, in points, with 95 % intervals over recordings:", ""]
     for task in study.tasks:
         if any(row["task"] == task for row in rows):
             lines += [f"**{TASKS.get(task, task)}**", "", *_questions(study, task, best, cells), ""]
@@ -164,12 +186,12 @@ def answer(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
 
 
 def _questions(study: Study, task: str, best: str, cells: Sequence[Row]) -> list[str]:
-    """A Markdown table: a line per question, a column per share of the labels."""
+    """A Markdown table: a line per question, of accuracy and then of AUROC; a column per share of the labels."""
     shares = sorted(study.loops)
     found = {
-        (float(cell["share"]), cell["method"], cell["reference"]): cell
+        (cell["metric"], float(cell["share"]), cell["method"], cell["reference"]): cell
         for cell in cells
-        if (cell["task"], cell["metric"]) == (task, "accuracy")
+        if cell["task"] == task
     }
     lines = [
         "| |" + "".join(f" {100 * share:g} % of the labels |" for share in shares),
@@ -182,15 +204,17 @@ def _questions(study: Study, task: str, best: str, cells: Sequence[Row]) -> list
         f"`{best}` minus the network from scratch": (best, FLOOR),
         "side tuning minus LoRA": ("side", "lora"),
     }
-    for question, (method, reference) in pairs.items():
-        if method == reference or method not in study.methods:
-            continue
-        asked = [found.get((share, method, reference)) for share in shares]
-        lines.append(f"| {question} |" + "".join(f" {_difference(cell)} |" for cell in asked))
-        if reference == REFERENCE:
-            lines.append("| seeds of it |" + "".join(f" {cell['seeds'] if cell else NOT_RUN} |" for cell in asked))
-            told = "".join(f" {_verdict(study, cell) if cell else NOT_RUN} |" for cell in asked)
-            lines.append(f"| not inferior at {100 * study.margin:g} points |{told}")
+    for metric, heading in (("accuracy", "Accuracy"), ("auroc", "AUROC")):
+        lines.append(f"| **{heading}** |" + " |" * len(shares))
+        for question, (method, reference) in pairs.items():
+            if method == reference or method not in study.methods:
+                continue
+            asked = [found.get((metric, share, method, reference)) for share in shares]
+            lines.append(f"| {question} |" + "".join(f" {_difference(cell)} |" for cell in asked))
+            if (metric, reference) == ("accuracy", REFERENCE):
+                lines.append("| seeds of it |" + "".join(f" {cell['seeds'] if cell else NOT_RUN} |" for cell in asked))
+                told = "".join(f" {_verdict(study, cell) if cell else NOT_RUN} |" for cell in asked)
+                lines.append(f"| not inferior at {100 * study.margin:g} points |{told}")
     return lines
 
 
@@ -201,26 +225,25 @@ def _verdict(study: Study, cell: Row) -> str:
     return "yes" if float(cell["seeds_low"]) > -study.margin else "for these seeds"
 
 
-def _costs_and_scores(study: Study, name: str, rows: Sequence[Row], cells: Sequence[Row]) -> list[str]:
-    own = [row for row in rows if row["method"] == name]
-    if not own:
-        return [NOT_RUN] * 13
-    found = {cell["metric"]: cell for cell in cells if (cell["method"], cell["reference"]) == (name, REFERENCE)}
-    accuracy = found.get("accuracy")
-    tested = accuracy is not None and name != REFERENCE
+def _scores_and_costs(found: Mapping[str, Row], own: Sequence[Row]) -> list[str]:
     return [
         _seeds(found, own),
         f"{100 * float(own[0]['trainable_share']):.2f} %",
         *(_with_interval(found.get(metric)) for metric in ("accuracy", "f1", "auroc")),
-        "reference" if name == REFERENCE else _difference(accuracy),
-        _between(accuracy, "seeds") if tested else "",
-        f"{float(accuracy['p_holm']):.3f}" if tested and accuracy["p_holm"] else "",
-        _verdict(study, accuracy) if tested else "",
         own[0]["epochs"],
         seconds(float(np.median([float(row["seconds_per_epoch"]) for row in own]))),
         size(max(float(row["peak_memory_bytes"]) for row in own)),
         size(max(float(row["file_bytes"]) for row in own)),
     ]
+
+
+def _differences(study: Study, found: Mapping[str, Row]) -> list[str]:
+    """Of each metric the difference, Holm's p-value and the interval over seeds; of accuracy the verdict too."""
+    told = []
+    for metric, cell in ((metric, found[metric]) for metric in ("accuracy", "f1", "auroc")):
+        told += [_points(cell), f"{float(cell['p_holm']):.3f}" if cell["p_holm"] else "", _between(cell, "seeds")]
+        told += [_verdict(study, cell)] if metric == "accuracy" else []
+    return told
 
 
 def _seeds(found: Mapping[str, Row], rows: Sequence[Row]) -> str:
@@ -254,7 +277,7 @@ def _difference(cell: Row | None) -> str:
 
 
 def _points(cell: Row) -> str:
-    """A difference of accuracies in points with its interval over recordings."""
+    """A difference in points, hundredths of the metric, with its interval over recordings."""
     return f"{100 * float(cell['difference']):+.2f} ({_between(cell, 'difference')})"
 
 
