@@ -100,7 +100,7 @@ def train(
     data: Path,
     /,
     *,
-    method: str = "lora",
+    method: str = "oft",
     out: Path | None = None,
     resume: bool = False,
     seed: int = 0,
