@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from peft_rows import Row, abnormal, add_row, into_page, key, read_rows
@@ -88,11 +88,15 @@ def row_of(recipe: Recipe, name: str, share: float, seed: int, dataset: Dataset)
     return place | key(recipe, seed, dataset.source.sha256)
 
 
-def trained(recipe: Recipe, seed: int, dataset: Dataset) -> Row:
-    """Accuracy and AUROC on the quarter that was taken away."""
+def metrics_of(recipe: Recipe, seed: int, dataset: Dataset) -> dict[str, Any]:
+    """What a training reports; its test windows are those of the quarter that was taken away."""
     recipe = replace(recipe, training=replace(recipe.training, precision="auto"))
     with tempfile.TemporaryDirectory() as folder:
-        metrics = workflows.train(dataset, recipe, out=Path(folder) / "run", seed=seed).metrics
+        return workflows.train(dataset, recipe, out=Path(folder) / "run", seed=seed).metrics
+
+
+def scores_of(metrics: dict[str, Any]) -> Row:
+    """Accuracy and AUROC on the quarter, and what they were computed in."""
     scores = {name: f"{metrics['window']['metrics'][name]['value']:.5f}" for name in ("accuracy", "auroc")}
     return {**scores, "precision": metrics["training"]["precision"], "date": now()[:10]}
 
@@ -134,7 +138,7 @@ def main() -> None:
                         recipe = recipe_of(study, name, share, length, seed)
                         own = row_of(recipe, name, share, seed, dataset)
                         if not any(own.items() <= row.items() for row in read_rows(FILE)):
-                            add_row(FILE, own | trained(recipe, seed, dataset), COLUMNS, PLACE)
+                            add_row(FILE, own | scores_of(metrics_of(recipe, seed, dataset)), COLUMNS, PLACE)
     into_page(ROOT / "docs" / "peft_study.md", "few_label_lengths", table(read_rows(FILE)))
 
 

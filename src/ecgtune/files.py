@@ -66,7 +66,7 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
         shutil.rmtree(old, ignore_errors=True)
         partial.mkdir()
         write(partial)
-        for file in partial.iterdir():
+        for file in (path for path in partial.rglob("*") if path.is_file()):
             file.chmod(0o666 & ~_umask())
         if path.exists():
             path.rename(old)

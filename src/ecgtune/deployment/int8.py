@@ -11,6 +11,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from ecgtune.errors import SettingError
+from ecgtune.methods.members import EncoderMembers
 from ecgtune.models import Classifier, Encoder
 from ecgtune.recipe import Adapter
 
@@ -71,6 +72,7 @@ def int8_copy(model: Classifier) -> Classifier:
     encoder = copied.encoder
     if not isinstance(encoder, Encoder) or not encoder.transformer_layers:
         what = type(encoder).__name__ if copied.attached is None else copied.attached.name
+        what += " of several members" if isinstance(encoder, EncoderMembers) else ""
         raise SettingError(
             f"precision is 'int8', but {what} is not the weights of transformer layers alone; use fp32 or bf16"
         )

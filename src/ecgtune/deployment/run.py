@@ -152,7 +152,7 @@ def load_run(folder: str | Path) -> Run:
         model = build_model(saved, load_base=not isinstance(method, Full))
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{run.best / 'model.json'} is not what a run writes ({error!r}); run it again") from None
-    attach(model, method)
+    attach(model, method, members=saved.get("members", 1))
     load_weights(model, method, run.best)
     model.requires_grad_(False)
     return Run(run.path, model.eval(), preprocessing, sampling_rate, decision, metrics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -12,12 +12,13 @@ from torch import nn
 
 from ecgtune.errors import SettingError
 from ecgtune.methods import ladder, layer_mix, peft_configs
+from ecgtune.methods.members import EncoderMembers, HeadMembers, member_seed, twin, unwrapped
 from ecgtune.methods.own_weights import check_layers, own_weights
 from ecgtune.models import Classifier, Encoder
-from ecgtune.recipe import Full, LinearProbe, Method, NormBias, SideTuning, TopLayers
+from ecgtune.recipe import Full, LinearProbe, Method, NormBias, SideTuning, TopLayers, check_members
 
 
-def attach(model: Classifier, method: Method, seed: int = 0) -> Classifier:
+def attach(model: Classifier, method: Method, seed: int = 0, members: int = 1) -> Classifier:
     """Make `method` the one thing that trains beside the head, and the lead mixer if there is one.
 
     Changes `model` in place and returns it.
@@ -28,7 +29,11 @@ def attach(model: Classifier, method: Method, seed: int = 0) -> Classifier:
     model's answers do not change here (DoRA and PiSSA: but for rounding; a probe of mixed layers starts from their
     mean).
 
-    Raises SettingError when the encoder has no place for the method, or when the model has a method already.
+    members: above 1 the encoder becomes an `EncoderMembers` and the head a `HeadMembers`: so many times the method and
+    the head over the same frozen weights, each drawn from a seed of its own, and the mean of their logits answers.
+
+    Raises SettingError when the encoder has no place for the method, when the model has a method already, or when the
+    method takes no members.
     """
     if model.attached is not None:
         raise SettingError(
@@ -42,9 +47,17 @@ def attach(model: Classifier, method: Method, seed: int = 0) -> Classifier:
     model.head.requires_grad_(True)
     if model.lead_mixer is not None:
         model.lead_mixer.requires_grad_(True)
+    check_members(method, members)
+    base = base_encoder(model)
+    wrapped = []
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model.encoder = put(base_encoder(model), method, seed)
+        for number, encoder in enumerate([base, *(twin(base) for _ in range(members - 1))]):
+            own_seed = member_seed(seed, number)
+            torch.manual_seed(own_seed)
+            wrapped.append(put(encoder, method, own_seed))
+    model.encoder = wrapped[0] if members == 1 else EncoderMembers(wrapped)
+    if members > 1:
+        model.head = HeadMembers(model.head, members)
     model.attached = method
     return model
 
@@ -78,19 +91,22 @@ _PUT: dict[type[Method], Callable[[Encoder, Any, int], nn.Module]] = {
 
 def attached_prefixes(model: Classifier) -> tuple[str, ...]:
     """The parts of parameter names by which weights that the method added are known; empty where it added none."""
-    if isinstance(model.encoder, ladder.SideTuned):
+    encoder = encoders_of(model)[0]
+    if isinstance(encoder, ladder.SideTuned):
         return (ladder.PREFIX,)
-    if isinstance(model.encoder, layer_mix.LayerMix):
+    if isinstance(encoder, layer_mix.LayerMix):
         return (layer_mix.PREFIX,)
-    if not isinstance(model.encoder, PeftModel):
+    if not isinstance(encoder, PeftModel):
         return ()
-    kinds = [config.peft_type for config in model.encoder.peft_config.values()]
+    kinds = [config.peft_type for config in encoder.peft_config.values()]
     return tuple(PEFT_TYPE_TO_PREFIX_MAPPING[kind] for kind in kinds)  # type: ignore[index]  # ours is a plain name
 
 
+def encoders_of(model: Classifier) -> tuple[nn.Module, ...]:
+    """The encoder as the method left it: of each member, or the only one."""
+    return tuple(model.encoder.members) if isinstance(model.encoder, EncoderMembers) else (model.encoder,)
+
+
 def base_encoder(model: Classifier) -> Encoder:
-    """The encoder itself, out of the wrapper that a method put around it if there is one."""
-    if isinstance(model.encoder, PeftModel):
-        return cast(Encoder, model.encoder.get_base_model())
-    wrapped = isinstance(model.encoder, (ladder.SideTuned, layer_mix.LayerMix))
-    return cast(Encoder, model.encoder.encoder if wrapped else model.encoder)
+    """The encoder itself, out of the wrapper that a method put around it if there is one; of members the first's."""
+    return unwrapped(encoders_of(model)[0])

@@ -10,9 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ecgtune.methods.attach import base_encoder
+from ecgtune.methods.attach import base_encoder, encoders_of
 from ecgtune.methods.ladder import SideTuned
 from ecgtune.methods.layer_mix import LayerMix
+from ecgtune.methods.members import EncoderMembers, unwrapped
 from ecgtune.models import Classifier
 from ecgtune.recipe import LinearProbe, Method
 
@@ -63,7 +64,7 @@ def deepest_cut(model: Classifier, method: Method, drop_path: float = 0.0) -> Cu
         return None
     if reads_features(model, method):
         return Cut("features")
-    if isinstance(model.encoder, (LayerMix, SideTuned)):
+    if isinstance(encoders_of(model)[0], (LayerMix, SideTuned)):
         return Cut("states")
     encoder = base_encoder(model)
     if not method.changes_encoder:  # it is in evaluation mode, so it draws nothing
@@ -81,7 +82,7 @@ class Below(nn.Module):
         self.cut = cut
 
     def forward(self, signal: Tensor) -> Tensor:
-        encoder = self.model.encoder
+        encoder = encoders_of(self.model)[0]  # below the cut, members are one
         if self.cut.kind == "tokens":
             return base_encoder(self.model).tokens_before(self.cut.layer, self.model.mixed(signal))
         if isinstance(encoder, (LayerMix, SideTuned)) and self.cut.kind == "states":
@@ -105,7 +106,7 @@ class Below(nn.Module):
         return self._encoder_tensors() | mixed
 
     def _encoder_tensors(self) -> dict[str, Tensor]:
-        encoder = self.model.encoder
+        encoder = encoders_of(self.model)[0]
         if self.cut.kind == "tokens":
             base = base_encoder(self.model)
             above = {
@@ -136,13 +137,20 @@ class Above(nn.Module):
     def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The rest of `Classifier.encode`: tokens (batch, tokens, width) and their mask, from tokens or states."""
         encoder = self.model.encoder
-        if isinstance(encoder, SideTuned):
-            tokens = encoder.climbed(inputs.unbind(1), None)
-        elif isinstance(encoder, LayerMix):
-            tokens = encoder.mixed(inputs)
+        if isinstance(encoder, EncoderMembers):
+            parts = zip(encoder.members, encoder.parts(inputs), strict=True)
+            tokens = torch.cat([self._rest(member, part) for member, part in parts])
         else:
-            tokens = base_encoder(self.model).tokens_after(self.cut.layer, inputs)
+            tokens = self._rest(encoder, inputs)
         return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+
+    def _rest(self, encoder: nn.Module, inputs: Tensor) -> Tensor:
+        """The last tokens of one encoder, as its method left it."""
+        if isinstance(encoder, SideTuned):
+            return encoder.climbed(inputs.unbind(1), None)
+        if isinstance(encoder, LayerMix):
+            return encoder.mixed(inputs)
+        return unwrapped(encoder).tokens_after(self.cut.layer, inputs)
 
 
 def trained_part(model: Classifier, cut: Cut | None) -> Classifier | Above:

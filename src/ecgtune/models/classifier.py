@@ -88,7 +88,7 @@ class Classifier(nn.Module):
         self.lead_mode: LeadMode = lead_mode
         with torch.random.fork_rng(devices=[]):  # the head depends on the seed alone, and no one else's draws on it
             torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which also seeds the GPU
-            self.head = head.build(encoder.width, len(classes))
+            self.head: nn.Module = head.build(encoder.width, len(classes))
 
     def train(self, mode: bool = True) -> Classifier:
         """As in torch, but an encoder that a method only reads stays in evaluation mode: its tokens do not change."""

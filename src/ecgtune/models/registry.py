@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ecgtune.errors import SettingError
 from ecgtune.models.checkpoint import Checkpoint, load_checkpoint
@@ -126,7 +127,7 @@ def load_model(
         seed=seed,
     )
     if own_head is not None:
-        classifier.head[-1].load_state_dict(own_head)
+        cast(nn.Sequential, classifier.head)[-1].load_state_dict(own_head)
     return classifier
 
 

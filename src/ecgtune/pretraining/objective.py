@@ -92,7 +92,7 @@ class PretrainingObjective(Objective):
     def check_collapse(self, row: Mapping[str, Any]) -> None:
         """Raise RunError when this log row shows a collapse."""
 
-    def weight(self, rows: np.ndarray) -> float:
+    def weight(self, rows: np.ndarray, moment: Moment) -> float:
         return float(len(rows))
 
     def batch(self, rows: np.ndarray, moment: Moment, device: torch.device) -> Batch:

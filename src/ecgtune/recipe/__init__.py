@@ -17,6 +17,7 @@ from ecgtune.recipe.methods import (
     TargetedMethod,
     TopLayers,
     VeRA,
+    check_members,
     method_from_table,
     method_to_table,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "Training",
     "VeRA",
     "check_changes",
+    "check_members",
     "differences",
     "is_pretraining",
     "list_pretrainings",

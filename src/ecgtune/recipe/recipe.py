@@ -20,7 +20,8 @@ import tomli_w
 from ecgtune.errors import SettingError
 from ecgtune.recipe.augmentation import Augmentation
 from ecgtune.recipe.evaluation import Evaluation
-from ecgtune.recipe.methods import LoRA, Method, method_from_table, method_to_table
+from ecgtune.recipe.methods import LoRA, Method, check_members, method_from_table, method_to_table
+from ecgtune.recipe.methods.base import check_least
 from ecgtune.recipe.training import Training
 from ecgtune.settings import check_fields, from_table, require, suggest, to_table
 
@@ -78,11 +79,14 @@ class ModelSettings:
     """Width of the head's hidden layer; a linear head when not given."""
     head_dropout: float = 0.0
     """Dropout inside the head."""
+    members: int = 1
+    """Train the method so many times over the one frozen encoder, each with a head of its own; their mean answers."""
 
     def __post_init__(self) -> None:
         check_fields(self)
         copied = self.lead_adapter and self.lead_mode == "copy"
         require(not copied, "lead_adapter starts from lead_mode place, but that is copy; leave one of them out")
+        check_least(self.members, 1, "members of the model")
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,11 @@ class Recipe:
         require(bool(named), f"name {self.name!r} of a recipe; allowed: letters, digits, - _ and . (it names a folder)")
         told = self.title is None or isinstance(self.title, str)
         require(told, f"title {self.title!r} of {self.name}; a text is needed")
+        check_members(self.method, self.model.members)
+        require(
+            self.model.members == 1 or not self.training.head_epochs,
+            f"{self.name} has {self.model.members} members, whose heads start alike with head_epochs; use one of them",
+        )
 
     @property
     def copies(self) -> int:
@@ -113,7 +122,8 @@ class Recipe:
     @property
     def label(self) -> str:
         """What tables and figures call it."""
-        return self.title or self.method.title + (" + lead adapter" if self.model.lead_adapter else "")
+        members = f" × {self.model.members}" if self.model.members > 1 else ""
+        return self.title or self.method.title + members + (" + lead adapter" if self.model.lead_adapter else "")
 
 
 _TABLES: dict[str, Any] = {

@@ -11,10 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from ecgtune.evaluation import auroc, macro_auroc
-from ecgtune.methods import TrainingAudit, base_encoder, check_depth, layer_rates, trained_part, upkeep
+from ecgtune.methods import (
+    TrainingAudit,
+    base_encoder,
+    check_depth,
+    encoders_of,
+    layer_rates,
+    member_seed,
+    trained_part,
+    unwrapped,
+    upkeep,
+)
 from ecgtune.models import Classifier
 from ecgtune.recipe import Method, Training
-from ecgtune.training.batches import Windows, tensor_of
+from ecgtune.training.batches import Windows, epoch_order, tensor_of
 from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.losses import criterion
 from ecgtune.training.objective import Moment, Objective
@@ -32,6 +42,9 @@ class Classification(Objective):
 
     augment: (inputs, rows, seed, epoch) -> what an epoch shows of these training windows (`data.WindowAugmentation`).
     copies: of how many copies `training` is made, one behind the other (`views_of`); epochs show them in turn.
+
+    Of several members (`methods.members`) each sees every window once in an epoch, in an order, an augmentation and
+    a turn of the copies of its own: as if it trained by itself.
     """
 
     def __init__(
@@ -47,10 +60,14 @@ class Classification(Objective):
     ) -> None:
         self.model: Classifier = model
         check_depth(model, method, settings)
-        if settings.drop_path > 0:
-            base_encoder(model).set_drop_path(settings.drop_path)
-        if settings.checkpointing:
-            base_encoder(model).set_checkpointing(True)
+        encoders = [unwrapped(encoder) for encoder in encoders_of(model)]
+        for encoder in encoders:
+            if settings.drop_path > 0:
+                encoder.set_drop_path(settings.drop_path)
+            if settings.checkpointing:
+                encoder.set_checkpointing(True)
+        self._members = len(encoders)
+        self._orders: dict[tuple[int, int, int], np.ndarray] = {}
         self.trained = trained_part(model, training.cut)
         self.items = len(training) // copies
         self._copies = copies
@@ -65,15 +82,32 @@ class Classification(Objective):
         self._head_rate = settings.head_rate_factor
         self._layer_rates = layer_rates(model, method, settings.layer_decay)
 
-    def weight(self, rows: np.ndarray) -> float:
-        return self._criterion.total(self._training.label[rows])
+    def weight(self, rows: np.ndarray, moment: Moment) -> float:
+        return sum(self._criterion.total(self._training.label[own]) for own in self._rows(rows, moment))
 
     def batch(self, rows: np.ndarray, moment: Moment, device: torch.device) -> tuple[Tensor, Tensor]:
-        shown = rows + moment.epoch % self._copies * self.items
-        inputs, label = self._training.inputs[shown], self._training.label[rows]
-        if self._augment is not None:
-            inputs = self._augment(inputs, rows, moment.seed, moment.epoch)
+        seen = self._rows(rows, moment)
+        parts = [self._inputs(own, moment, member) for member, own in enumerate(seen)]
+        inputs = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        label = self._training.label[np.concatenate(seen)]
         return tensor_of(inputs).to(device), torch.from_numpy(label).to(device)
+
+    def _rows(self, rows: np.ndarray, moment: Moment) -> list[np.ndarray]:
+        """The windows that each member sees where the first sees `rows`."""
+        return [rows, *(self._order(moment, member)[rows] for member in range(1, self._members))]
+
+    def _order(self, moment: Moment, member: int) -> np.ndarray:
+        key = (moment.seed, moment.epoch, member)
+        if key not in self._orders:
+            self._orders = {kept: order for kept, order in self._orders.items() if kept[:2] == key[:2]}
+            self._orders[key] = epoch_order(member_seed(moment.seed, member), moment.epoch, self.items)
+        return self._orders[key]
+
+    def _inputs(self, rows: np.ndarray, moment: Moment, member: int) -> np.ndarray:
+        inputs = self._training.inputs[rows + (moment.epoch + member) % self._copies * self.items]
+        if self._augment is None:
+            return inputs
+        return self._augment(inputs, rows, member_seed(moment.seed, member), moment.epoch)
 
     def loss(self, trained: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         inputs, label = batch
@@ -85,7 +119,7 @@ class Classification(Objective):
             loss = loss + penalty * self._criterion.weight_sum(label)
         return {
             "loss": loss,
-            "correct": self._criterion.correct(logits.detach(), label),
+            "correct": self._criterion.correct(logits.detach(), label) / self._members,
         }
 
     def rate_factor(self, parameter: str) -> float:

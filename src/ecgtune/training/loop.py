@@ -135,7 +135,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                 group["lr"] = learning_rate * factor * own_factor
             # Dropout is drawn from the step's own seed, so a resumed training needs no generator state.
             torch.manual_seed((seed * 1_000_003 + step) * 64 + accelerator.process_index)
-            batch_weight = objective.weight(rows)
+            batch_weight = objective.weight(rows, moment)
             sums: dict[str, float] = {}
             pieces = np.array_split(np.sort(rows), settings.accumulate * accelerator.num_processes)
             passed: list[Tensor] = []

@@ -49,8 +49,8 @@ class Objective(ABC):
     audit: str = ""
 
     @abstractmethod
-    def weight(self, rows: np.ndarray) -> float:
-        """What the summed loss of items `rows` is divided by to give their mean loss."""
+    def weight(self, rows: np.ndarray, moment: Moment) -> float:
+        """What the summed loss of the items `rows` at that moment is divided by to give their mean loss."""
 
     @abstractmethod
     def batch(self, rows: np.ndarray, moment: Moment, device: torch.device) -> Any:

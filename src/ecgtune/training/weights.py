@@ -1,6 +1,7 @@
 """The trained part of a model to and from a folder, the head beside it, and the lead mixer where there is one.
 
-That part is in peft's own files, or it is the whole encoder, or those weights of encoder and ladder that train.
+That part is in peft's own files, or it is the whole encoder, or those weights of encoder and ladder that train; of
+several members each has a folder of its own, `member-1` and so on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ecgtune.errors import RunError
+from ecgtune.methods import encoders_of
 from ecgtune.models import Classifier
 from ecgtune.recipe import Full, Method
 
@@ -26,14 +28,16 @@ LEADS = "leads.safetensors"
 
 def save_weights(model: Classifier, method: Method, folder: Path) -> None:
     """Write what `method` trained into `folder` (which exists): a few percent of the model, or all of it."""
-    if isinstance(model.encoder, PeftModel):
-        model.encoder.save_pretrained(str(folder))
-        # peft adds a card of its own that knows nothing of this run; the run folder has a real one.
-        (folder / "README.md").unlink(missing_ok=True)
-    elif isinstance(method, Full):
-        save_file(_contiguous(model.encoder.state_dict()), folder / ENCODER)
-    elif part := _trainable(model.encoder):
-        save_file(_contiguous(part), folder / PART)
+    for encoder, place in _places(model, folder):
+        place.mkdir(exist_ok=True)
+        if isinstance(encoder, PeftModel):
+            encoder.save_pretrained(str(place))
+            # peft adds a card of its own that knows nothing of this run; the run folder has a real one.
+            (place / "README.md").unlink(missing_ok=True)
+        elif isinstance(method, Full):
+            save_file(_contiguous(encoder.state_dict()), place / ENCODER)
+        elif part := _trainable(encoder):
+            save_file(_contiguous(part), place / PART)
     if model.lead_mixer is not None:
         save_file(_contiguous(model.lead_mixer.state_dict()), folder / LEADS)
     save_head(model, folder)
@@ -41,17 +45,26 @@ def save_weights(model: Classifier, method: Method, folder: Path) -> None:
 
 def load_weights(model: Classifier, method: Method, folder: Path) -> None:
     """Read back what `save_weights` wrote, into a model with `method` attached. Raises RunError on any difference."""
-    if isinstance(model.encoder, PeftModel):
-        stored = _read(folder / ADAPTER)
-        _same_names(stored, get_peft_model_state_dict(model.encoder), folder / ADAPTER)
-        set_peft_model_state_dict(model.encoder, stored)
-    elif isinstance(method, Full):
-        _load(model.encoder, folder / ENCODER, model.encoder.state_dict())
-    elif part := _trainable(model.encoder):
-        _load(model.encoder, folder / PART, part)
+    for encoder, place in _places(model, folder):
+        if isinstance(encoder, PeftModel):
+            stored = _read(place / ADAPTER)
+            _same_names(stored, get_peft_model_state_dict(encoder), place / ADAPTER)
+            set_peft_model_state_dict(encoder, stored)
+        elif isinstance(method, Full):
+            _load(encoder, place / ENCODER, encoder.state_dict())
+        elif part := _trainable(encoder):
+            _load(encoder, place / PART, part)
     if model.lead_mixer is not None:
         _load(model.lead_mixer, folder / LEADS, model.lead_mixer.state_dict())
     load_head(model, folder)
+
+
+def _places(model: Classifier, folder: Path) -> list[tuple[nn.Module, Path]]:
+    """Each encoder as its method left it, and the folder of its weights."""
+    encoders = encoders_of(model)
+    if len(encoders) == 1:
+        return [(encoders[0], folder)]
+    return [(encoder, folder / f"member-{number}") for number, encoder in enumerate(encoders, 1)]
 
 
 def save_head(model: Classifier, folder: Path) -> None:

@@ -88,7 +88,7 @@ def make_ready(
     identity = _identity(recipe, prepared, model, seed)
     check_run(run, recipe, identity, resume=resume)
     description = describe_model(model)
-    attach(model, recipe.method, seed=seed)
+    attach(model, recipe.method, seed=seed, members=recipe.model.members)
     count = count_parameters(model, recipe.method)
     check_prefix(model, recipe.method, recipe.training, augmentation is not None and not recipe.augmentation.views)
     return ReadyRun(recipe, model, prepared, seed, run, identity, description, count, augmentation)
@@ -179,6 +179,7 @@ def _saved_model(run: ReadyRun, decision: Decision) -> dict[str, Any]:
     return {
         **run.description,
         "method": method_to_table(run.recipe.method),
+        **({"members": run.recipe.model.members} if run.recipe.model.members > 1 else {}),
         "preprocessing": run.prepared.preprocessing.to_dict(),
         "input_sampling_rate": run.prepared.dataset.sampling_rate,
         "threshold": decision.to_dict(run.model.classes),
@@ -220,7 +221,7 @@ def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> 
             "seconds": trained.seconds,
             "seconds_per_epoch": trained.seconds_per_epoch,
             "peak_memory_bytes": trained.peak_memory_bytes,
-            "file_bytes": sum(file.stat().st_size for file in run.folder.best.iterdir()),
+            "file_bytes": sum(f.stat().st_size for f in run.folder.best.rglob("*") if f.is_file()),
             "device": trained.device,
             "precision": trained.precision,
             "once": once,

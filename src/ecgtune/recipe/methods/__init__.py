@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ecgtune.recipe.methods.added import Adapter, SideTuning
-from ecgtune.recipe.methods.base import TARGETS, Method, TargetedMethod
+from ecgtune.recipe.methods.base import TARGETS, Method, TargetedMethod, check_members
 from ecgtune.recipe.methods.low_rank import AdaLoRA, LoRA, VeRA
 from ecgtune.recipe.methods.multiplicative import IA3, OFT
 from ecgtune.recipe.methods.own_weights import Full, LinearProbe, NormBias, TopLayers
@@ -34,6 +34,7 @@ __all__ = [
     "TargetedMethod",
     "TopLayers",
     "VeRA",
+    "check_members",
     "method_from_table",
     "method_to_table",
 ]

@@ -31,6 +31,10 @@ class Adapter(Method):
         choose(self.placement, ("both", "feed-forward", "parallel"), "placement of the adapter:")
 
     @property
+    def takes_members(self) -> bool:
+        return True
+
+    @property
     def title(self) -> str:
         where = {"both": "attention and feed-forward", "feed-forward": "feed-forward", "parallel": "parallel"}
         return f"Adapter {self.width}, {where[self.placement]}"
@@ -67,6 +71,10 @@ class SideTuning(Method):
             self.block == "mlp" or self.width % self.heads == 0,
             f"width {self.width} of side tuning is not a multiple of {self.heads} heads; choose heads that divide it",
         )
+
+    @property
+    def takes_members(self) -> bool:
+        return True
 
     @property
     def title(self) -> str:

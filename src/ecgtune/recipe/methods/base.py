@@ -31,6 +31,11 @@ class Method:
         """A few words for tables and figures."""
         raise NotImplementedError
 
+    @property
+    def takes_members(self) -> bool:
+        """Whether it can be put several times on the same frozen weights, see `methods.members`."""
+        return False
+
     def rate_factor(self, parameter: str) -> float:
         """Factor on the learning rate of one weight, by its name in the model; above 0."""
         return 1.0
@@ -60,6 +65,15 @@ class TargetedMethod(Method):
         if isinstance(self.targets, str):
             choose(self.targets, TARGETS, f"targets of {what}:")
         require(len(self.targets) > 0, f"targets of {what} is empty; name at least one module")
+
+
+def check_members(method: Method, members: int) -> None:
+    """Raise SettingError where there are several `members` of a method that takes none."""
+    require(
+        members == 1 or method.takes_members,
+        f"members is {members}, but {method.title} takes none; leave members to methods that add weights to a frozen "
+        "encoder, each in its own recipe",
+    )
 
 
 def check_share(value: float, what: str) -> None:

@@ -48,6 +48,10 @@ class LoRA(TargetedMethod):
         return self.lora_plus_ratio if ".lora_B." in parameter else 1.0
 
     @property
+    def takes_members(self) -> bool:
+        return self.init != "pissa"  # which takes its part out of the frozen weights
+
+    @property
     def title(self) -> str:
         kind = "DoRA" if self.dora else "PiSSA" if self.init == "pissa" else "rsLoRA" if self.rslora else "LoRA"
         return f"{kind}{'+' if self.lora_plus_ratio > 1 else ''} r{self.rank}, {self.places}"
@@ -119,6 +123,10 @@ class VeRA(TargetedMethod):
         check_share(self.dropout, "dropout of VeRA")
         require(self.start > 0, f"start of VeRA is {self.start}; allowed: above 0")
         self._check_targets()
+
+    @property
+    def takes_members(self) -> bool:
+        return True
 
     @property
     def title(self) -> str:

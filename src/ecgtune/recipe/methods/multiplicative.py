@@ -26,6 +26,10 @@ class IA3(TargetedMethod):
         self._check_targets()
 
     @property
+    def takes_members(self) -> bool:
+        return True
+
+    @property
     def title(self) -> str:
         return f"IA3, {self.places}"
 
@@ -50,6 +54,10 @@ class OFT(TargetedMethod):
         check_least(self.block, 2, "block of OFT")
         check_share(self.dropout, "dropout of OFT")
         self._check_targets()
+
+    @property
+    def takes_members(self) -> bool:
+        return True
 
     @property
     def title(self) -> str:
