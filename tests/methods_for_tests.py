@@ -62,3 +62,5 @@ ROUNDED = [m for m in [*METHODS, *VARIANTS] if isinstance(m, LoRA) and (m.dora o
 THROUGH_PEFT = [m for m in [*METHODS, *VARIANTS] if isinstance(m, (LoRA, Adapter, IA3, VeRA, AdaLoRA, OFT))]
 #: Methods that can be multiplied into the encoder's weights.
 MERGEABLE = [m for m in THROUGH_PEFT if not isinstance(m, Adapter)]
+#: Methods that can be put several times on the same frozen weights, one of every kind.
+SEVERAL = [m for m in METHODS if m.takes_members]

@@ -53,9 +53,10 @@ def run(
     training=TRAINING,
     augment=None,
     head=None,
+    members=1,
 ):
     """Train a fresh model; returns what a user gets: result, logits on validation, log."""
-    model = attach(tiny_classifier(head=head), method, seed=seed)
+    model = attach(tiny_classifier(head=head), method, seed=seed, members=members)
     validation = VALIDATION
     if reads_features(model, method):
         training, validation = encode_once(model, training), encode_once(model, validation)

@@ -1,0 +1,157 @@
+"""Several members over one frozen encoder, before any training: what they share, what they answer, what is kept."""
+
+import pytest
+import torch
+
+from ecgtune.deployment.int8 import int8_copy
+from ecgtune.errors import SettingError
+from ecgtune.methods import attach, attached_prefixes, base_encoder, count_parameters, encoders_of, unwrapped
+from ecgtune.models import Head
+from ecgtune.recipe import Full, LinearProbe, LoRA, Method, ModelSettings, NormBias, Recipe, SideTuning, Training
+from ecgtune.training import load_weights, save_weights
+from methods_for_tests import METHODS, ROUNDED, SEVERAL, THROUGH_PEFT
+from models_for_tests import tiny_classifier
+
+
+def signal(windows: int = 6, seed: int = 1) -> torch.Tensor:
+    return torch.randn(windows, 1, 200, generator=torch.Generator().manual_seed(seed))
+
+
+def moved(method: Method, members: int = 3, head: Head | None = None, seed: int = 0):
+    """A model of which no two members answer alike."""
+    model = attach(tiny_classifier(head=head), method, seed=seed, members=members)
+    with torch.no_grad():
+        for number, weight in enumerate(p for p in model.parameters() if p.requires_grad):
+            weight += 0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(number))
+    return model.eval()
+
+
+@pytest.mark.parametrize("method", SEVERAL, ids=str)
+def test_they_start_as_the_identity_but_from_draws_of_their_own(method):
+    model = attach(tiny_classifier(), method, members=3).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model(signal()), tiny_classifier().eval()(signal()), rtol=0, atol=2e-6 if method in ROUNDED else 1e-7
+        )
+    first, second = (dict(encoder.named_parameters()) for encoder in encoders_of(model)[:2])
+    drawn = [n for n, p in first.items() if p.requires_grad and p.std() > 0 and ".norm" not in n]
+    assert all(not torch.equal(first[name], second[name]) for name in drawn if "lora_A" in name or "down" in name)
+
+
+@pytest.mark.parametrize("method", SEVERAL, ids=str)
+def test_what_is_frozen_is_there_once_and_the_rest_is_counted(method):
+    one = count_parameters(attach(tiny_classifier(), method), method)
+    model = attach(tiny_classifier(), method, members=3)
+    three = count_parameters(model, method)
+    assert (three.encoder, three.method, three.head) == (0, 3 * one.method, 3 * one.head)
+    assert three.total - three.trainable == one.total - one.trainable
+    encoders = [unwrapped(encoder) for encoder in encoders_of(model)]
+    assert base_encoder(model) is encoders[0]
+    added = attached_prefixes(model)
+    for name, weight in encoders[0].named_parameters():
+        own = any(part in f".{name}" for part in added)
+        assert all((weight is other.get_parameter(name)) != own for other in encoders[1:]), name
+
+
+@pytest.mark.parametrize("method", SEVERAL, ids=str)
+def test_the_answer_is_the_mean_of_their_logits(method):
+    model = moved(method)
+    with torch.no_grad():
+        tokens = [encoder(signal())[0] for encoder in encoders_of(model)]
+        alone = [head(part.mean(dim=1)) for head, part in zip(model.head.heads, tokens, strict=True)]
+        torch.testing.assert_close(model(signal()), torch.stack(alone).mean(dim=0), rtol=0, atol=1e-5)
+    assert not torch.allclose(alone[0], alone[1], atol=1e-3)
+
+
+def test_padding_reaches_every_member():
+    model = moved(LoRA(rank=2))
+    mask = torch.zeros(2, 200, dtype=torch.bool)
+    mask[1, 120:] = True
+    with torch.no_grad():
+        alone = [
+            head(model.pool(*encoder(signal(2), mask)))
+            for head, encoder in zip(model.head.heads, encoders_of(model), strict=True)
+        ]
+        torch.testing.assert_close(model(signal(2), mask), torch.stack(alone).mean(dim=0), rtol=0, atol=1e-6)
+
+
+def test_a_method_before_the_layers_is_of_each_member():
+    model = moved(LoRA(rank=2, targets=("projection",)))
+    assert base_encoder(model).settled_layers is None
+    with torch.no_grad():
+        alone = [head(e(signal())[0].mean(dim=1)) for head, e in zip(model.head.heads, encoders_of(model), strict=True)]
+        torch.testing.assert_close(model(signal()), torch.stack(alone).mean(dim=0), rtol=0, atol=1e-6)
+
+
+def test_in_training_each_has_its_part_of_the_batch_and_its_own_answers():
+    model = moved(SideTuning(width=8)).train()
+    with torch.no_grad():
+        logits = model(signal(6))
+        parts = signal(6).chunk(3)
+        alone = [
+            head(encoder(part)[0].mean(dim=1))
+            for head, encoder, part in zip(model.head.heads, encoders_of(model), parts, strict=True)
+        ]
+    assert logits.shape == (6, 2)
+    torch.testing.assert_close(logits, torch.cat(alone), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", SEVERAL, ids=str)
+@pytest.mark.parametrize("pooling", ["statistics", "attention"])
+def test_save_and_reload_is_exact(method, pooling, tmp_path):
+    head = Head(pooling=pooling)
+    model = moved(method, head=head, seed=3)
+    save_weights(model, method, tmp_path)
+    again = attach(tiny_classifier(head=head), method, seed=4, members=3)
+    load_weights(again, method, tmp_path)
+    with torch.no_grad():
+        assert torch.equal(again.eval()(signal()), model(signal()))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["head.safetensors", "member-1", "member-2", "member-3"]
+
+
+@pytest.mark.parametrize("method", [method for method in SEVERAL if method in THROUGH_PEFT], ids=str)
+def test_peft_itself_reads_the_files_of_each(method, tmp_path):
+    from peft import PeftModel
+
+    model = moved(method)
+    save_weights(model, method, tmp_path)
+    for number, member in enumerate(encoders_of(model), 1):
+        alone = PeftModel.from_pretrained(tiny_classifier().encoder, str(tmp_path / f"member-{number}")).eval()
+        with torch.no_grad():
+            torch.testing.assert_close(alone(signal())[0], member(signal())[0])
+
+
+@pytest.mark.parametrize(
+    ("make", "parts"),
+    [
+        *[
+            (lambda method=method: attach(tiny_classifier(), method, members=2), ["members is 2", method.title])
+            for method in METHODS
+            if not method.takes_members
+        ],
+        (lambda: Recipe("full", Full(), model=ModelSettings(members=3)), ["members is 3", "Full fine-tuning"]),
+        (lambda: Recipe("probe", LinearProbe(), model=ModelSettings(members=2)), ["members is 2", "probe"]),
+        (lambda: Recipe("norms", NormBias(), model=ModelSettings(members=2)), ["members is 2", "Norms"]),
+        (lambda: ModelSettings(members=0), ["members", "0", "1 or more"]),
+        (
+            lambda: Recipe("lora", model=ModelSettings(members=2), training=Training(head_epochs=1)),
+            ["2 members", "head_epochs"],
+        ),
+    ],
+)
+def test_what_takes_no_members_says_so(make, parts):
+    with pytest.raises(SettingError) as error:
+        make()
+    assert all(part in str(error.value) for part in parts), str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_there_is_no_int8_copy_of_several(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True)
+    monkeypatch.setattr("ecgtune.deployment.int8.ENGINE", torch.backends.quantized.supported_engines[0])
+    with pytest.raises(SettingError, match="several members"):
+        int8_copy(moved(LoRA(rank=2)))
+
+
+def test_a_title_tells_of_them():
+    assert Recipe("lora", LoRA(rank=1), model=ModelSettings(members=3)).label == "LoRA r1, all linear layers × 3"

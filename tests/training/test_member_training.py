@@ -1,0 +1,115 @@
+"""Several members in real trainings: each as if it trained by itself, stopped anywhere, on what is computed once."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ecgtune.data import WindowAugmentation
+from ecgtune.methods import attach, encoders_of, member_seed
+from ecgtune.models import EcgFM
+from ecgtune.recipe import Augmentation, LoRA, SideTuning
+from ecgtune.training import Classification, RunFolder, compute_once, logits_of, train, views_of
+from ecgtune.training.objective import Moment
+from methods_for_tests import SEVERAL
+from models_for_tests import tiny_classifier
+from training_for_tests import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers, run
+
+AUGMENTATION = Augmentation(shift=0.1, gain=0.2, noise=0.1)
+#: A training in which the size of the gradient does not matter, so that a mean over members is no other for each.
+FREE = replace(SETTINGS, optimizer="adam", weight_decay=0.0, clip=0, best="last")
+#: And in which the order does not matter either.
+WHOLE = replace(FREE, batch_size=len(TRAINING), epochs=6)
+
+
+def augmentation() -> WindowAugmentation:
+    return WindowAugmentation(AUGMENTATION, windows=len(TRAINING), leads=1, sampling_rate=100.0, normalise=True)
+
+
+@pytest.mark.parametrize("method", [LoRA(rank=2), SideTuning(width=8)], ids=str)
+@pytest.mark.parametrize("augment", [None, augmentation()], ids=["plain", "augmented"])
+def test_each_member_learns_what_it_would_by_itself(method, augment, tmp_path):
+    model = attach(tiny_classifier(), method, members=2)
+    objective = Classification(model, method, TRAINING, VALIDATION, WHOLE, augment)
+    train(objective, WHOLE, seed=0, folder=RunFolder(tmp_path / "both"), progress=Interrupted())
+    logits = []
+    for member in range(2):
+        seed = member_seed(0, member)
+        alone = attach(tiny_classifier(), method, seed=seed)
+        objective = Classification(alone, method, TRAINING, VALIDATION, WHOLE, augment)
+        train(objective, WHOLE, seed=seed, folder=RunFolder(tmp_path / f"{member}"), progress=Interrupted())
+        logits.append(logits_of(alone, VALIDATION.inputs))
+    assert np.abs(logits[0] - logits[1]).max() > 5e-3
+    np.testing.assert_allclose(logits_of(model, VALIDATION.inputs), np.mean(logits, axis=0), rtol=0, atol=5e-4)
+
+
+@pytest.mark.parametrize("method", SEVERAL, ids=str)
+def test_stopped_and_resumed_ends_on_the_same_bits(method, tmp_path):
+    often = replace(SETTINGS, save_minutes=1e-9, ema=0.9)
+    whole, logits, log = run(tmp_path / "whole", method, often, augment=augmentation(), members=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", method, often, augment=augmentation(), members=2, stop_after=9)
+    resumed, again, resumed_log = run(tmp_path / "stopped", method, often, augment=augmentation(), members=2)
+    assert np.array_equal(again, logits)
+    assert resumed_log == log
+    assert "moved the output" in whole.audit
+    assert resumed.audit == whole.audit
+    assert all(0 < row["train_accuracy"] <= 1 for row in log)
+
+
+def test_pieces_of_a_batch_give_the_gradient_of_the_whole(tmp_path):
+    settings = replace(FREE, class_weights="balanced")
+    _, whole, log = run(tmp_path / "whole", settings=settings, members=3)
+    _, pieces, pieces_log = run(tmp_path / "pieces", settings=replace(settings, accumulate=3), members=3)
+    np.testing.assert_allclose(pieces, whole, rtol=0, atol=1e-3)
+    np.testing.assert_allclose([row["train_loss"] for row in pieces_log], [row["train_loss"] for row in log], rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", [LoRA(rank=2), SideTuning(width=8)], ids=str)
+def test_the_same_training_on_what_is_computed_once(method, tmp_path, monkeypatch):
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
+    found = {}
+    for setting in ("on", "off"):
+        settings = replace(SETTINGS, prefix_cache=setting)
+        model = attach(tiny_classifier(), method, members=2)
+        once = compute_once(model, method, TRAINING, VALIDATION, settings, augmented=False)
+        objective = Classification(model, method, once.training, once.validation, settings)
+        train(objective, settings, seed=0, folder=RunFolder(tmp_path / setting), progress=Interrupted())
+        found[setting] = logits_of(model, VALIDATION.inputs), numbers(RunFolder(tmp_path / setting))
+    np.testing.assert_allclose(found["on"][0], found["off"][0], rtol=0, atol=1e-5)
+    assert [row["train_loss"] for row in found["on"][1]] == pytest.approx(
+        [row["train_loss"] for row in found["off"][1]], abs=1e-5
+    )
+
+
+def test_every_member_sees_every_window_once_in_an_epoch_in_an_order_and_a_copy_of_its_own():
+    method = SideTuning(width=8)
+    model = attach(tiny_classifier(), method, members=3)
+    copies = views_of(TRAINING, augmentation(), seed=0, copies=2)
+    objective = Classification(model, method, copies, VALIDATION, SETTINGS, copies=2)
+    moment = Moment(seed=0, epoch=1, step=6, total_steps=18)
+    rows = np.arange(len(TRAINING))
+    inputs, label = objective.batch(rows, moment, torch.device("cpu"))
+    assert objective.weight(rows, moment) == 3 * len(TRAINING)
+    parts = [part.numpy() for part in inputs.chunk(3)]
+    seen = []
+    for number, part in enumerate(parts):
+        shown = copies.inputs[rows + (1 + number) % 2 * len(TRAINING)]
+        order = [int(np.flatnonzero((shown == window).all(axis=(1, 2)))[0]) for window in part]
+        assert sorted(order) == list(rows)
+        assert np.array_equal(label.chunk(3)[number].numpy(), TRAINING.label[order])
+        seen.append(order)
+    assert seen[0] == list(rows)
+    assert seen[1] != seen[2]
+
+
+def test_depth_and_checkpoints_are_set_for_every_member(tmp_path):
+    settings = replace(SETTINGS, drop_path=0.4, checkpointing=True)
+    model = attach(tiny_classifier(), LoRA(rank=2), members=2)
+    Classification(model, LoRA(rank=2), TRAINING, VALIDATION, settings)
+    for encoder in encoders_of(model):
+        base = encoder.get_base_model()
+        assert isinstance(base, EcgFM)
+        assert base._checkpointing
+        assert base.layers[-1].drop_path == 0.4
