@@ -59,6 +59,8 @@ peft-study: install  ## The study of docs/peft_study.md, where it stopped; WINDO
 	$(BIN)/python benchmarks/peft_study/side_rates.py $(WINDOWS)
 	$(BIN)/python benchmarks/peft_study/final_lengths.py $(WINDOWS)
 	$(BIN)/python benchmarks/peft_study/few_label_lengths.py $(WINDOWS)
+	$(BIN)/python benchmarks/peft_study/few_label_members.py $(WINDOWS)
+	$(BIN)/python benchmarks/peft_study/number_formats.py $(WINDOWS)
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) runs dist build .pytest_cache .ruff_cache .hypothesis

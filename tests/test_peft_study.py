@@ -16,7 +16,8 @@ import ecgtune
 from ecgtune.cli import train
 from ecgtune.errors import SettingError
 from ecgtune.evaluation import resample
-from ecgtune.models import load_model, save_encoder
+from ecgtune.methods import attach, count_parameters
+from ecgtune.models import Head, load_model, save_encoder
 from ecgtune.recipe import Choice, load_recipes
 from models_for_tests import tiny_classifier
 
@@ -42,7 +43,7 @@ def study(harness, tmp_path_factory):
     settings = importlib.import_module("peft_settings")
     return settings.Study(
         model=str(folder), precision="fp32", methods=("full", "norm-bias", "probe"), sizes={}, space={}, trials=2,
-        trial_epochs=1, trial_batch=32, finalists=1, always=("full", "probe"), seeds=2, change_seeds=1,
+        trial_epochs=1, trial_batch=32, finalists=1, ensembles={}, always=("full", "probe"), seeds=2, change_seeds=1,
         loops={1.0: settings.Loop(1, 32)}, own_loops={"resnet": {1.0: settings.Loop(2, 32)}}, own_views={},
         tasks=("abnormal",), presets=("paper-full",),
         changes=settings.Study().changes[1:], resamples=50, trial_share=1.0, parts_share=1.0,
@@ -261,15 +262,41 @@ def test_the_interval_over_seeds_is_that_of_a_paired_t_test(harness):
     assert all(np.isnan(importlib.import_module("peft_stages").over_seeds([0.1])))
 
 
-def test_runs_in_different_number_formats_are_not_paired(done, tmp_path):
-    stages = importlib.import_module("peft_stages")
+def test_runs_in_different_number_formats_are_paired_and_counted(done, tmp_path):
+    stages, tables = importlib.import_module("peft_stages"), importlib.import_module("peft_tables")
     finals = rows(done.results / "finals.csv")
     mixed = [{**row, "precision": "other"} if (row["method"], row["seed"]) == ("probe", "1") else row for row in finals]
     shutil.copytree(done.results / "predictions", tmp_path / "predictions")
     stages.run_statistics(done.study, mixed, done.tasks, tmp_path)
     cells = rows(tmp_path / "statistics.csv")
     seeds = {(c["method"], c["reference"]): c["seeds"] for c in cells}
-    assert (seeds["probe", "full"], seeds["norm-bias", "full"]) == ("1", "2")
+    assert (seeds["probe", "full"], seeds["norm-bias", "full"]) == ("2", "2")
+    (own,) = {row["precision"] for row in finals}
+    assert tables._formats(finals) == f"Trained in {own}."
+    whole = sum("+" not in row["method"] for row in finals)
+    text = tables.finals_table(done.study, ["full", "probe"], [r for r in mixed if "+" not in r["method"]], cells)
+    assert f"Trained in {own} ({whole - 1} runs) and other (1 runs)." in text
+
+
+def test_an_ensemble_is_its_method_with_changes_as_long_as_that_and_no_larger_than_published(harness):
+    settings, tables = importlib.import_module("peft_settings"), importlib.import_module("peft_tables")
+    study, found = settings.Study(), settings.tuned(harness.RESULTS)
+    made = study.ensembled(found)
+    assert made.keys() == study.ensembles.keys()
+    for name, recipe in made.items():
+        method, changed = study.ensembles[name]
+        assert recipe.name == name
+        assert recipe.training == found[method].training
+        assert changed["model.members"] == recipe.model.members > 1
+        for share in study.loops:
+            final = study.final(recipe, name, "abnormal", share, 3)
+            alone = study.final(found[method], method, "abnormal", share, 3)
+            for part in ("training", "augmentation", "input"):
+                assert getattr(final, part) == getattr(alone, part)
+        head = Head(recipe.model.head_hidden, pooling=recipe.model.pooling)
+        model = attach(load_model(study.model, head=head), recipe.method, members=recipe.model.members)
+        assert count_parameters(model, recipe.method).share <= tables.CAP
+    assert study.ensembled({}) == {}
 
 
 def test_train_without_a_method_takes_the_one_that_won(harness):
@@ -487,7 +514,7 @@ def test_the_page_in_the_docs_holds_the_tables_of_the_kept_rows(harness):
     page = (ROOT / "docs" / "peft_study.md").read_text("utf-8")
     for name, text in tables.tables(settings.Study(), harness.RESULTS).items():
         assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in page
-    for name in ("side_rates", "final_lengths", "few_label_lengths"):
+    for name in ("side_rates", "final_lengths", "few_label_lengths", "few_label_members", "number_formats"):
         module = importlib.import_module(name)
         assert f"<!-- {name} -->\n{module.table(rows(module.FILE))}<!-- end of {name} -->" in page
     assert re.search(r"^peft-study:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)

@@ -23,7 +23,7 @@ def write_differences(path: Path, study: Study, cells: Sequence[Row], metric: st
     chosen = [cell for cell in cells if (cell["metric"], cell["reference"]) == (metric, REFERENCE)]
     chosen = [cell for cell in chosen if cell["method"] != REFERENCE and "+" not in cell["method"]]
     found = {cell["method"] for cell in chosen}
-    methods = [name for name in (*study.methods, *study.presets, FLOOR) if name in found][::-1]  # from below
+    methods = [name for name in (*study.compared, *study.presets, FLOOR) if name in found][::-1]  # from below
     shares = sorted({float(cell["share"]) for cell in chosen})
     tasks = [task for task in study.tasks if any(cell["task"] == task for cell in chosen)]
     rightmost = max(100 * float(cell["difference_high"]) for cell in chosen)
@@ -67,7 +67,7 @@ def write_shares(path: Path, study: Study, cells: Sequence[Row]) -> list[Path]:
     chosen = [c for c in chosen if c["reference"] == REFERENCE and c["method"] not in study.presets]
     tasks = [task for task in study.tasks if any(cell["task"] == task for cell in chosen)]
     found = {cell["method"] for cell in chosen}
-    methods = [name for name in study.methods if name in found]
+    methods = [name for name in study.compared if name in found]
     colours = {**method_colours(methods), **floor_colours([FLOOR])}
     shown = [*methods, *([FLOOR] if FLOOR in found else [])]
 

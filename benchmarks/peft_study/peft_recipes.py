@@ -31,10 +31,14 @@ def write_recipes(study: Study, results: Path, folder: Path) -> list[str]:
     if not tried.issuperset(study.methods):
         return []
     changed = []
-    for name, best in tuned(results).items():
+    found = tuned(results)
+    settings = {name: won(study, name, best) for name, best in found.items()}
+    ensembles = study.ensembled(found)
+    settings |= {name: settings[study.ensembles[name][0]] | study.ensembles[name][1] for name in ensembles}
+    for name, best in (found | ensembles).items():
         file = folder / f"{name}.toml"
         before = file.read_text(encoding="utf-8")
-        after = with_share(recipe_with(before, won(study, name, best)), study, best)
+        after = with_share(recipe_with(before, settings[name]), study, best)
         if after != before:
             write_text(file, after)
             changed.append(name)
@@ -62,7 +66,7 @@ def won(study: Study, name: str, best: Recipe) -> dict[str, Any]:
 def with_share(text: str, study: Study, best: Recipe) -> str:
     """`text` with the share of the weights that its method trains, where it quotes one."""
     head = Head(best.model.head_hidden, pooling=best.model.pooling)
-    model = attach(load_model(study.model, head=head), best.method)
+    model = attach(load_model(study.model, head=head), best.method, members=best.model.members)
     share = 100 * count_parameters(model, best.method).share
     return re.sub(rf"[\d.]+ % of {re.escape(study.model)}", f"{share:.2f} % of {study.model}", text)
 

@@ -77,7 +77,8 @@ class Study:
     many as own_views says: none, but fresh windows, where what the encoder makes of all of them is too much to keep.
     precision: of the sweep; finals are trained in the format that their machine is fast in, and their rows say which.
     trials of each method, of trial_epochs on trial_share of the labels. finalists: how many are taken to the finals by
-    validation AUROC beside `always`. default: what `ecgtune train` takes as long as no method has won. presets: recipes
+    validation AUROC beside `always`. ensembles: of a method and changes to what was found for it, taken to the finals
+    too; no trials are theirs. default: what `ecgtune train` takes as long as no method has won. presets: recipes
     as published, on the encoder of the study; changes: what is changed in them, step upon step; parts: what is changed
     in tuned recipes, one by one; both at parts_share of the labels of the first task and with change_seeds of the
     seeds. thresholds: by task, where half is no good cut because one class is rare. references: what each method is
@@ -117,7 +118,10 @@ class Study:
     trial_epochs: int = 3
     trial_share: float = 0.2
     trial_batch: int = 64
-    finalists: int = 2
+    finalists: int = 1
+    ensembles: Mapping[str, tuple[str, Mapping[str, Any]]] = field(
+        default_factory=lambda: {"lora-ensemble": ("lora", {"method.rank": 1, "model.members": 3})}
+    )
     default: str = "lora"
     always: tuple[str, ...] = (REFERENCE, "lora", "side", "probe")
     seeds: int = 5
@@ -173,6 +177,19 @@ class Study:
             return {}
         return {**self.care, "augmentation.views": self.once[name]} if name in self.once else self.care
 
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """All that may stand in the finals as a method of its own, in the order of tables and figures."""
+        return (*self.methods, *self.ensembles)
+
+    def ensembled(self, found: Mapping[str, Recipe]) -> dict[str, Recipe]:
+        """The ensembles of those methods whose tuned recipes are `found`."""
+        return {
+            name: replace(with_settings(found[method], changed), name=name)
+            for name, (method, changed) in self.ensembles.items()
+            if method in found
+        }
+
     def preset(self, name: str, rate: float | None) -> dict[str, Recipe]:
         """A preset, and under NAME+STEP each change on top of those before it; `rate` is what the sweep found."""
         recipe = self._on_encoder(load_recipes(name)[0], "mean")
@@ -210,12 +227,13 @@ class Study:
     def final(self, recipe: Recipe, name: str, task: str, share: float, seed: int) -> Recipe:
         """The recipe as one run of the finals: threshold by task, loop by share of the labels, split by seed."""
         method, _, part = name.partition("+")
-        loop = self.own_loops.get(method, self.loops)[share]
+        base, _ = self.ensembles.get(method, (method, {}))
+        loop = self.own_loops.get(base, self.loops)[share]
         changed = next((one.changed for one in self.parts if one.name == part), {})
         threshold = self.thresholds.get(task, "fixed")
         augmentation = recipe.augmentation
-        if method in self.own_views and "augmentation.views" not in changed:
-            augmentation = replace(augmentation, views=self.own_views[method][share])
+        if base in self.own_views and "augmentation.views" not in changed:
+            augmentation = replace(augmentation, views=self.own_views[base][share])
         training = replace(
             recipe.training,
             epochs=loop.epochs,

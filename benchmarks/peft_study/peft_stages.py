@@ -76,11 +76,15 @@ def finalists(study: Study, trials: list[Row]) -> list[str]:
 
 
 def final_recipes(study: Study, results: Path, task: str, share: float) -> dict[str, Recipe]:
-    """What is trained at a share of the labels of a task: finalists as tuned, presets, floor; steps and parts."""
+    """What is trained at a share of the labels of a task: finalists as tuned, ensembles, presets, floor; steps and
+    parts, and for the last step what a preset is compared with.
+    """
     best = tuned(results)
-    chosen = [name for name in finalists(study, read_rows(results / "trials.csv")) if name in best]
-    recipes = {name: best[name] for name in chosen}
     with_parts = (task, share) == (study.tasks[0], study.parts_share)
+    chosen = finalists(study, read_rows(results / "trials.csv"))
+    if with_parts:
+        chosen += [name.removeprefix("paper-") for name in study.presets]
+    recipes = {name: best[name] for name in dict.fromkeys(chosen) if name in best} | study.ensembled(best)
     for name in study.presets:
         method = name.removeprefix("paper-")
         steps = study.preset(name, best[method].training.learning_rate if method in best else None)
@@ -218,8 +222,7 @@ class _Cell:
     def rows(self, task: str, share: str, method: str, reference: str, kept: list[Row]) -> list[Row]:
         """A row per metric: those of `kept` for the same runs, or new ones where all predictions are there."""
         own, other = self._by_method[method], self._by_method[reference]
-        seeds = (seed for seed in own.keys() & other.keys() if own[seed]["precision"] == other[seed]["precision"])
-        seeds = tuple(sorted(seeds, key=int))
+        seeds = tuple(sorted(own.keys() & other.keys(), key=int))
         if not seeds:
             return []
         told = [

@@ -1,5 +1,6 @@
 """The tables of docs/peft_study.md from the kept rows; what nothing ran for says so."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,10 +31,11 @@ def tables(study: Study, results: Path) -> dict[str, str]:
     trials, rows = read_rows(results / "trials.csv"), current_rows(study, results)
     cells = read_rows(results / "statistics.csv")
     made = {"sweep": sweep_table(study, trials)}
+    shown = [*finalists(study, trials), *study.ensembles]
     for task in study.tasks:
         made[task] = "\n".join(
             f"### {TASKS.get(task, task)}, {100 * share:g} % of the labels\n\n"
-            + finals_table(study, finalists(study, trials), _of(rows, task, share), _of(cells, task, share))
+            + finals_table(study, shown, _of(rows, task, share), _of(cells, task, share))
             for share in sorted(study.loops)
         )
     share = study.parts_share
@@ -85,8 +87,7 @@ def finals_table(study: Study, methods: Sequence[str], rows: Sequence[Row], cell
         lines.append("| " + " | ".join([_title(name), *told]) + " |")
         if found and name != REFERENCE:
             beside.append("| " + " | ".join([_title(name), *_differences(study, found)]) + " |")
-    formats = " and ".join(sorted({row["precision"] for row in rows}))
-    return "\n".join(lines) + f"\n\nTrained in {formats}.\n\n" + "\n".join(beside) + "\n"
+    return "\n".join(lines) + f"\n\n{_formats(rows)}\n\n" + "\n".join(beside) + "\n"
 
 
 def presets_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
@@ -207,7 +208,7 @@ def _questions(study: Study, task: str, best: str, cells: Sequence[Row]) -> list
     for metric, heading in (("accuracy", "Accuracy"), ("auroc", "AUROC")):
         lines.append(f"| **{heading}** |" + " |" * len(shares))
         for question, (method, reference) in pairs.items():
-            if method == reference or method not in study.methods:
+            if method == reference or method not in study.compared:
                 continue
             asked = [found.get((metric, share, method, reference)) for share in shares]
             lines.append(f"| {question} |" + "".join(f" {_difference(cell)} |" for cell in asked))
@@ -249,6 +250,14 @@ def _differences(study: Study, found: Mapping[str, Row]) -> list[str]:
 def _seeds(found: Mapping[str, Row], rows: Sequence[Row]) -> str:
     """How many seeds the numbers of a line are from: those that its reference has too."""
     return found["accuracy"]["seeds"] if "accuracy" in found else str(len(rows))
+
+
+def _formats(rows: Sequence[Row]) -> str:
+    """How many of the runs of a table were trained in which number format."""
+    counts = Counter(row["precision"] for row in rows)
+    if len(counts) == 1:
+        return f"Trained in {next(iter(counts))}."
+    return "Trained in " + " and ".join(f"{name} ({count} runs)" for name, count in sorted(counts.items())) + "."
 
 
 def _compared(rows: Sequence[Row], task: str) -> list[Row]:
