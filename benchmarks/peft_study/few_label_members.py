@@ -2,14 +2,15 @@
 
     python benchmarks/peft_study/few_label_members.py ../shared/data/cinc2017_windows.npz
 
-trains at 10 % of the labels as `few_label_lengths.py` does, on three quarters of the training recordings, and keeps how
-each arm answers on the other quarter, in benchmarks/results/peft_study/few_label_members.csv and in docs/peft_study.md.
-Each arm with members is so small that all of them together train at most 3.26 % of the weights. What stands there is
-not run again, and commands with different --arms or --seeds can share the work.
+trains at 1 % and 10 % of the labels as `few_label_lengths.py` does, on three quarters of the training recordings, and
+keeps how each arm answers on the other quarter, in benchmarks/results/peft_study/few_label_members.csv and in
+docs/peft_study.md. Each arm with members is so small that all of them together train at most 3.26 % of the weights. What
+stands there is not run again, and commands with different --shares, --arms or --seeds can share the work.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,9 +25,9 @@ from ecgtune.data import Dataset
 from ecgtune.recipe import Recipe, with_settings
 
 FILE = RESULTS / "few_label_members.csv"
-SHARE = 0.1
+SHARES = (0.01, 0.1)
 SEEDS = range(5)
-PLACE = ("arm", "seed")
+PLACE = ("share", "arm", "seed")
 SCORES = ("accuracy", "auroc")
 COLUMNS = (*PLACE, "data", "weights", "settings", "title", "trainable_share", "seconds", *SCORES, "precision", "date")
 
@@ -50,11 +51,11 @@ ARMS = {
 }
 
 
-def own_recipe(study: Study, arm: Arm, seed: int) -> Recipe:
-    """The method as finals train it at this share, on as many labels of the three quarters, with the arm's changes."""
-    loop = study.own_loops.get(arm.method, study.loops)[SHARE]
-    views = study.own_views.get(arm.method, {}).get(SHARE)
-    return with_settings(recipe_of(study, arm.method, SHARE, Length(loop.epochs, views), seed), arm.changed)
+def own_recipe(study: Study, share: float, arm: Arm, seed: int) -> Recipe:
+    """The method as finals train it at a share, on as many labels of the three quarters, with the arm's changes."""
+    loop = study.own_loops.get(arm.method, study.loops)[share]
+    views = study.own_views.get(arm.method, {}).get(share)
+    return with_settings(recipe_of(study, arm.method, share, Length(loop.epochs, views), seed), arm.changed)
 
 
 def measured(recipe: Recipe, seed: int, dataset: Dataset) -> Row:
@@ -69,26 +70,30 @@ def measured(recipe: Recipe, seed: int, dataset: Dataset) -> Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A line per arm: means over seeds, and Student's interval of the paired differences to the first arm."""
-    by_arm = {arm: {row["seed"]: row for row in rows if row["arm"] == arm} for arm in ARMS}
-    reference = next(iter(ARMS))
+    """A line per share and arm: means over seeds, and Student's interval of the paired differences to the first arm."""
     lines = [
-        "| arm | seeds | trainable | seconds | accuracy | AUROC | accuracy minus full | AUROC minus full |",
-        "|---|---|---|---|---|---|---|---|",
+        "| labels | arm | seeds | trainable | seconds | accuracy | AUROC | accuracy minus full | AUROC minus full |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for own in (rows_of for rows_of in by_arm.values() if rows_of):
+    by_place = {
+        (share, arm): {row["seed"]: row for row in rows if (float(row["share"]), row["arm"]) == (share, arm)}
+        for share in SHARES
+        for arm in ARMS
+    }
+    for (share, _), own in by_place.items():
+        if not own:
+            continue
+        reference = by_place[share, next(iter(ARMS))]
         first = next(iter(own.values()))
         means = [np.mean([float(row[score]) for row in own.values()]) for score in SCORES]
         seconds = np.mean([float(row["seconds"]) for row in own.values()])
-        shared = [seed for seed in own if seed in by_arm[reference]]
+        shared = [seed for seed in own if seed in reference]
         beside = [
-            points([float(own[seed][score]) - float(by_arm[reference][seed][score]) for seed in shared])
-            for score in SCORES
+            points([float(own[seed][score]) - float(reference[seed][score]) for seed in shared]) for score in SCORES
         ]
-        cells = (
-            *(first["title"], str(len(own)), f"{100 * float(first['trainable_share']):.2f} %", f"{seconds:.0f}"),
-            *(f"{100 * means[0]:.2f} %", f"{means[1]:.4f}", *beside),
-        )
+        trainable = f"{100 * float(first['trainable_share']):.2f} %"
+        cells = [f"{100 * share:g} %", first["title"], str(len(own)), trainable, f"{seconds:.0f}"]
+        cells += [f"{100 * means[0]:.2f} %", f"{means[1]:.4f}", *beside]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n" if len(lines) > 2 else "Not run yet.\n"
 
@@ -104,18 +109,18 @@ def points(differences: Sequence[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("windows", nargs="?", type=Path, help="cinc2017_windows.npz; only the page is made without it")
+    parser.add_argument("--shares", nargs="+", type=float, choices=SHARES, default=SHARES)
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     asked = parser.parse_args()
     study = Study()
     if asked.windows:
         dataset = without_a_quarter(abnormal(asked.windows))
-        for seed in asked.seeds:
-            for name in asked.arms:
-                recipe = own_recipe(study, ARMS[name], seed)
-                own = {"arm": name} | key(recipe, seed, dataset.source.sha256)
-                if not any(own.items() <= row.items() for row in read_rows(FILE)):
-                    add_row(FILE, own | measured(recipe, seed, dataset), COLUMNS, PLACE)
+        for share, seed, name in product(asked.shares, asked.seeds, asked.arms):
+            recipe = own_recipe(study, share, ARMS[name], seed)
+            own = {"share": f"{share:g}", "arm": name} | key(recipe, seed, dataset.source.sha256)
+            if not any(own.items() <= row.items() for row in read_rows(FILE)):
+                add_row(FILE, own | measured(recipe, seed, dataset), COLUMNS, PLACE)
     into_page(ROOT / "docs" / "peft_study.md", "few_label_members", table(read_rows(FILE)))
 
 
