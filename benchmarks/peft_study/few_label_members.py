@@ -4,7 +4,7 @@
 
 trains at 1 % and 10 % of the labels as `few_label_lengths.py` does, on three quarters of the training recordings, and
 keeps how each arm answers on the other quarter, in benchmarks/results/peft_study/few_label_members.csv and in
-docs/peft_study.md. Each arm with members is so small that all of them together train at most 3.26 % of the weights. What
+docs/peft_study.md. Arms with members are so small that all of them together train at most 3.26 % of the weights. What
 stands there is not run again, and commands with different --shares, --arms or --seeds can share the work.
 """
 
