@@ -18,7 +18,7 @@ import numpy as np
 from few_label_lengths import Length, metrics_of, recipe_of, scores_of, without_a_quarter
 from peft_rows import Row, abnormal, add_row, into_page, key, read_rows
 from peft_settings import Study
-from peft_stages import over_seeds
+from peft_stages import points
 from peft_study import RESULTS, ROOT
 
 from ecgtune.data import Dataset
@@ -96,14 +96,6 @@ def table(rows: Sequence[Row]) -> str:
         cells += [f"{100 * means[0]:.2f} %", f"{means[1]:.4f}", *beside]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n" if len(lines) > 2 else "Not run yet.\n"
-
-
-def points(differences: Sequence[float]) -> str:
-    """The mean in hundredths, with Student's 95 % interval over seeds."""
-    if len(differences) < 2 or not any(differences):
-        return ""
-    low, high = over_seeds(differences)
-    return f"{100 * np.mean(differences):+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
 
 
 def main() -> None:

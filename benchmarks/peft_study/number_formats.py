@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from few_label_members import points
 from peft_rows import Row, abnormal, add_row, into_page, key, read_rows
 from peft_settings import Study
-from peft_stages import final_recipes
+from peft_stages import final_recipes, points
 from peft_study import RESULTS, ROOT
 
 from ecgtune import workflows

@@ -118,7 +118,7 @@ class Study:
     trial_epochs: int = 3
     trial_share: float = 0.2
     trial_batch: int = 64
-    finalists: int = 1
+    finalists: int = 2
     ensembles: Mapping[str, tuple[str, Mapping[str, Any]]] = field(
         default_factory=lambda: {"lora-ensemble": ("lora", {"method.rank": 1, "model.members": 3})}
     )

@@ -276,6 +276,14 @@ def over_seeds(differences: Sequence[float], level: float = 0.95) -> tuple[float
     return float(np.mean(differences) - half), float(np.mean(differences) + half)
 
 
+def points(differences: Sequence[float]) -> str:
+    """The mean of paired differences, one a seed, in hundredths, and Student's interval; "" of fewer than two."""
+    if len(differences) < 2 or not any(differences):
+        return ""
+    low, high = over_seeds(differences)
+    return f"{100 * np.mean(differences):+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+
+
 def _adjusted(rows: list[Row]) -> list[Row]:
     """The rows with Holm's p-values over the methods of each cell, metric and reference.
 

@@ -68,7 +68,10 @@ def sweep_table(study: Study, trials: Sequence[Row]) -> str:
 
 
 def finals_table(study: Study, methods: Sequence[str], rows: Sequence[Row], cells: Sequence[Row]) -> str:
-    """A line per finalist, preset and floor: scores with intervals and costs; then what ran, minus tuned full."""
+    """A line per method of `methods`, other tuned method that ran, preset and floor: scores with intervals and costs;
+    then what ran, minus tuned full. Steps and parts are in tables of their own.
+    """
+    rows = [row for row in rows if "+" not in row["method"]]
     if not rows:
         return "Not run yet.\n"
     lines = [
@@ -80,7 +83,9 @@ def finals_table(study: Study, methods: Sequence[str], rows: Sequence[Row], cell
         "| AUROC | p (Holm) | over seeds |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name in (*methods, *study.presets, FLOOR):
+    ran = {row["method"] for row in rows}
+    others = [name for name in study.methods if name in ran and name not in methods]
+    for name in (*methods, *others, *study.presets, FLOOR):
         own = [row for row in rows if row["method"] == name]
         found = {cell["metric"]: cell for cell in cells if (cell["method"], cell["reference"]) == (name, REFERENCE)}
         told = _scores_and_costs(found, own) if own else [NOT_RUN] * 9
@@ -257,7 +262,8 @@ def _formats(rows: Sequence[Row]) -> str:
     counts = Counter(row["precision"] for row in rows)
     if len(counts) == 1:
         return f"Trained in {next(iter(counts))}."
-    return "Trained in " + " and ".join(f"{name} ({count} runs)" for name, count in sorted(counts.items())) + "."
+    told = (f"{name} ({count} run{'s' * (count > 1)})" for name, count in sorted(counts.items()))
+    return f"Trained in {' and '.join(told)}."
 
 
 def _compared(rows: Sequence[Row], task: str) -> list[Row]:

@@ -6,16 +6,28 @@ import numpy as np
 import pytest
 import torch
 
+import ecgtune
 from ecgtune.data import WindowAugmentation
 from ecgtune.methods import attach, encoders_of, member_seed
 from ecgtune.models import EcgFM
 from ecgtune.recipe import Augmentation, LoRA, SideTuning
-from ecgtune.training import Classification, RunFolder, compute_once, logits_of, train, views_of
+from ecgtune.training import (
+    Classification,
+    RunFolder,
+    Windows,
+    compute_once,
+    logits_of,
+    read_predictions,
+    train,
+    views_of,
+)
 from ecgtune.training.objective import Moment
 from methods_for_tests import SEVERAL
 from models_for_tests import tiny_classifier
 from training_for_tests import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers, run
 
+#: A weight of LoRA that is random at the start.
+A = "base_model.model.layers.0.attention.q_proj.lora_A.default.weight"
 AUGMENTATION = Augmentation(shift=0.1, gain=0.2, noise=0.1)
 #: A training in which the size of the gradient does not matter, so that a mean over members is no other for each.
 FREE = replace(SETTINGS, optimizer="adam", weight_decay=0.0, clip=0, best="last")
@@ -113,3 +125,34 @@ def test_depth_and_checkpoints_are_set_for_every_member(tmp_path):
         assert isinstance(base, EcgFM)
         assert base._checkpointing
         assert base.layers[-1].drop_path == 0.4
+
+
+def test_missing_labels_of_one_member_do_not_dilute_the_others():
+    label = np.full((6, 2), -1, np.int8)
+    label[0] = 1, 0
+    training = Windows(TRAINING.inputs[:6], label)
+    model = attach(tiny_classifier(), LoRA(rank=2), members=3)
+    objective = Classification(model, LoRA(rank=2), training, training, SETTINGS)
+    moment = Moment(seed=0, epoch=0, step=0, total_steps=9)
+    for rows in (*np.arange(6)[:, None], np.arange(6)):
+        _, labels = objective.batch(rows, moment, torch.device("cpu"))
+        assert objective.weight(rows, moment) == max(1, int((labels >= 0).sum()))
+
+
+def test_a_loaded_run_answers_as_it_was_measured(tmp_path):
+    dataset = ecgtune.simulate(windows=90, seed=0, seconds=3)
+    run = ecgtune.fine_tune(
+        ecgtune.load_model("ecg-fm-tiny"),
+        dataset,
+        method=LoRA(rank=1),
+        members=2,
+        training=replace(SETTINGS, epochs=2, batch_size=16),
+        out=tmp_path / "run",
+        quiet=True,
+    )
+    kept = read_predictions(run.folder / "predictions.csv").of("test")
+    again = ecgtune.load_run(tmp_path / "run").predict(dataset.signal[kept.row])[:, 1]
+    np.testing.assert_allclose(again, kept.probability, rtol=0, atol=1e-5)
+    assert run.metrics["method"].endswith(", 2 members")
+    assert "2 members" in (run.folder / "README.md").read_text("utf-8")
+    assert not np.allclose(encoders_of(run.model)[0].state_dict()[A], encoders_of(run.model)[1].state_dict()[A])

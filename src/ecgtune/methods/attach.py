@@ -30,7 +30,8 @@ def attach(model: Classifier, method: Method, seed: int = 0, members: int = 1) -
     mean).
 
     members: above 1 the encoder becomes an `EncoderMembers` and the head a `HeadMembers`: so many times the method and
-    the head over the same frozen weights, each drawn from a seed of its own, and the mean of their logits answers.
+    the head over the same frozen weights, and the mean of their logits answers. The method's random weights are drawn
+    from a seed of each member's own, the heads start alike.
 
     Raises SettingError when the encoder has no place for the method, when the model has a method already, or when the
     method takes no members.
@@ -43,11 +44,11 @@ def attach(model: Classifier, method: Method, seed: int = 0, members: int = 1) -
     if put is None:
         known = ", ".join(kind.__name__ for kind in _PUT)
         raise SettingError(f"no way to attach {type(method).__name__}; allowed: {known}")
+    check_members(method, members)
     model.encoder.requires_grad_(False)
     model.head.requires_grad_(True)
     if model.lead_mixer is not None:
         model.lead_mixer.requires_grad_(True)
-    check_members(method, members)
     base = base_encoder(model)
     wrapped = []
     with torch.random.fork_rng(devices=[]):

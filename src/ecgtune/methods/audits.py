@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ecgtune.errors import AuditError
-from ecgtune.methods.attach import attached_prefixes, base_encoder
+from ecgtune.methods.attach import attached_prefixes, base_encoder, encoders_of
 from ecgtune.methods.frozen import Cut, trained_part
 from ecgtune.methods.own_weights import own_weights
 from ecgtune.models import Classifier
@@ -184,7 +184,9 @@ class TrainingAudit:
                 output, _ = self._trained.encode(self._probed)
             else:
                 output = self._trained(self._probed)
-            outputs = {"logits" if isinstance(self._method, LinearProbe) else "tokens": output}
+            parts = output.chunk(len(encoders_of(self._model)))
+            what = "logits" if isinstance(self._method, LinearProbe) else "tokens"
+            outputs = {what + (f" of member {n}" if len(parts) > 1 else ""): part for n, part in enumerate(parts, 1)}
             if self._mixed is not None:
                 outputs["mixed leads"] = self._model.mixed(self._probed)
         self._model.train(training)

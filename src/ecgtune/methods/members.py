@@ -1,8 +1,9 @@
 """Several members over one frozen encoder, each with weights of the method and a head of its own; their mean answers.
 
 A deep ensemble (Lakshminarayanan et al. 2017, arXiv:1612.01474) of small parts, as Wang et al. 2023 (arXiv:2310.00035)
-build of LoRA: what is frozen stands in memory and on disk but once. Members start alike but for the method's random
-weights, and a training shows each the windows in an order and an augmentation of its own, or they would hardly differ.
+build of LoRA: what is frozen stands in memory and on disk but once. Heads start alike, and so does the method but for
+its random weights; a training shows each member the windows in an order and an augmentation of its own, or some would
+learn the same.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class EncoderMembers(nn.Module):
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
+        # Now, while what the method added can be told from what it left alone: later a loaded run freezes all of it.
+        self._settled = unwrapped(members[0]).settled_layers
 
     def forward(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Tokens (members x windows, tokens, width) and their mask; of `members x windows` signals in training mode."""
@@ -75,13 +78,12 @@ class EncoderMembers(nn.Module):
             states, mask = first.encoder.layer_tokens(signal)
             yield from ((cast(SideTuned, member).climbed(states, None), mask) for member in self.members)
             return
-        settled = unwrapped(first).settled_layers
-        if settled is None:  # the method changes what lies before the layers
+        if self._settled is None:  # the method changes what lies before the layers
             yield from (member(signal) for member in self.members)
             return
-        below = unwrapped(first).tokens_before(settled, signal)
+        below = unwrapped(first).tokens_before(self._settled, signal)
         mask = torch.ones(below.shape[:2], dtype=torch.bool, device=below.device)
-        yield from ((unwrapped(member).tokens_after(settled, below), mask) for member in self.members)
+        yield from ((unwrapped(member).tokens_after(self._settled, below), mask) for member in self.members)
 
 
 class HeadMembers(nn.Module):
@@ -101,4 +103,4 @@ class HeadMembers(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         parts = features.chunk(len(self.heads))
         logits = [head(part) for head, part in zip(self.heads, parts, strict=True)]
-        return torch.cat(logits) if self.training else torch.stack(logits).mean(dim=0)
+        return torch.cat(logits) if self.training else torch.stack(logits).float().mean(dim=0)

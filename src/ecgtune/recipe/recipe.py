@@ -21,7 +21,6 @@ from ecgtune.errors import SettingError
 from ecgtune.recipe.augmentation import Augmentation
 from ecgtune.recipe.evaluation import Evaluation
 from ecgtune.recipe.methods import LoRA, Method, check_members, method_from_table, method_to_table
-from ecgtune.recipe.methods.base import check_least
 from ecgtune.recipe.training import Training
 from ecgtune.settings import check_fields, from_table, require, suggest, to_table
 
@@ -86,7 +85,6 @@ class ModelSettings:
         check_fields(self)
         copied = self.lead_adapter and self.lead_mode == "copy"
         require(not copied, "lead_adapter starts from lead_mode place, but that is copy; leave one of them out")
-        check_least(self.members, 1, "members of the model")
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,8 @@ class Recipe:
         check_members(self.method, self.model.members)
         require(
             self.model.members == 1 or not self.training.head_epochs,
-            f"{self.name} has {self.model.members} members, whose heads start alike with head_epochs; use one of them",
+            f"{self.name} has {self.model.members} members, but head_epochs trains the one head of a probe first; "
+            "use one of them",
         )
 
     @property

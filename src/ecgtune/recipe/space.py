@@ -90,7 +90,7 @@ _TABLES = ("method", "model", "training", "augmentation")
 #: or would favour of itself.
 NOT_SEARCHED = frozenset(
     (
-        *("model.name", "model.lead_mode", "model.lead_adapter"),
+        *("model.name", "model.lead_mode", "model.lead_adapter", "model.members"),
         *("training.epochs", "training.accumulate", "training.precision"),
         *("training.device", "training.threshold", "training.save_minutes", "training.patience", "training.best"),
     )

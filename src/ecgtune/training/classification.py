@@ -44,7 +44,7 @@ class Classification(Objective):
     copies: of how many copies `training` is made, one behind the other (`views_of`); epochs show them in turn.
 
     Of several members (`methods.members`) each sees every window once in an epoch, in an order, an augmentation and
-    a turn of the copies of its own: as if it trained by itself.
+    a turn of the copies of its own. The loss is the mean over members; what clips gradients sees those of all.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Classification(Objective):
         self._layer_rates = layer_rates(model, method, settings.layer_decay)
 
     def weight(self, rows: np.ndarray, moment: Moment) -> float:
-        return sum(self._criterion.total(self._training.label[own]) for own in self._rows(rows, moment))
+        return self._criterion.total(self._training.label[np.concatenate(self._rows(rows, moment))])
 
     def batch(self, rows: np.ndarray, moment: Moment, device: torch.device) -> tuple[Tensor, Tensor]:
         seen = self._rows(rows, moment)

@@ -25,6 +25,7 @@ def fine_tune(
     augmentation: Augmentation | None = None,
     input: Input | None = None,
     evaluation: Evaluation | None = None,
+    members: int = 1,
     seed: int = 0,
     out: str | Path | None = None,
     resume: bool = False,
@@ -35,7 +36,8 @@ def fine_tune(
     model: from `load_model`, not yet fine-tuned; it is changed in place. dataset: from `read_dataset` or `simulate`.
     method: what trains (default LoRA()). training, input, evaluation: settings of the loop, of normalisation and split,
     and of what is measured. augmentation: what is done to the training windows of each epoch (default: nothing).
-    seed: of the method's new weights, the order of windows and dropout. out: the run folder (default
+    members: how many times the method trains over the one frozen encoder, each with a head of its own; their mean
+    answers. seed: of the method's new weights, the order of windows and dropout. out: the run folder (default
     `runs/<method>-<date>-<time>`); `resume` continues the run that stands there.
 
     The test split is touched once, at the end. Raises DataError, SettingError, AuditError or RunError, one line each.
@@ -54,6 +56,7 @@ def fine_tune(
             pooling=model.head_spec.pooling,
             head_hidden=model.head_spec.hidden,
             head_dropout=model.head_spec.dropout,
+            members=members,
         ),
         training=training or Training(),
         augmentation=augmentation or Augmentation(),

@@ -169,8 +169,9 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, *, steps: int | None
         before = peak.read()
         clock.lap()
         logits_of(model, few, precision=recipe.training.precision)
-        forward = clock.lap() / len(few)
-        inference = (peak.read() - before) // len(few)
+        members = recipe.model.members  # which are put on it below; all of them have an answer to each window
+        forward = members * clock.lap() / len(few)
+        inference = members * (peak.read() - before) // len(few)
         peak.reset()
 
         batch = recipe.training.batch_size

@@ -196,7 +196,7 @@ def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> 
         "title": recipe.label,
         "seed": run.seed,
         "model": recipe.model.name,
-        "method": str(recipe.method),
+        "method": str(recipe.method) + (f", {recipe.model.members} members" if recipe.model.members > 1 else ""),
         "weights": run.model.weights.describe(),
         "classes": list(run.model.classes),
         "normalisation": recipe.input.normalisation,

@@ -69,10 +69,11 @@ class TargetedMethod(Method):
 
 def check_members(method: Method, members: int) -> None:
     """Raise SettingError where there are several `members` of a method that takes none."""
+    check_least(members, 1, "members of the model")
     require(
         members == 1 or method.takes_members,
-        f"members is {members}, but {method.title} takes none; leave members to methods that add weights to a frozen "
-        "encoder, each in its own recipe",
+        f"members is {members}, but {method.title} takes none; allowed with lora (not pissa), adapter, side, vera, ia3 "
+        "and oft, in their own recipes",
     )
 
 
