@@ -217,6 +217,11 @@ def test_a_user_who_stops_is_told_how_to_go_on(capsys, monkeypatch):
     assert "--resume" in capsys.readouterr().err
 
 
+def test_simulate_writes_nothing_that_is_called_otherwise(capsys, tmp_path):
+    assert ".csv, .txt" in refused(capsys, "simulate", "sim.npz", "--windows", "60")
+    assert not (tmp_path / "sim.npz").exists()
+
+
 def test_simulate_writes_the_layout_that_compare_reads(tmp_path):
     run("simulate", "sim.csv", "--windows", "60", "--seed", "3")
     dataset = ecgtune.read_dataset("sim.csv", sampling_rate=100)

@@ -13,6 +13,8 @@ from ecgtune.errors import DataError, SettingError
 from ecgtune.files import write_atomically
 
 _ROWS = 1024
+#: Endings by which the reader takes a file that is not packed for a CSV.
+SUFFIXES = (".csv", ".txt")
 
 
 def write_csv(dataset: Dataset, path: str | Path) -> Path:
@@ -21,10 +23,12 @@ def write_csv(dataset: Dataset, path: str | Path) -> Path:
     Several labels are a column each, empty where missing; read them with `labels=dataset.classes`.
 
     Samples are written exactly (shortest text that reads back as the same float32), so a read gives equal windows.
-    The whole file appears at once, and an existing file is never replaced. Raises SettingError when `path` exists,
-    RunError when it cannot be written, DataError for more than one lead.
+    The whole file appears at once, and an existing file is never replaced. Raises SettingError when `path` exists or
+    has an ending by which nothing would read it as a CSV, RunError when it cannot be written, DataError for more than one lead.
     """
     path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise SettingError(f"{path} is written as a CSV; allowed endings: {', '.join(SUFFIXES)}")
     if os.path.exists(path):
         raise SettingError(f"{path} exists already; name another file, or remove it first")
     if dataset.signal.shape[1] != 1:
