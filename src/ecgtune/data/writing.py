@@ -24,7 +24,8 @@ def write_csv(dataset: Dataset, path: str | Path) -> Path:
 
     Samples are written exactly (shortest text that reads back as the same float32), so a read gives equal windows.
     The whole file appears at once, and an existing file is never replaced. Raises SettingError when `path` exists or
-    has an ending by which nothing would read it as a CSV, RunError when it cannot be written, DataError for more than one lead.
+    has an ending by which nothing would read it as a CSV, RunError when it cannot be written, DataError for more than
+    one lead.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
