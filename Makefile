@@ -37,6 +37,7 @@ bench: install  ## Benchmarks beside the original's computation, into benchmarks
 	$(BIN)/python benchmarks/read_csv.py
 	$(BIN)/python benchmarks/attention.py
 	$(BIN)/python benchmarks/lora_layer.py
+	$(BIN)/python benchmarks/oft_layer.py
 	$(BIN)/python benchmarks/page_faults.py
 	$(BIN)/python benchmarks/lora_epoch.py
 	$(BIN)/python benchmarks/positional.py

@@ -66,6 +66,8 @@ def tried(folder: Path = RESULTS) -> str:
         line("explicit attention products", f"{row['size']}, {row['dtype']}", row["fused"], row["explicit"])
     for row in read_json(folder / "lora_layer.json")["rows"]:
         line("LoRA's update as one product", f"{row['size']}, {row['dtype']}", row["peft"], row["one product"])
+    for row in read_json(folder / "oft_layer.json")["rows"]:
+        line("OFT's rotation in the weights", f"{row['size']}, {row['dtype']}", row["peft"], row["turned weights"])
     for row in read_json(folder / "positional.json")["rows"]:
         where = f"{row['size']}, {row['taps']} taps, {row['dtype']}, one forward pass"
         line("frozen positional convolution by its spectrum", where, row["convolution"], row["spectrum"])

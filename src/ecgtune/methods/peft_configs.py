@@ -17,12 +17,14 @@ from peft import (
     VeraConfig,
     get_peft_model,
 )
+from peft.tuners import oft
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from ecgtune.errors import SettingError
 from ecgtune.methods import bottleneck
 from ecgtune.methods.low_rank_product import LowRankLinear
+from ecgtune.methods.rotated_weights import RotatedLinear
 from ecgtune.models import Encoder
 from ecgtune.recipe import IA3, OFT, AdaLoRA, Adapter, LoRA, Method, TargetedMethod, VeRA
 from ecgtune.settings import suggest
@@ -39,6 +41,8 @@ def wrap(encoder: Encoder, method: Method, seed: int) -> PeftModel:
     with _one_thread():
         model = cast(PeftModel, get_peft_model(encoder, config))  # type: ignore[arg-type]
     for module in model.modules():
+        if type(module) is oft.Linear:
+            module.__class__ = RotatedLinear  # peft has no table of custom modules for OFT; there is no state of ours
         if isinstance(module, BaseTunerLayer):
             # Autocast casts what the layer multiplies; peft's own cast to the new weights' float32 before it would
             # only be undone, and costs time.

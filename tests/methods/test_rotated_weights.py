@@ -1,0 +1,123 @@
+"""OFT's turned weights against peft's own layer, which turns activations."""
+
+import pytest
+import torch
+from peft import OFTConfig, PeftModel, get_peft_model
+from peft.tuners import oft
+from torch import Tensor, nn
+
+from ecgtune.methods import attach, rotated_weights
+from ecgtune.methods.rotated_weights import RotatedLinear
+from ecgtune.recipe import OFT
+from models_for_tests import tiny_classifier
+
+
+class Two(nn.Module):
+    """Two layers, so that the second has an input with a gradient and the first has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(12, 8)
+        self.two = nn.Linear(8, 5, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(torch.tanh(self.one(x)))
+
+
+def wrapped(ours: bool, **settings: object) -> PeftModel:
+    """`Two` with rotations that turn; the same weights whichever layer computes it."""
+    torch.manual_seed(0)
+    config = OFTConfig(
+        oft_block_size=4, target_modules=["one", "two"], init_weights=False, use_cayley_neumann=False, **settings
+    )  # type: ignore[arg-type]
+    model = get_peft_model(Two(), config)  # type: ignore[arg-type]
+    for module in model.modules():
+        if ours and type(module) is oft.Linear:
+            module.__class__ = RotatedLinear
+    return model
+
+
+@pytest.fixture(autouse=True)
+def _always(monkeypatch):
+    monkeypatch.setattr(rotated_weights, "_small", lambda weight: True)
+
+
+def answer_and_gradients(model: nn.Module, x: Tensor, autocast: bool = False) -> dict[str, Tensor]:
+    model.zero_grad()
+    x = x.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        answer = model(x)
+    answer.float().square().sum().backward()
+    found = {"answer": answer.detach().float(), "input": x.grad}
+    return found | {name: p.grad for name, p in model.named_parameters() if p.grad is not None}  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("shape", "autocast", "tolerance"),
+    [((12,), False, 1e-5), ((7, 12), False, 1e-5), ((2, 5, 12), False, 1e-5), ((8, 9, 12), True, 3e-2)],
+    ids=["one", "rows", "tokens", "bfloat16 within its rounding"],
+)
+def test_answers_and_gradients_are_those_of_peft(shape: tuple[int, ...], autocast: bool, tolerance: float) -> None:
+    x = torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+    ours, theirs = (answer_and_gradients(wrapped(one), x, autocast) for one in (True, False))
+    assert ours.keys() == theirs.keys()
+    assert {name for name in ours if "oft_R" in name}
+    for name, value in ours.items():
+        torch.testing.assert_close(
+            value, theirs[name], rtol=tolerance, atol=tolerance * float(theirs[name].abs().max())
+        )
+
+
+@pytest.mark.parametrize("state", ["off", "merged", "merged and back"])
+def test_other_states_are_pefts(state: str) -> None:
+    x = torch.randn(3, 12, generator=torch.Generator().manual_seed(1))
+    found = []
+    for ours in (True, False):
+        model = wrapped(ours).eval()
+        if state.startswith("merged"):
+            model.merge_adapter()
+        if state.endswith("back"):
+            model.unmerge_adapter()
+        with torch.no_grad():
+            if state == "off":
+                with model.disable_adapter():
+                    found.append(model(x))
+            else:
+                found.append(model(x))
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+
+
+def test_the_dropout_of_blocks_acts_in_training_alone() -> None:
+    x = torch.randn(3, 12, generator=torch.Generator().manual_seed(1))
+    model, whole = wrapped(True, module_dropout=0.5), wrapped(True).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(x), whole(x))
+        model.train()
+        torch.manual_seed(3)
+        first = model(x)
+        assert not torch.allclose(first, whole(x), atol=1e-3)
+        torch.manual_seed(3)
+        assert torch.equal(model(x), first)
+
+
+def test_attached_layers_are_ours_and_the_files_are_pefts() -> None:
+    model = attach(tiny_classifier(), OFT(block=8))
+    layers = [module for module in model.encoder.modules() if isinstance(module, oft.Linear)]
+    assert layers
+    assert all(type(layer) is RotatedLinear for layer in layers)
+
+
+@pytest.mark.parametrize(("outputs", "bf16", "turned"), [(64, True, True), (64, False, False), (1 << 15, True, False)])
+def test_weights_are_turned_where_that_is_cheaper(outputs: int, bf16: bool, turned: bool, monkeypatch) -> None:
+    monkeypatch.undo()
+    weight = torch.empty(outputs, 16)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        assert rotated_weights._small(weight) == turned
+
+
+def test_dropped_blocks_are_ours_whatever_is_cheaper(monkeypatch) -> None:
+    monkeypatch.setattr(rotated_weights, "_small", lambda weight: False)
+    x = torch.randn(3, 12, generator=torch.Generator().manual_seed(1))
+    model = wrapped(True, module_dropout=0.5).train()
+    with torch.no_grad():
+        assert not torch.allclose(model(x), wrapped(True).eval()(x), atol=1e-3)
