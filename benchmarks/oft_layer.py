@@ -15,7 +15,7 @@ from torch import nn
 
 from ecgtune import load_model
 from ecgtune.files import write_json
-from ecgtune.methods import attach
+from ecgtune.methods import attach, rotated_weights
 from ecgtune.methods.rotated_weights import RotatedLinear
 from ecgtune.models import Classifier, EcgFM, EcgFmConfig, Head, Weights
 from ecgtune.recipe import OFT
@@ -45,6 +45,7 @@ def encoders(model: str | EcgFmConfig, block: int) -> dict[str, nn.Module]:
 
 
 def main() -> None:
+    rotated_weights._small = lambda weight: True  # also where it turned out to cost time
     rows = []
     for what, (model, block, shape) in SIZES.items():
         for dtype in (torch.bfloat16, torch.float32):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -147,11 +148,11 @@ def load_run(folder: str | Path) -> Run:
     saved, metrics = read_json(run.best / "model.json"), read_json(run.metrics)
     try:
         method = method_from_table(saved["method"], str(run.best / "model.json"))
-        members = int(saved.get("members", 1))
+        members = operator.index(saved.get("members", 1))
         preprocessing = Preprocessing.from_dict(saved["preprocessing"])
         sampling_rate, decision = saved["input_sampling_rate"], Decision.from_dict(saved["threshold"])
         model = build_model(saved, load_base=not isinstance(method, Full))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{run.best / 'model.json'} is not what a run writes ({error!r}); run it again") from None
     attach(model, method, members=members)
     load_weights(model, method, run.best)
