@@ -39,7 +39,7 @@ def wrapped(ours: bool, **settings: object) -> PeftModel:
 
 @pytest.fixture(autouse=True)
 def _always(monkeypatch):
-    monkeypatch.setattr(rotated_weights, "_small", lambda weight: True)
+    monkeypatch.setattr(rotated_weights, "_cheaper", lambda weight, x: True)
 
 
 def answer_and_gradients(model: nn.Module, x: Tensor, autocast: bool = False) -> dict[str, Tensor]:
@@ -100,23 +100,48 @@ def test_the_dropout_of_blocks_acts_in_training_alone() -> None:
         assert torch.equal(model(x), first)
 
 
-def test_attached_layers_are_ours_and_the_files_are_pefts() -> None:
+def test_attached_layers_are_ours() -> None:
     model = attach(tiny_classifier(), OFT(block=8))
     layers = [module for module in model.encoder.modules() if isinstance(module, oft.Linear)]
     assert layers
     assert all(type(layer) is RotatedLinear for layer in layers)
 
 
-@pytest.mark.parametrize(("outputs", "bf16", "turned"), [(64, True, True), (64, False, False), (1 << 15, True, False)])
-def test_weights_are_turned_where_that_is_cheaper(outputs: int, bf16: bool, turned: bool, monkeypatch) -> None:
+def test_each_block_is_dropped_with_its_probability() -> None:
+    layer = next(m for m in wrapped(True, module_dropout=0.3).train().modules() if isinstance(m, RotatedLinear))
+    rotation, weight = layer.oft_R["default"], layer.get_base_layer().weight
+    torch.manual_seed(0)
+    drawn = torch.stack([rotated_weights._turned(weight, rotation, 0.3) for _ in range(400)])
+    same = (drawn == weight).unflatten(2, (-1, 4)).all(dim=(1, 3)).float().mean(dim=0)  # of each of the three blocks
+    torch.testing.assert_close(same, torch.full((3,), 0.3), rtol=0, atol=0.08)
+
+
+def test_weights_of_another_format_keep_it() -> None:
+    layer = next(m for m in wrapped(True).modules() if isinstance(m, RotatedLinear))
+    layer.get_base_layer().to(torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(torch.randn(3, 12)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("settings", [{"coft": True}, {"block_share": True}])
+def test_what_a_recipe_has_not_is_left_to_peft(settings: dict) -> None:
+    x = torch.randn(3, 12, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(wrapped(True, **settings)(x), wrapped(False, **settings)(x))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "tokens", "bf16", "turned"),
+    [(64, 1024, True, True), (64, 1023, True, False), (64, 1024, False, False), (1 << 15, 1024, True, False)],
+)
+def test_weights_are_turned_where_that_is_cheaper(outputs, tokens, bf16, turned, monkeypatch) -> None:
     monkeypatch.undo()
-    weight = torch.empty(outputs, 16)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        assert rotated_weights._small(weight) == turned
+        assert rotated_weights._cheaper(torch.empty(outputs, 16), torch.empty(tokens, 16)) == turned
 
 
 def test_dropped_blocks_are_ours_whatever_is_cheaper(monkeypatch) -> None:
-    monkeypatch.setattr(rotated_weights, "_small", lambda weight: False)
+    monkeypatch.setattr(rotated_weights, "_cheaper", lambda weight, x: False)
     x = torch.randn(3, 12, generator=torch.Generator().manual_seed(1))
     model = wrapped(True, module_dropout=0.5).train()
     with torch.no_grad():

@@ -149,6 +149,8 @@ def load_run(folder: str | Path) -> Run:
     try:
         method = method_from_table(saved["method"], str(run.best / "model.json"))
         members = operator.index(saved.get("members", 1))
+        if members < 1:
+            raise TypeError(f"{members} members")
         preprocessing = Preprocessing.from_dict(saved["preprocessing"])
         sampling_rate, decision = saved["input_sampling_rate"], Decision.from_dict(saved["threshold"])
         model = build_model(saved, load_base=not isinstance(method, Full))

@@ -1,9 +1,9 @@
 """Several members over one frozen encoder, each with weights of the method and a head of its own; their mean answers.
 
 A deep ensemble (Lakshminarayanan et al. 2017, arXiv:1612.01474) of small parts, as Wang et al. 2023 (arXiv:2310.00035)
-build of LoRA: what is frozen stands in memory and on disk but once. Heads start alike, and so does the method but for
-its random weights; a training shows each member the windows in an order and an augmentation of its own, or some would
-learn the same.
+build of LoRA: what is frozen stands in memory and on disk but once (LoRA's copies of it in bf16 apart). Heads start
+alike, and so does the method but for its random weights; a training shows each member the windows in an order and an
+augmentation of its own, or some would learn the same.
 """
 
 from __future__ import annotations

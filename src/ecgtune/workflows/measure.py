@@ -51,8 +51,9 @@ class Phase:
 class Measurement:
     """What a few steps of a recipe took on this machine: seconds, bytes, and on how many windows.
 
-    start: loading the model and attaching the method. prepare, forward: per window. save: weights and state of one
-    epoch. finish: all after the last epoch, predictions of `val` + `test` windows included. peak: of the training.
+    start: loading the model and attaching the method. prepare, forward: per window, the latter of the encoder without
+    its method. save: weights and state of one epoch. finish: all after the last epoch, predictions of `val` + `test`
+    windows included. peak: of the training.
     still: memory before the first batch goes through the model. inference: what a window takes on its way through it
     without gradients. window: bytes of a window as
     it was read and as the model takes it. file, folder, state: what is deployed, what is kept, what a resume needs.
@@ -169,15 +170,14 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, *, steps: int | None
         before = peak.read()
         clock.lap()
         logits_of(model, few, precision=recipe.training.precision)
-        members = recipe.model.members  # which are put on it below; all of them have an answer to each window
-        forward = members * clock.lap() / len(few)
-        inference = members * (peak.read() - before) // len(few)
+        forward = clock.lap() / len(few)
+        inference = (peak.read() - before) // len(few)
         peak.reset()
 
         batch = recipe.training.batch_size
         if steps is None:
             # A step is about three forward passes; measured on one, so that a slow model is not kept running.
-            steps = min(MOST, max(FEWEST, math.ceil(SECONDS / (3 * forward * batch))))
+            steps = min(MOST, max(FEWEST, math.ceil(SECONDS / (3 * forward * recipe.model.members * batch))))
         short = _shortened(recipe)
         prepared.split = replace(split, train=split.train[: steps * batch])  # known only now that a pass is timed
         clock.lap()

@@ -40,7 +40,8 @@ class OFT(TargetedMethod):
 
     W R x with R orthogonal by Cayley's (I + Q)(I - Q)^-1, Q skew-symmetric and zero at the start (Qiu et al. 2023,
     arXiv:2306.07280, section 3; on inputs as in arXiv:2506.19847). block: width of a block, 2 or more, a divisor of
-    the input width of every target. dropout: share of blocks left unturned in a step, in [0, 1). targets as of LoRA.
+    the input width of every target. dropout: probability of a block to be left unturned in a forward pass of training,
+    in [0, 1). targets as of LoRA.
     """
 
     name: ClassVar[str] = "oft"
