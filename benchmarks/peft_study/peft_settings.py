@@ -210,10 +210,23 @@ class Study:
         }
 
     def references_of(self, method: str) -> tuple[str, ...]:
-        """What a method is compared with: a part's also with its tuned method, side tuning also with LoRA."""
+        """What a method is compared with: a part's also with its tuned method, a step with the one before it, side
+        tuning with LoRA.
+        """
         name, _, part = method.partition("+")
-        own = name if part and name in self.methods else self.rivals.get(method)
-        return (*self.references, *([own] if own and own not in self.references else []))
+        own = [name if part and name in self.methods else self.rivals.get(method), self.step_before(method)]
+        return tuple(dict.fromkeys((*self.references, *(other for other in own if other))))
+
+    def steps(self, preset: str) -> list[str]:
+        """A preset, the changes to it step upon step, and the tuned method at their end, by name in the finals."""
+        return [preset, *(f"{preset}+{step}" for step, _, _ in self.changes), preset.removeprefix("paper-")]
+
+    def step_before(self, method: str) -> str | None:
+        """What a step is one change away from; None for what is no step."""
+        for steps in (self.steps(preset) for preset in self.presets):
+            if method in steps[1:]:
+                return steps[steps.index(method) - 1]
+        return None
 
     def seeds_of(self, name: str) -> range:
         """The seeds of a run of the finals: fewer for NAME+STEP and NAME+PART, of which there are many."""

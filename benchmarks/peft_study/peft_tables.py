@@ -87,7 +87,7 @@ def finals_table(study: Study, methods: Sequence[str], rows: Sequence[Row], cell
     others = [name for name in study.methods if name in ran and name not in methods]
     for name in (*methods, *others, *study.presets, FLOOR):
         own = [row for row in rows if row["method"] == name]
-        found = {cell["metric"]: cell for cell in cells if (cell["method"], cell["reference"]) == (name, REFERENCE)}
+        found = _beside(cells, name, REFERENCE)
         told = _scores_and_costs(found, own) if own else [NOT_RUN] * 9
         lines.append("| " + " | ".join([_title(name), *told]) + " |")
         if found and name != REFERENCE:
@@ -100,20 +100,22 @@ def presets_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> st
     if not any(row["method"].startswith("paper-") for row in rows):
         return "Not run yet.\n"
     lines = [
-        "| from | change | seeds | accuracy | AUROC | accuracy minus full | AUROC minus full |",
-        "|---|---|---|---|---|---|---|",
+        "| from | change | seeds | accuracy | AUROC | accuracy minus the line above | AUROC minus the line above "
+        "| seeds of both | accuracy minus full | AUROC minus full |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
+    titles = ["as published, on this encoder", *(f"and {title}" for _, title, _ in study.changes)]
     for preset in study.presets:
-        steps = [(preset, "as published, on this encoder")]
-        steps += [(f"{preset}+{step}", f"and {title}") for step, title, _ in study.changes]
-        steps += [(preset.removeprefix("paper-"), "as tuned: size and the rest")]
-        for name, title in steps:
-            found = {cell["metric"]: cell for cell in cells if (cell["method"], cell["reference"]) == (name, REFERENCE)}
+        for name, title in zip(study.steps(preset), [*titles, "as tuned: size and the rest"], strict=True):
+            found = _beside(cells, name, REFERENCE)
             scores = [_with_interval(found.get(metric)) for metric in ("accuracy", "auroc")]
             own = [row for row in rows if row["method"] == name]
-            seeds = _seeds(found, own) if own else NOT_RUN
-            differences = [_difference(found.get(metric)) for metric in ("accuracy", "auroc")]
-            lines.append("| " + " | ".join([preset, title, seeds, *scores, *differences]) + " |")
+            told = [preset, title, _seeds(found, own) if own else NOT_RUN, *scores]
+            above = _beside(cells, name, study.step_before(name) or "")
+            first = name == preset
+            told += ["" if first else _difference(above.get(metric)) for metric in ("accuracy", "auroc")]
+            told += ["" if first else above["accuracy"]["seeds"] if above else NOT_RUN]
+            lines.append("| " + " | ".join([*told, *(_difference(found.get(m)) for m in ("accuracy", "auroc"))]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -128,7 +130,7 @@ def parts_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
     for method in study.methods:
         for part in (part for part in study.parts if method in part.of):
             name = f"{method}+{part.name}"
-            found = {cell["metric"]: cell for cell in cells if (cell["method"], cell["reference"]) == (name, method)}
+            found = _beside(cells, name, method)
             scores = [_with_interval(found.get(metric)) for metric in ("accuracy", "auroc")]
             own = [row for row in rows if row["method"] == name]
             seeds = _seeds(found, own) if own else NOT_RUN
@@ -222,6 +224,11 @@ def _questions(study: Study, task: str, best: str, cells: Sequence[Row]) -> list
                 told = "".join(f" {_verdict(study, cell) if cell else NOT_RUN} |" for cell in asked)
                 lines.append(f"| not inferior at {100 * study.margin:g} points |{told}")
     return lines
+
+
+def _beside(cells: Sequence[Row], method: str, reference: str) -> dict[str, Row]:
+    """What the statistics say of a method beside another, by metric; empty where not both have run."""
+    return {cell["metric"]: cell for cell in cells if (cell["method"], cell["reference"]) == (method, reference)}
 
 
 def _verdict(study: Study, cell: Row) -> str:
