@@ -179,14 +179,18 @@ def answer(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
     share = f"{100 * float(shown[0]['trainable_share']):.2f} %"
     told = (
         f"Of the methods that train at most {100 * CAP:.2f} % of the weights and have run at all shares of the labels, "
-        f"**`{best}`** ({share}) has the highest AUROC on validation windows; `ecgtune train` takes it when no method "
-        "is named."
+        f"**`{best}`** ({share}) has the highest AUROC on validation windows of the first task, a mean over shares "
+        "weighted by how many of them there are; `ecgtune train` takes it when no method is named."
         if best
         else f"No method has won yet, because not all of them have run at all shares of the labels. Here stands "
         f"`{study.default}` ({share} of the weights), which `ecgtune train` takes as long as that is so."
     )
     best = best or study.default
-    lines = [f"{told} Differences on test windows, in points, with 95 % intervals over recordings:", ""]
+    lines = [
+        f"{told} Differences on test windows, in points, with 95 % intervals over recordings, "
+        "each on the seeds that both have (of tuned full fine-tuning, those of the second line):",
+        "",
+    ]
     for task in study.tasks:
         if any(row["task"] == task for row in rows):
             lines += [f"**{TASKS.get(task, task)}**", "", *_questions(study, task, best, cells), ""]
