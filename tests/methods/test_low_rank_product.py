@@ -9,18 +9,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
 from ecgtune.methods.low_rank_product import LowRankLinear, LowRankProduct
-
-
-class Two(nn.Module):
-    """Two layers, so that the second has an input with a gradient and the first has none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one = nn.Linear(6, 8)
-        self.two = nn.Linear(8, 5, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.two(torch.tanh(self.one(x)))
+from layers_for_tests import Two, answer_and_gradients
 
 
 def wrapped(ours: bool, **settings: object) -> PeftModel:
@@ -34,16 +23,6 @@ def wrapped(ours: bool, **settings: object) -> PeftModel:
 
 def layers(model: nn.Module) -> list[LowRankLinear]:
     return [module for module in model.modules() if isinstance(module, LowRankLinear)]
-
-
-def answer_and_gradients(model: nn.Module, x: Tensor, autocast: bool = False) -> dict[str, Tensor]:
-    model.zero_grad()
-    x = x.clone().requires_grad_()
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        answer = model(x)
-    answer.float().square().sum().backward()
-    found = {"answer": answer.detach().float(), "input": x.grad}
-    return found | {name: p.grad for name, p in model.named_parameters() if p.grad is not None}  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(

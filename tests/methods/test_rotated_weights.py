@@ -4,24 +4,12 @@ import pytest
 import torch
 from peft import OFTConfig, PeftModel, get_peft_model
 from peft.tuners import oft
-from torch import Tensor, nn
 
 from ecgtune.methods import attach, rotated_weights
 from ecgtune.methods.rotated_weights import RotatedLinear
 from ecgtune.recipe import OFT
+from layers_for_tests import Two, answer_and_gradients
 from models_for_tests import tiny_classifier
-
-
-class Two(nn.Module):
-    """Two layers, so that the second has an input with a gradient and the first has none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one = nn.Linear(12, 8)
-        self.two = nn.Linear(8, 5, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.two(torch.tanh(self.one(x)))
 
 
 def wrapped(ours: bool, **settings: object) -> PeftModel:
@@ -30,7 +18,7 @@ def wrapped(ours: bool, **settings: object) -> PeftModel:
     config = OFTConfig(
         oft_block_size=4, target_modules=["one", "two"], init_weights=False, use_cayley_neumann=False, **settings
     )  # type: ignore[arg-type]
-    model = get_peft_model(Two(), config)  # type: ignore[arg-type]
+    model = get_peft_model(Two(inputs=12), config)  # type: ignore[arg-type]
     for module in model.modules():
         if ours and type(module) is oft.Linear:
             module.__class__ = RotatedLinear
@@ -40,16 +28,6 @@ def wrapped(ours: bool, **settings: object) -> PeftModel:
 @pytest.fixture(autouse=True)
 def _always(monkeypatch):
     monkeypatch.setattr(rotated_weights, "_cheaper", lambda weight, x: True)
-
-
-def answer_and_gradients(model: nn.Module, x: Tensor, autocast: bool = False) -> dict[str, Tensor]:
-    model.zero_grad()
-    x = x.clone().requires_grad_()
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        answer = model(x)
-    answer.float().square().sum().backward()
-    found = {"answer": answer.detach().float(), "input": x.grad}
-    return found | {name: p.grad for name, p in model.named_parameters() if p.grad is not None}  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(
