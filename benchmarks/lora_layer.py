@@ -7,7 +7,7 @@ benchmarks/results/lora_layer.json. `methods/low_rank_product.py` is there becau
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -59,14 +59,20 @@ def timed(ways: Mapping[str, nn.Module], shape: tuple[int, ...], dtype: torch.dt
     return {name: float(np.median(times[2:])) for name, times in taken.items()}
 
 
-def main() -> None:
+def beside_peft(sizes: Mapping[str, tuple], made: Callable[..., Mapping[str, nn.Module]], ours: str) -> list[dict]:
+    """A row per size and format: medians of "peft" and `ours`, and their ratio. made: the encoders of a size."""
     rows = []
-    for what, (model, rank, shape) in SIZES.items():
+    for what, (model, setting, shape) in sizes.items():
         for dtype in (torch.bfloat16, torch.float32):
-            medians = timed(encoders(model, rank), shape, dtype)
-            ratio = medians["peft"] / medians["one product"]
+            medians = timed(made(model, setting), shape, dtype)
+            ratio = medians["peft"] / medians[ours]
             rows.append({"size": what, "dtype": str(dtype).removeprefix("torch."), **medians, "peft_over_ours": ratio})
-            print(f"{what}, {rows[-1]['dtype']}: one product is {ratio:.2f} times as fast")
+            print(f"{what}, {rows[-1]['dtype']}: {ours}, peft's time over ours {ratio:.2f}")
+    return rows
+
+
+def main() -> None:
+    rows = beside_peft(SIZES, encoders, "one product")
     write_json(
         RESULT, {"command": "python benchmarks/lora_layer.py", "date": now(), "machine": machine(), "rows": rows}
     )

@@ -8,8 +8,7 @@ benchmarks/results/oft_layer.json. `methods/rotated_weights.py` is there because
 
 from pathlib import Path
 
-import torch
-from lora_layer import timed
+from lora_layer import beside_peft
 from peft.tuners import oft
 from torch import nn
 
@@ -46,13 +45,7 @@ def encoders(model: str | EcgFmConfig, block: int) -> dict[str, nn.Module]:
 
 def main() -> None:
     rotated_weights._cheaper = lambda weight, x: True  # also where it turned out to cost time
-    rows = []
-    for what, (model, block, shape) in SIZES.items():
-        for dtype in (torch.bfloat16, torch.float32):
-            medians = timed(encoders(model, block), shape, dtype)
-            ratio = medians["peft"] / medians["turned weights"]
-            rows.append({"size": what, "dtype": str(dtype).removeprefix("torch."), **medians, "peft_over_ours": ratio})
-            print(f"{what}, {rows[-1]['dtype']}: turned weights are {ratio:.2f} times as fast")
+    rows = beside_peft(SIZES, encoders, "turned weights")
     write_json(RESULT, {"command": "python benchmarks/oft_layer.py", "date": now(), "machine": machine(), "rows": rows})
 
 
