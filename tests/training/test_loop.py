@@ -294,8 +294,17 @@ def test_audits_run_inside_the_loop(tmp_path, monkeypatch):
 
 
 TWO_PROCESSES = """
+import atexit
+import os
 import sys
 from pathlib import Path
+import torch.distributed
+
+@atexit.register
+def parted():
+    if not torch.distributed.is_initialized():
+        Path(sys.argv[1] + "-parted-" + os.environ["RANK"]).touch()
+
 sys.path.insert(0, sys.argv[2])
 from test_loop import everything
 everything(Path(sys.argv[1]), accumulate=1)
@@ -332,7 +341,8 @@ def test_two_processes_end_where_one_with_two_pieces_does(tmp_path):
         [*launch, str(tmp_path / "two"), here],
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr
+    assert sorted(file.name for file in tmp_path.glob("*-parted-*")) == ["two-parted-0", "two-parted-1"]
     two = numbers(RunFolder(tmp_path / "two"))
     resumed = everything(tmp_path / "two-stopped", accumulate=2)  # two processes stopped inside an epoch, one goes on
     for ours, theirs, later in zip(everything(tmp_path / "one", accumulate=2), two, resumed, strict=True):

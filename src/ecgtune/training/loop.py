@@ -22,6 +22,7 @@ from ecgtune.training.inference import choose_device
 from ecgtune.training.memory import MemoryMeter, give_back_freed_memory, keep_freed_memory
 from ecgtune.training.objective import Moment, Objective
 from ecgtune.training.precision import LossScale, autocast, choose_precision
+from ecgtune.training.processes import part_at_exit
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder, log_text
 from ecgtune.training.schedule import learning_rate_factor, make_optimizer, parameter_groups
@@ -92,6 +93,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
     there are fewer than two steps, and what the objective raises.
     """
     accelerator = Accelerator(cpu=choose_device(settings.device).type == "cpu")
+    part_at_exit()
     device = accelerator.device
     if device.type == "cpu":
         keep_freed_memory()

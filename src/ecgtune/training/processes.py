@@ -1,10 +1,12 @@
-"""What the first of several processes does alone."""
+"""What the first of several processes does alone, and how all of them part."""
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from typing import TypeVar
 
+import torch.distributed
 from accelerate import PartialState
 
 from ecgtune.training.inference import choose_device
@@ -12,11 +14,26 @@ from ecgtune.training.inference import choose_device
 T = TypeVar("T")
 
 
+def part_at_exit() -> None:
+    """Close the connections between processes at exit, while the interpreter stands.
+
+    Threads of torch that hold tensors when it falls end a process with SIGABRT now and then, its work long done.
+    """
+    atexit.unregister(_part)
+    atexit.register(_part)
+
+
+def _part() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 class Processes:
     """The processes that torchrun started, or the only one."""
 
     def __init__(self, device: str) -> None:
         self._state = PartialState(cpu=choose_device(device).type == "cpu")
+        part_at_exit()
 
     @property
     def first(self) -> bool:
