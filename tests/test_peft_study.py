@@ -240,8 +240,25 @@ def test_the_winner_is_of_those_that_ran_everywhere_and_by_as_many_windows_as_th
     assert winner(*both, *few, row("dora", "0", 0.99, "0.01")) == "lora"  # not of all shares
     dora = [row("dora", "0", 0.99), row("dora", "0", 0.99, "0.01")]
     assert winner(*both, *few, *dora) == "dora"
+    ensemble = [row("lora-ensemble", "0", 1.0), row("lora-ensemble", "0", 1.0, "0.01")]
+    assert winner(*both, *few, *dora, *ensemble) == "dora"  # an ensemble had no trials
+    told = tables.lead(study, [*both, *few, *dora, *ensemble])
+    assert told == "`lora` -25.36, `oft` -27.18, `lora-ensemble` +1.00"
     study = replace(study, always=("lora", "oft", "side"))
     assert winner(*both, *few, *dora) == ""  # side has not run
+
+
+def test_the_lead_of_the_winner_has_the_error_of_paired_seeds(harness):
+    settings, tables = importlib.import_module("peft_settings"), importlib.import_module("peft_tables")
+    study = settings.Study(loops={1.0: settings.Loop(1, 1)}, always=("lora", "oft"))
+    scores = {"oft": (0.90, 0.80, 0.85), "lora": (0.88, 0.79, 0.85)}
+    told = [
+        {"task": "abnormal", "share": "1", "method": method, "seed": str(seed), "trainable_share": "0.01",
+         "val_auroc": str(score), "validation_windows": "100"}
+        for method, own in scores.items() for seed, score in enumerate(own)
+    ]  # fmt: skip
+    assert tables.winner(study, told) == "oft"
+    assert tables.lead(study, told) == "`lora` -1.00 ± 0.58"  # of -2, -1 and 0
 
 
 @pytest.mark.parametrize(
@@ -262,7 +279,7 @@ def test_the_interval_over_seeds_is_that_of_a_paired_t_test(harness):
     assert all(np.isnan(importlib.import_module("peft_stages").over_seeds([0.1])))
 
 
-def test_runs_in_different_number_formats_are_paired_and_counted(done, tmp_path):
+def test_pairs_are_of_one_number_format(done, tmp_path):
     stages, tables = importlib.import_module("peft_stages"), importlib.import_module("peft_tables")
     finals = rows(done.results / "finals.csv")
     mixed = [{**row, "precision": "other"} if (row["method"], row["seed"]) == ("probe", "1") else row for row in finals]
@@ -270,13 +287,28 @@ def test_runs_in_different_number_formats_are_paired_and_counted(done, tmp_path)
     stages.run_statistics(done.study, mixed, done.tasks, tmp_path)
     cells = rows(tmp_path / "statistics.csv")
     seeds = {(c["method"], c["reference"]): c["seeds"] for c in cells}
-    assert (seeds["probe", "full"], seeds["norm-bias", "full"]) == ("2", "2")
+    assert (seeds["probe", "full"], seeds["norm-bias", "full"]) == ("1", "2")
     (own,) = {row["precision"] for row in finals}
     assert tables._formats(finals) == f"Trained in {own}."
     whole = sum("+" not in row["method"] for row in finals)
     text = tables.finals_table(done.study, ["full", "probe"], mixed, cells)
     assert f"Trained in {own} ({whole - 1} runs) and other (1 run)." in text
     assert "| norm-bias | 2 |" in text  # which ran, though it is no finalist
+
+
+def test_a_run_in_another_number_format_is_made_again(done, tmp_path):
+    peft_rows, stages = importlib.import_module("peft_rows"), importlib.import_module("peft_stages")
+    shutil.copytree(done.results, tmp_path / "results")
+    file = tmp_path / "results" / "finals.csv"
+    before = rows(file)
+    mixed = [{**row, "precision": "other"} if (row["method"], row["seed"]) == ("probe", "1") else row for row in before]
+    peft_rows.write_rows(file, mixed, stages.RUN_COLUMNS)
+    done.harness.run(
+        done.study, done.tasks, ("finals",), results=tmp_path / "results", runs=tmp_path / "runs",
+        page=done.page, recipes=done.recipes,
+    )  # fmt: skip
+    assert {row["precision"] for row in rows(file)} == {done.study.precision}
+    assert len(rows(file)) == len(before)
 
 
 def test_an_ensemble_is_its_method_with_changes_as_long_as_that_and_no_larger_than_published(harness):

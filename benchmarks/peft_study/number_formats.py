@@ -2,10 +2,9 @@
 
     python benchmarks/peft_study/number_formats.py ../shared/data/cinc2017_windows.npz
 
-Finals are trained in the format that their machine is fast in, and machines differ. Here full fine-tuning and LoRA at
-10 % of the labels are trained in both; a final that ran in one of them is not run again. Rows are in
-benchmarks/results/peft_study/number_formats.csv, the table in docs/peft_study.md. The test windows are looked at, as by
-the finals: nothing is chosen by it.
+Finals are trained in bf16. Here full fine-tuning and LoRA at 10 % of the labels are trained in both; a final is not run
+again. Rows are in benchmarks/results/peft_study/number_formats.csv, the table in docs/peft_study.md. The test windows
+are looked at, as by the finals: nothing is chosen by it.
 """
 
 import argparse

@@ -75,7 +75,7 @@ class Study:
     best by those is a matter of chance. care: settings of all of them but those in `plain`; those in `once`
     see so many augmented copies of each window in turn, so that the encoder is run but once for each, and in finals as
     many as own_views says: none, but fresh windows, where what the encoder makes of all of them is too much to keep.
-    precision: of the sweep; finals are trained in the format that their machine is fast in, and their rows say which.
+    precision: of all trainings: where a machine emulates bf16, they take several times as long.
     trials of each method, of trial_epochs on trial_share of the labels. finalists: how many are taken to the finals by
     validation AUROC beside `always`. ensembles: of a method and changes to what was found for it, taken to the finals
     too; no trials are theirs. default: what `ecgtune train` takes as long as no method has won. presets: recipes

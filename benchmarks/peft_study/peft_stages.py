@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -121,6 +120,7 @@ def run_finals(
 def _run(recipe: Recipe, name: str, task: str, seed: int, dataset: Dataset, results: Path, runs: Path) -> None:
     """Train and keep a row, unless there is one. The file is read anew, so two commands can share the work."""
     file, own = results / "finals.csv", key(recipe, seed, dataset.source.sha256)
+    own |= {"precision": recipe.training.precision}
     place = {"task": task, "share": f"{recipe.input.label_share:g}", "method": name}
     folder = runs / "finals" / "-".join((*place.values(), own["seed"], own["settings"]))
     with alone(folder):
@@ -140,8 +140,6 @@ def _run(recipe: Recipe, name: str, task: str, seed: int, dataset: Dataset, resu
 
 def _trained(recipe: Recipe, seed: int, dataset: Dataset, folder: Path) -> tuple[Row, Predictions]:
     """What a training gave, and its predictions of the test windows."""
-    # The machine chooses the number format, and the row names it: where bf16 is emulated, it takes eight times as long.
-    recipe = replace(recipe, training=replace(recipe.training, precision="auto"))
     run = workflows.train(dataset, recipe, out=folder, seed=seed, resume=RunFolder(folder).recipe.is_file())
     test = read_predictions(run.folder / "predictions.csv").of("test")
     assert np.array_equal(test.row, judging_windows(dataset))
@@ -222,7 +220,9 @@ class _Cell:
     def rows(self, task: str, share: str, method: str, reference: str, kept: list[Row]) -> list[Row]:
         """A row per metric: those of `kept` for the same runs, or new ones where all predictions are there."""
         own, other = self._by_method[method], self._by_method[reference]
-        seeds = tuple(sorted(own.keys() & other.keys(), key=int))
+        # Rounding moves a seed by as much as methods differ (number_formats.py), so a pair has one number format.
+        seeds = (seed for seed in own.keys() & other.keys() if own[seed]["precision"] == other[seed]["precision"])
+        seeds = tuple(sorted(seeds, key=int))
         if not seeds:
             return []
         told = [

@@ -8,6 +8,7 @@ import numpy as np
 from peft_rows import Row, read_rows
 from peft_settings import FLOOR, PUBLISHED, REFERENCE, Study
 from peft_stages import current, finalists
+from scipy.stats import sem
 
 from ecgtune.files import read_json
 from ecgtune.recipe import load_recipes
@@ -139,35 +140,53 @@ def parts_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def winner(study: Study, rows: Sequence[Row]) -> str:
-    """The method that `ecgtune train` takes when none is named; "" before those of `always` ran at all shares.
+def contest(study: Study, rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """Validation AUROC on the first task by method and seed: of those that train at most `CAP` of the weights.
 
-    Of those that train at most `CAP` of the weights and have run at all shares, the one with the highest validation
-    AUROC on the first task.
-
-    By validation windows, so that the test windows judge one method and do not choose the best of many. One for all
-    shares of the labels, the mean weighted by how many windows there were to choose by: where labels are few, there are
-    few dozens. On the shares and seeds that all of them have: each draws validation windows of its own, and some are
-    easier than others.
+    By validation windows, so that the test windows judge one method and do not choose the best of many. One number for
+    all shares of the labels, the mean weighted by how many windows there were to choose by: where labels are few, there
+    are few dozens. Of methods that ran at all shares, on the seeds that all of them have there: each seed draws
+    validation windows of its own, and some are easier than others.
     """
     scores: dict[str, dict[tuple[float, str], tuple[float, int]]] = {}
     for row in _compared(rows, study.tasks[0]):
-        if row["method"] != FLOOR:
+        if row["method"] in study.compared and float(row["trainable_share"]) <= CAP:
             place = float(row["share"]), row["seed"]
             scores.setdefault(row["method"], {})[place] = float(row["val_auroc"]), int(row["validation_windows"])
-    whole = {name: own for name, own in scores.items() if {share for share, _ in own} == set(study.loops)}
-    small = {row["method"] for row in rows if float(row["trainable_share"]) <= CAP} & whole.keys()
-    if not small or not whole.keys() >= set(study.always):
-        return ""
-    places = sorted(set.intersection(*(set(whole[name]) for name in small)))
-    if {share for share, _ in places} != set(study.loops):
-        return ""
+    shares = set(study.loops)
+    whole = {name: own for name, own in scores.items() if {share for share, _ in own} == shares}
+    if not whole:
+        return {}
+    places = set.intersection(*(set(own) for own in whole.values()))
+    seeds = [seed for seed in sorted({seed for _, seed in places}) if all((share, seed) in places for share in shares)]
 
-    def mean(name: str) -> float:
-        values, windows = zip(*(whole[name][place] for place in places), strict=True)
+    def mean(own: Mapping[tuple[float, str], tuple[float, int]], seed: str) -> float:
+        values, windows = zip(*(own[share, seed] for share in sorted(shares)), strict=True)
         return float(np.average(values, weights=windows))
 
-    return max(sorted(small), key=mean)
+    return {name: {seed: mean(own, seed) for seed in seeds} for name, own in whole.items()} if seeds else {}
+
+
+def winner(study: Study, rows: Sequence[Row]) -> str:
+    """The method that `ecgtune train` takes when none is named; "" before those of `always` ran at all shares.
+
+    The one with the highest mean of the contest, of those that had trials: ensembles have none of their own, and train
+    several times.
+    """
+    means = {name: np.mean(list(own.values())) for name, own in contest(study, rows).items() if name in study.methods}
+    small = {name for name in study.always if name != REFERENCE}
+    return max(sorted(means), key=lambda name: means[name]) if means and small <= means.keys() else ""
+
+
+def lead(study: Study, rows: Sequence[Row]) -> str:
+    """What the others of the contest have beside the winner, in points, ± the standard error over paired seeds."""
+    scores, best = contest(study, rows), winner(study, rows)
+    told = []
+    for name in (name for name in study.compared if name in scores and name != best):
+        own = [scores[name][seed] - scores[best][seed] for seed in scores[best]]
+        error = f" ± {100 * sem(own):.2f}" if len(own) > 1 else ""
+        told.append(f"`{name}` {100 * np.mean(own):+.2f}{error}")
+    return ", ".join(told)
 
 
 def answer(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
@@ -178,9 +197,11 @@ def answer(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
         return "Not run yet.\n"
     share = f"{100 * float(shown[0]['trainable_share']):.2f} %"
     told = (
-        f"Of the methods that train at most {100 * CAP:.2f} % of the weights and have run at all shares of the labels, "
-        f"**`{best}`** ({share}) has the highest AUROC on validation windows of the first task, a mean over shares "
-        "weighted by how many of them there are; `ecgtune train` takes it when no method is named."
+        f"Of the methods that had trials, train at most {100 * CAP:.2f} % of the weights and have run at all shares of "
+        f"the labels, **`{best}`** ({share}) has the highest AUROC on validation windows of the first task, a mean "
+        "over shares weighted by how many windows they have; `ecgtune train` takes it when no method is named. Beside "
+        f"it lie, in points ± the standard error over seeds, {lead(study, rows)}: what is nearer than two standard "
+        "errors is level with it, and the rule had to choose."
         if best
         else f"No method has won yet, because not all of them have run at all shares of the labels. Here stands "
         f"`{study.default}` ({share} of the weights), which `ecgtune train` takes as long as that is so."
