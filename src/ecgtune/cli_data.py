@@ -14,7 +14,7 @@ from ecgtune.recipe import Input
 if TYPE_CHECKING:
     InputFlags = Input
 else:
-    InputFlags = optional(Input, "InputFlags")
+    InputFlags = optional(Input, "InputFlags", recipe=False)
 
 data = App(name="data", help="Get public databases of recordings, and look at recordings before training.")
 

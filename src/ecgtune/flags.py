@@ -12,17 +12,20 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from cyclopts import Parameter
 
 
-def optional(cls: type, name: str) -> Any:
+def optional(cls: type, name: str, *, recipe: bool = True) -> Any:
     """A dataclass with the fields of `cls`, each None when the user did not give the flag.
 
-    Help texts are the docstrings under the fields of `cls`; the default shown is that of `cls`.
+    Help texts are the docstrings under the fields of `cls`; the default shown is that of `cls`, where `recipe` says so
+    only for recipes that have none of their own.
     """
     hints, texts = get_type_hints(cls), _field_docstrings(cls)
     fields = []
     for field in dataclasses.fields(cls):
         help_text = texts[field.name]
-        if field.default is not None:
-            help_text += f" [default: {field.default}]"
+        told = [f"{field.default}"] if field.default is not None else []
+        told = ["the recipe's", *told] if recipe else told
+        if told:
+            help_text += f" [default: {', else '.join(told)}]"
         kind = hints[field.name] if type(None) in get_args(hints[field.name]) else hints[field.name] | None
         # A setting of several values is typed as one flag with all of them behind it.
         many = any(get_origin(part) is tuple for part in get_args(kind)) and str not in get_args(kind)

@@ -195,7 +195,7 @@ def recipe_from_tables(tables: Mapping[str, Any], where: str, name: str) -> Reci
     for key in ("method", *_TABLES):
         require(isinstance(tables.get(key, {}), Mapping), f"{key} in {where} must be a table, written [{key}]")
     parts = {key: from_table(cls, tables.get(key, {}), f"[{key}] of {where}") for key, cls in _TABLES.items()}
-    method = method_from_table(tables.get("method", {"name": "lora"}), f"[method] of {where}")
+    method = method_from_table(tables.get("method", {}), f"[method] of {where}")
     return Recipe(name=tables.get("name", name), title=tables.get("title"), method=method, **parts)
 
 

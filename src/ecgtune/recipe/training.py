@@ -20,7 +20,7 @@ class Training:
     batch_size: int = 64
     """Windows per optimizer step."""
     learning_rate: float | None = None
-    """Peak learning rate; the method's own when not given."""
+    """Peak learning rate; where nothing says one, the method's own."""
     rate_width: int | None = None
     """Width of the encoder that learning_rate was found on: a wider one trains at learning_rate * rate_width / width
     (Yang et al. 2022, arXiv:2203.03466, table 3, Adam). Not given: learning_rate as it is."""
