@@ -62,7 +62,9 @@ class Done:
     def __init__(self, harness, study, folder: Path) -> None:
         self.harness, self.study, self.folder = harness, study, folder
         self.results, self.page = folder / "results", folder / "page.md"
-        self.page.write_text((ROOT / "docs" / "peft_study.md").read_text())
+        self.choices = folder / "choices.md"
+        for file, name in ((self.page, "peft_study.md"), (self.choices, "peft_study_choices.md")):
+            file.write_text((ROOT / "docs" / name).read_text())
         self.recipes = Path(shutil.copytree(ROOT / "recipes", folder / "recipes"))
         windows = ecgtune.simulate(90, seed=1, seconds=3)
         held_out = np.isin(windows.group, np.unique(windows.group)[::4])
@@ -71,7 +73,8 @@ class Done:
     def run(self, *stages, study=None, tasks=None, **asked):
         self.harness.run(
             study or self.study, self.tasks if tasks is None else tasks, stages or self.harness.STAGES,
-            results=self.results, runs=self.folder / "runs", page=self.page, recipes=self.recipes, **asked,
+            results=self.results, runs=self.folder / "runs", page=self.page, choices=self.choices, recipes=self.recipes,
+            **asked,
         )  # fmt: skip
 
 
@@ -174,7 +177,7 @@ def test_statistics_are_those_of_the_predictions(done):
 
 def test_the_page_holds_the_tables(done, harness):
     page, tables = done.page.read_text(), importlib.import_module("peft_tables").tables(done.study, done.results)
-    assert tables.keys() == {"sweep", "abnormal", "presets", "parts", "answer"}
+    assert tables.keys() == {"abnormal", "presets", "parts", "answer"}
     for name, text in tables.items():
         assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in page
     assert "not run" not in "".join(tables.values())
@@ -196,6 +199,8 @@ def test_the_page_holds_the_tables(done, harness):
     assert all((done.results / f"{name}.svg").is_file() for name in ("differences", "auroc_differences", "shares"))
     done.run("page", tasks={})
     assert done.page.read_text() == page
+    sweep = importlib.import_module("peft_tables").sweep_table(done.study, rows(done.results / "trials.csv"))
+    assert f"<!-- sweep -->\n{sweep}<!-- end of sweep -->" in done.choices.read_text()
 
 
 def test_what_lies_far_below_is_an_arrow_with_its_number(harness, tmp_path):
@@ -303,10 +308,7 @@ def test_a_run_in_another_number_format_is_made_again(done, tmp_path):
     before = rows(file)
     mixed = [{**row, "precision": "other"} if (row["method"], row["seed"]) == ("probe", "1") else row for row in before]
     peft_rows.write_rows(file, mixed, stages.RUN_COLUMNS)
-    done.harness.run(
-        done.study, done.tasks, ("finals",), results=tmp_path / "results", runs=tmp_path / "runs",
-        page=done.page, recipes=done.recipes,
-    )  # fmt: skip
+    done.harness.run(done.study, done.tasks, ("finals",), results=tmp_path / "results", runs=tmp_path / "runs")
     assert {row["precision"] for row in rows(file)} == {done.study.precision}
     assert len(rows(file)) == len(before)
 
@@ -542,11 +544,14 @@ def test_fibrillation_is_one_label_of_four(harness, tmp_path):
     np.testing.assert_allclose(dataset.signal[:, 0] * 1000, signal, atol=1e-3)
 
 
-def test_the_page_in_the_docs_holds_the_tables_of_the_kept_rows(harness):
+def test_the_pages_in_the_docs_hold_the_tables_of_the_kept_rows(harness):
     settings, tables = importlib.import_module("peft_settings"), importlib.import_module("peft_tables")
     page = (ROOT / "docs" / "peft_study.md").read_text("utf-8")
     for name, text in tables.tables(settings.Study(), harness.RESULTS).items():
         assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in page
+    page, study = (ROOT / "docs" / "peft_study_choices.md").read_text("utf-8"), settings.Study()
+    sweep = tables.sweep_table(study, rows(harness.RESULTS / "trials.csv"))
+    assert f"<!-- sweep -->\n{sweep}<!-- end of sweep -->" in page
     for name in ("side_rates", "final_lengths", "few_label_lengths", "few_label_members", "number_formats"):
         module = importlib.import_module(name)
         assert f"<!-- {name} -->\n{module.table(rows(module.FILE))}<!-- end of {name} -->" in page

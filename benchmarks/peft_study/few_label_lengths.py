@@ -3,8 +3,8 @@
     python benchmarks/peft_study/few_label_lengths.py ../shared/data/cinc2017_windows.npz
 
 takes a quarter of the training recordings away, trains what the sweep found on as many labels of the others as finals
-have, and keeps how it answers on that quarter, in benchmarks/results/peft_study/few_label_lengths.csv and
-in docs/peft_study.md. Validation windows of so few labels could not tell: there are 44 of them at 1 %. What stands
+have, and keeps how it answers on that quarter, in benchmarks/results/peft_study/few_label_lengths.csv and in
+docs/peft_study_choices.md. Validation windows of so few labels could not tell: there are 44 of them at 1 %. What stands
 there is not run again, and commands with different --methods, --shares or --seeds can share the work.
 """
 
@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from peft_rows import Row, abnormal, add_row, into_page, key, read_rows
 from peft_settings import FLOOR, Study, tuned
-from peft_study import RESULTS, ROOT
+from peft_study import CHOICES, RESULTS
 
 from ecgtune import workflows
 from ecgtune.data import Dataset
@@ -139,7 +139,7 @@ def main() -> None:
                         own = row_of(recipe, name, share, seed, dataset)
                         if not any(own.items() <= row.items() for row in read_rows(FILE)):
                             add_row(FILE, own | scores_of(metrics_of(recipe, seed, dataset)), COLUMNS, PLACE)
-    into_page(ROOT / "docs" / "peft_study.md", "few_label_lengths", table(read_rows(FILE)))
+    into_page(CHOICES, "few_label_lengths", table(read_rows(FILE)))
 
 
 if __name__ == "__main__":

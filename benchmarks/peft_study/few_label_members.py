@@ -4,8 +4,8 @@
 
 trains at 1 % and 10 % of the labels as `few_label_lengths.py` does, on three quarters of the training recordings, and
 keeps how each arm answers on the other quarter, in benchmarks/results/peft_study/few_label_members.csv and in
-docs/peft_study.md. Arms with members are so small that all of them together train at most 3.26 % of the weights. What
-stands there is not run again, and commands with different --shares, --arms or --seeds can share the work.
+docs/peft_study_choices.md. Arms with members are so small that all of them together train at most 3.26 % of the
+weights. What stands there is not run again, and commands with different --shares, --arms or --seeds can share the work.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from few_label_lengths import Length, metrics_of, recipe_of, scores_of, without_
 from peft_rows import Row, abnormal, add_row, into_page, key, read_rows
 from peft_settings import Study
 from peft_stages import points
-from peft_study import RESULTS, ROOT
+from peft_study import CHOICES, RESULTS
 
 from ecgtune.data import Dataset
 from ecgtune.recipe import Recipe, with_settings
@@ -113,7 +113,7 @@ def main() -> None:
             own = {"share": f"{share:g}", "arm": name} | key(recipe, seed, dataset.source.sha256)
             if not any(own.items() <= row.items() for row in read_rows(FILE)):
                 add_row(FILE, own | measured(recipe, seed, dataset), COLUMNS, PLACE)
-    into_page(ROOT / "docs" / "peft_study.md", "few_label_members", table(read_rows(FILE)))
+    into_page(CHOICES, "few_label_members", table(read_rows(FILE)))
 
 
 if __name__ == "__main__":

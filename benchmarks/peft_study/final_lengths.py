@@ -3,8 +3,8 @@
     python benchmarks/peft_study/final_lengths.py ../shared/data/cinc2017_windows.npz
 
 trains what the sweep found for several numbers of epochs and keeps what validation windows say of every epoch, in
-benchmarks/results/peft_study/final_lengths.csv and in docs/peft_study.md. What stands there is not run again, and
-commands with different --methods or --epochs can share the work.
+benchmarks/results/peft_study/final_lengths.csv and in docs/peft_study_choices.md. What stands there is not run again,
+and commands with different --methods or --epochs can share the work.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from peft_rows import Row, abnormal, add_row, into_page, key, read_rows
 from peft_settings import FLOOR, Study, tuned
-from peft_study import RESULTS, ROOT
+from peft_study import CHOICES, RESULTS
 from peft_validation import COLUMNS, on_validation
 
 from ecgtune.recipe import Recipe
@@ -63,7 +63,7 @@ def main() -> None:
                 own = {"method": name, "epochs": str(epochs), **key(recipe, 0, dataset.source.sha256)}
                 if not any(own.items() <= row.items() for row in read_rows(FILE)):
                     add_row(FILE, own | on_validation(recipe, dataset), (*PLACE, *COLUMNS), ("method", "epochs"))
-    into_page(ROOT / "docs" / "peft_study.md", "final_lengths", table(read_rows(FILE)))
+    into_page(CHOICES, "final_lengths", table(read_rows(FILE)))
 
 
 if __name__ == "__main__":

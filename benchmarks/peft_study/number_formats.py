@@ -3,8 +3,8 @@
     python benchmarks/peft_study/number_formats.py ../shared/data/cinc2017_windows.npz
 
 Finals are trained in bf16. Here full fine-tuning and LoRA at 10 % of the labels are trained in both; a final is not run
-again. Rows are in benchmarks/results/peft_study/number_formats.csv, the table in docs/peft_study.md. The test windows
-are looked at, as by the finals: nothing is chosen by it.
+again. Rows are in benchmarks/results/peft_study/number_formats.csv, the table in docs/peft_study_choices.md. The test
+windows are looked at, as by the finals: nothing is chosen by it.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 from peft_rows import Row, abnormal, add_row, into_page, key, read_rows
 from peft_settings import Study
 from peft_stages import final_recipes, points
-from peft_study import RESULTS, ROOT
+from peft_study import CHOICES, RESULTS
 
 from ecgtune import workflows
 from ecgtune.data import Dataset
@@ -76,7 +76,7 @@ def main() -> None:
                     row = own | {"precision": precision}
                     if not any(row.items() <= kept.items() for kept in read_rows(FILE)):
                         add_row(FILE, row | scores_of(recipe, own, precision, dataset), COLUMNS, PLACE)
-    into_page(ROOT / "docs" / "peft_study.md", "number_formats", table(read_rows(FILE)))
+    into_page(CHOICES, "number_formats", table(read_rows(FILE)))
 
 
 if __name__ == "__main__":

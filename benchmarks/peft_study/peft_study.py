@@ -20,7 +20,7 @@ from peft_recipes import write_recipes
 from peft_rows import abnormal, fibrillation, into_page, read_rows
 from peft_settings import Study
 from peft_stages import current, run_finals, run_statistics, run_sweep
-from peft_tables import tables
+from peft_tables import sweep_table, tables
 
 from ecgtune.data import Dataset
 from ecgtune.files import read_json, write_json
@@ -29,6 +29,7 @@ from ecgtune.workflows.environment import machine, now
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "peft_study"
+PAGE, CHOICES = ROOT / "docs" / "peft_study.md", ROOT / "docs" / "peft_study_choices.md"
 RUNS = Path("runs/peft-study")
 STAGES = ("sweep", "finals", "statistics", "page", "recipes")
 READERS = {"abnormal": abnormal, "fibrillation": fibrillation}
@@ -57,13 +58,14 @@ def run(
     *,
     results: Path = RESULTS,
     runs: Path = RUNS,
-    page: Path = ROOT / "docs" / "peft_study.md",
+    page: Path = PAGE,
+    choices: Path = CHOICES,
     recipes: Path = ROOT / "recipes",
     shares: list[float] | None = None,
     methods: list[str] | None = None,
     seeds: list[int] | None = None,
 ) -> None:
-    """The stages in their order, on the windows of `tasks`; the page alone when there are none."""
+    """The stages in their order, on the windows of `tasks`; the pages alone when there are none."""
     for name, dataset in tasks.items():
         own = dataset.split is not None
         require(own, f"the windows of {name} have no split of their own; with one, all seeds are tested on the same")
@@ -86,6 +88,7 @@ def run(
     if "page" in stages:
         for name, text in tables(study, results).items():
             into_page(page, name, text)
+        into_page(choices, "sweep", sweep_table(study, read_rows(results / "trials.csv")))
         cells = read_rows(results / "statistics.csv")
         if any(cell["method"] != cell["reference"] for cell in cells):
             write_differences(results / "differences.svg", study, cells)

@@ -1,4 +1,4 @@
-"""The tables of docs/peft_study.md from the kept rows; what nothing ran for says so."""
+"""The tables of docs/peft_study.md and of peft_study_choices.md from the kept rows; what nothing ran for says so."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 from peft_rows import Row, read_rows
-from peft_settings import FLOOR, PUBLISHED, REFERENCE, Study
+from peft_settings import FLOOR, PUBLISHED, REFERENCE, Study, tuned
 from peft_stages import current, finalists
 from scipy.stats import sem
 
 from ecgtune.files import read_json
-from ecgtune.recipe import load_recipes
+from ecgtune.recipe import Recipe, load_recipes
 from ecgtune.reporting.numbers import duration, seconds, size
+from ecgtune.settings import to_table
 
 NOT_RUN = "not run"
 #: The largest share of trainable weights that the published comparison allowed itself.
@@ -28,10 +29,10 @@ def current_rows(study: Study, results: Path) -> list[Row]:
 
 
 def tables(study: Study, results: Path) -> dict[str, str]:
-    """Every table of the page by its name there, Markdown."""
+    """Every table of peft_study.md by its name there, Markdown."""
     trials, rows = read_rows(results / "trials.csv"), current_rows(study, results)
     cells = read_rows(results / "statistics.csv")
-    made = {"sweep": sweep_table(study, trials)}
+    made = {}
     shown = [*finalists(study, trials), *study.ensembles]
     for task in study.tasks:
         made[task] = "\n".join(
@@ -41,7 +42,7 @@ def tables(study: Study, results: Path) -> dict[str, str]:
         )
     share = study.parts_share
     few = _of(rows, study.tasks[0], share), _of(cells, study.tasks[0], share)
-    made["presets"], made["parts"] = presets_table(study, *few), parts_table(study, *few)
+    made["presets"], made["parts"] = presets_table(study, tuned(results), *few), parts_table(study, *few)
     made["answer"] = answer(study, rows, cells)
     return made
 
@@ -96,7 +97,7 @@ def finals_table(study: Study, methods: Sequence[str], rows: Sequence[Row], cell
     return "\n".join(lines) + f"\n\n{_formats(rows)}\n\n" + "\n".join(beside) + "\n"
 
 
-def presets_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
+def presets_table(study: Study, found: Mapping[str, Recipe], rows: Sequence[Row], cells: Sequence[Row]) -> str:
     """A line per step from a preset towards the tuned method, each with those above it."""
     if not any(row["method"].startswith("paper-") for row in rows):
         return "Not run yet.\n"
@@ -107,17 +108,37 @@ def presets_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> st
     ]
     titles = ["as published, on this encoder", *(f"and {title}" for _, title, _ in study.changes)]
     for preset in study.presets:
-        for name, title in zip(study.steps(preset), [*titles, "as tuned: size and the rest"], strict=True):
-            found = _beside(cells, name, REFERENCE)
-            scores = [_with_interval(found.get(metric)) for metric in ("accuracy", "auroc")]
+        for name, title in zip(study.steps(preset), [*titles, _last_change(study, preset, found)], strict=True):
+            beside = _beside(cells, name, REFERENCE)
+            scores = [_with_interval(beside.get(metric)) for metric in ("accuracy", "auroc")]
             own = [row for row in rows if row["method"] == name]
-            told = [preset, title, _seeds(found, own) if own else NOT_RUN, *scores]
+            told = [preset, title, _seeds(beside, own) if own else NOT_RUN, *scores]
             above = _beside(cells, name, study.step_before(name) or "")
             first = name == preset
             told += ["" if first else _difference(above.get(metric)) for metric in ("accuracy", "auroc")]
             told += ["" if first else above["accuracy"]["seeds"] if above else NOT_RUN]
-            lines.append("| " + " | ".join([*told, *(_difference(found.get(m)) for m in ("accuracy", "auroc"))]) + " |")
+            lines.append(
+                "| " + " | ".join([*told, *(_difference(beside.get(m)) for m in ("accuracy", "auroc"))]) + " |"
+            )
     return "\n".join(lines) + "\n"
+
+
+def _last_change(study: Study, preset: str, found: Mapping[str, Recipe]) -> str:
+    """What the tuned method has and the last step from its preset has not."""
+    method = preset.removeprefix("paper-")
+    if method not in found:
+        return "as tuned"
+    steps = study.preset(preset, found[method].training.learning_rate)
+    last, whole = (
+        study.final(recipe, name, study.tasks[0], study.parts_share, 0)
+        for name, recipe in ([*steps.items()][-1], (method, found[method]))
+    )
+    changed = []
+    for part in ("method", "model", "training", "augmentation"):
+        before, after = (to_table(getattr(recipe, part)) for recipe in (last, whole))
+        left = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        changed += [f"{name} {after.get(name, 'unset')} for {before.get(name, 'unset')}" for name in left]
+    return f"as tuned: {', '.join(changed)}"
 
 
 def parts_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:

@@ -3,8 +3,8 @@
     python benchmarks/peft_study/side_rates.py ../shared/data/cinc2017_windows.npz
 
 trains side tuning at several rates for as long as a trial of the sweep and for as long as a final, and keeps what
-validation windows say of every epoch, in benchmarks/results/peft_study/side_rates.csv and in docs/peft_study.md. What
-stands there is not run again.
+validation windows say of every epoch, in benchmarks/results/peft_study/side_rates.csv and in
+docs/peft_study_choices.md. What stands there is not run again.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from peft_rows import Row, abnormal, add_row, into_page, key, read_rows
 from peft_settings import NOT_AUGMENTED, Loop, Study
-from peft_study import RESULTS, ROOT
+from peft_study import CHOICES, RESULTS
 from peft_validation import COLUMNS, on_validation
 
 from ecgtune.recipe import Input, Recipe, with_settings
@@ -62,7 +62,7 @@ def main() -> None:
                 own = place | key(recipe, 0, dataset.source.sha256)
                 if not any(own.items() <= row.items() for row in read_rows(FILE)):
                     add_row(FILE, own | on_validation(recipe, dataset), (*PLACE, *COLUMNS), ("share", "rate"))
-    into_page(ROOT / "docs" / "peft_study.md", "side_rates", table(read_rows(FILE)))
+    into_page(CHOICES, "side_rates", table(read_rows(FILE)))
 
 
 if __name__ == "__main__":
