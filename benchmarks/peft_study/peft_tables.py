@@ -16,7 +16,7 @@ from ecgtune.reporting.numbers import duration, seconds, size
 from ecgtune.settings import to_table
 
 NOT_RUN = "not run"
-#: The largest share of trainable weights that the published comparison allowed itself.
+#: The share of weights that the published LoRA trains; the published adapters train more.
 CAP = 0.0326
 TASKS = {"abnormal": "Normal against abnormal", "fibrillation": "Atrial fibrillation against the rest"}
 
