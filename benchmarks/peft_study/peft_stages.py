@@ -3,8 +3,10 @@
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from peft_predictions import file_of, judging_windows, resampled, save
@@ -19,13 +21,14 @@ from ecgtune.evaluation import Resampled, holm, paired_difference
 from ecgtune.files import write_text
 from ecgtune.recipe import Recipe, space_of, space_table
 from ecgtune.training import Predictions, RunFolder, read_predictions
-from ecgtune.workflows.environment import now
+from ecgtune.workflows.environment import machine, now
 
+Device = Literal["cpu", "cuda"]
 RUN_COLUMNS = (
     "task", "share", "method", "title", "seed", "data", "weights", "settings", "training_windows", "training_records",
     "validation_windows",
     "trainable", "trainable_share", "epochs", "best_epoch", "val_auroc", "threshold", "accuracy", "f1", "auroc",
-    "seconds", "seconds_per_epoch", "peak_memory_bytes", "file_bytes", "precision", "date",
+    "seconds", "seconds_per_epoch", "peak_memory_bytes", "file_bytes", "precision", "device", "date",
 )  # fmt: skip
 CELL_COLUMNS = (
     "task", "share", "method", "reference", "metric", "seeds", "value", "spread", "low", "high", "difference",
@@ -103,10 +106,14 @@ def run_finals(
     shares: Iterable[float] | None = None,
     methods: Iterable[str] | None = None,
     seeds: Iterable[int] | None = None,
+    device: Device | None = None,
 ) -> None:
     """Stage two: a row and a file of predictions per task, share, method and seed; the test windows are read here.
 
     A training that was stopped goes on in its folder in `runs`, which is gone when the row is there.
+
+    device: what to train on; a run that another device made is made again. Without it any will do, and what is missing
+    is trained on the study's.
     """
     wanted = None if methods is None else set(methods)
     for task, share, seed in product(
@@ -114,15 +121,28 @@ def run_finals(
     ):
         for name, recipe in final_recipes(study, results, task, share).items():
             if seed in study.seeds_of(name) and (wanted is None or name in wanted):
-                _run(study.final(recipe, name, task, share, seed), name, task, seed, tasks[task], results, runs)
+                final = study.final(recipe, name, task, share, seed)
+                _run(final, name, task, seed, tasks[task], results, runs, device)
 
 
-def _run(recipe: Recipe, name: str, task: str, seed: int, dataset: Dataset, results: Path, runs: Path) -> None:
+def _run(
+    recipe: Recipe,
+    name: str,
+    task: str,
+    seed: int,
+    dataset: Dataset,
+    results: Path,
+    runs: Path,
+    device: Device | None,
+) -> None:
     """Train and keep a row, unless there is one. The file is read anew, so two commands can share the work."""
     file, own = results / "finals.csv", key(recipe, seed, dataset.source.sha256)
     own |= {"precision": recipe.training.precision}
+    if device is not None:
+        own |= {"device": device_name(device)}
+        recipe = replace(recipe, training=replace(recipe.training, device=device))
     place = {"task": task, "share": f"{recipe.input.label_share:g}", "method": name}
-    folder = runs / "finals" / "-".join((*place.values(), own["seed"], own["settings"]))
+    folder = runs / "finals" / "-".join((*place.values(), own["seed"], own["settings"], *([device] if device else [])))
     with alone(folder):
         before = [row for row in read_rows(file) if (place | {"seed": own["seed"]}).items() <= row.items()]
         if any(own.items() <= row.items() for row in before) and file_of(results, own | place).is_file():
@@ -146,6 +166,11 @@ def _trained(recipe: Recipe, seed: int, dataset: Dataset, folder: Path) -> tuple
     return _measured(run.metrics, (run.folder / "log.jsonl").read_text(encoding="utf-8")), test
 
 
+def device_name(device: str) -> str:
+    """What rows call it: an accelerator by its model, a CPU "cpu"."""
+    return str(machine()["accelerator"]) if device.startswith("cuda") else device
+
+
 def _measured(metrics: dict, log: str) -> Row:
     test, trained = metrics["window"]["metrics"], metrics["training"]
     counts, kept = metrics["split"]["counts"], json.loads(log.splitlines()[trained["best_epoch"] - 1])
@@ -166,6 +191,7 @@ def _measured(metrics: dict, log: str) -> Row:
         "peak_memory_bytes": trained["peak_memory_bytes"],
         "file_bytes": trained["file_bytes"],
         "precision": trained["precision"],
+        "device": device_name(trained["device"]),
         "date": now()[:10],
     }
     return {name: str(value) for name, value in row.items()}
@@ -220,8 +246,13 @@ class _Cell:
     def rows(self, task: str, share: str, method: str, reference: str, kept: list[Row]) -> list[Row]:
         """A row per metric: those of `kept` for the same runs, or new ones where all predictions are there."""
         own, other = self._by_method[method], self._by_method[reference]
-        # Rounding moves a seed by as much as methods differ (number_formats.py), so a pair has one number format.
-        seeds = (seed for seed in own.keys() & other.keys() if own[seed]["precision"] == other[seed]["precision"])
+        # Rounding moves a seed by as much as methods differ (number_formats.py), so a pair has one number format, on
+        # one kind of device.
+        seeds = (
+            seed
+            for seed in own.keys() & other.keys()
+            if all(own[seed][name] == other[seed][name] for name in ("precision", "device"))
+        )
         seeds = tuple(sorted(seeds, key=int))
         if not seeds:
             return []

@@ -19,7 +19,7 @@ from peft_figure import write_differences, write_shares
 from peft_recipes import write_recipes
 from peft_rows import abnormal, fibrillation, into_page, read_rows
 from peft_settings import Study
-from peft_stages import current, run_finals, run_statistics, run_sweep
+from peft_stages import Device, current, run_finals, run_statistics, run_sweep
 from peft_tables import sweep_table, tables
 
 from ecgtune.data import Dataset
@@ -45,10 +45,12 @@ def main() -> None:
     parser.add_argument("--shares", nargs="+", type=float, choices=sorted(study.loops))
     parser.add_argument("--methods", nargs="+", help="of the sweep or the finals, such as lora or paper-lora+head")
     parser.add_argument("--seeds", nargs="+", type=int, choices=range(study.seeds))
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="makes runs of other devices again; of the finals")
     asked = parser.parse_args()
     files = {"abnormal": asked.windows, "fibrillation": asked.rhythms}
     tasks = {name: READERS[name](file) for name, file in files.items() if file is not None and name in asked.tasks}
-    run(study, tasks, asked.stages, shares=asked.shares, methods=asked.methods, seeds=asked.seeds)
+    choice = {name: getattr(asked, name) for name in ("shares", "methods", "seeds", "device")}
+    run(study, tasks, asked.stages, **choice)
 
 
 def run(
@@ -64,6 +66,7 @@ def run(
     shares: list[float] | None = None,
     methods: list[str] | None = None,
     seeds: list[int] | None = None,
+    device: Device | None = None,
 ) -> None:
     """The stages in their order, on the windows of `tasks`; the pages alone when there are none."""
     for name, dataset in tasks.items():
@@ -81,7 +84,7 @@ def run(
     if "sweep" in stages and study.tasks[0] in tasks:
         run_sweep(study, tasks[study.tasks[0]], results, runs, methods=methods)
     if "finals" in stages:
-        run_finals(study, tasks, results, runs, shares=shares, methods=methods, seeds=seeds)
+        run_finals(study, tasks, results, runs, shares=shares, methods=methods, seeds=seeds, device=device)
     if "statistics" in stages and tasks:
         data = {name: told["sha256"] for name, told in facts["data"].items()}
         run_statistics(study, current(study, read_rows(results / "finals.csv"), results, data), tasks, results)

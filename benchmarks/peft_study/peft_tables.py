@@ -18,6 +18,7 @@ from ecgtune.settings import to_table
 NOT_RUN = "not run"
 #: The share of weights that the published LoRA trains; the published adapters train more.
 CAP = 0.0326
+_DEVICES = {"cpu": "a CPU"}
 TASKS = {"abnormal": "Normal against abnormal", "fibrillation": "Atrial fibrillation against the rest"}
 
 
@@ -311,8 +312,8 @@ def _seeds(found: Mapping[str, Row], rows: Sequence[Row]) -> str:
 
 
 def _formats(rows: Sequence[Row]) -> str:
-    """How many of the runs of a table were trained in which number format."""
-    counts = Counter(row["precision"] for row in rows)
+    """How many of the runs of a table were trained in which number format, and on what."""
+    counts = Counter(f"{row['precision']} on {_DEVICES.get(row['device'], row['device'])}" for row in rows)
     if len(counts) == 1:
         return f"Trained in {next(iter(counts))}."
     told = (f"{name} ({count} run{'s' * (count > 1)})" for name, count in sorted(counts.items()))
