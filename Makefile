@@ -61,6 +61,7 @@ peft-study: install  ## The study of docs/peft_study.md, where it stopped; WINDO
 	$(BIN)/python benchmarks/peft_study/final_lengths.py $(WINDOWS)
 	$(BIN)/python benchmarks/peft_study/few_label_lengths.py $(WINDOWS)
 	$(BIN)/python benchmarks/peft_study/few_label_members.py $(WINDOWS)
+	$(BIN)/python benchmarks/peft_study/few_label_parts.py $(WINDOWS)
 	$(BIN)/python benchmarks/peft_study/number_formats.py $(WINDOWS)
 
 clean:  ## Remove what the other targets made

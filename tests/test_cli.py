@@ -165,7 +165,7 @@ def test_pooling_and_label_share_are_flags(windows, tmp_path):
         (["pretrain", "nowhere.npz", "--label-smoothing", "0.1"], ["label_smoothing", "no labels"]),
         (["pretrain", "nowhere.npz", "--head-epochs", "2"], ["head_epochs", "only a fine-tuning"]),
         (["compare", "{windows}", "--sampling-rate", "100", "--head-epochs", "2"], ["head_epochs", "probe"]),
-        (["train", "{windows}", "--sampling-rate", "100", "--layer-decay", "0.5"], ["layer_decay", "oft", "full"]),
+        (["train", "{windows}", "--sampling-rate", "100", "--layer-decay", "0.5"], ["layer_decay", "lora", "full"]),
         (["convert", "nowhere.pt", "out"], ["nowhere.pt"]),
         (["pretrain", "nowhere.npz"], ["nowhere.npz", "no such file"]),
         (["pretrain", "nowhere.npz", "--recipe", "pretrain-tinny"], ["did you mean 'pretrain-tiny'"]),

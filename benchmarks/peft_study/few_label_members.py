@@ -71,29 +71,33 @@ def measured(recipe: Recipe, seed: int, dataset: Dataset) -> Row:
 
 def table(rows: Sequence[Row]) -> str:
     """A line per share and arm: means over seeds, and Student's interval of the paired differences to the first arm."""
+    return arms_table(rows, dict.fromkeys(ARMS, next(iter(ARMS))), "full")
+
+
+def arms_table(rows: Sequence[Row], reference: Mapping[str, str], beside: str) -> str:
+    """A line per share and arm. reference: by arm, what it is compared with; beside: what the heading calls that."""
     lines = [
-        "| labels | arm | seeds | trainable | seconds | accuracy | AUROC | accuracy minus full | AUROC minus full |",
+        f"| labels | arm | seeds | trainable | seconds | accuracy | AUROC | accuracy minus {beside} "
+        f"| AUROC minus {beside} |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     by_place = {
         (share, arm): {row["seed"]: row for row in rows if (float(row["share"]), row["arm"]) == (share, arm)}
         for share in SHARES
-        for arm in ARMS
+        for arm in reference
     }
-    for (share, _), own in by_place.items():
+    for (share, arm), own in by_place.items():
         if not own:
             continue
-        reference = by_place[share, next(iter(ARMS))]
+        other = by_place[share, reference[arm]]
         first = next(iter(own.values()))
         means = [np.mean([float(row[score]) for row in own.values()]) for score in SCORES]
         seconds = np.mean([float(row["seconds"]) for row in own.values()])
-        shared = [seed for seed in own if seed in reference]
-        beside = [
-            points([float(own[seed][score]) - float(reference[seed][score]) for seed in shared]) for score in SCORES
-        ]
+        shared = [seed for seed in own if seed in other]
+        told = [points([float(own[seed][score]) - float(other[seed][score]) for seed in shared]) for score in SCORES]
         trainable = f"{100 * float(first['trainable_share']):.2f} %"
         cells = [f"{100 * share:g} %", first["title"], str(len(own)), trainable, f"{seconds:.0f}"]
-        cells += [f"{100 * means[0]:.2f} %", f"{means[1]:.4f}", *beside]
+        cells += [f"{100 * means[0]:.2f} %", f"{means[1]:.4f}", *told]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n" if len(lines) > 2 else "Not run yet.\n"
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from peft_contest import CAP, lead, winner
 from peft_rows import Row, read_rows
 from peft_settings import FLOOR, PUBLISHED, REFERENCE, Study, tuned
 from peft_stages import current, finalists
-from scipy.stats import sem
 
 from ecgtune.files import read_json
 from ecgtune.recipe import Recipe, load_recipes
@@ -16,8 +16,6 @@ from ecgtune.reporting.numbers import duration, seconds, size
 from ecgtune.settings import to_table
 
 NOT_RUN = "not run"
-#: The share of weights that the published LoRA trains; the published adapters train more.
-CAP = 0.0326
 _DEVICES = {"cpu": "a CPU"}
 TASKS = {"abnormal": "Normal against abnormal", "fibrillation": "Atrial fibrillation against the rest"}
 
@@ -95,7 +93,7 @@ def finals_table(study: Study, methods: Sequence[str], rows: Sequence[Row], cell
         lines.append("| " + " | ".join([_title(name), *told]) + " |")
         if found and name != REFERENCE:
             beside.append("| " + " | ".join([_title(name), *_differences(study, found)]) + " |")
-    return "\n".join(lines) + f"\n\n{_formats(rows)}\n\n" + "\n".join(beside) + "\n"
+    return "\n".join(lines) + f"\n\n{_trained_in(rows)}\n\n" + "\n".join(beside) + "\n"
 
 
 def presets_table(study: Study, found: Mapping[str, Recipe], rows: Sequence[Row], cells: Sequence[Row]) -> str:
@@ -162,55 +160,6 @@ def parts_table(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def contest(study: Study, rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Validation AUROC on the first task by method and seed: of those that train at most `CAP` of the weights.
-
-    By validation windows, so that the test windows judge one method and do not choose the best of many. One number for
-    all shares of the labels, the mean weighted by how many windows there were to choose by: where labels are few, there
-    are few dozens. Of methods that ran at all shares, on the seeds that all of them have there: each seed draws
-    validation windows of its own, and some are easier than others.
-    """
-    scores: dict[str, dict[tuple[float, str], tuple[float, int]]] = {}
-    for row in _compared(rows, study.tasks[0]):
-        if row["method"] in study.compared and float(row["trainable_share"]) <= CAP:
-            place = float(row["share"]), row["seed"]
-            scores.setdefault(row["method"], {})[place] = float(row["val_auroc"]), int(row["validation_windows"])
-    shares = set(study.loops)
-    whole = {name: own for name, own in scores.items() if {share for share, _ in own} == shares}
-    if not whole:
-        return {}
-    places = set.intersection(*(set(own) for own in whole.values()))
-    seeds = [seed for seed in sorted({seed for _, seed in places}) if all((share, seed) in places for share in shares)]
-
-    def mean(own: Mapping[tuple[float, str], tuple[float, int]], seed: str) -> float:
-        values, windows = zip(*(own[share, seed] for share in sorted(shares)), strict=True)
-        return float(np.average(values, weights=windows))
-
-    return {name: {seed: mean(own, seed) for seed in seeds} for name, own in whole.items()} if seeds else {}
-
-
-def winner(study: Study, rows: Sequence[Row]) -> str:
-    """The method that `ecgtune train` takes when none is named; "" before those of `always` ran at all shares.
-
-    The one with the highest mean of the contest, of those that had trials: ensembles have none of their own, and train
-    several times.
-    """
-    means = {name: np.mean(list(own.values())) for name, own in contest(study, rows).items() if name in study.methods}
-    small = {name for name in study.always if name != REFERENCE}
-    return max(sorted(means), key=lambda name: means[name]) if means and small <= means.keys() else ""
-
-
-def lead(study: Study, rows: Sequence[Row]) -> str:
-    """What the others of the contest have beside the winner, in points, ± the standard error over paired seeds."""
-    scores, best = contest(study, rows), winner(study, rows)
-    told = []
-    for name in (name for name in study.compared if name in scores and name != best):
-        own = [scores[name][seed] - scores[best][seed] for seed in scores[best]]
-        error = f" ± {100 * sem(own):.2f}" if len(own) > 1 else ""
-        told.append(f"`{name}` {100 * np.mean(own):+.2f}{error}")
-    return ", ".join(told)
-
-
 def answer(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
     """The method that won, and for each task what it and side tuning reach beside others, by share of the labels."""
     best = winner(study, rows)
@@ -220,10 +169,10 @@ def answer(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
     share = f"{100 * float(shown[0]['trainable_share']):.2f} %"
     told = (
         f"Of the methods that had trials, train at most {100 * CAP:.2f} % of the weights and have run at all shares of "
-        f"the labels, **`{best}`** ({share}) has the highest AUROC on validation windows of the first task, a mean "
-        "over shares weighted by how many windows they have; `ecgtune train` takes it when no method is named. Beside "
-        f"it lie, in points ± the standard error over seeds, {lead(study, rows)}: what is nearer than two standard "
-        "errors is level with it, and the rule had to choose."
+        f"the labels, **`{best}`** ({share}) is the one that trains fastest among those level with the highest AUROC "
+        "on validation windows of the first task, a mean over shares weighted by how many windows they have; `ecgtune "
+        "train` takes it when no method is named. Beside it lie, in points ± the standard error over seeds, "
+        f"{lead(study, rows)}: what is nearer than two standard errors is level."
         if best
         else f"No method has won yet, because not all of them have run at all shares of the labels. Here stands "
         f"`{study.default}` ({share} of the weights), which `ecgtune train` takes as long as that is so."
@@ -311,18 +260,13 @@ def _seeds(found: Mapping[str, Row], rows: Sequence[Row]) -> str:
     return found["accuracy"]["seeds"] if "accuracy" in found else str(len(rows))
 
 
-def _formats(rows: Sequence[Row]) -> str:
+def _trained_in(rows: Sequence[Row]) -> str:
     """How many of the runs of a table were trained in which number format, and on what."""
     counts = Counter(f"{row['precision']} on {_DEVICES.get(row['device'], row['device'])}" for row in rows)
     if len(counts) == 1:
         return f"Trained in {next(iter(counts))}."
     told = (f"{name} ({count} run{'s' * (count > 1)})" for name, count in sorted(counts.items()))
     return f"Trained in {' and '.join(told)}."
-
-
-def _compared(rows: Sequence[Row], task: str) -> list[Row]:
-    """Rows of whole methods: not of their parts, nor of steps from a preset."""
-    return [row for row in rows if row["task"] == task and "+" not in row["method"]]
 
 
 def _of(rows: Sequence[Row], task: str, share: float) -> list[Row]:

@@ -100,7 +100,7 @@ def train(
     data: Path,
     /,
     *,
-    method: str = "oft",
+    method: str = "lora",
     out: Path | None = None,
     resume: bool = False,
     seed: int = 0,
