@@ -93,7 +93,7 @@ def arms_table(rows: Sequence[Row], reference: Mapping[str, str], beside: str) -
         first = next(iter(own.values()))
         means = [np.mean([float(row[score]) for row in own.values()]) for score in SCORES]
         seconds = np.mean([float(row["seconds"]) for row in own.values()])
-        shared = [seed for seed in own if seed in other]
+        shared = [seed for seed in own if seed in other and own[seed]["precision"] == other[seed]["precision"]]
         told = [points([float(own[seed][score]) - float(other[seed][score]) for seed in shared]) for score in SCORES]
         trainable = f"{100 * float(first['trainable_share']):.2f} %"
         cells = [f"{100 * share:g} %", first["title"], str(len(own)), trainable, f"{seconds:.0f}"]

@@ -34,6 +34,12 @@ def arms(study: Study) -> dict[str, Arm]:
     return found
 
 
+def title(study: Study, name: str) -> str:
+    """What tables call an arm."""
+    method, _, changed = name.partition("+")
+    return next((f"{method} {part.title}" for part in study.parts if part.name == changed), f"{method} as tuned")
+
+
 def table(rows: Sequence[Row]) -> str:
     """A line per arm: means over seeds, and Student's interval of the paired differences to the method as tuned."""
     return arms_table(rows, {name: name.partition("+")[0] for name in arms(Study())}, "as tuned")
@@ -53,9 +59,8 @@ def main() -> None:
             recipe = own_recipe(study, study.parts_share, known[name], seed)
             own = {"share": f"{study.parts_share:g}", "arm": name} | key(recipe, seed, dataset.source.sha256)
             if not any(own.items() <= row.items() for row in read_rows(FILE)):
-                row = own | measured(recipe, seed, dataset)
-                titles = {f"{of}+{part.name}": f"{of} {part.title}" for of in CHECKED for part in study.parts}
-                add_row(FILE, {**row, "title": titles.get(name, f"{name} as tuned")}, COLUMNS, PLACE)
+                row = own | measured(recipe, seed, dataset) | {"title": title(study, name)}
+                add_row(FILE, row, COLUMNS, PLACE)
     into_page(CHOICES, "few_label_parts", table(read_rows(FILE)))
 
 

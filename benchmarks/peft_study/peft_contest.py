@@ -1,6 +1,6 @@
 """Which method `ecgtune train` takes when none is named: the one that wins on validation windows of the first task."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from peft_rows import Row
@@ -16,57 +16,42 @@ def contest(study: Study, rows: Sequence[Row]) -> dict[str, dict[str, float]]:
 
     By validation windows, so that the test windows judge one method and do not choose the best of many. One number for
     all shares of the labels, the mean weighted by how many windows there were to choose by: where labels are few, there
-    are few dozens. Of methods that ran at all shares, on the seeds that all of them have there: each seed draws
-    validation windows of its own, and some are easier than others.
+    are few dozens. Of methods that ran with all seeds at all shares: each seed draws validation windows of its own, and
+    some are easier than others. Empty while runs of a share are of different number formats or devices.
     """
     scores: dict[str, dict[tuple[float, str], tuple[float, int]]] = {}
-    for row in _compared(rows, study.tasks[0]):
-        if row["method"] in study.compared and float(row["trainable_share"]) <= CAP:
-            place = float(row["share"]), row["seed"]
-            scores.setdefault(row["method"], {})[place] = float(row["val_auroc"]), int(row["validation_windows"])
-    shares = set(study.loops)
-    whole = {name: own for name, own in scores.items() if {share for share, _ in own} == shares}
-    if not whole:
+    formats: dict[str, set[tuple[float, str, str]]] = {}
+    for row in rows:
+        whole = row["task"] == study.tasks[0] and row["method"] in study.compared
+        if whole and float(row["trainable_share"]) <= CAP:
+            share = float(row["share"])
+            scores.setdefault(row["method"], {})[share, row["seed"]] = (
+                float(row["val_auroc"]),
+                int(row["validation_windows"]),
+            )
+            formats.setdefault(row["method"], set()).add((share, row["precision"], row["device"]))
+    seeds = [str(seed) for seed in range(study.seeds)]
+    places = {(share, seed) for share in study.loops for seed in seeds}
+    complete = [name for name, own in scores.items() if own.keys() == places]
+    if len(set().union(*(formats[name] for name in complete))) != len(study.loops):
         return {}
-    places = set.intersection(*(set(own) for own in whole.values()))
-    seeds = [seed for seed in sorted({seed for _, seed in places}) if all((share, seed) in places for share in shares)]
 
     def mean(own: Mapping[tuple[float, str], tuple[float, int]], seed: str) -> float:
-        values, windows = zip(*(own[share, seed] for share in sorted(shares)), strict=True)
+        values, windows = zip(*(own[share, seed] for share in sorted(study.loops)), strict=True)
         return float(np.average(values, weights=windows))
 
-    return {name: {seed: mean(own, seed) for seed in seeds} for name, own in whole.items()} if seeds else {}
+    return {name: {seed: mean(scores[name], seed) for seed in seeds} for name in complete}
 
 
 def winner(study: Study, rows: Sequence[Row]) -> str:
     """The method that `ecgtune train` takes when none is named; "" before those of `always` ran at all shares.
 
-    Of those that had trials (ensembles have none of their own, and train several times), the ones level with the
-    highest mean of the contest, and of these the one whose trainings take the least time.
+    The one with the highest mean of the contest, of those that had trials: ensembles have none of their own, and train
+    several times.
     """
-    scores = {name: own for name, own in contest(study, rows).items() if name in study.methods}
+    means = {name: np.mean(list(own.values())) for name, own in contest(study, rows).items() if name in study.methods}
     small = {name for name in study.always if name != REFERENCE}
-    if not scores or not small <= scores.keys():
-        return ""
-    highest = max(sorted(scores), key=lambda name: np.mean(list(scores[name].values())))
-    level = [name for name in scores if name == highest or _level(*_behind(scores, name, highest))]
-    return min(level, key=lambda name: _time(study, rows, name, scores[name]))
-
-
-def _behind(scores: Mapping[str, Mapping[str, float]], name: str, other: str) -> tuple[float, float]:
-    """Mean difference of two methods in points, and its standard error over paired seeds; NaN of one seed."""
-    own = [100 * (scores[name][seed] - scores[other][seed]) for seed in scores[other]]
-    return float(np.mean(own)), float(sem(own)) if len(own) > 1 else float("nan")
-
-
-def _level(difference: float, error: float) -> bool:
-    return abs(difference) < 2 * error
-
-
-def _time(study: Study, rows: Sequence[Row], name: str, seeds: Iterable[str]) -> float:
-    """Seconds of all trainings of a method that the contest is about."""
-    own = [row for row in _compared(rows, study.tasks[0]) if row["method"] == name and row["seed"] in seeds]
-    return sum(float(row["seconds"]) for row in own)
+    return max(sorted(means), key=lambda name: means[name]) if means and small <= means.keys() else ""
 
 
 def lead(study: Study, rows: Sequence[Row]) -> str:
@@ -74,11 +59,7 @@ def lead(study: Study, rows: Sequence[Row]) -> str:
     scores, best = contest(study, rows), winner(study, rows)
     told = []
     for name in (name for name in study.compared if name in scores and name != best):
-        difference, error = _behind(scores, name, best)
-        told.append(f"`{name}` {difference:+.2f}" + ("" if np.isnan(error) else f" ± {error:.2f}"))
+        own = [scores[name][seed] - scores[best][seed] for seed in scores[best]]
+        error = f" ± {100 * sem(own):.2f}" if len(own) > 1 else ""
+        told.append(f"`{name}` {100 * np.mean(own):+.2f}{error}")
     return ", ".join(told)
-
-
-def _compared(rows: Sequence[Row], task: str) -> list[Row]:
-    """Rows of whole methods: not of their parts, nor of steps from a preset."""
-    return [row for row in rows if row["task"] == task and "+" not in row["method"]]

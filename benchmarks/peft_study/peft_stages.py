@@ -20,7 +20,9 @@ from ecgtune.data import Dataset
 from ecgtune.evaluation import Resampled, holm, paired_difference
 from ecgtune.files import write_text
 from ecgtune.recipe import Recipe, space_of, space_table
+from ecgtune.settings import require
 from ecgtune.training import Predictions, RunFolder, read_predictions
+from ecgtune.training.inference import choose_device
 from ecgtune.workflows.environment import machine, now
 
 Device = Literal["cpu", "cuda"]
@@ -30,6 +32,7 @@ RUN_COLUMNS = (
     "trainable", "trainable_share", "epochs", "best_epoch", "val_auroc", "threshold", "accuracy", "f1", "auroc",
     "seconds", "seconds_per_epoch", "peak_memory_bytes", "file_bytes", "precision", "device", "date",
 )  # fmt: skip
+RUN_KEY = ("data", "weights", "settings", "seed", "precision", "device")
 CELL_COLUMNS = (
     "task", "share", "method", "reference", "metric", "seeds", "value", "spread", "low", "high", "difference",
     "difference_low", "difference_high", "seeds_low", "seeds_high", "p", "p_holm", "not_inferior", "key", "date",
@@ -113,8 +116,10 @@ def run_finals(
     A training that was stopped goes on in its folder in `runs`, which is gone when the row is there.
 
     device: what to train on; a run that another device made is made again. Without it any will do, and what is missing
-    is trained on the study's.
+    is trained on the study's. Raises SettingError when this machine has no such device, and without `device` where the
+    other runs of a table are of another one.
     """
+    choose_device(device or study.device)
     wanted = None if methods is None else set(methods)
     for task, share, seed in product(
         tasks, study.loops if shares is None else shares, range(study.seeds) if seeds is None else seeds
@@ -138,15 +143,25 @@ def _run(
     """Train and keep a row, unless there is one. The file is read anew, so two commands can share the work."""
     file, own = results / "finals.csv", key(recipe, seed, dataset.source.sha256)
     own |= {"precision": recipe.training.precision}
+    here = device_name(device or recipe.training.device)
     if device is not None:
-        own |= {"device": device_name(device)}
+        own |= {"device": here}
         recipe = replace(recipe, training=replace(recipe.training, device=device))
-    place = {"task": task, "share": f"{recipe.input.label_share:g}", "method": name}
-    folder = runs / "finals" / "-".join((*place.values(), own["seed"], own["settings"], *([device] if device else [])))
+    table = {"task": task, "share": f"{recipe.input.label_share:g}"}
+    place = table | {"method": name}
+    folder = runs / "finals" / "-".join((*place.values(), own["seed"], own["settings"], here.replace(" ", "_")))
     with alone(folder):
-        before = [row for row in read_rows(file) if (place | {"seed": own["seed"]}).items() <= row.items()]
+        rows = [row for row in read_rows(file) if table.items() <= row.items()]
+        before = [row for row in rows if (row["method"], row["seed"]) == (name, own["seed"])]
         if any(own.items() <= row.items() for row in before) and file_of(results, own | place).is_file():
             return
+        others = {row["device"] for row in rows} or {here}
+        require(
+            device is not None or here in others,
+            f"runs of {task} at {100 * recipe.input.label_share:g} % of the labels are of {', '.join(sorted(others))}, "
+            f"and one of {here} could not be compared with them; train there, or make all of them again with "
+            f"--device {recipe.training.device}",
+        )
         row, test = _trained(recipe, seed, dataset, folder)
         row = own | place | row
         # First the predictions: where a row is, what the statistics need has been there.
@@ -257,7 +272,7 @@ class _Cell:
         if not seeds:
             return []
         told = [
-            [side[seed][n] for n in ("data", "weights", "settings", "seed", "accuracy")]  # of a run made again another
+            [side[seed][name] for name in (*RUN_KEY, *self._study.metrics)]  # of a run made again another
             for side in (own, other)
             for seed in seeds
         ]

@@ -8,7 +8,8 @@ computes intervals and paired differences, `page` writes tables and figure, `rec
 recipes that ecgtune comes with. Rows are kept in
 benchmarks/results/peft_study/ with what tells a run from every other: data, weights, all settings, seed. What stands
 there is not run again, so a stopped command goes on when it is given again, and commands with different --tasks,
---shares, --methods or --seeds can share the work. Without files of windows, only the page is made anew.
+--shares, --methods or --seeds can share the work. The runs of a table are of one device: those with all labels were
+made with `--shares 1 --device cuda`, the others on a CPU. Without files of windows, only the page is made anew.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from peft_figure import write_differences, write_shares
 from peft_recipes import write_recipes
 from peft_rows import abnormal, fibrillation, into_page, read_rows
 from peft_settings import Study
-from peft_stages import Device, current, run_finals, run_statistics, run_sweep
+from peft_stages import Device, current, device_name, run_finals, run_statistics, run_sweep
 from peft_tables import sweep_table, tables
 
 from ecgtune.data import Dataset
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--shares", nargs="+", type=float, choices=sorted(study.loops))
     parser.add_argument("--methods", nargs="+", help="of the sweep or the finals, such as lora or paper-lora+head")
     parser.add_argument("--seeds", nargs="+", type=int, choices=range(study.seeds))
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="makes runs of other devices again; of the finals")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="of the finals; makes those of another device again")
     asked = parser.parse_args()
     files = {"abnormal": asked.windows, "fibrillation": asked.rhythms}
     tasks = {name: READERS[name](file) for name, file in files.items() if file is not None and name in asked.tasks}
@@ -77,7 +78,7 @@ def run(
     if tasks:
         facts = {
             "date": now(),
-            "machine": machine(),
+            "machines": facts.get("machines", {}) | {device_name(device or study.device): machine()},
             "data": facts["data"] | {n: asdict(d.source) for n, d in tasks.items()},
         }
         write_json(results / "study.json", facts)

@@ -169,18 +169,19 @@ def answer(study: Study, rows: Sequence[Row], cells: Sequence[Row]) -> str:
     share = f"{100 * float(shown[0]['trainable_share']):.2f} %"
     told = (
         f"Of the methods that had trials, train at most {100 * CAP:.2f} % of the weights and have run at all shares of "
-        f"the labels, **`{best}`** ({share}) is the one that trains fastest among those level with the highest AUROC "
-        "on validation windows of the first task, a mean over shares weighted by how many windows they have; `ecgtune "
-        "train` takes it when no method is named. Beside it lie, in points ± the standard error over seeds, "
-        f"{lead(study, rows)}: what is nearer than two standard errors is level."
+        f"the labels, **`{best}`** ({share}) has the highest AUROC on validation windows of the first task, a mean "
+        "over shares weighted by how many windows they have; `ecgtune train` takes it when no method is named. Beside "
+        f"it lie, in points ± the standard error over seeds, {lead(study, rows)}: what is nearer than two standard "
+        "errors is no worse for all that these windows tell, and the rule had to choose."
         if best
-        else f"No method has won yet, because not all of them have run at all shares of the labels. Here stands "
-        f"`{study.default}` ({share} of the weights), which `ecgtune train` takes as long as that is so."
+        else "No method has won yet, because not all of them have run at all shares of the labels with all seeds, in "
+        f"one number format on one device. Here stands `{study.default}` ({share} of the weights), which `ecgtune "
+        "train` takes as long as that is so."
     )
     best = best or study.default
     lines = [
-        f"{told} Differences on test windows, in points, with 95 % intervals over recordings, "
-        "each on the seeds that both have (of tuned full fine-tuning, those of the second line):",
+        f"{told} The tables have differences on test windows, in points, with 95 % intervals over recordings, each on "
+        "the seeds that both methods have:",
         "",
     ]
     for task in study.tasks:
