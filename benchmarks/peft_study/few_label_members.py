@@ -26,7 +26,6 @@ from ecgtune.recipe import Recipe, with_settings
 
 FILE = RESULTS / "few_label_members.csv"
 SHARES = (0.01, 0.1)
-SEEDS = range(5)
 PLACE = ("share", "arm", "seed")
 SCORES = ("accuracy", "auroc")
 COLUMNS = (*PLACE, "data", "weights", "settings", "title", "trainable_share", "seconds", *SCORES, "precision", "date")
@@ -49,6 +48,10 @@ ARMS = {
     "side": Arm("side"),
     "side-w12-x3": Arm("side", {"method.width": 12, "model.members": 3}),
 }
+
+#: By share of the labels: what was tried where, and with how many seeds.
+TRIED = {0.01: ("full", "lora", "lora-r1-x3", "side", "side-w12-x3"), 0.1: tuple(ARMS)}
+SEEDS = {0.01: range(5), 0.1: range(2)}
 
 
 def own_recipe(study: Study, share: float, arm: Arm, seed: int) -> Recipe:
@@ -106,17 +109,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("windows", nargs="?", type=Path, help="cinc2017_windows.npz; only the page is made without it")
     parser.add_argument("--shares", nargs="+", type=float, choices=SHARES, default=SHARES)
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
-    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    parser.add_argument("--arms", nargs="+", choices=ARMS)
+    parser.add_argument("--seeds", nargs="+", type=int)
     asked = parser.parse_args()
     study = Study()
     if asked.windows:
         dataset = without_a_quarter(abnormal(asked.windows))
-        for share, seed, name in product(asked.shares, asked.seeds, asked.arms):
-            recipe = own_recipe(study, share, ARMS[name], seed)
-            own = {"share": f"{share:g}", "arm": name} | key(recipe, seed, dataset.source.sha256)
-            if not any(own.items() <= row.items() for row in read_rows(FILE)):
-                add_row(FILE, own | measured(recipe, seed, dataset), COLUMNS, PLACE)
+        for share in asked.shares:
+            for seed, name in product(asked.seeds or SEEDS[share], asked.arms or TRIED[share]):
+                recipe = own_recipe(study, share, ARMS[name], seed)
+                own = {"share": f"{share:g}", "arm": name} | key(recipe, seed, dataset.source.sha256)
+                if not any(own.items() <= row.items() for row in read_rows(FILE)):
+                    add_row(FILE, own | measured(recipe, seed, dataset), COLUMNS, PLACE)
     into_page(CHOICES, "few_label_members", table(read_rows(FILE)))
 
 

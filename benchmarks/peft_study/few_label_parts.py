@@ -15,12 +15,13 @@ from itertools import product
 from pathlib import Path
 
 from few_label_lengths import without_a_quarter
-from few_label_members import COLUMNS, PLACE, SEEDS, Arm, arms_table, measured, own_recipe
+from few_label_members import COLUMNS, PLACE, Arm, arms_table, measured, own_recipe
 from peft_rows import Row, abnormal, add_row, into_page, key, read_rows
 from peft_settings import Study
 from peft_study import CHOICES, RESULTS
 
 FILE = RESULTS / "few_label_parts.csv"
+SEEDS = range(5)
 #: What the finals' table shows above zero by the interval over recordings, in accuracy or AUROC, averaging aside.
 CHECKED = {"full": ("head-first", "layer-decay", "crop", "drop-path"), "lora": ("best-epoch", "no-noise")}
 

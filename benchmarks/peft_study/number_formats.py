@@ -35,7 +35,8 @@ COLUMNS = (*PLACE, "data", "weights", "settings", *SCORES, "date")
 def scores_of(recipe: Recipe, own: Row, precision: str, dataset: Dataset) -> Row:
     """Accuracy and AUROC on the test windows: of the final, where it ran in that format, or of a new training."""
     for row in read_rows(RESULTS / "finals.csv"):
-        if (own | {"task": "abnormal", "share": f"{SHARE:g}", "precision": precision}).items() <= row.items():
+        place = {"task": "abnormal", "share": f"{SHARE:g}", "precision": precision, "device": recipe.training.device}
+        if (own | place).items() <= row.items():
             return {name: row[name] for name in (*SCORES, "date")}
     recipe = replace(recipe, training=replace(recipe.training, precision=precision))
     with tempfile.TemporaryDirectory() as folder:

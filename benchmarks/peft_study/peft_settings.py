@@ -157,7 +157,9 @@ class Study:
     parts: tuple[Part, ...] = PARTS
     parts_share: float = 0.1
     references: tuple[str, ...] = (REFERENCE, PUBLISHED, "probe", FLOOR)
-    rivals: Mapping[str, str] = field(default_factory=lambda: {"side": "lora"})
+    rivals: Mapping[str, str] = field(
+        default_factory=lambda: dict.fromkeys(("dora", "side", "oft", "lora-ensemble"), "lora")
+    )
     metrics: tuple[str, ...] = ("accuracy", "f1", "auroc")
     thresholds: Mapping[str, Literal["fixed", "f1", "youden"]] = field(default_factory=lambda: {"fibrillation": "f1"})
     margin: float = 0.005
@@ -210,8 +212,8 @@ class Study:
         }
 
     def references_of(self, method: str) -> tuple[str, ...]:
-        """What a method is compared with: a part's also with its tuned method, a step with the one before it, side
-        tuning with LoRA.
+        """What a method is compared with: a part's also with its tuned method, a step with the one before it, and its
+        rival.
         """
         name, _, part = method.partition("+")
         own = [name if part and name in self.methods else self.rivals.get(method), self.step_before(method)]

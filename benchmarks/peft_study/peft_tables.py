@@ -207,7 +207,7 @@ def _questions(study: Study, task: str, best: str, cells: Sequence[Row]) -> list
         f"`{best}` minus full fine-tuning as published": (best, PUBLISHED),
         f"`{best}` minus the frozen probe": (best, "probe"),
         f"`{best}` minus the network from scratch": (best, FLOOR),
-        "side tuning minus LoRA": ("side", "lora"),
+        **{f"`{method}` minus `{rival}`": (method, rival) for method, rival in study.rivals.items()},
     }
     for metric, heading in (("accuracy", "Accuracy"), ("auroc", "AUROC")):
         lines.append(f"| **{heading}** |" + " |" * len(shares))
