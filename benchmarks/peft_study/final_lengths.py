@@ -20,7 +20,7 @@ from peft_validation import COLUMNS, on_validation
 from ecgtune.recipe import Recipe
 
 FILE = RESULTS / "final_lengths.csv"
-METHODS: dict[str, tuple[int, ...]] = {"full": (4, 10), "lora": (4, 10), FLOOR: (14, 28)}
+METHODS: dict[str, tuple[int, ...]] = {"full": (10,), "lora": (4, 10), FLOOR: (14, 28)}
 PLACE = ("method", "epochs", "data", "weights", "settings", "seed")
 
 
