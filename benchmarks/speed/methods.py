@@ -2,10 +2,11 @@
 
     python benchmarks/speed/methods.py
 
-times forward and backward pass of every method on ecg-fm-tiny and on ECG-FM (random weights: neither time nor memory
-depends on them), in turn, in bf16, and writes medians and ratios to LoRA's to benchmarks/results/methods.json and into
-docs/performance.md. Each method is timed with the encoder run in each step, as it is when windows are augmented, and
-with what its training cannot change computed once, as it is otherwise.
+times forward and backward pass of every method on ecg-fm-tiny, as its recipe has it, and on ECG-FM, in sizes of that
+encoder, in turn, in bf16, and writes medians and ratios to LoRA's to benchmarks/results/methods.json and into
+docs/performance.md. Weights are random: neither time nor memory depends on them. Each method is timed with the encoder
+run in each step, as it is when windows are augmented, and with what its training cannot change computed once, as it is
+otherwise.
 """
 
 import argparse
@@ -23,27 +24,38 @@ from ecgtune import load_model
 from ecgtune.files import write_json
 from ecgtune.methods import Above, Below, attach, count_parameters, deepest_cut
 from ecgtune.models import Classifier, EcgFM, EcgFmConfig, Head, Weights
-from ecgtune.recipe import Adapter, Full, LinearProbe, LoRA, Method, SideTuning, TopLayers
+from ecgtune.recipe import Adapter, Full, LinearProbe, LoRA, Method, SideTuning, TopLayers, load_recipes
 from ecgtune.workflows.environment import machine, now
 
 RESULT = Path(__file__).parents[1] / "results" / "methods.json"
-#: name -> encoder, signal (batch, leads, samples), rank of LoRA
-SIZES: dict[str, tuple[str | EcgFmConfig, tuple[int, int, int], int]] = {
-    "ecg-fm-tiny, 64 windows of 6 s": ("ecg-fm-tiny-random", (64, 1, 600), 4),
-    "ECG-FM, 8 windows of 5 s": (EcgFmConfig(), (8, 12, 2500), 16),
+#: LoRA first: the others are compared with it.
+RECIPES = {
+    "LoRA": "lora",
+    "DoRA": "dora",
+    "OFT": "oft",
+    "adapter": "adapter",
+    "side tuning": "side",
+    "top layer": "top-layers",
+    "linear probe": "probe",
+    "full": "full",
 }
-
-
-def methods(rank: int) -> dict[str, Method]:
-    """LoRA first: the others are compared with it."""
-    return {
-        "LoRA": LoRA(rank=rank),
-        "adapter": Adapter(width=4 * rank),
-        "side tuning": SideTuning(),
-        "top layer": TopLayers(layers=1),
-        "linear probe": LinearProbe(),
-        "full": Full(),
-    }
+LARGE: dict[str, Method] = {
+    "LoRA": LoRA(rank=16),
+    "adapter": Adapter(width=64),
+    "side tuning": SideTuning(),
+    "top layer": TopLayers(layers=1),
+    "linear probe": LinearProbe(),
+    "full": Full(),
+}
+#: name -> encoder, signal (batch, leads, samples), methods
+SIZES: dict[str, tuple[str | EcgFmConfig, tuple[int, int, int], dict[str, Method]]] = {
+    "ecg-fm-tiny, 64 windows of 6 s": (
+        "ecg-fm-tiny-random",
+        (64, 1, 600),
+        {title: load_recipes(name)[0].method for title, name in RECIPES.items()},
+    ),
+    "ECG-FM, 8 windows of 5 s": (EcgFmConfig(), (8, 12, 2500), LARGE),
+}
 
 
 class Step:
@@ -86,9 +98,11 @@ def _classifier(config: EcgFmConfig) -> Classifier:
     return Classifier(EcgFM(config), Head(), ("0", "1"), Weights("random", "benchmark", seed=0), name="ecg-fm", seed=0)
 
 
-def measure(model: str | EcgFmConfig, shape: tuple[int, int, int], rank: int, rounds: int) -> list[dict[str, Any]]:
+def measure(
+    model: str | EcgFmConfig, shape: tuple[int, int, int], methods: dict[str, Method], rounds: int
+) -> list[dict[str, Any]]:
     """A row per method: median seconds of both steps, bytes kept for the backward pass, and all of them over LoRA's."""
-    steps = {name: Step(model, method, shape) for name, method in methods(rank).items()}
+    steps = {name: Step(model, method, shape) for name, method in methods.items()}
     anew: dict[str, list[float]] = {name: [] for name in steps}
     once: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds + 1):  # the first warms up
