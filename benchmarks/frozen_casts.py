@@ -19,10 +19,13 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch_compile import ecg_fm, tiny
 
-from ecgtune.files import write_json
-from ecgtune.methods import attach
-from ecgtune.models import Classifier
-from ecgtune.recipe import IA3, OFT, Adapter, Method, TopLayers
+from ecgtune.methods.added_settings import Adapter
+from ecgtune.methods.attach import attach
+from ecgtune.methods.base import Method
+from ecgtune.methods.multiplicative_settings import IA3, OFT
+from ecgtune.methods.own_weights_settings import TopLayers
+from ecgtune.models.classifier import Classifier
+from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now
 
 RESULT = Path(__file__).parent / "results" / "frozen_casts.json"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from ecgtune.models import EcgFM, EcgFmConfig
 from ecgtune.models.checkpoint import save_encoder
+from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 
 TITLE = "ECG-FM's size, random weights"
 

@@ -24,8 +24,8 @@ from torch import nn
 
 import ecgtune
 from ecgtune.deployment.int8 import Int8Linear
-from ecgtune.files import write_json
 from ecgtune.training.memory import keep_freed_memory
+from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now
 
 RESULT = Path(__file__).parent / "results" / "int8.json"

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ecgtune.files import read_json, write_json, write_text
+from ecgtune.utils.files import read_json, write_json, write_text
 
 Row = dict[str, str]
 PATIENCE = 60.0  # s; nearly all that have a lock write one small file

@@ -20,11 +20,18 @@ from pathlib import Path
 import numpy as np
 
 from ecgtune import Full, Head, LoRA, Training, load_model
-from ecgtune.data import WindowAugmentation
-from ecgtune.files import write_json
-from ecgtune.methods import attach, count_parameters
-from ecgtune.recipe import Augmentation, Method
-from ecgtune.training import Classification, ProgressBar, RunFolder, Windows, compute_once, train
+from ecgtune.config.augmentation import Augmentation
+from ecgtune.data.augmentation import WindowAugmentation
+from ecgtune.methods.attach import attach
+from ecgtune.methods.audits import count_parameters
+from ecgtune.methods.base import Method
+from ecgtune.training.batches import Windows
+from ecgtune.training.classification import Classification
+from ecgtune.training.loop import train
+from ecgtune.training.prefix import compute_once
+from ecgtune.training.progress import ProgressBar
+from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now
 
 sys.path.append(str(Path(__file__).parent / "speed"))

@@ -19,13 +19,13 @@ import torch
 from full_size import TITLE, full_size
 
 from ecgtune import LoRA, Recipe, simulate
-from ecgtune.files import write_json
-from ecgtune.recipe import ModelSettings, Training
-from ecgtune.training import read_recipe
+from ecgtune.config.model import ModelSettings
+from ecgtune.config.training import Training
 from ecgtune.training.peak import PeakMemory
-from ecgtune.training.run_folder import RunFolder
-from ecgtune.workflows import train
+from ecgtune.training.run_folder import RunFolder, read_recipe
+from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now
+from ecgtune.workflows.fine_tune import train
 
 RESULT = Path(__file__).parent / "results" / "max_memory.json"
 BATCH = 64

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ecgtune import Preprocessing, load_model, simulate, split_dataset
-from ecgtune.files import write_json
+from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now
 
 RESULT = Path(__file__).parent / "results" / "normalisation.json"

@@ -13,11 +13,14 @@ from peft.tuners import oft
 from torch import nn
 
 from ecgtune import load_model
-from ecgtune.files import write_json
-from ecgtune.methods import attach, rotated_weights
+from ecgtune.methods import rotated_weights
+from ecgtune.methods.attach import attach
+from ecgtune.methods.multiplicative_settings import OFT
 from ecgtune.methods.rotated_weights import RotatedLinear
-from ecgtune.models import Classifier, EcgFM, EcgFmConfig, Head, Weights
-from ecgtune.recipe import OFT
+from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
+from ecgtune.models.weights import Weights
+from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now
 
 RESULT = Path(__file__).parent / "results" / "oft_layer.json"

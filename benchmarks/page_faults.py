@@ -18,9 +18,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ecgtune import Head, LoRA, load_model
-from ecgtune.files import write_json
-from ecgtune.methods import attach
+from ecgtune.methods.attach import attach
 from ecgtune.training.memory import keep_freed_memory
+from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now
 
 RESULT = Path(__file__).parent / "results" / "page_faults.json"

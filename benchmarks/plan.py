@@ -26,11 +26,11 @@ import torch
 from full_size import TITLE, full_size
 
 from ecgtune import plan, simulate
-from ecgtune.files import write_json
-from ecgtune.recipe import Recipe, load_recipes
+from ecgtune.recipe.recipe import Recipe, load_recipes
 from ecgtune.training.peak import PeakMemory
-from ecgtune.workflows import train
+from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now
+from ecgtune.workflows.fine_tune import train
 
 RESULT = Path(__file__).parent / "results" / "plan.json"
 WITHIN = 0.25

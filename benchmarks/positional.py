@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ecgtune.files import write_json
-from ecgtune.models.ecg_fm import PositionalConv
-from ecgtune.models.spectrum import FrozenSpectrum
+from ecgtune.models.ecg_fm.network import PositionalConv
+from ecgtune.models.ecg_fm.spectrum import FrozenSpectrum
 from ecgtune.training.memory import keep_freed_memory
+from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now
 
 RESULT = Path(__file__).parent / "results" / "positional.json"

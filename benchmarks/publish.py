@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ecgtune.files import read_json, write_text
 from ecgtune.models.registry import EMBEDDED
-from ecgtune.reporting import table_markdown
+from ecgtune.reporting.tables import table_markdown
+from ecgtune.utils.files import read_json, write_text
 
 RESULTS = Path(__file__).parent / "results"
 INTRODUCTION = """# Results

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ecgtune.files import write_json
+from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now
 
 RESULT = Path(__file__).parent / "results" / "qkv.json"

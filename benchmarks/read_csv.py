@@ -23,7 +23,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow
 
-from ecgtune.data import read_dataset, simulate, write_csv
+from ecgtune.data.simulation import simulate
+from ecgtune.io.windows import read_dataset
+from ecgtune.io.writing import write_csv
 
 RESULT = Path(__file__).parent / "results" / "read_csv.json"
 

@@ -38,8 +38,9 @@ import scipy
 import wfdb
 from scipy.signal import resample_poly
 
-from ecgtune.data import RecordSettings, read_records, simulate
 from ecgtune.data.signal.leads import arrange_leads
+from ecgtune.data.simulation import simulate
+from ecgtune.io.records.reading import RecordSettings, read_records
 
 RESULT = Path(__file__).parent / "results" / "records_cache.json"
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -91,7 +92,7 @@ def in_processes(paths: list[str], workers: int) -> None:
 def epoch(table: Path, folder: Path, settings: RecordSettings, out: Path, in_memory: bool) -> float:
     """Seconds of a training of one epoch, from the cache or from a copy of it in memory, made before the clock runs."""
     from ecgtune import workflows
-    from ecgtune.recipe import load_recipes
+    from ecgtune.recipe.recipe import load_recipes
 
     dataset = read_records(table, folder, settings=settings)
     if not in_memory:

@@ -16,10 +16,12 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ecgtune import load_model
-from ecgtune.files import write_json
-from ecgtune.methods import attach
-from ecgtune.models import Classifier, EcgFM, EcgFmConfig, Head, Weights
-from ecgtune.recipe import LoRA
+from ecgtune.methods.attach import attach
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
+from ecgtune.models.weights import Weights
+from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now
 
 RESULT = Path(__file__).parent / "results" / "torch_compile.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ecgtune.models import EcgFmConfig
+from ecgtune.models.ecg_fm.network import EcgFmConfig
 
 SPEED = Path(__file__).resolve().parents[1] / "benchmarks" / "speed"
 TINY = ["--size", "tiny", "--batch", "4", "--samples", "320", "--windows", "8", "--rounds", "1"]

@@ -11,8 +11,8 @@ import pytest
 import ecgtune
 from ecgtune.models.registry import EMBEDDED
 from ecgtune.pretraining.rhythm import GROUPS
-from ecgtune.recipe import load_pretraining_recipe
-from pretraining_for_tests import CONTRASTIVE, beats, write_recordings
+from ecgtune.recipe.pretraining import load_pretraining_recipe
+from helpers.pretraining import CONTRASTIVE, beats, write_recordings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "pretraining.md").read_text("utf-8")

@@ -8,13 +8,14 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 import ecgtune
-from ecgtune.cli import main
-from ecgtune.models import EcgFM, save_encoder
-from ecgtune.recipe import ModelSettings
-from ecgtune.training import read_predictions
-from ecgtune.workflows import train
-from models_for_tests import TINY
-from records_for_tests import heartbeats, write_record
+from ecgtune.cli.main import main
+from ecgtune.config.model import ModelSettings
+from ecgtune.models.checkpoint import save_encoder
+from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.training.predictions import read_predictions
+from ecgtune.workflows.fine_tune import train
+from helpers.models import TINY
+from helpers.records import heartbeats, write_record
 
 RECORDINGS = 36
 LABELS = ("MI", "STTC", "HYP")

@@ -13,13 +13,17 @@ import pytest
 from scipy.stats import ttest_rel
 
 import ecgtune
-from ecgtune.cli import train
+from ecgtune.cli.main import train
 from ecgtune.errors import SettingError
-from ecgtune.evaluation import resample
-from ecgtune.methods import attach, count_parameters
-from ecgtune.models import Head, load_model, save_encoder
-from ecgtune.recipe import Choice, load_recipes
-from models_for_tests import tiny_classifier
+from ecgtune.evaluation.paired import resample
+from ecgtune.methods.attach import attach
+from ecgtune.methods.audits import count_parameters
+from ecgtune.models.checkpoint import save_encoder
+from ecgtune.models.classifier import Head
+from ecgtune.models.registry import load_model
+from ecgtune.recipe.recipe import load_recipes
+from ecgtune.recipe.space import Choice
+from helpers.models import tiny_classifier
 
 ROOT = Path(__file__).resolve().parents[1]
 

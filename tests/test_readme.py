@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import ecgtune
-from ecgtune.cli import main
-from ecgtune.data import write_csv
-from pretraining_for_tests import write_recordings
-from records_for_tests import heartbeats, write_record
+from ecgtune.cli.main import main
+from ecgtune.io.writing import write_csv
+from helpers.pretraining import write_recordings
+from helpers.records import heartbeats, write_record
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 
-from ecgtune.evaluation import Decision, challenge_f1, choose_decision
+from ecgtune.evaluation.decision import Decision, choose_decision
+from ecgtune.evaluation.several import challenge_f1
 from ecgtune.training.predictions import Predictions
-from records_for_tests import heartbeats, write_record
+from helpers.records import heartbeats, write_record
 
 ROOT = Path(__file__).resolve().parents[1]
 LABELS = ("NORM", "MI", "STTC", "CD", "HYP")

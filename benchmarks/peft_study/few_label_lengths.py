@@ -21,8 +21,9 @@ from peft_settings import FLOOR, Study, tuned
 from peft_study import CHOICES, RESULTS
 
 from ecgtune import workflows
-from ecgtune.data import Dataset
-from ecgtune.recipe import Input, Recipe
+from ecgtune.config.data import Input
+from ecgtune.data.dataset import Dataset
+from ecgtune.recipe.recipe import Recipe
 from ecgtune.workflows.environment import now
 
 FILE = RESULTS / "few_label_lengths.csv"

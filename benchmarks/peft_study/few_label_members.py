@@ -21,8 +21,9 @@ from peft_settings import Study
 from peft_stages import points
 from peft_study import CHOICES, RESULTS
 
-from ecgtune.data import Dataset
-from ecgtune.recipe import Recipe, with_settings
+from ecgtune.data.dataset import Dataset
+from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipe.space import with_settings
 
 FILE = RESULTS / "few_label_members.csv"
 SHARES = (0.01, 0.1)

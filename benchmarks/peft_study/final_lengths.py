@@ -17,7 +17,7 @@ from peft_settings import FLOOR, Study, tuned
 from peft_study import CHOICES, RESULTS
 from peft_validation import COLUMNS, on_validation
 
-from ecgtune.recipe import Recipe
+from ecgtune.recipe.recipe import Recipe
 
 FILE = RESULTS / "final_lengths.csv"
 METHODS: dict[str, tuple[int, ...]] = {"full": (10,), "lora": (4, 10), FLOOR: (14, 28)}

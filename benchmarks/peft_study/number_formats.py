@@ -19,8 +19,8 @@ from peft_stages import final_recipes, points
 from peft_study import CHOICES, RESULTS
 
 from ecgtune import workflows
-from ecgtune.data import Dataset
-from ecgtune.recipe import Recipe
+from ecgtune.data.dataset import Dataset
+from ecgtune.recipe.recipe import Recipe
 from ecgtune.workflows.environment import now
 
 FILE = RESULTS / "number_formats.csv"

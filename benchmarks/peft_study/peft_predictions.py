@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from ecgtune.data import Dataset
-from ecgtune.evaluation import Resampled, resample
-from ecgtune.files import write_atomically
+from ecgtune.data.dataset import Dataset
+from ecgtune.evaluation.paired import Resampled, resample
+from ecgtune.utils.files import write_atomically
 
 LARGEST = float(np.finfo(np.float16).max)
 SMALLEST = float(np.finfo(np.float16).smallest_subnormal)

@@ -9,10 +9,13 @@ import tomlkit
 from peft_rows import read_rows
 from peft_settings import Study, tuned
 
-from ecgtune.files import write_text
-from ecgtune.methods import attach, count_parameters
-from ecgtune.models import Head, load_model
-from ecgtune.recipe import Recipe, space_of
+from ecgtune.methods.attach import attach
+from ecgtune.methods.audits import count_parameters
+from ecgtune.models.classifier import Head
+from ecgtune.models.registry import load_model
+from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipe.space import space_of
+from ecgtune.utils.files import write_text
 
 TABLES = ("method", "model", "training", "augmentation")
 #: What a recipe says beside a setting that people would ask about.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgtune.data import Dataset, read_dataset
-from ecgtune.data.dataset import Source
-from ecgtune.models import load_model
-from ecgtune.recipe import Recipe
+from ecgtune.data.dataset import Dataset, Source
+from ecgtune.io.windows import read_dataset
+from ecgtune.models.registry import load_model
+from ecgtune.recipe.recipe import Recipe
 
 sys.path.append(str(Path(__file__).parents[1]))
 from kept_rows import Row, add_row, alone, digest, into_page, read_rows, settings_key, write_rows

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ecgtune.recipe import Around, Changes, Choice, Input, ModelSettings, Recipe, load_recipes, with_settings
+from ecgtune.config.data import Input
+from ecgtune.config.model import ModelSettings
+from ecgtune.recipe.recipe import Recipe, load_recipes
+from ecgtune.recipe.space import Around, Changes, Choice, with_settings
 
 REFERENCE, FLOOR = "full", "resnet"
 #: Full fine-tuning as published: what tuned methods are often compared with elsewhere.

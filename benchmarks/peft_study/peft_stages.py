@@ -16,13 +16,15 @@ from scipy.stats import sem
 from scipy.stats import t as student
 
 from ecgtune import workflows
-from ecgtune.data import Dataset
-from ecgtune.evaluation import Resampled, holm, paired_difference
-from ecgtune.files import write_text
-from ecgtune.recipe import Recipe, space_of, space_table
-from ecgtune.settings import require
-from ecgtune.training import Predictions, RunFolder, read_predictions
+from ecgtune.config.base import require
+from ecgtune.data.dataset import Dataset
+from ecgtune.evaluation.paired import Resampled, holm, paired_difference
+from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipe.space import space_of, space_table
 from ecgtune.training.inference import choose_device
+from ecgtune.training.predictions import Predictions, read_predictions
+from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils.files import write_text
 from ecgtune.workflows.environment import machine, now
 
 Device = Literal["cpu", "cuda"]

@@ -23,9 +23,9 @@ from peft_settings import Study
 from peft_stages import Device, current, device_name, run_finals, run_statistics, run_sweep
 from peft_tables import sweep_table, tables
 
-from ecgtune.data import Dataset
-from ecgtune.files import read_json, write_json
-from ecgtune.settings import require
+from ecgtune.config.base import require
+from ecgtune.data.dataset import Dataset
+from ecgtune.utils.files import read_json, write_json
 from ecgtune.workflows.environment import machine, now
 
 ROOT = Path(__file__).parents[2]

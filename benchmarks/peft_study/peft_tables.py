@@ -10,10 +10,10 @@ from peft_rows import Row, read_rows
 from peft_settings import FLOOR, PUBLISHED, REFERENCE, Study, tuned
 from peft_stages import current, finalists
 
-from ecgtune.files import read_json
-from ecgtune.recipe import Recipe, load_recipes
+from ecgtune.config.base import to_table
+from ecgtune.recipe.recipe import Recipe, load_recipes
 from ecgtune.reporting.numbers import duration, seconds, size
-from ecgtune.settings import to_table
+from ecgtune.utils.files import read_json
 
 NOT_RUN = "not run"
 _DEVICES = {"cpu": "a CPU"}

@@ -7,8 +7,8 @@ from pathlib import Path
 from peft_rows import Row
 
 from ecgtune import workflows
-from ecgtune.data import Dataset
-from ecgtune.recipe import Recipe
+from ecgtune.data.dataset import Dataset
+from ecgtune.recipe.recipe import Recipe
 from ecgtune.workflows.environment import now
 
 COLUMNS = ("train_loss", "val_loss", "val_auroc", "best_epoch", "best_val_auroc", "date")

@@ -17,7 +17,9 @@ from peft_settings import NOT_AUGMENTED, Loop, Study
 from peft_study import CHOICES, RESULTS
 from peft_validation import COLUMNS, on_validation
 
-from ecgtune.recipe import Input, Recipe, with_settings
+from ecgtune.config.data import Input
+from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipe.space import with_settings
 
 FILE = RESULTS / "side_rates.csv"
 RATES = (0.0005, 0.002, 0.0075, 0.015)

@@ -22,9 +22,16 @@ import numpy as np
 from rows import PAGE, RESULTS, Row, add_command, add_row, command, into_page, read_rows, settings_key, validation_auroc
 
 from ecgtune import workflows
-from ecgtune.data import Dataset, read_dataset
-from ecgtune.models import load_model
-from ecgtune.recipe import Augmentation, Full, Input, LinearProbe, LoRA, ModelSettings, Recipe, Training
+from ecgtune.config.augmentation import Augmentation
+from ecgtune.config.data import Input
+from ecgtune.config.model import ModelSettings
+from ecgtune.config.training import Training
+from ecgtune.data.dataset import Dataset
+from ecgtune.io.windows import read_dataset
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.own_weights_settings import Full, LinearProbe
+from ecgtune.models.registry import load_model
+from ecgtune.recipe.recipe import Recipe
 from ecgtune.reporting.style import STYLE
 from ecgtune.workflows.environment import machine, now
 

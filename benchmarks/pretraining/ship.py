@@ -17,8 +17,8 @@ from typing import Any
 from rows import PAGE, RESULTS, with_part
 
 from ecgtune.errors import EcgtuneError
-from ecgtune.files import read_json, replace_folder, write_text
 from ecgtune.reporting.pretraining_wording import data_phrase, logged_terms, term_title
+from ecgtune.utils.files import read_json, replace_folder, write_text
 
 ROOT = Path(__file__).parents[2]
 EMBEDDED = ROOT / "src" / "ecgtune" / "models" / "embedded" / "ecg-fm-tiny"

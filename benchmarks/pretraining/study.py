@@ -19,18 +19,15 @@ from typing import Any
 from rows import PAGE, RESULTS, Row, add_command, add_row, command, into_page, read_rows, settings_key, validation_auroc
 
 from ecgtune import workflows
-from ecgtune.data import Dataset, read_dataset
-from ecgtune.files import read_json
-from ecgtune.recipe import (
-    EcgFmTask,
-    Input,
-    LinearProbe,
-    ModelSettings,
-    Pretraining,
-    Recipe,
-    Training,
-    load_pretraining_recipe,
-)
+from ecgtune.config.data import Input
+from ecgtune.config.model import ModelSettings
+from ecgtune.config.training import Training
+from ecgtune.data.dataset import Dataset
+from ecgtune.io.windows import read_dataset
+from ecgtune.methods.own_weights_settings import LinearProbe
+from ecgtune.recipe.pretraining import EcgFmTask, Pretraining, load_pretraining_recipe
+from ecgtune.recipe.recipe import Recipe
+from ecgtune.utils.files import read_json
 from ecgtune.workflows.environment import machine, now
 
 RUNS = Path("runs/pretraining-study")

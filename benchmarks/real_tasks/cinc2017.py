@@ -26,9 +26,13 @@ from cinc2017_table import COLUMNS, table
 from real_rows import RESULTS, Kept, Row, cells_of, facts_of, into_page, kept_runs, read_rows, replace_rows, write_facts
 
 from ecgtune import workflows
-from ecgtune.data import Dataset, RecordSettings, k_folds, read_dataset, read_records
-from ecgtune.evaluation import Decision, evaluate
-from ecgtune.recipe import Recipe, load_recipes
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.folds import k_folds
+from ecgtune.evaluation.decision import Decision
+from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.io.records.reading import RecordSettings, read_records
+from ecgtune.io.windows import read_dataset
+from ecgtune.recipe.recipe import Recipe, load_recipes
 
 RECIPE = "cinc2017-rhythms"
 KEY = ("data", "label_share", "method", "level")

@@ -27,9 +27,12 @@ from ptbxl_summary import COLUMNS, summarised, table
 from real_rows import RESULTS, Row, cells_of, facts_of, into_page, kept_runs, read_rows, replace_rows, write_facts
 
 from ecgtune import workflows
-from ecgtune.data import Dataset, RecordSettings, TableColumns, k_folds, read_records
-from ecgtune.files import write_text
-from ecgtune.recipe import load_recipes
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.folds import k_folds
+from ecgtune.io.label_table import TableColumns
+from ecgtune.io.records.reading import RecordSettings, read_records
+from ecgtune.recipe.recipe import load_recipes
+from ecgtune.utils.files import write_text
 
 LABELS = ("NORM", "MI", "STTC", "CD", "HYP")
 MODEL_RATE = 100.0  # Hz, of ecg-fm-tiny

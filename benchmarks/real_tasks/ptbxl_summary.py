@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from real_rows import Kept, Row, cells_of, facts_of, kept_runs, markdown, with_interval
 
-from ecgtune.evaluation import Decision
+from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.groups import group_index
 from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
 from ecgtune.evaluation.measure import measured

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ecgtune.files import read_json, write_json, write_text
-from ecgtune.models import load_model
-from ecgtune.training import RunFolder, read_predictions
-from ecgtune.training.predictions import Predictions
+from ecgtune.models.registry import load_model
+from ecgtune.training.predictions import Predictions, read_predictions
+from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils.files import read_json, write_json, write_text
 from ecgtune.workflows.environment import machine, now
 
 RESULTS = Path(__file__).parents[1] / "results" / "real_tasks"

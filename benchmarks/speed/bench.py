@@ -39,13 +39,16 @@ from ways import (
     our_phase,
 )
 
-from ecgtune.deployment import int8_copy
-from ecgtune.files import read_json, write_json
-from ecgtune.methods import attach
-from ecgtune.models import Classifier, EcgFmConfig
-from ecgtune.recipe import Full, LinearProbe, LoRA, Method, TopLayers
-from ecgtune.training import logits_of
+from ecgtune.deployment.int8 import int8_copy
+from ecgtune.methods.attach import attach
+from ecgtune.methods.base import Method
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.own_weights_settings import Full, LinearProbe, TopLayers
+from ecgtune.models.classifier import Classifier
+from ecgtune.models.ecg_fm.network import EcgFmConfig
+from ecgtune.training.inference import logits_of
 from ecgtune.training.peak import PeakMemory
+from ecgtune.utils.files import read_json, write_json
 from ecgtune.workflows.environment import machine, now
 
 RESULTS = Path(__file__).parents[1] / "results"

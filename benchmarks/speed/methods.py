@@ -21,10 +21,18 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from ecgtune import load_model
-from ecgtune.files import write_json
-from ecgtune.methods import Above, Below, attach, count_parameters, deepest_cut
-from ecgtune.models import Classifier, EcgFM, EcgFmConfig, Head, Weights
-from ecgtune.recipe import Adapter, Full, LinearProbe, LoRA, Method, SideTuning, TopLayers, load_recipes
+from ecgtune.methods.added_settings import Adapter, SideTuning
+from ecgtune.methods.attach import attach
+from ecgtune.methods.audits import count_parameters
+from ecgtune.methods.base import Method
+from ecgtune.methods.frozen import Above, Below, deepest_cut
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.own_weights_settings import Full, LinearProbe, TopLayers
+from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
+from ecgtune.models.weights import Weights
+from ecgtune.recipe.recipe import load_recipes
+from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now
 
 RESULT = Path(__file__).parents[1] / "results" / "methods.json"

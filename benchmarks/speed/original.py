@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from ecgtune.models import EcgFmConfig
+from ecgtune.models.ecg_fm.network import EcgFmConfig
 
 
 class Block(nn.Module):

@@ -8,8 +8,8 @@ puts them in anew; `bench.py` does it for its own.
 from pathlib import Path
 from typing import Any
 
-from ecgtune.files import read_json, write_text
 from ecgtune.reporting import numbers
+from ecgtune.utils.files import read_json, write_text
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 RESULTS = Path(__file__).parents[1] / "results"

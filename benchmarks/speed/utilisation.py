@@ -24,8 +24,8 @@ from floor import demand, measure_rates
 from page import into_page, utilisation
 from ways import Size, loss_of, make_classifier, our_phase
 
-from ecgtune.files import read_json, write_json
-from ecgtune.methods import attach
+from ecgtune.methods.attach import attach
+from ecgtune.utils.files import read_json, write_json
 from ecgtune.workflows.environment import machine, now
 
 RESULT = Path(__file__).parents[1] / "results" / "utilisation.json"

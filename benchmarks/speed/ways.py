@@ -12,11 +12,16 @@ from original import Original, make_original
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ecgtune.data import Dataset, Split
-from ecgtune.data.dataset import Source
-from ecgtune.methods import base_encoder
-from ecgtune.models import Classifier, EcgFM, EcgFmConfig, Head, Weights
-from ecgtune.recipe import Method, ModelSettings, Recipe, Training
+from ecgtune.config.model import ModelSettings
+from ecgtune.config.training import Training
+from ecgtune.data.dataset import Dataset, Source
+from ecgtune.data.splits import Split
+from ecgtune.methods.attach import base_encoder
+from ecgtune.methods.base import Method
+from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
+from ecgtune.models.weights import Weights
+from ecgtune.recipe.recipe import Recipe
 from ecgtune.workflows.measure import Phase, StepClock
 from ecgtune.workflows.preparation import prepare
 from ecgtune.workflows.run import make_ready, run_recipe

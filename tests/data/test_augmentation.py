@@ -5,9 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ecgtune.data import Disturbance, WindowAugmentation, cropped_samples, generator, read_at, zscore
+from ecgtune.config.augmentation import Augmentation
+from ecgtune.data.augmentation import Disturbance, WindowAugmentation, cropped_samples, read_at
+from ecgtune.data.seeds import generator
+from ecgtune.data.signal.scaling import zscore
 from ecgtune.errors import SettingError
-from ecgtune.recipe import Augmentation, Crops
+from ecgtune.recipe.pretraining import Crops
 
 ROWS = np.arange(40)
 ALL = Augmentation(shift=0.1, crop=0.8, stretch=0.1, sign=0.5, gain=0.1, wander=0.2, noise=0.1, lead_mask=0.3)

@@ -10,9 +10,12 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from ecgtune.data import Dataset, Source, read_dataset, simulate, write_csv
+from ecgtune.data.dataset import Dataset, Source
 from ecgtune.data.leads import STANDARD_LEADS
+from ecgtune.data.simulation import simulate
 from ecgtune.errors import DataError, RunError, SettingError
+from ecgtune.io.windows import read_dataset
+from ecgtune.io.writing import write_csv
 
 SIXES = [f"p{i // 2}" for i in range(12)]
 
@@ -383,7 +386,7 @@ def test_write_csv_replaces_nothing_and_leaves_no_part(tmp_path, monkeypatch):
         write_csv(dataset, path / "below a file.csv")
     assert "\n" not in str(caught.value)
     with monkeypatch.context() as patch:
-        patch.setattr("ecgtune.data.writing.pcsv.CSVWriter", lambda *_, **__: full_disk())
+        patch.setattr("ecgtune.io.writing.pcsv.CSVWriter", lambda *_, **__: full_disk())
         with pytest.raises(RunError, match="No space left"):
             write_csv(dataset, tmp_path / "new" / "other.csv")
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == {"out.csv": content}

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from ecgtune.data import k_folds, leave_one_site_out, simulate, split_dataset
+from ecgtune.data.folds import k_folds, leave_one_site_out
+from ecgtune.data.simulation import simulate
+from ecgtune.data.splits import split_dataset
 from ecgtune.errors import DataError, SettingError
 
 

@@ -9,7 +9,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import resample_poly
 from sklearn.preprocessing import StandardScaler
 
-from ecgtune.data import Preprocessing, ecg_fm_record, preprocessing, resample, segments, simulate, zscore
+from ecgtune.data import preprocessing
+from ecgtune.data.preprocessing import Preprocessing
+from ecgtune.data.signal.resampling import resample
+from ecgtune.data.signal.scaling import ecg_fm_record, zscore
+from ecgtune.data.signal.windows import segments
+from ecgtune.data.simulation import simulate
 from ecgtune.errors import DataError, SettingError
 
 

@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from ecgtune.data import Dataset, Source, duplicate_windows, read_dataset, simulate, split_dataset
+from ecgtune.data.dataset import Dataset, Source
+from ecgtune.data.simulation import simulate
+from ecgtune.data.splits import duplicate_windows, split_dataset
 from ecgtune.errors import DataError, SettingError
+from ecgtune.io.windows import read_dataset
 
 
 def make(label, group=None, split=None, group_name: str | None = "patient", signal=None) -> Dataset:

@@ -9,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from ecgtune.data import Dataset, Source, decided, label_counts, read_dataset, split_dataset, write_csv
-from ecgtune.data.tasks import strata
+from ecgtune.data.dataset import Dataset, Source
+from ecgtune.data.splits import split_dataset
+from ecgtune.data.tasks import decided, label_counts, strata
 from ecgtune.errors import DataError, SettingError
+from ecgtune.io.windows import read_dataset
+from ecgtune.io.writing import write_csv
 
 NAMES = ("MI", "CD", "HYP")
 FLAGS = np.array([[1, 0, 0], [1, -1, 1], [0, 0, -1], [0, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=np.int8)

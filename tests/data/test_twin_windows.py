@@ -6,13 +6,14 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from ecgtune.data import read_dataset, simulate, split_dataset
-from ecgtune.data.records import fingerprint
-from ecgtune.data.twin_windows import twin_windows
-from ecgtune.data.twins import _closest, closest, fingerprints
+from ecgtune.data.near_duplicate_windows import twin_windows
+from ecgtune.data.near_duplicates import _closest, closest, fingerprint, fingerprints
+from ecgtune.data.simulation import simulate
+from ecgtune.data.splits import split_dataset
 from ecgtune.errors import DataError
+from ecgtune.io.windows import read_dataset
 
-MODULE = import_module("ecgtune.data.twin_windows")
+MODULE = import_module("ecgtune.data.near_duplicate_windows")
 DATA = simulate(120, patients=60, seed=1)
 FIRST, SECOND = sorted(set(DATA.group.tolist()))[:2]
 

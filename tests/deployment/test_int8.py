@@ -5,13 +5,15 @@ import pytest
 import torch
 from torch import nn
 
-from ecgtune.deployment import int8_copy
-from ecgtune.deployment.int8 import ENGINE, Int8Linear
+from ecgtune.deployment.int8 import ENGINE, Int8Linear, int8_copy
 from ecgtune.errors import SettingError
-from ecgtune.methods import attach
-from ecgtune.recipe import IA3, OFT, Adapter, Full, LinearProbe, LoRA, SideTuning
-from ecgtune.training import logits_of
-from models_for_tests import tiny_classifier
+from ecgtune.methods.added_settings import Adapter, SideTuning
+from ecgtune.methods.attach import attach
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.multiplicative_settings import IA3, OFT
+from ecgtune.methods.own_weights_settings import Full, LinearProbe
+from ecgtune.training.inference import logits_of
+from helpers.models import tiny_classifier
 
 possible = pytest.mark.skipif(
     ENGINE not in torch.backends.quantized.supported_engines or not torch.cpu._is_vnni_supported(),

@@ -7,15 +7,11 @@ import numpy as np
 import pytest
 
 from ecgtune.errors import RunError
-from ecgtune.evaluation import (
-    METRICS,
-    RunRecord,
-    binary_decision,
-    binary_metrics,
-    bootstrap_intervals,
-    compare_runs,
-    evaluate,
-)
+from ecgtune.evaluation.comparison import RunRecord, compare_runs
+from ecgtune.evaluation.decision import binary_decision
+from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.evaluation.intervals import bootstrap_intervals
+from ecgtune.evaluation.metrics import METRICS, binary_metrics
 
 GROUPS, EACH = 30, 5
 GROUP = np.repeat([f"A{number:05d}" for number in range(GROUPS)], EACH)

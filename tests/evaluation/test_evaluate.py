@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from ecgtune.evaluation import METRICS, binary_decision, binary_metrics, confusion_matrix, evaluate
+from ecgtune.evaluation.decision import binary_decision
+from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.evaluation.metrics import METRICS, binary_metrics, confusion_matrix
 
 FIXED = binary_decision()
 

@@ -8,9 +8,10 @@ import pytest
 from scipy import stats
 
 from ecgtune.errors import DataError, SettingError
-from ecgtune.evaluation import METRICS, bootstrap_intervals, group_predictions, weighted_metrics
 from ecgtune.evaluation import metrics as module
-from ecgtune.evaluation.intervals import resampled_counts
+from ecgtune.evaluation.groups import group_predictions
+from ecgtune.evaluation.intervals import bootstrap_intervals, resampled_counts
+from ecgtune.evaluation.metrics import METRICS, weighted_metrics
 
 
 def correlated(seed, groups=40, each=10):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from ecgtune.errors import DataError
-from ecgtune.evaluation import METRICS, auroc, binary_metrics, confusion_matrix, weighted_metrics
 from ecgtune.evaluation import metrics as module
+from ecgtune.evaluation.metrics import METRICS, auroc, binary_metrics, confusion_matrix, weighted_metrics
 
 
 def by_sklearn(label, probability, threshold, weight=None):

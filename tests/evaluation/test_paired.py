@@ -5,15 +5,9 @@ import pytest
 from scipy import stats
 
 from ecgtune.errors import DataError
-from ecgtune.evaluation import (
-    METRICS,
-    Difference,
-    binary_metrics,
-    bootstrap_intervals,
-    holm,
-    paired_difference,
-    resample,
-)
+from ecgtune.evaluation.intervals import bootstrap_intervals
+from ecgtune.evaluation.metrics import METRICS, binary_metrics
+from ecgtune.evaluation.paired import Difference, holm, paired_difference, resample
 
 
 def predictions(seed, seeds=2, windows=400, skill=1.0):

@@ -7,22 +7,15 @@ import pytest
 from sklearn import metrics as sklearn
 
 from ecgtune.errors import DataError, SettingError
-from ecgtune.evaluation import (
-    CHALLENGE,
-    METRICS,
-    Decision,
-    RunRecord,
-    Threshold,
-    challenge_f1,
-    choose_decision,
-    choose_threshold,
-    compare_runs,
-    evaluate,
-    group_predictions,
-    macro_auroc,
-    measured,
-    measured_intervals,
-)
+from ecgtune.evaluation.comparison import RunRecord, compare_runs
+from ecgtune.evaluation.decision import Decision, choose_decision
+from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.evaluation.groups import group_predictions
+from ecgtune.evaluation.intervals import measured_intervals
+from ecgtune.evaluation.measure import measured
+from ecgtune.evaluation.metrics import METRICS
+from ecgtune.evaluation.several import CHALLENGE, challenge_f1, macro_auroc
+from ecgtune.evaluation.threshold import Threshold, choose_threshold
 
 NAMES = ("A", "N", "O", "~")
 GENERATOR = np.random.default_rng(3)

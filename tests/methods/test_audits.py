@@ -6,12 +6,15 @@ from torch import nn
 from torch.nn.functional import cross_entropy, linear
 
 from ecgtune.errors import AuditError
-from ecgtune.methods import Below, Cut, TrainingAudit, attach, count_parameters, reads_features, trained_part
-from ecgtune.methods.audits import LATEST
-from ecgtune.models.ecg_fm import Attention
-from ecgtune.recipe import Full, LinearProbe, LoRA, SideTuning
-from methods_for_tests import METHODS
-from models_for_tests import tiny_classifier
+from ecgtune.methods.added_settings import SideTuning
+from ecgtune.methods.attach import attach
+from ecgtune.methods.audits import LATEST, TrainingAudit, count_parameters
+from ecgtune.methods.frozen import Below, Cut, reads_features, trained_part
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.own_weights_settings import Full, LinearProbe
+from ecgtune.models.ecg_fm.network import Attention
+from helpers.methods import METHODS
+from helpers.models import tiny_classifier
 
 
 def audited_steps(model, method, *, steps: int = 2, learning_rate: float = 1e-2, optimized=None) -> TrainingAudit:

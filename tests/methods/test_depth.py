@@ -2,12 +2,16 @@
 
 import pytest
 
+from ecgtune.config.training import Training
 from ecgtune.errors import SettingError
-from ecgtune.methods import attach, check_depth, layer_rates
-from ecgtune.models import load_model
-from ecgtune.recipe import Full, LinearProbe, LoRA, NormBias, SideTuning, TopLayers, Training
-from methods_for_tests import METHODS
-from models_for_tests import tiny_classifier
+from ecgtune.methods.added_settings import SideTuning
+from ecgtune.methods.attach import attach
+from ecgtune.methods.depth import check_depth, layer_rates
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.own_weights_settings import Full, LinearProbe, NormBias, TopLayers
+from ecgtune.models.registry import load_model
+from helpers.methods import METHODS
+from helpers.models import tiny_classifier
 
 
 @pytest.mark.parametrize("method", [Full(), TopLayers(layers=2), NormBias()], ids=str)

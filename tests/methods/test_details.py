@@ -3,9 +3,12 @@
 import pytest
 import torch
 
-from ecgtune.methods import attach, base_encoder, own_weights
-from ecgtune.recipe import IA3, OFT, LoRA, NormBias, TopLayers, VeRA
-from models_for_tests import tiny_classifier
+from ecgtune.methods.attach import attach, base_encoder
+from ecgtune.methods.low_rank_settings import LoRA, VeRA
+from ecgtune.methods.multiplicative_settings import IA3, OFT
+from ecgtune.methods.own_weights import own_weights
+from ecgtune.methods.own_weights_settings import NormBias, TopLayers
+from helpers.models import tiny_classifier
 
 
 def signal(windows: int = 4) -> torch.Tensor:

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from ecgtune.methods import attach
-from ecgtune.recipe import LoRA, Method, SideTuning
-from models_for_tests import tiny_classifier
+from ecgtune.methods.added_settings import SideTuning
+from ecgtune.methods.attach import attach
+from ecgtune.methods.base import Method
+from ecgtune.methods.low_rank_settings import LoRA
+from helpers.models import tiny_classifier
 
 
 def signal(windows: int = 4) -> torch.Tensor:

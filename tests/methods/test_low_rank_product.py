@@ -9,7 +9,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
 from ecgtune.methods.low_rank_product import LowRankLinear, LowRankProduct
-from layers_for_tests import Two, answer_and_gradients
+from helpers.layers import Two, answer_and_gradients
 
 
 def wrapped(ours: bool, **settings: object) -> PeftModel:

@@ -4,34 +4,23 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from ecgtune.config.model import ModelSettings
+from ecgtune.config.training import Training
 from ecgtune.deployment.int8 import int8_copy
 from ecgtune.errors import AuditError, SettingError
-from ecgtune.methods import (
-    TrainingAudit,
-    attach,
-    attached_prefixes,
-    base_encoder,
-    count_parameters,
-    encoders_of,
-    unwrapped,
-)
-from ecgtune.models import Head
-from ecgtune.recipe import (
-    IA3,
-    OFT,
-    Full,
-    LinearProbe,
-    LoRA,
-    Method,
-    ModelSettings,
-    NormBias,
-    Recipe,
-    SideTuning,
-    Training,
-)
-from ecgtune.training import load_weights, save_weights
-from methods_for_tests import METHODS, ROUNDED, SEVERAL, THROUGH_PEFT
-from models_for_tests import tiny_classifier
+from ecgtune.methods.added_settings import SideTuning
+from ecgtune.methods.attach import attach, attached_prefixes, base_encoder, encoders_of
+from ecgtune.methods.audits import TrainingAudit, count_parameters
+from ecgtune.methods.base import Method
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.members import unwrapped
+from ecgtune.methods.multiplicative_settings import IA3, OFT
+from ecgtune.methods.own_weights_settings import Full, LinearProbe, NormBias
+from ecgtune.models.classifier import Head
+from ecgtune.recipe.recipe import Recipe
+from ecgtune.training.weights import load_weights, save_weights
+from helpers.methods import METHODS, ROUNDED, SEVERAL, THROUGH_PEFT
+from helpers.models import tiny_classifier
 
 
 def signal(windows: int = 6, seed: int = 1) -> torch.Tensor:

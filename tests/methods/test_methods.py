@@ -9,32 +9,22 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch.nn.functional import cross_entropy
 
 from ecgtune.errors import SettingError
-from ecgtune.methods import attach, attached_prefixes, base_encoder, count_parameters, own_weights
-from ecgtune.models import Head, ResNet1d, load_model
-from ecgtune.recipe import (
-    IA3,
-    OFT,
-    AdaLoRA,
-    Adapter,
-    Full,
-    LinearProbe,
-    LoRA,
-    NormBias,
-    SideTuning,
-    TopLayers,
-    VeRA,
-    list_recipes,
-    load_recipes,
-    method_from_table,
-    method_to_table,
-    recipe_folder,
-)
-from ecgtune.recipe import (
-    METHODS as KNOWN,
-)
-from ecgtune.training import load_weights, save_weights
-from methods_for_tests import MERGEABLE, METHODS, MIXED, ROUNDED, THROUGH_PEFT, VARIANTS
-from models_for_tests import tiny_classifier
+from ecgtune.methods.added_settings import Adapter, SideTuning
+from ecgtune.methods.attach import attach, attached_prefixes, base_encoder
+from ecgtune.methods.audits import count_parameters
+from ecgtune.methods.low_rank_settings import AdaLoRA, LoRA, VeRA
+from ecgtune.methods.multiplicative_settings import IA3, OFT
+from ecgtune.methods.own_weights import own_weights
+from ecgtune.methods.own_weights_settings import Full, LinearProbe, NormBias, TopLayers
+from ecgtune.methods.registry import METHODS as KNOWN
+from ecgtune.methods.registry import method_from_table, method_to_table
+from ecgtune.models.classifier import Head
+from ecgtune.models.registry import load_model
+from ecgtune.models.resnet_1d import ResNet1d
+from ecgtune.recipe.recipe import list_recipes, load_recipes, recipe_folder
+from ecgtune.training.weights import load_weights, save_weights
+from helpers.methods import MERGEABLE, METHODS, MIXED, ROUNDED, THROUGH_PEFT, VARIANTS
+from helpers.models import tiny_classifier
 
 ALL = [*METHODS, *VARIANTS]
 
@@ -159,7 +149,9 @@ def test_parallel_reads_the_input_of_the_feed_forward_block():
     [("paper-full", 100.0), ("paper-adapter", 5.66), ("paper-lora", 3.26)],
 )
 def test_paper_presets_have_the_published_share_on_full_size_ecg_fm(recipe, share):
-    from ecgtune.models import Classifier, EcgFM, EcgFmConfig, Weights
+    from ecgtune.models.classifier import Classifier
+    from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
+    from ecgtune.models.weights import Weights
 
     preset = load_recipes(recipe)[0]
     with torch.device("meta"):

@@ -5,11 +5,12 @@ import torch
 from peft import OFTConfig, PeftModel, get_peft_model
 from peft.tuners import oft
 
-from ecgtune.methods import attach, rotated_weights
+from ecgtune.methods import rotated_weights
+from ecgtune.methods.attach import attach
+from ecgtune.methods.multiplicative_settings import OFT
 from ecgtune.methods.rotated_weights import RotatedLinear
-from ecgtune.recipe import OFT
-from layers_for_tests import Two, answer_and_gradients
-from models_for_tests import tiny_classifier
+from helpers.layers import Two, answer_and_gradients
+from helpers.models import tiny_classifier
 
 
 def wrapped(ours: bool, **settings: object) -> PeftModel:

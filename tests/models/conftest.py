@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from ecgtune.models import EcgFM, EcgFmConfig
-from ecgtune.models.official import official_names
+from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
+from ecgtune.models.ecg_fm.published import official_names
 
 SMALL = EcgFmConfig(
     width=16, depth=2, heads=4, feed_forward=24, conv_channels=8, conv_layers=3, pos_taps=6, pos_groups=4

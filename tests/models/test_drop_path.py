@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from ecgtune.errors import SettingError
-from ecgtune.models import EcgFM, load_model
-from models_for_tests import TINY
+from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.models.registry import load_model
+from helpers.models import TINY
 
 SIGNAL = torch.randn(64, 1, 80, generator=torch.Generator().manual_seed(0))
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import DataError, SettingError
-from ecgtune.models import STANDARD_LEADS, EcgFM, EcgFmConfig, lead_kernel
+from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
+from ecgtune.models.leads import lead_kernel
 
 
 @pytest.fixture

@@ -13,12 +13,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from ecgtune.data import Dataset, Preprocessing, read_dataset, simulate
-from ecgtune.models import Head, load_model
-from ecgtune.models.registry import EMBEDDED
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.preprocessing import Preprocessing
+from ecgtune.data.simulation import simulate
+from ecgtune.io.windows import read_dataset
+from ecgtune.models.classifier import Head
+from ecgtune.models.registry import EMBEDDED, load_model
 from ecgtune.models.weights import file_sha256
-from ecgtune.recipe import load_pretraining_recipe
-from ecgtune.training import Windows
+from ecgtune.recipe.pretraining import load_pretraining_recipe
+from ecgtune.training.batches import Windows
 from ecgtune.training.inference import encode_once
 
 FOLDER = EMBEDDED / "ecg-fm-tiny"

@@ -4,20 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from ecgtune.config.model import ModelSettings
+from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import DataError, SettingError
-from ecgtune.models import (
-    STANDARD_LEADS,
-    Classifier,
-    Head,
-    LeadMixer,
-    build_model,
-    describe_model,
-    fold_leads,
-    load_model,
-)
-from ecgtune.models.lead_mixer import placement
-from ecgtune.recipe import ModelSettings
-from models_for_tests import twelve_lead_classifier
+from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.description import build_model, describe_model
+from ecgtune.models.lead_mixer import LeadMixer, fold_leads, placement
+from ecgtune.models.registry import load_model
+from helpers.models import twelve_lead_classifier
 
 LEADS = [("II",), ("V6",), ("I", "II"), ("V2", "I", "aVR"), STANDARD_LEADS, STANDARD_LEADS[::-1]]
 

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ecgtune.models import EcgFM, MaskedTeacher, RhythmHead, teacher_decay
-from models_for_tests import TINY
+from ecgtune.models.ecg_fm.masked_teacher import MaskedTeacher, teacher_decay
+from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.models.rhythm import RhythmHead
+from helpers.models import TINY
 
 
 def tiny(seed: int = 0, rhythm: bool = False) -> MaskedTeacher:

@@ -8,8 +8,10 @@ import torch
 
 import ecgtune
 from ecgtune.errors import SettingError
-from ecgtune.models import POOLINGS, Head, build_model, describe_model, pool
-from models_for_tests import tiny_classifier
+from ecgtune.models.classifier import Head
+from ecgtune.models.description import build_model, describe_model
+from ecgtune.models.pooling import POOLINGS, pool
+from helpers.models import tiny_classifier
 
 TOKENS = torch.randn(4, 9, 5, generator=torch.Generator().manual_seed(0))
 QUERY = torch.tensor([2.0, -1.0, 0.5, 0.0, 3.0])

@@ -8,8 +8,13 @@ import torch
 from torch.nn import functional as F
 
 from ecgtune.errors import AuditError, DataError
-from ecgtune.models import Draws, gumbel_temperature, load_pretraining
-from ecgtune.models.pretraining import contrastive_logits, segment_loss
+from ecgtune.models.ecg_fm.pretraining import (
+    Draws,
+    contrastive_logits,
+    gumbel_temperature,
+    load_pretraining,
+    segment_loss,
+)
 
 
 @pytest.mark.parametrize(("step", "temperature"), [(0, 2.0), (100_000, 2 * 0.999995**100_000), (10**6, 0.5)])

@@ -17,21 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ecgtune.models import (
-    STANDARD_LEADS,
-    Classifier,
-    Draws,
-    EcgFM,
-    EcgFmConfig,
-    Head,
-    PretrainingModel,
-    Weights,
-    load_checkpoint,
-    load_model,
-    load_pretraining,
-    pool,
-)
-from ecgtune.models.official import official_names, read_official
+from ecgtune.data.leads import STANDARD_LEADS
+from ecgtune.models.checkpoint import load_checkpoint
+from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
+from ecgtune.models.ecg_fm.pretraining import Draws, PretrainingModel, load_pretraining
+from ecgtune.models.ecg_fm.published import official_names, read_official
+from ecgtune.models.pooling import pool
+from ecgtune.models.registry import load_model
+from ecgtune.models.weights import Weights
 
 TOLERANCE = 1e-5  # the original differs from itself by 4e-7 (tiny) to 1e-6 (full size)
 GRADIENT_TOLERANCE = 1e-4  # relative

@@ -8,17 +8,11 @@ import pytest
 import torch
 
 from ecgtune.errors import CheckpointError, SettingError
-from ecgtune.models import (
-    Classifier,
-    EcgFmConfig,
-    Head,
-    build_model,
-    convert,
-    describe_model,
-    list_models,
-    load_checkpoint,
-    load_model,
-)
+from ecgtune.models.checkpoint import convert, load_checkpoint
+from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.description import build_model, describe_model
+from ecgtune.models.ecg_fm.network import EcgFmConfig
+from ecgtune.models.registry import list_models, load_model
 
 NAMES = ("ecg-fm-tiny", "ecg-fm-tiny-random", "resnet-1d")  # those that need no download
 OfficialFile = Callable[..., Path]

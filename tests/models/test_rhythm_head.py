@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtune.models import RhythmHead, pool
+from ecgtune.models.pooling import pool
+from ecgtune.models.rhythm import RhythmHead
 
 GROUPS = (2, 5, 1)
 TOKENS = torch.randn(4, 6, 8, generator=torch.Generator().manual_seed(0))

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ecgtune.data import read_recordings
 from ecgtune.errors import DataError, SettingError
+from ecgtune.io.recordings import read_recordings
 from ecgtune.pretraining import beats as beats_module
 from ecgtune.pretraining.beats import MOST, Beats, find_beats
-from pretraining_for_tests import beats, peaks_of_beats, write_recordings
+from helpers.pretraining import beats, peaks_of_beats, write_recordings
 
 SECONDS, RATE = 20, 100
 

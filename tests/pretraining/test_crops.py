@@ -3,18 +3,11 @@
 import numpy as np
 import pytest
 
-from ecgtune.data import read_recordings
 from ecgtune.errors import DataError
-from ecgtune.pretraining.crops import (
-    count_crops,
-    cut,
-    fixed_places,
-    normalised,
-    random_places,
-    select,
-)
-from ecgtune.recipe import Crops
-from pretraining_for_tests import beats, write_recordings
+from ecgtune.io.recordings import read_recordings
+from ecgtune.pretraining.crops import count_crops, cut, fixed_places, normalised, random_places, select
+from ecgtune.recipe.pretraining import Crops
+from helpers.pretraining import beats, write_recordings
 
 
 @pytest.fixture(autouse=True)

@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtune.data import read_recordings
 from ecgtune.errors import DivergedError, RunError, SettingError
-from ecgtune.models import load_checkpoint, teacher_decay
-from ecgtune.pretraining import crop_samples, make_objective, select
+from ecgtune.io.recordings import read_recordings
+from ecgtune.models.checkpoint import load_checkpoint
+from ecgtune.models.ecg_fm.masked_teacher import teacher_decay
 from ecgtune.pretraining.beats import find_beats
-from ecgtune.recipe import Crops
-from ecgtune.training import Moment, ProgressBar, RunFolder, train
-from pretraining_for_tests import CONTRASTIVE, RECIPES, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings
+from ecgtune.pretraining.crops import crop_samples, select
+from ecgtune.pretraining.start import make_objective
+from ecgtune.recipe.pretraining import Crops
+from ecgtune.training.loop import train
+from ecgtune.training.objective import Moment
+from ecgtune.training.progress import ProgressBar
+from ecgtune.training.run_folder import RunFolder
+from helpers.pretraining import CONTRASTIVE, RECIPES, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings
 
 
 @pytest.fixture(scope="module")

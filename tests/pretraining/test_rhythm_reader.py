@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from ecgtune.data import read_recordings
+from ecgtune.io.recordings import read_recordings
 from ecgtune.pretraining.beats import find_beats
 from ecgtune.pretraining.crops import Places, count_crops, cut, fixed_places, normalised, select
 from ecgtune.pretraining.rhythm import GROUPS, LARGEST, rhythm_targets
 from ecgtune.pretraining.rhythm_reader import RhythmReader
-from pretraining_for_tests import RHYTHM, beats, write_recordings
+from helpers.pretraining import RHYTHM, beats, write_recordings
 
 SAMPLES = 400  # of RHYTHM's crops
 OWN = sum(GROUPS) // 2  # values of the crop; behind them those of its recording

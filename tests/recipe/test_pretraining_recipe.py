@@ -5,23 +5,20 @@ from dataclasses import replace
 
 import pytest
 
+from ecgtune.config.training import Training
 from ecgtune.errors import SettingError
-from ecgtune.recipe import (
+from ecgtune.recipe.pretraining import (
     Crops,
     EcgFmTask,
     EncoderSizes,
     MaskedTeacherTask,
     Pretraining,
-    Training,
-    list_pretrainings,
-    list_recipes,
     load_pretraining_recipe,
-    load_recipes,
     pretraining_differences,
     pretraining_from_tables,
     pretraining_text,
-    recipe_folder,
 )
+from ecgtune.recipe.recipe import list_pretrainings, list_recipes, load_recipes, recipe_folder
 
 
 @pytest.mark.parametrize("name", list_pretrainings())

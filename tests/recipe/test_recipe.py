@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
+from ecgtune.config.augmentation import Augmentation
+from ecgtune.config.data import Input
+from ecgtune.config.model import ModelSettings
+from ecgtune.config.training import Training
 from ecgtune.errors import SettingError
-from ecgtune.recipe import (
-    Augmentation,
-    Input,
-    LinearProbe,
-    LoRA,
-    ModelSettings,
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.own_weights_settings import LinearProbe
+from ecgtune.recipe.recipe import (
     Recipe,
-    Training,
     differences,
     list_recipes,
     load_recipes,

@@ -2,25 +2,23 @@
 
 import pytest
 
+from ecgtune.config.training import Training
 from ecgtune.errors import SettingError
-from ecgtune.recipe import (
-    METHODS,
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.registry import METHODS
+from ecgtune.recipe.recipe import Recipe, list_recipes, load_recipes
+from ecgtune.recipe.space import (
+    SPACES,
     Around,
     Choice,
-    LoRA,
     Range,
-    Recipe,
-    Training,
     check_changes,
-    list_recipes,
-    load_recipes,
     own_value,
     read_space,
     space_of,
     space_table,
     with_settings,
 )
-from ecgtune.recipe.space import SPACES
 
 RATE = "training.learning_rate"
 RECIPES = [recipe for name in list_recipes() for recipe in load_recipes(name)]

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import ecgtune
-from ecgtune.evaluation import RunRecord, binary_decision, compare_runs, evaluate
-from pretraining_for_tests import RECIPES, write_recordings
+from ecgtune.evaluation.comparison import RunRecord, compare_runs
+from ecgtune.evaluation.decision import binary_decision
+from ecgtune.evaluation.evaluate import evaluate
+from helpers.pretraining import RECIPES, write_recordings
 
 GROUPS = {"train": 140, "val": 30, "test": 40}
 EACH = 6
@@ -202,7 +204,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same comparison, fully written; do not change it."""
-    from ecgtune.reporting import write_comparison
+    from ecgtune.reporting.writing import write_comparison
 
     folder = tmp_path_factory.mktemp("comparison") / "first"
     write_comparison(folder, build_comparison(folder))

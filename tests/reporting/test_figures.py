@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ecgtune.reporting import figures, read_comparison, read_run, write_comparison_figures, write_run_figures
+from ecgtune.reporting import figures
+from ecgtune.reporting.figures import write_comparison_figures, write_run_figures
+from ecgtune.reporting.reading import read_comparison, read_run
 from ecgtune.reporting.style import METHOD_COLOURS, draw, method_colours
 
 TEN = {f"{name}-{kind}.svg" for name in ("full", "adapter", "lora", "probe") for kind in ("curves", "confusion")} | {

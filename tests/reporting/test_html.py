@@ -11,15 +11,8 @@ from shutil import copytree
 import pytest
 
 from ecgtune.errors import RunError
-from ecgtune.reporting import (
-    write_comparison,
-    write_comparison_report,
-    write_pretraining,
-    write_pretraining_report,
-    write_run,
-    write_run_report,
-)
-from ecgtune.reporting.html import shown_folder
+from ecgtune.reporting.html import shown_folder, write_comparison_report, write_pretraining_report, write_run_report
+from ecgtune.reporting.writing import write_comparison, write_pretraining, write_run
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 

@@ -8,7 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from ecgtune.reporting import pretraining_figures as figures
-from ecgtune.reporting import read_pretraining, write_pretraining_figures
+from ecgtune.reporting.pretraining_figures import write_pretraining_figures
+from ecgtune.reporting.reading import read_pretraining
 
 LEGEND = {"validation", "training", "epoch that was kept"}
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from ecgtune.config.base import to_table
 from ecgtune.pretraining import contrastive, teacher
-from ecgtune.recipe import EcgFmTask, MaskedTeacherTask
+from ecgtune.recipe.pretraining import EcgFmTask, MaskedTeacherTask
 from ecgtune.reporting import pretraining_wording as wording
-from ecgtune.reporting import read_pretraining
-from ecgtune.settings import to_table
-from pretraining_for_tests import RECIPES
+from ecgtune.reporting.reading import read_pretraining
+from helpers.pretraining import RECIPES
 
 NAMES = [recipe.name for recipe in RECIPES]
 FOREIGN = {"name": "jepa", "depth": 3}

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from ecgtune.errors import RunError
-from ecgtune.reporting import read_sweep, write_sweep
+from ecgtune.reporting.sweep import read_sweep, write_sweep
 
 HEADER = (
     "method,trial,training.learning_rate,method.rank,state,val_auroc,val_accuracy,best_epoch,epochs,seconds,trainable"

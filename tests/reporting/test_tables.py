@@ -7,8 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from ecgtune.reporting import table_csv, table_markdown, table_notes, terminal_table
-from ecgtune.reporting.tables import table_columns
+from ecgtune.reporting.tables import table_columns, table_csv, table_markdown, table_notes, terminal_table
 
 EIGHT = ["Method", "Epochs", "LR", "Accuracy", "Precision", "Recall", "F1", "Trainable %"]
 

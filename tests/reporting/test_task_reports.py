@@ -6,9 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecgtune.evaluation import Decision, RunRecord, Threshold, compare_runs, evaluate
-from ecgtune.reporting import table_csv, table_markdown, write_comparison, write_run
+from ecgtune.evaluation.comparison import RunRecord, compare_runs
+from ecgtune.evaluation.decision import Decision
+from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.evaluation.threshold import Threshold
+from ecgtune.reporting.tables import table_csv, table_markdown
 from ecgtune.reporting.tasks import metric_titles
+from ecgtune.reporting.writing import write_comparison, write_run
 
 GENERATOR = np.random.default_rng(0)
 GROUP = np.repeat([f"r{number:02d}" for number in range(40)], 2)

@@ -7,16 +7,9 @@ from shutil import copytree, rmtree
 import pytest
 
 from ecgtune.errors import RunError
-from ecgtune.reporting import (
-    read_comparison,
-    read_pretraining,
-    read_run,
-    write_comparison,
-    write_model_card,
-    write_pretraining,
-    write_pretraining_card,
-    write_run,
-)
+from ecgtune.reporting.model_card import write_model_card, write_pretraining_card
+from ecgtune.reporting.reading import read_comparison, read_pretraining, read_run
+from ecgtune.reporting.writing import write_comparison, write_pretraining, write_run
 
 
 def test_comparison_folder(written):

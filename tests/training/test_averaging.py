@@ -7,13 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtune.methods import attach
-from ecgtune.models import load_model
-from ecgtune.recipe import AdaLoRA, Full, LinearProbe, LoRA, SideTuning
-from ecgtune.training import Classification, ProgressBar, RunFolder, train
+from ecgtune.methods.added_settings import SideTuning
+from ecgtune.methods.attach import attach
+from ecgtune.methods.low_rank_settings import AdaLoRA, LoRA
+from ecgtune.methods.own_weights_settings import Full, LinearProbe
+from ecgtune.models.registry import load_model
 from ecgtune.training.averaging import WeightAverage
-from models_for_tests import tiny_classifier
-from training_for_tests import SETTINGS, TRAINING, VALIDATION, run
+from ecgtune.training.classification import Classification
+from ecgtune.training.loop import train
+from ecgtune.training.progress import ProgressBar
+from ecgtune.training.run_folder import RunFolder
+from helpers.models import tiny_classifier
+from helpers.training import SETTINGS, TRAINING, VALIDATION, run
 
 AVERAGED = replace(SETTINGS, ema=0.9)
 

@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from ecgtune.errors import SettingError
-from ecgtune.methods import attach, base_encoder, check_depth
-from ecgtune.models import ResNet1d, ResNet1dConfig
-from ecgtune.recipe import Adapter, Full, LinearProbe, LoRA, SideTuning, TopLayers
-from models_for_tests import tiny_classifier
-from training_for_tests import SETTINGS, run
+from ecgtune.methods.added_settings import Adapter, SideTuning
+from ecgtune.methods.attach import attach, base_encoder
+from ecgtune.methods.depth import check_depth
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.own_weights_settings import Full, LinearProbe, TopLayers
+from ecgtune.models.resnet_1d import ResNet1d, ResNet1dConfig
+from helpers.models import tiny_classifier
+from helpers.training import SETTINGS, run
 
 AGAIN = replace(SETTINGS, checkpointing=True)
 

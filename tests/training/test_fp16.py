@@ -9,12 +9,17 @@ import torch
 from torch import nn
 
 from ecgtune.errors import DivergedError, RunError, SettingError
-from ecgtune.methods import attach
-from ecgtune.recipe import AdaLoRA, Full, LoRA
-from ecgtune.training import Classification, ProgressBar, RunFolder, Windows, check_precision, train
-from ecgtune.training.precision import LossScale
-from models_for_tests import tiny_classifier
-from training_for_tests import SETTINGS, TRAINING, VALIDATION, run
+from ecgtune.methods.attach import attach
+from ecgtune.methods.low_rank_settings import AdaLoRA, LoRA
+from ecgtune.methods.own_weights_settings import Full
+from ecgtune.training.batches import Windows
+from ecgtune.training.classification import Classification
+from ecgtune.training.loop import train
+from ecgtune.training.precision import LossScale, check_precision
+from ecgtune.training.progress import ProgressBar
+from ecgtune.training.run_folder import RunFolder
+from helpers.models import tiny_classifier
+from helpers.training import SETTINGS, TRAINING, VALIDATION, run
 
 HALF = replace(SETTINGS, precision="fp16")
 STEPS = 6  # of an epoch

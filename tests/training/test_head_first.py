@@ -7,14 +7,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ecgtune.config.training import Training
 from ecgtune.errors import SettingError
-from ecgtune.methods import attach
-from ecgtune.models import Head
-from ecgtune.recipe import Full, LinearProbe, LoRA, SideTuning, Training
-from ecgtune.training import Classification, RunFolder, check_head_first, count_head_steps, logits_of, train, train_head
-from methods_for_tests import METHODS
-from models_for_tests import tiny_classifier
-from training_for_tests import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers, run
+from ecgtune.methods.added_settings import SideTuning
+from ecgtune.methods.attach import attach
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.own_weights_settings import Full, LinearProbe
+from ecgtune.models.classifier import Head
+from ecgtune.training.classification import Classification
+from ecgtune.training.head_first import check_head_first, count_head_steps, train_head
+from ecgtune.training.inference import logits_of
+from ecgtune.training.loop import train
+from ecgtune.training.run_folder import RunFolder
+from helpers.methods import METHODS
+from helpers.models import tiny_classifier
+from helpers.training import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers, run
 
 SETTINGS = replace(SETTINGS, head_epochs=2, epochs=2, layer_decay=1.0, head_rate_factor=0.5)
 

@@ -8,32 +8,26 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ecgtune.errors import AuditError, SettingError
-from ecgtune.methods import (
-    TrainingAudit,
-    attach,
-    attached_prefixes,
-    base_encoder,
-    count_parameters,
-    deepest_cut,
-    own_weights,
-    reads_features,
-)
-from ecgtune.models import Head, fold_leads
-from ecgtune.recipe import Full, LinearProbe, LoRA, SideTuning
-from ecgtune.training import (
-    Classification,
-    RunFolder,
-    Windows,
-    compute_once,
-    load_weights,
-    logits_of,
-    save_weights,
-    train,
-    train_head,
-)
-from methods_for_tests import METHODS, MIXED, ROUNDED
-from models_for_tests import twelve_lead_classifier
-from training_for_tests import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers
+from ecgtune.methods.added_settings import SideTuning
+from ecgtune.methods.attach import attach, attached_prefixes, base_encoder
+from ecgtune.methods.audits import TrainingAudit, count_parameters
+from ecgtune.methods.frozen import deepest_cut, reads_features
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.own_weights import own_weights
+from ecgtune.methods.own_weights_settings import Full, LinearProbe
+from ecgtune.models.classifier import Head
+from ecgtune.models.lead_mixer import fold_leads
+from ecgtune.training.batches import Windows
+from ecgtune.training.classification import Classification
+from ecgtune.training.head_first import train_head
+from ecgtune.training.inference import logits_of
+from ecgtune.training.loop import train
+from ecgtune.training.prefix import compute_once
+from ecgtune.training.run_folder import RunFolder
+from ecgtune.training.weights import load_weights, save_weights
+from helpers.methods import METHODS, MIXED, ROUNDED
+from helpers.models import twelve_lead_classifier
+from helpers.training import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers
 
 LEADS = ("V1", "II")
 SETTINGS = replace(SETTINGS, epochs=2)

@@ -11,22 +11,24 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtune.data import WindowAugmentation
+from ecgtune.config.augmentation import Augmentation
+from ecgtune.config.training import Training
+from ecgtune.data.augmentation import WindowAugmentation
 from ecgtune.errors import AuditError, DivergedError, RunError, SettingError
-from ecgtune.evaluation import auroc
-from ecgtune.methods import attach
-from ecgtune.recipe import AdaLoRA, Adapter, Augmentation, Full, LinearProbe, LoRA, SideTuning, Training
-from ecgtune.training import (
-    Classification,
-    ProgressBar,
-    RunFolder,
-    Windows,
-    probability_of,
-    train,
-)
-from methods_for_tests import METHODS, MIXED
-from models_for_tests import tiny_classifier
-from training_for_tests import SETTINGS, TRAINING, VALIDATION, numbers, run, windows
+from ecgtune.evaluation.metrics import auroc
+from ecgtune.methods.added_settings import Adapter, SideTuning
+from ecgtune.methods.attach import attach
+from ecgtune.methods.low_rank_settings import AdaLoRA, LoRA
+from ecgtune.methods.own_weights_settings import Full, LinearProbe
+from ecgtune.training.batches import Windows
+from ecgtune.training.classification import Classification
+from ecgtune.training.inference import probability_of
+from ecgtune.training.loop import train
+from ecgtune.training.progress import ProgressBar
+from ecgtune.training.run_folder import RunFolder
+from helpers.methods import METHODS, MIXED
+from helpers.models import tiny_classifier
+from helpers.training import SETTINGS, TRAINING, VALIDATION, numbers, run, windows
 
 #: One method for each way of keeping what was trained.
 KINDS = [m for m in METHODS if isinstance(m, (Full, LinearProbe, Adapter, SideTuning, AdaLoRA)) and m != MIXED]

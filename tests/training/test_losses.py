@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from ecgtune.config.training import Training
 from ecgtune.errors import SettingError
-from ecgtune.recipe import Training
 from ecgtune.training.losses import check_loss, criterion, focal_cross_entropy, label_cross_entropy
 
 NAMES = ("MI", "CD", "HYP")

@@ -7,24 +7,25 @@ import pytest
 import torch
 
 import ecgtune
-from ecgtune.data import WindowAugmentation
-from ecgtune.methods import attach, encoders_of, member_seed
-from ecgtune.models import EcgFM
-from ecgtune.recipe import Augmentation, LoRA, SideTuning
-from ecgtune.training import (
-    Classification,
-    RunFolder,
-    Windows,
-    compute_once,
-    logits_of,
-    read_predictions,
-    train,
-    views_of,
-)
+from ecgtune.config.augmentation import Augmentation
+from ecgtune.data.augmentation import WindowAugmentation
+from ecgtune.methods.added_settings import SideTuning
+from ecgtune.methods.attach import attach, encoders_of
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.members import member_seed
+from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.training.batches import Windows
+from ecgtune.training.classification import Classification
+from ecgtune.training.inference import logits_of
+from ecgtune.training.loop import train
 from ecgtune.training.objective import Moment
-from methods_for_tests import SEVERAL
-from models_for_tests import tiny_classifier
-from training_for_tests import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers, run
+from ecgtune.training.predictions import read_predictions
+from ecgtune.training.prefix import compute_once
+from ecgtune.training.run_folder import RunFolder
+from ecgtune.training.views import views_of
+from helpers.methods import SEVERAL
+from helpers.models import tiny_classifier
+from helpers.training import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers, run
 
 #: A weight of LoRA that is random at the start.
 A = "base_model.model.layers.0.attention.q_proj.lora_A.default.weight"

@@ -9,7 +9,7 @@ import torch
 
 from ecgtune.training import memory
 from ecgtune.training.memory import MemoryMeter
-from training_for_tests import run
+from helpers.training import run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what glibc does with freed memory")
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtune.recipe import LoRA, Training
+from ecgtune.config.training import Training
+from ecgtune.methods.low_rank_settings import LoRA
 from ecgtune.training.precision import choose_precision
-from training_for_tests import SETTINGS, run
+from helpers.training import SETTINGS, run
 
 
 @pytest.mark.parametrize(

@@ -7,28 +7,28 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtune.data import WindowAugmentation
+from ecgtune.config.augmentation import Augmentation
+from ecgtune.config.training import Training
+from ecgtune.data.augmentation import WindowAugmentation
 from ecgtune.errors import SettingError
-from ecgtune.methods import Cut, attach, deepest_cut
-from ecgtune.models import EcgFM, Head
-from ecgtune.recipe import (
-    Adapter,
-    Augmentation,
-    Full,
-    LinearProbe,
-    LoRA,
-    Method,
-    NormBias,
-    SideTuning,
-    TopLayers,
-    Training,
-)
-from ecgtune.training import Classification, RunFolder, Windows, compute_once, logits_of, train
+from ecgtune.methods.added_settings import Adapter, SideTuning
+from ecgtune.methods.attach import attach
+from ecgtune.methods.base import Method
+from ecgtune.methods.frozen import Cut, deepest_cut
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.own_weights_settings import Full, LinearProbe, NormBias, TopLayers
+from ecgtune.models.classifier import Head
+from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.training import prefix as prefix_module
-from ecgtune.training.prefix import check_prefix, does_not_pay, key_of
-from methods_for_tests import METHODS
-from models_for_tests import TINY, tiny_classifier
-from training_for_tests import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers
+from ecgtune.training.batches import Windows
+from ecgtune.training.classification import Classification
+from ecgtune.training.inference import logits_of
+from ecgtune.training.loop import train
+from ecgtune.training.prefix import check_prefix, compute_once, does_not_pay, key_of
+from ecgtune.training.run_folder import RunFolder
+from helpers.methods import METHODS
+from helpers.models import TINY, tiny_classifier
+from helpers.training import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers
 
 ON, OFF = (replace(SETTINGS, prefix_cache=setting) for setting in ("on", "off"))
 CUT = [method for method in METHODS if not isinstance(method, (Full, NormBias))]

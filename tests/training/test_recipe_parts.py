@@ -7,14 +7,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ecgtune.data import WindowAugmentation
+from ecgtune.config.augmentation import Augmentation
+from ecgtune.config.training import Training
+from ecgtune.data.augmentation import WindowAugmentation
 from ecgtune.errors import SettingError
-from ecgtune.methods import attach, reads_features, trained_part
-from ecgtune.models import Head, load_model
-from ecgtune.recipe import Augmentation, Full, LinearProbe, LoRA, SideTuning, Training
-from ecgtune.training import Classification, ProgressBar, RunFolder, encode_once, logits_of, train
-from models_for_tests import TINY, tiny_classifier
-from training_for_tests import SETTINGS, TRAINING, VALIDATION, run
+from ecgtune.methods.added_settings import SideTuning
+from ecgtune.methods.attach import attach
+from ecgtune.methods.frozen import reads_features, trained_part
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.own_weights_settings import Full, LinearProbe
+from ecgtune.models.classifier import Head
+from ecgtune.models.registry import load_model
+from ecgtune.training.classification import Classification
+from ecgtune.training.inference import encode_once, logits_of
+from ecgtune.training.loop import train
+from ecgtune.training.progress import ProgressBar
+from ecgtune.training.run_folder import RunFolder
+from helpers.models import TINY, tiny_classifier
+from helpers.training import SETTINGS, TRAINING, VALIDATION, run
 
 AUGMENTATION = Augmentation(shift=0.1, crop=0.9, stretch=0.1, sign=0.3, gain=0.1, wander=0.2, noise=0.1)
 

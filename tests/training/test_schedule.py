@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtune.recipe import Training
+from ecgtune.config.training import Training
 from ecgtune.training.batches import class_weight, epoch_order
 from ecgtune.training.schedule import learning_rate_factor, peak_rate
 

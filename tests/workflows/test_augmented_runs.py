@@ -7,12 +7,20 @@ import numpy as np
 import pytest
 
 import ecgtune
-from ecgtune.data import WindowAugmentation
+from ecgtune.config.augmentation import Augmentation
+from ecgtune.config.data import Input
+from ecgtune.data.augmentation import WindowAugmentation
 from ecgtune.errors import SettingError
-from ecgtune.models import Classifier, EcgFM, Head, Weights
-from ecgtune.recipe import Augmentation, Input, SideTuning, load_recipes
-from ecgtune.training import Classification, Windows, read_predictions, views_of
-from models_for_tests import TINY
+from ecgtune.methods.added_settings import SideTuning
+from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.models.weights import Weights
+from ecgtune.recipe.recipe import load_recipes
+from ecgtune.training.batches import Windows
+from ecgtune.training.classification import Classification
+from ecgtune.training.predictions import read_predictions
+from ecgtune.training.views import views_of
+from helpers.models import TINY
 
 SHORT = ecgtune.Training(epochs=1, batch_size=32, device="cpu", ema=0.9, label_smoothing=0.1)
 DATA = ecgtune.simulate(120, seed=1, seconds=3)

@@ -9,8 +9,8 @@ import pytest
 
 import ecgtune
 from ecgtune.errors import EcgtuneError, RunError, SettingError
-from ecgtune.recipe import load_recipes
-from ecgtune.training import ProgressBar
+from ecgtune.recipe.recipe import load_recipes
+from ecgtune.training.progress import ProgressBar
 
 DATA = ecgtune.simulate(80, seed=1, seconds=3)
 COLUMNS = ["Method", "Epochs", "LR", "Accuracy", "Precision", "Recall", "F1", "Trainable %", "AUROC"]

@@ -11,15 +11,15 @@ from safetensors.torch import load_file, save_file
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 import ecgtune
-import methods_for_tests
 from ecgtune.errors import CheckpointError, DataError, RunError, SettingError
-from ecgtune.recipe import load_recipes
-from ecgtune.training import read_predictions
-from ecgtune.workflows import train
+from ecgtune.recipe.recipe import load_recipes
+from ecgtune.training.predictions import read_predictions
+from ecgtune.workflows.fine_tune import train
+from helpers import methods
 
 SHORT = ecgtune.Training(epochs=2, batch_size=32, device="cpu")
 METHODS = [ecgtune.Full(), ecgtune.LinearProbe(), ecgtune.LoRA(rank=2), ecgtune.Adapter(width=4)]
-OTHERS = [m for m in methods_for_tests.METHODS if type(m) not in map(type, METHODS)] + [ecgtune.LoRA(4, init="pissa")]
+OTHERS = [m for m in methods.METHODS if type(m) not in map(type, METHODS)] + [ecgtune.LoRA(4, init="pissa")]
 DATA = ecgtune.simulate(120, seed=1, seconds=3)
 
 

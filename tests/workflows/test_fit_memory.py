@@ -8,8 +8,11 @@ import pytest
 
 import ecgtune
 from ecgtune.errors import SettingError
-from ecgtune.recipe import LinearProbe, LoRA, Recipe, load_recipes
-from ecgtune.training import ProgressBar, RunFolder, read_recipe
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.own_weights_settings import LinearProbe
+from ecgtune.recipe.recipe import Recipe, load_recipes
+from ecgtune.training.progress import ProgressBar
+from ecgtune.training.run_folder import RunFolder, read_recipe
 from ecgtune.workflows import fit_memory
 from ecgtune.workflows.fit_memory import choose_pieces, settle
 from ecgtune.workflows.preparation import draw_split

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ecgtune.recipe import load_recipes
+from ecgtune.recipe.recipe import load_recipes
 from ecgtune.workflows.floors import resnet_recipe
 
 OWN = load_recipes("resnet")[0].training

@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 
 import ecgtune
-from ecgtune.cli import main
-from ecgtune.data import write_csv
+from ecgtune.cli.main import main
 from ecgtune.errors import DataError, RunError, SettingError
-from ecgtune.models import EcgFM
+from ecgtune.io.writing import write_csv
 from ecgtune.models.checkpoint import save_encoder
-from ecgtune.recipe import load_recipes
-from ecgtune.training import ProgressBar, count_steps
+from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.recipe.recipe import load_recipes
+from ecgtune.training.loop import count_steps
+from ecgtune.training.progress import ProgressBar
 from ecgtune.workflows import estimate as estimates
 from ecgtune.workflows import measure as measuring
 from ecgtune.workflows.estimate import as_it_will_be, estimate, estimate_first, table_lines
 from ecgtune.workflows.measure import Measurement, Phase, StepClock, measure, sample
 from ecgtune.workflows.preparation import draw_split
-from models_for_tests import TINY
+from helpers.models import TINY
 
 DATA = ecgtune.simulate(120, seed=1, seconds=3)
 

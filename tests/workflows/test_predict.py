@@ -9,13 +9,15 @@ import pytest
 import torch
 
 import ecgtune
-from ecgtune.cli import main
-from ecgtune.data import ReadOptions, write_csv
+from ecgtune.cli.main import main
 from ecgtune.errors import EcgtuneError
-from ecgtune.models import EcgFM, save_encoder
-from ecgtune.training import read_predictions
-from models_for_tests import TINY
-from records_for_tests import heartbeats, write_record
+from ecgtune.io.formats.base import ReadOptions
+from ecgtune.io.writing import write_csv
+from ecgtune.models.checkpoint import save_encoder
+from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.training.predictions import read_predictions
+from helpers.models import TINY
+from helpers.records import heartbeats, write_record
 
 SHORT = ecgtune.Training(epochs=2, batch_size=8, device="cpu")
 LABELS = ("MI", "HYP")

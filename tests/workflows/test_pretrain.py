@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 
 import ecgtune
 from ecgtune.errors import CheckpointError, DataError, RunError, SettingError
-from ecgtune.recipe import load_pretraining_recipe, pretraining_text
-from ecgtune.reporting import card_is_edited, write_pretraining_card
-from ecgtune.training import RunFolder
-from pretraining_for_tests import CONTRASTIVE, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings
+from ecgtune.recipe.pretraining import load_pretraining_recipe, pretraining_text
+from ecgtune.reporting.model_card import card_is_edited, write_pretraining_card
+from ecgtune.training.run_folder import RunFolder
+from helpers.pretraining import CONTRASTIVE, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings
 
 workflow = import_module("ecgtune.workflows.pretrain")  # the package has a function of that name
 
@@ -279,7 +279,8 @@ def test_two_processes_end_where_one_with_two_pieces_does(place, tmp_path, recip
     (tmp_path / "two.toml").write_text(pretraining_text(settings))
     done = subprocess.run(
         [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "ecgtune.cli",
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+            "-m", "ecgtune.cli.main",
             "pretrain", str(place / "recordings.npz"), "--recipe", str(tmp_path / "two.toml"),
             "--out", str(tmp_path / "two"),
         ],
@@ -289,7 +290,7 @@ def test_two_processes_end_where_one_with_two_pieces_does(place, tmp_path, recip
     assert done.stderr.count("epoch 1/2") == 1
     environment = json.loads((tmp_path / "two" / "environment.json").read_text())
     assert environment["processes"] == 2
-    assert environment["command"].startswith("torchrun --nproc-per-node 2 -m ecgtune.cli pretrain ")
+    assert environment["command"].startswith("torchrun --nproc-per-node 2 -m ecgtune.cli.main pretrain ")
     assert (tmp_path / "two" / "report.html").is_file()
     one = replace(settings, training=replace(settings.training, accumulate=2))
     ecgtune.pretrain(place / "recordings.npz", one, out=tmp_path / "one", quiet=True)

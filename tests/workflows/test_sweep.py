@@ -15,14 +15,15 @@ import pytest
 
 import ecgtune
 from ecgtune.errors import DataError, DivergedError, RunError, SettingError
-from ecgtune.models import save_encoder
-from ecgtune.recipe import Around, Choice, load_recipes, recipe_text
-from ecgtune.training import ProgressBar
+from ecgtune.models.checkpoint import save_encoder
+from ecgtune.recipe.recipe import load_recipes, recipe_text
+from ecgtune.recipe.space import Around, Choice, space_of
+from ecgtune.training.progress import ProgressBar
 from ecgtune.workflows.preparation import draw_split
 from ecgtune.workflows.sweep import bench as bench_module
 from ecgtune.workflows.sweep.bench import Bench, Outcome
 from ecgtune.workflows.sweep.studies import STARTUP, Arm, Studies
-from models_for_tests import tiny_classifier
+from helpers.models import tiny_classifier
 
 DATA = ecgtune.simulate(90, seed=1, seconds=3)
 SPACE = {"all": {"training.learning_rate": Around(10)}, "lora": {"method.rank": Choice((1, 2)), "method.dropout": None}}
@@ -294,7 +295,7 @@ def test_the_bar_counts_what_is_left(recipes, tmp_path, monkeypatch):
 
 def test_trials_are_a_function_of_the_seed_and_later_of_what_was_found(recipes, tmp_path):
     def tried(file, seed, score):
-        arm = Arm(recipes("probe")[0], ecgtune.recipe.space_of(recipes("probe")[0]))
+        arm = Arm(recipes("probe")[0], space_of(recipes("probe")[0]))
         studies = Studies(tmp_path / file, {"probe": arm}, names=["probe"], trials=STARTUP + 2, seed=seed)
         values = []
         while job := studies.next():
@@ -312,7 +313,7 @@ def test_trials_are_a_function_of_the_seed_and_later_of_what_was_found(recipes, 
 
 
 def test_an_index_that_is_given_up_is_begun_again(recipes, tmp_path):
-    arms = {recipe.name: Arm(recipe, ecgtune.recipe.space_of(recipe)) for recipe in recipes()}
+    arms = {recipe.name: Arm(recipe, space_of(recipe)) for recipe in recipes()}
     studies = Studies(tmp_path / "sweep.db", arms, names=list(arms), trials=2, seed=0)
     first, second = studies.next(), studies.next()
     assert (first.arm, first.index, second.arm) == ("lora", 0, "probe")

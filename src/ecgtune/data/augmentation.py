@@ -11,10 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.data.preprocessing import zscore
+from ecgtune.config.augmentation import Augmentation
 from ecgtune.data.seeds import generator
+from ecgtune.data.signal.scaling import zscore
 from ecgtune.errors import SettingError
-from ecgtune.recipe import Augmentation
 
 NOISE_SAMPLES = 1 << 18  # of one strip per epoch, which every item reads somewhere else
 GAIN_HZ, WANDER_HZ = (0.1, 0.5), (0.05, 0.5)  # breathing; slower than a heart

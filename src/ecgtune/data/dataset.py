@@ -1,6 +1,6 @@
-"""`Dataset`, the one form in which windows travel through the house, and `read_dataset`, which makes one of a file."""
+"""`Dataset`: labelled windows and all that is known about them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecgtune.data.cache import read_cached, read_uncached
-from ecgtune.data.leads import channel_of, lead_argument
 from ecgtune.data.seeds import check_seed
 from ecgtune.data.subset import representative_rows
 from ecgtune.data.tasks import MISSING, Task, strata, task_of
-from ecgtune.data.window_files import Columns
 from ecgtune.errors import DataError, SettingError
 
 LOWEST_RATE, HIGHEST_RATE = 20.0, 10_000.0
@@ -105,68 +102,6 @@ class Dataset:
         )
 
 
-def read_dataset(
-    path: str | Path,
-    *,
-    sampling_rate: float | None = None,
-    label: str | None = None,
-    labels: Sequence[str] | None = None,
-    group: str | None = None,
-    lead: str | None = None,
-    unit: str | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    cache: bool = True,
-) -> Dataset:
-    """Read labelled windows from a CSV or NPZ file.
-
-    CSV: one window a row, `signal_0 ... signal_599,label`, plain or gzip, header optional; NPZ: `signal` (windows,
-    samples) or (windows, leads, samples) and `label`. Both may have `patient` / `record` (who was recorded), `split`
-    (train, val, test); an NPZ also `sampling_rate` or `fs`, `leads` and `unit`.
-
-    `sampling_rate` (Hz, 20 to 10,000) must be given or be in the file, and is never guessed. `label` and `group` name
-    columns; without a name the label is `label` or the last column, and the group is `patient` before `record`. `lead`
-    ("I" to "V6") names the one lead of a file that does not say, which is "II" otherwise, and picks one lead of a file
-    that has several; without it all are kept. `unit` ("mV", "uV", "V") is the file's unit; signals become
-    millivolts, or stay as they are with `unit == "unknown"`. Labels have two values or more (50 at most), numbers or
-    text, and become indices into the sorted `classes`.
-
-    `labels` names several columns (CSV) or arrays (NPZ) of 0 and 1 instead, one per label; what is empty, nan or -1 is
-    missing. An NPZ may also hold `label` (windows, labels) with their names as `classes`; `labels` then picks some.
-
-    `limit` keeps that many windows: the same for the same seed, with the shares of the labels and of the file's
-    splits, whole groups at a time (one group per label and split may be cut to meet the number).
-
-    The first read of a file fills a cache (`$ECGTUNE_CACHE`, else the platform's cache folder); later reads map it.
-
-    Raises DataError, one line with file, row and column, for a file that cannot be used, and SettingError for an
-    argument that is not allowed.
-    """
-    if limit is not None and limit < 2:
-        raise SettingError(f"limit {limit} is too small; at least 2 windows are needed")
-    check_seed(seed)
-    asked = None if lead is None else lead_argument(lead)
-    if sampling_rate is not None:
-        check_rate(sampling_rate, "sampling rate")
-    read = read_cached if cache else read_uncached
-    contents = read(Path(path), Columns(label, group, _several(label, labels)), unit)
-    parsed = contents.parsed
-    signal, leads = _leads(path, contents.signal, parsed.leads, asked)
-    dataset = Dataset(
-        signal=signal,
-        label=parsed.label,
-        classes=parsed.classes,
-        sampling_rate=rate_of_file(path, parsed.sampling_rate, sampling_rate),
-        leads=leads,
-        unit=parsed.unit,
-        group=parsed.group,
-        group_name=parsed.group_name,
-        split=parsed.split,
-        source=Source(str(path), contents.sha256),
-    )
-    return dataset if limit is None else limited(dataset, limit, seed)
-
-
 def limited(dataset: Dataset, limit: int, seed: int = 0) -> Dataset:
     """`limit` windows of a dataset, as `read_dataset` keeps them; the dataset itself when it has no more.
 
@@ -178,23 +113,6 @@ def limited(dataset: Dataset, limit: int, seed: int = 0) -> Dataset:
     if limit >= len(dataset):
         return dataset
     return dataset.select(representative_rows(strata(dataset.label), dataset.group, dataset.split, limit, seed))
-
-
-def _several(label: str | None, labels: Sequence[str] | None) -> tuple[str, ...] | None:
-    """The names of several label columns, each once. Raises SettingError."""
-    if labels is None:
-        return None
-    names = (labels,) if isinstance(labels, str) else tuple(labels)
-    if label is not None:
-        raise SettingError(
-            f"label {label!r} and labels {', '.join(names)} are both given; give label for one column of classes, or"
-            " labels for several columns of 0 and 1"
-        )
-    twice = [name for place, name in enumerate(names) if name in names[:place]]
-    if twice or not names:
-        got = f"name {twice[0]!r} twice" if twice else "are empty"
-        raise SettingError(f"labels {got}; give the name of each label column once")
-    return names
 
 
 def _check_arrays(dataset: Dataset) -> None:
@@ -240,25 +158,6 @@ def _check_several(dataset: Dataset) -> None:
             f"{what}: window {window} has label {label[window, column]} for {dataset.classes[column]}; allowed are 1, 0"
             f" and {MISSING} (missing)"
         )
-
-
-def _leads(
-    path: str | Path, signal: NDArray[np.float32], in_file: tuple[str, ...] | None, asked: str | None
-) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """The signal and its leads: all that the file has, or the one that was asked for."""
-    if in_file is None:
-        return signal, (asked or "II",)
-    if asked is None:
-        return signal, in_file
-    channel = channel_of(path, in_file, asked)
-    chosen = signal[:, channel]
-    flat = np.flatnonzero(chosen.min(axis=1) == chosen.max(axis=1))  # among several leads a flat one is allowed
-    if len(flat):
-        raise DataError(
-            f"{path}: window {flat[0]}: all samples of lead {asked} are equal, and so in {len(flat)} of {len(signal)}"
-            " windows; remove these windows or name another lead"
-        )
-    return chosen[:, None], (asked,)
 
 
 def rate_of_file(path: str | Path, in_file: float | None, given: float | None) -> float:

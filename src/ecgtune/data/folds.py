@@ -14,8 +14,8 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.seeds import check_seed
 from ecgtune.data.splits import assign_groups
 from ecgtune.data.tasks import group_counts
-from ecgtune.data.window_files.base import shown
 from ecgtune.errors import DataError, SettingError
+from ecgtune.utils.text import shown
 
 
 def k_folds(dataset: Dataset, folds: int = 5, *, seed: int = 0, nested: bool = False) -> tuple[Dataset, ...]:

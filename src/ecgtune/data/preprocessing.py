@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset, check_rate
-from ecgtune.data.signal import RESAMPLING, resample, zscore
+from ecgtune.data.signal.resampling import RESAMPLING, resample
+from ecgtune.data.signal.scaling import zscore
 from ecgtune.errors import DataError, SettingError
 
 NORMALISATION = ("zscore", "global", "none")

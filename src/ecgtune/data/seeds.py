@@ -4,7 +4,7 @@ from numbers import Integral
 
 import numpy as np
 
-from ecgtune.settings import require
+from ecgtune.config.base import require
 
 
 def check_seed(seed: object) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset
+from ecgtune.data.near_duplicate_windows import twin_windows
 from ecgtune.data.seeds import check_seed
 from ecgtune.data.subset import shares_of
 from ecgtune.data.tasks import decided, group_counts, label_counts, strata
-from ecgtune.data.twin_windows import twin_windows
-from ecgtune.data.window_files.base import shown
 from ecgtune.errors import DataError, SettingError
+from ecgtune.utils.text import shown
 
 PARTS = ("train", "val", "test")
 _SIZE_JITTER = 0.35  # spread of the log size by which groups are ordered: different seeds, different splits

@@ -11,9 +11,10 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from ecgtune.errors import SettingError
+from ecgtune.methods.added_settings import Adapter
 from ecgtune.methods.members import EncoderMembers
-from ecgtune.models import Classifier, Encoder
-from ecgtune.recipe import Adapter
+from ecgtune.models.base import Encoder
+from ecgtune.models.classifier import Classifier
 
 #: The library that carries the products out; on x86 it uses AVX512-VNNI or AMX where they are.
 ENGINE = "onednn"

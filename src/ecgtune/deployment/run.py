@@ -10,16 +10,21 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ecgtune.data import Preprocessing, Task
+from ecgtune.config.base import choose
+from ecgtune.data.preprocessing import Preprocessing
+from ecgtune.data.tasks import Task
 from ecgtune.deployment.int8 import int8_copy
 from ecgtune.errors import DataError, RunError, SettingError
-from ecgtune.evaluation import Decision
-from ecgtune.files import read_json
-from ecgtune.methods import attach
-from ecgtune.models import Classifier, build_model
-from ecgtune.recipe import Full, method_from_table
-from ecgtune.settings import choose
-from ecgtune.training import RunFolder, load_weights, logits_of, probability_of, read_recipe
+from ecgtune.evaluation.decision import Decision
+from ecgtune.methods.attach import attach
+from ecgtune.methods.own_weights_settings import Full
+from ecgtune.methods.registry import method_from_table
+from ecgtune.models.classifier import Classifier
+from ecgtune.models.description import build_model
+from ecgtune.training.inference import logits_of, probability_of
+from ecgtune.training.run_folder import RunFolder, read_recipe
+from ecgtune.training.weights import load_weights
+from ecgtune.utils.files import read_json
 
 #: Number formats of predictions; "auto" is the one that the run was measured in (fp32 for a run in fp16), "int8"
 #: multiplies whole numbers in the transformer layers and is bf16 elsewhere.

@@ -13,7 +13,7 @@ from ecgtune.errors import SettingError
 from ecgtune.evaluation.threshold import UNFITTED, Threshold, choose_threshold
 
 if TYPE_CHECKING:
-    from ecgtune.data import Task
+    from ecgtune.data.tasks import Task
 
 LARGEST = "argmax"
 

@@ -8,13 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.metrics import checked_predictions, confusion_matrix, weighted_metrics
-from ecgtune.evaluation.several import (
-    challenge_places,
-    checked_several,
-    label_metrics,
-    measurable,
-    overall_metrics,
-)
+from ecgtune.evaluation.several import challenge_places, checked_several, label_metrics, measurable, overall_metrics
 
 #: A metric of the whole by its name, one of a class or label by name and place.
 Key = str | tuple[str, int]

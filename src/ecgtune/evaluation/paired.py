@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecgtune.errors import DataError
-from ecgtune.evaluation.intervals import group_index, percentile_interval, resampled_counts
+from ecgtune.evaluation.groups import group_index
+from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
 from ecgtune.evaluation.metrics import METRICS, binary_metrics, checked_level, checked_predictions, weighted_metrics
 
 

@@ -12,10 +12,13 @@ from torch import nn
 
 from ecgtune.errors import SettingError
 from ecgtune.methods import ladder, layer_mix, peft_configs
+from ecgtune.methods.added_settings import SideTuning
+from ecgtune.methods.base import Method, check_members
 from ecgtune.methods.members import EncoderMembers, HeadMembers, member_seed, twin, unwrapped
 from ecgtune.methods.own_weights import check_layers, own_weights
-from ecgtune.models import Classifier, Encoder
-from ecgtune.recipe import Full, LinearProbe, Method, NormBias, SideTuning, TopLayers, check_members
+from ecgtune.methods.own_weights_settings import Full, LinearProbe, NormBias, TopLayers
+from ecgtune.models.base import Encoder
+from ecgtune.models.classifier import Classifier
 
 
 def attach(model: Classifier, method: Method, seed: int = 0, members: int = 1) -> Classifier:

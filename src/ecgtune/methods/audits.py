@@ -12,11 +12,12 @@ from torch import Tensor
 
 from ecgtune.errors import AuditError
 from ecgtune.methods.attach import attached_prefixes, base_encoder, encoders_of
+from ecgtune.methods.base import Method
 from ecgtune.methods.frozen import Cut, trained_part
 from ecgtune.methods.own_weights import own_weights
-from ecgtune.models import Classifier
+from ecgtune.methods.own_weights_settings import LinearProbe
+from ecgtune.models.classifier import Classifier
 from ecgtune.models.lead_mixer import PREFIX as MIXER
-from ecgtune.recipe import LinearProbe, Method
 
 #: Backward passes within which every trainable tensor must have had a gradient. Two, not one: the up-projection of
 #: LoRA and adapters is zero at the start, so what lies before it gets its first gradient after the first step.

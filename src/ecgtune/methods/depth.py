@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from ecgtune.config.training import Training
 from ecgtune.errors import SettingError
+from ecgtune.methods.added_settings import SideTuning
 from ecgtune.methods.attach import base_encoder
+from ecgtune.methods.base import Method
 from ecgtune.methods.own_weights import own_weights
-from ecgtune.models import Classifier
-from ecgtune.recipe import LinearProbe, Method, SideTuning, Training
+from ecgtune.methods.own_weights_settings import LinearProbe
+from ecgtune.models.classifier import Classifier
 
 
 def check_depth(model: Classifier, method: Method, settings: Training) -> None:

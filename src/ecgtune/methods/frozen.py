@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ecgtune.methods.attach import base_encoder, encoders_of
+from ecgtune.methods.base import Method
 from ecgtune.methods.ladder import SideTuned
 from ecgtune.methods.layer_mix import LayerMix
 from ecgtune.methods.members import EncoderMembers, unwrapped
-from ecgtune.models import Classifier
-from ecgtune.recipe import LinearProbe, Method
+from ecgtune.methods.own_weights_settings import LinearProbe
+from ecgtune.models.classifier import Classifier
 
 
 @dataclass(frozen=True)

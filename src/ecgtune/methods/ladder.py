@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ecgtune.methods.added_settings import SideTuning
 from ecgtune.methods.reading import reading
-from ecgtune.models import Encoder
-from ecgtune.models.ecg_fm import Attention, FeedForward
-from ecgtune.recipe import SideTuning
+from ecgtune.models.base import Encoder
+from ecgtune.models.ecg_fm.network import Attention, FeedForward
 
 #: The part of parameter names by which the weights of a ladder are known.
 PREFIX = ".ladder."

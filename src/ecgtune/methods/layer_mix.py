@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ecgtune.methods.reading import reading
-from ecgtune.models import Encoder
+from ecgtune.models.base import Encoder
 
 #: The part of parameter names by which the weights of a mix are known.
 PREFIX = ".mix"

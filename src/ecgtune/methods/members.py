@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ecgtune.methods.ladder import SideTuned
 from ecgtune.methods.layer_mix import LayerMix
-from ecgtune.models import Encoder
+from ecgtune.models.base import Encoder
 
 Wrapped = TypeVar("Wrapped", bound=nn.Module)
 #: Between the seeds of members: further apart than the seeds that anyone counts up.

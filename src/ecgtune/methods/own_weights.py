@@ -8,8 +8,9 @@ from typing import Any
 from torch import nn
 
 from ecgtune.errors import SettingError
-from ecgtune.models import Encoder
-from ecgtune.recipe import Full, Method, NormBias, TopLayers
+from ecgtune.methods.base import Method
+from ecgtune.methods.own_weights_settings import Full, NormBias, TopLayers
+from ecgtune.models.base import Encoder
 
 
 def own_weights(encoder: Encoder, method: Method) -> frozenset[str]:

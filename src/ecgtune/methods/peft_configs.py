@@ -21,13 +21,16 @@ from peft.tuners import oft
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
+from ecgtune.config.base import suggest
 from ecgtune.errors import SettingError
 from ecgtune.methods import bottleneck
+from ecgtune.methods.added_settings import Adapter
+from ecgtune.methods.base import Method, TargetedMethod
 from ecgtune.methods.low_rank_product import LowRankLinear
+from ecgtune.methods.low_rank_settings import AdaLoRA, LoRA, VeRA
+from ecgtune.methods.multiplicative_settings import IA3, OFT
 from ecgtune.methods.rotated_weights import RotatedLinear
-from ecgtune.models import Encoder
-from ecgtune.recipe import IA3, OFT, AdaLoRA, Adapter, LoRA, Method, TargetedMethod, VeRA
-from ecgtune.settings import suggest
+from ecgtune.models.base import Encoder
 
 bottleneck.register()
 

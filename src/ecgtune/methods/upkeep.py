@@ -9,8 +9,9 @@ from peft import AdaLoraModel, PeftModel
 from torch import Tensor
 
 from ecgtune.methods.attach import base_encoder
-from ecgtune.models import Classifier
-from ecgtune.recipe import AdaLoRA, Method
+from ecgtune.methods.base import Method
+from ecgtune.methods.low_rank_settings import AdaLoRA
+from ecgtune.models.classifier import Classifier
 
 
 class Upkeep:

@@ -19,14 +19,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ecgtune.config.base import from_table, to_table
 from ecgtune.errors import AuditError, CheckpointError, SettingError
-from ecgtune.files import replace_folder
-from ecgtune.models.ecg_fm import EcgFM, EcgFmConfig
-from ecgtune.models.encoder import Encoder
-from ecgtune.models.official import OfficialWeights, read_official
+from ecgtune.models.base import Encoder
+from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
+from ecgtune.models.ecg_fm.published import OfficialWeights, read_official
 from ecgtune.models.pickles import read_pickled_tensors
 from ecgtune.models.weights import Weights, file_sha256
-from ecgtune.settings import from_table, to_table
+from ecgtune.utils.files import replace_folder
 
 FORMAT = 1
 WEIGHTS_FILE, SETTINGS_FILE = "model.safetensors", "model.json"

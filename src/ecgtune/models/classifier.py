@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from ecgtune.config.model import LeadMode
 from ecgtune.errors import SettingError
-from ecgtune.models.encoder import Encoder
+from ecgtune.models.base import Encoder
 from ecgtune.models.lead_mixer import LeadMixer
 from ecgtune.models.pooling import POOLINGS, Pooling, pool
 from ecgtune.models.weights import Weights
-from ecgtune.recipe import LeadMode, Method
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Classifier(nn.Module):
         self.lead_mixer = lead_mixer  # in front of all else, so that methods may wrap the encoder
         self._encoder_leads = encoder.leads
         self.encoder: nn.Module = encoder
-        self.attached: Method | None = None  # the method that trains; set once, by `methods.attach`
+        self.attached: Any = None  # the method that trains; set once, by `methods.attach`
         self.head_spec = head
         self.classes = classes
         self.weights = weights

@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import torch
 
+from ecgtune.config.base import from_table, to_table
 from ecgtune.errors import CheckpointError
+from ecgtune.models.base import Encoder
 from ecgtune.models.classifier import Classifier, Head
-from ecgtune.models.encoder import Encoder
 from ecgtune.models.lead_mixer import LeadMixer
 from ecgtune.models.registry import ARCHITECTURES, load_model, takes_heads
 from ecgtune.models.weights import Weights
-from ecgtune.settings import from_table, to_table
 
 FORMAT = 1
 

@@ -11,10 +11,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from ecgtune.config.base import choose
+from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import DataError, SettingError
-from ecgtune.models.encoder import Encoder
-from ecgtune.models.leads import STANDARD_LEADS
-from ecgtune.settings import choose
+from ecgtune.models.base import Encoder
 
 #: The beginning of parameter names by which the weights of a lead mixer are known in a `Classifier`.
 PREFIX = "lead_mixer."

@@ -8,10 +8,10 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from ecgtune.config.base import choose
+from ecgtune.config.model import LeadMode
 from ecgtune.data.leads import STANDARD_LEADS as STANDARD_LEADS
 from ecgtune.errors import SettingError
-from ecgtune.recipe import LeadMode
-from ecgtune.settings import choose
 
 LEAD_MODES: tuple[LeadMode, ...] = get_args(LeadMode)
 

@@ -11,17 +11,17 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ecgtune.config.base import suggest
+from ecgtune.config.model import LeadMode
 from ecgtune.errors import SettingError
+from ecgtune.models.base import Encoder, EncoderConfig
 from ecgtune.models.checkpoint import Checkpoint, load_checkpoint
 from ecgtune.models.classifier import Classifier, Head
-from ecgtune.models.ecg_fm import EcgFM, EcgFmConfig
-from ecgtune.models.encoder import Encoder, EncoderConfig
+from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 from ecgtune.models.hub import DEFAULT_FILE, download, hub_file
 from ecgtune.models.lead_mixer import LeadMixer
-from ecgtune.models.resnet import ResNet1d, ResNet1dConfig
+from ecgtune.models.resnet_1d import ResNet1d, ResNet1dConfig
 from ecgtune.models.weights import Weights
-from ecgtune.recipe import LeadMode
-from ecgtune.settings import suggest
 
 EMBEDDED = Path(__file__).parent / "embedded"
 """Encoders that come with the package, one folder each in the layout of `convert`, with their card."""

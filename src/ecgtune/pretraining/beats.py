@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.data import Recordings
-from ecgtune.data.cache import cache_folder, unwritable
 from ecgtune.errors import RunError, SettingError
-from ecgtune.files import write_atomically
+from ecgtune.io.cache import cache_folder, unwritable
+from ecgtune.io.recordings import Recordings
+from ecgtune.utils.files import write_atomically
 
 DETECTOR = "neurokit2"
 FORMAT = 1  # raise it whenever what is stored, or how the detector is called, changes

@@ -8,13 +8,15 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from ecgtune.data import Recordings, generator
+from ecgtune.data.seeds import generator
 from ecgtune.errors import RunError
-from ecgtune.models import Draws, EcgFM, PretrainingModel, PretrainingOutput, gumbel_temperature
+from ecgtune.io.recordings import Recordings
+from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.models.ecg_fm.pretraining import Draws, PretrainingModel, PretrainingOutput, gumbel_temperature
 from ecgtune.pretraining.crops import Selection, crop_samples
 from ecgtune.pretraining.draws import gumbel_noise, kept_leads, negatives, span_masks
 from ecgtune.pretraining.objective import Batch, PretrainingObjective
-from ecgtune.recipe import EcgFmTask, Pretraining
+from ecgtune.recipe.pretraining import EcgFmTask, Pretraining
 
 #: Codes in use (perplexity) in a group, below which all its tokens are the same code.
 COLLAPSED = 1.1

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.data import Recordings, generator, read_at, zscore
+from ecgtune.data.augmentation import read_at
+from ecgtune.data.seeds import generator
+from ecgtune.data.signal.scaling import zscore
 from ecgtune.errors import DataError
-from ecgtune.recipe import Crops, Pretraining
+from ecgtune.io.recordings import Recordings
+from ecgtune.recipe.pretraining import Crops, Pretraining
 
 NOT_USED = ("left_out", "short", "flat", "clipped")
 AUGMENTATION, SELECTION = 1, 2  # so that draws for different ends never come from the same generator

@@ -14,9 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ecgtune.data import Disturbance, Recordings, generator
+from ecgtune.data.augmentation import Disturbance
+from ecgtune.data.seeds import generator
 from ecgtune.errors import DivergedError
-from ecgtune.models import EcgFM, load_checkpoint, save_encoder
+from ecgtune.io.recordings import Recordings
+from ecgtune.models.checkpoint import load_checkpoint, save_encoder
+from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.pretraining.crops import (
     AUGMENTATION,
     Places,
@@ -28,8 +31,9 @@ from ecgtune.pretraining.crops import (
     normalised,
     random_places,
 )
-from ecgtune.recipe import Pretraining
-from ecgtune.training import Moment, Objective, autocast
+from ecgtune.recipe.pretraining import Pretraining
+from ecgtune.training.objective import Moment, Objective
+from ecgtune.training.precision import autocast
 
 VALIDATION = 3  # keeps the draws of validation apart from those of any epoch
 VALIDATION_BATCH = 64

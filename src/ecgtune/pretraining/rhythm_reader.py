@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.data import Recordings
+from ecgtune.io.recordings import Recordings
 from ecgtune.pretraining.beats import find_beats
 from ecgtune.pretraining.crops import Places, Selection, count_crops, crop_samples, cut, fixed_places, normalised
 from ecgtune.pretraining.rhythm import Scale, Targets, rhythm_targets
-from ecgtune.recipe import Pretraining
+from ecgtune.recipe.pretraining import Pretraining
 
 PIECE = 1024  # crops looked at together
 

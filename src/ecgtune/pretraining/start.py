@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from ecgtune.data import Recordings
-from ecgtune.models import EcgFM, EcgFmConfig
+from ecgtune.config.base import require, to_table
+from ecgtune.io.recordings import Recordings
+from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 from ecgtune.pretraining.contrastive import EcgFmObjective
 from ecgtune.pretraining.crops import Selection, crop_samples
 from ecgtune.pretraining.objective import PretrainingObjective
 from ecgtune.pretraining.teacher import MaskedTeacherObjective
-from ecgtune.recipe import EcgFmTask, MaskedTeacherTask, Pretraining
-from ecgtune.settings import require, to_table
+from ecgtune.recipe.pretraining import EcgFmTask, MaskedTeacherTask, Pretraining
 
 OBJECTIVES: dict[str, type[EcgFmObjective] | type[MaskedTeacherObjective]] = {
     EcgFmTask.name: EcgFmObjective,

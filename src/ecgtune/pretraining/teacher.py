@@ -10,16 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ecgtune.data import Recordings, generator
+from ecgtune.data.seeds import generator
 from ecgtune.errors import RunError
-from ecgtune.models import EcgFM, MaskedTeacher, RhythmHead, TeacherOutput, teacher_decay
+from ecgtune.io.recordings import Recordings
+from ecgtune.models.ecg_fm.masked_teacher import MaskedTeacher, TeacherOutput, teacher_decay
+from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.models.rhythm import RhythmHead
 from ecgtune.pretraining.crops import Places, Selection, crop_samples
 from ecgtune.pretraining.draws import visible_tokens
 from ecgtune.pretraining.objective import Batch, PretrainingObjective
 from ecgtune.pretraining.rhythm import GROUPS, TOKEN_TARGETS
 from ecgtune.pretraining.rhythm_reader import RhythmReader
-from ecgtune.recipe import MaskedTeacherTask, Pretraining
-from ecgtune.training import Moment
+from ecgtune.recipe.pretraining import MaskedTeacherTask, Pretraining
+from ecgtune.training.objective import Moment
 
 #: Variance of a teacher's tokens, about 0.7 with random weights, below which it answers the same to everything.
 COLLAPSED = 1e-3

@@ -10,14 +10,9 @@ from typing import Any, ClassVar, Literal
 
 import tomli_w
 
-from ecgtune.recipe.recipe import (
-    field_differences,
-    is_pretraining,
-    list_pretrainings,
-    read_tables,
-)
-from ecgtune.recipe.training import Training
-from ecgtune.settings import check_fields, choose, from_table, require, suggest, to_table
+from ecgtune.config.base import check_fields, choose, from_table, require, suggest, to_table
+from ecgtune.config.training import Training
+from ecgtune.recipe.recipe import field_differences, is_pretraining, list_pretrainings, read_tables
 
 
 @dataclass(frozen=True)

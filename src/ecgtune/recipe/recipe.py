@@ -13,78 +13,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tomli_w
 
+from ecgtune.config.augmentation import Augmentation
+from ecgtune.config.base import from_table, require, suggest, to_table
+from ecgtune.config.data import Input
+from ecgtune.config.evaluation import Evaluation
+from ecgtune.config.model import ModelSettings
+from ecgtune.config.training import Training
 from ecgtune.errors import SettingError
-from ecgtune.recipe.augmentation import Augmentation
-from ecgtune.recipe.evaluation import Evaluation
-from ecgtune.recipe.methods import LoRA, Method, check_members, method_from_table, method_to_table
-from ecgtune.recipe.training import Training
-from ecgtune.settings import check_fields, from_table, require, suggest, to_table
-
-LeadMode = Literal["place", "copy"]
-
-
-@dataclass(frozen=True)
-class Input:
-    """What is done to the windows before the model sees them, and how they are split."""
-
-    normalisation: Literal["zscore", "global", "none"] = "zscore"
-    """z-score per window, with the statistics of the training windows (global), or none (millivolts)."""
-    split_seed: int = 0
-    """Seed of a drawn split; the same for every run of a comparison."""
-    train_share: float = 0.70
-    """Share of windows to train on, where the file has no split."""
-    val_share: float = 0.15
-    """Share that chooses epoch and threshold; the rest is the test split."""
-    label_share: float = 1.0
-    """Share of the training and validation labels that is used, by patient or recording; 0.1 shows what few can do."""
-    allow_duplicates: bool = False
-    """Let recordings with the same signal stand in different splits, with a warning; refused otherwise."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        require(self.split_seed >= 0, f"split_seed is {self.split_seed}; allowed: 0 or more")
-        require(
-            self.train_share > 0 and self.val_share > 0,
-            f"shares train {self.train_share} and val {self.val_share}; both must be above 0",
-        )
-        require(
-            self.train_share + self.val_share < 1,
-            f"shares train {self.train_share} + val {self.val_share} leave no test windows; keep the sum below 1",
-        )
-        require(0 < self.label_share <= 1, f"label_share is {self.label_share}; allowed: above 0 up to 1 (all labels)")
-
-    @property
-    def fractions(self) -> tuple[float, float, float]:
-        return (self.train_share, self.val_share, 1.0 - self.train_share - self.val_share)
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """Which encoder, and how windows and labels meet it."""
-
-    name: str = "ecg-fm-tiny"
-    """A name from `ecgtune models`, a checkpoint file or a converted folder."""
-    lead_mode: LeadMode = "place"
-    """One-lead windows in a 12-lead encoder: at the channel of their lead, or as if copied to all twelve."""
-    lead_adapter: bool = False
-    """Train a small mixer of the recorded leads in front of the encoder: any leads into any encoder, from place on."""
-    pooling: Literal["mean", "statistics", "attention"] = "mean"
-    """What the head reads: the mean of the tokens; mean, standard deviation and maximum; or a learned weighted mean."""
-    head_hidden: int | None = None
-    """Width of the head's hidden layer; a linear head when not given."""
-    head_dropout: float = 0.0
-    """Dropout inside the head."""
-    members: int = 1
-    """Train the method so many times over the one frozen encoder, each with a head of its own; their mean answers."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        copied = self.lead_adapter and self.lead_mode == "copy"
-        require(not copied, "lead_adapter starts from lead_mode place, but that is copy; leave one of them out")
+from ecgtune.methods.base import Method, check_members
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.registry import method_from_table, method_to_table
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ecgtune.config.base import require, suggest
 from ecgtune.errors import SettingError
-from ecgtune.recipe.methods import METHODS
+from ecgtune.methods.registry import METHODS
 from ecgtune.recipe.recipe import Recipe
-from ecgtune.settings import require, suggest
 
 Value: TypeAlias = float | int | str | bool | None
 

@@ -11,10 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ecgtune.errors import RunError
-from ecgtune.files import write_text
 from ecgtune.reporting import numbers, pretraining_wording, tables, tasks, wording
 from ecgtune.reporting.reading import Comparison, PretrainingRun, Run, read_comparison, read_pretraining, read_run
 from ecgtune.reporting.style import floor_colours, method_colours
+from ecgtune.utils.files import write_text
 
 #: Functions of `numbers` that the templates use as filters.
 _FORMATS = (

@@ -4,9 +4,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from ecgtune.files import write_text
 from ecgtune.reporting.html import environment, pretraining_facts, run_facts
 from ecgtune.reporting.reading import PretrainingRun, read_pretraining, read_run
+from ecgtune.utils.files import write_text
 
 CARD = "README.md"
 

@@ -8,7 +8,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ecgtune.files import write_atomically
+from ecgtune.utils.files import write_atomically
 
 INK, QUIET, GRID = "#1f2933", "#5f6b7a", "#e4e7eb"
 # Okabe and Ito's palette; pink is darkened, orange and yellow are left out: too pale on white.

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ecgtune.errors import RunError
-from ecgtune.files import read_json, replace_folder, write_text
 from ecgtune.reporting.html import environment, flat, inline_figure, shown_folder
 from ecgtune.reporting.style import METHOD_COLOURS, QUIET, draw, heading
+from ecgtune.utils.files import read_json, replace_folder, write_text
 
 COLUMNS = 3
 PANEL = (3.0, 2.3)  # inches

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ecgtune.evaluation import METRICS
+from ecgtune.evaluation.metrics import METRICS
 from ecgtune.reporting import numbers
 from ecgtune.reporting.numbers import MISSING
 from ecgtune.reporting.tasks import lead_of, lead_title, mean_note, metric_titles, task_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ecgtune.evaluation import CHALLENGE, Decision
+from ecgtune.evaluation.decision import Decision
+from ecgtune.evaluation.several import CHALLENGE
 from ecgtune.reporting import numbers
 from ecgtune.reporting.reading import Run
 

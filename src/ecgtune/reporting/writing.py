@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from ecgtune.files import replace_folder, write_json, write_text
 from ecgtune.reporting.figures import write_comparison_figures, write_run_figures
 from ecgtune.reporting.html import write_comparison_report, write_pretraining_report, write_run_report
 from ecgtune.reporting.model_card import write_model_card, write_pretraining_card
 from ecgtune.reporting.pretraining_figures import write_pretraining_figures
 from ecgtune.reporting.reading import read_comparison, read_pretraining, read_run
 from ecgtune.reporting.tables import table_csv, table_markdown
+from ecgtune.utils.files import replace_folder, write_json, write_text
 
 
 def write_run(folder: Path | str, *, png: bool = False) -> Path:

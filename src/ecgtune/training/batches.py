@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ecgtune.methods import Cut
+from ecgtune.methods.frozen import Cut
 
 
 class Inputs(Protocol):

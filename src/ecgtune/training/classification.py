@@ -10,20 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ecgtune.evaluation import auroc, macro_auroc
-from ecgtune.methods import (
-    TrainingAudit,
-    base_encoder,
-    check_depth,
-    encoders_of,
-    layer_rates,
-    member_seed,
-    trained_part,
-    unwrapped,
-    upkeep,
-)
-from ecgtune.models import Classifier
-from ecgtune.recipe import Method, Training
+from ecgtune.config.training import Training
+from ecgtune.evaluation.metrics import auroc
+from ecgtune.evaluation.several import macro_auroc
+from ecgtune.methods.attach import base_encoder, encoders_of
+from ecgtune.methods.audits import TrainingAudit
+from ecgtune.methods.base import Method
+from ecgtune.methods.depth import check_depth, layer_rates
+from ecgtune.methods.frozen import trained_part
+from ecgtune.methods.members import member_seed, unwrapped
+from ecgtune.methods.upkeep import upkeep
+from ecgtune.models.classifier import Classifier
 from ecgtune.training.batches import Windows, epoch_order, tensor_of
 from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.losses import criterion

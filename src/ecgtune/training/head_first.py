@@ -6,10 +6,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from ecgtune.methods import head_alone
-from ecgtune.models import Classifier
-from ecgtune.recipe import Method, Training
-from ecgtune.settings import require
+from ecgtune.config.base import require
+from ecgtune.config.training import Training
+from ecgtune.methods.base import Method
+from ecgtune.methods.frozen import head_alone
+from ecgtune.models.classifier import Classifier
 from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import count_steps, train

@@ -10,13 +10,13 @@ import torch
 from numpy.lib import format
 from torch import Tensor, nn
 
-from ecgtune.data import Task
+from ecgtune.data.tasks import Task
 from ecgtune.errors import SettingError
-from ecgtune.files import write_atomically
-from ecgtune.methods import Below, Cut
-from ecgtune.models import Classifier
+from ecgtune.methods.frozen import Below, Cut
+from ecgtune.models.classifier import Classifier
 from ecgtune.training.batches import Inputs, Windows, array_of, tensor_of
 from ecgtune.training.precision import autocast
+from ecgtune.utils.files import write_atomically
 
 BATCH = 256
 FEATURES = Cut("features")

@@ -13,9 +13,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from ecgtune.config.training import Training
 from ecgtune.errors import DivergedError, SettingError
-from ecgtune.files import replace_folder, write_atomically, write_text
-from ecgtune.recipe import Training
 from ecgtune.training.averaging import WeightAverage
 from ecgtune.training.batches import epoch_order
 from ecgtune.training.inference import choose_device
@@ -27,6 +26,7 @@ from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder, log_text
 from ecgtune.training.schedule import learning_rate_factor, make_optimizer, parameter_groups
 from ecgtune.training.weights import load_state
+from ecgtune.utils.files import replace_folder, write_atomically, write_text
 
 
 @dataclass

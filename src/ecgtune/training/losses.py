@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax
 
-from ecgtune.data import Task, label_counts, task_of
+from ecgtune.config.training import Training
+from ecgtune.data.tasks import Task, label_counts, task_of
 from ecgtune.errors import SettingError
-from ecgtune.recipe import Training
 from ecgtune.training.batches import class_weight
 
 

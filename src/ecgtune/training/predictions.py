@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgtune.data import MISSING, task_of
+from ecgtune.data.tasks import MISSING, task_of
 from ecgtune.errors import RunError
 
 PROBABILITY, LABEL = "probability", "label"

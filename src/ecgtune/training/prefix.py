@@ -19,12 +19,13 @@ import psutil
 import torch
 
 from ecgtune import __version__
-from ecgtune.data.cache import cache_folder
+from ecgtune.config.base import require
+from ecgtune.config.training import Training
 from ecgtune.errors import RunError
-from ecgtune.methods import Below, Cut, deepest_cut
-from ecgtune.models import Classifier
-from ecgtune.recipe import Method, Training
-from ecgtune.settings import require
+from ecgtune.io.cache import cache_folder
+from ecgtune.methods.base import Method
+from ecgtune.methods.frozen import Below, Cut, deepest_cut
+from ecgtune.models.classifier import Classifier
 from ecgtune.training.batches import Windows, array_of
 from ecgtune.training.inference import BATCH, answers_of, choose_device, encode_once
 from ecgtune.training.precision import choose_precision

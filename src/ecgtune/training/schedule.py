@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-from ecgtune.recipe import Training
+from ecgtune.config.training import Training
 
 
 def peak_rate(settings: Training, width: int) -> float | None:

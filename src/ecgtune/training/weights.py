@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ecgtune.errors import RunError
-from ecgtune.methods import encoders_of
-from ecgtune.models import Classifier
-from ecgtune.recipe import Full, Method
+from ecgtune.methods.attach import encoders_of
+from ecgtune.methods.base import Method
+from ecgtune.methods.own_weights_settings import Full
+from ecgtune.models.classifier import Classifier
 
 ADAPTER = "adapter_model.safetensors"
 ENCODER = "encoder.safetensors"

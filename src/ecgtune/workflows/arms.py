@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ecgtune.errors import SettingError
-from ecgtune.recipe import Recipe
+from ecgtune.recipe.recipe import Recipe
 from ecgtune.workflows.floors import MAJORITY, RESNET, resnet_recipe
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ecgtune.data import WindowAugmentation, cropped_samples
-from ecgtune.methods import base_encoder, reads_features
-from ecgtune.models import Classifier
-from ecgtune.recipe import Recipe
-from ecgtune.settings import require
+from ecgtune.config.base import require
+from ecgtune.data.augmentation import WindowAugmentation, cropped_samples
+from ecgtune.methods.attach import base_encoder
+from ecgtune.methods.frozen import reads_features
+from ecgtune.models.classifier import Classifier
+from ecgtune.recipe.recipe import Recipe
 from ecgtune.workflows.preparation import Prepared
 
 

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ecgtune.data import Dataset, Split
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.splits import Split
 from ecgtune.errors import RunError, SettingError
-from ecgtune.evaluation import RunRecord, compare_runs
-from ecgtune.files import read_json
-from ecgtune.methods import base_encoder
-from ecgtune.recipe import Recipe, load_recipes
-from ecgtune.reporting import write_comparison
-from ecgtune.training import ProgressBar, RunFolder, read_predictions
+from ecgtune.evaluation.comparison import RunRecord, compare_runs
+from ecgtune.methods.attach import base_encoder
+from ecgtune.recipe.recipe import Recipe, load_recipes
+from ecgtune.reporting.writing import write_comparison
+from ecgtune.training.predictions import read_predictions
+from ecgtune.training.progress import ProgressBar
+from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils.files import read_json
 from ecgtune.workflows.arms import check_arms, kinds_of
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.estimate import estimate_first

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ecgtune.data import Dataset
+from ecgtune.data.dataset import Dataset
 from ecgtune.errors import SettingError
-from ecgtune.files import write_json
-from ecgtune.recipe import Recipe
+from ecgtune.recipe.recipe import Recipe
+from ecgtune.utils.files import write_json
 from ecgtune.workflows.compare import compare
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ecgtune.data import simulate
-from ecgtune.recipe import METHOD_RECIPES, load_recipes
+from ecgtune.data.simulation import simulate
+from ecgtune.recipe.recipe import METHOD_RECIPES, load_recipes
 from ecgtune.workflows.compare import compare
 
 WINDOWS = 2000

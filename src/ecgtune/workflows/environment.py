@@ -44,7 +44,7 @@ def command_line() -> str:
         return "python"
     typed = shlex.join(["ecgtune", *sys.argv[1:]])
     here = os.environ.get("LOCAL_WORLD_SIZE", "1") if _processes() > 1 else "1"
-    return typed if here == "1" else f"torchrun --nproc-per-node {here} -m ecgtune.cli {typed.partition(' ')[2]}"
+    return typed if here == "1" else f"torchrun --nproc-per-node {here} -m ecgtune.cli.main {typed.partition(' ')[2]}"
 
 
 def now() -> str:

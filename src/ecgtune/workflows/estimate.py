@@ -9,13 +9,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import psutil
 
-from ecgtune.data import Dataset, Split
-from ecgtune.evaluation import choose_decision, evaluate
-from ecgtune.recipe import Recipe
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.splits import Split
+from ecgtune.evaluation.decision import choose_decision
+from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.recipe.recipe import Recipe
 from ecgtune.reporting import numbers
-from ecgtune.training import ProgressBar, choose_device, count_steps
+from ecgtune.training.inference import choose_device
+from ecgtune.training.loop import count_steps
 from ecgtune.training.peak import free_memory
 from ecgtune.training.prefix import MEMORY_SHARE
+from ecgtune.training.progress import ProgressBar
 from ecgtune.workflows.measure import EPOCHS, FEWEST, Measurement, Phase, measure, sample
 
 #: Steps that an estimate before a comparison may cost, as a part of all that it has to do.

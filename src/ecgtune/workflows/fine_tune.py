@@ -5,12 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from ecgtune.data import Dataset
-from ecgtune.deployment import Run, load_run
+from ecgtune.config.augmentation import Augmentation
+from ecgtune.config.data import Input
+from ecgtune.config.evaluation import Evaluation
+from ecgtune.config.model import ModelSettings
+from ecgtune.config.training import Training
+from ecgtune.data.dataset import Dataset
+from ecgtune.deployment.run import Run, load_run
 from ecgtune.errors import RunError, SettingError
-from ecgtune.models import Classifier
-from ecgtune.recipe import Augmentation, Evaluation, Input, LoRA, Method, ModelSettings, Recipe, Training
-from ecgtune.training import ProgressBar
+from ecgtune.methods.base import Method
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.models.classifier import Classifier
+from ecgtune.recipe.recipe import Recipe
+from ecgtune.training.progress import ProgressBar
 from ecgtune.workflows.fit_memory import settle
 from ecgtune.workflows.preparation import draw_split, load_recipe_model, prepare
 from ecgtune.workflows.run import make_ready, run_recipe, work

@@ -6,13 +6,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ecgtune.data import Dataset, Split
+from ecgtune.config.training import Training
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.splits import Split
 from ecgtune.errors import SettingError
-from ecgtune.methods import base_encoder
-from ecgtune.recipe import LinearProbe, Recipe, SideTuning, Training
+from ecgtune.methods.added_settings import SideTuning
+from ecgtune.methods.attach import base_encoder
+from ecgtune.methods.own_weights_settings import LinearProbe
+from ecgtune.recipe.recipe import Recipe
 from ecgtune.reporting import numbers
-from ecgtune.training import ProgressBar, RunFolder, choose_device, read_recipe
+from ecgtune.training.inference import choose_device
 from ecgtune.training.peak import free_memory
+from ecgtune.training.progress import ProgressBar
+from ecgtune.training.run_folder import RunFolder, read_recipe
 from ecgtune.workflows.estimate import as_it_will_be, estimate
 from ecgtune.workflows.measure import FEWEST, sample
 from ecgtune.workflows.own_process import measure_apart

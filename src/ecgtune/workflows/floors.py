@@ -7,11 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgtune.data import Dataset, Split, label_counts
-from ecgtune.evaluation import choose_decision, evaluate
-from ecgtune.files import write_json, write_text
-from ecgtune.recipe import Evaluation, Recipe, load_recipes
-from ecgtune.training import RunFolder, predictions_text
+from ecgtune.config.evaluation import Evaluation
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.splits import Split
+from ecgtune.data.tasks import label_counts
+from ecgtune.evaluation.decision import choose_decision
+from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.recipe.recipe import Recipe, load_recipes
+from ecgtune.training.predictions import predictions_text
+from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils.files import write_json, write_text
 from ecgtune.workflows.preparation import summarise, summarise_task
 from ecgtune.workflows.run import POSITIVE
 

@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from ecgtune.data import Dataset, Split
-from ecgtune.files import read_json, write_atomically
-from ecgtune.methods import reads_features
-from ecgtune.recipe import Recipe
-from ecgtune.training import ProgressBar, choose_device, logits_of, save_weights
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.splits import Split
+from ecgtune.methods.frozen import reads_features
+from ecgtune.recipe.recipe import Recipe
+from ecgtune.training.inference import choose_device, logits_of
 from ecgtune.training.peak import PeakMemory
-from ecgtune.training.weights import trained_tensors
+from ecgtune.training.progress import ProgressBar
+from ecgtune.training.weights import save_weights, trained_tensors
+from ecgtune.utils.files import read_json, write_atomically
 from ecgtune.workflows.preparation import load_recipe_model, prepare
 from ecgtune.workflows.run import ReadyRun, make_ready, run_recipe
 

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 
 from ecgtune import errors
-from ecgtune.data import Dataset, Split
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.splits import Split
 from ecgtune.errors import EcgtuneError, RunError
-from ecgtune.recipe import Recipe
+from ecgtune.recipe.recipe import Recipe
 from ecgtune.reporting import numbers
-from ecgtune.training import choose_device
+from ecgtune.training.inference import choose_device
 from ecgtune.training.peak import status_bytes
 from ecgtune.workflows.measure import Measurement, measure
 

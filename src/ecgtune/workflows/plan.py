@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ecgtune.data import Dataset
+from ecgtune.data.dataset import Dataset
 from ecgtune.errors import SettingError
-from ecgtune.recipe import Recipe, load_recipes
+from ecgtune.recipe.recipe import Recipe, load_recipes
 from ecgtune.reporting import numbers
-from ecgtune.training import ProgressBar, choose_device, count_steps
+from ecgtune.training.inference import choose_device
+from ecgtune.training.loop import count_steps
 from ecgtune.training.peak import free_memory
+from ecgtune.training.progress import ProgressBar
 from ecgtune.workflows.arms import check_arms, kinds_of
 from ecgtune.workflows.estimate import Estimate, as_it_will_be, estimate, evaluation_seconds, table_lines
 from ecgtune.workflows.fit_memory import settle

@@ -11,13 +11,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ecgtune.data import ReadOptions, SignalPath, Unlabelled, read_unlabelled, read_unlabelled_records
-from ecgtune.deployment import Run, answers, load_run
+from ecgtune.config.base import from_table
+from ecgtune.data.signal.path import SignalPath
+from ecgtune.deployment.run import Run, answers, load_run
 from ecgtune.errors import DataError, RunError, SettingError
-from ecgtune.evaluation import pooled_probability
-from ecgtune.files import write_text
-from ecgtune.settings import from_table
-from ecgtune.training import ProgressBar, choose_device
+from ecgtune.evaluation.groups import pooled_probability
+from ecgtune.io.formats.base import ReadOptions
+from ecgtune.io.unlabelled import Unlabelled, read_unlabelled, read_unlabelled_records
+from ecgtune.training.inference import choose_device
+from ecgtune.training.progress import ProgressBar
+from ecgtune.utils.files import write_text
 
 BATCH = 256
 WINDOWS, RECORDINGS, SKIPPED = "predictions.csv", "recordings.csv", "skipped.csv"

@@ -7,13 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from ecgtune.data import Dataset, Preprocessing, Split, label_counts, split_dataset
+from ecgtune.config.base import to_table
+from ecgtune.config.data import Input
+from ecgtune.config.evaluation import Evaluation
+from ecgtune.config.training import Training
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.preprocessing import Preprocessing
+from ecgtune.data.splits import Split, split_dataset
+from ecgtune.data.tasks import label_counts
 from ecgtune.errors import DataError, SettingError
-from ecgtune.methods import base_encoder
-from ecgtune.models import Classifier, Head, load_model
-from ecgtune.recipe import Evaluation, Input, Recipe, Training
-from ecgtune.settings import to_table
-from ecgtune.training import Windows
+from ecgtune.methods.attach import base_encoder
+from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.registry import load_model
+from ecgtune.recipe.recipe import Recipe
+from ecgtune.training.batches import Windows
 
 #: Bytes of prepared windows up to which all are made at once and kept in memory; beyond, a memory map stays on disk.
 KEPT_BYTES = 512 << 20

@@ -8,28 +8,24 @@ from typing import Any
 
 import torch
 
-from ecgtune.data import Recordings, held_out_records, read_recordings
+from ecgtune.config.base import require
 from ecgtune.errors import RunError
-from ecgtune.files import read_json, replace_folder, write_json, write_text
-from ecgtune.models import save_encoder
-from ecgtune.pretraining import PretrainingObjective, Selection, crop_samples, make_objective, select
-from ecgtune.pretraining.start import OBJECTIVES
-from ecgtune.recipe import Pretraining
-from ecgtune.reporting import CARD, card_is_edited, write_pretraining
-from ecgtune.settings import require
-from ecgtune.training import (
-    Processes,
-    ProgressBar,
-    RunFolder,
-    Trained,
-    begin_run,
-    check_precision,
-    check_run,
-    choose_device,
-    count_steps,
-    kept_choice,
-    train,
-)
+from ecgtune.io.recording_files import held_out_records
+from ecgtune.io.recordings import Recordings, read_recordings
+from ecgtune.models.checkpoint import save_encoder
+from ecgtune.pretraining.crops import Selection, crop_samples, select
+from ecgtune.pretraining.objective import PretrainingObjective
+from ecgtune.pretraining.start import OBJECTIVES, make_objective
+from ecgtune.recipe.pretraining import Pretraining
+from ecgtune.reporting.model_card import CARD, card_is_edited
+from ecgtune.reporting.writing import write_pretraining
+from ecgtune.training.inference import choose_device
+from ecgtune.training.loop import Trained, count_steps, train
+from ecgtune.training.precision import check_precision, kept_choice
+from ecgtune.training.processes import Processes
+from ecgtune.training.progress import ProgressBar
+from ecgtune.training.run_folder import RunFolder, begin_run, check_run
+from ecgtune.utils.files import read_json, replace_folder, write_json, write_text
 from ecgtune.workflows.environment import command_line, machine, now
 
 FLOAT16 = "float16"

@@ -9,38 +9,32 @@ from typing import Any
 
 import numpy as np
 
-from ecgtune.data import Split, WindowAugmentation
+from ecgtune.data.augmentation import WindowAugmentation
+from ecgtune.data.splits import Split
 from ecgtune.errors import SettingError
-from ecgtune.evaluation import Decision, challenge_places, check_rule, choose_decision, evaluate
-from ecgtune.files import write_json, write_text
-from ecgtune.methods import ParameterCount, attach, check_depth, count_parameters
-from ecgtune.models import Classifier, describe_model
-from ecgtune.recipe import Recipe, method_to_table
-from ecgtune.reporting import write_run
-from ecgtune.training import (
-    Classification,
-    ProgressBar,
-    RunFolder,
-    Trained,
-    begin_run,
-    check_head_first,
-    check_loss,
-    check_precision,
-    check_prefix,
-    check_run,
-    choose_device,
-    compute_once,
-    count_head_steps,
-    count_steps,
-    kept_choice,
-    logits_of,
-    predictions_text,
-    probability_of,
-    split_text,
-    train,
-    train_head,
-    views_of,
-)
+from ecgtune.evaluation.decision import Decision, check_rule, choose_decision
+from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.evaluation.several import challenge_places
+from ecgtune.methods.attach import attach
+from ecgtune.methods.audits import ParameterCount, count_parameters
+from ecgtune.methods.depth import check_depth
+from ecgtune.methods.registry import method_to_table
+from ecgtune.models.classifier import Classifier
+from ecgtune.models.description import describe_model
+from ecgtune.recipe.recipe import Recipe
+from ecgtune.reporting.writing import write_run
+from ecgtune.training.classification import Classification
+from ecgtune.training.head_first import check_head_first, count_head_steps, train_head
+from ecgtune.training.inference import choose_device, logits_of, probability_of
+from ecgtune.training.loop import Trained, count_steps, train
+from ecgtune.training.losses import check_loss
+from ecgtune.training.precision import check_precision, kept_choice
+from ecgtune.training.predictions import predictions_text
+from ecgtune.training.prefix import check_prefix, compute_once
+from ecgtune.training.progress import ProgressBar
+from ecgtune.training.run_folder import RunFolder, begin_run, check_run, split_text
+from ecgtune.training.views import views_of
+from ecgtune.utils.files import write_json, write_text
 from ecgtune.workflows.augmentation import make_augmentation
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.preparation import Prepared, choice_warnings, digest, summarise, summarise_task

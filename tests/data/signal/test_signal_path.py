@@ -7,9 +7,11 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from ecgtune.data.signal import SignalPath, cut_windows, zscore
+from ecgtune.data.signal.path import SignalPath
+from ecgtune.data.signal.scaling import zscore
+from ecgtune.data.signal.windows import cut_windows
 from ecgtune.errors import DataError, SettingError
-from ecgtune.models import load_model
+from ecgtune.models.registry import load_model
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.base import check_fields, require
 from ecgtune.data.leads import STANDARD_LEADS, lead_argument
 from ecgtune.data.signal.filters import band_pass, mains_notch
 from ecgtune.data.signal.gaps import fill_gaps
@@ -15,7 +16,6 @@ from ecgtune.data.signal.resampling import resample
 from ecgtune.data.signal.scaling import zscore
 from ecgtune.data.signal.windows import Short, cut_windows
 from ecgtune.errors import DataError
-from ecgtune.settings import check_fields, require
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.base import choose
 from ecgtune.errors import DataError
-from ecgtune.settings import choose
 
 Short = Literal["repeat", "refuse"]
 SHORTEST_SHARE = 0.5  # of a window, below which a recording is too short to be repeated

@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ecgtune.data import Dataset, Split
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.splits import Split
 from ecgtune.errors import DataError, DivergedError
-from ecgtune.methods import base_encoder
-from ecgtune.recipe import Recipe
-from ecgtune.training import ProgressBar, Trained
+from ecgtune.methods.attach import base_encoder
+from ecgtune.recipe.recipe import Recipe
+from ecgtune.training.loop import Trained
+from ecgtune.training.progress import ProgressBar
 from ecgtune.workflows.preparation import Prepared, load_recipe_model, prepare
 from ecgtune.workflows.run import ReadyRun, fit, make_ready
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import RunError
-from ecgtune.files import read_json, write_json, write_text
-from ecgtune.recipe import differences, recipe_from_tables, recipe_text, space_table, with_settings
+from ecgtune.recipe.recipe import differences, recipe_from_tables, recipe_text
+from ecgtune.recipe.space import space_table, with_settings
+from ecgtune.utils.files import read_json, write_json, write_text
 from ecgtune.workflows.sweep.bench import Outcome
 from ecgtune.workflows.sweep.studies import Arm
 

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from ecgtune.errors import RunError, SettingError
-from ecgtune.recipe import Recipe
-from ecgtune.training import ProgressBar
+from ecgtune.recipe.recipe import Recipe
+from ecgtune.training.progress import ProgressBar
 from ecgtune.workflows.run import work
 from ecgtune.workflows.sweep.bench import Bench, Outcome
 from ecgtune.workflows.sweep.studies import Job, Studies

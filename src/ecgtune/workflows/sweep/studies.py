@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecgtune.errors import RunError, SettingError
-from ecgtune.recipe import Choice, Range, Recipe, Space, own_value, with_settings
+from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipe.space import Choice, Range, Space, own_value, with_settings
 from ecgtune.workflows.sweep.bench import Outcome
 
 if TYPE_CHECKING:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ecgtune.data import Dataset
+from ecgtune.config.base import require
+from ecgtune.data.dataset import Dataset
 from ecgtune.errors import SettingError
-from ecgtune.recipe import Changes, Choice, Recipe, check_changes, load_recipes, own_value, space_of, with_settings
-from ecgtune.reporting import write_sweep
-from ecgtune.settings import require
-from ecgtune.training import ProgressBar
+from ecgtune.recipe.recipe import Recipe, load_recipes
+from ecgtune.recipe.space import Changes, Choice, check_changes, own_value, space_of, with_settings
+from ecgtune.reporting.sweep import write_sweep
+from ecgtune.training.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.preparation import draw_split, summarise
 from ecgtune.workflows.run import work

@@ -1,0 +1,228 @@
+"""Flags that say what the data are: a file of windows, or a table of labels and a folder of recordings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from ecgtune.errors import SettingError
+
+if TYPE_CHECKING:
+    from ecgtune.data.dataset import Dataset
+    from ecgtune.io.records.reading import Inspection
+
+#: The value of --lead that is no lead: the model's lead mode.
+COPY = "copy"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Reading:
+    """How to read the file of windows, or the recordings."""
+
+    sampling_rate: float | None = None
+    """Sampling rate of the file in Hz; needed unless the file holds it."""
+    label: str | None = None
+    """Name of the label column, two classes or more; the last column when not given."""
+    labels: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
+    """Names of several label columns of 0 and 1 (empty: missing), --labels MI STTC HYP, instead of one column."""
+    group: str | None = None
+    """Name of the column that says which windows belong together; `patient` or `record` when not given."""
+    lead: str | None = None
+    """The lead that was recorded (II when the file does not say), or the one to take of several; `copy` gives one-lead
+    windows to all twelve channels of a 12-lead encoder."""
+    unit: Literal["mV", "uV", "V"] | None = None
+    """Unit of the samples; needed only with --normalisation none, or for recordings that do not say it."""
+    limit: int | None = None
+    """Use only this many windows, whole groups, all classes in proportion."""
+
+    def read(self, data: Path) -> Dataset:
+        from ecgtune.io.windows import read_dataset
+
+        return read_dataset(
+            data,
+            sampling_rate=self.sampling_rate,
+            label=self.label,
+            labels=self.labels,
+            group=self.group,
+            lead=None if self.lead == COPY else self.lead,
+            unit=self.unit,
+            limit=self.limit,
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RecordFlags:
+    """A folder of recordings, with DATA as the table of their labels: CSV, one row per recording."""
+
+    records: Path | None = None
+    """Folder of recordings (WFDB, EDF, DICOM, HDF5, ...); DATA is then the table of their labels."""
+    recording_column: str | None = None
+    """Column of the table that names the recordings, with or without folder and suffix."""
+    patient: str | None = None
+    """Column of patients, who are never split; `patient` or `patient_id` when not given, else recordings are."""
+    site: str | None = None
+    """Column that says where a recording comes from, for --leave-site-out."""
+    fold: str | None = None
+    """Column of train / val / test, or of fold numbers, used as they are (PTB-XL: strat_fold)."""
+    val_fold: int | None = None
+    """Fold to validate on; 9 of strat_fold, else the last but one."""
+    test_fold: int | None = None
+    """Fold to test on; 10 of strat_fold, else the last."""
+    published: Literal["mitdb"] | None = None
+    """Published division by recording: mitdb is DS1 / DS2 of the MIT-BIH Arrhythmia Database without paced records."""
+    resample: float | None = None
+    """Rate of the windows in Hz; the model's when not given."""
+    leads: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
+    """Leads of the windows; missing ones are derived from I and II, or zeros. Those recorded when not given."""
+    lead_names: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
+    """Leads of the files' channels in order, where the files do not name them; - leaves one out."""
+    ignore_checksums: bool = False
+    """Read files whose samples do not have the checksum that their header states."""
+    window: float | None = None
+    """Seconds of a window; whole recordings, which have to be of one length, when not given."""
+    step: float | None = None
+    """Seconds from one window to the next; side by side when not given, less overlaps."""
+    short: Literal["repeat", "refuse"] = "repeat"
+    """A recording shorter than the window is repeated from its start, or refused."""
+    band: tuple[float, float] | None = None
+    """Band to keep in Hz, such as 0.5 40, without delay."""
+    mains: Literal["50", "60"] | None = None
+    """Frequency of the mains to take out, in Hz."""
+    longest_gap: float = 0.1
+    """Seconds of invalid samples in a row that are interpolated; more are refused."""
+    recording_zscore: bool = False
+    """z-score per lead over the whole recording, as ECG-FM was trained with; give --normalisation none with it."""
+    max_skipped: float = 0.01
+    """Share of recordings that may be missing or unusable; they are listed in skipped.csv."""
+    skipped: Path = Path("skipped.csv")
+    """Where to list the recordings that could not be used, and why; written only if there are any."""
+    workers: int | None = None
+    """Processes that read recordings; as many as cores when not given."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RoundFlags:
+    """The comparison repeated over other splits of the same windows."""
+
+    folds: int | None = None
+    """Cross-validation: each patient or recording is tested once, in one of so many folds."""
+    nested: bool = False
+    """With --folds: each test fold with each other fold as validation."""
+    leave_site_out: bool = False
+    """Each site (--site) is tested once by models that have not seen it."""
+
+    def of(self, dataset: Dataset, *, seed: int) -> tuple[Dataset, ...]:
+        """The rounds that were asked for; none when the split is to be the one of the data."""
+        from ecgtune.data.folds import k_folds, leave_one_site_out
+
+        if self.folds is not None and self.leave_site_out:
+            raise SettingError("--folds and --leave-site-out are both given; one of them makes the rounds")
+        if self.nested and self.folds is None:
+            raise SettingError("--nested needs --folds")
+        if self.folds is not None:
+            return k_folds(dataset, self.folds, seed=seed, nested=self.nested)
+        return leave_one_site_out(dataset) if self.leave_site_out else ()
+
+
+def read_data(
+    data: Path, reading: Reading, records: RecordFlags, models: Sequence[str] = (), *, quiet: bool = False
+) -> Dataset:
+    """The windows that the flags describe; from recordings at the rate of `models`, if they share one."""
+    from ecgtune.errors import DataError
+
+    if records.records is None:
+        asked = [field.name for field in dataclasses.fields(records) if getattr(records, field.name) != field.default]
+        if asked:
+            raise SettingError(f"--{asked[0].replace('_', '-')} is about recordings; give their folder with --records")
+        return reading.read(data)
+    found = inspect(data, reading, records, models, quiet=quiet)
+    if found.dataset is None:
+        raise DataError(found.problems[0])
+    if reading.limit is None or reading.limit >= len(found.dataset):
+        return found.dataset
+    from ecgtune.data.dataset import limited
+
+    return limited(found.dataset, reading.limit)
+
+
+def inspect(
+    data: Path, reading: Reading, records: RecordFlags, models: Sequence[str] = (), *, quiet: bool = False
+) -> Inspection:
+    """Read the recordings in `records.records`, with a progress bar, and tell everything that was met."""
+    from ecgtune.io.formats.base import ReadOptions
+    from ecgtune.io.label_table import TableColumns
+    from ecgtune.io.records.reading import RecordSettings, inspect_records
+    from ecgtune.training.progress import ProgressBar
+
+    if records.records is None:
+        raise SettingError("no folder of recordings; give it with --records")
+    if reading.group is not None:
+        raise SettingError("--group is for files of windows; name the column of patients with --patient")
+    lead = None if reading.lead in (None, COPY) else (reading.lead,)
+    if lead is not None and records.leads is not None:
+        raise SettingError("--lead and --leads are both given; --leads alone says which leads the windows have")
+    settings: dict[str, Any] = {"sampling_rate": records.resample}
+    if models:
+        settings |= _input_of(models)
+        settings["sampling_rate"] = records.resample or settings["sampling_rate"]
+    same = ("window", "step", "short", "band", "longest_gap", "max_skipped", "workers")
+    with ProgressBar(quiet=quiet) as bar:
+        bar.describe("recordings")
+        done = 0
+
+        def progress(count: int, total: int) -> None:
+            nonlocal done
+            if not done:
+                bar.expect(total)
+            bar.advance(count - done)
+            done = count
+
+        return inspect_records(
+            data,
+            records.records,
+            columns=TableColumns(
+                recording=records.recording_column,
+                patient=records.patient,
+                site=records.site,
+                label=reading.label,
+                labels=reading.labels,
+                fold=records.fold,
+                val_fold=records.val_fold,
+                test_fold=records.test_fold,
+                published=records.published,
+            ),
+            options=ReadOptions(
+                sampling_rate=reading.sampling_rate,
+                unit=reading.unit,
+                lead_names=records.lead_names,
+                ignore_checksums=records.ignore_checksums,
+            ),
+            settings=RecordSettings(
+                leads=records.leads or lead,
+                mains=None if records.mains is None else float(records.mains),
+                zscore=records.recording_zscore,
+                **settings,
+                **{name: getattr(records, name) for name in same},
+            ),
+            skipped=records.skipped,
+            progress=progress,
+        )
+
+
+def _input_of(models: Sequence[str]) -> dict[str, Any]:
+    """Rate and resampling of the encoders, when all agree: windows are then made once, from whole recordings."""
+    from ecgtune.models.registry import encoder_input
+
+    wanted = {encoder_input(name) for name in dict.fromkeys(models)}
+    if len(wanted) > 1:
+        return {"sampling_rate": None}
+    rate, resampling = wanted.pop()
+    return {"sampling_rate": rate, "resampling": resampling}

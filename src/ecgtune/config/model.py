@@ -1,0 +1,35 @@
+"""The [model] table of a recipe: encoder, leads, pooling and head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ecgtune.config.base import check_fields, require
+
+LeadMode = Literal["place", "copy"]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which encoder, and how windows and labels meet it."""
+
+    name: str = "ecg-fm-tiny"
+    """A name from `ecgtune models`, a checkpoint file or a converted folder."""
+    lead_mode: LeadMode = "place"
+    """One-lead windows in a 12-lead encoder: at the channel of their lead, or as if copied to all twelve."""
+    lead_adapter: bool = False
+    """Train a small mixer of the recorded leads in front of the encoder: any leads into any encoder, from place on."""
+    pooling: Literal["mean", "statistics", "attention"] = "mean"
+    """What the head reads: the mean of the tokens; mean, standard deviation and maximum; or a learned weighted mean."""
+    head_hidden: int | None = None
+    """Width of the head's hidden layer; a linear head when not given."""
+    head_dropout: float = 0.0
+    """Dropout inside the head."""
+    members: int = 1
+    """Train the method so many times over the one frozen encoder, each with a head of its own; their mean answers."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        copied = self.lead_adapter and self.lead_mode == "copy"
+        require(not copied, "lead_adapter starts from lead_mode place, but that is copy; leave one of them out")

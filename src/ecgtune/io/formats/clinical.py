@@ -1,0 +1,182 @@
+"""What clinical carts store, through the ecgdatakit library: HL7 aECG, Philips and GE MUSE XML, SCP-ECG.
+
+The library gives each lead's steps, the size of a step and its unit, as the file states them. It refuses entities in
+XML; sizes that would take memory or time out of proportion are refused here before it runs. What MUSE and SCP files
+hold is what is given: I, II and V1 to V6, as a rule.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+
+import numpy as np
+
+from ecgtune.errors import DataError
+from ecgtune.io.formats.base import (
+    Reader,
+    ReadOptions,
+    Recording,
+    check_size,
+    millivolts,
+    missing,
+    rate,
+    recording,
+    wanted_leads,
+)
+from ecgtune.io.formats.xli import longest_expansion
+from ecgtune.utils.text import shown
+
+XML_BYTES = 1 << 24  # the text of samples takes up to 60 times its size while it is converted
+XML_ELEMENTS = 50_000
+XLI_BYTES = 1 << 23  # Philips's compression, unpacked
+SCP_BYTES = 1 << 20  # its bits are unpacked one by one
+SCP_LEADS = 32
+
+
+def read_xml(path: Path, options: ReadOptions) -> Recording:
+    """Read an XML file of one of the three kinds, told by its root element."""
+    content = _content(path, XML_BYTES)
+    root = _root_element(path, content)
+    if root not in _XML:
+        raise DataError(f"{path}: its root element {shown(root)} is no ECG; allowed: {', '.join(_XML)}")
+    return _recording(path, _parsed(path, _XML[root], content), options)
+
+
+def read_scp(path: Path, options: ReadOptions) -> Recording:
+    """Read an SCP-ECG file (EN 1064), versions 1 and 2, the rhythm of its section 6."""
+    content = _content(path, SCP_BYTES)
+    for samples in _scp_samples(path, content):
+        check_size(path, 1, samples, options)
+    return _recording(path, _parsed(path, _scp, content), options)
+
+
+def _content(path: Path, most: int) -> bytes:
+    size = path.stat().st_size
+    if size > most:
+        raise DataError(f"{path}: has {size} bytes; at most {most} are read of this format, cut the recording")
+    return path.read_bytes()
+
+
+def _root_element(path: Path, content: bytes) -> str:
+    """The local name of the root, after a pass that counts elements and refuses entities."""
+    try:
+        return _scanned(path, content, None)
+    except expat.ExpatError:
+        try:  # names of patients are often written in another encoding than the file declares
+            return _scanned(path, content, "iso-8859-1")
+        except expat.ExpatError as error:
+            raise DataError(f"{path}: is no XML ({error}); it is damaged, copy it again") from None
+
+
+def _scanned(path: Path, content: bytes, encoding: str | None) -> str:
+    root, count = "", 0
+
+    def element(name: str, _: object) -> None:
+        nonlocal root, count
+        root, count = root or name.rpartition(":")[2], count + 1
+        if count > XML_ELEMENTS:
+            raise DataError(f"{path}: has over {XML_ELEMENTS} elements; a recording has fewer, it is damaged")
+
+    def entity(*_: object) -> None:
+        raise DataError(f"{path}: declares XML entities, which can fill any memory; write it without them")
+
+    parser = expat.ParserCreate(encoding)
+    parser.StartElementHandler = element
+    parser.EntityDeclHandler = entity
+    parser.Parse(content, True)
+    return root
+
+
+def _hl7(path: Path, content: bytes) -> Any:
+    from ecgdatakit.parsing.parsers.hl7_aecg import HL7aECGParser
+
+    return HL7aECGParser().parse(path)
+
+
+def _philips(path: Path, content: bytes) -> Any:
+    from ecgdatakit.parsing.parsers.sierra_xml import SierraXMLParser
+
+    if b"xli" in content.lower().replace(b"\0", b"") and longest_expansion(content, XLI_BYTES) > XLI_BYTES:
+        raise DataError(f"{path}: its samples unpack to over {XLI_BYTES} bytes; a resting ECG is shorter")
+    return SierraXMLParser().parse(path)
+
+
+def _muse(path: Path, content: bytes) -> Any:
+    from ecgdatakit.parsing.parsers.ge_muse_xml import GEMuseXMLParser
+
+    return GEMuseXMLParser().parse(path)
+
+
+def _scp(path: Path, content: bytes) -> Any:
+    from ecgdatakit.parsing.parsers.scp_ecg import SCPECGParser
+
+    return SCPECGParser().parse(path)
+
+
+_XML = {"AnnotatedECG": _hl7, "restingecgdata": _philips, "RestingECG": _muse}
+
+
+def _parsed(path: Path, parse: Callable[[Path, bytes], Any], content: bytes) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters of them, units and checksums, is asked for below
+            return parse(path, content)
+    except ImportError:
+        raise missing("ecgdatakit", "clinical", path) from None
+
+
+def _scp_samples(path: Path, content: bytes) -> list[int]:
+    """Samples that section 3 promises of each lead: the library takes memory for them before it looks for them."""
+    try:
+        (length,) = struct.unpack_from("<I", content, 10)
+        for place in range(22, min(6 + length, len(content) - 9), 10):
+            section, _, index = struct.unpack_from("<HII", content, place)
+            if section == 3:
+                count = content[index - 1 + 16]
+                if count > SCP_LEADS:
+                    raise DataError(f"{path}: promises {count} leads; at most {SCP_LEADS} are read, it is damaged")
+                ranges = struct.iter_unpack("<IIB", content[index + 17 : index + 17 + 9 * count])
+                return [last - first + 1 for first, last, _ in ranges]
+    except (struct.error, IndexError):
+        pass
+    raise DataError(f"{path}: is no whole SCP-ECG file; it has no section 3, which names the leads")
+
+
+def _recording(path: Path, record: Any, options: ReadOptions) -> Recording:
+    """What the library read, in millivolts."""
+    facts = record.raw_metadata
+    if facts.get("checksum_valid") is False and not options.ignore_checksums:
+        raise DataError(
+            f"{path}: its samples do not have the checksum that it states; copy it again, or read it as it is with "
+            "--ignore-checksums"
+        )
+    leads = wanted_leads(path, [lead.label for lead in record.leads], options)
+    chosen = [record.leads[channel] for channel in leads.values()]
+    lengths = {len(lead.samples) for lead in chosen}
+    if len(lengths) > 1:
+        raise DataError(f"{path}: its leads have {min(lengths)} to {max(lengths)} samples; they must be equally long")
+    samples = lengths.pop()
+    check_size(path, len(chosen), samples, options)
+    signal = np.empty((len(chosen), samples), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for row, lead in enumerate(chosen):
+            values = lead.samples * lead.resolution + lead.offset if lead.is_raw else lead.samples
+            signal[row] = values * millivolts(path, lead.resolution_unit if lead.is_raw else lead.units, options)
+    return recording(path, signal, list(leads), rate(path, _exact_rate(record, chosen), options))
+
+
+def _exact_rate(record: Any, leads: list[Any]) -> float:
+    """The library rounds rates to whole Hz, and keeps what the file said beside them."""
+    facts = record.raw_metadata
+    if "rhythm_sample_interval_us" in facts:
+        return 1e6 / facts["rhythm_sample_interval_us"]
+    return float(facts.get("rhythm_time", {}).get("sampling_rate_exact") or leads[0].sampling_rate)
+
+
+XML = Reader("the XML of an ECG", (".xml",), read_xml)
+SCP = Reader("SCP-ECG", (".scp",), read_scp)

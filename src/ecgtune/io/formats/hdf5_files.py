@@ -1,0 +1,95 @@
+"""One recording in an HDF5 file, through h5py.
+
+The convention: a dataset `signal`, (leads, samples) or (samples,), and as attributes of it, or of the file,
+`sampling_rate` or `fs` (Hz), `leads` (names in the order of the rows) and `unit`. HDF5 has no field's standard for ECG.
+
+A damaged file can send the HDF5 library into a loop that never ends, or crash it, so it works in a process of its own
+(`hdf5_worker`), one for each process that reads, and is ended after `SECONDS` of the processor's time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.errors import DataError
+from ecgtune.io.formats.arrays import Facts, array_recording
+from ecgtune.io.formats.base import Reader, ReadOptions, Recording, missing
+
+SECONDS = 9.0  # for one file
+_WORKER = Path(__file__).with_name("hdf5_worker.py")
+
+
+class _Worker:
+    """The process, and the process that it belongs to: after a fork the pipes are still the parent's."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.process = subprocess.Popen(
+            [sys.executable, str(_WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
+    def ask(self, path: Path, max_values: int) -> tuple[dict[str, Any], bytes] | None:
+        """The answer, or None when the process was ended or ended itself."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(json.dumps([os.path.abspath(path), max_values, SECONDS]).encode() + b"\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except OSError:
+            return None
+        if not line.endswith(b"\n"):
+            return None
+        told = json.loads(line)
+        data = self.process.stdout.read(told["bytes"])
+        return (told, data) if len(data) == told["bytes"] else None
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+_lock = threading.Lock()
+_worker: _Worker | None = None
+
+
+def _ask(path: Path, max_values: int) -> tuple[dict[str, Any], bytes] | None:
+    global _worker
+    with _lock:
+        if _worker is None or _worker.owner != os.getpid() or _worker.process.poll() is not None:
+            _worker = _Worker()
+        answer = _worker.ask(path, max_values)
+        if answer is None:
+            _worker.end()
+            _worker = None
+        return answer
+
+
+def read_hdf5(path: Path, options: ReadOptions) -> Recording:
+    """Read a file; see the module. Data that lie in another file are refused: a recording is one file."""
+    if find_spec("h5py") is None:
+        raise missing("h5py", "hdf5", path)
+    with path.open("rb"):  # a file that is not there is told from one that is damaged
+        pass
+    answer = _ask(path, options.max_values)
+    if answer is None:
+        raise DataError(f"{path}: crashed the HDF5 library, or kept it for {SECONDS:g} s; it is damaged, copy it again")
+    told, data = answer
+    if "refused" in told:
+        raise DataError(f"{path}: {told['refused']}")
+    values: NDArray[Any] = np.frombuffer(data, told["dtype"]).reshape(told["shape"])
+    facts = Facts(told["rate"], told["unit"] and told["unit"][0], told["leads"] and tuple(told["leads"]))
+    return array_recording(path, values.shape, values.dtype, lambda: values, facts, options)
+
+
+HDF5 = Reader("HDF5", (".h5", ".hdf5"), read_hdf5)

@@ -1,0 +1,290 @@
+"""The table of labels that stands beside a folder of recordings: one row per recording, checked column by column."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pcsv
+from numpy.typing import NDArray
+
+from ecgtune.config.base import suggest
+from ecgtune.data.tasks import MISSING, Task, task_of
+from ecgtune.errors import DataError, SettingError
+from ecgtune.io.columns import Where, check_no_leak, split_names
+from ecgtune.io.labels import label_codes, label_flags
+from ecgtune.io.published_splits import LEFT_OUT, folds_as_parts, published_parts
+from ecgtune.io.window_files.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES
+from ecgtune.utils.text import shown
+
+RECORDING_NAMES = (*RECORD_NAMES, "filename", "file_name", "file", "path", "filename_hr", "filename_lr", "ecg_id", "id")
+SITE_NAMES = ("site", "source", "hospital", "centre", "center", "database")
+SPLIT_NAME, FOLD_NAMES = "split", ("fold", "strat_fold")
+LABEL_NAMES = ("label", "labels", "class")
+NO_VALUE = ("", "nan", "none", "na", "n/a", "null")
+_DELIMITERS = ",;\t"
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """Which columns of the table are what; None: the usual names are looked for, and a fold column is not used.
+
+    recording (--recording-column), patient (--patient), site (--site). label (--label): one column of classes; labels
+    (--labels): several columns of 0 and 1. fold (--fold): a column of train / val / test or of fold numbers, of which
+    val_fold and test_fold are those two parts (PTB-XL's `strat_fold` 9 and 10; else the two highest). published
+    (--published): the name of a published division by recording, see `published_splits`.
+    """
+
+    recording: str | None = None
+    patient: str | None = None
+    site: str | None = None
+    label: str | None = None
+    labels: tuple[str, ...] | None = None
+    fold: str | None = None
+    val_fold: int | None = None
+    test_fold: int | None = None
+    published: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.label is not None and self.labels is not None:
+            raise SettingError("--label and --labels are both given; one column of classes, or several of 0 and 1")
+        if self.labels is not None and (not self.labels or len(set(self.labels)) < len(self.labels)):
+            raise SettingError(f"--labels {' '.join(self.labels)}; name one or more columns, each once")
+        if self.fold is not None and self.published is not None:
+            raise SettingError("--fold and --published are both given; one of them says which part a recording is in")
+        if self.fold is None and (self.val_fold is not None or self.test_fold is not None):
+            raise SettingError("--val-fold and --test-fold need the column of folds; name it with --fold")
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTable:
+    """Rows of a table that have a label, as arrays (rows,).
+
+    recording: as the table writes it; row: of the file, for messages. patient, site: or None. split: "train", "val",
+    "test", or None; split_origin says in a phrase where it came from. label: int64 index into `classes`, or int8
+    (rows, labels) of 1, 0 and -1 (missing) with the labels' names as `classes`; `task` is which. unlabelled: rows
+    without any label, which are not in the arrays. left_out: recordings that a published division leaves out.
+    unused_fold: a column of folds by its name, while nothing says how recordings are split; "" without one.
+    """
+
+    path: str
+    sha256: str
+    row: NDArray[np.int64]
+    recording: NDArray[np.str_]
+    patient: NDArray[np.str_] | None
+    site: NDArray[np.str_] | None
+    split: NDArray[np.str_] | None
+    split_origin: str | None
+    label: NDArray[np.int64] | NDArray[np.int8]
+    classes: tuple[str, ...]
+    unlabelled: tuple[str, ...]
+    left_out: tuple[str, ...]
+    unused_fold: str = ""
+
+    def __len__(self) -> int:
+        return len(self.recording)
+
+    @property
+    def task(self) -> Task:
+        """ "binary", "multiclass" or "multilabel"."""
+        return task_of(self.label, self.classes)
+
+    @property
+    def where(self) -> Where:
+        """How a row is named in messages."""
+        return Where(self.path, "row", self.row)
+
+    def select(self, rows: NDArray) -> LabelTable:
+        """The table with these rows (indices or a mask) only."""
+        names = ("row", "recording", "patient", "site", "split", "label")
+        chosen = {name: values[rows] for name in names if (values := getattr(self, name)) is not None}
+        return replace(self, **chosen)
+
+
+def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -> LabelTable:
+    """Read and check a table of labels: CSV with a header, separated by commas, semicolons or tabs.
+
+    An empty label is missing, not negative: a row without any label is left out and listed. Without `label` and
+    `labels` it is the column `label`, or else every column that has no other meaning. Raises DataError, in one line
+    with row and column, for a table that cannot be used: no or unknown columns, labels that are none, a recording
+    twice, a patient in two splits.
+    """
+    path = Path(path)
+    text, digest = _read_text(path)
+    names = tuple(text)
+    recording_name = _column(path, names, columns.recording, RECORDING_NAMES, "--recording-column")
+    if recording_name is None:
+        raise DataError(
+            f"{path}: no column names the recordings; its columns are {_listed(names)}; name one: --recording-column"
+        )
+    patient_name = _column(path, names, columns.patient, PATIENT_NAMES, "--patient")
+    site_name = _column(path, names, columns.site, SITE_NAMES, "--site")
+    fold_name = _column(path, names, columns.fold, () if columns.published else (SPLIT_NAME,), "--fold")
+    taken = {recording_name, patient_name, site_name, fold_name, SPLIT_NAME, *FOLD_NAMES}
+    label_names = _label_columns(path, names, columns, taken)
+
+    row = np.arange(2, len(text[recording_name]) + 2)
+    where = Where(str(path), "row", row)
+    recording = _complete(text[recording_name], recording_name, where)
+    _check_unique(recording, where)
+    labels = np.stack([text[name] for name in label_names], axis=1)
+    missing = np.isin(np.char.lower(labels), NO_VALUE)
+    keep = ~missing.all(axis=1)
+    unlabelled = recording[~keep]
+    left_out = recording[:0]
+    split, origin = None, None
+    if columns.published is not None:
+        split, origin = published_parts(columns.published, recording, path)
+        left_out = recording[keep & (split == LEFT_OUT)]
+        keep &= split != LEFT_OUT
+    if not keep.any():
+        raise DataError(f"{path}: no row has a value in {_listed(label_names)}; labels are needed to train on")
+    where = Where(str(path), "row", row[keep])
+    if split is not None:
+        split = split[keep]
+    elif fold_name is not None:
+        split, origin = _split(_complete(text[fold_name][keep], fold_name, where), fold_name, columns, where)
+    patient = None if patient_name is None else _complete(text[patient_name][keep], patient_name, where)
+    if patient is not None and split is not None and columns.published is None:
+        check_no_leak(patient, "patient", split, where)
+    if len(label_names) == 1:
+        label, classes = label_codes(labels[keep, 0], where)
+    else:
+        cells = np.where(missing[keep], "", labels[keep])
+        label, classes = label_flags(cells, label_names, where), label_names
+        known = (label != MISSING).any(axis=1)  # a cell may also say -1
+        if not known.all():
+            raise DataError(f"{where(int(known.argmin()))}: no label is known; leave the cells empty instead of -1")
+    return LabelTable(
+        path=str(path),
+        sha256=digest,
+        row=row[keep],
+        recording=recording[keep],
+        patient=patient,
+        site=None if site_name is None else _complete(text[site_name][keep], site_name, where),
+        split=split,
+        split_origin=origin,
+        label=label,
+        classes=classes,
+        unlabelled=tuple(unlabelled.tolist()),
+        left_out=tuple(left_out.tolist()),
+        unused_fold=next((name for name in names if split is None and name.casefold() in FOLD_NAMES), ""),
+    )
+
+
+def read_recording_names(path: Path, column: str | None = None) -> tuple[str, ...]:
+    """The recordings that a table names, in its order; its other columns are not looked at.
+
+    Raises DataError, in one line, for a table that does not name them, or names one twice.
+    """
+    text, _ = _read_text(path)
+    name = _column(path, tuple(text), column, RECORDING_NAMES, "--recording-column")
+    if name is None:
+        raise DataError(
+            f"{path}: no column names the recordings; its columns are {_listed(tuple(text))}; name one:"
+            " --recording-column"
+        )
+    where = Where(str(path), "row", np.arange(2, len(text[name]) + 2))
+    recording = _complete(text[name], name, where)
+    _check_unique(recording, where)
+    return tuple(recording.tolist())
+
+
+def _read_text(path: Path) -> tuple[dict[str, NDArray[np.str_]], str]:
+    """Every column as stripped text, and the sha256 of the file."""
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; give the table of labels, and the folder with --records")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); give the path of a CSV table") from error
+    first = content.lstrip(b"\xef\xbb\xbf").split(b"\n", 1)[0].decode("utf-8", "replace")
+    delimiter = max(_DELIMITERS, key=first.count)
+    names = [name.strip() for name in next(csv.reader([first.strip("\r")], delimiter=delimiter), [])]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not any(names):
+        raise DataError(f"{path}: its first row {shown(first)} must name the columns, each by its own name")
+    try:
+        table = pcsv.read_csv(
+            pa.BufferReader(content),
+            read_options=pcsv.ReadOptions(column_names=names, skip_rows=1),
+            parse_options=pcsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pcsv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        reason = " ".join(str(error).split())[:160]
+        raise DataError(f"{path}: cannot be read as a table ({reason}); each row needs {len(names)} cells") from error
+    if table.num_rows == 0:
+        raise DataError(f"{path}: has no rows below its header; one row per recording is needed")
+    text = {}
+    for name in names:
+        cells = [cell.strip()[: MAX_TEXT + 1] for cell in table.column(name).to_pylist()]
+        text[name] = np.array(cells, dtype=np.str_)
+    return text, hashlib.sha256(content).hexdigest()
+
+
+def _column(path: Path, names: Sequence[str], asked: str | None, usual: Sequence[str], flag: str) -> str | None:
+    """The column that was asked for, or the first of the usual names that is there."""
+    if asked is not None:
+        if asked not in names:
+            raise DataError(f"{path}: has no column {asked!r} ({flag}); {suggest(asked, names)}")
+        return asked
+    by_folded = {name.casefold(): name for name in reversed(names)}
+    return next((by_folded[name] for name in usual if name in by_folded), None)
+
+
+def _label_columns(path: Path, names: Sequence[str], columns: TableColumns, taken: set[str | None]) -> tuple[str, ...]:
+    asked = (columns.label,) if columns.label is not None else columns.labels
+    if asked is not None:
+        for name in asked:
+            _column(path, names, name, (), "--label" if columns.label is not None else "--labels")
+        return asked
+    usual = _column(path, names, None, LABEL_NAMES, "--label")
+    if usual is not None:
+        return (usual,)
+    rest = tuple(name for name in names if name not in taken)
+    if not rest:
+        raise DataError(f"{path}: has no column of labels beside {_listed(names)}; name one: --label")
+    return rest
+
+
+def _split(text: NDArray[np.str_], name: str, columns: TableColumns, where: Where) -> tuple[NDArray[np.str_], str]:
+    try:
+        folds = np.array([int(float(cell)) for cell in text], dtype=np.int64)
+    except (ValueError, OverflowError):
+        return split_names(text, where), f"from the table's column {name}"
+    return folds_as_parts(folds, name, columns.val_fold, columns.test_fold, where.path)
+
+
+def _complete(text: NDArray[np.str_], name: str, where: Where) -> NDArray[np.str_]:
+    """The column, which may not have an empty or an endless cell."""
+    empty = np.flatnonzero(text == "")
+    if len(empty):
+        raise DataError(f"{where(int(empty[0]))}: {name} is empty, and so in {len(empty)} rows; every row needs one")
+    long = np.flatnonzero(np.char.str_len(text) > MAX_TEXT)
+    if len(long):
+        raise DataError(f"{where(int(long[0]))}: {name} has more than {MAX_TEXT} characters; is it the right column?")
+    return text
+
+
+def _check_unique(recording: NDArray[np.str_], where: Where) -> None:
+    names, first, counts = np.unique(recording, return_index=True, return_counts=True)
+    twice = np.flatnonzero(counts > 1)
+    if len(twice):
+        name = names[twice[0]]
+        second = int(np.flatnonzero(recording == name)[1])
+        raise DataError(
+            f"{where(second)}: recording {shown(name)} is already in row {where.row[first[twice[0]]]}, and"
+            f" {len(twice)} recordings stand there more than once; one row per recording is needed"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (f", ... ({len(names)})" if len(names) > 12 else "")

@@ -1,0 +1,1 @@
+"""Recordings and a table of labels into windows: the first pass, its cache, and what it met."""

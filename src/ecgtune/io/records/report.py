@@ -1,0 +1,140 @@
+"""What `ecgtune data check` prints: an inspection and a split in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.leads import STANDARD_LEADS
+from ecgtune.data.splits import Split, twins_across
+from ecgtune.data.tasks import label_counts
+from ecgtune.io.records.first_pass import Facts
+from ecgtune.io.records.reading import Inspection
+
+_NAMED = 3  # examples of a kind
+_KINDS = 6  # different values of a fact
+
+
+def inspection_text(found: Inspection) -> str:
+    """One line per thing to know: "name: what was found", with counts and examples."""
+    facts = list(found.facts.values())
+    table = found.table
+    lines = [
+        ("recordings", f"{len(found.facts)} of {len(table) + len(found.absent)} with a label can be read"),
+        ("sampling rates", _counted(f"{known.sampling_rate:g} Hz" for known in facts)),
+        ("leads", _counted(_lead_set(known) for known in facts)),
+        ("lengths", _lengths(facts)),
+        ("task", f"{table.task}, {len(table.classes)} {'labels' if table.task == 'multilabel' else 'classes'}"),
+        *_labels(found),
+        ("no label", _named(table.unlabelled, "rows of the table, left out")),
+        ("no recording", _named(found.absent, "rows of the table")),
+        ("no row", _named(found.unused, "recordings in the folder")),
+        ("left out by the published split", _named(table.left_out, "recordings")),
+        *_groups(found),
+        ("folds", found.table.unused_fold and f"column {found.table.unused_fold!r} is there, and used with --fold"),
+        ("skipped", _skipped(found)),
+        ("leads derived", _met(found, "derived")),
+        ("leads zeroed", _met(found, "zeroed")),
+        ("leads constant", _met(found, "constant")),
+        ("leads saturated", _met(found, "saturated")),
+        ("gaps filled", _met(found, "filled")),
+        ("shorter than a window", _met(found, "repeated")),
+        ("windows without signal", _met(found, "still")),
+        ("same signal twice", _twins(found)),
+        ("windows", _windows(found.dataset)),
+    ]
+    width = max(len(name) for name, text in lines if text)
+    return "\n".join(f"{name + ':':{width + 2}}{text}" for name, text in lines if text)
+
+
+def split_text(dataset: Dataset, split: Split) -> str:
+    """Windows, groups and labels of each part, where the split came from, and what to be warned of."""
+    lines = [f"split by {split.unit}: {split.origin}"]
+    for name, rows in split.parts().items():
+        groups = "" if dataset.group is None else f" of {len(np.unique(dataset.group[rows]))} {dataset.group_name}s"
+        positives, known = label_counts(dataset.label[rows], dataset.classes)
+        shares = ", ".join(
+            f"{label} {count}/{of}" for label, count, of in zip(dataset.classes, positives, known, strict=True)
+        )
+        lines.append(f"  {name}: {len(rows)} windows{groups}; {shares}")
+    crossing = twins_across(dataset, split)
+    if not crossing and dataset.source.twins:
+        lines.append("  recordings with the same signal stand on one side")
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in split.warnings)])
+
+
+def _counted(values: Iterable[str]) -> str:
+    counts = Counter(values).most_common()
+    more = f", and {len(counts) - _KINDS} more" if len(counts) > _KINDS else ""
+    return ", ".join(f"{value} ({count})" for value, count in counts[:_KINDS]) + more
+
+
+def _lead_set(known: Facts) -> str:
+    if set(known.leads) == set(STANDARD_LEADS):
+        return "all 12"
+    return " ".join(sorted(known.leads, key=STANDARD_LEADS.index))
+
+
+def _lengths(facts: Sequence[Facts]) -> str:
+    seconds = np.array([known.seconds for known in facts])
+    if not len(seconds):
+        return ""
+    if seconds.min() == seconds.max():
+        return f"{seconds[0]:g} s each, {seconds.sum() / 3600:.2f} h in all"
+    low, middle, high = seconds.min(), np.median(seconds), seconds.max()
+    return f"{low:g} to {high:g} s, median {middle:g} s, {seconds.sum() / 3600:.2f} h in all"
+
+
+def _labels(found: Inspection) -> list[tuple[str, str]]:
+    """Of the recordings that can be read: they are what will be trained and tested on."""
+    label = found.table.label[np.isin(found.table.recording, list(found.facts))]
+    positives, known = label_counts(label, found.table.classes)
+    lines = []
+    for name, count, of in zip(found.table.classes, positives.tolist(), known.tolist(), strict=True):
+        missing = len(label) - of
+        share = f"{100 * count / of:.1f} %" if of else "none known"
+        lines.append((f"  {name}", f"{count} of {of} ({share})" + (f", {missing} missing" if missing else "")))
+    return lines
+
+
+def _groups(found: Inspection) -> list[tuple[str, str]]:
+    table, lines = found.table, []
+    if table.patient is None:
+        lines.append(("groups", "no column of patients: recordings stay whole, and one person may stand in two splits"))
+    else:
+        lines.append(("groups", f"{len(np.unique(table.patient))} patients, who stay whole"))
+    if table.site is not None:
+        lines.append(("sites", _counted(table.site.tolist())))
+    return lines
+
+
+def _named(names: Sequence[str], what: str) -> str:
+    if not names:
+        return ""
+    return f"{len(names)} {what}: {', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
+
+
+def _skipped(found: Inspection) -> str:
+    if not found.skipped:
+        return "none"
+    first = found.skipped[0]
+    return f"{len(found.skipped)}, such as {first.recording}: {first.reason}"
+
+
+def _met(found: Inspection, what: str) -> str:
+    return _named([name for name, known in found.facts.items() if getattr(known, what)], "recordings")
+
+
+def _twins(found: Inspection) -> str:
+    pairs = [f"{pair.first} = {pair.second} ({pair.correlation:.3f})" for pair in found.twins]
+    return _named(pairs, "pairs of recordings, at whatever gain, offset or rate")
+
+
+def _windows(dataset: Dataset | None) -> str:
+    if dataset is None:
+        return ""
+    windows, leads, samples = dataset.signal.shape
+    return f"{windows} of {leads} leads and {samples} samples at {dataset.sampling_rate:g} Hz"

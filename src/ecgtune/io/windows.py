@@ -1,0 +1,112 @@
+"""Files of labelled windows into a `Dataset`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.data.dataset import Dataset, Source, check_rate, limited, rate_of_file
+from ecgtune.data.leads import channel_of, lead_argument
+from ecgtune.data.seeds import check_seed
+from ecgtune.errors import DataError, SettingError
+from ecgtune.io.cache import read_cached, read_uncached
+from ecgtune.io.window_files.base import Columns
+
+
+def read_dataset(
+    path: str | Path,
+    *,
+    sampling_rate: float | None = None,
+    label: str | None = None,
+    labels: Sequence[str] | None = None,
+    group: str | None = None,
+    lead: str | None = None,
+    unit: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    cache: bool = True,
+) -> Dataset:
+    """Read labelled windows from a CSV or NPZ file.
+
+    CSV: one window a row, `signal_0 ... signal_599,label`, plain or gzip, header optional; NPZ: `signal` (windows,
+    samples) or (windows, leads, samples) and `label`. Both may have `patient` / `record` (who was recorded), `split`
+    (train, val, test); an NPZ also `sampling_rate` or `fs`, `leads` and `unit`.
+
+    `sampling_rate` (Hz, 20 to 10,000) must be given or be in the file, and is never guessed. `label` and `group` name
+    columns; without a name the label is `label` or the last column, and the group is `patient` before `record`. `lead`
+    ("I" to "V6") names the one lead of a file that does not say, which is "II" otherwise, and picks one lead of a file
+    that has several; without it all are kept. `unit` ("mV", "uV", "V") is the file's unit; signals become
+    millivolts, or stay as they are with `unit == "unknown"`. Labels have two values or more (50 at most), numbers or
+    text, and become indices into the sorted `classes`.
+
+    `labels` names several columns (CSV) or arrays (NPZ) of 0 and 1 instead, one per label; what is empty, nan or -1 is
+    missing. An NPZ may also hold `label` (windows, labels) with their names as `classes`; `labels` then picks some.
+
+    `limit` keeps that many windows: the same for the same seed, with the shares of the labels and of the file's
+    splits, whole groups at a time (one group per label and split may be cut to meet the number).
+
+    The first read of a file fills a cache (`$ECGTUNE_CACHE`, else the platform's cache folder); later reads map it.
+
+    Raises DataError, one line with file, row and column, for a file that cannot be used, and SettingError for an
+    argument that is not allowed.
+    """
+    if limit is not None and limit < 2:
+        raise SettingError(f"limit {limit} is too small; at least 2 windows are needed")
+    check_seed(seed)
+    asked = None if lead is None else lead_argument(lead)
+    if sampling_rate is not None:
+        check_rate(sampling_rate, "sampling rate")
+    read = read_cached if cache else read_uncached
+    contents = read(Path(path), Columns(label, group, _several(label, labels)), unit)
+    parsed = contents.parsed
+    signal, leads = _leads(path, contents.signal, parsed.leads, asked)
+    dataset = Dataset(
+        signal=signal,
+        label=parsed.label,
+        classes=parsed.classes,
+        sampling_rate=rate_of_file(path, parsed.sampling_rate, sampling_rate),
+        leads=leads,
+        unit=parsed.unit,
+        group=parsed.group,
+        group_name=parsed.group_name,
+        split=parsed.split,
+        source=Source(str(path), contents.sha256),
+    )
+    return dataset if limit is None else limited(dataset, limit, seed)
+
+
+def _several(label: str | None, labels: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The names of several label columns, each once. Raises SettingError."""
+    if labels is None:
+        return None
+    names = (labels,) if isinstance(labels, str) else tuple(labels)
+    if label is not None:
+        raise SettingError(
+            f"label {label!r} and labels {', '.join(names)} are both given; give label for one column of classes, or"
+            " labels for several columns of 0 and 1"
+        )
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if twice or not names:
+        got = f"name {twice[0]!r} twice" if twice else "are empty"
+        raise SettingError(f"labels {got}; give the name of each label column once")
+    return names
+
+
+def _leads(
+    path: str | Path, signal: NDArray[np.float32], in_file: tuple[str, ...] | None, asked: str | None
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """The signal and its leads: all that the file has, or the one that was asked for."""
+    if in_file is None:
+        return signal, (asked or "II",)
+    if asked is None:
+        return signal, in_file
+    channel = channel_of(path, in_file, asked)
+    chosen = signal[:, channel]
+    flat = np.flatnonzero(chosen.min(axis=1) == chosen.max(axis=1))  # among several leads a flat one is allowed
+    if len(flat):
+        raise DataError(
+            f"{path}: window {flat[0]}: all samples of lead {asked} are equal, and so in {len(flat)} of {len(signal)}"
+            " windows; remove these windows or name another lead"
+        )
+    return chosen[:, None], (asked,)

@@ -1,0 +1,65 @@
+"""Windows out as a CSV file in the layout that `read_dataset` takes."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pcsv
+
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.tasks import MISSING
+from ecgtune.errors import DataError, SettingError
+from ecgtune.utils.files import write_atomically
+
+_ROWS = 1024
+#: Endings by which the reader takes a file that is not packed for a CSV.
+SUFFIXES = (".csv", ".txt")
+
+
+def write_csv(dataset: Dataset, path: str | Path) -> Path:
+    """Write one-lead windows as `signal_0 ... signal_<n>,label`, then the group and split columns where there are any.
+
+    Several labels are a column each, empty where missing; read them with `labels=dataset.classes`.
+
+    Samples are written exactly (shortest text that reads back as the same float32), so a read gives equal windows.
+    The whole file appears at once, and an existing file is never replaced. Raises SettingError when `path` exists or
+    has an ending by which nothing would read it as a CSV, RunError when it cannot be written, DataError for more than
+    one lead.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise SettingError(f"{path} is written as a CSV; allowed endings: {', '.join(SUFFIXES)}")
+    if os.path.exists(path):
+        raise SettingError(f"{path} exists already; name another file, or remove it first")
+    if dataset.signal.shape[1] != 1:
+        raise DataError(f"a CSV holds one lead, but the windows have {dataset.signal.shape[1]}; write one lead")
+    if dataset.task == "multilabel":
+        cell = {1: "1", 0: "0", MISSING: ""}
+        columns = {
+            name: np.array([cell[flag] for flag in dataset.label[:, i].tolist()])
+            for i, name in enumerate(dataset.classes)
+        }
+    else:
+        columns = {"label": np.array(dataset.classes)[dataset.label]}
+    if dataset.group is not None:
+        columns[dataset.group_name or "group"] = dataset.group
+    if dataset.split is not None:
+        columns["split"] = dataset.split
+    samples = [f"signal_{i}" for i in range(dataset.samples)]
+    schema = pa.schema([(name, pa.float32()) for name in samples] + [(name, pa.string()) for name in columns])
+    plain = not any(mark in str(text) for values in columns.values() for text in np.unique(values) for mark in ',"\r\n')
+    options = pcsv.WriteOptions(include_header=False, quoting_style="none" if plain else "needed")
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:
+            file.write(",".join([*samples, *columns]).encode() + b"\n")
+            with pcsv.CSVWriter(file, schema, write_options=options) as writer:
+                for first in range(0, len(dataset), _ROWS):
+                    rows = slice(first, first + _ROWS)
+                    arrays = [pa.array(sample) for sample in np.ascontiguousarray(dataset.signal[rows, 0].T)]
+                    arrays += [pa.array(values[rows].tolist(), pa.string()) for values in columns.values()]
+                    writer.write_batch(pa.record_batch(arrays, schema=schema))
+
+    write_atomically(path, write)
+    return path

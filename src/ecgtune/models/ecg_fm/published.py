@@ -1,0 +1,211 @@
+"""The published ECG-FM checkpoint's names and sizes, and what they are called here.
+
+A pretrained file names the encoder's tensors as they are; a fine-tuned file prefixes them with `encoder.` and adds
+`proj.*`. Sizes come from the tensors, because the settings in a file need not describe it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ecgtune.data.leads import STANDARD_LEADS
+from ecgtune.errors import AuditError, CheckpointError
+from ecgtune.models.ecg_fm.network import KERNEL, EcgFM, EcgFmConfig
+
+PUBLISHED_WIDTH, PUBLISHED_HEADS = 768, 12
+SHOWN = 3  # tensors that an error names
+
+_LAYER_NAMES = {
+    "self_attn.q_proj": "attention.q_proj",
+    "self_attn.k_proj": "attention.k_proj",
+    "self_attn.v_proj": "attention.v_proj",
+    "self_attn.out_proj": "attention.out_proj",
+    "self_attn_layer_norm": "attention_norm",
+    "fc1": "feed_forward.fc1",
+    "fc2": "feed_forward.fc2",
+    "final_layer_norm": "final_norm",
+}
+_POSITIONAL = "conv_pos.pos_conv.0"
+_GAIN, _DIRECTION = "parametrizations.weight.original0", "parametrizations.weight.original1"
+_PRETRAINING_ONLY = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
+_PRETRAINING_REASON = "used only by the pretraining objective"
+
+
+@dataclass(frozen=True)
+class OfficialWeights:
+    """The tensors of one official file under this package's names, every one accounted for.
+
+    `encoder` fits `EcgFM(config)`; `head` holds `weight` (labels, width) and `bias`, or is None for a pretrained
+    file; `left_out` pairs the official name of each tensor that is not used with the reason.
+    """
+
+    config: EcgFmConfig
+    encoder: dict[str, Tensor]
+    head: dict[str, Tensor] | None
+    used: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def official_names(config: EcgFmConfig) -> dict[str, str]:
+    """Name in a pretrained file -> name in `EcgFM`, for every tensor of the encoder."""
+    names = {
+        "layer_norm": "stem_norm",
+        "post_extract_proj": "projection",
+        "encoder.layer_norm": "input_norm",
+        "feature_extractor.conv_layers.0.2": "stem.0.norm",
+    }
+    for layer in range(config.depth):
+        names |= {f"encoder.layers.{layer}.{theirs}": f"layers.{layer}.{ours}" for theirs, ours in _LAYER_NAMES.items()}
+    tensors = {f"{theirs}.{kind}": f"{ours}.{kind}" for theirs, ours in names.items() for kind in ("weight", "bias")}
+    tensors |= {
+        f"feature_extractor.conv_layers.{i}.0.weight": f"stem.{i}.conv.weight" for i in range(config.conv_layers)
+    }
+    tensors |= {f"{_POSITIONAL}.{part}": f"positional.conv.{part}" for part in ("bias", _GAIN, _DIRECTION)}
+    return tensors
+
+
+def read_official(
+    tensors: Mapping[str, Tensor], settings: Mapping[str, Any] | None, source: str, heads: int | None = None
+) -> OfficialWeights:
+    """Take the tensors of an official file apart: the weights audit.
+
+    Parameters
+    ----------
+    tensors : the file's `model` entry.
+    settings : the file's `cfg["model"]` if it has one; read only for the number of heads, and only when its width
+        and depth are those of the tensors.
+    source : what to call the file in errors.
+    heads : number of attention heads, for a size that is not the published one.
+
+    Raises AuditError when a tensor is missing, unexpected, mis-shaped or not finite, CheckpointError when this is no
+    ECG-FM at all or the number of heads cannot be known.
+    """
+    finetuned = any(name.startswith("encoder.feature_extractor.") for name in tensors) or "proj.weight" in tensors
+    prefix = "encoder." if finetuned else ""
+    originals: dict[str, str] = {}  # today's name -> the name in the file
+    for name in tensors:
+        originals[_modern(name)] = name
+    if len(originals) != len(tensors):
+        raise AuditError(f"{source} names the positional convolution's weights twice (old and new weight norm)")
+    found = {name: tensors[original] for name, original in originals.items()}
+
+    config = _sizes(found, prefix, source)
+    wanted = {prefix + theirs: ours for theirs, ours in official_names(config).items()}
+    shapes = _shapes(config)
+    expected = {theirs: shapes[ours] for theirs, ours in wanted.items()}
+    if finetuned:
+        labels = found["proj.weight"].shape[0] if "proj.weight" in found else 0
+        expected |= {"proj.weight": (labels, config.width), "proj.bias": (labels,)}
+    left_out = {name: _PRETRAINING_REASON for name in found if not finetuned and name.startswith(_PRETRAINING_ONLY)}
+    _audit({name: tensor for name, tensor in found.items() if name not in left_out}, expected, source)
+
+    return OfficialWeights(
+        config=replace(config, heads=_heads(config, settings, source, heads)),
+        encoder={ours: _own(found[theirs]) for theirs, ours in wanted.items()},
+        head={part: _own(found[f"proj.{part}"]) for part in ("weight", "bias")} if finetuned else None,
+        used=tuple(originals[name] for name in expected),
+        left_out=tuple((originals[name], reason) for name, reason in left_out.items()),
+    )
+
+
+def _modern(name: str) -> str:
+    """Both namings of weight norm to the newer one."""
+    for old, new in ((".weight_g", f".{_GAIN}"), (".weight_v", f".{_DIRECTION}")):
+        if name.endswith(_POSITIONAL + old):
+            return name.removesuffix(old) + new
+    return name
+
+
+def _own(tensor: Tensor) -> Tensor:
+    return tensor.detach().to(torch.float32, copy=True).contiguous()  # a copy, so that the file's memory map can go
+
+
+def _shapes(config: EcgFmConfig) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in EcgFM(config).state_dict().items()}
+
+
+def _sizes(found: Mapping[str, Tensor], prefix: str, source: str) -> EcgFmConfig:
+    """Everything but the number of heads, which no shape shows."""
+    if not any(name.startswith(prefix + "feature_extractor.conv_layers.") for name in found):
+        raise CheckpointError(f"{source} holds no ECG-FM: it has no tensor 'feature_extractor.conv_layers...'")
+
+    def shape(name: str, rank: int) -> tuple[int, ...]:
+        tensor = found.get(prefix + name)
+        if tensor is None:
+            raise AuditError(f"weights audit: {source} misses {prefix + name!r}; take the file as it was published")
+        if tensor.dim() != rank:
+            raise AuditError(
+                f"weights audit: {source}: {prefix + name!r} has shape {tuple(tensor.shape)}, not rank {rank}"
+            )
+        return tuple(tensor.shape)
+
+    width, conv_channels = shape("post_extract_proj.weight", 2)
+    _, inputs, kernel = shape("feature_extractor.conv_layers.0.0.weight", 3)
+    _, group_width, taps = shape(f"{_POSITIONAL}.{_DIRECTION}", 3)
+    if inputs != len(STANDARD_LEADS) or kernel != KERNEL or group_width == 0 or width % group_width:
+        raise AuditError(
+            f"weights audit: {source} is no ECG-FM that is known here: {inputs} leads, kernel {kernel}, "
+            f"{group_width} channels per positional group (allowed: 12 leads, kernel 2, a divisor of {width})"
+        )
+    return EcgFmConfig(
+        width=width,
+        depth=_count(found, prefix + "encoder.layers."),
+        heads=1,
+        feed_forward=shape("encoder.layers.0.fc1.weight", 2)[0],
+        conv_channels=conv_channels,
+        conv_layers=_count(found, prefix + "feature_extractor.conv_layers."),
+        pos_taps=taps,
+        pos_groups=width // group_width,
+    )
+
+
+def _count(found: Mapping[str, Tensor], prefix: str) -> int:
+    """How many layers there are. Not the highest number: a renamed tensor must not make a model of its size."""
+    return len({name.removeprefix(prefix).split(".")[0] for name in found if name.startswith(prefix)})
+
+
+def _heads(config: EcgFmConfig, settings: Mapping[str, Any] | None, source: str, heads: int | None) -> int:
+    width = config.width
+    if heads is None and settings is not None:
+        told = settings.get("encoder_attention_heads")
+        agrees = settings.get("encoder_embed_dim") == width and settings.get("encoder_layers") == config.depth
+        if agrees and isinstance(told, int):
+            heads = told
+    if heads is None and width == PUBLISHED_WIDTH:
+        heads = PUBLISHED_HEADS
+    if heads is None:
+        raise CheckpointError(
+            f"{source} does not tell its number of attention heads (width {width}); give heads=..., or type"
+            " ecgtune convert in.pt out/ --heads N"
+        )
+    if heads < 1 or width % heads:
+        raise CheckpointError(f"{source}: {heads} heads do not divide its width {width}; give another heads=...")
+    return heads
+
+
+def _audit(found: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], source: str) -> None:
+    problems = {
+        "missing": [name for name in expected if name not in found],
+        "unexpected": [name for name in found if name not in expected],
+        "mis-shaped": [
+            f"{name} {tuple(found[name].shape)} instead of {shape}"
+            for name, shape in expected.items()
+            if name in found and tuple(found[name].shape) != shape
+        ],
+    }
+    if not any(problems.values()):
+        problems["not finite"] = [name for name, tensor in found.items() if not bool(torch.isfinite(tensor).all())]
+    told = [f"{len(names)} {what}: {_few(names)}" for what, names in problems.items() if names]
+    if told:
+        raise AuditError(f"weights audit: {source} does not fit ECG-FM; {'; '.join(told)}")
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,8 @@
+"""Text from files in messages."""
+
+from __future__ import annotations
+
+
+def shown(value: object) -> str:
+    """A value from a file for a one-line message: quoted, controls escaped, at most 40 characters."""
+    return repr(str(value)[:40])

@@ -1,0 +1,269 @@
+"""The command line as a user types it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import ecgtune
+from ecgtune.cli.main import main
+from ecgtune.io.writing import write_csv
+from ecgtune.recipe.pretraining import pretraining_text
+from ecgtune.recipe.recipe import load_recipes
+from helpers.pretraining import TEACHER, write_recordings
+
+QUICK = ["--epochs", "2", "--batch-size", "32", "--device", "cpu", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory):
+    file = tmp_path_factory.mktemp("data") / "windows.csv"
+    write_csv(ecgtune.simulate(120, seed=1, seconds=3), file)
+    return file
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*tokens) -> None:
+    main([str(token) for token in tokens])
+
+
+def refused(capsys, *tokens) -> str:
+    """The one line on stderr of a command that ends with status 2."""
+    with pytest.raises(SystemExit) as stop:
+        run(*tokens)
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_compare_prints_the_table_and_the_path_of_the_report(windows, capsys, tmp_path):
+    run(
+        "compare",
+        windows,
+        "--sampling-rate",
+        "100",
+        "--methods",
+        "probe,lora",
+        "--seeds",
+        "1",
+        "--out",
+        "first",
+        *QUICK,
+    )
+    out = capsys.readouterr().out
+    for part in ("Method", "Accuracy", "Trainable", "probe", "lora", "majority", "report: first/report.html"):
+        assert part in out
+    results = json.loads((tmp_path / "first" / "results.json").read_text())
+    assert [row["epochs"] for row in results["rows"]] == [2, 2, 2, None]
+
+
+def test_train_then_resume(windows, capsys, tmp_path):
+    tokens = ["train", windows, "--sampling-rate", "100", "--method", "probe", "--out", "run", *QUICK]
+    run(*tokens)
+    assert "report: run/report.html" in capsys.readouterr().out
+    assert "--resume" in refused(capsys, *tokens)
+    run(*tokens, "--resume")
+    assert ecgtune.load_run("run").metrics["training"]["epochs"] == 2
+
+
+def test_flags_win_over_the_recipe(windows, tmp_path):
+    (tmp_path / "mine.toml").write_text('[method]\nname = "probe"\n[training]\nepochs = 9\nbatch_size = 40\n')
+    run("train", windows, "--sampling-rate", "100", "--method", "mine.toml", "--epochs", "2", "--out", "run", "--quiet")
+    stored = (tmp_path / "run" / "recipe.toml").read_text()
+    assert "epochs = 2" in stored
+    assert "batch_size = 40" in stored
+
+
+def test_a_typed_rate_is_meant_as_it_is(windows, tmp_path):
+    text = '[method]\nname = "probe"\n[training]\nlearning_rate = 0.004\nrate_width = 48\n'
+    (tmp_path / "mine.toml").write_text(text)
+    tokens = ["train", windows, "--sampling-rate", "100", "--method", "mine.toml", *QUICK]
+    run(*tokens, "--out", "own")
+    run(*tokens, "--out", "typed", "--learning-rate", "0.004")
+    width = ecgtune.load_model("ecg-fm-tiny").encoder.width
+    rates = [ecgtune.load_run(name).metrics["training"]["learning_rate"] for name in ("own", "typed")]
+    assert rates == pytest.approx([0.004 * 48 / width, 0.004])
+
+
+def test_augmentation_that_is_switched_off_needs_no_copies(windows, tmp_path):
+    text = '[method]\nname = "probe"\n[augmentation]\nsign = 0.5\nviews = 2\n'
+    (tmp_path / "mine.toml").write_text(text)
+    tokens = ["train", windows, "--sampling-rate", "100", "--method", "mine.toml", *QUICK]
+    run(*tokens, "--out", "own")
+    run(*tokens, "--out", "off", "--sign", "0")
+    kept = ["views = 2" in (tmp_path / name / "recipe.toml").read_text() for name in ("own", "off")]
+    assert kept == [True, False]
+
+
+def test_copies_are_switched_off_by_a_flag(windows, tmp_path):
+    tokens = ["train", windows, "--sampling-rate", "100", "--method", "side", *QUICK]
+    run(*tokens, "--out", "fresh", "--views", "0")
+    made = load_recipes(str(tmp_path / "fresh" / "recipe.toml"))[0]
+    assert made.copies == 1
+    assert made.augmentation.acting
+
+
+def test_parts_of_a_recipe_are_flags(windows, tmp_path):
+    tokens = ["train", windows, "--sampling-rate", "100", "--out", "run", *QUICK]
+    run(
+        *tokens,
+        "--ema",
+        "0.9",
+        "--label-smoothing",
+        "0.1",
+        "--crop",
+        "0.8",
+        "--sign",
+        "0.5",
+        "--lead-mask",
+        "0",
+        "--pooling",
+        "attention",
+    )
+    stored = (tmp_path / "run" / "recipe.toml").read_text()
+    for line in ("ema = 0.9", "label_smoothing = 0.1", "crop = 0.8", "sign = 0.5", 'pooling = "attention"'):
+        assert line in stored
+
+
+def test_pooling_and_label_share_are_flags(windows, tmp_path):
+    tokens = ["train", windows, "--sampling-rate", "100", "--method", "probe", "--out", "run", *QUICK]
+    run(*tokens, "--pooling", "statistics", "--label-share", "0.5")
+    stored = (tmp_path / "run" / "recipe.toml").read_text()
+    assert 'pooling = "statistics"' in stored
+    assert "label_share = 0.5" in stored
+    assert ecgtune.load_run("run").model.head[0].in_features == 3 * 192
+
+
+@pytest.mark.parametrize(
+    ("tokens", "parts"),
+    [
+        (["compare", "nowhere.csv"], ["nowhere.csv"]),
+        (["compare", "{windows}"], ["--sampling-rate"]),
+        (["compare", "{windows}", "--sampling-rate", "0"], ["0 Hz"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--methods", "lorra"], ["did you mean 'lora'"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--methods", ","], ["names none"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--model", "ecg-fm-tinny"], ["did you mean 'ecg-fm-tiny'"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--epochs", "0"], ["epochs", "1 or more"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--epochs", "many"], ["--epochs", "many"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--epoch", "3"], ["--epoch"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--normalisation", "none"], ["--unit"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--device", "cuda"], ["cuda", "cpu"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--label", "diagnosis"], ["diagnosis"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--label-share", "0"], ["label_share", "above 0 up to 1"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--pooling", "max"], ["--pooling", "statistics"]),
+        (["train", "{windows}", "--sampling-rate", "100", "--method", "ablation-normalisation"], ["3 arms"]),
+        (["train", "{windows}", "--sampling-rate", "100", "--crop", "2"], ["crop", "whole window"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--noise", "0.1"], ["probe", "noise 0.1", "leave out"]),
+        (["pretrain", "nowhere.npz", "--label-smoothing", "0.1"], ["label_smoothing", "no labels"]),
+        (["pretrain", "nowhere.npz", "--head-epochs", "2"], ["head_epochs", "only a fine-tuning"]),
+        (["compare", "{windows}", "--sampling-rate", "100", "--head-epochs", "2"], ["head_epochs", "probe"]),
+        (["train", "{windows}", "--sampling-rate", "100", "--layer-decay", "0.5"], ["layer_decay", "lora", "full"]),
+        (["convert", "nowhere.pt", "out"], ["nowhere.pt"]),
+        (["pretrain", "nowhere.npz"], ["nowhere.npz", "no such file"]),
+        (["pretrain", "nowhere.npz", "--recipe", "pretrain-tinny"], ["did you mean 'pretrain-tiny'"]),
+        (["pretrain", "nowhere.npz", "--class-weights", "balanced"], ["class_weights", "no labels"]),
+        (["pretrain", "{windows}"], ["no .npz file"]),
+        (["train", "{windows}", "--sampling-rate", "100", "--method", "pretrain-tiny"], ["ecgtune pretrain"]),
+        (["nonsense"], ["nonsense"]),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2_and_nothing_is_written(tokens, parts, windows, capsys, tmp_path):
+    if "cuda" in tokens:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("this machine has CUDA, so asking for it is no mistake")
+    line = refused(capsys, *(token.format(windows=windows) for token in tokens))
+    assert all(part in line for part in parts), line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_convert_and_train_on_the_converted_folder(shared, windows, capsys, tmp_path):
+    run("convert", shared / "reference" / "pretrained_tiny.pt", "converted")
+    assert {path.name for path in (tmp_path / "converted").iterdir()} == {"model.safetensors", "model.json"}
+    run("train", windows, "--sampling-rate", "100", "--model", "converted", "--method", "probe", "--out", "run", *QUICK)
+    assert ecgtune.load_run("run").metrics["weights"].startswith("pretrained (sha256 ")
+
+
+def test_pretrain_then_train_on_its_encoder(windows, capsys, tmp_path):
+    recordings = write_recordings(tmp_path / "recordings.npz")
+    (tmp_path / "mine.toml").write_text(pretraining_text(TEACHER))
+    tokens = ["pretrain", recordings, "--recipe", "mine.toml", "--out", "pre", "--epochs", "2", "--noise", "0.3"]
+    run(*tokens, "--quiet")
+    assert "encoder: pre/best" in capsys.readouterr().out
+    assert "noise = 0.3" in (tmp_path / "pre" / "recipe.toml").read_text()
+    assert "--resume" in refused(capsys, *tokens)
+    assert "crops.noise was 0.3, now 0.1" in refused(capsys, *tokens[:-2], "--resume")
+    run("train", windows, "--sampling-rate", "100", "--model", "pre/best", "--method", "probe", "--out", "run", *QUICK)
+    assert ecgtune.load_run("run").metrics["weights"].startswith("pretrained (sha256 ")
+
+
+def test_a_user_who_stops_is_told_how_to_go_on(capsys, monkeypatch):
+    def stop(pattern):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ecgtune.models.registry.list_models", stop)
+    with pytest.raises(SystemExit) as ended:
+        run("models")
+    assert ended.value.code == 130
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_simulate_writes_nothing_that_is_called_otherwise(capsys, tmp_path):
+    assert ".csv, .txt" in refused(capsys, "simulate", "sim.npz", "--windows", "60")
+    assert not (tmp_path / "sim.npz").exists()
+
+
+def test_simulate_writes_the_layout_that_compare_reads(tmp_path):
+    run("simulate", "sim.csv", "--windows", "60", "--seed", "3")
+    dataset = ecgtune.read_dataset("sim.csv", sampling_rate=100)
+    np.testing.assert_allclose(dataset.signal, ecgtune.simulate(60, seed=3).signal, atol=1e-4)
+    assert dataset.group is not None
+
+
+def test_lists(capsys):
+    run("models")
+    run("methods")
+    out = capsys.readouterr().out
+    for part in ("ecg-fm-tiny", "resnet-1d", "lora", "paper-adapter", "ablation-normalisation", "--lead-adapter"):
+        assert part in out
+
+
+def test_as_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "ecgtune.cli.main", "compare", "nowhere.csv"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: nowhere.csv")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("lead", "mode"), [("copy", "copy"), ("v1", "place")])
+def test_lead_is_a_name_or_copy(shared, windows, tmp_path, lead, mode):
+    run("convert", shared / "reference" / "pretrained_tiny.pt", "twelve")
+    tokens = [
+        "--sampling-rate",
+        "100",
+        "--model",
+        "twelve",
+        "--method",
+        "probe",
+        "--lead",
+        lead,
+        "--out",
+        "run",
+        *QUICK,
+    ]
+    run("train", windows, *tokens)
+    saved = json.loads((tmp_path / "run" / "best" / "model.json").read_text())
+    assert saved["lead_mode"] == mode
+    assert ecgtune.load_run("run").metrics["data"]["leads"] == ["II" if lead == "copy" else "V1"]

@@ -1,0 +1,115 @@
+"""A folder of recordings and its table on the command line: check, train, compare, cross-validate."""
+
+import json
+
+import numpy as np
+import pytest
+
+import ecgtune
+from ecgtune.cli.main import main
+from helpers.records import heartbeats, write_record
+
+QUICK = ["--method", "probe", "--epochs", "2", "--batch-size", "4", "--device", "cpu", "--quiet"]
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """24 recordings of 24 patients, and `labels.csv`, in the current folder."""
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    for index, signal in enumerate(heartbeats(24, seconds=6)):
+        write_record(tmp_path / "records", f"r{index:02}", signal)
+    rows = [f"r{i:02},p{i},{i % 2},{i // 2 % 2},{i % 5 + 1},{'ABC'[i % 3]}" for i in range(24)]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["record,patient,AF,PVC,k,where", *rows]) + "\n")
+    return table
+
+
+def run(*tokens) -> None:
+    main([str(token) for token in tokens])
+
+
+def refused(capsys, *tokens) -> str:
+    with pytest.raises(SystemExit) as stop:
+        run(*tokens)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_check_tells_what_is_there(data, capsys):
+    run("data", "check", "labels.csv", "--records", "records", "--label", "AF", "--fold", "k", "--quiet")
+    out = capsys.readouterr().out
+    for part in (
+        "24 of 24 with a label",
+        "200 Hz (24)",
+        "12 of 24 (50.0 %)",
+        "validation 4, test 5",
+        "test: 4 windows",
+    ):
+        assert part in out
+
+
+def test_check_ends_with_status_2_and_says_all_that_is_wrong(data, capsys):
+    write_record(data.parent / "records", "r03", heartbeats(1, rate=100, seconds=7)[0], rate=100)
+    line = refused(capsys, "data", "check", "labels.csv", "--records", "records", "--label", "AF", "--quiet")
+    assert "2 sampling rates" in line
+    assert "2 lengths" in line
+
+
+def test_twins_across_splits_are_refused_and_allowed(data, capsys):
+    write_record(data.parent / "records", "r04", 3 * heartbeats(24, seconds=6)[3])
+    tokens = ["data", "check", "labels.csv", "--records", "records", "--label", "AF", "--fold", "k", "--quiet"]
+    assert "r03 and r04" in refused(capsys, *tokens)
+    run(*tokens, "--allow-duplicates")
+    assert "warning: 1 pairs of recordings with the same signal" in capsys.readouterr().out
+
+
+def test_train_from_recordings_at_the_models_rate(data, tmp_path):
+    tokens = ["train", "labels.csv", "--records", "records", "--label", "AF", "--fold", "k", "--window", "3"]
+    run(*tokens, *QUICK, "--out", "run")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["data"]["sampling_rate"] == 100
+    assert metrics["data"]["signal_path"]["window"] == 3
+    assert metrics["split"]["unit"] == "patient"
+    assert "validation 4, test 5" in metrics["split"]["origin"]
+
+
+def test_recordings_that_are_z_scored_whole_need_no_normalisation(data, capsys):
+    tokens = ["train", "labels.csv", "--records", "records", "--label", "AF", "--recording-zscore", *QUICK]
+    assert "--normalisation none" in refused(capsys, *tokens, "--out", "run")
+    run(*tokens, "--normalisation", "none", "--out", "run")
+    assert ecgtune.load_run("run").metrics["data"]["signal_path"]["zscore"]
+
+
+def test_compare_over_folds(data, capsys, tmp_path):
+    tokens = ["compare", "labels.csv", "--records", "records", "--label", "AF", "--folds", "3", "--methods", "probe"]
+    run(*tokens, "--no-floors", "--seeds", "1", *QUICK[2:], "--out", "cv")
+    out = capsys.readouterr().out
+    assert "| Method |" in out
+    assert "3 rounds" in out
+    summary = json.loads((tmp_path / "cv" / "rounds.json").read_text())
+    assert len(summary["rounds"]) == 3
+    assert "3 folds by patient" in summary["rounds"][0]["split"]
+    values = summary["rows"][0]["metrics"]["accuracy"]
+    each = [json.loads((tmp_path / "cv" / f"round-{i + 1}" / "results.json").read_text()) for i in range(3)]
+    assert values["values"] == [one["rows"][0]["metrics"]["accuracy"]["mean"] for one in each]
+    assert values["mean"] == pytest.approx(np.mean(values["values"]))
+    assert values["spread"] == pytest.approx(np.std(values["values"], ddof=1))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        (["train", "labels.csv", "--window", "3"], "--window is about recordings; give their folder with --records"),
+        (["data", "check", "labels.csv"], "no folder of recordings; give it with --records"),
+        (["train", "labels.csv", "--records", "records", "--group", "patient"], "--patient"),
+        (["train", "labels.csv", "--records", "records", "--lead", "II", "--leads", "I"], "both given"),
+        (["compare", "labels.csv", "--records", "records", "--label", "AF", "--nested"], "--nested needs --folds"),
+        (["compare", "labels.csv", "--records", "records", "--label", "AF", "--leave-site-out"], "with --site"),
+        (["train", "labels.csv", "--records", "records", "--label", "AF", "--patient", "who"], "no column 'who'"),
+    ],
+)
+def test_flags_that_do_not_fit(data, capsys, tokens, said):
+    assert said in refused(capsys, *tokens)

@@ -1,0 +1,57 @@
+"""The table of methods that the tests put through every behaviour."""
+
+from ecgtune.methods.added_settings import Adapter, SideTuning
+from ecgtune.methods.base import Method
+from ecgtune.methods.low_rank_settings import AdaLoRA, LoRA, VeRA
+from ecgtune.methods.multiplicative_settings import IA3, OFT
+from ecgtune.methods.own_weights_settings import Full, LinearProbe, NormBias, TopLayers
+
+#: One of every kind, small enough for the tiny encoder.
+METHODS: list[Method] = [
+    Full(),
+    LinearProbe(),
+    LinearProbe(layers="mix"),
+    LoRA(rank=2, dropout=0.2),
+    LoRA(rank=2, rslora=True),
+    LoRA(rank=2, dora=True, dropout=0.2),
+    LoRA(rank=2, init="pissa"),
+    LoRA(rank=2, lora_plus_ratio=8.0),
+    Adapter(width=2, dropout=0.2),
+    SideTuning(width=8, dropout=0.2),
+    TopLayers(layers=1),
+    NormBias(),
+    IA3(),
+    VeRA(rank=8, dropout=0.2),
+    AdaLoRA(rank=1, start_rank=3, dropout=0.2),
+    OFT(block=8, dropout=0.2),
+]
+
+#: More settings of them.
+VARIANTS: list[Method] = [
+    LoRA(rank=4, targets="attention"),
+    LoRA(rank=4, alpha=8, dropout=0.1, targets="qkv"),
+    LoRA(rank=4, rslora=True, dora=True),
+    LoRA(rank=4, targets=("fc1",)),
+    LoRA(rank=4, alpha=3.0, init="pissa", rslora=True, lora_plus_ratio=4.0),
+    Adapter(width=4, placement="feed-forward"),
+    Adapter(width=4, placement="parallel", dropout=0.1),
+    SideTuning(width=5, block="mlp", expansion=3),
+    TopLayers(layers=2),
+    NormBias(norms=False),
+    NormBias(biases=False),
+    IA3(targets="all"),
+    VeRA(rank=4, targets="qkv", start=1.0),
+    AdaLoRA(rank=1, start_rank=2, orthogonality=0.0, targets=("fc2",)),
+    OFT(block=4, targets="attention"),
+]
+
+#: Starts from the mean of all layers, where every other method starts from the encoder's tokens.
+MIXED = LinearProbe(layers="mix")
+#: Methods that are identities at the start but for rounding: they take weights apart and put them together again.
+ROUNDED = [m for m in [*METHODS, *VARIANTS] if isinstance(m, LoRA) and (m.dora or m.init == "pissa")]
+#: Methods whose weights peft keeps.
+THROUGH_PEFT = [m for m in [*METHODS, *VARIANTS] if isinstance(m, (LoRA, Adapter, IA3, VeRA, AdaLoRA, OFT))]
+#: Methods that can be multiplied into the encoder's weights.
+MERGEABLE = [m for m in THROUGH_PEFT if not isinstance(m, Adapter)]
+#: Methods that can be put several times on the same frozen weights, one of every kind.
+SEVERAL = [m for m in METHODS if m.takes_members]

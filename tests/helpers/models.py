@@ -1,0 +1,43 @@
+"""A tiny encoder of ECG-FM's architecture, so that a real training takes a second."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ecgtune.data.leads import STANDARD_LEADS
+from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
+from ecgtune.models.lead_mixer import LeadMixer
+from ecgtune.models.weights import Weights
+
+TINY = EcgFmConfig(
+    leads=("II",),
+    sampling_rate=100.0,
+    width=32,
+    depth=2,
+    heads=2,
+    feed_forward=64,
+    conv_channels=16,
+    conv_layers=3,
+    pos_taps=8,
+    pos_groups=4,
+    resampling="polyphase",
+)
+
+
+def tiny_classifier(
+    seed: int = 0, head: Head | None = None, config: EcgFmConfig = TINY, mixed: Sequence[str] | None = None
+) -> Classifier:
+    """A classifier whose weights depend on the seed alone; `mixed`: the leads of a lead mixer in front of it."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = EcgFM(config)
+    weights = Weights("random", "tiny", seed=seed)
+    mixer = None if mixed is None else LeadMixer(mixed, config.leads)
+    return Classifier(encoder, head or Head(), ("0", "1"), weights, name="ecg-fm-tiny", lead_mixer=mixer, seed=seed)
+
+
+def twelve_lead_classifier(mixed: Sequence[str] | None) -> Classifier:
+    """The same with an encoder of twelve leads."""
+    return tiny_classifier(config=replace(TINY, leads=STANDARD_LEADS), mixed=mixed)

@@ -1,0 +1,78 @@
+"""Real trainings of a tiny encoder, each a fraction of a second."""
+
+import json
+import math
+
+import numpy as np
+
+from ecgtune.config.training import Training
+from ecgtune.methods.attach import attach
+from ecgtune.methods.frozen import reads_features
+from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.training.batches import Windows
+from ecgtune.training.classification import Classification
+from ecgtune.training.inference import encode_once, logits_of
+from ecgtune.training.loop import train
+from ecgtune.training.progress import ProgressBar
+from ecgtune.training.run_folder import RunFolder
+from helpers.models import tiny_classifier
+
+SETTINGS = Training(epochs=3, batch_size=8, learning_rate=3e-3, device="cpu", precision="fp32")
+
+
+def windows(count: int, seed: int) -> Windows:
+    """Two kinds of noise that differ in how fast they vary; easy, but not at once."""
+    generator = np.random.default_rng(seed)
+    label = generator.integers(0, 2, count)
+    noise = generator.standard_normal((count, 1, 160))
+    smooth = (noise + np.roll(noise, 1, -1) + np.roll(noise, 2, -1)) / math.sqrt(3)
+    signal = np.where(label[:, None, None] == 1, smooth, noise)
+    return Windows(signal.astype(np.float32), label.astype(np.int64))
+
+
+TRAINING, VALIDATION = windows(44, seed=1), windows(30, seed=2)
+
+
+PLAIN = LoRA(rank=2)
+
+
+class Interrupted(ProgressBar):
+    """Stops the training after a number of steps, as a user or a dying machine would."""
+
+    def __init__(self, after: int | None = None):
+        super().__init__(quiet=True)
+        self.left = after
+
+    def advance(self, units):
+        if units == SETTINGS.batch_size and self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+
+
+def run(
+    folder,
+    method=PLAIN,
+    settings=SETTINGS,
+    *,
+    seed=0,
+    stop_after=None,
+    training=TRAINING,
+    augment=None,
+    head=None,
+    members=1,
+):
+    """Train a fresh model; returns what a user gets: result, logits on validation, log."""
+    model = attach(tiny_classifier(head=head), method, seed=seed, members=members)
+    validation = VALIDATION
+    if reads_features(model, method):
+        training, validation = encode_once(model, training), encode_once(model, validation)
+    run_folder = RunFolder(folder)
+    objective = Classification(model, method, training, validation, settings, augment)
+    result = train(objective, settings, seed=seed, folder=run_folder, progress=Interrupted(stop_after))
+    return result, logits_of(model, VALIDATION.inputs), numbers(run_folder)
+
+
+def numbers(folder: RunFolder) -> list[dict]:
+    rows = [json.loads(line) for line in folder.log.read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]

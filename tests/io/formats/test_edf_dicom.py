@@ -1,0 +1,158 @@
+"""EDF and DICOM, written with the library, read back and compared; and such files that lie."""
+
+import numpy as np
+import pytest
+
+from ecgtune.errors import DataError
+from helpers.recordings import LEADS, dicom_group, digital, read, write_dicom, write_edf
+
+VALUES = digital()
+
+
+def test_edf_comes_back(tmp_path):
+    recording = read(write_edf(tmp_path / "a.edf", VALUES, ("ECG I", "EKG II", "V1")))
+    np.testing.assert_allclose(recording.signal, VALUES / 10_000, rtol=1e-6, atol=1e-9)
+    assert (recording.leads, recording.sampling_rate, recording.signal.dtype) == (LEADS, 20.0, np.float32)
+    millivolt = read(write_edf(tmp_path / "b.edf", VALUES, unit="mV"))
+    np.testing.assert_allclose(millivolt.signal, VALUES / 10, rtol=1e-6, atol=1e-6)
+
+
+def test_edf_with_a_channel_that_is_no_ecg(tmp_path):
+    path = write_edf(tmp_path / "a.edf", VALUES, ("I", "Resp", "V1"))
+    with pytest.raises(DataError, match=r"channel 2 of 3, 'Resp' is no known lead.*--lead-names"):
+        read(path)
+    assert read(path, lead_names=("I", "-", "V1")).leads == ("I", "V1")
+
+
+def test_edf_with_two_rates(tmp_path):
+    import pyedflib
+
+    writer = pyedflib.EdfWriter(str(tmp_path / "a.edf"), 2, file_type=pyedflib.FILETYPE_EDF)
+    for channel, rate in enumerate((100, 50)):
+        writer.setSignalHeader(channel, pyedflib.highlevel.make_signal_header(LEADS[channel], "mV", rate))
+    writer.writeSamples([np.zeros(200), np.zeros(100)])
+    writer.close()
+    with pytest.raises(DataError, match=r"sampled at 2 rates.*--lead-names"):
+        read(tmp_path / "a.edf")
+    recording = read(tmp_path / "a.edf", lead_names=("-", "II"))
+    assert (recording.sampling_rate, recording.signal.shape) == (50.0, (1, 100))
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda content: content[:-10], "promises 2 records"),
+        (lambda content: content[:236] + b"0       " + content[244:], "holds 0 records"),
+        (lambda content: content[:100], "cannot be read as EDF"),
+        (lambda content: b"", "cannot be read as EDF"),
+        (lambda content: content[:236] + b"9999999 " + content[244:], "promises 9999999 records"),
+        (lambda content: content.replace(b"EDF+C", b"EDF+D"), "cannot be read as EDF"),
+        (lambda content: content.replace(b"uV", b"xx"), "unit 'xx' is unknown"),
+    ],
+)
+def test_edf_that_lies(tmp_path, change, part):
+    path = write_edf(tmp_path / "a.edf", VALUES)
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(DataError) as error:
+        read(path)
+    assert part in str(error.value)
+    assert str(error.value).count(str(path)) == 1
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_missing_file(tmp_path):
+    for name in ("a.edf", "a.dcm", "a.xml", "a.scp", "a.h5"):
+        with pytest.raises(DataError, match="cannot be read \\(No such file"):
+            read(tmp_path / name)
+
+
+def test_dicom_comes_back(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", [dicom_group(VALUES)])
+    recording = read(path)
+    np.testing.assert_allclose(recording.signal, (VALUES * 2.5 + 3) / 1000, rtol=1e-6, atol=1e-9)
+    assert (recording.leads, recording.sampling_rate) == (LEADS, 500.0)
+
+
+def test_dicom_takes_the_rhythm_and_joins_groups_of_one_length(tmp_path):
+    beat = dicom_group(VALUES[:, :10], originality="DERIVED")
+    short = dicom_group(VALUES[:1, :20], leads=("V2",))
+    groups = [beat, short, dicom_group(VALUES[:2]), dicom_group(VALUES[2:], leads=("V1",))]
+    recording = read(write_dicom(tmp_path / "a.dcm", groups))
+    assert recording.leads == LEADS
+    np.testing.assert_allclose(recording.signal, (VALUES * 2.5 + 3) / 1000, rtol=1e-6, atol=1e-9)
+
+
+def test_dicom_padding_is_a_gap(tmp_path):
+    values = VALUES.copy()
+    values[1, 4:9] = -32768
+    signal = read(write_dicom(tmp_path / "a.dcm", [dicom_group(values, padding=-32768)])).signal
+    assert np.isnan(signal[1, 4:9]).all()
+    assert np.isnan(signal).sum() == 5
+
+
+@pytest.mark.parametrize(
+    ("scheme", "code", "meaning", "lead"),
+    [
+        ("MDC", "2:62", "aVR, augmented voltage, right", "aVR"),
+        ("SCPECG", "5.6.3-9-8", "?", "V6"),
+        ("SCPECG", "5.6.3-9-1", "Lead I (Einthoven)", "I"),
+        ("99X", "2:62", "aVF, augmented voltage, foot", "aVF"),
+    ],
+)
+def test_dicom_names_of_leads(tmp_path, scheme, code, meaning, lead):
+    group = dicom_group(VALUES[:1])
+    source = group.ChannelDefinitionSequence[0].ChannelSourceSequence[0]
+    source.CodingSchemeDesignator, source.CodeValue, source.CodeMeaning = scheme, code, meaning
+    assert read(write_dicom(tmp_path / "a.dcm", [group])).leads == (lead,)
+
+
+def changed(**fields):
+    group = dicom_group(VALUES)
+    for name, value in fields.items():
+        setattr(group, name, value)
+    return [group]
+
+
+def without_sensitivity():
+    group = dicom_group(VALUES)
+    for channel in group.ChannelDefinitionSequence:
+        del channel.ChannelSensitivity, channel.ChannelSensitivityUnitsSequence
+        del channel.ChannelSensitivityCorrectionFactor, channel.ChannelBaseline
+    return [group]
+
+
+@pytest.mark.parametrize(
+    ("groups", "part"),
+    [
+        ([], "holds no waveform"),
+        (changed(NumberOfWaveformSamples=4_000_000_000), "promises 4000000000 samples"),
+        (changed(NumberOfWaveformSamples=39), "promises 39 samples"),
+        (changed(NumberOfWaveformChannels=12), "promises 12 channels, but describes 3"),
+        (changed(NumberOfWaveformSamples=0, WaveformData=b""), "0 samples"),
+        (changed(WaveformData=b"12"), "has 2"),
+        (changed(SamplingFrequency=0), "cannot be read"),
+        ([dicom_group(VALUES, unit="mm[Hg]")], "unit 'mm[Hg]' is unknown"),
+        ([dicom_group(VALUES, leads=("I", "II", "V9"))], "'Lead V9' is no known lead"),
+        (without_sensitivity(), "does not say its unit"),
+    ],
+)
+def test_dicom_that_lies(tmp_path, groups, part):
+    path = write_dicom(tmp_path / "a.dcm", groups)
+    with pytest.raises(DataError) as error:
+        read(path)
+    assert part in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_dicom_that_is_deflated_or_none(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", [dicom_group(VALUES)], syntax="1.2.840.10008.1.2.1.99")
+    with pytest.raises(DataError, match="deflated"):
+        read(path)
+    path.write_bytes(b"no dicom at all")
+    with pytest.raises(DataError, match="cannot be read"):
+        read(path)
+
+
+def test_dicom_without_a_unit_takes_the_users(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", without_sensitivity())
+    np.testing.assert_allclose(read(path, unit="uV").signal, VALUES / 1000, rtol=1e-6)

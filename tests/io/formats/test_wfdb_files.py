@@ -1,0 +1,224 @@
+"""WFDB records: against the real files, through the library's writer and back, and headers that lie."""
+
+import numpy as np
+import pytest
+import wfdb
+
+from ecgtune.errors import DataError
+from ecgtune.io.formats import files_of
+from helpers.recordings import LEADS, digital, read, write_wfdb
+
+
+def test_ptb_xl_is_the_reference_arrays(shared):
+    with np.load(shared / "data" / "ptbxl500_500hz.npz") as archive:
+        microvolts, leads = archive["X"][:500:4], tuple(archive["leads"].tolist())
+    headers = sorted((shared / "data" / "records" / "ptbxl").glob("*.hea"))
+    compared = 0
+    for header in headers:
+        number = int(header.stem[:5]) - 1
+        recording = read(header)
+        assert (recording.leads, recording.sampling_rate) == (leads, 500.0)
+        if number % 4 == 0:
+            expected = (microvolts[number // 4] / 1000.0).astype(np.float32)
+            np.testing.assert_array_equal(recording.signal, expected)
+            compared += 1
+    assert len(headers) == 40
+    assert compared >= 5
+
+
+def test_cinc2017_is_what_its_matlab_files_hold(shared):
+    from scipy.io import loadmat
+
+    for header in sorted((shared / "data" / "records" / "cinc2017").glob("*.hea"))[::6]:
+        recording = read(header)
+        expected = (loadmat(header.with_suffix(".mat"))["val"] / 1000.0).astype(np.float32)
+        np.testing.assert_array_equal(recording.signal, expected)
+        assert (recording.leads, recording.sampling_rate) == (("II",), 300.0)
+        assert read(header, lead_names=("I",)).leads == ("I",)
+
+
+def packed_310(values: np.ndarray) -> bytes:
+    """Three samples of 10 bits in four bytes, as the signal(5) page of WFDB tells it."""
+    first, second, third = (values[i::3].astype(np.int64) & 1023 for i in range(3))
+    words = (first << 1 | (third & 31) << 11, second << 1 | (third >> 5) << 11)
+    return np.stack(words, axis=1).astype("<u2").tobytes()
+
+
+def packed_311(values: np.ndarray) -> bytes:
+    first, second, third = (values[i::3].astype(np.int64) & 1023 for i in range(3))
+    return (first | second << 10 | third << 20).astype("<u4").tobytes()
+
+
+def packed_8(values: np.ndarray) -> bytes:
+    return np.diff(values.reshape(-1, 3), axis=0, prepend=values[None, :3]).astype("i1").tobytes()
+
+
+UNWRITTEN = {  # formats that the library reads and does not write
+    "8": packed_8,
+    "160": lambda values: (values + 32768).astype("<u2").tobytes(),
+    "310": packed_310,
+    "311": packed_311,
+}
+
+
+@pytest.mark.parametrize("fmt", ["8", "16", "24", "32", "80", "160", "212", "310", "311"])
+def test_every_format_of_samples(tmp_path, fmt):
+    values = digital(samples=41) if fmt in ("16", "24", "32", "160", "212") else digital(samples=41) // 40
+    header = write_wfdb(tmp_path, values, fmt="16" if fmt in UNWRITTEN else fmt)
+    if fmt in UNWRITTEN:
+        (tmp_path / "rec.dat").write_bytes(UNWRITTEN[fmt](values.T.ravel()))
+        header.write_text(header.read_text().replace(".dat 16 ", f".dat {fmt} "))
+    recording = read(header)
+    np.testing.assert_array_equal(recording.signal, (values / 1000).astype(np.float32))
+    assert recording.leads == LEADS
+    assert recording.sampling_rate == 250
+    assert recording.signal.dtype == np.float32
+    assert recording.seconds == pytest.approx(41 / 250)
+
+
+def test_flac(tmp_path):
+    values = digital(samples=300)
+    np.testing.assert_array_equal(
+        read(write_wfdb(tmp_path, values, fmt="516")).signal, (values / 1000).astype(np.float32)
+    )
+
+
+def test_gain_baseline_unit_and_invalid_samples(tmp_path):
+    values = digital()
+    values[1, 5:8] = -32768
+    header = write_wfdb(tmp_path, values, units=["uV", "mV", "V"], adc_gain=[2.0, 200.0, 1e6], baseline=[10, -20, 0])
+    expected = np.stack([(values[0] - 10) / 2 * 1e-3, (values[1] + 20) / 200, values[2] / 1e6 * 1e3])
+    expected[1, 5:8] = np.nan
+    np.testing.assert_allclose(read(header).signal, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "200.5(-3)/mV 16 0 12",  # gain and baseline
+        "0/mV 16 0 12",  # 0 stands for the usual gain
+        "16 0 12",  # nothing: WFDB's defaults
+        "1000/mV 12 1024 12",  # the zero of the converter is the baseline where none is stated
+        "1000(7)/mV 12 1024 12",
+        "2.5e2/mV",
+    ],
+)
+def test_gain_and_baseline_are_what_the_library_takes_them_for(tmp_path, told):
+    values = digital(samples=60)[:1]
+    header = write_wfdb(tmp_path, values, leads=("II",))
+    first, second = header.read_text().splitlines()[:2]
+    file, fmt = second.split()[:2]
+    header.write_text(f"{first}\n{file} {fmt} {told}\n")
+    expected = wfdb.rdrecord(str(header.with_suffix(""))).p_signal.T.astype(np.float32)
+    np.testing.assert_array_equal(read(header, lead_names=("II",)).signal, expected)
+
+
+def test_the_name_of_a_record_and_its_files(tmp_path):
+    write_wfdb(tmp_path, digital(), name="a-1")
+    (tmp_path / "a-1.hea").rename(tmp_path / "v1.a-1.hea")
+    recording = read(tmp_path / "v1.a-1")
+    assert recording.path == str(tmp_path / "v1.a-1.hea")
+    assert files_of(tmp_path / "v1.a-1.hea") == (tmp_path / "v1.a-1.hea", tmp_path / "a-1.dat")
+
+
+def test_two_files_two_rates_and_channels_that_are_left_out(tmp_path):
+    (tmp_path / "two.dat").write_bytes(np.arange(60, dtype="<i2").tobytes())
+    (tmp_path / "one.dat").write_bytes(np.arange(10, dtype="<i2").tobytes())
+    header = tmp_path / "rec.hea"
+    header.write_text(
+        "rec 4 100 10\ntwo.dat 16x2 1000/mV 16 0 0 0 0 II\ntwo.dat 16x2 1000/mV 16 0 0 0 0 V1\n"
+        "two.dat 16x2 1000/mmHg 16 0 0 0 0 ABP\none.dat 16 1000/mV 16 0 0 0 0 V5\n"
+    )
+    with pytest.raises(DataError, match=r"channel 3 of 4, 'ABP'.*--lead-names"):
+        read(header)
+    with pytest.raises(DataError, match="2 rates"):
+        read(header, lead_names=("II", "V1", "-", "V5"))
+    recording = read(header, lead_names=("II", "V1", "-", "-"))
+    assert (recording.leads, recording.sampling_rate) == (("II", "V1"), 200.0)
+    frames = np.arange(60).reshape(10, 6)
+    np.testing.assert_allclose(recording.signal[1], frames[:, 2:4].ravel() / 1000, rtol=1e-6)
+    slow = read(header, lead_names=("-", "-", "-", "V5"))
+    assert (slow.leads, slow.sampling_rate, slow.signal.shape) == (("V5",), 100.0, (1, 10))
+
+
+def test_a_header_without_a_length_takes_what_the_file_holds(tmp_path):
+    header = write_wfdb(tmp_path, digital(samples=40))
+    header.write_text(header.read_text().replace("250 40", "250"))
+    assert read(header).signal.shape == (3, 40)
+
+
+def test_checksums(tmp_path):
+    values = digital()
+    header = write_wfdb(tmp_path, values)
+    samples = np.fromfile(tmp_path / "rec.dat", "<i2")
+    samples[4] += 1
+    samples.tofile(tmp_path / "rec.dat")
+    with pytest.raises(DataError, match=r"lead II do not have the checksum.*--ignore-checksums"):
+        read(header)
+    assert read(header, lead_names=("I", "-", "V1")).leads == ("I", "V1")
+    assert read(header, ignore_checksums=True).signal[1, 1] == np.float32((values[1, 1] + 1) / 1000)
+
+
+FIRST = "rec 1 250 40"
+LINE = "rec.dat 16 1000/mV 16 0 0 0 0 II"
+
+
+@pytest.mark.parametrize(
+    ("first", "line", "parts"),
+    [
+        ("", "", ["is empty"]),
+        ("rec 1 250 4000", LINE, ["promises 4000 samples of 1 channels", "80 bytes", "cut short"]),
+        ("rec 1 250 99999999999999", LINE, ["cut short"]),
+        ("rec 1 250 0", LINE, ["holds 0 samples"]),
+        ("rec 2 250 40", LINE, ["promises 2 channels, but describes 1"]),
+        ("rec 0 250 40", "", ["promises 0 channels"]),
+        ("rec/2 1 250 40", LINE, ["several segments"]),
+        ("rec 1", LINE, ["sampling rate", "--sampling-rate"]),
+        ("rec 1 0 40", LINE, ["0 Hz"]),
+        ("no header", LINE, ["first line 'no header'"]),
+        (FIRST, "nothere.dat 16 1000/mV 16 0 0 0 0 II", ["nothere.dat is not beside it"]),
+        (FIRST, "../rec.dat 16 1000/mV 16 0 0 0 0 II", ["'../rec.dat'", "own folder only"]),
+        (FIRST, "/etc/passwd 16 1000/mV 16 0 0 0 0 II", ["'/etc/passwd'", "own folder only"]),
+        (FIRST, "..\\rec.dat 16 1000/mV 16 0 0 0 0 II", ["own folder only"]),
+        (FIRST, "C:rec.dat 16 1000/mV 16 0 0 0 0 II", ["own folder only"]),
+        (FIRST, "http://host/rec.dat 16 1000/mV 16 0 0 0 0 II", ["own folder only"]),
+        (FIRST, "~ 0 1000/mV 16 0 0 0 0 II", ["'~'"]),
+        (FIRST, "rec.dat 17 1000/mV 16 0 0 0 0 II", ["describes no channel", "212"]),
+        (FIRST, "rec.dat 16x0 1000/mV 16 0 0 0 0 II", ["no sample in a frame"]),
+        (FIRST, "rec.dat 16x99999999 1000/mV 16 0 0 0 0 II", ["cut short"]),
+        (FIRST, "rec.dat 16:99999999 1000/mV 16 0 0 0 0 II", ["starts after the end"]),
+        (FIRST, "rec.dat 16+79 1000/mV 16 0 0 0 0 II", ["1 bytes", "cut short"]),
+        (FIRST, "rec.dat 16 1000/mmHg 16 0 0 0 0 II", ["unit 'mmHg' is unknown", "--unit"]),
+        (FIRST, "rec.dat 16 1000/mV 16 0 0 0 0 PLETH", ["'PLETH' is no known lead", "--lead-names"]),
+        ("rec 2 250 20", f"{LINE}\n{LINE}", ["channels 1 and 2 are both lead II", "--lead-names"]),
+        ("rec 2 250 20", "rec.dat 16 1000 16 0 0 0 0\nrec.dat 16 1000 16 0 0 0 0 V1", ["channel 1 of 2, has no name"]),
+        ("rec 2 250 9", f"{LINE}\nrec.dat 16+8 1000/mV 16 0 0 0 0 I", ["two formats"]),
+        ("rec 1 250 40", f"{LINE} \n#" + "x" * (1 << 20), ["a header of at most"]),
+    ],
+)
+def test_headers_that_lie(tmp_path, first, line, parts):
+    np.arange(40, dtype="<i2").tofile(tmp_path / "rec.dat")
+    (tmp_path / "rec.hea").write_text(f"{first}\n{line}\n")
+    with pytest.raises(DataError) as error:
+        read(tmp_path / "rec.hea")
+    message = str(error.value)
+    assert all(part in message for part in [str(tmp_path / "rec.hea"), *parts]), message
+    assert "\n" not in message
+
+
+def test_nothing_outside_is_opened(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    np.arange(40, dtype="<i2").tofile(tmp_path / "rec.dat")
+    (tmp_path / "in" / "rec.hea").write_text(f"{FIRST}\n../{LINE}\n")
+    opened = []
+    monkeypatch.setattr("fsspec.open", lambda *args, **kwargs: opened.append(args))
+    with pytest.raises(DataError, match="own folder only"):
+        read(tmp_path / "in" / "rec.hea")
+    with pytest.raises(DataError, match="own folder only"):
+        files_of(tmp_path / "in" / "rec.hea")
+    assert opened == []
+
+
+def test_a_missing_record(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere.*No such file"):
+        read(tmp_path / "nowhere")

@@ -1,0 +1,75 @@
+"""Everything that `ecgtune data check` has to tell is in its text."""
+
+from ecgtune.data.splits import split_dataset
+from ecgtune.io.label_table import TableColumns
+from ecgtune.io.records.reading import RecordSettings, inspect_records
+from ecgtune.io.records.report import inspection_text, split_text
+from helpers.records import heartbeats, write_record
+
+
+def test_labels_are_counted_where_the_recording_can_be_read(folder):
+    table, records = folder(12)
+    for index in (1, 3, 5):
+        (records / f"r{index:02}.dat").write_bytes(b"")
+    rows = [f"r{index:02},{index % 2}" for index in range(12)]
+    table.write_text("\n".join(["record,AF", *rows]))
+    found = inspect_records(
+        table, records, columns=TableColumns(), settings=RecordSettings(window=10.0, max_skipped=0.5)
+    )
+    text = inspection_text(found)
+    assert "9 of 12 with a label can be read" in text
+    assert "6 of 9 (66.7 %)" in text
+    assert "3 of 9 (33.3 %)" in text
+
+
+def test_a_column_of_folds_that_nobody_asked_for_is_named(folder):
+    table, records = folder(12)
+    rows = [f"r{index:02},{index % 2},{index % 10 + 1}" for index in range(12)]
+    table.write_text("\n".join(["record,AF,Strat_Fold", *rows]))
+    told = {}
+    for fold in (None, "Strat_Fold"):
+        found = inspect_records(
+            table, records, columns=TableColumns(label="AF", fold=fold), settings=RecordSettings(window=10.0)
+        )
+        told[fold] = (inspection_text(found), " ".join(found.dataset.source.notes))
+    assert "column 'Strat_Fold' is there, and used with --fold" in told[None][0]
+    assert "--fold Strat_Fold splits by it" in told[None][1]
+    assert not any("Strat_Fold" in text for text in told["Strat_Fold"])
+
+
+def test_everything_is_told(folder, tmp_path):
+    table, records = folder(12)
+    signal = heartbeats(12)
+    write_record(records, "copy", 2 * signal[3], leads=("II",))
+    write_record(records, "short", heartbeats(1, seconds=7, seed=5)[0])
+    rows = [f"r{i:02},p{i // 2},{i % 2},{'' if i == 7 else i % 3 // 2}" for i in range(1, 12)]
+    table.write_text(
+        "\n".join(["record,patient,AF,PVC", *rows, "copy,px,1,0", "short,py,0,1", "gone,pz,0,0", "no,pz,,"])
+    )
+    settings = RecordSettings(window=10.0, max_skipped=0.1)
+    found = inspect_records(table, records, columns=TableColumns(), settings=settings)
+    text = inspection_text(found)
+    for part in (
+        "13 of 14 with a label can be read",
+        "200 Hz (13)",
+        "II (13)",
+        "7 to 10 s",
+        "multilabel, 2 labels",
+        "(53.8 %)",
+        "1 missing",
+        "8 patients, who stay whole",
+        "1 rows of the table, left out: no",
+        "1 rows of the table: gone",
+        "1 recordings in the folder: r00",
+        "1, such as gone: no recording of this name",
+        "shorter than a window:",
+        "1 recordings: short",
+        "1 pairs of recordings, at whatever gain, offset or rate: r03 = copy (1.000)",
+        "13 of 1 leads and 2000 samples at 200 Hz",
+    ):
+        assert part in text, part
+    split = split_dataset(found.dataset, allow_duplicates=True)
+    told = split_text(found.dataset, split)
+    assert "split by patient: drawn 70/15/15 by patient" in told
+    assert "warning: 1 of 14 labelled recordings were left out" in told
+    assert all(f"  {name}: {len(rows)} windows of" in told for name, rows in split.parts().items())

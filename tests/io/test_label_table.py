@@ -1,0 +1,145 @@
+"""The table of labels: what is found without being told, what is missing, and what is refused with its row."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from ecgtune.errors import DataError, SettingError
+from ecgtune.io.label_table import TableColumns, read_label_table
+
+FIVE = """record,patient,MI,CD,strat_fold
+a,1,1,0,1
+b,1,0,,1
+c,2,,1,9
+d,3,,,10
+e,4,0,0,10
+"""
+
+
+@pytest.fixture
+def table(tmp_path: Path):
+    def read(text: str, **columns):
+        (tmp_path / "labels.csv").write_text(text)
+        return read_label_table(tmp_path / "labels.csv", TableColumns(**columns))
+
+    return read
+
+
+def test_several_labels_with_missing_ones(table):
+    got = table(FIVE, fold="strat_fold")
+    assert got.task == "multilabel"
+    assert got.classes == ("MI", "CD")
+    assert_array_equal(got.label, [[1, 0], [0, -1], [-1, 1], [0, 0]])
+    assert got.label.dtype == np.int8
+    assert got.unlabelled == ("d",)
+    assert_array_equal(got.patient, ["1", "1", "2", "4"])
+    assert_array_equal(got.split, ["train", "train", "val", "test"])
+    assert_array_equal(got.row, [2, 3, 4, 6])
+    assert "validation 9, test 10" in got.split_origin
+
+
+def test_without_a_fold_column_named_folds_are_no_labels(table):
+    got = table(FIVE)
+    assert got.split is None
+    assert got.classes == ("MI", "CD")
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "task", "classes", "label"),
+    [
+        ("record,label\na,1\nb,0\nc,\n", {}, "binary", ("0", "1"), [1, 0]),
+        ("record;rhythm\na;AF\nb;SR\nc;AF\nd;O\ne;O\nf;SR\n", {}, "multiclass", ("AF", "O", "SR"), [0, 2, 0, 1, 1, 2]),
+        ("file\tage\tAF\nx.dat\t70\t1.0\ny.dat\t60\t0.0\n", {"label": "AF"}, "binary", ("0", "1"), [1, 0]),
+        ("record,a,b,note\nx,1,0,p\ny,0,1,q\n", {"labels": ("b", "a")}, "multilabel", ("b", "a"), [[0, 1], [1, 0]]),
+        ("\ufeffrecord,label\r\nx,yes\r\ny,no\r\n", {}, "binary", ("no", "yes"), [1, 0]),
+    ],
+)
+def test_layouts(table, text, columns, task, classes, label):
+    got = table(text, **columns)
+    assert (got.task, got.classes) == (task, classes)
+    assert_array_equal(got.label, label)
+
+
+@pytest.mark.parametrize(
+    ("folds", "asked", "parts"),
+    [
+        ("12345", {}, ["train", "train", "train", "val", "test"]),
+        ("12345", {"test_fold": 1}, ["test", "train", "train", "val", "train"]),
+        ("12345", {"test_fold": 4}, ["train", "train", "val", "test", "train"]),
+        ("12345", {"test_fold": 2, "val_fold": 1}, ["val", "test", "train", "train", "train"]),
+    ],
+)
+def test_folds(table, folds, asked, parts):
+    rows = "".join(f"r{i},{i % 2},{fold}\n" for i, fold in enumerate(folds))
+    assert_array_equal(table("record,label,k\n" + rows, fold="k", **asked).split, parts)
+
+
+def test_a_split_column_is_used_as_it_is(table):
+    got = table("record,label,split\na,1,train\nb,0,Validation\nc,1,test\n")
+    assert_array_equal(got.split, ["train", "val", "test"])
+
+
+def test_mit_bih_as_published(table):
+    names = [*range(100, 125), *range(200, 235)]
+    known = [n for n in names if n not in (110, 120, 204, 206, 211, 216, 218, 224, 225, 226, 227, 229)]
+    assert len(known) == 48
+    got = table("record,label\n" + "".join(f"mitdb/{n},{n % 2}\n" for n in known), published="mitdb")
+    assert dict(zip(*np.unique(got.split, return_counts=True), strict=True)) == {"train": 22, "test": 22}
+    assert got.left_out == ("mitdb/102", "mitdb/104", "mitdb/107", "mitdb/217")
+    assert "201 (DS1) and 202 (DS2) are one person" in got.split_origin
+    with pytest.raises(DataError, match="recording '300' is not in the published split"):
+        table("record,label\n100,1\n300,0\n", published="mitdb")
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "said"),
+    [
+        ("", {}, "must name the columns"),
+        ("record,label\n", {}, "no rows below its header"),
+        ("name,label\na,1\n", {}, "--recording-column"),
+        ("record,label\na,1\n", {"recording": "recrd"}, "did you mean 'record'"),
+        ("record,label\na,1\n", {"label": "x"}, r"no column 'x' \(--label\)"),
+        ("record,label\na,1\n", {"labels": ("label", "y")}, r"no column 'y' \(--labels\)"),
+        ("record,patient\na,1\n", {}, "no column of labels"),
+        ("record,label\na,1\nb,0\na,1\n", {}, "row 4: recording 'a' is already in row 2"),
+        ("record,label\na,1\n,0\n", {}, "row 3: record is empty"),
+        ("record,label,patient\na,1,x\nb,0,\n", {}, "row 3: patient is empty"),
+        ("record,label\na,\nb,\n", {}, "no row has a value in label"),
+        ("record,MI,CD\na,1,2\nb,0,0\n", {}, "row 2: label 'CD' is '2'"),
+        ("record,label\na,1\nb,0,7\n", {}, "each row needs 2 cells"),
+        ("record,label,label\na,1,1\n", {}, "each by its own name"),
+        ("record,label,patient,split\na,1,x,train\nb,0,x,test\n", {}, "patient 'x' is in split 'test' but in 'train'"),
+        ("record,label,f\na,1,1\nb,0,2\n", {"fold": "f"}, "three or more are needed"),
+        ("record,label,f\na,1,1\nb,0,2\nc,0,3\n", {"fold": "f", "test_fold": 9}, r"no fold 9 \(--test-fold\)"),
+        ("record,label,f\na,1,x\nb,0,test\n", {"fold": "f"}, "split 'x' is unknown"),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_one_line(table, text, columns, said):
+    with pytest.raises(DataError, match=said) as refusal:
+        table(text, **columns)
+    assert "labels.csv" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"label": "a", "labels": ("b",)},
+        {"labels": ("b", "b")},
+        {"labels": ()},
+        {"fold": "f", "published": "mitdb"},
+        {"test_fold": 3},
+    ],
+)
+def test_flags_that_exclude_each_other(columns):
+    with pytest.raises(SettingError):
+        TableColumns(**columns)
+
+
+def test_real_tables(shared):
+    ptbxl = read_label_table(shared / "data" / "records" / "ptbxl" / "labels.csv", TableColumns(fold="strat_fold"))
+    assert (len(ptbxl), ptbxl.classes) == (40, ("NORM", "MI", "STTC", "CD", "HYP"))
+    cinc = read_label_table(shared / "data" / "records" / "cinc2017" / "labels.csv")
+    assert (len(cinc), cinc.classes, cinc.task) == (60, ("A", "N", "O", "~"), "multiclass")

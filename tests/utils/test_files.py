@@ -1,0 +1,76 @@
+"""Files are written whole or not at all."""
+
+import json
+import math
+
+import pytest
+
+from ecgtune.errors import RunError
+from ecgtune.utils.files import read_json, replace_folder, write_atomically, write_json, write_text
+
+
+def fail(path):
+    path.write_text("half") if not path.is_dir() else (path / "part").write_text("half")
+    raise RuntimeError("power cut")
+
+
+def test_a_file_is_replaced_whole_or_kept(tmp_path):
+    file = tmp_path / "deep" / "a.txt"
+    write_text(file, "old")
+    with pytest.raises(RuntimeError):
+        write_atomically(file, fail)
+    assert file.read_text() == "old"
+    write_text(file, "new")
+    assert file.read_text() == "new"
+    assert [path.name for path in file.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_is_replaced_whole_or_kept(tmp_path):
+    folder = tmp_path / "best"
+    replace_folder(folder, lambda partial: (partial / "one").write_text("1"))
+    with pytest.raises(RuntimeError):
+        replace_folder(folder, fail)
+    assert [path.name for path in folder.iterdir()] == ["one"]
+    replace_folder(folder, lambda partial: (partial / "two").write_text("2"))
+    assert [path.name for path in folder.iterdir()] == ["two"]
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_folder_that_a_killed_process_left_half_replaced(tmp_path):
+    (tmp_path / ".best.old").mkdir()
+    (tmp_path / ".best.old" / "one").write_text("1")
+    (tmp_path / ".best.partial").mkdir()
+    with pytest.raises(RuntimeError):
+        replace_folder(tmp_path / "best", fail)
+    assert [path.name for path in (tmp_path / "best").iterdir()] == ["one"]
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_files_of_a_folder_have_the_permissions_of_the_umask(tmp_path):
+    def private(partial):
+        (partial / "one").write_text("1")
+        (partial / "one").chmod(0o600)
+
+    replace_folder(tmp_path / "best", private)
+    (tmp_path / "plain").write_text("1")
+    assert (tmp_path / "best" / "one").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("write", [write_text, lambda path, text: replace_folder(path, lambda partial: None)])
+def test_a_place_that_cannot_be_written_is_told(tmp_path, write):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match="cannot be written"):
+        write(tmp_path / "file" / "inside", "text")
+
+
+def test_json_that_cannot_be_read_is_told(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    for name in ("a.json", "b.json"):
+        with pytest.raises(RunError, match=f"{name} cannot be read"):
+            read_json(tmp_path / name)
+
+
+def test_json_has_no_nan(tmp_path):
+    write_json(tmp_path / "a.json", {"a": math.nan, "b": [1.0, math.inf], "c": ("x", {"d": -math.inf})})
+    assert read_json(tmp_path / "a.json") == {"a": None, "b": [1.0, None], "c": ["x", {"d": None}]}
+    json.loads((tmp_path / "a.json").read_text(), parse_constant=lambda name: pytest.fail(name))
