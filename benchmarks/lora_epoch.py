@@ -78,7 +78,7 @@ def seconds(arm: Arm, count: int) -> tuple[float, float, float]:
         shown = augment if arm.augmented else None
         objective = Classification(model, arm.method, once.training, once.validation, settings, shown)
         trained = train(objective, settings, seed=0, folder=RunFolder(Path(folder)), progress=ProgressBar(quiet=True))
-    return trained.seconds_per_epoch, before, count_parameters(model, arm.method).share
+    return trained.seconds_per_epoch, before, count_parameters(model, arm.method).fraction
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ def test_normalisation_page_says_what_the_comparison_found():
     zscore, whole, none = results["rows"]
     assert [row["method"] for row in results["rows"]] == ["zscore", "global", "none"]
     assert whole["metrics"]["accuracy"]["values"] == zscore["metrics"]["accuracy"]["values"]
-    assert none["difference"]["accuracy"]["low"] <= 0 <= none["difference"]["accuracy"]["high"]
+    assert none["difference"]["accuracy"]["ci_low"] <= 0 <= none["difference"]["accuracy"]["ci_high"]
 
 
 def test_every_kept_comparison_is_in_the_list_with_its_command():

@@ -157,7 +157,7 @@ def test_compare_two_methods_on_several_labels(folder, capsys):
     printed = capsys.readouterr().out
     results = json.loads((out / "results.json").read_text())
     assert [row["method"] for row in results["rows"] if row["kind"] == "method"] == ["probe", "lora"]
-    assert {row["method"] for row in results["rows"] if row["kind"] == "floor"} == {"majority", "resnet"}
+    assert {row["method"] for row in results["rows"] if row["kind"] == "baseline"} == {"majority", "resnet"}
     assert results["task"] == "multilabel"
     for row in results["rows"]:
         if row["kind"] == "method":

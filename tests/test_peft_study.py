@@ -381,7 +381,7 @@ def test_an_ensemble_is_its_method_with_changes_as_long_as_that_and_no_larger_th
                 assert getattr(final, part) == getattr(alone, part)
         head = Head(recipe.model.head_hidden, pooling=recipe.model.pooling)
         model = attach(load_model(study.model, head=head), recipe.method, members=recipe.model.members)
-        assert count_parameters(model, recipe.method).share <= contest.CAP
+        assert count_parameters(model, recipe.method).fraction <= contest.CAP
     assert study.ensembled({}) == {}
 
 

@@ -71,7 +71,7 @@ def test_means_over_folds_are_of_those_that_have_the_label(script, monkeypatch):
     metrics = {
         "title": "T",
         "weights": "w",
-        "parameters": {"share": 0.5},
+        "parameters": {"trainable_fraction": 0.5},
         "split": {"counts": {"train": {"windows": 3}}},
         "training": {"epochs": 2, "best_epoch": 1, "seconds": 1.0},
     }

@@ -67,7 +67,7 @@ def measured(recipe: Recipe, seed: int, dataset: Dataset) -> Row:
     metrics = metrics_of(recipe, seed, dataset)
     return {
         "title": metrics["title"],
-        "trainable_share": f"{metrics['parameters']['share']:.5f}",
+        "trainable_share": f"{metrics['parameters']['trainable_fraction']:.5f}",
         "seconds": f"{metrics['training']['seconds']:.1f}",
         **scores_of(metrics),
     }

@@ -9,7 +9,7 @@ from peft_rows import Row
 from peft_settings import FLOOR, REFERENCE, Study
 from peft_tables import TASKS
 
-from ecgtune.reporting.style import MARKERS, METHOD_COLOURS, QUIET, draw, floor_colours, heading, method_colours
+from ecgtune.reporting.style import MARKERS, METHOD_COLOURS, QUIET, baseline_colours, draw, heading, method_colours
 
 #: Points below full fine-tuning at which the panels end: what lies further would make the others one dot.
 FARTHEST = 6.0
@@ -68,7 +68,7 @@ def write_shares(path: Path, study: Study, cells: Sequence[Row]) -> list[Path]:
     tasks = [task for task in study.tasks if any(cell["task"] == task for cell in chosen)]
     found = {cell["method"] for cell in chosen}
     methods = [name for name in study.compared if name in found]
-    colours = {**method_colours(methods), **floor_colours([FLOOR])}
+    colours = {**method_colours(methods), **baseline_colours([FLOOR])}
     shown = [*methods, *([FLOOR] if FLOOR in found else [])]
 
     def paint(figure: Figure) -> None:

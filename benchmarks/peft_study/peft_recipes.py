@@ -70,7 +70,7 @@ def with_share(text: str, study: Study, best: Recipe) -> str:
     """`text` with the share of the weights that its method trains, where it quotes one."""
     head = Head(best.model.head_hidden, pooling=best.model.pooling)
     model = attach(load_model(study.model, head=head), best.method, members=best.model.members)
-    share = 100 * count_parameters(model, best.method).share
+    share = 100 * count_parameters(model, best.method).fraction
     return re.sub(rf"[\d.]+ % of {re.escape(study.model)}", f"{share:.2f} % of {study.model}", text)
 
 

@@ -197,7 +197,7 @@ def _measured(metrics: dict, log: str) -> Row:
         "training_records": counts["train"]["groups"],
         "validation_windows": counts["val"]["windows"],
         "trainable": metrics["parameters"]["trainable"],
-        "trainable_share": f"{metrics['parameters']['share']:.5f}",
+        "trainable_share": f"{metrics['parameters']['trainable_fraction']:.5f}",
         "epochs": trained["epochs"],
         "best_epoch": trained["best_epoch"],
         "val_auroc": f"{kept['val_auroc']:.5f}",

@@ -74,7 +74,7 @@ def _mean(folds: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 def _interval(values: NDArray[np.float64]) -> dict[str, float | None]:
     low, high = percentile_interval(values[1:], LEVEL)
-    parts = {"value": float(values[0]), "low": low, "high": high}
+    parts = {"value": float(values[0]), "ci_low": low, "ci_high": high}
     return {key: None if np.isnan(value) else value for key, value in parts.items()}
 
 

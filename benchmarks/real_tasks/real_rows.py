@@ -36,13 +36,13 @@ def kept_runs(comparison: Path) -> Iterator[Kept]:
     for row in read_json(comparison / "results.json")["rows"]:
         for folder in row["runs"]:
             run = RunFolder(comparison / folder)
-            yield Kept(row["method"], read_json(run.metrics), read_predictions(run.predictions).of("test"))
+            yield Kept(row["method"], run.read_metrics(), read_predictions(run.predictions).of("test"))
 
 
 def facts_of(metrics: dict[str, Any]) -> Row:
     """What a row says of the training, whatever the task."""
     training, train = metrics["training"], metrics["split"]["counts"]["train"]
-    share = metrics["parameters"]["share"]
+    share = metrics["parameters"]["trainable_fraction"]
     return {
         "title": metrics["title"],
         "weights": metrics["weights"],
@@ -56,7 +56,7 @@ def facts_of(metrics: dict[str, Any]) -> Row:
 
 def cells_of(name: str, interval: dict[str, float | None]) -> Row:
     """A metric with its interval as three cells."""
-    parts = {name: interval["value"], f"{name}_low": interval["low"], f"{name}_high": interval["high"]}
+    parts = {name: interval["value"], f"{name}_low": interval["ci_low"], f"{name}_high": interval["ci_high"]}
     return {key: "" if value is None else f"{value:.5f}" for key, value in parts.items()}
 
 

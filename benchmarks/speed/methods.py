@@ -120,7 +120,7 @@ def measure(
     rows = [
         {
             "method": name,
-            "trainable_share": step.count.share,
+            "trainable_share": step.count.fraction,
             "seconds": float(np.median(anew[name][1:])),
             "seconds_once": float(np.median(once[name][1:])),
             "kept_bytes": kept_bytes(step.model, step.forward),

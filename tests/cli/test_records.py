@@ -96,7 +96,7 @@ def test_compare_over_folds(data, capsys, tmp_path):
     each = [json.loads((tmp_path / "cv" / f"round-{i + 1}" / "results.json").read_text()) for i in range(3)]
     assert values["values"] == [one["rows"][0]["metrics"]["accuracy"]["mean"] for one in each]
     assert values["mean"] == pytest.approx(np.mean(values["values"]))
-    assert values["spread"] == pytest.approx(np.std(values["values"], ddof=1))
+    assert values["std"] == pytest.approx(np.std(values["values"], ddof=1))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def record(name="full", seed=0, strength=0.3, kind="method", threshold=0.5, labe
             "duplicates": 0,
             "counts": {"test": {"windows": len(label), "groups": GROUPS}},
         },
-        "parameters": {"trainable": 100, "share": 0.01},
+        "parameters": {"trainable": 100, "trainable_fraction": 0.01},
         "training": {
             "epochs": 3,
             "learning_rate": 0.001,
@@ -57,7 +57,7 @@ def rows(records, **options):
 
 
 def width(entry):
-    return entry["high"] - entry["low"]
+    return entry["ci_high"] - entry["ci_low"]
 
 
 def test_layout_of_results_json():
@@ -67,11 +67,11 @@ def test_layout_of_results_json():
     assert [row["method"] for row in found["rows"]] == ["full", "lora"]
     first = found["rows"][0]
     assert list(first) == [
-        "method", "title", "kind", "seeds", "runs", "epochs", "learning_rate", "share", "trainable",
+        "method", "title", "kind", "seeds", "runs", "epochs", "learning_rate", "trainable_fraction", "trainable",
         "seconds_per_epoch", "peak_memory_bytes", "file_bytes", "metrics", "group_metrics", "difference",
     ]  # fmt: skip
     assert tuple(first["metrics"]) == tuple(first["group_metrics"]) == tuple(first["difference"]) == METRICS
-    assert list(first["metrics"]["f1"]) == ["mean", "spread", "values", "low", "high"]
+    assert list(first["metrics"]["f1"]) == ["mean", "std", "values", "ci_low", "ci_high"]
     assert (first["seeds"], first["runs"]) == ([0, 1], ["full/seed-0", "full/seed-1"])
     assert (first["seconds_per_epoch"], first["peak_memory_bytes"]) == (2.5, 11)
 
@@ -82,9 +82,9 @@ def test_mean_and_spread_over_seeds():
     entry = rows(runs)["full"]["metrics"]["auroc"]
     assert entry["values"] == expected
     assert entry["mean"] == pytest.approx(np.mean(expected))
-    assert entry["spread"] == pytest.approx(np.std(expected, ddof=1))
-    assert entry["low"] < entry["mean"] < entry["high"]
-    assert rows(runs[:1])["full"]["metrics"]["auroc"]["spread"] is None
+    assert entry["std"] == pytest.approx(np.std(expected, ddof=1))
+    assert entry["ci_low"] < entry["mean"] < entry["ci_high"]
+    assert rows(runs[:1])["full"]["metrics"]["auroc"]["std"] is None
 
 
 def test_difference_to_itself_is_exactly_zero():
@@ -92,7 +92,7 @@ def test_difference_to_itself_is_exactly_zero():
     runs = [record(seed=seed) for seed in (2, 0, 1)]
     twin = [replace(run, name="twin") for run in sorted(runs, key=lambda run: run.seed)]
     for row in rows(runs + twin).values():
-        assert all(entry == {"value": 0.0, "low": 0.0, "high": 0.0} for entry in row["difference"].values())
+        assert all(entry == {"value": 0.0, "ci_low": 0.0, "ci_high": 0.0} for entry in row["difference"].values())
 
 
 def test_difference_is_paired_by_group():
@@ -112,14 +112,16 @@ def test_difference_equals_a_bootstrap_written_out():
     drawn = generator.integers(0, GROUPS, (4000, GROUPS))
     difference = (right[1][drawn].sum(axis=1) - right[0][drawn].sum(axis=1)) / len(LABEL)
     entry = rows([full, lora], resamples=4000)["lora"]["difference"]["accuracy"]
-    assert (entry["low"], entry["high"]) == pytest.approx(tuple(np.quantile(difference, [0.025, 0.975])), abs=0.015)
+    assert (entry["ci_low"], entry["ci_high"]) == pytest.approx(
+        tuple(np.quantile(difference, [0.025, 0.975])), abs=0.015
+    )
 
 
 def test_seeds_are_paired_where_both_have_them():
     full = [record(seed=seed) for seed in (0, 1)]
     lora = [record("lora", seed=seed, strength=0.25) for seed in (1, 2)]
     other = [record("probe", seed=seed, strength=0.2) for seed in (5, 6)]
-    floor = [record("majority", kind="floor", strength=0.1)]
+    floor = [record("majority", kind="baseline", strength=0.1)]
     found = rows(full + lora + other + floor)
     value = {name: found[name]["metrics"]["accuracy"]["values"] for name in found}
     assert found["lora"]["difference"]["accuracy"]["value"] == pytest.approx(value["lora"][0] - value["full"][1])
@@ -144,7 +146,7 @@ def test_interval_of_one_run_is_the_bootstrap_over_groups():
     found = rows([run], seed=3)["full"]["metrics"]
     expected = bootstrap_intervals(run.label, run.probability, 0.5, run.group, resamples=200, seed=3)
     for name in METRICS:
-        assert (found[name]["low"], found[name]["high"]) == (expected[name]["low"], expected[name]["high"])
+        assert (found[name]["ci_low"], found[name]["ci_high"]) == (expected[name]["ci_low"], expected[name]["ci_high"])
 
 
 def test_group_level_equals_evaluate():
@@ -168,7 +170,7 @@ def test_undefined_for_one_seed_is_null_for_the_mean():
     collapsed.metrics["window"]["metrics"]["accuracy"]["value"] = 0.5
     found = compare_runs([record(), collapsed], resamples=20)
     entry = found["rows"][0]["metrics"]["precision"]
-    assert entry["mean"] is entry["low"] is entry["spread"] is None
+    assert entry["mean"] is entry["ci_low"] is entry["std"] is None
     assert entry["values"][0] is not None
     assert any("precision, mcc undefined" in note for note in found["notes"])
 
@@ -184,7 +186,7 @@ def test_notes_say_what_a_reader_must_see():
 
 
 def test_floors_do_not_speak_in_the_notes():
-    floor = record("majority", kind="floor", weights="none", threshold=0.5)
+    floor = record("majority", kind="baseline", weights="none", threshold=0.5)
     notes = compare_runs([record(weights="pretrained (sha256 ab)"), floor], resamples=5)["notes"]
     assert not any("none" in note or "MAJORITY" in note for note in notes)
 

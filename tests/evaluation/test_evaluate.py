@@ -30,8 +30,8 @@ def test_layout_of_metrics_json():
         assert tuple(found[level]["metrics"]) == METRICS
         assert sum(map(sum, found[level]["confusion"])) == n
         for entry in found[level]["metrics"].values():
-            assert list(entry) == ["value", "low", "high"]
-            assert entry["low"] <= entry["value"] <= entry["high"]
+            assert list(entry) == ["value", "ci_low", "ci_high"]
+            assert entry["ci_low"] <= entry["value"] <= entry["ci_high"]
 
 
 def test_window_and_group_numbers():
@@ -68,5 +68,5 @@ def test_without_groups_the_reason_is_there():
 
 def test_undefined_is_null():
     found = evaluate([0, 1, 0, 1], [0.1] * 4, None, FIXED, resamples=20)
-    assert found["window"]["metrics"]["precision"] == {"value": None, "low": None, "high": None}
+    assert found["window"]["metrics"]["precision"] == {"value": None, "ci_low": None, "ci_high": None}
     assert found["window"]["metrics"]["auroc"]["value"] == 0.5

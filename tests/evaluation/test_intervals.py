@@ -25,7 +25,7 @@ def correlated(seed, groups=40, each=10):
 
 
 def width(entry):
-    return entry["high"] - entry["low"]
+    return entry["ci_high"] - entry["ci_low"]
 
 
 def test_interval_agrees_with_scipy():
@@ -38,7 +38,7 @@ def test_interval_agrees_with_scipy():
         (right,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
     assert found["value"] == right.mean()
-    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high), abs=0.01)
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((expected.low, expected.high), abs=0.01)
 
 
 def test_auroc_interval_agrees_with_scipy():
@@ -56,7 +56,7 @@ def test_auroc_interval_agrees_with_scipy():
         (np.arange(120),), statistic, n_resamples=500, method="percentile", vectorized=False,
         rng=np.random.default_rng(3),
     ).confidence_interval  # fmt: skip
-    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high), abs=0.02)
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((expected.low, expected.high), abs=0.02)
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
@@ -70,7 +70,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
         probability = stats.norm.cdf(generator.normal(label - 0.5, 1.0))
         found = bootstrap_intervals(label, probability, resamples=300, seed=int(generator.integers(2**31)))
         for name in covered:
-            covered[name] += found[name]["low"] <= truth[name] <= found[name]["high"]
+            covered[name] += found[name]["ci_low"] <= truth[name] <= found[name]["ci_high"]
     assert 0.88 <= covered["accuracy"] / rounds <= 0.99
     assert 0.88 <= covered["auroc"] / rounds <= 0.99
 
@@ -83,7 +83,7 @@ def test_group_interval_covers_where_the_window_interval_does_not():
         label, probability, group = correlated(int(generator.integers(2**31)))
         for grouped in (True, False):
             found = bootstrap_intervals(label, probability, group=group if grouped else None, resamples=200)
-            hit = found["accuracy"]["low"] <= 0.7 <= found["accuracy"]["high"]
+            hit = found["accuracy"]["ci_low"] <= 0.7 <= found["accuracy"]["ci_high"]
             by_group, by_window = by_group + (hit and grouped), by_window + (hit and not grouped)
     assert by_group / rounds > 0.85
     assert by_window / rounds < 0.65
@@ -119,16 +119,16 @@ def test_level_nests():
     wide = bootstrap_intervals(label, probability, group=group, level=0.99)
     narrow = bootstrap_intervals(label, probability, group=group, level=0.8)
     for name in METRICS:
-        assert wide[name]["low"] <= narrow[name]["low"] <= narrow[name]["value"]
-        assert narrow[name]["value"] <= narrow[name]["high"] <= wide[name]["high"]
+        assert wide[name]["ci_low"] <= narrow[name]["ci_low"] <= narrow[name]["value"]
+        assert narrow[name]["value"] <= narrow[name]["ci_high"] <= wide[name]["ci_high"]
 
 
 def test_undefined_resamples_are_left_out():
     # One positive among eight windows: over a third of the resamples miss it.
     label, probability = np.array([1] + [0] * 7), np.array([0.9] + [0.1] * 6 + [0.8])
     found = bootstrap_intervals(label, probability)
-    assert found["auroc"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    assert found["recall"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert found["auroc"] == {"value": 1.0, "ci_low": 1.0, "ci_high": 1.0}
+    assert found["recall"] == {"value": 1.0, "ci_low": 1.0, "ci_high": 1.0}
     nothing = bootstrap_intervals(label, np.full(8, 0.1))["precision"]
     assert all(math.isnan(value) for value in nothing.values())
 

@@ -31,7 +31,7 @@ def test_values_are_means_over_seeds_and_one_seed_has_the_intervals_of_a_run():
     one = resample(label, probability[0], group, resamples=200)
     told = bootstrap_intervals(label, probability[0], 0.5, group, resamples=200)
     for name in METRICS:
-        assert one.interval(name) == (told[name]["low"], told[name]["high"])
+        assert one.interval(name) == (told[name]["ci_low"], told[name]["ci_high"])
         assert np.isnan(one.spread[name])
 
 

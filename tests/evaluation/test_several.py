@@ -170,7 +170,7 @@ def test_interval_of_a_macro_score_is_the_bootstrap_over_groups(label, probabili
     for drawn in generator.integers(0, 40, size=(30, 40)):
         rows = np.concatenate([np.flatnonzero(names[place] == GROUP) for place in drawn])
         draws.append(measured(label[rows], probability[rows], decision, NAMES).values()["f1"])
-    assert (found["low"], found["high"]) == pytest.approx(tuple(np.nanquantile(draws, [0.025, 0.975])), abs=0.02)
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx(tuple(np.nanquantile(draws, [0.025, 0.975])), abs=0.02)
 
 
 @pytest.mark.parametrize("rule", ["f1", "youden", "sensitivity:0.9"])
@@ -223,7 +223,7 @@ def test_a_comparison_is_paired_for_every_task(label, probability, decision):
     shared = {
         "classes": list(NAMES), "weights": "w", "data": {"sha256": "ab"}, "threshold": decision.to_dict(NAMES),
         "split": {"unit": "record", "warnings": [], "duplicates": 0, "counts": counts},
-        "parameters": {"trainable": 1, "share": 0.1},
+        "parameters": {"trainable": 1, "trainable_fraction": 0.1},
         "training": dict.fromkeys(COSTS, 1),
     }  # fmt: skip
 
@@ -238,5 +238,5 @@ def test_a_comparison_is_paired_for_every_task(label, probability, decision):
         assert rows[0]["difference"][name]["value"] == 0
         means = [row["metrics"][name]["mean"] for row in rows]
         assert rows[1]["difference"][name]["value"] == pytest.approx(means[1] - means[0])
-    assert rows[1]["difference"]["auroc"]["high"] < 0
+    assert rows[1]["difference"]["auroc"]["ci_high"] < 0
     assert rows[0]["group_metrics"]["auroc"]["mean"] is not None

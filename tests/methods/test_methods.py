@@ -160,7 +160,7 @@ def test_paper_presets_have_the_published_share_on_full_size_ecg_fm(recipe, shar
         head = Head(hidden=preset.model.head_hidden)
         model = Classifier(encoder, head, ("0", "1"), Weights("random", "full size", seed=0), name="ecg-fm")
         attach(model, preset.method)
-    assert round(100 * count_parameters(model, preset.method).share, 2) == share
+    assert round(100 * count_parameters(model, preset.method).fraction, 2) == share
     assert [tuple(p.shape) for p in model.head.parameters()] == [(512, 768), (512,), (2, 512), (2,)]
 
 
@@ -178,7 +178,7 @@ def test_recipes_quote_their_counted_share_and_it_is_small(name, share):
     (recipe,) = load_recipes(name)
     head = Head(recipe.model.head_hidden, pooling=recipe.model.pooling)
     model = attach(load_model("ecg-fm-tiny", head=head), recipe.method, members=recipe.model.members)
-    counted = 100 * count_parameters(model, recipe.method).share
+    counted = 100 * count_parameters(model, recipe.method).fraction
     assert f"{counted:.2f}" == share
     assert counted <= 3.26 or isinstance(recipe.method, TopLayers)  # a layer of four is more than that
 

@@ -25,8 +25,8 @@ METHODS: dict[str, tuple[str, str, float, int, tuple[int, ...], float | None]] =
     "adapter": ("Adapter 64, after attention and feed-forward", "method", 0.36, 330_000, (0, 1), 0.0015),
     "lora": ("LoRA r16, all linear layers", "method", 0.38, 290_000, (0, 1), 0.0015),
     "probe": ("Linear probe", "method", 0.18, 514, (0, 1), 0.0025),
-    "majority": ("Majority class", "floor", 0.0, 0, (0,), None),
-    "resnet": ("Small residual network", "floor", 0.25, 120_000, (0, 1), 0.001),
+    "majority": ("Majority class", "baseline", 0.0, 0, (0,), None),
+    "resnet": ("Small residual network", "baseline", 0.25, 120_000, (0, 1), 0.001),
 }
 RECIPE = '[method]\nname = "{name}"\n\n[training]\nepochs = 8\nbatch_size = 64\n'
 
@@ -80,7 +80,7 @@ def metrics_of(name: str, seed: int, weights: str, grouped: bool) -> dict[str, A
             "positives": groups * EACH // 2,
         }
     return {
-        "format": 1,
+        "format": 2,
         "name": name,
         "seed": seed,
         "model": "ecg-fm-tiny",
@@ -109,11 +109,12 @@ def metrics_of(name: str, seed: int, weights: str, grouped: bool) -> dict[str, A
             "head": min(trainable, 514),
             "trainable": trainable,
             "total": TOTAL,
-            "share": trainable / TOTAL,
+            "trainable_fraction": trainable / TOTAL,
         },
         "training": {
             "epochs": epochs,
             "best_epoch": epochs and epochs - 2,
+            "checkpoint_metric": "auroc",
             "stopped_early": seed == 1,
             "learning_rate": rate,
             "batch_size": 64 if rate else None,
@@ -173,7 +174,7 @@ def build_comparison(
             records.append(RunRecord(name, title, kind, seed, place, metrics, label, scores(name, seed, "test"), group))
     first = records[0].metrics
     return {
-        "format": 1,
+        "format": 2,
         "created": "2025-01-31T12:00:00+00:00",
         "command": "ecgtune compare windows.csv --sampling-rate 100 --model ecg-fm-tiny --seeds 2 --out runs/first",
         "machine": {"cpu": "2 cores", "versions": {"torch": "2.13.0", "ecgtune": "0.1.0"}},

@@ -28,12 +28,12 @@ def test_csv_holds_the_numbers(results):
     assert [row["Key"] for row in rows] == ["full", "adapter", "lora", "probe", "majority", "resnet"]
     for row, expected in zip(rows, results["rows"], strict=True):
         for title, name in (("Accuracy", "accuracy"), ("F1", "f1"), ("MCC", "mcc")):
-            for part, column in (("mean", title), ("spread", f"{title}_spread"), ("low", f"{title}_low")):
+            for part, column in (("mean", title), ("std", f"{title}_std"), ("ci_low", f"{title}_ci_low")):
                 value = expected["metrics"][name][part]
                 assert row[column] == "n/a" if value is None else float(row[column]) == pytest.approx(value, rel=1e-8)
-        assert float(row["Trainable %"]) == pytest.approx(100 * expected["share"])
+        assert float(row["Trainable %"]) == pytest.approx(100 * expected["trainable_fraction"])
         assert (row["Weights"], row["Split by"]) == (results["weights"], results["split"]["unit"])
-        assert float(row["Accuracy difference_low"]) == pytest.approx(expected["difference"]["accuracy"]["low"])
+        assert float(row["Accuracy difference_ci_low"]) == pytest.approx(expected["difference"]["accuracy"]["ci_low"])
     assert rows[4]["Precision"] == rows[4]["Epochs"] == "n/a"
 
 
@@ -43,9 +43,9 @@ def test_markdown_table(results):
     assert header[8:] == ["AUROC", "s/epoch", "Peak memory", "File size", "Δ accuracy vs full"]
     assert [row[0] for row in rows].index("**Floors**") == 4
     full = results["rows"][0]["metrics"]["accuracy"]
-    assert rows[0][3] == f"{full['mean']:.3f} ± {full['spread']:.3f}"
+    assert rows[0][3] == f"{full['mean']:.3f} ± {full['std']:.3f}"
     assert rows[0][-1] == "reference"
-    low = results["rows"][2]["difference"]["accuracy"]["low"]
+    low = results["rows"][2]["difference"]["accuracy"]["ci_low"]
     assert f"({low:+.3f} to " in rows[2][-1]
     assert {len(row) for row in rows if row[0] != "**Floors**"} == {13}
 

@@ -74,7 +74,7 @@ def written(request, tmp_path_factory, make_run):
     records = [record(folder, make_run, task, name, strength) for name, strength in (("full", 0.5), ("lora", 0.3))]
     first = records[0].metrics
     results = {
-        "format": 1, "created": "2025-01-31T12:00:00+00:00", "command": "ecgtune compare", "machine": {"cpu": "2"},
+        "format": 2, "created": "2025-01-31T12:00:00+00:00", "command": "ecgtune compare", "machine": {"cpu": "2"},
         "data": first["data"], "split": first["split"], "model": first["model"], "weights": first["weights"],
         "task": task, "evaluation": first["evaluation"], **compare_runs(records, resamples=20),
     }  # fmt: skip
@@ -94,7 +94,7 @@ def test_means_are_called_macro_and_the_challenge_by_its_classes(written):
     head = table_csv(results).splitlines()[0].split(",")
     assert titles["f1"] in head
     lead = "Macro F1" if results["task"] == "multiclass" else "Macro AUROC"
-    assert f"{lead} difference_low" in head
+    assert f"{lead} difference_ci_low" in head
     assert f"Δ macro {lead.split()[1]} vs full" in table_markdown(results)
 
 

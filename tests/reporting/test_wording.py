@@ -8,7 +8,11 @@ from ecgtune.reporting.wording import comparison_headline, kept_epoch, run_headl
 
 
 def entry(mean, low=None, high=None):
-    return {"mean": mean, "low": mean - 0.02 if low is None else low, "high": mean + 0.02 if high is None else high}
+    return {
+        "mean": mean,
+        "ci_low": mean - 0.02 if low is None else low,
+        "ci_high": mean + 0.02 if high is None else high,
+    }
 
 
 def row(name, accuracy, difference=(0.0, 0.0, 0.0), kind="method", auroc=None, seeds=(0, 1)):
@@ -19,7 +23,7 @@ def row(name, accuracy, difference=(0.0, 0.0, 0.0), kind="method", auroc=None, s
         "kind": kind,
         "seeds": list(seeds),
         "metrics": {"accuracy": entry(accuracy), "auroc": entry(auroc or accuracy)},
-        "difference": {"accuracy": {"value": value, "low": low, "high": high}},
+        "difference": {"accuracy": {"value": value, "ci_low": low, "ci_high": high}},
     }
 
 
@@ -59,17 +63,17 @@ CASES = {
         [],
     ),
     "floors below": (
-        [row("full", 0.84), row("majority", 0.5, kind="floor")],
+        [row("full", 0.84), row("majority", 0.5, kind="baseline")],
         ["Floors to be above: MAJORITY 0.500."],
         ["reaches down"],
     ),
     "floor inside the interval": (
-        [row("full", 0.84), row("resnet", 0.83, kind="floor")],
+        [row("full", 0.84), row("resnet", 0.83, kind="baseline")],
         ["reaches down to RESNET: no method is clearly better than that"],
         ["No method reaches"],
     ),
     "floor above every method": (
-        [row("full", 0.84), row("resnet", 0.90, kind="floor")],
+        [row("full", 0.84), row("resnet", 0.90, kind="baseline")],
         ["No method reaches RESNET."],
         ["reaches down"],
     ),
@@ -86,7 +90,7 @@ def test_headline(rows, said, unsaid):
 
 
 def test_floor_is_never_the_best_method():
-    assert headline(row("full", 0.6), row("resnet", 0.9, kind="floor")).startswith("FULL reaches")
+    assert headline(row("full", 0.6), row("resnet", 0.9, kind="baseline")).startswith("FULL reaches")
 
 
 def test_without_reference_no_difference_is_told():
@@ -111,10 +115,9 @@ def test_banner_only_for_random_weights():
 @pytest.mark.parametrize(
     ("training", "told"),
     [
-        ({"best_epoch": 3, "best": "auroc"}, "3 (highest validation AUROC)"),
-        ({"best_epoch": 3, "best": "loss"}, "3 (lowest validation loss)"),
-        ({"best_epoch": 8, "best": "last"}, "8 (the last one)"),
-        ({"best_epoch": 3}, "3 (highest validation AUROC)"),  # from before there was a choice
+        ({"best_epoch": 3, "checkpoint_metric": "auroc"}, "3 (highest validation AUROC)"),
+        ({"best_epoch": 3, "checkpoint_metric": "loss"}, "3 (lowest validation loss)"),
+        ({"best_epoch": 8, "checkpoint_metric": "last"}, "8 (the last one)"),
         ({"best_epoch": None}, "n/a"),
     ],
 )

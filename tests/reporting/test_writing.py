@@ -34,8 +34,8 @@ def test_unfinished_run_stops_before_anything_is_written(make_comparison, tmp_pa
     ("name", "content", "message"),
     [
         ("metrics.json", "{", r"metrics.json cannot be read"),
-        ("metrics.json", '{"format": 2}', "has the format 2; this version reads 1"),
-        ("metrics.json", "[]", "has the format None"),
+        ("metrics.json", '{"format": 1}', "has format 1; this version reads format 2: use the version"),
+        ("metrics.json", "[]", "has format None"),
         ("log.jsonl", '{"epoch": 1', r"log.jsonl cannot be read"),
         ("environment.json", None, r"environment.json cannot be read"),
         ("recipe.toml", None, r"recipe.toml cannot be read"),
@@ -56,7 +56,7 @@ def test_model_card(make_run, tmp_path, grouped):
     write_run(tmp_path / "run")
     text = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     accuracy = metrics["window"]["metrics"]["accuracy"]
-    shown = f"{accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f})"
+    shown = f"{accuracy['value']:.3f} ({accuracy['ci_low']:.3f} to {accuracy['ci_high']:.3f})"
     for part in (
         shown,
         "not pretrained",

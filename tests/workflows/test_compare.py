@@ -51,7 +51,7 @@ def test_rows_are_the_runs(comparison):
     folder, results = comparison
     assert [(row["method"], row["kind"]) for row in results["rows"]] == [
         ("full", "method"), ("lora", "method"), ("adapter", "method"), ("probe", "method"),
-        ("resnet", "floor"), ("majority", "floor"),
+        ("resnet", "baseline"), ("majority", "baseline"),
     ]  # fmt: skip
     for row in results["rows"]:
         metrics = [json.loads((folder / run / "metrics.json").read_text()) for run in row["runs"]]
@@ -59,8 +59,8 @@ def test_rows_are_the_runs(comparison):
         assert row["metrics"]["accuracy"]["values"] == pytest.approx(values)
         assert row["metrics"]["accuracy"]["mean"] == pytest.approx(np.mean(values))
     full = results["rows"][0]
-    assert full["difference"]["accuracy"] == {"value": 0.0, "low": 0.0, "high": 0.0}
-    assert full["share"] == 1.0
+    assert full["difference"]["accuracy"] == {"value": 0.0, "ci_low": 0.0, "ci_high": 0.0}
+    assert full["trainable_fraction"] == 1.0
     weights = ecgtune.load_model("ecg-fm-tiny").weights.describe()
     assert results["weights"] == weights
     assert f"weights: {weights}." in results["notes"]

@@ -74,7 +74,7 @@ class Run:
         lines = [f"weights: {self.metrics['weights']}", f"split by {split['unit']}: {split['origin']}"]
         lines += [f"warning: {warning}" for warning in split["warnings"]]
         for name, title in zip(("accuracy", "f1", "auroc"), _SUMMARY[self.task], strict=True):
-            value, low, high = (self.metrics["window"]["metrics"][name][key] for key in ("value", "low", "high"))
+            value, low, high = (self.metrics["window"]["metrics"][name][key] for key in ("value", "ci_low", "ci_high"))
             known = None not in (value, low, high)
             lines.append(f"test {title}: " + (f"{value:.3f} (95 % {low:.3f} to {high:.3f})" if known else "n/a"))
         return "\n".join(lines)
@@ -150,7 +150,7 @@ def load_run(folder: str | Path) -> Run:
         state = "an unfinished run; continue it with --resume" if unfinished else "no run with a model"
         raise RunError(f"{folder} holds {state}; allowed: a folder with metrics.json and best/model.json")
     read_recipe(run)  # says so when the folder holds a pretraining
-    saved, metrics = read_json(run.best / "model.json"), read_json(run.metrics)
+    saved, metrics = read_json(run.best / "model.json"), run.read_metrics()
     try:
         method = method_from_table(saved["method"], str(run.best / "model.json"))
         members = operator.index(saved.get("members", 1))

@@ -31,7 +31,7 @@ Values = dict[Key, NDArray[np.float64]]
 class RunRecord:
     """One finished run, as the comparison needs it.
 
-    `name` joins the seeds of a method ("lora"), `title` is what tables print, `kind` is "method" or "floor",
+    `name` joins the seeds of a method ("lora"), `title` is what tables print, `kind` is "method" or "baseline",
     `folder` the run's place inside the comparison folder ("lora/seed-0"), `metrics` its metrics.json. `label`,
     `probability` and `group` are of the test split, as `evaluate` takes them, in the same row order in every run;
     `group` is None without groups, `recording` where the group is what is pooled. `row`, the dataset's row of each
@@ -202,10 +202,10 @@ def _summary(runs: Sequence[_Measured], level: float) -> dict[str, dict[str, Any
         low, high = percentile_interval(np.mean([run.draws[name] for run in runs], axis=0), level)
         result[name] = {
             "mean": defined(float(values.mean())),
-            "spread": defined(float(values.std(ddof=1))) if len(runs) > 1 else None,
+            "std": defined(float(values.std(ddof=1))) if len(runs) > 1 else None,
             "values": [defined(value) for value in values],
-            "low": defined(low),
-            "high": defined(high),
+            "ci_low": defined(low),
+            "ci_high": defined(high),
         }
     return result
 
@@ -232,7 +232,7 @@ def _difference(
         value = np.mean([run.values[name] for run in runs]) - np.mean([run.values[name] for run in reference])
         mean, mean_reference = (np.mean([run.draws[name] for run in side], axis=0) for side in (runs, reference))
         low, high = percentile_interval(mean - mean_reference, level)
-        result[name] = {"value": defined(float(value)), "low": defined(low), "high": defined(high)}
+        result[name] = {"value": defined(float(value)), "ci_low": defined(low), "ci_high": defined(high)}
     return result
 
 
@@ -247,7 +247,7 @@ def _description(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "runs": [run.folder for run in runs],
         "epochs": _typical(entry["epochs"] for entry in training),
         "learning_rate": _typical(entry["learning_rate"] for entry in training),
-        "share": _typical(entry["share"] for entry in parameters),
+        "trainable_fraction": _typical(entry["trainable_fraction"] for entry in parameters),
         "trainable": _typical(entry["trainable"] for entry in parameters),
         "seconds_per_epoch": _typical(entry["seconds_per_epoch"] for entry in training),
         "peak_memory_bytes": _largest(entry["peak_memory_bytes"] for entry in training),

@@ -37,7 +37,7 @@ def evaluate(
     needed for more than two classes or labels; f1_over: those of them over which `challenge_f1` is a mean. pooled:
     whether a recording's or group's probability is the mean or the maximum of its windows'.
 
-    Returns `{"window": {"n", "metrics": {name: {"value", "low", "high"}}, "confusion": [[tn, fp], [fn, tp]]},
+    Returns `{"window": {"n", "metrics": {name: {"value", "ci_low", "ci_high"}}, "confusion": [[tn, fp], [fn, tp]]},
     "group": the same per recording or group, with which of them as "of", or {"reason": ...}}`, with `labels` and
     `labels_in_mean` beside for several (see docs/architecture.md); plain Python values, None for an undefined metric,
     so that it can be written as JSON.

@@ -28,7 +28,7 @@ def bootstrap_intervals(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, dict[str, float]]:
-    """Every metric with its percentile bootstrap interval: `{"accuracy": {"value", "low", "high"}, ...}`.
+    """Every metric with its percentile bootstrap interval: `{"accuracy": {"value", "ci_low", "ci_high"}, ...}`.
 
     label, probability: `(windows,)`; group: `(windows,)` identifiers, resampled with replacement as wholes, or None
     (windows are resampled). Resamples in which a metric is undefined are left out of its percentiles; NaN when it is
@@ -53,7 +53,7 @@ def measured_intervals(
     result: dict[Key, Interval] = {}
     for name, value in predictions.values().items():
         low, high = percentile_interval(np.concatenate(draws[name]), level)
-        result[name] = {"value": value, "low": low, "high": high}
+        result[name] = {"value": value, "ci_low": low, "ci_high": high}
     return result
 
 

@@ -43,13 +43,13 @@ class ParameterCount:
         return self.encoder + self.method + self.head + self.leads
 
     @property
-    def share(self) -> float:
+    def fraction(self) -> float:
         """Trainable part of all weights, 0 to 1."""
         return self.trainable / self.total
 
     def sentence(self) -> str:
         return (
-            f"{self.trainable:,} of {self.total:,} weights train ({100 * self.share:.2f} %): "
+            f"{self.trainable:,} of {self.total:,} weights train ({100 * self.fraction:.2f} %): "
             f"{self.encoder:,} encoder, {self.method:,} method, {self.head:,} head"
             + (f", {self.leads:,} lead mixer" if self.leads else "")
         )

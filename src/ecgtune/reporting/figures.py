@@ -15,12 +15,12 @@ from ecgtune.reporting.figures_confusion import write_confusion, write_label_ans
 from ecgtune.reporting.numbers import MISSING, score
 from ecgtune.reporting.reading import Comparison, Run
 from ecgtune.reporting.style import (
-    FLOOR_DASHES,
+    BASELINE_DASHES,
     INK,
     MARKERS,
     QUIET,
+    baseline_colours,
     draw,
-    floor_colours,
     heading,
     method_colours,
     only_horizontal_grid,
@@ -138,8 +138,8 @@ def write_method_bars(path: Path, results: dict[str, Any], *, png: bool = False)
             for position, entry in zip(x, entries, strict=True):
                 if entry["mean"] is None:
                     axes.text(position, 0.015, MISSING, rotation=90, ha="center", va="bottom", fontsize=7, color=QUIET)
-                elif entry["low"] is not None:
-                    axes.vlines(position, entry["low"], entry["high"], color=INK, lw=1.1)
+                elif entry["ci_low"] is not None:
+                    axes.vlines(position, entry["ci_low"], entry["ci_high"], color=INK, lw=1.1)
         axes.set_xticks(range(len(BAR_METRICS)), [titles[name] for name in BAR_METRICS])
         axes.tick_params(axis="x", length=0, labelcolor=INK)
         axes.set_ylim(0, 1)
@@ -155,14 +155,14 @@ def write_accuracy_against_parameters(path: Path, results: dict[str, Any], *, pn
     rows, lead, title = results["rows"], lead_of(results), metric_titles(results)[lead_of(results)]
     colours = _row_colours(rows)
     methods = [row for row in rows if row["kind"] == "method" and row["metrics"][lead]["mean"] is not None]
-    floors = [row for row in rows if row["kind"] == "floor" and row["metrics"][lead]["mean"] is not None]
+    floors = [row for row in rows if row["kind"] == "baseline" and row["metrics"][lead]["mean"] is not None]
 
     def paint(figure: Figure) -> None:
         heading(figure, f"{title} against trainable parameters: mean over seeds, 95 % interval")
         axes = figure.subplots()
         for place, row in enumerate(methods):
             entry, colour = row["metrics"][lead], colours[row["method"]]
-            axes.vlines(row["trainable"], entry["low"], entry["high"], color=colour, lw=1.8)
+            axes.vlines(row["trainable"], entry["ci_low"], entry["ci_high"], color=colour, lw=1.8)
             marker = MARKERS[place % len(MARKERS)]
             label = f"{row['title']}: {score(entry['mean'])}"
             axes.plot(
@@ -170,7 +170,7 @@ def write_accuracy_against_parameters(path: Path, results: dict[str, Any], *, pn
             )
         for place, row in enumerate(floors):
             mean = row["metrics"][lead]["mean"]
-            dashes = FLOOR_DASHES[place % len(FLOOR_DASHES)]
+            dashes = BASELINE_DASHES[place % len(BASELINE_DASHES)]
             axes.axhline(mean, color=QUIET, lw=1.3, ls=dashes, label=f"{row['title']}: {score(mean)}")
         axes.set_xscale("log")
         trainable = [row["trainable"] for row in methods]
@@ -187,7 +187,7 @@ def write_accuracy_against_parameters(path: Path, results: dict[str, Any], *, pn
 
 def _row_colours(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
     methods = [row["method"] for row in rows if row["kind"] == "method"]
-    return {**floor_colours([row["method"] for row in rows if row["kind"] == "floor"]), **method_colours(methods)}
+    return {**baseline_colours([row["method"] for row in rows if row["kind"] == "baseline"]), **method_colours(methods)}
 
 
 def _parameters(value: float, _position: int | None = None) -> str:

@@ -13,12 +13,12 @@ from markupsafe import Markup
 from ecgtune.errors import RunError
 from ecgtune.reporting import numbers, pretraining_wording, tables, tasks, wording
 from ecgtune.reporting.reading import Comparison, PretrainingRun, Run, read_comparison, read_pretraining, read_run
-from ecgtune.reporting.style import floor_colours, method_colours
+from ecgtune.reporting.style import baseline_colours, method_colours
 from ecgtune.utils.files import write_text
 
 #: Functions of `numbers` that the templates use as filters.
 _FORMATS = (
-    *("score", "spread", "interval", "percent", "count", "rate"),
+    *("score", "std", "interval", "percent", "count", "rate"),
     *("seconds", "duration", "significant", "size"),
 )
 
@@ -149,11 +149,11 @@ def _comparison_facts(comparison: Comparison) -> dict[str, Any]:
     methods = comparison.rows("method")
     columns = tables.table_columns(results)
     colours = method_colours([row["method"] for row in methods])
-    colours |= floor_colours([row["method"] for row in comparison.rows("floor")])
+    colours |= baseline_colours([row["method"] for row in comparison.rows("baseline")])
     return {
         "results": results,
         "runs": comparison.runs,
-        "kinds": [methods, comparison.rows("floor")],
+        "kinds": [methods, comparison.rows("baseline")],
         "methods": methods,
         "columns": columns,
         "colours": colours,
@@ -180,7 +180,7 @@ def _comparison_facts(comparison: Comparison) -> dict[str, Any]:
 _SORT_KEYS = {
     "Epochs": "epochs",
     "LR": "learning_rate",
-    "Trainable %": "share",
+    "Trainable %": "trainable_fraction",
     "s/epoch": "seconds_per_epoch",
     "Peak memory": "peak_memory_bytes",
     "File size": "file_bytes",

@@ -11,21 +11,21 @@ def score(value: float | None) -> str:
     return MISSING if value is None else f"{value:.3f}"
 
 
-def with_spread(entry: Mapping[str, Any]) -> str:
-    """`0.842 ± 0.013` of a metric in results.json; without a spread (one seed) the mean alone."""
-    return f"{score(entry['mean'])} {spread(entry)}".rstrip()
+def with_std(entry: Mapping[str, Any]) -> str:
+    """`0.842 ± 0.013` of a metric in results.json; without a deviation (one seed) the mean alone."""
+    return f"{score(entry['mean'])} {std(entry)}".rstrip()
 
 
 def interval(entry: Mapping[str, Any]) -> str:
     """`0.810 to 0.870`; `n/a` when an end is missing."""
-    if entry["low"] is None or entry["high"] is None:
+    if entry["ci_low"] is None or entry["ci_high"] is None:
         return MISSING
-    return f"{entry['low']:.3f} to {entry['high']:.3f}"
+    return f"{entry['ci_low']:.3f} to {entry['ci_high']:.3f}"
 
 
-def spread(entry: Mapping[str, Any]) -> str:
+def std(entry: Mapping[str, Any]) -> str:
     """`± 0.013`, empty for one seed."""
-    return "" if entry["spread"] is None else f"± {entry['spread']:.3f}"
+    return "" if entry["std"] is None else f"± {entry['std']:.3f}"
 
 
 def signed(value: float | None) -> str:
@@ -38,9 +38,9 @@ def signed(value: float | None) -> str:
 
 def signed_interval(entry: Mapping[str, Any]) -> str:
     """`-0.004 to +0.028`."""
-    if entry["low"] is None or entry["high"] is None:
+    if entry["ci_low"] is None or entry["ci_high"] is None:
         return MISSING
-    return f"{signed(entry['low'])} to {signed(entry['high'])}"
+    return f"{signed(entry['ci_low'])} to {signed(entry['ci_high'])}"
 
 
 def percent(share: float | None) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import RunError
+from ecgtune.training.run_folder import check_format
 
-FORMAT = 1
 FINE_TUNING, PRETRAINING = "fine-tuning", "pretraining"
 #: Where the encoder of a pretraining may lie in its folder, and how its tensors are stored there.
 ENCODERS = {"best": "float32", "float16": "float16"}
@@ -39,7 +39,7 @@ class Comparison:
     runs: dict[str, list[Run]]
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
-        """Rows of results.json of one kind, "method" or "floor"."""
+        """Rows of results.json of one kind, "method" or "baseline"."""
         return [row for row in self.results["rows"] if row["kind"] == kind]
 
 
@@ -97,7 +97,7 @@ def _read(folder: Path, kind: str) -> Run:
     if not metrics_file.is_file():
         raise RunError(f"{folder} has no metrics.json, so it is no finished run; finish it with --resume")
     metrics = _parsed(metrics_file, json.loads)
-    _check_format(metrics_file, metrics)
+    check_format(metrics_file, metrics)
     found = metrics.get("kind", FINE_TUNING)
     if found != kind:
         raise RunError(f"{folder} holds a {found}, no {kind}; give the folder of a {kind}")
@@ -114,16 +114,10 @@ def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -
     if results is None and not file.is_file():
         raise RunError(f"{folder} has no results.json; give a folder that 'ecgtune compare' wrote")
     content: dict[str, Any] = _parsed(file, json.loads) if results is None else results
-    _check_format(file, content)
+    check_format(file, content)
     methods = [row for row in content["rows"] if row["kind"] == "method"]
     runs = {row["method"]: [read_run(folder / run) for run in row["runs"]] for row in methods}
     return Comparison(folder, content, runs)
-
-
-def _check_format(file: Path, content: Any) -> None:
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise RunError(f"{file} has the format {found}; this version reads {FORMAT}: use the version that wrote it")
 
 
 def _size(file: Path) -> int:

@@ -14,8 +14,8 @@ INK, QUIET, GRID = "#1f2933", "#5f6b7a", "#e4e7eb"
 # Okabe and Ito's palette; pink is darkened, orange and yellow are left out: too pale on white.
 METHOD_COLOURS = {"full": "#0072B2", "adapter": "#D55E00", "lora": "#009E73", "probe": "#B85C94"}
 SPARE_COLOURS = ("#56B4E9", "#8C6D1F", "#4B4E9B", "#A83232", "#3F7F7F", "#7A7A2B")
-FLOOR_COLOURS = ("#9aa5b1", "#697586", "#c3cad3")
-FLOOR_DASHES = ((0, (2, 2)), (0, (6, 2)), (0, (6, 2, 1, 2)))
+BASELINE_COLOURS = ("#9aa5b1", "#697586", "#c3cad3")
+BASELINE_DASHES = ((0, (2, 2)), (0, (6, 2)), (0, (6, 2, 1, 2)))
 # Where the font that matplotlib measured is missing, one as wide or narrower stands in and nothing overlaps.
 MEASURED_FONT, NARROWER_FONTS = "DejaVu Sans", "Verdana, Arial, Helvetica, sans-serif"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
@@ -55,9 +55,9 @@ def method_colours(methods: Sequence[str]) -> dict[str, str]:
     return {name: METHOD_COLOURS.get(name) or given[name] for name in methods}
 
 
-def floor_colours(floors: Sequence[str]) -> dict[str, str]:
+def baseline_colours(floors: Sequence[str]) -> dict[str, str]:
     """Greys for the floors, so that they do not look like methods."""
-    return {name: FLOOR_COLOURS[place % len(FLOOR_COLOURS)] for place, name in enumerate(floors)}
+    return {name: BASELINE_COLOURS[place % len(BASELINE_COLOURS)] for place, name in enumerate(floors)}
 
 
 def draw(path: Path, size: tuple[float, float], paint: Callable[[Figure], None], *, png: bool = False) -> list[Path]:

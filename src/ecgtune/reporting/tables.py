@@ -23,7 +23,7 @@ SHORT_NAMES_BELOW = 110
 
 
 def _metric(name: str) -> Callable[[Row], str]:
-    return lambda row: numbers.with_spread(row["metrics"][name])
+    return lambda row: numbers.with_std(row["metrics"][name])
 
 
 def difference_text(row: Row, results: dict[str, Any]) -> str:
@@ -57,7 +57,7 @@ def table_columns(results: dict[str, Any]) -> dict[str, Callable[[Row], str]]:
         "Epochs": lambda row: numbers.count(row["epochs"]),
         "LR": lambda row: numbers.rate(row["learning_rate"]),
         **early,
-        "Trainable %": lambda row: numbers.percent(row["share"]),
+        "Trainable %": lambda row: numbers.percent(row["trainable_fraction"]),
         **scores,
         "s/epoch": lambda row: numbers.seconds(row["seconds_per_epoch"]),
         "Peak memory": lambda row: numbers.size(row["peak_memory_bytes"]),
@@ -116,24 +116,24 @@ def table_csv(results: dict[str, Any]) -> str:
     records = []
     for row in results["rows"]:
         metrics = row["metrics"]
-        difference = (row["difference"] or {}).get(lead, {"value": None, "low": None, "high": None})
+        difference = (row["difference"] or {}).get(lead, {"value": None, "ci_low": None, "ci_high": None})
         record = {
             "Method": row["title"],
             "Epochs": number(row["epochs"]),
             "LR": number(row["learning_rate"]),
             **{titles[name]: number(metrics[name]["mean"]) for name in _BEFORE_COSTS},
-            "Trainable %": number(row["share"], 100),
+            "Trainable %": number(row["trainable_fraction"], 100),
             titles["auroc"]: number(metrics["auroc"]["mean"]),
             "s/epoch": number(row["seconds_per_epoch"]),
             "Peak memory bytes": number(row["peak_memory_bytes"]),
             "File bytes": number(row["file_bytes"]),
             f"{titles[lead]} difference": number(difference["value"]),
-            f"{titles[lead]} difference_low": number(difference["low"]),
-            f"{titles[lead]} difference_high": number(difference["high"]),
+            f"{titles[lead]} difference_ci_low": number(difference["ci_low"]),
+            f"{titles[lead]} difference_ci_high": number(difference["ci_high"]),
             **{titles[name]: number(metrics[name]["mean"]) for name in titles if name not in (*_BEFORE_COSTS, "auroc")},
         }
         for name, title in titles.items():
-            for part in ("spread", "low", "high"):
+            for part in ("std", "ci_low", "ci_high"):
                 record[f"{title}_{part}"] = number(metrics[name][part])
         record |= {"Key": row["method"], "Kind": row["kind"], "Seeds": str(len(row["seeds"]))}
         # What must not get lost when the file travels alone.
@@ -153,9 +153,9 @@ def table_markdown(results: dict[str, Any]) -> str:
         "| " + " | ".join(columns) + " |",
         "|" + "|".join([" :--- "] + [" ---: "] * (len(columns) - 1)) + "|",
     ]
-    for kind in ("method", "floor"):
+    for kind in ("method", "baseline"):
         rows = [row for row in results["rows"] if row["kind"] == kind]
-        if kind == "floor" and rows:
+        if kind == "baseline" and rows:
             lines.append("| **Floors** |" + " |" * (len(columns) - 1))
         for row in rows:
             lines.append("| " + " | ".join(escape_markdown(text(row)) for text in columns.values()) + " |")
@@ -194,7 +194,7 @@ def _terminal_part(results: dict[str, Any], columns: dict[str, Callable[[Row], s
         table.add_column(title, justify=justify, overflow="fold", min_width=longest_word)
     previous = None
     for row in results["rows"]:
-        if previous == "method" and row["kind"] == "floor":
+        if previous == "method" and row["kind"] == "baseline":
             table.add_section()
         previous = row["kind"]
         # Spread and interval go to a second line: side by side they would need a very wide terminal.

@@ -16,8 +16,7 @@ KEPT = {"auroc": "highest validation AUROC", "loss": "lowest validation loss", "
 def kept_epoch(training: dict[str, Any]) -> str:
     """Which epoch's weights a run has, and why, from its metrics: `3 (highest validation AUROC)`."""
     epoch = training["best_epoch"]
-    # Of runs from before there was a choice, AUROC had chosen.
-    return numbers.MISSING if epoch is None else f"{numbers.count(epoch)} ({KEPT[training.get('best', 'auroc')]})"
+    return numbers.MISSING if epoch is None else f"{numbers.count(epoch)} ({KEPT[training['checkpoint_metric']]})"
 
 
 def comparison_headline(results: dict[str, Any]) -> list[str]:
@@ -71,11 +70,11 @@ def _difference(ranked: Sequence[Row], results: dict[str, Any]) -> list[str]:
         other, sign = best, 1
         words = f"That is {{size}} above {_named(reference)}"
     entry = other["difference"][lead_of(results)]
-    if entry["value"] is None or entry["low"] is None:
+    if entry["value"] is None or entry["ci_low"] is None:
         return [f"The difference to {_named(reference)} is not defined."]
     if entry["value"] == 0:
         words = f"Between {_named(reference)} and {_named(other)} there is no difference"
-    low, high = sorted((sign * entry["low"], sign * entry["high"]))
+    low, high = sorted((sign * entry["ci_low"], sign * entry["ci_high"]))
     words = words.format(size=numbers.score(abs(entry["value"])))
     words += f" (paired by {unit}, 95 % interval of the difference {numbers.signed(low)} to {numbers.signed(high)})."
     if low <= 0 <= high:
@@ -85,12 +84,12 @@ def _difference(ranked: Sequence[Row], results: dict[str, Any]) -> list[str]:
 
 def _floors(best: Row, results: dict[str, Any]) -> list[str]:
     lead = lead_of(results)
-    floors = [row for row in results["rows"] if row["kind"] == "floor" and _score(row, lead) is not None]
+    floors = [row for row in results["rows"] if row["kind"] == "baseline" and _score(row, lead) is not None]
     if not floors:
         return []
     listed = _listed([f"{_named(row)} {numbers.score(_score(row, lead))}" for row in floors])
     sentences = [f"Floors to be above: {listed}."]
-    reached, low = _score(best, lead), best["metrics"][lead]["low"] or 0
+    reached, low = _score(best, lead), best["metrics"][lead]["ci_low"] or 0
     above = [row for row in floors if _score(row, lead) > reached]
     within = [row for row in floors if low <= _score(row, lead) <= reached]
     if above:

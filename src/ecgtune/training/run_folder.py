@@ -17,6 +17,9 @@ from ecgtune.recipe.pretraining import Pretraining, pretraining_differences, pre
 from ecgtune.recipe.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text
 from ecgtune.utils.files import finite, read_json, write_json, write_text
 
+#: `format` of metrics.json, results.json and rounds.json. Increased when a key changes its name or meaning.
+RESULT_FORMAT = 2
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -71,10 +74,31 @@ class RunFolder:
         """metrics.json is written last."""
         return self.metrics.is_file()
 
+    def read_metrics(self) -> dict[str, Any]:
+        """The content of metrics.json. Raises RunError when it is missing, damaged or of another format."""
+        return read_result(self.metrics)
+
     def discard_state(self) -> None:
         """Remove what only a resume needs."""
         for folder in (self.path, self.head):
             shutil.rmtree(folder / "last", ignore_errors=True)
+
+
+def read_result(file: Path) -> dict[str, Any]:
+    """The content of a result file of `RESULT_FORMAT`. Raises RunError when it cannot be read or has another format."""
+    content = read_json(file)
+    check_format(file, content)
+    return content
+
+
+def check_format(file: Path, content: Any) -> None:
+    """Raise RunError unless the content of a result file has `RESULT_FORMAT`."""
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != RESULT_FORMAT:
+        raise RunError(
+            f"{file} has format {found}; this version reads format {RESULT_FORMAT}: use the version that wrote it,"
+            " or run again in another folder"
+        )
 
 
 #: What of environment.json must be unchanged for a run to be continued.

@@ -10,9 +10,9 @@ from ecgtune.workflows.floors import MAJORITY, RESNET, resnet_recipe
 
 
 def kinds_of(arms: Sequence[Recipe], floors: bool) -> list[tuple[Recipe, str]]:
-    """What a comparison of `arms` trains: each with its kind, "method" or "floor"."""
+    """What a comparison of `arms` trains: each with its kind, "method" or "baseline"."""
     kinds = [(arm, "method") for arm in arms]
-    return [*kinds, (resnet_recipe(arms[0]), "floor")] if floors else kinds
+    return [*kinds, (resnet_recipe(arms[0]), "baseline")] if floors else kinds
 
 
 def check_arms(recipes: Sequence[Recipe], seeds: int, floors: bool) -> None:

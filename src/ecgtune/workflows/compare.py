@@ -15,8 +15,7 @@ from ecgtune.recipe.recipe import Recipe, load_recipes
 from ecgtune.reporting.writing import write_comparison
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.progress import ProgressBar
-from ecgtune.training.run_folder import RunFolder
-from ecgtune.utils.files import read_json
+from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
 from ecgtune.workflows.arms import check_arms, kinds_of
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.estimate import estimate_first
@@ -62,10 +61,10 @@ def compare(
         majority = write_majority(
             dataset, split, first.input.normalisation, first.evaluation, folder / MAJORITY / "seed-0"
         )
-        records.append(_record(majority, MAJORITY, MAJORITY_TITLE, "floor", 0, folder))
+        records.append(_record(majority, MAJORITY, MAJORITY_TITLE, "baseline", 0, folder))
     own = [record.metrics for record in records if record.kind == "method"]
     results = {
-        "format": 1,
+        "format": RESULT_FORMAT,
         "created": now(),
         "command": command_line(),
         "machine": machine(),
@@ -125,7 +124,7 @@ def _record(run: RunFolder, name: str, title: str, kind: str, seed: int, folder:
         kind=kind,
         seed=seed,
         folder=run.path.relative_to(folder).as_posix(),
-        metrics=read_json(run.metrics),
+        metrics=run.read_metrics(),
         label=test.label,
         probability=test.probability,
         group=test.group,

@@ -10,6 +10,7 @@ from typing import Any
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import SettingError
 from ecgtune.recipe.recipe import Recipe
+from ecgtune.training.run_folder import RESULT_FORMAT
 from ecgtune.utils.files import write_json
 from ecgtune.workflows.compare import compare
 
@@ -47,7 +48,7 @@ def cross_validate(
         for number, dataset in enumerate(rounds, start=1)
     ]
     summary = {
-        "format": 1,
+        "format": RESULT_FORMAT,
         "rounds": [
             {"folder": f"round-{number}", "split": result["split"]["origin"]}
             for number, result in enumerate(results, start=1)
@@ -83,7 +84,7 @@ def _summarised(tables: Sequence[dict[str, Any] | None], key: str) -> dict[str, 
         result[metric] = {
             "values": values,
             "mean": statistics.fmean(known) if known else None,
-            "spread": statistics.stdev(known) if len(known) > 1 else None,
+            "std": statistics.stdev(known) if len(known) > 1 else None,
         }
     return result
 
@@ -101,4 +102,4 @@ def rounds_table(summary: dict[str, Any]) -> str:
 def _cell(value: dict[str, Any]) -> str:
     if value["mean"] is None:
         return "n/a"
-    return f"{value['mean']:.3f}" + ("" if value["spread"] is None else f" ± {value['spread']:.3f}")
+    return f"{value['mean']:.3f}" + ("" if value["std"] is None else f" ± {value['std']:.3f}")

@@ -15,7 +15,7 @@ from ecgtune.evaluation.decision import choose_decision
 from ecgtune.evaluation.evaluate import evaluate
 from ecgtune.recipe.recipe import Recipe, load_recipes
 from ecgtune.training.predictions import predictions_text
-from ecgtune.training.run_folder import RunFolder
+from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.workflows.preparation import summarise, summarise_task
 from ecgtune.workflows.run import POSITIVE
@@ -71,7 +71,7 @@ def write_majority(
     write_json(
         run.metrics,
         {
-            "format": 1,
+            "format": RESULT_FORMAT,
             "name": MAJORITY,
             "title": MAJORITY_TITLE,
             "seed": 0,
@@ -81,7 +81,14 @@ def write_majority(
             "classes": list(dataset.classes),
             "normalisation": normalisation,
             **summarise(dataset, split),
-            "parameters": {"encoder": 0, "method": 0, "head": 0, "trainable": 0, "total": 0, "share": None},
+            "parameters": {
+                "encoder": 0,
+                "method": 0,
+                "head": 0,
+                "trainable": 0,
+                "total": 0,
+                "trainable_fraction": None,
+            },
             "training": nothing_trained,
             "audits": {},
             "threshold": decision.to_dict(dataset.classes),

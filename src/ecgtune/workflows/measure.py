@@ -23,7 +23,7 @@ from ecgtune.training.inference import choose_device, logits_of
 from ecgtune.training.peak import PeakMemory
 from ecgtune.training.progress import ProgressBar
 from ecgtune.training.weights import save_weights, trained_tensors
-from ecgtune.utils.files import read_json, write_atomically
+from ecgtune.utils.files import write_atomically
 from ecgtune.workflows.preparation import load_recipe_model, prepare
 from ecgtune.workflows.run import ReadyRun, make_ready, run_recipe
 
@@ -190,7 +190,7 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, *, steps: int | None
         finish = clock.lap()
         highest = peak.read()
         save, state = _save_again(run, Path(place), clock)
-        metrics = read_json(run.folder.metrics)
+        metrics = run.folder.read_metrics()
         files = [path.stat().st_size for path in run.folder.path.rglob("*") if path.is_file()]
         return Measurement(
             train=len(prepared.split.train),

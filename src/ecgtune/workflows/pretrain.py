@@ -24,7 +24,7 @@ from ecgtune.training.loop import Trained, count_steps, train
 from ecgtune.training.precision import check_precision, kept_choice
 from ecgtune.training.processes import Processes
 from ecgtune.training.progress import ProgressBar
-from ecgtune.training.run_folder import RunFolder, begin_run, check_run
+from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, begin_run, check_run
 from ecgtune.utils.files import read_json, replace_folder, write_json, write_text
 from ecgtune.workflows.environment import command_line, machine, now
 
@@ -105,7 +105,7 @@ def _finish(
 ) -> None:
     hours = float(data.length[selection.train].sum() / data.sampling_rate / 3600)
     metrics = {
-        "format": 1,
+        "format": RESULT_FORMAT,
         "kind": "pretraining",
         "name": recipe.name,
         "seed": seed,

@@ -32,7 +32,7 @@ from ecgtune.training.precision import check_precision, kept_choice
 from ecgtune.training.predictions import predictions_text
 from ecgtune.training.prefix import check_prefix, compute_once
 from ecgtune.training.progress import ProgressBar
-from ecgtune.training.run_folder import RunFolder, begin_run, check_run, split_text
+from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, begin_run, check_run, split_text
 from ecgtune.training.views import views_of
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.workflows.augmentation import make_augmentation
@@ -185,7 +185,7 @@ def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> 
     summary = summarise(run.prepared.dataset, run.prepared.split)
     summary["split"]["warnings"] += choice_warnings(run.prepared.dataset, run.prepared.split, recipe.training)
     return {
-        "format": 1,
+        "format": RESULT_FORMAT,
         "name": recipe.name,
         "title": recipe.label,
         "seed": run.seed,
@@ -202,13 +202,13 @@ def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> 
             **({"leads": count.leads} if count.leads else {}),
             "trainable": count.trainable,
             "total": count.total,
-            "share": count.share,
+            "trainable_fraction": count.fraction,
         },
         "training": {
             "epochs": trained.epochs,
             "head_epochs": recipe.training.head_epochs,
             "best_epoch": trained.best_epoch,
-            "best": recipe.training.best,
+            "checkpoint_metric": recipe.training.best,
             "stopped_early": trained.stopped_early,
             "learning_rate": trained.learning_rate,
             "batch_size": recipe.training.batch_size,
@@ -218,7 +218,7 @@ def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> 
             "file_bytes": sum(f.stat().st_size for f in run.folder.best.rglob("*") if f.is_file()),
             "device": trained.device,
             "precision": trained.precision,
-            "once": once,
+            "precomputed": once,
         },
         "audits": {"weights": run.model.weights.audit(), "gradients": trained.audit, "count": count.sentence()},
         "threshold": decision.to_dict(run.model.classes),
