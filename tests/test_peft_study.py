@@ -15,7 +15,6 @@ from scipy.stats import ttest_rel
 import ecgtune
 from ecgtune.cli.main import train
 from ecgtune.errors import SettingError
-from ecgtune.evaluation.paired import resample
 from ecgtune.methods.attach import attach
 from ecgtune.methods.audits import count_parameters
 from ecgtune.models.checkpoint import save_encoder
@@ -511,7 +510,9 @@ def test_kept_predictions_have_the_side_and_rank_of_what_was_predicted(done, tmp
     assert kept.nbytes == 2 * len(judging)
     np.testing.assert_array_equal(kept >= 0, probability >= cut)
     found = predictions.resampled([tmp_path / "run.npy"], dataset, 20)
-    direct = resample(dataset.label[judging], probability, dataset.group[judging], threshold=cut, resamples=20)
+    direct = importlib.import_module("paired").resample(
+        dataset.label[judging], probability, dataset.group[judging], threshold=cut, resamples=20
+    )
     for metric in ("accuracy", "f1"):
         np.testing.assert_array_equal(found.draws[metric], direct.draws[metric])
     np.testing.assert_allclose(found.draws["auroc"], direct.draws["auroc"], atol=1e-3)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from paired import Resampled, resample
 from scipy.special import expit, logit
 
 from ecgtune.data.dataset import Dataset
-from ecgtune.evaluation.paired import Resampled, resample
 from ecgtune.utils.files import write_atomically
 
 LARGEST = float(np.finfo(np.float16).max)

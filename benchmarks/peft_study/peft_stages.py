@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from paired import Resampled, holm, paired_difference
 from peft_predictions import file_of, judging_windows, resampled, save
 from peft_rows import Row, add_row, alone, digest, key, read_rows, settings_key, weights, write_rows
 from peft_settings import FLOOR, REFERENCE, Study, tuned
@@ -18,7 +19,6 @@ from scipy.stats import t as student
 from ecgtune import workflows
 from ecgtune.config.base import require
 from ecgtune.data.dataset import Dataset
-from ecgtune.evaluation.paired import Resampled, holm, paired_difference
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.recipe.space import space_of, space_table
 from ecgtune.training.inference import choose_device

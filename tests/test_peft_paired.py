@@ -1,5 +1,8 @@
 """Paired differences, Holm's adjustment and non-inferiority, against other implementations and written-out examples."""
 
+import importlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -7,7 +10,16 @@ from scipy import stats
 from ecgtune.errors import DataError
 from ecgtune.evaluation.intervals import bootstrap_intervals
 from ecgtune.evaluation.metrics import METRICS, binary_metrics
-from ecgtune.evaluation.paired import Difference, holm, paired_difference, resample
+
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks" / "peft_study"))
+    paired = importlib.import_module("paired")
+Difference, holm, paired_difference, resample = (
+    paired.Difference,
+    paired.holm,
+    paired.paired_difference,
+    paired.resample,
+)
 
 
 def predictions(seed, seeds=2, windows=400, skill=1.0):
