@@ -29,8 +29,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from ecgtune.data.leads import STANDARD_LEADS  # noqa: E402
 from ecgtune.errors import DataError  # noqa: E402
-from ecgtune.io.formats import read_recording  # noqa: E402
-from ecgtune.io.formats.base import ReadOptions  # noqa: E402
+from ecgtune.io.readers.base import ReadOptions  # noqa: E402
+from ecgtune.io.readers.registry import read_recording  # noqa: E402
 from ecgtune.utils.files import write_json  # noqa: E402
 from helpers.clinical_files import SCP_CODES, hl7, muse, philips, scp, xli  # noqa: E402
 from helpers.recordings import dicom_group, write_csv, write_dicom, write_edf, write_hdf5, write_wfdb  # noqa: E402

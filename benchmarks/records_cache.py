@@ -38,7 +38,7 @@ import scipy
 import wfdb
 from scipy.signal import resample_poly
 
-from ecgtune.data.signal.leads import arrange_leads
+from ecgtune.data.leads import arrange_leads
 from ecgtune.data.simulation import simulate
 from ecgtune.io.records.reading import RecordSettings, read_records
 

@@ -63,7 +63,7 @@ def test_what_is_left_out_of_ptbxl_is_told(script, tmp_path):
     assert reasons["r3"] == "none of the superclasses"
     assert dataset.recording.tolist() == ["r1", "r2", "r4", "r5", "r7"]
     assert dataset.signal.shape == (5, 1, 1000)
-    assert dataset.source.twins == (("r1", "r7"),)
+    assert dataset.source.near_duplicates == (("r1", "r7"),)
 
 
 def test_means_over_folds_are_of_those_that_have_the_label(script, monkeypatch):

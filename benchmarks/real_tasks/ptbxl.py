@@ -10,8 +10,8 @@ the folder of PTB-XL's own files can be given; the NPZ file is unpacked into WFD
 
 Two things are decided in the table of labels before anything is read. A recording with none of the superclasses has no
 label in this task (as in Strodthoff et al., IEEE J. Biomed. Health Inform. 25, 2021), so its cells are empty. Of
-recordings with the same signal under two patients, which the twin check finds, both are left out: they are refused
-across folds, and whose they are nobody can say.
+recordings with the same signal under two patients both are left out: they are refused across folds, and their patient
+is unknown.
 """
 
 import argparse
@@ -98,7 +98,7 @@ def read(table: Path, folder: Path, own_table: Path) -> tuple[Dataset, dict[str,
     patient = dict(zip(everything.recording.tolist(), everything.group.tolist(), strict=True))
     reasons = {
         name: f"the same signal as {other}, which is of another patient"
-        for pair in everything.source.twins
+        for pair in everything.source.near_duplicates
         for name, other in (pair, pair[::-1])
         if patient[name] != patient[other]
     }

@@ -9,8 +9,8 @@ from .data.preprocessing import Preprocessing as Preprocessing
 from .data.simulation import simulate as simulate
 from .data.splits import split_dataset as split_dataset
 from .deployment.run import load_run as load_run
-from .io.formats.base import ReadOptions as ReadOptions
 from .io.label_table import TableColumns as TableColumns
+from .io.readers.base import ReadOptions as ReadOptions
 from .io.records.reading import RecordSettings as RecordSettings
 from .io.records.reading import read_records as read_records
 from .io.windows import read_dataset as read_dataset

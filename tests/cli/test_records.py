@@ -58,7 +58,7 @@ def test_check_ends_with_status_2_and_says_all_that_is_wrong(data, capsys):
     assert "2 lengths" in line
 
 
-def test_twins_across_splits_are_refused_and_allowed(data, capsys):
+def test_near_duplicates_across_splits_are_refused_and_allowed(data, capsys):
     write_record(data.parent / "records", "r04", 3 * heartbeats(24, seconds=6)[3])
     tokens = ["data", "check", "labels.csv", "--records", "records", "--label", "AF", "--fold", "k", "--quiet"]
     assert "r03 and r04" in refused(capsys, *tokens)

@@ -7,8 +7,8 @@ import pytest
 
 from ecgtune.config.augmentation import Augmentation
 from ecgtune.data.augmentation import Disturbance, WindowAugmentation, cropped_samples, read_at
-from ecgtune.data.seeds import generator
-from ecgtune.data.signal.scaling import zscore
+from ecgtune.data.sampling import generator
+from ecgtune.data.signal.filters import zscore
 from ecgtune.errors import SettingError
 from ecgtune.recipe.pretraining import Crops
 

@@ -1,4 +1,4 @@
-"""Rounds of a cross-validation: each group tested once, none in two parts; sites; twins across parts."""
+"""Rounds of a cross-validation: each group tested once, none in two parts; sites; near-duplicates across splits."""
 
 from dataclasses import replace
 
@@ -85,14 +85,16 @@ def test_sites_that_cannot_be_left_out(dataset, site, said):
         leave_one_site_out(replace(dataset, site=site))
 
 
-def with_twins(dataset, first: str, second: str):
-    return replace(dataset, source=replace(dataset.source, twins=((first, second),), notes=("3 of 9 were left out",)))
+def with_near_duplicates(dataset, first: str, second: str):
+    return replace(
+        dataset, source=replace(dataset.source, near_duplicates=((first, second),), notes=("3 of 9 were left out",))
+    )
 
 
-def test_twins_in_two_parts_are_refused_unless_allowed(dataset):
+def test_near_duplicates_in_two_parts_are_refused_unless_allowed(dataset):
     split = split_dataset(dataset)
     train, test = dataset.recording[split.train[0]], dataset.recording[split.test[-1]]
-    leaking = with_twins(dataset, train, test)
+    leaking = with_near_duplicates(dataset, train, test)
     with pytest.raises(DataError, match=rf"1 pairs of recordings .* \({train} and {test}\); .*--allow-duplicates"):
         split_dataset(leaking)
     told = split_dataset(leaking, allow_duplicates=True)
@@ -100,7 +102,7 @@ def test_twins_in_two_parts_are_refused_unless_allowed(dataset):
     assert told.warnings[0] == "3 of 9 were left out"
 
 
-def test_twins_in_one_part_are_well(dataset):
+def test_near_duplicates_in_one_part_are_well(dataset):
     split = split_dataset(dataset)
     first, second = np.unique(dataset.recording[split.train])[:2]
-    assert split_dataset(with_twins(dataset, first, second)).warnings == ("3 of 9 were left out",)
+    assert split_dataset(with_near_duplicates(dataset, first, second)).warnings == ("3 of 9 were left out",)

@@ -11,9 +11,8 @@ from sklearn.preprocessing import StandardScaler
 
 from ecgtune.data import preprocessing
 from ecgtune.data.preprocessing import Preprocessing
-from ecgtune.data.signal.resampling import resample
-from ecgtune.data.signal.scaling import ecg_fm_record, zscore
-from ecgtune.data.signal.windows import segments
+from ecgtune.data.signal.filters import ecg_fm_record, resample, zscore
+from ecgtune.data.signal.path import segments
 from ecgtune.data.simulation import simulate
 from ecgtune.errors import DataError, SettingError
 

@@ -6,8 +6,7 @@ from numpy.testing import assert_array_equal
 from scipy.signal import butter, find_peaks, sosfiltfilt, welch
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from ecgtune.data.signal.resampling import resample
-from ecgtune.data.signal.scaling import zscore
+from ecgtune.data.signal.filters import resample, zscore
 from ecgtune.data.simulation import simulate
 from ecgtune.data.splits import split_dataset
 from ecgtune.errors import SettingError

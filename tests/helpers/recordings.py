@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgtune.io.formats import read_recording
-from ecgtune.io.formats.base import ReadOptions, Recording
+from ecgtune.io.readers.base import ReadOptions, Recording
+from ecgtune.io.readers.registry import read_recording
 
 LEADS = ("I", "II", "V1")
 

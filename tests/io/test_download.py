@@ -12,7 +12,7 @@ from ecgtune.cli.main import main
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io import download
 from ecgtune.io.download import Fetched, get_database
-from ecgtune.io.formats import find_recordings, read_recording
+from ecgtune.io.readers.registry import find_recordings, read_recording
 from helpers.recordings import digital, write_wfdb
 
 

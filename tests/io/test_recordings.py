@@ -6,10 +6,9 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from ecgtune.data.signal.resampling import resample
+from ecgtune.data.signal.filters import resample
 from ecgtune.errors import DataError
-from ecgtune.io.recording_files import held_out_records
-from ecgtune.io.recordings import read_recordings
+from ecgtune.io.recordings import held_out_records, read_recordings
 from helpers.pretraining import beats, write_recordings
 from helpers.recordings import digital, write_wfdb
 

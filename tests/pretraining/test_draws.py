@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from ecgtune.data.seeds import generator
+from ecgtune.data.sampling import generator
 from ecgtune.pretraining.draws import gumbel_noise, kept_leads, negatives, span_masks, visible_tokens
 
 

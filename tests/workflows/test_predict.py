@@ -11,7 +11,7 @@ import torch
 import ecgtune
 from ecgtune.cli.main import main
 from ecgtune.errors import EcgtuneError
-from ecgtune.io.formats.base import ReadOptions
+from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.writing import write_csv
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM

@@ -63,7 +63,7 @@ def check(
     input: InputFlags = InputFlags(),
     quiet: bool = False,
 ) -> None:
-    """Look at recordings and their labels before training: counts, rates, leads, lengths, labels, splits, twins.
+    """Check recordings before training: counts, rates, leads, lengths, labels, splits, near-duplicates.
 
     Everything is read, and kept in the cache for the training. What cannot be used ends with exit status 2.
 

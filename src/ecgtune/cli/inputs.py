@@ -157,8 +157,8 @@ def inspect(
     data: Path, reading: Reading, records: RecordFlags, models: Sequence[str] = (), *, quiet: bool = False
 ) -> Inspection:
     """Read the recordings in `records.records`, with a progress bar, and tell everything that was met."""
-    from ecgtune.io.formats.base import ReadOptions
     from ecgtune.io.label_table import TableColumns
+    from ecgtune.io.readers.base import ReadOptions
     from ecgtune.io.records.reading import RecordSettings, inspect_records
     from ecgtune.training.progress import ProgressBar
 

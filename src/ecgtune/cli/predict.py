@@ -72,7 +72,7 @@ def predict(
         Show no progress.
     """
     import ecgtune
-    from ecgtune.io.formats.base import ReadOptions
+    from ecgtune.io.readers.base import ReadOptions
 
     options = ReadOptions(
         sampling_rate=signals.sampling_rate,

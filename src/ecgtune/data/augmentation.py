@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.config.augmentation import Augmentation
-from ecgtune.data.seeds import generator
-from ecgtune.data.signal.scaling import zscore
+from ecgtune.data.sampling import generator
+from ecgtune.data.signal.filters import zscore
 from ecgtune.errors import SettingError
 
 NOISE_SAMPLES = 1 << 18  # of one strip per epoch, which every item reads somewhere else

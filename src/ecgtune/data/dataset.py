@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecgtune.data.seeds import check_seed
-from ecgtune.data.subset import representative_rows
+from ecgtune.data.sampling import check_seed, representative_rows
 from ecgtune.data.tasks import MISSING, Task, strata, task_of
 from ecgtune.errors import DataError, SettingError
 
@@ -23,8 +22,8 @@ class Source:
     """Where windows came from: the path (or one phrase, for simulated ones) and the sha256 of the file.
 
     Of windows that were cut from recordings also: `signal_path`, how that was done, as plain values; `split_origin`,
-    where `Dataset.split` came from, in a phrase; `notes`, what a reader of any table made from them must know; `twins`,
-    pairs of recordings with the same signal.
+    where `Dataset.split` came from, in a phrase; `notes`, what a reader of any table made from them must know;
+    `near_duplicates`, pairs of recordings with the same signal.
     """
 
     path: str
@@ -32,7 +31,7 @@ class Source:
     signal_path: Mapping[str, Any] | None = None
     split_origin: str | None = None
     notes: tuple[str, ...] = ()
-    twins: tuple[tuple[str, str], ...] = ()
+    near_duplicates: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset
-from ecgtune.data.seeds import check_seed
+from ecgtune.data.sampling import check_seed
 from ecgtune.data.splits import assign_groups
 from ecgtune.data.tasks import group_counts
 from ecgtune.errors import DataError, SettingError

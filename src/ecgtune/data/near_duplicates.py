@@ -1,18 +1,20 @@
-"""Recordings that are the same signal: stored twice, at another gain, offset or rate, perhaps under another patient."""
+"""Recordings or windows with the same signal, at another gain, offset or rate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.signal.windows import tukey
 
-from ecgtune.data.signal.filters import band_pass
-from ecgtune.data.signal.resampling import resample
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.sampling import number_within
+from ecgtune.data.signal.filters import band_pass, resample
 
 ALIKE = 0.99  # correlation from which two recordings are the same signal
 CANDIDATE = 0.9  # from which the clocks of two recordings are looked at more closely
@@ -28,7 +30,7 @@ _SHIFT = np.linspace(-0.02, 0.02, 5)  # seconds
 
 
 @dataclass(frozen=True)
-class Twins:
+class DuplicatePair:
     """Two recordings with the same signal, and the size of their correlation."""
 
     first: str
@@ -80,7 +82,7 @@ def _shape(values: NDArray[np.floating], sampling_rate: float) -> NDArray[np.flo
     return values / np.maximum(np.linalg.norm(values, axis=-1, keepdims=True), tiny)
 
 
-def find_twins(fingerprints: NDArray[np.float32], names: Sequence[str]) -> tuple[Twins, ...]:
+def find_near_duplicates(fingerprints: NDArray[np.float32], names: Sequence[str]) -> tuple[DuplicatePair, ...]:
     """Pairs among `names` whose fingerprints (recordings, 500) correlate by 0.99 or more, upright or upside down."""
     pairs = []
     for start in range(0, len(names), _BLOCK):
@@ -94,7 +96,7 @@ def find_twins(fingerprints: NDArray[np.float32], names: Sequence[str]) -> tuple
             if found < ALIKE:
                 found = max(found, _closest(block[row], fingerprints[start + column]))
             if found >= ALIKE:
-                pairs.append(Twins(names[start + row], names[start + column], round(min(found, 1.0), 4)))
+                pairs.append(DuplicatePair(names[start + row], names[start + column], round(min(found, 1.0), 4)))
     return tuple(pairs)
 
 
@@ -124,3 +126,84 @@ def _moves(length: int) -> NDArray[np.float32]:
     points = time * (1 + _STRETCH[:, None, None]) + _SHIFT[None, :, None]
     moved = CubicSpline(time, np.eye(length))(points.reshape(-1, length))  # (ways, samples, length)
     return np.ascontiguousarray(moved.transpose(0, 2, 1).astype(np.float32))
+
+
+SHORTEST = 5.0
+"""Seconds of a window from which it is compared: two beats of two hearts are alike soon enough, ten hardly ever."""
+MOST_PAIRS = 400_000_000
+"""Pairs of windows that are compared, about three seconds of one core."""
+MOST_CANDIDATES = 20_000
+_BLOCK = 512
+_CHUNK = 2048
+
+Parts = Mapping[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class DuplicateGroups:
+    """Pairs of groups in different splits of which a window of each is the same signal, sorted; and how far the search
+    went: only the first `windows` of each group, all where None.
+    """
+
+    pairs: tuple[tuple[str, str], ...]
+    windows: int | None = None
+
+
+def near_duplicate_groups(dataset: Dataset, split: Parts) -> DuplicateGroups | None:
+    """Compare the windows of each two parts of a split, rows by name; None where that cannot be done.
+
+    That is without groups, where the split is by row and told to be too good anyway; with windows below `SHORTEST`
+    seconds; of recordings, which were compared whole; and with more groups than `MOST_PAIRS` allows. Near-duplicates
+    are found where their windows begin at the same places, as they do when all were cut in the same way.
+    """
+    if dataset.group is None or dataset.recording is not None or dataset.samples < SHORTEST * dataset.sampling_rate:
+        return None
+    number = number_within(dataset.group)
+    chosen = _affordable(split, number)
+    if chosen is None:
+        return None
+    parts, most = chosen
+    prints = {name: _prints(dataset, rows) for name, rows in parts.items()}
+    pairs: set[tuple[str, str]] = set()
+    for first, second in combinations(parts, 2):
+        groups = dataset.group[parts[first]], dataset.group[parts[second]]
+        for rows, columns in _alike(prints[first], prints[second]):
+            found = zip(groups[0][rows].tolist(), groups[1][columns].tolist(), strict=True)
+            pairs |= {(min(pair), max(pair)) for pair in found}
+    return DuplicateGroups(tuple(sorted(pairs)), most)
+
+
+def _affordable(split: Parts, number: NDArray[np.int64]) -> tuple[Parts, int | None] | None:
+    """The rows of each part that are compared, and to how many of each group that comes; None for none."""
+    parts = {name: rows for name, rows in split.items() if len(rows)}
+    most: int | None = None
+    while True:
+        kept = {name: rows if most is None else rows[number[rows] < most] for name, rows in parts.items()}
+        if sum(len(kept[a]) * len(kept[b]) for a, b in combinations(kept, 2)) <= MOST_PAIRS:
+            return kept, most
+        if most == 1:
+            return None
+        most = max(1, (int(number.max()) + 1 if most is None else most) // 2)
+
+
+def _prints(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    lead = lead_of_fingerprint(dataset.leads)
+    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+    return np.concatenate([fingerprints(np.asarray(dataset.signal[c])[:, lead], dataset.sampling_rate) for c in chunks])
+
+
+def _alike(
+    first: NDArray[np.float32], second: NDArray[np.float32]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Places, in blocks, of pairs that correlate by `ALIKE` or more, if need be with their clocks moved a little."""
+    left = MOST_CANDIDATES
+    for start in range(0, len(first), _BLOCK):
+        size = np.abs(first[start : start + _BLOCK] @ second.T)
+        rows, columns = np.nonzero(size > CANDIDATE)
+        sure = size[rows, columns] >= ALIKE
+        yield rows[sure] + start, columns[sure]
+        rows, columns = rows[~sure][:left] + start, columns[~sure][:left]
+        left -= len(rows)
+        if len(rows):
+            moved = closest(first[rows], second[columns]) >= ALIKE
+            yield rows[moved], columns[moved]

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset, check_rate
-from ecgtune.data.signal.resampling import RESAMPLING, resample
-from ecgtune.data.signal.scaling import zscore
+from ecgtune.data.signal.filters import RESAMPLING, resample, zscore
 from ecgtune.errors import DataError, SettingError
 
 NORMALISATION = ("zscore", "global", "none")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE, Dataset, Source
-from ecgtune.data.seeds import check_seed
+from ecgtune.data.sampling import check_seed
 from ecgtune.errors import SettingError
 
 Array = NDArray[np.float64]

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset
-from ecgtune.data.near_duplicate_windows import twin_windows
-from ecgtune.data.seeds import check_seed
-from ecgtune.data.subset import shares_of
+from ecgtune.data.near_duplicates import near_duplicate_groups
+from ecgtune.data.sampling import check_seed, shares_of
 from ecgtune.data.tasks import decided, group_counts, label_counts, strata
 from ecgtune.errors import DataError, SettingError
 from ecgtune.utils.text import shown
@@ -89,9 +88,9 @@ def split_dataset(
     label that it has. With more than two classes, or several labels, one that validation or test lacks is told in
     `warnings`.
 
-    Recordings with the same signal (`Source.twins`) in two parts are refused, or told in `warnings` with
-    `allow_duplicates`; so are groups of windows from a file (`twin_windows`), which are told and not refused in a split
-    that the file brings.
+    Recordings with the same signal (`Source.near_duplicates`) in two parts are refused, or told in `warnings` with
+    `allow_duplicates`; so are groups of windows from a file (`near_duplicate_groups`), which are told and not refused
+    in a split that the file brings.
 
     Raises DataError when a part would lack a class (of more than two, or a label: when the training windows would, or
     a part would have none to be measured) or there are fewer groups than parts, SettingError for fractions
@@ -124,7 +123,7 @@ def split_dataset(
         )
     split = Split(train, val, test, unit, origin, tuple(warnings), 0)
     warnings += _check_classes(dataset, split)
-    warnings += _check_twins(dataset, split, allow_duplicates)
+    warnings += _check_near_duplicates(dataset, split, allow_duplicates)
     found = duplicate_windows(dataset, split)
     if found.count:
         pairs = ", ".join(f"{a} and {b}" for a, b in found.pairs[:3])
@@ -271,25 +270,25 @@ def _check_classes(dataset: Dataset, split: Split) -> list[str]:
     return warnings
 
 
-def twins_across(dataset: Dataset, split: Split) -> tuple[tuple[str, str], ...]:
+def near_duplicates_across(dataset: Dataset, split: Split) -> tuple[tuple[str, str], ...]:
     """Pairs of recordings with the same signal, at whatever gain, offset or rate, of which each is in another part."""
-    if not dataset.source.twins or dataset.recording is None:
+    if not dataset.source.near_duplicates or dataset.recording is None:
         return ()
     part = {}
     for name, rows in split.parts().items():
         part |= dict.fromkeys(np.unique(dataset.recording[rows]).tolist(), name)
     return tuple(
         (first, second)
-        for first, second in dataset.source.twins
+        for first, second in dataset.source.near_duplicates
         if first in part and second in part and part[first] != part[second]
     )
 
 
-def _check_twins(dataset: Dataset, split: Split, allow_duplicates: bool) -> list[str]:
-    pairs, what, warnings = twins_across(dataset, split), "recordings", []
+def _check_near_duplicates(dataset: Dataset, split: Split, allow_duplicates: bool) -> list[str]:
+    pairs, what, warnings = near_duplicates_across(dataset, split), "recordings", []
     if dataset.recording is None and dataset.group is not None:
         group = dataset.group_name or "group"
-        found = twin_windows(dataset, split.parts())
+        found = near_duplicate_groups(dataset, split.parts())
         pairs, what = () if found is None else found.pairs, f"{group}s"
         if found is not None and found.windows is not None:
             warnings.append(

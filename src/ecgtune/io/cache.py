@@ -1,20 +1,13 @@
-"""Parsed files as memory maps, so that the second read of a file costs next to nothing.
+"""Parsed files of windows as memory maps, so that the second read of a file costs next to nothing.
 
 An entry is a folder, `<file and options>-<version of the file>`, with `signal.f32` (raw float32), one `.npy` per column
-and `entry.json`. It is written under another name and renamed when complete, so a reader sees a whole entry or none,
-and an interrupted or refused read leaves nothing. A broken entry is built again.
+and `entry.json`. A broken entry is built again.
 """
 
 import hashlib
 import json
-import os
-import shutil
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -26,10 +19,9 @@ from ecgtune.errors import DataError
 from ecgtune.io.reading import Parsed, parse
 from ecgtune.io.window_files import reader_for
 from ecgtune.io.window_files.base import Columns
+from ecgtune.utils.cache import cache_folder, cache_key, file_version, new_entry
 
 FORMAT = 3  # raise it whenever what is stored, or what is refused on reading, changes
-_STALE_SECONDS = 24 * 3600
-UNFINISHED = "unfinished-"
 
 
 @dataclass(frozen=True)
@@ -39,20 +31,6 @@ class Contents:
     signal: NDArray[np.float32]
     parsed: Parsed
     sha256: str
-
-
-def cache_folder() -> Path:
-    """Where entries go: `$ECGTUNE_CACHE`, else `ecgtune` in the cache folder of the platform (XDG on Linux)."""
-    chosen = os.environ.get("ECGTUNE_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "ecgtune"
 
 
 def read_cached(path: Path, columns: Columns, unit: str | None) -> Contents:
@@ -87,11 +65,11 @@ def _parse_and_hash(
 ) -> tuple[Parsed, str]:
     """Parse the file while another thread hashes it; a file that changes meanwhile is refused."""
     reader_for(path)
-    before = version_of(path)
+    before = file_version(path)
     with ThreadPoolExecutor(1) as pool:
         digest = pool.submit(_sha256, path)
         parsed = parse(path, columns, unit, write)
-    if version_of(path) != before:
+    if file_version(path) != before:
         raise DataError(f"{path}: changed while it was read; read it again when it is complete")
     return parsed, digest.result()
 
@@ -104,77 +82,10 @@ def _sha256(path: Path) -> str:
         raise DataError(f"{path}: cannot be read ({error.strerror}); is the file complete and readable?") from error
 
 
-def version_of(path: Path) -> list[int]:
-    """Size and time of the last change: when they are the same, the file is taken to be."""
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
-
-
 def _entry(path: Path, columns: Columns, unit: str | None) -> Path:
     what = [FORMAT, str(path.resolve()), columns.label, columns.labels, columns.group, unit]
     what += [] if columns.labelled else ["unlabelled"]
-    return cache_folder() / f"{short_hash(what)}-{short_hash(version_of(path))}"
-
-
-def short_hash(value: object) -> str:
-    """20 hexadecimal digits that stand for a value that JSON can say."""
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:20]
-
-
-@contextmanager
-def new_entry(entry: Path, load: Callable[[Path], object | None]) -> Iterator[Path]:
-    """A folder to write into, renamed to `entry` when the body ends well and removed when it does not.
-
-    `load` gives None for an entry that is not there or is damaged. The name of an entry is what it is of, a hyphen, and
-    which version of that it holds; entries of other versions are removed.
-    """
-    root, folder = entry.parent, None
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        _remove_outdated(entry)
-        folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
-        yield folder
-        if load(entry) is None:  # else another process was faster, with the same content
-            _remove(entry)
-            _rename(folder, entry, load)
-    except OSError as error:
-        raise unwritable(root, error) from error
-    finally:
-        if folder is not None:
-            _remove(folder)
-
-
-def _rename(folder: Path, entry: Path, load: Callable[[Path], object | None]) -> None:
-    try:
-        folder.rename(entry)
-    except OSError:
-        if load(entry) is None:  # not another process between the look and the rename: a real failure
-            raise
-
-
-def _remove(path: Path) -> None:
-    """Remove a folder or a file; what another process has removed meanwhile is well gone."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _remove_outdated(entry: Path) -> None:
-    """Remove what nobody reads again: older versions of the same file, and leftovers of a crash a day ago."""
-    same_file = entry.name.partition("-")[0] + "-"
-    for other in entry.parent.iterdir():
-        old = other.name.startswith(same_file) and other != entry
-        if old or (other.name.startswith(UNFINISHED) and _age(other) > _STALE_SECONDS):
-            _remove(other)
-
-
-def _age(path: Path) -> float:
-    """Seconds since the last change; 0 when another process has just removed it."""
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+    return cache_folder() / f"{cache_key(what)}-{cache_key(file_version(path))}"
 
 
 def _store(folder: Path, parsed: Parsed, digest: str) -> None:
@@ -226,11 +137,3 @@ def _load(entry: Path) -> Contents | None:
         return Contents(np.memmap(path, dtype=np.float32, mode="r", shape=shape), parsed, facts["sha256"])
     except Exception:
         return None
-
-
-def unwritable(folder: Path, error: OSError) -> DataError:
-    """The error for a cache folder that refuses to be written."""
-    return DataError(
-        f"{folder}: the cache folder cannot be written ({error.strerror or error}); set ECGTUNE_CACHE to a"
-        " folder that can, or read with cache=False"
-    )

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from ecgtune.config.base import suggest
 from ecgtune.data.tasks import MISSING, Task, task_of
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.columns import Where, check_no_leak, split_names
-from ecgtune.io.labels import label_codes, label_flags
+from ecgtune.io.labels import Where, check_no_leak, label_codes, label_flags, split_names
 from ecgtune.io.published_splits import LEFT_OUT, folds_as_parts, published_parts
 from ecgtune.io.window_files.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES
 from ecgtune.utils.text import shown

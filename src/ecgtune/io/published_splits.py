@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ecgtune.config.base import choose
 from ecgtune.errors import DataError
-from ecgtune.io.columns import Where
+from ecgtune.io.labels import Where
 from ecgtune.utils.text import shown
 
 LEFT_OUT = ""

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from ecgtune.data.leads import leads_in_file
 from ecgtune.errors import DataError
-from ecgtune.io.columns import Where, check_groups, check_no_leak, split_names
-from ecgtune.io.labels import label_codes, label_flags
+from ecgtune.io.labels import Where, check_groups, check_no_leak, label_codes, label_flags, split_names
 from ecgtune.io.window_files import reader_for
 from ecgtune.io.window_files.base import Block, Columns, Header
 from ecgtune.utils.text import shown

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from ecgtune.data.dataset import check_rate, rate_of_file
 from ecgtune.data.leads import lead_argument
+from ecgtune.data.sampling import number_within
 from ecgtune.data.signal.path import SignalPath
-from ecgtune.data.subset import number_within
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.cache import read_cached
-from ecgtune.io.formats import find_recordings
-from ecgtune.io.formats.base import ReadOptions
 from ecgtune.io.label_table import RECORDING_NAMES, read_recording_names
 from ecgtune.io.matching import match_recordings
+from ecgtune.io.readers.base import ReadOptions
+from ecgtune.io.readers.registry import find_recordings
 from ecgtune.io.records.cache import prepare_cached
 from ecgtune.io.records.first_pass import Expected, Facts, Progress
 from ecgtune.io.records.reading import NO_FILE

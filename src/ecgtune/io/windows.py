@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset, Source, check_rate, limited, rate_of_file
 from ecgtune.data.leads import channel_of, lead_argument
-from ecgtune.data.seeds import check_seed
+from ecgtune.data.sampling import check_seed
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.cache import read_cached, read_uncached
 from ecgtune.io.window_files.base import Columns

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.errors import RunError, SettingError
-from ecgtune.io.cache import cache_folder, unwritable
 from ecgtune.io.recordings import Recordings
+from ecgtune.utils.cache import cache_folder, unwritable
 from ecgtune.utils.files import write_atomically
 
 DETECTOR = "neurokit2"

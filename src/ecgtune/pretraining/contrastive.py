@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from ecgtune.data.seeds import generator
+from ecgtune.data.sampling import generator
 from ecgtune.errors import RunError
 from ecgtune.io.recordings import Recordings
 from ecgtune.models.ecg_fm.network import EcgFM

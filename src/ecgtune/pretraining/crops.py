@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.augmentation import read_at
-from ecgtune.data.seeds import generator
-from ecgtune.data.signal.scaling import zscore
+from ecgtune.data.sampling import generator
+from ecgtune.data.signal.filters import zscore
 from ecgtune.errors import DataError
 from ecgtune.io.recordings import Recordings
 from ecgtune.recipe.pretraining import Crops, Pretraining

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ecgtune.data.augmentation import Disturbance
-from ecgtune.data.seeds import generator
+from ecgtune.data.sampling import generator
 from ecgtune.errors import DivergedError
 from ecgtune.io.recordings import Recordings
 from ecgtune.models.checkpoint import load_checkpoint, save_encoder

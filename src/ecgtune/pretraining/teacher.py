@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ecgtune.data.seeds import generator
+from ecgtune.data.sampling import generator
 from ecgtune.errors import RunError
 from ecgtune.io.recordings import Recordings
 from ecgtune.models.ecg_fm.masked_teacher import MaskedTeacher, TeacherOutput, teacher_decay

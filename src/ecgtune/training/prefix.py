@@ -22,13 +22,13 @@ from ecgtune import __version__
 from ecgtune.config.base import require
 from ecgtune.config.training import Training
 from ecgtune.errors import RunError
-from ecgtune.io.cache import cache_folder
 from ecgtune.methods.base import Method
 from ecgtune.methods.frozen import Below, Cut, deepest_cut
 from ecgtune.models.classifier import Classifier
 from ecgtune.training.batches import Windows, array_of
 from ecgtune.training.inference import BATCH, answers_of, choose_device, encode_once
 from ecgtune.training.precision import choose_precision
+from ecgtune.utils.cache import cache_folder
 
 FORMAT = 2  # raise it whenever what is stored changes
 #: Share of the machine's memory that training and validation windows may take at the cut. Each step reads other rows:

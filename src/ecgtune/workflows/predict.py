@@ -16,7 +16,7 @@ from ecgtune.data.signal.path import SignalPath
 from ecgtune.deployment.run import Run, answers, load_run
 from ecgtune.errors import DataError, RunError, SettingError
 from ecgtune.evaluation.groups import pooled_probability
-from ecgtune.io.formats.base import ReadOptions
+from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.unlabelled import Unlabelled, read_unlabelled, read_unlabelled_records
 from ecgtune.training.inference import choose_device
 from ecgtune.training.progress import ProgressBar

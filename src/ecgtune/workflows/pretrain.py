@@ -10,8 +10,7 @@ import torch
 
 from ecgtune.config.base import require
 from ecgtune.errors import RunError
-from ecgtune.io.recording_files import held_out_records
-from ecgtune.io.recordings import Recordings, read_recordings
+from ecgtune.io.recordings import Recordings, held_out_records, read_recordings
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.pretraining.crops import Selection, crop_samples, select
 from ecgtune.pretraining.objective import PretrainingObjective

@@ -5,11 +5,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import butter, filtfilt, iirnotch
 
+from ecgtune.data.leads import arrange_leads
 from ecgtune.data.signal.filters import band_pass, mains_notch
-from ecgtune.data.signal.gaps import fill_gaps
-from ecgtune.data.signal.leads import arrange_leads
-from ecgtune.data.signal.quality import saturated_leads
-from ecgtune.data.signal.windows import cut_windows
+from ecgtune.data.signal.path import cut_windows
+from ecgtune.data.signal.quality import fill_gaps, saturated_leads
 from ecgtune.errors import DataError, SettingError
 
 RATE = 250.0

@@ -7,9 +7,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from ecgtune.data.signal.path import SignalPath
-from ecgtune.data.signal.scaling import zscore
-from ecgtune.data.signal.windows import cut_windows
+from ecgtune.data.signal.filters import zscore
+from ecgtune.data.signal.path import SignalPath, cut_windows
 from ecgtune.errors import DataError, SettingError
 from ecgtune.models.registry import load_model
 

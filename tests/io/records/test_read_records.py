@@ -11,8 +11,8 @@ import wfdb
 from numpy.testing import assert_allclose, assert_array_equal
 
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.formats.base import ReadOptions
 from ecgtune.io.label_table import TableColumns
+from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.records import first_pass
 from ecgtune.io.records.reading import RecordSettings, inspect_records, read_records
 from helpers.records import heartbeats, write_record
@@ -103,8 +103,8 @@ def test_several_processes_give_the_same_windows_in_the_same_order(tmp_path):
     table.write_text("record,label\n" + "".join(f"{index},{index % 2}\n" for index in range(34)))
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys, numpy as np\nfrom ecgtune.io.formats import ReadOptions\n"
-        "from ecgtune.io.records import RecordSettings, read_records\n"
+        "import sys, numpy as np\nfrom ecgtune import ReadOptions\n"
+        "from ecgtune import RecordSettings, read_records\n"
         "if __name__ == '__main__':\n"
         "    done = []\n"
         "    made = read_records(*sys.argv[1:3], options=ReadOptions(200.0, 'mV'), settings=RecordSettings(workers=2),"

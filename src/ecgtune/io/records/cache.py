@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.data.near_duplicates import Twins, find_twins
+from ecgtune.data.near_duplicates import DuplicatePair, find_near_duplicates
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.errors import DataError
-from ecgtune.io.cache import cache_folder, new_entry, short_hash, version_of
-from ecgtune.io.formats import files_of
-from ecgtune.io.formats.base import ReadOptions
+from ecgtune.io.readers.base import ReadOptions
+from ecgtune.io.readers.registry import files_of
 from ecgtune.io.records.first_pass import Expected, Facts, Outcome, Progress, first_pass
+from ecgtune.utils.cache import cache_folder, cache_key, file_version, new_entry
 from ecgtune.utils.files import write_text
 
-FORMAT = 1  # raise it whenever what is stored, or what the signal path does, changes
+FORMAT = 2  # raise it whenever what is stored, or what the signal path does, changes
 _VERSIONS = "versions.json"
 _HASHERS = 4  # threads; hashing leaves the interpreter's lock, reading waits for the disk
 
@@ -38,14 +38,14 @@ class Prepared:
     """All recordings after the first pass.
 
     signal: float32 (windows, leads, samples), a read-only memory map; None when no recording could be used. facts and
-    reasons: one per recording; a reason where there are no facts. twins: pairs with the same signal. sha256: of the
-    files' contents.
+    reasons: one per recording; a reason where there are no facts. near_duplicates: pairs with the same signal.
+    sha256: of the files' contents.
     """
 
     signal: NDArray[np.float32] | None
     facts: tuple[Facts | None, ...]
     reasons: tuple[str | None, ...]
-    twins: tuple[Twins, ...]
+    near_duplicates: tuple[DuplicatePair, ...]
     sha256: str
 
 
@@ -66,7 +66,7 @@ def prepare_cached(
     when a file changes meanwhile.
     """
     settings = [asdict(options), signal_path.to_dict(), _plain(expected)]
-    subject = short_hash([FORMAT, "records", str(folder.resolve()), list(recordings), settings])
+    subject = cache_key([FORMAT, "records", str(folder.resolve()), list(recordings), settings])
     files = [file for path in recordings.values() for file in _files(path)]
     versions = _versions(files)
     entry = next((found for found in cache_folder().glob(f"{subject}-*") if _versions_in(found) == versions), None)
@@ -100,7 +100,7 @@ def _files(path: Path) -> tuple[Path, ...]:
 
 
 def _versions(files: Sequence[Path]) -> list[list[int]]:
-    return [version_of(file) if file.is_file() else [] for file in files]
+    return [file_version(file) if file.is_file() else [] for file in files]
 
 
 def _contents(files: Sequence[Path]) -> str:
@@ -132,14 +132,14 @@ def _store(
     samples = (entry / "signal.f32").stat().st_size // (4 * leads * max(windows, 1))
     readable = [row for row, outcome in enumerate(outcomes) if outcome.fingerprint is not None]
     prints = [outcome.fingerprint for outcome in outcomes if outcome.fingerprint is not None]
-    twins = find_twins(np.stack(prints), [names[row] for row in readable]) if prints else ()
+    near_duplicates = find_near_duplicates(np.stack(prints), [names[row] for row in readable]) if prints else ()
     content = {
         "format": FORMAT,
         "shape": [windows, leads, samples],
         "sha256": sha256,
         "facts": [None if outcome.facts is None else asdict(outcome.facts) for outcome in outcomes],
         "reasons": [outcome.reason for outcome in outcomes],
-        "twins": [asdict(pair) for pair in twins],
+        "near_duplicates": [asdict(pair) for pair in near_duplicates],
     }
     (entry / _VERSIONS).write_text(json.dumps(versions), encoding="utf-8")
     (entry / "entry.json").write_text(json.dumps(content), encoding="utf-8")
@@ -164,7 +164,7 @@ def _load(entry: Path) -> Prepared | None:
             signal,
             tuple(None if facts is None else _facts(facts) for facts in content["facts"]),
             tuple(content["reasons"]),
-            tuple(Twins(**pair) for pair in content["twins"]),
+            tuple(DuplicatePair(**pair) for pair in content["near_duplicates"]),
             content["sha256"],
         )
     except Exception:

@@ -19,8 +19,8 @@ from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE
 from ecgtune.data.near_duplicates import fingerprint
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.errors import DataError, RunError, SettingError
-from ecgtune.io.formats import read_recording
-from ecgtune.io.formats.base import ReadOptions, Recording
+from ecgtune.io.readers.base import ReadOptions, Recording
+from ecgtune.io.readers.registry import read_recording
 
 Progress = Callable[[int, int], object]
 """Called with how many recordings are done, and how many there are."""

@@ -13,14 +13,13 @@ import numpy as np
 from ecgtune.config.base import require
 from ecgtune.data.dataset import Dataset, Source, check_rate
 from ecgtune.data.leads import STANDARD_LEADS
-from ecgtune.data.near_duplicates import Twins
-from ecgtune.data.signal.path import SignalPath
-from ecgtune.data.signal.windows import Short
+from ecgtune.data.near_duplicates import DuplicatePair
+from ecgtune.data.signal.path import Short, SignalPath
 from ecgtune.errors import DataError
-from ecgtune.io.formats import find_recordings, read_recording
-from ecgtune.io.formats.base import ReadOptions, Recording
 from ecgtune.io.label_table import LabelTable, TableColumns, read_label_table
 from ecgtune.io.matching import match_recordings
+from ecgtune.io.readers.base import ReadOptions, Recording
+from ecgtune.io.readers.registry import find_recordings, read_recording
 from ecgtune.io.records.cache import Prepared, prepare_cached
 from ecgtune.io.records.first_pass import Expected, Facts, Progress
 from ecgtune.io.records.skipped import Skipped, check_share, write_skipped
@@ -73,7 +72,7 @@ class Inspection:
     absent: tuple[str, ...]
     unused: tuple[str, ...]
     skipped: tuple[Skipped, ...]
-    twins: tuple[Twins, ...]
+    near_duplicates: tuple[DuplicatePair, ...]
     dataset: Dataset | None
     problems: tuple[str, ...] = field(default=())
 
@@ -161,7 +160,9 @@ def inspect_records(
     facts = {name: known for name, known in zip(asked, prepared.facts, strict=True) if known is not None}
     problems = _differences(facts, expected, str(table))
     dataset = None if problems else _dataset(labels, list(asked), prepared, signal_path, left_out, total)
-    return Inspection(labels, facts, absent, matched.unused, tuple(left_out), prepared.twins, dataset, tuple(problems))
+    return Inspection(
+        labels, facts, absent, matched.unused, tuple(left_out), prepared.near_duplicates, dataset, tuple(problems)
+    )
 
 
 def _resolve(
@@ -257,7 +258,7 @@ def _dataset(
             signal_path=signal_path.to_dict(),
             split_origin=labels.split_origin,
             notes=_notes(labels, prepared.facts, left_out, total),
-            twins=tuple((pair.first, pair.second) for pair in prepared.twins),
+            near_duplicates=tuple((pair.first, pair.second) for pair in prepared.near_duplicates),
         ),
         recording=recording,
         site=None if labels.site is None else labels.site[row],

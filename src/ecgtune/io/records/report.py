@@ -9,7 +9,7 @@ import numpy as np
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.leads import STANDARD_LEADS
-from ecgtune.data.splits import Split, twins_across
+from ecgtune.data.splits import Split, near_duplicates_across
 from ecgtune.data.tasks import label_counts
 from ecgtune.io.records.first_pass import Facts
 from ecgtune.io.records.reading import Inspection
@@ -43,7 +43,7 @@ def inspection_text(found: Inspection) -> str:
         ("gaps filled", _met(found, "filled")),
         ("shorter than a window", _met(found, "repeated")),
         ("windows without signal", _met(found, "still")),
-        ("same signal twice", _twins(found)),
+        ("same signal twice", _near_duplicates(found)),
         ("windows", _windows(found.dataset)),
     ]
     width = max(len(name) for name, text in lines if text)
@@ -60,8 +60,8 @@ def split_text(dataset: Dataset, split: Split) -> str:
             f"{label} {count}/{of}" for label, count, of in zip(dataset.classes, positives, known, strict=True)
         )
         lines.append(f"  {name}: {len(rows)} windows{groups}; {shares}")
-    crossing = twins_across(dataset, split)
-    if not crossing and dataset.source.twins:
+    crossing = near_duplicates_across(dataset, split)
+    if not crossing and dataset.source.near_duplicates:
         lines.append("  recordings with the same signal stand on one side")
     return "\n".join([*lines, *(f"warning: {warning}" for warning in split.warnings)])
 
@@ -128,8 +128,8 @@ def _met(found: Inspection, what: str) -> str:
     return _named([name for name, known in found.facts.items() if getattr(known, what)], "recordings")
 
 
-def _twins(found: Inspection) -> str:
-    pairs = [f"{pair.first} = {pair.second} ({pair.correlation:.3f})" for pair in found.twins]
+def _near_duplicates(found: Inspection) -> str:
+    pairs = [f"{pair.first} = {pair.second} ({pair.correlation:.3f})" for pair in found.near_duplicates]
     return _named(pairs, "pairs of recordings, at whatever gain, offset or rate")
 
 

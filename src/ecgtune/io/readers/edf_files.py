@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ecgtune.errors import DataError
-from ecgtune.io.formats.base import (
+from ecgtune.io.readers.base import (
     Reader,
     ReadOptions,
     Recording,

@@ -5,7 +5,7 @@ import pytest
 import wfdb
 
 from ecgtune.errors import DataError
-from ecgtune.io.formats import files_of
+from ecgtune.io.readers.registry import files_of
 from helpers.recordings import LEADS, digital, read, write_wfdb
 
 

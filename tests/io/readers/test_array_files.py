@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ecgtune.errors import DataError
-from ecgtune.io.formats import hdf5_files
+from ecgtune.io.readers import hdf5_files
 from helpers.recordings import LEADS, digital, read, write_csv, write_hdf5
 
 ANSWERS = {"sampling_rate": 250.0, "unit": "uV", "lead_names": LEADS}

@@ -5,8 +5,8 @@ import pytest
 
 from ecgtune.data.leads import STANDARD_LEADS, known_lead
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.formats import READERS, find_recordings, read_recording
-from ecgtune.io.formats.base import ReadOptions
+from ecgtune.io.readers.base import ReadOptions
+from ecgtune.io.readers.registry import READERS, find_recordings, read_recording
 from helpers.recordings import digital, write_csv, write_wfdb
 
 

@@ -17,8 +17,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
-from ecgtune.io.formats.arrays import Facts, array_recording, one_number, one_text, texts
-from ecgtune.io.formats.base import Reader, ReadOptions, Recording
+from ecgtune.io.readers.arrays import Facts, array_recording, one_number, one_text, texts
+from ecgtune.io.readers.base import Reader, ReadOptions, Recording
 
 RATE_KEYS = ("sampling_rate", "fs")
 FACT_BYTES = 1 << 16  # of an array beside the signal

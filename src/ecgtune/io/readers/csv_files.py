@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow
 
 from ecgtune.errors import DataError
-from ecgtune.io.formats.base import (
+from ecgtune.io.readers.base import (
     Reader,
     ReadOptions,
     Recording,

@@ -5,9 +5,8 @@ import csv
 import numpy as np
 import pytest
 
-from ecgtune.data.near_duplicates import find_twins, fingerprint
-from ecgtune.data.signal.filters import band_pass
-from ecgtune.data.signal.resampling import resample
+from ecgtune.data.near_duplicates import find_near_duplicates, fingerprint
+from ecgtune.data.signal.filters import band_pass, resample
 from helpers.records import heartbeats
 
 RATE = 500.0
@@ -37,16 +36,16 @@ CHANGES = {
 def test_a_copy_is_found_and_nothing_else(signals, change):
     copies, rate = CHANGES[change](signals[:10].astype(np.float64))
     names = [f"a{i}" for i in range(len(signals))] + [f"b{i}" for i in range(10)]
-    found = find_twins(np.concatenate([prints(signals), prints(copies, rate)]), names)
+    found = find_near_duplicates(np.concatenate([prints(signals), prints(copies, rate)]), names)
     pairs = {(pair.first, pair.second) for pair in found}
     assert pairs == {(f"a{i}", f"b{i}") for i in range(10)}
     assert all(0.99 <= pair.correlation <= 1 for pair in found)
 
 
-def test_one_artefact_at_the_same_place_makes_no_twins(signals):
+def test_one_artefact_at_the_same_place_makes_no_near_duplicates(signals):
     struck = signals[:10].copy()
     struck[:, 0, 1000:1100] += 50.0
-    assert find_twins(prints(struck), [str(i) for i in range(10)]) == ()
+    assert find_near_duplicates(prints(struck), [str(i) for i in range(10)]) == ()
 
 
 def test_the_lead_is_chosen_by_name(signals):
@@ -55,8 +54,8 @@ def test_the_lead_is_chosen_by_name(signals):
 
 
 @pytest.mark.parametrize("signal", [np.zeros((1, 5000)), np.full((1, 5000), np.nan), np.ones((1, 1))])
-def test_a_signal_that_says_nothing_has_no_twin(signal):
-    assert find_twins(prints([signal, signal]), ["a", "b"]) == ()
+def test_a_signal_that_says_nothing_has_no_near_duplicate(signal):
+    assert find_near_duplicates(prints([signal, signal]), ["a", "b"]) == ()
 
 
 def test_on_real_recordings_it_finds_what_is_equal_sample_by_sample(shared):
@@ -69,7 +68,7 @@ def test_on_real_recordings_it_finds_what_is_equal_sample_by_sample(shared):
     first: dict[bytes, int] = {}
     equal = {(first.setdefault(signal.tobytes(), i), i) for i, signal in enumerate(signals)}
     equal = {(i, j) for i, j in equal if i != j}
-    found = find_twins(prints(lead), [str(i) for i in range(500)])
+    found = find_near_duplicates(prints(lead), [str(i) for i in range(500)])
     assert {(int(pair.first), int(pair.second)) for pair in found} == equal
     rows = list(csv.DictReader((shared / "data" / "ptbxl500_meta.csv").open()))
     across = [pair for pair in equal if rows[pair[0]]["patient_id"] != rows[pair[1]]["patient_id"]]

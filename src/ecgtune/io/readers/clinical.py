@@ -17,7 +17,7 @@ from xml.parsers import expat
 import numpy as np
 
 from ecgtune.errors import DataError
-from ecgtune.io.formats.base import (
+from ecgtune.io.readers.base import (
     Reader,
     ReadOptions,
     Recording,
@@ -28,7 +28,7 @@ from ecgtune.io.formats.base import (
     recording,
     wanted_leads,
 )
-from ecgtune.io.formats.xli import longest_expansion
+from ecgtune.io.readers.xli import longest_expansion
 from ecgtune.utils.text import shown
 
 XML_BYTES = 1 << 24  # the text of samples takes up to 60 times its size while it is converted

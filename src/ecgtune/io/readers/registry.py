@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ecgtune.errors import DataError
-from ecgtune.io.formats.base import Reader, ReadOptions, Recording
-from ecgtune.io.formats.clinical import SCP, XML
-from ecgtune.io.formats.csv_files import CSV
-from ecgtune.io.formats.dicom_files import DICOM
-from ecgtune.io.formats.edf_files import EDF
-from ecgtune.io.formats.hdf5_files import HDF5
-from ecgtune.io.formats.numpy_files import NPY, NPZ
-from ecgtune.io.formats.wfdb_files import WFDB
+from ecgtune.io.readers.base import Reader, ReadOptions, Recording
+from ecgtune.io.readers.clinical import SCP, XML
+from ecgtune.io.readers.csv_files import CSV
+from ecgtune.io.readers.dicom_files import DICOM
+from ecgtune.io.readers.edf_files import EDF
+from ecgtune.io.readers.hdf5_files import HDF5
+from ecgtune.io.readers.numpy_files import NPY, NPZ
+from ecgtune.io.readers.wfdb_files import WFDB
 
 __all__ = ["READERS", "ReadOptions", "Reader", "Recording", "files_of", "find_recordings", "read_recording"]
 

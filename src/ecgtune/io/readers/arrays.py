@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecgtune.errors import DataError
-from ecgtune.io.formats.base import ReadOptions, Recording, check_size, millivolts, rate, recording, wanted_leads
+from ecgtune.io.readers.base import ReadOptions, Recording, check_size, millivolts, rate, recording, wanted_leads
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
-from ecgtune.io.formats.base import (
+from ecgtune.io.readers.base import (
     Reader,
     ReadOptions,
     Recording,
@@ -24,7 +24,7 @@ from ecgtune.io.formats.base import (
     recording,
     wanted_leads,
 )
-from ecgtune.io.formats.wfdb_header import SUFFIX, Channel, Header, header_path, read_header, sample_files
+from ecgtune.io.readers.wfdb_header import SUFFIX, Channel, Header, header_path, read_header, sample_files
 
 
 def read_wfdb(path: Path, options: ReadOptions) -> Recording:

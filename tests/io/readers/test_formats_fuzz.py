@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecgtune.errors import DataError
-from ecgtune.io.formats import READERS, read_recording
-from ecgtune.io.formats.base import ReadOptions, Recording
+from ecgtune.io.readers.base import ReadOptions, Recording
+from ecgtune.io.readers.registry import READERS, read_recording
 from helpers.clinical_files import hl7, muse, philips, scp, xli
 from helpers.recordings import LEADS, dicom_group, digital, write_csv, write_dicom, write_edf, write_hdf5, write_wfdb
 
@@ -59,7 +59,7 @@ FORMATS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.fixture(autouse=True)
 def _short_patience(monkeypatch):
-    monkeypatch.setattr("ecgtune.io.formats.hdf5_files.SECONDS", 1.0)
+    monkeypatch.setattr("ecgtune.io.readers.hdf5_files.SECONDS", 1.0)
 
 
 @pytest.fixture(scope="module")

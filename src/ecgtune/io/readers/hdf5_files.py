@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
-from ecgtune.io.formats.arrays import Facts, array_recording
-from ecgtune.io.formats.base import Reader, ReadOptions, Recording, missing
+from ecgtune.io.readers.arrays import Facts, array_recording
+from ecgtune.io.readers.base import Reader, ReadOptions, Recording, missing
 
 SECONDS = 9.0  # for one file
 _WORKER = Path(__file__).with_name("hdf5_worker.py")

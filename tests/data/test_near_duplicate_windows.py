@@ -6,14 +6,13 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from ecgtune.data.near_duplicate_windows import twin_windows
-from ecgtune.data.near_duplicates import _closest, closest, fingerprint, fingerprints
+from ecgtune.data.near_duplicates import _closest, closest, fingerprint, fingerprints, near_duplicate_groups
 from ecgtune.data.simulation import simulate
 from ecgtune.data.splits import split_dataset
 from ecgtune.errors import DataError
 from ecgtune.io.windows import read_dataset
 
-MODULE = import_module("ecgtune.data.near_duplicate_windows")
+MODULE = import_module("ecgtune.data.near_duplicates")
 DATA = simulate(120, patients=60, seed=1)
 FIRST, SECOND = sorted(set(DATA.group.tolist()))[:2]
 
@@ -27,7 +26,7 @@ CHANGES = {
 }
 
 
-def with_a_twin(change=CHANGES["gain"]):
+def with_a_near_duplicate(change=CHANGES["gain"]):
     """A window of the second patient is one of the first's, and the first one stands in train, the second in test."""
     signal, group = DATA.signal.copy(), DATA.group
     source, copy = np.flatnonzero(group == FIRST)[0], np.flatnonzero(group == SECOND)[0]
@@ -42,19 +41,19 @@ def with_a_twin(change=CHANGES["gain"]):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_copy_is_found_and_nothing_else(change):
-    data = with_a_twin(CHANGES[change])
+    data = with_a_near_duplicate(CHANGES[change])
     split = split_dataset(data)
-    assert twin_windows(data, split.parts()).pairs == ((FIRST, SECOND),)
-    assert twin_windows(DATA, split_dataset(DATA).parts()).pairs == ()
+    assert near_duplicate_groups(data, split.parts()).pairs == ((FIRST, SECOND),)
+    assert near_duplicate_groups(DATA, split_dataset(DATA).parts()).pairs == ()
 
 
 def test_in_a_split_of_the_file_they_are_told_with_their_number():
-    warning = split_dataset(with_a_twin()).warnings[-1]
+    warning = split_dataset(with_a_near_duplicate()).warnings[-1]
     assert f"1 pairs of patients with the same signal stand in different splits ({FIRST} and {SECOND})" in warning
 
 
 def test_in_a_drawn_split_they_are_refused_unless_allowed():
-    data = replace(with_a_twin(), split=None)
+    data = replace(with_a_near_duplicate(), split=None)
     drawn = [split_dataset(data, seed=seed, allow_duplicates=True) for seed in range(12)]
     apart = [any("same signal" in warning for warning in split.warnings) for split in drawn]
     assert True in apart
@@ -74,16 +73,16 @@ def test_in_a_drawn_split_they_are_refused_unless_allowed():
     ids=["no groups", "4 seconds", "recordings, which were compared whole"],
 )
 def test_where_it_cannot_be_told(change):
-    assert twin_windows(replace(DATA, **change), split_dataset(DATA).parts()) is None
+    assert near_duplicate_groups(replace(DATA, **change), split_dataset(DATA).parts()) is None
 
 
 def test_of_very_many_windows_the_first_of_each_group_are_compared_and_that_is_told(monkeypatch):
-    data = with_a_twin()
+    data = with_a_near_duplicate()
     monkeypatch.setattr(MODULE, "MOST_PAIRS", 1500)
-    assert twin_windows(data, split_dataset(data).parts()).pairs == ((FIRST, SECOND),)
+    assert near_duplicate_groups(data, split_dataset(data).parts()).pairs == ((FIRST, SECOND),)
     assert any("looked for in the first 1 windows of each patient only" in w for w in split_dataset(data).warnings)
     monkeypatch.setattr(MODULE, "MOST_PAIRS", 10)
-    assert twin_windows(data, split_dataset(data).parts()) is None
+    assert near_duplicate_groups(data, split_dataset(data).parts()) is None
 
 
 @pytest.mark.parametrize("rate", [100.0, 250.0])
@@ -112,6 +111,6 @@ def test_real_windows_hold_the_same_heart_under_two_names(shared):
     names = np.unique(data.group)
     for name in ("A00227", "A01925"):
         parts = {"train": np.flatnonzero(data.group == "A03242"), "test": np.flatnonzero(data.group == name)}
-        assert twin_windows(data, parts).pairs == ((name, "A03242"),)
+        assert near_duplicate_groups(data, parts).pairs == ((name, "A03242"),)
     others = {"train": np.flatnonzero(data.group == "A03242"), "test": np.flatnonzero(np.isin(data.group, names[:2]))}
-    assert twin_windows(data, others).pairs == ()
+    assert near_duplicate_groups(data, others).pairs == ()

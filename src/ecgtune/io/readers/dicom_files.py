@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ecgtune.data.leads import known_lead
 from ecgtune.errors import DataError
-from ecgtune.io.formats.base import (
+from ecgtune.io.readers.base import (
     Reader,
     ReadOptions,
     Recording,

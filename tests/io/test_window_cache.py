@@ -166,13 +166,3 @@ def test_a_file_that_grows_while_it_is_read_is_refused(csv_file, cache_folder, m
     with pytest.raises(DataError, match="changed while it was read"):
         read(path)
     assert list(cache_folder.iterdir()) == []
-
-
-def test_the_platform_folder_is_the_default(monkeypatch, tmp_path):
-    monkeypatch.delenv("ECGTUNE_CACHE")
-    monkeypatch.setattr(module.sys, "platform", "linux")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert module.cache_folder() == tmp_path / "ecgtune"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(module.Path, "home", lambda: tmp_path)
-    assert module.cache_folder() == tmp_path / ".cache" / "ecgtune"

@@ -1,0 +1,126 @@
+"""The cache folder: names of entries, atomic creation, removal of what is outdated or over the budget.
+
+An entry is a folder or a file. It is written under another name and renamed when complete, so a reader sees a whole
+entry or none, and an interrupted or refused read leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from ecgtune.errors import DataError
+
+STALE_SECONDS = 24 * 3600  # leftovers of a crash are removed after this time
+_UNFINISHED = "unfinished-"
+
+
+def cache_folder() -> Path:
+    """Return `$ECGTUNE_CACHE`, else `ecgtune` in the user's cache folder of the platform (XDG on Linux)."""
+    chosen = os.environ.get("ECGTUNE_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    return platformdirs.user_cache_path("ecgtune", appauthor=False, opinion=False)
+
+
+def cache_key(facts: object, chunks: Iterable[Any] = (), digits: int = 20) -> str:
+    """Return hexadecimal digits of a SHA-256 over `facts` (JSON values) and `chunks` (contiguous buffers)."""
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()[:digits]
+
+
+def file_version(path: Path) -> list[int]:
+    """Return size and time of the last change; a file with the same values is taken to be unchanged."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+@contextmanager
+def new_entry(entry: Path, load: Callable[[Path], object | None]) -> Iterator[Path]:
+    """Yield a folder to write into; rename it to `entry` on success, remove it on an error.
+
+    `load` returns None for an entry that is missing or damaged. An entry's name is `<subject>-<version>`; entries of
+    other versions of the subject are removed. Raises DataError when the folder cannot be written.
+    """
+    root, folder = entry.parent, None
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        _remove_outdated(entry)
+        folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root))
+        yield folder
+        if load(entry) is None:  # else another process was faster, with the same content
+            _remove(entry)
+            _rename(folder, entry, load)
+    except OSError as error:
+        raise unwritable(root, error) from error
+    finally:
+        if folder is not None:
+            _remove(folder)
+
+
+def evict(folder: Path, pattern: str, budget: float) -> None:
+    """Remove the files `pattern` that were unused for longest, beyond `budget` bytes, and stale leftovers of crashes.
+
+    A process that reads a removed file keeps what it has open.
+    """
+    for leftover in folder.glob(f".{pattern}.partial-*"):
+        if _age(leftover) > STALE_SECONDS:
+            leftover.unlink(missing_ok=True)
+    for entry in sorted(folder.glob(pattern), key=_age):
+        with suppress(FileNotFoundError):  # another process has just removed it
+            budget -= entry.stat().st_size
+            if budget < 0:
+                entry.unlink()
+
+
+def unwritable(folder: Path, error: OSError) -> DataError:
+    """Return the error for a cache folder that cannot be written."""
+    return DataError(
+        f"{folder}: the cache folder cannot be written ({error.strerror or error}); set ECGTUNE_CACHE to a"
+        " folder that can, or read with cache=False"
+    )
+
+
+def _rename(folder: Path, entry: Path, load: Callable[[Path], object | None]) -> None:
+    try:
+        folder.rename(entry)
+    except OSError:
+        if load(entry) is None:  # not another process between the look and the rename: a real failure
+            raise
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder or a file; another process may have removed it already."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _remove_outdated(entry: Path) -> None:
+    """Remove other versions of the same subject, and leftovers of a crash a day ago."""
+    subject = entry.name.rpartition("-")[0] + "-"
+    for other in entry.parent.iterdir():
+        old = other.name.startswith(subject) and other != entry
+        if old or (other.name.startswith(_UNFINISHED) and _age(other) > STALE_SECONDS):
+            _remove(other)
+
+
+def _age(path: Path) -> float:
+    """Seconds since the last change; 0 when another process has just removed it."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

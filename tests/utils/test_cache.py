@@ -1,0 +1,80 @@
+"""The cache folder, keys, atomic entries and eviction."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgtune.errors import DataError
+from ecgtune.utils.cache import cache_folder, cache_key, evict, file_version, new_entry
+
+
+def test_the_variable_wins_and_the_platform_folder_is_the_default(monkeypatch, tmp_path):
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine"
+    monkeypatch.delenv("ECGTUNE_CACHE")
+    if sys.platform == "linux":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert cache_folder() == tmp_path / "ecgtune"
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert cache_folder() == tmp_path / ".cache" / "ecgtune"
+
+
+def test_keys_depend_on_facts_and_chunks():
+    keys = [cache_key([1]), cache_key([2]), cache_key([1], [b"a"]), cache_key([1], [np.arange(3).data])]
+    assert len(set(keys)) == 4
+    assert cache_key([1], [b"ab"]) == cache_key([1], [b"a", b"b"])
+    assert [len(cache_key(1)), len(cache_key(1, digits=24))] == [20, 24]
+
+
+def test_a_changed_file_has_another_version(tmp_path):
+    file = tmp_path / "a"
+    file.write_text("x")
+    before = file_version(file)
+    os.utime(file, ns=(0, 10**18))
+    assert file_version(file) != before
+
+
+def load(entry: Path) -> str | None:
+    return (entry / "content").read_text() if (entry / "content").is_file() else None
+
+
+def test_an_entry_appears_whole_and_replaces_other_versions_of_its_subject(tmp_path):
+    for entry in ("pool-a-1", "pool-b-1", "pool-a-2"):
+        with new_entry(tmp_path / entry, load) as folder:
+            assert not (tmp_path / entry).exists()
+            (folder / "content").write_text(entry)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pool-a-2", "pool-b-1"]
+    assert load(tmp_path / "pool-a-2") == "pool-a-2"
+
+
+def fail(entry: Path, error: Exception) -> None:
+    with new_entry(entry, load) as folder:
+        (folder / "content").write_text("half")
+        raise error
+
+
+def test_an_error_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        fail(tmp_path / "a-1", ZeroDivisionError())
+    with pytest.raises(DataError, match="set ECGTUNE_CACHE"):
+        fail(tmp_path / "a-1", OSError("No space left on device"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_eviction_keeps_what_was_used_last_and_removes_stale_leftovers(tmp_path):
+    for number, age in enumerate((30, 10, 20)):
+        file = tmp_path / f"prefix-{number}.npy"
+        file.write_bytes(bytes(100))
+        os.utime(file, (file.stat().st_mtime - age,) * 2)
+    for name, age in ((".prefix-9.npy.partial-1", 2 * 86_400), (".prefix-8.npy.partial-1", 0)):
+        file = tmp_path / name
+        file.write_bytes(b"")
+        os.utime(file, (file.stat().st_mtime - age,) * 2)
+    (tmp_path / "other.npy").write_bytes(bytes(1000))
+    evict(tmp_path, "prefix-*.npy", budget=250)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".prefix-8.npy.partial-1", "other.npy", "prefix-1.npy", "prefix-2.npy"]
