@@ -29,9 +29,9 @@ from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import train
 from ecgtune.training.prefix import compute_once
-from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.files import write_json
+from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import machine, now
 
 sys.path.append(str(Path(__file__).parent / "speed"))

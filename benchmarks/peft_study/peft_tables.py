@@ -12,8 +12,8 @@ from peft_stages import current, finalists
 
 from ecgtune.config.base import to_table
 from ecgtune.recipe.recipe import Recipe, load_recipes
-from ecgtune.reporting.numbers import duration, seconds, size
 from ecgtune.utils.files import read_json
+from ecgtune.utils.formatting import duration, seconds, size
 
 NOT_RUN = "not run"
 _DEVICES = {"cpu": "a CPU"}

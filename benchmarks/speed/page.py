@@ -8,7 +8,7 @@ puts them in anew; `bench.py` does it for its own.
 from pathlib import Path
 from typing import Any
 
-from ecgtune.reporting import numbers
+from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json, write_text
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
@@ -113,7 +113,7 @@ def utilisation(results: dict[str, Any]) -> str:
         long = result["rows"][-1]
         ends.append(
             f"{result['epochs']} epochs of {result['windows']:,} windows of one lead on {device}: "
-            f"{numbers.duration(60 * long['minutes'])}, from the steps of an epoch of {long['windows']:,} "
+            f"{formatting.duration(60 * long['minutes'])}, from the steps of an epoch of {long['windows']:,} "
             f"(must, on a GPU: under {result['must_minutes']:g} minutes)."
         )
     return "\n".join([*lines, "", *ends]) + "\n"
@@ -133,10 +133,10 @@ def planned(result: dict[str, Any]) -> str:
         told, real, ratio = row["estimated"], row["happened"], row["estimated_over_happened"]
         cells = [row["method"]]
         for name, text in (
-            ("seconds", numbers.duration),
-            ("peak_memory_bytes", numbers.size),
-            ("disk_bytes", numbers.size),
-            ("file_bytes", numbers.size),
+            ("seconds", formatting.duration),
+            ("peak_memory_bytes", formatting.size),
+            ("disk_bytes", formatting.size),
+            ("file_bytes", formatting.size),
         ):
             cells.append(f"{text(told[name])}, {text(real[name])} ({ratio[name]:.2f})")
         lines.append("| " + " | ".join(cells) + " |")
@@ -158,7 +158,7 @@ def limited(result: dict[str, Any]) -> str:
             row["limit"] or "not given",
             str(row["accumulate"]),
             "yes" if row["checkpointing"] else "no",
-            numbers.size(row["peak_memory_bytes"]),
+            formatting.size(row["peak_memory_bytes"]),
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -175,7 +175,7 @@ def epochs(result: dict[str, Any]) -> str:
         "|---|---|---|---|",
     ]
     for arm in result["arms"]:
-        before, epoch = (numbers.seconds(arm[name]) for name in ("seconds_before", "seconds_per_epoch"))
+        before, epoch = (formatting.seconds(arm[name]) for name in ("seconds_before", "seconds_per_epoch"))
         lines.append(f"| {arm['arm']} | {100 * arm['trainable_share']:.2f} % | {before} | {epoch} |")
     return "\n".join(lines) + "\n"
 
@@ -199,7 +199,7 @@ def methods_table(result: dict[str, Any]) -> str:
                 f"{row['seconds_over_lora']:.2f}x",
                 _amount(row["seconds_once"], "s"),
                 f"{row['seconds_once_over_lora']:.2f}x",
-                numbers.size(row["kept_bytes"]),
+                formatting.size(row["kept_bytes"]),
                 f"{row['kept_bytes_over_lora']:.2f}x",
             )
             lines.append("| " + " | ".join(cells) + " |")
@@ -244,14 +244,14 @@ def records(result: dict[str, Any]) -> str:
     epoch = {way: min(times) for way, times in result["epoch_seconds"].items()}
     lines = [
         f"{result['recordings']:,} simulated recordings of 12 leads, 10 s at 500 Hz as WFDB "
-        f"({numbers.size(result['file_bytes'])}), resampled to 100 Hz, "
+        f"({formatting.size(result['file_bytes'])}), resampled to 100 Hz, "
         f"{result['workers']} processes, {result['date']}.",
         "",
         "| | seconds | peak memory of all processes |",
         "|---|---|---|",
-        f"| wfdb and scipy alone, nothing is kept | {spent['alone']:.1f} | {numbers.size(memory['alone'])} |",
-        f"| first pass, with all checks, into the cache | {spent['first']:.1f} | {numbers.size(memory['first'])} |",
-        f"| from the cache, every sample touched | {spent['second']:.1f} | {numbers.size(memory['second'])} |",
+        f"| wfdb and scipy alone, nothing is kept | {spent['alone']:.1f} | {formatting.size(memory['alone'])} |",
+        f"| first pass, with all checks, into the cache | {spent['first']:.1f} | {formatting.size(memory['first'])} |",
+        f"| from the cache, every sample touched | {spent['second']:.1f} | {formatting.size(memory['second'])} |",
         f"| an epoch of the residual network from memory | {epoch['memory']:.1f} | |",
         f"| the same from the cache | {epoch['cache']:.1f} | |",
         "",
@@ -294,7 +294,7 @@ def _amount(value: float | None, unit: str) -> str:
     if value is None:
         return "not measured"
     if unit == "bytes":
-        return numbers.size(value)
+        return formatting.size(value)
     if unit == "records/s":
         return f"{value:.3g} records/s"
     if value >= 1:

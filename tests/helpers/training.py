@@ -13,8 +13,8 @@ from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import encode_once, logits_of
 from ecgtune.training.loop import train
-from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils.progress import ProgressBar
 from helpers.models import tiny_classifier
 
 SETTINGS = Training(epochs=3, batch_size=8, learning_rate=3e-3, device="cpu", precision="fp32")

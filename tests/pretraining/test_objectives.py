@@ -17,9 +17,9 @@ from ecgtune.pretraining.crops import crop_samples, select
 from ecgtune.pretraining.start import make_objective
 from ecgtune.recipe.pretraining import Crops
 from ecgtune.training.loop import train
-from ecgtune.training.objective import Moment
-from ecgtune.training.progress import ProgressBar
+from ecgtune.training.objective import StepContext
 from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils.progress import ProgressBar
 from helpers.pretraining import CONTRASTIVE, RECIPES, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings
 
 
@@ -155,9 +155,9 @@ def test_the_teacher_follows_by_the_formula_and_keep_says_who_is_written(data, t
     follow = objective.after_step
     steps = []
 
-    def after_step(moment):
-        follow(moment)
-        decay = teacher_decay(0.5, 0.9, moment.step, moment.total_steps)
+    def after_step(context):
+        follow(context)
+        decay = teacher_decay(0.5, 0.9, context.step, context.total_steps)
         steps.append(decay)
         for name, tensor in model.encoder.state_dict().items():
             expected[name] = decay * expected[name] + (1 - decay) * tensor
@@ -178,7 +178,7 @@ def test_best_is_the_last_epoch_or_the_one_with_the_lowest_loss(data, tmp_path, 
     losses = iter([3.0, 1.0, 2.0] * 2)
     monkeypatch.setattr(
         "ecgtune.pretraining.teacher.MaskedTeacherObjective._validation",
-        lambda self, moment: {"loss": next(losses), "target_variance": 1.0},
+        lambda self, context: {"loss": next(losses), "target_variance": 1.0},
     )
     assert run(tmp_path / "last", TEACHER, data)[0].best_epoch == 3
     assert run(tmp_path / "loss", replace(TEACHER, best="loss"), data)[0].best_epoch == 2
@@ -200,7 +200,7 @@ def test_a_teacher_that_says_the_same_to_everything_is_a_collapse(data, tmp_path
 def test_a_validation_loss_that_is_not_a_number_is_told_and_null_in_the_log(data, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "ecgtune.pretraining.teacher.MaskedTeacherObjective._validation",
-        lambda self, moment: {"loss": math.nan, "target_variance": 1.0},
+        lambda self, context: {"loss": math.nan, "target_variance": 1.0},
     )
     with pytest.raises(DivergedError, match="the validation loss is not a number"):
         run(tmp_path, TEACHER, data)
@@ -219,14 +219,14 @@ def test_without_masks_the_teacher_cannot_collapse_and_is_the_students_average(d
 
 
 def test_twice_the_weight_of_rhythm_adds_its_terms_once_more(data):
-    moment, items = Moment(0, 0, 0, 10), np.arange(8)
+    context, items = StepContext(0, 0, 0, 10), np.arange(8)
     terms = []
     for weight in (1.0, 2.0):
         recipe = replace(RHYTHM, objective=replace(RHYTHM.objective, rhythm=weight))
         objective = objective_of(recipe, data)
         objective.model.eval()
         with torch.no_grad():
-            terms.append(objective.loss(objective.model, objective.batch(items, moment, torch.device("cpu"))))
+            terms.append(objective.loss(objective.model, objective.batch(items, context, torch.device("cpu"))))
     one, two = terms
     assert all(torch.equal(one[name], two[name]) for name in one if name != "loss")
     torch.testing.assert_close(two["loss"] - one["loss"], one["rhythm_crop"] + one["rhythm_token"])
@@ -234,9 +234,9 @@ def test_twice_the_weight_of_rhythm_adds_its_terms_once_more(data):
 
 def test_rhythm_is_read_before_augmentation_and_at_the_places_of_the_crops(data):
     """Noise as tall as the beats changes what the encoder sees, and no target."""
-    moment, items, device = Moment(0, 0, 0, 10), np.arange(20), torch.device("cpu")
+    context, items, device = StepContext(0, 0, 0, 10), np.arange(20), torch.device("cpu")
     noisy = replace(RHYTHM, crops=replace(RHYTHM.crops, noise=2.0))
-    one, two = (objective_of(recipe, data).batch(items, moment, device) for recipe in (RHYTHM, noisy))
+    one, two = (objective_of(recipe, data).batch(items, context, device) for recipe in (RHYTHM, noisy))
     assert not torch.equal(one.signal, two.signal)
     for ours, theirs in zip(one.targets, two.targets, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
@@ -304,8 +304,8 @@ def test_recordings_left_out_are_never_cut(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(module, "cut", spy)
             for epoch in range(5):
-                objective.batch(np.arange(objective.items), Moment(0, epoch, epoch, 100), torch.device("cpu"))
-            objective._validation(Moment(0, 0, 0, 100))
+                objective.batch(np.arange(objective.items), StepContext(0, epoch, epoch, 100), torch.device("cpu"))
+            objective._validation(StepContext(0, 0, 0, 100))
         assert seen["train"] == set(selection.train.tolist())
         assert seen["val"] == set(selection.val.tolist())
     assert not (seen["train"] | seen["val"]) & {3, 7}
@@ -317,7 +317,7 @@ def test_segments_of_a_pair_are_neighbours(tmp_path, monkeypatch):
     signals = [beats(12, 100, seed) for seed in range(4)]
     recordings = read_recordings(write_recordings(tmp_path / "r.npz", signals), sampling_rate=100.0)
     objective = objective_of(CONTRASTIVE, recordings)
-    signal = objective.batch(np.arange(6), Moment(0, 0, 0, 10), torch.device("cpu")).signal.numpy()
+    signal = objective.batch(np.arange(6), StepContext(0, 0, 0, 10), torch.device("cpu")).signal.numpy()
     whole = recordings.samples[0].astype(float)
     for first, second in zip(signal[::2, 0], signal[1::2, 0], strict=True):
         fits = [

@@ -15,8 +15,8 @@ from ecgtune.models.registry import load_model
 from ecgtune.training.averaging import WeightAverage
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import train
-from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils.progress import ProgressBar
 from helpers.models import tiny_classifier
 from helpers.training import SETTINGS, TRAINING, VALIDATION, run
 

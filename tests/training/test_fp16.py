@@ -16,8 +16,8 @@ from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import train
 from ecgtune.training.precision import LossScale, check_precision
-from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils.progress import ProgressBar
 from helpers.models import tiny_classifier
 from helpers.training import SETTINGS, TRAINING, VALIDATION, run
 

@@ -24,8 +24,8 @@ from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import probability_of
 from ecgtune.training.loop import train
-from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils.progress import ProgressBar
 from helpers.methods import METHODS, MIXED
 from helpers.models import tiny_classifier
 from helpers.training import SETTINGS, TRAINING, VALIDATION, numbers, run, windows

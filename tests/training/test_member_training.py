@@ -18,7 +18,7 @@ from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import logits_of
 from ecgtune.training.loop import train
-from ecgtune.training.objective import Moment
+from ecgtune.training.objective import StepContext
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.prefix import compute_once
 from ecgtune.training.run_folder import RunFolder
@@ -101,10 +101,10 @@ def test_every_member_sees_every_window_once_in_an_epoch_in_an_order_and_a_copy_
     model = attach(tiny_classifier(), method, members=3)
     copies = views_of(TRAINING, augmentation(), seed=0, copies=2)
     objective = Classification(model, method, copies, VALIDATION, SETTINGS, copies=2)
-    moment = Moment(seed=0, epoch=1, step=6, total_steps=18)
+    context = StepContext(seed=0, epoch=1, step=6, total_steps=18)
     rows = np.arange(len(TRAINING))
-    inputs, label = objective.batch(rows, moment, torch.device("cpu"))
-    assert objective.weight(rows, moment) == 3 * len(TRAINING)
+    inputs, label = objective.batch(rows, context, torch.device("cpu"))
+    assert objective.weight(rows, context) == 3 * len(TRAINING)
     parts = [part.numpy() for part in inputs.chunk(3)]
     seen = []
     for number, part in enumerate(parts):
@@ -134,10 +134,10 @@ def test_missing_labels_of_one_member_do_not_dilute_the_others():
     training = Windows(TRAINING.inputs[:6], label)
     model = attach(tiny_classifier(), LoRA(rank=2), members=3)
     objective = Classification(model, LoRA(rank=2), training, training, SETTINGS)
-    moment = Moment(seed=0, epoch=0, step=0, total_steps=9)
+    context = StepContext(seed=0, epoch=0, step=0, total_steps=9)
     for rows in (*np.arange(6)[:, None], np.arange(6)):
-        _, labels = objective.batch(rows, moment, torch.device("cpu"))
-        assert objective.weight(rows, moment) == max(1, int((labels >= 0).sum()))
+        _, labels = objective.batch(rows, context, torch.device("cpu"))
+        assert objective.weight(rows, context) == max(1, int((labels >= 0).sum()))
 
 
 def test_a_loaded_run_answers_as_it_was_measured(tmp_path):

@@ -21,8 +21,8 @@ from ecgtune.models.registry import load_model
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import encode_once, logits_of
 from ecgtune.training.loop import train
-from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils.progress import ProgressBar
 from helpers.models import TINY, tiny_classifier
 from helpers.training import SETTINGS, TRAINING, VALIDATION, run
 

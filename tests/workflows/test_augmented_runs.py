@@ -67,13 +67,13 @@ def test_what_cannot_act_is_refused_and_leaves_nothing(augmentation, options, pa
 
 
 def test_a_comparison_with_an_arm_that_it_cannot_reach_trains_none(tmp_path):
-    arms = [
+    variants = [
         replace(recipe, augmentation=Augmentation(noise=0.1))
         for name in ("lora", "probe")
         for recipe in load_recipes(name)
     ]
     with pytest.raises(SettingError, match="probe trains on features that are computed once"):
-        ecgtune.compare(DATA, arms, out=tmp_path / "all", seeds=1, quiet=True)
+        ecgtune.compare(DATA, variants, out=tmp_path / "all", seeds=1, quiet=True)
     assert not (tmp_path / "all").exists()
 
 

@@ -10,7 +10,7 @@ import pytest
 import ecgtune
 from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.recipe.recipe import load_recipes
-from ecgtune.training.progress import ProgressBar
+from ecgtune.utils.progress import ProgressBar
 
 DATA = ecgtune.simulate(80, seed=1, seconds=3)
 COLUMNS = ["Method", "Epochs", "LR", "Accuracy", "Precision", "Recall", "F1", "Trainable %", "AUROC"]
@@ -144,16 +144,16 @@ def test_normalisation_arms_share_one_split(tmp_path):
 
 
 def test_a_mistake_in_the_last_arm_is_told_before_the_first_one_trains(tmp_path):
-    arms = recipes("probe")
+    variants = recipes("probe")
     late = [
         replace(recipes("lora")[0], method=ecgtune.LoRA(targets=("q_prj",))),
         replace(recipes("lora")[0], input=ecgtune.Input(normalisation="none")),
         replace(recipes("lora")[0], training=ecgtune.Training(device="mps")),
     ]
     data = replace(DATA, unit="unknown")
-    for arm in late:
+    for variant in late:
         with pytest.raises(EcgtuneError):
-            ecgtune.compare(data, [*arms, arm], out=tmp_path / "never", seeds=1, floors=False, quiet=True)
+            ecgtune.compare(data, [*variants, variant], out=tmp_path / "never", seeds=1, floors=False, quiet=True)
         assert not (tmp_path / "never").exists()
 
 

@@ -1,6 +1,6 @@
 """Which pieces of a batch fit into `max_memory`: the search, what is said, and that a run is not changed by it."""
 
-import sys
+import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +11,10 @@ from ecgtune.errors import SettingError
 from ecgtune.methods.low_rank_settings import LoRA
 from ecgtune.methods.own_weights_settings import LinearProbe
 from ecgtune.recipe.recipe import Recipe, load_recipes
-from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder, read_recipe
-from ecgtune.workflows import fit_memory
-from ecgtune.workflows.fit_memory import choose_pieces, settle
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows import fit_memory as memory_module
+from ecgtune.workflows.fit_memory import choose_pieces, fit_memory
 from ecgtune.workflows.preparation import draw_split
 from ecgtune.workflows.run import work
 
@@ -109,9 +109,9 @@ def measured(monkeypatch):
     asked = []
     peak = peak_of(400e6, 100e6, 10e6, asked=asked)
     nothing_once = type("Found", (), {"once": 0})()
-    monkeypatch.setattr(fit_memory, "measure_apart", lambda *_, **__: nothing_once)
+    monkeypatch.setattr(memory_module, "measure_apart", lambda *_, **__: nothing_once)
     monkeypatch.setattr(
-        fit_memory,
+        memory_module,
         "estimate",
         lambda recipe, *_, **__: type("Estimate", (), {"peak_memory_bytes": peak(recipe.training)}),
     )
@@ -136,26 +136,26 @@ def test_a_run_keeps_what_was_chosen_and_ends_where_the_whole_batch_does(measure
 def test_it_is_said_in_one_line_and_the_bar_counts_the_same(measured):
     recipe = replace(load_recipes("lora")[0], training=SHORT)
     split, said = draw_split(DATA, recipe.input), Said()
-    found = settle(recipe, DATA, split, progress=said)
+    found = fit_memory(recipe, DATA, split, progress=said)
     assert said.notes == [
         "lora: max_memory 1GB makes 8 pieces of 4 windows of a batch of 32, without checkpointing; measured peak 800 MB"
     ]
     assert work(found, split) == work(recipe, split)
     plain = replace(recipe, training=replace(SHORT, max_memory=None))
-    assert settle(plain, DATA, split, progress=said) is plain
+    assert fit_memory(plain, DATA, split, progress=said) is plain
 
 
 def test_a_probe_is_never_checkpointed(monkeypatch):
     recipe = Recipe("probe", method=LinearProbe(), training=SHORT)
-    monkeypatch.setattr(fit_memory, "measure_apart", lambda *_, **__: "too little")
+    monkeypatch.setattr(memory_module, "measure_apart", lambda *_, **__: "too little")
     with pytest.raises(SettingError, match="needs more than is free"):
-        settle(recipe, DATA, draw_split(DATA, recipe.input), progress=Said())
+        fit_memory(recipe, DATA, draw_split(DATA, recipe.input), progress=Said())
 
 
 def test_the_plan_is_of_what_was_chosen(measured, monkeypatch):
     recipe = replace(load_recipes("lora")[0], training=SHORT)
     planned = []
-    plans = sys.modules["ecgtune.workflows.plan"]
+    plans = importlib.import_module("ecgtune.workflows.plan")
 
     def measure(recipe, *_, **__):
         planned.append(recipe.training.accumulate)

@@ -18,10 +18,11 @@ from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.recipe.recipe import load_recipes
 from ecgtune.training.loop import count_steps
-from ecgtune.training.progress import ProgressBar
+from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows import estimate as estimates
 from ecgtune.workflows import measure as measuring
 from ecgtune.workflows.estimate import as_it_will_be, estimate, estimate_first, table_lines
+from ecgtune.workflows.fine_tune import train
 from ecgtune.workflows.measure import Measurement, Phase, StepClock, measure, sample
 from ecgtune.workflows.preparation import draw_split
 from helpers.models import TINY
@@ -90,19 +91,19 @@ def test_the_clock_tells_what_the_loop_was_doing(monkeypatch):
 def test_seconds_are_those_of_steps_validation_saving_and_what_stands_around_them(found, seconds):
     split = draw_split(DATA, ecgtune.Input())
     split = replace(split, train=split.train[:84], val=np.arange(18), test=np.arange(18))
-    arm = recipe("lora", "ecg-fm-tiny", epochs=3)
-    one = estimate(arm, found, DATA, split, seeds=2)
+    variant = recipe("lora", "ecg-fm-tiny", epochs=3)
+    one = estimate(variant, found, DATA, split, seeds=2)
     assert one.seconds == pytest.approx(2 * seconds)
     # 36 + 8 + 8 windows more: as read, twice as prepared, those of validation once again
     windows = 52 * (4 + 2 * 8) + 8 * 8
     assert one.peak_memory_bytes == 1000 + windows
     lower, once = replace(found, peak=500), replace(found, peak=500, once=1)
-    assert estimate(arm, lower, DATA, split, seeds=2).peak_memory_bytes == 100 + 300 + 18 * 7 + windows
-    assert estimate(arm, once, DATA, split, seeds=2).peak_memory_bytes == 100 + 300 + 84 * 7 + windows
+    assert estimate(variant, lower, DATA, split, seeds=2).peak_memory_bytes == 100 + 300 + 18 * 7 + windows
+    assert estimate(variant, once, DATA, split, seeds=2).peak_memory_bytes == 100 + 300 + 84 * 7 + windows
     assert one.file_bytes == 50
     assert one.disk_bytes == 2 * (90 + 120 * 60) + 2 * 300
     assert one.problem == ""
-    assert estimate(arm, found, DATA, split, seeds=2, memory=2000).problem == "2.0 kB are free"
+    assert estimate(variant, found, DATA, split, seeds=2, memory=2000).problem == "2.0 kB are free"
     lines = table_lines([one, replace(one, name="full", seconds=None, problem="too large")])
     assert lines[1].startswith("lora x 2")
     assert lines[1].endswith("yes")
@@ -112,9 +113,9 @@ def test_seconds_are_those_of_steps_validation_saving_and_what_stands_around_the
 
 @pytest.mark.parametrize("name", ["full", "lora", "probe", "top-layers"])
 def test_measuring_a_recipe_finds_what_its_run_will_have(name, tiny, tmp_path):
-    arm = recipe(name, tiny)
-    found = measure(arm, *sample(DATA, draw_split(DATA, arm.input), arm), steps=3)
-    run = ecgtune.workflows.train(DATA, arm, out=tmp_path / "run", quiet=True)
+    variant = recipe(name, tiny)
+    found = measure(variant, *sample(DATA, draw_split(DATA, variant.input), variant), steps=3)
+    run = train(DATA, variant, out=tmp_path / "run", quiet=True)
     (phase,) = found.phases
     assert phase.epochs == 2
     assert 0 < phase.step < 5
@@ -175,12 +176,14 @@ def test_a_process_that_the_system_ended_did_not_fit(monkeypatch):
 
 
 def test_what_is_computed_once_takes_disk():
-    arm, split = recipe("lora", "ecg-fm-tiny"), draw_split(DATA, ecgtune.Input())
+    variant, split = recipe("lora", "ecg-fm-tiny"), draw_split(DATA, ecgtune.Input())
     found = measurement(train=10, val=len(split.val), once=700)
     few = replace(split, train=np.arange(4 * (10 + len(split.val)) - len(split.val)))
-    told = [estimate(arm, one, DATA, few, seeds=2).disk_bytes for one in (found, replace(found, once=0))]
+    told = [estimate(variant, one, DATA, few, seeds=2).disk_bytes for one in (found, replace(found, once=0))]
     assert told[0] - told[1] == 4 * 700
-    copied = replace(arm, augmentation=replace(arm.augmentation, views=2), training=replace(arm.training, epochs=3))
+    copied = replace(
+        variant, augmentation=replace(variant.augmentation, views=2), training=replace(variant.training, epochs=3)
+    )
     told = [estimate(copied, one, DATA, few, seeds=2).disk_bytes for one in (found, replace(found, once=0))]
     windows = 2 * len(few.train) + len(few.val)  # of each seed
     assert told[0] - told[1] == 2 * (700 * windows // (10 + len(split.val)))
@@ -188,11 +191,11 @@ def test_what_is_computed_once_takes_disk():
 
 def test_copies_made_beforehand_are_measured_as_they_will_be_used(tmp_path, monkeypatch):
     monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path))
-    arm = recipe("side", "ecg-fm-tiny", epochs=5)
-    few = sample(DATA, draw_split(DATA, arm.input), arm, 3)
-    assert (arm.augmentation.views, arm.copies) == (2, 2)
-    assert measure(arm, *few, steps=3).once > 0
-    twice = replace(arm, training=replace(arm.training, epochs=2))  # no copy is seen again
+    variant = recipe("side", "ecg-fm-tiny", epochs=5)
+    few = sample(DATA, draw_split(DATA, variant.input), variant, 3)
+    assert (variant.augmentation.views, variant.copies) == (2, 2)
+    assert measure(variant, *few, steps=3).once > 0
+    twice = replace(variant, training=replace(variant.training, epochs=2))  # no copy is seen again
     assert measure(twice, *few, steps=3).once == 0
 
 
@@ -209,7 +212,7 @@ def test_copies_made_beforehand_are_measured_as_they_will_be_used(tmp_path, monk
 )
 def test_measured_is_what_will_be_computed_once(found, training, total, settings, monkeypatch):
     monkeypatch.setattr(estimates.psutil, "virtual_memory", lambda: type("Memory", (), {"total": total}))
-    arm, split = recipe("lora", "ecg-fm-tiny", **training), draw_split(DATA, ecgtune.Input())
+    variant, split = recipe("lora", "ecg-fm-tiny", **training), draw_split(DATA, ecgtune.Input())
     few = replace(split, train=np.arange(4 * (10 + len(split.val)) - len(split.val)))
     taken = []
 
@@ -217,9 +220,9 @@ def test_measured_is_what_will_be_computed_once(found, training, total, settings
         taken.append(one.training.prefix_cache)
         return measurement(**{"train": 10, "val": len(split.val), **found})
 
-    assert isinstance(as_it_will_be(arm, few, take), Measurement)
+    assert isinstance(as_it_will_be(variant, few, take), Measurement)
     assert taken == settings
-    assert as_it_will_be(arm, few, lambda one: "too large") == "too large"
+    assert as_it_will_be(variant, few, lambda one: "too large") == "too large"
 
 
 def test_the_command_takes_the_flags_of_compare_and_prints_a_line_per_method(tmp_path, monkeypatch, capsys):
@@ -268,12 +271,12 @@ class Heard(ProgressBar):
 
 
 def test_compare_shows_the_estimate_and_one_bar_and_ends_on_the_same_numbers(tiny, tmp_path, monkeypatch):
-    arms = [recipe("lora", tiny), recipe("probe", tiny)]
-    quiet = ecgtune.compare(DATA, arms, out=tmp_path / "quiet", seeds=1, floors=False, quiet=True)
+    variants = [recipe("lora", tiny), recipe("probe", tiny)]
+    quiet = ecgtune.compare(DATA, variants, out=tmp_path / "quiet", seeds=1, floors=False, quiet=True)
     heard = Heard()
     monkeypatch.setattr(sys.modules["ecgtune.workflows.compare"], "ProgressBar", lambda quiet: heard)
     monkeypatch.setattr(estimates, "SHARE", 1.0)
-    told = ecgtune.compare(DATA, arms, out=tmp_path / "told", seeds=1, floors=False)
+    told = ecgtune.compare(DATA, variants, out=tmp_path / "told", seeds=1, floors=False)
     assert heard.notes[0].startswith("Method")
     assert heard.notes[1].startswith("lora x 1")
     assert heard.notes[3].startswith("all together")
@@ -284,9 +287,9 @@ def test_compare_shows_the_estimate_and_one_bar_and_ends_on_the_same_numbers(tin
 def test_a_short_comparison_is_not_measured_first():
     split = draw_split(DATA, ecgtune.Input())
     heard = Heard()
-    arm = recipe("lora", "ecg-fm-tiny")
-    assert estimate_first(DATA, split, [(arm, 2)], heard) == {}
-    steps = 2 * count_steps(len(split.train), arm.training)
+    variant = recipe("lora", "ecg-fm-tiny")
+    assert estimate_first(DATA, split, [(variant, 2)], heard) == {}
+    steps = 2 * count_steps(len(split.train), variant.training)
     assert heard.notes == [
         f"no estimate first: {steps} steps are too few to measure some beforehand; `ecgtune plan` does"
     ]

@@ -10,7 +10,7 @@ import ecgtune
 from ecgtune.errors import SettingError
 from ecgtune.recipe.recipe import load_recipes
 from ecgtune.training.predictions import read_predictions
-from ecgtune.training.progress import ProgressBar
+from ecgtune.utils.progress import ProgressBar
 
 SHORT = ecgtune.Training(epochs=1, batch_size=32, device="cpu")
 DATA = ecgtune.simulate(120, seed=1, seconds=3)

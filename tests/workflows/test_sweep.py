@@ -18,11 +18,11 @@ from ecgtune.errors import DataError, DivergedError, RunError, SettingError
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.recipe.recipe import load_recipes, recipe_text
 from ecgtune.recipe.space import Around, Choice, space_of
-from ecgtune.training.progress import ProgressBar
+from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.preparation import draw_split
-from ecgtune.workflows.sweep import bench as bench_module
-from ecgtune.workflows.sweep.bench import Bench, Outcome
-from ecgtune.workflows.sweep.studies import STARTUP, Arm, Studies
+from ecgtune.workflows.sweep import runner as bench_module
+from ecgtune.workflows.sweep.runner import Outcome, TrialRunner
+from ecgtune.workflows.sweep.studies import STARTUP, Studies, Variant
 from helpers.models import tiny_classifier
 
 DATA = ecgtune.simulate(90, seed=1, seconds=3)
@@ -114,17 +114,17 @@ def test_the_test_windows_are_never_looked_at(swept, recipes, tmp_path):
         ecgtune.compare(poisoned, recipes("probe"), out=tmp_path / "never", seeds=1, floors=False, quiet=True)
     sweep(tmp_path / "poisoned", recipes(), data=poisoned)
     assert rows(tmp_path / "poisoned") == rows(folder)
-    bench = Bench(DATA, draw_split(DATA, ecgtune.Input()))
-    held = set(map(bytes, bench.dataset.signal))
+    runner = TrialRunner(DATA, draw_split(DATA, ecgtune.Input()))
+    held = set(map(bytes, runner.dataset.signal))
     assert not held & set(map(bytes, DATA.signal[test]))
-    assert len(bench.split.test) == 0
-    assert len(bench.dataset) == len(label) - len(test)
+    assert len(runner.split.test) == 0
+    assert len(runner.dataset) == len(label) - len(test)
 
 
 def test_a_finished_sweep_adds_nothing_and_more_trials_are_added(swept, recipes, tmp_path, monkeypatch):
     folder = shutil.copytree(swept[0], tmp_path / "copy")
     before = rows(folder)
-    monkeypatch.setattr(Bench, "run", lambda *_: pytest.fail("a finished trial was run again"))
+    monkeypatch.setattr(TrialRunner, "run", lambda *_: pytest.fail("a finished trial was run again"))
     assert sweep(folder, recipes()).keys() == {"lora", "probe"}
     assert rows(folder, ()) == rows(swept[0], ())
     monkeypatch.undo()
@@ -134,7 +134,7 @@ def test_a_finished_sweep_adds_nothing_and_more_trials_are_added(swept, recipes,
 
 
 def test_a_stopped_sweep_ends_as_one_that_never_was(swept, recipes, tmp_path, monkeypatch):
-    run, left = Bench.run, [3]
+    run, left = TrialRunner.run, [3]
 
     def stop(self, *arguments):
         left[0] -= 1
@@ -142,7 +142,7 @@ def test_a_stopped_sweep_ends_as_one_that_never_was(swept, recipes, tmp_path, mo
             raise KeyboardInterrupt
         return run(self, *arguments)
 
-    monkeypatch.setattr(Bench, "run", stop)
+    monkeypatch.setattr(TrialRunner, "run", stop)
     with pytest.raises(KeyboardInterrupt):
         sweep(tmp_path / "stopped", recipes())
     monkeypatch.undo()
@@ -157,14 +157,14 @@ KILLED = """
 import os, signal, sys
 sys.path[:0] = [{tests!r}]
 from workflows.test_sweep import *
-from ecgtune.workflows.sweep.bench import Bench
-run, left = Bench.run, [1]
+from ecgtune.workflows.sweep.runner import TrialRunner
+run, left = TrialRunner.run, [1]
 def stop(self, *arguments):
     left[0] -= 1
     if left[0] < 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return run(self, *arguments)
-Bench.run = stop
+TrialRunner.run = stop
 sweep({out!r}, load_recipes({recipe!r}))
 """
 
@@ -295,8 +295,8 @@ def test_the_bar_counts_what_is_left(recipes, tmp_path, monkeypatch):
 
 def test_trials_are_a_function_of_the_seed_and_later_of_what_was_found(recipes, tmp_path):
     def tried(file, seed, score):
-        arm = Arm(recipes("probe")[0], space_of(recipes("probe")[0]))
-        studies = Studies(tmp_path / file, {"probe": arm}, names=["probe"], trials=STARTUP + 2, seed=seed)
+        variant = Variant(recipes("probe")[0], space_of(recipes("probe")[0]))
+        studies = Studies(tmp_path / file, {"probe": variant}, names=["probe"], trials=STARTUP + 2, seed=seed)
         values = []
         while job := studies.next():
             values.append(job.values["training.learning_rate"])
@@ -313,19 +313,19 @@ def test_trials_are_a_function_of_the_seed_and_later_of_what_was_found(recipes, 
 
 
 def test_an_index_that_is_given_up_is_begun_again(recipes, tmp_path):
-    arms = {recipe.name: Arm(recipe, space_of(recipe)) for recipe in recipes()}
-    studies = Studies(tmp_path / "sweep.db", arms, names=list(arms), trials=2, seed=0)
+    variants = {recipe.name: Variant(recipe, space_of(recipe)) for recipe in recipes()}
+    studies = Studies(tmp_path / "sweep.db", variants, names=list(variants), trials=2, seed=0)
     first, second = studies.next(), studies.next()
-    assert (first.arm, first.index, second.arm) == ("lora", 0, "probe")
+    assert (first.variant, first.index, second.variant) == ("lora", 0, "probe")
     third = studies.next()
-    assert (third.arm, third.index) == ("lora", 1)
+    assert (third.variant, third.index) == ("lora", 1)
     studies.give_up(first)
     again = studies.next()
-    assert (again.arm, again.index, again.values) == ("lora", 0, first.values)
+    assert (again.variant, again.index, again.values) == ("lora", 0, first.values)
     studies.tell(again, Outcome("finished", val_auroc=0.5))
     assert [row["trial"] for row in studies.rows("lora")] == [0]
     assert studies.left == {"lora": 0, "probe": 1}
-    assert studies.next().arm == "probe"
+    assert studies.next().variant == "probe"
     assert studies.next() is None
 
 

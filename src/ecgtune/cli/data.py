@@ -44,7 +44,7 @@ def get(
         Show no progress.
     """
     from ecgtune.io.download import get_database
-    from ecgtune.training.progress import ProgressBar
+    from ecgtune.utils.progress import ProgressBar
 
     with ProgressBar(quiet=quiet) as bar:
         bar.describe(name)

@@ -160,7 +160,7 @@ def inspect(
     from ecgtune.io.label_table import TableColumns
     from ecgtune.io.readers.base import ReadOptions
     from ecgtune.io.records.reading import RecordSettings, inspect_records
-    from ecgtune.training.progress import ProgressBar
+    from ecgtune.utils.progress import ProgressBar
 
     if records.records is None:
         raise SettingError("no folder of recordings; give it with --records")

@@ -32,7 +32,7 @@ from ecgtune.pretraining.crops import (
     random_places,
 )
 from ecgtune.recipe.pretraining import Pretraining
-from ecgtune.training.objective import Moment, Objective
+from ecgtune.training.objective import Objective, StepContext
 from ecgtune.training.precision import autocast
 
 VALIDATION = 3  # keeps the draws of validation apart from those of any epoch
@@ -96,22 +96,24 @@ class PretrainingObjective(Objective):
     def check_collapse(self, row: Mapping[str, Any]) -> None:
         """Raise RunError when this log row shows a collapse."""
 
-    def weight(self, rows: np.ndarray, moment: Moment) -> float:
+    def weight(self, rows: np.ndarray, context: StepContext) -> float:
         return float(len(rows))
 
-    def batch(self, rows: np.ndarray, moment: Moment, device: torch.device) -> Batch:
-        places, disturb = self._of_epoch(moment)
+    def batch(self, rows: np.ndarray, context: StepContext, device: torch.device) -> Batch:
+        places, disturb = self._of_epoch(context)
         # Normalised before, so that wander and noise have a scale, and after, so that the encoder sees what it will.
         crops = normalised(cut(self._recordings, places, rows, self._samples), 1)
         signal = normalised(disturb(crops, rows, self._recordings.sampling_rate), self.segments)
-        key = (moment.seed, moment.step, int(rows[0]))
+        key = (context.seed, context.step, int(rows[0]))
         draws = self.draw(len(signal), key, training=True, device=device)
         targets = self.targets(crops, places, rows, device)
-        return Batch(torch.from_numpy(signal).to(device), draws, targets, moment.step)
+        return Batch(torch.from_numpy(signal).to(device), draws, targets, context.step)
 
-    def evaluate(self, trained: nn.Module, sums: Mapping[str, float], weight: float, moment: Moment) -> dict[str, Any]:
+    def evaluate(
+        self, trained: nn.Module, sums: Mapping[str, float], weight: float, context: StepContext
+    ) -> dict[str, Any]:
         row = {f"train_{name}": value / weight for name, value in sums.items()}
-        row |= {f"val_{name}": value for name, value in self._validation(moment).items()}
+        row |= {f"val_{name}": value for name, value in self._validation(context).items()}
         return row
 
     def check(self, row: Mapping[str, Any]) -> None:
@@ -131,17 +133,17 @@ class PretrainingObjective(Objective):
     def load(self, folder: Path) -> None:
         self.encoder.load_state_dict(load_checkpoint(folder).encoder.state_dict())
 
-    def _of_epoch(self, moment: Moment) -> tuple[Places, Disturbance]:
-        if self._epoch is None or self._epoch[:2] != (moment.seed, moment.epoch):
+    def _of_epoch(self, context: StepContext) -> tuple[Places, Disturbance]:
+        if self._epoch is None or self._epoch[:2] != (context.seed, context.epoch):
             stretch = self._recipe.crops.stretch
-            places = random_places(self._recordings, self._owner, self._samples, stretch, moment.seed, moment.epoch)
-            rng = generator(moment.seed, moment.epoch, AUGMENTATION)
+            places = random_places(self._recordings, self._owner, self._samples, stretch, context.seed, context.epoch)
+            rng = generator(context.seed, context.epoch, AUGMENTATION)
             disturb = Disturbance(self._recipe.crops, self.items, rng)
-            self._epoch = (moment.seed, moment.epoch, places, disturb)
+            self._epoch = (context.seed, context.epoch, places, disturb)
         return self._epoch[2:]
 
     @torch.no_grad()
-    def _validation(self, moment: Moment) -> dict[str, float]:
+    def _validation(self, context: StepContext) -> dict[str, float]:
         """Mean of each term over the held-out crops, with the same crops and draws in every epoch."""
         device = next(self.model.parameters()).device
         items = np.arange(len(self._val_owner))
@@ -151,9 +153,9 @@ class PretrainingObjective(Objective):
         for number, rows in enumerate(np.array_split(items, -(-len(items) // VALIDATION_BATCH))):
             crops = cut(self._recordings, self._val_places, rows, self._samples)
             signal = normalised(crops, self.segments)
-            draws = self.draw(len(signal), (moment.seed, number, VALIDATION), training=False, device=device)
+            draws = self.draw(len(signal), (context.seed, number, VALIDATION), training=False, device=device)
             targets = self.targets(normalised(crops, 1), self._val_places, rows, device)
-            batch = Batch(torch.from_numpy(signal).to(device), draws, targets, moment.step)
+            batch = Batch(torch.from_numpy(signal).to(device), draws, targets, context.step)
             with autocast(device, self._recipe.training.precision):
                 terms = self.loss(self.trained, batch)
             for name, term in terms.items():

@@ -22,7 +22,7 @@ from ecgtune.pretraining.objective import Batch, PretrainingObjective
 from ecgtune.pretraining.rhythm import GROUPS, TOKEN_TARGETS
 from ecgtune.pretraining.rhythm_reader import RhythmReader
 from ecgtune.recipe.pretraining import MaskedTeacherTask, Pretraining
-from ecgtune.training.objective import Moment
+from ecgtune.training.objective import StepContext
 
 #: Variance of a teacher's tokens, about 0.7 with random weights, below which it answers the same to everything.
 COLLAPSED = 1e-3
@@ -85,9 +85,9 @@ class MaskedTeacherObjective(PretrainingObjective):
             "prediction_variance": output.prediction_variance * crops,
         }
 
-    def after_step(self, moment: Moment) -> None:
+    def after_step(self, context: StepContext) -> None:
         task = self._task
-        self._module.update_teacher(teacher_decay(task.decay_start, task.decay_end, moment.step, moment.total_steps))
+        self._module.update_teacher(teacher_decay(task.decay_start, task.decay_end, context.step, context.total_steps))
 
     def check_collapse(self, row: Mapping[str, Any]) -> None:
         variance = min(row["train_target_variance"], row["val_target_variance"])

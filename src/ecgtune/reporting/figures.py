@@ -12,7 +12,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from ecgtune.reporting.figures_confusion import write_confusion, write_label_answers
-from ecgtune.reporting.numbers import MISSING, score
 from ecgtune.reporting.reading import Comparison, Run
 from ecgtune.reporting.style import (
     BASELINE_DASHES,
@@ -26,6 +25,7 @@ from ecgtune.reporting.style import (
     only_horizontal_grid,
 )
 from ecgtune.reporting.tasks import lead_of, metric_titles, task_of
+from ecgtune.utils.formatting import MISSING, score
 
 BAR_METRICS = ("accuracy", "precision", "recall", "f1", "auroc")
 

@@ -11,12 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ecgtune.errors import RunError
-from ecgtune.reporting import numbers, pretraining_wording, tables, tasks, wording
+from ecgtune.reporting import pretraining_wording, tables, tasks, wording
 from ecgtune.reporting.reading import Comparison, PretrainingRun, Run, read_comparison, read_pretraining, read_run
 from ecgtune.reporting.style import baseline_colours, method_colours
+from ecgtune.utils import formatting
 from ecgtune.utils.files import write_text
 
-#: Functions of `numbers` that the templates use as filters.
+#: Functions of `utils.formatting` that the templates use as filters.
 _FORMATS = (
     *("score", "std", "interval", "percent", "count", "rate"),
     *("seconds", "duration", "significant", "size"),
@@ -61,7 +62,7 @@ def write_pretraining_report(folder: Path | str) -> Path:
 
 @cache
 def environment() -> Environment:
-    """The templates of this package with the formats of `numbers` as filters; undefined names are errors."""
+    """The templates of this package with the formats of `utils.formatting` as filters; undefined names are errors."""
     found = Environment(
         loader=PackageLoader("ecgtune.reporting"),
         autoescape=lambda name: name is not None and ".html" in name,
@@ -71,7 +72,7 @@ def environment() -> Environment:
         keep_trailing_newline=True,
     )
     for name in _FORMATS:
-        found.filters[name] = getattr(numbers, name)
+        found.filters[name] = getattr(formatting, name)
     found.filters["kept_epoch"] = wording.kept_epoch
     found.filters["markdown"] = tables.escape_markdown
     found.filters["capital"] = lambda text: text[:1].upper() + text[1:]
@@ -232,7 +233,7 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def plain_value(value: Any) -> str:
     """A value of a settings table as text."""
     if value is None:
-        return numbers.MISSING
+        return formatting.MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ecgtune.reporting import numbers
 from ecgtune.reporting.reading import EncoderFile, PretrainingRun
+from ecgtune.utils import formatting
 
 SPLITS = ("train", "val")
 
@@ -128,12 +128,12 @@ def pretraining_headline(run: PretrainingRun) -> list[str]:
     """Sentences: what came out, what it took, and what these numbers do not say."""
     metrics, training, data = run.metrics, run.metrics["training"], run.metrics["data"]
     return [
-        f"An encoder of {numbers.count(metrics['parameters'])} parameters for {leads_phrase(run.config['leads'])} at "
-        f"{run.config['sampling_rate']:g} Hz, pretrained on {numbers.count(data['recordings']['train'])} recordings "
-        f"without labels ({numbers.duration(3600 * data['training_hours'])}).",
+        f"An encoder of {formatting.count(metrics['parameters'])} parameters for {leads_phrase(run.config['leads'])} "
+        f"at {run.config['sampling_rate']:g} Hz, pretrained on {formatting.count(data['recordings']['train'])} "
+        f"recordings without labels ({formatting.duration(3600 * data['training_hours'])}).",
         f"Objective: {objective_title(run.settings['objective'])}. {_counted(training['epochs'], 'epoch')}, "
-        f"{_counted(training['steps'], 'step')}, {numbers.count(crops_seen(run))} crops in "
-        f"{numbers.duration(training['seconds'])} on {training['device']} in {training['precision']}.",
+        f"{_counted(training['steps'], 'step')}, {formatting.count(crops_seen(run))} crops in "
+        f"{formatting.duration(training['seconds'])} on {training['device']} in {training['precision']}.",
         "Losses do not say how good an encoder is for a task: fine-tune it and compare.",
     ]
 
@@ -168,7 +168,7 @@ def recording_rows(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 def file_rows(files: Sequence[EncoderFile]) -> list[tuple[str, str]]:
     """Where each stored form of the encoder lies, and which file it is."""
-    return [(f"{file.folder}/", f"{file.dtype}, {numbers.size(file.size)}, sha256 {file.sha256}") for file in files]
+    return [(f"{file.folder}/", f"{file.dtype}, {formatting.size(file.size)}, sha256 {file.sha256}") for file in files]
 
 
 def kept_phrase(run: PretrainingRun) -> str:
@@ -185,7 +185,7 @@ def machine_phrase(environment: Mapping[str, Any]) -> str:
         threads = f"{_counted(environment['processes'], 'process', 'processes')} of {threads}"
     return (
         f"{accelerator}{environment['processor']}, {_counted(environment['cores'], 'core')}, "
-        f"{threads}, {numbers.size(environment['memory_bytes'])} of memory"
+        f"{threads}, {formatting.size(environment['memory_bytes'])} of memory"
     )
 
 
@@ -220,7 +220,7 @@ def checks(run: PretrainingRun) -> list[Check]:
                 "Codes",
                 lowest >= LEAST_PERPLEXITY_PER_GROUP,
                 f"the code perplexity, how many of its {objective['codes']} codes each group uses, was "
-                f"{numbers.significant(lowest)} or more in every group and epoch; below "
+                f"{formatting.significant(lowest)} or more in every group and epoch; below "
                 f"{LEAST_PERPLEXITY_PER_GROUP:g} all tokens are one code.",
             )
         )
@@ -230,8 +230,8 @@ def checks(run: PretrainingRun) -> list[Check]:
             Check(
                 "Teacher",
                 lowest >= LEAST_TEACHER_VARIANCE,
-                f"the variance of the teacher's tokens over places and crops was {numbers.significant(lowest)} or more "
-                f"in every epoch; below {LEAST_TEACHER_VARIANCE:g} it says the same to everything.",
+                f"the variance of the teacher's tokens over places and crops was {formatting.significant(lowest)} or "
+                f"more in every epoch; below {LEAST_TEACHER_VARIANCE:g} it says the same to everything.",
             )
         )
     elif objective["name"] == "data2vec":
@@ -248,4 +248,4 @@ def _lowest_perplexity(row: Mapping[str, Any], groups: int) -> float:
 
 
 def _counted(number: int, noun: str, several: str = "") -> str:
-    return f"{numbers.count(number)} {noun if number == 1 else several or f'{noun}s'}"
+    return f"{formatting.count(number)} {noun if number == 1 else several or f'{noun}s'}"

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ecgtune.evaluation.metrics import METRICS
-from ecgtune.reporting import numbers
-from ecgtune.reporting.numbers import MISSING
 from ecgtune.reporting.tasks import lead_of, lead_title, mean_note, metric_titles, task_of
+from ecgtune.utils import formatting
+from ecgtune.utils.formatting import MISSING
 
 Row = dict[str, Any]
 
@@ -23,7 +23,7 @@ SHORT_NAMES_BELOW = 110
 
 
 def _metric(name: str) -> Callable[[Row], str]:
-    return lambda row: numbers.with_std(row["metrics"][name])
+    return lambda row: formatting.with_std(row["metrics"][name])
 
 
 def difference_text(row: Row, results: dict[str, Any]) -> str:
@@ -33,7 +33,7 @@ def difference_text(row: Row, results: dict[str, Any]) -> str:
     if row["method"] == results["reference"]:
         return "reference"
     entry = row["difference"][lead_of(results)]
-    return f"{numbers.signed(entry['value'])} ({numbers.signed_interval(entry)})"
+    return f"{formatting.signed(entry['value'])} ({formatting.signed_interval(entry)})"
 
 
 #: Metrics of the table before the costs; AUROC comes after the share of trainable weights.
@@ -54,14 +54,14 @@ def table_columns(results: dict[str, Any]) -> dict[str, Callable[[Row], str]]:
     early = {titles[name]: scores.pop(titles[name]) for name in _BEFORE_COSTS}
     columns: dict[str, Callable[[Row], str]] = {
         "Method": lambda row: row["title"],
-        "Epochs": lambda row: numbers.count(row["epochs"]),
-        "LR": lambda row: numbers.rate(row["learning_rate"]),
+        "Epochs": lambda row: formatting.count(row["epochs"]),
+        "LR": lambda row: formatting.rate(row["learning_rate"]),
         **early,
-        "Trainable %": lambda row: numbers.percent(row["trainable_fraction"]),
+        "Trainable %": lambda row: formatting.percent(row["trainable_fraction"]),
         **scores,
-        "s/epoch": lambda row: numbers.seconds(row["seconds_per_epoch"]),
-        "Peak memory": lambda row: numbers.size(row["peak_memory_bytes"]),
-        "File size": lambda row: numbers.size(row["file_bytes"]),
+        "s/epoch": lambda row: formatting.seconds(row["seconds_per_epoch"]),
+        "Peak memory": lambda row: formatting.size(row["peak_memory_bytes"]),
+        "File size": lambda row: formatting.size(row["file_bytes"]),
     }
     if results["reference"] is not None:
         columns[f"Δ {lead_title(results)} vs {results['reference']}"] = lambda row: difference_text(row, results)
@@ -73,11 +73,11 @@ def table_notes(results: dict[str, Any]) -> list[str]:
     test = results["split"]["counts"]["test"]
     unit = unit_name(results["split"])
     binary = task_of(results) == "binary"
-    positive = f", {numbers.count(test['positives'])} positive" if binary else ""
-    of_groups = f" of {numbers.count(test['groups'])} {unit}s" if test["groups"] else ""
+    positive = f", {formatting.count(test['positives'])} positive" if binary else ""
+    of_groups = f" of {formatting.count(test['groups'])} {unit}s" if test["groups"] else ""
     notes = [
         *results["notes"],
-        f"Measured on the test split ({results['split']['origin']}): {numbers.count(test['windows'])} windows"
+        f"Measured on the test split ({results['split']['origin']}): {formatting.count(test['windows'])} windows"
         f"{of_groups}{positive}; it was looked at once, after training.",
         "Scores are means over seeds; ± is the standard deviation over seeds.",
         f"Intervals are 95 % percentile bootstrap intervals over test {unit}s; they do not contain the variation "

@@ -7,8 +7,8 @@ from typing import Any
 
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.several import CHALLENGE
-from ecgtune.reporting import numbers
 from ecgtune.reporting.reading import Run
+from ecgtune.utils import formatting
 
 METRIC_TITLES = {
     "accuracy": "Accuracy",
@@ -73,7 +73,7 @@ def count_rows(split: dict[str, Any]) -> list[tuple[str, list[str]]]:
 
 def _counted(entry: dict[str, int]) -> str:
     share = entry["positives"] / entry["known"] if entry["known"] else None
-    return f"{numbers.count(entry['positives'])} ({numbers.percent(share)} %)"
+    return f"{formatting.count(entry['positives'])} ({formatting.percent(share)} %)"
 
 
 def mean_note(content: dict[str, Any]) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ecgtune.reporting import numbers
 from ecgtune.reporting.tables import pooled_unit, unit_name
 from ecgtune.reporting.tasks import in_sentence, lead_of, lead_title, mean_note, metric_titles, task_of
+from ecgtune.utils import formatting
 
 Row = dict[str, Any]
 
@@ -16,7 +16,7 @@ KEPT = {"auroc": "highest validation AUROC", "loss": "lowest validation loss", "
 def kept_epoch(training: dict[str, Any]) -> str:
     """Which epoch's weights a run has, and why, from its metrics: `3 (highest validation AUROC)`."""
     epoch = training["best_epoch"]
-    return numbers.MISSING if epoch is None else f"{numbers.count(epoch)} ({KEPT[training['checkpoint_metric']]})"
+    return formatting.MISSING if epoch is None else f"{formatting.count(epoch)} ({KEPT[training['checkpoint_metric']]})"
 
 
 def comparison_headline(results: dict[str, Any]) -> list[str]:
@@ -31,7 +31,7 @@ def comparison_headline(results: dict[str, Any]) -> list[str]:
     seeds = max(len(row["seeds"]) for row in methods)
     over = f"mean over {seeds} seeds" if seeds > 1 else "one seed"
     level = [row for row in ranked if _score(row, lead) == _score(best, lead)]
-    numbers_of_best = f"{numbers.score(entry['mean'])} ({over}; 95 % interval {numbers.interval(entry)})"
+    numbers_of_best = f"{formatting.score(entry['mean'])} ({over}; 95 % interval {formatting.interval(entry)})"
     if len(methods) == 1:
         article = "an" if name[0] in "aeiou" else "a"
         sentences = [f"{_named(best)} reaches {article} {name} of {numbers_of_best} on the test windows."]
@@ -51,7 +51,7 @@ def comparison_headline(results: dict[str, Any]) -> list[str]:
         auroc = by_auroc["metrics"]["auroc"]
         sentences.append(
             f"By {in_sentence(metric_titles(results)['auroc'])} the order differs: {_named(by_auroc)} comes first with "
-            f"{numbers.score(auroc['mean'])} ({numbers.interval(auroc)})."
+            f"{formatting.score(auroc['mean'])} ({formatting.interval(auroc)})."
         )
     return sentences
 
@@ -75,8 +75,9 @@ def _difference(ranked: Sequence[Row], results: dict[str, Any]) -> list[str]:
     if entry["value"] == 0:
         words = f"Between {_named(reference)} and {_named(other)} there is no difference"
     low, high = sorted((sign * entry["ci_low"], sign * entry["ci_high"]))
-    words = words.format(size=numbers.score(abs(entry["value"])))
-    words += f" (paired by {unit}, 95 % interval of the difference {numbers.signed(low)} to {numbers.signed(high)})."
+    words = words.format(size=formatting.score(abs(entry["value"])))
+    interval = f"{formatting.signed(low)} to {formatting.signed(high)}"
+    words += f" (paired by {unit}, 95 % interval of the difference {interval})."
     if low <= 0 <= high:
         return [f"{words} The interval includes 0: this test split does not tell the two apart."]
     return [f"{words} The interval does not include 0, on this split and with these seeds."]
@@ -87,7 +88,7 @@ def _floors(best: Row, results: dict[str, Any]) -> list[str]:
     floors = [row for row in results["rows"] if row["kind"] == "baseline" and _score(row, lead) is not None]
     if not floors:
         return []
-    listed = _listed([f"{_named(row)} {numbers.score(_score(row, lead))}" for row in floors])
+    listed = _listed([f"{_named(row)} {formatting.score(_score(row, lead))}" for row in floors])
     sentences = [f"Floors to be above: {listed}."]
     reached, low = _score(best, lead), best["metrics"][lead]["ci_low"] or 0
     above = [row for row in floors if _score(row, lead) > reached]
@@ -111,9 +112,9 @@ def run_headline(metrics: dict[str, Any]) -> str:
         (in_sentence(titles[name]), metrics["window"]["metrics"][name]) for name in (first, second)
     )
     text = (
-        f"On {numbers.count(metrics['window']['n'])} test windows: {one} {numbers.score(entry['value'])} "
-        f"(95 % interval {numbers.interval(entry)}), {two} {numbers.score(other['value'])} "
-        f"({numbers.interval(other)})."
+        f"On {formatting.count(metrics['window']['n'])} test windows: {one} {formatting.score(entry['value'])} "
+        f"(95 % interval {formatting.interval(entry)}), {two} {formatting.score(other['value'])} "
+        f"({formatting.interval(other)})."
     )
     if task_of(metrics) != "binary":
         text += f" {mean_note(metrics)}"
@@ -123,8 +124,8 @@ def run_headline(metrics: dict[str, Any]) -> str:
     unit, entry = pooled_unit(metrics), group["metrics"][first]
     pooled = metrics.get("evaluation", {}).get("recording", "mean")
     return (
-        f"{text} Per {unit} ({pooled} probability, {numbers.count(group['n'])} {unit}s): "
-        f"{one} {numbers.score(entry['value'])} ({numbers.interval(entry)})."
+        f"{text} Per {unit} ({pooled} probability, {formatting.count(group['n'])} {unit}s): "
+        f"{one} {formatting.score(entry['value'])} ({formatting.interval(entry)})."
     )
 
 

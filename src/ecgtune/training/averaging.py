@@ -12,12 +12,12 @@ class WeightAverage:
     """Exponential moving average of the trainable weights of `model`, and of what its norms count (their buffers).
 
     average <- d * average + (1 - d) * weights after every step, d = min(decay, (1 + step) / (10 + step)): a short
-    memory at first, so that random weights are soon forgotten. decay None: none of this happens. settle: called when
+    memory at first, so that random weights are soon forgotten. decay None: none of this happens. refresh: called when
     the average stands in the model, for what an average blurs.
     """
 
-    def __init__(self, model: nn.Module, decay: float | None, settle: Callable[[], None]) -> None:
-        self._decay, self._settle = decay, settle
+    def __init__(self, model: nn.Module, decay: float | None, refresh: Callable[[], None]) -> None:
+        self._decay, self._refresh = decay, refresh
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
         counted = {name: buffer for name, buffer in model.named_buffers() if buffer.is_floating_point()}
         self._weights = {} if decay is None else weights | counted
@@ -40,7 +40,7 @@ class WeightAverage:
         own = {name: weight.clone() for name, weight in self._weights.items()}
         try:
             self._put(self._average)
-            self._settle()
+            self._refresh()
             yield
         finally:
             self._put(own)

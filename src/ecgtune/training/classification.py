@@ -24,7 +24,7 @@ from ecgtune.models.classifier import Classifier
 from ecgtune.training.batches import Windows, epoch_order, tensor_of
 from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.losses import criterion
-from ecgtune.training.objective import Moment, Objective
+from ecgtune.training.objective import Objective, StepContext
 from ecgtune.training.schedule import peak_rate
 from ecgtune.training.views import Augment
 from ecgtune.training.weights import load_weights, save_weights, trained_tensors
@@ -79,32 +79,32 @@ class Classification(Objective):
         self._head_rate = settings.head_rate_factor
         self._layer_rates = layer_rates(model, method, settings.layer_decay)
 
-    def weight(self, rows: np.ndarray, moment: Moment) -> float:
-        return self._criterion.total(self._training.label[np.concatenate(self._rows(rows, moment))])
+    def weight(self, rows: np.ndarray, context: StepContext) -> float:
+        return self._criterion.total(self._training.label[np.concatenate(self._rows(rows, context))])
 
-    def batch(self, rows: np.ndarray, moment: Moment, device: torch.device) -> tuple[Tensor, Tensor]:
-        seen = self._rows(rows, moment)
-        parts = [self._inputs(own, moment, member) for member, own in enumerate(seen)]
+    def batch(self, rows: np.ndarray, context: StepContext, device: torch.device) -> tuple[Tensor, Tensor]:
+        seen = self._rows(rows, context)
+        parts = [self._inputs(own, context, member) for member, own in enumerate(seen)]
         inputs = parts[0] if len(parts) == 1 else np.concatenate(parts)
         label = self._training.label[np.concatenate(seen)]
         return tensor_of(inputs).to(device), torch.from_numpy(label).to(device)
 
-    def _rows(self, rows: np.ndarray, moment: Moment) -> list[np.ndarray]:
+    def _rows(self, rows: np.ndarray, context: StepContext) -> list[np.ndarray]:
         """The windows that each member sees where the first sees `rows`."""
-        return [rows, *(self._order(moment, member)[rows] for member in range(1, self._members))]
+        return [rows, *(self._order(context, member)[rows] for member in range(1, self._members))]
 
-    def _order(self, moment: Moment, member: int) -> np.ndarray:
-        key = (moment.seed, moment.epoch, member)
+    def _order(self, context: StepContext, member: int) -> np.ndarray:
+        key = (context.seed, context.epoch, member)
         if key not in self._orders:
             self._orders = {kept: order for kept, order in self._orders.items() if kept[:2] == key[:2]}
-            self._orders[key] = epoch_order(member_seed(moment.seed, member), moment.epoch, self.items)
+            self._orders[key] = epoch_order(member_seed(context.seed, member), context.epoch, self.items)
         return self._orders[key]
 
-    def _inputs(self, rows: np.ndarray, moment: Moment, member: int) -> np.ndarray:
-        inputs = self._training.inputs[rows + (moment.epoch + member) % self._copies * self.items]
+    def _inputs(self, rows: np.ndarray, context: StepContext, member: int) -> np.ndarray:
+        inputs = self._training.inputs[rows + (context.epoch + member) % self._copies * self.items]
         if self._augment is None:
             return inputs
-        return self._augment(inputs, rows, member_seed(moment.seed, member), moment.epoch)
+        return self._augment(inputs, rows, member_seed(context.seed, member), context.epoch)
 
     def loss(self, trained: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         inputs, label = batch
@@ -132,16 +132,18 @@ class Classification(Objective):
         if not self.audit:
             self._watch.after_backward()
 
-    def after_step(self, moment: Moment) -> None:
+    def after_step(self, context: StepContext) -> None:
         if not self.audit:
-            self._watch.after_step(last=moment.step + 1 == moment.total_steps)
+            self._watch.after_step(last=context.step + 1 == context.total_steps)
             self.audit = self._watch.sentence() if self._watch.finished else ""
-        self._upkeep.after_step(moment.step, moment.total_steps)
+        self._upkeep.after_step(context.step, context.total_steps)
 
     def averaged(self) -> None:
         self._upkeep.averaged()
 
-    def evaluate(self, trained: nn.Module, sums: Mapping[str, float], weight: float, moment: Moment) -> dict[str, Any]:
+    def evaluate(
+        self, trained: nn.Module, sums: Mapping[str, float], weight: float, context: StepContext
+    ) -> dict[str, Any]:
         label, task = self._validation.label, self._criterion.task
         inputs = self._validation.inputs
         logits = logits_of(trained, inputs, batch_size=self._batch, precision=self._precision)

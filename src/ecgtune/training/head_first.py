@@ -15,9 +15,9 @@ from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import count_steps, train
 from ecgtune.training.prefix import compute_once
-from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.training.weights import load_head, save_head
+from ecgtune.utils.progress import ProgressBar
 
 
 class _HeadAlone(Classification):

@@ -19,14 +19,14 @@ from ecgtune.training.averaging import WeightAverage
 from ecgtune.training.batches import epoch_order
 from ecgtune.training.inference import choose_device
 from ecgtune.training.memory import MemoryMeter, give_back_freed_memory, keep_freed_memory
-from ecgtune.training.objective import Moment, Objective
+from ecgtune.training.objective import Objective, StepContext
 from ecgtune.training.precision import LossScale, autocast, choose_precision
-from ecgtune.training.processes import part_at_exit
-from ecgtune.training.progress import ProgressBar
+from ecgtune.training.processes import destroy_process_group_at_exit
 from ecgtune.training.run_folder import RunFolder, log_text
 from ecgtune.training.schedule import learning_rate_factor, make_optimizer, parameter_groups
 from ecgtune.training.weights import load_state
 from ecgtune.utils.files import replace_folder, write_atomically, write_text
+from ecgtune.utils.progress import ProgressBar
 
 
 @dataclass
@@ -93,7 +93,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
     there are fewer than two steps, and what the objective raises.
     """
     accelerator = Accelerator(cpu=choose_device(settings.device).type == "cpu")
-    part_at_exit()
+    destroy_process_group_at_exit()
     device = accelerator.device
     if device.type == "cpu":
         keep_freed_memory()
@@ -130,14 +130,14 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
         trained.train()
         while state.step < steps:
             step = state.epoch * steps + state.step
-            moment = Moment(seed, state.epoch, step, total_steps)
+            context = StepContext(seed, state.epoch, step, total_steps)
             rows = order[state.step * settings.batch_size : (state.step + 1) * settings.batch_size]
             factor = learning_rate_factor(step, total_steps, settings)
             for group, own_factor in zip(optimizer.param_groups, groups, strict=True):
                 group["lr"] = learning_rate * factor * own_factor
             # Dropout is drawn from the step's own seed, so a resumed training needs no generator state.
             torch.manual_seed((seed * 1_000_003 + step) * 64 + accelerator.process_index)
-            batch_weight = objective.weight(rows, moment)
+            batch_weight = objective.weight(rows, context)
             sums: dict[str, float] = {}
             pieces = np.array_split(np.sort(rows), settings.accumulate * accelerator.num_processes)
             passed: list[Tensor] = []
@@ -146,7 +146,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                     continue
                 # Each process must run each backward pass, so one without items runs another's at weight zero.
                 share, piece = (1.0, piece) if len(piece) else (0.0, rows[:1])
-                batch = objective.batch(piece, moment, device)
+                batch = objective.batch(piece, context, device)
                 if number == 0:
                     objective.before_step(batch)
                 with autocast(device, settings.precision):
@@ -177,7 +177,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
             if settings.clip:
                 accelerator.clip_grad_norm_(parameters, settings.clip)
             scale.step(optimizer)
-            objective.after_step(moment)
+            objective.after_step(context)
             average.update(step)
             optimizer.zero_grad(set_to_none=True)
             state.audit = objective.audit
@@ -191,7 +191,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
         with average.in_place():
             row = {
                 "epoch": state.epoch + 1,
-                **objective.evaluate(trained, state.sums, state.weight_sum, moment),
+                **objective.evaluate(trained, state.sums, state.weight_sum, context),
                 "learning_rate": learning_rate * factor,
                 **({"skipped": state.skipped} if settings.precision == "fp16" else {}),
                 "seconds": time.monotonic() - epoch_started,

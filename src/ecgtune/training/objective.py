@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepContext:
     """Where a training stands: all that a random draw may depend on beside the rows of its batch.
 
     epoch counts from 0, step (of the optimizer) from 0 over all `total_steps` of the training.
@@ -29,8 +29,8 @@ class Moment:
 class Objective(ABC):
     """What `train` trains, on which items, by which loss, and how it tells that an epoch was good.
 
-    One object serves one training. Everything it draws is a pure function of the moment and the rows, so that a resumed
-    training ends on the same bits; what else must survive a stop is in `tensors` and `audit`.
+    One object serves one training. Everything it draws is a pure function of the context and the rows, so that a
+    resumed training ends on the same bits; what else must survive a stop is in `tensors` and `audit`.
     """
 
     #: Of Adam, where an objective was published with its own; these are torch's.
@@ -49,11 +49,11 @@ class Objective(ABC):
     audit: str = ""
 
     @abstractmethod
-    def weight(self, rows: np.ndarray, moment: Moment) -> float:
-        """What the summed loss of the items `rows` at that moment is divided by to give their mean loss."""
+    def weight(self, rows: np.ndarray, context: StepContext) -> float:
+        """What the summed loss of the items `rows` at that context is divided by to give their mean loss."""
 
     @abstractmethod
-    def batch(self, rows: np.ndarray, moment: Moment, device: torch.device) -> Any:
+    def batch(self, rows: np.ndarray, context: StepContext, device: torch.device) -> Any:
         """The items `rows` on the device, as `loss` takes them."""
 
     @abstractmethod
@@ -73,14 +73,16 @@ class Objective(ABC):
     def after_backward(self) -> None:  # noqa: B027, most objectives need none
         """When the gradients of a step are complete."""
 
-    def after_step(self, moment: Moment) -> None:  # noqa: B027, most objectives need none
+    def after_step(self, context: StepContext) -> None:  # noqa: B027, most objectives need none
         """When the weights have moved and their gradients are still there."""
 
     def averaged(self) -> None:  # noqa: B027, most objectives need none
         """When averaged weights stand in `model`: make exact what an average only comes close to."""
 
     @abstractmethod
-    def evaluate(self, trained: nn.Module, sums: Mapping[str, float], weight: float, moment: Moment) -> dict[str, Any]:
+    def evaluate(
+        self, trained: nn.Module, sums: Mapping[str, float], weight: float, context: StepContext
+    ) -> dict[str, Any]:
         """The log row of an epoch: `sums` over it of what `loss` gave, `weight` of all of its batches."""
 
     def check(self, row: Mapping[str, Any]) -> None:  # noqa: B027, most objectives go on whatever it says

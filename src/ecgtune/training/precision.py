@@ -27,7 +27,7 @@ def choose_precision(device: torch.device, precision: str) -> str:
     return "bf16" if fast else "fp32"
 
 
-def kept_choice(device: torch.device, precision: str) -> dict[str, str]:
+def resolved_precision(device: torch.device, precision: str) -> dict[str, str]:
     """What "auto" became, for environment.json: a run goes on in no other format. Empty where one was asked for."""
     return {"auto_precision": choose_precision(device, precision)} if precision == "auto" else {}
 

@@ -14,7 +14,7 @@ from ecgtune.training.inference import choose_device
 T = TypeVar("T")
 
 
-def part_at_exit() -> None:
+def destroy_process_group_at_exit() -> None:
     """Close the connections between processes at exit, while the interpreter stands.
 
     Threads of torch that hold tensors when it falls end a process with SIGABRT now and then, its work long done.
@@ -33,7 +33,7 @@ class Processes:
 
     def __init__(self, device: str) -> None:
         self._state = PartialState(cpu=choose_device(device).type == "cpu")
-        part_at_exit()
+        destroy_process_group_at_exit()
 
     @property
     def first(self) -> bool:

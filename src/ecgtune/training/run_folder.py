@@ -102,13 +102,13 @@ def check_format(file: Path, content: Any) -> None:
 
 
 #: What of environment.json must be unchanged for a run to be continued.
-IDENTITY = ("seed", "data", "recorded_at", "weights", "left_out", "auto_precision")
+FINGERPRINT = ("seed", "data", "recorded_at", "weights", "left_out", "auto_precision")
 
 
-def check_run(folder: RunFolder, recipe: Recipe | Pretraining, identity: Mapping[str, Any], *, resume: bool) -> None:
+def check_run(folder: RunFolder, recipe: Recipe | Pretraining, fingerprint: Mapping[str, Any], *, resume: bool) -> None:
     """Raise RunError unless `recipe` may run in `folder`: it is new or empty, or the same run stands there (`resume`).
 
-    `identity` holds seed, data and weights, which a resume must find unchanged. Writes nothing.
+    `fingerprint` holds seed, data and weights, which a resume must find unchanged. Writes nothing.
     """
     if folder.path.exists() and not folder.path.is_dir():
         raise RunError(f"{folder.path} is a file; choose another folder with --out")
@@ -117,17 +117,17 @@ def check_run(folder: RunFolder, recipe: Recipe | Pretraining, identity: Mapping
             raise RunError(
                 f"{folder.path} holds a run already; continue it with --resume or choose another folder with --out"
             )
-        found = _recipe_differences(folder, recipe) + _differences(read_json(folder.environment), identity)
+        found = _recipe_differences(folder, recipe) + _differences(read_json(folder.environment), fingerprint)
         if found:
             raise RunError(f"{folder.path} holds another run: {'; '.join(found)}; choose another folder with --out")
     elif folder.path.is_dir() and any(folder.path.iterdir()):
         raise RunError(f"{folder.path} is not empty and holds no run; choose another folder with --out")
 
 
-def begin_run(folder: RunFolder, recipe: Recipe | Pretraining, identity: Mapping[str, Any]) -> None:
+def begin_run(folder: RunFolder, recipe: Recipe | Pretraining, fingerprint: Mapping[str, Any]) -> None:
     """Write what a run starts with, unless it is there: environment.json, then recipe.toml, which marks the folder."""
     if not folder.recipe.is_file():
-        write_json(folder.environment, identity)
+        write_json(folder.environment, fingerprint)
         write_text(folder.recipe, pretraining_text(recipe) if isinstance(recipe, Pretraining) else recipe_text(recipe))
 
 
@@ -158,7 +158,7 @@ def _recipe_differences(folder: RunFolder, recipe: Recipe | Pretraining) -> list
 
 
 def _differences(stored: Any, asked: Mapping[str, Any]) -> list[str]:
-    before, after = (_flat({key: values.get(key) for key in IDENTITY}) for values in (stored, asked))
+    before, after = (_flat({key: values.get(key) for key in FINGERPRINT}) for values in (stored, asked))
     return [f"{key} was {before.get(key)}, now {after.get(key)}" for key in after if before.get(key) != after[key]]
 
 

@@ -1,4 +1,4 @@
-"""Which arms make a comparison."""
+"""Which variants make a comparison."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ecgtune.recipe.recipe import Recipe
 from ecgtune.workflows.floors import MAJORITY, RESNET, resnet_recipe
 
 
-def kinds_of(arms: Sequence[Recipe], floors: bool) -> list[tuple[Recipe, str]]:
-    """What a comparison of `arms` trains: each with its kind, "method" or "baseline"."""
-    kinds = [(arm, "method") for arm in arms]
-    return [*kinds, (resnet_recipe(arms[0]), "baseline")] if floors else kinds
+def variants_of(variants: Sequence[Recipe], floors: bool) -> list[tuple[Recipe, str]]:
+    """What a comparison of `variants` trains: each with its kind, "method" or "baseline"."""
+    kinds = [(variant, "method") for variant in variants]
+    return [*kinds, (resnet_recipe(variants[0]), "baseline")] if floors else kinds
 
 
-def check_arms(recipes: Sequence[Recipe], seeds: int, floors: bool) -> None:
+def check_variants(recipes: Sequence[Recipe], seeds: int, floors: bool) -> None:
     """Raise SettingError unless `recipes` can be compared: names of their own, one split."""
     names = [recipe.name for recipe in recipes]
     if not recipes or seeds < 1:

@@ -14,12 +14,12 @@ from ecgtune.methods.attach import base_encoder
 from ecgtune.recipe.recipe import Recipe, load_recipes
 from ecgtune.reporting.writing import write_comparison
 from ecgtune.training.predictions import read_predictions
-from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
-from ecgtune.workflows.arms import check_arms, kinds_of
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.arms import check_variants, variants_of
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.estimate import estimate_first
-from ecgtune.workflows.fit_memory import settle
+from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.floors import MAJORITY, MAJORITY_TITLE, write_majority
 from ecgtune.workflows.preparation import Prepared, draw_split, load_recipe_model, prepare, summarise, summarise_task
 from ecgtune.workflows.run import ReadyRun, make_ready, run_recipe, work
@@ -37,26 +37,26 @@ def compare(
 ) -> dict[str, Any]:
     """Run every recipe with seeds 0 .. seeds - 1 on one split and return the content of `results.json`.
 
-    recipes: the arms, each with its own name: recipes, or names and files that `load_recipes` takes. out: the
-    comparison folder; runs that are finished there are kept, one that was stopped goes on where it was. floors: add the
-    majority class and a residual network from scratch, trained for as many epochs as the first arm. reference: the arm
-    that differences are taken to; "full" when it is among them, else the first.
+    recipes: the variants, each with its own name: recipes, or names and files that `load_recipes` takes. out: the
+    comparison folder; finished runs in it are kept, a stopped run resumes. floors: add the majority class and a
+    residual network from scratch, trained for as many epochs as the first variant. reference: the variant that
+    differences are taken to; "full" when it is among them, else the first.
 
-    Raises SettingError for arms that cannot be compared, RunError for a folder that holds another comparison, and what
-    `fine_tune` raises.
+    Raises SettingError for variants that cannot be compared, RunError for a folder that holds another comparison, and
+    what `fine_tune` raises.
     """
-    arms = [arm for item in recipes for arm in (load_recipes(item) if isinstance(item, str) else [item])]
-    check_arms(arms, seeds, floors)
-    names = [arm.name for arm in arms]
+    variants = [variant for item in recipes for variant in (load_recipes(item) if isinstance(item, str) else [item])]
+    check_variants(variants, seeds, floors)
+    names = [variant.name for variant in variants]
     reference = reference or ("full" if "full" in names else names[0])
     if reference not in names:
         raise SettingError(f"reference {reference!r} is not among the methods; allowed: {', '.join(names)}")
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; choose another folder with --out")
-    first = arms[0]
+    first = variants[0]
     split = draw_split(dataset, first.input)
-    records = _run_all(dataset, split, kinds_of(arms, floors), folder, seeds, quiet)
+    records = _run_all(dataset, split, variants_of(variants, floors), folder, seeds, quiet)
     if floors:
         majority = write_majority(
             dataset, split, first.input.normalisation, first.evaluation, folder / MAJORITY / "seed-0"
@@ -79,7 +79,7 @@ def compare(
 
 
 def _run_all(
-    dataset: Dataset, split: Split, arms: Sequence[tuple[Recipe, str]], folder: Path, seeds: int, quiet: bool
+    dataset: Dataset, split: Split, variants: Sequence[tuple[Recipe, str]], folder: Path, seeds: int, quiet: bool
 ) -> list[RunRecord]:
     ready: dict[tuple[Any, ...], Prepared] = {}
 
@@ -95,19 +95,19 @@ def _run_all(
 
     records = []
     with ProgressBar(quiet=quiet) as progress:
-        arms = [
-            (settle(one, dataset, split, folder=folder / one.name / "seed-0", progress=progress), kind)
-            for one, kind in arms
+        variants = [
+            (fit_memory(one, dataset, split, folder=folder / one.name / "seed-0", progress=progress), kind)
+            for one, kind in variants
         ]
         left = []
-        for recipe, _ in arms:
-            # Made ready here, and let go, so that a mistake in the last arm is told before the first one trains.
+        for recipe, _ in variants:
+            # Made ready here, and let go, so that a mistake in the last variant is told before the first one trains.
             left.append((recipe, sum(not run_of(recipe, seed).folder.finished for seed in range(seeds))))
         taken = {} if quiet else estimate_first(dataset, split, left, progress)
         # The bar counts seconds where they are known, so that the time left is right although methods differ in speed.
         weight = {recipe.name: taken.get(recipe.name, work(recipe, split)) / work(recipe, split) for recipe, _ in left}
         progress.expect(sum(runs * work(recipe, split) * weight[recipe.name] for recipe, runs in left))
-        for recipe, kind in arms:
+        for recipe, kind in variants:
             for seed in range(seeds):
                 run = run_of(recipe, seed)
                 progress.weigh(0.0 if run.folder.finished else weight[recipe.name])

@@ -14,12 +14,12 @@ from ecgtune.data.splits import Split
 from ecgtune.evaluation.decision import choose_decision
 from ecgtune.evaluation.evaluate import evaluate
 from ecgtune.recipe.recipe import Recipe
-from ecgtune.reporting import numbers
 from ecgtune.training.inference import choose_device
 from ecgtune.training.loop import count_steps
 from ecgtune.training.peak import free_memory
 from ecgtune.training.prefix import MEMORY_SHARE
-from ecgtune.training.progress import ProgressBar
+from ecgtune.utils import formatting
+from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.measure import EPOCHS, FEWEST, Measurement, Phase, measure, sample
 
 #: Steps that an estimate before a comparison may cost, as a part of all that it has to do.
@@ -31,7 +31,7 @@ _COLUMNS = ("Method", "Time to finish", "s/epoch", "Peak memory", "Disk", "File 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an arm will cost, all its seeds together; None where a run of it did not fit into memory.
+    """What a variant will cost, all its seeds together; None where a run of it did not fit into memory.
 
     seconds: until the last seed is finished, if no early stop ends it sooner. seconds_per_epoch: validation included.
     peak_memory_bytes: of the process, or of the accelerator. disk_bytes: of all its folders while the last one trains,
@@ -91,7 +91,7 @@ def estimate(
         # A state is written beside the one whose place it takes.
         disk_bytes=seeds * kept + 2 * found.state + once,
         file_bytes=found.file,
-        problem="" if memory is None or peak <= memory else f"{numbers.size(memory)} are free",
+        problem="" if memory is None or peak <= memory else f"{formatting.size(memory)} are free",
     )
 
 
@@ -149,11 +149,11 @@ def table_lines(estimates: Sequence[Estimate]) -> list[str]:
         rows.append(
             (
                 f"{one.name} x {one.seeds}",
-                numbers.duration(one.seconds),
-                numbers.seconds(one.seconds_per_epoch),
-                numbers.size(one.peak_memory_bytes),
-                numbers.size(one.disk_bytes),
-                numbers.size(one.file_bytes),
+                formatting.duration(one.seconds),
+                formatting.seconds(one.seconds_per_epoch),
+                formatting.size(one.peak_memory_bytes),
+                formatting.size(one.disk_bytes),
+                formatting.size(one.file_bytes),
                 f"no: {one.problem}" if one.problem else "yes",
             )
         )
@@ -162,23 +162,23 @@ def table_lines(estimates: Sequence[Estimate]) -> list[str]:
     for row in rows:
         numbers_right = (cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True))
         lines.append("  ".join([row[0].ljust(widths[0]), *numbers_right, row[-1]]))
-    whole = numbers.duration(total_seconds(estimates))
+    whole = formatting.duration(total_seconds(estimates))
     return [*lines, f"all together {whole}, less where early stopping ends a run sooner"]
 
 
 def total_seconds(estimates: Sequence[Estimate]) -> float:
-    """Of all arms that fit."""
+    """Of all variants that fit."""
     return sum(one.seconds or 0.0 for one in estimates)
 
 
 def estimate_first(
     dataset: Dataset, split: Split, left: Sequence[tuple[Recipe, int]], progress: ProgressBar
 ) -> dict[str, float]:
-    """Tell what the runs that are left of a comparison will cost; returns the seconds of one run of each arm.
+    """Tell what the runs that are left of a comparison will cost; returns the seconds of one run of each variant.
 
-    left: arms and how many of their runs are to be done. It measures the fewest steps of each arm here, in the process
-    that will train them, so that peaks are those that the results will say. Where even these would be more than 2 % of
-    all steps nothing is measured, and the line says so; the bar then counts windows, not seconds.
+    left: variants and how many of their runs are to be done. It measures the fewest steps of each variant here, in the
+    process that will train them, so that peaks are those that the results will say. Where even these would be more
+    than 2 % of all steps nothing is measured, and the line says so; the bar then counts windows, not seconds.
     """
     left = [(recipe, runs) for recipe, runs in left if runs]
     steps = sum(runs * count_steps(len(split.train), recipe.training) for recipe, runs in left)

@@ -17,8 +17,8 @@ from ecgtune.methods.base import Method
 from ecgtune.methods.low_rank_settings import LoRA
 from ecgtune.models.classifier import Classifier
 from ecgtune.recipe.recipe import Recipe
-from ecgtune.training.progress import ProgressBar
-from ecgtune.workflows.fit_memory import settle
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import draw_split, load_recipe_model, prepare
 from ecgtune.workflows.run import make_ready, run_recipe, work
 
@@ -88,7 +88,7 @@ def _run(
 ) -> None:
     with ProgressBar(quiet=quiet) as progress:
         split = draw_split(dataset, recipe.input)
-        recipe = settle(recipe, dataset, split, folder=folder, progress=progress)
+        recipe = fit_memory(recipe, dataset, split, folder=folder, progress=progress)
         prepared = prepare(model, dataset, split, recipe.input)
         run = make_ready(recipe, model, prepared, seed=seed, folder=folder, resume=resume)
         if resume and not run.folder.recipe.is_file():

@@ -14,11 +14,11 @@ from ecgtune.methods.added_settings import SideTuning
 from ecgtune.methods.attach import base_encoder
 from ecgtune.methods.own_weights_settings import LinearProbe
 from ecgtune.recipe.recipe import Recipe
-from ecgtune.reporting import numbers
 from ecgtune.training.inference import choose_device
 from ecgtune.training.peak import free_memory
-from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RunFolder, read_recipe
+from ecgtune.utils import formatting
+from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.estimate import as_it_will_be, estimate
 from ecgtune.workflows.measure import FEWEST, sample
 from ecgtune.workflows.own_process import measure_apart
@@ -28,7 +28,7 @@ from ecgtune.workflows.preparation import load_recipe_model
 Peak = Callable[[Training], int | None]
 
 
-def settle(
+def fit_memory(
     recipe: Recipe, dataset: Dataset, split: Split, *, folder: Path | None = None, progress: ProgressBar
 ) -> Recipe:
     """The recipe with `accumulate` and `checkpointing` such that its peak stays below `max_memory`; itself without it.
@@ -62,7 +62,7 @@ def settle(
     progress.note(
         f"{recipe.name}: max_memory {settings.max_memory} makes {training.accumulate} pieces of {windows} windows of a "
         f"batch of {training.batch_size}, {'with' if training.checkpointing else 'without'} checkpointing; measured "
-        f"peak {numbers.size(highest)}"
+        f"peak {formatting.size(highest)}"
     )
     return replace(recipe, training=training)
 
@@ -74,7 +74,7 @@ def choose_pieces(settings: Training, peak: Peak, *, may_checkpoint: bool) -> tu
     Raises SettingError when nothing fits.
     """
     limit = settings.max_memory_bytes
-    assert limit is not None  # `settle` asks only then
+    assert limit is not None  # `fit_memory` asks only then
     needed: int | None = None
     for checkpointing in (settings.checkpointing, *([True] if may_checkpoint else [])):
         ladder = [replace(settings, accumulate=n, checkpointing=checkpointing) for n in _doubled(settings)]
@@ -92,7 +92,7 @@ def choose_pieces(settings: Training, peak: Peak, *, may_checkpoint: bool) -> tu
             else:
                 too_large = middle
         return ladder[fits], found
-    enough = "more than is free" if needed is None else numbers.size(needed)
+    enough = "more than is free" if needed is None else formatting.size(needed)
     raise SettingError(
         f"max_memory is {settings.max_memory}, but one window at a time needs {enough}; "
         "give as much, or a smaller model or method"

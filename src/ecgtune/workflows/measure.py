@@ -21,9 +21,9 @@ from ecgtune.methods.frozen import reads_features
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.training.inference import choose_device, logits_of
 from ecgtune.training.peak import PeakMemory
-from ecgtune.training.progress import ProgressBar
 from ecgtune.training.weights import save_weights, trained_tensors
 from ecgtune.utils.files import write_atomically
+from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.preparation import load_recipe_model, prepare
 from ecgtune.workflows.run import ReadyRun, make_ready, run_recipe
 

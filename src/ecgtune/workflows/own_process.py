@@ -18,9 +18,9 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import EcgtuneError, RunError
 from ecgtune.recipe.recipe import Recipe
-from ecgtune.reporting import numbers
 from ecgtune.training.inference import choose_device
 from ecgtune.training.peak import status_bytes
+from ecgtune.utils import formatting
 from ecgtune.workflows.measure import Measurement, measure
 
 #: How torch and the libraries under it say that memory has ended; MemoryError and CUDA's have types of their own.
@@ -39,7 +39,7 @@ def measure_apart(
         job.write_bytes(pickle.dumps((recipe, dataset, split, memory, steps)))
         done = subprocess.run([sys.executable, "-m", __name__, str(job)], capture_output=True, text=True)
     if done.returncode == -9:
-        return f"the system ended it, {numbers.size(memory)} were free"
+        return f"the system ended it, {formatting.size(memory)} were free"
     try:
         answer = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
@@ -63,7 +63,7 @@ def _answer(job: Path) -> dict[str, Any]:
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in _NO_MEMORY):
             raise
-        return {"full": f"more than the {numbers.size(memory)} that are free"}
+        return {"full": f"more than the {formatting.size(memory)} that are free"}
 
 
 def _refuse_more_than(memory: int, recipe: Recipe) -> None:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import SettingError
 from ecgtune.recipe.recipe import Recipe, load_recipes
-from ecgtune.reporting import numbers
 from ecgtune.training.inference import choose_device
 from ecgtune.training.loop import count_steps
 from ecgtune.training.peak import free_memory
-from ecgtune.training.progress import ProgressBar
-from ecgtune.workflows.arms import check_arms, kinds_of
+from ecgtune.utils import formatting
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.arms import check_variants, variants_of
 from ecgtune.workflows.estimate import Estimate, as_it_will_be, estimate, evaluation_seconds, table_lines
-from ecgtune.workflows.fit_memory import settle
+from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.measure import sample
 from ecgtune.workflows.own_process import measure_apart
 from ecgtune.workflows.preparation import draw_split
@@ -29,7 +29,7 @@ class Plan:
     memory_bytes: int
 
     def lines(self) -> list[str]:
-        return [*table_lines(self.estimates), f"free memory: {numbers.size(self.memory_bytes)}"]
+        return [*table_lines(self.estimates), f"free memory: {formatting.size(self.memory_bytes)}"]
 
 
 def plan(
@@ -41,27 +41,27 @@ def plan(
     memory: int | None = None,
     quiet: bool = False,
 ) -> Plan:
-    """Measure a few steps of every arm of `compare(dataset, recipes, seeds=seeds, floors=floors)`; nothing is kept.
+    """Measure a few steps of every variant of `compare(dataset, recipes, seeds=seeds, floors=floors)`; nothing is kept.
 
-    Each arm runs for two short epochs in a process of its own, so that its peak memory is its own; a process that asks
-    for more than `memory` (bytes; what is free, when not given) is refused it, and its arm does not fit. Arguments are
-    otherwise those of `compare`; raises what `compare` raises before it trains.
+    Each variant runs for two short epochs in a process of its own, so that its peak memory is its own; a process that
+    asks for more than `memory` (bytes; what is free, when not given) is refused it, and its variant does not fit.
+    Arguments are otherwise those of `compare`; raises what `compare` raises before it trains.
     """
-    arms = [arm for item in recipes for arm in (load_recipes(item) if isinstance(item, str) else [item])]
-    check_arms(arms, seeds, floors)
-    split = draw_split(dataset, arms[0].input)
+    variants = [variant for item in recipes for variant in (load_recipes(item) if isinstance(item, str) else [item])]
+    check_variants(variants, seeds, floors)
+    split = draw_split(dataset, variants[0].input)
     estimates = []
-    available = free_memory(choose_device(arms[0].training.device)) if memory is None else memory
+    available = free_memory(choose_device(variants[0].training.device)) if memory is None else memory
     if available < 1:
         raise SettingError(f"memory is {available}; allowed: 1 byte or more")
     with ProgressBar(quiet=quiet) as progress:
-        kinds = kinds_of(arms, floors)
+        kinds = variants_of(variants, floors)
         progress.expect(len(kinds))
-        evaluation = evaluation_seconds(dataset, split, arms[0])
+        evaluation = evaluation_seconds(dataset, split, variants[0])
         for recipe, _ in kinds:
             count_steps(len(split.train), recipe.training)
             progress.describe(f"measuring {recipe.name}")
-            recipe = settle(recipe, dataset, split, progress=progress)
+            recipe = fit_memory(recipe, dataset, split, progress=progress)
             few = sample(dataset, split, recipe)
             found = as_it_will_be(recipe, split, lambda one, few=few: measure_apart(one, *few, available))
             if isinstance(found, str):

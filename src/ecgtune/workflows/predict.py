@@ -19,8 +19,8 @@ from ecgtune.evaluation.groups import pooled_probability
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.unlabelled import Unlabelled, read_unlabelled, read_unlabelled_records
 from ecgtune.training.inference import choose_device
-from ecgtune.training.progress import ProgressBar
 from ecgtune.utils.files import write_text
+from ecgtune.utils.progress import ProgressBar
 
 BATCH = 256
 WINDOWS, RECORDINGS, SKIPPED = "predictions.csv", "recordings.csv", "skipped.csv"

@@ -30,7 +30,7 @@ KEPT_BYTES = 512 << 20
 FEWEST_TO_CHOOSE = 30
 
 
-class Reader:
+class LazyWindows:
     """Windows of a memory map, prepared as they are asked for; indexed like an array (windows, leads, samples).
 
     Preparation works on each window by itself, so what comes out does not depend on when, or with which others.
@@ -74,7 +74,7 @@ class Prepared:
     def windows(self, rows: np.ndarray) -> Windows:
         """Inputs `(rows, leads, samples)` and labels of `rows`."""
         if self._signal is None:
-            inputs = Reader(self.dataset, self.preprocessing, rows, self.samples)
+            inputs = LazyWindows(self.dataset, self.preprocessing, rows, self.samples)
             return Windows(inputs, self.dataset.label[rows])
         return Windows(self._signal[rows], self.dataset.label[rows])
 

@@ -20,11 +20,11 @@ from ecgtune.reporting.model_card import CARD, card_is_edited
 from ecgtune.reporting.writing import write_pretraining
 from ecgtune.training.inference import choose_device
 from ecgtune.training.loop import Trained, count_steps, train
-from ecgtune.training.precision import check_precision, kept_choice
+from ecgtune.training.precision import check_precision, resolved_precision
 from ecgtune.training.processes import Processes
-from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, begin_run, check_run
 from ecgtune.utils.files import read_json, replace_folder, write_json, write_text
+from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, machine, now
 
 FLOAT16 = "float16"
@@ -68,8 +68,8 @@ def pretrain(
     left_out = held_out_records(Path(leave_out)) if leave_out else frozenset()
     crop = crop_samples(recipe) * OBJECTIVES[recipe.objective.name].segments
     selection = select(data, left_out, crop, recipe.crops)
-    identity = _identity(data, left_out, seed, sampling_rate)
-    identity |= kept_choice(choose_device(recipe.training.device), recipe.training.precision)
+    fingerprint = _fingerprint(data, left_out, seed, sampling_rate)
+    fingerprint |= resolved_precision(choose_device(recipe.training.device), recipe.training.precision)
     origin = {"objective": str(recipe.objective), "recipe": recipe.name, "seed": seed, "data": data.source.sha256}
     objective = processes.first_before_others(lambda: make_objective(data, selection, recipe, seed=seed, origin=origin))
     work = count_steps(objective.items, recipe.training) * recipe.training.batch_size
@@ -77,8 +77,8 @@ def pretrain(
     def begin() -> None:
         if resume and not folder.recipe.is_file():
             raise RunError(f"{folder.path} holds no run to continue; leave --resume out to start one")
-        check_run(folder, recipe, identity, resume=resume)
-        begin_run(folder, recipe, identity)
+        check_run(folder, recipe, fingerprint, resume=resume)
+        begin_run(folder, recipe, fingerprint)
 
     processes.first_alone(begin)
     with ProgressBar(quiet=quiet or not processes.first) as progress:
@@ -177,7 +177,7 @@ def _recordings_text(data: Recordings, selection: Selection) -> str:
     return "record,use\n" + "".join(f"{record},{use}\n" for record, use in rows)
 
 
-def _identity(data: Recordings, left_out: frozenset[str], seed: int, recorded_at: float | None) -> dict[str, Any]:
+def _fingerprint(data: Recordings, left_out: frozenset[str], seed: int, recorded_at: float | None) -> dict[str, Any]:
     names = hashlib.sha256("\n".join(sorted(left_out)).encode()).hexdigest()
     return {
         "created": now(),

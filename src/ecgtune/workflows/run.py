@@ -28,13 +28,13 @@ from ecgtune.training.head_first import check_head_first, count_head_steps, trai
 from ecgtune.training.inference import choose_device, logits_of, probability_of
 from ecgtune.training.loop import Trained, count_steps, train
 from ecgtune.training.losses import check_loss
-from ecgtune.training.precision import check_precision, kept_choice
+from ecgtune.training.precision import check_precision, resolved_precision
 from ecgtune.training.predictions import predictions_text
 from ecgtune.training.prefix import check_prefix, compute_once
-from ecgtune.training.progress import ProgressBar
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, begin_run, check_run, split_text
 from ecgtune.training.views import views_of
 from ecgtune.utils.files import write_json, write_text
+from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.augmentation import make_augmentation
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.preparation import Prepared, choice_warnings, digest, summarise, summarise_task
@@ -52,7 +52,7 @@ class ReadyRun:
     prepared: Prepared
     seed: int
     folder: RunFolder
-    identity: dict[str, Any]
+    fingerprint: dict[str, Any]
     description: dict[str, Any]
     count: ParameterCount
     augmentation: WindowAugmentation | None
@@ -79,18 +79,18 @@ def make_ready(
     check_depth(model, recipe.method, recipe.training)
     augmentation = make_augmentation(recipe, model, prepared)
     run = RunFolder(folder, title=f"{recipe.name} seed {seed}")
-    identity = _identity(recipe, prepared, model, seed)
-    check_run(run, recipe, identity, resume=resume)
+    fingerprint = _fingerprint(recipe, prepared, model, seed)
+    check_run(run, recipe, fingerprint, resume=resume)
     description = describe_model(model)
     attach(model, recipe.method, seed=seed, members=recipe.model.members)
     count = count_parameters(model, recipe.method)
     check_prefix(model, recipe.method, recipe.training, augmentation is not None and not recipe.augmentation.views)
-    return ReadyRun(recipe, model, prepared, seed, run, identity, description, count, augmentation)
+    return ReadyRun(recipe, model, prepared, seed, run, fingerprint, description, count, augmentation)
 
 
 def run_recipe(run: ReadyRun, progress: ProgressBar) -> None:
     """Train into the run folder: audits, best epoch, predictions, metrics, report. A finished run is left alone."""
-    begin_run(run.folder, run.recipe, run.identity)
+    begin_run(run.folder, run.recipe, run.fingerprint)
     progress.describe(run.folder.title)
     if run.folder.finished:
         progress.advance(work(run.recipe, run.prepared.split))
@@ -226,7 +226,7 @@ def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> 
     }
 
 
-def _identity(recipe: Recipe, prepared: Prepared, model: Classifier, seed: int) -> dict[str, Any]:
+def _fingerprint(recipe: Recipe, prepared: Prepared, model: Classifier, seed: int) -> dict[str, Any]:
     """What environment.json says; `check_run` holds a resume against what must be unchanged in it."""
     data = summarise(prepared.dataset, prepared.split)["data"]
     return {
@@ -236,6 +236,6 @@ def _identity(recipe: Recipe, prepared: Prepared, model: Classifier, seed: int) 
         "seed": seed,
         "data": {**data, "unit": prepared.dataset.unit, "windows_sha256": digest(prepared)},
         "weights": model.weights.describe(),
-        **kept_choice(choose_device(recipe.training.device), recipe.training.precision),
+        **resolved_precision(choose_device(recipe.training.device), recipe.training.precision),
         **machine(),
     }

@@ -16,11 +16,11 @@ from ecgtune.errors import RunError
 from ecgtune.recipe.recipe import differences, recipe_from_tables, recipe_text
 from ecgtune.recipe.space import space_table, with_settings
 from ecgtune.utils.files import read_json, write_json, write_text
-from ecgtune.workflows.sweep.bench import Outcome
-from ecgtune.workflows.sweep.studies import Arm
+from ecgtune.workflows.sweep.runner import Outcome
+from ecgtune.workflows.sweep.studies import Variant
 
 #: What a sweep that goes on must find as it was.
-IDENTITY = ("seed", "data", "windows_sha256")
+FINGERPRINT = ("seed", "data", "windows_sha256")
 LOCK = ".lock"
 _RESULTS = tuple(field.name for field in fields(Outcome))
 
@@ -49,22 +49,22 @@ class SweepFolder:
         """The recipe with the best trial's settings, as `train --method` and `compare --methods` take it."""
         return self.path / "best" / f"{method}.toml"
 
-    def check(self, arms: Mapping[str, Arm], identity: Mapping[str, Any], trials: int) -> dict[str, Any]:
-        """What sweep.json is to say: `identity` with all methods, those that stand in the folder already among them.
+    def check(self, variants: Mapping[str, Variant], fingerprint: Mapping[str, Any], trials: int) -> dict[str, Any]:
+        """What sweep.json is to say: `fingerprint` with all methods, those that stand in the folder already among them.
 
         Raises RunError when the folder holds another sweep, or methods that would end with another number of trials.
         Writes nothing.
         """
-        asked = {name: _told(arm, identity["weights"][name]) for name, arm in arms.items()}
-        settings = {key: value for key, value in identity.items() if key != "weights"} | {"trials": trials}
+        asked = {name: _told(variant, fingerprint["weights"][name]) for name, variant in variants.items()}
+        settings = {key: value for key, value in fingerprint.items() if key != "weights"} | {"trials": trials}
         if not self.settings.is_file():
             if self.path.is_dir() and any(file.name != LOCK for file in self.path.iterdir()):
                 raise RunError(f"{self.path} is not empty and holds no sweep; choose another folder with --out")
             return settings | {"methods": asked}
         stored = read_json(self.settings)
-        found = [f"{key} was {stored[key]}, now {settings[key]}" for key in IDENTITY if stored[key] != settings[key]]
+        found = [f"{key} was {stored[key]}, now {settings[key]}" for key in FINGERPRINT if stored[key] != settings[key]]
         for name in asked.keys() & stored["methods"].keys():
-            found += _differences(name, stored["methods"][name], arms[name], asked[name])
+            found += _differences(name, stored["methods"][name], variants[name], asked[name])
         if found:
             raise RunError(f"{self.path} holds another sweep: {'; '.join(found)}; choose another folder with --out")
         if trials < stored["trials"]:
@@ -94,18 +94,18 @@ class SweepFolder:
         writer.writerows(rows)
         write_text(self.trials, text.getvalue())
 
-    def write_best(self, arm: Arm, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    def write_best(self, variant: Variant, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         """best/METHOD.toml of the trial with the highest AUROC, the first of equals; its row, or None: all diverged."""
         finished = [row for row in rows if row["state"] == "finished"]
         if not finished:
             return None
         best = max(finished, key=lambda row: row["val_auroc"])
-        recipe = with_settings(arm.recipe, {setting: best[setting] for setting in arm.space})
+        recipe = with_settings(variant.recipe, {setting: best[setting] for setting in variant.space})
         about = (
-            f"# {arm.recipe.name}: the best of {len(rows)} trials of a sweep, validation AUROC {best['val_auroc']:.4f} "
-            f"(trial {best['trial']}).\n"
+            f"# {variant.recipe.name}: the best of {len(rows)} trials of a sweep, validation AUROC "
+            f"{best['val_auroc']:.4f} (trial {best['trial']}).\n"
         )
-        write_text(self.best(arm.recipe.name), about + recipe_text(recipe))
+        write_text(self.best(variant.recipe.name), about + recipe_text(recipe))
         return dict(best)
 
     @contextmanager
@@ -124,14 +124,14 @@ class SweepFolder:
             lock.close()
 
 
-def _told(arm: Arm, weights: str) -> dict[str, Any]:
-    return {"recipe": recipe_text(arm.recipe), "space": space_table(arm.space), "weights": weights}
+def _told(variant: Variant, weights: str) -> dict[str, Any]:
+    return {"recipe": recipe_text(variant.recipe), "space": space_table(variant.space), "weights": weights}
 
 
-def _differences(name: str, stored: Mapping[str, Any], arm: Arm, asked: Mapping[str, Any]) -> list[str]:
+def _differences(name: str, stored: Mapping[str, Any], variant: Variant, asked: Mapping[str, Any]) -> list[str]:
     """What differs between a method as sweep.json has it and as it is asked for."""
     recipe = recipe_from_tables(tomllib.loads(stored["recipe"]), "sweep.json", name)
-    found = [f"{phrase} in {name}" for phrase in differences(recipe, arm.recipe)]
+    found = [f"{phrase} in {name}" for phrase in differences(recipe, variant.recipe)]
     before, after = stored["space"], asked["space"]
     for setting in sorted(before.keys() | after.keys()):
         if before.get(setting) != after.get(setting):

@@ -18,9 +18,9 @@ import torch
 
 from ecgtune.errors import RunError, SettingError
 from ecgtune.recipe.recipe import Recipe
-from ecgtune.training.progress import ProgressBar
+from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.run import work
-from ecgtune.workflows.sweep.bench import Bench, Outcome
+from ecgtune.workflows.sweep.runner import Outcome, TrialRunner
 from ecgtune.workflows.sweep.studies import Job, Studies
 
 _RESULTS = tuple(field.name for field in fields(Outcome))
@@ -36,7 +36,9 @@ def load_ray() -> tuple[Any, Any]:
     return ray, tune
 
 
-def run_on_ray(studies: Studies, bench: Bench, seed: int, progress: ProgressBar, keep: Callable[[], object]) -> None:
+def run_on_ray(
+    studies: Studies, runner: TrialRunner, seed: int, progress: ProgressBar, keep: Callable[[], object]
+) -> None:
     """Run all trials that are left with Ray Tune; `keep` is called after each.
 
     A cluster that runs here, or the one that RAY_ADDRESS names, is used; without one Ray starts one on this machine.
@@ -50,7 +52,7 @@ def run_on_ray(studies: Studies, bench: Bench, seed: int, progress: ProgressBar,
 
     def told(job: Job, outcome: Outcome) -> None:
         keep()
-        progress.advance(work(job.recipe, bench.split))
+        progress.advance(work(job.recipe, runner.split))
         progress.note(f"{job.title}: {outcome.sentence()}")
 
     started = not ray.is_initialized()
@@ -59,7 +61,7 @@ def run_on_ray(studies: Studies, bench: Bench, seed: int, progress: ProgressBar,
     try:
         with tempfile.TemporaryDirectory() as place:
             room = {"cpu": torch.get_num_threads(), "gpu": int(torch.cuda.is_available())}
-            trial = tune.with_parameters(_trial, bench=bench, seed=seed, threads=torch.get_num_threads())
+            trial = tune.with_parameters(_trial, runner=runner, seed=seed, threads=torch.get_num_threads())
             tuner = tune.Tuner(
                 tune.with_resources(trial, room),
                 tune_config=tune.TuneConfig(
@@ -79,14 +81,14 @@ def run_on_ray(studies: Studies, bench: Bench, seed: int, progress: ProgressBar,
         raise RunError(f"a trial failed on a machine of the Ray cluster: {line}; give the command again to go on")
 
 
-def _trial(config: Mapping[str, Any], *, bench: Bench, seed: int, threads: int) -> None:
+def _trial(config: Mapping[str, Any], *, runner: TrialRunner, seed: int, threads: int) -> None:
     """What runs on a machine of the cluster."""
     from ray import tune  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(threads)
     recipe: Recipe = config["recipe"]
     with ProgressBar(quiet=True) as progress:
-        tune.report(asdict(bench.run(recipe, seed, progress, recipe.name)))
+        tune.report(asdict(runner.run(recipe, seed, progress, recipe.name)))
 
 
 def _searcher(told: Callable[[Job, Outcome], object], studies: Studies) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from ecgtune.errors import RunError, SettingError
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.recipe.space import Choice, Range, Space, own_value, with_settings
-from ecgtune.workflows.sweep.bench import Outcome
+from ecgtune.workflows.sweep.runner import Outcome
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -26,7 +26,7 @@ INDEX = "index"
 
 
 @dataclass(frozen=True)
-class Arm:
+class Variant:
     """One method of a sweep: its recipe, and what may be tried in it."""
 
     recipe: Recipe
@@ -35,32 +35,34 @@ class Arm:
 
 @dataclass(frozen=True)
 class Job:
-    """A trial that has begun: which of its arm's (from 0), what is tried in it, and the recipe that this makes."""
+    """A trial that has begun: which of its variant's (from 0), what is tried in it, and the recipe that this makes."""
 
-    arm: str
+    variant: str
     index: int
     values: dict[str, Any]
     recipe: Recipe
 
     @property
     def title(self) -> str:
-        return f"{self.arm} trial {self.index}"
+        return f"{self.variant} trial {self.index}"
 
 
 class Studies:
-    """As many trials for every arm, in turn: one study per arm in one sqlite file, written by this process alone.
+    """As many trials for every variant, in turn: one study per variant in one sqlite file that this process writes.
 
-    What a trial tries is a function of `seed`, the arm, its index and the trials that finished before it, so a sweep
-    that is stopped and goes on tries the same as one that never was. Index 0 is the recipe as it is. Opening marks
-    what a killed process left running as failed; failed trials do not count, and so are run again. `names`: the arms,
-    and those whose rows alone are asked for. Raises RunError for a file that is none, SettingError without optuna.
+    The settings of a trial are a function of `seed`, the variant, its index and the trials that finished before it, so
+    a resumed sweep tries the same as one that was never stopped. Index 0 is the recipe as it is. Opening marks trials
+    that a killed process left running as failed; failed trials do not count and are run again. `names`: the variants,
+    and those of which only rows are read. Raises RunError for a file that is none, SettingError without optuna.
     """
 
-    def __init__(self, file: Path, arms: Mapping[str, Arm], *, names: Collection[str], trials: int, seed: int) -> None:
+    def __init__(
+        self, file: Path, variants: Mapping[str, Variant], *, names: Collection[str], trials: int, seed: int
+    ) -> None:
         optuna = load_optuna()
         from sqlalchemy.exc import SQLAlchemyError
 
-        self._optuna, self._arms, self._trials, self._seed = optuna, dict(arms), trials, seed
+        self._optuna, self._variants, self._trials, self._seed = optuna, dict(variants), trials, seed
         self._open: dict[tuple[str, int], Trial] = {}
         try:
             storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
@@ -72,7 +74,7 @@ class Studies:
                 for trial in study.get_trials(deepcopy=False):
                     if trial.state == optuna.trial.TrialState.RUNNING:
                         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            self._begun = {name: {trial.user_attrs[INDEX] for trial in self.counted(name)} for name in arms}
+            self._begun = {name: {trial.user_attrs[INDEX] for trial in self.counted(name)} for name in variants}
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError, RuntimeError) as error:
             line = str(error).splitlines()[0]
             raise RunError(
@@ -81,38 +83,38 @@ class Studies:
 
     @property
     def left(self) -> dict[str, int]:
-        """Trials that are still to begin, by arm."""
+        """Trials that are still to begin, by variant."""
         return {name: max(0, self._trials - len(begun)) for name, begun in self._begun.items()}
 
     def counted(self, name: str) -> list[FrozenTrial]:
-        """Trials of an arm that used up one of its number: finished or diverged, by index."""
+        """Trials of a variant that used up one of its number: finished or diverged, by index."""
         state = self._optuna.trial.TrialState
         trials = self._studies[name].get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED))
         return sorted(trials, key=lambda trial: trial.user_attrs[INDEX])
 
     def next(self) -> Job | None:
-        """Begin the next trial, of the arm that has begun the fewest; None when each has its number."""
-        name = min(self._begun, key=lambda arm: len(self._begun[arm]))
+        """Begin the next trial, of the variant that has begun the fewest; None when each has its number."""
+        name = min(self._begun, key=lambda variant: len(self._begun[variant]))
         index = next(free for free in itertools.count() if free not in self._begun[name])
         if index >= self._trials:
             return None
-        study, arm = self._studies[name], self._arms[name]
+        study, variant = self._studies[name], self._variants[name]
         entropy = [self._seed, zlib.crc32(name.encode()), index]
         study.sampler = self._optuna.samplers.TPESampler(
             n_startup_trials=STARTUP, seed=int(np.random.SeedSequence(entropy).generate_state(1)[0])
         )
         waiting = (self._optuna.trial.TrialState.WAITING,)
         if index == 0 and not study.get_trials(deepcopy=False, states=waiting):
-            study.enqueue_trial({setting: own_value(arm.recipe, setting) for setting in arm.space})
-        trial = study.ask({setting: _distribution(span) for setting, span in arm.space.items()})
+            study.enqueue_trial({setting: own_value(variant.recipe, setting) for setting in variant.space})
+        trial = study.ask({setting: _distribution(span) for setting, span in variant.space.items()})
         trial.set_user_attr(INDEX, index)
         self._begun[name].add(index)
         self._open[name, index] = trial
-        return Job(name, index, dict(trial.params), with_settings(arm.recipe, trial.params))
+        return Job(name, index, dict(trial.params), with_settings(variant.recipe, trial.params))
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         """Keep what came of a trial. One that diverged counts, and teaches the sampler to stay away."""
-        trial = self._open.pop((job.arm, job.index))
+        trial = self._open.pop((job.variant, job.index))
         for key, value in asdict(outcome).items():
             trial.set_user_attr(key, value)
         if outcome.state == "diverged":
@@ -122,11 +124,11 @@ class Studies:
 
     def give_up(self, job: Job) -> None:
         """Mark a trial as failed: it does not count, and `next` begins its index again."""
-        self._studies[job.arm].tell(self._open.pop((job.arm, job.index)), state=self._optuna.trial.TrialState.FAIL)
+        self._studies[job.arm].tell(self._open.pop((job.variant, job.index)), state=self._optuna.trial.TrialState.FAIL)
         self._begun[job.arm].discard(job.index)
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """One row per counted trial of an arm: `method, trial` (from 0), every setting, and what came of it."""
+        """One row per counted trial of a variant: `method, trial` (from 0), every setting, and what came of it."""
         rows = []
         for trial in self.counted(name):
             told = {key: value for key, value in trial.user_attrs.items() if key != INDEX}

@@ -13,14 +13,14 @@ from ecgtune.errors import SettingError
 from ecgtune.recipe.recipe import Recipe, load_recipes
 from ecgtune.recipe.space import Changes, Choice, check_changes, own_value, space_of, with_settings
 from ecgtune.reporting.sweep import write_sweep
-from ecgtune.training.progress import ProgressBar
+from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.preparation import draw_split, summarise
 from ecgtune.workflows.run import work
-from ecgtune.workflows.sweep.bench import Bench
 from ecgtune.workflows.sweep.folder import SweepFolder
 from ecgtune.workflows.sweep.ray_backend import load_ray, run_on_ray
-from ecgtune.workflows.sweep.studies import Arm, Studies, load_optuna
+from ecgtune.workflows.sweep.runner import TrialRunner
+from ecgtune.workflows.sweep.studies import Studies, Variant, load_optuna
 
 Backend = Literal["local", "ray"]
 
@@ -48,8 +48,10 @@ def sweep(
     test windows are not part of what a sweep is given. Trial 0 is the recipe as it is. A method all of whose trials
     diverged has no file. Raises SettingError, DataError or RunError, one line each, before the first trial.
     """
-    arms = _arms(
-        [arm for item in recipes for arm in (load_recipes(item) if isinstance(item, str) else [item])], space, fixed
+    variants = _variants(
+        [variant for item in recipes for variant in (load_recipes(item) if isinstance(item, str) else [item])],
+        space,
+        fixed,
     )
     load_optuna()  # what is missing is told before anything is written
     if backend == "ray":
@@ -57,40 +59,42 @@ def sweep(
     require(trials >= 1, f"trials is {trials}; allowed: 1 or more")
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
     folder = SweepFolder(Path(out))
-    split = draw_split(dataset, next(iter(arms.values())).recipe.input)
-    bench = Bench(dataset, split)
-    summary = summarise(bench.dataset, bench.split)
-    identity = {
+    split = draw_split(dataset, next(iter(variants.values())).recipe.input)
+    runner = TrialRunner(dataset, split)
+    summary = summarise(runner.dataset, runner.split)
+    fingerprint = {
         "format": 1,
         "created": now(),
         "command": command_line(),
         "machine": machine(),
         "file": summary["data"].pop("path"),  # a file may move; what is in it may not change
         **summary,
-        "windows_sha256": bench.sha256(),
+        "windows_sha256": runner.sha256(),
         "seed": seed,
-        "weights": {name: _check(bench, arm, seed) for name, arm in arms.items()},
+        "weights": {name: _check(runner, variant, seed) for name, variant in variants.items()},
     }
-    settings = folder.check(arms, identity, trials)
+    settings = folder.check(variants, fingerprint, trials)
     with folder.alone():
         folder.begin(settings)
         methods = list(settings["methods"])  # those of earlier commands stay in the tables
-        studies = Studies(folder.database, arms, names=methods, trials=trials, seed=seed)
+        studies = Studies(folder.database, variants, names=methods, trials=trials, seed=seed)
 
         def keep() -> None:
             folder.write_trials([row for name in methods for row in studies.rows(name)])
 
         with ProgressBar(quiet=quiet) as progress:
-            progress.expect(sum(left * work(arms[name].recipe, bench.split) for name, left in studies.left.items()))
+            progress.expect(
+                sum(left * work(variants[name].recipe, runner.split) for name, left in studies.left.items())
+            )
             run = _run_here if backend == "local" else run_on_ray
-            run(studies, bench, seed, progress, keep)
+            run(studies, runner, seed, progress, keep)
         keep()
-        best = {name: folder.write_best(arm, studies.rows(name)) for name, arm in arms.items()}
+        best = {name: folder.write_best(variant, studies.rows(name)) for name, variant in variants.items()}
         write_sweep(folder.path)
     return {name: folder.best(name) for name, row in best.items() if row is not None}
 
 
-def _arms(recipes: Sequence[Recipe], space: Changes | None, fixed: Collection[str]) -> dict[str, Arm]:
+def _variants(recipes: Sequence[Recipe], space: Changes | None, fixed: Collection[str]) -> dict[str, Variant]:
     names = [recipe.name for recipe in recipes]
     require(len(names) > 0, "got no methods; allowed: one or more")
     require(
@@ -104,24 +108,26 @@ def _arms(recipes: Sequence[Recipe], space: Changes | None, fixed: Collection[st
     if len(splits) > 1:
         raise SettingError("the methods ask for different splits; give all the same shares, split_seed and label_share")
     check_changes(space or {}, recipes)
-    return {recipe.name: Arm(recipe, space_of(recipe, space, fixed=fixed)) for recipe in recipes}
+    return {recipe.name: Variant(recipe, space_of(recipe, space, fixed=fixed)) for recipe in recipes}
 
 
-def _check(bench: Bench, arm: Arm, seed: int) -> str:
+def _check(runner: TrialRunner, variant: Variant, seed: int) -> str:
     """Find what would stop a trial hours later: each value that shapes the model, by itself. Tells the weights."""
     changes: list[dict[str, Any]] = [{}]
-    for setting, span in arm.space.items():
+    for setting, span in variant.space.items():
         if not setting.startswith("training."):
             ends = span.values if isinstance(span, Choice) else (span.low, span.high)
-            changes += [{setting: value} for value in ends if value != own_value(arm.recipe, setting)]
+            changes += [{setting: value} for value in ends if value != own_value(variant.recipe, setting)]
     with tempfile.TemporaryDirectory() as place:
-        ready = [bench.ready(with_settings(arm.recipe, change), seed, Path(place) / "run") for change in changes]
+        ready = [runner.ready(with_settings(variant.recipe, change), seed, Path(place) / "run") for change in changes]
     return ready[0].model.weights.describe()
 
 
-def _run_here(studies: Studies, bench: Bench, seed: int, progress: ProgressBar, keep: Callable[[], object]) -> None:
+def _run_here(
+    studies: Studies, runner: TrialRunner, seed: int, progress: ProgressBar, keep: Callable[[], object]
+) -> None:
     while job := studies.next():
-        outcome = bench.run(job.recipe, seed, progress, job.title)
+        outcome = runner.run(job.recipe, seed, progress, job.title)
         studies.tell(job, outcome)
         keep()
         progress.note(f"{job.title}: {outcome.sentence()}")

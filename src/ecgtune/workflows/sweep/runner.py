@@ -16,7 +16,7 @@ from ecgtune.errors import DataError, DivergedError
 from ecgtune.methods.attach import base_encoder
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.training.loop import Trained
-from ecgtune.training.progress import ProgressBar
+from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.preparation import Prepared, load_recipe_model, prepare
 from ecgtune.workflows.run import ReadyRun, fit, make_ready
 
@@ -46,7 +46,7 @@ class Outcome:
         )
 
 
-class Bench:
+class TrialRunner:
     """Runs recipes on the training and validation windows of one split. It is made without the test windows.
 
     A sweep sees the data through this object alone, so nothing in it can choose by what is to be tested on later.
