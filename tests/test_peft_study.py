@@ -21,7 +21,7 @@ from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.classifier import Head
 from ecgtune.models.registry import load_model
 from ecgtune.recipe.recipe import load_recipes
-from ecgtune.recipe.space import Choice
+from ecgtune.config.space import (Choice)
 from helpers.models import tiny_classifier
 
 ROOT = Path(__file__).resolve().parents[1]

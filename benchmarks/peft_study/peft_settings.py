@@ -8,7 +8,8 @@ from typing import Any, Literal
 from ecgtune.config.data import Input
 from ecgtune.config.model import ModelSettings
 from ecgtune.recipe.recipe import Recipe, load_recipes
-from ecgtune.recipe.space import Around, Changes, Choice, with_settings
+from ecgtune.recipe.space import (Changes, with_settings)
+from ecgtune.config.space import (Around, Choice)
 
 REFERENCE, FLOOR = "full", "resnet"
 #: Full fine-tuning as published: what tuned methods are often compared with elsewhere.

@@ -7,18 +7,8 @@ from ecgtune.errors import SettingError
 from ecgtune.methods.low_rank_settings import LoRA
 from ecgtune.methods.registry import METHODS
 from ecgtune.recipe.recipe import Recipe, list_recipes, load_recipes
-from ecgtune.recipe.space import (
-    SPACES,
-    Around,
-    Choice,
-    Range,
-    check_changes,
-    own_value,
-    read_space,
-    space_of,
-    space_table,
-    with_settings,
-)
+from ecgtune.recipe.space import (SPACES, check_changes, own_value, read_space, space_of, space_table, with_settings)
+from ecgtune.config.space import (Around, Choice, Range)
 
 RATE = "training.learning_rate"
 RECIPES = [recipe for name in list_recipes() for recipe in load_recipes(name)]

@@ -219,9 +219,10 @@ def inspect(
 
 def _input_of(models: Sequence[str]) -> dict[str, Any]:
     """Rate and resampling of the encoders, when all agree: windows are then made once, from whole recordings."""
-    from ecgtune.models.registry import encoder_input
+    from ecgtune.models.loading import input_spec_of
 
-    wanted = {encoder_input(name) for name in dict.fromkeys(models)}
+    specs = [input_spec_of(name) for name in dict.fromkeys(models)]
+    wanted = {(spec.sampling_rate, spec.resampling) for spec in specs}
     if len(wanted) > 1:
         return {"sampling_rate": None}
     rate, resampling = wanted.pop()

@@ -43,8 +43,6 @@ class ModelFlags:
     """Width of a hidden layer in the head."""
     head_dropout: float | None = None
     """Dropout inside the head."""
-    members: int | None = None
-    """Train the method so many times over the one frozen encoder, each with a head of its own; their mean answers."""
 
 
 @Parameter(name="*")

@@ -20,14 +20,13 @@ class ModelSettings:
     """One-lead windows in a 12-lead encoder: at the channel of their lead, or as if copied to all twelve."""
     lead_adapter: bool = False
     """Train a small mixer of the recorded leads in front of the encoder: any leads into any encoder, from place on."""
-    pooling: Literal["mean", "statistics", "attention"] = "mean"
-    """What the head reads: the mean of the tokens; mean, standard deviation and maximum; or a learned weighted mean."""
+    pooling: Literal["auto", "mean", "class_token", "none", "statistics", "attention"] = "auto"
+    """Pooling of the tokens for the head: as the encoder's weights expect (auto); their mean; the class token; the only
+    token (none); mean, standard deviation and maximum (statistics); or a learned weighted mean (attention)."""
     head_hidden: int | None = None
     """Width of the head's hidden layer; a linear head when not given."""
     head_dropout: float = 0.0
     """Dropout inside the head."""
-    members: int = 1
-    """Train the method so many times over the one frozen encoder, each with a head of its own; their mean answers."""
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -7,13 +7,9 @@ import warnings
 from typing import cast
 
 import torch
-from peft import PeftModel
 from torch import Tensor, nn
 
 from ecgtune.errors import SettingError
-from ecgtune.methods.added_settings import Adapter
-from ecgtune.methods.members import EncoderMembers
-from ecgtune.models.base import Encoder
 from ecgtune.models.classifier import Classifier
 
 #: The library that carries the products out; on x86 it uses AVX512-VNNI or AMX where they are.
@@ -54,7 +50,7 @@ class Int8Linear(nn.Module):
 
 
 def int8_copy(model: Classifier) -> Classifier:
-    """A copy of `model`, on the CPU, whose transformer layers multiply in eight bits; stem, norms and head stay as are.
+    """A copy of `model`, on the CPU, whose blocks multiply in eight bits; stem, norms and head stay as they are.
 
     LoRA and its relatives are merged into the weights first. The copy is for predictions: it cannot be trained or
     saved. Raises SettingError for a model on another device or of a kind that has no such copy, and where this build of
@@ -68,18 +64,24 @@ def int8_copy(model: Classifier) -> Classifier:
         # Without them sums of two products saturate in sixteen bits, and answers would be wrong unseen.
         raise SettingError("precision is 'int8', but this processor has no VNNI instructions; use fp32 or bf16")
     copied = copy.deepcopy(model).eval().requires_grad_(False)
-    if isinstance(copied.encoder, PeftModel) and not isinstance(copied.attached, Adapter):
-        copied.encoder = cast(PeftModel, copied.encoder).merge_and_unload()  # type: ignore[operator]
-    encoder = copied.encoder
-    if not isinstance(encoder, Encoder) or not encoder.transformer_layers:
-        what = type(encoder).__name__ if copied.attached is None else copied.attached.name
-        what += " of several members" if isinstance(encoder, EncoderMembers) else ""
+    encoder = copied.base_encoder
+    if copied.attached is not None:
+        try:
+            encoder = copied.attached.merged(copied.encoder)
+        except SettingError as error:
+            raise SettingError(f"precision is 'int8', but {error}; use fp32 or bf16") from None
+    copied.encoder = copied.__dict__["base_encoder"] = encoder
+    names = [name for block in encoder.blocks.values() for name in _linear_layers(block)]
+    if not names:
         raise SettingError(
-            f"precision is 'int8', but {what} is not the weights of transformer layers alone; use fp32 or bf16"
+            f"precision is 'int8', but {encoder.architecture} has no linear layers in its blocks; use fp32 or bf16"
         )
-    for layer in encoder.transformer_layers:
-        for module in list(layer.modules()):
-            for name, child in module.named_children():
-                if isinstance(child, nn.Linear):
-                    setattr(module, name, Int8Linear(child))
+    for block in encoder.blocks.values():
+        for name in _linear_layers(block):
+            parent, _, child = name.rpartition(".")
+            setattr(block.get_submodule(parent), child, Int8Linear(cast(nn.Linear, block.get_submodule(name))))
     return copied
+
+
+def _linear_layers(block: nn.Module) -> list[str]:
+    return [name for name, module in block.named_modules() if isinstance(module, nn.Linear)]

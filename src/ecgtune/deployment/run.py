@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +16,12 @@ from ecgtune.deployment.int8 import int8_copy
 from ecgtune.errors import DataError, RunError, SettingError
 from ecgtune.evaluation.decision import Decision
 from ecgtune.methods.attach import attach
-from ecgtune.methods.own_weights_settings import Full
 from ecgtune.methods.registry import method_from_table
+from ecgtune.methods.storage import load_weights
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import build_model
 from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.run_folder import RunFolder, read_recipe
-from ecgtune.training.weights import load_weights
 from ecgtune.utils.files import read_json
 
 #: Number formats of predictions; "auto" is the one that the run was measured in (fp32 for a run in fp16), "int8"
@@ -153,15 +151,12 @@ def load_run(folder: str | Path) -> Run:
     saved, metrics = read_json(run.best / "model.json"), run.read_metrics()
     try:
         method = method_from_table(saved["method"], str(run.best / "model.json"))
-        members = operator.index(saved.get("members", 1))
-        if members < 1:
-            raise TypeError(f"{members} members")
         preprocessing = Preprocessing.from_dict(saved["preprocessing"])
         sampling_rate, decision = saved["input_sampling_rate"], Decision.from_dict(saved["threshold"])
-        model = build_model(saved, load_base=not isinstance(method, Full))
+        model = build_model(saved, load_base=method.needs_encoder_weights)
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{run.best / 'model.json'} is not what a run writes ({error!r}); run it again") from None
-    attach(model, method, members=members)
-    load_weights(model, method, run.best)
+    attach(model, method)
+    load_weights(model, run.best)
     model.requires_grad_(False)
     return Run(run.path, model.eval(), preprocessing, sampling_rate, decision, metrics)

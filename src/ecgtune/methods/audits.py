@@ -11,13 +11,10 @@ import torch
 from torch import Tensor
 
 from ecgtune.errors import AuditError
-from ecgtune.methods.attach import attached_prefixes, base_encoder, encoders_of
 from ecgtune.methods.base import Method
-from ecgtune.methods.frozen import Cut, trained_part
-from ecgtune.methods.own_weights import own_weights
-from ecgtune.methods.own_weights_settings import LinearProbe
+from ecgtune.methods.split import SplitPoint, trained_part
 from ecgtune.models.classifier import Classifier
-from ecgtune.models.lead_mixer import PREFIX as MIXER
+from ecgtune.models.leads import MIXER_PREFIX
 
 #: Backward passes within which every trainable tensor must have had a gradient. Two, not one: the up-projection of
 #: LoRA and adapters is zero at the start, so what lies before it gets its first gradient after the first step.
@@ -44,7 +41,7 @@ class ParameterCount:
 
     @property
     def fraction(self) -> float:
-        """Trainable part of all weights, 0 to 1."""
+        """Trainable fraction of all weights."""
         return self.trainable / self.total
 
     def sentence(self) -> str:
@@ -57,7 +54,7 @@ class ParameterCount:
 
 def count_parameters(model: Classifier, method: Method) -> ParameterCount:
     """Count what trains, and hold it against what `method` says should. Raises AuditError when they disagree."""
-    prefixes = attached_prefixes(model)
+    prefixes = method.added_parameters
     counts = {"encoder": 0, "method": 0, "head": 0, "leads": 0}
     total = 0
     for name, parameter in model.named_parameters():
@@ -69,7 +66,7 @@ def count_parameters(model: Classifier, method: Method) -> ParameterCount:
         raise AuditError("count audit: the head is frozen, so nothing can learn the labels; unfreeze model.head")
     if model.lead_mixer is not None and count.leads == 0:
         raise AuditError("count audit: the lead mixer is frozen, so it cannot learn; unfreeze model.lead_mixer")
-    asked = own_weights(base_encoder(model), method)
+    asked = method.trained_parameters(model.base_encoder)
     own = {n: p for n, p in model.encoder.named_parameters() if _part(f"encoder.{n}", prefixes) == "encoder"}
     frozen = [name for name in own if name in asked and not own[name].requires_grad]
     if frozen:
@@ -81,7 +78,7 @@ def count_parameters(model: Classifier, method: Method) -> ParameterCount:
     if loose:
         rest = "the rest of the encoder" if asked else "the encoder"
         raise AuditError(f"count audit: {type(method).__name__} must leave {rest} frozen, but {_some(loose)} trainable")
-    if not asked and not count.method and not isinstance(method, LinearProbe):
+    if method.added_parameters and not count.method:
         raise AuditError(
             f"count audit: {type(method).__name__} added no trainable weight; attach it with methods.attach"
         )
@@ -91,21 +88,20 @@ def count_parameters(model: Classifier, method: Method) -> ParameterCount:
 class TrainingAudit:
     """Watches the first steps of a training, on the real batches, optimizer and precision.
 
-    Call `before_step` with the windows of the step, or what stands for them at the cut, `after_backward` when its
+    Call `before_step` with the windows of the step, or their values at the split point, `after_backward` when its
     gradients are complete and `after_step` when the weights have moved, until `finished`. Each raises AuditError: a
     frozen tensor with a gradient, a trainable one without (after two passes; after ten, or the last, one of zeros alone
     counts as none), or an output that the step did not move.
     """
 
-    def __init__(self, model: Classifier, method: Method, cut: Cut | None = None) -> None:
+    def __init__(self, model: Classifier, method: Method, split: SplitPoint | None = None) -> None:
         self._model = model
         self._method = method
-        self._trained = trained_part(model, cut)
+        self._trained = trained_part(model, split)
         self._steps = 0
         self._silent = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         self._tensors = len(self._silent)
-        # A key's bias shifts all scores of a query alike and softmax takes no notice: its gradient is zero by algebra.
-        self._exempt: tuple[str, ...] = getattr(base_encoder(model), "zero_gradient_parameters", ())
+        self._exempt: tuple[str, ...] = model.base_encoder.zero_gradient_parameters
         self._before: dict[str, Tensor] = {}
         self._probed: Tensor | None = None
         self._mixed: Tensor | None = None
@@ -185,9 +181,7 @@ class TrainingAudit:
                 output, _ = self._trained.encode(self._probed)
             else:
                 output = self._trained(self._probed)
-            parts = output.chunk(len(encoders_of(self._model)))
-            what = "logits" if isinstance(self._method, LinearProbe) else "tokens"
-            outputs = {what + (f" of member {n}" if len(parts) > 1 else ""): part for n, part in enumerate(parts, 1)}
+            outputs = {"tokens" if tokens else "logits": output}
             if self._mixed is not None:
                 outputs["mixed leads"] = self._model.mixed(self._probed)
         self._model.train(training)
@@ -197,7 +191,7 @@ class TrainingAudit:
 def _part(name: str, prefixes: tuple[str, ...]) -> str:
     if name.startswith("head."):
         return "head"
-    if name.startswith(MIXER):
+    if name.startswith(MIXER_PREFIX):
         return "leads"
     return "method" if any(prefix in name for prefix in prefixes) else "encoder"
 

@@ -1,84 +1,209 @@
-"""What every method is, and the names of the projections that methods act on."""
+"""The method protocol: settings that put themselves on an encoder, save and load what they train, and say where a
+frozen prefix ends.
+
+Importing a method does not import torch: the functions that need it import it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ecgtune.config.base import choose, require
+from ecgtune.config.base import require
+from ecgtune.config.space import Span
+from ecgtune.config.targets import TITLES
+from ecgtune.errors import SettingError
 
-#: The short names of sets of projections; a method also takes a tuple of module names.
-TARGETS: dict[str, tuple[str, ...]] = {
-    "qkv": ("q_proj", "k_proj", "v_proj"),
-    "attention": ("q_proj", "k_proj", "v_proj", "out_proj"),
-    "all": ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
-}
-_TITLES = {"qkv": "q, k, v", "attention": "attention", "all": "all linear layers"}
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ecgtune.models.base import Encoder
+    from ecgtune.models.classifier import Classifier
+
+#: Where a frozen prefix of the model may end: behind the pooling of the tokens ("features"), or of the tokens of all
+#: depths ("pooled intermediates"), at the tokens of all depths ("intermediates"), or before a block of the encoder.
+SplitKind = Literal["features", "pooled intermediates", "intermediates", "block"]
+
+
+class MethodCallback:
+    """Work of a method in a training beside following the gradient; one object serves one training. Default: none."""
+
+    def penalty(self) -> Tensor | None:
+        """A term of the loss beside that of the labels, per optimizer step; None without one."""
+        return None
+
+    def after_step(self, step: int, total_steps: int) -> None:
+        """Called when the weights have moved and their gradients are still there; steps count from 0."""
+
+    def on_average(self) -> None:
+        """Called when averaged weights are in the model."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State that a resumed training needs and the model does not hold."""
+        return {}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Read back the state of `tensors`; other names are left alone."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """Base of every method. The head always trains; a subclass says what trains beside it."""
+    """Base of every method: a frozen dataclass of settings that says which weights train beside the head.
 
-    name: ClassVar[str]
-    #: Used when the training settings give no learning rate.
+    By default a method trains the encoder's own weights that `trained_parameters` names. A method that adds weights
+    overrides `attach` and `check_place`, and names its weights in `added_parameters`. Register it with
+    `register_method`; `ecgtune.testing.check_method` checks the protocol.
+
+    Attributes
+    ----------
+    name : in recipes and on the command line; set by `register_method`.
+    learning_rate : peak rate where the training settings give none.
+    changes_encoder : whether tokens of the encoder's last block change during training.
+    gradient_in_encoder : whether gradients pass through the encoder's blocks.
+    added_parameters : parts of the names of parameters that the method adds.
+    search_space : settings that a sweep tries, such as {"method.rank": Choice((4, 8))}.
+    """
+
+    name: ClassVar[str] = ""
     learning_rate: ClassVar[float]
-    #: Whether tokens of the encoder change during training; if not, they need to be computed only once.
     changes_encoder: ClassVar[bool] = True
+    gradient_in_encoder: ClassVar[bool] = True
+    search_space: ClassVar[Mapping[str, Span]] = {}
 
     @property
     def title(self) -> str:
         """A few words for tables and figures."""
-        raise NotImplementedError
+        return type(self).__name__
 
     @property
-    def takes_members(self) -> bool:
-        """Whether it can be put several times on the same frozen weights, see `methods.members`."""
-        return False
+    def added_parameters(self) -> tuple[str, ...]:
+        return ()
 
     def rate_factor(self, parameter: str) -> float:
         """Factor on the learning rate of one weight, by its name in the model; above 0."""
         return 1.0
 
+    def trained_parameters(self, encoder: Encoder) -> frozenset[str]:
+        """Names, as in `encoder.named_parameters()`, of the encoder's own weights that train.
 
-class TargetedMethod(Method):
-    """Base of the methods that act on linear layers of the encoder.
+        Raises SettingError where the encoder has no place for the method.
+        """
+        return frozenset()
 
-    targets: "qkv", "attention" (q, k, v, out), "all" (attention and feed-forward) or a tuple of module names. It is a
-    field of the subclasses, each at its own place among theirs.
+    def attach(self, encoder: Encoder, seed: int) -> nn.Module:
+        """Put the method on a frozen encoder and return the encoder or what wraps it.
+
+        New weights are drawn from torch's generator, which is at `seed`. The result is called like the encoder.
+        Raises SettingError where the encoder has no place for the method.
+        """
+        for name in self.trained_parameters(encoder):
+            encoder.get_parameter(name).requires_grad_(True)
+        return encoder
+
+    def check_place(self, encoder: Encoder) -> None:
+        """Raise SettingError where the encoder has no place for the method. Changes nothing."""
+        self.trained_parameters(encoder)
+
+    def callback(self, model: Classifier) -> MethodCallback:
+        """Work beside the gradient in a training of `model`, which has the method attached."""
+        return MethodCallback()
+
+    def save(self, encoder: nn.Module, folder: Path) -> None:
+        """Write the trained weights of an encoder that has the method attached into `folder`, which exists."""
+        from ecgtune.methods.storage import TRAINED, save_tensors, trainable
+
+        tensors = trainable(encoder)
+        if tensors:
+            save_tensors(tensors, folder / TRAINED)
+
+    def load(self, encoder: nn.Module, folder: Path) -> None:
+        """Read back the weights of `save`. Raises RunError for a file that is missing or does not fit."""
+        from ecgtune.methods.storage import TRAINED, load_tensors, trainable
+
+        tensors = trainable(encoder)
+        if tensors:
+            load_tensors(encoder, folder / TRAINED, tensors)
+
+    def merged(self, encoder: nn.Module) -> Encoder:
+        """The encoder alone, with the method's weights multiplied in; `encoder` may be changed.
+
+        Raises SettingError where that is not exact.
+        """
+        if self.added_parameters:
+            raise SettingError(f"{self.name} cannot be merged into the encoder's weights")
+        return encoder  # pyright: ignore[reportReturnType]
+
+    @property
+    def needs_encoder_weights(self) -> bool:
+        """Whether a saved run needs the encoder's weights from elsewhere."""
+        return True
+
+    def split_kind(self, pooling: str) -> SplitKind:
+        """Where the frozen prefix ends at most, for a head that pools the tokens so."""
+        return "block"
+
+
+class PeftMethod(Method):
+    """Base of the methods that peft carries out.
+
+    prefix: beginning of the names of the weights that peft's layers add.
+    """
+
+    prefix: ClassVar[str]
+
+    @property
+    def added_parameters(self) -> tuple[str, ...]:
+        return (self.prefix,)
+
+    def peft_config(self, encoder: Encoder, seed: int) -> object:
+        """Settings in peft's format. Raises SettingError where the encoder has no such layers."""
+        raise NotImplementedError
+
+    def check_place(self, encoder: Encoder) -> None:
+        self.peft_config(encoder, 0)
+
+    def attach(self, encoder: Encoder, seed: int) -> nn.Module:
+        from ecgtune.methods.peft_encoder import wrap
+
+        return wrap(encoder, self.peft_config(encoder, seed))
+
+    def save(self, encoder: nn.Module, folder: Path) -> None:
+        from ecgtune.methods.peft_encoder import save
+
+        save(encoder, folder)
+
+    def load(self, encoder: nn.Module, folder: Path) -> None:
+        from ecgtune.methods.peft_encoder import load
+
+        load(encoder, folder)
+
+    def merged(self, encoder: nn.Module) -> Encoder:
+        from ecgtune.methods.peft_encoder import merge
+
+        return merge(encoder, self.name)
+
+
+class TargetedMethod(PeftMethod):
+    """Base of the methods that act on layers that the user chooses.
+
+    targets: a set of roles or a role of `ecgtune.config.targets` ("qkv", "attention", "mlp", "conv", "all", "key",
+    ...), or a tuple of roles and names of modules. It is a field of the subclasses, each at its own place among theirs.
     """
 
     targets: str | tuple[str, ...]
 
     @property
-    def module_names(self) -> tuple[str, ...]:
-        """Last parts of the names of the modules that the method acts on."""
-        return TARGETS[self.targets] if isinstance(self.targets, str) else self.targets
-
-    @property
-    def places(self) -> str:
+    def target_title(self) -> str:
         """The targets in words."""
-        return _TITLES[self.targets] if isinstance(self.targets, str) else ", ".join(self.targets)
-
-    def _check_targets(self) -> None:
-        what = type(self).__name__
-        if isinstance(self.targets, str):
-            choose(self.targets, TARGETS, f"targets of {what}:")
-        require(len(self.targets) > 0, f"targets of {what} is empty; name at least one module")
+        if isinstance(self.targets, tuple):
+            return ", ".join(self.targets)
+        return TITLES.get(self.targets, self.targets)
 
 
-def check_members(method: Method, members: int) -> None:
-    """Raise SettingError where there are several `members` of a method that takes none."""
-    check_least(members, 1, "members of the model")
-    require(
-        members == 1 or method.takes_members,
-        f"members is {members}, but {method.title} takes none; allowed with lora (not pissa), adapter, side, vera, ia3 "
-        "and oft, in their own recipes",
-    )
-
-
-def check_share(value: float, what: str) -> None:
-    """Raise SettingError unless `value` (a dropout or another share) is at least 0 and below 1."""
+def check_fraction(value: float, what: str) -> None:
+    """Raise SettingError unless `value` (a dropout or another fraction) is at least 0 and below 1."""
     require(0 <= value < 1, f"{what} is {value}; allowed: 0 up to below 1")
 
 

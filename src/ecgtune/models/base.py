@@ -1,175 +1,389 @@
-"""What every encoder of this package is: signal in, tokens and their mask out."""
+"""The encoder contract: normalised signals in, tokens and their mask out, through an ordered list of named blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, ClassVar, Protocol, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.utils.checkpoint import checkpoint
 
+from ecgtune.config.base import suggest
 from ecgtune.config.model import LeadMode
+from ecgtune.config.targets import PROJECTIONS, ROLES, TARGETS
 from ecgtune.errors import DataError, SettingError
-from ecgtune.models.leads import lead_kernel
+from ecgtune.models.leads import combine_leads, select_leads
+
+if TYPE_CHECKING:
+    from ecgtune.models.checkpoint import PublishedFormat
+
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _BatchNorm, nn.modules.instancenorm._InstanceNorm)
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Signals that an encoder's weights expect.
+
+    leads: in the order of the channels. sampling_rate: Hz. samples: the one length that is allowed, in samples; None
+    for any. multiple_of, minimum_samples: allowed lengths where `samples` is None. unit: before normalisation.
+    normalisation: "zscore" (per lead and window), "global" or "none". resampling: how signals of another rate reach
+    `sampling_rate`, "linear" or "polyphase". band: pass band of the filter in Hz, None without a filter.
+    """
+
+    leads: tuple[str, ...]
+    sampling_rate: float
+    samples: int | None = None
+    multiple_of: int = 1
+    minimum_samples: int = 1
+    unit: str = "mV"
+    normalisation: Literal["zscore", "global", "none"] = "zscore"
+    resampling: Literal["linear", "polyphase"] = "polyphase"
+    band: tuple[float, float] | None = None
+
+    def check(self, signal: Tensor) -> None:
+        """Raise DataError unless `signal` has the shape (batch, leads, samples) of this specification."""
+        if signal.dim() != 3 or signal.shape[1] != len(self.leads):
+            raise DataError(
+                f"the signal has shape {tuple(signal.shape)}; allowed: (batch, {len(self.leads)}, samples) "
+                f"with the leads {', '.join(self.leads)}"
+            )
+        self.check_samples(signal.shape[2])
+
+    def check_samples(self, samples: int) -> None:
+        """Raise DataError for a length, in samples at `sampling_rate`, that the encoder does not take."""
+        if self.samples is not None and samples != self.samples:
+            raise DataError(f"{samples} samples; allowed: {self.samples}")
+        if samples < self.minimum_samples:
+            raise DataError(f"{samples} samples are too few; allowed: {self.minimum_samples} or more")
+        if samples % self.multiple_of:
+            raise DataError(f"{samples} samples; allowed: a multiple of {self.multiple_of}")
 
 
 class EncoderConfig(Protocol):
-    """The part of an encoder's settings that data preparation and the classifier need; a frozen dataclass."""
+    """Settings of an encoder: a frozen dataclass that has `leads` among its fields."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def leads(self) -> tuple[str, ...]: ...
 
-    @property
-    def sampling_rate(self) -> float: ...
-
-    @property
-    def resampling(self) -> str: ...
-
-    @property
-    def width(self) -> int: ...
-
-    @property
-    def samples_per_token(self) -> int: ...
-
 
 class Encoder(nn.Module):
-    """Base of the encoders: `encoder(signal, padding_mask=None)` gives tokens and a mask.
+    """Base of all encoders: `encoder(signal, padding_mask=None)` gives tokens and their mask.
 
-    Class attributes tell the methods what there is to adapt: the names of linear layers in attention and feed-forward
-    blocks (empty when there are none), and the endings of parameters whose gradient is zero by mathematics.
-    `first_kernel` names the convolution whose input channels are the leads.
+    A subclass sets `config_type`, `roles` and `lead_weight`, and implements `input_spec`, `head_width`, `blocks`,
+    `embed` and, where they differ from the defaults, `run_block`, `to_tokens`, `finish` and `token_mask`. Register it
+    with `register_encoder`; `ecgtune.testing.check_encoder` checks the contract.
+
+    Attributes
+    ----------
+    architecture, version : name in the registry and format of the weights; a saved folder states both.
+    config_type : dataclass of the sizes.
+    published : reader of published checkpoint files, None without one.
+    roles : role (one of `ROLES`) to patterns of module names, such as {"query": ("layers.*.attention.q_proj",)}.
+        Projections are linear layers, "conv" are convolutions; a "*_branch" is the module whose output a residual
+        connection adds.
+    lead_weight : name of the parameter whose second axis are the leads (first convolution), or the leads times the
+        samples of a patch (linear patch projection); None where leads cannot be adapted.
+    after_blocks : beginnings of the names of parameters that act behind the last block.
+    zero_gradient_parameters : endings of parameter names whose gradient is zero by algebra.
+    pooling : pooling of the tokens that the weights expect: "mean", "class_token" (the first token) or "none" (there
+        is one token).
     """
 
-    architecture: ClassVar[str]
-    first_kernel: ClassVar[str]
-    attention_projections: ClassVar[tuple[str, ...]] = ()
-    feed_forward_projections: ClassVar[tuple[str, ...]] = ()
+    architecture: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    config_type: ClassVar[type]
+    published: ClassVar[PublishedFormat | None] = None
+    roles: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    lead_weight: ClassVar[str | None] = None
+    after_blocks: ClassVar[tuple[str, ...]] = ()
     zero_gradient_parameters: ClassVar[tuple[str, ...]] = ()
+    pooling: ClassVar[Literal["mean", "class_token", "none"]] = "mean"
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
+        self._gradient_checkpointing = False
+
+    # What a subclass implements.
 
     @property
-    def width(self) -> int:
-        return self.config.width
+    def input_spec(self) -> InputSpec:
+        """Signals that the encoder takes."""
+        raise NotImplementedError
 
     @property
-    def leads(self) -> tuple[str, ...]:
-        """The leads of the signal, in the order of its channels."""
-        return self.config.leads
+    def head_width(self) -> int:
+        """Width of the tokens that a head reads."""
+        raise NotImplementedError
 
     @property
-    def sampling_rate(self) -> float:
-        """Hz."""
-        return self.config.sampling_rate
+    def blocks(self) -> Mapping[str, nn.Module]:
+        """Stages in the order of computation, by their names in `named_modules()`."""
+        raise NotImplementedError
 
     @property
-    def resampling(self) -> str:
-        """How signals of another rate reach `sampling_rate`: "linear" or "polyphase"."""
-        return self.config.resampling
+    def block_widths(self) -> tuple[int, ...]:
+        """Width of the tokens before the first and after each block: one more than there are blocks."""
+        return (self.head_width,) * (len(self.blocks) + 1)
 
-    @property
-    def transformer_layers(self) -> tuple[nn.Module, ...]:
-        """The layers that turn tokens into tokens, first to last; empty where the encoder is no transformer."""
-        return ()
+    def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Features that enter the first block, and the mask of the tokens (None: all are valid)."""
+        raise NotImplementedError
 
-    def layer_tokens(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Tokens before the first and after each of `transformer_layers`, and their mask; arguments as in `forward`.
+    def run_block(self, index: int, block: nn.Module, features: Tensor, mask: Tensor | None) -> Tensor:
+        """Features through block number `index`."""
+        return block(features)
 
-        (tokens, ..., tokens), mask: one more than there are layers, each (batch, tokens, width), the last one and the
-        mask those of `forward`. Raises SettingError where there are no such layers.
-        """
-        raise SettingError(f"{type(self).__name__} has no transformer layers to read; use an encoder of ECG-FM's kind")
+    def to_tokens(self, features: Tensor) -> Tensor:
+        """Features of any depth as (batch, tokens, width)."""
+        return features
 
-    @property
-    def settled_layers(self) -> int | None:
-        """How many of `transformer_layers`, from the first, give the same tokens in every epoch of a training.
+    def finish(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        """Features behind the last block to the tokens that a head reads."""
+        return self.to_tokens(features)
 
-        In them and in what lies before no weight trains and nothing is drawn at random. None where that is not even
-        true of the tokens before the first layer.
-        """
-        return None
-
-    def tokens_before(self, layer: int, signal: Tensor) -> Tensor:
-        """The tokens (batch, tokens, width) that enter layer number `layer`, 0 up to the number of layers (what leaves
-        the last one), without dropout; signal as in `forward`. Raises SettingError where there are no such layers.
-        """
-        raise SettingError(f"{type(self).__name__} has no transformer layers to read; use an encoder of ECG-FM's kind")
-
-    def tokens_after(self, layer: int, tokens: Tensor) -> Tensor:
-        """From what `tokens_before(layer, ...)` gave to the tokens of `forward`; raises what that raises."""
-        raise SettingError(f"{type(self).__name__} has no transformer layers to read; use an encoder of ECG-FM's kind")
-
-    def set_checkpointing(self, on: bool) -> None:
-        """Whether training keeps only what enters each layer and computes the rest anew for the gradient (Chen et al.
-        2016, arXiv:1604.06174). Raises SettingError where there are no layers.
-        """
-        raise SettingError(f"{type(self).__name__} has no transformer layers to recompute; leave checkpointing out")
-
-    def set_drop_path(self, rate: float) -> None:
-        """Stochastic depth in training mode (Huang et al. 2016, arXiv:1603.09382): skip blocks, record by record.
-
-        rate: probability for the blocks of the last layer, 0 (off) up to below 1; of L layers, layer l has rate * l / L
-        (their eq. 4). Raises SettingError where there are no layers to skip.
-        """
-        raise SettingError(f"{type(self).__name__} has no transformer layers to skip; leave drop_path out")
+    # What methods, training and export use.
 
     def forward(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Same as `forward_features`."""
+        return self.forward_features(signal, padding_mask)
+
+    def forward_features(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Encode normalised windows.
 
         Parameters
         ----------
-        signal : (batch, leads, samples) float, leads in the order of `self.leads`, at `self.sampling_rate` Hz.
-        padding_mask : (batch, samples) or (batch, leads, samples) bool, True where a sample is padding; padding
-            stands at the end of a record.
+        signal : (batch, leads, samples) float, as `input_spec` says.
+        padding_mask : (batch, samples) or (batch, leads, samples) bool, True where a sample is padding; padding is at
+            the end of a record.
 
         Returns
         -------
         tokens (batch, tokens, width) and a bool mask (batch, tokens), True where valid. Tokens whose mask is False
         carry no meaning.
 
-        Raises DataError for another number of leads, or a record too short for one token.
+        Raises DataError for another number of leads or a length that is not allowed.
         """
-        raise NotImplementedError
+        features, mask = self.embed(signal, padding_mask)
+        tokens = self.forward_from(0, features, mask)
+        return tokens, _full_mask(tokens, mask)
 
-    def select_leads(self, leads: Sequence[str], mode: LeadMode = "place") -> Self:
-        """An encoder for signals that hold only `leads`, sharing no weights with this one; see `lead_kernel`."""
-        weights = {name: tensor.detach().clone() for name, tensor in self.state_dict().items()}
-        weights[self.first_kernel] = lead_kernel(weights[self.first_kernel], self.leads, leads, mode)
-        return self.from_weights(replace(self.config, leads=tuple(leads)), weights)
+    def forward_intermediates(
+        self, signal: Tensor, depths: Sequence[int] | None = None, padding_mask: Tensor | None = None
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Tokens at several depths, and the mask of the last ones.
+
+        depths: 0 (before the first block) to the number of blocks (the tokens of `forward_features`), rising; None for
+        all of them. Other parameters and errors as in `forward_features`.
+        """
+        count = len(self.blocks)
+        wanted = range(count + 1) if depths is None else depths
+        features, mask = self.embed(signal, padding_mask)
+        found = [self.to_tokens(features)] if 0 in wanted and count else []
+        for index, block in enumerate(self.blocks.values()):
+            features = self._through(index, block, features, mask)
+            if index + 1 in wanted and index + 1 < count:
+                found.append(self.to_tokens(features))
+        tokens = self.finish(features, mask)
+        return (*found, tokens) if count in wanted else tuple(found), _full_mask(tokens, mask)
+
+    def features_before(self, depth: int, signal: Tensor) -> Tensor:
+        """Features that enter block number `depth`; the number of blocks stands for behind the last one."""
+        features, mask = self.embed(signal)
+        for index, block in list(enumerate(self.blocks.values()))[:depth]:
+            features = self._through(index, block, features, mask)
+        return features
+
+    def forward_from(self, depth: int, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Features of `features_before(depth, ...)` to the tokens of `forward_features`."""
+        for index, block in list(enumerate(self.blocks.values()))[depth:]:
+            features = self._through(index, block, features, mask)
+        return self.finish(features, mask)
+
+    def frozen_depth(self) -> int | None:
+        """Number of leading blocks that compute the same in every epoch: nothing trains, nothing is drawn at random.
+
+        None where that does not hold for `embed` either.
+        """
+        blocks = list(self.blocks.values())
+        inside = {id(p) for block in blocks for p in block.parameters()}
+        for name, parameter in self.named_parameters():
+            before = id(parameter) not in inside and not name.startswith(self.after_blocks or ("\0",))
+            if before and parameter.requires_grad:
+                return None
+        in_blocks = {id(module) for block in blocks for module in block.modules()}
+        if any(_draws(module) for module in self.modules() if id(module) not in in_blocks and module is not self):
+            return None
+        return sum(1 for _ in takewhile(is_fixed, blocks))
+
+    def target_modules(self, kind: str) -> tuple[str, ...]:
+        """Names of the modules that a method may act on.
+
+        kind: a set of `TARGETS`, "all" (attention and feed-forward projections; of an encoder without any, its
+        convolutions), or one role. Raises SettingError where the encoder has none of them.
+        """
+        choices = ("all", *TARGETS, *ROLES)
+        if kind not in choices:
+            raise SettingError(f"targets {kind!r} are not known; {suggest(kind, choices)}")
+        if kind == "all":
+            wanted = (*TARGETS["attention"], *TARGETS["mlp"])
+            found = self.modules_of(*wanted) or self.modules_of(*TARGETS["conv"])
+        else:
+            found = self.modules_of(*TARGETS.get(kind, (kind,)))
+        if not found:
+            here = [name for name in ("all", *TARGETS) if self.modules_of(*TARGETS.get(name, PROJECTIONS))]
+            name = self.architecture or type(self).__name__
+            raise SettingError(f"{name} has no {kind} modules; allowed targets: {', '.join(here) or 'none'}")
+        return found
+
+    def modules_of(self, *roles: str) -> tuple[str, ...]:
+        """Names of the modules with these roles, in the order of the encoder; empty without any."""
+        patterns = [pattern for role in roles for pattern in self.roles.get(role, ())]
+        return tuple(name for name, _ in self.named_modules() if any(fnmatchcase(name, p) for p in patterns))
+
+    @property
+    def norm_modules(self) -> tuple[str, ...]:
+        """Names of the normalisation layers."""
+        return tuple(name for name, module in self.named_modules() if isinstance(module, NORMS))
+
+    def adapt_leads(self, leads: Sequence[str], mode: LeadMode = "place") -> Self:
+        """An encoder for signals that hold only `leads`, sharing no weights with this one.
+
+        mode: "place" keeps the input channels of `leads`, which is exact: the same tokens as with zeros in all other
+        channels. "copy" (one lead) is the same as the lead in every channel. A one-lead encoder takes any one lead.
+
+        Raises SettingError for a lead that the encoder does not have, one that is given twice, "copy" with several
+        leads, or an encoder whose leads cannot be adapted.
+        """
+        available = self.input_spec.leads
+        if tuple(leads) == available and mode == "place":
+            return self._with_leads(available, lambda weight: weight)
+        return self._with_leads(leads, lambda weight: select_leads(weight, available, leads, mode))
+
+    def fold_leads(self, matrix: Tensor, leads: Sequence[str]) -> Self:
+        """An encoder for signals of `leads` that gives what this one gives for `matrix @ signal`.
+
+        matrix: (channels of this encoder, leads). Raises SettingError for an encoder whose leads cannot be adapted.
+        """
+        return self._with_leads(leads, lambda weight: combine_leads(weight, matrix.detach()))
+
+    def set_gradient_checkpointing(self, on: bool) -> None:
+        """Keep only what enters each block in training, and compute the rest again for the gradient.
+
+        Source: Chen et al. 2016, arXiv:1604.06174. Raises SettingError for an encoder without blocks.
+        """
+        self._check_blocks("gradient_checkpointing")
+        self._gradient_checkpointing = on
+
+    def set_drop_path(self, rate: float) -> None:
+        """Skip residual branches at random in training mode, record by record (stochastic depth).
+
+        rate: probability for the last block, 0 (off) up to below 1; block l of L has rate * l / L (Huang et al. 2016,
+        arXiv:1603.09382, eq. 4). Raises SettingError where blocks have no attribute `drop_path`.
+        """
+        self._check_blocks("drop_path")
+        blocks = list(self.blocks.values())
+        if not all(hasattr(block, "drop_path") for block in blocks):
+            raise SettingError(f"drop_path is {rate}, but {self.architecture} has no branches to skip; leave it out")
+        for number, block in enumerate(blocks, 1):
+            block.drop_path = rate * number / len(blocks)
 
     @classmethod
-    def from_weights(cls, config: EncoderConfig, weights: dict[str, Tensor]) -> Self:
+    def from_weights(cls, config: EncoderConfig, weights: Mapping[str, Tensor]) -> Self:
         """An encoder that holds exactly `weights` (the tensors themselves, not copies).
 
         Raises torch's RuntimeError when a name or shape does not match.
         """
         with torch.device("meta"):  # no random draws and no memory for weights that are replaced at once
             encoder = cls(config)
+        if encoder._non_persistent_buffers():  # their values are in no file, so they are computed
+            with torch.random.fork_rng(devices=[]):
+                encoder = cls(config)
         encoder.load_state_dict(weights, strict=True, assign=True)
         return encoder
 
-    def _check_signal(self, signal: Tensor) -> None:
-        if signal.dim() != 3 or signal.shape[1] != len(self.leads):
-            raise DataError(
-                f"the signal has shape {tuple(signal.shape)}; allowed: (batch, {len(self.leads)}, samples) "
-                f"with the leads {', '.join(self.leads)}"
-            )
-        if signal.shape[2] < self.config.samples_per_token:
-            raise DataError(f"{signal.shape[2]} samples are too few; allowed: {self.config.samples_per_token} or more")
+    def valid_tokens(self, padding_mask: Tensor, samples_per_token: int, *, partial: bool = False) -> Tensor:
+        """Padding per sample to validity per token, (batch, tokens) bool, for tokens of `samples_per_token` samples.
 
-    def _valid_samples(self, padding_mask: Tensor) -> Tensor:
-        """Number of samples that are not padding, per record: (batch,) int64."""
+        partial: whether a token that is padding in part counts as valid. Raises DataError where the leads of a record
+        are padded differently, or a record has no valid token.
+        """
         if padding_mask.dim() == 3:
             if not bool((padding_mask == padding_mask[:, :1]).all()):
                 raise DataError("padding_mask differs between the leads of one record; pad all leads alike")
             padding_mask = padding_mask[:, 0]
         valid = (~padding_mask.bool()).sum(dim=1)
-        stride = self.config.samples_per_token
-        if not bool((valid >= stride).all()):
-            raise DataError(f"a record has fewer than {stride} samples that are not padding; leave it out")
-        return valid
+        if not bool((valid >= samples_per_token).all()):
+            raise DataError(f"a record has fewer than {samples_per_token} samples that are not padding; leave it out")
+        samples = padding_mask.shape[-1]
+        if partial:
+            valid, tokens = -(-valid // samples_per_token), -(-samples // samples_per_token)
+        else:
+            valid, tokens = valid // samples_per_token, samples // samples_per_token
+        return torch.arange(tokens, device=valid.device) < valid[:, None]
+
+    def _through(self, index: int, block: nn.Module, features: Tensor, mask: Tensor | None) -> Tensor:
+        if self._gradient_checkpointing and self.training and torch.is_grad_enabled():
+            # Dropout is drawn again from the same state of the generator.
+            def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
+                return nullcontext(), _running_statistics_kept(block)
+
+            run = checkpoint(self.run_block, index, block, features, mask, use_reentrant=False, context_fn=contexts)
+            return cast(Tensor, run)
+        return self.run_block(index, block, features, mask)
+
+    def _with_leads(self, leads: Sequence[str], change: Callable[[Tensor], Tensor]) -> Self:
+        if self.lead_weight is None:
+            raise SettingError(
+                f"{self.architecture} reads {', '.join(self.input_spec.leads)} and cannot be cut to other leads; "
+                "mix the leads in front of it with lead_adapter (--lead-adapter)"
+            )
+        weights = {name: tensor.detach().clone() for name, tensor in self.state_dict().items()}
+        weights[self.lead_weight] = change(weights[self.lead_weight])
+        config = replace(self.config, leads=tuple(leads))  # pyright: ignore[reportCallIssue, reportArgumentType]
+        return self.from_weights(config, weights)
+
+    def _check_blocks(self, setting: str) -> None:
+        if not self.blocks:
+            raise SettingError(f"{self.architecture} has no blocks, so {setting} cannot act; leave it out")
+
+    def _non_persistent_buffers(self) -> bool:
+        return len(list(self.buffers())) > sum(name in self.state_dict() for name, _ in self.named_buffers())
+
+
+def is_fixed(module: nn.Module) -> bool:
+    """Whether a module computes the same in every epoch: nothing trains and nothing is drawn at random."""
+    return not any(p.requires_grad for p in module.parameters()) and not any(map(_draws, module.modules()))
+
+
+def _draws(module: nn.Module) -> bool:
+    if isinstance(module, _DropoutNd):
+        return module.p > 0
+    rates = (getattr(module, "dropout", 0.0), getattr(module, "drop_path", 0.0))
+    return any(isinstance(rate, float) and rate > 0 for rate in rates)
+
+
+def _full_mask(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    return torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device) if mask is None else mask
+
+
+@contextmanager
+def _running_statistics_kept(block: nn.Module) -> Iterator[None]:
+    """For a second forward pass on the same batch: batch norms count it once."""
+    counting = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    for module in counting:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in counting:
+            module.track_running_stats = True

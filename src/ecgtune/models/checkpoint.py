@@ -1,7 +1,7 @@
-"""Weights from files: official `.pt` files, and the converted folders that `convert` writes.
+"""Weights from files: published checkpoint files, and the converted folders that `convert` writes.
 
 A converted folder holds `model.safetensors` (tensors `encoder.*` and, fine-tuned, `head.*`) and `model.json` (sizes,
-and the file that it was made from). It is a third of an official file, and loading it gives the same bits. A
+and the file that it was made from). It is a third of a published file, and loading it gives the same bits. A
 pretraining writes the same folder with `save_encoder`.
 """
 
@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -21,9 +21,7 @@ from torch import Tensor
 
 from ecgtune.config.base import from_table, to_table
 from ecgtune.errors import AuditError, CheckpointError, SettingError
-from ecgtune.models.base import Encoder
-from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
-from ecgtune.models.ecg_fm.published import OfficialWeights, read_official
+from ecgtune.models.base import Encoder, EncoderConfig
 from ecgtune.models.pickles import read_pickled_tensors
 from ecgtune.models.weights import Weights, file_sha256
 from ecgtune.utils.files import replace_folder
@@ -41,44 +39,60 @@ class Checkpoint:
     head: dict[str, Tensor] | None = None
 
 
-def load_checkpoint(path: str | Path, *, heads: int | None = None) -> Checkpoint:
-    """Read an official `.pt` file (pretrained or fine-tuned) or a converted folder.
+class PublishedFormat(Protocol):
+    """Reader of the checkpoint files that the authors of an architecture publish."""
 
-    `heads` is the number of attention heads, needed only for a `.pt` file of unpublished size whose settings do not
-    tell. Raises CheckpointError when it cannot be read, AuditError when a tensor is missing, unexpected or mis-shaped,
-    SettingError when `heads` is given for a folder, which tells.
+    def matches(self, content: Any) -> bool:
+        """Whether the content of a pickled file looks like such a checkpoint."""
+        ...
+
+    def read(self, content: Any, path: Path, heads: int | None) -> Checkpoint:
+        """Every tensor of the file accounted for. Raises CheckpointError or AuditError."""
+        ...
+
+
+def load_checkpoint(path: str | Path, *, heads: int | None = None) -> Checkpoint:
+    """Read a published checkpoint file (pretrained or fine-tuned) or a converted folder.
+
+    heads: number of attention heads, needed only for a file of unpublished size whose settings do not say it.
+
+    Raises CheckpointError when it cannot be read, AuditError when a tensor is missing, unexpected or mis-shaped,
+    SettingError when `heads` is given for a folder.
     """
     path = Path(path)
     if path.is_dir():
         checkpoint = _load_folder(path)
         if heads is not None:
-            raise SettingError(f"{path} tells its number of attention heads itself; leave heads={heads} out")
+            raise SettingError(f"{path} states its number of attention heads; leave heads={heads} out")
         return checkpoint
-    official, _ = read_official_file(path, heads)
-    weights = Weights("pretrained", str(path), file_sha256(path), used=official.used, left_out=official.left_out)
-    return Checkpoint(EcgFM.from_weights(official.config, official.encoder), weights, official.head)
+    content = read_published_file(path)
+    formats = _published_formats()
+    matching = [reader for reader in formats if reader.matches(content)] or formats[:1]
+    return matching[0].read(content, path, heads)
 
 
-def read_official_file(path: Path, heads: int | None = None) -> tuple[OfficialWeights, Mapping[str, Tensor]]:
-    """An official `.pt` file taken apart, and its tensors as they are named there; errors as in `load_checkpoint`."""
+def read_published_file(path: Path) -> Any:
+    """Content of a pickled checkpoint file. Raises CheckpointError."""
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; give an official .pt file or a folder made by 'ecgtune convert'")
-    content = read_pickled_tensors(path)
-    tensors = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise CheckpointError(f"{path}: not an official ECG-FM checkpoint: it has no entry 'model' that holds tensors")
-    return read_official(tensors, _settings(content), str(path), heads), tensors
+        raise CheckpointError(f"{path}: no such file; give a checkpoint file or a folder made by 'ecgtune convert'")
+    return read_pickled_tensors(path)
+
+
+def read_config(folder: Path, architecture: type[Encoder]) -> EncoderConfig:
+    """Sizes of the encoder in a converted folder, without its weights."""
+    settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+    return from_table(architecture.config_type, settings["config"], str(folder / SETTINGS_FILE))
 
 
 def convert(source: str | Path, target: str | Path, *, heads: int | None = None) -> Path:
-    """Write the model's own weights of an official `.pt` file as a folder of safetensors and JSON; returns the folder.
+    """Write the weights of a published checkpoint file as a folder of safetensors and JSON; returns the folder.
 
     Raises SettingError when `source` is such a folder, or `target` exists and is not an empty folder, RunError or
     CheckpointError when it cannot be written, and what `load_checkpoint` raises. Nothing half-written is left behind.
     """
     source, target = Path(source), Path(target)
     if (source / WEIGHTS_FILE).is_file():
-        raise SettingError(f"{source} is converted already; copy the folder, or give an official .pt file")
+        raise SettingError(f"{source} is converted already; copy the folder, or give a checkpoint file")
     if os.path.exists(target) and (not target.is_dir() or any(target.iterdir())):
         raise SettingError(f"{target} exists already; name a new folder, or remove it first")
     checkpoint = load_checkpoint(source, heads=heads)
@@ -95,18 +109,30 @@ def convert(source: str | Path, target: str | Path, *, heads: int | None = None)
 
 
 def save_encoder(
-    encoder: Encoder, folder: Path, origin: Mapping[str, Any], *, dtype: torch.dtype = torch.float32
-) -> None:
-    """Write a pretrained encoder into `folder`, which exists, in the layout of `convert`.
+    encoder: Encoder,
+    folder: str | Path,
+    origin: Mapping[str, Any] | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """Write an encoder into `folder`, in the layout of `convert`; `load_model(folder)` reads it. Returns the folder.
 
-    origin: what is known about its training, as plain values; stored as "pretraining". dtype: of the stored tensors;
-    float16 halves the file, and `load_checkpoint` makes float32 of it.
+    origin: facts about its training, as plain values; stored as "pretraining". dtype: of the stored tensors; float16
+    halves the file, and `load_checkpoint` makes float32 of it.
+
+    Raises SettingError for an encoder whose architecture is not registered.
     """
+    from ecgtune.models.registry import check_registered
+
+    check_registered(encoder)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         f"encoder.{name}": tensor.detach().to("cpu", dtype).contiguous()
         for name, tensor in encoder.state_dict().items()
     }
-    _write(folder, encoder, tensors, {"labels": None, "pretraining": dict(origin)})
+    _write(folder, encoder, tensors, {"labels": None, "pretraining": dict(origin or {})})
+    return folder
 
 
 def _write(folder: Path, encoder: Encoder, tensors: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -114,6 +140,7 @@ def _write(folder: Path, encoder: Encoder, tensors: dict[str, Tensor], facts: Ma
     settings = {
         "format": FORMAT,
         "architecture": encoder.architecture,
+        "version": encoder.version,
         "config": to_table(encoder.config),
         "sha256": file_sha256(folder / WEIGHTS_FILE),
         **facts,
@@ -121,10 +148,10 @@ def _write(folder: Path, encoder: Encoder, tensors: dict[str, Tensor], facts: Ma
     (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 
-def _settings(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    cfg = content.get("cfg")
-    model = cfg.get("model") if isinstance(cfg, Mapping) else None
-    return model if isinstance(model, Mapping) else None
+def _published_formats() -> list[PublishedFormat]:
+    from ecgtune.models.registry import registered_architectures
+
+    return [encoder.published for encoder in registered_architectures() if encoder.published is not None]
 
 
 def _load_folder(folder: Path) -> Checkpoint:
@@ -157,17 +184,32 @@ def _load_folder(folder: Path) -> Checkpoint:
         raise CheckpointError(
             f"{folder / WEIGHTS_FILE} is not the file that {SETTINGS_FILE} describes; convert it again"
         )
-    config = from_table(EcgFmConfig, settings["config"], str(folder / SETTINGS_FILE))
+    architecture = architecture_of(settings, str(folder / SETTINGS_FILE))
+    config = from_table(architecture.config_type, settings["config"], str(folder / SETTINGS_FILE))
     encoder = {name.removeprefix("encoder."): tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
     head = {name.removeprefix("head."): tensor for name, tensor in tensors.items() if name.startswith("head.")}
     try:
-        model = EcgFM.from_weights(config, encoder)
+        model = architecture.from_weights(config, encoder)
     except RuntimeError as error:
         raise AuditError(
             f"weights audit: {folder / WEIGHTS_FILE} does not fit {SETTINGS_FILE}: {_one_line(error)}"
         ) from error
     weights = Weights("pretrained", str(folder), sha256, used=tuple(tensors))
     return Checkpoint(model, weights, head or None)
+
+
+def architecture_of(settings: Mapping[str, Any], source: str) -> type[Encoder]:
+    """Class of a saved encoder, by the architecture and version that its settings state. Raises CheckpointError."""
+    from ecgtune.models.registry import find_architecture
+
+    architecture = find_architecture(str(settings.get("architecture")))
+    version = settings.get("version", 1)
+    if version != architecture.version:
+        raise CheckpointError(
+            f"{source} was written by version {version} of {architecture.architecture}; allowed: "
+            f"{architecture.version}; install the package that wrote it"
+        )
+    return architecture
 
 
 def _one_line(error: Exception) -> str:

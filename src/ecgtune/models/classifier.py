@@ -7,11 +7,12 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ecgtune.config.model import LeadMode
 from ecgtune.errors import SettingError
 from ecgtune.models.base import Encoder
-from ecgtune.models.lead_mixer import LeadMixer
+from ecgtune.models.leads import LeadMixer
 from ecgtune.models.pooling import POOLINGS, Pooling, pool
 from ecgtune.models.weights import Weights
 
@@ -20,13 +21,13 @@ from ecgtune.models.weights import Weights
 class Head:
     """The classification head: linear, or one hidden layer of `hidden` units between; `dropout` before each linear.
 
-    pooling: what it reads of the tokens, see `models.pooling`.
+    pooling: what it reads of the tokens, see `models.pooling`; "auto" is what the encoder's weights expect.
     """
 
     hidden: int | None = None
     dropout: float = 0.0
     activation: Literal["gelu", "relu"] = "gelu"
-    pooling: Pooling = "mean"
+    pooling: Pooling | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
         if self.hidden is not None and self.hidden < 1:
@@ -35,12 +36,14 @@ class Head:
             raise SettingError(f"the head's dropout must be at least 0 and below 1, but got {self.dropout}")
         if self.activation not in ("gelu", "relu"):
             raise SettingError(f"the head's activation {self.activation!r} is not known; allowed: gelu, relu")
-        if self.pooling not in POOLINGS:
-            raise SettingError(f"the head's pooling {self.pooling!r} is not known; allowed: {', '.join(POOLINGS)}")
+        if self.pooling not in ("auto", *POOLINGS):
+            raise SettingError(
+                f"the head's pooling {self.pooling!r} is not known; allowed: auto, {', '.join(POOLINGS)}"
+            )
 
     def build(self, width: int, classes: int) -> nn.Sequential:
         """The module: pooled features (batch, POOLINGS[pooling] * width) -> logits (batch, classes)."""
-        head = self._layers(POOLINGS[self.pooling] * width, classes)
+        head = self._layers(POOLINGS.get(self.pooling, 1) * width, classes)
         # Beside the layers, which alone are called: saved, counted and trained with the head, but read by the pooling.
         head.register_parameter("query", nn.Parameter(torch.zeros(width)) if self.pooling == "attention" else None)
         return head
@@ -60,8 +63,8 @@ class Head:
 class Classifier(nn.Module):
     """A lead mixer if one was asked for, encoder, pooling over valid tokens, head.
 
-    `name` is what `load_model` was asked for, so that a saved run can ask again; `weights` says where the encoder's
-    weights come from. The encoder may be wrapped afterwards (by peft, say); only its call is used here.
+    `name` is the argument of `load_model`, so that a saved run can load it again; `weights` says where the encoder's
+    weights come from. A method may wrap `encoder` afterwards; `base_encoder` stays the encoder itself.
     """
 
     def __init__(
@@ -77,9 +80,10 @@ class Classifier(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        self.base_encoder: Encoder
         self.lead_mixer = lead_mixer  # in front of all else, so that methods may wrap the encoder
-        self._encoder_leads = encoder.leads
         self.encoder: nn.Module = encoder
+        self.__dict__["base_encoder"] = encoder  # not a second submodule: its weights have their names once
         self.attached: Any = None  # the method that trains; set once, by `methods.attach`
         self.head_spec = head
         self.classes = classes
@@ -88,19 +92,32 @@ class Classifier(nn.Module):
         self.lead_mode: LeadMode = lead_mode
         with torch.random.fork_rng(devices=[]):  # the head depends on the seed alone, and no one else's draws on it
             torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which also seeds the GPU
-            self.head: nn.Module = head.build(encoder.width, len(classes))
+            self.head: nn.Module = head.build(encoder.head_width, len(classes))
 
     def train(self, mode: bool = True) -> Classifier:
-        """As in torch, but an encoder that a method only reads stays in evaluation mode: its tokens do not change."""
+        """As in torch, but what is frozen does not change.
+
+        Batch norms with frozen weights stay in evaluation mode, and so does an encoder that the method only reads.
+        """
         super().train(mode)
-        if self.attached is not None and not self.attached.changes_encoder:
+        if self.attached is None:
+            return self
+        if not self.attached.changes_encoder:
             self.encoder.eval()
+        for module in self.encoder.modules():
+            if isinstance(module, _BatchNorm) and not any(p.requires_grad for p in module.parameters()):
+                module.eval()
         return self
 
     @property
     def leads(self) -> tuple[str, ...]:
         """The leads of the signals that the model takes, in the order of their channels."""
-        return self._encoder_leads if self.lead_mixer is None else self.lead_mixer.leads
+        return self.base_encoder.input_spec.leads if self.lead_mixer is None else self.lead_mixer.leads
+
+    @property
+    def pooling(self) -> Pooling:
+        """Pooling of the tokens that the head reads."""
+        return self.base_encoder.pooling if self.head_spec.pooling == "auto" else self.head_spec.pooling
 
     @property
     def mixes_leads(self) -> bool:
@@ -117,7 +134,7 @@ class Classifier(nn.Module):
 
     def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """What the head reads: (batch, tokens, width), (batch, tokens) -> (batch, features)."""
-        return pool(tokens, mask, self.head_spec.pooling, cast(Tensor | None, self.head.query))
+        return pool(tokens, mask, self.pooling, cast(Tensor | None, self.head.query))
 
     def forward(self, signal: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """Logits (batch, classes); the arguments are those of `encode`, padding_mask True where a sample is padding."""

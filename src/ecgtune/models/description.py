@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from ecgtune.config.base import from_table, to_table
 from ecgtune.errors import CheckpointError
-from ecgtune.models.base import Encoder
+from ecgtune.models.checkpoint import architecture_of
 from ecgtune.models.classifier import Classifier, Head
-from ecgtune.models.lead_mixer import LeadMixer
-from ecgtune.models.registry import ARCHITECTURES, load_model, takes_heads
+from ecgtune.models.leads import LeadMixer
+from ecgtune.models.loading import load_model
 from ecgtune.models.weights import Weights
 
 FORMAT = 1
@@ -22,15 +22,15 @@ FORMAT = 1
 def describe_model(classifier: Classifier) -> dict[str, Any]:
     """Everything but tensors: name, architecture and sizes, classes, leads, head, origin of the weights.
 
-    `lead_adapter`, the leads that a lead mixer takes, is there only with one. Call it before a method wraps the
-    encoder. `build_model` is the inverse.
+    `lead_adapter`, the leads that a lead mixer takes, is there only with one. `build_model` is the inverse.
     """
-    encoder = cast(Encoder, classifier.encoder)
+    encoder = classifier.base_encoder
     mixer = classifier.lead_mixer
     return {
         "format": FORMAT,
         "name": classifier.name,
         "architecture": encoder.architecture,
+        "version": encoder.version,
         "config": to_table(encoder.config),
         "classes": list(classifier.classes),
         "lead_mode": classifier.lead_mode,
@@ -48,15 +48,15 @@ def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Cl
     """
     if description.get("format") != FORMAT:
         raise CheckpointError(f"the model's description has format {description.get('format')!r}; allowed: {FORMAT}")
-    encoder_type, config_type = ARCHITECTURES[description["architecture"]]
-    config = from_table(config_type, description["config"], "the model's description")
+    architecture = architecture_of(description, "the model's description")
+    config = from_table(architecture.config_type, description["config"], "the model's description")
     head = from_table(Head, description["head"], "the model's description")
     weights = Weights.from_json(description["weights"])
     classes, lead_mode, name = tuple(description["classes"]), description["lead_mode"], description["name"]
     mixed = tuple(description.get("lead_adapter", ()))
     if not load_base:
         with torch.random.fork_rng(devices=[]):  # the draws are replaced at once, and nobody else should see them
-            encoder = encoder_type(config)
+            encoder = architecture(config)
         mixer = LeadMixer(mixed, config.leads) if mixed else None
         return Classifier(encoder, head, classes, weights, name=name, lead_mode=lead_mode, lead_mixer=mixer)
     if Path(name).is_absolute() and not Path(name).exists():
@@ -72,7 +72,6 @@ def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Cl
         lead_adapter=bool(mixed),
         head=head,
         seed=weights.seed or 0,
-        heads=getattr(config, "heads", None) if takes_heads(name) else None,
     )
     found = base.weights
     if (found.kind, found.sha256, found.seed) != (weights.kind, weights.sha256, weights.seed):

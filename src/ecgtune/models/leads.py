@@ -1,4 +1,4 @@
-"""Which channels of a 12-lead encoder a recording of fewer leads uses, as arithmetic on the first kernel."""
+"""Leads of a signal and input channels of an encoder: cut the first layer, or mix leads with a trained matrix."""
 
 from __future__ import annotations
 
@@ -6,31 +6,33 @@ from collections.abc import Sequence
 from typing import get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ecgtune.config.base import choose
 from ecgtune.config.model import LeadMode
-from ecgtune.data.leads import STANDARD_LEADS as STANDARD_LEADS
-from ecgtune.errors import SettingError
+from ecgtune.data.leads import STANDARD_LEADS
+from ecgtune.errors import DataError, SettingError
 
 LEAD_MODES: tuple[LeadMode, ...] = get_args(LeadMode)
+#: Beginning of the parameter names of a lead mixer in a `Classifier`.
+MIXER_PREFIX = "lead_mixer."
 
 
-def lead_kernel(kernel: Tensor, available: Sequence[str], leads: Sequence[str], mode: LeadMode = "place") -> Tensor:
-    """First convolution kernel for a signal that holds only `leads`, in that order.
+def select_leads(weight: Tensor, available: Sequence[str], leads: Sequence[str], mode: LeadMode = "place") -> Tensor:
+    """First weight of an encoder for a signal that holds only `leads`, in that order.
 
     Parameters
     ----------
-    kernel : (channels, len(available), taps), the kernel of the encoder as it was trained.
-    available : the leads that the encoder was trained with, in the order of its input channels.
-    leads : the leads of the signal.
-    mode : "place" keeps the columns of `leads`: the same answer as a signal with zeros in all other channels.
-        "copy" (one lead) sums over all columns: the same answer as a signal that holds the lead in every channel,
-        without the work of copying it.
+    weight : (outputs, len(available), taps) of a convolution, or (outputs, len(available) * samples) of a linear patch
+        projection whose input is ordered by lead.
+    available : leads that the encoder was trained with, in the order of its input channels.
+    leads : leads of the signal.
+    mode : "place" keeps the columns of `leads`: the same result as a signal with zeros in all other channels. "copy"
+        (one lead) sums over all columns: the same result as a signal that holds the lead in every channel.
 
     Returns
     -------
-    (channels, len(leads), taps), a new tensor.
+    A new tensor for `len(leads)` leads.
 
     Raises SettingError for a lead that the encoder does not have, one given twice, or "copy" with several leads.
     """
@@ -45,12 +47,64 @@ def lead_kernel(kernel: Tensor, available: Sequence[str], leads: Sequence[str], 
                 f"this model reads one lead, but {len(leads)} were given ({', '.join(leads)}); name one, or mix"
                 " them with lead_adapter (--lead-adapter)"
             )
-        return kernel.clone()
+        return weight.clone()
     for lead in leads:
         choose(lead, available, "lead")
+    kernel = weight.view(len(weight), len(available), -1)
     if mode == "copy":
         if len(leads) > 1:
             raise SettingError(f"lead mode 'copy' takes one lead, but got {', '.join(leads)}; use 'place' for several")
-        return kernel.sum(dim=1, keepdim=True)
-    columns = torch.tensor([tuple(available).index(lead) for lead in leads], device=kernel.device)
-    return kernel.index_select(1, columns)
+        selected = kernel.sum(dim=1, keepdim=True)
+    else:
+        columns = torch.tensor([tuple(available).index(lead) for lead in leads], device=weight.device)
+        selected = kernel.index_select(1, columns)
+    return selected if weight.dim() == 3 else selected.flatten(1)
+
+
+def combine_leads(weight: Tensor, matrix: Tensor) -> Tensor:
+    """First weight, as in `select_leads`, for signals that `matrix` (channels, leads) would mix into the channels."""
+    kernel = weight.view(len(weight), len(matrix), -1)
+    combined = torch.einsum("oct,cl->olt", kernel, matrix).contiguous()
+    return combined if weight.dim() == 3 else combined.flatten(1)
+
+
+class LeadMixer(nn.Module):
+    """Each channel of an encoder as a weighted sum of the recorded leads: `weight` (channels, leads), see `placement`.
+
+    The product with one matrix is all: `Encoder.fold_leads` multiplies it into the first layer.
+    """
+
+    def __init__(self, leads: Sequence[str], channels: Sequence[str]) -> None:
+        super().__init__()
+        self.leads = tuple(leads)
+        self.weight = nn.Parameter(placement(leads, channels))
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """(batch, leads, samples) -> (batch, channels, samples). Raises DataError for another number of leads."""
+        if signal.dim() != 3 or signal.shape[1] != len(self.leads):
+            raise DataError(
+                f"the signal has shape {tuple(signal.shape)}; allowed: (batch, {len(self.leads)}, samples) "
+                f"with the leads {', '.join(self.leads)}"
+            )
+        return self.weight @ signal
+
+
+def placement(leads: Sequence[str], channels: Sequence[str]) -> Tensor:
+    """Initial weight of a lead mixer: ones where a lead meets its own channel, else zeros; (channels, leads).
+
+    That is lead mode "place". A lead that the encoder does not have starts with no weight. Where it has none of them,
+    the first lead enters the first channel: a one-lead encoder was not trained for a particular lead.
+
+    Raises SettingError for an unknown lead, one given twice, or none.
+    """
+    if not leads or len(set(leads)) != len(leads):
+        raise SettingError(f"leads {', '.join(leads) or 'are empty'}; name each recorded lead once")
+    for lead in leads:
+        choose(lead, STANDARD_LEADS, "lead")
+    start = torch.zeros(len(channels), len(leads))
+    for place, lead in enumerate(leads):
+        if lead in channels:
+            start[tuple(channels).index(lead), place] = 1.0
+    if not start.any():
+        start[0, 0] = 1.0
+    return start

@@ -39,7 +39,7 @@ def read_pickled_tensors(path: Path) -> Any:
 
     The file is memory-mapped where its layout allows it, so that tensors nobody asks for (two thirds of an official
     file is optimizer state) are not read. Raises CheckpointError for a file that is not such a file, is cut off, or
-    names code that no ECG-FM checkpoint needs.
+    names code that no checkpoint needs.
     """
     zipped = zipfile.is_zipfile(path)
     try:
@@ -47,7 +47,7 @@ def read_pickled_tensors(path: Path) -> Any:
         foreign = sorted(name for name in unknown if name.split(".")[0] not in _INERT_LIBRARIES)
         if foreign:
             raise CheckpointError(
-                f"{path}: the file asks to run {foreign[0]!r}, which no ECG-FM checkpoint needs; "
+                f"{path}: the file asks to run {foreign[0]!r}, which no checkpoint needs; "
                 "nothing of it was run; take the file from its publisher"
             )
         with safe_globals([_placeholder(name) for name in unknown]):

@@ -1,178 +1,257 @@
-"""Models by name: one entry each. `load_model` is the door through which every model comes."""
+"""Encoders by name: architectures, and the weights that are known for them.
+
+Each folder of this package registers its own; third-party packages do so through the entry points `ecgtune.encoders`,
+and a user's file through `--import` (`ecgtune.utils.extensions`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Protocol, TypeVar
 
 import torch
-from torch import Tensor, nn
 
+from ecgtune import models
 from ecgtune.config.base import suggest
-from ecgtune.config.model import LeadMode
-from ecgtune.errors import SettingError
+from ecgtune.errors import CheckpointError, SettingError
 from ecgtune.models.base import Encoder, EncoderConfig
-from ecgtune.models.checkpoint import Checkpoint, load_checkpoint
-from ecgtune.models.classifier import Classifier, Head
-from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
-from ecgtune.models.hub import DEFAULT_FILE, download, hub_file
-from ecgtune.models.lead_mixer import LeadMixer
-from ecgtune.models.resnet_1d import ResNet1d, ResNet1dConfig
+from ecgtune.models.checkpoint import Checkpoint, load_checkpoint, read_config
+from ecgtune.models.hub import download
 from ecgtune.models.weights import Weights
+from ecgtune.utils.extensions import load_entry_points
 
-EMBEDDED = Path(__file__).parent / "embedded"
-"""Encoders that come with the package, one folder each in the layout of `convert`, with their card."""
-
-
-def _random(encoder: type[Encoder], config: EncoderConfig, name: str, seed: int) -> Checkpoint:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which also seeds the GPU
-        return Checkpoint(encoder(config), Weights("random", name, seed=seed))
+E = TypeVar("E", bound=type[Encoder])
 
 
-def _embedded(name: str) -> Checkpoint:
-    found = load_checkpoint(EMBEDDED / name)
-    return replace(found, weights=replace(found.weights, source=name))  # not the place in this installation
+class WeightSource(Protocol):
+    """Where the weights of a named encoder come from; `description` says it in a few words."""
+
+    @property
+    def description(self) -> str: ...
+
+    def config(self, architecture: type[Encoder]) -> EncoderConfig:
+        """Sizes of the encoder."""
+        ...
+
+    def load(self, name: str, architecture: type[Encoder], leads: tuple[str, ...] | None, seed: int) -> Checkpoint:
+        """The encoder with its weights; `leads` and `seed` matter to random ones only."""
+        ...
 
 
-def _random_twin(name: str, of: str, seed: int) -> Checkpoint:
-    encoder = load_checkpoint(EMBEDDED / of).encoder
-    return _random(type(encoder), encoder.config, name, seed)
+@dataclass(frozen=True)
+class RandomWeights:
+    """Weights drawn from the training's seed.
 
-
-def _from_hub(name: str, file: str, heads: int | None = None) -> Checkpoint:
-    found = load_checkpoint(download(file), heads=heads)
-    return replace(found, weights=replace(found.weights, source=name))  # not the place in this machine's cache
-
-
-# Name -> from a seed and the leads of the signal to the encoder with all the leads that it has, and where its weights
-# are from.
-_MODELS: dict[str, Callable[[int, tuple[str, ...]], Checkpoint]] = {
-    # ECG-FM's architecture for one lead, 2 M parameters, pretrained; see embedded/ecg-fm-tiny/README.md.
-    "ecg-fm-tiny": lambda seed, leads: _embedded("ecg-fm-tiny"),
-    # The same sizes without the pretraining, from the training's seed: the control that tells what it is worth.
-    "ecg-fm-tiny-random": lambda seed, leads: _random_twin("ecg-fm-tiny-random", "ecg-fm-tiny", seed),
-    "ecg-fm": lambda seed, leads: _from_hub("ecg-fm", DEFAULT_FILE),
-    # From scratch, so from the training's seed and with as many channels as leads: the floor of a comparison.
-    "resnet-1d": lambda seed, leads: _random(ResNet1d, ResNet1dConfig(leads=leads), "resnet-1d", seed),
-}
-
-ARCHITECTURES: dict[str, tuple[type[Encoder], type]] = {
-    EcgFM.architecture: (EcgFM, EcgFmConfig),
-    ResNet1d.architecture: (ResNet1d, ResNet1dConfig),
-}
-
-
-def list_models(pattern: str = "*") -> list[str]:
-    """Names that `load_model` knows, those that match the shell-like `pattern` ("*fm*")."""
-    return sorted(name for name in _MODELS if fnmatchcase(name, pattern))
-
-
-def load_model(
-    name_or_path: str | Path,
-    *,
-    classes: int | Sequence[str] | None = 2,
-    leads: Sequence[str] = ("II",),
-    lead_mode: LeadMode = "place",
-    lead_adapter: bool = False,
-    head: Head | None = None,
-    seed: int = 0,
-    heads: int | None = None,
-) -> Classifier:
-    """A classifier on the encoder of this name or file.
-
-    Parameters
-    ----------
-    name_or_path : a name of `list_models()`; an official `.pt` file or a converted folder; or a file on the Hugging
-        Face hub as "wanglab/ecg-fm" or "wanglab/ecg-fm/mimic_iv_ecg_finetuned.pt".
-    classes : how many, or their names, for a new head; None keeps the head of a fine-tuned checkpoint.
-    leads : the leads of the signal, in order. A one-lead model takes any one lead: it was not trained for a particular
-        one. What is made from scratch ("resnet-1d") has a channel for each.
-    lead_mode : "place" uses each lead's own input channel; "copy" puts one lead in all channels (`lead_kernel`).
-    lead_adapter : keep all channels of the encoder, and train a small matrix from `leads` to them (`LeadMixer`). Any
-        leads fit any encoder then; it starts as "place".
-    head : settings of a new head; linear when left out.
-    seed : of the new head's weights, and of an encoder that starts from random ones ("resnet-1d",
-        "ecg-fm-tiny-random").
-    heads : number of attention heads of a `.pt` file of unpublished size that does not tell it.
-
-    Raises SettingError for an unknown name, lead or class list, or `heads` of a model that knows its own,
-    CheckpointError and AuditError for a file.
+    sizes: of the encoder; without them those of its default configuration, with one input channel per lead of the
+    signal.
     """
-    if isinstance(leads, str):
-        raise SettingError(f'leads is the text {leads!r}; write leads=("{leads}",)')
-    if isinstance(classes, str):
-        raise SettingError(f'classes is the text {classes!r}; write the names one by one, classes=("a", "b")')
-    name, checkpoint = _checkpoint(name_or_path, seed, heads, tuple(leads))
-    own_head: dict[str, Tensor] | None = None
-    if classes is None:
-        if checkpoint.head is None:
-            raise SettingError(f"{name} has no head of its own; give classes=2, or the names of the classes")
-        if head not in (None, Head()):
-            raise SettingError(f"classes=None keeps the linear head of {name}; leave head=... out or give classes")
-        own_head = checkpoint.head
-    if lead_adapter and lead_mode != "place":
-        raise SettingError(f"a lead adapter starts from lead mode 'place', but {lead_mode!r} was given; leave one out")
-    classifier = Classifier(
-        checkpoint.encoder if lead_adapter else checkpoint.encoder.select_leads(leads, lead_mode),
-        head or Head(),
-        class_names(classes if own_head is None else own_head["bias"].shape[0], "label " if own_head else ""),
-        checkpoint.weights,
-        name=name,
-        lead_mode=lead_mode,
-        lead_mixer=LeadMixer(leads, checkpoint.encoder.leads) if lead_adapter else None,
-        seed=seed,
-    )
-    if own_head is not None:
-        cast(nn.Sequential, classifier.head)[-1].load_state_dict(own_head)
-    return classifier
+
+    sizes: Callable[[], EncoderConfig] | None = None
+    description: str = "random"
+
+    def config(self, architecture: type[Encoder]) -> EncoderConfig:
+        return architecture.config_type() if self.sizes is None else self.sizes()
+
+    def load(self, name: str, architecture: type[Encoder], leads: tuple[str, ...] | None, seed: int) -> Checkpoint:
+        config = self.config(architecture)
+        if self.sizes is None and leads is not None:
+            config = replace(config, leads=leads)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which also seeds the GPU
+            return Checkpoint(architecture(config), Weights("random", name, seed=seed))
 
 
-def encoder_input(name_or_path: str | Path) -> tuple[float, str]:
-    """The sampling rate (Hz) and the resampling that the encoder of this name or file was made for. Raises as above."""
-    encoder = _checkpoint(name_or_path, 0, None)[1].encoder
-    return encoder.sampling_rate, encoder.resampling
+@dataclass(frozen=True)
+class BundledFolder:
+    """Weights in a folder of the package, in the layout of `convert`."""
+
+    folder: Path
+    description: str = "bundled"
+
+    def config(self, architecture: type[Encoder]) -> EncoderConfig:
+        return read_config(self.folder, architecture)
+
+    def load(self, name: str, architecture: type[Encoder], leads: tuple[str, ...] | None, seed: int) -> Checkpoint:
+        found = load_checkpoint(self.folder)
+        return replace(found, weights=replace(found.weights, source=name))  # not the place in this installation
 
 
-def class_names(classes: int | Sequence[str] | None, prefix: str = "") -> tuple[str, ...]:
-    """Names from a number ("0", "1", ...) or from names; SettingError for fewer than two, or one given twice."""
-    if isinstance(classes, int):
-        names = tuple(f"{prefix}{number}" for number in range(classes))
-    else:
-        names = tuple(classes or ())
-    if not prefix and (len(names) < 2 or len(set(names)) < len(names)):
-        raise SettingError(f"classes must be 2 or more, or different names, but got {classes!r}")
-    return names
+@dataclass(frozen=True)
+class HubRepository:
+    """Published files on the Hugging Face hub; the first of `files` is loaded unless another one is named."""
+
+    repository: str
+    files: tuple[str, ...]
+    sizes: EncoderConfig
+
+    @property
+    def description(self) -> str:
+        return f"hub {self.repository}"
+
+    def config(self, architecture: type[Encoder]) -> EncoderConfig:
+        return self.sizes
+
+    def load(self, name: str, architecture: type[Encoder], leads: tuple[str, ...] | None, seed: int) -> Checkpoint:
+        asked = name.removeprefix(f"{self.repository}/")
+        file = self.files[0] if asked == name else asked
+        found = load_checkpoint(download(self.repository, file, self.files))
+        return replace(found, weights=replace(found.weights, source=name))  # not the place in this machine's cache
 
 
-def takes_heads(name: str) -> bool:
-    """Whether `load_model(name, heads=...)` may be given: only a `.pt` file can be silent about its heads."""
-    return name not in _MODELS and not Path(name).is_dir()
+@dataclass(frozen=True)
+class ModelInfo:
+    """Facts about a named encoder.
+
+    parameters: number of weights. leads: empty for an encoder that takes the leads of the signal. sampling_rate: Hz.
+    source: where the weights come from. licence: of the weights.
+    """
+
+    name: str
+    architecture: str
+    parameters: int
+    leads: tuple[str, ...]
+    sampling_rate: float
+    licence: str
+    source: str
+    description: str
 
 
-def _checkpoint(
-    name_or_path: str | Path, seed: int, heads: int | None, leads: tuple[str, ...] = ("II",)
-) -> tuple[str, Checkpoint]:
-    """The model and the name under which it can be loaded again from anywhere."""
-    name = str(name_or_path)
-    if not name.strip():
-        raise SettingError(
-            f"no model is named; allowed: {', '.join(list_models())}, wanglab/ecg-fm, or the path of a .pt file or"
-            " folder; a run folder is opened with ecgtune.load_run(folder)"
+@dataclass(frozen=True)
+class _Entry:
+    architecture: type[Encoder]
+    weights: WeightSource
+    licence: str
+    description: str
+
+
+_ARCHITECTURES: dict[str, type[Encoder]] = {}
+_MODELS: dict[str, _Entry] = {}
+
+
+def register_encoder(
+    name: str, *, weights: WeightSource | None = None, licence: str = "unknown", description: str = ""
+) -> Callable[[E], E]:
+    """Class decorator: make an architecture known under `name`, and a model of that name.
+
+    weights: of that model; random ones by default. licence: of the weights. description: a few words for tables.
+
+    Raises SettingError for a class that is no `Encoder` with a `config_type`, or a name that another class has.
+    """
+
+    def decorate(encoder: E) -> E:
+        if not (isinstance(encoder, type) and issubclass(encoder, Encoder) and hasattr(encoder, "config_type")):
+            raise SettingError(f"register_encoder({name!r}) got {encoder!r}; a subclass of Encoder with a config_type")
+        _check_free(name, encoder)
+        encoder.architecture = name
+        _ARCHITECTURES[name] = encoder
+        register_weights(name, name, weights or RandomWeights(), licence=licence, description=description)
+        return encoder
+
+    return decorate
+
+
+def register_weights(
+    name: str, architecture: str, weights: WeightSource, *, licence: str = "unknown", description: str = ""
+) -> None:
+    """Make a model known under `name`: weights for a registered architecture. Arguments as of `register_encoder`."""
+    _MODELS[name] = _Entry(find_architecture(architecture), weights, licence, description)
+
+
+def find_architecture(name: str) -> type[Encoder]:
+    """Class that is registered as architecture `name`. Raises CheckpointError for an unknown one."""
+    if name not in _ARCHITECTURES:
+        load_registrations()
+    if name not in _ARCHITECTURES:
+        raise CheckpointError(
+            f"architecture {name!r} is not registered; known: {', '.join(sorted(_ARCHITECTURES))}; import the file that"
+            " registers it (--import my_encoder.py)"
         )
+    return _ARCHITECTURES[name]
+
+
+def registered_architectures() -> list[type[Encoder]]:
+    """Classes of all architectures."""
+    load_registrations()
+    return list(_ARCHITECTURES.values())
+
+
+def check_registered(encoder: Encoder) -> None:
+    """Raise SettingError unless a saved run finds the class of `encoder` again by its architecture."""
+    load_registrations()
+    if _ARCHITECTURES.get(encoder.architecture) is not type(encoder):
+        raise SettingError(
+            f"{type(encoder).__name__} is not registered, so a saved run could not be loaded; decorate the class with"
+            " @register_encoder('name')"
+        )
+
+
+def list_models(pattern: str = "*") -> list[ModelInfo]:
+    """Encoders that `load_model` knows by name, those that match the shell-like `pattern` ("*fm*")."""
+    return [_info(name) for name in model_names() if fnmatchcase(name, pattern)]
+
+
+def model_names() -> list[str]:
+    """Names of `list_models()`."""
+    load_registrations()
+    return sorted(_MODELS)
+
+
+def find_model(name: str) -> tuple[type[Encoder], WeightSource] | None:
+    """Architecture and weights of a name, or of a file in a known hub repository ("owner/name/file"); else None."""
+    load_registrations()
     if name in _MODELS:
-        if heads is not None:
-            raise SettingError(f"{name} knows its number of attention heads; leave heads={heads} out")
-        return name, _MODELS[name](seed, leads)
-    file = hub_file(name)
-    path = Path(name_or_path)
-    if file is not None and not path.exists():
-        return name, _from_hub(name, file, heads)
-    if path.exists() or path.suffix in (".pt", ".pth") or path.is_absolute():
-        return str(path.resolve()), load_checkpoint(path, heads=heads)
-    raise SettingError(
-        f"no model or file {name!r}; {suggest(name, _MODELS)}, wanglab/ecg-fm, or the path of a .pt file or folder"
+        return _MODELS[name].architecture, _MODELS[name].weights
+    for entry in _MODELS.values():
+        repository = getattr(entry.weights, "repository", None)
+        if repository is not None and (name == repository or name.startswith(f"{repository}/")):
+            return entry.architecture, entry.weights
+    return None
+
+
+def unknown_model(name: str) -> SettingError:
+    """Error for a name that is neither a model nor a file."""
+    repositories = [e.weights.repository for e in _MODELS.values() if isinstance(e.weights, HubRepository)]
+    others = ", ".join([*repositories, "or the path of a checkpoint file or folder"])
+    return SettingError(f"no model or file {name!r}; {suggest(name, model_names())}, {others}")
+
+
+@cache
+def load_registrations() -> None:
+    """Import the folders of this package and the entry points, which register what they have."""
+    for module in pkgutil.iter_modules(models.__path__):
+        if module.ispkg:
+            import_module(f"{models.__name__}.{module.name}")
+    load_entry_points("ecgtune.encoders")
+
+
+def _check_free(name: str, encoder: type[Encoder]) -> None:
+    other = _ARCHITECTURES.get(name)
+    same = other is None or (other.__module__, other.__qualname__) == (encoder.__module__, encoder.__qualname__)
+    if not same:
+        raise SettingError(f"an encoder {name!r} is registered already ({other}); choose another name")
+
+
+@cache
+def _info(name: str) -> ModelInfo:
+    entry = _MODELS[name]
+    config = entry.weights.config(entry.architecture)
+    with torch.device("meta"):
+        encoder = entry.architecture(config)
+    scratch = isinstance(entry.weights, RandomWeights) and entry.weights.sizes is None
+    spec = encoder.input_spec
+    return ModelInfo(
+        name=name,
+        architecture=entry.architecture.architecture,
+        parameters=sum(parameter.numel() for parameter in encoder.parameters()),
+        leads=() if scratch else spec.leads,
+        sampling_rate=spec.sampling_rate,
+        licence=entry.licence,
+        source=entry.weights.description,
+        description=entry.description,
     )

@@ -48,7 +48,7 @@ class MaskedTeacherObjective(PretrainingObjective):
             width=task.decoder_width,
             kernel=task.decoder_kernel,
             groups=task.decoder_groups,
-            rhythm=RhythmHead(encoder.width, GROUPS, TOKEN_TARGETS) if task.rhythm else None,
+            rhythm=RhythmHead(encoder.head_width, GROUPS, TOKEN_TARGETS) if task.rhythm else None,
         )
         if task.masks == 0:  # several processes wait for a gradient of everything that trains
             self._module.freeze_prediction()

@@ -24,8 +24,8 @@ from ecgtune.config.evaluation import Evaluation
 from ecgtune.config.model import ModelSettings
 from ecgtune.config.training import Training
 from ecgtune.errors import SettingError
-from ecgtune.methods.base import Method, check_members
-from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.base import Method
+from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.registry import method_from_table, method_to_table
 
 
@@ -47,12 +47,6 @@ class Recipe:
         require(bool(named), f"name {self.name!r} of a recipe; allowed: letters, digits, - _ and . (it names a folder)")
         told = self.title is None or isinstance(self.title, str)
         require(told, f"title {self.title!r} of {self.name}; a text is needed")
-        check_members(self.method, self.model.members)
-        require(
-            self.model.members == 1 or not self.training.head_epochs,
-            f"{self.name} has {self.model.members} members, but head_epochs trains the one head of a probe first; "
-            "use one of them",
-        )
 
     @property
     def copies(self) -> int:
@@ -63,8 +57,7 @@ class Recipe:
     @property
     def label(self) -> str:
         """What tables and figures call it."""
-        members = f" × {self.model.members}" if self.model.members > 1 else ""
-        return self.title or self.method.title + members + (" + lead adapter" if self.model.lead_adapter else "")
+        return self.title or self.method.title + (" + lead adapter" if self.model.lead_adapter else "")
 
 
 _TABLES: dict[str, Any] = {

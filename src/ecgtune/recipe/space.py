@@ -9,61 +9,16 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ecgtune.config.base import require, suggest
+from ecgtune.config.space import Around, Choice, Range, Span, Value, _number
 from ecgtune.errors import SettingError
-from ecgtune.methods.registry import METHODS
+from ecgtune.methods.registry import method_names
 from ecgtune.recipe.recipe import Recipe
 
-Value: TypeAlias = float | int | str | bool | None
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-@dataclass(frozen=True)
-class Around:
-    """From the recipe's own value divided by `factor` to its own value times `factor`, on a logarithmic scale."""
-
-    factor: float
-
-    def __post_init__(self) -> None:
-        require(_number(self.factor) and self.factor > 1, f"around is {self.factor!r}; allowed: a factor above 1")
-
-
-@dataclass(frozen=True)
-class Range:
-    """Numbers from `low` to `high`, both included; `log`: on a logarithmic scale. Whole numbers for such a setting."""
-
-    low: float
-    high: float
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        numbers = _number(self.low) and _number(self.high)
-        require(
-            numbers and self.low < self.high, f"low {self.low!r}, high {self.high!r}; allowed: two numbers, low < high"
-        )
-        require(isinstance(self.log, bool), f"log is {self.log!r}; allowed: true or false")
-        require(not self.log or self.low > 0, f"low is {self.low} on a logarithmic scale; allowed: above 0")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of `values`: numbers, texts, true or false."""
-
-    values: tuple[Value, ...]
-
-    def __post_init__(self) -> None:
-        plain = all(isinstance(value, (bool, int, float, str)) or value is None for value in self.values)
-        require(plain and len(self.values) > 0, f"choices are {self.values!r}; allowed: one or more numbers or texts")
-
-
-Span: TypeAlias = Around | Range | Choice
 #: What one recipe's settings may become, by the name of the setting.
 Space: TypeAlias = dict[str, Range | Choice]
 #: By "all", a method or a recipe: what is tried in the place of the table below; None: the setting stays as it is.
@@ -72,25 +27,12 @@ Changes: TypeAlias = Mapping[str, Mapping[str, Span | None]]
 RATE = "training.learning_rate"
 #: Tried for every method.
 SHARED: Mapping[str, Span] = {RATE: Around(10.0), "training.weight_decay": Choice((0.0, 0.01, 0.1))}
-#: Tried beside, by method: its size, and where it has them its places.
-SPACES: Mapping[str, Mapping[str, Span]] = {
-    "lora": {"method.rank": Choice((4, 8, 16, 32)), "method.dropout": Choice((0.0, 0.1))},
-    "adalora": {"method.rank": Choice((1, 2, 3))},
-    "vera": {"method.rank": Choice((64, 128, 256))},
-    "adapter": {
-        "method.width": Choice((8, 16, 32, 64)),
-        "method.placement": Choice(("both", "feed-forward", "parallel")),
-    },
-    "side": {"method.width": Choice((16, 24, 32, 48)), "method.block": Choice(("mlp", "transformer"))},
-    "top-layers": {"method.layers": Choice((1, 2))},
-    "oft": {"method.block": Choice((8, 16, 32))},
-}
 _TABLES = ("method", "model", "training", "augmentation")
 #: Settings that are no matter of taste: the encoder, what a trial costs, where and how it runs, what AUROC cannot see
 #: or would favour of itself.
 NOT_SEARCHED = frozenset(
     (
-        *("model.name", "model.lead_mode", "model.lead_adapter", "model.members"),
+        *("model.name", "model.lead_mode", "model.lead_adapter"),
         *("training.epochs", "training.accumulate", "training.precision"),
         *("training.device", "training.threshold", "training.save_minutes", "training.patience", "training.best"),
     )
@@ -103,7 +45,7 @@ def space_of(recipe: Recipe, changes: Changes | None = None, *, fixed: Collectio
     Of `changes`, "all" counts first, then the method, then the recipe's name. Raises SettingError for a setting that
     the recipe does not have or a value that it does not allow.
     """
-    spans: dict[str, Span | None] = {**SHARED, **SPACES.get(recipe.method.name, {})}
+    spans: dict[str, Span | None] = {**SHARED, **recipe.method.search_space}
     for key in ("all", recipe.method.name, recipe.name):
         spans |= (changes or {}).get(key, {})
     return {name: _bind(recipe, name, span) for name, span in spans.items() if span is not None and name not in fixed}
@@ -163,7 +105,7 @@ def read_space(path: Path) -> Changes:
 
 def check_changes(changes: Changes, recipes: Collection[Recipe]) -> None:
     """Raise SettingError when a key of `changes` means neither all, a method, nor one of the recipes."""
-    known = {"all", *METHODS, *(recipe.name for recipe in recipes)}
+    known = {"all", *method_names(), *(recipe.name for recipe in recipes)}
     for key in changes:
         require(key in known, f"the space has a part {key!r} that no method is called; {suggest(key, known)}")
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ecgtune.methods.frozen import Cut
+from ecgtune.methods.split import SplitPoint
 
 
 class Inputs(Protocol):
@@ -28,13 +28,13 @@ class Inputs(Protocol):
 class Windows:
     """Prepared windows of one split: `inputs` (windows, ...), what the trained module reads; `label` as in `Dataset`.
 
-    cut: None where `inputs` are signals, float32 (windows, leads, samples); else what of the model they have been
-    through, see `encode_once`.
+    split: None where `inputs` are signals, float32 (windows, leads, samples); else the split point of the model whose
+    values they are, see `encode_once`.
     """
 
     inputs: Inputs
     label: np.ndarray
-    cut: Cut | None = None
+    split: SplitPoint | None = None
 
     def __len__(self) -> int:
         return len(self.label)

@@ -13,21 +13,18 @@ from torch import Tensor, nn
 from ecgtune.config.training import Training
 from ecgtune.evaluation.metrics import auroc
 from ecgtune.evaluation.several import macro_auroc
-from ecgtune.methods.attach import base_encoder, encoders_of
 from ecgtune.methods.audits import TrainingAudit
 from ecgtune.methods.base import Method
 from ecgtune.methods.depth import check_depth, layer_rates
-from ecgtune.methods.frozen import trained_part
-from ecgtune.methods.members import member_seed, unwrapped
-from ecgtune.methods.upkeep import upkeep
+from ecgtune.methods.split import trained_part
+from ecgtune.methods.storage import load_weights, save_weights, trained_tensors
 from ecgtune.models.classifier import Classifier
-from ecgtune.training.batches import Windows, epoch_order, tensor_of
+from ecgtune.training.batches import Windows, tensor_of
 from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.losses import criterion
 from ecgtune.training.objective import Objective, StepContext
 from ecgtune.training.schedule import peak_rate
 from ecgtune.training.views import Augment
-from ecgtune.training.weights import load_weights, save_weights, trained_tensors
 
 
 class Classification(Objective):
@@ -39,9 +36,6 @@ class Classification(Objective):
 
     augment: (inputs, rows, seed, epoch) -> what an epoch shows of these training windows (`data.WindowAugmentation`).
     copies: of how many copies `training` is made, one behind the other (`views_of`); epochs show them in turn.
-
-    Of several members (`methods.members`) each sees every window once in an epoch, in an order, an augmentation and
-    a turn of the copies of its own. The loss is the mean over members; what clips gradients sees those of all.
     """
 
     def __init__(
@@ -56,68 +50,50 @@ class Classification(Objective):
         copies: int = 1,
     ) -> None:
         self.model: Classifier = model
-        check_depth(model, method, settings)
-        encoders = [unwrapped(encoder) for encoder in encoders_of(model)]
-        for encoder in encoders:
-            if settings.drop_path > 0:
-                encoder.set_drop_path(settings.drop_path)
-            if settings.checkpointing:
-                encoder.set_checkpointing(True)
-        self._members = len(encoders)
-        self._orders: dict[tuple[int, int, int], np.ndarray] = {}
-        self.trained = trained_part(model, training.cut)
+        check_depth(
+            model,
+            method,
+            layer_decay=settings.layer_decay,
+            drop_path=settings.drop_path,
+            checkpointing=settings.checkpointing,
+        )
+        encoder = model.base_encoder
+        if settings.drop_path > 0:
+            encoder.set_drop_path(settings.drop_path)
+        if settings.checkpointing:
+            encoder.set_gradient_checkpointing(True)
+        self.trained = trained_part(model, training.split)
         self.items = len(training) // copies
         self._copies = copies
-        self.learning_rate = peak_rate(settings, base_encoder(model).width) or method.learning_rate
+        self.learning_rate = peak_rate(settings, encoder.head_width) or method.learning_rate
         self._method, self._best = method, settings.best
         self._training, self._validation = training, validation
         self._augment = augment
         self._precision, self._batch = settings.precision, settings.inference_batch
         self._criterion = criterion(training.label, model.classes, settings)
-        self._watch = TrainingAudit(model, method, training.cut)
-        self._upkeep = upkeep(model, method)
+        self._watch = TrainingAudit(model, method, training.split)
+        self._callback = method.callback(model)
         self._head_rate = settings.head_rate_factor
         self._layer_rates = layer_rates(model, method, settings.layer_decay)
 
     def weight(self, rows: np.ndarray, context: StepContext) -> float:
-        return self._criterion.total(self._training.label[np.concatenate(self._rows(rows, context))])
+        return self._criterion.total(self._training.label[rows])
 
     def batch(self, rows: np.ndarray, context: StepContext, device: torch.device) -> tuple[Tensor, Tensor]:
-        seen = self._rows(rows, context)
-        parts = [self._inputs(own, context, member) for member, own in enumerate(seen)]
-        inputs = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        label = self._training.label[np.concatenate(seen)]
-        return tensor_of(inputs).to(device), torch.from_numpy(label).to(device)
-
-    def _rows(self, rows: np.ndarray, context: StepContext) -> list[np.ndarray]:
-        """The windows that each member sees where the first sees `rows`."""
-        return [rows, *(self._order(context, member)[rows] for member in range(1, self._members))]
-
-    def _order(self, context: StepContext, member: int) -> np.ndarray:
-        key = (context.seed, context.epoch, member)
-        if key not in self._orders:
-            self._orders = {kept: order for kept, order in self._orders.items() if kept[:2] == key[:2]}
-            self._orders[key] = epoch_order(member_seed(context.seed, member), context.epoch, self.items)
-        return self._orders[key]
-
-    def _inputs(self, rows: np.ndarray, context: StepContext, member: int) -> np.ndarray:
-        inputs = self._training.inputs[rows + (context.epoch + member) % self._copies * self.items]
-        if self._augment is None:
-            return inputs
-        return self._augment(inputs, rows, member_seed(context.seed, member), context.epoch)
+        inputs = self._training.inputs[rows + context.epoch % self._copies * self.items]
+        if self._augment is not None:
+            inputs = self._augment(inputs, rows, context.seed, context.epoch)
+        return tensor_of(inputs).to(device), torch.from_numpy(self._training.label[rows]).to(device)
 
     def loss(self, trained: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         inputs, label = batch
         logits = trained(inputs)
         loss = self._criterion(logits.float(), label)
-        penalty = self._upkeep.penalty()
+        penalty = self._callback.penalty()
         if penalty is not None:
             # The loop divides by the weight of the whole batch.
             loss = loss + penalty * self._criterion.weight_sum(label)
-        return {
-            "loss": loss,
-            "correct": self._criterion.correct(logits.detach(), label) / self._members,
-        }
+        return {"loss": loss, "correct": self._criterion.correct(logits.detach(), label)}
 
     def rate_factor(self, parameter: str) -> float:
         if parameter.startswith("head."):
@@ -136,10 +112,10 @@ class Classification(Objective):
         if not self.audit:
             self._watch.after_step(last=context.step + 1 == context.total_steps)
             self.audit = self._watch.sentence() if self._watch.finished else ""
-        self._upkeep.after_step(context.step, context.total_steps)
+        self._callback.after_step(context.step, context.total_steps)
 
     def averaged(self) -> None:
-        self._upkeep.averaged()
+        self._callback.on_average()
 
     def evaluate(
         self, trained: nn.Module, sums: Mapping[str, float], weight: float, context: StepContext
@@ -167,17 +143,17 @@ class Classification(Objective):
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        return trained_tensors(self.model) | self._upkeep.tensors()
+        return trained_tensors(self.model) | self._callback.tensors()
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         super().restore(tensors)
-        self._upkeep.restore(tensors)
+        self._callback.restore(tensors)
 
     def save(self, folder: Path) -> None:
-        save_weights(self.model, self._method, folder)
+        save_weights(self.model, folder)
 
     def load(self, folder: Path) -> None:
-        load_weights(self.model, self._method, folder)
+        load_weights(self.model, folder)
 
 
 def truth_of(label: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

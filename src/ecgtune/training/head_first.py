@@ -9,14 +9,14 @@ from pathlib import Path
 from ecgtune.config.base import require
 from ecgtune.config.training import Training
 from ecgtune.methods.base import Method
-from ecgtune.methods.frozen import head_alone
+from ecgtune.methods.split import head_alone
+from ecgtune.methods.storage import load_head, save_head
 from ecgtune.models.classifier import Classifier
 from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import count_steps, train
 from ecgtune.training.prefix import compute_once
 from ecgtune.training.run_folder import RunFolder
-from ecgtune.training.weights import load_head, save_head
 from ecgtune.utils.progress import ProgressBar
 
 

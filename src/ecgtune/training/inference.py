@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from ecgtune.data.tasks import Task
 from ecgtune.errors import SettingError
-from ecgtune.methods.frozen import Below, Cut
+from ecgtune.methods.split import FrozenPrefix, SplitPoint
 from ecgtune.models.classifier import Classifier
 from ecgtune.training.batches import Inputs, Windows, array_of, tensor_of
 from ecgtune.training.precision import autocast
 from ecgtune.utils.files import write_atomically
 
 BATCH = 256
-FEATURES = Cut("features")
+FEATURES = SplitPoint("features")
 
 
 def choose_device(name: str) -> torch.device:
@@ -57,25 +57,25 @@ def encode_once(
     windows: Windows,
     *,
     precision: str = "fp32",
-    cut: Cut = FEATURES,
+    split: SplitPoint = FEATURES,
     file: Path | None = None,
     batch_size: int = BATCH,
 ) -> Windows:
-    """The windows, signals, as what the part of the model above `cut` reads.
+    """The windows, signals, as what the part of the model behind `split` reads.
 
     file: where to keep it, for `training.prefix` to find again; in memory otherwise. Features are float32; tokens and
     states have the number format in which the model goes on with them, so that nothing is rounded that would not be.
     Raises RunError when the file cannot be written.
     """
-    below = Below(model, cut)
+    prefix = FrozenPrefix(model, split)
     answers = (
-        array_of(answer.float() if cut.kind == "features" else answer)
-        for answer in answers_of(below, windows.inputs, batch_size, precision)
+        array_of(answer.float() if split.pooled else answer)
+        for answer in answers_of(prefix, windows.inputs, batch_size, precision)
     )
     if file is None:
-        return Windows(np.concatenate(list(answers)), windows.label, cut)
+        return Windows(np.concatenate(list(answers)), windows.label, split)
     write_rows(file, answers, len(windows))
-    return Windows(np.load(file, mmap_mode="c"), windows.label, cut)
+    return Windows(np.load(file, mmap_mode="c"), windows.label, split)
 
 
 def write_rows(file: Path, pieces: Iterator[np.ndarray], rows: int) -> None:

@@ -24,7 +24,7 @@ from ecgtune.training.precision import LossScale, autocast, choose_precision
 from ecgtune.training.processes import destroy_process_group_at_exit
 from ecgtune.training.run_folder import RunFolder, log_text
 from ecgtune.training.schedule import learning_rate_factor, make_optimizer, parameter_groups
-from ecgtune.training.weights import load_state
+from ecgtune.training.state import load_state
 from ecgtune.utils.files import replace_folder, write_atomically, write_text
 from ecgtune.utils.progress import ProgressBar
 

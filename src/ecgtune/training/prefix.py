@@ -1,7 +1,7 @@
 """What training cannot change is computed once: whether that pays, where it is kept, and how it is found again.
 
 An entry of the cache folder is one file, `prefix-<key>.npy`, whose rows stand for the windows of a split. The key is a
-digest of the prepared windows themselves, of the weights below the cut and of the number format, so an entry can be
+digest of the prepared windows themselves, of the weights below the split and of the number format, so an entry can be
 wrong for no other data, preprocessing or model, and methods, seeds and later runs share it.
 """
 
@@ -23,7 +23,7 @@ from ecgtune.config.base import require
 from ecgtune.config.training import Training
 from ecgtune.errors import RunError
 from ecgtune.methods.base import Method
-from ecgtune.methods.frozen import Below, Cut, deepest_cut
+from ecgtune.methods.split import FrozenPrefix, SplitPoint, split_point
 from ecgtune.models.classifier import Classifier
 from ecgtune.training.batches import Windows, array_of
 from ecgtune.training.inference import BATCH, answers_of, choose_device, encode_once
@@ -31,7 +31,7 @@ from ecgtune.training.precision import choose_precision
 from ecgtune.utils.cache import cache_folder
 
 FORMAT = 2  # raise it whenever what is stored changes
-#: Share of the machine's memory that training and validation windows may take at the cut. Each step reads other rows:
+#: Share of the machine's memory that training and validation windows may take at the split. Each step reads other rows:
 #: from memory, where the system keeps files that fit, that is next to nothing; from a disk it can cost more than
 #: computing anew.
 MEMORY_SHARE = 0.25
@@ -52,7 +52,7 @@ class Once:
 def check_prefix(model: Classifier, method: Method, settings: Training, augmented: bool) -> None:
     """Raise SettingError where `prefix_cache` is "on" but nothing can be computed once. `method` is attached."""
     if settings.prefix_cache == "on":
-        _, reason = _cut(model, method, settings, augmented)
+        _, reason = _split(model, method, settings, augmented)
         require(not reason, f"prefix_cache is 'on', but {reason}; leave it out")
 
 
@@ -66,92 +66,92 @@ def compute_once(
     augmented: bool,
     copies: int = 1,
 ) -> Once:
-    """The windows, signals, as what trains reads them: at the deepest cut where that is possible, pays and fits.
+    """The windows, signals, as what trains reads them: at the deepest split where that is possible, pays and fits.
 
     augmented: whether training windows change from epoch to epoch. copies: of which `training` is made; an epoch shows
     one of them. The model goes to the device of the training.
     Raises what `check_prefix` raises.
     """
     check_prefix(model, method, settings, augmented)
-    cut, reason = _cut(model, method, settings, augmented)
+    split, reason = _split(model, method, settings, augmented)
     device = choose_device(settings.device)
     model.to(device)
-    if cut is not None:
+    if split is not None:
         windows = len(training) + len(validation)
-        size = windows * _row_bytes(model, cut, training, settings.precision)
+        size = windows * _row_bytes(model, split, training, settings.precision)
         if settings.prefix_cache == "auto":
             memory = psutil.virtual_memory().total
-            reason = does_not_pay(cut, size, settings.epochs, device.type, memory, copies=copies)
-    if cut is None or reason:
+            reason = does_not_pay(split, size, settings.epochs, device.type, memory, copies=copies)
+    if split is None or reason:
         return Once(training, validation, f"nothing is computed once: {reason}")
-    kept = [_encoded(model, cut, split, settings) for split in (training, validation)]
+    kept = [_encoded(model, split, split, settings) for split in (training, validation)]
     (training, _), (validation, _) = kept
     place = "; ".join(dict.fromkeys(place for _, place in kept))
-    return Once(training, validation, f"computed once: {cut}, {size / 1e6:,.0f} MB, {place}")
+    return Once(training, validation, f"computed once: {split}, {size / 1e6:,.0f} MB, {place}")
 
 
-def does_not_pay(cut: Cut, size: int, epochs: int, device: str, memory: int, *, copies: int = 1) -> str:
-    """Why `size` bytes at `cut` are better computed anew in each epoch on this kind of device; "" where they are not.
+def does_not_pay(split: SplitPoint, size: int, epochs: int, device: str, memory: int, *, copies: int = 1) -> str:
+    """Why `size` bytes at `split` are better computed anew in each epoch on this kind of device; "" where they are not.
 
     memory: bytes that the machine has. A rule of settings and machine alone, so that a resumed training decides alike.
     """
-    if cut.kind == "features":
+    if split.pooled:
         return ""  # no larger than the signals
     if epochs <= copies:
         return "there is one epoch" if epochs == 1 else "no augmented copy would be seen twice"
-    if device != "cpu" and not cut.skips_layers:
+    if device != "cpu" and not split.skips_blocks:
         return "bringing tokens to the device takes as long as the convolutions that make them"
     if size > MEMORY_SHARE * memory:
-        return f"{cut} would take {size / 1e9:.1f} GB, more than a quarter of this machine's memory"
+        return f"{split} would take {size / 1e9:.1f} GB, more than a quarter of this machine's memory"
     return ""
 
 
-def _cut(model: Classifier, method: Method, settings: Training, augmented: bool) -> tuple[Cut | None, str]:
-    """The deepest cut, or None and why."""
+def _split(model: Classifier, method: Method, settings: Training, augmented: bool) -> tuple[SplitPoint | None, str]:
+    """The deepest split, or None and why."""
     if settings.prefix_cache == "off":
         return None, "prefix_cache is off"
     if augmented:
         return None, "augmentation shows other windows in every epoch"
     if model.mixes_leads:
         return None, "the lead adapter trains in front of the encoder"
-    cut = deepest_cut(model, method, settings.drop_path)
-    return cut, "" if cut else f"{method.name} trains weights before the first layer"
+    split = split_point(model, method, settings.drop_path)
+    return split, "" if split else f"{method.name} trains weights before the first block"
 
 
-def _row_bytes(model: Classifier, cut: Cut, windows: Windows, precision: str) -> int:
-    (answer,) = answers_of(Below(model, cut), windows.inputs[:1], 1, precision)
+def _row_bytes(model: Classifier, split: SplitPoint, windows: Windows, precision: str) -> int:
+    (answer,) = answers_of(FrozenPrefix(model, split), windows.inputs[:1], 1, precision)
     return answer.nbytes
 
 
-def _encoded(model: Classifier, cut: Cut, windows: Windows, settings: Training) -> tuple[Windows, str]:
-    """The windows at the cut, from the cache or into it, and where they are."""
+def _encoded(model: Classifier, split: SplitPoint, windows: Windows, settings: Training) -> tuple[Windows, str]:
+    """The windows at the split, from the cache or into it, and where they are."""
     precision = choose_precision(next(model.parameters()).device, settings.precision)
     batch = settings.inference_batch
-    file = cache_folder() / f"prefix-{key_of(model, cut, windows, precision)}.npy"
+    file = cache_folder() / f"prefix-{key_of(model, split, windows, precision)}.npy"
     with suppress(OSError, ValueError, EOFError):  # none yet, or one that something has damaged: it is made anew
         stored = np.load(file, mmap_mode="c")
         if len(stored) == len(windows):
             file.touch()
-            return Windows(stored, windows.label, cut), "found in the cache"
+            return Windows(stored, windows.label, split), "found in the cache"
     try:
         _make_room(file.parent)
         return encode_once(
-            model, windows, precision=precision, cut=cut, file=file, batch_size=batch
+            model, windows, precision=precision, split=split, file=file, batch_size=batch
         ), "kept in the cache"
     except (OSError, RunError) as error:
-        encoded = encode_once(model, windows, precision=precision, cut=cut, batch_size=batch)
+        encoded = encode_once(model, windows, precision=precision, split=split, batch_size=batch)
         return encoded, f"kept in memory, because {error}"
 
 
-def key_of(model: Classifier, cut: Cut, windows: Windows, precision: str) -> str:
+def key_of(model: Classifier, split: SplitPoint, windows: Windows, precision: str) -> str:
     """The name of the entry of these windows: other windows, weights, cuts or number formats, another name."""
-    below = Below(model, cut)
+    prefix = FrozenPrefix(model, split)
     device = next(model.parameters()).device.type
-    facts = [FORMAT, __version__, torch.__version__, device, precision, below.describe(), windows.inputs.shape]
+    facts = [FORMAT, __version__, torch.__version__, device, precision, prefix.describe(), windows.inputs.shape]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for start in range(0, len(windows), BATCH):  # they may be more than fits into memory
         digest.update(np.ascontiguousarray(windows.inputs[start : start + BATCH]).data)
-    for name, tensor in sorted(below.tensors().items()):
+    for name, tensor in sorted(prefix.tensors().items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(np.ascontiguousarray(array_of(tensor.detach().cpu().contiguous())).data)
     return digest.hexdigest()[:24]

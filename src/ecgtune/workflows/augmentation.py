@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ecgtune.config.base import require
 from ecgtune.data.augmentation import WindowAugmentation, cropped_samples
-from ecgtune.methods.attach import base_encoder
-from ecgtune.methods.frozen import reads_features
+from ecgtune.methods.split import reads_features
 from ecgtune.models.classifier import Classifier
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.workflows.preparation import Prepared
@@ -27,9 +26,9 @@ def make_augmentation(recipe: Recipe, model: Classifier, prepared: Prepared) -> 
         f"leave out the augmentation or {recipe.name}, give augmentation in recipe files of the other methods, "
         f"or compute them for some augmented copies with views, or anew at every step with prefix_cache off",
     )
-    encoder = base_encoder(model)
+    encoder = model.base_encoder
     samples = cropped_samples(settings, prepared.samples)
-    least = encoder.config.samples_per_token
+    least = encoder.input_spec.minimum_samples
     require(
         samples >= least,
         f"crop {settings.crop:g} leaves {samples} of {prepared.samples} samples of a window, less than a token of the "
@@ -39,6 +38,6 @@ def make_augmentation(recipe: Recipe, model: Classifier, prepared: Prepared) -> 
         settings,
         windows=len(prepared.split.train),
         leads=len(model.leads),
-        sampling_rate=encoder.sampling_rate,
+        sampling_rate=encoder.input_spec.sampling_rate,
         normalise=recipe.input.normalisation == "zscore",
     )

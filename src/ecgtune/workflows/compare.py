@@ -10,7 +10,6 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import RunError, SettingError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
-from ecgtune.methods.attach import base_encoder
 from ecgtune.recipe.recipe import Recipe, load_recipes
 from ecgtune.reporting.writing import write_comparison
 from ecgtune.training.predictions import read_predictions
@@ -85,9 +84,9 @@ def _run_all(
 
     def run_of(recipe: Recipe, seed: int) -> ReadyRun:
         model = load_recipe_model(recipe, dataset, seed)
-        encoder = base_encoder(model)
+        spec = model.base_encoder.input_spec
         # All that preparation depends on; the lead mode is in the encoder's kernel and not in its input.
-        key = (encoder.sampling_rate, encoder.resampling, recipe.input.normalisation)
+        key = (spec.sampling_rate, spec.resampling, recipe.input.normalisation)
         if key not in ready:
             ready[key] = prepare(model, dataset, split, recipe.input)
         path = folder / recipe.name / f"seed-{seed}"

@@ -74,7 +74,7 @@ def estimate(
         per_epoch = steps * phase.step + _validation(phase, found) * val + min(found.save, phase.epoch_end)
         encoded = (recipe.copies if own else 1) * train + val
         seconds += _before(phase, found, encoded) + (recipe.training.epochs if own else phase.epochs) * per_epoch
-    answer = found.forward * recipe.model.members  # of each member one, at most
+    answer = found.forward
     seconds += max(0.0, found.finish - answer * (found.val + found.test)) + answer * (val + test)
     seconds += evaluation
     peak = _peak(found, train, val, test, recipe.training.inference_batch)

@@ -14,7 +14,7 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.deployment.run import Run, load_run
 from ecgtune.errors import RunError, SettingError
 from ecgtune.methods.base import Method
-from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.lora.settings import LoRA
 from ecgtune.models.classifier import Classifier
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.utils.progress import ProgressBar
@@ -32,7 +32,6 @@ def fine_tune(
     augmentation: Augmentation | None = None,
     input: Input | None = None,
     evaluation: Evaluation | None = None,
-    members: int = 1,
     seed: int = 0,
     out: str | Path | None = None,
     resume: bool = False,
@@ -43,8 +42,7 @@ def fine_tune(
     model: from `load_model`, not yet fine-tuned; it is changed in place. dataset: from `read_dataset` or `simulate`.
     method: what trains (default LoRA()). training, input, evaluation: settings of the loop, of normalisation and split,
     and of what is measured. augmentation: what is done to the training windows of each epoch (default: nothing).
-    members: how many times the method trains over the one frozen encoder, each with a head of its own; their mean
-    answers. seed: of the method's new weights, the order of windows and dropout. out: the run folder (default
+    seed: of the method's new weights, the order of windows and dropout. out: the run folder (default
     `runs/<method>-<date>-<time>`); `resume` continues the run that stands there.
 
     The test split is touched once, at the end. Raises DataError, SettingError, AuditError or RunError, one line each.
@@ -63,7 +61,6 @@ def fine_tune(
             pooling=model.head_spec.pooling,
             head_hidden=model.head_spec.hidden,
             head_dropout=model.head_spec.dropout,
-            members=members,
         ),
         training=training or Training(),
         augmentation=augmentation or Augmentation(),

@@ -10,9 +10,6 @@ from ecgtune.config.training import Training
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import SettingError
-from ecgtune.methods.added_settings import SideTuning
-from ecgtune.methods.attach import base_encoder
-from ecgtune.methods.own_weights_settings import LinearProbe
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.training.inference import choose_device
 from ecgtune.training.peak import free_memory
@@ -54,9 +51,8 @@ def fit_memory(
         return estimate(candidate, found, dataset, split, seeds=1).peak_memory_bytes
 
     progress.describe(f"{recipe.name}: measuring memory")
-    layers = base_encoder(load_recipe_model(recipe, dataset, seed=0)).transformer_layers
-    read_only = isinstance(recipe.method, (LinearProbe, SideTuning))
-    may_checkpoint = bool(layers) and not read_only and not settings.checkpointing
+    layers = load_recipe_model(recipe, dataset, seed=0).base_encoder.blocks
+    may_checkpoint = bool(layers) and recipe.method.gradient_in_encoder and not settings.checkpointing
     training, highest = choose_pieces(settings, peak, may_checkpoint=may_checkpoint)
     windows = -(-training.batch_size // training.accumulate)
     progress.note(

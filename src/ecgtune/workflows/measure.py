@@ -17,7 +17,8 @@ import torch
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
-from ecgtune.methods.frozen import reads_features
+from ecgtune.methods.split import reads_features
+from ecgtune.methods.storage import save_weights, trained_tensors
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.training.inference import choose_device, logits_of
 from ecgtune.training.peak import PeakMemory
@@ -179,7 +180,7 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, *, steps: int | None
         batch = recipe.training.batch_size
         if steps is None:
             # A step is about three forward passes; measured on one, so that a slow model is not kept running.
-            steps = min(MOST, max(FEWEST, math.ceil(SECONDS / (3 * forward * recipe.model.members * batch))))
+            steps = min(MOST, max(FEWEST, math.ceil(SECONDS / (3 * forward * batch))))
         short = _shortened(recipe)
         prepared.split = replace(split, train=split.train[: steps * batch])  # known only now that a pass is timed
         clock.lap()
@@ -234,7 +235,7 @@ def _save_again(run: ReadyRun, place: Path, clock: StepClock) -> tuple[float, in
     best = place / "best"
     best.mkdir()
     clock.lap()
-    save_weights(run.model, run.recipe.method, best)
+    save_weights(run.model, best)
     # Adam keeps two numbers for every weight; the state holds them beside the weights.
     content = [tensors, *({name: tensor.clone() for name, tensor in tensors.items()} for _ in range(2))]
     write_atomically(state, lambda partial: torch.save(content, partial))

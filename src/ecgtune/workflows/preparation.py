@@ -16,9 +16,8 @@ from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.splits import Split, split_dataset
 from ecgtune.data.tasks import label_counts
 from ecgtune.errors import DataError, SettingError
-from ecgtune.methods.attach import base_encoder
 from ecgtune.models.classifier import Classifier, Head
-from ecgtune.models.registry import load_model
+from ecgtune.models.loading import load_model
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.training.batches import Windows
 
@@ -190,18 +189,18 @@ def prepare(model: Classifier, dataset: Dataset, split: Split, settings: Input) 
             f"the model's classes are {', '.join(model.classes)}, the data's {', '.join(dataset.classes)}; "
             f"load the model with classes={dataset.classes}"
         )
-    encoder = base_encoder(model)
-    samples = int(dataset.samples * encoder.sampling_rate / dataset.sampling_rate)
-    if samples < encoder.config.samples_per_token:
+    spec = model.base_encoder.input_spec
+    samples = int(dataset.samples * spec.sampling_rate / dataset.sampling_rate)
+    if samples < spec.minimum_samples:
         raise DataError(
             f"windows of {dataset.samples} samples at {dataset.sampling_rate:g} Hz are {samples} at the model's "
-            f"{encoder.sampling_rate:g} Hz; allowed: {encoder.config.samples_per_token} or more"
+            f"{spec.sampling_rate:g} Hz; allowed: {spec.minimum_samples} or more"
         )
     preprocessing = Preprocessing.fit(
         dataset,
         split.train,
-        sampling_rate=encoder.sampling_rate,
-        resampling=encoder.resampling,
+        sampling_rate=spec.sampling_rate,
+        resampling=spec.resampling,
         normalisation=settings.normalisation,
     )
     return Prepared(dataset, split, preprocessing)

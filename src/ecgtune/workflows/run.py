@@ -76,13 +76,20 @@ def make_ready(
     _check_task(recipe, prepared)
     count_steps(len(prepared.split.train), recipe.training)
     check_head_first(recipe.method, len(prepared.split.train), recipe.training)
-    check_depth(model, recipe.method, recipe.training)
+    training = recipe.training
+    check_depth(
+        model,
+        recipe.method,
+        layer_decay=training.layer_decay,
+        drop_path=training.drop_path,
+        checkpointing=training.checkpointing,
+    )
     augmentation = make_augmentation(recipe, model, prepared)
     run = RunFolder(folder, title=f"{recipe.name} seed {seed}")
     fingerprint = _fingerprint(recipe, prepared, model, seed)
     check_run(run, recipe, fingerprint, resume=resume)
     description = describe_model(model)
-    attach(model, recipe.method, seed=seed, members=recipe.model.members)
+    attach(model, recipe.method, seed=seed)
     count = count_parameters(model, recipe.method)
     check_prefix(model, recipe.method, recipe.training, augmentation is not None and not recipe.augmentation.views)
     return ReadyRun(recipe, model, prepared, seed, run, fingerprint, description, count, augmentation)
@@ -173,7 +180,6 @@ def _saved_model(run: ReadyRun, decision: Decision) -> dict[str, Any]:
     return {
         **run.description,
         "method": method_to_table(run.recipe.method),
-        **({"members": run.recipe.model.members} if run.recipe.model.members > 1 else {}),
         "preprocessing": run.prepared.preprocessing.to_dict(),
         "input_sampling_rate": run.prepared.dataset.sampling_rate,
         "threshold": decision.to_dict(run.model.classes),
@@ -190,7 +196,7 @@ def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> 
         "title": recipe.label,
         "seed": run.seed,
         "model": recipe.model.name,
-        "method": str(recipe.method) + (f", {recipe.model.members} members" if recipe.model.members > 1 else ""),
+        "method": str(recipe.method),
         "weights": run.model.weights.describe(),
         "classes": list(run.model.classes),
         "normalisation": recipe.input.normalisation,

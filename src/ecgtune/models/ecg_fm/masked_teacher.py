@@ -61,9 +61,9 @@ class MaskedTeacher(nn.Module):
         weights = {name: tensor.detach().clone() for name, tensor in encoder.state_dict().items()}
         self.encoder = encoder
         self.teacher = EcgFM.from_weights(encoder.config, weights).requires_grad_(False).eval()
-        self.hidden_token = nn.Parameter(torch.zeros(encoder.width))  # to the positional convolution
-        self.gap_token = nn.Parameter(torch.zeros(encoder.width))  # to the decoder
-        self.decoder = ConvDecoder(encoder.width, layers, width, kernel, groups)
+        self.hidden_token = nn.Parameter(torch.zeros(encoder.head_width))  # to the positional convolution
+        self.gap_token = nn.Parameter(torch.zeros(encoder.head_width))  # to the decoder
+        self.decoder = ConvDecoder(encoder.head_width, layers, width, kernel, groups)
         self.rhythm = rhythm
 
     def train(self, mode: bool = True) -> MaskedTeacher:
@@ -111,7 +111,7 @@ class MaskedTeacher(nn.Module):
 
         Each block's output is normalised per crop and channel over time (instance norm), then blocks are averaged.
         """
-        tokens = _enter(self.teacher, _tokens(self.teacher, signal))
+        tokens = self.teacher.place(_tokens(self.teacher, signal), None)
         raw, normed = [], []
         for layer in self.teacher.layers:
             tokens = layer(tokens, None)
@@ -168,11 +168,6 @@ class ConvDecoder(nn.Module):
 def _tokens(encoder: EcgFM, signal: Tensor) -> Tensor:
     """Projected tokens of the stem (batch, tokens, width), before their positions."""
     return encoder.projection(encoder.stem_norm(encoder.stem_features(signal)))
-
-
-def _enter(encoder: EcgFM, tokens: Tensor) -> Tensor:
-    """Positions added and normed: what the first layer reads."""
-    return encoder.input_norm(tokens + encoder.positional(tokens))
 
 
 def _variance(tokens: Tensor, chosen: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgtune.errors import AuditError, DataError
-from ecgtune.models.checkpoint import read_official_file
 from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.models.ecg_fm.published import read_file
 
 MAX_TEMPERATURE, MIN_TEMPERATURE, TEMPERATURE_DECAY = 2.0, 0.5, 0.999995
 CONTRASTIVE_TEMPERATURE = 0.1
@@ -211,7 +211,7 @@ def load_pretraining(path: str | Path, *, heads: int | None = None) -> Pretraini
     `heads` as in `load_checkpoint`. Raises CheckpointError for a file that cannot be read, AuditError for one that
     lacks a tensor, such as a fine-tuned file.
     """
-    official, tensors = read_official_file(Path(path), heads)
+    official, tensors = read_file(Path(path), heads)
     extra = {name: tensors[name].detach().clone() for name, _ in official.left_out}
     missing = sorted({"mask_emb", "quantizer.vars", "quantizer.weight_proj.weight", "project_q.weight"} - set(extra))
     if missing:

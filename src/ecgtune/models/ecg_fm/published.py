@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import AuditError, CheckpointError
+from ecgtune.models.checkpoint import Checkpoint, read_published_file
 from ecgtune.models.ecg_fm.network import KERNEL, EcgFM, EcgFmConfig
+from ecgtune.models.weights import Weights, file_sha256
 
 PUBLISHED_WIDTH, PUBLISHED_HEADS = 768, 12
 SHOWN = 3  # tensors that an error names
@@ -113,6 +116,33 @@ def read_official(
     )
 
 
+def read_file(path: Path, heads: int | None = None) -> tuple[OfficialWeights, Mapping[str, Tensor]]:
+    """A published file taken apart, and its tensors as they are named there; errors as in `load_checkpoint`."""
+    return _take_apart(read_published_file(path), path, heads)
+
+
+class PublishedEcgFM:
+    """Reader of the published `.pt` files; see `ecgtune.models.checkpoint.PublishedFormat`."""
+
+    def matches(self, content: Any) -> bool:
+        tensors = content.get("model") if isinstance(content, Mapping) else None
+        return isinstance(tensors, Mapping) and any("post_extract_proj" in str(name) for name in tensors)
+
+    def read(self, content: Any, path: Path, heads: int | None) -> Checkpoint:
+        official, _ = _take_apart(content, path, heads)
+        weights = Weights("pretrained", str(path), file_sha256(path), used=official.used, left_out=official.left_out)
+        return Checkpoint(EcgFM.from_weights(official.config, official.encoder), weights, official.head)
+
+
+def _take_apart(content: Any, path: Path, heads: int | None) -> tuple[OfficialWeights, Mapping[str, Tensor]]:
+    tensors = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise CheckpointError(f"{path}: not a published ECG-FM checkpoint: it has no entry 'model' that holds tensors")
+    cfg = content.get("cfg")
+    model = cfg.get("model") if isinstance(cfg, Mapping) else None
+    return read_official(tensors, model if isinstance(model, Mapping) else None, str(path), heads), tensors
+
+
 def _modern(name: str) -> str:
     """Both namings of weight norm to the newer one."""
     for old, new in ((".weight_g", f".{_GAIN}"), (".weight_v", f".{_DIRECTION}")):
@@ -181,7 +211,7 @@ def _heads(config: EcgFmConfig, settings: Mapping[str, Any] | None, source: str,
         heads = PUBLISHED_HEADS
     if heads is None:
         raise CheckpointError(
-            f"{source} does not tell its number of attention heads (width {width}); give heads=..., or type"
+            f"{source} does not state its number of attention heads (width {width}); give it with heads=..., or type"
             " ecgtune convert in.pt out/ --heads N"
         )
     if heads < 1 or width % heads:

@@ -13,7 +13,6 @@ import numpy as np
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import DataError, DivergedError
-from ecgtune.methods.attach import base_encoder
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.training.loop import Trained
 from ecgtune.utils.progress import ProgressBar
@@ -74,8 +73,8 @@ class TrialRunner:
     def ready(self, recipe: Recipe, seed: int, folder: Path) -> ReadyRun:
         """The run of `recipe` in `folder`, checked and not begun. Raises an EcgtuneError for a user's mistake."""
         model = load_recipe_model(recipe, self.dataset, seed)
-        encoder = base_encoder(model)
-        key = (encoder.sampling_rate, encoder.resampling, recipe.input.normalisation)
+        spec = model.base_encoder.input_spec
+        key = (spec.sampling_rate, spec.resampling, recipe.input.normalisation)
         if key not in self._prepared:
             self._prepared[key] = prepare(model, self.dataset, self.split, recipe.input)
         return make_ready(recipe, model, self._prepared[key], seed=seed, folder=folder, resume=True)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ecgtune.config.base import require
+from ecgtune.config.space import Choice
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import SettingError
 from ecgtune.recipe.recipe import Recipe, load_recipes
-from ecgtune.recipe.space import Changes, Choice, check_changes, own_value, space_of, with_settings
+from ecgtune.recipe.space import Changes, check_changes, own_value, space_of, with_settings
 from ecgtune.reporting.sweep import write_sweep
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, machine, now

@@ -1,15 +1,16 @@
-"""A small 1-D residual network, trained from scratch: the floor that a pretrained encoder has to beat."""
+"""A small 1-D residual network, trained from scratch: the baseline of a comparison."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ecgtune.models.base import Encoder
+from ecgtune.models.base import Encoder, InputSpec
+from ecgtune.models.layers import drop_path
 
 KERNEL = 7
 STEM_KERNEL = 15
@@ -23,11 +24,6 @@ class ResNet1dConfig:
     sampling_rate: float = 100.0
     channels: tuple[int, ...] = (32, 64, 96, 128)
     resampling: Literal["linear", "polyphase"] = "polyphase"
-
-    @property
-    def width(self) -> int:
-        """Features per token."""
-        return self.channels[-1]
 
     @property
     def samples_per_token(self) -> int:
@@ -49,17 +45,23 @@ class ResidualBlock(nn.Module):
             if inputs == channels and stride == 1
             else nn.Sequential(nn.Conv1d(inputs, channels, 1, stride=stride, bias=False), nn.BatchNorm1d(channels))
         )
+        self.drop_path = 0.0
 
     def forward(self, features: Tensor) -> Tensor:
         inner = F.relu(self.norm1(self.conv1(features)))
-        return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(features))
+        added = drop_path(self.norm2(self.conv2(inner)), self.drop_path, self.training)
+        return F.relu(added + self.shortcut(features))
 
 
 class ResNet1d(Encoder):
-    """Residual network whose last feature map is the tokens; it has no linear layers that LoRA could adapt."""
+    """Residual network whose last feature map is the tokens."""
 
-    architecture = "resnet-1d"
-    first_kernel = "stem.0.weight"
+    config_type = ResNet1dConfig
+    roles: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "conv": ("layers.*.conv1", "layers.*.conv2", "layers.*.shortcut.0"),
+        "conv_branch": ("layers.*.conv2",),
+    }
+    lead_weight = "stem.0.weight"
 
     def __init__(self, config: ResNet1dConfig) -> None:
         super().__init__(config)
@@ -70,19 +72,41 @@ class ResNet1d(Encoder):
             nn.BatchNorm1d(first),
             nn.ReLU(),
         )
-        blocks: list[nn.Module] = []
+        layers: list[nn.Module] = []
         inputs = first
         for stage, channels in enumerate(config.channels):
-            blocks += [ResidualBlock(inputs, channels, 2 if stage else 1), ResidualBlock(channels, channels, 1)]
+            layers += [ResidualBlock(inputs, channels, 2 if stage else 1), ResidualBlock(channels, channels, 1)]
             inputs = channels
-        self.blocks = nn.Sequential(*blocks)
+        self.layers = nn.Sequential(*layers)
 
-    def forward(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Encode normalised windows; see `Encoder.forward`."""
-        self._check_signal(signal)
-        tokens = self.blocks(self.stem(signal)).transpose(1, 2)
-        count = tokens.shape[1]
-        if padding_mask is None:
-            return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-        valid = -(-self._valid_samples(padding_mask) // self.config.samples_per_token)  # rounded up, as padding does
-        return tokens, torch.arange(count, device=tokens.device) < valid[:, None]
+    @property
+    def input_spec(self) -> InputSpec:
+        return InputSpec(
+            leads=self.config.leads,
+            sampling_rate=self.config.sampling_rate,
+            minimum_samples=self.config.samples_per_token,
+            resampling=self.config.resampling,
+        )
+
+    @property
+    def head_width(self) -> int:
+        return self.config.channels[-1]
+
+    @property
+    def blocks(self) -> Mapping[str, nn.Module]:
+        return {f"layers.{index}": layer for index, layer in enumerate(self.layers)}
+
+    @property
+    def block_widths(self) -> tuple[int, ...]:
+        channels = self.config.channels
+        return (channels[0], *(width for width in channels for _ in range(2)))
+
+    def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        self.input_spec.check(signal)
+        mask = None
+        if padding_mask is not None:
+            mask = self.valid_tokens(padding_mask, self.config.samples_per_token, partial=True)
+        return self.stem(signal), mask
+
+    def to_tokens(self, features: Tensor) -> Tensor:
+        return features.transpose(1, 2)

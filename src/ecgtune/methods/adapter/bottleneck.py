@@ -15,6 +15,10 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPIN
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
+from ecgtune.methods.adapter.settings import Adapter
+from ecgtune.methods.attach import NoPlaceError
+from ecgtune.models.base import Encoder
+
 PEFT_TYPE = "BOTTLENECK"
 PREFIX = "bottleneck_"
 
@@ -23,8 +27,8 @@ PREFIX = "bottleneck_"
 class BottleneckConfig(PeftConfig):
     """Settings in peft's format (`adapter_config.json`).
 
-    features: width of what enters and leaves a target module. width: inner width. parallel: read the module's input
-    instead of its output.
+    features: width of the input and output of a target module that is no convolution. width: inner width. parallel:
+    read the module's input instead of its output.
     """
 
     target_modules: list[str] | None = None
@@ -41,7 +45,10 @@ class BottleneckConfig(PeftConfig):
 
 
 class BottleneckLayer(nn.Module, BaseTunerLayer):
-    """A frozen module with a trained bottleneck added to its output; `(..., features)` in and out."""
+    """A frozen module with a trained bottleneck added to its output.
+
+    `(..., features)` in and out, or (batch, channels, samples) around a convolution.
+    """
 
     adapter_layer_names = ("bottleneck_down", "bottleneck_up")
     other_param_names = ()
@@ -58,11 +65,18 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
         self.update_layer(adapter_name, config)
 
     def update_layer(self, adapter_name: str, config: BottleneckConfig) -> None:
-        down = nn.Linear(config.features, config.width)
-        up = nn.Linear(config.width, config.features)
+        base = self.base_layer
+        if isinstance(base, nn.Conv1d):
+            inputs = base.in_channels if config.parallel else base.out_channels
+            stride = base.stride if config.parallel else 1
+            down: nn.Module = nn.Conv1d(inputs, config.width, 1, stride=stride)
+            up: nn.Linear | nn.Conv1d = nn.Conv1d(config.width, base.out_channels, 1)
+        else:
+            down, up = nn.Linear(config.features, config.width), nn.Linear(config.width, config.features)
         # Zero at the start: the first forward pass is the frozen encoder's, to the bit.
         nn.init.zeros_(up.weight)
-        nn.init.zeros_(up.bias)
+        if up.bias is not None:
+            nn.init.zeros_(up.bias)
         self.bottleneck_down[adapter_name] = down
         self.bottleneck_up[adapter_name] = up
         self.set_adapter([adapter_name], inference_mode=config.inference_mode)
@@ -108,3 +122,28 @@ def register() -> None:
     PEFT_TYPE_TO_CONFIG_MAPPING[PEFT_TYPE] = BottleneckConfig  # type: ignore[index]
     PEFT_TYPE_TO_TUNER_MAPPING[PEFT_TYPE] = BottleneckModel  # type: ignore[index]
     PEFT_TYPE_TO_PREFIX_MAPPING[PEFT_TYPE] = PREFIX  # type: ignore[index]
+
+
+def find_branches(encoder: Encoder, method: Adapter) -> tuple[str, ...]:
+    """Names of the modules behind or beside which a bottleneck is placed. Raises NoPlaceError where there are none."""
+    roles = ("attention_branch", "mlp_branch") if method.placement == "both" else ("mlp_branch",)
+    found = encoder.modules_of(*roles) or encoder.modules_of("conv_branch")
+    if not found:
+        raise NoPlaceError(f"{encoder.architecture} names no branches for an adapter")
+    for name in found:
+        module = encoder.get_submodule(name)
+        if method.placement == "parallel" and isinstance(module, nn.Conv1d) and not _keeps_length(module):
+            raise NoPlaceError(
+                f"{name} of {encoder.architecture} shortens the signal, so no bottleneck fits parallel to it; use "
+                "placement 'both'"
+            )
+    return found
+
+
+def _keeps_length(conv: nn.Conv1d) -> bool:
+    """Whether the output has the length of the input but for the stride."""
+    padding = conv.padding[0] if isinstance(conv.padding, tuple) else None
+    return padding is None or 2 * padding == conv.dilation[0] * (conv.kernel_size[0] - 1)
+
+
+register()

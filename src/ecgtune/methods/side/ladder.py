@@ -11,13 +11,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ecgtune.methods.added_settings import SideTuning
-from ecgtune.methods.reading import reading
+from ecgtune.methods.intermediates import IntermediateReader
+from ecgtune.methods.side.settings import SideTuning
 from ecgtune.models.base import Encoder
-from ecgtune.models.ecg_fm.network import Attention, FeedForward
+from ecgtune.models.layers import Attention, FeedForward
 
-#: The part of parameter names by which the weights of a ladder are known.
-PREFIX = ".ladder."
 #: Divides the gates' weights before the sigmoid, as in the paper, so that gates open and close within a training.
 TEMPERATURE = 0.1
 
@@ -42,20 +40,24 @@ class Block(nn.Module):
 
 
 class Ladder(nn.Module):
-    """Tokens of all layers in, what is added to the encoder's last tokens out; zero at the start."""
+    """Tokens of all depths in, an addition to the encoder's last tokens out; zero at the start.
 
-    def __init__(self, features: int, depth: int, method: SideTuning) -> None:
+    widths: of the tokens before the first and after each block.
+    """
+
+    def __init__(self, widths: Sequence[int], method: SideTuning) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(nn.Linear(features, method.width) for _ in range(depth + 1))
+        depth = len(widths) - 1
+        self.lateral = nn.ModuleList(nn.Linear(width, method.width) for width in widths)
         self.gates = nn.Parameter(torch.zeros(depth))
         self.blocks = nn.ModuleList(Block(method) for _ in range(depth))
         self.norm = nn.LayerNorm(method.width)
-        self.up = nn.Linear(method.width, features)
+        self.up = nn.Linear(method.width, widths[-1])
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
     def forward(self, states: Sequence[Tensor], mask: Tensor | None) -> Tensor:
-        """states: depth + 1 tensors (batch, tokens, features); mask (batch, tokens) or None -> the same shape as one.
+        """states: depth + 1 tensors (batch, tokens, width); mask (batch, tokens) or None -> the shape of the last.
 
         The paper's h <- block(g * lateral(state) + (1 - g) * h), g = sigmoid(gate / T), from the lowest layer up.
         """
@@ -67,31 +69,13 @@ class Ladder(nn.Module):
         return self.up(self.norm(hidden))
 
 
-class SideTuned(nn.Module):
+class SideTuned(IntermediateReader):
     """A frozen encoder and its ladder: called like the encoder, tokens and mask of the same shapes."""
 
     def __init__(self, encoder: Encoder, method: SideTuning) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.ladder = Ladder(encoder.width, len(encoder.transformer_layers), method)
+        super().__init__(encoder, len(encoder.block_widths))
+        self.ladder = Ladder(encoder.block_widths, method)
 
-    def forward(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        with reading(signal):
-            states, mask = self.encoder.layer_tokens(signal, padding_mask)
-        return self.climbed(states, None if padding_mask is None else mask), mask
-
-    def states(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(batch, layers + 1, tokens, width) and the mask (batch, tokens), without a graph."""
-        with torch.no_grad():
-            states, mask = self.encoder.layer_tokens(signal, padding_mask)
-            return torch.stack(states, dim=1), mask
-
-    def climbed(self, states: Sequence[Tensor], mask: Tensor | None) -> Tensor:
-        """From the tokens of all layers to those that the head reads, all (batch, tokens, width)."""
+    def combine(self, states: Sequence[Tensor], mask: Tensor | None = None) -> Tensor:
+        """Tokens at all depths to those that the head reads."""
         return states[-1] + self.ladder(states, mask)
-
-    def train(self, mode: bool = True) -> SideTuned:
-        """As in torch, but the encoder stays in evaluation mode: dropout in what is only read would only add noise."""
-        super().train(mode)
-        self.encoder.eval()
-        return self

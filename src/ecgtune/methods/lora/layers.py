@@ -1,4 +1,4 @@
-"""LoRA's layer as one product: what peft computes, without its passes over wide activations.
+"""LoRA's linear layer as one product: the result of peft's, without its passes over wide activations.
 
 peft adds `B(A(x)) * scale` to the frozen layer's output by one pass for the product, one for the scale and one for the
 sum, each over an array as wide as the layer, and autograd does the same backwards. Here the update is accumulated
@@ -11,9 +11,15 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
+from peft import LoraConfig
 from peft.tuners import lora
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from ecgtune.errors import SettingError
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.peft_encoder import find_targets
+from ecgtune.models.base import Encoder
 
 
 class LowRankProduct(torch.autograd.Function):
@@ -113,3 +119,33 @@ class FrozenCopy:
     def _now(layer: nn.Linear) -> tuple[Any, ...]:
         tensors = [tensor for tensor in (layer.weight, layer.bias) if tensor is not None]
         return tuple((tensor._version, tensor.data_ptr()) for tensor in tensors)
+
+
+def lora_config(encoder: Encoder, method: LoRA) -> LoraConfig:
+    """Settings in peft's format. Raises SettingError for layers that LoRA cannot act on with these settings."""
+    targets = find_targets(encoder, method.targets, "LoRA", (nn.Linear, nn.Conv1d))
+    for name in targets:
+        module = encoder.get_submodule(name)
+        if isinstance(module, nn.Conv1d):
+            _check_convolution(module, name, method)
+    config = LoraConfig(
+        r=method.rank,
+        lora_alpha=method.alpha if method.alpha is not None else 2 * method.rank,  # type: ignore[arg-type]
+        lora_dropout=method.dropout,
+        target_modules=targets,
+        use_rslora=method.rslora,
+        use_dora=method.dora,
+        init_lora_weights=True if method.init == "default" else method.init,
+    )
+    config._register_custom_module({nn.Linear: LowRankLinear})
+    return config
+
+
+def _check_convolution(conv: nn.Conv1d, name: str, method: LoRA) -> None:
+    if method.rank % conv.groups:
+        raise SettingError(
+            f"rank of LoRA is {method.rank}, but {name} has {conv.groups} groups; allowed: a multiple of "
+            f"{conv.groups}, or name other modules in targets"
+        )
+    if method.init == "pissa":
+        raise SettingError(f"init of LoRA is 'pissa', but {name} is a convolution; allowed: default")

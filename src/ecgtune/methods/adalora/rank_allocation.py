@@ -1,42 +1,21 @@
-"""What some methods do in a training beside following the gradient."""
+"""AdaLoRA's work beside the gradient: it allocates ranks, and keeps directions orthogonal."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
 from peft import AdaLoraModel, PeftModel
 from torch import Tensor
 
-from ecgtune.methods.attach import base_encoder
-from ecgtune.methods.base import Method
-from ecgtune.methods.low_rank_settings import AdaLoRA
+from ecgtune.methods.adalora.settings import AdaLoRA
+from ecgtune.methods.base import MethodCallback
 from ecgtune.models.classifier import Classifier
 
 
-class Upkeep:
-    """Base, and what most methods need: nothing. One object serves one training."""
-
-    def penalty(self) -> Tensor | None:
-        """A term of the loss beside that of the labels, per optimizer step; None without one."""
-        return None
-
-    def after_step(self, step: int, total_steps: int) -> None:
-        """When the weights have moved and their gradients are still there; steps count from 0."""
-
-    def averaged(self) -> None:
-        """When averaged weights stand in the model."""
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What a resume must find unchanged and the model does not hold."""
-        return {}
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Read back what `tensors` gave; other names are left alone."""
-
-
-class RankAllocation(Upkeep):
-    """AdaLoRA's: which singular values stay, by peft's allocator, and the penalty that keeps directions orthogonal.
+class RankAllocation(MethodCallback):
+    """Singular values that stay, by peft's allocator, and the penalty that keeps directions orthogonal.
 
     The pattern of ranks is kept here and out of peft's settings: with it, peft cuts what it saves to the ranks, and the
     order of summation, so the bits, would be others after a reload. What is cut off is zero, so nothing is lost.
@@ -49,7 +28,7 @@ class RankAllocation(Upkeep):
         self._tuner = cast(AdaLoraModel, cast(PeftModel, model.encoder).base_model)
         self._config = cast(Any, self._tuner.peft_config)["default"]
         self._kept: dict[str, list[bool]] | None = None
-        encoder = base_encoder(model)
+        encoder = model.base_encoder
         self._left = [p for name, p in encoder.named_parameters() if ".lora_B." in name]
         self._right = [p for name, p in encoder.named_parameters() if ".lora_A." in name]
 
@@ -62,39 +41,34 @@ class RankAllocation(Upkeep):
         return self._method.orthogonality * (torch.stack(products) - identity).square().sum() / len(self._left)
 
     def after_step(self, step: int, total_steps: int) -> None:
-        # At least one step settles, or the last cut would never be made; at least one cuts.
+        # At least one step is final, or the last cut would never be made; at least one cuts.
         self._config.total_step = total_steps
-        self._config.tfinal = max(1, int(self._method.settle * total_steps))
+        self._config.tfinal = max(1, int(self._method.final_fraction * total_steps))
         self._config.tinit = min(int(self._method.warmup * total_steps), total_steps - self._config.tfinal - 1)
         self._config.rank_pattern = self._kept
         self._tuner.update_and_allocate(step)
         self._kept, self._config.rank_pattern = self._config.rank_pattern, None
 
-    def averaged(self) -> None:
+    def on_average(self) -> None:
         if self._kept is not None:  # an average of singular values is not zero where the last one is
             self._tuner.rankallocator.mask_using_rank_pattern(self._tuner.model, self._kept)
 
     def tensors(self) -> dict[str, Tensor]:
         allocator = self._tuner.rankallocator
         memories = {
-            f"upkeep.{memory}.{name}": tensor
+            f"callback.{memory}.{name}": tensor
             for memory in self._MEMORIES
             for name, tensor in getattr(allocator, memory).items()
         }
-        return memories | {f"upkeep.kept.{name}": torch.tensor(kept) for name, kept in (self._kept or {}).items()}
+        return memories | {f"callback.kept.{name}": torch.tensor(kept) for name, kept in (self._kept or {}).items()}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
         device = self._left[0].device
         found: dict[str, dict[str, Tensor]] = {memory: {} for memory in (*self._MEMORIES, "kept")}
         for name, tensor in tensors.items():
-            if name.startswith("upkeep."):
+            if name.startswith("callback."):
                 _, memory, parameter = name.split(".", 2)
                 found[memory][parameter] = tensor
         self._kept = {name: kept.tolist() for name, kept in found.pop("kept").items()} or None
         for memory, values in found.items():
             setattr(self._tuner.rankallocator, memory, {name: value.to(device) for name, value in values.items()})
-
-
-def upkeep(model: Classifier, method: Method) -> Upkeep:
-    """The upkeep of `method`, which is attached to `model`."""
-    return RankAllocation(model, method) if isinstance(method, AdaLoRA) else Upkeep()

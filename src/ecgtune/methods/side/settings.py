@@ -1,45 +1,24 @@
-"""Methods that add small networks: inside the encoder's layers, or beside them."""
+"""Side tuning: settings."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ecgtune.config.base import check_fields, choose, require
-from ecgtune.methods.base import Method, check_least, check_share
+from ecgtune.config.base import check_fields, require
+from ecgtune.config.space import Choice, Span
+from ecgtune.errors import SettingError
+from ecgtune.methods.base import Method, SplitKind, check_fraction, check_least
+from ecgtune.methods.registry import register_method
 
+if TYPE_CHECKING:
+    from torch import nn
 
-@dataclass(frozen=True)
-class Adapter(Method):
-    """Bottlenecks in frozen layers: y + up(gelu(down(y))), the up-projection zero at the start.
-
-    width: inner width >= 1. placement: "both", after attention and after feed-forward (Houlsby et al. 2019, fig. 2);
-    "feed-forward", after feed-forward only (Pfeiffer et al. 2021); "parallel", beside the feed-forward block and
-    reading its input (He et al. 2022, table 1).
-    """
-
-    name: ClassVar[str] = "adapter"
-    learning_rate: ClassVar[float] = 2e-3
-    width: int = 32
-    placement: Literal["both", "feed-forward", "parallel"] = "both"
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        check_least(self.width, 1, "width of the adapter")
-        check_share(self.dropout, "dropout of the adapter")
-        choose(self.placement, ("both", "feed-forward", "parallel"), "placement of the adapter:")
-
-    @property
-    def takes_members(self) -> bool:
-        return True
-
-    @property
-    def title(self) -> str:
-        where = {"both": "attention and feed-forward", "feed-forward": "feed-forward", "parallel": "parallel"}
-        return f"Adapter {self.width}, {where[self.placement]}"
+    from ecgtune.models.base import Encoder
 
 
+@register_method("side")
 @dataclass(frozen=True)
 class SideTuning(Method):
     """A narrow ladder of small blocks beside a frozen encoder that no gradient enters.
@@ -54,8 +33,12 @@ class SideTuning(Method):
     dropout: in each block, in [0, 1).
     """
 
-    name: ClassVar[str] = "side"
     learning_rate: ClassVar[float] = 2e-3
+    gradient_in_encoder: ClassVar[bool] = False
+    search_space: ClassVar[Mapping[str, Span]] = {
+        "method.width": Choice((16, 24, 32, 48)),
+        "method.block": Choice(("mlp", "transformer")),
+    }
     width: int = 24
     block: Literal["mlp", "transformer"] = "transformer"
     expansion: int = 2
@@ -66,16 +49,29 @@ class SideTuning(Method):
         check_fields(self)
         for setting in ("width", "expansion", "heads"):
             check_least(getattr(self, setting), 1, f"{setting} of side tuning")
-        check_share(self.dropout, "dropout of side tuning")
+        check_fraction(self.dropout, "dropout of side tuning")
         require(
             self.block == "mlp" or self.width % self.heads == 0,
             f"width {self.width} of side tuning is not a multiple of {self.heads} heads; choose heads that divide it",
         )
 
     @property
-    def takes_members(self) -> bool:
-        return True
-
-    @property
     def title(self) -> str:
         return f"Side tuning {self.width}, {self.block} blocks"
+
+    @property
+    def added_parameters(self) -> tuple[str, ...]:
+        return (".ladder.",)
+
+    def check_place(self, encoder: Encoder) -> None:
+        if not encoder.blocks:
+            raise SettingError(f"{encoder.architecture} has no blocks for {self.name}; use full or probe")
+
+    def attach(self, encoder: Encoder, seed: int) -> nn.Module:
+        from ecgtune.methods.side.ladder import SideTuned
+
+        self.check_place(encoder)
+        return SideTuned(encoder, self)
+
+    def split_kind(self, pooling: str) -> SplitKind:
+        return "intermediates"

@@ -1,0 +1,1 @@
+"""AdaLoRA: low-rank updates whose ranks are allocated during training."""

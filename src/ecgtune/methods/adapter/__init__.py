@@ -1,0 +1,1 @@
+"""Bottleneck adapters, as a tuner for peft."""

@@ -1,0 +1,1 @@
+"""IA3: learned factors on channels."""

@@ -1,0 +1,1 @@
+"""LoRA, rsLoRA, DoRA, PiSSA and LoRA+."""

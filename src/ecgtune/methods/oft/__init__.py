@@ -1,0 +1,1 @@
+"""OFT: learned rotations of the inputs of frozen layers."""

@@ -1,0 +1,1 @@
+"""Full fine-tuning, top-layers tuning, norm and bias tuning."""

@@ -1,0 +1,118 @@
+"""Encoders that peft wraps: layers found by role, new weights added, saved, loaded and merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners import lora, oft
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+
+from ecgtune.config.base import suggest
+from ecgtune.config.targets import ROLES, TARGETS
+from ecgtune.errors import SettingError
+from ecgtune.methods.attach import NoPlaceError
+from ecgtune.methods.storage import check_names, read_tensors
+from ecgtune.models.base import Encoder
+
+ADAPTER = "adapter_model.safetensors"
+KINDS = {nn.Linear: "linear layers", nn.Conv1d: "convolutions"}
+
+
+def wrap(encoder: Encoder, config: object) -> PeftModel:
+    """`encoder` as peft's model, with new weights drawn from torch's generator."""
+    from ecgtune.methods.oft.rotated_weights import RotatedLinear
+
+    with _one_thread():
+        model = cast(PeftModel, get_peft_model(encoder, cast(PeftConfig, config)))  # type: ignore[arg-type]
+    for module in model.modules():
+        if type(module) is oft.Linear:
+            module.__class__ = RotatedLinear  # peft has no table of custom modules for OFT; there is no state of ours
+        if isinstance(module, lora.Conv1d):
+            _follow_convolution(module)
+        if isinstance(module, BaseTunerLayer):
+            # Autocast casts what the layer multiplies; peft's own cast to the new weights' float32 before it would
+            # only be undone, and costs time.
+            module.cast_input_dtype_enabled = False  # type: ignore[assignment]
+    return model
+
+
+def save(encoder: nn.Module, folder: Path) -> None:
+    """Write peft's files into `folder`."""
+    cast(PeftModel, encoder).save_pretrained(str(folder))
+    (folder / "README.md").unlink(missing_ok=True)  # peft's card knows nothing of this run; the run folder has one
+
+
+def load(encoder: nn.Module, folder: Path) -> None:
+    """Read peft's weights. Raises RunError for a file that does not fit."""
+    model, path = cast(PeftModel, encoder), folder / ADAPTER
+    stored = read_tensors(path)
+    check_names(stored, get_peft_model_state_dict(model), path)
+    set_peft_model_state_dict(model, stored)
+
+
+def merge(encoder: nn.Module, method: str) -> Encoder:
+    """The base encoder with the added weights multiplied in. Raises SettingError where peft cannot merge them."""
+    try:
+        return cast(Encoder, cast(Any, encoder).merge_and_unload())
+    except (NotImplementedError, ValueError, AttributeError) as error:
+        reason = str(error).split("\n")[0]
+        raise SettingError(f"{method} cannot be merged into the encoder's weights ({reason})") from None
+
+
+def find_targets(
+    encoder: Encoder, targets: str | Sequence[str], method: str, kinds: tuple[type[nn.Module], ...] = (nn.Linear,)
+) -> list[str]:
+    """Names of the modules that `targets` mean, in the order of the encoder.
+
+    targets: roles and sets of roles, or names of modules; a name also means all modules whose name ends on it. peft
+    drops a name without a module in silence, so each is checked here. Raises SettingError.
+    """
+    modules = dict(encoder.named_modules())
+    found: set[str] = set()
+    for target in (targets,) if isinstance(targets, str) else targets:
+        if target in ("all", *TARGETS, *ROLES):
+            try:
+                found.update(encoder.target_modules(target))
+            except SettingError as error:
+                raise NoPlaceError(f"targets of {method}: {error}") from None
+            continue
+        named = [name for name in modules if name == target or name.endswith(f".{target}")]
+        if not named:
+            layers = {name.rpartition(".")[2] for name, module in modules.items() if isinstance(module, kinds)}
+            hint = suggest(target, ["all", *TARGETS, *sorted(layers)])
+            raise SettingError(f"targets of {method}: {encoder.architecture} has no module {target!r}; {hint}")
+        found.update(named)
+    wrong = [name for name in modules if name in found and not isinstance(modules[name], kinds)]
+    if wrong:
+        kind = " and ".join(KINDS[kind] for kind in kinds)
+        raise NoPlaceError(
+            f"targets of {method}: {wrong[0]} of {encoder.architecture} is a {type(modules[wrong[0]]).__name__}, but "
+            f"{method} acts on {kind} only"
+        )
+    return [name for name in modules if name in found]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # A reload of PiSSA takes the encoder's matrices apart anew, and has to get the bits of the training. How a singular
+    # value decomposition rounds depends on the number of threads.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _follow_convolution(layer: lora.Conv1d) -> None:
+    """Give LoRA's first convolution the dilation and padding of the frozen one, which peft leaves out."""
+    base = cast(nn.Conv1d, layer.get_base_layer())
+    for down in cast(Sequence[nn.Conv1d], layer.lora_A.values()):
+        down.dilation, down.padding_mode = base.dilation, base.padding_mode
+        down._reversed_padding_repeated_twice = base._reversed_padding_repeated_twice

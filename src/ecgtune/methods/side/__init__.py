@@ -1,0 +1,1 @@
+"""Ladder side-tuning: a narrow network beside a frozen encoder."""

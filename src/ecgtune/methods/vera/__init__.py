@@ -1,0 +1,1 @@
+"""VeRA: trained scales of one random low-rank pair."""

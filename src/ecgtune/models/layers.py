@@ -1,0 +1,83 @@
+"""Layers that several encoders and methods share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """Scaled dot-product attention: (batch, heads, tokens, channels) each -> the same shape.
+
+    mask: bool, True = may be attended to, broadcast over (batch, heads, tokens, tokens); None = all. dropout: of the
+    attention weights.
+
+    torch's fused kernel, except in bfloat16 on a CPU, where explicit products are faster for short windows
+    (`benchmarks/micro.py attention`).
+    """
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        return explicit_attention(query, key, value, mask, dropout)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+
+
+def explicit_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """The same as two matrix products with a softmax between them."""
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return F.dropout(scores.softmax(dim=-1), dropout) @ value
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with four separate linear projections, each called as a module."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.q_proj = nn.Linear(width, width)
+        self.k_proj = nn.Linear(width, width)
+        self.v_proj = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """tokens (batch, tokens, width); mask (batch, tokens), True = may be attended to, None = all."""
+        query, key, value = (self._split(project(tokens)) for project in (self.q_proj, self.k_proj, self.v_proj))
+        allowed = None if mask is None else mask[:, None, None, :]
+        attended = attend(query, key, value, allowed, self.dropout if self.training else 0.0)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+    def weights(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention of every token to every token, averaged over heads: (batch, tokens, tokens), rows sum to 1."""
+        query, key = self._split(self.q_proj(tokens)), self._split(self.k_proj(tokens))
+        scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, None, :], float("-inf"))
+        return scores.softmax(dim=-1).mean(dim=1)
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        batch, length, width = tokens.shape
+        return tokens.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with an erf-GELU between them."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.fc2(self.dropout(F.gelu(self.fc1(tokens))))
+
+
+def drop_path(added: Tensor, rate: float, training: bool) -> Tensor:
+    """Output of a residual branch with stochastic depth: zero for some of the records in training mode."""
+    if not training or rate == 0:
+        return added
+    # A product and no short cut: several processes wait for a gradient of every weight, zero or not.
+    kept = torch.rand(len(added), *[1] * (added.dim() - 1), device=added.device) >= rate
+    return added * (kept / (1 - rate)).to(added.dtype)

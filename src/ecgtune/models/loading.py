@@ -1,0 +1,115 @@
+"""`load_model`: a name or a checkpoint in, an encoder with a head out, every tensor accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from torch import nn
+
+from ecgtune.config.model import LeadMode
+from ecgtune.errors import SettingError
+from ecgtune.models.base import InputSpec
+from ecgtune.models.checkpoint import Checkpoint, load_checkpoint
+from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.leads import LeadMixer
+from ecgtune.models.registry import find_model, model_names, unknown_model
+
+
+def load_model(
+    name_or_path: str | Path,
+    *,
+    classes: int | Sequence[str] | None = None,
+    leads: Sequence[str] | None = None,
+    lead_mode: LeadMode = "place",
+    lead_adapter: bool = False,
+    head: Head | None = None,
+    seed: int = 0,
+) -> Classifier:
+    """A classifier on the encoder of this name or file.
+
+    Parameters
+    ----------
+    name_or_path : a name of `list_models()`; a checkpoint file or a converted folder; or a file on the Hugging Face hub
+        as "wanglab/ecg-fm" or "wanglab/ecg-fm/mimic_iv_ecg_finetuned.pt".
+    classes : how many, or their names, for a new head. None keeps the head of a fine-tuned checkpoint; a checkpoint
+        without one gets a new head for two classes, "0" and "1".
+    leads : leads of the signal, in order; None for those of the encoder. A one-lead encoder takes any one lead. An
+        encoder from scratch ("resnet-1d") has a channel for each.
+    lead_mode : "place" uses each lead's own input channel; "copy" puts one lead in all channels (see `adapt_leads`).
+    lead_adapter : keep all channels of the encoder, and train a small matrix from `leads` to them (`LeadMixer`). Any
+        leads fit any encoder then; it starts as "place".
+    head : settings of a new head; linear by default.
+    seed : of the new head's weights, and of random weights of the encoder.
+
+    Raises SettingError for an unknown name, lead or class list, CheckpointError and AuditError for a file.
+    """
+    if isinstance(leads, str):
+        raise SettingError(f'leads is the text {leads!r}; write leads=("{leads}",)')
+    if isinstance(classes, str):
+        raise SettingError(f'classes is the text {classes!r}; write the names one by one, classes=("a", "b")')
+    if lead_adapter and lead_mode != "place":
+        raise SettingError(f"a lead adapter starts from lead mode 'place', but {lead_mode!r} was given; leave one out")
+    name, checkpoint = _find(name_or_path, seed, None if leads is None else tuple(leads))
+    encoder = checkpoint.encoder
+    leads = encoder.input_spec.leads if leads is None else leads
+    own_head = checkpoint.head if classes is None else None
+    if own_head is not None and head not in (None, Head()):
+        raise SettingError(f"{name} keeps its own linear head; leave head out, or give classes for a new one")
+    if own_head is not None:
+        names = tuple(f"label {number}" for number in range(len(own_head["bias"])))
+    else:
+        names = _class_names(2 if classes is None else classes)
+    classifier = Classifier(
+        encoder if lead_adapter else encoder.adapt_leads(leads, lead_mode),
+        head or Head(),
+        names,
+        checkpoint.weights,
+        name=name,
+        lead_mode=lead_mode,
+        lead_mixer=LeadMixer(leads, encoder.input_spec.leads) if lead_adapter else None,
+        seed=seed,
+    )
+    if own_head is not None:
+        cast(nn.Sequential, classifier.head)[-1].load_state_dict(own_head)
+    return classifier
+
+
+def input_spec_of(name_or_path: str | Path) -> InputSpec:
+    """Signals that the encoder of this name or file takes. Raises what `load_model` raises."""
+    found = find_model(str(name_or_path))
+    if found is not None and not Path(name_or_path).exists():
+        architecture, weights = found
+        if not hasattr(weights, "repository"):
+            return architecture(weights.config(architecture)).input_spec
+    return _find(name_or_path, 0, None)[1].encoder.input_spec
+
+
+def _class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
+    names = tuple(str(number) for number in range(classes)) if isinstance(classes, int) else tuple(classes)
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise SettingError(f"classes must be 2 or more, or different names, but got {classes!r}")
+    return names
+
+
+def _find(name_or_path: str | Path, seed: int, leads: tuple[str, ...] | None) -> tuple[str, Checkpoint]:
+    """The name under which the encoder can be loaded again from anywhere, and the encoder."""
+    if not isinstance(name_or_path, (str, Path)):
+        raise SettingError(
+            f"load_model got a {type(name_or_path).__name__}; give a name or a path: save an encoder with"
+            " ecgtune.save_encoder(encoder, folder) and load the folder"
+        )
+    name = str(name_or_path)
+    if not name.strip():
+        raise SettingError(
+            f"no model is named; allowed: {', '.join(model_names())}, or the path of a checkpoint file or folder; a run"
+            " folder is opened with ecgtune.load_run(folder)"
+        )
+    path, found = Path(name_or_path), find_model(name)
+    if found is not None and (name in model_names() or not path.exists()):
+        architecture, weights = found
+        return name, weights.load(name, architecture, leads, seed)
+    if path.exists() or path.suffix in (".pt", ".pth") or path.is_absolute():
+        return str(path.resolve()), load_checkpoint(path)
+    raise unknown_model(name)

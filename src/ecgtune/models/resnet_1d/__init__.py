@@ -1,0 +1,6 @@
+"""The residual network "resnet-1d", always from scratch."""
+
+from ecgtune.models.registry import register_encoder
+from ecgtune.models.resnet_1d.network import ResNet1d
+
+register_encoder("resnet-1d", licence="Apache-2.0", description="residual network, baseline of a comparison")(ResNet1d)

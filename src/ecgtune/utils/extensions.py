@@ -1,0 +1,66 @@
+"""Encoders, methods and formats from outside the package: a user's files and installed entry points.
+
+A file or an entry point registers what it has when it is imported, with decorators such as `@register_encoder`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from ecgtune.errors import SettingError
+
+#: Environment variable with paths of files to import, separated like PATH; processes started from here inherit it.
+VARIABLE = "ECGTUNE_IMPORT"
+
+
+def add_file(path: str | Path) -> None:
+    """Import a file now, and in every process that this one starts. Raises SettingError, see `load_file`."""
+    load_file(path)
+    known = [part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+    resolved = str(Path(path).resolve())
+    if resolved not in known:
+        os.environ[VARIABLE] = os.pathsep.join([*known, resolved])
+
+
+def load_file(path: str | Path) -> None:
+    """Import a Python file, once per process. Raises SettingError for a file that is missing or fails."""
+    path = Path(path).resolve()
+    name = f"ecgtune_import_{path.stem}"
+    if getattr(sys.modules.get(name), "__file__", None) == str(path):
+        return
+    spec = importlib.util.spec_from_file_location(name, path) if path.suffix == ".py" else None
+    if spec is None or spec.loader is None or not path.is_file():
+        raise SettingError(f"{path}: no such Python file; give --import a file such as my_encoder.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        reason = " ".join(str(error).split())
+        raise SettingError(f"{path} cannot be imported ({type(error).__name__}: {reason}); repair the file") from error
+
+
+def load_entry_points(group: str) -> None:
+    """Import the files of `VARIABLE` and the entry points of `group`, once per process."""
+    for path in os.environ.get(VARIABLE, "").split(os.pathsep):
+        if path:
+            load_file(path)
+    _load_group(group)
+
+
+@cache
+def _load_group(group: str) -> None:
+    for point in entry_points(group=group):
+        try:
+            point.load()
+        except Exception as error:
+            raise SettingError(
+                f"entry point {point.name!r} of {group} cannot be imported ({type(error).__name__}: {error}); "
+                f"repair or uninstall {point.dist.name if point.dist else point.value}"
+            ) from error
