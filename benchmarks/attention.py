@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ecgtune.models.kernels import explicit_attention
+from ecgtune.models.layers import explicit_attention
 from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now
 

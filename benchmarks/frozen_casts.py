@@ -19,11 +19,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch_compile import ecg_fm, tiny
 
-from ecgtune.methods.added_settings import Adapter
+from ecgtune.methods.adapter.settings import Adapter
 from ecgtune.methods.attach import attach
 from ecgtune.methods.base import Method
-from ecgtune.methods.multiplicative_settings import IA3, OFT
-from ecgtune.methods.own_weights_settings import TopLayers
+from ecgtune.methods.ia3.settings import IA3
+from ecgtune.methods.oft.settings import OFT
+from ecgtune.methods.own_weights.settings import TopLayers
 from ecgtune.models.classifier import Classifier
 from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now

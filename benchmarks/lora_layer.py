@@ -17,7 +17,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from ecgtune import LoRA, load_model
-from ecgtune.methods.low_rank_product import LowRankLinear
+from ecgtune.methods.lora.layers import LowRankLinear
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now

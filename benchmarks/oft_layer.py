@@ -15,8 +15,8 @@ from torch import nn
 from ecgtune import load_model
 from ecgtune.methods import rotated_weights
 from ecgtune.methods.attach import attach
-from ecgtune.methods.multiplicative_settings import OFT
-from ecgtune.methods.rotated_weights import RotatedLinear
+from ecgtune.methods.oft.rotated_weights import RotatedLinear
+from ecgtune.methods.oft.settings import OFT
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 from ecgtune.models.weights import Weights

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ecgtune.models.registry import EMBEDDED
+from ecgtune.models.ecg_fm import BUNDLED as EMBEDDED
 from ecgtune.reporting.tables import table_markdown
 from ecgtune.utils.files import read_json, write_text
 

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from ecgtune import load_model
 from ecgtune.methods.attach import attach
-from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.lora.settings import LoRA
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 from ecgtune.models.weights import Weights

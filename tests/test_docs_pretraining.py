@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ecgtune
-from ecgtune.models.registry import EMBEDDED
+from ecgtune.models.ecg_fm import BUNDLED as EMBEDDED
 from ecgtune.pretraining.rhythm import GROUPS
 from ecgtune.recipe.pretraining import load_pretraining_recipe
 from helpers.pretraining import CONTRASTIVE, beats, write_recordings

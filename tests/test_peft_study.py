@@ -14,14 +14,14 @@ from scipy.stats import ttest_rel
 
 import ecgtune
 from ecgtune.cli.main import train
+from ecgtune.config.space import Choice
 from ecgtune.errors import SettingError
 from ecgtune.methods.attach import attach
 from ecgtune.methods.audits import count_parameters
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.classifier import Head
-from ecgtune.models.registry import load_model
+from ecgtune.models.loading import load_model
 from ecgtune.recipe.recipe import load_recipes
-from ecgtune.config.space import (Choice)
 from helpers.models import tiny_classifier
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -141,7 +141,7 @@ def test_recipes_get_what_the_sweep_found_and_keep_their_comments(done):
     comments = [line for line in (ROOT / "recipes" / "norm-bias.toml").read_text().splitlines() if "#" in line]
     told = (done.recipes / "norm-bias.toml").read_text()
     (changed,) = set(comments) - set(told.splitlines())
-    width = load_model(done.study.model).encoder.width
+    width = load_model(done.study.model).encoder.head_width
     assert changed.replace("192", str(width)) in told
     assert changed.startswith("rate_width = 192")
     assert (done.recipes / "lora.toml").read_text() == (ROOT / "recipes" / "lora.toml").read_text()

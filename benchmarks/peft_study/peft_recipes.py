@@ -12,7 +12,7 @@ from peft_settings import Study, tuned
 from ecgtune.methods.attach import attach
 from ecgtune.methods.audits import count_parameters
 from ecgtune.models.classifier import Head
-from ecgtune.models.registry import load_model
+from ecgtune.models.loading import load_model
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.recipe.space import space_of
 from ecgtune.utils.files import write_text
@@ -62,7 +62,7 @@ def won(study: Study, name: str, best: Recipe) -> dict[str, Any]:
         if value is not None:
             found[setting] = float(f"{value:.3g}") if isinstance(value, float) else value
         if setting == "training.learning_rate":
-            found["training.rate_width"] = load_model(study.model).encoder.width
+            found["training.rate_width"] = load_model(study.model).encoder.head_width
     return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ecgtune.data.dataset import Dataset, Source
 from ecgtune.io.windows import read_dataset
-from ecgtune.models.registry import load_model
+from ecgtune.models.loading import load_model
 from ecgtune.recipe.recipe import Recipe
 
 sys.path.append(str(Path(__file__).parents[1]))

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from ecgtune.config.data import Input
 from ecgtune.config.model import ModelSettings
+from ecgtune.config.space import Around, Choice
 from ecgtune.recipe.recipe import Recipe, load_recipes
-from ecgtune.recipe.space import (Changes, with_settings)
-from ecgtune.config.space import (Around, Choice)
+from ecgtune.recipe.space import Changes, with_settings
 
 REFERENCE, FLOOR = "full", "resnet"
 #: Full fine-tuning as published: what tuned methods are often compared with elsewhere.

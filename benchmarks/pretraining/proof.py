@@ -28,9 +28,10 @@ from ecgtune.config.model import ModelSettings
 from ecgtune.config.training import Training
 from ecgtune.data.dataset import Dataset
 from ecgtune.io.windows import read_dataset
-from ecgtune.methods.low_rank_settings import LoRA
-from ecgtune.methods.own_weights_settings import Full, LinearProbe
-from ecgtune.models.registry import load_model
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.own_weights.settings import Full
+from ecgtune.methods.probe.settings import LinearProbe
+from ecgtune.models.loading import load_model
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.reporting.style import STYLE
 from ecgtune.workflows.environment import machine, now

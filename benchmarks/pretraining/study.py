@@ -24,7 +24,7 @@ from ecgtune.config.model import ModelSettings
 from ecgtune.config.training import Training
 from ecgtune.data.dataset import Dataset
 from ecgtune.io.windows import read_dataset
-from ecgtune.methods.own_weights_settings import LinearProbe
+from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.recipe.pretraining import EcgFmTask, Pretraining, load_pretraining_recipe
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.utils.files import read_json

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ecgtune.models.registry import load_model
+from ecgtune.models.loading import load_model
 from ecgtune.training.predictions import Predictions, read_predictions
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.files import read_json, write_json, write_text

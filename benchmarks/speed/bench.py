@@ -42,8 +42,9 @@ from ways import (
 from ecgtune.deployment.int8 import int8_copy
 from ecgtune.methods.attach import attach
 from ecgtune.methods.base import Method
-from ecgtune.methods.low_rank_settings import LoRA
-from ecgtune.methods.own_weights_settings import Full, LinearProbe, TopLayers
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.own_weights.settings import Full, TopLayers
+from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.ecg_fm.network import EcgFmConfig
 from ecgtune.training.inference import logits_of
@@ -287,7 +288,7 @@ def demands_of(size: Size, classifier: Classifier, names: Sequence[str]) -> dict
         once = demand(head, lambda: cross_entropy(head(pooled), label), "fp32")
         found["probe"] = Demand(once.operations * batches, (once.bytes + pooled.nbytes) * batches, "fp32")
     if "top-layers" in names:
-        upper = nn.ModuleList(copy.deepcopy(classifier.encoder.transformer_layers[-top_layers(size).layers :]))
+        upper = nn.ModuleList(copy.deepcopy(classifier.encoder.layers[-top_layers(size).layers :]))
         length = size.samples // size.config.samples_per_token
         tokens = torch.randn(size.batch, length, size.config.width, device=size.device)
 

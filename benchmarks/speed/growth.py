@@ -25,10 +25,11 @@ from growth_figure import write_figure
 from page import growth_table, into_page
 
 from ecgtune import Training, fine_tune, load_model, simulate
-from ecgtune.methods.added_settings import SideTuning
 from ecgtune.methods.base import Method
-from ecgtune.methods.low_rank_settings import LoRA
-from ecgtune.methods.own_weights_settings import Full, LinearProbe
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.own_weights.settings import Full
+from ecgtune.methods.probe.settings import LinearProbe
+from ecgtune.methods.side.settings import SideTuning
 from ecgtune.models.ecg_fm.network import EcgFmConfig
 from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now

@@ -21,13 +21,15 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from ecgtune import load_model
-from ecgtune.methods.added_settings import Adapter, SideTuning
+from ecgtune.methods.adapter.settings import Adapter
 from ecgtune.methods.attach import attach
 from ecgtune.methods.audits import count_parameters
 from ecgtune.methods.base import Method
-from ecgtune.methods.frozen import Above, Below, deepest_cut
-from ecgtune.methods.low_rank_settings import LoRA
-from ecgtune.methods.own_weights_settings import Full, LinearProbe, TopLayers
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.own_weights.settings import Full, TopLayers
+from ecgtune.methods.probe.settings import LinearProbe
+from ecgtune.methods.side.settings import SideTuning
+from ecgtune.methods.split import FrozenPrefix, TrainableSuffix, split_point
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 from ecgtune.models.weights import Weights
@@ -75,11 +77,11 @@ class Step:
         self.model = attach(made, method).train()
         self.count = count_parameters(self.model, method)
         self._signal, self._label = torch.randn(shape), torch.arange(shape[0]) % 2
-        cut = deepest_cut(self.model, method)
-        self._above = None if cut is None else Above(self.model, cut)
+        cut = split_point(self.model, method)
+        self._above = None if cut is None else TrainableSuffix(self.model, cut)
         if cut is not None:
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-                self._kept = Below(self.model, cut)(self._signal)
+                self._kept = FrozenPrefix(self.model, cut)(self._signal)
 
     def forward(self) -> torch.Tensor:
         return self._loss(self.model, self._signal)

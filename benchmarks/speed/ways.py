@@ -16,7 +16,6 @@ from ecgtune.config.model import ModelSettings
 from ecgtune.config.training import Training
 from ecgtune.data.dataset import Dataset, Source
 from ecgtune.data.splits import Split
-from ecgtune.methods.attach import base_encoder
 from ecgtune.methods.base import Method
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
@@ -125,7 +124,7 @@ def our_phase(size: Size, classifier: Classifier, method: Method, *, windows: in
     def count(*_: object) -> None:
         calls[0] += 1
 
-    base_encoder(model).get_submodule("stem").register_forward_hook(count)
+    model.base_encoder.get_submodule("stem").register_forward_hook(count)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "run"
         prepared = prepare(model, dataset, split, recipe.input)

@@ -89,7 +89,7 @@ def test_a_typed_rate_is_meant_as_it_is(windows, tmp_path):
     tokens = ["train", windows, "--sampling-rate", "100", "--method", "mine.toml", *QUICK]
     run(*tokens, "--out", "own")
     run(*tokens, "--out", "typed", "--learning-rate", "0.004")
-    width = ecgtune.load_model("ecg-fm-tiny").encoder.width
+    width = ecgtune.load_model("ecg-fm-tiny").encoder.head_width
     rates = [ecgtune.load_run(name).metrics["training"]["learning_rate"] for name in ("own", "typed")]
     assert rates == pytest.approx([0.004 * 48 / width, 0.004])
 

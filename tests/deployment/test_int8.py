@@ -7,11 +7,14 @@ from torch import nn
 
 from ecgtune.deployment.int8 import ENGINE, Int8Linear, int8_copy
 from ecgtune.errors import SettingError
-from ecgtune.methods.added_settings import Adapter, SideTuning
+from ecgtune.methods.adapter.settings import Adapter
 from ecgtune.methods.attach import attach
-from ecgtune.methods.low_rank_settings import LoRA
-from ecgtune.methods.multiplicative_settings import IA3, OFT
-from ecgtune.methods.own_weights_settings import Full, LinearProbe
+from ecgtune.methods.ia3.settings import IA3
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.oft.settings import OFT
+from ecgtune.methods.own_weights.settings import Full
+from ecgtune.methods.probe.settings import LinearProbe
+from ecgtune.methods.side.settings import SideTuning
 from ecgtune.training.inference import logits_of
 from helpers.models import tiny_classifier
 

@@ -1,10 +1,15 @@
 """The table of methods that the tests put through every behaviour."""
 
-from ecgtune.methods.added_settings import Adapter, SideTuning
+from ecgtune.methods.adalora.settings import AdaLoRA
+from ecgtune.methods.adapter.settings import Adapter
 from ecgtune.methods.base import Method
-from ecgtune.methods.low_rank_settings import AdaLoRA, LoRA, VeRA
-from ecgtune.methods.multiplicative_settings import IA3, OFT
-from ecgtune.methods.own_weights_settings import Full, LinearProbe, NormBias, TopLayers
+from ecgtune.methods.ia3.settings import IA3
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.oft.settings import OFT
+from ecgtune.methods.own_weights.settings import Full, NormBias, TopLayers
+from ecgtune.methods.probe.settings import LinearProbe
+from ecgtune.methods.side.settings import SideTuning
+from ecgtune.methods.vera.settings import VeRA
 
 #: One of every kind, small enough for the tiny encoder.
 METHODS: list[Method] = [
@@ -53,5 +58,3 @@ ROUNDED = [m for m in [*METHODS, *VARIANTS] if isinstance(m, LoRA) and (m.dora o
 THROUGH_PEFT = [m for m in [*METHODS, *VARIANTS] if isinstance(m, (LoRA, Adapter, IA3, VeRA, AdaLoRA, OFT))]
 #: Methods that can be multiplied into the encoder's weights.
 MERGEABLE = [m for m in THROUGH_PEFT if not isinstance(m, Adapter)]
-#: Methods that can be put several times on the same frozen weights, one of every kind.
-SEVERAL = [m for m in METHODS if m.takes_members]

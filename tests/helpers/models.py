@@ -6,7 +6,7 @@ from dataclasses import replace
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
-from ecgtune.models.lead_mixer import LeadMixer
+from ecgtune.models.leads import LeadMixer
 from ecgtune.models.weights import Weights
 
 TINY = EcgFmConfig(

@@ -7,8 +7,8 @@ import numpy as np
 
 from ecgtune.config.training import Training
 from ecgtune.methods.attach import attach
-from ecgtune.methods.frozen import reads_features
-from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.split import reads_features
 from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import encode_once, logits_of
@@ -60,10 +60,9 @@ def run(
     training=TRAINING,
     augment=None,
     head=None,
-    members=1,
 ):
     """Train a fresh model; returns what a user gets: result, logits on validation, log."""
-    model = attach(tiny_classifier(head=head), method, seed=seed, members=members)
+    model = attach(tiny_classifier(head=head), method, seed=seed)
     validation = VALIDATION
     if reads_features(model, method):
         training, validation = encode_once(model, training), encode_once(model, validation)

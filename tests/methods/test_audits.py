@@ -6,13 +6,14 @@ from torch import nn
 from torch.nn.functional import cross_entropy, linear
 
 from ecgtune.errors import AuditError
-from ecgtune.methods.added_settings import SideTuning
 from ecgtune.methods.attach import attach
 from ecgtune.methods.audits import LATEST, TrainingAudit, count_parameters
-from ecgtune.methods.frozen import Below, Cut, reads_features, trained_part
-from ecgtune.methods.low_rank_settings import LoRA
-from ecgtune.methods.own_weights_settings import Full, LinearProbe
-from ecgtune.models.ecg_fm.network import Attention
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.own_weights.settings import Full
+from ecgtune.methods.probe.settings import LinearProbe
+from ecgtune.methods.side.settings import SideTuning
+from ecgtune.methods.split import FrozenPrefix, SplitPoint, reads_features, trained_part
+from ecgtune.models.layers import Attention
 from helpers.methods import METHODS
 from helpers.models import tiny_classifier
 
@@ -22,10 +23,10 @@ def audited_steps(model, method, *, steps: int = 2, learning_rate: float = 1e-2,
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(6, 1, 200, generator=generator)
     label = torch.tensor([0, 1, 0, 1, 1, 0])
-    cut = Cut("features") if reads_features(model, method) else None
+    cut = SplitPoint("features") if reads_features(model, method) else None
     if cut is not None:
         with torch.no_grad():
-            inputs = Below(model, cut)(inputs)
+            inputs = FrozenPrefix(model, cut)(inputs)
     forward = trained_part(model, cut)
     audit = TrainingAudit(model, method, cut)
     chosen = optimized if optimized is not None else [p for p in model.parameters() if p.requires_grad]
@@ -107,7 +108,7 @@ def test_a_method_that_was_never_attached(method):
 
 def test_a_frozen_tensor_with_a_gradient():
     model = attach(tiny_classifier(), LinearProbe())
-    audit = TrainingAudit(model, LinearProbe(), Cut("features"))
+    audit = TrainingAudit(model, LinearProbe(), SplitPoint("features"))
     frozen = next(model.encoder.parameters())
     frozen.grad = torch.ones_like(frozen)
     with pytest.raises(AuditError, match="is frozen but has a gradient"):

@@ -4,12 +4,13 @@ import pytest
 
 from ecgtune.config.training import Training
 from ecgtune.errors import SettingError
-from ecgtune.methods.added_settings import SideTuning
 from ecgtune.methods.attach import attach
 from ecgtune.methods.depth import check_depth, layer_rates
-from ecgtune.methods.low_rank_settings import LoRA
-from ecgtune.methods.own_weights_settings import Full, LinearProbe, NormBias, TopLayers
-from ecgtune.models.registry import load_model
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.own_weights.settings import Full, NormBias, TopLayers
+from ecgtune.methods.probe.settings import LinearProbe
+from ecgtune.methods.side.settings import SideTuning
+from ecgtune.models.loading import load_model
 from helpers.methods import METHODS
 from helpers.models import tiny_classifier
 

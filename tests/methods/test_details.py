@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from ecgtune.methods.attach import attach, base_encoder
-from ecgtune.methods.low_rank_settings import LoRA, VeRA
-from ecgtune.methods.multiplicative_settings import IA3, OFT
-from ecgtune.methods.own_weights import own_weights
-from ecgtune.methods.own_weights_settings import NormBias, TopLayers
+from ecgtune.methods.attach import attach
+from ecgtune.methods.ia3.settings import IA3
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.oft.settings import OFT
+from ecgtune.methods.own_weights.settings import NormBias, TopLayers
+from ecgtune.methods.vera.settings import VeRA
 from helpers.models import tiny_classifier
 
 
@@ -17,7 +18,7 @@ def signal(windows: int = 4) -> torch.Tensor:
 
 def test_pissa_holds_the_largest_singular_values():
     original = tiny_classifier().encoder.layers[0].feed_forward.fc1.weight.detach()
-    fc1 = base_encoder(attach(tiny_classifier(), LoRA(rank=3, init="pissa"))).layers[0].feed_forward.fc1
+    fc1 = attach(tiny_classifier(), LoRA(rank=3, init="pissa")).base_encoder.layers[0].feed_forward.fc1
     with torch.no_grad():
         update = fc1.scaling["default"] * fc1.lora_B["default"].weight @ fc1.lora_A["default"].weight
         left, values, right = torch.linalg.svd(original.double(), full_matrices=False)
@@ -42,7 +43,7 @@ def test_pissa_has_the_same_bits_on_any_number_of_threads(threads):
 @pytest.mark.parametrize(("layers", "expected"), [(1, {"layers.1"}), (2, {"layers.0", "layers.1"})])
 def test_top_layers_are_counted_from_the_end(layers, expected):
     encoder = tiny_classifier().encoder
-    chosen = own_weights(encoder, TopLayers(layers=layers))
+    chosen = TopLayers(layers=layers).trained_parameters(encoder)
     assert {".".join(name.split(".")[:2]) for name in chosen} == expected
     assert len(chosen) == 16 * layers
 
@@ -68,7 +69,7 @@ def test_no_gradient_enters_below_the_top_layers():
 )
 def test_norms_and_biases(method, holds, lacks):
     encoder = tiny_classifier().encoder
-    chosen = own_weights(encoder, method)
+    chosen = method.trained_parameters(encoder)
     assert set(holds) <= chosen
     assert not [name for name in chosen if any(part in name for part in lacks)]
     assert all(encoder.get_parameter(name).dim() == 1 for name in chosen)  # no matrix, no kernel
@@ -79,7 +80,7 @@ def test_norms_and_biases(method, holds, lacks):
 
 def test_ia3_scales_outputs_of_attention_and_the_input_of_fc2():
     model = attach(tiny_classifier(), IA3())
-    layer = base_encoder(model).layers[0]
+    layer = model.base_encoder.layers[0]
     tokens, hidden = torch.randn(2, 5, 32), torch.randn(2, 5, 64)
     with torch.no_grad():
         for module in (layer.attention.v_proj, layer.feed_forward.fc2):
@@ -94,7 +95,7 @@ def test_vera_scales_a_pair_that_all_projections_share():
     model = attach(tiny_classifier(), VeRA(rank=4))
     shared_a, shared_b = model.encoder.base_model.vera_A["default"], model.encoder.base_model.vera_B["default"]
     tokens = torch.randn(2, 5, 32)
-    for layer in base_encoder(model).layers:
+    for layer in model.base_encoder.layers:
         fc1 = layer.feed_forward.fc1
         with torch.no_grad():
             outer, inner = fc1.vera_lambda_b["default"].normal_(), fc1.vera_lambda_d["default"].normal_()
@@ -105,7 +106,7 @@ def test_vera_scales_a_pair_that_all_projections_share():
 
 def test_oft_turns_without_stretching():
     model = attach(tiny_classifier(), OFT(block=8))
-    query = base_encoder(model).layers[0].attention.q_proj
+    query = model.base_encoder.layers[0].attention.q_proj
     with torch.no_grad():
         query.oft_R["default"].weight.normal_()
         rotation = query.oft_R["default"].get_weight()

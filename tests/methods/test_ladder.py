@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from ecgtune.methods.added_settings import SideTuning
 from ecgtune.methods.attach import attach
 from ecgtune.methods.base import Method
-from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.side.settings import SideTuning
 from helpers.models import tiny_classifier
 
 
@@ -53,7 +53,7 @@ def test_the_ladder_is_the_papers_equation():
     with torch.no_grad():
         for parameter in ladder.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
-        states, _ = model.encoder.encoder.layer_tokens(signal())
+        states, _ = model.encoder.encoder.forward_intermediates(signal())
         found, _ = model.encoder(signal())
 
         def lateral(level: int) -> torch.Tensor:
@@ -75,7 +75,7 @@ def test_padding_does_not_reach_the_other_tokens():
     model = attach(tiny_classifier(), SideTuning(width=4)).eval()
     with torch.no_grad():
         model.encoder.ladder.up.weight.normal_()
-        states, _ = model.encoder.encoder.layer_tokens(signal())
+        states, _ = model.encoder.encoder.forward_intermediates(signal())
         mask = torch.ones(states[0].shape[:2], dtype=torch.bool)
         mask[:, -5:] = False
         other = tuple(state.clone() for state in states)
@@ -97,7 +97,7 @@ def test_layer_tokens_are_the_states_of_the_forward_pass():
     padding = torch.zeros(4, 200, dtype=torch.bool)
     padding[1, 120:] = True
     with torch.no_grad():
-        states, mask = encoder.layer_tokens(signal(), padding)
+        states, mask = encoder.forward_intermediates(signal(), padding)
         tokens, same = encoder(signal(), padding)
         assert len(states) == len(encoder.layers) + 1
         for layer, before, after in zip(encoder.layers, states[:-1], states[1:], strict=True):

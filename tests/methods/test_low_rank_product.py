@@ -8,7 +8,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
-from ecgtune.methods.low_rank_product import LowRankLinear, LowRankProduct
+from ecgtune.methods.lora.layers import LowRankLinear, LowRankProduct
 from helpers.layers import Two, answer_and_gradients
 
 

@@ -9,20 +9,24 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch.nn.functional import cross_entropy
 
 from ecgtune.errors import SettingError
-from ecgtune.methods.added_settings import Adapter, SideTuning
-from ecgtune.methods.attach import attach, attached_prefixes, base_encoder
+from ecgtune.methods.adalora.settings import AdaLoRA
+from ecgtune.methods.adapter.settings import Adapter
+from ecgtune.methods.attach import attach
 from ecgtune.methods.audits import count_parameters
-from ecgtune.methods.low_rank_settings import AdaLoRA, LoRA, VeRA
-from ecgtune.methods.multiplicative_settings import IA3, OFT
-from ecgtune.methods.own_weights import own_weights
-from ecgtune.methods.own_weights_settings import Full, LinearProbe, NormBias, TopLayers
-from ecgtune.methods.registry import METHODS as KNOWN
+from ecgtune.methods.ia3.settings import IA3
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.oft.settings import OFT
+from ecgtune.methods.own_weights.settings import Full, NormBias, TopLayers
+from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.registry import method_from_table, method_to_table
+from ecgtune.methods.registry import method_names as KNOWN
+from ecgtune.methods.side.settings import SideTuning
+from ecgtune.methods.storage import load_weights, save_weights
+from ecgtune.methods.vera.settings import VeRA
 from ecgtune.models.classifier import Head
-from ecgtune.models.registry import load_model
-from ecgtune.models.resnet_1d import ResNet1d
+from ecgtune.models.loading import load_model
+from ecgtune.models.resnet_1d.network import ResNet1d
 from ecgtune.recipe.recipe import list_recipes, load_recipes, recipe_folder
-from ecgtune.training.weights import load_weights, save_weights
 from helpers.methods import MERGEABLE, METHODS, MIXED, ROUNDED, THROUGH_PEFT, VARIANTS
 from helpers.models import tiny_classifier
 
@@ -65,7 +69,7 @@ def test_starts_as_the_identity(method):
         after = attach(model, method).eval()(signal())
     if method == MIXED:
         with torch.no_grad():
-            tokens = torch.stack(base_encoder(model).layer_tokens(signal())[0]).mean(dim=0)
+            tokens = torch.stack(model.base_encoder.forward_intermediates(signal())[0]).mean(dim=0)
             torch.testing.assert_close(after, model.head(tokens.mean(dim=1)), rtol=0, atol=2e-6)
     elif method in ROUNDED:
         torch.testing.assert_close(after, before, rtol=0, atol=2e-6)
@@ -76,8 +80,8 @@ def test_starts_as_the_identity(method):
 @pytest.mark.parametrize("method", ALL, ids=str)
 def test_only_what_the_method_says_changes(method):
     model = attach(tiny_classifier(), method)
-    added = attached_prefixes(model)
-    own = {f"encoder.{name}" for name in own_weights(base_encoder(model), method)}
+    added = method.added_parameters
+    own = {f"encoder.{name}" for name in method.trained_parameters(model.base_encoder)}
     before = {name: tensor.clone() for name, tensor in model.named_parameters()}
     moved = step(model)
     assert not torch.equal(moved.before, moved.after)
@@ -219,10 +223,10 @@ def test_toml_round_trip(method):
         (lambda: LoRA(lora_plus_ratio=0.5), ["lora_plus_ratio", "0.5", "1 (off)"]),
         (lambda: AdaLoRA(rank=0), ["rank", "0", "1 or more"]),
         (lambda: AdaLoRA(rank=4), ["start_rank", "4", "above rank"]),
-        (lambda: AdaLoRA(warmup=0.5, settle=0.5), ["0.5", "no steps"]),
+        (lambda: AdaLoRA(warmup=0.5, final_fraction=0.5), ["0.5", "no steps"]),
         (lambda: AdaLoRA(orthogonality=-1.0), ["orthogonality", "-1"]),
         (lambda: AdaLoRA(alpha=0.0), ["alpha", "0"]),
-        (lambda: AdaLoRA(settle=1.0), ["settle", "1.0"]),
+        (lambda: AdaLoRA(final_fraction=1.0), ["settle", "1.0"]),
         (lambda: VeRA(rank=0), ["rank", "0"]),
         (lambda: VeRA(start=0.0), ["start", "0.0"]),
         (lambda: VeRA(targets="k"), ["targets of VeRA", "'k'", "qkv"]),

@@ -7,8 +7,8 @@ from peft.tuners import oft
 
 from ecgtune.methods import rotated_weights
 from ecgtune.methods.attach import attach
-from ecgtune.methods.multiplicative_settings import OFT
-from ecgtune.methods.rotated_weights import RotatedLinear
+from ecgtune.methods.oft.rotated_weights import RotatedLinear
+from ecgtune.methods.oft.settings import OFT
 from helpers.layers import Two, answer_and_gradients
 from helpers.models import tiny_classifier
 

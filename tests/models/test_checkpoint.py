@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from ecgtune.errors import AuditError, CheckpointError, EcgtuneError, RunError, SettingError
 from ecgtune.models.checkpoint import convert, load_checkpoint
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
-from ecgtune.models.registry import load_model
+from ecgtune.models.loading import load_model
 from ecgtune.models.weights import Weights, file_sha256
 
 OfficialFile = Callable[..., Path]

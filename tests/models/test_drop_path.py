@@ -5,7 +5,7 @@ import torch
 
 from ecgtune.errors import SettingError
 from ecgtune.models.ecg_fm.network import EcgFM
-from ecgtune.models.registry import load_model
+from ecgtune.models.loading import load_model
 from helpers.models import TINY
 
 SIGNAL = torch.randn(64, 1, 80, generator=torch.Generator().manual_seed(0))
@@ -50,7 +50,7 @@ def test_both_blocks_of_a_layer_are_skipped_each_by_its_own_draw():
     model.layers[1].drop_path = 0.0
     layer = model.layers[0]
     with torch.no_grad():
-        states, _ = model.layer_tokens(SIGNAL)
+        states, _ = model.forward_intermediates(SIGNAL)
         start = states[0]
         torch.manual_seed(2)
         found = layer(start, None)

@@ -42,7 +42,7 @@ def in_twelve_channels(signal: Tensor, leads: Sequence[str], mode: str) -> Tenso
 )
 def test_fewer_leads_are_exact(encoder: EcgFM, leads: tuple[str, ...], mode: str) -> None:
     signal = torch.randn(3, len(leads), 256)
-    few = encoder.select_leads(leads, mode).eval()
+    few = encoder.adapt_leads(leads, mode).eval()
     assert few.leads == leads
     expected, _ = encoder(in_twelve_channels(signal, leads, mode))
     tokens, mask = few(signal)
@@ -51,7 +51,7 @@ def test_fewer_leads_are_exact(encoder: EcgFM, leads: tuple[str, ...], mode: str
 
 
 def test_selected_leads_share_no_weights(encoder: EcgFM) -> None:
-    few = encoder.select_leads(("II",))
+    few = encoder.adapt_leads(("II",))
     with torch.no_grad():
         for parameter in few.parameters():
             parameter.zero_()

@@ -18,7 +18,8 @@ from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.simulation import simulate
 from ecgtune.io.windows import read_dataset
 from ecgtune.models.classifier import Head
-from ecgtune.models.registry import EMBEDDED, load_model
+from ecgtune.models.ecg_fm import BUNDLED as EMBEDDED
+from ecgtune.models.loading import load_model
 from ecgtune.models.weights import file_sha256
 from ecgtune.recipe.pretraining import load_pretraining_recipe
 from ecgtune.training.batches import Windows

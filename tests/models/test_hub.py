@@ -12,7 +12,7 @@ from huggingface_hub import constants
 
 from ecgtune.errors import CheckpointError
 from ecgtune.models.hub import DEFAULT_FILE, REPOSITORY, hub_file
-from ecgtune.models.registry import load_model
+from ecgtune.models.loading import load_model
 
 COMMIT = "0" * 40
 NOBODY = "http://127.0.0.1:9"  # nobody listens there

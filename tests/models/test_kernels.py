@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from ecgtune.models import kernels
-from ecgtune.models.kernels import attend, explicit_attention
+from ecgtune.models.layers import attend, explicit_attention
 
 SHAPE = (2, 3, 11, 8)
 MASKS = {

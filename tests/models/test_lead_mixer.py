@@ -9,8 +9,8 @@ from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import DataError, SettingError
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.description import build_model, describe_model
-from ecgtune.models.lead_mixer import LeadMixer, fold_leads, placement
-from ecgtune.models.registry import load_model
+from ecgtune.models.leads import LeadMixer, placement
+from ecgtune.models.loading import load_model
 from helpers.models import twelve_lead_classifier
 
 LEADS = [("II",), ("V6",), ("I", "II"), ("V2", "I", "aVR"), STANDARD_LEADS, STANDARD_LEADS[::-1]]
@@ -25,7 +25,7 @@ def test_it_starts_as_lead_mode_place(leads):
     mixed = twelve_lead_classifier(leads).eval()
     whole = twelve_lead_classifier(None)
     placed = Classifier(
-        whole.encoder.select_leads(leads), Head(), whole.classes, whole.weights, name="placed", seed=0
+        whole.encoder.adapt_leads(leads), Head(), whole.classes, whole.weights, name="placed", seed=0
     ).eval()
     with torch.no_grad():  # eleven channels of zeros may round a sum otherwise than none
         torch.testing.assert_close(mixed(signal(len(leads))), placed(signal(len(leads))), rtol=0, atol=2e-6)
@@ -62,7 +62,7 @@ def test_folded_into_the_first_convolution_the_answer_is_the_same(leads):
     with torch.no_grad():
         model.lead_mixer.weight.add_(0.3 * torch.randn(12, len(leads), generator=torch.Generator().manual_seed(2)))
         before, _ = model.encode(signal(len(leads)))
-        folded = fold_leads(model.encoder, model.lead_mixer).eval()
+        folded = model.base_encoder.fold_leads(model.lead_mixer.weight, model.lead_mixer.leads).eval()
         assert folded.leads == leads
         torch.testing.assert_close(folded(signal(len(leads)))[0], before, rtol=1e-5, atol=1e-5)
 

@@ -69,7 +69,7 @@ def test_statistics_of_few_bits_are_computed_in_many():
 @pytest.mark.parametrize("hidden", [None, 7])
 def test_a_head_on_statistics_reads_three_numbers_a_channel(hidden):
     model = tiny_classifier(head=Head(hidden, pooling="statistics")).eval()
-    assert model.head[0].in_features == 3 * model.encoder.width
+    assert model.head[0].in_features == 3 * model.encoder.head_width
     signal = torch.randn(3, 1, 200)
     with torch.no_grad():
         tokens, mask = model.encode(signal)

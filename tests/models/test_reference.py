@@ -23,8 +23,8 @@ from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 from ecgtune.models.ecg_fm.pretraining import Draws, PretrainingModel, load_pretraining
 from ecgtune.models.ecg_fm.published import official_names, read_official
+from ecgtune.models.loading import load_model
 from ecgtune.models.pooling import pool
-from ecgtune.models.registry import load_model
 from ecgtune.models.weights import Weights
 
 TOLERANCE = 1e-5  # the original differs from itself by 4e-7 (tiny) to 1e-6 (full size)

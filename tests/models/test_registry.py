@@ -12,7 +12,8 @@ from ecgtune.models.checkpoint import convert, load_checkpoint
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.description import build_model, describe_model
 from ecgtune.models.ecg_fm.network import EcgFmConfig
-from ecgtune.models.registry import list_models, load_model
+from ecgtune.models.loading import load_model
+from ecgtune.models.registry import list_models
 
 NAMES = ("ecg-fm-tiny", "ecg-fm-tiny-random", "resnet-1d")  # those that need no download
 OfficialFile = Callable[..., Path]
@@ -43,7 +44,7 @@ def test_the_embedded_models(name: str, limit: float, tokens: int) -> None:
     assert sum(parameter.numel() for parameter in model.parameters()) < limit
     signal = torch.randn(4, 1, 600)
     encoded, mask = model.encode(signal)
-    assert encoded.shape == (4, tokens, model.encoder.width)
+    assert encoded.shape == (4, tokens, model.encoder.head_width)
     assert mask.shape == (4, tokens)
     assert model(signal).shape == (4, 3)
     assert model.weights.kind == ("pretrained" if name == "ecg-fm-tiny" else "random")

@@ -10,8 +10,8 @@ from ecgtune.config.data import Input
 from ecgtune.config.model import ModelSettings
 from ecgtune.config.training import Training
 from ecgtune.errors import SettingError
-from ecgtune.methods.low_rank_settings import LoRA
-from ecgtune.methods.own_weights_settings import LinearProbe
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.recipe.recipe import (
     Recipe,
     differences,

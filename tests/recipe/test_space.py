@@ -2,13 +2,12 @@
 
 import pytest
 
+from ecgtune.config.space import Around, Choice, Range
 from ecgtune.config.training import Training
 from ecgtune.errors import SettingError
-from ecgtune.methods.low_rank_settings import LoRA
-from ecgtune.methods.registry import METHODS
+from ecgtune.methods.lora.settings import LoRA
 from ecgtune.recipe.recipe import Recipe, list_recipes, load_recipes
-from ecgtune.recipe.space import (SPACES, check_changes, own_value, read_space, space_of, space_table, with_settings)
-from ecgtune.config.space import (Around, Choice, Range)
+from ecgtune.recipe.space import check_changes, own_value, read_space, space_of, space_table, with_settings
 
 RATE = "training.learning_rate"
 RECIPES = [recipe for name in list_recipes() for recipe in load_recipes(name)]
@@ -28,10 +27,6 @@ def test_every_recipe_has_a_space_that_begins_with_itself(recipe):
             assert len(set(span.values)) == len(span.values)
         else:
             assert span.low <= own[setting] <= span.high
-
-
-def test_the_table_names_methods():
-    assert SPACES.keys() <= METHODS.keys()
 
 
 def test_the_rate_is_searched_around_the_methods_own():

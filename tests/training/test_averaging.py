@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtune.methods.added_settings import SideTuning
+from ecgtune.methods.adalora.settings import AdaLoRA
 from ecgtune.methods.attach import attach
-from ecgtune.methods.low_rank_settings import AdaLoRA, LoRA
-from ecgtune.methods.own_weights_settings import Full, LinearProbe
-from ecgtune.models.registry import load_model
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.own_weights.settings import Full
+from ecgtune.methods.probe.settings import LinearProbe
+from ecgtune.methods.side.settings import SideTuning
+from ecgtune.models.loading import load_model
 from ecgtune.training.averaging import WeightAverage
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import train

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from ecgtune.errors import SettingError
-from ecgtune.methods.added_settings import Adapter, SideTuning
-from ecgtune.methods.attach import attach, base_encoder
+from ecgtune.methods.adapter.settings import Adapter
+from ecgtune.methods.attach import attach
 from ecgtune.methods.depth import check_depth
-from ecgtune.methods.low_rank_settings import LoRA
-from ecgtune.methods.own_weights_settings import Full, LinearProbe, TopLayers
-from ecgtune.models.resnet_1d import ResNet1d, ResNet1dConfig
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.own_weights.settings import Full, TopLayers
+from ecgtune.methods.probe.settings import LinearProbe
+from ecgtune.methods.side.settings import SideTuning
+from ecgtune.models.resnet_1d.network import ResNet1d, ResNet1dConfig
 from helpers.models import tiny_classifier
 from helpers.training import SETTINGS, run
 
@@ -31,7 +33,7 @@ def test_the_same_bits_as_without(method, settings, tmp_path):
 def bytes_kept(checkpointing: bool) -> int:
     """Size of what a forward pass of LoRA keeps for the backward pass, weights left out."""
     model = attach(tiny_classifier(), LoRA(rank=2)).train()
-    base_encoder(model).set_checkpointing(checkpointing)
+    model.base_encoder.set_gradient_checkpointing(checkpointing)
     weights = {parameter.data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -63,4 +65,4 @@ def test_it_is_refused_without_layers():
     with pytest.raises(SettingError, match="has no transformer layers; leave it out"):
         check_depth(model, Full(), AGAIN)
     with pytest.raises(SettingError, match="to recompute"):
-        model.encoder.set_checkpointing(True)
+        model.encoder.set_gradient_checkpointing(True)

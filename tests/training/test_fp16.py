@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from ecgtune.errors import DivergedError, RunError, SettingError
+from ecgtune.methods.adalora.settings import AdaLoRA
 from ecgtune.methods.attach import attach
-from ecgtune.methods.low_rank_settings import AdaLoRA, LoRA
-from ecgtune.methods.own_weights_settings import Full
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.own_weights.settings import Full
 from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import train

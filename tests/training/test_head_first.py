@@ -9,10 +9,11 @@ from safetensors.torch import load_file
 
 from ecgtune.config.training import Training
 from ecgtune.errors import SettingError
-from ecgtune.methods.added_settings import SideTuning
 from ecgtune.methods.attach import attach
-from ecgtune.methods.low_rank_settings import LoRA
-from ecgtune.methods.own_weights_settings import Full, LinearProbe
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.own_weights.settings import Full
+from ecgtune.methods.probe.settings import LinearProbe
+from ecgtune.methods.side.settings import SideTuning
 from ecgtune.models.classifier import Head
 from ecgtune.training.classification import Classification
 from ecgtune.training.head_first import check_head_first, count_head_steps, train_head

@@ -8,15 +8,15 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ecgtune.errors import AuditError, SettingError
-from ecgtune.methods.added_settings import SideTuning
-from ecgtune.methods.attach import attach, attached_prefixes, base_encoder
+from ecgtune.methods.attach import attach
 from ecgtune.methods.audits import TrainingAudit, count_parameters
-from ecgtune.methods.frozen import deepest_cut, reads_features
-from ecgtune.methods.low_rank_settings import LoRA
-from ecgtune.methods.own_weights import own_weights
-from ecgtune.methods.own_weights_settings import Full, LinearProbe
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.own_weights.settings import Full
+from ecgtune.methods.probe.settings import LinearProbe
+from ecgtune.methods.side.settings import SideTuning
+from ecgtune.methods.split import reads_features, split_point
+from ecgtune.methods.storage import load_weights, save_weights
 from ecgtune.models.classifier import Head
-from ecgtune.models.lead_mixer import fold_leads
 from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.head_first import train_head
@@ -24,7 +24,6 @@ from ecgtune.training.inference import logits_of
 from ecgtune.training.loop import train
 from ecgtune.training.prefix import compute_once
 from ecgtune.training.run_folder import RunFolder
-from ecgtune.training.weights import load_weights, save_weights
 from helpers.methods import METHODS, MIXED, ROUNDED
 from helpers.models import twelve_lead_classifier
 from helpers.training import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers
@@ -68,8 +67,8 @@ def test_a_training_moves_the_mixer_the_method_and_the_head_and_nothing_else(met
     model, trained, _, sentence = fit(tmp_path, method)
     assert sentence == "nothing is computed once: the lead adapter trains in front of the encoder"
     assert "moved the output" in trained.audit
-    own = {f"encoder.{name}" for name in own_weights(base_encoder(model), method)}
-    added = attached_prefixes(model)
+    own = {f"encoder.{name}" for name in method.trained_parameters(model.base_encoder)}
+    added = method.added_parameters
     for name, tensor in model.named_parameters():
         trains = name.startswith(("head.", "lead_mixer.")) or name in own or any(part in name for part in added)
         assert tensor.requires_grad == trains, name
@@ -111,7 +110,7 @@ def test_stopped_and_resumed_ends_on_the_same_bits(method, tmp_path):
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_nothing_is_computed_once(method):
     model = fresh(method)
-    assert deepest_cut(model, method) is None
+    assert split_point(model, method) is None
     assert not reads_features(model, method)
     with pytest.raises(SettingError, match="prefix_cache is 'on', but the lead adapter trains"):
         compute_once(model, method, TRAIN, VAL, replace(SETTINGS, prefix_cache="on"), augmented=False)
@@ -156,7 +155,10 @@ def test_folded_after_full_fine_tuning_it_is_a_plain_encoder(tmp_path):
     model, _, _, _ = fit(tmp_path, Full())
     expected = logits_of(model, VAL.inputs)
     plain = twelve_lead_classifier(None)
-    plain.encoder, plain.head = fold_leads(model.encoder, model.lead_mixer), model.head
+    plain.encoder, plain.head = (
+        model.base_encoder.fold_leads(model.lead_mixer.weight, model.lead_mixer.leads),
+        model.head,
+    )
     np.testing.assert_allclose(logits_of(plain, VAL.inputs), expected, rtol=1e-4, atol=1e-5)
 
 

@@ -16,10 +16,13 @@ from ecgtune.config.training import Training
 from ecgtune.data.augmentation import WindowAugmentation
 from ecgtune.errors import AuditError, DivergedError, RunError, SettingError
 from ecgtune.evaluation.metrics import auroc
-from ecgtune.methods.added_settings import Adapter, SideTuning
+from ecgtune.methods.adalora.settings import AdaLoRA
+from ecgtune.methods.adapter.settings import Adapter
 from ecgtune.methods.attach import attach
-from ecgtune.methods.low_rank_settings import AdaLoRA, LoRA
-from ecgtune.methods.own_weights_settings import Full, LinearProbe
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.own_weights.settings import Full
+from ecgtune.methods.probe.settings import LinearProbe
+from ecgtune.methods.side.settings import SideTuning
 from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import probability_of

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ecgtune.config.training import Training
-from ecgtune.methods.low_rank_settings import LoRA
+from ecgtune.methods.lora.settings import LoRA
 from ecgtune.training.precision import choose_precision
 from helpers.training import SETTINGS, run
 

@@ -11,12 +11,14 @@ from ecgtune.config.augmentation import Augmentation
 from ecgtune.config.training import Training
 from ecgtune.data.augmentation import WindowAugmentation
 from ecgtune.errors import SettingError
-from ecgtune.methods.added_settings import Adapter, SideTuning
+from ecgtune.methods.adapter.settings import Adapter
 from ecgtune.methods.attach import attach
 from ecgtune.methods.base import Method
-from ecgtune.methods.frozen import Cut, deepest_cut
-from ecgtune.methods.low_rank_settings import LoRA
-from ecgtune.methods.own_weights_settings import Full, LinearProbe, NormBias, TopLayers
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.own_weights.settings import Full, NormBias, TopLayers
+from ecgtune.methods.probe.settings import LinearProbe
+from ecgtune.methods.side.settings import SideTuning
+from ecgtune.methods.split import SplitPoint, split_point
 from ecgtune.models.classifier import Head
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.training import prefix as prefix_module
@@ -101,20 +103,20 @@ def test_what_is_drawn_at_random_is_drawn_anew_in_every_epoch(method, settings, 
 @pytest.mark.parametrize(
     ("method", "cut"),
     [
-        (LinearProbe(), Cut("features")),
-        (LinearProbe(layers="mix"), Cut("features")),
-        (SideTuning(width=8), Cut("states")),
-        (TopLayers(layers=1), Cut("tokens", 1)),
-        (TopLayers(layers=2), Cut("tokens", 0)),
-        (LoRA(rank=2), Cut("tokens", 0)),
-        (Adapter(width=2), Cut("tokens", 0)),
+        (LinearProbe(), SplitPoint("features")),
+        (LinearProbe(layers="mix"), SplitPoint("features")),
+        (SideTuning(width=8), SplitPoint("intermediates")),
+        (TopLayers(layers=1), SplitPoint("block", 1)),
+        (TopLayers(layers=2), SplitPoint("block", 0)),
+        (LoRA(rank=2), SplitPoint("block", 0)),
+        (Adapter(width=2), SplitPoint("block", 0)),
         (Full(), None),
         (NormBias(), None),
     ],
     ids=str,
 )
 def test_the_cut_is_as_deep_as_the_method_allows(method, cut):
-    assert deepest_cut(attach(tiny_classifier(), method), method) == cut
+    assert split_point(attach(tiny_classifier(), method), method) == cut
 
 
 def test_a_stopped_training_goes_on_from_the_cache_on_the_same_bits(tmp_path):
@@ -134,8 +136,11 @@ def test_methods_and_seeds_share_what_lies_below(cache, tmp_path):
     assert len(list(cache.iterdir())) == 2  # training and validation
 
 
+FIRST, TOP = SplitPoint("block", 1), TopLayers()
+
+
 def test_the_key_tells_data_weights_and_number_formats_apart_and_nothing_else():
-    def key(change=lambda model: None, cut=Cut("tokens", 1), windows=TRAINING, precision="fp32", method=TopLayers()):  # noqa: B008
+    def key(change=lambda model: None, cut=FIRST, windows=TRAINING, precision="fp32", method=TOP):
         model = attach(tiny_classifier(), method)
         with torch.no_grad():
             change(model)
@@ -146,17 +151,19 @@ def test_the_key_tells_data_weights_and_number_formats_apart_and_nothing_else():
     others = [
         key(lambda model: model.encoder.layers[0].attention.q_proj.bias[0].add_(1e-6)),
         key(lambda model: model.encoder.stem[0].conv.weight[0, 0, 0].add_(1e-6)),
-        key(cut=Cut("tokens", 0)),
+        key(cut=SplitPoint("block", 0)),
         key(windows=moved),
         key(windows=Windows(TRAINING.inputs[::-1], TRAINING.label)),
         key(precision="bf16"),
     ]
     assert len({key(), *others}) == 7
     probes = *(LinearProbe(layers=layers) for layers in ("last", "mix")), SideTuning(width=8)
-    assert len({key(cut=Cut("features"), method=method) for method in probes}) == 3
+    assert len({key(cut=SplitPoint("features"), method=method) for method in probes}) == 3
     assert key() == key(lambda model: model.encoder.layers[1].attention.q_proj.bias[0].add_(1))
     assert key() == key(lambda model: model.head[0].bias.add_(1))
-    tokens = [key(cut=Cut("tokens", 0), method=method) for method in (LoRA(rank=2), Adapter(width=2), TopLayers())]
+    tokens = [
+        key(cut=SplitPoint("block", 0), method=method) for method in (LoRA(rank=2), Adapter(width=2), TopLayers())
+    ]
     assert len(set(tokens)) == 1
 
 
@@ -194,13 +201,13 @@ def test_entries_unused_for_longest_make_room(cache, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("cut", "size", "epochs", "device", "reason"),
     [
-        (Cut("tokens", 0), 25, 2, "cpu", ""),
-        (Cut("tokens", 0), 26, 2, "cpu", "more than a quarter"),
-        (Cut("tokens", 0), 25, 1, "cpu", "one epoch"),
-        (Cut("tokens", 0), 25, 2, "cuda", "bringing tokens"),
-        (Cut("tokens", 3), 25, 2, "cuda", ""),
-        (Cut("states"), 25, 2, "mps", ""),
-        (Cut("features"), 99, 1, "cuda", ""),
+        (SplitPoint("block", 0), 25, 2, "cpu", ""),
+        (SplitPoint("block", 0), 26, 2, "cpu", "more than a quarter"),
+        (SplitPoint("block", 0), 25, 1, "cpu", "one epoch"),
+        (SplitPoint("block", 0), 25, 2, "cuda", "bringing tokens"),
+        (SplitPoint("block", 3), 25, 2, "cuda", ""),
+        (SplitPoint("intermediates"), 25, 2, "mps", ""),
+        (SplitPoint("features"), 99, 1, "cuda", ""),
     ],
     ids=str,
 )

@@ -11,13 +11,14 @@ from ecgtune.config.augmentation import Augmentation
 from ecgtune.config.training import Training
 from ecgtune.data.augmentation import WindowAugmentation
 from ecgtune.errors import SettingError
-from ecgtune.methods.added_settings import SideTuning
 from ecgtune.methods.attach import attach
-from ecgtune.methods.frozen import reads_features, trained_part
-from ecgtune.methods.low_rank_settings import LoRA
-from ecgtune.methods.own_weights_settings import Full, LinearProbe
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.own_weights.settings import Full
+from ecgtune.methods.probe.settings import LinearProbe
+from ecgtune.methods.side.settings import SideTuning
+from ecgtune.methods.split import reads_features, trained_part
 from ecgtune.models.classifier import Head
-from ecgtune.models.registry import load_model
+from ecgtune.models.loading import load_model
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import encode_once, logits_of
 from ecgtune.training.loop import train

@@ -11,7 +11,7 @@ from ecgtune.config.augmentation import Augmentation
 from ecgtune.config.data import Input
 from ecgtune.data.augmentation import WindowAugmentation
 from ecgtune.errors import SettingError
-from ecgtune.methods.added_settings import SideTuning
+from ecgtune.methods.side.settings import SideTuning
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.models.weights import Weights

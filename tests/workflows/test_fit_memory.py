@@ -8,8 +8,8 @@ import pytest
 
 import ecgtune
 from ecgtune.errors import SettingError
-from ecgtune.methods.low_rank_settings import LoRA
-from ecgtune.methods.own_weights_settings import LinearProbe
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.recipe.recipe import Recipe, load_recipes
 from ecgtune.training.run_folder import RunFolder, read_recipe
 from ecgtune.utils.progress import ProgressBar

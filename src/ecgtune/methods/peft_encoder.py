@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from peft.tuners import lora, oft
+from peft.tuners import oft
+from peft.tuners.lora.layer import Conv1d as LoRAConv1d
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
@@ -33,7 +34,7 @@ def wrap(encoder: Encoder, config: object) -> PeftModel:
     for module in model.modules():
         if type(module) is oft.Linear:
             module.__class__ = RotatedLinear  # peft has no table of custom modules for OFT; there is no state of ours
-        if isinstance(module, lora.Conv1d):
+        if isinstance(module, LoRAConv1d):
             _follow_convolution(module)
         if isinstance(module, BaseTunerLayer):
             # Autocast casts what the layer multiplies; peft's own cast to the new weights' float32 before it would
@@ -110,7 +111,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _follow_convolution(layer: lora.Conv1d) -> None:
+def _follow_convolution(layer: LoRAConv1d) -> None:
     """Give LoRA's first convolution the dilation and padding of the frozen one, which peft leaves out."""
     base = cast(nn.Conv1d, layer.get_base_layer())
     for down in cast(Sequence[nn.Conv1d], layer.lora_A.values()):

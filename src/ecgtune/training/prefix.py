@@ -84,7 +84,7 @@ def compute_once(
             reason = does_not_pay(split, size, settings.epochs, device.type, memory, copies=copies)
     if split is None or reason:
         return Once(training, validation, f"nothing is computed once: {reason}")
-    kept = [_encoded(model, split, split, settings) for split in (training, validation)]
+    kept = [_encoded(model, split, windows, settings) for windows in (training, validation)]
     (training, _), (validation, _) = kept
     place = "; ".join(dict.fromkeys(place for _, place in kept))
     return Once(training, validation, f"computed once: {split}, {size / 1e6:,.0f} MB, {place}")

@@ -22,7 +22,6 @@ from ecgtune.methods.storage import save_weights, trained_tensors
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.training.inference import choose_device, logits_of
 from ecgtune.training.peak import PeakMemory
-from ecgtune.training.weights import save_weights, trained_tensors
 from ecgtune.utils.files import write_atomically
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.preparation import load_recipe_model, prepare

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from ecgtune.data.signal.filters import zscore
 from ecgtune.data.signal.path import SignalPath, cut_windows
 from ecgtune.errors import DataError, SettingError
-from ecgtune.models.registry import load_model
+from ecgtune.models.loading import load_model
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
