@@ -62,13 +62,14 @@ def agreement(
 ) -> tuple[list[dict], float]:
     """Each format on `windows` windows that a run of `method` has not seen, and the AUROC of its test split."""
     data, others = ecgtune.simulate(windows, seed=0), ecgtune.simulate(windows, seed=1)
-    training = ecgtune.Training(epochs=epochs, batch_size=16, precision="bf16", device="cpu")
+    trainer = ecgtune.TrainerSettings(precision="bf16", device="cpu")
     with tempfile.TemporaryDirectory() as place:
         run = ecgtune.fine_tune(
             ecgtune.load_model(model, head=ecgtune.Head(pooling="statistics")),
             data,
             method=method,
-            training=training,
+            optimisation=ecgtune.Optimisation(epochs=epochs, batch_size=16),
+            trainer=trainer,
             out=Path(place) / "run",
             quiet=True,
         )

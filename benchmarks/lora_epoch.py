@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgtune import Full, Head, LoRA, Training, load_model
+from ecgtune import Full, Head, LoRA, Optimisation, TrainerSettings, load_model
 from ecgtune.config.augmentation import Augmentation
 from ecgtune.data.augmentation import WindowAugmentation
 from ecgtune.methods.attach import attach
@@ -40,7 +40,7 @@ from page import epochs, into_page
 RESULT = Path(__file__).parent / "results" / "lora_epoch.json"
 WINDOWS, SAMPLES = 24_554, 600
 #: As in the proof of docs/pretraining.md.
-AUGMENTATION = Augmentation(shift=0.1, stretch=0.05, sign=0.5, gain=0.2, wander=0.1, noise=0.05)
+AUGMENTATION = Augmentation(shift=0.1, time_stretch=0.05, polarity_flip=0.5, gain=0.2, wander=0.1, noise=0.05)
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,17 @@ def seconds(arm: Arm, count: int) -> tuple[float, float, float]:
     signal = rng.standard_normal((count, 1, SAMPLES), dtype=np.float32)
     windows = Windows(signal, rng.integers(0, 2, count))
     model = attach(load_model("ecg-fm-tiny", head=Head(pooling="statistics")), arm.method)
-    settings = Training(epochs=arm.epochs, batch_size=64, precision="bf16", device="cpu")
+    settings = Optimisation(epochs=arm.epochs, batch_size=64), TrainerSettings(precision="bf16", device="cpu")
     few = Windows(signal[:64], windows.label[:64])  # validation is not what is timed
     augment = WindowAugmentation(AUGMENTATION, windows=count, leads=1, sampling_rate=100.0, normalise=True)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ECGTUNE_CACHE"] = folder
         started = time.monotonic()
-        once = compute_once(model, arm.method, windows, few, settings, augmented=arm.augmented)
+        once = compute_once(model, arm.method, windows, few, *settings, augmented=arm.augmented)
         before = time.monotonic() - started
         shown = augment if arm.augmented else None
-        objective = Classification(model, arm.method, once.training, once.validation, settings, shown)
-        trained = train(objective, settings, seed=0, folder=RunFolder(Path(folder)), progress=ProgressBar(quiet=True))
+        objective = Classification(model, arm.method, once.training, once.validation, *settings, shown)
+        trained = train(objective, *settings, seed=0, folder=RunFolder(Path(folder)), progress=ProgressBar(quiet=True))
     return trained.seconds_per_epoch, before, count_parameters(model, arm.method).fraction
 
 

@@ -20,7 +20,8 @@ from full_size import TITLE, full_size
 
 from ecgtune import LoRA, Recipe, simulate
 from ecgtune.config.model import ModelSettings
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.training.peak import PeakMemory
 from ecgtune.training.run_folder import RunFolder, read_recipe
 from ecgtune.utils.files import write_json
@@ -34,15 +35,16 @@ BATCH = 64
 def trained(model: str, limit: str | None, windows: int) -> dict[str, Any]:
     """Train in this process: what was chosen, and bytes at the fullest moment."""
     peak = PeakMemory(torch.device("cpu"))
-    settings = Training(epochs=1, batch_size=BATCH, precision="bf16", device="cpu", max_memory=limit)
-    recipe = Recipe("lora", method=LoRA(), model=ModelSettings(name=model), training=settings)
+    trainer = TrainerSettings(precision="bf16", device="cpu", max_memory=limit)
+    optimisation = Optimisation(epochs=1, batch_size=BATCH)
+    recipe = Recipe("lora", LoRA(), model=ModelSettings(name=model), optimisation=optimisation, trainer=trainer)
     with tempfile.TemporaryDirectory() as place:
         run = train(simulate(windows, seed=0), recipe, out=Path(place) / "run", quiet=True)
-        chosen = read_recipe(RunFolder(run.folder)).training
+        chosen = read_recipe(RunFolder(run.folder)).trainer
     return {
         "limit": limit,
-        "accumulate": chosen.accumulate,
-        "checkpointing": chosen.checkpointing,
+        "accumulate": chosen.gradient_accumulation_steps,
+        "checkpointing": chosen.gradient_checkpointing,
         "peak_memory_bytes": peak.read(),
     }
 

@@ -38,9 +38,14 @@ WITHIN = 0.25
 
 def recipes(asked: argparse.Namespace) -> list[Recipe]:
     found = [recipe for name in asked.methods for recipe in load_recipes(name)]
-    settings = {"epochs": asked.epochs, "batch_size": asked.batch, "device": "cpu"}
+    settings = {"epochs": asked.epochs, "batch_size": asked.batch}
     return [
-        replace(one, model=replace(one.model, name=asked.model), training=replace(one.training, **settings))
+        replace(
+            one,
+            model=replace(one.model, name=asked.model),
+            optimisation=replace(one.optimisation, **settings),
+            trainer=replace(one.trainer, device="cpu"),
+        )
         for one in found
     ]
 
@@ -110,7 +115,7 @@ def compared(asked: argparse.Namespace) -> dict[str, Any]:
     for number, recipe in enumerate(arms):
         # One after the other, so that an estimate and its run meet the same machine.
         dataset = simulate(asked.windows, seed=0)
-        (estimated,) = plan(dataset, [recipe], seeds=1, floors=False, quiet=True).estimates
+        (estimated,) = plan(dataset, [recipe], seeds=1, baselines=False, quiet=True).estimates
         command = [sys.executable, __file__, *sys.argv[1:], "--model", asked.model, "--run", str(number)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         real = json.loads(done.stdout.splitlines()[-1])

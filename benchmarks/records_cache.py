@@ -100,7 +100,7 @@ def epoch(table: Path, folder: Path, settings: RecordSettings, out: Path, in_mem
     signal = dataset.signal[:, [LEADS.index("II")]] if in_memory else dataset.signal[:, LEADS.index("II")][:, None]
     dataset = replace(dataset, signal=signal, leads=("II",))
     (recipe,) = load_recipes("resnet")
-    recipe = replace(recipe, training=replace(recipe.training, epochs=1, batch_size=32))
+    recipe = replace(recipe, optimisation=replace(recipe.optimisation, epochs=1, batch_size=32))
     start = time.perf_counter()
     workflows.train(dataset, recipe, out=out, quiet=True)
     return time.perf_counter() - start

@@ -58,8 +58,8 @@ def test_the_speed_benchmark_writes_every_row_and_its_table(speed, tmp_path, cap
     assert [row["name"] for row in kept["rows"]] == ["lora", "probe", "top-layers", "inference-bf16", "demo"]
     for row in kept["rows"][:4]:
         assert row["ratio"] > 0
-        assert row["floor"]["operations"] > 0
-        assert row["floor"]["seconds"] == max(row["floor"]["arithmetic"], row["floor"]["traffic"])
+        assert row["baseline"]["operations"] > 0
+        assert row["baseline"]["seconds"] == max(row["baseline"]["arithmetic"], row["baseline"]["traffic"])
     assert "--first-version" in kept["rows"][4]["note"]
     assert result["weights"] == "random"
     table = speed("page").table(kept)
@@ -69,7 +69,7 @@ def test_the_speed_benchmark_writes_every_row_and_its_table(speed, tmp_path, cap
 
 
 def test_the_floor_counts_products_and_what_is_kept(speed):
-    floor = speed("floor")
+    floor = speed("baseline")
     layer = torch.nn.Linear(8, 4, bias=False)
     inputs = torch.randn(16, 8)
     asks = floor.demand(layer, lambda: layer(inputs).sum(), "fp32")

@@ -41,10 +41,10 @@ def test_the_page_tells_in_how_many_runs_the_last_epoch_was_the_best(scripts):
     proof = scripts("proof")
     rows = proof.read_rows(proof.RESULTS / "proof.csv")
     assert part("rising") == proof.rising(rows)
-    random = [row for row in rows if row["weights"].startswith("random") and row["label_share"] != "0.01"]
+    random = [row for row in rows if row["weights"].startswith("random") and row["label_fraction"] != "0.01"]
     last = sum(row["best_epoch"] == row["epochs"] for row in random)
     assert f"in {last} of {len(random)} runs from random weights" in part("rising")
-    few = [row["best_epoch"] == row["epochs"] for row in rows if row["label_share"] == "0.01"]
+    few = [row["best_epoch"] == row["epochs"] for row in rows if row["label_fraction"] == "0.01"]
     assert sum(few) / len(few) < 0.1  # "nearly all" came to an end there
 
 
@@ -67,13 +67,13 @@ def test_sizes_and_settings_in_the_text_are_those_of_the_recipe(scripts):
     ):
         assert phrase in said, phrase
     proof = scripts("proof")
-    full = proof._recipe("random", "full", 1.0, 0).training.epochs
+    full = proof._recipe("random", "full", 1.0, 0).optimisation.epochs
     assert (full, proof.LOOPS[1.0].epochs) == (3, 4)
     assert "full fine-tuning makes three passes, which take about as long as the four of LoRA" in said
     study = scripts("study")
     contrastive, base = study._recipe("contrastive").training, study._recipe("base").training
     assert (2 * contrastive.batch_size, contrastive.learning_rate) == (base.batch_size, base.learning_rate)
-    assert base.learning_rate == 2 * load_pretraining_recipe("pretrain-tiny-contrastive").training.learning_rate
+    assert base.learning_rate == 2 * load_pretraining_recipe("pretrain-tiny-contrastive").optimisation.learning_rate
 
 
 def test_the_changelog_counts_the_recordings_of_the_run(scripts):

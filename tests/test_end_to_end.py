@@ -172,7 +172,7 @@ def test_cross_validation_by_patient_on_several_labels(folder, capsys):
     tokens = ["compare", "labels.csv", "--records", "records", "--lead", "II", *FLAGS["multilabel"], "--folds", "3"]
     seed = QUICK.index("--seed")
     quick = [*QUICK[:seed], *QUICK[seed + 2 :]]
-    run(*tokens, "--methods", "probe", "--no-floors", "--seeds", "1", *quick, "--out", "cv")
+    run(*tokens, "--methods", "probe", "--no-baselines", "--seeds", "1", *quick, "--out", "cv")
     assert "3 rounds" in capsys.readouterr().out
     tested = []
     for number in (1, 2, 3):
@@ -219,5 +219,5 @@ def test_the_same_from_python(folder, tmp_path):
     answers = finished.classify(dataset.signal[:5])
     assert len(answers) == 5
     assert all(set(answer) <= set(LABELS) for answer in answers)
-    results = ecgtune.compare(dataset, [recipe], out=tmp_path / "compare", seeds=1, floors=False, quiet=True)
+    results = ecgtune.compare(dataset, [recipe], out=tmp_path / "compare", seeds=1, baselines=False, quiet=True)
     assert results["rows"][0]["metrics"]["auroc"]["mean"] == finished.metrics["window"]["metrics"]["auroc"]["value"]

@@ -121,9 +121,9 @@ def test_finals_use_what_the_sweep_found(done):
     for name in ("full", "norm-bias", "probe"):
         (best,) = load_recipes(str(done.results / "best" / f"{name}.toml"))
         assert recipes[name] == best
-    assert recipes["paper-full+rate"].training.learning_rate == recipes["full"].training.learning_rate
-    assert recipes["paper-full"].training.learning_rate == 1e-3
-    assert recipes["paper-full+loop"].training.schedule == "cosine"
+    assert recipes["paper-full+rate"].optimisation.learning_rate == recipes["full"].optimisation.learning_rate
+    assert recipes["paper-full"].optimisation.learning_rate == 1e-3
+    assert recipes["paper-full+loop"].optimisation.schedule == "cosine"
     assert recipes["paper-full"].model.head_hidden == 512
 
 
@@ -134,10 +134,10 @@ def test_recipes_get_what_the_sweep_found_and_keep_their_comments(done):
         (made,) = load_recipes(str(done.recipes / f"{name}.toml"))
         settings = recipes.won(done.study, name, best)
         assert settings == recipes.won(done.study, name, made)
-        assert settings["training.learning_rate"] == pytest.approx(best.training.learning_rate, rel=5e-3)
-        assert ("training.ema" in settings) == (name != "probe")
-        assert made.training.epochs != best.training.epochs  # how long is no matter of the sweep
-        assert made.augmentation.sign == 0.0  # leads that stand still are not turned upside down
+        assert settings["optimisation.learning_rate"] == pytest.approx(best.optimisation.learning_rate, rel=5e-3)
+        assert ("optimisation.ema" in settings) == (name != "probe")
+        assert made.optimisation.epochs != best.optimisation.epochs  # how long is no matter of the sweep
+        assert made.augmentation.polarity_flip == 0.0  # leads that stand still are not turned upside down
     comments = [line for line in (ROOT / "recipes" / "norm-bias.toml").read_text().splitlines() if "#" in line]
     told = (done.recipes / "norm-bias.toml").read_text()
     (changed,) = set(comments) - set(told.splitlines())
@@ -405,7 +405,7 @@ def test_rows_of_other_settings_do_not_count(done, tmp_path, monkeypatch):
     assert stages.sweep_key(longer, "full", "data") == key  # finals are no part of the sweep
     assert stages.sweep_key(replace(done.study, trials=3), "full", "data") != key
     assert stages.sweep_key(done.study, "probe", "data") != key
-    changed = replace(done.study, space={"all": {"training.weight_decay": Choice((0.3,))}})
+    changed = replace(done.study, space={"all": {"optimisation.weight_decay": Choice((0.3,))}})
     assert stages.sweep_key(changed, "full", "data") != key
 
 
@@ -539,19 +539,22 @@ def test_every_recipe_of_the_study_can_be_made(harness):
     for name in study.methods:
         recipe = study.swept(name)
         assert (recipe.model.name, recipe.model.pooling) == ("ecg-fm-tiny", "statistics")
-        assert "training.learning_rate" in space_of(recipe, study.space)
+        assert "optimisation.learning_rate" in space_of(recipe, study.space)
     for name in study.presets:
         steps = [f"{name}+{step}" for step in ("head", "loop", "care", "rate")]
         assert list(study.preset(name, 1e-3)) == [name, *steps]
         assert study.preset(name, None)[f"{name}+head"].model.head_hidden is None
     assert study.swept("lora").augmentation.acting
-    assert (study.swept("side").augmentation.views, study.swept("lora").augmentation.views) == (2, None)
+    assert (study.swept("side").augmentation.augmented_copies, study.swept("lora").augmentation.augmented_copies) == (
+        2,
+        None,
+    )
     assert study.swept("side").augmentation.acting == study.swept("lora").augmentation.acting
     assert not study.swept("probe").augmentation.acting
     parts = [name for method in study.methods for name in study.with_parts(method, study.swept(method))]
     assert len(parts) == len(set(parts)) == sum(len(part.of) for part in study.parts)
     final = study.final(study.swept("lora"), "lora", "fibrillation", 0.1, 3)
-    assert (final.training.threshold, final.input.label_share, final.input.split_seed) == ("f1", 0.1, 3)
+    assert (final.evaluation.threshold, final.data.label_fraction, final.data.split_seed) == ("f1", 0.1, 3)
 
 
 def test_lengths_are_chosen_on_recordings_that_no_final_is_judged_on(harness, done):
@@ -564,8 +567,12 @@ def test_lengths_are_chosen_on_recordings_that_no_final_is_judged_on(harness, do
     assert away.isdisjoint(left)
     assert len(away) == len(away | left) // 4
     recipe = lengths.recipe_of(settings.Study(), "lora", 0.1, lengths.Length(7, 3), 2)
-    assert (recipe.training.epochs, recipe.training.best, recipe.augmentation.views) == (7, "last", 3)
-    assert (recipe.input.label_share, recipe.input.split_seed) == (0.1333, 2)
+    assert (
+        recipe.optimisation.epochs,
+        recipe.optimisation.checkpoint_metric,
+        recipe.augmentation.augmented_copies,
+    ) == (7, "last", 3)
+    assert (recipe.data.label_fraction, recipe.data.split_seed) == (0.1333, 2)
 
 
 def test_parts_on_held_out_recordings_are_those_of_the_finals(harness):
@@ -603,15 +610,17 @@ def test_finals_keep_the_last_epoch_but_where_that_is_the_part(harness):
     study = settings.Study()
     recipe = study.swept("lora")
     part = study.with_parts("lora", recipe)["lora+best-epoch"]
-    assert study.final(part, "lora+best-epoch", "abnormal", 0.1, 0).training.best == "auroc"
+    assert study.final(part, "lora+best-epoch", "abnormal", 0.1, 0).optimisation.checkpoint_metric == "auroc"
     side = study.swept("side")
-    views = {share: study.final(side, "side", "abnormal", share, 0).augmentation.views for share in study.loops}
+    views = {
+        share: study.final(side, "side", "abnormal", share, 0).augmentation.augmented_copies for share in study.loops
+    }
     assert views == study.own_views["side"]
     for part in ("fresh", "no-augmentation"):
         changed = study.with_parts("side", side)[f"side+{part}"]
-        assert study.final(changed, f"side+{part}", "abnormal", 0.1, 0).augmentation.views is None
+        assert study.final(changed, f"side+{part}", "abnormal", 0.1, 0).augmentation.augmented_copies is None
     for name in ("lora", "lora+mean", "paper-lora+head"):
-        assert study.final(recipe, name, "abnormal", 0.1, 0).training.best == "last"
+        assert study.final(recipe, name, "abnormal", 0.1, 0).optimisation.checkpoint_metric == "last"
 
 
 def test_fibrillation_is_one_label_of_four(harness, tmp_path):

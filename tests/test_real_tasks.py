@@ -136,7 +136,7 @@ def test_the_challenges_own_arithmetic_gives_the_f1_of_the_rows(script):
     cells = cinc2017.cells(part["group"])
     assert "f1_~" not in cells
     assert "f1" not in cells
-    row = dict.fromkeys(script("cinc2017_table").COLUMNS, "") | cells | {"data": "windows", "label_share": "1"}
+    row = dict.fromkeys(script("cinc2017_table").COLUMNS, "") | cells | {"data": "windows", "label_fraction": "1"}
     told = cinc2017.table([row | {"level": "unseen", "method": "probe", "title": "Probe"}])
     assert "| absent |" in told
     assert "| n/a |" in told

@@ -21,7 +21,7 @@ from peft_settings import FLOOR, Study, tuned
 from peft_study import CHOICES, RESULTS
 
 from ecgtune import workflows
-from ecgtune.config.data import Input
+from ecgtune.config.data import DataSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.workflows.environment import now
@@ -78,16 +78,16 @@ def recipe_of(study: Study, name: str, share: float, length: Length, seed: int) 
     recipe = study.final(recipe, name, study.tasks[0], share, seed)
     return replace(
         recipe,
-        input=Input(split_seed=seed, label_share=float(f"{share / (1 - AWAY):.4g}")),
-        training=replace(recipe.training, epochs=length.epochs, best=length.best),
-        augmentation=replace(recipe.augmentation, views=length.views),
+        data=DataSettings(split_seed=seed, label_fraction=float(f"{share / (1 - AWAY):.4g}")),
+        optimisation=replace(recipe.optimisation, epochs=length.epochs, checkpoint_metric=length.best),
+        augmentation=replace(recipe.augmentation, augmented_copies=length.views),
     )
 
 
 def row_of(recipe: Recipe, name: str, share: float, seed: int, dataset: Dataset) -> Row:
     """What tells the row of a training from every other."""
-    place = {"share": f"{share:g}", "method": name, "epochs": str(recipe.training.epochs)}
-    place |= {"views": str(recipe.augmentation.views or ""), "best": recipe.training.best}
+    place = {"share": f"{share:g}", "method": name, "epochs": str(recipe.optimisation.epochs)}
+    place |= {"views": str(recipe.augmentation.augmented_copies or ""), "best": recipe.optimisation.checkpoint_metric}
     return place | key(recipe, seed, dataset.source.sha256)
 
 
@@ -138,7 +138,7 @@ def main() -> None:
                 for length in methods[name]:
                     for seed in asked.seeds:
                         recipe = recipe_of(study, name, share, length, seed)
-                        recipe = replace(recipe, training=replace(recipe.training, precision=PRECISION))
+                        recipe = replace(recipe, trainer=replace(recipe.trainer, precision=PRECISION))
                         own = row_of(recipe, name, share, seed, dataset)
                         if not any(own.items() <= row.items() for row in read_rows(FILE)):
                             add_row(FILE, own | scores_of(metrics_of(recipe, seed, dataset)), COLUMNS, PLACE)

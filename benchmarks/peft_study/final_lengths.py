@@ -28,7 +28,7 @@ def recipe_of(study: Study, name: str, epochs: int) -> Recipe:
     """A final of the first task with all labels, for another time."""
     recipe = study.floor() if name == FLOOR else tuned(RESULTS)[name]
     recipe = study.final(recipe, name, study.tasks[0], 1.0, 0)
-    return replace(recipe, training=replace(recipe.training, epochs=epochs))
+    return replace(recipe, optimisation=replace(recipe.optimisation, epochs=epochs))
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -35,10 +35,10 @@ COLUMNS = (*PLACE, "data", "weights", "settings", *SCORES, "date")
 def scores_of(recipe: Recipe, own: Row, precision: str, dataset: Dataset) -> Row:
     """Accuracy and AUROC on the test windows: of the final, where it ran in that format, or of a new training."""
     for row in read_rows(RESULTS / "finals.csv"):
-        place = {"task": "abnormal", "share": f"{SHARE:g}", "precision": precision, "device": recipe.training.device}
+        place = {"task": "abnormal", "share": f"{SHARE:g}", "precision": precision, "device": recipe.trainer.device}
         if (own | place).items() <= row.items():
             return {name: row[name] for name in (*SCORES, "date")}
-    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
+    recipe = replace(recipe, trainer=replace(recipe.trainer, precision=precision))
     with tempfile.TemporaryDirectory() as folder:
         metrics = workflows.train(dataset, recipe, out=Path(folder) / "run", seed=int(own["seed"])).metrics
     return {name: f"{metrics['window']['metrics'][name]['value']:.5f}" for name in SCORES} | {"date": now()[:10]}

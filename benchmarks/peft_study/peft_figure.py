@@ -59,7 +59,7 @@ def write_differences(path: Path, study: Study, cells: Sequence[Row], metric: st
 
 
 def write_shares(path: Path, study: Study, cells: Sequence[Row]) -> list[Path]:
-    """`path` (an .svg): a panel per task, a line per finalist over the shares of the labels; the floor in grey.
+    """`path` (an .svg): a panel per task, a line per finalist over the shares of the labels; the baseline in grey.
 
     Presets have no line: what brings them to the tuned methods is a table of its own.
     """

@@ -22,7 +22,7 @@ TABLES = ("method", "model", "training", "augmentation")
 NOTES = {"rate_width": "the encoder that learning_rate was found on; a wider one takes less"}
 #: Right for the hand-held recorders of the study's windows, which may be held upside down, and wrong where leads stand
 #: still: left to those who ask for it.
-NOT_FOR_ALL = ("augmentation.sign",)
+NOT_FOR_ALL = ("augmentation.polarity_flip",)
 
 
 def write_recipes(study: Study, results: Path, folder: Path) -> list[str]:
@@ -49,7 +49,7 @@ def write_recipes(study: Study, results: Path, folder: Path) -> list[str]:
 
 
 def won(study: Study, name: str, best: Recipe) -> dict[str, Any]:
-    """By name ("training.learning_rate") what the sweep chose, and what was the same for all of its trials.
+    """By name ("optimisation.learning_rate") what the sweep chose, and what was the same for all of its trials.
 
     Numbers have three digits: more say nothing, and people read recipes. The width of the encoder stands beside the
     rate that was found on it.
@@ -61,8 +61,8 @@ def won(study: Study, name: str, best: Recipe) -> dict[str, Any]:
         value = getattr(getattr(best, table), key)
         if value is not None:
             found[setting] = float(f"{value:.3g}") if isinstance(value, float) else value
-        if setting == "training.learning_rate":
-            found["training.rate_width"] = load_model(study.model).encoder.head_width
+        if setting == "optimisation.learning_rate":
+            found["optimisation.rate_width"] = load_model(study.model).encoder.head_width
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ecgtune.config.data import Input
+from ecgtune.config.data import DataSettings
 from ecgtune.config.model import ModelSettings
 from ecgtune.config.space import Around, Choice
 from ecgtune.recipe.recipe import Recipe, load_recipes
@@ -17,16 +17,16 @@ PUBLISHED = "paper-full"
 #: The package's recipes as they were before the study: what a sweep begins with. The package's own follow its outcome.
 BEFORE = Path(__file__).parent / "before"
 #: What every training of the study has that is not a probe's.
-SMOOTHED: Mapping[str, Any] = {"training.ema": 0.998, "training.label_smoothing": 0.1}
+SMOOTHED: Mapping[str, Any] = {"optimisation.ema": 0.998, "optimisation.label_smoothing": 0.1}
 AUGMENTED: Mapping[str, Any] = {
     "augmentation.shift": 0.1,
-    "augmentation.stretch": 0.05,
-    "augmentation.sign": 0.5,
+    "augmentation.time_stretch": 0.05,
+    "augmentation.polarity_flip": 0.5,
     "augmentation.gain": 0.2,
     "augmentation.wander": 0.1,
     "augmentation.noise": 0.05,
 }
-NOT_AUGMENTED: Mapping[str, Any] = {**dict.fromkeys(AUGMENTED, 0.0), "augmentation.views": None}
+NOT_AUGMENTED: Mapping[str, Any] = {**dict.fromkeys(AUGMENTED, 0.0), "augmentation.augmented_copies": None}
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,33 @@ class Part:
 
 
 PARTS = (
-    Part("no-ema", "without averaged weights", {"training.ema": None}),
-    Part("no-smoothing", "without label smoothing", {"training.label_smoothing": 0.0}),
+    Part("no-ema", "without averaged weights", {"optimisation.ema": None}),
+    Part("no-smoothing", "without label smoothing", {"optimisation.label_smoothing": 0.0}),
     Part("no-augmentation", "without augmentation", NOT_AUGMENTED, (REFERENCE, "lora", "side")),
-    Part("fresh", "with fresh windows in every epoch, nothing computed once", {"augmentation.views": None}, ("side",)),
-    Part("no-sign", "without inverted windows", {"augmentation.sign": 0.0}),
+    Part(
+        "fresh",
+        "with fresh windows in every epoch, nothing computed once",
+        {"augmentation.augmented_copies": None},
+        ("side",),
+    ),
+    Part("no-sign", "without inverted windows", {"augmentation.polarity_flip": 0.0}),
     Part("no-noise", "without noise and wander", {"augmentation.noise": 0.0, "augmentation.wander": 0.0}),
     Part("crop", "with random crops of 80 %", {"augmentation.crop": 0.8}),
-    Part("best-epoch", "with the epoch of the highest validation AUROC, not the last", {"training.best": "auroc"}),
-    Part("best-loss", "with the epoch of the lowest validation loss, not the last", {"training.best": "loss"}),
-    Part("constant", "with a constant rate, no warm-up", {"training.schedule": "constant"}),
-    Part("head-first", "with two epochs of the head alone first", {"training.head_epochs": 2}),
-    Part("head-rate", "with five times the rate for the head", {"training.head_rate_factor": 5.0}),
-    Part("layer-decay", "with 0.75 of the rate from layer to layer", {"training.layer_decay": 0.75}, (REFERENCE,)),
-    Part("drop-path", "with stochastic depth of 0.1", {"training.drop_path": 0.1}),
+    Part(
+        "best-epoch",
+        "with the epoch of the highest validation AUROC, not the last",
+        {"optimisation.checkpoint_metric": "auroc"},
+    ),
+    Part(
+        "best-loss",
+        "with the epoch of the lowest validation loss, not the last",
+        {"optimisation.checkpoint_metric": "loss"},
+    ),
+    Part("constant", "with a constant rate, no warm-up", {"optimisation.schedule": "constant"}),
+    Part("head-first", "with two epochs of the head alone first", {"optimisation.head_epochs": 2}),
+    Part("head-rate", "with five times the rate for the head", {"optimisation.head_rate_factor": 5.0}),
+    Part("layer-decay", "with 0.75 of the rate from layer to layer", {"optimisation.layer_decay": 0.75}, (REFERENCE,)),
+    Part("drop-path", "with stochastic depth of 0.1", {"optimisation.drop_path": 0.1}),
     Part("mean", "with the mean of the tokens", {"model.pooling": "mean"}),
     Part("attention", "with attention pooling", {"model.pooling": "attention"}),
     Part("mix", "with a learned mix of all layers", {"method.layers": "mix"}, ("probe",)),
@@ -109,7 +122,7 @@ class Study:
                 "method.width": Choice((16, 20, 24, 28)),
                 "method.dropout": Choice((0.0, 0.2, 0.4)),
                 # Above, it is worse in short trainings and in long ones: side_rates.py.
-                "training.learning_rate": Around(2.5),
+                "optimisation.learning_rate": Around(2.5),
             },
             "top-layers": {"method.layers": None},
             "oft": {"method.block": Choice((8, 16))},
@@ -149,10 +162,10 @@ class Study:
             "loop",
             "AdamW, warm-up and cosine, clipping",
             {
-                "training.optimizer": "adamw",
-                "training.weight_decay": 0.01,
-                "training.schedule": "cosine",
-                "training.clip": 1.0,
+                "optimisation.optimizer": "adamw",
+                "optimisation.weight_decay": 0.01,
+                "optimisation.schedule": "cosine",
+                "optimisation.max_grad_norm": 1.0,
             },
         ),
         ("care", "averaged weights, label smoothing, augmentation", {**SMOOTHED, **AUGMENTED}),
@@ -174,14 +187,14 @@ class Study:
         recipe = self._on_encoder(load_recipes(str(BEFORE / f"{name}.toml"))[0], self.pooling)
         recipe = with_settings(recipe, self.sizes.get(recipe.method.name, {}))
         recipe = with_settings(recipe, self.care_of(name))
-        training = replace(recipe.training, epochs=self.trial_epochs, batch_size=self.trial_batch)
-        return replace(recipe, training=training, input=Input(label_share=self.trial_share))
+        loop = replace(recipe.optimisation, epochs=self.trial_epochs, batch_size=self.trial_batch)
+        return replace(recipe, optimisation=loop, data=DataSettings(label_fraction=self.trial_share))
 
     def care_of(self, name: str) -> Mapping[str, Any]:
         """What `care` is for a method."""
         if name in self.plain:
             return {}
-        return {**self.care, "augmentation.views": self.once[name]} if name in self.once else self.care
+        return {**self.care, "augmentation.augmented_copies": self.once[name]} if name in self.once else self.care
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -203,7 +216,7 @@ class Study:
         for step, title, changed in self.changes:
             if step == "rate" and rate is None:
                 break
-            recipe = with_settings(recipe, {"training.learning_rate": rate} if step == "rate" else changed)
+            recipe = with_settings(recipe, {"optimisation.learning_rate": rate} if step == "rate" else changed)
             made[f"{name}+{step}"] = replace(recipe, title=f"+ {title}")
         return made
 
@@ -241,7 +254,7 @@ class Study:
     def floor(self) -> Recipe:
         """The small network from scratch, with the same care."""
         recipe = with_settings(load_recipes(FLOOR)[0], self.care)
-        return replace(recipe, training=replace(recipe.training, precision=self.precision, device=self.device))
+        return replace(recipe, trainer=replace(recipe.trainer, precision=self.precision, device=self.device))
 
     def final(self, recipe: Recipe, name: str, task: str, share: float, seed: int) -> Recipe:
         """The recipe as one run of the finals: threshold by task, loop by share of the labels, split by seed."""
@@ -251,29 +264,29 @@ class Study:
         changed = next((one.changed for one in self.parts if one.name == part), {})
         threshold = self.thresholds.get(task, "fixed")
         augmentation = recipe.augmentation
-        if base in self.own_views and "augmentation.views" not in changed:
-            augmentation = replace(augmentation, views=self.own_views[base][share])
-        training = replace(
-            recipe.training,
+        if base in self.own_views and "augmentation.augmented_copies" not in changed:
+            augmentation = replace(augmentation, augmented_copies=self.own_views[base][share])
+        optimisation = replace(
+            recipe.optimisation,
             epochs=loop.epochs,
             batch_size=loop.batch_size,
-            threshold=threshold,
-            best=changed.get("training.best", "last"),
+            checkpoint_metric=changed.get("optimisation.checkpoint_metric", "last"),
         )
         return replace(
             recipe,
             name=name.replace("+", "-"),
-            input=Input(split_seed=seed, label_share=share),
-            training=training,
+            data=DataSettings(split_seed=seed, label_fraction=share),
+            optimisation=optimisation,
             augmentation=augmentation,
+            evaluation=replace(recipe.evaluation, threshold=threshold),
         )
 
     def _on_encoder(self, recipe: Recipe, pooling: str) -> Recipe:
         model: ModelSettings = replace(recipe.model, name=self.model)
         if recipe.model.head_hidden is None:
             model = replace(model, pooling=pooling)
-        training = replace(recipe.training, precision=self.precision, device=self.device)
-        return replace(recipe, model=model, training=training)
+        trainer = replace(recipe.trainer, precision=self.precision, device=self.device)
+        return replace(recipe, model=model, trainer=trainer)
 
 
 def tuned(results: Path) -> dict[str, Recipe]:

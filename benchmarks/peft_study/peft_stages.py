@@ -94,7 +94,7 @@ def final_recipes(study: Study, results: Path, task: str, share: float) -> dict[
     recipes = {name: best[name] for name in dict.fromkeys(chosen) if name in best} | study.ensembled(best)
     for name in study.presets:
         method = name.removeprefix("paper-")
-        steps = study.preset(name, best[method].training.learning_rate if method in best else None)
+        steps = study.preset(name, best[method].optimisation.learning_rate if method in best else None)
         recipes |= steps if with_parts else {name: steps[name]}
     if with_parts:
         for name in [name for name in study.methods if name in best]:
@@ -144,12 +144,12 @@ def _run(
 ) -> None:
     """Train and keep a row, unless there is one. The file is read anew, so two commands can share the work."""
     file, own = results / "finals.csv", key(recipe, seed, dataset.source.sha256)
-    own |= {"precision": recipe.training.precision}
-    here = device_name(device or recipe.training.device)
+    own |= {"precision": recipe.trainer.precision}
+    here = device_name(device or recipe.trainer.device)
     if device is not None:
         own |= {"device": here}
-        recipe = replace(recipe, training=replace(recipe.training, device=device))
-    table = {"task": task, "share": f"{recipe.input.label_share:g}"}
+        recipe = replace(recipe, trainer=replace(recipe.trainer, device=device))
+    table = {"task": task, "share": f"{recipe.data.label_fraction:g}"}
     place = table | {"method": name}
     folder = runs / "finals" / "-".join((*place.values(), own["seed"], own["settings"], here.replace(" ", "_")))
     with alone(folder):
@@ -160,9 +160,10 @@ def _run(
         others = {row["device"] for row in rows} or {here}
         require(
             device is not None or here in others,
-            f"runs of {task} at {100 * recipe.input.label_share:g} % of the labels are of {', '.join(sorted(others))}, "
+            f"runs of {task} at {100 * recipe.data.label_fraction:g} % of the labels are of "
+            f"{', '.join(sorted(others))}, "
             f"and one of {here} could not be compared with them; train there, or make all of them again with "
-            f"--device {recipe.training.device}",
+            f"--device {recipe.trainer.device}",
         )
         row, test = _trained(recipe, seed, dataset, folder)
         row = own | place | row

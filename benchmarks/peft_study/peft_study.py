@@ -3,13 +3,13 @@
     python benchmarks/peft_study/peft_study.py ../shared/data/cinc2017_windows.npz ../shared/data/cinc2017_rhythms.npz
 
 Stage `sweep` tries equally many settings of every method (runs/peft-study/ has its folder), `finals` trains what was
-found, the presets as published and the floor with five seeds at three shares of the labels on two tasks, `statistics`
-computes intervals and paired differences, `page` writes tables and figure, `recipes` puts what the sweep found into the
-recipes that ecgtune comes with. Rows are kept in
-benchmarks/results/peft_study/ with what tells a run from every other: data, weights, all settings, seed. What stands
-there is not run again, so a stopped command goes on when it is given again, and commands with different --tasks,
---shares, --methods or --seeds can share the work. The runs of a table are of one device: those with all labels were
-made with `--shares 1 --device cuda`, the others on a CPU. Without files of windows, only the page is made anew.
+found, the presets as published and the baseline with five seeds at three shares of the labels on two tasks,
+`statistics` computes intervals and paired differences, `page` writes tables and figure, `recipes` puts what the sweep
+found into the recipes that ecgtune comes with. Rows are kept in benchmarks/results/peft_study/ with what tells a run
+from every other: data, weights, all settings, seed. What stands there is not run again, so a stopped command goes on
+when it is given again, and commands with different --tasks, --shares, --methods or --seeds can share the work. The runs
+of a table are of one device: those with all labels were made with `--shares 1 --device cuda`, the others on a CPU.
+Without files of windows, only the page is made anew.
 """
 
 import argparse

@@ -127,7 +127,7 @@ def _last_change(study: Study, preset: str, found: Mapping[str, Recipe]) -> str:
     method = preset.removeprefix("paper-")
     if method not in found:
         return "as tuned"
-    steps = study.preset(preset, found[method].training.learning_rate)
+    steps = study.preset(preset, found[method].optimisation.learning_rate)
     last, whole = (
         study.final(recipe, name, study.tasks[0], study.parts_share, 0)
         for name, recipe in ([*steps.items()][-1], (method, found[method]))

@@ -17,7 +17,7 @@ from peft_settings import NOT_AUGMENTED, Loop, Study
 from peft_study import CHOICES, RESULTS
 from peft_validation import COLUMNS, on_validation
 
-from ecgtune.config.data import Input
+from ecgtune.config.data import DataSettings
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.recipe.space import with_settings
 
@@ -28,9 +28,9 @@ PLACE = ("share", "epochs", "rate", "data", "weights", "settings", "seed")
 
 def recipe_of(study: Study, share: float, loop: Loop, rate: float) -> Recipe:
     """Side tuning as a sweep begins with it, without augmentation, at another rate and for another time."""
-    recipe = with_settings(study.swept("side"), {**NOT_AUGMENTED, "training.learning_rate": rate})
-    training = replace(recipe.training, epochs=loop.epochs, batch_size=loop.batch_size)
-    return replace(recipe, training=training, input=Input(label_share=share))
+    recipe = with_settings(study.swept("side"), {**NOT_AUGMENTED, "optimisation.learning_rate": rate})
+    optimisation = replace(recipe.optimisation, epochs=loop.epochs, batch_size=loop.batch_size)
+    return replace(recipe, optimisation=optimisation, data=DataSettings(label_fraction=share))
 
 
 def table(rows: Sequence[Row]) -> str:

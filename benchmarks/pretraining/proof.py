@@ -23,9 +23,10 @@ from rows import PAGE, RESULTS, Row, add_command, add_row, command, into_page, r
 
 from ecgtune import workflows
 from ecgtune.config.augmentation import Augmentation
-from ecgtune.config.data import Input
+from ecgtune.config.data import DataSettings
 from ecgtune.config.model import ModelSettings
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.io.windows import read_dataset
 from ecgtune.methods.lora.settings import LoRA
@@ -44,13 +45,13 @@ METHODS = {"probe": LinearProbe(), "lora": LoRA(rank=4, targets="all"), "full": 
 TITLES = {"probe": "Linear probe", "lora": "LoRA r4", "full": "Full fine-tuning"}
 #: Share of the labels -> settings of the loop; fewer labels need more passes to make as many steps.
 LOOPS = {
-    0.01: Training(epochs=20, batch_size=16),
-    0.1: Training(epochs=6, batch_size=32),
-    1.0: Training(epochs=4, batch_size=64),
+    0.01: Optimisation(epochs=20, batch_size=16),
+    0.1: Optimisation(epochs=6, batch_size=32),
+    1.0: Optimisation(epochs=4, batch_size=64),
 }
 #: For all but the probe, which reads features that are computed once.
 CARE = {"ema": 0.998, "label_smoothing": 0.1}
-AUGMENTATION = Augmentation(shift=0.1, stretch=0.05, sign=0.5, gain=0.2, wander=0.1, noise=0.05)
+AUGMENTATION = Augmentation(shift=0.1, time_stretch=0.05, polarity_flip=0.5, gain=0.2, wander=0.1, noise=0.05)
 COLOURS = ("#009E73", "#697586")
 #: Learning rates. What starts at random has further to go, and with the rates of a pretrained encoder it hardly moves.
 RATES = {
@@ -58,7 +59,7 @@ RATES = {
     "random": {"probe": 1e-3, "lora": 2e-3, "full": 1e-3},
 }
 COLUMNS = (
-    "weights", "model", "method", "label_share", "seed", "settings", "training_windows", "training_records",
+    "weights", "model", "method", "label_fraction", "seed", "settings", "training_windows", "training_records",
     "trainable", "trainable_share", "epochs", "best_epoch", "val_auroc", "auroc", "auroc_low", "auroc_high", "accuracy",
     "f1", "seconds", "date",
 )  # fmt: skip
@@ -93,24 +94,25 @@ def rows_of_today(rows: list[Row]) -> list[Row]:
 def _of_today(row: Row) -> bool:
     """Whether the row's model still has the weights that it had, and its run the settings."""
     weights = next(name for name, model in MODELS.items() if model == row["model"])
-    recipe = _recipe(weights, row["method"], float(row["label_share"]), int(row["seed"]))
+    recipe = _recipe(weights, row["method"], float(row["label_fraction"]), int(row["seed"]))
     return _key(recipe, int(row["seed"])).items() <= row.items()
 
 
 def _recipe(weights: str, method: str, share: float, seed: int) -> Recipe:
-    training = replace(LOOPS[share], learning_rate=RATES[weights][method], precision="bf16")
+    optimisation = replace(LOOPS[share], learning_rate=RATES[weights][method])
     if (method, share) == ("full", 1.0):
-        training = replace(training, epochs=3)  # they take about as long as LoRA's four
+        optimisation = replace(optimisation, epochs=3)  # they take about as long as LoRA's four
     recipe = Recipe(
         name=f"{weights}-{method}-{share:g}",
         method=METHODS[method],
-        input=Input(split_seed=seed, label_share=share),
+        data=DataSettings(split_seed=seed, label_fraction=share),
         model=ModelSettings(name=MODELS[weights], pooling="statistics"),
-        training=training,
+        optimisation=optimisation,
+        trainer=TrainerSettings(precision="bf16"),
     )
     if method == "probe":
         return recipe
-    return replace(recipe, training=replace(training, **CARE), augmentation=AUGMENTATION)
+    return replace(recipe, optimisation=replace(optimisation, **CARE), augmentation=AUGMENTATION)
 
 
 def _run(file: Path, dataset: Dataset, recipe: Recipe, seed: int) -> None:
@@ -125,7 +127,7 @@ def _run(file: Path, dataset: Dataset, recipe: Recipe, seed: int) -> None:
     row = key | {
         "model": recipe.model.name,
         "method": recipe.method.name,
-        "label_share": f"{recipe.input.label_share:g}",
+        "label_fraction": f"{recipe.data.label_fraction:g}",
         "training_windows": counts["windows"],
         "training_records": counts["groups"],
         "trainable": metrics["parameters"]["trainable"],
@@ -162,7 +164,9 @@ def _values(rows: list[Row], model: str, method: str, share: float, name: str) -
 
 
 def _by_seed(rows: list[Row], model: str, method: str, share: float, name: str) -> dict[int, float]:
-    chosen = [row for row in rows if (row["model"], row["method"], float(row["label_share"])) == (model, method, share)]
+    chosen = [
+        row for row in rows if (row["model"], row["method"], float(row["label_fraction"])) == (model, method, share)
+    ]
     return {int(row["seed"]): float(row[name]) for row in sorted(chosen, key=lambda row: int(row["seed"]))}
 
 
@@ -197,7 +201,7 @@ def table(rows: list[Row]) -> str:
 
 def rising(rows: list[Row]) -> str:
     """A sentence: in how many runs from each kind of weights the last epoch was the best on validation."""
-    longer = [row for row in rows if float(row["label_share"]) > min(LOOPS)]
+    longer = [row for row in rows if float(row["label_fraction"]) > min(LOOPS)]
     told = {
         weights: [row["best_epoch"] == row["epochs"] for row in longer if row["model"] == model]
         for weights, model in MODELS.items()

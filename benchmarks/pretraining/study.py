@@ -19,9 +19,10 @@ from typing import Any
 from rows import PAGE, RESULTS, Row, add_command, add_row, command, into_page, read_rows, settings_key, validation_auroc
 
 from ecgtune import workflows
-from ecgtune.config.data import Input
+from ecgtune.config.data import DataSettings
 from ecgtune.config.model import ModelSettings
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.io.windows import read_dataset
 from ecgtune.methods.probe.settings import LinearProbe
@@ -72,7 +73,12 @@ def main() -> None:
 
 def _recipe(arm: str) -> Pretraining:
     recipe = load_pretraining_recipe("pretrain-tiny")
-    recipe = replace(recipe, name=arm, training=replace(recipe.training, epochs=1, precision="bf16"))
+    recipe = replace(
+        recipe,
+        name=arm,
+        optimisation=replace(recipe.optimisation, epochs=1),
+        trainer=replace(recipe.trainer, precision="bf16"),
+    )
     for table, change in ARMS[arm][1].items():
         value = replace(getattr(recipe, table), **change) if isinstance(change, dict) else change
         recipe = replace(recipe, **{table: value})
@@ -102,9 +108,10 @@ def _run(file: Path, arm: str, recordings: str, windows: str, dataset: Dataset) 
         probe = Recipe(
             name="probe",
             method=LinearProbe(),
-            input=Input(label_share=share),
+            data=DataSettings(label_fraction=share),
             model=ModelSettings(name=str(best), pooling="statistics"),
-            training=Training(epochs=20, learning_rate=1e-3, precision="bf16"),
+            optimisation=Optimisation(epochs=20, learning_rate=1e-3),
+            trainer=TrainerSettings(precision="bf16"),
         )
         with tempfile.TemporaryDirectory() as place:
             run = workflows.train(dataset, probe, out=Path(place) / "run", quiet=True)

@@ -2,7 +2,7 @@
 
     python benchmarks/real_tasks/cinc2017.py ../shared/data/cinc2017_rhythms.npz ../shared/data/records/cinc2017
 
-compares the methods of the recipe cinc2017-rhythms with two floors on the windows with a tenth of the labels, the
+compares the methods of the recipe cinc2017-rhythms with two baselines on the windows with a tenth of the labels, the
 cheaper methods with all labels, and all methods on the 60 original recordings by five-fold cross-validation. A row for
 each data set, share of the labels, method and level is kept in benchmarks/results/real_tasks/cinc2017.csv; the table
 follows from it. Stopped, the same command goes on where it was.
@@ -35,11 +35,11 @@ from ecgtune.io.windows import read_dataset
 from ecgtune.recipe.recipe import Recipe, load_recipes
 
 RECIPE = "cinc2017-rhythms"
-KEY = ("data", "label_share", "method", "level")
+KEY = ("data", "label_fraction", "method", "level")
 CLASSES = ("A", "N", "O", "~")  # as the product sorts them
 MODEL_RATE, WINDOW = 100.0, 6.0  # Hz of ecg-fm-tiny, seconds
 FOLDS, FOLD_EPOCHS = 5, 20  # 36 recordings train: more passes for as many steps
-#: Comparisons on the windows, in their order: share of the labels, methods, whether with the floors. LoRA with all
+#: Comparisons on the windows, in their order: share of the labels, methods, whether with the baselines. LoRA with all
 #: labels stands alone at the end, because it takes longer than all the rest.
 WORK = ((0.1, ("full", "lora", "probe"), True), (1.0, ("probe",), False), (1.0, ("lora",), False))
 PRETRAINING = Path(__file__).parents[1] / "results" / "pretraining" / "run" / "recordings.csv"
@@ -55,12 +55,12 @@ def main() -> None:
     torch.set_num_threads(1)
     file = RESULTS / "cinc2017.csv"
     if asked.windows is not None:
-        arms = [replace(arm, training=replace(arm.training, precision=asked.precision)) for arm in load_recipes(RECIPE)]
+        arms = [replace(arm, trainer=replace(arm.trainer, precision=asked.precision)) for arm in load_recipes(RECIPE)]
         windows = read_dataset(asked.windows)
         sources = {"windows": windows.source.sha256}
         pieces: list[tuple[str, Callable[..., list[Row]]]] = [
-            (f"windows, {100 * share:g} % of the labels", partial(of_windows, windows, arms, share, names, floors))
-            for share, names, floors in WORK
+            (f"windows, {100 * share:g} % of the labels", partial(of_windows, windows, arms, share, names, baselines))
+            for share, names, baselines in WORK
         ]
         if asked.records is not None:
             records = read_originals(asked.records, asked.out)
@@ -85,16 +85,16 @@ def read_originals(folder: Path, out: Path) -> Dataset:
 
 
 def of_windows(
-    dataset: Dataset, arms: Sequence[Recipe], share: float, names: Sequence[str], floors: bool, *, out: Path
+    dataset: Dataset, arms: Sequence[Recipe], share: float, names: Sequence[str], baselines: bool, *, out: Path
 ) -> list[Row]:
     """Compare with a share of the labels; rows of windows, recordings, and recordings that pretraining has not seen."""
-    chosen = [replace(arm, input=replace(arm.input, label_share=share)) for arm in arms if arm.name in names]
+    chosen = [replace(arm, data=replace(arm.data, label_fraction=share)) for arm in arms if arm.name in names]
     folder = out / "-".join([f"windows-{share:g}", *names])
-    workflows.compare(dataset, chosen, out=folder, seeds=1, floors=floors, quiet=True)
+    workflows.compare(dataset, chosen, out=folder, seeds=1, baselines=baselines, quiet=True)
     unseen = left_out_of_pretraining()
     rows = []
     for run in kept_runs(folder):
-        common = {"data": "windows", "label_share": f"{share:g}", "method": run.method, **facts_of(run.metrics)}
+        common = {"data": "windows", "label_fraction": f"{share:g}", "method": run.method, **facts_of(run.metrics)}
         rows += level_rows(common, run.metrics)
         keep = np.isin(run.test.group, unseen)
         part = measured_anew(run, run.test.label[keep], run.test.probability[keep], run.test.group[keep])
@@ -104,7 +104,7 @@ def of_windows(
 
 def of_records(dataset: Dataset, arms: Sequence[Recipe], *, out: Path) -> list[Row]:
     """Compare on each fold, and measure each method once on the predictions of all folds: F1 needs more than 12."""
-    chosen = [replace(arm, training=replace(arm.training, epochs=FOLD_EPOCHS)) for arm in arms]
+    chosen = [replace(arm, optimisation=replace(arm.optimisation, epochs=FOLD_EPOCHS)) for arm in arms]
     kept: dict[str, list[Kept]] = {}
     for number, fold in enumerate(k_folds(dataset, FOLDS), start=1):
         folder = out / f"records-{number}"
@@ -116,7 +116,7 @@ def of_records(dataset: Dataset, arms: Sequence[Recipe], *, out: Path) -> list[R
         parts = [
             np.concatenate([getattr(run.test, name) for run in runs]) for name in ("label", "probability", "group")
         ]
-        common = {"data": "records", "label_share": "1", "method": method, **facts_of(runs[0].metrics)}
+        common = {"data": "records", "label_fraction": "1", "method": method, **facts_of(runs[0].metrics)}
         known = [float(seconds) for run in runs if (seconds := facts_of(run.metrics)["seconds"])]
         common |= {"best_epoch": "", "seconds": f"{sum(known):.1f}" if known else ""}
         rows += level_rows(common, measured_anew(runs[0], *parts))

@@ -7,7 +7,8 @@ from real_rows import Row, markdown, with_interval
 CLASSES = ("N", "A", "O", "~")
 _MEASURES = ("challenge_f1", "f1", *(f"f1_{name}" for name in CLASSES), "auroc", "accuracy")
 COLUMNS = (
-    "data", "label_share", "method", "title", "weights", "trainable_share", "training_windows", "epochs", "best_epoch",
+    "data", "label_fraction", "method", "title", "weights", "trainable_share", "training_windows", "epochs",
+    "best_epoch",
     "seconds", "level", "n", *(f"n_{name}" for name in CLASSES),
     *(f"{name}{end}" for name in _MEASURES for end in ("", "_low", "_high")),
 )  # fmt: skip
@@ -21,13 +22,13 @@ def table(rows: Sequence[Row]) -> str:
     if not rows:
         return "Not run yet.\n"
     lines = []
-    data = dict.fromkeys((row["data"], row["label_share"]) for row in sorted(rows, key=_place))
+    data = dict.fromkeys((row["data"], row["label_fraction"]) for row in sorted(rows, key=_place))
     for source, share in data:
         for level, told in LEVELS.items():
             chosen = {
                 row["method"]: row
                 for row in rows
-                if (row["data"], row["label_share"], row["level"]) == (source, share, level)
+                if (row["data"], row["label_fraction"], row["level"]) == (source, share, level)
             }
             for name in (name for name in ORDER if name in chosen):
                 row = chosen[name]
@@ -42,7 +43,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _place(row: Row) -> tuple[int, float]:
-    return (row["data"] != "windows", float(row["label_share"]))
+    return (row["data"] != "windows", float(row["label_fraction"]))
 
 
 def _class_cell(row: Row, name: str) -> str:

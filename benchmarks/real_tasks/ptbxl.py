@@ -2,7 +2,7 @@
 
     python benchmarks/real_tasks/ptbxl.py ../shared/data/ptbxl500_meta.csv ../shared/data/ptbxl500_500hz.npz
 
-compares a frozen probe, LoRA and full fine-tuning of ecg-fm-tiny with two floors on each fold (recipe
+compares a frozen probe, LoRA and full fine-tuning of ecg-fm-tiny with two baselines on each fold (recipe
 ptbxl-superclasses; lead II, because the encoder reads one lead), and keeps a row for each fold, method and label in
 benchmarks/results/real_tasks/ptbxl.csv; means over folds and the table follow from them. In the place of the NPZ file
 the folder of PTB-XL's own files can be given; the NPZ file is unpacked into WFDB files like those, and both are read by
@@ -122,7 +122,7 @@ def _read(rows: list[Row], folder: Path, own_table: Path) -> Dataset:
 
 def run_folds(dataset: Dataset, out: Path, precision: str, file: Path) -> Iterator[int]:
     """Compare on each fold and keep its rows; gives the number of each as it is done."""
-    arms = [replace(arm, training=replace(arm.training, precision=precision)) for arm in load_recipes(RECIPE)]
+    arms = [replace(arm, trainer=replace(arm.trainer, precision=precision)) for arm in load_recipes(RECIPE)]
     for number, fold in enumerate(k_folds(dataset, FOLDS), start=1):
         folder = out / f"round-{number}"
         workflows.compare(fold, arms, out=folder, seeds=1, quiet=True)

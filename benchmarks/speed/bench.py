@@ -354,7 +354,7 @@ def demo_row(row: dict[str, Any], first: Path | None) -> None:
     then = "import sys; from ecgtune.workflows import demo; demo(sys.argv[1], quiet=True)"
     today = (
         "import sys; from ecgtune import *; from ecgtune.recipe import METHOD_RECIPES, METHODS;"
-        "compare(simulate(2000, seed=0), [Recipe(name, method=METHODS[name](), training=Training(epochs=4))"
+        "compare(simulate(2000, seed=0), [Recipe(name, method=METHODS[name](), optimisation=Optimisation(epochs=4))"
         "for name in METHOD_RECIPES], out=sys.argv[1], seeds=1, quiet=True)"
     )
     for who, root, code in (("original", first, then), ("ours", here, today)):

@@ -24,7 +24,7 @@ from floor import kept_bytes, seconds
 from growth_figure import write_figure
 from page import growth_table, into_page
 
-from ecgtune import Training, fine_tune, load_model, simulate
+from ecgtune import Optimisation, TrainerSettings, fine_tune, load_model, simulate
 from ecgtune.methods.base import Method
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.own_weights.settings import Full
@@ -110,14 +110,15 @@ def epochs(method: str, windows: int) -> dict[str, float]:
     chosen = LoRA(rank=4) if method == "lora" else METHODS[method]
     dataset = simulate(windows + 2 * OTHERS, seed=0)
     part = np.repeat(["train", "val", "test"], [windows, OTHERS, OTHERS])
-    training = Training(epochs=2, precision="bf16", prefix_cache="off", device="cpu")
+    trainer = TrainerSettings(precision="bf16", prefix_cache="off", device="cpu")
     with tempfile.TemporaryDirectory() as place:
         model = load_model("ecg-fm-tiny")
         run = fine_tune(
             model,
             replace(dataset, split=part, group=None),
             method=chosen,
-            training=training,
+            optimisation=Optimisation(epochs=2),
+            trainer=trainer,
             out=Path(place) / "run",
             quiet=True,
         )

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ecgtune.config.model import ModelSettings
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.data.dataset import Dataset, Source
 from ecgtune.data.splits import Split
 from ecgtune.methods.base import Method
@@ -116,8 +117,11 @@ def our_phase(size: Size, classifier: Classifier, method: Method, *, windows: in
     )
     rows = np.split(np.arange(len(dataset)), [windows, windows + FEW])
     split = Split(*rows, unit="row", origin="a benchmark", warnings=(), duplicates=0)
-    settings = Training(epochs=epochs, batch_size=size.batch, precision="bf16", device=size.device.type)  # type: ignore[arg-type]
-    recipe = Recipe("benchmark", method=method, model=ModelSettings(name="ecg-fm"), training=settings)
+    optimisation = Optimisation(epochs=epochs, batch_size=size.batch)
+    trainer = TrainerSettings(precision="bf16", device=size.device.type)  # type: ignore[arg-type]
+    recipe = Recipe(
+        "benchmark", method=method, model=ModelSettings(name="ecg-fm"), optimisation=optimisation, trainer=trainer
+    )
     model = copy.deepcopy(classifier)
     clock, calls = StepClock(), [0]
 
@@ -127,7 +131,7 @@ def our_phase(size: Size, classifier: Classifier, method: Method, *, windows: in
     model.base_encoder.get_submodule("stem").register_forward_hook(count)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "run"
-        prepared = prepare(model, dataset, split, recipe.input)
+        prepared = prepare(model, dataset, split, recipe.data)
         run = make_ready(recipe, model, prepared, seed=0, folder=folder, resume=False)
         folder.mkdir()
         (folder / "report.html").touch()  # one that is there is not written, and the report is not what is timed

@@ -1,7 +1,8 @@
 from .config.augmentation import Augmentation as Augmentation
-from .config.data import Input as Input
+from .config.data import DataSettings as DataSettings
 from .config.evaluation import Evaluation as Evaluation
-from .config.training import Training as Training
+from .config.optimisation import Optimisation as Optimisation
+from .config.trainer import TrainerSettings as TrainerSettings
 from .data.dataset import Dataset as Dataset
 from .data.folds import k_folds as k_folds
 from .data.folds import leave_one_site_out as leave_one_site_out

@@ -139,7 +139,7 @@ def test_pooling_and_label_share_are_flags(windows, tmp_path):
     run(*tokens, "--pooling", "statistics", "--label-share", "0.5")
     stored = (tmp_path / "run" / "recipe.toml").read_text()
     assert 'pooling = "statistics"' in stored
-    assert "label_share = 0.5" in stored
+    assert "label_fraction = 0.5" in stored
     assert ecgtune.load_run("run").model.head[0].in_features == 3 * 192
 
 
@@ -158,9 +158,12 @@ def test_pooling_and_label_share_are_flags(windows, tmp_path):
         (["compare", "{windows}", "--sampling-rate", "100", "--normalisation", "none"], ["--unit"]),
         (["compare", "{windows}", "--sampling-rate", "100", "--device", "cuda"], ["cuda", "cpu"]),
         (["compare", "{windows}", "--sampling-rate", "100", "--label", "diagnosis"], ["diagnosis"]),
-        (["compare", "{windows}", "--sampling-rate", "100", "--label-share", "0"], ["label_share", "above 0 up to 1"]),
+        (
+            ["compare", "{windows}", "--sampling-rate", "100", "--label-share", "0"],
+            ["label_fraction", "above 0 up to 1"],
+        ),
         (["compare", "{windows}", "--sampling-rate", "100", "--pooling", "max"], ["--pooling", "statistics"]),
-        (["train", "{windows}", "--sampling-rate", "100", "--method", "ablation-normalisation"], ["3 arms"]),
+        (["train", "{windows}", "--sampling-rate", "100", "--method", "ablation-normalisation"], ["3 variants"]),
         (["train", "{windows}", "--sampling-rate", "100", "--crop", "2"], ["crop", "whole window"]),
         (["compare", "{windows}", "--sampling-rate", "100", "--noise", "0.1"], ["probe", "noise 0.1", "leave out"]),
         (["pretrain", "nowhere.npz", "--label-smoothing", "0.1"], ["label_smoothing", "no labels"]),

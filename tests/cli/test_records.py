@@ -85,7 +85,7 @@ def test_recordings_that_are_z_scored_whole_need_no_normalisation(data, capsys):
 
 def test_compare_over_folds(data, capsys, tmp_path):
     tokens = ["compare", "labels.csv", "--records", "records", "--label", "AF", "--folds", "3", "--methods", "probe"]
-    run(*tokens, "--no-floors", "--seeds", "1", *QUICK[2:], "--out", "cv")
+    run(*tokens, "--no-baselines", "--seeds", "1", *QUICK[2:], "--out", "cv")
     out = capsys.readouterr().out
     assert "| Method |" in out
     assert "3 rounds" in out

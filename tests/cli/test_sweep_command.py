@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from test_cli import refused, run
+from test_main import refused, run
 
 import ecgtune
 from ecgtune.cli.main import main
@@ -34,10 +34,10 @@ def test_sweep_prints_the_best_files_and_train_takes_them(windows, capsys, tmp_p
     assert "best probe: s/best/probe.toml\nreport: s/report.html" in out
     with (tmp_path / "s" / "trials.csv").open(newline="") as file:
         columns = csv.DictReader(file).fieldnames or []
-    assert {"training.learning_rate", "model.head_hidden"} <= set(columns)
-    assert "training.weight_decay" not in columns  # given as a flag: not searched
+    assert {"optimisation.learning_rate", "model.head_hidden"} <= set(columns)
+    assert "optimisation.weight_decay" not in columns  # given as a flag: not searched
     (best,) = load_recipes("s/best/probe.toml")
-    assert (best.training.weight_decay, best.training.epochs) == (0.02, 2)
+    assert (best.optimisation.weight_decay, best.optimisation.epochs) == (0.02, 2)
     assert "the space of" in refused(capsys, *tokens)
     run("train", windows, "--sampling-rate", "100", "--method", "s/best/probe.toml", "--out", "run", "--quiet")
     assert ecgtune.load_run("run").metrics["name"] == "probe"
@@ -49,7 +49,7 @@ def test_methods_are_joined_by_commas_or_spaces(windows, monkeypatch, methods):
     monkeypatch.setattr(ecgtune.workflows, "sweep", lambda data, recipes, **_: asked.extend(recipes) or {})
     main(["sweep", str(windows), "--sampling-rate", "100", "--methods", *methods, "--epochs", "7"])
     assert [recipe.name for recipe in asked] == ["full", "lora", "probe"]
-    assert {recipe.training.epochs for recipe in asked} == {7}
+    assert {recipe.optimisation.epochs for recipe in asked} == {7}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_methods_are_joined_by_commas_or_spaces(windows, monkeypatch, methods):
         (["--space", "nowhere.toml"], ["nowhere.toml", "no such file"]),
         (["--backend", "slurm"], ["--backend", "ray"]),
         (["--learning-rate", "0"], ["learning_rate"]),
-        (["--label-share", "0.0001"], ["label_share"]),
+        (["--label-share", "0.0001"], ["label_fraction"]),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(windows, capsys, tmp_path, tokens, parts):

@@ -13,7 +13,9 @@ from ecgtune.errors import SettingError
 from ecgtune.recipe.pretraining import Crops
 
 ROWS = np.arange(40)
-ALL = Augmentation(shift=0.1, crop=0.8, stretch=0.1, sign=0.5, gain=0.1, wander=0.2, noise=0.1, lead_mask=0.3)
+ALL = Augmentation(
+    shift=0.1, crop=0.8, time_stretch=0.1, polarity_flip=0.5, gain=0.1, wander=0.2, noise=0.1, lead_mask=0.3
+)
 #: One of each alone, and all together.
 EACH = [Augmentation(**{name: getattr(ALL, name)}) for name in ALL.acting]
 
@@ -55,7 +57,7 @@ def test_windows_are_normalised_again_or_keep_mean_and_spread(settings):
     np.testing.assert_allclose(again.mean(-1), 0, atol=1e-5)
     np.testing.assert_allclose(again.std(-1), 1, atol=1e-4)
     # Of windows in millivolts, the same is done to their shape: amplitude and level stay beside it.
-    unsigned = replace(settings, sign=0.0)
+    unsigned = replace(settings, polarity_flip=0.0)
     level, scale = np.float32(0.4), np.float32(3.0)
     in_units = augmented(unsigned, scale * signal + level, normalise=False)
     np.testing.assert_allclose(zscore(in_units), augmented(unsigned, signal), atol=1e-3)
@@ -101,22 +103,22 @@ def test_a_stretch_plays_faster_and_slower():
     """A sine keeps its form and changes its frequency, by as much as was asked for."""
     time = np.arange(600) / 100
     signal = zscore(np.repeat(np.sin(2 * np.pi * 5 * time)[None, None], len(ROWS), axis=0)).astype(np.float32)
-    played = augmented(Augmentation(stretch=0.2, crop=0.5), signal)
+    played = augmented(Augmentation(time_stretch=0.2, crop=0.5), signal)
     crossings = (np.diff(np.signbit(played[:, 0]), axis=-1)).sum(-1)
     assert 23 <= crossings.min() < 26  # 3 s of 4 to 6 Hz
     assert 34 < crossings.max() <= 37
-    whole = augmented(Augmentation(stretch=0.2), signal, normalise=False)[:, 0]
+    whole = augmented(Augmentation(time_stretch=0.2), signal, normalise=False)[:, 0]
     empty = (whole == whole[:, :1]).sum(-1), (whole == whole[:, -1:]).sum(-1)
     assert 20 < max(part.max() for part in empty) < 120  # played faster than it lasts, a window leaves a gap
 
 
 def test_the_sign_turns_all_leads_of_a_window_as_often_as_asked():
     signal = signals()
-    ratio = augmented(Augmentation(sign=0.3), signal) / signal
+    ratio = augmented(Augmentation(polarity_flip=0.3), signal) / signal
     assert set(np.unique(ratio)) == {-1.0, 1.0}
     assert (np.ptp(ratio, axis=(1, 2)) == 0).all()
     assert 0.1 < (ratio[:, 0, 0] < 0).mean() < 0.5
-    np.testing.assert_array_equal(augmented(Augmentation(sign=1.0), signal), -signal)
+    np.testing.assert_array_equal(augmented(Augmentation(polarity_flip=1.0), signal), -signal)
 
 
 def test_leads_are_masked_as_often_as_asked_and_one_stays():

@@ -201,7 +201,7 @@ def test_a_share_of_the_labels_is_kept_by_group_and_class(share, seed, kind):
     label = np.where(rng.random(len(group)) < 0.1, 1, group % 2)
     column = np.array(["train", "val", "test"])[(group // 2) % 3] if kind == "file" else None
     dataset = make(label, group, column)
-    whole, part = (split_dataset(dataset, seed=seed, label_share=value) for value in (1.0, share))
+    whole, part = (split_dataset(dataset, seed=seed, label_fraction=value) for value in (1.0, share))
     assert_array_equal(part.test, whole.test)
     for name in ("train", "val"):
         before, after = getattr(whole, name), getattr(part, name)
@@ -216,7 +216,7 @@ def test_a_share_of_the_labels_is_kept_by_group_and_class(share, seed, kind):
 
 def test_a_share_of_the_labels_by_row_is_exact():
     dataset = make(np.repeat([0, 1], [1000, 200]))
-    split = split_dataset(dataset, label_share=0.1)
+    split = split_dataset(dataset, label_fraction=0.1)
     assert {name: c["windows"] for name, c in split.counts(dataset).items()} == {"train": 84, "val": 18, "test": 180}
     assert {name: c["positives"] for name, c in split.counts(dataset).items()} == {"train": 14, "val": 3, "test": 30}
     assert split.origin.endswith("; of training and validation only 10 % of the labels, drawn by row")
@@ -227,7 +227,7 @@ def test_a_share_of_the_labels_by_row_is_exact():
 def test_the_seed_decides_which_labels_are_kept(grouped):
     column = np.array(["train", "val", "test"] * 200)
     dataset = make(np.arange(600) // 3 % 2, np.arange(600) if grouped else None, column)
-    one, same, other = (split_dataset(dataset, seed=seed, label_share=0.5) for seed in (1, 1, 2))
+    one, same, other = (split_dataset(dataset, seed=seed, label_fraction=0.5) for seed in (1, 1, 2))
     for name in ("train", "val"):
         assert_array_equal(getattr(one, name), getattr(same, name))
         assert not np.array_equal(getattr(one, name), getattr(other, name))
@@ -236,7 +236,7 @@ def test_the_seed_decides_which_labels_are_kept(grouped):
 
 def test_a_tiny_share_keeps_one_group_of_each_class():
     dataset = make(np.arange(200) // 2 % 2, np.arange(200) // 2)
-    split = split_dataset(dataset, label_share=1e-6)
+    split = split_dataset(dataset, label_fraction=1e-6)
     for rows in (split.train, split.val):
         assert set(dataset.label[rows]) == {0, 1}
         assert len(set(dataset.group[rows])) == 2
@@ -244,8 +244,8 @@ def test_a_tiny_share_keeps_one_group_of_each_class():
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.01, float("nan"), float("inf")])
 def test_other_label_shares_are_refused(share):
-    with pytest.raises(SettingError, match=r"label_share is .*; allowed: above 0 up to 1") as caught:
-        split_dataset(make(np.arange(100) % 2), label_share=share)
+    with pytest.raises(SettingError, match=r"label_fraction is .*; allowed: above 0 up to 1") as caught:
+        split_dataset(make(np.arange(100) % 2), label_fraction=share)
     assert "\n" not in str(caught.value)
 
 
@@ -267,9 +267,9 @@ def test_other_label_shares_are_refused(share):
     ids=["one group to train on", "one group to validate on", "one group of a class"],
 )
 def test_a_share_that_cannot_be_drawn_is_one_line(dataset, share, part):
-    said = f"label_share {share} leaves the {part} split without a window of each class"
+    said = f"label_fraction {share} leaves the {part} split without a window of each class"
     with pytest.raises(DataError, match=said) as caught:
-        split_dataset(dataset, label_share=share)
+        split_dataset(dataset, label_fraction=share)
     assert "\n" not in str(caught.value)
     assert "windows.csv" in str(caught.value)
 
@@ -300,7 +300,7 @@ def test_the_real_benchmark_keeps_its_test_recordings_apart(shared):
     assert counts["val"]["windows"] == pytest.approx(24_554 * 0.15 / 0.85, abs=5)
     assert split.unit == "record"
     assert split.duplicates == 0
-    tenth = split_dataset(dataset, label_share=0.1)
+    tenth = split_dataset(dataset, label_fraction=0.1)
     assert_array_equal(tenth.test, split.test)
     for name in ("train", "val"):
         kept, whole = tenth.counts(dataset)[name], counts[name]

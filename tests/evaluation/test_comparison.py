@@ -128,7 +128,7 @@ def test_seeds_are_paired_where_both_have_them():
     assert found["probe"]["difference"]["accuracy"]["value"] == pytest.approx(
         np.mean(value["probe"]) - np.mean(value["full"])
     )
-    # A floor that was run once stands for itself, not for one seed of the reference.
+    # A baseline that was run once stands for itself, not for one seed of the reference.
     assert found["majority"]["difference"]["accuracy"]["value"] == pytest.approx(
         value["majority"][0] - np.mean(value["full"])
     )

@@ -5,33 +5,38 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.recipe.pretraining import Crops, EcgFmTask, EncoderSizes, MaskedTeacherTask, Pretraining
 
 SIZES = EncoderSizes(
     width=32, depth=2, heads=2, feed_forward=64, conv_channels=16, conv_layers=3, pos_taps=8, pos_groups=4
 )
-LOOP = Training(epochs=3, batch_size=16, learning_rate=2e-3, device="cpu", precision="fp32")
+LOOP = Optimisation(epochs=3, batch_size=16, learning_rate=2e-3, checkpoint_metric="last")
+TRAINER = TrainerSettings(device="cpu", precision="fp32")
 TEACHER = Pretraining(
     "teacher",
     objective=MaskedTeacherTask(masks=2, decoder_layers=2, decoder_width=32, decoder_groups=4, visible_span=3),
     encoder=SIZES,
-    crops=Crops(window_seconds=2.0, val_share=0.2, stretch=0.1, gain=0.1, wander=0.1, noise=0.1),
-    training=LOOP,
+    crops=Crops(window_seconds=2.0, val_fraction=0.2, time_stretch=0.1, gain=0.1, wander=0.1, noise=0.1),
+    optimisation=LOOP,
+    trainer=TRAINER,
 )
 CONTRASTIVE = Pretraining(
     "contrastive",
     objective=EcgFmTask(mask_span=4, negatives=10, codes=16, code_width=16, final_width=16),
     encoder=SIZES,
-    crops=Crops(window_seconds=2.0, val_share=0.2),
-    training=replace(LOOP, batch_size=8),
+    crops=Crops(window_seconds=2.0, val_fraction=0.2),
+    optimisation=replace(LOOP, batch_size=8),
+    trainer=TRAINER,
 )
 RHYTHM = replace(
     TEACHER,
     name="rhythm",
     objective=replace(TEACHER.objective, rhythm=1.0),
     crops=replace(TEACHER.crops, window_seconds=4.0),
-    training=replace(LOOP, batch_size=8),
+    optimisation=replace(LOOP, batch_size=8),
+    trainer=TRAINER,
 )
 RHYTHM_ALONE = replace(RHYTHM, name="rhythm-alone", objective=replace(RHYTHM.objective, masks=0))
 RECIPES = [TEACHER, CONTRASTIVE, RHYTHM, RHYTHM_ALONE]

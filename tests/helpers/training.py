@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 
-from ecgtune.config.training import Training
 from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.split import reads_features
@@ -16,8 +15,9 @@ from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.progress import ProgressBar
 from helpers.models import tiny_classifier
+from helpers.settings import loop
 
-SETTINGS = Training(epochs=3, batch_size=8, learning_rate=3e-3, device="cpu", precision="fp32")
+SETTINGS = loop(epochs=3, batch_size=8, learning_rate=3e-3, device="cpu", precision="fp32")
 
 
 def windows(count: int, seed: int) -> Windows:
@@ -44,7 +44,7 @@ class Interrupted(ProgressBar):
         self.left = after
 
     def advance(self, units):
-        if units == SETTINGS.batch_size and self.left is not None:
+        if units == SETTINGS.optimisation.batch_size and self.left is not None:
             self.left -= 1
             if self.left < 0:
                 raise KeyboardInterrupt
@@ -67,8 +67,8 @@ def run(
     if reads_features(model, method):
         training, validation = encode_once(model, training), encode_once(model, validation)
     run_folder = RunFolder(folder)
-    objective = Classification(model, method, training, validation, settings, augment)
-    result = train(objective, settings, seed=seed, folder=run_folder, progress=Interrupted(stop_after))
+    objective = Classification(model, method, training, validation, *settings, augment)
+    result = train(objective, *settings, seed=seed, folder=run_folder, progress=Interrupted(stop_after))
     return result, logits_of(model, VALIDATION.inputs), numbers(run_folder)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
 from ecgtune.errors import SettingError
 from ecgtune.methods.attach import attach
 from ecgtune.methods.depth import check_depth, layer_rates
@@ -36,10 +36,10 @@ def test_what_a_method_adds_keeps_its_rate():
 @pytest.mark.parametrize(
     ("method", "settings", "parts"),
     [
-        (LoRA(), Training(layer_decay=0.5), ["layer_decay is 0.5", "lora", "full, top-layers or norm-bias"]),
-        (LinearProbe(), Training(layer_decay=0.5), ["layer_decay", "probe"]),
-        (LinearProbe(), Training(drop_path=0.1), ["drop_path is 0.1", "probe", "leave it out"]),
-        (SideTuning(), Training(drop_path=0.1), ["drop_path", "side", "only reads"]),
+        (LoRA(), Optimisation(layer_decay=0.5), ["layer_decay is 0.5", "lora", "full, top-layers or norm-bias"]),
+        (LinearProbe(), Optimisation(layer_decay=0.5), ["layer_decay", "probe"]),
+        (LinearProbe(), Optimisation(drop_path=0.1), ["drop_path is 0.1", "probe", "leave it out"]),
+        (SideTuning(), Optimisation(drop_path=0.1), ["drop_path", "side", "only reads"]),
     ],
     ids=str,
 )
@@ -48,10 +48,12 @@ def test_what_cannot_act_is_one_clear_line(method, settings, parts):
         with pytest.raises(SettingError) as error:
             check_depth(model, method, settings)
         assert all(part in str(error.value) for part in parts), str(error.value)
-    check_depth(model, method, Training())
+    check_depth(model, method, Optimisation())
 
 
-@pytest.mark.parametrize("settings", [Training(layer_decay=0.5), Training(drop_path=0.1)], ids=["decay", "drop"])
+@pytest.mark.parametrize(
+    "settings", [Optimisation(layer_decay=0.5), Optimisation(drop_path=0.1)], ids=["decay", "drop"]
+)
 def test_a_convolutional_encoder_has_no_depth_to_go_by(settings):
     with pytest.raises(SettingError, match="ResNet1d has no transformer layers; leave it out"):
         check_depth(load_model("resnet-1d"), Full(), settings)

@@ -32,12 +32,12 @@ def test_reasons_are_counted_one_each(tmp_path):
     names = ["a", "b", "c", "d", "e", "f", "flat", "clipped", "short", "out"]
     file = write_recordings(tmp_path / "r.npz", [*good, flat, clipped, short, flat], names)
     recordings = read_recordings(file, sampling_rate=100.0)
-    selection = select(recordings, {"out", "a", "elsewhere"}, 200, Crops(val_share=0.4))
+    selection = select(recordings, {"out", "a", "elsewhere"}, 200, Crops(val_fraction=0.4))
     assert selection.counts == {"train": 3, "val": 2, "left_out": 2, "short": 1, "flat": 1, "clipped": 1}
     assert dict(zip(names, selection.use, strict=True)).items() >= {
         "a": "left_out", "out": "left_out", "short": "short", "flat": "flat", "clipped": "clipped",
     }.items()  # fmt: skip
-    again = select(recordings, {"out", "a", "elsewhere"}, 200, Crops(val_share=0.4))
+    again = select(recordings, {"out", "a", "elsewhere"}, 200, Crops(val_fraction=0.4))
     assert (again.use == selection.use).all()
     assert {tuple(select(recordings, (), 200, Crops(val_seed=seed)).val) for seed in range(9)} != {tuple(selection.val)}
 

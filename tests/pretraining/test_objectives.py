@@ -21,6 +21,7 @@ from ecgtune.training.objective import StepContext
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.progress import ProgressBar
 from helpers.pretraining import CONTRASTIVE, RECIPES, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings
+from helpers.settings import changed
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def objective_of(recipe, data, seed=0):
 def run(folder, recipe, data, *, seed=0, stop_after=None):
     """Pretrain; returns what is kept: result, tensors of the written encoder, log without times."""
     objective = objective_of(recipe, data, seed)
-    progress = Interrupted(recipe.training.batch_size, stop_after)
+    progress = Interrupted(recipe.optimisation.batch_size, stop_after)
     result = train(objective, recipe.training, seed=seed, folder=RunFolder(folder), progress=progress)
     rows = [json.loads(line) for line in RunFolder(folder).log.read_text().splitlines()]
     log = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
@@ -66,7 +67,7 @@ def same(one, other) -> bool:
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_it_learns_and_logs_every_term(recipe, data, tmp_path):
-    longer = replace(recipe, training=replace(recipe.training, epochs=8))
+    longer = replace(recipe, optimisation=replace(recipe.optimisation, epochs=8))
     result, _, log = run(tmp_path, longer, data)
     assert log[-1]["train_loss"] < log[0]["train_loss"]
     assert log[-1]["val_loss"] < log[0]["val_loss"]
@@ -111,7 +112,11 @@ def test_same_seed_same_bits_and_another_seed_others(recipe, data, tmp_path):
 
 
 def test_averaged_weights_are_what_is_written_and_survive_a_stop(data, tmp_path):
-    averaged = replace(TEACHER, training=replace(TEACHER.training, save_minutes=1e-9, epochs=2, ema=0.9))
+    averaged = replace(
+        TEACHER,
+        optimisation=replace(TEACHER.optimisation, epochs=2, ema=0.9),
+        trainer=replace(TEACHER.trainer, save_minutes=1e-9),
+    )
     _, whole, log = run(tmp_path / "whole", averaged, data)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", averaged, data, stop_after=9)
@@ -119,7 +124,7 @@ def test_averaged_weights_are_what_is_written_and_survive_a_stop(data, tmp_path)
     assert same(resumed, whole)
     assert resumed_log == log
     _, plain, plain_log = run(
-        tmp_path / "plain", replace(averaged, training=replace(averaged.training, ema=None)), data
+        tmp_path / "plain", replace(averaged, optimisation=replace(averaged.optimisation, ema=None)), data
     )
     assert [row["train_loss"] for row in plain_log] == [row["train_loss"] for row in log]
     assert not same(plain, whole)
@@ -128,7 +133,9 @@ def test_averaged_weights_are_what_is_written_and_survive_a_stop(data, tmp_path)
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 @pytest.mark.parametrize("stop_after", [0, 4, 9])
 def test_stopped_anywhere_and_resumed_ends_on_the_same_bits(recipe, stop_after, data, tmp_path):
-    often = replace(recipe, training=replace(recipe.training, save_minutes=1e-9, epochs=2))
+    often = replace(
+        recipe, optimisation=replace(recipe.optimisation, epochs=2), trainer=replace(recipe.trainer, save_minutes=1e-9)
+    )
     _, whole, log = run(tmp_path / "whole", often, data)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", often, data, stop_after=stop_after)
@@ -140,7 +147,7 @@ def test_stopped_anywhere_and_resumed_ends_on_the_same_bits(recipe, stop_after, 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_pieces_and_bf16_train_too(recipe, data, tmp_path):
     for name, change in {"pieces": {"accumulate": 3}, "bf16": {"precision": "bf16"}}.items():
-        settings = replace(recipe, training=replace(recipe.training, epochs=2, **change))
+        settings = replace(recipe, optimisation=replace(recipe.optimisation, epochs=2, **change))
         _, weights, log = run(tmp_path / name, settings, data)
         assert log[-1]["val_loss"] == pytest.approx(log[0]["val_loss"], rel=0.3)
         assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
@@ -181,7 +188,7 @@ def test_best_is_the_last_epoch_or_the_one_with_the_lowest_loss(data, tmp_path, 
         lambda self, context: {"loss": next(losses), "target_variance": 1.0},
     )
     assert run(tmp_path / "last", TEACHER, data)[0].best_epoch == 3
-    assert run(tmp_path / "loss", replace(TEACHER, best="loss"), data)[0].best_epoch == 2
+    assert run(tmp_path / "loss", changed(TEACHER, checkpoint_metric="loss"), data)[0].best_epoch == 2
 
 
 def test_a_teacher_that_says_the_same_to_everything_is_a_collapse(data, tmp_path):
@@ -284,7 +291,7 @@ def test_recordings_left_out_are_never_cut(tmp_path, monkeypatch):
     recordings = read_recordings(write_recordings(tmp_path / "r.npz", signals), sampling_rate=100.0)
     seen: dict[str, set] = {"train": set(), "val": set()}
     for recipe in RECIPES:
-        recipe = replace(recipe, crops=Crops(window_seconds=2.0, val_share=0.3))
+        recipe = replace(recipe, crops=Crops(window_seconds=2.0, val_fraction=0.3))
         looked_at: list[int] = []
         segments = 2 if recipe is CONTRASTIVE else 1
         selection = select(recordings, {"R03", "R07"}, 200 * segments, recipe.crops)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
 from ecgtune.errors import SettingError
 from ecgtune.recipe.pretraining import (
     Crops,
@@ -68,7 +68,7 @@ def test_what_ships_has_the_sizes_of_ecg_fm_tiny():
         ('[objective]\nname = "ecg-fm"\n[encoder]\nwidth = 0', ["width", "0"]),
         ('[objective]\nname = "ecg-fm"\n[crops]\nstretch = 1.5', ["stretch", "1.5"]),
         ('[objective]\nname = "ecg-fm"\n[crops]\nnoise = -1.0', ["noise"]),
-        ('[objective]\nname = "ecg-fm"\n[crops]\nval_share = 0.0', ["val_share"]),
+        ('[objective]\nname = "ecg-fm"\n[crops]\nval_share = 0.0', ["val_fraction"]),
         ('[objective]\nname = "ecg-fm"\n[crops]\nwindow_seconds = 0', ["window_seconds"]),
         ('[objective]\nname = "ecg-fm"\n[training]\nclass_weights = "balanced"', ["class_weights", "no labels"]),
         ('[objective]\nname = "ecg-fm"\n[training]\nthreshold = "f1"', ["threshold", "no labels"]),
@@ -93,7 +93,7 @@ def test_differences_are_named():
         objective=MaskedTeacherTask(masks=8),
         encoder=EncoderSizes(width=256),
         crops=Crops(noise=0.1),
-        training=Training(epochs=3),
+        optimisation=Optimisation(epochs=3),
         best="loss",
     )
     assert pretraining_differences(one, other) == [
@@ -101,6 +101,6 @@ def test_differences_are_named():
         "objective.masks was 4, now 8",
         "encoder.width was 192, now 256",
         "crops.noise was 0.0, now 0.1",
-        "training.epochs was 20, now 3",
+        "optimisation.epochs was 20, now 3",
     ]
     assert pretraining_differences(one, replace(one, objective=EcgFmTask())) == ["objective was data2vec, now ecg-fm"]

@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 
 from ecgtune.config.augmentation import Augmentation
-from ecgtune.config.data import Input
+from ecgtune.config.data import DataSettings
+from ecgtune.config.evaluation import Evaluation
 from ecgtune.config.model import ModelSettings
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.errors import SettingError
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.probe.settings import LinearProbe
@@ -36,26 +38,28 @@ def test_every_recipe_is_commented(name):
     assert (recipe_folder() / f"{name}.toml").read_text().startswith("# ")
 
 
-def test_arms_share_what_the_file_says_and_differ_in_what_they_say():
-    arms = load_recipes("ablation-normalisation")
-    assert [arm.input.normalisation for arm in arms] == ["zscore", "global", "none"]
-    assert len({arm.name for arm in arms}) == 3
-    assert {arm.method for arm in arms} == {LoRA()}
+def test_variants_share_what_the_file_says_and_differ_in_what_they_say():
+    variants = load_recipes("ablation-normalisation")
+    assert [variant.data.normalisation for variant in variants] == ["zscore", "global", "none"]
+    assert len({variant.name for variant in variants}) == 3
+    assert {variant.method for variant in variants} == {LoRA()}
 
 
 @pytest.mark.parametrize(
     ("task", "alone"), [("ptbxl-superclasses", "ptbxl-lora"), ("cinc2017-rhythms", "cinc2017-lora")]
 )
-def test_a_real_task_has_its_lora_arm_as_a_recipe_of_its_own(task, alone):
+def test_a_real_task_has_its_lora_variant_as_a_recipe_of_its_own(task, alone):
     (recipe,) = load_recipes(alone)
-    assert recipe in [replace(arm, name=alone) for arm in load_recipes(task) if isinstance(arm.method, LoRA)]
+    assert recipe in [
+        replace(variant, name=alone) for variant in load_recipes(task) if isinstance(variant.method, LoRA)
+    ]
 
 
 def test_a_file_of_ones_own(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text('[method]\nname = "lora"\nrank = 4\ntargets = ["q_proj"]\n[training]\nepochs = 2\n')
     (recipe,) = load_recipes(str(file))
-    assert recipe == Recipe(name="mine", method=LoRA(rank=4, targets=("q_proj",)), training=Training(epochs=2))
+    assert recipe == Recipe(name="mine", method=LoRA(rank=4, targets=("q_proj",)), optimisation=Optimisation(epochs=2))
 
 
 @pytest.mark.parametrize(
@@ -94,18 +98,21 @@ def test_a_file_of_ones_own(tmp_path):
         ('[training]\noptimizer = "sgd"', ["optimizer", "sgd", "adam"]),
         ("[input]\ntrain_share = 0.9\nval_share = 0.2", ["0.9", "0.2", "test"]),
         ("[input]\ntrain_share = 0.0", ["0.0"]),
-        ("[input]\nlabel_share = 0.0", ["label_share", "0.0", "above 0"]),
-        ("[input]\nlabel_share = 10", ["label_share", "10", "up to 1"]),
+        ("[input]\nlabel_share = 0.0", ["label_fraction", "0.0", "above 0"]),
+        ("[input]\nlabel_share = 10", ["label_fraction", "10", "up to 1"]),
         ('[model]\npooling = "max"', ["pooling", "max", "statistics"]),
         ("[training]\nepochs = 2", ["[method] of", "mine.toml", "has no name", "full, probe, lora"]),
         ("", ["[method] of", "mine.toml", "has no name"]),
         ('name = "../escaped"\n[method]\nname = "probe"', ["../escaped", "names a folder"]),
         ('name = ""\n[method]\nname = "probe"', ["name ''"]),
         ('title = 3\n[method]\nname = "probe"', ["title 3", "text"]),
-        ("arm = [3]", ["[[arm]]"]),
-        ('input = 3\n[method]\nname = "probe"\n[[arm]]\n[arm.input]\nnormalisation = "none"\n[[arm]]', ["[input]"]),
-        ("arm = []", ["[[arm]]"]),
-        ('[method]\nname = "probe"\n[[arm]]\nname = "a"\n[[arm]]\nname = "a"', ["same name"]),
+        ("variant = [3]", ["[[variant]]"]),
+        (
+            'input = 3\n[method]\nname = "probe"\n[[variant]]\n[variant.input]\nnormalisation = "none"\n[[variant]]',
+            ["[input]"],
+        ),
+        ("variant = []", ["[[variant]]"]),
+        ('[method]\nname = "probe"\n[[variant]]\nname = "a"\n[[variant]]\nname = "a"', ["same name"]),
     ],
 )
 def test_mistakes_are_one_clear_line(tmp_path, text, parts):
@@ -119,16 +126,16 @@ def test_mistakes_are_one_clear_line(tmp_path, text, parts):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Training(optimizer="sgd"),
-        lambda: Training(schedule="linear"),
-        lambda: Training(precision="int8"),
-        lambda: Training(class_weights="Balanced"),
-        lambda: Training(threshold="f2"),
-        lambda: Training(epochs=1.5),
-        lambda: Training(weight_decay=float("inf")),
-        lambda: Input(normalisation="z"),
-        lambda: Input(split_seed=-1),
-        lambda: Input(label_share=float("nan")),
+        lambda: Optimisation(optimizer="sgd"),
+        lambda: Optimisation(schedule="linear"),
+        lambda: TrainerSettings(precision="int8"),
+        lambda: Optimisation(class_weights="Balanced"),
+        lambda: Evaluation(threshold="f2"),
+        lambda: Optimisation(epochs=1.5),
+        lambda: Optimisation(weight_decay=float("inf")),
+        lambda: DataSettings(normalisation="z"),
+        lambda: DataSettings(split_seed=-1),
+        lambda: DataSettings(label_fraction=float("nan")),
         lambda: ModelSettings(pooling="median"),
         lambda: LinearProbe(layers="first"),
         lambda: LoRA(rank=2.0),
@@ -150,21 +157,23 @@ def test_unknown_names(name, hint):
 
 
 def test_settings_of_augmentation_survive_a_round_trip_and_say_what_acts():
-    recipe = Recipe(name="a", augmentation=Augmentation(crop=0.5, sign=0.1))
+    recipe = Recipe(name="a", augmentation=Augmentation(crop=0.5, polarity_flip=0.1))
     again = recipe_from_tables(tomllib.loads(recipe_text(recipe)), "again.toml", "")
     assert again == recipe
     assert again.augmentation.acting == ("crop", "sign")
     assert Augmentation().acting == ()
     assert differences(Recipe(name="a"), recipe) == [
         "augmentation.crop was 1.0, now 0.5",
-        "augmentation.sign was 0.0, now 0.1",
+        "augmentation.polarity_flip was 0.0, now 0.1",
     ]
 
 
 def test_differences_are_named():
     one = Recipe(name="a")
-    other = replace(one, training=Training(epochs=3), input=Input(normalisation="none"), method=LoRA(rank=2))
+    other = replace(
+        one, optimisation=Optimisation(epochs=3), data=DataSettings(normalisation="none"), method=LoRA(rank=2)
+    )
     found = "; ".join(differences(one, other))
-    assert "training.epochs was 20, now 3" in found
-    assert "input.normalisation was zscore, now none" in found
+    assert "optimisation.epochs was 20, now 3" in found
+    assert "data.normalisation was zscore, now none" in found
     assert "rank=2" in found

@@ -2,23 +2,23 @@
 
 import pytest
 
+from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.space import Around, Choice, Range
-from ecgtune.config.training import Training
 from ecgtune.errors import SettingError
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.recipe.recipe import Recipe, list_recipes, load_recipes
 from ecgtune.recipe.space import check_changes, own_value, read_space, space_of, space_table, with_settings
 
-RATE = "training.learning_rate"
+RATE = "optimisation.learning_rate"
 RECIPES = [recipe for name in list_recipes() for recipe in load_recipes(name)]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_every_recipe_has_a_space_that_begins_with_itself(recipe):
     space = space_of(recipe)
-    assert {RATE, "training.weight_decay"} <= space.keys()
+    assert {RATE, "optimisation.weight_decay"} <= space.keys()
     own = {setting: own_value(recipe, setting) for setting in space}
-    assert own[RATE] == (recipe.training.learning_rate or recipe.method.learning_rate)
+    assert own[RATE] == (recipe.optimisation.learning_rate or recipe.method.learning_rate)
     started = with_settings(recipe, own)
     assert started.method == recipe.method
     for setting, span in space.items():
@@ -32,29 +32,29 @@ def test_every_recipe_has_a_space_that_begins_with_itself(recipe):
 def test_the_rate_is_searched_around_the_methods_own():
     span = space_of(Recipe("lora"))[RATE]
     assert span == Range(LoRA.learning_rate / 10, LoRA.learning_rate * 10, log=True)
-    own = Recipe("mine", training=Training(learning_rate=0.5))
+    own = Recipe("mine", optimisation=Optimisation(learning_rate=0.5))
     assert space_of(own, {"all": {RATE: Around(2)}})[RATE] == Range(0.25, 1.0, log=True)
 
 
 def test_the_narrower_key_wins_and_fixed_settings_are_left_out():
     changes = {
-        "all": {"training.weight_decay": Choice((0.5,))},
+        "all": {"optimisation.weight_decay": Choice((0.5,))},
         "lora": {"method.rank": Choice((2, 3)), "method.dropout": None},
         "mine": {"method.rank": Range(1, 20)},
     }
-    space = space_of(Recipe("mine"), changes, fixed=["training.learning_rate"])
-    assert space == {"training.weight_decay": Choice((0.01, 0.5)), "method.rank": Range(1, 20)}
+    space = space_of(Recipe("mine"), changes, fixed=["optimisation.learning_rate"])
+    assert space == {"optimisation.weight_decay": Choice((0.01, 0.5)), "method.rank": Range(1, 20)}
     assert isinstance(space["method.rank"].low, int)
     assert space_of(Recipe("other"), changes)["method.rank"] == Choice((16, 2, 3))
-    assert space_table(space)["training.weight_decay"] == {"choices": [0.01, 0.5]}
+    assert space_table(space)["optimisation.weight_decay"] == {"choices": [0.01, 0.5]}
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"method.rnk": Choice((1,))}, "did you mean 'method.rank'"),
-        ({"training.epochs": Choice((1, 2))}, r"cannot change 'training\.epochs'"),
-        ({"input.split_seed": Choice((1, 2))}, r"cannot change 'input\.split_seed'"),
+        ({"optimisation.epochs": Choice((1, 2))}, r"cannot change 'training\.epochs'"),
+        ({"data.split_seed": Choice((1, 2))}, r"cannot change 'input\.split_seed'"),
         ({"method.rank": Choice((0, 4))}, "rank of LoRA is 0"),
         ({"method.rank": Choice((2.5,))}, "a whole number is needed"),
         ({"method.rank": Range(1, 8)}, "outside of 1 to 8"),

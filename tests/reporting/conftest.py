@@ -198,7 +198,7 @@ def make_run() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """results.json of four methods with two seeds and two floors; do not change it."""
+    """results.json of four methods with two seeds and two baselines; do not change it."""
     return build_comparison(tmp_path_factory.mktemp("results"))
 
 

@@ -36,7 +36,7 @@ def folder(tmp_path):
 def test_trials_are_read_and_the_best_is_the_first_of_equals(folder):
     sweep = read_sweep(folder)
     assert [trial.auroc for trial in sweep.trials["lora"]] == [0.80, 0.85, None]
-    assert sweep.best("lora").settings == {"training.learning_rate": "0.0123456", "method.rank": "4"}
+    assert sweep.best("lora").settings == {"optimisation.learning_rate": "0.0123456", "method.rank": "4"}
     assert sweep.best("probe").number == 0
     assert sweep.best("probe").rate is None
 

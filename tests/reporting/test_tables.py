@@ -41,13 +41,13 @@ def test_markdown_table(results):
     header, _rule, *rows = cells(table_markdown(results))
     assert header[:8] == EIGHT
     assert header[8:] == ["AUROC", "s/epoch", "Peak memory", "File size", "Δ accuracy vs full"]
-    assert [row[0] for row in rows].index("**Floors**") == 4
+    assert [row[0] for row in rows].index("**Baselines**") == 4
     full = results["rows"][0]["metrics"]["accuracy"]
     assert rows[0][3] == f"{full['mean']:.3f} ± {full['std']:.3f}"
     assert rows[0][-1] == "reference"
     low = results["rows"][2]["difference"]["accuracy"]["ci_low"]
     assert f"({low:+.3f} to " in rows[2][-1]
-    assert {len(row) for row in rows if row[0] != "**Floors**"} == {13}
+    assert {len(row) for row in rows if row[0] != "**Baselines**"} == {13}
 
 
 @pytest.mark.parametrize("width", [80, 100, 170])

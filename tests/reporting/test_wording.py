@@ -62,9 +62,9 @@ CASES = {
         ["By AUROC the order differs: LORA comes first with 0.910"],
         [],
     ),
-    "floors below": (
+    "baselines below": (
         [row("full", 0.84), row("majority", 0.5, kind="baseline")],
-        ["Floors to be above: MAJORITY 0.500."],
+        ["Baselines to be above: MAJORITY 0.500."],
         ["reaches down"],
     ),
     "floor inside the interval": (

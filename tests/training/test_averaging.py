@@ -1,6 +1,5 @@
 """The moving average of weights: its numbers, and that nothing but validation and what is saved sees it."""
 
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -20,9 +19,10 @@ from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.progress import ProgressBar
 from helpers.models import tiny_classifier
+from helpers.settings import loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, run
 
-AVERAGED = replace(SETTINGS, ema=0.9)
+AVERAGED = loop(SETTINGS, ema=0.9)
 
 
 def nothing() -> None:
@@ -88,7 +88,7 @@ def test_stopped_and_resumed_ends_on_the_same_bits(method, tmp_path):
 
 @pytest.mark.parametrize("stop_after", [1, 3, 14])
 def test_saves_inside_an_epoch_keep_the_average(stop_after, tmp_path):
-    often = replace(AVERAGED, save_minutes=1e-9)
+    often = loop(AVERAGED, save_minutes=1e-9)
     _, logits, log = run(tmp_path / "whole", settings=often)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", settings=often, stop_after=stop_after)
@@ -123,7 +123,7 @@ def test_the_best_epoch_is_the_averages(tmp_path, monkeypatch):
     model = attach(tiny_classifier(), Full())
     objective = Watched(model, Full(), TRAINING, VALIDATION, AVERAGED)
     objective.start = [p.detach().double().clone() for p in model.parameters()]
-    train(objective, AVERAGED, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+    train(objective, *AVERAGED, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
     for weight, followed in zip(model.parameters(), objective.followed, strict=True):
         torch.testing.assert_close(weight.detach().double(), followed, rtol=1e-5, atol=1e-6)
 
@@ -133,13 +133,13 @@ def test_averaged_adalora_has_the_ranks_that_were_asked_for(tmp_path, monkeypatc
     monkeypatch.setattr("ecgtune.training.classification.auroc", lambda label, probability: next(rising))
     method = AdaLoRA(rank=1, start_rank=3)
     model = attach(tiny_classifier(), method)
-    objective = Classification(model, method, TRAINING, VALIDATION, AVERAGED)
-    train(objective, AVERAGED, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+    objective = Classification(model, method, TRAINING, VALIDATION, *AVERAGED)
+    train(objective, *AVERAGED, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
     assert sum(int((p != 0).sum()) for name, p in model.named_parameters() if "lora_E" in name) == 12
 
 
 def test_a_decay_of_zero_is_off(tmp_path):
     _, plain, log = run(tmp_path / "plain", LoRA(rank=2))
-    _, off, off_log = run(tmp_path / "off", LoRA(rank=2), replace(SETTINGS, ema=0.0))
+    _, off, off_log = run(tmp_path / "off", LoRA(rank=2), loop(SETTINGS, ema=0.0))
     assert np.array_equal(plain, off)
     assert log == off_log

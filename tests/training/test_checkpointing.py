@@ -1,7 +1,5 @@
 """Layers computed again for the gradient: the same training, with fewer activations kept."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -16,15 +14,16 @@ from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.side.settings import SideTuning
 from ecgtune.models.resnet_1d.network import ResNet1d, ResNet1dConfig
 from helpers.models import tiny_classifier
+from helpers.settings import loop
 from helpers.training import SETTINGS, run
 
-AGAIN = replace(SETTINGS, checkpointing=True)
+AGAIN = loop(SETTINGS, gradient_checkpointing=True)
 
 
 @pytest.mark.parametrize("method", [Full(), LoRA(rank=2, dropout=0.2), Adapter(width=2), TopLayers(layers=1)], ids=str)
 @pytest.mark.parametrize("settings", [{}, {"drop_path": 0.3}], ids=["plain", "drop_path"])
 def test_the_same_bits_as_without(method, settings, tmp_path):
-    ours, theirs = (run(tmp_path / str(s.checkpointing), method, replace(s, **settings)) for s in (AGAIN, SETTINGS))
+    ours, theirs = (run(tmp_path / str(s.checkpointing), method, loop(s, **settings)) for s in (AGAIN, SETTINGS))
     assert np.array_equal(ours[1], theirs[1])
     assert ours[2] == theirs[2]
     assert ours[0].audit == theirs[0].audit

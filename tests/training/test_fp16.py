@@ -1,7 +1,6 @@
 """Training in half precision: gradients that overflow are no divergence, and lose no window."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,9 +19,10 @@ from ecgtune.training.precision import LossScale, check_precision
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.progress import ProgressBar
 from helpers.models import tiny_classifier
+from helpers.settings import loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, run
 
-HALF = replace(SETTINGS, precision="fp16")
+HALF = loop(SETTINGS, precision="fp16")
 STEPS = 6  # of an epoch
 
 
@@ -58,7 +58,7 @@ def overflowing(folder, tries, method=None, settings=HALF, stop=None):
             if stop is not None and len(objective.moved) > stop:
                 raise KeyboardInterrupt
 
-    result = train(objective, settings, seed=0, folder=RunFolder(folder), progress=Bar(quiet=True))
+    result = train(objective, *settings, seed=0, folder=RunFolder(folder), progress=Bar(quiet=True))
     return result, objective
 
 
@@ -92,7 +92,7 @@ def test_an_epoch_of_overflows_is_no_divergence(tmp_path):
 
 def test_a_resume_goes_on_with_the_scale(tmp_path):
     tries = {2: 1, STEPS: 3}
-    often = replace(HALF, save_minutes=1e-9)
+    often = loop(HALF, save_minutes=1e-9)
     whole, _ = overflowing(tmp_path / "whole", tries, settings=often)
     with pytest.raises(KeyboardInterrupt):
         overflowing(tmp_path / "stopped", tries, settings=often, stop=STEPS + 2)
@@ -123,9 +123,9 @@ def test_gradients_are_clipped_at_their_own_size(clip, tmp_path):
             gradients = [p.grad.flatten() for p in self.model.parameters() if p.grad is not None]
             seen.append(torch.cat(gradients).norm().item())
 
-    settings = replace(HALF, clip=clip, epochs=1)
+    settings = loop(HALF, max_grad_norm=clip, epochs=1)
     objective = Watched(attach(tiny_classifier(), Full()), Full(), TRAINING, VALIDATION, settings)
-    train(objective, settings, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+    train(objective, *settings, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
     assert (max(seen) <= 0.5 + 1e-4) == bool(clip)
     assert max(seen) < 1000  # and not 65,536 times as large
 

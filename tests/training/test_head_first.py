@@ -1,13 +1,11 @@
 """Head first, then the method: against the two trainings done by hand, and stopped anywhere."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
 from ecgtune.errors import SettingError
 from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.settings import LoRA
@@ -22,19 +20,20 @@ from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
 from helpers.methods import METHODS
 from helpers.models import tiny_classifier
+from helpers.settings import loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers, run
 
-SETTINGS = replace(SETTINGS, head_epochs=2, epochs=2, layer_decay=1.0, head_rate_factor=0.5)
+SETTINGS = loop(SETTINGS, head_epochs=2, epochs=2, layer_decay=1.0, head_rate_factor=0.5)
 
 
 def head_first(folder, method, *, stop_after=None, head=None, settings=SETTINGS):
     """Both trainings of a fresh model; logits on validation and the log of each."""
     model = attach(tiny_classifier(head=head), method)
     place, progress = RunFolder(folder), Interrupted(stop_after)
-    train_head(model, TRAINING, VALIDATION, settings, seed=0, folder=place, progress=progress)
+    train_head(model, TRAINING, VALIDATION, *settings, seed=0, folder=place, progress=progress)
     first = logits_of(model, VALIDATION.inputs)
-    objective = Classification(model, method, TRAINING, VALIDATION, settings)
-    train(objective, settings, seed=0, folder=place, progress=progress)
+    objective = Classification(model, method, TRAINING, VALIDATION, *settings)
+    train(objective, *settings, seed=0, folder=place, progress=progress)
     return first, logits_of(model, VALIDATION.inputs), numbers(RunFolder(place.head)), numbers(place)
 
 
@@ -42,15 +41,15 @@ def head_first(folder, method, *, stop_after=None, head=None, settings=SETTINGS)
 def test_it_is_a_probe_and_then_the_method_on_its_head(method, tmp_path):
     first, both, head_log, log = head_first(tmp_path / "both", method)
 
-    alone = replace(SETTINGS, epochs=2, learning_rate=None, head_rate_factor=1.0)
+    alone = loop(SETTINGS, epochs=2, learning_rate=None, head_rate_factor=1.0)
     _, probe, probe_log = run(tmp_path / "probe", LinearProbe(), alone)
     assert head_log == probe_log
     np.testing.assert_array_equal(first, probe)
     model = tiny_classifier()
     model.head.load_state_dict(load_file(tmp_path / "probe" / "best" / "head.safetensors"))
     attach(model, method)
-    objective = Classification(model, method, TRAINING, VALIDATION, SETTINGS)
-    train(objective, SETTINGS, seed=0, folder=RunFolder(tmp_path / "then"), progress=Interrupted())
+    objective = Classification(model, method, TRAINING, VALIDATION, *SETTINGS)
+    train(objective, *SETTINGS, seed=0, folder=RunFolder(tmp_path / "then"), progress=Interrupted())
     np.testing.assert_array_equal(logits_of(model, VALIDATION.inputs), both)
     assert numbers(RunFolder(tmp_path / "then")) == log
 
@@ -59,7 +58,7 @@ def test_it_is_a_probe_and_then_the_method_on_its_head(method, tmp_path):
 def test_the_heads_epochs_leave_the_method_as_it_was_and_trainable(method, tmp_path):
     model, fresh = attach(tiny_classifier(), method), attach(tiny_classifier(), method)
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    train_head(model, TRAINING, VALIDATION, SETTINGS, seed=0, folder=RunFolder(tmp_path), progress=Interrupted())
+    train_head(model, TRAINING, VALIDATION, *SETTINGS, seed=0, folder=RunFolder(tmp_path), progress=Interrupted())
     assert model.attached == method
     assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == trainable
     for (name, tensor), start in zip(model.state_dict().items(), fresh.state_dict().values(), strict=True):
@@ -69,7 +68,7 @@ def test_the_heads_epochs_leave_the_method_as_it_was_and_trainable(method, tmp_p
 
 @pytest.mark.parametrize("stop_after", [0, 4, 11, 12, 15, 20])
 def test_stopped_anywhere_and_resumed_ends_on_the_same_bits(stop_after, tmp_path):
-    settings = replace(SETTINGS, save_minutes=1e-9, ema=0.9)
+    settings = loop(SETTINGS, save_minutes=1e-9, ema=0.9)
     whole = head_first(tmp_path / "whole", LoRA(rank=2), settings=settings)
     with pytest.raises(KeyboardInterrupt):
         head_first(tmp_path / "stopped", LoRA(rank=2), settings=settings, stop_after=stop_after)
@@ -95,6 +94,6 @@ def test_a_probe_has_no_method_to_wait_for_and_the_head_needs_two_steps():
     with pytest.raises(SettingError, match="head_epochs is 2, but probe trains the head alone"):
         check_head_first(LinearProbe(), 44, SETTINGS)
     with pytest.raises(SettingError, match="one step"):
-        check_head_first(LoRA(), 44, replace(SETTINGS, head_epochs=1, batch_size=64))
+        check_head_first(LoRA(), 44, loop(SETTINGS, head_epochs=1, batch_size=64))
     assert count_head_steps(44, SETTINGS) == 12
-    assert count_head_steps(44, Training()) == 0
+    assert count_head_steps(44, Optimisation()) == 0

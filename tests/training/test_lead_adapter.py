@@ -1,7 +1,5 @@
 """A lead mixer in front of every method: where it starts, what trains, the audits, saving, resuming."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -26,10 +24,11 @@ from ecgtune.training.prefix import compute_once
 from ecgtune.training.run_folder import RunFolder
 from helpers.methods import METHODS, MIXED, ROUNDED
 from helpers.models import twelve_lead_classifier
+from helpers.settings import loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers
 
 LEADS = ("V1", "II")
-SETTINGS = replace(SETTINGS, epochs=2)
+SETTINGS = loop(SETTINGS, epochs=2)
 
 
 def two_leads(windows: Windows) -> Windows:
@@ -48,10 +47,10 @@ def fresh(method=None, seed: int = 0):
 
 def fit(folder, method, settings=SETTINGS, *, stop_after=None):
     model = fresh(method)
-    once = compute_once(model, method, TRAIN, VAL, settings, augmented=False)
-    objective = Classification(model, method, once.training, once.validation, settings)
+    once = compute_once(model, method, TRAIN, VAL, *settings, augmented=False)
+    objective = Classification(model, method, once.training, once.validation, *settings)
     place = RunFolder(folder)
-    trained = train(objective, settings, seed=0, folder=place, progress=Interrupted(stop_after))
+    trained = train(objective, *settings, seed=0, folder=place, progress=Interrupted(stop_after))
     return model, trained, numbers(place), once.sentence
 
 
@@ -97,7 +96,7 @@ def test_save_and_reload_is_exact(method, tmp_path):
 
 @pytest.mark.parametrize("method", [LinearProbe(), LoRA(rank=2, dropout=0.2)], ids=str)
 def test_stopped_and_resumed_ends_on_the_same_bits(method, tmp_path):
-    settings = replace(SETTINGS, save_minutes=1e-9, ema=0.9)
+    settings = loop(SETTINGS, save_minutes=1e-9, ema=0.9)
     whole = fit(tmp_path / "whole", method, settings)
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "stopped", method, settings, stop_after=8)
@@ -113,7 +112,7 @@ def test_nothing_is_computed_once(method):
     assert split_point(model, method) is None
     assert not reads_features(model, method)
     with pytest.raises(SettingError, match="prefix_cache is 'on', but the lead adapter trains"):
-        compute_once(model, method, TRAIN, VAL, replace(SETTINGS, prefix_cache="on"), augmented=False)
+        compute_once(model, method, TRAIN, VAL, *loop(SETTINGS, prefix_cache="on"), augmented=False)
 
 
 @pytest.mark.parametrize("method", [LinearProbe(), MIXED, SideTuning(width=8)], ids=str)
@@ -144,9 +143,9 @@ def test_without_a_mixer_nothing_is_kept_for_a_gradient():
 
 
 def test_in_the_epochs_of_the_head_alone_the_mixer_stands_still(tmp_path):
-    settings = replace(SETTINGS, head_epochs=2)
+    settings = loop(SETTINGS, head_epochs=2)
     model = fresh(LoRA(rank=2))
-    train_head(model, TRAIN, VAL, settings, seed=0, folder=RunFolder(tmp_path), progress=Interrupted())
+    train_head(model, TRAIN, VAL, *settings, seed=0, folder=RunFolder(tmp_path), progress=Interrupted())
     assert torch.equal(model.lead_mixer.weight, fresh().lead_mixer.weight)
     assert model.mixes_leads
 
@@ -164,7 +163,7 @@ def test_folded_after_full_fine_tuning_it_is_a_plain_encoder(tmp_path):
 
 def test_it_learns_which_lead_to_listen_to(tmp_path):
     """Only V1 tells the classes apart; an encoder of lead II alone would hear the noise."""
-    settings = replace(SETTINGS, epochs=8, learning_rate=3e-2)
+    settings = loop(SETTINGS, epochs=8, learning_rate=3e-2)
     _, trained, log, _ = fit(tmp_path, LinearProbe(), settings)
     assert max(row["val_auroc"] for row in log) > 0.7
     assert trained.epochs == 8
@@ -202,6 +201,6 @@ def test_any_pooling(pooling, tmp_path):
         model.encoder, Head(pooling=pooling), model.classes, model.weights, name="x", lead_mixer=model.lead_mixer
     )
     attach(model, LinearProbe())
-    objective = Classification(model, LinearProbe(), TRAIN, VAL, SETTINGS)
-    trained = train(objective, SETTINGS, seed=0, folder=RunFolder(tmp_path), progress=Interrupted())
+    objective = Classification(model, LinearProbe(), TRAIN, VAL, *SETTINGS)
+    trained = train(objective, *SETTINGS, seed=0, folder=RunFolder(tmp_path), progress=Interrupted())
     assert "no frozen one did" in trained.audit

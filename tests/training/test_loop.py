@@ -4,7 +4,6 @@ import math
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 import torch
 
 from ecgtune.config.augmentation import Augmentation
-from ecgtune.config.training import Training
 from ecgtune.data.augmentation import WindowAugmentation
 from ecgtune.errors import AuditError, DivergedError, RunError, SettingError
 from ecgtune.evaluation.metrics import auroc
@@ -31,6 +29,7 @@ from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.progress import ProgressBar
 from helpers.methods import METHODS, MIXED
 from helpers.models import tiny_classifier
+from helpers.settings import loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, numbers, run, windows
 
 #: One method for each way of keeping what was trained.
@@ -64,7 +63,7 @@ def test_stopped_anywhere_and_resumed_ends_on_the_same_bits(method, stop_after, 
 
 
 def test_saves_inside_an_epoch_resume_on_the_same_bits(tmp_path):
-    often = replace(SETTINGS, save_minutes=1e-9)
+    often = loop(SETTINGS, save_minutes=1e-9)
     _, logits, log = run(tmp_path / "whole", settings=often)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", settings=often, stop_after=9)
@@ -77,7 +76,7 @@ def test_saves_inside_an_epoch_resume_on_the_same_bits(tmp_path):
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_it_learns(method, tmp_path):
-    result, logits, _ = run(tmp_path, method, replace(SETTINGS, epochs=8), training=windows(200, seed=1))
+    result, logits, _ = run(tmp_path, method, loop(SETTINGS, epochs=8), training=windows(200, seed=1))
     assert result.log[-1]["train_loss"] < result.log[0]["train_loss"]
     assert auroc(VALIDATION.label, probability_of(logits)[:, 1]) > 0.7
 
@@ -91,50 +90,50 @@ def follow(monkeypatch, curve: list[float]) -> None:
 # Not AdaLoRA: when it gives ranks up depends on how long the training is meant to be.
 @pytest.mark.parametrize("method", [method for method in KINDS if not isinstance(method, AdaLoRA)], ids=str)
 def test_best_epoch_is_a_true_copy(method, tmp_path, monkeypatch):
-    constant = replace(SETTINGS, schedule="constant")
+    constant = loop(SETTINGS, schedule="constant")
     follow(monkeypatch, [0.6, 0.9])
-    _, after_two, _ = run(tmp_path / "two", method, replace(constant, epochs=2))
+    _, after_two, _ = run(tmp_path / "two", method, loop(constant, epochs=2))
     follow(monkeypatch, [0.6, 0.9, 0.9, 0.5, 0.8])
-    result, logits, _ = run(tmp_path / "five", method, replace(constant, epochs=5))
+    result, logits, _ = run(tmp_path / "five", method, loop(constant, epochs=5))
     assert result.best_epoch == 2
     assert np.array_equal(logits, after_two)
 
 
 @pytest.mark.parametrize("best", ["auroc", "loss", "last"])
 def test_best_says_which_epoch_is_kept(best, tmp_path, monkeypatch):
-    constant = replace(SETTINGS, schedule="constant", learning_rate=0.05)  # high: the loss goes up and down
+    constant = loop(SETTINGS, schedule="constant", learning_rate=0.05)  # high: the loss goes up and down
     follow(monkeypatch, curve := [0.6, 0.9, 0.7, 0.8])
-    result, logits, log = run(tmp_path / "whole", settings=replace(constant, epochs=4, best=best))
+    result, logits, log = run(tmp_path / "whole", settings=loop(constant, epochs=4, checkpoint_metric=best))
     losses = [row["val_loss"] for row in log]
     assert np.argmin(losses) not in (1, 3)  # else this test could not tell the three apart
     kept = {"auroc": int(np.argmax(curve)), "loss": int(np.argmin(losses)), "last": 3}[best] + 1
     assert result.best_epoch == kept
     follow(monkeypatch, curve)
-    _, until_then, _ = run(tmp_path / "part", settings=replace(constant, epochs=kept, best="last"))
+    _, until_then, _ = run(tmp_path / "part", settings=loop(constant, epochs=kept, checkpoint_metric="last"))
     assert np.array_equal(logits, until_then)
 
 
 def test_patience_stops_early(tmp_path, monkeypatch):
     follow(monkeypatch, [0.5, 0.7, 0.6, 0.8, 0.8, 0.7, 0.9])
-    result, _, log = run(tmp_path, settings=replace(SETTINGS, epochs=7, patience=2))
+    result, _, log = run(tmp_path, settings=loop(SETTINGS, epochs=7, patience=2))
     assert (result.best_epoch, result.epochs, result.stopped_early) == (4, 6, True)
     assert len(log) == 6
 
 
 @pytest.mark.parametrize("pieces", [2, 3, 8])
 def test_accumulation_equals_the_whole_batch(pieces, tmp_path):
-    settings = replace(SETTINGS, optimizer="adam", weight_decay=0.0, class_weights="balanced")
+    settings = loop(SETTINGS, optimizer="adam", weight_decay=0.0, class_weights="balanced")
     _, whole, log = run(tmp_path / "whole", Full(), settings)
-    _, pieced, pieced_log = run(tmp_path / "pieces", Full(), replace(settings, accumulate=pieces))
+    _, pieced, pieced_log = run(tmp_path / "pieces", Full(), loop(settings, gradient_accumulation_steps=pieces))
     np.testing.assert_allclose(pieced, whole, rtol=0, atol=1e-3)
     np.testing.assert_allclose([row["train_loss"] for row in pieced_log], [row["train_loss"] for row in log], rtol=1e-4)
 
 
 def test_one_step_is_torch_adam_on_the_weighted_mean(tmp_path):
     """Against a step written out by hand: same loss, same weights."""
-    settings = Training(
-        epochs=2, batch_size=44, learning_rate=1e-3, optimizer="adam", weight_decay=0.0, schedule="constant", clip=0,
-        class_weights="balanced", device="cpu", precision="fp32",
+    settings = loop(
+        epochs=2, batch_size=44, learning_rate=1e-3, optimizer="adam", weight_decay=0.0, schedule="constant",
+        max_grad_norm=0, class_weights="balanced", device="cpu", precision="fp32",
     )  # fmt: skip
     result, _, _ = run(tmp_path, Full(), settings)
 
@@ -155,13 +154,13 @@ def test_one_step_is_torch_adam_on_the_weighted_mean(tmp_path):
 def test_lora_plus_is_torch_adam_with_two_rates(tmp_path):
     """Against steps written out by hand, warm-up and cosine included."""
     method = LoRA(rank=2, lora_plus_ratio=5.0)
-    settings = Training(
+    settings = loop(
         epochs=4,
         batch_size=44,
         learning_rate=1e-3,
         optimizer="adam",
         weight_decay=0.0,
-        clip=0,
+        max_grad_norm=0,
         warmup=0.3,
         device="cpu",
         precision="fp32",
@@ -198,7 +197,7 @@ class Watched(Classification):
 def test_adalora_ends_with_the_ranks_that_were_asked_for(tmp_path):
     method = AdaLoRA(rank=1, start_rank=3)
     objective = Watched(attach(tiny_classifier(), method), method, TRAINING, VALIDATION, SETTINGS)
-    train(objective, SETTINGS, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+    train(objective, *SETTINGS, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
     assert len(objective.alive) == 18
     assert objective.alive[:2] == [36, 36]  # of 12 projections; the first tenth of the steps cuts nothing
     assert objective.alive == sorted(objective.alive, reverse=True)
@@ -208,7 +207,9 @@ def test_adalora_ends_with_the_ranks_that_were_asked_for(tmp_path):
 def test_adaloras_penalty_is_in_the_loss_with_its_weight(tmp_path):
     first = {}
     for weight in (0.0, 0.5):
-        slow = replace(SETTINGS, accumulate=3, learning_rate=1e-6)  # so that the matrices stay what they are
+        slow = loop(
+            SETTINGS, gradient_accumulation_steps=3, learning_rate=1e-6
+        )  # so that the matrices stay what they are
         result, _, _ = run(tmp_path / str(weight), AdaLoRA(orthogonality=weight), slow)
         first[weight] = result.log[0]["train_loss"]
     weights = dict(attach(tiny_classifier(), AdaLoRA()).encoder.named_parameters())
@@ -220,7 +221,7 @@ def test_adaloras_penalty_is_in_the_loss_with_its_weight(tmp_path):
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m.changes_encoder and m.name != "full"], ids=str)
 def test_bf16_learns_and_keeps_float32_weights(method, tmp_path):
-    result, logits, _ = run(tmp_path, method, replace(SETTINGS, precision="bf16"))
+    result, logits, _ = run(tmp_path, method, loop(SETTINGS, precision="bf16"))
     assert all(math.isfinite(row["train_loss"]) for row in result.log)
     assert not np.array_equal(logits, run(tmp_path / "fp32", method)[1])
     state = torch.load(RunFolder(tmp_path).state, weights_only=True)
@@ -268,12 +269,12 @@ class Breaking(Classification):
     ],
 )
 def test_what_is_not_a_number_stops_at_once_and_is_never_saved(what, at, said, ema, tmp_path):
-    settings = replace(SETTINGS, save_minutes=1e-9, ema=ema)
+    settings = loop(SETTINGS, save_minutes=1e-9, ema=ema)
     objective = Breaking(attach(tiny_classifier(), Full()), Full(), TRAINING, VALIDATION, settings)
     objective.at, objective.what = at, what
     folder = RunFolder(tmp_path)
     with pytest.raises(DivergedError, match=said):
-        train(objective, settings, seed=0, folder=folder, progress=ProgressBar(quiet=True))
+        train(objective, *settings, seed=0, folder=folder, progress=ProgressBar(quiet=True))
     assert folder.state.exists() == (at > 0)
     if at:
         state = torch.load(folder.state, weights_only=True)
@@ -284,7 +285,7 @@ def test_what_is_not_a_number_stops_at_once_and_is_never_saved(what, at, said, e
 
 def test_too_few_steps_for_the_audits(tmp_path):
     with pytest.raises(SettingError, match="one step"):
-        run(tmp_path, settings=replace(SETTINGS, epochs=1, batch_size=64))
+        run(tmp_path, settings=loop(SETTINGS, epochs=1, batch_size=64))
 
 
 def test_audits_run_inside_the_loop(tmp_path, monkeypatch):
@@ -293,7 +294,7 @@ def test_audits_run_inside_the_loop(tmp_path, monkeypatch):
         monkeypatch.setattr(layer.feed_forward, "forward", lambda tokens: tokens)
     with pytest.raises(AuditError, match="gradient audit"):
         train(
-            Classification(model, LoRA(rank=2), TRAINING, VALIDATION, SETTINGS), SETTINGS,
+            Classification(model, LoRA(rank=2), TRAINING, VALIDATION, *SETTINGS), SETTINGS,
             seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True),
         )  # fmt: skip
 
@@ -312,9 +313,9 @@ def parted():
 
 sys.path.insert(0, sys.argv[2])
 from test_loop import everything
-everything(Path(sys.argv[1]), accumulate=1)
+everything(Path(sys.argv[1]), gradient_accumulation_steps=1)
 try:
-    everything(Path(sys.argv[1] + "-stopped"), accumulate=1, stop_after=9)
+    everything(Path(sys.argv[1] + "-stopped"), gradient_accumulation_steps=1, stop_after=9)
 except KeyboardInterrupt:
     pass
 """
@@ -322,8 +323,8 @@ except KeyboardInterrupt:
 
 def everything(folder, accumulate: int, stop_after: int | None = None) -> list[dict]:
     """The log of a training with all that several processes have to agree on; it saves after every step."""
-    settings = replace(
-        SETTINGS, optimizer="adam", weight_decay=0.0, accumulate=accumulate, ema=0.9, label_smoothing=0.1,
+    settings = loop(SETTINGS, optimizer="adam", weight_decay=0.0,
+        gradient_accumulation_steps=accumulate, ema=0.9, label_smoothing=0.1,
         save_minutes=1e-9,
     )  # fmt: skip
     augment = WindowAugmentation(
@@ -349,7 +350,11 @@ def test_two_processes_end_where_one_with_two_pieces_does(tmp_path):
     assert done.returncode == 0, done.stderr
     assert sorted(file.name for file in tmp_path.glob("*-parted-*")) == ["two-parted-0", "two-parted-1"]
     two = numbers(RunFolder(tmp_path / "two"))
-    resumed = everything(tmp_path / "two-stopped", accumulate=2)  # two processes stopped inside an epoch, one goes on
-    for ours, theirs, later in zip(everything(tmp_path / "one", accumulate=2), two, resumed, strict=True):
+    resumed = everything(
+        tmp_path / "two-stopped", gradient_accumulation_steps=2
+    )  # two processes stopped inside an epoch, one goes on
+    for ours, theirs, later in zip(
+        everything(tmp_path / "one", gradient_accumulation_steps=2), two, resumed, strict=True
+    ):
         assert theirs == pytest.approx(ours, rel=1e-4)
         assert later == pytest.approx(ours, rel=1e-4)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
 from ecgtune.errors import SettingError
 from ecgtune.training.losses import check_loss, criterion, focal_cross_entropy, label_cross_entropy
 
 NAMES = ("MI", "CD", "HYP")
-PLAIN, FOCAL = Training(), Training(loss="focal")
+PLAIN, FOCAL = Optimisation(), Optimisation(loss="focal")
 GENERATOR = torch.Generator().manual_seed(0)
 LOGITS = 3 * torch.randn((12, 3), generator=GENERATOR)
 CLASS = np.array([0, 1, 2, 0, 0, 0, 1, 0, 0, 2, 0, 1])
@@ -108,9 +108,9 @@ def test_pieces_of_a_batch_add_up(label, settings):
 @pytest.mark.parametrize(
     ("task", "settings", "message"),
     [
-        ("binary", Training(pos_weight="balanced"), "use class_weights for classes"),
-        ("multilabel", Training(pos_weight=(1.0, 2.0)), "has 2 numbers, but there are 3 labels"),
-        ("multilabel", Training(pos_weight="balanced", class_weights="balanced"), "use one of them"),
+        ("binary", Optimisation(pos_weight="balanced"), "use class_weights for classes"),
+        ("multilabel", Optimisation(pos_weight=(1.0, 2.0)), "has 2 numbers, but there are 3 labels"),
+        ("multilabel", Optimisation(pos_weight="balanced", class_weights="balanced"), "use one of them"),
     ],
 )
 def test_settings_that_a_task_cannot_use(task, settings, message):
@@ -125,4 +125,4 @@ def test_settings_that_a_task_cannot_use(task, settings, message):
 )  # fmt: skip
 def test_settings_that_cannot_be(values):
     with pytest.raises(SettingError):
-        Training(**values)
+        Optimisation(**values)

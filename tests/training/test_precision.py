@@ -1,14 +1,13 @@
 """What "auto" becomes, and that it is then a training as in the format by its name."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
+from ecgtune.trainer.precision import choose_precision
 
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
 from ecgtune.methods.lora.settings import LoRA
-from ecgtune.training.precision import choose_precision
+from helpers.settings import loop
 from helpers.training import SETTINGS, run
 
 
@@ -39,11 +38,11 @@ def test_auto_is_bf16_where_the_device_has_instructions_for_it(monkeypatch, devi
 @pytest.mark.parametrize("chosen", ["fp32", "bf16"])
 def test_auto_trains_as_the_format_by_its_name(monkeypatch, tmp_path, chosen):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": chosen == "bf16"})
-    told, auto, _ = run(tmp_path / "auto", LoRA(rank=2), replace(SETTINGS, precision="auto"))
-    named, logits, _ = run(tmp_path / "named", LoRA(rank=2), replace(SETTINGS, precision=chosen))
+    told, auto, _ = run(tmp_path / "auto", LoRA(rank=2), loop(SETTINGS, precision="auto"))
+    named, logits, _ = run(tmp_path / "named", LoRA(rank=2), loop(SETTINGS, precision=chosen))
     assert told.precision == named.precision == chosen
     assert np.array_equal(auto, logits)
 
 
 def test_auto_is_what_nobody_has_to_ask_for():
-    assert Training().precision == "auto"
+    assert Optimisation().precision == "auto"

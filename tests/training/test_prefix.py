@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from ecgtune.config.augmentation import Augmentation
-from ecgtune.config.training import Training
 from ecgtune.data.augmentation import WindowAugmentation
 from ecgtune.errors import SettingError
 from ecgtune.methods.adapter.settings import Adapter
@@ -30,9 +29,10 @@ from ecgtune.training.prefix import check_prefix, compute_once, does_not_pay, ke
 from ecgtune.training.run_folder import RunFolder
 from helpers.methods import METHODS
 from helpers.models import TINY, tiny_classifier
+from helpers.settings import Loop, loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers
 
-ON, OFF = (replace(SETTINGS, prefix_cache=setting) for setting in ("on", "off"))
+ON, OFF = (loop(SETTINGS, prefix_cache=setting) for setting in ("on", "off"))
 CUT = [method for method in METHODS if not isinstance(method, (Full, NormBias))]
 
 
@@ -42,13 +42,13 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def fit(folder, method: Method, settings: Training, *, model=None, stop_after=None, augment=None):
+def fit(folder, method: Method, settings: Loop, *, model=None, stop_after=None, augment=None):
     """Train; the audit's sentence, logits of the whole model on validation, the log, and what was said of the cache."""
     model = attach(model or tiny_classifier(), method)
-    once = compute_once(model, method, TRAINING, VALIDATION, settings, augmented=augment is not None)
-    objective = Classification(model, method, once.training, once.validation, settings, augment)
+    once = compute_once(model, method, TRAINING, VALIDATION, *settings, augmented=augment is not None)
+    objective = Classification(model, method, once.training, once.validation, *settings, augment)
     run_folder = RunFolder(folder)
-    trained = train(objective, settings, seed=0, folder=run_folder, progress=Interrupted(stop_after))
+    trained = train(objective, *settings, seed=0, folder=run_folder, progress=Interrupted(stop_after))
     return trained.audit, logits_of(model, VALIDATION.inputs), numbers(run_folder), once.sentence
 
 
@@ -71,7 +71,7 @@ def test_the_same_training_as_with_the_whole_model_at_every_step(method, tmp_pat
 
 @pytest.mark.parametrize("method", [LoRA(rank=2), TopLayers(layers=1), SideTuning(width=8)], ids=str)
 def test_bfloat16_goes_on_from_the_bits_it_would_have_had(method, tmp_path):
-    once, plain = (fit(tmp_path / s.prefix_cache, method, replace(s, precision="bf16")) for s in (ON, OFF))
+    once, plain = (fit(tmp_path / s.prefix_cache, method, loop(s, precision="bf16")) for s in (ON, OFF))
     same(once, plain, 2e-2)
 
 
@@ -94,7 +94,7 @@ def with_dropout(**dropout: float):
 def test_what_is_drawn_at_random_is_drawn_anew_in_every_epoch(method, settings, tmp_path):
     dropout = {} if settings else {"dropout": 0.2, "attention_dropout": 0.2}
     once, plain = (
-        fit(tmp_path / s.prefix_cache, method, replace(s, **settings), model=with_dropout(**dropout)) for s in (ON, OFF)
+        fit(tmp_path / s.prefix_cache, method, loop(s, **settings), model=with_dropout(**dropout)) for s in (ON, OFF)
     )
     assert "tokens before layer 1" in once[3]
     same(once, plain, 1e-5)
@@ -218,7 +218,7 @@ def test_auto_does_it_where_it_pays_and_fits(cut, size, epochs, device, reason):
 
 
 def test_auto_leaves_a_single_epoch_alone(cache, tmp_path):
-    assert fit(tmp_path, LoRA(rank=2), replace(SETTINGS, epochs=1))[3] == "nothing is computed once: there is one epoch"
+    assert fit(tmp_path, LoRA(rank=2), loop(SETTINGS, epochs=1))[3] == "nothing is computed once: there is one epoch"
     assert not cache.exists()
 
 

@@ -1,14 +1,11 @@
 """Parts of a recipe that can be switched on, in real trainings: each against steps written out, stops and processes."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from ecgtune.config.augmentation import Augmentation
-from ecgtune.config.training import Training
 from ecgtune.data.augmentation import WindowAugmentation
 from ecgtune.errors import SettingError
 from ecgtune.methods.attach import attach
@@ -25,9 +22,10 @@ from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.progress import ProgressBar
 from helpers.models import TINY, tiny_classifier
+from helpers.settings import loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, run
 
-AUGMENTATION = Augmentation(shift=0.1, crop=0.9, stretch=0.1, sign=0.3, gain=0.1, wander=0.2, noise=0.1)
+AUGMENTATION = Augmentation(shift=0.1, crop=0.9, time_stretch=0.1, polarity_flip=0.3, gain=0.1, wander=0.2, noise=0.1)
 
 
 def augmentation() -> WindowAugmentation:
@@ -35,9 +33,9 @@ def augmentation() -> WindowAugmentation:
 
 
 def test_label_smoothing_is_torchs_and_only_of_the_training_loss(tmp_path):
-    settings = Training(
-        epochs=2, batch_size=44, learning_rate=1e-3, optimizer="adam", weight_decay=0.0, schedule="constant", clip=0,
-        class_weights="balanced", label_smoothing=0.2, device="cpu", precision="fp32",
+    settings = loop(
+        epochs=2, batch_size=44, learning_rate=1e-3, optimizer="adam", weight_decay=0.0, schedule="constant",
+        max_grad_norm=0, class_weights="balanced", label_smoothing=0.2, device="cpu", precision="fp32",
     )  # fmt: skip
     result, _, _ = run(tmp_path, Full(), settings)
 
@@ -59,7 +57,7 @@ def test_label_smoothing_is_torchs_and_only_of_the_training_loss(tmp_path):
 
 
 def test_augmentation_acts_on_training_windows_and_not_on_validation(tmp_path):
-    frozen = replace(SETTINGS, learning_rate=1e-7, schedule="constant")
+    frozen = loop(SETTINGS, learning_rate=1e-7, schedule="constant")
     _, _, plain = run(tmp_path / "plain", LoRA(rank=2), frozen)
     _, _, log = run(tmp_path / "augmented", LoRA(rank=2), frozen, augment=augmentation())
     assert abs(log[0]["train_loss"] - plain[0]["train_loss"]) > 1e-4
@@ -69,7 +67,7 @@ def test_augmentation_acts_on_training_windows_and_not_on_validation(tmp_path):
 
 @pytest.mark.parametrize("stop_after", [1, 9])
 def test_augmented_training_resumes_on_the_same_bits(stop_after, tmp_path):
-    often = replace(SETTINGS, save_minutes=1e-9, ema=0.9, label_smoothing=0.1)
+    often = loop(SETTINGS, save_minutes=1e-9, ema=0.9, label_smoothing=0.1)
     _, logits, log = run(tmp_path / "whole", settings=often, augment=augmentation())
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", settings=often, stop_after=stop_after, augment=augmentation())
@@ -79,9 +77,11 @@ def test_augmented_training_resumes_on_the_same_bits(stop_after, tmp_path):
 
 
 def test_pieces_of_a_batch_are_augmented_as_the_whole(tmp_path):
-    settings = replace(SETTINGS, optimizer="adam", weight_decay=0.0)
+    settings = loop(SETTINGS, optimizer="adam", weight_decay=0.0)
     _, whole, log = run(tmp_path / "whole", Full(), settings, augment=augmentation())
-    _, pieces, pieces_log = run(tmp_path / "pieces", Full(), replace(settings, accumulate=3), augment=augmentation())
+    _, pieces, pieces_log = run(
+        tmp_path / "pieces", Full(), loop(settings, gradient_accumulation_steps=3), augment=augmentation()
+    )
     np.testing.assert_allclose(pieces, whole, rtol=0, atol=1e-3)
     np.testing.assert_allclose([row["train_loss"] for row in pieces_log], [row["train_loss"] for row in log], rtol=1e-4)
 
@@ -100,33 +100,33 @@ def by_hand(result, method, rate_of) -> None:
         optimizer.step()
 
 
-WHOLE_BATCHES = Training(
-    epochs=4, batch_size=44, learning_rate=1e-3, optimizer="adam", weight_decay=0.0, schedule="constant", clip=0,
-    device="cpu", precision="fp32",
+WHOLE_BATCHES = loop(
+    epochs=4, batch_size=44, learning_rate=1e-3, optimizer="adam", weight_decay=0.0, schedule="constant",
+    max_grad_norm=0, device="cpu", precision="fp32",
 )  # fmt: skip
 
 
 def test_the_head_has_its_own_rate(tmp_path):
     method = LoRA(rank=2, lora_plus_ratio=5.0)
-    result, _, _ = run(tmp_path, method, replace(WHOLE_BATCHES, head_rate_factor=20.0))
+    result, _, _ = run(tmp_path, method, loop(WHOLE_BATCHES, head_rate_factor=20.0))
     by_hand(result, method, lambda name: 1e-3 * (20 if name.startswith("head.") else 5 if "lora_B" in name else 1))
 
 
 def test_a_rate_found_on_a_narrower_encoder_is_scaled(tmp_path):
-    scaled = replace(WHOLE_BATCHES, learning_rate=4e-3, rate_width=TINY.width // 4)
+    scaled = loop(WHOLE_BATCHES, learning_rate=4e-3, rate_width=TINY.width // 4)
     result, _, _ = run(tmp_path, LoRA(rank=2), scaled)
     by_hand(result, LoRA(rank=2), lambda name: 1e-3)
 
 
 def test_lower_layers_learn_more_slowly(tmp_path):
-    result, _, _ = run(tmp_path, Full(), replace(WHOLE_BATCHES, layer_decay=0.3))
+    result, _, _ = run(tmp_path, Full(), loop(WHOLE_BATCHES, layer_decay=0.3))
     share = {"encoder.layers.1": 1.0, "encoder.layers.0": 0.3, "head": 1.0}
     by_hand(result, Full(), lambda name: 1e-3 * next((s for part, s in share.items() if name.startswith(part)), 0.09))
 
 
 def test_stochastic_depth_acts_in_training_alone_and_resumes_on_the_same_bits(tmp_path):
     method = LoRA(rank=2)
-    often = replace(SETTINGS, save_minutes=1e-9, drop_path=0.4)
+    often = loop(SETTINGS, save_minutes=1e-9, drop_path=0.4)
     _, logits, log = run(tmp_path / "whole", method, often)
     _, _, plain = run(tmp_path / "plain", method)
     assert log[0]["train_loss"] != plain[0]["train_loss"]
@@ -138,7 +138,7 @@ def test_stochastic_depth_acts_in_training_alone_and_resumes_on_the_same_bits(tm
 
 
 @pytest.mark.parametrize(
-    "settings", [replace(SETTINGS, drop_path=0.1), replace(SETTINGS, layer_decay=0.5)], ids=["drop", "decay"]
+    "settings", [loop(SETTINGS, drop_path=0.1), loop(SETTINGS, layer_decay=0.5)], ids=["drop", "decay"]
 )
 def test_what_cannot_act_is_refused_by_the_objective_too(settings, tmp_path):
     with pytest.raises(SettingError, match="probe"):
@@ -167,7 +167,7 @@ def test_a_learned_pooling_trains_with_every_kind_of_method(method, tmp_path):
 def test_a_mix_of_layers_is_learned_on_features_as_on_signals(tmp_path):
     """Where mixing and pooling may change places, what is computed once gives what the whole model does."""
     method = LinearProbe(layers="mix")
-    settings = replace(SETTINGS, epochs=2, learning_rate=1e-2)
+    settings = loop(SETTINGS, epochs=2, learning_rate=1e-2)
     model = attach(tiny_classifier(), method)
     assert encode_once(model, TRAINING).inputs.shape == (44, 3, 32)
     _, logits, _ = run(tmp_path / "once", method, settings)
@@ -176,10 +176,10 @@ def test_a_mix_of_layers_is_learned_on_features_as_on_signals(tmp_path):
     assert mix.abs().max() > 1e-3
 
     model = attach(tiny_classifier(), method)
-    objective = Classification(model, method, TRAINING, VALIDATION, settings)
+    objective = Classification(model, method, TRAINING, VALIDATION, *settings)
     objective.trained = model  # on signals
     objective._watch._trained = model
-    train(objective, settings, seed=0, folder=RunFolder(tmp_path / "signals"), progress=ProgressBar(quiet=True))
+    train(objective, *settings, seed=0, folder=RunFolder(tmp_path / "signals"), progress=ProgressBar(quiet=True))
     np.testing.assert_allclose(logits_of(model, VALIDATION.inputs), logits, atol=1e-4)
 
 

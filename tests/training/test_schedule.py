@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
 from ecgtune.training.batches import class_weight, epoch_order
 from ecgtune.training.schedule import learning_rate_factor, peak_rate
 
@@ -13,7 +13,7 @@ def test_cosine_without_warmup_is_torchs():
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50)
-    settings = Training(warmup=0.0)
+    settings = Optimisation(warmup=0.0)
     for step in range(50):
         assert learning_rate_factor(step, 50, settings) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
         optimizer.step()
@@ -24,7 +24,7 @@ def test_cosine_without_warmup_is_torchs():
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.5])
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
 def test_every_step_has_a_rate(total, warmup, schedule):
-    settings = Training(warmup=warmup, schedule=schedule)
+    settings = Optimisation(warmup=warmup, schedule=schedule)
     factors = [learning_rate_factor(step, total, settings) for step in range(total)]
     assert all(0 < factor <= 1 for factor in factors)
     peak = int(np.argmax(factors))
@@ -35,11 +35,11 @@ def test_every_step_has_a_rate(total, warmup, schedule):
 @pytest.mark.parametrize(
     ("settings", "rate"),
     [
-        (Training(), None),
-        (Training(learning_rate=4e-3), 4e-3),
-        (Training(learning_rate=4e-3, rate_width=768), 4e-3),
-        (Training(learning_rate=4e-3, rate_width=192), 1e-3),
-        (Training(learning_rate=4e-3, rate_width=1024), 4e-3),  # a narrower encoder is not driven harder
+        (Optimisation(), None),
+        (Optimisation(learning_rate=4e-3), 4e-3),
+        (Optimisation(learning_rate=4e-3, rate_width=768), 4e-3),
+        (Optimisation(learning_rate=4e-3, rate_width=192), 1e-3),
+        (Optimisation(learning_rate=4e-3, rate_width=1024), 4e-3),  # a narrower encoder is not driven harder
     ],
 )
 def test_a_rate_goes_down_with_the_width_of_a_wider_encoder(settings, rate):

@@ -8,7 +8,7 @@ import pytest
 
 import ecgtune
 from ecgtune.config.augmentation import Augmentation
-from ecgtune.config.data import Input
+from ecgtune.config.data import DataSettings
 from ecgtune.data.augmentation import WindowAugmentation
 from ecgtune.errors import SettingError
 from ecgtune.methods.side.settings import SideTuning
@@ -21,8 +21,9 @@ from ecgtune.training.classification import Classification
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.views import views_of
 from helpers.models import TINY
+from helpers.settings import loop
 
-SHORT = ecgtune.Training(epochs=1, batch_size=32, device="cpu", ema=0.9, label_smoothing=0.1)
+SHORT = loop(epochs=1, batch_size=32, device="cpu", ema=0.9, label_smoothing=0.1)
 DATA = ecgtune.simulate(120, seed=1, seconds=3)
 
 
@@ -42,9 +43,11 @@ def test_a_run_sees_augmented_windows_keeps_its_settings_and_predicts_plain_ones
         return found
 
     monkeypatch.setattr(Classification, "batch", watched)
-    run = fine_tune(tmp_path / "run", Augmentation(crop=0.75, sign=0.5))
+    run = fine_tune(tmp_path / "run", Augmentation(crop=0.75, polarity_flip=0.5))
     assert {shape[1:] for shape in seen} == {(1, 225)}
-    assert load_recipes(str(tmp_path / "run" / "recipe.toml"))[0].augmentation == Augmentation(crop=0.75, sign=0.5)
+    assert load_recipes(str(tmp_path / "run" / "recipe.toml"))[0].augmentation == Augmentation(
+        crop=0.75, polarity_flip=0.5
+    )
     stored = read_predictions(run.folder / "predictions.csv")
     again = ecgtune.load_run(run.folder).predict(DATA.signal[stored.row])
     assert np.array_equal(again[:, 1], stored.probability)
@@ -53,7 +56,11 @@ def test_a_run_sees_augmented_windows_keeps_its_settings_and_predicts_plain_ones
 @pytest.mark.parametrize(
     ("augmentation", "options", "parts"),
     [
-        (Augmentation(noise=0.1, sign=0.2), {"method": ecgtune.LinearProbe()}, ["sign 0.2, noise 0.1", "leave out"]),
+        (
+            Augmentation(noise=0.1, polarity_flip=0.2),
+            {"method": ecgtune.LinearProbe()},
+            ["polarity_flip 0.2, noise 0.1", "leave out"],
+        ),
         (Augmentation(lead_mask=0.2), {}, ["lead_mask", "only lead"]),
         (Augmentation(crop=0.01), {}, ["crop 0.01", "3 of 300 samples", "0.0267 or more"]),
     ],
@@ -66,7 +73,7 @@ def test_what_cannot_act_is_refused_and_leaves_nothing(augmentation, options, pa
     assert not (tmp_path / "run").exists()
 
 
-def test_a_comparison_with_an_arm_that_it_cannot_reach_trains_none(tmp_path):
+def test_a_comparison_with_an_variant_that_it_cannot_reach_trains_none(tmp_path):
     variants = [
         replace(recipe, augmentation=Augmentation(noise=0.1))
         for name in ("lora", "probe")
@@ -81,11 +88,11 @@ def test_a_comparison_with_an_arm_that_it_cannot_reach_trains_none(tmp_path):
 def test_copies_made_beforehand_train_as_if_each_epoch_made_its_own(method, tmp_path, monkeypatch):
     """Copies that an encoder was run on once, against copies that are made anew and run through it at every step."""
     monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
-    augmentation = Augmentation(sign=0.5, noise=0.1, views=2)
+    augmentation = Augmentation(polarity_flip=0.5, noise=0.1, augmented_copies=2)
     logs = {}
     for cache in ("auto", "off"):
-        settings = replace(SHORT, epochs=3, precision="fp32", prefix_cache=cache)
-        run = fine_tune(tmp_path / cache, augmentation, method, training=settings)
+        settings = loop(SHORT, epochs=3, precision="fp32", prefix_cache=cache)
+        run = fine_tune(tmp_path / cache, augmentation, method, **settings._asdict())
         lines = (run.folder / "log.jsonl").read_text().splitlines()
         logs[cache] = [[json.loads(line)[name] for name in ("train_loss", "val_loss")] for line in lines]
         assert load_recipes(str(run.folder / "recipe.toml"))[0].augmentation == augmentation
@@ -95,7 +102,7 @@ def test_copies_made_beforehand_train_as_if_each_epoch_made_its_own(method, tmp_
 
 def test_copies_are_what_as_many_epochs_show(tmp_path):
     windows = Windows(DATA.signal[:7], DATA.label[:7])
-    settings = Augmentation(shift=0.1, crop=0.9, sign=0.5)
+    settings = Augmentation(shift=0.1, crop=0.9, polarity_flip=0.5)
     augment = WindowAugmentation(settings, windows=7, leads=1, sampling_rate=100.0, normalise=True)
     copies = views_of(windows, augment, seed=3, copies=2)
     rows = np.arange(7)
@@ -108,8 +115,14 @@ def test_copies_are_what_as_many_epochs_show(tmp_path):
 
 
 def test_as_many_copies_as_epochs_are_not_computed_beforehand(tmp_path, capsys):
-    training = replace(SHORT, epochs=2)
-    fine_tune(tmp_path / "run", Augmentation(sign=0.5, views=5), SideTuning(width=8), training=training, quiet=False)
+    training = loop(SHORT, epochs=2)
+    fine_tune(
+        tmp_path / "run",
+        Augmentation(polarity_flip=0.5, augmented_copies=5),
+        SideTuning(width=8),
+        **training._asdict(),
+        quiet=False,
+    )
     assert "no augmented copy would be seen twice" in capsys.readouterr().err
 
 
@@ -119,7 +132,7 @@ def test_several_leads_in_millivolts(tmp_path):
     encoder = EcgFM(replace(TINY, leads=two.leads))
     model = Classifier(encoder, Head(), DATA.classes, Weights("random", "tiny", seed=0), name="ecg-fm-tiny")
     run = ecgtune.fine_tune(
-        model, two, method=ecgtune.Full(), training=SHORT, augmentation=augmentation,
-        input=Input(normalisation="none"), out=tmp_path / "run", quiet=True,
+        model, two, method=ecgtune.Full(), **SHORT._asdict(), augmentation=augmentation,
+        data=DataSettings(normalisation="none"), out=tmp_path / "run", quiet=True,
     )  # fmt: skip
     assert np.isfinite(run.metrics["window"]["metrics"]["auroc"]["value"])

@@ -1,4 +1,4 @@
-"""The comparison: methods x seeds, two floors, figures, tables, and going on where it was."""
+"""The comparison: methods x seeds, two baselines, figures, tables, and going on where it was."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ COLUMNS = ["Method", "Epochs", "LR", "Accuracy", "Precision", "Recall", "F1", "T
 def recipes(names="full,lora,adapter,probe", **training):
     settings = {"epochs": 2, "batch_size": 32, "device": "cpu", **training}
     chosen = [recipe for name in names.split(",") for recipe in load_recipes(name)]
-    return [replace(recipe, training=replace(recipe.training, **settings)) for recipe in chosen]
+    return [replace(recipe, optimisation=replace(recipe.optimisation, **settings)) for recipe in chosen]
 
 
 def compare(out, names="full,lora,adapter,probe", seeds=2, **options):
@@ -120,46 +120,46 @@ def test_a_stopped_comparison_goes_on_and_ends_on_the_same_numbers(tmp_path, mon
 
 
 def test_finished_runs_are_kept_and_more_can_be_added(tmp_path):
-    compare(tmp_path, "probe", seeds=1, floors=False)
+    compare(tmp_path, "probe", seeds=1, baselines=False)
     file = tmp_path / "probe" / "seed-0" / "metrics.json"
     before = file.stat().st_mtime_ns
-    results = compare(tmp_path, "probe,lora", seeds=2, floors=False)
+    results = compare(tmp_path, "probe,lora", seeds=2, baselines=False)
     assert file.stat().st_mtime_ns == before
     assert [row["seeds"] for row in results["rows"]] == [[0, 1], [0, 1]]
     assert results["reference"] == "probe"
 
 
 def test_another_comparison_in_the_same_folder_is_refused(tmp_path):
-    compare(tmp_path, "probe", seeds=1, floors=False)
+    compare(tmp_path, "probe", seeds=1, baselines=False)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(RunError, match=r"training\.epochs was 2, now 3"):
-        ecgtune.compare(DATA, recipes("probe", epochs=3), out=tmp_path, seeds=1, floors=False, quiet=True)
+        ecgtune.compare(DATA, recipes("probe", epochs=3), out=tmp_path, seeds=1, baselines=False, quiet=True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_normalisation_arms_share_one_split(tmp_path):
-    results = compare(tmp_path, "ablation-normalisation", seeds=1, floors=False)
+def test_normalisation_variants_share_one_split(tmp_path):
+    results = compare(tmp_path, "ablation-normalisation", seeds=1, baselines=False)
     assert [row["method"] for row in results["rows"]] == ["zscore", "global", "none"]
     assert results["reference"] == "zscore"
 
 
-def test_a_mistake_in_the_last_arm_is_told_before_the_first_one_trains(tmp_path):
+def test_a_mistake_in_the_last_variant_is_told_before_the_first_one_trains(tmp_path):
     variants = recipes("probe")
     late = [
         replace(recipes("lora")[0], method=ecgtune.LoRA(targets=("q_prj",))),
-        replace(recipes("lora")[0], input=ecgtune.Input(normalisation="none")),
-        replace(recipes("lora")[0], training=ecgtune.Training(device="mps")),
+        replace(recipes("lora")[0], data=ecgtune.DataSettings(normalisation="none")),
+        replace(recipes("lora")[0], trainer=ecgtune.TrainerSettings(device="mps")),
     ]
     data = replace(DATA, unit="unknown")
     for variant in late:
         with pytest.raises(EcgtuneError):
-            ecgtune.compare(data, [*variants, variant], out=tmp_path / "never", seeds=1, floors=False, quiet=True)
+            ecgtune.compare(data, [*variants, variant], out=tmp_path / "never", seeds=1, baselines=False, quiet=True)
         assert not (tmp_path / "never").exists()
 
 
 def test_names_and_recipes_can_be_mixed(tmp_path):
     (lora,) = recipes("lora", epochs=1, batch_size=16)
-    results = ecgtune.compare(DATA, [lora], out=tmp_path / "a", seeds=1, floors=False, quiet=True)
+    results = ecgtune.compare(DATA, [lora], out=tmp_path / "a", seeds=1, baselines=False, quiet=True)
     assert results["rows"][0]["epochs"] == 1
     with pytest.raises(SettingError, match="did you mean 'lora'"):
         ecgtune.compare(DATA, ["lorra"], out=tmp_path / "b", seeds=1, quiet=True)
@@ -173,25 +173,27 @@ def test_the_majority_floor_has_no_model_to_load(comparison):
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
-        ("lora,resnet", {}, "'resnet' is a floor already"),
+        ("lora,resnet", {}, "'resnet' is a baseline already"),
         ("lora,lora", {}, "same name"),
         ("lora", {"seeds": 0}, "0 seeds"),
         ("lora", {"reference": "full"}, "reference 'full'"),
     ],
 )
-def test_arms_that_cannot_be_compared(tmp_path, names, options, message):
+def test_variants_that_cannot_be_compared(tmp_path, names, options, message):
     with pytest.raises(SettingError, match=message):
         compare(tmp_path / "never", names, **options)
     assert not (tmp_path / "never").exists()
 
 
 @pytest.mark.parametrize(
-    "other", [{"label_share": 0.5}, {"split_seed": 1}, {"train_share": 0.6}], ids=lambda change: next(iter(change))
+    "other",
+    [{"label_fraction": 0.5}, {"split_seed": 1}, {"train_fraction": 0.6}],
+    ids=lambda change: next(iter(change)),
 )
-def test_arms_on_different_splits_are_refused(tmp_path, other):
+def test_variants_on_different_splits_are_refused(tmp_path, other):
     first, second = recipes("probe")[0], recipes("lora")[0]
-    second = replace(second, input=replace(second.input, **other))
-    with pytest.raises(SettingError, match=r"ask for different splits; .* split_seed and label_share"):
+    second = replace(second, data=replace(second.data, **other))
+    with pytest.raises(SettingError, match=r"ask for different splits; .* split_seed and label_fraction"):
         ecgtune.compare(DATA, [first, second], out=tmp_path / "never", seeds=1, quiet=True)
     assert not (tmp_path / "never").exists()
 
@@ -202,7 +204,7 @@ def test_few_labels_are_the_same_for_every_row_and_random_weights_are_told(tmp_p
     probe = replace(
         probe,
         model=replace(probe.model, name="ecg-fm-tiny-random"),
-        input=replace(probe.input, label_share=0.4),
+        data=replace(probe.data, label_fraction=0.4),
     )
     results = ecgtune.compare(data, [probe], out=tmp_path, seeds=1, quiet=True)
     assert "random (seed 0). The encoder was not pretrained" in results["notes"][0]

@@ -16,8 +16,9 @@ from ecgtune.recipe.recipe import load_recipes
 from ecgtune.training.predictions import read_predictions
 from ecgtune.workflows.fine_tune import train
 from helpers import methods
+from helpers.settings import loop
 
-SHORT = ecgtune.Training(epochs=2, batch_size=32, device="cpu")
+SHORT = loop(epochs=2, batch_size=32, device="cpu")
 METHODS = [ecgtune.Full(), ecgtune.LinearProbe(), ecgtune.LoRA(rank=2), ecgtune.Adapter(width=4)]
 OTHERS = [m for m in methods.METHODS if type(m) not in map(type, METHODS)] + [ecgtune.LoRA(4, init="pissa")]
 DATA = ecgtune.simulate(120, seed=1, seconds=3)
@@ -25,7 +26,7 @@ DATA = ecgtune.simulate(120, seed=1, seconds=3)
 
 def fine_tune(out, method, **settings):
     model = ecgtune.load_model("ecg-fm-tiny")
-    return ecgtune.fine_tune(model, DATA, method=method, training=SHORT, out=out, quiet=True, **settings)
+    return ecgtune.fine_tune(model, DATA, method=method, **SHORT._asdict(), out=out, quiet=True, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +75,9 @@ def test_a_loaded_run_predicts_what_the_run_predicted(runs, method):
 
 @pytest.mark.parametrize("method", OTHERS, ids=str)
 def test_every_other_method_goes_through_a_run_and_back_on_the_same_bits(tmp_path, method):
-    short = replace(SHORT, epochs=1, learning_rate=1e-2)
+    short = loop(SHORT, epochs=1, learning_rate=1e-2)
     model = ecgtune.load_model("ecg-fm-tiny")
-    run = ecgtune.fine_tune(model, DATA, method=method, training=short, out=tmp_path / "run", quiet=True)
+    run = ecgtune.fine_tune(model, DATA, method=method, **short._asdict(), out=tmp_path / "run", quiet=True)
     stored = read_predictions(run.folder / "predictions.csv")
     again = ecgtune.load_run(run.folder).predict(DATA.signal[stored.row])  # the same batch as in the run
     assert np.array_equal(again[:, 1], stored.probability)
@@ -117,9 +118,9 @@ def test_saved_weights_are_the_share_that_was_counted(runs):
 
 def test_threshold_is_fitted_on_validation_alone(tmp_path):
     model = ecgtune.load_model("ecg-fm-tiny")
-    settings = replace(SHORT, threshold="youden")
+    settings = loop(SHORT, threshold="youden")
     run = ecgtune.fine_tune(
-        model, DATA, method=ecgtune.LinearProbe(), training=settings, out=tmp_path / "r", quiet=True
+        model, DATA, method=ecgtune.LinearProbe(), **settings._asdict(), out=tmp_path / "r", quiet=True
     )
     val = read_predictions(run.folder / "predictions.csv").of("val")
     youden = [
@@ -148,14 +149,14 @@ def test_a_second_run_needs_resume_and_resume_needs_the_same_run(runs):
             ecgtune.load_model("ecg-fm-tiny"),
             other,
             method=method,
-            training=SHORT,
+            **SHORT._asdict(),
             out=run.folder,
             resume=True,
             quiet=True,
         )
     part, model = DATA.select(range(60)), ecgtune.load_model("ecg-fm-tiny")
     with pytest.raises(RunError, match=r"data\.windows was 120, now 60"):
-        ecgtune.fine_tune(model, part, method=method, training=SHORT, out=run.folder, resume=True, quiet=True)
+        ecgtune.fine_tune(model, part, method=method, **SHORT._asdict(), out=run.folder, resume=True, quiet=True)
     fine_tune(run.folder, method, resume=True)
     assert (run.folder / "metrics.json").read_bytes() == before
 
@@ -166,9 +167,9 @@ def test_a_run_of_auto_does_not_go_on_in_another_format(monkeypatch, tmp_path, b
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": name == "bf16"})
 
     def probe(precision, resume=False):
-        model, settings = ecgtune.load_model("ecg-fm-tiny"), replace(SHORT, precision=precision)
+        model, settings = ecgtune.load_model("ecg-fm-tiny"), loop(SHORT, precision=precision)
         method, folder = ecgtune.LinearProbe(), tmp_path / precision
-        ecgtune.fine_tune(model, DATA, method=method, training=settings, out=folder, resume=resume, quiet=True)
+        ecgtune.fine_tune(model, DATA, method=method, **settings._asdict(), out=folder, resume=resume, quiet=True)
 
     other = {"bf16": "fp32", "fp32": "bf16"}[began]
     on_a_machine_of(began)
@@ -197,7 +198,7 @@ def test_the_same_file_read_in_another_way_is_another_run(runs, change, key):
             ecgtune.load_model("ecg-fm-tiny", leads=other.leads),
             other,
             method=METHODS[1],
-            training=SHORT,
+            **SHORT._asdict(),
             out=runs[METHODS[1]].folder,
             resume=True,
             quiet=True,
@@ -210,10 +211,10 @@ def test_a_model_is_fine_tuned_once(tmp_path, method):
     model = ecgtune.load_model("ecg-fm-tiny")
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(RunError):  # a refused folder leaves the model as it was
-        ecgtune.fine_tune(model, DATA, method=method, training=SHORT, out=tmp_path / "taken", quiet=True)
-    ecgtune.fine_tune(model, DATA, method=method, training=SHORT, out=tmp_path / "first", quiet=True)
+        ecgtune.fine_tune(model, DATA, method=method, **SHORT._asdict(), out=tmp_path / "taken", quiet=True)
+    ecgtune.fine_tune(model, DATA, method=method, **SHORT._asdict(), out=tmp_path / "first", quiet=True)
     with pytest.raises(SettingError, match="attached already"):
-        ecgtune.fine_tune(model, DATA, method=method, training=SHORT, out=tmp_path / "second", quiet=True)
+        ecgtune.fine_tune(model, DATA, method=method, **SHORT._asdict(), out=tmp_path / "second", quiet=True)
     assert not (tmp_path / "second").exists()
 
 
@@ -229,14 +230,16 @@ def test_mistakes_leave_nothing_behind(tmp_path, options, message):
     model = ecgtune.load_model("ecg-fm-tiny")
     options = {"method": ecgtune.LinearProbe(), **options}
     with pytest.raises((SettingError, RunError), match=message):
-        ecgtune.fine_tune(model, DATA, training=SHORT, out=tmp_path / "never", quiet=True, **options)
+        ecgtune.fine_tune(model, DATA, **SHORT._asdict(), out=tmp_path / "never", quiet=True, **options)
     assert not (tmp_path / "never").exists()
 
 
 def test_windows_shorter_than_a_token(tmp_path):
     short = replace(DATA, sampling_rate=10_000.0)
     with pytest.raises(DataError, match="are 3 at the model's 100 Hz; allowed: 8 or more"):
-        ecgtune.fine_tune(ecgtune.load_model("ecg-fm-tiny"), short, training=SHORT, out=tmp_path / "never", quiet=True)
+        ecgtune.fine_tune(
+            ecgtune.load_model("ecg-fm-tiny"), short, **SHORT._asdict(), out=tmp_path / "never", quiet=True
+        )
     assert not (tmp_path / "never").exists()
 
 
@@ -321,7 +324,7 @@ def test_an_adapter_file_with_a_tensor_missing_is_refused(runs):
 def test_classes_must_agree():
     model = ecgtune.load_model("ecg-fm-tiny", classes=("healthy", "ill"))
     with pytest.raises(SettingError, match="healthy, ill"):
-        ecgtune.fine_tune(model, DATA, training=SHORT, out="never", quiet=True)
+        ecgtune.fine_tune(model, DATA, **SHORT._asdict(), out="never", quiet=True)
 
 
 @pytest.mark.parametrize("normalisation", ["zscore", "global", "none"])
@@ -329,7 +332,7 @@ def test_gain_and_offset_cannot_matter_to_ecg_fm_with_one_lead(tmp_path, normali
     """Its first norm runs over time per record and removes both; what is left is the norm's epsilon, 1e-5, against the
     variance of windows in millivolts."""
     recipe = load_recipes("probe")[0]
-    recipe = replace(recipe, training=SHORT, input=ecgtune.Input(normalisation=normalisation))
+    recipe = replace(recipe, **SHORT._asdict(), data=ecgtune.DataSettings(normalisation=normalisation))
     train(DATA, recipe, out=tmp_path, quiet=True)
     run = ecgtune.load_run(tmp_path)
     plain = run.predict(DATA.signal[:10])
@@ -340,7 +343,7 @@ def test_gain_and_offset_cannot_matter_to_ecg_fm_with_one_lead(tmp_path, normali
 def test_a_head_on_statistics_is_kept_with_its_run(tmp_path, method):
     head = ecgtune.Head(hidden=5, pooling="statistics")
     model = ecgtune.load_model("ecg-fm-tiny", head=head)
-    run = ecgtune.fine_tune(model, DATA, method=method, training=SHORT, out=tmp_path / "run", quiet=True)
+    run = ecgtune.fine_tune(model, DATA, method=method, **SHORT._asdict(), out=tmp_path / "run", quiet=True)
     tensors = load_file(run.folder / "best" / "head.safetensors")
     assert [tuple(tensors[name].shape) for name in ("0.weight", "2.weight")] == [(5, 3 * 192), (2, 5)]
     assert 'pooling = "statistics"' in (run.folder / "recipe.toml").read_text()
@@ -349,12 +352,12 @@ def test_a_head_on_statistics_is_kept_with_its_run(tmp_path, method):
     assert np.array_equal(again.predict(DATA.signal[:8]), run.predict(DATA.signal[:8]))
     model = ecgtune.load_model("ecg-fm-tiny", head=ecgtune.Head(hidden=5))
     with pytest.raises(RunError, match=r"model\.pooling was statistics, now mean"):
-        ecgtune.fine_tune(model, DATA, method=method, training=SHORT, out=run.folder, resume=True, quiet=True)
+        ecgtune.fine_tune(model, DATA, method=method, **SHORT._asdict(), out=run.folder, resume=True, quiet=True)
 
 
 def test_a_run_on_few_labels_says_so_and_is_not_resumed_with_more(tmp_path):
     data = ecgtune.simulate(120, patients=60, seed=1, seconds=3)
-    recipe = replace(load_recipes("probe")[0], training=SHORT, input=ecgtune.Input(label_share=0.3))
+    recipe = replace(load_recipes("probe")[0], **SHORT._asdict(), data=ecgtune.DataSettings(label_fraction=0.3))
     train(data, recipe, out=tmp_path / "run", quiet=True)
     run = ecgtune.load_run(tmp_path / "run")
     counts = run.metrics["split"]["counts"]
@@ -365,8 +368,8 @@ def test_a_run_on_few_labels_says_so_and_is_not_resumed_with_more(tmp_path):
     used = [line.split(",") for line in (run.folder / "split.csv").read_text().splitlines()[1:]]
     assert len(used) == sum(part["windows"] for part in counts.values())
     assert {int(row) for row, part in used if part == "train"} < set(whole.train.tolist())
-    with pytest.raises(RunError, match=r"input\.label_share was 0\.3, now 1\.0"):
-        train(data, replace(recipe, input=ecgtune.Input()), out=tmp_path / "run", resume=True, quiet=True)
+    with pytest.raises(RunError, match=r"input\.label_fraction was 0\.3, now 1\.0"):
+        train(data, replace(recipe, data=ecgtune.DataSettings()), out=tmp_path / "run", resume=True, quiet=True)
 
 
 @pytest.mark.parametrize("lead_mode", ["place", "copy"])
@@ -375,7 +378,7 @@ def test_twelve_lead_checkpoint_on_one_lead_windows(tmp_path, shared, lead_mode)
         shared / "reference" / "pretrained_tiny.pt", classes=("0", "1"), leads=("II",), lead_mode=lead_mode, heads=4
     )
     run = ecgtune.fine_tune(
-        model, DATA, method=ecgtune.LoRA(rank=2), training=SHORT, out=tmp_path / lead_mode, quiet=True
+        model, DATA, method=ecgtune.LoRA(rank=2), **SHORT._asdict(), out=tmp_path / lead_mode, quiet=True
     )
     assert run.metrics["weights"].startswith("pretrained (sha256 ")
     again = ecgtune.load_run(run.folder)

@@ -17,9 +17,10 @@ from ecgtune.workflows import fit_memory as memory_module
 from ecgtune.workflows.fit_memory import choose_pieces, fit_memory
 from ecgtune.workflows.preparation import draw_split
 from ecgtune.workflows.run import work
+from helpers.settings import loop
 
 DATA = ecgtune.simulate(120, seed=1, seconds=3)
-SHORT = ecgtune.Training(epochs=1, batch_size=32, device="cpu", precision="fp32", max_memory="1GB")
+SHORT = loop(epochs=1, batch_size=32, device="cpu", precision="fp32", max_memory="1GB")
 
 
 def peak_of(base, window, checkpointed, limit=None, asked=None):
@@ -51,7 +52,7 @@ def test_the_fewest_pieces_that_fit_are_chosen(base, window, checkpointed, limit
     chosen, peak = choose_pieces(SHORT, peak_of(base, window, checkpointed, limit), may_checkpoint=True)
     assert (chosen.accumulate, chosen.checkpointing) == expected
     assert peak <= 1e9
-    assert replace(chosen, accumulate=1, checkpointing=False) == SHORT
+    assert replace(chosen, gradient_accumulation_steps=1, gradient_checkpointing=False) == SHORT
 
 
 def test_a_batch_that_fits_is_measured_twice_only():
@@ -71,7 +72,7 @@ def test_one_window_that_does_not_fit_is_told(window, limit, may_checkpoint, nee
 
 def test_pieces_start_from_what_was_asked_for():
     asked = []
-    settings = replace(SHORT, accumulate=3)
+    settings = loop(SHORT, gradient_accumulation_steps=3)
     chosen, _ = choose_pieces(settings, peak_of(4e8, 5e7, 1e6, asked=asked), may_checkpoint=True)
     assert chosen.accumulate == 3
     assert {pieces for pieces, _ in asked} <= {3, 6, 12, 24, 32}
@@ -79,19 +80,19 @@ def test_pieces_start_from_what_was_asked_for():
 
 @pytest.mark.parametrize(("text", "expected"), [("4GB", 4_000_000_000), ("800MB", 800_000_000), ("1.5 GB", 1.5e9)])
 def test_amounts_of_memory(text, expected):
-    assert ecgtune.Training(max_memory=text).max_memory_bytes == expected
+    assert ecgtune.TrainerSettings(max_memory=text).max_memory_bytes == expected
 
 
 @pytest.mark.parametrize("text", ["4", "4 gigabytes", "0GB", "-1GB", "4GiB", ""])
 def test_other_amounts_are_refused(text):
     with pytest.raises(SettingError, match="allowed: an amount such as 4GB"):
-        ecgtune.Training(max_memory=text)
+        ecgtune.TrainerSettings(max_memory=text)
 
 
 def test_without_gradients_no_more_windows_go_through_at_once_than_with_them():
-    assert ecgtune.Training().inference_batch == 256
+    assert ecgtune.Optimisation().inference_batch == 256
     assert SHORT.inference_batch == 32
-    assert replace(SHORT, accumulate=5).inference_batch == 7
+    assert loop(SHORT, gradient_accumulation_steps=5).inference_batch == 7
 
 
 class Said(ProgressBar):
@@ -121,53 +122,53 @@ def measured(monkeypatch):
 def test_a_run_keeps_what_was_chosen_and_ends_where_the_whole_batch_does(measured, tmp_path):
     def run(out, training, **more):
         model = ecgtune.load_model("ecg-fm-tiny")
-        return ecgtune.fine_tune(model, DATA, method=LoRA(rank=2), training=training, out=out, quiet=True, **more)
+        return ecgtune.fine_tune(model, DATA, method=LoRA(rank=2), **training._asdict(), out=out, quiet=True, **more)
 
-    whole = run(tmp_path / "whole", replace(SHORT, max_memory=None, epochs=2))
-    fitted = run(tmp_path / "fitted", replace(SHORT, epochs=2))
+    whole = run(tmp_path / "whole", loop(SHORT, max_memory=None, epochs=2))
+    fitted = run(tmp_path / "fitted", loop(SHORT, epochs=2))
     stored = read_recipe(RunFolder(fitted.folder)).training
     assert (stored.accumulate, stored.checkpointing, stored.max_memory) == (8, False, "1GB")
     np.testing.assert_allclose(fitted.predict(DATA.signal), whole.predict(DATA.signal), rtol=0, atol=1e-3)
     measured.clear()
-    run(tmp_path / "fitted", replace(SHORT, epochs=2), resume=True)
+    run(tmp_path / "fitted", loop(SHORT, epochs=2), resume=True)
     assert measured == []  # a run that goes on is cut as it was
 
 
 def test_it_is_said_in_one_line_and_the_bar_counts_the_same(measured):
-    recipe = replace(load_recipes("lora")[0], training=SHORT)
-    split, said = draw_split(DATA, recipe.input), Said()
+    recipe = replace(load_recipes("lora")[0], **SHORT._asdict())
+    split, said = draw_split(DATA, recipe.data), Said()
     found = fit_memory(recipe, DATA, split, progress=said)
     assert said.notes == [
         "lora: max_memory 1GB makes 8 pieces of 4 windows of a batch of 32, without checkpointing; measured peak 800 MB"
     ]
     assert work(found, split) == work(recipe, split)
-    plain = replace(recipe, training=replace(SHORT, max_memory=None))
+    plain = replace(recipe, **loop(SHORT, max_memory=None)._asdict())
     assert fit_memory(plain, DATA, split, progress=said) is plain
 
 
 def test_a_probe_is_never_checkpointed(monkeypatch):
-    recipe = Recipe("probe", method=LinearProbe(), training=SHORT)
+    recipe = Recipe("probe", method=LinearProbe(), **SHORT._asdict())
     monkeypatch.setattr(memory_module, "measure_apart", lambda *_, **__: "too little")
     with pytest.raises(SettingError, match="needs more than is free"):
-        fit_memory(recipe, DATA, draw_split(DATA, recipe.input), progress=Said())
+        fit_memory(recipe, DATA, draw_split(DATA, recipe.data), progress=Said())
 
 
 def test_the_plan_is_of_what_was_chosen(measured, monkeypatch):
-    recipe = replace(load_recipes("lora")[0], training=SHORT)
+    recipe = replace(load_recipes("lora")[0], **SHORT._asdict())
     planned = []
     plans = importlib.import_module("ecgtune.workflows.plan")
 
     def measure(recipe, *_, **__):
-        planned.append(recipe.training.accumulate)
+        planned.append(recipe.trainer.gradient_accumulation_steps)
         return "no room"
 
     monkeypatch.setattr(plans, "measure_apart", measure)
-    ecgtune.plan(DATA, [recipe], seeds=1, floors=False, quiet=True)
+    ecgtune.plan(DATA, [recipe], seeds=1, baselines=False, quiet=True)
     assert planned == [8]
 
 
 def test_a_sweep_refuses_what_it_would_not_heed(tmp_path):
     pytest.importorskip("optuna")
-    recipe = replace(load_recipes("lora")[0], training=SHORT)
+    recipe = replace(load_recipes("lora")[0], **SHORT._asdict())
     with pytest.raises(SettingError, match="give a sweep accumulate or checkpointing"):
         ecgtune.sweep(DATA, [recipe], out=tmp_path / "sweep", trials=1, quiet=True)

@@ -41,7 +41,7 @@ def tiny(tmp_path_factory):
 def recipe(name, model, **training):
     (found,) = load_recipes(name)
     settings = {"epochs": 2, "batch_size": 16, "device": "cpu", **training}
-    return replace(found, model=replace(found.model, name=model), training=replace(found.training, **settings))
+    return replace(found, model=replace(found.model, name=model), optimisation=replace(found.optimisation, **settings))
 
 
 def measurement(**changes):
@@ -89,7 +89,7 @@ def test_the_clock_tells_what_the_loop_was_doing(monkeypatch):
     ],
 )
 def test_seconds_are_those_of_steps_validation_saving_and_what_stands_around_them(found, seconds):
-    split = draw_split(DATA, ecgtune.Input())
+    split = draw_split(DATA, ecgtune.DataSettings())
     split = replace(split, train=split.train[:84], val=np.arange(18), test=np.arange(18))
     variant = recipe("lora", "ecg-fm-tiny", epochs=3)
     one = estimate(variant, found, DATA, split, seeds=2)
@@ -114,7 +114,7 @@ def test_seconds_are_those_of_steps_validation_saving_and_what_stands_around_the
 @pytest.mark.parametrize("name", ["full", "lora", "probe", "top-layers"])
 def test_measuring_a_recipe_finds_what_its_run_will_have(name, tiny, tmp_path):
     variant = recipe(name, tiny)
-    found = measure(variant, *sample(DATA, draw_split(DATA, variant.input), variant), steps=3)
+    found = measure(variant, *sample(DATA, draw_split(DATA, variant.data), variant), steps=3)
     run = train(DATA, variant, out=tmp_path / "run", quiet=True)
     (phase,) = found.phases
     assert phase.epochs == 2
@@ -127,7 +127,7 @@ def test_measuring_a_recipe_finds_what_its_run_will_have(name, tiny, tmp_path):
 
 
 def test_the_sample_holds_both_labels_and_keeps_the_parts_apart():
-    split = draw_split(DATA, ecgtune.Input())
+    split = draw_split(DATA, ecgtune.DataSettings())
     few, parts = sample(DATA, split, recipe("lora", "ecg-fm-tiny", batch_size=4), steps=2)
     assert [len(rows) for rows in parts.parts().values()] == [8, 6, 6]
     for name, rows in parts.parts().items():
@@ -136,9 +136,9 @@ def test_the_sample_holds_both_labels_and_keeps_the_parts_apart():
         assert {window.tobytes() for window in few.signal[rows]} <= whole
 
 
-def test_a_plan_measures_each_arm_and_writes_nothing(tiny, tmp_path, monkeypatch):
+def test_a_plan_measures_each_variant_and_writes_nothing(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = ecgtune.plan(DATA, [recipe("lora", tiny)], seeds=3, floors=False, quiet=True)
+    found = ecgtune.plan(DATA, [recipe("lora", tiny)], seeds=3, baselines=False, quiet=True)
     (one,) = found.estimates
     assert (one.name, one.seeds, one.problem) == ("lora", 3, "")
     assert one.seconds is not None
@@ -149,7 +149,7 @@ def test_a_plan_measures_each_arm_and_writes_nothing(tiny, tmp_path, monkeypatch
 
 
 def test_a_method_that_does_not_fit_is_told(tiny):
-    found = ecgtune.plan(DATA, [recipe("lora", tiny)], seeds=1, floors=False, memory=1_000_000, quiet=True)
+    found = ecgtune.plan(DATA, [recipe("lora", tiny)], seeds=1, baselines=False, memory=1_000_000, quiet=True)
     assert found.estimates[0].problem == "more than the 1.0 MB that are free"
     assert "n/a" in found.lines()[1]
 
@@ -166,23 +166,25 @@ def test_what_goes_wrong_in_the_process_is_told(process, error, message, monkeyp
     status, out, err = process
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], status, out, err))
     with pytest.raises(error, match=message):
-        ecgtune.plan(DATA, [recipe("lora", "ecg-fm-tiny")], floors=False, quiet=True)
+        ecgtune.plan(DATA, [recipe("lora", "ecg-fm-tiny")], baselines=False, quiet=True)
 
 
 def test_a_process_that_the_system_ended_did_not_fit(monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], -9, "", ""))
-    found = ecgtune.plan(DATA, [recipe("lora", "ecg-fm-tiny")], floors=False, quiet=True, memory=10**9)
+    found = ecgtune.plan(DATA, [recipe("lora", "ecg-fm-tiny")], baselines=False, quiet=True, memory=10**9)
     assert found.estimates[0].problem == "the system ended it, 1.0 GB were free"
 
 
 def test_what_is_computed_once_takes_disk():
-    variant, split = recipe("lora", "ecg-fm-tiny"), draw_split(DATA, ecgtune.Input())
+    variant, split = recipe("lora", "ecg-fm-tiny"), draw_split(DATA, ecgtune.DataSettings())
     found = measurement(train=10, val=len(split.val), once=700)
     few = replace(split, train=np.arange(4 * (10 + len(split.val)) - len(split.val)))
     told = [estimate(variant, one, DATA, few, seeds=2).disk_bytes for one in (found, replace(found, once=0))]
     assert told[0] - told[1] == 4 * 700
     copied = replace(
-        variant, augmentation=replace(variant.augmentation, views=2), training=replace(variant.training, epochs=3)
+        variant,
+        augmentation=replace(variant.augmentation, augmented_copies=2),
+        optimisation=replace(variant.optimisation, epochs=3),
     )
     told = [estimate(copied, one, DATA, few, seeds=2).disk_bytes for one in (found, replace(found, once=0))]
     windows = 2 * len(few.train) + len(few.val)  # of each seed
@@ -192,10 +194,10 @@ def test_what_is_computed_once_takes_disk():
 def test_copies_made_beforehand_are_measured_as_they_will_be_used(tmp_path, monkeypatch):
     monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path))
     variant = recipe("side", "ecg-fm-tiny", epochs=5)
-    few = sample(DATA, draw_split(DATA, variant.input), variant, 3)
-    assert (variant.augmentation.views, variant.copies) == (2, 2)
+    few = sample(DATA, draw_split(DATA, variant.data), variant, 3)
+    assert (variant.augmentation.augmented_copies, variant.copies) == (2, 2)
     assert measure(variant, *few, steps=3).once > 0
-    twice = replace(variant, training=replace(variant.training, epochs=2))  # no copy is seen again
+    twice = replace(variant, optimisation=replace(variant.optimisation, epochs=2))  # no copy is seen again
     assert measure(twice, *few, steps=3).once == 0
 
 
@@ -212,12 +214,12 @@ def test_copies_made_beforehand_are_measured_as_they_will_be_used(tmp_path, monk
 )
 def test_measured_is_what_will_be_computed_once(found, training, total, settings, monkeypatch):
     monkeypatch.setattr(estimates.psutil, "virtual_memory", lambda: type("Memory", (), {"total": total}))
-    variant, split = recipe("lora", "ecg-fm-tiny", **training), draw_split(DATA, ecgtune.Input())
+    variant, split = recipe("lora", "ecg-fm-tiny", **training), draw_split(DATA, ecgtune.DataSettings())
     few = replace(split, train=np.arange(4 * (10 + len(split.val)) - len(split.val)))
     taken = []
 
     def take(one):
-        taken.append(one.training.prefix_cache)
+        taken.append(one.trainer.prefix_cache)
         return measurement(**{"train": 10, "val": len(split.val), **found})
 
     assert isinstance(as_it_will_be(variant, few, take), Measurement)
@@ -239,10 +241,10 @@ def test_the_command_takes_the_flags_of_compare_and_prints_a_line_per_method(tmp
     main(["plan", str(file), "--methods", "lora,probe", *flags])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["Method", "lora", "probe", "resnet", "all", "free"]
-    assert [job[0].training.epochs for job in jobs] == [5, 5, 5]
-    train = len(draw_split(DATA, ecgtune.Input()).train)
+    assert [job[0].optimisation.epochs for job in jobs] == [5, 5, 5]
+    train = len(draw_split(DATA, ecgtune.DataSettings()).train)
     assert len(jobs[0][1]) == train + 8 + 8  # all training windows, one batch of the others
-    main(["plan", str(file), "--methods", "lora", "--no-floors", *flags])
+    main(["plan", str(file), "--methods", "lora", "--no-baselines", *flags])
     assert len(jobs) == 4
 
 
@@ -272,11 +274,11 @@ class Heard(ProgressBar):
 
 def test_compare_shows_the_estimate_and_one_bar_and_ends_on_the_same_numbers(tiny, tmp_path, monkeypatch):
     variants = [recipe("lora", tiny), recipe("probe", tiny)]
-    quiet = ecgtune.compare(DATA, variants, out=tmp_path / "quiet", seeds=1, floors=False, quiet=True)
+    quiet = ecgtune.compare(DATA, variants, out=tmp_path / "quiet", seeds=1, baselines=False, quiet=True)
     heard = Heard()
     monkeypatch.setattr(sys.modules["ecgtune.workflows.compare"], "ProgressBar", lambda quiet: heard)
     monkeypatch.setattr(estimates, "SHARE", 1.0)
-    told = ecgtune.compare(DATA, variants, out=tmp_path / "told", seeds=1, floors=False)
+    told = ecgtune.compare(DATA, variants, out=tmp_path / "told", seeds=1, baselines=False)
     assert heard.notes[0].startswith("Method")
     assert heard.notes[1].startswith("lora x 1")
     assert heard.notes[3].startswith("all together")
@@ -285,7 +287,7 @@ def test_compare_shows_the_estimate_and_one_bar_and_ends_on_the_same_numbers(tin
 
 
 def test_a_short_comparison_is_not_measured_first():
-    split = draw_split(DATA, ecgtune.Input())
+    split = draw_split(DATA, ecgtune.DataSettings())
     heard = Heard()
     variant = recipe("lora", "ecg-fm-tiny")
     assert estimate_first(DATA, split, [(variant, 2)], heard) == {}

@@ -18,8 +18,9 @@ from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.training.predictions import read_predictions
 from helpers.models import TINY
 from helpers.records import heartbeats, write_record
+from helpers.settings import loop
 
-SHORT = ecgtune.Training(epochs=2, batch_size=8, device="cpu")
+SHORT = loop(epochs=2, batch_size=8, device="cpu")
 LABELS = ("MI", "HYP")
 COUNT = 24
 
@@ -55,7 +56,7 @@ def folder(tmp_path_factory):
 
 def tune(path, data, name: str) -> None:
     model = ecgtune.load_model(path / "encoder", classes=data.classes)
-    ecgtune.fine_tune(model, data, method=ecgtune.LinearProbe(), training=SHORT, out=path / name, quiet=True, seed=2)
+    ecgtune.fine_tune(model, data, method=ecgtune.LinearProbe(), **SHORT._asdict(), out=path / name, quiet=True, seed=2)
 
 
 @pytest.fixture(autouse=True)

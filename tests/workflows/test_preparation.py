@@ -9,6 +9,7 @@ import pytest
 
 import ecgtune
 from ecgtune.workflows.preparation import Prepared, choice_warnings, on_disk
+from helpers.settings import loop
 
 MODULE = import_module("ecgtune.workflows.preparation")
 ROWS = np.array([70, 3, 4, 119, 50, 51, 0])
@@ -78,14 +79,14 @@ def test_no_copy_of_the_whole_is_made(data, tmp_path, monkeypatch):
 
 
 def test_a_training_from_disk_ends_on_the_same_bits(data, tmp_path, monkeypatch):
-    training = ecgtune.Training(epochs=1, batch_size=32, device="cpu", prefix_cache="on")
+    training = loop(epochs=1, batch_size=32, device="cpu", prefix_cache="on")
     runs = {}
     for kept in (1 << 30, 0):
         monkeypatch.setattr(MODULE, "KEPT_BYTES", kept)
         model = ecgtune.load_model("ecg-fm-tiny", classes=data.classes)
         where = tmp_path / str(kept)
         runs[kept] = ecgtune.fine_tune(
-            model, data, method=ecgtune.LoRA(rank=2), training=training, out=where, quiet=True
+            model, data, method=ecgtune.LoRA(rank=2), **training._asdict(), out=where, quiet=True
         )
     memory, disk = runs.values()
     assert (memory.folder / "predictions.csv").read_bytes() == (disk.folder / "predictions.csv").read_bytes()
@@ -118,7 +119,7 @@ def test_few_validation_windows_are_no_judges_of_an_epoch_or_a_threshold(windows
     simulated = ecgtune.simulate(windows, seed=0)
     split = ecgtune.split_dataset(simulated)
     fewest = np.bincount(simulated.label[split.val]).min()
-    found = choice_warnings(simulated, split, replace(ecgtune.Training(epochs=5), **settings))
+    found = choice_warnings(simulated, split, replace(ecgtune.Optimisation(epochs=5), **settings))
     assert len(found) == len(expected)
     for warning, says in zip(found, expected, strict=True):
         assert warning.startswith(f"validation has {len(split.val)} windows, {fewest} of the rarest class: {says}")

@@ -23,6 +23,7 @@ from ecgtune.recipe.pretraining import load_pretraining_recipe, pretraining_text
 from ecgtune.reporting.model_card import card_is_edited, write_pretraining_card
 from ecgtune.training.run_folder import RunFolder
 from helpers.pretraining import CONTRASTIVE, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings
+from helpers.settings import changed, loop
 
 workflow = import_module("ecgtune.workflows.pretrain")  # the package has a function of that name
 
@@ -81,9 +82,11 @@ def test_the_run_folder_tells_everything(place):
 def test_the_encoder_is_a_model_like_any_other(place, tmp_path):
     model = ecgtune.load_model(place / "run" / "best")
     assert model.weights.describe().startswith("pretrained (sha256 ")
-    training = ecgtune.Training(epochs=2, batch_size=32, device="cpu")
+    training = loop(epochs=2, batch_size=32, device="cpu")
     data = ecgtune.simulate(60, seed=1, seconds=3)
-    run = ecgtune.fine_tune(model, data, method=ecgtune.LoRA(rank=2), training=training, out=tmp_path / "r", quiet=True)
+    run = ecgtune.fine_tune(
+        model, data, method=ecgtune.LoRA(rank=2), **training._asdict(), out=tmp_path / "r", quiet=True
+    )
     assert run.metrics["weights"] == model.weights.describe()
     assert ecgtune.load_run(run.folder).predict(ecgtune.simulate(4, seed=2).signal).shape == (4, 2)
 
@@ -192,7 +195,10 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_left_alone(place, monkeypat
         ({"recipe": replace(TEACHER, objective=replace(TEACHER.objective, masks=3))}, "objective.masks was 2, now 3"),
         ({"recipe": replace(TEACHER, encoder=replace(TEACHER.encoder, depth=1))}, "encoder.depth was 2, now 1"),
         ({"recipe": replace(TEACHER, crops=replace(TEACHER.crops, noise=0.0))}, "crops.noise was 0.1, now 0.0"),
-        ({"recipe": replace(TEACHER, training=replace(TEACHER.training, epochs=9))}, "training.epochs was 3, now 9"),
+        (
+            {"recipe": replace(TEACHER, optimisation=replace(TEACHER.optimisation, epochs=9))},
+            "optimisation.epochs was 3, now 9",
+        ),
         ({"seed": 1}, "seed was 0, now 1"),
         ({"leave_out": None}, "left_out was 2 names .*, now none"),
         ({"sampling_rate": 100.0}, "recorded_at was None, now 100.0"),
@@ -206,7 +212,11 @@ def test_another_recipe_refuses_to_resume_and_names_the_field(place, change, sai
 
 
 def test_a_pretraining_of_auto_does_not_go_on_in_another_format(place, monkeypatch):
-    auto = replace(TEACHER, training=replace(TEACHER.training, precision="auto", epochs=1))
+    auto = replace(
+        TEACHER,
+        optimisation=replace(TEACHER.optimisation, epochs=1),
+        trainer=replace(TEACHER.trainer, precision="auto"),
+    )
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {})
     pretrain(place, auto, "auto")
     pretrain(place, auto, "auto", resume=True)
@@ -227,13 +237,13 @@ def test_the_two_kinds_of_run_do_not_mix(place, tmp_path):
     with pytest.raises(CheckpointError, match=r"its encoder is .*best"):
         ecgtune.load_model(place / "run")
     data = ecgtune.simulate(60, seed=1, seconds=3)
-    training = ecgtune.Training(epochs=2, device="cpu")
+    training = loop(epochs=2, device="cpu")
     probe = ecgtune.LinearProbe()
     model = ecgtune.load_model("ecg-fm-tiny")
     with pytest.raises(RunError, match="holds a pretraining"):
-        ecgtune.fine_tune(model, data, method=probe, training=training, out=place / "run", resume=True, quiet=True)
+        ecgtune.fine_tune(model, data, method=probe, **training._asdict(), out=place / "run", resume=True, quiet=True)
     model = ecgtune.load_model("ecg-fm-tiny")
-    ecgtune.fine_tune(model, data, method=probe, training=training, out=tmp_path / "probe", quiet=True)
+    ecgtune.fine_tune(model, data, method=probe, **training._asdict(), out=tmp_path / "probe", quiet=True)
     with pytest.raises(RunError, match="holds a fine-tuning"):
         ecgtune.pretrain(place / "recordings.npz", TEACHER, out=tmp_path / "probe", resume=True, quiet=True)
 
@@ -245,7 +255,7 @@ def test_the_two_kinds_of_run_do_not_mix(place, tmp_path):
         ({"sampling_rate": 300.0}, DataError, "100 Hz, but 300 Hz"),
         ({"recipe": replace(TEACHER, crops=replace(TEACHER.crops, window_seconds=60.0))}, DataError, "10 short"),
         (
-            {"recipe": replace(TEACHER, training=replace(TEACHER.training, epochs=1, batch_size=512))},
+            {"recipe": replace(TEACHER, optimisation=replace(TEACHER.optimisation, epochs=1, batch_size=512))},
             SettingError,
             "step",
         ),
@@ -275,7 +285,7 @@ def test_leaving_out_recordings_of_another_database(place, tmp_path):
 
 @pytest.mark.parametrize("recipe", [TEACHER, CONTRASTIVE, RHYTHM, RHYTHM_ALONE], ids=lambda recipe: recipe.name)
 def test_two_processes_end_where_one_with_two_pieces_does(place, tmp_path, recipe):
-    settings = replace(recipe, training=replace(recipe.training, epochs=2, optimizer="adam", weight_decay=0.0))
+    settings = replace(recipe, optimisation=replace(recipe.optimisation, epochs=2, optimizer="adam", weight_decay=0.0))
     (tmp_path / "two.toml").write_text(pretraining_text(settings))
     done = subprocess.run(
         [
@@ -292,7 +302,7 @@ def test_two_processes_end_where_one_with_two_pieces_does(place, tmp_path, recip
     assert environment["processes"] == 2
     assert environment["command"].startswith("torchrun --nproc-per-node 2 -m ecgtune.cli.main pretrain ")
     assert (tmp_path / "two" / "report.html").is_file()
-    one = replace(settings, training=replace(settings.training, accumulate=2))
+    one = changed(settings, gradient_accumulation_steps=2)
     ecgtune.pretrain(place / "recordings.npz", one, out=tmp_path / "one", quiet=True)
     logs = [
         [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]

@@ -11,15 +11,16 @@ from ecgtune.errors import SettingError
 from ecgtune.recipe.recipe import load_recipes
 from ecgtune.training.predictions import read_predictions
 from ecgtune.utils.progress import ProgressBar
+from helpers.settings import loop
 
-SHORT = ecgtune.Training(epochs=1, batch_size=32, device="cpu")
+SHORT = loop(epochs=1, batch_size=32, device="cpu")
 DATA = ecgtune.simulate(120, seed=1, seconds=3)
-PARTS = replace(SHORT, head_epochs=1, head_rate_factor=0.5, drop_path=0.1, ema=0.9)
+PARTS = loop(SHORT, head_epochs=1, head_rate_factor=0.5, drop_path=0.1, ema=0.9)
 
 
 def fine_tune(out, method, training=SHORT, pooling="mean", **settings):
     model = ecgtune.load_model("ecg-fm-tiny", head=ecgtune.Head(pooling=pooling))
-    return ecgtune.fine_tune(model, DATA, method=method, training=training, out=out, quiet=True, **settings)
+    return ecgtune.fine_tune(model, DATA, method=method, **training._asdict(), out=out, quiet=True, **settings)
 
 
 def test_recordings_of_patients_from_training_to_the_report(tmp_path):
@@ -32,7 +33,7 @@ def test_recordings_of_patients_from_training_to_the_report(tmp_path):
     recording = np.repeat([f"R{number:02}" for number in range(40)], 3)
     data = replace(DATA, signal=signal, label=label, group=patient, group_name="patient", recording=recording)
     (probe,) = load_recipes("probe")
-    probe = replace(probe, training=SHORT)
+    probe = replace(probe, **SHORT._asdict())
     ecgtune.compare(data, [probe], out=tmp_path / "compared", seeds=1, quiet=True)
     run = ecgtune.load_run(tmp_path / "compared" / "probe" / "seed-0")
     test = read_predictions(run.folder / "predictions.csv").of("test")
@@ -53,7 +54,7 @@ def test_recordings_of_patients_from_training_to_the_report(tmp_path):
         (ecgtune.LinearProbe(layers="mix"), SHORT, "mean"),
         (ecgtune.LinearProbe(layers="mix"), SHORT, "attention"),
         (ecgtune.LoRA(rank=2), PARTS, "attention"),
-        (ecgtune.Full(), replace(PARTS, layer_decay=0.7), "mean"),
+        (ecgtune.Full(), loop(PARTS, layer_decay=0.7), "mean"),
     ],
     ids=str,
 )
@@ -97,9 +98,9 @@ def test_a_run_stopped_after_its_head_goes_on(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("method", "training", "message"),
     [
-        (ecgtune.LinearProbe(), replace(SHORT, head_epochs=1), "head_epochs is 1, but probe trains the head alone"),
-        (ecgtune.LoRA(rank=2), replace(SHORT, layer_decay=0.5), "layer_decay is 0.5, but lora"),
-        (ecgtune.SideTuning(), replace(SHORT, drop_path=0.5), "drop_path is 0.5, but side"),
+        (ecgtune.LinearProbe(), loop(SHORT, head_epochs=1), "head_epochs is 1, but probe trains the head alone"),
+        (ecgtune.LoRA(rank=2), loop(SHORT, layer_decay=0.5), "layer_decay is 0.5, but lora"),
+        (ecgtune.SideTuning(), loop(SHORT, drop_path=0.5), "drop_path is 0.5, but side"),
     ],
     ids=["head", "decay", "drop"],
 )

@@ -27,7 +27,10 @@ from ecgtune.workflows.sweep.studies import STARTUP, Studies, Variant
 from helpers.models import tiny_classifier
 
 DATA = ecgtune.simulate(90, seed=1, seconds=3)
-SPACE = {"all": {"training.learning_rate": Around(10)}, "lora": {"method.rank": Choice((1, 2)), "method.dropout": None}}
+SPACE = {
+    "all": {"optimisation.learning_rate": Around(10)},
+    "lora": {"method.rank": Choice((1, 2)), "method.dropout": None},
+}
 TIMES = {"seconds"}
 
 
@@ -44,7 +47,9 @@ def recipes(encoder):
         settings = {"epochs": 2, "batch_size": 32, "device": "cpu", **training}
         loaded = [recipe for name in names.split(",") for recipe in load_recipes(name)]
         return [
-            replace(recipe, model=replace(recipe.model, name=encoder), training=replace(recipe.training, **settings))
+            replace(
+                recipe, model=replace(recipe.model, name=encoder), optimisation=replace(recipe.optimisation, **settings)
+            )
             for recipe in loaded
         ]
 
@@ -72,11 +77,11 @@ def test_every_method_gets_as_many_trials_and_the_first_is_the_recipe(swept, rec
     assert [(row["method"], row["trial"]) for row in told] == [(m, str(t)) for m in ("lora", "probe") for t in range(3)]
     for recipe in recipes():
         first = next(row for row in told if row["method"] == recipe.name)
-        assert float(first["training.learning_rate"]) == recipe.training.learning_rate
-        assert float(first["training.weight_decay"]) == recipe.training.weight_decay
+        assert float(first["optimisation.learning_rate"]) == recipe.optimisation.learning_rate
+        assert float(first["optimisation.weight_decay"]) == recipe.optimisation.weight_decay
     assert {row["method.rank"] for row in told if row["method"] == "lora"} <= {"3", "1", "2"}
     assert {row["method.rank"] for row in told if row["method"] == "probe"} == {""}
-    assert len({row["training.learning_rate"] for row in told}) == 6
+    assert len({row["optimisation.learning_rate"] for row in told}) == 6
     assert all(row["state"] == "finished" and row["epochs"] == "2" for row in told)
 
 
@@ -97,8 +102,8 @@ def test_the_best_file_is_the_best_trial_as_a_recipe(swept, tmp_path):
         top = max(told, key=lambda row: float(row["val_auroc"]))
         (recipe,) = load_recipes(str(file))
         assert recipe.name == name
-        assert recipe.training.learning_rate == float(top["training.learning_rate"])
-        assert recipe.training.weight_decay == float(top["training.weight_decay"])
+        assert recipe.optimisation.learning_rate == float(top["optimisation.learning_rate"])
+        assert recipe.optimisation.weight_decay == float(top["optimisation.weight_decay"])
     run = ecgtune.workflows.train(DATA, load_recipes(str(best["lora"]))[0], out=tmp_path / "run", quiet=True)
     log = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
     top = max((row for row in rows(folder) if row["method"] == "lora"), key=lambda row: float(row["val_auroc"]))
@@ -107,15 +112,15 @@ def test_the_best_file_is_the_best_trial_as_a_recipe(swept, tmp_path):
 
 def test_the_test_windows_are_never_looked_at(swept, recipes, tmp_path):
     folder, _ = swept
-    test = draw_split(DATA, ecgtune.Input()).test
+    test = draw_split(DATA, ecgtune.DataSettings()).test
     signal, label = DATA.signal.copy(), DATA.label.copy()
     signal[test] = np.nan  # preprocessing refuses this wherever it comes by
     poisoned = replace(DATA, signal=signal)
     with pytest.raises(DataError):
-        ecgtune.compare(poisoned, recipes("probe"), out=tmp_path / "never", seeds=1, floors=False, quiet=True)
+        ecgtune.compare(poisoned, recipes("probe"), out=tmp_path / "never", seeds=1, baselines=False, quiet=True)
     sweep(tmp_path / "poisoned", recipes(), data=poisoned)
     assert rows(tmp_path / "poisoned") == rows(folder)
-    runner = TrialRunner(DATA, draw_split(DATA, ecgtune.Input()))
+    runner = TrialRunner(DATA, draw_split(DATA, ecgtune.DataSettings()))
     held = set(map(bytes, runner.dataset.signal))
     assert not held & set(map(bytes, DATA.signal[test]))
     assert len(runner.split.test) == 0
@@ -203,7 +208,7 @@ def test_methods_can_be_added_with_as_many_trials(swept, recipes, tmp_path):
         ({"data": ecgtune.simulate(90, seed=2, seconds=3)}, "data was"),
         ({"data": replace(DATA, label=1 - DATA.label)}, "windows_sha256 was"),
         ({"training": {"epochs": 3}}, r"training\.epochs was 2, now 3 in lora"),
-        ({"fixed": ["training.weight_decay"]}, r"the space of training\.weight_decay in lora was"),
+        ({"fixed": ["optimisation.weight_decay"]}, r"the space of training\.weight_decay in lora was"),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -253,7 +258,9 @@ def test_a_trial_that_diverges_is_counted_and_told(recipes, tmp_path, monkeypatc
     told = rows(tmp_path)
     assert [row["state"] for row in told] == ["finished", "diverged", "diverged"]
     assert [row["val_auroc"] for row in told[1:]] == ["", ""]
-    assert load_recipes(str(best["probe"]))[0].training.learning_rate == recipes("probe")[0].training.learning_rate
+    assert (
+        load_recipes(str(best["probe"]))[0].optimisation.learning_rate == recipes("probe")[0].optimisation.learning_rate
+    )
     assert "<td>2</td>" in (tmp_path / "report.html").read_text()
 
 
@@ -278,7 +285,7 @@ def test_a_mistake_in_the_last_method_is_told_before_anything_is_written(recipes
             sweep(tmp_path / "never", recipes(), **options)
     with pytest.raises(SettingError, match="same name"):
         sweep(tmp_path / "never", recipes("probe,probe"))
-    other = replace(late, input=replace(late.input, split_seed=1))
+    other = replace(late, data=replace(late.data, split_seed=1))
     with pytest.raises(SettingError, match="different splits"):
         sweep(tmp_path / "never", [*recipes(), other])
     assert not (tmp_path / "never").exists()
@@ -300,7 +307,7 @@ def test_trials_are_a_function_of_the_seed_and_later_of_what_was_found(recipes, 
         studies = Studies(tmp_path / file, {"probe": variant}, names=["probe"], trials=STARTUP + 2, seed=seed)
         values = []
         while job := studies.next():
-            values.append(job.values["training.learning_rate"])
+            values.append(job.values["optimisation.learning_rate"])
             studies.tell(job, Outcome("finished", val_auroc=score(np.log10(values[-1]))))
         return values
 

@@ -9,12 +9,12 @@ from cyclopts import App, Parameter
 
 from ecgtune.cli.flags import given, optional
 from ecgtune.cli.inputs import Reading, RecordFlags, inspect
-from ecgtune.config.data import Input
+from ecgtune.config.data import DataSettings
 
 if TYPE_CHECKING:
-    InputFlags = Input
+    DataFlags = DataSettings
 else:
-    InputFlags = optional(Input, "InputFlags", recipe=False)
+    DataFlags = optional(DataSettings, "DataFlags", recipe=False)
 
 data = App(name="data", help="Get public databases of recordings, and look at recordings before training.")
 
@@ -60,7 +60,7 @@ def check(
     model: str | None = None,
     reading: Reading = Reading(),
     records: RecordFlags = RecordFlags(),
-    input: InputFlags = InputFlags(),
+    split: DataFlags = DataFlags(),
     quiet: bool = False,
 ) -> None:
     """Check recordings before training: counts, rates, leads, lengths, labels, splits, near-duplicates.
@@ -80,16 +80,16 @@ def check(
     from ecgtune.errors import DataError
     from ecgtune.io.records.report import inspection_text, split_text
 
-    settings = Input(**given(input))
+    settings = DataSettings(**given(split))
     found = inspect(labels, reading, records, [] if model is None else [model], quiet=quiet)
     print(inspection_text(found))
     if found.dataset is None:
         raise DataError("; ".join(found.problems))
-    split = split_dataset(
+    drawn = split_dataset(
         found.dataset,
         fractions=settings.fractions,
         seed=settings.split_seed,
-        label_share=settings.label_share,
+        label_fraction=settings.label_fraction,
         allow_duplicates=settings.allow_duplicates,
     )
-    print(split_text(found.dataset, split))
+    print(split_text(found.dataset, drawn))

@@ -15,7 +15,7 @@ from ecgtune import __version__
 from ecgtune.cli.data import data as data_commands
 from ecgtune.cli.flags import given, optional
 from ecgtune.cli.inputs import Reading, RecordFlags, RoundFlags, read_data
-from ecgtune.cli.settings import RecipeFlags, TrainingFlags
+from ecgtune.cli.settings import OptimisationFlags, RecipeFlags, TrainerFlags
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.recipe.pretraining import Crops, load_pretraining_recipe
 from ecgtune.recipe.recipe import list_recipes, load_recipes
@@ -46,7 +46,7 @@ def compare(
     methods: str = "full,adapter,lora,probe",
     seeds: int = 3,
     out: Path = Path("runs/compare"),
-    floors: Annotated[bool, Parameter(negative="--no-floors")] = True,
+    baselines: Annotated[bool, Parameter(negative="--no-baselines")] = True,
     reference: str | None = None,
     rounds: RoundFlags = RoundFlags(),
     reading: Reading = Reading(),
@@ -68,7 +68,7 @@ def compare(
         Runs of each method, with seeds 0, 1, ...
     out
         Folder of the comparison.
-    floors
+    baselines
         Add the majority class and a residual network from scratch.
     reference
         Method that the differences are taken to: full, or the first one, when not given.
@@ -80,15 +80,17 @@ def compare(
 
     recipes = settings.recipes(methods, reading)
     dataset = read_data(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet)
-    repeated = rounds.of(dataset, seed=recipes[0].input.split_seed)
+    repeated = rounds.of(dataset, seed=recipes[0].data.split_seed)
     if repeated:
         summary = ecgtune.cross_validate(
-            repeated, recipes, out=out, seeds=seeds, floors=floors, reference=reference, quiet=quiet
+            repeated, recipes, out=out, seeds=seeds, baselines=baselines, reference=reference, quiet=quiet
         )
         print(rounds_table(summary))
         print(f"{len(repeated)} rounds, mean ± standard deviation over them: {out / 'rounds.json'}")
         return
-    results = ecgtune.compare(dataset, recipes, out=out, seeds=seeds, floors=floors, reference=reference, quiet=quiet)
+    results = ecgtune.compare(
+        dataset, recipes, out=out, seeds=seeds, baselines=baselines, reference=reference, quiet=quiet
+    )
     _show(results, out)
 
 
@@ -127,7 +129,7 @@ def train(
 
     recipes = settings.recipes(method, reading)
     if len(recipes) > 1:
-        raise SettingError(f"{method} holds {len(recipes)} arms; run it with `ecgtune compare --methods {method}`")
+        raise SettingError(f"{method} holds {len(recipes)} variants; run it with `ecgtune compare --methods {method}`")
     recipe = recipes[0]
     folder = out or Path("runs") / recipe.name
     dataset = read_data(data, reading, records, [recipe.model.name], quiet=quiet)
@@ -149,7 +151,8 @@ def pretrain(
     sampling_rate: float | None = None,
     export_float16: bool = False,
     crops: CropFlags = CropFlags(),
-    training: TrainingFlags = TrainingFlags(),
+    optimisation: OptimisationFlags = OptimisationFlags(),
+    trainer: TrainerFlags = TrainerFlags(),
     quiet: bool = False,
 ) -> None:
     """Pretrain an encoder on recordings without labels; give the folder RUN/best to --model afterwards.
@@ -181,7 +184,8 @@ def pretrain(
     asked = replace(
         asked,
         crops=replace(asked.crops, **given(crops)),
-        training=replace(asked.training, **given(training)),
+        optimisation=replace(asked.optimisation, **given(optimisation)),
+        trainer=replace(asked.trainer, **given(trainer)),
     )
     best = ecgtune.pretrain(
         recordings,

@@ -17,7 +17,7 @@ def plan(
     *,
     methods: str = "full,adapter,lora,probe",
     seeds: int = 3,
-    floors: Annotated[bool, Parameter(negative="--no-floors")] = True,
+    baselines: Annotated[bool, Parameter(negative="--no-baselines")] = True,
     reading: Reading = Reading(),
     records: RecordFlags = RecordFlags(),
     settings: RecipeFlags = RecipeFlags(),
@@ -35,7 +35,7 @@ def plan(
         Names of methods and recipes, or TOML files, joined by commas; see `ecgtune methods`.
     seeds
         Runs of each method, with seeds 0, 1, ...
-    floors
+    baselines
         Count the residual network from scratch too.
     quiet
         Show no progress.
@@ -44,5 +44,5 @@ def plan(
 
     recipes = settings.recipes(methods, reading)
     dataset = read_data(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet)
-    found = ecgtune.plan(dataset, recipes, seeds=seeds, floors=floors, quiet=quiet)
+    found = ecgtune.plan(dataset, recipes, seeds=seeds, baselines=baselines, quiet=quiet)
     print("\n".join(found.lines()))

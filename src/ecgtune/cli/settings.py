@@ -10,22 +10,25 @@ from cyclopts import Parameter
 from ecgtune.cli.flags import given, optional
 from ecgtune.cli.inputs import COPY, Reading
 from ecgtune.config.augmentation import Augmentation
-from ecgtune.config.data import Input
+from ecgtune.config.data import DataSettings
 from ecgtune.config.evaluation import Evaluation
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.errors import SettingError
 from ecgtune.recipe.recipe import Recipe, list_recipes, load_recipes
 
 if TYPE_CHECKING:
-    TrainingFlags = Training
+    OptimisationFlags = Optimisation
+    TrainerFlags = TrainerSettings
     AugmentationFlags = Augmentation
     EvaluationFlags = Evaluation
-    InputFlags = Input
+    DataFlags = DataSettings
 else:
-    TrainingFlags = optional(Training, "TrainingFlags")
+    OptimisationFlags = optional(Optimisation, "OptimisationFlags")
+    TrainerFlags = optional(TrainerSettings, "TrainerFlags")
     AugmentationFlags = optional(Augmentation, "AugmentationFlags")
     EvaluationFlags = optional(Evaluation, "EvaluationFlags")
-    InputFlags = optional(Input, "InputFlags")
+    DataFlags = optional(DataSettings, "DataFlags")
 
 
 @Parameter(name="*")
@@ -37,8 +40,9 @@ class ModelFlags:
     """A name from `ecgtune models`, a checkpoint or a converted folder."""
     lead_adapter: bool | None = None
     """Train a small mixer of the recorded leads in front of the encoder: any leads into any encoder."""
-    pooling: Literal["mean", "statistics", "attention"] | None = None
-    """What the head reads: the mean of the tokens; mean, standard deviation and maximum; or a learned weighted mean."""
+    pooling: Literal["auto", "mean", "class_token", "none", "statistics", "attention"] | None = None
+    """Pooling of the tokens for the head: as the encoder's weights expect (auto); their mean; the class token; the only
+    token (none); mean, standard deviation and maximum (statistics); or a learned weighted mean (attention)."""
     head_hidden: int | None = None
     """Width of a hidden layer in the head."""
     head_dropout: float | None = None
@@ -51,8 +55,9 @@ class RecipeFlags:
     """All of a recipe but its method."""
 
     model: ModelFlags = field(default_factory=ModelFlags)
-    input: InputFlags = field(default_factory=InputFlags)
-    training: TrainingFlags = field(default_factory=TrainingFlags)
+    data: DataFlags = field(default_factory=DataFlags)
+    optimisation: OptimisationFlags = field(default_factory=OptimisationFlags)
+    trainer: TrainerFlags = field(default_factory=TrainerFlags)
     augmentation: AugmentationFlags = field(default_factory=AugmentationFlags)
     evaluation: EvaluationFlags = field(default_factory=EvaluationFlags)
 
@@ -67,8 +72,8 @@ class RecipeFlags:
 
     @property
     def typed(self) -> list[str]:
-        """The settings of training, model and augmentation that were given, as "table.name"."""
-        tables = ("training", "model", "augmentation")
+        """The settings of optimisation, model and augmentation that were given, as "table.name"."""
+        tables = ("optimisation", "model", "augmentation")
         return [f"{table}.{name}" for table in tables for name in given(getattr(self, table))]
 
     def _over(self, recipe: Recipe, reading: Reading) -> Recipe:
@@ -77,18 +82,19 @@ class RecipeFlags:
             asked["lead_mode"] = "copy"
         if "model" in asked:
             asked["name"] = asked.pop("model")
-        training = given(self.training)
-        if "learning_rate" in training:
+        optimisation = given(self.optimisation)
+        if "learning_rate" in optimisation:
             # A typed rate is meant as it is, whatever encoder the recipe's own was found on.
-            training.setdefault("rate_width", None)
+            optimisation.setdefault("rate_width", None)
         augmentation = given(self.augmentation)
-        if augmentation and not replace(recipe.augmentation, **{**augmentation, "views": None}).acting:
-            augmentation.setdefault("views", None)  # who switches all of it off needs no copies of it
+        if augmentation and not replace(recipe.augmentation, **{**augmentation, "augmented_copies": None}).acting:
+            augmentation.setdefault("augmented_copies", None)  # who switches all of it off needs no copies of it
         return replace(
             recipe,
             model=replace(recipe.model, **asked),
-            input=replace(recipe.input, **given(self.input)),
-            training=replace(recipe.training, **training),
+            data=replace(recipe.data, **given(self.data)),
+            optimisation=replace(recipe.optimisation, **optimisation),
+            trainer=replace(recipe.trainer, **given(self.trainer)),
             augmentation=replace(recipe.augmentation, **augmentation),
             evaluation=replace(recipe.evaluation, **given(self.evaluation)),
         )

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from ecgtune.config.renamed import RENAMED, TABLES, replacement
 from ecgtune.errors import SettingError
 
 T = TypeVar("T")
@@ -17,10 +18,13 @@ _KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 
 def suggest(got: str, allowed: Iterable[str]) -> str:
-    """'; did you mean 'x'?' when one of `allowed` is close to `got`, then the list of what is allowed."""
+    """A phrase for an unknown name `got`: its new name, or the closest of `allowed` and the list of them."""
     names = sorted(allowed)
     if not names:
         return "none is allowed here"
+    renamed = replacement(got, names)
+    if renamed is not None:
+        return renamed
     close = difflib.get_close_matches(got, names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}allowed: {', '.join(names)}"
@@ -35,7 +39,7 @@ def choose(got: str, allowed: Iterable[str], what: str) -> str:
 
 
 def from_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:
-    """Build the dataclass `cls` from a TOML table; `where` names the table in errors ("[training] of my.toml").
+    """Build the dataclass `cls` from a TOML table; `where` names the table in errors ("[optimisation] of my.toml").
 
     Raises SettingError for an unknown name, a value of another type or a value outside of a Literal.
     """
@@ -47,6 +51,35 @@ def from_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:
             raise SettingError(f"{where} has no setting {name!r}; {suggest(name, fields)}")
         values[name] = _convert(value, fields[name], f"{name} in {where}")
     return cls(**values)
+
+
+def from_tables(
+    classes: Mapping[str, type], tables: Mapping[str, Any], where: str, *, other: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Build the dataclass of each table in `classes` from parsed TOML; a missing table gives the defaults.
+
+    `other` names keys that the caller reads itself. Raises SettingError for an unknown table or setting, and says where
+    a setting belongs that is in a former or in the wrong table.
+    """
+    known = {*other, *classes}
+    fields = {key: {field.name for field in dataclasses.fields(cls)} for key, cls in classes.items()}
+    for key, table in tables.items():
+        require(key in known or key in TABLES, f"{where} has no table {key!r}; {suggest(key, known)}")
+        if key in other:
+            continue
+        if key == "arm":
+            raise SettingError(f"{where} has a table [[arm]]; write [[variant]], and [variant.method] and so on")
+        require(isinstance(table, Mapping), f"{key} in {where} must be a table, written [{key}]")
+        homes: dict[str, list[str]] = {}
+        for name in table:
+            new = RENAMED.get(name, name)
+            home = next((at for at in classes if new in fields[at]), None)
+            if home is not None and name not in fields.get(key, ()):
+                homes.setdefault(home, []).append(new)
+        if key not in known or set(homes) - {key}:
+            moved = " and ".join(f"[{at}] for {', '.join(names)}" for at, names in homes.items())
+            raise SettingError(f"[{key}] of {where}: use {moved or f'[{TABLES[key]}]'}")
+    return {key: from_table(cls, tables.get(key, {}), f"[{key}] of {where}") for key, cls in classes.items()}
 
 
 def to_table(settings: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The [input] table of a recipe: normalisation and split."""
+"""The [data] table of a recipe: normalisation and split."""
 
 from __future__ import annotations
 
@@ -9,35 +9,37 @@ from ecgtune.config.base import check_fields, require
 
 
 @dataclass(frozen=True)
-class Input:
-    """What is done to the windows before the model sees them, and how they are split."""
+class DataSettings:
+    """Normalisation of the windows, and how they are split."""
 
     normalisation: Literal["zscore", "global", "none"] = "zscore"
     """z-score per window, with the statistics of the training windows (global), or none (millivolts)."""
     split_seed: int = 0
-    """Seed of a drawn split; the same for every run of a comparison."""
-    train_share: float = 0.70
-    """Share of windows to train on, where the file has no split."""
-    val_share: float = 0.15
-    """Share that chooses epoch and threshold; the rest is the test split."""
-    label_share: float = 1.0
-    """Share of the training and validation labels that is used, by patient or recording; 0.1 shows what few can do."""
+    """Seed of a random split; the same for every run of a comparison."""
+    train_fraction: float = 0.70
+    """Fraction of windows to train on, where the file has no split."""
+    val_fraction: float = 0.15
+    """Fraction of windows to choose epoch and threshold on; the rest is the test split."""
+    label_fraction: float = 1.0
+    """Fraction of the training and validation labels to use, by patient or recording, for learning curves."""
     allow_duplicates: bool = False
-    """Let recordings with the same signal stand in different splits, with a warning; refused otherwise."""
+    """Accept recordings with the same signal in different splits, with a warning; an error otherwise."""
 
     def __post_init__(self) -> None:
         check_fields(self)
         require(self.split_seed >= 0, f"split_seed is {self.split_seed}; allowed: 0 or more")
+        train, val = self.train_fraction, self.val_fraction
+        require(train > 0 and val > 0, f"train_fraction {train} and val_fraction {val}; both must be above 0")
         require(
-            self.train_share > 0 and self.val_share > 0,
-            f"shares train {self.train_share} and val {self.val_share}; both must be above 0",
+            train + val < 1,
+            f"train_fraction {train} + val_fraction {val} leave no test windows; keep the sum below 1",
         )
         require(
-            self.train_share + self.val_share < 1,
-            f"shares train {self.train_share} + val {self.val_share} leave no test windows; keep the sum below 1",
+            0 < self.label_fraction <= 1,
+            f"label_fraction is {self.label_fraction}; allowed: above 0 up to 1 (all labels)",
         )
-        require(0 < self.label_share <= 1, f"label_share is {self.label_share}; allowed: above 0 up to 1 (all labels)")
 
     @property
     def fractions(self) -> tuple[float, float, float]:
-        return (self.train_share, self.val_share, 1.0 - self.train_share - self.val_share)
+        """Fractions of training, validation and test windows."""
+        return (self.train_fraction, self.val_fraction, 1.0 - self.train_fraction - self.val_fraction)

@@ -1,7 +1,8 @@
-"""How a run is measured, beside the decision threshold of its training settings."""
+"""The [evaluation] table of a recipe: threshold and metrics."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,15 +11,23 @@ from ecgtune.config.base import check_fields, require
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is made of the test predictions; the same for every arm of a comparison."""
+    """Decision threshold, and metrics of the test predictions."""
 
+    threshold: str = "fixed"
+    """Decision threshold, one per label: fixed (0.5), or fitted on validation: f1, youden (best F1 or Youden index), or
+    the recall to reach, sensitivity:0.95."""
     recording: Literal["mean", "maximum"] = "mean"
     """A recording's probability: the mean or the maximum over its windows, for each class or label."""
     f1_over: tuple[str, ...] | None = None
-    """Classes over which a challenge's F1 is a mean, beside the other metrics; CinC 2017 takes N, A and O."""
+    """Classes whose mean F1 is reported beside the other metrics; CinC 2017 takes N, A and O."""
 
     def __post_init__(self) -> None:
         check_fields(self)
+        fitted = re.fullmatch(r"fixed|f1|youden|sensitivity:(0*\.\d*[1-9]\d*|1(\.0*)?)", self.threshold)
+        require(
+            fitted is not None,
+            f"threshold is {self.threshold!r}; allowed: fixed, f1, youden, or sensitivity:0.95 (above 0 up to 1)",
+        )
         over = self.f1_over
         require(over is None or len(over) > 0, "f1_over is empty; name one class or more, or leave it out")
         require(over is None or len(set(over)) == len(over), f"f1_over {over} names a class twice; name each once")

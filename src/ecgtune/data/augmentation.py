@@ -115,13 +115,13 @@ class WindowAugmentation:
     def _moved(self, signal: NDArray[np.float32], rows: NDArray[np.int64], draws: _Draws) -> NDArray[np.float32]:
         """Shift, crop and stretch; the windows are z-scored, so what lies outside of them is 0, their mean."""
         settings, (count, leads, samples) = self._settings, signal.shape
-        if not (settings.shift or settings.stretch or settings.crop < 1):
+        if not (settings.shift or settings.time_stretch or settings.crop < 1):
             return signal
         length = cropped_samples(settings, samples)
         speed = draws.speed[rows]
         # Negative room, of a window that is played faster than it lasts, leaves a gap at a random end.
         start = draws.place[rows] * (samples - 1 - speed * (length - 1)) + draws.shift[rows] * samples
-        if settings.stretch == 0:
+        if settings.time_stretch == 0:
             start = np.rint(start)
         position = start[:, None] + speed[:, None] * np.arange(length)
         inside = (position >= 0) & (position <= samples - 1)
@@ -145,9 +145,9 @@ class _Draws:
     def __init__(self, settings: Augmentation, windows: int, leads: int, seed: int, epoch: int) -> None:
         rng = generator(seed, epoch, PLACES)
         self.shift = settings.shift * rng.uniform(-1, 1, windows)
-        self.speed = 1 + settings.stretch * rng.uniform(-1, 1, windows)
+        self.speed = 1 + settings.time_stretch * rng.uniform(-1, 1, windows)
         self.place = rng.random(windows)
-        turned = rng.random((windows, 1)) < settings.sign
+        turned = rng.random((windows, 1)) < settings.polarity_flip
         luck = rng.random((windows, leads))
         kept = (luck >= settings.lead_mask) | (luck == luck.max(axis=1, keepdims=True))
         self.factor = (np.where(turned, -1, 1) * kept).astype(np.float32)

@@ -73,7 +73,7 @@ def split_dataset(
     *,
     fractions: tuple[float, float, float] = (0.70, 0.15, 0.15),
     seed: int = 0,
-    label_share: float = 1.0,
+    label_fraction: float = 1.0,
     allow_duplicates: bool = False,
 ) -> Split:
     """Split windows into training, validation and test.
@@ -81,7 +81,7 @@ def split_dataset(
     A split that the file brings is honoured. If it has training and only one other part, that part becomes the test
     windows, and validation windows are drawn from the training groups (val / (train + val) of `fractions`). Otherwise
     all is drawn by `fractions`, in that order: by group where there are groups, else by row with a warning. Each draw
-    is stratified by label and depends on `seed` alone. `label_share` below 1 keeps only that share of the training
+    is stratified by label and depends on `seed` alone. `label_fraction` below 1 keeps only that share of the training
     windows and of the validation windows, drawn in the same way: as if the others had no labels.
 
     Windows with several labels are drawn so that each label is shared out; by row, each window counts for the rarest
@@ -97,8 +97,8 @@ def split_dataset(
     that are not three positive numbers with the sum 1, a label share outside (0, 1] or a negative seed.
     """
     check_seed(seed)
-    if not 0 < label_share <= 1:
-        raise SettingError(f"label_share is {label_share}; allowed: above 0 up to 1 (all labels)")
+    if not 0 < label_fraction <= 1:
+        raise SettingError(f"label_fraction is {label_fraction}; allowed: above 0 up to 1 (all labels)")
     if len(fractions) != 3 or not all(0 < f < 1 for f in fractions) or abs(sum(fractions) - 1) > 1e-6:
         raise SettingError(
             f"split fractions {fractions} are not allowed; three positive numbers with the sum 1 are,"
@@ -112,10 +112,10 @@ def split_dataset(
         origin = f"drawn {_percent(fractions)} by {unit}, stratified by label, seed {seed}"
     else:
         train, val, test, origin = _from_file(dataset, fractions, seed, unit, warnings)
-    if label_share < 1:
-        train = _labelled(dataset, "train", train, label_share, seed)
-        val = _labelled(dataset, "val", val, label_share, seed)
-        origin += f"; of training and validation only {100 * label_share:.3g} % of the labels, drawn by {unit}"
+    if label_fraction < 1:
+        train = _labelled(dataset, "train", train, label_fraction, seed)
+        val = _labelled(dataset, "val", val, label_fraction, seed)
+        origin += f"; of training and validation only {100 * label_fraction:.3g} % of the labels, drawn by {unit}"
     if unit == "row":
         warnings.append(
             "split by row: the file names no patient or recording, so windows of one person may stand in"
@@ -167,8 +167,8 @@ def _labelled(dataset: Dataset, name: str, rows: NDArray[np.int64], share: float
     kept = _draw(dataset, rows, (share, 1 - share), seed)[0] if len(units) > 1 else rows[:0]
     if not np.array_equal(decided(dataset.label[kept], dataset.classes), decided(dataset.label[rows], dataset.classes)):
         raise DataError(
-            f"{dataset.source.path}: label_share {share:g} leaves the {name} split without a window of each class; use"
-            " a larger share, or 1 for all labels"
+            f"{dataset.source.path}: label_fraction {share:g} leaves the {name} split without a window of each class; "
+            "use a larger one, or 1 for all labels"
         )
     return kept
 

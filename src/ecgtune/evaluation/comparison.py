@@ -83,10 +83,9 @@ def compare_runs(
 
     The mean over seeds of a metric is undefined (None) when it is undefined for one of the seeds. `low` and `high`
     are percentiles over resampled groups of the mean over seeds; `difference` is paired by group and, for the seeds
-    that both methods have, by seed (a floor, and a method without a common seed: the difference of the means over all
-    seeds). `reference` comes back None
-    when no record has that name; `difference` is then None in every row. Raises RunError when the runs were not
-    tested on the same windows.
+    that both methods have, by seed (a baseline, and a method without a common seed: the difference of the means over
+    all seeds). `reference` comes back None when no record has that name; `difference` is then None in every row. Raises
+    RunError when the runs were not tested on the same windows.
     """
     checked_level(level)
     methods = _by_method(records)

@@ -12,7 +12,7 @@ FEW_GROUPS = 30
 def comparison_notes(metrics: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], reference: str) -> list[str]:
     """Warnings and conditions of a comparison, most important first, each once.
 
-    metrics: the metrics.json of every run of a method (not of the floors). rows: the rows of results.json.
+    metrics: the metrics.json of every run of a method (not of the baselines). rows: the rows of results.json.
     """
     notes: list[str] = []
     for weights in _distinct(run["weights"] for run in metrics):

@@ -71,7 +71,7 @@ def select(recordings: Recordings, leave_out: Collection[str], samples: int, set
             + ", ".join(f"{counts[reason]} {reason.replace('_', ' ')}" for reason in NOT_USED)
             + f" (a crop has {samples} samples, {samples / recordings.sampling_rate:g} s)"
         )
-    held = min(max(1, round(settings.val_share * len(usable))), len(usable) - 1)
+    held = min(max(1, round(settings.val_fraction * len(usable))), len(usable) - 1)
     use[generator(SELECTION, settings.val_seed).permutation(usable)[:held]] = "val"
     return Selection(use)
 

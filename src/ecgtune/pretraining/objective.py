@@ -70,7 +70,7 @@ class PretrainingObjective(Objective):
         origin: Mapping[str, Any],
     ) -> None:
         self.model = self.trained = module
-        self.learning_rate = recipe.training.learning_rate or recipe.objective.learning_rate
+        self.learning_rate = recipe.optimisation.learning_rate or recipe.objective.learning_rate
         self._recordings, self._recipe, self._origin = recordings, recipe, origin
         self._samples = crop_samples(recipe) * self.segments
         self._owner = count_crops(recordings, selection.train, self._samples)
@@ -122,7 +122,7 @@ class PretrainingObjective(Objective):
         self.check_collapse(row)
 
     def score(self, row: Mapping[str, Any]) -> float:
-        return -row["val_loss"] if self._recipe.best == "loss" else float(row["epoch"])
+        return -row["val_loss"] if self._recipe.optimisation.checkpoint_metric == "loss" else float(row["epoch"])
 
     def tensors(self) -> dict[str, Tensor]:
         return {name: tensor.detach() for name, tensor in self.model.state_dict().items()}
@@ -135,7 +135,7 @@ class PretrainingObjective(Objective):
 
     def _of_epoch(self, context: StepContext) -> tuple[Places, Disturbance]:
         if self._epoch is None or self._epoch[:2] != (context.seed, context.epoch):
-            stretch = self._recipe.crops.stretch
+            stretch = self._recipe.crops.time_stretch
             places = random_places(self._recordings, self._owner, self._samples, stretch, context.seed, context.epoch)
             rng = generator(context.seed, context.epoch, AUGMENTATION)
             disturb = Disturbance(self._recipe.crops, self.items, rng)
@@ -156,7 +156,7 @@ class PretrainingObjective(Objective):
             draws = self.draw(len(signal), (context.seed, number, VALIDATION), training=False, device=device)
             targets = self.targets(normalised(crops, 1), self._val_places, rows, device)
             batch = Batch(torch.from_numpy(signal).to(device), draws, targets, context.step)
-            with autocast(device, self._recipe.training.precision):
+            with autocast(device, self._recipe.trainer.precision):
                 terms = self.loss(self.trained, batch)
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term) / len(items)

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Literal
 
 import tomli_w
 
-from ecgtune.config.base import check_fields, choose, from_table, require, suggest, to_table
-from ecgtune.config.training import Training
+from ecgtune.config.base import check_fields, choose, from_table, from_tables, require, to_table
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.recipe.recipe import field_differences, is_pretraining, list_pretrainings, read_tables
 
 
@@ -135,6 +136,13 @@ class MaskedTeacherTask(PretrainingTask):
         )
 
 
+#: Settings of `Optimisation` and `TrainerSettings` that need labels, a head or a frozen encoder.
+FINE_TUNING_ONLY = frozenset(
+    (
+        *("class_weights", "loss", "focal_gamma", "pos_weight", "label_smoothing", "rate_width", "head_rate_factor"),
+        *("head_epochs", "layer_decay", "drop_path", "prefix_cache", "gradient_checkpointing", "max_memory"),
+    )
+)
 TASKS: dict[str, type[PretrainingTask]] = {cls.name: cls for cls in (EcgFmTask, MaskedTeacherTask)}
 
 
@@ -144,14 +152,14 @@ class Crops:
 
     window_seconds: float = 6.0
     """Length of a window; one of ECG-FM's two adjacent segments."""
-    val_share: float = 0.05
-    """Share of recordings held out for the validation loss."""
+    val_fraction: float = 0.05
+    """Fraction of recordings held out for the validation loss."""
     val_seed: int = 0
     """Seed that chooses them."""
-    stretch: float = 0.0
-    """Play a crop faster or slower by up to this share; 0.1 is 90 to 110 %."""
+    time_stretch: float = 0.0
+    """Speed a crop up or down by up to this fraction; 0.1 is 90 to 110 %."""
     gain: float = 0.0
-    """Let the amplitude breathe by up to this share. A constant gain would not outlive the z-score."""
+    """Vary the amplitude within a crop by up to this fraction; the z-score removes a constant gain."""
     wander: float = 0.0
     """Largest amplitude of a slow baseline wander, in standard deviations of the crop."""
     noise: float = 0.0
@@ -160,8 +168,8 @@ class Crops:
     def __post_init__(self) -> None:
         check_fields(self)
         require(self.window_seconds > 0, f"window_seconds is {self.window_seconds}; allowed: above 0")
-        require(0 < self.val_share < 1, f"val_share is {self.val_share}; allowed: above 0 and below 1")
-        for name in ("stretch", "gain"):
+        require(0 < self.val_fraction < 1, f"val_fraction is {self.val_fraction}; allowed: above 0 and below 1")
+        for name in ("time_stretch", "gain"):
             require(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; allowed: 0 (off) up to below 1")
         for name in ("wander", "noise"):
             require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; allowed: 0 (off) or more")
@@ -171,44 +179,43 @@ class Crops:
 class Pretraining:
     """Everything that decides a pretraining but recordings and seed.
 
-    best: the epoch that is kept, "last", or the one with the lowest validation "loss". A teacher's targets move, so its
-    losses of different epochs are of different tasks.
+    The epoch to keep (`optimisation.checkpoint_metric`) is "last", or the one with the lowest validation "loss". A
+    teacher's targets move, so its losses of different epochs are not comparable.
     """
 
     name: str
     objective: PretrainingTask = field(default_factory=MaskedTeacherTask)
     encoder: EncoderSizes = field(default_factory=EncoderSizes)
     crops: Crops = field(default_factory=Crops)
-    training: Training = field(default_factory=Training)
-    best: Literal["last", "loss"] = "last"
+    optimisation: Optimisation = field(default_factory=lambda: Optimisation(checkpoint_metric="last"))
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
 
     def __post_init__(self) -> None:
         named = isinstance(self.name, str) and re.fullmatch(r"[\w-][\w.-]*", self.name)
         require(bool(named), f"name {self.name!r} of a recipe; allowed: letters, digits, - _ and . (it names a folder)")
-        choose(self.best, ("last", "loss"), "best:")
-        for name in ("class_weights", "loss", "pos_weight", "threshold", "label_smoothing"):
-            without_labels = Training.__dataclass_fields__[name].default
-            value = getattr(self.training, name)
-            require(value == without_labels, f"{name} is {value!r}, but a pretraining has no labels; leave it out")
-        for name, off in (
-            ("rate_width", None),
-            ("head_rate_factor", 1.0),
-            ("head_epochs", 0),
-            ("layer_decay", 1.0),
-            ("drop_path", 0.0),
-            ("prefix_cache", "auto"),
-            ("checkpointing", False),
-        ):
-            value = getattr(self.training, name)
-            require(value == off, f"{name} is {value}, which only a fine-tuning has; leave it out")
+        for settings in (self.optimisation, self.trainer):
+            for item in dataclasses.fields(settings):
+                value = getattr(settings, item.name)
+                unused = item.name in FINE_TUNING_ONLY and value != item.default
+                require(not unused, f"{item.name} is {value!r}, but it is for fine-tuning only; leave it out")
+        metric = self.optimisation.checkpoint_metric
+        require(
+            metric != "auroc", f"checkpoint_metric is {metric!r}, but a pretraining has no labels; allowed: last, loss"
+        )
+        self.trainer.check_batch(self.optimisation.batch_size)
         written = self.objective.keep if isinstance(self.objective, MaskedTeacherTask) else "student"
         require(
-            not self.training.ema or written == "student",
-            f"ema is {self.training.ema}, but the teacher that is kept is a moving average already; leave ema out",
+            not self.optimisation.ema or written == "student",
+            f"ema is {self.optimisation.ema}, but the teacher that is kept is a moving average already; leave ema out",
         )
 
 
-_TABLES: dict[str, Any] = {"encoder": EncoderSizes, "crops": Crops, "training": Training}
+_TABLES: dict[str, Any] = {
+    "encoder": EncoderSizes,
+    "crops": Crops,
+    "optimisation": Optimisation,
+    "trainer": TrainerSettings,
+}
 
 
 def load_pretraining_recipe(name_or_path: str) -> Pretraining:
@@ -224,23 +231,21 @@ def load_pretraining_recipe(name_or_path: str) -> Pretraining:
 
 def pretraining_from_tables(tables: Mapping[str, Any], where: str, name: str) -> Pretraining:
     """A pretraining from parsed TOML; `where` and `name` as in `recipe_from_tables`."""
-    known = {"name", "best", "objective", *_TABLES}
-    for key in tables:
-        require(key in known, f"{where} has no table {key!r}; {suggest(key, known)}")
-    for key in ("objective", *_TABLES):
-        require(isinstance(tables.get(key, {}), Mapping), f"{key} in {where} must be a table, written [{key}]")
-    parts = {key: from_table(cls, tables.get(key, {}), f"[{key}] of {where}") for key, cls in _TABLES.items()}
+    require(isinstance(tables["objective"], Mapping), f"objective in {where} must be a table, written [objective]")
+    loop = tables.get("optimisation", {})
+    if isinstance(loop, Mapping):
+        tables = {**tables, "optimisation": {"checkpoint_metric": "last", **loop}}
+    parts = from_tables(_TABLES, tables, where, other=("name", "objective"))
     settings = dict(tables["objective"])
     require("name" in settings, f"[objective] of {where} has no name; allowed: {', '.join(TASKS)}")
     task = choose(str(settings.pop("name")), TASKS, f"objective of {where}:")
     objective = from_table(TASKS[task], settings, f"[objective] of {where}")
-    best = choose(str(tables.get("best", "last")), ("last", "loss"), f"best of {where}:")
-    return Pretraining(name=tables.get("name", name), objective=objective, best=best, **parts)  # type: ignore[arg-type]
+    return Pretraining(name=tables.get("name", name), objective=objective, **parts)
 
 
 def pretraining_text(recipe: Pretraining) -> str:
     """The pretraining as TOML with every setting that is not None; reads back as an equal one."""
-    tables: dict[str, Any] = {"name": recipe.name, "best": recipe.best}
+    tables: dict[str, Any] = {"name": recipe.name}
     tables["objective"] = {"name": recipe.objective.name, **to_table(recipe.objective)}
     for key in _TABLES:
         tables[key] = to_table(getattr(recipe, key))
@@ -249,7 +254,7 @@ def pretraining_text(recipe: Pretraining) -> str:
 
 def pretraining_differences(stored: Pretraining, asked: Pretraining) -> list[str]:
     """What differs, a phrase each ("encoder.width was 192, now 256")."""
-    found = [] if stored.best == asked.best else [f"best was {stored.best}, now {asked.best}"]
+    found = []
     if type(stored.objective) is not type(asked.objective):
         found.append(f"objective was {stored.objective.name}, now {asked.objective.name}")
     else:

@@ -1,7 +1,7 @@
 """A recipe: everything that decides a run, as one frozen dataclass and one TOML file.
 
-A file in `recipes/` is known by its name; any other by its path. A file with `[[arm]]` tables holds several recipes
-that differ in what the arms say.
+A file in `recipes/` is known by its name; any other by its path. A file with `[[variant]]` tables holds several recipes
+that differ in what the variants say.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from typing import Any
 import tomli_w
 
 from ecgtune.config.augmentation import Augmentation
-from ecgtune.config.base import from_table, require, suggest, to_table
-from ecgtune.config.data import Input
+from ecgtune.config.base import from_tables, require, suggest, to_table
+from ecgtune.config.data import DataSettings
 from ecgtune.config.evaluation import Evaluation
 from ecgtune.config.model import ModelSettings
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.errors import SettingError
 from ecgtune.methods.base import Method
 from ecgtune.methods.lora.settings import LoRA
@@ -31,13 +32,14 @@ from ecgtune.methods.registry import method_from_table, method_to_table
 
 @dataclass(frozen=True)
 class Recipe:
-    """One arm of a comparison: `name` is its folder and its key in every result; `kind` tells floors from methods."""
+    """One variant of a comparison; `name` is its folder and its key in every result."""
 
     name: str
     method: Method = field(default_factory=LoRA)
-    input: Input = field(default_factory=Input)
+    data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
-    training: Training = field(default_factory=Training)
+    optimisation: Optimisation = field(default_factory=Optimisation)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
     augmentation: Augmentation = field(default_factory=Augmentation)
     evaluation: Evaluation = field(default_factory=Evaluation)
     title: str | None = None
@@ -47,12 +49,13 @@ class Recipe:
         require(bool(named), f"name {self.name!r} of a recipe; allowed: letters, digits, - _ and . (it names a folder)")
         told = self.title is None or isinstance(self.title, str)
         require(told, f"title {self.title!r} of {self.name}; a text is needed")
+        self.trainer.check_batch(self.optimisation.batch_size)
 
     @property
     def copies(self) -> int:
         """How many copies of its training windows a training passes through what is computed once."""
-        views = self.augmentation.views
-        return min(views, self.training.epochs) if views else 1
+        copies = self.augmentation.augmented_copies
+        return min(copies, self.optimisation.epochs) if copies else 1
 
     @property
     def label(self) -> str:
@@ -61,9 +64,10 @@ class Recipe:
 
 
 _TABLES: dict[str, Any] = {
-    "input": Input,
+    "data": DataSettings,
     "model": ModelSettings,
-    "training": Training,
+    "optimisation": Optimisation,
+    "trainer": TrainerSettings,
     "augmentation": Augmentation,
     "evaluation": Evaluation,
 }
@@ -93,16 +97,21 @@ def is_pretraining(tables: Mapping[str, Any]) -> bool:
 
 
 def load_recipes(name_or_path: str) -> list[Recipe]:
-    """The recipe, or the arms, of a name or a TOML file. Raises SettingError with file and setting."""
+    """The recipe, or the variants, of a name or a TOML file. Raises SettingError with file and setting."""
     path, tables = read_tables(name_or_path, list_recipes(), "method or recipe")
-    arms = tables.pop("arm", None)
-    if arms is None:
+    variants = tables.pop("variant", None)
+    if variants is None:
         return [recipe_from_tables(tables, path.name, path.stem)]
-    tabled = isinstance(arms, list) and len(arms) > 0 and all(isinstance(arm, Mapping) for arm in arms)
-    require(tabled, f"{path.name}: arm must be a list of tables, written [[arm]]")
-    recipes = [recipe_from_tables(_merge(tables, arm), path.name, f"{path.stem}-{n}") for n, arm in enumerate(arms, 1)]
+    tabled = (
+        isinstance(variants, list) and len(variants) > 0 and all(isinstance(variant, Mapping) for variant in variants)
+    )
+    require(tabled, f"{path.name}: variant must be a list of tables, written [[variant]]")
+    recipes = [
+        recipe_from_tables(_merge(tables, variant), path.name, f"{path.stem}-{n}")
+        for n, variant in enumerate(variants, 1)
+    ]
     names = [recipe.name for recipe in recipes]
-    require(len(set(names)) == len(names), f"{path.name}: two arms have the same name; give each its own")
+    require(len(set(names)) == len(names), f"{path.name}: two variants have the same name; give each its own")
     return recipes
 
 
@@ -124,12 +133,8 @@ def read_tables(name_or_path: str, names: list[str], what: str) -> tuple[Path, d
 def recipe_from_tables(tables: Mapping[str, Any], where: str, name: str) -> Recipe:
     """A recipe from parsed TOML. `where` names the file in errors, `name` is used when the file gives none."""
     require(not is_pretraining(tables), f"{where} is a pretraining; run it with `ecgtune pretrain --recipe`")
-    known = {"name", "title", "about", "method", *_TABLES}
-    for key in tables:
-        require(key in known, f"{where} has no table {key!r}; {suggest(key, known)}")
-    for key in ("method", *_TABLES):
-        require(isinstance(tables.get(key, {}), Mapping), f"{key} in {where} must be a table, written [{key}]")
-    parts = {key: from_table(cls, tables.get(key, {}), f"[{key}] of {where}") for key, cls in _TABLES.items()}
+    require(isinstance(tables.get("method", {}), Mapping), f"method in {where} must be a table, written [method]")
+    parts = from_tables(_TABLES, tables, where, other=("name", "title", "about", "method"))
     method = method_from_table(tables.get("method", {}), f"[method] of {where}")
     return Recipe(name=tables.get("name", name), title=tables.get("title"), method=method, **parts)
 
@@ -146,7 +151,7 @@ def recipe_text(recipe: Recipe) -> str:
 
 
 def differences(stored: Recipe, asked: Recipe) -> list[str]:
-    """What differs, a phrase each ("training.epochs was 3, now 5"), for refusing to continue another run's folder."""
+    """The differences, a phrase each ("optimisation.epochs was 3, now 5"), for refusing to resume another run."""
     found = []
     if stored.method != asked.method:
         found.append(f"method was {stored.method}, now {asked.method}")
@@ -156,7 +161,7 @@ def differences(stored: Recipe, asked: Recipe) -> list[str]:
 
 
 def field_differences(key: str, old: Any, new: Any) -> list[str]:
-    """Fields in which two dataclasses of one type differ ("training.epochs was 3, now 5"); `key` names them."""
+    """Fields in which two dataclasses of one type differ ("optimisation.epochs was 3, now 5"); `key` names them."""
     names = [item.name for item in dataclasses.fields(old)]
     return [
         f"{key}.{name} was {getattr(old, name)}, now {getattr(new, name)}"
@@ -170,9 +175,9 @@ def _names(pretraining: bool) -> list[str]:
     return sorted(f.stem for f in files if is_pretraining(tomllib.loads(f.read_text(encoding="utf-8"))) == pretraining)
 
 
-def _merge(shared: Mapping[str, Any], arm: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(shared: Mapping[str, Any], variant: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(shared)
-    for key, value in arm.items():
+    for key, value in variant.items():
         both = isinstance(value, Mapping) and isinstance(shared.get(key, {}), Mapping)
         merged[key] = {**shared.get(key, {}), **value} if both else value
     return merged

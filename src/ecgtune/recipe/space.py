@@ -1,6 +1,6 @@
 """What a sweep may change in a recipe: settings by name, each with the values that it may take.
 
-A setting is called by its table and its field, "training.learning_rate" or "method.rank". A recipe's own value is
+A setting is called by its table and its field, "optimisation.learning_rate" or "method.rank". A recipe's own value is
 always among those that may be tried, so that a sweep can begin with it.
 """
 
@@ -24,17 +24,16 @@ Space: TypeAlias = dict[str, Range | Choice]
 #: By "all", a method or a recipe: what is tried in the place of the table below; None: the setting stays as it is.
 Changes: TypeAlias = Mapping[str, Mapping[str, Span | None]]
 
-RATE = "training.learning_rate"
+RATE = "optimisation.learning_rate"
 #: Tried for every method.
-SHARED: Mapping[str, Span] = {RATE: Around(10.0), "training.weight_decay": Choice((0.0, 0.01, 0.1))}
-_TABLES = ("method", "model", "training", "augmentation")
+SHARED: Mapping[str, Span] = {RATE: Around(10.0), "optimisation.weight_decay": Choice((0.0, 0.01, 0.1))}
+_TABLES = ("method", "model", "optimisation", "augmentation")
 #: Settings that are no matter of taste: the encoder, what a trial costs, where and how it runs, what AUROC cannot see
 #: or would favour of itself.
 NOT_SEARCHED = frozenset(
     (
         *("model.name", "model.lead_mode", "model.lead_adapter"),
-        *("training.epochs", "training.accumulate", "training.precision"),
-        *("training.device", "training.threshold", "training.save_minutes", "training.patience", "training.best"),
+        *("optimisation.epochs", "optimisation.patience", "optimisation.checkpoint_metric"),
     )
 )
 
@@ -66,16 +65,17 @@ def own_value(recipe: Recipe, setting: str) -> Any:
 
 def with_settings(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:
     """The recipe with `values`, by name of the setting, in the place of its own. Raises SettingError."""
-    for table in _TABLES:
-        changed = {name.partition(".")[2]: value for name, value in values.items() if name.startswith(f"{table}.")}
-        recipe = replace(recipe, **{table: replace(getattr(recipe, table), **changed)})
-    return recipe
+    changed: dict[str, dict[str, Value]] = {}
+    for setting, value in values.items():
+        table, _, name = setting.partition(".")
+        changed.setdefault(table, {})[name] = value
+    return replace(recipe, **{table: replace(getattr(recipe, table), **own) for table, own in changed.items()})
 
 
 def read_space(path: Path) -> Changes:
     """Changes to the table of this module from a TOML file, by "all", method or recipe, then by table and setting.
 
-        [all.training]
+        [all.optimisation]
         learning_rate = { around = 30 }
         [lora.method]
         rank = { choices = [2, 4] }
@@ -93,13 +93,16 @@ def read_space(path: Path) -> Changes:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingError(f"{path} is no readable TOML: {error}") from None
     changes: dict[str, dict[str, Span | None]] = {}
-    for arm, parts in tables.items():
-        require(isinstance(parts, Mapping), f"{path}: {arm} must be a table, written [{arm}.method]")
+    for variant, parts in tables.items():
+        require(isinstance(parts, Mapping), f"{path}: {variant} must be a table, written [{variant}.method]")
         for table, settings in parts.items():
-            require(isinstance(settings, Mapping), f"{path}: {table} of {arm} must be a table, written [{arm}.{table}]")
+            require(
+                isinstance(settings, Mapping),
+                f"{path}: {table} of {variant} must be a table, written [{variant}.{table}]",
+            )
             for name, span in settings.items():
-                where = f"{name} in [{arm}.{table}] of {path}"
-                changes.setdefault(arm, {})[f"{table}.{name}"] = _span(span, where)
+                where = f"{name} in [{variant}.{table}] of {path}"
+                changes.setdefault(variant, {})[f"{table}.{name}"] = _span(span, where)
     return changes
 
 

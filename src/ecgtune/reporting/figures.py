@@ -47,7 +47,7 @@ def write_comparison_figures(folder: Path, comparison: Comparison, *, png: bool 
     """`<method>-curves.svg` and `<method>-confusion.svg` of each method, `methods.svg` and
     `accuracy-vs-parameters.svg` in `folder`, with `png` also as PNG; returns the files.
 
-    Floors stand in the last two figures only.
+    Baselines stand in the last two figures only.
     """
     files = []
     methods = comparison.rows("method")
@@ -151,11 +151,11 @@ def write_method_bars(path: Path, results: dict[str, Any], *, png: bool = False)
 
 def write_accuracy_against_parameters(path: Path, results: dict[str, Any], *, png: bool = False) -> list[Path]:
     """Accuracy (of several classes or labels the metric that ranks them) of each method over its trainable parameters
-    (logarithmic); floors are dashed lines."""
+    (logarithmic); baselines are dashed lines."""
     rows, lead, title = results["rows"], lead_of(results), metric_titles(results)[lead_of(results)]
     colours = _row_colours(rows)
     methods = [row for row in rows if row["kind"] == "method" and row["metrics"][lead]["mean"] is not None]
-    floors = [row for row in rows if row["kind"] == "baseline" and row["metrics"][lead]["mean"] is not None]
+    baselines = [row for row in rows if row["kind"] == "baseline" and row["metrics"][lead]["mean"] is not None]
 
     def paint(figure: Figure) -> None:
         heading(figure, f"{title} against trainable parameters: mean over seeds, 95 % interval")
@@ -168,7 +168,7 @@ def write_accuracy_against_parameters(path: Path, results: dict[str, Any], *, pn
             axes.plot(
                 row["trainable"], entry["mean"], ls="", marker=marker, ms=8.5, color=colour, mec="white", label=label
             )
-        for place, row in enumerate(floors):
+        for place, row in enumerate(baselines):
             mean = row["metrics"][lead]["mean"]
             dashes = BASELINE_DASHES[place % len(BASELINE_DASHES)]
             axes.axhline(mean, color=QUIET, lw=1.3, ls=dashes, label=f"{row['title']}: {score(mean)}")

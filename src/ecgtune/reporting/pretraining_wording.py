@@ -156,7 +156,7 @@ def crop_phrase(settings: Mapping[str, Any]) -> str:
 
 def augmentation_phrase(crops: Mapping[str, Any]) -> str:
     """What was done to the crops, `none` for nothing."""
-    parts = [f"{name} up to {crops[name]:.0%}" for name in ("stretch", "gain") if crops[name]]
+    parts = [f"{name} up to {crops[name]:.0%}" for name in ("time_stretch", "gain") if crops[name]]
     parts += [f"{name} up to {crops[name]:g} SD" for name in ("wander", "noise") if crops[name]]
     return ", ".join(parts) or "none"
 
@@ -173,7 +173,9 @@ def file_rows(files: Sequence[EncoderFile]) -> list[tuple[str, str]]:
 
 def kept_phrase(run: PretrainingRun) -> str:
     """Which epoch's weights are in best/, and why."""
-    reason = {"last": "the last one", "loss": "lowest validation loss"}[run.settings["best"]]
+    reason = {"last": "the last one", "loss": "lowest validation loss"}[
+        run.settings["optimisation"]["checkpoint_metric"]
+    ]
     return f"{run.metrics['training']['best_epoch']} ({reason})"
 
 

@@ -31,7 +31,7 @@ class Run:
 class Comparison:
     """A comparison folder: results.json and the runs of each method, `runs[method][place of its seed]`.
 
-    Of the floors nothing but their row is shown, so their runs are not read.
+    Of the baselines nothing but their row is shown, so their runs are not read.
     """
 
     folder: Path

@@ -55,9 +55,9 @@ def method_colours(methods: Sequence[str]) -> dict[str, str]:
     return {name: METHOD_COLOURS.get(name) or given[name] for name in methods}
 
 
-def baseline_colours(floors: Sequence[str]) -> dict[str, str]:
-    """Greys for the floors, so that they do not look like methods."""
-    return {name: BASELINE_COLOURS[place % len(BASELINE_COLOURS)] for place, name in enumerate(floors)}
+def baseline_colours(baselines: Sequence[str]) -> dict[str, str]:
+    """Greys for the baselines, so that they do not look like methods."""
+    return {name: BASELINE_COLOURS[place % len(BASELINE_COLOURS)] for place, name in enumerate(baselines)}
 
 
 def draw(path: Path, size: tuple[float, float], paint: Callable[[Figure], None], *, png: bool = False) -> list[Path]:

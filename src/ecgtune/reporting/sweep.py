@@ -17,7 +17,7 @@ from ecgtune.utils.files import read_json, replace_folder, write_text
 
 COLUMNS = 3
 PANEL = (3.0, 2.3)  # inches
-RATE = "training.learning_rate"
+RATE = "optimisation.learning_rate"
 #: Columns of trials.csv that are no settings.
 RESULTS = ("method", "trial", "state", "val_auroc", "val_accuracy", "best_epoch", "epochs", "seconds", "trainable")
 COLOUR = METHOD_COLOURS["full"]

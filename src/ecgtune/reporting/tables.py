@@ -147,7 +147,7 @@ def table_csv(results: dict[str, Any]) -> str:
 
 
 def table_markdown(results: dict[str, Any]) -> str:
-    """The table as Markdown, floors in italics under an empty rule row, notes as a list below."""
+    """The table as Markdown, baselines in italics under an empty rule row, notes as a list below."""
     columns = table_columns(results)
     lines = [
         "| " + " | ".join(columns) + " |",
@@ -156,7 +156,7 @@ def table_markdown(results: dict[str, Any]) -> str:
     for kind in ("method", "baseline"):
         rows = [row for row in results["rows"] if row["kind"] == kind]
         if kind == "baseline" and rows:
-            lines.append("| **Floors** |" + " |" * (len(columns) - 1))
+            lines.append("| **Baselines** |" + " |" * (len(columns) - 1))
         for row in rows:
             lines.append("| " + " | ".join(escape_markdown(text(row)) for text in columns.values()) + " |")
     notes = [f"- {escape_markdown(note)}" for note in table_notes(results)]

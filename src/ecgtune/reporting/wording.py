@@ -20,7 +20,7 @@ def kept_epoch(training: dict[str, Any]) -> str:
 
 
 def comparison_headline(results: dict[str, Any]) -> list[str]:
-    """Sentences: the best method and its interval, its difference to the reference, the floors, AUROC if it differs."""
+    """Sentences: the best method and its interval, its difference to the reference, the baselines, AUROC if other."""
     lead, name = lead_of(results), lead_title(results)
     methods = [row for row in results["rows"] if row["kind"] == "method" and _score(row, lead) is not None]
     if not methods:
@@ -45,7 +45,7 @@ def comparison_headline(results: dict[str, Any]) -> list[str]:
             f"{_named(best)} has the highest {name} of {len(methods)} methods on the test windows: {numbers_of_best}."
         ]
     sentences += _difference(ranked, results)
-    sentences += _floors(best, results)
+    sentences += _baselines(best, results)
     by_auroc = max(methods, key=lambda row: row["metrics"]["auroc"]["mean"] or 0)
     if by_auroc is not best and by_auroc["metrics"]["auroc"]["mean"] is not None:
         auroc = by_auroc["metrics"]["auroc"]
@@ -83,16 +83,16 @@ def _difference(ranked: Sequence[Row], results: dict[str, Any]) -> list[str]:
     return [f"{words} The interval does not include 0, on this split and with these seeds."]
 
 
-def _floors(best: Row, results: dict[str, Any]) -> list[str]:
+def _baselines(best: Row, results: dict[str, Any]) -> list[str]:
     lead = lead_of(results)
-    floors = [row for row in results["rows"] if row["kind"] == "baseline" and _score(row, lead) is not None]
-    if not floors:
+    baselines = [row for row in results["rows"] if row["kind"] == "baseline" and _score(row, lead) is not None]
+    if not baselines:
         return []
-    listed = _listed([f"{_named(row)} {formatting.score(_score(row, lead))}" for row in floors])
-    sentences = [f"Floors to be above: {listed}."]
+    listed = _listed([f"{_named(row)} {formatting.score(_score(row, lead))}" for row in baselines])
+    sentences = [f"Baselines to be above: {listed}."]
     reached, low = _score(best, lead), best["metrics"][lead]["ci_low"] or 0
-    above = [row for row in floors if _score(row, lead) > reached]
-    within = [row for row in floors if low <= _score(row, lead) <= reached]
+    above = [row for row in baselines if _score(row, lead) > reached]
+    within = [row for row in baselines if low <= _score(row, lead) <= reached]
     if above:
         sentences.append(f"No method reaches {_listed([_named(row) for row in above])}.")
     if within:

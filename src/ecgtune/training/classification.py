@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.evaluation.metrics import auroc
 from ecgtune.evaluation.several import macro_auroc
 from ecgtune.methods.audits import TrainingAudit
@@ -19,11 +20,11 @@ from ecgtune.methods.depth import check_depth, layer_rates
 from ecgtune.methods.split import trained_part
 from ecgtune.methods.storage import load_weights, save_weights, trained_tensors
 from ecgtune.models.classifier import Classifier
+from ecgtune.optimisation.schedule import peak_rate
 from ecgtune.training.batches import Windows, tensor_of
 from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.losses import criterion
 from ecgtune.training.objective import Objective, StepContext
-from ecgtune.training.schedule import peak_rate
 from ecgtune.training.views import Augment
 
 
@@ -31,8 +32,9 @@ class Classification(Objective):
     """Train what `method` left trainable in `model`, on the labels of `training`.
 
     `training` and `validation` hold what the trained module reads: windows `(n, leads, samples)` for the model, or
-    what `encode_once` made of them for the part above a cut. The best epoch is by `settings.best`: of AUROC, of
-    several classes or labels their mean, on validation windows. The steps raise AuditError, see `methods.audits`.
+    what `encode_once` made of them for the part above a cut. The best epoch is by `settings.checkpoint_metric`: of
+    AUROC, of several classes or labels their mean, on validation windows. The steps raise AuditError, see
+    `methods.audits`.
 
     augment: (inputs, rows, seed, epoch) -> what an epoch shows of these training windows (`data.WindowAugmentation`).
     copies: of how many copies `training` is made, one behind the other (`views_of`); epochs show them in turn.
@@ -44,7 +46,8 @@ class Classification(Objective):
         method: Method,
         training: Windows,
         validation: Windows,
-        settings: Training,
+        settings: Optimisation,
+        trainer: TrainerSettings,
         augment: Augment | None = None,
         *,
         copies: int = 1,
@@ -55,21 +58,21 @@ class Classification(Objective):
             method,
             layer_decay=settings.layer_decay,
             drop_path=settings.drop_path,
-            checkpointing=settings.checkpointing,
+            checkpointing=trainer.gradient_checkpointing,
         )
         encoder = model.base_encoder
         if settings.drop_path > 0:
             encoder.set_drop_path(settings.drop_path)
-        if settings.checkpointing:
+        if trainer.gradient_checkpointing:
             encoder.set_gradient_checkpointing(True)
         self.trained = trained_part(model, training.split)
         self.items = len(training) // copies
         self._copies = copies
         self.learning_rate = peak_rate(settings, encoder.head_width) or method.learning_rate
-        self._method, self._best = method, settings.best
+        self._method, self._best = method, settings.checkpoint_metric
         self._training, self._validation = training, validation
         self._augment = augment
-        self._precision, self._batch = settings.precision, settings.inference_batch
+        self._precision, self._batch = trainer.precision, trainer.inference_batch(settings.batch_size)
         self._criterion = criterion(training.label, model.classes, settings)
         self._watch = TrainingAudit(model, method, training.split)
         self._callback = method.callback(model)

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ecgtune.config.base import require
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.methods.base import Method
 from ecgtune.methods.split import head_alone
 from ecgtune.methods.storage import load_head, save_head
@@ -30,7 +31,7 @@ class _HeadAlone(Classification):
         load_head(self.model, folder)
 
 
-def head_settings(settings: Training) -> Training:
+def head_settings(settings: Optimisation) -> Optimisation:
     """Settings of the loop for `settings.head_epochs` (1 or more) of the head alone, at `LinearProbe`'s own rate."""
     return replace(
         settings,
@@ -41,16 +42,15 @@ def head_settings(settings: Training) -> Training:
         head_rate_factor=1.0,
         layer_decay=1.0,
         drop_path=0.0,
-        checkpointing=False,
     )
 
 
-def count_head_steps(items: int, settings: Training) -> int:
+def count_head_steps(items: int, settings: Optimisation) -> int:
     """Optimizer steps of the head alone, 0 without `head_epochs`; raises what `count_steps` raises."""
     return count_steps(items, head_settings(settings)) if settings.head_epochs else 0
 
 
-def check_head_first(method: Method, items: int, settings: Training) -> None:
+def check_head_first(method: Method, items: int, settings: Optimisation) -> None:
     """Raise SettingError where `settings.head_epochs` makes no sense: without a method, or with too few steps."""
     require(
         settings.head_epochs == 0 or method.changes_encoder,
@@ -63,7 +63,8 @@ def train_head(
     model: Classifier,
     training: Windows,
     validation: Windows,
-    settings: Training,
+    settings: Optimisation,
+    trainer: TrainerSettings,
     *,
     seed: int,
     folder: RunFolder,

@@ -13,7 +13,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.errors import DivergedError, SettingError
 from ecgtune.training.averaging import WeightAverage
 from ecgtune.training.batches import epoch_order
@@ -70,7 +71,7 @@ class Trained:
     log: list[dict[str, Any]]
 
 
-def count_steps(items: int, settings: Training) -> int:
+def count_steps(items: int, settings: Optimisation) -> int:
     """Optimizer steps of a whole training on `items` items. Raises SettingError when the audits need more."""
     steps = math.ceil(items / settings.batch_size) * settings.epochs
     if steps < 2:
@@ -78,7 +79,15 @@ def count_steps(items: int, settings: Training) -> int:
     return steps
 
 
-def train(objective: Objective, settings: Training, *, seed: int, folder: RunFolder, progress: ProgressBar) -> Trained:
+def train(
+    objective: Objective,
+    settings: Optimisation,
+    trainer: TrainerSettings,
+    *,
+    seed: int,
+    folder: RunFolder,
+    progress: ProgressBar,
+) -> Trained:
     """Train `objective.model` and leave the best epoch's weights in it and in `folder.best`.
 
     A folder with a saved state is continued, and ends on the same numbers, to the bit, as a training that was never
@@ -92,7 +101,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
     Raises DivergedError when loss or weights are not numbers or gradients overflow at any scale, SettingError when
     there are fewer than two steps, and what the objective raises.
     """
-    accelerator = Accelerator(cpu=choose_device(settings.device).type == "cpu")
+    accelerator = Accelerator(cpu=choose_device(trainer.device).type == "cpu")
     destroy_process_group_at_exit()
     device = accelerator.device
     if device.type == "cpu":
@@ -109,7 +118,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
     steps = total_steps // settings.epochs
 
     average = WeightAverage(model, settings.ema or None, objective.averaged)
-    scale = LossScale(device, settings.precision)
+    scale = LossScale(device, trainer.precision)
     state = _restore(folder.state, objective, optimizer, average, scale)
     meter = MemoryMeter(device, state.peak_memory)
     saved = started = time.monotonic()
@@ -139,7 +148,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
             torch.manual_seed((seed * 1_000_003 + step) * 64 + accelerator.process_index)
             batch_weight = objective.weight(rows, context)
             sums: dict[str, float] = {}
-            pieces = np.array_split(np.sort(rows), settings.accumulate * accelerator.num_processes)
+            pieces = np.array_split(np.sort(rows), trainer.gradient_accumulation_steps * accelerator.num_processes)
             passed: list[Tensor] = []
             for number, piece in enumerate(pieces[accelerator.process_index :: accelerator.num_processes]):
                 if len(piece) == 0 and accelerator.num_processes == 1:
@@ -149,7 +158,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                 batch = objective.batch(piece, context, device)
                 if number == 0:
                     objective.before_step(batch)
-                with autocast(device, settings.precision):
+                with autocast(device, trainer.precision):
                     terms = objective.loss(trained, batch)
                 meter.read()
                 # Divided by the weight of the whole batch, pieces add up to the gradient of the undivided batch.
@@ -174,8 +183,8 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
             state.sums = {name: state.sums.get(name, 0.0) + value for name, value in sums.items()}
             state.weight_sum += batch_weight
             objective.after_backward()
-            if settings.clip:
-                accelerator.clip_grad_norm_(parameters, settings.clip)
+            if settings.max_grad_norm:
+                accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
             scale.step(optimizer)
             objective.after_step(context)
             average.update(step)
@@ -183,7 +192,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
             state.audit = objective.audit
             state.step += 1
             progress.advance(settings.batch_size)
-            if time.monotonic() - saved > 60 * settings.save_minutes and state.step < steps and _finite(objective):
+            if time.monotonic() - saved > 60 * trainer.save_minutes and state.step < steps and _finite(objective):
                 save()  # weights that are no numbers show in the next step's loss, in every process alike
 
         if not _finite(objective):
@@ -193,7 +202,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
                 "epoch": state.epoch + 1,
                 **objective.evaluate(trained, state.sums, state.weight_sum, context),
                 "learning_rate": learning_rate * factor,
-                **({"skipped": state.skipped} if settings.precision == "fp16" else {}),
+                **({"skipped": state.skipped} if trainer.precision == "fp16" else {}),
                 "seconds": time.monotonic() - epoch_started,
             }
             state.log.append(row)
@@ -231,7 +240,7 @@ def train(objective: Objective, settings: Training, *, seed: int, folder: RunFol
         seconds_per_epoch=float(np.median([row["seconds"] for row in state.log])),
         peak_memory_bytes=state.peak_memory,
         device=str(device),
-        precision=choose_precision(device, settings.precision),
+        precision=choose_precision(device, trainer.precision),
         audit=state.audit,
         log=state.log,
     )
@@ -257,11 +266,11 @@ def _finite(objective: Objective) -> bool:
 def _diverged(what: str, state: State, learning_rate: float) -> DivergedError:
     return DivergedError(
         f"the {what} in epoch {state.epoch + 1}, step {state.step + 1} of it; "
-        f"lower learning_rate (now {learning_rate:g}) or set clip"
+        f"lower learning_rate (now {learning_rate:g}) or set max_grad_norm"
     )
 
 
-def _out_of_patience(state: State, settings: Training) -> bool:
+def _out_of_patience(state: State, settings: Optimisation) -> bool:
     return settings.patience is not None and 0 < state.best_epoch <= state.epoch - settings.patience
 
 

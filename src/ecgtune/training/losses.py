@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax
 
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
 from ecgtune.data.tasks import Task, label_counts, task_of
 from ecgtune.errors import SettingError
 from ecgtune.training.batches import class_weight
@@ -100,7 +100,7 @@ class Criterion:
         return int((label >= 0).sum())
 
 
-def criterion(label: np.ndarray, classes: Sequence[str], settings: Training) -> Criterion:
+def criterion(label: np.ndarray, classes: Sequence[str], settings: Optimisation) -> Criterion:
     """The loss that `settings` ask for on training windows with these labels. Raises SettingError, see `check_loss`."""
     task = task_of(label, classes)
     check_loss(task, classes, settings)
@@ -119,7 +119,7 @@ def criterion(label: np.ndarray, classes: Sequence[str], settings: Training) -> 
     return Criterion(task, weight.astype(np.float32), pos_weight.astype(np.float32), gamma, smoothing)
 
 
-def check_loss(task: Task, classes: Sequence[str], settings: Training) -> None:
+def check_loss(task: Task, classes: Sequence[str], settings: Optimisation) -> None:
     """Raise SettingError for loss settings that the task cannot use."""
     if settings.loss == "focal" and settings.label_smoothing > 0:
         raise SettingError(

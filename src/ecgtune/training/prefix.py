@@ -20,14 +20,15 @@ import torch
 
 from ecgtune import __version__
 from ecgtune.config.base import require
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.errors import RunError
 from ecgtune.methods.base import Method
 from ecgtune.methods.split import FrozenPrefix, SplitPoint, split_point
 from ecgtune.models.classifier import Classifier
+from ecgtune.trainer.precision import choose_precision
 from ecgtune.training.batches import Windows, array_of
 from ecgtune.training.inference import BATCH, answers_of, choose_device, encode_once
-from ecgtune.training.precision import choose_precision
 from ecgtune.utils.cache import cache_folder
 
 FORMAT = 2  # raise it whenever what is stored changes
@@ -49,10 +50,12 @@ class Once:
     sentence: str
 
 
-def check_prefix(model: Classifier, method: Method, settings: Training, augmented: bool) -> None:
+def check_prefix(
+    model: Classifier, method: Method, settings: Optimisation, trainer: TrainerSettings, augmented: bool
+) -> None:
     """Raise SettingError where `prefix_cache` is "on" but nothing can be computed once. `method` is attached."""
-    if settings.prefix_cache == "on":
-        _, reason = _split(model, method, settings, augmented)
+    if trainer.prefix_cache == "on":
+        _, reason = _split(model, method, settings, trainer, augmented)
         require(not reason, f"prefix_cache is 'on', but {reason}; leave it out")
 
 
@@ -61,7 +64,8 @@ def compute_once(
     method: Method,
     training: Windows,
     validation: Windows,
-    settings: Training,
+    settings: Optimisation,
+    trainer: TrainerSettings,
     *,
     augmented: bool,
     copies: int = 1,
@@ -72,19 +76,19 @@ def compute_once(
     one of them. The model goes to the device of the training.
     Raises what `check_prefix` raises.
     """
-    check_prefix(model, method, settings, augmented)
-    split, reason = _split(model, method, settings, augmented)
-    device = choose_device(settings.device)
+    check_prefix(model, method, settings, trainer, augmented)
+    split, reason = _split(model, method, settings, trainer, augmented)
+    device = choose_device(trainer.device)
     model.to(device)
     if split is not None:
         windows = len(training) + len(validation)
-        size = windows * _row_bytes(model, split, training, settings.precision)
-        if settings.prefix_cache == "auto":
+        size = windows * _row_bytes(model, split, training, trainer.precision)
+        if trainer.prefix_cache == "auto":
             memory = psutil.virtual_memory().total
             reason = does_not_pay(split, size, settings.epochs, device.type, memory, copies=copies)
     if split is None or reason:
         return Once(training, validation, f"nothing is computed once: {reason}")
-    kept = [_encoded(model, split, windows, settings) for windows in (training, validation)]
+    kept = [_encoded(model, split, windows, settings, trainer) for windows in (training, validation)]
     (training, _), (validation, _) = kept
     place = "; ".join(dict.fromkeys(place for _, place in kept))
     return Once(training, validation, f"computed once: {split}, {size / 1e6:,.0f} MB, {place}")
@@ -106,9 +110,11 @@ def does_not_pay(split: SplitPoint, size: int, epochs: int, device: str, memory:
     return ""
 
 
-def _split(model: Classifier, method: Method, settings: Training, augmented: bool) -> tuple[SplitPoint | None, str]:
+def _split(
+    model: Classifier, method: Method, settings: Optimisation, trainer: TrainerSettings, augmented: bool
+) -> tuple[SplitPoint | None, str]:
     """The deepest split, or None and why."""
-    if settings.prefix_cache == "off":
+    if trainer.prefix_cache == "off":
         return None, "prefix_cache is off"
     if augmented:
         return None, "augmentation shows other windows in every epoch"
@@ -123,10 +129,12 @@ def _row_bytes(model: Classifier, split: SplitPoint, windows: Windows, precision
     return answer.nbytes
 
 
-def _encoded(model: Classifier, split: SplitPoint, windows: Windows, settings: Training) -> tuple[Windows, str]:
+def _encoded(
+    model: Classifier, split: SplitPoint, windows: Windows, settings: Optimisation, trainer: TrainerSettings
+) -> tuple[Windows, str]:
     """The windows at the split, from the cache or into it, and where they are."""
-    precision = choose_precision(next(model.parameters()).device, settings.precision)
-    batch = settings.inference_batch
+    precision = choose_precision(next(model.parameters()).device, trainer.precision)
+    batch = trainer.inference_batch(settings.batch_size)
     file = cache_folder() / f"prefix-{key_of(model, split, windows, precision)}.npy"
     with suppress(OSError, ValueError, EOFError):  # none yet, or one that something has damaged: it is made anew
         stored = np.load(file, mmap_mode="c")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
 
 
-def peak_rate(settings: Training, width: int) -> float | None:
+def peak_rate(settings: Optimisation, width: int) -> float | None:
     """The highest learning rate of a training of an encoder of `width`; None where the settings leave it to the method.
 
     A rate found on an encoder of `rate_width` goes down with the width of a wider one, so that a step moves what a
@@ -23,7 +23,7 @@ def peak_rate(settings: Training, width: int) -> float | None:
     return settings.learning_rate * min(1.0, settings.rate_width / width)
 
 
-def learning_rate_factor(step: int, total_steps: int, settings: Training) -> float:
+def learning_rate_factor(step: int, total_steps: int, settings: Optimisation) -> float:
     """Factor on the peak learning rate for optimizer step `step` (0 .. total_steps - 1), in (0, 1].
 
     "cosine": linear warm-up over `warmup` of the steps, then half a cosine towards zero. No step has rate zero: a first
@@ -49,7 +49,7 @@ def parameter_groups(model: nn.Module, rate_factor: Callable[[str], float]) -> d
 def make_optimizer(
     groups: Iterable[list[nn.Parameter]],
     learning_rate: float,
-    settings: Training,
+    settings: Optimisation,
     *,
     betas: tuple[float, float] = (0.9, 0.999),
     epsilon: float = 1e-8,

@@ -21,10 +21,12 @@ def make_augmentation(recipe: Recipe, model: Classifier, prepared: Prepared) -> 
         return None
     named = ", ".join(f"{name} {getattr(settings, name):g}" for name in settings.acting)
     require(
-        recipe.training.prefix_cache == "off" or bool(settings.views) or not reads_features(model, recipe.method),
+        recipe.trainer.prefix_cache == "off"
+        or bool(settings.augmented_copies)
+        or not reads_features(model, recipe.method),
         f"{recipe.name} trains on features that are computed once, which augmentation ({named}) cannot reach; "
         f"leave out the augmentation or {recipe.name}, give augmentation in recipe files of the other methods, "
-        f"or compute them for some augmented copies with views, or anew at every step with prefix_cache off",
+        f"or compute them for some augmented_copies, or anew at every step with prefix_cache off",
     )
     encoder = model.base_encoder
     samples = cropped_samples(settings, prepared.samples)
@@ -39,5 +41,5 @@ def make_augmentation(recipe: Recipe, model: Classifier, prepared: Prepared) -> 
         windows=len(prepared.split.train),
         leads=len(model.leads),
         sampling_rate=encoder.input_spec.sampling_rate,
-        normalise=recipe.input.normalisation == "zscore",
+        normalise=recipe.data.normalisation == "zscore",
     )

@@ -1,4 +1,4 @@
-"""Methods x seeds on one split, with two floors, into one comparison folder."""
+"""Methods x seeds on one split, with two baselines, into one comparison folder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ecgtune.reporting.writing import write_comparison
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.workflows.arms import check_variants, variants_of
+from ecgtune.workflows.baselines import MAJORITY, MAJORITY_TITLE, write_majority
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.estimate import estimate_first
 from ecgtune.workflows.fit_memory import fit_memory
-from ecgtune.workflows.floors import MAJORITY, MAJORITY_TITLE, write_majority
 from ecgtune.workflows.preparation import Prepared, draw_split, load_recipe_model, prepare, summarise, summarise_task
 from ecgtune.workflows.run import ReadyRun, make_ready, run_recipe, work
+from ecgtune.workflows.variants import check_variants, variants_of
 
 
 def compare(
@@ -30,14 +30,14 @@ def compare(
     *,
     out: str | Path,
     seeds: int = 3,
-    floors: bool = True,
+    baselines: bool = True,
     reference: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Run every recipe with seeds 0 .. seeds - 1 on one split and return the content of `results.json`.
 
     recipes: the variants, each with its own name: recipes, or names and files that `load_recipes` takes. out: the
-    comparison folder; finished runs in it are kept, a stopped run resumes. floors: add the majority class and a
+    comparison folder; finished runs in it are kept, a stopped run resumes. baselines: add the majority class and a
     residual network from scratch, trained for as many epochs as the first variant. reference: the variant that
     differences are taken to; "full" when it is among them, else the first.
 
@@ -45,7 +45,7 @@ def compare(
     what `fine_tune` raises.
     """
     variants = [variant for item in recipes for variant in (load_recipes(item) if isinstance(item, str) else [item])]
-    check_variants(variants, seeds, floors)
+    check_variants(variants, seeds, baselines)
     names = [variant.name for variant in variants]
     reference = reference or ("full" if "full" in names else names[0])
     if reference not in names:
@@ -54,11 +54,11 @@ def compare(
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; choose another folder with --out")
     first = variants[0]
-    split = draw_split(dataset, first.input)
-    records = _run_all(dataset, split, variants_of(variants, floors), folder, seeds, quiet)
-    if floors:
+    split = draw_split(dataset, first.data)
+    records = _run_all(dataset, split, variants_of(variants, baselines), folder, seeds, quiet)
+    if baselines:
         majority = write_majority(
-            dataset, split, first.input.normalisation, first.evaluation, folder / MAJORITY / "seed-0"
+            dataset, split, first.data.normalisation, first.evaluation, folder / MAJORITY / "seed-0"
         )
         records.append(_record(majority, MAJORITY, MAJORITY_TITLE, "baseline", 0, folder))
     own = [record.metrics for record in records if record.kind == "method"]
@@ -86,9 +86,9 @@ def _run_all(
         model = load_recipe_model(recipe, dataset, seed)
         spec = model.base_encoder.input_spec
         # All that preparation depends on; the lead mode is in the encoder's kernel and not in its input.
-        key = (spec.sampling_rate, spec.resampling, recipe.input.normalisation)
+        key = (spec.sampling_rate, spec.resampling, recipe.data.normalisation)
         if key not in ready:
-            ready[key] = prepare(model, dataset, split, recipe.input)
+            ready[key] = prepare(model, dataset, split, recipe.data)
         path = folder / recipe.name / f"seed-{seed}"
         return make_ready(recipe, model, ready[key], seed=seed, folder=path, resume=True)
 

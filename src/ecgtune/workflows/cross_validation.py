@@ -21,7 +21,7 @@ def cross_validate(
     *,
     out: str | Path,
     seeds: int = 1,
-    floors: bool = True,
+    baselines: bool = True,
     reference: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def cross_validate(
             recipes,
             out=folder / f"round-{number}",
             seeds=seeds,
-            floors=floors,
+            baselines=baselines,
             reference=reference,
             quiet=quiet,
         )

@@ -18,5 +18,5 @@ SEEDS = 1
 def demo(out: str | Path = "runs/demo", *, quiet: bool = False) -> dict[str, Any]:
     """Compare the four methods on 2,000 simulated windows into `out`; returns the content of `results.json`."""
     recipes = [recipe for name in METHOD_RECIPES for recipe in load_recipes(name)]
-    short = [replace(recipe, training=replace(recipe.training, epochs=EPOCHS)) for recipe in recipes]
+    short = [replace(recipe, optimisation=replace(recipe.optimisation, epochs=EPOCHS)) for recipe in recipes]
     return compare(simulate(WINDOWS, seed=0), short, out=out, seeds=SEEDS, quiet=quiet)

@@ -66,21 +66,21 @@ def estimate(
     memory: bytes that there are; without it nothing is said of whether the runs fit.
     """
     train, val, test = len(split.train), len(split.val), len(split.test)
-    steps = train / recipe.training.batch_size  # the last batch of an epoch is a smaller one, and takes less
+    steps = train / recipe.optimisation.batch_size  # the last batch of an epoch is a smaller one, and takes less
     seconds = found.start + found.prepare * (train + val + test)
     per_epoch = 0.0
     for number, phase in enumerate(found.phases, 1):
         own = number == len(found.phases)
         per_epoch = steps * phase.step + _validation(phase, found) * val + min(found.save, phase.epoch_end)
         encoded = (recipe.copies if own else 1) * train + val
-        seconds += _before(phase, found, encoded) + (recipe.training.epochs if own else phase.epochs) * per_epoch
+        seconds += _before(phase, found, encoded) + (recipe.optimisation.epochs if own else phase.epochs) * per_epoch
     answer = found.forward
     seconds += max(0.0, found.finish - answer * (found.val + found.test)) + answer * (val + test)
     seconds += evaluation
-    peak = _peak(found, train, val, test, recipe.training.inference_batch)
+    peak = _peak(found, train, val, test, recipe.trainer.inference_batch(recipe.optimisation.batch_size))
     kept = found.folder + (train + val + test) * _LINE
     # Each seed draws augmented copies of its own; what is computed of plain windows is the same for all.
-    once = (seeds if recipe.augmentation.views else 1) * _once(found, recipe.copies * train + val)
+    once = (seeds if recipe.augmentation.augmented_copies else 1) * _once(found, recipe.copies * train + val)
     return Estimate(
         name=recipe.name,
         title=recipe.label,
@@ -106,13 +106,13 @@ def as_it_will_be(recipe: Recipe, split: Split, take: Callable[[Recipe], Measure
     A measurement has few windows and two epochs, and might compute once what the run itself will not.
     """
     found = take(recipe)
-    if isinstance(found, str) or not found.once or found.features or recipe.training.prefix_cache != "auto":
+    if isinstance(found, str) or not found.once or found.features or recipe.trainer.prefix_cache != "auto":
         return found
     whole = _once(found, recipe.copies * len(split.train) + len(split.val))
     memory = psutil.virtual_memory().total
-    if recipe.training.epochs > 1 and whole <= MEMORY_SHARE * memory:
+    if recipe.optimisation.epochs > 1 and whole <= MEMORY_SHARE * memory:
         return found
-    return take(replace(recipe, training=replace(recipe.training, prefix_cache="off")))
+    return take(replace(recipe, trainer=replace(recipe.trainer, prefix_cache="off")))
 
 
 def _once(found: Measurement, windows: int) -> int:
@@ -181,14 +181,14 @@ def estimate_first(
     than 2 % of all steps nothing is measured, and the line says so; the bar then counts windows, not seconds.
     """
     left = [(recipe, runs) for recipe, runs in left if runs]
-    steps = sum(runs * count_steps(len(split.train), recipe.training) for recipe, runs in left)
+    steps = sum(runs * count_steps(len(split.train), recipe.optimisation) for recipe, runs in left)
     measured = EPOCHS * FEWEST * len(left)
     if not left or measured > SHARE * steps:
         progress.note(f"no estimate first: {steps} steps are too few to measure some beforehand; `ecgtune plan` does")
         return {}
     progress.describe("estimating")
     evaluation = evaluation_seconds(dataset, split, left[0][0])
-    free = free_memory(choose_device(left[0][0].training.device))
+    free = free_memory(choose_device(left[0][0].trainer.device))
     estimates = []
     for recipe, runs in left:
         few = sample(dataset, split, recipe, FEWEST)

@@ -6,10 +6,11 @@ from datetime import datetime
 from pathlib import Path
 
 from ecgtune.config.augmentation import Augmentation
-from ecgtune.config.data import Input
+from ecgtune.config.data import DataSettings
 from ecgtune.config.evaluation import Evaluation
 from ecgtune.config.model import ModelSettings
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.deployment.run import Run, load_run
 from ecgtune.errors import RunError, SettingError
@@ -28,9 +29,10 @@ def fine_tune(
     dataset: Dataset,
     *,
     method: Method | None = None,
-    training: Training | None = None,
+    data: DataSettings | None = None,
+    optimisation: Optimisation | None = None,
+    trainer: TrainerSettings | None = None,
     augmentation: Augmentation | None = None,
-    input: Input | None = None,
     evaluation: Evaluation | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -40,8 +42,9 @@ def fine_tune(
     """Fine-tune `model` on `dataset` and return the finished run.
 
     model: from `load_model`, not yet fine-tuned; it is changed in place. dataset: from `read_dataset` or `simulate`.
-    method: what trains (default LoRA()). training, input, evaluation: settings of the loop, of normalisation and split,
-    and of what is measured. augmentation: what is done to the training windows of each epoch (default: nothing).
+    method: what trains (default LoRA()). data: normalisation and split. optimisation, trainer: the training loop and
+    its execution. augmentation: random changes of the training windows (default: none). evaluation: threshold and
+    metrics.
     seed: of the method's new weights, the order of windows and dropout. out: the run folder (default
     `runs/<method>-<date>-<time>`); `resume` continues the run that stands there.
 
@@ -53,7 +56,7 @@ def fine_tune(
     recipe = Recipe(
         name=method.name,
         method=method,
-        input=input or Input(),
+        data=data or DataSettings(),
         model=ModelSettings(
             name=model.name,
             lead_mode=model.lead_mode,
@@ -62,7 +65,8 @@ def fine_tune(
             head_hidden=model.head_spec.hidden,
             head_dropout=model.head_spec.dropout,
         ),
-        training=training or Training(),
+        optimisation=optimisation or Optimisation(),
+        trainer=trainer or TrainerSettings(),
         augmentation=augmentation or Augmentation(),
         evaluation=evaluation or Evaluation(),
     )
@@ -84,9 +88,9 @@ def _run(
     recipe: Recipe, model: Classifier, dataset: Dataset, *, seed: int, folder: Path, resume: bool, quiet: bool
 ) -> None:
     with ProgressBar(quiet=quiet) as progress:
-        split = draw_split(dataset, recipe.input)
+        split = draw_split(dataset, recipe.data)
         recipe = fit_memory(recipe, dataset, split, folder=folder, progress=progress)
-        prepared = prepare(model, dataset, split, recipe.input)
+        prepared = prepare(model, dataset, split, recipe.data)
         run = make_ready(recipe, model, prepared, seed=seed, folder=folder, resume=resume)
         if resume and not run.folder.recipe.is_file():
             raise RunError(f"{folder} holds no run to continue; leave --resume out to start one")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ecgtune.config.training import Training
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import SettingError
@@ -22,28 +22,28 @@ from ecgtune.workflows.own_process import measure_apart
 from ecgtune.workflows.preparation import load_recipe_model
 
 #: Bytes at the fullest moment of a training with these settings; None where the machine has not as many.
-Peak = Callable[[Training], int | None]
+Peak = Callable[[TrainerSettings], int | None]
 
 
 def fit_memory(
     recipe: Recipe, dataset: Dataset, split: Split, *, folder: Path | None = None, progress: ProgressBar
 ) -> Recipe:
-    """The recipe with `accumulate` and `checkpointing` such that its peak stays below `max_memory`; itself without it.
+    """The recipe with gradient accumulation and checkpointing for a peak below `max_memory`; itself without it.
 
     Measured on a few steps, in processes of their own. folder: a run folder; what a run there has chosen from the same
     settings is chosen again, so that it can go on. Raises SettingError, with what is needed, when not even one window
     at a time fits.
     """
-    settings = recipe.training
+    settings = recipe.trainer
     if settings.max_memory is None:
         return recipe
     chosen = _chosen_before(recipe, folder)
     if chosen is not None:
-        return replace(recipe, training=chosen)
+        return replace(recipe, trainer=chosen)
     available = free_memory(choose_device(settings.device))
 
-    def peak(training: Training) -> int | None:
-        candidate = replace(recipe, training=training)
+    def peak(trainer: TrainerSettings) -> int | None:
+        candidate = replace(recipe, trainer=trainer)
         few = sample(dataset, split, candidate, FEWEST)
         found = as_it_will_be(candidate, split, lambda one: measure_apart(one, *few, available, steps=FEWEST))
         if isinstance(found, str):
@@ -52,18 +52,22 @@ def fit_memory(
 
     progress.describe(f"{recipe.name}: measuring memory")
     layers = load_recipe_model(recipe, dataset, seed=0).base_encoder.blocks
-    may_checkpoint = bool(layers) and recipe.method.gradient_in_encoder and not settings.checkpointing
-    training, highest = choose_pieces(settings, peak, may_checkpoint=may_checkpoint)
-    windows = -(-training.batch_size // training.accumulate)
+    may_checkpoint = bool(layers) and recipe.method.gradient_in_encoder and not settings.gradient_checkpointing
+    batch = recipe.optimisation.batch_size
+    trainer, highest = choose_pieces(settings, batch, peak, may_checkpoint=may_checkpoint)
+    windows = -(-batch // trainer.gradient_accumulation_steps)
     progress.note(
-        f"{recipe.name}: max_memory {settings.max_memory} makes {training.accumulate} pieces of {windows} windows of a "
-        f"batch of {training.batch_size}, {'with' if training.checkpointing else 'without'} checkpointing; measured "
+        f"{recipe.name}: max_memory {settings.max_memory} makes {trainer.gradient_accumulation_steps} pieces of "
+        f"{windows} windows of a batch of {batch}, "
+        f"{'with' if trainer.gradient_checkpointing else 'without'} checkpointing; measured "
         f"peak {formatting.size(highest)}"
     )
-    return replace(recipe, training=training)
+    return replace(recipe, trainer=trainer)
 
 
-def choose_pieces(settings: Training, peak: Peak, *, may_checkpoint: bool) -> tuple[Training, int]:
+def choose_pieces(
+    settings: TrainerSettings, batch_size: int, peak: Peak, *, may_checkpoint: bool
+) -> tuple[TrainerSettings, int]:
     """The fewest pieces of a batch that fit, and their peak; checkpointing only where pieces of one window do not.
 
     Pieces are doubled, and the smallest number that fits is found by halving, since more pieces take less memory.
@@ -72,8 +76,11 @@ def choose_pieces(settings: Training, peak: Peak, *, may_checkpoint: bool) -> tu
     limit = settings.max_memory_bytes
     assert limit is not None  # `fit_memory` asks only then
     needed: int | None = None
-    for checkpointing in (settings.checkpointing, *([True] if may_checkpoint else [])):
-        ladder = [replace(settings, accumulate=n, checkpointing=checkpointing) for n in _doubled(settings)]
+    for checkpointing in (settings.gradient_checkpointing, *([True] if may_checkpoint else [])):
+        ladder = [
+            replace(settings, gradient_accumulation_steps=n, gradient_checkpointing=checkpointing)
+            for n in _doubled(settings.gradient_accumulation_steps, batch_size)
+        ]
         smallest = peak(ladder[-1])
         if smallest is None or smallest > limit:
             needed = smallest if needed is None else min(needed, smallest or needed)
@@ -95,20 +102,24 @@ def choose_pieces(settings: Training, peak: Peak, *, may_checkpoint: bool) -> tu
     )
 
 
-def _doubled(settings: Training) -> Iterator[int]:
+def _doubled(pieces: int, batch_size: int) -> Iterator[int]:
     """Numbers of pieces, from what was asked for to single windows."""
-    pieces = settings.accumulate
-    while pieces < settings.batch_size:
+    while pieces < batch_size:
         yield pieces
         pieces *= 2
-    yield settings.batch_size
+    yield batch_size
 
 
-def _chosen_before(recipe: Recipe, folder: Path | None) -> Training | None:
+def _chosen_before(recipe: Recipe, folder: Path | None) -> TrainerSettings | None:
     """What the run in `folder` trains with, where it was asked for the same."""
     run = None if folder is None else RunFolder(folder)
     if run is None or not run.recipe.is_file():
         return None
-    stored = read_recipe(run).training
-    as_asked = replace(stored, accumulate=recipe.training.accumulate, checkpointing=recipe.training.checkpointing)
-    return stored if as_asked == recipe.training else None
+    stored, asked = read_recipe(run), recipe.trainer
+    as_asked = replace(
+        stored.trainer,
+        gradient_accumulation_steps=asked.gradient_accumulation_steps,
+        gradient_checkpointing=asked.gradient_checkpointing,
+    )
+    same = as_asked == asked and stored.optimisation == recipe.optimisation
+    return stored.trainer if same else None

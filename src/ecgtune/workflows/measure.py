@@ -135,7 +135,7 @@ class StepClock(ProgressBar):
 
 def sample(dataset: Dataset, split: Split, recipe: Recipe, steps: int = MOST) -> tuple[Dataset, Split]:
     """The few windows that are measured on: `steps` batches to train on, one to validate and one to test on."""
-    batch = recipe.training.batch_size
+    batch = recipe.optimisation.batch_size
     wanted = {"train": steps * batch, "val": max(batch, 2 * FEWEST), "test": max(batch, 2 * FEWEST)}
     chosen = [_spread(dataset.label, rows, wanted[name]) for name, rows in split.parts().items()]
     ends = np.cumsum([len(rows) for rows in chosen])
@@ -145,10 +145,10 @@ def sample(dataset: Dataset, split: Split, recipe: Recipe, steps: int = MOST) ->
 
 def _shortened(recipe: Recipe) -> Recipe:
     """The recipe for two epochs; they show one augmented copy twice only where the whole training repeats copies."""
-    repeats = recipe.training.epochs > recipe.copies
-    views = (1 if repeats else EPOCHS) if recipe.augmentation.views else None
-    short = replace(recipe.training, epochs=EPOCHS, patience=None)
-    return replace(recipe, training=short, augmentation=replace(recipe.augmentation, views=views))
+    repeats = recipe.optimisation.epochs > recipe.copies
+    copies = (1 if repeats else EPOCHS) if recipe.augmentation.augmented_copies else None
+    short = replace(recipe.optimisation, epochs=EPOCHS, patience=None)
+    return replace(recipe, optimisation=short, augmentation=replace(recipe.augmentation, augmented_copies=copies))
 
 
 def measure(recipe: Recipe, dataset: Dataset, split: Split, *, steps: int | None = None) -> Measurement:
@@ -161,22 +161,22 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, *, steps: int | None
     with tempfile.TemporaryDirectory(prefix="ecgtune-plan-") as place:
         model = load_recipe_model(recipe, dataset, seed=0)
         start = clock.lap()
-        prepared = prepare(model, dataset, split, recipe.input)
+        prepared = prepare(model, dataset, split, recipe.data)
         preparing = clock.lap() / len(dataset)
 
-        device = choose_device(recipe.training.device)
+        device = choose_device(recipe.trainer.device)
         peak = PeakMemory(device)
-        few = prepared.windows(split.val[: recipe.training.inference_batch]).inputs
+        few = prepared.windows(split.val[: recipe.trainer.inference_batch(recipe.optimisation.batch_size)]).inputs
         model.to(device)
-        logits_of(model, few[:2], precision=recipe.training.precision)
+        logits_of(model, few[:2], precision=recipe.trainer.precision)
         before = peak.read()
         clock.lap()
-        logits_of(model, few, precision=recipe.training.precision)
+        logits_of(model, few, precision=recipe.trainer.precision)
         forward = clock.lap() / len(few)
         inference = (peak.read() - before) // len(few)
         peak.reset()
 
-        batch = recipe.training.batch_size
+        batch = recipe.optimisation.batch_size
         if steps is None:
             # A step is about three forward passes; measured on one, so that a slow model is not kept running.
             steps = min(MOST, max(FEWEST, math.ceil(SECONDS / (3 * forward * batch))))

@@ -68,7 +68,7 @@ def _answer(job: Path) -> dict[str, Any]:
 
 def _refuse_more_than(memory: int, recipe: Recipe) -> None:
     """Let this process get `memory` bytes and no more: an error here, and not a machine that swaps."""
-    device = choose_device(recipe.training.device)
+    device = choose_device(recipe.trainer.device)
     if device.type == "cuda":
         torch.cuda.set_per_process_memory_fraction(min(1.0, memory / torch.cuda.mem_get_info(device)[1]), device)
     elif sys.platform == "linux":

@@ -13,12 +13,12 @@ from ecgtune.training.loop import count_steps
 from ecgtune.training.peak import free_memory
 from ecgtune.utils import formatting
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.workflows.arms import check_variants, variants_of
 from ecgtune.workflows.estimate import Estimate, as_it_will_be, estimate, evaluation_seconds, table_lines
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.measure import sample
 from ecgtune.workflows.own_process import measure_apart
 from ecgtune.workflows.preparation import draw_split
+from ecgtune.workflows.variants import check_variants, variants_of
 
 
 @dataclass(frozen=True)
@@ -37,29 +37,29 @@ def plan(
     recipes: Sequence[Recipe | str],
     *,
     seeds: int = 3,
-    floors: bool = True,
+    baselines: bool = True,
     memory: int | None = None,
     quiet: bool = False,
 ) -> Plan:
-    """Measure a few steps of every variant of `compare(dataset, recipes, seeds=seeds, floors=floors)`; nothing is kept.
+    """Measure a few steps of every variant of `compare` with the same arguments; nothing is kept.
 
     Each variant runs for two short epochs in a process of its own, so that its peak memory is its own; a process that
     asks for more than `memory` (bytes; what is free, when not given) is refused it, and its variant does not fit.
     Arguments are otherwise those of `compare`; raises what `compare` raises before it trains.
     """
     variants = [variant for item in recipes for variant in (load_recipes(item) if isinstance(item, str) else [item])]
-    check_variants(variants, seeds, floors)
-    split = draw_split(dataset, variants[0].input)
+    check_variants(variants, seeds, baselines)
+    split = draw_split(dataset, variants[0].data)
     estimates = []
-    available = free_memory(choose_device(variants[0].training.device)) if memory is None else memory
+    available = free_memory(choose_device(variants[0].trainer.device)) if memory is None else memory
     if available < 1:
         raise SettingError(f"memory is {available}; allowed: 1 byte or more")
     with ProgressBar(quiet=quiet) as progress:
-        kinds = variants_of(variants, floors)
+        kinds = variants_of(variants, baselines)
         progress.expect(len(kinds))
         evaluation = evaluation_seconds(dataset, split, variants[0])
         for recipe, _ in kinds:
-            count_steps(len(split.train), recipe.training)
+            count_steps(len(split.train), recipe.optimisation)
             progress.describe(f"measuring {recipe.name}")
             recipe = fit_memory(recipe, dataset, split, progress=progress)
             few = sample(dataset, split, recipe)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ecgtune.config.base import to_table
-from ecgtune.config.data import Input
+from ecgtune.config.data import DataSettings
 from ecgtune.config.evaluation import Evaluation
-from ecgtune.config.training import Training
+from ecgtune.config.optimisation import Optimisation
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.splits import Split, split_dataset
@@ -92,13 +92,13 @@ def on_disk(signal: np.ndarray) -> bool:
     return False
 
 
-def draw_split(dataset: Dataset, settings: Input) -> Split:
+def draw_split(dataset: Dataset, settings: DataSettings) -> Split:
     """The split that the settings ask for; raises what `split_dataset` raises."""
     return split_dataset(
         dataset,
         fractions=settings.fractions,
         seed=settings.split_seed,
-        label_share=settings.label_share,
+        label_fraction=settings.label_fraction,
         allow_duplicates=settings.allow_duplicates,
     )
 
@@ -138,7 +138,7 @@ def summarise(dataset: Dataset, split: Split) -> dict[str, Any]:
     }
 
 
-def choice_warnings(dataset: Dataset, split: Split, training: Training) -> list[str]:
+def choice_warnings(dataset: Dataset, split: Split, optimisation: Optimisation, threshold: str) -> list[str]:
     """What the validation windows are too few to choose: an epoch by AUROC, a threshold; empty where they are not."""
     positives, known = label_counts(dataset.label[split.val], dataset.classes)
     fewest = int(np.minimum(positives, known - positives).min())
@@ -146,14 +146,14 @@ def choice_warnings(dataset: Dataset, split: Split, training: Training) -> list[
         return []
     few = f"validation has {len(split.val)} windows, {fewest} of the rarest class"
     warnings = []
-    if training.best == "auroc" and training.epochs > 1:
+    if optimisation.checkpoint_metric == "auroc" and optimisation.epochs > 1:
         warnings.append(
             f"{few}: which epoch has the highest AUROC is a matter of chance, and its answers may be far off at the"
-            " threshold; best loss or best last (--best) chooses otherwise"
+            " threshold; --checkpoint-metric loss or last chooses otherwise"
         )
-    if training.threshold != "fixed":
+    if threshold != "fixed":
         warnings.append(
-            f"{few}: a threshold fitted on them ({training.threshold}) is a matter of chance, and so are accuracy and"
+            f"{few}: a threshold fitted on them ({threshold}) is a matter of chance, and so are accuracy and"
             " F1; AUROC does not depend on it, and threshold fixed (--threshold) is 0.5 in every run"
         )
     return warnings
@@ -161,7 +161,7 @@ def choice_warnings(dataset: Dataset, split: Split, training: Training) -> list[
 
 def summarise_task(dataset: Dataset, evaluation: Evaluation) -> dict[str, Any]:
     """Task and way of measuring as metrics.json tells them; nothing of what two classes and the mean are."""
-    if dataset.task == "binary" and evaluation == Evaluation():
+    if dataset.task == "binary" and evaluation == Evaluation(threshold=evaluation.threshold):
         return {}
     return {"task": dataset.task, "evaluation": to_table(evaluation)}
 
@@ -179,7 +179,7 @@ def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier
     )
 
 
-def prepare(model: Classifier, dataset: Dataset, split: Split, settings: Input) -> Prepared:
+def prepare(model: Classifier, dataset: Dataset, split: Split, settings: DataSettings) -> Prepared:
     """Fit the preprocessing that the model's encoder wants on the training windows, and apply it to all.
 
     Raises SettingError when model and data do not have the same classes, DataError for windows shorter than one token.

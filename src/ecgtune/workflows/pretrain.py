@@ -56,12 +56,8 @@ def pretrain(
     """
     folder = RunFolder(Path(out), title=recipe.name)
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
-    require(
-        recipe.training.max_memory is None,
-        "max_memory is measured for fine-tuning only; give accumulate or checkpointing to pretrain",
-    )
-    check_precision(choose_device(recipe.training.device), recipe.training.precision)
-    processes = Processes(recipe.training.device)
+    check_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
+    processes = Processes(recipe.trainer.device)
     data = processes.first_before_others(
         lambda: read_recordings(recordings, sampling_rate=recipe.encoder.sampling_rate, recorded_rate=sampling_rate)
     )
@@ -69,10 +65,10 @@ def pretrain(
     crop = crop_samples(recipe) * OBJECTIVES[recipe.objective.name].segments
     selection = select(data, left_out, crop, recipe.crops)
     fingerprint = _fingerprint(data, left_out, seed, sampling_rate)
-    fingerprint |= resolved_precision(choose_device(recipe.training.device), recipe.training.precision)
+    fingerprint |= resolved_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
     origin = {"objective": str(recipe.objective), "recipe": recipe.name, "seed": seed, "data": data.source.sha256}
     objective = processes.first_before_others(lambda: make_objective(data, selection, recipe, seed=seed, origin=origin))
-    work = count_steps(objective.items, recipe.training) * recipe.training.batch_size
+    work = count_steps(objective.items, recipe.optimisation) * recipe.optimisation.batch_size
 
     def begin() -> None:
         if resume and not folder.recipe.is_file():
@@ -87,7 +83,7 @@ def pretrain(
         progress.expect(work)
         if not folder.finished:
             processes.first_alone(lambda: write_text(folder.recordings, _recordings_text(data, selection)))
-            trained = train(objective, recipe.training, seed=seed, folder=folder, progress=progress)
+            trained = train(objective, recipe.optimisation, recipe.trainer, seed=seed, folder=folder, progress=progress)
             processes.first_alone(lambda: _finish(folder, recipe, objective, data, selection, trained, seed))
     processes.first_alone(lambda: _present(folder, objective, origin, export_float16, progress))
     return folder.best
@@ -121,11 +117,11 @@ def _finish(
         },
         "training": {
             "epochs": trained.epochs,
-            "steps": count_steps(objective.items, recipe.training) // recipe.training.epochs * trained.epochs,
+            "steps": count_steps(objective.items, recipe.optimisation) // recipe.optimisation.epochs * trained.epochs,
             "best_epoch": trained.best_epoch,
             "stopped_early": trained.stopped_early,
             "learning_rate": trained.learning_rate,
-            "batch_size": recipe.training.batch_size,
+            "batch_size": recipe.optimisation.batch_size,
             "seconds": trained.seconds,
             "seconds_per_epoch": trained.seconds_per_epoch,
             "peak_memory_bytes": trained.peak_memory_bytes,

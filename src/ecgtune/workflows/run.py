@@ -23,12 +23,12 @@ from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import describe_model
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.reporting.writing import write_run
+from ecgtune.trainer.precision import check_precision, resolved_precision
 from ecgtune.training.classification import Classification
 from ecgtune.training.head_first import check_head_first, count_head_steps, train_head
 from ecgtune.training.inference import choose_device, logits_of, probability_of
 from ecgtune.training.loop import Trained, count_steps, train
 from ecgtune.training.losses import check_loss
-from ecgtune.training.precision import check_precision, resolved_precision
 from ecgtune.training.predictions import predictions_text
 from ecgtune.training.prefix import check_prefix, compute_once
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, begin_run, check_run, split_text
@@ -60,7 +60,7 @@ class ReadyRun:
 
 def work(recipe: Recipe, split: Split) -> int:
     """Units of work of a run, for the progress bar: windows through the training loop."""
-    items, settings = len(split.train), recipe.training
+    items, settings = len(split.train), recipe.optimisation
     return (count_steps(items, settings) + count_head_steps(items, settings)) * settings.batch_size
 
 
@@ -72,17 +72,16 @@ def make_ready(
         raise SettingError(f"seed is {seed}; allowed: 0 or more")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise SettingError("a run folder is written by one process; start the command without torchrun")
-    check_precision(choose_device(recipe.training.device), recipe.training.precision)
+    check_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
     _check_task(recipe, prepared)
-    count_steps(len(prepared.split.train), recipe.training)
-    check_head_first(recipe.method, len(prepared.split.train), recipe.training)
-    training = recipe.training
+    count_steps(len(prepared.split.train), recipe.optimisation)
+    check_head_first(recipe.method, len(prepared.split.train), recipe.optimisation)
     check_depth(
         model,
         recipe.method,
-        layer_decay=training.layer_decay,
-        drop_path=training.drop_path,
-        checkpointing=training.checkpointing,
+        layer_decay=recipe.optimisation.layer_decay,
+        drop_path=recipe.optimisation.drop_path,
+        checkpointing=recipe.trainer.gradient_checkpointing,
     )
     augmentation = make_augmentation(recipe, model, prepared)
     run = RunFolder(folder, title=f"{recipe.name} seed {seed}")
@@ -91,7 +90,8 @@ def make_ready(
     description = describe_model(model)
     attach(model, recipe.method, seed=seed)
     count = count_parameters(model, recipe.method)
-    check_prefix(model, recipe.method, recipe.training, augmentation is not None and not recipe.augmentation.views)
+    augmented = augmentation is not None and not recipe.augmentation.augmented_copies
+    check_prefix(model, recipe.method, recipe.optimisation, recipe.trainer, augmented)
     return ReadyRun(recipe, model, prepared, seed, run, fingerprint, description, count, augmentation)
 
 
@@ -112,25 +112,27 @@ def fit(run: ReadyRun, progress: ProgressBar) -> tuple[Trained, str]:
 
     Returns what the training reports, and the sentence on what was computed once.
     """
-    model, prepared, settings = run.model, run.prepared, run.recipe.training
+    model, prepared, settings, trainer = run.model, run.prepared, run.recipe.optimisation, run.recipe.trainer
     training, validation = prepared.windows(prepared.split.train), prepared.windows(prepared.split.val)
     head_seconds = 0.0
     if settings.head_epochs:
         head_seconds = train_head(
-            model, training, validation, settings, seed=run.seed, folder=run.folder, progress=progress
+            model, training, validation, settings, trainer, seed=run.seed, folder=run.folder, progress=progress
         )
     method, augment, copies = run.recipe.method, run.augmentation, run.recipe.copies
-    if augment is not None and run.recipe.augmentation.views:
+    if augment is not None and run.recipe.augmentation.augmented_copies:
         training, augment = views_of(training, augment, seed=run.seed, copies=copies), None
-    once = compute_once(model, method, training, validation, settings, augmented=augment is not None, copies=copies)
+    once = compute_once(
+        model, method, training, validation, settings, trainer, augmented=augment is not None, copies=copies
+    )
     progress.note(f"{run.folder.title}: {once.sentence}")
-    objective = Classification(model, method, once.training, once.validation, settings, augment, copies=copies)
-    trained = train(objective, settings, seed=run.seed, folder=run.folder, progress=progress)
+    objective = Classification(model, method, once.training, once.validation, settings, trainer, augment, copies=copies)
+    trained = train(objective, settings, trainer, seed=run.seed, folder=run.folder, progress=progress)
     return replace(trained, seconds=trained.seconds + head_seconds), once.sentence
 
 
 def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
-    model, prepared, settings = run.model, run.prepared, run.recipe.training
+    model, prepared, trainer = run.model, run.prepared, run.recipe.trainer
     split = prepared.split
     write_text(run.folder.split, split_text(split.parts()))
     trained, once = fit(run, progress)
@@ -139,12 +141,17 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
     label, group, recording = prepared.dataset.label[rows], prepared.groups(rows), prepared.dataset.pooled(rows)
     part = np.repeat(["val", "test"], [len(split.val), len(split.test)])
     inputs = prepared.windows(rows).inputs
-    logits = logits_of(model, inputs, batch_size=settings.inference_batch, precision=settings.precision)
+    logits = logits_of(
+        model,
+        inputs,
+        batch_size=trainer.inference_batch(run.recipe.optimisation.batch_size),
+        precision=trainer.precision,
+    )
     task, classes = prepared.dataset.task, prepared.dataset.classes
     probability = probability_of(logits, task)
     if task == "binary":
         probability = probability[:, POSITIVE]
-    decision = choose_decision(task, label[part == "val"], probability[part == "val"], settings.threshold)
+    decision = choose_decision(task, label[part == "val"], probability[part == "val"], run.recipe.evaluation.threshold)
     test = part == "test"
     results = evaluate(
         label[test],
@@ -166,8 +173,8 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
 def _check_task(recipe: Recipe, prepared: Prepared) -> None:
     """Raise SettingError for settings that the labels cannot use."""
     task, classes = prepared.dataset.task, prepared.dataset.classes
-    check_rule(task, recipe.training.threshold)
-    check_loss(task, classes, recipe.training)
+    check_rule(task, recipe.evaluation.threshold)
+    check_loss(task, classes, recipe.optimisation)
     over = recipe.evaluation.f1_over
     if over is not None and task == "binary":
         raise SettingError(
@@ -189,7 +196,9 @@ def _saved_model(run: ReadyRun, decision: Decision) -> dict[str, Any]:
 def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> dict[str, Any]:
     recipe, count = run.recipe, run.count
     summary = summarise(run.prepared.dataset, run.prepared.split)
-    summary["split"]["warnings"] += choice_warnings(run.prepared.dataset, run.prepared.split, recipe.training)
+    summary["split"]["warnings"] += choice_warnings(
+        run.prepared.dataset, run.prepared.split, recipe.optimisation, recipe.evaluation.threshold
+    )
     return {
         "format": RESULT_FORMAT,
         "name": recipe.name,
@@ -199,7 +208,7 @@ def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> 
         "method": str(recipe.method),
         "weights": run.model.weights.describe(),
         "classes": list(run.model.classes),
-        "normalisation": recipe.input.normalisation,
+        "normalisation": recipe.data.normalisation,
         **summary,
         "parameters": {
             "encoder": count.encoder,
@@ -212,12 +221,12 @@ def _metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> 
         },
         "training": {
             "epochs": trained.epochs,
-            "head_epochs": recipe.training.head_epochs,
+            "head_epochs": recipe.optimisation.head_epochs,
             "best_epoch": trained.best_epoch,
-            "checkpoint_metric": recipe.training.best,
+            "checkpoint_metric": recipe.optimisation.checkpoint_metric,
             "stopped_early": trained.stopped_early,
             "learning_rate": trained.learning_rate,
-            "batch_size": recipe.training.batch_size,
+            "batch_size": recipe.optimisation.batch_size,
             "seconds": trained.seconds,
             "seconds_per_epoch": trained.seconds_per_epoch,
             "peak_memory_bytes": trained.peak_memory_bytes,
@@ -242,6 +251,6 @@ def _fingerprint(recipe: Recipe, prepared: Prepared, model: Classifier, seed: in
         "seed": seed,
         "data": {**data, "unit": prepared.dataset.unit, "windows_sha256": digest(prepared)},
         "weights": model.weights.describe(),
-        **resolved_precision(choose_device(recipe.training.device), recipe.training.precision),
+        **resolved_precision(choose_device(recipe.trainer.device), recipe.trainer.precision),
         **machine(),
     }

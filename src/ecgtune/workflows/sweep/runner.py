@@ -74,9 +74,9 @@ class TrialRunner:
         """The run of `recipe` in `folder`, checked and not begun. Raises an EcgtuneError for a user's mistake."""
         model = load_recipe_model(recipe, self.dataset, seed)
         spec = model.base_encoder.input_spec
-        key = (spec.sampling_rate, spec.resampling, recipe.input.normalisation)
+        key = (spec.sampling_rate, spec.resampling, recipe.data.normalisation)
         if key not in self._prepared:
-            self._prepared[key] = prepare(model, self.dataset, self.split, recipe.input)
+            self._prepared[key] = prepare(model, self.dataset, self.split, recipe.data)
         return make_ready(recipe, model, self._prepared[key], seed=seed, folder=folder, resume=True)
 
     def run(self, recipe: Recipe, seed: int, progress: ProgressBar, title: str) -> Outcome:

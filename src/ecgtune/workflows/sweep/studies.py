@@ -119,14 +119,16 @@ class Studies:
         for key, value in asdict(outcome).items():
             trial.set_user_attr(key, value)
         if outcome.state == "diverged":
-            self._studies[job.arm].tell(trial, state=self._optuna.trial.TrialState.PRUNED)
+            self._studies[job.variant].tell(trial, state=self._optuna.trial.TrialState.PRUNED)
         else:
-            self._studies[job.arm].tell(trial, outcome.val_auroc)
+            self._studies[job.variant].tell(trial, outcome.val_auroc)
 
     def give_up(self, job: Job) -> None:
         """Mark a trial as failed: it does not count, and `next` begins its index again."""
-        self._studies[job.arm].tell(self._open.pop((job.variant, job.index)), state=self._optuna.trial.TrialState.FAIL)
-        self._begun[job.arm].discard(job.index)
+        self._studies[job.variant].tell(
+            self._open.pop((job.variant, job.index)), state=self._optuna.trial.TrialState.FAIL
+        )
+        self._begun[job.variant].discard(job.index)
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """One row per counted trial of a variant: `method, trial` (from 0), every setting, and what came of it."""

@@ -60,7 +60,7 @@ def sweep(
     require(trials >= 1, f"trials is {trials}; allowed: 1 or more")
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
     folder = SweepFolder(Path(out))
-    split = draw_split(dataset, next(iter(variants.values())).recipe.input)
+    split = draw_split(dataset, next(iter(variants.values())).recipe.data)
     runner = TrialRunner(dataset, split)
     summary = summarise(runner.dataset, runner.split)
     fingerprint = {
@@ -102,12 +102,14 @@ def _variants(recipes: Sequence[Recipe], space: Changes | None, fixed: Collectio
         len(set(names)) == len(names), f"two methods have the same name ({', '.join(names)}); give each its own name"
     )
     require(
-        all(recipe.training.max_memory is None for recipe in recipes),
-        "max_memory is for train, compare and plan; give a sweep accumulate or checkpointing",
+        all(recipe.trainer.max_memory is None for recipe in recipes),
+        "max_memory is for fine-tune, compare and plan; give a sweep gradient_accumulation_steps",
     )
-    splits = {(recipe.input.fractions, recipe.input.split_seed, recipe.input.label_share) for recipe in recipes}
+    splits = {(recipe.data.fractions, recipe.data.split_seed, recipe.data.label_fraction) for recipe in recipes}
     if len(splits) > 1:
-        raise SettingError("the methods ask for different splits; give all the same shares, split_seed and label_share")
+        raise SettingError(
+            "the methods ask for different splits; give all the same shares, split_seed and label_fraction"
+        )
     check_changes(space or {}, recipes)
     return {recipe.name: Variant(recipe, space_of(recipe, space, fixed=fixed)) for recipe in recipes}
 
@@ -116,7 +118,7 @@ def _check(runner: TrialRunner, variant: Variant, seed: int) -> str:
     """Find what would stop a trial hours later: each value that shapes the model, by itself. Tells the weights."""
     changes: list[dict[str, Any]] = [{}]
     for setting, span in variant.space.items():
-        if not setting.startswith("training."):
+        if not setting.startswith("optimisation."):
             ends = span.values if isinstance(span, Choice) else (span.low, span.high)
             changes += [{setting: value} for value in ends if value != own_value(variant.recipe, setting)]
     with tempfile.TemporaryDirectory() as place:

@@ -1,11 +1,11 @@
-"""The floors of a comparison."""
+"""The baselines of a comparison."""
 
 from dataclasses import replace
 
 import pytest
 
 from ecgtune.recipe.recipe import load_recipes
-from ecgtune.workflows.floors import resnet_recipe
+from ecgtune.workflows.baselines import resnet_recipe
 
 OWN = load_recipes("resnet")[0].training
 
@@ -19,7 +19,9 @@ OWN = load_recipes("resnet")[0].training
 def test_the_residual_network_shares_task_and_time_and_keeps_its_own_recipe(name, value):
     assert getattr(OWN, name) != value
     (lora,) = load_recipes("lora")
-    floor = resnet_recipe(replace(lora, training=replace(lora.training, learning_rate=0.5, **{name: value}))).training
+    floor = resnet_recipe(
+        replace(lora, optimisation=replace(lora.optimisation, learning_rate=0.5, **{name: value}))
+    ).training
     assert getattr(floor, name) == value
     assert (floor.learning_rate, floor.batch_size) == (OWN.learning_rate, OWN.batch_size)
 

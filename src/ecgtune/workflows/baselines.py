@@ -1,4 +1,4 @@
-"""What any method has to beat: the majority class, and a residual network from scratch."""
+"""Baselines of a comparison: the majority class, and a residual network from scratch."""
 
 from __future__ import annotations
 
@@ -28,19 +28,17 @@ def resnet_recipe(first: Recipe) -> Recipe:
     """The residual network by its own recipe, on the split of `first`, for as many epochs, with its rule of threshold.
 
     Its loss stays plain: class weights that help a pretrained encoder made it worse (CinC 2017, docs/real_tasks.md),
-    and a floor is to be as high as its few settings allow.
+    and a baseline is to be as high as its few settings allow.
     """
     recipe = load_recipes(RESNET)[0]
-    training = replace(
-        recipe.training,
-        epochs=first.training.epochs,
-        best=first.training.best,
-        patience=first.training.patience,
-        threshold=first.training.threshold,
-        device=first.training.device,
-        precision=first.training.precision,
+    optimisation = replace(
+        recipe.optimisation,
+        epochs=first.optimisation.epochs,
+        checkpoint_metric=first.optimisation.checkpoint_metric,
+        patience=first.optimisation.patience,
     )
-    return replace(recipe, training=training, input=first.input, evaluation=first.evaluation)
+    trainer = replace(recipe.trainer, device=first.trainer.device, precision=first.trainer.precision)
+    return replace(recipe, optimisation=optimisation, trainer=trainer, data=first.data, evaluation=first.evaluation)
 
 
 def write_majority(

@@ -1,0 +1,61 @@
+"""The [trainer] table of a recipe: device, number format, memory and saving. None of it changes the task."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from ecgtune.config.base import check_fields, require
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """How a training is executed. Raises SettingError for a value outside its range."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; auto takes CUDA, then MPS, then the CPU."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format of the forward and backward pass; weights stay float32. auto: bf16 where the device multiplies it
+    faster, else fp32. fp16, with a loss scale, is for GPUs without bf16."""
+    gradient_accumulation_steps: int = 1
+    """Number of pieces of a batch, to save memory; the gradient is that of the whole batch."""
+    gradient_checkpointing: bool = False
+    """Recompute the activations inside a layer for the gradient: less memory, more time."""
+    max_memory: str | None = None
+    """Peak memory of the training (4GB, 800MB); chooses gradient_accumulation_steps and gradient_checkpointing."""
+    prefix_cache: Literal["auto", "on", "off"] = "auto"
+    """Compute the frozen part in front of the first trainable layer once and cache its outputs; auto: where that pays
+    and fits."""
+    save_minutes: float = 5.0
+    """Minutes between saves inside a long epoch; the end of an epoch always saves."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        steps = self.gradient_accumulation_steps
+        require(steps >= 1, f"gradient_accumulation_steps is {steps}; allowed: 1 or more")
+        _ = self.max_memory_bytes
+        require(self.save_minutes > 0, f"save_minutes is {self.save_minutes}; allowed: above 0")
+
+    @property
+    def max_memory_bytes(self) -> int | None:
+        """`max_memory` in bytes, with powers of 1000. Raises SettingError for other text."""
+        if self.max_memory is None:
+            return None
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(GB|MB)", self.max_memory)
+        amount = int(float(found[1]) * {"GB": 1e9, "MB": 1e6}[found[2]]) if found else 0
+        require(amount > 0, f"max_memory is {self.max_memory!r}; allowed: an amount such as 4GB or 800MB")
+        return amount
+
+    def check_batch(self, batch_size: int) -> None:
+        """Raise SettingError where a batch has fewer windows than pieces."""
+        steps = self.gradient_accumulation_steps
+        require(
+            steps <= batch_size,
+            f"gradient_accumulation_steps is {steps}; allowed: at most batch_size ({batch_size})",
+        )
+
+    def inference_batch(self, batch_size: int) -> int:
+        """Windows per forward pass without gradients: 256, or a piece of a training batch with max_memory."""
+        return 256 if self.max_memory is None else min(256, math.ceil(batch_size / self.gradient_accumulation_steps))
