@@ -95,18 +95,18 @@ def test_a_typed_rate_is_meant_as_it_is(windows, tmp_path):
 
 
 def test_augmentation_that_is_switched_off_needs_no_copies(windows, tmp_path):
-    text = '[method]\nname = "probe"\n[augmentation]\nsign = 0.5\nviews = 2\n'
+    text = '[method]\nname = "probe"\n[augmentation]\npolarity_flip = 0.5\naugmented_copies = 2\n'
     (tmp_path / "mine.toml").write_text(text)
     tokens = ["train", windows, "--sampling-rate", "100", "--method", "mine.toml", *QUICK]
     run(*tokens, "--out", "own")
-    run(*tokens, "--out", "off", "--sign", "0")
-    kept = ["views = 2" in (tmp_path / name / "recipe.toml").read_text() for name in ("own", "off")]
+    run(*tokens, "--out", "off", "--polarity-flip", "0")
+    kept = ["augmented_copies = 2" in (tmp_path / name / "recipe.toml").read_text() for name in ("own", "off")]
     assert kept == [True, False]
 
 
 def test_copies_are_switched_off_by_a_flag(windows, tmp_path):
     tokens = ["train", windows, "--sampling-rate", "100", "--method", "side", *QUICK]
-    run(*tokens, "--out", "fresh", "--views", "0")
+    run(*tokens, "--out", "fresh", "--augmented-copies", "0")
     made = load_recipes(str(tmp_path / "fresh" / "recipe.toml"))[0]
     assert made.copies == 1
     assert made.augmentation.acting
@@ -122,7 +122,7 @@ def test_parts_of_a_recipe_are_flags(windows, tmp_path):
         "0.1",
         "--crop",
         "0.8",
-        "--sign",
+        "--polarity-flip",
         "0.5",
         "--lead-mask",
         "0",
@@ -136,7 +136,7 @@ def test_parts_of_a_recipe_are_flags(windows, tmp_path):
 
 def test_pooling_and_label_share_are_flags(windows, tmp_path):
     tokens = ["train", windows, "--sampling-rate", "100", "--method", "probe", "--out", "run", *QUICK]
-    run(*tokens, "--pooling", "statistics", "--label-share", "0.5")
+    run(*tokens, "--pooling", "statistics", "--label-fraction", "0.5")
     stored = (tmp_path / "run" / "recipe.toml").read_text()
     assert 'pooling = "statistics"' in stored
     assert "label_fraction = 0.5" in stored
@@ -159,7 +159,7 @@ def test_pooling_and_label_share_are_flags(windows, tmp_path):
         (["compare", "{windows}", "--sampling-rate", "100", "--device", "cuda"], ["cuda", "cpu"]),
         (["compare", "{windows}", "--sampling-rate", "100", "--label", "diagnosis"], ["diagnosis"]),
         (
-            ["compare", "{windows}", "--sampling-rate", "100", "--label-share", "0"],
+            ["compare", "{windows}", "--sampling-rate", "100", "--label-fraction", "0"],
             ["label_fraction", "above 0 up to 1"],
         ),
         (["compare", "{windows}", "--sampling-rate", "100", "--pooling", "max"], ["--pooling", "statistics"]),

@@ -61,7 +61,7 @@ def test_methods_are_joined_by_commas_or_spaces(windows, monkeypatch, methods):
         (["--space", "nowhere.toml"], ["nowhere.toml", "no such file"]),
         (["--backend", "slurm"], ["--backend", "ray"]),
         (["--learning-rate", "0"], ["learning_rate"]),
-        (["--label-share", "0.0001"], ["label_fraction"]),
+        (["--label-fraction", "0.0001"], ["label_fraction"]),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(windows, capsys, tmp_path, tokens, parts):

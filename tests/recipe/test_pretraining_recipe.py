@@ -63,18 +63,27 @@ def test_what_ships_has_the_sizes_of_ecg_fm_tiny():
         ('[objective]\nname = "ecg-fm"\nmasked = 0.0', ["masked"]),
         ('[objective]\nname = "ecg-fm"\ncode_width = 15', ["code_width", "groups"]),
         ('[objective]\nname = "ecg-fm"\nnegatives = 0', ["negatives", "1 or more"]),
-        ('best = "first"\n[objective]\nname = "ecg-fm"', ["best", "first", "last"]),
+        (
+            '[objective]\nname = "ecg-fm"\n[optimisation]\ncheckpoint_metric = "auroc"',
+            ["auroc", "no labels", "last, loss"],
+        ),
         ('[objective]\nname = "ecg-fm"\n[method]\nname = "lora"', ["method"]),
         ('[objective]\nname = "ecg-fm"\n[encoder]\nwidth = 0', ["width", "0"]),
-        ('[objective]\nname = "ecg-fm"\n[crops]\nstretch = 1.5', ["stretch", "1.5"]),
+        ('[objective]\nname = "ecg-fm"\n[crops]\ntime_stretch = 1.5', ["time_stretch", "1.5"]),
         ('[objective]\nname = "ecg-fm"\n[crops]\nnoise = -1.0', ["noise"]),
-        ('[objective]\nname = "ecg-fm"\n[crops]\nval_share = 0.0', ["val_fraction"]),
+        ('[objective]\nname = "ecg-fm"\n[crops]\nval_fraction = 0.0', ["val_fraction"]),
         ('[objective]\nname = "ecg-fm"\n[crops]\nwindow_seconds = 0', ["window_seconds"]),
-        ('[objective]\nname = "ecg-fm"\n[training]\nclass_weights = "balanced"', ["class_weights", "no labels"]),
-        ('[objective]\nname = "ecg-fm"\n[training]\nthreshold = "f1"', ["threshold", "no labels"]),
-        ('[objective]\nname = "ecg-fm"\n[training]\nlabel_smoothing = 0.1', ["label_smoothing", "no labels"]),
-        ('[objective]\nname = "ecg-fm"\n[training]\ndrop_path = 0.1', ["drop_path", "only a fine-tuning"]),
-        ('[objective]\nname = "data2vec"\nkeep = "teacher"\n[training]\nema = 0.9', ["ema is 0.9", "teacher"]),
+        (
+            '[objective]\nname = "ecg-fm"\n[optimisation]\nclass_weights = "balanced"',
+            ["class_weights", "fine-tuning only"],
+        ),
+        ('[objective]\nname = "ecg-fm"\n[trainer]\nmax_memory = "4GB"', ["max_memory", "fine-tuning only"]),
+        (
+            '[objective]\nname = "ecg-fm"\n[optimisation]\nlabel_smoothing = 0.1',
+            ["label_smoothing", "fine-tuning only"],
+        ),
+        ('[objective]\nname = "ecg-fm"\n[optimisation]\ndrop_path = 0.1', ["drop_path", "fine-tuning only"]),
+        ('[objective]\nname = "data2vec"\nkeep = "teacher"\n[optimisation]\nema = 0.9', ["ema is 0.9", "teacher"]),
         ('objective = "ecg-fm"', ["[objective]"]),
     ],
 )
@@ -93,14 +102,13 @@ def test_differences_are_named():
         objective=MaskedTeacherTask(masks=8),
         encoder=EncoderSizes(width=256),
         crops=Crops(noise=0.1),
-        optimisation=Optimisation(epochs=3),
-        best="loss",
+        optimisation=Optimisation(epochs=3, checkpoint_metric="loss"),
     )
     assert pretraining_differences(one, other) == [
-        "best was last, now loss",
         "objective.masks was 4, now 8",
         "encoder.width was 192, now 256",
         "crops.noise was 0.0, now 0.1",
         "optimisation.epochs was 20, now 3",
+        "optimisation.checkpoint_metric was last, now loss",
     ]
     assert pretraining_differences(one, replace(one, objective=EcgFmTask())) == ["objective was data2vec, now ecg-fm"]

@@ -57,7 +57,7 @@ def test_a_real_task_has_its_lora_variant_as_a_recipe_of_its_own(task, alone):
 
 def test_a_file_of_ones_own(tmp_path):
     file = tmp_path / "mine.toml"
-    file.write_text('[method]\nname = "lora"\nrank = 4\ntargets = ["q_proj"]\n[training]\nepochs = 2\n')
+    file.write_text('[method]\nname = "lora"\nrank = 4\ntargets = ["q_proj"]\n[optimisation]\nepochs = 2\n')
     (recipe,) = load_recipes(str(file))
     assert recipe == Recipe(name="mine", method=LoRA(rank=4, targets=("q_proj",)), optimisation=Optimisation(epochs=2))
 
@@ -69,47 +69,50 @@ def test_a_file_of_ones_own(tmp_path):
         ('[metod]\nname = "lora"', ["mine.toml", "metod", "did you mean 'method'"]),
         ('method = "lora"', ["mine.toml", "[method]"]),
         ('[method]\nname = "lora"\nrank = -1', ["rank", "-1"]),
-        ("[training]\nepochs = 0", ["epochs", "0", "1 or more"]),
-        ("[training]\nlearning_rate = 0", ["learning_rate"]),
-        ("[training]\nrate_width = 192", ["rate_width is 192", "beside a learning_rate"]),
-        ("[training]\nlearning_rate = 0.001\nrate_width = 0", ["rate_width is 0", "1 or more"]),
-        ("[training]\naccumulate = 100", ["accumulate", "batch_size"]),
-        ("[training]\nwarmup = 1.0", ["warmup"]),
-        ("[training]\npatience = 0", ["patience"]),
-        ('[training]\npatience = 2\nbest = "last"', ["patience", "last", "auroc or loss"]),
-        ('[training]\nbest = "f1"', ["best", "f1", "auroc"]),
-        ("[training]\nclip = -1", ["clip"]),
-        ("[training]\nweight_decay = -1", ["weight_decay"]),
-        ("[training]\nsave_minutes = 0", ["save_minutes"]),
-        ("[training]\nlabel_smoothing = 1.0", ["label_smoothing", "1.0", "0 (off)"]),
-        ("[training]\nhead_rate_factor = 0.0", ["head_rate_factor", "0.0", "above 0"]),
-        ("[training]\nhead_epochs = -1", ["head_epochs", "-1", "0 or more"]),
-        ("[training]\nlayer_decay = 1.1", ["layer_decay", "1.1", "1 (off)"]),
-        ("[training]\ndrop_path = 0.9", ["drop_path", "0.9", "0.5"]),
+        ("[optimisation]\nepochs = 0", ["epochs", "0", "1 or more"]),
+        ("[optimisation]\nlearning_rate = 0", ["learning_rate"]),
+        ("[optimisation]\nrate_width = 192", ["rate_width is 192", "beside a learning_rate"]),
+        ("[optimisation]\nlearning_rate = 0.001\nrate_width = 0", ["rate_width is 0", "1 or more"]),
+        (
+            '[method]\nname = "probe"\n[trainer]\ngradient_accumulation_steps = 100',
+            ["gradient_accumulation_steps", "batch_size"],
+        ),
+        ("[optimisation]\nwarmup = 1.0", ["warmup"]),
+        ("[optimisation]\npatience = 0", ["patience"]),
+        ('[optimisation]\npatience = 2\ncheckpoint_metric = "last"', ["patience", "last", "auroc or loss"]),
+        ('[optimisation]\ncheckpoint_metric = "f1"', ["checkpoint_metric", "f1", "auroc"]),
+        ("[optimisation]\nmax_grad_norm = -1", ["max_grad_norm"]),
+        ("[optimisation]\nweight_decay = -1", ["weight_decay"]),
+        ("[trainer]\nsave_minutes = 0", ["save_minutes"]),
+        ("[optimisation]\nlabel_smoothing = 1.0", ["label_smoothing", "1.0", "0 (off)"]),
+        ("[optimisation]\nhead_rate_factor = 0.0", ["head_rate_factor", "0.0", "above 0"]),
+        ("[optimisation]\nhead_epochs = -1", ["head_epochs", "-1", "0 or more"]),
+        ("[optimisation]\nlayer_decay = 1.1", ["layer_decay", "1.1", "1 (off)"]),
+        ("[optimisation]\ndrop_path = 0.9", ["drop_path", "0.9", "0.5"]),
         ('[method]\nname = "probe"\nlayers = "all"', ["layers", "all", "last, mix"]),
-        ("[training]\nema = 1.0", ["ema", "1.0", "0 (off)", "decay"]),
+        ("[optimisation]\nema = 1.0", ["ema", "1.0", "0 (off)", "decay"]),
         ("[augmentation]\nshfit = 0.1", ["shfit", "did you mean 'shift'", "[augmentation]"]),
         ("[augmentation]\ncrop = 0.0", ["crop", "0.0", "whole window"]),
-        ("[augmentation]\nsign = 1.5", ["sign", "1.5", "probability"]),
+        ("[augmentation]\npolarity_flip = 1.5", ["polarity_flip", "1.5", "probability"]),
         ("[augmentation]\nlead_mask = 1.0", ["lead_mask", "1.0", "below 1"]),
         ("[augmentation]\nnoise = -0.1", ["noise", "-0.1", "0 (off)"]),
-        ("[augmentation]\nviews = 2", ["views is 2", "nothing is augmented"]),
-        ("[augmentation]\nsign = 0.5\nviews = -1", ["views is -1", "0 (fresh ones)"]),
-        ('[training]\noptimizer = "sgd"', ["optimizer", "sgd", "adam"]),
-        ("[input]\ntrain_share = 0.9\nval_share = 0.2", ["0.9", "0.2", "test"]),
-        ("[input]\ntrain_share = 0.0", ["0.0"]),
-        ("[input]\nlabel_share = 0.0", ["label_fraction", "0.0", "above 0"]),
-        ("[input]\nlabel_share = 10", ["label_fraction", "10", "up to 1"]),
+        ("[augmentation]\naugmented_copies = 2", ["augmented_copies is 2", "nothing is augmented"]),
+        ("[augmentation]\npolarity_flip = 0.5\naugmented_copies = -1", ["augmented_copies is -1", "0 (new ones"]),
+        ('[optimisation]\noptimizer = "sgd"', ["optimizer", "sgd", "adam"]),
+        ("[data]\ntrain_fraction = 0.9\nval_fraction = 0.2", ["0.9", "0.2", "test"]),
+        ("[data]\ntrain_fraction = 0.0", ["0.0"]),
+        ("[data]\nlabel_fraction = 0.0", ["label_fraction", "0.0", "above 0"]),
+        ("[data]\nlabel_fraction = 10", ["label_fraction", "10", "up to 1"]),
         ('[model]\npooling = "max"', ["pooling", "max", "statistics"]),
-        ("[training]\nepochs = 2", ["[method] of", "mine.toml", "has no name", "full, probe, lora"]),
+        ("[optimisation]\nepochs = 2", ["[method] of", "mine.toml", "has no name", "full, probe, lora"]),
         ("", ["[method] of", "mine.toml", "has no name"]),
         ('name = "../escaped"\n[method]\nname = "probe"', ["../escaped", "names a folder"]),
         ('name = ""\n[method]\nname = "probe"', ["name ''"]),
         ('title = 3\n[method]\nname = "probe"', ["title 3", "text"]),
         ("variant = [3]", ["[[variant]]"]),
         (
-            'input = 3\n[method]\nname = "probe"\n[[variant]]\n[variant.input]\nnormalisation = "none"\n[[variant]]',
-            ["[input]"],
+            'data = 3\n[method]\nname = "probe"\n[[variant]]\n[variant.data]\nnormalisation = "none"\n[[variant]]',
+            ["[data]"],
         ),
         ("variant = []", ["[[variant]]"]),
         ('[method]\nname = "probe"\n[[variant]]\nname = "a"\n[[variant]]\nname = "a"', ["same name"]),
@@ -160,7 +163,7 @@ def test_settings_of_augmentation_survive_a_round_trip_and_say_what_acts():
     recipe = Recipe(name="a", augmentation=Augmentation(crop=0.5, polarity_flip=0.1))
     again = recipe_from_tables(tomllib.loads(recipe_text(recipe)), "again.toml", "")
     assert again == recipe
-    assert again.augmentation.acting == ("crop", "sign")
+    assert again.augmentation.acting == ("crop", "polarity_flip")
     assert Augmentation().acting == ()
     assert differences(Recipe(name="a"), recipe) == [
         "augmentation.crop was 1.0, now 0.5",

@@ -53,8 +53,8 @@ def test_the_narrower_key_wins_and_fixed_settings_are_left_out():
     ("changes", "message"),
     [
         ({"method.rnk": Choice((1,))}, "did you mean 'method.rank'"),
-        ({"optimisation.epochs": Choice((1, 2))}, r"cannot change 'training\.epochs'"),
-        ({"data.split_seed": Choice((1, 2))}, r"cannot change 'input\.split_seed'"),
+        ({"optimisation.epochs": Choice((1, 2))}, r"cannot change 'optimisation\.epochs'"),
+        ({"data.split_seed": Choice((1, 2))}, r"cannot change 'data\.split_seed'"),
         ({"method.rank": Choice((0, 4))}, "rank of LoRA is 0"),
         ({"method.rank": Choice((2.5,))}, "a whole number is needed"),
         ({"method.rank": Range(1, 8)}, "outside of 1 to 8"),
@@ -76,7 +76,7 @@ def test_what_a_recipe_cannot_become_is_told_before_the_sweep(changes, message):
 def test_a_space_file(tmp_path):
     file = tmp_path / "space.toml"
     file.write_text(
-        "[all.training]\nlearning_rate = { around = 30 }\n[lora.method]\nrank = { choices = [2, 4] }\n"
+        "[all.optimisation]\nlearning_rate = { around = 30 }\n[lora.method]\nrank = { choices = [2, 4] }\n"
         "dropout = { low = 0.0, high = 0.3 }\ntargets = false\n"
     )
     changes = read_space(file)

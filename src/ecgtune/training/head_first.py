@@ -81,8 +81,8 @@ def train_head(
         progress.advance(count_head_steps(len(training), settings) * settings.batch_size)
     else:
         with head_alone(model) as probe:
-            settings = head_settings(settings)
-            once = compute_once(model, probe, training, validation, settings, augmented=False)
-            objective = _HeadAlone(model, probe, once.training, once.validation, settings)
-            train(objective, settings, seed=seed, folder=alone, progress=progress)
+            settings, trainer = head_settings(settings), replace(trainer, gradient_checkpointing=False)
+            once = compute_once(model, probe, training, validation, settings, trainer, augmented=False)
+            objective = _HeadAlone(model, probe, once.training, once.validation, settings, trainer)
+            train(objective, settings, trainer, seed=seed, folder=alone, progress=progress)
     return sum(json.loads(line)["seconds"] for line in alone.log.read_text(encoding="utf-8").splitlines())
