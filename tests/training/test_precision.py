@@ -5,7 +5,7 @@ import pytest
 import torch
 from ecgtune.trainer.precision import choose_precision
 
-from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 from ecgtune.methods.lora.settings import LoRA
 from helpers.settings import loop
 from helpers.training import SETTINGS, run
@@ -45,4 +45,4 @@ def test_auto_trains_as_the_format_by_its_name(monkeypatch, tmp_path, chosen):
 
 
 def test_auto_is_what_nobody_has_to_ask_for():
-    assert Optimisation().precision == "auto"
+    assert TrainerSettings().precision == "auto"
