@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from ecgtune.trainer.precision import choose_precision
 
 from ecgtune.config.trainer import TrainerSettings
 from ecgtune.methods.lora.settings import LoRA
+from ecgtune.training.precision import choose_precision
 from helpers.settings import loop
 from helpers.training import SETTINGS, run
 

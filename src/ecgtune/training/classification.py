@@ -20,11 +20,11 @@ from ecgtune.methods.depth import check_depth, layer_rates
 from ecgtune.methods.split import trained_part
 from ecgtune.methods.storage import load_weights, save_weights, trained_tensors
 from ecgtune.models.classifier import Classifier
-from ecgtune.optimisation.schedule import peak_rate
 from ecgtune.training.batches import Windows, tensor_of
 from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.losses import criterion
 from ecgtune.training.objective import Objective, StepContext
+from ecgtune.training.schedule import peak_rate
 from ecgtune.training.views import Augment
 
 

@@ -26,9 +26,9 @@ from ecgtune.errors import RunError
 from ecgtune.methods.base import Method
 from ecgtune.methods.split import FrozenPrefix, SplitPoint, split_point
 from ecgtune.models.classifier import Classifier
-from ecgtune.trainer.precision import choose_precision
 from ecgtune.training.batches import Windows, array_of
 from ecgtune.training.inference import BATCH, answers_of, choose_device, encode_once
+from ecgtune.training.precision import choose_precision
 from ecgtune.utils.cache import cache_folder
 
 FORMAT = 2  # raise it whenever what is stored changes

@@ -23,12 +23,12 @@ from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import describe_model
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.reporting.writing import write_run
-from ecgtune.trainer.precision import check_precision, resolved_precision
 from ecgtune.training.classification import Classification
 from ecgtune.training.head_first import check_head_first, count_head_steps, train_head
 from ecgtune.training.inference import choose_device, logits_of, probability_of
 from ecgtune.training.loop import Trained, count_steps, train
 from ecgtune.training.losses import check_loss
+from ecgtune.training.precision import check_precision, resolved_precision
 from ecgtune.training.predictions import predictions_text
 from ecgtune.training.prefix import check_prefix, compute_once
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, begin_run, check_run, split_text
