@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from ecgtune.errors import DataError
-from ecgtune.evaluation.intervals import bootstrap_intervals
-from ecgtune.evaluation.metrics import METRICS, binary_metrics
+from ecgtune.evaluation.metrics import METRICS
+from helpers.evaluation import binary_intervals, binary_metrics
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks" / "peft_study"))
@@ -41,7 +41,7 @@ def test_values_are_means_over_seeds_and_one_seed_has_the_intervals_of_a_run():
         assert found.value[name] == pytest.approx(np.mean([value[name] for value in each]))
         assert found.spread[name] == pytest.approx(np.std([value[name] for value in each], ddof=1))
     one = resample(label, probability[0], group, resamples=200)
-    told = bootstrap_intervals(label, probability[0], 0.5, group, resamples=200)
+    told = binary_intervals(label, probability[0], 0.5, group, resamples=200)
     for name in METRICS:
         assert one.interval(name) == (told[name]["ci_low"], told[name]["ci_high"])
         assert np.isnan(one.spread[name])

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ecgtune.errors import DataError
 from ecgtune.evaluation.groups import group_index
 from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
-from ecgtune.evaluation.metrics import METRICS, binary_metrics, checked_level, checked_predictions, weighted_metrics
+from ecgtune.evaluation.metrics import METRICS, checked_level, checked_predictions, weighted_metrics
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,10 @@ def resample(
         drawn = [weighted_metrics(label, row, counts[:, index], cut) for row, cut in runs]
         for name, parts in chunks.items():
             parts.append(np.mean([values[name] for values in drawn], axis=0))
-    values = [binary_metrics(label, row, cut) for row, cut in runs]
+    once = np.ones((1, len(label)))
+    values = [
+        {name: float(value[0]) for name, value in weighted_metrics(label, row, once, cut).items()} for row, cut in runs
+    ]
     several = len(values) > 1
     return Resampled(
         value={name: float(np.mean([value[name] for value in values])) for name in METRICS},

@@ -10,7 +10,7 @@ from real_rows import Kept, Row, cells_of, facts_of, kept_runs, markdown, with_i
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.groups import group_index
 from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
-from ecgtune.evaluation.measure import measured
+from ecgtune.evaluation.scorer import make_scorer
 
 COLUMNS = (
     "fold", "method", "title", "weights", "trainable_share", "training_windows", "epochs", "best_epoch", "seconds",
@@ -55,13 +55,11 @@ def summarised(rounds: Sequence[Path], labels: Sequence[str]) -> list[Row]:
 def _values(run: Kept, labels: Sequence[str]) -> Draws:
     """AUROC of each label and of all, `(1 + resamples,)`: as it is, then on each resample of the test patients."""
     test = run.test
-    predictions = measured(
-        test.label, test.probability, Decision.from_dict(run.metrics["threshold"]), labels, each=True
-    )
+    scorer = make_scorer(test.label, test.probability, Decision.from_dict(run.metrics["threshold"]), labels, each=True)
     index = group_index(test.group, len(test.label))[1]
-    chunks = [predictions(np.ones((1, len(test.label))))]
+    chunks = [scorer(np.ones((1, len(test.label))))]
     for counts in resampled_counts(int(index.max()) + 1, len(test.label), RESAMPLES, seed=0):
-        chunks.append(predictions(counts[:, index]))
+        chunks.append(scorer(counts[:, index]))
     keys = {"macro": "auroc", **{label: ("auroc", place) for place, label in enumerate(labels)}}
     return {label: np.concatenate([chunk[key] for chunk in chunks]) for label, key in keys.items()}
 

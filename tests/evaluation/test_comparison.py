@@ -10,8 +10,8 @@ from ecgtune.errors import RunError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
 from ecgtune.evaluation.decision import binary_decision
 from ecgtune.evaluation.evaluate import evaluate
-from ecgtune.evaluation.intervals import bootstrap_intervals
-from ecgtune.evaluation.metrics import METRICS, binary_metrics
+from ecgtune.evaluation.metrics import METRICS
+from helpers.evaluation import binary_intervals, binary_metrics
 
 GROUPS, EACH = 30, 5
 GROUP = np.repeat([f"A{number:05d}" for number in range(GROUPS)], EACH)
@@ -76,7 +76,7 @@ def test_layout_of_results_json():
     assert (first["seconds_per_epoch"], first["peak_memory_bytes"]) == (2.5, 11)
 
 
-def test_mean_and_spread_over_seeds():
+def test_mean_and_standard_deviation_over_seeds():
     runs = [record(seed=seed) for seed in range(3)]
     expected = [binary_metrics(run.label, run.probability)["auroc"] for run in runs]
     entry = rows(runs)["full"]["metrics"]["auroc"]
@@ -90,8 +90,8 @@ def test_mean_and_spread_over_seeds():
 def test_difference_to_itself_is_exactly_zero():
     # The seeds stand in another order than in the reference; rounding must not show.
     runs = [record(seed=seed) for seed in (2, 0, 1)]
-    twin = [replace(run, name="twin") for run in sorted(runs, key=lambda run: run.seed)]
-    for row in rows(runs + twin).values():
+    copy = [replace(run, name="copy") for run in sorted(runs, key=lambda run: run.seed)]
+    for row in rows(runs + copy).values():
         assert all(entry == {"value": 0.0, "ci_low": 0.0, "ci_high": 0.0} for entry in row["difference"].values())
 
 
@@ -121,14 +121,14 @@ def test_seeds_are_paired_where_both_have_them():
     full = [record(seed=seed) for seed in (0, 1)]
     lora = [record("lora", seed=seed, strength=0.25) for seed in (1, 2)]
     other = [record("probe", seed=seed, strength=0.2) for seed in (5, 6)]
-    floor = [record("majority", kind="baseline", strength=0.1)]
-    found = rows(full + lora + other + floor)
+    baseline = [record("majority", kind="baseline", strength=0.1)]
+    found = rows(full + lora + other + baseline)
     value = {name: found[name]["metrics"]["accuracy"]["values"] for name in found}
     assert found["lora"]["difference"]["accuracy"]["value"] == pytest.approx(value["lora"][0] - value["full"][1])
     assert found["probe"]["difference"]["accuracy"]["value"] == pytest.approx(
         np.mean(value["probe"]) - np.mean(value["full"])
     )
-    # A baseline that was run once stands for itself, not for one seed of the reference.
+    # A baseline that was run once is compared with all seeds of the reference.
     assert found["majority"]["difference"]["accuracy"]["value"] == pytest.approx(
         value["majority"][0] - np.mean(value["full"])
     )
@@ -144,7 +144,7 @@ def test_each_run_keeps_its_own_threshold():
 def test_interval_of_one_run_is_the_bootstrap_over_groups():
     run = record()
     found = rows([run], seed=3)["full"]["metrics"]
-    expected = bootstrap_intervals(run.label, run.probability, 0.5, run.group, resamples=200, seed=3)
+    expected = binary_intervals(run.label, run.probability, 0.5, run.group, resamples=200, seed=3)
     for name in METRICS:
         assert (found[name]["ci_low"], found[name]["ci_high"]) == (expected[name]["ci_low"], expected[name]["ci_high"])
 
@@ -185,9 +185,9 @@ def test_notes_say_what_a_reader_must_see():
     assert "significan" not in text
 
 
-def test_floors_do_not_speak_in_the_notes():
-    floor = record("majority", kind="baseline", weights="none", threshold=0.5)
-    notes = compare_runs([record(weights="pretrained (sha256 ab)"), floor], resamples=5)["notes"]
+def test_baselines_are_not_in_the_notes():
+    baseline = record("majority", kind="baseline", weights="none", threshold=0.5)
+    notes = compare_runs([record(weights="pretrained (sha256 ab)"), baseline], resamples=5)["notes"]
     assert not any("none" in note or "MAJORITY" in note for note in notes)
 
 
@@ -204,7 +204,7 @@ def test_floors_do_not_speak_in_the_notes():
             lambda: [replace(record(), row=np.arange(150)), replace(record("lora"), row=np.arange(150) + 1)],
             "other windows",
         ),
-        (lambda: [replace(record(), probability=1 - record().probability)], "metrics.json says"),
+        (lambda: [replace(record(), probability=1 - record().probability)], "metrics.json has"),
     ],
     ids=["none", "seed twice", "labels", "groups", "no groups", "file", "rows", "foreign predictions"],
 )

@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from sklearn import metrics as sk
 
 from ecgtune.evaluation.decision import binary_decision
 from ecgtune.evaluation.evaluate import evaluate
-from ecgtune.evaluation.metrics import METRICS, binary_metrics, confusion_matrix
+from ecgtune.evaluation.metrics import METRICS
+from helpers.evaluation import binary_metrics
 
 FIXED = binary_decision()
 
@@ -38,19 +40,19 @@ def test_window_and_group_numbers():
     label, probability, group = predictions()
     found = evaluate(label, probability, group, binary_decision(0.4, "f1"), resamples=20)
     assert found["window"]["metrics"]["f1"]["value"] == binary_metrics(label, probability, 0.4)["f1"]
-    assert found["window"]["confusion"] == confusion_matrix(label, probability >= 0.4)
+    assert found["window"]["confusion"] == sk.confusion_matrix(label, probability >= 0.4).tolist()
     means = probability.reshape(12, 4).mean(axis=1)
     expected = binary_metrics(label[::4], means, 0.4)
     assert found["group"]["metrics"]["auroc"]["value"] == pytest.approx(expected["auroc"])
-    assert found["group"]["confusion"] == confusion_matrix(label[::4], means >= 0.4)
+    assert found["group"]["confusion"] == sk.confusion_matrix(label[::4], means >= 0.4).tolist()
 
 
-def test_a_recording_of_a_patient_has_an_answer_of_its_own():
+def test_a_recording_of_a_patient_has_a_prediction_of_its_own():
     """Two recordings a patient, one of each label: the patient has no label, the recordings have."""
     label, probability, recording = predictions()
     patient = np.repeat([f"P{number}" for number in range(6)], 8)
     alone = evaluate(label, probability, patient, FIXED, group_name="patient", resamples=200)
-    assert "6 of 6 patients hold windows of both labels" in alone["group"]["reason"]
+    assert "6 of 6 patients hold windows of different labels" in alone["group"]["reason"]
     found = evaluate(label, probability, patient, FIXED, group_name="patient", recording=recording, resamples=200)
     assert found["window"] == alone["window"]
     assert (found["group"]["of"], found["group"]["n"]) == ("recording", 12)

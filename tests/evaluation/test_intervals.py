@@ -10,8 +10,9 @@ from scipy import stats
 from ecgtune.errors import DataError, SettingError
 from ecgtune.evaluation import metrics as module
 from ecgtune.evaluation.groups import group_predictions
-from ecgtune.evaluation.intervals import bootstrap_intervals, resampled_counts
+from ecgtune.evaluation.intervals import resampled_counts
 from ecgtune.evaluation.metrics import METRICS, weighted_metrics
+from helpers.evaluation import binary_intervals
 
 
 def correlated(seed, groups=40, each=10):
@@ -32,7 +33,7 @@ def test_interval_agrees_with_scipy():
     generator = np.random.default_rng(0)
     label = generator.integers(0, 2, 150)
     probability = np.where(generator.random(150) < 0.8, label, 1 - label).astype(float)
-    found = bootstrap_intervals(label, probability, resamples=4000)["accuracy"]
+    found = binary_intervals(label, probability, resamples=4000)["accuracy"]
     right = (label == probability).astype(float)
     expected = stats.bootstrap(
         (right,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1)
@@ -45,7 +46,7 @@ def test_auroc_interval_agrees_with_scipy():
     generator = np.random.default_rng(2)
     label = generator.integers(0, 2, 120)
     probability = np.clip(0.3 + 0.3 * label + generator.normal(0, 0.2, 120), 0, 1)
-    found = bootstrap_intervals(label, probability, resamples=2000)["auroc"]
+    found = binary_intervals(label, probability, resamples=2000)["auroc"]
 
     def statistic(rows):
         rows = rows.astype(int)
@@ -68,7 +69,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     for _ in range(rounds):
         label = generator.permutation(np.repeat([0, 1], 75))
         probability = stats.norm.cdf(generator.normal(label - 0.5, 1.0))
-        found = bootstrap_intervals(label, probability, resamples=300, seed=int(generator.integers(2**31)))
+        found = binary_intervals(label, probability, resamples=300, seed=int(generator.integers(2**31)))
         for name in covered:
             covered[name] += found[name]["ci_low"] <= truth[name] <= found[name]["ci_high"]
     assert 0.88 <= covered["accuracy"] / rounds <= 0.99
@@ -82,7 +83,7 @@ def test_group_interval_covers_where_the_window_interval_does_not():
     for _ in range(rounds):
         label, probability, group = correlated(int(generator.integers(2**31)))
         for grouped in (True, False):
-            found = bootstrap_intervals(label, probability, group=group if grouped else None, resamples=200)
+            found = binary_intervals(label, probability, group=group if grouped else None, resamples=200)
             hit = found["accuracy"]["ci_low"] <= 0.7 <= found["accuracy"]["ci_high"]
             by_group, by_window = by_group + (hit and grouped), by_window + (hit and not grouped)
     assert by_group / rounds > 0.85
@@ -91,8 +92,8 @@ def test_group_interval_covers_where_the_window_interval_does_not():
 
 def test_correlated_windows_widen_the_interval():
     label, probability, group = correlated(6)
-    by_group = bootstrap_intervals(label, probability, group=group)
-    by_window = bootstrap_intervals(label, probability)
+    by_group = binary_intervals(label, probability, group=group)
+    by_window = binary_intervals(label, probability)
     for name in ("accuracy", "recall", "auroc", "mcc"):
         # Ten identical windows per group: sqrt(10) wider.
         assert width(by_group[name]) > 2 * width(by_window[name])
@@ -101,7 +102,7 @@ def test_correlated_windows_widen_the_interval():
 
 def test_groups_of_one_window_equal_windows():
     label, probability, _ = correlated(7)
-    assert bootstrap_intervals(label, probability, group=np.arange(len(label)), resamples=50) == bootstrap_intervals(
+    assert binary_intervals(label, probability, group=np.arange(len(label)), resamples=50) == binary_intervals(
         label, probability, resamples=50
     )
 
@@ -109,15 +110,15 @@ def test_groups_of_one_window_equal_windows():
 def test_names_of_groups_do_not_matter_and_seed_does():
     label, probability, group = correlated(8)
     named = np.array([f"A{name:05d}" for name in group])
-    first = bootstrap_intervals(label, probability, group=group, resamples=50)
-    assert first == bootstrap_intervals(label, probability, group=named, resamples=50)
-    assert first != bootstrap_intervals(label, probability, group=group, resamples=50, seed=1)
+    first = binary_intervals(label, probability, group=group, resamples=50)
+    assert first == binary_intervals(label, probability, group=named, resamples=50)
+    assert first != binary_intervals(label, probability, group=group, resamples=50, seed=1)
 
 
 def test_level_nests():
     label, probability, group = correlated(9)
-    wide = bootstrap_intervals(label, probability, group=group, level=0.99)
-    narrow = bootstrap_intervals(label, probability, group=group, level=0.8)
+    wide = binary_intervals(label, probability, group=group, level=0.99)
+    narrow = binary_intervals(label, probability, group=group, level=0.8)
     for name in METRICS:
         assert wide[name]["ci_low"] <= narrow[name]["ci_low"] <= narrow[name]["value"]
         assert narrow[name]["value"] <= narrow[name]["ci_high"] <= wide[name]["ci_high"]
@@ -126,10 +127,10 @@ def test_level_nests():
 def test_undefined_resamples_are_left_out():
     # One positive among eight windows: over a third of the resamples miss it.
     label, probability = np.array([1] + [0] * 7), np.array([0.9] + [0.1] * 6 + [0.8])
-    found = bootstrap_intervals(label, probability)
+    found = binary_intervals(label, probability)
     assert found["auroc"] == {"value": 1.0, "ci_low": 1.0, "ci_high": 1.0}
     assert found["recall"] == {"value": 1.0, "ci_low": 1.0, "ci_high": 1.0}
-    nothing = bootstrap_intervals(label, np.full(8, 0.1))["precision"]
+    nothing = binary_intervals(label, np.full(8, 0.1))["precision"]
     assert all(math.isnan(value) for value in nothing.values())
 
 
@@ -167,7 +168,7 @@ def test_group_predictions_stay_probabilities():
     ("group", "reason"),
     [
         (None, "no record or patient column"),
-        (["a", "a", "b"], r"1 of 2 patients hold windows of both labels \(first: a\)"),
+        (["a", "a", "b"], r"1 of 2 patients hold windows of different labels \(first: a\)"),
     ],
 )
 def test_no_group_predictions_say_why(group, reason):
@@ -182,4 +183,4 @@ def test_no_group_predictions_say_why(group, reason):
 )
 def test_bad_settings_are_refused(options, error):
     with pytest.raises(error, match="allowed"):
-        bootstrap_intervals([0, 1], [0.1, 0.9], **options)
+        binary_intervals([0, 1], [0.1, 0.9], **options)

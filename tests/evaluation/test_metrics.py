@@ -10,7 +10,10 @@ from sklearn import metrics as sk
 
 from ecgtune.errors import DataError
 from ecgtune.evaluation import metrics as module
-from ecgtune.evaluation.metrics import METRICS, auroc, binary_metrics, confusion_matrix, weighted_metrics
+from ecgtune.evaluation.decision import binary_decision
+from ecgtune.evaluation.metrics import METRICS, auroc, weighted_metrics
+from ecgtune.evaluation.scorer import make_scorer
+from helpers.evaluation import binary_metrics
 
 
 def by_sklearn(label, probability, threshold, weight=None):
@@ -118,17 +121,19 @@ def test_probability_on_the_threshold_is_positive():
 def test_confusion_matrix_equals_sklearn():
     label, probability = predictions(9)
     predicted = probability >= 0.5
-    assert confusion_matrix(label, predicted) == sk.confusion_matrix(label, predicted).tolist()
+    assert (
+        make_scorer(label, probability, binary_decision()).confusion() == sk.confusion_matrix(label, predicted).tolist()
+    )
 
 
 @pytest.mark.parametrize(
     ("label", "probability", "message"),
     [
-        ([0, 2], [0.1, 0.2], "label 1 is 2; allowed are 0 and 1"),
-        ([0, 1], [0.1, math.nan], "probability 1 is nan"),
-        ([0, 1], [0.1, 1.5], "probability 1 is 1.5"),
+        ([0, 2], [0.1, 0.2], "label of window 1 is 2; allowed are 0 to 1"),
+        ([0, 1], [0.1, math.nan], "probability of window 1 is nan"),
+        ([0, 1], [0.1, 1.5], "probability of window 1 is 1.5"),
         ([0, 1], [0.1], "same length"),
-        ([], [], "one window at least"),
+        ([], [], "at least one window"),
     ],
 )
 def test_bad_predictions_are_one_line(label, probability, message):

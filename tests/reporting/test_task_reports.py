@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
-from ecgtune.evaluation.decision import Decision
+from ecgtune.evaluation.decision import Decision, Threshold
 from ecgtune.evaluation.evaluate import evaluate
-from ecgtune.evaluation.threshold import Threshold
 from ecgtune.reporting.tables import table_csv, table_markdown
 from ecgtune.reporting.tasks import metric_titles
 from ecgtune.reporting.writing import write_comparison, write_run

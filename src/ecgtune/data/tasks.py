@@ -3,7 +3,7 @@
 The labels themselves say which task it is: one class index per window, or one 0 / 1 / missing per window and label.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ def task_of(label: NDArray, classes: Sequence[str]) -> Task:
     return "binary" if len(classes) == 2 else "multiclass"
 
 
-def label_counts(label: NDArray, classes: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def label_counts(label: NDArray, classes: Sized) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """How many windows have each class or label, and of how many that is known: two arrays (classes,)."""
     if label.ndim == 2:
         return (label == 1).sum(axis=0, dtype=np.int64), (label != MISSING).sum(axis=0, dtype=np.int64)
@@ -29,7 +29,7 @@ def label_counts(label: NDArray, classes: Sequence[str]) -> tuple[NDArray[np.int
     return counts, np.full(len(classes), len(label), dtype=np.int64)
 
 
-def decided(label: NDArray, classes: Sequence[str]) -> NDArray[np.bool_]:
+def decided(label: NDArray, classes: Sized) -> NDArray[np.bool_]:
     """Which classes or labels have both a window with and a window without them: (classes,)."""
     positives, known = label_counts(label, classes)
     return (positives > 0) & (positives < known)

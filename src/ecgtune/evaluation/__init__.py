@@ -1,1 +1,1 @@
-"""Predictions into metrics, intervals, paired differences and comparisons. Pure numpy: no torch, no files."""
+"""Predictions into metrics, intervals and comparisons. Pure numpy: no torch, no files."""

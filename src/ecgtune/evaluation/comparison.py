@@ -1,8 +1,7 @@
 """Runs of several methods and seeds into the rows of results.json.
 
-Every method is measured on the same resampled groups, so the difference between two methods is paired: what is hard
-for both cancels. Intervals are about the choice of test groups; `spread` is about the seed. Neither contains the
-other, and no row claims significance.
+Every method is measured on the same resampled groups, so differences between methods are paired: the difficulty of a
+group cancels. Intervals express the choice of test groups, `std` the seed; neither contains the other.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,11 +16,11 @@ from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.evaluate import defined
 from ecgtune.evaluation.groups import group_index, group_predictions
 from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
-from ecgtune.evaluation.measure import Key, Measured, measured
 from ecgtune.evaluation.metrics import checked_level
 from ecgtune.evaluation.notes import comparison_notes
+from ecgtune.evaluation.scorer import Key, Scorer, make_scorer
 
-# predictions.csv may be rounded, which can turn a window that lies on the threshold; more than this is another run.
+# predictions.csv may be rounded, which can flip a window at the threshold; a larger difference means another run.
 ACCURACY_TOLERANCE = 0.005
 
 Values = dict[Key, NDArray[np.float64]]
@@ -29,13 +28,12 @@ Values = dict[Key, NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One finished run, as the comparison needs it.
+    """A finished run: its description, its metrics.json and its test predictions.
 
-    `name` joins the seeds of a method ("lora"), `title` is what tables print, `kind` is "method" or "baseline",
-    `folder` the run's place inside the comparison folder ("lora/seed-0"), `metrics` its metrics.json. `label`,
-    `probability` and `group` are of the test split, as `evaluate` takes them, in the same row order in every run;
-    `group` is None without groups, `recording` where the group is what is pooled. `row`, the dataset's row of each
-    window, is compared between runs when it is given.
+    `name` joins the seeds of a method ("lora"), `title` is the text of tables, `kind` is "method" or "baseline",
+    `folder` is inside the comparison folder ("lora/seed-0"). `label`, `probability`, `group` and `recording` are of the
+    test split, as `evaluate` takes them, in the same row order in every run. `row`, the dataset row of each window, is
+    compared between runs when it is given.
     """
 
     name: str
@@ -50,17 +48,16 @@ class RunRecord:
     row: NDArray | None = None
     recording: NDArray | None = None
 
-    @property
-    def predictions(self) -> Measured:
-        """The test predictions, ready to be measured in the way that the run was."""
+    def scorer(self) -> Scorer:
+        """The test predictions with the decision and metrics of the run."""
         decision = Decision.from_dict(self.metrics["threshold"])
         f1_over = self.metrics.get("evaluation", {}).get("f1_over", ())
-        return measured(self.label, self.probability, decision, self.metrics["classes"], f1_over)
+        return make_scorer(self.label, self.probability, decision, self.metrics["classes"], f1_over)
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """A run's metrics `values` on the test windows, and `draws`, each `(resamples,)`, on resamples of their groups."""
+class _Scores:
+    """Metrics of a run: `values` on the test windows, `draws`, each `(resamples,)`, on resamples of their groups."""
 
     seed: int
     values: dict[Key, float]
@@ -79,13 +76,12 @@ def compare_runs(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Any]:
-    """`{"reference", "notes", "rows"}` of results.json, one row per method in the order of the records.
+    """Compute `{"reference", "notes", "rows"}` of results.json, one row per method in the order of the records.
 
-    The mean over seeds of a metric is undefined (None) when it is undefined for one of the seeds. `low` and `high`
-    are percentiles over resampled groups of the mean over seeds; `difference` is paired by group and, for the seeds
-    that both methods have, by seed (a baseline, and a method without a common seed: the difference of the means over
-    all seeds). `reference` comes back None when no record has that name; `difference` is then None in every row. Raises
-    RunError when the runs were not tested on the same windows.
+    The mean over seeds is None when the metric is undefined for one of the seeds. `ci_low` and `ci_high` are
+    percentiles over resampled groups of the mean over seeds. `difference` is paired by group and by seed; a baseline,
+    or a method without a common seed, is compared by the means over all seeds. `reference` is None, and so is every
+    `difference`, when no record has that name. Raises RunError when the runs were not tested on the same windows.
     """
     checked_level(level)
     methods = _by_method(records)
@@ -98,14 +94,14 @@ def compare_runs(
     group = None if per_group is None else _measure(per_group, resamples=resamples, seed=seed)
 
     rows = []
-    for places in methods.values():
-        own = [window[place] for place in places]
-        row = _description([records[place] for place in places])
+    for indices in methods.values():
+        own = [window[index] for index in indices]
+        row = _description([records[index] for index in indices])
         row["metrics"] = _summary(own, level)
-        row["group_metrics"] = None if group is None else _summary([group[place] for place in places], level)
+        row["group_metrics"] = None if group is None else _summary([group[index] for index in indices], level)
         row["difference"] = None
         if paired_with is not None:
-            theirs = [window[place] for place in methods[paired_with]]
+            theirs = [window[index] for index in methods[paired_with]]
             if row["kind"] == "method":
                 own, theirs = _common_seeds(own, theirs)
             row["difference"] = _difference(own, theirs, level)
@@ -115,15 +111,15 @@ def compare_runs(
 
 
 def _by_method(records: Sequence[RunRecord]) -> dict[str, list[int]]:
-    """Places of each method's runs among the records."""
+    """Indices of each method's runs among the records."""
     if not records:
         raise RunError("no finished runs to compare; allowed is one or more")
     methods: dict[str, list[int]] = {}
-    for place, record in enumerate(records):
-        places = methods.setdefault(record.name, [])
-        if any(records[other].seed == record.seed for other in places):
+    for index, record in enumerate(records):
+        indices = methods.setdefault(record.name, [])
+        if any(records[other].seed == record.seed for other in indices):
             raise RunError(f"two runs of '{record.name}' have the seed {record.seed}; allowed is one run per seed")
-        places.append(place)
+        indices.append(index)
     return methods
 
 
@@ -139,7 +135,7 @@ def _check_same_windows(records: Sequence[RunRecord]) -> None:
         if not same:
             raise RunError(
                 f"{other.folder} was tested on other windows than {first.folder}; allowed are runs on the same test "
-                "rows of the same file: run both again with one split"
+                "rows of the same file: rerun both with one split"
             )
 
 
@@ -151,36 +147,32 @@ def _same(first: NDArray | None, second: NDArray | None) -> bool:
 
 def _check_own_predictions(record: RunRecord) -> None:
     stored = record.metrics["window"]["metrics"]["accuracy"]["value"]
-    found = record.predictions.values()["accuracy"]
+    found = record.scorer().values()["accuracy"]
     if record.metrics["window"]["n"] != len(record.label) or abs(stored - found) > ACCURACY_TOLERANCE:
         raise RunError(
             f"{record.folder}: predictions.csv gives an accuracy of {found:.4f} over {len(record.label)} windows, "
-            f"metrics.json says {stored:.4f} over {record.metrics['window']['n']}; delete the folder and run it again"
+            f"metrics.json has {stored:.4f} over {record.metrics['window']['n']}; delete the folder and rerun it"
         )
 
 
-def _measure(records: Sequence[RunRecord], *, resamples: int, seed: int) -> list[_Measured]:
-    """Each run's metrics on the test windows and on the same resamples of their groups."""
+def _measure(records: Sequence[RunRecord], *, resamples: int, seed: int) -> list[_Scores]:
+    """Metrics of each run on the test windows and on the same resamples of their groups."""
     windows = len(records[0].label)
     index = group_index(records[0].group, windows)[1]
-    predictions = [record.predictions for record in records]
+    scorers = [record.scorer() for record in records]
     chunks: list[list[Values]] = [[] for _ in records]
     for counts in resampled_counts(int(index.max()) + 1, windows, resamples, seed):
         weights = counts[:, index]
-        for measure, parts in zip(predictions, chunks, strict=True):
-            parts.append(measure(weights))
+        for scorer, own in zip(scorers, chunks, strict=True):
+            own.append(scorer(weights))
     return [
-        _Measured(
-            record.seed,
-            measure.values(),
-            {name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
-        )
-        for record, measure, parts in zip(records, predictions, chunks, strict=True)
+        _Scores(record.seed, scorer.values(), {name: np.concatenate([chunk[name] for chunk in own]) for name in own[0]})
+        for record, scorer, own in zip(records, scorers, chunks, strict=True)
     ]
 
 
 def _per_group(records: Sequence[RunRecord]) -> list[RunRecord] | None:
-    """The records with one prediction per recording or group, or None when those have no label of their own."""
+    """The records with one prediction per recording or group, or None when these have no label of their own."""
     result = []
     for record in records:
         pooled = record.metrics.get("evaluation", {}).get("recording", "mean")
@@ -194,7 +186,7 @@ def _per_group(records: Sequence[RunRecord]) -> list[RunRecord] | None:
     return result
 
 
-def _summary(runs: Sequence[_Measured], level: float) -> dict[str, dict[str, Any]]:
+def _summary(runs: Sequence[_Scores], level: float) -> dict[str, dict[str, Any]]:
     result = {}
     for name in runs[0].names:
         values = np.array([run.values[name] for run in runs])
@@ -209,12 +201,10 @@ def _summary(runs: Sequence[_Measured], level: float) -> dict[str, dict[str, Any
     return result
 
 
-def _common_seeds(
-    runs: Sequence[_Measured], reference: Sequence[_Measured]
-) -> tuple[Sequence[_Measured], Sequence[_Measured]]:
-    """The runs of the seeds that both have, in one order; all of both when they have none in common.
+def _common_seeds(runs: Sequence[_Scores], reference: Sequence[_Scores]) -> tuple[Sequence[_Scores], Sequence[_Scores]]:
+    """The runs of common seeds, all runs without a common seed.
 
-    In one order, so that a method minus itself subtracts equal numbers in equal order: exactly 0.
+    Both in one order, so that a method minus itself is exactly 0.
     """
     common = sorted({run.seed for run in runs} & {run.seed for run in reference})
     if not common:
@@ -224,7 +214,7 @@ def _common_seeds(
 
 
 def _difference(
-    runs: Sequence[_Measured], reference: Sequence[_Measured], level: float
+    runs: Sequence[_Scores], reference: Sequence[_Scores], level: float
 ) -> dict[str, dict[str, float | None]]:
     result = {}
     for name in runs[0].names:
@@ -255,7 +245,7 @@ def _description(runs: Sequence[RunRecord]) -> dict[str, Any]:
 
 
 def _typical(values: Iterable[float | None]) -> float | None:
-    """The one value of all seeds as it is, the mean of several; None when a run has none (the majority class)."""
+    """The value if it is the same for all seeds, else the mean; None without values (the majority class)."""
     known = [value for value in values if value is not None]
     if not known:
         return None

@@ -1,21 +1,45 @@
-"""How probabilities become an answer: a threshold, the largest of several classes, or a threshold per label."""
+"""Probabilities into predictions: a threshold, the class with the largest probability, or a threshold per label."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecgtune.errors import SettingError
-from ecgtune.evaluation.threshold import UNFITTED, Threshold, choose_threshold
+from ecgtune.data.tasks import Task
+from ecgtune.errors import DataError, SettingError
+from ecgtune.evaluation.metrics import checked_predictions
 
-if TYPE_CHECKING:
-    from ecgtune.data.tasks import Task
-
+#: Rules of a threshold and their names in reports.
+RULES = {"fixed": "fixed", "f1": "largest F1", "youden": "largest recall + specificity"}
+#: Prefix of the rule `sensitivity:0.95`: the number is the recall to reach on validation.
+SENSITIVITY = "sensitivity:"
+#: Rule of a label that has no positive or no negative validation window.
+UNFITTED = "unfitted"
+#: Rule of several classes.
 LARGEST = "argmax"
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """`value` in [0, 1]: a window is positive when its probability is at or above it. `rule`: how it was chosen."""
+
+    value: float
+    rule: str
+
+    @property
+    def sentence(self) -> str:
+        """Text for tables and reports, such as `0.5, fixed` or `0.37, fitted on validation (largest F1)`."""
+        if self.rule == "fixed":
+            return f"{self.value:.3g}, fixed"
+        if self.rule == UNFITTED:
+            return f"{self.value:.3g}, not fitted: no positive or no negative validation window"
+        if self.rule.startswith(SENSITIVITY):
+            return f"{self.value:.3g}, fitted on validation (recall of {self.rule.removeprefix(SENSITIVITY)} or more)"
+        return f"{self.value:.3g}, fitted on validation ({RULES[self.rule]})"
 
 
 @dataclass(frozen=True)
@@ -31,13 +55,13 @@ class Decision:
         return np.array([threshold.value for threshold in self.thresholds])
 
     def __call__(self, probability: NDArray) -> NDArray:
-        """The answers: class indices (windows,) of (windows,) or (windows, classes), 0 / 1 of (windows, labels)."""
+        """Predict class indices (windows,) from (windows,) or (windows, classes), 0 / 1 from (windows, labels)."""
         if self.task == "multiclass":
             return probability.argmax(axis=1)
         return (probability >= (self.values if self.task == "multilabel" else self.values[0])).astype(np.int64)
 
     def to_dict(self, classes: Sequence[str]) -> dict[str, Any]:
-        """What metrics.json and model.json hold."""
+        """The entry `threshold` of metrics.json and model.json."""
         entries = [{"value": threshold.value, "rule": threshold.rule} for threshold in self.thresholds]
         if self.task == "binary":
             return entries[0]
@@ -47,13 +71,13 @@ class Decision:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Decision:
-        """Read back what `to_dict` gave. Raises KeyError or TypeError for anything else."""
+        """Read the result of `to_dict`. Raises KeyError or TypeError for anything else."""
         if "labels" in stored:
             return cls("multilabel", tuple(Threshold(**entry) for entry in stored["labels"].values()))
         return cls("multiclass") if stored["rule"] == LARGEST else binary_decision(**stored)
 
     def sentence(self, classes: Sequence[str]) -> str:
-        """What tables and reports print: `0.5, fixed`, or one of these for each label."""
+        """Text for tables and reports: `0.5, fixed`, or one for each label."""
         if self.task == "binary":
             return self.thresholds[0].sentence
         if self.task == "multiclass":
@@ -65,37 +89,94 @@ class Decision:
 
 
 def binary_decision(value: float = 0.5, rule: str = "fixed") -> Decision:
-    """The second of two classes from a probability of `value` on."""
+    """The decision between two classes with one threshold."""
     return Decision("binary", (Threshold(value, rule),))
 
 
 def choose_decision(task: Task, label: ArrayLike, probability: ArrayLike, rule: str = "fixed") -> Decision:
-    """The decision that a rule of `choose_threshold` makes of validation predictions; never call it with test windows.
+    """Choose the decision by a rule of `choose_threshold` on validation predictions; never pass test windows.
 
-    label, probability: `(windows,)` of two classes, `(windows,)` and `(windows, classes)` of several, both
-    `(windows, labels)` of labels, where -1 is missing. Each label has a threshold of its own; one that the validation
-    windows do not have with and without keeps 0.5, and its rule says so. Raises what `choose_threshold` raises.
+    label, probability: `(windows,)` twice for two classes, `(windows,)` and `(windows, classes)` for more, both
+    `(windows, labels)` for labels, where -1 is missing. Each label has its own threshold. A label without a positive or
+    without a negative validation window keeps 0.5 with the rule "unfitted". Raises as `choose_threshold` does.
     """
     check_rule(task, rule)
     if task == "multiclass":
         return Decision(task)
     if task == "binary":
         return Decision(task, (choose_threshold(label, probability, rule),))
-    label, probability = np.asarray(label), np.asarray(probability)
-    return Decision(task, tuple(_of_label(label[:, i], probability[:, i], rule) for i in range(label.shape[1])))
+    columns = zip(np.asarray(label).T, np.asarray(probability).T, strict=True)
+    return Decision(task, tuple(_label_threshold(*column, rule) for column in columns))
 
 
 def check_rule(task: Task, rule: str) -> None:
-    """Raise SettingError for a threshold rule that the task cannot use; a rule that is unknown is not looked for."""
+    """Raise SettingError for a threshold rule that the task cannot use."""
     if task == "multiclass" and rule != "fixed":
         raise SettingError(
-            f"threshold {rule!r} has no meaning for several classes, where the largest probability decides; leave it at"
-            " fixed"
+            f"threshold {rule!r} does not apply to several classes (the largest probability decides); leave it at fixed"
         )
 
 
-def _of_label(label: NDArray, probability: NDArray, rule: str) -> Threshold:
+def _label_threshold(label: NDArray, probability: NDArray, rule: str) -> Threshold:
     known = label >= 0
     if rule != "fixed" and len(np.unique(label[known])) < 2:
         return Threshold(0.5, UNFITTED)
     return choose_threshold(label[known], probability[known], rule)
+
+
+def choose_threshold(label: ArrayLike, probability: ArrayLike, rule: str = "fixed") -> Threshold:
+    """Choose the threshold by a rule on validation predictions; never pass test windows.
+
+    label: `(windows,)` of 0 or 1. probability: `(windows,)` of the second class. Rules: "fixed" (0.5, whatever the
+    predictions), "f1" (largest F1), "youden" (largest recall + specificity - 1; Youden 1950), "sensitivity:0.95" (the
+    highest threshold with that recall or more). A fitted value lies midway between two neighbouring scores; of equally
+    good ones the nearest to 0.5 is taken. Raises SettingError for another rule, DataError without both classes.
+    """
+    wanted = _wanted_recall(rule)
+    if rule == "fixed":
+        return Threshold(0.5, rule)
+    label, probability = checked_predictions(label, probability)
+    positives = int(label.sum())
+    negatives = len(label) - positives
+    if positives == 0 or negatives == 0:
+        raise DataError(
+            f"the {len(label)} validation windows hold one class only, so the threshold rule '{rule}' cannot be "
+            "fitted; use 'fixed' or a validation split with both classes"
+        )
+    order = np.argsort(-probability, kind="stable")
+    score = probability[order]
+    ends = np.flatnonzero(np.append(np.diff(score) != 0, True))
+    true_positive = np.cumsum(label[order])[ends]
+    false_positive = ends + 1 - true_positive
+    if wanted is not None:
+        # The first threshold that is low enough; lower ones only add false positives.
+        quality = (np.arange(len(ends)) == np.argmax(true_positive >= wanted * positives - 1e-9)).astype(np.float64)
+    elif rule == "f1":
+        quality = 2 * true_positive / (true_positive + false_positive + positives)
+    else:
+        quality = true_positive / positives - false_positive / negatives
+    upper = score[ends]
+    lower = np.append(upper[1:], upper[-1])
+    middle = (upper + lower) / 2
+    # Two neighbouring floats have no middle; the upper one still divides them.
+    candidate = np.where(middle > lower, middle, upper)
+    best = np.flatnonzero(quality >= quality.max() - 1e-12)
+    value = candidate[best[np.argmin(np.abs(candidate[best] - 0.5))]]
+    return Threshold(float(value), rule)
+
+
+def _wanted_recall(rule: str) -> float | None:
+    """The recall of a rule `sensitivity:0.95`, None for the other rules. Raises SettingError for an unknown rule."""
+    if rule in RULES:
+        return None
+    if rule.startswith(SENSITIVITY):
+        try:
+            wanted = float(rule.removeprefix(SENSITIVITY))
+        except ValueError:
+            wanted = 0.0
+        if 0 < wanted <= 1:
+            return wanted
+    allowed = ", ".join(f"'{name}'" for name in RULES)
+    raise SettingError(
+        f"threshold rule '{rule}'; allowed values are {allowed} and 'sensitivity:0.95' (above 0 up to 1)"
+    )

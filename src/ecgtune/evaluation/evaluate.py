@@ -1,17 +1,17 @@
-"""From test predictions to the `window` and `group` parts of metrics.json."""
+"""Test predictions into the entries `window` and `group` of metrics.json."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
+from ecgtune.data.tasks import label_counts
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.groups import Pooled, group_predictions
-from ecgtune.evaluation.intervals import Interval, measured_intervals
-from ecgtune.evaluation.measure import Key, Measured, measured
+from ecgtune.evaluation.intervals import Interval, bootstrap_intervals
 from ecgtune.evaluation.metrics import METRICS
+from ecgtune.evaluation.scorer import Scorer, make_scorer
 
 
 def evaluate(
@@ -32,21 +32,20 @@ def evaluate(
     """Metrics per window and per group with intervals, in the layout of metrics.json.
 
     label, probability: of the test split, `(windows,)` twice for two classes, `(windows,)` and `(windows, classes)` for
-    more, both `(windows, labels)` for labels; group `(windows,)`, whom the bootstrap resamples, None without groups;
-    recording `(windows,)`, what is pooled to one answer where a group (a patient) may have several. classes: names,
-    needed for more than two classes or labels; f1_over: those of them over which `challenge_f1` is a mean. pooled:
-    whether a recording's or group's probability is the mean or the maximum of its windows'.
+    more, both `(windows, labels)` for labels. group: `(windows,)`, the unit of the bootstrap; None without groups.
+    recording: `(windows,)`, the unit of pooling where a group (a patient) may have several recordings. classes: names,
+    needed for more than two classes or labels. f1_over: the classes of `challenge_f1`, a mean F1. pooled: mean or
+    maximum of the windows' probabilities for a recording or group.
 
     Returns `{"window": {"n", "metrics": {name: {"value", "ci_low", "ci_high"}}, "confusion": [[tn, fp], [fn, tp]]},
-    "group": the same per recording or group, with which of them as "of", or {"reason": ...}}`, with `labels` and
-    `labels_in_mean` beside for several (see docs/architecture.md); plain Python values, None for an undefined metric,
-    so that it can be written as JSON.
+    "group": the same per recording or group, with its name as "of", or {"reason": ...}}`, with `labels` and
+    `labels_in_mean` for several (see docs/architecture.md): plain Python values, None for an undefined metric.
     """
     options = {"resamples": resamples, "seed": seed, "level": level}
 
     def level_of(label: ArrayLike, probability: ArrayLike, group: ArrayLike | None) -> dict[str, Any]:
-        predictions = measured(label, probability, decision, classes, f1_over, each=True)
-        return _level(predictions, group, classes, **options)
+        scorer = make_scorer(label, probability, decision, classes, f1_over, each=True)
+        return _level(scorer, group, classes, **options)
 
     window = level_of(label, probability, group)
     unit, unit_name = (group, group_name) if recording is None else (recording, "recording")
@@ -57,39 +56,32 @@ def evaluate(
     return {"window": window, "group": {"of": unit_name, **level_of(groups.label, groups.probability, owners)}}
 
 
-def _level(predictions: Measured, group: ArrayLike | None, classes: Sequence[str], **options: Any) -> dict[str, Any]:
-    intervals = measured_intervals(predictions, group, **options)
-    confusion = predictions.confusion()
+def _level(scorer: Scorer, group: ArrayLike | None, classes: Sequence[str], **options: Any) -> dict[str, Any]:
+    intervals = bootstrap_intervals(scorer, group, **options)
+    confusion = scorer.confusion()
     result = {
-        "n": len(predictions.label),
+        "n": len(scorer.label),
         "metrics": {name: _plain(entry) for name, entry in intervals.items() if isinstance(name, str)},
         "confusion": confusion,
     }
-    if predictions.decision.task == "binary":
+    if scorer.decision.task == "binary":
         return result
-    present = predictions.present()
-    result["labels_in_mean"] = int(present.sum())
-    result["labels"] = {
-        name: _label(predictions, intervals, place, bool(present[place])) for place, name in enumerate(classes)
-    }
-    if predictions.decision.task == "multilabel":
+    labels = {}
+    for index, (name, positives, known) in enumerate(zip(classes, *label_counts(scorer.label, classes), strict=True)):
+        present = 0 < positives < known
+        labels[name] = {
+            "positives": int(positives),
+            "known": int(known),
+            "prevalence": int(positives) / int(known) if known else None,
+            "metrics": {metric: _plain(intervals[metric, index]) for metric in METRICS} if present else None,
+        }
+    result["labels_in_mean"] = sum(entry["metrics"] is not None for entry in labels.values())
+    result["labels"] = labels
+    if scorer.decision.task == "multilabel":
         del result["confusion"]
-        for name, counts in zip(classes, confusion, strict=True):
-            result["labels"][name]["confusion"] = counts
+        for entry, counts in zip(labels.values(), confusion, strict=True):
+            entry["confusion"] = counts
     return result
-
-
-def _label(predictions: Measured, intervals: dict[Key, Interval], place: int, present: bool) -> dict[str, Any]:
-    """One class or label: how often it is there, and its metrics unless it is absent."""
-    label = predictions.label
-    column = label[:, place] if label.ndim == 2 else (label == place).astype(np.int64)
-    positives, known = int((column == 1).sum()), int((column >= 0).sum())
-    return {
-        "positives": positives,
-        "known": known,
-        "prevalence": positives / known if known else None,
-        "metrics": {name: _plain(intervals[name, place]) for name in METRICS} if present else None,
-    }
 
 
 def _plain(entry: Interval) -> dict[str, float | None]:
@@ -97,5 +89,5 @@ def _plain(entry: Interval) -> dict[str, float | None]:
 
 
 def defined(value: float) -> float | None:
-    """The value as JSON can hold it: None for NaN."""
+    """The value for JSON: None for NaN."""
     return None if math.isnan(value) else float(value)

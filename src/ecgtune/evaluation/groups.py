@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecgtune.errors import DataError
 from ecgtune.evaluation.metrics import checked_predictions
-from ecgtune.evaluation.several import checked_several
 
 Pooled = Literal["mean", "maximum"]
 
@@ -22,7 +21,7 @@ class GroupPredictions:
     probability: NDArray[np.float64]
 
     def owners(self, group: ArrayLike, owner: ArrayLike | None) -> NDArray | None:
-        """Whose each group is, `(groups,)`: group, owner are of the windows, so that recordings find their patient."""
+        """The owner of each group, `(groups,)`, such as the patient of a recording; group, owner: of the windows."""
         if owner is None:
             return None
         first = np.unique(np.asarray(group), return_index=True)[1]
@@ -36,28 +35,25 @@ def group_predictions(
     group_name: str = "record",
     pooled: Pooled = "mean",
 ) -> GroupPredictions | str:
-    """Mean or maximum probability and label of each group, or one phrase that says why there are none.
+    """Mean or maximum probability and label of each group, or the reason why there are none as one phrase.
 
-    label, probability: as `measured` takes them; group: `(windows,)`; `group_name` ("record", "patient") only words the
-    phrase. Of several classes or labels each has its own mean or maximum; a label that is missing in some windows is
-    what the others say. There are none without groups, and none when a group holds windows of both labels (it then has
-    no label of its own).
+    label, probability: as `checked_predictions` takes them; group: `(windows,)`; `group_name` ("record", "patient") is
+    used in the phrase only. A label that is missing in some windows of a group is taken from its others. There are no
+    group predictions without groups, and none when a group holds windows of different labels.
     """
     if group is None:
         return "the windows have no record or patient column"
-    probability = np.asarray(probability)
-    label, probability = (
-        checked_predictions(label, probability) if probability.ndim == 1 else checked_several(label, probability)
-    )
+    label, probability = checked_predictions(label, probability)
     identifier, index = group_index(group, len(label))
-    if probability.ndim == 1:
-        return _two_classes(label, probability, identifier, index, group_name, pooled)
     low, high = _extremes(label, index, len(identifier))
     mixed = (low >= 0) & (low != high)
     mixed = np.flatnonzero(mixed.any(axis=1) if mixed.ndim == 2 else mixed)
     if len(mixed):
-        return _mixed(mixed, identifier, group_name, "different labels")
-    # `high` is a label that some window has, -1 where no window has any.
+        return (
+            f"{len(mixed)} of {len(identifier)} {group_name}s hold windows of different labels "
+            f"(first: {identifier[mixed[0]]}), so a {group_name} has no label of its own"
+        )
+    # `high` is the label of the windows that have one, -1 where none has.
     return GroupPredictions(identifier, high, _pooled(probability, index, len(identifier), pooled))
 
 
@@ -68,7 +64,7 @@ def pooled_probability(probability: NDArray, group: ArrayLike, pooled: Pooled = 
 
 
 def group_index(group: ArrayLike | None, windows: int) -> tuple[NDArray, NDArray[np.int64]]:
-    """Sorted identifiers `(groups,)` and each window's place among them `(windows,)`; each window alone for None."""
+    """Sorted identifiers `(groups,)` and each window's index among them `(windows,)`; for None each window alone."""
     if group is None:
         return np.arange(windows), np.arange(windows)
     group = np.asarray(group)
@@ -76,19 +72,6 @@ def group_index(group: ArrayLike | None, windows: int) -> tuple[NDArray, NDArray
         raise DataError(f"groups have the shape {group.shape}; allowed is one per window, ({windows},)")
     identifier, index = np.unique(group, return_inverse=True)
     return identifier, index
-
-
-def _two_classes(
-    label: NDArray, probability: NDArray, identifier: NDArray, index: NDArray, group_name: str, pooled: Pooled
-) -> GroupPredictions | str:
-    windows = np.bincount(index)
-    positives = np.bincount(index, weights=label)
-    mixed = np.flatnonzero((positives > 0) & (positives < windows))
-    if len(mixed):
-        return _mixed(mixed, identifier, group_name, "both labels")
-    return GroupPredictions(
-        identifier, (positives > 0).astype(np.int64), _pooled(probability, index, len(identifier), pooled)
-    )
 
 
 def _pooled(probability: NDArray[np.float64], index: NDArray, groups: int, pooled: Pooled) -> NDArray[np.float64]:
@@ -112,10 +95,3 @@ def _extremes(label: NDArray[np.int64], index: NDArray, groups: int) -> tuple[ND
     np.minimum.at(low, index, np.where(label < 0, highest, label))
     np.maximum.at(high, index, label)
     return np.where(low == highest, -1, low), high
-
-
-def _mixed(mixed: NDArray, identifier: NDArray, group_name: str, what: str) -> str:
-    return (
-        f"{len(mixed)} of {len(identifier)} {group_name}s hold windows of {what} "
-        f"(first: {identifier[mixed[0]]}), so a {group_name} has no label of its own"
-    )

@@ -1,8 +1,8 @@
 """Percentile bootstrap intervals over groups.
 
-Windows of one recording resemble each other, so a resample draws whole recordings (or patients): drawing windows
-would treat the twentieth window of a recording as news and give intervals that are too narrow. Without groups
-windows are drawn, and the reports say so.
+Windows of one recording resemble each other, so a resample draws whole recordings (or patients). Drawing windows would
+treat the twentieth window of a recording as independent and give intervals that are too narrow. Without groups windows
+are drawn, and the reports say so.
 """
 
 from collections.abc import Iterator
@@ -11,57 +11,41 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecgtune.errors import SettingError
-from ecgtune.evaluation.decision import binary_decision
 from ecgtune.evaluation.groups import group_index
-from ecgtune.evaluation.measure import Key, Measured, measured
 from ecgtune.evaluation.metrics import CHUNK_ELEMENTS, checked_level
+from ecgtune.evaluation.scorer import Key, Scorer
 
 Interval = dict[str, float]
 
 
 def bootstrap_intervals(
-    label: ArrayLike,
-    probability: ArrayLike,
-    threshold: float = 0.5,
-    group: ArrayLike | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> dict[str, dict[str, float]]:
+    scorer: Scorer, group: ArrayLike | None = None, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> dict[Key, Interval]:
     """Every metric with its percentile bootstrap interval: `{"accuracy": {"value", "ci_low", "ci_high"}, ...}`.
 
-    label, probability: `(windows,)`; group: `(windows,)` identifiers, resampled with replacement as wholes, or None
-    (windows are resampled). Resamples in which a metric is undefined are left out of its percentiles; NaN when it is
-    undefined in all. Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    group: `(windows,)` identifiers, resampled with replacement as wholes, or None (windows are resampled). Resamples
+    in which a metric is undefined are left out of its percentiles; NaN when it is undefined in all. Efron and
+    Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
-    options = {"resamples": resamples, "seed": seed, "level": level}
-    intervals = measured_intervals(measured(label, probability, binary_decision(threshold)), group, **options)
-    return {str(name): entry for name, entry in intervals.items()}
-
-
-def measured_intervals(
-    predictions: Measured, group: ArrayLike | None = None, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
-) -> dict[Key, Interval]:
-    """Every metric of predictions of any task with its interval, as `bootstrap_intervals` does it for two classes."""
     checked_level(level)
-    windows = len(predictions.label)
+    windows = len(scorer.label)
     index = group_index(group, windows)[1]
     draws: dict[Key, list[NDArray]] = {}
     for counts in resampled_counts(int(index.max()) + 1, windows, resamples, seed):
-        for name, value in predictions(counts[:, index]).items():
+        for name, value in scorer(counts[:, index]).items():
             draws.setdefault(name, []).append(value)
     result: dict[Key, Interval] = {}
-    for name, value in predictions.values().items():
+    for name, value in scorer.values().items():
         low, high = percentile_interval(np.concatenate(draws[name]), level)
         result[name] = {"value": value, "ci_low": low, "ci_high": high}
     return result
 
 
 def resampled_counts(groups: int, windows: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """How often each group was drawn, `(some resamples, groups)` at a time: `resamples` rows over all chunks.
+    """Number of draws of each group, `(some resamples, groups)` at a time: `resamples` rows over all chunks.
 
     `windows` is the longest row that the caller builds from a chunk; it bounds the chunk's size. The same arguments
-    give the same draws, which is what makes two methods' resamples paired.
+    give the same draws, so the resamples of two methods are paired.
     """
     if resamples < 1:
         raise SettingError(f"{resamples} bootstrap resamples; allowed is 1 or more, 1000 is usual")

@@ -1,11 +1,11 @@
-"""The sentences that a reader of a comparison must see before its numbers."""
+"""Notes above the numbers of a comparison: weights, warnings, and limits of its intervals."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from ecgtune.evaluation.decision import LARGEST, Decision
 
-# Below this many resampled units percentile intervals are known to be too narrow.
+# Percentile intervals over fewer resampled units are known to be too narrow.
 FEW_GROUPS = 30
 
 
@@ -16,27 +16,20 @@ def comparison_notes(metrics: Sequence[dict[str, Any]], rows: Sequence[dict[str,
     """
     notes: list[str] = []
     for weights in _distinct(run["weights"] for run in metrics):
-        if weights.startswith("random"):
-            notes.append(
-                f"weights: {weights}. The encoder was not pretrained: these numbers show that the pipeline works, "
-                "not how good the methods are."
-            )
-        else:
-            notes.append(f"weights: {weights}.")
-    for warning in _distinct(warning for run in metrics for warning in run["split"]["warnings"]):
-        notes.append(warning)
-    notes.extend(_size_notes(metrics))
+        random = "The encoder was not pretrained: these numbers test the pipeline, not the quality of the methods."
+        notes.append(f"weights: {weights}. {random}" if weights.startswith("random") else f"weights: {weights}.")
+    notes += _distinct(warning for run in metrics for warning in run["split"]["warnings"])
+    notes += _size_notes(metrics)
     if all(row["method"] != reference for row in rows):
         notes.append(f"'{reference}' was not run, so there are no differences to it.")
     one_seed = [row["title"] for row in rows if row["kind"] == "method" and len(row["seeds"]) == 1]
     if one_seed:
-        notes.append(f"One seed only, so the spread over seeds is unknown: {'; '.join(one_seed)}.")
-    notes.extend(_undefined(rows))
-    return notes + _threshold_notes(metrics)
+        notes.append(f"One seed only, so the standard deviation over seeds is unknown: {'; '.join(one_seed)}.")
+    return [*notes, *_undefined(rows), *_threshold_notes(metrics)]
 
 
 def _threshold_notes(metrics: Sequence[dict[str, Any]]) -> list[str]:
-    """What decides, once when no run has fitted anything."""
+    """The decision threshold of each run, or one note when no threshold was fitted."""
     sentences = [Decision.from_dict(run["threshold"]).sentence(run["classes"]) for run in metrics]
     if all(_rules(run["threshold"]) <= {"fixed", LARGEST} for run in metrics):
         return [f"Decision threshold: {sentences[0]}."]
@@ -52,23 +45,22 @@ def _rules(threshold: dict[str, Any]) -> set[str]:
 
 
 def _size_notes(metrics: Sequence[dict[str, Any]]) -> list[str]:
-    notes = []
-    for split in metrics[:1]:
-        test = split["split"]["counts"]["test"]
-        units = test["groups"] or test["windows"]
-        unit = f"{split['split']['unit']}s" if test["groups"] else "windows"
-        if units < FEW_GROUPS:
-            notes.append(f"The test split has only {units} {unit}: the intervals are rough and tend to be too narrow.")
-    return notes
+    if not metrics:
+        return []
+    split = metrics[0]["split"]
+    test = split["counts"]["test"]
+    units = test["groups"] or test["windows"]
+    unit = f"{split['unit']}s" if test["groups"] else "windows"
+    if units >= FEW_GROUPS:
+        return []
+    return [f"The test split has only {units} {unit}: the intervals are rough and tend to be too narrow."]
 
 
 def _undefined(rows: Sequence[dict[str, Any]]) -> list[str]:
     notes = []
     for row in rows:
-        if row["kind"] != "method":
-            continue
         missing = [name for name, entry in row["metrics"].items() if entry["mean"] is None]
-        if missing:
+        if row["kind"] == "method" and missing:
             notes.append(f"{row['title']}: {', '.join(missing)} undefined for at least one seed (n/a in the table).")
     return notes
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ecgtune.evaluation.decision import Decision
-from ecgtune.evaluation.several import CHALLENGE
+from ecgtune.evaluation.macro import CHALLENGE
 from ecgtune.reporting.reading import Run
 from ecgtune.utils import formatting
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
+from ecgtune.evaluation.macro import macro_auroc
 from ecgtune.evaluation.metrics import auroc
-from ecgtune.evaluation.several import macro_auroc
 from ecgtune.methods.audits import TrainingAudit
 from ecgtune.methods.base import Method
 from ecgtune.methods.depth import check_depth, layer_rates

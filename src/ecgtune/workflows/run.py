@@ -14,7 +14,7 @@ from ecgtune.data.splits import Split
 from ecgtune.errors import SettingError
 from ecgtune.evaluation.decision import Decision, check_rule, choose_decision
 from ecgtune.evaluation.evaluate import evaluate
-from ecgtune.evaluation.several import challenge_places
+from ecgtune.evaluation.macro import class_indices
 from ecgtune.methods.attach import attach
 from ecgtune.methods.audits import ParameterCount, count_parameters
 from ecgtune.methods.depth import check_depth
@@ -180,7 +180,7 @@ def _check_task(recipe: Recipe, prepared: Prepared) -> None:
         raise SettingError(
             "f1_over is for more than two classes or labels; F1 of the second class is among the metrics"
         )
-    challenge_places(over or (), classes)
+    class_indices(over or (), classes)
 
 
 def _saved_model(run: ReadyRun, decision: Decision) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ecgtune.errors import DataError, SettingError
-from ecgtune.evaluation.metrics import binary_metrics
-from ecgtune.evaluation.threshold import Threshold, choose_threshold
+from ecgtune.evaluation.decision import Threshold, choose_threshold
+from helpers.evaluation import binary_metrics
 
 
 def quality(rule, label, probability, threshold):

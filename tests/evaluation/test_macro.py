@@ -8,14 +8,13 @@ from sklearn import metrics as sklearn
 
 from ecgtune.errors import DataError, SettingError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
-from ecgtune.evaluation.decision import Decision, choose_decision
+from ecgtune.evaluation.decision import Decision, Threshold, choose_decision, choose_threshold
 from ecgtune.evaluation.evaluate import evaluate
 from ecgtune.evaluation.groups import group_predictions
-from ecgtune.evaluation.intervals import measured_intervals
-from ecgtune.evaluation.measure import measured
+from ecgtune.evaluation.intervals import bootstrap_intervals
+from ecgtune.evaluation.macro import CHALLENGE, macro_auroc
 from ecgtune.evaluation.metrics import METRICS
-from ecgtune.evaluation.several import CHALLENGE, challenge_f1, macro_auroc
-from ecgtune.evaluation.threshold import Threshold, choose_threshold
+from ecgtune.evaluation.scorer import make_scorer
 
 NAMES = ("A", "N", "O", "~")
 GENERATOR = np.random.default_rng(3)
@@ -32,7 +31,7 @@ LARGEST = Decision("multiclass")
 HALVES = Decision("multilabel", (Threshold(0.5, "fixed"),) * 4)
 COSTS = ("epochs", "learning_rate", "seconds_per_epoch", "peak_memory_bytes", "file_bytes")
 #: scikit-learn's score of true against predicted 0 and 1.
-BY_ANSWER = {
+BY_PREDICTION = {
     "accuracy": sklearn.accuracy_score,
     "precision": sklearn.precision_score,
     "recall": sklearn.recall_score,
@@ -44,7 +43,7 @@ BY_SCORE = {"auroc": sklearn.roc_auc_score, "auprc": sklearn.average_precision_s
 
 
 def test_several_classes_are_those_of_scikit_learn():
-    found = measured(CLASS, OF_CLASS, LARGEST, NAMES, each=True).values()
+    found = make_scorer(CLASS, OF_CLASS, LARGEST, NAMES, each=True).values()
     answer = OF_CLASS.argmax(axis=1)
     assert found["accuracy"] == pytest.approx(sklearn.accuracy_score(CLASS, answer))
     assert found["mcc"] == pytest.approx(sklearn.matthews_corrcoef(CLASS, answer))
@@ -53,7 +52,7 @@ def test_several_classes_are_those_of_scikit_learn():
     assert found["auroc"] == pytest.approx(sklearn.roc_auc_score(CLASS, OF_CLASS, multi_class="ovr"))
     assert macro_auroc(CLASS, OF_CLASS) == pytest.approx(found["auroc"])
     for place in range(4):
-        for name, score in BY_ANSWER.items():
+        for name, score in BY_PREDICTION.items():
             assert found[name, place] == pytest.approx(score(place == CLASS, answer == place)), name
         for name, score in BY_SCORE.items():
             assert found[name, place] == pytest.approx(score(place == CLASS, OF_CLASS[:, place])), name
@@ -61,11 +60,11 @@ def test_several_classes_are_those_of_scikit_learn():
 
 def test_several_labels_are_those_of_scikit_learn_where_known():
     decision = Decision("multilabel", tuple(Threshold(value, "f1") for value in (0.4, 0.5, 0.6, 0.45)))
-    found = measured(FLAG, OF_FLAG, decision, NAMES, each=True).values()
+    found = make_scorer(FLAG, OF_FLAG, decision, NAMES, each=True).values()
     for place, threshold in enumerate(decision.values):
         known = FLAG[:, place] >= 0
         truth, score = FLAG[known, place], OF_FLAG[known, place]
-        for name, by_sklearn in BY_ANSWER.items():
+        for name, by_sklearn in BY_PREDICTION.items():
             assert found[name, place] == pytest.approx(by_sklearn(truth, score >= threshold)), name
         for name, by_sklearn in BY_SCORE.items():
             assert found[name, place] == pytest.approx(by_sklearn(truth, score)), name
@@ -77,9 +76,9 @@ def test_several_labels_are_those_of_scikit_learn_where_known():
 @pytest.mark.parametrize(("label", "probability", "decision"), [(CLASS, OF_CLASS, LARGEST), (FLAG, OF_FLAG, HALVES)])
 def test_a_weight_counts_like_copies(label, probability, decision):
     counts = np.random.default_rng(0).integers(0, 4, len(label))
-    weighted = measured(label, probability, decision, NAMES, each=True)(counts[None].astype(float))
+    weighted = make_scorer(label, probability, decision, NAMES, each=True)(counts[None].astype(float))
     rows = np.repeat(np.arange(len(label)), counts)
-    copied = measured(label[rows], probability[rows], decision, NAMES, each=True).values()
+    copied = make_scorer(label[rows], probability[rows], decision, NAMES, each=True).values()
     for key, value in copied.items():
         assert weighted[key][0] == pytest.approx(value), key
 
@@ -87,10 +86,14 @@ def test_a_weight_counts_like_copies(label, probability, decision):
 def test_the_challenge_score_is_the_mean_f1_of_three_classes():
     answer = OF_CLASS.argmax(axis=1)
     expected = sklearn.f1_score(CLASS, answer, average=None)[:3].mean()
-    assert challenge_f1(CLASS, answer, [0, 1, 2]) == pytest.approx(expected)
-    assert measured(CLASS, OF_CLASS, LARGEST, NAMES, ("N", "A", "O")).values()[CHALLENGE] == pytest.approx(expected)
+    assert make_scorer(CLASS, OF_CLASS, LARGEST, NAMES, ("N", "A", "O")).values()[CHALLENGE] == pytest.approx(expected)
     with pytest.raises(SettingError, match="f1_over names 'AF'; the classes are A, N, O, ~"):
-        measured(CLASS, OF_CLASS, LARGEST, NAMES, ("AF",))
+        make_scorer(CLASS, OF_CLASS, LARGEST, NAMES, ("AF",))
+
+
+def test_the_challenge_score_of_labels_is_the_mean_f1_of_those_named():
+    found = make_scorer(FLAG, OF_FLAG, HALVES, NAMES, ("A", "O"), each=True).values()
+    assert found[CHALLENGE] == pytest.approx((found["f1", 0] + found["f1", 2]) / 2)
 
 
 def test_what_is_absent_has_no_metrics_and_is_in_no_mean():
@@ -111,8 +114,8 @@ def test_what_is_absent_has_no_metrics_and_is_in_no_mean():
 
 def test_a_mean_that_one_class_leaves_undefined_is_undefined():
     probability = OF_CLASS.copy()
-    probability[:, 3] = 0  # never answered: no precision, and an F1 of 0
-    found = measured(CLASS, probability, LARGEST, NAMES, each=True).values()
+    probability[:, 3] = 0  # never predicted: no precision, and an F1 of 0
+    found = make_scorer(CLASS, probability, LARGEST, NAMES, each=True).values()
     assert np.isnan(found["precision", 3])
     assert np.isnan(found["precision"])
     assert found["f1", 3] == 0
@@ -163,13 +166,13 @@ def test_groups_of_different_labels_have_none():
 
 @pytest.mark.parametrize(("label", "probability", "decision"), [(CLASS, OF_CLASS, LARGEST), (FLAG, OF_FLAG, HALVES)])
 def test_interval_of_a_macro_score_is_the_bootstrap_over_groups(label, probability, decision):
-    predictions = measured(label, probability, decision, NAMES)
-    found = measured_intervals(predictions, GROUP, resamples=30, seed=5)["f1"]
+    scorer = make_scorer(label, probability, decision, NAMES)
+    found = bootstrap_intervals(scorer, GROUP, resamples=30, seed=5)["f1"]
     generator = np.random.default_rng(5)
     names, draws = np.unique(GROUP), []
     for drawn in generator.integers(0, 40, size=(30, 40)):
         rows = np.concatenate([np.flatnonzero(names[place] == GROUP) for place in drawn])
-        draws.append(measured(label[rows], probability[rows], decision, NAMES).values()["f1"])
+        draws.append(make_scorer(label[rows], probability[rows], decision, NAMES).values()["f1"])
     assert (found["ci_low"], found["ci_high"]) == pytest.approx(tuple(np.nanquantile(draws, [0.025, 0.975])), abs=0.02)
 
 
@@ -197,14 +200,14 @@ def test_a_label_with_nothing_to_fit_on_says_so():
     label[:, 2] = 0
     decision = choose_decision("multilabel", label, OF_FLAG, "f1")
     assert decision.thresholds[2] == Threshold(0.5, "unfitted")
-    assert "O 0.5, not fitted: no validation windows with and without it" in decision.sentence(NAMES)
+    assert "O 0.5, not fitted: no positive or no negative validation window" in decision.sentence(NAMES)
 
 
 @pytest.mark.parametrize("rule", ["sensitivity:", "sensitivity:0", "sensitivity:1.2", "sensitivity:x", "recall"])
 def test_rules_that_are_none(rule):
     with pytest.raises(SettingError, match="allowed values are"):
         choose_threshold([0, 1], [0.1, 0.9], rule)
-    with pytest.raises(SettingError, match="no meaning for several classes"):
+    with pytest.raises(SettingError, match="does not apply to several classes"):
         choose_decision("multiclass", CLASS, OF_CLASS, rule)
 
 
