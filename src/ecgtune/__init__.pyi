@@ -2,6 +2,7 @@ from .config.augmentation import Augmentation as Augmentation
 from .config.data import DataSettings as DataSettings
 from .config.evaluation import Evaluation as Evaluation
 from .config.optimisation import Optimisation as Optimisation
+from .config.prediction import PredictSettings as PredictSettings
 from .config.trainer import TrainerSettings as TrainerSettings
 from .data.dataset import Dataset as Dataset
 from .data.folds import k_folds as k_folds

@@ -1,7 +1,8 @@
-"""A finished run's answers to files of windows and to recordings, none of which need labels."""
+"""Predictions of finished runs for files of windows and for recordings, none of which need labels."""
 
 import csv
 import os
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 
 import ecgtune
 from ecgtune.cli.main import main
+from ecgtune.deployment.run import Ensemble
 from ecgtune.errors import EcgtuneError
-from ecgtune.io.readers.base import ReadOptions
+from ecgtune.evaluation.decision import Decision, Threshold
 from ecgtune.io.writing import write_csv
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
@@ -50,13 +52,16 @@ def folder(tmp_path_factory):
         for task, named in columns.items():
             data = ecgtune.read_records(path / "labels.csv", path / "records", columns=named, settings=settings)
             tune(path, data, task)
+            tune(path, data, f"{task}-3", seed=3)
         tune(path, ecgtune.simulate(60, seed=1), "windows")
     return path
 
 
-def tune(path, data, name: str) -> None:
+def tune(path, data, name: str, seed: int = 2) -> None:
     model = ecgtune.load_model(path / "encoder", classes=data.classes)
-    ecgtune.fine_tune(model, data, method=ecgtune.LinearProbe(), **SHORT._asdict(), out=path / name, quiet=True, seed=2)
+    ecgtune.fine_tune(
+        model, data, method=ecgtune.LinearProbe(), **SHORT._asdict(), out=path / name, quiet=True, seed=seed
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +75,7 @@ def table(file) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
-def test_answers_to_the_training_recordings_are_those_of_the_run(folder, tmp_path, task):
+def test_predictions_of_the_training_recordings_are_those_of_the_run(folder, tmp_path, task):
     found = ecgtune.predict(folder / task, folder / "records", out=tmp_path, quiet=True)
     stored = read_predictions(folder / task / "predictions.csv")
     own = found.probability[:, 1] if task == "binary" else found.probability
@@ -81,22 +86,23 @@ def test_answers_to_the_training_recordings_are_those_of_the_run(folder, tmp_pat
     assert len(rows) == 2 * COUNT
     names = ["probability"] if task == "binary" else [f"probability_{name}" for name in run.classes]
     np.testing.assert_array_equal([[float(row[name]) for name in names] for row in rows], own.reshape(len(rows), -1))
-    for row, answer in zip(rows, found.answer, strict=True):
+    for row, answer in zip(rows, found.prediction, strict=True):
         if task == "multilabel":
-            assert tuple(name for name in LABELS if row[f"answer_{name}"] == "1") == answer
+            assert tuple(name for name in LABELS if row[f"prediction_{name}"] == "1") == answer
         else:
-            assert row["answer"] == answer
+            assert row["prediction"] == answer
     of_recordings = table(tmp_path / "recordings.csv")
     assert [row["recording"] for row in of_recordings] == [f"r{n:02}" for n in range(COUNT)]
     means = own.reshape(COUNT, 2, -1).mean(axis=1)
     np.testing.assert_allclose([[float(row[name]) for name in names] for row in of_recordings], means, atol=1e-12)
     if task == "binary":
         decided = [run.classes[int(p >= run.threshold)] for p in means[:, 0]]
-        assert [row["answer"] for row in of_recordings] == decided
+        assert [row["prediction"] for row in of_recordings] == decided
 
 
 def test_the_maximum_of_a_recordings_windows(folder, tmp_path):
-    found = ecgtune.predict(folder / "binary", folder / "records", out=tmp_path, pooled="maximum", quiet=True)
+    settings = ecgtune.PredictSettings(recording="maximum")
+    found = ecgtune.predict(folder / "binary", folder / "records", settings, out=tmp_path, quiet=True)
     highest = found.probability[:, 1].reshape(COUNT, 2).max(axis=1)
     np.testing.assert_array_equal([pair[0][1] for pair in found.recordings.values()], highest)
 
@@ -123,18 +129,21 @@ def test_unusable_recordings_are_listed_and_too_many_are_refused(folder, tmp_pat
     with pytest.raises(EcgtuneError, match=r"2 of 4 recordings cannot be used \(other, torn\), more than 1 %"):
         ecgtune.predict(folder / "binary", tmp_path / "records", out=tmp_path / "no", quiet=True)
     assert not (tmp_path / "no" / "predictions.csv").exists()
-    found = ecgtune.predict(folder / "binary", tmp_path / "records", out=tmp_path / "out", max_skipped=0.5, quiet=True)
+    settings = ecgtune.PredictSettings(max_skipped=0.5)
+    found = ecgtune.predict(folder / "binary", tmp_path / "records", settings, out=tmp_path / "out", quiet=True)
     assert list(found.recordings) == ["a", "b"]
     skipped = table(tmp_path / "out" / "skipped.csv")
     assert [row["recording"] for row in skipped] == ["other", "torn"]
     assert "II" in skipped[0]["reason"]
     (tmp_path / "good.csv").write_text("record\na\n")
-    given = {"records": tmp_path / "records", "out": tmp_path / "out", "quiet": True}
-    assert not ecgtune.predict(folder / "binary", tmp_path / "good.csv", **given).skipped
+    settings = ecgtune.PredictSettings(records=tmp_path / "records")
+    assert not ecgtune.predict(
+        folder / "binary", tmp_path / "good.csv", settings, out=tmp_path / "out", quiet=True
+    ).skipped
     assert not (tmp_path / "out" / "skipped.csv").exists()
 
 
-def test_windows_with_and_without_labels_get_the_same_answers(folder, tmp_path):
+def test_windows_with_and_without_labels_get_the_same_predictions(folder, tmp_path):
     data = ecgtune.simulate(60, seed=1)
     write_csv(data, tmp_path / "labelled.csv")
     np.savez(tmp_path / "bare.npz", signal=data.signal[:, 0], sampling_rate=100)
@@ -142,10 +151,10 @@ def test_windows_with_and_without_labels_get_the_same_answers(folder, tmp_path):
     place = lines[0].split(",").index("label")
     rows = [",".join(cell for index, cell in enumerate(line.split(",")) if index != place) for line in lines]
     (tmp_path / "bare.csv").write_text("\n".join(rows) + "\n")
-    rate, run = ReadOptions(sampling_rate=100), ecgtune.load_run(folder / "windows")
+    rate, run = ecgtune.PredictSettings(sampling_rate=100), ecgtune.load_run(folder / "windows")
     found = {
-        name: ecgtune.predict(run, tmp_path / name, out=tmp_path / f"{name}-out", options=given, quiet=True)
-        for name, given in (("labelled.csv", rate), ("bare.csv", rate), ("bare.npz", ReadOptions()))
+        name: ecgtune.predict(run, tmp_path / name, given, out=tmp_path / f"{name}-out", quiet=True)
+        for name, given in (("labelled.csv", rate), ("bare.csv", rate), ("bare.npz", ecgtune.PredictSettings()))
     }
     expected = run.predict(data.signal)
     for each in found.values():
@@ -200,7 +209,9 @@ def test_signals_that_do_not_fit_are_refused_in_one_line(folder, tmp_path, array
     np.savez(tmp_path / "w.npz", **{name: value for name, value in content.items() if value is not None})
     run, data = options.pop("run", "windows"), options.pop("data", "w.npz")
     with pytest.raises(EcgtuneError) as error:
-        ecgtune.predict(folder / run, tmp_path / data, out=tmp_path / "out", quiet=True, **options)
+        ecgtune.predict(
+            folder / run, tmp_path / data, ecgtune.PredictSettings(**options), out=tmp_path / "out", quiet=True
+        )
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
@@ -210,5 +221,60 @@ def test_a_file_without_header_is_refused(folder, tmp_path):
     np.savetxt(tmp_path / "w.csv", ecgtune.simulate(5, seed=1).signal[:, 0], delimiter=",")
     with pytest.raises(EcgtuneError, match="has no header"):
         ecgtune.predict(
-            folder / "windows", tmp_path / "w.csv", out=tmp_path / "out", options=ReadOptions(sampling_rate=100)
+            folder / "windows",
+            tmp_path / "w.csv",
+            ecgtune.PredictSettings(sampling_rate=100),
+            out=tmp_path / "out",
+            quiet=True,
         )
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_an_ensemble_predicts_the_mean_of_its_runs(folder, tmp_path, task):
+    names = [folder / task, folder / f"{task}-3"]
+    one, two = (ecgtune.predict(name, folder / "records", out=tmp_path / name.name, quiet=True) for name in names)
+    tokens = ["predict", names[0], folder / "records", "--ensemble", names[1], "--out", tmp_path / "both", "--quiet"]
+    main([str(token) for token in tokens])
+    both = ecgtune.predict(names, folder / "records", out=tmp_path / "again", quiet=True)
+    assert np.abs(one.probability - two.probability).max() > 1e-3
+    np.testing.assert_array_equal(both.probability, (one.probability + two.probability) / 2)
+    for table in ("predictions.csv", "recordings.csv"):
+        assert (tmp_path / "both" / table).read_bytes() == (tmp_path / "again" / table).read_bytes()
+    ensemble = ecgtune.load_run(*names)
+    assert (ensemble.classes, ensemble.task) == (ecgtune.load_run(names[0]).classes, task)
+    assert all(str(name) in ensemble.summary() for name in names)
+    signal = ecgtune.simulate(6, seed=1, seconds=3).signal
+    predicted = ensemble.predict(signal)
+    np.testing.assert_array_equal(predicted, np.mean([run.predict(signal) for run in ensemble.runs], axis=0))
+    if task == "multiclass":
+        assert ensemble.classify(signal) == [ensemble.classes[index] for index in predicted.argmax(axis=1)]
+
+
+def test_thresholds_of_an_ensemble_are_the_means_of_its_runs(folder):
+    first, second = ecgtune.load_run([folder / "multilabel", folder / "multilabel-3"]).runs
+    fitted = [Threshold(0.2, "f1"), Threshold(0.5, "fixed")]
+    other = [Threshold(0.4, "f1"), Threshold(0.5, "fixed")]
+    both = Ensemble(
+        (
+            replace(first, decision=Decision("multilabel", tuple(fitted))),
+            replace(second, decision=Decision("multilabel", tuple(other))),
+        )
+    )
+    np.testing.assert_allclose(both.decision.values, [0.3, 0.5])
+    assert both.decision.sentence(LABELS) == "MI 0.3, mean of the runs' thresholds; HYP 0.5, fixed"
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (["multiclass"], "has task multiclass, but"),
+        (["windows"], "has classes"),
+        (["binary"], "given twice"),
+        (["nowhere"], "no run with a model"),
+    ],
+)
+def test_runs_that_make_no_ensemble_are_refused(folder, others, said):
+    with pytest.raises(EcgtuneError) as error:
+        ecgtune.load_run([folder / "binary", *(folder / name for name in others)])
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)

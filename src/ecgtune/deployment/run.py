@@ -1,7 +1,9 @@
-"""Load a finished run again, from its folder alone."""
+"""Load finished runs from their folders: one by itself, or several as an ensemble."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +16,7 @@ from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.tasks import Task
 from ecgtune.deployment.int8 import int8_copy
 from ecgtune.errors import DataError, RunError, SettingError
-from ecgtune.evaluation.decision import Decision
+from ecgtune.evaluation.decision import Decision, mean_decision
 from ecgtune.methods.attach import attach
 from ecgtune.methods.registry import method_from_table
 from ecgtune.methods.storage import load_weights
@@ -36,24 +38,30 @@ _SUMMARY: dict[Task, tuple[str, str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: `model` with the best epoch's weights, on the CPU and in evaluation mode, and what it reached.
+class Predictor(ABC):
+    """Probabilities and decisions for windows as they come from the recorder: of one run, or of several.
 
-    metrics: the content of metrics.json. decision: how probabilities become an answer, with its thresholds.
+    runs: those whose probabilities are averaged. decision: how probabilities become a class or labels, with its
+    thresholds.
     """
 
-    folder: Path
-    model: Classifier
-    preprocessing: Preprocessing
-    sampling_rate: float
+    runs: tuple[Run, ...]
     decision: Decision
-    metrics: dict[str, Any]
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, or of the labels of which a window may have several."""
-        return self.model.classes
+        return self.runs[0].model.classes
+
+    @property
+    def leads(self) -> tuple[str, ...]:
+        """Leads of a window, in order."""
+        return self.runs[0].model.leads
+
+    @property
+    def trained_on(self) -> dict[str, Any]:
+        """The entry "data" of metrics.json: samples, sampling rate (Hz) and signal path of the windows."""
+        return self.runs[0].metrics["data"]
 
     @property
     def task(self) -> Task:
@@ -66,8 +74,50 @@ class Run:
             raise SettingError("one threshold belongs to two classes; read run.decision.thresholds, one for each label")
         return self.decision.thresholds[0].value
 
+    @abstractmethod
+    def predict(
+        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
+    ) -> np.ndarray:
+        """Predict probabilities `(windows, classes)`; of several labels, each one's own.
+
+        signal: `(samples,)`, `(windows, samples)` for one lead, or `(windows, leads, samples)`; in millivolts, or in
+        the file's own unit if that of the training data was unknown. sampling_rate: Hz of `signal`; the rate of the
+        training data when not given. Resampling and normalisation are the run's own. precision: "auto" is that of the
+        run, which reproduces its predictions; "bf16" and "int8" are faster where the processor computes in them, and
+        rounded; see `deployment.int8`. Raises DataError for another shape, a rate or length that cannot be, NaN or
+        infinite samples, SettingError for a precision that this machine does not have.
+        """
+
+    def classify(
+        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
+    ) -> list[str] | list[tuple[str, ...]]:
+        """Predict the class of each window at the thresholds, or its labels, by name. Arguments as in `predict`."""
+        return decided(self.decision, self.classes, self.predict(signal, sampling_rate, precision=precision))
+
+    @abstractmethod
     def summary(self) -> str:
-        """Weights, split and the headline of the test windows in a few lines: what `ecgtune train` prints."""
+        """Weights, split and test metrics in a few lines."""
+
+
+@dataclass(frozen=True)
+class Run(Predictor):
+    """A finished run: `model` with the best epoch's weights, on the CPU and in evaluation mode, and what it reached.
+
+    metrics: the content of metrics.json.
+    """
+
+    folder: Path
+    model: Classifier
+    preprocessing: Preprocessing
+    sampling_rate: float
+    decision: Decision
+    metrics: dict[str, Any]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:  # type: ignore[override]
+        return (self,)
+
+    def summary(self) -> str:
         split = self.metrics["split"]
         lines = [f"weights: {self.metrics['weights']}", f"split by {split['unit']}: {split['origin']}"]
         lines += [f"warning: {warning}" for warning in split["warnings"]]
@@ -80,15 +130,6 @@ class Run:
     def predict(
         self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
     ) -> np.ndarray:
-        """Probabilities `(windows, classes)` of windows as they come from the recorder; of labels, each by itself.
-
-        signal: `(samples,)`, `(windows, samples)` for one lead, or `(windows, leads, samples)`; in millivolts, or in
-        the file's own unit if that of the training data was unknown. sampling_rate: Hz of `signal`; the rate of the
-        training data when not given. Resampling and normalisation are the run's own. precision: "auto" is that of the
-        run, so that its predictions come again; "bf16" and "int8" are faster where the processor computes in them, and
-        rounded; see `deployment.int8`. Raises DataError for another shape, a rate or length that cannot be, NaN or
-        infinite samples, SettingError where a precision cannot be had.
-        """
         choose(precision, get_args(PredictionPrecision), "precision")
         windows = self._shaped(np.asarray(signal, np.float32))
         prepared = self.preprocessing(windows, self.sampling_rate if sampling_rate is None else sampling_rate)
@@ -97,15 +138,6 @@ class Run:
         if precision == "auto":
             precision = "bf16" if self.metrics["training"]["precision"] == "bf16" else "fp32"
         return probability_of(logits_of(self.model, prepared, precision=precision), self.task)
-
-    def classify(
-        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
-    ) -> list[str] | list[tuple[str, ...]]:
-        """The answer for each window at the run's thresholds: its class, or the labels it has, by name.
-
-        Arguments as in `predict`.
-        """
-        return answers(self.decision, self.classes, self.predict(signal, sampling_rate, precision=precision))
 
     @cached_property
     def _int8(self) -> Classifier:
@@ -127,7 +159,52 @@ class Run:
         return signal
 
 
-def answers(decision: Decision, classes: tuple[str, ...], probability: np.ndarray) -> list[str] | list[tuple[str, ...]]:
+@dataclass(frozen=True)
+class Ensemble(Predictor):
+    """Finished runs on the same kind of windows, whose probabilities are averaged with equal weights.
+
+    Each threshold is the mean of the runs' thresholds: no validation windows are read again, so it is not fitted to the
+    averaged probabilities. Raises SettingError for runs that differ in task, classes, leads or windows.
+    """
+
+    runs: tuple[Run, ...]
+
+    def __post_init__(self) -> None:
+        first, *others = self.runs
+        for run in others:
+            for name, value in _compared(run).items():
+                if value != _compared(first)[name]:
+                    raise SettingError(
+                        f"{run.folder} has {name} {value}, but {first.folder} has {_compared(first)[name]}; an "
+                        "ensemble needs runs on the same windows and classes"
+                    )
+
+    @cached_property
+    def decision(self) -> Decision:  # type: ignore[override]
+        return mean_decision([run.decision for run in self.runs])
+
+    def predict(
+        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
+    ) -> np.ndarray:
+        return np.mean([run.predict(signal, sampling_rate, precision=precision) for run in self.runs], axis=0)
+
+    def summary(self) -> str:
+        return "\n".join(f"{run.folder}\n{run.summary()}" for run in self.runs)
+
+
+def _compared(run: Run) -> dict[str, Any]:
+    """What the runs of an ensemble must have in common."""
+    data = run.metrics["data"]
+    return {
+        "task": run.task,
+        "classes": run.classes,
+        "leads": run.leads,
+        "windows": f"of {data['samples']} samples at {run.sampling_rate:g} Hz",
+        "signal path": data["signal_path"],
+    }
+
+
+def decided(decision: Decision, classes: tuple[str, ...], probability: np.ndarray) -> list[str] | list[tuple[str, ...]]:
     """Probabilities `(windows, classes)` as names: one class per window, or a tuple of the labels that are there."""
     found = decision(probability[:, 1] if decision.task == "binary" else probability)
     if decision.task == "multilabel":
@@ -135,14 +212,25 @@ def answers(decision: Decision, classes: tuple[str, ...], probability: np.ndarra
     return [classes[int(value)] for value in found]
 
 
-def load_run(folder: str | Path) -> Run:
-    """The run of a folder that `fine_tune` or `compare` wrote.
+def load_run(folder: str | Path | Iterable[str | Path], *others: str | Path) -> Run | Ensemble:
+    """Load the run of a folder that `fine_tune` or `compare` wrote; of several folders, given one by one or as a list,
+    an `Ensemble`.
 
     A run of full fine-tuning holds all its weights; the others are loaded on top of the encoder that they were trained
     on, found by its name or path and checked against its sha256. Raises RunError for a folder without a finished run,
-    CheckpointError when the encoder has changed or is gone.
+    CheckpointError when the encoder has changed or is gone, SettingError for runs that do not make an ensemble.
     """
-    run = RunFolder(Path(folder))
+    folders = [folder, *others] if isinstance(folder, (str, Path)) else [*folder, *others]
+    if not folders:
+        raise SettingError("no run folder is given; name one or more")
+    if len({Path(each).resolve() for each in folders}) < len(folders):
+        raise SettingError("a run folder is given twice; name each run of an ensemble once")
+    runs = tuple(_load(Path(each)) for each in folders)
+    return runs[0] if len(runs) == 1 else Ensemble(runs)
+
+
+def _load(folder: Path) -> Run:
+    run = RunFolder(folder)
     if not run.finished or not (run.best / "model.json").is_file():
         unfinished = run.recipe.is_file() and not run.finished
         state = "an unfinished run; continue it with --resume" if unfinished else "no run with a model"

@@ -19,6 +19,8 @@ RULES = {"fixed": "fixed", "f1": "largest F1", "youden": "largest recall + speci
 SENSITIVITY = "sensitivity:"
 #: Rule of a label that has no positive or no negative validation window.
 UNFITTED = "unfitted"
+#: Rule of an ensemble whose runs have different thresholds.
+MEAN = "mean"
 #: Rule of several classes.
 LARGEST = "argmax"
 
@@ -37,6 +39,8 @@ class Threshold:
             return f"{self.value:.3g}, fixed"
         if self.rule == UNFITTED:
             return f"{self.value:.3g}, not fitted: no positive or no negative validation window"
+        if self.rule == MEAN:
+            return f"{self.value:.3g}, mean of the runs' thresholds"
         if self.rule.startswith(SENSITIVITY):
             return f"{self.value:.3g}, fitted on validation (recall of {self.rule.removeprefix(SENSITIVITY)} or more)"
         return f"{self.value:.3g}, fitted on validation ({RULES[self.rule]})"
@@ -91,6 +95,15 @@ class Decision:
 def binary_decision(value: float = 0.5, rule: str = "fixed") -> Decision:
     """The decision between two classes with one threshold."""
     return Decision("binary", (Threshold(value, rule),))
+
+
+def mean_decision(decisions: Sequence[Decision]) -> Decision:
+    """The decision with the mean of each threshold; a threshold that all share keeps its rule."""
+    thresholds = []
+    for shared in zip(*(decision.thresholds for decision in decisions), strict=True):
+        mean = Threshold(float(np.mean([threshold.value for threshold in shared])), MEAN)
+        thresholds.append(shared[0] if len(set(shared)) == 1 else mean)
+    return Decision(decisions[0].task, tuple(thresholds))
 
 
 def choose_decision(task: Task, label: ArrayLike, probability: ArrayLike, rule: str = "fixed") -> Decision:

@@ -1,19 +1,20 @@
-"""A finished run's answers to new signals: probabilities and decisions per window and per recording, as tables."""
+"""Predict new signals with finished runs: probabilities and decisions per window and per recording, as tables."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ecgtune.config.base import from_table
+from ecgtune.config.prediction import PredictSettings
 from ecgtune.data.signal.path import SignalPath
-from ecgtune.deployment.run import Run, answers, load_run
+from ecgtune.deployment.run import Predictor, decided, load_run
 from ecgtune.errors import DataError, RunError, SettingError
 from ecgtune.evaluation.groups import pooled_probability
 from ecgtune.io.readers.base import ReadOptions
@@ -24,83 +25,63 @@ from ecgtune.utils.progress import ProgressBar
 
 BATCH = 256
 WINDOWS, RECORDINGS, SKIPPED = "predictions.csv", "recordings.csv", "skipped.csv"
+DEFAULTS = PredictSettings()
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
-    """Answers of a run, as in the tables that were written into `folder`.
+class PredictionResult:
+    """Predictions for new signals, as in the tables that were written into `folder`.
 
-    probability: (windows, classes), and `answer` a class name per window, or a tuple of the labels that are there, at
-    the run's thresholds. recording, window: as in `data.Unlabelled`. recordings: the same per recording, by its name,
-    or empty where the file names none. skipped: recordings that could not be used, and why.
+    probability: (windows, classes). prediction: a class name per window, or a tuple of its labels, at the thresholds of
+    the run. recording, window: as in `io.unlabelled.Unlabelled`. recordings: probability and prediction of each
+    recording by its name; empty where the file names none. skipped: why a recording was not used, by its name.
     """
 
     folder: Path
     recording: np.ndarray | None
     window: np.ndarray
     probability: np.ndarray
-    answer: list[str] | list[tuple[str, ...]]
+    prediction: list[str] | list[tuple[str, ...]]
     recordings: Mapping[str, tuple[np.ndarray, str | tuple[str, ...]]]
     skipped: Mapping[str, str]
 
 
 def predict(
-    run: Run | str | Path,
+    run: Predictor | str | Path | Iterable[str | Path],
     data: str | Path,
+    settings: PredictSettings = DEFAULTS,
     *,
     out: str | Path,
-    records: str | Path | None = None,
-    recording_column: str | None = None,
-    options: ReadOptions = ReadOptions(),  # noqa: B008 (frozen)
-    group: str | None = None,
-    lead: str | None = None,
-    step: float | None = None,
-    pooled: Literal["mean", "maximum"] | None = None,
-    max_skipped: float = 0.01,
-    workers: int | None = None,
-    device: str = "auto",
     quiet: bool = False,
-) -> Predictions:
-    """Answer the windows of a file, or those of recordings, and write the tables into the folder `out`.
+) -> PredictionResult:
+    """Predict the windows of a file, or those of recordings, and write the tables into the folder `out`.
 
-    run: a run folder, or what `load_run` gave. data: a CSV or NPZ file of windows, a folder of recordings, or with
-    `records` (the folder) a table that names recordings; labels are not needed and not looked at. options: what the
-    files do not say themselves (rate, unit, names of the leads). Recordings go through the signal path that the run
-    was trained on, are cut into windows of its length, `step` seconds apart (default: as in the training). lead: the
-    lead to take for a run of one lead. group: which column of a file of windows names the recording. pooled: a
-    recording's probability from its windows' (default: as the run was measured).
+    run: a run folder, several of them (their probabilities are averaged), or the result of `load_run`. data: a CSV or
+    NPZ file of windows, a folder of recordings, or with `settings.records` a table that names recordings; labels are
+    not needed and not read. Recordings go through the signal path that the run was trained on, in windows of its
+    length.
 
-    `predictions.csv` has a row per window, `recordings.csv` one per recording, `skipped.csv` what could not be used;
-    each appears whole or not at all. Raises DataError, SettingError or RunError, one line each, for signals whose
-    leads, rate or length are not the run's.
+    `predictions.csv` has a row per window, `recordings.csv` one per recording, `skipped.csv` one per unusable
+    recording; each appears whole or not at all. Raises DataError, SettingError or RunError, one line each, for signals
+    whose leads, rate or length are not the run's.
     """
-    run = run if isinstance(run, Run) else load_run(run)
+    if not isinstance(settings, PredictSettings):
+        raise SettingError(f"settings is {settings!r}; give ecgtune.PredictSettings(...)")
+    run = run if isinstance(run, Predictor) else load_run(run)
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; choose another folder with --out")
-    target = choose_device(device)
+    device = choose_device(settings.device)
     with ProgressBar(quiet=quiet) as bar:
-        if records is None and not Path(data).is_dir():
-            _only_for_windows(run, recording_column, step, options)
-            windows = _windows(run, Path(data), options, group, lead)
+        if settings.records is None and not Path(data).is_dir():
+            windows = _windows(run, Path(data), settings)
         else:
-            if group is not None:
-                raise SettingError("--group is for files of windows; recordings are named by their files")
             bar.describe("recordings")
-            windows = read_unlabelled_records(
-                data if records is None else records,
-                _signal_path(run, lead, step),
-                table=None if records is None else data,
-                recording_column=recording_column,
-                options=options,
-                max_skipped=max_skipped,
-                workers=workers,
-                skipped=folder / SKIPPED,
-                progress=_counter(bar),
-            )
+            windows = _recordings(run, data, settings, folder / SKIPPED, _counter(bar))
         bar.expect(len(windows))
         bar.describe("windows")
-        run.model.to(target)
+        for each in run.runs:
+            each.model.to(device)
         parts = []
         for start in range(0, len(windows), BATCH):
             batch = windows.batch(start, start + BATCH)
@@ -108,42 +89,52 @@ def predict(
             bar.advance(len(batch))
     probability = np.concatenate(parts)
     names: np.ndarray = np.array([], dtype=np.str_)
-    of_recording = probability[:0]
+    pooled = probability[:0]
     if windows.recording is not None:
-        evaluated = run.metrics.get("evaluation", {}).get("recording", "mean")
-        names, of_recording = _of_recordings(run, probability, windows.recording, pooled or evaluated)
-    found = Predictions(
+        names, pooled = _pooled(run, probability, windows.recording, settings)
+    of_recordings = zip(pooled, decided(run.decision, run.classes, pooled), strict=True)
+    result = PredictionResult(
         folder=folder,
         recording=windows.recording,
         window=windows.window,
         probability=probability,
-        answer=answers(run.decision, run.classes, probability),
-        recordings=dict(
-            zip(
-                names.tolist(),
-                zip(of_recording, answers(run.decision, run.classes, of_recording), strict=True),
-                strict=True,
-            )
-        ),
+        prediction=decided(run.decision, run.classes, probability),
+        recordings=dict(zip(names.tolist(), of_recordings, strict=True)),
         skipped={each.recording: each.reason for each in windows.skipped},
     )
-    _write(run, found)
-    return found
+    _write(run, result)
+    return result
 
 
-def _windows(run: Run, data: Path, options: ReadOptions, group: str | None, lead: str | None) -> Unlabelled:
-    """The windows of a file. Raises DataError for those that are not like the run's."""
+def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelled:
+    """The windows of a file. Raises SettingError for settings of recordings, DataError for windows unlike the run's."""
+    for name in ("recording_column", "step", "lead_names"):
+        if getattr(settings, name) is not None:
+            raise SettingError(
+                f"--{name.replace('_', '-')} is about recordings; give their folder, alone or with --records"
+            )
+    trained_on = run.trained_on
+    filtered = [name for name in ("band", "mains", "zscore") if (trained_on["signal_path"] or {}).get(name)]
+    if filtered:
+        raise SettingError(
+            f"the run was trained on recordings that went through {' and '.join(filtered)} as a whole, which a file of"
+            " windows has not; give the recordings"
+        )
     windows = read_unlabelled(
-        data, run.model.leads, sampling_rate=options.sampling_rate, group=group, lead=lead, unit=options.unit
+        data,
+        run.leads,
+        sampling_rate=settings.sampling_rate,
+        group=settings.group,
+        lead=settings.lead,
+        unit=settings.unit,
     )
-    trained_on = run.metrics["data"]
     seconds = trained_on["samples"] / trained_on["sampling_rate"]
     if abs(windows.seconds - seconds) > 1 / min(windows.sampling_rate, trained_on["sampling_rate"]):
         raise DataError(
             f"{data}: windows of {windows.seconds:g} s, but the run was trained on windows of {seconds:g} s; cut them"
             " like those, or check the sampling rate"
         )
-    if run.preprocessing.normalisation != "zscore" and windows.unit == "unknown":
+    if windows.unit == "unknown" and any(each.preprocessing.normalisation != "zscore" for each in run.runs):
         raise DataError(
             f"{data}: does not say its unit, but without a z-score per window the amplitude matters to this run; give"
             " it, for example --unit uV"
@@ -151,25 +142,37 @@ def _windows(run: Run, data: Path, options: ReadOptions, group: str | None, lead
     return windows
 
 
-def _only_for_windows(run: Run, recording_column: str | None, step: float | None, options: ReadOptions) -> None:
-    """Raise SettingError for what a file of windows cannot be given, or a run that it cannot be given to."""
-    asked = {"recording-column": recording_column, "step": step, "lead-names": options.lead_names}
-    for name, value in asked.items():
-        if value is not None:
-            raise SettingError(f"--{name} is about recordings; give their folder, alone or with --records")
-    signal_path = run.metrics["data"]["signal_path"] or {}
-    done = [name for name in ("band", "mains", "zscore") if signal_path.get(name)]
-    if done:
-        raise SettingError(
-            f"the run was trained on recordings that went through {' and '.join(done)} as a whole, which a file of"
-            " windows has not; give the recordings"
-        )
+def _recordings(
+    run: Predictor,
+    data: str | Path,
+    settings: PredictSettings,
+    skipped: Path,
+    progress: Callable[[int, int], None],
+) -> Unlabelled:
+    """The windows of a folder of recordings, or of those that the table `data` names."""
+    if settings.group is not None:
+        raise SettingError("--group is for files of windows; recordings are named by their files")
+    return read_unlabelled_records(
+        data if settings.records is None else settings.records,
+        _signal_path(run, settings.lead, settings.step),
+        table=None if settings.records is None else data,
+        recording_column=settings.recording_column,
+        options=ReadOptions(
+            sampling_rate=settings.sampling_rate,
+            unit=settings.unit,
+            lead_names=settings.lead_names,
+            ignore_checksums=settings.ignore_checksums,
+        ),
+        max_skipped=settings.max_skipped,
+        workers=settings.workers,
+        skipped=skipped,
+        progress=progress,
+    )
 
 
-def _signal_path(run: Run, lead: str | None, step: float | None) -> SignalPath:
-    """How recordings become windows: as for the training, in windows of the same length."""
-    trained_on = run.metrics["data"]
-    leads = run.model.leads
+def _signal_path(run: Predictor, lead: str | None, step: float | None) -> SignalPath:
+    """The signal path of the training, with windows of the same length."""
+    trained_on, leads = run.trained_on, run.leads
     if lead is not None:
         if len(leads) > 1:
             raise SettingError(f"--lead {lead} is for runs of one lead, but this one has {', '.join(leads)}")
@@ -178,12 +181,12 @@ def _signal_path(run: Run, lead: str | None, step: float | None) -> SignalPath:
     stored = trained_on["signal_path"]
     if stored is None:
         return SignalPath(trained_on["sampling_rate"], leads, window=window, step=step)
-    made = from_table(SignalPath, stored, f"the signal path of {run.folder}")
+    made = from_table(SignalPath, stored, "the signal path of the run")
     return replace(made, leads=leads, window=window, step=step or made.step)
 
 
 def _counter(bar: ProgressBar) -> Callable[[int, int], None]:
-    """What a first pass tells its progress to."""
+    """A function of (done, total) that moves the bar."""
     done = 0
 
     def progress(count: int, total: int) -> None:
@@ -196,19 +199,21 @@ def _counter(bar: ProgressBar) -> Callable[[int, int], None]:
     return progress
 
 
-def _of_recordings(
-    run: Run, probability: np.ndarray, recording: np.ndarray, pooled: Literal["mean", "maximum"]
+def _pooled(
+    run: Predictor, probability: np.ndarray, recording: np.ndarray, settings: PredictSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Names and probabilities (recordings, classes); of two classes it is the second one's that is pooled."""
+    rule = settings.recording or run.runs[0].metrics.get("evaluation", {}).get("recording", "mean")
     if run.task != "binary":
-        return pooled_probability(probability, recording, pooled)
-    names, second = pooled_probability(probability[:, 1], recording, pooled)
+        return pooled_probability(probability, recording, rule)
+    names, second = pooled_probability(probability[:, 1], recording, rule)
     return names, np.stack([1 - second, second], axis=1)
 
 
-def _write(run: Run, found: Predictions) -> None:
-    """Both tables; the one of recordings first, so that who sees predictions.csv finds both. What an earlier call left
-    there and these answers do not have goes.
+def _write(run: Predictor, found: PredictionResult) -> None:
+    """Write both tables, that of recordings first: a complete predictions.csv has the other beside it.
+
+    Tables of an earlier call that these predictions do not have are removed.
     """
     if not found.skipped:
         (found.folder / SKIPPED).unlink(missing_ok=True)
@@ -220,21 +225,20 @@ def _write(run: Run, found: Predictions) -> None:
         write_text(found.folder / RECORDINGS, _table(run, ["recording", "windows"], rows))
     recording = [""] * len(found.window) if found.recording is None else found.recording.tolist()
     keys = [list(key) for key in zip(recording, found.window.tolist(), strict=True)]
-    rows = list(zip(keys, found.probability, found.answer, strict=True))
+    rows = list(zip(keys, found.probability, found.prediction, strict=True))
     write_text(found.folder / WINDOWS, _table(run, ["recording", "window"], rows))
 
 
-def _table(run: Run, names: list[str], rows: list[tuple[list[Any], np.ndarray, Any]]) -> str:
-    """CSV text: the keys, a probability per class or label (of two classes: of the second), the answer."""
+def _table(run: Predictor, names: list[str], rows: list[tuple[list[Any], np.ndarray, Any]]) -> str:
+    """CSV text: the keys, a probability per class or label (of two classes: of the second), the prediction."""
     several = run.task == "multilabel"
     columns = ["probability"] if run.task == "binary" else [f"probability_{name}" for name in run.classes]
-    columns += [f"answer_{name}" for name in run.classes] if several else ["answer"]
+    columns += [f"prediction_{name}" for name in run.classes] if several else ["prediction"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*names, *columns])
-    for key, probability, answer in rows:
+    for key, probability, prediction in rows:
         values = probability[1:] if run.task == "binary" else probability
-        writer.writerow(
-            [*key, *values.tolist(), *([int(name in answer) for name in run.classes] if several else [answer])]
-        )
+        decisions = [int(name in prediction) for name in run.classes] if several else [prediction]
+        writer.writerow([*key, *values.tolist(), *decisions])
     return out.getvalue()

@@ -1,0 +1,53 @@
+"""Settings of `predict`: what new files do not say themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ecgtune.config.base import choose, require
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """How new files are read, and where they are predicted; everything else is as in the training of the run.
+
+    Raises SettingError for a value outside its range.
+    """
+
+    records: str | Path | None = None
+    """Folder of recordings (WFDB, EDF, DICOM, HDF5, ...); DATA is then a table that names those to predict."""
+    recording_column: str | None = None
+    """Column of the table that names the recordings."""
+    sampling_rate: float | None = None
+    """Sampling rate of the files in Hz; needed unless they hold it."""
+    unit: Literal["mV", "uV", "V"] | None = None
+    """Unit of the samples; needed only where the run needs it, or for recordings that do not say it."""
+    lead: str | None = None
+    """Lead to take, for a run of one lead; the run's when not given."""
+    lead_names: tuple[str, ...] | None = None
+    """Leads of the recordings' channels in order, where the files do not name them; - leaves one out."""
+    ignore_checksums: bool = False
+    """Read files whose samples do not match the checksum in their header."""
+    group: str | None = None
+    """Column that says which windows of a file belong to one recording; `patient` or `record` when not given."""
+    step: float | None = None
+    """Seconds from one window of a recording to the next; as in the training when not given, less overlaps."""
+    recording: Literal["mean", "maximum"] | None = None
+    """A recording's probability: the mean or the maximum over its windows; as the run was measured when not given."""
+    max_skipped: float = 0.01
+    """Fraction of recordings that may be unusable; they are listed in OUT/skipped.csv."""
+    workers: int | None = None
+    """Processes that read recordings; as many as cores when not given."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; auto takes CUDA, then MPS, then the CPU."""
+
+    def __post_init__(self) -> None:
+        choose(self.device, DEVICES, "device")
+        if self.recording is not None:
+            choose(self.recording, ("mean", "maximum"), "recording")
+        require(self.step is None or self.step > 0, f"step is {self.step}; allowed: above 0 seconds")
+        require(0 <= self.max_skipped <= 1, f"max_skipped is {self.max_skipped}; allowed: 0 to 1")
