@@ -268,7 +268,7 @@ def test_thresholds_of_an_ensemble_are_the_means_of_its_runs(folder):
     ("others", "said"),
     [
         (["multiclass"], "has task multiclass, but"),
-        (["windows"], "has classes"),
+        (["windows"], "windows of 600 samples at 100 Hz, but"),
         (["binary"], "given twice"),
         (["nowhere"], "no run with a model"),
     ],

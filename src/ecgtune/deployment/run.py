@@ -199,7 +199,7 @@ def _compared(run: Run) -> dict[str, Any]:
         "task": run.task,
         "classes": run.classes,
         "leads": run.leads,
-        "windows": f"of {data['samples']} samples at {run.sampling_rate:g} Hz",
+        "windows of": f"{data['samples']} samples at {run.sampling_rate:g} Hz",
         "signal path": data["signal_path"],
     }
 
