@@ -21,6 +21,10 @@ class SettingError(EcgtuneError, ValueError):
     """A setting (flag, recipe line or argument) outside of what is allowed."""
 
 
+class NoPlaceError(SettingError):
+    """A method whose layers or blocks an encoder does not have."""
+
+
 class AuditError(EcgtuneError, RuntimeError):
     """One of the three audits (weights, gradients, count) found a training that would not do what it says."""
 

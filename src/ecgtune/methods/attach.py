@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ecgtune.errors import SettingError
+from ecgtune.errors import NoPlaceError, SettingError
 from ecgtune.methods.base import Method
 from ecgtune.methods.registry import find_method, method_names
 from ecgtune.models.base import Encoder
 from ecgtune.models.classifier import Classifier
-
-
-class NoPlaceError(SettingError):
-    """A method whose layers or blocks an encoder does not have."""
 
 
 def attach(model: Classifier, method: Method, seed: int = 0) -> Classifier:
@@ -22,7 +18,7 @@ def attach(model: Classifier, method: Method, seed: int = 0) -> Classifier:
     model's outputs do not change here (DoRA and PiSSA: but for rounding; a probe of mixed layers starts from their
     mean).
 
-    Raises SettingError when the encoder has no place for the method, or when the model has a method already.
+    Raises NoPlaceError when the encoder has no place for the method, SettingError when the model has a method already.
     """
     if model.attached is not None:
         raise SettingError(
@@ -37,7 +33,7 @@ def attach(model: Classifier, method: Method, seed: int = 0) -> Classifier:
             torch.manual_seed(seed)
             model.encoder = method.attach(encoder, seed)
     except NoPlaceError as error:
-        raise SettingError(f"{error}; methods for this encoder: {', '.join(fitting_methods(encoder))}") from None
+        raise NoPlaceError(f"{error}; methods for this encoder: {', '.join(fitting_methods(encoder))}") from None
     model.head.requires_grad_(True)
     if model.lead_mixer is not None:
         model.lead_mixer.requires_grad_(True)

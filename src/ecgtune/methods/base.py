@@ -136,6 +136,11 @@ class Method:
         return encoder  # pyright: ignore[reportReturnType]
 
     @property
+    def identity_at_start(self) -> bool:
+        """Whether attaching the method leaves the model's outputs as they are, but for rounding."""
+        return True
+
+    @property
     def needs_encoder_weights(self) -> bool:
         """Whether a saved run needs the encoder's weights from elsewhere."""
         return True

@@ -16,8 +16,7 @@ from torch import nn
 
 from ecgtune.config.base import suggest
 from ecgtune.config.targets import ROLES, TARGETS
-from ecgtune.errors import SettingError
-from ecgtune.methods.attach import NoPlaceError
+from ecgtune.errors import NoPlaceError, SettingError
 from ecgtune.methods.storage import check_names, read_tensors
 from ecgtune.models.base import Encoder
 

@@ -380,10 +380,13 @@ def _full_mask(tokens: Tensor, mask: Tensor | None) -> Tensor:
 def _running_statistics_kept(block: nn.Module) -> Iterator[None]:
     """For a second forward pass on the same batch: batch norms count it once."""
     counting = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    momenta = [module.momentum for module in counting]
     for module in counting:
-        module.track_running_stats = False
+        module.momentum = 0.0
     try:
         yield
     finally:
-        for module in counting:
-            module.track_running_stats = True
+        for module, momentum in zip(counting, momenta, strict=True):
+            module.momentum = momentum
+            if module.num_batches_tracked is not None:
+                module.num_batches_tracked -= 1

@@ -15,8 +15,8 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPIN
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
+from ecgtune.errors import NoPlaceError
 from ecgtune.methods.adapter.settings import Adapter
-from ecgtune.methods.attach import NoPlaceError
 from ecgtune.models.base import Encoder
 
 PEFT_TYPE = "BOTTLENECK"

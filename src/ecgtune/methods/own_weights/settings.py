@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ecgtune.config.base import check_fields, require
 from ecgtune.config.space import Choice, Span
-from ecgtune.errors import SettingError
+from ecgtune.errors import NoPlaceError
 from ecgtune.methods.base import Method, check_least
 from ecgtune.methods.registry import register_method
 
@@ -117,5 +117,5 @@ class NormBias(Method):
         biases = {name for name in names if name.endswith(".bias") and not name.endswith(useless)} - norms
         chosen = frozenset((norms if self.norms else set()) | (biases if self.biases else set()))
         if not chosen:
-            raise SettingError(f"{encoder.architecture} has no norms or biases for {self.name}; use full or probe")
+            raise NoPlaceError(f"{encoder.architecture} has no norms or biases for {self.name}")
         return chosen

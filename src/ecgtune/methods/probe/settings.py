@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ecgtune.config.base import check_fields
-from ecgtune.errors import SettingError
+from ecgtune.errors import NoPlaceError
 from ecgtune.methods.base import Method, SplitKind
 from ecgtune.methods.registry import register_method
 
@@ -43,9 +43,13 @@ class LinearProbe(Method):
     def added_parameters(self) -> tuple[str, ...]:
         return () if self.layers == "last" else (".mix",)
 
+    @property
+    def identity_at_start(self) -> bool:
+        return self.layers == "last"
+
     def check_place(self, encoder: Encoder) -> None:
         if self.layers == "mix" and not encoder.blocks:
-            raise SettingError(f"{encoder.architecture} has no blocks to mix; use layers = 'last'")
+            raise NoPlaceError(f"{encoder.architecture} has no blocks to mix; use layers = 'last'")
 
     def attach(self, encoder: Encoder, seed: int) -> nn.Module:
         if self.layers == "last":

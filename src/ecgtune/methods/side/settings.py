@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ecgtune.config.base import check_fields, require
 from ecgtune.config.space import Choice, Span
-from ecgtune.errors import SettingError
+from ecgtune.errors import NoPlaceError
 from ecgtune.methods.base import Method, SplitKind, check_fraction, check_least
 from ecgtune.methods.registry import register_method
 
@@ -65,7 +65,7 @@ class SideTuning(Method):
 
     def check_place(self, encoder: Encoder) -> None:
         if not encoder.blocks:
-            raise SettingError(f"{encoder.architecture} has no blocks for {self.name}; use full or probe")
+            raise NoPlaceError(f"{encoder.architecture} has no blocks for {self.name}")
 
     def attach(self, encoder: Encoder, seed: int) -> nn.Module:
         from ecgtune.methods.side.ladder import SideTuned

@@ -101,8 +101,8 @@ class PositionalConv(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, tokens, width) -> the same shape; an even kernel gives one frame too many, the last one."""
         channels = tokens.transpose(1, 2)
-        trains = torch.is_grad_enabled() and _trains(self.conv)
-        if trains or tokens.device.type != "cpu" or self._taps < LONG_KERNEL:
+        plain = torch.compiler.is_exporting() or (torch.is_grad_enabled() and _trains(self.conv))
+        if plain or tokens.device.type != "cpu" or self._taps < LONG_KERNEL:
             position = self.conv(channels)[..., : tokens.shape[1]]
         else:
             position = self._frozen(tokens.shape[1])(channels).to(tokens.dtype)

@@ -1,0 +1,85 @@
+"""Every registered encoder and every method keeps its contract; refusals name methods that work."""
+
+import pytest
+import torch
+from torch import nn
+
+from ecgtune.errors import NoPlaceError, SettingError
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.models.registry import model_names
+from ecgtune.models.resnet_1d.network import ResNet1d, ResNet1dConfig
+from ecgtune.testing.checks import ConformanceError
+from ecgtune.testing.encoders import check_encoder, example_encoder
+from ecgtune.testing.methods import check_method
+from helpers.methods import METHODS
+from helpers.models import TINY
+
+ENCODERS = {"ecg-fm": EcgFM(TINY), "resnet-1d": ResNet1d(ResNet1dConfig(channels=(16, 32)))}
+#: Methods that act on linear layers alone.
+LINEAR_ONLY = ("ia3", "vera", "adalora")
+
+
+@pytest.mark.parametrize("name", [name for name in model_names() if name != "ecg-fm"])
+def test_named_encoders_keep_the_contract(name):
+    check_encoder(name)
+
+
+@pytest.mark.slow
+def test_the_published_size_keeps_the_contract():
+    check_encoder("ecg-fm")
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_methods_keep_the_protocol(method, encoder):
+    if encoder == "resnet-1d" and method.name in LINEAR_ONLY:
+        with pytest.raises(NoPlaceError, match=r"methods for this encoder: .*full, lora, .*probe"):
+            check_method(method, ENCODERS[encoder])
+    elif encoder == "resnet-1d" and getattr(method, "init", "") == "pissa":
+        with pytest.raises(SettingError, match="is a convolution; allowed: default"):
+            check_method(method, ENCODERS[encoder])
+    else:
+        check_method(method, ENCODERS[encoder])
+
+
+def _without_a_mask(encoder):
+    embed = encoder.embed
+    encoder.embed = lambda signal, padding_mask=None: embed(signal)
+
+
+def _with_a_silent_projection(encoder):
+    class Bypassed(nn.Linear):
+        def __call__(self, inputs):
+            return nn.functional.linear(inputs, self.weight, self.bias)
+
+    bypassed = Bypassed(TINY.width, TINY.width)
+    encoder.layers[0].attention.q_proj = bypassed
+
+
+def _with_noise(encoder):
+    encoder.stem.register_forward_hook(lambda module, inputs, output: output + 0.1 * torch.rand_like(output))
+
+
+@pytest.mark.parametrize(
+    ("harm", "check"),
+    [
+        (_without_a_mask, "_padding: half a record of padding does not show in the mask"),
+        (_with_a_silent_projection, "_target_modules: modules with a role are not called in evaluation mode"),
+        (_with_noise, "_determinism: two evaluations of one signal differ"),
+    ],
+)
+def test_a_harmed_encoder_is_found(harm, check):
+    encoder = example_encoder(EcgFM(TINY))
+    harm(encoder)
+    with pytest.raises(ConformanceError, match=check):
+        check_encoder(encoder)
+
+
+def test_a_harmed_method_is_found():
+    class Forgetful(LoRA):
+        def load(self, encoder, folder):
+            pass
+
+    with pytest.raises(ConformanceError, match=r"Forgetful is not registered(.|\n)*other logits after loading"):
+        check_method(Forgetful(rank=2), ENCODERS["ecg-fm"])
