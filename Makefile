@@ -33,27 +33,9 @@ types: install  ## Static types
 
 check: lint types test  ## All that has to pass before a change lands
 
-bench: install  ## Benchmarks beside the original's computation, into benchmarks/results/ and docs/; FIRST= see there
-	$(BIN)/python benchmarks/read_csv.py
-	$(BIN)/python benchmarks/attention.py
-	$(BIN)/python benchmarks/lora_layer.py
-	$(BIN)/python benchmarks/oft_layer.py
-	$(BIN)/python benchmarks/page_faults.py
-	$(BIN)/python benchmarks/lora_epoch.py
-	$(BIN)/python benchmarks/positional.py
-	$(BIN)/python benchmarks/int8.py
-	$(BIN)/python benchmarks/qkv.py
-	$(BIN)/python benchmarks/torch_compile.py
-	$(BIN)/python benchmarks/frozen_casts.py
-	$(BIN)/python benchmarks/plan.py
-	$(BIN)/python benchmarks/plan.py --model full-size --windows 160 --epochs 2 --batch 16 --result benchmarks/results/plan_full_size.json
-	$(BIN)/python benchmarks/max_memory.py
-	$(BIN)/python benchmarks/records_cache.py --records 10000
-	$(BIN)/python benchmarks/speed/bench.py $(if $(FIRST),--first-version $(FIRST))
-	$(BIN)/python benchmarks/speed/methods.py
-	$(BIN)/python benchmarks/speed/utilisation.py --batch 16 --windows 640
-	$(BIN)/python benchmarks/speed/growth.py
-	$(BIN)/python benchmarks/speed/page.py
+bench: install  ## Benchmarks of this machine, into benchmarks/results/ and docs/ (an hour)
+	for script in micro startup reading int8 memory plan speed/bench speed/methods speed/epoch speed/growth; do \
+		$(BIN)/python benchmarks/$$script.py || exit 1; done
 
 peft-study: install  ## The study of docs/peft_study.md, where it stopped; WINDOWS= and RHYTHMS= are its files (days)
 	$(BIN)/python benchmarks/peft_study/peft_study.py $(WINDOWS) $(RHYTHMS)

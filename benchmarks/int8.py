@@ -1,34 +1,32 @@
-"""What predictions in bf16 and int8 gain, and how often they are those of float32.
+"""Speed of predictions in bf16 and int8, and their agreement with float32.
 
     python benchmarks/int8.py
 
-times products of ECG-FM's sizes by each format, tunes the embedded encoder with LoRA and trains a probe on one of
-ECG-FM's size on simulated windows, lets them predict others in each format, and writes processor times and agreement to
-benchmarks/results/int8.json.
-`deployment/int8.py` is there because of it.
+times products of ECG-FM's sizes in each format, tunes the embedded encoder with LoRA and trains a probe on one of
+ECG-FM's size on simulated windows, predicts others in each format, and writes processor times and agreement to
+benchmarks/results/int8-KIND.json and docs/performance.md. Formats that the processor has no instructions for are left
+out, with the reason.
 """
 
 import argparse
 import copy
-import shlex
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from full_size import TITLE, full_size
+from encoders import FULL_SIZE, full_size
+from machines import described, lacks, result_file, write_result
+from pages import markdown, update
 from torch import nn
 
 import ecgtune
 from ecgtune.deployment.int8 import Int8Linear
 from ecgtune.training.memory import keep_freed_memory
-from ecgtune.utils.files import write_json
-from ecgtune.workflows.environment import machine, now
 
-RESULT = Path(__file__).parent / "results" / "int8.json"
 ROWS = 16 * 156  # tokens of 16 windows of 5 s
 LAYERS = ((768, 768), (768, 3072), (3072, 768))
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -45,82 +43,77 @@ def milliseconds(work: Callable[[], object], rounds: int) -> float:
 
 
 @torch.no_grad()
-def products(inputs: int, outputs: int, rounds: int) -> dict[str, float]:
-    """One linear layer by each format, its inputs and outputs in bf16 for int8 too, as in a prediction."""
+def products(inputs: int, outputs: int, precisions: list[str], rounds: int) -> dict[str, float]:
+    """One linear layer in each format; int8 reads and writes what a prediction has around it."""
     torch.manual_seed(0)
     whole, tokens = nn.Linear(inputs, outputs), torch.randn(ROWS, inputs)
-    eight, half, rounded = Int8Linear(whole), copy.deepcopy(whole).bfloat16(), tokens.bfloat16()
-    return {
-        "fp32": milliseconds(lambda: whole(tokens), rounds),
-        "bf16": milliseconds(lambda: half(rounded), rounds),
-        "int8": milliseconds(lambda: eight(rounded), rounds),
-    }
-
-
-def agreement(
-    model: str | Path, method: ecgtune.LoRA | ecgtune.LinearProbe, windows: int, epochs: int
-) -> tuple[list[dict], float]:
-    """Each format on `windows` windows that a run of `method` has not seen, and the AUROC of its test split."""
-    data, others = ecgtune.simulate(windows, seed=0), ecgtune.simulate(windows, seed=1)
-    trainer = ecgtune.TrainerSettings(precision="bf16", device="cpu")
-    with tempfile.TemporaryDirectory() as place:
-        run = ecgtune.fine_tune(
-            ecgtune.load_model(model, head=ecgtune.Head(pooling="statistics")),
-            data,
-            method=method,
-            optimisation=ecgtune.Optimisation(epochs=epochs, batch_size=16),
-            trainer=trainer,
-            out=Path(place) / "run",
-            quiet=True,
-        )
+    rounded = tokens.bfloat16() if "bf16" in precisions else tokens
+    makes = {"fp32": lambda: (whole, tokens), "bf16": lambda: (copy.deepcopy(whole).bfloat16(), rounded)}
+    makes["int8"] = lambda: (Int8Linear(whole), rounded)
     found = {}
-    for precision in PRECISIONS:
-        run.predict(others.signal[:2], precision=precision)  # packs the weights, which is done once
-        started = time.process_time()
-        found[precision] = (run.predict(others.signal, precision=precision)[:, 1], time.process_time() - started)
-    truth = found["fp32"][0]
+    for name in precisions:
+        layer, given = makes[name]()
+        found[name] = milliseconds(lambda layer=layer, given=given: layer(given), rounds)
+    return found
+
+
+def agreement(model: str | Path, method: Any, windows: int, epochs: int, precisions: list[str]) -> dict[str, Any]:
+    """AUROC of a run of `method` on its test split, and each format on `windows` windows that it has not seen."""
+    data, others = ecgtune.simulate(windows, seed=0), ecgtune.simulate(windows, seed=1)
+    settings = {"optimisation": ecgtune.Optimisation(epochs=epochs, batch_size=16)}
+    settings |= {"trainer": ecgtune.TrainerSettings(device="cpu")}
+    model = ecgtune.load_model(model, head=ecgtune.Head(pooling="statistics"))
+    with tempfile.TemporaryDirectory() as place:
+        out = Path(place) / "run"
+        run = ecgtune.fine_tune(model, data, method=method, out=out, quiet=True, **settings)
+    found = {name: run.predict(others.signal, precision=name)[:, 1] for name in precisions}
     rows = [
         {
-            "precision": precision,
-            "seconds": seconds,
-            "agreement": float(np.mean((probability >= run.threshold) == (truth >= run.threshold))),
-            "largest_difference": float(np.abs(probability - truth).max()),
+            "precision": name,
+            "agreement": float(np.mean((values >= run.threshold) == (found["fp32"] >= run.threshold))),
+            "largest_difference": float(np.abs(values - found["fp32"]).max()),
         }
-        for precision, (probability, seconds) in found.items()
+        for name, values in found.items()
     ]
-    return rows, run.metrics["window"]["metrics"]["auroc"]["value"]
+    return {"windows": windows, "auroc": run.metrics["window"]["metrics"]["auroc"]["value"], "predictions": rows}
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Markdown: a linear layer in each format, and the agreement of predictions."""
+    names = [name for name in PRECISIONS if name not in result["left_out"]]
+    layers = [
+        (" to ".join(map(str, row["layer"])), *(f"{row[name]:.1f} ms" for name in names)) for row in result["layers"]
+    ]
+    lines = [f"{described(result)}.", "", markdown(("processor time of a layer", *names), layers)]
+    models = []
+    for model in result["models"]:
+        rows = {row["precision"]: row for row in model["predictions"]}
+        cells = (f"{100 * rows[n]['agreement']:.1f} %, {rows[n]['largest_difference']:.3f}" for n in names[1:])
+        models.append((model["model"], f"{model['auroc']:.3f}", f"{model['windows']:,}", *cells))
+    header = ("after fine-tuning on simulated windows", "AUROC", "windows")
+    told = (f"{name}: same class, largest difference of a probability" for name in names[1:])
+    lines.append(markdown((*header, *told), models))
+    lines += [f"Left out: {name}, {reason}.\n" for name, reason in result["left_out"].items()]
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--windows", type=int, nargs=2, default=[1000, 500], help="of the embedded, of the full size")
-    parser.add_argument("--epochs", type=int, nargs=2, default=[4, 150])
-    parser.add_argument("--result", type=Path, default=RESULT)
     asked = parser.parse_args()
     keep_freed_memory()
-    layers = [{"layer": list(size), **products(*size, asked.rounds)} for size in LAYERS]
-    for row in layers:
-        print(row)
-    models = []
+    left_out = {name: reason for name in PRECISIONS if (reason := lacks(name))}
+    precisions = [name for name in PRECISIONS if name not in left_out]
+    layers = [{"layer": list(size), **products(*size, precisions, asked.rounds)} for size in LAYERS]
     with tempfile.TemporaryDirectory() as place:
-        # Random layers do not learn in minutes, but a probe on them does: its boundary lies where windows differ.
+        # Random layers do not learn in minutes, a probe on them does.
         trained = {
-            "ecg-fm-tiny, LoRA": ("ecg-fm-tiny", ecgtune.LoRA()),
-            f"{TITLE}, linear probe": (full_size(Path(place) / "model"), ecgtune.LinearProbe()),
+            "ecg-fm-tiny, LoRA": ("ecg-fm-tiny", ecgtune.LoRA(), 1000, 4),
+            f"{FULL_SIZE}, linear probe": (full_size(Path(place) / "model"), ecgtune.LinearProbe(), 500, 150),
         }
-        for (title, arm), windows, epochs in zip(trained.items(), asked.windows, asked.epochs, strict=True):
-            rows, auroc = agreement(*arm, windows, epochs)
-            models.append({"model": title, "windows": windows, "auroc": auroc, "predictions": rows})
-            print(models[-1])
-    result = {
-        "command": shlex.join(["python", "benchmarks/int8.py", *sys.argv[1:]]),
-        "date": now(),
-        "machine": machine(),
-        "layers": layers,
-        "models": models,
-    }
-    write_json(asked.result, result)
+        models = [{"model": title, **agreement(*how, precisions)} for title, how in trained.items()]
+    write_result(result_file("int8"), {"left_out": left_out, "layers": layers, "models": models})
+    update()
 
 
 if __name__ == "__main__":

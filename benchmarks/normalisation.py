@@ -1,26 +1,38 @@
-"""How much of gain, offset and normalisation reaches the tokens of ECG-FM with one lead.
+"""Effect of gain, offset and normalisation on the tokens of ECG-FM with one lead.
 
     python benchmarks/normalisation.py
 
-encodes the same simulated windows under each normalisation and with another gain and offset, and writes the largest
-difference of any token value to benchmarks/results/normalisation.json. Tokens leave the encoder through a norm, so
-their standard deviation is about 1 and the differences can be read as they are. Random weights: the effect is the
-architecture's.
+encodes the same simulated windows under each normalisation, and with another gain and offset, and writes differences of
+token values to benchmarks/results/normalisation.json and docs/normalisation.md. Tokens leave the encoder through a
+norm, so their standard deviation is about 1. Weights are random: the effect is the architecture's.
 """
 
-import sys
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from machines import RESULTS, write_result
+from pages import ROOT, into_page, markdown
 
 from ecgtune import Preprocessing, load_model, simulate, split_dataset
-from ecgtune.utils.files import write_json
-from ecgtune.workflows.environment import machine, now
 
-RESULT = Path(__file__).parent / "results" / "normalisation.json"
+RESULT, PAGE = RESULTS / "normalisation.json", ROOT / "docs" / "normalisation.md"
 WINDOWS = 200
-GAIN, OFFSET = 3.0, 0.7  # of another recorder: three times the amplitude, 0.7 mV up
+GAIN, OFFSET = 3.0, 0.7  # of another recorder: three times the amplitude, 0.7 mV higher
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Markdown: a line per normalisation."""
+    header = (
+        *("normalisation", "difference to z-score, largest", "median"),
+        *("with another gain and offset, largest", "median"),
+    )
+    rows = []
+    for row in result["rows"]:
+        name, *values = row.values()
+        rows.append((name, *(f"{value:.{digits}f}" for value, digits in zip(values, (4, 5, 4, 5), strict=True))))
+    return markdown(header, rows)
 
 
 def main() -> None:
@@ -29,9 +41,8 @@ def main() -> None:
     model = load_model("ecg-fm-tiny-random").eval()
 
     def tokens(normalisation: str, signal: np.ndarray) -> torch.Tensor:
-        prepare = Preprocessing.fit(
-            dataset, train, sampling_rate=100.0, resampling="polyphase", normalisation=normalisation
-        )
+        how = {"sampling_rate": 100.0, "resampling": "polyphase", "normalisation": normalisation}
+        prepare = Preprocessing.fit(dataset, train, **how)
         with torch.no_grad():
             return model.encode(torch.from_numpy(prepare(signal, dataset.sampling_rate)))[0]
 
@@ -40,33 +51,15 @@ def main() -> None:
     rows = []
     for normalisation in ("zscore", "global", "none"):
         plain, changed = tokens(normalisation, dataset.signal), tokens(normalisation, other_recorder)
-        rows.append(
-            {
-                "normalisation": normalisation,
-                "largest_difference_to_zscore": float((plain - reference).abs().max()),
-                "median_difference_to_zscore": float((plain - reference).abs().median()),
-                "largest_difference_with_another_gain_and_offset": float((changed - plain).abs().max()),
-                "median_difference_with_another_gain_and_offset": float((changed - plain).abs().median()),
-            }
-        )
-    write_json(
-        RESULT,
-        {
-            "command": "python benchmarks/normalisation.py",
-            "date": now(),
-            "machine": machine(),
-            "weights": model.weights.describe(),
-            "windows": WINDOWS,
-            "gain": GAIN,
-            "offset_millivolts": OFFSET,
-            "token_standard_deviation": float(reference.std()),
-            "rows": rows,
-        },
-    )
-    print("normalisation  to z-score: largest (median)   with gain and offset: largest (median)", file=sys.stderr)
-    for row in rows:
-        print("{:13}  {:.4f} ({:.5f})                {:.4f} ({:.5f})".format(*row.values()))
-    print(f"wrote {RESULT}")
+        pairs = {"to_zscore": (plain - reference).abs(), "with_another_gain_and_offset": (changed - plain).abs()}
+        row: dict[str, Any] = {"normalisation": normalisation}
+        for name, difference in pairs.items():
+            row |= {f"largest_difference_{name}": float(difference.max())}
+            row |= {f"median_difference_{name}": float(difference.median())}
+        rows.append(row)
+    facts = {"weights": model.weights.describe(), "windows": WINDOWS, "gain": GAIN, "offset_millivolts": OFFSET}
+    result = write_result(RESULT, {**facts, "token_standard_deviation": float(reference.std()), "rows": rows})
+    into_page(PAGE, "normalisation", table(result))
 
 
 if __name__ == "__main__":

@@ -1,24 +1,21 @@
-"""Time and memory of every reader on the largest and the meanest files: at most 10 s and 1 GB for any bytes.
+"""Time and memory of every reader on the largest and on malicious files: at most 10 s and 1 GB for any file.
 
-    python benchmarks/reader_limits.py
+    python benchmarks/reader_limits.py [CASE ...]
 
-writes each file below a temporary folder, which is removed at the end, and reads it in a process of its own. Seconds
-are of the processor (the reader's, and of processes that it started and that have ended), because time on the wall is
-that of all that the machine does; memory is the peak of the reader's whole process, libraries included, and of the
-process that it starts. Files are written by the helpers of the tests. The result is
-benchmarks/results/reader_limits.json; the exit status is 1 when something is above a limit.
+writes each file below a temporary folder and reads it in a process of its own. Seconds are of the processor (the
+reader's, and of processes that it started and that have ended); memory is the peak of the reader's whole process,
+libraries included, and of the process that it starts. Files are written by the helpers of the tests. All cases go to
+benchmarks/results/reader_limits.json; the exit status is 1 when a case is above a limit.
 """
 
 import json
 import os
 import resource
-import shlex
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +28,6 @@ from ecgtune.data.leads import STANDARD_LEADS  # noqa: E402
 from ecgtune.errors import DataError  # noqa: E402
 from ecgtune.io.readers.base import ReadOptions  # noqa: E402
 from ecgtune.io.readers.registry import read_recording  # noqa: E402
-from ecgtune.utils.files import write_json  # noqa: E402
 from helpers.clinical_files import SCP_CODES, hl7, muse, philips, scp, xli  # noqa: E402
 from helpers.recordings import dicom_group, write_csv, write_dicom, write_edf, write_hdf5, write_wfdb  # noqa: E402
 
@@ -221,12 +217,9 @@ def main() -> None:
         row = rows[-1]
         print(f"{'' if row['kept'] else 'ABOVE THE LIMIT  '}{json.dumps(row)}", flush=True)
     if not sys.argv[1:]:
-        from ecgtune.workflows.environment import machine  # it brings torch, which no reader needs
+        from machines import write_result  # it imports torch, which no reader needs
 
-        command = shlex.join(["python", "benchmarks/reader_limits.py"])
-        date = datetime.now(UTC).date().isoformat()
-        limits = {"seconds": SECONDS, "bytes": BYTES}
-        write_json(RESULT, {"command": command, "date": date, "machine": machine(), "limits": limits, "rows": rows})
+        write_result(RESULT, {"limits": {"seconds": SECONDS, "bytes": BYTES}, "rows": rows})
     sys.exit(0 if all(row["kept"] for row in rows) else 1)
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/pretraining/ship.py runs/pretrain-tiny
 
-puts half-precision weights, curves and model card of the run into src/ecgtune/models/embedded/ecg-fm-tiny/, with what
+puts half-precision weights, curves and model card of the run into src/ecgtune/models/ecg_fm/bundled/, with what
 the run's files cannot know written into the card; keeps log, metrics, settings and machine of the run in
 benchmarks/results/pretraining/run/; and tells the run in docs/pretraining.md. Everything is read and put together
 first: a run that does not fit is refused in one line, and nothing is written.
@@ -21,7 +21,7 @@ from ecgtune.reporting.pretraining_wording import data_phrase, logged_terms, ter
 from ecgtune.utils.files import read_json, replace_folder, write_text
 
 ROOT = Path(__file__).parents[2]
-EMBEDDED = ROOT / "src" / "ecgtune" / "models" / "embedded" / "ecg-fm-tiny"
+EMBEDDED = ROOT / "src" / "ecgtune" / "models" / "ecg_fm" / "bundled" / "ecg-fm-tiny"
 KEPT = RESULTS / "run"
 #: The recordings that `ABOUT` speaks of, as metrics.json has them; runs of before it named files have `POOL` alone.
 POOL = "2bf4d88a06ce927841391d580246c4a52bdc313e33a20a8cc4c57fe817e49024"

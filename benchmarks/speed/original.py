@@ -1,7 +1,7 @@
-"""The original's computation, which every ratio is taken to: float32, attention with its weights returned, plain torch.
+"""The original's computation, the reference of every ratio: float32, attention weights returned, plain torch.
 
-Written out here and not made of the product's modules, so that it stays what it is when these become faster. Tensors go
-by the product's names, so that both compute with the same weights.
+It shares no module with ecgtune, so changes of ecgtune leave it as it is. Tensors have the names of ecgtune's encoder,
+so that both compute with the same weights.
 """
 
 import torch

@@ -14,7 +14,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropo
     attention weights.
 
     torch's fused kernel, except in bfloat16 on a CPU, where explicit products are faster for short windows
-    (`benchmarks/micro.py attention`).
+    (`benchmarks/micro.py`).
     """
     if query.device.type == "cpu" and query.dtype == torch.bfloat16:
         return explicit_attention(query, key, value, mask, dropout)

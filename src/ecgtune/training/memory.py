@@ -21,7 +21,7 @@ def keep_freed_memory() -> bool:
 
     A training on a CPU frees and takes the same large arrays at every step. glibc gives each back to the kernel and
     gets new pages for the next, which the kernel clears and maps one by one, thousands a step
-    (`benchmarks/page_faults.py`). The peak does not grow; `give_back_freed_memory` is for when a training is over.
+    (`benchmarks/micro.py`). The peak does not grow; `give_back_freed_memory` is for when a training is over.
     """
     mallopt = _of_libc("mallopt")
     return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, UNLIMITED))

@@ -3,7 +3,7 @@
 peft adds `B(A(x)) * scale` to the frozen layer's output by one pass for the product, one for the scale and one for the
 sum, each over an array as wide as the layer, and autograd does the same backwards. Here the update is accumulated
 into the output by the matrix product itself, and the frozen weights are cast to the compute dtype once, not at every
-step. `benchmarks/lora_layer.py` measures what that is worth.
+step. `benchmarks/micro.py` measures what that is worth.
 """
 
 from __future__ import annotations

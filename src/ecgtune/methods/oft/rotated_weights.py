@@ -3,7 +3,7 @@
 peft turns what a projection reads, block by block: for every token small products, and two transpositions of an array
 as wide as the layer, forwards and backwards. W (R x) = (W R) x, so the frozen weights can be turned instead, once for
 each step; the gradient of R then takes a product as large as the layer's own. In bf16 on a CPU that is cheaper for
-small layers and many tokens (`benchmarks/oft_layer.py`). peft 0.21 also keeps a dropout of blocks that its layer never
+small layers and many tokens (`benchmarks/micro.py`). peft 0.21 also keeps a dropout of blocks that its layer never
 applies; this one does.
 """
 

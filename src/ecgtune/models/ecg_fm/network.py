@@ -25,7 +25,7 @@ from ecgtune.models.layers import Attention, FeedForward, drop_path
 
 KERNEL = 2  # every block of the stem halves the sampling rate
 NORM_EPSILON = 1e-5
-#: Taps from which the spectrum of a frozen positional convolution is faster on a CPU (`benchmarks/positional.py`).
+#: Taps from which the spectrum of a frozen positional convolution is faster on a CPU (`benchmarks/micro.py`).
 LONG_KERNEL = 32
 
 

@@ -14,7 +14,7 @@ class FrozenSpectrum:
     """The kernel of a grouped `nn.Conv1d` (stride 1, padding taps // 2) in frequencies, for one length of signals.
 
     By the convolution theorem it gives what the convolution gives, rounded as float32 rounds, whatever autocast is in
-    force. A parametrisation of the kernel, such as weight norm, is worked out once. `benchmarks/positional.py` measures
+    force. A parametrisation of the kernel, such as weight norm, is worked out once. `benchmarks/micro.py` measures
     what that is worth.
     """
 

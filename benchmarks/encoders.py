@@ -1,0 +1,69 @@
+"""Encoders with random weights and steps on noise, for benchmarks: time and memory do not depend on the weights."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ecgtune.models.checkpoint import save_encoder
+from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
+from ecgtune.models.weights import Weights
+from ecgtune.training.precision import autocast
+
+FULL_SIZE = "ECG-FM's size, random weights"
+
+
+def classifier(config: EcgFmConfig, device: torch.device | None = None) -> Classifier:
+    """An encoder of this size with a linear head for two classes."""
+    torch.manual_seed(0)
+    weights = Weights("random", "benchmark", seed=0)
+    return Classifier(EcgFM(config), Head(), ("0", "1"), weights, name="ecg-fm", seed=0).to(device)
+
+
+def full_size(folder: Path) -> Path:
+    """A new model folder of ECG-FM's size that `load_model` takes."""
+    torch.manual_seed(0)
+    folder.mkdir()
+    save_encoder(EcgFM(EcgFmConfig()), folder, {"weights": "random"})
+    return folder
+
+
+def loss(model: nn.Module, inputs: Any, precision: str = "bf16") -> Tensor:
+    """Cross-entropy of one batch of inputs, with labels that alternate."""
+    kind = next(model.parameters()).device
+    with autocast(kind, precision):
+        logits = model(inputs).float()
+    return cross_entropy(logits, torch.arange(len(logits), device=kind) % 2)
+
+
+def step(model: nn.Module, inputs: Any, precision: str = "bf16") -> None:
+    """Forward and backward pass of one batch."""
+    loss(model, inputs, precision).backward()
+    model.zero_grad()
+
+
+def seconds(work: Callable[[], Any], device: torch.device | None = None) -> float:
+    """Seconds of one call, the work of an accelerator included."""
+    cuda = device is not None and device.type == "cuda"
+    if cuda:
+        torch.cuda.synchronize(device)
+    started = time.perf_counter()
+    work()
+    if cuda:
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def medians(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Median seconds of each way; they take turns, and the first round is not counted."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds + 1):
+        for name, way in ways.items():
+            taken[name].append(seconds(way))
+    return {name: float(np.median(values[1:])) for name, values in taken.items()}

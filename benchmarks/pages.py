@@ -1,0 +1,90 @@
+"""Tables of docs/performance.md from the files of results.
+
+    python benchmarks/pages.py
+
+writes all of them again; a benchmark does it after its own run.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ecgtune.utils import formatting
+from ecgtune.utils.files import read_json, write_text
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "performance.md"
+#: Place in the page -> files of results, and the module whose `table` describes one of them.
+PLACES = {
+    "speed": ("speed-*.json", "bench"),
+    "methods": ("methods-*.json", "methods"),
+    "growth": ("growth-*.json", "growth"),
+    "epoch": ("epoch-*.json", "epoch"),
+    "micro": ("micro-*.json", "micro"),
+    "int8": ("int8-*.json", "int8"),
+    "startup": ("startup-*.json", "startup"),
+    "reading": ("reading-*.json", "reading"),
+    "memory": ("memory-*.json", "memory"),
+    "plan": ("plan-*.json", "plan"),
+}
+NOT_MEASURED = "Not measured yet.\n"
+
+
+def contents() -> dict[str, str]:
+    """Markdown by its place in docs/performance.md: a table for each kind of processor."""
+    for folder in (RESULTS.parent, RESULTS.parent / "speed"):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    found = {}
+    for place, (pattern, module) in PLACES.items():
+        table = importlib.import_module(module).table
+        found[place] = "\n".join(table(read_json(file)) for file in sorted(RESULTS.glob(pattern))) or NOT_MEASURED
+    return found
+
+
+def update() -> None:
+    """Write every table of docs/performance.md."""
+    for place, text in contents().items():
+        into_page(PAGE, place, text)
+
+
+def into_page(page: Path, name: str, text: str) -> None:
+    """Put `text` between the comments `<!-- name -->` and `<!-- end of name -->` of `page`."""
+    write_text(page, with_part(page.read_text(encoding="utf-8"), name, text))
+
+
+def with_part(page: str, name: str, text: str) -> str:
+    """The text `page` with `text` between its two comments called `name`, which are on lines of their own."""
+    start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    before, rest = page.split(start)
+    return before + start + text + end + rest.split(end)[1]
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def amount(value: float | None, unit: str = "s") -> str:
+    """A measured value with its unit: "s", "bytes" or "records/s"."""
+    if value is None:
+        return "not measured"
+    if unit == "bytes":
+        return formatting.size(value)
+    if unit == "records/s":
+        return f"{value:.3g} records/s"
+    if value >= 1:
+        return f"{value:.1f} s"
+    return f"{1e3 * value:.3g} ms" if value >= 1e-3 else f"{1e6 * value:.3g} µs"
+
+
+def times(value: float | None) -> str:
+    """A ratio: "1.56x"."""
+    return "" if value is None else f"{value:.3g}x" if value < 1000 else f"{value:,.0f}x"
+
+
+if __name__ == "__main__":
+    update()
