@@ -220,7 +220,7 @@ def test_sampling_rate_is_given_and_sane(csv_file, given, part):
         ({"sampling_rate": 100}, 200, "100 Hz, but 200 Hz was given"),
         ({"sampling_rate": 0}, None, "sampling rate 0 Hz"),
         ({"sampling_rate": float("inf")}, None, "sampling rate inf"),
-        ({"sampling_rate": np.array([100, 200])}, None, "one value for the whole file"),
+        ({"sampling_rate": np.array([100, 200])}, None, "one number in Hz"),
         ({"sampling_rate": "fast"}, None, "one number in Hz"),
         ({"fs": 250}, None, "says 'sampling_rate' 100 Hz but 'fs' 250 Hz; leave the wrong one out"),
         ({"unit": "furlong"}, None, "unit 'furlong' is unknown; allowed are mV, uV, V"),

@@ -51,7 +51,7 @@ CSV: dict[str, tuple[bytes, list[str]]] = {
     "too large for float32": (table(*GOOD, "0.1,0.2,1e60,1"), ["row 6", "column 'signal_2'", "inf"]),
     "constant": (
         table(*GOOD[:1], "2,2,2,1", *GOOD, "0,0,0,0"),
-        ["row 3", "2 of 7 windows", "z-score needs a spread"],
+        ["row 3", "2 of 7 windows", "z-score needs variation"],
     ),
     "constant after an empty line": (table(*GOOD, "", "2,2,2,1"), ["row 7", "1 of 5"]),
     "hardly two windows of a class": (

@@ -10,7 +10,7 @@ from ecgtune.io.windows import read_dataset
 
 def test_a_refused_file_leaves_no_thread_behind(tmp_path, monkeypatch):
     """Threads of an abandoned read would be joined by the garbage collector, from any place: a deadlock was seen."""
-    monkeypatch.setattr("ecgtune.io.window_files.csv._PIECE_BYTES", 64)
+    monkeypatch.setattr("ecgtune.io.readers.csv_files._PIECE_BYTES", 64)
     file = tmp_path / "one_sample.csv"
     file.write_text("signal_0,label\n" + "0.5,1\n0.25,0\n" * 200)
     with pytest.raises(DataError, match="1 sample") as error:

@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import DataError
-from ecgtune.io import cache as module
+from ecgtune.io import window_files as module
 from ecgtune.io.windows import read_dataset
 
 GROUPS = [f"p{i // 2}" for i in range(12)]

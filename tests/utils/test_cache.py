@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ecgtune.errors import DataError
-from ecgtune.utils.cache import cache_folder, cache_key, evict, file_version, new_entry
+from ecgtune.utils.cache import cache_folder, cache_key, cached, evict, file_version
 
 
 def test_the_variable_wins_and_the_platform_folder_is_the_default(monkeypatch, tmp_path):
@@ -42,27 +42,35 @@ def load(entry: Path) -> str | None:
     return (entry / "content").read_text() if (entry / "content").is_file() else None
 
 
+def make(folder: Path) -> None:
+    (folder / "content").write_text("made")
+
+
 def test_an_entry_appears_whole_and_replaces_other_versions_of_its_subject(tmp_path):
     for entry in ("pool-a-1", "pool-b-1", "pool-a-2"):
-        with new_entry(tmp_path / entry, load) as folder:
-            assert not (tmp_path / entry).exists()
-            (folder / "content").write_text(entry)
+        assert cached(tmp_path / entry, load, make) == "made"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pool-a-2", "pool-b-1"]
-    assert load(tmp_path / "pool-a-2") == "pool-a-2"
+    (tmp_path / "pool-a-2" / "content").write_text("kept")
+    assert cached(tmp_path / "pool-a-2", load, make) == "kept"
 
 
-def fail(entry: Path, error: Exception) -> None:
-    with new_entry(entry, load) as folder:
-        (folder / "content").write_text("half")
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(ZeroDivisionError("by zero"), ZeroDivisionError), (OSError("No space left on device"), DataError)],
+)
+def test_an_error_leaves_nothing(tmp_path, error, expected):
+    def fail(folder: Path) -> None:
+        make(folder)
         raise error
 
-
-def test_an_error_leaves_nothing(tmp_path):
-    with pytest.raises(ZeroDivisionError):
-        fail(tmp_path / "a-1", ZeroDivisionError())
-    with pytest.raises(DataError, match="set ECGTUNE_CACHE"):
-        fail(tmp_path / "a-1", OSError("No space left on device"))
+    with pytest.raises(expected, match=r"by zero|set ECGTUNE_CACHE"):
+        cached(tmp_path / "a-1", load, fail)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_entry_that_cannot_be_read_back_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="damaged while it was written"):
+        cached(tmp_path / "a-1", load, lambda folder: None)
 
 
 def test_eviction_keeps_what_was_used_last_and_removes_stale_leftovers(tmp_path):

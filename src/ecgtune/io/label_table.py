@@ -1,16 +1,12 @@
-"""The table of labels that stands beside a folder of recordings: one row per recording, checked column by column."""
+"""The table of labels of a folder of recordings: one row per recording, checked column by column."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
 from ecgtune.config.base import suggest
@@ -18,7 +14,8 @@ from ecgtune.data.tasks import MISSING, Task, task_of
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.labels import Where, check_no_leak, label_codes, label_flags, split_names
 from ecgtune.io.published_splits import LEFT_OUT, folds_as_parts, published_parts
-from ecgtune.io.window_files.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES
+from ecgtune.io.readers.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES
+from ecgtune.io.readers.csv_table import read_table
 from ecgtune.utils.text import shown
 
 RECORDING_NAMES = (*RECORD_NAMES, "filename", "file_name", "file", "path", "filename_hr", "filename_lr", "ecg_id", "id")
@@ -26,7 +23,6 @@ SITE_NAMES = ("site", "source", "hospital", "centre", "center", "database")
 SPLIT_NAME, FOLD_NAMES = "split", ("fold", "strat_fold")
 LABEL_NAMES = ("label", "labels", "class")
 NO_VALUE = ("", "nan", "none", "na", "n/a", "null")
-_DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True)
@@ -114,20 +110,17 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
     twice, a patient in two splits.
     """
     path = Path(path)
-    text, digest = _read_text(path)
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; give the table of labels, and the folder with --records")
+    text, row, digest = read_table(path)
     names = tuple(text)
-    recording_name = _column(path, names, columns.recording, RECORDING_NAMES, "--recording-column")
-    if recording_name is None:
-        raise DataError(
-            f"{path}: no column names the recordings; its columns are {_listed(names)}; name one: --recording-column"
-        )
+    recording_name = _recording_column(path, names, columns.recording)
     patient_name = _column(path, names, columns.patient, PATIENT_NAMES, "--patient")
     site_name = _column(path, names, columns.site, SITE_NAMES, "--site")
     fold_name = _column(path, names, columns.fold, () if columns.published else (SPLIT_NAME,), "--fold")
     taken = {recording_name, patient_name, site_name, fold_name, SPLIT_NAME, *FOLD_NAMES}
     label_names = _label_columns(path, names, columns, taken)
 
-    row = np.arange(2, len(text[recording_name]) + 2)
     where = Where(str(path), "row", row)
     recording = _complete(text[recording_name], recording_name, where)
     _check_unique(recording, where)
@@ -138,7 +131,7 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
     left_out = recording[:0]
     split, origin = None, None
     if columns.published is not None:
-        split, origin = published_parts(columns.published, recording, path)
+        split, origin = published_parts(columns.published, recording, where)
         left_out = recording[keep & (split == LEFT_OUT)]
         keep &= split != LEFT_OUT
     if not keep.any():
@@ -181,52 +174,21 @@ def read_recording_names(path: Path, column: str | None = None) -> tuple[str, ..
 
     Raises DataError, in one line, for a table that does not name them, or names one twice.
     """
-    text, _ = _read_text(path)
-    name = _column(path, tuple(text), column, RECORDING_NAMES, "--recording-column")
-    if name is None:
-        raise DataError(
-            f"{path}: no column names the recordings; its columns are {_listed(tuple(text))}; name one:"
-            " --recording-column"
-        )
-    where = Where(str(path), "row", np.arange(2, len(text[name]) + 2))
+    text, row, _ = read_table(path)
+    name = _recording_column(path, tuple(text), column)
+    where = Where(str(path), "row", row)
     recording = _complete(text[name], name, where)
     _check_unique(recording, where)
     return tuple(recording.tolist())
 
 
-def _read_text(path: Path) -> tuple[dict[str, NDArray[np.str_]], str]:
-    """Every column as stripped text, and the sha256 of the file."""
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; give the table of labels, and the folder with --records")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); give the path of a CSV table") from error
-    first = content.lstrip(b"\xef\xbb\xbf").split(b"\n", 1)[0].decode("utf-8", "replace")
-    delimiter = max(_DELIMITERS, key=first.count)
-    names = [name.strip() for name in next(csv.reader([first.strip("\r")], delimiter=delimiter), [])]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not any(names):
-        raise DataError(f"{path}: its first row {shown(first)} must name the columns, each by its own name")
-    try:
-        table = pcsv.read_csv(
-            pa.BufferReader(content),
-            read_options=pcsv.ReadOptions(column_names=names, skip_rows=1),
-            parse_options=pcsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pcsv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-            ),
+def _recording_column(path: Path, names: Sequence[str], asked: str | None) -> str:
+    found = _column(path, names, asked, RECORDING_NAMES, "--recording-column")
+    if found is None:
+        raise DataError(
+            f"{path}: no column names the recordings; its columns are {_listed(names)}; name one: --recording-column"
         )
-    except pa.ArrowInvalid as error:
-        reason = " ".join(str(error).split())[:160]
-        raise DataError(f"{path}: cannot be read as a table ({reason}); each row needs {len(names)} cells") from error
-    if table.num_rows == 0:
-        raise DataError(f"{path}: has no rows below its header; one row per recording is needed")
-    text = {}
-    for name in names:
-        cells = [cell.strip()[: MAX_TEXT + 1] for cell in table.column(name).to_pylist()]
-        text[name] = np.array(cells, dtype=np.str_)
-    return text, hashlib.sha256(content).hexdigest()
+    return found
 
 
 def _column(path: Path, names: Sequence[str], asked: str | None, usual: Sequence[str], flag: str) -> str | None:

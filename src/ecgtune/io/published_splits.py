@@ -32,7 +32,7 @@ PUBLISHED: dict[str, tuple[dict[str, str], str]] = {
 }
 
 
-def published_parts(name: str, recording: NDArray[np.str_], path: Path) -> tuple[NDArray[np.str_], str]:
+def published_parts(name: str, recording: NDArray[np.str_], where: Where) -> tuple[NDArray[np.str_], str]:
     """The part of each recording in the division `name`, "" where it leaves one out, and a phrase that says so.
 
     Raises SettingError for an unknown division, DataError for a recording that it does not know.
@@ -41,7 +41,6 @@ def published_parts(name: str, recording: NDArray[np.str_], path: Path) -> tuple
     stems = [Path(text.replace("\\", "/")).stem for text in recording.tolist()]
     unknown = [row for row, stem in enumerate(stems) if stem not in parts]
     if unknown:
-        where = Where(str(path), "row", np.arange(2, len(recording) + 2))
         raise DataError(
             f"{where(unknown[0])}: recording {shown(recording[unknown[0]])} is not in the published split '{name}', and"
             f" so for {len(unknown)} in all; leave --published out, or these rows"

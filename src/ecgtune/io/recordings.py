@@ -1,4 +1,17 @@
-"""Whole recordings without labels, decoded and resampled once into a memory map of int16."""
+"""Pools of whole recordings without labels, for pretraining: decoded and resampled once into a memory map of int16.
+
+Layouts of a pool:
+
+- An NPZ archive with `signal` (samples) or (leads, samples), all recordings one after the other, `offset` (recordings
+  + 1), so that recording i is `signal[..., offset[i]:offset[i + 1]]`, the names `record` or `record_id`, the sampling
+  rate `sampling_rate` or `fs` (Hz), and, for several leads, `leads`.
+- The same archive without `signal`, called `NAME_index.npz`, beside `NAME.delta16.xz`: int16 samples of one lead as
+  differences, all low bytes before all high bytes, compressed by xz.
+- A folder of `.npy` files, one recording (samples,) of one unnamed lead each, whose rate the caller gives. Units do not
+  matter here, so whole numbers stay as they are; the reader of single recordings would ask for a unit.
+- Any other folder: its recordings in any format, all of the same leads and rate. CSV files are left out: in such a
+  folder they are tables of labels.
+"""
 
 from __future__ import annotations
 
@@ -14,170 +27,22 @@ from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Source
 from ecgtune.data.signal.filters import resample
-from ecgtune.data.signal.quality import share_at_the_ends, share_standing_still
+from ecgtune.data.signal.quality import constant_fraction, extreme_fraction
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where, split_names
+from ecgtune.io.readers.base import one_line_errors
+from ecgtune.io.readers.numpy_files import ARCHIVE, Archive, read_array
 from ecgtune.io.readers.registry import files_of, find_recordings, read_recording
-from ecgtune.utils.cache import cache_folder, cache_key, file_version, new_entry
-
-INDEX, PACKED = "_index.npz", ".delta16.xz"
-RECORD_KEYS, RATE_KEYS = ("record", "record_id"), ("sampling_rate", "fs")
-
-
-@dataclass(frozen=True)
-class RecordingFiles:
-    """What a path holds: `files` that decide the content, names, leads, rate (Hz) or None when the files are silent."""
-
-    files: tuple[Path, ...]
-    record: NDArray[np.str_]
-    leads: tuple[str, ...]
-    sampling_rate: float | None
-    _offset: NDArray[np.int64] | None = None
-    _recordings: tuple[Path, ...] = ()
-
-    def signals(self) -> Iterator[NDArray[Any]]:
-        """Each recording (leads, samples), in the order of `record`. Raises DataError."""
-        if self._recordings:
-            for path in self._recordings:
-                yield self._like_the_first(path)
-            return
-        if self._offset is None:
-            for path in self.files:
-                yield _checked(np.atleast_2d(_load(path)), 1, path)
-            return
-        path = self.files[-1]
-        whole = _unpack(path) if path.name.endswith(PACKED) else np.atleast_2d(_load(path)["signal"])
-        _checked(whole, len(self.leads), path)
-        if self._offset[-1] != whole.shape[1]:
-            raise DataError(f"{path}: holds {whole.shape[1]} samples, but offset ends at {self._offset[-1]}")
-        for start, stop in zip(self._offset[:-1], self._offset[1:], strict=True):
-            yield whole[:, start:stop]
-
-    def _like_the_first(self, path: Path) -> NDArray[np.float32]:
-        """The signal of one recording in a folder of them."""
-        recording = read_recording(path)
-        if (recording.leads, recording.sampling_rate) != (self.leads, self.sampling_rate):
-            raise DataError(
-                f"{path}: has leads {', '.join(recording.leads)} at {recording.sampling_rate:g} Hz, but "
-                f"{self._recordings[0].name} has {', '.join(self.leads)} at {self.sampling_rate:g} Hz; keep recordings "
-                "of one kind in the folder"
-            )
-        return recording.signal
-
-    def sha256(self) -> tuple[str, ...]:
-        """Of each file."""
-        found = []
-        for path in self.files:
-            with path.open("rb") as file:
-                found.append(hashlib.file_digest(file, "sha256").hexdigest())
-        return tuple(found)
-
-
-def find_layout(path: Path) -> RecordingFiles:
-    """Recognise the layout of `path`. Raises DataError when it is none, or when its parts do not fit together."""
-    if path.is_dir():
-        files = tuple(sorted(path.glob("*.npy")))
-        if not files:
-            return _folder_of_recordings(path)
-        return RecordingFiles(files, np.array([file.stem for file in files]), ("II",), None)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file or folder; give an .npz file of recordings or a folder of them")
-    if path.suffix != ".npz":
-        raise DataError(f"{path}: is no .npz file; give an .npz file of recordings or a folder of them")
-    arrays = _load(path)
-    record = _first(arrays, RECORD_KEYS)
-    if "offset" not in arrays or record is None:
-        raise DataError(f"{path}: has the arrays {', '.join(sorted(arrays))}; 'offset' and 'record' are needed")
-    offset, record = arrays["offset"].astype(np.int64), record.astype(np.str_)
-    if offset.shape != (len(record) + 1,) or len(record) == 0 or offset[0] != 0 or (np.diff(offset) <= 0).any():
-        raise DataError(
-            f"{path}: 'offset' must rise from 0 and have one value more than the {len(record)} records, shape "
-            f"({len(record) + 1},), but has shape {offset.shape}"
-        )
-    rate = _first(arrays, RATE_KEYS)
-    leads = tuple(str(lead) for lead in arrays["leads"]) if "leads" in arrays else ("II",)
-    files = (path,) if "signal" in arrays else (path, _packed(path))
-    return RecordingFiles(files, record, leads, None if rate is None else float(rate), offset)
-
-
-def _folder_of_recordings(path: Path) -> RecordingFiles:
-    """A folder in any of the formats; the first recording tells leads and rate of all."""
-    found = {name: file for name, file in find_recordings(path).items() if file.suffix.lower() != ".csv"}
-    if not found:
-        raise DataError(f"{path}: holds CSV files only; put one recording (samples,) into each .npy file")
-    recordings = tuple(found.values())
-    first = read_recording(recordings[0])
-    files = tuple(file for recording in recordings for file in files_of(recording))
-    return RecordingFiles(files, np.array(list(found)), first.leads, first.sampling_rate, None, recordings)
-
-
-def held_out_records(path: Path, splits: tuple[str, ...] = ("val", "test")) -> frozenset[str]:
-    """Names of the recordings that stand in `splits` of an NPZ file of windows.
-
-    Raises DataError if the file cannot tell, or has none there: whoever names it believes that it does.
-    """
-    arrays = _load(path)
-    record = _first(arrays, RECORD_KEYS)
-    if record is None or "split" not in arrays or record.shape != arrays["split"].shape:
-        raise DataError(
-            f"{path}: has the arrays {', '.join(sorted(arrays))}; 'record' and 'split', one value per window, are "
-            "needed to know which recordings to leave out"
-        )
-    where = Where(str(path), "window", np.arange(len(record)))
-    held_out = np.isin(split_names(arrays["split"].astype(np.str_), where), splits)
-    if not held_out.any():
-        raise DataError(
-            f"{path}: none of its {len(record)} windows is in {' or '.join(splits)}, so there is nothing to leave out; "
-            "give the file of windows that results are measured on"
-        )
-    return frozenset(record[held_out].astype(np.str_).tolist())
-
-
-def _packed(index: Path) -> Path:
-    name = index.name.removesuffix(INDEX) + PACKED
-    packed = index.with_name(name)
-    if not index.name.endswith(INDEX) or not packed.is_file():
-        raise DataError(f"{index}: has no array 'signal' and no file {name} beside it; put one of the two there")
-    return packed
-
-
-def _unpack(path: Path) -> NDArray[np.int16]:
-    try:
-        packed = np.frombuffer(lzma.decompress(path.read_bytes()), np.uint8)
-    except (lzma.LZMAError, EOFError) as error:
-        raise DataError(f"{path}: cannot be unpacked ({error}); copy the file again") from None
-    low, high = packed[: len(packed) // 2], packed[len(packed) // 2 :]
-    steps = low.astype(np.uint16) | high.astype(np.uint16) << 8
-    return np.cumsum(steps, dtype=np.uint16).view(np.int16)[None]
-
-
-def _checked(signal: NDArray[Any], leads: int, path: Path) -> NDArray[Any]:
-    if signal.ndim != 2 or signal.dtype.kind not in "iuf" or len(signal) != leads:
-        raise DataError(
-            f"{path}: the signal is {signal.dtype} of shape {signal.shape}; numbers of shape ({leads}, samples) are "
-            "needed" + ("" if leads > 1 else ", or (samples,)")
-        )
-    return signal
-
-
-def _load(path: Path) -> Any:
-    """An array, or the arrays of an archive by name; never a pickle."""
-    try:
-        content = np.load(path, allow_pickle=False)
-        return dict(content) if path.suffix == ".npz" else content
-    except Exception as error:  # a damaged file fails in zipfile, zlib, struct or numpy: any type of error
-        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())[:100]}); write it again") from None
-
-
-def _first(arrays: dict[str, NDArray[Any]], keys: tuple[str, ...]) -> NDArray[Any] | None:
-    return next((arrays[key] for key in keys if key in arrays), None)
-
+from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
+from ecgtune.utils.files import file_sha256
 
 FORMAT = 3  # raise it whenever what is stored changes
 FULL_SCALE = 32_000  # of an int16, for signals that are not int16 already
-STILL_SECONDS = 0.5  # as long without any change is a lost electrode, not a quiet baseline
-FLAT_SHARE = 0.5  # of a recording's samples that stand still, above which it is flat
-CLIPPED_SHARE = 0.02  # of samples that rest at the largest or smallest value, above which it is clipped
+CONSTANT_SECONDS = 0.5  # without any change for longer: a lost electrode, not a quiet baseline
+FLAT_FRACTION = 0.5  # of constant samples, above which a recording is flat
+CLIPPED_FRACTION = 0.02  # of samples at the largest or smallest value, above which a recording is clipped
+_INDEX, _PACKED = "_index.npz", ".delta16.xz"
+_RECORD_KEYS = ("record", "record_id")
 
 
 @dataclass(frozen=True)
@@ -185,10 +50,9 @@ class Recordings:
     """Recordings one after the other: number i is `samples[:, offset[i]:offset[i + 1]]`.
 
     samples: int16 (leads, all samples), a read-only memory map, in a unit that may differ from recording to recording.
-    offset: int64 (recordings + 1). record: their names. flat: bool (recordings,), in all leads. clipped: in any of the
-    others.
-    sampling_rate: Hz, after resampling. files: name and sha256 of each file that was read; `source.sha256` is that of
-    these sha256, as bytes one after the other, so that it stands for all of them.
+    offset: int64 (recordings + 1). record: their names. flat: bool (recordings,), constant in all leads. clipped: bool
+    (recordings,), at the limits of the recorder in one of the other leads. sampling_rate: Hz, after resampling. files:
+    name and sha256 of each file that was read; `source.sha256` is the sha256 of these digests one after the other.
     """
 
     samples: NDArray[np.int16]
@@ -213,77 +77,165 @@ class Recordings:
 def read_recordings(
     path: str | Path, *, sampling_rate: float, resampling: str = "polyphase", recorded_rate: float | None = None
 ) -> Recordings:
-    """Read recordings in one of the layouts of `data.recording_files`, resampled to `sampling_rate` Hz.
+    """Read a pool of recordings, resampled to `sampling_rate` Hz, through the cache.
 
-    recorded_rate: of the files (Hz), needed when they do not say it. The first read writes a memory map into the cache
-    folder; later reads open it. Raises DataError for files that cannot be used.
+    recorded_rate: of the files (Hz), needed when they do not state it. Raises DataError for files that cannot be used.
     """
     path = Path(path)
-    files = find_layout(path)
-    rate = _rate(path, files.sampling_rate, recorded_rate)
+    pool = _find_pool(path)
+    rate = _recorded_rate(path, pool.sampling_rate, recorded_rate)
     subject = cache_key([FORMAT, str(path.resolve()), rate, sampling_rate, resampling])
-    version = cache_key([[str(file.resolve()), *file_version(file)] for file in files.files])
-    entry = cache_folder() / f"recordings-{subject}-{version}"
-    recordings = _stored(entry, path, files, sampling_rate)
-    if recordings is None:
-        with new_entry(entry, lambda entry: _stored(entry, path, files, sampling_rate)) as folder:
-            _store(folder, files, rate, sampling_rate, resampling)
-        recordings = _stored(entry, path, files, sampling_rate)
-    if recordings is None:
-        raise DataError(f"{entry}: this cache entry was damaged while it was written; remove it and read again")
-    return recordings
+    version = cache_key([[str(file.resolve()), *file_version(file)] for file in pool.files])
 
-
-def _store(folder: Path, files: RecordingFiles, rate: float, sampling_rate: float, resampling: str) -> None:
-    lengths, flat, clipped = [], [], []
-    with (folder / "samples.i16").open("wb") as file:
-        for name, signal in zip(files.record, files.signals(), strict=True):
-            if not np.isfinite(signal).all():
-                raise DataError(f"{files.files[-1]}: recording {name} holds NaN or infinite samples; remove them")
-            still = max(2, round(STILL_SECONDS * rate))
-            moving = [lead for lead in signal if share_standing_still(lead, still) <= FLAT_SHARE]
-            flat.append(not moving)
-            clipped.append(any(share_at_the_ends(lead) > CLIPPED_SHARE for lead in moving))
-            values = resample(_scaled(signal), rate, sampling_rate, resampling)
-            values = np.clip(np.rint(values), -(1 << 15), (1 << 15) - 1).astype(np.int16)
-            file.write(np.ascontiguousarray(values.T).data)  # leads last, so that recordings can follow each other
-            lengths.append(values.shape[1])
-    np.savez(
-        folder / "facts.npz",
-        offset=np.concatenate([[0], np.cumsum(lengths)]),
-        flat=flat,
-        clipped=clipped,
-        sha256=np.array(files.sha256()),
-    )
-
-
-def _stored(entry: Path, path: Path, files: RecordingFiles, sampling_rate: float) -> Recordings | None:
-    """The entry, or None when there is none or it is damaged."""
-    try:
-        with np.load(entry / "facts.npz", allow_pickle=False) as facts:
-            offset, flat, clipped = (facts[name] for name in ("offset", "flat", "clipped"))
-            sha256 = [str(value) for value in facts["sha256"]]
-        shape = (int(offset[-1]), len(files.leads))
-        file = entry / "samples.i16"
-        if file.stat().st_size != 2 * shape[0] * shape[1]:
+    def load(entry: Path) -> Recordings | None:
+        try:
+            with np.load(entry / "facts.npz", allow_pickle=False) as facts:
+                offset, flat, clipped = (facts[name] for name in ("offset", "flat", "clipped"))
+                sha256 = facts["sha256"].tolist()
+            shape, file = (int(offset[-1]), len(pool.leads)), entry / "samples.i16"
+            if file.stat().st_size != 2 * shape[0] * shape[1]:
+                return None
+            samples = np.memmap(file, dtype=np.int16, mode="r", shape=shape).T
+        except Exception:  # damaged in any way: the recordings can be read again
             return None
-        samples = np.memmap(file, dtype=np.int16, mode="r", shape=shape)
-    except Exception:
-        return None
-    return Recordings(
-        samples=samples.T,
-        offset=offset,
-        record=files.record,
-        flat=flat,
-        clipped=clipped,
-        leads=files.leads,
-        sampling_rate=sampling_rate,
-        source=Source(str(path), hashlib.sha256(b"".join(map(bytes.fromhex, sha256))).hexdigest()),
-        files=tuple(zip((file.name for file in files.files), sha256, strict=True)),
-    )
+        files = tuple(zip((file.name for file in pool.files), sha256, strict=True))
+        source = Source(str(path), hashlib.sha256(b"".join(map(bytes.fromhex, sha256))).hexdigest())
+        return Recordings(samples, offset, pool.record, flat, clipped, pool.leads, sampling_rate, source, files)
+
+    entry = cache_folder() / f"recordings-{subject}-{version}"
+    return cached(entry, load, lambda folder: _store(folder, pool, rate, sampling_rate, resampling))
 
 
-def _rate(path: Path, in_file: float | None, given: float | None) -> float:
+def held_out_records(path: Path, splits: tuple[str, ...] = ("val", "test")) -> frozenset[str]:
+    """Return the names of the recordings in `splits` of an NPZ file of windows.
+
+    Raises DataError when the file does not state them, or has none: the caller relies on leaving them out.
+    """
+    with one_line_errors(path, ARCHIVE), Archive(path) as archive:
+        key = archive.first_of(_RECORD_KEYS)
+        if key is None or "split" not in archive or archive.header(key).shape != archive.header("split").shape:
+            raise DataError(
+                f"{path}: has the arrays {archive.listed()}; 'record' and 'split', one value per window, are needed to"
+                " know which recordings to leave out"
+            )
+        record, split = archive.text(key), archive.text("split")
+    held_out = np.isin(split_names(split, Where(str(path), "window", np.arange(len(record)))), splits)
+    if not held_out.any():
+        raise DataError(
+            f"{path}: none of its {len(record)} windows is in {' or '.join(splits)}, so there is nothing to leave out;"
+            " give the file of windows that results are measured on"
+        )
+    return frozenset(record[held_out].tolist())
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """The files of a pool, names, leads, and rate (Hz) or None when the files do not state it.
+
+    offset: of the recordings in one array. recordings: one path each. With neither, `files` are one `.npy` each.
+    """
+
+    files: tuple[Path, ...]
+    record: NDArray[np.str_]
+    leads: tuple[str, ...]
+    sampling_rate: float | None
+    offset: NDArray[np.int64] | None = None
+    recordings: tuple[Path, ...] = ()
+
+    def signals(self) -> Iterator[NDArray[Any]]:
+        """Yield each recording (leads, samples), in the order of `record`. Raises DataError."""
+        if self.recordings:
+            for path in self.recordings:
+                yield self._like_the_first(path)
+        elif self.offset is None:
+            for path in self.files:
+                with one_line_errors(path, "a NumPy array"):
+                    array = np.atleast_2d(read_array(path))
+                yield _checked(array, 1, path)
+        else:
+            path = self.files[-1]
+            whole = _unpack(path) if path.name.endswith(_PACKED) else _signal(path)
+            _checked(whole, len(self.leads), path)
+            if self.offset[-1] != whole.shape[1]:
+                raise DataError(f"{path}: holds {whole.shape[1]} samples, but offset ends at {self.offset[-1]}")
+            for start, stop in zip(self.offset[:-1], self.offset[1:], strict=True):
+                yield whole[:, start:stop]
+
+    def _like_the_first(self, path: Path) -> NDArray[np.float32]:
+        recording = read_recording(path)
+        if (recording.leads, recording.sampling_rate) != (self.leads, self.sampling_rate):
+            raise DataError(
+                f"{path}: has leads {', '.join(recording.leads)} at {recording.sampling_rate:g} Hz, but "
+                f"{self.recordings[0].name} has {', '.join(self.leads)} at {self.sampling_rate:g} Hz; keep recordings "
+                "of one kind in the folder"
+            )
+        return recording.signal
+
+
+def _find_pool(path: Path) -> _Pool:
+    """Recognise the layout of `path`. Raises DataError when it is none, or when its parts do not fit together."""
+    if path.is_dir():
+        files = tuple(sorted(path.glob("*.npy")))
+        if files:
+            return _Pool(files, np.array([file.stem for file in files]), ("II",), None)
+        found = {name: file for name, file in find_recordings(path).items() if file.suffix.lower() != ".csv"}
+        if not found:
+            raise DataError(f"{path}: holds CSV files only; put one recording (samples,) into each .npy file")
+        recordings = tuple(found.values())
+        first = read_recording(recordings[0])  # gives leads and rate of all
+        files = tuple(file for recording in recordings for file in files_of(recording))
+        return _Pool(files, np.array(list(found)), first.leads, first.sampling_rate, None, recordings)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file or folder; give an .npz file of recordings or a folder of them")
+    if path.suffix != ".npz":
+        raise DataError(f"{path}: is no .npz file; give an .npz file of recordings or a folder of them")
+    with one_line_errors(path, ARCHIVE), Archive(path) as archive:
+        key = archive.first_of(_RECORD_KEYS)
+        if "offset" not in archive or key is None:
+            raise DataError(f"{path}: has the arrays {archive.listed()}; 'offset' and 'record' are needed")
+        offset, record = archive.read("offset").astype(np.int64), archive.text(key)
+        leads, rate = archive.texts("leads") or ("II",), archive.sampling_rate()
+        files = (path,) if "signal" in archive else (path, _packed(path))
+    if offset.shape != (len(record) + 1,) or len(record) == 0 or offset[0] != 0 or (np.diff(offset) <= 0).any():
+        raise DataError(
+            f"{path}: 'offset' must rise from 0 and have one value more than the {len(record)} records, shape "
+            f"({len(record) + 1},), but has shape {offset.shape}"
+        )
+    return _Pool(files, record, leads, rate, offset)
+
+
+def _packed(index: Path) -> Path:
+    packed = index.with_name(index.name.removesuffix(_INDEX) + _PACKED)
+    if not index.name.endswith(_INDEX) or not packed.is_file():
+        raise DataError(f"{index}: has no array 'signal' and no file {packed.name} beside it; put one of the two there")
+    return packed
+
+
+def _signal(path: Path) -> NDArray[Any]:
+    with one_line_errors(path, ARCHIVE), Archive(path) as archive:
+        return np.atleast_2d(archive.read("signal"))
+
+
+def _unpack(path: Path) -> NDArray[np.int16]:
+    try:
+        packed = np.frombuffer(lzma.decompress(path.read_bytes()), np.uint8)
+    except (lzma.LZMAError, EOFError) as error:
+        raise DataError(f"{path}: cannot be unpacked ({error}); copy the file again") from None
+    low, high = packed[: len(packed) // 2], packed[len(packed) // 2 :]
+    steps = low.astype(np.uint16) | high.astype(np.uint16) << 8
+    return np.cumsum(steps, dtype=np.uint16).view(np.int16)[None]
+
+
+def _checked(signal: NDArray[Any], leads: int, path: Path) -> NDArray[Any]:
+    if signal.ndim != 2 or signal.dtype.kind not in "iuf" or len(signal) != leads:
+        raise DataError(
+            f"{path}: the signal is {signal.dtype} of shape {signal.shape}; numbers of shape ({leads}, samples) are "
+            "needed" + ("" if leads > 1 else ", or (samples,)")
+        )
+    return signal
+
+
+def _recorded_rate(path: Path, in_file: float | None, given: float | None) -> float:
     if in_file is not None and given is not None and in_file != given:
         raise DataError(
             f"{path}: says that its sampling rate is {in_file:g} Hz, but {given:g} Hz was given; leave it out"
@@ -296,10 +248,30 @@ def _rate(path: Path, in_file: float | None, given: float | None) -> float:
     return rate
 
 
-def _scaled(signal: NDArray[Any]) -> NDArray[np.float64]:
-    """As int16 can hold it: int16 as it is, anything else with its median at 0 and its largest sample at full scale.
+def _store(folder: Path, pool: _Pool, rate: float, sampling_rate: float, resampling: str) -> None:
+    """Write the recordings and their facts into an entry of the cache."""
+    lengths, flat, clipped = [], [], []
+    with (folder / "samples.i16").open("wb") as file:
+        for name, signal in zip(pool.record, pool.signals(), strict=True):
+            if not np.isfinite(signal).all():
+                raise DataError(f"{pool.files[-1]}: recording {name} holds NaN or infinite samples; remove them")
+            run = max(2, round(CONSTANT_SECONDS * rate))
+            moving = [lead for lead in signal if constant_fraction(lead, run) <= FLAT_FRACTION]
+            flat.append(not moving)
+            clipped.append(any(extreme_fraction(lead) > CLIPPED_FRACTION for lead in moving))
+            values = resample(_scaled(signal), rate, sampling_rate, resampling)
+            values = np.clip(np.rint(values), -(1 << 15), (1 << 15) - 1).astype(np.int16)
+            file.write(np.ascontiguousarray(values.T).data)  # leads last, so that recordings can follow each other
+            lengths.append(values.shape[1])
+    sha256 = np.array([file_sha256(file) for file in pool.files])
+    offset = np.concatenate([[0], np.cumsum(lengths)])
+    np.savez(folder / "facts.npz", offset=offset, flat=flat, clipped=clipped, sha256=sha256)
 
-    Crops are z-scored, so a recording's unit and offset do not matter, but its resolution does.
+
+def _scaled(signal: NDArray[Any]) -> NDArray[np.float64]:
+    """Scale to int16: int16 as it is, other types with their median at 0 and their largest sample at full scale.
+
+    Crops are z-scored later, so unit and offset of a recording do not matter, but its resolution does.
     """
     values = signal.astype(np.float64)
     if signal.dtype == np.int16:

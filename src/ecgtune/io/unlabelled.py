@@ -15,16 +15,15 @@ from ecgtune.data.leads import lead_argument
 from ecgtune.data.sampling import number_within
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.cache import read_cached
 from ecgtune.io.label_table import RECORDING_NAMES, read_recording_names
 from ecgtune.io.matching import match_recordings
-from ecgtune.io.readers.base import ReadOptions
+from ecgtune.io.readers.base import ReadOptions, WindowColumns
 from ecgtune.io.readers.registry import find_recordings
 from ecgtune.io.records.cache import prepare_cached
 from ecgtune.io.records.first_pass import Expected, Facts, Progress
 from ecgtune.io.records.reading import NO_FILE
 from ecgtune.io.records.skipped import Skipped, check_share, write_skipped
-from ecgtune.io.window_files.base import Columns
+from ecgtune.io.window_files import read_cached
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +79,7 @@ def read_unlabelled(
     asked = None if lead is None else lead_argument(lead)
     if sampling_rate is not None:
         check_rate(sampling_rate, "sampling rate")
-    contents = read_cached(path, Columns(group=group, labelled=False), unit)
+    contents = read_cached(path, WindowColumns(group=group, labelled=False), unit)
     parsed = contents.parsed
     found = parsed.leads or ((asked or leads[0]),)
     if asked is not None and len(leads) > 1:

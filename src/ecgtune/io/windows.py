@@ -10,8 +10,8 @@ from ecgtune.data.dataset import Dataset, Source, check_rate, limited, rate_of_f
 from ecgtune.data.leads import channel_of, lead_argument
 from ecgtune.data.sampling import check_seed
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.cache import read_cached, read_uncached
-from ecgtune.io.window_files.base import Columns
+from ecgtune.io.readers.base import WindowColumns
+from ecgtune.io.window_files import read_cached, read_uncached
 
 
 def read_dataset(
@@ -58,7 +58,7 @@ def read_dataset(
     if sampling_rate is not None:
         check_rate(sampling_rate, "sampling rate")
     read = read_cached if cache else read_uncached
-    contents = read(Path(path), Columns(label, group, _several(label, labels)), unit)
+    contents = read(Path(path), WindowColumns(label, group, _several(label, labels)), unit)
     parsed = contents.parsed
     signal, leads = _leads(path, contents.signal, parsed.leads, asked)
     dataset = Dataset(

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import platformdirs
 
@@ -23,6 +23,7 @@ from ecgtune.errors import DataError
 
 STALE_SECONDS = 24 * 3600  # leftovers of a crash are removed after this time
 _UNFINISHED = "unfinished-"
+T = TypeVar("T")
 
 
 def cache_folder() -> Path:
@@ -47,13 +48,25 @@ def file_version(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-@contextmanager
-def new_entry(entry: Path, load: Callable[[Path], object | None]) -> Iterator[Path]:
-    """Yield a folder to write into; rename it to `entry` on success, remove it on an error.
+def cached(entry: Path, load: Callable[[Path], T | None], make: Callable[[Path], object]) -> T:
+    """Return the entry that `load` reads; when it is missing or damaged, let `make` write it into a folder first.
 
     `load` returns None for an entry that is missing or damaged. An entry's name is `<subject>-<version>`; entries of
     other versions of the subject are removed. Raises DataError when the folder cannot be written.
     """
+    found = load(entry)
+    if found is None:
+        with _new_entry(entry, load) as folder:
+            make(folder)
+        found = load(entry)
+    if found is None:
+        raise DataError(f"{entry}: this cache entry was damaged while it was written; remove it and read again")
+    return found
+
+
+@contextmanager
+def _new_entry(entry: Path, load: Callable[[Path], object | None]) -> Iterator[Path]:
+    """Yield a folder to write into; rename it to `entry` on success, remove it on an error."""
     root, folder = entry.parent, None
     try:
         root.mkdir(parents=True, exist_ok=True)

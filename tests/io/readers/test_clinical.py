@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ecgtune.errors import DataError
-from ecgtune.io.readers.xli import unpacked_length
+from ecgtune.io.readers.clinical import unpacked_length
 from helpers.clinical_files import LIMB, hl7, muse, philips, scp, xli
 from helpers.recordings import LEADS, digital, read
 

@@ -127,13 +127,6 @@ class SignalPath:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
-def segments(signal: NDArray[np.floating], samples: int) -> NDArray[np.floating]:
-    """Cut (leads, n) into (n // samples, leads, samples) without overlap; the remainder is dropped."""
-    count = signal.shape[-1] // samples
-    cut = signal[:, : count * samples].reshape(signal.shape[0], count, samples)
-    return np.ascontiguousarray(cut.transpose(1, 0, 2))
-
-
 def cut_windows(
     signal: NDArray[np.floating], samples: int, step: int | None = None, short: Short = "repeat"
 ) -> NDArray[np.floating]:

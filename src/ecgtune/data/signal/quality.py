@@ -1,4 +1,6 @@
-"""Samples that a file marks as invalid, and leads that a recorder cut off or lost."""
+"""Gaps, and leads that a recorder saturated, clipped or lost."""
+
+from __future__ import annotations
 
 from typing import Any
 
@@ -7,15 +9,18 @@ from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
 
+SATURATED_SECONDS = 0.03  # of a plateau at the limit of a lead: a peak of a QRS complex is sharper
+SATURATED_FRACTION = 0.005  # of samples on such plateaus, from which a lead is saturated
+
 
 def fill_gaps(
     signal: NDArray[np.floating], sampling_rate: float, longest: float
 ) -> tuple[NDArray[np.floating], float, NDArray[np.bool_]]:
-    """Close gaps (NaN) of up to `longest` seconds in (leads, samples), and say how many seconds that were.
+    """Interpolate gaps (NaN) of up to `longest` seconds in (leads, samples).
 
-    Gives the signal, the seconds that were filled (over all leads), and a mask (leads,) of those that hold nothing but
-    NaN: they are missing, become zeros, and are no gap. A gap is closed by the straight line between its ends, at the
-    start or the end of a lead by the nearest sample. Raises DataError for a longer gap or an infinite sample.
+    Returns the signal, the seconds that were filled (over all leads), and a mask (leads,) of missing leads, which hold
+    only NaN and become zeros. A gap at the start or end of a lead gets the nearest sample. Raises DataError for a
+    longer gap or an infinite sample.
     """
     good = np.isfinite(signal)
     if good.all():
@@ -40,21 +45,11 @@ def fill_gaps(
     return filled, seconds, missing
 
 
-def _runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and one past last index of each run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return edges[::2], edges[1::2]
-
-
-SATURATED_SECONDS = 0.03  # as long at the lead's very end is a plateau: a peak of a QRS complex is sharper
-SATURATED_SHARE = 0.005  # of all samples on such plateaus, above which the lead is saturated
-
-
 def saturated_leads(signal: NDArray[np.floating], sampling_rate: float) -> NDArray[np.bool_]:
-    """Which leads (leads,) of (leads, samples) rest at their largest or smallest value: cut off by the recorder.
+    """Return which leads (leads,) of (leads, samples) the recorder cut off at their largest or smallest value.
 
-    A lead is, when at least 0.5 % of its samples lie in runs of 30 ms (and three samples) or more at one of the two
-    values. A lead that never changes is constant, not saturated.
+    At least 0.5 % of the samples of such a lead are in runs of 30 ms (and three samples) or more at one of the two
+    values. A constant lead is not saturated.
     """
     run = max(3, int(np.ceil(SATURATED_SECONDS * sampling_rate)))
     found = np.zeros(len(signal), dtype=bool)
@@ -62,19 +57,19 @@ def saturated_leads(signal: NDArray[np.floating], sampling_rate: float) -> NDArr
         low, high = lead.min(), lead.max()
         if low < high:
             held = _samples_in_runs(lead == high, run) + _samples_in_runs(lead == low, run)
-            found[index] = held >= SATURATED_SHARE * len(lead)
+            found[index] = held >= SATURATED_FRACTION * len(lead)
     return found
 
 
-def share_standing_still(lead: NDArray[Any], shortest: int) -> float:
-    """Share of samples in runs of at least `shortest` equal values."""
+def constant_fraction(lead: NDArray[Any], shortest: int) -> float:
+    """Return the fraction of samples in runs of at least `shortest` equal values."""
     edges = np.flatnonzero(np.concatenate([[True], lead[1:] != lead[:-1], [True]]))
     runs = np.diff(edges)
     return float(runs[runs >= shortest].sum() / len(lead))
 
 
-def share_at_the_ends(lead: NDArray[Any]) -> float:
-    """Share of samples that equal the largest or smallest value and so does the sample before."""
+def extreme_fraction(lead: NDArray[Any]) -> float:
+    """Return the fraction of samples that, like the sample before, are at the largest or smallest value."""
     ends = (lead == lead.max()) | (lead == lead.min())
     return float((ends[1:] & ends[:-1]).mean()) if len(lead) > 1 else 0.0
 
@@ -82,6 +77,12 @@ def share_at_the_ends(lead: NDArray[Any]) -> float:
 def _samples_in_runs(mask: NDArray[np.bool_], shortest: int) -> int:
     if np.count_nonzero(mask) < shortest:  # almost every lead: quicker than looking for runs
         return 0
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    runs = edges[1::2] - edges[::2]
+    start, stop = _runs(mask)
+    runs = stop - start
     return int(runs[runs >= shortest].sum())
+
+
+def _runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and one past last index of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
+    return edges[::2], edges[1::2]

@@ -1,13 +1,14 @@
-"""What every reader of one recording gives, and what the readers share: the answers of the user, units, rates, sizes.
+"""The interface of a file format, and helpers that all readers share: lead names, units, rates, sizes.
 
-A reader takes the path of one recording and gives its ECG leads by name, in millivolts, at the file's own rate. What a
-file does not say, or says in a word that nobody knows, is never guessed: the error names the flag that answers it.
+A reader returns what a file states. A rate, unit or lead name that is missing or unknown is never guessed: the error
+names the flag that gives it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +19,22 @@ from ecgtune.data.leads import STANDARD_LEADS, known_lead
 from ecgtune.errors import DataError, SettingError
 from ecgtune.utils.text import shown
 
-LEFT_OUT = "-"  # in the place of a lead's name: a channel that is not wanted
-UNNAMED = "II"  # the one lead of a file that does not say which, as in a file of windows
+LEFT_OUT = "-"  # given as the lead name of a channel that is not read
+UNNAMED = "II"  # the lead of a one-channel file that does not name it
 UNITS = ("mV", "uV", "V", "nV")
 _FACTOR = {"mv": 1.0, "millivolt": 1.0, "uv": 1e-3, "microvolt": 1e-3, "v": 1e3, "volt": 1e3, "nv": 1e-6}
+
+PATIENT_NAMES = ("patient", "patient_id", "subject", "subject_id")
+RECORD_NAMES = ("record", "record_id", "recording", "recording_id")
+MAX_TEXT = 200  # characters of a label or identifier; one long cell would make every row of a text array as long
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One recording: `signal` float32 (leads, samples) in millivolts, NaN where the file marks a sample as invalid.
+    """One recording.
 
-    leads: names of `data.leads.STANDARD_LEADS`, each once. sampling_rate: Hz. path: the file it was read from.
+    signal: float32 (leads, samples) in millivolts, NaN where the file marks a sample as invalid. leads: names of
+    `data.leads.STANDARD_LEADS`, each once. sampling_rate: Hz. path: the file it was read from.
     """
 
     signal: NDArray[np.float32]
@@ -38,18 +44,18 @@ class Recording:
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """Duration of the recording."""
         return self.signal.shape[1] / self.sampling_rate
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the user says about files that do not say it themselves; a file that says something else is refused.
+    """Facts that the user gives about files that do not state them; a file that states another value is refused.
 
     sampling_rate (--sampling-rate): Hz. unit (--unit): "mV", "uV", "V" or "nV". lead_names (--lead-names): of the
     file's channels in order, "-" for a channel to leave out. ignore_checksums (--ignore-checksums): read a file whose
-    samples do not have the checksum that its header states. max_values: leads x samples that are read at most; the
-    peak of memory is up to 40 bytes for each. Raises SettingError.
+    samples do not have the checksum that its header states. max_values: largest number of values (leads x samples)
+    read from a file; memory peaks at up to 40 bytes for each. Raises SettingError.
     """
 
     sampling_rate: float | None = None
@@ -73,24 +79,101 @@ class ReadOptions:
 
 
 @dataclass(frozen=True)
-class Reader:
-    """One file format: its name, the suffixes it goes by, `read`, and `files`: all that a recording consists of."""
+class WindowColumns:
+    """Names of the columns (CSV) or arrays (NPZ) that the caller gives; None: the usual names are searched.
+
+    label: one class per window. labels: several columns of 0, 1 or nothing, one per label. group: patients or
+    recordings. labelled: False to ignore labels and splits.
+    """
+
+    label: str | None = None
+    group: str | None = None
+    labels: tuple[str, ...] | None = None
+    labelled: bool = True
+
+
+@dataclass(frozen=True)
+class WindowHeader:
+    """Facts that a file states about all of its windows; None where it states none.
+
+    place: the format's word for the position of a window ("row" of a CSV, "window" of an array). sample: the name of
+    sample j of lead i in the file, for error messages. labels: names of several 0/1 labels, None for one class each.
+    """
+
+    leads: tuple[str, ...] | None
+    sampling_rate: float | None
+    unit: str | None
+    group_name: str | None
+    place: str
+    sample: Callable[[int, int], str]
+    labels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class WindowBlock:
+    """Some windows of a file.
+
+    signal: float32 (windows, leads, samples) in the file's unit. row: position of each window in the file (lines count
+    from 1, array indices from 0). label: text (windows,), or (windows, labels) for the labels of the header. group,
+    split: text (windows,).
+    """
+
+    signal: NDArray[np.float32]
+    row: NDArray[np.int64]
+    label: NDArray[np.str_]
+    group: NDArray[np.str_] | None
+    split: NDArray[np.str_] | None
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """One file format: a module of this package and a line in `registry.READERS`.
+
+    name: for messages. suffixes: of recordings, lower case. signatures: (offset, bytes) by which the content is known
+    whatever the suffix is. read_recording: one recording. files: all files that a recording consists of.
+    window_suffixes, open_windows: for formats that also hold windows; blocks are of bounded size.
+    """
 
     name: str
     suffixes: tuple[str, ...]
-    read: Callable[[Path, ReadOptions], Recording]
+    read_recording: Callable[[Path, ReadOptions], Recording]
+    signatures: tuple[tuple[int, bytes], ...] = ()
     files: Callable[[Path], tuple[Path, ...]] = lambda path: (path,)
+    window_suffixes: tuple[str, ...] = ()
+    open_windows: Callable[[Path, WindowColumns], tuple[WindowHeader, Generator[WindowBlock]]] | None = None
+
+
+@contextmanager
+def one_line_errors(path: Path, name: str) -> Iterator[None]:
+    """Raise DataError, one line that names the file, for any error of the body: damaged files fail in any library."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); check path and permissions") from error
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise DataError(f"{path}: cannot be read as {name} ({reason}); it is damaged, copy it again") from error
+
+
+def group_kind(column: str) -> str:
+    """Return "patient" or "record" for the usual names of such columns, else the name itself."""
+    name = column.strip().casefold()
+    if name in PATIENT_NAMES:
+        return "patient"
+    return "record" if name in RECORD_NAMES else column.strip()
 
 
 def wanted_leads(path: Path, names: Sequence[str | None], options: ReadOptions) -> dict[str, int]:
-    """Lead to channel, in the file's order, of the channels that are leads; None stands for a channel without a name.
+    """Map each lead to its channel, in the file's order. `names` are the channels' names, None for an unnamed one.
 
-    A lone channel without a name, or with one that only says "ECG", is lead II unless `lead_names` says otherwise.
-    Raises DataError for unknown names, a name that stands there twice, and a `lead_names` that does not fit the file.
+    A single channel that is unnamed or only called "ECG" is lead II unless `lead_names` gives another. Raises DataError
+    for an unknown or repeated name, and for `lead_names` that do not fit the file.
     """
     found = [known_lead(name) if name is not None else None for name in names]
     if options.lead_names is not None:
-        found = _answered(path, names, found, options.lead_names)
+        found = _given_leads(path, names, found, options.lead_names)
     elif len(names) == 1 and (names[0] is None or names[0].strip().casefold() in ("", "ecg", "ekg")):
         found = [UNNAMED]
     leads: dict[str, int] = {}
@@ -114,52 +197,59 @@ def wanted_leads(path: Path, names: Sequence[str | None], options: ReadOptions) 
     return leads
 
 
-def _answered(path: Path, names: Sequence[str | None], found: list[str | None], answer: tuple[str, ...]):
-    if len(answer) != len(names):
+def _given_leads(path: Path, names: Sequence[str | None], found: list[str | None], given: tuple[str, ...]):
+    if len(given) != len(names):
         raise DataError(
-            f"{path}: has {len(names)} channels, but --lead-names has {len(answer)} names; give one for each, "
+            f"{path}: has {len(names)} channels, but --lead-names has {len(given)} names; give one for each, "
             f"{LEFT_OUT} for a channel to leave out"
         )
-    given = [LEFT_OUT if name == LEFT_OUT else known_lead(name) for name in answer]
-    for channel, (told, lead) in enumerate(zip(found, given, strict=True)):
-        if told is not None and lead not in (told, LEFT_OUT) and found.count(told) == 1:
+    leads = [LEFT_OUT if name == LEFT_OUT else known_lead(name) for name in given]
+    for channel, (stated, lead) in enumerate(zip(found, leads, strict=True)):
+        if stated is not None and lead not in (stated, LEFT_OUT) and found.count(stated) == 1:
             raise DataError(
-                f"{path}: says that its channel {channel + 1} is lead {told}, but --lead-names says {lead}; "
+                f"{path}: says that its channel {channel + 1} is lead {stated}, but --lead-names says {lead}; "
                 "leave the flag out, or correct it"
             )
-    return given
+    return leads
 
 
-def millivolts(path: Path, unit: str | None, options: ReadOptions) -> float:
-    """What a sample in `unit` is multiplied with. Raises DataError for a unit that is unknown, or not told."""
-    told = None if unit is None or not unit.strip() else unit.strip().casefold().replace("µ", "u").replace("μ", "u")
-    factor = None if told is None else _FACTOR.get(told, _FACTOR.get(told.removesuffix("s")))
-    answer = None if options.unit is None else _FACTOR[options.unit.casefold()]
-    if factor is not None and answer is not None and factor != answer:
+def millivolt_factor(path: Path, unit: str | None, options: ReadOptions) -> float:
+    """Return the factor from `unit` to millivolts. Raises DataError for a unit that is unknown or not stated."""
+    stated = None if unit is None or not unit.strip() else unit.strip().casefold().replace("µ", "u").replace("μ", "u")
+    factor = None if stated is None else _FACTOR.get(stated, _FACTOR.get(stated.removesuffix("s")))
+    given = None if options.unit is None else _FACTOR[options.unit.casefold()]
+    if factor is not None and given is not None and factor != given:
         raise DataError(f"{path}: says that its unit is {unit}, but --unit says {options.unit}; leave the flag out")
-    if factor is None and answer is None:
-        got = "does not say its unit" if told is None else f"its unit {shown(unit)} is unknown"
+    if factor is None and given is None:
+        got = "does not say its unit" if stated is None else f"its unit {shown(unit)} is unknown"
         raise DataError(f"{path}: {got}; give it with --unit ({', '.join(UNITS)})")
-    return factor if factor is not None else answer  # type: ignore[return-value]
+    return factor if factor is not None else given  # type: ignore[return-value]
 
 
-def rate(path: Path, in_file: float | None, options: ReadOptions) -> float:
-    """The sampling rate in Hz. Raises DataError when it is nowhere told, or no rate."""
-    told = in_file if in_file is not None else options.sampling_rate
-    if told is None:
+def stated_rate(path: Path, in_file: float | None, options: ReadOptions) -> float:
+    """Return the sampling rate (Hz) of the file or the options. Raises DataError for none, two, or an impossible."""
+    rate = in_file if in_file is not None else options.sampling_rate
+    if rate is None:
         raise DataError(f"{path}: does not say its sampling rate; give it, for example --sampling-rate 500 (Hz)")
-    if options.sampling_rate is not None and told != options.sampling_rate:
+    if options.sampling_rate is not None and rate != options.sampling_rate:
         raise DataError(
-            f"{path}: says that its sampling rate is {told:g} Hz, but --sampling-rate says {options.sampling_rate:g}; "
+            f"{path}: says that its sampling rate is {rate:g} Hz, but --sampling-rate says {options.sampling_rate:g}; "
             "leave the flag out"
         )
-    if not 0 < told < math.inf:
-        raise DataError(f"{path}: its sampling rate is {told:g} Hz; above 0 is needed, the file is damaged")
-    return float(told)
+    if not 0 < rate < math.inf:
+        raise DataError(f"{path}: its sampling rate is {rate:g} Hz; above 0 is needed, the file is damaged")
+    return float(rate)
+
+
+def check_bytes(path: Path, most: int) -> None:
+    """Raise DataError for a file of more than `most` bytes."""
+    size = path.stat().st_size
+    if size > most:
+        raise DataError(f"{path}: has {size} bytes; at most {most} are read of this format, cut the recording")
 
 
 def check_size(path: Path, leads: int, samples: int, options: ReadOptions) -> None:
-    """Refuse, before any memory is taken, a recording without samples or of more than `max_values`. DataError."""
+    """Raise DataError, before memory is taken, for a recording without samples or of more than `max_values`."""
     if samples < 1 or leads < 1:
         raise DataError(f"{path}: holds {max(samples, 0)} samples of {leads} leads; at least one of each is needed")
     if leads * samples > options.max_values:
@@ -169,15 +259,15 @@ def check_size(path: Path, leads: int, samples: int, options: ReadOptions) -> No
         )
 
 
-def recording(path: Path, signal: NDArray, leads: Sequence[str], sampling_rate: float) -> Recording:
-    """The values as a Recording; infinite ones are no measurements and become NaN."""
+def make_recording(path: Path, rows: Sequence[NDArray] | NDArray, leads: Sequence[str], rate: float) -> Recording:
+    """Return the rows (leads, samples) in millivolts as a Recording; infinite values become NaN."""
     with np.errstate(over="ignore", invalid="ignore"):
-        values = np.ascontiguousarray(signal, dtype=np.float32)
+        values = np.ascontiguousarray(rows, dtype=np.float32)
     if not np.isfinite(values).all():
         values = np.where(np.isfinite(values), values, np.float32(np.nan))
-    return Recording(values, tuple(leads), sampling_rate, str(path))
+    return Recording(values, tuple(leads), rate, str(path))
 
 
-def missing(library: str, extra: str, path: Path) -> DataError:
-    """The error for a format whose library is not installed."""
+def missing_library(library: str, extra: str, path: Path) -> DataError:
+    """Return the error for a format whose library is not installed."""
     return DataError(f"{path}: needs the library {library}, which is not installed; pip install 'ecgtune[{extra}]'")

@@ -1,12 +1,15 @@
-"""What clinical carts store, through the ecgdatakit library: HL7 aECG, Philips and GE MUSE XML, SCP-ECG.
+"""Formats of clinical carts, through the ecgdatakit library: HL7 aECG, Philips and GE MUSE XML, SCP-ECG.
 
-The library gives each lead's steps, the size of a step and its unit, as the file states them. It refuses entities in
-XML; sizes that would take memory or time out of proportion are refused here before it runs. What MUSE and SCP files
-hold is what is given: I, II and V1 to V6, as a rule.
+The library gives each lead's steps, the size of a step and its unit, as the file states them. Sizes that would take
+memory or time out of proportion are refused before it runs, and so are XML entities. MUSE and SCP files usually hold
+I, II and V1 to V6.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
 import struct
 import warnings
 from collections.abc import Callable
@@ -18,17 +21,17 @@ import numpy as np
 
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import (
-    Reader,
+    FileReader,
     ReadOptions,
     Recording,
+    check_bytes,
     check_size,
-    millivolts,
-    missing,
-    rate,
-    recording,
+    make_recording,
+    millivolt_factor,
+    missing_library,
+    stated_rate,
     wanted_leads,
 )
-from ecgtune.io.readers.xli import longest_expansion
 from ecgtune.utils.text import shown
 
 XML_BYTES = 1 << 24  # the text of samples takes up to 60 times its size while it is converted
@@ -36,11 +39,15 @@ XML_ELEMENTS = 50_000
 XLI_BYTES = 1 << 23  # Philips's compression, unpacked
 SCP_BYTES = 1 << 20  # its bits are unpacked one by one
 SCP_LEADS = 32
+XLI_BITS, LAST_CODE = 10, (1 << 10) - 2  # Philips's XLI is LZW with codes of ten bits
+_BASE64 = re.compile(rb"[A-Za-z0-9+/=\s]{100,}")
+_BIT_VALUES = 2 ** np.arange(XLI_BITS - 1, -1, -1)
 
 
 def read_xml(path: Path, options: ReadOptions) -> Recording:
     """Read an XML file of one of the three kinds, told by its root element."""
-    content = _content(path, XML_BYTES)
+    check_bytes(path, XML_BYTES)
+    content = path.read_bytes()
     root = _root_element(path, content)
     if root not in _XML:
         raise DataError(f"{path}: its root element {shown(root)} is no ECG; allowed: {', '.join(_XML)}")
@@ -49,21 +56,15 @@ def read_xml(path: Path, options: ReadOptions) -> Recording:
 
 def read_scp(path: Path, options: ReadOptions) -> Recording:
     """Read an SCP-ECG file (EN 1064), versions 1 and 2, the rhythm of its section 6."""
-    content = _content(path, SCP_BYTES)
+    check_bytes(path, SCP_BYTES)
+    content = path.read_bytes()
     for samples in _scp_samples(path, content):
         check_size(path, 1, samples, options)
     return _recording(path, _parsed(path, _scp, content), options)
 
 
-def _content(path: Path, most: int) -> bytes:
-    size = path.stat().st_size
-    if size > most:
-        raise DataError(f"{path}: has {size} bytes; at most {most} are read of this format, cut the recording")
-    return path.read_bytes()
-
-
 def _root_element(path: Path, content: bytes) -> str:
-    """The local name of the root, after a pass that counts elements and refuses entities."""
+    """Return the local name of the root, after a pass that counts elements and refuses entities."""
     try:
         return _scanned(path, content, None)
     except expat.ExpatError:
@@ -106,6 +107,46 @@ def _philips(path: Path, content: bytes) -> Any:
     return SierraXMLParser().parse(path)
 
 
+def longest_expansion(content: bytes, enough: int) -> int:
+    """Return the bytes that all base64 texts of a document unpack to, told from the codes alone.
+
+    A few hundred kilobytes can unpack to hundreds of megabytes. Counting stops at `enough`.
+    """
+    total = 0
+    for text in _BASE64.findall(content.replace(b"\0", b"")):
+        try:
+            packed = base64.b64decode(b"".join(text.split()))
+        except binascii.Error:
+            continue
+        place = 0
+        while place + 8 <= len(packed) and total <= enough:
+            size = int.from_bytes(packed[place : place + 4], "little", signed=True)
+            if size <= 0 or size > len(packed) - place - 8:
+                break
+            total += unpacked_length(packed[place + 8 : place + 8 + size], enough)
+            place += 8 + size
+    return total
+
+
+def unpacked_length(chunk: bytes, enough: int) -> int:
+    """Return the bytes that the LZW codes of one chunk stand for; counting stops at `enough`."""
+    bits = np.unpackbits(np.frombuffer(chunk, np.uint8))
+    codes = bits[: len(bits) // XLI_BITS * XLI_BITS].reshape(-1, XLI_BITS) @ _BIT_VALUES
+    length = dict.fromkeys(range(256), 1)
+    total, previous, next_code = 0, 0, 256
+    for code in codes.tolist():
+        if code > LAST_CODE or (code not in length and previous == 0):
+            break
+        now = length.setdefault(code, previous + 1)
+        if previous and next_code <= LAST_CODE:
+            length[next_code] = previous + 1
+            next_code += 1
+        total, previous = total + now, now
+        if total > enough:
+            break
+    return total
+
+
 def _muse(path: Path, content: bytes) -> Any:
     from ecgdatakit.parsing.parsers.ge_muse_xml import GEMuseXMLParser
 
@@ -127,11 +168,11 @@ def _parsed(path: Path, parse: Callable[[Path, bytes], Any], content: bytes) -> 
             warnings.simplefilter("ignore")  # what matters of them, units and checksums, is asked for below
             return parse(path, content)
     except ImportError:
-        raise missing("ecgdatakit", "clinical", path) from None
+        raise missing_library("ecgdatakit", "clinical", path) from None
 
 
 def _scp_samples(path: Path, content: bytes) -> list[int]:
-    """Samples that section 3 promises of each lead: the library takes memory for them before it looks for them."""
+    """Return the samples that section 3 promises of each lead: the library allocates them before it reads."""
     try:
         (length,) = struct.unpack_from("<I", content, 10)
         for place in range(22, min(6 + length, len(content) - 9), 10):
@@ -148,7 +189,7 @@ def _scp_samples(path: Path, content: bytes) -> list[int]:
 
 
 def _recording(path: Path, record: Any, options: ReadOptions) -> Recording:
-    """What the library read, in millivolts."""
+    """Convert the library's record to millivolts."""
     facts = record.raw_metadata
     if facts.get("checksum_valid") is False and not options.ignore_checksums:
         raise DataError(
@@ -162,21 +203,22 @@ def _recording(path: Path, record: Any, options: ReadOptions) -> Recording:
         raise DataError(f"{path}: its leads have {min(lengths)} to {max(lengths)} samples; they must be equally long")
     samples = lengths.pop()
     check_size(path, len(chosen), samples, options)
-    signal = np.empty((len(chosen), samples), np.float32)
+    rows = []
     with np.errstate(over="ignore", invalid="ignore"):
-        for row, lead in enumerate(chosen):
+        for lead in chosen:
             values = lead.samples * lead.resolution + lead.offset if lead.is_raw else lead.samples
-            signal[row] = values * millivolts(path, lead.resolution_unit if lead.is_raw else lead.units, options)
-    return recording(path, signal, list(leads), rate(path, _exact_rate(record, chosen), options))
+            unit = lead.resolution_unit if lead.is_raw else lead.units
+            rows.append(values * millivolt_factor(path, unit, options))
+    return make_recording(path, rows, list(leads), stated_rate(path, _exact_rate(record, chosen), options))
 
 
 def _exact_rate(record: Any, leads: list[Any]) -> float:
-    """The library rounds rates to whole Hz, and keeps what the file said beside them."""
+    """Return the rate that the file states; the library rounds it to whole Hz."""
     facts = record.raw_metadata
     if "rhythm_sample_interval_us" in facts:
         return 1e6 / facts["rhythm_sample_interval_us"]
     return float(facts.get("rhythm_time", {}).get("sampling_rate_exact") or leads[0].sampling_rate)
 
 
-XML = Reader("the XML of an ECG", (".xml",), read_xml)
-SCP = Reader("SCP-ECG", (".scp",), read_scp)
+XML = FileReader("the XML of an ECG", (".xml",), read_xml)
+SCP = FileReader("SCP-ECG", (".scp",), read_scp)

@@ -1,91 +1,341 @@
-"""One recording as CSV: samples in rows, leads in columns, their names in the first row.
+"""CSV files of windows or of one recording; plain or gzip.
 
-An empty cell, NaN or NA is a gap. Rate and unit are the caller's to tell. A column that is no lead, such as a time, is
-left out with "-" in `lead_names`; so are names given to a table that has none.
+Windows: `signal_0 ... signal_599,label`, one window a row, one lead, header optional. With a header, the label is the
+column that the caller names (or several 0/1 columns), else `label`, else the last column; `patient` or `record` and
+`split` are known by name, and every other column is a sample. A recording: samples in rows, leads in columns, their
+names in the first row; an empty cell, NaN or NA is a gap.
+
+A file of windows is cut into pieces of whole lines, a few megabytes each, which several threads parse.
 """
 
 from __future__ import annotations
 
-import csv
+import os
 import re
+import zlib
+from collections import Counter, deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-from pyarrow import csv as arrow
+from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import (
-    Reader,
+    MAX_TEXT,
+    PATIENT_NAMES,
+    RECORD_NAMES,
+    FileReader,
     ReadOptions,
     Recording,
+    WindowBlock,
+    WindowColumns,
+    WindowHeader,
     check_size,
-    millivolts,
-    rate,
-    recording,
+    group_kind,
+    make_recording,
+    millivolt_factor,
+    stated_rate,
     wanted_leads,
+)
+from ecgtune.io.readers.csv_table import (
+    BYTE_ORDER_MARK,
+    NUMBER,
+    SPECIAL,
+    Piece,
+    fault_in,
+    open_text,
+    parse_columns,
+    split_cells,
+    unreadable,
 )
 from ecgtune.utils.text import shown
 
-MAX_BYTES = 1 << 27
-MAX_FIRST_ROW = 1 << 16  # bytes; as a Python list of cells a row without end takes twenty times its size
-GAPS = ["", "nan", "NaN", "NAN", "NA", "null"]
-_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*\Z")
+MAX_RECORDING_BYTES = 1 << 27
+MAX_FIRST_ROW = 1 << 16  # bytes of a recording's; as a Python list of cells an endless row takes twenty times its size
+GAPS = ("", "nan", "NaN", "NAN", "NA", "null")
+_PIECE_BYTES = 4 << 20  # of 0.25 to 4 MiB none was slower; memory in use is about ten times this per thread
+_ROW_BYTES = 64 << 20  # a file with a longer row is no table
 
 
-def read_csv(path: Path, options: ReadOptions) -> Recording:
-    """Read a table; see the module."""
-    if path.stat().st_size > MAX_BYTES:
-        raise DataError(f"{path}: has {path.stat().st_size} bytes; at most {MAX_BYTES} are read, cut the recording")
-    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
-    cells, end = _first_row(path, content)
-    has_names = not all(_NUMBER.match(cell) or cell in GAPS for cell in cells)
-    names = [cell.strip() or None for cell in cells] if has_names else [None] * len(cells)
+@dataclass(frozen=True)
+class _Layout:
+    """Names of all columns, and the columns of samples, labels, groups and splits.
+
+    several: each column of `label` is a label of its own. Without any `label` the windows have none.
+    """
+
+    names: tuple[str, ...]
+    samples: tuple[int, ...]
+    label: tuple[int, ...]
+    group: int | None = None
+    split: int | None = None
+    several: bool = False
+
+
+def open_windows(path: Path, columns: WindowColumns) -> tuple[WindowHeader, Generator[WindowBlock]]:
+    """Open a CSV file of windows. Raises DataError."""
+    cells, line = _first_row(path)
+    has_header = _is_header(cells)
+    if len(cells) < 2:
+        raise _one_column(path, line, cells)
+    layout = _named_layout(path, line, tuple(cells), columns) if has_header else _plain_layout(path, cells, columns)
+    header = WindowHeader(
+        leads=None,
+        sampling_rate=None,
+        unit=None,
+        group_name=None if layout.group is None else group_kind(layout.names[layout.group]),
+        place="row",
+        sample=lambda lead, sample: f"column {shown(layout.names[layout.samples[sample]])}",
+        labels=columns.labels,
+    )
+    return header, _blocks(path, layout, skip=line if has_header else 0)
+
+
+def _first_row(path: Path) -> tuple[list[str], int]:
+    """The cells of the first line that is not empty, and its number."""
+    try:
+        with open_text(path) as file:
+            line = 0
+            while raw := file.readline(_ROW_BYTES):
+                line += 1
+                if line == 1:
+                    raw = raw.removeprefix(BYTE_ORDER_MARK)  # the byte order mark that spreadsheets write
+                if raw.strip(b"\r\n"):
+                    return split_cells(path, raw, line), line
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(path, error) from error
+    raise DataError(f"{path}: the file holds no rows; rows of samples and a label are needed")
+
+
+def _is_header(cells: list[str]) -> bool:
+    """Whether a first row holds names. One bad cell in a row of numbers is an error in data, not a header.
+
+    A run of whole numbers 0, 1, 2, ... is the header that a table with unnamed columns gets.
+    """
+    numbers = [cell for cell in cells if NUMBER.match(cell) or SPECIAL.match(cell) or not cell]
+    counting = [str(index) for index in range(len(numbers))]
+    return 2 * len(numbers) < len(cells) or (len(numbers) > 2 and numbers == counting)
+
+
+def _plain_layout(path: Path, cells: list[str], columns: WindowColumns) -> _Layout:
+    """A file without header: samples, then the label."""
+    if not columns.labelled:
+        raise DataError(
+            f"{path}: the file has no header, so nothing tells a label from a last sample; add one: signal_0, ..."
+        )
+    for name in (columns.label, columns.group, *(columns.labels or ())):
+        if name is not None:
+            raise DataError(
+                f"{path}: the file has no header, so no column can be named '{name}'; leave the name out"
+                " (the last column is the label) or add a header"
+            )
+    last = len(cells) - 1
+    return _Layout((*(f"signal_{i}" for i in range(last)), "label"), tuple(range(last)), (last,))
+
+
+def _named_layout(path: Path, line: int, names: tuple[str, ...], columns: WindowColumns) -> _Layout:
+    """A file with a header: each column is label, group, split or sample. Raises DataError."""
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if not name:
+            raise DataError(
+                f"{path}: row {line}: column {index + 1} has no name; name it or leave it out (a saved index?)"
+            )
+        if name in seen:
+            raise DataError(
+                f"{path}: row {line}: columns {seen[name] + 1} and {index + 1} are both named {shown(name)}; names"
+                " must differ"
+            )
+        seen[name] = index
+    lower = {name.casefold(): index for name, index in reversed(seen.items())}
+    groups = [lower[name] for name in PATIENT_NAMES + RECORD_NAMES if name in lower]
+    split = lower.get("split")
+    group = _column(path, names, columns.group, "group") if columns.group else (groups[0] if groups else None)
+    if not columns.labelled:
+        return _Layout(names, _check_samples(path, line, names, _samples_by_name(names)), (), group)
+    if columns.labels:
+        label = tuple(_column(path, names, name, "labels") for name in columns.labels)
+    elif columns.label:
+        label = (_column(path, names, columns.label, "label"),)
+    else:
+        left = [index for index in range(len(names)) if index not in {*groups, group, split}]
+        if not left:
+            raise DataError(f"{path}: row {line}: no label column; name one 'label' or make it the last column")
+        label = (lower.get("label", left[-1]),)
+    if group is not None and group in label:
+        raise DataError(
+            f"{path}: column {shown(names[group])} cannot be both label and group; name two different columns"
+        )
+    samples = tuple(index for index in range(len(names)) if index not in {*groups, group, split, *label})
+    _check_samples(path, line, names, samples)
+    return _Layout(names, samples, label, group, split, several=columns.labels is not None)
+
+
+def _column(path: Path, names: tuple[str, ...], wanted: str, what: str) -> int:
+    if wanted in names:
+        return names.index(wanted)
+    some = [shown(name) for name in (names if len(names) <= 8 else (*names[:3], *names[-3:]))]
+    if len(names) > 8:
+        some.insert(3, "...")
+    raise DataError(f"{path}: no column {shown(wanted)} for the {what}; the columns are {', '.join(some)}")
+
+
+def _samples_by_name(names: tuple[str, ...]) -> tuple[int, ...]:
+    """The columns named by a prefix and a number, of the most frequent prefix."""
+    found = [re.match(r"(.*?)\d{1,9}$", name) for name in names]
+    counts = Counter(match[1] for match in found if match)
+    prefix = counts.most_common(1)[0][0] if counts else None
+    return tuple(index for index, match in enumerate(found) if match and match[1] == prefix)
+
+
+def _check_samples(path: Path, line: int, names: tuple[str, ...], samples: tuple[int, ...]) -> tuple[int, ...]:
+    """Samples are named by one prefix and a running number, so that no age or index is taken for a voltage."""
+    if not samples:
+        raise DataError(f"{path}: row {line}: no sample columns beside the label; signal_0, signal_1, ... are needed")
+    prefix, expected = None, 0
+    for index in samples:
+        match = re.match(r"(.*?)(\d{1,9})$", names[index])
+        if match and prefix is None:
+            prefix, expected = match[1], int(match[2])
+        if match is None or match[1] != prefix or int(match[2]) != expected:
+            raise DataError(
+                f"{path}: row {line}: column {index + 1} {shown(names[index])} is no next sample; sample columns are"
+                " numbered in order (signal_0, signal_1, ...), beside them label, patient, record and split are allowed"
+            )
+        expected += 1
+    return samples
+
+
+def _one_column(path: Path, line: int, cells: list[str]) -> DataError:
+    other = next((name for name, mark in (("semicolons", ";"), ("tabs", "\t")) if any(mark in c for c in cells)), None)
+    hint = f" (it looks separated by {other})" if other else ""
+    return DataError(f"{path}: row {line}: one column only{hint}; samples and a label separated by commas are needed")
+
+
+def _blocks(path: Path, layout: _Layout, skip: int) -> Generator[WindowBlock]:
+    """Yield the windows in file order; at most one piece per thread is in work, so memory stays bounded."""
+    workers = max(1, os.cpu_count() or 1)
+    waiting: deque[Future[WindowBlock]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for piece in _pieces(path, skip):
+                waiting.append(pool.submit(_windows, path, layout, piece))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _pieces(path: Path, skip: int) -> Iterator[Piece]:
+    """Yield the file after its first `skip` lines, cut at line ends."""
+    try:
+        with open_text(path) as file:
+            for _ in range(skip):
+                file.readline()
+            line, rest = skip + 1, b"" if skip else file.read(3).removeprefix(BYTE_ORDER_MARK)
+            while data := file.read(_PIECE_BYTES):
+                cut = data.rfind(b"\n") + 1
+                if not cut:
+                    rest += data
+                    if len(rest) > _ROW_BYTES:
+                        raise DataError(
+                            f"{path}: row {line}: longer than {_ROW_BYTES >> 20} MiB without a line end;"
+                            " is it a CSV file?"
+                        )
+                    continue
+                whole, rest = b"".join((rest, memoryview(data)[:cut])), data[cut:]
+                yield Piece(whole, line)
+                line += whole.count(b"\n")
+            if rest:
+                yield Piece(rest, line)
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(path, error) from error
+
+
+def _windows(path: Path, layout: _Layout, piece: Piece) -> WindowBlock:
+    """The windows of a piece. Raises DataError with row and column."""
+    import pyarrow.compute as pc
+
+    line = np.array([number for number, raw in piece.numbered() if raw], dtype=np.int64)  # pyarrow skips empty lines
+    texts = [index for index in (*layout.label, layout.group, layout.split) if index is not None]
+    kinds = dict.fromkeys(layout.samples, "float") | dict.fromkeys(texts, "string")
+    table = parse_columns(path, piece, layout.names, kinds) if len(line) else None
+    if table is not None and table.num_rows != len(line):
+        raise fault_in(path, piece, layout.names, list(layout.samples), (), ValueError("line ends are mixed"))
+
+    def column(index: int) -> NDArray[np.str_]:
+        values = pc.utf8_trim_whitespace(table.column(str(index)))  # type: ignore[attr-defined]
+        length = pc.max(pc.utf8_length(values)).as_py() or 0  # type: ignore[attr-defined]
+        if length > MAX_TEXT:
+            raise DataError(
+                f"{path}: column {shown(layout.names[index])} holds text of {length} characters; labels and"
+                f" identifiers of at most {MAX_TEXT} are allowed"
+            )
+        return np.array(values.to_pylist(), dtype=np.str_)
+
+    if table is None or not layout.label:
+        label = np.zeros((len(line), len(layout.label)) if layout.several else len(line), dtype="U1")
+    else:
+        label = np.stack([column(i) for i in layout.label], axis=1) if layout.several else column(layout.label[0])
+    signal = np.zeros((len(line), 1, len(layout.samples)), dtype=np.float32)
+    if table is not None:
+        for place, index in enumerate(layout.samples):
+            signal[:, 0, place] = table.column(str(index)).to_numpy()
+    group, split = (None if index is None or table is None else column(index) for index in (layout.group, layout.split))
+    return WindowBlock(signal, line, label, group, split)
+
+
+def read_recording(path: Path, options: ReadOptions) -> Recording:
+    """Read one recording; the caller gives rate and unit, and names where the file has none.
+
+    A column that is no lead, such as a time, is left out with "-" in `lead_names`.
+    """
+    with open_text(path) as file:
+        content = file.read(MAX_RECORDING_BYTES + 1).removeprefix(BYTE_ORDER_MARK).rstrip(b"\r\n")
+    if len(content) > MAX_RECORDING_BYTES:
+        raise DataError(f"{path}: has over {MAX_RECORDING_BYTES} bytes; shorter files are read, cut the recording")
+    end = re.search(rb"\r\n|\n|\r", content)
+    first = content[: end.start()] if end else content
+    if len(first) > MAX_FIRST_ROW:
+        raise DataError(
+            f"{path}: its first row has {len(first)} bytes, at most {MAX_FIRST_ROW} are read; write samples in rows and"
+            " leads in columns"
+        )
+    cells = split_cells(path, first, 1)
+    if not cells:
+        raise DataError(f"{path}: its first row is empty; the names of the leads are needed there")
+    has_names = not all(NUMBER.match(cell) or cell in GAPS for cell in cells)
+    names = [cell or None for cell in cells] if has_names else [None] * len(cells)
     rows = max(content.count(b"\n"), content.count(b"\r")) + 1 - has_names
     check_size(path, len(cells), rows, options)
     leads = wanted_leads(path, names, options)
-    factor = millivolts(path, None, options)
-    sampling_rate = rate(path, None, options)
+    factor = millivolt_factor(path, None, options)
+    rate = stated_rate(path, None, options)
 
-    columns = [str(number) for number in range(len(cells))]
-    wanted = [columns[channel] for channel in leads.values()]
-    try:
-        table = arrow.read_csv(
-            pa.BufferReader(pa.py_buffer(content[end:] if has_names else content)),
-            arrow.ReadOptions(use_threads=False, column_names=columns, block_size=1 << 22),
-            arrow.ParseOptions(ignore_empty_lines=len(cells) > 1),  # in a single column an empty line is a gap
-            arrow.ConvertOptions(
-                column_types=dict.fromkeys(wanted, pa.float64()), include_columns=wanted, null_values=GAPS
-            ),
-        )
-    except pa.ArrowException as error:
-        reason = " ".join(str(error).split())[:160]
-        raise DataError(f"{path}: is no table of numbers ({reason}); write numbers, commas and line feeds") from None
+    piece = Piece(content[end.end() if end else len(content) :] if has_names else content, 1 + has_names)
+    columns = tuple(name or f"number {number}" for number, name in enumerate(names, 1))
+    kinds = dict.fromkeys(leads.values(), "double")
+    # In a single column an empty line is a gap.
+    table = parse_columns(path, piece, columns, kinds, GAPS, skip_empty=len(cells) > 1)
     check_size(path, len(leads), table.num_rows, options)
     signal = np.empty((len(leads), table.num_rows), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        for row, name in enumerate(wanted):
-            signal[row] = table.column(name).to_numpy() * factor
-    return recording(path, signal, list(leads), sampling_rate)
+        for row, channel in enumerate(leads.values()):
+            signal[row] = table.column(str(channel)).to_numpy() * factor
+    return make_recording(path, signal, list(leads), rate)
 
 
-def _first_row(path: Path, content: bytes) -> tuple[list[str], int]:
-    """The cells of the first row and where the next one starts."""
-    end = re.search(rb"\r\n|\n|\r", content)
-    length = end.start() if end else len(content)
-    if length > MAX_FIRST_ROW:
-        raise DataError(
-            f"{path}: its first row has {length} bytes, at most {MAX_FIRST_ROW} are read; write samples in rows and"
-            " leads in columns"
-        )
-    line = content[:length]
-    try:
-        cells = next(csv.reader([line.decode("utf-8")]), [])
-    except (UnicodeDecodeError, csv.Error):
-        raise DataError(f"{path}: its first row is no comma-separated text: {shown(line[:40])}") from None
-    if not cells:
-        raise DataError(f"{path}: its first row is empty; the names of the leads are needed there")
-    return cells, end.end() if end else len(content)
-
-
-CSV = Reader("CSV", (".csv",), read_csv)
+CSV = FileReader(
+    "CSV",
+    (".csv",),
+    read_recording,
+    signatures=((0, b"\x1f\x8b"),),
+    window_suffixes=(".csv", ".csv.gz", ".txt"),
+    open_windows=open_windows,
+)

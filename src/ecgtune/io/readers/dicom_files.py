@@ -1,7 +1,7 @@
 """DICOM waveforms, through pydicom: 12-lead, general and ambulatory ECG objects.
 
-A file may hold several multiplex groups: of those that are original (a median beat is derived) the longest count, and
-groups of one length and rate are one recording. Samples that are the group's padding value are NaN.
+Of several multiplex groups the longest original ones are read (a median beat is derived), and groups of the same
+duration are one recording. Samples that equal the group's padding value are NaN.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from ecgtune.data.leads import known_lead
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import (
-    Reader,
+    FileReader,
     ReadOptions,
     Recording,
+    check_bytes,
     check_size,
-    millivolts,
-    missing,
-    rate,
-    recording,
+    make_recording,
+    millivolt_factor,
+    missing_library,
+    stated_rate,
     wanted_leads,
 )
 
@@ -36,17 +37,16 @@ _CODES = {1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF"} | {
 
 
 def read_dicom(path: Path, options: ReadOptions) -> Recording:
-    """Read the rhythm of a DICOM file; `formats.read_recording` says the rest."""
+    """Read the rhythm of a DICOM file."""
     try:
         import pydicom
         from pydicom.filereader import read_file_meta_info
     except ImportError:
-        raise missing("pydicom", "dicom", path) from None
+        raise missing_library("pydicom", "dicom", path) from None
 
-    if path.stat().st_size > MAX_BYTES:
-        raise DataError(f"{path}: has {path.stat().st_size} bytes; at most {MAX_BYTES} are read, cut the recording")
+    check_bytes(path, MAX_BYTES)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values that break a rule of DICOM and can be read all the same
+        warnings.simplefilter("ignore")  # about values that break a rule of DICOM and can be read all the same
         if str(read_file_meta_info(path).get("TransferSyntaxUID", "")) == DEFLATED:
             raise DataError(f"{path}: is deflated, and can unpack to any size; write it with explicit VR little endian")
         dataset = pydicom.dcmread(path, specific_tags=["WaveformSequence"])
@@ -57,16 +57,16 @@ def read_dicom(path: Path, options: ReadOptions) -> Recording:
         of = {number: group for number, group in groups}
         definitions = [of[number].ChannelDefinitionSequence[channel] for number, channel in channels]
         leads = wanted_leads(path, [_name(definition) for definition in definitions], options)
-        factors = [millivolts(path, _unit(definitions[channel]), options) for channel in leads.values()]
-        sampling_rate = rate(path, float(first.SamplingFrequency), options)
+        factors = [millivolt_factor(path, _unit(definitions[channel]), options) for channel in leads.values()]
+        rate = stated_rate(path, float(first.SamplingFrequency), options)
         physical = np.concatenate([_samples(dataset, number, group) for number, group in groups])
     with np.errstate(over="ignore", invalid="ignore"):
         signal = physical[list(leads.values())] * np.array(factors)[:, None]
-    return recording(path, signal, list(leads), sampling_rate)
+    return make_recording(path, signal, list(leads), rate)
 
 
 def _rhythm(path: Path, dataset: Any) -> list[tuple[int, Any]]:
-    """Number and content of the groups that are the recording, their sizes held against their bytes."""
+    """Number and content of the groups that are the recording, after a check of their sizes."""
     groups = list(enumerate(dataset.get("WaveformSequence") or ()))
     if not groups:
         raise DataError(f"{path}: holds no waveform; a DICOM object with a Waveform Sequence is needed")
@@ -124,4 +124,4 @@ def _unit(definition: Any) -> str | None:
     return str(units.get("CodeValue", "")) if "ChannelSensitivity" in definition else None
 
 
-DICOM = Reader("a DICOM waveform", (".dcm", ".dicom"), read_dicom)
+DICOM = FileReader("a DICOM waveform", (".dcm", ".dicom"), read_dicom, signatures=((128, b"DICM"),))

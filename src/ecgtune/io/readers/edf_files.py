@@ -1,7 +1,7 @@
-"""EDF, EDF+ and BDF, through pyedflib, which holds the header against the file's size itself.
+"""EDF, EDF+ and BDF, through pyedflib.
 
-Channels that are no ECG are named "-" in `lead_names`. Annotations are no channel. Interrupted recordings (EDF+D) are
-refused by the library: their samples do not follow each other.
+Channels that are no ECG are named "-" in `lead_names`. Annotations are no channel. The library refuses interrupted
+recordings (EDF+D): their samples do not follow each other.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import numpy as np
 
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import (
-    Reader,
+    FileReader,
     ReadOptions,
     Recording,
     check_size,
-    millivolts,
-    missing,
-    rate,
-    recording,
+    make_recording,
+    millivolt_factor,
+    missing_library,
+    stated_rate,
     wanted_leads,
 )
 
 
 def read_edf(path: Path, options: ReadOptions) -> Recording:
-    """Read a file whose wanted channels have one rate; `formats.read_recording` says the rest."""
+    """Read a file whose wanted channels have one rate."""
     try:
         import pyedflib
     except ImportError:
-        raise missing("pyedflib", "edf", path) from None
+        raise missing_library("pyedflib", "edf", path) from None
 
     _check_header(path)
     try:
@@ -46,17 +46,15 @@ def read_edf(path: Path, options: ReadOptions) -> Recording:
             raise DataError(f"{path}: its leads are sampled at {len(shapes)} rates; leave some out with --lead-names")
         samples, in_file = shapes.pop()
         check_size(path, len(channels), samples, options)
-        factors = [millivolts(path, reader.getPhysicalDimension(channel), options) for channel in channels]
-        sampling_rate = rate(path, in_file, options)
-        signal = np.empty((len(channels), samples), np.float32)
+        factors = [millivolt_factor(path, reader.getPhysicalDimension(channel), options) for channel in channels]
+        rate = stated_rate(path, in_file, options)
         with np.errstate(over="ignore", invalid="ignore"):
-            for row, (channel, factor) in enumerate(zip(channels, factors, strict=True)):
-                signal[row] = reader.readSignal(channel) * factor
-    return recording(path, signal, list(leads), sampling_rate)
+            rows = [reader.readSignal(channel) * factor for channel, factor in zip(channels, factors, strict=True)]
+    return make_recording(path, rows, list(leads), rate)
 
 
 def _check_header(path: Path) -> None:
-    """Hold what the header promises against the file's size; the library does so too, and prints what it finds."""
+    """Compare the sizes in the header with the file's; the library does so too, and prints what it finds."""
     with path.open("rb") as file:
         fixed = file.read(256)
         try:
@@ -77,4 +75,4 @@ def _check_header(path: Path) -> None:
         )
 
 
-EDF = Reader("EDF", (".edf", ".bdf"), read_edf)
+EDF = FileReader("EDF", (".edf", ".bdf"), read_edf, signatures=((0, b"\xffBIOSEMI"),))

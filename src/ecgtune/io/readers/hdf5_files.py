@@ -1,10 +1,10 @@
 """One recording in an HDF5 file, through h5py.
 
-The convention: a dataset `signal`, (leads, samples) or (samples,), and as attributes of it, or of the file,
-`sampling_rate` or `fs` (Hz), `leads` (names in the order of the rows) and `unit`. HDF5 has no field's standard for ECG.
+HDF5 has no standard layout for ECG. Read are a dataset `signal`, (leads, samples) or (samples,), and the attributes
+`sampling_rate` or `fs` (Hz), `leads` (names in the order of the rows) and `unit` of the dataset or of the file.
 
-A damaged file can send the HDF5 library into a loop that never ends, or crash it, so it works in a process of its own
-(`hdf5_worker`), one for each process that reads, and is ended after `SECONDS` of the processor's time.
+A damaged file can crash the HDF5 library or send it into an endless loop. It therefore runs in a process of its own
+(`hdf5_worker`), one for each process that reads, which is ended after `SECONDS` of processor time.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
-from ecgtune.io.readers.arrays import Facts, array_recording
-from ecgtune.io.readers.base import Reader, ReadOptions, Recording, missing
+from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, missing_library
+from ecgtune.io.readers.numpy_files import ArrayFacts, array_recording
 
 SECONDS = 9.0  # for one file
 _WORKER = Path(__file__).with_name("hdf5_worker.py")
 
 
 class _Worker:
-    """The process, and the process that it belongs to: after a fork the pipes are still the parent's."""
+    """The process and its owner: after a fork the pipes are still the parent's."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
@@ -76,10 +76,10 @@ def _ask(path: Path, max_values: int) -> tuple[dict[str, Any], bytes] | None:
 
 
 def read_hdf5(path: Path, options: ReadOptions) -> Recording:
-    """Read a file; see the module. Data that lie in another file are refused: a recording is one file."""
+    """Read a file. Data in another file (links, virtual datasets) are refused."""
     if find_spec("h5py") is None:
-        raise missing("h5py", "hdf5", path)
-    with path.open("rb"):  # a file that is not there is told from one that is damaged
+        raise missing_library("h5py", "hdf5", path)
+    with path.open("rb"):  # a missing file has another error than a damaged one
         pass
     answer = _ask(path, options.max_values)
     if answer is None:
@@ -88,8 +88,8 @@ def read_hdf5(path: Path, options: ReadOptions) -> Recording:
     if "refused" in told:
         raise DataError(f"{path}: {told['refused']}")
     values: NDArray[Any] = np.frombuffer(data, told["dtype"]).reshape(told["shape"])
-    facts = Facts(told["rate"], told["unit"] and told["unit"][0], told["leads"] and tuple(told["leads"]))
+    facts = ArrayFacts(told["rate"], told["unit"] and told["unit"][0], told["leads"] and tuple(told["leads"]))
     return array_recording(path, values.shape, values.dtype, lambda: values, facts, options)
 
 
-HDF5 = Reader("HDF5", (".h5", ".hdf5"), read_hdf5)
+HDF5 = FileReader("HDF5", (".h5", ".hdf5"), read_hdf5, signatures=((0, b"\x89HDF\r\n\x1a\n"),))

@@ -1,8 +1,8 @@
-"""Reads HDF5 files in a process of its own; `hdf5_files` starts it and asks it. It imports nothing of ecgtune.
+"""Read HDF5 files in a process of its own, started by `hdf5_files`. It imports nothing of ecgtune.
 
-A request is a line of JSON, `[path, max_values, seconds]`; more seconds of the processor than that end the process. The
-answer is a line of JSON, and behind it the samples' bytes, of which there are `"bytes"`: `{"refused": why}`, or
-`{"shape", "dtype", "rate", "unit", "leads"}` with null for what the file does not say.
+A request is a line of JSON, `[path, max_values, seconds]`; the process is ended after that processor time. The response
+is a line of JSON, `{"refused": reason}` or `{"shape", "dtype", "rate", "unit", "leads"}` with null for what the file
+does not state, followed by `"bytes"` bytes of samples.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ MEMORY = 1 << 30
 
 
 class Refused(Exception):
-    """Why a file is not read, behind the name of the file."""
+    """The reason why a file is not read."""
 
 
 def answer(path: str, max_values: int) -> tuple[dict[str, Any], bytes]:
-    """What a file holds; see the module."""
+    """Return the facts and the samples of a file."""
     with h5py.File(path, "r", locking=False) as file:
         if not isinstance(file.get("signal", getlink=True), h5py.HardLink):
             has = ", ".join(sorted(map(str, file))[:12])[:200] or "nothing"
@@ -48,7 +48,7 @@ def answer(path: str, max_values: int) -> tuple[dict[str, Any], bytes]:
 
 
 def attribute(owners: tuple[Any, ...], keys: tuple[str, ...]) -> tuple[str, Any] | None:
-    """Name and value of the first attribute that there is, of the dataset before the file."""
+    """Return name and value of the first attribute found, of the dataset before the file."""
     for owner in owners:
         for key in keys:
             if key in owner.attrs:
@@ -59,7 +59,7 @@ def attribute(owners: tuple[Any, ...], keys: tuple[str, ...]) -> tuple[str, Any]
 
 
 def number(found: tuple[str, Any] | None) -> float | None:
-    """The one number of an attribute."""
+    """Return the single number of an attribute."""
     if found is None:
         return None
     array = np.asarray(found[1])
@@ -69,7 +69,7 @@ def number(found: tuple[str, Any] | None) -> float | None:
 
 
 def texts(key: str, found: tuple[str, Any] | None, count: int | None) -> list[str] | None:
-    """The texts of an attribute."""
+    """Return the texts of an attribute."""
     if found is None:
         return None
     array = np.asarray(found[1]).ravel()
@@ -79,8 +79,8 @@ def texts(key: str, found: tuple[str, Any] | None, count: int | None) -> list[st
 
 
 def main() -> None:
-    """Answer requests until there are no more."""
-    with suppress(ImportError, ValueError, OSError):  # where there are no limits, the caller's check of sizes is left
+    """Answer requests until the input ends."""
+    with suppress(ImportError, ValueError, OSError):  # without limits, the check of sizes remains
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))

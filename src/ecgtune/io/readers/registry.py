@@ -1,13 +1,13 @@
-"""Recordings out of files: one reader per format; a new format is a module here and a line in `READERS`."""
+"""The table of file formats, and reading by it. A new format is a module of this package and a line in `READERS`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ecgtune.errors import DataError
-from ecgtune.io.readers.base import Reader, ReadOptions, Recording
+from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, one_line_errors
 from ecgtune.io.readers.clinical import SCP, XML
 from ecgtune.io.readers.csv_files import CSV
 from ecgtune.io.readers.dicom_files import DICOM
@@ -16,49 +16,41 @@ from ecgtune.io.readers.hdf5_files import HDF5
 from ecgtune.io.readers.numpy_files import NPY, NPZ
 from ecgtune.io.readers.wfdb_files import WFDB
 
-__all__ = ["READERS", "ReadOptions", "Reader", "Recording", "files_of", "find_recordings", "read_recording"]
-
 READERS = (WFDB, EDF, DICOM, XML, SCP, HDF5, NPY, NPZ, CSV)
+_START_BYTES = 132  # of a file, in which every signature lies
 
 
 def read_recording(path: Path, options: ReadOptions = ReadOptions()) -> Recording:  # noqa: B008 (frozen)
-    """Read one recording; the format is told by the suffix, and a path without one is the name of a WFDB record.
+    """Read one recording; a path without a known suffix or content is the name of a WFDB record.
 
-    Raises DataError, in one line that names the file, for whatever cannot be used; nothing else, whatever is in it.
+    Raises DataError, one line that names the file, for any file that cannot be used.
     """
-    reader = reader_for(path)
-    try:
-        return reader.read(path, options)
-    except DataError:
-        raise
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check that it is there") from error
-    except Exception as error:  # a damaged file fails anywhere in its library, with any type of error
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(f"{path}: cannot be read as {reader.name} ({reason}); it is damaged, copy it again") from error
+    reader = recording_reader(path)
+    with one_line_errors(path, reader.name):
+        return reader.read_recording(path, options)
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The files that the recording at `path` consists of, such as .hea and .dat, for hashing. Raises DataError."""
-    return reader_for(path).files(path)
+    """Return the files of the recording at `path`, such as .hea and .dat, for hashing. Raises DataError."""
+    return recording_reader(path).files(path)
 
 
 def find_recordings(folder: Path, *, leave_out: Iterable[Path] = ()) -> dict[str, Path]:
-    """Recordings in a folder and the folders in it: id, which is the path in the folder without suffix, to path.
+    """Find the recordings in a folder and its subfolders: id (path in the folder without suffix) to path, sorted.
 
-    Sorted by id. leave_out: files that are none, such as the table of labels. Samples that belong to a .hea file are no
-    recordings of their own, nor is anything whose name starts with a dot. Raises DataError when there is none, or when
-    two files have the same id.
+    leave_out: files that are no recordings, such as the table of labels. Files of samples that belong to a .hea file
+    are not listed, nor are names that start with a dot. Raises DataError for none, or for two files with one id.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give the folder that the recordings are in")
     without = {path.resolve() for path in leave_out}
+    suffixes = tuple(suffix for reader in READERS for suffix in reader.suffixes)
     found: dict[str, Path] = {}
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place, name)
-            suffix = _suffix(name)
+            suffix = next((suffix for suffix in suffixes if name.lower().endswith(suffix)), None)
             if suffix is None or name.startswith(".") or path.resolve() in without:
                 continue
             identifier = path.relative_to(folder).as_posix()[: -len(suffix)]
@@ -68,24 +60,48 @@ def find_recordings(folder: Path, *, leave_out: Iterable[Path] = ()) -> dict[str
                 )
             found[identifier] = path
     if not found:
-        allowed = ", ".join(suffix for reader in READERS for suffix in reader.suffixes)
-        raise DataError(f"{folder}: no recording in it; files that are read: {allowed}")
+        raise DataError(f"{folder}: no recording in it; files that are read: {', '.join(suffixes)}")
     return dict(sorted(found.items()))
 
 
-def reader_for(path: Path) -> Reader:
-    """The reader for a recording by its suffix. Raises DataError."""
-    suffix = _suffix(path.name)
-    for reader in READERS:
-        if suffix in reader.suffixes:
+def recording_reader(path: Path) -> FileReader:
+    """Return the reader of a recording, by the content of the file and then by its suffix. Raises DataError."""
+    found = _reader(path, {reader: reader.suffixes for reader in READERS})
+    if found is None and path.suffix and path.exists():
+        allowed = ", ".join(suffix for reader in READERS for suffix in reader.suffixes)
+        raise DataError(f"{path}: unknown file type {path.suffix!r}; files that are read: {allowed}")
+    return found or WFDB  # the name of a record; names of records may have dots
+
+
+def window_reader(path: Path) -> FileReader:
+    """Return the reader of a file of windows, by its content and then by its suffix.
+
+    Raises DataError when the path is missing, a folder, empty or of no known type.
+    """
+    suffixes = {reader: reader.window_suffixes for reader in (CSV, NPZ)}
+    allowed = ", ".join(suffix for each in suffixes.values() for suffix in each)
+    if not path.exists():
+        raise DataError(f"{path}: no such file; give the path of a file of ECG windows ({allowed})")
+    if not path.is_file():
+        raise DataError(f"{path}: is a folder, not a file; give the path of one file of ECG windows ({allowed})")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty; rows of samples and a label are needed")
+    found = _reader(path, suffixes)
+    if found is None:
+        raise DataError(f"{path}: unknown file type '{path.suffix}'; allowed are {allowed}")
+    return found
+
+
+def _reader(path: Path, suffixes: Mapping[FileReader, tuple[str, ...]]) -> FileReader | None:
+    """Return the reader whose signature or, without any, whose suffix the file has."""
+    start = b""
+    if path.is_file():
+        try:
+            with path.open("rb") as file:
+                start = file.read(_START_BYTES)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); check the permissions of the file") from error
+    for reader in suffixes:
+        if any(start[place : place + len(mark)] == mark for place, mark in reader.signatures):
             return reader
-    if not path.suffix or not path.exists():
-        return WFDB  # the name of a record; names of records may have dots
-    allowed = ", ".join(suffix for reader in READERS for suffix in reader.suffixes)
-    raise DataError(f"{path}: unknown file type {path.suffix!r}; files that are read: {allowed}")
-
-
-def _suffix(name: str) -> str | None:
-    """The suffix, in lower case, of a file that a reader is there for; None for any other."""
-    lower = name.lower()
-    return next((suffix for reader in READERS for suffix in reader.suffixes if lower.endswith(suffix)), None)
+    return next((reader for reader in suffixes if path.name.lower().endswith(suffixes[reader])), None)

@@ -25,8 +25,8 @@ from ecgtune.errors import DataError
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.readers.registry import files_of
 from ecgtune.io.records.first_pass import Expected, Facts, Outcome, Progress, first_pass
-from ecgtune.utils.cache import cache_folder, cache_key, file_version, new_entry
-from ecgtune.utils.files import write_text
+from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
+from ecgtune.utils.files import file_sha256, write_text
 
 FORMAT = 2  # raise it whenever what is stored, or what the signal path does, changes
 _VERSIONS = "versions.json"
@@ -74,21 +74,18 @@ def prepare_cached(
     if prepared is not None:
         return prepared
     sha256 = _contents(files)
-    entry = cache_folder() / f"{subject}-{sha256[:20]}"
-    prepared = _load(entry)
-    if prepared is not None:
-        write_text(entry / _VERSIONS, json.dumps(versions))  # next time without hashing
-        return prepared
-    with new_entry(entry, _load) as unfinished:
+
+    def make(entry: Path) -> None:
         paths = list(recordings.values())
-        outcomes = first_pass(paths, options, signal_path, expected, unfinished, workers=workers, progress=progress)
+        outcomes = first_pass(paths, options, signal_path, expected, entry, workers=workers, progress=progress)
         if _versions(files) != versions:
             raise DataError(f"{folder}: a recording changed while it was read; read again when the folder is complete")
         keep(outcomes)
-        _store(unfinished, list(recordings), outcomes, len(signal_path.leads), sha256, versions)
-    prepared = _load(entry)
-    if prepared is None:
-        raise DataError(f"{entry}: this cache entry was damaged while it was written; remove it and read again")
+        _store(entry, list(recordings), outcomes, len(signal_path.leads), sha256)
+
+    entry = cache_folder() / f"{subject}-{sha256[:20]}"
+    prepared = cached(entry, _load, make)
+    write_text(entry / _VERSIONS, json.dumps(versions))  # the next call finds the entry without hashing
     return prepared
 
 
@@ -108,9 +105,8 @@ def _contents(files: Sequence[Path]) -> str:
 
     def digest(file: Path) -> bytes:
         try:
-            with file.open("rb") as opened:
-                return hashlib.file_digest(opened, "sha256").digest()
-        except OSError:  # the first pass says so
+            return bytes.fromhex(file_sha256(file))
+        except DataError:  # the first pass reports it
             return b"unreadable"
 
     whole = hashlib.sha256()
@@ -120,14 +116,7 @@ def _contents(files: Sequence[Path]) -> str:
     return whole.hexdigest()
 
 
-def _store(
-    entry: Path,
-    names: list[str],
-    outcomes: Sequence[Outcome],
-    leads: int,
-    sha256: str,
-    versions: list[list[int]],
-) -> None:
+def _store(entry: Path, names: list[str], outcomes: Sequence[Outcome], leads: int, sha256: str) -> None:
     windows = sum(outcome.facts.windows for outcome in outcomes if outcome.facts is not None)
     samples = (entry / "signal.f32").stat().st_size // (4 * leads * max(windows, 1))
     readable = [row for row, outcome in enumerate(outcomes) if outcome.fingerprint is not None]
@@ -141,7 +130,6 @@ def _store(
         "reasons": [outcome.reason for outcome in outcomes],
         "near_duplicates": [asdict(pair) for pair in near_duplicates],
     }
-    (entry / _VERSIONS).write_text(json.dumps(versions), encoding="utf-8")
     (entry / "entry.json").write_text(json.dumps(content), encoding="utf-8")
 
 

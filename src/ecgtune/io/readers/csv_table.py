@@ -1,0 +1,164 @@
+"""The text of CSV files: lines, cells, columns of numbers, tables of text, and errors that name row and column.
+
+pyarrow parses numbers. Lines that it refuses are read again cell by cell, for the first row and column that is wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.errors import DataError
+from ecgtune.io.readers.base import MAX_TEXT
+from ecgtune.utils.text import shown
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+SPECIAL = re.compile(r"[+-]?(nan|inf|infinity)$", re.IGNORECASE)
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # spreadsheets write it
+_DELIMITERS = ",;\t"
+
+
+def open_text(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if packed else path.open("rb")  # type: ignore[return-value]
+
+
+def split_cells(path: Path, raw: bytes, line: int) -> list[str]:
+    """One line split at its commas, without the spaces around. Raises DataError for bytes that are no text."""
+    try:
+        text = raw.decode("utf-8").rstrip("\r\n")
+        if "\0" in text:
+            raise ValueError("it holds zero bytes")
+        return [cell.strip() for cell in next(csv.reader([text]), [])]
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path}: row {line}: is not comma-separated text in UTF-8; write it as a CSV file") from error
+
+
+def unreadable(path: Path, error: BaseException) -> DataError:
+    reason = " ".join(str(error).split())[:100] or type(error).__name__
+    return DataError(f"{path}: cannot be read ({reason}); is the file complete and readable?")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Whole lines of a file and the number, from 1, of the first of them."""
+
+    data: bytes
+    line: int
+
+    def numbered(self) -> Iterator[tuple[int, bytes]]:
+        """Yield number and text of each line, without its end."""
+        return enumerate(self.data.splitlines(), self.line)
+
+
+def parse_columns(
+    path: Path,
+    piece: Piece,
+    names: tuple[str, ...],
+    kinds: Mapping[int, str],
+    gaps: Collection[str] = (),
+    skip_empty: bool = True,
+) -> Any:
+    """Parse columns with pyarrow: `kinds` maps the index of a column to "float", "double" or "string".
+
+    names: of all columns, for errors. gaps: cells that are NaN. Raises DataError with row and column.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as arrow
+
+    keys = [str(index) for index in range(len(names))]
+    try:
+        table = arrow.read_csv(
+            pa.BufferReader(pa.py_buffer(piece.data)),
+            arrow.ReadOptions(column_names=keys, use_threads=False, block_size=len(piece.data) + 1),
+            arrow.ParseOptions(ignore_empty_lines=skip_empty),
+            arrow.ConvertOptions(
+                column_types={keys[index]: pa.type_for_alias(kind) for index, kind in kinds.items()},
+                include_columns=[keys[index] for index in kinds],
+                null_values=list(gaps),
+            ),
+        )
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        numbers = [index for index, kind in kinds.items() if kind != "string"]
+        raise fault_in(path, piece, names, numbers, gaps, error) from error
+    return table
+
+
+def fault_in(
+    path: Path, piece: Piece, names: tuple[str, ...], numbers: list[int], gaps: Collection[str], reason: Exception
+) -> DataError:
+    """Read refused lines cell by cell; return the error for the first row and column that is wrong."""
+    for line, raw in piece.numbered():
+        if not raw:
+            continue
+        try:
+            cells = split_cells(path, raw, line)
+        except DataError as error:
+            return error
+        if len(cells) != len(names):
+            return DataError(
+                f"{path}: row {line}: {len(cells)} columns, but the first row has {len(names)}; every row needs"
+                " the same columns"
+            )
+        for index in numbers:
+            cell = cells[index]
+            if not NUMBER.match(cell) and not SPECIAL.match(cell) and cell not in gaps:
+                got = f"got {shown(cell)}" if cell else "the cell is empty"
+                return DataError(
+                    f"{path}: row {line}, column {shown(names[index])}: {got}; every sample must be a"
+                    " finite number such as -0.125"
+                )
+    detail = " ".join(str(reason).split())[:160]
+    return DataError(
+        f"{path}: rows {piece.line} and after cannot be read as CSV ({detail}); write the file again with"
+        " plain numbers, commas and line feeds"
+    )
+
+
+def read_table(path: Path) -> tuple[dict[str, NDArray[np.str_]], NDArray[np.int64], str]:
+    """Read every column of a table as stripped text; also return the row of each in the file, and its sha256.
+
+    Cells of more than MAX_TEXT characters are cut after one more, by which they are known. Raises DataError.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); give the path of a CSV table") from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = content[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}: row {row}: is not text in UTF-8; write the table again as CSV in UTF-8") from None
+    first = text.split("\n", 1)[0].strip("\r")
+    delimiter = max(_DELIMITERS, key=first.count)
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    number, rows, columns = 0, [], []
+    try:
+        names = [name.strip() for name in next(table, [])]
+        if len(set(names)) < len(names) or not any(names):
+            raise DataError(f"{path}: its first row {shown(first)} must name the columns, each by its own name")
+        number = 1
+        for number, cells in enumerate(table, 2):
+            if cells and len(cells) != len(names):
+                raise DataError(f"{path}: row {number}: {len(cells)} cells; each row needs {len(names)} cells")
+            if cells:
+                rows.append(number)
+                columns.append([cell.strip()[: MAX_TEXT + 1] for cell in cells])
+    except csv.Error as error:
+        raise DataError(f"{path}: row {number + 1}: cannot be read as a table ({error}); write it again") from None
+    if not rows:
+        raise DataError(f"{path}: has no rows below its header; one row per recording is needed")
+    cells_of = zip(names, zip(*columns, strict=True), strict=True)
+    columns_by_name = {name: np.array(cells, dtype=np.str_) for name, cells in cells_of}
+    return columns_by_name, np.array(rows), hashlib.sha256(content).hexdigest()
