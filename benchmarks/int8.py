@@ -60,12 +60,11 @@ def products(inputs: int, outputs: int, precisions: list[str], rounds: int) -> d
 def agreement(model: str | Path, method: Any, windows: int, epochs: int, precisions: list[str]) -> dict[str, Any]:
     """AUROC of a run of `method` on its test split, and each format on `windows` windows that it has not seen."""
     data, others = ecgtune.simulate(windows, seed=0), ecgtune.simulate(windows, seed=1)
-    settings = {"optimisation": ecgtune.Optimisation(epochs=epochs, batch_size=16)}
-    settings |= {"trainer": ecgtune.TrainerSettings(device="cpu")}
+    optimisation = ecgtune.Optimisation(epochs=epochs, batch_size=16)
+    recipe = ecgtune.Recipe(method=method, optimisation=optimisation, trainer=ecgtune.TrainerSettings(device="cpu"))
     model = ecgtune.load_model(model, head=ecgtune.Head(pooling="statistics"))
     with tempfile.TemporaryDirectory() as place:
-        out = Path(place) / "run"
-        run = ecgtune.fine_tune(model, data, method=method, out=out, quiet=True, **settings)
+        run = ecgtune.fine_tune(data, recipe, model=model, out=Path(place) / "run", quiet=True)
     found = {name: run.predict(others.signal, precision=name)[:, 1] for name in precisions}
     rows = [
         {

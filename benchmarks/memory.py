@@ -26,7 +26,7 @@ from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
 from ecgtune.training.peak import PeakMemory
 from ecgtune.training.run_folder import RunFolder, read_recipe
-from ecgtune.workflows.fine_tune import train
+from ecgtune.workflows.fine_tune import fine_tune
 
 BATCH, WINDOWS = 64, 240
 LIMITS = (None, "4GB", "2GB")
@@ -41,7 +41,7 @@ def trained(model: str, limit: str | None) -> dict[str, Any]:
     }
     recipe = Recipe("lora", method=LoRA(), model=ModelSettings(name=model), **loop)
     with tempfile.TemporaryDirectory() as place:
-        run = train(simulate(WINDOWS, seed=0), recipe, out=Path(place) / "run", quiet=True)
+        run = fine_tune(simulate(WINDOWS, seed=0), recipe, out=Path(place) / "run", quiet=True)
         chosen = read_recipe(RunFolder(run.folder)).trainer
     found = {"pieces": chosen.gradient_accumulation_steps, "checkpointing": chosen.gradient_checkpointing}
     return {"limit": limit, **found, "peak_memory_bytes": peak.read()}

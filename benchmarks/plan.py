@@ -29,7 +29,7 @@ from ecgtune import plan, simulate
 from ecgtune.recipe.recipe import Recipe, load_recipes
 from ecgtune.training.peak import PeakMemory
 from ecgtune.utils import formatting
-from ecgtune.workflows.fine_tune import train
+from ecgtune.workflows.fine_tune import fine_tune
 
 METHODS = ("full", "lora", "adapter", "probe")
 #: Title of the encoder, windows, epochs and batch size.
@@ -69,7 +69,7 @@ def measured(recipe: Recipe, windows: int) -> dict[str, float]:
 
         started = time.monotonic()
         with patch("os.replace", watched):
-            run = train(dataset, recipe, out=Path(place) / "run", quiet=True)
+            run = fine_tune(dataset, recipe, out=Path(place) / "run", quiet=True)
         seconds = time.monotonic() - started
         sizes.append(bytes_in(Path(place)))
     found = {"seconds": seconds, "peak_memory_bytes": peak.read(), "disk_bytes": max(sizes)}

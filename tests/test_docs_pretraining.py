@@ -110,9 +110,8 @@ def shipping(scripts, tmp_path, monkeypatch):
     names = [f"R{number:02}" for number in range(10)]
     file = write_recordings(tmp_path / "recordings.npz", [beats(20, 100, seed) for seed in range(10)], names)
     np.savez(tmp_path / "windows.npz", record=["R01", "R02"], split=["val", "train"])
-    ecgtune.pretrain(
-        file, CONTRASTIVE, out=Path("run"), leave_out=tmp_path / "windows.npz", export_float16=True, quiet=True
-    )
+    settings = ecgtune.PretrainSettings(tmp_path / "windows.npz", export_float16=True)
+    ecgtune.pretrain(file, CONTRASTIVE, settings, out=Path("run"), quiet=True)
     page = tmp_path / "page.md"
     page.write_text("<!-- data -->\n<!-- end of data -->\n<!-- run -->\n<!-- end of run -->\n")
     (tmp_path / "embedded").mkdir()

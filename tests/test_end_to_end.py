@@ -13,7 +13,6 @@ from ecgtune.config.model import ModelSettings
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.training.predictions import read_predictions
-from ecgtune.workflows.fine_tune import train
 from helpers.models import TINY
 from helpers.records import heartbeats, write_record
 
@@ -215,7 +214,7 @@ def test_the_same_from_python(folder, tmp_path):
     short = ecgtune.Training(epochs=2, batch_size=8, device="cpu", pos_weight="balanced", threshold="f1")
     model = ModelSettings(name=str(folder / "encoder"))
     recipe = ecgtune.Recipe("probe", ecgtune.LinearProbe(), model=model, training=short)
-    finished = train(dataset, recipe, out=tmp_path / "run", quiet=True)
+    finished = ecgtune.fine_tune(dataset, recipe, out=tmp_path / "run", quiet=True)
     answers = finished.classify(dataset.signal[:5])
     assert len(answers) == 5
     assert all(set(answer) <= set(LABELS) for answer in answers)

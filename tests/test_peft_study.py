@@ -338,9 +338,9 @@ def test_a_run_in_another_number_format_or_on_a_device_not_asked_for_is_made_aga
     before = rows(file)
     mixed = [{**row, column: "other"} if (row["method"], row["seed"]) == ("probe", "1") else row for row in before]
     peft_rows.write_rows(file, mixed, stages.RUN_COLUMNS)
-    trained, train = [], stages.workflows.train
+    trained, train = [], ecgtune.fine_tune
     monkeypatch.setattr(
-        "ecgtune.workflows.train", lambda *given, **named: trained.append(given[1].name) or train(*given, **named)
+        "ecgtune.fine_tune", lambda *given, **named: trained.append(given[1].name) or train(*given, **named)
     )
     done.harness.run(
         done.study, done.tasks, ("finals",), results=tmp_path / "results", runs=tmp_path / "runs", device=device

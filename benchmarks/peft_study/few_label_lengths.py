@@ -20,7 +20,7 @@ from peft_rows import Row, abnormal, add_row, into_page, key, read_rows
 from peft_settings import FLOOR, Study, tuned
 from peft_study import CHOICES, RESULTS
 
-from ecgtune import workflows
+import ecgtune
 from ecgtune.config.data import DataSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.recipe.recipe import Recipe
@@ -94,7 +94,7 @@ def row_of(recipe: Recipe, name: str, share: float, seed: int, dataset: Dataset)
 def metrics_of(recipe: Recipe, seed: int, dataset: Dataset) -> dict[str, Any]:
     """What a training reports; its test windows are those of the quarter that was taken away."""
     with tempfile.TemporaryDirectory() as folder:
-        return workflows.train(dataset, recipe, out=Path(folder) / "run", seed=seed).metrics
+        return ecgtune.fine_tune(dataset, recipe, out=Path(folder) / "run", seed=seed).metrics
 
 
 def scores_of(metrics: dict[str, Any]) -> Row:

@@ -18,7 +18,7 @@ from peft_settings import Study
 from peft_stages import final_recipes, points
 from peft_study import CHOICES, RESULTS
 
-from ecgtune import workflows
+import ecgtune
 from ecgtune.data.dataset import Dataset
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.workflows.environment import now
@@ -40,7 +40,7 @@ def scores_of(recipe: Recipe, own: Row, precision: str, dataset: Dataset) -> Row
             return {name: row[name] for name in (*SCORES, "date")}
     recipe = replace(recipe, trainer=replace(recipe.trainer, precision=precision))
     with tempfile.TemporaryDirectory() as folder:
-        metrics = workflows.train(dataset, recipe, out=Path(folder) / "run", seed=int(own["seed"])).metrics
+        metrics = ecgtune.fine_tune(dataset, recipe, out=Path(folder) / "run", seed=int(own["seed"])).metrics
     return {name: f"{metrics['window']['metrics'][name]['value']:.5f}" for name in SCORES} | {"date": now()[:10]}
 
 

@@ -16,7 +16,7 @@ from peft_settings import FLOOR, REFERENCE, Study, tuned
 from scipy.stats import sem
 from scipy.stats import t as student
 
-from ecgtune import workflows
+import ecgtune
 from ecgtune.config.base import require
 from ecgtune.data.dataset import Dataset
 from ecgtune.recipe.recipe import Recipe
@@ -61,7 +61,7 @@ def run_sweep(
         if any((row["method"], row["sweep"]) == (name, key) for row in read_rows(file)):
             continue
         folder = runs / f"sweep-{name}-{key}"
-        best = workflows.sweep(dataset, [study.swept(name)], out=folder, trials=study.trials, space=study.space)
+        best = ecgtune.sweep(dataset, [study.swept(name)], ecgtune.SweepSettings(study.trials, study.space), out=folder)
         for recipe in best.values():  # none where all trials diverged
             write_text(results / "best" / recipe.name, recipe.read_text(encoding="utf-8"))
         own = [{**row, "sweep": key, "date": now()[:10]} for row in read_rows(folder / "trials.csv")]
@@ -178,7 +178,7 @@ def _run(
 
 def _trained(recipe: Recipe, seed: int, dataset: Dataset, folder: Path) -> tuple[Row, Predictions]:
     """What a training gave, and its predictions of the test windows."""
-    run = workflows.train(dataset, recipe, out=folder, seed=seed, resume=RunFolder(folder).recipe.is_file())
+    run = ecgtune.fine_tune(dataset, recipe, out=folder, seed=seed, resume=RunFolder(folder).recipe.is_file())
     test = read_predictions(run.folder / "predictions.csv").of("test")
     assert np.array_equal(test.row, judging_windows(dataset))
     return _measured(run.metrics, (run.folder / "log.jsonl").read_text(encoding="utf-8")), test

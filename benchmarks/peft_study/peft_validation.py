@@ -6,7 +6,7 @@ from pathlib import Path
 
 from peft_rows import Row
 
-from ecgtune import workflows
+import ecgtune
 from ecgtune.data.dataset import Dataset
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.workflows.environment import now
@@ -17,7 +17,7 @@ COLUMNS = ("train_loss", "val_loss", "val_auroc", "best_epoch", "best_val_auroc"
 def on_validation(recipe: Recipe, dataset: Dataset) -> Row:
     """What the log of a training with seed 0 says of the last epoch and of the best one."""
     with tempfile.TemporaryDirectory() as folder:
-        run = workflows.train(dataset, recipe, out=Path(folder) / "run", seed=0)
+        run = ecgtune.fine_tune(dataset, recipe, out=Path(folder) / "run", seed=0)
         log = [json.loads(line) for line in (run.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     best = max(log, key=lambda row: row["val_auroc"])
     return {

@@ -21,7 +21,7 @@ import matplotlib as mpl
 import numpy as np
 from rows import PAGE, RESULTS, Row, add_command, add_row, command, into_page, read_rows, settings_key, validation_auroc
 
-from ecgtune import workflows
+import ecgtune
 from ecgtune.config.augmentation import Augmentation
 from ecgtune.config.data import DataSettings
 from ecgtune.config.model import ModelSettings
@@ -121,7 +121,7 @@ def _run(file: Path, dataset: Dataset, recipe: Recipe, seed: int) -> None:
     if any(all(row[name] == value for name, value in key.items()) for row in read_rows(file)):
         return
     with tempfile.TemporaryDirectory() as folder:
-        metrics = workflows.train(dataset, recipe, out=Path(folder) / "run", seed=seed).metrics
+        metrics = ecgtune.fine_tune(dataset, recipe, out=Path(folder) / "run", seed=seed).metrics
         validation = validation_auroc(Path(folder) / "run")
     test, counts = metrics["window"]["metrics"], metrics["split"]["counts"]["train"]
     row = key | {

@@ -18,7 +18,7 @@ from typing import Any
 
 from rows import PAGE, RESULTS, Row, add_command, add_row, command, into_page, read_rows, settings_key, validation_auroc
 
-from ecgtune import workflows
+import ecgtune
 from ecgtune.config.data import DataSettings
 from ecgtune.config.model import ModelSettings
 from ecgtune.config.optimisation import Optimisation
@@ -92,7 +92,9 @@ def _run(file: Path, arm: str, recordings: str, windows: str, dataset: Dataset) 
     if any((row["arm"], row["settings"]) == (arm, settings) for row in read_rows(file)):
         return
     folder = RUNS / f"{arm}-{settings}"
-    best = workflows.pretrain(recordings, recipe, out=folder, leave_out=windows, resume=folder.exists())
+    best = ecgtune.pretrain(
+        recordings, recipe, ecgtune.PretrainSettings(leave_out=windows), out=folder, resume=folder.exists()
+    )
     metrics = read_json(folder / "metrics.json")
     row = {
         "arm": arm,
@@ -114,7 +116,7 @@ def _run(file: Path, arm: str, recordings: str, windows: str, dataset: Dataset) 
             trainer=TrainerSettings(precision="bf16"),
         )
         with tempfile.TemporaryDirectory() as place:
-            run = workflows.train(dataset, probe, out=Path(place) / "run", quiet=True)
+            run = ecgtune.fine_tune(dataset, probe, out=Path(place) / "run", quiet=True)
             row[f"val_auroc{ending}"] = f"{validation_auroc(run.folder):.5f}"
         row[f"auroc{ending}"] = f"{run.metrics['window']['metrics']['auroc']['value']:.5f}"
     add_row(file, row, COLUMNS, key=["arm"])

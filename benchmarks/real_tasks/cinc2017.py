@@ -25,7 +25,7 @@ import torch
 from cinc2017_table import COLUMNS, table
 from real_rows import RESULTS, Kept, Row, cells_of, facts_of, into_page, kept_runs, read_rows, replace_rows, write_facts
 
-from ecgtune import workflows
+import ecgtune
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.folds import k_folds
 from ecgtune.evaluation.decision import Decision
@@ -90,7 +90,7 @@ def of_windows(
     """Compare with a share of the labels; rows of windows, recordings, and recordings that pretraining has not seen."""
     chosen = [replace(arm, data=replace(arm.data, label_fraction=share)) for arm in arms if arm.name in names]
     folder = out / "-".join([f"windows-{share:g}", *names])
-    workflows.compare(dataset, chosen, out=folder, seeds=1, baselines=baselines, quiet=True)
+    ecgtune.compare(dataset, chosen, out=folder, seeds=1, baselines=baselines, quiet=True)
     unseen = left_out_of_pretraining()
     rows = []
     for run in kept_runs(folder):
@@ -108,7 +108,7 @@ def of_records(dataset: Dataset, arms: Sequence[Recipe], *, out: Path) -> list[R
     kept: dict[str, list[Kept]] = {}
     for number, fold in enumerate(k_folds(dataset, FOLDS), start=1):
         folder = out / f"records-{number}"
-        workflows.compare(fold, chosen, out=folder, seeds=1, quiet=True)
+        ecgtune.compare(fold, chosen, out=folder, seeds=1, quiet=True)
         for run in kept_runs(folder):
             kept.setdefault(run.method, []).append(run)
     rows = []

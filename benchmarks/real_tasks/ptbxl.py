@@ -26,7 +26,7 @@ import wfdb
 from ptbxl_summary import COLUMNS, summarised, table
 from real_rows import RESULTS, Row, cells_of, facts_of, into_page, kept_runs, read_rows, replace_rows, write_facts
 
-from ecgtune import workflows
+import ecgtune
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.folds import k_folds
 from ecgtune.io.label_table import TableColumns
@@ -125,7 +125,7 @@ def run_folds(dataset: Dataset, out: Path, precision: str, file: Path) -> Iterat
     arms = [replace(arm, trainer=replace(arm.trainer, precision=precision)) for arm in load_recipes(RECIPE)]
     for number, fold in enumerate(k_folds(dataset, FOLDS), start=1):
         folder = out / f"round-{number}"
-        workflows.compare(fold, arms, out=folder, seeds=1, quiet=True)
+        ecgtune.compare(fold, arms, out=folder, seeds=1, quiet=True)
         rows: list[Row] = []
         for run in kept_runs(folder):
             whole = run.metrics["window"]

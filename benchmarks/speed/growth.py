@@ -26,7 +26,7 @@ from machines import described, lacks, result_file, write_result
 from pages import markdown, update
 from roofline import kept_bytes
 
-from ecgtune import Optimisation, TrainerSettings, fine_tune, load_model, simulate
+from ecgtune import Optimisation, Recipe, TrainerSettings, fine_tune, simulate
 from ecgtune.methods.base import Method
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.own_weights.settings import Full
@@ -99,10 +99,10 @@ def epochs(method: str, windows: int) -> dict[str, float]:
     dataset = simulate(windows + 2 * OTHERS, seed=0)
     part = np.repeat(["train", "val", "test"], [windows, OTHERS, OTHERS])
     dataset = replace(dataset, split=part, group=None)
-    settings = {"method": chosen, "optimisation": Optimisation(epochs=2), "quiet": True}
-    settings |= {"trainer": TrainerSettings(prefix_cache="off", device="cpu")}
+    trainer = TrainerSettings(prefix_cache="off", device="cpu")
+    recipe = Recipe(method=chosen, optimisation=Optimisation(epochs=2), trainer=trainer)
     with tempfile.TemporaryDirectory() as place:
-        run = fine_tune(load_model("ecg-fm-tiny"), dataset, out=Path(place) / "run", **settings)
+        run = fine_tune(dataset, recipe, out=Path(place) / "run", quiet=True)
     found = run.metrics["training"]
     return {"seconds": found["seconds_per_epoch"], "bytes": found["peak_memory_bytes"]}
 

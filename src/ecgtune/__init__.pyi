@@ -1,8 +1,10 @@
 from .config.augmentation import Augmentation as Augmentation
+from .config.commands import PredictSettings as PredictSettings
+from .config.commands import PretrainSettings as PretrainSettings
+from .config.commands import SweepSettings as SweepSettings
 from .config.data import DataSettings as DataSettings
 from .config.evaluation import Evaluation as Evaluation
 from .config.optimisation import Optimisation as Optimisation
-from .config.prediction import PredictSettings as PredictSettings
 from .config.trainer import TrainerSettings as TrainerSettings
 from .data.dataset import Dataset as Dataset
 from .data.folds import k_folds as k_folds

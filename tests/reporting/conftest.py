@@ -225,7 +225,10 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.savez(place / "windows.npz", record=["R01", "R02", "R03"], split=["val", "train", "test"])
         for recipe in RECIPES:
             ecgtune.pretrain(
-                place / "recordings.npz", recipe, out=place / recipe.name, leave_out=place / "windows.npz",
-                export_float16="rhythm" not in recipe.name, quiet=True,
-            )  # fmt: skip
+                place / "recordings.npz",
+                recipe,
+                ecgtune.PretrainSettings(place / "windows.npz", export_float16="rhythm" not in recipe.name),
+                out=place / recipe.name,
+                quiet=True,
+            )
     return place

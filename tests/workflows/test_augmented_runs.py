@@ -27,10 +27,9 @@ SHORT = loop(epochs=1, batch_size=32, device="cpu", ema=0.9, label_smoothing=0.1
 DATA = ecgtune.simulate(120, seed=1, seconds=3)
 
 
-def fine_tune(out, augmentation, method=None, data=DATA, **settings):
-    model = ecgtune.load_model("ecg-fm-tiny", leads=data.leads)
-    options = {"method": method or ecgtune.LoRA(rank=2), "training": SHORT, "out": out, "quiet": True}
-    return ecgtune.fine_tune(model, data, augmentation=augmentation, **{**options, **settings})
+def fine_tune(out, augmentation, method=ecgtune.LoRA(rank=2), settings=SHORT, quiet=True):  # noqa: B008
+    recipe = ecgtune.Recipe(method=method, augmentation=augmentation, **settings._asdict())
+    return ecgtune.fine_tune(DATA, recipe, out=out, quiet=quiet)
 
 
 def test_a_run_sees_augmented_windows_keeps_its_settings_and_predicts_plain_ones(tmp_path, monkeypatch):
@@ -73,7 +72,7 @@ def test_what_cannot_act_is_refused_and_leaves_nothing(augmentation, options, pa
     assert not (tmp_path / "run").exists()
 
 
-def test_a_comparison_with_an_variant_that_it_cannot_reach_trains_none(tmp_path):
+def test_a_comparison_with_a_variant_that_it_cannot_reach_trains_none(tmp_path):
     variants = [
         replace(recipe, augmentation=Augmentation(noise=0.1))
         for name in ("lora", "probe")
@@ -92,7 +91,7 @@ def test_copies_made_beforehand_train_as_if_each_epoch_made_its_own(method, tmp_
     logs = {}
     for cache in ("auto", "off"):
         settings = loop(SHORT, epochs=3, precision="fp32", prefix_cache=cache)
-        run = fine_tune(tmp_path / cache, augmentation, method, **settings._asdict())
+        run = fine_tune(tmp_path / cache, augmentation, method, settings)
         lines = (run.folder / "log.jsonl").read_text().splitlines()
         logs[cache] = [[json.loads(line)[name] for name in ("train_loss", "val_loss")] for line in lines]
         assert load_recipes(str(run.folder / "recipe.toml"))[0].augmentation == augmentation
@@ -115,12 +114,11 @@ def test_copies_are_what_as_many_epochs_show(tmp_path):
 
 
 def test_as_many_copies_as_epochs_are_not_computed_beforehand(tmp_path, capsys):
-    training = loop(SHORT, epochs=2)
     fine_tune(
         tmp_path / "run",
         Augmentation(polarity_flip=0.5, augmented_copies=5),
         SideTuning(width=8),
-        **training._asdict(),
+        loop(SHORT, epochs=2),
         quiet=False,
     )
     assert "no augmented copy would be seen twice" in capsys.readouterr().err
@@ -131,8 +129,7 @@ def test_several_leads_in_millivolts(tmp_path):
     augmentation = Augmentation(lead_mask=0.4, shift=0.1, wander=0.1)
     encoder = EcgFM(replace(TINY, leads=two.leads))
     model = Classifier(encoder, Head(), DATA.classes, Weights("random", "tiny", seed=0), name="ecg-fm-tiny")
-    run = ecgtune.fine_tune(
-        model, two, method=ecgtune.Full(), **SHORT._asdict(), augmentation=augmentation,
-        data=DataSettings(normalisation="none"), out=tmp_path / "run", quiet=True,
-    )  # fmt: skip
+    unscaled = DataSettings(normalisation="none")
+    recipe = ecgtune.Recipe(method=ecgtune.Full(), augmentation=augmentation, data=unscaled, **SHORT._asdict())
+    run = ecgtune.fine_tune(two, recipe, model=model, out=tmp_path / "run", quiet=True)
     assert np.isfinite(run.metrics["window"]["metrics"]["auroc"]["value"])

@@ -14,7 +14,6 @@ import ecgtune
 from ecgtune.errors import CheckpointError, DataError, RunError, SettingError
 from ecgtune.recipe.recipe import load_recipes
 from ecgtune.training.predictions import read_predictions
-from ecgtune.workflows.fine_tune import train
 from helpers import methods
 from helpers.settings import loop
 
@@ -26,7 +25,9 @@ DATA = ecgtune.simulate(120, seed=1, seconds=3)
 
 def fine_tune(out, method, **settings):
     model = ecgtune.load_model("ecg-fm-tiny")
-    return ecgtune.fine_tune(model, DATA, method=method, **SHORT._asdict(), out=out, quiet=True, **settings)
+    return ecgtune.fine_tune(
+        DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=out, quiet=True, **settings
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,9 @@ def test_a_loaded_run_predicts_what_the_run_predicted(runs, method):
 def test_every_other_method_goes_through_a_run_and_back_on_the_same_bits(tmp_path, method):
     short = loop(SHORT, epochs=1, learning_rate=1e-2)
     model = ecgtune.load_model("ecg-fm-tiny")
-    run = ecgtune.fine_tune(model, DATA, method=method, **short._asdict(), out=tmp_path / "run", quiet=True)
+    run = ecgtune.fine_tune(
+        DATA, ecgtune.Recipe(method=method, **short._asdict()), model=model, out=tmp_path / "run", quiet=True
+    )
     stored = read_predictions(run.folder / "predictions.csv")
     again = ecgtune.load_run(run.folder).predict(DATA.signal[stored.row])  # the same batch as in the run
     assert np.array_equal(again[:, 1], stored.probability)
@@ -120,7 +123,11 @@ def test_threshold_is_fitted_on_validation_alone(tmp_path):
     model = ecgtune.load_model("ecg-fm-tiny")
     settings = loop(SHORT, threshold="youden")
     run = ecgtune.fine_tune(
-        model, DATA, method=ecgtune.LinearProbe(), **settings._asdict(), out=tmp_path / "r", quiet=True
+        DATA,
+        ecgtune.Recipe(method=ecgtune.LinearProbe(), **settings._asdict()),
+        model=model,
+        out=tmp_path / "r",
+        quiet=True,
     )
     val = read_predictions(run.folder / "predictions.csv").of("val")
     youden = [
@@ -146,17 +153,18 @@ def test_a_second_run_needs_resume_and_resume_needs_the_same_run(runs):
     other = ecgtune.simulate(120, seed=2, seconds=3)
     with pytest.raises(RunError, match=r"data\.sha256 was"):
         ecgtune.fine_tune(
-            ecgtune.load_model("ecg-fm-tiny"),
             other,
-            method=method,
-            **SHORT._asdict(),
+            ecgtune.Recipe(method=method, **SHORT._asdict()),
+            model=ecgtune.load_model("ecg-fm-tiny"),
             out=run.folder,
             resume=True,
             quiet=True,
         )
     part, model = DATA.select(range(60)), ecgtune.load_model("ecg-fm-tiny")
     with pytest.raises(RunError, match=r"data\.windows was 120, now 60"):
-        ecgtune.fine_tune(model, part, method=method, **SHORT._asdict(), out=run.folder, resume=True, quiet=True)
+        ecgtune.fine_tune(
+            part, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=run.folder, resume=True, quiet=True
+        )
     fine_tune(run.folder, method, resume=True)
     assert (run.folder / "metrics.json").read_bytes() == before
 
@@ -169,7 +177,14 @@ def test_a_run_of_auto_does_not_go_on_in_another_format(monkeypatch, tmp_path, b
     def probe(precision, resume=False):
         model, settings = ecgtune.load_model("ecg-fm-tiny"), loop(SHORT, precision=precision)
         method, folder = ecgtune.LinearProbe(), tmp_path / precision
-        ecgtune.fine_tune(model, DATA, method=method, **settings._asdict(), out=folder, resume=resume, quiet=True)
+        ecgtune.fine_tune(
+            DATA,
+            ecgtune.Recipe(method=method, **settings._asdict()),
+            model=model,
+            out=folder,
+            resume=resume,
+            quiet=True,
+        )
 
     other = {"bf16": "fp32", "fp32": "bf16"}[began]
     on_a_machine_of(began)
@@ -195,10 +210,9 @@ def test_the_same_file_read_in_another_way_is_another_run(runs, change, key):
     other = replace(DATA, **change)
     with pytest.raises(RunError, match=rf"data\.{key} was"):
         ecgtune.fine_tune(
-            ecgtune.load_model("ecg-fm-tiny", leads=other.leads),
             other,
-            method=METHODS[1],
-            **SHORT._asdict(),
+            ecgtune.Recipe(method=METHODS[1], **SHORT._asdict()),
+            model=ecgtune.load_model("ecg-fm-tiny", leads=other.leads),
             out=runs[METHODS[1]].folder,
             resume=True,
             quiet=True,
@@ -211,10 +225,16 @@ def test_a_model_is_fine_tuned_once(tmp_path, method):
     model = ecgtune.load_model("ecg-fm-tiny")
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(RunError):  # a refused folder leaves the model as it was
-        ecgtune.fine_tune(model, DATA, method=method, **SHORT._asdict(), out=tmp_path / "taken", quiet=True)
-    ecgtune.fine_tune(model, DATA, method=method, **SHORT._asdict(), out=tmp_path / "first", quiet=True)
+        ecgtune.fine_tune(
+            DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=tmp_path / "taken", quiet=True
+        )
+    ecgtune.fine_tune(
+        DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=tmp_path / "first", quiet=True
+    )
     with pytest.raises(SettingError, match="attached already"):
-        ecgtune.fine_tune(model, DATA, method=method, **SHORT._asdict(), out=tmp_path / "second", quiet=True)
+        ecgtune.fine_tune(
+            DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=tmp_path / "second", quiet=True
+        )
     assert not (tmp_path / "second").exists()
 
 
@@ -222,15 +242,18 @@ def test_a_model_is_fine_tuned_once(tmp_path, method):
     ("options", "message"),
     [
         ({"seed": -1}, "seed is -1"),
-        ({"method": "lora"}, r"method is 'lora'.*LoRA\(rank=16\)"),
+        ({"recipe": 16}, r"recipe is 16.*LoRA\(rank=16\)"),
+        ({"recipe": "lor"}, "lora"),
+        ({"dataset": ecgtune.load_model}, r"fine_tune got a function first; write fine_tune\(dataset, recipe"),
+        ({"model": "ecg-fm-tiny"}, "model is 'ecg-fm-tiny'; give one from ecgtune.load_model"),
         ({"resume": True}, "holds no run to continue"),
     ],
 )
 def test_mistakes_leave_nothing_behind(tmp_path, options, message):
-    model = ecgtune.load_model("ecg-fm-tiny")
-    options = {"method": ecgtune.LinearProbe(), **options}
+    recipe = ecgtune.Recipe(method=ecgtune.LinearProbe(), **SHORT._asdict())
+    options = {"dataset": DATA, "recipe": recipe, "out": tmp_path / "never", "quiet": True, **options}
     with pytest.raises((SettingError, RunError), match=message):
-        ecgtune.fine_tune(model, DATA, **SHORT._asdict(), out=tmp_path / "never", quiet=True, **options)
+        ecgtune.fine_tune(**options)
     assert not (tmp_path / "never").exists()
 
 
@@ -238,7 +261,11 @@ def test_windows_shorter_than_a_token(tmp_path):
     short = replace(DATA, sampling_rate=10_000.0)
     with pytest.raises(DataError, match="are 3 at the model's 100 Hz; allowed: 8 or more"):
         ecgtune.fine_tune(
-            ecgtune.load_model("ecg-fm-tiny"), short, **SHORT._asdict(), out=tmp_path / "never", quiet=True
+            short,
+            ecgtune.Recipe(**SHORT._asdict()),
+            model=ecgtune.load_model("ecg-fm-tiny"),
+            out=tmp_path / "never",
+            quiet=True,
         )
     assert not (tmp_path / "never").exists()
 
@@ -324,7 +351,7 @@ def test_an_adapter_file_with_a_tensor_missing_is_refused(runs):
 def test_classes_must_agree():
     model = ecgtune.load_model("ecg-fm-tiny", classes=("healthy", "ill"))
     with pytest.raises(SettingError, match="healthy, ill"):
-        ecgtune.fine_tune(model, DATA, **SHORT._asdict(), out="never", quiet=True)
+        ecgtune.fine_tune(DATA, ecgtune.Recipe(**SHORT._asdict()), model=model, out="never", quiet=True)
 
 
 @pytest.mark.parametrize("normalisation", ["zscore", "global", "none"])
@@ -333,7 +360,7 @@ def test_gain_and_offset_cannot_matter_to_ecg_fm_with_one_lead(tmp_path, normali
     variance of windows in millivolts."""
     recipe = load_recipes("probe")[0]
     recipe = replace(recipe, **SHORT._asdict(), data=ecgtune.DataSettings(normalisation=normalisation))
-    train(DATA, recipe, out=tmp_path, quiet=True)
+    ecgtune.fine_tune(DATA, recipe, out=tmp_path, quiet=True)
     run = ecgtune.load_run(tmp_path)
     plain = run.predict(DATA.signal[:10])
     np.testing.assert_allclose(run.predict(3 * DATA.signal[:10] + 0.7), plain, atol=1e-2)
@@ -343,7 +370,9 @@ def test_gain_and_offset_cannot_matter_to_ecg_fm_with_one_lead(tmp_path, normali
 def test_a_head_on_statistics_is_kept_with_its_run(tmp_path, method):
     head = ecgtune.Head(hidden=5, pooling="statistics")
     model = ecgtune.load_model("ecg-fm-tiny", head=head)
-    run = ecgtune.fine_tune(model, DATA, method=method, **SHORT._asdict(), out=tmp_path / "run", quiet=True)
+    run = ecgtune.fine_tune(
+        DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=tmp_path / "run", quiet=True
+    )
     tensors = load_file(run.folder / "best" / "head.safetensors")
     assert [tuple(tensors[name].shape) for name in ("0.weight", "2.weight")] == [(5, 3 * 192), (2, 5)]
     assert 'pooling = "statistics"' in (run.folder / "recipe.toml").read_text()
@@ -352,13 +381,15 @@ def test_a_head_on_statistics_is_kept_with_its_run(tmp_path, method):
     assert np.array_equal(again.predict(DATA.signal[:8]), run.predict(DATA.signal[:8]))
     model = ecgtune.load_model("ecg-fm-tiny", head=ecgtune.Head(hidden=5))
     with pytest.raises(RunError, match=r"model\.pooling was statistics, now mean"):
-        ecgtune.fine_tune(model, DATA, method=method, **SHORT._asdict(), out=run.folder, resume=True, quiet=True)
+        ecgtune.fine_tune(
+            DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=run.folder, resume=True, quiet=True
+        )
 
 
 def test_a_run_on_few_labels_says_so_and_is_not_resumed_with_more(tmp_path):
     data = ecgtune.simulate(120, patients=60, seed=1, seconds=3)
     recipe = replace(load_recipes("probe")[0], **SHORT._asdict(), data=ecgtune.DataSettings(label_fraction=0.3))
-    train(data, recipe, out=tmp_path / "run", quiet=True)
+    ecgtune.fine_tune(data, recipe, out=tmp_path / "run", quiet=True)
     run = ecgtune.load_run(tmp_path / "run")
     counts = run.metrics["split"]["counts"]
     whole = ecgtune.split_dataset(data)
@@ -369,7 +400,9 @@ def test_a_run_on_few_labels_says_so_and_is_not_resumed_with_more(tmp_path):
     assert len(used) == sum(part["windows"] for part in counts.values())
     assert {int(row) for row, part in used if part == "train"} < set(whole.train.tolist())
     with pytest.raises(RunError, match=r"input\.label_fraction was 0\.3, now 1\.0"):
-        train(data, replace(recipe, data=ecgtune.DataSettings()), out=tmp_path / "run", resume=True, quiet=True)
+        ecgtune.fine_tune(
+            data, replace(recipe, data=ecgtune.DataSettings()), out=tmp_path / "run", resume=True, quiet=True
+        )
 
 
 @pytest.mark.parametrize("lead_mode", ["place", "copy"])
@@ -378,7 +411,11 @@ def test_twelve_lead_checkpoint_on_one_lead_windows(tmp_path, shared, lead_mode)
         shared / "reference" / "pretrained_tiny.pt", classes=("0", "1"), leads=("II",), lead_mode=lead_mode, heads=4
     )
     run = ecgtune.fine_tune(
-        model, DATA, method=ecgtune.LoRA(rank=2), **SHORT._asdict(), out=tmp_path / lead_mode, quiet=True
+        DATA,
+        ecgtune.Recipe(method=ecgtune.LoRA(rank=2), **SHORT._asdict()),
+        model=model,
+        out=tmp_path / lead_mode,
+        quiet=True,
     )
     assert run.metrics["weights"].startswith("pretrained (sha256 ")
     again = ecgtune.load_run(run.folder)

@@ -122,7 +122,9 @@ def measured(monkeypatch):
 def test_a_run_keeps_what_was_chosen_and_ends_where_the_whole_batch_does(measured, tmp_path):
     def run(out, training, **more):
         model = ecgtune.load_model("ecg-fm-tiny")
-        return ecgtune.fine_tune(model, DATA, method=LoRA(rank=2), **training._asdict(), out=out, quiet=True, **more)
+        return ecgtune.fine_tune(
+            DATA, ecgtune.Recipe(method=LoRA(rank=2), **training._asdict()), model=model, out=out, quiet=True, **more
+        )
 
     whole = run(tmp_path / "whole", loop(SHORT, max_memory=None, epochs=2))
     fitted = run(tmp_path / "fitted", loop(SHORT, epochs=2))
@@ -171,4 +173,4 @@ def test_a_sweep_refuses_what_it_would_not_heed(tmp_path):
     pytest.importorskip("optuna")
     recipe = replace(load_recipes("lora")[0], **SHORT._asdict())
     with pytest.raises(SettingError, match="give a sweep accumulate or checkpointing"):
-        ecgtune.sweep(DATA, [recipe], out=tmp_path / "sweep", trials=1, quiet=True)
+        ecgtune.sweep(DATA, [recipe], ecgtune.SweepSettings(trials=1), out=tmp_path / "sweep", quiet=True)

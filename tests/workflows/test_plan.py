@@ -22,7 +22,6 @@ from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows import estimate as estimates
 from ecgtune.workflows import measure as measuring
 from ecgtune.workflows.estimate import as_it_will_be, estimate, estimate_first, table_lines
-from ecgtune.workflows.fine_tune import train
 from ecgtune.workflows.measure import Measurement, Phase, StepClock, measure, sample
 from ecgtune.workflows.preparation import draw_split
 from helpers.models import TINY
@@ -115,7 +114,7 @@ def test_seconds_are_those_of_steps_validation_saving_and_what_stands_around_the
 def test_measuring_a_recipe_finds_what_its_run_will_have(name, tiny, tmp_path):
     variant = recipe(name, tiny)
     found = measure(variant, *sample(DATA, draw_split(DATA, variant.data), variant), steps=3)
-    run = train(DATA, variant, out=tmp_path / "run", quiet=True)
+    run = ecgtune.fine_tune(DATA, variant, out=tmp_path / "run", quiet=True)
     (phase,) = found.phases
     assert phase.epochs == 2
     assert 0 < phase.step < 5

@@ -60,7 +60,12 @@ def folder(tmp_path_factory):
 def tune(path, data, name: str, seed: int = 2) -> None:
     model = ecgtune.load_model(path / "encoder", classes=data.classes)
     ecgtune.fine_tune(
-        model, data, method=ecgtune.LinearProbe(), **SHORT._asdict(), out=path / name, quiet=True, seed=seed
+        data,
+        ecgtune.Recipe(method=ecgtune.LinearProbe(), **SHORT._asdict()),
+        model=model,
+        out=path / name,
+        quiet=True,
+        seed=seed,
     )
 
 

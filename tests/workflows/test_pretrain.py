@@ -38,9 +38,12 @@ def place(tmp_path_factory):
         write_recordings(folder / "recordings.npz", signals)
         np.savez(folder / "windows.npz", record=["R01", "R02", "R03"], split=["val", "train", "test"])
         ecgtune.pretrain(
-            folder / "recordings.npz", TEACHER, out=folder / "run", leave_out=folder / "windows.npz",
-            export_float16=True, quiet=True,
-        )  # fmt: skip
+            folder / "recordings.npz",
+            TEACHER,
+            ecgtune.PretrainSettings(leave_out=folder / "windows.npz", export_float16=True),
+            out=folder / "run",
+            quiet=True,
+        )
     return folder
 
 
@@ -49,9 +52,10 @@ def _own_cache(place, monkeypatch):
     monkeypatch.setenv("ECGTUNE_CACHE", str(place / "cache"))
 
 
-def pretrain(place, recipe, name, **others):
-    arguments = {"leave_out": place / "windows.npz", "quiet": True} | others
-    return ecgtune.pretrain(place / "recordings.npz", recipe, out=place / name, **arguments)
+def pretrain(place, recipe, name, *, seed=0, resume=False, quiet=True, **others):
+    settings = ecgtune.PretrainSettings(**({"leave_out": place / "windows.npz"} | others))
+    file, out = place / "recordings.npz", place / name
+    return ecgtune.pretrain(file, recipe, settings, out=out, seed=seed, resume=resume, quiet=quiet)
 
 
 def test_the_run_folder_tells_everything(place):
@@ -85,7 +89,11 @@ def test_the_encoder_is_a_model_like_any_other(place, tmp_path):
     training = loop(epochs=2, batch_size=32, device="cpu")
     data = ecgtune.simulate(60, seed=1, seconds=3)
     run = ecgtune.fine_tune(
-        model, data, method=ecgtune.LoRA(rank=2), **training._asdict(), out=tmp_path / "r", quiet=True
+        data,
+        ecgtune.Recipe(method=ecgtune.LoRA(rank=2), **training._asdict()),
+        model=model,
+        out=tmp_path / "r",
+        quiet=True,
     )
     assert run.metrics["weights"] == model.weights.describe()
     assert ecgtune.load_run(run.folder).predict(ecgtune.simulate(4, seed=2).signal).shape == (4, 2)
@@ -241,9 +249,18 @@ def test_the_two_kinds_of_run_do_not_mix(place, tmp_path):
     probe = ecgtune.LinearProbe()
     model = ecgtune.load_model("ecg-fm-tiny")
     with pytest.raises(RunError, match="holds a pretraining"):
-        ecgtune.fine_tune(model, data, method=probe, **training._asdict(), out=place / "run", resume=True, quiet=True)
+        ecgtune.fine_tune(
+            data,
+            ecgtune.Recipe(method=probe, **training._asdict()),
+            model=model,
+            out=place / "run",
+            resume=True,
+            quiet=True,
+        )
     model = ecgtune.load_model("ecg-fm-tiny")
-    ecgtune.fine_tune(model, data, method=probe, **training._asdict(), out=tmp_path / "probe", quiet=True)
+    ecgtune.fine_tune(
+        data, ecgtune.Recipe(method=probe, **training._asdict()), model=model, out=tmp_path / "probe", quiet=True
+    )
     with pytest.raises(RunError, match="holds a fine-tuning"):
         ecgtune.pretrain(place / "recordings.npz", TEACHER, out=tmp_path / "probe", resume=True, quiet=True)
 

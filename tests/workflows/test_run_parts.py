@@ -20,7 +20,9 @@ PARTS = loop(SHORT, head_epochs=1, head_rate_factor=0.5, drop_path=0.1, ema=0.9)
 
 def fine_tune(out, method, training=SHORT, pooling="mean", **settings):
     model = ecgtune.load_model("ecg-fm-tiny", head=ecgtune.Head(pooling=pooling))
-    return ecgtune.fine_tune(model, DATA, method=method, **training._asdict(), out=out, quiet=True, **settings)
+    return ecgtune.fine_tune(
+        DATA, ecgtune.Recipe(method=method, **training._asdict()), model=model, out=out, quiet=True, **settings
+    )
 
 
 def test_recordings_of_patients_from_training_to_the_report(tmp_path):

@@ -56,8 +56,10 @@ def recipes(encoder):
     return chosen
 
 
-def sweep(out, recipes, trials=3, data=DATA, **options):
-    return ecgtune.sweep(data, recipes, out=out, trials=trials, space=SPACE, quiet=True, **options)
+def sweep(out, recipes, trials=3, data=DATA, *, seed=0, **settings):
+    return ecgtune.sweep(
+        data, recipes, ecgtune.SweepSettings(trials, SPACE, **settings), out=out, seed=seed, quiet=True
+    )
 
 
 def rows(folder, without=TIMES):
@@ -104,7 +106,7 @@ def test_the_best_file_is_the_best_trial_as_a_recipe(swept, tmp_path):
         assert recipe.name == name
         assert recipe.optimisation.learning_rate == float(top["optimisation.learning_rate"])
         assert recipe.optimisation.weight_decay == float(top["optimisation.weight_decay"])
-    run = ecgtune.workflows.train(DATA, load_recipes(str(best["lora"]))[0], out=tmp_path / "run", quiet=True)
+    run = ecgtune.fine_tune(DATA, load_recipes(str(best["lora"]))[0], out=tmp_path / "run", quiet=True)
     log = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
     top = max((row for row in rows(folder) if row["method"] == "lora"), key=lambda row: float(row["val_auroc"]))
     assert max(row["val_auroc"] for row in log) == float(top["val_auroc"])  # the trial is the training, to the bit
@@ -277,9 +279,12 @@ def test_a_mistake_in_the_last_method_is_told_before_anything_is_written(recipes
     late = recipes("oft")[0]
     with pytest.raises(SettingError):
         ecgtune.sweep(
-            DATA, [*recipes(), late], out=tmp_path / "never", quiet=True,
-            space={"oft": {"method.block": Choice((7,))}},
-        )  # fmt: skip
+            DATA,
+            [*recipes(), late],
+            ecgtune.SweepSettings(space={"oft": {"method.block": Choice((7,))}}),
+            out=tmp_path / "never",
+            quiet=True,
+        )
     for options, message in [({"trials": 0}, "trials is 0"), ({"seed": -1}, "seed is -1")]:
         with pytest.raises(SettingError, match=message):
             sweep(tmp_path / "never", recipes(), **options)

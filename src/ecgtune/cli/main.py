@@ -16,6 +16,7 @@ from ecgtune.cli.data import data as data_commands
 from ecgtune.cli.flags import given, optional
 from ecgtune.cli.inputs import Reading, RecordFlags, RoundFlags, read_data
 from ecgtune.cli.settings import OptimisationFlags, RecipeFlags, TrainerFlags
+from ecgtune.config.commands import PretrainSettings
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.recipe.pretraining import Crops, load_pretraining_recipe
 from ecgtune.recipe.recipe import list_recipes, load_recipes
@@ -125,7 +126,7 @@ def train(
     quiet
         Show no progress.
     """
-    from ecgtune.workflows import fine_tune
+    import ecgtune
 
     recipes = settings.recipes(method, reading)
     if len(recipes) > 1:
@@ -133,7 +134,7 @@ def train(
     recipe = recipes[0]
     folder = out or Path("runs") / recipe.name
     dataset = read_data(data, reading, records, [recipe.model.name], quiet=quiet)
-    run = fine_tune.train(dataset, recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
+    run = ecgtune.fine_tune(dataset, recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
     print(run.summary())
     print(f"report: {folder / 'report.html'}")
 
@@ -190,12 +191,10 @@ def pretrain(
     best = ecgtune.pretrain(
         recordings,
         asked,
+        PretrainSettings(leave_out=leave_out, sampling_rate=sampling_rate, export_float16=export_float16),
         out=out or Path("runs") / asked.name,
-        leave_out=leave_out,
-        sampling_rate=sampling_rate,
         seed=seed,
         resume=resume,
-        export_float16=export_float16,
         quiet=quiet,
     )
     print(f"encoder: {best}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.flags import given, optional
-from ecgtune.config.prediction import PredictSettings
+from ecgtune.config.commands import PredictSettings
 
 if TYPE_CHECKING:
     PredictFlags = PredictSettings

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from ecgtune.cli.inputs import Reading, RecordFlags, read_data
 from ecgtune.cli.settings import RecipeFlags
+from ecgtune.config.commands import SweepSettings
 from ecgtune.recipe.space import read_space
 
 
@@ -57,12 +58,9 @@ def sweep(
     best = ecgtune.sweep(
         read_data(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet),
         recipes,
+        SweepSettings(trials=trials, space=read_space(space) if space else None, fixed=settings.typed, backend=backend),
         out=out,
-        trials=trials,
-        space=read_space(space) if space else None,
-        fixed=settings.typed,
         seed=seed,
-        backend=backend,
         quiet=quiet,
     )
     for name, file in best.items():

@@ -32,9 +32,9 @@ from ecgtune.methods.registry import method_from_table, method_to_table
 
 @dataclass(frozen=True)
 class Recipe:
-    """One variant of a comparison; `name` is its folder and its key in every result."""
+    """One variant of a comparison; `name` is its folder and its key in every result, by default that of the method."""
 
-    name: str
+    name: str = ""
     method: Method = field(default_factory=LoRA)
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -45,6 +45,8 @@ class Recipe:
     title: str | None = None
 
     def __post_init__(self) -> None:
+        if self.name == "":
+            object.__setattr__(self, "name", self.method.name)
         named = isinstance(self.name, str) and re.fullmatch(r"[\w-][\w.-]*", self.name)
         require(bool(named), f"name {self.name!r} of a recipe; allowed: letters, digits, - _ and . (it names a folder)")
         told = self.title is None or isinstance(self.title, str)

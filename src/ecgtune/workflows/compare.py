@@ -10,7 +10,7 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import RunError, SettingError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
-from ecgtune.recipe.recipe import Recipe, load_recipes
+from ecgtune.recipe.recipe import Recipe
 from ecgtune.reporting.writing import write_comparison
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
@@ -21,12 +21,12 @@ from ecgtune.workflows.estimate import estimate_first
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import Prepared, draw_split, load_recipe_model, prepare, summarise, summarise_task
 from ecgtune.workflows.run import ReadyRun, make_ready, run_recipe, work
-from ecgtune.workflows.variants import check_variants, variants_of
+from ecgtune.workflows.variants import RecipeLike, as_recipes, check_dataset, check_variants, variants_of
 
 
 def compare(
     dataset: Dataset,
-    recipes: Sequence[Recipe | str],
+    recipes: RecipeLike | Sequence[RecipeLike],
     *,
     out: str | Path,
     seeds: int = 3,
@@ -44,7 +44,8 @@ def compare(
     Raises SettingError for variants that cannot be compared, RunError for a folder that holds another comparison, and
     what `fine_tune` raises.
     """
-    variants = [variant for item in recipes for variant in (load_recipes(item) if isinstance(item, str) else [item])]
+    check_dataset(dataset, "compare")
+    variants = as_recipes(recipes)
     check_variants(variants, seeds, baselines)
     names = [variant.name for variant in variants]
     reference = reference or ("full" if "full" in names else names[0])

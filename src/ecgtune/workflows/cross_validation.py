@@ -9,15 +9,15 @@ from typing import Any
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import SettingError
-from ecgtune.recipe.recipe import Recipe
 from ecgtune.training.run_folder import RESULT_FORMAT
 from ecgtune.utils.files import write_json
 from ecgtune.workflows.compare import compare
+from ecgtune.workflows.variants import RecipeLike
 
 
 def cross_validate(
     rounds: Sequence[Dataset],
-    recipes: Sequence[Recipe | str],
+    recipes: RecipeLike | Sequence[RecipeLike],
     *,
     out: str | Path,
     seeds: int = 1,

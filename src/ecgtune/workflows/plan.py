@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import SettingError
-from ecgtune.recipe.recipe import Recipe, load_recipes
 from ecgtune.training.inference import choose_device
 from ecgtune.training.loop import count_steps
 from ecgtune.training.peak import free_memory
@@ -18,7 +17,7 @@ from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.measure import sample
 from ecgtune.workflows.own_process import measure_apart
 from ecgtune.workflows.preparation import draw_split
-from ecgtune.workflows.variants import check_variants, variants_of
+from ecgtune.workflows.variants import RecipeLike, as_recipes, check_dataset, check_variants, variants_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Plan:
 
 def plan(
     dataset: Dataset,
-    recipes: Sequence[Recipe | str],
+    recipes: RecipeLike | Sequence[RecipeLike],
     *,
     seeds: int = 3,
     baselines: bool = True,
@@ -47,7 +46,8 @@ def plan(
     asks for more than `memory` (bytes; what is free, when not given) is refused it, and its variant does not fit.
     Arguments are otherwise those of `compare`; raises what `compare` raises before it trains.
     """
-    variants = [variant for item in recipes for variant in (load_recipes(item) if isinstance(item, str) else [item])]
+    check_dataset(dataset, "plan")
+    variants = as_recipes(recipes)
     check_variants(variants, seeds, baselines)
     split = draw_split(dataset, variants[0].data)
     estimates = []

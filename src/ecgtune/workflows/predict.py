@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ecgtune.config.base import from_table
-from ecgtune.config.prediction import PredictSettings
+from ecgtune.config.commands import PredictSettings
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.deployment.run import Predictor, decided, load_run
 from ecgtune.errors import DataError, RunError, SettingError

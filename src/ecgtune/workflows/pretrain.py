@@ -9,13 +9,14 @@ from typing import Any
 import torch
 
 from ecgtune.config.base import require
+from ecgtune.config.commands import PretrainSettings
 from ecgtune.errors import RunError
 from ecgtune.io.recordings import Recordings, held_out_records, read_recordings
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.pretraining.crops import Selection, crop_samples, select
 from ecgtune.pretraining.objective import PretrainingObjective
 from ecgtune.pretraining.start import OBJECTIVES, make_objective
-from ecgtune.recipe.pretraining import Pretraining
+from ecgtune.recipe.pretraining import Pretraining, load_pretraining_recipe
 from ecgtune.reporting.model_card import CARD, card_is_edited
 from ecgtune.reporting.writing import write_pretraining
 from ecgtune.training.inference import choose_device
@@ -27,44 +28,44 @@ from ecgtune.utils.files import read_json, replace_folder, write_json, write_tex
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, machine, now
 
+DEFAULTS = PretrainSettings()
 FLOAT16 = "float16"
 MOST_NAMED = 8  # files of recordings that metrics.json names one by one
 
 
 def pretrain(
     recordings: str | Path,
-    recipe: Pretraining,
+    recipe: Pretraining | str | Path = "pretrain-tiny",
+    settings: PretrainSettings = DEFAULTS,
     *,
     out: str | Path,
-    leave_out: str | Path | None = None,
-    sampling_rate: float | None = None,
     seed: int = 0,
     resume: bool = False,
-    export_float16: bool = False,
     quiet: bool = False,
 ) -> Path:
     """Pretrain an encoder with random weights on `recordings`, and return the folder that `load_model` takes.
 
-    recordings: a file or folder in a layout of `data.recording_files`. leave_out: an NPZ file of windows; recordings of
-    its val and test split are not used. sampling_rate: of the recordings (Hz), when they do not say it. out: the run
-    folder; `resume` continues the run that stands there, on the same bits. export_float16: write the encoder as
-    float16 too, beside `best`. A finished run gets a report and a model card, which is never written over once someone
-    has edited it. Under torchrun, all processes train one
-    encoder.
+    recordings: a file or folder in a layout of `io.recording_files`. recipe: a name, a TOML file or a `Pretraining`.
+    settings: how recordings are read. out: the run folder; `resume` continues the run in it, on the same bits. seed: of
+    weights, crops, masks and the order of an epoch. A finished run gets a report and a model card; an edited card is
+    never overwritten. Under torchrun, all processes train one encoder.
 
     Raises DataError, SettingError or RunError, one line each; RunError also when the objective collapses.
     """
+    recipe = recipe if isinstance(recipe, Pretraining) else load_pretraining_recipe(str(recipe))
     folder = RunFolder(Path(out), title=recipe.name)
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
     check_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
     processes = Processes(recipe.trainer.device)
     data = processes.first_before_others(
-        lambda: read_recordings(recordings, sampling_rate=recipe.encoder.sampling_rate, recorded_rate=sampling_rate)
+        lambda: read_recordings(
+            recordings, sampling_rate=recipe.encoder.sampling_rate, recorded_rate=settings.sampling_rate
+        )
     )
-    left_out = held_out_records(Path(leave_out)) if leave_out else frozenset()
+    left_out = held_out_records(Path(settings.leave_out)) if settings.leave_out else frozenset()
     crop = crop_samples(recipe) * OBJECTIVES[recipe.objective.name].segments
     selection = select(data, left_out, crop, recipe.crops)
-    fingerprint = _fingerprint(data, left_out, seed, sampling_rate)
+    fingerprint = _fingerprint(data, left_out, seed, settings.sampling_rate)
     fingerprint |= resolved_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
     origin = {"objective": str(recipe.objective), "recipe": recipe.name, "seed": seed, "data": data.source.sha256}
     objective = processes.first_before_others(lambda: make_objective(data, selection, recipe, seed=seed, origin=origin))
@@ -85,7 +86,7 @@ def pretrain(
             processes.first_alone(lambda: write_text(folder.recordings, _recordings_text(data, selection)))
             trained = train(objective, recipe.optimisation, recipe.trainer, seed=seed, folder=folder, progress=progress)
             processes.first_alone(lambda: _finish(folder, recipe, objective, data, selection, trained, seed))
-    processes.first_alone(lambda: _present(folder, objective, origin, export_float16, progress))
+    processes.first_alone(lambda: _present(folder, objective, origin, settings.export_float16, progress))
     return folder.best
 
 

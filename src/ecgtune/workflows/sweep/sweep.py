@@ -5,13 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ecgtune.config.base import require
+from ecgtune.config.commands import SweepSettings
 from ecgtune.config.space import Choice
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import SettingError
-from ecgtune.recipe.recipe import Recipe, load_recipes
+from ecgtune.recipe.recipe import Recipe
 from ecgtune.recipe.space import Changes, check_changes, own_value, space_of, with_settings
 from ecgtune.reporting.sweep import write_sweep
 from ecgtune.utils.progress import ProgressBar
@@ -22,42 +23,35 @@ from ecgtune.workflows.sweep.folder import SweepFolder
 from ecgtune.workflows.sweep.ray_backend import load_ray, run_on_ray
 from ecgtune.workflows.sweep.runner import TrialRunner
 from ecgtune.workflows.sweep.studies import Studies, Variant, load_optuna
+from ecgtune.workflows.variants import RecipeLike, as_recipes, check_dataset
 
-Backend = Literal["local", "ray"]
+DEFAULTS = SweepSettings()
 
 
 def sweep(
     dataset: Dataset,
-    recipes: Sequence[Recipe | str],
+    recipes: RecipeLike | Sequence[RecipeLike],
+    settings: SweepSettings = DEFAULTS,
     *,
     out: str | Path,
-    trials: int = 20,
-    space: Changes | None = None,
-    fixed: Collection[str] = (),
     seed: int = 0,
-    backend: Backend = "local",
     quiet: bool = False,
 ) -> dict[str, Path]:
-    """Try `trials` settings of every recipe and return, by name, a TOML file with the best of each.
+    """Try the same number of settings of every recipe and return, by name, a TOML file with the best of each.
 
-    recipes: recipes, or names and files that `load_recipes` takes. out: the sweep's folder; what is finished there is
-    kept, and a trial that was stopped is run again. space: changes to what is tried (`recipe.space`, `read_space`).
-    fixed: names of settings that stay as the recipes have them. seed: of every training, and of what is tried. backend:
-    "local", one trial after the other in this process, or "ray", as many at a time as the Ray cluster has room for.
+    recipes: names, TOML files, methods or recipes. settings: trials and what they try. out: the sweep's folder;
+    finished trials in it are kept, and a trial that was stopped is run again. seed: of every training, and of what is
+    tried.
 
     A trial trains on the training windows and is judged by AUROC on the validation windows, at the epoch it keeps; the
     test windows are not part of what a sweep is given. Trial 0 is the recipe as it is. A method all of whose trials
     diverged has no file. Raises SettingError, DataError or RunError, one line each, before the first trial.
     """
-    variants = _variants(
-        [variant for item in recipes for variant in (load_recipes(item) if isinstance(item, str) else [item])],
-        space,
-        fixed,
-    )
+    check_dataset(dataset, "sweep")
+    variants = _variants(as_recipes(recipes), settings.space, settings.fixed)
     load_optuna()  # what is missing is told before anything is written
-    if backend == "ray":
+    if settings.backend == "ray":
         load_ray()
-    require(trials >= 1, f"trials is {trials}; allowed: 1 or more")
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
     folder = SweepFolder(Path(out))
     split = draw_split(dataset, next(iter(variants.values())).recipe.data)
@@ -74,11 +68,11 @@ def sweep(
         "seed": seed,
         "weights": {name: _check(runner, variant, seed) for name, variant in variants.items()},
     }
-    settings = folder.check(variants, fingerprint, trials)
+    stored = folder.check(variants, fingerprint, settings.trials)
     with folder.alone():
-        folder.begin(settings)
-        methods = list(settings["methods"])  # those of earlier commands stay in the tables
-        studies = Studies(folder.database, variants, names=methods, trials=trials, seed=seed)
+        folder.begin(stored)
+        methods = list(stored["methods"])  # those of earlier commands stay in the tables
+        studies = Studies(folder.database, variants, names=methods, trials=settings.trials, seed=seed)
 
         def keep() -> None:
             folder.write_trials([row for name in methods for row in studies.rows(name)])
@@ -87,7 +81,7 @@ def sweep(
             progress.expect(
                 sum(left * work(variants[name].recipe, runner.split) for name, left in studies.left.items())
             )
-            run = _run_here if backend == "local" else run_on_ray
+            run = _run_here if settings.backend == "local" else run_on_ray
             run(studies, runner, seed, progress, keep)
         keep()
         best = {name: folder.write_best(variant, studies.rows(name)) for name, variant in variants.items()}

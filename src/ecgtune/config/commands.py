@@ -1,12 +1,14 @@
-"""Settings of `predict`: what new files do not say themselves."""
+"""Settings of the commands `predict`, `pretrain` and `sweep`, beside their data and recipes."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ecgtune.config.base import choose, require
+from ecgtune.config.space import Span
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -51,3 +53,33 @@ class PredictSettings:
             choose(self.recording, ("mean", "maximum"), "recording")
         require(self.step is None or self.step > 0, f"step is {self.step}; allowed: above 0 seconds")
         require(0 <= self.max_skipped <= 1, f"max_skipped is {self.max_skipped}; allowed: 0 to 1")
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """How recordings are read for a pretraining, and what is written beside the encoder."""
+
+    leave_out: str | Path | None = None
+    """NPZ file of windows; recordings in its val and test split are not used."""
+    sampling_rate: float | None = None
+    """Sampling rate of the recordings in Hz; needed unless the file holds it."""
+    export_float16: bool = False
+    """Write the encoder in half precision too, RUN/float16."""
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """Trials of a sweep. Raises SettingError for a value outside its range."""
+
+    trials: int = 20
+    """Trials of each method; the first is the method as it is."""
+    space: Mapping[str, Mapping[str, Span | None]] | None = None
+    """Changes to the values that are tried, by "all", method or recipe, then by setting (`recipe.space.read_space`)."""
+    fixed: Collection[str] = ()
+    """Names of settings that keep the value of the recipe."""
+    backend: Literal["local", "ray"] = "local"
+    """One trial after the other in this process, or as many at a time as a Ray cluster has resources for."""
+
+    def __post_init__(self) -> None:
+        require(self.trials >= 1, f"trials is {self.trials}; allowed: 1 or more")
+        choose(self.backend, ("local", "ray"), "backend")
