@@ -5,6 +5,7 @@ import http.server
 import threading
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from ecgtune.errors import DataError, SettingError
 from ecgtune.io import download
 from ecgtune.io.download import Fetched, get_database
 from ecgtune.io.readers.registry import find_recordings, read_recording
+from ecgtune.utils.files import file_mode
 from helpers.recordings import digital, write_wfdb
 
 
@@ -68,7 +70,7 @@ def server(tmp_path, monkeypatch):
     (home / "records100" / "r1.hea").write_text("x")
     (home / "all.zip").write_text("x")
     (home / "the table.csv").write_text("ecg_id\n1\n")
-    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: None))
     server = Server()
     server.publish(home)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -98,6 +100,7 @@ def test_everything_comes_and_nothing_comes_twice(server, tmp_path):
     assert names(tmp_path / "out") == wanted(server)
     for path in wanted(server):
         assert (tmp_path / "out" / path).read_bytes() == server.files[path]
+        assert (tmp_path / "out" / path).stat().st_mode & 0o777 == file_mode()
     found = find_recordings(tmp_path / "out" / "records500")
     assert list(found) == ["00000/r1", "00000/r2"]
     assert read_recording(found["00000/r2"]).signal.shape == (3, 40)
@@ -123,7 +126,7 @@ def test_what_goes_wrong_twice_is_tried_again(server, tmp_path, fault):
 
 @pytest.mark.parametrize(
     ("fault", "part"),
-    [("cut", "3 attempts"), (b"x" * 240, "SHA-256"), (503, "503"), (404, "is not there")],
+    [("cut", "3 attempts"), (b"x" * 240, "SHA256"), (503, "503"), (404, "is not there")],
     ids=["cut", "wrong", "busy", "gone"],
 )
 def test_what_stays_wrong_is_named_and_leaves_no_part(server, tmp_path, fault, part):
@@ -132,7 +135,7 @@ def test_what_stays_wrong_is_named_and_leaves_no_part(server, tmp_path, fault, p
         get_database("ptb-xl", tmp_path / "out", source=server.url)
     assert part in str(error.value)
     assert f"{server.url}/{R1}" in str(error.value)
-    assert "run the same command again" in str(error.value)
+    assert "rerun the same command to resume" in str(error.value)
     assert len(str(error.value).splitlines()) == 1
     assert names(tmp_path / "out") <= wanted(server) - {R1}
     server.asked.clear()
@@ -184,7 +187,7 @@ def test_what_is_no_database(server, tmp_path):
 
 
 def test_a_server_that_is_not_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: None))
     with pytest.raises(DataError, match="3 attempts"):
         get_database("mitdb", tmp_path / "out", source="http://127.0.0.1:9")
     assert names(tmp_path / "out") == set()

@@ -1,42 +1,40 @@
-"""Public databases of recordings, fetched with wfdb and held against the checksums that their home publishes.
+"""Public databases of recordings, fetched with pooch and compared with the checksums that their home publishes.
 
-A file is fetched under another name and gets its own when its SHA-256 is right, so a folder that was interrupted holds
-whole files only, and the same call goes on where it stopped.
+A file gets its name when its SHA-256 is right, so an interrupted download leaves whole files only, and the same call
+fetches the others.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import os
 import re
-import time
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from ecgtune.errors import DataError, SettingError
+from ecgtune.utils.files import file_mode, file_sha256
 
 HOME = "https://physionet.org/files/"
 SUMS = "SHA256SUMS.txt"
-ATTEMPTS, PAUSE = 3, 2.0  # tries of one file, and seconds between them
-CONNECTIONS = 2  # as many as wfdb itself allows itself at PhysioNet
+ATTEMPTS = 3  # for one file
+CONNECTIONS = 2  # as many as the wfdb library opens to PhysioNet
 
 
 @dataclass(frozen=True)
 class Database:
-    """A database at its home: `folder`, with its version, and which of its files are not fetched (glob patterns)."""
+    """A database: `folder` at its home, with the version, and patterns of its files that are not fetched."""
 
     folder: str
     leave_out: tuple[str, ...]
 
 
-#: What is left out are archives of the same files, what is no recording (papers and programs of CinC 2017), and
-#: recordings that stand there twice: PTB-XL's at 100 Hz, the part of CinC 2017 that was given out as a sample, the
-#: halves of MIT-BIH records.
+#: Left out are archives of the same files, files that are no recordings (papers and programs of CinC 2017), and
+#: recordings that are there twice: PTB-XL's at 100 Hz, CinC 2017's sample, the halves of MIT-BIH records.
 DATABASES = {
     "ptb-xl": Database("ptb-xl/1.0.3", ("*.zip", "records100/*")),
     "cinc2017": Database("challenge-2017/1.0.0", ("*.zip", "*.tar.gz", "validation/*", "sources/*", "papers/*")),
@@ -46,7 +44,7 @@ DATABASES = {
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a call did: files that were `fetched`, and that were there already and right, `kept`."""
+    """Numbers of files that a call fetched, and that were complete already."""
 
     fetched: int
     kept: int
@@ -62,51 +60,51 @@ def get_database(
 ) -> Fetched:
     """Fetch the files of a database into the folder `out`, under the names that they have at home.
 
-    source: URL of the folder that holds SHA256SUMS.txt, of a mirror. expect, done: are told the number of files, all at
-    the start and each as it is there. Raises SettingError for an unknown name or URL, and DataError when the server
-    does not give a file, or not the right one, three times; what is there by then stays.
+    source: URL of the folder that holds SHA256SUMS.txt, of a mirror. expect, done: called with the number of files, of
+    all at the start and of each when it is complete. Raises SettingError for an unknown name or URL, and DataError when
+    a file cannot be fetched in three attempts; complete files are kept.
     """
     if name not in DATABASES:
         raise SettingError(f"database {name!r} is unknown; allowed: {', '.join(DATABASES)}")
-    database = DATABASES[name]
-    home = source or HOME + database.folder
+    home = (source or HOME + DATABASES[name].folder).rstrip("/")
     if not home.startswith(("http://", "https://")):
         raise SettingError(f"--from {home}: is no URL; give the http or https address of the folder with {SUMS}")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror}); choose another place") from None
+    left_out = DATABASES[name].leave_out
     sums = _checksums(home, out)
-    wanted = {path: digest for path, digest in sums.items() if not _left_out(path, database.leave_out)}
+    wanted = {path: sums[path] for path in sums if not any(fnmatch.fnmatch(path, pattern) for pattern in left_out)}
     if not wanted:
         raise DataError(f"{home}: {SUMS} names no file of {name}; give the address of the database's own folder")
     expect(len(wanted))
 
-    missing = []
-    for path, digest in wanted.items():
-        if _sha256(out / path) == digest:
-            done(1)
-        else:
-            missing.append(path)
-    pool = ThreadPoolExecutor(CONNECTIONS)
+    def fetch(path: str) -> bool:
+        """Whether the file had to be fetched."""
+        file = out / path
+        if file.is_file() and file_sha256(file) == wanted[path]:
+            return False
+        _fetch(home, path, out, f"sha256:{wanted[path]}", mode)
+        return True
+
+    mode, fetched, pool = file_mode(), 0, ThreadPoolExecutor(CONNECTIONS)
     try:
-        for future in as_completed([pool.submit(_fetch, home, path, out, wanted[path]) for path in missing]):
-            future.result()
+        for future in as_completed([pool.submit(fetch, path) for path in wanted]):
+            fetched += future.result()
             done(1)
     except DataError as error:
-        raise DataError(f"{error}; run the same command again to go on, files that are there are kept") from None
+        raise DataError(f"{error}; rerun the same command to resume, complete files are kept") from None
     finally:
         pool.shutdown(cancel_futures=True)
-    return Fetched(len(missing), len(wanted) - len(missing))
-
-
-def _left_out(path: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
+    return Fetched(fetched, len(wanted) - fetched)
 
 
 def _checksums(home: str, out: Path) -> dict[str, str]:
     """Path to SHA-256 of every file of the database. Raises DataError for a path that leads out of the folder."""
-    _fetch(home, SUMS, out, None)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".") as folder:  # pooch would keep a file without a checksum
+        _fetch(home, SUMS, Path(folder), None, file_mode())
+        os.replace(Path(folder, SUMS), out / SUMS)
     sums = {}
     for number, line in enumerate((out / SUMS).read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         if not line.strip():
@@ -121,41 +119,27 @@ def _checksums(home: str, out: Path) -> dict[str, str]:
     return sums
 
 
-def _fetch(home: str, path: str, out: Path, digest: str | None) -> None:
-    """Fetch one file; with a digest it must have it. Raises DataError after the last attempt."""
-    from wfdb.io.download import dl_full_file
+def _fetch(home: str, path: str, out: Path, digest: str | None, mode: int) -> None:
+    """Fetch one file of this permission mode. Raises DataError after the last attempt."""
+    import pooch
+    import requests
 
-    place = out / path
-    partial = place.with_name(f".{place.name}.partial")
-    url = f"{home.rstrip('/')}/{quote(path)}"
-    reason = ""
+    def download(url: str, file: str, _: object) -> None:
+        pooch.HTTPDownloader(chunk_size=1 << 16)(url, file, None)
+        os.chmod(file, mode)  # pooch's temporary files are readable by their owner alone
+
+    pooch.get_logger().setLevel("ERROR")
+    url = f"{home}/{quote(path)}"
+    files = pooch.Pooch(out, base_url="", registry={path: digest}, urls={path: url}, retry_if_failed=ATTEMPTS - 1)
     try:
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                time.sleep(PAUSE)
-            try:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                dl_full_file(url, str(partial))
-            except FileNotFoundError:
-                raise DataError(f"{url}: is not there; check the address, or give a mirror with --from") from None
-            except OSError as error:  # of the connection or of the disk
-                reason = " ".join(str(error).split())[:120]
-                continue
-            got = _sha256(partial)
-            if digest is None or got == digest:
-                os.replace(partial, place)
-                return
-            reason = f"its SHA-256 is {str(got)[:12]}..., but {SUMS} says {digest[:12]}..."
-        raise DataError(f"{url}: could not be fetched in {ATTEMPTS} attempts ({reason})")
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        files.fetch(path, downloader=download)
+    except requests.HTTPError as error:
+        if error.response.status_code == requests.codes["not_found"]:
+            raise DataError(f"{url}: is not there; check the address, or give a mirror with --from") from None
+        raise _failed(url, error) from None
+    except (ValueError, OSError) as error:  # of the checksum, the connection or the disk
+        raise _failed(url, error) from None
 
 
-def _sha256(path: Path) -> str | None:
-    """Of a file's bytes; None when it is not there."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
+def _failed(url: str, error: Exception) -> DataError:
+    return DataError(f"{url}: could not be fetched in {ATTEMPTS} attempts ({' '.join(str(error).split())[:120]})")

@@ -77,7 +77,7 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
         partial.mkdir()
         write(partial)
         for file in (path for path in partial.rglob("*") if path.is_file()):
-            file.chmod(0o666 & ~_umask())
+            file.chmod(file_mode())
         if path.exists():
             path.rename(old)
         partial.rename(path)
@@ -94,10 +94,11 @@ def _unwritable(path: Path, error: OSError) -> RunError:
     return RunError(f"{path} cannot be written ({error.strerror or error}); choose another place")
 
 
-def _umask() -> int:
+def file_mode() -> int:
+    """Return the permissions that the user's umask gives to a new file."""
     current = os.umask(0)  # the only way to ask is to set it
     os.umask(current)
-    return current
+    return 0o666 & ~current
 
 
 def finite(value: Any) -> Any:
