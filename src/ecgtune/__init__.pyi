@@ -1,3 +1,4 @@
+from . import testing as testing
 from .config.augmentation import Augmentation as Augmentation
 from .config.commands import PredictSettings as PredictSettings
 from .config.commands import PretrainSettings as PretrainSettings
@@ -14,7 +15,9 @@ from .data.simulation import simulate as simulate
 from .data.splits import split_dataset as split_dataset
 from .deployment.run import load_run as load_run
 from .io.label_table import TableColumns as TableColumns
+from .io.readers.base import FileReader as FileReader
 from .io.readers.base import ReadOptions as ReadOptions
+from .io.readers.registry import register_reader as register_reader
 from .io.records.reading import RecordSettings as RecordSettings
 from .io.records.reading import read_records as read_records
 from .io.windows import read_dataset as read_dataset

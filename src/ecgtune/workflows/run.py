@@ -18,9 +18,11 @@ from ecgtune.evaluation.macro import class_indices
 from ecgtune.methods.attach import attach
 from ecgtune.methods.audits import ParameterCount, count_parameters
 from ecgtune.methods.depth import check_depth
+from ecgtune.methods.registry import check_registered as check_method_registered
 from ecgtune.methods.registry import method_to_table
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import describe_model
+from ecgtune.models.registry import check_registered as check_encoder_registered
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.reporting.writing import write_run
 from ecgtune.training.classification import Classification
@@ -72,6 +74,8 @@ def make_ready(
         raise SettingError(f"seed is {seed}; allowed: 0 or more")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise SettingError("a run folder is written by one process; start the command without torchrun")
+    check_method_registered(recipe.method)  # what cannot be loaded again is refused before it trains
+    check_encoder_registered(model.base_encoder)
     check_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
     _check_task(recipe, prepared)
     count_steps(len(prepared.split.train), recipe.optimisation)

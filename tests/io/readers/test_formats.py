@@ -6,7 +6,7 @@ import pytest
 from ecgtune.data.leads import STANDARD_LEADS, known_lead
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.readers.base import ReadOptions
-from ecgtune.io.readers.registry import READERS, find_recordings, read_recording
+from ecgtune.io.readers.registry import BUILT_IN, find_recordings, read_recording
 from helpers.recordings import digital, write_csv, write_wfdb
 
 
@@ -74,5 +74,5 @@ def test_names_of_leads(name, lead):
 
 
 def test_no_suffix_has_two_readers():
-    suffixes = [suffix for reader in READERS for suffix in reader.suffixes]
+    suffixes = [suffix for reader in BUILT_IN for suffix in reader.suffixes]
     assert len(suffixes) == len(set(suffixes))

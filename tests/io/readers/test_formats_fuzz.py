@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import ReadOptions, Recording
-from ecgtune.io.readers.registry import READERS, read_recording
+from ecgtune.io.readers.registry import BUILT_IN, read_recording
 from helpers.clinical_files import hl7, muse, philips, scp, xli
 from helpers.recordings import LEADS, dicom_group, digital, write_csv, write_dicom, write_edf, write_hdf5, write_wfdb
 
@@ -82,7 +82,7 @@ def outcome(path: Path, options: ReadOptions) -> Recording | str:
 
 def check(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    main = next(p for p in sorted(path.parent.iterdir()) if p.suffix in [s for r in READERS for s in r.suffixes])
+    main = next(p for p in sorted(path.parent.iterdir()) if p.suffix in [s for r in BUILT_IN for s in r.suffixes])
     for options in OPTIONS:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         read = outcome(main, options)
@@ -144,5 +144,5 @@ def test_valid_files_with_changes(folders, name, edits, cut):
 def test_the_files_that_are_changed_are_valid(folders, name):
     path, content = folders[name]
     path.write_bytes(content)
-    main = next(p for p in sorted(path.parent.iterdir()) if p.suffix in [s for r in READERS for s in r.suffixes])
+    main = next(p for p in sorted(path.parent.iterdir()) if p.suffix in [s for r in BUILT_IN for s in r.suffixes])
     assert any(isinstance(outcome(main, options), Recording) for options in OPTIONS)

@@ -127,7 +127,7 @@ class WindowBlock:
 
 @dataclass(frozen=True)
 class FileReader:
-    """One file format: a module of this package and a line in `registry.READERS`.
+    """One file format: see `registry.register_reader` for one of your own.
 
     name: for messages. suffixes: of recordings, lower case. signatures: (offset, bytes) by which the content is known
     whatever the suffix is. read_recording: one recording. files: all files that a recording consists of.

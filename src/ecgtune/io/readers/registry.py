@@ -1,4 +1,8 @@
-"""The table of file formats, and reading by it. A new format is a module of this package and a line in `READERS`."""
+"""The table of file formats, and reading by it.
+
+A format of this package is a module and a line in `BUILT_IN`; others register theirs with `register_reader`, from the
+entry points `ecgtune.readers` or a file of the user (`ecgtune.utils.extensions`).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ecgtune.errors import DataError
+from ecgtune.errors import DataError, SettingError
 from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, one_line_errors
 from ecgtune.io.readers.clinical import SCP, XML
 from ecgtune.io.readers.csv_files import CSV
@@ -15,9 +19,30 @@ from ecgtune.io.readers.edf_files import EDF
 from ecgtune.io.readers.hdf5_files import HDF5
 from ecgtune.io.readers.numpy_files import NPY, NPZ
 from ecgtune.io.readers.wfdb_files import WFDB
+from ecgtune.utils.extensions import load_entry_points
 
-READERS = (WFDB, EDF, DICOM, XML, SCP, HDF5, NPY, NPZ, CSV)
+BUILT_IN = (WFDB, EDF, DICOM, XML, SCP, HDF5, NPY, NPZ, CSV)
+_ADDED: dict[str, FileReader] = {}
 _START_BYTES = 132  # of a file, in which every signature lies
+
+
+def register_reader(reader: FileReader) -> FileReader:
+    """Make a format known. Raises SettingError for a name or a suffix that another reader has."""
+    for other in (*BUILT_IN, *_ADDED.values()):
+        if other.name == reader.name and reader.name in _ADDED:
+            continue  # the same file is imported again
+        taken = sorted(set(other.suffixes) & set(reader.suffixes))
+        if other.name == reader.name or taken:
+            what = f"suffix {taken[0]!r}" if taken else f"name {reader.name!r}"
+            raise SettingError(f"reader {reader.name!r}: the {what} belongs to {other.name}; choose another")
+    _ADDED[reader.name] = reader
+    return reader
+
+
+def readers() -> tuple[FileReader, ...]:
+    """Return all readers, those of this package first."""
+    load_entry_points("ecgtune.readers")
+    return (*BUILT_IN, *_ADDED.values())
 
 
 def read_recording(path: Path, options: ReadOptions = ReadOptions()) -> Recording:  # noqa: B008 (frozen)
@@ -44,7 +69,7 @@ def find_recordings(folder: Path, *, leave_out: Iterable[Path] = ()) -> dict[str
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give the folder that the recordings are in")
     without = {path.resolve() for path in leave_out}
-    suffixes = tuple(suffix for reader in READERS for suffix in reader.suffixes)
+    suffixes = tuple(suffix for reader in readers() for suffix in reader.suffixes)
     found: dict[str, Path] = {}
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -66,9 +91,9 @@ def find_recordings(folder: Path, *, leave_out: Iterable[Path] = ()) -> dict[str
 
 def recording_reader(path: Path) -> FileReader:
     """Return the reader of a recording, by the content of the file and then by its suffix. Raises DataError."""
-    found = _reader(path, {reader: reader.suffixes for reader in READERS})
+    found = _reader(path, {reader: reader.suffixes for reader in readers()})
     if found is None and path.suffix and path.exists():
-        allowed = ", ".join(suffix for reader in READERS for suffix in reader.suffixes)
+        allowed = ", ".join(suffix for reader in readers() for suffix in reader.suffixes)
         raise DataError(f"{path}: unknown file type {path.suffix!r}; files that are read: {allowed}")
     return found or WFDB  # the name of a record; names of records may have dots
 
@@ -78,7 +103,7 @@ def window_reader(path: Path) -> FileReader:
 
     Raises DataError when the path is missing, a folder, empty or of no known type.
     """
-    suffixes = {reader: reader.window_suffixes for reader in (CSV, NPZ)}
+    suffixes = {reader: reader.window_suffixes for reader in readers() if reader.open_windows}
     allowed = ", ".join(suffix for each in suffixes.values() for suffix in each)
     if not path.exists():
         raise DataError(f"{path}: no such file; give the path of a file of ECG windows ({allowed})")

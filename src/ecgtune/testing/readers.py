@@ -1,0 +1,113 @@
+"""`check_reader`: the interface of `ecgtune.io.readers.base.FileReader`, check by check."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ecgtune.errors import DataError
+from ecgtune.io.readers.base import FileReader, ReadOptions, Recording
+from ecgtune.io.readers.registry import files_of, read_recording, readers, recording_reader
+from ecgtune.testing.checks import expect, run_checks
+
+
+@dataclass(frozen=True)
+class ReaderSubject:
+    """A reader, a recording, and the file of it in a folder that the check may change."""
+
+    reader: FileReader
+    recording: Recording
+    path: Path
+    tolerance: float
+
+
+def check_reader(
+    reader: FileReader, write: Callable[[Path, Recording], Path], *, tolerance: float = 0.002, leads: int = 2
+) -> None:
+    """Check that a reader gives back a recording, and refuses damaged files in one line.
+
+    write: (folder, recording) -> path; writes an example file in the reader's format, with rate, leads and unit where
+    the format states them. tolerance: allowed difference in millivolts. leads: of the example, 1 to 3.
+
+    Raises ConformanceError with one line per failed check.
+    """
+    time = np.arange(1000) / 250
+    signal = np.stack([np.sin(2 * np.pi * (number + 1) * time) for number in range(leads)]).astype(np.float32)
+    recording = Recording(signal, ("I", "II", "V5")[:leads], 250.0, "")
+    with tempfile.TemporaryDirectory() as place:
+        number = 0
+
+        def make() -> ReaderSubject:
+            nonlocal number
+            number += 1
+            folder = Path(place) / str(number)
+            folder.mkdir()
+            return ReaderSubject(reader, recording, write(folder, recording), tolerance)
+
+        run_checks(f"reader {reader.name}", READER_CHECKS, make)
+
+
+def _registered(subject: ReaderSubject) -> None:
+    expect(subject.reader in readers(), "not registered; call ecgtune.register_reader(reader)")
+    found = recording_reader(subject.path)
+    expect(found is subject.reader, f"{subject.path.name} is taken for {found.name}")
+    expect(all(path.is_file() for path in files_of(subject.path)), "files() names a file that is not there")
+
+
+def _reading(subject: ReaderSubject) -> None:
+    found = read_recording(subject.path, _options(subject))
+    wanted = subject.recording
+    expect(found.leads == wanted.leads, f"leads {found.leads} instead of {wanted.leads}")
+    expect(found.sampling_rate == wanted.sampling_rate, f"{found.sampling_rate} Hz instead of {wanted.sampling_rate}")
+    expect(found.signal.dtype == np.float32, f"samples are {found.signal.dtype} instead of float32")
+    expect(found.signal.shape == wanted.signal.shape, f"shape {found.signal.shape} instead of {wanted.signal.shape}")
+    largest = float(np.abs(found.signal - wanted.signal).max())
+    expect(largest <= subject.tolerance, f"samples differ by {largest:.3g} mV, allowed {subject.tolerance} mV")
+
+
+def _size_limit(subject: ReaderSubject) -> None:
+    _expect_refusal(subject, "a recording above max_values", max_values=100)
+
+
+def _damaged_files(subject: ReaderSubject) -> None:
+    for path in files_of(subject.path):
+        content = path.read_bytes()
+        for what, damaged in (("an empty file", b""), ("a file of noise", bytes(range(256)) * 4)):
+            path.write_bytes(damaged)
+            _expect_refusal(subject, f"{what} in the place of {path.name}", or_recording=True)
+        path.write_bytes(content[: len(content) // 2])
+        _expect_refusal(subject, f"half of {path.name}", or_recording=True)
+        path.write_bytes(content)
+
+
+def _missing_file(subject: ReaderSubject) -> None:
+    for path in files_of(subject.path):
+        path.unlink()
+    _expect_refusal(subject, "a missing file")
+
+
+def _options(subject: ReaderSubject, **changes: int) -> ReadOptions:
+    wanted = subject.recording
+    try:
+        read_recording(subject.path)
+    except DataError:  # the format does not state all of it
+        return ReadOptions(sampling_rate=wanted.sampling_rate, unit="mV", lead_names=wanted.leads, **changes)
+    return ReadOptions(**changes)
+
+
+def _expect_refusal(subject: ReaderSubject, what: str, *, or_recording: bool = False, **changes: int) -> None:
+    """or_recording: text formats may still hold a shorter recording; then it has to be one."""
+    try:
+        found = read_recording(subject.path, _options(subject, **changes))
+    except DataError as error:
+        expect(str(error).count("\n") == 0, f"{what}: the error has more than one line")
+        return
+    expect(or_recording and found.signal.size > 0, f"{what} is read")
+
+
+#: All checks, each takes a `ReaderSubject`.
+READER_CHECKS = (_registered, _reading, _size_limit, _damaged_files, _missing_file)

@@ -1,0 +1,78 @@
+"""Readers keep their interface; a format from outside the package is read like any other."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ecgtune.errors import SettingError
+from ecgtune.io.readers import registry
+from ecgtune.io.readers.base import FileReader, Recording, check_size, make_recording, stated_rate
+from ecgtune.io.readers.csv_files import CSV
+from ecgtune.io.readers.numpy_files import NPZ
+from ecgtune.testing.checks import ConformanceError
+from ecgtune.testing.readers import check_reader
+
+
+def write_npz(folder, recording):
+    path = folder / "one.npz"
+    np.savez(path, signal=recording.signal, sampling_rate=recording.sampling_rate, unit="mV", leads=recording.leads)
+    return path
+
+
+def write_csv(folder, recording):
+    path = folder / "one.csv"
+    rows = "\n".join(",".join(f"{value:.5f}" for value in row) for row in recording.signal.T)
+    path.write_text(",".join(recording.leads) + "\n" + rows + "\n")
+    return path
+
+
+def write_json(folder, recording):
+    path = folder / "one.ecgjson"
+    content = {"rate": recording.sampling_rate, "leads": recording.leads, "mV": recording.signal.tolist()}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def read_json(path, options):
+    content = json.loads(path.read_text())
+    check_size(path, len(content["mV"]), len(content["mV"][0]), options)
+    return make_recording(path, content["mV"], content["leads"], stated_rate(path, content["rate"], options))
+
+
+JSON = FileReader("JSON of the test", (".ecgjson",), read_json)
+
+
+@pytest.fixture
+def added(monkeypatch):
+    monkeypatch.setattr(registry, "_ADDED", {})
+
+
+@pytest.mark.parametrize(("reader", "write"), [(NPZ, write_npz), (CSV, write_csv)], ids=["npz", "csv"])
+def test_readers_keep_the_interface(reader, write):
+    check_reader(reader, write)
+
+
+def test_a_reader_from_outside(added, tmp_path):
+    with pytest.raises(ConformanceError, match="not registered"):
+        check_reader(JSON, write_json)
+    registry.register_reader(JSON)
+    registry.register_reader(JSON)  # as when its file is imported again
+    check_reader(JSON, write_json)
+    write_json(tmp_path, Recording(np.zeros((1, 300), np.float32), ("II",), 250.0, ""))
+    assert list(registry.find_recordings(tmp_path)) == ["one"]
+
+
+def test_a_harmed_reader_is_found(added):
+    def in_microvolts(path, options):
+        found = read_json(path, options)
+        return Recording(found.signal * 1000, found.leads, found.sampling_rate, found.path)
+
+    harmed = registry.register_reader(FileReader("harmed", (".ecgjson",), in_microvolts))
+    with pytest.raises(ConformanceError, match="samples differ by"):
+        check_reader(harmed, write_json)
+
+
+def test_a_suffix_has_one_reader(added):
+    with pytest.raises(SettingError, match=r"suffix '\.npz' belongs to an NPZ archive; choose another"):
+        registry.register_reader(FileReader("other", (".npz",), read_json))
