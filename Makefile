@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # that what its tests share is made once.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help install demo test lint types check bench peft-study clean
+.PHONY: help install demo test test-all lint types check bench peft-study clean
 
 help:  ## What each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -21,8 +21,11 @@ install: $(VENV)/.installed  ## Make the virtual environment
 demo: install  ## The main job on embedded defaults: simulated ECGs, a table, a report
 	$(BIN)/ecgtune demo
 
-test: install  ## The whole test suite
+test: install  ## The tests but those marked slow
 	$(TEST)
+
+test-all: install  ## The whole test suite
+	$(TEST) -m ""
 
 lint: install  ## Style
 	$(BIN)/ruff check .

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import ecgtune
-from ecgtune.cli.main import main
 from ecgtune.io.writing import write_csv
 from ecgtune.recipe.pretraining import pretraining_text
 from ecgtune.recipe.recipe import load_recipes
+from helpers.cli import refused, run
 from helpers.pretraining import TEACHER, write_recordings
 
 QUICK = ["--epochs", "2", "--batch-size", "32", "--device", "cpu", "--quiet"]
@@ -28,21 +28,6 @@ def windows(tmp_path_factory):
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-
-
-def run(*tokens) -> None:
-    main([str(token) for token in tokens])
-
-
-def refused(capsys, *tokens) -> str:
-    """The one line on stderr of a command that ends with status 2."""
-    with pytest.raises(SystemExit) as stop:
-        run(*tokens)
-    assert stop.value.code == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("error: ")
-    return lines[0]
 
 
 def test_compare_prints_the_table_and_the_path_of_the_report(windows, capsys, tmp_path):

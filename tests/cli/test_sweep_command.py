@@ -3,12 +3,12 @@
 import csv
 
 import pytest
-from test_main import refused, run
 
 import ecgtune
 from ecgtune.cli.main import main
 from ecgtune.io.writing import write_csv
 from ecgtune.recipe.recipe import load_recipes
+from helpers.cli import refused, run
 
 QUICK = ["--epochs", "2", "--batch-size", "32", "--device", "cpu", "--quiet"]
 

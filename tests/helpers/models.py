@@ -1,7 +1,10 @@
-"""A tiny encoder of ECG-FM's architecture, so that a real training takes a second."""
+"""Models of the tests: a tiny ECG-FM, so that a real training takes a second."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+
+import torch
+from torch import nn
 
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.models.classifier import Classifier, Head
@@ -24,12 +27,20 @@ TINY = EcgFmConfig(
 )
 
 
+#: Models that need no download.
+NAMES = ("ecg-fm-tiny", "ecg-fm-tiny-random", "resnet-1d")
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
+    """Whether all parameters and buffers of two modules have the same names and bits."""
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 def tiny_classifier(
     seed: int = 0, head: Head | None = None, config: EcgFmConfig = TINY, mixed: Sequence[str] | None = None
 ) -> Classifier:
     """A classifier whose weights depend on the seed alone; `mixed`: the leads of a lead mixer in front of it."""
-    import torch
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = EcgFM(config)

@@ -12,7 +12,7 @@ from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.own_weights.settings import Full
 from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.side.settings import SideTuning
-from ecgtune.methods.split import FrozenPrefix, SplitPoint, reads_features, trained_part
+from ecgtune.methods.split import FrozenPrefix, SplitPoint, reads_features, split_point, trained_part
 from ecgtune.models.layers import Attention
 from helpers.methods import METHODS
 from helpers.models import tiny_classifier
@@ -23,12 +23,12 @@ def audited_steps(model, method, *, steps: int = 2, learning_rate: float = 1e-2,
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(6, 1, 200, generator=generator)
     label = torch.tensor([0, 1, 0, 1, 1, 0])
-    cut = SplitPoint("features") if reads_features(model, method) else None
-    if cut is not None:
+    split = split_point(model, method) if reads_features(model, method) else None
+    if split is not None:
         with torch.no_grad():
-            inputs = FrozenPrefix(model, cut)(inputs)
-    forward = trained_part(model, cut)
-    audit = TrainingAudit(model, method, cut)
+            inputs = FrozenPrefix(model, split)(inputs)
+    forward = trained_part(model, split)
+    audit = TrainingAudit(model, method, split)
     chosen = optimized if optimized is not None else [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(chosen, lr=learning_rate)
     for _ in range(steps):

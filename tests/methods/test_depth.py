@@ -2,7 +2,6 @@
 
 import pytest
 
-from ecgtune.config.optimisation import Optimisation
 from ecgtune.errors import SettingError
 from ecgtune.methods.attach import attach
 from ecgtune.methods.depth import check_depth, layer_rates
@@ -10,7 +9,6 @@ from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.own_weights.settings import Full, NormBias, TopLayers
 from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.side.settings import SideTuning
-from ecgtune.models.loading import load_model
 from helpers.methods import METHODS
 from helpers.models import tiny_classifier
 
@@ -34,26 +32,29 @@ def test_what_a_method_adds_keeps_its_rate():
 
 
 @pytest.mark.parametrize(
-    ("method", "settings", "parts"),
+    ("method", "setting", "value", "parts"),
     [
-        (LoRA(), Optimisation(layer_decay=0.5), ["layer_decay is 0.5", "lora", "full, top-layers or norm-bias"]),
-        (LinearProbe(), Optimisation(layer_decay=0.5), ["layer_decay", "probe"]),
-        (LinearProbe(), Optimisation(drop_path=0.1), ["drop_path is 0.1", "probe", "leave it out"]),
-        (SideTuning(), Optimisation(drop_path=0.1), ["drop_path", "side", "only reads"]),
+        (LoRA(), "layer_decay", 0.5, ["layer_decay is 0.5", "lora", "full, top-layers or norm-bias"]),
+        (LinearProbe(), "layer_decay", 0.5, ["layer_decay", "probe"]),
+        (LinearProbe(), "drop_path", 0.1, ["drop_path is 0.1", "probe", "leave it out"]),
+        (SideTuning(), "drop_path", 0.1, ["drop_path", "side", "only reads"]),
+        (LinearProbe(), "checkpointing", True, ["gradient_checkpointing is on", "probe", "leave it out"]),
+        (SideTuning(), "checkpointing", True, ["gradient_checkpointing is on", "side", "keeps no activations"]),
     ],
     ids=str,
 )
-def test_what_cannot_act_is_one_clear_line(method, settings, parts):
+def test_a_setting_that_cannot_act_is_refused(method, setting, value, parts):
     for model in (tiny_classifier(), attach(tiny_classifier(), method)):  # before a method is attached, and after
         with pytest.raises(SettingError) as error:
-            check_depth(model, method, settings)
+            check_depth(model, method, **{setting: value})
         assert all(part in str(error.value) for part in parts), str(error.value)
-    check_depth(model, method, Optimisation())
+    check_depth(model, method)
 
 
-@pytest.mark.parametrize(
-    "settings", [Optimisation(layer_decay=0.5), Optimisation(drop_path=0.1)], ids=["decay", "drop"]
-)
-def test_a_convolutional_encoder_has_no_depth_to_go_by(settings):
-    with pytest.raises(SettingError, match="ResNet1d has no transformer layers; leave it out"):
-        check_depth(load_model("resnet-1d"), Full(), settings)
+@pytest.mark.parametrize("setting", [{"layer_decay": 0.5}, {"drop_path": 0.1}, {"checkpointing": True}], ids=str)
+def test_an_encoder_without_blocks_has_no_depth(setting, monkeypatch):
+    model = tiny_classifier()
+    monkeypatch.setattr(type(model.base_encoder), "blocks", {})
+    (name,) = setting
+    with pytest.raises(SettingError, match=rf"{name} is .*, but ecg-fm has no blocks; leave it out"):
+        check_depth(model, Full(), **setting)

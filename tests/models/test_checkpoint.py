@@ -219,7 +219,7 @@ def test_heads_that_the_file_does_not_tell_must_be_given(
     official_file: OfficialFile, small_config: EcgFmConfig, cfg: object
 ) -> None:
     path = official_file(change=lambda content: content.update(cfg=cfg))
-    with pytest.raises(CheckpointError, match=r"give heads=.* ecgtune convert in\.pt out/ --heads N") as caught:
+    with pytest.raises(CheckpointError, match=r"give it with heads=.* ecgtune convert in\.pt out/ --heads N") as caught:
         load_checkpoint(path)
     one_line(caught.value)
     encoder = load_checkpoint(path, heads=4).encoder
@@ -313,8 +313,8 @@ def test_a_converted_folder_takes_no_heads_and_is_not_converted_again(
     official_file: OfficialFile, tmp_path: Path
 ) -> None:
     folder = convert(official_file(), tmp_path / "converted")
-    with pytest.raises(SettingError, match="converted tells its number of attention heads itself; leave heads=4 out"):
-        load_model(folder, heads=4)
+    with pytest.raises(SettingError, match="converted states its number of attention heads; leave heads=4 out"):
+        load_checkpoint(folder, heads=4)
     with pytest.raises(SettingError, match="converted is converted already") as caught:
         convert(folder, tmp_path / "again")
     one_line(caught.value)

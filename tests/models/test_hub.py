@@ -11,10 +11,13 @@ import pytest
 from huggingface_hub import constants
 
 from ecgtune.errors import CheckpointError
-from ecgtune.models.hub import DEFAULT_FILE, REPOSITORY, hub_file
+from ecgtune.models.hub import download
 from ecgtune.models.loading import load_model
+from ecgtune.models.registry import find_model
 
 COMMIT = "0" * 40
+REPOSITORY = "wanglab/ecg-fm"
+PRETRAINED, FINETUNED = "mimic_iv_ecg_physionet_pretrained.pt", "mimic_iv_ecg_finetuned.pt"
 NOBODY = "http://127.0.0.1:9"  # nobody listens there
 
 
@@ -62,8 +65,8 @@ def hub(
     official_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dict[str, bytes]]:
     files = {
-        DEFAULT_FILE: official_file("pretrained", "old").read_bytes(),
-        "mimic_iv_ecg_finetuned.pt": official_file("finetuned").read_bytes(),
+        PRETRAINED: official_file("pretrained", "old").read_bytes(),
+        FINETUNED: official_file("finetuned").read_bytes(),
     }
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(HubHandler, files))
     Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -78,9 +81,9 @@ def hub(
 @pytest.mark.parametrize(
     ("name", "file"),
     [
-        ("ecg-fm", DEFAULT_FILE),
-        ("wanglab/ecg-fm", DEFAULT_FILE),
-        ("wanglab/ecg-fm/mimic_iv_ecg_finetuned.pt", "mimic_iv_ecg_finetuned.pt"),
+        ("ecg-fm", PRETRAINED),
+        ("wanglab/ecg-fm", PRETRAINED),
+        ("wanglab/ecg-fm/mimic_iv_ecg_finetuned.pt", FINETUNED),
     ],
 )
 def test_a_name_downloads_its_file(hub: dict[str, bytes], name: str, file: str) -> None:
@@ -108,6 +111,10 @@ def test_without_network_the_error_says_what_to_do(hub: dict[str, bytes], monkey
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["ecg-fm-tiny", "models/ecg-fm.pt", "wanglab", "wanglab/ecg-fm-2"])
+def test_a_downloaded_file_is_given_by_its_path(hub: dict[str, bytes]) -> None:
+    assert download(REPOSITORY, FINETUNED, (FINETUNED,)).read_bytes() == hub[FINETUNED]
+
+
+@pytest.mark.parametrize("name", ["models/ecg-fm.pt", "wanglab", "wanglab/ecg-fm-2"])
 def test_other_names_are_no_hub_names(name: str) -> None:
-    assert hub_file(name) is None
+    assert find_model(name) is None

@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-import ecgtune
 from ecgtune.errors import SettingError
 from ecgtune.models.classifier import Head
 from ecgtune.models.description import build_model, describe_model
+from ecgtune.models.loading import load_model
 from ecgtune.models.pooling import POOLINGS, pool
 from helpers.models import tiny_classifier
 
 TOKENS = torch.randn(4, 9, 5, generator=torch.Generator().manual_seed(0))
 QUERY = torch.tensor([2.0, -1.0, 0.5, 0.0, 3.0])
 LENGTHS = [9, 1, 4, 6]
+#: Poolings of several tokens.
+SEVERAL = [how for how in POOLINGS if how != "none"]
 MASK = torch.arange(9) < torch.tensor(LENGTHS)[:, None]
 
 
@@ -26,11 +28,12 @@ def by_numpy(tokens: torch.Tensor, lengths: list[int], how: str) -> np.ndarray:
         score = np.exp(kept @ QUERY.double().numpy() / np.sqrt(5))
         parts = [kept.mean(axis=0), np.sqrt(kept.var(axis=0) + 1e-6), kept.max(axis=0)]
         weighted = (score[:, None] * kept).sum(axis=0) / score.sum()
-        rows.append({"mean": parts[0], "statistics": np.concatenate(parts), "attention": weighted}[how])
+        found = {"mean": parts[0], "statistics": np.concatenate(parts), "attention": weighted, "class_token": kept[0]}
+        rows.append(found[how])
     return np.stack(rows)
 
 
-@pytest.mark.parametrize("how", POOLINGS)
+@pytest.mark.parametrize("how", SEVERAL)
 @pytest.mark.parametrize("masked", [False, True])
 def test_pooling_is_numpys(how, masked):
     pooled = pool(TOKENS, MASK if masked else None, how, QUERY)
@@ -39,14 +42,14 @@ def test_pooling_is_numpys(how, masked):
     np.testing.assert_allclose(pooled.numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("how", POOLINGS)
+@pytest.mark.parametrize("how", SEVERAL)
 def test_what_is_masked_does_not_matter(how):
     other = torch.where(MASK[..., None], TOKENS, torch.full_like(TOKENS, 1e6))
     kept = torch.where(MASK[..., None], TOKENS, 0.0)
     assert torch.equal(pool(other, MASK, how, QUERY), pool(kept, MASK, how, QUERY))
 
 
-@pytest.mark.parametrize("how", POOLINGS)
+@pytest.mark.parametrize("how", SEVERAL)
 def test_gradients_are_finite_where_tokens_are_equal(how):
     """The slope of a standard deviation at zero has none of its own."""
     tokens = torch.ones(2, 3, 4, requires_grad=True)
@@ -76,17 +79,23 @@ def test_a_head_on_statistics_reads_three_numbers_a_channel(hidden):
         assert torch.equal(model(signal), model.head(pool(tokens, mask, "statistics")))
 
 
-def test_a_description_keeps_the_pooling_and_one_without_it_means_the_mean():
-    model = ecgtune.load_model("resnet-1d", head=Head(pooling="statistics"))
+def test_none_is_the_only_token():
+    assert torch.equal(pool(TOKENS[:, :1], None, "none"), TOKENS[:, 0])
+    with pytest.raises(SettingError, match="'none' needs one token, but got 9; choose mean or statistics"):
+        pool(TOKENS, None, "none")
+
+
+def test_a_description_keeps_the_pooling_and_one_without_it_has_the_encoders():
+    model = load_model("resnet-1d", head=Head(pooling="statistics"))
     description = json.loads(json.dumps(describe_model(model)))
     assert build_model(description).head_spec == Head(pooling="statistics")
     del description["head"]["pooling"]
-    assert build_model(description).head_spec.pooling == "mean"
+    assert build_model(description).pooling == "mean"
 
 
 def test_unknown_pooling_is_one_line():
     with pytest.raises(
-        SettingError, match="pooling 'median' is not known; allowed: mean, statistics, attention"
+        SettingError, match=r"pooling 'median' is not known; allowed: auto, mean, .*statistics, attention"
     ) as caught:
         Head(pooling="median")  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)

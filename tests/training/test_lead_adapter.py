@@ -87,9 +87,9 @@ def test_save_and_reload_is_exact(method, tmp_path):
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.01)
-    save_weights(model, method, tmp_path)
+    save_weights(model, tmp_path)
     again = fresh(method, seed=4)
-    load_weights(again, method, tmp_path)
+    load_weights(again, tmp_path)
     assert np.array_equal(logits_of(again, VAL.inputs), logits_of(model, VAL.inputs))
     assert (tmp_path / "leads.safetensors").is_file()
 

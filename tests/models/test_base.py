@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from ecgtune.errors import SettingError
 from ecgtune.models.ecg_fm.network import EcgFM
-from ecgtune.models.loading import load_model
 from helpers.models import TINY
 
 SIGNAL = torch.randn(64, 1, 80, generator=torch.Generator().manual_seed(0))
@@ -72,8 +70,3 @@ def test_weights_of_skipped_blocks_have_a_gradient_of_zero_and_not_none():
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
     assert not model.layers[0].attention.q_proj.weight.grad.any()
-
-
-def test_an_encoder_without_layers_cannot_skip_them():
-    with pytest.raises(SettingError, match="ResNet1d has no transformer layers to skip; leave drop_path out"):
-        load_model("resnet-1d").encoder.set_drop_path(0.1)

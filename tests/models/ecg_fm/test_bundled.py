@@ -18,14 +18,14 @@ from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.simulation import simulate
 from ecgtune.io.windows import read_dataset
 from ecgtune.models.classifier import Head
-from ecgtune.models.ecg_fm import BUNDLED as EMBEDDED
+from ecgtune.models.ecg_fm import BUNDLED
 from ecgtune.models.loading import load_model
 from ecgtune.models.weights import file_sha256
 from ecgtune.recipe.pretraining import load_pretraining_recipe
 from ecgtune.training.batches import Windows
 from ecgtune.training.inference import encode_once
 
-FOLDER = EMBEDDED / "ecg-fm-tiny"
+FOLDER = BUNDLED / "ecg-fm-tiny"
 FILE = FOLDER / "model.safetensors"
 
 
@@ -69,7 +69,7 @@ def probed(dataset: Dataset, train: np.ndarray, test: np.ndarray, name: str) -> 
     """AUROC on `test` of scikit-learn's logistic regression on the frozen encoder's tokens."""
     model = load_model(name, leads=dataset.leads, head=Head(pooling="statistics"))
     prepare = Preprocessing.fit(
-        dataset, train, sampling_rate=100.0, resampling=model.encoder.resampling, normalisation="zscore"
+        dataset, train, sampling_rate=100.0, resampling=model.encoder.input_spec.resampling, normalisation="zscore"
     )
     windows = Windows(prepare(dataset.signal, dataset.sampling_rate), dataset.label)
     features = encode_once(model, windows).inputs

@@ -5,8 +5,8 @@ import torch
 from peft import OFTConfig, PeftModel, get_peft_model
 from peft.tuners import oft
 
-from ecgtune.methods import rotated_weights
 from ecgtune.methods.attach import attach
+from ecgtune.methods.oft import rotated_weights
 from ecgtune.methods.oft.rotated_weights import RotatedLinear
 from ecgtune.methods.oft.settings import OFT
 from helpers.layers import Two, answer_and_gradients

@@ -63,7 +63,7 @@ def test_folded_into_the_first_convolution_the_answer_is_the_same(leads):
         model.lead_mixer.weight.add_(0.3 * torch.randn(12, len(leads), generator=torch.Generator().manual_seed(2)))
         before, _ = model.encode(signal(len(leads)))
         folded = model.base_encoder.fold_leads(model.lead_mixer.weight, model.lead_mixer.leads).eval()
-        assert folded.leads == leads
+        assert folded.input_spec.leads == leads
         torch.testing.assert_close(folded(signal(len(leads)))[0], before, rtol=1e-5, atol=1e-5)
 
 

@@ -92,12 +92,12 @@ def test_the_encoder_stays_in_evaluation_mode():
     assert not any(module.training for module in model.encoder.encoder.modules())
 
 
-def test_layer_tokens_are_the_states_of_the_forward_pass():
+def test_intermediates_are_the_tokens_of_the_forward_pass():
     encoder = tiny_classifier().encoder.eval()
     padding = torch.zeros(4, 200, dtype=torch.bool)
     padding[1, 120:] = True
     with torch.no_grad():
-        states, mask = encoder.forward_intermediates(signal(), padding)
+        states, mask = encoder.forward_intermediates(signal(), padding_mask=padding)
         tokens, same = encoder(signal(), padding)
         assert len(states) == len(encoder.layers) + 1
         for layer, before, after in zip(encoder.layers, states[:-1], states[1:], strict=True):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ecgtune.models import kernels
+from ecgtune.models import layers
 from ecgtune.models.layers import attend, explicit_attention
 
 SHAPE = (2, 3, 11, 8)
@@ -60,7 +60,7 @@ def test_which_way_is_taken_on_a_cpu(dtype, explicit, monkeypatch):
     def taken(*arguments):
         raise KeyError
 
-    monkeypatch.setattr(kernels, "explicit_attention", taken)
+    monkeypatch.setattr(layers, "explicit_attention", taken)
     if explicit:
         with pytest.raises(KeyError):
             attend(*inputs(dtype), None, 0.0)

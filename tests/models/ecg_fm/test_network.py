@@ -11,7 +11,7 @@ from torch import Tensor
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import DataError, SettingError
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
-from ecgtune.models.leads import lead_kernel
+from ecgtune.models.leads import select_leads
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def in_twelve_channels(signal: Tensor, leads: Sequence[str], mode: str) -> Tenso
 def test_fewer_leads_are_exact(encoder: EcgFM, leads: tuple[str, ...], mode: str) -> None:
     signal = torch.randn(3, len(leads), 256)
     few = encoder.adapt_leads(leads, mode).eval()
-    assert few.leads == leads
+    assert few.input_spec.leads == leads
     expected, _ = encoder(in_twelve_channels(signal, leads, mode))
     tokens, mask = few(signal)
     torch.testing.assert_close(tokens, expected, rtol=0, atol=2e-5)
@@ -70,15 +70,15 @@ def test_selected_leads_share_no_weights(encoder: EcgFM) -> None:
 )
 def test_wrong_leads(leads: tuple[str, ...], mode: str, message: str) -> None:
     with pytest.raises(SettingError, match=message):
-        lead_kernel(torch.zeros(4, 12, 2), STANDARD_LEADS, leads, mode)
+        select_leads(torch.zeros(4, 12, 2), STANDARD_LEADS, leads, mode)
 
 
 @pytest.mark.parametrize("mode", ["place", "copy"])
 def test_a_one_lead_encoder_takes_any_one_lead(mode: str) -> None:
     kernel = torch.randn(4, 1, 2)
-    assert torch.equal(lead_kernel(kernel, ("II",), ("V5",), mode), kernel)
+    assert torch.equal(select_leads(kernel, ("II",), ("V5",), mode), kernel)
     with pytest.raises(SettingError, match="reads one lead, but 2"):
-        lead_kernel(kernel, ("II",), ("I", "II"), mode)
+        select_leads(kernel, ("II",), ("I", "II"), mode)
 
 
 def test_padding_masks_of_both_shapes(encoder: EcgFM) -> None:
@@ -155,13 +155,13 @@ def test_every_parameter_gets_a_gradient_but_those_named_as_zero(encoder: EcgFM)
 def test_lora_acts_on_every_projection(encoder: EcgFM) -> None:
     signal = torch.randn(2, 12, 128)
     before, _ = encoder(signal)
-    targets = [*encoder.attention_projections, *encoder.feed_forward_projections]
+    targets = list(encoder.target_modules("all"))
     wrapped = peft.get_peft_model(encoder, peft.LoraConfig(target_modules=targets, r=2, init_lora_weights=False))  # type: ignore[arg-type]
     tokens, _ = wrapped(signal)
     assert not torch.allclose(tokens, before)
     (tokens * torch.randn(16)).sum().backward()
     trained = [parameter for parameter in wrapped.parameters() if parameter.requires_grad]
-    assert len(trained) == 2 * len(targets) * 2
+    assert len(trained) == 2 * len(targets)
     gradients = [parameter.grad for parameter in trained]
     assert all(gradient is not None and float(gradient.norm()) > 0 for gradient in gradients)
 
