@@ -1,8 +1,8 @@
 """ECG-FM: a convolutional stem and a post-norm transformer over 12-lead ECG (McKeen et al. 2024, arXiv:2408.05178).
 
-Written from measurements of the original; `tests/models/ecg_fm/test_reference.py` holds every stage to it. The traps are in
-the order of things: GroupNorm before GELU in the first block only, the encoder's norm on its *input*, one weight-norm
-gain per tap of the positional convolution, and its last frame dropped.
+Written from measurements of the original; `tests/models/ecg_fm/test_reference.py` compares every stage with it. Easily
+missed: GroupNorm before GELU in the first block only, the encoder's norm on its *input*, one weight-norm gain per tap
+of the positional convolution, and its last frame dropped.
 """
 
 from __future__ import annotations
