@@ -1,9 +1,9 @@
-"""Signals without labels, as windows that a finished run can answer: a file of windows, or a folder of recordings."""
+"""Signals without labels, as windows for a prediction: a file of windows, or a folder of recordings."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,24 +16,22 @@ from ecgtune.data.sampling import number_within
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.label_table import RECORDING_NAMES, read_recording_names
-from ecgtune.io.matching import match_recordings
 from ecgtune.io.readers.base import ReadOptions, WindowColumns
 from ecgtune.io.readers.registry import find_recordings
-from ecgtune.io.records.cache import prepare_cached
-from ecgtune.io.records.first_pass import Expected, Facts, Progress
-from ecgtune.io.records.reading import NO_FILE
-from ecgtune.io.records.skipped import Skipped, check_share, write_skipped
+from ecgtune.io.records.cache import prepare_records
+from ecgtune.io.records.first_pass import Preparation, Progress, RecordingFacts, RecordingOutcome
+from ecgtune.io.records.selection import Selection, SkippedRecording, select_recordings
 from ecgtune.io.window_files import read_cached
 
 
 @dataclass(frozen=True, eq=False)
 class Unlabelled:
-    """Windows that wait for an answer.
+    """Windows without labels.
 
-    signal: float32 (windows, leads, samples), a read-only memory map, of which `rows` (int64) are meant, in that order.
-    recording: identifier of each row's recording, or None where the file names none; window: its number in the
-    recording, or in the file without any, from 0. leads: those that are meant, `channels` of the signal; sampling_rate
-    in Hz. skipped: recordings that could not be used.
+    signal: float32 (windows, leads, samples), a read-only memory map, of which `rows` (int64) are used, in that order.
+    recording: identifier of each row's recording, or None where the file names none. window: its number in the
+    recording, or in the file without any, from 0. leads: those that are used, `channels` of the signal. sampling_rate:
+    Hz. skipped: recordings that cannot be used.
     """
 
     path: str
@@ -45,7 +43,7 @@ class Unlabelled:
     channels: tuple[int, ...]
     sampling_rate: float
     unit: str
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedRecording, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,11 +67,11 @@ def read_unlabelled(
     lead: str | None = None,
     unit: str | None = None,
 ) -> Unlabelled:
-    """The windows of a CSV or NPZ file with `leads`, in that order; its labels and splits are left alone.
+    """Read the windows of a CSV or NPZ file with `leads`, in that order; labels and splits are ignored.
 
-    A file of one lead that does not name it is taken to hold the one lead that is asked for. lead: which of a file's
-    leads stands for that one lead. The others as for `read_dataset`; a CSV needs a header, or nothing would tell a
-    label from a last sample. Raises DataError or SettingError, one line each.
+    A file of one lead that does not name it is taken to hold the one lead that is asked for. lead: the lead of the file
+    to use in its place. The others as for `read_dataset`; a CSV needs a header, which separates labels from samples.
+    Raises DataError or SettingError, one line each.
     """
     path = Path(path)
     asked = None if lead is None else lead_argument(lead)
@@ -117,47 +115,35 @@ def read_unlabelled_records(
     skipped: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Unlabelled:
-    """The windows that `signal_path` cuts from the recordings in the folder `records`.
+    """Cut the recordings in the folder `records` into windows by `signal_path`.
 
-    table: take those that its recording column names, in its order; all in the folder without one, but for a CSV file
-    whose header names recordings, which is a table itself. A recording that
-    cannot be read, or that lacks a lead which its others do not give, is left out and listed in `skipped` (CSV:
-    recording, file, reason); more of them than the share `max_skipped` are an error. Read and prepared through the
-    cache, as for training. Raises DataError, SettingError or RunError, one line each.
+    table: use the recordings that its recording column names, in its order; without one, all in the folder except CSV
+    files whose header names recordings, which are tables. A recording that cannot be read or lacks a lead is left out
+    and listed in `skipped` (CSV: recording, file, reason); a fraction of more than `max_skipped` is an error. Raises
+    DataError, SettingError or RunError, one line each.
     """
     folder = Path(records)
-    files = find_recordings(folder, leave_out=[] if table is None else [Path(table)])
-    asked, lost = _named(files, table, recording_column, folder)
-    what = str(folder if table is None else table)
-    total = len(asked) + len(lost)
+    if table is None:
+        paths = {name: path for name, path in find_recordings(folder).items() if not _is_table(path)}
+        selection = Selection(folder, paths, (), (), str(folder))
+    else:
+        names = read_recording_names(Path(table), recording_column)
+        selection, _ = select_recordings(folder, Path(table), names)
 
-    def judge(reasons: Sequence[str | None]) -> list[Skipped]:
-        pairs = zip(asked.items(), reasons, strict=True)
-        found = lost + [Skipped(name, str(path), reason) for (name, path), reason in pairs if reason is not None]
-        if found and skipped is not None:
-            write_skipped(Path(skipped), found)
-        check_share(found, total, max_skipped, what, "recordings")
-        return found
+    def check(outcomes: Sequence[RecordingOutcome]) -> None:
+        reasons = [_reason(outcome.facts, outcome.reason, signal_path) for outcome in outcomes]
+        selection.skipped(reasons, max_skipped, skipped)
 
-    prepared = prepare_cached(
-        folder,
-        asked,
-        options,
-        signal_path,
-        Expected(),
-        workers=workers,
-        progress=progress,
-        keep=lambda outcomes: judge([_reason(each.facts, each.reason, signal_path) for each in outcomes]),
-    )
+    preparation = Preparation(options, signal_path, fingerprints=False)
+    prepared = prepare_records(selection, preparation, workers=workers, progress=progress, check=check)
     reasons = [_reason(*each, signal_path) for each in zip(prepared.facts, prepared.reasons, strict=True)]
-    left_out = judge(reasons)
-    windows = np.array([0 if known is None else known.windows for known in prepared.facts])
-    kept = np.repeat(np.array([reason is None for reason in reasons]), windows)
-    recording = np.repeat(np.array(list(asked)), windows)[kept]
+    left_out = selection.skipped(reasons, max_skipped, skipped)
+    kept = np.repeat(np.array([reason is None for reason in reasons]), prepared.windows)
+    recording = np.repeat(np.array(list(selection.paths)), prepared.windows)[kept]
     if prepared.signal is None or not kept.any():
-        raise DataError(f"{what}: no recording gives a window")
+        raise DataError(f"{selection.source}: no recording gives a window")
     return Unlabelled(
-        path=what,
+        path=selection.source,
         signal=prepared.signal,
         rows=np.flatnonzero(kept),
         recording=recording,
@@ -166,42 +152,24 @@ def read_unlabelled_records(
         channels=tuple(range(len(signal_path.leads))),
         sampling_rate=signal_path.sampling_rate,
         unit="zscore" if signal_path.zscore else "mV",
-        skipped=tuple(left_out),
+        skipped=left_out,
     )
 
 
-def _named(
-    files: Mapping[str, Path], table: str | Path | None, column: str | None, folder: Path
-) -> tuple[dict[str, Path], list[Skipped]]:
-    """The recordings that are asked for, and those that the table names but the folder lacks."""
-    if table is None:
-        return {name: path for name, path in files.items() if not _is_table(path)}, []
-    names = read_recording_names(Path(table), column)
-    identifiers = match_recordings(names, files, str(table)).identifier
-    asked = {identifier: files[identifier] for identifier in identifiers if identifier is not None}
-    if not asked:
-        raise DataError(
-            f"{table}: none of its {len(names)} recordings is in {folder} ({names[0]}; the folder has"
-            f" {next(iter(files))}, ...); is it the right folder, and the right --recording-column?"
-        )
-    pairs = zip(names, identifiers, strict=True)
-    return asked, [Skipped(name, "", NO_FILE) for name, identifier in pairs if identifier is None]
-
-
 def _is_table(path: Path) -> bool:
-    """Whether a CSV file names recordings, as a table of labels does that lies beside them, and is none itself."""
+    """Whether a CSV file is a table that names recordings, such as one of labels beside them."""
     if path.suffix.lower() != ".csv":
         return False
     try:
         with path.open("rb") as file:
             first = file.readline(1 << 16).decode("utf-8-sig", "replace")
-    except OSError:  # the first pass says so
+    except OSError:  # the first pass reports it
         return False
     return any(cell.strip().casefold() in RECORDING_NAMES for cell in re.split("[,;\t]", first))
 
 
-def _reason(facts: Facts | None, reason: str | None, signal_path: SignalPath) -> str | None:
-    """Why a recording is left out; zeros in the place of a lead would be answered as if they were an ECG."""
+def _reason(facts: RecordingFacts | None, reason: str | None, signal_path: SignalPath) -> str | None:
+    """Why a recording is left out; predictions from zeros in place of a lead would be worthless."""
     if facts is None or not facts.zeroed:
         return reason
     has, needed = ", ".join(facts.leads), ", ".join(signal_path.leads)

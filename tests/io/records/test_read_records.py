@@ -136,6 +136,28 @@ def damage(records: Path, what: str) -> None:
         write_record(records, "r01", signal)
 
 
+def test_processes_are_started_only_for_work_that_is_worth_them(folder, monkeypatch):
+    table, records = folder(40)
+    shared: list[int] = []
+
+    def in_processes(jobs, workers):
+        shared.append(len(jobs))
+        return map(first_pass.prepare, jobs)
+
+    monkeypatch.setattr(first_pass, "_in_processes", in_processes)
+    monkeypatch.setattr(first_pass.os, "cpu_count", lambda: 4)
+    here = read_records(table, records)
+    assert shared == []
+    monkeypatch.setattr(first_pass, "_WORTH_PROCESSES", 0.0)
+    there = read_records(table, records, settings=RecordSettings(mains=50.0))
+    assert shared == [1]  # of three jobs two are done before the decision
+    assert_array_equal(there.recording, here.recording)
+    read_records(table, records, settings=RecordSettings(mains=60.0, workers=1))
+    assert shared == [1]
+    read_records(table, records, settings=RecordSettings(mains=60.0, window=5.0, workers=2))
+    assert shared == [1, 3]
+
+
 DAMAGES = ["truncated", "promises more", "path", "nonsense", "gone", "flat", "gap"]
 
 
@@ -228,7 +250,7 @@ def test_settings_of_the_files_reach_the_reader(tmp_path):
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ("record,label\nx,1\ny,0\n", r"none of its 2 recordings is in .*\(row 2: x; the folder has r00"),
+        ("record,label\nx,1\ny,0\n", r"none of its 2 recordings is in .*\(x; the folder has r00"),
         ("record,label\nr00,1\nr00.dat,0\n", "'r00' and 'r00.dat' are the same recording"),
     ],
 )

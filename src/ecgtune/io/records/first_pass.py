@@ -1,8 +1,13 @@
-"""Every recording read and prepared once, in several processes, in the order of the table, in bounded memory."""
+"""The first pass: every recording read and cut into windows once, in order, in bounded memory.
+
+Work starts in the calling process. When the rest would take longer than starting processes does, several processes
+share it.
+"""
 
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -23,14 +28,14 @@ from ecgtune.io.readers.base import ReadOptions, Recording
 from ecgtune.io.readers.registry import read_recording
 
 Progress = Callable[[int, int], object]
-"""Called with how many recordings are done, and how many there are."""
+"""Called with the number of recordings that are done, and of all."""
 _CHUNK = 16  # recordings per task: one message and one file to hand over
-_ALONE = 256  # recordings up to which starting processes takes longer than they save
+_WORTH_PROCESSES = 10.0  # seconds of remaining work; each process takes about two to start
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What every recording has to have for want of a setting that would make them equal; None: anything goes."""
+    """Properties that all recordings must share because no setting makes them equal; None: any value."""
 
     sampling_rate: float | None = None
     leads: frozenset[str] | None = None
@@ -38,11 +43,11 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What was met in one recording. windows: how many were written; 0 when it differs from what is expected.
+class RecordingFacts:
+    """Facts about one recording. windows: number written; 0 when the recording differs from what is expected.
 
-    derived, zeroed, constant, saturated: names of leads. filled: seconds of closed gaps. repeated: shorter than a
-    window. still: windows that were dropped because no lead changes in them.
+    derived, zeroed, constant, saturated: names of leads. filled: seconds of interpolated gaps. repeated: shorter than a
+    window. still: windows that were dropped because all of their leads are constant.
     """
 
     sampling_rate: float
@@ -59,12 +64,22 @@ class Facts:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """Of one recording: facts and fingerprint, or the reason why there are none."""
+class RecordingOutcome:
+    """Facts and fingerprint (None when it was not asked for) of one recording, or the reason why it cannot be used."""
 
-    facts: Facts | None
+    facts: RecordingFacts | None
     fingerprint: NDArray[np.float32] | None
     reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How recordings become windows; fingerprints: for the search of near-duplicates."""
+
+    options: ReadOptions
+    signal_path: SignalPath
+    expected: Expected = Expected()
+    fingerprints: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,36 +87,30 @@ class Job:
     """Recordings that one task prepares; their windows go to `part`, one after the other, as raw float32."""
 
     paths: tuple[Path, ...]
-    options: ReadOptions
-    signal_path: SignalPath
-    expected: Expected
+    preparation: Preparation
     part: Path
 
 
 def first_pass(
     paths: Sequence[Path],
-    options: ReadOptions,
-    signal_path: SignalPath,
-    expected: Expected,
+    preparation: Preparation,
     folder: Path,
     *,
     workers: int | None = None,
     progress: Progress | None = None,
-) -> list[Outcome]:
-    """Prepare the recordings `paths`; their windows stand, in this order, in `folder`/signal.f32 afterwards.
+) -> list[RecordingOutcome]:
+    """Prepare the recordings `paths` and write their windows, in this order, to `folder`/signal.f32.
 
-    workers: processes; as many as there are cores when None, and none but this one for a few recordings. A recording
-    that cannot be used has a reason in its outcome and stops nobody. Raises RunError when a process dies.
+    workers: processes; None to decide by the time that the first recordings take, with up to one per core. A recording
+    that cannot be used has a reason in its outcome. Raises RunError when a process dies.
     """
     jobs = [
-        Job(tuple(paths[start : start + _CHUNK]), options, signal_path, expected, folder / f"part-{start}")
+        Job(tuple(paths[start : start + _CHUNK]), preparation, folder / f"part-{start}")
         for start in range(0, len(paths), _CHUNK)
     ]
-    alone = workers == 1 or (workers is None and len(paths) <= _ALONE)
-    outcomes: list[Outcome] = []
+    outcomes: list[RecordingOutcome] = []
     with (folder / "signal.f32").open("wb") as whole:
-        results = map(prepare, jobs) if alone else _in_processes(jobs, workers or os.cpu_count() or 1)
-        for job, result in zip(jobs, results, strict=True):
+        for job, result in zip(jobs, _results(jobs, workers), strict=True):
             with job.part.open("rb") as part:
                 while block := part.read(1 << 20):
                     whole.write(block)
@@ -112,48 +121,64 @@ def first_pass(
     return outcomes
 
 
-def prepare(job: Job) -> list[Outcome]:
+def prepare(job: Job) -> list[RecordingOutcome]:
     """Read and prepare the recordings of a job, and write their windows."""
     outcomes = []
     with job.part.open("wb") as part:
         for path in job.paths:
             try:
-                recording = read_recording(path, job.options)
-                outcomes.append(_prepare(recording, job, part))
-            except (DataError, SettingError) as error:  # a band that this recording's rate cannot hold, say
-                reason = str(error).removeprefix(f"{path}: ")
-                outcomes.append(Outcome(None, None, reason))
+                recording = read_recording(path, job.preparation.options)
+                outcomes.append(_prepare(recording, job.preparation, part))
+            except (DataError, SettingError) as error:  # such as a band that this recording's rate cannot hold
+                outcomes.append(RecordingOutcome(None, None, str(error).removeprefix(f"{path}: ")))
             except MemoryError:
-                outcomes.append(Outcome(None, None, "does not fit into memory; cut it into shorter recordings"))
+                reason = "does not fit into memory; cut it into shorter recordings"
+                outcomes.append(RecordingOutcome(None, None, reason))
     return outcomes
 
 
-def _prepare(recording: Recording, job: Job, part: Any) -> Outcome:
-    rate, leads, expected = recording.sampling_rate, recording.leads, job.expected
+def _prepare(recording: Recording, preparation: Preparation, part: Any) -> RecordingOutcome:
+    rate, leads, expected = recording.sampling_rate, recording.leads, preparation.expected
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise DataError(f"{rate:g} Hz is no rate of an ECG; {LOWEST_RATE:g} to {HIGHEST_RATE:g} Hz are allowed")
-    facts = Facts(rate, leads, recording.seconds)
-    print_of_it = fingerprint(recording.signal, leads, rate)
+    facts = RecordingFacts(rate, leads, recording.seconds)
+    prints = fingerprint(recording.signal, leads, rate) if preparation.fingerprints else None
     if (
         expected.sampling_rate not in (None, rate)
         or expected.leads not in (None, frozenset(leads))
         or expected.seconds not in (None, recording.seconds)
     ):
-        return Outcome(facts, print_of_it)
-    prepared = job.signal_path(recording.signal, leads, rate)
-    part.write(np.ascontiguousarray(prepared.windows).data)
-    met = {item.name: getattr(prepared, item.name) for item in fields(prepared) if item.name != "windows"}
-    return Outcome(replace(facts, windows=len(prepared.windows), **met), print_of_it)
+        return RecordingOutcome(facts, prints)
+    processed = preparation.signal_path(recording.signal, leads, rate)
+    part.write(np.ascontiguousarray(processed.windows).data)
+    found = {item.name: getattr(processed, item.name) for item in fields(processed) if item.name != "windows"}
+    return RecordingOutcome(replace(facts, windows=len(processed.windows), **found), prints)
 
 
-def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[list[Outcome]]:
-    """Results in the order of the jobs, with few of them under way, so that neither memory nor disk fills."""
-    # Spawned, not forked: a fork of a process with threads (pyarrow's, torch's) may stand still for ever.
+def _results(jobs: Sequence[Job], workers: int | None) -> Iterator[list[RecordingOutcome]]:
+    """Yield the results in the order of the jobs, from this process or from several."""
+    if workers is not None and workers > 1:
+        yield from _in_processes(jobs, workers)
+        return
+    cores, started = os.cpu_count() or 1, time.monotonic()
+    for number, job in enumerate(jobs):
+        yield prepare(job)
+        if number == 0:
+            started = time.monotonic()  # the first job imports libraries
+        elif workers is None and cores > 1:
+            left = len(jobs) - number - 1
+            if left * (time.monotonic() - started) / number > _WORTH_PROCESSES:
+                yield from _in_processes(jobs[number + 1 :], cores)
+                return
+
+
+def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[list[RecordingOutcome]]:
+    """Yield the results in the order of the jobs; few are submitted ahead, so that neither memory nor disk fills."""
+    # Spawned, not forked: a fork of a process with threads (pyarrow's, torch's) may hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting: deque[Future[list[Outcome]]] = deque()
-        left = iter(jobs)
+        waiting: deque[Future[list[RecordingOutcome]]] = deque()
         try:
-            for job in left:
+            for job in jobs:
                 waiting.append(pool.submit(prepare, job))
                 if len(waiting) >= 3 * workers:
                     yield waiting.popleft().result()

@@ -1,10 +1,11 @@
-"""A table of labels and a folder of recordings into a `Dataset`, with everything that was met on the way."""
+"""A table of labels and a folder of recordings into a `Dataset`, with all findings."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -17,28 +18,25 @@ from ecgtune.data.near_duplicates import DuplicatePair
 from ecgtune.data.signal.path import Short, SignalPath
 from ecgtune.errors import DataError
 from ecgtune.io.label_table import LabelTable, TableColumns, read_label_table
-from ecgtune.io.matching import match_recordings
 from ecgtune.io.readers.base import ReadOptions, Recording
-from ecgtune.io.readers.registry import find_recordings, read_recording
-from ecgtune.io.records.cache import Prepared, prepare_cached
-from ecgtune.io.records.first_pass import Expected, Facts, Progress
-from ecgtune.io.records.skipped import Skipped, check_share, write_skipped
-
-NO_FILE = "no recording of this name in the folder"
+from ecgtune.io.readers.registry import read_recording
+from ecgtune.io.records.cache import PreparedRecords, prepare_records
+from ecgtune.io.records.first_pass import Expected, Preparation, Progress, RecordingFacts, RecordingOutcome
+from ecgtune.io.records.selection import Selection, SkippedRecording, select_recordings
 
 
 @dataclass(frozen=True)
 class RecordSettings:
-    """How recordings become windows, and what is done about those that cannot.
+    """How recordings become windows, and how many may be unusable.
 
-    What is None is taken from the recordings, which then all have to be alike in it: their rate, their leads, their
-    length. The other settings are those of `SignalPath`.
+    Rate, leads or window of None are taken from the recordings, which must then all have the same. The other settings
+    are those of `SignalPath`.
     """
 
     sampling_rate: float | None = None
     """Rate of the windows in Hz."""
     leads: tuple[str, ...] | None = None
-    """Leads of the windows; one that a recording lacks is derived from I and II where physics gives it, else zeros."""
+    """Leads of the windows; a missing one is derived from I and II where possible, else zeros."""
     resampling: str = "polyphase"
     window: float | None = None
     step: float | None = None
@@ -48,12 +46,12 @@ class RecordSettings:
     longest_gap: float = 0.1
     zscore: bool = False
     max_skipped: float = 0.01
-    """Share of the labelled recordings that may be missing or unusable; above it nothing is read."""
+    """Fraction of the labelled recordings that may be missing or unusable; above it nothing is read."""
     workers: int | None = None
-    """Processes of the first pass; as many as cores when None."""
+    """Processes of the first pass; None to decide by the amount of work."""
 
     def __post_init__(self) -> None:
-        require(0 <= self.max_skipped <= 1, f"max_skipped {self.max_skipped} is not allowed; 0 to 1 (a share) is")
+        require(0 <= self.max_skipped <= 1, f"max_skipped {self.max_skipped} is not allowed; 0 to 1 is")
         require(self.workers is None or self.workers >= 1, f"workers {self.workers} is not allowed; 1 or more is")
         if self.sampling_rate is not None:
             check_rate(self.sampling_rate, "the rate of the windows,")
@@ -61,17 +59,18 @@ class RecordSettings:
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """A table and its recordings, looked at. `facts` of those that could be read, by identifier.
+    """Findings about a table and its recordings.
 
-    absent: names in the table without a recording. unused: recordings without a row. skipped: all that is left out for
-    want of a usable file, `absent` too. problems: why there is no `dataset`, one line each; empty when there is one.
+    facts: of the recordings that can be read, by identifier. absent: names in the table without a recording. unused:
+    recordings without a row. skipped: recordings without a usable file, `absent` included. problems: reasons why there
+    is no `dataset`, one line each; empty when there is one.
     """
 
     table: LabelTable
-    facts: Mapping[str, Facts]
+    facts: Mapping[str, RecordingFacts]
     absent: tuple[str, ...]
     unused: tuple[str, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedRecording, ...]
     near_duplicates: tuple[DuplicatePair, ...]
     dataset: Dataset | None
     problems: tuple[str, ...] = field(default=())
@@ -89,13 +88,12 @@ def read_records(
 ) -> Dataset:
     """Read a table of labels and the recordings in the folder `records` that it names, as windows.
 
-    columns: which column of the table is what. options: what the files do not say themselves. settings: rate, leads
-    and length of the windows, filters. skipped: where to list the recordings that could not be used (CSV: recording,
-    file, reason); written only if there are any. progress: called with how many recordings are done, and how many
-    there are.
+    columns: names of the table's columns. options: facts that the files do not state. settings: rate, leads and length
+    of the windows, filters. skipped: CSV file for the recordings that cannot be used (recording, file, reason); written
+    only if there are any. progress: called with the number of recordings that are done, and of all.
 
-    The windows stand in the table's order and in a memory map in the cache folder; `group` is the patient where the
-    table has one, else the recording. Raises DataError, SettingError or RunError, one line each.
+    The windows are in the table's order, in a memory map in the cache folder; `group` is the patient where the table
+    has one, else the recording. Raises DataError, SettingError or RunError, one line each.
     """
     found = inspect_records(
         table, records, columns=columns, options=options, settings=settings, skipped=skipped, progress=progress
@@ -115,63 +113,45 @@ def inspect_records(
     skipped: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Inspection:
-    """`read_records` for who wants to know everything: what is wrong with the recordings is in `problems`.
+    """Read recordings as `read_records` does and return all findings; errors of the recordings are in `problems`.
 
-    What is wrong with the table or the settings is raised, as by `read_records`.
+    Errors of the table or the settings are raised.
     """
-    folder, labels = Path(records), read_label_table(table, columns)
-    files = find_recordings(folder, leave_out=[Path(table)])
-    everyone = [*labels.recording.tolist(), *labels.unlabelled, *labels.left_out]
-    matched = match_recordings(everyone, files, str(table))
-    identifiers = matched.identifier[: len(labels)]
-    there = np.array([identifier is not None for identifier in identifiers])
-    absent = tuple(labels.recording[~there].tolist())
-    lost = [Skipped(name, "", NO_FILE) for name in absent]
-    if not there.any():
-        raise DataError(
-            f"{table}: none of its {len(labels)} recordings is in {folder} (row {labels.row[0]}: {labels.recording[0]};"
-            f" the folder has {next(iter(files))}, ...); is it the right folder, and the right --recording-column?"
-        )
-    labels = labels.select(there)
-    asked = {identifier: files[identifier] for identifier in identifiers if identifier is not None}
-    signal_path, expected = _resolve(settings, asked, options)
-    total = len(lost) + len(asked)
-
-    def judge(reasons: Sequence[str | None]) -> list[Skipped]:
-        """All that is left out; above the share that may be, an error after it has been listed."""
-        pairs = zip(asked.items(), reasons, strict=True)
-        found = lost + [Skipped(name, str(path), reason) for (name, path), reason in pairs if reason is not None]
-        if found and skipped is not None:
-            write_skipped(Path(skipped), found)
-        check_share(found, total, settings.max_skipped, str(table))
-        return found
-
-    prepared = prepare_cached(
-        folder,
-        asked,
-        options,
-        signal_path,
-        expected,
-        workers=settings.workers,
-        progress=progress,
-        keep=lambda outcomes: judge([outcome.reason for outcome in outcomes]),
+    labels = read_label_table(table, columns)
+    selection, there = select_recordings(
+        Path(records),
+        Path(table),
+        labels.recording.tolist(),
+        [*labels.unlabelled, *labels.left_out],
+        "labelled recordings",
     )
-    left_out = judge(prepared.reasons)
-    facts = {name: known for name, known in zip(asked, prepared.facts, strict=True) if known is not None}
-    problems = _differences(facts, expected, str(table))
-    dataset = None if problems else _dataset(labels, list(asked), prepared, signal_path, left_out, total)
+    labels = labels.select(np.array(there))
+    preparation = _preparation(settings, selection, options)
+
+    def check(outcomes: Sequence[RecordingOutcome]) -> None:
+        selection.skipped([outcome.reason for outcome in outcomes], settings.max_skipped, skipped)
+
+    prepared = prepare_records(selection, preparation, workers=settings.workers, progress=progress, check=check)
+    left_out = selection.skipped(prepared.reasons, settings.max_skipped, skipped)
+    facts = {name: known for name, known in zip(selection.paths, prepared.facts, strict=True) if known is not None}
+    problems = _differences(facts, preparation.expected, str(table))
     return Inspection(
-        labels, facts, absent, matched.unused, tuple(left_out), prepared.near_duplicates, dataset, tuple(problems)
+        table=labels,
+        facts=facts,
+        absent=selection.missing,
+        unused=selection.unused,
+        skipped=left_out,
+        near_duplicates=prepared.near_duplicates,
+        dataset=None if problems else _dataset(labels, selection, prepared, preparation.signal_path, len(left_out)),
+        problems=tuple(problems),
     )
 
 
-def _resolve(
-    settings: RecordSettings, recordings: Mapping[str, Path], options: ReadOptions
-) -> tuple[SignalPath, Expected]:
-    """The signal path with what the settings leave open taken from the first recording that can be read."""
+def _preparation(settings: RecordSettings, selection: Selection, options: ReadOptions) -> Preparation:
+    """Take what the settings leave open from the first recording that can be read."""
     first = None
     if settings.sampling_rate is None or settings.leads is None or settings.window is None:
-        first = _first_readable(recordings, options)
+        first = _first_readable(selection.paths.values(), options)
     leads, rate = settings.leads, settings.sampling_rate
     expected = Expected()
     if first is not None:
@@ -182,23 +162,21 @@ def _resolve(
         )
         rate = first.sampling_rate if rate is None else rate
         leads = tuple(lead for lead in STANDARD_LEADS if lead in first.leads) if leads is None else leads
-    if rate is None or leads is None:  # not one can be read: the first pass says why
-        rate, leads = rate or 500.0, leads or STANDARD_LEADS
-    shared = {item.name for item in fields(SignalPath)} - {"sampling_rate", "leads"}
-    return SignalPath(rate, leads, **{name: getattr(settings, name) for name in shared}), expected
+    # Without a readable recording any rate and leads will do: the first pass reports the reasons.
+    shared = {item.name: getattr(settings, item.name) for item in fields(SignalPath) if hasattr(settings, item.name)}
+    path = SignalPath(**shared | {"sampling_rate": rate or 500.0, "leads": leads or STANDARD_LEADS})
+    return Preparation(options, path, expected)
 
 
-def _first_readable(recordings: Mapping[str, Path], options: ReadOptions) -> Recording | None:
-    for path in recordings.values():
-        try:
+def _first_readable(paths: Iterable[Path], options: ReadOptions) -> Recording | None:
+    for path in paths:
+        with suppress(DataError):
             return read_recording(path, options)
-        except DataError:
-            continue
     return None
 
 
-def _differences(facts: Mapping[str, Facts], expected: Expected, table: str) -> list[str]:
-    """What recordings do not have in common though nothing was said that would make them equal; named and counted."""
+def _differences(facts: Mapping[str, RecordingFacts], expected: Expected, table: str) -> list[str]:
+    """Describe differences between recordings that no setting makes equal, with counts and examples."""
     problems = []
     if expected.sampling_rate is not None:
         rates = {name: f"{known.sampling_rate:g} Hz" for name, known in facts.items()}
@@ -227,20 +205,13 @@ def _mixed(table: str, what: str, values: Mapping[str, str], hint: str) -> list[
 
 
 def _dataset(
-    labels: LabelTable,
-    names: Sequence[str],
-    prepared: Prepared,
-    signal_path: SignalPath,
-    left_out: Sequence[Skipped],
-    total: int,
+    labels: LabelTable, selection: Selection, prepared: PreparedRecords, signal_path: SignalPath, skipped: int
 ) -> Dataset:
-    """The windows with what the table says about their recordings."""
-    windows = np.array([0 if known is None else known.windows for known in prepared.facts])
+    """The windows with the labels of their recordings."""
     if prepared.signal is None:
         raise DataError(f"{labels.path}: no recording gives a window; see the reasons in skipped.csv")
-    row = np.repeat(np.arange(len(names)), windows)
-    recording = np.array(names)[row]
-    group = recording if labels.patient is None else labels.patient[row]
+    row = np.repeat(np.arange(len(selection.paths)), prepared.windows)
+    recording = np.array(list(selection.paths))[row]
     digest = hashlib.sha256(f"{labels.sha256} {prepared.sha256}".encode()).hexdigest()
     return Dataset(
         signal=prepared.signal,
@@ -249,7 +220,7 @@ def _dataset(
         sampling_rate=signal_path.sampling_rate,
         leads=signal_path.leads,
         unit="zscore" if signal_path.zscore else "mV",
-        group=group,
+        group=recording if labels.patient is None else labels.patient[row],
         group_name="record" if labels.patient is None else "patient",
         split=None if labels.split is None else labels.split[row],
         source=Source(
@@ -257,7 +228,7 @@ def _dataset(
             digest,
             signal_path=signal_path.to_dict(),
             split_origin=labels.split_origin,
-            notes=_notes(labels, prepared.facts, left_out, total),
+            notes=_notes(labels, prepared.facts, skipped, len(selection.paths) + len(selection.missing)),
             near_duplicates=tuple((pair.first, pair.second) for pair in prepared.near_duplicates),
         ),
         recording=recording,
@@ -265,13 +236,11 @@ def _dataset(
     )
 
 
-def _notes(
-    labels: LabelTable, facts: Sequence[Facts | None], left_out: Sequence[Skipped], total: int
-) -> tuple[str, ...]:
-    """What a reader of any figure made from these windows must know."""
+def _notes(labels: LabelTable, facts: Sequence[RecordingFacts | None], skipped: int, total: int) -> tuple[str, ...]:
+    """Facts that a reader of any result from these windows must know."""
     known = [each for each in facts if each is not None]
     counts = (
-        (len(left_out), f"of {total} labelled recordings were left out (see skipped.csv)"),
+        (skipped, f"of {total} labelled recordings were left out (see skipped.csv)"),
         (len(labels.unlabelled), "recordings of the table have no label and were left out"),
         (sum(each.repeated for each in known), "recordings are shorter than the window and were repeated to fill it"),
         (sum(bool(each.zeroed) for each in known), "recordings lack a lead, which is zeros"),

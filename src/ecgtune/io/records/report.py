@@ -1,4 +1,4 @@
-"""What `ecgtune data check` prints: an inspection and a split in words."""
+"""The text of `ecgtune data check`: an inspection and a split in words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.splits import Split, near_duplicates_across
 from ecgtune.data.tasks import label_counts
-from ecgtune.io.records.first_pass import Facts
+from ecgtune.io.records.first_pass import RecordingFacts
 from ecgtune.io.records.reading import Inspection
 
 _NAMED = 3  # examples of a kind
@@ -19,7 +19,7 @@ _KINDS = 6  # different values of a fact
 
 
 def inspection_text(found: Inspection) -> str:
-    """One line per thing to know: "name: what was found", with counts and examples."""
+    """Describe the findings, one line each, with counts and examples."""
     facts = list(found.facts.values())
     table = found.table
     lines = [
@@ -51,7 +51,7 @@ def inspection_text(found: Inspection) -> str:
 
 
 def split_text(dataset: Dataset, split: Split) -> str:
-    """Windows, groups and labels of each part, where the split came from, and what to be warned of."""
+    """Describe windows, groups and labels of each split, its origin and its warnings."""
     lines = [f"split by {split.unit}: {split.origin}"]
     for name, rows in split.parts().items():
         groups = "" if dataset.group is None else f" of {len(np.unique(dataset.group[rows]))} {dataset.group_name}s"
@@ -62,7 +62,7 @@ def split_text(dataset: Dataset, split: Split) -> str:
         lines.append(f"  {name}: {len(rows)} windows{groups}; {shares}")
     crossing = near_duplicates_across(dataset, split)
     if not crossing and dataset.source.near_duplicates:
-        lines.append("  recordings with the same signal stand on one side")
+        lines.append("  recordings with the same signal are in the same split")
     return "\n".join([*lines, *(f"warning: {warning}" for warning in split.warnings)])
 
 
@@ -72,13 +72,13 @@ def _counted(values: Iterable[str]) -> str:
     return ", ".join(f"{value} ({count})" for value, count in counts[:_KINDS]) + more
 
 
-def _lead_set(known: Facts) -> str:
+def _lead_set(known: RecordingFacts) -> str:
     if set(known.leads) == set(STANDARD_LEADS):
         return "all 12"
     return " ".join(sorted(known.leads, key=STANDARD_LEADS.index))
 
 
-def _lengths(facts: Sequence[Facts]) -> str:
+def _lengths(facts: Sequence[RecordingFacts]) -> str:
     seconds = np.array([known.seconds for known in facts])
     if not len(seconds):
         return ""
@@ -89,7 +89,7 @@ def _lengths(facts: Sequence[Facts]) -> str:
 
 
 def _labels(found: Inspection) -> list[tuple[str, str]]:
-    """Of the recordings that can be read: they are what will be trained and tested on."""
+    """Labels of the recordings that can be read."""
     label = found.table.label[np.isin(found.table.recording, list(found.facts))]
     positives, known = label_counts(label, found.table.classes)
     lines = []
@@ -103,7 +103,7 @@ def _labels(found: Inspection) -> list[tuple[str, str]]:
 def _groups(found: Inspection) -> list[tuple[str, str]]:
     table, lines = found.table, []
     if table.patient is None:
-        lines.append(("groups", "no column of patients: recordings stay whole, and one person may stand in two splits"))
+        lines.append(("groups", "no column of patients: recordings stay whole, and one person may be in two splits"))
     else:
         lines.append(("groups", f"{len(np.unique(table.patient))} patients, who stay whole"))
     if table.site is not None:

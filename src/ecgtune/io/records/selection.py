@@ -1,0 +1,92 @@
+"""Which recordings of a folder are read, and which are left out: listed with the reason, refused when too many."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecgtune.errors import DataError
+from ecgtune.io.matching import match_recordings
+from ecgtune.io.readers.registry import find_recordings
+from ecgtune.utils.files import write_text
+
+NO_FILE = "no recording of this name in the folder"
+
+
+@dataclass(frozen=True)
+class SkippedRecording:
+    """A recording that is left out, its file ("" when there is none), and the reason."""
+
+    recording: str
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Recordings to read from a folder.
+
+    paths: id to path. missing: names without a recording. unused: ids that nothing names. source, kind: name the table
+    or folder and the recordings in messages.
+    """
+
+    folder: Path
+    paths: Mapping[str, Path]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+    source: str
+    kind: str = "recordings"
+
+    def skipped(
+        self, reasons: Sequence[str | None], max_skipped: float, listing: str | Path | None
+    ) -> tuple[SkippedRecording, ...]:
+        """Return the recordings that are left out: those missing, and those with a reason.
+
+        They are written to the CSV file `listing`. Raises DataError when they are more than the fraction `max_skipped`
+        of all, or all.
+        """
+        pairs = zip(self.paths.items(), reasons, strict=True)
+        found = [SkippedRecording(name, "", NO_FILE) for name in self.missing]
+        found += [SkippedRecording(name, str(path), reason) for (name, path), reason in pairs if reason is not None]
+        if found and listing is not None:
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerows([("recording", "file", "reason"), *((s.recording, s.file, s.reason) for s in found)])
+            write_text(Path(listing), text.getvalue())
+        total = len(self.missing) + len(self.paths)
+        if len(found) > max_skipped * total or len(found) == total:
+            named = ", ".join(each.recording for each in found[:3]) + (", ..." if len(found) > 3 else "")
+            why = f"{found[0].recording}: {found[0].reason}"
+            if len(found) == total:
+                raise DataError(f"{self.source}: not one of its {total} {self.kind} can be used; {why}")
+            raise DataError(
+                f"{self.source}: {len(found)} of {total} {self.kind} cannot be used ({named}), more than"
+                f" {100 * max_skipped:.3g} %; {why}. Repair them, or allow more with --max-skipped"
+                f" {int(100 * len(found) / total + 1) / 100:g}"
+            )
+        return tuple(found)
+
+
+def select_recordings(
+    folder: Path, table: Path, names: Sequence[str], others: Sequence[str] = (), kind: str = "recordings"
+) -> tuple[Selection, list[bool]]:
+    """Match the `names` of a table with the recordings in a folder; also return which of them have a recording.
+
+    others: names in the table that are not read, so that their recordings do not count as unused. Raises DataError when
+    no name has a recording, or a match is ambiguous.
+    """
+    files = find_recordings(folder, leave_out=[table])
+    matched = match_recordings([*names, *others], files, str(table))
+    identifiers = matched.identifier[: len(names)]
+    there = [identifier is not None for identifier in identifiers]
+    if not any(there):
+        raise DataError(
+            f"{table}: none of its {len(names)} recordings is in {folder} ({names[0]}; the folder has"
+            f" {next(iter(files))}, ...); is it the right folder, and the right --recording-column?"
+        )
+    paths = {identifier: files[identifier] for identifier in identifiers if identifier is not None}
+    missing = tuple(name for name, found in zip(names, there, strict=True) if not found)
+    return Selection(folder, paths, missing, matched.unused, str(table), kind), there
