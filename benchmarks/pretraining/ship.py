@@ -17,7 +17,7 @@ from typing import Any
 from rows import PAGE, RESULTS, with_part
 
 from ecgtune.errors import EcgtuneError
-from ecgtune.reporting.pretraining_wording import data_phrase, logged_terms, term_title
+from ecgtune.reporting.pretraining import data_phrase, logged_terms, term_title
 from ecgtune.utils.files import read_json, replace_folder, write_text
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ POOL_FILES = [
 ]
 WEIGHTS = ("model.safetensors", "model.json")
 FACTS = ("log.jsonl", "metrics.json", "environment.json", "recipe.toml", "recordings.csv")
-BLANKS = "## To be completed before it is passed on"
+BLANKS = "## To be completed before distribution"
 ABOUT = """## Licence, attribution and use
 
 - **Weights**: Apache-2.0, as the package. **Recordings**: the training set of the PhysioNet/Computing in Cardiology

@@ -1,5 +1,6 @@
 """The ten figures of a comparison and the two of a run."""
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import matplotlib
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ecgtune.reporting import figures
 from ecgtune.reporting.figures import write_comparison_figures, write_run_figures
-from ecgtune.reporting.reading import read_comparison, read_run
+from ecgtune.reporting.folders import read_comparison, read_run
 from ecgtune.reporting.style import METHOD_COLOURS, draw, method_colours
 
 TEN = {f"{name}-{kind}.svg" for name in ("full", "adapter", "lora", "probe") for kind in ("curves", "confusion")} | {
@@ -29,12 +30,14 @@ def test_four_methods_make_ten_figures(written):
 def test_figures_say_what_they_show(written):
     folder = written / "figures"
     curves = texts(folder / "lora-curves.svg")
-    assert {"LoRA r16, all linear layers", "validation", "training", "epoch kept", "single seeds (2)"} <= set(curves)
+    assert {"LoRA r16, all linear layers", "validation", "training", "checkpoint epoch", "single seeds (2)"} <= set(
+        curves
+    )
     confusion = texts(folder / "full-confusion.svg")
     runs = [read_run(written / f"full/seed-{seed}") for seed in (0, 1)]
     total = np.sum([run.metrics["window"]["confusion"] for run in runs], axis=0)
     assert {str(number) for number in total.ravel()} <= set(confusion)
-    assert {"Test windows, 2 seeds added up", "sinus rhythm", "fibrillation"} <= set(confusion)
+    assert {"Test windows, sum of 2 seeds", "sinus rhythm", "fibrillation"} <= set(confusion)
     assert f"{total[0, 0] / total[0].sum():.1%}" in confusion
     # The majority class has no precision: said, not drawn as 0.
     assert texts(folder / "methods.svg").count("n/a") == 1
@@ -44,7 +47,7 @@ def test_figures_say_what_they_show(written):
     assert "Majority class: 0.500" in scatter
 
 
-def test_mean_ends_with_the_first_run_and_rings_mark_best_epochs(written):
+def test_mean_ends_with_the_first_run_and_rings_mark_checkpoint_epochs(written):
     runs = read_comparison(written).runs["lora"]
     axes = Figure().subplots()
     figures._curve_panel(axes, runs, "loss", "red")
@@ -64,8 +67,8 @@ def test_run_figures_and_png(written, tmp_path):
     files = write_run_figures(tmp_path / "lora", read_run(written / "lora/seed-0"), png=True)
     assert sorted(file.name for file in files) == ["confusion.png", "confusion.svg", "curves.png", "curves.svg"]
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files if file.suffix == ".png")
-    floor = write_run_figures(tmp_path / "majority", read_run(written / "majority/seed-0"))
-    assert [file.name for file in floor] == ["confusion.svg"]
+    baseline = write_run_figures(tmp_path / "majority", read_run(written / "majority/seed-0"))
+    assert [file.name for file in baseline] == ["confusion.svg"]
 
 
 def test_same_numbers_same_files_and_no_trace(written, tmp_path):
@@ -76,6 +79,14 @@ def test_same_numbers_same_files_and_no_trace(written, tmp_path):
     for name in TEN:
         assert (tmp_path / name).read_bytes() == (written / "figures" / name).read_bytes()
     assert dict(matplotlib.rcParams) == before
+
+
+def test_dollar_signs_are_text_and_not_formulas(written, tmp_path):
+    run = read_run(written / "lora/seed-0")
+    files = figures.write_curves(tmp_path / "curves.svg", [run], r"cost $x_1$, \alpha", "red", png=True)
+    assert r"cost $x_1$, \alpha" in texts(files[0])
+    odd = replace(run, metrics=run.metrics | {"classes": ["$5", "$\\frac"]})
+    assert "$\\frac" in texts(figures.write_confusion(tmp_path / "confusion.svg", [odd], "", "red")[0])
 
 
 def test_nothing_half_drawn_is_left(tmp_path):

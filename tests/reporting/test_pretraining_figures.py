@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ecgtune.reporting import pretraining_figures as figures
-from ecgtune.reporting.pretraining_figures import write_pretraining_figures
-from ecgtune.reporting.reading import read_pretraining
+from ecgtune.reporting import figures
+from ecgtune.reporting.figures import write_pretraining_figures
+from ecgtune.reporting.folders import read_pretraining
 
-LEGEND = {"validation", "training", "epoch that was kept"}
+LEGEND = {"validation", "training", "checkpoint epoch"}
 
 
 def texts(file):
@@ -37,7 +37,7 @@ def test_panels_show_the_log(pretrained):
     run = read_pretraining(pretrained / "teacher")
     run = replace(run, metrics=run.metrics | {"training": run.metrics["training"] | {"best_epoch": 2}})
     axes = Figure().subplots()
-    figures._term_panel(axes, run, "target_variance")
+    figures._term_panel(axes, run, "target_variance", "red")
     training, validation, ring = axes.lines
     assert training.get_linestyle() == "--"
     np.testing.assert_array_equal(training.get_ydata(), [row["train_target_variance"] for row in run.log])
@@ -54,14 +54,14 @@ def test_terms_of_tomorrow_and_missing_values(pretrained, tmp_path):
     files = write_pretraining_figures(tmp_path, run, png=True)
     assert [file.name for file in files] == ["curves.svg", "curves.png"]
     assert "novelty" in texts(tmp_path / "curves.svg")
-    np.testing.assert_array_equal(figures._curve(run, "val_novelty")[1], [0.4, np.nan, 0.4])
+    np.testing.assert_array_equal(figures._curve(run.log, "val_novelty")[1], [0.4, np.nan, 0.4])
 
 
 def test_one_epoch_has_one_tick(pretrained, tmp_path):
     run = read_pretraining(pretrained / "teacher")
     run = replace(run, log=run.log[:1], metrics=run.metrics | {"training": run.metrics["training"] | {"best_epoch": 1}})
     axes = Figure().subplots()
-    figures._term_panel(axes, run, "loss")
+    figures._term_panel(axes, run, "loss", "red")
     low, high = axes.get_xlim()
     assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
 

@@ -9,7 +9,8 @@ from ecgtune.errors import RunError
 from ecgtune.reporting.sweep import read_sweep, write_sweep
 
 HEADER = (
-    "method,trial,training.learning_rate,method.rank,state,val_auroc,val_accuracy,best_epoch,epochs,seconds,trainable"
+    "method,trial,optimisation.learning_rate,method.rank,state,val_auroc,val_accuracy,best_epoch,epochs,seconds,"
+    "trainable"
 )
 ROWS = [
     "lora,0,0.002,16,finished,0.80,0.7,2,3,30.0,1000",
@@ -44,7 +45,7 @@ def test_trials_are_read_and_the_best_is_the_first_of_equals(folder):
 def test_the_report_says_what_was_found_and_what_it_is_for(folder):
     text = re.sub(r"\s+", " ", write_sweep(folder).read_text())
     assert "Highest validation AUROC: 0.850, lora with learning_rate 0.01235, rank 4." in text
-    assert "The sweep was not given the test windows." in text
+    assert "The sweep has no access to the test windows." in text
     assert "split by row" in text
     assert "<td>3</td><td>1</td><td>0.800</td> <td>0.850</td><td>0.750</td><td>500</td>" in text
     assert "2.0 min" in text  # 70 s and 50 s of the probe

@@ -10,7 +10,7 @@ from ecgtune.evaluation.comparison import RunRecord, compare_runs
 from ecgtune.evaluation.decision import Decision, Threshold
 from ecgtune.evaluation.evaluate import evaluate
 from ecgtune.reporting.tables import table_csv, table_markdown
-from ecgtune.reporting.tasks import metric_titles
+from ecgtune.reporting.wording import metric_titles
 from ecgtune.reporting.writing import write_comparison, write_run
 
 GENERATOR = np.random.default_rng(0)
@@ -108,8 +108,8 @@ def test_every_label_stands_in_the_pages_with_its_prevalence(written):
     assert "Prevalence" in card
     assert (folder / "lora/seed-0/figures/confusion.svg").is_file()
     if results["task"] == "multilabel":
-        assert "absent: left out of the means" in page
-        assert "mean over 2 of 3 labels, each counted alike; absent in the test windows: HYP" in page
+        assert "absent: not in the means" in page
+        assert "mean over 2 of 3 labels; absent from the test windows: HYP" in page
         assert "HYP 0.5, not fitted" in page
     else:
         assert "mean over 3 of 3 classes" in page

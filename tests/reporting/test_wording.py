@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from ecgtune.reporting.wording import comparison_headline, kept_epoch, run_headline, weights_banner
+from ecgtune.reporting.wording import checkpoint_epoch, comparison_headline, run_headline, weights_banner
 
 
 def entry(mean, low=None, high=None):
@@ -39,19 +39,19 @@ CASES = {
     ),
     "best above the reference, not apart": (
         [row("full", 0.80), row("lora", 0.81, (0.01, -0.01, 0.03))],
-        ["0.010 above FULL", "-0.010 to +0.030", "includes 0: this test split does not tell the two apart"],
+        ["0.010 above FULL", "-0.010 to +0.030", "includes 0: this test split cannot separate the two"],
         ["does not include"],
     ),
     "reference best, sign turned": (
         [row("full", 0.84), row("lora", 0.80, (-0.04, -0.07, -0.01)), row("probe", 0.70, (-0.14, -0.2, -0.1))],
-        ["FULL has the highest accuracy", "The next is LORA, 0.040 lower", "+0.010 to +0.070", "does not include 0"],
+        ["FULL has the highest accuracy", "LORA is second, 0.040 lower", "+0.010 to +0.070", "does not include 0"],
         [],
     ),
     "tie": (
         [row("full", 0.80), row("lora", 0.80, (0.0, -0.02, 0.03))],
         [
             "FULL and LORA share the highest accuracy",
-            "Between FULL and LORA there is no difference",
+            "FULL and LORA do not differ",
             "-0.030 to +0.020",
         ],
         [],
@@ -59,23 +59,23 @@ CASES = {
     "one seed": ([row("full", 0.8, seeds=[0])], ["FULL reaches an accuracy of 0.800", "one seed"], ["highest"]),
     "other order by AUROC": (
         [row("full", 0.84, auroc=0.90), row("lora", 0.80, (-0.04, -0.07, -0.01), auroc=0.91)],
-        ["By AUROC the order differs: LORA comes first with 0.910"],
+        ["By AUROC the ranking differs: LORA is first with 0.910"],
         [],
     ),
     "baselines below": (
         [row("full", 0.84), row("majority", 0.5, kind="baseline")],
-        ["Baselines to be above: MAJORITY 0.500."],
-        ["reaches down"],
+        ["Baselines: MAJORITY 0.500."],
+        ["includes the score"],
     ),
-    "floor inside the interval": (
+    "baseline inside the interval": (
         [row("full", 0.84), row("resnet", 0.83, kind="baseline")],
-        ["reaches down to RESNET: no method is clearly better than that"],
+        ["includes the score of RESNET: no method is clearly better"],
         ["No method reaches"],
     ),
-    "floor above every method": (
+    "baseline above every method": (
         [row("full", 0.84), row("resnet", 0.90, kind="baseline")],
         ["No method reaches RESNET."],
-        ["reaches down"],
+        ["includes the score"],
     ),
 }
 
@@ -89,7 +89,7 @@ def test_headline(rows, said, unsaid):
         assert part not in text
 
 
-def test_floor_is_never_the_best_method():
+def test_a_baseline_is_never_the_best_method():
     assert headline(row("full", 0.6), row("resnet", 0.9, kind="baseline")).startswith("FULL reaches")
 
 
@@ -117,12 +117,12 @@ def test_banner_only_for_random_weights():
     [
         ({"best_epoch": 3, "checkpoint_metric": "auroc"}, "3 (highest validation AUROC)"),
         ({"best_epoch": 3, "checkpoint_metric": "loss"}, "3 (lowest validation loss)"),
-        ({"best_epoch": 8, "checkpoint_metric": "last"}, "8 (the last one)"),
+        ({"best_epoch": 8, "checkpoint_metric": "last"}, "8 (last epoch)"),
         ({"best_epoch": None}, "n/a"),
     ],
 )
-def test_the_kept_epoch_says_why(training, told):
-    assert kept_epoch(training) == told
+def test_the_checkpoint_epoch_says_why(training, told):
+    assert checkpoint_epoch(training) == told
 
 
 def test_run_headline(make_run, tmp_path):

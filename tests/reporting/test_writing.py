@@ -7,8 +7,7 @@ from shutil import copytree, rmtree
 import pytest
 
 from ecgtune.errors import RunError
-from ecgtune.reporting.model_card import write_model_card, write_pretraining_card
-from ecgtune.reporting.reading import read_comparison, read_pretraining, read_run
+from ecgtune.reporting.folders import read_comparison, read_pretraining, read_run
 from ecgtune.reporting.writing import write_comparison, write_pretraining, write_run
 
 
@@ -78,7 +77,8 @@ def test_model_card_escapes_what_users_wrote(make_run, tmp_path):
     metrics = make_run(tmp_path / "run", "lora", 0, "random (seed 0)")
     metrics["classes"] = ["a|b", "<img src=x>"]
     (tmp_path / "run" / "metrics.json").write_text(json.dumps(metrics))
-    text = write_model_card(tmp_path / "run").read_text(encoding="utf-8")
+    write_run(tmp_path / "run")
+    text = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert "a\\|b, \\<img src=x\\>" in text
 
 
@@ -110,10 +110,10 @@ def test_card_of_a_pretraining(pretrained, name):
         "](figures/curves.svg)",
         json.loads((run / "environment.json").read_text())["created"][:10],
         f"--model {name}/best",
-        "It has seen the 10 recordings",
-        "The 2 marked `left_out` are such.",
-        "- Licence of the recordings, and of these weights: ______",
-        "- Attribution, who recorded them and how to cite them: ______",
+        "The training used the 10 recordings",
+        "such as the 2 marked `left_out`.",
+        "- Licence of the recordings and of these weights: ______",
+        "- Attribution and citation of the recordings: ______",
         "- Intended use and users: ______",
     ):
         assert part in text, part
@@ -129,7 +129,8 @@ def test_card_of_a_pretraining_escapes_what_users_wrote(pretrained, tmp_path):
     metrics = json.loads((run / "metrics.json").read_text())
     metrics["name"] = "<img src=x>"
     (run / "metrics.json").write_text(json.dumps(metrics))
-    assert "# \\<img src=x\\>: ecg-fm" in write_pretraining_card(run).read_text(encoding="utf-8")
+    write_pretraining(run)
+    assert "# \\<img src=x\\>: ecg-fm" in (run / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_damaged_pretraining_is_one_line_and_writes_nothing(pretrained, tmp_path
 
 def test_the_two_kinds_of_folder_are_told_apart(pretrained, make_run, tmp_path):
     make_run(tmp_path / "run", "lora", 0, "random (seed 0)")
-    with pytest.raises(RunError, match="holds a fine-tuning, no pretraining"):
+    with pytest.raises(RunError, match="holds a fine-tuning, not a pretraining"):
         read_pretraining(tmp_path / "run")
-    with pytest.raises(RunError, match="holds a pretraining, no fine-tuning"):
+    with pytest.raises(RunError, match="holds a pretraining, not a fine-tuning"):
         read_run(pretrained / "teacher")

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 import ecgtune
 from ecgtune.errors import CheckpointError, DataError, RunError, SettingError
 from ecgtune.recipe.pretraining import load_pretraining_recipe, pretraining_text
-from ecgtune.reporting.model_card import card_is_edited, write_pretraining_card
+from ecgtune.reporting.writing import card_is_edited, write_pretraining
 from ecgtune.training.run_folder import RunFolder
 from helpers.pretraining import CONTRASTIVE, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings
 from helpers.settings import changed, loop
@@ -152,13 +152,14 @@ def test_a_card_is_not_edited_because_it_is_looked_at_from_elsewhere(place, monk
     assert not card_is_edited(place / "run")
     monkeypatch.chdir(place)
     assert not card_is_edited("run")
-    card = write_pretraining_card("run")
+    write_pretraining("run")
+    card = place / "run" / "README.md"
     monkeypatch.chdir(place.parent)
     assert not card_is_edited(place / "run")
-    text = card.read_text() if card.is_absolute() else (place / card).read_text()
-    (place / "run" / "README.md").write_text(text.replace("Intended use and users: ______", "Intended use: tests"))
+    text = card.read_text()
+    card.write_text(text.replace("Intended use and users: ______", "Intended use: tests"))
     assert card_is_edited(place / "run")
-    (place / "run" / "README.md").write_text(text)
+    card.write_text(text)
 
 
 def test_a_report_that_was_interrupted_is_written_later(place, monkeypatch):

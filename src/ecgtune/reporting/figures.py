@@ -1,53 +1,58 @@
-"""The figures of a run (two) and of a comparison (two per method, and two over all methods)."""
+"""The figures of a run (two), of a comparison (two per method, and two over all methods) and of a pretraining (one)."""
 
+from __future__ import annotations
+
+import textwrap
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from ecgtune.reporting.figures_confusion import write_confusion, write_label_answers
-from ecgtune.reporting.reading import Comparison, Run
+from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
+from ecgtune.reporting.pretraining import logged_terms, term_title
 from ecgtune.reporting.style import (
     BASELINE_DASHES,
     INK,
     MARKERS,
+    METHOD_COLOURS,
     QUIET,
-    baseline_colours,
     draw,
     heading,
     method_colours,
     only_horizontal_grid,
+    row_colours,
 )
-from ecgtune.reporting.tasks import lead_of, metric_titles, task_of
+from ecgtune.reporting.wording import lead_of, metric_titles, task_of
 from ecgtune.utils.formatting import MISSING, score
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
 BAR_METRICS = ("accuracy", "precision", "recall", "f1", "auroc")
+#: Inches of the figure of a pretraining.
+WIDTH, ROW_HEIGHT = 8.8, 2.3
 
 
-def write_run_figures(folder: Path, run: Run, *, png: bool = False) -> list[Path]:
-    """`curves.svg` and `confusion.svg` of one run in `folder`, with `png` also as PNG; returns the files.
+def write_run_figures(folder: Path, run: FinishedRun, *, png: bool = False) -> list[Path]:
+    """Write `curves.svg` and `confusion.svg` of one run to `folder`, with `png` also as PNG; returns the files.
 
     A run without a log (the majority class) has no curves.
     """
     name = run.metrics["name"]
     colour = method_colours([name])[name]
-    files = []
-    if run.log:
-        files += write_curves(folder / "curves.svg", [run], name, colour, png=png)
+    files = write_curves(folder / "curves.svg", [run], name, colour, png=png) if run.log else []
     return files + _write_confusion(folder / "confusion.svg", [run], name, colour, png=png)
 
 
 def write_comparison_figures(folder: Path, comparison: Comparison, *, png: bool = False) -> list[Path]:
-    """`<method>-curves.svg` and `<method>-confusion.svg` of each method, `methods.svg` and
-    `accuracy-vs-parameters.svg` in `folder`, with `png` also as PNG; returns the files.
+    """Write `<method>-curves.svg` and `<method>-confusion.svg` of each method, `methods.svg` and
+    `accuracy-vs-parameters.svg` to `folder`, with `png` also as PNG; returns the files.
 
-    Baselines stand in the last two figures only.
+    Baselines are in the last two figures only.
     """
     files = []
     methods = comparison.rows("method")
@@ -62,76 +67,227 @@ def write_comparison_figures(folder: Path, comparison: Comparison, *, png: bool 
     return files + write_accuracy_against_parameters(folder / "accuracy-vs-parameters.svg", results, png=png)
 
 
-def _write_confusion(path: Path, runs: Sequence[Run], title: str, colour: str, *, png: bool) -> list[Path]:
-    several = task_of(runs[0].metrics) == "multilabel"
-    return (write_label_answers if several else write_confusion)(path, runs, title, colour, png=png)
-
-
-def write_curves(path: Path, runs: Sequence[Run], title: str, colour: str, *, png: bool = False) -> list[Path]:
+def write_curves(path: Path, runs: Sequence[FinishedRun], title: str, colour: str, *, png: bool = False) -> list[Path]:
     """Loss and accuracy over epochs, training and validation; several runs are thin lines and their mean.
 
-    The mean ends where the first of the runs ends. A ring marks the epoch that each run kept.
+    The mean ends with the shortest run. A ring marks the checkpoint epoch of each run.
     """
 
     def paint(figure: Figure) -> None:
+        from matplotlib.lines import Line2D
+
         heading(figure, title)
-        panels = figure.subplots(1, 2)
-        _curve_panel(panels[0], runs, "loss", colour)
-        focal = tomllib.loads(runs[0].recipe).get("training", {}).get("loss") == "focal"
-        panels[0].set_title("Loss (validation: cross-entropy, training: focal)" if focal else "Loss (cross-entropy)")
-        _curve_panel(panels[1], runs, "accuracy", colour)
-        panels[1].set_title("Accuracy")
-        legend = [
-            Line2D([], [], color=colour, lw=2, label="validation"),
-            Line2D([], [], color=QUIET, lw=1.6, ls="--", label="training"),
-            Line2D([], [], ls="", marker="o", mfc="white", mec=colour, mew=1.6, ms=7, label="epoch kept"),
-        ]
-        if len(runs) > 1:
-            legend.append(Line2D([], [], color=QUIET, lw=0.8, alpha=0.6, label=f"single seeds ({len(runs)})"))
-        figure.legend(handles=legend, loc="outside lower center", ncols=len(legend))
+        left, right = figure.subplots(1, 2)
+        _curve_panel(left, runs, "loss", colour)
+        focal = tomllib.loads(runs[0].recipe).get("optimisation", {}).get("loss") == "focal"
+        left.set_title("Loss (validation: cross-entropy, training: focal)" if focal else "Loss (cross-entropy)")
+        _curve_panel(right, runs, "accuracy", colour)
+        right.set_title("Accuracy")
+        seeds = Line2D([], [], color=QUIET, lw=0.8, alpha=0.6, label=f"single seeds ({len(runs)})")
+        _curve_legend(figure, colour, *([seeds] if len(runs) > 1 else []))
 
     return draw(path, (7.6, 3.4), paint, png=png)
 
 
-def _curve_panel(axes: Axes, runs: Sequence[Run], quantity: str, colour: str) -> None:
-    for split, line_colour, dashes in (("train", QUIET, "--"), ("val", colour, "-")):
-        key = f"{split}_{quantity}"
-        curves = [_curve(run, key) for run in runs]
+def _curve_panel(axes: Axes, runs: Sequence[FinishedRun], quantity: str, colour: str) -> None:
+    for split, line_colour, dashes, width in (("train", QUIET, "--", 1.6), ("val", colour, "-", 2.0)):
+        curves = [_curve(run.log, f"{split}_{quantity}") for run in runs]
         if len(runs) > 1:
             for epochs, values in curves:
                 axes.plot(epochs, values, lw=0.8, alpha=0.45, color=line_colour, ls=dashes)
         shortest = min(len(values) for _, values in curves)
         mean = np.mean([values[:shortest] for _, values in curves], axis=0)
-        # Few epochs make short lines; one epoch makes none, so its point must show.
-        marker = "." if shortest <= 12 else None
-        width = 2.0 if split == "val" else 1.6
-        axes.plot(curves[0][0][:shortest], mean, lw=width, marker=marker, ms=6, color=line_colour, ls=dashes)
+        _line(axes, curves[0][0][:shortest], mean, line_colour, dashes, width)
     for run in runs:
-        epochs, values = _curve(run, f"val_{quantity}")
-        best = epochs == run.metrics["training"]["best_epoch"]
-        axes.plot(epochs[best], values[best], ls="", marker="o", mfc="white", mec=colour, mew=1.6, ms=7, zorder=4)
+        _mark_checkpoint(axes, run, f"val_{quantity}", colour)
     axes.set_xlabel("Epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    _integer_ticks(axes, nbins=8)
     axes.margins(x=0.04)
     only_horizontal_grid(axes)
 
 
-def _curve(run: Run, key: str) -> tuple[np.ndarray, np.ndarray]:
-    epochs = np.array([entry["epoch"] for entry in run.log])
-    return epochs, np.array([entry[key] for entry in run.log], dtype=float)
+def write_pretraining_figures(folder: Path, run: FinishedPretraining, *, png: bool = False) -> list[Path]:
+    """Write `curves.svg` to `folder`, with `png` also as PNG; returns the files.
+
+    A panel per term of the log with its own scale, training and validation, without terms that were not computed
+    (always 0). The last panel is the learning rate at the end of each epoch.
+    """
+    terms, _idle = logged_terms(run.log)
+    panels = len(terms) + 1
+    columns = 2 if panels <= 4 else min((3, 4), key=lambda number: -panels % number)  # the fewest empty cells
+    rows = -(-panels // columns)
+    colour = METHOD_COLOURS["full"]
+
+    def paint(figure: Figure) -> None:
+        heading(figure, run.metrics["name"])
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for panel, term in zip(axes, terms, strict=False):
+            _term_panel(panel, run, term, colour)
+        _rate_panel(axes[panels - 1], run)
+        for index, panel in enumerate(axes):
+            panel.set_visible(index < panels)
+            if index >= (rows - 1) * columns:
+                panel.set_xlabel("Epoch")
+        _curve_legend(figure, colour)
+
+    return draw(folder / "curves.svg", (WIDTH, ROW_HEIGHT * rows + 0.7), paint, png=png)
+
+
+def _term_panel(axes: Axes, run: FinishedPretraining, term: str, colour: str) -> None:
+    axes.set_title(term_title(term))
+    _line(axes, *_curve(run.log, f"train_{term}"), QUIET, "--", 1.6)
+    _line(axes, *_curve(run.log, f"val_{term}"), colour, "-", 2.0)
+    _epoch_axis(axes, run)
+    _mark_checkpoint(axes, run, f"val_{term}", colour)
+
+
+def _rate_panel(axes: Axes, run: FinishedPretraining) -> None:
+    axes.set_title("Learning rate, end of epoch")
+    _line(axes, *_curve(run.log, "learning_rate"), QUIET, "-", 1.6)
+    _epoch_axis(axes, run)
+    peak = run.metrics["training"]["learning_rate"]
+    axes.set_ylim(-0.04 * peak, 1.1 * peak)  # up to the peak, even if a short training only logs the end
+
+
+def _epoch_axis(axes: Axes, run: FinishedPretraining) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    _integer_ticks(axes, nbins=6, min_n_ticks=1)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.margins(y=0.12)
+    margin = max(0.5, 0.05 * len(run.log))
+    axes.set_xlim(run.log[0]["epoch"] - margin, run.log[-1]["epoch"] + margin)
+    only_horizontal_grid(axes)
+
+
+def _curve(log: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs and values of a log; a missing value is a gap."""
+    values = [np.nan if entry.get(key) is None else entry[key] for entry in log]
+    return np.array([entry["epoch"] for entry in log]), np.array(values, dtype=float)
+
+
+def _line(axes: Axes, epochs: np.ndarray, values: np.ndarray, colour: str, dashes: str, width: float) -> None:
+    # One epoch makes no line, so its point must be visible.
+    axes.plot(epochs, values, lw=width, marker="." if len(epochs) <= 12 else None, ms=6, color=colour, ls=dashes)
+
+
+def _mark_checkpoint(axes: Axes, run: FinishedRun, key: str, colour: str) -> None:
+    epochs, values = _curve(run.log, key)
+    at = epochs == run.metrics["training"]["best_epoch"]
+    axes.plot(epochs[at], values[at], ls="", marker="o", mfc="white", mec=colour, mew=1.6, ms=7, zorder=4)
+
+
+def _integer_ticks(axes: Axes, **options: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, **options))
+
+
+def _curve_legend(figure: Figure, colour: str, *others: Line2D) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=colour, lw=2, label="validation"),
+        Line2D([], [], color=QUIET, lw=1.6, ls="--", label="training"),
+        Line2D([], [], ls="", marker="o", mfc="white", mec=colour, mew=1.6, ms=7, label="checkpoint epoch"),
+        *others,
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+
+
+def _write_confusion(path: Path, runs: Sequence[FinishedRun], title: str, colour: str, *, png: bool) -> list[Path]:
+    several = task_of(runs[0].metrics) == "multilabel"
+    return (write_label_confusion if several else write_confusion)(path, runs, title, colour, png=png)
+
+
+def write_confusion(
+    path: Path, runs: Sequence[FinishedRun], title: str, colour: str, *, png: bool = False
+) -> list[Path]:
+    """Confusion matrix of the test windows, counts and percent of each true class, summed over the runs."""
+    counts = np.sum([run.metrics["window"]["confusion"] for run in runs], axis=0)
+    fraction = _fraction(counts, counts.sum(axis=1, keepdims=True))
+    indices = np.arange(len(counts))
+    few = len(indices) <= 4
+    classes = [textwrap.fill(name, 20) for name in runs[0].metrics["classes"]]
+
+    def paint(figure: Figure) -> None:
+        heading(figure, textwrap.fill(title, 36))
+        axes = _cells(figure, fraction, colour, len(runs))
+        for true in indices:
+            for predicted in indices:
+                number, percent = f"{counts[true, predicted]:,}", f"{fraction[true, predicted]:.1%}"
+                axes.text(float(predicted), true - 0.02, number, ha="center", va="bottom", fontsize=13 if few else 9)
+                axes.text(float(predicted), true + 0.06, percent, ha="center", va="top", fontsize=9.5 if few else 7)
+        axes.set_xticks(indices, classes, rotation=0 if few else 90)
+        axes.set_yticks(indices, classes, rotation=90 if few else 0, va="center")
+        axes.set_xlabel("Predicted class")
+        axes.set_ylabel("True class")
+
+    side = max(0.0, 0.62 * (len(classes) - 4)) + (0.6 if len(classes) > 2 else 0.0)
+    return draw(path, (3.8 + side, 4.0 + side), paint, png=png)
+
+
+def write_label_confusion(
+    path: Path, runs: Sequence[FinishedRun], title: str, colour: str, *, png: bool = False
+) -> list[Path]:
+    """True and false positives and negatives of each label on the test windows, summed over the runs.
+
+    Percentages are of the positive or negative windows; windows with a missing label do not count.
+    """
+    labels = runs[0].metrics["window"]["labels"]
+    counts = np.sum([[e["confusion"] for e in run.metrics["window"]["labels"].values()] for run in runs], axis=0)
+    # In the order of the columns: true positives, false negatives, true negatives, false positives.
+    ordered = np.stack([counts[:, 1, 1], counts[:, 1, 0], counts[:, 0, 0], counts[:, 0, 1]], axis=1)
+    total = np.repeat(counts.sum(axis=2)[:, ::-1], 2, axis=1)
+    fraction = _fraction(ordered, total)
+    names = [textwrap.shorten(name, 24, placeholder="…") for name in labels]
+
+    def paint(figure: Figure) -> None:
+        heading(figure, textwrap.fill(title, 48))
+        axes = _cells(figure, fraction, colour, len(runs), aspect="auto")
+        for row, column in np.ndindex(ordered.shape):
+            text = f"{ordered[row, column]:,} ({fraction[row, column]:.0%})" if total[row, column] else "none"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8.5)
+        axes.set_xticks(range(4), ["true\npositive", "false\nnegative", "true\nnegative", "false\npositive"])
+        axes.set_yticks(range(len(names)), names)
+        axes.xaxis.tick_top()
+
+    return draw(path, (5.2, 1.5 + 0.42 * len(names)), paint, png=png)
+
+
+def _fraction(counts: np.ndarray, total: np.ndarray) -> np.ndarray:
+    return np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
+
+
+def _cells(figure: Figure, fraction: np.ndarray, colour: str, seeds: int, **options: Any) -> Axes:
+    """A grid of cells, shaded by `fraction`, with white lines between them."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    axes = figure.subplots()
+    axes.set_title("Test windows" if seeds == 1 else f"Test windows, sum of {seeds} seeds")
+    # Up to half of the colour only, so that dark text is readable in every cell.
+    shades = LinearSegmentedColormap.from_list("fraction", ["white", colour])
+    axes.imshow(fraction, cmap=shades, vmin=0, vmax=2, **options)
+    axes.set_yticks(np.arange(1, len(fraction)) - 0.5, minor=True)
+    axes.set_xticks(np.arange(1, fraction.shape[1]) - 0.5, minor=True)
+    axes.grid(False)
+    axes.grid(True, which="minor", color="white", linewidth=3)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    return axes
 
 
 def write_method_bars(path: Path, results: dict[str, Any], *, png: bool = False) -> list[Path]:
     """Accuracy, precision, recall, F1 and AUROC of every row of results.json, with interval whiskers."""
     rows, titles = results["rows"], metric_titles(results)
-    colours = _row_colours(rows)
+    colours = row_colours(rows)
 
     def paint(figure: Figure) -> None:
         heading(figure, "Methods on the test windows: mean over seeds, 95 % interval")
         axes = figure.subplots()
         width = 0.84 / len(rows)
-        for place, row in enumerate(rows):
-            x = np.arange(len(BAR_METRICS)) + (place - (len(rows) - 1) / 2) * width
+        for index, row in enumerate(rows):
+            x = np.arange(len(BAR_METRICS)) + (index - (len(rows) - 1) / 2) * width
             entries = [row["metrics"][name] for name in BAR_METRICS]
             colour = colours[row["method"]]
             axes.bar(x, [entry["mean"] or 0 for entry in entries], width * 0.88, color=colour, label=row["title"])
@@ -150,27 +306,27 @@ def write_method_bars(path: Path, results: dict[str, Any], *, png: bool = False)
 
 
 def write_accuracy_against_parameters(path: Path, results: dict[str, Any], *, png: bool = False) -> list[Path]:
-    """Accuracy (of several classes or labels the metric that ranks them) of each method over its trainable parameters
+    """Accuracy (the ranking metric for several classes or labels) of each method over its trainable parameters
     (logarithmic); baselines are dashed lines."""
-    rows, lead, title = results["rows"], lead_of(results), metric_titles(results)[lead_of(results)]
-    colours = _row_colours(rows)
-    methods = [row for row in rows if row["kind"] == "method" and row["metrics"][lead]["mean"] is not None]
-    baselines = [row for row in rows if row["kind"] == "baseline" and row["metrics"][lead]["mean"] is not None]
+    lead, title = lead_of(results), metric_titles(results)[lead_of(results)]
+    rows = [row for row in results["rows"] if row["metrics"][lead]["mean"] is not None]
+    colours = row_colours(results["rows"])
+    methods, baselines = ([row for row in rows if row["kind"] == kind] for kind in ("method", "baseline"))
 
     def paint(figure: Figure) -> None:
+        from matplotlib.ticker import FuncFormatter, NullLocator
+
         heading(figure, f"{title} against trainable parameters: mean over seeds, 95 % interval")
         axes = figure.subplots()
-        for place, row in enumerate(methods):
-            entry, colour = row["metrics"][lead], colours[row["method"]]
-            axes.vlines(row["trainable"], entry["ci_low"], entry["ci_high"], color=colour, lw=1.8)
-            marker = MARKERS[place % len(MARKERS)]
+        for index, row in enumerate(methods):
+            entry, x = row["metrics"][lead], row["trainable"]
+            colour, marker = colours[row["method"]], MARKERS[index % len(MARKERS)]
+            axes.vlines(x, entry["ci_low"], entry["ci_high"], color=colour, lw=1.8)
             label = f"{row['title']}: {score(entry['mean'])}"
-            axes.plot(
-                row["trainable"], entry["mean"], ls="", marker=marker, ms=8.5, color=colour, mec="white", label=label
-            )
-        for place, row in enumerate(baselines):
+            axes.plot(x, entry["mean"], ls="", marker=marker, ms=8.5, color=colour, mec="white", label=label)
+        for index, row in enumerate(baselines):
             mean = row["metrics"][lead]["mean"]
-            dashes = BASELINE_DASHES[place % len(BASELINE_DASHES)]
+            dashes = BASELINE_DASHES[index % len(BASELINE_DASHES)]
             axes.axhline(mean, color=QUIET, lw=1.3, ls=dashes, label=f"{row['title']}: {score(mean)}")
         axes.set_xscale("log")
         trainable = [row["trainable"] for row in methods]
@@ -183,11 +339,6 @@ def write_accuracy_against_parameters(path: Path, results: dict[str, Any], *, pn
         figure.legend(loc="outside lower center", ncols=2)
 
     return draw(path, (7.6, 4.6), paint, png=png)
-
-
-def _row_colours(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    methods = [row["method"] for row in rows if row["kind"] == "method"]
-    return {**baseline_colours([row["method"] for row in rows if row["kind"] == "baseline"]), **method_colours(methods)}
 
 
 def _parameters(value: float, _position: int | None = None) -> str:

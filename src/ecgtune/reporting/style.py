@@ -1,14 +1,16 @@
-"""One look for every figure: light, few lines, colours that colour-blind readers can tell apart."""
+"""The common style of figures: few lines, on white, in colours that colour-blind readers can tell apart."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-from matplotlib import style
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from ecgtune.utils.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK, QUIET, GRID = "#1f2933", "#5f6b7a", "#e4e7eb"
 # Okabe and Ito's palette; pink is darkened, orange and yellow are left out: too pale on white.
@@ -16,14 +18,15 @@ METHOD_COLOURS = {"full": "#0072B2", "adapter": "#D55E00", "lora": "#009E73", "p
 SPARE_COLOURS = ("#56B4E9", "#8C6D1F", "#4B4E9B", "#A83232", "#3F7F7F", "#7A7A2B")
 BASELINE_COLOURS = ("#9aa5b1", "#697586", "#c3cad3")
 BASELINE_DASHES = ((0, (2, 2)), (0, (6, 2)), (0, (6, 2, 1, 2)))
-# Where the font that matplotlib measured is missing, one as wide or narrower stands in and nothing overlaps.
+# matplotlib measures DejaVu Sans. Browsers without it use a font of at most that width, so that nothing overlaps.
 MEASURED_FONT, NARROWER_FONTS = "DejaVu Sans", "Verdana, Arial, Helvetica, sans-serif"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 
 STYLE: dict[str, Any] = {
-    # Text stays text: small files, searchable. DejaVu Sans comes with matplotlib.
+    # Text stays text: small files, searchable. matplotlib includes DejaVu Sans.
     "svg.fonttype": "none",
     "svg.hashsalt": "ecgtune",
+    "text.parse_math": False,  # a name with dollar signs is no formula
     "font.family": MEASURED_FONT,
     "font.size": 9.5,
     "axes.titlesize": 9.5,
@@ -49,23 +52,32 @@ STYLE: dict[str, Any] = {
 
 
 def method_colours(methods: Sequence[str]) -> dict[str, str]:
-    """A colour per method name, the same in every figure: known names keep theirs, others take a spare one in turn."""
+    """A colour per method name, the same in every figure: known names have their own, others take a spare one."""
     spare = [name for name in methods if name not in METHOD_COLOURS]
-    given = {name: SPARE_COLOURS[place % len(SPARE_COLOURS)] for place, name in enumerate(spare)}
+    given = {name: SPARE_COLOURS[index % len(SPARE_COLOURS)] for index, name in enumerate(spare)}
     return {name: METHOD_COLOURS.get(name) or given[name] for name in methods}
 
 
 def baseline_colours(baselines: Sequence[str]) -> dict[str, str]:
-    """Greys for the baselines, so that they do not look like methods."""
-    return {name: BASELINE_COLOURS[place % len(BASELINE_COLOURS)] for place, name in enumerate(baselines)}
+    """A grey per baseline."""
+    return {name: BASELINE_COLOURS[index % len(BASELINE_COLOURS)] for index, name in enumerate(baselines)}
+
+
+def row_colours(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """A colour per row of results.json by the name of its method."""
+    methods, baselines = ([row["method"] for row in rows if row["kind"] == kind] for kind in ("method", "baseline"))
+    return {**baseline_colours(baselines), **method_colours(methods)}
 
 
 def draw(path: Path, size: tuple[float, float], paint: Callable[[Figure], None], *, png: bool = False) -> list[Path]:
-    """Write what `paint` draws as `path` (an .svg) and, with `png`, as the .png beside it; returns the files.
+    """Write the drawing of `paint` to `path` (an .svg) and, with `png`, to the .png beside it; returns the files.
 
-    size: width and height in inches. Built on Figure alone: no backend is chosen and no global figure is left.
+    size: width and height in inches. Uses Figure alone: no backend is chosen and no global figure remains.
     """
-    # "default" first, so that a reader's own matplotlibrc does not change the reports.
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    # "default" first, so that a user's own matplotlibrc does not change the reports.
     with style.context(["default", STYLE]):
         figure = Figure(figsize=size, layout="constrained")
         paint(figure)
@@ -91,5 +103,5 @@ def heading(figure: Figure, text: str) -> None:
 
 
 def only_horizontal_grid(axes: Axes) -> None:
-    """No vertical lines: bars and epochs are read along the other axis."""
+    """Remove the vertical grid lines."""
     axes.grid(False, axis="x")

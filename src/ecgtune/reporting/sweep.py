@@ -1,31 +1,34 @@
-"""A sweep folder into its figure and report.html. Reads sweep.json, trials.csv and best/ only."""
+"""A sweep folder into its figure and report.html. Reads sweep.json and trials.csv only."""
+
+from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from ecgtune.errors import RunError
-from ecgtune.reporting.html import environment, flat, inline_figure, shown_folder
+from ecgtune.reporting.pages import flat, folder_facts, render
 from ecgtune.reporting.style import METHOD_COLOURS, QUIET, draw, heading
 from ecgtune.utils.files import read_json, replace_folder, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLUMNS = 3
 PANEL = (3.0, 2.3)  # inches
 RATE = "optimisation.learning_rate"
-#: Columns of trials.csv that are no settings.
+#: Columns of trials.csv that are not settings.
 RESULTS = ("method", "trial", "state", "val_auroc", "val_accuracy", "best_epoch", "epochs", "seconds", "trainable")
 COLOUR = METHOD_COLOURS["full"]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A row of trials.csv: `settings` by name as they were written, `auroc` and `epochs` None when it diverged."""
+    """A row of trials.csv: `settings` by name as text, `auroc` and `epochs` None when it diverged."""
 
     method: str
     number: int
@@ -38,13 +41,13 @@ class Trial:
 
     @property
     def rate(self) -> float | None:
-        """The learning rate that was tried, None when the sweep kept it."""
+        """The learning rate of the trial, None when the sweep did not search it."""
         return float(self.settings[RATE]) if RATE in self.settings else None
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep folder as its files say it; `trials` by method, in their order."""
+    """A sweep folder: `settings` of sweep.json, `trials` by method in their order."""
 
     folder: Path
     settings: dict[str, Any]
@@ -56,7 +59,7 @@ class Sweep:
 
 
 def read_sweep(folder: Path | str) -> Sweep:
-    """Read a sweep folder. Raises RunError when a file is missing or not of its layout."""
+    """Read a sweep folder. Raises RunError when a file is missing or damaged."""
     folder = Path(folder)
     settings = read_json(folder / "sweep.json")
     trials: dict[str, list[Trial]] = {name: [] for name in settings["methods"]}
@@ -66,7 +69,7 @@ def read_sweep(folder: Path | str) -> Sweep:
             for row in csv.DictReader(lines):
                 trials[row["method"]].append(_trial(row))
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise RunError(f"{file} cannot be read ({error}); give the command of the sweep again") from None
+        raise RunError(f"{file} cannot be read ({error}); rerun the command of the sweep") from None
     return Sweep(folder, settings, trials)
 
 
@@ -74,38 +77,39 @@ def write_sweep(folder: Path | str, *, png: bool = False) -> Path:
     """Write `figures/` and `report.html` of a sweep folder; returns the report's path. Raises RunError."""
     sweep = read_sweep(folder)
     replace_folder(sweep.folder / "figures", lambda partial: write_rate_figure(partial / "rates.svg", sweep, png=png))
-    page = environment().get_template("sweep.html.j2")
     file = sweep.folder / "report.html"
-    write_text(file, page.render(**_facts(sweep)))
+    write_text(file, render("sweep.html.j2", _facts(sweep)))
     return file
 
 
 def write_rate_figure(path: Path, sweep: Sweep, *, png: bool = False) -> list[Path]:
-    """Validation AUROC of every trial over its learning rate, a panel per method, one scale of AUROC for all.
+    """Write validation AUROC of every trial over its learning rate, a panel per method with one scale of AUROC.
 
-    A method whose rate was kept is drawn over the number of its trials instead. With `png` also as PNG; returns the
-    files.
+    A method without a search of the learning rate is drawn over the number of the trial. With `png` also as PNG;
+    returns the files.
     """
     rows = -(-len(sweep.trials) // COLUMNS)
     width = min(COLUMNS, len(sweep.trials))
 
     def paint(figure: Figure) -> None:
+        from matplotlib.lines import Line2D
+
         heading(figure, "Trials of each method on the validation windows")
         axes = figure.subplots(rows, width, squeeze=False, sharey=True).ravel()
         scores = [t.auroc for trials in sweep.trials.values() for t in trials if t.auroc is not None] or [0.0, 1.0]
-        room = max(0.1 * (max(scores) - min(scores)), 0.002)
-        floor = min(scores) - 2 * room
-        for place, (panel, method) in enumerate(zip(axes, sweep.trials, strict=False)):
-            _panel(panel, sweep, method, floor)
+        margin = max(0.1 * (max(scores) - min(scores)), 0.002)
+        diverged = min(scores) - 2 * margin
+        for index, (panel, method) in enumerate(zip(axes, sweep.trials, strict=False)):
+            _panel(panel, sweep, method, diverged)
             panel.set_title(method)
-            if place % width == 0:
+            if index % width == 0:
                 panel.set_ylabel("AUROC")
-        axes[0].set_ylim(floor - room, max(scores) + room)
+        axes[0].set_ylim(diverged - margin, max(scores) + margin)
         for panel in axes[len(sweep.trials) :]:
             panel.set_visible(False)
         legend = [
             Line2D([], [], ls="", marker="o", color=COLOUR, alpha=0.55, label="trial"),
-            Line2D([], [], ls="", marker="s", mfc="white", mec=QUIET, mew=1.4, label="the recipe as it was"),
+            Line2D([], [], ls="", marker="s", mfc="white", mec=QUIET, mew=1.4, label="recipe (trial 0)"),
             Line2D([], [], ls="", marker="o", mfc="none", mec=COLOUR, mew=1.6, ms=10, label="best"),
             Line2D([], [], ls="", marker="x", color=QUIET, label="diverged"),
         ]
@@ -114,7 +118,9 @@ def write_rate_figure(path: Path, sweep: Sweep, *, png: bool = False) -> list[Pa
     return draw(path, (PANEL[0] * max(width, 2), PANEL[1] * rows + 0.7), paint, png=png)
 
 
-def _panel(axes: Axes, sweep: Sweep, method: str, floor: float) -> None:
+def _panel(axes: Axes, sweep: Sweep, method: str, diverged: float) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     trials = sweep.trials[method]
     rates = [t.rate for t in trials]
     searched = len(trials) > 0 and all(rate is not None for rate in rates)
@@ -123,12 +129,16 @@ def _panel(axes: Axes, sweep: Sweep, method: str, floor: float) -> None:
     lost, best = np.isnan(y), sweep.best(method)
     axes.plot(x[1:], y[1:], ls="", marker="o", ms=5, color=COLOUR, alpha=0.55, mec="none")
     axes.plot(x[:1], y[:1], ls="", marker="s", ms=5.5, mfc="white", mec=QUIET, mew=1.4)
-    axes.plot(x[lost], np.full(lost.sum(), floor), ls="", marker="x", ms=6, color=QUIET)
+    axes.plot(x[lost], np.full(lost.sum(), diverged), ls="", marker="x", ms=6, color=QUIET)
     if best is not None:
         chosen = [t.number for t in trials].index(best.number)
         axes.plot(x[chosen], y[chosen], ls="", marker="o", ms=10, mfc="none", mec=COLOUR, mew=1.6)
     if searched:
         axes.set_xscale("log")
+        # Plain numbers: the usual labels of a logarithmic axis are formulas.
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("Learning rate" if searched else "Trial")
 
 
@@ -167,9 +177,8 @@ def _facts(sweep: Sweep) -> dict[str, Any]:
         "settings": sweep.settings,
         "rows": rows,
         "winner": max(found, key=lambda row: row["best"].auroc, default=None),
-        "shown": shown_folder(sweep.folder),
+        **folder_facts(sweep.folder),
         "machine": flat(sweep.settings["machine"]),
-        "figure": lambda name, alt: inline_figure(sweep.folder / "figures", name, alt),
     }
 
 

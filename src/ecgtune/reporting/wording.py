@@ -1,26 +1,162 @@
-"""The answer of a comparison or a run in words, computed from its numbers and no bolder than they are."""
+"""Titles of metrics, and sentences that state the result of a run or a comparison from its numbers."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from ecgtune.reporting.tables import pooled_unit, unit_name
-from ecgtune.reporting.tasks import in_sentence, lead_of, lead_title, mean_note, metric_titles, task_of
+from ecgtune.evaluation.decision import Decision
+from ecgtune.evaluation.macro import CHALLENGE
 from ecgtune.utils import formatting
 
 Row = dict[str, Any]
 
+METRIC_TITLES = {
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "specificity": "Specificity",
+    "f1": "F1",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "mcc": "MCC",
+}
+#: The metric that ranks methods. Accuracy says little with unequal classes, thresholds little with many labels.
+LEAD = {"binary": "accuracy", "multiclass": "f1", "multilabel": "auroc"}
+#: Metrics of the whole decision over several classes, which are no means.
+_WHOLE = ("accuracy", "mcc")
+SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
+#: Reason for the epoch of the checkpoint, by `checkpoint_metric`.
+CHECKPOINTS = {"auroc": "highest validation AUROC", "loss": "lowest validation loss", "last": "last epoch"}
 
-KEPT = {"auroc": "highest validation AUROC", "loss": "lowest validation loss", "last": "the last one"}
+
+def task_of(content: dict[str, Any]) -> str:
+    """The task of a metrics.json or results.json; a file of two classes has no entry."""
+    return content.get("task", "binary")
 
 
-def kept_epoch(training: dict[str, Any]) -> str:
-    """Which epoch's weights a run has, and why, from its metrics: `3 (highest validation AUROC)`."""
+def lead_of(content: dict[str, Any]) -> str:
+    """The metric that ranks methods."""
+    return LEAD[task_of(content)]
+
+
+def metric_titles(content: dict[str, Any]) -> dict[str, str]:
+    """Title of every metric in a metrics.json or results.json; means over classes or labels are called macro."""
+    task = task_of(content)
+    if task == "binary":
+        return METRIC_TITLES
+    titles = {
+        name: title if task == "multiclass" and name in _WHOLE else f"Macro {in_sentence(title)}"
+        for name, title in METRIC_TITLES.items()
+    }
+    over = content["evaluation"].get("f1_over")
+    return titles | ({CHALLENGE: f"F1 over {', '.join(over)}"} if over else {})
+
+
+def lead_title(content: dict[str, Any]) -> str:
+    """The ranking metric inside a sentence: "accuracy", "macro F1"."""
+    return in_sentence(metric_titles(content)[lead_of(content)])
+
+
+def in_sentence(title: str) -> str:
+    """A title inside a sentence: lower case, except F1 and AUROC."""
+    return title if title.isupper() or title[1:2].isdigit() else title[:1].lower() + title[1:]
+
+
+def label_kind(content: dict[str, Any]) -> str:
+    """ "label" for several labels per window, else "class"."""
+    return "label" if task_of(content) == "multilabel" else "class"
+
+
+def unit_name(split: dict[str, Any]) -> str:
+    """The unit of the bootstrap: "record", "patient" or "window"."""
+    return "window" if split["unit"] == "row" else split["unit"]
+
+
+def pooled_unit(metrics: dict[str, Any]) -> str:
+    """The unit with one prediction in the `group` entry of metrics.json."""
+    return metrics["group"].get("of") or unit_name(metrics["split"])
+
+
+def pooling(content: dict[str, Any]) -> str:
+    """How the probabilities of a recording's windows are pooled: "mean" or "maximum"."""
+    return content.get("evaluation", {}).get("recording", "mean")
+
+
+def count_rows(split: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Name of each class or label and its number of windows in training, validation and test with percentages."""
+    labels = split["counts"]["train"]["labels"]
+    return [(name, [_counted(split["counts"][part]["labels"][name]) for part in SPLITS]) for name in labels]
+
+
+def _counted(entry: dict[str, int]) -> str:
+    fraction = entry["positives"] / entry["known"] if entry["known"] else None
+    return f"{formatting.count(entry['positives'])} ({formatting.percent(fraction)} %)"
+
+
+def mean_note(content: dict[str, Any]) -> str:
+    """Sentence on the macro averages of the test windows: their number of classes or labels, and the absent ones."""
+    labels = content["split"]["counts"]["test"]["labels"]
+    absent = [name for name, entry in labels.items() if not 0 < entry["positives"] < entry["known"]]
+    plural = {"label": "labels", "class": "classes"}[label_kind(content)]
+    text = f"Macro: unweighted mean over {len(labels) - len(absent)} of {len(labels)} {plural}"
+    return f"{text}; absent from the test windows: {', '.join(absent)}." if absent else f"{text}."
+
+
+LABEL_METRICS = ("auroc", "auprc", "f1", "recall", "specificity")
+
+
+def label_rows(level: dict[str, Any], threshold: dict[str, Any]) -> list[Row]:
+    """Rows of the table per class or label: name, counts, prevalence, `cells` of LABEL_METRICS, threshold.
+
+    level: `window` or `group` of metrics.json. `cells` is None for an absent class or label.
+    """
+    thresholds = threshold.get("labels", {})
+    return [
+        {
+            "name": name,
+            "positives": entry["positives"],
+            "prevalence": entry["prevalence"],
+            "cells": entry["metrics"] and [entry["metrics"][metric] for metric in LABEL_METRICS],
+            "threshold": thresholds[name]["value"] if thresholds else None,
+        }
+        for name, entry in level["labels"].items()
+    ]
+
+
+def label_scores(runs: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """AUROC of each class or label, mean over the metrics.json of a method's seeds; None where it is absent."""
+    result: dict[str, float | None] = {}
+    for name in runs[0]["window"]["labels"]:
+        entries = [metrics["window"]["labels"][name]["metrics"] for metrics in runs]
+        values = [entry["auroc"]["value"] for entry in entries if entry]
+        result[name] = sum(values) / len(values) if values else None
+    return result
+
+
+def decision_sentence(metrics: dict[str, Any]) -> str:
+    """`0.5, fixed` and the like."""
+    return Decision.from_dict(metrics["threshold"]).sentence(metrics["classes"])
+
+
+def decision_phrase(metrics: dict[str, Any]) -> str:
+    """The same for a narrow column."""
+    if task_of(metrics) == "multiclass":
+        return "largest probability"
+    sentence = decision_sentence(metrics)
+    return "one per label" if ";" in sentence else sentence
+
+
+def checkpoint_epoch(training: dict[str, Any]) -> str:
+    """Epoch of the saved weights and the reason, from `training` of metrics.json: `3 (highest validation AUROC)`."""
     epoch = training["best_epoch"]
-    return formatting.MISSING if epoch is None else f"{formatting.count(epoch)} ({KEPT[training['checkpoint_metric']]})"
+    if epoch is None:
+        return formatting.MISSING
+    return f"{formatting.count(epoch)} ({CHECKPOINTS[training['checkpoint_metric']]})"
 
 
 def comparison_headline(results: dict[str, Any]) -> list[str]:
-    """Sentences: the best method and its interval, its difference to the reference, the baselines, AUROC if other."""
+    """Sentences: the best method with its interval, its difference to the reference, baselines, ranking by AUROC."""
     lead, name = lead_of(results), lead_title(results)
     methods = [row for row in results["rows"] if row["kind"] == "method" and _score(row, lead) is not None]
     if not methods:
@@ -30,27 +166,23 @@ def comparison_headline(results: dict[str, Any]) -> list[str]:
     entry = best["metrics"][lead]
     seeds = max(len(row["seeds"]) for row in methods)
     over = f"mean over {seeds} seeds" if seeds > 1 else "one seed"
+    value = f"{formatting.score(entry['mean'])} ({over}; 95 % interval {formatting.interval(entry)})"
     level = [row for row in ranked if _score(row, lead) == _score(best, lead)]
-    numbers_of_best = f"{formatting.score(entry['mean'])} ({over}; 95 % interval {formatting.interval(entry)})"
     if len(methods) == 1:
         article = "an" if name[0] in "aeiou" else "a"
-        sentences = [f"{_named(best)} reaches {article} {name} of {numbers_of_best} on the test windows."]
-    elif len(level) > 1:
-        shared = _listed([_named(row) for row in level])
-        sentences = [
-            f"{shared} share the highest {name} of {len(methods)} methods on the test windows: {numbers_of_best}."
-        ]
+        first = f"{_named(best)} reaches {article} {name} of {value} on the test windows."
     else:
-        sentences = [
-            f"{_named(best)} has the highest {name} of {len(methods)} methods on the test windows: {numbers_of_best}."
-        ]
-    sentences += _difference(ranked, results)
-    sentences += _baselines(best, results)
+        verb = "has" if len(level) == 1 else "share"
+        first = (
+            f"{_listed([_named(row) for row in level])} {verb} the highest {name} of {len(methods)} methods on the "
+            f"test windows: {value}."
+        )
+    sentences = [first, *_difference(ranked, results), *_baselines(best, results)]
     by_auroc = max(methods, key=lambda row: row["metrics"]["auroc"]["mean"] or 0)
     if by_auroc is not best and by_auroc["metrics"]["auroc"]["mean"] is not None:
         auroc = by_auroc["metrics"]["auroc"]
         sentences.append(
-            f"By {in_sentence(metric_titles(results)['auroc'])} the order differs: {_named(by_auroc)} comes first with "
+            f"By {in_sentence(metric_titles(results)['auroc'])} the ranking differs: {_named(by_auroc)} is first with "
             f"{formatting.score(auroc['mean'])} ({formatting.interval(auroc)})."
         )
     return sentences
@@ -63,23 +195,23 @@ def _difference(ranked: Sequence[Row], results: dict[str, Any]) -> list[str]:
     unit = unit_name(results["split"])
     best = ranked[0]
     if best is reference:
-        # Differences are kept against the reference, so its lead is the runner-up's with the sign turned.
+        # Differences are stored against the reference, so its lead is the negated difference of the second.
         other, sign = ranked[1], -1
-        words = f"The next is {_named(other)}, {{size}} lower"
+        words = f"{_named(other)} is second, {{size}} lower"
     else:
         other, sign = best, 1
-        words = f"That is {{size}} above {_named(reference)}"
+        words = f"This is {{size}} above {_named(reference)}"
     entry = other["difference"][lead_of(results)]
     if entry["value"] is None or entry["ci_low"] is None:
         return [f"The difference to {_named(reference)} is not defined."]
     if entry["value"] == 0:
-        words = f"Between {_named(reference)} and {_named(other)} there is no difference"
+        words = f"{_named(reference)} and {_named(other)} do not differ"
     low, high = sorted((sign * entry["ci_low"], sign * entry["ci_high"]))
     words = words.format(size=formatting.score(abs(entry["value"])))
-    interval = f"{formatting.signed(low)} to {formatting.signed(high)}"
-    words += f" (paired by {unit}, 95 % interval of the difference {interval})."
+    interval = f"95 % interval of the difference {formatting.signed(low)} to {formatting.signed(high)}"
+    words += f" (paired by {unit}, {interval})."
     if low <= 0 <= high:
-        return [f"{words} The interval includes 0: this test split does not tell the two apart."]
+        return [f"{words} The interval includes 0: this test split cannot separate the two."]
     return [f"{words} The interval does not include 0, on this split and with these seeds."]
 
 
@@ -89,22 +221,20 @@ def _baselines(best: Row, results: dict[str, Any]) -> list[str]:
     if not baselines:
         return []
     listed = _listed([f"{_named(row)} {formatting.score(_score(row, lead))}" for row in baselines])
-    sentences = [f"Baselines to be above: {listed}."]
+    sentences = [f"Baselines: {listed}."]
     reached, low = _score(best, lead), best["metrics"][lead]["ci_low"] or 0
     above = [row for row in baselines if _score(row, lead) > reached]
     within = [row for row in baselines if low <= _score(row, lead) <= reached]
     if above:
         sentences.append(f"No method reaches {_listed([_named(row) for row in above])}.")
     if within:
-        sentences.append(
-            f"The interval of the best method reaches down to {_listed([_named(row) for row in within])}: no method "
-            "is clearly better than that."
-        )
+        names = _listed([_named(row) for row in within])
+        sentences.append(f"The interval of the best method includes the score of {names}: no method is clearly better.")
     return sentences
 
 
 def run_headline(metrics: dict[str, Any]) -> str:
-    """One sentence: the ranking metric and AUROC of a run with their intervals (of several labels, F1 beside it)."""
+    """Sentences: the ranking metric and AUROC of a run with their intervals (for several labels AUROC and F1)."""
     first = lead_of(metrics)
     second = "f1" if first == "auroc" else "auroc"
     titles = metric_titles(metrics)
@@ -122,25 +252,24 @@ def run_headline(metrics: dict[str, Any]) -> str:
     if "reason" in group:
         return text
     unit, entry = pooled_unit(metrics), group["metrics"][first]
-    pooled = metrics.get("evaluation", {}).get("recording", "mean")
     return (
-        f"{text} Per {unit} ({pooled} probability, {formatting.count(group['n'])} {unit}s): "
+        f"{text} Per {unit} ({pooling(metrics)} probability, {formatting.count(group['n'])} {unit}s): "
         f"{one} {formatting.score(entry['value'])} ({formatting.interval(entry)})."
     )
 
 
 def weights_banner(weights: str) -> str | None:
-    """What must stand above every number of an encoder that was not pretrained; None when it was."""
+    """Warning above the numbers of an encoder that was not pretrained; None for a pretrained one."""
     if not weights.startswith("random"):
         return None
     return (
-        f"The encoder's weights are {weights}. It was not pretrained: these numbers show that the pipeline works, not "
-        "how good ECG-FM or a method is."
+        f"Encoder weights: {weights}. The encoder was not pretrained: these numbers test the pipeline, not the quality "
+        "of the encoder or of a method."
     )
 
 
 def _named(row: Row) -> str:
-    """The title, in quotation marks where its own comma would break a sentence."""
+    """The title, in quotation marks if it has a comma."""
     return f'"{row["title"]}"' if "," in row["title"] else row["title"]
 
 

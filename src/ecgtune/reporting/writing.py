@@ -1,42 +1,71 @@
-"""Everything that is drawn and written about a finished run or comparison, in one call each."""
+"""Write the figures, tables, reports and model cards of a finished run, pretraining or comparison."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ecgtune.reporting.figures import write_comparison_figures, write_run_figures
-from ecgtune.reporting.html import write_comparison_report, write_pretraining_report, write_run_report
-from ecgtune.reporting.model_card import write_model_card, write_pretraining_card
-from ecgtune.reporting.pretraining_figures import write_pretraining_figures
-from ecgtune.reporting.reading import read_comparison, read_pretraining, read_run
+from ecgtune.reporting.figures import write_comparison_figures, write_pretraining_figures, write_run_figures
+from ecgtune.reporting.folders import FinishedPretraining, read_comparison, read_pretraining, read_run
+from ecgtune.reporting.pages import comparison_facts, pretraining_facts, render, run_facts
 from ecgtune.reporting.tables import table_csv, table_markdown
 from ecgtune.utils.files import replace_folder, write_json, write_text
 
+CARD, REPORT = "README.md", "report.html"
+
 
 def write_run(folder: Path | str, *, png: bool = False) -> Path:
-    """Write `figures/`, `README.md` and `report.html` of a finished run folder; returns the report's path."""
+    """Write `figures/`, `README.md` and `report.html` of a finished run folder; returns the report's path.
+
+    Facts that the files do not hold (intended use, annotators, reviewers) are marked blanks in the card. Raises
+    RunError when the run is not finished.
+    """
     run = read_run(folder)
     replace_folder(run.folder / "figures", lambda partial: write_run_figures(partial, run, png=png))
-    write_model_card(folder)
-    return write_run_report(folder)
+    facts = run_facts(run)
+    write_text(run.folder / CARD, render("model-card.md.j2", facts))
+    write_text(run.folder / REPORT, render("run.html.j2", facts))
+    return run.folder / REPORT
 
 
 def write_pretraining(folder: Path | str, *, png: bool = False, card: bool = True) -> Path:
     """Write `figures/`, `README.md` and `report.html` of a finished pretraining; returns the report's path.
 
-    With `card` a README.md that stands there is replaced, with the blanks that someone may have filled in.
+    `card` replaces an existing README.md, whose blanks may have been filled in. Raises RunError as `write_run` does.
     """
     run = read_pretraining(folder)
     replace_folder(run.folder / "figures", lambda partial: write_pretraining_figures(partial, run, png=png))
     if card:
-        write_pretraining_card(folder)
-    return write_pretraining_report(folder)
+        write_text(run.folder / CARD, _pretraining_card(run))
+    write_text(run.folder / REPORT, render("pretraining.html.j2", pretraining_facts(run)))
+    return run.folder / REPORT
+
+
+def card_is_edited(folder: Path | str) -> bool:
+    """Whether README.md of a finished pretraining differs from the one of `write_pretraining`, with or without float16.
+
+    Raises RunError as `write_run` does.
+    """
+    run = read_pretraining(folder)
+    file = run.folder / CARD
+    written = {_anywhere(_pretraining_card(each)) for each in (run, replace(run, files=run.files[:1]))}
+    return file.is_file() and _anywhere(file.read_text(encoding="utf-8")) not in written
+
+
+def _anywhere(card: str) -> str:
+    """The card without the path of its folder, which depends on the working directory."""
+    return re.sub(r"--model .*/best", "--model best", card)
+
+
+def _pretraining_card(run: FinishedPretraining) -> str:
+    return render("pretraining-card.md.j2", pretraining_facts(run))
 
 
 def write_comparison(folder: Path | str, results: dict[str, Any], *, png: bool = False) -> Path:
     """Write `results.json`, `table.csv`, `table.md`, `figures/` and `report.html`; returns the report's path.
 
-    results: the layout of docs/architecture.md; the runs that it names must be finished in `folder`. Each file is
-    replaced whole, and the report comes last: where it is, everything else is. Raises RunError for a missing run.
+    results: the layout of docs/architecture.md; its runs must be finished in `folder`. Each file is replaced whole, and
+    the report is written last: with it the folder is complete. Raises RunError for a missing run.
     """
     comparison = read_comparison(folder, results)
     write_json(comparison.folder / "results.json", results)
@@ -45,4 +74,6 @@ def write_comparison(folder: Path | str, results: dict[str, Any], *, png: bool =
     replace_folder(
         comparison.folder / "figures", lambda partial: write_comparison_figures(partial, comparison, png=png)
     )
-    return write_comparison_report(folder)
+    report = comparison.folder / REPORT
+    write_text(report, render("comparison.html.j2", comparison_facts(comparison)))
+    return report

@@ -17,8 +17,7 @@ from ecgtune.pretraining.crops import Selection, crop_samples, select
 from ecgtune.pretraining.objective import PretrainingObjective
 from ecgtune.pretraining.start import OBJECTIVES, make_objective
 from ecgtune.recipe.pretraining import Pretraining, load_pretraining_recipe
-from ecgtune.reporting.model_card import CARD, card_is_edited
-from ecgtune.reporting.writing import write_pretraining
+from ecgtune.reporting.writing import CARD, card_is_edited, write_pretraining
 from ecgtune.training.inference import choose_device
 from ecgtune.training.loop import Trained, count_steps, train
 from ecgtune.training.precision import check_precision, resolved_precision

@@ -1,30 +1,36 @@
-"""A pretraining in words: its objective, the terms of its log, what was looked at on the way, where it ends."""
+"""Sentences and table rows that describe a pretraining: its objective, the terms of its log, its checks."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ecgtune.reporting.reading import EncoderFile, PretrainingRun
+from ecgtune.reporting.folders import EncoderFile, FinishedPretraining
+from ecgtune.reporting.wording import CHECKPOINTS
 from ecgtune.utils import formatting
 
 SPLITS = ("train", "val")
 
-#: Title and meaning of the terms that are known; others go by their key.
+#: Title and meaning of the known terms of the log; others are shown by their key.
 TERMS = {
-    "loss": ("Loss", "what training lowers; the others are its parts, or are only watched"),
-    "masked": ("Masked prediction", "squared error of the teacher's tokens as predicted in the gaps"),
+    "loss": ("Loss", "the minimised sum; the other terms are its summands or are only logged"),
+    "masked": ("Masked prediction", "squared error of the predicted tokens of the teacher at hidden positions"),
     "rhythm_crop": ("Rhythm, whole crop", "error of rhythm, beat shape and spectrum of crop and recording (smooth L1)"),
-    "rhythm_token": ("Rhythm, each token", "error of where beats lie and how long they last (smooth L1)"),
-    "target_variance": ("Variance of the teacher", "how much the teacher's tokens differ; near 0 is a collapse"),
-    "prediction_variance": ("Variance of predictions", "how much the predicted tokens differ"),
+    "rhythm_token": ("Rhythm, each token", "error of the positions and lengths of beats (smooth L1)"),
+    "target_variance": ("Variance of the teacher", "variance of the teacher's tokens; near 0 is a collapse"),
+    "prediction_variance": ("Variance of predictions", "variance of the predicted tokens"),
     "contrastive": ("Contrastive", "cross-entropy of a masked token's target among its distractors"),
-    "diversity": ("Diversity", "penalty for codes that are not all used alike"),
+    "diversity": ("Diversity", "penalty for unequal use of the codes"),
     "feature_penalty": ("Feature penalty", "penalty for large features of the convolutional stem"),
     "segments": ("Segments (CMSC)", "cross-entropy of the adjacent segment among those of other recordings"),
-    "code_perplexity": ("Code perplexity", "codes in use, added up over groups; near 1 in one is a collapse"),
-    "probability_perplexity": ("Probability perplexity", "the same of the codes' mean probabilities"),
-    "masked_accuracy": ("Masked accuracy", "share of masked tokens whose target was found among its distractors"),
+    "code_perplexity": (
+        "Code perplexity",
+        "codes in use, summed over groups; near 1 in a group is a collapse",
+    ),
+    "probability_perplexity": ("Probability perplexity", "the same for the mean probabilities of the codes"),
+    "masked_accuracy": ("Masked accuracy", "fraction of masked tokens whose target scores above all distractors"),
 }
 
 #: Below these, `ecgtune pretrain` stops. The objectives hold them too; a test keeps the two alike.
@@ -45,7 +51,7 @@ _USES = {
 
 @dataclass(frozen=True)
 class Check:
-    """Something that would have stopped the training; `passed` is computed from the log again."""
+    """A condition that stops a training when it fails; `passed` is computed again from the log."""
 
     name: str
     passed: bool
@@ -53,16 +59,16 @@ class Check:
 
 
 def term_title(term: str) -> str:
-    """Title of a term, its key when it is not known; `code_perplexity_2` is that of the second group."""
+    """Title of a term, or its key if unknown; `code_perplexity_2` is that of the second group."""
     if term.startswith(PERPLEXITY_OF_GROUP):
         return f"Code perplexity, group {term.removeprefix(PERPLEXITY_OF_GROUP)}"
     return TERMS[term][0] if term in TERMS else term
 
 
 def logged_terms(log: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
-    """Terms of a log, of its `train_X` and `val_X`, in its order: those that say something, and those always 0.
+    """Computed terms of a log, of its `train_X` and `val_X`, in its order, and those that are 0 in every epoch.
 
-    A term that is 0 in every epoch was not computed, such as a masked prediction without masks.
+    A term that is always 0 was not computed, such as a masked prediction without masks.
     """
     keys = [key for key in log[0] if key.partition("_")[0] in SPLITS]
     terms = list(dict.fromkeys(key.partition("_")[2] for key in keys))
@@ -70,24 +76,24 @@ def logged_terms(log: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]
     return [term for term in terms if term not in idle], idle
 
 
-def term_rows(run: PretrainingRun) -> list[dict[str, Any]]:
-    """Title, meaning and values of each term after the first epoch and after the one that was kept."""
-    kept = next(row for row in run.log if row["epoch"] == run.metrics["training"]["best_epoch"])
+def term_rows(run: FinishedPretraining) -> list[dict[str, Any]]:
+    """Title, meaning and values of each term after the first epoch and at the checkpoint epoch."""
+    checkpoint = next(row for row in run.log if row["epoch"] == run.metrics["training"]["best_epoch"])
     return [
         {
             "title": term_title(term),
             "meaning": TERMS[term][1] if term in TERMS else "",
             "first": run.log[0].get(f"val_{term}"),
-            **{split: kept.get(f"{split}_{term}") for split in SPLITS},
+            **{split: checkpoint.get(f"{split}_{term}") for split in SPLITS},
         }
         for term in logged_terms(run.log)[0]
     ]
 
 
 def objective_title(objective: Mapping[str, Any]) -> str:
-    """The objective in a few words; its key when it is not known."""
+    """The objective in a few words, or its key if unknown."""
     if objective["name"] == "ecg-fm":
-        return "ECG-FM's own"
+        return "contrastive (wav2vec 2.0 and CMSC)"
     if objective["name"] != "data2vec":
         return str(objective["name"])
     if not objective["masks"]:
@@ -96,12 +102,13 @@ def objective_title(objective: Mapping[str, Any]) -> str:
 
 
 def objective_sentences(objective: Mapping[str, Any], leads: int) -> list[str]:
-    """What the encoder had to do; empty for an objective that is not known."""
+    """Description of the objective; empty if unknown."""
     if objective["name"] == "ecg-fm":
         sentences = [
-            f"Of {objective['masked']:.0%} of the tokens, in spans of {objective['mask_span']}, the encoder finds the "
-            f"quantised target among {objective['negatives']} distractors of the same recording (wav2vec 2.0).",
-            "Of two adjacent windows of one recording it makes alike what it tells apart from other recordings (CMSC).",
+            f"{objective['masked']:.0%} of the tokens are masked in spans of {objective['mask_span']}; the encoder "
+            f"identifies the quantised target of each among {objective['negatives']} distractors of the same recording "
+            "(wav2vec 2.0).",
+            "Adjacent windows of one recording get similar representations, other recordings different ones (CMSC).",
         ]
         if leads > 1 and objective["lead_dropout"]:
             sentences.append(f"Each lead is set to zero with probability {objective['lead_dropout']:g}.")
@@ -112,20 +119,21 @@ def objective_sentences(objective: Mapping[str, Any], leads: int) -> list[str]:
     if objective["masks"]:
         masks = _counted(objective["masks"], "mask")
         sentences.append(
-            f"A slow copy of the encoder, the teacher, sees the whole crop; the encoder, which sees "
-            f"{objective['visible']:.0%} of it (under {masks} per crop), predicts the teacher's tokens in the gaps."
+            "The teacher, a moving average of the encoder, encodes the whole crop. The encoder receives "
+            f"{objective['visible']:.0%} of it (under {masks} per crop) and predicts the teacher's tokens at the "
+            "hidden positions."
         )
     if objective["rhythm"]:
-        also = "it also" if sentences else "the encoder"
+        also = "also predicts" if sentences else "predicts"
         sentences.append(
-            f"From the whole crop {also} tells rhythm and beat shape of crop and recording, as a beat detector and "
-            "classical signal processing measure them."
+            f"From the whole crop the encoder {also} rhythm and beat shape of crop and recording, measured by a beat "
+            "detector and classical signal processing."
         )
     return sentences
 
 
-def pretraining_headline(run: PretrainingRun) -> list[str]:
-    """Sentences: what came out, what it took, and what these numbers do not say."""
+def pretraining_headline(run: FinishedPretraining) -> list[str]:
+    """Sentences: the encoder, the cost, and the limit of these numbers."""
     metrics, training, data = run.metrics, run.metrics["training"], run.metrics["data"]
     return [
         f"An encoder of {formatting.count(metrics['parameters'])} parameters for {leads_phrase(run.config['leads'])} "
@@ -134,56 +142,54 @@ def pretraining_headline(run: PretrainingRun) -> list[str]:
         f"Objective: {objective_title(run.settings['objective'])}. {_counted(training['epochs'], 'epoch')}, "
         f"{_counted(training['steps'], 'step')}, {formatting.count(crops_seen(run))} crops in "
         f"{formatting.duration(training['seconds'])} on {training['device']} in {training['precision']}.",
-        "Losses do not say how good an encoder is for a task: fine-tune it and compare.",
+        "Losses do not measure the quality of an encoder for a task: fine-tune it and compare.",
     ]
 
 
 def leads_phrase(leads: Sequence[str]) -> str:
-    """`one lead (II)`, `12 leads (I, II, ...)` with all of their names."""
+    """`one lead (II)`, `12 leads (I, II, ...)` with all names."""
     return f"{'one lead' if len(leads) == 1 else f'{len(leads)} leads'} ({', '.join(leads)})"
 
 
-def crops_seen(run: PretrainingRun) -> int:
-    """Crops that the encoder was trained on, over all epochs; each epoch cuts new ones."""
+def crops_seen(run: FinishedPretraining) -> int:
+    """Number of training crops over all epochs; each epoch cuts new ones."""
     return run.metrics["training"]["epochs"] * run.metrics["data"]["crops_per_epoch"]
 
 
 def crop_phrase(settings: Mapping[str, Any]) -> str:
-    """`6 s`, or `two adjacent windows of 5 s` for the objective that contrasts them."""
+    """`6 s`, or `two adjacent windows of 5 s` for the contrastive objective."""
     length = f"{settings['crops']['window_seconds']:g} s"
     return f"two adjacent windows of {length}" if settings["objective"]["name"] == "ecg-fm" else length
 
 
 def augmentation_phrase(crops: Mapping[str, Any]) -> str:
-    """What was done to the crops, `none` for nothing."""
-    parts = [f"{name} up to {crops[name]:.0%}" for name in ("time_stretch", "gain") if crops[name]]
+    """The augmentation of the crops, or `none`."""
+    parts = [f"{name.replace('_', ' ')} up to {crops[name]:.0%}" for name in ("time_stretch", "gain") if crops[name]]
     parts += [f"{name} up to {crops[name]:g} SD" for name in ("wander", "noise") if crops[name]]
     return ", ".join(parts) or "none"
 
 
 def recording_rows(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Recordings by what they were used for, or why they were not."""
+    """Number of recordings by use, or by the reason why they were not used."""
     return [(_USES.get(use, use), number) for use, number in counts.items()]
 
 
 def file_rows(files: Sequence[EncoderFile]) -> list[tuple[str, str]]:
-    """Where each stored form of the encoder lies, and which file it is."""
+    """Folder, number format, size and checksum of each stored form of the encoder."""
     return [(f"{file.folder}/", f"{file.dtype}, {formatting.size(file.size)}, sha256 {file.sha256}") for file in files]
 
 
-def kept_phrase(run: PretrainingRun) -> str:
-    """Which epoch's weights are in best/, and why."""
-    reason = {"last": "the last one", "loss": "lowest validation loss"}[
-        run.settings["optimisation"]["checkpoint_metric"]
-    ]
-    return f"{run.metrics['training']['best_epoch']} ({reason})"
+def checkpoint_phrase(run: FinishedPretraining) -> str:
+    """Epoch of the weights in best/ and the reason."""
+    metric = run.settings["optimisation"]["checkpoint_metric"]
+    return f"{run.metrics['training']['best_epoch']} ({CHECKPOINTS[metric]})"
 
 
 def machine_phrase(environment: Mapping[str, Any]) -> str:
     """Processor and accelerator in one line."""
     accelerator = f"{environment['accelerator']}, " if environment["accelerator"] else ""
     threads = _counted(environment["threads"], "thread")
-    if environment.get("processes", 1) > 1:  # not in environments of before it was told
+    if environment.get("processes", 1) > 1:  # absent from older files
         threads = f"{_counted(environment['processes'], 'process', 'processes')} of {threads}"
     return (
         f"{accelerator}{environment['processor']}, {_counted(environment['cores'], 'core')}, "
@@ -192,7 +198,7 @@ def machine_phrase(environment: Mapping[str, Any]) -> str:
 
 
 def data_phrase(data: Mapping[str, Any]) -> str:
-    """Markdown: the path of the recordings, and its files with the sha256 of each, or what stands for many of them."""
+    """Markdown: the path of the recordings and the sha256 of each file, or one sha256 for many files."""
     path = f"`{_quoted(data['path'])}`"
     if not data.get("files"):
         return f"{path} (sha256 over the sha256 of each of its files in order: `{data['sha256']}`)"
@@ -204,26 +210,27 @@ def _quoted(name: str) -> str:
     return name.replace("`", "'")
 
 
-def checks(run: PretrainingRun) -> list[Check]:
-    """What training looked at after every epoch, computed from the log again."""
+def checks(run: FinishedPretraining) -> list[Check]:
+    """The conditions that training checks after every epoch, computed again from the log."""
     objective = run.settings["objective"]
     losses = [row[f"{split}_loss"] for row in run.log for split in SPLITS]
     found = [
         Check(
             "Losses",
             all(loss is not None and math.isfinite(loss) for loss in losses),
-            f"training and validation loss are numbers in every epoch ({len(run.log)}).",
+            f"training and validation loss are finite in all {len(run.log)} epochs.",
         )
     ]
     if objective["name"] == "ecg-fm":
-        lowest = min(_lowest_perplexity(row, objective["groups"]) for row in run.log)
+        groups = range(1, objective["groups"] + 1)
+        lowest = min(row[f"train_{PERPLEXITY_OF_GROUP}{group}"] for row in run.log for group in groups)
         found.append(
             Check(
                 "Codes",
                 lowest >= LEAST_PERPLEXITY_PER_GROUP,
-                f"the code perplexity, how many of its {objective['codes']} codes each group uses, was "
+                f"the code perplexity (number of codes in use, of {objective['codes']} per group) was "
                 f"{formatting.significant(lowest)} or more in every group and epoch; below "
-                f"{LEAST_PERPLEXITY_PER_GROUP:g} all tokens are one code.",
+                f"{LEAST_PERPLEXITY_PER_GROUP:g} all tokens have one code.",
             )
         )
     elif objective["name"] == "data2vec" and objective["masks"]:
@@ -232,8 +239,8 @@ def checks(run: PretrainingRun) -> list[Check]:
             Check(
                 "Teacher",
                 lowest >= LEAST_TEACHER_VARIANCE,
-                f"the variance of the teacher's tokens over places and crops was {formatting.significant(lowest)} or "
-                f"more in every epoch; below {LEAST_TEACHER_VARIANCE:g} it says the same to everything.",
+                f"the variance of the teacher's tokens over positions and crops was {formatting.significant(lowest)} "
+                f"or more in every epoch; below {LEAST_TEACHER_VARIANCE:g} its tokens are constant.",
             )
         )
     elif objective["name"] == "data2vec":
@@ -241,12 +248,6 @@ def checks(run: PretrainingRun) -> list[Check]:
             Check("Targets", True, "rhythm and beat shape are measured, not learned, so the targets cannot collapse.")
         )
     return found
-
-
-def _lowest_perplexity(row: Mapping[str, Any], groups: int) -> float:
-    """Of the group with the fewest codes in use; their mean in logs of before each group had a value of its own."""
-    mean = row["train_code_perplexity"] / groups
-    return min(row.get(f"train_{PERPLEXITY_OF_GROUP}{group}", mean) for group in range(1, groups + 1))
 
 
 def _counted(number: int, noun: str, several: str = "") -> str:

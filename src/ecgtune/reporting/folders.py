@@ -1,4 +1,4 @@
-"""Run and comparison folders as the reports need them. Nothing but the files of docs/architecture.md is read."""
+"""Read finished runs, pretrainings and comparisons from their folders (the files of docs/architecture.md)."""
 
 import json
 import tomllib
@@ -11,13 +11,13 @@ from ecgtune.errors import RunError
 from ecgtune.training.run_folder import check_format
 
 FINE_TUNING, PRETRAINING = "fine-tuning", "pretraining"
-#: Where the encoder of a pretraining may lie in its folder, and how its tensors are stored there.
+#: Folders of the encoder of a pretraining, and the number format of its tensors there.
 ENCODERS = {"best": "float32", "float16": "float16"}
 
 
 @dataclass(frozen=True)
-class Run:
-    """One finished run: its folder, metrics.json, log.jsonl (a list of epochs, empty for a run without training),
+class FinishedRun:
+    """A finished run: its folder, metrics.json, log.jsonl (a list of epochs, empty for a run without training),
     recipe.toml as text and environment.json."""
 
     folder: Path
@@ -29,14 +29,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison folder: results.json and the runs of each method, `runs[method][place of its seed]`.
+    """A comparison folder: results.json and the runs of each method in the order of its seeds.
 
-    Of the baselines nothing but their row is shown, so their runs are not read.
+    The reports show only the rows of baselines, so their runs are not read.
     """
 
     folder: Path
     results: dict[str, Any]
-    runs: dict[str, list[Run]]
+    runs: dict[str, list[FinishedRun]]
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """Rows of results.json of one kind, "method" or "baseline"."""
@@ -54,8 +54,8 @@ class EncoderFile:
 
 
 @dataclass(frozen=True)
-class PretrainingRun(Run):
-    """One finished pretraining: a run, recipe.toml parsed (`settings`), the encoder's configuration, its files."""
+class FinishedPretraining(FinishedRun):
+    """A finished pretraining: a run, recipe.toml parsed (`settings`), the encoder's configuration, its files."""
 
     settings: dict[str, Any]
     architecture: str
@@ -63,25 +63,21 @@ class PretrainingRun(Run):
     files: tuple[EncoderFile, ...]
 
 
-def read_run(folder: Path | str) -> Run:
+def read_run(folder: Path | str) -> FinishedRun:
     """Read a finished run folder. Raises RunError for an unfinished or unreadable one, and for a pretraining."""
     return _read(Path(folder), FINE_TUNING)
 
 
-def read_pretraining(folder: Path | str) -> PretrainingRun:
+def read_pretraining(folder: Path | str) -> FinishedPretraining:
     """Read the folder of a finished pretraining. Raises RunError as `read_run` does, and for a fine-tuning."""
     folder = Path(folder)
     run = _read(folder, PRETRAINING)
     if not run.log:
-        raise RunError(f"{folder} has no log.jsonl, so its curves are gone; pretrain again in another folder")
+        raise RunError(f"{folder} has no log.jsonl, so there are no curves; pretrain again in another folder")
     names = [name for name in ENCODERS if name == "best" or (folder / name).is_dir()]
     models = [_parsed(folder / name / "model.json", json.loads) for name in names]
-    return PretrainingRun(
-        run.folder,
-        run.metrics,
-        run.log,
-        run.recipe,
-        run.environment,
+    return FinishedPretraining(
+        **vars(run),
         settings=_parsed(folder / "recipe.toml", tomllib.loads),
         architecture=models[0]["architecture"],
         config=models[0]["config"],
@@ -92,27 +88,27 @@ def read_pretraining(folder: Path | str) -> PretrainingRun:
     )
 
 
-def _read(folder: Path, kind: str) -> Run:
+def _read(folder: Path, kind: str) -> FinishedRun:
     metrics_file = folder / "metrics.json"
     if not metrics_file.is_file():
-        raise RunError(f"{folder} has no metrics.json, so it is no finished run; finish it with --resume")
+        raise RunError(f"{folder} has no metrics.json, so the run is not finished; finish it with --resume")
     metrics = _parsed(metrics_file, json.loads)
     check_format(metrics_file, metrics)
     found = metrics.get("kind", FINE_TUNING)
     if found != kind:
-        raise RunError(f"{folder} holds a {found}, no {kind}; give the folder of a {kind}")
+        raise RunError(f"{folder} holds a {found}, not a {kind}; give the folder of a {kind}")
     log_file = folder / "log.jsonl"
     log = _parsed(log_file, _json_lines) if log_file.is_file() else []
     environment = _parsed(folder / "environment.json", json.loads)
-    return Run(folder, metrics, log, _parsed(folder / "recipe.toml", str), environment)
+    return FinishedRun(folder, metrics, log, _parsed(folder / "recipe.toml", str), environment)
 
 
 def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -> Comparison:
-    """Read a comparison folder; `results` stands in for results.json when that is not written yet."""
+    """Read a comparison folder; `results` replaces results.json when that is not written yet."""
     folder = Path(folder)
     file = folder / "results.json"
     if results is None and not file.is_file():
-        raise RunError(f"{folder} has no results.json; give a folder that 'ecgtune compare' wrote")
+        raise RunError(f"{folder} has no results.json; give a folder written by 'ecgtune compare'")
     content: dict[str, Any] = _parsed(file, json.loads) if results is None else results
     check_format(file, content)
     methods = [row for row in content["rows"] if row["kind"] == "method"]
@@ -122,7 +118,7 @@ def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -
 
 def _size(file: Path) -> int:
     if not file.is_file():
-        raise RunError(f"{file} is missing, so the encoder is gone; pretrain again in another folder")
+        raise RunError(f"{file} is missing, so the encoder is lost; pretrain again in another folder")
     return file.stat().st_size
 
 

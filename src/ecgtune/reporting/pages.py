@@ -1,0 +1,221 @@
+"""Values and formats of the templates: report.html of a run, a pretraining and a comparison, and the model cards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ecgtune.reporting import pretraining, tables, wording
+from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
+from ecgtune.reporting.style import row_colours
+from ecgtune.utils import formatting
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+#: Functions of `formatting` that the templates use as filters.
+_FORMATS = (
+    *("score", "std", "interval", "percent", "count", "rate"),
+    *("seconds", "duration", "significant", "size"),
+)
+
+
+def render(template: str, facts: Mapping[str, Any]) -> str:
+    """The text of a template of this package, filled with `facts`."""
+    return _environment().get_template(template).render(**facts)
+
+
+@cache
+def _environment() -> Environment:
+    """The templates with the formats of `formatting` as filters; undefined names are errors."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    found = Environment(
+        loader=PackageLoader("ecgtune.reporting"),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    for name in _FORMATS:
+        found.filters[name] = getattr(formatting, name)
+    found.filters["checkpoint_epoch"] = wording.checkpoint_epoch
+    found.filters["markdown"] = tables.escape_markdown
+    found.filters["capital"] = lambda text: text[:1].upper() + text[1:]
+    found.filters["value"] = plain_value
+    return found
+
+
+def run_facts(run: FinishedRun) -> dict[str, Any]:
+    """Values of the templates of a run."""
+    return {
+        "run": run,
+        "metrics": run.metrics,
+        "headline": wording.run_headline(run.metrics),
+        "banner": wording.weights_banner(run.metrics["weights"]),
+        "unit": wording.unit_name(run.metrics["split"]),
+        "pooled_unit": wording.pooled_unit(run.metrics),
+        "metric_titles": wording.metric_titles(run.metrics),
+        "threshold": wording.decision_sentence(run.metrics),
+        **_task_facts(run.metrics),
+        **folder_facts(run.folder),
+        "environment": flat(run.environment),
+    }
+
+
+def pretraining_facts(run: FinishedPretraining) -> dict[str, Any]:
+    """Values of the templates of a pretraining."""
+    leads, objective = run.config["leads"], run.settings["objective"]
+    terms, idle = pretraining.logged_terms(run.log)
+    samples = 2 ** run.config["conv_layers"]
+    return {
+        "run": run,
+        "metrics": run.metrics,
+        "objective": objective,
+        "objective_title": pretraining.objective_title(objective),
+        "sentences": pretraining.objective_sentences(objective, len(leads)),
+        "headline": pretraining.pretraining_headline(run),
+        "leads": pretraining.leads_phrase(leads),
+        "token": f"{samples} samples, {1000 * samples / run.config['sampling_rate']:g} ms",
+        "crop": pretraining.crop_phrase(run.settings),
+        "augmentation": pretraining.augmentation_phrase(run.settings["crops"]),
+        "crops_seen": pretraining.crops_seen(run),
+        "checkpoint": pretraining.checkpoint_phrase(run),
+        "recordings": pretraining.recording_rows(run.metrics["data"]["recordings"]),
+        "terms": pretraining.term_rows(run),
+        "drawn": [pretraining.term_title(term) for term in terms],
+        "idle": [pretraining.term_title(term) for term in idle],
+        "file_rows": pretraining.file_rows(run.files),
+        "checks": pretraining.checks(run),
+        "machine": pretraining.machine_phrase(run.environment),
+        "data": pretraining.data_phrase(run.metrics["data"]),
+        "data_rows": [(file["name"], f"sha256 {file['sha256']}") for file in run.metrics["data"].get("files", ())],
+        **folder_facts(run.folder),
+        "environment": flat(run.environment),
+    }
+
+
+def comparison_facts(comparison: Comparison) -> dict[str, Any]:
+    """Values of the template of a comparison."""
+    results, methods = comparison.results, comparison.rows("method")
+    runs = {name: [run.metrics for run in runs] for name, runs in comparison.runs.items()}
+    return {
+        "results": results,
+        "runs": comparison.runs,
+        "kinds": [methods, comparison.rows("baseline")],
+        "methods": methods,
+        "columns": tables.table_columns(results),
+        "colours": row_colours(results["rows"]),
+        "headline": wording.comparison_headline(results),
+        "banner": wording.weights_banner(results["weights"]),
+        "notes": [note for note in results["notes"] if not note.startswith("weights: random")],
+        "meanings": tables.table_notes({**results, "notes": []}),
+        "unit": wording.unit_name(results["split"]),
+        "pooled_unit": wording.pooled_unit(next(iter(runs.values()))[0]),
+        "metric_titles": wording.metric_titles(results),
+        "metric_columns": tables.metric_columns(results),
+        "sort_value": lambda column, row: sort_value(column, row, results),
+        "threshold": wording.decision_phrase,
+        "lead": wording.lead_of(results),
+        "label_scores": {}
+        if "task" not in results
+        else {name: wording.label_scores(own) for name, own in runs.items()},
+        **_task_facts(results),
+        **folder_facts(comparison.folder),
+        "machine": flat(results["machine"]),
+    }
+
+
+def _task_facts(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that differ for several classes or labels."""
+    content = dict(content)
+    return {
+        "task": wording.task_of(content),
+        "kind": wording.label_kind(content),
+        "count_rows": wording.count_rows,
+        "label_rows": wording.label_rows,
+        "label_titles": [wording.METRIC_TITLES[name] for name in wording.LABEL_METRICS],
+        "mean_note": wording.mean_note,
+        "checkpoints": wording.CHECKPOINTS,
+        "pooled": wording.pooling(content),
+    }
+
+
+def folder_facts(folder: Path) -> dict[str, Any]:
+    """The shown name of a folder, and its figures by name and text alternative."""
+    return {"shown": shown_folder(folder), "figure": lambda name, alt: inline_figure(folder / "figures", name, alt)}
+
+
+# The key by which a column of the table is sorted; the other columns are sorted by their text.
+_SORT_KEYS = {
+    "Epochs": "epochs",
+    "LR": "learning_rate",
+    "Trainable %": "trainable_fraction",
+    "s/epoch": "seconds_per_epoch",
+    "Peak memory": "peak_memory_bytes",
+    "File size": "file_bytes",
+}
+
+
+def sort_value(column: str, row: dict[str, Any], results: dict[str, Any]) -> Any:
+    """The number of a cell of the comparison table, the title in the first column, "" if missing."""
+    if column == "Method":
+        return row["title"].lower()
+    if column in _SORT_KEYS:
+        value = row[_SORT_KEYS[column]]
+    elif column.startswith("Δ"):
+        value = row["difference"][wording.lead_of(results)]["value"]
+    else:
+        value = row["metrics"][tables.metric_columns(results)[column]]["mean"]
+    return "" if value is None else value
+
+
+def inline_figure(folder: Path, name: str, alt: str) -> Markup:
+    """An SVG file as an element of the page, with a text alternative.
+
+    Identifiers inside get the figure's name as prefix: a page with ten figures must not contain one twice.
+    """
+    from markupsafe import Markup
+
+    text = (folder / f"{name}.svg").read_text(encoding="utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(\bid=")', rf"\1{name}-", text)
+    text = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\1{name}-", text)
+    head, rest = text.split(">", 1)
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    return Markup(f'{head} role="img" aria-label="{escape(alt)}">{rest}')
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one: `versions.torch` -> value."""
+    result: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+def plain_value(value: Any) -> str:
+    """A value of a settings table as text."""
+    if value is None:
+        return formatting.MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def shown_folder(folder: Path) -> str:
+    """The folder relative to the working directory if it is inside, else its name."""
+    try:
+        return folder.resolve().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return folder.name
