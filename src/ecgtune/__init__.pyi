@@ -35,10 +35,10 @@ from .methods.registry import register_method as register_method
 from .methods.side.settings import SideTuning as SideTuning
 from .methods.vera.settings import VeRA as VeRA
 from .models.base import Encoder as Encoder
-from .models.base import InputSpec as InputSpec
 from .models.checkpoint import convert as convert
 from .models.checkpoint import save_encoder as save_encoder
 from .models.classifier import Head as Head
+from .models.input_spec import InputSpec as InputSpec
 from .models.loading import load_model as load_model
 from .models.registry import list_models as list_models
 from .models.registry import register_encoder as register_encoder

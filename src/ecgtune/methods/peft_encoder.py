@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from peft.tuners import oft
 from peft.tuners.lora.layer import Conv1d as LoRAConv1d
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
@@ -26,13 +25,9 @@ KINDS = {nn.Linear: "linear layers", nn.Conv1d: "convolutions"}
 
 def wrap(encoder: Encoder, config: object) -> PeftModel:
     """`encoder` as peft's model, with new weights drawn from torch's generator."""
-    from ecgtune.methods.oft.rotated_weights import RotatedLinear
-
     with _one_thread():
         model = cast(PeftModel, get_peft_model(encoder, cast(PeftConfig, config)))  # type: ignore[arg-type]
     for module in model.modules():
-        if type(module) is oft.Linear:
-            module.__class__ = RotatedLinear  # peft has no table of custom modules for OFT; there is no state of ours
         if isinstance(module, LoRAConv1d):
             _follow_convolution(module)
         if isinstance(module, BaseTunerLayer):

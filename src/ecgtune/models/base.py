@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, cast
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,51 +20,11 @@ from ecgtune.config.base import suggest
 from ecgtune.config.model import LeadMode
 from ecgtune.config.targets import PROJECTIONS, ROLES, TARGETS
 from ecgtune.errors import DataError, SettingError
+from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.leads import combine_leads, select_leads
-
-if TYPE_CHECKING:
-    from ecgtune.models.checkpoint import PublishedFormat
+from ecgtune.models.weights import Weights
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _BatchNorm, nn.modules.instancenorm._InstanceNorm)
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """Signals that an encoder's weights expect.
-
-    leads: in the order of the channels. sampling_rate: Hz. samples: the one length that is allowed, in samples; None
-    for any. multiple_of, minimum_samples: allowed lengths where `samples` is None. unit: before normalisation.
-    normalisation: "zscore" (per lead and window), "global" or "none". resampling: how signals of another rate reach
-    `sampling_rate`, "linear" or "polyphase". band: pass band of the filter in Hz, None without a filter.
-    """
-
-    leads: tuple[str, ...]
-    sampling_rate: float
-    samples: int | None = None
-    multiple_of: int = 1
-    minimum_samples: int = 1
-    unit: str = "mV"
-    normalisation: Literal["zscore", "global", "none"] = "zscore"
-    resampling: Literal["linear", "polyphase"] = "polyphase"
-    band: tuple[float, float] | None = None
-
-    def check(self, signal: Tensor) -> None:
-        """Raise DataError unless `signal` has the shape (batch, leads, samples) of this specification."""
-        if signal.dim() != 3 or signal.shape[1] != len(self.leads):
-            raise DataError(
-                f"the signal has shape {tuple(signal.shape)}; allowed: (batch, {len(self.leads)}, samples) "
-                f"with the leads {', '.join(self.leads)}"
-            )
-        self.check_samples(signal.shape[2])
-
-    def check_samples(self, samples: int) -> None:
-        """Raise DataError for a length, in samples at `sampling_rate`, that the encoder does not take."""
-        if self.samples is not None and samples != self.samples:
-            raise DataError(f"{samples} samples; allowed: {self.samples}")
-        if samples < self.minimum_samples:
-            raise DataError(f"{samples} samples are too few; allowed: {self.minimum_samples} or more")
-        if samples % self.multiple_of:
-            raise DataError(f"{samples} samples; allowed: a multiple of {self.multiple_of}")
 
 
 class EncoderConfig(Protocol):
@@ -73,6 +34,21 @@ class EncoderConfig(Protocol):
 
     @property
     def leads(self) -> tuple[str, ...]: ...
+
+
+class PublishedFormat(Protocol):
+    """Reader of the checkpoint files that the authors of an architecture publish."""
+
+    def matches(self, content: Any) -> bool:
+        """Whether the content of a pickled file looks like such a checkpoint."""
+        ...
+
+    def read(self, content: Any, path: Path, heads: int | None) -> tuple[Encoder, Weights, dict[str, Tensor] | None]:
+        """Encoder, origin, and the head of a fine-tuned file; every tensor accounted for.
+
+        heads: number of attention heads, where the user gives it. Raises CheckpointError or AuditError.
+        """
+        ...
 
 
 class Encoder(nn.Module):

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,7 +21,8 @@ from torch import Tensor
 
 from ecgtune.config.base import from_table, to_table
 from ecgtune.errors import AuditError, CheckpointError, SettingError
-from ecgtune.models.base import Encoder, EncoderConfig
+from ecgtune.models.architectures import check_registered, find_architecture, registered_architectures
+from ecgtune.models.base import Encoder, EncoderConfig, PublishedFormat
 from ecgtune.models.pickles import read_pickled_tensors
 from ecgtune.models.weights import Weights, file_sha256
 from ecgtune.utils.files import replace_folder
@@ -37,18 +38,6 @@ class Checkpoint:
     encoder: Encoder
     weights: Weights
     head: dict[str, Tensor] | None = None
-
-
-class PublishedFormat(Protocol):
-    """Reader of the checkpoint files that the authors of an architecture publish."""
-
-    def matches(self, content: Any) -> bool:
-        """Whether the content of a pickled file looks like such a checkpoint."""
-        ...
-
-    def read(self, content: Any, path: Path, heads: int | None) -> Checkpoint:
-        """Every tensor of the file accounted for. Raises CheckpointError or AuditError."""
-        ...
 
 
 def load_checkpoint(path: str | Path, *, heads: int | None = None) -> Checkpoint:
@@ -68,7 +57,7 @@ def load_checkpoint(path: str | Path, *, heads: int | None = None) -> Checkpoint
     content = read_published_file(path)
     formats = _published_formats()
     matching = [reader for reader in formats if reader.matches(content)] or formats[:1]
-    return matching[0].read(content, path, heads)
+    return Checkpoint(*matching[0].read(content, path, heads))
 
 
 def read_published_file(path: Path) -> Any:
@@ -122,8 +111,6 @@ def save_encoder(
 
     Raises SettingError for an encoder whose architecture is not registered.
     """
-    from ecgtune.models.registry import check_registered
-
     check_registered(encoder)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,8 +136,6 @@ def _write(folder: Path, encoder: Encoder, tensors: dict[str, Tensor], facts: Ma
 
 
 def _published_formats() -> list[PublishedFormat]:
-    from ecgtune.models.registry import registered_architectures
-
     return [encoder.published for encoder in registered_architectures() if encoder.published is not None]
 
 
@@ -200,8 +185,6 @@ def _load_folder(folder: Path) -> Checkpoint:
 
 def architecture_of(settings: Mapping[str, Any], source: str) -> type[Encoder]:
     """Class of a saved encoder, by the architecture and version that its settings state. Raises CheckpointError."""
-    from ecgtune.models.registry import find_architecture
-
     architecture = find_architecture(str(settings.get("architecture")))
     version = settings.get("version", 1)
     if version != architecture.version:

@@ -10,9 +10,9 @@ from torch import nn
 
 from ecgtune.config.model import LeadMode
 from ecgtune.errors import SettingError
-from ecgtune.models.base import InputSpec
 from ecgtune.models.checkpoint import Checkpoint, load_checkpoint
 from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.leads import LeadMixer
 from ecgtune.models.registry import find_model, model_names, unknown_model
 

@@ -6,25 +6,22 @@ and a user's file through `--import` (`ecgtune.utils.extensions`).
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import torch
 
-from ecgtune import models
 from ecgtune.config.base import suggest
-from ecgtune.errors import CheckpointError, SettingError
+from ecgtune.errors import SettingError
+from ecgtune.models.architectures import add_architecture, find_architecture, load_registrations
 from ecgtune.models.base import Encoder, EncoderConfig
 from ecgtune.models.checkpoint import Checkpoint, load_checkpoint, read_config
 from ecgtune.models.hub import download
 from ecgtune.models.weights import Weights
-from ecgtune.utils.extensions import load_entry_points
 
 E = TypeVar("E", bound=type[Encoder])
 
@@ -130,7 +127,6 @@ class _Entry:
     description: str
 
 
-_ARCHITECTURES: dict[str, type[Encoder]] = {}
 _MODELS: dict[str, _Entry] = {}
 
 
@@ -147,9 +143,7 @@ def register_encoder(
     def decorate(encoder: E) -> E:
         if not (isinstance(encoder, type) and issubclass(encoder, Encoder) and hasattr(encoder, "config_type")):
             raise SettingError(f"register_encoder({name!r}) got {encoder!r}; a subclass of Encoder with a config_type")
-        _check_free(name, encoder)
-        encoder.architecture = name
-        _ARCHITECTURES[name] = encoder
+        add_architecture(name, encoder)
         register_weights(name, name, weights or RandomWeights(), licence=licence, description=description)
         return encoder
 
@@ -161,34 +155,6 @@ def register_weights(
 ) -> None:
     """Make a model known under `name`: weights for a registered architecture. Arguments as of `register_encoder`."""
     _MODELS[name] = _Entry(find_architecture(architecture), weights, licence, description)
-
-
-def find_architecture(name: str) -> type[Encoder]:
-    """Class that is registered as architecture `name`. Raises CheckpointError for an unknown one."""
-    if name not in _ARCHITECTURES:
-        load_registrations()
-    if name not in _ARCHITECTURES:
-        raise CheckpointError(
-            f"architecture {name!r} is not registered; known: {', '.join(sorted(_ARCHITECTURES))}; import the file that"
-            " registers it (--import my_encoder.py)"
-        )
-    return _ARCHITECTURES[name]
-
-
-def registered_architectures() -> list[type[Encoder]]:
-    """Classes of all architectures."""
-    load_registrations()
-    return list(_ARCHITECTURES.values())
-
-
-def check_registered(encoder: Encoder) -> None:
-    """Raise SettingError unless a saved run finds the class of `encoder` again by its architecture."""
-    load_registrations()
-    if _ARCHITECTURES.get(encoder.architecture) is not type(encoder):
-        raise SettingError(
-            f"{type(encoder).__name__} is not registered, so a saved run could not be loaded; decorate the class with"
-            " @register_encoder('name')"
-        )
 
 
 def list_models(pattern: str = "*") -> list[ModelInfo]:
@@ -219,22 +185,6 @@ def unknown_model(name: str) -> SettingError:
     repositories = [e.weights.repository for e in _MODELS.values() if isinstance(e.weights, HubRepository)]
     others = ", ".join([*repositories, "or the path of a checkpoint file or folder"])
     return SettingError(f"no model or file {name!r}; {suggest(name, model_names())}, {others}")
-
-
-@cache
-def load_registrations() -> None:
-    """Import the folders of this package and the entry points, which register what they have."""
-    for module in pkgutil.iter_modules(models.__path__):
-        if module.ispkg:
-            import_module(f"{models.__name__}.{module.name}")
-    load_entry_points("ecgtune.encoders")
-
-
-def _check_free(name: str, encoder: type[Encoder]) -> None:
-    other = _ARCHITECTURES.get(name)
-    same = other is None or (other.__module__, other.__qualname__) == (encoder.__module__, encoder.__qualname__)
-    if not same:
-        raise SettingError(f"an encoder {name!r} is registered already ({other}); choose another name")
 
 
 @cache

@@ -20,9 +20,9 @@ from ecgtune.methods.audits import ParameterCount, count_parameters
 from ecgtune.methods.depth import check_depth
 from ecgtune.methods.registry import check_registered as check_method_registered
 from ecgtune.methods.registry import method_to_table
+from ecgtune.models.architectures import check_registered as check_encoder_registered
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import describe_model
-from ecgtune.models.registry import check_registered as check_encoder_registered
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.reporting.writing import write_run
 from ecgtune.training.classification import Classification

@@ -9,7 +9,6 @@ import torch
 from peft import AdaLoraModel, PeftModel
 from torch import Tensor
 
-from ecgtune.methods.adalora.settings import AdaLoRA
 from ecgtune.methods.base import MethodCallback
 from ecgtune.models.classifier import Classifier
 
@@ -23,8 +22,8 @@ class RankAllocation(MethodCallback):
 
     _MEMORIES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 
-    def __init__(self, model: Classifier, method: AdaLoRA) -> None:
-        self._method = method
+    def __init__(self, model: Classifier, *, warmup: float, final_fraction: float, orthogonality: float) -> None:
+        self._warmup, self._final_fraction, self._orthogonality = warmup, final_fraction, orthogonality
         self._tuner = cast(AdaLoraModel, cast(PeftModel, model.encoder).base_model)
         self._config = cast(Any, self._tuner.peft_config)["default"]
         self._kept: dict[str, list[bool]] | None = None
@@ -34,17 +33,17 @@ class RankAllocation(MethodCallback):
 
     def penalty(self) -> Tensor | None:
         """gamma * mean over projections of |P^T P - I|^2 + |Q Q^T - I|^2 (the paper's eq. 4; squared Frobenius)."""
-        if self._method.orthogonality == 0:
+        if self._orthogonality == 0:
             return None
         products = [p.T @ p for p in self._left] + [q @ q.T for q in self._right]
-        identity = torch.eye(self._method.start_rank, device=products[0].device)
-        return self._method.orthogonality * (torch.stack(products) - identity).square().sum() / len(self._left)
+        identity = torch.eye(len(products[0]), device=products[0].device)
+        return self._orthogonality * (torch.stack(products) - identity).square().sum() / len(self._left)
 
     def after_step(self, step: int, total_steps: int) -> None:
         # At least one step is final, or the last cut would never be made; at least one cuts.
         self._config.total_step = total_steps
-        self._config.tfinal = max(1, int(self._method.final_fraction * total_steps))
-        self._config.tinit = min(int(self._method.warmup * total_steps), total_steps - self._config.tfinal - 1)
+        self._config.tfinal = max(1, int(self._final_fraction * total_steps))
+        self._config.tinit = min(int(self._warmup * total_steps), total_steps - self._config.tfinal - 1)
         self._config.rank_pattern = self._kept
         self._tuner.update_and_allocate(step)
         self._kept, self._config.rank_pattern = self._config.rank_pattern, None

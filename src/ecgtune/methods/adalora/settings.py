@@ -81,4 +81,6 @@ class AdaLoRA(TargetedMethod):
     def callback(self, model: Classifier) -> MethodCallback:
         from ecgtune.methods.adalora.rank_allocation import RankAllocation
 
-        return RankAllocation(model, self)
+        return RankAllocation(
+            model, warmup=self.warmup, final_fraction=self.final_fraction, orthogonality=self.orthogonality
+        )

@@ -16,7 +16,6 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
 from ecgtune.errors import NoPlaceError
-from ecgtune.methods.adapter.settings import Adapter
 from ecgtune.models.base import Encoder
 
 PEFT_TYPE = "BOTTLENECK"
@@ -124,15 +123,15 @@ def register() -> None:
     PEFT_TYPE_TO_PREFIX_MAPPING[PEFT_TYPE] = PREFIX  # type: ignore[index]
 
 
-def find_branches(encoder: Encoder, method: Adapter) -> tuple[str, ...]:
+def find_branches(encoder: Encoder, placement: str) -> tuple[str, ...]:
     """Names of the modules behind or beside which a bottleneck is placed. Raises NoPlaceError where there are none."""
-    roles = ("attention_branch", "mlp_branch") if method.placement == "both" else ("mlp_branch",)
+    roles = ("attention_branch", "mlp_branch") if placement == "both" else ("mlp_branch",)
     found = encoder.modules_of(*roles) or encoder.modules_of("conv_branch")
     if not found:
         raise NoPlaceError(f"{encoder.architecture} names no branches for an adapter")
     for name in found:
         module = encoder.get_submodule(name)
-        if method.placement == "parallel" and isinstance(module, nn.Conv1d) and not _keeps_length(module):
+        if placement == "parallel" and isinstance(module, nn.Conv1d) and not _keeps_length(module):
             raise NoPlaceError(
                 f"{name} of {encoder.architecture} shortens the signal, so no bottleneck fits parallel to it; use "
                 "placement 'both'"

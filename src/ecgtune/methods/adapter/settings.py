@@ -51,7 +51,7 @@ class Adapter(PeftMethod):
         from ecgtune.methods.adapter.bottleneck import BottleneckConfig, find_branches
 
         return BottleneckConfig(
-            target_modules=list(find_branches(encoder, self)),
+            target_modules=list(find_branches(encoder, self.placement)),
             features=encoder.head_width,
             width=self.width,
             parallel=self.placement == "parallel",

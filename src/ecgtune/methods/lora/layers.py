@@ -11,15 +11,11 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from peft import LoraConfig
 from peft.tuners import lora
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ecgtune.errors import SettingError
-from ecgtune.methods.lora.settings import LoRA
-from ecgtune.methods.peft_encoder import find_targets
-from ecgtune.models.base import Encoder
 
 
 class LowRankProduct(torch.autograd.Function):
@@ -121,31 +117,14 @@ class FrozenCopy:
         return tuple((tensor._version, tensor.data_ptr()) for tensor in tensors)
 
 
-def lora_config(encoder: Encoder, method: LoRA) -> LoraConfig:
-    """Settings in peft's format. Raises SettingError for layers that LoRA cannot act on with these settings."""
-    targets = find_targets(encoder, method.targets, "LoRA", (nn.Linear, nn.Conv1d))
-    for name in targets:
-        module = encoder.get_submodule(name)
-        if isinstance(module, nn.Conv1d):
-            _check_convolution(module, name, method)
-    config = LoraConfig(
-        r=method.rank,
-        lora_alpha=method.alpha if method.alpha is not None else 2 * method.rank,  # type: ignore[arg-type]
-        lora_dropout=method.dropout,
-        target_modules=targets,
-        use_rslora=method.rslora,
-        use_dora=method.dora,
-        init_lora_weights=True if method.init == "default" else method.init,
-    )
-    config._register_custom_module({nn.Linear: LowRankLinear})
-    return config
-
-
-def _check_convolution(conv: nn.Conv1d, name: str, method: LoRA) -> None:
-    if method.rank % conv.groups:
+def check_convolution(layer: nn.Module, name: str, rank: int, init: str) -> None:
+    """Raise SettingError for settings with which LoRA cannot act on a convolution; other layers take any."""
+    if not isinstance(layer, nn.Conv1d):
+        return
+    if rank % layer.groups:
         raise SettingError(
-            f"rank of LoRA is {method.rank}, but {name} has {conv.groups} groups; allowed: a multiple of "
-            f"{conv.groups}, or name other modules in targets"
+            f"rank of LoRA is {rank}, but {name} has {layer.groups} groups; allowed: a multiple of {layer.groups}, or"
+            " name other modules in targets"
         )
-    if method.init == "pissa":
+    if init == "pissa":
         raise SettingError(f"init of LoRA is 'pissa', but {name} is a convolution; allowed: default")

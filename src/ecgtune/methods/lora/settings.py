@@ -68,6 +68,23 @@ class LoRA(TargetedMethod):
         return f"{kind}{'+' if self.lora_plus_ratio > 1 else ''} r{self.rank}, {self.target_title}"
 
     def peft_config(self, encoder: Encoder, seed: int) -> object:
-        from ecgtune.methods.lora.layers import lora_config
+        from peft import LoraConfig
+        from torch import nn
 
-        return lora_config(encoder, self)
+        from ecgtune.methods.lora.layers import LowRankLinear, check_convolution
+        from ecgtune.methods.peft_encoder import find_targets
+
+        targets = find_targets(encoder, self.targets, "LoRA", (nn.Linear, nn.Conv1d))
+        for name in targets:
+            check_convolution(encoder.get_submodule(name), name, self.rank, self.init)
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha if self.alpha is not None else 2 * self.rank,  # type: ignore[arg-type]
+            lora_dropout=self.dropout,
+            target_modules=targets,
+            use_rslora=self.rslora,
+            use_dora=self.dora,
+            init_lora_weights=True if self.init == "default" else self.init,
+        )
+        config._register_custom_module({nn.Linear: LowRankLinear})
+        return config

@@ -19,9 +19,6 @@ from peft.tuners.oft.layer import OFTRotationModule
 from torch import Tensor, nn
 
 from ecgtune.errors import SettingError
-from ecgtune.methods.oft.settings import OFT
-from ecgtune.methods.peft_encoder import find_targets
-from ecgtune.models.base import Encoder
 
 #: Weights of a layer up to which, and tokens from which, turning them is cheaper in bf16 on a CPU: sizes that were
 #: measured on either side lie far apart.
@@ -127,22 +124,18 @@ class ConvolutionOFTModel(OFTModel):
 PEFT_TYPE_TO_TUNER_MAPPING[PeftType.OFT] = ConvolutionOFTModel
 
 
-def oft_config(encoder: Encoder, method: OFT) -> OFTConfig:
-    """Settings in peft's format. Raises SettingError for a block that does not divide a layer's inputs."""
-    targets = find_targets(encoder, method.targets, "OFT", (nn.Linear, nn.Conv1d))
-    for name in targets:
-        module = cast(nn.Linear | nn.Conv1d, encoder.get_submodule(name))
-        # peft would take another block than was asked for, with no more than a warning.
-        width = module.in_channels // module.groups if isinstance(module, nn.Conv1d) else module.in_features
-        if width % method.block:
-            divisors = [str(n) for n in range(2, width + 1) if width % n == 0]
-            allowed = f"allowed: {', '.join(divisors)}" if divisors else "name other modules in targets"
-            raise SettingError(
-                f"block of OFT is {method.block}, which does not divide the {width} inputs of {name}; {allowed}"
-            )
-    return OFTConfig(
-        oft_block_size=method.block,
-        target_modules=targets,
-        module_dropout=method.dropout,
-        use_cayley_neumann=False,  # a truncated series would only be nearly a rotation; the blocks are small
-    )
+def check_block(layer: nn.Module, name: str, block: int) -> None:
+    """Raise SettingError for a block that does not divide a layer's inputs; peft would take another one."""
+    layer = cast(nn.Linear | nn.Conv1d, layer)
+    width = layer.in_channels // layer.groups if isinstance(layer, nn.Conv1d) else layer.in_features
+    if width % block:
+        divisors = [str(n) for n in range(2, width + 1) if width % n == 0]
+        allowed = f"allowed: {', '.join(divisors)}" if divisors else "name other modules in targets"
+        raise SettingError(f"block of OFT is {block}, which does not divide the {width} inputs of {name}; {allowed}")
+
+
+def use_rotated_weights(model: nn.Module) -> None:
+    """Compute peft's layers by `RotatedLinear`; peft has no table of custom modules for OFT, and there is no state."""
+    for module in model.modules():
+        if type(module) is oft.Linear:
+            module.__class__ = RotatedLinear

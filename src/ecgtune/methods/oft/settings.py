@@ -13,6 +13,8 @@ from ecgtune.methods.base import TargetedMethod, check_fraction, check_least
 from ecgtune.methods.registry import register_method
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ecgtune.models.base import Encoder
 
 
@@ -45,6 +47,25 @@ class OFT(TargetedMethod):
         return f"OFT {self.block}, {self.target_title}"
 
     def peft_config(self, encoder: Encoder, seed: int) -> object:
-        from ecgtune.methods.oft.rotated_weights import oft_config
+        from peft import OFTConfig
+        from torch import nn
 
-        return oft_config(encoder, self)
+        from ecgtune.methods.oft.rotated_weights import check_block
+        from ecgtune.methods.peft_encoder import find_targets
+
+        targets = find_targets(encoder, self.targets, "OFT", (nn.Linear, nn.Conv1d))
+        for name in targets:
+            check_block(encoder.get_submodule(name), name, self.block)
+        return OFTConfig(
+            oft_block_size=self.block,
+            target_modules=targets,
+            module_dropout=self.dropout,
+            use_cayley_neumann=False,  # a truncated series would only be nearly a rotation; the blocks are small
+        )
+
+    def attach(self, encoder: Encoder, seed: int) -> nn.Module:
+        from ecgtune.methods.oft.rotated_weights import use_rotated_weights
+
+        model = super().attach(encoder, seed)
+        use_rotated_weights(model)
+        return model

@@ -7,12 +7,12 @@ front of it, which can learn in no other way).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ecgtune.methods.intermediates import IntermediateReader
-from ecgtune.methods.side.settings import SideTuning
 from ecgtune.models.base import Encoder
 from ecgtune.models.layers import Attention, FeedForward
 
@@ -23,15 +23,14 @@ TEMPERATURE = 0.1
 class Block(nn.Module):
     """Pre-norm residual block on `(batch, tokens, width)`: attention (transformer blocks only), then feed-forward."""
 
-    def __init__(self, method: SideTuning) -> None:
+    def __init__(self, width: int, block: str, expansion: int, heads: int, dropout: float) -> None:
         super().__init__()
-        width = method.width
-        attends = method.block == "transformer"
+        attends = block == "transformer"
         self.attention_norm = nn.LayerNorm(width) if attends else None
-        self.attention = Attention(width, method.heads, dropout=0.0) if attends else None
+        self.attention = Attention(width, heads, dropout=0.0) if attends else None
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.feed_forward = FeedForward(width, method.expansion * width, method.dropout)
-        self.dropout = nn.Dropout(method.dropout)
+        self.feed_forward = FeedForward(width, expansion * width, dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         if self.attention is not None and self.attention_norm is not None:
@@ -42,17 +41,18 @@ class Block(nn.Module):
 class Ladder(nn.Module):
     """Tokens of all depths in, an addition to the encoder's last tokens out; zero at the start.
 
-    widths: of the tokens before the first and after each block.
+    widths: of the tokens before the first and after each block of the encoder. width and settings: of the ladder, see
+    `SideTuning`.
     """
 
-    def __init__(self, widths: Sequence[int], method: SideTuning) -> None:
+    def __init__(self, widths: Sequence[int], width: int, **settings: Any) -> None:
         super().__init__()
         depth = len(widths) - 1
-        self.lateral = nn.ModuleList(nn.Linear(width, method.width) for width in widths)
+        self.lateral = nn.ModuleList(nn.Linear(inputs, width) for inputs in widths)
         self.gates = nn.Parameter(torch.zeros(depth))
-        self.blocks = nn.ModuleList(Block(method) for _ in range(depth))
-        self.norm = nn.LayerNorm(method.width)
-        self.up = nn.Linear(method.width, widths[-1])
+        self.blocks = nn.ModuleList(Block(width, **settings) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, widths[-1])
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
@@ -72,9 +72,9 @@ class Ladder(nn.Module):
 class SideTuned(IntermediateReader):
     """A frozen encoder and its ladder: called like the encoder, tokens and mask of the same shapes."""
 
-    def __init__(self, encoder: Encoder, method: SideTuning) -> None:
+    def __init__(self, encoder: Encoder, width: int, **settings: Any) -> None:
         super().__init__(encoder, len(encoder.block_widths))
-        self.ladder = Ladder(encoder.block_widths, method)
+        self.ladder = Ladder(encoder.block_widths, width, **settings)
 
     def combine(self, states: Sequence[Tensor], mask: Tensor | None = None) -> Tensor:
         """Tokens at all depths to those that the head reads."""

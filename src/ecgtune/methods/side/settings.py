@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ecgtune.config.base import check_fields, require
+from ecgtune.config.base import check_fields, require, to_table
 from ecgtune.config.space import Choice, Span
 from ecgtune.errors import NoPlaceError
 from ecgtune.methods.base import Method, SplitKind, check_fraction, check_least
@@ -71,7 +71,7 @@ class SideTuning(Method):
         from ecgtune.methods.side.ladder import SideTuned
 
         self.check_place(encoder)
-        return SideTuned(encoder, self)
+        return SideTuned(encoder, **to_table(self))
 
     def split_kind(self, pooling: str) -> SplitKind:
         return "intermediates"

@@ -19,8 +19,9 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import SettingError
-from ecgtune.models.base import Encoder, InputSpec, is_fixed
+from ecgtune.models.base import Encoder, is_fixed
 from ecgtune.models.ecg_fm.spectrum import FrozenSpectrum
+from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.layers import Attention, FeedForward, drop_path
 
 KERNEL = 2  # every block of the stem halves the sampling rate

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import AuditError, CheckpointError
-from ecgtune.models.checkpoint import Checkpoint, read_published_file
+from ecgtune.models.checkpoint import read_published_file
 from ecgtune.models.ecg_fm.network import KERNEL, EcgFM, EcgFmConfig
 from ecgtune.models.weights import Weights, file_sha256
 
@@ -122,16 +122,16 @@ def read_file(path: Path, heads: int | None = None) -> tuple[OfficialWeights, Ma
 
 
 class PublishedEcgFM:
-    """Reader of the published `.pt` files; see `ecgtune.models.checkpoint.PublishedFormat`."""
+    """Reader of the published `.pt` files; see `ecgtune.models.base.PublishedFormat`."""
 
     def matches(self, content: Any) -> bool:
         tensors = content.get("model") if isinstance(content, Mapping) else None
         return isinstance(tensors, Mapping) and any("post_extract_proj" in str(name) for name in tensors)
 
-    def read(self, content: Any, path: Path, heads: int | None) -> Checkpoint:
+    def read(self, content: Any, path: Path, heads: int | None) -> tuple[EcgFM, Weights, dict[str, Tensor] | None]:
         official, _ = _take_apart(content, path, heads)
         weights = Weights("pretrained", str(path), file_sha256(path), used=official.used, left_out=official.left_out)
-        return Checkpoint(EcgFM.from_weights(official.config, official.encoder), weights, official.head)
+        return EcgFM.from_weights(official.config, official.encoder), weights, official.head
 
 
 def _take_apart(content: Any, path: Path, heads: int | None) -> tuple[OfficialWeights, Mapping[str, Tensor]]:

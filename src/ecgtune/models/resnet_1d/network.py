@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ecgtune.models.base import Encoder, InputSpec
+from ecgtune.models.base import Encoder
+from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.layers import drop_path
 
 KERNEL = 7

@@ -1,0 +1,49 @@
+"""Signals that the weights of an encoder expect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from ecgtune.errors import DataError
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Signals that an encoder's weights expect.
+
+    leads: in the order of the channels. sampling_rate: Hz. samples: the one length that is allowed, in samples; None
+    for any. multiple_of, minimum_samples: allowed lengths where `samples` is None. unit: before normalisation.
+    normalisation: "zscore" (per lead and window), "global" or "none". resampling: how signals of another rate reach
+    `sampling_rate`, "linear" or "polyphase". band: pass band of the filter in Hz, None without a filter.
+    """
+
+    leads: tuple[str, ...]
+    sampling_rate: float
+    samples: int | None = None
+    multiple_of: int = 1
+    minimum_samples: int = 1
+    unit: str = "mV"
+    normalisation: Literal["zscore", "global", "none"] = "zscore"
+    resampling: Literal["linear", "polyphase"] = "polyphase"
+    band: tuple[float, float] | None = None
+
+    def check(self, signal: Tensor) -> None:
+        """Raise DataError unless `signal` has the shape (batch, leads, samples) of this specification."""
+        if signal.dim() != 3 or signal.shape[1] != len(self.leads):
+            raise DataError(
+                f"the signal has shape {tuple(signal.shape)}; allowed: (batch, {len(self.leads)}, samples) "
+                f"with the leads {', '.join(self.leads)}"
+            )
+        self.check_samples(signal.shape[2])
+
+    def check_samples(self, samples: int) -> None:
+        """Raise DataError for a length, in samples at `sampling_rate`, that the encoder does not take."""
+        if self.samples is not None and samples != self.samples:
+            raise DataError(f"{samples} samples; allowed: {self.samples}")
+        if samples < self.minimum_samples:
+            raise DataError(f"{samples} samples are too few; allowed: {self.minimum_samples} or more")
+        if samples % self.multiple_of:
+            raise DataError(f"{samples} samples; allowed: a multiple of {self.multiple_of}")
