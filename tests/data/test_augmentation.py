@@ -64,6 +64,12 @@ def test_windows_are_normalised_again_or_keep_mean_and_spread(settings):
     np.testing.assert_allclose(in_units.std(-1).mean(), scale, rtol=0.2)
 
 
+def test_an_inverted_window_is_exact():
+    """No z-score follows, in whose rounding it would differ."""
+    signal = signals()
+    np.testing.assert_array_equal(augmented(Augmentation(polarity_flip=1.0), signal), -signal)
+
+
 def test_a_shift_moves_what_stays_and_leaves_zeros():
     signal = signals()
     moved = augmented(Augmentation(shift=0.2), signal, normalise=False)

@@ -5,7 +5,7 @@ import pytest
 
 from ecgtune.errors import DataError
 from ecgtune.io.recordings import read_recordings
-from ecgtune.pretraining.crops import count_crops, cut, fixed_places, normalised, random_places, select
+from ecgtune.pretraining.crops import count_crops, cut, fixed_positions, normalised, random_positions, select
 from ecgtune.recipe.pretraining import Crops
 from helpers.pretraining import beats, write_recordings
 
@@ -17,7 +17,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def ramps(tmp_path):
-    """Recordings whose samples are their places in the whole, 10 per sample."""
+    """Recordings whose samples are their positions in the whole, 10 per sample."""
     whole = (10 * np.arange(2600)).astype(np.int16)
     return read_recordings(
         write_recordings(tmp_path / "ramps.npz", np.split(whole, [500, 700, 1900])), sampling_rate=100.0
@@ -53,34 +53,37 @@ def test_too_few_or_the_wrong_recordings_to_leave_out(tmp_path):
 def test_random_crops_lie_inside_their_recordings_and_are_new_every_epoch(ramps):
     owner = count_crops(ramps, np.array([0, 2, 3]), 100)
     assert np.bincount(owner).tolist() == [5, 0, 12, 7]
-    first = random_places(ramps, owner, 100, 0.0, seed=1, epoch=0)
+    first = random_positions(ramps, owner, 100, 0.0, seed=1, epoch=0)
     crops = cut(ramps, first, np.arange(len(owner)), 100)
     assert crops.shape == (24, 1, 100)
     assert (np.diff(crops) == 10).all()
     assert (crops[:, 0, 0] / 10 >= ramps.offset[owner]).all()
     assert (crops[:, 0, -1] / 10 < ramps.offset[owner + 1]).all()
-    again = random_places(ramps, owner, 100, 0.0, seed=1, epoch=0)
+    again = random_positions(ramps, owner, 100, 0.0, seed=1, epoch=0)
     assert np.array_equal(again.start, first.start)
-    for other in (random_places(ramps, owner, 100, 0.0, seed=1, epoch=1), random_places(ramps, owner, 100, 0, 2, 0)):
+    for other in (
+        random_positions(ramps, owner, 100, 0.0, seed=1, epoch=1),
+        random_positions(ramps, owner, 100, 0, 2, 0),
+    ):
         assert (other.start != first.start).mean() > 0.9
 
 
 def test_stretched_crops_run_at_their_own_speed_and_stay_inside(ramps):
     owner = count_crops(ramps, np.array([0, 1, 3]), 200)
-    places = random_places(ramps, owner, 200, 0.2, seed=0, epoch=0)
-    crops = cut(ramps, places, np.arange(len(owner)), 200)[:, 0]
-    np.testing.assert_allclose(np.diff(crops), 10 * places.factor[:, None].repeat(199, 1), atol=2e-2)
-    assert places.factor.min() >= 0.8
-    assert places.factor.max() <= 1.2
-    assert (places.factor[owner == 1] <= 1).all()  # 200 samples give no more
-    assert np.ptp(places.factor) > 0.1
+    positions = random_positions(ramps, owner, 200, 0.2, seed=0, epoch=0)
+    crops = cut(ramps, positions, np.arange(len(owner)), 200)[:, 0]
+    np.testing.assert_allclose(np.diff(crops), 10 * positions.factor[:, None].repeat(199, 1), atol=2e-2)
+    assert positions.factor.min() >= 0.8
+    assert positions.factor.max() <= 1.2
+    assert (positions.factor[owner == 1] <= 1).all()  # 200 samples give no more
+    assert np.ptp(positions.factor) > 0.1
     assert (crops[:, 0] / 10 >= ramps.offset[owner] - 1e-3).all()
     assert (crops[:, -1] / 10 <= ramps.offset[owner + 1] - 1 + 1e-3).all()
 
 
 def test_validation_crops_stand_side_by_side(ramps):
     owner = count_crops(ramps, np.array([0, 3]), 200)
-    crops = cut(ramps, fixed_places(ramps, owner, 200), np.arange(len(owner)), 200)
+    crops = cut(ramps, fixed_positions(ramps, owner, 200), np.arange(len(owner)), 200)
     assert (crops[:, 0, 0] / 10).tolist() == [0, 200, 1900, 2100, 2300]
 
 
@@ -88,7 +91,7 @@ def test_several_leads_stay_in_their_channels(tmp_path):
     signal = np.stack([np.arange(1000), -np.arange(1000)]).astype(np.int16)
     file = write_recordings(tmp_path / "r.npz", [signal[:, :600], signal[:, 600:]], leads=np.array(["I", "II"]))
     recordings = read_recordings(file, sampling_rate=100.0)
-    crops = cut(recordings, fixed_places(recordings, np.array([1, 1]), 150), np.arange(2), 150)
+    crops = cut(recordings, fixed_positions(recordings, np.array([1, 1]), 150), np.arange(2), 150)
     assert crops.shape == (2, 2, 150)
     assert (crops[:, 0] == -crops[:, 1]).all()
     assert crops[:, 0, 0].tolist() == [600, 750]

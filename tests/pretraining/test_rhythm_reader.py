@@ -5,7 +5,7 @@ import pytest
 
 from ecgtune.io.recordings import read_recordings
 from ecgtune.pretraining.beats import find_beats
-from ecgtune.pretraining.crops import Places, count_crops, cut, fixed_places, normalised, select
+from ecgtune.pretraining.crops import CropPositions, count_crops, cut, fixed_positions, normalised, select
 from ecgtune.pretraining.rhythm import GROUPS, LARGEST, rhythm_targets
 from ecgtune.pretraining.rhythm_reader import RhythmReader
 from helpers.pretraining import RHYTHM, beats, write_recordings
@@ -33,16 +33,16 @@ def load(folder, signals):
 
 def raw(recordings, rows):
     """Targets of crops side by side of recordings `rows`, one crop at a time, and the crops' recordings."""
-    places = fixed_places(recordings, count_crops(recordings, rows, SAMPLES), SAMPLES)
+    positions = fixed_positions(recordings, count_crops(recordings, rows, SAMPLES), SAMPLES)
     found = find_beats(recordings, rows.tolist())
     targets = []
-    for number in range(len(places.owner)):
+    for number in range(len(positions.owner)):
         one = np.array([number])
-        crop = normalised(cut(recordings, places, one, SAMPLES), 1)[:, 0]
-        place = found.within(places.start[one], places.factor[one], SAMPLES)
+        crop = normalised(cut(recordings, positions, one, SAMPLES), 1)[:, 0]
+        place = found.within(positions.start[one], positions.factor[one], SAMPLES)
         targets.append(rhythm_targets(crop, *place, sampling_rate=100.0, samples_per_token=8))
     return (
-        places,
+        positions,
         np.concatenate([target.crop for target in targets]),
         np.concatenate([target.token for target in targets]),
     )
@@ -57,33 +57,33 @@ def test_values_are_the_crops_and_its_recordings_on_the_scale_of_training_record
     recordings, selection = load(folder, [uneven(seed) for seed in range(12)])
     reader = RhythmReader(recordings, selection, RHYTHM)
     used = np.arange(12)
-    places, crop, token = raw(recordings, used)
-    mean = np.stack([np.nanmean(crop[places.owner == number], axis=0) for number in used])
-    both = np.concatenate([crop, mean[places.owner]], axis=1)
-    training = np.isin(places.owner, selection.train)
+    positions, crop, token = raw(recordings, used)
+    mean = np.stack([np.nanmean(crop[positions.owner == number], axis=0) for number in used])
+    both = np.concatenate([crop, mean[positions.owner]], axis=1)
+    training = np.isin(positions.owner, selection.train)
     assert 0 < training.sum() < len(training)
-    rows = np.arange(len(places.owner))
-    signal = normalised(cut(recordings, places, rows, SAMPLES), 1)
+    rows = np.arange(len(positions.owner))
+    signal = normalised(cut(recordings, positions, rows, SAMPLES), 1)
     for part in (rows, rows[training][::-1], rows[~training]):
-        found = reader(signal[part], places, part)
+        found = reader(signal[part], positions, part)
         np.testing.assert_allclose(found.crop, standard(both[part], both[training]), rtol=1e-3, atol=2e-3)
         np.testing.assert_allclose(found.token, standard(token[part], token[training]), rtol=1e-3, atol=2e-3)
     assert np.isnan(crop).any()
-    assert (np.abs(crop[:, :12] - mean[places.owner][:, :12]) > 0.1).any()
+    assert (np.abs(crop[:, :12] - mean[positions.owner][:, :12]) > 0.1).any()
 
 
 def test_what_stands_in_validation_recordings_moves_no_training_target(folder):
     signals = [uneven(seed) for seed in range(12)]
     recordings, selection = load(folder, signals)
-    places = fixed_places(recordings, count_crops(recordings, selection.train, SAMPLES), SAMPLES)
-    rows = np.arange(len(places.owner))
-    signal = normalised(cut(recordings, places, rows, SAMPLES), 1)
-    before = RhythmReader(recordings, selection, RHYTHM)(signal, places, rows)
+    positions = fixed_positions(recordings, count_crops(recordings, selection.train, SAMPLES), SAMPLES)
+    rows = np.arange(len(positions.owner))
+    signal = normalised(cut(recordings, positions, rows, SAMPLES), 1)
+    before = RhythmReader(recordings, selection, RHYTHM)(signal, positions, rows)
     for number in selection.val:
         signals[number] = np.roll(signals[number] // 2 + uneven(50 + number), 7)
     others, same_selection = load(folder, signals)
     assert np.array_equal(selection.use, same_selection.use)
-    after = RhythmReader(others, selection, RHYTHM)(signal, places, rows)
+    after = RhythmReader(others, selection, RHYTHM)(signal, positions, rows)
     assert np.array_equal(after.crop, before.crop, equal_nan=True)
     assert np.array_equal(after.token, before.token, equal_nan=True)
 
@@ -94,9 +94,9 @@ def test_a_stretched_crop_has_other_intervals_and_the_same_recording(folder):
     _, crop, token = raw(recordings, selection.train)
     owner = np.repeat(selection.train, 2)
     factor = np.where(np.arange(len(owner)) % 2, 1.2, 1.0)
-    places = Places(owner, recordings.offset[owner] + 700.0, factor)
+    positions = CropPositions(owner, recordings.offset[owner] + 700.0, factor)
     rows = np.arange(len(owner))
-    found = reader(normalised(cut(recordings, places, rows, SAMPLES), 1), places, rows)
+    found = reader(normalised(cut(recordings, positions, rows, SAMPLES), 1), positions, rows)
     plain, fast = found.crop[::2], found.crop[1::2]
     for value in range(3):  # logarithms of the mean, shortest and longest interval
         change = (fast - plain)[:, value] * np.nanstd(crop[:, value])
@@ -116,9 +116,9 @@ def test_a_recording_in_which_nothing_beats_has_a_spectrum_and_no_bumps(folder, 
 
     monkeypatch.setattr("ecgtune.pretraining.rhythm_reader.find_beats", find)
     reader = RhythmReader(recordings, selection, RHYTHM)
-    places = fixed_places(recordings, count_crops(recordings, np.array([silent]), SAMPLES), SAMPLES)
+    positions = fixed_positions(recordings, count_crops(recordings, np.array([silent]), SAMPLES), SAMPLES)
     rows = np.arange(5)
-    found = reader(normalised(cut(recordings, places, rows, SAMPLES), 1), places, rows)
+    found = reader(normalised(cut(recordings, positions, rows, SAMPLES), 1), positions, rows)
     known = np.repeat([False, False, False, True] * 2, GROUPS)
     assert np.array_equal(~np.isnan(found.crop), np.tile(known, (5, 1)))
     assert np.array_equal(~np.isnan(found.token), np.tile([True, False, False, False, False], (5, 50, 1)))

@@ -18,7 +18,7 @@ from ecgtune.errors import SettingError
 
 NOISE_SAMPLES = 1 << 18  # of one strip per epoch, which every item reads somewhere else
 GAIN_HZ, WANDER_HZ = (0.1, 0.5), (0.05, 0.5)  # breathing; slower than a heart
-PLACES, DISTURBANCE = 4, 5  # so that draws for different ends never come from the same generator
+POSITIONS, DISTURBANCE = 4, 5  # so that different draws never come from the same generator
 
 
 class Disturbed(Protocol):
@@ -99,7 +99,7 @@ class WindowAugmentation:
 
         A function of windows, rows, seed and epoch. The result has `cropped_samples` samples, the same for all windows.
         """
-        draws, scaled = self._of_epoch(seed, epoch), set(self._settings.acting) - {"sign", "lead_mask"}
+        draws, scaled = self._of_epoch(seed, epoch), set(self._settings.acting) - {"polarity_flip", "lead_mask"}
         if scaled:
             mean, deviation = (0.0, 1.0) if self._normalise else _moments(signal)
             level = signal if self._normalise else zscore(signal)
@@ -143,7 +143,7 @@ class _Draws:
     """
 
     def __init__(self, settings: Augmentation, windows: int, leads: int, seed: int, epoch: int) -> None:
-        rng = generator(seed, epoch, PLACES)
+        rng = generator(seed, epoch, POSITIONS)
         self.shift = settings.shift * rng.uniform(-1, 1, windows)
         self.speed = 1 + settings.time_stretch * rng.uniform(-1, 1, windows)
         self.place = rng.random(windows)

@@ -34,10 +34,10 @@ class Beats:
     def within(
         self, start: NDArray[np.float64], factor: NDArray[np.float64], samples: int
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The beats inside crops: their places (crops, beats) in samples of the crop, and which entries are beats.
+        """The beats inside crops: their positions (crops, beats) in samples of the crop, and which entries are beats.
 
-        A crop of `samples` samples begins at `start` of the map and steps by `factor` (see `crops.Places`). A crop's
-        beats fill its row from the left; beyond the first `MOST` they are left out.
+        A crop of `samples` samples begins at `start` of the map and steps by `factor` (see `crops.CropPositions`). The
+        beats of a crop fill its row from the left; beyond the first `MOST` they are left out.
         """
         first = np.searchsorted(self.position, start)
         last = np.searchsorted(self.position, start + factor * (samples - 1), side="right")

@@ -77,7 +77,7 @@ def select(recordings: Recordings, leave_out: Collection[str], samples: int, set
 
 
 @dataclass(frozen=True)
-class Places:
+class CropPositions:
     """Where crops are cut: `owner`, the recording; first sample (of the whole map); `factor`, samples per step."""
 
     owner: NDArray[np.int64]
@@ -96,10 +96,10 @@ def count_crops(recordings: Recordings, rows: NDArray[np.int64], samples: int) -
     return np.repeat(rows, recordings.length[rows] // samples)
 
 
-def random_places(
+def random_positions(
     recordings: Recordings, owner: NDArray[np.int64], samples: int, stretch: float, seed: int, epoch: int
-) -> Places:
-    """Places of all crops of an epoch, as a function of seed and epoch: anywhere in their recordings."""
+) -> CropPositions:
+    """CropPositions of all crops of an epoch, as a function of seed and epoch: anywhere in their recordings."""
     rng = generator(seed, epoch)
     longest = (recordings.length[owner] - 1) / max(1, samples - 1)
     factor = np.minimum(1 + stretch * rng.uniform(-1, 1, len(owner)), longest)
@@ -107,20 +107,22 @@ def random_places(
     start = rng.random(len(owner)) * np.maximum(room, 0)
     if stretch == 0:
         start = np.rint(start)
-    return Places(owner, (recordings.offset[owner] + start).astype(np.float64), factor)
+    return CropPositions(owner, (recordings.offset[owner] + start).astype(np.float64), factor)
 
 
-def fixed_places(recordings: Recordings, owner: NDArray[np.int64], samples: int) -> Places:
+def fixed_positions(recordings: Recordings, owner: NDArray[np.int64], samples: int) -> CropPositions:
     """Crops side by side from the start of each recording, for validation. `owner` as `count_crops` gives it."""
     first = np.concatenate([[True], owner[1:] != owner[:-1]])
     number = np.arange(len(owner)) - np.maximum.accumulate(np.where(first, np.arange(len(owner)), 0))
     start = (recordings.offset[owner] + number * samples).astype(np.float64)
-    return Places(owner, start, np.ones(len(owner)))
+    return CropPositions(owner, start, np.ones(len(owner)))
 
 
-def cut(recordings: Recordings, places: Places, items: NDArray[np.int64], samples: int) -> NDArray[np.float32]:
+def cut(
+    recordings: Recordings, positions: CropPositions, items: NDArray[np.int64], samples: int
+) -> NDArray[np.float32]:
     """The crops (items, leads, samples), in the recordings' unit; linear interpolation where a crop is stretched."""
-    position = places.start[items, None] + places.factor[items, None] * np.arange(samples)
+    position = positions.start[items, None] + positions.factor[items, None] * np.arange(samples)
     return read_at(np.asarray(recordings.samples), position)
 
 

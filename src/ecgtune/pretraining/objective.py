@@ -22,14 +22,14 @@ from ecgtune.models.checkpoint import load_checkpoint, save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.pretraining.crops import (
     AUGMENTATION,
-    Places,
+    CropPositions,
     Selection,
     count_crops,
     crop_samples,
     cut,
-    fixed_places,
+    fixed_positions,
     normalised,
-    random_places,
+    random_positions,
 )
 from ecgtune.recipe.pretraining import Pretraining
 from ecgtune.training.objective import Objective, StepContext
@@ -75,8 +75,8 @@ class PretrainingObjective(Objective):
         self._samples = crop_samples(recipe) * self.segments
         self._owner = count_crops(recordings, selection.train, self._samples)
         self._val_owner = count_crops(recordings, selection.val, self._samples)
-        self._val_places = fixed_places(recordings, self._val_owner, self._samples)
-        self._epoch: tuple[int, int, Places, Disturbance] | None = None
+        self._val_places = fixed_positions(recordings, self._val_owner, self._samples)
+        self._epoch: tuple[int, int, CropPositions, Disturbance] | None = None
         self.items = len(self._owner)
 
     @property
@@ -88,7 +88,9 @@ class PretrainingObjective(Objective):
     def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Any:
         """The objective's own draws for a batch of `windows` windows, a function of `key` (see `draws.generator`)."""
 
-    def targets(self, crops: NDArray[np.float32], places: Places, rows: np.ndarray, device: torch.device) -> Any:
+    def targets(
+        self, crops: NDArray[np.float32], positions: CropPositions, rows: np.ndarray, device: torch.device
+    ) -> Any:
         """What is computed of the crops `rows` (crops, leads, samples), z-scored, before they are augmented."""
         return None
 
@@ -100,13 +102,13 @@ class PretrainingObjective(Objective):
         return float(len(rows))
 
     def batch(self, rows: np.ndarray, context: StepContext, device: torch.device) -> Batch:
-        places, disturb = self._of_epoch(context)
+        positions, disturb = self._of_epoch(context)
         # Normalised before, so that wander and noise have a scale, and after, so that the encoder sees what it will.
-        crops = normalised(cut(self._recordings, places, rows, self._samples), 1)
+        crops = normalised(cut(self._recordings, positions, rows, self._samples), 1)
         signal = normalised(disturb(crops, rows, self._recordings.sampling_rate), self.segments)
         key = (context.seed, context.step, int(rows[0]))
         draws = self.draw(len(signal), key, training=True, device=device)
-        targets = self.targets(crops, places, rows, device)
+        targets = self.targets(crops, positions, rows, device)
         return Batch(torch.from_numpy(signal).to(device), draws, targets, context.step)
 
     def evaluate(
@@ -133,13 +135,15 @@ class PretrainingObjective(Objective):
     def load(self, folder: Path) -> None:
         self.encoder.load_state_dict(load_checkpoint(folder).encoder.state_dict())
 
-    def _of_epoch(self, context: StepContext) -> tuple[Places, Disturbance]:
+    def _of_epoch(self, context: StepContext) -> tuple[CropPositions, Disturbance]:
         if self._epoch is None or self._epoch[:2] != (context.seed, context.epoch):
             stretch = self._recipe.crops.time_stretch
-            places = random_places(self._recordings, self._owner, self._samples, stretch, context.seed, context.epoch)
+            positions = random_positions(
+                self._recordings, self._owner, self._samples, stretch, context.seed, context.epoch
+            )
             rng = generator(context.seed, context.epoch, AUGMENTATION)
             disturb = Disturbance(self._recipe.crops, self.items, rng)
-            self._epoch = (context.seed, context.epoch, places, disturb)
+            self._epoch = (context.seed, context.epoch, positions, disturb)
         return self._epoch[2:]
 
     @torch.no_grad()

@@ -7,7 +7,15 @@ from numpy.typing import NDArray
 
 from ecgtune.io.recordings import Recordings
 from ecgtune.pretraining.beats import find_beats
-from ecgtune.pretraining.crops import Places, Selection, count_crops, crop_samples, cut, fixed_places, normalised
+from ecgtune.pretraining.crops import (
+    CropPositions,
+    Selection,
+    count_crops,
+    crop_samples,
+    cut,
+    fixed_positions,
+    normalised,
+)
 from ecgtune.pretraining.rhythm import Scale, Targets, rhythm_targets
 from ecgtune.recipe.pretraining import Pretraining
 
@@ -27,23 +35,23 @@ class RhythmReader:
         used = np.concatenate([selection.train, selection.val])
         self._beats = find_beats(recordings, used.tolist())
         samples = crop_samples(recipe)
-        places = fixed_places(recordings, count_crops(recordings, used, samples), samples)
+        positions = fixed_positions(recordings, count_crops(recordings, used, samples), samples)
         parts = []
-        for rows in np.array_split(np.arange(len(places.owner)), -(-len(places.owner) // PIECE)):
-            parts.append(self._of_crops(normalised(cut(recordings, places, rows, samples), 1), places, rows))
+        for rows in np.array_split(np.arange(len(positions.owner)), -(-len(positions.owner) // PIECE)):
+            parts.append(self._of_crops(normalised(cut(recordings, positions, rows, samples), 1), positions, rows))
         crop = np.concatenate([part.crop for part in parts])
-        self._mean = _means(crop, places.owner, len(recordings))
-        training = np.isin(places.owner, selection.train)
-        values = np.concatenate([crop, self._mean[places.owner]], axis=1)[training]
+        self._mean = _means(crop, positions.owner, len(recordings))
+        training = np.isin(positions.owner, selection.train)
+        values = np.concatenate([crop, self._mean[positions.owner]], axis=1)[training]
         self._scale = Scale.of(Targets(values, np.concatenate([part.token for part in parts])[training]))
 
-    def __call__(self, crops: NDArray[np.float32], places: Places, rows: NDArray[np.int64]) -> Targets:
-        """Of the crops (items, leads, samples), z-scored, that stand at `places` number `rows`."""
-        own = self._of_crops(crops, places, rows)
-        return self._scale(Targets(np.concatenate([own.crop, self._mean[places.owner[rows]]], axis=1), own.token))
+    def __call__(self, crops: NDArray[np.float32], positions: CropPositions, rows: NDArray[np.int64]) -> Targets:
+        """Of the crops (items, leads, samples), z-scored, that stand at `positions` number `rows`."""
+        own = self._of_crops(crops, positions, rows)
+        return self._scale(Targets(np.concatenate([own.crop, self._mean[positions.owner[rows]]], axis=1), own.token))
 
-    def _of_crops(self, crops: NDArray[np.float32], places: Places, rows: NDArray[np.int64]) -> Targets:
-        beat, present = self._beats.within(places.start[rows], places.factor[rows], crops.shape[-1])
+    def _of_crops(self, crops: NDArray[np.float32], positions: CropPositions, rows: NDArray[np.int64]) -> Targets:
+        beat, present = self._beats.within(positions.start[rows], positions.factor[rows], crops.shape[-1])
         return rhythm_targets(crops[:, 0], beat, present, sampling_rate=self._rate, samples_per_token=self._token)
 
 

@@ -16,7 +16,7 @@ from ecgtune.io.recordings import Recordings
 from ecgtune.models.ecg_fm.masked_teacher import MaskedTeacher, TeacherOutput, teacher_decay
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.models.rhythm import RhythmHead
-from ecgtune.pretraining.crops import Places, Selection, crop_samples
+from ecgtune.pretraining.crops import CropPositions, Selection, crop_samples
 from ecgtune.pretraining.draws import visible_tokens
 from ecgtune.pretraining.objective import Batch, PretrainingObjective
 from ecgtune.pretraining.rhythm import GROUPS, TOKEN_TARGETS
@@ -65,11 +65,11 @@ class MaskedTeacherObjective(PretrainingObjective):
         return torch.from_numpy(visible).to(device)
 
     def targets(
-        self, crops: NDArray[np.float32], places: Places, rows: np.ndarray, device: torch.device
+        self, crops: NDArray[np.float32], positions: CropPositions, rows: np.ndarray, device: torch.device
     ) -> tuple[Tensor, Tensor] | None:
         if self._rhythm is None:
             return None
-        found = self._rhythm(crops, places, rows)
+        found = self._rhythm(crops, positions, rows)
         return torch.from_numpy(found.crop).to(device), torch.from_numpy(found.token).to(device)
 
     def loss(self, trained: nn.Module, batch: Batch) -> dict[str, Tensor]:
