@@ -271,7 +271,7 @@ class Encoder(nn.Module):
         if not all(hasattr(block, "drop_path") for block in blocks):
             raise SettingError(f"drop_path is {rate}, but {self.architecture} has no branches to skip; leave it out")
         for number, block in enumerate(blocks, 1):
-            block.drop_path = rate * number / len(blocks)
+            setattr(block, "drop_path", rate * number / len(blocks))  # noqa: B010, no attribute of every module
 
     @classmethod
     def from_weights(cls, config: EncoderConfig, weights: Mapping[str, Tensor]) -> Self:

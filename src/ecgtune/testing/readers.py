@@ -14,6 +14,8 @@ from ecgtune.io.readers.base import FileReader, ReadOptions, Recording
 from ecgtune.io.readers.registry import files_of, read_recording, readers, recording_reader
 from ecgtune.testing.checks import expect, run_checks
 
+MANY = ReadOptions().max_values
+
 
 @dataclass(frozen=True)
 class ReaderSubject:
@@ -90,19 +92,21 @@ def _missing_file(subject: ReaderSubject) -> None:
     _expect_refusal(subject, "a missing file")
 
 
-def _options(subject: ReaderSubject, **changes: int) -> ReadOptions:
+def _options(subject: ReaderSubject, max_values: int = MANY) -> ReadOptions:
     wanted = subject.recording
     try:
         read_recording(subject.path)
     except DataError:  # the format does not state all of it
-        return ReadOptions(sampling_rate=wanted.sampling_rate, unit="mV", lead_names=wanted.leads, **changes)
-    return ReadOptions(**changes)
+        return ReadOptions(wanted.sampling_rate, "mV", wanted.leads, max_values=max_values)
+    return ReadOptions(max_values=max_values)
 
 
-def _expect_refusal(subject: ReaderSubject, what: str, *, or_recording: bool = False, **changes: int) -> None:
+def _expect_refusal(
+    subject: ReaderSubject, what: str, *, or_recording: bool = False, max_values: int = 1 << 24
+) -> None:
     """or_recording: text formats may still hold a shorter recording; then it has to be one."""
     try:
-        found = read_recording(subject.path, _options(subject, **changes))
+        found = read_recording(subject.path, _options(subject, max_values))
     except DataError as error:
         expect(str(error).count("\n") == 0, f"{what}: the error has more than one line")
         return

@@ -67,7 +67,7 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
         base = self.base_layer
         if isinstance(base, nn.Conv1d):
             inputs = base.in_channels if config.parallel else base.out_channels
-            stride = base.stride if config.parallel else 1
+            stride = base.stride[0] if config.parallel else 1
             down: nn.Module = nn.Conv1d(inputs, config.width, 1, stride=stride)
             up: nn.Linear | nn.Conv1d = nn.Conv1d(config.width, base.out_channels, 1)
         else:
@@ -98,7 +98,7 @@ class BottleneckModel(BaseTuner):
     tuner_layer_cls = BottleneckLayer
     target_module_mapping: dict[str, list[str]] = {}  # noqa: RUF012 (peft reads it from the class)
 
-    def _create_and_replace(
+    def _create_and_replace(  # pyright: ignore[reportIncompatibleMethodOverride]  # as peft's own tuners do
         self,
         peft_config: BottleneckConfig,
         adapter_name: str,

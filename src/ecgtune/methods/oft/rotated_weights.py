@@ -115,7 +115,7 @@ class ConvolutionOFTModel(OFTModel):
     """peft's tuner for OFT, which has no layer for one-dimensional convolutions."""
 
     @staticmethod
-    def _create_new_module(oft_config: OFTConfig, adapter_name: str, target: nn.Module, **kwargs: Any) -> nn.Module:
+    def _create_new_module(oft_config: Any, adapter_name: str, target: Any, **kwargs: Any) -> Any:
         if isinstance(target, nn.Conv1d):
             return RotatedConv1d(target, adapter_name, oft_config)
         return OFTModel._create_new_module(oft_config, adapter_name, target, **kwargs)
