@@ -28,10 +28,10 @@ def add_file(path: str | Path) -> None:
 
 
 def load_file(path: str | Path) -> None:
-    """Import a Python file, once per process. Raises SettingError for a file that is missing or fails."""
+    """Import a Python file, unless this process has it already. Raises SettingError if it is missing or fails."""
     path = Path(path).resolve()
     name = f"ecgtune_import_{path.stem}"
-    if getattr(sys.modules.get(name), "__file__", None) == str(path):
+    if any(_is_from(module, path) for module in list(sys.modules.values())):
         return
     spec = importlib.util.spec_from_file_location(name, path) if path.suffix == ".py" else None
     if spec is None or spec.loader is None or not path.is_file():
@@ -44,6 +44,11 @@ def load_file(path: str | Path) -> None:
         del sys.modules[name]
         reason = " ".join(str(error).split())
         raise SettingError(f"{path} cannot be imported ({type(error).__name__}: {reason}); repair the file") from error
+
+
+def _is_from(module: object, path: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and os.path.basename(file) == path.name and os.path.realpath(file) == str(path)
 
 
 def load_entry_points(group: str) -> None:
