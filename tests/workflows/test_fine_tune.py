@@ -120,15 +120,9 @@ def test_saved_weights_are_the_share_that_was_counted(runs):
 
 
 def test_threshold_is_fitted_on_validation_alone(tmp_path):
-    model = ecgtune.load_model("ecg-fm-tiny")
-    settings = loop(SHORT, threshold="youden")
-    run = ecgtune.fine_tune(
-        DATA,
-        ecgtune.Recipe(method=ecgtune.LinearProbe(), **settings._asdict()),
-        model=model,
-        out=tmp_path / "r",
-        quiet=True,
-    )
+    evaluation = ecgtune.Evaluation(threshold="youden")
+    recipe = ecgtune.Recipe(method=ecgtune.LinearProbe(), evaluation=evaluation, **SHORT._asdict())
+    run = ecgtune.fine_tune(DATA, recipe, out=tmp_path / "r", quiet=True)
     val = read_predictions(run.folder / "predictions.csv").of("val")
     youden = [
         ((val.probability >= t) & (val.label == 1)).sum() / (val.label == 1).sum()
@@ -380,7 +374,7 @@ def test_a_head_on_statistics_is_kept_with_its_run(tmp_path, method):
     assert again.model.head_spec == head
     assert np.array_equal(again.predict(DATA.signal[:8]), run.predict(DATA.signal[:8]))
     model = ecgtune.load_model("ecg-fm-tiny", head=ecgtune.Head(hidden=5))
-    with pytest.raises(RunError, match=r"model\.pooling was statistics, now mean"):
+    with pytest.raises(RunError, match=r"model\.pooling was statistics, now auto"):
         ecgtune.fine_tune(
             DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=run.folder, resume=True, quiet=True
         )
@@ -399,7 +393,7 @@ def test_a_run_on_few_labels_says_so_and_is_not_resumed_with_more(tmp_path):
     used = [line.split(",") for line in (run.folder / "split.csv").read_text().splitlines()[1:]]
     assert len(used) == sum(part["windows"] for part in counts.values())
     assert {int(row) for row, part in used if part == "train"} < set(whole.train.tolist())
-    with pytest.raises(RunError, match=r"input\.label_fraction was 0\.3, now 1\.0"):
+    with pytest.raises(RunError, match=r"data\.label_fraction was 0\.3, now 1\.0"):
         ecgtune.fine_tune(
             data, replace(recipe, data=ecgtune.DataSettings()), out=tmp_path / "run", resume=True, quiet=True
         )
@@ -407,9 +401,8 @@ def test_a_run_on_few_labels_says_so_and_is_not_resumed_with_more(tmp_path):
 
 @pytest.mark.parametrize("lead_mode", ["place", "copy"])
 def test_twelve_lead_checkpoint_on_one_lead_windows(tmp_path, shared, lead_mode):
-    model = ecgtune.load_model(
-        shared / "reference" / "pretrained_tiny.pt", classes=("0", "1"), leads=("II",), lead_mode=lead_mode, heads=4
-    )
+    ecgtune.convert(shared / "reference" / "pretrained_tiny.pt", tmp_path / "model", heads=4)
+    model = ecgtune.load_model(tmp_path / "model", classes=("0", "1"), leads=("II",), lead_mode=lead_mode)
     run = ecgtune.fine_tune(
         DATA,
         ecgtune.Recipe(method=ecgtune.LoRA(rank=2), **SHORT._asdict()),

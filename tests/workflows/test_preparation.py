@@ -9,7 +9,7 @@ import pytest
 
 import ecgtune
 from ecgtune.workflows.preparation import Prepared, choice_warnings, on_disk
-from helpers.settings import loop
+from helpers.settings import changed, loop
 
 MODULE = import_module("ecgtune.workflows.preparation")
 ROWS = np.array([70, 3, 4, 119, 50, 51, 0])
@@ -106,11 +106,11 @@ EPOCH, THRESHOLD = "which epoch has the highest AUROC", "a threshold fitted on t
     ("windows", "settings", "expected"),
     [
         (120, {}, [EPOCH]),
-        (120, {"best": "loss"}, []),
-        (120, {"best": "last"}, []),
+        (120, {"checkpoint_metric": "loss"}, []),
+        (120, {"checkpoint_metric": "last"}, []),
         (120, {"epochs": 1}, []),
         (120, {"threshold": "f1"}, [EPOCH, THRESHOLD]),
-        (120, {"threshold": "f1", "best": "last"}, [THRESHOLD]),
+        (120, {"threshold": "f1", "checkpoint_metric": "last"}, [THRESHOLD]),
         (120, {"threshold": "f1", "epochs": 1}, [THRESHOLD]),
         (600, {"threshold": "f1"}, []),
     ],
@@ -119,8 +119,9 @@ def test_few_validation_windows_are_no_judges_of_an_epoch_or_a_threshold(windows
     simulated = ecgtune.simulate(windows, seed=0)
     split = ecgtune.split_dataset(simulated)
     fewest = np.bincount(simulated.label[split.val]).min()
-    found = choice_warnings(simulated, split, replace(ecgtune.Optimisation(epochs=5), **settings))
+    recipe = changed(ecgtune.Recipe(optimisation=ecgtune.Optimisation(epochs=5)), **settings)
+    found = choice_warnings(simulated, split, recipe.optimisation, recipe.evaluation.threshold)
     assert len(found) == len(expected)
     for warning, says in zip(found, expected, strict=True):
         assert warning.startswith(f"validation has {len(split.val)} windows, {fewest} of the rarest class: {says}")
-        assert {EPOCH: "--best", THRESHOLD: "--threshold"}[says] in warning
+        assert {EPOCH: "--checkpoint-metric", THRESHOLD: "--threshold"}[says] in warning

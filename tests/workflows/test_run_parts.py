@@ -66,10 +66,13 @@ def test_a_loaded_run_predicts_what_the_run_predicted(method, training, pooling,
     again = ecgtune.load_run(run.folder)
     assert np.array_equal(again.predict(DATA.signal[stored.row])[:, 1], stored.probability)
     (recipe,) = load_recipes(str(run.folder / "recipe.toml"))
-    assert (recipe.method, recipe.training, recipe.model.pooling) == (method, training, pooling)
-    assert run.metrics["training"]["head_epochs"] == training.head_epochs
+    assert (recipe.method, recipe.optimisation, recipe.trainer) == (method, *training)
+    assert recipe.model.pooling == pooling
+    assert run.metrics["training"]["head_epochs"] == training.optimisation.head_epochs
     heads = [path.relative_to(run.folder).as_posix() for path in (run.folder / "head").rglob("*.*")]
-    assert sorted(heads) == (["head/best/head.safetensors", "head/log.jsonl"] if training.head_epochs else [])
+    assert sorted(heads) == (
+        ["head/best/head.safetensors", "head/log.jsonl"] if training.optimisation.head_epochs else []
+    )
     width = 192 * (2 if pooling == "mean" else 3) + 2  # the linear layer, and the query
     assert run.metrics["parameters"]["head"] == width
     if isinstance(method, ecgtune.LinearProbe):
@@ -81,7 +84,7 @@ def test_a_run_stopped_after_its_head_goes_on(tmp_path, monkeypatch):
     advance, steps = ProgressBar.advance, iter(range(1000))
 
     def stopping(self, units):
-        if units == PARTS.batch_size and next(steps) == 5:  # of 3 steps of the head, then 3 of the method
+        if units == PARTS.optimisation.batch_size and next(steps) == 5:  # of 3 steps of the head, then 3 of the method
             raise KeyboardInterrupt
         advance(self, units)
 
