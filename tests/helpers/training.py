@@ -9,11 +9,11 @@ from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.split import reads_features
 from ecgtune.training.batches import Windows
+from ecgtune.training.callbacks import Callback
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import encode_once, logits_of
 from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
-from ecgtune.utils.progress import ProgressBar
 from helpers.models import tiny_classifier
 from helpers.settings import loop
 
@@ -36,15 +36,14 @@ TRAINING, VALIDATION = windows(44, seed=1), windows(30, seed=2)
 PLAIN = LoRA(rank=2)
 
 
-class Interrupted(ProgressBar):
+class Interrupted(Callback):
     """Stops the training after a number of steps, as a user or a dying machine would."""
 
     def __init__(self, after: int | None = None):
-        super().__init__(quiet=True)
         self.left = after
 
-    def advance(self, units):
-        if units == SETTINGS.optimisation.batch_size and self.left is not None:
+    def on_step_end(self, step):
+        if self.left is not None:
             self.left -= 1
             if self.left < 0:
                 raise KeyboardInterrupt
@@ -68,7 +67,7 @@ def run(
         training, validation = encode_once(model, training), encode_once(model, validation)
     run_folder = RunFolder(folder)
     objective = Classification(model, method, training, validation, *settings, augment)
-    result = train(objective, *settings, seed=seed, folder=run_folder, progress=Interrupted(stop_after))
+    result = train(objective, *settings, seed=seed, folder=run_folder, callbacks=[Interrupted(stop_after)])
     return result, logits_of(model, VALIDATION.inputs), numbers(run_folder)
 
 

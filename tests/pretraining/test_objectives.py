@@ -19,9 +19,9 @@ from ecgtune.recipe.pretraining import Crops
 from ecgtune.training.loop import train
 from ecgtune.training.objective import StepContext
 from ecgtune.training.run_folder import RunFolder
-from ecgtune.utils.progress import ProgressBar
 from helpers.pretraining import CONTRASTIVE, RECIPES, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings
 from helpers.settings import changed
+from helpers.training import Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -32,20 +32,6 @@ def data(tmp_path_factory):
         return read_recordings(write_recordings(folder / "recordings.npz"), sampling_rate=100.0)
 
 
-class Interrupted(ProgressBar):
-    """Stops the training after a number of steps, as a user or a dying machine would."""
-
-    def __init__(self, batch_size: int, after: int | None):
-        super().__init__(quiet=True)
-        self.batch_size, self.left = batch_size, after
-
-    def advance(self, units):
-        if units == self.batch_size and self.left is not None:
-            self.left -= 1
-            if self.left < 0:
-                raise KeyboardInterrupt
-
-
 def objective_of(recipe, data, seed=0):
     crop = crop_samples(recipe) * (2 if recipe.objective.name == "ecg-fm" else 1)
     return make_objective(data, select(data, (), crop, recipe.crops), recipe, seed=seed, origin={})
@@ -54,8 +40,10 @@ def objective_of(recipe, data, seed=0):
 def run(folder, recipe, data, *, seed=0, stop_after=None):
     """Pretrain; returns what is kept: result, tensors of the written encoder, log without times."""
     objective = objective_of(recipe, data, seed)
-    progress = Interrupted(recipe.optimisation.batch_size, stop_after)
-    result = train(objective, recipe.training, seed=seed, folder=RunFolder(folder), progress=progress)
+    callbacks = [Interrupted(stop_after)]
+    result = train(
+        objective, recipe.optimisation, recipe.trainer, seed=seed, folder=RunFolder(folder), callbacks=callbacks
+    )
     rows = [json.loads(line) for line in RunFolder(folder).log.read_text().splitlines()]
     log = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
     return result, load_checkpoint(folder / "best").encoder.state_dict(), log
@@ -170,8 +158,7 @@ def test_the_teacher_follows_by_the_formula_and_keep_says_who_is_written(data, t
             expected[name] = decay * expected[name] + (1 - decay) * tensor
 
     objective.after_step = after_step
-    progress = ProgressBar(quiet=True)
-    train(objective, recipe.training, seed=0, folder=RunFolder(tmp_path / "student"), progress=progress)
+    train(objective, recipe.optimisation, recipe.trainer, seed=0, folder=RunFolder(tmp_path / "student"))
     assert (steps[0], steps[-1]) == (0.5, pytest.approx(0.9))
     for name, tensor in model.teacher.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], msg=name)
@@ -198,7 +185,7 @@ def test_a_teacher_that_says_the_same_to_everything_is_a_collapse(data, tmp_path
             for layer in encoder.layers:
                 layer.final_norm.weight.zero_()
     with pytest.raises(RunError, match=r"the teacher has collapsed.*learning_rate"):
-        train(objective, TEACHER.training, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+        train(objective, TEACHER.optimisation, TEACHER.trainer, seed=0, folder=RunFolder(tmp_path))
     (row,) = (json.loads(line) for line in RunFolder(tmp_path).log.read_text().splitlines())
     assert row["train_target_variance"] < 1e-3  # the log shows why
     assert not RunFolder(tmp_path).state.exists()
@@ -216,8 +203,7 @@ def test_a_validation_loss_that_is_not_a_number_is_told_and_null_in_the_log(data
 
 def test_without_masks_the_teacher_cannot_collapse_and_is_the_students_average(data, tmp_path):
     objective = objective_of(RHYTHM_ALONE, data)
-    progress = ProgressBar(quiet=True)
-    train(objective, RHYTHM_ALONE.training, seed=0, folder=RunFolder(tmp_path), progress=progress)
+    train(objective, RHYTHM_ALONE.optimisation, RHYTHM_ALONE.trainer, seed=0, folder=RunFolder(tmp_path))
     student, teacher = objective.model.encoder.state_dict(), objective.model.teacher.state_dict()
     assert not same(teacher, student)
     start = objective_of(RHYTHM_ALONE, data).model.encoder.state_dict()
@@ -264,7 +250,7 @@ def test_one_code_for_everything_in_any_group_is_a_collapse(dead, said, data, tm
             objective.model.quantizer.weight_proj.weight[scores] = 0
             objective.model.quantizer.weight_proj.bias[scores.start] = 50.0
     with pytest.raises(RunError, match=f"the codes have collapsed: .* in {said} .*one of its 16 codes"):
-        train(objective, CONTRASTIVE.training, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+        train(objective, CONTRASTIVE.optimisation, CONTRASTIVE.trainer, seed=0, folder=RunFolder(tmp_path))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
@@ -273,7 +259,7 @@ def test_a_loss_that_is_not_a_number_is_told(recipe, data, tmp_path):
     with torch.no_grad():
         objective.model.encoder.projection.bias.fill_(math.nan)
     with pytest.raises(RunError, match="the training loss is not a number in epoch 1"):
-        train(objective, recipe.training, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+        train(objective, recipe.optimisation, recipe.trainer, seed=0, folder=RunFolder(tmp_path))
 
 
 def spy_on_beats(looked_at: list[int]):

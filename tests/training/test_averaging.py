@@ -17,7 +17,6 @@ from ecgtune.training.averaging import WeightAverage
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
-from ecgtune.utils.progress import ProgressBar
 from helpers.models import tiny_classifier
 from helpers.settings import loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, run
@@ -109,10 +108,10 @@ def test_training_does_not_see_the_average_and_validation_does(tmp_path):
 class Watched(Classification):
     """Follows the weights by itself."""
 
-    def after_step(self, moment):
-        super().after_step(moment)
+    def after_step(self, context):
+        super().after_step(context)
         own = [p.detach().double() for p in self.model.parameters() if p.requires_grad]
-        decay = min(0.9, (1 + moment.step) / (10 + moment.step))
+        decay = min(0.9, (1 + context.step) / (10 + context.step))
         before = getattr(self, "followed", self.start)
         self.followed = [decay * a + (1 - decay) * w for a, w in zip(before, own, strict=True)]
 
@@ -123,7 +122,7 @@ def test_the_best_epoch_is_the_averages(tmp_path, monkeypatch):
     model = attach(tiny_classifier(), Full())
     objective = Watched(model, Full(), TRAINING, VALIDATION, AVERAGED)
     objective.start = [p.detach().double().clone() for p in model.parameters()]
-    train(objective, *AVERAGED, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+    train(objective, *AVERAGED, seed=0, folder=RunFolder(tmp_path))
     for weight, followed in zip(model.parameters(), objective.followed, strict=True):
         torch.testing.assert_close(weight.detach().double(), followed, rtol=1e-5, atol=1e-6)
 
@@ -134,7 +133,7 @@ def test_averaged_adalora_has_the_ranks_that_were_asked_for(tmp_path, monkeypatc
     method = AdaLoRA(rank=1, start_rank=3)
     model = attach(tiny_classifier(), method)
     objective = Classification(model, method, TRAINING, VALIDATION, *AVERAGED)
-    train(objective, *AVERAGED, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+    train(objective, *AVERAGED, seed=0, folder=RunFolder(tmp_path))
     assert sum(int((p != 0).sum()) for name, p in model.named_parameters() if "lora_E" in name) == 12
 
 

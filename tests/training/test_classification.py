@@ -20,7 +20,6 @@ from ecgtune.training.classification import Classification
 from ecgtune.training.inference import encode_once, logits_of
 from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
-from ecgtune.utils.progress import ProgressBar
 from helpers.models import TINY, tiny_classifier
 from helpers.settings import loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, run
@@ -179,7 +178,7 @@ def test_a_mix_of_layers_is_learned_on_features_as_on_signals(tmp_path):
     objective = Classification(model, method, TRAINING, VALIDATION, *settings)
     objective.trained = model  # on signals
     objective._watch._trained = model
-    train(objective, *settings, seed=0, folder=RunFolder(tmp_path / "signals"), progress=ProgressBar(quiet=True))
+    train(objective, *settings, seed=0, folder=RunFolder(tmp_path / "signals"))
     np.testing.assert_allclose(logits_of(model, VALIDATION.inputs), logits, atol=1e-4)
 
 

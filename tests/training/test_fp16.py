@@ -13,11 +13,11 @@ from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.own_weights.settings import Full
 from ecgtune.training.batches import Windows
+from ecgtune.training.callbacks import Callback
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import train
 from ecgtune.training.precision import LossScale, check_precision
 from ecgtune.training.run_folder import RunFolder
-from ecgtune.utils.progress import ProgressBar
 from helpers.models import tiny_classifier
 from helpers.settings import loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, run
@@ -33,9 +33,9 @@ class Overflowing(Classification):
         super().__init__(*arguments)
         self.left, self.moved = dict(tries), []
 
-    def batch(self, rows, moment, device):
-        self.now = moment.step
-        return super().batch(rows, moment, device)
+    def batch(self, rows, context, device):
+        self.now = context.step
+        return super().batch(rows, context, device)
 
     def loss(self, trained, batch):
         terms = super().loss(trained, batch)
@@ -44,21 +44,21 @@ class Overflowing(Classification):
             terms["loss"] = terms["loss"] * math.inf
         return terms
 
-    def after_step(self, moment):
-        super().after_step(moment)
-        self.moved.append(moment.step)
+    def after_step(self, context):
+        super().after_step(context)
+        self.moved.append(context.step)
 
 
 def overflowing(folder, tries, method=None, settings=HALF, stop=None):
     method = method or LoRA(rank=2)
     objective = Overflowing(attach(tiny_classifier(), method), method, TRAINING, VALIDATION, settings, tries=tries)
 
-    class Bar(ProgressBar):
-        def advance(self, units):
+    class Stop(Callback):
+        def on_step_end(self, step):
             if stop is not None and len(objective.moved) > stop:
                 raise KeyboardInterrupt
 
-    result = train(objective, *settings, seed=0, folder=RunFolder(folder), progress=Bar(quiet=True))
+    result = train(objective, *settings, seed=0, folder=RunFolder(folder), callbacks=[Stop()])
     return result, objective
 
 
@@ -118,14 +118,14 @@ def test_gradients_are_clipped_at_their_own_size(clip, tmp_path):
     seen = []
 
     class Watched(Classification):
-        def after_step(self, moment):
-            super().after_step(moment)
+        def after_step(self, context):
+            super().after_step(context)
             gradients = [p.grad.flatten() for p in self.model.parameters() if p.grad is not None]
             seen.append(torch.cat(gradients).norm().item())
 
     settings = loop(HALF, max_grad_norm=clip, epochs=1)
     objective = Watched(attach(tiny_classifier(), Full()), Full(), TRAINING, VALIDATION, settings)
-    train(objective, *settings, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+    train(objective, *settings, seed=0, folder=RunFolder(tmp_path))
     assert (max(seen) <= 0.5 + 1e-4) == bool(clip)
     assert max(seen) < 1000  # and not 65,536 times as large
 

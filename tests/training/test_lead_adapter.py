@@ -50,7 +50,7 @@ def fit(folder, method, settings=SETTINGS, *, stop_after=None):
     once = compute_once(model, method, TRAIN, VAL, *settings, augmented=False)
     objective = Classification(model, method, once.training, once.validation, *settings)
     place = RunFolder(folder)
-    trained = train(objective, *settings, seed=0, folder=place, progress=Interrupted(stop_after))
+    trained = train(objective, *settings, seed=0, folder=place, callbacks=[Interrupted(stop_after)])
     return model, trained, numbers(place), once.sentence
 
 
@@ -145,7 +145,7 @@ def test_without_a_mixer_nothing_is_kept_for_a_gradient():
 def test_in_the_epochs_of_the_head_alone_the_mixer_stands_still(tmp_path):
     settings = loop(SETTINGS, head_epochs=2)
     model = fresh(LoRA(rank=2))
-    train_head(model, TRAIN, VAL, *settings, seed=0, folder=RunFolder(tmp_path), progress=Interrupted())
+    train_head(model, TRAIN, VAL, *settings, seed=0, folder=RunFolder(tmp_path))
     assert torch.equal(model.lead_mixer.weight, fresh().lead_mixer.weight)
     assert model.mixes_leads
 
@@ -202,5 +202,5 @@ def test_any_pooling(pooling, tmp_path):
     )
     attach(model, LinearProbe())
     objective = Classification(model, LinearProbe(), TRAIN, VAL, *SETTINGS)
-    trained = train(objective, *SETTINGS, seed=0, folder=RunFolder(tmp_path), progress=Interrupted())
+    trained = train(objective, *SETTINGS, seed=0, folder=RunFolder(tmp_path))
     assert "no frozen one did" in trained.audit

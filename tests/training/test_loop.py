@@ -26,7 +26,6 @@ from ecgtune.training.classification import Classification
 from ecgtune.training.inference import probability_of
 from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
-from ecgtune.utils.progress import ProgressBar
 from helpers.methods import METHODS, MIXED
 from helpers.models import tiny_classifier
 from helpers.settings import loop
@@ -188,8 +187,8 @@ def test_lora_plus_is_torch_adam_with_two_rates(tmp_path):
 class Watched(Classification):
     """Counts the singular values that are left after every step."""
 
-    def after_step(self, moment):
-        super().after_step(moment)
+    def after_step(self, context):
+        super().after_step(context)
         values = [p for name, p in self.model.named_parameters() if "lora_E" in name]
         self.alive = [*getattr(self, "alive", []), sum(int((value != 0).sum()) for value in values)]
 
@@ -197,7 +196,7 @@ class Watched(Classification):
 def test_adalora_ends_with_the_ranks_that_were_asked_for(tmp_path):
     method = AdaLoRA(rank=1, start_rank=3)
     objective = Watched(attach(tiny_classifier(), method), method, TRAINING, VALIDATION, SETTINGS)
-    train(objective, *SETTINGS, seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True))
+    train(objective, *SETTINGS, seed=0, folder=RunFolder(tmp_path))
     assert len(objective.alive) == 18
     assert objective.alive[:2] == [36, 36]  # of 12 projections; the first tenth of the steps cuts nothing
     assert objective.alive == sorted(objective.alive, reverse=True)
@@ -251,9 +250,9 @@ class Breaking(Classification):
         self.passed = getattr(self, "passed", -1) + 1
         return terms | {"loss": terms["loss"] * math.nan} if (self.what, self.passed) == ("loss", self.at) else terms
 
-    def after_step(self, moment):
-        super().after_step(moment)
-        if (self.what, moment.step) == ("weights", self.at):
+    def after_step(self, context):
+        super().after_step(context)
+        if (self.what, context.step) == ("weights", self.at):
             with torch.no_grad():
                 next(p for p in self.model.parameters() if p.requires_grad).fill_(math.nan)
 
@@ -274,7 +273,7 @@ def test_what_is_not_a_number_stops_at_once_and_is_never_saved(what, at, said, e
     objective.at, objective.what = at, what
     folder = RunFolder(tmp_path)
     with pytest.raises(DivergedError, match=said):
-        train(objective, *settings, seed=0, folder=folder, progress=ProgressBar(quiet=True))
+        train(objective, *settings, seed=0, folder=folder)
     assert folder.state.exists() == (at > 0)
     if at:
         state = torch.load(folder.state, weights_only=True)
@@ -295,7 +294,7 @@ def test_audits_run_inside_the_loop(tmp_path, monkeypatch):
     with pytest.raises(AuditError, match="gradient audit"):
         train(
             Classification(model, LoRA(rank=2), TRAINING, VALIDATION, *SETTINGS), SETTINGS,
-            seed=0, folder=RunFolder(tmp_path), progress=ProgressBar(quiet=True),
+            seed=0, folder=RunFolder(tmp_path),
         )  # fmt: skip
 
 

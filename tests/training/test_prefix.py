@@ -48,7 +48,7 @@ def fit(folder, method: Method, settings: Loop, *, model=None, stop_after=None, 
     once = compute_once(model, method, TRAINING, VALIDATION, *settings, augmented=augment is not None)
     objective = Classification(model, method, once.training, once.validation, *settings, augment)
     run_folder = RunFolder(folder)
-    trained = train(objective, *settings, seed=0, folder=run_folder, progress=Interrupted(stop_after))
+    trained = train(objective, *settings, seed=0, folder=run_folder, callbacks=[Interrupted(stop_after)])
     return trained.audit, logits_of(model, VALIDATION.inputs), numbers(run_folder), once.sentence
 
 

@@ -10,7 +10,7 @@ import pytest
 import ecgtune
 from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.recipe.recipe import load_recipes
-from ecgtune.utils.progress import ProgressBar
+from ecgtune.training.callbacks import ProgressCallback
 
 DATA = ecgtune.simulate(80, seed=1, seconds=3)
 COLUMNS = ["Method", "Epochs", "LR", "Accuracy", "Precision", "Recall", "F1", "Trainable %", "AUROC"]
@@ -100,15 +100,14 @@ def test_test_windows_are_the_same_for_all_and_never_trained_on(comparison):
 
 def test_a_stopped_comparison_goes_on_and_ends_on_the_same_numbers(tmp_path, monkeypatch):
     whole = compare(tmp_path / "whole", "full,probe", seeds=1)
-    advance, left = ProgressBar.advance, [4]
+    left = [4]
 
-    def stop(self, units):
-        left[0] -= units == 32
+    def stop(self, step):
+        left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        advance(self, units)
 
-    monkeypatch.setattr(ProgressBar, "advance", stop)
+    monkeypatch.setattr(ProgressCallback, "on_step_end", stop)
     with pytest.raises(KeyboardInterrupt):
         compare(tmp_path / "stopped", "full,probe", seeds=1)
     monkeypatch.undo()

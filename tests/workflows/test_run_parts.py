@@ -9,8 +9,8 @@ import pytest
 import ecgtune
 from ecgtune.errors import SettingError
 from ecgtune.recipe.recipe import load_recipes
+from ecgtune.training.callbacks import ProgressCallback
 from ecgtune.training.predictions import read_predictions
-from ecgtune.utils.progress import ProgressBar
 from helpers.settings import loop
 
 SHORT = loop(epochs=1, batch_size=32, device="cpu")
@@ -81,15 +81,14 @@ def test_a_loaded_run_predicts_what_the_run_predicted(method, training, pooling,
 
 def test_a_run_stopped_after_its_head_goes_on(tmp_path, monkeypatch):
     whole = fine_tune(tmp_path / "whole", ecgtune.LoRA(rank=2), PARTS)
-    advance, steps = ProgressBar.advance, iter(range(1000))
+    steps = iter(range(1000))
 
-    def stopping(self, units):
-        if units == PARTS.optimisation.batch_size and next(steps) == 5:  # of 3 steps of the head, then 3 of the method
+    def stop(self, step):
+        if next(steps) == 5:  # of 3 steps of the head, then 3 of the method
             raise KeyboardInterrupt
-        advance(self, units)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ProgressBar, "advance", stopping)
+        patch.setattr(ProgressCallback, "on_step_end", stop)
         with pytest.raises(KeyboardInterrupt):
             fine_tune(tmp_path / "stopped", ecgtune.LoRA(rank=2), PARTS)
     resumed = fine_tune(tmp_path / "stopped", ecgtune.LoRA(rank=2), PARTS, resume=True)

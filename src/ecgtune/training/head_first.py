@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,11 @@ from ecgtune.methods.split import head_alone
 from ecgtune.methods.storage import load_head, save_head
 from ecgtune.models.classifier import Classifier
 from ecgtune.training.batches import Windows
+from ecgtune.training.callbacks import Callback
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import count_steps, train
 from ecgtune.training.prefix import compute_once
 from ecgtune.training.run_folder import RunFolder
-from ecgtune.utils.progress import ProgressBar
 
 
 class _HeadAlone(Classification):
@@ -68,7 +69,7 @@ def train_head(
     *,
     seed: int,
     folder: RunFolder,
-    progress: ProgressBar,
+    callbacks: Sequence[Callback] = (),
 ) -> float:
     """Train the head of `model`, which has its method attached, for `settings.head_epochs`, and return the seconds.
 
@@ -78,11 +79,14 @@ def train_head(
     """
     alone = RunFolder(folder.head, title=f"{folder.title}, head")
     if folder.state.exists():
-        progress.advance(count_head_steps(len(training), settings) * settings.batch_size)
+        steps = count_head_steps(len(training), settings)
+        for callback in callbacks:
+            callback.on_train_begin(steps, steps)
+            callback.on_train_end(0)
     else:
         with head_alone(model) as probe:
             settings, trainer = head_settings(settings), replace(trainer, gradient_checkpointing=False)
             once = compute_once(model, probe, training, validation, settings, trainer, augmented=False)
             objective = _HeadAlone(model, probe, once.training, once.validation, settings, trainer)
-            train(objective, settings, trainer, seed=seed, folder=alone, progress=progress)
+            train(objective, settings, trainer, seed=seed, folder=alone, callbacks=callbacks)
     return sum(json.loads(line)["seconds"] for line in alone.log.read_text(encoding="utf-8").splitlines())

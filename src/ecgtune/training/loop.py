@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
-from ecgtune.errors import DivergedError, SettingError
+from ecgtune.errors import DivergedError, RunError, SettingError
 from ecgtune.training.averaging import WeightAverage
 from ecgtune.training.batches import epoch_order
+from ecgtune.training.callbacks import Callback
 from ecgtune.training.inference import choose_device
 from ecgtune.training.memory import MemoryMeter, give_back_freed_memory, keep_freed_memory
 from ecgtune.training.objective import Objective, StepContext
@@ -25,9 +27,7 @@ from ecgtune.training.precision import LossScale, autocast, choose_precision
 from ecgtune.training.processes import destroy_process_group_at_exit
 from ecgtune.training.run_folder import RunFolder, log_text
 from ecgtune.training.schedule import learning_rate_factor, make_optimizer, parameter_groups
-from ecgtune.training.state import load_state
 from ecgtune.utils.files import replace_folder, write_atomically, write_text
-from ecgtune.utils.progress import ProgressBar
 
 
 @dataclass
@@ -86,7 +86,7 @@ def train(
     *,
     seed: int,
     folder: RunFolder,
-    progress: ProgressBar,
+    callbacks: Sequence[Callback] = (),
 ) -> Trained:
     """Train `objective.model` and leave the best epoch's weights in it and in `folder.best`.
 
@@ -131,7 +131,8 @@ def train(
         if accelerator.is_main_process:
             _save(folder.state, objective, optimizer, average, scale, state)
 
-    progress.advance((state.epoch * steps + state.step) * settings.batch_size)
+    for callback in callbacks:
+        callback.on_train_begin(state.epoch * steps + state.step, total_steps)
     stopped_early = _out_of_patience(state, settings)
     while state.epoch < settings.epochs and not stopped_early:
         epoch_started = time.monotonic()
@@ -191,7 +192,8 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             state.audit = objective.audit
             state.step += 1
-            progress.advance(settings.batch_size)
+            for callback in callbacks:
+                callback.on_step_end(step)
             if time.monotonic() - saved > 60 * trainer.save_minutes and state.step < steps and _finite(objective):
                 save()  # weights that are no numbers show in the next step's loss, in every process alike
 
@@ -217,14 +219,14 @@ def train(
         state.epoch, state.step = state.epoch + 1, 0
         state.sums, state.weight_sum, state.skipped = {}, 0.0, 0
         save()
-        progress.note(
-            f"{folder.title}: epoch {row['epoch']}/{settings.epochs}, {objective.sentence(row)}, "
-            + (f"{row['skipped']} steps taken again, " if row.get("skipped") else "")
-            + f"{row['seconds']:.1f} s"
-        )
+        repeated = f"{row['skipped']} steps taken again, " if row.get("skipped") else ""
+        told = f"epoch {row['epoch']}/{settings.epochs}, {objective.sentence(row)}, {repeated}{row['seconds']:.1f} s"
+        for callback in callbacks:
+            callback.on_epoch_end(row, told)
         stopped_early = _out_of_patience(state, settings)
 
-    progress.advance((settings.epochs - state.epoch) * steps * settings.batch_size)
+    for callback in callbacks:
+        callback.on_train_end((settings.epochs - state.epoch) * steps)
     if accelerator.is_main_process:
         write_text(folder.log, log_text(state.log))  # again: the state decides what has been trained, not the file
     accelerator.wait_for_everyone()
@@ -290,7 +292,12 @@ def _save(
 def _restore(path: Path, objective: Objective, optimizer: Any, average: WeightAverage, scale: LossScale) -> State:
     if not path.exists():
         return State()
-    content = load_state(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)  # runs nothing that the file contains
+    except Exception as error:
+        raise RunError(
+            f"{path} cannot be read ({type(error).__name__}); remove the run folder and train again"
+        ) from None
     objective.restore(content["weights"])
     average.restore(content.get("average", {}))  # a state of before there were averages has none
     optimizer.load_state_dict(content["optimizer"])

@@ -18,6 +18,7 @@ from ecgtune.pretraining.objective import PretrainingObjective
 from ecgtune.pretraining.start import OBJECTIVES, make_objective
 from ecgtune.recipe.pretraining import Pretraining, load_pretraining_recipe
 from ecgtune.reporting.writing import CARD, card_is_edited, write_pretraining
+from ecgtune.training.callbacks import ProgressCallback
 from ecgtune.training.inference import choose_device
 from ecgtune.training.loop import Trained, count_steps, train
 from ecgtune.training.precision import check_precision, resolved_precision
@@ -83,7 +84,8 @@ def pretrain(
         progress.expect(work)
         if not folder.finished:
             processes.first_alone(lambda: write_text(folder.recordings, _recordings_text(data, selection)))
-            trained = train(objective, recipe.optimisation, recipe.trainer, seed=seed, folder=folder, progress=progress)
+            shown = ProgressCallback(progress, folder.title, recipe.optimisation.batch_size)
+            trained = train(objective, recipe.optimisation, recipe.trainer, seed=seed, folder=folder, callbacks=[shown])
             processes.first_alone(lambda: _finish(folder, recipe, objective, data, selection, trained, seed))
     processes.first_alone(lambda: _present(folder, objective, origin, settings.export_float16, progress))
     return folder.best

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import describe_model
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.reporting.writing import write_run
+from ecgtune.training.callbacks import Callback, ProgressCallback
 from ecgtune.training.classification import Classification
 from ecgtune.training.head_first import check_head_first, count_head_steps, train_head
 from ecgtune.training.inference import choose_device, logits_of, probability_of
@@ -99,19 +101,19 @@ def make_ready(
     return ReadyRun(recipe, model, prepared, seed, run, fingerprint, description, count, augmentation)
 
 
-def run_recipe(run: ReadyRun, progress: ProgressBar) -> None:
+def run_recipe(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()) -> None:
     """Train into the run folder: audits, best epoch, predictions, metrics, report. A finished run is left alone."""
     begin_run(run.folder, run.recipe, run.fingerprint)
     progress.describe(run.folder.title)
     if run.folder.finished:
         progress.advance(work(run.recipe, run.prepared.split))
     else:
-        _train_and_test(run, progress)
+        _train_and_test(run, progress, callbacks)
     if not (run.folder.path / "report.html").is_file():
         write_run(run.folder.path)
 
 
-def fit(run: ReadyRun, progress: ProgressBar) -> tuple[Trained, str]:
+def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()) -> tuple[Trained, str]:
     """Train on the training windows and leave the best epoch on validation in model and folder; no others are read.
 
     Returns what the training reports, and the sentence on what was computed once.
@@ -120,8 +122,16 @@ def fit(run: ReadyRun, progress: ProgressBar) -> tuple[Trained, str]:
     training, validation = prepared.windows(prepared.split.train), prepared.windows(prepared.split.val)
     head_seconds = 0.0
     if settings.head_epochs:
+        shown = ProgressCallback(progress, f"{run.folder.title}, head", settings.batch_size)
         head_seconds = train_head(
-            model, training, validation, settings, trainer, seed=run.seed, folder=run.folder, progress=progress
+            model,
+            training,
+            validation,
+            settings,
+            trainer,
+            seed=run.seed,
+            folder=run.folder,
+            callbacks=[shown, *callbacks],
         )
     method, augment, copies = run.recipe.method, run.augmentation, run.recipe.copies
     if augment is not None and run.recipe.augmentation.augmented_copies:
@@ -131,15 +141,16 @@ def fit(run: ReadyRun, progress: ProgressBar) -> tuple[Trained, str]:
     )
     progress.note(f"{run.folder.title}: {once.sentence}")
     objective = Classification(model, method, once.training, once.validation, settings, trainer, augment, copies=copies)
-    trained = train(objective, settings, trainer, seed=run.seed, folder=run.folder, progress=progress)
+    shown = ProgressCallback(progress, run.folder.title, settings.batch_size)
+    trained = train(objective, settings, trainer, seed=run.seed, folder=run.folder, callbacks=[shown, *callbacks])
     return replace(trained, seconds=trained.seconds + head_seconds), once.sentence
 
 
-def _train_and_test(run: ReadyRun, progress: ProgressBar) -> None:
+def _train_and_test(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback]) -> None:
     model, prepared, trainer = run.model, run.prepared, run.recipe.trainer
     split = prepared.split
     write_text(run.folder.split, split_text(split.parts()))
-    trained, once = fit(run, progress)
+    trained, once = fit(run, progress, callbacks)
 
     rows = np.concatenate([split.val, split.test])
     label, group, recording = prepared.dataset.label[rows], prepared.groups(rows), prepared.dataset.pooled(rows)
