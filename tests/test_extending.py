@@ -1,0 +1,51 @@
+"""The examples of docs/extending.md run as written."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, flags=re.MULTILINE | re.DOTALL))
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (\S+\.(?:py|toml))\n")
+
+
+def files() -> dict[str, str]:
+    """Blocks of the page that begin with a file name."""
+    found = [(FILE.match(body), body) for _, body in BLOCK.findall(PAGE)]
+    return {name.group(1): body for name, body in found if name}
+
+
+def call(line: str) -> str:
+    """A command line as Python: `ECGTUNE_IMPORT=file ecgtune ...` sets the variable first."""
+    before, command = line.split("ecgtune ", 1)
+    setting = [f"os.environ.update({dict([word.split('=')])!r})" for word in shlex.split(before)]
+    return "; ".join([*setting, f"main({shlex.split(command)!r})"])
+
+
+def program(section: str) -> str:
+    """The other Python blocks and the command lines of a section, in order, as one program: imports cost seconds."""
+    lines = ["import os", "from ecgtune.cli.main import main"]
+    for language, body in BLOCK.findall(SECTIONS[section]):
+        if language == "python" and not FILE.match(body):
+            lines.append(f"exec({body!r}, {{'__name__': 'example'}})")
+        elif language == "":
+            lines += map(call, body.replace("\\\n", " ").splitlines())
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("section", [name for name, text in SECTIONS.items() if BLOCK.search(text)])
+def test_the_examples_run(section, tmp_path):
+    for name, body in files().items():
+        (tmp_path / name).write_text(body, encoding="utf-8")
+    environment = os.environ | {"ECGTUNE_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", program(section)], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
