@@ -19,6 +19,10 @@ class Loop(NamedTuple):
     optimisation: Optimisation
     trainer: TrainerSettings
 
+    def __getattr__(self, name):
+        """A setting of either, by its name alone."""
+        return getattr(self.optimisation if hasattr(self.optimisation, name) else self.trainer, name)
+
 
 def changed(recipe: R, **settings) -> R:
     """The recipe with settings of its optimisation, trainer and evaluation."""

@@ -23,7 +23,7 @@ AGAIN = loop(SETTINGS, gradient_checkpointing=True)
 @pytest.mark.parametrize("method", [Full(), LoRA(rank=2, dropout=0.2), Adapter(width=2), TopLayers(layers=1)], ids=str)
 @pytest.mark.parametrize("settings", [{}, {"drop_path": 0.3}], ids=["plain", "drop_path"])
 def test_the_same_bits_as_without(method, settings, tmp_path):
-    ours, theirs = (run(tmp_path / str(s.checkpointing), method, loop(s, **settings)) for s in (AGAIN, SETTINGS))
+    ours, theirs = (run(tmp_path / str(s.gradient_checkpointing), method, loop(s, **settings)) for s in (AGAIN, SETTINGS))
     assert np.array_equal(ours[1], theirs[1])
     assert ours[2] == theirs[2]
     assert ours[0].audit == theirs[0].audit
@@ -55,13 +55,13 @@ def test_less_is_kept():
 @pytest.mark.parametrize("method", [LinearProbe(), SideTuning(width=8)], ids=str)
 def test_it_is_refused_where_the_encoder_keeps_nothing(method):
     with pytest.raises(SettingError, match="checkpointing is on, but"):
-        check_depth(attach(tiny_classifier(), method), method, AGAIN)
+        check_depth(attach(tiny_classifier(), method), method, checkpointing=True)
 
 
 def test_it_is_refused_without_layers():
     model = tiny_classifier()
     model.encoder = ResNet1d(ResNet1dConfig())
     with pytest.raises(SettingError, match="has no transformer layers; leave it out"):
-        check_depth(model, Full(), AGAIN)
+        check_depth(model, Full(), checkpointing=True)
     with pytest.raises(SettingError, match="to recompute"):
         model.encoder.set_gradient_checkpointing(True)

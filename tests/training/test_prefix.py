@@ -228,7 +228,7 @@ def test_auto_leaves_a_single_epoch_alone(cache, tmp_path):
 )
 def test_on_is_refused_where_nothing_can_be_computed_once(method, augmented, message):
     with pytest.raises(SettingError, match=message):
-        check_prefix(attach(tiny_classifier(), method), method, ON, augmented)
+        check_prefix(attach(tiny_classifier(), method), method, *ON, augmented)
 
 
 def test_augmentation_switches_it_off_and_says_so(cache, tmp_path):
