@@ -61,7 +61,7 @@ def test_train_then_resume(windows, capsys, tmp_path):
 
 
 def test_flags_win_over_the_recipe(windows, tmp_path):
-    (tmp_path / "mine.toml").write_text('[method]\nname = "probe"\n[training]\nepochs = 9\nbatch_size = 40\n')
+    (tmp_path / "mine.toml").write_text('[method]\nname = "probe"\n[optimisation]\nepochs = 9\nbatch_size = 40\n')
     run("train", windows, "--sampling-rate", "100", "--method", "mine.toml", "--epochs", "2", "--out", "run", "--quiet")
     stored = (tmp_path / "run" / "recipe.toml").read_text()
     assert "epochs = 2" in stored
@@ -69,7 +69,7 @@ def test_flags_win_over_the_recipe(windows, tmp_path):
 
 
 def test_a_typed_rate_is_meant_as_it_is(windows, tmp_path):
-    text = '[method]\nname = "probe"\n[training]\nlearning_rate = 0.004\nrate_width = 48\n'
+    text = '[method]\nname = "probe"\n[optimisation]\nlearning_rate = 0.004\nrate_width = 48\n'
     (tmp_path / "mine.toml").write_text(text)
     tokens = ["train", windows, "--sampling-rate", "100", "--method", "mine.toml", *QUICK]
     run(*tokens, "--out", "own")

@@ -51,7 +51,7 @@ class Overflowing(Classification):
 
 def overflowing(folder, tries, method=None, settings=HALF, stop=None):
     method = method or LoRA(rank=2)
-    objective = Overflowing(attach(tiny_classifier(), method), method, TRAINING, VALIDATION, settings, tries=tries)
+    objective = Overflowing(attach(tiny_classifier(), method), method, TRAINING, VALIDATION, *settings, tries=tries)
 
     class Stop(Callback):
         def on_step_end(self, step):
