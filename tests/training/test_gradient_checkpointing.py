@@ -23,7 +23,9 @@ AGAIN = loop(SETTINGS, gradient_checkpointing=True)
 @pytest.mark.parametrize("method", [Full(), LoRA(rank=2, dropout=0.2), Adapter(width=2), TopLayers(layers=1)], ids=str)
 @pytest.mark.parametrize("settings", [{}, {"drop_path": 0.3}], ids=["plain", "drop_path"])
 def test_the_same_bits_as_without(method, settings, tmp_path):
-    ours, theirs = (run(tmp_path / str(s.gradient_checkpointing), method, loop(s, **settings)) for s in (AGAIN, SETTINGS))
+    ours, theirs = (
+        run(tmp_path / str(s.gradient_checkpointing), method, loop(s, **settings)) for s in (AGAIN, SETTINGS)
+    )
     assert np.array_equal(ours[1], theirs[1])
     assert ours[2] == theirs[2]
     assert ours[0].audit == theirs[0].audit
