@@ -1,4 +1,4 @@
-"""What the README says can be typed, works as it stands."""
+"""The commands and programs of the README run as written."""
 
 import re
 import shlex
@@ -24,9 +24,9 @@ def blocks(language: str) -> list[str]:
     return [body for name, body in fenced if name == language]
 
 
-def test_the_python_lines_run(tmp_path):
-    (code,) = blocks("python")
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+def test_the_python_blocks_run(tmp_path):
+    program = "\n".join(f"exec({block!r}, {{'__name__': 'readme'}})" for block in blocks("python"))
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "value" in done.stdout
     assert (tmp_path / "runs" / "lora" / "report.html").is_file()
@@ -75,9 +75,9 @@ def test_the_commands_for_recordings_run(tmp_path, monkeypatch, capsys):
     assert "report: runs/recordings/report.html" in capsys.readouterr().out
     (tmp_path / "recordings").rename(tmp_path / "new-recordings")
     main([*predict, "--quiet"])
-    assert len((tmp_path / "answers" / "recordings.csv").read_text().splitlines()) == 1 + 24
+    assert len((tmp_path / "predictions" / "recordings.csv").read_text().splitlines()) == 1 + 24
 
 
-@pytest.mark.parametrize("target", re.findall(r"^make (\w+)", README, flags=re.MULTILINE))
+@pytest.mark.parametrize("target", re.findall(r"`make (\w+)`", README))
 def test_make_targets_exist(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
