@@ -386,7 +386,7 @@ def test_write_csv_replaces_nothing_and_leaves_no_part(tmp_path, monkeypatch):
         write_csv(dataset, path / "below a file.csv")
     assert "\n" not in str(caught.value)
     with monkeypatch.context() as patch:
-        patch.setattr("ecgtune.io.writing.pcsv.CSVWriter", lambda *_, **__: full_disk())
+        patch.setattr("pyarrow.csv.CSVWriter", lambda *_, **__: full_disk())
         with pytest.raises(RunError, match="No space left"):
             write_csv(dataset, tmp_path / "new" / "other.csv")
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == {"out.csv": content}

@@ -2,10 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pcsv
+from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.tasks import MISSING
@@ -47,6 +47,9 @@ def write_csv(dataset: Dataset, path: str | Path) -> Path:
     if dataset.split is not None:
         columns["split"] = dataset.split
     samples = [f"signal_{i}" for i in range(dataset.samples)]
+    import pyarrow as pa
+    import pyarrow.csv as pcsv
+
     schema = pa.schema([(name, pa.float32()) for name in samples] + [(name, pa.string()) for name in columns])
     plain = not any(mark in str(text) for values in columns.values() for text in np.unique(values) for mark in ',"\r\n')
     options = pcsv.WriteOptions(include_header=False, quoting_style="none" if plain else "needed")
@@ -57,9 +60,24 @@ def write_csv(dataset: Dataset, path: str | Path) -> Path:
             with pcsv.CSVWriter(file, schema, write_options=options) as writer:
                 for first in range(0, len(dataset), _ROWS):
                     rows = slice(first, first + _ROWS)
-                    arrays = [pa.array(sample) for sample in np.ascontiguousarray(dataset.signal[rows, 0].T)]
-                    arrays += [pa.array(values[rows].tolist(), pa.string()) for values in columns.values()]
+                    arrays = [_numbers(sample) for sample in np.ascontiguousarray(dataset.signal[rows, 0].T)]
+                    arrays += [_texts(values[rows].tolist()) for values in columns.values()]
                     writer.write_batch(pa.record_batch(arrays, schema=schema))
 
     write_atomically(path, write)
     return path
+
+
+def _numbers(values: NDArray[np.float32]) -> Any:
+    """A pyarrow array of contiguous values, from their buffer: `pyarrow.array` imports pandas."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.float32(), len(values), [None, pa.py_buffer(values)])
+
+
+def _texts(values: list[str]) -> Any:
+    import pyarrow as pa
+
+    encoded = [value.encode() for value in values]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))

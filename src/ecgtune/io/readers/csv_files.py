@@ -50,6 +50,7 @@ from ecgtune.io.readers.csv_table import (
     parse_columns,
     split_cells,
     unreadable,
+    values_of,
 )
 from ecgtune.utils.text import shown
 
@@ -286,7 +287,7 @@ def _windows(path: Path, layout: _Layout, piece: Piece) -> WindowBlock:
     signal = np.zeros((len(line), 1, len(layout.samples)), dtype=np.float32)
     if table is not None:
         for place, index in enumerate(layout.samples):
-            signal[:, 0, place] = table.column(str(index)).to_numpy()
+            signal[:, 0, place] = values_of(table, index)
     group, split = (None if index is None or table is None else column(index) for index in (layout.group, layout.split))
     return WindowBlock(signal, line, label, group, split)
 
@@ -327,7 +328,7 @@ def read_recording(path: Path, options: ReadOptions) -> Recording:
     signal = np.empty((len(leads), table.num_rows), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         for row, channel in enumerate(leads.values()):
-            signal[row] = table.column(str(channel)).to_numpy() * factor
+            signal[row] = values_of(table, channel) * factor
     return make_recording(path, signal, list(leads), rate)
 
 

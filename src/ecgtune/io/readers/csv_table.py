@@ -95,6 +95,19 @@ def parse_columns(
     return table
 
 
+def values_of(table: Any, column: int) -> NDArray[np.floating]:
+    """Return a column of numbers, NaN for gaps, from its buffers: pyarrow's own conversion imports pandas."""
+    array = table.column(str(column)).combine_chunks()
+    kind = np.dtype(np.float32 if str(array.type) == "float" else np.float64)
+    if not len(array):
+        return np.empty(0, kind)
+    values = np.frombuffer(array.buffers()[1], kind, len(array), array.offset * kind.itemsize)
+    if not array.null_count:
+        return values
+    valid = np.unpackbits(np.frombuffer(array.buffers()[0], np.uint8), bitorder="little")
+    return np.where(valid[array.offset : array.offset + len(array)], values, np.nan).astype(kind)
+
+
 def fault_in(
     path: Path, piece: Piece, names: tuple[str, ...], numbers: list[int], gaps: Collection[str], reason: Exception
 ) -> DataError:
