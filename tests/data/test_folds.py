@@ -26,7 +26,7 @@ def test_each_group_is_tested_once_and_validated_once(dataset):
         split = split_dataset(each)
         assert split.unit == "patient"
         assert f"5 folds by patient, stratified by label, seed 1: test {number}" in split.origin
-        people = [set(dataset.group[rows]) for rows in split.parts().values()]
+        people = [set(dataset.group[rows]) for rows in split.by_name().values()]
         assert len(people[0] | people[1] | people[2]) == sum(map(len, people)) == 30
         assert abs(dataset.label[split.test].mean() - dataset.label.mean()) < 0.2
         assert each.signal is dataset.signal
@@ -98,7 +98,7 @@ def test_near_duplicates_in_two_parts_are_refused_unless_allowed(dataset):
     with pytest.raises(DataError, match=rf"1 pairs of recordings .* \({train} and {test}\); .*--allow-duplicates"):
         split_dataset(leaking)
     told = split_dataset(leaking, allow_duplicates=True)
-    assert any("same signal stand in different splits" in warning for warning in told.warnings)
+    assert any("same signal are in different splits" in warning for warning in told.warnings)
     assert told.warnings[0] == "3 of 9 were left out"
 
 

@@ -32,7 +32,7 @@ def with_a_near_duplicate(change=CHANGES["gain"]):
     signal, group = DATA.signal.copy(), DATA.group
     source, copy = np.flatnonzero(group == FIRST)[0], np.flatnonzero(group == SECOND)[0]
     signal[copy] = change(signal[source])
-    parts = {name: rows.copy() for name, rows in split_dataset(DATA).parts().items()}
+    parts = {name: rows.copy() for name, rows in split_dataset(DATA).by_name().items()}
     split = np.full(len(DATA), "train", dtype="U5")
     for name, rows in parts.items():
         split[rows] = name
@@ -44,13 +44,13 @@ def with_a_near_duplicate(change=CHANGES["gain"]):
 def test_a_copy_is_found_and_nothing_else(change):
     data = with_a_near_duplicate(CHANGES[change])
     split = split_dataset(data)
-    assert near_duplicate_groups(data, split.parts()).pairs == ((FIRST, SECOND),)
-    assert near_duplicate_groups(DATA, split_dataset(DATA).parts()).pairs == ()
+    assert near_duplicate_groups(data, split.by_name()).pairs == ((FIRST, SECOND),)
+    assert near_duplicate_groups(DATA, split_dataset(DATA).by_name()).pairs == ()
 
 
 def test_in_a_split_of_the_file_they_are_told_with_their_number():
     warning = split_dataset(with_a_near_duplicate()).warnings[-1]
-    assert f"1 pairs of patients with the same signal stand in different splits ({FIRST} and {SECOND})" in warning
+    assert f"1 pairs of patients with the same signal are in different splits ({FIRST} and {SECOND})" in warning
 
 
 def test_in_a_drawn_split_they_are_refused_unless_allowed():
@@ -74,16 +74,16 @@ def test_in_a_drawn_split_they_are_refused_unless_allowed():
     ids=["no groups", "4 seconds", "recordings, which were compared whole"],
 )
 def test_where_it_cannot_be_told(change):
-    assert near_duplicate_groups(replace(DATA, **change), split_dataset(DATA).parts()) is None
+    assert near_duplicate_groups(replace(DATA, **change), split_dataset(DATA).by_name()) is None
 
 
 def test_of_very_many_windows_the_first_of_each_group_are_compared_and_that_is_told(monkeypatch):
     data = with_a_near_duplicate()
     monkeypatch.setattr(MODULE, "MOST_PAIRS", 1500)
-    assert near_duplicate_groups(data, split_dataset(data).parts()).pairs == ((FIRST, SECOND),)
-    assert any("looked for in the first 1 windows of each patient only" in w for w in split_dataset(data).warnings)
+    assert near_duplicate_groups(data, split_dataset(data).by_name()).pairs == ((FIRST, SECOND),)
+    assert any("searched in the first 1 windows of each patient only" in w for w in split_dataset(data).warnings)
     monkeypatch.setattr(MODULE, "MOST_PAIRS", 10)
-    assert near_duplicate_groups(data, split_dataset(data).parts()) is None
+    assert near_duplicate_groups(data, split_dataset(data).by_name()) is None
 
 
 @pytest.mark.parametrize("rate", [100.0, 250.0])

@@ -32,14 +32,14 @@ def make(label, group=None, split=None, group_name: str | None = "patient", sign
 
 
 def check_parts(dataset: Dataset, split) -> None:
-    rows = np.concatenate(list(split.parts().values()))
+    rows = np.concatenate(list(split.by_name().values()))
     assert_array_equal(np.sort(rows), np.arange(len(dataset)))
-    for part in split.parts().values():
+    for part in split.by_name().values():
         assert part.dtype == np.int64
         assert (np.diff(part) > 0).all()
         assert set(dataset.label[part]) == {0, 1}
     if dataset.group is not None:
-        groups = [set(dataset.group[part]) for part in split.parts().values()]
+        groups = [set(dataset.group[part]) for part in split.by_name().values()]
         assert not groups[0] & groups[1]
         assert not groups[0] & groups[2]
         assert not groups[1] & groups[2]
@@ -66,7 +66,7 @@ def test_groups_stay_whole_and_shares_are_near(groups, mixed, positives, seed):
     for value in (0, 1):
         members = label == value
         largest = np.bincount(group[members]).max() / members.sum()  # no method does better than about one group
-        for rows, share in zip(split.parts().values(), (0.70, 0.15, 0.15), strict=True):
+        for rows, share in zip(split.by_name().values(), (0.70, 0.15, 0.15), strict=True):
             assert abs(members[rows].sum() / members.sum() - share) < 0.02 + largest
 
 
@@ -77,7 +77,7 @@ def test_shares_are_exact_within_a_hundredth_on_many_groups():
         check_parts(dataset, split)
         for value in (0, 1):
             members = dataset.label == value
-            got = [members[rows].sum() / members.sum() for rows in split.parts().values()]
+            got = [members[rows].sum() / members.sum() for rows in split.by_name().values()]
             np.testing.assert_allclose(got, (0.70, 0.15, 0.15), atol=0.01)
 
 
@@ -118,13 +118,13 @@ def test_by_row_the_counts_are_exact_and_the_warning_says_so():
     assert split.unit == "row"
     assert split.origin == "drawn 70/15/15 by row, stratified by label, seed 0"
     assert len(split.warnings) == 1
-    assert "windows of one person may stand in several splits" in split.warnings[0]
+    assert "windows of one person may be in several splits" in split.warnings[0]
 
 
 def test_fractions_are_the_callers():
     dataset = make(np.arange(400) % 2)
     split = split_dataset(dataset, fractions=(0.5, 0.25, 0.25))
-    assert [len(rows) for rows in split.parts().values()] == [200, 100, 100]
+    assert [len(rows) for rows in split.by_name().values()] == [200, 100, 100]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_whole_split_column_is_honoured():
     column = np.array(["train", "val", "test", "train"] * 10)
     dataset = make(np.arange(40) // 4 % 2, np.arange(40), column)
     split = split_dataset(dataset, seed=9)
-    for name, rows in split.parts().items():
+    for name, rows in split.by_name().items():
         assert_array_equal(rows, np.flatnonzero(column == name))
     assert split.origin == "from the file's split column"
     assert split.warnings == ()
@@ -285,9 +285,9 @@ def test_duplicates_across_parts_are_counted_once_per_content():
     dataset = make([0, 0, 0, 0, 1, 1, 1, 1, 0, 1, 0, 1], split=column, signal=signal)
     split = split_dataset(dataset)
     found = duplicate_windows(dataset, split)
-    assert found.count == split.duplicates == 2
-    assert found.pairs == ((0, 2), (6, 7))
-    assert "2 windows stand sample for sample in more than one split (rows 0 and 2, 6 and 7)" in split.warnings[-1]
+    assert found == ((0, 2), (6, 7))
+    assert split.duplicates == 2
+    assert "2 identical windows occur in several splits (rows 0 and 2, 6 and 7)" in split.warnings[-1]
 
 
 def test_the_real_benchmark_keeps_its_test_recordings_apart(shared):

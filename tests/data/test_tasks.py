@@ -180,12 +180,12 @@ def test_every_class_and_label_is_shared_out(seed, grouped, task):
         label, classes = np.where(rng.random(flags.shape) < 0.1, -1, flags).astype(np.int8), NAMES
     dataset = many(len(group), label, classes, group=group if grouped else None)
     split = split_dataset(dataset, seed=seed)
-    assert_array_equal(np.sort(np.concatenate(list(split.parts().values()))), np.arange(len(group)))
+    assert_array_equal(np.sort(np.concatenate(list(split.by_name().values()))), np.arange(len(group)))
     if grouped:
-        owners = [set(group[rows]) for rows in split.parts().values()]
+        owners = [set(group[rows]) for rows in split.by_name().values()]
         assert sum(map(len, owners)) == len(set.union(*owners))
     positives = label_counts(dataset.label, dataset.classes)[0]
-    for rows, share in zip(split.parts().values(), (0.70, 0.15, 0.15), strict=True):
+    for rows, share in zip(split.by_name().values(), (0.70, 0.15, 0.15), strict=True):
         got = label_counts(dataset.label[rows], dataset.classes)[0] / positives
         assert np.abs(got - share).max() < 0.08
 

@@ -128,10 +128,10 @@ def test_measuring_a_recipe_finds_what_its_run_will_have(name, tiny, tmp_path):
 def test_the_sample_holds_both_labels_and_keeps_the_parts_apart():
     split = draw_split(DATA, ecgtune.DataSettings())
     few, parts = sample(DATA, split, recipe("lora", "ecg-fm-tiny", batch_size=4), steps=2)
-    assert [len(rows) for rows in parts.parts().values()] == [8, 6, 6]
-    for name, rows in parts.parts().items():
+    assert [len(rows) for rows in parts.by_name().values()] == [8, 6, 6]
+    for name, rows in parts.by_name().items():
         assert set(few.label[rows]) == {0, 1}
-        whole = {window.tobytes() for window in DATA.signal[split.parts()[name]]}
+        whole = {window.tobytes() for window in DATA.signal[split.by_name()[name]]}
         assert {window.tobytes() for window in few.signal[rows]} <= whole
 
 

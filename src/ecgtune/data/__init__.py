@@ -1,1 +1,1 @@
-"""Files of ECG windows, or recordings and their labels, in; checked windows out."""
+"""Windows of ECGs as values, and pure functions on them."""

@@ -1,7 +1,7 @@
-"""What is done to signals so that a model does not see the same one twice. Fine-tuning and pretraining both use it.
+"""Random changes of signals, for fine-tuning and pretraining.
 
-All draws of an epoch are made at once, from a generator that seed and epoch decide, and each item reads its own. So
-they hang neither on which items share a batch nor on how many processes divide it, and a resumed training repeats them.
+All draws of an epoch are made at once, from a generator that depends on seed and epoch. They depend neither on batches
+nor on the number of processes, and a resumed training repeats them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ecgtune.data.sampling import generator
 from ecgtune.data.signal.filters import zscore
 from ecgtune.errors import SettingError
 
-NOISE_SAMPLES = 1 << 18  # of one strip per epoch, which every item reads somewhere else
+NOISE_SAMPLES = 1 << 18  # of one strip per epoch, which each item reads from another position
 GAIN_HZ, WANDER_HZ = (0.1, 0.5), (0.05, 0.5)  # breathing; slower than a heart
 POSITIONS, DISTURBANCE = 4, 5  # so that different draws never come from the same generator
 
 
 class Disturbed(Protocol):
-    """The settings that `Disturbance` reads; see `recipe.Augmentation` and `recipe.Crops`."""
+    """The settings that `Disturbance` reads, of `Augmentation` and of a pretraining's `Crops`."""
 
     @property
     def gain(self) -> float: ...
@@ -35,7 +35,7 @@ class Disturbed(Protocol):
 
 
 class Disturbance:
-    """Breathing amplitude, baseline wander and noise for the `items` of one epoch."""
+    """Respiratory amplitude modulation, baseline wander and noise for the `items` of one epoch."""
 
     def __init__(self, settings: Disturbed, items: int, rng: np.random.Generator) -> None:
         self._on = settings.gain > 0 or settings.wander > 0 or settings.noise > 0
@@ -48,7 +48,7 @@ class Disturbance:
     def __call__(
         self, signal: NDArray[np.float32], items: NDArray[np.int64], sampling_rate: float
     ) -> NDArray[np.float32]:
-        """signal (items, leads, samples), z-scored; `items` their numbers in the epoch."""
+        """Return the changed signal (items, leads, samples), z-scored before; items: their numbers in the epoch."""
         if not self._on:
             return signal
         seconds = np.arange(signal.shape[-1]) / sampling_rate
@@ -61,26 +61,24 @@ class Disturbance:
 
 
 def read_at(whole: NDArray[np.number], position: NDArray[np.float64]) -> NDArray[np.float32]:
-    """`whole` (leads, samples) at `position` (items, n), 0 to samples - 1: (items, leads, n).
+    """Return `whole` (leads, samples) at `position` (items, n), 0 to samples - 1: (items, leads, n).
 
-    Linear interpolation where one of the positions is not whole.
+    Linear interpolation when one of the positions is not whole.
     """
     left = position.astype(np.int64)
     if (position == left).all():
         return np.ascontiguousarray(whole[:, left].transpose(1, 0, 2), dtype=np.float32)
-    share = (position - left).astype(np.float32)
+    weight = (position - left).astype(np.float32)
     right = np.minimum(left + 1, whole.shape[1] - 1)  # read with weight 0 at the last sample
-    values = whole[:, left] * (1 - share) + whole[:, right] * share
+    values = whole[:, left] * (1 - weight) + whole[:, right] * weight
     return np.ascontiguousarray(values.transpose(1, 0, 2), dtype=np.float32)
 
 
 class WindowAugmentation:
-    """`settings` on the `windows` training windows of a fine-tuning, of `leads` leads at `sampling_rate` Hz.
+    """Augmentation of the `windows` training windows of a fine-tuning, of `leads` leads at `sampling_rate` Hz.
 
-    normalise: the windows are z-scored, and are so again afterwards. Otherwise each lead keeps mean and standard
-    deviation, and wander and noise are in units of the latter.
-
-    Raises SettingError for what cannot act on such windows.
+    normalise: the windows are z-scored, and are so again afterwards. Otherwise each lead keeps its mean and standard
+    deviation, and wander and noise are in units of the latter. Raises SettingError for a lead mask of one lead.
     """
 
     def __init__(
@@ -95,9 +93,9 @@ class WindowAugmentation:
     def __call__(
         self, signal: NDArray[np.float32], rows: NDArray[np.int64], seed: int, epoch: int
     ) -> NDArray[np.float32]:
-        """signal (rows, leads, samples), as the model takes it, of the training windows `rows`: as `epoch` shows them.
+        """Return the training windows `rows`, signal (rows, leads, samples), as augmented in this epoch.
 
-        A function of windows, rows, seed and epoch. The result has `cropped_samples` samples, the same for all windows.
+        A function of windows, rows, seed and epoch. The result has `cropped_samples` samples.
         """
         draws, scaled = self._of_epoch(seed, epoch), set(self._settings.acting) - {"polarity_flip", "lead_mask"}
         if scaled:
@@ -113,13 +111,13 @@ class WindowAugmentation:
         return self._draws[2]
 
     def _moved(self, signal: NDArray[np.float32], rows: NDArray[np.int64], draws: _Draws) -> NDArray[np.float32]:
-        """Shift, crop and stretch; the windows are z-scored, so what lies outside of them is 0, their mean."""
+        """Shift, crop and stretch. The windows are z-scored, so samples outside of them are 0, their mean."""
         settings, (count, leads, samples) = self._settings, signal.shape
         if not (settings.shift or settings.time_stretch or settings.crop < 1):
             return signal
         length = cropped_samples(settings, samples)
         speed = draws.speed[rows]
-        # Negative room, of a window that is played faster than it lasts, leaves a gap at a random end.
+        # A window that is sped up beyond its length leaves a gap at a random end.
         start = draws.place[rows] * (samples - 1 - speed * (length - 1)) + draws.shift[rows] * samples
         if settings.time_stretch == 0:
             start = np.rint(start)
@@ -131,15 +129,15 @@ class WindowAugmentation:
 
 
 def cropped_samples(settings: Augmentation, samples: int) -> int:
-    """How many of its `samples` a training window keeps, 1 or more."""
+    """Return how many of its `samples` a training window keeps, 1 or more."""
     return max(1, round(settings.crop * samples))
 
 
 class _Draws:
-    """What happens to each training window in one epoch; arrays over the windows.
+    """The draws of one epoch, arrays over the windows.
 
-    shift: share of the window; speed: samples per step; place: of a crop, 0 to 1; factor (windows, leads): 1, -1 where
-    the window is turned upside down, 0 where the lead is masked.
+    shift: fraction of the window. speed: samples per step. place: of a crop, 0 to 1. factor: (windows, leads), -1 where
+    the window is inverted, 0 where the lead is masked, else 1.
     """
 
     def __init__(self, settings: Augmentation, windows: int, leads: int, seed: int, epoch: int) -> None:
@@ -147,20 +145,20 @@ class _Draws:
         self.shift = settings.shift * rng.uniform(-1, 1, windows)
         self.speed = 1 + settings.time_stretch * rng.uniform(-1, 1, windows)
         self.place = rng.random(windows)
-        turned = rng.random((windows, 1)) < settings.polarity_flip
+        inverted = rng.random((windows, 1)) < settings.polarity_flip
         luck = rng.random((windows, leads))
         kept = (luck >= settings.lead_mask) | (luck == luck.max(axis=1, keepdims=True))
-        self.factor = (np.where(turned, -1, 1) * kept).astype(np.float32)
+        self.factor = (np.where(inverted, -1, 1) * kept).astype(np.float32)
         self.disturb = Disturbance(settings, windows, generator(seed, epoch, DISTURBANCE))
 
 
 def _moments(signal: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of each lead of each window."""
+    """Return mean and standard deviation of each lead of each window."""
     return signal.mean(axis=-1, keepdims=True), signal.std(axis=-1, keepdims=True)
 
 
 def _waves(rng: np.random.Generator, items: int, largest: float, hertz: tuple[float, float]) -> NDArray[np.float64]:
-    """(3, items): amplitude in [0, largest], frequency in `hertz`, phase."""
+    """Draw (3, items): amplitude in [0, largest], frequency in `hertz`, phase."""
     return np.stack([largest * rng.random(items), rng.uniform(*hertz, items), rng.uniform(0, 2 * np.pi, items)])
 
 

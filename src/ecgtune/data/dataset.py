@@ -1,4 +1,4 @@
-"""`Dataset`: labelled windows and all that is known about them."""
+"""`Dataset`: labelled windows with their metadata."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,16 +14,16 @@ from ecgtune.data.tasks import MISSING, Task, strata, task_of
 from ecgtune.errors import DataError, SettingError
 
 LOWEST_RATE, HIGHEST_RATE = 20.0, 10_000.0
-"""Hz. Below 20 Hz a QRS complex is gone; above 10 kHz a number is more likely a slip (Hz for kHz)."""
+"""Hz. Below 20 Hz a QRS complex is lost; above 10 kHz a number is more likely a mistake (Hz for kHz)."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where windows came from: the path (or one phrase, for simulated ones) and the sha256 of the file.
+    """Source of windows: the path (or a phrase, for simulated ones) and the sha256 of the file.
 
-    Of windows that were cut from recordings also: `signal_path`, how that was done, as plain values; `split_origin`,
-    where `Dataset.split` came from, in a phrase; `notes`, what a reader of any table made from them must know;
-    `near_duplicates`, pairs of recordings with the same signal.
+    Of windows that were cut from recordings also: signal_path: its settings as plain values. split_origin: a phrase
+    about the source of `Dataset.split`. notes: limits of all results from them. near_duplicates: pairs of recordings
+    with the same signal.
     """
 
     path: str
@@ -36,18 +36,17 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled windows of one recording setting.
+    """Labelled windows with the same leads, rate and length.
 
-    `signal` float32 (windows, leads, samples), possibly a read-only memory map, in millivolts when `unit` is "mV", as
-    the file had it when "unknown"; `label` int64 (windows,), index into `classes`, or for windows that may have several
-    labels int8 (windows, labels) of 1, 0 and -1 (missing, which is not negative), with the labels' names as `classes`;
-    `sampling_rate` in Hz; `leads` names; `group` (windows,) identifiers of who or what was recorded, or None, and
-    `group_name` the kind of group ("patient", "record"); `split` (windows,) "train" / "val" / "test" as the file says,
-    or None. Windows that were cut from recordings also have `recording` (windows,), the identifier of each one's, and,
-    where the table of labels says it, `site` (windows,), where it was recorded.
+    signal: float32 (windows, leads, samples), possibly a read-only memory map; in millivolts when `unit` is "mV", as in
+    the file when "unknown". label: int64 (windows,), index into `classes`, or int8 (windows, labels) of 1, 0 and -1
+    (missing, which is not negative) with the labels' names as `classes`. sampling_rate: Hz. group: (windows,)
+    identifiers of patients or recordings, or None; group_name: the kind of group ("patient", "record"). split:
+    (windows,) "train", "val", "test" of the file, or None. recording, site: (windows,) identifiers, for windows that
+    were cut from recordings, and for tables of labels that name sites.
 
-    Raises DataError for arrays that do not fit each other. The samples are not looked at, so that a memory map stays
-    on disk: `Preprocessing` refuses what is not finite.
+    Raises DataError for arrays that do not fit each other. Samples are not read, so that a memory map stays on disk:
+    `Preprocessing` refuses values that are not finite.
     """
 
     signal: NDArray[np.float32]
@@ -77,7 +76,7 @@ class Dataset:
         return task_of(self.label, self.classes)
 
     def pooled(self, rows: NDArray[np.integer]) -> NDArray[np.str_] | None:
-        """The recording of each of `rows` where their group may have several of them (a patient), else None."""
+        """Return the recording of each of `rows` where a group (a patient) may have several, else None."""
         if self.recording is None or self.group is None or np.array_equal(self.recording, self.group):
             return None
         return self.recording[rows]
@@ -88,7 +87,7 @@ class Dataset:
         return self.signal.shape[2]
 
     def select(self, rows: ArrayLike) -> "Dataset":
-        """The windows `rows` (indices or a mask), in that order, copied into memory."""
+        """Return the windows `rows` (indices or a mask), in that order, copied into memory."""
         chosen = np.asarray(rows)
         return replace(
             self,
@@ -102,7 +101,7 @@ class Dataset:
 
 
 def limited(dataset: Dataset, limit: int, seed: int = 0) -> Dataset:
-    """`limit` windows of a dataset, as `read_dataset` keeps them; the dataset itself when it has no more.
+    """Return `limit` windows of a dataset, drawn as by `read_dataset`; the dataset itself when it has no more.
 
     Raises SettingError for fewer than 2 or a negative seed.
     """
@@ -160,7 +159,7 @@ def _check_several(dataset: Dataset) -> None:
 
 
 def rate_of_file(path: str | Path, in_file: float | None, given: float | None) -> float:
-    """The rate (Hz) that a file states or the caller gives. Raises DataError for neither, or two that differ."""
+    """Return the rate (Hz) that a file states or the caller gives. Raises DataError for neither, or two that differ."""
     if in_file is not None:
         check_rate(in_file, f"{path}: its sampling rate")
         if given is not None and given != in_file:
@@ -178,6 +177,6 @@ def rate_of_file(path: str | Path, in_file: float | None, given: float | None) -
 
 
 def check_rate(rate: float, what: str) -> None:
-    """Raise DataError for a rate (Hz) at which no ECG is recorded; `what` starts the message."""
+    """Raise DataError for a rate (Hz) outside of 20 to 10,000; `what` starts the message."""
     if not isfinite(rate) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise DataError(f"{what} {rate:g} Hz is not allowed; between {LOWEST_RATE:g} and {HIGHEST_RATE:g} Hz is")

@@ -1,6 +1,6 @@
-"""The same windows split again and again: k-fold, nested k-fold, and every site left out once.
+"""Cross-validation: k-fold, nested k-fold, and leave one site out.
 
-Each round is the dataset with another split column, so whatever takes a dataset takes a round of it.
+Each round is the dataset with another split column, so a round can be used like any dataset.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ecgtune.utils.text import shown
 
 
 def k_folds(dataset: Dataset, folds: int = 5, *, seed: int = 0, nested: bool = False) -> tuple[Dataset, ...]:
-    """The rounds of a cross-validation: each group of windows is tested once, in one of `folds` folds.
+    """Return the rounds of a cross-validation: each group of windows is tested once, in one of `folds` folds.
 
-    In round i fold i is the test part, the next one the validation part (for epoch and threshold), and the others are
-    trained on. `nested` gives folds * (folds - 1) rounds instead: each test fold with each other fold as validation,
-    the rounds of one test fold side by side. Folds are drawn by group, stratified by label, from `seed` alone; a split
-    that the file brings is not used.
+    In round i fold i is the test split, the next one validation (for epoch and threshold), and the others are training.
+    `nested` gives folds * (folds - 1) rounds instead: each test fold with each other fold as validation, the rounds of
+    one test fold in a row. Folds are drawn by group, stratified by label, from `seed` alone; the split of the file is
+    not used.
 
     Raises SettingError for fewer than 3 folds or a negative seed, DataError for fewer groups than folds.
     """
@@ -37,25 +37,26 @@ def k_folds(dataset: Dataset, folds: int = 5, *, seed: int = 0, nested: bool = F
     if len(names) < folds:
         raise DataError(f"{dataset.source.path}: {len(names)} {unit}s cannot fill {folds} folds; use fewer folds")
     counts = group_counts(dataset.label, dataset.classes, codes, len(names))
-    shares = (1 / folds,) * folds
-    fold = assign_groups(counts, shares, np.random.default_rng(seed))[codes]
+    fold = assign_groups(counts, (1 / folds,) * folds, np.random.default_rng(seed))[codes]
     rounds = []
     for test in range(folds):
         others = [(test + 1 + step) % folds for step in range(folds - 1)]
         for val in others if nested else others[:1]:
-            told = f"{folds} folds by {unit}, stratified by label, seed {seed}: test {test + 1}, validation {val + 1}"
-            rounds.append(_round(dataset, np.where(fold == test, "test", np.where(fold == val, "val", "train")), told))
+            origin = f"{folds} folds by {unit}, stratified by label, seed {seed}: test {test + 1}, validation {val + 1}"
+            rounds.append(
+                _round(dataset, np.where(fold == test, "test", np.where(fold == val, "val", "train")), origin)
+            )
     return tuple(rounds)
 
 
 def leave_one_site_out(dataset: Dataset) -> tuple[Dataset, ...]:
-    """One round per site, in which its windows are the test part; validation is drawn from the others by the split.
+    """Return one round per site, with its windows as the test split; validation is drawn from the others.
 
-    What a model is worth where it has never been. Raises DataError without sites, with one only, or when a patient was
-    at two, since the test windows would then not be of people unseen.
+    It estimates performance at a new site. Raises DataError without sites, with one only, or when a patient was at two:
+    the test patients would then not be new.
     """
     if dataset.site is None:
-        raise DataError(f"{dataset.source.path}: no column says where recordings come from; name one with --site")
+        raise DataError(f"{dataset.source.path}: no column names the sites of the recordings; name one with --site")
     sites = np.unique(dataset.site)
     if len(sites) < 2:
         raise DataError(f"{dataset.source.path}: all recordings come from {shown(sites[0])}; two sites are needed")

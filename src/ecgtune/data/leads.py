@@ -1,4 +1,4 @@
-"""The names of leads, written one way everywhere: a model finds a lead's channel by its name."""
+"""Standard names of leads, by which a model finds its channels, and derived leads."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,23 +11,25 @@ STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4",
 _BY_FOLDED = {name.casefold(): name for name in STANDARD_LEADS}
 #: Names that recorders and file formats write for a standard lead: MIT-BIH's modified leads, Romance languages.
 _ALIASES = {"mli": "I", "mlii": "II", "mliii": "III", "di": "I", "dii": "II", "diii": "III"}
+#: Factors of I and II for the other limb leads (Einthoven; Goldberger for the augmented leads).
+FROM_LIMBS = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
 _PREFIXES = ("mdc_ecg_lead_", "ecg ", "ekg ", "lead ")
 
 
 def lead_argument(lead: str) -> str:
-    """The standard spelling of a lead that the caller names ("avr" -> "aVR"). Raises SettingError for any other."""
+    """Return the standard spelling of a lead that the caller gives ("avr" -> "aVR"). Raises SettingError."""
     name = _BY_FOLDED.get(lead.strip().casefold())
     if name is None:
-        copied = "; one lead in all channels is the model's business: load_model(..., lead_mode='copy')"
+        copied = "; to copy one lead to all channels, give it to the model: load_model(..., lead_mode='copy')"
         hint = copied if lead.strip().casefold() == "copy" else ""
         raise SettingError(f"lead {lead!r} is unknown; allowed: {', '.join(STANDARD_LEADS)}{hint}")
     return name
 
 
 def known_lead(name: str) -> str | None:
-    """The standard spelling of the lead that a recording's channel name speaks of, or None.
+    """Return the standard spelling of the lead that a recording's channel name means, or None.
 
-    Takes what recorders write around it: "ECG avr", "Lead I (Einthoven)", "MDC_ECG_LEAD_V1", "MLII".
+    Additions of recorders are removed: "ECG avr", "Lead I (Einthoven)", "MDC_ECG_LEAD_V1", "MLII".
     """
     folded = " ".join(name.casefold().split())
     for prefix in _PREFIXES:
@@ -37,7 +39,7 @@ def known_lead(name: str) -> str | None:
 
 
 def leads_in_file(path: object, names: Iterable[str]) -> tuple[str, ...]:
-    """The standard spelling of the leads that a file names. Raises DataError for an unknown one, or one named twice."""
+    """Return the standard spelling of the leads that a file names. Raises DataError for unknown or repeated ones."""
     leads: list[str] = []
     for name in names:
         lead = _BY_FOLDED.get(name.strip().casefold())
@@ -50,7 +52,7 @@ def leads_in_file(path: object, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def channel_of(path: object, leads: Sequence[str], lead: str) -> int:
-    """Which channel of a file with `leads` holds `lead`. Raises DataError when none does."""
+    """Return the channel of `lead` in a file with `leads`. Raises DataError when there is none."""
     if lead not in leads:
         raise DataError(
             f"{path}: has no lead {lead}, its leads are {', '.join(leads)}; name one of them or leave the lead out"
@@ -58,18 +60,13 @@ def channel_of(path: object, leads: Sequence[str], lead: str) -> int:
     return tuple(leads).index(lead)
 
 
-#: The other limb leads as sums of I and II, by Einthoven's law and Goldberger's definition of the augmented leads.
-FROM_LIMBS = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
-
-
 def arrange_leads(
     signal: NDArray[np.floating], leads: Sequence[str], wanted: Sequence[str]
 ) -> tuple[NDArray[np.floating], tuple[str, ...], tuple[str, ...]]:
-    """`signal` (leads, samples) in millivolts with the leads `wanted`, in that order; and which were derived, zeroed.
+    """Return `signal` (leads, samples) in mV with the leads `wanted`, and the names of derived and of zeroed leads.
 
-    A lead that was not recorded is derived where physics gives it: III = II - I, aVR = -(I + II) / 2,
-    aVL = I - II / 2, aVF = II - I / 2. Any other becomes zeros, which is what ECG-FM takes a missing lead for. A
-    recorded lead is never replaced.
+    A lead that was not recorded is derived from I and II: III = II - I, aVR = -(I + II) / 2, aVL = I - II / 2,
+    aVF = II - I / 2. Any other becomes zeros, as missing leads are for ECG-FM. A recorded lead is never replaced.
     """
     place = {lead: channel for channel, lead in enumerate(leads)}
     limbs = "I" in place and "II" in place

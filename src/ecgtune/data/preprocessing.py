@@ -1,7 +1,7 @@
-"""What happens to a signal between the file and the model: resampling, then normalisation.
+"""Preprocessing of windows for a model: resampling, then normalisation.
 
-`Preprocessing` is saved with every model and applied to everything the model sees. What is done to whole recordings
-before they become windows stands in `data.signal`.
+`Preprocessing` is saved with every model and applied to all of its inputs. Whole recordings are processed by
+`data.signal` before they become windows.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _CHUNK_SAMPLES = 4 << 20  # resampled samples in work at once: 32 MiB as float64
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resampling to the model's rate, then normalisation; a call gives what the model takes.
+    """Resampling to the model's rate, then normalisation; a call returns the model's input.
 
     `sampling_rate` (Hz) and `resampling` are the model's. `normalisation` is "zscore" (per window and lead), "global"
     (with `mean` and `std` per lead, taken from the training windows only, in the unit of the data) or "none".
@@ -53,7 +53,7 @@ class Preprocessing:
         resampling: str = "polyphase",
         normalisation: str = "zscore",
     ) -> "Preprocessing":
-        """The preprocessing for a model of `sampling_rate` Hz; global statistics come from `train_rows` alone.
+        """Return the preprocessing for a model of `sampling_rate` Hz; global statistics are of `train_rows` alone.
 
         Raises DataError when recordings were z-scored already, the amplitude matters ("none") but its unit is unknown,
         or a lead never varies ("global").
@@ -86,23 +86,23 @@ class Preprocessing:
             flat = dataset.leads[int(np.flatnonzero(std == 0)[0])]
             raise DataError(
                 f"{dataset.source.path}: lead {flat} never varies in the training windows, so it has no"
-                " global spread; use --normalisation zscore"
+                " global standard deviation; use --normalisation zscore"
             )
         return cls(
             float(sampling_rate), resampling, normalisation, tuple((mean + centre).tolist()), tuple(std.tolist())
         )
 
     def __call__(self, signal: NDArray[np.floating], sampling_rate: float) -> NDArray[np.float32]:
-        """Windows (windows, leads, samples) at `sampling_rate` Hz as the model takes them, in bounded memory.
+        """Return windows (windows, leads, samples) at `sampling_rate` Hz as model inputs, in bounded memory.
 
-        Raises DataError for another shape or number of leads, a rate that no ECG has, or samples that are not finite.
+        Raises DataError for another shape or number of leads, an impossible rate, or samples that are not finite.
         """
         check_rate(sampling_rate, "a signal with the sampling rate")
         if signal.ndim != 3 or 0 in signal.shape[1:]:
             raise DataError(f"a signal of shape {signal.shape} cannot be used; (windows, leads, samples) is needed")
         if self.mean is not None and len(self.mean) != signal.shape[1]:
             raise DataError(f"a signal with {signal.shape[1]} leads cannot be used; the model's has {len(self.mean)}")
-        one = np.zeros((1, *signal.shape[1:]), dtype=np.float32)  # tells how long the windows become, also of none
+        one = np.zeros((1, *signal.shape[1:]), dtype=np.float32)  # for the length of the result, also of no windows
         shape = self._apply(one, slice(None), sampling_rate).shape[1:]
         result = np.empty((len(signal), *shape), dtype=np.float32)
         for rows in self._chunks(len(signal), signal.shape[1] * signal.shape[2], sampling_rate):
@@ -112,7 +112,7 @@ class Preprocessing:
     def _apply(
         self, signal: NDArray[np.floating], rows: slice | NDArray[np.int64], sampling_rate: float
     ) -> NDArray[np.float32]:
-        """The prepared windows `rows` of `signal`; raises DataError that names the first that is not finite."""
+        """Return the preprocessed windows `rows` of `signal`. Raises DataError for the first that is not finite."""
         with np.errstate(invalid="ignore", over="ignore"):  # infinite samples are refused below
             values = resample(
                 np.asarray(signal[rows], dtype=np.float64), sampling_rate, self.sampling_rate, self.resampling
@@ -131,17 +131,17 @@ class Preprocessing:
         return values
 
     def _chunks(self, windows: int, values: int, sampling_rate: float) -> list[slice]:
-        """Slices over the windows, each within `_CHUNK_SAMPLES` after resampling."""
+        """Return slices of windows, each within `_CHUNK_SAMPLES` after resampling."""
         step = max(1, int(_CHUNK_SAMPLES / max(1.0, values * max(1.0, self.sampling_rate / sampling_rate))))
         return [slice(first, first + step) for first in range(0, windows, step)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_dict` gives the same object back."""
+        """Return plain values for JSON; `from_dict` reverses it."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
-        """From what `to_dict` gave, also after a way through JSON."""
+        """Build from the values of `to_dict`, also after a round trip through JSON."""
         plain = dict(values)
         for name in ("mean", "std"):
             if plain.get(name) is not None:

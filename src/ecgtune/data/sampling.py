@@ -1,4 +1,4 @@
-"""Seeded draws, and draws of rows that keep the proportions of labels and splits."""
+"""Seeded random draws, and draws of rows that keep the proportions of labels and splits."""
 
 from numbers import Integral
 
@@ -9,13 +9,13 @@ from ecgtune.config.base import require
 
 
 def check_seed(seed: object) -> None:
-    """Raise SettingError for anything but a whole number from 0 on."""
+    """Raise SettingError unless `seed` is a whole number of 0 or more."""
     allowed = isinstance(seed, Integral) and not isinstance(seed, bool) and int(seed) >= 0
     require(allowed, f"seed is {seed}; allowed: 0 or more (a whole number)")
 
 
 def generator(*key: int) -> np.random.Generator:
-    """A generator that depends on the numbers of `key` (0 or more each) alone."""
+    """Return a generator that depends on the numbers of `key` (0 or more each) alone."""
     return np.random.Generator(np.random.PCG64(list(key)))
 
 
@@ -26,10 +26,10 @@ def representative_rows(
     count: int,
     seed: int,
 ) -> NDArray[np.int64]:
-    """`count` sorted row indices with the shares that strata (`tasks.strata`) and splits have in the whole.
+    """Draw `count` sorted row indices in which strata (`tasks.strata`) and splits have the fractions of the whole.
 
-    Groups are put in one random order and taken whole from its start, within each stratum and split until its share is
-    full; only the last group of each is cut.
+    Groups are taken whole in a random order, within each stratum and split until its quota is full; only the last group
+    of each is divided.
     """
     rng = np.random.default_rng(seed)
     if group is None:
@@ -40,7 +40,7 @@ def representative_rows(
     if split is not None:
         stratum = stratum + np.unique(split, return_inverse=True)[1] * (int(stratum.max()) + 1)
     values, cell = np.unique(stratum, return_inverse=True)
-    quotas = shares_of(count, np.bincount(cell, minlength=len(values)))
+    quotas = proportional_counts(count, np.bincount(cell, minlength=len(values)))
     rows = []
     for index, quota in enumerate(quotas):
         members = np.flatnonzero(cell == index)
@@ -48,8 +48,8 @@ def representative_rows(
     return np.sort(np.concatenate(rows)).astype(np.int64)
 
 
-def shares_of(count: int, weights: NDArray) -> NDArray[np.int64]:
-    """Cut `count` into whole numbers in proportion to `weights`, by largest remainder (Hamilton's method)."""
+def proportional_counts(count: int, weights: NDArray) -> NDArray[np.int64]:
+    """Divide `count` into whole numbers in proportion to `weights`, by largest remainder (Hamilton's method)."""
     exact = count * np.asarray(weights, dtype=np.float64) / np.sum(weights)
     whole = np.floor(exact).astype(np.int64)
     extra = np.argsort(-(exact - whole), kind="stable")[: count - int(whole.sum())]
@@ -58,7 +58,7 @@ def shares_of(count: int, weights: NDArray) -> NDArray[np.int64]:
 
 
 def number_within(recording: NDArray[np.str_]) -> NDArray[np.int64]:
-    """The place of each window among those of its recording, counted from 0 in their order: (windows,)."""
+    """Return the number of each window in its recording, from 0 in their order: (windows,)."""
     _, code = np.unique(recording, return_inverse=True)
     order = np.argsort(code, kind="stable")
     first = np.searchsorted(code[order], code[order])

@@ -1,4 +1,4 @@
-"""Training, validation and test windows: stratified by label, never cutting through a patient or recording."""
+"""Training, validation and test splits: stratified by label; patients and recordings are never divided."""
 
 import hashlib
 from collections.abc import Iterable
@@ -10,30 +10,21 @@ from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.near_duplicates import near_duplicate_groups
-from ecgtune.data.sampling import check_seed, shares_of
+from ecgtune.data.sampling import check_seed, proportional_counts
 from ecgtune.data.tasks import decided, group_counts, label_counts, strata
 from ecgtune.errors import DataError, SettingError
 from ecgtune.utils.text import shown
 
-PARTS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 _SIZE_JITTER = 0.35  # spread of the log size by which groups are ordered: different seeds, different splits
-
-
-@dataclass(frozen=True)
-class Duplicates:
-    """Windows that are equal sample for sample across splits: how many contents, and an example row pair of each."""
-
-    count: int
-    pairs: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row indices (int64, sorted) of the three parts.
+    """Row indices (int64, sorted) of the three splits.
 
-    `unit` is what is never cut ("patient", "record", "row"), `origin` says in one phrase where the split came from,
-    `warnings` is what a reader of any table made from it must know, and `duplicates` counts windows that stand,
-    sample for sample, in more than one part.
+    unit: the unit that is never divided ("patient", "record", "row"). origin: a phrase about the source of the split.
+    warnings: limits of all results on it. duplicates: number of identical windows in several splits.
     """
 
     train: NDArray[np.int64]
@@ -44,18 +35,18 @@ class Split:
     warnings: tuple[str, ...]
     duplicates: int
 
-    def parts(self) -> dict[str, NDArray[np.int64]]:
-        """The parts by name, in the order train, val, test."""
+    def by_name(self) -> dict[str, NDArray[np.int64]]:
+        """Return the rows by the names train, val, test, in this order."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
     def counts(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
-        """Windows, groups (None without groups) and positives (second class) of each part.
+        """Count windows, groups (None without groups) and positives (second class) of each split.
 
-        For more than two classes or several labels `labels` stands in the place of `positives`:
-        `{name: {"positives", "known"}}`, the windows of the class or with the label, and those of which it is known.
+        More than two classes or several labels have `labels` in place of `positives`: `{name: {"positives", "known"}}`,
+        the windows of the class or with the label, and those for which it is known.
         """
         result: dict[str, dict[str, Any]] = {}
-        for name, rows in self.parts().items():
+        for name, rows in self.by_name().items():
             groups = None if dataset.group is None else len(np.unique(dataset.group[rows]))
             positives, known = (values.tolist() for values in label_counts(dataset.label[rows], dataset.classes))
             result[name] = {"windows": len(rows), "groups": groups}
@@ -78,23 +69,21 @@ def split_dataset(
 ) -> Split:
     """Split windows into training, validation and test.
 
-    A split that the file brings is honoured. If it has training and only one other part, that part becomes the test
-    windows, and validation windows are drawn from the training groups (val / (train + val) of `fractions`). Otherwise
-    all is drawn by `fractions`, in that order: by group where there are groups, else by row with a warning. Each draw
-    is stratified by label and depends on `seed` alone. `label_fraction` below 1 keeps only that share of the training
-    windows and of the validation windows, drawn in the same way: as if the others had no labels.
+    The split column of the file is used where there is one. If it has training and only one other split, the latter
+    becomes the test split, and validation is drawn from the training groups (val / (train + val) of `fractions`).
+    Otherwise all splits are drawn by `fractions`: by group where there are groups, else by row with a warning. Each
+    draw is stratified by label and depends on `seed` alone. `label_fraction` below 1 keeps only that fraction of the
+    training and validation windows, drawn in the same way.
 
-    Windows with several labels are drawn so that each label is shared out; by row, each window counts for the rarest
-    label that it has. With more than two classes, or several labels, one that validation or test lacks is told in
-    `warnings`.
+    Draws of windows with several labels are stratified by each label; by row, each window counts for its rarest label.
+    With more than two classes, or several labels, `warnings` names those that validation or test lacks.
 
-    Recordings with the same signal (`Source.near_duplicates`) in two parts are refused, or told in `warnings` with
-    `allow_duplicates`; so are groups of windows from a file (`near_duplicate_groups`), which are told and not refused
-    in a split that the file brings.
+    Recordings with the same signal (`Source.near_duplicates`) in two splits are an error, or a warning with
+    `allow_duplicates`. So are groups of windows (`near_duplicate_groups`); in a split of the file they are a warning.
 
-    Raises DataError when a part would lack a class (of more than two, or a label: when the training windows would, or
-    a part would have none to be measured) or there are fewer groups than parts, SettingError for fractions
-    that are not three positive numbers with the sum 1, a label share outside (0, 1] or a negative seed.
+    Raises DataError when a split lacks a class (of more than two, or of labels: when training does, or a split has
+    none to measure) or there are fewer groups than splits. Raises SettingError for fractions that are not three
+    positive numbers with the sum 1, a label fraction outside (0, 1] or a negative seed.
     """
     check_seed(seed)
     if not 0 < label_fraction <= 1:
@@ -118,28 +107,27 @@ def split_dataset(
         origin += f"; of training and validation only {100 * label_fraction:.3g} % of the labels, drawn by {unit}"
     if unit == "row":
         warnings.append(
-            "split by row: the file names no patient or recording, so windows of one person may stand in"
-            " several splits and the figures may be too good"
+            "split by row: the file names no patient or recording, so windows of one person may be in several"
+            " splits, and results may be too optimistic"
         )
     split = Split(train, val, test, unit, origin, tuple(warnings), 0)
     warnings += _check_classes(dataset, split)
     warnings += _check_near_duplicates(dataset, split, allow_duplicates)
     found = duplicate_windows(dataset, split)
-    if found.count:
-        pairs = ", ".join(f"{a} and {b}" for a, b in found.pairs[:3])
+    if found:
+        pairs = ", ".join(f"{a} and {b}" for a, b in found[:3]) + (", ..." if len(found) > 3 else "")
         warnings.append(
-            f"{found.count} windows stand sample for sample in more than one split (rows {pairs}"
-            f"{', ...' if found.count > 3 else ''}), so the figures may be too good"
+            f"{len(found)} identical windows occur in several splits (rows {pairs}), so results may be too optimistic"
         )
-    return replace(split, warnings=tuple(warnings), duplicates=found.count)
+    return replace(split, warnings=tuple(warnings), duplicates=len(found))
 
 
 def _from_file(dataset: Dataset, fractions: tuple[float, float, float], seed: int, unit: str, warnings: list[str]):
-    """The parts as the file's split column says, with validation drawn when it has only two."""
+    """The splits of the file's split column, with validation drawn when it has only two."""
     column = dataset.split
-    rows = {name: np.flatnonzero(column == name) for name in PARTS}
-    present = [name for name in PARTS if len(rows[name])]
-    if present == list(PARTS):
+    rows = {name: np.flatnonzero(column == name) for name in SPLITS}
+    present = [name for name in SPLITS if len(rows[name])]
+    if present == list(SPLITS):
         return rows["train"], rows["val"], rows["test"], dataset.source.split_origin or "from the file's split column"
     if "train" not in present or len(present) == 1:
         raise DataError(
@@ -147,12 +135,12 @@ def _from_file(dataset: Dataset, fractions: tuple[float, float, float], seed: in
             " one of val and test are needed, or no split column"
         )
     other = present[1]
-    share = fractions[1] / (fractions[0] + fractions[1])
-    train, val = _draw(dataset, rows["train"], (1 - share, share), seed)
-    told = "" if dataset.source.split_origin is None else f"{dataset.source.split_origin}; "
+    fraction = fractions[1] / (fractions[0] + fractions[1])
+    train, val = _draw(dataset, rows["train"], (1 - fraction, fraction), seed)
+    stated = "" if dataset.source.split_origin is None else f"{dataset.source.split_origin}; "
     origin = (
-        f"{told}test: the file's {other} windows; validation: {100 * share:.3g} % of the file's training windows, drawn"
-        f" by {unit}, stratified by label, seed {seed}"
+        f"{stated}test: the file's {other} windows; validation: {100 * fraction:.3g} % of the file's training windows,"
+        f" drawn by {unit}, stratified by label, seed {seed}"
     )
     warnings.append(
         f"the file has only train and {other}: its {other} windows are the test windows here, and validation"
@@ -161,92 +149,95 @@ def _from_file(dataset: Dataset, fractions: tuple[float, float, float], seed: in
     return train, val, rows[other], origin
 
 
-def _labelled(dataset: Dataset, name: str, rows: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
-    """The share of a part that keeps its labels."""
+def _labelled(dataset: Dataset, name: str, rows: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
+    """The rows of a split that keep their labels."""
     units = rows if dataset.group is None else np.unique(dataset.group[rows])
-    kept = _draw(dataset, rows, (share, 1 - share), seed)[0] if len(units) > 1 else rows[:0]
+    kept = _draw(dataset, rows, (fraction, 1 - fraction), seed)[0] if len(units) > 1 else rows[:0]
     if not np.array_equal(decided(dataset.label[kept], dataset.classes), decided(dataset.label[rows], dataset.classes)):
         raise DataError(
-            f"{dataset.source.path}: label_fraction {share:g} leaves the {name} split without a window of each class; "
-            "use a larger one, or 1 for all labels"
+            f"{dataset.source.path}: label_fraction {fraction:g} leaves the {name} split without a window of each"
+            " class; use a larger one, or 1 for all labels"
         )
     return kept
 
 
-def _draw(dataset: Dataset, rows: NDArray[np.int64], shares: tuple[float, ...], seed: int) -> list[NDArray[np.int64]]:
-    """Cut `rows` into parts of the given shares, by group where there are groups."""
+def _draw(
+    dataset: Dataset, rows: NDArray[np.int64], fractions: tuple[float, ...], seed: int
+) -> list[NDArray[np.int64]]:
+    """Divide `rows` into splits of the given fractions, by group where there are groups."""
     rng = np.random.default_rng(seed)
     label = dataset.label[rows]
     if dataset.group is None:
-        part = _parts_of_rows(strata(label), shares, rng)
+        split = _assign_rows(strata(label), fractions, rng)
     else:
         names, codes = np.unique(dataset.group[rows], return_inverse=True)
-        if len(names) < len(shares):
+        if len(names) < len(fractions):
             kind = dataset.group_name or "group"
             raise DataError(
-                f"{dataset.source.path}: {len(names)} {kind}s cannot fill {len(shares)} splits; at least one"
+                f"{dataset.source.path}: {len(names)} {kind}s cannot fill {len(fractions)} splits; at least one"
                 f" {kind} for each split is needed"
             )
         counts = group_counts(label, dataset.classes, codes, len(names))
-        part = assign_groups(counts, shares, rng)[codes]
-    return [rows[part == index] for index in range(len(shares))]
+        split = assign_groups(counts, fractions, rng)[codes]
+    return [rows[split == index] for index in range(len(fractions))]
 
 
-def _parts_of_rows(
-    stratum: NDArray[np.int64], shares: tuple[float, ...], rng: np.random.Generator
+def _assign_rows(
+    stratum: NDArray[np.int64], fractions: tuple[float, ...], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    part = np.empty(len(stratum), dtype=np.int64)
+    split = np.empty(len(stratum), dtype=np.int64)
     for value in range(int(stratum.max()) + 1):
         members = rng.permutation(np.flatnonzero(stratum == value))
-        sizes = shares_of(len(members), np.asarray(shares))
-        if len(members) >= len(shares):
-            while (sizes == 0).any():  # few windows: every part gets one, from the largest
+        sizes = proportional_counts(len(members), np.asarray(fractions))
+        if len(members) >= len(fractions):
+            while (sizes == 0).any():  # few windows: every split gets one, from the largest
                 sizes[sizes.argmin()] += 1
                 sizes[sizes.argmax()] -= 1
-        part[members] = np.repeat(np.arange(len(shares)), sizes)
-    return part
+        split[members] = np.repeat(np.arange(len(fractions)), sizes)
+    return split
 
 
-def assign_groups(counts: NDArray[np.int64], shares: tuple[float, ...], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Give each group, with `counts` (groups, classes) windows, to one part so that each class is cut by `shares`.
+def assign_groups(
+    counts: NDArray[np.int64], fractions: tuple[float, ...], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Assign each group to a split so that each class is divided by `fractions`; counts: (groups, classes) windows.
 
-    Greedy from large to small: a group goes where it lowers the chi-squared distance between the windows that the parts
-    have and those they should have the most. So parts fill at the same pace, each gets large and small groups, and the
-    small ones at the end even out the rest. A class that has only as many groups left as there are parts without it is
-    kept for those parts.
+    Greedy from large to small: each group goes to the split where it lowers the chi-squared distance between actual and
+    wanted numbers of windows the most. So splits fill at the same pace, and small groups at the end even out the rest.
+    The last groups of a class are kept for splits that lack it.
     """
     totals = counts.sum(axis=0)
     weight = [[n / total if total else 0.0 for n, total in zip(row, totals, strict=True)] for row in counts.tolist()]
     order = np.argsort(-np.log(counts.sum(axis=1)) + rng.normal(0, _SIZE_JITTER, len(counts)))
-    have = [[0.0] * len(totals) for _ in shares]
+    have = [[0.0] * len(totals) for _ in fractions]
     left = (counts > 0).sum(axis=0).tolist()
-    part = np.zeros(len(counts), dtype=np.int64)
+    split = np.zeros(len(counts), dtype=np.int64)
     for group in order.tolist():
         row = weight[group]
         classes = [c for c, n in enumerate(row) if n > 0]
-        allowed: Iterable[int] = range(len(shares))
+        allowed: Iterable[int] = range(len(fractions))
         for c in classes:
-            lacking = [p for p in range(len(shares)) if have[p][c] == 0]
+            lacking = [p for p in range(len(fractions)) if have[p][c] == 0]
             if lacking and left[c] <= len(lacking):
                 allowed = [p for p in allowed if p in lacking] or lacking
             left[c] -= 1
-        best = min(allowed, key=lambda p: _distance_change(row, have[p], shares[p], classes))
+        best = min(allowed, key=lambda p: _distance_change(row, have[p], fractions[p], classes))
         for c in classes:
             have[best][c] += row[c]
-        part[group] = best
-    return part
+        split[group] = best
+    return split
 
 
-def _distance_change(row: list[float], have: list[float], share: float, classes: list[int]) -> float:
-    """Change of sum((have - share)^2 / share) when a group joins a part; all in shares of the class."""
-    return sum(row[c] * (2 * (have[c] - share) + row[c]) / share for c in classes)
+def _distance_change(row: list[float], have: list[float], fraction: float, classes: list[int]) -> float:
+    """Change of sum((have - fraction)^2 / fraction) when a group joins a split; all in fractions of the class."""
+    return sum(row[c] * (2 * (have[c] - fraction) + row[c]) / fraction for c in classes)
 
 
 def _check_classes(dataset: Dataset, split: Split) -> list[str]:
     """Warnings about classes or labels that validation or test cannot measure. Raises DataError, see split_dataset."""
     what = f"{dataset.group_name}s" if dataset.group is not None else "windows"
     warnings = []
-    for name, rows in split.parts().items():
+    for name, rows in split.by_name().items():
         usable = decided(dataset.label[rows], dataset.classes)
         lacking = [label for label, is_usable in zip(dataset.classes, usable, strict=True) if not is_usable]
         if not lacking:
@@ -271,16 +262,16 @@ def _check_classes(dataset: Dataset, split: Split) -> list[str]:
 
 
 def near_duplicates_across(dataset: Dataset, split: Split) -> tuple[tuple[str, str], ...]:
-    """Pairs of recordings with the same signal, at whatever gain, offset or rate, of which each is in another part."""
+    """Return the pairs of recordings in different splits with the same signal, at any gain, offset or rate."""
     if not dataset.source.near_duplicates or dataset.recording is None:
         return ()
-    part = {}
-    for name, rows in split.parts().items():
-        part |= dict.fromkeys(np.unique(dataset.recording[rows]).tolist(), name)
+    split_of = {}
+    for name, rows in split.by_name().items():
+        split_of |= dict.fromkeys(np.unique(dataset.recording[rows]).tolist(), name)
     return tuple(
         (first, second)
         for first, second in dataset.source.near_duplicates
-        if first in part and second in part and part[first] != part[second]
+        if first in split_of and second in split_of and split_of[first] != split_of[second]
     )
 
 
@@ -288,40 +279,40 @@ def _check_near_duplicates(dataset: Dataset, split: Split, allow_duplicates: boo
     pairs, what, warnings = near_duplicates_across(dataset, split), "recordings", []
     if dataset.recording is None and dataset.group is not None:
         group = dataset.group_name or "group"
-        found = near_duplicate_groups(dataset, split.parts())
+        found = near_duplicate_groups(dataset, split.by_name())
         pairs, what = () if found is None else found.pairs, f"{group}s"
         if found is not None and found.windows is not None:
             warnings.append(
-                f"the same signal in two splits was looked for in the first {found.windows} windows of each {group}"
+                f"near-duplicates across splits were searched in the first {found.windows} windows of each {group}"
                 " only, because there are so many"
             )
     if not pairs:
         return warnings
     named = ", ".join(f"{first} and {second}" for first, second in pairs[:3]) + (", ..." if len(pairs) > 3 else "")
-    told = f"{len(pairs)} pairs of {what} with the same signal stand in different splits ({named})"
-    # Figures on a split that others use too are wanted on that split; one that is drawn here can be drawn without them.
+    finding = f"{len(pairs)} pairs of {what} with the same signal are in different splits ({named})"
+    # Results on a split that others use too are wanted on that split; a drawn one can be drawn without them.
     published = dataset.recording is None and dataset.split is not None
     if not allow_duplicates and not published:
         raise DataError(
-            f"{dataset.source.path}: {told}; leave one of each out, give both the same patient, or say"
+            f"{dataset.source.path}: {finding}; leave one of each out, give both the same patient, or give"
             " --allow-duplicates"
         )
-    return [*warnings, f"{told}, so the figures may be too good"]
+    return [*warnings, f"{finding}, so results may be too optimistic"]
 
 
-def duplicate_windows(dataset: Dataset, split: Split) -> Duplicates:
-    """Windows that are equal sample for sample and stand in more than one part, by a hash of their bytes."""
-    part = np.full(len(dataset), -1, dtype=np.int8)
-    for index, rows in enumerate(split.parts().values()):
-        part[rows] = index
+def duplicate_windows(dataset: Dataset, split: Split) -> tuple[tuple[int, int], ...]:
+    """Return a pair of rows for each window that occurs in several splits, by a hash of the bytes."""
+    split_of = np.full(len(dataset), -1, dtype=np.int8)
+    for index, rows in enumerate(split.by_name().values()):
+        split_of[rows] = index
     first: dict[bytes, int] = {}
     pairs: dict[bytes, tuple[int, int]] = {}
-    for row in np.flatnonzero(part >= 0).tolist():
+    for row in np.flatnonzero(split_of >= 0).tolist():
         key = hashlib.blake2b(np.ascontiguousarray(dataset.signal[row]).data, digest_size=16).digest()
         earlier = first.setdefault(key, row)
-        if part[earlier] != part[row]:
+        if split_of[earlier] != split_of[row]:
             pairs.setdefault(key, (earlier, row))
-    return Duplicates(len(pairs), tuple(pairs.values()))
+    return tuple(pairs.values())
 
 
 def _percent(fractions: tuple[float, ...]) -> str:

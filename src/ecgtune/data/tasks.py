@@ -1,7 +1,4 @@
-"""What is asked of a window: which of two classes, which of several, or which of several labels it has.
-
-The labels themselves say which task it is: one class index per window, or one 0 / 1 / missing per window and label.
-"""
+"""Classification tasks: binary, multiclass or multilabel, as the shape of the labels determines."""
 
 from collections.abc import Sequence, Sized
 from typing import Literal
@@ -11,18 +8,18 @@ from numpy.typing import NDArray
 
 Task = Literal["binary", "multiclass", "multilabel"]
 MISSING = -1
-"""In labels (windows, labels): nobody has said whether the window has this label. That is not a negative."""
+"""In labels (windows, labels): not annotated, which is not negative."""
 
 
 def task_of(label: NDArray, classes: Sequence[str]) -> Task:
-    """The task of labels: (windows,) indices into `classes` or (windows, labels) of 1, 0 and MISSING."""
+    """Return the task of labels: (windows,) indices into `classes` or (windows, labels) of 1, 0 and MISSING."""
     if label.ndim == 2:
         return "multilabel"
     return "binary" if len(classes) == 2 else "multiclass"
 
 
 def label_counts(label: NDArray, classes: Sized) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """How many windows have each class or label, and of how many that is known: two arrays (classes,)."""
+    """Count the windows with each class or label, and those for which it is known: two arrays (classes,)."""
     if label.ndim == 2:
         return (label == 1).sum(axis=0, dtype=np.int64), (label != MISSING).sum(axis=0, dtype=np.int64)
     counts = np.bincount(label, minlength=len(classes)).astype(np.int64)
@@ -30,15 +27,15 @@ def label_counts(label: NDArray, classes: Sized) -> tuple[NDArray[np.int64], NDA
 
 
 def decided(label: NDArray, classes: Sized) -> NDArray[np.bool_]:
-    """Which classes or labels have both a window with and a window without them: (classes,)."""
+    """Return which classes or labels have windows both with and without them: (classes,)."""
     positives, known = label_counts(label, classes)
     return (positives > 0) & (positives < known)
 
 
 def strata(label: NDArray) -> NDArray[np.int64]:
-    """The stratum of each window, (windows,): its class; with several labels, the rarest label that it has.
+    """Return the stratum of each window, (windows,): its class, or with several labels its rarest label.
 
-    Stratum 0 of several labels is "none of them". Combinations of labels as strata would be as many as windows.
+    Stratum 0 of several labels is "none of them". Combinations of labels would be almost as many as windows.
     """
     if label.ndim == 1:
         return label.astype(np.int64, copy=False)
@@ -49,10 +46,10 @@ def strata(label: NDArray) -> NDArray[np.int64]:
 
 
 def group_counts(label: NDArray, classes: Sequence[str], group: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
-    """What has to be shared out fairly when groups are: (groups, columns) windows of each class, or of each label.
+    """Count the windows of each class or label in each group, for stratification: (groups, columns).
 
-    group: (windows,), place of each window's group, 0 .. groups - 1. Several labels get one more column with all
-    windows, so that those without any label are shared out too.
+    group: (windows,), index of each window's group, 0 .. groups - 1. Several labels have one more column with all
+    windows, so that those without any label are divided too.
     """
     if label.ndim == 2:
         columns = [*(label == 1).T, np.ones(len(label), dtype=bool)]

@@ -137,7 +137,7 @@ def sample(dataset: Dataset, split: Split, recipe: Recipe, steps: int = MOST) ->
     """The few windows that are measured on: `steps` batches to train on, one to validate and one to test on."""
     batch = recipe.optimisation.batch_size
     wanted = {"train": steps * batch, "val": max(batch, 2 * FEWEST), "test": max(batch, 2 * FEWEST)}
-    chosen = [_spread(dataset.label, rows, wanted[name]) for name, rows in split.parts().items()]
+    chosen = [_spread(dataset.label, rows, wanted[name]) for name, rows in split.by_name().items()]
     ends = np.cumsum([len(rows) for rows in chosen])
     train, val, test = (np.arange(end - len(rows), end) for end, rows in zip(ends, chosen, strict=True))
     return dataset.select(np.concatenate(chosen)), replace(split, train=train, val=val, test=test)

@@ -106,7 +106,7 @@ def draw_split(dataset: Dataset, settings: DataSettings) -> Split:
 def digest(prepared: Prepared) -> str:
     """sha256 of which windows stand in which split with which label and group: other flags, another digest."""
     whole = hashlib.sha256()
-    for rows in prepared.split.parts().values():
+    for rows in prepared.split.by_name().values():
         group = prepared.groups(rows)
         whole.update(rows.astype("<i8").tobytes())
         label = prepared.dataset.label[rows]

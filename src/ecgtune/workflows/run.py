@@ -149,7 +149,7 @@ def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()
 def _train_and_test(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback]) -> None:
     model, prepared, trainer = run.model, run.prepared, run.recipe.trainer
     split = prepared.split
-    write_text(run.folder.split, split_text(split.parts()))
+    write_text(run.folder.split, split_text(split.by_name()))
     trained, once = fit(run, progress, callbacks)
 
     rows = np.concatenate([split.val, split.test])

@@ -1,4 +1,4 @@
-"""`SignalPath`: what happens to a recording before it becomes windows, as one value that decides what is cached."""
+"""`SignalPath`: the processing of a recording into windows, as one value that is part of the cache key."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -13,16 +13,16 @@ from ecgtune.data.signal.quality import fill_gaps, saturated_leads
 from ecgtune.errors import DataError
 
 Short = Literal["repeat", "refuse"]
-SHORTEST_SHARE = 0.5  # of a window, below which a recording is too short to be repeated
+SHORTEST_FRACTION = 0.5  # of a window, below which a recording is too short to be repeated
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """Windows float32 (windows, leads, samples) of one recording, and what was met on the way.
+class ProcessedRecording:
+    """Windows float32 (windows, leads, samples) of one recording, and findings about it.
 
-    derived, zeroed, constant, saturated: names of leads. filled: seconds of gaps that were closed, over all leads.
-    repeated: whether the recording was shorter than the window. still: windows that were dropped because no lead
-    changes in them.
+    derived, zeroed, constant, saturated: names of leads. filled: seconds of interpolated gaps, over all leads.
+    repeated: whether the recording is shorter than the window. still: windows that were dropped because all of their
+    leads are constant.
     """
 
     windows: NDArray[np.float32]
@@ -39,29 +39,29 @@ class Prepared:
 class SignalPath:
     """From a recording to windows, in this order: gaps, leads, filters, resampling, constant leads, z-score, windows.
 
-    What a model and its results must remember of how their windows were made; a call does it. Raises SettingError.
+    A call processes a recording. Runs store these settings and apply them to new recordings. Raises SettingError.
     """
 
     sampling_rate: float
     """Rate of the windows in Hz."""
     leads: tuple[str, ...] = STANDARD_LEADS
-    """Leads of the windows; one that was not recorded is derived from I and II where physics gives it, else zeros."""
+    """Leads of the windows; one that was not recorded is derived from I and II where possible, else zeros."""
     resampling: Literal["polyphase", "linear"] = "polyphase"
-    """With a filter against aliasing, or ECG-FM's own (linear)."""
+    """With a filter against aliasing, or the linear interpolation of ECG-FM's pretraining."""
     window: float | None = None
-    """Seconds of a window; the whole recording when None, which then has to be as long as the others."""
+    """Seconds of a window; the whole recording when None."""
     step: float | None = None
-    """Seconds from one window to the next; side by side when None."""
+    """Seconds from one window to the next; the window when None."""
     short: Short = "repeat"
-    """What becomes of a recording shorter than the window: repeated from its start, or refused."""
+    """Treatment of a recording shorter than the window: repeat it from its start, or refuse it."""
     band: tuple[float, float] | None = None
     """Band to keep, in Hz; all when None."""
     mains: float | None = None
-    """Frequency of the mains to take out, 50 or 60 Hz; none when None."""
+    """Mains frequency to remove, 50 or 60 Hz; none when None."""
     longest_gap: float = 0.1
-    """Seconds of invalid samples that are interpolated; a recording with more of them in a row is refused."""
+    """Longest gap (invalid samples, seconds) that is interpolated; a recording with a longer one is refused."""
     zscore: bool = False
-    """A z-score per lead over the whole recording, as ECG-FM was trained with."""
+    """Apply a z-score per lead over the whole recording, as in ECG-FM's training."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -81,8 +81,10 @@ class SignalPath:
         require(self.longest_gap >= 0, f"longest_gap {self.longest_gap} s is not allowed; 0 or more is")
         require(self.mains in (None, 50, 60), f"mains {self.mains} Hz is not allowed; 50 or 60 is")
 
-    def __call__(self, signal: NDArray[np.floating], leads: tuple[str, ...], sampling_rate: float) -> Prepared:
-        """The windows of a recording `signal` (leads, samples) in millivolts.
+    def __call__(
+        self, signal: NDArray[np.floating], leads: tuple[str, ...], sampling_rate: float
+    ) -> ProcessedRecording:
+        """Process a recording `signal` (leads, samples) in millivolts.
 
         Raises DataError, without the file's name.
         """
@@ -102,7 +104,7 @@ class SignalPath:
             raise DataError("no lead ever changes; a recording without signal cannot be used")
         if constant:
             values = np.where(flat[:, None], 0, values)
-        if self.resampling == "linear" or self.zscore:  # ECG-FM's own way is in float64; the filter needs no more bits
+        if self.resampling == "linear" or self.zscore:  # ECG-FM's preprocessing is in float64
             values = values.astype(np.float64)
         if self.band is not None:
             values = band_pass(values, sampling_rate, *self.band)
@@ -120,30 +122,29 @@ class SignalPath:
         if not len(windows):
             raise DataError("no window in it in which a lead changes; a recording without signal cannot be used")
         repeated = values.shape[1] < samples
-        return Prepared(windows, derived, zeroed, constant, saturated, filled, repeated, int(still.sum()))
+        return ProcessedRecording(windows, derived, zeroed, constant, saturated, filled, repeated, int(still.sum()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
 def cut_windows(
     signal: NDArray[np.floating], samples: int, step: int | None = None, short: Short = "repeat"
 ) -> NDArray[np.floating]:
-    """Windows (windows, leads, samples) of a recording (leads, n), a view where it can be.
+    """Return windows (windows, leads, samples) of a recording (leads, n), a view where possible.
 
-    One starts every `step` samples (default: `samples`, side by side; less overlaps) as long as it fits; the remainder
-    is dropped. A recording shorter than a window gives one, in which it is repeated from its start, when it is at
-    least half a window long. Repetition keeps amplitudes and rhythm as they are over the window, where zeros would
-    change ECG-FM's answer even under a mask: its first norm runs over time.
+    One starts every `step` samples (default: `samples`; less overlaps) as long as it fits; the remainder is dropped. A
+    recording of at least half a window gives one window, in which it is repeated from its start. Repetition keeps
+    amplitudes and rhythm; zeros would change ECG-FM's output even under a mask, because its first norm runs over time.
 
     Raises DataError for a recording that is too short for that, or short at all with `short` "refuse".
     """
     choose(short, get_args(Short), "short")
     length = signal.shape[-1]
     if length < samples:
-        if short == "refuse" or length < SHORTEST_SHARE * samples:
-            allowed = "" if short == "refuse" else f", nor half of one ({int(np.ceil(SHORTEST_SHARE * samples))})"
+        if short == "refuse" or length < SHORTEST_FRACTION * samples:
+            allowed = "" if short == "refuse" else f", nor half of one ({int(np.ceil(SHORTEST_FRACTION * samples))})"
             raise DataError(f"{length} samples do not fill a window of {samples}{allowed}; choose a shorter window")
         return np.pad(signal, ((0, 0), (0, samples - length)), mode="wrap")[None]
     view = np.lib.stride_tricks.sliding_window_view(signal, samples, axis=-1)[:, :: step or samples]

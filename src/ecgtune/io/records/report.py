@@ -53,7 +53,7 @@ def inspection_text(found: Inspection) -> str:
 def split_text(dataset: Dataset, split: Split) -> str:
     """Describe windows, groups and labels of each split, its origin and its warnings."""
     lines = [f"split by {split.unit}: {split.origin}"]
-    for name, rows in split.parts().items():
+    for name, rows in split.by_name().items():
         groups = "" if dataset.group is None else f" of {len(np.unique(dataset.group[rows]))} {dataset.group_name}s"
         positives, known = label_counts(dataset.label[rows], dataset.classes)
         shares = ", ".join(
