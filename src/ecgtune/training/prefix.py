@@ -7,12 +7,10 @@ wrong for no other data, preprocessing or model, and methods, seeds and later ru
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -29,7 +27,7 @@ from ecgtune.models.classifier import Classifier
 from ecgtune.training.batches import Windows, array_of
 from ecgtune.training.inference import BATCH, answers_of, choose_device, encode_once
 from ecgtune.training.precision import choose_precision
-from ecgtune.utils.cache import cache_folder
+from ecgtune.utils.cache import cache_folder, cache_key, evict
 
 FORMAT = 2  # raise it whenever what is stored changes
 #: Share of the machine's memory that training and validation windows may take at the split. Each step reads other rows:
@@ -38,7 +36,6 @@ FORMAT = 2  # raise it whenever what is stored changes
 MEMORY_SHARE = 0.25
 #: Share of the memory's size that all entries together may take on disk; those unused for longest go first.
 KEPT_SHARE = 0.5
-_STALE_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,7 @@ def _encoded(
             file.touch()
             return Windows(stored, windows.label, split), "found in the cache"
     try:
-        _make_room(file.parent)
+        evict(file.parent, "prefix-*.npy", KEPT_SHARE * psutil.virtual_memory().total)
         return encode_once(
             model, windows, precision=precision, split=split, file=file, batch_size=batch
         ), "kept in the cache"
@@ -152,26 +149,16 @@ def _encoded(
 
 
 def key_of(model: Classifier, split: SplitPoint, windows: Windows, precision: str) -> str:
-    """The name of the entry of these windows: other windows, weights, cuts or number formats, another name."""
+    """Return the key of these windows in the cache; it depends on windows, weights, split point and number format."""
     prefix = FrozenPrefix(model, split)
     device = next(model.parameters()).device.type
     facts = [FORMAT, __version__, torch.__version__, device, precision, prefix.describe(), windows.inputs.shape]
-    digest = hashlib.sha256(json.dumps(facts).encode())
-    for start in range(0, len(windows), BATCH):  # they may be more than fits into memory
-        digest.update(np.ascontiguousarray(windows.inputs[start : start + BATCH]).data)
-    for name, tensor in sorted(prefix.tensors().items()):
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(np.ascontiguousarray(array_of(tensor.detach().cpu().contiguous())).data)
-    return digest.hexdigest()[:24]
 
+    def contents() -> Iterator[Any]:
+        for start in range(0, len(windows), BATCH):  # they may be more than fits into memory
+            yield np.ascontiguousarray(windows.inputs[start : start + BATCH]).data
+        for name, tensor in sorted(prefix.tensors().items()):
+            yield f"{name} {tuple(tensor.shape)}".encode()
+            yield np.ascontiguousarray(array_of(tensor.detach().cpu().contiguous())).data
 
-def _make_room(folder: Path) -> None:
-    """Remove leftovers of crashes, and the entries unused for longest beyond what all may take together."""
-    budget = KEPT_SHARE * psutil.virtual_memory().total
-    for leftover in folder.glob(".prefix-*.partial-*"):
-        if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
-            leftover.unlink(missing_ok=True)
-    for entry in sorted(folder.glob("prefix-*.npy"), key=lambda path: path.stat().st_mtime, reverse=True):
-        budget -= entry.stat().st_size
-        if budget < 0:
-            entry.unlink(missing_ok=True)  # a training that reads it keeps what it has open
+    return cache_key(facts, contents())
