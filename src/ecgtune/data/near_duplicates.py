@@ -85,12 +85,12 @@ def _compared_lead(leads: Sequence[str]) -> int:
 
 
 def _normalised(values: NDArray[np.floating], sampling_rate: float) -> NDArray[np.floating]:
-    """Signals (..., samples) without what changes with gain, offset or rate."""
+    """Make signals (..., samples) independent of gain, offset and rate."""
     from scipy.signal.windows import tukey
 
     values = band_pass(resample(values, sampling_rate, _RATE), _RATE, *_BAND)[..., :_LENGTH]
     tiny = np.finfo(np.float64).tiny
-    # One electrode artefact would outweigh all beats: what is far above the usual amplitude is compressed.
+    # One electrode artefact would outweigh all beats: samples far above the usual amplitude are compressed.
     usual = np.median(np.abs(values), axis=-1, keepdims=True)
     values = np.tanh(values / np.maximum(_USUAL * usual, tiny))
     values *= tukey(values.shape[-1], 2 * _TAPER / _SECONDS)  # the ends depend on the filter's padding

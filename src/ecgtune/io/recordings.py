@@ -36,7 +36,7 @@ from ecgtune.io.readers.registry import files_of, find_recordings, read_recordin
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
 
-FORMAT = 3  # raise it whenever what is stored changes
+FORMAT = 3  # raise it with every change of the stored content
 FULL_SCALE = 32_000  # of an int16, for signals that are not int16 already
 CONSTANT_SECONDS = 0.5  # without any change for longer: a lost electrode, not a quiet baseline
 FLAT_FRACTION = 0.5  # of constant samples, above which a recording is flat

@@ -26,7 +26,7 @@ from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
 from ecgtune.utils.text import shown
 
-FORMAT = 3  # raise it whenever what is stored, or what is refused on reading, changes
+FORMAT = 3  # raise it with every change of the stored content or of the checks
 MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "V": 1e3}
 MIN_SAMPLES = 2
 

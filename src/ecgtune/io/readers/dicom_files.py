@@ -113,8 +113,8 @@ def _name(definition: Any) -> str | None:
         number = str(source.get("CodeValue", "")).replace("-", ":").rpartition(":")[2]
         if number.isdecimal() and int(number) in _CODES:
             return _CODES[int(number)]
-    told = [str(source.get("CodeMeaning") or ""), str(definition.get("ChannelLabel") or "")]
-    names = [text.partition(",")[0].strip() for text in told]
+    stated = [str(source.get("CodeMeaning") or ""), str(definition.get("ChannelLabel") or "")]
+    names = [text.partition(",")[0].strip() for text in stated]
     return next((name for name in names if known_lead(name)), next(filter(None, names), None))
 
 

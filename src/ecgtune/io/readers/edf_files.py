@@ -54,7 +54,7 @@ def read_edf(path: Path, options: ReadOptions) -> Recording:
 
 
 def _check_header(path: Path) -> None:
-    """Compare the sizes in the header with the file's; the library does so too, and prints what it finds."""
+    """Compare the sizes in the header with the file's; the library does so too, and prints its findings."""
     with path.open("rb") as file:
         fixed = file.read(256)
         try:

@@ -44,7 +44,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class RecordingFacts:
-    """Facts about one recording. windows: number written; 0 when the recording differs from what is expected.
+    """Facts about one recording. windows: number written; 0 when the recording differs from the expected properties.
 
     derived, zeroed, constant, saturated: names of leads. filled: seconds of interpolated gaps. repeated: shorter than a
     window. still: windows that were dropped because all of their leads are constant.
