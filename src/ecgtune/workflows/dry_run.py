@@ -198,7 +198,8 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, place: Path) -> DryR
         peak=peak.read(),
         file=metrics["training"]["file_bytes"],
         folder=_bytes_in(folder),
-        state=3 * 4 * metrics["parameters"]["trainable"],  # the weights, and two numbers of Adam for each
+        # The weights, Adam's two numbers for each, and their average.
+        state=4 * (4 if recipe.optimisation.ema else 3) * metrics["parameters"]["trainable"],
         cached=0 if recipe.trainer.prefix_cache == "off" else _bytes_in(place / "cache"),
         window=dataset.signal[0].nbytes + 2 * 4 * len(dataset.leads) * prepared.samples,  # prepared, and a copy
     )
