@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgtune.methods import registry as methods
-from ecgtune.models import registry as encoders
+from ecgtune.models import architectures, registry
 from ecgtune.models.base import Encoder, InputSpec
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.layers import Attention, FeedForward, drop_path
@@ -53,6 +53,7 @@ class ConvNet(Encoder):
     config_type = ConvConfig
     roles: ClassVar[Mapping[str, tuple[str, ...]]] = {"conv": ("blocks_.*.conv",), "conv_branch": ("blocks_.*.conv",)}
     lead_weight = "stem.weight"
+    zero_gradient_parameters = ("conv.bias",)  # a batch norm follows
 
     def __init__(self, config: ConvConfig) -> None:
         super().__init__(config)
@@ -172,16 +173,18 @@ def classifier(architecture: type[Encoder], config, seed: int = 0, head: Head | 
 
 
 @contextmanager
-def registered(*architectures: tuple[str, type[Encoder]]) -> Iterator[None]:
-    """Register encoders, and forget them and all else that is registered meanwhile afterwards."""
-    tables = (encoders._ARCHITECTURES, encoders._MODELS, methods._METHODS)
+def registered(*encoders: tuple[str, type[Encoder]]) -> Iterator[None]:
+    """Register encoders; afterwards forget them and all that is registered inside."""
+    architectures.load_registrations()
+    methods.load_registrations()
+    tables = (architectures._ARCHITECTURES, registry._MODELS, methods._METHODS)
     before = [dict(table) for table in tables]
     try:
-        for name, architecture in architectures:
-            encoders.register_encoder(name, description="of the tests")(architecture)
+        for name, encoder in encoders:
+            registry.register_encoder(name, description="of the tests")(encoder)
         yield
     finally:
         for table, kept in zip(tables, before, strict=True):
             table.clear()
             table.update(kept)
-        encoders._info.cache_clear()
+        registry._info.cache_clear()
