@@ -99,12 +99,12 @@ def _normalised(values: NDArray[np.floating], sampling_rate: float) -> NDArray[n
 
 def find_near_duplicates(prints: NDArray[np.float32], names: Sequence[str]) -> tuple[DuplicatePair, ...]:
     """Return the pairs among `names` whose fingerprints (recordings, 500) have a correlation of 0.99 or more."""
-    pairs = [
-        (row, column, round(min(size, 1.0), 4))
-        for found in _same_pairs(prints)
-        for row, column, size in zip(*(values.tolist() for values in found), strict=True)
-    ]
-    return tuple(DuplicatePair(names[first], names[second], size) for first, second, size in sorted(pairs))
+    pairs: list[tuple[int, int, float]] = []
+    for rows, columns, sizes in _same_pairs(prints):
+        pairs += zip(rows.tolist(), columns.tolist(), sizes.tolist(), strict=True)
+    return tuple(
+        DuplicatePair(names[first], names[second], round(min(size, 1.0), 4)) for first, second, size in sorted(pairs)
+    )
 
 
 def near_duplicate_groups(dataset: Dataset, rows_of: Rows) -> DuplicateGroups | None:

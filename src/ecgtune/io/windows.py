@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.data.dataset import Dataset, Source, check_rate, limited, rate_of_file
+from ecgtune.data.dataset import Dataset, Source, check_rate, limited
 from ecgtune.data.leads import channel_of, lead_argument
 from ecgtune.data.sampling import check_seed
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.readers.base import WindowColumns
+from ecgtune.io.readers.base import WindowColumns, stated_rate
 from ecgtune.io.window_files import read_cached, read_uncached
 
 
@@ -70,7 +70,7 @@ def read_dataset(
         signal=signal,
         label=parsed.label,
         classes=parsed.classes,
-        sampling_rate=rate_of_file(path, parsed.sampling_rate, sampling_rate),
+        sampling_rate=stated_rate(Path(path), parsed.sampling_rate, sampling_rate),
         leads=leads,
         unit=parsed.unit,
         group=parsed.group,

@@ -208,8 +208,10 @@ def _recording(path: Path, record: Any, options: ReadOptions) -> Recording:
         for lead in chosen:
             values = lead.samples * lead.resolution + lead.offset if lead.is_raw else lead.samples
             unit = lead.resolution_unit if lead.is_raw else lead.units
-            rows.append(values * millivolt_factor(path, unit, options))
-    return make_recording(path, rows, list(leads), stated_rate(path, _exact_rate(record, chosen), options))
+            rows.append(values * millivolt_factor(path, unit, options.unit))
+    return make_recording(
+        path, rows, list(leads), stated_rate(path, _exact_rate(record, chosen), options.sampling_rate)
+    )
 
 
 def _exact_rate(record: Any, leads: list[Any]) -> float:

@@ -46,8 +46,8 @@ def read_edf(path: Path, options: ReadOptions) -> Recording:
             raise DataError(f"{path}: its leads are sampled at {len(shapes)} rates; leave some out with --lead-names")
         samples, in_file = shapes.pop()
         check_size(path, len(channels), samples, options)
-        factors = [millivolt_factor(path, reader.getPhysicalDimension(channel), options) for channel in channels]
-        rate = stated_rate(path, in_file, options)
+        factors = [millivolt_factor(path, reader.getPhysicalDimension(channel), options.unit) for channel in channels]
+        rate = stated_rate(path, in_file, options.sampling_rate)
         with np.errstate(over="ignore", invalid="ignore"):
             rows = [reader.readSignal(channel) * factor for channel, factor in zip(channels, factors, strict=True)]
     return make_recording(path, rows, list(leads), rate)

@@ -80,12 +80,12 @@ def read_wfdb(path: Path, options: ReadOptions) -> Recording:
     check_size(path, sum(channel.per_frame for channel in header.channels), header.frames, options)
     leads = wanted_leads(path, [channel.name for channel in header.channels], options)
     channels = [header.channels[number] for number in leads.values()]
-    factors = [millivolt_factor(path, channel.unit or "mV", options) for channel in channels]
+    factors = [millivolt_factor(path, channel.unit or "mV", options.unit) for channel in channels]
     per_frame = {channel.per_frame for channel in channels}
     if len(per_frame) > 1:
         raise DataError(f"{path}: its leads are sampled at {len(per_frame)} rates; leave some out with --lead-names")
     frame_rate = None if header.frame_rate is None else header.frame_rate * per_frame.pop()
-    rate = stated_rate(path, frame_rate, options)
+    rate = stated_rate(path, frame_rate, options.sampling_rate)
 
     digital = _samples(header, list(leads.values()))
     if not options.ignore_checksums:

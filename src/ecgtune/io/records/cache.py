@@ -167,4 +167,5 @@ def _load(entry: Path) -> PreparedRecords | None:
 
 
 def _facts(plain: dict[str, Any]) -> RecordingFacts:
-    return RecordingFacts(**{n: tuple(value) if isinstance(value, list) else value for n, value in plain.items()})
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    return RecordingFacts(**values)
