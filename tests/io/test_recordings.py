@@ -183,6 +183,7 @@ def test_held_out_records(tmp_path):
         held_out_records(file)
 
 
+@pytest.mark.slow
 def test_the_pool_is_what_the_windows_were_cut_from(shared, tmp_path):
     """Recordings of the real pool against the windows of the benchmark, whose edges were resampled in another way."""
     recordings = read_recordings(shared / "data" / "pool_cinc2017_300hz_index.npz", sampling_rate=100.0)

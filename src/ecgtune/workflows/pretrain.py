@@ -45,7 +45,7 @@ def pretrain(
 ) -> Path:
     """Pretrain an encoder with random weights on `recordings`, and return the folder that `load_model` takes.
 
-    recordings: a file or folder in a layout of `io.recording_files`. recipe: a name, a TOML file or a `Pretraining`.
+    recordings: a file or folder in a layout of `io.recordings`. recipe: a name, a TOML file or a `Pretraining`.
     settings: how recordings are read. out: the run folder; `resume` continues the run in it, on the same bits. seed: of
     weights, crops, masks and the order of an epoch. A finished run gets a report and a model card; an edited card is
     never overwritten. Under torchrun, all processes train one encoder.

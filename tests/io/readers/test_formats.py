@@ -1,5 +1,7 @@
 """Which reader a path gets, what a folder holds, and what the user's answers may be."""
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from ecgtune.data.leads import STANDARD_LEADS, known_lead
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.readers.registry import BUILT_IN, find_recordings, read_recording
-from helpers.recordings import digital, write_csv, write_wfdb
+from helpers.recordings import dicom_group, digital, write_csv, write_dicom, write_wfdb
 
 
 def test_every_recording_in_a_folder(tmp_path):
@@ -32,6 +34,22 @@ def test_folders_that_cannot_be_used(tmp_path):
     np.save(tmp_path / "r.npy", digital())
     with pytest.raises(DataError, match=r"r\.npy.*r\.csv beside it has the same id"):
         find_recordings(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["IM000001", "rec.csv", "rec.dat"])
+def test_the_content_wins_over_the_suffix(tmp_path, name):
+    made = write_dicom(tmp_path / "rec.dcm", [dicom_group(digital())])
+    expected = read_recording(made)
+    path = made.rename(tmp_path / name)
+    np.testing.assert_array_equal(read_recording(path).signal, expected.signal)
+
+
+def test_a_packed_csv_of_one_recording(tmp_path):
+    path = write_csv(tmp_path / "rec.csv", digital())
+    options = ReadOptions(sampling_rate=250.0, unit="uV")
+    expected = read_recording(path, options)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    np.testing.assert_array_equal(read_recording(path, options).signal, expected.signal)
 
 
 def test_paths_that_nothing_reads(tmp_path):
