@@ -65,7 +65,7 @@ def run(*tokens) -> None:
 
 @pytest.fixture(scope="module", params=list(FLAGS))
 def trained(request, folder):
-    """The task and the run folder of `ecgtune train`."""
+    """The task and the run folder of `ecgtune fine-tune`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ECGTUNE_CACHE", str(folder / "cache"))
         patch.chdir(folder)

@@ -52,7 +52,7 @@ def test_compare_prints_the_table_and_the_path_of_the_report(windows, capsys, tm
 
 
 def test_train_then_resume(windows, capsys, tmp_path):
-    tokens = ["train", windows, "--sampling-rate", "100", "--method", "probe", "--out", "run", *QUICK]
+    tokens = ["fine-tune", windows, "--sampling-rate", "100", "--method", "probe", "--out", "run", *QUICK]
     run(*tokens)
     assert "report: run/report.html" in capsys.readouterr().out
     assert "--resume" in refused(capsys, *tokens)
@@ -62,7 +62,19 @@ def test_train_then_resume(windows, capsys, tmp_path):
 
 def test_flags_win_over_the_recipe(windows, tmp_path):
     (tmp_path / "mine.toml").write_text('[method]\nname = "probe"\n[optimisation]\nepochs = 9\nbatch_size = 40\n')
-    run("train", windows, "--sampling-rate", "100", "--method", "mine.toml", "--epochs", "2", "--out", "run", "--quiet")
+    run(
+        "fine-tune",
+        windows,
+        "--sampling-rate",
+        "100",
+        "--method",
+        "mine.toml",
+        "--epochs",
+        "2",
+        "--out",
+        "run",
+        "--quiet",
+    )
     stored = (tmp_path / "run" / "recipe.toml").read_text()
     assert "epochs = 2" in stored
     assert "batch_size = 40" in stored
@@ -71,7 +83,7 @@ def test_flags_win_over_the_recipe(windows, tmp_path):
 def test_a_typed_rate_is_meant_as_it_is(windows, tmp_path):
     text = '[method]\nname = "probe"\n[optimisation]\nlearning_rate = 0.004\nrate_width = 48\n'
     (tmp_path / "mine.toml").write_text(text)
-    tokens = ["train", windows, "--sampling-rate", "100", "--method", "mine.toml", *QUICK]
+    tokens = ["fine-tune", windows, "--sampling-rate", "100", "--method", "mine.toml", *QUICK]
     run(*tokens, "--out", "own")
     run(*tokens, "--out", "typed", "--learning-rate", "0.004")
     width = ecgtune.load_model("ecg-fm-tiny").encoder.head_width
@@ -82,7 +94,7 @@ def test_a_typed_rate_is_meant_as_it_is(windows, tmp_path):
 def test_augmentation_that_is_switched_off_needs_no_copies(windows, tmp_path):
     text = '[method]\nname = "probe"\n[augmentation]\npolarity_flip = 0.5\naugmented_copies = 2\n'
     (tmp_path / "mine.toml").write_text(text)
-    tokens = ["train", windows, "--sampling-rate", "100", "--method", "mine.toml", *QUICK]
+    tokens = ["fine-tune", windows, "--sampling-rate", "100", "--method", "mine.toml", *QUICK]
     run(*tokens, "--out", "own")
     run(*tokens, "--out", "off", "--polarity-flip", "0")
     kept = ["augmented_copies = 2" in (tmp_path / name / "recipe.toml").read_text() for name in ("own", "off")]
@@ -90,7 +102,7 @@ def test_augmentation_that_is_switched_off_needs_no_copies(windows, tmp_path):
 
 
 def test_copies_are_switched_off_by_a_flag(windows, tmp_path):
-    tokens = ["train", windows, "--sampling-rate", "100", "--method", "side", *QUICK]
+    tokens = ["fine-tune", windows, "--sampling-rate", "100", "--method", "side", *QUICK]
     run(*tokens, "--out", "fresh", "--augmented-copies", "0")
     made = load_recipes(str(tmp_path / "fresh" / "recipe.toml"))[0]
     assert made.copies == 1
@@ -98,7 +110,7 @@ def test_copies_are_switched_off_by_a_flag(windows, tmp_path):
 
 
 def test_parts_of_a_recipe_are_flags(windows, tmp_path):
-    tokens = ["train", windows, "--sampling-rate", "100", "--out", "run", *QUICK]
+    tokens = ["fine-tune", windows, "--sampling-rate", "100", "--out", "run", *QUICK]
     run(
         *tokens,
         "--ema",
@@ -115,12 +127,12 @@ def test_parts_of_a_recipe_are_flags(windows, tmp_path):
         "attention",
     )
     stored = (tmp_path / "run" / "recipe.toml").read_text()
-    for line in ("ema = 0.9", "label_smoothing = 0.1", "crop = 0.8", "sign = 0.5", 'pooling = "attention"'):
+    for line in ("ema = 0.9", "label_smoothing = 0.1", "crop = 0.8", "polarity_flip = 0.5", 'pooling = "attention"'):
         assert line in stored
 
 
-def test_pooling_and_label_share_are_flags(windows, tmp_path):
-    tokens = ["train", windows, "--sampling-rate", "100", "--method", "probe", "--out", "run", *QUICK]
+def test_pooling_and_label_fraction_are_flags(windows, tmp_path):
+    tokens = ["fine-tune", windows, "--sampling-rate", "100", "--method", "probe", "--out", "run", *QUICK]
     run(*tokens, "--pooling", "statistics", "--label-fraction", "0.5")
     stored = (tmp_path / "run" / "recipe.toml").read_text()
     assert 'pooling = "statistics"' in stored
@@ -148,20 +160,30 @@ def test_pooling_and_label_share_are_flags(windows, tmp_path):
             ["label_fraction", "above 0 up to 1"],
         ),
         (["compare", "{windows}", "--sampling-rate", "100", "--pooling", "max"], ["--pooling", "statistics"]),
-        (["train", "{windows}", "--sampling-rate", "100", "--method", "ablation-normalisation"], ["3 variants"]),
-        (["train", "{windows}", "--sampling-rate", "100", "--crop", "2"], ["crop", "whole window"]),
+        (["fine-tune", "{windows}", "--sampling-rate", "100", "--method", "ablation-normalisation"], ["3 variants"]),
+        (["fine-tune", "{windows}", "--sampling-rate", "100", "--crop", "2"], ["crop", "whole window"]),
         (["compare", "{windows}", "--sampling-rate", "100", "--noise", "0.1"], ["probe", "noise 0.1", "leave out"]),
-        (["pretrain", "nowhere.npz", "--label-smoothing", "0.1"], ["label_smoothing", "no labels"]),
-        (["pretrain", "nowhere.npz", "--head-epochs", "2"], ["head_epochs", "only a fine-tuning"]),
+        (["pretrain", "nowhere.npz", "--label-smoothing", "0.1"], ["--label-smoothing"]),
+        (["pretrain", "nowhere.npz", "--checkpoint-metric", "auroc"], ["no labels", "last, loss"]),
         (["compare", "{windows}", "--sampling-rate", "100", "--head-epochs", "2"], ["head_epochs", "probe"]),
-        (["train", "{windows}", "--sampling-rate", "100", "--layer-decay", "0.5"], ["layer_decay", "lora", "full"]),
+        (["fine-tune", "{windows}", "--sampling-rate", "100", "--layer-decay", "0.5"], ["layer_decay", "lora", "full"]),
         (["convert", "nowhere.pt", "out"], ["nowhere.pt"]),
         (["pretrain", "nowhere.npz"], ["nowhere.npz", "no such file"]),
         (["pretrain", "nowhere.npz", "--recipe", "pretrain-tinny"], ["did you mean 'pretrain-tiny'"]),
-        (["pretrain", "nowhere.npz", "--class-weights", "balanced"], ["class_weights", "no labels"]),
         (["pretrain", "{windows}"], ["no .npz file"]),
-        (["train", "{windows}", "--sampling-rate", "100", "--method", "pretrain-tiny"], ["ecgtune pretrain"]),
-        (["nonsense"], ["nonsense"]),
+        (["fine-tune", "{windows}", "--sampling-rate", "100", "--method", "pretrain-tiny"], ["ecgtune pretrain"]),
+        (["nonsense"], ["command 'nonsense' is not known", "fine-tune"]),
+        (["compair", "nowhere.csv"], ["did you mean 'compare'"]),
+        (["compare", "nowhere.csv", "--clip", "1"], ["no option --clip; use --max-grad-norm"]),
+        (["compare", "nowhere.csv", "--lr=0.1"], ["no option --lr; use --learning-rate"]),
+        (["fine-tune", "nowhere.csv", "--label-share", "0.1"], ["use --label-fraction"]),
+        (["compare", "nowhere.csv", "--no-floors"], ["use --no-baselines"]),
+        (["pretrain", "nowhere.npz", "--accumulate", "2"], ["use --gradient-accumulation-steps"]),
+        (["compare", "nowhere.csv", "--members", "3"], ["--members was removed", "--ensemble"]),
+        (["compare", "{windows}", "--methods", "lora-ensemble"], ["removed", "--ensemble"]),
+        (["compare", "{windows}", "--records", "nowhere"], ["nowhere: no such file or folder"]),
+        (["data", "check", "nowhere.csv", "--records", "nowhere"], ["nowhere"]),
+        (["models", "--import", "nowhere.py"], ["nowhere.py: no such Python file"]),
     ],
 )
 def test_mistakes_are_one_line_and_status_2_and_nothing_is_written(tokens, parts, windows, capsys, tmp_path):
@@ -178,7 +200,19 @@ def test_mistakes_are_one_line_and_status_2_and_nothing_is_written(tokens, parts
 def test_convert_and_train_on_the_converted_folder(shared, windows, capsys, tmp_path):
     run("convert", shared / "reference" / "pretrained_tiny.pt", "converted")
     assert {path.name for path in (tmp_path / "converted").iterdir()} == {"model.safetensors", "model.json"}
-    run("train", windows, "--sampling-rate", "100", "--model", "converted", "--method", "probe", "--out", "run", *QUICK)
+    run(
+        "fine-tune",
+        windows,
+        "--sampling-rate",
+        "100",
+        "--model",
+        "converted",
+        "--method",
+        "probe",
+        "--out",
+        "run",
+        *QUICK,
+    )
     assert ecgtune.load_run("run").metrics["weights"].startswith("pretrained (sha256 ")
 
 
@@ -191,7 +225,19 @@ def test_pretrain_then_train_on_its_encoder(windows, capsys, tmp_path):
     assert "noise = 0.3" in (tmp_path / "pre" / "recipe.toml").read_text()
     assert "--resume" in refused(capsys, *tokens)
     assert "crops.noise was 0.3, now 0.1" in refused(capsys, *tokens[:-2], "--resume")
-    run("train", windows, "--sampling-rate", "100", "--model", "pre/best", "--method", "probe", "--out", "run", *QUICK)
+    run(
+        "fine-tune",
+        windows,
+        "--sampling-rate",
+        "100",
+        "--model",
+        "pre/best",
+        "--method",
+        "probe",
+        "--out",
+        "run",
+        *QUICK,
+    )
     assert ecgtune.load_run("run").metrics["weights"].startswith("pretrained (sha256 ")
 
 
@@ -222,14 +268,17 @@ def test_lists(capsys):
     run("models")
     run("methods")
     out = capsys.readouterr().out
-    for part in ("ecg-fm-tiny", "resnet-1d", "lora", "paper-adapter", "ablation-normalisation", "--lead-adapter"):
+    for part in ("ecg-fm-tiny", "resnet-1d", "lora", "paper-adapter", "ablation-normalisation"):
         assert part in out
+    (tiny,) = [line for line in out.splitlines() if line.startswith("ecg-fm-tiny ")]
+    model = ecgtune.list_models("ecg-fm-tiny")[0]
+    for part in (f"{model.parameters:,}", "1", "100 Hz", model.licence, model.source, model.description):
+        assert part in tiny
 
 
-def test_as_a_program():
-    done = subprocess.run(
-        [sys.executable, "-m", "ecgtune.cli.main", "compare", "nowhere.csv"], capture_output=True, text=True
-    )
+@pytest.mark.parametrize("module", ["ecgtune", "ecgtune.cli.main"])
+def test_as_a_program(module):
+    done = subprocess.run([sys.executable, "-m", module, "compare", "nowhere.csv"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("error: nowhere.csv")
     assert "Traceback" not in done.stderr
@@ -251,7 +300,7 @@ def test_lead_is_a_name_or_copy(shared, windows, tmp_path, lead, mode):
         "run",
         *QUICK,
     ]
-    run("train", windows, *tokens)
+    run("fine-tune", windows, *tokens)
     saved = json.loads((tmp_path / "run" / "best" / "model.json").read_text())
     assert saved["lead_mode"] == mode
     assert ecgtune.load_run("run").metrics["data"]["leads"] == ["II" if lead == "copy" else "V1"]

@@ -104,7 +104,7 @@ def test_a_file_of_ones_own(tmp_path):
         ("[data]\nlabel_fraction = 0.0", ["label_fraction", "0.0", "above 0"]),
         ("[data]\nlabel_fraction = 10", ["label_fraction", "10", "up to 1"]),
         ('[model]\npooling = "max"', ["pooling", "max", "statistics"]),
-        ("[optimisation]\nepochs = 2", ["[method] of", "mine.toml", "has no name", "full, probe, lora"]),
+        ("[optimisation]\nepochs = 2", ["[method] of", "mine.toml", "has no name", "lora, norm-bias"]),
         ("", ["[method] of", "mine.toml", "has no name"]),
         ('name = "../escaped"\n[method]\nname = "probe"', ["../escaped", "names a folder"]),
         ('name = ""\n[method]\nname = "probe"', ["name ''"]),

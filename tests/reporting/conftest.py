@@ -28,7 +28,7 @@ METHODS: dict[str, tuple[str, str, float, int, tuple[int, ...], float | None]] =
     "majority": ("Majority class", "baseline", 0.0, 0, (0,), None),
     "resnet": ("Small residual network", "baseline", 0.25, 120_000, (0, 1), 0.001),
 }
-RECIPE = '[method]\nname = "{name}"\n\n[training]\nepochs = 8\nbatch_size = 64\n'
+RECIPE = '[method]\nname = "{name}"\n\n[optimisation]\nepochs = 8\nbatch_size = 64\n'
 
 
 def windows(split: str) -> tuple[np.ndarray, np.ndarray]:

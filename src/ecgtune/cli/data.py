@@ -1,4 +1,4 @@
-"""The command group `ecgtune data`: getting recordings and looking at them before anything is trained."""
+"""`ecgtune data get` and `ecgtune data check`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from ecgtune.cli.flags import given, optional
-from ecgtune.cli.inputs import Reading, RecordFlags, inspect
+from ecgtune.cli.inputs import Reading, RecordFlags, check_models, inspect
+from ecgtune.cli.options import MODEL, SPLIT, Quiet, given, optional
 from ecgtune.config.data import DataSettings
 
 if TYPE_CHECKING:
     DataFlags = DataSettings
 else:
-    DataFlags = optional(DataSettings, "DataFlags", recipe=False)
+    DataFlags = optional(DataSettings, "DataFlags", SPLIT, recipe=False)
 
-data = App(name="data", help="Get public databases of recordings, and look at recordings before training.")
+data = App(name="data", help="Download public databases, and check recordings before training.")
 
 
 @data.command
@@ -26,22 +26,20 @@ def get(
     *,
     out: Path,
     source: Annotated[str | None, Parameter(name="--from")] = None,
-    quiet: bool = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Fetch a public database from its home, each file held against its published checksum.
+    """Download a public database, with the published checksum of each file.
 
-    Run it again to go on where it was stopped; files that are there and right are not fetched again.
+    Rerun the command to resume; complete files are not downloaded again.
 
     Parameters
     ----------
     name
         ptb-xl (the recordings at 500 Hz), cinc2017 (training set) or mitdb.
     out
-        Folder that the files go into.
+        Folder of the files.
     source
-        URL of a mirror's folder, the one that holds SHA256SUMS.txt.
-    quiet
-        Show no progress.
+        URL of a mirror's folder with SHA256SUMS.txt.
     """
     from ecgtune.io.download import get_database
     from ecgtune.utils.progress import ProgressBar
@@ -57,29 +55,29 @@ def check(
     labels: Path,
     /,
     *,
-    model: str | None = None,
+    model: Annotated[str | None, Parameter(group=MODEL)] = None,
     reading: Reading = Reading(),
     records: RecordFlags = RecordFlags(),
     split: DataFlags = DataFlags(),
-    quiet: bool = False,
+    quiet: Quiet = False,
 ) -> None:
     """Check recordings before training: counts, rates, leads, lengths, labels, splits, near-duplicates.
 
-    Everything is read, and kept in the cache for the training. What cannot be used ends with exit status 2.
+    All recordings are read, and cached for the training. Exit status 2 if the data cannot be used.
 
     Parameters
     ----------
     labels
         CSV table with one row per recording; the folder is --records.
     model
-        Make the windows at the rate of this model, as train and compare do; else at the recordings' own.
-    quiet
-        Show no progress.
+        Resample to the rate of this model, as fine-tune and compare do; by default the rate of the recordings.
     """
     from ecgtune.data.splits import split_dataset
     from ecgtune.errors import DataError
     from ecgtune.io.records.report import inspection_text, split_text
 
+    if model is not None:
+        check_models([model])
     settings = DataSettings(**given(split))
     found = inspect(labels, reading, records, [] if model is None else [model], quiet=quiet)
     print(inspection_text(found))

@@ -1,4 +1,4 @@
-"""Flags that say what the data are: a file of windows, or a table of labels and a folder of recordings."""
+"""Options of the data: a file of windows, or a table of labels and a folder of recordings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from ecgtune.errors import SettingError
+from ecgtune.cli.options import DATA, MACHINE, MOST_USED, RECORDINGS, SPLIT
+from ecgtune.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from ecgtune.data.dataset import Dataset
@@ -20,26 +21,31 @@ if TYPE_CHECKING:
 COPY = "copy"
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=DATA)
 @dataclass(frozen=True)
 class Reading:
     """How to read the file of windows, or the recordings."""
 
-    sampling_rate: float | None = None
+    sampling_rate: Annotated[float | None, Parameter(group=MOST_USED)] = None
     """Sampling rate of the file in Hz; needed unless the file holds it."""
-    label: str | None = None
-    """Name of the label column, two classes or more; the last column when not given."""
+    label: Annotated[str | None, Parameter(group=MOST_USED)] = None
+    """Label column, two classes or more; the last column when not given."""
     labels: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
-    """Names of several label columns of 0 and 1 (empty: missing), --labels MI STTC HYP, instead of one column."""
+    """Several label columns of 0 and 1 (empty: missing), --labels MI STTC HYP, instead of one column."""
     group: str | None = None
-    """Name of the column that says which windows belong together; `patient` or `record` when not given."""
+    """Column of the patient or recording that a window belongs to; `patient` or `record` when not given."""
     lead: str | None = None
-    """The lead that was recorded (II when the file does not say), or the one to take of several; `copy` gives one-lead
-    windows to all twelve channels of a 12-lead encoder."""
+    """Recorded lead (II when the file does not name it), or the one to take of several; `copy` copies one-lead windows
+    to all twelve channels of a 12-lead encoder."""
     unit: Literal["mV", "uV", "V"] | None = None
-    """Unit of the samples; needed only with --normalisation none, or for recordings that do not say it."""
+    """Unit of the samples; needed only with --normalisation none, or for recordings that do not name it."""
     limit: int | None = None
-    """Use only this many windows, whole groups, all classes in proportion."""
+    """Largest number of windows to use: whole groups, all classes in proportion."""
+
+    @property
+    def copy_lead(self) -> bool:
+        """Whether one-lead windows are copied to all leads of the encoder."""
+        return self.lead == COPY
 
     def read(self, data: Path) -> Dataset:
         from ecgtune.io.windows import read_dataset
@@ -50,98 +56,107 @@ class Reading:
             label=self.label,
             labels=self.labels,
             group=self.group,
-            lead=None if self.lead == COPY else self.lead,
+            lead=None if self.copy_lead else self.lead,
             unit=self.unit,
             limit=self.limit,
         )
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=RECORDINGS)
 @dataclass(frozen=True)
 class RecordFlags:
     """A folder of recordings, with DATA as the table of their labels: CSV, one row per recording."""
 
-    records: Path | None = None
+    records: Annotated[Path | None, Parameter(group=MOST_USED)] = None
     """Folder of recordings (WFDB, EDF, DICOM, HDF5, ...); DATA is then the table of their labels."""
     recording_column: str | None = None
     """Column of the table that names the recordings, with or without folder and suffix."""
     patient: str | None = None
     """Column of patients, who are never split; `patient` or `patient_id` when not given, else recordings are."""
     site: str | None = None
-    """Column that says where a recording comes from, for --leave-site-out."""
-    fold: str | None = None
+    """Column of the site of a recording, for --leave-site-out."""
+    fold: Annotated[str | None, Parameter(group=SPLIT)] = None
     """Column of train / val / test, or of fold numbers, used as they are (PTB-XL: strat_fold)."""
-    val_fold: int | None = None
+    val_fold: Annotated[int | None, Parameter(group=SPLIT)] = None
     """Fold to validate on; 9 of strat_fold, else the last but one."""
-    test_fold: int | None = None
+    test_fold: Annotated[int | None, Parameter(group=SPLIT)] = None
     """Fold to test on; 10 of strat_fold, else the last."""
-    published: Literal["mitdb"] | None = None
-    """Published division by recording: mitdb is DS1 / DS2 of the MIT-BIH Arrhythmia Database without paced records."""
+    published: Annotated[Literal["mitdb"] | None, Parameter(group=SPLIT)] = None
+    """Published split by recording: mitdb is DS1 / DS2 of the MIT-BIH Arrhythmia Database without paced records."""
     resample: float | None = None
-    """Rate of the windows in Hz; the model's when not given."""
+    """Sampling rate of the windows in Hz; the model's when not given."""
     leads: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
     """Leads of the windows; missing ones are derived from I and II, or zeros. Those recorded when not given."""
     lead_names: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
     """Leads of the files' channels in order, where the files do not name them; - leaves one out."""
     ignore_checksums: bool = False
-    """Read files whose samples do not have the checksum that their header states."""
+    """Read files whose samples do not match the checksum in their header."""
     window: float | None = None
     """Seconds of a window; whole recordings, which have to be of one length, when not given."""
     step: float | None = None
-    """Seconds from one window to the next; side by side when not given, less overlaps."""
+    """Seconds from one window to the next; the window's length when not given, less overlaps."""
     short: Literal["repeat", "refuse"] = "repeat"
     """A recording shorter than the window is repeated from its start, or refused."""
     band: tuple[float, float] | None = None
-    """Band to keep in Hz, such as 0.5 40, without delay."""
+    """Band-pass in Hz, such as 0.5 40, without delay."""
     mains: Literal["50", "60"] | None = None
-    """Frequency of the mains to take out, in Hz."""
+    """Mains frequency to remove, in Hz."""
     longest_gap: float = 0.1
-    """Seconds of invalid samples in a row that are interpolated; more are refused."""
+    """Longest run of invalid samples, in seconds, that is interpolated; longer ones are refused."""
     recording_zscore: bool = False
-    """z-score per lead over the whole recording, as ECG-FM was trained with; give --normalisation none with it."""
+    """z-score per lead over the whole recording, as in ECG-FM's training; give --normalisation none with it."""
     max_skipped: float = 0.01
-    """Share of recordings that may be missing or unusable; they are listed in skipped.csv."""
+    """Fraction of recordings that may be missing or unusable; they are listed in skipped.csv."""
     skipped: Path = Path("skipped.csv")
-    """Where to list the recordings that could not be used, and why; written only if there are any."""
-    workers: int | None = None
-    """Processes that read recordings; as many as cores when not given."""
+    """List of the recordings that could not be used, with reasons; written only if there are any."""
+    workers: Annotated[int | None, Parameter(group=MACHINE)] = None
+    """Processes that read recordings; the number of cores when not given."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=SPLIT)
 @dataclass(frozen=True)
 class RoundFlags:
     """The comparison repeated over other splits of the same windows."""
 
     folds: int | None = None
-    """Cross-validation: each patient or recording is tested once, in one of so many folds."""
+    """Number of folds of a cross-validation; each patient or recording is tested once."""
     nested: bool = False
     """With --folds: each test fold with each other fold as validation."""
     leave_site_out: bool = False
-    """Each site (--site) is tested once by models that have not seen it."""
+    """Test each site (--site) once, with models that were trained on the others."""
 
     def of(self, dataset: Dataset, *, seed: int) -> tuple[Dataset, ...]:
-        """The rounds that were asked for; none when the split is to be the one of the data."""
-        from ecgtune.data.folds import k_folds, leave_one_site_out
-
+        """The rounds of cross-validation; none where one split is enough."""
         if self.folds is not None and self.leave_site_out:
-            raise SettingError("--folds and --leave-site-out are both given; one of them makes the rounds")
+            raise SettingError("--folds and --leave-site-out are both given; give one of them")
         if self.nested and self.folds is None:
             raise SettingError("--nested needs --folds")
+        if self.folds is None and not self.leave_site_out:
+            return ()
+        from ecgtune.data.folds import k_folds, leave_one_site_out
+
         if self.folds is not None:
             return k_folds(dataset, self.folds, seed=seed, nested=self.nested)
-        return leave_one_site_out(dataset) if self.leave_site_out else ()
+        return leave_one_site_out(dataset)
 
 
 def read_data(
     data: Path, reading: Reading, records: RecordFlags, models: Sequence[str] = (), *, quiet: bool = False
 ) -> Dataset:
-    """The windows that the flags describe; from recordings at the rate of `models`, if they share one."""
-    from ecgtune.errors import DataError
+    """The windows that the options describe; from recordings at the rate of `models`, if they share one.
 
+    Missing files and unknown models are errors before anything is read.
+    """
+    for path in (data, records.records):
+        if path is not None and not path.exists():
+            raise DataError(f"{path}: no such file or folder; check the path")
+    check_models(models)
     if records.records is None:
         asked = [field.name for field in dataclasses.fields(records) if getattr(records, field.name) != field.default]
         if asked:
-            raise SettingError(f"--{asked[0].replace('_', '-')} is about recordings; give their folder with --records")
+            raise SettingError(
+                f"--{asked[0].replace('_', '-')} is an option of recordings; give their folder with --records"
+            )
         return reading.read(data)
     found = inspect(data, reading, records, models, quiet=quiet)
     if found.dataset is None:
@@ -215,6 +230,15 @@ def inspect(
             skipped=records.skipped,
             progress=progress,
         )
+
+
+def check_models(models: Sequence[str]) -> None:
+    """Raise SettingError for a name that is neither a model nor a file."""
+    from ecgtune.models.registry import find_model, unknown_model
+
+    for name in dict.fromkeys(models):
+        if find_model(name) is None and not Path(name).exists():
+            raise unknown_model(name)
 
 
 def _input_of(models: Sequence[str]) -> dict[str, Any]:

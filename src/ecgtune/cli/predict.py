@@ -1,4 +1,4 @@
-"""`ecgtune predict`: predictions of finished runs for new signals."""
+"""`ecgtune predict`."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ecgtune.cli.flags import given, optional
+from ecgtune.cli.options import MOST_USED, RECORDINGS, Out, Quiet, given, optional
 from ecgtune.config.commands import PredictSettings
 
 if TYPE_CHECKING:
     PredictFlags = PredictSettings
 else:
-    PredictFlags = optional(PredictSettings, "PredictFlags", recipe=False)
+    PredictFlags = optional(PredictSettings, "PredictFlags", RECORDINGS, recipe=False)
 
 
 def predict(
-    run: Path,
-    data: Path,
+    run: Annotated[Path, Parameter(group=MOST_USED)],
+    data: Annotated[Path, Parameter(group=MOST_USED)],
     /,
     *,
-    ensemble: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
-    out: Path = Path("predictions"),
+    out: Out = Path("predictions"),
+    ensemble: Annotated[tuple[Path, ...], Parameter(group=MOST_USED, consume_multiple=True, show_default=False)] = (),
     settings: PredictFlags = PredictFlags(),
-    quiet: bool = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Predict new signals with a finished run: probabilities and decisions per window and per recording, as CSV.
+    """Predict new signals with a finished run.
 
-    Labels are not needed, and not read where there are any. Recordings go through the signal path that the run was
-    trained on, in windows of its length.
+    OUT/predictions.csv has probability and decision of each window, OUT/recordings.csv those of each recording. Labels
+    are not needed, and not read where there are any. Recordings go through the signal path of the training, in windows
+    of its length.
 
     Parameters
     ----------
@@ -39,10 +40,6 @@ def predict(
         CSV or NPZ file of windows, or a folder of recordings; with --records a table that names recordings.
     ensemble
         Folders of further runs on the same windows and classes; probabilities are averaged.
-    out
-        Folder for predictions.csv (a row per window), recordings.csv and skipped.csv.
-    quiet
-        Show no progress.
     """
     import ecgtune
 

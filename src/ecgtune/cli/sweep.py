@@ -1,68 +1,68 @@
-"""The command `ecgtune sweep`: flags into a call of `workflows.sweep`; no logic."""
+"""`ecgtune sweep`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from ecgtune.cli.inputs import Reading, RecordFlags, read_data
-from ecgtune.cli.settings import RecipeFlags
+from ecgtune.cli.options import (
+    MACHINE,
+    MOST_USED,
+    OPTIMISATION,
+    DataFile,
+    Out,
+    Quiet,
+    RecipeFlags,
+    Seed,
+    given,
+    optional,
+)
 from ecgtune.config.commands import SweepSettings
 from ecgtune.recipe.space import read_space
 
+if TYPE_CHECKING:
+    SweepFlags = SweepSettings
+else:
+    SweepFlags = optional(SweepSettings, "SweepFlags", MACHINE, recipe=False, skip=("space", "fixed"))
+
 
 def sweep(
-    data: Path,
+    data: DataFile,
     /,
     *,
-    methods: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
-    trials: int = 20,
-    out: Path = Path("runs/sweep"),
-    space: Path | None = None,
-    backend: Literal["local", "ray"] = "local",
-    seed: int = 0,
+    methods: Annotated[list[str] | None, Parameter(group=MOST_USED, consume_multiple=True)] = None,
+    out: Out = Path("runs/sweep"),
+    trials: SweepFlags = SweepFlags(),
     reading: Reading = Reading(),
     records: RecordFlags = RecordFlags(),
     settings: RecipeFlags = RecipeFlags(),
-    quiet: bool = False,
+    space: Annotated[Path | None, Parameter(group=OPTIMISATION)] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
 ) -> None:
-    """Search settings: the same number of trials for every method, judged on the validation windows alone.
+    """Search settings, with the same number of trials for every method.
 
-    Run it again to go on where it was stopped; finished trials are kept. A setting that is given as a flag is not
-    searched. OUT/best/METHOD.toml is the best of a method, for `train --method` and `compare --methods`.
+    Trials are judged on the validation windows alone. Rerun the command to resume; finished trials are kept. A setting
+    that is given as an option is not searched. OUT/best/METHOD.toml is the best of a method, for `fine-tune --method`
+    and `compare --methods`.
 
     Parameters
     ----------
-    data
-        CSV (signal_0 ... signal_599,label) or NPZ file of windows; with --records the table of labels.
     methods
         Names of methods and recipes, or TOML files; see `ecgtune methods`. [default: full adapter lora probe]
-    trials
-        Trials of each method; the first is the method as it is.
-    out
-        Folder of the sweep.
     space
-        TOML file that says what to try instead, such as [lora.method] rank = { choices = [2, 4] }.
-    backend
-        One trial after the other here, or on a Ray cluster.
-    seed
-        Seed of every training and of what is tried.
-    quiet
-        Show no progress.
+        TOML file of the values to try instead, such as [lora.method] rank = { choices = [2, 4] }.
     """
+    names = ",".join(methods or ["full", "adapter", "lora", "probe"])
+    recipes = settings.recipes(names, copy_lead=reading.copy_lead)
+    searched = SweepSettings(space=read_space(space) if space else None, fixed=settings.typed, **given(trials))
+    dataset = read_data(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet)
     import ecgtune
 
-    recipes = settings.recipes(",".join(methods or ["full", "adapter", "lora", "probe"]), reading)
-    best = ecgtune.sweep(
-        read_data(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet),
-        recipes,
-        SweepSettings(trials=trials, space=read_space(space) if space else None, fixed=settings.typed, backend=backend),
-        out=out,
-        seed=seed,
-        quiet=quiet,
-    )
+    best = ecgtune.sweep(dataset, recipes, searched, out=out, seed=seed, quiet=quiet)
     for name, file in best.items():
         print(f"best {name}: {file}")
     print(f"report: {out / 'report.html'}")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ecgtune.config.renamed import RENAMED, TABLES, replacement
+from ecgtune.config.renamed import REMOVED, RENAMED, TABLES, new_name
 from ecgtune.errors import SettingError
 
 T = TypeVar("T")
@@ -22,9 +22,11 @@ def suggest(got: str, allowed: Iterable[str]) -> str:
     names = sorted(allowed)
     if not names:
         return "none is allowed here"
-    renamed = replacement(got, names)
+    if got in REMOVED:
+        return REMOVED[got]
+    renamed = new_name(got, names)
     if renamed is not None:
-        return renamed
+        return f"use {renamed!r}"
     close = difflib.get_close_matches(got, names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}allowed: {', '.join(names)}"

@@ -50,15 +50,16 @@ _NAMES = {
 RENAMED = MappingProxyType(_NAMES)
 #: Settings and recipes that exist no more, each with what to do instead.
 REMOVED = MappingProxyType(
-    dict.fromkeys(("members", "lora-ensemble"), "it was removed; average finished runs of several seeds instead")
+    dict.fromkeys(
+        ("members", "lora-ensemble"),
+        "removed; average finished runs instead (`ecgtune predict --ensemble`, ecgtune.load_run of several folders)",
+    )
 )
 #: Old table of a recipe -> the table to write instead.
 TABLES = MappingProxyType({"training": "optimisation", "input": "data", "arm": "variant"})
 
 
-def replacement(name: str, allowed: Iterable[str]) -> str | None:
-    """What to type in place of a former name or synonym, as a phrase; None where `name` is neither."""
-    if name in REMOVED:
-        return REMOVED[name]
+def new_name(name: str, allowed: Iterable[str]) -> str | None:
+    """The name in `allowed` that replaces a former name or a synonym; None where `name` is neither."""
     new = RENAMED.get(name.replace("-", "_"))
-    return f"use {new!r}" if new in allowed else None
+    return new if new in allowed else None

@@ -1,1 +1,0 @@
-"""Files of windows, recordings and labels to the values of `ecgtune.data`."""

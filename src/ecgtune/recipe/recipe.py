@@ -27,7 +27,7 @@ from ecgtune.config.trainer import TrainerSettings
 from ecgtune.errors import SettingError
 from ecgtune.methods.base import Method
 from ecgtune.methods.lora.settings import LoRA
-from ecgtune.methods.registry import method_from_table, method_to_table
+from ecgtune.methods.registry import find_method, method_from_table, method_names, method_to_table
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,12 @@ def recipe_folder() -> Path:
 
 
 def list_recipes() -> list[str]:
-    """Names of the fine-tuning recipes that come with ecgtune."""
-    return _names(pretraining=False)
+    """Names of the bundled fine-tuning recipes, and of registered methods, which need none."""
+    return sorted({*_names(pretraining=False), *method_names()})
 
 
 def list_pretrainings() -> list[str]:
-    """Names of the pretraining recipes that come with ecgtune."""
+    """Names of the bundled pretraining recipes."""
     return _names(pretraining=True)
 
 
@@ -99,7 +99,12 @@ def is_pretraining(tables: Mapping[str, Any]) -> bool:
 
 
 def load_recipes(name_or_path: str) -> list[Recipe]:
-    """The recipe, or the variants, of a name or a TOML file. Raises SettingError with file and setting."""
+    """The recipe, or the variants, of a name or a TOML file. Raises SettingError with file and setting.
+
+    A method without a bundled recipe, such as one of the user's own, has its defaults.
+    """
+    if name_or_path in method_names() and name_or_path not in _names(pretraining=False):
+        return [Recipe(method=find_method(name_or_path)())]
     path, tables = read_tables(name_or_path, list_recipes(), "method or recipe")
     variants = tables.pop("variant", None)
     if variants is None:
@@ -138,7 +143,9 @@ def recipe_from_tables(tables: Mapping[str, Any], where: str, name: str) -> Reci
     require(isinstance(tables.get("method", {}), Mapping), f"method in {where} must be a table, written [method]")
     parts = from_tables(_TABLES, tables, where, other=("name", "title", "about", "method"))
     method = method_from_table(tables.get("method", {}), f"[method] of {where}")
-    return Recipe(name=tables.get("name", name), title=tables.get("title"), method=method, **parts)
+    name = tables.get("name", name)
+    require(name != "", f"name '' in {where}; allowed: letters, digits, - _ and . (it names a folder)")
+    return Recipe(name=name, title=tables.get("title"), method=method, **parts)
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -141,7 +141,7 @@ def read_recipe(folder: RunFolder) -> Recipe:
 
 def _read_tables(folder: RunFolder) -> dict[str, Any]:
     if not folder.recipe.is_file():
-        raise RunError(f"{folder.path} holds no run (no recipe.toml); give the folder that train or compare wrote")
+        raise RunError(f"{folder.path} holds no run (no recipe.toml); give the folder that fine-tune or compare wrote")
     try:
         return tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -46,7 +46,7 @@ class SweepFolder:
         return self.path / "trials.csv"
 
     def best(self, method: str) -> Path:
-        """The recipe with the best trial's settings, as `train --method` and `compare --methods` take it."""
+        """The recipe with the best trial's settings, as `fine-tune --method` and `compare --methods` take it."""
         return self.path / "best" / f"{method}.toml"
 
     def check(self, variants: Mapping[str, Variant], fingerprint: Mapping[str, Any], trials: int) -> dict[str, Any]:

@@ -1,0 +1,25 @@
+"""`ecgtune convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def convert(checkpoint: Path, out: Path, /, *, heads: int | None = None) -> None:
+    """Convert an official ECG-FM .pt file to safetensors.
+
+    The file is read without running anything in it; OUT holds the weights and model.json.
+
+    Parameters
+    ----------
+    checkpoint
+        The .pt file.
+    out
+        A new folder.
+    heads
+        Attention heads of a model of unpublished size.
+    """
+    from ecgtune.models.checkpoint import convert as convert_checkpoint
+
+    convert_checkpoint(checkpoint, out, heads=heads)
+    print(f"converted: {out}")

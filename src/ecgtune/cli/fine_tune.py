@@ -1,0 +1,47 @@
+"""`ecgtune fine-tune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ecgtune.cli.inputs import Reading, RecordFlags, read_data
+from ecgtune.cli.options import MOST_USED, DataFile, Quiet, RecipeFlags, Resume, Seed
+from ecgtune.errors import SettingError
+
+
+def fine_tune(
+    data: DataFile,
+    /,
+    *,
+    method: Annotated[str, Parameter(group=MOST_USED)] = "lora",
+    out: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
+    reading: Reading = Reading(),
+    records: RecordFlags = RecordFlags(),
+    settings: RecipeFlags = RecipeFlags(),
+    resume: Annotated[Resume, Parameter(group=MOST_USED)] = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Fine-tune one encoder with one method.
+
+    Parameters
+    ----------
+    method
+        Name of a method or recipe, or a TOML file; see `ecgtune methods`.
+    out
+        The run folder; runs/METHOD when not given.
+    """
+    recipes = settings.recipes(method, copy_lead=reading.copy_lead)
+    if len(recipes) > 1:
+        raise SettingError(f"{method} holds {len(recipes)} variants; run it with `ecgtune compare --methods {method}`")
+    recipe = recipes[0]
+    folder = out or Path("runs") / recipe.name
+    dataset = read_data(data, reading, records, [recipe.model.name], quiet=quiet)
+    import ecgtune
+
+    run = ecgtune.fine_tune(dataset, recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
+    print(run.summary())
+    print(f"report: {folder / 'report.html'}")

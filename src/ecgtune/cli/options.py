@@ -1,0 +1,193 @@
+"""Options that commands share: their groups in the help, and flags made from the settings dataclasses."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import textwrap
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
+
+from cyclopts import Group, Parameter
+
+from ecgtune.config.augmentation import Augmentation
+from ecgtune.config.data import DataSettings
+from ecgtune.config.evaluation import Evaluation
+from ecgtune.config.model import ModelSettings
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
+from ecgtune.errors import SettingError
+from ecgtune.recipe.recipe import Recipe, list_recipes, load_recipes
+
+#: Groups in the order in which the help shows them.
+MOST_USED, DATA, RECORDINGS, SPLIT, MODEL, OPTIMISATION, AUGMENTATION, EVALUATION, MACHINE = (
+    Group(name, sort_key=position)
+    for position, name in enumerate(
+        ("Most used", "Data", "Recordings", "Split", "Model", "Optimisation", "Augmentation", "Evaluation", "Machine")
+    )
+)
+#: Settings that are not in the group of their dataclass.
+_GROUPS = {
+    **dict.fromkeys(("model", "epochs", "learning_rate", "device", "trials"), MOST_USED),
+    "normalisation": DATA,
+}
+
+DataFile: TypeAlias = Annotated[
+    Path,
+    Parameter(
+        group=MOST_USED,
+        help="CSV (signal_0 ... signal_599,label) or NPZ file of windows; with --records the table of labels.",
+    ),
+]
+MethodNames: TypeAlias = Annotated[
+    str,
+    Parameter(
+        group=MOST_USED,
+        help="Names of methods and recipes, or TOML files, joined by commas; see `ecgtune methods`.",
+    ),
+]
+Seeds: TypeAlias = Annotated[int, Parameter(group=MOST_USED, help="Runs of each method, with seeds 0, 1, ...")]
+Out: TypeAlias = Annotated[Path, Parameter(group=MOST_USED, help="Output folder.")]
+Baselines: TypeAlias = Annotated[
+    bool,
+    Parameter(
+        group=EVALUATION,
+        negative="--no-baselines",
+        help="Add the baselines: the majority class, and a residual network trained from scratch.",
+    ),
+]
+Seed: TypeAlias = Annotated[
+    int,
+    Parameter(group=MACHINE, help="Seed of new weights, dropout and the order of an epoch."),
+]
+Resume: TypeAlias = Annotated[
+    bool, Parameter(group=MACHINE, help="Resume the run in the output folder.", show_default=False)
+]
+Quiet: TypeAlias = Annotated[bool, Parameter(group=MACHINE, help="Show no progress.", show_default=False)]
+
+
+def optional(
+    cls: type,
+    name: str,
+    group: Group,
+    *,
+    recipe: bool = True,
+    skip: Collection[str] = (),
+    renamed: Mapping[str, str] | None = None,
+) -> Any:
+    """A dataclass of flags with the fields of `cls`, each None unless the user gives it.
+
+    Help texts are the docstrings under the fields of `cls`; the default shown is that of `cls`, where `recipe` says so
+    only for recipes that have none of their own. `skip` names fields without a flag, `renamed` gives a field another
+    flag.
+    """
+    hints, texts = get_type_hints(cls), _field_docstrings(cls)
+    fields = []
+    for item in dataclasses.fields(cls):
+        if item.name in skip:
+            continue
+        flag_name = (renamed or {}).get(item.name, item.name)
+        told = [f"{item.default}"] if item.default is not None else []
+        told = ["the recipe's", *told] if recipe else told
+        help_text = texts[item.name] + (f" [default: {', else '.join(told)}]" if told else "")
+        kind = hints[item.name] if type(None) in get_args(hints[item.name]) else hints[item.name] | None
+        # A setting of several values is typed as one flag with all of them behind it.
+        many = any(get_origin(part) is tuple for part in get_args(kind)) and str not in get_args(kind)
+        parameter = Parameter(
+            help=help_text, show_default=False, consume_multiple=many, group=_GROUPS.get(flag_name, group)
+        )
+        fields.append((flag_name, Annotated[kind, parameter], None))
+    made = dataclasses.make_dataclass(name, fields, frozen=True)
+    made.__module__ = __name__  # cyclopts takes classes of the module `types`, make_dataclass's default, for built-ins
+    return Parameter(name="*")(made)
+
+
+def given(flags: Any) -> dict[str, Any]:
+    """The flags that the user gave, by field name."""
+    values = {item.name: getattr(flags, item.name) for item in dataclasses.fields(flags)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _field_docstrings(cls: type) -> dict[str, str]:
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
+    texts = {}
+    for item, text in itertools.pairwise(body):
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and isinstance(text, ast.Expr):
+            texts[item.target.id] = ast.literal_eval(text.value)
+    return texts
+
+
+if TYPE_CHECKING:
+    OptimisationFlags = Optimisation
+    TrainerFlags = TrainerSettings
+    AugmentationFlags = Augmentation
+    EvaluationFlags = Evaluation
+    DataFlags = DataSettings
+
+    class ModelFlags(ModelSettings):
+        """Flags of a model."""
+else:
+    OptimisationFlags = optional(Optimisation, "OptimisationFlags", OPTIMISATION)
+    TrainerFlags = optional(TrainerSettings, "TrainerFlags", MACHINE)
+    AugmentationFlags = optional(Augmentation, "AugmentationFlags", AUGMENTATION)
+    EvaluationFlags = optional(Evaluation, "EvaluationFlags", EVALUATION)
+    DataFlags = optional(DataSettings, "DataFlags", SPLIT)
+    ModelFlags = optional(ModelSettings, "ModelFlags", MODEL, skip=("lead_mode",), renamed={"name": "model"})
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RecipeFlags:
+    """All of a recipe but its method."""
+
+    data: DataFlags = field(default_factory=DataFlags)
+    model: ModelFlags = field(default_factory=ModelFlags)
+    optimisation: OptimisationFlags = field(default_factory=OptimisationFlags)
+    augmentation: AugmentationFlags = field(default_factory=AugmentationFlags)
+    evaluation: EvaluationFlags = field(default_factory=EvaluationFlags)
+    trainer: TrainerFlags = field(default_factory=TrainerFlags)
+
+    def recipes(self, methods: str, *, copy_lead: bool = False) -> list[Recipe]:
+        """The recipes of names or files joined by commas, with the settings that were given in place of their own.
+
+        copy_lead: copy one-lead windows to all leads of the encoder.
+        """
+        names = [name.strip() for name in methods.split(",") if name.strip()]
+        if not names:
+            raise SettingError(
+                f"--methods {methods!r} names none; allowed: {', '.join(list_recipes())}, joined by commas"
+            )
+        return [self._over(recipe, copy_lead) for name in names for recipe in load_recipes(name)]
+
+    @property
+    def typed(self) -> list[str]:
+        """The settings of optimisation, model and augmentation that were given, as "table.name"."""
+        tables = ("optimisation", "model", "augmentation")
+        return [f"{table}.{name}" for table in tables for name in given(getattr(self, table))]
+
+    def _over(self, recipe: Recipe, copy_lead: bool) -> Recipe:
+        model = given(self.model)
+        if copy_lead:
+            model["lead_mode"] = "copy"
+        if "model" in model:
+            model["name"] = model.pop("model")
+        optimisation = given(self.optimisation)
+        if "learning_rate" in optimisation:
+            # A given rate is not scaled to the width of the encoder that the recipe's own was tuned on.
+            optimisation.setdefault("rate_width", None)
+        augmentation = given(self.augmentation)
+        if augmentation and not replace(recipe.augmentation, **{**augmentation, "augmented_copies": None}).acting:
+            augmentation.setdefault("augmented_copies", None)  # without augmentation there is nothing to copy
+        return replace(
+            recipe,
+            data=replace(recipe.data, **given(self.data)),
+            model=replace(recipe.model, **model),
+            optimisation=replace(recipe.optimisation, **optimisation),
+            trainer=replace(recipe.trainer, **given(self.trainer)),
+            augmentation=replace(recipe.augmentation, **augmentation),
+            evaluation=replace(recipe.evaluation, **given(self.evaluation)),
+        )

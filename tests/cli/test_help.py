@@ -1,0 +1,92 @@
+"""The help: a line for every command without an import, and options in groups."""
+
+import re
+import resource
+import subprocess
+import sys
+from importlib import import_module
+from inspect import getdoc
+
+import pytest
+
+from ecgtune.cli.main import COMMANDS, help_text
+from helpers.cli import run
+
+GROUPS = [
+    *("Most used", "Data", "Recordings", "Split", "Model", "Optimisation", "Augmentation", "Evaluation", "Machine"),
+]
+MOST_USED = ["sampling-rate", "label", "records", "model", "epochs", "learning-rate", "device"]
+HEAVY = {"cyclopts", "rich", "numpy", "torch", "tomllib", "lazy_loader"}
+
+
+def panels(text: str) -> dict[str, str]:
+    """Title of each panel of a rendered help to its content."""
+    parts = text.split("╭─ ")[1:]
+    return {part.partition(" ─")[0]: part for part in parts}
+
+
+@pytest.mark.parametrize("tokens", [[], ["--help"], ["-h"]])
+def test_the_help_lists_every_command_with_a_summary(tokens, capsys):
+    run(*tokens)
+    assert capsys.readouterr().out == help_text() + "\n"
+    lines = help_text().splitlines()
+    for name, command in COMMANDS.items():
+        assert f"  {name:<11}{command.summary}" in lines
+        assert max(map(len, lines)) <= 100
+    assert not any(line.split()[:1] == ["train"] for line in lines)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_summary_is_what_the_command_says_of_itself(name):
+    module, _, attribute = COMMANDS[name].target.partition(":")
+    command = getattr(import_module(module), attribute)
+    text = command.help if name == "data" else getdoc(command)
+    assert text.splitlines()[0] == COMMANDS[name].summary
+
+
+def test_the_help_imports_next_to_nothing_and_is_there_at_once():
+    code = "import sys; from ecgtune.cli.main import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert HEAVY & set(done.stderr.split()) <= {"lazy_loader"}
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.2
+
+
+@pytest.mark.parametrize("name", ["compare", "fine-tune", "sweep", "plan"])
+def test_options_are_in_groups_and_the_most_used_come_first(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    run(name, "--help")
+    found = panels(capsys.readouterr().out)
+    assert list(found) == GROUPS
+    assert all(f"--{flag} " in found["Most used"] for flag in MOST_USED)
+    assert len(re.findall(r"^│[ *]+--", found["Most used"], flags=re.MULTILINE)) <= 10
+    for flag, group in {
+        "normalisation": "Data", "patient": "Recordings", "test-fold": "Split", "label-fraction": "Split",
+        "pooling": "Model", "max-grad-norm": "Optimisation", "checkpoint-metric": "Optimisation",
+        "polarity-flip": "Augmentation", "threshold": "Evaluation", "precision": "Machine", "quiet": "Machine",
+        "import": "Machine",
+    }.items():  # fmt: skip
+        assert f"--{flag} " in found[group], flag
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "data"])
+def test_every_option_is_explained(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    run(name, "--help")
+    rows = [
+        line.strip("│ *") for line in capsys.readouterr().out.splitlines() if line.startswith("│") and " --" in line
+    ]
+    assert rows
+    for row in rows:
+        assert row.partition("  ")[2].strip()[:1].isalnum(), row
+
+
+def test_train_still_works_and_is_not_listed(capsys):
+    run("train", "--help")
+    assert "Usage: ecgtune fine-tune" in capsys.readouterr().out
+
+
+def test_the_version_is_printed(capsys):
+    run("--version")
+    assert capsys.readouterr().out.strip() == import_module("ecgtune").__version__
