@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # that what its tests share is made once.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help install demo test test-all lint types check bench peft-study clean
+.PHONY: help install demo test test-all lint types check bench study clean
 
 help:  ## What each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -40,14 +40,8 @@ bench: install  ## Benchmarks of this machine, into benchmarks/results/ and docs
 	for script in micro startup reading int8 memory plan speed/bench speed/methods speed/epoch speed/growth; do \
 		$(BIN)/python benchmarks/$$script.py || exit 1; done
 
-peft-study: install  ## The study of docs/peft_study.md, where it stopped; WINDOWS= and RHYTHMS= are its files (days)
-	$(BIN)/python benchmarks/peft_study/peft_study.py $(WINDOWS) $(RHYTHMS)
-	$(BIN)/python benchmarks/peft_study/side_rates.py $(WINDOWS)
-	$(BIN)/python benchmarks/peft_study/final_lengths.py $(WINDOWS)
-	$(BIN)/python benchmarks/peft_study/few_label_lengths.py $(WINDOWS)
-	$(BIN)/python benchmarks/peft_study/few_label_members.py $(WINDOWS)
-	$(BIN)/python benchmarks/peft_study/few_label_parts.py $(WINDOWS)
-	$(BIN)/python benchmarks/peft_study/number_formats.py $(WINDOWS)
+study: install  ## Studies: runs what is missing (days) where DATA= is the folder of windows; else tables alone
+	$(BIN)/python studies/run.py studies/peft/*.toml studies/pretraining/*.toml $(if $(DATA),--data $(DATA))
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) runs dist build .pytest_cache .ruff_cache .hypothesis

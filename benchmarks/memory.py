@@ -24,7 +24,7 @@ from ecgtune import LoRA, Recipe, simulate
 from ecgtune.config.model import ModelSettings
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
-from ecgtune.training.peak import PeakMemory
+from ecgtune.training.memory import PeakMemory
 from ecgtune.training.run_folder import RunFolder, read_recipe
 from ecgtune.workflows.fine_tune import fine_tune
 

@@ -27,7 +27,7 @@ from pages import markdown, update
 
 from ecgtune import plan, simulate
 from ecgtune.recipe.recipe import Recipe, load_recipes
-from ecgtune.training.peak import PeakMemory
+from ecgtune.training.memory import PeakMemory
 from ecgtune.utils import formatting
 from ecgtune.workflows.fine_tune import fine_tune
 

@@ -42,7 +42,7 @@ RATE, RECORDINGS = 250, 40
 
 def commands(folder: Path) -> dict[str, list[str]]:
     """By title the words of each command, on files written below `folder`."""
-    from ecgtune import LinearProbe, Optimisation, TrainerSettings, fine_tune, load_model, simulate
+    from ecgtune import fine_tune, simulate
 
     signal = simulate(RECORDINGS, sampling_rate=RATE, seconds=10, seed=1).signal[:, 0]
     for name in ("records", "one"):
@@ -52,9 +52,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
         np.save(folder / "records" / f"r{number:02}.npy", values)
     table = folder / "labels.csv"
     table.write_text("recording,label\n" + "".join(f"r{number:02},{number % 2}\n" for number in range(len(signal))))
-    settings = {"method": LinearProbe(), "optimisation": Optimisation(epochs=1), "quiet": True}
-    settings |= {"trainer": TrainerSettings(device="cpu")}
-    fine_tune(load_model("ecg-fm-tiny"), simulate(120, seconds=10), out=folder / "run", **settings)
+    fine_tune(simulate(120, seconds=10), "probe", out=folder / "run", quiet=True)
     told = ["--sampling-rate", str(RATE), "--unit", "mV", "--lead-names", "II", "--quiet"]
     one, out = str(folder / "one"), str(folder / "predictions")
     return {

@@ -88,7 +88,7 @@ def test_growth_measures_steps_of_each_size(script, size, monkeypatch):
     monkeypatch.setattr(growth, "EcgFmConfig", lambda: size.config)
     monkeypatch.setattr(growth, "BATCH", 2)
     axis = growth.Axis("samples", "samples per window", (320, 640), ("lora", "probe"))
-    rows = growth.measure_steps(axis, rounds=1, precision="fp32")
+    rows = growth.measure(axis, rounds=1, precision="fp32")
     kept = {(row["value"], row["method"]): row["bytes"] for row in rows}
     assert list(kept) == [(n, m) for n in (320, 640) for m in ("lora", "probe")]
     assert 1.7 < kept[640, "lora"] / kept[320, "lora"] < 2.3

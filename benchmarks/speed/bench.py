@@ -41,7 +41,7 @@ from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.ecg_fm.network import EcgFmConfig
 from ecgtune.training.inference import logits_of
-from ecgtune.training.peak import PeakMemory
+from ecgtune.training.memory import PeakMemory
 from ecgtune.training.precision import autocast
 
 CONFIGS = {

@@ -62,7 +62,7 @@ def main() -> None:
     asked = parser.parse_args()
     precision = "fp32" if lacks("bf16") else "bf16"
     for title in VARIANTS:
-        measure(title, asked.windows // 20, precision)  # the first training of a process is slower
+        measure(title, max(asked.windows // 20, 4 * BATCH), precision)  # the first training of a process is slower
     found = {title: [] for title in VARIANTS}
     for _ in range(asked.rounds):
         for title, taken in found.items():

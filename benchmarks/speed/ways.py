@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ecgtune.workflows.measure import Phase, StepClock
 from original import Original, make_original
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -22,7 +23,6 @@ from ecgtune.methods.base import Method
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.ecg_fm.network import EcgFmConfig
 from ecgtune.recipe.recipe import Recipe
-from ecgtune.workflows.measure import Phase, StepClock
 from ecgtune.workflows.preparation import prepare
 from ecgtune.workflows.run import make_ready, run_recipe
 

@@ -1,7 +1,7 @@
-"""The errors that a user can cause and repair.
+"""Errors that a user can repair.
 
-Each message is one line that says what was got, what is allowed and what to type instead. The command line
-prints it without a traceback and exits with status 2; in Python they are ordinary exceptions.
+Each message is one line with the value got, the values allowed and the fix. The command line prints it without a
+traceback and exits with status 2.
 """
 
 

@@ -207,7 +207,8 @@ def test_compressed_npz_under_another_suffix(npz_file, signal, label, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "part"), [(None, "never guessed"), (0, "0 Hz"), (-100, "-100"), (float("nan"), "nan"), (1e6, "10000 Hz")]
+    ("given", "part"),
+    [(None, "does not say its sampling rate"), (0, "0 Hz"), (-100, "-100"), (float("nan"), "nan"), (1e6, "10000 Hz")],
 )
 def test_sampling_rate_is_given_and_sane(csv_file, given, part):
     with pytest.raises(DataError, match=part):
@@ -217,13 +218,13 @@ def test_sampling_rate_is_given_and_sane(csv_file, given, part):
 @pytest.mark.parametrize(
     ("arrays", "given", "part"),
     [
-        ({"sampling_rate": 100}, 200, "100 Hz, but 200 Hz was given"),
-        ({"sampling_rate": 0}, None, "sampling rate 0 Hz"),
-        ({"sampling_rate": float("inf")}, None, "sampling rate inf"),
+        ({"sampling_rate": 100}, 200, "100 Hz, but --sampling-rate says 200"),
+        ({"sampling_rate": 0}, None, "sampling rate is 0 Hz"),
+        ({"sampling_rate": float("inf")}, None, "sampling rate is inf"),
         ({"sampling_rate": np.array([100, 200])}, None, "one number in Hz"),
         ({"sampling_rate": "fast"}, None, "one number in Hz"),
         ({"fs": 250}, None, "says 'sampling_rate' 100 Hz but 'fs' 250 Hz; leave the wrong one out"),
-        ({"unit": "furlong"}, None, "unit 'furlong' is unknown; allowed are mV, uV, V"),
+        ({"unit": "furlong"}, None, r"unit 'furlong' is unknown; give it with --unit \(mV, uV, V, nV\)"),
         ({"leads": ["MLII"]}, None, "its lead 'MLII' is unknown; allowed: I, II, III, aVR"),
         ({"signal": np.arange(72).reshape(12, 2, 3), "leads": ["II", "ii"]}, None, "names lead II twice"),
     ],
@@ -313,7 +314,7 @@ def test_a_dataset_does_not_look_at_its_samples():
 @pytest.mark.parametrize(
     ("options", "error", "part"),
     [
-        ({"unit": "kV"}, DataError, "allowed are mV, uV, V"),
+        ({"unit": "kV"}, SettingError, "allowed: mV, uV, V"),
         ({"limit": 1}, SettingError, "at least 2"),
         ({"lead": " "}, SettingError, "lead ' ' is unknown; allowed: I, II, III, aVR"),
         ({"lead": "V7"}, SettingError, "lead 'V7' is unknown; allowed: I, II, III, aVR"),

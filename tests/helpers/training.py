@@ -7,7 +7,7 @@ import numpy as np
 
 from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.settings import LoRA
-from ecgtune.methods.split import reads_features
+from ecgtune.methods.split import reads_features, split_point
 from ecgtune.training.batches import Windows
 from ecgtune.training.callbacks import Callback
 from ecgtune.training.classification import Classification
@@ -64,7 +64,8 @@ def run(
     model = attach(tiny_classifier(head=head), method, seed=seed)
     validation = VALIDATION
     if reads_features(model, method):
-        training, validation = encode_once(model, training), encode_once(model, validation)
+        split = split_point(model, method)
+        training, validation = (encode_once(model, windows, split=split) for windows in (training, validation))
     run_folder = RunFolder(folder)
     objective = Classification(model, method, training, validation, *settings, augment)
     result = train(objective, *settings, seed=seed, folder=run_folder, callbacks=[Interrupted(stop_after)])

@@ -151,7 +151,7 @@ def test_other_mistakes(tmp_path):
     ]:
         with pytest.raises(DataError, match=said):
             read_recordings(tmp_path / name, sampling_rate=100.0)
-    with pytest.raises(DataError, match="100 Hz, but 300 Hz was given"):
+    with pytest.raises(DataError, match="100 Hz, but --sampling-rate says 300"):
         read_recordings(write_recordings(tmp_path / "r.npz"), sampling_rate=100.0, recorded_rate=300.0)
     index = write_recordings(tmp_path / "pool_index.npz", signal=None)
     (tmp_path / "pool.delta16.xz").write_bytes(b"no xz")

@@ -13,7 +13,7 @@ from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.own_weights.settings import Full
 from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.side.settings import SideTuning
-from ecgtune.methods.split import reads_features, trained_part
+from ecgtune.methods.split import reads_features, split_point, trained_part
 from ecgtune.models.classifier import Head
 from ecgtune.models.loading import load_model
 from ecgtune.training.classification import Classification
@@ -168,7 +168,7 @@ def test_a_mix_of_layers_is_learned_on_features_as_on_signals(tmp_path):
     method = LinearProbe(layers="mix")
     settings = loop(SETTINGS, epochs=2, learning_rate=1e-2)
     model = attach(tiny_classifier(), method)
-    assert encode_once(model, TRAINING).inputs.shape == (44, 3, 32)
+    assert encode_once(model, TRAINING, split=split_point(model, method)).inputs.shape == (44, 3, 32)
     _, logits, _ = run(tmp_path / "once", method, settings)
     mix = load_file(tmp_path / "once" / "best" / "trained.safetensors")["mix"]
     assert mix.shape == (3,)
@@ -199,8 +199,8 @@ def test_what_is_computed_once_and_what_the_head_answers_then(method, pooling, o
     model = attach(tiny_classifier(head=Head(pooling=pooling)), method)
     assert reads_features(model, method) == once
     if once:
-        features = encode_once(model, VALIDATION)
-        answers = logits_of(trained_part(model, features.cut), features.inputs)
+        features = encode_once(model, VALIDATION, split=split_point(model, method))
+        answers = logits_of(trained_part(model, features.split), features.inputs)
         np.testing.assert_allclose(answers, logits_of(model, VALIDATION.inputs), atol=1e-6)
 
 

@@ -124,7 +124,7 @@ def test_gradients_are_clipped_at_their_own_size(clip, tmp_path):
             seen.append(torch.cat(gradients).norm().item())
 
     settings = loop(HALF, max_grad_norm=clip, epochs=1)
-    objective = Watched(attach(tiny_classifier(), Full()), Full(), TRAINING, VALIDATION, settings)
+    objective = Watched(attach(tiny_classifier(), Full()), Full(), TRAINING, VALIDATION, *settings)
     train(objective, *settings, seed=0, folder=RunFolder(tmp_path))
     assert (max(seen) <= 0.5 + 1e-4) == bool(clip)
     assert max(seen) < 1000  # and not 65,536 times as large

@@ -4,15 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtune.errors import SettingError
 from ecgtune.methods.adapter.settings import Adapter
 from ecgtune.methods.attach import attach
-from ecgtune.methods.depth import check_depth
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.own_weights.settings import Full, TopLayers
-from ecgtune.methods.probe.settings import LinearProbe
-from ecgtune.methods.side.settings import SideTuning
-from ecgtune.models.resnet_1d.network import ResNet1d, ResNet1dConfig
 from helpers.models import tiny_classifier
 from helpers.settings import loop
 from helpers.training import SETTINGS, run
@@ -24,7 +19,7 @@ AGAIN = loop(SETTINGS, gradient_checkpointing=True)
 @pytest.mark.parametrize("settings", [{}, {"drop_path": 0.3}], ids=["plain", "drop_path"])
 def test_the_same_bits_as_without(method, settings, tmp_path):
     ours, theirs = (
-        run(tmp_path / str(s.gradient_checkpointing), method, loop(s, **settings)) for s in (AGAIN, SETTINGS)
+        run(tmp_path / str(s.trainer.gradient_checkpointing), method, loop(s, **settings)) for s in (AGAIN, SETTINGS)
     )
     assert np.array_equal(ours[1], theirs[1])
     assert ours[2] == theirs[2]
@@ -52,18 +47,3 @@ def bytes_kept(checkpointing: bool) -> int:
 
 def test_less_is_kept():
     assert bytes_kept(True) < 0.3 * bytes_kept(False)
-
-
-@pytest.mark.parametrize("method", [LinearProbe(), SideTuning(width=8)], ids=str)
-def test_it_is_refused_where_the_encoder_keeps_nothing(method):
-    with pytest.raises(SettingError, match="checkpointing is on, but"):
-        check_depth(attach(tiny_classifier(), method), method, checkpointing=True)
-
-
-def test_it_is_refused_without_layers():
-    model = tiny_classifier()
-    model.encoder = ResNet1d(ResNet1dConfig())
-    with pytest.raises(SettingError, match="has no transformer layers; leave it out"):
-        check_depth(model, Full(), checkpointing=True)
-    with pytest.raises(SettingError, match="to recompute"):
-        model.encoder.set_gradient_checkpointing(True)

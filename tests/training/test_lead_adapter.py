@@ -138,8 +138,8 @@ def test_the_gradient_comes_through_an_encoder_that_is_only_read(method):
 
 def test_without_a_mixer_nothing_is_kept_for_a_gradient():
     model = attach(twelve_lead_classifier(None), SideTuning(width=8))
-    states, _ = model.encoder.states(torch.randn(2, 12, 160))
-    assert not states.requires_grad
+    states, _ = model.encoder.read(torch.randn(2, 12, 160))
+    assert not any(state.requires_grad for state in states)
 
 
 def test_in_the_epochs_of_the_head_alone_the_mixer_stands_still(tmp_path):

@@ -195,7 +195,7 @@ class Watched(Classification):
 
 def test_adalora_ends_with_the_ranks_that_were_asked_for(tmp_path):
     method = AdaLoRA(rank=1, start_rank=3)
-    objective = Watched(attach(tiny_classifier(), method), method, TRAINING, VALIDATION, SETTINGS)
+    objective = Watched(attach(tiny_classifier(), method), method, TRAINING, VALIDATION, *SETTINGS)
     train(objective, *SETTINGS, seed=0, folder=RunFolder(tmp_path))
     assert len(objective.alive) == 18
     assert objective.alive[:2] == [36, 36]  # of 12 projections; the first tenth of the steps cuts nothing
@@ -224,7 +224,7 @@ def test_bf16_learns_and_keeps_float32_weights(method, tmp_path):
     assert all(math.isfinite(row["train_loss"]) for row in result.log)
     assert not np.array_equal(logits, run(tmp_path / "fp32", method)[1])
     state = torch.load(RunFolder(tmp_path).state, weights_only=True)
-    trained = {name: tensor for name, tensor in state["weights"].items() if not name.startswith("upkeep.kept.")}
+    trained = {name: tensor for name, tensor in state["weights"].items() if not name.startswith("callback.kept.")}
     assert {tensor.dtype for tensor in trained.values()} == {torch.float32}
 
 
@@ -269,7 +269,7 @@ class Breaking(Classification):
 )
 def test_what_is_not_a_number_stops_at_once_and_is_never_saved(what, at, said, ema, tmp_path):
     settings = loop(SETTINGS, save_minutes=1e-9, ema=ema)
-    objective = Breaking(attach(tiny_classifier(), Full()), Full(), TRAINING, VALIDATION, settings)
+    objective = Breaking(attach(tiny_classifier(), Full()), Full(), TRAINING, VALIDATION, *settings)
     objective.at, objective.what = at, what
     folder = RunFolder(tmp_path)
     with pytest.raises(DivergedError, match=said):
@@ -293,7 +293,7 @@ def test_audits_run_inside_the_loop(tmp_path, monkeypatch):
         monkeypatch.setattr(layer.feed_forward, "forward", lambda tokens: tokens)
     with pytest.raises(AuditError, match="gradient audit"):
         train(
-            Classification(model, LoRA(rank=2), TRAINING, VALIDATION, *SETTINGS), SETTINGS,
+            Classification(model, LoRA(rank=2), TRAINING, VALIDATION, *SETTINGS), *SETTINGS,
             seed=0, folder=RunFolder(tmp_path),
         )  # fmt: skip
 
@@ -312,18 +312,18 @@ def parted():
 
 sys.path.insert(0, sys.argv[2])
 from test_loop import everything
-everything(Path(sys.argv[1]), gradient_accumulation_steps=1)
+everything(Path(sys.argv[1]), pieces=1)
 try:
-    everything(Path(sys.argv[1] + "-stopped"), gradient_accumulation_steps=1, stop_after=9)
+    everything(Path(sys.argv[1] + "-stopped"), pieces=1, stop_after=9)
 except KeyboardInterrupt:
     pass
 """
 
 
-def everything(folder, accumulate: int, stop_after: int | None = None) -> list[dict]:
+def everything(folder, pieces: int, stop_after: int | None = None) -> list[dict]:
     """The log of a training with all that several processes have to agree on; it saves after every step."""
     settings = loop(SETTINGS, optimizer="adam", weight_decay=0.0,
-        gradient_accumulation_steps=accumulate, ema=0.9, label_smoothing=0.1,
+        gradient_accumulation_steps=pieces, ema=0.9, label_smoothing=0.1,
         save_minutes=1e-9,
     )  # fmt: skip
     augment = WindowAugmentation(
@@ -349,11 +349,7 @@ def test_two_processes_end_where_one_with_two_pieces_does(tmp_path):
     assert done.returncode == 0, done.stderr
     assert sorted(file.name for file in tmp_path.glob("*-parted-*")) == ["two-parted-0", "two-parted-1"]
     two = numbers(RunFolder(tmp_path / "two"))
-    resumed = everything(
-        tmp_path / "two-stopped", gradient_accumulation_steps=2
-    )  # two processes stopped inside an epoch, one goes on
-    for ours, theirs, later in zip(
-        everything(tmp_path / "one", gradient_accumulation_steps=2), two, resumed, strict=True
-    ):
+    resumed = everything(tmp_path / "two-stopped", pieces=2)  # two processes stopped inside an epoch; one resumes
+    for ours, theirs, later in zip(everything(tmp_path / "one", pieces=2), two, resumed, strict=True):
         assert theirs == pytest.approx(ours, rel=1e-4)
         assert later == pytest.approx(ours, rel=1e-4)

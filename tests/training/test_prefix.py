@@ -19,7 +19,6 @@ from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.side.settings import SideTuning
 from ecgtune.methods.split import SplitPoint, split_point
 from ecgtune.models.classifier import Head
-from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.training import prefix as prefix_module
 from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
@@ -81,22 +80,16 @@ def test_a_head_with_a_pooling_that_learns(method, tmp_path):
     same(*(fit(tmp_path / s.prefix_cache, method, s, model=model[s]) for s in (ON, OFF)), 1e-5)
 
 
-def with_dropout(**dropout: float):
-    model = tiny_classifier()
-    state = model.encoder.state_dict()
-    model.encoder = EcgFM(replace(TINY, **dropout))
-    model.encoder.load_state_dict(state)
-    return model
-
-
 @pytest.mark.parametrize("settings", [{"drop_path": 0.3}, {}], ids=["drop_path", "dropout"])
 @pytest.mark.parametrize("method", [TopLayers(layers=1), Adapter(width=2)], ids=str)
 def test_what_is_drawn_at_random_is_drawn_anew_in_every_epoch(method, settings, tmp_path):
     dropout = {} if settings else {"dropout": 0.2, "attention_dropout": 0.2}
+    config = replace(TINY, **dropout)
     once, plain = (
-        fit(tmp_path / s.prefix_cache, method, loop(s, **settings), model=with_dropout(**dropout)) for s in (ON, OFF)
+        fit(tmp_path / s.prefix_cache, method, loop(s, **settings), model=tiny_classifier(config=config))
+        for s in (ON, OFF)
     )
-    assert "tokens before layer 1" in once[3]
+    assert "features before block 1" in once[3]
     same(once, plain, 1e-5)
 
 
@@ -104,7 +97,7 @@ def test_what_is_drawn_at_random_is_drawn_anew_in_every_epoch(method, settings, 
     ("method", "cut"),
     [
         (LinearProbe(), SplitPoint("features")),
-        (LinearProbe(layers="mix"), SplitPoint("features")),
+        (LinearProbe(layers="mix"), SplitPoint("pooled intermediates")),
         (SideTuning(width=8), SplitPoint("intermediates")),
         (TopLayers(layers=1), SplitPoint("block", 1)),
         (TopLayers(layers=2), SplitPoint("block", 0)),
@@ -224,7 +217,7 @@ def test_auto_leaves_a_single_epoch_alone(cache, tmp_path):
 
 @pytest.mark.parametrize(
     ("method", "augmented", "message"),
-    [(Full(), False, "full trains weights before the first layer"), (LoRA(rank=2), True, "augmentation shows other")],
+    [(Full(), False, "full trains weights before the first block"), (LoRA(rank=2), True, "augmentation shows other")],
 )
 def test_on_is_refused_where_nothing_can_be_computed_once(method, augmented, message):
     with pytest.raises(SettingError, match=message):

@@ -11,6 +11,7 @@ import ecgtune
 from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.recipe.recipe import load_recipes
 from ecgtune.training.callbacks import ProgressCallback
+from helpers.settings import changed
 
 DATA = ecgtune.simulate(80, seed=1, seconds=3)
 COLUMNS = ["Method", "Epochs", "LR", "Accuracy", "Precision", "Recall", "F1", "Trainable %", "AUROC"]
@@ -19,7 +20,7 @@ COLUMNS = ["Method", "Epochs", "LR", "Accuracy", "Precision", "Recall", "F1", "T
 def recipes(names="full,lora,adapter,probe", **training):
     settings = {"epochs": 2, "batch_size": 32, "device": "cpu", **training}
     chosen = [recipe for name in names.split(",") for recipe in load_recipes(name)]
-    return [replace(recipe, optimisation=replace(recipe.optimisation, **settings)) for recipe in chosen]
+    return [changed(recipe, **settings) for recipe in chosen]
 
 
 def compare(out, names="full,lora,adapter,probe", seeds=2, **options):
@@ -131,7 +132,7 @@ def test_finished_runs_are_kept_and_more_can_be_added(tmp_path):
 def test_another_comparison_in_the_same_folder_is_refused(tmp_path):
     compare(tmp_path, "probe", seeds=1, baselines=False)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(RunError, match=r"training\.epochs was 2, now 3"):
+    with pytest.raises(RunError, match=r"optimisation\.epochs was 2, now 3"):
         ecgtune.compare(DATA, recipes("probe", epochs=3), out=tmp_path, seeds=1, baselines=False, quiet=True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 

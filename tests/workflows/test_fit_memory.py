@@ -2,6 +2,7 @@
 
 import importlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,20 +18,21 @@ from ecgtune.workflows import fit_memory as memory_module
 from ecgtune.workflows.fit_memory import choose_pieces, fit_memory
 from ecgtune.workflows.preparation import draw_split
 from ecgtune.workflows.run import work
-from helpers.settings import loop
+from helpers.settings import changed, loop
 
 DATA = ecgtune.simulate(120, seed=1, seconds=3)
 SHORT = loop(epochs=1, batch_size=32, device="cpu", precision="fp32", max_memory="1GB")
+BATCH = SHORT.optimisation.batch_size
 
 
 def peak_of(base, window, checkpointed, limit=None, asked=None):
-    """Bytes as a training takes them: what is always there, and more for every window of a piece."""
+    """Bytes as a training takes them: a constant, and more for every window of a piece."""
 
-    def peak(training):
+    def peak(trainer):
         if asked is not None:
-            asked.append((training.accumulate, training.checkpointing))
-        windows = -(-training.batch_size // training.accumulate)
-        total = base + windows * (checkpointed if training.checkpointing else window)
+            asked.append((trainer.gradient_accumulation_steps, trainer.gradient_checkpointing))
+        windows = -(-BATCH // trainer.gradient_accumulation_steps)
+        total = base + windows * (checkpointed if trainer.gradient_checkpointing else window)
         return None if limit is not None and total > limit else total
 
     return peak
@@ -49,15 +51,16 @@ def peak_of(base, window, checkpointed, limit=None, asked=None):
     ],
 )
 def test_the_fewest_pieces_that_fit_are_chosen(base, window, checkpointed, limit, expected):
-    chosen, peak = choose_pieces(SHORT, peak_of(base, window, checkpointed, limit), may_checkpoint=True)
-    assert (chosen.accumulate, chosen.checkpointing) == expected
+    peaks = peak_of(base, window, checkpointed, limit)
+    chosen, peak = choose_pieces(SHORT.trainer, BATCH, peaks, may_checkpoint=True)
+    assert (chosen.gradient_accumulation_steps, chosen.gradient_checkpointing) == expected
     assert peak <= 1e9
-    assert replace(chosen, gradient_accumulation_steps=1, gradient_checkpointing=False) == SHORT
+    assert replace(chosen, gradient_accumulation_steps=1, gradient_checkpointing=False) == SHORT.trainer
 
 
 def test_a_batch_that_fits_is_measured_twice_only():
     asked = []
-    choose_pieces(SHORT, peak_of(1e8, 1e6, 1e6, asked=asked), may_checkpoint=True)
+    choose_pieces(SHORT.trainer, BATCH, peak_of(1e8, 1e6, 1e6, asked=asked), may_checkpoint=True)
     assert asked == [(32, False), (1, False)]
 
 
@@ -66,15 +69,16 @@ def test_a_batch_that_fits_is_measured_twice_only():
     [(800e6, None, False, "1.2 GB"), (800e6, None, True, "1.1 GB"), (800e6, 500e6, True, "more than is free")],
 )
 def test_one_window_that_does_not_fit_is_told(window, limit, may_checkpoint, needed):
+    peaks = peak_of(400e6, window, 700e6, limit)
     with pytest.raises(SettingError, match=f"one window at a time needs {needed}"):
-        choose_pieces(SHORT, peak_of(400e6, window, 700e6, limit), may_checkpoint=may_checkpoint)
+        choose_pieces(SHORT.trainer, BATCH, peaks, may_checkpoint=may_checkpoint)
 
 
 def test_pieces_start_from_what_was_asked_for():
     asked = []
-    settings = loop(SHORT, gradient_accumulation_steps=3)
-    chosen, _ = choose_pieces(settings, peak_of(4e8, 5e7, 1e6, asked=asked), may_checkpoint=True)
-    assert chosen.accumulate == 3
+    settings = replace(SHORT.trainer, gradient_accumulation_steps=3)
+    chosen, _ = choose_pieces(settings, BATCH, peak_of(4e8, 5e7, 1e6, asked=asked), may_checkpoint=True)
+    assert chosen.gradient_accumulation_steps == 3
     assert {pieces for pieces, _ in asked} <= {3, 6, 12, 24, 32}
 
 
@@ -90,9 +94,9 @@ def test_other_amounts_are_refused(text):
 
 
 def test_without_gradients_no_more_windows_go_through_at_once_than_with_them():
-    assert ecgtune.Optimisation().inference_batch == 256
-    assert SHORT.inference_batch == 32
-    assert loop(SHORT, gradient_accumulation_steps=5).inference_batch == 7
+    assert ecgtune.TrainerSettings().inference_batch(BATCH) == 256
+    assert SHORT.trainer.inference_batch(BATCH) == 32
+    assert replace(SHORT.trainer, gradient_accumulation_steps=5).inference_batch(BATCH) == 7
 
 
 class Said(ProgressBar):
@@ -106,34 +110,30 @@ class Said(ProgressBar):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Measuring gives the peaks of `peak_of`; returns which trainings were measured."""
+    """Dry runs give the peaks of `peak_of`; returns which trainings were measured."""
     asked = []
     peak = peak_of(400e6, 100e6, 10e6, asked=asked)
-    nothing_once = type("Found", (), {"once": 0})()
-    monkeypatch.setattr(memory_module, "measure_apart", lambda *_, **__: nothing_once)
-    monkeypatch.setattr(
-        memory_module,
-        "estimate",
-        lambda recipe, *_, **__: type("Estimate", (), {"peak_memory_bytes": peak(recipe.training)}),
-    )
+
+    def dry_run(recipe, *_):
+        return SimpleNamespace(peak=peak(recipe.trainer), windows=(len(DATA), 0, 0), window=1)
+
+    monkeypatch.setattr(memory_module, "dry_run", dry_run)
     return asked
 
 
 def test_a_run_keeps_what_was_chosen_and_ends_where_the_whole_batch_does(measured, tmp_path):
     def run(out, training, **more):
-        model = ecgtune.load_model("ecg-fm-tiny")
-        return ecgtune.fine_tune(
-            DATA, ecgtune.Recipe(method=LoRA(rank=2), **training._asdict()), model=model, out=out, quiet=True, **more
-        )
+        recipe = ecgtune.Recipe(method=LoRA(rank=2), **loop(training, epochs=2)._asdict())
+        return ecgtune.fine_tune(DATA, recipe, out=out, quiet=True, **more)
 
-    whole = run(tmp_path / "whole", loop(SHORT, max_memory=None, epochs=2))
-    fitted = run(tmp_path / "fitted", loop(SHORT, epochs=2))
-    stored = read_recipe(RunFolder(fitted.folder)).training
-    assert (stored.accumulate, stored.checkpointing, stored.max_memory) == (8, False, "1GB")
+    whole = run(tmp_path / "whole", loop(SHORT, max_memory=None))
+    fitted = run(tmp_path / "fitted", SHORT)
+    stored = read_recipe(RunFolder(fitted.folder)).trainer
+    assert (stored.gradient_accumulation_steps, stored.gradient_checkpointing, stored.max_memory) == (8, False, "1GB")
     np.testing.assert_allclose(fitted.predict(DATA.signal), whole.predict(DATA.signal), rtol=0, atol=1e-3)
     measured.clear()
-    run(tmp_path / "fitted", loop(SHORT, epochs=2), resume=True)
-    assert measured == []  # a run that goes on is cut as it was
+    run(tmp_path / "fitted", SHORT, resume=True)
+    assert measured == []  # a resumed run keeps its pieces
 
 
 def test_it_is_said_in_one_line_and_the_bar_counts_the_same(measured):
@@ -144,13 +144,13 @@ def test_it_is_said_in_one_line_and_the_bar_counts_the_same(measured):
         "lora: max_memory 1GB makes 8 pieces of 4 windows of a batch of 32, without checkpointing; measured peak 800 MB"
     ]
     assert work(found, split) == work(recipe, split)
-    plain = replace(recipe, **loop(SHORT, max_memory=None)._asdict())
+    plain = changed(recipe, max_memory=None)
     assert fit_memory(plain, DATA, split, progress=said) is plain
 
 
 def test_a_probe_is_never_checkpointed(monkeypatch):
     recipe = Recipe("probe", method=LinearProbe(), **SHORT._asdict())
-    monkeypatch.setattr(memory_module, "measure_apart", lambda *_, **__: "too little")
+    monkeypatch.setattr(memory_module, "dry_run", lambda *_: "too little")
     with pytest.raises(SettingError, match="needs more than is free"):
         fit_memory(recipe, DATA, draw_split(DATA, recipe.data), progress=Said())
 
@@ -158,13 +158,12 @@ def test_a_probe_is_never_checkpointed(monkeypatch):
 def test_the_plan_is_of_what_was_chosen(measured, monkeypatch):
     recipe = replace(load_recipes("lora")[0], **SHORT._asdict())
     planned = []
-    plans = importlib.import_module("ecgtune.workflows.plan")
 
-    def measure(recipe, *_, **__):
+    def dry_run(recipe, *_):
         planned.append(recipe.trainer.gradient_accumulation_steps)
-        return "no room"
+        return "too little"
 
-    monkeypatch.setattr(plans, "measure_apart", measure)
+    monkeypatch.setattr(importlib.import_module("ecgtune.workflows.plan"), "dry_run", dry_run)
     ecgtune.plan(DATA, [recipe], seeds=1, baselines=False, quiet=True)
     assert planned == [8]
 
@@ -172,5 +171,5 @@ def test_the_plan_is_of_what_was_chosen(measured, monkeypatch):
 def test_a_sweep_refuses_what_it_would_not_heed(tmp_path):
     pytest.importorskip("optuna")
     recipe = replace(load_recipes("lora")[0], **SHORT._asdict())
-    with pytest.raises(SettingError, match="give a sweep accumulate or checkpointing"):
+    with pytest.raises(SettingError, match="give a sweep gradient_accumulation_steps"):
         ecgtune.sweep(DATA, [recipe], ecgtune.SweepSettings(trials=1), out=tmp_path / "sweep", quiet=True)

@@ -1,10 +1,8 @@
-"""What a comparison will cost: the clock, the arithmetic, a real plan, and the estimate that compare shows first."""
+"""The cost of a comparison: the clock, the arithmetic, dry runs, and a plan of them."""
 
-import json
 import pickle
 import subprocess
-import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +15,12 @@ from ecgtune.io.writing import write_csv
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.recipe.recipe import load_recipes
-from ecgtune.training.loop import count_steps
-from ecgtune.utils.progress import ProgressBar
-from ecgtune.workflows import estimate as estimates
-from ecgtune.workflows import measure as measuring
-from ecgtune.workflows.estimate import as_it_will_be, estimate, estimate_first, table_lines
-from ecgtune.workflows.measure import Measurement, Phase, StepClock, measure, sample
+from ecgtune.workflows import dry_run as dry
+from ecgtune.workflows.dry_run import Clock, DryRun, Timing, measure, sample
+from ecgtune.workflows.plan import Plan, estimate
 from ecgtune.workflows.preparation import draw_split
 from helpers.models import TINY
+from helpers.settings import changed
 
 DATA = ecgtune.simulate(120, seed=1, seconds=3)
 
@@ -37,98 +33,107 @@ def tiny(tmp_path_factory):
     return str(folder)
 
 
-def recipe(name, model, **training):
+def recipe(name, model, **settings):
     (found,) = load_recipes(name)
-    settings = {"epochs": 2, "batch_size": 16, "device": "cpu", **training}
-    return replace(found, model=replace(found.model, name=model), optimisation=replace(found.optimisation, **settings))
+    found = replace(found, model=replace(found.model, name=model))
+    return changed(found, **{"epochs": 2, "batch_size": 16, "device": "cpu", **settings})
 
 
-def measurement(**changes):
-    phase = Phase(before=2.0, step=0.5, epoch_end=1.5, epochs=2)
-    values = {
-        "train": 48, "val": 10, "test": 10, "start": 3.0, "prepare": 0.01, "forward": 0.1, "save": 0.5, "finish": 6.0,
-        "phases": (phase,), "peak": 1000, "still": 100, "inference": 7, "window": (4, 8), "file": 50, "folder": 90,
-        "state": 300,
-    }  # fmt: skip
-    return Measurement(**{**values, **changes})
+TIMING = Timing(2.0, [9.0, 9.0, 0.5, 0.5], [1.5, 1.5])
+FOUND = DryRun(
+    windows=(48, 10, 10), start=3.0, forward=0.1, trainings=(TIMING,), finish=6.0, peak=1000, file=50, folder=90,
+    state=300, cached=0, window=20,
+)  # fmt: skip
 
 
-def test_the_clock_tells_what_the_loop_was_doing(monkeypatch):
+def test_the_clock_times_what_the_loop_does_between_its_hooks(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(measuring.time, "monotonic", lambda: now[0])
-    clock = StepClock()
+    monkeypatch.setattr(dry.time, "monotonic", lambda: now[0])
+    clock = Clock()
 
-    def after(seconds, word, *values):
+    def after(seconds, hook, *values):
         now[0] += seconds
-        word(*values)
+        hook(*values)
 
-    after(5.0, clock.advance, 0)
+    after(5.0, clock.on_train_begin, 0, 6)
     for steps, end in (([9.0, 8.0, 1.0], 4.0), ([1.0, 2.0, 3.0], 6.0)):
         for step in steps:
-            after(step, clock.advance, 16)
-        after(end, clock.note, "an epoch")
-    after(0.5, clock.advance, 0)
-    after(7.0, clock.describe, "the rest")
+            after(step, clock.on_step_end, 0)
+        after(end, clock.on_epoch_end, {}, "an epoch")
+    now[0] += 7.0
+    clock.on_train_end(0)
     assert clock.lap() == 7.0
-    assert clock.phases == (Phase(before=5.0, step=1.5, epoch_end=5.0, epochs=2),)
+    (timing,) = clock.trainings
+    assert timing == Timing(5.0, [9.0, 8.0, 1.0, 1.0, 2.0, 3.0], [4.0, 6.0])
+    assert timing.step == 1.5  # the first two steps are audited
 
 
 @pytest.mark.parametrize(
-    ("found", "seconds"),
+    ("found", "settings", "seconds"),
     [
-        # start 3, prepare 1.2 (120 windows), finish 6 - 2 + 3.6 (36); 3 epochs of 5.25 steps, 1.8 + 0.5 at their end
-        (measurement(), 3 + 1.2 + 2 + 3 * (5.25 * 0.5 + 0.1 * 18 + 0.5) + 6 - 2 + 3.6),
-        # 58 windows took 5.8 s through the encoder before the first step, so 102 take 10.2
-        (measurement(phases=(Phase(5.8, 0.5, 1.5, 2),)), 3 + 1.2 + 10.2 + 3 * (2.625 + 1.8 + 0.5) + 6 - 2 + 3.6),
-        # the head alone first, for as many epochs as were measured
+        # 3 epochs of 5.25 steps, 1.5 and 8 windows more at their end; 16 windows more are predicted at the end
+        (FOUND, {}, 3 + 2 + 3 * (5.25 * 0.5 + 1.5 + 0.8) + 6 + 1.6),
+        # 44 windows more go through the frozen prefix before the first step
+        (replace(FOUND, cached=7), {}, 3 + 2 + 2 / 58 * 44 + 3 * (5.25 * 0.5 + 1.5 + 0.8) + 6 + 1.6),
+        # validation of features takes 1 ms a window
         (
-            measurement(phases=(Phase(2.0, 0.25, 0.5, 5), Phase(2.0, 0.5, 1.5, 2))),
-            3 + 1.2 + 2 + 5 * (5.25 * 0.25 + 0.5) + 2 + 3 * (2.625 + 1.8 + 0.5) + 6 - 2 + 3.6,
+            replace(FOUND, trainings=(replace(TIMING, ends=[0.01, 0.01]),)),
+            {},
+            3 + 2 + 3 * (5.25 * 0.5 + 0.018) + 6 + 1.6,
+        ),
+        # the head alone trains first
+        (
+            replace(FOUND, trainings=(Timing(1.0, [0.25], [0.5]), TIMING)),
+            {"head_epochs": 5},
+            3 + 1 + 5 * (5.25 * 0.25 + 0.9) + 2 + 3 * (5.25 * 0.5 + 2.3) + 6 + 1.6,
         ),
     ],
 )
-def test_seconds_are_those_of_steps_validation_saving_and_what_stands_around_them(found, seconds):
+def test_seconds_are_those_of_steps_validation_and_what_is_around_them(found, settings, seconds):
     split = draw_split(DATA, ecgtune.DataSettings())
     split = replace(split, train=split.train[:84], val=np.arange(18), test=np.arange(18))
-    variant = recipe("lora", "ecg-fm-tiny", epochs=3)
-    one = estimate(variant, found, DATA, split, seeds=2)
+    variant = recipe("lora", "ecg-fm-tiny", epochs=3, **settings)
+    one = estimate(variant, found, split, seeds=2)
     assert one.seconds == pytest.approx(2 * seconds)
-    # 36 + 8 + 8 windows more: as read, twice as prepared, those of validation once again
-    windows = 52 * (4 + 2 * 8) + 8 * 8
-    assert one.peak_memory_bytes == 1000 + windows
-    lower, once = replace(found, peak=500), replace(found, peak=500, once=1)
-    assert estimate(variant, lower, DATA, split, seeds=2).peak_memory_bytes == 100 + 300 + 18 * 7 + windows
-    assert estimate(variant, once, DATA, split, seeds=2).peak_memory_bytes == 100 + 300 + 84 * 7 + windows
+    assert one.seconds_per_step == 0.5
+    assert one.peak_memory_bytes == 1000 + 52 * 20
     assert one.file_bytes == 50
-    assert one.disk_bytes == 2 * (90 + 120 * 60) + 2 * 300
+    assert one.disk_bytes == 2 * (90 + 120 * 60) + 2 * 300 + found.cached * 102 // 58
     assert one.problem == ""
-    assert estimate(variant, found, DATA, split, seeds=2, memory=2000).problem == "2.0 kB are free"
-    lines = table_lines([one, replace(one, name="full", seconds=None, problem="too large")])
+    assert estimate(variant, found, split, seeds=2, memory=2000).problem == "2.0 kB are free"
+    lines = Plan((one, replace(one, name="full", seconds=None, problem="too large")), 2000).lines()
     assert lines[1].startswith("lora x 2")
     assert lines[1].endswith("yes")
     assert "n/a" in lines[2]
     assert lines[2].endswith("no: too large")
+    assert lines[3].startswith("all together")
+
+
+def test_copies_made_beforehand_take_disk_for_each_seed():
+    variant, split = recipe("lora", "ecg-fm-tiny", epochs=3), draw_split(DATA, ecgtune.DataSettings())
+    variant = replace(variant, augmentation=replace(variant.augmentation, polarity_flip=0.5, augmented_copies=2))
+    cached, none = (estimate(variant, replace(FOUND, cached=n), split, seeds=2).disk_bytes for n in (700, 0))
+    assert cached - none == 2 * (700 * (2 * len(split.train) + len(split.val)) // 58)
 
 
 @pytest.mark.parametrize("name", ["full", "lora", "probe", "top-layers"])
-def test_measuring_a_recipe_finds_what_its_run_will_have(name, tiny, tmp_path):
+def test_a_dry_run_finds_what_its_run_will_have(name, tiny, tmp_path):
     variant = recipe(name, tiny)
-    found = measure(variant, *sample(DATA, draw_split(DATA, variant.data), variant), steps=3)
-    run = ecgtune.fine_tune(DATA, variant, out=tmp_path / "run", quiet=True)
-    (phase,) = found.phases
-    assert phase.epochs == 2
-    assert 0 < phase.step < 5
-    assert (found.train, found.val, found.test) == (48, 16, 16)
+    found = measure(variant, *sample(DATA, draw_split(DATA, variant.data), variant), tmp_path)
+    run = ecgtune.fine_tune(DATA, variant, out=tmp_path / "own", quiet=True)
+    (timing,) = found.trainings
+    assert len(timing.ends) == 2
+    assert 0 < timing.step < 5
     assert found.file == pytest.approx(run.metrics["training"]["file_bytes"], rel=0.01)
-    assert found.window == (300 * 4, 300 * 4)
+    assert found.window == 3 * 300 * 4
     assert found.peak > 50e6
-    assert Measurement.from_table(json.loads(json.dumps(asdict(found)))) == found
+    assert pickle.loads(pickle.dumps(found)) == found
 
 
 def test_the_sample_holds_both_labels_and_keeps_the_parts_apart():
     split = draw_split(DATA, ecgtune.DataSettings())
-    few, parts = sample(DATA, split, recipe("lora", "ecg-fm-tiny", batch_size=4), steps=2)
-    assert [len(rows) for rows in parts.by_name().values()] == [8, 6, 6]
+    few, parts = sample(DATA, split, recipe("lora", "ecg-fm-tiny", batch_size=4, max_memory="1GB"))
+    assert [len(rows) for rows in parts.by_name().values()] == [16, 4, 4]
     for name, rows in parts.by_name().items():
         assert set(few.label[rows]) == {0, 1}
         whole = {window.tobytes() for window in DATA.signal[split.by_name()[name]]}
@@ -137,7 +142,7 @@ def test_the_sample_holds_both_labels_and_keeps_the_parts_apart():
 
 def test_a_plan_measures_each_variant_and_writes_nothing(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = ecgtune.plan(DATA, [recipe("lora", tiny)], seeds=3, baselines=False, quiet=True)
+    found = ecgtune.plan(DATA, recipe("lora", tiny), seeds=3, baselines=False, quiet=True)
     (one,) = found.estimates
     assert (one.name, one.seeds, one.problem) == ("lora", 3, "")
     assert one.seconds is not None
@@ -153,96 +158,85 @@ def test_a_method_that_does_not_fit_is_told(tiny):
     assert "n/a" in found.lines()[1]
 
 
+def process(monkeypatch, answer=None, status=0, stderr=""):
+    """Let every dry run end like this; returns the jobs."""
+    jobs = []
+
+    def run(command, **_):
+        file = Path(command[-1].split("'")[1])
+        jobs.append(pickle.loads(file.read_bytes()))
+        if answer is not None:
+            file.write_bytes(pickle.dumps(answer))
+        return subprocess.CompletedProcess([], status, "", stderr)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return jobs
+
+
 @pytest.mark.parametrize(
-    ("process", "error", "message"),
+    ("ends", "error", "message"),
     [
-        ((0, '{"error": "DataError", "message": "no such file"}', ""), DataError, "no such file"),
-        ((1, "", "Traceback\nValueError: odd"), RunError, "measuring lora failed: ValueError: odd"),
-        ((1, "", ""), RunError, "it said nothing"),
+        ({"answer": DataError("no such file")}, DataError, "no such file"),
+        ({"status": 1, "stderr": "Traceback\nValueError: odd"}, RunError, "dry run of lora failed: ValueError: odd"),
+        ({"status": 1}, RunError, "no message"),
     ],
 )
-def test_what_goes_wrong_in_the_process_is_told(process, error, message, monkeypatch):
-    status, out, err = process
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], status, out, err))
+def test_what_goes_wrong_in_the_process_is_told(ends, error, message, monkeypatch):
+    process(monkeypatch, **ends)
     with pytest.raises(error, match=message):
         ecgtune.plan(DATA, [recipe("lora", "ecg-fm-tiny")], baselines=False, quiet=True)
 
 
 def test_a_process_that_the_system_ended_did_not_fit(monkeypatch):
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], -9, "", ""))
+    process(monkeypatch, status=-9)
     found = ecgtune.plan(DATA, [recipe("lora", "ecg-fm-tiny")], baselines=False, quiet=True, memory=10**9)
     assert found.estimates[0].problem == "the system ended it, 1.0 GB were free"
 
 
-def test_what_is_computed_once_takes_disk():
-    variant, split = recipe("lora", "ecg-fm-tiny"), draw_split(DATA, ecgtune.DataSettings())
-    found = measurement(train=10, val=len(split.val), once=700)
-    few = replace(split, train=np.arange(4 * (10 + len(split.val)) - len(split.val)))
-    told = [estimate(variant, one, DATA, few, seeds=2).disk_bytes for one in (found, replace(found, once=0))]
-    assert told[0] - told[1] == 4 * 700
-    copied = replace(
-        variant,
-        augmentation=replace(variant.augmentation, augmented_copies=2),
-        optimisation=replace(variant.optimisation, epochs=3),
-    )
-    told = [estimate(copied, one, DATA, few, seeds=2).disk_bytes for one in (found, replace(found, once=0))]
-    windows = 2 * len(few.train) + len(few.val)  # of each seed
-    assert told[0] - told[1] == 2 * (700 * windows // (10 + len(split.val)))
-
-
 def test_copies_made_beforehand_are_measured_as_they_will_be_used(tmp_path, monkeypatch):
-    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path))
     variant = recipe("side", "ecg-fm-tiny", epochs=5)
-    few = sample(DATA, draw_split(DATA, variant.data), variant, 3)
+    few = sample(DATA, draw_split(DATA, variant.data), variant)
     assert (variant.augmentation.augmented_copies, variant.copies) == (2, 2)
-    assert measure(variant, *few, steps=3).once > 0
-    twice = replace(variant, optimisation=replace(variant.optimisation, epochs=2))  # no copy is seen again
-    assert measure(twice, *few, steps=3).once == 0
+    for name, epochs, cached in (("again", 5, True), ("once", 2, False)):  # then no copy is seen twice
+        monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / name / "cache"))
+        assert (measure(changed(variant, epochs=epochs), *few, tmp_path / name).cached > 0) == cached
 
 
 @pytest.mark.parametrize(
-    ("found", "training", "total", "settings"),
+    ("cached", "settings", "total", "measured"),
     [
-        ({"once": 700}, {}, 10**9, ["auto"]),
-        ({"once": 700}, {}, 4 * 4 * 700 - 1, ["auto", "off"]),  # more than a quarter of the memory
-        ({"once": 700}, {"epochs": 1, "batch_size": 4}, 10**9, ["auto", "off"]),
-        ({"once": 700, "features": True}, {"epochs": 1, "batch_size": 4}, 10**9, ["auto"]),
-        ({"once": 700}, {"prefix_cache": "on"}, 10, ["on"]),
-        ({"once": 0}, {}, 10, ["auto"]),
+        (700, {}, 10**9, ["auto"]),
+        (700, {}, 4 * 4 * 700 - 1, ["auto", "off"]),  # four times as many windows: more than a quarter of the memory
+        (700, {"prefix_cache": "on"}, 10, ["on"]),
+        (0, {}, 10, ["auto"]),
     ],
 )
-def test_measured_is_what_will_be_computed_once(found, training, total, settings, monkeypatch):
-    monkeypatch.setattr(estimates.psutil, "virtual_memory", lambda: type("Memory", (), {"total": total}))
-    variant, split = recipe("lora", "ecg-fm-tiny", **training), draw_split(DATA, ecgtune.DataSettings())
-    few = replace(split, train=np.arange(4 * (10 + len(split.val)) - len(split.val)))
+def test_measured_is_what_will_be_computed_once(cached, settings, total, measured, tmp_path, monkeypatch):
+    monkeypatch.setattr(dry.psutil, "virtual_memory", lambda: type("Memory", (), {"total": total}))
+    monkeypatch.setattr(dry, "_limit_memory", lambda memory, device: None)
     taken = []
 
-    def take(one):
-        taken.append(one.trainer.prefix_cache)
-        return measurement(**{"train": 10, "val": len(split.val), **found})
+    def take(recipe, *_):
+        taken.append(recipe.trainer.prefix_cache)
+        return replace(FOUND, cached=0 if taken[-1] == "off" else cached)
 
-    assert isinstance(as_it_will_be(variant, few, take), Measurement)
-    assert taken == settings
-    assert as_it_will_be(variant, few, lambda one: "too large") == "too large"
+    monkeypatch.setattr(dry, "measure", take)
+    variant, split = recipe("lora", "ecg-fm-tiny", **settings), draw_split(DATA, ecgtune.DataSettings())
+    whole = replace(split, train=np.arange(4 * 58 - len(split.val)))
+    (tmp_path / "job").write_bytes(pickle.dumps((variant, DATA, split, whole, 10**9)))
+    dry.answer(str(tmp_path / "job"))
+    assert taken == measured
+    assert isinstance(pickle.loads((tmp_path / "job").read_bytes()), DryRun)
 
 
 def test_the_command_takes_the_flags_of_compare_and_prints_a_line_per_method(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
     file = write_csv(DATA, tmp_path / "windows.csv")
-    jobs = []
-
-    def process(command, **_):
-        jobs.append(pickle.loads(Path(command[-1]).read_bytes()))
-        return subprocess.CompletedProcess([], 0, json.dumps(asdict(measurement())), "")
-
-    monkeypatch.setattr(subprocess, "run", process)
+    jobs = process(monkeypatch, FOUND)
     flags = ["--sampling-rate", "100", "--epochs", "5", "--batch-size", "8", "--seeds", "2", "--quiet"]
     main(["plan", str(file), "--methods", "lora,probe", *flags])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["Method", "lora", "probe", "resnet", "all", "free"]
     assert [job[0].optimisation.epochs for job in jobs] == [5, 5, 5]
-    train = len(draw_split(DATA, ecgtune.DataSettings()).train)
-    assert len(jobs[0][1]) == train + 8 + 8  # all training windows, one batch of the others
     main(["plan", str(file), "--methods", "lora", "--no-baselines", *flags])
     assert len(jobs) == 4
 
@@ -252,45 +246,5 @@ def test_a_plan_refuses_what_compare_refuses():
         ecgtune.plan(DATA, ["lora", "lora"], quiet=True)
     with pytest.raises(SettingError, match="memory is 0"):
         ecgtune.plan(DATA, ["lora"], memory=0, quiet=True)
-
-
-class Heard(ProgressBar):
-    """What a bar was told."""
-
-    def __init__(self, *, quiet=False):
-        super().__init__(quiet=True)
-        self.notes, self.done, self.expected = [], 0.0, 0.0
-
-    def note(self, text):
-        self.notes.append(text)
-
-    def expect(self, units):
-        self.expected += units
-
-    def advance(self, units):
-        self.done += units * self._weight
-
-
-def test_compare_shows_the_estimate_and_one_bar_and_ends_on_the_same_numbers(tiny, tmp_path, monkeypatch):
-    variants = [recipe("lora", tiny), recipe("probe", tiny)]
-    quiet = ecgtune.compare(DATA, variants, out=tmp_path / "quiet", seeds=1, baselines=False, quiet=True)
-    heard = Heard()
-    monkeypatch.setattr(sys.modules["ecgtune.workflows.compare"], "ProgressBar", lambda quiet: heard)
-    monkeypatch.setattr(estimates, "SHARE", 1.0)
-    told = ecgtune.compare(DATA, variants, out=tmp_path / "told", seeds=1, baselines=False)
-    assert heard.notes[0].startswith("Method")
-    assert heard.notes[1].startswith("lora x 1")
-    assert heard.notes[3].startswith("all together")
-    assert heard.done == pytest.approx(heard.expected)
-    assert [row["metrics"] for row in told["rows"]] == [row["metrics"] for row in quiet["rows"]]
-
-
-def test_a_short_comparison_is_not_measured_first():
-    split = draw_split(DATA, ecgtune.DataSettings())
-    heard = Heard()
-    variant = recipe("lora", "ecg-fm-tiny")
-    assert estimate_first(DATA, split, [(variant, 2)], heard) == {}
-    steps = 2 * count_steps(len(split.train), variant.training)
-    assert heard.notes == [
-        f"no estimate first: {steps} steps are too few to measure some beforehand; `ecgtune plan` does"
-    ]
+    with pytest.raises(SettingError, match="plan got a list first"):
+        ecgtune.plan(["lora"], DATA, quiet=True)

@@ -209,8 +209,8 @@ def test_methods_can_be_added_with_as_many_trials(swept, recipes, tmp_path):
         ({"trials": 2}, "give --trials 3 or more"),
         ({"data": ecgtune.simulate(90, seed=2, seconds=3)}, "data was"),
         ({"data": replace(DATA, label=1 - DATA.label)}, "windows_sha256 was"),
-        ({"training": {"epochs": 3}}, r"training\.epochs was 2, now 3 in lora"),
-        ({"fixed": ["optimisation.weight_decay"]}, r"the space of training\.weight_decay in lora was"),
+        ({"training": {"epochs": 3}}, r"optimisation\.epochs was 2, now 3 in lora"),
+        ({"fixed": ["optimisation.weight_decay"]}, r"the space of optimisation\.weight_decay in lora was"),
     ],
     ids=lambda value: str(value)[:20],
 )

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,16 +87,10 @@ class Dataset:
 
     def select(self, rows: ArrayLike) -> "Dataset":
         """Return the windows `rows` (indices or a mask), in that order, copied into memory."""
-        chosen = np.asarray(rows)
-        return replace(
-            self,
-            signal=np.asarray(self.signal[chosen]),
-            label=self.label[chosen],
-            group=None if self.group is None else self.group[chosen],
-            split=None if self.split is None else self.split[chosen],
-            recording=None if self.recording is None else self.recording[chosen],
-            site=None if self.site is None else self.site[chosen],
-        )
+        names = ("label", "group", "split", "recording", "site")
+        arrays = {name: values for name in names if (values := getattr(self, name)) is not None}
+        chosen = {name: values[np.asarray(rows)] for name, values in arrays.items()}
+        return replace(self, signal=np.asarray(self.signal[np.asarray(rows)]), **chosen)
 
 
 def limited(dataset: Dataset, limit: int, seed: int = 0) -> Dataset:
@@ -156,24 +149,6 @@ def _check_several(dataset: Dataset) -> None:
             f"{what}: window {window} has label {label[window, column]} for {dataset.classes[column]}; allowed are 1, 0"
             f" and {MISSING} (missing)"
         )
-
-
-def rate_of_file(path: str | Path, in_file: float | None, given: float | None) -> float:
-    """Return the rate (Hz) that a file states or the caller gives. Raises DataError for neither, or two that differ."""
-    if in_file is not None:
-        check_rate(in_file, f"{path}: its sampling rate")
-        if given is not None and given != in_file:
-            raise DataError(
-                f"{path}: says that its sampling rate is {in_file:g} Hz, but {given:g} Hz was given; leave"
-                " the sampling rate out or correct the file"
-            )
-        return in_file
-    if given is None:
-        raise DataError(
-            f"{path}: the file does not say its sampling rate, and it is never guessed; give it, for"
-            " example --sampling-rate 100 (Hz)"
-        )
-    return float(given)
 
 
 def check_rate(rate: float, what: str) -> None:

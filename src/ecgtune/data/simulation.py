@@ -1,11 +1,11 @@
 """Simulated one-lead windows of sinus rhythm or atrial fibrillation, for demonstrations and tests.
 
 Each beat is a sum of Gaussian waves (the idea of McSharry et al., IEEE Trans. Biomed. Eng. 50, 2003) placed at beat
-times that follow the rhythm. What makes the task hard is what makes it hard in practice: ectopic beats and respiratory
-arrhythmia in sinus rhythm, low P waves, fibrillation with an almost regular response and fine waves, tremor in the band
-of the fibrillatory waves, and noise. On patients held out of 2,000 windows (seeds 0 to 2), gradient boosting on
-intervals, P wave and band power is right in 87 to 89 % of windows (on intervals alone 77 to 78 %), a five-layer
-convolutional network in 89 to 92 %; `pytest tests/data/test_simulation.py -k difficulty` shows the first.
+times that follow the rhythm. The task has the difficulties of real recordings: ectopic beats and respiratory arrhythmia
+in sinus rhythm, low P waves, fibrillation with an almost regular response and fine waves, tremor in the band of the
+fibrillatory waves, and noise. On held-out patients of 2,000 windows (seeds 0 to 2), gradient boosting on intervals,
+P wave and band power has an accuracy of 87 to 89 % (on intervals alone 77 to 78 %), a five-layer convolutional network
+89 to 92 %; `pytest tests/data/test_simulation.py -k difficulty` shows the first.
 """
 
 import hashlib
@@ -27,16 +27,16 @@ _SHORTEST_RR = 0.30  # seconds
 
 @dataclass(frozen=True)
 class _Patients:
-    """What stays the same in all windows of a patient; arrays (patients,), seconds, millivolts, shares."""
+    """Properties that all windows of a patient share; arrays (patients,), seconds, millivolts, fractions."""
 
     fibrillation: NDArray[np.bool_]  # the rhythm of most windows
     paroxysmal: NDArray[np.bool_]  # some windows have the other rhythm
     rate: Array  # beats per minute in sinus rhythm
     fast: Array  # factor of the rate in fibrillation
     irregular: Array  # coefficient of variation of the intervals in fibrillation
-    respiratory: Array  # share by which breathing changes the intervals in sinus rhythm
-    ectopic: Array  # share of ectopic beats
-    ventricular: Array  # share of those that are ventricular
+    respiratory: Array  # fraction by which breathing changes the intervals in sinus rhythm
+    ectopic: Array  # fraction of ectopic beats
+    ventricular: Array  # fraction of those that are ventricular
     p: Array
     q: Array
     r: Array
@@ -58,7 +58,7 @@ def simulate(
     patients: int | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """Windows (windows, 1, seconds * sampling_rate) in millivolts, label 0 sinus rhythm or 1 atrial fibrillation.
+    """Simulate windows (windows, 1, seconds * sampling_rate) in millivolts, 0 sinus rhythm or 1 atrial fibrillation.
 
     Half of the patients (one per 8 windows unless `patients` says otherwise) have fibrillation; one in six is
     paroxysmal, with windows of both rhythms. `group` is the patient. The same arguments give the same windows.
@@ -80,9 +80,9 @@ def simulate(
         )
     rng = np.random.default_rng(seed)
     people = _draw_patients(rng, patients)
-    share = rng.gamma(4.0, size=patients)
+    weight = rng.gamma(4.0, size=patients)
     patient = np.sort(
-        np.concatenate([np.arange(patients), rng.choice(patients, windows - patients, p=share / share.sum())])
+        np.concatenate([np.arange(patients), rng.choice(patients, windows - patients, p=weight / weight.sum())])
     )
     fibrillation = people.fibrillation[patient] ^ (people.paroxysmal[patient] & (rng.random(windows) < 0.4))
     time = np.arange(round(seconds * sampling_rate)) / sampling_rate
@@ -127,8 +127,8 @@ def _draw_patients(rng: np.random.Generator, count: int) -> _Patients:
     def lognormal(median: float, spread: float) -> Array:
         return median * np.exp(rng.normal(0, spread, count))
 
-    def some(share: float, values: Array) -> Array:
-        return np.where(rng.random(count) < share, values, 0.0)
+    def some(fraction: float, values: Array) -> Array:
+        return np.where(rng.random(count) < fraction, values, 0.0)
 
     return _Patients(
         fibrillation=rng.permutation(count) % 2 == 1,
@@ -192,22 +192,22 @@ def _beats(
     peak = np.cumsum(interval, axis=1) - 2.0 * rng.random(len(patient))[:, None] - 1.0
     seen = (peak > -_BEAT_END) & (peak < seconds - _BEAT_START)
     window, _ = np.nonzero(seen)
-    who, peak, interval = patient[window], peak[seen], interval[seen]
+    owner, peak, interval = patient[window], peak[seen], interval[seen]
     atrial, ventricular = atrial[seen], ventricular[seen]
 
     breathing = np.sin(2 * np.pi * breath[0][window] * peak + breath[1][window])
     gain = (1 + 0.06 * breathing) * np.exp(rng.normal(0, 0.03, len(peak)))
     has_p = ~fibrillation[window] & ~ventricular
-    stretch = np.sqrt(np.clip(interval, 0.4, 1.3)) * people.qt[who]  # Bazett
-    qrs = people.qrs[who] * np.where(ventricular, 2.2, 1.0)
-    r = people.r[who] * np.where(ventricular, 1.3, 1.0)
-    t = people.t[who] * np.where(ventricular, -1.7, 1.0)
-    p = people.p[who] * np.where(atrial, 0.7, 1.0) * has_p
+    stretch = np.sqrt(np.clip(interval, 0.4, 1.3)) * people.qt[owner]  # Bazett
+    qrs = people.qrs[owner] * np.where(ventricular, 2.2, 1.0)
+    r = people.r[owner] * np.where(ventricular, 1.3, 1.0)
+    t = people.t[owner] * np.where(ventricular, -1.7, 1.0)
+    p = people.p[owner] * np.where(atrial, 0.7, 1.0) * has_p
     waves = (  # amplitude, centre relative to the R peak, width (standard deviation)
-        (p, -people.pr[who] * np.where(atrial, 0.85, 1.0), 0.022 + 0 * peak),
-        (people.q[who], -0.030 * qrs, 0.010 * qrs),
+        (p, -people.pr[owner] * np.where(atrial, 0.85, 1.0), 0.022 + 0 * peak),
+        (people.q[owner], -0.030 * qrs, 0.010 * qrs),
         (r, 0 * peak, 0.012 * qrs),
-        (people.s[who] * np.where(ventricular, 2.5, 1.0), 0.030 * qrs, 0.011 * qrs),
+        (people.s[owner] * np.where(ventricular, 2.5, 1.0), 0.030 * qrs, 0.011 * qrs),
         (0.65 * t, 0.27 * stretch, 0.060 * stretch),
         (0.50 * t, 0.32 * stretch, 0.035 * stretch),  # a T wave falls faster than it rises
     )
@@ -245,8 +245,8 @@ def _noise(rng: np.random.Generator, level: Array, time: Array, sampling_rate: f
     def lognormal(median: float, spread: float) -> Array:
         return level[:, None] * median * np.exp(rng.normal(0, spread, column))
 
-    def sometimes(share: float, values: Array) -> Array:
-        return np.where(rng.random(column) < share, values, 0.0)
+    def sometimes(fraction: float, values: Array) -> Array:
+        return np.where(rng.random(column) < fraction, values, 0.0)
 
     wander = lognormal(0.06, 0.6) * np.sin(2 * np.pi * breath[0][:, None] * time + breath[1][:, None])
     wander += lognormal(0.08, 0.8) * tone(rng.uniform(0.03, 0.2, column))

@@ -1,0 +1,1 @@
+"""Files of windows, recordings and labels to the values of `ecgtune.data`."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any, cast
 from urllib.parse import quote
 
 from ecgtune.errors import DataError, SettingError
@@ -124,17 +125,18 @@ def _fetch(home: str, path: str, out: Path, digest: str | None, mode: int) -> No
     import pooch
     import requests
 
-    def download(url: str, file: str, _: object) -> None:
+    def download(url: str, file: Any, _: object) -> None:
         pooch.HTTPDownloader(chunk_size=1 << 16)(url, file, None)
         os.chmod(file, mode)  # pooch's temporary files are readable by their owner alone
 
     pooch.get_logger().setLevel("ERROR")
     url = f"{home}/{quote(path)}"
-    files = pooch.Pooch(out, base_url="", registry={path: digest}, urls={path: url}, retry_if_failed=ATTEMPTS - 1)
+    registry: Any = {path: digest}  # None is allowed, and not in pooch's annotation
+    files = pooch.Pooch(out, base_url="", registry=registry, urls={path: url}, retry_if_failed=ATTEMPTS - 1)
     try:
-        files.fetch(path, downloader=download)
+        files.fetch(path, downloader=cast(Any, download))
     except requests.HTTPError as error:
-        if error.response.status_code == requests.codes["not_found"]:
+        if error.response is not None and error.response.status_code == requests.codes["not_found"]:
             raise DataError(f"{url}: is not there; check the address, or give a mirror with --from") from None
         raise _failed(url, error) from None
     except (ValueError, OSError) as error:  # of the checksum, the connection or the disk

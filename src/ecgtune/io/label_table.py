@@ -13,7 +13,7 @@ from ecgtune.config.base import suggest
 from ecgtune.data.tasks import MISSING, Task, task_of
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.labels import Where, check_no_leak, label_codes, label_flags, split_names
-from ecgtune.io.published_splits import LEFT_OUT, folds_as_parts, published_parts
+from ecgtune.io.published_splits import LEFT_OUT, folds_as_splits, published_split
 from ecgtune.io.readers.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES
 from ecgtune.io.readers.csv_table import read_table
 from ecgtune.utils.text import shown
@@ -27,12 +27,12 @@ NO_VALUE = ("", "nan", "none", "na", "n/a", "null")
 
 @dataclass(frozen=True)
 class TableColumns:
-    """Which columns of the table are what; None: the usual names are looked for, and a fold column is not used.
+    """Names of the table's columns; None: the usual names are searched, and a fold column is not used.
 
-    recording (--recording-column), patient (--patient), site (--site). label (--label): one column of classes; labels
-    (--labels): several columns of 0 and 1. fold (--fold): a column of train / val / test or of fold numbers, of which
-    val_fold and test_fold are those two parts (PTB-XL's `strat_fold` 9 and 10; else the two highest). published
-    (--published): the name of a published division by recording, see `published_splits`.
+    recording (--recording-column), patient (--patient), site (--site). label (--label): one column of classes. labels
+    (--labels): several columns of 0 and 1. fold (--fold): a column of train / val / test or of fold numbers. val_fold,
+    test_fold: the folds of these two splits (PTB-XL's `strat_fold` 9 and 10; else the two highest). published
+    (--published): the name of a published split by recording, see `published_splits`.
     """
 
     recording: str | None = None
@@ -51,7 +51,7 @@ class TableColumns:
         if self.labels is not None and (not self.labels or len(set(self.labels)) < len(self.labels)):
             raise SettingError(f"--labels {' '.join(self.labels)}; name one or more columns, each once")
         if self.fold is not None and self.published is not None:
-            raise SettingError("--fold and --published are both given; one of them says which part a recording is in")
+            raise SettingError("--fold and --published are both given; one of them gives the split of a recording")
         if self.fold is None and (self.val_fold is not None or self.test_fold is not None):
             raise SettingError("--val-fold and --test-fold need the column of folds; name it with --fold")
 
@@ -60,11 +60,11 @@ class TableColumns:
 class LabelTable:
     """Rows of a table that have a label, as arrays (rows,).
 
-    recording: as the table writes it; row: of the file, for messages. patient, site: or None. split: "train", "val",
-    "test", or None; split_origin says in a phrase where it came from. label: int64 index into `classes`, or int8
-    (rows, labels) of 1, 0 and -1 (missing) with the labels' names as `classes`; `task` is which. unlabelled: rows
-    without any label, which are not in the arrays. left_out: recordings that a published division leaves out.
-    unused_fold: a column of folds by its name, while nothing says how recordings are split; "" without one.
+    recording: as written in the table. row: of the file, for messages. patient, site: None without such a column.
+    split: "train", "val", "test", or None; split_origin: a phrase about its source. label: int64 index into `classes`,
+    or int8 (rows, labels) of 1, 0 and -1 (missing) with the labels' names as `classes`. unlabelled: recordings without
+    any label, which are not in the arrays. left_out: recordings that a published split leaves out. unused_fold: the
+    name of a column of folds that is not used, "" without one.
     """
 
     path: str
@@ -91,11 +91,11 @@ class LabelTable:
 
     @property
     def where(self) -> Where:
-        """How a row is named in messages."""
+        """Names of rows in messages."""
         return Where(self.path, "row", self.row)
 
     def select(self, rows: NDArray) -> LabelTable:
-        """The table with these rows (indices or a mask) only."""
+        """Return the table with these rows (indices or a mask)."""
         names = ("row", "recording", "patient", "site", "split", "label")
         chosen = {name: values[rows] for name in names if (values := getattr(self, name)) is not None}
         return replace(self, **chosen)
@@ -104,10 +104,9 @@ class LabelTable:
 def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -> LabelTable:
     """Read and check a table of labels: CSV with a header, separated by commas, semicolons or tabs.
 
-    An empty label is missing, not negative: a row without any label is left out and listed. Without `label` and
-    `labels` it is the column `label`, or else every column that has no other meaning. Raises DataError, in one line
-    with row and column, for a table that cannot be used: no or unknown columns, labels that are none, a recording
-    twice, a patient in two splits.
+    An empty label is missing, not negative; rows without any label are left out. Without `label` and `labels` the
+    column `label` is used, or else all columns that have no other meaning. Raises DataError, one line with row and
+    column, for missing or unknown columns, cells that are no labels, a recording twice, a patient in two splits.
     """
     path = Path(path)
     if path.is_dir():
@@ -131,7 +130,7 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
     left_out = recording[:0]
     split, origin = None, None
     if columns.published is not None:
-        split, origin = published_parts(columns.published, recording, where)
+        split, origin = published_split(columns.published, recording, where)
         left_out = recording[keep & (split == LEFT_OUT)]
         keep &= split != LEFT_OUT
     if not keep.any():
@@ -170,9 +169,9 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
 
 
 def read_recording_names(path: Path, column: str | None = None) -> tuple[str, ...]:
-    """The recordings that a table names, in its order; its other columns are not looked at.
+    """Return the recordings that a table names, in its order; its other columns are ignored.
 
-    Raises DataError, in one line, for a table that does not name them, or names one twice.
+    Raises DataError for a table that does not name them, or names one twice.
     """
     text, row, _ = read_table(path)
     name = _recording_column(path, tuple(text), column)
@@ -192,7 +191,7 @@ def _recording_column(path: Path, names: Sequence[str], asked: str | None) -> st
 
 
 def _column(path: Path, names: Sequence[str], asked: str | None, usual: Sequence[str], flag: str) -> str | None:
-    """The column that was asked for, or the first of the usual names that is there."""
+    """Return the column that is asked for, or the first of the usual names in the table."""
     if asked is not None:
         if asked not in names:
             raise DataError(f"{path}: has no column {asked!r} ({flag}); {suggest(asked, names)}")
@@ -221,11 +220,11 @@ def _split(text: NDArray[np.str_], name: str, columns: TableColumns, where: Wher
         folds = np.array([int(float(cell)) for cell in text], dtype=np.int64)
     except (ValueError, OverflowError):
         return split_names(text, where), f"from the table's column {name}"
-    return folds_as_parts(folds, name, columns.val_fold, columns.test_fold, where.path)
+    return folds_as_splits(folds, name, columns.val_fold, columns.test_fold, where.path)
 
 
 def _complete(text: NDArray[np.str_], name: str, where: Where) -> NDArray[np.str_]:
-    """The column, which may not have an empty or an endless cell."""
+    """Return the column. Raises DataError for an empty or endless cell."""
     empty = np.flatnonzero(text == "")
     if len(empty):
         raise DataError(f"{where(int(empty[0]))}: {name} is empty, and so in {len(empty)} rows; every row needs one")
@@ -243,7 +242,7 @@ def _check_unique(recording: NDArray[np.str_], where: Where) -> None:
         second = int(np.flatnonzero(recording == name)[1])
         raise DataError(
             f"{where(second)}: recording {shown(name)} is already in row {where.row[first[twice[0]]]}, and"
-            f" {len(twice)} recordings stand there more than once; one row per recording is needed"
+            f" {len(twice)} recordings are there more than once; one row per recording is needed"
         )
 
 

@@ -1,4 +1,4 @@
-"""Text of label, group and split columns to checked arrays. Each check names the first row that fails."""
+"""Checks of label, group and split columns: text to arrays. An error names the first row that fails."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,10 @@ from ecgtune.data.tasks import MISSING
 from ecgtune.errors import DataError
 from ecgtune.utils.text import shown
 
+MAX_CLASSES = 50
+"""More values in a label column are no classes but measurements, ages or identifiers."""
+_NO_VALUE = ("", "nan", "none", "na")
+_FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1, "-1": MISSING} | dict.fromkeys(_NO_VALUE, MISSING)
 _SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -23,7 +27,7 @@ _SPLIT_NAMES = {
 
 @dataclass(frozen=True)
 class Where:
-    """How a window is named in messages: the file, its word for a window's place, and each window's place."""
+    """Names of windows in messages: the file, its word for the position of a window, and the positions."""
 
     path: str
     place: str
@@ -34,7 +38,7 @@ class Where:
 
 
 def split_names(text: NDArray[np.str_], where: Where) -> NDArray[np.str_]:
-    """The file's split column as "train", "val", "test". Raises DataError for any other value."""
+    """Convert a split column to "train", "val", "test". Raises DataError for any other value."""
     values, first, codes = np.unique(text, return_index=True, return_inverse=True)
     names = []
     for value, window in zip(values, first, strict=True):
@@ -46,7 +50,7 @@ def split_names(text: NDArray[np.str_], where: Where) -> NDArray[np.str_]:
 
 
 def check_groups(group: NDArray[np.str_], group_name: str, where: Where) -> None:
-    """Every window has a group. Raises DataError."""
+    """Raise DataError for a window without a group."""
     missing = np.flatnonzero(group == "")
     if len(missing):
         raise DataError(
@@ -56,7 +60,7 @@ def check_groups(group: NDArray[np.str_], group_name: str, where: Where) -> None
 
 
 def check_no_leak(group: NDArray[np.str_], group_name: str, split: NDArray[np.str_], where: Where) -> None:
-    """No group stands in two splits. Raises DataError, since figures from such a split would be too good."""
+    """Raise DataError for a group in two splits: results on them would be too optimistic."""
     _, first, codes = np.unique(group, return_index=True, return_inverse=True)
     other = np.flatnonzero(split != split[first[codes]])
     if len(other):
@@ -68,17 +72,11 @@ def check_no_leak(group: NDArray[np.str_], group_name: str, split: NDArray[np.st
         )
 
 
-MAX_CLASSES = 50
-"""More values than this in a label column are no classes but measurements, ages or identifiers."""
-_NO_VALUE = ("", "nan", "none", "na")
-_FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1, "-1": MISSING} | dict.fromkeys(_NO_VALUE, MISSING)
-
-
 def label_codes(text: NDArray[np.str_], where: Where) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Labels (windows,) as indices into the sorted classes; numbers are written shortly ("1.0" is "1").
+    """Convert labels (windows,) to indices into the sorted classes; numbers are shortened ("1.0" is "1").
 
-    Raises DataError for a missing label, one class only, or values that cannot be classes: more than MAX_CLASSES,
-    hardly two windows of each, or fractions.
+    Raises DataError for a missing label, one class only, or values that cannot be classes: more than MAX_CLASSES, fewer
+    than two windows of each on average, or fractional numbers.
     """
     values, first, codes = np.unique(text, return_index=True, return_inverse=True)
     for value, window in zip(values, first, strict=True):
@@ -99,10 +97,9 @@ def label_codes(text: NDArray[np.str_], where: Where) -> tuple[NDArray[np.int64]
 
 
 def label_flags(text: NDArray[np.str_], names: tuple[str, ...], where: Where) -> NDArray[np.int8]:
-    """Labels (windows, labels) of 1, 0 and MISSING from cells 1, 0, true, false, or empty (also nan, none, na, -1).
+    """Convert cells (windows, labels) of 1, 0, true, false, or empty (also nan, none, na, -1) to 1, 0 and MISSING.
 
-    Raises DataError for another value, and for a label that is not known to be there in one window and not there in
-    another.
+    Raises DataError for another value, and for a label without a known positive or a known negative.
     """
     flags = np.empty(text.shape, dtype=np.int8)
     for column, name in enumerate(names):
@@ -125,7 +122,7 @@ def label_flags(text: NDArray[np.str_], names: tuple[str, ...], where: Where) ->
 
 
 def _check_classes(appear: dict[str, int], windows: int, where: Where) -> None:
-    """Raise DataError for values (with the first window of each) that look like anything but classes."""
+    """Raise DataError for values (with the first window of each) that look like no classes."""
     fraction = next((name for name in appear if _is_fraction(name)), None)
     in_order = sorted(appear, key=appear.__getitem__)
     some = ", ".join(shown(name) for name in in_order[:3])

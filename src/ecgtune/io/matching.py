@@ -1,4 +1,4 @@
-"""Which file a row of a table speaks of."""
+"""Match the names in a table with the recordings in a folder."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _SUFFIX = re.compile(r"\.[A-Za-z]\w{0,5}$")
 
 @dataclass(frozen=True)
 class Matched:
-    """identifier: of the recording for each name, or None where there is none. unused: recordings without a name."""
+    """identifier: of each name's recording, or None. unused: recordings that no name means."""
 
     identifier: tuple[str | None, ...]
     unused: tuple[str, ...]
 
 
 def match_recordings(names: Iterable[str], found: Mapping[str, object], what: str) -> Matched:
-    """Find for each name of a table the recording that it means; `what` names the table in errors.
+    """Match each name of a table with a recording; `what` names the table in errors.
 
-    found: by id, which is a path in the folder without suffix. A name may have a suffix or not, and may begin in
-    another folder than the ids, as long as the parts that both have are equal from the end: "00001_hr" and
+    found: by id, the path in the folder without suffix. A name may have a suffix, and may begin in another folder than
+    the ids, as long as the components that both have are equal from the end: "00001_hr" and
     "ptb-xl/records500/00000/00001_hr.dat" both mean "records500/00000/00001_hr". Raises DataError when a name may mean
     two recordings, or two names mean one.
     """
@@ -62,10 +62,7 @@ def _find(name: str, found: Mapping[str, object], by_tail: Mapping[str, list[str
         for first in range(len(parts)):
             candidates = by_tail.get("/".join(parts[first:]), [])
             if len(candidates) > 1:
-                raise DataError(
-                    f"{what}: {name!r} may be {candidates[0]} or {candidates[1]}; write as much of the path as tells"
-                    " them apart"
-                )
+                raise DataError(f"{what}: {name!r} may be {candidates[0]} or {candidates[1]}; write more of the path")
             if candidates:
                 return candidates[0]
     return None

@@ -30,13 +30,13 @@ from ecgtune.data.signal.filters import resample
 from ecgtune.data.signal.quality import constant_fraction, extreme_fraction
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where, split_names
-from ecgtune.io.readers.base import one_line_errors
+from ecgtune.io.readers.base import one_line_errors, stated_rate
 from ecgtune.io.readers.numpy_files import ARCHIVE, Archive, read_array
 from ecgtune.io.readers.registry import files_of, find_recordings, read_recording
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
 
-FORMAT = 3  # raise it whenever what is stored changes
+FORMAT = 3  # raise it with every change of the stored content
 FULL_SCALE = 32_000  # of an int16, for signals that are not int16 already
 CONSTANT_SECONDS = 0.5  # without any change for longer: a lost electrode, not a quiet baseline
 FLAT_FRACTION = 0.5  # of constant samples, above which a recording is flat
@@ -83,7 +83,7 @@ def read_recordings(
     """
     path = Path(path)
     pool = _find_pool(path)
-    rate = _recorded_rate(path, pool.sampling_rate, recorded_rate)
+    rate = stated_rate(path, pool.sampling_rate, recorded_rate)
     subject = cache_key([FORMAT, str(path.resolve()), rate, sampling_rate, resampling])
     version = cache_key([[str(file.resolve()), *file_version(file)] for file in pool.files])
 
@@ -233,19 +233,6 @@ def _checked(signal: NDArray[Any], leads: int, path: Path) -> NDArray[Any]:
             "needed" + ("" if leads > 1 else ", or (samples,)")
         )
     return signal
-
-
-def _recorded_rate(path: Path, in_file: float | None, given: float | None) -> float:
-    if in_file is not None and given is not None and in_file != given:
-        raise DataError(
-            f"{path}: says that its sampling rate is {in_file:g} Hz, but {given:g} Hz was given; leave it out"
-        )
-    rate = in_file if in_file is not None else given
-    if rate is None:
-        raise DataError(f"{path}: does not say its sampling rate; give it, for example --sampling-rate 300 (Hz)")
-    if not 0 < rate < np.inf:
-        raise DataError(f"{path}: its sampling rate is {rate:g} Hz; above 0 is needed")
-    return rate
 
 
 def _store(folder: Path, pool: _Pool, rate: float, sampling_rate: float, resampling: str) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.data.dataset import check_rate, rate_of_file
+from ecgtune.data.dataset import check_rate
 from ecgtune.data.leads import lead_argument
 from ecgtune.data.sampling import number_within
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.label_table import RECORDING_NAMES, read_recording_names
-from ecgtune.io.readers.base import ReadOptions, WindowColumns
+from ecgtune.io.readers.base import ReadOptions, WindowColumns, stated_rate
 from ecgtune.io.readers.registry import find_recordings
 from ecgtune.io.records.cache import prepare_records
 from ecgtune.io.records.first_pass import Preparation, Progress, RecordingFacts, RecordingOutcome
@@ -89,7 +89,8 @@ def read_unlabelled(
     if missing:
         needed = f"all of {', '.join(wanted)} are needed" if len(wanted) > 1 else "name the one to take with --lead"
         raise DataError(f"{path}: has no lead {', '.join(missing)}, its leads are {', '.join(found)}; {needed}")
-    recording = parsed.group
+    recording, rate = parsed.group, stated_rate(path, parsed.sampling_rate, sampling_rate)
+    check_rate(rate, f"{path}: its sampling rate")
     return Unlabelled(
         path=str(path),
         signal=contents.signal,
@@ -98,7 +99,7 @@ def read_unlabelled(
         recording=recording,
         window=np.arange(len(contents.signal)) if recording is None else number_within(recording),
         leads=wanted,
-        sampling_rate=rate_of_file(path, parsed.sampling_rate, sampling_rate),
+        sampling_rate=rate,
         unit=parsed.unit,
     )
 

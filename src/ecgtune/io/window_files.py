@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 from ecgtune.data.leads import leads_in_file
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where, check_groups, check_no_leak, label_codes, label_flags, split_names
-from ecgtune.io.readers.base import WindowBlock, WindowColumns, WindowHeader
+from ecgtune.io.readers.base import ReadOptions, WindowBlock, WindowColumns, WindowHeader, millivolt_factor
 from ecgtune.io.readers.registry import window_reader
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
-from ecgtune.utils.text import shown
 
-FORMAT = 3  # raise it whenever what is stored, or what is refused on reading, changes
-MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "V": 1e3}
+FORMAT = 3  # raise it with every change of the stored content or of the checks
 MIN_SAMPLES = 2
 
 Write = Callable[[NDArray[np.float32]], object]
@@ -56,7 +54,8 @@ def parse(path: Path, columns: WindowColumns, unit: str | None, write: Write) ->
     reader = window_reader(path)
     assert reader.open_windows is not None
     header, blocks = reader.open_windows(path, columns)
-    unit, scale = _unit(path, header.unit, unit)
+    known = header.unit is not None or unit is not None
+    scale = millivolt_factor(path, header.unit, ReadOptions(unit=unit).unit) if known else 1.0
     leads = None if header.leads is None else leads_in_file(path, header.leads)
     kept: list[WindowBlock] = []
     constant: list[int] = []
@@ -98,26 +97,13 @@ def parse(path: Path, columns: WindowColumns, unit: str | None, write: Write) ->
         check_groups(group, header.group_name, where)
         if split is not None:
             check_no_leak(group, header.group_name, split, where)
+    unit = "mV" if known else "unknown"
     return Parsed(shape, label, classes, group, header.group_name, split, leads, header.sampling_rate, unit)
 
 
 def _joined(parts: list[NDArray[np.str_] | None]) -> NDArray[np.str_] | None:
     present = [part for part in parts if part is not None]
     return np.concatenate(present) if present else None
-
-
-def _unit(path: Path, in_file: str | None, asked: str | None) -> tuple[str, float]:
-    """Return the unit of the result ("mV" or "unknown") and the factor to it."""
-    if asked is not None and asked not in MILLIVOLTS:
-        raise DataError(f"unit '{asked}' is unknown; allowed are {', '.join(MILLIVOLTS)}")
-    if in_file is not None and in_file not in MILLIVOLTS:
-        raise DataError(f"{path}: its unit {shown(in_file)} is unknown; allowed are {', '.join(MILLIVOLTS)}")
-    if in_file and asked and in_file != asked:
-        raise DataError(
-            f"{path}: says that its unit is {shown(in_file)}, but '{asked}' was asked for; leave the unit out"
-        )
-    unit = in_file or asked
-    return ("mV", MILLIVOLTS[unit]) if unit else ("unknown", 1.0)
 
 
 def _check_samples(path: Path, header: WindowHeader, block: WindowBlock) -> list[int]:

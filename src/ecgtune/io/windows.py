@@ -1,4 +1,4 @@
-"""Files of labelled windows into a `Dataset`."""
+"""Files of labelled windows to a `Dataset`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.data.dataset import Dataset, Source, check_rate, limited, rate_of_file
+from ecgtune.data.dataset import Dataset, Source, check_rate, limited
 from ecgtune.data.leads import channel_of, lead_argument
 from ecgtune.data.sampling import check_seed
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.readers.base import WindowColumns
+from ecgtune.io.readers.base import WindowColumns, stated_rate
 from ecgtune.io.window_files import read_cached, read_uncached
 
 
@@ -29,24 +29,29 @@ def read_dataset(
 ) -> Dataset:
     """Read labelled windows from a CSV or NPZ file.
 
-    CSV: one window a row, `signal_0 ... signal_599,label`, plain or gzip, header optional; NPZ: `signal` (windows,
-    samples) or (windows, leads, samples) and `label`. Both may have `patient` / `record` (who was recorded), `split`
-    (train, val, test); an NPZ also `sampling_rate` or `fs`, `leads` and `unit`.
+    CSV: one window a row, `signal_0 ... signal_599,label`, plain or gzip, header optional. NPZ: `signal` (windows,
+    samples) or (windows, leads, samples) and `label`. Both may have `patient` or `record`, and `split` (train, val,
+    test); an NPZ also `sampling_rate` or `fs`, `leads` and `unit`.
 
-    `sampling_rate` (Hz, 20 to 10,000) must be given or be in the file, and is never guessed. `label` and `group` name
-    columns; without a name the label is `label` or the last column, and the group is `patient` before `record`. `lead`
-    ("I" to "V6") names the one lead of a file that does not say, which is "II" otherwise, and picks one lead of a file
-    that has several; without it all are kept. `unit` ("mV", "uV", "V") is the file's unit; signals become
-    millivolts, or stay as they are with `unit == "unknown"`. Labels have two values or more (50 at most), numbers or
-    text, and become indices into the sorted `classes`.
-
-    `labels` names several columns (CSV) or arrays (NPZ) of 0 and 1 instead, one per label; what is empty, nan or -1 is
-    missing. An NPZ may also hold `label` (windows, labels) with their names as `classes`; `labels` then picks some.
-
-    `limit` keeps that many windows: the same for the same seed, with the shares of the labels and of the file's
-    splits, whole groups at a time (one group per label and split may be cut to meet the number).
-
-    The first read of a file fills a cache (`$ECGTUNE_CACHE`, else the platform's cache folder); later reads map it.
+    Parameters
+    ----------
+    sampling_rate
+        Hz, 20 to 10,000; required unless the file states it.
+    label, group
+        Names of columns. Defaults: `label` or the last column, and `patient` before `record`. Labels have 2 to 50
+        values, numbers or text, and become indices into the sorted `classes`.
+    labels
+        Names of several columns (CSV) or arrays (NPZ) of 0 and 1, one per label; empty, nan or -1 is missing. Of an NPZ
+        with `label` (windows, labels) and `classes`, the labels to keep.
+    lead
+        "I" to "V6": the lead of a file that does not state it ("II" by default), or the one to keep of several.
+    unit
+        Unit of the file, "mV", "uV" or "V"; signals become millivolts, or stay as they are with `unit == "unknown"`.
+    limit, seed
+        Keep so many windows, with the fractions of labels and splits, whole groups at a time (one group per label and
+        split may be divided to meet the number).
+    cache
+        Keep the parsed file in the cache (`$ECGTUNE_CACHE`, else the platform's cache folder); later reads map it.
 
     Raises DataError, one line with file, row and column, for a file that cannot be used, and SettingError for an
     argument that is not allowed.
@@ -65,7 +70,7 @@ def read_dataset(
         signal=signal,
         label=parsed.label,
         classes=parsed.classes,
-        sampling_rate=rate_of_file(path, parsed.sampling_rate, sampling_rate),
+        sampling_rate=stated_rate(Path(path), parsed.sampling_rate, sampling_rate),
         leads=leads,
         unit=parsed.unit,
         group=parsed.group,
@@ -77,7 +82,7 @@ def read_dataset(
 
 
 def _several(label: str | None, labels: Sequence[str] | None) -> tuple[str, ...] | None:
-    """The names of several label columns, each once. Raises SettingError."""
+    """Return the names of several label columns, each once. Raises SettingError."""
     if labels is None:
         return None
     names = (labels,) if isinstance(labels, str) else tuple(labels)
@@ -96,7 +101,7 @@ def _several(label: str | None, labels: Sequence[str] | None) -> tuple[str, ...]
 def _leads(
     path: str | Path, signal: NDArray[np.float32], in_file: tuple[str, ...] | None, asked: str | None
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """The signal and its leads: all that the file has, or the one that was asked for."""
+    """Return the signal and its leads: all of the file, or the one that is asked for."""
     if in_file is None:
         return signal, (asked or "II",)
     if asked is None:

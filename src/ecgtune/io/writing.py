@@ -1,4 +1,4 @@
-"""Windows out as a CSV file in the layout that `read_dataset` takes."""
+"""Write windows as a CSV file in the layout of `read_dataset`."""
 
 import os
 from pathlib import Path
@@ -13,23 +13,21 @@ from ecgtune.errors import DataError, SettingError
 from ecgtune.utils.files import write_atomically
 
 _ROWS = 1024
-#: Endings by which the reader takes a file that is not packed for a CSV.
+#: Suffixes by which the reader recognises an uncompressed CSV file.
 SUFFIXES = (".csv", ".txt")
 
 
 def write_csv(dataset: Dataset, path: str | Path) -> Path:
-    """Write one-lead windows as `signal_0 ... signal_<n>,label`, then the group and split columns where there are any.
+    """Write one-lead windows as `signal_0 ... signal_<n>,label`, then the group and split columns if there are any.
 
-    Several labels are a column each, empty where missing; read them with `labels=dataset.classes`.
-
-    Samples are written exactly (shortest text that reads back as the same float32), so a read gives equal windows.
-    The whole file appears at once, and an existing file is never replaced. Raises SettingError when `path` exists or
-    has an ending by which nothing would read it as a CSV, RunError when it cannot be written, DataError for more than
-    one lead.
+    Several labels are a column each, empty where missing; read them with `labels=dataset.classes`. Samples are written
+    exactly (shortest text that reads back as the same float32). The file appears whole, and an existing file is never
+    replaced. Raises SettingError when `path` exists or has another suffix, RunError when it cannot be written,
+    DataError for more than one lead.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
-        raise SettingError(f"{path} is written as a CSV; allowed endings: {', '.join(SUFFIXES)}")
+        raise SettingError(f"{path} is written as a CSV; allowed suffixes: {', '.join(SUFFIXES)}")
     if os.path.exists(path):
         raise SettingError(f"{path} exists already; name another file, or remove it first")
     if dataset.signal.shape[1] != 1:

@@ -27,6 +27,7 @@ def wrap(encoder: Encoder, config: object) -> PeftModel:
     """`encoder` as peft's model, with new weights drawn from torch's generator."""
     with _one_thread():
         model = cast(PeftModel, get_peft_model(encoder, cast(PeftConfig, config)))  # type: ignore[arg-type]
+    model.create_or_update_model_card = _no_card
     for module in model.modules():
         if isinstance(module, LoRAConv1d):
             _follow_convolution(module)
@@ -40,7 +41,6 @@ def wrap(encoder: Encoder, config: object) -> PeftModel:
 def save(encoder: nn.Module, folder: Path) -> None:
     """Write peft's files into `folder`."""
     cast(PeftModel, encoder).save_pretrained(str(folder))
-    (folder / "README.md").unlink(missing_ok=True)  # peft's card knows nothing of this run; the run folder has one
 
 
 def load(encoder: nn.Module, folder: Path) -> None:
@@ -91,6 +91,11 @@ def find_targets(
             f"{method} acts on {kind} only"
         )
     return [name for name in modules if name in found]
+
+
+def _no_card(output_dir: str) -> None:
+    """Leave peft's model card out: it holds no facts of a run, whose folder has a card, and takes longer to render
+    than small weights to save."""
 
 
 @contextmanager

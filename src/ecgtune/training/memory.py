@@ -1,4 +1,4 @@
-"""Memory of a training: its peak, and keeping what is freed."""
+"""Memory of a training: what is free, its peak, and keeping what is freed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import gc
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -69,3 +70,37 @@ class MemoryMeter:
         else:
             now = self._process.memory_info().rss - max(0, self._file_pages() - self._files)
         self.peak = max(self.peak, now)
+
+
+class PeakMemory:
+    """Peak in bytes since this was made: allocated on the device with CUDA, resident in this process otherwise.
+
+    Unlike `MemoryMeter` it needs no call at the right time: the kernel keeps the mark. Only Linux lets a process reset
+    its own; elsewhere the peak is that of its whole life, and on MPS it does not see the accelerator.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        elif sys.platform == "linux":
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def read(self) -> int:
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        if sys.platform == "linux":
+            return status_bytes("VmHWM")  # not ru_maxrss: a started process takes its parent's mark over
+        info = psutil.Process().memory_info()
+        return getattr(info, "peak_wset", info.rss)
+
+
+def status_bytes(name: str) -> int:
+    """An amount that Linux knows of this process, by its name, such as "VmRSS"."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a new process may take now: of the device with CUDA, of this machine otherwise."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available

@@ -1,4 +1,4 @@
-"""Writing so that a reader, or a process killed half-way, never meets half a file."""
+"""Atomic files and folders: readers see the old or the new content, also when a process is killed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from ecgtune.errors import DataError, RunError
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary path)`, then rename to `path`: the old file or the new one is there, never a part.
-
-    Raises RunError when the place cannot be written.
-    """
+    """Call `write(temporary path)`, then rename to `path`. Raises RunError when it cannot be written."""
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +35,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically. NaN and infinities become null, which JSON can say."""
+    """Write `value` as indented JSON, atomically. NaN and infinities become null."""
     write_text(path, json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -52,7 +49,7 @@ def file_sha256(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value of a file. Raises RunError when it is missing or damaged."""
+    """Return the JSON value of a file. Raises RunError when it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -62,10 +59,10 @@ def read_json(path: Path) -> Any:
 
 
 def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary folder)`, then put that folder in the place of `path`; on failure the old one stays.
+    """Call `write(temporary folder)`, then replace the folder `path` by it; on failure the old one stays.
 
-    What a process killed in here left behind is removed first. Files get the permissions that the user's umask asks
-    for: safetensors would leave them readable by their owner alone. Raises RunError when the place cannot be written.
+    Leftovers of a killed process are removed first. Files get the permissions of the user's umask: safetensors would
+    leave them readable by their owner alone. Raises RunError when the folder cannot be written.
     """
     partial, old = (path.with_name(f".{path.name}.{kind}") for kind in ("partial", "old"))
     try:
@@ -102,7 +99,7 @@ def file_mode() -> int:
 
 
 def finite(value: Any) -> Any:
-    """`value` with every float that is not finite, at any depth, replaced by None."""
+    """Return `value` with every float that is not finite, at any depth, replaced by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -29,8 +29,7 @@ class ProgressBar:
             disable=quiet or not self._console.is_terminal,
         )
         self._task: TaskID = self._bar.add_task("", total=None)
-        self._total = 0.0
-        self._weight = 1.0
+        self._total = 0
 
     def __enter__(self) -> ProgressBar:
         self._bar.start()
@@ -41,17 +40,13 @@ class ProgressBar:
     ) -> None:
         self._bar.stop()
 
-    def expect(self, units: float) -> None:
+    def expect(self, units: int) -> None:
         """Add `units` of work to what is to be done."""
         self._total += units
         self._bar.update(self._task, total=self._total)
 
-    def weigh(self, weight: float) -> None:
-        """Count `weight` for each unit that is done from here on: methods differ in how long a window takes."""
-        self._weight = weight
-
     def advance(self, units: int) -> None:
-        self._bar.update(self._task, advance=units * self._weight)
+        self._bar.update(self._task, advance=units)
 
     def describe(self, text: str) -> None:
         """Say what is being done now, left of the bar."""

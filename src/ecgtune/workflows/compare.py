@@ -17,7 +17,6 @@ from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.baselines import MAJORITY, MAJORITY_TITLE, write_majority
 from ecgtune.workflows.environment import command_line, machine, now
-from ecgtune.workflows.estimate import estimate_first
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import Prepared, draw_split, load_recipe_model, prepare, summarise, summarise_task
 from ecgtune.workflows.run import ReadyRun, make_ready, run_recipe, work
@@ -99,18 +98,13 @@ def _run_all(
             (fit_memory(one, dataset, split, folder=folder / one.name / "seed-0", progress=progress), kind)
             for one, kind in variants
         ]
-        left = []
+        # All are checked, and released, before the first one trains: a mistake in the last variant is told at once.
         for recipe, _ in variants:
-            # Made ready here, and let go, so that a mistake in the last variant is told before the first one trains.
-            left.append((recipe, sum(not run_of(recipe, seed).folder.finished for seed in range(seeds))))
-        taken = {} if quiet else estimate_first(dataset, split, left, progress)
-        # The bar counts seconds where they are known, so that the time left is right although methods differ in speed.
-        weight = {recipe.name: taken.get(recipe.name, work(recipe, split)) / work(recipe, split) for recipe, _ in left}
-        progress.expect(sum(runs * work(recipe, split) * weight[recipe.name] for recipe, runs in left))
+            left = sum(not run_of(recipe, seed).folder.finished for seed in range(seeds))
+            progress.expect(left * work(recipe, split))
         for recipe, kind in variants:
             for seed in range(seeds):
                 run = run_of(recipe, seed)
-                progress.weigh(0.0 if run.folder.finished else weight[recipe.name])
                 run_recipe(run, progress)
                 records.append(_record(run.folder, recipe.name, recipe.label, kind, seed, folder))
     return records

@@ -51,7 +51,7 @@ def fine_tune(
         run = make_ready(recipe, model, prepared, seed=seed, folder=folder, resume=resume)
         if resume and not run.folder.recipe.is_file():
             raise RunError(f"{folder} holds no run to continue; leave --resume out to start one")
-        progress.expect(work(recipe, split))
+        progress.expect(0 if run.folder.finished else work(recipe, split))
         run_recipe(run, progress)
     return load_run(folder)
 

@@ -63,7 +63,7 @@ class ReadyRun:
 
 
 def work(recipe: Recipe, split: Split) -> int:
-    """Units of work of a run, for the progress bar: windows through the training loop."""
+    """Work of a run that is not finished, for the progress bar: windows through the training loop."""
     items, settings = len(split.train), recipe.optimisation
     return (count_steps(items, settings) + count_head_steps(items, settings)) * settings.batch_size
 
@@ -105,9 +105,7 @@ def run_recipe(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callbac
     """Train into the run folder: audits, best epoch, predictions, metrics, report. A finished run is left alone."""
     begin_run(run.folder, run.recipe, run.fingerprint)
     progress.describe(run.folder.title)
-    if run.folder.finished:
-        progress.advance(work(run.recipe, run.prepared.split))
-    else:
+    if not run.folder.finished:
         _train_and_test(run, progress, callbacks)
     if not (run.folder.path / "report.html").is_file():
         write_run(run.folder.path)

@@ -32,7 +32,7 @@ def test_a_column_of_folds_that_nobody_asked_for_is_named(folder):
             table, records, columns=TableColumns(label="AF", fold=fold), settings=RecordSettings(window=10.0)
         )
         told[fold] = (inspection_text(found), " ".join(found.dataset.source.notes))
-    assert "column 'Strat_Fold' is there, and used with --fold" in told[None][0]
+    assert "column 'Strat_Fold' is not used without --fold" in told[None][0]
     assert "--fold Strat_Fold splits by it" in told[None][1]
     assert not any("Strat_Fold" in text for text in told["Strat_Fold"])
 
@@ -57,14 +57,14 @@ def test_everything_is_told(folder, tmp_path):
         "multilabel, 2 labels",
         "(53.8 %)",
         "1 missing",
-        "8 patients, who stay whole",
+        "8 patients, each in one split",
         "1 rows of the table, left out: no",
         "1 rows of the table: gone",
         "1 recordings in the folder: r00",
         "1, such as gone: no recording of this name",
         "shorter than a window:",
         "1 recordings: short",
-        "1 pairs of recordings, at whatever gain, offset or rate: r03 = copy (1.000)",
+        "1 pairs of recordings, at any gain, offset or rate: r03 = copy (1.000)",
         "13 of 1 leads and 2000 samples at 200 Hz",
     ):
         assert part in text, part

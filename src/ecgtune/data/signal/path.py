@@ -16,23 +16,29 @@ Short = Literal["repeat", "refuse"]
 SHORTEST_FRACTION = 0.5  # of a window, below which a recording is too short to be repeated
 
 
-@dataclass(frozen=True, eq=False)
-class ProcessedRecording:
-    """Windows float32 (windows, leads, samples) of one recording, and findings about it.
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """Findings about one recording.
 
     derived, zeroed, constant, saturated: names of leads. filled: seconds of interpolated gaps, over all leads.
     repeated: whether the recording is shorter than the window. still: windows that were dropped because all of their
     leads are constant.
     """
 
+    derived: tuple[str, ...] = ()
+    zeroed: tuple[str, ...] = ()
+    constant: tuple[str, ...] = ()
+    saturated: tuple[str, ...] = ()
+    filled: float = 0.0
+    repeated: bool = False
+    still: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ProcessedRecording(Findings):
+    """Windows float32 (windows, leads, samples) of one recording, and findings about it."""
+
     windows: NDArray[np.float32]
-    derived: tuple[str, ...]
-    zeroed: tuple[str, ...]
-    constant: tuple[str, ...]
-    saturated: tuple[str, ...]
-    filled: float
-    repeated: bool
-    still: int
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,16 @@ class SignalPath:
         if not len(windows):
             raise DataError("no window in it in which a lead changes; a recording without signal cannot be used")
         repeated = values.shape[1] < samples
-        return ProcessedRecording(windows, derived, zeroed, constant, saturated, filled, repeated, int(still.sum()))
+        return ProcessedRecording(
+            windows,
+            derived=derived,
+            zeroed=zeroed,
+            constant=constant,
+            saturated=saturated,
+            filled=filled,
+            repeated=repeated,
+            still=int(still.sum()),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -213,27 +213,27 @@ def _given_leads(path: Path, names: Sequence[str | None], found: list[str | None
     return leads
 
 
-def millivolt_factor(path: Path, unit: str | None, options: ReadOptions) -> float:
-    """Return the factor from `unit` to millivolts. Raises DataError for a unit that is unknown or not stated."""
+def millivolt_factor(path: Path, unit: str | None, given: str | None) -> float:
+    """Return the factor to millivolts from the file's unit, or the one given. Raises DataError for none or two."""
     stated = None if unit is None or not unit.strip() else unit.strip().casefold().replace("µ", "u").replace("μ", "u")
     factor = None if stated is None else _FACTOR.get(stated, _FACTOR.get(stated.removesuffix("s")))
-    given = None if options.unit is None else _FACTOR[options.unit.casefold()]
-    if factor is not None and given is not None and factor != given:
-        raise DataError(f"{path}: says that its unit is {unit}, but --unit says {options.unit}; leave the flag out")
-    if factor is None and given is None:
+    given_factor = None if given is None else _FACTOR[given.casefold()]
+    if factor is not None and given_factor is not None and factor != given_factor:
+        raise DataError(f"{path}: says that its unit is {unit}, but --unit says {given}; leave the flag out")
+    if factor is None and given_factor is None:
         got = "does not say its unit" if stated is None else f"its unit {shown(unit)} is unknown"
         raise DataError(f"{path}: {got}; give it with --unit ({', '.join(UNITS)})")
-    return factor if factor is not None else given  # type: ignore[return-value]
+    return factor if factor is not None else given_factor  # type: ignore[return-value]
 
 
-def stated_rate(path: Path, in_file: float | None, options: ReadOptions) -> float:
-    """Return the sampling rate (Hz) of the file or the options. Raises DataError for none, two, or an impossible."""
-    rate = in_file if in_file is not None else options.sampling_rate
+def stated_rate(path: Path, in_file: float | None, given: float | None) -> float:
+    """Return the sampling rate (Hz) of the file, or the one given. Raises DataError for none or two, or below 0."""
+    rate = in_file if in_file is not None else given
     if rate is None:
         raise DataError(f"{path}: does not say its sampling rate; give it, for example --sampling-rate 500 (Hz)")
-    if options.sampling_rate is not None and rate != options.sampling_rate:
+    if given is not None and rate != given:
         raise DataError(
-            f"{path}: says that its sampling rate is {rate:g} Hz, but --sampling-rate says {options.sampling_rate:g}; "
+            f"{path}: says that its sampling rate is {rate:g} Hz, but --sampling-rate says {given:g}; "
             "leave the flag out"
         )
     if not 0 < rate < math.inf:

@@ -45,7 +45,7 @@ _BIT_VALUES = 2 ** np.arange(XLI_BITS - 1, -1, -1)
 
 
 def read_xml(path: Path, options: ReadOptions) -> Recording:
-    """Read an XML file of one of the three kinds, told by its root element."""
+    """Read an XML file of one of the three kinds, known by its root element."""
     check_bytes(path, XML_BYTES)
     content = path.read_bytes()
     root = _root_element(path, content)
@@ -108,7 +108,7 @@ def _philips(path: Path, content: bytes) -> Any:
 
 
 def longest_expansion(content: bytes, enough: int) -> int:
-    """Return the bytes that all base64 texts of a document unpack to, told from the codes alone.
+    """Return the bytes that all base64 texts of a document unpack to, by the codes alone.
 
     A few hundred kilobytes can unpack to hundreds of megabytes. Counting stops at `enough`.
     """
@@ -165,7 +165,7 @@ _XML = {"AnnotatedECG": _hl7, "restingecgdata": _philips, "RestingECG": _muse}
 def _parsed(path: Path, parse: Callable[[Path, bytes], Any], content: bytes) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what matters of them, units and checksums, is asked for below
+            warnings.simplefilter("ignore")  # units and checksums are checked below
             return parse(path, content)
     except ImportError:
         raise missing_library("ecgdatakit", "clinical", path) from None
@@ -208,8 +208,10 @@ def _recording(path: Path, record: Any, options: ReadOptions) -> Recording:
         for lead in chosen:
             values = lead.samples * lead.resolution + lead.offset if lead.is_raw else lead.samples
             unit = lead.resolution_unit if lead.is_raw else lead.units
-            rows.append(values * millivolt_factor(path, unit, options))
-    return make_recording(path, rows, list(leads), stated_rate(path, _exact_rate(record, chosen), options))
+            rows.append(values * millivolt_factor(path, unit, options.unit))
+    return make_recording(
+        path, rows, list(leads), stated_rate(path, _exact_rate(record, chosen), options.sampling_rate)
+    )
 
 
 def _exact_rate(record: Any, leads: list[Any]) -> float:

@@ -316,8 +316,8 @@ def read_recording(path: Path, options: ReadOptions) -> Recording:
     rows = max(content.count(b"\n"), content.count(b"\r")) + 1 - has_names
     check_size(path, len(cells), rows, options)
     leads = wanted_leads(path, names, options)
-    factor = millivolt_factor(path, None, options)
-    rate = stated_rate(path, None, options)
+    factor = millivolt_factor(path, None, options.unit)
+    rate = stated_rate(path, None, options.sampling_rate)
 
     piece = Piece(content[end.end() if end else len(content) :] if has_names else content, 1 + has_names)
     columns = tuple(name or f"number {number}" for number, name in enumerate(names, 1))

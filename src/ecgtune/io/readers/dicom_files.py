@@ -57,8 +57,8 @@ def read_dicom(path: Path, options: ReadOptions) -> Recording:
         of = {number: group for number, group in groups}
         definitions = [of[number].ChannelDefinitionSequence[channel] for number, channel in channels]
         leads = wanted_leads(path, [_name(definition) for definition in definitions], options)
-        factors = [millivolt_factor(path, _unit(definitions[channel]), options) for channel in leads.values()]
-        rate = stated_rate(path, float(first.SamplingFrequency), options)
+        factors = [millivolt_factor(path, _unit(definitions[channel]), options.unit) for channel in leads.values()]
+        rate = stated_rate(path, float(first.SamplingFrequency), options.sampling_rate)
         physical = np.concatenate([_samples(dataset, number, group) for number, group in groups])
     with np.errstate(over="ignore", invalid="ignore"):
         signal = physical[list(leads.values())] * np.array(factors)[:, None]
@@ -113,8 +113,8 @@ def _name(definition: Any) -> str | None:
         number = str(source.get("CodeValue", "")).replace("-", ":").rpartition(":")[2]
         if number.isdecimal() and int(number) in _CODES:
             return _CODES[int(number)]
-    told = [str(source.get("CodeMeaning") or ""), str(definition.get("ChannelLabel") or "")]
-    names = [text.partition(",")[0].strip() for text in told]
+    stated = [str(source.get("CodeMeaning") or ""), str(definition.get("ChannelLabel") or "")]
+    names = [text.partition(",")[0].strip() for text in stated]
     return next((name for name in names if known_lead(name)), next(filter(None, names), None))
 
 

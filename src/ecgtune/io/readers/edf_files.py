@@ -46,15 +46,15 @@ def read_edf(path: Path, options: ReadOptions) -> Recording:
             raise DataError(f"{path}: its leads are sampled at {len(shapes)} rates; leave some out with --lead-names")
         samples, in_file = shapes.pop()
         check_size(path, len(channels), samples, options)
-        factors = [millivolt_factor(path, reader.getPhysicalDimension(channel), options) for channel in channels]
-        rate = stated_rate(path, in_file, options)
+        factors = [millivolt_factor(path, reader.getPhysicalDimension(channel), options.unit) for channel in channels]
+        rate = stated_rate(path, in_file, options.sampling_rate)
         with np.errstate(over="ignore", invalid="ignore"):
             rows = [reader.readSignal(channel) * factor for channel, factor in zip(channels, factors, strict=True)]
     return make_recording(path, rows, list(leads), rate)
 
 
 def _check_header(path: Path) -> None:
-    """Compare the sizes in the header with the file's; the library does so too, and prints what it finds."""
+    """Compare the sizes in the header with the file's; the library does so too, and prints its findings."""
     with path.open("rb") as file:
         fixed = file.read(256)
         try:

@@ -50,9 +50,9 @@ class _Worker:
             return None
         if not line.endswith(b"\n"):
             return None
-        told = json.loads(line)
-        data = self.process.stdout.read(told["bytes"])
-        return (told, data) if len(data) == told["bytes"] else None
+        response = json.loads(line)
+        data = self.process.stdout.read(response["bytes"])
+        return (response, data) if len(data) == response["bytes"] else None
 
     def end(self) -> None:
         self.process.kill()
@@ -84,11 +84,13 @@ def read_hdf5(path: Path, options: ReadOptions) -> Recording:
     answer = _ask(path, options.max_values)
     if answer is None:
         raise DataError(f"{path}: crashed the HDF5 library, or kept it for {SECONDS:g} s; it is damaged, copy it again")
-    told, data = answer
-    if "refused" in told:
-        raise DataError(f"{path}: {told['refused']}")
-    values: NDArray[Any] = np.frombuffer(data, told["dtype"]).reshape(told["shape"])
-    facts = ArrayFacts(told["rate"], told["unit"] and told["unit"][0], told["leads"] and tuple(told["leads"]))
+    response, data = answer
+    if "refused" in response:
+        raise DataError(f"{path}: {response['refused']}")
+    values: NDArray[Any] = np.frombuffer(data, response["dtype"]).reshape(response["shape"])
+    facts = ArrayFacts(
+        response["rate"], response["unit"] and response["unit"][0], response["leads"] and tuple(response["leads"])
+    )
     return array_recording(path, values.shape, values.dtype, lambda: values, facts, options)
 
 

@@ -91,15 +91,15 @@ def main() -> None:
         try:
             if hasattr(signal, "setitimer"):
                 signal.setitimer(signal.ITIMER_PROF, seconds)
-            told, data = answer(path, max_values)
+            response, data = answer(path, max_values)
         except Refused as error:
-            told = {"refused": str(error)}
+            response = {"refused": str(error)}
         except Exception as error:  # a damaged file fails anywhere in the library, with any type of error
             reason = " ".join(str(error).split())[:120] or type(error).__name__
-            told = {"refused": f"cannot be read as HDF5 ({reason}); it is damaged, copy it again"}
+            response = {"refused": f"cannot be read as HDF5 ({reason}); it is damaged, copy it again"}
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_PROF, 0)
-        out.write(json.dumps({**told, "bytes": len(data)}).encode() + b"\n")
+        out.write(json.dumps({**response, "bytes": len(data)}).encode() + b"\n")
         out.write(data)
         out.flush()
 

@@ -258,8 +258,8 @@ def array_recording(
         turned = "; leads are rows, samples are columns: transpose it" if len(facts.leads) == samples else ""
         raise DataError(f"{path}: names {len(facts.leads)} leads, but the signal has shape {shape}{turned}")
     leads = wanted_leads(path, facts.leads or [None] * channels, options)
-    factor = millivolt_factor(path, facts.unit, options)
-    rate = stated_rate(path, facts.sampling_rate, options)
+    factor = millivolt_factor(path, facts.unit, options.unit)
+    rate = stated_rate(path, facts.sampling_rate, options.sampling_rate)
     with np.errstate(over="ignore", invalid="ignore"):
         rows = load().reshape(channels, samples)[list(leads.values())]
         return make_recording(path, rows if factor == 1 else rows * np.float64(factor), list(leads), rate)

@@ -80,12 +80,12 @@ def read_wfdb(path: Path, options: ReadOptions) -> Recording:
     check_size(path, sum(channel.per_frame for channel in header.channels), header.frames, options)
     leads = wanted_leads(path, [channel.name for channel in header.channels], options)
     channels = [header.channels[number] for number in leads.values()]
-    factors = [millivolt_factor(path, channel.unit or "mV", options) for channel in channels]
+    factors = [millivolt_factor(path, channel.unit or "mV", options.unit) for channel in channels]
     per_frame = {channel.per_frame for channel in channels}
     if len(per_frame) > 1:
         raise DataError(f"{path}: its leads are sampled at {len(per_frame)} rates; leave some out with --lead-names")
     frame_rate = None if header.frame_rate is None else header.frame_rate * per_frame.pop()
-    rate = stated_rate(path, frame_rate, options)
+    rate = stated_rate(path, frame_rate, options.sampling_rate)
 
     digital = _samples(header, list(leads.values()))
     if not options.ignore_checksums:
@@ -236,7 +236,7 @@ def _channel(path: Path, line: str) -> Channel:
     return channel
 
 
-def _frames(path: Path, told: int | None, channels: tuple[Channel, ...]) -> int:
+def _frames(path: Path, stated: int | None, channels: tuple[Channel, ...]) -> int:
     """Return the number of frames, by the header or by the first file's size; every file must hold as many."""
     for name in dict.fromkeys(channel.file for channel in channels):
         inside = [channel for channel in channels if channel.file == name]
@@ -247,16 +247,16 @@ def _frames(path: Path, told: int | None, channels: tuple[Channel, ...]) -> int:
         if not (path.parent / name).is_file():
             raise DataError(f"{path}: its file of samples {name} is not beside it; copy both")
         size = (path.parent / name).stat().st_size - inside[0].offset
-        if told is None and bits is not None:
-            told = int(max(size, 0) * 8 // (bits * per_frame))
-        if told is None:
+        if stated is None and bits is not None:
+            stated = int(max(size, 0) * 8 // (bits * per_frame))
+        if stated is None:
             raise DataError(f"{path}: does not say how many samples it has; write the number into its first line")
-        if bits is not None and size < ceil(told * per_frame * bits / 8 - 1e-6):
+        if bits is not None and size < ceil(stated * per_frame * bits / 8 - 1e-6):
             raise DataError(
-                f"{path}: promises {told} samples of {len(inside)} channels, but {name} has {max(size, 0)} bytes of "
+                f"{path}: promises {stated} samples of {len(inside)} channels, but {name} has {max(size, 0)} bytes of "
                 "samples; it was cut short, copy it again"
             )
-    return told or 0
+    return stated or 0
 
 
 WFDB = FileReader("a WFDB record", (SUFFIX,), read_wfdb, files=wfdb_files)

@@ -1,1 +1,1 @@
-"""Recordings and a table of labels into windows: the first pass, its cache, and what it met."""
+"""Recordings and a table of labels to windows: selection, first pass, cache, report."""

@@ -27,7 +27,7 @@ from ecgtune.io.records.selection import Selection
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256, write_text
 
-FORMAT = 2  # raise it whenever what is stored, or what the signal path does, changes
+FORMAT = 2  # raise it with every change of the stored content or of the signal path
 _VERSIONS = "versions.json"
 _HASHERS = 4  # threads; hashing releases the interpreter's lock, reading waits for the disk
 
@@ -167,4 +167,5 @@ def _load(entry: Path) -> PreparedRecords | None:
 
 
 def _facts(plain: dict[str, Any]) -> RecordingFacts:
-    return RecordingFacts(**{n: tuple(value) if isinstance(value, list) else value for n, value in plain.items()})
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    return RecordingFacts(**values)

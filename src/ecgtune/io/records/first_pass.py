@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE
 from ecgtune.data.near_duplicates import fingerprint
-from ecgtune.data.signal.path import SignalPath
+from ecgtune.data.signal.path import Findings, SignalPath
 from ecgtune.errors import DataError, RunError, SettingError
 from ecgtune.io.readers.base import ReadOptions, Recording
 from ecgtune.io.readers.registry import read_recording
@@ -43,24 +43,13 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class RecordingFacts:
-    """Facts about one recording. windows: number written; 0 when the recording differs from what is expected.
-
-    derived, zeroed, constant, saturated: names of leads. filled: seconds of interpolated gaps. repeated: shorter than a
-    window. still: windows that were dropped because all of their leads are constant.
-    """
+class RecordingFacts(Findings):
+    """Facts about one recording. windows: number written; 0 when it differs from the expected properties."""
 
     sampling_rate: float
     leads: tuple[str, ...]
     seconds: float
     windows: int = 0
-    derived: tuple[str, ...] = ()
-    zeroed: tuple[str, ...] = ()
-    constant: tuple[str, ...] = ()
-    saturated: tuple[str, ...] = ()
-    filled: float = 0.0
-    repeated: bool = False
-    still: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +140,7 @@ def _prepare(recording: Recording, preparation: Preparation, part: Any) -> Recor
         return RecordingOutcome(facts, prints)
     processed = preparation.signal_path(recording.signal, leads, rate)
     part.write(np.ascontiguousarray(processed.windows).data)
-    found = {item.name: getattr(processed, item.name) for item in fields(processed) if item.name != "windows"}
+    found = {item.name: getattr(processed, item.name) for item in fields(Findings)}
     return RecordingOutcome(replace(facts, windows=len(processed.windows), **found), prints)
 
 

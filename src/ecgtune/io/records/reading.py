@@ -148,7 +148,7 @@ def inspect_records(
 
 
 def _preparation(settings: RecordSettings, selection: Selection, options: ReadOptions) -> Preparation:
-    """Take what the settings leave open from the first recording that can be read."""
+    """Take settings of None from the first recording that can be read."""
     first = None
     if settings.sampling_rate is None or settings.leads is None or settings.window is None:
         first = _first_readable(selection.paths.values(), options)

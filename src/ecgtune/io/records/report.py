@@ -34,7 +34,7 @@ def inspection_text(found: Inspection) -> str:
         ("no row", _named(found.unused, "recordings in the folder")),
         ("left out by the published split", _named(table.left_out, "recordings")),
         *_groups(found),
-        ("folds", found.table.unused_fold and f"column {found.table.unused_fold!r} is there, and used with --fold"),
+        ("folds", found.table.unused_fold and f"column {found.table.unused_fold!r} is not used without --fold"),
         ("skipped", _skipped(found)),
         ("leads derived", _met(found, "derived")),
         ("leads zeroed", _met(found, "zeroed")),
@@ -56,10 +56,10 @@ def split_text(dataset: Dataset, split: Split) -> str:
     for name, rows in split.by_name().items():
         groups = "" if dataset.group is None else f" of {len(np.unique(dataset.group[rows]))} {dataset.group_name}s"
         positives, known = label_counts(dataset.label[rows], dataset.classes)
-        shares = ", ".join(
+        counted = ", ".join(
             f"{label} {count}/{of}" for label, count, of in zip(dataset.classes, positives, known, strict=True)
         )
-        lines.append(f"  {name}: {len(rows)} windows{groups}; {shares}")
+        lines.append(f"  {name}: {len(rows)} windows{groups}; {counted}")
     crossing = near_duplicates_across(dataset, split)
     if not crossing and dataset.source.near_duplicates:
         lines.append("  recordings with the same signal are in the same split")
@@ -95,17 +95,17 @@ def _labels(found: Inspection) -> list[tuple[str, str]]:
     lines = []
     for name, count, of in zip(found.table.classes, positives.tolist(), known.tolist(), strict=True):
         missing = len(label) - of
-        share = f"{100 * count / of:.1f} %" if of else "none known"
-        lines.append((f"  {name}", f"{count} of {of} ({share})" + (f", {missing} missing" if missing else "")))
+        percent = f"{100 * count / of:.1f} %" if of else "none known"
+        lines.append((f"  {name}", f"{count} of {of} ({percent})" + (f", {missing} missing" if missing else "")))
     return lines
 
 
 def _groups(found: Inspection) -> list[tuple[str, str]]:
     table, lines = found.table, []
     if table.patient is None:
-        lines.append(("groups", "no column of patients: recordings stay whole, and one person may be in two splits"))
+        lines.append(("groups", "no column of patients: each recording is in one split, and one person may be in two"))
     else:
-        lines.append(("groups", f"{len(np.unique(table.patient))} patients, who stay whole"))
+        lines.append(("groups", f"{len(np.unique(table.patient))} patients, each in one split"))
     if table.site is not None:
         lines.append(("sites", _counted(table.site.tolist())))
     return lines
@@ -130,7 +130,7 @@ def _met(found: Inspection, what: str) -> str:
 
 def _near_duplicates(found: Inspection) -> str:
     pairs = [f"{pair.first} = {pair.second} ({pair.correlation:.3f})" for pair in found.near_duplicates]
-    return _named(pairs, "pairs of recordings, at whatever gain, offset or rate")
+    return _named(pairs, "pairs of recordings, at any gain, offset or rate")
 
 
 def _windows(dataset: Dataset | None) -> str:

@@ -76,7 +76,7 @@ class LoRA(TargetedMethod):
 
         targets = find_targets(encoder, self.targets, "LoRA", (nn.Linear, nn.Conv1d))
         for name in targets:
-            check_convolution(encoder.get_submodule(name), name, self.rank, self.init)
+            check_convolution(encoder.get_submodule(name), name, self)
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha if self.alpha is not None else 2 * self.rank,  # type: ignore[arg-type]

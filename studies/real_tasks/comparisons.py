@@ -1,0 +1,78 @@
+"""Runs of comparison folders as rows of a CSV file, for the tasks of docs/real_tasks.md."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+from machines import command
+from pages import ROOT
+from rows import Row
+
+from ecgtune import load_model
+from ecgtune.training.predictions import Predictions, read_predictions
+from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils.files import read_json, write_json
+from ecgtune.workflows.environment import machine, now
+
+RESULTS = Path(__file__).parent / "results"
+PAGE = ROOT / "docs" / "real_tasks.md"
+MODEL = "ecg-fm-tiny"
+#: Order of methods in tables.
+ORDER = ("probe", "lora", "full", "resnet", "majority")
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """A run of a comparison: its name there, its metrics.json and its predictions of the test windows."""
+
+    method: str
+    metrics: dict[str, Any]
+    test: Predictions
+
+
+def finished_runs(comparison: Path) -> Iterator[FinishedRun]:
+    """The runs of a comparison folder in its order, one seed each."""
+    for row in read_json(comparison / "results.json")["rows"]:
+        for folder in row["runs"]:
+            run = RunFolder(comparison / folder)
+            yield FinishedRun(row["method"], read_json(run.metrics), read_predictions(run.predictions).of("test"))
+
+
+def training_cells(metrics: Mapping[str, Any]) -> Row:
+    """The columns of a row about its training, whatever the task."""
+    training, train = metrics["training"], metrics["split"]["counts"]["train"]
+    fraction, seconds = metrics["parameters"]["trainable_fraction"], training["seconds"]
+    return {
+        "title": metrics["title"],
+        "weights": metrics["weights"],
+        "trainable_fraction": "" if fraction is None else f"{fraction:.5f}",
+        "training_windows": str(train["windows"]),
+        **{name: "" if training[name] is None else json.dumps(training[name]) for name in ("epochs", "best_epoch")},
+        "seconds": "" if seconds is None else f"{seconds:.1f}",
+    }
+
+
+def metric_cells(name: str, interval: Mapping[str, float | None]) -> Row:
+    """A metric with its interval as three columns."""
+    parts = {name: "value", f"{name}_ci_low": "ci_low", f"{name}_ci_high": "ci_high"}
+    return {column: "" if interval[key] is None else f"{interval[key]:.5f}" for column, key in parts.items()}
+
+
+def with_interval(row: Row, name: str) -> str:
+    """A metric of a row as tables print it: `0.873 (0.851 to 0.894)`."""
+    if not row.get(name):
+        return "n/a"
+    value, low, high = (row[key] for key in (name, f"{name}_ci_low", f"{name}_ci_high"))
+    interval = f" ({float(low):.3f} to {float(high):.3f})" if low else ""
+    return f"{float(value):.3f}{interval}"
+
+
+def write_facts(file: Path, facts: Mapping[str, Any]) -> None:
+    """`facts` with command, machine, date and the sha256 of the encoder's weights, as JSON."""
+    weights = {MODEL: load_model(MODEL).weights.sha256}
+    write_json(file, {"command": command(), "date": now(), "machine": machine(), "weights": weights, **facts})

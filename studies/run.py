@@ -1,0 +1,228 @@
+"""Run studies: train what is missing of the setting files, and write their tables and figures.
+
+    python studies/run.py studies/peft/*.toml --data ../shared/data
+
+Each run adds a row to results/runs.csv beside the setting file. A run that has a row with the same settings, data and
+weights is not repeated, so rerun the command to resume; several commands can share the work (`--tasks`, `--fractions`,
+`--variants`, `--seeds`). Without `--data` only tables and figures are written.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+from differences import prediction_file, run_statistics
+from figures import write_figures
+from pages import into_page
+from pretraining_runs import pretrained, pretraining_recipe
+from rows import Row, read_rows, replace_rows, write_rows
+from settings import Run, Study, digest
+from tables import contents
+
+from ecgtune import SweepSettings, fine_tune, load_model, sweep
+from ecgtune.data.dataset import Dataset
+from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipe.space import read_space
+from ecgtune.training.predictions import read_predictions
+from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils.files import read_json, write_json
+from ecgtune.workflows.environment import machine, now
+
+KEY = ("study", "task", "fraction", "variant", "seed")
+COLUMNS = (
+    *KEY, "title", "settings", "data", "weights", "training_windows", "training_records", "validation_windows",
+    "parameters", "token_ms", "pretraining_seconds", "trainable", "trainable_fraction", "epochs", "best_epoch",
+    "train_loss", "val_loss", "val_auroc", "last_val_auroc", "best_val_auroc", "best_val_epoch", "threshold",
+    "accuracy", "f1", "auroc", "seconds", "seconds_per_epoch", "peak_memory_bytes", "file_bytes", "precision", "device",
+    "date",
+)  # fmt: skip
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--data", type=Path, help="folder of the files of windows and recordings")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/studies"), help="folder of unfinished runs, predictions"
+    )
+    parser.add_argument("--tasks", nargs="+")
+    parser.add_argument("--fractions", nargs="+", type=float)
+    parser.add_argument("--variants", nargs="+")
+    parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--device", help="train on this device instead of the one of the setting file")
+    parser.add_argument("--rekey", action="store_true", help="accept all rows: write today's digests of settings")
+    asked = parser.parse_args(words)
+    # A sweep comes first: other studies of its folder take what it found.
+    for study in sorted(map(Study, asked.files), key=lambda study: study.kind != "sweep"):
+        work = asked.runs / study.folder.name
+        if asked.rekey:
+            rekey(study)
+        elif asked.data and study.kind == "sweep":
+            run_sweep(study, asked.data, work)
+        elif asked.data:
+            run_all(study, asked, work)
+        if "resamples" in study.tables:
+            run_statistics(study, current_rows(study), work / "predictions")
+        update(study)
+
+
+def update(study: Study) -> None:
+    """Write the tables and figures of a study."""
+    page = study.folder / study.page
+    for place, text in contents(study, current_rows(study)).items():
+        into_page(page, place, text)
+    write_figures(study, current_rows(study))
+
+
+def current_rows(study: Study) -> list[Row]:
+    """Rows of the study and of those that it extends whose run would be the same today; archived ones too."""
+    rows, known = current_rows(study.parent) if study.parent else [], identities(study)
+    for row in read_rows(study.results / "runs.csv"):
+        if row["study"] == study.name:
+            archived = row["variant"] in study.variants and study.variants[row["variant"]].archived
+            place = tuple(row[name] for name in KEY[1:])
+            rows += [row] if archived or (place in known and known[place].items() <= row.items()) else []
+    return rows
+
+
+def identities(study: Study) -> dict[tuple[str, ...], Row]:
+    """By its place the columns that tell each run of a study from every other, without its data."""
+
+    @cache
+    def settings(task: str, fraction: float, variant: str) -> tuple[str, str | None]:
+        recipe = study.recipe(Run(task, fraction, variant, seed=0))  # the seed has a column of its own
+        if study.variant(variant).pretraining is None:
+            return digest(recipe), recipe.model.name
+        return digest(pretraining_recipe(study, study.variant(variant)))[:6] + digest(recipe)[:6], None
+
+    found = {}
+    for run in study.runs():
+        key, model = settings(run.task, run.fraction, run.variant)
+        own = {"study": study.name, **run.place, "settings": key}
+        found[tuple(run.place.values())] = own | ({"weights": weights(model, run.seed)} if model else {})
+    return found
+
+
+@cache
+def weights(model: str, seed: int) -> str:
+    """The weights that a training with `seed` starts from, as results describe them."""
+    return load_model(model, seed=seed).weights.describe()
+
+
+def run_all(study: Study, asked: argparse.Namespace, work: Path) -> None:
+    """Train every run of the study that was asked for and has no current row."""
+    data, known = cache(lambda task: study.windows(task, asked.data)), identities(study)
+    for run in study.runs():
+        chosen = [(run.task, asked.tasks), (run.fraction, asked.fractions), (run.variant, asked.variants)]
+        if any(names and value not in names for value, names in [*chosen, (run.seed, asked.seeds)]):
+            continue
+        recipe = study.recipe(run)
+        if asked.device:
+            recipe = replace(recipe, trainer=replace(recipe.trainer, device=asked.device))
+        row = known[tuple(run.place.values())] | {"data": data(run.task).source.sha256[:12]}
+        if any(row.items() <= kept.items() for kept in read_rows(study.results / "runs.csv")):
+            continue
+        print(" ".join(row[name] for name in KEY), flush=True)
+        row |= trained(study, run, recipe, data(run.task), row, asked.data, work)
+        replace_rows(study.results / "runs.csv", [row], COLUMNS, KEY)
+        machines = study.results / "machines.json"
+        write_json(machines, (read_json(machines) if machines.is_file() else {}) | {row["device"]: machine()})
+
+
+def trained(study: Study, run: Run, recipe: Recipe, dataset: Dataset, row: Row, data: Path, work: Path) -> Row:
+    """Train one run, keep its predictions below `work`, and return the rest of its row. An unfinished run resumes."""
+    variant, told = study.variant(run.variant), {}
+    if variant.pretraining is not None:
+        model, told = pretrained(study, variant, data, work)
+        recipe = replace(recipe, model=replace(recipe.model, name=str(model)))
+    folder = work / prediction_file(row).removesuffix(".npz")
+    done = fine_tune(dataset, recipe, out=folder, seed=run.seed, resume=RunFolder(folder).recipe.is_file(), quiet=True)
+    test = read_predictions(RunFolder(folder).predictions).of("test")
+    measured = measure(done.metrics, (folder / "log.jsonl").read_text(encoding="utf-8"))
+    predictions = work / "predictions" / prediction_file(row)
+    predictions.parent.mkdir(parents=True, exist_ok=True)
+    group = np.arange(len(test.label)) if test.group is None else test.group
+    kept = {"label": test.label, "probability": test.probability, "group": group}
+    np.savez_compressed(predictions, threshold=float(measured["threshold"]), **kept)
+    shutil.rmtree(folder)
+    return told | measured
+
+
+def measure(metrics: dict[str, Any], log: str) -> Row:
+    """The columns of a row that come from metrics.json and log.jsonl of its run."""
+    training, counts = metrics["training"], metrics["split"]["counts"]
+    epochs = [json.loads(line) for line in log.splitlines()]
+    kept, last = epochs[training["best_epoch"] - 1], epochs[-1]
+    best = max(range(len(epochs)), key=lambda index: epochs[index]["val_auroc"])
+    device = "cpu" if training["device"].startswith("cpu") else machine()["accelerator"]
+    row = {
+        "title": metrics["title"],
+        "weights": metrics["weights"],
+        "training_windows": counts["train"]["windows"],
+        "training_records": counts["train"]["groups"],
+        "validation_windows": counts["val"]["windows"],
+        "trainable": metrics["parameters"]["trainable"],
+        "trainable_fraction": f"{metrics['parameters']['trainable_fraction']:.5f}",
+        **{name: training[name] for name in ("epochs", "best_epoch", "peak_memory_bytes", "file_bytes", "precision")},
+        **{name: f"{last[name]:.4f}" for name in ("train_loss", "val_loss")},
+        "val_auroc": f"{kept['val_auroc']:.5f}",
+        "last_val_auroc": f"{last['val_auroc']:.5f}",
+        "best_val_auroc": f"{epochs[best]['val_auroc']:.5f}",
+        "best_val_epoch": best + 1,
+        "threshold": metrics["threshold"]["value"],
+        **{name: f"{metrics['window']['metrics'][name]['value']:.5f}" for name in ("accuracy", "f1", "auroc")},
+        "seconds": f"{training['seconds']:.1f}",
+        "seconds_per_epoch": f"{training['seconds_per_epoch']:.2f}",
+        "device": device,
+        "date": now()[:10],
+    }
+    return {name: str(value) for name, value in row.items()}
+
+
+def run_sweep(study: Study, data: Path, work: Path) -> None:
+    """Equal trials of every variant on the first task; a sweep of unchanged settings is not repeated."""
+    file, task = study.results / "trials.csv", next(iter(study.tasks))
+    settings = SweepSettings(trials=study.tables["trials"], space=read_space(study.folder / study.tables["space"]))
+    for name in study.variants:
+        recipe = study.recipe(Run(task, study.at[0], name, 0))
+        key = digest(recipe)
+        if any((row["variant"], row["settings"]) == (name, key) for row in read_rows(file)):
+            continue
+        folder = work / f"sweep-{name}-{key}"
+        sweep(study.windows(task, data), recipe, settings, out=folder)
+        found = [
+            {"variant": name, "settings": key, "date": now()[:10]} | {k: v for k, v in row.items() if k != "method"}
+            for row in read_rows(folder / "trials.csv")
+        ]
+        rows = [row for row in read_rows(file) if row["variant"] != name] + found
+        write_rows(file, rows, list(dict.fromkeys(column for row in rows for column in row)))
+
+
+def rekey(study: Study) -> None:
+    """Give each row the digest of today's settings: after a setting was renamed, when nothing else has changed."""
+    if study.kind == "sweep":
+        places = {(name,): Run(next(iter(study.tasks)), study.at[0], name, 0) for name in study.variants}
+        known = {place: {"settings": digest(study.recipe(run))} for place, run in places.items()}
+        file, key = study.results / "trials.csv", ("variant",)
+    else:
+        known, file, key = identities(study), study.results / "runs.csv", KEY[1:]
+    rows = read_rows(file)
+    for row in rows:
+        own = known.get(tuple(row[name] for name in key))
+        if own and row.get("study", study.name) == study.name:
+            row["settings"] = own["settings"]
+    if rows:
+        write_rows(file, rows, list(rows[0]))
+
+
+if __name__ == "__main__":
+    main()

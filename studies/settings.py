@@ -1,0 +1,256 @@
+"""Setting files of studies: variants, tasks, label fractions and seeds, resolved to one recipe for each run."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from functools import cache, cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rows import Row, read_rows
+
+from ecgtune.config.base import require
+from ecgtune.config.trainer import TrainerSettings
+from ecgtune.data.dataset import Dataset
+from ecgtune.io.windows import read_dataset
+from ecgtune.methods.registry import method_from_table
+from ecgtune.recipe.recipe import Recipe, load_recipes
+from ecgtune.recipe.space import with_settings
+
+#: The value of a setting in a setting file that stands for None.
+UNSET = "unset"
+Values = Mapping[str, Any]
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one: {"optimisation": {"epochs": 3}} -> {"optimisation.epochs": 3}."""
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = None if value == UNSET else value
+    return found
+
+
+def by_fraction(table: Mapping[str, Any]) -> dict[float, dict[str, Any]]:
+    """Settings by label fraction, which is a text in TOML."""
+    return {float(name): flat(values) for name, values in table.items()}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A file of windows with its own split. positive: the label that is told from all others, for several labels."""
+
+    name: str
+    file: str
+    title: str
+    positive: str | None = None
+    settings: Values = field(default_factory=dict)
+
+    def read(self, folder: Path) -> Dataset:
+        """The windows. Raises SettingError when the file has no split."""
+        dataset = read_dataset(folder / self.file)
+        require(dataset.split is not None, f"{self.file} has no split; a study needs the same test windows in all runs")
+        if self.positive is None:
+            return dataset
+        label = (dataset.label == dataset.classes.index(self.positive)).astype(np.int64)
+        return replace(dataset, label=label, classes=("other", self.positive))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One thing that is compared.
+
+    It starts from `of` (another variant), `recipe` (of the package), `tuned` (best trial of a sweep) or `method` (a
+    table), and has `settings`, those of the groups in `apply` first. reference: variants that it is compared with.
+    only: tasks and fractions that it runs at, all when empty. seeds: how many, those of the study when None. archived:
+    why its rows cannot be made again. pretraining: changes to a pretraining recipe, in a study of these.
+    """
+
+    name: str
+    title: str | None = None
+    of: str | None = None
+    recipe: str | None = None
+    tuned: str | None = None
+    method: Mapping[str, Any] | None = None
+    apply: tuple[str, ...] = ()
+    settings: Values = field(default_factory=dict)
+    fractions: Mapping[float, Values] = field(default_factory=dict)
+    reference: tuple[str, ...] = ()
+    only: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    seeds: int | None = None
+    archived: str | None = None
+    pretraining: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One point of a study."""
+
+    task: str
+    fraction: float
+    variant: str
+    seed: int
+
+    @property
+    def place(self) -> Row:
+        """The columns of its row that say where it belongs."""
+        told = {"task": self.task, "fraction": f"{self.fraction:g}", "variant": self.variant}
+        return {**told, "seed": str(self.seed)}
+
+
+class Study:
+    """A parsed setting file; `extends` names another one whose tasks, settings, groups and variants it may use."""
+
+    def __init__(self, file: Path) -> None:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        self.file, self.name, self.folder = file, file.stem, file.parent
+        parent = tables.get("extends")
+        self.parent = Study(self.folder / parent) if parent else None
+        inherited = self.parent.tables if self.parent else {}
+        names = ("page", "tasks", "settings", "seeds", "resamples", "margin")
+        self.tables = {name: inherited[name] for name in names if name in inherited} | tables
+        self.kind, self.page = tables.get("kind", "train"), self.tables["page"]
+        self.results = self.folder / "results"
+        self.tasks = {
+            name: Task(name, **{**told, "settings": flat(told.get("settings", {}))})
+            for name, told in self.tables["tasks"].items()
+            if name in tables.get("only_tasks", self.tables["tasks"])
+        }
+        self.groups: dict[str, Any] = {**(self.parent.groups if self.parent else {}), **tables.get("groups", {})}
+        own = by_fraction(tables.get("fractions", {}))
+        self.fractions = {**(self.parent.fractions if self.parent else {}), **own}
+        #: The label fractions of its runs.
+        self.at = tuple(map(float, tables.get("at", own or self.fractions)))
+        self.seeds: int = self.tables["seeds"]
+        #: Fraction of the training recordings that is the test split, instead of the file's own.
+        self.held_out: float | None = tables.get("held_out")
+        self.variants = {one.name: one for one in self._variants(tables.get("variants", {}))}
+
+    def _variants(self, tables: Mapping[str, Any]) -> Iterator[Variant]:
+        for name, told in tables.items():
+            own = {**told, "settings": flat(told.get("settings", {}))}
+            own["fractions"] = by_fraction(told.get("fractions", {}))
+            own |= {key: tuple(own[key]) for key in ("apply", "reference") if key in own}
+            if isinstance(own.get("of"), list):  # one change to several variants
+                for base in own.pop("of"):
+                    title = f"{base} {told['title']}"
+                    yield Variant(f"{base}+{name}", **{**own, "of": base, "title": title, "reference": (base,)})
+            else:
+                yield Variant(name, **own)
+
+    def variant(self, name: str) -> Variant:
+        """A variant of this study or of the one that it extends."""
+        if name in self.variants:
+            return self.variants[name]
+        require(self.parent is not None, f"{self.file}: no variant is called {name!r}")
+        return self.parent.variant(name)  # type: ignore[union-attr]
+
+    def runs(self) -> Iterator[Run]:
+        """Every run that the file asks for, the same task and seed of all variants one after the other."""
+        seeds = {name: 0 if one.archived else one.seeds or self.seeds for name, one in self.variants.items()}
+        for task, fraction, seed in product(self.tasks, self.at, range(max(seeds.values()))):
+            for name, variant in self.variants.items():
+                here = task in variant.only.get("tasks", self.tasks)
+                here &= fraction in variant.only.get("fractions", self.at)
+                if here and seed < seeds[name]:
+                    yield Run(task, fraction, name, seed)
+
+    def recipe(self, run: Run) -> Recipe:
+        """Everything that decides a run: its variant from the start of its chain on, then the study's settings."""
+        chain = [self.variant(run.variant)]
+        while chain[0].of:
+            chain.insert(0, self.variant(chain[0].of))
+        recipe = self._start(chain[0])
+        values = self.tables.get("settings", {})
+        values = {**flat(values), **self.fractions[run.fraction], **self.tasks[run.task].settings}
+        for variant in chain:
+            for group in variant.apply:
+                values |= flat(self.groups[group])
+            values |= {**variant.settings, **variant.fractions.get(run.fraction, {})}
+        recipe = with_settings(recipe, values)
+        fraction = run.fraction if self.held_out is None else float(f"{run.fraction / (1 - self.held_out):.4g}")
+        data = replace(recipe.data, split_seed=run.seed, label_fraction=fraction)
+        return replace(recipe, name=run.variant.replace("+", "-"), title=self.variant(run.variant).title, data=data)
+
+    def _start(self, variant: Variant) -> Recipe:
+        if variant.tuned:
+            return self._tuned[variant.tuned]
+        if variant.recipe:
+            return _packaged(variant.recipe)
+        method = variant.method or self.tables.get("method")
+        require(method is not None, f"{self.file}: {variant.name} needs of, recipe, tuned or method")
+        return Recipe(variant.name, method=method_from_table(method, f"method of {variant.name}"))
+
+    @cached_property
+    def _tuned(self) -> dict[str, Recipe]:
+        """The best trial of each variant of sweep.toml."""
+        sweep = Study(self.folder / "sweep.toml")
+        place = next(iter(sweep.tasks)), sweep.at[0]
+        return {
+            name: with_settings(sweep.recipe(Run(*place, name, 0)), best_settings(sweep.trials, name))
+            for name in sweep.variants
+            if any(row["variant"] == name and row["val_auroc"] for row in sweep.trials)
+        }
+
+    @cached_property
+    def trials(self) -> list[Row]:
+        """The trials of a sweep."""
+        return read_rows(self.results / "trials.csv")
+
+    def windows(self, task: str, folder: Path) -> Dataset:
+        """The windows of a task, split as this study asks for."""
+        dataset = self.tasks[task].read(folder)
+        if self.held_out is None:
+            return dataset
+        training = dataset.select(np.flatnonzero(dataset.split == "train"))
+        recordings = np.unique(training.group)
+        away = np.random.default_rng(7).permutation(recordings)[: int(self.held_out * len(recordings))]
+        return replace(training, split=np.where(np.isin(training.group, away), "test", "train"))
+
+
+@cache
+def _packaged(name: str) -> Recipe:
+    return load_recipes(name)[0]
+
+
+def best_settings(trials: Sequence[Row], variant: str) -> dict[str, Any]:
+    """The settings of the trial of `variant` with the highest validation AUROC."""
+    own = [row for row in trials if row["variant"] == variant and row["val_auroc"]]
+    best = max(own, key=lambda row: float(row["val_auroc"]))
+    return {name: number(value) for name, value in best.items() if "." in name and value}
+
+
+def number(text: str) -> Any:
+    """A number where `text` is one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def digest(recipe: Any) -> str:
+    """Identifies the settings of a run: a hash of all that differ from the defaults, the device aside."""
+    if isinstance(recipe, Recipe):
+        trainer = replace(recipe.trainer, device=TrainerSettings().device)
+        recipe = replace(recipe, trainer=trainer, title=None)
+    return hashlib.sha256(json.dumps(_changed(recipe), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _changed(value: Any) -> Any:
+    if not is_dataclass(value):
+        return value
+    changed: dict[str, Any] = {"": type(value).__name__}
+    for one in fields(value):
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        given = getattr(value, one.name)
+        if given != default:
+            changed[one.name] = _changed(given)
+    return changed

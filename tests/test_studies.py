@@ -1,0 +1,321 @@
+"""Studies: the runner on a tiny setting file, the pages of the kept rows, and claims that follow from them."""
+
+import csv
+import importlib
+import json
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_rel
+from sklearn.metrics import roc_auc_score
+
+import ecgtune
+from ecgtune.errors import SettingError
+from ecgtune.models.checkpoint import save_encoder
+from helpers.models import tiny_classifier
+from helpers.records import heartbeats, write_record
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDIES = sorted((ROOT / "studies").glob("*/*.toml"))
+SWEEP = """
+kind = "sweep"
+page = "page.md"
+trials = 2
+seeds = 1
+space = "space"
+[tasks.abnormal]
+file = "windows.npz"
+title = "Normal against abnormal"
+[settings]
+model = { name = "MODEL", pooling = "statistics" }
+[fractions.1]
+optimisation = { epochs = 1, batch_size = 32 }
+[variants.probe]
+method = { name = "probe" }
+[tables.sweep]
+kind = "sweep"
+"""
+METHODS = """
+page = "page.md"
+seeds = 2
+resamples = 50
+margin = 0.005
+reference = ["full"]
+[tasks.abnormal]
+file = "windows.npz"
+title = "Normal against abnormal"
+[fractions.1]
+optimisation = { epochs = 2, batch_size = 32 }
+[groups.tiny]
+model = { name = "MODEL", pooling = "statistics" }
+[variants.full]
+method = { name = "full" }
+apply = ["tiny"]
+[variants.probe]
+tuned = "probe"
+[variants.no-decay]
+title = "without weight decay"
+of = ["probe"]
+settings = { optimisation = { weight_decay = 0.0 } }
+[variants.old]
+archived = "made by an earlier version"
+[tables.methods]
+columns = ["trainable", "accuracy", "auroc", "val_auroc"]
+differences = ["accuracy"]
+reference = "full"
+"""
+
+
+@pytest.fixture(scope="module")
+def script():
+    """The modules of the studies by name."""
+    with pytest.MonkeyPatch.context() as patch:
+        for folder in ("benchmarks", "studies", "studies/pretraining", "studies/real_tasks"):
+            patch.syspath_prepend(str(ROOT / folder))
+        yield importlib.import_module
+
+
+def rows_of(file):
+    with file.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+@pytest.fixture(scope="module")
+def done(script, tmp_path_factory):
+    """A folder with a finished study, and a function that runs it again."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "tiny").mkdir()
+    save_encoder(tiny_classifier().encoder, folder / "tiny", {})
+    windows = ecgtune.simulate(90, seed=1, seconds=3)
+    split = np.where(np.isin(windows.group, np.unique(windows.group)[::4]), "val", "train")
+    arrays = {"signal": windows.signal, "label": windows.label, "record": windows.group, "split": split}
+    np.savez(folder / "windows.npz", sampling_rate=windows.sampling_rate, **arrays)
+    for name, text in (("sweep", SWEEP), ("methods", METHODS)):
+        (folder / f"{name}.toml").write_text(text.replace("MODEL", str(folder / "tiny")))
+    (folder / "space").write_text("[all.optimisation]\nlearning_rate = { around = 3 }\n")
+    names = ("sweep", "methods")
+    (folder / "page.md").write_text("".join(f"<!-- {name} -->\n<!-- end of {name} -->\n" for name in names))
+
+    def run(*words):
+        files = [str(folder / f"{name}.toml") for name in ("methods", "sweep")]
+        script("run").main([*files, "--data", str(folder), "--runs", str(folder / "runs"), *words])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ecgtune.workflows.run.write_run", lambda folder: None)  # a report takes longer than a run
+        run("--variants", "probe", "--seeds", "1")  # a part of the work, as if it was stopped
+        run()
+    return folder, run
+
+
+def test_the_runner_does_what_is_missing_and_nothing_twice(done, monkeypatch):
+    folder, run = done
+    rows = rows_of(folder / "results" / "runs.csv")
+    assert [(row["variant"], row["seed"]) for row in rows] == [
+        ("probe", "1"), ("full", "0"), ("probe", "0"), ("probe+no-decay", "0"), ("full", "1"), ("probe+no-decay", "1"),
+    ]  # fmt: skip
+    assert len(rows_of(folder / "results" / "trials.csv")) == 2
+    before = {file: file.read_bytes() for file in (folder / "results").glob("*.csv")}
+    for name in ("fine_tune", "sweep"):
+        monkeypatch.setattr(f"run.{name}", lambda *_, **__: pytest.fail("run again"))
+    run()
+    assert {file: file.read_bytes() for file in before} == before
+    methods = (folder / "methods.toml").read_text()
+    (folder / "methods.toml").write_text(methods.replace("epochs = 2", "epochs = 3"))
+    with pytest.raises(pytest.fail.Exception):
+        run()
+    (folder / "methods.toml").write_text(methods)
+
+
+def test_a_tuned_variant_has_the_settings_of_the_best_trial(done, script):
+    folder, _ = done
+    settings = script("settings")
+    study = settings.Study(folder / "methods.toml")
+    best = max(rows_of(folder / "results" / "trials.csv"), key=lambda row: float(row["val_auroc"]))
+    recipe = study.recipe(settings.Run("abnormal", 1.0, "probe+no-decay", 1))
+    assert recipe.optimisation.learning_rate == float(best["optimisation.learning_rate"])
+    assert (recipe.optimisation.weight_decay, recipe.optimisation.epochs) == (0.0, 2)
+    assert (recipe.data.split_seed, recipe.title) == (1, "probe without weight decay")
+    held_out = settings.Study(folder / "methods.toml")
+    held_out.held_out = 0.25
+    quarter, whole = held_out.windows("abnormal", folder), study.windows("abnormal", folder)
+    judging = set(whole.group[whole.split == "val"])
+    assert judging.isdisjoint(quarter.group)
+    assert set(quarter.group[quarter.split == "test"]).isdisjoint(quarter.group[quarter.split == "train"])
+
+
+def test_statistics_are_those_of_the_rows(done):
+    folder, _ = done
+    rows = pd.read_csv(folder / "results" / "runs.csv")
+    cells = {(c["variant"], c["reference"], c["metric"]): c for c in rows_of(folder / "results" / "statistics.csv")}
+    for metric in ("accuracy", "auroc"):
+        cell = cells["probe", "full", metric]
+        own, other = (rows[rows.variant == name].sort_values("seed")[metric].to_numpy() for name in ("probe", "full"))
+        assert float(cell["value"]) == pytest.approx(own.mean(), abs=1e-5)
+        assert float(cell["difference"]) == pytest.approx((own - other).mean(), abs=2e-5)
+        assert float(cell["difference_ci_low"]) <= float(cell["difference"]) <= float(cell["difference_ci_high"])
+        interval = ttest_rel(own, other).confidence_interval()
+        assert float(cell["seeds_ci_low"]) == pytest.approx(interval.low, abs=1e-4)
+        assert float(cell["p_holm"]) >= float(cell["p"])
+    assert cells["probe+no-decay", "probe", "accuracy"]["p_holm"] == ""
+    assert cells["full", "full", "accuracy"]["difference"] == "0.00000"
+    page = (folder / "page.md").read_text()
+    assert "| without weight decay" not in page
+    assert "| probe without weight decay | 2 |" in page
+
+
+def test_p_values(script):
+    differences = script("differences")
+    np.testing.assert_allclose(differences.holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
+    assert differences.two_sided(np.array([-1.0, 1.0, 1.0, 1.0])) == 2 * 2 / 5
+    assert differences.two_sided(np.array([1.0] * 99)) == 2 / 100
+    assert np.isnan(differences.two_sided(np.array([np.nan])))
+
+
+def test_several_commands_lose_no_row(script, tmp_path):
+    rows, columns = script("rows"), ("name", "value")
+    file = tmp_path / "results" / "rows.csv"
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(rows.replace_rows, file, [{"name": str(n), "value": "a, b"}], columns, ["name"])
+            for n in range(20)
+        ]
+    assert all(job.exception() is None for job in jobs)
+    rows.replace_rows(file, [{"name": "3", "value": "new"}], columns, ["name"])
+    found = {row["name"]: row["value"] for row in rows.read_rows(file)}
+    assert found == {str(n): "new" if n == 3 else "a, b" for n in range(20)}
+
+
+def test_the_pages_hold_the_tables_of_the_kept_rows(script):
+    run, tables = script("run"), script("tables")
+    ptbxl, cinc2017, ship = script("ptbxl"), script("cinc2017"), script("ship")
+    found = {}
+    for study in map(script("settings").Study, STUDIES):
+        texts = tables.contents(study, run.current_rows(study))
+        assert "Not run yet" not in "".join(texts.values()), study.name
+        found |= {(study.folder / study.page, name): text for name, text in texts.items()}
+    page = ptbxl.PAGE
+    found[page, "ptbxl"] = ptbxl.table(rows_of(ptbxl.RESULTS / "ptbxl.csv"), ptbxl.LABELS, ptbxl.FOLDS)
+    found[page, "cinc2017"] = cinc2017.table(rows_of(ptbxl.RESULTS / "cinc2017.csv"))
+    encoder = json.loads((ship.BUNDLED / "model.json").read_text())
+    found[ship.PAGE, "data"] = ship.data_text(ship.KEPT)
+    found[ship.PAGE, "run"] = ship.run_table(ship.KEPT, encoder["sha256"])
+    for (page, name), text in found.items():
+        assert f"<!-- {name} -->\n{text}<!-- end of {name} -->" in page.read_text("utf-8"), f"{name} of {page.name}"
+    card = (ship.BUNDLED / "README.md").read_text("utf-8")
+    files = json.loads((ship.KEPT / "metrics.json").read_text())["data"]
+    digests = [line.split("`")[0] for line in card.split("sha256 `")[1:]]
+    assert sha256(b"".join(map(bytes.fromhex, digests[:2]))).hexdigest() == files["sha256"]
+
+
+def test_recipes_have_the_settings_that_the_sweep_found(script):
+    settings = script("settings")
+    study = settings.Study(ROOT / "studies" / "peft" / "sweep.toml")
+    for name in study.variants:
+        recipe = tomllib.loads((ROOT / "recipes" / f"{name}.toml").read_text())
+        for setting, value in settings.best_settings(study.trials, name).items():
+            table, _, key = setting.partition(".")
+            rounded = float(f"{value:.3g}") if isinstance(value, float) else value
+            assert recipe[table][key] == rounded, f"{setting} of {name}"
+
+
+def test_the_default_method_has_the_highest_validation_auroc_of_those_with_few_weights(script):
+    rows = pd.read_csv(ROOT / "studies" / "peft" / "results" / "runs.csv")
+    rows = rows[(rows.study == "methods") & (rows.task == "abnormal") & (rows.trainable_fraction <= 0.0326)]
+    rows = rows[~rows.variant.isin(["lora-ensemble"])]
+    whole = rows.groupby("variant").filter(lambda own: own.fraction.nunique() == 3 and len(own) == 15)
+    scores = whole.groupby("variant").apply(
+        lambda own: np.average(own.val_auroc, weights=own.validation_windows), include_groups=False
+    )
+    assert set(scores.index) == {"lora", "dora", "side", "oft", "probe"}
+    main = importlib.import_module("inspect").signature(ecgtune.fine_tune).parameters["recipe"]
+    assert scores.idxmax() == main.default
+
+
+def test_recordings_left_out_of_ptbxl_have_a_reason(script, tmp_path):
+    ptbxl, beats = script("ptbxl"), heartbeats(6)
+    rows = ["filename_hr,patient_id," + ",".join(ptbxl.LABELS)]
+    for number, signal in enumerate([*beats, 0.5 * beats[0], 2 * beats[1]]):
+        write_record(tmp_path / "records", f"r{number}", signal)
+        patient = {7: 1}.get(number, number)  # 7 is 1 again, of the same patient; 6 is 0 again, of another
+        rows.append(f"r{number},{patient},{int(number % 2 == 0)},{int(number in (1, 7))}" + f",{int(number == 5)}" * 3)
+    (tmp_path / "table.csv").write_text("\n".join(rows) + "\n")
+    dataset, reasons = ptbxl.read(tmp_path / "table.csv", tmp_path / "records", tmp_path / "out" / "own.csv")
+    assert sorted(reasons) == ["r0", "r3", "r6"]
+    assert "another patient" in reasons["r0"]
+    assert reasons["r3"] == "none of the superclasses"
+    assert dataset.recording.tolist() == ["r1", "r2", "r4", "r5", "r7"]
+
+
+def test_means_over_folds_are_of_those_that_have_the_label(script, monkeypatch):
+    ptbxl, generator = script("ptbxl"), np.random.default_rng(0)
+    decision = importlib.import_module("ecgtune.evaluation.decision").Decision
+    predictions = importlib.import_module("ecgtune.training.predictions").Predictions
+    threshold = importlib.import_module("ecgtune.evaluation.decision").choose_decision
+    training = {"epochs": 2, "best_epoch": 1, "seconds": 1.0}
+    metrics = {"title": "T", "weights": "w", "training": training, "parameters": {"trainable_fraction": 0.5}}
+    metrics["split"] = {"counts": {"train": {"windows": 3}}}
+    folds, truths = [], []
+    for fold in range(2):
+        label = generator.integers(0, 2, (40, 2)).astype(np.int8)
+        label[:, 1] *= fold  # the first fold has none of the second label
+        runs = []
+        for method in ("probe", "full"):
+            probability = np.clip(0.2 * label + generator.random((40, 2)) * 0.8, 0, 1)
+            chosen: decision = threshold("multilabel", label, probability, "fixed")
+            test = predictions(np.arange(40), np.arange(40) // 2, np.full(40, "test"), label, probability)
+            runs.append(ptbxl.FinishedRun(method, {**metrics, "threshold": chosen.to_dict(["a", "b"])}, test))
+        folds.append(runs)
+        truths.append(label)
+    monkeypatch.setattr(ptbxl, "finished_runs", lambda folder: folds[folder])
+    rows = {(row["method"], row["label"]): row for row in ptbxl.mean_rows([0, 1], ("a", "b"))}
+    areas = [
+        [roc_auc_score(truth[:, i], runs[0].test.probability[:, i]) for i in range(1 + fold)]
+        for fold, (truth, runs) in enumerate(zip(truths, folds, strict=True))
+    ]
+    assert float(rows["probe", "a"]["auroc"]) == pytest.approx((areas[0][0] + areas[1][0]) / 2, abs=1e-5)
+    assert float(rows["probe", "b"]["auroc"]) == pytest.approx(areas[1][1], abs=1e-5)
+    assert [rows["probe", label]["folds_in_mean"] for label in ("a", "b")] == ["2", "1"]
+    difference = float(rows["probe", "a"]["auroc"]) - float(rows["full", "a"]["auroc"])
+    assert float(rows["probe", "a"]["difference"]) == pytest.approx(difference, abs=2e-5)
+    folds_told = [{"fold": "1", "method": "probe"}, {"fold": "2", "method": "probe"}]
+    assert "1 of 2 folds" in ptbxl.table([*rows.values(), *folds_told], ("a", "b"), 2)
+
+
+def test_a_run_is_bundled_with_its_card(script, tmp_path):
+    ship, run = script("ship"), tmp_path / "run"
+    for name, text in {
+        "float16/model.safetensors": "weights", "float16/model.json": '{"sha256": "abc"}', "figures/curves.svg": "svg",
+        **{name: (ship.KEPT / name).read_text() for name in ship.FACTS},
+    }.items():  # fmt: skip
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text(text)
+    page, bundled, kept = tmp_path / "page.md", tmp_path / "bundled", tmp_path / "kept"
+    page.write_text("<!-- data -->\n<!-- end of data -->\n<!-- run -->\n<!-- end of run -->\n")
+    bundled.mkdir()
+    (bundled / "README.md").write_text("card")
+    ship.ship(run, bundled, kept, page)
+    assert {file.name: file.read_text() for file in bundled.iterdir()} == {
+        "model.safetensors": "weights", "model.json": '{"sha256": "abc"}', "curves.svg": "svg", "README.md": "card",
+    }  # fmt: skip
+    assert {file.name for file in kept.iterdir()} == set(ship.FACTS)
+    assert "`abc`" in page.read_text()
+    before = page.read_text()
+    (run / "figures" / "curves.svg").unlink()
+    with pytest.raises(OSError, match=r"curves\.svg"):
+        ship.ship(run, bundled, kept, page)
+    assert page.read_text() == before
+
+
+def test_a_study_refuses_windows_without_a_split(script, tmp_path):
+    settings = script("settings")
+    windows = replace(ecgtune.simulate(20, seed=1, seconds=3), split=None)
+    arrays = {"signal": windows.signal, "label": windows.label, "record": windows.group}
+    np.savez(tmp_path / "windows.npz", sampling_rate=windows.sampling_rate, **arrays)
+    with pytest.raises(SettingError, match="has no split"):
+        settings.Task("abnormal", "windows.npz", "").read(tmp_path)
