@@ -8,7 +8,7 @@ step. `benchmarks/micro.py` measures what that is worth.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from peft.tuners import lora
@@ -16,9 +16,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ecgtune.errors import SettingError
-
-if TYPE_CHECKING:
-    from ecgtune.methods.lora.settings import LoRA
 
 
 class LowRankProduct(torch.autograd.Function):
@@ -120,20 +117,20 @@ class FrozenCopy:
         return tuple((tensor._version, tensor.data_ptr()) for tensor in tensors)
 
 
-def check_convolution(layer: nn.Module, name: str, method: LoRA) -> None:
+def check_convolution(layer: nn.Module, name: str, *, rank: int, dora: bool, init: str) -> None:
     """Raise SettingError for settings with which LoRA cannot act on a convolution; other layers take any."""
     if not isinstance(layer, nn.Conv1d):
         return
-    if method.rank % layer.groups:
+    if rank % layer.groups:
         raise SettingError(
-            f"rank of LoRA is {method.rank}, but {name} has {layer.groups} groups; allowed: a multiple of "
+            f"rank of LoRA is {rank}, but {name} has {layer.groups} groups; allowed: a multiple of "
             f"{layer.groups}, or name other modules in targets"
         )
-    if method.dora and (layer.groups > 1 or layer.padding_mode != "zeros"):
+    if dora and (layer.groups > 1 or layer.padding_mode != "zeros"):
         # peft takes the norm of another kernel than the layer has then, and pads with zeros.
         kind = f"{layer.groups} groups" if layer.groups > 1 else f"padding mode {layer.padding_mode!r}"
         raise SettingError(
             f"dora of LoRA is true, but {name} has {kind}; allowed: dora = false, or name other modules in targets"
         )
-    if method.init == "pissa":
+    if init == "pissa":
         raise SettingError(f"init of LoRA is 'pissa', but {name} is a convolution; allowed: default")

@@ -76,7 +76,8 @@ class LoRA(TargetedMethod):
 
         targets = find_targets(encoder, self.targets, "LoRA", (nn.Linear, nn.Conv1d))
         for name in targets:
-            check_convolution(encoder.get_submodule(name), name, self)
+            layer = encoder.get_submodule(name)
+            check_convolution(layer, name, rank=self.rank, dora=self.dora, init=self.init)
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha if self.alpha is not None else 2 * self.rank,  # type: ignore[arg-type]
