@@ -103,8 +103,8 @@ class PatchBlock(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention, self.mlp = Attention(width, 2, dropout=0.0), FeedForward(width, 2 * width, dropout=0.0)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.attention(self.norm1(tokens), None)
+    def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        tokens = tokens + self.attention(self.norm1(tokens), mask)
         return tokens + self.mlp(self.norm2(tokens))
 
 
@@ -152,7 +152,13 @@ class PatchNet(Encoder):
         self.input_spec.check(signal)
         patches = signal.unflatten(2, (-1, self.config.patch)).transpose(1, 2).flatten(2)  # ordered by lead
         tokens = self.patches(patches) + self.position
-        return torch.cat([self.class_token.expand(len(signal), 1, -1), tokens], dim=1), None
+        tokens = torch.cat([self.class_token.expand(len(signal), 1, -1), tokens], dim=1)
+        if padding_mask is None:
+            return tokens, None
+        return tokens, F.pad(self.valid_tokens(padding_mask, self.config.patch), (1, 0), value=True)
+
+    def run_block(self, index: int, block: nn.Module, features: Tensor, mask: Tensor | None) -> Tensor:
+        return block(features, mask)
 
     def finish(self, features: Tensor, mask: Tensor | None) -> Tensor:
         return self.norm(features)
