@@ -7,7 +7,7 @@ import numpy as np
 
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
-from ecgtune.recipe.pretraining import Crops, EcgFmTask, EncoderSizes, MaskedTeacherTask, Pretraining
+from ecgtune.recipe.pretraining import ContrastiveTask, Crops, EncoderSizes, MaskedTeacherTask, Pretraining
 
 SIZES = EncoderSizes(
     width=32, depth=2, heads=2, feed_forward=64, conv_channels=16, conv_layers=3, pos_taps=8, pos_groups=4
@@ -24,7 +24,7 @@ TEACHER = Pretraining(
 )
 CONTRASTIVE = Pretraining(
     "contrastive",
-    objective=EcgFmTask(mask_span=4, negatives=10, codes=16, code_width=16, final_width=16),
+    objective=ContrastiveTask(mask_span=4, negatives=10, codes=16, code_width=16, final_width=16),
     encoder=SIZES,
     crops=Crops(window_seconds=2.0, val_fraction=0.2),
     optimisation=replace(LOOP, batch_size=8),

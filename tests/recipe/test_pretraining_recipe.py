@@ -8,8 +8,8 @@ import pytest
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.errors import SettingError
 from ecgtune.recipe.pretraining import (
+    ContrastiveTask,
     Crops,
-    EcgFmTask,
     EncoderSizes,
     MaskedTeacherTask,
     Pretraining,
@@ -49,7 +49,7 @@ def test_what_ships_has_the_sizes_of_ecg_fm_tiny():
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("[objective]\nmasks = 2", ["name", "ecg-fm", "data2vec"]),
+        ("[objective]\nmasks = 2", ["name", "contrastive", "data2vec"]),
         ('[objective]\nname = "data2vek"', ["data2vek", "did you mean 'data2vec'"]),
         ('[objective]\nname = "data2vec"\nmask = 2', ["mask", "did you mean 'masks'"]),
         ('[objective]\nname = "data2vec"\nvisible = 1.0', ["visible", "1.0"]),
@@ -60,31 +60,31 @@ def test_what_ships_has_the_sizes_of_ecg_fm_tiny():
         ('[objective]\nname = "data2vec"\nrhythm = -1', ["rhythm", "-1", "0 (off) or more"]),
         ('[objective]\nname = "data2vec"\nmasks = 0', ["masks", "0", "1 or more, or 0 when rhythm is above 0"]),
         ('[objective]\nname = "data2vec"\nmasks = -1\nrhythm = 1', ["masks", "-1"]),
-        ('[objective]\nname = "ecg-fm"\nmasked = 0.0', ["masked"]),
-        ('[objective]\nname = "ecg-fm"\ncode_width = 15', ["code_width", "groups"]),
-        ('[objective]\nname = "ecg-fm"\nnegatives = 0', ["negatives", "1 or more"]),
+        ('[objective]\nname = "contrastive"\nmasked = 0.0', ["masked"]),
+        ('[objective]\nname = "contrastive"\ncode_width = 15', ["code_width", "groups"]),
+        ('[objective]\nname = "contrastive"\nnegatives = 0', ["negatives", "1 or more"]),
         (
-            '[objective]\nname = "ecg-fm"\n[optimisation]\ncheckpoint_metric = "auroc"',
+            '[objective]\nname = "contrastive"\n[optimisation]\ncheckpoint_metric = "auroc"',
             ["auroc", "no labels", "last, loss"],
         ),
-        ('[objective]\nname = "ecg-fm"\n[method]\nname = "lora"', ["method"]),
-        ('[objective]\nname = "ecg-fm"\n[encoder]\nwidth = 0', ["width", "0"]),
-        ('[objective]\nname = "ecg-fm"\n[crops]\ntime_stretch = 1.5', ["time_stretch", "1.5"]),
-        ('[objective]\nname = "ecg-fm"\n[crops]\nnoise = -1.0', ["noise"]),
-        ('[objective]\nname = "ecg-fm"\n[crops]\nval_fraction = 0.0', ["val_fraction"]),
-        ('[objective]\nname = "ecg-fm"\n[crops]\nwindow_seconds = 0', ["window_seconds"]),
+        ('[objective]\nname = "contrastive"\n[method]\nname = "lora"', ["method"]),
+        ('[objective]\nname = "contrastive"\n[encoder]\nwidth = 0', ["width", "0"]),
+        ('[objective]\nname = "contrastive"\n[crops]\ntime_stretch = 1.5', ["time_stretch", "1.5"]),
+        ('[objective]\nname = "contrastive"\n[crops]\nnoise = -1.0', ["noise"]),
+        ('[objective]\nname = "contrastive"\n[crops]\nval_fraction = 0.0', ["val_fraction"]),
+        ('[objective]\nname = "contrastive"\n[crops]\nwindow_seconds = 0', ["window_seconds"]),
         (
-            '[objective]\nname = "ecg-fm"\n[optimisation]\nclass_weights = "balanced"',
+            '[objective]\nname = "contrastive"\n[optimisation]\nclass_weights = "balanced"',
             ["class_weights", "fine-tuning only"],
         ),
-        ('[objective]\nname = "ecg-fm"\n[trainer]\nmax_memory = "4GB"', ["max_memory", "fine-tuning only"]),
+        ('[objective]\nname = "contrastive"\n[trainer]\nmax_memory = "4GB"', ["max_memory", "fine-tuning only"]),
         (
-            '[objective]\nname = "ecg-fm"\n[optimisation]\nlabel_smoothing = 0.1',
+            '[objective]\nname = "contrastive"\n[optimisation]\nlabel_smoothing = 0.1',
             ["label_smoothing", "fine-tuning only"],
         ),
-        ('[objective]\nname = "ecg-fm"\n[optimisation]\ndrop_path = 0.1', ["drop_path", "fine-tuning only"]),
+        ('[objective]\nname = "contrastive"\n[optimisation]\ndrop_path = 0.1', ["drop_path", "fine-tuning only"]),
         ('[objective]\nname = "data2vec"\nkeep = "teacher"\n[optimisation]\nema = 0.9', ["ema is 0.9", "teacher"]),
-        ('objective = "ecg-fm"', ["[objective]"]),
+        ('objective = "contrastive"', ["[objective]"]),
     ],
 )
 def test_mistakes_are_one_clear_line(tmp_path, text, parts):
@@ -111,4 +111,6 @@ def test_differences_are_named():
         "optimisation.epochs was 20, now 3",
         "optimisation.checkpoint_metric was last, now loss",
     ]
-    assert pretraining_differences(one, replace(one, objective=EcgFmTask())) == ["objective was data2vec, now ecg-fm"]
+    assert pretraining_differences(one, replace(one, objective=ContrastiveTask())) == [
+        "objective was data2vec, now contrastive"
+    ]

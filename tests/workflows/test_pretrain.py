@@ -200,7 +200,7 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_left_alone(place, monkeypat
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"recipe": CONTRASTIVE}, "objective was data2vec, now ecg-fm"),
+        ({"recipe": CONTRASTIVE}, "objective was data2vec, now contrastive"),
         ({"recipe": replace(TEACHER, objective=replace(TEACHER.objective, masks=3))}, "objective.masks was 2, now 3"),
         ({"recipe": replace(TEACHER, encoder=replace(TEACHER.encoder, depth=1))}, "encoder.depth was 2, now 1"),
         ({"recipe": replace(TEACHER, crops=replace(TEACHER.crops, noise=0.0))}, "crops.noise was 0.1, now 0.0"),

@@ -70,6 +70,9 @@ class Encoder(nn.Module):
         samples of a patch (linear patch projection); None where leads cannot be adapted.
     after_blocks : beginnings of the names of parameters that act behind the last block.
     zero_gradient_parameters : endings of parameter names whose gradient is zero by algebra.
+    pretraining_models : name of a pretraining objective to the module that trains an encoder by it; empty where the
+        architecture cannot be pretrained. A module takes the encoder and the sizes of the objective, and has it as
+        `encoder`.
     pooling : pooling of the tokens that the weights expect: "mean", "class_token" (the first token) or "none" (there
         is one token).
     """
@@ -82,6 +85,7 @@ class Encoder(nn.Module):
     lead_weight: ClassVar[str | None] = None
     after_blocks: ClassVar[tuple[str, ...]] = ()
     zero_gradient_parameters: ClassVar[tuple[str, ...]] = ()
+    pretraining_models: ClassVar[Mapping[str, type[nn.Module]]] = {}
     pooling: ClassVar[Literal["mean", "class_token", "none"]] = "mean"
 
     def __init__(self, config: EncoderConfig) -> None:

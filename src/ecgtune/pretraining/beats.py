@@ -1,4 +1,4 @@
-"""Where the heart beats in recordings without labels."""
+"""R peaks of recordings without labels."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from ecgtune.utils.cache import cache_folder, unwritable
 from ecgtune.utils.files import write_atomically
 
 DETECTOR = "neurokit2"
-FORMAT = 1  # raise it whenever what is stored, or how the detector is called, changes
-MOST = 40  # beats of a crop that are looked at
+FORMAT = 1  # increase it when the stored values or the call of the detector change
+MOST = 40  # beats of a crop that are used
 
 
 @dataclass(frozen=True)
 class Beats:
-    """R peaks, rising, in samples of the recordings' whole map."""
+    """R peaks, rising, in samples of the whole map of the recordings."""
 
     position: NDArray[np.int64]
 
     def within(
         self, start: NDArray[np.float64], factor: NDArray[np.float64], samples: int
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The beats inside crops: their positions (crops, beats) in samples of the crop, and which entries are beats.
+        """Positions (crops, beats) of the beats in samples of their crop, and a mask of the entries that are beats.
 
         A crop of `samples` samples begins at `start` of the map and steps by `factor` (see `crops.CropPositions`). The
-        beats of a crop fill its row from the left; beyond the first `MOST` they are left out.
+        beats of a crop fill its row from the left, up to `MOST`.
         """
         first = np.searchsorted(self.position, start)
         last = np.searchsorted(self.position, start + factor * (samples - 1), side="right")
@@ -54,9 +54,9 @@ class Beats:
 def find_beats(recordings: Recordings, rows: Iterable[int]) -> Beats:
     """R peaks in the first lead of recordings `rows`, found by neurokit2's default detector.
 
-    Makowski et al. 2021 (doi:10.3758/s13428-020-01516-y). A recording in which it finds nothing has no beats. What was
-    found is kept in the cache folder, under a name that stands for these samples, their rate, the detector and its
-    version. Raises SettingError when neurokit2 is not installed, DataError when the cache folder cannot be written.
+    Makowski et al. 2021 (doi:10.3758/s13428-020-01516-y). A recording in which it finds none has no beats. The result
+    is cached by these samples, their rate, the detector and its version. Raises SettingError when neurokit2 is
+    not installed, DataError when the cache folder cannot be written.
     """
     if find_spec(DETECTOR) is None:
         raise SettingError(
@@ -76,7 +76,7 @@ def find_beats(recordings: Recordings, rows: Iterable[int]) -> Beats:
 
 
 def _key(recordings: Recordings, rows: Sequence[int]) -> str:
-    """What decides the beats, in 24 hexadecimal digits."""
+    """Hash of the inputs of the detection, 24 hexadecimal digits."""
     digest = hashlib.sha256(json.dumps([FORMAT, DETECTOR, version(DETECTOR), recordings.sampling_rate]).encode())
     for row in rows:
         first, last = recordings.offset[row], recordings.offset[row + 1]
@@ -86,7 +86,7 @@ def _key(recordings: Recordings, rows: Sequence[int]) -> str:
 
 
 def _kept(file: Path) -> NDArray[np.int64] | None:
-    """What an earlier call has found; None where there is nothing that can be read."""
+    """The cached result; None if missing or damaged."""
     try:
         position = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -103,16 +103,16 @@ def _detect(recordings: Recordings, rows: Sequence[int]) -> NDArray[np.int64]:
     import neurokit2
 
     found: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
-    rate: Any = recordings.sampling_rate  # any number will do, though the detector's hints speak of whole ones
+    rate: Any = recordings.sampling_rate  # annotated as int, but any number is accepted
     for row in rows:
         first, last = recordings.offset[row], recordings.offset[row + 1]
         signal = np.asarray(recordings.samples[0, first:last], np.float64)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about means of nothing, where a recording holds no beats
+            warnings.simplefilter("ignore")  # means of empty arrays, in recordings without beats
             try:
                 cleaned = neurokit2.ecg_clean(signal, sampling_rate=rate)
                 peaks = neurokit2.ecg_peaks(cleaned, sampling_rate=rate)[1]["ECG_R_Peaks"]
-            except (ValueError, IndexError, ZeroDivisionError):  # what it raises when there is nothing to find
+            except (ValueError, IndexError, ZeroDivisionError):  # raised in recordings without beats
                 continue
         found.append(first + np.asarray(peaks, np.int64))
     return np.concatenate(found)

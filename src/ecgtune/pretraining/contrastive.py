@@ -1,4 +1,4 @@
-"""ECG-FM's own pretraining as an objective of the loop."""
+"""Contrastive pretraining as an objective of the training loop."""
 
 from __future__ import annotations
 
@@ -11,19 +11,16 @@ from torch import Tensor, nn
 from ecgtune.data.sampling import generator
 from ecgtune.errors import RunError
 from ecgtune.io.recordings import Recordings
-from ecgtune.models.ecg_fm.network import EcgFM
-from ecgtune.models.ecg_fm.pretraining import Draws, PretrainingModel, PretrainingOutput, gumbel_temperature
+from ecgtune.models.base import Encoder
+from ecgtune.models.contrastive import ContrastiveOutput, Draws, gumbel_temperature
 from ecgtune.pretraining.crops import Selection, crop_samples
 from ecgtune.pretraining.draws import gumbel_noise, kept_leads, negatives, span_masks
 from ecgtune.pretraining.objective import Batch, PretrainingObjective
-from ecgtune.recipe.pretraining import EcgFmTask, Pretraining
-
-#: Codes in use (perplexity) in a group, below which all its tokens are the same code.
-COLLAPSED = 1.1
+from ecgtune.recipe.pretraining import ContrastiveTask, Pretraining
 
 
-class EcgFmObjective(PretrainingObjective):
-    """See `models.pretraining`. An item is two adjacent windows of one recording, so their contrast has its pair."""
+class ContrastiveObjective(PretrainingObjective):
+    """See `models.contrastive`. An item is two adjacent windows of one recording, the positive pair of CMSC."""
 
     segments = 2
     betas: ClassVar[tuple[float, float]] = (0.9, 0.98)  # as published
@@ -31,24 +28,28 @@ class EcgFmObjective(PretrainingObjective):
 
     def __init__(
         self,
-        encoder: EcgFM,
+        encoder: Encoder,
         recordings: Recordings,
         selection: Selection,
         recipe: Pretraining,
         *,
         origin: Mapping[str, Any],
     ) -> None:
-        self._task = task = cast(EcgFmTask, recipe.objective)
-        encoder.feature_grad_mult = task.feature_grad_mult  # of this training, not of the encoder that it leaves
-        self._module = PretrainingModel(
-            encoder, groups=task.groups, codes=task.codes, code_width=task.code_width, final_width=task.final_width
+        self._task = task = cast(ContrastiveTask, recipe.objective)
+        self._module = encoder.pretraining_models[task.name](
+            encoder,
+            groups=task.groups,
+            codes=task.codes,
+            code_width=task.code_width,
+            final_width=task.final_width,
+            feature_grad_mult=task.feature_grad_mult,
         )
-        self._tokens = crop_samples(recipe) // encoder.config.samples_per_token
+        self._tokens = crop_samples(recipe) // recipe.encoder.samples_per_token
         super().__init__(self._module, recordings, selection, recipe, origin=origin)
 
     @property
-    def encoder(self) -> EcgFM:
-        return self._module.encoder
+    def encoder(self) -> Encoder:
+        return cast(Encoder, self._module.encoder)
 
     def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Draws:
         task, rng = self._task, generator(*key)
@@ -67,7 +68,7 @@ class EcgFmObjective(PretrainingObjective):
         windows, device = len(batch.signal), batch.signal.device
         recording = torch.arange(windows, device=device) // self.segments
         segment = torch.arange(windows, device=device) % self.segments
-        output: PretrainingOutput = trained(
+        output: ContrastiveOutput = trained(
             batch.signal, batch.draws, recording, segment, temperature=gumbel_temperature(batch.step)
         )
         items = windows / self.segments
@@ -88,10 +89,10 @@ class EcgFmObjective(PretrainingObjective):
         groups = range(1, self._task.groups + 1)
         worst = min(groups, key=lambda group: row[f"train_code_perplexity_{group}"])
         lowest = row[f"train_code_perplexity_{worst}"]
-        if lowest < COLLAPSED:
+        if lowest < self._task.least_perplexity:
             raise RunError(
-                f"the codes have collapsed: a perplexity of {lowest:.2f} in group {worst} of {len(groups)} says that "
-                f"all tokens are one of its {self._task.codes} codes; lower learning_rate or lengthen warmup"
+                f"the codes have collapsed: group {worst} of {len(groups)} has a perplexity of {lowest:.2f}, so all "
+                f"tokens have one of its {self._task.codes} codes; lower learning_rate or lengthen warmup"
             )
 
     def sentence(self, row: Mapping[str, Any]) -> str:

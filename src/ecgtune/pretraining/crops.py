@@ -1,4 +1,4 @@
-"""Which stretches of which recordings an epoch sees, and what is done to them."""
+"""Selection of recordings, and the crops of an epoch."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ from ecgtune.io.recordings import Recordings
 from ecgtune.recipe.pretraining import Crops, Pretraining
 
 NOT_USED = ("left_out", "short", "flat", "clipped")
-AUGMENTATION, SELECTION = 1, 2  # so that draws for different ends never come from the same generator
+AUGMENTATION, SELECTION = 1, 2  # keys of separate random generators
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What each recording is used for: "train" or "val", or why it is not: one of `NOT_USED`."""
+    """Use of each recording: "train", "val", or a reason of `NOT_USED`."""
 
     use: NDArray[np.str_]
 
     @property
     def train(self) -> NDArray[np.int64]:
-        """Numbers of the recordings to train on."""
+        """Indices of the training recordings."""
         return np.flatnonzero(self.use == "train")
 
     @property
     def val(self) -> NDArray[np.int64]:
-        """Numbers of the recordings of the validation loss."""
+        """Indices of the recordings of the validation loss."""
         return np.flatnonzero(self.use == "val")
 
     @property
     def counts(self) -> dict[str, int]:
-        """Recordings of each use."""
+        """Number of recordings of each use."""
         return {use: int((self.use == use).sum()) for use in ("train", "val", *NOT_USED)}
 
     def sentence(self) -> str:
         count = {use: f"{number:,}" for use, number in self.counts.items()}
         return (
             f"{len(self.use):,} recordings: {count['left_out']} left out, {count['short']} shorter than a crop, "
-            f"{count['flat']} flat, {count['clipped']} clipped; {count['train']} to train and {count['val']} to "
-            "validate on"
+            f"{count['flat']} flat, {count['clipped']} clipped; {count['train']} for training and "
+            f"{count['val']} for validation"
         )
 
 
 def select(recordings: Recordings, leave_out: Collection[str], samples: int, settings: Crops) -> Selection:
-    """Split the recordings that hold a crop of `samples` samples; those named in `leave_out` are in neither part.
+    """Split the recordings with at least one crop of `samples` samples; those named in `leave_out` are not used.
 
-    A recording falls away for the first reason that applies. Raises DataError when fewer than two are left, or when
-    `leave_out` names recordings but none of these.
+    A recording is excluded for the first reason that applies. Raises DataError when fewer than two remain, or when
+    `leave_out` is not empty and names none of the recordings.
     """
     out = np.isin(recordings.record, np.array(sorted(leave_out), dtype=np.str_))
     if leave_out and not out.any():
@@ -78,7 +78,7 @@ def select(recordings: Recordings, leave_out: Collection[str], samples: int, set
 
 @dataclass(frozen=True)
 class CropPositions:
-    """Where crops are cut: `owner`, the recording; first sample (of the whole map); `factor`, samples per step."""
+    """Crops as arrays: `owner`, the recording; `start`, first sample in the whole map; `factor`, samples per step."""
 
     owner: NDArray[np.int64]
     start: NDArray[np.float64]
@@ -87,31 +87,31 @@ class CropPositions:
 
 def crop_samples(recipe: Pretraining) -> int:
     """Samples of one window, a whole number of tokens."""
-    token = 2**recipe.encoder.conv_layers
+    token = recipe.encoder.samples_per_token
     return round(recipe.crops.window_seconds * recipe.encoder.sampling_rate) // token * token
 
 
 def count_crops(recordings: Recordings, rows: NDArray[np.int64], samples: int) -> NDArray[np.int64]:
-    """The recording of each crop of an epoch: as many crops as fit side by side, so long recordings count for more."""
+    """The recording of each crop of an epoch: as many crops as fit side by side, so long recordings have more."""
     return np.repeat(rows, recordings.length[rows] // samples)
 
 
 def random_positions(
     recordings: Recordings, owner: NDArray[np.int64], samples: int, stretch: float, seed: int, epoch: int
 ) -> CropPositions:
-    """CropPositions of all crops of an epoch, as a function of seed and epoch: anywhere in their recordings."""
+    """Random positions of all crops of an epoch, as a function of seed and epoch."""
     rng = generator(seed, epoch)
     longest = (recordings.length[owner] - 1) / max(1, samples - 1)
     factor = np.minimum(1 + stretch * rng.uniform(-1, 1, len(owner)), longest)
-    room = recordings.length[owner] - 1 - factor * (samples - 1)
-    start = rng.random(len(owner)) * np.maximum(room, 0)
+    last = recordings.length[owner] - 1 - factor * (samples - 1)
+    start = rng.random(len(owner)) * np.maximum(last, 0)
     if stretch == 0:
         start = np.rint(start)
     return CropPositions(owner, (recordings.offset[owner] + start).astype(np.float64), factor)
 
 
 def fixed_positions(recordings: Recordings, owner: NDArray[np.int64], samples: int) -> CropPositions:
-    """Crops side by side from the start of each recording, for validation. `owner` as `count_crops` gives it."""
+    """Crops side by side from the start of each recording, for validation. `owner` as `count_crops` returns it."""
     first = np.concatenate([[True], owner[1:] != owner[:-1]])
     number = np.arange(len(owner)) - np.maximum.accumulate(np.where(first, np.arange(len(owner)), 0))
     start = (recordings.offset[owner] + number * samples).astype(np.float64)
@@ -121,13 +121,13 @@ def fixed_positions(recordings: Recordings, owner: NDArray[np.int64], samples: i
 def cut(
     recordings: Recordings, positions: CropPositions, items: NDArray[np.int64], samples: int
 ) -> NDArray[np.float32]:
-    """The crops (items, leads, samples), in the recordings' unit; linear interpolation where a crop is stretched."""
+    """The crops (items, leads, samples), in the recordings' unit; linear interpolation of stretched crops."""
     position = positions.start[items, None] + positions.factor[items, None] * np.arange(samples)
     return read_at(np.asarray(recordings.samples), position)
 
 
 def normalised(crops: NDArray[np.float32], segments: int) -> NDArray[np.float32]:
-    """(items, leads, segments * samples) -> (items * segments, leads, samples), each lead of each part z-scored."""
+    """(items, leads, segments * samples) -> (items * segments, leads, samples), each lead of each segment z-scored."""
     items, leads, samples = crops.shape
-    parts = crops.reshape(items, leads, segments, samples // segments).transpose(0, 2, 1, 3)
-    return np.asarray(zscore(parts.reshape(items * segments, leads, samples // segments)), np.float32)
+    windows = crops.reshape(items, leads, segments, samples // segments).transpose(0, 2, 1, 3)
+    return np.asarray(zscore(windows.reshape(items * segments, leads, samples // segments)), np.float32)

@@ -12,31 +12,31 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def span_masks(rng: np.random.Generator, batch: int, tokens: int, share: float, span: int) -> NDArray[np.bool_]:
-    """(batch, tokens), True where masked: `share` of the tokens of every record, in spans of `span` at random places.
+def span_masks(rng: np.random.Generator, batch: int, tokens: int, fraction: float, span: int) -> NDArray[np.bool_]:
+    """(batch, tokens), True where masked: `fraction` of the tokens of every record, in random spans of `span`.
 
-    Spans may overlap; the last one is cut short where it would hide too many. (The original draws so many spans that
-    about 49 % end up masked, then gives tokens back until all records of a batch have as few as the one with the most
-    overlap; here the share does not depend on who else is in the batch.)
+    Spans may overlap; the last one is shortened to the exact number of tokens. (The original masks about 49 %, then
+    unmasks tokens until all records of a batch have as few as the record with the most overlap; here the fraction does
+    not depend on the other records of the batch.)
     """
-    count = min(max(2, round(share * tokens)), tokens)
+    count = min(max(2, round(fraction * tokens)), tokens)
     return _in_spans(rng, batch, tokens, count, span, range(0, max(1, tokens - span + 1)))
 
 
 def visible_tokens(
-    rng: np.random.Generator, batch: int, masks: int, tokens: int, share: float, span: int
+    rng: np.random.Generator, batch: int, masks: int, tokens: int, fraction: float, span: int
 ) -> NDArray[np.int64]:
-    """(batch, masks, kept) rising token numbers that the student sees: `share` of all, in spans of `span` tokens.
+    """(batch, masks, kept) rising indices of the tokens of the student: `fraction` of all, in spans of `span` tokens.
 
-    Spans may overlap or run over the edges, so that no place is seldom seen.
+    Spans may overlap or extend over the edges, so that all positions are about equally frequent.
     """
-    kept = min(max(1, round(tokens * share)), tokens - 1)
+    kept = min(max(1, round(tokens * fraction)), tokens - 1)
     seen = _in_spans(rng, batch * masks, tokens, kept, span, range(1 - span, tokens))
     return np.nonzero(seen)[1].reshape(batch, masks, kept).astype(np.int64)
 
 
 def negatives(rng: np.random.Generator, batch: int, masked: int, count: int) -> NDArray[np.int64]:
-    """(batch, masked * count) distractors as `models.Draws` wants them: other masked tokens of the same record.
+    """(batch, masked * count) distractors for `models.contrastive.Draws`: other masked tokens of the same record.
 
     Drawn with replacement; for each masked token in order its `count` distractors. `masked` is 2 or more.
     """

@@ -1,4 +1,4 @@
-"""What the two pretrainings have in common: random crops of recordings, a validation loss, one line of log."""
+"""Base of the pretraining objectives: random crops of recordings, a validation loss, the log."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ecgtune.data.augmentation import Disturbance
 from ecgtune.data.sampling import generator
 from ecgtune.errors import DivergedError
 from ecgtune.io.recordings import Recordings
+from ecgtune.models.base import Encoder
 from ecgtune.models.checkpoint import load_checkpoint, save_encoder
-from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.pretraining.crops import (
     AUGMENTATION,
     CropPositions,
@@ -35,15 +35,13 @@ from ecgtune.recipe.pretraining import Pretraining
 from ecgtune.training.objective import Objective, StepContext
 from ecgtune.training.precision import autocast
 
-VALIDATION = 3  # keeps the draws of validation apart from those of any epoch
+VALIDATION = 3  # separates the draws of validation from those of every epoch
 VALIDATION_BATCH = 64
 
 
 @dataclass(frozen=True)
 class Batch:
-    """signal (crops, leads, samples), normalised, the draws of the objective and its targets (`targets`); `step` of the
-    training.
-    """
+    """signal (crops, leads, samples), normalised; draws and targets of the objective; step of the training."""
 
     signal: Tensor
     draws: Any
@@ -52,10 +50,9 @@ class Batch:
 
 
 class PretrainingObjective(Objective):
-    """Base of the pretrainings: an item is a crop of `segments` windows side by side.
+    """Base of the pretraining objectives: an item is a crop of `segments` adjacent windows.
 
-    A subclass says how the windows are drawn over (`draw`), what is lost (`loss`) and when it has collapsed
-    (`check_collapse`).
+    A subclass implements the random draws (`draw`), the loss (`loss`) and the test for a collapse (`check_collapse`).
     """
 
     segments = 1
@@ -75,35 +72,35 @@ class PretrainingObjective(Objective):
         self._samples = crop_samples(recipe) * self.segments
         self._owner = count_crops(recordings, selection.train, self._samples)
         self._val_owner = count_crops(recordings, selection.val, self._samples)
-        self._val_places = fixed_positions(recordings, self._val_owner, self._samples)
+        self._val_positions = fixed_positions(recordings, self._val_owner, self._samples)
         self._epoch: tuple[int, int, CropPositions, Disturbance] | None = None
         self.items = len(self._owner)
 
     @property
     @abstractmethod
-    def encoder(self) -> EcgFM:
-        """The encoder that is written."""
+    def encoder(self) -> Encoder:
+        """The encoder to save."""
 
     @abstractmethod
     def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Any:
-        """The objective's own draws for a batch of `windows` windows, a function of `key` (see `draws.generator`)."""
+        """Random draws for a batch of `windows` windows, a function of `key` (see `data.sampling.generator`)."""
 
     def targets(
         self, crops: NDArray[np.float32], positions: CropPositions, rows: np.ndarray, device: torch.device
     ) -> Any:
-        """What is computed of the crops `rows` (crops, leads, samples), z-scored, before they are augmented."""
+        """Targets of the crops `rows` (crops, leads, samples), z-scored, before augmentation; None without any."""
         return None
 
     @abstractmethod
     def check_collapse(self, row: Mapping[str, Any]) -> None:
-        """Raise RunError when this log row shows a collapse."""
+        """Raise RunError when a row of the log shows a collapse."""
 
     def weight(self, rows: np.ndarray, context: StepContext) -> float:
         return float(len(rows))
 
     def batch(self, rows: np.ndarray, context: StepContext, device: torch.device) -> Batch:
         positions, disturb = self._of_epoch(context)
-        # Normalised before, so that wander and noise have a scale, and after, so that the encoder sees what it will.
+        # Normalised before, as wander and noise are in standard deviations, and after, as in fine-tuning.
         crops = normalised(cut(self._recordings, positions, rows, self._samples), 1)
         signal = normalised(disturb(crops, rows, self._recordings.sampling_rate), self.segments)
         key = (context.seed, context.step, int(rows[0]))
@@ -120,7 +117,7 @@ class PretrainingObjective(Objective):
 
     def check(self, row: Mapping[str, Any]) -> None:
         if not math.isfinite(row["val_loss"]):
-            raise DivergedError("the validation loss is not a number; lower learning_rate or set clip")
+            raise DivergedError("the validation loss is not a number; lower learning_rate or set max_grad_norm")
         self.check_collapse(row)
 
     def score(self, row: Mapping[str, Any]) -> float:
@@ -155,10 +152,10 @@ class PretrainingObjective(Objective):
         training = self.model.training
         self.model.eval()
         for number, rows in enumerate(np.array_split(items, -(-len(items) // VALIDATION_BATCH))):
-            crops = cut(self._recordings, self._val_places, rows, self._samples)
+            crops = cut(self._recordings, self._val_positions, rows, self._samples)
             signal = normalised(crops, self.segments)
             draws = self.draw(len(signal), (context.seed, number, VALIDATION), training=False, device=device)
-            targets = self.targets(normalised(crops, 1), self._val_places, rows, device)
+            targets = self.targets(normalised(crops, 1), self._val_positions, rows, device)
             batch = Batch(torch.from_numpy(signal).to(device), draws, targets, context.step)
             with autocast(device, self._recipe.trainer.precision):
                 terms = self.loss(self.trained, batch)

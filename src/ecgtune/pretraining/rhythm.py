@@ -1,7 +1,7 @@
-"""Rhythm and beat shape of crops by classical signal processing: targets that need no labels.
+"""Rhythm and beat shape of crops by classical signal processing: targets without labels.
 
-Intervals between beats and their irregularity (Task Force 1996, doi:10.1161/01.CIR.93.5.1043), the median beat, how far
-beats stray from it, and the spectrum.
+Intervals between beats and their irregularity (Task Force 1996, doi:10.1161/01.CIR.93.5.1043), the median beat, the
+distance of beats from it, and the spectrum.
 """
 
 from __future__ import annotations
@@ -12,21 +12,36 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-BEFORE, AFTER = 0.3, 0.45  # s around an R peak that make a beat: P wave to the end of the T wave
-BEAT_SAMPLES = 50  # of the median beat, whatever the sampling rate
+from ecgtune.io.recordings import Recordings
+from ecgtune.pretraining.beats import find_beats
+from ecgtune.pretraining.crops import (
+    CropPositions,
+    Selection,
+    count_crops,
+    crop_samples,
+    cut,
+    fixed_positions,
+    normalised,
+)
+from ecgtune.recipe.pretraining import Pretraining
+
+PIECE = 1024  # crops that are processed together
+
+BEFORE, AFTER = 0.3, 0.45  # s around an R peak, from the P wave to the end of the T wave
+BEAT_SAMPLES = 50  # of the median beat at every sampling rate
 BANDS = (0.5, 1.5, 3, 4, 5, 6, 7, 8, 10, 13, 17, 22, 30, 40)  # Hz
-LEAST_INTERVALS = 3  # below, irregularity means nothing
+LEAST_INTERVALS = 3  # fewer give no irregularity
 PEAK_WIDTH = 0.08  # s, standard deviation of the bump that marks a beat among tokens
-#: Values of a crop: irregularity, median beat, spread of beats, spectrum; then the same of its recording.
+#: Values of a crop: irregularity, median beat, deviation of beats, spectrum; then the same of its recording.
 GROUPS = (12, BEAT_SAMPLES, BEAT_SAMPLES + 3, len(BANDS) - 1) * 2
 TOKEN_TARGETS = 5
 SMALLEST_INTERVAL = 0.005  # s, added before a logarithm
-LARGEST = 5.0  # standard deviations; what lies farther out is a failed detection
+LARGEST = 5.0  # standard deviations; larger values are failed detections
 
 
 @dataclass(frozen=True)
 class Targets:
-    """crop (crops, values) and token (crops, tokens, values), float32; NaN where there is nothing to predict."""
+    """crop (crops, values) and token (crops, tokens, values), float32; NaN where undefined."""
 
     crop: NDArray[np.float32]
     token: NDArray[np.float32]
@@ -42,7 +57,7 @@ def rhythm_targets(
 ) -> Targets:
     """Targets of crops.
 
-    signal (crops, samples), z-scored, first lead; beat, present (crops, beats) as `Beats.within` gives them;
+    signal (crops, samples), z-scored, first lead; beat, present (crops, beats) as `Beats.within` returns them;
     sampling_rate in Hz.
     """
     interval, paired = _intervals(beat, present, sampling_rate)
@@ -72,7 +87,7 @@ class Scale:
         return cls(_moments(targets.crop), _moments(targets.token.reshape(-1, targets.token.shape[-1])))
 
     def __call__(self, targets: Targets) -> Targets:
-        """Standardised and cut off at `LARGEST`."""
+        """Standardise and clip at `LARGEST`."""
         return Targets(
             *(
                 np.clip((values - mean) / std, -LARGEST, LARGEST)
@@ -92,7 +107,7 @@ def _moments(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
 def _intervals(
     beat: NDArray[np.float64], present: NDArray[np.bool_], sampling_rate: float
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """RR intervals in s (crops, beats - 1), and which of them are."""
+    """RR intervals in s (crops, beats - 1), and a mask of the existing ones."""
     paired = present[:, 1:] & present[:, :-1]
     return np.where(paired, np.diff(beat, axis=1) / sampling_rate, 0.0), paired
 
@@ -201,3 +216,45 @@ def _timeline(
         (np.log(length / earlier), has_before),
     ]
     return np.stack([bump, *(np.where(known, value, np.nan) for value, known in parts)], axis=2)
+
+
+class RhythmTargets:
+    """Standardised targets of crops of the selected recordings, with the scale of the training recordings.
+
+    The values of a crop are followed by their means over its whole recording, so that the encoder also learns lasting
+    properties, such as an absent P wave.
+    """
+
+    def __init__(self, recordings: Recordings, selection: Selection, recipe: Pretraining) -> None:
+        self._rate = recipe.encoder.sampling_rate
+        self._token = recipe.encoder.samples_per_token
+        used = np.concatenate([selection.train, selection.val])
+        self._beats = find_beats(recordings, used.tolist())
+        samples = crop_samples(recipe)
+        positions = fixed_positions(recordings, count_crops(recordings, used, samples), samples)
+        chunks = []
+        for rows in np.array_split(np.arange(len(positions.owner)), -(-len(positions.owner) // PIECE)):
+            chunks.append(self._of_crops(normalised(cut(recordings, positions, rows, samples), 1), positions, rows))
+        crop = np.concatenate([chunk.crop for chunk in chunks])
+        self._mean = _means(crop, positions.owner, len(recordings))
+        training = np.isin(positions.owner, selection.train)
+        values = np.concatenate([crop, self._mean[positions.owner]], axis=1)[training]
+        self._scale = Scale.of(Targets(values, np.concatenate([chunk.token for chunk in chunks])[training]))
+
+    def __call__(self, crops: NDArray[np.float32], positions: CropPositions, rows: NDArray[np.int64]) -> Targets:
+        """Targets of the z-scored crops (items, leads, samples) at `positions[rows]`."""
+        own = self._of_crops(crops, positions, rows)
+        return self._scale(Targets(np.concatenate([own.crop, self._mean[positions.owner[rows]]], axis=1), own.token))
+
+    def _of_crops(self, crops: NDArray[np.float32], positions: CropPositions, rows: NDArray[np.int64]) -> Targets:
+        beat, present = self._beats.within(positions.start[rows], positions.factor[rows], crops.shape[-1])
+        return rhythm_targets(crops[:, 0], beat, present, sampling_rate=self._rate, samples_per_token=self._token)
+
+
+def _means(values: NDArray[np.float32], owner: NDArray[np.int64], owners: int) -> NDArray[np.float32]:
+    """(owners, values) mean of the known rows of each owner; NaN without any."""
+    known = ~np.isnan(values)
+    total, count = np.zeros((owners, values.shape[1])), np.zeros((owners, values.shape[1]))
+    np.add.at(total, owner, np.where(known, values, 0))
+    np.add.at(count, owner, known)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)

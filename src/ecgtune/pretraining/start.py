@@ -1,4 +1,4 @@
-"""A pretraining recipe as an encoder with random weights and the objective that trains it."""
+"""A pretraining recipe into an encoder with random weights and the objective that trains it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import Any
 import torch
 
 from ecgtune.config.base import require, to_table
+from ecgtune.errors import SettingError
 from ecgtune.io.recordings import Recordings
-from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
-from ecgtune.pretraining.contrastive import EcgFmObjective
+from ecgtune.models.architectures import find_architecture
+from ecgtune.models.base import Encoder
+from ecgtune.pretraining.contrastive import ContrastiveObjective
 from ecgtune.pretraining.crops import Selection, crop_samples
 from ecgtune.pretraining.objective import PretrainingObjective
 from ecgtune.pretraining.teacher import MaskedTeacherObjective
-from ecgtune.recipe.pretraining import EcgFmTask, MaskedTeacherTask, Pretraining
+from ecgtune.recipe.pretraining import ContrastiveTask, MaskedTeacherTask, Pretraining
 
-OBJECTIVES: dict[str, type[EcgFmObjective] | type[MaskedTeacherObjective]] = {
-    EcgFmTask.name: EcgFmObjective,
+OBJECTIVES: dict[str, type[ContrastiveObjective] | type[MaskedTeacherObjective]] = {
+    ContrastiveTask.name: ContrastiveObjective,
     MaskedTeacherTask.name: MaskedTeacherObjective,
 }
 
@@ -30,21 +32,32 @@ def make_objective(
     seed: int,
     origin: Mapping[str, Any],
 ) -> PretrainingObjective:
-    """The objective of `recipe`; its new weights depend on `seed` alone. Raises SettingError for unfit sizes."""
+    """The objective of `recipe`; its new weights depend on `seed` alone.
+
+    Raises SettingError for an architecture without a module for the objective, and for invalid sizes.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which also seeds the GPU
         encoder = random_encoder(recipe, recordings.leads)
         return OBJECTIVES[recipe.objective.name](encoder, recordings, selection, recipe, origin=origin)
 
 
-def random_encoder(recipe: Pretraining, leads: tuple[str, ...]) -> EcgFM:
+def random_encoder(recipe: Pretraining, leads: tuple[str, ...]) -> Encoder:
     """An encoder of the recipe's sizes for these leads, drawn from torch's own generator."""
     sizes = to_table(recipe.encoder)
-    config = EcgFmConfig(leads=leads, resampling="polyphase", **sizes)
-    tokens = crop_samples(recipe) // config.samples_per_token
+    name = sizes.pop("architecture")
+    architecture, objective = find_architecture(name), recipe.objective.name
+    if objective not in architecture.pretraining_models:
+        known = ", ".join(architecture.pretraining_models) or "none, choose another architecture"
+        raise SettingError(f"architecture {name!r} has no module for objective {objective!r}; allowed: {known}")
+    try:
+        config = architecture.config_type(leads=leads, resampling="polyphase", **sizes)
+    except TypeError as error:
+        raise SettingError(f"[encoder] does not fit architecture {name!r}: {error}") from None
+    tokens = crop_samples(recipe) // recipe.encoder.samples_per_token
     require(
         tokens >= 4,
         f"a window of {recipe.crops.window_seconds:g} s has {tokens} tokens; allowed: 4 or more, with a longer "
         "window_seconds",
     )
-    return EcgFM(config)
+    return architecture(config)

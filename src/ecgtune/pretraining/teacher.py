@@ -1,4 +1,4 @@
-"""The masked teacher as an objective of the loop."""
+"""Masked prediction of a teacher as an objective of the training loop."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from torch import Tensor, nn
 from ecgtune.data.sampling import generator
 from ecgtune.errors import RunError
 from ecgtune.io.recordings import Recordings
-from ecgtune.models.ecg_fm.masked_teacher import MaskedTeacher, TeacherOutput, teacher_decay
-from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.models.base import Encoder
+from ecgtune.models.masked_teacher import TeacherOutput
 from ecgtune.models.rhythm import RhythmHead
 from ecgtune.pretraining.crops import CropPositions, Selection, crop_samples
 from ecgtune.pretraining.draws import visible_tokens
 from ecgtune.pretraining.objective import Batch, PretrainingObjective
-from ecgtune.pretraining.rhythm import GROUPS, TOKEN_TARGETS
-from ecgtune.pretraining.rhythm_reader import RhythmReader
+from ecgtune.pretraining.rhythm import GROUPS, TOKEN_TARGETS, RhythmTargets
 from ecgtune.recipe.pretraining import MaskedTeacherTask, Pretraining
 from ecgtune.training.objective import StepContext
 
-#: Variance of a teacher's tokens, about 0.7 with random weights, below which it answers the same to everything.
-COLLAPSED = 1e-3
+
+def teacher_decay(start: float, end: float, step: int, total_steps: int) -> float:
+    """Decay of the moving average after step `step` (0 ...): linear from `start` to `end` at the last step."""
+    return start + (end - start) * step / max(1, total_steps - 1)
 
 
 class MaskedTeacherObjective(PretrainingObjective):
-    """See `models.masked_teacher`. The teacher follows after every step, ever more slowly."""
+    """See `models.masked_teacher`. The teacher is updated after every step with a rising decay."""
 
     def __init__(
         self,
-        encoder: EcgFM,
+        encoder: Encoder,
         recordings: Recordings,
         selection: Selection,
         recipe: Pretraining,
@@ -41,8 +42,8 @@ class MaskedTeacherObjective(PretrainingObjective):
         origin: Mapping[str, Any],
     ) -> None:
         self._task = task = cast(MaskedTeacherTask, recipe.objective)
-        self._rhythm = RhythmReader(recordings, selection, recipe) if task.rhythm else None
-        self._module = MaskedTeacher(
+        self._rhythm = RhythmTargets(recordings, selection, recipe) if task.rhythm else None
+        self._module: Any = encoder.pretraining_models[task.name](
             encoder,
             layers=task.decoder_layers,
             width=task.decoder_width,
@@ -50,14 +51,14 @@ class MaskedTeacherObjective(PretrainingObjective):
             groups=task.decoder_groups,
             rhythm=RhythmHead(encoder.head_width, GROUPS, TOKEN_TARGETS) if task.rhythm else None,
         )
-        if task.masks == 0:  # several processes wait for a gradient of everything that trains
+        if task.masks == 0:  # several processes wait for a gradient of every trainable tensor
             self._module.freeze_prediction()
-        self._tokens = crop_samples(recipe) // encoder.config.samples_per_token
+        self._tokens = crop_samples(recipe) // recipe.encoder.samples_per_token
         super().__init__(self._module, recordings, selection, recipe, origin=origin)
 
     @property
-    def encoder(self) -> EcgFM:
-        return self._module.teacher if self._task.keep == "teacher" else self._module.encoder
+    def encoder(self) -> Encoder:
+        return cast(Encoder, self._module.teacher if self._task.keep == "teacher" else self._module.encoder)
 
     def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Tensor:
         task = self._task
@@ -91,10 +92,10 @@ class MaskedTeacherObjective(PretrainingObjective):
 
     def check_collapse(self, row: Mapping[str, Any]) -> None:
         variance = min(row["train_target_variance"], row["val_target_variance"])
-        if self._task.masks and variance < COLLAPSED:
+        if self._task.masks and variance < self._task.least_variance:
             raise RunError(
-                f"the teacher has collapsed: the variance of its answers is {variance:.2g}, below "
-                f"{COLLAPSED:g}; lower learning_rate, lengthen warmup or raise decay_start"
+                f"the teacher has collapsed: the variance of its tokens is {variance:.2g}, below "
+                f"{self._task.least_variance:g}; lower learning_rate, lengthen warmup or raise decay_start"
             )
 
     def sentence(self, row: Mapping[str, Any]) -> str:

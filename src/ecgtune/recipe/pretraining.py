@@ -18,7 +18,10 @@ from ecgtune.recipe.recipe import field_differences, is_pretraining, list_pretra
 
 @dataclass(frozen=True)
 class EncoderSizes:
-    """Sizes of an ECG-FM encoder that starts from random weights; the defaults are ecg-fm-tiny's."""
+    """Architecture and sizes of an encoder that starts from random weights; the defaults are those of ecg-fm-tiny."""
+
+    architecture: str = "ecg-fm"
+    """Registered architecture that has a module for the objective."""
 
     sampling_rate: float = 100.0
     """Hz; recordings of another rate are resampled."""
@@ -41,14 +44,19 @@ class EncoderSizes:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for item in dataclasses.fields(self):
+        for item in dataclasses.fields(self)[1:]:
             value = getattr(self, item.name)
             require(value >= 1, f"{item.name} of the encoder is {value}; allowed: 1 or more")
+
+    @property
+    def samples_per_token(self) -> int:
+        """Samples of one token."""
+        return 2**self.conv_layers
 
 
 @dataclass(frozen=True)
 class PretrainingTask:
-    """Base of the objectives: what an encoder learns from recordings without labels."""
+    """Base of the settings of the objectives, which need no labels."""
 
     name: ClassVar[str]
     #: Used when the training settings give no learning rate.
@@ -56,16 +64,18 @@ class PretrainingTask:
 
 
 @dataclass(frozen=True)
-class EcgFmTask(PretrainingTask):
-    """ECG-FM's own: masked contrastive prediction of quantised targets, and adjacent segments alike (CMSC).
+class ContrastiveTask(PretrainingTask):
+    """Contrastive prediction of quantised masked tokens (wav2vec 2.0), and CMSC between adjacent segments.
 
-    masked: share of tokens to predict, in spans of mask_span. negatives: distractors from the same record.
+    masked: fraction of tokens to predict, in spans of mask_span. negatives: distractors from the same record.
     lead_dropout: probability that a lead is set to zero (never with one lead). groups, codes, code_width: of the
-    quantiser. final_width: where predictions meet targets. feature_grad_mult: factor on the stem's gradient.
+    quantiser. final_width: of predictions and targets. feature_grad_mult: factor on the stem's gradient.
     """
 
-    name: ClassVar[str] = "ecg-fm"
+    name: ClassVar[str] = "contrastive"
     learning_rate: ClassVar[float] = 5e-4
+    #: Perplexity of a group of codes below which all its tokens have one code; training stops.
+    least_perplexity: ClassVar[float] = 1.1
     masked: float = 0.49
     mask_span: int = 10
     negatives: int = 100
@@ -91,18 +101,20 @@ class EcgFmTask(PretrainingTask):
 
 @dataclass(frozen=True)
 class MaskedTeacherTask(PretrainingTask):
-    """What a slow copy of the encoder (the teacher) makes of the whole crop, predicted where the crop is hidden.
+    """Masked prediction of the tokens of a teacher, a moving average of the encoder (data2vec 2.0).
 
-    visible: share of tokens that the student sees, in spans of visible_span tokens. masks: different ones for each
-    pass of the teacher. decoder_layers, decoder_width, decoder_kernel, decoder_groups: the convolutions that fill in
-    the hidden places. decay_start, decay_end: of the teacher's moving average, linear over the training. keep: whose
-    weights are written. rhythm: weight, next to 1 for the masked prediction, of an auxiliary task: from the whole crop,
-    tell its rhythm and the shape of its beats, and those of its recording, as classical signal processing measures
-    them. masks = 0 leaves only that.
+    visible: fraction of tokens that the student encodes, in spans of visible_span tokens. masks: number of masks per
+    pass of the teacher. decoder_layers, decoder_width, decoder_kernel, decoder_groups: of the convolutions that fill in
+    the hidden positions. decay_start, decay_end: of the teacher's moving average, linear over the training. keep: the
+    weights to save. rhythm: weight, relative to 1 for the masked prediction, of an auxiliary task: predict rhythm and
+    beat shape of the crop and of its recording, as classical signal processing measures them, from the whole crop.
+    masks = 0 leaves only this task.
     """
 
     name: ClassVar[str] = "data2vec"
     learning_rate: ClassVar[float] = 1e-3
+    #: Variance of the teacher's tokens (about 0.7 with random weights) below which they are constant; training stops.
+    least_variance: ClassVar[float] = 1e-3
     visible: float = 0.3
     visible_span: int = 5
     masks: int = 4
@@ -143,19 +155,19 @@ FINE_TUNING_ONLY = frozenset(
         *("head_epochs", "layer_decay", "drop_path", "prefix_cache", "gradient_checkpointing", "max_memory"),
     )
 )
-TASKS: dict[str, type[PretrainingTask]] = {cls.name: cls for cls in (EcgFmTask, MaskedTeacherTask)}
+TASKS: dict[str, type[PretrainingTask]] = {cls.name: cls for cls in (ContrastiveTask, MaskedTeacherTask)}
 
 
 @dataclass(frozen=True)
 class Crops:
-    """The windows that an epoch sees of the recordings, cut at new places each time, and what is done to them."""
+    """Windows of the recordings, cut at new positions in each epoch, and their augmentation."""
 
     window_seconds: float = 6.0
-    """Length of a window; one of ECG-FM's two adjacent segments."""
+    """Length of a window, or of each of the two adjacent segments of the contrastive objective."""
     val_fraction: float = 0.05
     """Fraction of recordings held out for the validation loss."""
     val_seed: int = 0
-    """Seed that chooses them."""
+    """Seed of the choice of these recordings."""
     time_stretch: float = 0.0
     """Speed a crop up or down by up to this fraction; 0.1 is 90 to 110 %."""
     gain: float = 0.0
@@ -177,10 +189,10 @@ class Crops:
 
 @dataclass(frozen=True)
 class Pretraining:
-    """Everything that decides a pretraining but recordings and seed.
+    """All settings of a pretraining except recordings and seed.
 
-    The epoch to keep (`optimisation.checkpoint_metric`) is "last", or the one with the lowest validation "loss". A
-    teacher's targets move, so its losses of different epochs are not comparable.
+    `optimisation.checkpoint_metric` is "last", or "loss" for the epoch with the lowest validation loss. The targets of
+    a teacher change, so its losses of different epochs are not comparable.
     """
 
     name: str
@@ -206,7 +218,7 @@ class Pretraining:
         written = self.objective.keep if isinstance(self.objective, MaskedTeacherTask) else "student"
         require(
             not self.optimisation.ema or written == "student",
-            f"ema is {self.optimisation.ema}, but the teacher that is kept is a moving average already; leave ema out",
+            f"ema is {self.optimisation.ema}, but the teacher of keep is a moving average already; leave ema out",
         )
 
 
@@ -223,7 +235,7 @@ def load_pretraining_recipe(name_or_path: str) -> Pretraining:
     path, tables = read_tables(name_or_path, list_pretrainings(), "pretraining")
     require(
         is_pretraining(tables),
-        f"{path.name} has no table 'objective', so it is no pretraining; allowed: {', '.join(list_pretrainings())}, "
+        f"{path.name} has no table 'objective', so it is not a pretraining; allowed: {', '.join(list_pretrainings())}, "
         "or a .toml file with one",
     )
     return pretraining_from_tables(tables, path.name, path.stem)
@@ -253,7 +265,7 @@ def pretraining_text(recipe: Pretraining) -> str:
 
 
 def pretraining_differences(stored: Pretraining, asked: Pretraining) -> list[str]:
-    """What differs, a phrase each ("encoder.width was 192, now 256")."""
+    """The differences as phrases ("encoder.width was 192, now 256")."""
     found = []
     if type(stored.objective) is not type(asked.objective):
         found.append(f"objective was {stored.objective.name}, now {asked.objective.name}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ecgtune.recipe.pretraining import ContrastiveTask, MaskedTeacherTask
 from ecgtune.reporting.folders import EncoderFile, FinishedPretraining
 from ecgtune.reporting.wording import CHECKPOINTS
 from ecgtune.utils import formatting
@@ -32,10 +33,6 @@ TERMS = {
     "probability_perplexity": ("Probability perplexity", "the same for the mean probabilities of the codes"),
     "masked_accuracy": ("Masked accuracy", "fraction of masked tokens whose target scores above all distractors"),
 }
-
-#: Below these, `ecgtune pretrain` stops. The objectives hold them too; a test keeps the two alike.
-LEAST_TEACHER_VARIANCE = 1e-3
-LEAST_PERPLEXITY_PER_GROUP = 1.1
 
 PERPLEXITY_OF_GROUP = "code_perplexity_"
 
@@ -92,9 +89,9 @@ def term_rows(run: FinishedPretraining) -> list[dict[str, Any]]:
 
 def objective_title(objective: Mapping[str, Any]) -> str:
     """The objective in a few words, or its key if unknown."""
-    if objective["name"] == "ecg-fm":
+    if objective["name"] == ContrastiveTask.name:
         return "contrastive (wav2vec 2.0 and CMSC)"
-    if objective["name"] != "data2vec":
+    if objective["name"] != MaskedTeacherTask.name:
         return str(objective["name"])
     if not objective["masks"]:
         return "rhythm and beat shape"
@@ -103,7 +100,7 @@ def objective_title(objective: Mapping[str, Any]) -> str:
 
 def objective_sentences(objective: Mapping[str, Any], leads: int) -> list[str]:
     """Description of the objective; empty if unknown."""
-    if objective["name"] == "ecg-fm":
+    if objective["name"] == ContrastiveTask.name:
         sentences = [
             f"{objective['masked']:.0%} of the tokens are masked in spans of {objective['mask_span']}; the encoder "
             f"identifies the quantised target of each among {objective['negatives']} distractors of the same recording "
@@ -113,7 +110,7 @@ def objective_sentences(objective: Mapping[str, Any], leads: int) -> list[str]:
         if leads > 1 and objective["lead_dropout"]:
             sentences.append(f"Each lead is set to zero with probability {objective['lead_dropout']:g}.")
         return sentences
-    if objective["name"] != "data2vec":
+    if objective["name"] != MaskedTeacherTask.name:
         return []
     sentences = []
     if objective["masks"]:
@@ -159,7 +156,7 @@ def crops_seen(run: FinishedPretraining) -> int:
 def crop_phrase(settings: Mapping[str, Any]) -> str:
     """`6 s`, or `two adjacent windows of 5 s` for the contrastive objective."""
     length = f"{settings['crops']['window_seconds']:g} s"
-    return f"two adjacent windows of {length}" if settings["objective"]["name"] == "ecg-fm" else length
+    return f"two adjacent windows of {length}" if settings["objective"]["name"] == ContrastiveTask.name else length
 
 
 def augmentation_phrase(crops: Mapping[str, Any]) -> str:
@@ -221,29 +218,29 @@ def checks(run: FinishedPretraining) -> list[Check]:
             f"training and validation loss are finite in all {len(run.log)} epochs.",
         )
     ]
-    if objective["name"] == "ecg-fm":
+    if objective["name"] == ContrastiveTask.name:
         groups = range(1, objective["groups"] + 1)
         lowest = min(row[f"train_{PERPLEXITY_OF_GROUP}{group}"] for row in run.log for group in groups)
         found.append(
             Check(
                 "Codes",
-                lowest >= LEAST_PERPLEXITY_PER_GROUP,
+                lowest >= ContrastiveTask.least_perplexity,
                 f"the code perplexity (number of codes in use, of {objective['codes']} per group) was "
                 f"{formatting.significant(lowest)} or more in every group and epoch; below "
-                f"{LEAST_PERPLEXITY_PER_GROUP:g} all tokens have one code.",
+                f"{ContrastiveTask.least_perplexity:g} all tokens have one code.",
             )
         )
-    elif objective["name"] == "data2vec" and objective["masks"]:
+    elif objective["name"] == MaskedTeacherTask.name and objective["masks"]:
         lowest = min(row["train_target_variance"] for row in run.log)
         found.append(
             Check(
                 "Teacher",
-                lowest >= LEAST_TEACHER_VARIANCE,
+                lowest >= MaskedTeacherTask.least_variance,
                 f"the variance of the teacher's tokens over positions and crops was {formatting.significant(lowest)} "
-                f"or more in every epoch; below {LEAST_TEACHER_VARIANCE:g} its tokens are constant.",
+                f"or more in every epoch; below {MaskedTeacherTask.least_variance:g} its tokens are constant.",
             )
         )
-    elif objective["name"] == "data2vec":
+    elif objective["name"] == MaskedTeacherTask.name:
         found.append(
             Check("Targets", True, "rhythm and beat shape are measured, not learned, so the targets cannot collapse.")
         )

@@ -8,6 +8,7 @@ import shlex
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -39,8 +40,8 @@ def command_line() -> str:
 
     Under torchrun, with the processes that it started on this machine.
     """
-    program = os.path.basename(sys.argv[0])
-    if program not in ("ecgtune", "__main__.py", "cli.py"):
+    program = Path(sys.argv[0])
+    if program.name not in ("ecgtune", "__main__.py") and program.parts[-2:] != ("cli", "main.py"):
         return "python"
     typed = shlex.join(["ecgtune", *sys.argv[1:]])
     here = os.environ.get("LOCAL_WORLD_SIZE", "1") if _processes() > 1 else "1"

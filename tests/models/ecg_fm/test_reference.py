@@ -20,8 +20,9 @@ from torch.nn import functional as F
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.models.checkpoint import load_checkpoint
 from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.contrastive import Draws
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
-from ecgtune.models.ecg_fm.pretraining import Draws, PretrainingModel, load_pretraining
+from ecgtune.models.ecg_fm.pretraining import ContrastiveModel, load_pretraining
 from ecgtune.models.ecg_fm.published import official_names, read_official
 from ecgtune.models.loading import load_model
 from ecgtune.models.pooling import pool
@@ -326,8 +327,8 @@ def classifier_names(model: Classifier) -> dict[str, str]:
     return names | {f"proj.{part}": f"head.0.{part}" for part in ("weight", "bias")}
 
 
-def pretraining_names(model: PretrainingModel) -> dict[str, str]:
-    """Name in a pretrained file -> name in `PretrainingModel`."""
+def pretraining_names(model: ContrastiveModel) -> dict[str, str]:
+    """Name in a pretrained file -> name in `ContrastiveModel`."""
     names = {theirs: f"encoder.{ours}" for theirs, ours in official_names(model.encoder.config).items()}
     return names | {name: name for name, _ in model.named_parameters() if not name.startswith("encoder.")}
 

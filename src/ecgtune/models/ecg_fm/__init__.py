@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+from ecgtune.models.ecg_fm.masked_teacher import MaskedTeacher
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
+from ecgtune.models.ecg_fm.pretraining import ContrastiveModel
 from ecgtune.models.ecg_fm.published import PublishedEcgFM
 from ecgtune.models.registry import BundledFolder, HubRepository, RandomWeights, register_encoder, register_weights
 
 BUNDLED = Path(__file__).parent / "bundled"
 
 EcgFM.published = PublishedEcgFM()
+EcgFM.pretraining_models = {"contrastive": ContrastiveModel, "data2vec": MaskedTeacher}
 register_encoder(
     "ecg-fm",
     weights=HubRepository(
