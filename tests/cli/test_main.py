@@ -252,6 +252,22 @@ def test_a_user_who_stops_is_told_how_to_go_on(capsys, monkeypatch):
     assert "--resume" in capsys.readouterr().err
 
 
+def test_the_library_logs_and_the_command_shows_it(windows, tmp_path):
+    """In processes of their own, since a command leaves its handler in the one of the tests."""
+    flags = ["--sampling-rate", "100", "--method", "probe", *QUICK[:-1]]
+    call = "import ecgtune; ecgtune.fine_tune(ecgtune.simulate(60, seed=1), 'probe', out='quietly')"
+    shown, silenced, called = (
+        subprocess.run([sys.executable, *tokens], capture_output=True, text=True, cwd=tmp_path, check=True).stderr
+        for tokens in (
+            ["-m", "ecgtune", "fine-tune", windows, *flags, "--out", "shown"],
+            ["-m", "ecgtune", "fine-tune", windows, *flags, "--out", "silenced", "--quiet"],
+            ["-c", call],
+        )
+    )
+    assert "probe seed 0: epoch 2/2" in shown
+    assert silenced == called == ""
+
+
 def test_simulate_writes_nothing_that_is_called_otherwise(capsys, tmp_path):
     assert ".csv, .txt" in refused(capsys, "simulate", "sim.npz", "--windows", "60")
     assert not (tmp_path / "sim.npz").exists()

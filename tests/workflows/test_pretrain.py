@@ -134,13 +134,14 @@ def test_report_and_card_are_written_when_they_are_missing_or_float16_is_new(pla
     assert half in (run / "report.html").read_text()
 
 
-def test_a_card_that_someone_has_edited_is_kept_and_that_is_said(place, capsys):
+def test_a_card_that_someone_has_edited_is_kept_and_that_is_said(place, caplog):
+    caplog.set_level("INFO", "ecgtune")
     run = Path(shutil.copytree(place / "run", place / "edited"))
     shutil.rmtree(run / "float16")
     (run / "README.md").write_text("completed by someone")
     pretrain(place, TEACHER, "edited", resume=True)
     pretrain(place, TEACHER, "edited", resume=True, export_float16=True, quiet=False)
-    assert "README.md was edited and is kept as it is" in capsys.readouterr().err
+    assert "README.md was edited and is kept as it is" in caplog.text
     assert (run / "README.md").read_text() == "completed by someone"
     assert json.loads((run / "float16" / "model.json").read_text())["sha256"] in (run / "report.html").read_text()
     (run / "report.html").unlink()

@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.exceptions import UnknownOptionError
 
 from ecgtune.cli.options import MACHINE
+from ecgtune.cli.output import show_log
 from ecgtune.config.renamed import REMOVED, new_name
 from ecgtune.errors import SettingError
 
@@ -55,6 +56,7 @@ def make_app(name: str, command: Any) -> App:
 
 def run(name: str, command: Any, tokens: Sequence[str]) -> None:
     """Run `command` with the tokens that follow its name. Raises SettingError for tokens that it does not take."""
+    show_log()
     try:
         make_app(name, command).meta([name, *tokens])
     except UnknownOptionError as error:

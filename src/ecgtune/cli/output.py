@@ -1,10 +1,27 @@
-"""Results on the terminal."""
+"""Results and the log of the library on the terminal."""
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+
+class _ToStderr(logging.Handler):
+    """Prints records to the current stderr, which a progress bar may have replaced."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+def show_log() -> None:
+    """Print the log of the library to stderr."""
+    logger = logging.getLogger("ecgtune")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _ToStderr) for handler in logger.handlers):
+        logger.addHandler(_ToStderr())
 
 
 def print_comparison(results: dict[str, Any], out: Path) -> None:

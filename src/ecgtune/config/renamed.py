@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 _NAMES = {
@@ -49,7 +49,7 @@ _NAMES = {
 #: Old name or synonym -> the name to type.
 RENAMED = MappingProxyType(_NAMES)
 #: Settings and recipes that exist no more, each with what to do instead.
-REMOVED = MappingProxyType(
+REMOVED: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(
         ("members", "lora-ensemble"),
         "removed; average finished runs instead (`ecgtune predict --ensemble`, ecgtune.load_run of several folders)",
@@ -59,7 +59,7 @@ REMOVED = MappingProxyType(
 TABLES = MappingProxyType({"training": "optimisation", "input": "data", "arm": "variant"})
 
 
-def new_name(name: str, allowed: Iterable[str]) -> str | None:
+def new_name(name: str, allowed: Collection[str]) -> str | None:
     """The name in `allowed` that replaces a former name or a synonym; None where `name` is neither."""
     new = RENAMED.get(name.replace("-", "_"))
     return new if new in allowed else None

@@ -1,22 +1,28 @@
-"""One progress bar with time left, or plain lines where there is no terminal."""
+"""One progress bar with the remaining time on a terminal; what stays is logged."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+#: The log of the library. Nothing of it is shown unless the caller adds a handler, as the command line does.
+LOGGER = logging.getLogger("ecgtune")
+LOGGER.addHandler(logging.NullHandler())
+
 
 class ProgressBar:
     """Counts units of work (windows through the model) over everything the user waits for.
 
-    `quiet` shows nothing. On a terminal one bar shows the share done and the time left; elsewhere only `note` prints.
+    `quiet` shows and logs nothing. On a terminal one bar shows the fraction done and the time left.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._console = Console(file=sys.stderr, quiet=quiet)
+        self._quiet = quiet
+        console = Console(file=sys.stderr, quiet=quiet)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -25,8 +31,8 @@ class ProgressBar:
             TextColumn("elapsed,"),
             TimeRemainingColumn(),
             TextColumn("left"),
-            console=self._console,
-            disable=quiet or not self._console.is_terminal,
+            console=console,
+            disable=quiet or not console.is_terminal,
         )
         self._task: TaskID = self._bar.add_task("", total=None)
         self._total = 0
@@ -53,5 +59,6 @@ class ProgressBar:
         self._bar.update(self._task, description=text)
 
     def note(self, text: str) -> None:
-        """Print a line that stays."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        """Log a line."""
+        if not self._quiet:
+            LOGGER.info(text)
