@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ecgtune.workflows.measure import Phase, StepClock
 from original import Original, make_original
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -23,6 +22,8 @@ from ecgtune.methods.base import Method
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.ecg_fm.network import EcgFmConfig
 from ecgtune.recipe.recipe import Recipe
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.dry_run import Clock, Timing
 from ecgtune.workflows.preparation import prepare
 from ecgtune.workflows.run import make_ready, run_recipe
 
@@ -100,7 +101,7 @@ def our_phase(
     epochs: int,
     precision: str,
     augmentation: Augmentation | None = None,
-) -> Phase:
+) -> Timing:
     """A run of `method` through ecgtune's own loop, as `ecgtune compare` would run it: its steps and epochs."""
     inputs, labels = size.noise(windows + 2 * FEW)
     dataset = Dataset(
@@ -125,12 +126,12 @@ def our_phase(
         trainer=TrainerSettings(precision=precision, device=size.device.type),  # type: ignore[arg-type]
         augmentation=augmentation or Augmentation(),
     )
-    model, clock = copy.deepcopy(classifier), StepClock()
+    model, clock = copy.deepcopy(classifier), Clock()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "run"
         prepared = prepare(model, dataset, split, recipe.data)
         run = make_ready(recipe, model, prepared, seed=0, folder=folder, resume=False)
         folder.mkdir()
         (folder / "report.html").touch()  # an existing report is not written again, and is not what is timed
-        run_recipe(run, clock)
-    return clock.phases[-1]
+        run_recipe(run, ProgressBar(quiet=True), [clock])
+    return clock.trainings[-1]
