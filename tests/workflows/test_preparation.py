@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import ecgtune
-from ecgtune.workflows.preparation import Prepared, choice_warnings, on_disk
+from ecgtune.workflows.preparation import Prepared, on_disk
+from ecgtune.workflows.results import choice_warnings
 from helpers.settings import changed, loop
 
 MODULE = import_module("ecgtune.workflows.preparation")

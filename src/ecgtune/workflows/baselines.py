@@ -12,13 +12,12 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.data.tasks import label_counts
 from ecgtune.evaluation.decision import choose_decision
-from ecgtune.evaluation.evaluate import evaluate
 from ecgtune.recipe.recipe import Recipe, load_recipes
 from ecgtune.training.predictions import predictions_text
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
 from ecgtune.utils.files import write_json, write_text
-from ecgtune.workflows.preparation import summarise, summarise_task
-from ecgtune.workflows.run import POSITIVE
+from ecgtune.workflows.preparation import summarise
+from ecgtune.workflows.results import POSITIVE, scores, summarise_task
 
 MAJORITY, RESNET = "majority", "resnet"
 MAJORITY_TITLE = "Majority class"
@@ -91,17 +90,7 @@ def write_majority(
             "audits": {},
             "threshold": decision.to_dict(dataset.classes),
             **summarise_task(dataset, evaluation),
-            **evaluate(
-                label,
-                probability,
-                group,
-                decision,
-                dataset.classes,
-                recording=recording,
-                f1_over=evaluation.f1_over or (),
-                group_name=dataset.group_name or "record",
-                pooled=evaluation.recording,
-            ),
+            **scores(dataset, split.test, probability, decision, evaluation),
         },
     )
     return run

@@ -18,8 +18,10 @@ from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.baselines import MAJORITY, MAJORITY_TITLE, write_majority
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.fit_memory import fit_memory
-from ecgtune.workflows.preparation import Prepared, draw_split, load_recipe_model, prepare, summarise, summarise_task
-from ecgtune.workflows.run import ReadyRun, make_ready, run_recipe, work
+from ecgtune.workflows.preparation import draw_split, summarise
+from ecgtune.workflows.ready import ReadyRun, RunBuilder
+from ecgtune.workflows.results import summarise_task
+from ecgtune.workflows.run import run_recipe, work
 from ecgtune.workflows.variants import RecipeLike, as_recipes, check_dataset, check_variants, variants_of
 
 
@@ -80,17 +82,10 @@ def compare(
 def _run_all(
     dataset: Dataset, split: Split, variants: Sequence[tuple[Recipe, str]], folder: Path, seeds: int, quiet: bool
 ) -> list[RunRecord]:
-    ready: dict[tuple[Any, ...], Prepared] = {}
+    builder = RunBuilder(dataset, split)
 
     def run_of(recipe: Recipe, seed: int) -> ReadyRun:
-        model = load_recipe_model(recipe, dataset, seed)
-        spec = model.base_encoder.input_spec
-        # All that preparation depends on; the lead mode is in the encoder's kernel and not in its input.
-        key = (spec.sampling_rate, spec.resampling, recipe.data.normalisation)
-        if key not in ready:
-            ready[key] = prepare(model, dataset, split, recipe.data)
-        path = folder / recipe.name / f"seed-{seed}"
-        return make_ready(recipe, model, ready[key], seed=seed, folder=path, resume=True)
+        return builder.ready(recipe, seed=seed, folder=folder / recipe.name / f"seed-{seed}")
 
     records = []
     with ProgressBar(quiet=quiet) as progress:

@@ -27,8 +27,9 @@ from ecgtune.training.memory import PeakMemory, status_bytes
 from ecgtune.training.prefix import MEMORY_SHARE
 from ecgtune.utils import formatting
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.workflows.preparation import load_recipe_model, prepare
-from ecgtune.workflows.run import make_ready, run_recipe
+from ecgtune.workflows.preparation import load_recipe_model
+from ecgtune.workflows.ready import RunBuilder
+from ecgtune.workflows.run import run_recipe
 
 #: Optimizer steps of an epoch that are run, and epochs; the first steps carry the audits and are not timed.
 STEPS, EPOCHS, AUDITED = 4, 2, 2
@@ -175,8 +176,8 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, place: Path) -> DryR
     """
     device = choose_device(recipe.trainer.device)
     clock, peak = Clock(), PeakMemory(device)
-    model = load_recipe_model(recipe, dataset, seed=0)
-    prepared = prepare(model, dataset, split, recipe.data)
+    builder, model = RunBuilder(dataset, split), load_recipe_model(recipe, dataset, seed=0)
+    prepared = builder.prepared(model, recipe)
     start = clock.lap()
     few = prepared.windows(split.val).inputs[: recipe.optimisation.batch_size]
     logits_of(model.to(device), few[:2], precision=recipe.trainer.precision)  # warms it up
@@ -184,7 +185,7 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, place: Path) -> DryR
     logits_of(model, few, precision=recipe.trainer.precision)
     forward = clock.lap() / len(few)
     folder = place / f"run-{recipe.trainer.prefix_cache}"
-    run = make_ready(_shortened(recipe), model, prepared, seed=0, folder=folder, resume=False)
+    run = builder.ready(_shortened(recipe), seed=0, folder=folder, model=model)
     start += clock.lap()
     run_recipe(run, ProgressBar(quiet=True), [clock])
     finish = clock.lap()

@@ -13,8 +13,9 @@ from ecgtune.errors import RunError, SettingError
 from ecgtune.models.classifier import Classifier
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.fit_memory import fit_memory
-from ecgtune.workflows.preparation import draw_split, load_recipe_model, prepare
-from ecgtune.workflows.run import make_ready, run_recipe, work
+from ecgtune.workflows.preparation import draw_split
+from ecgtune.workflows.ready import RunBuilder
+from ecgtune.workflows.run import run_recipe, work
 from ecgtune.workflows.variants import RecipeLike, as_recipe, check_dataset
 
 
@@ -39,16 +40,13 @@ def fine_tune(
     """
     check_dataset(dataset, "fine_tune")
     recipe = as_recipe(recipe)
-    if model is None:
-        model = load_recipe_model(recipe, dataset, seed)
-    else:
+    if model is not None:
         recipe = replace(recipe, model=_settings_of(model))
     folder = Path(out) if out else Path("runs") / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     with ProgressBar(quiet=quiet) as progress:
         split = draw_split(dataset, recipe.data)
         recipe = fit_memory(recipe, dataset, split, folder=folder, progress=progress)
-        prepared = prepare(model, dataset, split, recipe.data)
-        run = make_ready(recipe, model, prepared, seed=seed, folder=folder, resume=resume)
+        run = RunBuilder(dataset, split).ready(recipe, seed=seed, folder=folder, resume=resume, model=model)
         if resume and not run.folder.recipe.is_file():
             raise RunError(f"{folder} holds no run to continue; leave --resume out to start one")
         progress.expect(0 if run.folder.finished else work(recipe, split))

@@ -1,20 +1,15 @@
-"""A dataset as an encoder wants it, and what every result says about data and split."""
+"""A dataset as an encoder takes it: split, resampled and normalised."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
 
-from ecgtune.config.base import to_table
 from ecgtune.config.data import DataSettings
-from ecgtune.config.evaluation import Evaluation
-from ecgtune.config.optimisation import Optimisation
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.splits import Split, split_dataset
-from ecgtune.data.tasks import label_counts
 from ecgtune.errors import DataError, SettingError
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.loading import load_model
@@ -23,10 +18,6 @@ from ecgtune.training.batches import Windows
 
 #: Bytes of prepared windows up to which all are made at once and kept in memory; beyond, a memory map stays on disk.
 KEPT_BYTES = 512 << 20
-#: Validation windows of the rarest class below which AUROC chooses an epoch by chance: with 30 and 30 its standard
-#: error is 0.05 (Hanley and McNeil 1982, at 0.85), more than epochs differ by. The F1 of a fitted threshold rests on as
-#: few.
-FEWEST_TO_CHOOSE = 30
 
 
 class LazyWindows:
@@ -103,69 +94,6 @@ def draw_split(dataset: Dataset, settings: DataSettings) -> Split:
     )
 
 
-def digest(prepared: Prepared) -> str:
-    """sha256 of which windows stand in which split with which label and group: other flags, another digest."""
-    whole = hashlib.sha256()
-    for rows in prepared.split.by_name().values():
-        group = prepared.groups(rows)
-        whole.update(rows.astype("<i8").tobytes())
-        label = prepared.dataset.label[rows]
-        whole.update((label if label.ndim == 2 else label.astype("<i8")).tobytes())
-        whole.update("\0".join(map(str, [] if group is None else group.tolist())).encode())
-    return whole.hexdigest()
-
-
-def summarise(dataset: Dataset, split: Split) -> dict[str, Any]:
-    """Data and split as metrics.json and results.json tell them."""
-    windows, _, samples = dataset.signal.shape
-    return {
-        "data": {
-            "path": dataset.source.path,
-            "sha256": dataset.source.sha256,
-            "windows": windows,
-            "sampling_rate": dataset.sampling_rate,
-            "samples": samples,
-            "leads": list(dataset.leads),
-            "signal_path": dataset.source.signal_path,
-        },
-        "split": {
-            "unit": split.unit,
-            "origin": split.origin,
-            "warnings": list(split.warnings),
-            "duplicates": split.duplicates,
-            "counts": split.counts(dataset),
-        },
-    }
-
-
-def choice_warnings(dataset: Dataset, split: Split, optimisation: Optimisation, threshold: str) -> list[str]:
-    """What the validation windows are too few to choose: an epoch by AUROC, a threshold; empty where they are not."""
-    positives, known = label_counts(dataset.label[split.val], dataset.classes)
-    fewest = int(np.minimum(positives, known - positives).min())
-    if fewest >= FEWEST_TO_CHOOSE:
-        return []
-    few = f"validation has {len(split.val)} windows, {fewest} of the rarest class"
-    warnings = []
-    if optimisation.checkpoint_metric == "auroc" and optimisation.epochs > 1:
-        warnings.append(
-            f"{few}: which epoch has the highest AUROC is a matter of chance, and its answers may be far off at the"
-            " threshold; --checkpoint-metric loss or last chooses otherwise"
-        )
-    if threshold != "fixed":
-        warnings.append(
-            f"{few}: a threshold fitted on them ({threshold}) is a matter of chance, and so are accuracy and"
-            " F1; AUROC does not depend on it, and threshold fixed (--threshold) is 0.5 in every run"
-        )
-    return warnings
-
-
-def summarise_task(dataset: Dataset, evaluation: Evaluation) -> dict[str, Any]:
-    """Task and way of measuring as metrics.json tells them; nothing of what two classes and the mean are."""
-    if dataset.task == "binary" and evaluation == Evaluation(threshold=evaluation.threshold):
-        return {}
-    return {"task": dataset.task, "evaluation": to_table(evaluation)}
-
-
 def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier:
     """The classifier that `recipe` names, for the classes and leads of `dataset`."""
     return load_model(
@@ -204,3 +132,26 @@ def prepare(model: Classifier, dataset: Dataset, split: Split, settings: DataSet
         normalisation=settings.normalisation,
     )
     return Prepared(dataset, split, preprocessing)
+
+
+def summarise(dataset: Dataset, split: Split) -> dict[str, Any]:
+    """The entries `data` and `split` of metrics.json and results.json."""
+    windows, _, samples = dataset.signal.shape
+    return {
+        "data": {
+            "path": dataset.source.path,
+            "sha256": dataset.source.sha256,
+            "windows": windows,
+            "sampling_rate": dataset.sampling_rate,
+            "samples": samples,
+            "leads": list(dataset.leads),
+            "signal_path": dataset.source.signal_path,
+        },
+        "split": {
+            "unit": split.unit,
+            "origin": split.origin,
+            "warnings": list(split.warnings),
+            "duplicates": split.duplicates,
+            "counts": split.counts(dataset),
+        },
+    }

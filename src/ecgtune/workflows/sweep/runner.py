@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from ecgtune.errors import DataError, DivergedError
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.training.loop import Trained
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.workflows.preparation import Prepared, load_recipe_model, prepare
-from ecgtune.workflows.run import ReadyRun, fit, make_ready
+from ecgtune.workflows.ready import ReadyRun, RunBuilder
+from ecgtune.workflows.run import fit
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,7 @@ class TrialRunner:
         self.split = replace(
             split, train=np.arange(train), val=np.arange(train, train + val), test=np.array([], dtype=np.int64)
         )
-        self._prepared: dict[tuple[Any, ...], Prepared] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_prepared": {}}  # made again where it is needed; other machines get the windows once
+        self._builder = RunBuilder(self.dataset, self.split)
 
     def sha256(self) -> str:
         """Of samples, labels and groups of the windows, in their order, and of which part each stands in."""
@@ -72,12 +69,7 @@ class TrialRunner:
 
     def ready(self, recipe: Recipe, seed: int, folder: Path) -> ReadyRun:
         """The run of `recipe` in `folder`, checked and not begun. Raises an EcgtuneError for a user's mistake."""
-        model = load_recipe_model(recipe, self.dataset, seed)
-        spec = model.base_encoder.input_spec
-        key = (spec.sampling_rate, spec.resampling, recipe.data.normalisation)
-        if key not in self._prepared:
-            self._prepared[key] = prepare(model, self.dataset, self.split, recipe.data)
-        return make_ready(recipe, model, self._prepared[key], seed=seed, folder=folder, resume=True)
+        return self._builder.ready(recipe, seed=seed, folder=folder)
 
     def run(self, recipe: Recipe, seed: int, progress: ProgressBar, title: str) -> Outcome:
         """Train `recipe` and return its best epoch on validation; weights and log are thrown away.

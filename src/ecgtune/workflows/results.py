@@ -1,0 +1,133 @@
+"""The content of metrics.json and results.json: data, split, task, parameters, training and scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ecgtune.config.base import to_table
+from ecgtune.config.evaluation import Evaluation
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.splits import Split
+from ecgtune.data.tasks import label_counts
+from ecgtune.evaluation.decision import Decision
+from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.methods.registry import method_to_table
+from ecgtune.training.loop import Trained
+from ecgtune.training.run_folder import RESULT_FORMAT
+from ecgtune.workflows.preparation import summarise
+from ecgtune.workflows.ready import ReadyRun
+
+#: The class whose probability is reported, "positive" in every metric: the second.
+POSITIVE = 1
+#: Validation windows of the rarest class below which AUROC chooses an epoch by chance: with 30 and 30 its standard
+#: error is 0.05 (Hanley and McNeil 1982, at 0.85), more than epochs differ by. The F1 of a fitted threshold rests on as
+#: few.
+FEWEST_TO_CHOOSE = 30
+
+
+def choice_warnings(dataset: Dataset, split: Split, optimisation: Optimisation, threshold: str) -> list[str]:
+    """Warnings where validation windows are too few to choose an epoch by AUROC, or a threshold."""
+    positives, known = label_counts(dataset.label[split.val], dataset.classes)
+    fewest = int(np.minimum(positives, known - positives).min())
+    if fewest >= FEWEST_TO_CHOOSE:
+        return []
+    few = f"validation has {len(split.val)} windows, {fewest} of the rarest class"
+    warnings = []
+    if optimisation.checkpoint_metric == "auroc" and optimisation.epochs > 1:
+        warnings.append(
+            f"{few}: which epoch has the highest AUROC is a matter of chance, and its answers may be far off at the"
+            " threshold; --checkpoint-metric loss or last chooses otherwise"
+        )
+    if threshold != "fixed":
+        warnings.append(
+            f"{few}: a threshold fitted on them ({threshold}) is a matter of chance, and so are accuracy and"
+            " F1; AUROC does not depend on it, and threshold fixed (--threshold) is 0.5 in every run"
+        )
+    return warnings
+
+
+def summarise_task(dataset: Dataset, evaluation: Evaluation) -> dict[str, Any]:
+    """The entries `task` and `evaluation` of metrics.json; none for two classes and default settings."""
+    if dataset.task == "binary" and evaluation == Evaluation(threshold=evaluation.threshold):
+        return {}
+    return {"task": dataset.task, "evaluation": to_table(evaluation)}
+
+
+def scores(
+    dataset: Dataset, rows: np.ndarray, probability: np.ndarray, decision: Decision, evaluation: Evaluation
+) -> dict[str, Any]:
+    """Metrics with intervals of the predictions for `rows`, per window and per group or recording."""
+    return evaluate(
+        dataset.label[rows],
+        probability,
+        None if dataset.group is None else dataset.group[rows],
+        decision,
+        dataset.classes,
+        recording=dataset.pooled(rows),
+        f1_over=evaluation.f1_over or (),
+        group_name=dataset.group_name or "record",
+        pooled=evaluation.recording,
+    )
+
+
+def saved_model(run: ReadyRun, decision: Decision) -> dict[str, Any]:
+    """The content of best/model.json: what a prediction needs beside the weights."""
+    return {
+        **run.description,
+        "method": method_to_table(run.recipe.method),
+        "preprocessing": run.prepared.preprocessing.to_dict(),
+        "input_sampling_rate": run.prepared.dataset.sampling_rate,
+        "threshold": decision.to_dict(run.model.classes),
+    }
+
+
+def run_metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> dict[str, Any]:
+    """The content of metrics.json without the scores. once: the sentence on what was computed once."""
+    recipe, count = run.recipe, run.count
+    summary = summarise(run.prepared.dataset, run.prepared.split)
+    summary["split"]["warnings"] += choice_warnings(
+        run.prepared.dataset, run.prepared.split, recipe.optimisation, recipe.evaluation.threshold
+    )
+    return {
+        "format": RESULT_FORMAT,
+        "name": recipe.name,
+        "title": recipe.label,
+        "seed": run.seed,
+        "model": recipe.model.name,
+        "method": str(recipe.method),
+        "weights": run.model.weights.describe(),
+        "classes": list(run.model.classes),
+        "normalisation": recipe.data.normalisation,
+        **summary,
+        "parameters": {
+            "encoder": count.encoder,
+            "method": count.method,
+            "head": count.head,
+            **({"leads": count.leads} if count.leads else {}),
+            "trainable": count.trainable,
+            "total": count.total,
+            "trainable_fraction": count.fraction,
+        },
+        "training": {
+            "epochs": trained.epochs,
+            "head_epochs": recipe.optimisation.head_epochs,
+            "best_epoch": trained.best_epoch,
+            "checkpoint_metric": recipe.optimisation.checkpoint_metric,
+            "stopped_early": trained.stopped_early,
+            "learning_rate": trained.learning_rate,
+            "batch_size": recipe.optimisation.batch_size,
+            "seconds": trained.seconds,
+            "seconds_per_epoch": trained.seconds_per_epoch,
+            "peak_memory_bytes": trained.peak_memory_bytes,
+            "file_bytes": sum(f.stat().st_size for f in run.folder.best.rglob("*") if f.is_file()),
+            "device": trained.device,
+            "precision": trained.precision,
+            "precomputed": once,
+        },
+        "audits": {"weights": run.model.weights.audit(), "gradients": trained.audit, "count": count.sentence()},
+        "threshold": decision.to_dict(run.model.classes),
+        **summarise_task(run.prepared.dataset, recipe.evaluation),
+    }
