@@ -25,6 +25,7 @@ from ecgtune.workflows.sweep import runner as bench_module
 from ecgtune.workflows.sweep.runner import Outcome, TrialRunner
 from ecgtune.workflows.sweep.studies import STARTUP, Studies, Variant
 from helpers.models import tiny_classifier
+from helpers.settings import changed
 
 DATA = ecgtune.simulate(90, seed=1, seconds=3)
 SPACE = {
@@ -46,12 +47,7 @@ def recipes(encoder):
     def chosen(names="lora,probe", **training):
         settings = {"epochs": 2, "batch_size": 32, "device": "cpu", **training}
         loaded = [recipe for name in names.split(",") for recipe in load_recipes(name)]
-        return [
-            replace(
-                recipe, model=replace(recipe.model, name=encoder), optimisation=replace(recipe.optimisation, **settings)
-            )
-            for recipe in loaded
-        ]
+        return [changed(replace(recipe, model=replace(recipe.model, name=encoder)), **settings) for recipe in loaded]
 
     return chosen
 
