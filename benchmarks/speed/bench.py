@@ -30,7 +30,7 @@ from machines import described, lacks, result_file, write_result
 from original import Original
 from pages import amount, markdown, times, update
 from roofline import Demand, demand, measure_rates
-from ways import Size, largest_difference, original_probe_epoch, original_step, our_phase
+from ways import Size, largest_difference, original_probe_epoch, original_step, our_timing
 
 from ecgtune.deployment.int8 import int8_copy
 from ecgtune.methods.attach import attach
@@ -184,7 +184,7 @@ def one_round(
             return seconds(works.get(name, step), size.device)
 
     for row in rows:
-        ours = partial(our_phase, size, classifier, precision=row.precision)
+        ours = partial(our_timing, size, classifier, precision=row.precision)
         if row.name == "inference":
             found[row.id] = (theirs("inference"), seconds(predictors[row.id], size.device))
         elif row.name == "probe":
@@ -281,7 +281,7 @@ def peak_of(who: str, precision: str, size: Size) -> int:
         step()
         step()
     else:
-        our_phase(size, classifier, TRAINED["lora"], windows=3 * size.batch, epochs=1, precision=precision)
+        our_timing(size, classifier, TRAINED["lora"], windows=3 * size.batch, epochs=1, precision=precision)
     return peak.read()
 
 

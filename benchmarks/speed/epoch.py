@@ -18,7 +18,7 @@ import torch
 sys.path.append(str(Path(__file__).parents[1]))
 from machines import described, lacks, result_file, write_result
 from pages import markdown, update
-from ways import Size, our_phase
+from ways import Size, our_timing
 
 from ecgtune import Full, Head, LoRA, load_model
 from ecgtune.config.augmentation import Augmentation
@@ -41,7 +41,7 @@ def measure(title: str, windows: int, precision: str) -> tuple[float, float]:
     model = load_model("ecg-fm-tiny", head=Head(pooling="statistics"))
     size = Size(model.encoder.config, BATCH, SAMPLES, windows, torch.device("cpu"))
     settings = {"windows": windows, "epochs": epochs, "precision": precision, "augmentation": augmentation}
-    phase = our_phase(size, model, method, **settings)
+    phase = our_timing(size, model, method, **settings)
     return phase.step * -(-windows // BATCH), phase.before
 
 

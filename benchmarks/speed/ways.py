@@ -24,8 +24,8 @@ from ecgtune.models.ecg_fm.network import EcgFmConfig
 from ecgtune.recipe.recipe import Recipe
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.dry_run import Clock, Timing
-from ecgtune.workflows.preparation import prepare
-from ecgtune.workflows.run import make_ready, run_recipe
+from ecgtune.workflows.ready import RunBuilder
+from ecgtune.workflows.run import run_recipe
 
 #: Windows of noise that a run validates and tests on, both labels among them; that is not what is timed.
 FEW = 4
@@ -92,7 +92,7 @@ def largest_difference(size: Size, classifier: Classifier, original: Original) -
     return float((theirs - ours).abs().max() / theirs.abs().max())
 
 
-def our_phase(
+def our_timing(
     size: Size,
     classifier: Classifier,
     method: Method,
@@ -129,8 +129,7 @@ def our_phase(
     model, clock = copy.deepcopy(classifier), Clock()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "run"
-        prepared = prepare(model, dataset, split, recipe.data)
-        run = make_ready(recipe, model, prepared, seed=0, folder=folder, resume=False)
+        run = RunBuilder(dataset, split).ready(recipe, seed=0, folder=folder, model=model)
         folder.mkdir()
         (folder / "report.html").touch()  # an existing report is not written again, and is not what is timed
         run_recipe(run, ProgressBar(quiet=True), [clock])

@@ -225,11 +225,12 @@ def load_run(folder: str | Path | Iterable[str | Path], *others: str | Path) -> 
         raise SettingError("no run folder is given; name one or more")
     if len({Path(each).resolve() for each in folders}) < len(folders):
         raise SettingError("a run folder is given twice; name each run of an ensemble once")
-    runs = tuple(_load(Path(each)) for each in folders)
+    runs = tuple(read_run(Path(each)) for each in folders)
     return runs[0] if len(runs) == 1 else Ensemble(runs)
 
 
-def _load(folder: Path) -> Run:
+def read_run(folder: Path) -> Run:
+    """The run of one folder; raises what `load_run` raises."""
     run = RunFolder(folder)
     if not run.finished or not (run.best / "model.json").is_file():
         unfinished = run.recipe.is_file() and not run.finished

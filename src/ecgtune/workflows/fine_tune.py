@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ecgtune.config.model import ModelSettings
 from ecgtune.data.dataset import Dataset
-from ecgtune.deployment.run import Run, load_run
+from ecgtune.deployment.run import Run, read_run
 from ecgtune.errors import RunError, SettingError
 from ecgtune.models.classifier import Classifier
 from ecgtune.utils.progress import ProgressBar
@@ -51,7 +51,7 @@ def fine_tune(
             raise RunError(f"{folder} holds no run to continue; leave --resume out to start one")
         progress.expect(0 if run.folder.finished else work(recipe, split))
         run_recipe(run, progress)
-    return load_run(folder)
+    return read_run(folder)
 
 
 def _settings_of(model: Classifier) -> ModelSettings:
