@@ -22,22 +22,15 @@ def files() -> dict[str, str]:
     return {name.group(1): body for name, body in found if name}
 
 
-def call(line: str) -> str:
-    """A command line as Python: `ECGTUNE_IMPORT=file ecgtune ...` sets the variable first."""
-    before, command = line.split("ecgtune ", 1)
-    setting = [f"os.environ.update({dict([word.split('=')])!r})" for word in shlex.split(before)]
-    return "; ".join([*setting, f"main({shlex.split(command)!r})"])
-
-
-def program(section: str) -> str:
-    """The other Python blocks and the command lines of a section, in order, as one program: imports cost seconds."""
-    lines = ["import os", "from ecgtune.cli.main import main"]
+def programs(section: str) -> list[str]:
+    """The other Python blocks of a section in one program, and its command lines in another: imports cost seconds."""
+    blocks, commands = [], ["from ecgtune.cli.main import main"]
     for language, body in BLOCK.findall(SECTIONS[section]):
         if language == "python" and not FILE.match(body):
-            lines.append(f"exec({body!r}, {{'__name__': 'example'}})")
+            blocks.append(f"exec({body!r}, {{'__name__': 'example'}})")
         elif language == "":
-            lines += map(call, body.replace("\\\n", " ").splitlines())
-    return "\n".join(lines)
+            commands += [f"main({shlex.split(line)[1:]!r})" for line in body.replace("\\\n", " ").splitlines()]
+    return ["\n".join(blocks), "\n".join(commands)]
 
 
 @pytest.mark.parametrize("section", [name for name, text in SECTIONS.items() if BLOCK.search(text)])
@@ -45,7 +38,8 @@ def test_the_examples_run(section, tmp_path):
     for name, body in files().items():
         (tmp_path / name).write_text(body, encoding="utf-8")
     environment = os.environ | {"ECGTUNE_CACHE": str(tmp_path / "cache")}
-    done = subprocess.run(
-        [sys.executable, "-c", program(section)], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, f"{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
+    for program in programs(section):
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
