@@ -90,3 +90,25 @@ def test_train_still_works_and_is_not_listed(capsys):
 def test_the_version_is_printed(capsys):
     run("--version")
     assert capsys.readouterr().out.strip() == import_module("ecgtune").__version__
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told", "absent"),
+    [
+        (["compair", "w.csv"], "did you mean 'compare'", {"torch", "numpy", "cyclopts"}),
+        (["compare", "w.csv", "--methods", "lroa"], "did you mean 'lora'", {"torch", "numpy", "peft"}),
+        (["fine-tune", "w.csv", "--method", "mine.toml"], "no such recipe", {"torch", "numpy", "peft"}),
+        (["compare", "nowhere.csv"], "nowhere.csv", {"torch", "peft", "scipy", "pandas"}),
+        (["compare", "w.csv", "--learningrate", "1"], "--learning-rate", {"torch", "numpy", "peft"}),
+        (["compare", "w.csv", "--model", "ecg-fn"], "did you mean 'ecg-fm'", {"peft", "accelerate", "pandas"}),
+    ],
+)
+def test_typos_are_told_before_heavy_imports(tokens, told, absent, tmp_path):
+    (tmp_path / "w.csv").write_text("signal_0,label\n0,0\n")
+    code = (
+        "import sys\nfrom ecgtune.cli.main import main\ntry:\n    main(sys.argv[1:])\nfinally:\n    print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *tokens], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert not absent & set(done.stdout.split())
