@@ -211,9 +211,15 @@ def test_the_same_from_python(folder, tmp_path):
         settings=ecgtune.RecordSettings(sampling_rate=100, leads=("II",)),
     )
     assert dataset.task == "multilabel"
-    short = ecgtune.Training(epochs=2, batch_size=8, device="cpu", pos_weight="balanced", threshold="f1")
     model = ModelSettings(name=str(folder / "encoder"))
-    recipe = ecgtune.Recipe("probe", ecgtune.LinearProbe(), model=model, training=short)
+    recipe = ecgtune.Recipe(
+        "probe",
+        ecgtune.LinearProbe(),
+        model=model,
+        optimisation=ecgtune.Optimisation(epochs=2, batch_size=8, pos_weight="balanced"),
+        trainer=ecgtune.TrainerSettings(device="cpu"),
+        evaluation=ecgtune.Evaluation(threshold="f1"),
+    )
     finished = ecgtune.fine_tune(dataset, recipe, out=tmp_path / "run", quiet=True)
     answers = finished.classify(dataset.signal[:5])
     assert len(answers) == 5
