@@ -138,6 +138,7 @@ def train(
         epoch_started = time.monotonic()
         order = epoch_order(seed, state.epoch, objective.items)
         trained.train()
+        context, factor = StepContext(seed, state.epoch, state.epoch * steps, total_steps), 0.0
         while state.step < steps:
             step = state.epoch * steps + state.step
             context = StepContext(seed, state.epoch, step, total_steps)
@@ -149,6 +150,7 @@ def train(
             torch.manual_seed((seed * 1_000_003 + step) * 64 + accelerator.process_index)
             batch_weight = objective.weight(rows, context)
             sums: dict[str, float] = {}
+            terms: dict[str, Tensor] = {}
             pieces = np.array_split(np.sort(rows), trainer.gradient_accumulation_steps * accelerator.num_processes)
             passed: list[Tensor] = []
             for number, piece in enumerate(pieces[accelerator.process_index :: accelerator.num_processes]):
