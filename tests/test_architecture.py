@@ -38,7 +38,11 @@ def name_of(path: Path) -> str:
     return ".".join(parts).removesuffix(".__init__")
 
 
-MODULES = {name_of(path): path for path in sorted(ROOT.rglob("*.py")) if path != ROOT / "__init__.py"}
+MODULES = {
+    name_of(path): path
+    for path in sorted(ROOT.rglob("*.py"))
+    if path.name != "__main__.py" and path != ROOT / "__init__.py"
+}
 
 
 @cache
