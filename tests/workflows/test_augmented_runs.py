@@ -78,7 +78,7 @@ def test_a_comparison_with_a_variant_that_it_cannot_reach_trains_none(tmp_path):
         for name in ("lora", "probe")
         for recipe in load_recipes(name)
     ]
-    with pytest.raises(SettingError, match="probe trains on features that are computed once"):
+    with pytest.raises(SettingError, match="probe trains on cached features"):
         ecgtune.compare(DATA, variants, out=tmp_path / "all", seeds=1, quiet=True)
     assert not (tmp_path / "all").exists()
 

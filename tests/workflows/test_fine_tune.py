@@ -225,7 +225,7 @@ def test_a_model_is_fine_tuned_once(tmp_path, method):
     ecgtune.fine_tune(
         DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=tmp_path / "first", quiet=True
     )
-    with pytest.raises(SettingError, match="attached already"):
+    with pytest.raises(SettingError, match="attached; load the model again"):
         ecgtune.fine_tune(
             DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=tmp_path / "second", quiet=True
         )

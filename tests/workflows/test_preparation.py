@@ -100,7 +100,7 @@ def test_views_of_a_map_are_on_disk(data):
     assert not on_disk(np.array(data.signal))
 
 
-EPOCH, THRESHOLD = "which epoch has the highest AUROC", "a threshold fitted on them (f1)"
+EPOCH, THRESHOLD = "the epoch of the highest AUROC", "a threshold fitted on them (f1)"
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_a_card_that_someone_has_edited_is_kept_and_that_is_said(place, caplog):
     (run / "README.md").write_text("completed by someone")
     pretrain(place, TEACHER, "edited", resume=True)
     pretrain(place, TEACHER, "edited", resume=True, export_float16=True, quiet=False)
-    assert "README.md was edited and is kept as it is" in caplog.text
+    assert "README.md was edited and is not replaced" in caplog.text
     assert (run / "README.md").read_text() == "completed by someone"
     assert json.loads((run / "float16" / "model.json").read_text())["sha256"] in (run / "report.html").read_text()
     (run / "report.html").unlink()

@@ -183,7 +183,7 @@ def inspect(
         raise SettingError("--group is for files of windows; name the column of patients with --patient")
     lead = None if reading.lead in (None, COPY) else (reading.lead,)
     if lead is not None and records.leads is not None:
-        raise SettingError("--lead and --leads are both given; --leads alone says which leads the windows have")
+        raise SettingError("--lead and --leads are both given; give --leads alone")
     settings: dict[str, Any] = {"sampling_rate": records.resample}
     if models:
         settings |= _input_of(models)

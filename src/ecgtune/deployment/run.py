@@ -244,7 +244,7 @@ def read_run(folder: Path) -> Run:
         sampling_rate, decision = saved["input_sampling_rate"], Decision.from_dict(saved["threshold"])
         model = build_model(saved, load_base=method.needs_encoder_weights)
     except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{run.best / 'model.json'} is not what a run writes ({error!r}); run it again") from None
+        raise RunError(f"{run.best / 'model.json'} is not a file of a run ({error!r}); run it again") from None
     attach(model, method)
     load_weights(model, run.best)
     model.requires_grad_(False)

@@ -51,7 +51,7 @@ def group_predictions(
     if len(mixed):
         return (
             f"{len(mixed)} of {len(identifier)} {group_name}s hold windows of different labels "
-            f"(first: {identifier[mixed[0]]}), so a {group_name} has no label of its own"
+            f"(first: {identifier[mixed[0]]}), so a {group_name} has no single label"
         )
     # `high` is the label of the windows that have one, -1 where none has.
     return GroupPredictions(identifier, high, _pooled(probability, index, len(identifier), pooled))

@@ -242,7 +242,7 @@ def _check_unique(recording: NDArray[np.str_], where: Where) -> None:
         second = int(np.flatnonzero(recording == name)[1])
         raise DataError(
             f"{where(second)}: recording {shown(name)} is already in row {where.row[first[twice[0]]]}, and"
-            f" {len(twice)} recordings are there more than once; one row per recording is needed"
+            f" {len(twice)} recordings have several rows; one row per recording is needed"
         )
 
 

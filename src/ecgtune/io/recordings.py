@@ -122,8 +122,8 @@ def held_out_records(path: Path, splits: tuple[str, ...] = ("val", "test")) -> f
     held_out = np.isin(split_names(split, Where(str(path), "window", np.arange(len(record)))), splits)
     if not held_out.any():
         raise DataError(
-            f"{path}: none of its {len(record)} windows is in {' or '.join(splits)}, so there is nothing to leave out;"
-            " give the file of windows that results are measured on"
+            f"{path}: none of its {len(record)} windows is in {' or '.join(splits)}, so none is left out;"
+            " give the file of windows that you evaluate on"
         )
     return frozenset(record[held_out].tolist())
 

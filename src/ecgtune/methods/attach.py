@@ -22,7 +22,7 @@ def attach(model: Classifier, method: Method, seed: int = 0) -> Classifier:
     """
     if model.attached is not None:
         raise SettingError(
-            f"the model has {type(model.attached).__name__} attached already; load it anew with load_model(...)"
+            f"the model has {type(model.attached).__name__} attached; load the model again with load_model(...)"
         )
     if not isinstance(method, Method):
         raise SettingError(f"method is {method!r}; give one such as ecgtune.LoRA(rank=16)")

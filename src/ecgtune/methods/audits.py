@@ -63,9 +63,9 @@ def count_parameters(model: Classifier, method: Method) -> ParameterCount:
             counts[_part(name, prefixes)] += parameter.numel()
     count = ParameterCount(**counts, total=total)
     if count.head == 0:
-        raise AuditError("count audit: the head is frozen, so nothing can learn the labels; unfreeze model.head")
+        raise AuditError("count audit: the head is frozen and cannot train; unfreeze model.head")
     if model.lead_mixer is not None and count.leads == 0:
-        raise AuditError("count audit: the lead mixer is frozen, so it cannot learn; unfreeze model.lead_mixer")
+        raise AuditError("count audit: the lead mixer is frozen, so it cannot train; unfreeze model.lead_mixer")
     asked = method.trained_parameters(model.base_encoder)
     own = {n: p for n, p in model.encoder.named_parameters() if _part(f"encoder.{n}", prefixes) == "encoder"}
     frozen = [name for name in own if name in asked and not own[name].requires_grad]
@@ -124,7 +124,7 @@ class TrainingAudit:
             if gradient is None:
                 continue
             if not parameter.requires_grad:
-                raise AuditError(f"gradient audit: {name} is frozen but has a gradient; it would be trained unseen")
+                raise AuditError(f"gradient audit: {name} is frozen but has a gradient")
             if name in self._silent and bool(gradient.detach().any()):
                 self._silent.discard(name)
         gradients = {name: parameter.grad for name, parameter in self._model.named_parameters()}
@@ -132,7 +132,7 @@ class TrainingAudit:
         if self._steps >= STEPS - 1 and uncalled:
             raise AuditError(
                 f"gradient audit: {_some(uncalled)} trainable but got no gradient in {self._steps + 1} backward "
-                "passes; the encoder does not call these modules, so they cannot learn"
+                "passes; the encoder does not call these modules, so they cannot train"
             )
 
     def after_step(self, *, last: bool = False) -> None:
@@ -141,8 +141,8 @@ class TrainingAudit:
         still_zero = self._owing()
         if still_zero and (last or self._steps >= LATEST):
             raise AuditError(
-                f"gradient audit: {_some(still_zero)} trainable but got no gradient but zeros in {self._steps} "
-                "backward passes; nothing that they do reaches the loss, so they cannot learn"
+                f"gradient audit: {_some(still_zero)} trainable but got only zero gradients in {self._steps} "
+                "backward passes; the loss does not depend on them, so they cannot train"
             )
         if self._before:
             now = self._outputs()
@@ -155,7 +155,7 @@ class TrainingAudit:
                 )
 
     def sentence(self) -> str:
-        rest = " (the rest are key biases, whose gradient is zero by algebra)" if self._silent else ""
+        rest = " (the rest are key biases, whose gradient is zero)" if self._silent else ""
         return (
             f"{self._tensors - len(self._silent)} of {self._tensors} trainable tensors got a gradient within "
             f"{self._steps} steps{rest}, no frozen one did, and the first step moved the output"

@@ -28,7 +28,7 @@ def check_depth(
         )
     if drop_path > 0 and not method.gradient_in_encoder:
         raise SettingError(
-            f"drop_path is {drop_path}, but {method.name} only reads the encoder, which skips nothing; leave it out"
+            f"drop_path is {drop_path}, but {method.name} does not train the encoder; leave it out"
         )
 
 

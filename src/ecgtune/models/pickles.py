@@ -48,7 +48,7 @@ def read_pickled_tensors(path: Path) -> Any:
         if foreign:
             raise CheckpointError(
                 f"{path}: the file asks to run {foreign[0]!r}, which no checkpoint needs; "
-                "nothing of it was run; take the file from its publisher"
+                "it was not executed; download the file from its publisher"
             )
         with safe_globals([_placeholder(name) for name in unknown]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)

@@ -34,7 +34,7 @@ class Weights:
     def audit(self) -> str:
         """One sentence that accounts for every tensor."""
         if self.kind == "random":
-            return f"the encoder's weights are {self.describe()}: nothing was read from a file"
+            return f"the encoder's weights are {self.describe()}; no file was read"
         reasons = sorted({reason for _, reason in self.left_out})
         rest = f", {len(self.left_out)} left out ({'; '.join(reasons)})" if self.left_out else ""
         return f"all {len(self.used) + len(self.left_out)} tensors accounted for: {len(self.used)} used{rest}"

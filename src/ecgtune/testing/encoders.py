@@ -178,9 +178,13 @@ def _gradients(encoder: Encoder) -> None:
         assert parameter.grad is not None
         size = float(parameter.grad.abs().max())
         if name.endswith(encoder.zero_gradient_parameters or ("\0",)):
-            expect(size <= 1e-4 * largest, f"{name} is said to have a zero gradient, but has {size:.2g}")
+            expect(
+                size <= 1e-4 * largest, f"{name} is listed in zero_gradient_parameters, but has a gradient {size:.2g}"
+            )
         else:
-            expect(size > 0, f"{name} has a gradient of zeros; name it in zero_gradient_parameters if that is algebra")
+            expect(
+                size > 0, f"{name} has a gradient of zeros; list it in zero_gradient_parameters if it is always zero"
+            )
 
 
 def _gradient_checkpointing(encoder: Encoder) -> None:

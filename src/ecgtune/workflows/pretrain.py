@@ -160,7 +160,7 @@ def _present(
         )
     write_pretraining(folder.path, card=not edited)
     if edited:
-        progress.note(f"{folder.path / 'README.md'} was edited and is kept as it is; remove it for a new one")
+        progress.note(f"{folder.path / 'README.md'} was edited and is not replaced; remove it for a new one")
 
 
 def _files(data: Recordings) -> list[dict[str, str]]:

@@ -136,9 +136,9 @@ def _augmentation(recipe: Recipe, model: Classifier, prepared: Prepared) -> Wind
         recipe.trainer.prefix_cache == "off"
         or bool(settings.augmented_copies)
         or not reads_features(model, recipe.method),
-        f"{recipe.name} trains on features that are computed once, which augmentation ({named}) cannot reach; "
-        f"leave out the augmentation or {recipe.name}, give augmentation in recipe files of the other methods, "
-        f"or compute them for some augmented_copies, or anew at every step with prefix_cache off",
+        f"{recipe.name} trains on cached features, which augmentation ({named}) does not change; leave out the "
+        f"augmentation or {recipe.name}, give the augmentation in recipe files of the other methods, set "
+        f"augmented_copies, or set prefix_cache to off",
     )
     encoder = model.base_encoder
     samples = cropped_samples(settings, prepared.samples)

@@ -38,13 +38,13 @@ def choice_warnings(dataset: Dataset, split: Split, optimisation: Optimisation, 
     warnings = []
     if optimisation.checkpoint_metric == "auroc" and optimisation.epochs > 1:
         warnings.append(
-            f"{few}: which epoch has the highest AUROC is a matter of chance, and its answers may be far off at the"
-            " threshold; --checkpoint-metric loss or last chooses otherwise"
+            f"{few}: the epoch of the highest AUROC depends on chance, and its probabilities may be"
+            " poorly calibrated; use --checkpoint-metric loss or last"
         )
     if threshold != "fixed":
         warnings.append(
-            f"{few}: a threshold fitted on them ({threshold}) is a matter of chance, and so are accuracy and"
-            " F1; AUROC does not depend on it, and threshold fixed (--threshold) is 0.5 in every run"
+            f"{few}: a threshold fitted on them ({threshold}) depends on chance, and so do accuracy and F1;"
+            " AUROC does not; --threshold fixed is 0.5 in every run"
         )
     return warnings
 

@@ -73,6 +73,4 @@ def check_variants(recipes: Sequence[Recipe], seeds: int, baselines: bool) -> No
         raise SettingError("the methods are measured differently; give all the same [evaluation]")
     splits = {(recipe.data.fractions, recipe.data.split_seed, recipe.data.label_fraction) for recipe in recipes}
     if len(splits) > 1:
-        raise SettingError(
-            "the methods ask for different splits; give all the same shares, split_seed and label_fraction"
-        )
+        raise SettingError("the methods ask for different splits; give all the same fractions and split_seed")

@@ -125,7 +125,7 @@ def _plain_layout(path: Path, cells: list[str], columns: WindowColumns) -> _Layo
     """A file without header: samples, then the label."""
     if not columns.labelled:
         raise DataError(
-            f"{path}: the file has no header, so nothing tells a label from a last sample; add one: signal_0, ..."
+            f"{path}: the file has no header, so a label column cannot be recognised; add one: signal_0, ..."
         )
     for name in (columns.label, columns.group, *(columns.labels or ())):
         if name is not None:
@@ -195,7 +195,7 @@ def _samples_by_name(names: tuple[str, ...]) -> tuple[int, ...]:
 def _check_samples(path: Path, line: int, names: tuple[str, ...], samples: tuple[int, ...]) -> tuple[int, ...]:
     """Samples are named by one prefix and a running number, so that no age or index is taken for a voltage."""
     if not samples:
-        raise DataError(f"{path}: row {line}: no sample columns beside the label; signal_0, signal_1, ... are needed")
+        raise DataError(f"{path}: row {line}: no sample columns; signal_0, signal_1, ... are needed")
     prefix, expected = None, 0
     for index in samples:
         match = re.match(r"(.*?)(\d{1,9})$", names[index])
@@ -203,8 +203,8 @@ def _check_samples(path: Path, line: int, names: tuple[str, ...], samples: tuple
             prefix, expected = match[1], int(match[2])
         if match is None or match[1] != prefix or int(match[2]) != expected:
             raise DataError(
-                f"{path}: row {line}: column {index + 1} {shown(names[index])} is no next sample; sample columns are"
-                " numbered in order (signal_0, signal_1, ...), beside them label, patient, record and split are allowed"
+                f"{path}: row {line}: column {index + 1} {shown(names[index])} is not the next sample column;"
+                " allowed: signal_0, signal_1, ... in order, and label, patient, record, split"
             )
         expected += 1
     return samples

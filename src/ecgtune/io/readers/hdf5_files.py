@@ -83,7 +83,9 @@ def read_hdf5(path: Path, options: ReadOptions) -> Recording:
         pass
     answer = _ask(path, options.max_values)
     if answer is None:
-        raise DataError(f"{path}: crashed the HDF5 library, or kept it for {SECONDS:g} s; it is damaged, copy it again")
+        raise DataError(
+            f"{path}: crashed the HDF5 library, or occupied it for {SECONDS:g} s; it is damaged, copy it again"
+        )
     response, data = answer
     if "refused" in response:
         raise DataError(f"{path}: {response['refused']}")

@@ -75,8 +75,8 @@ class SweepFolder:
         others = sorted(stored["methods"].keys() - asked.keys())
         if others and trials != stored["trials"]:
             raise RunError(
-                f"{self.path} holds {stored['trials']} trials of {', '.join(others)} too; name every method, so that "
-                "all get as many trials, or choose another folder with --out"
+                f"{self.path} holds {stored['trials']} trials of {', '.join(others)} too; name all methods to give "
+                "each the same number of trials, or choose another folder with --out"
             )
         return {**stored, "trials": trials, "methods": stored["methods"] | asked}
 

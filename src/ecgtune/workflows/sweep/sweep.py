@@ -101,9 +101,7 @@ def _variants(recipes: Sequence[Recipe], space: Changes | None, fixed: Collectio
     )
     splits = {(recipe.data.fractions, recipe.data.split_seed, recipe.data.label_fraction) for recipe in recipes}
     if len(splits) > 1:
-        raise SettingError(
-            "the methods ask for different splits; give all the same shares, split_seed and label_fraction"
-        )
+        raise SettingError("the methods ask for different splits; give all the same fractions and split_seed")
     check_changes(space or {}, recipes)
     return {recipe.name: Variant(recipe, space_of(recipe, space, fixed=fixed)) for recipe in recipes}
 
