@@ -154,7 +154,7 @@ def test_parts_of_a_batch_may_cancel_now_and_then_but_not_for_ever(zeros, passes
         assert audit.finished
         assert f"within {zeros + 1} steps" in audit.sentence()
     else:
-        with pytest.raises(AuditError, match=rf"ladder\.norm\.bias is .* only zero gradients in {LATEST} backward passes"):
+        with pytest.raises(AuditError, match=rf"ladder\.norm\.bias is .* only zero gradients in {LATEST} backward"):
             audited_steps(model, method, steps=LATEST + 5)
 
 
@@ -164,7 +164,7 @@ def test_the_last_step_ends_the_wait_for_a_gradient():
     model.encoder.ladder.norm.bias.register_hook(torch.zeros_like)
     audit = audited_steps(model, method, steps=2)
     assert not audit.finished
-    with pytest.raises(AuditError, match="only zero gradients in 3 backward passes"):
+    with pytest.raises(AuditError, match="only zero gradients in 3 backward"):
         audit.after_step(last=True)
 
 

@@ -37,7 +37,9 @@ def write_json(folder, recording):
 def read_json(path, options):
     content = json.loads(path.read_text())
     check_size(path, len(content["mV"]), len(content["mV"][0]), options)
-    return make_recording(path, content["mV"], content["leads"], stated_rate(path, content["rate"], options))
+    return make_recording(
+        path, content["mV"], content["leads"], stated_rate(path, content["rate"], options.sampling_rate)
+    )
 
 
 JSON = FileReader("JSON of the test", (".ecgjson",), read_json)

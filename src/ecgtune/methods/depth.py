@@ -27,9 +27,7 @@ def check_depth(
             f"gradient_checkpointing is on, but {method.name} keeps no activations of the encoder; leave it out"
         )
     if drop_path > 0 and not method.gradient_in_encoder:
-        raise SettingError(
-            f"drop_path is {drop_path}, but {method.name} does not train the encoder; leave it out"
-        )
+        raise SettingError(f"drop_path is {drop_path}, but {method.name} does not train the encoder; leave it out")
 
 
 def layer_rates(model: Classifier, method: Method, decay: float) -> dict[str, float]:
