@@ -1,5 +1,7 @@
 """The table of methods that the tests put through every behaviour."""
 
+import pytest
+
 from ecgtune.methods.adalora.settings import AdaLoRA
 from ecgtune.methods.adapter.settings import Adapter
 from ecgtune.methods.base import Method
@@ -30,6 +32,16 @@ METHODS: list[Method] = [
     AdaLoRA(rank=1, start_rank=3, dropout=0.2),
     OFT(block=8, dropout=0.2),
 ]
+
+
+def slow(*cases):
+    """Cases of a table, tuples of several arguments, that `make test-all` alone runs."""
+    return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow) for case in cases]
+
+
+_FIRST = list({type(method): method for method in reversed(METHODS)}.values())[::-1]
+#: The methods as a table of which the fast tests run the first of each family.
+FAMILIES = [*_FIRST, *slow(*(method for method in METHODS if method not in _FIRST))]
 
 #: More settings of them.
 VARIANTS: list[Method] = [

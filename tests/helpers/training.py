@@ -2,8 +2,12 @@
 
 import json
 import math
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import pytest
 
 from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.settings import LoRA
@@ -70,6 +74,24 @@ def run(
     objective = Classification(model, method, training, validation, *settings, augment)
     result = train(objective, *settings, seed=seed, folder=run_folder, callbacks=[Interrupted(stop_after)])
     return result, logits_of(model, VALIDATION.inputs), numbers(run_folder)
+
+
+@cache
+def whole(method=PLAIN, settings=SETTINGS, head=None):
+    """`run` that nothing stops, once for all tests of a process that compare with it."""
+    with TemporaryDirectory() as folder:
+        return run(Path(folder), method, settings, head=head)
+
+
+def check_resume(folder, method=PLAIN, settings=SETTINGS, *, stop_after=9, expected=None, **options) -> None:
+    """Stop a training after a number of steps, resume it, and expect the bits of one that was never stopped."""
+    result, logits, log = expected or whole(method, settings, **options)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, method, settings, stop_after=stop_after, **options)
+    resumed, resumed_logits, resumed_log = run(folder, method, settings, **options)
+    assert np.array_equal(resumed_logits, logits)
+    assert resumed_log == log
+    assert (resumed.best_epoch, resumed.audit) == (result.best_epoch, result.audit)
 
 
 def numbers(folder: RunFolder) -> list[dict]:

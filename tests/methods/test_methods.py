@@ -1,7 +1,9 @@
 """Every method through every behaviour that it owes."""
 
+import copy
 import re
 from dataclasses import dataclass, replace
+from functools import cache
 
 import pytest
 import torch
@@ -75,13 +77,19 @@ def test_starts_as_the_identity(method):
         assert torch.equal(after, before)
 
 
+@cache
+def trained(method):
+    """A model after a few steps, which tests read and leave as it is, and what the steps did."""
+    model = attach(tiny_classifier(), method, seed=3)
+    return model, step(model)
+
+
 @pytest.mark.parametrize("method", ALL, ids=str)
 def test_only_what_the_method_says_changes(method):
-    model = attach(tiny_classifier(), method)
+    before = dict(attach(tiny_classifier(), method, seed=3).named_parameters())
+    model, moved = trained(method)
     added = method.added_parameters
     own = {f"encoder.{name}" for name in method.trained_parameters(model.base_encoder)}
-    before = {name: tensor.clone() for name, tensor in model.named_parameters()}
-    moved = step(model)
     assert not torch.equal(moved.before, moved.after)
     for name, tensor in model.named_parameters():
         trains = name.startswith("head.") or name in own or any(part in name for part in added)
@@ -92,24 +100,23 @@ def test_only_what_the_method_says_changes(method):
 
 @pytest.mark.parametrize("method", ALL, ids=str)
 def test_save_and_reload_is_exact(method, tmp_path):
-    model = attach(tiny_classifier(), method, seed=3)
-    logits = step(model).after
+    model, moved = trained(method)
     save_weights(model, tmp_path)
     again = attach(tiny_classifier(), method, seed=4)
     load_weights(again, tmp_path)
     with torch.no_grad():
-        assert torch.equal(again.eval()(signal()), logits)
+        assert torch.equal(again.eval()(signal()), moved.after)
     if not isinstance(method, Full):
         assert not (tmp_path / "encoder.safetensors").exists()
 
 
 @pytest.mark.parametrize("method", MERGEABLE, ids=str)
 def test_merging_keeps_the_answer(method):
-    model = attach(tiny_classifier(), method)
-    logits = step(model).after
+    model, moved = trained(method)
+    model = copy.deepcopy(model)
     model.encoder = method.merged(model.encoder)
     with torch.no_grad():
-        torch.testing.assert_close(model(signal()), logits, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(model(signal()), moved.after, rtol=1e-5, atol=1e-5)
     assert {name for name, _ in model.encoder.named_parameters()} == {
         name for name, _ in tiny_classifier().encoder.named_parameters()
     }
@@ -119,8 +126,7 @@ def test_merging_keeps_the_answer(method):
 def test_peft_itself_reads_the_saved_files(method, tmp_path):
     from peft import PeftModel
 
-    model = attach(tiny_classifier(), method, seed=3)
-    step(model)
+    model, _ = trained(method)
     save_weights(model, tmp_path)
     encoder = PeftModel.from_pretrained(tiny_classifier().encoder, str(tmp_path)).eval()
     with torch.no_grad():  # peft's own layers round in another order, see `methods.lora.layers`

@@ -17,9 +17,10 @@ from ecgtune.training.averaging import WeightAverage
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
+from helpers.methods import slow
 from helpers.models import tiny_classifier
 from helpers.settings import loop
-from helpers.training import SETTINGS, TRAINING, VALIDATION, run
+from helpers.training import SETTINGS, TRAINING, VALIDATION, check_resume, run, whole
 
 AVERAGED = loop(SETTINGS, ema=0.9)
 
@@ -75,30 +76,22 @@ def test_running_statistics_of_norms_are_averaged_with_the_weights():
     assert "encoder.stem.1.num_batches_tracked" not in average.tensors()
 
 
-@pytest.mark.parametrize("method", [Full(), LinearProbe(), SideTuning(width=8), AdaLoRA(rank=1, start_rank=3)], ids=str)
+@pytest.mark.parametrize(
+    "method", [AdaLoRA(rank=1, start_rank=3), *slow(Full(), LinearProbe(), SideTuning(width=8))], ids=str
+)
 def test_stopped_and_resumed_ends_on_the_same_bits(method, tmp_path):
-    _, logits, log = run(tmp_path / "whole", method, AVERAGED)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "stopped", method, AVERAGED, stop_after=9)
-    _, resumed, resumed_log = run(tmp_path / "stopped", method, AVERAGED)
-    assert np.array_equal(resumed, logits)
-    assert resumed_log == log
+    check_resume(tmp_path, method, AVERAGED)
 
 
-@pytest.mark.parametrize("stop_after", [1, 3, 14])
+@pytest.mark.parametrize("stop_after", [14, *slow(1, 3)])
 def test_saves_inside_an_epoch_keep_the_average(stop_after, tmp_path):
     often = loop(AVERAGED, save_minutes=1e-9)
-    _, logits, log = run(tmp_path / "whole", settings=often)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "stopped", settings=often, stop_after=stop_after)
-    _, resumed, resumed_log = run(tmp_path / "stopped", settings=often)
-    assert np.array_equal(resumed, logits)
-    assert resumed_log == log
+    check_resume(tmp_path, settings=often, stop_after=stop_after, expected=whole(settings=AVERAGED))
 
 
-def test_training_does_not_see_the_average_and_validation_does(tmp_path):
-    _, plain, plain_log = run(tmp_path / "plain")
-    _, averaged, log = run(tmp_path / "averaged", settings=AVERAGED)
+def test_training_does_not_see_the_average_and_validation_does():
+    _, plain, plain_log = whole()
+    _, averaged, log = whole(settings=AVERAGED)
     for key, (ours, theirs) in product(("train_loss", "train_accuracy"), zip(log, plain_log, strict=True)):
         assert ours[key] == theirs[key]
     assert all(ours["val_loss"] != theirs["val_loss"] for ours, theirs in zip(log, plain_log, strict=True))
@@ -138,7 +131,7 @@ def test_averaged_adalora_has_the_ranks_that_were_asked_for(tmp_path, monkeypatc
 
 
 def test_a_decay_of_zero_is_off(tmp_path):
-    _, plain, log = run(tmp_path / "plain", LoRA(rank=2))
+    _, plain, log = whole()
     _, off, off_log = run(tmp_path / "off", LoRA(rank=2), loop(SETTINGS, ema=0.0))
     assert np.array_equal(plain, off)
     assert log == off_log

@@ -20,9 +20,10 @@ from ecgtune.training.classification import Classification
 from ecgtune.training.inference import encode_once, logits_of
 from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
+from helpers.methods import slow
 from helpers.models import TINY, tiny_classifier
 from helpers.settings import loop
-from helpers.training import SETTINGS, TRAINING, VALIDATION, run
+from helpers.training import SETTINGS, TRAINING, VALIDATION, check_resume, run, whole
 
 AUGMENTATION = Augmentation(shift=0.1, crop=0.9, time_stretch=0.1, polarity_flip=0.3, gain=0.1, wander=0.2, noise=0.1)
 
@@ -64,15 +65,10 @@ def test_augmentation_acts_on_training_windows_and_not_on_validation(tmp_path):
     assert log[0]["val_loss"] == pytest.approx(plain[0]["val_loss"], abs=1e-4)
 
 
-@pytest.mark.parametrize("stop_after", [1, 9])
-def test_augmented_training_resumes_on_the_same_bits(stop_after, tmp_path):
+def test_augmented_training_resumes_on_the_same_bits(tmp_path):
     often = loop(SETTINGS, save_minutes=1e-9, ema=0.9, label_smoothing=0.1)
-    _, logits, log = run(tmp_path / "whole", settings=often, augment=augmentation())
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "stopped", settings=often, stop_after=stop_after, augment=augmentation())
-    _, resumed, resumed_log = run(tmp_path / "stopped", settings=often, augment=augmentation())
-    assert np.array_equal(resumed, logits)
-    assert resumed_log == log
+    whole = run(tmp_path / "whole", settings=often, augment=augmentation())
+    check_resume(tmp_path / "stopped", settings=often, expected=whole, augment=augmentation())
 
 
 def test_pieces_of_a_batch_are_augmented_as_the_whole(tmp_path):
@@ -126,14 +122,8 @@ def test_lower_layers_learn_more_slowly(tmp_path):
 def test_stochastic_depth_acts_in_training_alone_and_resumes_on_the_same_bits(tmp_path):
     method = LoRA(rank=2)
     often = loop(SETTINGS, save_minutes=1e-9, drop_path=0.4)
-    _, logits, log = run(tmp_path / "whole", method, often)
-    _, _, plain = run(tmp_path / "plain", method)
-    assert log[0]["train_loss"] != plain[0]["train_loss"]
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "stopped", method, often, stop_after=9)
-    _, resumed, resumed_log = run(tmp_path / "stopped", method, often)
-    assert np.array_equal(resumed, logits)
-    assert resumed_log == log
+    assert whole(method, often)[2][0]["train_loss"] != whole(method)[2][0]["train_loss"]
+    check_resume(tmp_path, method, often)
 
 
 @pytest.mark.parametrize(
@@ -146,19 +136,14 @@ def test_what_cannot_act_is_refused_by_the_objective_too(settings, tmp_path):
 
 @pytest.mark.parametrize(
     "method",
-    [LinearProbe(), LoRA(rank=2, dropout=0.2), SideTuning(width=8)],
+    [LinearProbe(), *slow(LoRA(rank=2, dropout=0.2), SideTuning(width=8))],
     ids=str,
 )
 def test_a_learned_pooling_trains_with_every_kind_of_method(method, tmp_path):
     head = Head(pooling="attention")
-    result, logits, log = run(tmp_path / "whole", method, head=head)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "stopped", method, stop_after=9, head=head)
-    _, resumed, resumed_log = run(tmp_path / "stopped", method, head=head)
-    assert np.array_equal(resumed, logits)
-    assert resumed_log == log
-    assert "moved the output" in result.audit
-    query = load_file(tmp_path / "whole" / "best" / "head.safetensors")["query"]
+    check_resume(tmp_path, method, head=head)
+    assert "moved the output" in whole(method, head=head)[0].audit
+    query = load_file(tmp_path / "best" / "head.safetensors")["query"]
     assert query.shape == (32,)
     assert query.abs().max() > 1e-3
 

@@ -22,6 +22,7 @@ from ecgtune.training.loop import train
 from ecgtune.training.prefix import compute_once
 from ecgtune.training.run_folder import RunFolder
 from helpers.encoders import classifier
+from helpers.methods import slow
 from helpers.settings import loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers
 
@@ -42,6 +43,7 @@ SPLITS = {
     NormBias(): None,
     Full(): None,
 }
+QUICK = [LinearProbe(layers="mix"), TopLayers(layers=3), LoRA(rank=2), NormBias()]
 
 
 def resnet(method):
@@ -68,7 +70,7 @@ def test_the_prefix_is_as_long_as_the_method_allows(method, split):
     assert split_point(resnet(method), method) == split
 
 
-@pytest.mark.parametrize("method", SPLITS, ids=str)
+@pytest.mark.parametrize("method", [*QUICK, *slow(*(method for method in SPLITS if method not in QUICK))], ids=str)
 def test_it_trains_the_same_on_a_prefix_and_leaves_frozen_batch_norms_alone(method, tmp_path):
     start = resnet(method).state_dict()
     model, logits, log = fit(tmp_path / "whole", method)
@@ -91,11 +93,13 @@ EVERYTHING = loop(OFF, drop_path=0.3, gradient_checkpointing=True, save_minutes=
 @pytest.mark.parametrize(
     ("method", "settings"),
     [
-        (Full(), loop(EVERYTHING, layer_decay=0.5)),
         (NormBias(), loop(EVERYTHING, layer_decay=0.5)),
-        (LoRA(rank=2, dropout=0.2), EVERYTHING),
         (SideTuning(width=8, dropout=0.2), OFF),
-        (LinearProbe(layers="mix"), OFF),
+        *slow(
+            (Full(), loop(EVERYTHING, layer_decay=0.5)),
+            (LoRA(rank=2, dropout=0.2), EVERYTHING),
+            (LinearProbe(layers="mix"), OFF),
+        ),
     ],
     ids=str,
 )
@@ -108,7 +112,7 @@ def test_stopped_and_resumed_it_ends_on_the_same_bits(method, settings, tmp_path
     assert resumed_log == log
 
 
-@pytest.mark.parametrize("method", [Full(), LoRA(rank=2, dropout=0.2), TopLayers(layers=2)], ids=str)
+@pytest.mark.parametrize("method", [TopLayers(layers=2), *slow(Full(), LoRA(rank=2, dropout=0.2))], ids=str)
 def test_gradient_checkpointing_keeps_the_numbers_and_counts_batches_once(method, tmp_path):
     model, logits, log = fit(tmp_path / "kept", method, loop(OFF, drop_path=0.3))
     other, again, again_log = fit(tmp_path / "again", method, loop(OFF, drop_path=0.3, gradient_checkpointing=True))

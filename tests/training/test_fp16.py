@@ -18,9 +18,10 @@ from ecgtune.training.classification import Classification
 from ecgtune.training.loop import train
 from ecgtune.training.precision import LossScale, check_precision
 from ecgtune.training.run_folder import RunFolder
+from helpers.methods import slow
 from helpers.models import tiny_classifier
 from helpers.settings import loop
-from helpers.training import SETTINGS, TRAINING, VALIDATION, run
+from helpers.training import SETTINGS, TRAINING, VALIDATION, run, whole
 
 HALF = loop(SETTINGS, precision="fp16")
 STEPS = 6  # of an epoch
@@ -62,14 +63,14 @@ def overflowing(folder, tries, method=None, settings=HALF, stop=None):
     return result, objective
 
 
-@pytest.mark.parametrize("method", [LoRA(rank=2), Full(), AdaLoRA(rank=1, start_rank=2)], ids=str)
+@pytest.mark.parametrize("method", [LoRA(rank=2), *slow(Full(), AdaLoRA(rank=1, start_rank=2))], ids=str)
 def test_it_trains_as_float32_does(method, tmp_path):
     half, logits, log = run(tmp_path / "half", method, HALF)
-    whole, expected, _ = run(tmp_path / "whole", method)
+    full, expected, _ = whole(method)
     assert not np.array_equal(logits, expected)
-    np.testing.assert_allclose([row["train_loss"] for row in log], [row["train_loss"] for row in whole.log], rtol=0.05)
+    np.testing.assert_allclose([row["train_loss"] for row in log], [row["train_loss"] for row in full.log], rtol=0.05)
     assert sum(row["skipped"] for row in log) <= 2  # the first scale is often too large
-    assert half.audit == whole.audit
+    assert half.audit == full.audit
 
 
 def test_steps_that_overflow_are_taken_again_and_counted(tmp_path):

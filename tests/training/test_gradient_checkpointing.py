@@ -8,6 +8,7 @@ from ecgtune.methods.adapter.settings import Adapter
 from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.own_weights.settings import Full, TopLayers
+from helpers.methods import slow
 from helpers.models import tiny_classifier
 from helpers.settings import loop
 from helpers.training import SETTINGS, run
@@ -15,8 +16,19 @@ from helpers.training import SETTINGS, run
 AGAIN = loop(SETTINGS, gradient_checkpointing=True)
 
 
-@pytest.mark.parametrize("method", [Full(), LoRA(rank=2, dropout=0.2), Adapter(width=2), TopLayers(layers=1)], ids=str)
-@pytest.mark.parametrize("settings", [{}, {"drop_path": 0.3}], ids=["plain", "drop_path"])
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        (Full(), {}),
+        (LoRA(rank=2, dropout=0.2), {"drop_path": 0.3}),
+        *slow(
+            (LoRA(rank=2, dropout=0.2), {}),
+            (Full(), {"drop_path": 0.3}),
+            *((m, s) for m in (Adapter(width=2), TopLayers(layers=1)) for s in ({}, {"drop_path": 0.3})),
+        ),
+    ],
+    ids=str,
+)
 def test_the_same_bits_as_without(method, settings, tmp_path):
     ours, theirs = (
         run(tmp_path / str(s.trainer.gradient_checkpointing), method, loop(s, **settings)) for s in (AGAIN, SETTINGS)

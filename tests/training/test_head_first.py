@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.errors import SettingError
+from ecgtune.methods.adapter.settings import Adapter
 from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.own_weights.settings import Full
@@ -18,12 +19,13 @@ from ecgtune.training.head_first import check_head_first, count_head_steps, trai
 from ecgtune.training.inference import logits_of
 from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
-from helpers.methods import METHODS
+from helpers.methods import METHODS, slow
 from helpers.models import tiny_classifier
 from helpers.settings import loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers, run
 
 SETTINGS = loop(SETTINGS, head_epochs=2, epochs=2, layer_decay=1.0, head_rate_factor=0.5)
+OFTEN = loop(SETTINGS, save_minutes=1e-9, ema=0.9)
 
 
 def head_first(folder, method, *, stop_after=None, head=None, settings=SETTINGS):
@@ -37,7 +39,7 @@ def head_first(folder, method, *, stop_after=None, head=None, settings=SETTINGS)
     return first, logits_of(model, VALIDATION.inputs), numbers(RunFolder(place.head)), numbers(place)
 
 
-@pytest.mark.parametrize("method", [LoRA(rank=2, dropout=0.2), Full(), SideTuning(width=8)], ids=str)
+@pytest.mark.parametrize("method", [LoRA(rank=2, dropout=0.2), *slow(Full(), SideTuning(width=8))], ids=str)
 def test_it_is_a_probe_and_then_the_method_on_its_head(method, tmp_path):
     first, both, head_log, log = head_first(tmp_path / "both", method)
 
@@ -54,7 +56,11 @@ def test_it_is_a_probe_and_then_the_method_on_its_head(method, tmp_path):
     assert numbers(RunFolder(tmp_path / "then")) == log
 
 
-@pytest.mark.parametrize("method", [method for method in METHODS if method.changes_encoder], ids=str)
+@pytest.mark.parametrize(
+    "method",
+    [Adapter(width=2), *slow(*(m for m in METHODS if m.changes_encoder and not isinstance(m, Adapter)))],
+    ids=str,
+)
 def test_the_heads_epochs_leave_the_method_as_it_was_and_trainable(method, tmp_path):
     model, fresh = attach(tiny_classifier(), method), attach(tiny_classifier(), method)
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -66,15 +72,18 @@ def test_the_heads_epochs_leave_the_method_as_it_was_and_trainable(method, tmp_p
     assert {file.name for file in (tmp_path / "head" / "best").iterdir()} == {"head.safetensors"}
 
 
-@pytest.mark.parametrize("stop_after", [0, 4, 11, 12, 15, 20])
-def test_stopped_anywhere_and_resumed_ends_on_the_same_bits(stop_after, tmp_path):
-    settings = loop(SETTINGS, save_minutes=1e-9, ema=0.9)
-    whole = head_first(tmp_path / "whole", LoRA(rank=2), settings=settings)
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory):
+    return head_first(tmp_path_factory.mktemp("whole"), LoRA(rank=2), settings=OFTEN)
+
+
+@pytest.mark.parametrize("stop_after", [4, 15, *slow(0, 11, 12, 20)])
+def test_stopped_anywhere_and_resumed_ends_on_the_same_bits(stop_after, never_stopped, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        head_first(tmp_path / "stopped", LoRA(rank=2), settings=settings, stop_after=stop_after)
-    resumed = head_first(tmp_path / "stopped", LoRA(rank=2), settings=settings)
-    np.testing.assert_array_equal(resumed[1], whole[1])
-    assert resumed[2:] == whole[2:]
+        head_first(tmp_path, LoRA(rank=2), settings=OFTEN, stop_after=stop_after)
+    resumed = head_first(tmp_path, LoRA(rank=2), settings=OFTEN)
+    np.testing.assert_array_equal(resumed[1], never_stopped[1])
+    assert resumed[2:] == never_stopped[2:]
 
 
 def test_a_learned_pooling_is_trained_with_the_head(tmp_path):

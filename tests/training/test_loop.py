@@ -26,18 +26,18 @@ from ecgtune.training.classification import Classification
 from ecgtune.training.inference import probability_of
 from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
-from helpers.methods import METHODS, MIXED
+from helpers.methods import FAMILIES, METHODS, MIXED, slow
 from helpers.models import tiny_classifier
 from helpers.settings import loop
-from helpers.training import SETTINGS, TRAINING, VALIDATION, numbers, run, windows
+from helpers.training import SETTINGS, TRAINING, VALIDATION, check_resume, numbers, run, whole, windows
 
 #: One method for each way of keeping what was trained.
 KINDS = [m for m in METHODS if isinstance(m, (Full, LinearProbe, Adapter, SideTuning, AdaLoRA)) and m != MIXED]
 
 
-@pytest.mark.parametrize("method", KINDS, ids=str)
+@pytest.mark.parametrize("method", [KINDS[0], *slow(*KINDS[1:])], ids=str)
 def test_same_seed_same_numbers_and_another_seed_others(method, tmp_path):
-    _, first, log = run(tmp_path / "a", method)
+    _, first, log = whole(method)
     _, second, again = run(tmp_path / "b", method)
     _, other, _ = run(tmp_path / "c", method, seed=1)
     assert np.array_equal(first, second)
@@ -47,23 +47,20 @@ def test_same_seed_same_numbers_and_another_seed_others(method, tmp_path):
 
 @pytest.mark.parametrize(
     ("method", "stop_after"),
-    [*product(KINDS, [0, 1, 6, 9, 17]), *product([method for method in METHODS if method not in KINDS], [9])],
+    [
+        *product(KINDS, [9]),
+        *product([AdaLoRA(rank=1, start_rank=3, dropout=0.2)], [0, 6, 17]),
+        *slow(*product(KINDS, [0, 1, 6, 17]), *product([method for method in METHODS if method not in KINDS], [9])),
+    ],
     ids=str,
 )
 def test_stopped_anywhere_and_resumed_ends_on_the_same_bits(method, stop_after, tmp_path):
-    whole, logits, log = run(tmp_path / "whole", method)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "stopped", method, stop_after=stop_after)
-    resumed, resumed_logits, resumed_log = run(tmp_path / "stopped", method)
-    assert np.array_equal(resumed_logits, logits)
-    assert resumed_log == log
-    assert resumed.best_epoch == whole.best_epoch
-    assert resumed.audit == whole.audit
+    check_resume(tmp_path, method, stop_after=stop_after)
 
 
 def test_saves_inside_an_epoch_resume_on_the_same_bits(tmp_path):
     often = loop(SETTINGS, save_minutes=1e-9)
-    _, logits, log = run(tmp_path / "whole", settings=often)
+    _, logits, log = whole()
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", settings=often, stop_after=9)
     state = torch.load(RunFolder(tmp_path / "stopped").state, weights_only=True)["state"]
@@ -73,7 +70,7 @@ def test_saves_inside_an_epoch_resume_on_the_same_bits(tmp_path):
     assert resumed_log == log
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", FAMILIES, ids=str)
 def test_it_learns(method, tmp_path):
     result, logits, _ = run(tmp_path, method, loop(SETTINGS, epochs=8), training=windows(200, seed=1))
     assert result.log[-1]["train_loss"] < result.log[0]["train_loss"]
@@ -87,7 +84,7 @@ def follow(monkeypatch, curve: list[float]) -> None:
 
 
 # Not AdaLoRA: when it gives ranks up depends on how long the training is meant to be.
-@pytest.mark.parametrize("method", [method for method in KINDS if not isinstance(method, AdaLoRA)], ids=str)
+@pytest.mark.parametrize("method", [Full(), *slow(*(m for m in KINDS[1:] if not isinstance(m, AdaLoRA)))], ids=str)
 def test_best_epoch_is_a_true_copy(method, tmp_path, monkeypatch):
     constant = loop(SETTINGS, schedule="constant")
     follow(monkeypatch, [0.6, 0.9])
@@ -119,7 +116,7 @@ def test_patience_stops_early(tmp_path, monkeypatch):
     assert len(log) == 6
 
 
-@pytest.mark.parametrize("pieces", [2, 3, 8])
+@pytest.mark.parametrize("pieces", [3, *slow(2, 8)])
 def test_accumulation_equals_the_whole_batch(pieces, tmp_path):
     settings = loop(SETTINGS, optimizer="adam", weight_decay=0.0, class_weights="balanced")
     _, whole, log = run(tmp_path / "whole", Full(), settings)
@@ -218,11 +215,15 @@ def test_adaloras_penalty_is_in_the_loss_with_its_weight(tmp_path):
     assert first[0.5] - first[0.0] == pytest.approx(expected, rel=1e-3)
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m.changes_encoder and m.name != "full"], ids=str)
+@pytest.mark.parametrize(
+    "method",
+    [*KINDS[2:], *slow(*(m for m in METHODS if m.changes_encoder and m.name != "full" and m not in KINDS))],
+    ids=str,
+)
 def test_bf16_learns_and_keeps_float32_weights(method, tmp_path):
     result, logits, _ = run(tmp_path, method, loop(SETTINGS, precision="bf16"))
     assert all(math.isfinite(row["train_loss"]) for row in result.log)
-    assert not np.array_equal(logits, run(tmp_path / "fp32", method)[1])
+    assert not np.array_equal(logits, whole(method)[1])
     state = torch.load(RunFolder(tmp_path).state, weights_only=True)
     trained = {name: tensor for name, tensor in state["weights"].items() if not name.startswith("callback.kept.")}
     assert {tensor.dtype for tensor in trained.values()} == {torch.float32}
@@ -257,7 +258,7 @@ class Breaking(Classification):
                 next(p for p in self.model.parameters() if p.requires_grad).fill_(math.nan)
 
 
-@pytest.mark.parametrize("ema", [None, 0.9])
+@pytest.mark.parametrize("ema", [0.9, *slow(None)])
 @pytest.mark.parametrize(
     ("what", "at", "said"),
     [

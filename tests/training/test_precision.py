@@ -8,7 +8,7 @@ from ecgtune.config.trainer import TrainerSettings
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.training.precision import choose_precision
 from helpers.settings import loop
-from helpers.training import SETTINGS, run
+from helpers.training import SETTINGS, run, whole
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_auto_is_bf16_where_the_device_has_instructions_for_it(monkeypatch, devi
 def test_auto_trains_as_the_format_by_its_name(monkeypatch, tmp_path, chosen):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": chosen == "bf16"})
     told, auto, _ = run(tmp_path / "auto", LoRA(rank=2), loop(SETTINGS, precision="auto"))
-    named, logits, _ = run(tmp_path / "named", LoRA(rank=2), loop(SETTINGS, precision=chosen))
+    named, logits, _ = whole(LoRA(rank=2), loop(SETTINGS, precision=chosen))
     assert told.precision == named.precision == chosen
     assert np.array_equal(auto, logits)
 

@@ -26,13 +26,15 @@ from ecgtune.training.inference import logits_of
 from ecgtune.training.loop import train
 from ecgtune.training.prefix import check_prefix, compute_once, does_not_pay, key_of
 from ecgtune.training.run_folder import RunFolder
-from helpers.methods import METHODS
+from helpers.methods import METHODS, slow
 from helpers.models import TINY, tiny_classifier
 from helpers.settings import Loop, loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers
 
 ON, OFF = (loop(SETTINGS, prefix_cache=setting) for setting in ("on", "off"))
 CUT = [method for method in METHODS if not isinstance(method, (Full, NormBias))]
+#: One method for each kind of split.
+QUICK = [m for m in CUT if isinstance(m, (LinearProbe, SideTuning, TopLayers))] + [LoRA(rank=2, dropout=0.2)]
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def same(ours, theirs, tolerance: float) -> None:
 
 
 # Not to the bit: rows are encoded in other batches than they train in, and a library may round a product by its size.
-@pytest.mark.parametrize("method", CUT, ids=str)
+@pytest.mark.parametrize("method", [*QUICK, *slow(*(method for method in CUT if method not in QUICK))], ids=str)
 def test_the_same_training_as_with_the_whole_model_at_every_step(method, tmp_path):
     once, plain = (fit(tmp_path / s.prefix_cache, method, s) for s in (ON, OFF))
     assert once[3].startswith("computed once: ")
@@ -68,20 +70,20 @@ def test_the_same_training_as_with_the_whole_model_at_every_step(method, tmp_pat
     same(once, plain, 1e-5)
 
 
-@pytest.mark.parametrize("method", [LoRA(rank=2), TopLayers(layers=1), SideTuning(width=8)], ids=str)
+@pytest.mark.parametrize("method", [TopLayers(layers=1), *slow(LoRA(rank=2), SideTuning(width=8))], ids=str)
 def test_bfloat16_goes_on_from_the_bits_it_would_have_had(method, tmp_path):
     once, plain = (fit(tmp_path / s.prefix_cache, method, loop(s, precision="bf16")) for s in (ON, OFF))
     same(once, plain, 2e-2)
 
 
-@pytest.mark.parametrize("method", [LinearProbe(), LinearProbe(layers="mix"), SideTuning(width=8)], ids=str)
+@pytest.mark.parametrize("method", [LinearProbe(layers="mix"), *slow(LinearProbe(), SideTuning(width=8))], ids=str)
 def test_a_head_with_a_pooling_that_learns(method, tmp_path):
     model = {s: tiny_classifier(head=Head(pooling="attention")) for s in (ON, OFF)}
     same(*(fit(tmp_path / s.prefix_cache, method, s, model=model[s]) for s in (ON, OFF)), 1e-5)
 
 
 @pytest.mark.parametrize("settings", [{"drop_path": 0.3}, {}], ids=["drop_path", "dropout"])
-@pytest.mark.parametrize("method", [TopLayers(layers=1), Adapter(width=2)], ids=str)
+@pytest.mark.parametrize("method", [TopLayers(layers=1), *slow(Adapter(width=2))], ids=str)
 def test_what_is_drawn_at_random_is_drawn_anew_in_every_epoch(method, settings, tmp_path):
     dropout = {} if settings else {"dropout": 0.2, "attention_dropout": 0.2}
     config = replace(TINY, **dropout)
@@ -112,7 +114,7 @@ def test_the_cut_is_as_deep_as_the_method_allows(method, cut):
     assert split_point(attach(tiny_classifier(), method), method) == cut
 
 
-def test_a_stopped_training_goes_on_from_the_cache_on_the_same_bits(tmp_path):
+def test_a_stopped_training_resumes_from_the_cache_on_the_same_bits(tmp_path):
     method = LoRA(rank=2, dropout=0.2)
     whole = fit(tmp_path / "whole", method, ON)
     with pytest.raises(KeyboardInterrupt):

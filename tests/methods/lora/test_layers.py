@@ -8,8 +8,11 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
+from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.layers import LowRankLinear, LowRankProduct
+from ecgtune.methods.lora.settings import LoRA
 from helpers.layers import Two, answer_and_gradients
+from helpers.models import tiny_classifier
 
 
 def wrapped(ours: bool, **settings: object) -> PeftModel:
@@ -144,3 +147,27 @@ def test_merged_answers_are_the_same() -> None:
     apart = model(x)
     model.merge_adapter()
     torch.testing.assert_close(model(x), apart)
+
+
+def test_pissa_holds_the_largest_singular_values():
+    original = tiny_classifier().encoder.layers[0].feed_forward.fc1.weight.detach()
+    fc1 = attach(tiny_classifier(), LoRA(rank=3, init="pissa")).base_encoder.layers[0].feed_forward.fc1
+    with torch.no_grad():
+        update = fc1.scaling["default"] * fc1.lora_B["default"].weight @ fc1.lora_A["default"].weight
+        left, values, right = torch.linalg.svd(original.double(), full_matrices=False)
+        largest = (left[:, :3] * values[:3]) @ right[:3]
+        torch.testing.assert_close(update.double(), largest, atol=1e-6, rtol=0)
+        torch.testing.assert_close(fc1.base_layer.weight + update, original, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pissa_has_the_same_bits_on_any_number_of_threads(threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        model = attach(tiny_classifier(), LoRA(rank=3, init="pissa"))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    again = dict(attach(tiny_classifier(), LoRA(rank=3, init="pissa")).named_parameters())
+    assert all(torch.equal(parameter, again[name]) for name, parameter in model.named_parameters())

@@ -125,3 +125,16 @@ def test_dropped_blocks_are_ours_whatever_is_cheaper(monkeypatch) -> None:
     model = wrapped(True, module_dropout=0.5).train()
     with torch.no_grad():
         assert not torch.allclose(model(x), wrapped(True).eval()(x), atol=1e-3)
+
+
+def test_oft_turns_without_stretching():
+    model = attach(tiny_classifier(), OFT(block=8))
+    query = model.base_encoder.layers[0].attention.q_proj
+    with torch.no_grad():
+        query.oft_R["default"].weight.normal_()
+        rotation = query.oft_R["default"].get_weight()
+        torch.testing.assert_close(rotation @ rotation.T, torch.eye(32), atol=1e-5, rtol=0)
+        assert not torch.allclose(rotation, torch.eye(32), atol=0.1)
+        assert not rotation[:8, 8:].any()
+        tokens = torch.randn(2, 5, 32)
+        torch.testing.assert_close(query(tokens), query.base_layer(tokens @ rotation), rtol=1e-4, atol=1e-5)
