@@ -100,7 +100,7 @@ def test_no_state_is_left_of_either(tmp_path):
 
 
 def test_a_probe_has_no_method_to_wait_for_and_the_head_needs_two_steps():
-    with pytest.raises(SettingError, match="head_epochs is 2, but probe trains the head alone"):
+    with pytest.raises(SettingError, match="head_epochs is 2, but probe already trains only the head"):
         check_head_first(LinearProbe(), 44, SETTINGS.optimisation)
     with pytest.raises(SettingError, match="one step"):
         check_head_first(LoRA(), 44, loop(SETTINGS, head_epochs=1, batch_size=64).optimisation)

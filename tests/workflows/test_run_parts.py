@@ -102,7 +102,7 @@ def test_a_run_stopped_after_its_head_goes_on(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("method", "training", "message"),
     [
-        (ecgtune.LinearProbe(), loop(SHORT, head_epochs=1), "head_epochs is 1, but probe trains the head alone"),
+        (ecgtune.LinearProbe(), loop(SHORT, head_epochs=1), "head_epochs is 1, but probe already trains only the head"),
         (ecgtune.LoRA(rank=2), loop(SHORT, layer_decay=0.5), "layer_decay is 0.5, but lora"),
         (ecgtune.SideTuning(), loop(SHORT, drop_path=0.5), "drop_path is 0.5, but side"),
     ],

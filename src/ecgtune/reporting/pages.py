@@ -13,6 +13,7 @@ from ecgtune.reporting import pretraining, tables, wording
 from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
 from ecgtune.reporting.style import row_colours
 from ecgtune.utils import formatting
+from ecgtune.utils.formatting import flat
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -191,17 +192,6 @@ def inline_figure(folder: Path, name: str, alt: str) -> Markup:
     head, rest = text.split(">", 1)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
     return Markup(f'{head} role="img" aria-label="{escape(alt)}">{rest}')
-
-
-def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one: `versions.torch` -> value."""
-    result: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            result |= flat(value, f"{prefix}{key}.")
-        else:
-            result[f"{prefix}{key}"] = value
-    return result
 
 
 def plain_value(value: Any) -> str:

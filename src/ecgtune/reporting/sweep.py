@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecgtune.errors import RunError
-from ecgtune.reporting.pages import flat, folder_facts, render
+from ecgtune.reporting.pages import folder_facts, render
 from ecgtune.reporting.style import METHOD_COLOURS, QUIET, draw, heading
 from ecgtune.utils.files import read_json, replace_folder, write_text
+from ecgtune.utils.formatting import flat
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""A moving average of the weights that train: often better than the weights themselves, and never noisier."""
+"""Exponential moving average of the trainable weights."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """Exponential moving average of the trainable weights of `model`, and of what its norms count (their buffers).
+    """Exponential moving average of the trainable weights of `model` and of its floating-point buffers.
 
-    average <- d * average + (1 - d) * weights after every step, d = min(decay, (1 + step) / (10 + step)): a short
-    memory at first, so that random weights are soon forgotten. decay None: none of this happens. refresh: called when
-    the average stands in the model, for what an average blurs.
+    average <- d * average + (1 - d) * weights after every step, with d = min(decay, (1 + step) / (10 + step)), so that
+    the initial weights lose influence quickly. decay None disables it. refresh: called after the average is copied into
+    the model, to restore constraints that averaging violates.
     """
 
     def __init__(self, model: nn.Module, decay: float | None, refresh: Callable[[], None]) -> None:
         self._decay, self._refresh = decay, refresh
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-        counted = {name: buffer for name, buffer in model.named_buffers() if buffer.is_floating_point()}
-        self._weights = {} if decay is None else weights | counted
+        buffers = {name: buffer for name, buffer in model.named_buffers() if buffer.is_floating_point()}
+        self._weights = {} if decay is None else weights | buffers
         self._average = {name: weight.clone() for name, weight in self._weights.items()}
 
     def update(self, step: int) -> None:
-        """After optimizer step `step` (0, 1, ...)."""
+        """Update the average after optimizer step `step` (0, 1, ...)."""
         if self._decay is None:
             return
         decay = min(self._decay, (1 + step) / (10 + step))
@@ -33,7 +33,7 @@ class WeightAverage:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The model with the averaged weights; outside it has its own."""
+        """Context in which the model has the averaged weights."""
         if self._decay is None:
             yield
             return
@@ -46,11 +46,11 @@ class WeightAverage:
             self._put(own)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a resume must find unchanged."""
+        """The state for a resume."""
         return self._average
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Read back what `tensors` gave when the training was stopped."""
+        """Restore the state of `tensors`."""
         for name, average in self._average.items():
             average.copy_(tensors[name])
 

@@ -130,7 +130,7 @@ class Classification(Objective):
         truth, right = truth_of(label, probability)
         return {
             "train_loss": sums["loss"] / weight,
-            "train_accuracy": sums["correct"] / self._criterion.answers(self._training.label),
+            "train_accuracy": sums["correct"] / self._criterion.predictions(self._training.label),
             "val_loss": float(-np.log(np.maximum(truth, 1e-12)).mean()),
             "val_accuracy": float(right.mean()),
             "val_auroc": auroc(label, probability[:, 1]) if task == "binary" else macro_auroc(label, probability),

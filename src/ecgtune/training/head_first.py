@@ -1,4 +1,5 @@
-"""Head first, then the method (LP-FT, Kumar et al. 2022, arXiv:2202.10054), as a random head distorts the features."""
+"""Train the head before the method, because a random head distorts the features (LP-FT, Kumar et al. 2022,
+arXiv:2202.10054)."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from ecgtune.training.run_folder import RunFolder
 
 
 class _HeadAlone(Classification):
-    """A probe of which nothing but the head is kept: what is attached to the encoder stays as it is."""
+    """A probe that saves and loads only the head; the modules attached to the encoder do not change."""
 
     def save(self, folder: Path) -> None:
         save_head(self.model, folder)
@@ -33,7 +34,7 @@ class _HeadAlone(Classification):
 
 
 def head_settings(settings: Optimisation) -> Optimisation:
-    """Settings of the loop for `settings.head_epochs` (1 or more) of the head alone, at `LinearProbe`'s own rate."""
+    """Settings of the loop for `settings.head_epochs` (1 or more) of the head alone, at the rate of `LinearProbe`."""
     return replace(
         settings,
         epochs=settings.head_epochs,
@@ -47,15 +48,15 @@ def head_settings(settings: Optimisation) -> Optimisation:
 
 
 def count_head_steps(items: int, settings: Optimisation) -> int:
-    """Optimizer steps of the head alone, 0 without `head_epochs`; raises what `count_steps` raises."""
+    """Optimizer steps of the head alone, 0 without `head_epochs`. Raises as `count_steps` does."""
     return count_steps(items, head_settings(settings)) if settings.head_epochs else 0
 
 
 def check_head_first(method: Method, items: int, settings: Optimisation) -> None:
-    """Raise SettingError where `settings.head_epochs` makes no sense: without a method, or with too few steps."""
+    """Raise SettingError for `head_epochs` without a method that changes the encoder, or with too few steps."""
     require(
         settings.head_epochs == 0 or method.changes_encoder,
-        f"head_epochs is {settings.head_epochs}, but {method.name} trains the head alone anyway; leave it out",
+        f"head_epochs is {settings.head_epochs}, but {method.name} already trains only the head; leave it out",
     )
     count_head_steps(items, settings)
 
@@ -73,9 +74,9 @@ def train_head(
 ) -> float:
     """Train the head of `model`, which has its method attached, for `settings.head_epochs`, and return the seconds.
 
-    `training` and `validation` hold windows as the model takes them; what a probe computes once is computed once. Its
-    log and its best head stand in `folder.head`, and that head is left in the model. A stopped one is continued; once
-    the method's training has begun, its state has the head. Raises what `train` raises.
+    `training` and `validation` hold prepared windows; their features are computed once. The log and the checkpoint are
+    in `folder.head`; the model keeps that head. A stopped training is resumed; once the training of the method has
+    started, its state contains the head. Raises as `train` does.
     """
     alone = RunFolder(folder.head, title=f"{folder.title}, head")
     if folder.state.exists():

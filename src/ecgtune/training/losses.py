@@ -1,7 +1,7 @@
 """Losses of labelled windows: cross-entropy, or binary cross-entropy per label, plain or focal. Pure functions.
 
-Each is a sum over the batch; what it has to be divided by to be a mean is `Criterion.weight`, so that a batch cut into
-pieces gives the gradient of the whole one.
+Each is a sum over the batch; `Criterion.total` is the divisor of the mean, so that a batch in several pieces has the
+gradient of the whole batch.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def focal_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor, gamma: fl
 def label_cross_entropy(
     logits: Tensor, label: Tensor, weight: Tensor, pos_weight: Tensor, gamma: float = 0.0, smoothing: float = 0.0
 ) -> Tensor:
-    """Sum of the binary cross-entropies of all labels that are known; a missing label has no loss and no gradient.
+    """Sum of the binary cross-entropies of all known labels; a missing label has no loss and no gradient.
 
-    logits: (batch, labels) float. label: (batch, labels) of 1, 0 and -1 (missing). weight: (2, labels), factor of what
-    is 0 and of what is 1. pos_weight: (labels,), a further factor of what is 1, which the mean is not divided by.
+    logits: (batch, labels) float. label: (batch, labels) of 1, 0 and -1 (missing). weight: (2, labels), factors of
+    negatives and positives. pos_weight: (labels,), a further factor of positives that is not part of the divisor.
     gamma: above 0 each term is multiplied with (1 - p_t)^gamma, p_t the probability of the truth (Lin et al. 2017,
     eq. 4). smoothing: 1 becomes 1 - smoothing / 2 and 0 becomes smoothing / 2; not together with gamma.
     """
@@ -48,17 +48,16 @@ def label_cross_entropy(
 
 
 def _miss(loss: Tensor) -> Tensor:
-    """1 - p of `loss` = -log p. By expm1, since near p = 1 the difference would be rounding noise; above 0, since a
-    power below 1 has no slope there."""
+    """1 - p of `loss` = -log p, by expm1 because of rounding near p = 1; above 0, where powers below 1 have a slope."""
     return (-torch.expm1(-loss)).clamp_min(1e-12)
 
 
 @dataclass(frozen=True, eq=False)
 class Criterion:
-    """The loss of one training: what the settings say, with the weights that the training labels give.
+    """The loss of one training by its settings, with the weights from its training labels.
 
-    weight: float32 (classes,), or (2, labels) for what is 0 and what is 1. pos_weight: float32 (labels,), of labels
-    only.
+    weight: float32 (classes,), or (2, labels) for negatives and positives. pos_weight: float32 (labels,), for several
+    labels only.
     """
 
     task: Task
@@ -68,14 +67,14 @@ class Criterion:
     smoothing: float = 0.0
 
     def total(self, label: np.ndarray) -> float:
-        """What the summed loss of windows with these labels is divided by: of labels, those that are known."""
+        """Divisor of the summed loss of windows with these labels; only known labels count."""
         if self.task != "multilabel":
             return float(self.weight[label].sum())
-        # A batch in which nothing is known has the loss 0, and 0 / 1 is still 0.
+        # A batch without known labels has the loss 0, and 0 / 1 is 0.
         return float(_known_weight(torch.from_numpy(label), torch.from_numpy(self.weight)).sum()) or 1.0
 
     def weight_sum(self, label: Tensor) -> Tensor:
-        """`total` of a batch that is on a device, as a tensor; 0 where nothing is known."""
+        """`total` of a batch on a device, as a tensor; 0 without known labels."""
         weight = torch.from_numpy(self.weight).to(label.device)
         return weight[label].sum() if self.task != "multilabel" else _known_weight(label, weight).sum()
 
@@ -90,18 +89,18 @@ class Criterion:
         return cross_entropy(logits, label, weight=weight, reduction="sum", label_smoothing=self.smoothing)
 
     def correct(self, logits: Tensor, label: Tensor) -> Tensor:
-        """How many answers are right: windows, or known labels at 0.5."""
+        """Number of correct predictions: windows, or known labels at 0.5."""
         if self.task == "multilabel":
             return (((logits > 0) == (label > 0)) & (label >= 0)).sum()
         return (logits.argmax(1) == label).sum()
 
-    def answers(self, label: np.ndarray) -> int:
-        """How many answers there are to be right: windows, or known labels."""
+    def predictions(self, label: np.ndarray) -> int:
+        """Number of predictions: windows, or known labels."""
         return int((label >= 0).sum())
 
 
 def criterion(label: np.ndarray, classes: Sequence[str], settings: Optimisation) -> Criterion:
-    """The loss that `settings` ask for on training windows with these labels. Raises SettingError, see `check_loss`."""
+    """The loss of `settings` for training windows with these labels. Raises SettingError as `check_loss` does."""
     task = task_of(label, classes)
     check_loss(task, classes, settings)
     gamma = settings.focal_gamma if settings.loss == "focal" else 0.0
@@ -123,8 +122,8 @@ def check_loss(task: Task, classes: Sequence[str], settings: Optimisation) -> No
     """Raise SettingError for loss settings that the task cannot use."""
     if settings.loss == "focal" and settings.label_smoothing > 0:
         raise SettingError(
-            f"label_smoothing is {settings.label_smoothing}, but the focal loss has its own way with sure answers; "
-            "use one of them"
+            f"label_smoothing is {settings.label_smoothing}, but the focal loss already reduces the loss of "
+            "confident predictions; use one of them"
         )
     asked = settings.positive_weights
     if asked is None:
@@ -141,5 +140,5 @@ def check_loss(task: Task, classes: Sequence[str], settings: Optimisation) -> No
 
 
 def _known_weight(label: Tensor, weight: Tensor) -> Tensor:
-    """(batch, labels): the weight of what is known, 0 where a label is missing."""
+    """(batch, labels): weights of the known labels, 0 for a missing label."""
     return torch.where(label >= 0, torch.where(label > 0, weight[1], weight[0]), 0.0)

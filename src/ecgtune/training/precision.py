@@ -1,4 +1,4 @@
-"""The number formats of a forward pass, by their names in the settings, and the scale that half precision needs."""
+"""Number formats of the forward pass by their names in the settings, and the loss scale of fp16."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from torch import Tensor, nn
 
 from ecgtune.errors import SettingError
 
-#: What autocast computes in; None for float32 throughout. "auto" is one of them by `choose_precision`.
+#: Number format of autocast; None for float32 throughout. `choose_precision` resolves "auto" to one of them.
 FORMATS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_precision(device: torch.device, precision: str) -> str:
-    """ "auto" as a name of `FORMATS`: bf16 where `device` has instructions for its products, else fp32."""
+    """Resolve "auto" to a name of `FORMATS`: bf16 if `device` has instructions for its products, else fp32."""
     if precision != "auto":
         return precision
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        # Without them a CPU goes by float32 and casts beside. Of ARM's and Apple's chips nothing has been measured.
+        # Without them a CPU computes in float32 and also casts. ARM and Apple chips were not measured.
         found = torch.cpu.get_capabilities() if device.type == "cpu" else {}
         fast = bool(found.get("avx512_bf16") or found.get("amx_bf16"))
     return "bf16" if fast else "fp32"
 
 
 def resolved_precision(device: torch.device, precision: str) -> dict[str, str]:
-    """What "auto" became, for environment.json: a run goes on in no other format. Empty where one was asked for."""
+    """The format of "auto" for environment.json, as a resume must not change it; empty for an explicit format."""
     return {"auto_precision": choose_precision(device, precision)} if precision == "auto" else {}
 
 
@@ -39,7 +39,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def check_precision(device: torch.device, precision: str) -> None:
-    """Raise SettingError where `device` cannot train in fp16: one product and its scaled gradient are tried."""
+    """Raise SettingError if `device` cannot train in fp16, by a trial of one product and its scaled gradient."""
     if precision != "fp16":
         return
     try:
@@ -58,10 +58,10 @@ def check_precision(device: torch.device, precision: str) -> None:
 
 
 class LossScale:
-    """The factor that keeps small gradients from vanishing in fp16 (Micikevicius et al. 2018, arXiv:1710.03740).
+    """Factor on the loss against vanishing gradients in fp16 (Micikevicius et al. 2018, arXiv:1710.03740).
 
-    Where gradients overflow, the factor is halved and the step is not taken; after `GradScaler`'s 2,000 good steps it
-    is doubled. In other formats all of this does nothing. Below `SMALLEST` it is no help any more.
+    When gradients overflow, the factor is halved and the step is skipped; after 2,000 steps without an overflow
+    (`GradScaler`'s default) it is doubled. It has no effect in other formats.
     """
 
     SMALLEST = 1.0
@@ -70,11 +70,11 @@ class LossScale:
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
     def scaled(self, loss: Tensor) -> Tensor:
-        """The loss whose gradient is to be taken."""
+        """The scaled loss, for the backward pass."""
         return self._scaler.scale(loss)
 
     def unscale(self, optimizer: Any, parameters: Iterable[Tensor]) -> bool:
-        """Give the gradients their own size; False where one is infinite or not a number, as `step` sees it too."""
+        """Remove the factor from the gradients; False if one is not finite, in which case `step` skips the step."""
         if not self._scaler.is_enabled():
             return True
         self._scaler.unscale_(optimizer)
@@ -88,14 +88,14 @@ class LossScale:
 
     @property
     def exhausted(self) -> bool:
-        """Whether gradients overflow although the loss is not enlarged: that is no matter of the format."""
+        """Whether gradients overflow although the loss is not enlarged, so that the format is not the cause."""
         return self._scaler.is_enabled() and self._scaler.get_scale() < self.SMALLEST
 
     def state(self) -> dict[str, Any]:
-        """What a resume must find unchanged; empty in other formats."""
+        """The state for a resume; empty in other formats."""
         return self._scaler.state_dict()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Read back what `state` gave."""
+        """Restore the state of `state`."""
         if state:
             self._scaler.load_state_dict(state)

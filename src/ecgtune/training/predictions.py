@@ -25,11 +25,12 @@ def predictions_text(
     classes: Sequence[str],
     recording: np.ndarray | None = None,
 ) -> str:
-    """predictions.csv as text. Of two classes: `row,group,split,label,probability`, label 0 or 1, probability of the 1.
+    """The text of predictions.csv.
 
-    `recording` is a column behind `group` where it is given and not the group itself.
-    Of several classes `label` is a name and each class has a column `probability_<class>`; of several labels each has
-    `label_<name>` (1, 0, empty where missing) and `probability_<name>`. label, probability: as `evaluate` takes them.
+    Two classes: `row,group,split,label,probability`, label 0 or 1, probability of the second class. Several classes:
+    `label` is a name, and each class has a column `probability_<class>`. Several labels: each has `label_<name>` (1, 0,
+    empty if missing) and `probability_<name>`. `recording`, if given, is a column after `group`. label, probability: as
+    `evaluate` takes them.
     """
     task = task_of(label, classes)
     names = [LABEL] if task != "multilabel" else [f"{LABEL}_{name}" for name in classes]
@@ -47,14 +48,14 @@ def predictions_text(
     else:
         truth = [["" if value == MISSING else value for value in values] for values in label.tolist()]
     probabilities = probability.reshape(len(rows), -1).tolist()
-    for row, owner, part, known, found in zip(rows.tolist(), groups, split.tolist(), truth, probabilities, strict=True):
-        writer.writerow([row, *owner, part, *known, *found])
+    for row, owner, name, known, found in zip(rows.tolist(), groups, split.tolist(), truth, probabilities, strict=True):
+        writer.writerow([row, *owner, name, *known, *found])
     return out.getvalue()
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """predictions.csv as arrays of equal length; `group` and `recording` are None when the file names none.
+    """predictions.csv as arrays of equal length; `group` and `recording` are None if the file has none.
 
     label, probability: `(windows,)` twice for two classes, `(windows,)` and `(windows, classes)` for more, both
     `(windows, labels)` for several labels, where -1 is missing.
@@ -76,13 +77,13 @@ class Predictions:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read predictions.csv. Raises RunError when it is missing or not of this layout."""
+    """Read predictions.csv. Raises RunError if it is missing or has another layout."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         names = list(rows[0]) if rows else [LABEL, PROBABILITY]
         group = np.array([row["group"] for row in rows])
-        label, probability = _answers(rows, names)
+        label, probability = _columns(rows, names)
         return Predictions(
             row=np.array([int(row["row"]) for row in rows]),
             group=group if len(group) and np.all(group != "") else None,
@@ -92,13 +93,11 @@ def read_predictions(path: Path) -> Predictions:
             recording=np.array([row["recording"] for row in rows]) if "recording" in names else None,
         )
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise RunError(
-            f"{path} cannot be read ({error}); the run is incomplete, train it again with --resume"
-        ) from None
+        raise RunError(f"{path} cannot be read ({error}); the run is incomplete, finish it with --resume") from None
 
 
-def _answers(rows: list[dict[str, str]], names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probabilities of parsed rows, by the names of the columns."""
+def _columns(rows: list[dict[str, str]], names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities of parsed rows."""
     if PROBABILITY in names:
         label = np.array([int(row[LABEL]) for row in rows])
         return label, np.array([float(row[PROBABILITY]) for row in rows])

@@ -1,4 +1,4 @@
-"""The run folder: the contract between training and everything after it (docs/architecture.md)."""
+"""The run folder, the contract between training and all later steps (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ecgtune.errors import RunError
 from ecgtune.recipe.pretraining import Pretraining, pretraining_differences, pretraining_from_tables, pretraining_text
 from ecgtune.recipe.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text
 from ecgtune.utils.files import finite, read_json, write_json, write_text
+from ecgtune.utils.formatting import flat
 
 #: `format` of metrics.json, results.json and rounds.json. Increased when a key changes its name or meaning.
 RESULT_FORMAT = 2
@@ -23,7 +24,7 @@ RESULT_FORMAT = 2
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Names of the files of one run; `title` is what progress lines call it."""
+    """Paths of the files of one run; `title` is its name in progress lines."""
 
     path: Path
     title: str = ""
@@ -54,7 +55,7 @@ class RunFolder:
 
     @property
     def head(self) -> Path:
-        """The folder of the epochs in which only the head trained, if the settings ask for some."""
+        """The folder of the epochs that train only the head, with `head_epochs`."""
         return self.path / "head"
 
     @property
@@ -71,7 +72,7 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """metrics.json is written last."""
+        """Whether metrics.json exists, which is written last."""
         return self.metrics.is_file()
 
     def read_metrics(self) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class RunFolder:
         return read_result(self.metrics)
 
     def discard_state(self) -> None:
-        """Remove what only a resume needs."""
+        """Remove the files that only a resume needs."""
         for folder in (self.path, self.head):
             shutil.rmtree(folder / "last", ignore_errors=True)
 
@@ -101,21 +102,21 @@ def check_format(file: Path, content: Any) -> None:
         )
 
 
-#: What of environment.json must be unchanged for a run to be continued.
+#: Keys of environment.json that a resume must not change.
 FINGERPRINT = ("seed", "data", "recorded_at", "weights", "left_out", "auto_precision")
 
 
 def check_run(folder: RunFolder, recipe: Recipe | Pretraining, fingerprint: Mapping[str, Any], *, resume: bool) -> None:
-    """Raise RunError unless `recipe` may run in `folder`: it is new or empty, or the same run stands there (`resume`).
+    """Raise RunError unless `folder` is new or empty, or with `resume` holds the same run.
 
-    `fingerprint` holds seed, data and weights, which a resume must find unchanged. Writes nothing.
+    `fingerprint` holds seed, data and weights, which a resume must not change. Writes nothing.
     """
     if folder.path.exists() and not folder.path.is_dir():
         raise RunError(f"{folder.path} is a file; choose another folder with --out")
     if folder.recipe.is_file():
         if not resume:
             raise RunError(
-                f"{folder.path} holds a run already; continue it with --resume or choose another folder with --out"
+                f"{folder.path} already holds a run; continue it with --resume or choose another folder with --out"
             )
         found = _recipe_differences(folder, recipe) + _differences(read_json(folder.environment), fingerprint)
         if found:
@@ -125,14 +126,14 @@ def check_run(folder: RunFolder, recipe: Recipe | Pretraining, fingerprint: Mapp
 
 
 def begin_run(folder: RunFolder, recipe: Recipe | Pretraining, fingerprint: Mapping[str, Any]) -> None:
-    """Write what a run starts with, unless it is there: environment.json, then recipe.toml, which marks the folder."""
+    """Write environment.json, then recipe.toml, which marks the folder; keep existing files."""
     if not folder.recipe.is_file():
         write_json(folder.environment, fingerprint)
         write_text(folder.recipe, pretraining_text(recipe) if isinstance(recipe, Pretraining) else recipe_text(recipe))
 
 
 def read_recipe(folder: RunFolder) -> Recipe:
-    """The stored recipe of a fine-tuning. Raises RunError when the folder holds none that can be read."""
+    """The stored recipe of a fine-tuning. Raises RunError if the folder has none or it cannot be read."""
     tables = _read_tables(folder)
     if is_pretraining(tables):
         raise RunError(f"{folder.path} holds a pretraining; fine-tune its encoder with --model {folder.best}")
@@ -145,7 +146,7 @@ def _read_tables(folder: RunFolder) -> dict[str, Any]:
     try:
         return tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RunError(f"{folder.recipe} cannot be read ({error}); remove the folder and run again") from None
+        raise RunError(f"{folder.recipe} cannot be read ({error}); remove the folder and rerun") from None
 
 
 def _recipe_differences(folder: RunFolder, recipe: Recipe | Pretraining) -> list[str]:
@@ -153,30 +154,24 @@ def _recipe_differences(folder: RunFolder, recipe: Recipe | Pretraining) -> list
         return differences(read_recipe(folder), recipe)
     tables = _read_tables(folder)
     if not is_pretraining(tables):
-        raise RunError(f"{folder.path} holds a fine-tuning, no pretraining; choose another folder with --out")
+        raise RunError(f"{folder.path} holds a fine-tuning, not a pretraining; choose another folder with --out")
     return pretraining_differences(pretraining_from_tables(tables, str(folder.recipe), ""), recipe)
 
 
 def _differences(stored: Any, asked: Mapping[str, Any]) -> list[str]:
-    before, after = (_flat({key: values.get(key) for key in FINGERPRINT}) for values in (stored, asked))
+    before, after = (flat({key: values.get(key) for key in FINGERPRINT}) for values in (stored, asked))
     return [f"{key} was {before.get(key)}, now {after.get(key)}" for key in after if before.get(key) != after[key]]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in values.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
-    return flat
-
-
 def log_text(log: Sequence[Mapping[str, Any]]) -> str:
-    """log.jsonl: one JSON object per epoch; what is not a number is null."""
+    """log.jsonl: one JSON object per epoch, with null for numbers that are not finite."""
     return "".join(json.dumps(finite(row)) + "\n" for row in log)
 
 
 def split_text(split: Mapping[str, np.ndarray]) -> str:
-    """split.csv: `row,split` for every window used; rows count from 0 among the windows that were read."""
-    name = np.concatenate([np.full(len(rows), part) for part, rows in split.items()])
+    """split.csv: `row,split` for every window used; rows count from 0 among the windows of the dataset."""
+    names = np.concatenate([np.full(len(rows), name) for name, rows in split.items()])
     row = np.concatenate(list(split.values()))
     order = np.argsort(row, kind="stable")
-    return "row,split\n" + "".join(f"{r},{n}\n" for r, n in zip(row[order].tolist(), name[order].tolist(), strict=True))
+    pairs = zip(row[order].tolist(), names[order].tolist(), strict=True)
+    return "row,split\n" + "".join(f"{row},{name}\n" for row, name in pairs)

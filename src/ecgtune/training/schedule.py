@@ -12,11 +12,11 @@ from ecgtune.config.optimisation import Optimisation
 
 
 def peak_rate(settings: Optimisation, width: int) -> float | None:
-    """The highest learning rate of a training of an encoder of `width`; None where the settings leave it to the method.
+    """The peak learning rate for an encoder of `width`; None if the settings leave it to the method.
 
-    A rate found on an encoder of `rate_width` goes down with the width of a wider one, so that a step moves what a
-    layer gives as far (Yang et al. 2022, arXiv:2203.03466, table 3: hidden weights under Adam). A narrower one trains
-    at the rate as it is.
+    A rate tuned on an encoder of `rate_width` is scaled down by the width of a wider one, which keeps the change of a
+    layer's output per step (Yang et al. 2022, arXiv:2203.03466, table 3: hidden weights under Adam). For a narrower
+    encoder the rate is not changed.
     """
     if settings.learning_rate is None or settings.rate_width is None:
         return settings.learning_rate
@@ -26,8 +26,8 @@ def peak_rate(settings: Optimisation, width: int) -> float | None:
 def learning_rate_factor(step: int, total_steps: int, settings: Optimisation) -> float:
     """Factor on the peak learning rate for optimizer step `step` (0 .. total_steps - 1), in (0, 1].
 
-    "cosine": linear warm-up over `warmup` of the steps, then half a cosine towards zero. No step has rate zero: a first
-    step that moves nothing would make the gradient audit blind.
+    "cosine": linear warm-up over `warmup` of the steps, then half a cosine towards zero. No step has rate zero,
+    because the gradient audit needs a first step that changes the output.
     """
     if settings.schedule == "constant":
         return 1.0
@@ -38,7 +38,7 @@ def learning_rate_factor(step: int, total_steps: int, settings: Optimisation) ->
 
 
 def parameter_groups(model: nn.Module, rate_factor: Callable[[str], float]) -> dict[float, list[nn.Parameter]]:
-    """The trainable weights of `model` by what their learning rate is multiplied with: `rate_factor` of their name."""
+    """The trainable weights of `model` by the factor of their learning rate, `rate_factor` of their name."""
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

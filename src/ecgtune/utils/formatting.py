@@ -91,3 +91,11 @@ def size(value: float | None) -> str:
             scaled = value / factor
             return f"{scaled:.0f} {unit}" if scaled >= 100 else f"{scaled:.1f} {unit}"
     return f"{value:.0f} B"
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one: `versions.torch` -> value."""
+    result: dict[str, Any] = {}
+    for key, value in table.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return result
