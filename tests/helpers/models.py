@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.models.classifier import Classifier, Head
@@ -47,6 +47,23 @@ def tiny_classifier(
     weights = Weights("random", "tiny", seed=seed)
     mixer = None if mixed is None else LeadMixer(mixed, config.leads)
     return Classifier(encoder, head or Head(), ("0", "1"), weights, name="ecg-fm-tiny", lead_mixer=mixer, seed=seed)
+
+
+def bytes_kept(model: Classifier, signal: Tensor) -> int:
+    """Size of all that a forward pass keeps for the backward pass, weights left out."""
+    weights = {parameter.data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = model(signal)
+    assert logits.requires_grad
+    return sum(kept.values())
 
 
 def twelve_lead_classifier(mixed: Sequence[str] | None) -> Classifier:

@@ -216,7 +216,7 @@ def test_toml_round_trip(method):
         (lambda: method_from_table({"name": "lora", "rnak": 3}), ["rnak", "did you mean 'rank'"]),
         (lambda: method_from_table({"name": "lora", "rank": "three"}), ["rank", "three", "whole number"]),
         (lambda: attach(tiny_classifier(), LoRA(targets=("q_proj", "qq_proj"))), ["qq_proj", "q_proj"]),
-        (lambda: attach(attach(tiny_classifier(), LoRA()), LoRA()), ["already", "load_model"]),
+        (lambda: attach(attach(tiny_classifier(), LoRA()), LoRA()), ["has LoRA attached", "load_model"]),
         (lambda: LoRA(init="pisa"), ["pisa", "did you mean 'pissa'"]),
         (lambda: LoRA(init="pissa", dora=True), ["dora", "pissa", "exclude"]),
         (lambda: LoRA(lora_plus_ratio=0.5), ["lora_plus_ratio", "0.5", "1 (off)"]),

@@ -26,7 +26,7 @@ from ecgtune.training.classification import Classification
 from ecgtune.training.inference import probability_of
 from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
-from helpers.methods import FAMILIES, METHODS, MIXED, slow
+from helpers.methods import METHODS, MIXED, slow
 from helpers.models import tiny_classifier
 from helpers.settings import loop
 from helpers.training import SETTINGS, TRAINING, VALIDATION, check_resume, numbers, run, whole, windows
@@ -70,7 +70,7 @@ def test_saves_inside_an_epoch_resume_on_the_same_bits(tmp_path):
     assert resumed_log == log
 
 
-@pytest.mark.parametrize("method", FAMILIES, ids=str)
+@pytest.mark.parametrize("method", [*KINDS, LoRA(rank=2), *slow(*(m for m in METHODS if m not in KINDS))], ids=str)
 def test_it_learns(method, tmp_path):
     result, logits, _ = run(tmp_path, method, loop(SETTINGS, epochs=8), training=windows(200, seed=1))
     assert result.log[-1]["train_loss"] < result.log[0]["train_loss"]

@@ -51,7 +51,7 @@ def test_the_shipped_recipe_makes_an_encoder_of_these_sizes() -> None:
 def test_the_card_tells_data_licence_and_the_hash_of_this_file() -> None:
     card = (FOLDER / "README.md").read_text()
     assert file_sha256(FILE) in card
-    for part in ("PhysioNet/Computing in Cardiology Challenge 2017", "ODC-By", "Clifford", "Left out"):
+    for part in ("PhysioNet/Computing in Cardiology Challenge 2017", "ODC-By", "Clifford", "Excluded recordings"):
         assert part in card, part
     assert not re.search(r"\bTODO\b|____", card)
     for image in re.findall(r"!\[[^]]*\]\(([^)]+)\)", card):
@@ -87,6 +87,7 @@ def test_a_frozen_probe_knows_simulated_rhythms_that_random_weights_do_not() -> 
     assert pretrained > random + 0.1
 
 
+@pytest.mark.slow
 def test_a_frozen_probe_reaches_0_83_on_real_recordings(shared: Path) -> None:
     dataset = read_dataset(shared / "data" / "cinc2017_windows.npz")
     assert dataset.split is not None
