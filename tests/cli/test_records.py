@@ -102,7 +102,10 @@ def test_compare_over_folds(data, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("tokens", "said"),
     [
-        (["train", "labels.csv", "--window", "3"], "--window is about recordings; give their folder with --records"),
+        (
+            ["train", "labels.csv", "--window", "3"],
+            "--window is an option of recordings",
+        ),
         (["data", "check", "labels.csv"], "no folder of recordings; give it with --records"),
         (["train", "labels.csv", "--records", "records", "--group", "patient"], "--patient"),
         (["train", "labels.csv", "--records", "records", "--lead", "II", "--leads", "I"], "both given"),

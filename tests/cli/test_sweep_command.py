@@ -46,7 +46,7 @@ def test_sweep_prints_the_best_files_and_train_takes_them(windows, capsys, tmp_p
 @pytest.mark.parametrize("methods", [["full", "lora", "probe"], ["full,lora,probe"], ["full,", "lora,probe"]])
 def test_methods_are_joined_by_commas_or_spaces(windows, monkeypatch, methods):
     asked = []
-    monkeypatch.setattr(ecgtune, "sweep", lambda data, recipes, **_: asked.extend(recipes) or {})
+    monkeypatch.setattr(ecgtune, "sweep", lambda data, recipes, settings, **_: asked.extend(recipes) or {})
     main(["sweep", str(windows), "--sampling-rate", "100", "--methods", *methods, "--epochs", "7"])
     assert [recipe.name for recipe in asked] == ["full", "lora", "probe"]
     assert {recipe.optimisation.epochs for recipe in asked} == {7}

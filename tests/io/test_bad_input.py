@@ -77,7 +77,10 @@ CSV: dict[str, tuple[bytes, list[str]]] = {
     "duplicate names": (b"signal_0,signal_0,label\n1,2,0\n", ["columns 1 and 2 are both named 'signal_0'"]),
     "unnamed column": (b",signal_0,signal_1,label\n0,1,2,0\n", ["column 1 has no name"]),
     "age among samples": (b"age,signal_0,signal_1,label\n60,1,2,0\n", ["column 1 'age'", "signal_0, signal_1, ..."]),
-    "samples out of order": (b"signal_1,signal_0,label\n1,2,0\n", ["column 2 'signal_0'", "numbered in order"]),
+    "samples out of order": (
+        b"signal_1,signal_0,label\n1,2,0\n",
+        ["column 2 'signal_0'", "is not the next sample column"],
+    ),
     "unknown split": (
         table("1,2,3,0,a,train", "1,3,2,1,b,holdout", header=GROUPED),
         ["row 3", "split 'holdout'", "train, val and test"],

@@ -21,7 +21,7 @@ import torch
 from ecgtune.training.memory import keep_freed_memory
 
 def faults():
-    for _ in range(8):  # the first ones find no freed array that their alignment fits
+    for _ in range(24):  # the first ones find no freed array that their alignment fits
         torch.ones(16, 2**20).sum()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(5):

@@ -193,7 +193,7 @@ def test_variants_that_cannot_be_compared(tmp_path, names, options, message):
 def test_variants_on_different_splits_are_refused(tmp_path, other):
     first, second = recipes("probe")[0], recipes("lora")[0]
     second = replace(second, data=replace(second.data, **other))
-    with pytest.raises(SettingError, match=r"ask for different splits; .* split_seed and label_fraction"):
+    with pytest.raises(SettingError, match=r"ask for different splits; .* fractions and split_seed"):
         ecgtune.compare(DATA, [first, second], out=tmp_path / "never", seeds=1, quiet=True)
     assert not (tmp_path / "never").exists()
 

@@ -271,7 +271,7 @@ def test_the_two_kinds_of_run_do_not_mix(place, tmp_path):
     ("change", "error", "said"),
     [
         ({"leave_out": "nowhere.npz"}, DataError, "nowhere.npz"),
-        ({"sampling_rate": 300.0}, DataError, "100 Hz, but 300 Hz"),
+        ({"sampling_rate": 300.0}, DataError, "is 100 Hz, but --sampling-rate says 300"),
         ({"recipe": replace(TEACHER, crops=replace(TEACHER.crops, window_seconds=60.0))}, DataError, "10 short"),
         (
             {"recipe": replace(TEACHER, optimisation=replace(TEACHER.optimisation, epochs=1, batch_size=512))},

@@ -190,7 +190,7 @@ def test_after_a_kill_the_running_trial_is_run_again(swept, recipes, tmp_path):
 
 def test_methods_can_be_added_with_as_many_trials(swept, recipes, tmp_path):
     folder = shutil.copytree(swept[0], tmp_path / "copy")
-    with pytest.raises(RunError, match=r"holds 3 trials of lora, probe too; name every method"):
+    with pytest.raises(RunError, match=r"holds 3 trials of lora, probe too; name all methods"):
         sweep(folder, recipes("norm-bias"), trials=4)
     sweep(folder, recipes("norm-bias"))
     assert [row for row in rows(folder) if row["method"] != "norm-bias"] == rows(swept[0])
