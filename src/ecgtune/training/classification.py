@@ -52,7 +52,7 @@ class Classification(Objective):
         *,
         copies: int = 1,
     ) -> None:
-        self.model: Classifier = model
+        self.model: Classifier = model  # pyright: ignore[reportIncompatibleVariableOverride]  # never replaced
         check_depth(
             model,
             method,

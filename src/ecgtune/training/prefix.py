@@ -77,6 +77,7 @@ def compute_once(
     split, reason = _split(model, method, settings, trainer, augmented)
     device = choose_device(trainer.device)
     model.to(device)
+    size = 0
     if split is not None:
         windows = len(training) + len(validation)
         size = windows * _row_bytes(model, split, training, trainer.precision)
