@@ -26,7 +26,7 @@ from machines import described, result_file, write_result
 from pages import markdown, update
 
 from ecgtune import plan, simulate
-from ecgtune.recipe.recipe import Recipe, load_recipes
+from ecgtune.recipes.recipe import Recipe, load_recipes
 from ecgtune.training.memory import PeakMemory
 from ecgtune.utils import formatting
 from ecgtune.workflows.fine_tune import fine_tune

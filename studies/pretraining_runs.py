@@ -7,7 +7,7 @@ from rows import Row
 from settings import Study, Variant, digest
 
 from ecgtune import PretrainSettings, pretrain
-from ecgtune.recipe.pretraining import TASKS, Pretraining, load_pretraining_recipe
+from ecgtune.recipes.pretraining import TASKS, Pretraining, load_pretraining_recipe
 from ecgtune.utils.files import read_json
 
 

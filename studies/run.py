@@ -30,8 +30,8 @@ from tables import contents
 
 from ecgtune import SweepSettings, fine_tune, load_model, sweep
 from ecgtune.data.dataset import Dataset
-from ecgtune.recipe.recipe import Recipe
-from ecgtune.recipe.space import read_space
+from ecgtune.recipes.recipe import Recipe
+from ecgtune.recipes.space import read_space
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.files import read_json, write_json

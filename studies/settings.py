@@ -18,8 +18,8 @@ from ecgtune.config.trainer import TrainerSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.io.windows import read_dataset
 from ecgtune.methods.registry import method_from_table
-from ecgtune.recipe.recipe import Recipe, load_recipes
-from ecgtune.recipe.space import with_settings
+from ecgtune.recipes.recipe import Recipe, load_recipes
+from ecgtune.recipes.space import with_settings
 
 #: The value of a setting in a setting file that stands for None.
 UNSET = "unset"

@@ -13,7 +13,7 @@ import ecgtune
 
 ROOT = Path(ecgtune.__file__).parent
 PACKAGES = (
-    *("errors", "utils", "config", "data", "io", "models", "methods", "recipe", "evaluation", "training"),
+    *("errors", "utils", "config", "data", "io", "models", "methods", "recipes", "evaluation", "training"),
     *("pretraining", "reporting", "deployment", "workflows", "testing", "cli"),
 )
 #: Modules below 40 lines, and why each is one.
@@ -57,6 +57,23 @@ def imports_of(module: str) -> frozenset[str]:
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
             found |= {name if name in MODULES else str(node.module) for name in inner}
     return frozenset(found & MODULES.keys())
+
+
+def test_imports_exist():
+    """Of the package, in sources, tests, benchmarks and studies: a name that moved is told here."""
+    files = [
+        file
+        for folder in ("src", "tests", "benchmarks", "studies")
+        for file in (ROOT.parents[1] / folder).rglob("*.py")
+    ]
+    known = {"ecgtune", *MODULES}
+    missing = [
+        f"{file}: {node.module}"
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("ecgtune.") and node.module not in known
+    ]
+    assert not missing
 
 
 def package_of(module: str) -> str:

@@ -32,7 +32,7 @@ from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.side.settings import SideTuning
 from ecgtune.methods.split import FrozenPrefix, TrainableSuffix, split_point
 from ecgtune.models.ecg_fm.network import EcgFmConfig
-from ecgtune.recipe.recipe import load_recipes
+from ecgtune.recipes.recipe import load_recipes
 from ecgtune.training.precision import autocast
 
 #: LoRA first: the others are compared with it.

@@ -21,7 +21,7 @@ from ecgtune.data.splits import Split
 from ecgtune.methods.base import Method
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.ecg_fm.network import EcgFmConfig
-from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipes.recipe import Recipe
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.dry_run import Clock, Timing
 from ecgtune.workflows.ready import RunBuilder

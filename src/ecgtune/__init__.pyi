@@ -42,10 +42,10 @@ from .models.input_spec import InputSpec as InputSpec
 from .models.loading import load_model as load_model
 from .models.registry import list_models as list_models
 from .models.registry import register_encoder as register_encoder
-from .recipe.pretraining import Pretraining as Pretraining
-from .recipe.pretraining import load_pretraining_recipe as load_pretraining_recipe
-from .recipe.recipe import Recipe as Recipe
-from .recipe.recipe import load_recipes as load_recipes
+from .recipes.pretraining import Pretraining as Pretraining
+from .recipes.pretraining import load_pretraining_recipe as load_pretraining_recipe
+from .recipes.recipe import Recipe as Recipe
+from .recipes.recipe import load_recipes as load_recipes
 from .workflows.compare import compare as compare
 from .workflows.cross_validation import cross_validate as cross_validate
 from .workflows.fine_tune import fine_tune as fine_tune

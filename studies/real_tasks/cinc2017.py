@@ -41,7 +41,7 @@ from ecgtune.data.folds import k_folds
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.evaluate import evaluate
 from ecgtune.io.records.reading import RecordSettings, read_records
-from ecgtune.recipe.recipe import Recipe, load_recipes
+from ecgtune.recipes.recipe import Recipe, load_recipes
 
 RECIPE = "cinc2017-rhythms"
 CLASSES = ("N", "A", "O", "~")

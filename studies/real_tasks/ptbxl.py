@@ -44,7 +44,7 @@ from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
 from ecgtune.evaluation.scorer import make_scorer
 from ecgtune.io.label_table import TableColumns
 from ecgtune.io.records.reading import RecordSettings, read_records
-from ecgtune.recipe.recipe import load_recipes
+from ecgtune.recipes.recipe import load_recipes
 from ecgtune.utils.files import write_text
 
 LABELS = ("NORM", "MI", "STTC", "CD", "HYP")

@@ -9,8 +9,8 @@ import pytest
 
 import ecgtune
 from ecgtune.io.writing import write_csv
-from ecgtune.recipe.pretraining import pretraining_text
-from ecgtune.recipe.recipe import load_recipes
+from ecgtune.recipes.pretraining import pretraining_text
+from ecgtune.recipes.recipe import load_recipes
 from helpers.cli import refused, run
 from helpers.pretraining import TEACHER, write_recordings
 

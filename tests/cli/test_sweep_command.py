@@ -7,7 +7,7 @@ import pytest
 import ecgtune
 from ecgtune.cli.main import main
 from ecgtune.io.writing import write_csv
-from ecgtune.recipe.recipe import load_recipes
+from ecgtune.recipes.recipe import load_recipes
 from helpers.cli import refused, run
 
 QUICK = ["--epochs", "2", "--batch-size", "32", "--device", "cpu", "--quiet"]

@@ -13,7 +13,7 @@ from ecgtune.config.renamed import RENAMED, new_name
 from ecgtune.config.trainer import TrainerSettings
 from ecgtune.errors import SettingError
 from ecgtune.methods.adalora.settings import AdaLoRA
-from ecgtune.recipe.recipe import load_recipes
+from ecgtune.recipes.recipe import load_recipes
 
 SETTINGS = (DataSettings, ModelSettings, Optimisation, TrainerSettings, Augmentation, Evaluation, AdaLoRA)
 NAMES = {field.name for cls in SETTINGS for field in dataclasses.fields(cls)}

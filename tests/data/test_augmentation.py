@@ -10,7 +10,7 @@ from ecgtune.data.augmentation import Disturbance, WindowAugmentation, cropped_s
 from ecgtune.data.sampling import generator
 from ecgtune.data.signal.filters import zscore
 from ecgtune.errors import SettingError
-from ecgtune.recipe.pretraining import Crops
+from ecgtune.recipes.pretraining import Crops
 
 ROWS = np.arange(40)
 ALL = Augmentation(

@@ -7,7 +7,7 @@ import numpy as np
 
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
-from ecgtune.recipe.pretraining import ContrastiveTask, Crops, EncoderSizes, MaskedTeacherTask, Pretraining
+from ecgtune.recipes.pretraining import ContrastiveTask, Crops, EncoderSizes, MaskedTeacherTask, Pretraining
 
 SIZES = EncoderSizes(
     width=32, depth=2, heads=2, feed_forward=64, conv_channels=16, conv_layers=3, pos_taps=8, pos_groups=4

@@ -6,8 +6,8 @@ from typing import NamedTuple, TypeVar
 from ecgtune.config.evaluation import Evaluation
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
-from ecgtune.recipe.pretraining import Pretraining
-from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipes.pretraining import Pretraining
+from ecgtune.recipes.recipe import Recipe
 
 TABLES = {"optimisation": Optimisation, "trainer": TrainerSettings, "evaluation": Evaluation}
 R = TypeVar("R", Recipe, Pretraining)

@@ -26,7 +26,7 @@ from ecgtune.methods.storage import load_weights, save_weights
 from ecgtune.methods.vera.settings import VeRA
 from ecgtune.models.classifier import Head
 from ecgtune.models.loading import load_model
-from ecgtune.recipe.recipe import list_recipes, load_recipes, recipe_folder
+from ecgtune.recipes.recipe import list_recipes, load_recipes, recipe_folder
 from helpers.methods import MERGEABLE, METHODS, MIXED, ROUNDED, THROUGH_PEFT, VARIANTS
 from helpers.models import tiny_classifier
 

@@ -9,7 +9,7 @@ from ecgtune.errors import SettingError
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.own_weights.settings import Full, NormBias
 from ecgtune.methods.registry import find_method, method_from_table, method_names, method_to_table, register_method
-from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipes.recipe import Recipe
 from helpers.encoders import ConvConfig, ConvNet, classifier, registered
 
 

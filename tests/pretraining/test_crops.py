@@ -6,7 +6,7 @@ import pytest
 from ecgtune.errors import DataError
 from ecgtune.io.recordings import read_recordings
 from ecgtune.pretraining.crops import count_crops, cut, fixed_positions, normalised, random_positions, select
-from ecgtune.recipe.pretraining import Crops
+from ecgtune.recipes.pretraining import Crops
 from helpers.pretraining import beats, write_recordings
 
 

@@ -16,7 +16,7 @@ from ecgtune.pretraining.beats import find_beats
 from ecgtune.pretraining.crops import crop_samples, select
 from ecgtune.pretraining.start import make_objective
 from ecgtune.pretraining.teacher import teacher_decay
-from ecgtune.recipe.pretraining import Crops
+from ecgtune.recipes.pretraining import Crops
 from ecgtune.training.loop import train
 from ecgtune.training.objective import StepContext
 from ecgtune.training.run_folder import RunFolder

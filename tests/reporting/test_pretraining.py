@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from ecgtune.config.base import to_table
-from ecgtune.recipe.pretraining import ContrastiveTask, MaskedTeacherTask
+from ecgtune.recipes.pretraining import ContrastiveTask, MaskedTeacherTask
 from ecgtune.reporting import pretraining as wording
 from ecgtune.reporting.folders import read_pretraining
 from helpers.pretraining import RECIPES

@@ -15,7 +15,7 @@ from ecgtune.methods.side.settings import SideTuning
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.models.weights import Weights
-from ecgtune.recipe.recipe import load_recipes
+from ecgtune.recipes.recipe import load_recipes
 from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.predictions import read_predictions

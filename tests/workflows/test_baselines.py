@@ -2,7 +2,7 @@
 
 import pytest
 
-from ecgtune.recipe.recipe import load_recipes
+from ecgtune.recipes.recipe import load_recipes
 from ecgtune.workflows.baselines import resnet_recipe
 from helpers.settings import changed
 

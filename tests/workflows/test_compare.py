@@ -9,7 +9,7 @@ import pytest
 
 import ecgtune
 from ecgtune.errors import EcgtuneError, RunError, SettingError
-from ecgtune.recipe.recipe import load_recipes
+from ecgtune.recipes.recipe import load_recipes
 from ecgtune.training.callbacks import ProgressCallback
 from helpers.settings import changed
 

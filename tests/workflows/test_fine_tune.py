@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 import ecgtune
 from ecgtune.errors import CheckpointError, DataError, RunError, SettingError
-from ecgtune.recipe.recipe import load_recipes
+from ecgtune.recipes.recipe import load_recipes
 from ecgtune.training.predictions import read_predictions
 from helpers import methods
 from helpers.settings import loop

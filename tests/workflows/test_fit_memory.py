@@ -11,7 +11,7 @@ import ecgtune
 from ecgtune.errors import SettingError
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.probe.settings import LinearProbe
-from ecgtune.recipe.recipe import Recipe, load_recipes
+from ecgtune.recipes.recipe import Recipe, load_recipes
 from ecgtune.training.run_folder import RunFolder, read_recipe
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows import fit_memory as memory_module

@@ -14,7 +14,7 @@ from ecgtune.errors import DataError, RunError, SettingError
 from ecgtune.io.writing import write_csv
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
-from ecgtune.recipe.recipe import load_recipes
+from ecgtune.recipes.recipe import load_recipes
 from ecgtune.workflows import dry_run as dry
 from ecgtune.workflows.dry_run import Clock, DryRun, Timing, measure, sample
 from ecgtune.workflows.plan import Plan, estimate

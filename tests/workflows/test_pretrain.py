@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 import ecgtune
 from ecgtune.errors import CheckpointError, DataError, RunError, SettingError
-from ecgtune.recipe.pretraining import load_pretraining_recipe, pretraining_text
+from ecgtune.recipes.pretraining import load_pretraining_recipe, pretraining_text
 from ecgtune.reporting.writing import card_is_edited, write_pretraining
 from ecgtune.training.run_folder import RunFolder
 from helpers.pretraining import CONTRASTIVE, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings

@@ -8,7 +8,7 @@ import pytest
 
 import ecgtune
 from ecgtune.errors import SettingError
-from ecgtune.recipe.recipe import load_recipes
+from ecgtune.recipes.recipe import load_recipes
 from ecgtune.training.callbacks import ProgressCallback
 from ecgtune.training.predictions import read_predictions
 from helpers.settings import loop

@@ -17,8 +17,8 @@ import ecgtune
 from ecgtune.config.space import Around, Choice
 from ecgtune.errors import DataError, DivergedError, RunError, SettingError
 from ecgtune.models.checkpoint import save_encoder
-from ecgtune.recipe.recipe import load_recipes, recipe_text
-from ecgtune.recipe.space import space_of
+from ecgtune.recipes.recipe import load_recipes, recipe_text
+from ecgtune.recipes.space import space_of
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.preparation import draw_split
 from ecgtune.workflows.sweep import runner as bench_module

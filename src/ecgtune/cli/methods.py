@@ -11,7 +11,7 @@ def methods() -> None:
     These are the names for --method and --methods. With --lead-adapter, each also trains a small linear mixer of the
     recorded leads in front of the encoder.
     """
-    from ecgtune.recipe.recipe import list_recipes, load_recipes
+    from ecgtune.recipes.recipe import list_recipes, load_recipes
 
     rows = [(name, recipe.label) for name in list_recipes() for recipe in load_recipes(name)]
     print_columns(("name", "method"), rows)

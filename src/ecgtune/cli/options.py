@@ -21,7 +21,7 @@ from ecgtune.config.model import ModelSettings
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
 from ecgtune.errors import SettingError
-from ecgtune.recipe.recipe import Recipe, list_recipes, load_recipes
+from ecgtune.recipes.recipe import Recipe, list_recipes, load_recipes
 
 #: Groups in the order in which the help shows them.
 MOST_USED, DATA, RECORDINGS, SPLIT, MODEL, OPTIMISATION, AUGMENTATION, EVALUATION, MACHINE = (

@@ -12,7 +12,7 @@ from ecgtune.cli.options import MACHINE, MOST_USED, OPTIMISATION, Quiet, Resume,
 from ecgtune.config.commands import PretrainSettings
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
-from ecgtune.recipe.pretraining import FINE_TUNING_ONLY, Crops, load_pretraining_recipe
+from ecgtune.recipes.pretraining import FINE_TUNING_ONLY, Crops, load_pretraining_recipe
 
 if TYPE_CHECKING:
     CropFlags = Crops

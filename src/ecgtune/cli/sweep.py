@@ -21,7 +21,7 @@ from ecgtune.cli.options import (
     optional,
 )
 from ecgtune.config.commands import SweepSettings
-from ecgtune.recipe.space import read_space
+from ecgtune.recipes.space import read_space
 
 if TYPE_CHECKING:
     SweepFlags = SweepSettings

@@ -74,7 +74,7 @@ class SweepSettings:
     trials: int = 20
     """Trials of each method; the first is the method as it is."""
     space: Mapping[str, Mapping[str, Span | None]] | None = None
-    """Changes to the values that are tried, by "all", method or recipe, then by setting (`recipe.space.read_space`)."""
+    """Changes to the values that are tried, by "all", method or recipe, then by setting (see `recipes.space`)."""
     fixed: Collection[str] = ()
     """Names of settings that keep the value of the recipe."""
     backend: Literal["local", "ray"] = "local"

@@ -16,7 +16,7 @@ from ecgtune.models.contrastive import ContrastiveOutput, Draws, gumbel_temperat
 from ecgtune.pretraining.crops import Selection, crop_samples
 from ecgtune.pretraining.draws import gumbel_noise, kept_leads, negatives, span_masks
 from ecgtune.pretraining.objective import Batch, PretrainingObjective
-from ecgtune.recipe.pretraining import ContrastiveTask, Pretraining
+from ecgtune.recipes.pretraining import ContrastiveTask, Pretraining
 
 
 class ContrastiveObjective(PretrainingObjective):

@@ -13,7 +13,7 @@ from ecgtune.data.sampling import generator
 from ecgtune.data.signal.filters import zscore
 from ecgtune.errors import DataError
 from ecgtune.io.recordings import Recordings
-from ecgtune.recipe.pretraining import Crops, Pretraining
+from ecgtune.recipes.pretraining import Crops, Pretraining
 
 NOT_USED = ("left_out", "short", "flat", "clipped")
 AUGMENTATION, SELECTION = 1, 2  # keys of separate random generators

@@ -31,7 +31,7 @@ from ecgtune.pretraining.crops import (
     normalised,
     random_positions,
 )
-from ecgtune.recipe.pretraining import Pretraining
+from ecgtune.recipes.pretraining import Pretraining
 from ecgtune.training.objective import Objective, StepContext
 from ecgtune.training.precision import autocast
 

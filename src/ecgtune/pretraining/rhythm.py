@@ -23,7 +23,7 @@ from ecgtune.pretraining.crops import (
     fixed_positions,
     normalised,
 )
-from ecgtune.recipe.pretraining import Pretraining
+from ecgtune.recipes.pretraining import Pretraining
 
 PIECE = 1024  # crops that are processed together
 

@@ -16,7 +16,7 @@ from ecgtune.pretraining.contrastive import ContrastiveObjective
 from ecgtune.pretraining.crops import Selection, crop_samples
 from ecgtune.pretraining.objective import PretrainingObjective
 from ecgtune.pretraining.teacher import MaskedTeacherObjective
-from ecgtune.recipe.pretraining import ContrastiveTask, MaskedTeacherTask, Pretraining
+from ecgtune.recipes.pretraining import ContrastiveTask, MaskedTeacherTask, Pretraining
 
 OBJECTIVES: dict[str, type[ContrastiveObjective] | type[MaskedTeacherObjective]] = {
     ContrastiveTask.name: ContrastiveObjective,

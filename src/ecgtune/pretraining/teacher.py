@@ -20,7 +20,7 @@ from ecgtune.pretraining.crops import CropPositions, Selection, crop_samples
 from ecgtune.pretraining.draws import visible_tokens
 from ecgtune.pretraining.objective import Batch, PretrainingObjective
 from ecgtune.pretraining.rhythm import GROUPS, TOKEN_TARGETS, RhythmTargets
-from ecgtune.recipe.pretraining import MaskedTeacherTask, Pretraining
+from ecgtune.recipes.pretraining import MaskedTeacherTask, Pretraining
 from ecgtune.training.objective import StepContext
 
 

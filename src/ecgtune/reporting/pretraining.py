@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ecgtune.recipe.pretraining import ContrastiveTask, MaskedTeacherTask
+from ecgtune.recipes.pretraining import ContrastiveTask, MaskedTeacherTask
 from ecgtune.reporting.folders import EncoderFile, FinishedPretraining
 from ecgtune.reporting.wording import CHECKPOINTS
 from ecgtune.utils import formatting

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ecgtune.errors import RunError
-from ecgtune.recipe.pretraining import Pretraining, pretraining_differences, pretraining_from_tables, pretraining_text
-from ecgtune.recipe.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text
+from ecgtune.recipes.pretraining import Pretraining, pretraining_differences, pretraining_from_tables, pretraining_text
+from ecgtune.recipes.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text
 from ecgtune.utils.files import finite, read_json, write_json, write_text
 from ecgtune.utils.formatting import flat
 

@@ -12,7 +12,7 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.data.tasks import label_counts
 from ecgtune.evaluation.decision import choose_decision
-from ecgtune.recipe.recipe import Recipe, load_recipes
+from ecgtune.recipes.recipe import Recipe, load_recipes
 from ecgtune.training.predictions import predictions_text
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
 from ecgtune.utils.files import write_json, write_text

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.data.simulation import simulate
-from ecgtune.recipe.recipe import METHOD_RECIPES, load_recipes
+from ecgtune.recipes.recipe import METHOD_RECIPES, load_recipes
 from ecgtune.workflows.compare import compare
 
 WINDOWS = 2000

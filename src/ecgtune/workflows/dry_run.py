@@ -20,7 +20,7 @@ import torch
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import EcgtuneError, RunError
-from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.callbacks import Callback
 from ecgtune.training.inference import choose_device, logits_of
 from ecgtune.training.memory import PeakMemory, status_bytes

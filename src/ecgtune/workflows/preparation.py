@@ -13,7 +13,7 @@ from ecgtune.data.splits import Split, split_dataset
 from ecgtune.errors import DataError, SettingError
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.loading import load_model
-from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.batches import Windows
 
 #: Bytes of prepared windows up to which all are made at once and kept in memory; beyond, a memory map stays on disk.

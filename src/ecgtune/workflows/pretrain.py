@@ -16,7 +16,7 @@ from ecgtune.models.checkpoint import save_encoder
 from ecgtune.pretraining.crops import Selection, crop_samples, select
 from ecgtune.pretraining.objective import PretrainingObjective
 from ecgtune.pretraining.start import OBJECTIVES, make_objective
-from ecgtune.recipe.pretraining import Pretraining, load_pretraining_recipe
+from ecgtune.recipes.pretraining import Pretraining, load_pretraining_recipe
 from ecgtune.reporting.writing import CARD, card_is_edited, write_pretraining
 from ecgtune.training.callbacks import ProgressCallback
 from ecgtune.training.inference import choose_device

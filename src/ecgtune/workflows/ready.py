@@ -23,7 +23,7 @@ from ecgtune.methods.split import reads_features
 from ecgtune.models.architectures import check_registered as check_encoder_registered
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import describe_model
-from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.head_first import check_head_first
 from ecgtune.training.inference import choose_device
 from ecgtune.training.loop import count_steps

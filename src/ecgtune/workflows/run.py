@@ -9,7 +9,7 @@ import numpy as np
 
 from ecgtune.data.splits import Split
 from ecgtune.evaluation.decision import choose_decision
-from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipes.recipe import Recipe
 from ecgtune.reporting.writing import write_run
 from ecgtune.training.callbacks import Callback, ProgressCallback
 from ecgtune.training.classification import Classification

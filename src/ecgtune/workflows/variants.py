@@ -10,7 +10,7 @@ from typing import TypeAlias
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import SettingError
 from ecgtune.methods.base import Method
-from ecgtune.recipe.recipe import Recipe, load_recipes
+from ecgtune.recipes.recipe import Recipe, load_recipes
 from ecgtune.workflows.baselines import MAJORITY, RESNET, resnet_recipe
 
 #: A recipe, a method with default settings around it, or the name or TOML file of a recipe.

@@ -21,7 +21,7 @@ from ecgtune.models.classifier import Head
 from ecgtune.models.ecg_fm import BUNDLED
 from ecgtune.models.loading import load_model
 from ecgtune.models.weights import file_sha256
-from ecgtune.recipe.pretraining import load_pretraining_recipe
+from ecgtune.recipes.pretraining import load_pretraining_recipe
 from ecgtune.training.batches import Windows
 from ecgtune.training.inference import encode_once
 

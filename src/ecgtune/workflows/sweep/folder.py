@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import RunError
-from ecgtune.recipe.recipe import differences, recipe_from_tables, recipe_text
-from ecgtune.recipe.space import space_table, with_settings
+from ecgtune.recipes.recipe import differences, recipe_from_tables, recipe_text
+from ecgtune.recipes.space import space_table, with_settings
 from ecgtune.utils.files import read_json, write_json, write_text
 from ecgtune.workflows.sweep.runner import Outcome
 from ecgtune.workflows.sweep.studies import Variant

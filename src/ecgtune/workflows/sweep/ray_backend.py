@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ecgtune.errors import RunError, SettingError
-from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipes.recipe import Recipe
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.run import work
 from ecgtune.workflows.sweep.runner import Outcome, TrialRunner

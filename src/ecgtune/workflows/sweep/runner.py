@@ -13,7 +13,7 @@ import numpy as np
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import DataError, DivergedError
-from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.loop import Trained
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.ready import ReadyRun, RunBuilder

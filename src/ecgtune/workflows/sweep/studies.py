@@ -13,8 +13,8 @@ import numpy as np
 
 from ecgtune.config.space import Choice, Range
 from ecgtune.errors import RunError, SettingError
-from ecgtune.recipe.recipe import Recipe
-from ecgtune.recipe.space import Space, own_value, with_settings
+from ecgtune.recipes.recipe import Recipe
+from ecgtune.recipes.space import Space, own_value, with_settings
 from ecgtune.workflows.sweep.runner import Outcome
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from ecgtune.config.commands import SweepSettings
 from ecgtune.config.space import Choice
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import SettingError
-from ecgtune.recipe.recipe import Recipe
-from ecgtune.recipe.space import Changes, check_changes, own_value, space_of, with_settings
+from ecgtune.recipes.recipe import Recipe
+from ecgtune.recipes.space import Changes, check_changes, own_value, space_of, with_settings
 from ecgtune.reporting.sweep import write_sweep
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, machine, now

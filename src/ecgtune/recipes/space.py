@@ -17,7 +17,7 @@ from ecgtune.config.base import require, suggest
 from ecgtune.config.space import Around, Choice, Range, Span, Value, _number
 from ecgtune.errors import SettingError
 from ecgtune.methods.registry import method_names
-from ecgtune.recipe.recipe import Recipe
+from ecgtune.recipes.recipe import Recipe
 
 #: What one recipe's settings may become, by the name of the setting.
 Space: TypeAlias = dict[str, Range | Choice]

@@ -7,7 +7,7 @@ import pytest
 
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.errors import SettingError
-from ecgtune.recipe.pretraining import (
+from ecgtune.recipes.pretraining import (
     ContrastiveTask,
     Crops,
     EncoderSizes,
@@ -18,7 +18,7 @@ from ecgtune.recipe.pretraining import (
     pretraining_from_tables,
     pretraining_text,
 )
-from ecgtune.recipe.recipe import list_pretrainings, list_recipes, load_recipes, recipe_folder
+from ecgtune.recipes.recipe import list_pretrainings, list_recipes, load_recipes, recipe_folder
 
 
 @pytest.mark.parametrize("name", list_pretrainings())

@@ -13,7 +13,7 @@ import tomli_w
 from ecgtune.config.base import check_fields, choose, from_table, from_tables, require, to_table
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
-from ecgtune.recipe.recipe import field_differences, is_pretraining, list_pretrainings, read_tables
+from ecgtune.recipes.recipe import field_differences, is_pretraining, list_pretrainings, read_tables
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.space import Around, Choice, Range
 from ecgtune.errors import SettingError
 from ecgtune.methods.lora.settings import LoRA
-from ecgtune.recipe.recipe import Recipe, list_recipes, load_recipes
-from ecgtune.recipe.space import check_changes, own_value, read_space, space_of, space_table, with_settings
+from ecgtune.recipes.recipe import Recipe, list_recipes, load_recipes
+from ecgtune.recipes.space import check_changes, own_value, read_space, space_of, space_table, with_settings
 
 RATE = "optimisation.learning_rate"
 RECIPES = [recipe for name in list_recipes() for recipe in load_recipes(name)]

@@ -79,7 +79,7 @@ METHOD_RECIPES = ("full", "lora", "adapter", "probe")
 
 def recipe_folder() -> Path:
     """The folder of recipes: inside an installed package, or beside `src/` in a checkout."""
-    packaged = Path(str(files("ecgtune.recipe") / "files"))
+    packaged = Path(str(files("ecgtune.recipes") / "files"))
     return packaged if packaged.is_dir() else Path(__file__).resolve().parents[3] / "recipes"
 
 

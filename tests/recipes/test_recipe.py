@@ -14,7 +14,7 @@ from ecgtune.config.trainer import TrainerSettings
 from ecgtune.errors import SettingError
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.probe.settings import LinearProbe
-from ecgtune.recipe.recipe import (
+from ecgtune.recipes.recipe import (
     Recipe,
     differences,
     list_recipes,
