@@ -14,6 +14,7 @@ import ecgtune
 from ecgtune.errors import CheckpointError, DataError, RunError, SettingError
 from ecgtune.recipes.recipe import load_recipes
 from ecgtune.training.predictions import read_predictions
+from ecgtune.utils.locks import exclusive
 from helpers import methods
 from helpers.settings import loop
 
@@ -413,3 +414,12 @@ def test_twelve_lead_checkpoint_on_one_lead_windows(tmp_path, shared, lead_mode)
     assert run.metrics["weights"].startswith("pretrained (sha256 ")
     again = ecgtune.load_run(run.folder)
     assert np.array_equal(again.predict(DATA.signal[:8]), run.predict(DATA.signal[:8]))
+
+
+def test_a_folder_that_another_process_writes_is_left_alone(tmp_path):
+    with exclusive(tmp_path, "other"):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*")}
+        for start in (fine_tune, lambda out, method: ecgtune.compare(DATA, method, out=out, quiet=True)):
+            with pytest.raises(RunError, match=r"is in use by process \d+ on .* \(other\)"):
+                start(tmp_path, METHODS[1])
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*")} == before

@@ -19,6 +19,7 @@ from ecgtune.errors import DataError, DivergedError, RunError, SettingError
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.recipes.recipe import load_recipes, recipe_text
 from ecgtune.recipes.space import space_of
+from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.preparation import draw_split
 from ecgtune.workflows.sweep import runner as bench_module
@@ -86,7 +87,7 @@ def test_every_method_gets_as_many_trials_and_the_first_is_the_recipe(swept, rec
 def test_the_folder(swept):
     folder, best = swept
     found = {path.name for path in folder.iterdir()}
-    assert found == {"sweep.db", "sweep.json", "trials.csv", "best", "figures", "report.html", ".lock"}
+    assert found == {"sweep.db", "sweep.json", "trials.csv", "best", "figures", "report.html"}
     assert best == {name: folder / "best" / f"{name}.toml" for name in ("lora", "probe")}
     settings = json.loads((folder / "sweep.json").read_text())
     assert settings["trials"] == 3
@@ -231,10 +232,8 @@ def test_folders_that_hold_something_else(recipes, tmp_path):
 
 
 def test_a_damaged_database_is_told_and_two_sweeps_keep_apart(swept, recipes, tmp_path):
-    from ecgtune.workflows.sweep.folder import SweepFolder
-
     folder = shutil.copytree(swept[0], tmp_path / "copy")
-    with SweepFolder(folder).alone(), pytest.raises(RunError, match="another sweep is at work"):
+    with exclusive(folder, "ecgtune sweep"), pytest.raises(RunError, match="is in use by process"):
         sweep(folder, recipes())
     (folder / "sweep.db").write_bytes(b"no database" * 100)
     with pytest.raises(RunError, match=r"sweep\.db cannot be read"):

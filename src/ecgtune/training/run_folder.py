@@ -17,6 +17,7 @@ from ecgtune.recipes.pretraining import Pretraining, pretraining_differences, pr
 from ecgtune.recipes.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text
 from ecgtune.utils.files import finite, read_json, write_json, write_text
 from ecgtune.utils.formatting import flat
+from ecgtune.utils.locks import is_empty
 
 #: `format` of metrics.json, results.json and rounds.json. Increased when a key changes its name or meaning.
 RESULT_FORMAT = 2
@@ -111,8 +112,6 @@ def check_run(folder: RunFolder, recipe: Recipe | Pretraining, fingerprint: Mapp
 
     `fingerprint` holds seed, data and weights, which a resume must not change. Writes nothing.
     """
-    if folder.path.exists() and not folder.path.is_dir():
-        raise RunError(f"{folder.path} is a file; choose another folder with --out")
     if folder.recipe.is_file():
         if not resume:
             raise RunError(
@@ -121,7 +120,7 @@ def check_run(folder: RunFolder, recipe: Recipe | Pretraining, fingerprint: Mapp
         found = _recipe_differences(folder, recipe) + _differences(read_json(folder.environment), fingerprint)
         if found:
             raise RunError(f"{folder.path} holds another run: {'; '.join(found)}; choose another folder with --out")
-    elif folder.path.is_dir() and any(folder.path.iterdir()):
+    elif folder.path.is_dir() and not is_empty(folder.path):
         raise RunError(f"{folder.path} is not empty and holds no run; choose another folder with --out")
 
 

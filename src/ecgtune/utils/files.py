@@ -23,7 +23,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(partial)
         os.replace(partial, path)
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise unwritable(path, error) from None
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -79,7 +79,7 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
             path.rename(old)
         partial.rename(path)
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise unwritable(path, error) from None
     finally:
         if old.is_dir() and not path.exists():
             old.rename(path)
@@ -87,7 +87,8 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _unwritable(path: Path, error: OSError) -> RunError:
+def unwritable(path: Path, error: OSError) -> RunError:
+    """The error for a file or folder that cannot be written."""
     return RunError(f"{path} cannot be written ({error.strerror or error}); choose another place")
 
 

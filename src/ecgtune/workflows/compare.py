@@ -8,12 +8,13 @@ from typing import Any
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
-from ecgtune.errors import RunError, SettingError
+from ecgtune.errors import SettingError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.reporting.writing import write_comparison
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
+from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.baselines import MAJORITY, MAJORITY_TITLE, write_majority
 from ecgtune.workflows.environment import command_line, machine, now
@@ -53,8 +54,19 @@ def compare(
     if reference not in names:
         raise SettingError(f"reference {reference!r} is not among the methods; allowed: {', '.join(names)}")
     folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file; choose another folder with --out")
+    with exclusive(folder, command_line()):
+        return _compare(dataset, variants, folder, seeds, baselines, reference, quiet)
+
+
+def _compare(
+    dataset: Dataset,
+    variants: Sequence[Recipe],
+    folder: Path,
+    seeds: int,
+    baselines: bool,
+    reference: str,
+    quiet: bool,
+) -> dict[str, Any]:
     first = variants[0]
     split = draw_split(dataset, first.data)
     records = _run_all(dataset, split, variants_of(variants, baselines), folder, seeds, quiet)
@@ -100,7 +112,8 @@ def _run_all(
         for recipe, kind in variants:
             for seed in range(seeds):
                 run = run_of(recipe, seed)
-                run_recipe(run, progress)
+                with exclusive(run.folder.path, command_line()):
+                    run_recipe(run, progress)
                 records.append(_record(run.folder, recipe.name, recipe.label, kind, seed, folder))
     return records
 

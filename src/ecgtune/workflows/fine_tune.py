@@ -11,7 +11,9 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.deployment.run import Run, read_run
 from ecgtune.errors import RunError, SettingError
 from ecgtune.models.classifier import Classifier
+from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.environment import command_line
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import draw_split
 from ecgtune.workflows.ready import RunBuilder
@@ -43,7 +45,7 @@ def fine_tune(
     if model is not None:
         recipe = replace(recipe, model=_settings_of(model))
     folder = Path(out) if out else Path("runs") / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    with ProgressBar(quiet=quiet) as progress:
+    with exclusive(folder, command_line()), ProgressBar(quiet=quiet) as progress:
         split = draw_split(dataset, recipe.data)
         recipe = fit_memory(recipe, dataset, split, folder=folder, progress=progress)
         run = RunBuilder(dataset, split).ready(recipe, seed=seed, folder=folder, resume=resume, model=model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ecgtune.training.precision import check_precision, resolved_precision
 from ecgtune.training.processes import Processes
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, begin_run, check_run
 from ecgtune.utils.files import read_json, replace_folder, write_json, write_text
+from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, machine, now
 
@@ -57,37 +59,42 @@ def pretrain(
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
     check_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
     processes = Processes(recipe.trainer.device)
-    data = processes.first_before_others(
-        lambda: read_recordings(
-            recordings, sampling_rate=recipe.encoder.sampling_rate, recorded_rate=settings.sampling_rate
+    with exclusive(folder.path, command_line()) if processes.first else nullcontext():
+        data = processes.first_before_others(
+            lambda: read_recordings(
+                recordings, sampling_rate=recipe.encoder.sampling_rate, recorded_rate=settings.sampling_rate
+            )
         )
-    )
-    left_out = held_out_records(Path(settings.leave_out)) if settings.leave_out else frozenset()
-    crop = crop_samples(recipe) * OBJECTIVES[recipe.objective.name].segments
-    selection = select(data, left_out, crop, recipe.crops)
-    fingerprint = _fingerprint(data, left_out, seed, settings.sampling_rate)
-    fingerprint |= resolved_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
-    origin = {"objective": str(recipe.objective), "recipe": recipe.name, "seed": seed, "data": data.source.sha256}
-    objective = processes.first_before_others(lambda: make_objective(data, selection, recipe, seed=seed, origin=origin))
-    work = count_steps(objective.items, recipe.optimisation) * recipe.optimisation.batch_size
+        left_out = held_out_records(Path(settings.leave_out)) if settings.leave_out else frozenset()
+        crop = crop_samples(recipe) * OBJECTIVES[recipe.objective.name].segments
+        selection = select(data, left_out, crop, recipe.crops)
+        fingerprint = _fingerprint(data, left_out, seed, settings.sampling_rate)
+        fingerprint |= resolved_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
+        origin = {"objective": str(recipe.objective), "recipe": recipe.name, "seed": seed, "data": data.source.sha256}
+        objective = processes.first_before_others(
+            lambda: make_objective(data, selection, recipe, seed=seed, origin=origin)
+        )
+        work = count_steps(objective.items, recipe.optimisation) * recipe.optimisation.batch_size
 
-    def begin() -> None:
-        if resume and not folder.recipe.is_file():
-            raise RunError(f"{folder.path} holds no run to continue; leave --resume out to start one")
-        check_run(folder, recipe, fingerprint, resume=resume)
-        begin_run(folder, recipe, fingerprint)
+        def begin() -> None:
+            if resume and not folder.recipe.is_file():
+                raise RunError(f"{folder.path} holds no run to continue; leave --resume out to start one")
+            check_run(folder, recipe, fingerprint, resume=resume)
+            begin_run(folder, recipe, fingerprint)
 
-    processes.first_alone(begin)
-    with ProgressBar(quiet=quiet or not processes.first) as progress:
-        progress.note(f"{folder.title}: {selection.sentence()}; {objective.items:,} crops an epoch")
-        progress.describe(folder.title)
-        progress.expect(work)
-        if not folder.finished:
-            processes.first_alone(lambda: write_text(folder.recordings, _recordings_text(data, selection)))
-            shown = ProgressCallback(progress, folder.title, recipe.optimisation.batch_size)
-            trained = train(objective, recipe.optimisation, recipe.trainer, seed=seed, folder=folder, callbacks=[shown])
-            processes.first_alone(lambda: _finish(folder, recipe, objective, data, selection, trained, seed))
-    processes.first_alone(lambda: _present(folder, objective, origin, settings.export_float16, progress))
+        processes.first_alone(begin)
+        with ProgressBar(quiet=quiet or not processes.first) as progress:
+            progress.note(f"{folder.title}: {selection.sentence()}; {objective.items:,} crops an epoch")
+            progress.describe(folder.title)
+            progress.expect(work)
+            if not folder.finished:
+                processes.first_alone(lambda: write_text(folder.recordings, _recordings_text(data, selection)))
+                shown = ProgressCallback(progress, folder.title, recipe.optimisation.batch_size)
+                trained = train(
+                    objective, recipe.optimisation, recipe.trainer, seed=seed, folder=folder, callbacks=[shown]
+                )
+                processes.first_alone(lambda: _finish(folder, recipe, objective, data, selection, trained, seed))
+        processes.first_alone(lambda: _present(folder, objective, origin, settings.export_float16, progress))
     return folder.best
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import sqlite3
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,12 @@ from ecgtune.errors import RunError
 from ecgtune.recipes.recipe import differences, recipe_from_tables, recipe_text
 from ecgtune.recipes.space import space_table, with_settings
 from ecgtune.utils.files import read_json, write_json, write_text
+from ecgtune.utils.locks import is_empty
 from ecgtune.workflows.sweep.runner import Outcome
 from ecgtune.workflows.sweep.studies import Variant
 
 #: What a sweep that goes on must find as it was.
 FINGERPRINT = ("seed", "data", "windows_sha256")
-LOCK = ".lock"
 _RESULTS = tuple(field.name for field in fields(Outcome))
 
 
@@ -29,8 +27,6 @@ class SweepFolder:
     """Names of the files of a sweep, and how they are written: each whole or not at all."""
 
     def __init__(self, path: Path) -> None:
-        if path.exists() and not path.is_dir():
-            raise RunError(f"{path} is a file; choose another folder with --out")
         self.path = path
 
     @property
@@ -58,7 +54,7 @@ class SweepFolder:
         asked = {name: _told(variant, fingerprint["weights"][name]) for name, variant in variants.items()}
         settings = {key: value for key, value in fingerprint.items() if key != "weights"} | {"trials": trials}
         if not self.settings.is_file():
-            if self.path.is_dir() and any(file.name != LOCK for file in self.path.iterdir()):
+            if self.path.is_dir() and not is_empty(self.path):
                 raise RunError(f"{self.path} is not empty and holds no sweep; choose another folder with --out")
             return settings | {"methods": asked}
         stored = read_json(self.settings)
@@ -107,21 +103,6 @@ class SweepFolder:
         )
         write_text(self.best(variant.recipe.name), about + recipe_text(recipe))
         return dict(best)
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep out every other process. The lock is sqlite's, so it ends with this process, however that ends."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = sqlite3.connect(self.path / LOCK, timeout=0, isolation_level=None)
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.Error:
-            lock.close()
-            raise RunError(f"another sweep is at work in {self.path}; wait for it or choose another --out") from None
-        try:
-            yield
-        finally:
-            lock.close()
 
 
 def _told(variant: Variant, weights: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ecgtune.errors import SettingError
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.recipes.space import Changes, check_changes, own_value, space_of, with_settings
 from ecgtune.reporting.sweep import write_sweep
+from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.preparation import draw_split, summarise
@@ -54,22 +55,22 @@ def sweep(
         load_ray()
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
     folder = SweepFolder(Path(out))
-    split = draw_split(dataset, next(iter(variants.values())).recipe.data)
-    runner = TrialRunner(dataset, split)
-    summary = summarise(runner.dataset, runner.split)
-    fingerprint = {
-        "format": 1,
-        "created": now(),
-        "command": command_line(),
-        "machine": machine(),
-        "file": summary["data"].pop("path"),  # a file may move; what is in it may not change
-        **summary,
-        "windows_sha256": runner.sha256(),
-        "seed": seed,
-        "weights": {name: _check(runner, variant, seed) for name, variant in variants.items()},
-    }
-    stored = folder.check(variants, fingerprint, settings.trials)
-    with folder.alone():
+    with exclusive(folder.path, command_line()):
+        split = draw_split(dataset, next(iter(variants.values())).recipe.data)
+        runner = TrialRunner(dataset, split)
+        summary = summarise(runner.dataset, runner.split)
+        fingerprint = {
+            "format": 1,
+            "created": now(),
+            "command": command_line(),
+            "machine": machine(),
+            "file": summary["data"].pop("path"),  # a file may move; what is in it may not change
+            **summary,
+            "windows_sha256": runner.sha256(),
+            "seed": seed,
+            "weights": {name: _check(runner, variant, seed) for name, variant in variants.items()},
+        }
+        stored = folder.check(variants, fingerprint, settings.trials)
         folder.begin(stored)
         methods = list(stored["methods"])  # those of earlier commands stay in the tables
         studies = Studies(folder.database, variants, names=methods, trials=settings.trials, seed=seed)

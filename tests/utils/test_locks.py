@@ -1,0 +1,67 @@
+"""A folder has one owner at a time, and a killed owner does not block it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ecgtune.errors import RunError
+from ecgtune.utils.locks import LOCK, OWNER, exclusive, is_empty
+
+HOLD = """
+import sys
+from pathlib import Path
+from ecgtune.utils.locks import exclusive
+with exclusive(Path(sys.argv[1]), "ecgtune compare data.csv"):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_owner_is_told_process_host_age_and_command(tmp_path):
+    with exclusive(tmp_path / "run", "ecgtune compare data.csv"):
+        owner = json.loads((tmp_path / "run" / OWNER).read_text())
+        owner["started"] -= 3 * 3600
+        (tmp_path / "run" / OWNER).write_text(json.dumps(owner))
+        wanted = (
+            rf"in use by process {os.getpid()} on {owner['host']}, started 3\.0 h ago \(ecgtune compare data\.csv\)"
+        )
+        with pytest.raises(RunError, match=wanted), exclusive(tmp_path / "run", "second"):
+            pass
+        assert (tmp_path / "run" / LOCK).exists()
+    with exclusive(tmp_path / "run", "third"):
+        pass
+
+
+def test_another_process_keeps_the_folder_until_it_is_killed(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(RunError, match=f"process {other.pid} on"), exclusive(tmp_path, "mine"):
+            pass
+        other.send_signal(signal.SIGKILL)
+    assert is_empty(tmp_path)
+    assert list(tmp_path.iterdir())
+    with exclusive(tmp_path, "mine"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_folders_with_content_stay(tmp_path):
+    with pytest.raises(KeyError), exclusive(tmp_path / "runs" / "lora", ""):
+        raise KeyError
+    assert not (tmp_path / "runs").exists()
+    with exclusive(tmp_path / "runs" / "lora", ""):
+        (tmp_path / "runs" / "metrics.json").touch()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["metrics.json"]
+
+
+def test_places_that_cannot_be_a_folder(tmp_path):
+    (tmp_path / "file").touch()
+    for place, message in (("file", "is a file; choose another folder"), ("file/run", r"written \(Not a directory\)")):
+        with pytest.raises(RunError, match=message), exclusive(tmp_path / place, ""):
+            pass
