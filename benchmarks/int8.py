@@ -107,7 +107,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         # Random layers do not learn in minutes, a probe on them does.
         trained = {
-            "ecg-fm-tiny, LoRA": ("ecg-fm-tiny", ecgtune.LoRA(), 1000, 4),
+            "ecg-fm-tiny, LoRA": ("ecg-fm-tiny", ecgtune.LoRA(rank=16), 1000, 4),
             f"{FULL_SIZE}, linear probe": (full_size(Path(place) / "model"), ecgtune.LinearProbe(), 500, 150),
         }
         models = [{"model": title, **agreement(*how, precisions)} for title, how in trained.items()]

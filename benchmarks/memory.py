@@ -39,7 +39,7 @@ def trained(model: str, limit: str | None) -> dict[str, Any]:
         "optimisation": Optimisation(epochs=1, batch_size=BATCH),
         "trainer": TrainerSettings(device="cpu", max_memory=limit),
     }
-    recipe = Recipe("lora", method=LoRA(), model=ModelSettings(name=model), **loop)
+    recipe = Recipe("lora", method=LoRA(rank=16), model=ModelSettings(name=model), **loop)
     with tempfile.TemporaryDirectory() as place:
         run = fine_tune(simulate(WINDOWS, seed=0), recipe, out=Path(place) / "run", quiet=True)
         chosen = read_recipe(RunFolder(run.folder)).trainer

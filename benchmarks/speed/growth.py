@@ -31,7 +31,7 @@ BATCH, LEADS, SAMPLES, RANK = 8, 12, 2500, 16
 METHODS: Mapping[str, Method] = {
     "full": Full(),
     "lora": LoRA(rank=RANK),
-    "side": SideTuning(),
+    "side": SideTuning(block="transformer", dropout=0.0),
     "probe": LinearProbe(),
 }
 

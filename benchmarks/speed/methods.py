@@ -49,7 +49,7 @@ RECIPES = {
 LARGE: Mapping[str, Method] = {
     "LoRA": LoRA(rank=16),
     "adapter": Adapter(width=64),
-    "side tuning": SideTuning(),
+    "side tuning": SideTuning(block="transformer", dropout=0.0),
     "top layer": TopLayers(layers=1),
     "linear probe": LinearProbe(),
     "full": Full(),

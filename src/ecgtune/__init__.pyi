@@ -42,6 +42,7 @@ from .models.input_spec import InputSpec as InputSpec
 from .models.loading import load_model as load_model
 from .models.registry import list_models as list_models
 from .models.registry import register_encoder as register_encoder
+from .recipes.lookup import recipe as recipe
 from .recipes.pretraining import Pretraining as Pretraining
 from .recipes.pretraining import load_pretraining_recipe as load_pretraining_recipe
 from .recipes.recipe import Recipe as Recipe

@@ -24,7 +24,7 @@ METHODS: list[Method] = [
     LoRA(rank=2, init="pissa"),
     LoRA(rank=2, lora_plus_ratio=8.0),
     Adapter(width=2, dropout=0.2),
-    SideTuning(width=8, dropout=0.2),
+    SideTuning(width=8, block="transformer", dropout=0.2),
     TopLayers(layers=1),
     NormBias(),
     IA3(),

@@ -42,7 +42,7 @@ def test_variants_share_what_the_file_says_and_differ_in_what_they_say():
     variants = load_recipes("ablation-normalisation")
     assert [variant.data.normalisation for variant in variants] == ["zscore", "global", "none"]
     assert len({variant.name for variant in variants}) == 3
-    assert {variant.method for variant in variants} == {LoRA()}
+    assert {variant.method for variant in variants} == {LoRA(rank=16)}
 
 
 @pytest.mark.parametrize(

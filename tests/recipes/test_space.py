@@ -39,13 +39,13 @@ def test_the_rate_is_searched_around_the_methods_own():
 def test_the_narrower_key_wins_and_fixed_settings_are_left_out():
     changes = {
         "all": {"optimisation.weight_decay": Choice((0.5,))},
-        "lora": {"method.rank": Choice((2, 3)), "method.dropout": None},
+        "lora": {"method.rank": Choice((2, 4)), "method.dropout": None},
         "mine": {"method.rank": Range(1, 20)},
     }
     space = space_of(Recipe("mine"), changes, fixed=["optimisation.learning_rate"])
     assert space == {"optimisation.weight_decay": Choice((0.01, 0.5)), "method.rank": Range(1, 20)}
     assert isinstance(space["method.rank"].low, int)
-    assert space_of(Recipe("other"), changes)["method.rank"] == Choice((16, 2, 3))
+    assert space_of(Recipe("other"), changes)["method.rank"] == Choice((3, 2, 4))
     assert space_table(space)["optimisation.weight_decay"] == {"choices": [0.01, 0.5]}
 
 
@@ -57,7 +57,7 @@ def test_the_narrower_key_wins_and_fixed_settings_are_left_out():
         ({"data.split_seed": Choice((1, 2))}, r"cannot change 'data\.split_seed'"),
         ({"method.rank": Choice((0, 4))}, "rank of LoRA is 0"),
         ({"method.rank": Choice((2.5,))}, "a whole number is needed"),
-        ({"method.rank": Range(1, 8)}, "outside of 1 to 8"),
+        ({"method.rank": Range(4, 8)}, "outside of 4 to 8"),
         ({"method.rank": Range(0.5, 20)}, "whole number"),
         ({"method.rank": Around(20)}, "whole number"),
         ({"method.dropout": Around(2)}, "around needs one above 0"),

@@ -8,7 +8,7 @@ import inspect
 import itertools
 import textwrap
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
@@ -21,6 +21,7 @@ from ecgtune.config.model import ModelSettings
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
 from ecgtune.errors import SettingError
+from ecgtune.recipes.lookup import changed
 from ecgtune.recipes.recipe import Recipe, list_recipes, load_recipes
 
 #: Groups in the order in which the help shows them.
@@ -161,33 +162,13 @@ class RecipeFlags:
             raise SettingError(
                 f"--methods {methods!r} names none; allowed: {', '.join(list_recipes())}, joined by commas"
             )
-        return [self._over(recipe, copy_lead) for name in names for recipe in load_recipes(name)]
+        tables = (self.data, self.model, self.optimisation, self.augmentation, self.evaluation, self.trainer)
+        settings = {name: value for table in tables for name, value in given(table).items()}
+        settings |= {"lead_mode": "copy"} if copy_lead else {}
+        return [changed(recipe, settings) for name in names for recipe in load_recipes(name)]
 
     @property
     def typed(self) -> list[str]:
         """The settings of optimisation, model and augmentation that were given, as "table.name"."""
         tables = ("optimisation", "model", "augmentation")
         return [f"{table}.{name}" for table in tables for name in given(getattr(self, table))]
-
-    def _over(self, recipe: Recipe, copy_lead: bool) -> Recipe:
-        model = given(self.model)
-        if copy_lead:
-            model["lead_mode"] = "copy"
-        if "model" in model:
-            model["name"] = model.pop("model")
-        optimisation = given(self.optimisation)
-        if "learning_rate" in optimisation:
-            # A given rate is not scaled to the width of the encoder that the recipe's own was tuned on.
-            optimisation.setdefault("rate_width", None)
-        augmentation = given(self.augmentation)
-        if augmentation and not replace(recipe.augmentation, **{**augmentation, "augmented_copies": None}).acting:
-            augmentation.setdefault("augmented_copies", None)  # without augmentation there is nothing to copy
-        return replace(
-            recipe,
-            data=replace(recipe.data, **given(self.data)),
-            model=replace(recipe.model, **model),
-            optimisation=replace(recipe.optimisation, **optimisation),
-            trainer=replace(recipe.trainer, **given(self.trainer)),
-            augmentation=replace(recipe.augmentation, **augmentation),
-            evaluation=replace(recipe.evaluation, **given(self.evaluation)),
-        )

@@ -65,7 +65,8 @@ class Recipe:
         return self.title or self.method.title + (" + lead adapter" if self.model.lead_adapter else "")
 
 
-_TABLES: dict[str, Any] = {
+#: Table of a recipe -> its settings.
+TABLES: dict[str, Any] = {
     "data": DataSettings,
     "model": ModelSettings,
     "optimisation": Optimisation,
@@ -85,7 +86,12 @@ def recipe_folder() -> Path:
 
 def list_recipes() -> list[str]:
     """Names of the bundled fine-tuning recipes, and of registered methods, which need none."""
-    return sorted({*_names(pretraining=False), *method_names()})
+    return sorted({*bundled_recipes(), *method_names()})
+
+
+def bundled_recipes() -> list[str]:
+    """Names of the bundled fine-tuning recipes."""
+    return _names(pretraining=False)
 
 
 def list_pretrainings() -> list[str]:
@@ -103,7 +109,7 @@ def load_recipes(name_or_path: str) -> list[Recipe]:
 
     A method without a bundled recipe, such as one of the user's own, has its defaults.
     """
-    if name_or_path in method_names() and name_or_path not in _names(pretraining=False):
+    if name_or_path in method_names() and name_or_path not in bundled_recipes():
         return [Recipe(method=find_method(name_or_path)())]
     path, tables = read_tables(name_or_path, list_recipes(), "method or recipe")
     variants = tables.pop("variant", None)
@@ -141,7 +147,7 @@ def recipe_from_tables(tables: Mapping[str, Any], where: str, name: str) -> Reci
     """A recipe from parsed TOML. `where` names the file in errors, `name` is used when the file gives none."""
     require(not is_pretraining(tables), f"{where} is a pretraining; run it with `ecgtune pretrain --recipe`")
     require(isinstance(tables.get("method", {}), Mapping), f"method in {where} must be a table, written [method]")
-    parts = from_tables(_TABLES, tables, where, other=("name", "title", "about", "method"))
+    parts = from_tables(TABLES, tables, where, other=("name", "title", "about", "method"))
     method = method_from_table(tables.get("method", {}), f"[method] of {where}")
     name = tables.get("name", name)
     require(name != "", f"name '' in {where}; allowed: letters, digits, - _ and . (it names a folder)")
@@ -154,7 +160,7 @@ def recipe_text(recipe: Recipe) -> str:
     if recipe.title:
         tables["title"] = recipe.title
     tables["method"] = method_to_table(recipe.method)
-    for key in _TABLES:
+    for key in TABLES:
         tables[key] = to_table(getattr(recipe, key))
     return tomli_w.dumps(tables)
 
@@ -164,7 +170,7 @@ def differences(stored: Recipe, asked: Recipe) -> list[str]:
     found = []
     if stored.method != asked.method:
         found.append(f"method was {stored.method}, now {asked.method}")
-    for key in _TABLES:
+    for key in TABLES:
         found += field_differences(key, getattr(stored, key), getattr(asked, key))
     return found
 

@@ -10,6 +10,7 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import SettingError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
+from ecgtune.recipes.lookup import RecipeLike, as_recipes
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.reporting.writing import write_comparison
 from ecgtune.training.predictions import read_predictions
@@ -23,7 +24,7 @@ from ecgtune.workflows.preparation import draw_split, summarise
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
 from ecgtune.workflows.results import summarise_task
 from ecgtune.workflows.run import run_recipe, work
-from ecgtune.workflows.variants import RecipeLike, as_recipes, check_dataset, check_variants, variants_of
+from ecgtune.workflows.variants import check_dataset, check_variants, variants_of
 
 
 def compare(

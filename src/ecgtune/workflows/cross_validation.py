@@ -9,10 +9,10 @@ from typing import Any
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import SettingError
+from ecgtune.recipes.lookup import RecipeLike
 from ecgtune.training.run_folder import RESULT_FORMAT
 from ecgtune.utils.files import write_json
 from ecgtune.workflows.compare import compare
-from ecgtune.workflows.variants import RecipeLike
 
 
 def cross_validate(

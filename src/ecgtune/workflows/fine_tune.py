@@ -11,6 +11,7 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.deployment.run import Run, read_run
 from ecgtune.errors import RunError, SettingError
 from ecgtune.models.classifier import Classifier
+from ecgtune.recipes.lookup import RecipeLike, as_recipe
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line
@@ -18,7 +19,7 @@ from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import draw_split
 from ecgtune.workflows.ready import RunBuilder
 from ecgtune.workflows.run import run_recipe, work
-from ecgtune.workflows.variants import RecipeLike, as_recipe, check_dataset
+from ecgtune.workflows.variants import check_dataset
 
 
 def fine_tune(

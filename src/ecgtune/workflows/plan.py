@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import SettingError
+from ecgtune.recipes.lookup import RecipeLike, as_recipes
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.inference import choose_device
 from ecgtune.training.loop import count_steps
@@ -17,7 +18,7 @@ from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.dry_run import DryRun, dry_run
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import draw_split
-from ecgtune.workflows.variants import RecipeLike, as_recipes, check_dataset, check_variants, variants_of
+from ecgtune.workflows.variants import check_dataset, check_variants, variants_of
 
 #: Bytes of a line of predictions.csv and one of split.csv, about.
 _LINE = 60

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TypeAlias
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import SettingError
-from ecgtune.methods.base import Method
-from ecgtune.recipes.recipe import Recipe, load_recipes
+from ecgtune.recipes.recipe import Recipe
 from ecgtune.workflows.baselines import MAJORITY, RESNET, resnet_recipe
-
-#: A recipe, a method with default settings around it, or the name or TOML file of a recipe.
-RecipeLike: TypeAlias = Recipe | Method | str | Path
 
 
 def check_dataset(dataset: Dataset, function: str) -> None:
@@ -24,30 +18,6 @@ def check_dataset(dataset: Dataset, function: str) -> None:
             f"{function} got a {type(dataset).__name__} first; write {function}(dataset, recipe, ...) with a dataset "
             "from read_dataset, read_records or simulate"
         )
-
-
-def as_recipes(given: RecipeLike | Sequence[RecipeLike]) -> list[Recipe]:
-    """Recipes from names, files, methods or recipes; a file may hold several variants. Raises SettingError."""
-    if isinstance(given, Method):
-        return [Recipe(method=given)]
-    if isinstance(given, Recipe):
-        return [given]
-    if isinstance(given, (str, Path)):
-        return load_recipes(str(given))
-    if not isinstance(given, Sequence):
-        raise SettingError(
-            f"recipe is {given!r}; give a name such as 'lora', a TOML file, a method such as ecgtune.LoRA(rank=16), or "
-            "an ecgtune.Recipe"
-        )
-    return [recipe for item in given for recipe in as_recipes(item)]
-
-
-def as_recipe(given: RecipeLike) -> Recipe:
-    """One recipe. Raises SettingError where `given` holds several variants."""
-    recipes = as_recipes(given)
-    if len(recipes) != 1:
-        raise SettingError(f"{given} holds {len(recipes)} variants; run it with `ecgtune compare --methods {given}`")
-    return recipes[0]
 
 
 def variants_of(variants: Sequence[Recipe], baselines: bool) -> list[tuple[Recipe, str]]:

@@ -32,7 +32,7 @@ class AdaLoRA(TargetedMethod):
     learning_rate: ClassVar[float] = 5e-3
     prefix: ClassVar[str] = "lora_"
     search_space: ClassVar[Mapping[str, Span]] = {"method.rank": Choice((1, 2, 3))}
-    rank: int = 2
+    rank: int = 1
     start_rank: int = 4
     alpha: float | None = None
     dropout: float = 0.0

@@ -32,7 +32,7 @@ class Adapter(PeftMethod):
         "method.width": Choice((8, 16, 32, 64)),
         "method.placement": Choice(("both", "feed-forward", "parallel")),
     }
-    width: int = 32
+    width: int = 20
     placement: Literal["both", "feed-forward", "parallel"] = "both"
     dropout: float = 0.0
 

@@ -38,7 +38,7 @@ class LoRA(TargetedMethod):
         "method.rank": Choice((4, 8, 16, 32)),
         "method.dropout": Choice((0.0, 0.1)),
     }
-    rank: int = 16
+    rank: int = 3
     alpha: float | None = None
     dropout: float = 0.0
     targets: str | tuple[str, ...] = "all"

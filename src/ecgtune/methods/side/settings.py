@@ -40,10 +40,10 @@ class SideTuning(Method):
         "method.block": Choice(("mlp", "transformer")),
     }
     width: int = 24
-    block: Literal["mlp", "transformer"] = "transformer"
+    block: Literal["mlp", "transformer"] = "mlp"
     expansion: int = 2
     heads: int = 2
-    dropout: float = 0.0
+    dropout: float = 0.2
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -29,7 +29,7 @@ class VeRA(TargetedMethod):
     learning_rate: ClassVar[float] = 1e-2
     prefix: ClassVar[str] = "vera_lambda_"
     search_space: ClassVar[Mapping[str, Span]] = {"method.rank": Choice((64, 128, 256))}
-    rank: int = 128
+    rank: int = 64
     dropout: float = 0.0
     start: float = 0.1
     targets: str | tuple[str, ...] = "all"

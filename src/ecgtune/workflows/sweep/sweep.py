@@ -12,6 +12,7 @@ from ecgtune.config.commands import SweepSettings
 from ecgtune.config.space import Choice
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import SettingError
+from ecgtune.recipes.lookup import RecipeLike, as_recipes
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.recipes.space import Changes, check_changes, own_value, space_of, with_settings
 from ecgtune.reporting.sweep import write_sweep
@@ -24,7 +25,7 @@ from ecgtune.workflows.sweep.folder import SweepFolder
 from ecgtune.workflows.sweep.ray_backend import load_ray, run_on_ray
 from ecgtune.workflows.sweep.runner import TrialRunner
 from ecgtune.workflows.sweep.studies import Studies, Variant, load_optuna
-from ecgtune.workflows.variants import RecipeLike, as_recipes, check_dataset
+from ecgtune.workflows.variants import check_dataset
 
 DEFAULTS = SweepSettings()
 
