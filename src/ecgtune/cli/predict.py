@@ -44,6 +44,8 @@ def predict(
     import ecgtune
 
     found = ecgtune.predict([run, *ensemble], data, PredictSettings(**given(settings)), out=out, quiet=quiet)
+    for text in found.notes:
+        print(f"note: {text}")
     if found.skipped:
         print(f"{len(found.skipped)} recordings could not be used: {out / 'skipped.csv'}")
     of = f" of {len(found.recordings)} recordings" if found.recordings else ""

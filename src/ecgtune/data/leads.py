@@ -1,5 +1,7 @@
 """Standard names of leads, by which a model finds its channels, and derived leads."""
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -11,9 +13,18 @@ STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4",
 _BY_FOLDED = {name.casefold(): name for name in STANDARD_LEADS}
 #: Names that recorders and file formats write for a standard lead: MIT-BIH's modified leads, Romance languages.
 _ALIASES = {"mli": "I", "mlii": "II", "mliii": "III", "di": "I", "dii": "II", "diii": "III"}
+_ALIASES |= {"d1": "I", "d2": "II", "d3": "III"}
 #: Factors of I and II for the other limb leads (Einthoven; Goldberger for the augmented leads).
 FROM_LIMBS = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
-_PREFIXES = ("mdc_ecg_lead_", "ecg ", "ekg ", "lead ")
+#: A lead's name with what recorders write around it.
+_DRESSED = re.compile(
+    r"(?:mdc_ecg_lead_|(?:e[ck]g[ _:.-]?)?(?:lead[ _:.-]?)?)(?P<name>.*?)(?: \(einthoven\)|[ _-]ref)?"
+)
+#: Channels that are certainly none of the standard leads: Frank's, posterior and right-sided leads, other signals.
+_OTHER = re.compile(
+    r"(?!.*e[ck]g)(v?[xyz]|v[7-9]|v[1-9]r|(resp|pleth|temp|event|(edf |bdf )?annotation)\w*.*|(ppg|abp|art|cvp|pap|icp"
+    r"|n?bp|s[pa]?o2|(et)?co2|eeg|eog|emg|acc|(air)?flow|snore|hr|pulse|marker|trigger|status|crc|battery)(?![a-z]).*)"
+)
 
 
 def lead_argument(lead: str) -> str:
@@ -29,13 +40,28 @@ def lead_argument(lead: str) -> str:
 def known_lead(name: str) -> str | None:
     """Return the standard spelling of the lead that a recording's channel name means, or None.
 
-    Additions of recorders are removed: "ECG avr", "Lead I (Einthoven)", "MDC_ECG_LEAD_V1", "MLII".
+    Additions of recorders are removed: "ECG avr", "lead_I", "Lead I (Einthoven)", "II-ref", "MDC_ECG_LEAD_V1", "MLII".
+    A number alone ("ECG1") names a channel, not a lead; "-aVR" is another lead than aVR.
     """
-    folded = " ".join(name.casefold().split())
-    for prefix in _PREFIXES:
-        folded = folded.removeprefix(prefix)
-    folded = folded.removesuffix(" (einthoven)")
-    return _BY_FOLDED.get(folded) or _ALIASES.get(folded)
+    plain = _plain(name)
+    return _BY_FOLDED.get(plain) or _ALIASES.get(plain)
+
+
+def other_signal(name: str) -> bool:
+    """Return whether a recording's channel name certainly means none of the standard leads: "RESP", "vx", "V7"."""
+    return _OTHER.fullmatch(_plain(name)) is not None
+
+
+def lacking_leads(wanted: Iterable[str], recorded: Iterable[str]) -> tuple[str, ...]:
+    """Return the leads of `wanted` that are neither recorded nor derived from the recorded I and II."""
+    recorded = frozenset(recorded)
+    derived = frozenset(FROM_LIMBS if {"I", "II"} <= recorded else ())
+    return tuple(lead for lead in wanted if lead not in recorded | derived)
+
+
+def _plain(name: str) -> str:
+    dressed = _DRESSED.fullmatch(" ".join(unicodedata.normalize("NFKC", name).casefold().split()))
+    return "" if dressed is None else dressed["name"]
 
 
 def leads_in_file(path: object, names: Iterable[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,13 @@ from ecgtune.io.label_table import RECORDING_NAMES, read_recording_names
 from ecgtune.io.readers.base import ReadOptions, WindowColumns, stated_rate
 from ecgtune.io.readers.registry import find_recordings
 from ecgtune.io.records.cache import prepare_records
-from ecgtune.io.records.first_pass import Preparation, Progress, RecordingFacts, RecordingOutcome
+from ecgtune.io.records.first_pass import (
+    Preparation,
+    Progress,
+    RecordingFacts,
+    RecordingOutcome,
+    counted_notes,
+)
 from ecgtune.io.records.selection import Selection, SkippedRecording, select_recordings
 from ecgtune.io.window_files import read_cached
 
@@ -31,7 +37,7 @@ class Unlabelled:
     signal: float32 (windows, leads, samples), a read-only memory map, of which `rows` (int64) are used, in that order.
     recording: identifier of each row's recording, or None where the file names none. window: its number in the
     recording, or in the file without any, from 0. leads: those that are used, `channels` of the signal. sampling_rate:
-    Hz. skipped: recordings that cannot be used.
+    Hz. skipped: recordings that cannot be used. notes: of the readers.
     """
 
     path: str
@@ -44,6 +50,7 @@ class Unlabelled:
     sampling_rate: float
     unit: str
     skipped: tuple[SkippedRecording, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -135,7 +142,7 @@ def read_unlabelled_records(
         reasons = [_reason(outcome.facts, outcome.reason, signal_path) for outcome in outcomes]
         selection.skipped(reasons, max_skipped, skipped)
 
-    preparation = Preparation(options, signal_path, fingerprints=False)
+    preparation = Preparation(replace(options, leads=signal_path.leads), signal_path, fingerprints=False)
     prepared = prepare_records(selection, preparation, workers=workers, progress=progress, check=check)
     reasons = [_reason(*each, signal_path) for each in zip(prepared.facts, prepared.reasons, strict=True)]
     left_out = selection.skipped(reasons, max_skipped, skipped)
@@ -154,6 +161,7 @@ def read_unlabelled_records(
         sampling_rate=signal_path.sampling_rate,
         unit="zscore" if signal_path.zscore else "mV",
         skipped=left_out,
+        notes=tuple(counted_notes(dict(zip(selection.paths, prepared.facts, strict=True)))),
     )
 
 

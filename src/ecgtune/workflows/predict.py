@@ -34,7 +34,8 @@ class PredictionResult:
 
     probability: (windows, classes). prediction: a class name per window, or a tuple of its labels, at the thresholds of
     the run. recording, window: as in `io.unlabelled.Unlabelled`. recordings: probability and prediction of each
-    recording by its name; empty where the file names none. skipped: why a recording was not used, by its name.
+    recording by its name; empty where the file names none. skipped: why a recording was not used, by its name. notes:
+    what the readers say about the recordings, such as an implausible amplitude.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class PredictionResult:
     prediction: list[str] | list[tuple[str, ...]]
     recordings: Mapping[str, tuple[np.ndarray, str | tuple[str, ...]]]
     skipped: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def predict(
@@ -101,6 +103,7 @@ def predict(
         prediction=decided(run.decision, run.classes, probability),
         recordings=dict(zip(names.tolist(), of_recordings, strict=True)),
         skipped={each.recording: each.reason for each in windows.skipped},
+        notes=windows.notes,
     )
     _write(run, result)
     return result

@@ -19,9 +19,18 @@ def test_edf_comes_back(tmp_path):
 
 def test_edf_with_a_channel_that_is_no_ecg(tmp_path):
     path = write_edf(tmp_path / "a.edf", VALUES, ("I", "Resp", "V1"))
-    with pytest.raises(DataError, match=r"channel 2 of 3, 'Resp' is no known lead.*--lead-names"):
-        read(path)
-    assert read(path, lead_names=("I", "-", "V1")).leads == ("I", "V1")
+    recording = read(path)
+    assert recording.leads == read(path, lead_names=("I", "-", "V1")).leads == ("I", "V1")
+    assert recording.notes == ("channels that are no standard lead were left out: 'Resp'",)
+    assert read(write_edf(tmp_path / "b.edf", VALUES, ("Pleth", "ECG", "SpO2"))).leads == ("II",)
+
+
+def test_an_unknown_channel_is_left_out_when_the_named_leads_are_there(tmp_path):
+    path = write_edf(tmp_path / "a.edf", VALUES, ("I", "II", "ECG3"))
+    for wanted in (None, ("V1",), ("I", "V1")):
+        with pytest.raises(DataError, match=r"channel 3 of 3, 'ECG3' is no known lead.*--lead-names"):
+            read(path, leads=wanted)
+    assert read(path, leads=("I", "aVF")).leads == ("I", "II")
 
 
 def test_edf_with_two_rates(tmp_path):
@@ -32,7 +41,7 @@ def test_edf_with_two_rates(tmp_path):
         writer.setSignalHeader(channel, pyedflib.highlevel.make_signal_header(LEADS[channel], "mV", rate))
     writer.writeSamples([np.zeros(200), np.zeros(100)])
     writer.close()
-    with pytest.raises(DataError, match=r"sampled at 2 rates.*--lead-names"):
+    with pytest.raises(DataError, match=r"2 rates: I at 100 Hz; II at 50 Hz; keep one rate: --lead-names I -$"):
         read(tmp_path / "a.edf")
     recording = read(tmp_path / "a.edf", lead_names=("-", "II"))
     assert (recording.sampling_rate, recording.signal.shape) == (50.0, (1, 100))
@@ -132,7 +141,7 @@ def without_sensitivity():
         (changed(WaveformData=b"12"), "has 2"),
         (changed(SamplingFrequency=0), "cannot be read"),
         ([dicom_group(VALUES, unit="mm[Hg]")], "unit 'mm[Hg]' is unknown"),
-        ([dicom_group(VALUES, leads=("I", "II", "V9"))], "'Lead V9' is no known lead"),
+        ([dicom_group(VALUES, leads=("I", "II", "C9"))], "'Lead C9' is no known lead"),
         (without_sensitivity(), "does not say its unit"),
     ],
 )

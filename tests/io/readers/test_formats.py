@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
-from ecgtune.data.leads import STANDARD_LEADS, known_lead
+from ecgtune.data.leads import STANDARD_LEADS, known_lead, other_signal
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.readers.registry import BUILT_IN, find_recordings, read_recording
@@ -85,10 +85,23 @@ def test_answers_that_are_none(options, part):
     ("name", "lead"),
     [(name.upper(), name) for name in STANDARD_LEADS]
     + [("MLII", "II"), ("DI", "I"), ("ECG aVR", "aVR"), ("Lead I (Einthoven)", "I"), ("MDC_ECG_LEAD_V3", "V3")]
-    + [("EKG  v6 ", "V6"), ("-aVR", None), ("V7", None), ("PLETH", None), ("", None), ("VI", None), ("ECG", None)],
+    + [("EKG  v6 ", "V6"), ("-aVR", None), ("V7", None), ("PLETH", None), ("", None), ("VI", None), ("ECG", None)]
+    + [("ECG_II", "II"), ("lead_I", "I"), ("ECG-II", "II"), ("D2", "II"), ("II-ref", "II"), ("ECG Lead II", "II")]
+    + [("LeadII", "II"), ("\N{ROMAN NUMERAL TWO}", "II"), ("ECG1", None), ("Lead 1", None), ("ECG -aVR", None)],
 )
 def test_names_of_leads(name, lead):
     assert known_lead(name) == lead
+
+
+@pytest.mark.parametrize(
+    ("names", "others"),
+    [
+        (("vx", "VY", "vz", "V7", "Lead V4R", "RESP", "PLETH L", "ABP", "SpO2", "EEG Fpz-Cz", "EDF Annotations"), True),
+        ((*STANDARD_LEADS, "ECG1", "ECG", "", "C1", "-aVR", "lead 3", "chest", "art of ecg"), False),
+    ],
+)
+def test_names_that_are_certainly_no_standard_lead(names, others):
+    assert [name for name in names if other_signal(name) != others] == []
 
 
 def test_no_suffix_has_two_readers():

@@ -129,11 +129,13 @@ def test_two_files_two_rates_and_channels_that_are_left_out(tmp_path):
         "rec 4 100 10\ntwo.dat 16x2 1000/mV 16 0 0 0 0 II\ntwo.dat 16x2 1000/mV 16 0 0 0 0 V1\n"
         "two.dat 16x2 1000/mmHg 16 0 0 0 0 ABP\none.dat 16 1000/mV 16 0 0 0 0 V5\n"
     )
-    with pytest.raises(DataError, match=r"channel 3 of 4, 'ABP'.*--lead-names"):
+    with pytest.raises(DataError, match=r"II, V1 at 200 Hz; V5 at 100 Hz; keep one rate: --lead-names II V1 - -$"):
         read(header)
-    with pytest.raises(DataError, match="2 rates"):
-        read(header, lead_names=("II", "V1", "-", "V5"))
     recording = read(header, lead_names=("II", "V1", "-", "-"))
+    chosen = read(header, leads=("V1",))
+    assert chosen.leads == ("II", "V1")
+    np.testing.assert_array_equal(chosen.signal, recording.signal)
+    assert [note.rpartition(": ")[2] for note in chosen.notes][:2] == ["'ABP'", "V5"]
     assert (recording.leads, recording.sampling_rate) == (("II", "V1"), 200.0)
     frames = np.arange(60).reshape(10, 6)
     np.testing.assert_allclose(recording.signal[1], frames[:, 2:4].ravel() / 1000, rtol=1e-6)
@@ -145,6 +147,40 @@ def test_a_header_without_a_length_takes_what_the_file_holds(tmp_path):
     header = write_wfdb(tmp_path, digital(samples=40))
     header.write_text(header.read_text().replace("250 40", "250"))
     assert read(header).signal.shape == (3, 40)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-8-sig"])
+@pytest.mark.parametrize("unit", ["\N{MICRO SIGN}V", "\N{GREEK SMALL LETTER MU}V", "uV", "1.0E0/\N{MICRO SIGN}V"])
+def test_microvolts_in_any_spelling(tmp_path, unit, encoding):
+    if encoding == "latin-1":
+        unit = unit.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
+    values = digital()
+    header = write_wfdb(tmp_path, values, leads=("I", "II", "V1"))
+    text = header.read_text().replace("1000.0(0)/mV", unit if "/" in unit else f"1/{unit}")
+    header.write_bytes(
+        f"{text}# Gr\N{LATIN SMALL LETTER O WITH DIAERESIS}\N{LATIN SMALL LETTER SHARP S}e\r\n".encode(encoding)
+    )
+    recording = read(header)
+    np.testing.assert_allclose(recording.signal, values / 1000, rtol=1e-6)
+    assert recording.notes == ()
+    if unit == "uV" and encoding == "utf-8":
+        np.testing.assert_allclose(wfdb.rdrecord(str(header.with_suffix(""))).p_signal.T, values, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("unit", "options", "parts"),
+    [
+        ("V", {}, ["above 20 mV", "V (stated by the file)"]),
+        ("nV", {}, ["below 0.01 mV", "nV (stated by the file)"]),
+        ("?", {"unit": "V"}, ["above 20 mV", "V (--unit)"]),
+        ("mV", {}, []),
+    ],
+)
+def test_an_implausible_amplitude_is_noted_with_its_unit(tmp_path, unit, options, parts):
+    header = write_wfdb(tmp_path, digital(), units=[unit] * 3)
+    notes = read(header, **options).notes
+    assert len(notes) == bool(parts)
+    assert all(part in note for note in notes for part in parts), notes
 
 
 def test_checksums(tmp_path):
@@ -189,7 +225,10 @@ LINE = "rec.dat 16 1000/mV 16 0 0 0 0 II"
         (FIRST, "rec.dat 16:99999999 1000/mV 16 0 0 0 0 II", ["starts after the end"]),
         (FIRST, "rec.dat 16+79 1000/mV 16 0 0 0 0 II", ["1 bytes", "cut short"]),
         (FIRST, "rec.dat 16 1000/mmHg 16 0 0 0 0 II", ["unit 'mmHg' is unknown", "--unit"]),
-        (FIRST, "rec.dat 16 1000/mV 16 0 0 0 0 PLETH", ["'PLETH' is no known lead", "--lead-names"]),
+        (FIRST, "rec.dat 16 1000/\N{DEGREE SIGN}C 16 0 0 0 0 II", ["unit '\N{DEGREE SIGN}C' is unknown", "--unit"]),
+        (FIRST, "rec.dat 16 1000,5/mV 16 0 0 0 0 II", ["describes no channel"]),
+        (FIRST, "rec.dat 16 1000/mV 16 0 0 0 0 PLETH", ["none of its 1 channels", "'PLETH'", "--lead-names"]),
+        (FIRST, "rec.dat 16 1000/mV 16 0 0 0 0 ECG1", ["'ECG1' is no known lead", "--lead-names"]),
         ("rec 2 250 20", f"{LINE}\n{LINE}", ["channels 1 and 2 are both lead II", "--lead-names"]),
         ("rec 2 250 20", "rec.dat 16 1000 16 0 0 0 0\nrec.dat 16 1000 16 0 0 0 0 V1", ["channel 1 of 2, has no name"]),
         ("rec 2 250 9", f"{LINE}\nrec.dat 16+8 1000/mV 16 0 0 0 0 I", ["two formats"]),

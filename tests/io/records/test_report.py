@@ -73,3 +73,14 @@ def test_everything_is_told(folder, tmp_path):
     assert "split by patient: drawn 70/15/15 by patient" in told
     assert "warning: 1 of 14 labelled recordings were left out" in told
     assert all(f"  {name}: {len(rows)} windows of" in told for name, rows in split.by_name().items())
+
+
+def test_notes_of_the_readers_are_counted(folder):
+    table, records = folder(12)
+    for index in (2, 5):
+        header = records / f"r{index:02}.hea"
+        header.write_text(header.read_text().replace("/mV", "/V"))
+    found = inspect_records(table, records, settings=RecordSettings(window=10.0))
+    note = "2 recordings (r02, ...): the median absolute amplitude is above 20 mV, implausible for an ECG"
+    assert f"{note}; check the unit V (stated by the file)" in inspection_text(found)
+    assert any(text.startswith(note) for text in found.dataset.source.notes)

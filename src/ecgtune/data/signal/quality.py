@@ -11,6 +11,8 @@ from ecgtune.errors import DataError
 
 SATURATED_SECONDS = 0.03  # of a plateau at the limit of a lead: a peak of a QRS complex is sharper
 SATURATED_FRACTION = 0.005  # of samples on such plateaus, from which a lead is saturated
+PLAUSIBLE_MILLIVOLTS = (0.01, 20.0)  # of the median absolute amplitude around a lead's median
+_AMPLITUDE_SAMPLES = 1 << 17  # of a lead, on which its amplitude is measured
 
 
 def fill_gaps(
@@ -59,6 +61,24 @@ def saturated_leads(signal: NDArray[np.floating], sampling_rate: float) -> NDArr
             held = _samples_in_runs(lead == high, run) + _samples_in_runs(lead == low, run)
             found[index] = held >= SATURATED_FRACTION * len(lead)
     return found
+
+
+def implausible_amplitude(signal: NDArray[np.floating]) -> str | None:
+    """Describe an amplitude of (leads, samples) in millivolts that no ECG has; None for a plausible one.
+
+    Measured is the median absolute difference to a lead's median: below 0.01 mV over all leads that change, or above
+    20 mV in one lead. The usual reason is a wrong unit.
+    """
+    values = signal[:, :: -(-signal.shape[1] // _AMPLITUDE_SAMPLES)]
+    values = values[np.isfinite(values).any(axis=1)]
+    medians = np.nanmedian(values, axis=1, keepdims=True)
+    amplitude = np.nanmedian(np.abs(values - medians), axis=1)
+    amplitude = amplitude[np.nanmax(values, axis=1) > np.nanmin(values, axis=1)]
+    low, high = PLAUSIBLE_MILLIVOLTS
+    if not len(amplitude) or (np.median(amplitude) >= low and amplitude.max() <= high):
+        return None
+    side = f"above {high:g}" if amplitude.max() > high else f"below {low:g}"
+    return f"the median absolute amplitude is {side} mV, implausible for an ECG"
 
 
 def constant_fraction(lead: NDArray[Any], shortest: int) -> float:

@@ -7,15 +7,16 @@ names the flag that gives it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.data.leads import STANDARD_LEADS, known_lead
+from ecgtune.data.leads import STANDARD_LEADS, known_lead, lacking_leads, other_signal
 from ecgtune.errors import DataError, SettingError
 from ecgtune.utils.text import shown
 
@@ -34,13 +35,15 @@ class Recording:
     """One recording.
 
     signal: float32 (leads, samples) in millivolts, NaN where the file marks a sample as invalid. leads: names of
-    `data.leads.STANDARD_LEADS`, each once. sampling_rate: Hz. path: the file it was read from.
+    `data.leads.STANDARD_LEADS`, each once. sampling_rate: Hz. path: the file it was read from. notes: what a user of
+    the signal must know, such as channels that were left out or an implausible amplitude.
     """
 
     signal: NDArray[np.float32]
     leads: tuple[str, ...]
     sampling_rate: float
     path: str
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -54,14 +57,16 @@ class ReadOptions:
 
     sampling_rate (--sampling-rate): Hz. unit (--unit): "mV", "uV", "V" or "nV". lead_names (--lead-names): of the
     file's channels in order, "-" for a channel to leave out. ignore_checksums (--ignore-checksums): read a file whose
-    samples do not have the checksum that its header states. max_values: largest number of values (leads x samples)
-    read from a file; memory peaks at up to 40 bytes for each. Raises SettingError.
+    samples do not have the checksum that its header states. leads (--leads): those that are needed; a channel of
+    unknown name is left out when the file has all of them. max_values: largest number of values (leads x samples) read
+    from a file; memory peaks at up to 40 bytes for each. Raises SettingError.
     """
 
     sampling_rate: float | None = None
     unit: str | None = None
     lead_names: tuple[str, ...] | None = None
     ignore_checksums: bool = False
+    leads: tuple[str, ...] | None = None
     max_values: int = 1 << 24
 
     def __post_init__(self) -> None:
@@ -143,6 +148,35 @@ class FileReader:
     open_windows: Callable[[Path, WindowColumns], tuple[WindowHeader, Generator[WindowBlock]]] | None = None
 
 
+@dataclass(frozen=True)
+class Remarks:
+    """Notes about a recording that is read, and the units of its channels; dictionaries as ordered sets."""
+
+    notes: dict[str, None] = field(default_factory=dict)
+    units: dict[str, None] = field(default_factory=dict)
+
+
+_REMARKS: ContextVar[Remarks | None] = ContextVar("remarks", default=None)
+
+
+@contextmanager
+def collected_remarks() -> Iterator[Remarks]:
+    """Yield the remarks to which the helpers below add while the body reads a recording."""
+    remarks = Remarks()
+    token = _REMARKS.set(remarks)
+    try:
+        yield remarks
+    finally:
+        _REMARKS.reset(token)
+
+
+def note(text: str) -> None:
+    """Add a note to the recording that is read. Equal texts of several recordings are counted together."""
+    remarks = _REMARKS.get()
+    if remarks is not None:
+        remarks.notes[text] = None
+
+
 @contextmanager
 def one_line_errors(path: Path, name: str) -> Iterator[None]:
     """Raise DataError, one line that names the file, for any error of the body: damaged files fail in any library."""
@@ -157,6 +191,14 @@ def one_line_errors(path: Path, name: str) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read as {name} ({reason}); it is damaged, copy it again") from error
 
 
+def decoded(content: bytes) -> str:
+    """Return text in UTF-8, with or without a byte-order mark, or else in Latin-1: no character is dropped."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
 def group_kind(column: str) -> str:
     """Return "patient" or "record" for the usual names of such columns, else the name itself."""
     name = column.strip().casefold()
@@ -168,14 +210,19 @@ def group_kind(column: str) -> str:
 def wanted_leads(path: Path, names: Sequence[str | None], options: ReadOptions) -> dict[str, int]:
     """Map each lead to its channel, in the file's order. `names` are the channels' names, None for an unnamed one.
 
-    A single channel that is unnamed or only called "ECG" is lead II unless `lead_names` gives another. Raises DataError
-    for an unknown or repeated name, and for `lead_names` that do not fit the file.
+    Channels that are certainly no standard lead are left out, with a note; so are unknown ones when all of
+    `options.leads` are there. A single channel that is left and unnamed or only called "ECG" is lead II unless
+    `lead_names` gives another.
+    Raises DataError for another unknown or repeated name, and for `lead_names` that do not fit the file.
     """
     found = [known_lead(name) if name is not None else None for name in names]
     if options.lead_names is not None:
         found = _given_leads(path, names, found, options.lead_names)
-    elif len(names) == 1 and (names[0] is None or names[0].strip().casefold() in ("", "ecg", "ekg")):
-        found = [UNNAMED]
+    else:
+        found = _without_others(names, found, options.leads)
+        left = [channel for channel, lead in enumerate(found) if lead != LEFT_OUT]
+        if len(left) == 1 and (names[left[0]] or "").strip().casefold() in ("", "ecg", "ekg"):
+            found[left[0]] = UNNAMED
     leads: dict[str, int] = {}
     for channel, lead in enumerate(found):
         if lead == LEFT_OUT:
@@ -193,8 +240,54 @@ def wanted_leads(path: Path, names: Sequence[str | None], options: ReadOptions) 
             )
         leads[lead] = channel
     if not leads:
-        raise DataError(f"{path}: none of its {len(names)} channels is a lead that is wanted; see --lead-names")
+        stated = ", ".join(dict.fromkeys(shown(name) for name in names if name is not None))
+        raise DataError(
+            f"{path}: none of its {len(names)} channels is a standard lead{stated and f' ({stated})'}; if one is, name "
+            "all channels in order with --lead-names"
+        )
     return leads
+
+
+def _without_others(
+    names: Sequence[str | None], found: Sequence[str | None], needed: Sequence[str] | None
+) -> list[str | None]:
+    """Mark the channels that are left out because of their name."""
+    all_found = needed is not None and not lacking_leads(needed, filter(None, found))
+    leads: list[str | None] = []
+    for name, lead in zip(names, found, strict=True):
+        left_out = lead is None and name is not None and (all_found or other_signal(name))
+        leads.append(LEFT_OUT if left_out else lead)
+    others = dict.fromkeys(
+        shown(name) for name, lead in zip(names, leads, strict=True) if lead == LEFT_OUT and name is not None
+    )
+    if others:
+        note(f"channels that are no standard lead were left out: {', '.join(others)}")
+    return leads
+
+
+def leads_of_one_rate(
+    path: Path, leads: Mapping[str, int], rates: Sequence[float], options: ReadOptions
+) -> tuple[dict[str, int], float]:
+    """Return the leads of one rate, of those that `wanted_leads` found, and that rate. `rates`: of all channels.
+
+    Leads of another rate are left out, with a note, when `options.leads` does not need them. Raises DataError else.
+    """
+    by_rate: dict[float, list[str]] = {}
+    for lead, channel in leads.items():
+        by_rate.setdefault(rates[channel], []).append(lead)
+    for rate, names in by_rate.items():
+        if len(by_rate) == 1 or (options.leads is not None and not lacking_leads(options.leads, names)):
+            others = [lead for lead in leads if lead not in names]
+            if others:
+                note(f"leads at another sampling rate than the needed ones were left out: {', '.join(others)}")
+            return {lead: leads[lead] for lead in names}, rate
+    listed = "; ".join(f"{', '.join(names)} at {rate:g} Hz" for rate, names in by_rate.items())
+    most = max(by_rate.values(), key=len)
+    name_of = {leads[lead]: lead for lead in most}
+    kept = " ".join(name_of.get(channel, LEFT_OUT) for channel in range(len(rates)))
+    raise DataError(
+        f"{path}: its leads are sampled at {len(by_rate)} rates: {listed}; keep one rate: --lead-names {kept}"
+    )
 
 
 def _given_leads(path: Path, names: Sequence[str | None], found: list[str | None], given: tuple[str, ...]):
@@ -223,6 +316,9 @@ def millivolt_factor(path: Path, unit: str | None, given: str | None) -> float:
     if factor is None and given_factor is None:
         got = "does not say its unit" if stated is None else f"its unit {shown(unit)} is unknown"
         raise DataError(f"{path}: {got}; give it with --unit ({', '.join(UNITS)})")
+    remarks = _REMARKS.get()
+    if remarks is not None:
+        remarks.units[f"{unit} (stated by the file)" if factor is not None else f"{given} (--unit)"] = None
     return factor if factor is not None else given_factor  # type: ignore[return-value]
 
 

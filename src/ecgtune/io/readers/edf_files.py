@@ -17,6 +17,7 @@ from ecgtune.io.readers.base import (
     ReadOptions,
     Recording,
     check_size,
+    leads_of_one_rate,
     make_recording,
     millivolt_factor,
     missing_library,
@@ -40,11 +41,9 @@ def read_edf(path: Path, options: ReadOptions) -> Recording:
         raise DataError(f"{path}: cannot be read as EDF ({reason}); it is damaged, copy it again") from None
     with reader:
         leads = wanted_leads(path, [label.strip() for label in reader.getSignalLabels()], options)
+        leads, in_file = leads_of_one_rate(path, leads, reader.getSampleFrequencies().tolist(), options)
         channels = list(leads.values())
-        shapes = {(int(reader.getNSamples()[c]), float(reader.getSampleFrequency(c))) for c in channels}
-        if len(shapes) > 1:
-            raise DataError(f"{path}: its leads are sampled at {len(shapes)} rates; leave some out with --lead-names")
-        samples, in_file = shapes.pop()
+        samples = int(reader.getNSamples()[channels[0]])
         check_size(path, len(channels), samples, options)
         factors = [millivolt_factor(path, reader.getPhysicalDimension(channel), options.unit) for channel in channels]
         rate = stated_rate(path, in_file, options.sampling_rate)

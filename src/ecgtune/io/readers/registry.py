@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from ecgtune.data.signal.quality import implausible_amplitude
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, one_line_errors
+from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, collected_remarks, one_line_errors
 from ecgtune.io.readers.clinical import SCP, XML
 from ecgtune.io.readers.csv_files import CSV
 from ecgtune.io.readers.dicom_files import DICOM
@@ -48,11 +50,17 @@ def readers() -> tuple[FileReader, ...]:
 def read_recording(path: Path, options: ReadOptions = ReadOptions()) -> Recording:  # noqa: B008 (frozen)
     """Read one recording; a path without a known suffix or content is the name of a WFDB record.
 
-    Raises DataError, one line that names the file, for any file that cannot be used.
+    Its notes say which channels were left out, and whether the amplitude is plausible for an ECG. Raises DataError, one
+    line that names the file, for any file that cannot be used.
     """
     reader = recording_reader(path)
-    with one_line_errors(path, reader.name):
-        return reader.read_recording(path, options)
+    with one_line_errors(path, reader.name), collected_remarks() as remarks:
+        recording = reader.read_recording(path, options)
+        notes = (*recording.notes, *remarks.notes)
+        finding = implausible_amplitude(recording.signal)
+        if finding:
+            notes = (*notes, f"{finding}; check the unit {', '.join(remarks.units) or 'of the file'}")
+        return replace(recording, notes=notes)
 
 
 def files_of(path: Path) -> tuple[Path, ...]:

@@ -9,6 +9,7 @@ millivolts: both are rules of WFDB.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -23,6 +24,8 @@ from ecgtune.io.readers.base import (
     ReadOptions,
     Recording,
     check_size,
+    decoded,
+    leads_of_one_rate,
     make_recording,
     millivolt_factor,
     stated_rate,
@@ -33,6 +36,7 @@ from ecgtune.utils.text import shown
 HEADER_BYTES = 1 << 20
 SUFFIX = ".hea"
 USUAL_GAIN = 200.0  # steps per unit, of a header that states none, or 0
+_GAIN = re.compile(r"-?\d*\.?\d*(e[+-]?\d+)?(\(-?\d+\))?")
 #: Bits that a sample takes in each format of signal files; None: FLAC, whose size the header does not decide. Not 61
 #: (16 bits, high byte first), which the library knows and fails to convert.
 BITS: dict[str, float | None] = {"8": 8, "16": 16, "24": 24, "32": 32, "80": 8, "160": 16, "212": 12}
@@ -79,13 +83,11 @@ def read_wfdb(path: Path, options: ReadOptions) -> Recording:
     header = read_header(path)
     check_size(path, sum(channel.per_frame for channel in header.channels), header.frames, options)
     leads = wanted_leads(path, [channel.name for channel in header.channels], options)
+    frame_rate = 1.0 if header.frame_rate is None else header.frame_rate
+    leads, rate = leads_of_one_rate(path, leads, [frame_rate * each.per_frame for each in header.channels], options)
     channels = [header.channels[number] for number in leads.values()]
     factors = [millivolt_factor(path, channel.unit or "mV", options.unit) for channel in channels]
-    per_frame = {channel.per_frame for channel in channels}
-    if len(per_frame) > 1:
-        raise DataError(f"{path}: its leads are sampled at {len(per_frame)} rates; leave some out with --lead-names")
-    frame_rate = None if header.frame_rate is None else header.frame_rate * per_frame.pop()
-    rate = stated_rate(path, frame_rate, options.sampling_rate)
+    rate = stated_rate(path, None if header.frame_rate is None else rate, options.sampling_rate)
 
     digital = _samples(header, list(leads.values()))
     if not options.ignore_checksums:
@@ -187,8 +189,8 @@ def _lines(path: Path) -> list[str]:
     """Return the lines that are no comments. Raises DataError."""
     if path.stat().st_size > HEADER_BYTES:
         raise DataError(f"{path}: has {path.stat().st_size} bytes; a header of at most {HEADER_BYTES} is read")
-    text = path.read_text(encoding="ascii", errors="ignore")  # as the library reads it
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+    lines = [line.strip() for line in re.split("[\r\n]+", decoded(path.read_bytes()))]
+    lines = [line for line in lines if line and not line.startswith("#")]
     if not lines:
         raise DataError(f"{path}: is empty; a WFDB header starts with a line such as 'name 12 500 5000'")
     if "/" in lines[0].split()[0]:
@@ -211,8 +213,13 @@ def _file_names(path: Path, lines: list[str]) -> list[str]:
 def _channel(path: Path, line: str) -> Channel:
     from wfdb.io.header import rx_signal
 
-    match = rx_signal.match(line)
-    if match is None or match["fmt"] not in BITS:
+    # Gain and unit are taken out: the library's pattern ends them at the first character that it does not expect, and
+    # takes the rest of the line for the channel's name.
+    file, fmt, gain, rest = [*line.split(None, 3), "", "", ""][:4]
+    gain, _, unit = gain.partition("/")
+    gain = gain.lower()
+    match = rx_signal.match(f"{file} {fmt} {gain} {rest}")
+    if match is None or match["fmt"] not in BITS or not _GAIN.fullmatch(gain):
         raise DataError(f"{path}: {shown(line)} describes no channel; the signal formats are {', '.join(BITS)}")
 
     def number(field: str, absent: int = 0) -> int:
@@ -227,7 +234,7 @@ def _channel(path: Path, line: str) -> Channel:
         float(match["adc_gain"] or 0) or USUAL_GAIN,
         number("baseline", number("adc_zero")),
         number("init_value"),
-        match["units"] or None,
+        unit or None,
         number("checksum"),
         match["sig_name"].strip() or None,
     )

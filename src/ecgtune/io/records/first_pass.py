@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields, replace
@@ -44,12 +44,28 @@ class Expected:
 
 @dataclass(frozen=True)
 class RecordingFacts(Findings):
-    """Facts about one recording. windows: number written; 0 when it differs from the expected properties."""
+    """Facts about one recording.
+
+    notes: of the reader. windows: number written; 0 when it differs from the expected properties.
+    """
 
     sampling_rate: float
     leads: tuple[str, ...]
     seconds: float
+    notes: tuple[str, ...] = ()
     windows: int = 0
+
+
+def counted_notes(facts: Mapping[str, RecordingFacts | None]) -> list[str]:
+    """Return each note of the readers once, with the number of recordings that have it and an example."""
+    examples: dict[str, list[str]] = {}
+    for name, known in facts.items():
+        for text in () if known is None else known.notes:
+            examples.setdefault(text, []).append(name)
+    return [
+        f"{len(names)} recording{'s' if len(names) > 1 else ''} ({names[0]}{', ...' if len(names) > 1 else ''}): {text}"
+        for text, names in examples.items()
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +146,7 @@ def _prepare(recording: Recording, preparation: Preparation, part: Any) -> Recor
     rate, leads, expected = recording.sampling_rate, recording.leads, preparation.expected
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise DataError(f"{rate:g} Hz is no rate of an ECG; {LOWEST_RATE:g} to {HIGHEST_RATE:g} Hz are allowed")
-    facts = RecordingFacts(rate, leads, recording.seconds)
+    facts = RecordingFacts(rate, leads, recording.seconds, recording.notes)
     prints = fingerprint(recording.signal, leads, rate) if preparation.fingerprints else None
     if (
         expected.sampling_rate not in (None, rate)

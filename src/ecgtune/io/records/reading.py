@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,14 @@ from ecgtune.io.label_table import LabelTable, TableColumns, read_label_table
 from ecgtune.io.readers.base import ReadOptions, Recording
 from ecgtune.io.readers.registry import read_recording
 from ecgtune.io.records.cache import PreparedRecords, prepare_records
-from ecgtune.io.records.first_pass import Expected, Preparation, Progress, RecordingFacts, RecordingOutcome
+from ecgtune.io.records.first_pass import (
+    Expected,
+    Preparation,
+    Progress,
+    RecordingFacts,
+    RecordingOutcome,
+    counted_notes,
+)
 from ecgtune.io.records.selection import Selection, SkippedRecording, select_recordings
 
 
@@ -149,7 +156,7 @@ def inspect_records(
 
 def _preparation(settings: RecordSettings, selection: Selection, options: ReadOptions) -> Preparation:
     """Take settings of None from the first recording that can be read."""
-    first = None
+    options, first = replace(options, leads=settings.leads), None
     if settings.sampling_rate is None or settings.leads is None or settings.window is None:
         first = _first_readable(selection.paths.values(), options)
     leads, rate = settings.leads, settings.sampling_rate
@@ -228,7 +235,7 @@ def _dataset(
             digest,
             signal_path=signal_path.to_dict(),
             split_origin=labels.split_origin,
-            notes=_notes(labels, prepared.facts, skipped, len(selection.paths) + len(selection.missing)),
+            notes=_notes(labels, selection, prepared.facts, skipped),
             near_duplicates=tuple((pair.first, pair.second) for pair in prepared.near_duplicates),
         ),
         recording=recording,
@@ -236,8 +243,11 @@ def _dataset(
     )
 
 
-def _notes(labels: LabelTable, facts: Sequence[RecordingFacts | None], skipped: int, total: int) -> tuple[str, ...]:
+def _notes(
+    labels: LabelTable, selection: Selection, facts: Sequence[RecordingFacts | None], skipped: int
+) -> tuple[str, ...]:
     """Facts that a reader of any result from these windows must know."""
+    names, total = list(selection.paths), len(selection.paths) + len(selection.missing)
     known = [each for each in facts if each is not None]
     counts = (
         (skipped, f"of {total} labelled recordings were left out (see skipped.csv)"),
@@ -249,6 +259,7 @@ def _notes(labels: LabelTable, facts: Sequence[RecordingFacts | None], skipped: 
         (sum(each.filled > 0 for each in known), "recordings had gaps, which were interpolated"),
     )
     notes = [f"{count} {what}" for count, what in counts if count]
+    notes += counted_notes(dict(zip(names, facts, strict=True)))
     if labels.unused_fold:
         notes.append(f"the table's column {labels.unused_fold!r} is not used; --fold {labels.unused_fold} splits by it")
     return tuple(notes)

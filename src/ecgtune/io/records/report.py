@@ -11,7 +11,7 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.splits import Split, near_duplicates_across
 from ecgtune.data.tasks import label_counts
-from ecgtune.io.records.first_pass import RecordingFacts
+from ecgtune.io.records.first_pass import RecordingFacts, counted_notes
 from ecgtune.io.records.reading import Inspection
 
 _NAMED = 3  # examples of a kind
@@ -43,6 +43,7 @@ def inspection_text(found: Inspection) -> str:
         ("gaps filled", _met(found, "filled")),
         ("shorter than a window", _met(found, "repeated")),
         ("windows without signal", _met(found, "still")),
+        *(("note", text) for text in counted_notes(found.facts)),
         ("same signal twice", _near_duplicates(found)),
         ("windows", _windows(found.dataset)),
     ]
