@@ -95,6 +95,8 @@ def dicom_group(values: np.ndarray, leads=LEADS, rate: float = 500.0, **fields):
     group.WaveformData = values.T.astype("<i2").tobytes()
     if "padding" in fields:
         group.WaveformPaddingValue = int(fields["padding"]).to_bytes(2, "little", signed=True)
+    if "offset" in fields:
+        group.MultiplexGroupTimeOffset = fields["offset"]
     return group
 
 

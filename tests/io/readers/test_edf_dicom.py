@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ecgtune.data.signal.path import SignalPath
 from ecgtune.errors import DataError
 from helpers.recordings import LEADS, dicom_group, digital, read, write_dicom, write_edf
 
@@ -82,13 +83,105 @@ def test_dicom_comes_back(tmp_path):
     assert (recording.leads, recording.sampling_rate) == (LEADS, 500.0)
 
 
-def test_dicom_takes_the_rhythm_and_joins_groups_of_one_length(tmp_path):
+def test_dicom_keeps_all_original_groups(tmp_path):
     beat = dicom_group(VALUES[:, :10], originality="DERIVED")
     short = dicom_group(VALUES[:1, :20], leads=("V2",))
     groups = [beat, short, dicom_group(VALUES[:2]), dicom_group(VALUES[2:], leads=("V1",))]
     recording = read(write_dicom(tmp_path / "a.dcm", groups))
-    assert recording.leads == LEADS
-    np.testing.assert_allclose(recording.signal, (VALUES * 2.5 + 3) / 1000, rtol=1e-6, atol=1e-9)
+    assert recording.leads == ("V2", *LEADS)
+    np.testing.assert_allclose(recording.signal[1:], (VALUES * 2.5 + 3) / 1000, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(recording.signal[0, :20], (VALUES[0, :20] * 2.5 + 3) / 1000, rtol=1e-6, atol=1e-9)
+    assert np.isnan(recording.signal[0, 20:]).all()
+    assert recording.notes == (
+        "the leads were not recorded together, the rest of each is missing: V2 from 0 to 0.04 s; I, II, V1 from 0 to "
+        "0.08 s",
+    )
+
+
+PRINT = (("I", "II", "III"), ("aVR", "aVL", "aVF"), ("V1", "V2", "V3"), ("V4", "V5", "V6"))
+
+
+@pytest.fixture
+def print_layout(tmp_path):
+    """Four groups of three leads, 2.5 s each, one after the other, and lead II over 10 s: path and values."""
+    values = digital(leads=13, samples=5000)
+    groups = [
+        dicom_group(values[3 * column : 3 * column + 3, :1250], leads=leads, offset=2500 * column)
+        for column, leads in enumerate(PRINT)
+    ]
+    strip = dicom_group(values[12:], leads=("II",), offset=0)
+    return write_dicom(tmp_path / "a.dcm", [*groups, strip]), (values * 2.5 + 3) / 1000
+
+
+def test_dicom_groups_are_placed_by_their_offsets(print_layout):
+    import pydicom
+
+    path, values = print_layout
+    recording = read(path)
+    of_library = [pydicom.dcmread(path).waveform_array(group) / 1000 for group in range(5)]
+    assert recording.signal.shape == (12, 5000)
+    for column, leads in enumerate(PRINT):
+        for row, lead in enumerate(leads):
+            found = recording.signal[recording.leads.index(lead)]
+            if lead == "II":
+                np.testing.assert_allclose(found, of_library[4][:, 0], rtol=1e-6)
+                continue
+            span = slice(1250 * column, 1250 * (column + 1))
+            np.testing.assert_allclose(found[span], of_library[column][:, row], rtol=1e-6)
+            np.testing.assert_allclose(found[span], values[3 * column + row, :1250], rtol=1e-6, atol=1e-9)
+            assert np.isfinite(found).sum() == 1250
+    assert "taken from the longest: II" in recording.notes[0]
+    assert "I, III from 0 to 2.5 s; aVR, aVL, aVF from 2.5 to 5 s;" in recording.notes[1]
+    assert "V4, V5, V6 from 7.5 to 10 s; II from 0 to 10 s" in recording.notes[1]
+
+
+def test_a_print_layout_gives_windows_of_the_leads_that_are_whole(print_layout):
+    recording = read(print_layout[0])
+    with pytest.raises(DataError, match=r"lead I has a gap of 7.50 s at 2.50 s"):
+        SignalPath(500.0, ("I",))(recording.signal, recording.leads, 500.0)
+    windows = SignalPath(500.0, ("II",))(recording.signal, recording.leads, 500.0).windows
+    np.testing.assert_allclose(windows[0, 0], print_layout[1][12], rtol=1e-6, atol=1e-9)
+
+
+def test_a_lead_is_not_derived_from_leads_that_were_not_recorded_together(tmp_path):
+    groups = [dicom_group(VALUES[:1], offset=0), dicom_group(VALUES[1:2], leads=("II",), offset=80)]
+    recording = read(write_dicom(tmp_path / "a.dcm", groups))
+    path = SignalPath(500.0, ("III",), longest_gap=1.0)
+    with pytest.raises(DataError, match="III cannot be derived: I and II were not recorded together"):
+        path(recording.signal, recording.leads, 500.0)
+
+
+def test_dicom_groups_that_follow_each_other_are_one_recording(tmp_path):
+    groups = [dicom_group(VALUES, offset=1000 + 80 * part) for part in range(3)]
+    recording = read(write_dicom(tmp_path / "a.dcm", groups))
+    np.testing.assert_allclose(recording.signal, np.tile((VALUES * 2.5 + 3) / 1000, 3), rtol=1e-6, atol=1e-9)
+    assert recording.notes == ()
+
+
+def test_dicom_waveforms_that_cannot_be_one_recording(tmp_path):
+    twice = write_dicom(tmp_path / "a.dcm", [dicom_group(VALUES), dicom_group(VALUES)])
+    with pytest.raises(DataError, match=r"hold lead I at one time; choose: --lead-names I II V1 - - -$"):
+        read(twice)
+    assert read(twice, lead_names=(*LEADS, "-", "-", "-")).leads == LEADS
+    two_rates = write_dicom(tmp_path / "b.dcm", [dicom_group(VALUES), dicom_group(VALUES[:1], ("V2",), rate=250.0)])
+    with pytest.raises(DataError, match=r"2 rates: I, II, V1 at 500 Hz; V2 at 250 Hz.*--lead-names I II V1 -$"):
+        read(two_rates)
+    assert read(two_rates, leads=("V2",)).sampling_rate == 250
+
+
+@pytest.mark.parametrize("padding", [False, True])
+def test_dicom_in_big_endian(tmp_path, padding):
+    values = VALUES.copy()
+    values[1, 4:9] = -32768
+    fields = {"padding": -32768} if padding else {}
+    expected = read(write_dicom(tmp_path / "a.dcm", [dicom_group(values, **fields)])).signal
+    group = dicom_group(values, **fields)
+    group.WaveformData = values.T.astype(">i2").tobytes()
+    if padding:
+        group.WaveformPaddingValue = (-32768).to_bytes(2, "big", signed=True)
+    path = write_dicom(tmp_path / "b.dcm", [group], syntax="1.2.840.10008.1.2.2")
+    np.testing.assert_array_equal(read(path).signal, expected)
+    assert np.isnan(expected).any() == padding
 
 
 def test_dicom_padding_is_a_gap(tmp_path):
@@ -139,7 +232,7 @@ def without_sensitivity():
         (changed(NumberOfWaveformChannels=12), "promises 12 channels, but describes 3"),
         (changed(NumberOfWaveformSamples=0, WaveformData=b""), "0 samples"),
         (changed(WaveformData=b"12"), "has 2"),
-        (changed(SamplingFrequency=0), "cannot be read"),
+        (changed(SamplingFrequency=0), "has 0 Hz"),
         ([dicom_group(VALUES, unit="mm[Hg]")], "unit 'mm[Hg]' is unknown"),
         ([dicom_group(VALUES, leads=("I", "II", "C9"))], "'Lead C9' is no known lead"),
         (without_sensitivity(), "does not say its unit"),

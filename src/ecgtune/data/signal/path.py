@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.config.base import check_fields, choose, require
-from ecgtune.data.leads import STANDARD_LEADS, arrange_leads, lead_argument
+from ecgtune.data.leads import FROM_LIMBS, STANDARD_LEADS, arrange_leads, lead_argument
 from ecgtune.data.signal.filters import band_pass, mains_notch, resample, zscore
 from ecgtune.data.signal.quality import fill_gaps, saturated_leads
 from ecgtune.errors import DataError
@@ -96,7 +96,8 @@ class SignalPath:
         """
         if signal.shape[1] < 2:
             raise DataError(f"{signal.shape[1]} samples; at least two are needed")
-        values, filled, missing = fill_gaps(signal, sampling_rate, self.longest_gap)
+        signal, leads = self._taken(signal, leads)
+        values, filled, missing = fill_gaps(signal, sampling_rate, self.longest_gap, leads)
         saturated = tuple(lead for lead, cut in zip(leads, saturated_leads(values, sampling_rate), strict=True) if cut)
         if missing.any():
             values = values[~missing]
@@ -138,6 +139,24 @@ class SignalPath:
             repeated=repeated,
             still=int(still.sum()),
         )
+
+    def _taken(
+        self, signal: NDArray[np.floating], leads: tuple[str, ...]
+    ) -> tuple[NDArray[np.floating], tuple[str, ...]]:
+        """Return the leads that are wanted, and I and II where another is derived from them."""
+        recorded = np.isfinite(signal)
+        there = {lead: recorded[channel] for channel, lead in enumerate(leads) if recorded[channel].any()}
+        limbs = "I" in there and "II" in there
+        derived = [lead for lead in self.leads if lead not in there and lead in FROM_LIMBS and limbs]
+        if derived and not (there["I"] & there["II"]).any():
+            raise DataError(
+                f"lead {derived[0]} cannot be derived: I and II were not recorded together; leave it out with --leads"
+            )
+        taken = {*self.leads, *(("I", "II") if derived else ())}
+        chosen = [channel for channel, lead in enumerate(leads) if lead in taken]
+        if len(chosen) in (0, len(leads)):
+            return signal, leads
+        return signal[chosen], tuple(leads[channel] for channel in chosen)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,20 @@ _AMPLITUDE_SAMPLES = 1 << 17  # of a lead, on which its amplitude is measured
 
 
 def fill_gaps(
-    signal: NDArray[np.floating], sampling_rate: float, longest: float
+    signal: NDArray[np.floating], sampling_rate: float, longest: float, leads: Sequence[str] = ()
 ) -> tuple[NDArray[np.floating], float, NDArray[np.bool_]]:
     """Interpolate gaps (NaN) of up to `longest` seconds in (leads, samples).
 
     Returns the signal, the seconds that were filled (over all leads), and a mask (leads,) of missing leads, which hold
-    only NaN and become zeros. A gap at the start or end of a lead gets the nearest sample. Raises DataError for a
-    longer gap or an infinite sample.
+    only NaN and become zeros. A gap at the start or end of a lead gets the nearest sample. leads: names for messages.
+    Raises DataError for a longer gap or an infinite sample.
     """
     good = np.isfinite(signal)
     if good.all():
         return signal, 0.0, np.zeros(len(signal), dtype=bool)
     if np.isinf(signal).any():
         lead, sample = np.argwhere(np.isinf(signal))[0]
-        raise DataError(f"channel {lead + 1} is infinite at {sample / sampling_rate:.2f} s; repair the file")
+        raise DataError(f"{_name(leads, lead)} is infinite at {sample / sampling_rate:.2f} s; repair the file")
     missing = np.logical_not(good.any(axis=1))
     filled = np.where(missing[:, None], 0, signal).astype(signal.dtype, copy=False)
     seconds, index = 0.0, np.arange(signal.shape[1])
@@ -39,12 +40,16 @@ def fill_gaps(
         length = float(stop[longest_here] - start[longest_here]) / sampling_rate
         if length > longest:
             raise DataError(
-                f"channel {lead + 1} has a gap of {length:.2f} s at {start[longest_here] / sampling_rate:.2f} s;"
+                f"{_name(leads, lead)} has a gap of {length:.2f} s at {start[longest_here] / sampling_rate:.2f} s;"
                 f" gaps of up to {longest:g} s are closed (--longest-gap)"
             )
         filled[lead] = np.interp(index, index[good[lead]], signal[lead, good[lead]])
         seconds += float((stop - start).sum()) / sampling_rate
     return filled, seconds, missing
+
+
+def _name(leads: Sequence[str], channel: int) -> str:
+    return f"lead {leads[channel]}" if leads else f"channel {channel + 1}"
 
 
 def saturated_leads(signal: NDArray[np.floating], sampling_rate: float) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ names the flag that gives it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -207,19 +207,21 @@ def group_kind(column: str) -> str:
     return "record" if name in RECORD_NAMES else column.strip()
 
 
-def wanted_leads(path: Path, names: Sequence[str | None], options: ReadOptions) -> dict[str, int]:
+def wanted_leads(
+    path: Path, names: Sequence[str | None], options: ReadOptions, *, without: Collection[int] = ()
+) -> dict[str, int]:
     """Map each lead to its channel, in the file's order. `names` are the channels' names, None for an unnamed one.
 
     Channels that are certainly no standard lead are left out, with a note; so are unknown ones when all of
     `options.leads` are there. A single channel that is left and unnamed or only called "ECG" is lead II unless
-    `lead_names` gives another.
-    Raises DataError for another unknown or repeated name, and for `lead_names` that do not fit the file.
+    `lead_names` gives another. The channels `without` are not looked at. Raises DataError for another unknown or
+    repeated name, and for `lead_names` that do not fit the file.
     """
     found = [known_lead(name) if name is not None else None for name in names]
     if options.lead_names is not None:
         found = _given_leads(path, names, found, options.lead_names)
     else:
-        found = _without_others(names, found, options.leads)
+        found = _without_others(names, found, options.leads, without)
         left = [channel for channel, lead in enumerate(found) if lead != LEFT_OUT]
         if len(left) == 1 and (names[left[0]] or "").strip().casefold() in ("", "ecg", "ekg"):
             found[left[0]] = UNNAMED
@@ -249,7 +251,7 @@ def wanted_leads(path: Path, names: Sequence[str | None], options: ReadOptions) 
 
 
 def _without_others(
-    names: Sequence[str | None], found: Sequence[str | None], needed: Sequence[str] | None
+    names: Sequence[str | None], found: Sequence[str | None], needed: Sequence[str] | None, without: Collection[int]
 ) -> list[str | None]:
     """Mark the channels that are left out because of their name."""
     all_found = needed is not None and not lacking_leads(needed, filter(None, found))
@@ -260,6 +262,8 @@ def _without_others(
     others = dict.fromkeys(
         shown(name) for name, lead in zip(names, leads, strict=True) if lead == LEFT_OUT and name is not None
     )
+    for channel in without:
+        leads[channel] = LEFT_OUT
     if others:
         note(f"channels that are no standard lead were left out: {', '.join(others)}")
     return leads

@@ -1,12 +1,13 @@
 """DICOM waveforms, through pydicom: 12-lead, general and ambulatory ECG objects.
 
-Of several multiplex groups the longest original ones are read (a median beat is derived), and groups of the same
-duration are one recording. Samples that equal the group's padding value are NaN.
+All original multiplex groups are read (a median beat is derived) and placed by their time offsets. Samples that equal
+the group's padding value are NaN, and so is the time in which a lead was not recorded.
 """
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,17 @@ from numpy.typing import NDArray
 from ecgtune.data.leads import known_lead
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import (
+    LEFT_OUT,
     FileReader,
     ReadOptions,
     Recording,
     check_bytes,
     check_size,
+    leads_of_one_rate,
     make_recording,
     millivolt_factor,
     missing_library,
+    note,
     stated_rate,
     wanted_leads,
 )
@@ -34,6 +38,23 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 _CODES = {1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF"} | {
     number: f"V{number - 2}" for number in range(3, 9)
 }
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A channel of a multiplex group: its definition, rate (Hz), first sample (s) and number of samples."""
+
+    group: int
+    channel: int
+    definition: Any
+    rate: float
+    start: float
+    samples: int
+
+    @property
+    def end(self) -> float:
+        """Time after the last sample, in seconds."""
+        return self.start + self.samples / self.rate
 
 
 def read_dicom(path: Path, options: ReadOptions) -> Recording:
@@ -50,27 +71,42 @@ def read_dicom(path: Path, options: ReadOptions) -> Recording:
         if str(read_file_meta_info(path).get("TransferSyntaxUID", "")) == DEFLATED:
             raise DataError(f"{path}: is deflated, and can unpack to any size; write it with explicit VR little endian")
         dataset = pydicom.dcmread(path, specific_tags=["WaveformSequence"])
-        groups = _rhythm(path, dataset)
-        channels = [(number, channel) for number, group in groups for channel in range(group.NumberOfWaveformChannels)]
-        first = groups[0][1]
-        check_size(path, len(channels), int(first.NumberOfWaveformSamples), options)
-        of = {number: group for number, group in groups}
-        definitions = [of[number].ChannelDefinitionSequence[channel] for number, channel in channels]
-        leads = wanted_leads(path, [_name(definition) for definition in definitions], options)
-        factors = [millivolt_factor(path, _unit(definitions[channel]), options.unit) for channel in leads.values()]
-        rate = stated_rate(path, float(first.SamplingFrequency), options.sampling_rate)
-        physical = np.concatenate([_samples(dataset, number, group) for number, group in groups])
-    with np.errstate(over="ignore", invalid="ignore"):
-        signal = physical[list(leads.values())] * np.array(factors)[:, None]
-    return make_recording(path, signal, list(leads), rate)
+        pieces = _pieces(path, dataset)
+        names = [_name(piece.definition) for piece in pieces]
+        parts = {channel: [channel] for channel in range(len(pieces))}
+        if options.lead_names is None:
+            parts = _joined(path, pieces, names)
+        leads = wanted_leads(path, names, options, without=set(range(len(pieces))) - set(parts))
+        leads, rate = leads_of_one_rate(path, leads, [piece.rate for piece in pieces], options)
+        of_lead = {lead: [pieces[number] for number in parts[channel]] for lead, channel in leads.items()}
+        begin = min(piece.start for each in of_lead.values() for piece in each)
+        samples = max(_first(piece, begin) + piece.samples for each in of_lead.values() for piece in each)
+        check_size(path, len(leads), samples, options)
+        signal = np.full((len(leads), samples), np.nan, dtype=np.float32)
+        groups: dict[int, NDArray[np.float64]] = {}
+        with np.errstate(over="ignore", invalid="ignore"):
+            for row, lead in zip(signal, of_lead, strict=True):
+                for piece in of_lead[lead]:
+                    factor = millivolt_factor(path, _unit(piece.definition), options.unit)
+                    if piece.group not in groups:
+                        groups[piece.group] = _samples(path, dataset, piece.group)
+                    start = _first(piece, begin)
+                    row[start : start + piece.samples] = groups[piece.group][piece.channel] * factor
+    _note_spans(of_lead, begin)
+    return make_recording(path, signal, list(leads), stated_rate(path, rate, options.sampling_rate))
 
 
-def _rhythm(path: Path, dataset: Any) -> list[tuple[int, Any]]:
-    """Number and content of the groups that are the recording, after a check of their sizes."""
+def _first(piece: Piece, begin: float) -> int:
+    return round((piece.start - begin) * piece.rate)
+
+
+def _pieces(path: Path, dataset: Any) -> list[Piece]:
+    """The channels of all groups that are not derived, after a check of the groups' sizes."""
     groups = list(enumerate(dataset.get("WaveformSequence") or ()))
     if not groups:
         raise DataError(f"{path}: holds no waveform; a DICOM object with a Waveform Sequence is needed")
     groups = [pair for pair in groups if pair[1].get("WaveformOriginality") != "DERIVED"] or groups
+    pieces = []
     for number, group in groups:
         count, samples = int(group.NumberOfWaveformChannels), int(group.NumberOfWaveformSamples)
         if count < 1 or len(group.ChannelDefinitionSequence) != count:
@@ -84,26 +120,87 @@ def _rhythm(path: Path, dataset: Any) -> list[tuple[int, Any]]:
                 f"{path}: waveform {number + 1} promises {samples} samples of {count} channels, {promised} bytes, but "
                 f"has {size}; it is damaged, copy it again"
             )
-    longest = max(int(group.NumberOfWaveformSamples) / float(group.SamplingFrequency) for _, group in groups)
-    return [
-        (number, group)
-        for number, group in groups
-        if int(group.NumberOfWaveformSamples) / float(group.SamplingFrequency) == longest
-    ]
+        rate, start = float(group.SamplingFrequency), float(group.get("MultiplexGroupTimeOffset") or 0) / 1000
+        if not 0 < rate < np.inf:
+            raise DataError(f"{path}: waveform {number + 1} has {rate:g} Hz; above 0 is needed, the file is damaged")
+        pieces += [
+            Piece(number, channel, definition, rate, start, samples)
+            for channel, definition in enumerate(group.ChannelDefinitionSequence)
+        ]
+    return pieces
 
 
-def _samples(dataset: Any, number: int, group: Any) -> NDArray[np.float64]:
+def _joined(path: Path, pieces: list[Piece], names: list[str | None]) -> dict[int, list[int]]:
+    """The pieces of each lead, by the first of them.
+
+    Pieces of one lead follow each other in time. Of two at a time the longer is read: a rhythm strip beside the lead's
+    part of a print. Raises DataError for two of one length.
+    """
+    parts: dict[int, list[int]] = {}
+    of_lead: dict[str, list[int]] = {}
+    shorter: dict[str, None] = {}
+    for number in sorted(range(len(pieces)), key=lambda each: -pieces[each].samples / pieces[each].rate):
+        lead = known_lead(names[number] or "")
+        if lead is None:
+            parts[number] = [number]
+            continue
+        piece, kept = pieces[number], of_lead.setdefault(lead, [])
+        others = [pieces[other] for other in kept]
+        if any(abs(other.end - piece.end) + abs(other.start - piece.start) < 1 / piece.rate for other in others):
+            stated = [known_lead(name or "") for name in names]
+            first = {each: place for place, each in reversed(list(enumerate(stated)))}
+            listed = " ".join(each if each and first[each] == place else LEFT_OUT for place, each in enumerate(stated))
+            raise DataError(f"{path}: two of its waveforms hold lead {lead} at one time; choose: --lead-names {listed}")
+        if any(other.rate != piece.rate or _overlap(other, piece) for other in others):
+            shorter[lead] = None
+        else:
+            kept.append(number)
+    if shorter:
+        note(f"leads that several waveforms hold at one time are taken from the longest: {', '.join(shorter)}")
+    return parts | {min(kept): sorted(kept, key=lambda each: pieces[each].start) for kept in of_lead.values()}
+
+
+def _overlap(first: Piece, second: Piece) -> bool:
+    return min(first.end, second.end) - max(first.start, second.start) > 0.5 / first.rate
+
+
+def _note_spans(of_lead: dict[str, list[Piece]], begin: float) -> None:
+    """Note that leads were not recorded together."""
+    spans: dict[str, list[str]] = {}
+    for lead, pieces in of_lead.items():
+        times = (f"{piece.start - begin:.4g} to {piece.end - begin:.4g} s" for piece in pieces)
+        spans.setdefault(" and ".join(times), []).append(lead)
+    if len(spans) > 1:
+        listed = "; ".join(f"{', '.join(leads)} from {times}" for times, leads in spans.items())
+        note(f"the leads were not recorded together, the rest of each is missing: {listed}")
+
+
+def _samples(path: Path, dataset: Any, number: int) -> NDArray[np.float64]:
     """One group (channels, samples) in the channels' own units, through the library."""
     from pydicom.waveforms.numpy_handler import multiplex_array
 
-    physical = dataset.waveform_array(number).T.astype(np.float64)
+    group = dataset.WaveformSequence[number]
     padding = group.get("WaveformPaddingValue")
+    if not dataset.original_encoding[1]:  # which the library takes for little endian
+        if int(group.WaveformBitsAllocated) > 16:
+            raise DataError(f"{path}: has 32-bit samples in big endian; write it with explicit VR little endian")
+        group.WaveformData = _swapped(group["WaveformData"])
+        padding = _swapped(group["WaveformPaddingValue"]) if isinstance(padding, bytes) else padding
+    physical = dataset.waveform_array(number).T.astype(np.float64)
     if padding is not None:
         raw = multiplex_array(dataset, number, as_raw=True).T
         if not isinstance(padding, int):
             padding = int(np.frombuffer(bytes(padding)[: raw.itemsize], raw.dtype)[0])
         physical[raw == padding] = np.nan
     return physical
+
+
+def _swapped(element: Any) -> bytes:
+    """The content of a big-endian element of bytes (OB) or 16-bit words (OW) in little endian."""
+    content = bytes(element.value)
+    if element.VR != "OW":
+        return content
+    return np.frombuffer(content[: len(content) // 2 * 2], np.uint16).byteswap().tobytes()
 
 
 def _name(definition: Any) -> str | None:
