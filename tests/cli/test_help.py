@@ -9,7 +9,8 @@ from inspect import getdoc
 
 import pytest
 
-from ecgtune.cli.main import COMMANDS, help_text
+from ecgtune.cli.commands import COMMANDS
+from ecgtune.cli.main import help_text
 from helpers.cli import run
 
 GROUPS = [
@@ -100,7 +101,13 @@ def test_the_version_is_printed(capsys):
         (["fine-tune", "w.csv", "--method", "mine.toml"], "no such recipe", {"torch", "numpy", "peft"}),
         (["compare", "nowhere.csv"], "nowhere.csv", {"torch", "peft", "scipy", "pandas"}),
         (["compare", "w.csv", "--learningrate", "1"], "--learning-rate", {"torch", "numpy", "peft"}),
-        (["compare", "w.csv", "--model", "ecg-fn"], "did you mean 'ecg-fm'", {"peft", "accelerate", "pandas"}),
+        (["compare", "w.csv", "--model", "ecg-fn"], "did you mean 'ecg-fm'", {"torch", "peft", "scipy", "pandas"}),
+        (["compare", "w.csv"], "1 sample in a window", {"torch", "peft", "scipy", "pandas"}),
+        (["predict", "nowhere", "w.csv"], "no run with a model", {"torch", "peft", "scipy", "pandas"}),
+        (["predict", "nowhere", "v.csv"], "did you mean w.csv", {"torch", "peft", "scipy", "pandas"}),
+        (["pretrain", "nowhere"], "nowhere", {"torch", "scipy", "pandas"}),
+        (["pretrain", "w.csv", "--label-smoothing", "0.1"], "fine-tuning only", {"torch", "scipy", "pandas"}),
+        (["convert", "nowhere.pt", "out"], "nowhere.pt", {"torch", "numpy"}),
     ],
 )
 def test_typos_are_told_before_heavy_imports(tokens, told, absent, tmp_path):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgtune.methods import registry as methods
-from ecgtune.models import architectures, registry
+from ecgtune.models import architectures, names, registry
 from ecgtune.models.base import Encoder, InputSpec
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.layers import Attention, FeedForward, drop_path
@@ -183,7 +183,7 @@ def registered(*encoders: tuple[str, type[Encoder]]) -> Iterator[None]:
     """Register encoders; afterwards forget them and all that is registered inside."""
     architectures.load_registrations()
     methods.load_registrations()
-    tables = (architectures._ARCHITECTURES, registry._MODELS, methods._METHODS)
+    tables = (architectures._ARCHITECTURES, names.MODELS, methods._METHODS)
     before = [dict(table) for table in tables]
     try:
         for name, encoder in encoders:

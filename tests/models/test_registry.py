@@ -1,5 +1,7 @@
 """Encoders by name: what is registered twice, not at all, by an entry point or a user's file."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from torch import nn
 
 import ecgtune
 from ecgtune.errors import CheckpointError, SettingError
-from ecgtune.models import architectures
+from ecgtune.models import architectures, names
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.models.loading import load_model
@@ -181,3 +183,10 @@ def test_a_missing_file_of_the_environment_variable_is_one_line(fresh, tmp_path,
     monkeypatch.setenv("ECGTUNE_IMPORT", str(tmp_path / "nothing.py"))
     with pytest.raises(SettingError, match=r"nothing\.py: no such Python file"):
         list_models()
+
+
+def test_the_models_of_this_package_are_named_without_torch():
+    code = "import sys\nfrom ecgtune.models.names import model_names\nprint(*model_names(), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert sorted(names.built_in()) == [model.name for model in list_models()]
+    assert done.stdout.split() == [*sorted(names.built_in()), "False"]

@@ -7,7 +7,7 @@ from torch import nn
 from ecgtune.errors import NoPlaceError, SettingError
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.models.ecg_fm.network import EcgFM
-from ecgtune.models.registry import model_names
+from ecgtune.models.names import model_names
 from ecgtune.models.resnet_1d.network import ResNet1d, ResNet1dConfig
 from ecgtune.testing.checks import ConformanceError
 from ecgtune.testing.encoders import check_encoder, example_encoder

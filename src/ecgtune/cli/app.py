@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from cyclopts import App, CycloptsError, Parameter
-from cyclopts.exceptions import UnknownOptionError
+from cyclopts import App, CycloptsError, Parameter, Token, convert
 
+from ecgtune.cli.commands import COMMANDS, load
 from ecgtune.cli.options import MACHINE
 from ecgtune.cli.output import show_log
-from ecgtune.config.renamed import REMOVED, new_name
 from ecgtune.errors import SettingError
 
 Imports = Annotated[
@@ -27,12 +27,20 @@ Imports = Annotated[
 Tokens = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
 
 
+def _strict(kind: Any, tokens: Sequence[Token]) -> Any:
+    """The value of an argument as cyclopts converts it, but 1.5 is no whole number."""
+    whole = int in (kind, *get_args(kind)) and float not in get_args(kind)
+    if whole and any("." in token.value for token in tokens):
+        raise ValueError(f"{tokens[0].value} is not a whole number")
+    return convert(kind, tokens)
+
+
 def make_app(name: str, command: Any) -> App:
     """The application with `command`, a function or an app with subcommands."""
     app = App(
         name="ecgtune",
         version_flags=(),
-        default_parameter=Parameter(negative=()),
+        default_parameter=Parameter(negative=(), converter=_strict),
         suppress_keyboard_interrupt=False,  # `main` tells how to resume
         exit_on_error=False,
         print_error=False,
@@ -54,23 +62,24 @@ def make_app(name: str, command: Any) -> App:
     return app
 
 
-def run(name: str, command: Any, tokens: Sequence[str]) -> None:
-    """Run `command` with the tokens that follow its name. Raises SettingError for tokens that it does not take."""
+def run(name: str, tokens: Sequence[str]) -> None:
+    """Run a command with the tokens that follow its name. Raises SettingError for tokens that it does not take."""
     show_log()
     try:
-        make_app(name, command).meta([name, *tokens])
-    except UnknownOptionError as error:
-        raise SettingError(_renamed(error) or str(error)) from None
+        make_app(name, load(name)).meta([name, *tokens])
     except CycloptsError as error:
-        raise SettingError(str(error)) from None
+        from ecgtune.cli.mistakes import explain
+
+        raise SettingError(explain(error, name, options_by_command)) from None
 
 
-def _renamed(error: UnknownOptionError) -> str | None:
-    """What to type instead of a former flag or a synonym."""
-    flag = (error.token.keyword or error.token.value or "").partition("=")[0]
-    old = flag.lstrip("-").replace("-", "_")
-    if old in REMOVED:
-        return f"{flag} was {REMOVED[old]}"
-    options = {name.lstrip("-").replace("-", "_") for argument in error.argument_collection for name in argument.names}
-    new = new_name(old, options)
-    return None if new is None else f"no option {flag}; use --{new.replace('_', '-')}"
+@cache
+def options_by_command() -> dict[str, set[str]]:
+    """Names of the options of every command, without dashes."""
+    found = {}
+    for name in COMMANDS:
+        app = make_app(name, load(name))[name]
+        apps = [app] if app.default_command else [app[sub] for sub in app if not sub.startswith("-")]
+        arguments = [argument for each in apps for argument in each.assemble_argument_collection()]
+        found[name] = {part[2:] for argument in arguments for part in argument.names if part.startswith("--")}
+    return found

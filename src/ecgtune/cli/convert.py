@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ecgtune.cli.inputs import check_exists
+
 
 def convert(checkpoint: Path, out: Path, /, *, heads: int | None = None) -> None:
     """Convert an official ECG-FM .pt file to safetensors.
@@ -19,6 +21,7 @@ def convert(checkpoint: Path, out: Path, /, *, heads: int | None = None) -> None
     heads
         Attention heads of a model of unpublished size.
     """
+    check_exists(checkpoint)
     from ecgtune.models.checkpoint import convert as convert_checkpoint
 
     convert_checkpoint(checkpoint, out, heads=heads)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from ecgtune.cli.inputs import Reading, RecordFlags, check_models, inspect
+from ecgtune.cli.inputs import Reading, RecordFlags, check_exists, check_models, inspect
 from ecgtune.cli.options import MODEL, SPLIT, Quiet, given, optional
 from ecgtune.config.data import DataSettings
 
@@ -76,6 +76,7 @@ def check(
     from ecgtune.errors import DataError
     from ecgtune.io.records.report import inspection_text, split_text
 
+    check_exists(labels, records.records)
     if model is not None:
         check_models([model])
     settings = DataSettings(**given(split))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,9 +148,7 @@ def read_data(
 
     Missing files and unknown models are errors before anything is read.
     """
-    for path in (data, records.records):
-        if path is not None and not path.exists():
-            raise DataError(f"{path}: no such file or folder; check the path")
+    check_exists(data, records.records)
     check_models(models)
     if records.records is None:
         asked = [field.name for field in dataclasses.fields(records) if getattr(records, field.name) != field.default]
@@ -232,13 +231,22 @@ def inspect(
         )
 
 
+def check_exists(*paths: Path | None) -> None:
+    """Raise DataError for a path that does not exist, with the name in its folder that is closest."""
+    for path in paths:
+        if path is not None and not path.exists():
+            beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+            close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.75)
+            hint = f"did you mean {path.parent / close[0]}?" if close else "check the path"
+            raise DataError(f"{path}: no such file or folder; {hint}")
+
+
 def check_models(models: Sequence[str]) -> None:
     """Raise SettingError for a name that is neither a model nor a file."""
-    from ecgtune.models.registry import find_model, unknown_model
+    from ecgtune.models.names import check_model_name
 
     for name in dict.fromkeys(models):
-        if find_model(name) is None and not Path(name).exists():
-            raise unknown_model(name)
+        check_model_name(name)
 
 
 def _input_of(models: Sequence[str]) -> dict[str, Any]:

@@ -1,39 +1,13 @@
-"""The command line: a table of commands, each of which is imported when it is called."""
+"""The command line: help, version, or one command with its errors as one line."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from typing import NamedTuple
 
+from ecgtune.cli.commands import ALIASES, COMMANDS
 from ecgtune.errors import EcgtuneError
-
-
-class Command(NamedTuple):
-    """Where a command is defined ("module:function", or an app with subcommands), and its line in the help."""
-
-    target: str
-    summary: str
-
-
-COMMANDS = {
-    "compare": Command("ecgtune.cli.compare:compare", "Compare methods on one dataset: a table, figures and a report."),
-    "fine-tune": Command("ecgtune.cli.fine_tune:fine_tune", "Fine-tune one encoder with one method."),
-    "sweep": Command("ecgtune.cli.sweep:sweep", "Search settings, with the same number of trials for every method."),
-    "plan": Command("ecgtune.cli.plan:plan", "Estimate time, memory and disk space of a comparison."),
-    "predict": Command("ecgtune.cli.predict:predict", "Predict new signals with a finished run."),
-    "pretrain": Command("ecgtune.cli.pretrain:pretrain", "Pretrain an encoder on recordings without labels."),
-    "convert": Command("ecgtune.cli.convert:convert", "Convert an official ECG-FM .pt file to safetensors."),
-    "simulate": Command("ecgtune.cli.simulate:simulate", "Write a CSV of simulated one-lead windows."),
-    "demo": Command("ecgtune.cli.demo:demo", "Compare four methods on simulated ECGs in a few minutes."),
-    "data": Command("ecgtune.cli.data:data", "Download public databases, and check recordings before training."),
-    "models": Command("ecgtune.cli.models:models", "List the encoders that are known by name."),
-    "methods": Command("ecgtune.cli.methods:methods", "List methods and recipes."),
-}
-#: Former names, which still work.
-ALIASES = {"train": "fine-tune"}
 
 
 def main(tokens: Sequence[str] | None = None) -> None:
@@ -85,10 +59,10 @@ def _run(tokens: list[str]) -> None:
         from ecgtune.config.base import choose
 
         choose(name, COMMANDS, "command")
-    module, _, attribute = COMMANDS[name].target.partition(":")
+    # These imports take longer than the answers above.
     from ecgtune.cli.app import run
 
-    run(name, getattr(import_module(module), attribute), tokens[1:])
+    run(name, tokens[1:])
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ecgtune.cli.inputs import check_exists
 from ecgtune.cli.options import MOST_USED, RECORDINGS, Out, Quiet, given, optional
 from ecgtune.config.commands import PredictSettings
+from ecgtune.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     PredictFlags = PredictSettings
@@ -41,6 +43,9 @@ def predict(
     ensemble
         Folders of further runs on the same windows and classes; probabilities are averaged.
     """
+    check_exists(data, None if settings.records is None else Path(settings.records))
+    for folder in (run, *ensemble):
+        RunFolder(folder).check_finished()
     import ecgtune
 
     found = ecgtune.predict([run, *ensemble], data, PredictSettings(**given(settings)), out=out, quiet=quiet)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
+from ecgtune.cli.inputs import check_exists
 from ecgtune.cli.options import MACHINE, MOST_USED, OPTIMISATION, Quiet, Resume, Seed, given, optional
 from ecgtune.config.commands import PretrainSettings
 from ecgtune.config.optimisation import Optimisation
@@ -60,6 +61,7 @@ def pretrain(
         optimisation=replace(asked.optimisation, **given(optimisation)),
         trainer=replace(asked.trainer, **given(trainer)),
     )
+    check_exists(recordings, None if reading.leave_out is None else Path(reading.leave_out))
     import ecgtune
 
     best = ecgtune.pretrain(

@@ -48,6 +48,62 @@ _NAMES = {
 }
 #: Old name or synonym -> the name to type.
 RENAMED = MappingProxyType(_NAMES)
+#: Names of flags and commands -> what other programs call them; a word under several names means the first one that
+#: the command has.
+_SYNONYMS = {
+    "batch_size": "batch batchsize train_batch_size",
+    "band": "bandpass band_pass filter",
+    "checkpoint_metric": "metric monitor",
+    "class_weights": "class_weight",
+    "device": "gpu gpus cuda accelerator",
+    "fold": "fold_column split split_column",
+    "folds": "cv kfold kfolds k_fold k_folds n_folds n_splits",
+    "group": "groups group_column group_col",
+    "label": "target target_column label_column label_col class_column y",
+    "labels": "targets target_columns label_columns",
+    "lead": "channel",
+    "leads": "channels lead",
+    "lead_names": "channel_names",
+    "limit": "subset max_windows max_samples",
+    "loss": "criterion loss_fn",
+    "focal_gamma": "gamma",
+    "mains": "notch powerline line_frequency",
+    "method": "methods recipe config",
+    "methods": "method recipe recipes config",
+    "model": "encoder backbone checkpoint pretrained model_name",
+    "optimizer": "optimiser",
+    "out": "o output output_dir out_dir outdir save_dir",
+    "patience": "early_stop early_stopping_patience",
+    "patient": "patients patient_id patient_column subject subject_id",
+    "precision": "amp fp16 bf16 mixed_precision dtype",
+    "quiet": "q silent",
+    "recipe": "config method",
+    "recording_column": "record_column id_column filename_column",
+    "records": "recordings data_dir record_dir folder root",
+    "resample": "target_rate resampling",
+    "resume": "continue resume_from",
+    "sampling_rate": "fs sr hz rate freq sample_rate samplerate sampling_frequency sfreq",
+    "seed": "seeds random_state",
+    "seeds": "seed n_seeds num_seeds repeats",
+    "site": "site_column hospital centre center",
+    "split_seed": "random_state",
+    "step": "stride hop hop_length",
+    "train_fraction": "train_size train_split",
+    "trials": "n_trials num_trials",
+    "unit": "units",
+    "val_fraction": "val_size val_split valid_fraction validation_split validation_fraction",
+    "weight_decay": "l2",
+    "window": "window_size window_length segment segment_length duration",
+    "window_seconds": "window window_size window_length",
+    "workers": "jobs n_jobs j num_workers n_workers threads",
+    # commands
+    "compare": "benchmark",
+    "data": "check download",
+    "fine-tune": "fit",
+    "plan": "estimate dry_run",
+    "predict": "infer inference apply test evaluate eval",
+    "sweep": "search tune hpo optimize",
+}
 #: Settings and recipes that exist no more, each with what to do instead.
 REMOVED: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(
@@ -61,5 +117,6 @@ TABLES = MappingProxyType({"training": "optimisation", "input": "data", "arm": "
 
 def new_name(name: str, allowed: Collection[str]) -> str | None:
     """The name in `allowed` that replaces a former name or a synonym; None where `name` is neither."""
-    new = RENAMED.get(name.replace("-", "_"))
-    return new if new in allowed else None
+    field = name.replace("-", "_")
+    meant = [RENAMED.get(field), *(new for new, words in _SYNONYMS.items() if field in words.split())]
+    return next((new for new in meant if new is not None and new in allowed), None)

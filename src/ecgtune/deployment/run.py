@@ -232,10 +232,7 @@ def load_run(folder: str | Path | Iterable[str | Path], *others: str | Path) -> 
 def read_run(folder: Path) -> Run:
     """The run of one folder; raises what `load_run` raises."""
     run = RunFolder(folder)
-    if not run.finished or not (run.best / "model.json").is_file():
-        unfinished = run.recipe.is_file() and not run.finished
-        state = "an unfinished run; continue it with --resume" if unfinished else "no run with a model"
-        raise RunError(f"{folder} holds {state}; allowed: a folder with metrics.json and best/model.json")
+    run.check_finished()
     read_recipe(run)  # says so when the folder holds a pretraining
     saved, metrics = read_json(run.best / "model.json"), run.read_metrics()
     try:

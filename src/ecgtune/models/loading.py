@@ -14,7 +14,8 @@ from ecgtune.models.checkpoint import Checkpoint, load_checkpoint
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.leads import LeadMixer
-from ecgtune.models.registry import find_model, model_names, unknown_model
+from ecgtune.models.names import model_names, unknown_model
+from ecgtune.models.registry import find_model
 
 
 def load_model(

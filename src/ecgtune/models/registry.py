@@ -15,12 +15,12 @@ from typing import Protocol, TypeVar
 
 import torch
 
-from ecgtune.config.base import suggest
 from ecgtune.errors import SettingError
 from ecgtune.models.architectures import add_architecture, find_architecture, load_registrations
 from ecgtune.models.base import Encoder, EncoderConfig
 from ecgtune.models.checkpoint import Checkpoint, load_checkpoint, read_config
 from ecgtune.models.hub import download
+from ecgtune.models.names import MODELS, NamedModel, built_in, model_names
 from ecgtune.models.weights import Weights
 
 E = TypeVar("E", bound=type[Encoder])
@@ -120,14 +120,13 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
+    """A registered model."""
+
     architecture: type[Encoder]
     weights: WeightSource
     licence: str
     description: str
-
-
-_MODELS: dict[str, _Entry] = {}
 
 
 def register_encoder(
@@ -154,42 +153,31 @@ def register_weights(
     name: str, architecture: str, weights: WeightSource, *, licence: str = "unknown", description: str = ""
 ) -> None:
     """Make a model known under `name`: weights for a registered architecture. Arguments as of `register_encoder`."""
-    _MODELS[name] = _Entry(find_architecture(architecture), weights, licence, description)
+    facts = built_in().get(name, NamedModel(licence, description))
+    MODELS[name] = Entry(find_architecture(architecture), weights, facts.licence, facts.description)
 
 
 def list_models(pattern: str = "*") -> list[ModelInfo]:
     """Encoders that `load_model` knows by name, those that match the shell-like `pattern` ("*fm*")."""
-    return [_info(name) for name in model_names() if fnmatchcase(name, pattern)]
-
-
-def model_names() -> list[str]:
-    """Names of `list_models()`."""
     load_registrations()
-    return sorted(_MODELS)
+    return [_info(name) for name in model_names() if fnmatchcase(name, pattern)]
 
 
 def find_model(name: str) -> tuple[type[Encoder], WeightSource] | None:
     """Architecture and weights of a name, or of a file in a known hub repository ("owner/name/file"); else None."""
     load_registrations()
-    if name in _MODELS:
-        return _MODELS[name].architecture, _MODELS[name].weights
-    for entry in _MODELS.values():
+    if name in MODELS:
+        return MODELS[name].architecture, MODELS[name].weights
+    for entry in MODELS.values():
         repository = getattr(entry.weights, "repository", None)
         if repository is not None and (name == repository or name.startswith(f"{repository}/")):
             return entry.architecture, entry.weights
     return None
 
 
-def unknown_model(name: str) -> SettingError:
-    """Error for a name that is neither a model nor a file."""
-    repositories = [e.weights.repository for e in _MODELS.values() if isinstance(e.weights, HubRepository)]
-    others = ", ".join([*repositories, "or the path of a checkpoint file or folder"])
-    return SettingError(f"no model or file {name!r}; {suggest(name, model_names())}, {others}")
-
-
 @cache
 def _info(name: str) -> ModelInfo:
-    entry = _MODELS[name]
+    entry = MODELS[name]
     config = entry.weights.config(entry.architecture)
     with torch.device("meta"):
         encoder = entry.architecture(config)

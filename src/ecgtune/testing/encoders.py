@@ -16,7 +16,8 @@ from ecgtune.errors import DataError, SettingError
 from ecgtune.models.architectures import check_registered, find_architecture
 from ecgtune.models.base import Encoder
 from ecgtune.models.checkpoint import load_checkpoint, save_encoder
-from ecgtune.models.registry import find_model, unknown_model
+from ecgtune.models.names import unknown_model
+from ecgtune.models.registry import find_model
 from ecgtune.testing.checks import expect, expect_close, one_thread, run_checks
 
 

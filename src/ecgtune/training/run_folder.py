@@ -76,6 +76,14 @@ class RunFolder:
         """Whether metrics.json exists, which is written last."""
         return self.metrics.is_file()
 
+    def check_finished(self) -> None:
+        """Raise RunError unless the folder holds a finished run with a model."""
+        if self.finished and (self.best / "model.json").is_file():
+            return
+        unfinished = self.recipe.is_file() and not self.finished
+        state = "an unfinished run; continue it with --resume" if unfinished else "no run with a model"
+        raise RunError(f"{self.path} holds {state}; allowed: a folder with metrics.json and best/model.json")
+
     def read_metrics(self) -> dict[str, Any]:
         """The content of metrics.json. Raises RunError when it is missing, damaged or of another format."""
         return read_result(self.metrics)

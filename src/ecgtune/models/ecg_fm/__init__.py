@@ -6,6 +6,7 @@ from ecgtune.models.ecg_fm.masked_teacher import MaskedTeacher
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 from ecgtune.models.ecg_fm.pretraining import ContrastiveModel
 from ecgtune.models.ecg_fm.published import PublishedEcgFM
+from ecgtune.models.names import built_in
 from ecgtune.models.registry import BundledFolder, HubRepository, RandomWeights, register_encoder, register_weights
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -15,22 +16,12 @@ EcgFM.pretraining_models = {"contrastive": ContrastiveModel, "data2vec": MaskedT
 register_encoder(
     "ecg-fm",
     weights=HubRepository(
-        "wanglab/ecg-fm",
+        str(built_in()["ecg-fm"].repository),
         ("mimic_iv_ecg_physionet_pretrained.pt", "mimic_iv_ecg_finetuned.pt"),
         EcgFmConfig(),
     ),
-    licence="MIT",
-    description="12 leads, pretrained on MIMIC-IV-ECG and PhysioNet",
 )(EcgFM)
 
 _tiny = BundledFolder(BUNDLED / "ecg-fm-tiny")
-register_weights(
-    "ecg-fm-tiny", "ecg-fm", _tiny, licence="Apache-2.0", description="one lead, pretrained on CinC 2017 recordings"
-)
-register_weights(
-    "ecg-fm-tiny-random",
-    "ecg-fm",
-    RandomWeights(lambda: _tiny.config(EcgFM)),
-    licence="Apache-2.0",
-    description="ecg-fm-tiny without pretraining, a control",
-)
+register_weights("ecg-fm-tiny", "ecg-fm", _tiny)
+register_weights("ecg-fm-tiny-random", "ecg-fm", RandomWeights(lambda: _tiny.config(EcgFM)))

@@ -3,4 +3,4 @@
 from ecgtune.models.registry import register_encoder
 from ecgtune.models.resnet_1d.network import ResNet1d
 
-register_encoder("resnet-1d", licence="Apache-2.0", description="residual network, baseline of a comparison")(ResNet1d)
+register_encoder("resnet-1d")(ResNet1d)

@@ -1,0 +1,37 @@
+"""The table of commands, each of which is imported when it is called."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+
+class Command(NamedTuple):
+    """Where a command is defined ("module:function", or an app with subcommands), and its line in the help."""
+
+    target: str
+    summary: str
+
+
+COMMANDS = {
+    "compare": Command("ecgtune.cli.compare:compare", "Compare methods on one dataset: a table, figures and a report."),
+    "fine-tune": Command("ecgtune.cli.fine_tune:fine_tune", "Fine-tune one encoder with one method."),
+    "sweep": Command("ecgtune.cli.sweep:sweep", "Search settings, with the same number of trials for every method."),
+    "plan": Command("ecgtune.cli.plan:plan", "Estimate time, memory and disk space of a comparison."),
+    "predict": Command("ecgtune.cli.predict:predict", "Predict new signals with a finished run."),
+    "pretrain": Command("ecgtune.cli.pretrain:pretrain", "Pretrain an encoder on recordings without labels."),
+    "convert": Command("ecgtune.cli.convert:convert", "Convert an official ECG-FM .pt file to safetensors."),
+    "simulate": Command("ecgtune.cli.simulate:simulate", "Write a CSV of simulated one-lead windows."),
+    "demo": Command("ecgtune.cli.demo:demo", "Compare four methods on simulated ECGs in a few minutes."),
+    "data": Command("ecgtune.cli.data:data", "Download public databases, and check recordings before training."),
+    "models": Command("ecgtune.cli.models:models", "List the encoders that are known by name."),
+    "methods": Command("ecgtune.cli.methods:methods", "List methods and recipes."),
+}
+#: Former names, which still work.
+ALIASES = {"train": "fine-tune"}
+
+
+def load(name: str) -> Any:
+    """The function of a command, or its app with subcommands."""
+    module, _, attribute = COMMANDS[name].target.partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,76 @@
+"""Errors of a command line as one line that says what to type."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Collection, Mapping
+
+from cyclopts import CycloptsError
+from cyclopts.exceptions import MissingArgumentError, UnknownOptionError, UnusedCliTokensError
+
+from ecgtune.config.renamed import REMOVED, new_name
+from ecgtune.methods.registry import find_method, method_names
+from ecgtune.recipes.pretraining import FINE_TUNING_ONLY
+from ecgtune.recipes.recipe import list_recipes
+
+#: Names of the options of every command, which take a while to collect.
+Options = Callable[[], Mapping[str, Collection[str]]]
+
+
+def explain(error: CycloptsError, command: str, options: Options) -> str:
+    """The message for an error of `ecgtune COMMAND`; options: those of all commands."""
+    if isinstance(error, UnknownOptionError):
+        flag = (error.token.keyword or error.token.value or "").partition("=")[0]
+        names = {name for argument in error.argument_collection for name in argument.names}
+        own = {name[2:] for name in names if name.startswith("--")}
+        return _unknown_option(flag, own, command, options)
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return _unexpected(error.unused_tokens[0], command)
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        name = error.argument.name
+        given = f"{name} needs a value" if name.startswith("-") else f"{name} is missing"
+        return f"{given}; see `ecgtune {command} --help`"
+    return str(error)
+
+
+def _unknown_option(flag: str, own: Collection[str], command: str, options: Options) -> str:
+    """What to type in place of an option that the command does not have: by meaning, then by spelling."""
+    asked = flag.lstrip("-")
+    field = asked.replace("-", "_")
+    if field in REMOVED:
+        return f"{flag} was {REMOVED[field]}"
+    start = f"no option {flag}"
+    fields = {name.replace("-", "_") for name in own}
+    new = new_name(field, fields)
+    if new is not None:
+        return f"{start}; use --{new.replace('_', '-')}"
+    if command == "pretrain" and field in FINE_TUNING_ONLY:
+        return f"{flag} is for fine-tuning only; leave it out: a pretraining has no labels, head or frozen encoder"
+    close = difflib.get_close_matches(asked, sorted(own), n=1, cutoff=0.85)
+    homes = [] if close else [name for name, names in options().items() if asked in names and name != command]
+    methods = _methods_with(field) if not close and {"method", "methods"} & fields else []
+    close = close or ([] if homes or methods else difflib.get_close_matches(asked, sorted(own), n=1, cutoff=0.7))
+    if close:
+        return f"{start}; did you mean --{close[0]}?"
+    if methods:
+        return (
+            f"{start}; {field} is a setting of {', '.join(methods)}: write it under [method] in a TOML file (copy one "
+            "of the recipes) and give that file as the method"
+        )
+    if homes:
+        return f"{start} in `ecgtune {command}`; it is an option of {', '.join(homes)}"
+    return f"{start}; `ecgtune {command} --help` lists the options"
+
+
+def _unexpected(token: str, command: str) -> str:
+    """What to do about a word that no argument takes."""
+    if token in list_recipes():
+        return f"unexpected argument {token!r}; join several methods by commas, --methods full,lora"
+    return f"unexpected argument {token!r}; see `ecgtune {command} --help`"
+
+
+def _methods_with(field: str) -> list[str]:
+    """Names of the methods that have a setting `field`."""
+    methods = [(name, find_method(name)) for name in method_names()]
+    return [name for name, method in methods if field in {item.name for item in dataclasses.fields(method)}]
