@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ecgtune
-from ecgtune.workflows.preparation import Prepared, on_disk
+from ecgtune.workflows.preparation import Prepared, on_disk, prepare
 from ecgtune.workflows.results import choice_warnings
 from helpers.settings import changed, loop
 
@@ -126,3 +126,14 @@ def test_few_validation_windows_are_no_judges_of_an_epoch_or_a_threshold(windows
     for warning, says in zip(found, expected, strict=True):
         assert warning.startswith(f"validation has {len(split.val)} windows, {fewest} of the rarest class: {says}")
         assert {EPOCH: "--checkpoint-metric", THRESHOLD: "--threshold"}[says] in warning
+
+
+@pytest.mark.parametrize(("rate", "warned"), [(100.0, False), (1000.0, True), (25.0, True)])
+def test_windows_of_another_length_than_in_the_pretraining_are_a_warning(rate, warned):
+    data = replace(ecgtune.simulate(80, seed=1), sampling_rate=rate)
+    split = ecgtune.split_dataset(data)
+    prepared = prepare(ecgtune.load_model("ecg-fm-tiny"), data, split, ecgtune.DataSettings())
+    further = prepared.split.warnings[len(split.warnings) :]
+    assert [f"windows of {600 / rate:.3g} s, but the encoder was pretrained on about 5 s" in w for w in further] == (
+        [True] if warned else []
+    )

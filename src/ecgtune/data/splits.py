@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.near_duplicates import near_duplicate_groups
+from ecgtune.data.plausibility import doubts
 from ecgtune.data.sampling import check_seed, proportional_counts
 from ecgtune.data.tasks import decided, group_counts, label_counts, strata
 from ecgtune.errors import DataError, SettingError
@@ -76,6 +77,8 @@ def split_dataset(
     training and validation windows, drawn in the same way.
 
     Draws of windows with several labels are stratified by each label; by row, each window counts for its rarest label.
+    A sampling rate at which no heart rate is plausible is a warning (`plausibility.doubts`).
+
     With more than two classes, or several labels, `warnings` names those that validation or test lacks.
 
     Recordings with the same signal (`Source.near_duplicates`) in two splits are an error, or a warning with
@@ -113,6 +116,7 @@ def split_dataset(
     split = Split(train, val, test, unit, origin, tuple(warnings), 0)
     warnings += _check_classes(dataset, split)
     warnings += _check_near_duplicates(dataset, split, allow_duplicates)
+    warnings += doubts(dataset, split.train)
     found = duplicate_windows(dataset, split)
     if found:
         pairs = ", ".join(f"{a} and {b}" for a, b in found[:3]) + (", ..." if len(found) > 3 else "")

@@ -17,7 +17,8 @@ class InputSpec:
     leads: in the order of the channels. sampling_rate: Hz. samples: the one length that is allowed, in samples; None
     for any. multiple_of, minimum_samples: allowed lengths where `samples` is None. unit: before normalisation.
     normalisation: "zscore" (per lead and window), "global" or "none". resampling: how signals of another rate reach
-    `sampling_rate`, "linear" or "polyphase". band: pass band of the filter in Hz, None without a filter.
+    `sampling_rate`, "linear" or "polyphase". band: pass band of the filter in Hz, None without a filter. seconds: usual
+    length of a window in the pretraining, None if unknown.
     """
 
     leads: tuple[str, ...]
@@ -29,6 +30,7 @@ class InputSpec:
     normalisation: Literal["zscore", "global", "none"] = "zscore"
     resampling: Literal["linear", "polyphase"] = "polyphase"
     band: tuple[float, float] | None = None
+    seconds: float | None = None
 
     def check(self, signal: Tensor) -> None:
         """Raise DataError unless `signal` has the shape (batch, leads, samples) of this specification."""

@@ -107,9 +107,14 @@ def _run_all(
             for one, kind in variants
         ]
         # All are checked, and released, before the first one trains: a mistake in the last variant is told at once.
+        warnings: dict[str, None] = {}
         for recipe, _ in variants:
-            left = sum(not run_of(recipe, seed).folder.finished for seed in range(seeds))
-            progress.expect(left * work(recipe, split))
+            for seed in range(seeds):
+                run = run_of(recipe, seed)
+                warnings |= dict.fromkeys(run.prepared.split.warnings)
+                progress.expect(0 if run.folder.finished else work(recipe, split))
+        for warning in warnings:
+            progress.note(f"warning: {warning}")
         for recipe, kind in variants:
             for seed in range(seeds):
                 run = run_of(recipe, seed)

@@ -52,6 +52,8 @@ def fine_tune(
         run = RunBuilder(dataset, split).ready(recipe, seed=seed, folder=folder, resume=resume, model=model)
         if resume and not run.folder.recipe.is_file():
             raise RunError(f"{folder} holds no run to continue; leave --resume out to start one")
+        for warning in run.prepared.split.warnings:
+            progress.note(f"warning: {warning}")
         progress.expect(0 if run.folder.finished else work(recipe, split))
         run_recipe(run, progress)
     return read_run(folder)

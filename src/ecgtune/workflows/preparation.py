@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from ecgtune.training.batches import Windows
 
 #: Bytes of prepared windows up to which all are made at once and kept in memory; beyond, a memory map stays on disk.
 KEPT_BYTES = 512 << 20
+#: A window may be so many times shorter or longer than those of the pretraining without a warning.
+USUAL_FACTOR = 4
 
 
 class LazyWindows:
@@ -110,6 +113,8 @@ def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier
 def prepare(model: Classifier, dataset: Dataset, split: Split, settings: DataSettings) -> Prepared:
     """Fit the preprocessing that the model's encoder wants on the training windows, and apply it to all.
 
+    A length that is unusual for the encoder is a further warning of the split.
+
     Raises SettingError when model and data do not have the same classes, DataError for windows shorter than one token.
     """
     if model.classes != dataset.classes:
@@ -131,7 +136,19 @@ def prepare(model: Classifier, dataset: Dataset, split: Split, settings: DataSet
         resampling=spec.resampling,
         normalisation=settings.normalisation,
     )
-    return Prepared(dataset, split, preprocessing)
+    warnings = (*split.warnings, *_unusual_length(dataset, spec.seconds))
+    return Prepared(dataset, replace(split, warnings=warnings), preprocessing)
+
+
+def _unusual_length(dataset: Dataset, usual: float | None) -> list[str]:
+    """A warning for windows much shorter or longer than the `usual` seconds of an encoder's pretraining."""
+    seconds = dataset.samples / dataset.sampling_rate
+    if usual is None or usual / USUAL_FACTOR <= seconds <= usual * USUAL_FACTOR:
+        return []
+    return [
+        f"windows of {seconds:.3g} s, but the encoder was pretrained on about {usual:g} s: check the sampling rate, or "
+        "cut windows of such a length (--window)"
+    ]
 
 
 def summarise(dataset: Dataset, split: Split) -> dict[str, Any]:

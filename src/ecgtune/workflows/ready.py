@@ -103,7 +103,7 @@ class RunBuilder:
         """The windows for the encoder of `model`."""
         spec = model.base_encoder.input_spec
         # All that preparation depends on; the lead mode is in the encoder's kernel and not in its input.
-        key = (spec.sampling_rate, spec.resampling, recipe.data.normalisation)
+        key = (spec.sampling_rate, spec.resampling, spec.seconds, recipe.data.normalisation)
         if key not in self._prepared:
             self._prepared[key] = prepare(model, self.dataset, self.split, recipe.data)
         return self._prepared[key]

@@ -182,6 +182,7 @@ class EcgFM(Encoder):
             sampling_rate=self.config.sampling_rate,
             minimum_samples=self.config.samples_per_token,
             resampling=self.config.resampling,
+            seconds=5.0,
         )
 
     @property
