@@ -99,7 +99,9 @@ def test_prediction_resamples_to_the_models_rate(runs):
 
 
 @pytest.mark.parametrize(
-    "signal", [np.zeros((2, 3, 600)), np.zeros((1, 2, 3, 4)), np.full((2, 600), np.nan)], ids=["leads", "shape", "nan"]
+    "signal",
+    [np.zeros((2, 3, 300)), np.zeros((1, 2, 3, 4)), np.full((2, 300), np.nan), DATA.signal[:2, :, ::10]],
+    ids=["leads", "shape", "nan", "length"],
 )
 def test_signals_that_cannot_be_predicted(runs, signal):
     with pytest.raises(DataError):

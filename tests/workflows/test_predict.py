@@ -18,6 +18,7 @@ from ecgtune.io.writing import write_csv
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.training.predictions import read_predictions
+from helpers.cli import run
 from helpers.models import TINY
 from helpers.records import heartbeats, write_record
 from helpers.settings import loop
@@ -124,19 +125,22 @@ def test_a_table_says_which_recordings_and_needs_no_labels(folder, tmp_path, mon
     assert "10 windows of 2 recordings: answers/predictions.csv" in capsys.readouterr().out
 
 
-def test_unusable_recordings_are_listed_and_too_many_are_refused(folder, tmp_path):
+def test_unusable_recordings_are_listed_and_too_many_are_refused(folder, tmp_path, capsys):
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "labels.csv").write_text("Record,rhythm\na,N\n")  # no recording
     for name in ("a", "b"):
         write_record(tmp_path / "records", name, heartbeats(1, seconds=7)[0])
     write_record(tmp_path / "records", "other", heartbeats(1, seconds=7)[0], leads=("V1",))
     (tmp_path / "records" / "torn.hea").write_text("torn 1 200")
+    settings = ecgtune.PredictSettings(max_skipped=0.01)
     with pytest.raises(EcgtuneError, match=r"2 of 4 recordings cannot be used \(other, torn\), more than 1 %"):
-        ecgtune.predict(folder / "binary", tmp_path / "records", out=tmp_path / "no", quiet=True)
+        ecgtune.predict(folder / "binary", tmp_path / "records", settings, out=tmp_path / "no", quiet=True)
     assert not (tmp_path / "no" / "predictions.csv").exists()
-    settings = ecgtune.PredictSettings(max_skipped=0.5)
-    found = ecgtune.predict(folder / "binary", tmp_path / "records", settings, out=tmp_path / "out", quiet=True)
-    assert list(found.recordings) == ["a", "b"]
+    with pytest.raises(SystemExit) as stop:
+        run("predict", folder / "binary", tmp_path / "records", "--out", tmp_path / "out", "--quiet")
+    assert stop.value.code == 3
+    assert "2 recordings could not be used" in capsys.readouterr().err
+    assert [row["recording"] for row in table(tmp_path / "out" / "recordings.csv")] == ["a", "b"]
     skipped = table(tmp_path / "out" / "skipped.csv")
     assert [row["recording"] for row in skipped] == ["other", "torn"]
     assert "II" in skipped[0]["reason"]
@@ -146,6 +150,32 @@ def test_unusable_recordings_are_listed_and_too_many_are_refused(folder, tmp_pat
         folder / "binary", tmp_path / "good.csv", settings, out=tmp_path / "out", quiet=True
     ).skipped
     assert not (tmp_path / "out" / "skipped.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["r05.hea", "r05"])
+def test_one_recording_by_its_file_or_its_name(folder, tmp_path, name):
+    found = ecgtune.predict(folder / "binary", folder / "records" / name, out=tmp_path / "one", quiet=True)
+    everything = ecgtune.predict(folder / "binary", folder / "records", out=tmp_path / "all", quiet=True)
+    assert list(found.recordings) == ["r05"]
+    np.testing.assert_allclose(found.probability, everything.probability[everything.recording == "r05"], atol=1e-6)
+
+
+def test_a_recording_that_is_repeated_to_fill_a_window_has_a_note(folder, tmp_path):
+    for name, seconds in (("long", 3), ("short", 2)):
+        write_record(tmp_path / "records", name, heartbeats(1, seconds=seconds)[0])
+    found = ecgtune.predict(folder / "binary", tmp_path / "records", out=tmp_path / "out", quiet=True)
+    assert found.repeated == {"short": 2.0}
+    for file in ("recordings.csv", "predictions.csv"):
+        notes = [row["note"] for row in table(tmp_path / "out" / file)]
+        assert notes == ["", "repeated: 2 s recorded, window of 3 s"]
+
+
+def test_a_file_without_a_rate_has_that_of_the_run_and_it_is_said(folder, tmp_path, caplog):
+    np.savez(tmp_path / "w.npz", signal=ecgtune.simulate(20, seed=1).signal[:, 0])
+    with caplog.at_level("INFO", "ecgtune"):
+        found = ecgtune.predict(folder / "windows", tmp_path / "w.npz", out=tmp_path / "out", quiet=True)
+    assert len(found.probability) == 20
+    assert "w.npz: states no sampling rate; 100 Hz, the run's, is assumed (--sampling-rate)" in caplog.text
 
 
 def test_windows_with_and_without_labels_get_the_same_predictions(folder, tmp_path):
@@ -196,7 +226,6 @@ def test_tables_that_cannot_be_written_leave_the_old_ones(folder, tmp_path, monk
 @pytest.mark.parametrize(
     ("arrays", "options", "said"),
     [
-        ({"sampling_rate": None}, {}, "sampling-rate"),
         ({"sampling_rate": 200}, {}, "windows of 3 s, but the run was trained on windows of 6 s"),
         ({"leads": ["V1"]}, {}, "has no lead II, its leads are V1; name the one to take with --lead"),
         ({"leads": ["V1"]}, {"lead": "V2"}, "has no lead V2"),

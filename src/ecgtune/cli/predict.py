@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,14 +33,15 @@ def predict(
 
     OUT/predictions.csv has probability and decision of each window, OUT/recordings.csv those of each recording. Labels
     are not needed, and not read where there are any. Recordings go through the signal path of the training, in windows
-    of its length.
+    of its length. Exit status 3: some recordings could not be used (OUT/skipped.csv), the others were predicted.
 
     Parameters
     ----------
     run
         Folder of a run that fine-tune or compare wrote.
     data
-        CSV or NPZ file of windows, or a folder of recordings; with --records a table that names recordings.
+        CSV or NPZ file of windows, a recording, or a folder of recordings; with --records a table that names
+        recordings.
     ensemble
         Folders of further runs on the same windows and classes; probabilities are averaged.
     """
@@ -51,7 +53,10 @@ def predict(
     found = ecgtune.predict([run, *ensemble], data, PredictSettings(**given(settings)), out=out, quiet=quiet)
     for text in found.notes:
         print(f"note: {text}")
-    if found.skipped:
-        print(f"{len(found.skipped)} recordings could not be used: {out / 'skipped.csv'}")
     of = f" of {len(found.recordings)} recordings" if found.recordings else ""
     print(f"{len(found.window)} windows{of}: {out / 'predictions.csv'}")
+    if found.repeated:
+        print(f"{len(found.repeated)} recordings are shorter than a window and were repeated: column note")
+    if found.skipped:
+        print(f"{len(found.skipped)} recordings could not be used: {out / 'skipped.csv'}", file=sys.stderr)
+        sys.exit(3)

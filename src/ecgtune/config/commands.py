@@ -40,7 +40,7 @@ class PredictSettings:
     """Seconds from one window of a recording to the next; as in the training when not given, less overlaps."""
     recording: Literal["mean", "maximum"] | None = None
     """A recording's probability: the mean or the maximum over its windows; as the run was measured when not given."""
-    max_skipped: float = 0.01
+    max_skipped: float = 1.0
     """Fraction of recordings that may be unusable; they are listed in OUT/skipped.csv."""
     workers: int | None = None
     """Processes that read recordings; as many as cores when not given."""

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ecgtune.config.base import choose
+from ecgtune.data.dataset import check_rate
 from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.tasks import Task
 from ecgtune.deployment.int8 import int8_copy
@@ -84,8 +85,8 @@ class Predictor(ABC):
         the file's own unit if that of the training data was unknown. sampling_rate: Hz of `signal`; the rate of the
         training data when not given. Resampling and normalisation are the run's own. precision: "auto" is that of the
         run, which reproduces its predictions; "bf16" and "int8" are faster where the processor computes in them, and
-        rounded; see `deployment.int8`. Raises DataError for another shape, a rate or length that cannot be, NaN or
-        infinite samples, SettingError for a precision that this machine does not have.
+        rounded; see `deployment.int8`. Raises DataError for another shape or length than in the training, a rate that
+        cannot be, NaN or infinite samples, SettingError for a precision that this machine does not have.
         """
 
     def classify(
@@ -93,6 +94,19 @@ class Predictor(ABC):
     ) -> list[str] | list[tuple[str, ...]]:
         """Predict the class of each window at the thresholds, or its labels, by name. Arguments as in `predict`."""
         return decided(self.decision, self.classes, self.predict(signal, sampling_rate, precision=precision))
+
+    def check_length(self, samples: int, sampling_rate: float, what: str) -> None:
+        """Raise DataError unless windows of `samples` at `sampling_rate` Hz are as long as those of the training.
+
+        what: the start of the message.
+        """
+        trained, rate = self.trained_on["samples"], self.trained_on["sampling_rate"]
+        got, wanted = samples / sampling_rate, trained / rate
+        if abs(got - wanted) > 1 / min(sampling_rate, rate):
+            raise DataError(
+                f"{what}: windows of {got:g} s, but the run was trained on windows of {wanted:g} s; cut them like"
+                " those, or check the sampling rate"
+            )
 
     @abstractmethod
     def summary(self) -> str:
@@ -132,7 +146,10 @@ class Run(Predictor):
     ) -> np.ndarray:
         choose(precision, get_args(PredictionPrecision), "precision")
         windows = self._shaped(np.asarray(signal, np.float32))
-        prepared = self.preprocessing(windows, self.sampling_rate if sampling_rate is None else sampling_rate)
+        rate = self.sampling_rate if sampling_rate is None else sampling_rate
+        check_rate(rate, "a signal with the sampling rate")
+        self.check_length(windows.shape[2], rate, "signal")
+        prepared = self.preprocessing(windows, rate)
         if precision == "int8":
             return probability_of(logits_of(self._int8, prepared, precision="bf16"), self.task)
         if precision == "auto":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ from ecgtune.io.records.first_pass import (
 from ecgtune.io.records.selection import Selection, SkippedRecording, select_recordings
 from ecgtune.io.window_files import read_cached
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, eq=False)
 class Unlabelled:
@@ -37,7 +40,8 @@ class Unlabelled:
     signal: float32 (windows, leads, samples), a read-only memory map, of which `rows` (int64) are used, in that order.
     recording: identifier of each row's recording, or None where the file names none. window: its number in the
     recording, or in the file without any, from 0. leads: those that are used, `channels` of the signal. sampling_rate:
-    Hz. skipped: recordings that cannot be used. notes: of the readers.
+    Hz. skipped: recordings that cannot be used. notes: of the readers. repeated: seconds of each recording that is
+    shorter than the window.
     """
 
     path: str
@@ -51,6 +55,7 @@ class Unlabelled:
     unit: str
     skipped: tuple[SkippedRecording, ...] = ()
     notes: tuple[str, ...] = ()
+    repeated: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,6 +75,7 @@ def read_unlabelled(
     leads: Sequence[str],
     *,
     sampling_rate: float | None = None,
+    usual_rate: float | None = None,
     group: str | None = None,
     lead: str | None = None,
     unit: str | None = None,
@@ -77,8 +83,9 @@ def read_unlabelled(
     """Read the windows of a CSV or NPZ file with `leads`, in that order; labels and splits are ignored.
 
     A file of one lead that does not name it is taken to hold the one lead that is asked for. lead: the lead of the file
-    to use in its place. The others as for `read_dataset`; a CSV needs a header, which separates labels from samples.
-    Raises DataError or SettingError, one line each.
+    to use in its place. usual_rate: Hz, taken for a file without a rate, which is logged. The others as for
+    `read_dataset`; a CSV needs a header, which separates labels from samples. Raises DataError or SettingError, one
+    line each.
     """
     path = Path(path)
     asked = None if lead is None else lead_argument(lead)
@@ -96,6 +103,9 @@ def read_unlabelled(
     if missing:
         needed = f"all of {', '.join(wanted)} are needed" if len(wanted) > 1 else "name the one to take with --lead"
         raise DataError(f"{path}: has no lead {', '.join(missing)}, its leads are {', '.join(found)}; {needed}")
+    if parsed.sampling_rate is None and sampling_rate is None and usual_rate is not None:
+        logger.info("%s: states no sampling rate; %g Hz, the run's, is assumed (--sampling-rate)", path, usual_rate)
+        sampling_rate = usual_rate
     recording, rate = parsed.group, stated_rate(path, parsed.sampling_rate, sampling_rate)
     check_rate(rate, f"{path}: its sampling rate")
     return Unlabelled(
@@ -118,12 +128,12 @@ def read_unlabelled_records(
     table: str | Path | None = None,
     recording_column: str | None = None,
     options: ReadOptions = ReadOptions(),  # noqa: B008 (frozen)
-    max_skipped: float = 0.01,
+    max_skipped: float = 1.0,
     workers: int | None = None,
     skipped: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Unlabelled:
-    """Cut the recordings in the folder `records` into windows by `signal_path`.
+    """Cut the recordings in the folder `records`, or one recording, into windows by `signal_path`.
 
     table: use the recordings that its recording column names, in its order; without one, all in the folder except CSV
     files whose header names recordings, which are tables. A recording that cannot be read or lacks a lead is left out
@@ -131,7 +141,10 @@ def read_unlabelled_records(
     DataError, SettingError or RunError, one line each.
     """
     folder = Path(records)
-    if table is None:
+    if table is None and not folder.is_dir():
+        name = folder.stem if folder.is_file() else folder.name
+        selection = Selection(folder.parent, {name: folder}, (), (), str(folder))
+    elif table is None:
         paths = {name: path for name, path in find_recordings(folder).items() if not _is_table(path)}
         selection = Selection(folder, paths, (), (), str(folder))
     else:
@@ -146,6 +159,7 @@ def read_unlabelled_records(
     prepared = prepare_records(selection, preparation, workers=workers, progress=progress, check=check)
     reasons = [_reason(*each, signal_path) for each in zip(prepared.facts, prepared.reasons, strict=True)]
     left_out = selection.skipped(reasons, max_skipped, skipped)
+    facts = dict(zip(selection.paths, prepared.facts, strict=True))
     kept = np.repeat(np.array([reason is None for reason in reasons]), prepared.windows)
     recording = np.repeat(np.array(list(selection.paths)), prepared.windows)[kept]
     if prepared.signal is None or not kept.any():
@@ -161,7 +175,8 @@ def read_unlabelled_records(
         sampling_rate=signal_path.sampling_rate,
         unit="zscore" if signal_path.zscore else "mV",
         skipped=left_out,
-        notes=tuple(counted_notes(dict(zip(selection.paths, prepared.facts, strict=True)))),
+        notes=tuple(counted_notes(facts)),
+        repeated={name: each.seconds for name, each in facts.items() if each and each.repeated},
     )
 
 

@@ -15,13 +15,16 @@ from ecgtune.config.base import from_table
 from ecgtune.config.commands import PredictSettings
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.deployment.run import Predictor, decided, load_run
-from ecgtune.errors import DataError, RunError, SettingError
+from ecgtune.errors import DataError, SettingError
 from ecgtune.evaluation.groups import pooled_probability
 from ecgtune.io.readers.base import ReadOptions
+from ecgtune.io.readers.registry import is_recording
 from ecgtune.io.unlabelled import Unlabelled, read_unlabelled, read_unlabelled_records
 from ecgtune.training.inference import choose_device
 from ecgtune.utils.files import write_text
+from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.environment import command_line
 
 BATCH = 256
 WINDOWS, RECORDINGS, SKIPPED = "predictions.csv", "recordings.csv", "skipped.csv"
@@ -34,7 +37,8 @@ class PredictionResult:
 
     probability: (windows, classes). prediction: a class name per window, or a tuple of its labels, at the thresholds of
     the run. recording, window: as in `io.unlabelled.Unlabelled`. recordings: probability and prediction of each
-    recording by its name; empty where the file names none. skipped: why a recording was not used, by its name. notes:
+    recording by its name; empty where the file names none. skipped: why a recording was not used, by its name.
+    repeated: seconds of each recording that is shorter than a window and was repeated to fill it, by its name. notes:
     what the readers say about the recordings, such as an implausible amplitude.
     """
 
@@ -45,6 +49,7 @@ class PredictionResult:
     prediction: list[str] | list[tuple[str, ...]]
     recordings: Mapping[str, tuple[np.ndarray, str | tuple[str, ...]]]
     skipped: Mapping[str, str]
+    repeated: Mapping[str, float]
     notes: tuple[str, ...] = ()
 
 
@@ -59,24 +64,49 @@ def predict(
     """Predict the windows of a file, or those of recordings, and write the tables into the folder `out`.
 
     run: a run folder, several of them (their probabilities are averaged), or the result of `load_run`. data: a CSV or
-    NPZ file of windows, a folder of recordings, or with `settings.records` a table that names recordings; labels are
-    not needed and not read. Recordings go through the signal path that the run was trained on, in windows of its
-    length.
+    NPZ file of windows, a recording, a folder of recordings, or with `settings.records` a table that names recordings;
+    labels are not needed and not read. Recordings go through the signal path that the run was trained on, in windows of
+    its length. A file of windows without a sampling rate has that of the run, which is logged.
 
     `predictions.csv` has a row per window, `recordings.csv` one per recording, `skipped.csv` one per unusable
-    recording; each appears whole or not at all. Raises DataError, SettingError or RunError, one line each, for signals
+    recording; each appears whole or not at all. Of recordings, the column `note` of both says which are shorter than a
+    window and were repeated. Raises DataError, SettingError or RunError, one line each, for signals
     whose leads, rate or length are not the run's.
     """
     if not isinstance(settings, PredictSettings):
         raise SettingError(f"settings is {settings!r}; give ecgtune.PredictSettings(...)")
     run = run if isinstance(run, Predictor) else load_run(run)
     folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file; choose another folder with --out")
+    with exclusive(folder, command_line()):
+        windows, probability = _predicted(run, Path(data), settings, folder, quiet)
+        names: np.ndarray = np.array([], dtype=np.str_)
+        pooled = probability[:0]
+        if windows.recording is not None:
+            names, pooled = _pooled(run, probability, windows.recording, settings)
+        of_recordings = zip(pooled, decided(run.decision, run.classes, pooled), strict=True)
+        result = PredictionResult(
+            folder=folder,
+            recording=windows.recording,
+            window=windows.window,
+            probability=probability,
+            prediction=decided(run.decision, run.classes, probability),
+            recordings=dict(zip(names.tolist(), of_recordings, strict=True)),
+            skipped={each.recording: each.reason for each in windows.skipped},
+            repeated=windows.repeated,
+            notes=windows.notes,
+        )
+        _write(run, result, windows.seconds)
+    return result
+
+
+def _predicted(
+    run: Predictor, data: Path, settings: PredictSettings, folder: Path, quiet: bool
+) -> tuple[Unlabelled, np.ndarray]:
+    """The windows of `data` and their probabilities (windows, classes)."""
     device = choose_device(settings.device)
     with ProgressBar(quiet=quiet) as bar:
-        if settings.records is None and not Path(data).is_dir():
-            windows = _windows(run, Path(data), settings)
+        if settings.records is None and not (data.is_dir() or is_recording(data)):
+            windows = _windows(run, data, settings)
         else:
             bar.describe("recordings")
             windows = _recordings(run, data, settings, folder / SKIPPED, _counter(bar))
@@ -89,24 +119,7 @@ def predict(
             batch = windows.batch(start, start + BATCH)
             parts.append(run.predict(batch, windows.sampling_rate))
             bar.advance(len(batch))
-    probability = np.concatenate(parts)
-    names: np.ndarray = np.array([], dtype=np.str_)
-    pooled = probability[:0]
-    if windows.recording is not None:
-        names, pooled = _pooled(run, probability, windows.recording, settings)
-    of_recordings = zip(pooled, decided(run.decision, run.classes, pooled), strict=True)
-    result = PredictionResult(
-        folder=folder,
-        recording=windows.recording,
-        window=windows.window,
-        probability=probability,
-        prediction=decided(run.decision, run.classes, probability),
-        recordings=dict(zip(names.tolist(), of_recordings, strict=True)),
-        skipped={each.recording: each.reason for each in windows.skipped},
-        notes=windows.notes,
-    )
-    _write(run, result)
-    return result
+    return windows, np.concatenate(parts)
 
 
 def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelled:
@@ -127,16 +140,12 @@ def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelle
         data,
         run.leads,
         sampling_rate=settings.sampling_rate,
+        usual_rate=trained_on["sampling_rate"],
         group=settings.group,
         lead=settings.lead,
         unit=settings.unit,
     )
-    seconds = trained_on["samples"] / trained_on["sampling_rate"]
-    if abs(windows.seconds - seconds) > 1 / min(windows.sampling_rate, trained_on["sampling_rate"]):
-        raise DataError(
-            f"{data}: windows of {windows.seconds:g} s, but the run was trained on windows of {seconds:g} s; cut them"
-            " like those, or check the sampling rate"
-        )
+    run.check_length(windows.signal.shape[2], windows.sampling_rate, str(data))
     if windows.unit == "unknown" and any(each.preprocessing.normalisation != "zscore" for each in run.runs):
         raise DataError(
             f"{data}: does not say its unit, but without a z-score per window the amplitude matters to this run; give"
@@ -152,7 +161,7 @@ def _recordings(
     skipped: Path,
     progress: Callable[[int, int], None],
 ) -> Unlabelled:
-    """The windows of a folder of recordings, or of those that the table `data` names."""
+    """The windows of a recording, of a folder of recordings, or of those that the table `data` names."""
     if settings.group is not None:
         raise SettingError("--group is for files of windows; recordings are named by their files")
     return read_unlabelled_records(
@@ -213,11 +222,12 @@ def _pooled(
     return names, np.stack([1 - second, second], axis=1)
 
 
-def _write(run: Predictor, found: PredictionResult) -> None:
+def _write(run: Predictor, found: PredictionResult, seconds: float) -> None:
     """Write both tables, that of recordings first: a complete predictions.csv has the other beside it.
 
-    Tables of an earlier call that these predictions do not have are removed.
+    Tables of an earlier call that these predictions do not have are removed. seconds: of a window.
     """
+    notes = {name: f"repeated: {own:g} s recorded, window of {seconds:g} s" for name, own in found.repeated.items()}
     if not found.skipped:
         (found.folder / SKIPPED).unlink(missing_ok=True)
     if found.recording is None:
@@ -225,23 +235,28 @@ def _write(run: Predictor, found: PredictionResult) -> None:
     else:
         counts = dict(zip(*np.unique(found.recording, return_counts=True), strict=True))
         rows = [([name, counts[name]], *entry) for name, entry in found.recordings.items()]
-        write_text(found.folder / RECORDINGS, _table(run, ["recording", "windows"], rows))
+        write_text(found.folder / RECORDINGS, _table(run, ["recording", "windows"], rows, notes))
     recording = [""] * len(found.window) if found.recording is None else found.recording.tolist()
     keys = [list(key) for key in zip(recording, found.window.tolist(), strict=True)]
     rows = list(zip(keys, found.probability, found.prediction, strict=True))
-    write_text(found.folder / WINDOWS, _table(run, ["recording", "window"], rows))
+    write_text(found.folder / WINDOWS, _table(run, ["recording", "window"], rows, notes))
 
 
-def _table(run: Predictor, names: list[str], rows: list[tuple[list[Any], np.ndarray, Any]]) -> str:
-    """CSV text: the keys, a probability per class or label (of two classes: of the second), the prediction."""
+def _table(
+    run: Predictor, names: list[str], rows: list[tuple[list[Any], np.ndarray, Any]], notes: Mapping[str, str]
+) -> str:
+    """CSV text: the keys, a probability per class or label (of two classes: of the second), the prediction, the note.
+
+    notes: by the first key, the recording.
+    """
     several = run.task == "multilabel"
     columns = ["probability"] if run.task == "binary" else [f"probability_{name}" for name in run.classes]
     columns += [f"prediction_{name}" for name in run.classes] if several else ["prediction"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*names, *columns])
+    writer.writerow([*names, *columns, "note"])
     for key, probability, prediction in rows:
         values = probability[1:] if run.task == "binary" else probability
         decisions = [int(name in prediction) for name in run.classes] if several else [prediction]
-        writer.writerow([*key, *values.tolist(), *decisions])
+        writer.writerow([*key, *values.tolist(), *decisions, notes.get(key[0], "")])
     return out.getvalue()

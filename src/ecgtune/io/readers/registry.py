@@ -106,6 +106,15 @@ def recording_reader(path: Path) -> FileReader:
     return found or WFDB  # the name of a record; names of records may have dots
 
 
+def is_recording(path: Path) -> bool:
+    """Return whether `path` is a file that can only be a recording, or the name of a WFDB record.
+
+    CSV and NPZ files may be either; a file of windows is expected there. Raises DataError for an unknown type.
+    """
+    there = path.is_file() or path.with_name(f"{path.name}.hea").is_file()
+    return there and recording_reader(path).open_windows is None
+
+
 def window_reader(path: Path) -> FileReader:
     """Return the reader of a file of windows, by its content and then by its suffix.
 
