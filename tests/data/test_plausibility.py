@@ -54,6 +54,11 @@ def test_windows_without_a_better_rate_raise_no_doubt():
 
 def test_a_split_tells_the_doubt():
     assert split_dataset(SIMULATED).warnings == ()
+    (warning,) = split_dataset(replace(SIMULATED, signal=SIMULATED.signal * 1000)).warnings
+    assert (
+        warning
+        == "the median absolute amplitude is above 20 mV, implausible for an ECG; check the unit of the file (--unit)"
+    )
     (warning,) = split_dataset(replace(SIMULATED, sampling_rate=1000.0)).warnings
     assert "the windows last 0.6 s" in warning
     assert "100 Hz is more likely" in warning

@@ -23,7 +23,7 @@ def make(label, group=None, split=None, group_name: str | None = "patient", sign
         classes=("0", "1"),
         sampling_rate=100.0,
         leads=("II", "V1")[: signal.shape[1]],
-        unit="mV",
+        unit="unknown",
         group=None if group is None else np.asarray(group).astype(str),
         group_name=None if group is None else group_name,
         split=None if split is None else np.asarray(split),

@@ -1,4 +1,4 @@
-"""Doubts about windows before a training: a heart rate that no group of people has, from a quick beat count."""
+"""Doubts about windows before a training: heart rates or amplitudes that no group of people has."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.dataset import HIGHEST_RATE, Dataset
+from ecgtune.data.signal.quality import implausible_amplitude
 
 #: Median beats per minute of a dataset. Outside, the sampling rate is more likely wrong than the patients unusual.
 PLAUSIBLE_BPM = (40.0, 130.0)
@@ -45,14 +46,22 @@ def heart_rate(signal: NDArray[np.floating], sampling_rate: float) -> float:
 
 
 def doubts(dataset: Dataset, rows: NDArray[np.int64]) -> list[str]:
-    """Return warnings about the windows `rows` of a dataset, with the value that is more likely right.
+    """Return warnings about the windows `rows` of a dataset: heart rate, and amplitude of a file of windows in mV.
 
-    A doubt needs such a value: windows in which no heart rate is plausible at any rate, such as noise, raise none.
+    A heart rate is doubted where another sampling rate makes it plausible, which noise does not. The amplitude of
+    recordings is checked where they are read.
     """
     chosen = rows[np.linspace(0, len(rows) - 1, min(_WINDOWS, len(rows))).astype(int)]
-    lead = dataset.leads.index("II") if "II" in dataset.leads else 0
-    signal = np.asarray(dataset.signal[chosen, lead], dtype=np.float64)
-    signal = signal[np.isfinite(signal).all(axis=1)]
+    windows = np.asarray(dataset.signal[chosen], dtype=np.float64)
+    windows = windows[np.isfinite(windows).all(axis=(1, 2))]
+    found = _heart_rate_doubts(windows[:, dataset.leads.index("II") if "II" in dataset.leads else 0], dataset)
+    if dataset.unit == "mV" and dataset.recording is None and len(windows):
+        amplitude = implausible_amplitude(np.concatenate(list(windows), axis=1))
+        found += [f"{amplitude}; check the unit of the file (--unit)"] if amplitude else []
+    return found
+
+
+def _heart_rate_doubts(signal: NDArray[np.float64], dataset: Dataset) -> list[str]:
     stated, samples = dataset.sampling_rate, dataset.samples
     low, high = PLAUSIBLE_BPM
     if not len(signal) or samples < 8 or low <= heart_rate(signal, stated) <= high:
