@@ -1,5 +1,7 @@
 """EDF and DICOM, written with the library, read back and compared; and such files that lie."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,55 @@ def test_an_unknown_channel_is_left_out_when_the_named_leads_are_there(tmp_path)
     assert read(path, leads=("I", "aVF")).leads == ("I", "II")
 
 
+@pytest.mark.parametrize("kind", ["EDF", "EDFPLUS", "BDF", "BDFPLUS"])
+def test_edf_is_what_the_library_reads(tmp_path, kind):
+    import pyedflib
+
+    generator = np.random.default_rng(1)
+    path = str(tmp_path / f"a.{kind[:3].lower()}")
+    writer = pyedflib.EdfWriter(path, 3, file_type=getattr(pyedflib, f"FILETYPE_{kind}"))
+    top = 32767 if kind.startswith("EDF") else 8388607
+    for channel, lead in enumerate(LEADS):
+        header = {"label": lead, "dimension": "uV", "sample_frequency": 124, "transducer": "", "prefilter": ""}
+        ends = {"physical_max": 3276.7, "physical_min": -1638.4, "digital_max": top, "digital_min": -top - 1}
+        writer.setSignalHeader(channel, header | ends)
+    writer.writeSamples([generator.integers(-top - 1, top, 248).astype(np.int32) for _ in LEADS], digital=True)
+    writer.close()
+    with pyedflib.EdfReader(path) as reader:
+        expected = np.stack([reader.readSignal(channel) * 1e-3 for channel in range(3)]).astype(np.float32)
+        rate = reader.getSampleFrequency(0)
+    recording = read(Path(path))
+    np.testing.assert_array_equal(recording.signal, expected)
+    assert (recording.leads, recording.sampling_rate, rate) == (LEADS, 124.0, 124.0)
+
+
+GAP = np.r_[0:20, 100:120]  # samples of two records of 20, of which the second starts at 5 s
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "note"),
+    [
+        (lambda content: content[:236] + b"-1      " + content[244:], slice(40), "not state the number of records"),
+        (lambda content: content + bytes(999), slice(40), "more records than its header promises"),
+        (lambda content: content + b"\0", slice(40), None),
+        (lambda content: content.replace(b"EDF+C", b"EDF+D"), slice(40), None),
+        (lambda content: content.replace(b"EDF+C", b"EDF+D").replace(b"+1\x14", b"+5\x14"), GAP, "interrupted"),
+        (lambda content: content[:8] + "J\xf6rg \xb5".encode("latin-1").ljust(160) + content[168:], slice(40), None),
+        (lambda content: content[:168] + b" " * 16 + content[184:], slice(40), None),
+        (lambda content: content.replace(b"uV", b"\xb5V"), slice(40), None),
+        (lambda content: content.replace(b"uV ", b"\xc2\xb5V"), slice(40), None),
+    ],
+)
+def test_edf_as_recorders_write_it(tmp_path, change, place, note):
+    path = write_edf(tmp_path / "a.edf", VALUES)
+    path.write_bytes(change(path.read_bytes()))
+    recording = read(path)
+    np.testing.assert_allclose(recording.signal[:, place], VALUES / 10_000, rtol=1e-6, atol=1e-9)
+    assert np.isfinite(recording.signal).sum() == VALUES.size
+    assert [text for text in recording.notes if note and note in text] == list(recording.notes)
+    assert bool(recording.notes) == bool(note)
+
+
 def test_edf_with_two_rates(tmp_path):
     import pyedflib
 
@@ -56,7 +107,14 @@ def test_edf_with_two_rates(tmp_path):
         (lambda content: content[:100], "cannot be read as EDF"),
         (lambda content: b"", "cannot be read as EDF"),
         (lambda content: content[:236] + b"9999999 " + content[244:], "promises 9999999 records"),
-        (lambda content: content.replace(b"EDF+C", b"EDF+D"), "cannot be read as EDF"),
+        (lambda content: content.replace(b"EDF+C", b"EDF+D").replace(b"+1\x14", b"+0\x14"), "before the one before"),
+        (lambda content: content.replace(b"EDF+C", b"EDF+D").replace(b"+1\x14", b"\0\0\0"), "does not say when it"),
+        (lambda content: content.replace(b"EDF+C", b"EDF+D").replace(b"EDF Annot", b"EDF annot"), "does not say when"),
+        (lambda content: content.replace(b"EDF+C", b"EDF+D").replace(b"+1\x14", b"9e9\x14"), "at most"),
+        (lambda content: content.replace(b"-3276   ", b"3276    "), "'I' has no scale; its ends are 3276, 3276"),
+        (lambda content: content[:184] + b"512     " + content[192:], "states a header of 512 bytes for 4 channels"),
+        (lambda content: content[:244] + b"-1      " + content[252:], "a record lasts -1 s"),
+        (lambda content: content[:244] + b"0       " + content[252:], "--sampling-rate"),
         (lambda content: content.replace(b"uV", b"xx"), "unit 'xx' is unknown"),
     ],
 )

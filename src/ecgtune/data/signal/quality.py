@@ -48,8 +48,8 @@ def fill_gaps(
     return filled, seconds, missing
 
 
-def _name(leads: Sequence[str], channel: int) -> str:
-    return f"lead {leads[channel]}" if leads else f"channel {channel + 1}"
+def _name(leads: Sequence[str], channel: np.intp) -> str:
+    return f"lead {leads[int(channel)]}" if leads else f"channel {channel + 1}"
 
 
 def saturated_leads(signal: NDArray[np.floating], sampling_rate: float) -> NDArray[np.bool_]:

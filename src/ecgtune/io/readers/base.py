@@ -188,7 +188,9 @@ def one_line_errors(path: Path, name: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.strerror:
             raise DataError(f"{path}: cannot be read ({error.strerror}); check path and permissions") from error
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(f"{path}: cannot be read as {name} ({reason}); it is damaged, copy it again") from error
+        raise DataError(
+            f"{path}: cannot be read as {name} ({reason}); it is damaged, or of a kind that is not read"
+        ) from error
 
 
 def decoded(content: bytes) -> str:
