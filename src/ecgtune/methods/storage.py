@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ecgtune.errors import RunError
+from ecgtune.utils.files import refuse_pointer
 
 if TYPE_CHECKING:
     from ecgtune.models.classifier import Classifier
@@ -82,6 +83,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
+        refuse_pointer(path, RunError)
         raise RunError(f"{path} cannot be read ({error}); the run is incomplete, train it again") from None
 
 

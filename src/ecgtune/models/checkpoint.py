@@ -25,7 +25,7 @@ from ecgtune.models.architectures import check_registered, find_architecture, re
 from ecgtune.models.base import Encoder, EncoderConfig, PublishedFormat
 from ecgtune.models.pickles import read_pickled_tensors
 from ecgtune.models.weights import Weights, file_sha256
-from ecgtune.utils.files import replace_folder
+from ecgtune.utils.files import refuse_pointer, replace_folder
 
 FORMAT = 1
 WEIGHTS_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
@@ -153,6 +153,7 @@ def _load_folder(folder: Path) -> Checkpoint:
             "make one with 'ecgtune convert in.pt out/'"
         ) from error
     except (OSError, ValueError, SafetensorError) as error:
+        refuse_pointer(folder / WEIGHTS_FILE, CheckpointError)
         raise CheckpointError(
             f"{folder}: unreadable ({str(error).splitlines()[0]}); convert the .pt file again"
         ) from error

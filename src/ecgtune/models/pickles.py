@@ -17,6 +17,7 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from ecgtune.errors import CheckpointError
+from ecgtune.utils.files import refuse_pointer
 
 _INERT_LIBRARIES = frozenset(
     {"argparse", "collections", "enum", "fairseq", "fairseq_signals", "numpy", "omegaconf", "pathlib", "typing"}
@@ -56,6 +57,7 @@ def read_pickled_tensors(path: Path) -> Any:
         raise
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, LookupError, TypeError, OSError,
             AttributeError, AssertionError, UnicodeDecodeError) as error:  # fmt: skip
+        refuse_pointer(path, CheckpointError)
         reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
         raise CheckpointError(
             f"{path}: not a readable PyTorch checkpoint, or cut off ({reason}); download it again"

@@ -12,7 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ecgtune.errors import DataError, RunError
+from ecgtune.errors import DataError, EcgtuneError, RunError
+
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -37,6 +39,13 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically. NaN and infinities become null."""
     write_text(path, json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def refuse_pointer(path: Path, error: type[EcgtuneError] = DataError) -> None:
+    """Raise `error` when a file holds no content of its own, only a Git LFS pointer to it."""
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise error(f"{path}: is a Git LFS pointer, not the file itself; fetch the file with 'git lfs pull'")
 
 
 def file_sha256(path: Path) -> str:

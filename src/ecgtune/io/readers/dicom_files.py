@@ -34,6 +34,7 @@ from ecgtune.io.readers.base import (
 
 MAX_BYTES = 1 << 28
 DEFLATED = "1.2.840.10008.1.2.1.99"
+COMPANDED = ("MB", "AB")  # mu-law and A-law, which the library takes for linear steps
 #: The last number of MDC ("2:61") and SCP-ECG ("5.6.3-9-61") codes of leads, CID 3001.
 _CODES = {1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF"} | {
     number: f"V{number - 2}" for number in range(3, 9)
@@ -113,6 +114,11 @@ def _pieces(path: Path, dataset: Any) -> list[Piece]:
             raise DataError(
                 f"{path}: waveform {number + 1} promises {count} channels, but describes "
                 f"{len(group.ChannelDefinitionSequence)}"
+            )
+        if group.WaveformSampleInterpretation in COMPANDED:
+            raise DataError(
+                f"{path}: waveform {number + 1} has companded samples ({group.WaveformSampleInterpretation}), whose "
+                "steps differ in size; write it with linear samples, such as SS"
             )
         size, promised = len(group.WaveformData or b""), count * samples * int(group.WaveformBitsAllocated) // 8
         if not promised <= size <= promised + 1:

@@ -22,6 +22,7 @@ from ecgtune.io.readers.hdf5_files import HDF5
 from ecgtune.io.readers.numpy_files import NPY, NPZ
 from ecgtune.io.readers.wfdb_files import WFDB
 from ecgtune.utils.extensions import load_entry_points
+from ecgtune.utils.files import refuse_pointer
 
 BUILT_IN = (WFDB, EDF, DICOM, XML, SCP, HDF5, NPY, NPZ, CSV)
 _ADDED: dict[str, FileReader] = {}
@@ -146,4 +147,5 @@ def _reader(path: Path, suffixes: Mapping[FileReader, tuple[str, ...]]) -> FileR
     for reader in suffixes:
         if any(start[place : place + len(mark)] == mark for place, mark in reader.signatures):
             return reader
+    refuse_pointer(path)
     return next((reader for reader in suffixes if path.name.lower().endswith(suffixes[reader])), None)

@@ -31,6 +31,7 @@ from ecgtune.io.readers.base import (
     stated_rate,
     wanted_leads,
 )
+from ecgtune.utils.files import refuse_pointer
 from ecgtune.utils.text import shown
 
 HEADER_BYTES = 1 << 20
@@ -259,6 +260,7 @@ def _frames(path: Path, stated: int | None, channels: tuple[Channel, ...]) -> in
         if stated is None:
             raise DataError(f"{path}: does not say how many samples it has; write the number into its first line")
         if bits is not None and size < ceil(stated * per_frame * bits / 8 - 1e-6):
+            refuse_pointer(path.parent / name)
             raise DataError(
                 f"{path}: promises {stated} samples of {len(inside)} channels, but {name} has {max(size, 0)} bytes of "
                 "samples; it was cut short, copy it again"
