@@ -225,8 +225,8 @@ def test_sampling_rate_is_given_and_sane(csv_file, given, part):
         ({"sampling_rate": "fast"}, None, "one number in Hz"),
         ({"fs": 250}, None, "says 'sampling_rate' 100 Hz but 'fs' 250 Hz; leave the wrong one out"),
         ({"unit": "furlong"}, None, r"unit 'furlong' is unknown; give it with --unit \(mV, uV, V, nV\)"),
-        ({"leads": ["MLII"]}, None, "its lead 'MLII' is unknown; allowed: I, II, III, aVR"),
-        ({"signal": np.arange(72).reshape(12, 2, 3), "leads": ["II", "ii"]}, None, "names lead II twice"),
+        ({"leads": ["X1"]}, None, "'X1' is no known lead; .* --lead-names .of I, II, III, aVR"),
+        ({"signal": np.arange(72).reshape(12, 2, 3), "leads": ["II", "ii"]}, None, "channels 1 and 2 are both lead II"),
     ],
 )
 def test_what_an_npz_says_of_itself_is_checked(npz_file, arrays, given, part):

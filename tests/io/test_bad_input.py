@@ -142,7 +142,7 @@ NPZ: dict[str, tuple[bytes, list[str]]] = {
     "nan": (archive(signal=[[1, 2, 3], [1, 2, np.nan]], label=[0, 1]), ["window 1", "lead 0, sample 2", "nan"]),
     "too large for float32": (archive(signal=[[1, 2, 3], [1e60, 2, 1]], label=[0, 1]), ["window 1", "sample 0"]),
     "constant": (archive(signal=[[1, 2, 3], [5, 5, 5]], label=[0, 1]), ["window 1", "1 of 2"]),
-    "unnamed leads": (archive(signal=np.arange(24.0).reshape(4, 2, 3)), ["2 leads", "'leads'"]),
+    "unnamed leads": (archive(signal=np.arange(24.0).reshape(4, 2, 3)), ["channel 1 of 2 has no name", "--lead-names"]),
     "wrong number of leads": (archive(leads=["I", "II"]), ["'leads' names 2 leads", "has 1"]),
     "unknown split": (archive(split=["train", "val", "x", "val"]), ["window 2", "split 'x'"]),
     "long identifier": (archive(record=["a" * 300, "b", "c", "d"]), ["'record'", "200 characters"]),

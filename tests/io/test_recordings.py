@@ -8,6 +8,7 @@ import pytest
 
 from ecgtune.data.signal.filters import resample
 from ecgtune.errors import DataError
+from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.recordings import held_out_records, read_recordings
 from helpers.pretraining import beats, write_recordings
 from helpers.recordings import digital, write_wfdb
@@ -41,7 +42,7 @@ def test_packed_plain_and_folder_are_the_same_recordings(tmp_path):
     read = [
         read_recordings(plain, sampling_rate=100.0),
         read_recordings(index, sampling_rate=100.0),
-        read_recordings(tmp_path / "folder", sampling_rate=100.0, recorded_rate=300.0),
+        read_recordings(tmp_path / "folder", sampling_rate=100.0, options=ReadOptions(sampling_rate=300.0)),
     ]
     sums = {file.name: sha256(file.read_bytes()) for file in tmp_path.rglob("*.*") if "cache" not in file.parts}
     for recordings, names in zip(read, FILES, strict=True):
@@ -152,7 +153,9 @@ def test_other_mistakes(tmp_path):
         with pytest.raises(DataError, match=said):
             read_recordings(tmp_path / name, sampling_rate=100.0)
     with pytest.raises(DataError, match="100 Hz, but --sampling-rate says 300"):
-        read_recordings(write_recordings(tmp_path / "r.npz"), sampling_rate=100.0, recorded_rate=300.0)
+        read_recordings(
+            write_recordings(tmp_path / "r.npz"), sampling_rate=100.0, options=ReadOptions(sampling_rate=300.0)
+        )
     index = write_recordings(tmp_path / "pool_index.npz", signal=None)
     (tmp_path / "pool.delta16.xz").write_bytes(b"no xz")
     with pytest.raises(DataError, match="cannot be unpacked"):

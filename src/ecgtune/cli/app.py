@@ -24,6 +24,8 @@ Imports = Annotated[
         "variable ECGTUNE_IMPORT names files too.",
     ),
 ]
+#: In place of a lone "-", a channel to leave out in --lead-names, which cyclopts takes for an option.
+_VALUE = "\N{MINUS SIGN}"
 Tokens = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
 
 
@@ -66,7 +68,7 @@ def run(name: str, tokens: Sequence[str]) -> None:
     """Run a command with the tokens that follow its name. Raises SettingError for tokens that it does not take."""
     show_log()
     try:
-        make_app(name, load(name)).meta([name, *tokens])
+        make_app(name, load(name)).meta([name, *(_VALUE if token == "-" else token for token in tokens)])
     except CycloptsError as error:
         from ecgtune.cli.mistakes import explain
 

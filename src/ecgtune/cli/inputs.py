@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from ecgtune.cli.options import DATA, MACHINE, MOST_USED, RECORDINGS, SPLIT
+from ecgtune.cli.options import DATA, MACHINE, MOST_USED, RECORDINGS, SPLIT, ReadFlags, given
+from ecgtune.config.reading import OF_RECORDINGS
 from ecgtune.errors import DataError, SettingError
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ COPY = "copy"
 class Reading:
     """How to read the file of windows, or the recordings."""
 
-    sampling_rate: Annotated[float | None, Parameter(group=MOST_USED)] = None
-    """Sampling rate of the file in Hz; needed unless the file holds it."""
     label: Annotated[str | None, Parameter(group=MOST_USED)] = None
     """Label column, two classes or more; the last column when not given."""
     labels: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
@@ -38,10 +37,11 @@ class Reading:
     lead: str | None = None
     """Recorded lead (II when the file does not name it), or the one to take of several; `copy` copies one-lead windows
     to all twelve channels of a 12-lead encoder."""
-    unit: Literal["mV", "uV", "V"] | None = None
-    """Unit of the samples; needed only with --normalisation none, or for recordings that do not name it."""
+    drop_invalid: bool = False
+    """Leave out windows with samples that are no number and windows in which no lead changes."""
     limit: int | None = None
     """Largest number of windows to use: whole groups, all classes in proportion."""
+    files: ReadFlags = field(default_factory=ReadFlags)
 
     @property
     def copy_lead(self) -> bool:
@@ -53,13 +53,13 @@ class Reading:
 
         return read_dataset(
             data,
-            sampling_rate=self.sampling_rate,
             label=self.label,
             labels=self.labels,
             group=self.group,
             lead=None if self.copy_lead else self.lead,
-            unit=self.unit,
+            drop_invalid=self.drop_invalid,
             limit=self.limit,
+            **given(self.files),
         )
 
 
@@ -88,10 +88,6 @@ class RecordFlags:
     """Sampling rate of the windows in Hz; the model's when not given."""
     leads: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
     """Leads of the windows; missing ones are derived from I and II, or zeros. Those recorded when not given."""
-    lead_names: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
-    """Leads of the files' channels in order, where the files do not name them; - leaves one out."""
-    ignore_checksums: bool = False
-    """Read files whose samples do not match the checksum in their header."""
     window: float | None = None
     """Seconds of a window; whole recordings, which have to be of one length, when not given."""
     step: float | None = None
@@ -151,7 +147,8 @@ def read_data(
     check_exists(data, records.records)
     check_models(models)
     if records.records is None:
-        asked = [field.name for field in dataclasses.fields(records) if getattr(records, field.name) != field.default]
+        asked = [name for name in OF_RECORDINGS if name in given(reading.files)]
+        asked += [item.name for item in dataclasses.fields(records) if getattr(records, item.name) != item.default]
         if asked:
             raise SettingError(
                 f"--{asked[0].replace('_', '-')} is an option of recordings; give their folder with --records"
@@ -180,6 +177,8 @@ def inspect(
         raise SettingError("no folder of recordings; give it with --records")
     if reading.group is not None:
         raise SettingError("--group is for files of windows; name the column of patients with --patient")
+    if reading.drop_invalid:
+        raise SettingError("--drop-invalid is for files of windows; see --max-skipped for recordings")
     lead = None if reading.lead in (None, COPY) else (reading.lead,)
     if lead is not None and records.leads is not None:
         raise SettingError("--lead and --leads are both given; give --leads alone")
@@ -213,12 +212,7 @@ def inspect(
                 test_fold=records.test_fold,
                 published=records.published,
             ),
-            options=ReadOptions(
-                sampling_rate=reading.sampling_rate,
-                unit=reading.unit,
-                lead_names=records.lead_names,
-                ignore_checksums=records.ignore_checksums,
-            ),
+            options=ReadOptions(**given(reading.files)),
             settings=RecordSettings(
                 leads=records.leads or lead,
                 mains=None if records.mains is None else float(records.mains),

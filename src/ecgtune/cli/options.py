@@ -19,6 +19,7 @@ from ecgtune.config.data import DataSettings
 from ecgtune.config.evaluation import Evaluation
 from ecgtune.config.model import ModelSettings
 from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.reading import ReadSettings
 from ecgtune.config.trainer import TrainerSettings
 from ecgtune.errors import SettingError
 from ecgtune.recipes.lookup import changed
@@ -33,7 +34,7 @@ MOST_USED, DATA, RECORDINGS, SPLIT, MODEL, OPTIMISATION, AUGMENTATION, EVALUATIO
 )
 #: Settings that are not in the group of their dataclass.
 _GROUPS = {
-    **dict.fromkeys(("model", "epochs", "learning_rate", "device", "trials"), MOST_USED),
+    **dict.fromkeys(("model", "epochs", "learning_rate", "device", "trials", "sampling_rate"), MOST_USED),
     "normalisation": DATA,
 }
 
@@ -114,6 +115,13 @@ def given(flags: Any) -> dict[str, Any]:
 
 
 def _field_docstrings(cls: type) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for base in reversed([each for each in cls.__mro__ if dataclasses.is_dataclass(each)]):
+        texts |= _own_docstrings(base)
+    return texts
+
+
+def _own_docstrings(cls: type) -> dict[str, str]:
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
     texts = {}
     for item, text in itertools.pairwise(body):
@@ -128,6 +136,7 @@ if TYPE_CHECKING:
     AugmentationFlags = Augmentation
     EvaluationFlags = Evaluation
     DataFlags = DataSettings
+    ReadFlags = ReadSettings
 
     class ModelFlags(ModelSettings):
         """Flags of a model."""
@@ -137,6 +146,7 @@ else:
     AugmentationFlags = optional(Augmentation, "AugmentationFlags", AUGMENTATION)
     EvaluationFlags = optional(Evaluation, "EvaluationFlags", EVALUATION)
     DataFlags = optional(DataSettings, "DataFlags", SPLIT)
+    ReadFlags = optional(ReadSettings, "ReadFlags", DATA, recipe=False)
     ModelFlags = optional(ModelSettings, "ModelFlags", MODEL, skip=("lead_mode",), renamed={"name": "model"})
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from ecgtune.config.base import choose, require
+from ecgtune.config.reading import ReadSettings
 from ecgtune.config.space import Span
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
-class PredictSettings:
+class PredictSettings(ReadSettings):
     """How new files are read, and where they are predicted; everything else is as in the training of the run.
 
     Raises SettingError for a value outside its range.
@@ -24,20 +25,16 @@ class PredictSettings:
     """Folder of recordings (WFDB, EDF, DICOM, HDF5, ...); DATA is then a table that names those to predict."""
     recording_column: str | None = None
     """Column of the table that names the recordings."""
-    sampling_rate: float | None = None
-    """Sampling rate of the files in Hz; needed unless they hold it."""
-    unit: Literal["mV", "uV", "V"] | None = None
-    """Unit of the samples; needed only where the run needs it, or for recordings that do not say it."""
     lead: str | None = None
     """Lead to take, for a run of one lead; the run's when not given."""
-    lead_names: tuple[str, ...] | None = None
-    """Leads of the recordings' channels in order, where the files do not name them; - leaves one out."""
-    ignore_checksums: bool = False
-    """Read files whose samples do not match the checksum in their header."""
+    drop_invalid: bool = False
+    """Leave out windows with samples that are no number and windows in which no lead changes."""
     group: str | None = None
     """Column that says which windows of a file belong to one recording; `patient` or `record` when not given."""
     step: float | None = None
     """Seconds from one window of a recording to the next; as in the training when not given, less overlaps."""
+    longest_gap: float | None = None
+    """Longest run of invalid samples, in seconds, that is interpolated; as in the training when not given."""
     recording: Literal["mean", "maximum"] | None = None
     """A recording's probability: the mean or the maximum over its windows; as the run was measured when not given."""
     max_skipped: float = 1.0
@@ -48,6 +45,7 @@ class PredictSettings:
     """Where to compute; auto takes CUDA, then MPS, then the CPU."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         choose(self.device, DEVICES, "device")
         if self.recording is not None:
             choose(self.recording, ("mean", "maximum"), "recording")
@@ -56,13 +54,11 @@ class PredictSettings:
 
 
 @dataclass(frozen=True)
-class PretrainSettings:
+class PretrainSettings(ReadSettings):
     """How recordings are read for a pretraining, and what is written beside the encoder."""
 
     leave_out: str | Path | None = None
     """NPZ file of windows; recordings in its val and test split are not used."""
-    sampling_rate: float | None = None
-    """Sampling rate of the recordings in Hz; needed unless the file holds it."""
     export_float16: bool = False
     """Write the encoder in half precision too, RUN/float16."""
 

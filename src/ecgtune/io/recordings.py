@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import lzma
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,9 @@ from ecgtune.data.signal.filters import resample
 from ecgtune.data.signal.quality import constant_fraction, extreme_fraction
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where, split_names
-from ecgtune.io.readers.base import one_line_errors, stated_rate
-from ecgtune.io.readers.numpy_files import ARCHIVE, Archive, read_array
+from ecgtune.io.readers.base import ReadOptions, one_line_errors, stated_rate
+from ecgtune.io.readers.npz_archive import ARCHIVE, Archive
+from ecgtune.io.readers.numpy_files import read_array
 from ecgtune.io.readers.registry import files_of, find_recordings, read_recording
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
@@ -42,6 +43,7 @@ CONSTANT_SECONDS = 0.5  # without any change for longer: a lost electrode, not a
 FLAT_FRACTION = 0.5  # of constant samples, above which a recording is flat
 CLIPPED_FRACTION = 0.02  # of samples at the largest or smallest value, above which a recording is clipped
 _INDEX, _PACKED = "_index.npz", ".delta16.xz"
+NO_OPTIONS = ReadOptions()
 _RECORD_KEYS = ("record", "record_id")
 
 
@@ -75,16 +77,16 @@ class Recordings:
 
 
 def read_recordings(
-    path: str | Path, *, sampling_rate: float, resampling: str = "polyphase", recorded_rate: float | None = None
+    path: str | Path, *, sampling_rate: float, resampling: str = "polyphase", options: ReadOptions = NO_OPTIONS
 ) -> Recordings:
     """Read a pool of recordings, resampled to `sampling_rate` Hz, through the cache.
 
-    recorded_rate: of the files (Hz), needed when they do not state it. Raises DataError for files that cannot be used.
+    options: facts that the files do not state. Raises DataError for files that cannot be used.
     """
     path = Path(path)
-    pool = _find_pool(path)
-    rate = stated_rate(path, pool.sampling_rate, recorded_rate)
-    subject = cache_key([FORMAT, str(path.resolve()), rate, sampling_rate, resampling])
+    pool = _find_pool(path, options)
+    rate = stated_rate(path, pool.sampling_rate, options.sampling_rate)
+    subject = cache_key([FORMAT, str(path.resolve()), rate, sampling_rate, resampling, asdict(options)])
     version = cache_key([[str(file.resolve()), *file_version(file)] for file in pool.files])
 
     def load(entry: Path) -> Recordings | None:
@@ -141,6 +143,7 @@ class _Pool:
     sampling_rate: float | None
     offset: NDArray[np.int64] | None = None
     recordings: tuple[Path, ...] = ()
+    options: ReadOptions = NO_OPTIONS
 
     def signals(self) -> Iterator[NDArray[Any]]:
         """Yield each recording (leads, samples), in the order of `record`. Raises DataError."""
@@ -162,7 +165,7 @@ class _Pool:
                 yield whole[:, start:stop]
 
     def _like_the_first(self, path: Path) -> NDArray[np.float32]:
-        recording = read_recording(path)
+        recording = read_recording(path, self.options)
         if (recording.leads, recording.sampling_rate) != (self.leads, self.sampling_rate):
             raise DataError(
                 f"{path}: has leads {', '.join(recording.leads)} at {recording.sampling_rate:g} Hz, but "
@@ -172,7 +175,7 @@ class _Pool:
         return recording.signal
 
 
-def _find_pool(path: Path) -> _Pool:
+def _find_pool(path: Path, options: ReadOptions) -> _Pool:
     """Recognise the layout of `path`. Raises DataError when it is none, or when its parts do not fit together."""
     if path.is_dir():
         files = tuple(sorted(path.glob("*.npy")))
@@ -182,9 +185,9 @@ def _find_pool(path: Path) -> _Pool:
         if not found:
             raise DataError(f"{path}: holds CSV files only; put one recording (samples,) into each .npy file")
         recordings = tuple(found.values())
-        first = read_recording(recordings[0])  # gives leads and rate of all
+        first = read_recording(recordings[0], options)  # gives leads and rate of all
         files = tuple(file for recording in recordings for file in files_of(recording))
-        return _Pool(files, np.array(list(found)), first.leads, first.sampling_rate, None, recordings)
+        return _Pool(files, np.array(list(found)), first.leads, first.sampling_rate, None, recordings, options)
     if not path.is_file():
         raise DataError(f"{path}: no such file or folder; give an .npz file of recordings or a folder of them")
     if path.suffix != ".npz":

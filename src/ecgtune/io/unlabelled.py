@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.reading import Unit
 from ecgtune.data.dataset import check_rate
 from ecgtune.data.leads import lead_argument
 from ecgtune.data.sampling import number_within
@@ -40,8 +41,8 @@ class Unlabelled:
     signal: float32 (windows, leads, samples), a read-only memory map, of which `rows` (int64) are used, in that order.
     recording: identifier of each row's recording, or None where the file names none. window: its number in the
     recording, or in the file without any, from 0. leads: those that are used, `channels` of the signal. sampling_rate:
-    Hz. skipped: recordings that cannot be used. notes: of the readers. repeated: seconds of each recording that is
-    shorter than the window.
+    Hz. skipped: recordings that cannot be used. notes: of the readers, and about windows that were left out. repeated:
+    seconds of each recording that is shorter than the window.
     """
 
     path: str
@@ -78,7 +79,10 @@ def read_unlabelled(
     usual_rate: float | None = None,
     group: str | None = None,
     lead: str | None = None,
-    unit: str | None = None,
+    unit: Unit | None = None,
+    lead_names: tuple[str, ...] | None = None,
+    layout: str | None = None,
+    drop_invalid: bool = False,
 ) -> Unlabelled:
     """Read the windows of a CSV or NPZ file with `leads`, in that order; labels and splits are ignored.
 
@@ -91,7 +95,10 @@ def read_unlabelled(
     asked = None if lead is None else lead_argument(lead)
     if sampling_rate is not None:
         check_rate(sampling_rate, "sampling rate")
-    contents = read_cached(path, WindowColumns(group=group, labelled=False), unit)
+    columns = WindowColumns(
+        group=group, labelled=False, lead_names=lead_names, layout=layout, drop_invalid=drop_invalid
+    )
+    contents = read_cached(path, columns, unit)
     parsed = contents.parsed
     found = parsed.leads or ((asked or leads[0]),)
     if asked is not None and len(leads) > 1:
@@ -114,10 +121,11 @@ def read_unlabelled(
         channels=tuple(found.index(name) for name in wanted),
         rows=np.arange(len(contents.signal)),
         recording=recording,
-        window=np.arange(len(contents.signal)) if recording is None else number_within(recording),
+        window=parsed.window,
         leads=wanted,
         sampling_rate=rate,
         unit=parsed.unit,
+        notes=parsed.notes,
     )
 
 

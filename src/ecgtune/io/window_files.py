@@ -10,22 +10,24 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.reading import ReadSettings, Unit
 from ecgtune.data.leads import leads_in_file
+from ecgtune.data.sampling import number_within
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where, check_groups, check_no_leak, label_codes, label_flags, split_names
-from ecgtune.io.readers.base import ReadOptions, WindowBlock, WindowColumns, WindowHeader, millivolt_factor
+from ecgtune.io.readers.base import WindowBlock, WindowColumns, WindowHeader, millivolt_factor
 from ecgtune.io.readers.registry import window_reader
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
 
-FORMAT = 3  # raise it with every change of the stored content or of the checks
+FORMAT = 4  # raise it with every change of the stored content or of the checks
 MIN_SAMPLES = 2
 
 Write = Callable[[NDArray[np.float32]], object]
@@ -33,7 +35,11 @@ Write = Callable[[NDArray[np.float32]], object]
 
 @dataclass(frozen=True)
 class Parsed:
-    """Contents of a file without its samples. `leads` and `sampling_rate` are None where the file states none."""
+    """Contents of a file without its samples. `leads` and `sampling_rate` are None where the file states none.
+
+    window: number of each window in its group, or in the file without groups, from 0. dropped: windows left out because
+    of samples that are no number, and because no lead changes.
+    """
 
     shape: tuple[int, int, int]
     label: NDArray[np.int64] | NDArray[np.int8]
@@ -44,9 +50,19 @@ class Parsed:
     leads: tuple[str, ...] | None
     sampling_rate: float | None
     unit: str
+    window: NDArray[np.int64]
+    dropped: tuple[int, int] = (0, 0)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What every result from these windows must say."""
+        reasons = ("have samples that are no number", "have no lead that changes")
+        pairs = zip(self.dropped, reasons, strict=True)
+        total = len(self.window) + sum(self.dropped)
+        return tuple(f"{count} of {total} windows {why} and were left out" for count, why in pairs if count)
 
 
-def parse(path: Path, columns: WindowColumns, unit: str | None, write: Write) -> Parsed:
+def parse(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -> Parsed:
     """Parse a file and pass its samples to `write`: float32 (windows, leads, samples) in file order, mV if known.
 
     Raises DataError, one line with file, row and column, for contents that cannot be used.
@@ -55,10 +71,11 @@ def parse(path: Path, columns: WindowColumns, unit: str | None, write: Write) ->
     assert reader.open_windows is not None
     header, blocks = reader.open_windows(path, columns)
     known = header.unit is not None or unit is not None
-    scale = millivolt_factor(path, header.unit, ReadOptions(unit=unit).unit) if known else 1.0
+    scale = millivolt_factor(path, header.unit, ReadSettings(unit=unit).unit) if known else 1.0
     leads = None if header.leads is None else leads_in_file(path, header.leads)
-    kept: list[WindowBlock] = []
-    constant: list[int] = []
+    blocks_read: list[WindowBlock] = []
+    kept: list[NDArray[np.bool_]] = []
+    faults = _Faults(path, header)
     shape = (0, 0, 0)
     # Closed explicitly: the CSV reader works in threads, and a generator left to the garbage collector joins them
     # wherever the collector runs, even in a thread that holds the lock that joining needs.
@@ -69,36 +86,50 @@ def parse(path: Path, columns: WindowColumns, unit: str | None, write: Write) ->
             shape = (shape[0] + len(block.row), *block.signal.shape[1:])
             if shape[2] < MIN_SAMPLES:
                 raise DataError(f"{path}: 1 sample in a window; at least {MIN_SAMPLES} are needed")
-            constant += _check_samples(path, header, block)
-            if not constant:  # else the file is refused at its end, with the count
-                write(block.signal if scale == 1.0 else block.signal * np.float32(scale))
-            kept.append(WindowBlock(block.signal[:0], block.row, block.label, block.group, block.split))
-    if not kept:
+            good = faults.good(block)
+            if columns.drop_invalid or not faults.any:  # else the file is refused at its end, with the count
+                signal = block.signal if good.all() else block.signal[good]
+                write(signal if scale == 1.0 else signal * np.float32(scale))
+            kept.append(good)
+            blocks_read.append(WindowBlock(block.signal[:0], block.row, block.label, block.group, block.split))
+    if not blocks_read:
         raise DataError(f"{path}: no windows below the header; rows of samples and a label are needed")
-    if constant:
-        raise DataError(
-            f"{path}: {header.place} {constant[0]}: all samples of the window are equal, and so in"
-            f" {len(constant)} of {shape[0]} windows; a z-score needs variation, remove these windows"
-        )
+    rows = np.concatenate(kept)
+    if not columns.drop_invalid or not rows.any():
+        faults.check(len(rows))
 
-    where = Where(str(path), header.place, np.concatenate([block.row for block in kept]))
-    text = np.concatenate([block.label for block in kept])
+    where = Where(str(path), header.place, np.concatenate([block.row for block in blocks_read])[rows])
+    text = np.concatenate([block.label for block in blocks_read])[rows]
     if not columns.labelled:
         label, classes = np.zeros(len(text), dtype=np.int64), ()
     elif header.labels is None:
         label, classes = label_codes(text, where)
     else:
         label, classes = label_flags(text, header.labels, where), header.labels
-    group = _joined([block.group for block in kept])
-    split = _joined([block.split for block in kept])
+    group = _joined([block.group for block in blocks_read])
+    window = (np.arange(len(rows)) if group is None else number_within(group))[rows]
+    group = None if group is None else group[rows]
+    split = _joined([block.split for block in blocks_read])
+    split = None if split is None else split[rows]
     if split is not None:
         split = split_names(split, where)
     if group is not None and header.group_name is not None:
         check_groups(group, header.group_name, where)
         if split is not None:
             check_no_leak(group, header.group_name, split, where)
-    unit = "mV" if known else "unknown"
-    return Parsed(shape, label, classes, group, header.group_name, split, leads, header.sampling_rate, unit)
+    return Parsed(
+        shape=(int(rows.sum()), shape[1], shape[2]),
+        label=label,
+        classes=classes,
+        group=group,
+        group_name=header.group_name,
+        split=split,
+        leads=leads,
+        sampling_rate=header.sampling_rate,
+        unit="mV" if known else "unknown",
+        window=window,
+        dropped=(faults.not_finite, faults.constant),
+    )
 
 
 def _joined(parts: list[NDArray[np.str_] | None]) -> NDArray[np.str_] | None:
@@ -106,19 +137,48 @@ def _joined(parts: list[NDArray[np.str_] | None]) -> NDArray[np.str_] | None:
     return np.concatenate(present) if present else None
 
 
-def _check_samples(path: Path, header: WindowHeader, block: WindowBlock) -> list[int]:
-    """Return the rows of which every lead is constant. Raises DataError for samples that are not finite."""
-    low, high = block.signal.min(axis=2), block.signal.max(axis=2)
-    bad = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)).all(axis=1))
-    if len(bad):
-        window = bad[0]
+class _Faults:
+    """Windows that cannot be used: their numbers, and the first of them in words."""
+
+    def __init__(self, path: Path, header: WindowHeader) -> None:
+        self.not_finite = self.constant = 0
+        self._first = ""
+        self._path, self._header = path, header
+
+    @property
+    def any(self) -> bool:
+        return bool(self.not_finite or self.constant)
+
+    def good(self, block: WindowBlock) -> NDArray[np.bool_]:
+        """Return which windows of a block can be used, and count the others."""
+        low, high = block.signal.min(axis=2), block.signal.max(axis=2)
+        finite = (np.isfinite(low) & np.isfinite(high)).all(axis=1)
+        constant = finite & (low == high).all(axis=1)
+        self.not_finite += int((~finite).sum())
+        self.constant += int(constant.sum())
+        good = finite & ~constant
+        if not self._first and not good.all():
+            self._first = self._described(block, int(good.argmin()), bool(finite[good.argmin()]))
+        return good
+
+    def _described(self, block: WindowBlock, window: int, finite: bool) -> str:
+        place = f"{self._header.place} {block.row[window]}"
+        if finite:
+            return f"{place}: all samples of the window are equal, and a z-score needs variation"
         lead, sample = np.argwhere(~np.isfinite(block.signal[window]))[0]
         value = block.signal[window, lead, sample]
-        raise DataError(
-            f"{path}: {header.place} {block.row[window]}, {header.sample(int(lead), int(sample))}: got"
-            f" {value}; every sample must be a finite number below 3e38"
+        return (
+            f"{place}, {self._header.sample(int(lead), int(sample))}: got {value}; every sample must be a finite number"
+            " below 3e38"
         )
-    return block.row[(low == high).all(axis=1)].tolist()
+
+    def check(self, total: int) -> None:
+        """Raise DataError when there are any, of `total` windows."""
+        if not self.any:
+            return
+        count = self.not_finite + self.constant
+        hint = "no window can be used" if count == total else "repair them, or leave them out with --drop-invalid"
+        raise DataError(f"{self._path}: {self._first}; {count} of {total} windows have such a fault, {hint}")
 
 
 @dataclass(frozen=True)
@@ -130,14 +190,13 @@ class Contents:
     sha256: str
 
 
-def read_cached(path: Path, columns: WindowColumns, unit: str | None) -> Contents:
+def read_cached(path: Path, columns: WindowColumns, unit: Unit | None) -> Contents:
     """Read a file through the cache; the samples are a read-only memory map.
 
     Raises DataError for a file that cannot be used, and when the cache folder cannot be written.
     """
     window_reader(path)  # refuses paths that are no file
-    subject = [FORMAT, str(path.resolve()), columns.label, columns.labels, columns.group, unit]
-    subject += [] if columns.labelled else ["unlabelled"]
+    subject = [FORMAT, str(path.resolve()), asdict(columns), unit]
 
     def make(folder: Path) -> None:
         with (folder / "signal.f32").open("wb") as file:
@@ -147,7 +206,7 @@ def read_cached(path: Path, columns: WindowColumns, unit: str | None) -> Content
     return cached(cache_folder() / f"{cache_key(subject)}-{cache_key(file_version(path))}", _load, make)
 
 
-def read_uncached(path: Path, columns: WindowColumns, unit: str | None) -> Contents:
+def read_uncached(path: Path, columns: WindowColumns, unit: Unit | None) -> Contents:
     """Read a file into memory without the cache. Raises DataError."""
     blocks: list[NDArray[np.float32]] = []
     parsed, digest = _parse_and_hash(path, columns, unit, blocks.append)
@@ -156,7 +215,7 @@ def read_uncached(path: Path, columns: WindowColumns, unit: str | None) -> Conte
     return Contents(signal, parsed, digest)
 
 
-def _parse_and_hash(path: Path, columns: WindowColumns, unit: str | None, write: Write) -> tuple[Parsed, str]:
+def _parse_and_hash(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -> tuple[Parsed, str]:
     """Parse the file while another thread hashes it. Raises DataError for a file that changes meanwhile."""
     window_reader(path)
     before = file_version(path)
@@ -178,8 +237,10 @@ def _store(folder: Path, parsed: Parsed, digest: str) -> None:
         "sampling_rate": parsed.sampling_rate,
         "unit": parsed.unit,
         "sha256": digest,
+        "dropped": parsed.dropped,
     }
-    for name, values in (("label", parsed.label), ("group", parsed.group), ("split", parsed.split)):
+    for name in ("label", "group", "split", "window"):
+        values = getattr(parsed, name)
         if values is not None:
             np.save(folder / f"{name}.npy", values, allow_pickle=False)
     (folder / "entry.json").write_text(json.dumps(facts), encoding="utf-8")
@@ -212,6 +273,8 @@ def _load(entry: Path) -> Contents | None:
             leads=None if leads is None else tuple(leads),
             sampling_rate=facts["sampling_rate"],
             unit=facts["unit"],
+            window=np.load(entry / "window.npy", allow_pickle=False),
+            dropped=tuple(facts["dropped"]),
         )
         return Contents(np.memmap(path, dtype=np.float32, mode="r", shape=shape), parsed, facts["sha256"])
     except Exception:

@@ -1,16 +1,18 @@
 """Files of labelled windows to a `Dataset`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.reading import Layout, Unit
 from ecgtune.data.dataset import Dataset, Source, check_rate, limited
 from ecgtune.data.leads import channel_of, lead_argument
 from ecgtune.data.sampling import check_seed
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.readers.base import WindowColumns, stated_rate
+from ecgtune.io.readers.base import ReadOptions, WindowColumns, stated_rate
 from ecgtune.io.window_files import read_cached, read_uncached
 
 
@@ -22,7 +24,10 @@ def read_dataset(
     labels: Sequence[str] | None = None,
     group: str | None = None,
     lead: str | None = None,
-    unit: str | None = None,
+    unit: Unit | None = None,
+    lead_names: Sequence[str] | None = None,
+    layout: Layout | None = None,
+    drop_invalid: bool = False,
     limit: int | None = None,
     seed: int = 0,
     cache: bool = True,
@@ -47,6 +52,13 @@ def read_dataset(
         "I" to "V6": the lead of a file that does not state it ("II" by default), or the one to keep of several.
     unit
         Unit of the file, "mV", "uV" or "V"; signals become millivolts, or stay as they are with `unit == "unknown"`.
+    lead_names
+        Leads of the channels of an NPZ file in order, where it has no `leads`; "-" leaves a channel out.
+    layout
+        Axes of `signal`: "NCT" for (windows, leads, samples), "NTC" for (windows, samples, leads).
+    drop_invalid
+        Leave out windows with samples that are no number and windows in which no lead changes, which are errors
+        otherwise; `dataset.source.notes` has their number.
     limit, seed
         Keep so many windows, with the fractions of labels and splits, whole groups at a time (one group per label and
         split may be divided to meet the number).
@@ -63,7 +75,16 @@ def read_dataset(
     if sampling_rate is not None:
         check_rate(sampling_rate, "sampling rate")
     read = read_cached if cache else read_uncached
-    contents = read(Path(path), WindowColumns(label, group, _several(label, labels)), unit)
+    options = ReadOptions(lead_names=None if lead_names is None else tuple(lead_names), layout=layout)
+    columns = WindowColumns(
+        label,
+        group,
+        _several(label, labels),
+        lead_names=options.lead_names,
+        layout=options.layout,
+        drop_invalid=drop_invalid,
+    )
+    contents = read(Path(path), columns, unit)
     parsed = contents.parsed
     signal, leads = _leads(path, contents.signal, parsed.leads, asked)
     dataset = Dataset(
@@ -76,8 +97,9 @@ def read_dataset(
         group=parsed.group,
         group_name=parsed.group_name,
         split=parsed.split,
-        source=Source(str(path), contents.sha256),
+        source=Source(str(path), contents.sha256, notes=parsed.notes),
     )
+    dataset = _changing(dataset, drop_invalid) if asked is not None and parsed.leads is not None else dataset
     return dataset if limit is None else limited(dataset, limit, seed)
 
 
@@ -107,11 +129,20 @@ def _leads(
     if asked is None:
         return signal, in_file
     channel = channel_of(path, in_file, asked)
-    chosen = signal[:, channel]
-    flat = np.flatnonzero(chosen.min(axis=1) == chosen.max(axis=1))  # among several leads a flat one is allowed
-    if len(flat):
+    return signal[:, channel : channel + 1], (asked,)
+
+
+def _changing(dataset: Dataset, drop: bool) -> Dataset:
+    """Return the windows in which the lead that was taken changes: among several leads a flat one is allowed."""
+    flat = (dataset.signal.min(axis=2) == dataset.signal.max(axis=2))[:, 0]
+    if not flat.any():
+        return dataset
+    source = dataset.source
+    found = f"all samples of lead {dataset.leads[0]} are equal"
+    if not drop or flat.all():
         raise DataError(
-            f"{path}: window {flat[0]}: all samples of lead {asked} are equal, and so in {len(flat)} of {len(signal)}"
-            " windows; remove these windows or name another lead"
+            f"{source.path}: window {flat.argmax()}: {found}, and so in {flat.sum()} of {len(flat)} windows; name"
+            " another lead, or leave these windows out with --drop-invalid"
         )
-    return chosen[:, None], (asked,)
+    note = f"in {flat.sum()} of {len(flat)} windows {found}; they were left out"
+    return replace(dataset.select(~flat), source=replace(source, notes=(*source.notes, note)))

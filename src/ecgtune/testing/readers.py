@@ -97,7 +97,9 @@ def _options(subject: ReaderSubject, max_values: int = MANY) -> ReadOptions:
     try:
         read_recording(subject.path)
     except DataError:  # the format does not state all of it
-        return ReadOptions(wanted.sampling_rate, "mV", wanted.leads, max_values=max_values)
+        return ReadOptions(
+            sampling_rate=wanted.sampling_rate, unit="mV", lead_names=wanted.leads, max_values=max_values
+        )
     return ReadOptions(max_values=max_values)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ecgtune.config.base import from_table
 from ecgtune.config.commands import PredictSettings
+from ecgtune.config.reading import OF_RECORDINGS
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.deployment.run import Predictor, decided, load_run
 from ecgtune.errors import DataError, SettingError
@@ -39,7 +40,7 @@ class PredictionResult:
     the run. recording, window: as in `io.unlabelled.Unlabelled`. recordings: probability and prediction of each
     recording by its name; empty where the file names none. skipped: why a recording was not used, by its name.
     repeated: seconds of each recording that is shorter than a window and was repeated to fill it, by its name. notes:
-    what the readers say about the recordings, such as an implausible amplitude.
+    what the readers say, such as an implausible amplitude, and windows that were left out.
     """
 
     folder: Path
@@ -124,8 +125,8 @@ def _predicted(
 
 def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelled:
     """The windows of a file. Raises SettingError for settings of recordings, DataError for windows unlike the run's."""
-    for name in ("recording_column", "step", "lead_names"):
-        if getattr(settings, name) is not None:
+    for name in ("recording_column", "step", "longest_gap", *OF_RECORDINGS):
+        if getattr(settings, name) != getattr(DEFAULTS, name):
             raise SettingError(
                 f"--{name.replace('_', '-')} is about recordings; give their folder, alone or with --records"
             )
@@ -136,6 +137,7 @@ def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelle
             f"the run was trained on recordings that went through {' and '.join(filtered)} as a whole, which a file of"
             " windows has not; give the recordings"
         )
+    options = ReadOptions.of(settings)
     windows = read_unlabelled(
         data,
         run.leads,
@@ -144,6 +146,9 @@ def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelle
         group=settings.group,
         lead=settings.lead,
         unit=settings.unit,
+        lead_names=options.lead_names,
+        layout=options.layout,
+        drop_invalid=settings.drop_invalid,
     )
     run.check_length(windows.signal.shape[2], windows.sampling_rate, str(data))
     if windows.unit == "unknown" and any(each.preprocessing.normalisation != "zscore" for each in run.runs):
@@ -164,17 +169,14 @@ def _recordings(
     """The windows of a recording, of a folder of recordings, or of those that the table `data` names."""
     if settings.group is not None:
         raise SettingError("--group is for files of windows; recordings are named by their files")
+    if settings.drop_invalid:
+        raise SettingError("--drop-invalid is for files of windows; see --max-skipped for recordings")
     return read_unlabelled_records(
         data if settings.records is None else settings.records,
-        _signal_path(run, settings.lead, settings.step),
+        _signal_path(run, settings),
         table=None if settings.records is None else data,
         recording_column=settings.recording_column,
-        options=ReadOptions(
-            sampling_rate=settings.sampling_rate,
-            unit=settings.unit,
-            lead_names=settings.lead_names,
-            ignore_checksums=settings.ignore_checksums,
-        ),
+        options=ReadOptions.of(settings),
         max_skipped=settings.max_skipped,
         workers=settings.workers,
         skipped=skipped,
@@ -182,9 +184,9 @@ def _recordings(
     )
 
 
-def _signal_path(run: Predictor, lead: str | None, step: float | None) -> SignalPath:
+def _signal_path(run: Predictor, settings: PredictSettings) -> SignalPath:
     """The signal path of the training, with windows of the same length."""
-    trained_on, leads = run.trained_on, run.leads
+    trained_on, leads, lead = run.trained_on, run.leads, settings.lead
     if lead is not None:
         if len(leads) > 1:
             raise SettingError(f"--lead {lead} is for runs of one lead, but this one has {', '.join(leads)}")
@@ -192,9 +194,11 @@ def _signal_path(run: Predictor, lead: str | None, step: float | None) -> Signal
     window = trained_on["samples"] / trained_on["sampling_rate"]
     stored = trained_on["signal_path"]
     if stored is None:
-        return SignalPath(trained_on["sampling_rate"], leads, window=window, step=step)
-    made = from_table(SignalPath, stored, "the signal path of the run")
-    return replace(made, leads=leads, window=window, step=step or made.step)
+        made = SignalPath(trained_on["sampling_rate"], leads)
+    else:
+        made = from_table(SignalPath, stored, "the signal path of the run")
+    gap = made.longest_gap if settings.longest_gap is None else settings.longest_gap
+    return replace(made, leads=leads, window=window, step=settings.step or made.step, longest_gap=gap)
 
 
 def _counter(bar: ProgressBar) -> Callable[[int, int], None]:

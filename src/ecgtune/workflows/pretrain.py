@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from ecgtune.config.base import require
 from ecgtune.config.commands import PretrainSettings
 from ecgtune.errors import RunError
+from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.recordings import Recordings, held_out_records, read_recordings
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.pretraining.crops import Selection, crop_samples, select
@@ -62,13 +64,13 @@ def pretrain(
     with exclusive(folder.path, command_line()) if processes.first else nullcontext():
         data = processes.first_before_others(
             lambda: read_recordings(
-                recordings, sampling_rate=recipe.encoder.sampling_rate, recorded_rate=settings.sampling_rate
+                recordings, sampling_rate=recipe.encoder.sampling_rate, options=ReadOptions.of(settings)
             )
         )
         left_out = held_out_records(Path(settings.leave_out)) if settings.leave_out else frozenset()
         crop = crop_samples(recipe) * OBJECTIVES[recipe.objective.name].segments
         selection = select(data, left_out, crop, recipe.crops)
-        fingerprint = _fingerprint(data, left_out, seed, settings.sampling_rate)
+        fingerprint = _fingerprint(data, left_out, seed, settings)
         fingerprint |= resolved_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
         origin = {"objective": str(recipe.objective), "recipe": recipe.name, "seed": seed, "data": data.source.sha256}
         objective = processes.first_before_others(
@@ -182,14 +184,18 @@ def _recordings_text(data: Recordings, selection: Selection) -> str:
     return "record,use\n" + "".join(f"{record},{use}\n" for record, use in rows)
 
 
-def _fingerprint(data: Recordings, left_out: frozenset[str], seed: int, recorded_at: float | None) -> dict[str, Any]:
+def _fingerprint(data: Recordings, left_out: frozenset[str], seed: int, settings: PretrainSettings) -> dict[str, Any]:
+    options = asdict(ReadOptions.of(settings))
+    reading = {name: value for name, value in options.items() if value != asdict(ReadOptions())[name]}
+    reading.pop("sampling_rate", None)
     names = hashlib.sha256("\n".join(sorted(left_out)).encode()).hexdigest()
     return {
         "created": now(),
         "command": command_line(),
         "seed": seed,
         "data": data.source.sha256,
-        "recorded_at": recorded_at,
+        "recorded_at": settings.sampling_rate,
+        **({"reading": reading} if reading else {}),
         "weights": f"random (seed {seed})",
         "left_out": f"{len(left_out)} names (sha256 {names[:8]}...)" if left_out else "none",
         **machine("neurokit2"),

@@ -17,7 +17,11 @@ from helpers.clinical_files import hl7, muse, philips, scp, xli
 from helpers.recordings import LEADS, dicom_group, digital, write_csv, write_dicom, write_edf, write_hdf5, write_wfdb
 
 #: Without answers, and with some; rate and unit of the files below are left to them, or they say other ones.
-OPTIONS = [ReadOptions(), ReadOptions(lead_names=LEADS, ignore_checksums=True), ReadOptions(250.0, "mV", LEADS)]
+OPTIONS = [
+    ReadOptions(),
+    ReadOptions(lead_names=LEADS, ignore_checksums=True),
+    ReadOptions(sampling_rate=250.0, unit="mV", lead_names=LEADS),
+]
 GIGABYTE_KIB = 1 << 20
 
 

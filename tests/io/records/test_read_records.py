@@ -107,7 +107,8 @@ def test_several_processes_give_the_same_windows_in_the_same_order(tmp_path):
         "from ecgtune import RecordSettings, read_records\n"
         "if __name__ == '__main__':\n"
         "    done = []\n"
-        "    made = read_records(*sys.argv[1:3], options=ReadOptions(200.0, 'mV'), settings=RecordSettings(workers=2),"
+        "    made = read_records(*sys.argv[1:3], options=ReadOptions(sampling_rate=200.0, unit='mV'),"
+        " settings=RecordSettings(workers=2),"
         " progress=lambda n, of: done.append((n, of)))\n"
         "    assert done == [(16, 34), (32, 34), (34, 34)], done\n"
         "    np.save(sys.argv[3], made.signal)\n"
@@ -243,7 +244,9 @@ def test_settings_of_the_files_reach_the_reader(tmp_path):
     (tmp_path / "labels.csv").write_text("record,label\n0,a\n1,b\n2,a\n3,b\n")
     with pytest.raises(DataError, match=r"not one of its 4 labelled .*--unit"):
         read_records(tmp_path / "labels.csv", tmp_path / "records")
-    dataset = read_records(tmp_path / "labels.csv", tmp_path / "records", options=ReadOptions(200.0, "uV"))
+    dataset = read_records(
+        tmp_path / "labels.csv", tmp_path / "records", options=ReadOptions(sampling_rate=200.0, unit="uV")
+    )
     assert_allclose(dataset.signal[:, 0], heartbeats(4), atol=1e-4)
 
 

@@ -150,7 +150,7 @@ class SignalPath:
         derived = [lead for lead in self.leads if lead not in there and lead in FROM_LIMBS and limbs]
         if derived and not (there["I"] & there["II"]).any():
             raise DataError(
-                f"lead {derived[0]} cannot be derived: I and II were not recorded together; leave it out with --leads"
+                f"lead {derived[0]} cannot be derived: I and II were not recorded together; train without it (--leads)"
             )
         taken = {*self.leads, *(("I", "II") if derived else ())}
         chosen = [channel for channel, lead in enumerate(leads) if lead in taken]

@@ -10,19 +10,21 @@ import math
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.reading import UNITS, ReadSettings
 from ecgtune.data.leads import STANDARD_LEADS, known_lead, lacking_leads, other_signal
 from ecgtune.errors import DataError, SettingError
 from ecgtune.utils.text import shown
 
 LEFT_OUT = "-"  # given as the lead name of a channel that is not read
+_DASHES = ("\N{MINUS SIGN}", "\N{EN DASH}")  # a minus from the command line (`cli.app`), and one from a web page
+MOST_CHANNELS = 16  # of a usual recording: an array with more rows, and fewer columns, is taken for a transposed one
 UNNAMED = "II"  # the lead of a one-channel file that does not name it
-UNITS = ("mV", "uV", "V", "nV")
 _FACTOR = {"mv": 1.0, "millivolt": 1.0, "uv": 1e-3, "microvolt": 1e-3, "v": 1e3, "volt": 1e3, "nv": 1e-6}
 
 PATIENT_NAMES = ("patient", "patient_id", "subject", "subject_id")
@@ -51,29 +53,28 @@ class Recording:
         return self.signal.shape[1] / self.sampling_rate
 
 
-@dataclass(frozen=True)
-class ReadOptions:
-    """Facts that the user gives about files that do not state them; a file that states another value is refused.
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions(ReadSettings):
+    """The settings, checked; a file that states another value is refused.
 
-    sampling_rate (--sampling-rate): Hz. unit (--unit): "mV", "uV", "V" or "nV". lead_names (--lead-names): of the
-    file's channels in order, "-" for a channel to leave out. ignore_checksums (--ignore-checksums): read a file whose
-    samples do not have the checksum that its header states. leads (--leads): those that are needed; a channel of
-    unknown name is left out when the file has all of them. max_values: largest number of values (leads x samples) read
-    from a file; memory peaks at up to 40 bytes for each. Raises SettingError.
+    leads (--leads): those that are needed; a channel of unknown name is left out when the file has all of them.
+    max_values: largest number of values (leads x samples) read from a file; memory peaks at up to 40 bytes for each.
+    Raises SettingError.
     """
 
-    sampling_rate: float | None = None
-    unit: str | None = None
-    lead_names: tuple[str, ...] | None = None
-    ignore_checksums: bool = False
     leads: tuple[str, ...] | None = None
     max_values: int = 1 << 24
 
+    @classmethod
+    def of(cls, settings: ReadSettings) -> ReadOptions:
+        """The options of settings that have others beside them."""
+        return cls(**{item.name: getattr(settings, item.name) for item in fields(ReadSettings)})
+
     def __post_init__(self) -> None:
-        if self.sampling_rate is not None and not 0 < self.sampling_rate < math.inf:
-            raise SettingError(f"sampling_rate {self.sampling_rate} is not allowed; above 0 (Hz) is needed")
-        if self.unit is not None and self.unit.casefold() not in _FACTOR:
-            raise SettingError(f"unit {self.unit!r} is unknown; allowed: {', '.join(UNITS)}")
+        super().__post_init__()
+        if self.lead_names is not None:
+            names = tuple(LEFT_OUT if name in _DASHES else name for name in self.lead_names)
+            object.__setattr__(self, "lead_names", names)
         names = [known_lead(name) or name for name in self.lead_names or () if name != LEFT_OUT]
         allowed = f"{', '.join(STANDARD_LEADS)}, or {LEFT_OUT} to leave a channel out"
         for name in names:
@@ -88,13 +89,17 @@ class WindowColumns:
     """Names of the columns (CSV) or arrays (NPZ) that the caller gives; None: the usual names are searched.
 
     label: one class per window. labels: several columns of 0, 1 or nothing, one per label. group: patients or
-    recordings. labelled: False to ignore labels and splits.
+    recordings. labelled: False to ignore labels and splits. lead_names, layout: as in `ReadOptions`. drop_invalid:
+    leave out windows with samples that are no number, and those in which no lead changes.
     """
 
     label: str | None = None
     group: str | None = None
     labels: tuple[str, ...] | None = None
     labelled: bool = True
+    lead_names: tuple[str, ...] | None = None
+    layout: str | None = None
+    drop_invalid: bool = False
 
 
 @dataclass(frozen=True)
@@ -209,6 +214,21 @@ def group_kind(column: str) -> str:
     return "record" if name in RECORD_NAMES else column.strip()
 
 
+def swapped_axes(path: Path, shape: tuple[int, int], named: int | None, layout: str | None) -> bool:
+    """Whether the last two axes of an array, of this shape, are (samples, leads).
+
+    named: number of leads that the file names. Raises DataError for an array that looks so while no `layout` is given.
+    """
+    if layout is not None:
+        return layout == "NTC"
+    if named != shape[0] and (named == shape[1] or shape[0] > MOST_CHANNELS >= shape[1]):
+        raise DataError(
+            f"{path}: the signal looks transposed, {shape[0]} leads of {shape[1]} samples; give --layout NTC to read"
+            f" {shape[1]} leads of {shape[0]} samples, or --layout NCT to read it as it is"
+        )
+    return False
+
+
 def wanted_leads(
     path: Path, names: Sequence[str | None], options: ReadOptions, *, without: Collection[int] = ()
 ) -> dict[str, int]:
@@ -232,9 +252,9 @@ def wanted_leads(
         if lead == LEFT_OUT:
             continue
         if lead is None:
-            got = "has no name" if names[channel] is None else f"{shown(names[channel])} is no known lead"
+            got = " has no name" if names[channel] is None else f", {shown(names[channel])} is no known lead"
             raise DataError(
-                f"{path}: its channel {channel + 1} of {len(names)}, {got}; name the channels in order with "
+                f"{path}: its channel {channel + 1} of {len(names)}{got}; name the channels in order with "
                 f"--lead-names (of {', '.join(STANDARD_LEADS)}, or {LEFT_OUT} to leave a channel out)"
             )
         if lead in leads:

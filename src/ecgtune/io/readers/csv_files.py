@@ -16,7 +16,7 @@ import zlib
 from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +65,8 @@ _ROW_BYTES = 64 << 20  # a file with a longer row is no table
 class _Layout:
     """Names of all columns, and the columns of samples, labels, groups and splits.
 
-    several: each column of `label` is a label of its own. Without any `label` the windows have none.
+    several: each column of `label` is a label of its own. Without any `label` the windows have none. gaps: cells that
+    are read as NaN.
     """
 
     names: tuple[str, ...]
@@ -74,6 +75,7 @@ class _Layout:
     group: int | None = None
     split: int | None = None
     several: bool = False
+    gaps: tuple[str, ...] = ()
 
 
 def open_windows(path: Path, columns: WindowColumns) -> tuple[WindowHeader, Generator[WindowBlock]]:
@@ -83,8 +85,12 @@ def open_windows(path: Path, columns: WindowColumns) -> tuple[WindowHeader, Gene
     if len(cells) < 2:
         raise _one_column(path, line, cells)
     layout = _named_layout(path, line, tuple(cells), columns) if has_header else _plain_layout(path, cells, columns)
+    if columns.drop_invalid:
+        layout = replace(layout, gaps=GAPS)
     header = WindowHeader(
-        leads=None,
+        leads=None
+        if columns.lead_names is None
+        else tuple(wanted_leads(path, [None], ReadOptions(lead_names=columns.lead_names))),
         sampling_rate=None,
         unit=None,
         group_name=None if layout.group is None else group_kind(layout.names[layout.group]),
@@ -266,7 +272,8 @@ def _windows(path: Path, layout: _Layout, piece: Piece) -> WindowBlock:
     line = np.array([number for number, raw in piece.numbered() if raw], dtype=np.int64)  # pyarrow skips empty lines
     texts = [index for index in (*layout.label, layout.group, layout.split) if index is not None]
     kinds = dict.fromkeys(layout.samples, "float") | dict.fromkeys(texts, "string")
-    table = parse_columns(path, piece, layout.names, kinds) if len(line) else None
+    hint = "" if layout.gaps else "; leave windows without it out with --drop-invalid"
+    table = parse_columns(path, piece, layout.names, kinds, layout.gaps, hint=hint) if len(line) else None
     if table is not None and table.num_rows != len(line):
         raise fault_in(path, piece, layout.names, list(layout.samples), (), ValueError("line ends are mixed"))
 

@@ -25,6 +25,7 @@ from ecgtune.utils.text import shown
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 SPECIAL = re.compile(r"[+-]?(nan|inf|infinity)$", re.IGNORECASE)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # spreadsheets write it
+_NO_NUMBER = ("", "NA", "N/A", "#N/A", "null")
 _DELIMITERS = ",;\t"
 
 
@@ -69,10 +70,12 @@ def parse_columns(
     kinds: Mapping[int, str],
     gaps: Collection[str] = (),
     skip_empty: bool = True,
+    hint: str = "",
 ) -> Any:
     """Parse columns with pyarrow: `kinds` maps the index of a column to "float", "double" or "string".
 
-    names: of all columns, for errors. gaps: cells that are NaN. Raises DataError with row and column.
+    names: of all columns, for errors. gaps: cells that are NaN. hint: end of the message about a cell without a number.
+    Raises DataError with row and column.
     """
     import pyarrow as pa
     from pyarrow import csv as arrow
@@ -91,7 +94,7 @@ def parse_columns(
         )
     except (pa.ArrowException, UnicodeDecodeError) as error:
         numbers = [index for index, kind in kinds.items() if kind != "string"]
-        raise fault_in(path, piece, names, numbers, gaps, error) from error
+        raise fault_in(path, piece, names, numbers, gaps, error, hint) from error
     return table
 
 
@@ -109,7 +112,13 @@ def values_of(table: Any, column: int) -> NDArray[np.floating]:
 
 
 def fault_in(
-    path: Path, piece: Piece, names: tuple[str, ...], numbers: list[int], gaps: Collection[str], reason: Exception
+    path: Path,
+    piece: Piece,
+    names: tuple[str, ...],
+    numbers: list[int],
+    gaps: Collection[str],
+    reason: Exception,
+    hint: str = "",
 ) -> DataError:
     """Read refused lines cell by cell; return the error for the first row and column that is wrong."""
     for line, raw in piece.numbered():
@@ -130,7 +139,7 @@ def fault_in(
                 got = f"got {shown(cell)}" if cell else "the cell is empty"
                 return DataError(
                     f"{path}: row {line}, column {shown(names[index])}: {got}; every sample must be a"
-                    " finite number such as -0.125"
+                    f" finite number such as -0.125{hint if cell in _NO_NUMBER else ''}"
                 )
     detail = " ".join(str(reason).split())[:160]
     return DataError(

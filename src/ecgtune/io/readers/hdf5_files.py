@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, missing_library
-from ecgtune.io.readers.numpy_files import ArrayFacts, array_recording
+from ecgtune.io.readers.npz_archive import ArrayFacts
+from ecgtune.io.readers.numpy_files import array_recording
 
 SECONDS = 9.0  # for one file
 _WORKER = Path(__file__).with_name("hdf5_worker.py")

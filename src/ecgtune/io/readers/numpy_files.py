@@ -4,23 +4,15 @@ Windows: `signal` (windows, samples) or (windows, leads, samples) and `label`, o
 of 0, 1 and nan or -1 (missing) with the labels' names as `classes`. A recording: `signal` (samples,) or (leads,
 samples). Optional: `patient` or `record` and `split` (one value per window), `sampling_rate` or `fs` (Hz), `leads`,
 `unit`.
-
-Arrays are read one by one. A header that promises more than its member holds is refused before any memory is taken, and
-pickled objects are never loaded.
 """
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
 from math import prod
 from pathlib import Path
-from typing import IO
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
@@ -40,178 +32,21 @@ from ecgtune.io.readers.base import (
     millivolt_factor,
     one_line_errors,
     stated_rate,
+    swapped_axes,
     wanted_leads,
+)
+from ecgtune.io.readers.npz_archive import (
+    ARCHIVE,
+    NEEDED,
+    Archive,
+    ArrayFacts,
+    ArrayHeader,
+    as_text,
+    read_header,
 )
 from ecgtune.utils.text import shown
 
-RATE_KEYS = ("sampling_rate", "fs")
-ARCHIVE = "an NPZ archive"
-_FACT_BYTES = 1 << 16  # of an array that holds facts
 _BLOCK_BYTES = 8 << 20
-_NEEDED = "arrays 'signal' (windows, samples) or (windows, leads, samples) and 'label' (windows,) are needed"
-
-
-@dataclass(frozen=True)
-class ArrayHeader:
-    """Header of one array, checked against the size of its data."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    fortran: bool
-
-    @property
-    def bytes(self) -> int:
-        """Size of the data."""
-        return prod(self.shape) * self.dtype.itemsize
-
-
-@dataclass(frozen=True)
-class ArrayFacts:
-    """Facts that a file states beside its signal; None where it states none."""
-
-    sampling_rate: float | None = None
-    unit: str | None = None
-    leads: tuple[str, ...] | None = None
-
-
-def read_header(path: Path, key: str, file: IO[bytes], size: int) -> ArrayHeader:
-    """Read the header of the array `key` in `size` bytes. Raises DataError for objects, records and wrong sizes."""
-    version = npy.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
-        raise DataError(f"{path}: '{key}' has array format {version[0]}.{version[1]}; plain numbers or text are needed")
-    shape, fortran, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(file)
-    if dtype.hasobject:
-        raise DataError(
-            f"{path}: '{key}' holds pickled Python objects, which are refused because loading them can run any code;"
-            f" save it as numbers or text, e.g. {key}.astype(str)"
-        )
-    if dtype.names is not None or dtype.kind in "VmM" or dtype.itemsize == 0:
-        raise DataError(f"{path}: '{key}' holds {dtype}; plain numbers or text are needed")
-    header = ArrayHeader(shape, dtype, fortran)
-    if min(shape, default=0) < 0 or file.tell() + header.bytes != size:
-        raise DataError(
-            f"{path}: '{key}' should have shape {shape} but its data has another length; the file is damaged or was"
-            " cut short, write it again"
-        )
-    return header
-
-
-class Archive:
-    """The arrays of an NPZ archive, read one by one. Raises DataError for a file that is none."""
-
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            start = file.read(6)
-        how = "write it again with numpy.savez(path, signal=..., label=...)"
-        if start.startswith(b"\x93NUMPY"):
-            raise DataError(f"{path}: is one bare array, not an NPZ archive; {_NEEDED}, {how}")
-        if start.startswith(b"\x80"):
-            raise DataError(f"{path}: is a Python pickle, which is refused because loading it can run any code; {how}")
-        self.path = path
-        self._zip = zipfile.ZipFile(path)
-        self.keys = {name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy")}
-
-    def __enter__(self) -> Archive:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._zip.close()
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.keys
-
-    def first_of(self, keys: tuple[str, ...]) -> str | None:
-        """Return the first of `keys` that the archive has."""
-        return next((key for key in keys if key in self.keys), None)
-
-    def listed(self) -> str:
-        """Return the names of the arrays for a message."""
-        return ", ".join(shown(name) for name in sorted(self.keys)[:12]) or "no array"
-
-    @contextmanager
-    def _open(self, key: str) -> Iterator[tuple[IO[bytes], ArrayHeader]]:
-        name = f"{key}.npy"
-        with self._zip.open(name) as file:
-            yield file, read_header(self.path, key, file, self._zip.getinfo(name).file_size)
-            file.read(1)  # at the end of a member its checksum is compared
-
-    def header(self, key: str) -> ArrayHeader:
-        """Return the header of an array."""
-        with self._open(key) as (_, header):
-            return header
-
-    def read(self, key: str, most: int | None = None) -> NDArray:
-        """Return a whole array of at most `most` bytes."""
-        with self._open(key) as (file, header):
-            if most is not None and header.bytes > most:
-                raise DataError(f"{self.path}: '{key}' has shape {header.shape}; a few short values are needed")
-            return _take(file, header, header.shape)
-
-    def blocks(self, key: str, rows: int) -> Iterator[NDArray]:
-        """Yield an array in blocks of `rows` along its first axis."""
-        with self._open(key) as (file, header):
-            whole = _take(file, header, header.shape) if header.fortran else None  # its rows are not contiguous
-            for first in range(0, header.shape[0], rows):
-                count = min(rows, header.shape[0] - first)
-                yield _take(file, header, (count, *header.shape[1:])) if whole is None else whole[first : first + count]
-
-    def text(self, key: str) -> NDArray[np.str_]:
-        """Return an array of text or numbers as text."""
-        return _as_text(self.path, key, self.read(key))
-
-    def sampling_rate(self) -> float | None:
-        """Return the sampling rate in Hz. Raises DataError for two different ones."""
-        rates = {key: self._number(key) for key in RATE_KEYS if key in self}
-        if len(set(rates.values())) > 1:
-            stated = " but ".join(f"'{key}' {rate:g} Hz" for key, rate in rates.items())
-            raise DataError(f"{self.path}: says {stated}; leave the wrong one out of the file")
-        return next(iter(rates.values()), None)
-
-    def texts(self, key: str) -> tuple[str, ...] | None:
-        """Return the texts of a short array, or None when there is none. Raises DataError for other values."""
-        if key not in self:
-            return None
-        value = self.read(key, _FACT_BYTES)
-        if value.dtype.kind not in "SU":
-            raise DataError(f"{self.path}: '{key}' holds {value.dtype.name}; text is needed")
-        return tuple(_as_text(self.path, key, value.ravel()).tolist())
-
-    def facts(self) -> ArrayFacts:
-        """Return rate, unit and leads. Raises DataError for values of another kind."""
-        unit = self.texts("unit")
-        if unit is not None and len(unit) != 1:
-            raise DataError(f"{self.path}: 'unit' has {len(unit)} values; one is needed")
-        return ArrayFacts(self.sampling_rate(), None if unit is None else unit[0], self.texts("leads"))
-
-    def _number(self, key: str) -> float:
-        value = self.read(key, _FACT_BYTES)
-        if value.size != 1 or value.dtype.kind not in "iuf":
-            raise DataError(
-                f"{self.path}: '{key}' holds {value.dtype.name} of shape {value.shape}; one number in Hz is needed"
-            )
-        return float(value.reshape(())[()])
-
-
-def _take(file: IO[bytes], header: ArrayHeader, shape: tuple[int, ...]) -> NDArray:
-    """Read values of `shape` from the current position."""
-    count = prod(shape)
-    data = file.read(count * header.dtype.itemsize)
-    if len(data) != count * header.dtype.itemsize:
-        raise EOFError("it ends early")
-    return np.frombuffer(data, header.dtype, count).reshape(shape, order="F" if header.fortran else "C")
-
-
-def _as_text(path: Path, key: str, values: NDArray) -> NDArray[np.str_]:
-    if values.dtype.kind == "S":
-        try:
-            return np.char.decode(values, "utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path}: '{key}' holds bytes that are not UTF-8 text; save it as text or numbers"
-            ) from error
-    if values.dtype.kind not in "biufU":
-        raise DataError(f"{path}: '{key}' holds {values.dtype.name}; whole numbers or text are needed")
-    return values.astype(np.str_)
 
 
 def read_array(path: Path) -> NDArray:
@@ -254,14 +89,18 @@ def array_recording(
         raise DataError(f"{path}: the signal is {dtype} of shape {shape}; numbers (leads, samples) are needed")
     channels, samples = shape if len(shape) == 2 else (1, shape[0])
     check_size(path, channels, samples, options)
-    if facts.leads is not None and len(facts.leads) != channels:
-        turned = "; leads are rows, samples are columns: transpose it" if len(facts.leads) == samples else ""
-        raise DataError(f"{path}: names {len(facts.leads)} leads, but the signal has shape {shape}{turned}")
+    named = None if facts.leads is None else len(facts.leads)
+    swapped = len(shape) == 2 and swapped_axes(path, shape, named, options.layout)
+    if swapped:
+        channels, samples = samples, channels
+    if named not in (None, channels):
+        raise DataError(f"{path}: names {named} leads, but the signal has shape {shape}")
     leads = wanted_leads(path, facts.leads or [None] * channels, options)
     factor = millivolt_factor(path, facts.unit, options.unit)
     rate = stated_rate(path, facts.sampling_rate, options.sampling_rate)
     with np.errstate(over="ignore", invalid="ignore"):
-        rows = load().reshape(channels, samples)[list(leads.values())]
+        values = load()
+        rows = (values.T if swapped else values.reshape(channels, samples))[list(leads.values())]
         return make_recording(path, rows if factor == 1 else rows * np.float64(factor), list(leads), rate)
 
 
@@ -277,7 +116,7 @@ def _open(archive: Archive, columns: WindowColumns) -> tuple[WindowHeader, Gener
     label_keys = columns.labels or () if apart else (label_key,) if columns.labelled else ()
     for key in ("signal", *label_keys, *([columns.group] if columns.group else [])):
         if key not in archive:
-            raise DataError(f"{path}: no array '{key}' (the file has: {archive.listed()}); {_NEEDED}")
+            raise DataError(f"{path}: no array '{key}' (the file has: {archive.listed()}); {NEEDED}")
     signal = archive.header("signal")
     if signal.dtype.kind not in "iuf":
         raise DataError(f"{path}: 'signal' holds {signal.dtype.name}, numbers (int or float) are needed")
@@ -316,24 +155,33 @@ def _open(archive: Archive, columns: WindowColumns) -> tuple[WindowHeader, Gener
     group_key = columns.group or archive.first_of(PATIENT_NAMES + RECORD_NAMES)
     group = text(group_key) if group_key else None
     split = text("split") if "split" in archive and columns.labelled else None
-    facts, leads = archive.facts(), 1 if len(signal.shape) == 2 else signal.shape[1]
-    if facts.leads is None and leads > 1:
-        raise DataError(
-            f"{path}: 'signal' has {leads} leads but no array 'leads' names them; add for example"
-            " leads=np.array(['I', 'II', ...])"
-        )
-    if facts.leads is not None and len(facts.leads) != leads:
-        raise DataError(f"{path}: 'leads' names {len(facts.leads)} leads, but 'signal' has {leads}")
+    facts = archive.facts()
+    leads, swapped = _leads(path, signal.shape, facts.leads, columns)
     header = WindowHeader(
-        leads=facts.leads,
+        leads=None if leads is None else tuple(leads),
         sampling_rate=facts.sampling_rate,
         unit=facts.unit,
         group_name=group_kind(group_key) if group_key else None,
         place="window",
-        sample=lambda lead, sample: f"lead {lead}, sample {sample} (counted from 0)",
+        sample=lambda lead, sample: f"lead {[*leads][lead] if leads else lead}, sample {sample} (counted from 0)",
         labels=names,
     )
-    return header, _blocks(path, signal, label, group, split)
+    channels = None if leads is None else list(leads.values())
+    return header, _blocks(path, signal, swapped, channels, label, group, split)
+
+
+def _leads(
+    path: Path, shape: tuple[int, ...], names: tuple[str, ...] | None, columns: WindowColumns
+) -> tuple[dict[str, int] | None, bool]:
+    """The leads of windows and their channels, None for one without a name, and whether the array has them last."""
+    named = None if names is None else len(names)
+    swapped = len(shape) == 3 and swapped_axes(path, (shape[1], shape[2]), named, columns.layout)
+    count = 1 if len(shape) == 2 else shape[2 if swapped else 1]
+    if named not in (None, count):
+        raise DataError(f"{path}: 'leads' names {named} leads, but 'signal' has {count}")
+    if names is None and count == 1 and columns.lead_names is None:
+        return None, swapped
+    return wanted_leads(path, names or [None] * count, ReadOptions(lead_names=columns.lead_names)), swapped
 
 
 def _several_labels(
@@ -359,19 +207,23 @@ def _several_labels(
     if unknown:
         raise DataError(f"{path}: no label {shown(unknown[0])}; its labels are {', '.join(map(shown, names[:20]))}")
     chosen = [names.index(name) for name in wanted or names]
-    return _as_text(path, key, archive.read(key)[:, chosen]), tuple(names[place] for place in chosen)
+    return as_text(path, key, archive.read(key)[:, chosen]), tuple(names[place] for place in chosen)
 
 
-def _blocks(path: Path, signal: ArrayHeader, label, group, split) -> Generator[WindowBlock]:
-    """Yield the windows, a few megabytes at a time."""
-    shape = (-1, 1 if len(signal.shape) == 2 else signal.shape[1], signal.shape[-1])
+def _blocks(
+    path: Path, signal: ArrayHeader, swapped: bool, channels: list[int] | None, label, group, split
+) -> Generator[WindowBlock]:
+    """Yield the windows, a few megabytes at a time. channels: the leads to keep, None for all."""
+    shape = (-1, 1, signal.shape[1]) if len(signal.shape) == 2 else (-1, *signal.shape[1:])
     step = max(1, _BLOCK_BYTES // (prod(signal.shape[1:]) * signal.dtype.itemsize))
     first = 0
     with one_line_errors(path, ARCHIVE), Archive(path) as archive:
         for values in archive.blocks("signal", step):
             rows = slice(first, first := first + len(values))
             with np.errstate(over="ignore"):  # too large for float32: infinite, and refused as such later
-                signal_block = np.ascontiguousarray(values.reshape(shape), dtype=np.float32)
+                values = values.reshape(shape).swapaxes(1, 2) if swapped else values.reshape(shape)
+                values = values if channels is None else values[:, channels]
+                signal_block = np.ascontiguousarray(values, dtype=np.float32)
             yield WindowBlock(
                 signal_block,
                 np.arange(rows.start, rows.stop, dtype=np.int64),

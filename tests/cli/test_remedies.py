@@ -1,0 +1,242 @@
+"""Every remedy that a message names exists in the commands that print it, and works as a command line."""
+
+import ast
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import ecgtune
+from ecgtune.cli.app import make_app
+from ecgtune.cli.commands import COMMANDS, load
+from helpers.cli import refused, run
+from helpers.recordings import write_edf
+from helpers.records import heartbeats, write_record
+
+SOURCE = Path(ecgtune.__file__).parent
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
+TRAINING = ("compare", "fine-tune", "sweep", "plan")
+READING = (*TRAINING, "data check", "predict")
+#: Commands that print the messages of a module; of all others, one command at least has the flag.
+PRINTED_BY = {
+    "io/readers/": (*READING, "pretrain"),
+    "io/window_files.py": (*TRAINING, "predict"),
+    "io/windows.py": TRAINING,
+    "io/unlabelled.py": ("predict",),
+    "io/label_table.py": (*TRAINING, "data check"),
+    "io/records/reading.py": (*TRAINING, "data check"),
+    "io/records/selection.py": READING,
+    "io/download.py": ("data get",),
+    "data/signal/": READING,
+    "workflows/compare.py": ("compare",),
+    "workflows/predict.py": ("predict",),
+    "workflows/pretrain.py": ("pretrain",),
+    "workflows/sweep/": ("sweep",),
+}
+#: Messages of a module that some of its commands do not reach.
+NOT_REACHED = {
+    ("io/readers/csv_files.py", "--drop-invalid", "pretrain"),  # of windows
+    ("data/signal/path.py", "--leads", "predict"),  # the leads are those of the training
+}
+#: Options of other programs, and of ecgtune itself.
+OTHERS = {"--version", "--help", "--nproc-per-node"}
+
+
+def messages() -> dict[str, set[str]]:
+    """The flags in the texts of each module that are neither docstrings nor names of options."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, (ast.Expr, ast.keyword))}
+        texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docs]
+        flags = {flag for text in texts if isinstance(text, str) for flag in FLAG.findall(text)}
+        if flags:
+            found[path.relative_to(SOURCE).as_posix()] = flags - OTHERS
+    return found
+
+
+@cache
+def options() -> dict[str, set[str]]:
+    """The options of each command."""
+    found = {}
+    for name in COMMANDS:
+        app = make_app(name, load(name))
+        subcommands = [part for part in app[name] if not part.startswith("-")]
+        for part in subcommands if name == "data" else [None]:
+            collection = (app[name] if part is None else app[name][part]).assemble_argument_collection()
+            meta = app.meta.assemble_argument_collection(parse_docstring=False)
+            names = {flag for arguments in (collection, meta) for argument in arguments for flag in argument.names}
+            found[name if part is None else f"{name} {part}"] = names
+    return found
+
+
+@pytest.mark.parametrize(("module", "flags"), messages().items())
+def test_a_flag_in_a_message_is_an_option_of_the_commands_that_print_it(module, flags):
+    commands = [command for place, names in PRINTED_BY.items() if module.startswith(place) for command in names]
+    for flag in flags:
+        assert any(flag in names for names in options().values()), flag
+        lacking = [name for name in commands if flag not in options()[name]]
+        assert [name for name in lacking if (module, flag, name) not in NOT_REACHED] == [], flag
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def arrays(suffix: str, axes: str = "CT") -> Callable[[Path], None]:
+    """Eight recordings of three leads as bare arrays."""
+
+    def write(folder: Path) -> None:
+        for index, signal in enumerate(heartbeats(8, seconds=4)):
+            values = np.stack([signal, 0.5 * signal, -signal])
+            values = values if axes == "CT" else values.T
+            if suffix == ".npy":
+                np.save(folder / "records" / f"r{index}.npy", values)
+            else:
+                np.savez(folder / "records" / f"r{index}.npz", signal=values)
+
+    return write
+
+
+def headers(change: Callable[[str], str]) -> Callable[[Path], None]:
+    """Eight WFDB records of lead II whose headers are changed."""
+
+    def write(folder: Path) -> None:
+        for index, signal in enumerate(heartbeats(8, seconds=4)):
+            write_record(folder / "records", f"r{index}", signal)
+            path = folder / "records" / f"r{index}.hea"
+            path.write_text(change(path.read_text()))
+
+    return write
+
+
+def mixed(folder: Path) -> None:
+    """Records of two rates, two lengths and two sets of leads."""
+    for index, signal in enumerate(heartbeats(8, seconds=4)):
+        write_record(folder / "records", f"r{index}", signal)
+    other = heartbeats(1, rate=100, seconds=6)[0]
+    write_record(folder / "records", "r0", np.stack([other, 2 * other]), rate=100, leads=("I", "II"))
+
+
+def edf(folder: Path) -> None:
+    """EDF files whose second channel is no lead."""
+    for index, signal in enumerate(heartbeats(8, seconds=4)):
+        values = np.round(np.stack([signal, signal[::-1]]) * 10_000).astype(np.int64)
+        write_edf(folder / "records" / f"r{index}.edf", values, leads=("ECG II", "X1"), rate=200)
+
+
+def gap(folder: Path) -> None:
+    """NumPy recordings with a gap of half a second."""
+    for index, signal in enumerate(heartbeats(8, seconds=4)):
+        signal[100:200] = np.nan
+        np.savez(folder / "records" / f"r{index}.npz", signal=signal, fs=200, unit="mV", leads=["II"])
+
+
+FACTS = ["--sampling-rate", "200", "--unit", "mV"]
+THREE = ["--lead-names", "II", "-", "V5"]
+RECORDINGS = {
+    "rate": (arrays(".npy"), ["--unit", "mV", *THREE], "--sampling-rate 500", ["--sampling-rate", "200"]),
+    "unit": (arrays(".npy"), ["--sampling-rate", "200", *THREE], "--unit (mV, uV, V, nV)", ["--unit", "nV"]),
+    "names": (arrays(".npz"), FACTS, "--lead-names (of I, II", THREE),
+    "names of another number": (arrays(".npz"), FACTS, "--lead-names", ["--lead-names", "-", "-", "II"]),
+    "transposed": (arrays(".npy", "TC"), [*FACTS, *THREE], "--layout NTC", ["--layout", "NTC"]),
+    "no lead": (edf, [], "--lead-names (of I, II", ["--lead-names", "II", "-"]),
+    "checksum": (
+        headers(lambda text: re.sub(r"-?\d+ 0 II$", "77 0 II", text, flags=re.M)),
+        [],
+        "--ignore-checksums",
+        ["--ignore-checksums"],
+    ),
+    "rates": (mixed, ["--leads", "II", "--window", "4"], "--resample", ["--resample", "100"]),
+    "leads": (mixed, ["--resample", "100", "--window", "4"], "--leads I II", ["--leads", "I", "II"]),
+    "lengths": (mixed, ["--resample", "100", "--leads", "II"], "--window", ["--window", "4"]),
+    "gap": (gap, [], "--longest-gap", ["--longest-gap", "1"]),
+    "missing": (
+        lambda folder: [path.unlink() for path in (headers(str)(folder), folder / "records" / "r7.hea")[1:]],
+        [],
+        "--max-skipped 0.13",
+        ["--max-skipped", "0.13"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RECORDINGS)
+def test_remedies_for_recordings(case, folder, capsys):
+    write, given, named, remedy = RECORDINGS[case]
+    (folder / "records").mkdir()
+    write(folder)
+    (folder / "labels.csv").write_text("record,AF\n" + "".join(f"r{i},{i % 2}\n" for i in range(8)))
+    tokens = ["data", "check", "labels.csv", "--records", "records", "--label", "AF", "--quiet", "--workers", "1"]
+    assert named in refused(capsys, *tokens, *given)
+    run(*tokens, *given, *remedy)
+    assert "windows:" in capsys.readouterr().out
+
+
+def windows(change: Callable[[dict], dict], name: str = "windows.npz") -> Callable[[Path], Path]:
+    """Twelve windows of two leads; `change` gives other arrays."""
+
+    def write(folder: Path) -> Path:
+        beats = heartbeats(24, seconds=2).reshape(12, 2, -1)
+        content = {"signal": beats, "label": np.arange(12) % 2, "fs": 200, "leads": ["I", "II"]}
+        content = content | change(content)
+        np.savez(folder / name, **{key: value for key, value in content.items() if value is not None})
+        return folder / name
+
+    return write
+
+
+def table(folder: Path) -> Path:
+    """Twelve windows with an empty cell, without a rate."""
+    rows = [[*map(repr, beat.tolist()), str(i % 2)] for i, beat in enumerate(heartbeats(12, rate=50, seconds=2))]
+    rows[3][5] = ""
+    header = [*(f"signal_{i}" for i in range(100)), "label"]
+    (folder / "windows.csv").write_text("\n".join(",".join(row) for row in [header, *rows]) + "\n")
+    return folder / "windows.csv"
+
+
+def spoiled(content: dict) -> dict:
+    signal = content["signal"].copy()
+    signal[3, 1, 7], signal[5] = np.nan, 1.0
+    return {"signal": signal}
+
+
+def one_flat(content: dict) -> dict:
+    signal = content["signal"].copy()
+    signal[3, 1] = 0
+    return {"signal": signal}
+
+
+WINDOWS = {
+    "transposed": (
+        windows(lambda content: {"signal": content["signal"].swapaxes(1, 2)}),
+        [],
+        "--layout NTC",
+        ["--layout", "NTC"],
+        (12, 2, 400),
+    ),
+    "names": (windows(lambda _: {"leads": None}), [], "--lead-names", ["--lead-names", "-", "II"], (12, 1, 400)),
+    "rate": (windows(lambda _: {"fs": None}), [], "--sampling-rate", ["--sampling-rate", "200"], (12, 2, 400)),
+    "not finite, constant": (windows(spoiled), [], "--drop-invalid", ["--drop-invalid"], (10, 2, 400)),
+    "lead is flat": (windows(one_flat), ["--lead", "II"], "--drop-invalid", ["--drop-invalid"], (11, 1, 400)),
+    "empty cell": (table, ["--sampling-rate", "50"], "--drop-invalid", ["--drop-invalid"], (11, 1, 100)),
+}
+
+
+@pytest.mark.parametrize("case", WINDOWS)
+def test_remedies_for_windows(case, folder, capsys, monkeypatch):
+    write, given, named, remedy, shape = WINDOWS[case]
+    read = []
+    trained = SimpleNamespace(summary=str)
+    monkeypatch.setattr(ecgtune, "fine_tune", lambda dataset, *_, **__: read.append(dataset) or trained)
+    tokens = ["fine-tune", write(folder), "--method", "probe", "--out", folder / "run", *given]
+    assert named in refused(capsys, *tokens)
+    run(*tokens, *remedy)
+    assert read[0].signal.shape == shape
+    left_out = 12 - shape[0]
+    assert sum(int(re.findall(r"\d+", note)[0]) for note in read[0].source.notes) == left_out
