@@ -4,13 +4,14 @@ import pickle
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import ecgtune
 from ecgtune.cli.main import main
-from ecgtune.errors import DataError, RunError, SettingError
+from ecgtune.errors import CheckpointError, DataError, SettingError
 from ecgtune.io.writing import write_csv
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
@@ -19,6 +20,7 @@ from ecgtune.workflows import dry_run as dry
 from ecgtune.workflows.dry_run import Clock, DryRun, Timing, measure, sample
 from ecgtune.workflows.plan import Plan, estimate
 from ecgtune.workflows.preparation import draw_split
+from helpers.cli import refused
 from helpers.models import TINY
 from helpers.settings import changed
 
@@ -169,22 +171,76 @@ def process(monkeypatch, answer=None, status=0, stderr=""):
             file.write_bytes(pickle.dumps(answer))
         return subprocess.CompletedProcess([], status, "", stderr)
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(dry, "subprocess", SimpleNamespace(run=run))  # and not of those who use it elsewhere
     return jobs
 
 
 @pytest.mark.parametrize(
-    ("ends", "error", "message"),
+    ("ends", "message"),
     [
-        ({"answer": DataError("no such file")}, DataError, "no such file"),
-        ({"status": 1, "stderr": "Traceback\nValueError: odd"}, RunError, "dry run of lora failed: ValueError: odd"),
-        ({"status": 1}, RunError, "no message"),
+        ({"answer": DataError("no such file")}, "no such file"),
+        ({"status": 1, "stderr": "Traceback\nValueError: odd"}, "dry run of lora failed: ValueError: odd"),
+        ({"status": 1}, "no message"),
     ],
 )
-def test_what_goes_wrong_in_the_process_is_told(ends, error, message, monkeypatch):
+def test_what_goes_wrong_in_the_process_is_a_line_beside_what_was_measured(ends, message, monkeypatch):
+    right, wrong = iter([FOUND, None]), dry.dry_run
+
+    def run(*arguments):
+        return next(right) or wrong(*arguments)
+
+    monkeypatch.setattr("ecgtune.workflows.plan.dry_run", run)
     process(monkeypatch, **ends)
-    with pytest.raises(error, match=message):
-        ecgtune.plan(DATA, [recipe("lora", "ecg-fm-tiny")], baselines=False, quiet=True)
+    found = ecgtune.plan(DATA, ["probe", recipe("lora", "ecg-fm-tiny")], baselines=False, quiet=True)
+    assert [one.failed for one in found.estimates] == [False, True]
+    assert message in found.estimates[1].problem
+    assert message in found.lines()[2]
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(repository, file, known):
+        raise CheckpointError(f"{repository}/{file} could not be downloaded")
+
+    monkeypatch.setattr("ecgtune.models.registry.download", refuse)
+
+
+@pytest.mark.parametrize(
+    ("methods", "parts"),
+    [
+        (["lora", "paper-lora", "paper-full"], ["paper-lora, paper-full with the model ecg-fm", "--model ecg-fm-tiny"]),
+        (["lora", "{mine}"], ["model of mine: no model or file 'ecg-fm-tinny'; did you mean 'ecg-fm-tiny'"]),
+        (["lora", "{split}"], ["head_epochs is 2"]),
+    ],
+)
+@pytest.mark.parametrize("function", ["plan", "compare"])
+def test_all_variants_are_checked_before_one_is_measured(function, methods, parts, tmp_path, monkeypatch, no_network):
+    mine, split = tmp_path / "mine.toml", tmp_path / "split.toml"
+    mine.write_text('[method]\nname = "probe"\n[model]\nname = "ecg-fm-tinny"\n')
+    split.write_text('[method]\nname = "probe"\n[optimisation]\nhead_epochs = 2\n[trainer]\nmax_memory = "4GB"\n')
+    jobs = process(monkeypatch, FOUND)
+    other = {} if function == "plan" else {"out": tmp_path / "out"}
+    asked = [method.format(mine=mine, split=split) for method in methods]
+    with pytest.raises((CheckpointError, SettingError)) as error:
+        getattr(ecgtune, function)(DATA, asked, quiet=True, **other)
+    assert all(part in str(error.value) for part in parts), str(error.value)
+    assert jobs == []
+    assert not (tmp_path / "out" / "lora").exists()
+
+
+def test_the_command_ends_with_status_3_where_a_method_could_not_be_measured(tmp_path, monkeypatch, capsys):
+    file = write_csv(DATA, tmp_path / "windows.csv")
+    process(monkeypatch, DataError("odd"))
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", str(file), "--sampling-rate", "100", "--methods", "probe", "--no-baselines", "--quiet"])
+    assert ended.value.code == 3
+    assert "no: odd" in capsys.readouterr().out
+
+
+def test_weights_are_fetched_before_data_are_read(tmp_path, no_network, capsys):
+    (tmp_path / "windows.csv").write_text("not a table of windows")
+    line = refused(capsys, "plan", tmp_path / "windows.csv", "--methods", "lora,paper-lora")
+    assert "paper-lora with the model ecg-fm: wanglab/ecg-fm" in line
 
 
 def test_a_process_that_the_system_ended_did_not_fit(monkeypatch):

@@ -37,7 +37,7 @@ def compare(
         Method that differences are computed to; full, or else the first one, when not given.
     """
     recipes = settings.recipes(methods, copy_lead=reading.copy_lead)
-    dataset = read_data(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet)
+    dataset = read_data(data, reading, records, recipes, quiet=quiet)
     repeated = rounds.of(dataset, seed=recipes[0].data.split_seed)
     import ecgtune
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from ecgtune.cli.inputs import Reading, RecordFlags, check_exists, check_models, inspect
+from ecgtune.cli.inputs import Reading, RecordFlags, check_exists, inspect
 from ecgtune.cli.options import MODEL, SPLIT, Quiet, given, optional
 from ecgtune.config.data import DataSettings
+from ecgtune.models.names import check_model_name
 
 if TYPE_CHECKING:
     DataFlags = DataSettings
@@ -78,7 +79,7 @@ def check(
 
     check_exists(labels, records.records)
     if model is not None:
-        check_models([model])
+        check_model_name(model)
     settings = DataSettings(**given(split))
     found = inspect(labels, reading, records, [] if model is None else [model], quiet=quiet)
     print(inspection_text(found))

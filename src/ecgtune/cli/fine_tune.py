@@ -39,7 +39,7 @@ def fine_tune(
         raise SettingError(f"{method} holds {len(recipes)} variants; run it with `ecgtune compare --methods {method}`")
     recipe = recipes[0]
     folder = out or Path("runs") / recipe.name
-    dataset = read_data(data, reading, records, [recipe.model.name], quiet=quiet)
+    dataset = read_data(data, reading, records, recipes, quiet=quiet)
     import ecgtune
 
     run = ecgtune.fine_tune(dataset, recipe, out=folder, seed=seed, resume=resume, quiet=quiet)

@@ -14,6 +14,8 @@ from cyclopts import Parameter
 from ecgtune.cli.options import DATA, MACHINE, MOST_USED, RECORDINGS, SPLIT, ReadFlags, given
 from ecgtune.config.reading import OF_RECORDINGS
 from ecgtune.errors import DataError, SettingError
+from ecgtune.recipes.lookup import resolve_models
+from ecgtune.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     from ecgtune.data.dataset import Dataset
@@ -138,14 +140,14 @@ class RoundFlags:
 
 
 def read_data(
-    data: Path, reading: Reading, records: RecordFlags, models: Sequence[str] = (), *, quiet: bool = False
+    data: Path, reading: Reading, records: RecordFlags, recipes: Sequence[Recipe], *, quiet: bool = False
 ) -> Dataset:
-    """The windows that the options describe; from recordings at the rate of `models`, if they share one.
+    """The windows that the options describe; from recordings at the rate of the recipes' models, if they share one.
 
-    Missing files and unknown models are errors before anything is read.
+    Missing files, unknown models and weights that are not available are errors before anything is read.
     """
     check_exists(data, records.records)
-    check_models(models)
+    resolve_models(recipes)
     if records.records is None:
         asked = [name for name in OF_RECORDINGS if name in given(reading.files)]
         asked += [item.name for item in dataclasses.fields(records) if getattr(records, item.name) != item.default]
@@ -154,7 +156,7 @@ def read_data(
                 f"--{asked[0].replace('_', '-')} is an option of recordings; give their folder with --records"
             )
         return reading.read(data)
-    found = inspect(data, reading, records, models, quiet=quiet)
+    found = inspect(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet)
     if found.dataset is None:
         raise DataError(found.problems[0])
     if reading.limit is None or reading.limit >= len(found.dataset):
@@ -233,14 +235,6 @@ def check_exists(*paths: Path | None) -> None:
             close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.75)
             hint = f"did you mean {path.parent / close[0]}?" if close else "check the path"
             raise DataError(f"{path}: no such file or folder; {hint}")
-
-
-def check_models(models: Sequence[str]) -> None:
-    """Raise SettingError for a name that is neither a model nor a file."""
-    from ecgtune.models.names import check_model_name
-
-    for name in dict.fromkeys(models):
-        check_model_name(name)
 
 
 def _input_of(models: Sequence[str]) -> dict[str, Any]:

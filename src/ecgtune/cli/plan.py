@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from ecgtune.cli.inputs import Reading, RecordFlags, read_data
 from ecgtune.cli.options import Baselines, DataFile, MethodNames, Quiet, RecipeFlags, Seeds
 
@@ -20,11 +22,14 @@ def plan(
 ) -> None:
     """Estimate time, memory and disk space of a comparison.
 
-    Takes the options of `compare`, measures a few steps of each method here, and keeps nothing.
+    Takes the options of `compare`, measures a few steps of each method here, and keeps nothing. Exit status 3 if a
+    method could not be measured.
     """
     recipes = settings.recipes(methods, copy_lead=reading.copy_lead)
-    dataset = read_data(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet)
+    dataset = read_data(data, reading, records, recipes, quiet=quiet)
     import ecgtune
 
     found = ecgtune.plan(dataset, recipes, seeds=seeds, baselines=baselines, quiet=quiet)
     print("\n".join(found.lines()))
+    if any(one.failed for one in found.estimates):
+        sys.exit(3)

@@ -59,7 +59,7 @@ def sweep(
     names = ",".join(methods or ["full", "adapter", "lora", "probe"])
     recipes = settings.recipes(names, copy_lead=reading.copy_lead)
     searched = SweepSettings(space=read_space(space) if space else None, fixed=settings.typed, **given(trials))
-    dataset = read_data(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet)
+    dataset = read_data(data, reading, records, recipes, quiet=quiet)
     import ecgtune
 
     best = ecgtune.sweep(dataset, recipes, searched, out=out, seed=seed, quiet=quiet)

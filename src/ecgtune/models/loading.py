@@ -15,7 +15,7 @@ from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.leads import LeadMixer
 from ecgtune.models.names import model_names, unknown_model
-from ecgtune.models.registry import find_model
+from ecgtune.models.registry import HubRepository, find_model
 
 
 def load_model(
@@ -75,6 +75,13 @@ def load_model(
     if own_head is not None:
         cast(nn.Sequential, classifier.head)[-1].load_state_dict(own_head)
     return classifier
+
+
+def fetch_weights(name: str) -> None:
+    """Download the weights of a name where they are on a hub and not here yet. Raises CheckpointError."""
+    found = find_model(name)
+    if found is not None and isinstance(found[1], HubRepository) and not Path(name).exists():
+        found[1].fetch(name)
 
 
 def input_spec_of(name_or_path: str | Path) -> InputSpec:

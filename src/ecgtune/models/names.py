@@ -48,10 +48,10 @@ def check_model_name(name: str) -> None:
         raise unknown_model(name)
 
 
-def needs_files(name: str) -> bool:
-    """Whether the weights of `name` are a path, or to be downloaded: neither bundled nor random."""
+def may_download(name: str) -> bool:
+    """Whether the weights of `name` may have to be downloaded: it is no path, and neither bundled nor random."""
     known = built_in().get(name)
-    return Path(name).exists() or known is None or known.repository is not None
+    return not Path(name).exists() and (known is None or known.repository is not None)
 
 
 def unknown_model(name: str) -> SettingError:

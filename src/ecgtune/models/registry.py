@@ -94,10 +94,13 @@ class HubRepository:
     def config(self, architecture: type[Encoder]) -> EncoderConfig:
         return self.sizes
 
-    def load(self, name: str, architecture: type[Encoder], leads: tuple[str, ...] | None, seed: int) -> Checkpoint:
+    def fetch(self, name: str) -> Path:
+        """Path of the file that `name` means, downloaded when the cache does not hold it. Raises CheckpointError."""
         asked = name.removeprefix(f"{self.repository}/")
-        file = self.files[0] if asked == name else asked
-        found = load_checkpoint(download(self.repository, file, self.files))
+        return download(self.repository, self.files[0] if asked == name else asked, self.files)
+
+    def load(self, name: str, architecture: type[Encoder], leads: tuple[str, ...] | None, seed: int) -> Checkpoint:
+        found = load_checkpoint(self.fetch(name))
         return replace(found, weights=replace(found.weights, source=name))  # not the place in this machine's cache
 
 

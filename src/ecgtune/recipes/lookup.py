@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ecgtune.config.base import suggest
-from ecgtune.errors import SettingError
+from ecgtune.errors import CheckpointError, SettingError
 from ecgtune.methods.base import Method
+from ecgtune.models.names import check_model_name, may_download
 from ecgtune.recipes.recipe import TABLES, Recipe, bundled_recipes, load_recipes
 
 #: A recipe; a method, which comes with the other settings of its bundled recipe; or the name or TOML file of a recipe.
@@ -89,6 +90,33 @@ def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     if augmentation and not replace(recipe.augmentation, **{**augmentation, "augmented_copies": None}).acting:
         augmentation.setdefault("augmented_copies", None)  # without augmentation there is nothing to copy
     return replace(recipe, **{table: replace(getattr(recipe, table), **own) for table, own in tables.items()})
+
+
+def resolve_models(recipes: Sequence[Recipe]) -> None:
+    """Check the names of the models of `recipes`, and download weights that are not here.
+
+    Raises SettingError or CheckpointError, with the recipes that bring the model and what to type.
+    """
+    users: dict[str, list[str]] = {}
+    for one in recipes:
+        users.setdefault(one.model.name, []).append(one.name)
+    for model, names in users.items():
+        try:
+            check_model_name(model)
+        except SettingError as error:
+            raise SettingError(f"model of {', '.join(names)}: {error}" if len(users) > 1 else str(error)) from None
+    for model, names in users.items():
+        if not may_download(model):
+            continue
+        from ecgtune.models.loading import fetch_weights  # imports torch
+
+        try:
+            fetch_weights(model)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{', '.join(names)} with the model {model}: {error}; or leave out {', '.join(names)}, or give all "
+                "methods another model, such as --model ecg-fm-tiny"
+            ) from None
 
 
 def _recipe_of(method: Method) -> Recipe:

@@ -10,7 +10,7 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import SettingError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
-from ecgtune.recipes.lookup import RecipeLike, as_recipes
+from ecgtune.recipes.lookup import RecipeLike, as_recipes, resolve_models
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.reporting.writing import write_comparison
 from ecgtune.training.predictions import read_predictions
@@ -18,6 +18,7 @@ from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.baselines import MAJORITY, MAJORITY_TITLE, write_majority
+from ecgtune.workflows.dry_run import check_recipes
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import draw_split, summarise
@@ -50,6 +51,7 @@ def compare(
     check_dataset(dataset, "compare")
     variants = as_recipes(recipes)
     check_variants(variants, seeds, baselines)
+    resolve_models(variants)
     names = [variant.name for variant in variants]
     reference = reference or ("full" if "full" in names else names[0])
     if reference not in names:
@@ -102,6 +104,8 @@ def _run_all(
 
     records = []
     with ProgressBar(quiet=quiet) as progress:
+        if any(one.trainer.max_memory for one, _ in variants):  # which is measured, and takes a while
+            check_recipes((one for one, _ in variants), dataset, split)
         variants = [
             (fit_memory(one, dataset, split, folder=folder / one.name / "seed-0", progress=progress), kind)
             for one, kind in variants

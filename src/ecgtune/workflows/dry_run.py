@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,17 @@ class Clock(Callback):
 
     def on_epoch_end(self, row: Mapping[str, Any], sentence: str) -> None:
         self.trainings[-1].ends.append(self.lap())
+
+
+def check_recipes(recipes: Iterable[Recipe], dataset: Dataset, split: Split) -> None:
+    """Load the model of each recipe, attach its method and check every setting, on a few windows; nothing is kept.
+
+    Raises what `RunBuilder.ready` raises.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        for recipe in recipes:
+            builder = RunBuilder(*sample(dataset, split, recipe))
+            builder.ready(recipe, seed=0, folder=Path(place) / recipe.name)
 
 
 def dry_run(recipe: Recipe, dataset: Dataset, split: Split, memory: int) -> DryRun | str:

@@ -11,7 +11,7 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.deployment.run import Run, read_run
 from ecgtune.errors import RunError, SettingError
 from ecgtune.models.classifier import Classifier
-from ecgtune.recipes.lookup import RecipeLike, as_recipe
+from ecgtune.recipes.lookup import RecipeLike, as_recipe, resolve_models
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line
@@ -43,7 +43,9 @@ def fine_tune(
     """
     check_dataset(dataset, "fine_tune")
     recipe = as_recipe(recipe)
-    if model is not None:
+    if model is None:
+        resolve_models([recipe])
+    else:
         recipe = replace(recipe, model=_settings_of(model))
     folder = Path(out) if out else Path("runs") / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     with exclusive(folder, command_line()), ProgressBar(quiet=quiet) as progress:

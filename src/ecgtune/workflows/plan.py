@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
-from ecgtune.errors import SettingError
-from ecgtune.recipes.lookup import RecipeLike, as_recipes
+from ecgtune.errors import EcgtuneError, SettingError
+from ecgtune.recipes.lookup import RecipeLike, as_recipes, resolve_models
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.inference import choose_device
 from ecgtune.training.loop import count_steps
 from ecgtune.training.memory import free_memory
 from ecgtune.utils import formatting
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.workflows.dry_run import DryRun, dry_run
+from ecgtune.workflows.dry_run import DryRun, check_recipes, dry_run
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import draw_split
 from ecgtune.workflows.variants import check_dataset, check_variants, variants_of
@@ -31,7 +31,8 @@ class Estimate:
 
     seconds: until the last seed is finished, if early stopping ends none sooner. seconds_per_epoch: with validation.
     peak_memory_bytes: of the process, or of the accelerator. disk_bytes: of its folders and its part of the cache while
-    the last seed trains. file_bytes: of the files that one run deploys. problem: why it does not fit, "" where it does.
+    the last seed trains. file_bytes: of the files that one run deploys. problem: why it does not fit or,
+    with `failed`, could not be measured; "" where it fits.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Estimate:
     disk_bytes: int | None = None
     file_bytes: int | None = None
     problem: str = ""
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,15 @@ def plan(
 ) -> Plan:
     """Estimate the cost of `compare(dataset, recipes, seeds=seeds, baselines=baselines)`; nothing is kept.
 
-    Each variant runs for two short epochs in a process of its own. memory: bytes that such a process may take (default:
-    what is free); a variant that needs more does not fit. Other arguments are those of `compare`; raises what `compare`
-    raises before it trains.
+    All variants are checked before the first one is measured: models, weights and settings. Then each runs for two
+    short epochs in a process of its own; one that fails there is a line of the plan. memory: bytes that such a process
+    may take (default: what is free); a variant that needs more does not fit. Other arguments are those of `compare`;
+    raises what `compare` raises before it trains.
     """
     check_dataset(dataset, "plan")
     variants = as_recipes(recipes)
     check_variants(variants, seeds, baselines)
+    resolve_models(variants)
     split = draw_split(dataset, variants[0].data)
     available = free_memory(choose_device(variants[0].trainer.device)) if memory is None else memory
     if available < 1:
@@ -98,15 +102,27 @@ def plan(
         progress.expect(len(kinds))
         for recipe, _ in kinds:
             count_steps(len(split.train), recipe.optimisation)
+        check_recipes((recipe for recipe, _ in kinds), dataset, split)
+        for recipe, _ in kinds:
             progress.describe(f"measuring {recipe.name}")
-            recipe = fit_memory(recipe, dataset, split, progress=progress)
-            found = dry_run(recipe, dataset, split, available)
-            if isinstance(found, str):
-                estimates.append(Estimate(recipe.name, seeds, problem=found))
-            else:
-                estimates.append(estimate(recipe, found, split, seeds=seeds, memory=available))
+            one = _measured(recipe, dataset, split, seeds, available, progress)
+            estimates.append(one)
+            progress.note(f"{one.name}: {one.problem or formatting.duration(one.seconds)}")  # kept if this is stopped
             progress.advance(1)
     return Plan(tuple(estimates), available)
+
+
+def _measured(
+    recipe: Recipe, dataset: Dataset, split: Split, seeds: int, memory: int, progress: ProgressBar
+) -> Estimate:
+    try:
+        recipe = fit_memory(recipe, dataset, split, progress=progress)
+        found = dry_run(recipe, dataset, split, memory)
+    except EcgtuneError as error:
+        return Estimate(recipe.name, seeds, problem=str(error), failed=True)
+    if isinstance(found, str):
+        return Estimate(recipe.name, seeds, problem=found)
+    return estimate(recipe, found, split, seeds=seeds, memory=memory)
 
 
 def estimate(recipe: Recipe, found: DryRun, split: Split, *, seeds: int, memory: int | None = None) -> Estimate:

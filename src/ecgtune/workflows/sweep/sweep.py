@@ -12,7 +12,7 @@ from ecgtune.config.commands import SweepSettings
 from ecgtune.config.space import Choice
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import SettingError
-from ecgtune.recipes.lookup import RecipeLike, as_recipes
+from ecgtune.recipes.lookup import RecipeLike, as_recipes, resolve_models
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.recipes.space import Changes, check_changes, own_value, space_of, with_settings
 from ecgtune.reporting.sweep import write_sweep
@@ -50,7 +50,9 @@ def sweep(
     diverged has no file. Raises SettingError, DataError or RunError, one line each, before the first trial.
     """
     check_dataset(dataset, "sweep")
-    variants = _variants(as_recipes(recipes), settings.space, settings.fixed)
+    asked = as_recipes(recipes)
+    variants = _variants(asked, settings.space, settings.fixed)
+    resolve_models(asked)
     load_optuna()  # what is missing is told before anything is written
     if settings.backend == "ray":
         load_ray()
