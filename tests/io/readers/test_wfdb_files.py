@@ -37,6 +37,73 @@ def test_cinc2017_is_what_its_matlab_files_hold(shared):
         assert read(header, lead_names=("I",)).leads == ("I",)
 
 
+def assert_library_agrees(header, leads=LEADS):
+    """The same samples, and the same gaps, as the library reads of the record."""
+    expected = wfdb.rdrecord(str(header.with_suffix("")))
+    order = [expected.sig_name.index(lead) for lead in leads]
+    np.testing.assert_array_equal(read(header).signal, expected.p_signal.T[order].astype(np.float32))
+
+
+def test_a_record_of_segments(tmp_path):
+    values = digital(samples=100)
+    write_wfdb(tmp_path, values[:, :60], name="rec_1")
+    write_wfdb(tmp_path, values[:, 60:], name="rec_2", adc_gain=[500.0] * 3)
+    header = tmp_path / "rec.hea"
+    header.write_text("rec/2 3 250 100\nrec_1 60\nrec_2 40\n")
+    recording = read(header)
+    np.testing.assert_array_equal(recording.signal[:, :60], (values[:, :60] / 1000).astype(np.float32))
+    np.testing.assert_array_equal(recording.signal[:, 60:], (values[:, 60:] / 500).astype(np.float32))
+    assert (recording.leads, recording.notes) == (LEADS, ())
+    assert_library_agrees(header)
+    parts = [header, *(tmp_path / f"rec_{part}.{suffix}" for part in (1, 2) for suffix in ("hea", "dat"))]
+    assert list(files_of(header)) == parts
+
+
+def test_a_record_of_segments_with_a_gap_and_a_variable_layout(tmp_path):
+    values = digital(samples=100)
+    write_wfdb(tmp_path, values[:, :30], name="rec_1")
+    write_wfdb(tmp_path, values[[2, 0], 50:], leads=("V1", "I"), name="rec_2", adc_gain=[200.0] * 2)
+    channels = "".join(f"~ 0 200/mV 12 0 0 0 0 {lead}\n" for lead in LEADS)
+    (tmp_path / "rec_layout.hea").write_text(f"rec_layout 3 250 0\n{channels}")
+    header = tmp_path / "rec.hea"
+    header.write_text("rec/4 3 250 100\nrec_layout 0\nrec_1 30\n~ 20\nrec_2 50\n")
+    recording = read(header)
+    expected = np.full((3, 100), np.nan)
+    expected[:, :30] = values[:, :30] / 1000
+    expected[[2, 0], 50:] = values[[2, 0], 50:] / 200
+    np.testing.assert_array_equal(recording.signal, expected.astype(np.float32))
+    assert recording.notes == ("segments of the record in which a lead was not recorded are missing samples",)
+    assert_library_agrees(header)
+    assert np.isfinite(read(header, lead_names=("I", "-", "-")).signal[:, 50:]).all()
+
+
+@pytest.mark.parametrize("folder", [".", "medians"])
+def test_headers_that_name_folders(tmp_path, folder):
+    values = digital()
+    (tmp_path / folder).mkdir(exist_ok=True)
+    made = write_wfdb(tmp_path / folder, values, name="00001")
+    text = made.read_text().replace("00001 ", "medians/00001 ").replace("00001.dat", "medians/00001.dat")
+    made.unlink()
+    header = tmp_path / "00001.hea"
+    header.write_text(text)
+    np.testing.assert_array_equal(read(header).signal, (values / 1000).astype(np.float32))
+    assert files_of(header) == (header, tmp_path / folder / "00001.dat")
+    header.write_text(text.replace("medians/", "medians\\"))
+    assert read(header).leads == LEADS
+
+
+def test_a_record_whose_name_has_a_suffix(tmp_path):
+    values = digital()
+    header = write_wfdb(tmp_path, values, name="E00001")
+    header.write_text(header.read_text().replace("E00001 ", "E00001.mat ").replace("E00001.dat", "E00001.v2.mat"))
+    (tmp_path / "E00001.dat").rename(tmp_path / "E00001.v2.mat")
+    expected = (values / 1000).astype(np.float32)
+    np.testing.assert_array_equal(read(header).signal, expected)
+    header.rename(tmp_path / "E00001.mat.hea")
+    for name in ("E00001.mat", "E00001.mat.hea"):
+        np.testing.assert_array_equal(read(tmp_path / name).signal, expected)
+
+
 def packed_310(values: np.ndarray) -> bytes:
     """Three samples of 10 bits in four bytes, as the signal(5) page of WFDB tells it."""
     first, second, third = (values[i::3].astype(np.int64) & 1023 for i in range(3))
@@ -55,15 +122,16 @@ def packed_8(values: np.ndarray) -> bytes:
 
 UNWRITTEN = {  # formats that the library reads and does not write
     "8": packed_8,
+    "61": lambda values: values.astype(">i2").tobytes(),
     "160": lambda values: (values + 32768).astype("<u2").tobytes(),
     "310": packed_310,
     "311": packed_311,
 }
 
 
-@pytest.mark.parametrize("fmt", ["8", "16", "24", "32", "80", "160", "212", "310", "311"])
+@pytest.mark.parametrize("fmt", ["8", "16", "24", "32", "61", "80", "160", "212", "310", "311"])
 def test_every_format_of_samples(tmp_path, fmt):
-    values = digital(samples=41) if fmt in ("16", "24", "32", "160", "212") else digital(samples=41) // 40
+    values = digital(samples=41) if fmt in ("16", "24", "32", "61", "160", "212") else digital(samples=41) // 40
     header = write_wfdb(tmp_path, values, fmt="16" if fmt in UNWRITTEN else fmt)
     if fmt in UNWRITTEN:
         (tmp_path / "rec.dat").write_bytes(UNWRITTEN[fmt](values.T.ravel()))
@@ -208,7 +276,7 @@ LINE = "rec.dat 16 1000/mV 16 0 0 0 0 II"
         ("rec 1 250 0", LINE, ["holds 0 samples"]),
         ("rec 2 250 40", LINE, ["promises 2 channels, but describes 1"]),
         ("rec 0 250 40", "", ["promises 0 channels"]),
-        ("rec/2 1 250 40", LINE, ["several segments"]),
+        ("rec/2 1 250 40", LINE, ["promises 2 segments, but describes 1"]),
         ("rec 1", LINE, ["sampling rate", "--sampling-rate"]),
         ("rec 1 0 40", LINE, ["0 Hz"]),
         ("no header", LINE, ["first line 'no header'"]),
@@ -218,7 +286,14 @@ LINE = "rec.dat 16 1000/mV 16 0 0 0 0 II"
         (FIRST, "..\\rec.dat 16 1000/mV 16 0 0 0 0 II", ["own folder only"]),
         (FIRST, "C:rec.dat 16 1000/mV 16 0 0 0 0 II", ["own folder only"]),
         (FIRST, "http://host/rec.dat 16 1000/mV 16 0 0 0 0 II", ["own folder only"]),
-        (FIRST, "~ 0 1000/mV 16 0 0 0 0 II", ["'~'"]),
+        (FIRST, "~ 0 1000/mV 16 0 0 0 0 II", ["describes no channel"]),
+        ("rec/2 1 250 80", "seg 40\nseg 39", ["promises 39 samples of segment seg, which has 40"]),
+        ("rec/2 1 250 80", "seg 40\n~ 39", ["promises 80 samples, but its segments have another sum"]),
+        ("rec/2 1 250 80", "~ 40\n~ 40", ["none of its 2 segments holds samples"]),
+        ("rec/2 2 250 80", "seg 40\n~ 40", ["promises 2 channels, but seg.hea has 1"]),
+        ("rec/2 1 100 80", "seg 40\nseg 40", ["has 100 Hz, but its segment seg has 250 Hz"]),
+        ("rec/2 1 250 80", "rec 40\nrec 40", ["describes no channel"]),
+        ("rec/2 1 250 80", "../seg 40\nseg 40", ["'../seg.hea'", "own folder only"]),
         (FIRST, "rec.dat 17 1000/mV 16 0 0 0 0 II", ["describes no channel", "212"]),
         (FIRST, "rec.dat 16x0 1000/mV 16 0 0 0 0 II", ["no sample in a frame"]),
         (FIRST, "rec.dat 16x99999999 1000/mV 16 0 0 0 0 II", ["cut short"]),
@@ -237,6 +312,7 @@ LINE = "rec.dat 16 1000/mV 16 0 0 0 0 II"
 )
 def test_headers_that_lie(tmp_path, first, line, parts):
     np.arange(40, dtype="<i2").tofile(tmp_path / "rec.dat")
+    (tmp_path / "seg.hea").write_text(f"seg 1 250 40\n{LINE}\n")
     (tmp_path / "rec.hea").write_text(f"{first}\n{line}\n")
     with pytest.raises(DataError) as error:
         read(tmp_path / "rec.hea")

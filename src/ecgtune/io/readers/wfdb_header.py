@@ -1,0 +1,253 @@
+"""Headers of WFDB records, of one segment or several.
+
+The library opens whatever a header names and takes whatever memory it asks for, so a header is compared with the files
+beside it first. The library's own patterns read the lines here; its `rdheader` gives the same fields and takes ten
+times as long. A header without a gain, or with 0, means 200 steps per millivolt, and one without a unit means
+millivolts: both are rules of WFDB.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path, PurePosixPath
+
+from ecgtune.errors import DataError
+from ecgtune.io.readers.base import decoded
+from ecgtune.utils.files import refuse_pointer
+from ecgtune.utils.text import shown
+
+HEADER_BYTES = 1 << 20
+SUFFIX = ".hea"
+USUAL_GAIN = 200.0  # steps per unit, of a header that states none, or 0
+GAP = "~"  # the name of a segment, or of a layout's file, that holds nothing
+_GAIN = re.compile(r"-?\d*\.?\d*(e[+-]?\d+)?(\(-?\d+\))?")
+_SEGMENT = re.compile(r"(\S+)\s+(\d+)")
+#: Bits that a sample takes in each format of signal files; None: FLAC, whose size the header does not decide.
+BITS: dict[str, float | None] = {"8": 8, "16": 16, "24": 24, "32": 32, "61": 16, "80": 8, "160": 16, "212": 12}
+BITS |= {"310": 32 / 3, "311": 32 / 3, "508": None, "516": None, "524": None}
+_NO_SAMPLES = "0"  # the format of the channels of a layout
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One line of a header.
+
+    file: path of the samples, relative to the header's folder.
+    gain: steps per unit. baseline: the step of 0. first: the first step, for formats of differences. unit: None when
+    not stated. checksum: 0 when not stated.
+    """
+
+    file: str
+    format: str
+    per_frame: int
+    skew: int
+    offset: int
+    gain: float
+    baseline: int
+    first: int
+    unit: str | None
+    checksum: int
+    name: str | None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a record of several segments; header: None where nothing was recorded."""
+
+    header: WfdbHeader | None
+    frames: int
+
+
+@dataclass(frozen=True)
+class WfdbHeader:
+    """frame_rate: Hz, None when not stated. frames: their number, each with `per_frame` samples of a channel.
+
+    segments: none for a record of one. by_name: whether a segment may have other channels than the record, in another
+    order (a variable layout).
+    """
+
+    path: Path
+    frame_rate: float | None
+    frames: int
+    channels: tuple[Channel, ...]
+    segments: tuple[Segment, ...] = ()
+    by_name: bool = False
+
+
+def header_path(path: Path) -> Path:
+    """Return the header of a record named with or without its suffix, or by its file of samples."""
+    if path.suffix.lower() == SUFFIX:
+        return path
+    whole, instead = path.with_name(path.name + SUFFIX), path.with_suffix(SUFFIX)
+    return instead if instead.is_file() and not whole.is_file() else whole
+
+
+def record_files(header: Path, *, is_segment: bool = False) -> Iterator[Path]:
+    """Yield the header and the files that it names: samples, or segments with theirs. Raises DataError."""
+    yield header
+    lines = _lines(header)
+    segments = None if is_segment else _segment_count(header, lines)
+    names = [line.split()[0] for line in lines[1:]]
+    for name in dict.fromkeys(name for name in names if name != GAP):
+        if segments is None:
+            yield _beside(header, name)
+        else:
+            yield from record_files(_beside(header, name + SUFFIX), is_segment=True)
+
+
+def read_header(path: Path) -> WfdbHeader:
+    """Read a header and compare it with the sizes of its files. Raises DataError."""
+    lines = _lines(path)
+    count = _segment_count(path, lines)
+    if count is None:
+        return _one_segment(path, lines)
+    rate, frames, channel_count = _first_line(path, lines[0])
+    found = [_SEGMENT.fullmatch(line) for line in lines[1:]]
+    if len(found) != count or not all(found):
+        raise DataError(f"{path}: promises {count} segments, but describes {len(lines) - 1}; a line is 'name samples'")
+    stated = [(match[1], int(match[2])) for match in found if match]
+    layout = None
+    if stated and stated[0][1] == 0:
+        layout = _one_segment(_beside(path, stated[0][0] + SUFFIX), layout=True)
+        stated = stated[1:]
+    segments = tuple(_segment(path, name, length, rate) for name, length in stated)
+    if frames is not None and frames != sum(segment.frames for segment in segments):
+        raise DataError(f"{path}: promises {frames} samples, but its segments have another sum; copy the record again")
+    headers = [segment.header for segment in segments if segment.header is not None]
+    if not headers:
+        raise DataError(f"{path}: none of its {count} segments holds samples")
+    for header in (layout,) if layout else headers:
+        if len(header.channels) != channel_count:
+            has = f"{header.path.name} has {len(header.channels)}"
+            raise DataError(f"{path}: promises {channel_count} channels, but {has}; copy the record again")
+    frames = sum(segment.frames for segment in segments)
+    channels = (layout or headers[0]).channels
+    return WfdbHeader(path, rate, frames, channels, segments, by_name=layout is not None)
+
+
+def _segment(path: Path, name: str, frames: int, rate: float | None) -> Segment:
+    if name == GAP:
+        return Segment(None, frames)
+    header = _one_segment(_beside(path, name + SUFFIX))
+    if header.frames != frames:
+        raise DataError(f"{path}: promises {frames} samples of segment {name}, which has {header.frames}; copy both")
+    if rate is not None and header.frame_rate not in (None, rate):
+        raise DataError(f"{path}: has {rate:g} Hz, but its segment {name} has {header.frame_rate:g} Hz")
+    return Segment(header, frames)
+
+
+def _one_segment(path: Path, lines: list[str] | None = None, *, layout: bool = False) -> WfdbHeader:
+    """Read the header of a record or segment; a `layout` describes channels without samples."""
+    lines = _lines(path) if lines is None else lines
+    rate, frames, count = _first_line(path, lines[0])
+    channels = tuple(_channel(path, line, layout) for line in lines[1:])
+    if not channels or count != len(channels):
+        raise DataError(f"{path}: promises {count} channels, but describes {len(channels)}")
+    frames = 0 if layout else _frames(path, frames, channels)
+    if frames and any(channel.skew >= frames for channel in channels):
+        raise DataError(f"{path}: has a channel that starts after the end; the header is damaged")
+    return WfdbHeader(path, rate, frames, channels)
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines that are no comments. Raises DataError."""
+    if path.stat().st_size > HEADER_BYTES:
+        raise DataError(f"{path}: has {path.stat().st_size} bytes; a header of at most {HEADER_BYTES} is read")
+    lines = [line.strip() for line in re.split("[\r\n]+", decoded(path.read_bytes()))]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if not lines:
+        raise DataError(f"{path}: is empty; a WFDB header starts with a line such as 'name 12 500 5000'")
+    return lines
+
+
+def _segment_count(path: Path, lines: list[str]) -> int | None:
+    """Return the number of segments; None for a record of one, whose name may begin with a folder."""
+    name, slash, count = lines[0].split()[0].rpartition("/")
+    if not slash or not count.isdecimal() or (count == path.stem and name != path.stem):
+        return None
+    return int(count)
+
+
+def _first_line(path: Path, line: str) -> tuple[float | None, int | None, int]:
+    """Return the frame rate (Hz), the number of frames and that of channels. Raises DataError."""
+    from wfdb.io.header import rx_record
+
+    _, _, rest = line.partition(line.split()[0])
+    match = rx_record.match(f"x {rest}")  # without the name, which may have folders and dots
+    if match is None:
+        raise DataError(f"{path}: its first line {shown(line)} is no 'name 12 500 5000' (channels, Hz, samples)")
+    rate, frames = match["fs"], match["sig_len"]
+    return float(rate) if rate else None, int(frames) if frames else None, int(match["n_sig"])
+
+
+def _beside(header: Path, name: str) -> Path:
+    """Return a file that a header names, in a folder below it or, where there is none, beside it. Raises DataError."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if not parts or any(part in ("/", "..", "~") or ":" in part for part in parts):
+        raise DataError(
+            f"{header}: names the file {shown(name)}; files are read from the header's own folder only, so name a file "
+            "there"
+        )
+    below = header.parent.joinpath(*parts)
+    return below if below.is_file() else header.parent / parts[-1]
+
+
+def _channel(path: Path, line: str, layout: bool) -> Channel:
+    from wfdb.io.header import rx_signal
+
+    # File, gain and unit are taken out: the library's pattern ends each at the first character that it does not expect,
+    # and takes the rest of the line for the channel's name.
+    file, fmt, gain, rest = [*line.split(None, 3), "", "", ""][:4]
+    gain, _, unit = gain.partition("/")
+    gain = gain.lower()
+    match = rx_signal.match(f"x {fmt} {gain} {rest}")
+    formats = (_NO_SAMPLES,) if layout else BITS
+    if match is None or match["fmt"] not in formats or not _GAIN.fullmatch(gain):
+        raise DataError(f"{path}: {shown(line)} describes no channel; the signal formats are {', '.join(formats)}")
+
+    def number(field: str, absent: int = 0) -> int:
+        return int(match[field]) if match[field] not in ("", "-") else absent
+
+    channel = Channel(
+        file if layout else _beside(path, file).relative_to(path.parent).as_posix(),
+        match["fmt"],
+        number("samps_per_frame", 1),
+        number("skew"),
+        number("byte_offset"),
+        float(match["adc_gain"] or 0) or USUAL_GAIN,
+        number("baseline", number("adc_zero")),
+        number("init_value"),
+        unit or None,
+        number("checksum"),
+        match["sig_name"].strip() or None,
+    )
+    if channel.per_frame < 1:
+        raise DataError(f"{path}: {shown(line)} has no sample in a frame; the header is damaged")
+    return channel
+
+
+def _frames(path: Path, stated: int | None, channels: tuple[Channel, ...]) -> int:
+    """Return the number of frames, by the header or by the first file's size; every file must hold as many."""
+    for name in dict.fromkeys(channel.file for channel in channels):
+        inside = [channel for channel in channels if channel.file == name]
+        per_frame = sum(channel.per_frame for channel in inside)
+        bits = BITS[inside[0].format]
+        if len({(channel.format, channel.offset) for channel in inside}) > 1:
+            raise DataError(f"{path}: gives {name} two formats; a file has one")
+        if not (path.parent / name).is_file():
+            raise DataError(f"{path}: its file of samples {name} is not beside it; copy both")
+        size = (path.parent / name).stat().st_size - inside[0].offset
+        if stated is None and bits is not None:
+            stated = int(max(size, 0) * 8 // (bits * per_frame))
+        if stated is None:
+            raise DataError(f"{path}: does not say how many samples it has; write the number into its first line")
+        if bits is not None and size < ceil(stated * per_frame * bits / 8 - 1e-6):
+            refuse_pointer(path.parent / name)
+            raise DataError(
+                f"{path}: promises {stated} samples of {len(inside)} channels, but {name} has {max(size, 0)} bytes of "
+                "samples; it was cut short, copy it again"
+            )
+    return stated or 0
