@@ -9,9 +9,11 @@ from scipy import stats
 
 from ecgtune.errors import DataError, SettingError
 from ecgtune.evaluation import metrics as module
+from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.groups import group_predictions
-from ecgtune.evaluation.intervals import resampled_counts
+from ecgtune.evaluation.intervals import bootstrap_intervals, resampled_counts
 from ecgtune.evaluation.metrics import METRICS, weighted_metrics
+from ecgtune.evaluation.scorer import make_scorer
 from helpers.evaluation import binary_intervals
 
 
@@ -125,11 +127,11 @@ def test_level_nests():
 
 
 def test_undefined_resamples_are_left_out():
-    # One positive among eight windows: over a third of the resamples miss it.
-    label, probability = np.array([1] + [0] * 7), np.array([0.9] + [0.1] * 6 + [0.8])
+    # Two positives among eight windows: a tenth of the resamples miss both.
+    label, probability = np.array([1, 1] + [0] * 6), np.array([0.9, 0.3] + [0.1] * 5 + [0.8])
     found = binary_intervals(label, probability)
-    assert found["auroc"] == {"value": 1.0, "ci_low": 1.0, "ci_high": 1.0}
-    assert found["recall"] == {"value": 1.0, "ci_low": 1.0, "ci_high": 1.0}
+    assert (found["recall"]["ci_low"], found["recall"]["ci_high"]) == (0.0, 1.0)
+    assert found["auroc"]["ci_low"] < found["auroc"]["value"] < found["auroc"]["ci_high"] == 1.0
     nothing = binary_intervals(label, np.full(8, 0.1))["precision"]
     assert all(math.isnan(value) for value in nothing.values())
 
@@ -184,3 +186,46 @@ def test_no_group_predictions_say_why(group, reason):
 def test_bad_settings_are_refused(options, error):
     with pytest.raises(error, match="allowed"):
         binary_intervals([0, 1], [0.1, 0.9], **options)
+
+
+def exact(hits, trials):
+    found = stats.binomtest(hits, trials).proportion_ci(0.95, method="exact")
+    return pytest.approx((found.low, found.high))
+
+
+def test_where_all_resamples_agree_the_interval_is_exact_over_groups():
+    label = np.repeat([1, 0, 1, 0, 0, 1], 4)
+    group = np.repeat(np.arange(6), 4)
+    found = binary_intervals(label, np.where(label == 1, 0.9, 0.2), group=group)
+    trials = {"accuracy": 6, "precision": 3, "recall": 3, "specificity": 3, "auroc": 3}
+    for name, count in trials.items():
+        assert (found[name]["ci_low"], found[name]["ci_high"]) == exact(count, count), name
+    low = stats.binomtest(3, 3).proportion_ci(0.95, method="exact").low
+    assert found["f1"]["ci_low"] == pytest.approx(2 * low / (1 + low))
+    for name in ("auprc", "mcc"):
+        assert math.isnan(found[name]["ci_low"])
+    assert all(entry["too_few"] and entry["value"] == 1 for entry in found.values())
+
+
+def test_a_single_group_tells_next_to_nothing():
+    found = binary_intervals(np.array([1, 1, 0, 0]), np.array([0.9, 0.2, 0.1, 0.3]), group=np.zeros(4))["accuracy"]
+    assert (found["value"], found["too_few"]) == (0.75, True)
+    assert found["ci_high"] - found["ci_low"] > 0.9
+
+
+def test_constant_predictions_are_equal_in_all_resamples_by_construction():
+    found = binary_intervals(np.tile([1, 0, 0], 10), np.full(30, 0.7))
+    assert found["auroc"] == {"value": 0.5, "ci_low": 0.5, "ci_high": 0.5}
+    assert found["recall"] == {"value": 1.0, "ci_low": 1.0, "ci_high": 1.0}
+    assert "too_few" not in found["accuracy"]
+
+
+def test_a_class_is_a_proportion_of_its_own_groups():
+    label = np.array([0, 0, 1, 1, 2, 2])
+    probability = np.eye(3)[label] * 0.8 + 0.05
+    scorer = make_scorer(label, probability, Decision("multiclass"), ("A", "B", "C"), each=True)
+    found = bootstrap_intervals(scorer)
+    assert (found["accuracy"]["ci_low"], found["accuracy"]["ci_high"]) == exact(6, 6)
+    assert (found["recall", 1]["ci_low"], found["recall", 1]["ci_high"]) == exact(2, 2)
+    assert (found["specificity", 1]["ci_low"], found["specificity", 1]["ci_high"]) == exact(4, 4)
+    assert math.isnan(found["recall"]["ci_low"])  # a mean over classes

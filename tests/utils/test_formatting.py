@@ -14,6 +14,8 @@ from ecgtune.utils import formatting
         (formatting.signed, -0.0123, "-0.012"),
         (formatting.signed, -0.0001, "0.000"),
         (formatting.signed, None, "n/a"),
+        (formatting.interval, {"ci_low": 0.54, "ci_high": 1.0, "too_few": True}, "0.540 to 1.000, too few"),
+        (formatting.interval, {"ci_low": None, "ci_high": None, "too_few": True}, "too few"),
         (formatting.percent, 1.0, "100"),
         (formatting.percent, 0.05663, "5.66"),
         (formatting.percent, 0.0326, "3.26"),

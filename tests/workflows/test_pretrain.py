@@ -96,7 +96,7 @@ def test_the_encoder_is_a_model_like_any_other(place, tmp_path):
         quiet=True,
     )
     assert run.metrics["weights"] == model.weights.describe()
-    assert ecgtune.load_run(run.folder).predict(ecgtune.simulate(4, seed=2).signal).shape == (4, 2)
+    assert ecgtune.load_run(run.folder).predict(ecgtune.simulate(4, seed=2, seconds=3).signal).shape == (4, 2)
 
 
 def test_float16_is_half_the_file_and_nearly_the_same_encoder(place):

@@ -25,6 +25,7 @@ from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import build_model
 from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.run_folder import RunFolder, read_recipe
+from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json
 
 #: Number formats of predictions; "auto" is the one that the run was measured in (fp32 for a run in fp16), "int8"
@@ -136,9 +137,9 @@ class Run(Predictor):
         lines = [f"weights: {self.metrics['weights']}", f"split by {split['unit']}: {split['origin']}"]
         lines += [f"warning: {warning}" for warning in split["warnings"]]
         for name, title in zip(("accuracy", "f1", "auroc"), _SUMMARY[self.task], strict=True):
-            value, low, high = (self.metrics["window"]["metrics"][name][key] for key in ("value", "ci_low", "ci_high"))
-            known = None not in (value, low, high)
-            lines.append(f"test {title}: " + (f"{value:.3f} (95 % {low:.3f} to {high:.3f})" if known else "n/a"))
+            entry = self.metrics["window"]["metrics"][name]
+            interval = "" if entry["value"] is None else f" (95 % {formatting.interval(entry)})"
+            lines.append(f"test {title}: {formatting.score(entry['value'])}{interval}")
         return "\n".join(lines)
 
     def predict(

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ecgtune.errors import RunError
 from ecgtune.evaluation.decision import Decision
-from ecgtune.evaluation.evaluate import defined
+from ecgtune.evaluation.evaluate import defined, plain
 from ecgtune.evaluation.groups import group_index, group_predictions
-from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
+from ecgtune.evaluation.intervals import interval, resampled_counts
 from ecgtune.evaluation.metrics import checked_level
 from ecgtune.evaluation.notes import comparison_notes
 from ecgtune.evaluation.scorer import Key, Scorer, make_scorer
@@ -55,13 +55,18 @@ class RunRecord:
         return make_scorer(self.label, self.probability, decision, self.metrics["classes"], f1_over)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Scores:
-    """Metrics of a run: `values` on the test windows, `draws`, each `(resamples,)`, on resamples of their groups."""
+    """Metrics of a run: `values` on the test windows, `draws`, each `(resamples,)`, on resamples of their groups.
+
+    trials, constant: as of its `Scorer`.
+    """
 
     seed: int
     values: dict[Key, float]
     draws: Values
+    trials: dict[Key, int | None]
+    constant: bool
 
     @property
     def names(self) -> list[str]:
@@ -166,7 +171,13 @@ def _measure(records: Sequence[RunRecord], *, resamples: int, seed: int) -> list
         for scorer, own in zip(scorers, chunks, strict=True):
             own.append(scorer(weights))
     return [
-        _Scores(record.seed, scorer.values(), {name: np.concatenate([chunk[name] for chunk in own]) for name in own[0]})
+        _Scores(
+            record.seed,
+            scorer.values(),
+            {name: np.concatenate([chunk[name] for chunk in own]) for name in own[0]},
+            {name: scorer.trials(name, index) for name in own[0]},
+            scorer.constant,
+        )
         for record, scorer, own in zip(records, scorers, chunks, strict=True)
     ]
 
@@ -190,13 +201,14 @@ def _summary(runs: Sequence[_Scores], level: float) -> dict[str, dict[str, Any]]
     result = {}
     for name in runs[0].names:
         values = np.array([run.values[name] for run in runs])
-        low, high = percentile_interval(np.mean([run.draws[name] for run in runs], axis=0), level)
+        draws, mean = np.mean([run.draws[name] for run in runs], axis=0), float(values.mean())
+        trials = min(run.trials[name] or 0 for run in runs)
+        constant = all(run.constant for run in runs)
         result[name] = {
-            "mean": defined(float(values.mean())),
+            "mean": defined(mean),
             "std": defined(float(values.std(ddof=1))) if len(runs) > 1 else None,
             "values": [defined(value) for value in values],
-            "ci_low": defined(low),
-            "ci_high": defined(high),
+            **plain(interval(name, mean, draws, trials, level, constant=constant)),
         }
     return result
 
@@ -220,8 +232,9 @@ def _difference(
     for name in runs[0].names:
         value = np.mean([run.values[name] for run in runs]) - np.mean([run.values[name] for run in reference])
         mean, mean_reference = (np.mean([run.draws[name] for run in side], axis=0) for side in (runs, reference))
-        low, high = percentile_interval(mean - mean_reference, level)
-        result[name] = {"value": defined(float(value)), "ci_low": defined(low), "ci_high": defined(high)}
+        # The reference minus itself is 0; other equal methods are equal on these windows only.
+        found = interval(name, float(value), mean - mean_reference, None, level, constant=list(runs) == list(reference))
+        result[name] = {"value": defined(float(value)), **plain(found)}
     return result
 
 

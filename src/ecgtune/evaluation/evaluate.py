@@ -38,7 +38,8 @@ def evaluate(
     maximum of the windows' probabilities for a recording or group.
 
     Returns `{"window": {"n", "metrics": {name: {"value", "ci_low", "ci_high"}}, "confusion": [[tn, fp], [fn, tp]]},
-    "group": the same per recording or group, with its name as "of", or {"reason": ...}}`, with `labels` and
+    "group": the same per recording or group, with its name as "of", or {"reason": ...}}`, with `too_few` in metrics of
+    which all resamples agree, and `labels` and
     `labels_in_mean` for several (see docs/architecture.md): plain Python values, None for an undefined metric.
     """
     options = {"resamples": resamples, "seed": seed, "level": level}
@@ -61,7 +62,7 @@ def _level(scorer: Scorer, group: ArrayLike | None, classes: Sequence[str], **op
     confusion = scorer.confusion()
     result = {
         "n": len(scorer.label),
-        "metrics": {name: _plain(entry) for name, entry in intervals.items() if isinstance(name, str)},
+        "metrics": {name: plain(entry) for name, entry in intervals.items() if isinstance(name, str)},
         "confusion": confusion,
     }
     if scorer.decision.task == "binary":
@@ -73,7 +74,7 @@ def _level(scorer: Scorer, group: ArrayLike | None, classes: Sequence[str], **op
             "positives": int(positives),
             "known": int(known),
             "prevalence": int(positives) / int(known) if known else None,
-            "metrics": {metric: _plain(intervals[metric, index]) for metric in METRICS} if present else None,
+            "metrics": {metric: plain(intervals[metric, index]) for metric in METRICS} if present else None,
         }
     result["labels_in_mean"] = sum(entry["metrics"] is not None for entry in labels.values())
     result["labels"] = labels
@@ -84,8 +85,9 @@ def _level(scorer: Scorer, group: ArrayLike | None, classes: Sequence[str], **op
     return result
 
 
-def _plain(entry: Interval) -> dict[str, float | None]:
-    return {key: defined(value) for key, value in entry.items()}
+def plain(entry: Interval) -> dict[str, float | None]:
+    """The entry for JSON: None for NaN."""
+    return {key: value if value is True else defined(value) for key, value in entry.items()}
 
 
 def defined(value: float) -> float | None:

@@ -5,6 +5,7 @@ treat the twentieth window of a recording as independent and give intervals that
 are drawn, and the reports say so.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +17,7 @@ from ecgtune.evaluation.metrics import CHUNK_ELEMENTS, checked_level
 from ecgtune.evaluation.scorer import Key, Scorer
 
 Interval = dict[str, float]
+"""`value`, `ci_low`, `ci_high`, and `too_few: True` where the bootstrap says nothing (`interval`)."""
 
 
 def bootstrap_intervals(
@@ -24,8 +26,8 @@ def bootstrap_intervals(
     """Every metric with its percentile bootstrap interval: `{"accuracy": {"value", "ci_low", "ci_high"}, ...}`.
 
     group: `(windows,)` identifiers, resampled with replacement as wholes, or None (windows are resampled). Resamples
-    in which a metric is undefined are left out of its percentiles; NaN when it is undefined in all. Efron and
-    Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    in which a metric is undefined are left out of its percentiles; NaN when it is undefined in all. Where all resamples
+    agree, the interval is that of `interval`. Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
     checked_level(level)
     windows = len(scorer.label)
@@ -36,9 +38,42 @@ def bootstrap_intervals(
             draws.setdefault(name, []).append(value)
     result: dict[Key, Interval] = {}
     for name, value in scorer.values().items():
-        low, high = percentile_interval(np.concatenate(draws[name]), level)
-        result[name] = {"value": value, "ci_low": low, "ci_high": high}
+        trials = None if scorer.constant else scorer.trials(name, index)
+        found = interval(name, value, np.concatenate(draws[name]), trials, level, constant=scorer.constant)
+        result[name] = {"value": value, **found}
     return result
+
+
+def interval(
+    name: Key, value: float, draws: NDArray[np.float64], trials: int | None, level: float, *, constant: bool = False
+) -> Interval:
+    """Percentile interval of `draws` `(resamples,)`; where all are equal, the exact one of a proportion, or NaN twice.
+
+    Equal resamples do not mean certainty: a handful of windows without an error gives an interval of width zero.
+    Marked by `too_few`. trials: as of `Scorer.trials`. constant: of predictions that are all equal, whose metrics may
+    be equal in all resamples by construction (an AUROC of 0.5); their interval stays.
+    """
+    low, high = percentile_interval(draws, level)
+    if low < high or constant or math.isnan(value):
+        return {"ci_low": low, "ci_high": high}
+    if not trials:
+        return {"ci_low": math.nan, "ci_high": math.nan, "too_few": True}
+    if name == "f1" or name[0] == "f1":
+        ends = exact_interval(value / (2 - value), trials, level)
+        low, high = (2 * end / (1 + end) for end in ends)
+    else:
+        low, high = exact_interval(value, trials, level)
+    return {"ci_low": low, "ci_high": high, "too_few": True}
+
+
+def exact_interval(proportion: float, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Interval of a proportion in independent trials. Clopper and Pearson, Biometrika 26, 1934, 404-413."""
+    from scipy.special import betaincinv
+
+    tail, hits = (1 - level) / 2, proportion * trials
+    low = betaincinv(hits, trials - hits + 1, tail) if hits > 0 else 0.0
+    high = betaincinv(hits + 1, trials - hits, 1 - tail) if hits < trials else 1.0
+    return float(low), float(high)
 
 
 def resampled_counts(groups: int, windows: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:

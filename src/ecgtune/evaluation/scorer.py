@@ -45,6 +45,38 @@ class Scorer:
         """Every metric of the predictions themselves."""
         return {key: float(value[0]) for key, value in self(np.ones((1, len(self.label)))).items()}
 
+    @property
+    def constant(self) -> bool:
+        """Whether all windows have the same probability, so that a metric may be equal in every resample."""
+        return bool((self.probability == self.probability[:1]).all())
+
+    def trials(self, key: Key, index: NDArray[np.int64]) -> int | None:
+        """Number of independent trials, of which a metric (of F1: F1 / (2 - F1)) is the proportion of successes.
+
+        index: the group of each window; groups are the trials. Of AUROC, the disjoint pairs of a group with and one
+        without positives, each ranked right with the probability AUROC. None for other metrics and macro means.
+        """
+        name, kept = (key, None) if isinstance(key, str) else key
+        predicted = self.decision(self.probability)
+        if kept is not None:
+            truth, positive = (
+                (values == kept) if self.label.ndim == 1 else values[:, kept] for values in (self.label, predicted)
+            )
+            known = np.ones(len(index), bool) if self.label.ndim == 1 else self.label[:, kept] >= 0
+        elif self.decision.task == "binary":
+            truth, positive, known = self.label == 1, predicted == 1, np.ones(len(index), bool)
+        else:
+            return len(np.unique(index)) if name == "accuracy" and self.label.ndim == 1 else None
+        truth, positive = (truth == 1) & known, (positive == 1) & known
+
+        def groups(mask: NDArray[np.bool_]) -> int:
+            return len(np.unique(index[mask]))
+
+        counted = {"accuracy": known, "precision": positive, "recall": truth, "specificity": known & ~truth}
+        if name == "auroc":
+            return min(groups(truth), groups(known & ~truth))
+        return groups((counted | {"f1": truth | positive})[name]) if name in (*counted, "f1") else None
+
     def confusion(self) -> list:
         """Counts, rows true, columns predicted: 2 x 2, k x k, or 2 x 2 for each label (of its known windows)."""
         predicted = self.decision(self.probability)

@@ -321,7 +321,8 @@ def write_accuracy_against_parameters(path: Path, results: dict[str, Any], *, pn
         for index, row in enumerate(methods):
             entry, x = row["metrics"][lead], row["trainable"]
             colour, marker = colours[row["method"]], MARKERS[index % len(MARKERS)]
-            axes.vlines(x, entry["ci_low"], entry["ci_high"], color=colour, lw=1.8)
+            if entry["ci_low"] is not None:
+                axes.vlines(x, entry["ci_low"], entry["ci_high"], color=colour, lw=1.8)
             label = f"{row['title']}: {score(entry['mean'])}"
             axes.plot(x, entry["mean"], ls="", marker=marker, ms=8.5, color=colour, mec="white", label=label)
         for index, row in enumerate(baselines):

@@ -64,6 +64,9 @@ def run_facts(run: FinishedRun) -> dict[str, Any]:
         "pooled_unit": wording.pooled_unit(run.metrics),
         "metric_titles": wording.metric_titles(run.metrics),
         "threshold": wording.decision_sentence(run.metrics),
+        "too_few": wording.too_few_note(
+            entry for level in ("window", "group") for entry in run.metrics[level].get("metrics", {}).values()
+        ),
         **_task_facts(run.metrics),
         **folder_facts(run.folder),
         "environment": flat(run.environment),

@@ -8,7 +8,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ecgtune.evaluation.metrics import METRICS
-from ecgtune.reporting.wording import Row, lead_of, lead_title, mean_note, metric_titles, task_of, unit_name
+from ecgtune.reporting.wording import (
+    Row,
+    lead_of,
+    lead_title,
+    mean_note,
+    metric_titles,
+    task_of,
+    too_few_note,
+    unit_name,
+)
 from ecgtune.utils import formatting
 
 if TYPE_CHECKING:
@@ -89,7 +98,9 @@ def table_notes(results: dict[str, Any]) -> list[str]:
             "seeds; an interval that includes 0 does not separate the two. Intervals are not adjusted for the number "
             "of methods."
         )
-    return [*notes, "n/a: not defined for these predictions, or not measured."]
+    tables = [row[key] or {} for row in results["rows"] for key in ("metrics", "group_metrics", "difference")]
+    too_few = too_few_note(entry for table in tables for entry in table.values())
+    return [*notes, *([too_few] if too_few else []), "n/a: not defined for these predictions, or not measured."]
 
 
 def table_csv(results: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ecgtune.evaluation.decision import Decision
@@ -134,6 +134,16 @@ def label_scores(runs: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     return result
 
 
+def too_few_note(entries: Iterable[dict[str, Any]]) -> str | None:
+    """Sentence on the intervals that are marked, None when no entry is."""
+    if not any(entry.get("too_few") for entry in entries):
+        return None
+    return (
+        f"{formatting.TOO_FEW.capitalize()}: all resamples agree, because there are too few windows or errors. The "
+        "interval is then the exact one of Clopper and Pearson, where the metric has one."
+    )
+
+
 def decision_sentence(metrics: dict[str, Any]) -> str:
     """`0.5, fixed` and the like."""
     return Decision.from_dict(metrics["threshold"]).sentence(metrics["classes"])
@@ -202,6 +212,9 @@ def _difference(ranked: Sequence[Row], results: dict[str, Any]) -> list[str]:
         other, sign = best, 1
         words = f"This is {{size}} above {_named(reference)}"
     entry = other["difference"][lead_of(results)]
+    if entry.get("too_few"):
+        equal = f"{_named(reference)} and {_named(other)} do not differ in any resample"
+        return [f"{equal}: the test split has too few windows or errors to separate the two."]
     if entry["value"] is None or entry["ci_low"] is None:
         return [f"The difference to {_named(reference)} is not defined."]
     if entry["value"] == 0:

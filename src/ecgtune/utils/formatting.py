@@ -1,9 +1,11 @@
 """Numbers as readers see them; a missing one is `n/a` everywhere."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 MISSING = "n/a"
+#: Of an interval: all resamples agree, because there are too few windows or errors.
+TOO_FEW = "too few"
 
 
 def score(value: float | None) -> str:
@@ -17,10 +19,8 @@ def with_std(entry: Mapping[str, Any]) -> str:
 
 
 def interval(entry: Mapping[str, Any]) -> str:
-    """`0.810 to 0.870`; `n/a` when an end is missing."""
-    if entry["ci_low"] is None or entry["ci_high"] is None:
-        return MISSING
-    return f"{entry['ci_low']:.3f} to {entry['ci_high']:.3f}"
+    """`0.810 to 0.870`; `n/a` when an end is missing, `too few` (alone or behind) where all resamples agree."""
+    return _interval(entry, score)
 
 
 def std(entry: Mapping[str, Any]) -> str:
@@ -37,10 +37,16 @@ def signed(value: float | None) -> str:
 
 
 def signed_interval(entry: Mapping[str, Any]) -> str:
-    """`-0.004 to +0.028`."""
+    """`-0.004 to +0.028`, otherwise as `interval`."""
+    return _interval(entry, signed)
+
+
+def _interval(entry: Mapping[str, Any], number: Callable[[float], str]) -> str:
+    too_few = entry.get("too_few", False)
     if entry["ci_low"] is None or entry["ci_high"] is None:
-        return MISSING
-    return f"{signed(entry['ci_low'])} to {signed(entry['ci_high'])}"
+        return TOO_FEW if too_few else MISSING
+    text = f"{number(entry['ci_low'])} to {number(entry['ci_high'])}"
+    return f"{text}, {TOO_FEW}" if too_few else text
 
 
 def percent(share: float | None) -> str:
