@@ -58,9 +58,14 @@ def group_predictions(
 
 
 def pooled_probability(probability: NDArray, group: ArrayLike, pooled: Pooled = "mean") -> tuple[NDArray, NDArray]:
-    """Sorted identifiers `(groups,)` and the mean or maximum probability of each one's windows, `(groups, ...)`."""
+    """Identifiers `(groups,)` and the mean or maximum probability of each one's windows, `(groups, ...)`.
+
+    The groups are in the order of their first windows.
+    """
     identifier, index = group_index(group, len(probability))
-    return identifier, _pooled(np.asarray(probability, np.float64), index, len(identifier), pooled)
+    found = _pooled(np.asarray(probability, np.float64), index, len(identifier), pooled)
+    order = np.argsort(np.unique(index, return_index=True)[1])
+    return identifier[order], found[order]
 
 
 def group_index(group: ArrayLike | None, windows: int) -> tuple[NDArray, NDArray[np.int64]]:
