@@ -1,5 +1,7 @@
 """A folder of recordings and its table on the command line: check, train, compare, cross-validate."""
 
+import csv
+import html
 import json
 
 import numpy as np
@@ -9,6 +11,7 @@ import ecgtune
 from ecgtune.cli.main import main
 from helpers.records import heartbeats, write_record
 
+RHYTHMS = ("AF", "other", "other")
 QUICK = ["--method", "probe", "--epochs", "2", "--batch-size", "4", "--device", "cpu", "--quiet"]
 
 
@@ -19,9 +22,9 @@ def data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for index, signal in enumerate(heartbeats(24, seconds=6)):
         write_record(tmp_path / "records", f"r{index:02}", signal)
-    rows = [f"r{i:02},p{i},{i % 2},{i // 2 % 2},{i % 5 + 1},{'ABC'[i % 3]}" for i in range(24)]
+    rows = [f"r{i:02},p{i},{i % 2},{i // 2 % 2},{i % 5 + 1},{'ABC'[i % 3]},{RHYTHMS[i % 3]}" for i in range(24)]
     table = tmp_path / "labels.csv"
-    table.write_text("\n".join(["record,patient,AF,PVC,k,where", *rows]) + "\n")
+    table.write_text("\n".join(["record,patient,AF,PVC,k,where,rhythm", *rows]) + "\n")
     return table
 
 
@@ -74,6 +77,35 @@ def test_train_from_recordings_at_the_models_rate(data, tmp_path):
     assert metrics["data"]["signal_path"]["window"] == 3
     assert metrics["split"]["unit"] == "patient"
     assert "validation 4, test 5" in metrics["split"]["origin"]
+
+
+def test_the_positive_class_is_named_everywhere(data, capsys, tmp_path):
+    tokens = ["labels.csv", "--records", "records", "--label", "rhythm"]
+    run("compare", *tokens, "--methods", "probe", "--seeds", "1", *QUICK[2:], "--out", "cmp")
+    line = "Positive class: AF ('other' is a name of a negative class; --positive other for the other)."
+    assert line in " ".join(capsys.readouterr().out.split())
+    folder = tmp_path / "cmp" / "probe" / "seed-0"
+    named = [tmp_path / "cmp" / "table.md", tmp_path / "cmp" / "report.html", folder / "report.html"]
+    for file in [*named, folder / "README.md"]:
+        assert "Positive class: AF" in html.unescape(file.read_text()).replace(
+            "| Positive class | ", "Positive class: "
+        )
+    assert "positive class AF" in (tmp_path / "cmp" / "figures" / "methods.svg").read_text()
+    for file in (tmp_path / "cmp" / "results.json", folder / "metrics.json"):
+        assert json.loads(file.read_text())["positive"]["class"] == "AF"
+    table = list(csv.DictReader((tmp_path / "cmp" / "table.csv").open()))
+    assert {row["Positive class"] for row in table} == {"AF"}
+    for kind in ("probe", "majority"):
+        stored = list(csv.DictReader((tmp_path / "cmp" / kind / "seed-0" / "predictions.csv").open()))
+        assert {row["label"] for row in stored} == {"AF", "other"}
+        assert list(stored[0])[-1] == "probability_AF"
+    found = ecgtune.load_run(folder)
+    assert (found.positive, found.classes) == ("AF", ("other", "AF"))
+    assert "positive class: AF (" in found.summary()
+    run("predict", folder, "records", "--out", "predicted", "--quiet")
+    for name in ("predictions.csv", "recordings.csv"):
+        assert "probability_AF" in (tmp_path / "predicted" / name).read_text().splitlines()[0]
+    assert "holds another run" in refused(capsys, "compare", *tokens, *QUICK[2:], "--positive", "other", "--out", "cmp")
 
 
 def test_recordings_that_are_z_scored_whole_need_no_normalisation(data, capsys):

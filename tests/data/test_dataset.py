@@ -112,8 +112,8 @@ def test_columns_can_be_named(csv_file):
     path = csv_file(rhythm=["AF", "SR"] * 6, site=SIXES)
     path.write_text(path.read_text().replace("label", "signal_8"))
     dataset = read(path, label="rhythm", group="site")
-    assert dataset.classes == ("AF", "SR")
-    assert dataset.label.tolist() == [0, 1] * 6
+    assert dataset.classes == ("SR", "AF")
+    assert dataset.label.tolist() == [1, 0] * 6
     assert dataset.samples == 9
     assert dataset.group_name == "site"
     assert dataset.group is not None

@@ -16,6 +16,7 @@ c,2,,1,9
 d,3,,,10
 e,4,0,0,10
 """
+SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def table(tmp_path: Path):
 
 
 def test_several_labels_with_missing_ones(table):
-    got = table(FIVE, fold="strat_fold")
+    got = table(FIVE, labels=("MI", "CD"), fold="strat_fold")
     assert got.task == "multilabel"
     assert got.classes == ("MI", "CD")
     assert_array_equal(got.label, [[1, 0], [0, -1], [-1, 1], [0, 0]])
@@ -40,10 +41,11 @@ def test_several_labels_with_missing_ones(table):
     assert "validation 9, test 10" in got.split_origin
 
 
-def test_without_a_fold_column_named_folds_are_no_labels(table):
-    got = table(FIVE)
+def test_folds_and_identifiers_are_no_labels(table):
+    got = table("record,ecg_id,AF,patient,Strat_Fold\na,1,1,x,1\nb,2,0,y,2\n")
     assert got.split is None
-    assert got.classes == ("MI", "CD")
+    assert got.classes == ("0", "1")
+    assert_array_equal(got.label, [1, 0])
 
 
 @pytest.mark.parametrize(
@@ -103,11 +105,13 @@ def test_mit_bih_as_published(table):
         ("record,label\na,1\n", {"label": "x"}, r"no column 'x' \(--label\)"),
         ("record,label\na,1\n", {"labels": ("label", "y")}, r"no column 'y' \(--labels\)"),
         ("record,patient\na,1\n", {}, "no column of labels"),
+        ("record,sex,pacemaker,AF\na,1,0,1\n", {}, "It may be sex, pacemaker, AF; name one with --label"),
+        ("record,label,class\na,1,0\n", {}, "It may be label, class; name one with --label"),
         ("record,label\na,1\nb,0\na,1\n", {}, "row 4: recording 'a' is already in row 2"),
         ("record,label\na,1\n,0\n", {}, "row 3: record is empty"),
         ("record,label,patient\na,1,x\nb,0,\n", {}, "row 3: patient is empty"),
         ("record,label\na,\nb,\n", {}, "no row has a value in label"),
-        ("record,MI,CD\na,1,2\nb,0,0\n", {}, "row 2: label 'CD' is '2'"),
+        ("record,MI,CD\na,1,2\nb,0,0\n", {"labels": ("MI", "CD")}, "row 2: label 'CD' is '2'"),
         ("record,label\na,1\nb,0,7\n", {}, "each row needs 2 cells"),
         ("record,label,label\na,1,1\n", {}, "each by its own name"),
         ("record,label,patient,split\na,1,x,train\nb,0,x,test\n", {}, "patient 'x' is in split 'test' but in 'train'"),
@@ -139,7 +143,7 @@ def test_flags_that_exclude_each_other(columns):
 
 
 def test_real_tables(shared):
-    ptbxl = read_label_table(shared / "data" / "records" / "ptbxl" / "labels.csv", TableColumns(fold="strat_fold"))
-    assert (len(ptbxl), ptbxl.classes) == (40, ("NORM", "MI", "STTC", "CD", "HYP"))
+    ptbxl = read_label_table(shared / "data" / "records" / "ptbxl" / "labels.csv", TableColumns(labels=SUPERCLASSES))
+    assert (len(ptbxl), ptbxl.classes, ptbxl.unused_fold) == (40, SUPERCLASSES, "strat_fold")
     cinc = read_label_table(shared / "data" / "records" / "cinc2017" / "labels.csv")
     assert (len(cinc), cinc.classes, cinc.task) == (60, ("A", "N", "O", "~"), "multiclass")

@@ -37,7 +37,7 @@ def test_reasons_are_counted_one_each(tmp_path):
     assert dict(zip(names, selection.use, strict=True)).items() >= {
         "a": "left_out", "out": "left_out", "short": "short", "flat": "flat", "clipped": "clipped",
     }.items()  # fmt: skip
-    again = select(recordings, {"out", "a", "elsewhere"}, 200, Crops(val_fraction=0.4))
+    again = select(recordings, {"set/out.mat", "a", "./a.hea", "elsewhere"}, 200, Crops(val_fraction=0.4))
     assert (again.use == selection.use).all()
     assert {tuple(select(recordings, (), 200, Crops(val_seed=seed)).val) for seed in range(9)} != {tuple(selection.val)}
 

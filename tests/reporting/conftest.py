@@ -87,6 +87,7 @@ def metrics_of(name: str, seed: int, weights: str, grouped: bool) -> dict[str, A
         "method": f"{name.upper()}(rank=16)",
         "weights": weights,
         "classes": ["sinus rhythm", "fibrillation"],
+        "positive": {"class": "fibrillation", "reason": "as given"},
         "normalisation": "zscore",
         "data": {
             "path": "windows.csv",
@@ -150,11 +151,11 @@ def write_run_folder(folder: Path, name: str, seed: int, weights: str, grouped: 
         (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log))
     with (folder / "predictions.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["row", "group", "split", "label", "probability"])
+        writer.writerow(["row", "group", "split", "label", "probability_fibrillation"])
         row = 0
         for split in ("val", "test"):
             for values in zip(*reversed(windows(split)), scores(name, seed, split), strict=True):
-                writer.writerow([row, values[0], split, values[1], values[2]])
+                writer.writerow([row, values[0], split, metrics["classes"][values[1]], values[2]])
                 row += 1
     return metrics
 
@@ -180,6 +181,7 @@ def build_comparison(
         "machine": {"cpu": "2 cores", "versions": {"torch": "2.13.0", "ecgtune": "0.1.0"}},
         "data": first["data"],
         "split": first["split"],
+        "positive": first["positive"],
         "model": first["model"],
         "weights": weights,
         **compare_runs(records, resamples=200),

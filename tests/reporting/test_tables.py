@@ -89,7 +89,7 @@ def test_split_by_row_is_about_windows(make_comparison, tmp_path):
     text = " ".join(table_notes(results))
     assert "Split by row" in text
     assert "intervals over test windows" in text
-    assert "240 windows, 120 positive" in text
+    assert "240 windows, 120 positive (fibrillation)" in text
     assert all(row["group_metrics"] is None for row in results["rows"])
 
 

@@ -90,7 +90,7 @@ def test_predictions_of_the_training_recordings_are_those_of_the_run(folder, tmp
     rows = table(tmp_path / "predictions.csv")
     assert [(row["recording"], row["window"]) for row in rows[:3]] == [("r00", "0"), ("r00", "1"), ("r01", "0")]
     assert len(rows) == 2 * COUNT
-    names = ["probability"] if task == "binary" else [f"probability_{name}" for name in run.classes]
+    names = [f"probability_{name}" for name in (["1"] if task == "binary" else run.classes)]
     np.testing.assert_array_equal([[float(row[name]) for name in names] for row in rows], own.reshape(len(rows), -1))
     for row, answer in zip(rows, found.prediction, strict=True):
         if task == "multilabel":

@@ -31,9 +31,13 @@ class Reading:
     """How to read the file of windows, or the recordings."""
 
     label: Annotated[str | None, Parameter(group=MOST_USED)] = None
-    """Label column, two classes or more; the last column when not given."""
+    """Label column, two classes or more; `label` when not given, else the only one it can be (the last one of windows
+    without a header)."""
     labels: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
     """Several label columns of 0 and 1 (empty: missing), --labels MI STTC HYP, instead of one column."""
+    positive: str | None = None
+    """Positive class of two, whose probability is reported. Chosen by name (not "normal", "other", "no", 0), else the
+    rarer one, when not given."""
     group: str | None = None
     """Column of the patient or recording that a window belongs to; `patient` or `record` when not given."""
     lead: str | None = None
@@ -57,6 +61,7 @@ class Reading:
             data,
             label=self.label,
             labels=self.labels,
+            positive=self.positive,
             group=self.group,
             lead=None if self.copy_lead else self.lead,
             drop_invalid=self.drop_invalid,
@@ -209,6 +214,7 @@ def inspect(
                 site=records.site,
                 label=reading.label,
                 labels=reading.labels,
+                positive=reading.positive,
                 fold=records.fold,
                 val_fold=records.val_fold,
                 test_fold=records.test_fold,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ecgtune.data.positive import BY_POSITION, POSITIVE, positive_second, positive_sentence
 from ecgtune.data.sampling import check_seed, representative_rows
 from ecgtune.data.tasks import MISSING, Task, strata, task_of
 from ecgtune.errors import DataError, SettingError
@@ -22,7 +23,7 @@ class Source:
 
     Of windows that were cut from recordings also: signal_path: its settings as plain values. split_origin: a phrase
     about the source of `Dataset.split`. notes: limits of all results from them. near_duplicates: pairs of recordings
-    with the same signal.
+    with the same signal. positive: the reason for the choice of the positive class of two, as a phrase.
     """
 
     path: str
@@ -31,6 +32,7 @@ class Source:
     split_origin: str | None = None
     notes: tuple[str, ...] = ()
     near_duplicates: tuple[tuple[str, str], ...] = ()
+    positive: str = BY_POSITION
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,8 @@ class Dataset:
 
     signal: float32 (windows, leads, samples), possibly a read-only memory map; in millivolts when `unit` is "mV", as in
     the file when "unknown". label: int64 (windows,), index into `classes`, or int8 (windows, labels) of 1, 0 and -1
-    (missing, which is not negative) with the labels' names as `classes`. sampling_rate: Hz. group: (windows,)
+    (missing, which is not negative) with the labels' names as `classes`. Of two classes the second is the positive one
+    (`with_positive`). sampling_rate: Hz. group: (windows,)
     identifiers of patients or recordings, or None; group_name: the kind of group ("patient", "record"). split:
     (windows,) "train", "val", "test" of the file, or None. recording, site: (windows,) identifiers, for windows that
     were cut from recordings, and for tables of labels that name sites.
@@ -73,6 +76,32 @@ class Dataset:
     def task(self) -> Task:
         """ "binary" (two classes), "multiclass" (more than two) or "multilabel" (each of `classes` is 0, 1 or -1)."""
         return task_of(self.label, self.classes)
+
+    @property
+    def positive(self) -> str | None:
+        """Name of the positive class of two; None for more classes, or for labels."""
+        return self.classes[POSITIVE] if self.task == "binary" else None
+
+    @property
+    def positive_sentence(self) -> str:
+        """One line on the positive class and its choice; "" for more than two classes, or for labels."""
+        return "" if self.positive is None else positive_sentence(self.positive, self.source.positive)
+
+    def with_positive(self, name: str | None = None) -> "Dataset":
+        """Return the dataset with the positive class of two in the second place of `classes`.
+
+        name: of the positive class; None to choose it (`data.positive.choose_positive`). Raises SettingError for a name
+        that is not among the classes, or with more classes or labels.
+        """
+        if self.task != "binary":
+            if name is None:
+                return self
+            raise SettingError(
+                f"--positive {name}: each of the {len(self.classes)} classes or labels has its own metrics; leave the"
+                " flag out"
+            )
+        label, classes, reason = positive_second(self.label.astype(np.int64, copy=False), self.classes, name)
+        return replace(self, label=label, classes=classes, source=replace(self.source, positive=reason))
 
     def pooled(self, rows: NDArray[np.integer]) -> NDArray[np.str_] | None:
         """Return the recording of each of `rows` where a group (a patient) may have several, else None."""

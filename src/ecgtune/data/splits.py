@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.near_duplicates import near_duplicate_groups
 from ecgtune.data.plausibility import doubts
+from ecgtune.data.positive import POSITIVE
 from ecgtune.data.sampling import check_seed, proportional_counts
 from ecgtune.data.tasks import decided, group_counts, label_counts, strata
 from ecgtune.errors import DataError, SettingError
@@ -41,7 +42,7 @@ class Split:
         return {"train": self.train, "val": self.val, "test": self.test}
 
     def counts(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
-        """Count windows, groups (None without groups) and positives (second class) of each split.
+        """Count windows, groups (None without groups) and positives (of two classes) of each split.
 
         More than two classes or several labels have `labels` in place of `positives`: `{name: {"positives", "known"}}`,
         the windows of the class or with the label, and those for which it is known.
@@ -52,7 +53,7 @@ class Split:
             positives, known = (values.tolist() for values in label_counts(dataset.label[rows], dataset.classes))
             result[name] = {"windows": len(rows), "groups": groups}
             if dataset.task == "binary":
-                result[name]["positives"] = positives[1]
+                result[name]["positives"] = positives[POSITIVE]
             else:
                 result[name]["labels"] = {
                     label: {"positives": positives[i], "known": known[i]} for i, label in enumerate(dataset.classes)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ecgtune.config.base import choose
 from ecgtune.data.dataset import check_rate
+from ecgtune.data.positive import POSITIVE, positive_sentence, stored_positive
 from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.tasks import Task
 from ecgtune.deployment.int8 import int8_copy
@@ -56,6 +57,11 @@ class Predictor(ABC):
         return self.runs[0].model.classes
 
     @property
+    def positive(self) -> str | None:
+        """Name of the positive class of two, whose probability the tables hold; None for more classes, or labels."""
+        return self.classes[POSITIVE] if self.task == "binary" else None
+
+    @property
     def leads(self) -> tuple[str, ...]:
         """Leads of a window, in order."""
         return self.runs[0].model.leads
@@ -71,7 +77,7 @@ class Predictor(ABC):
 
     @property
     def threshold(self) -> float:
-        """Of two classes: at or above this probability of the second one a window is positive. Else SettingError."""
+        """Of two classes: at or above this probability of `positive` a window is positive. Else SettingError."""
         if self.task != "binary":
             raise SettingError("one threshold belongs to two classes; read run.decision.thresholds, one for each label")
         return self.decision.thresholds[0].value
@@ -136,6 +142,7 @@ class Run(Predictor):
         split = self.metrics["split"]
         lines = [f"weights: {self.metrics['weights']}", f"split by {split['unit']}: {split['origin']}"]
         lines += [f"warning: {warning}" for warning in split["warnings"]]
+        lines += [positive_sentence(*stored_positive(self.metrics))] if self.task == "binary" else []
         for name, title in zip(("accuracy", "f1", "auroc"), _SUMMARY[self.task], strict=True):
             entry = self.metrics["window"]["metrics"][name]
             interval = "" if entry["value"] is None else f" (95 % {formatting.interval(entry)})"
@@ -224,7 +231,7 @@ def _compared(run: Run) -> dict[str, Any]:
 
 def decided(decision: Decision, classes: tuple[str, ...], probability: np.ndarray) -> list[str] | list[tuple[str, ...]]:
     """Probabilities `(windows, classes)` as names: one class per window, or a tuple of the labels that are there."""
-    found = decision(probability[:, 1] if decision.task == "binary" else probability)
+    found = decision(probability[:, POSITIVE] if decision.task == "binary" else probability)
     if decision.task == "multilabel":
         return [tuple(name for name, there in zip(classes, row, strict=True) if there) for row in found]
     return [classes[int(value)] for value in found]

@@ -140,7 +140,7 @@ def _label_threshold(label: NDArray, probability: NDArray, rule: str) -> Thresho
 def choose_threshold(label: ArrayLike, probability: ArrayLike, rule: str = "fixed") -> Threshold:
     """Choose the threshold by a rule on validation predictions; never pass test windows.
 
-    label: `(windows,)` of 0 or 1. probability: `(windows,)` of the second class. Rules: "fixed" (0.5, whatever the
+    label: `(windows,)` of 0 or 1. probability: `(windows,)` of the positive class. Rules: "fixed" (0.5, whatever the
     predictions), "f1" (largest F1), "youden" (largest recall + specificity - 1; Youden 1950), "sensitivity:0.95" (the
     highest threshold with that recall or more). A fitted value lies midway between two neighbouring scores; of equally
     good ones the nearest to 0.5 is taken. Raises SettingError for another rule, DataError without both classes.

@@ -32,7 +32,7 @@ def weighted_metrics(
 ) -> dict[str, Array]:
     """Compute all of `METRICS` for many weightings of the same predictions.
 
-    label: `(windows,)` of 0 or 1. probability: `(windows,)` of the second class, in [0, 1]; a window is predicted
+    label: `(windows,)` of 0 or 1. probability: `(windows,)` of the positive class, in [0, 1]; a window is predicted
     positive when `probability >= threshold`. weights: `(resamples, windows)`, finite, 0 or more. Returns `(resamples,)`
     for each metric, NaN where it is undefined. Raises DataError for anything else.
     """
@@ -66,7 +66,7 @@ def decision_metrics(
 def auroc(label: ArrayLike, probability: ArrayLike) -> float:
     """Area under the receiver operating characteristic; ties count one half. NaN when one class is missing.
 
-    label: `(windows,)` of 0 or 1. probability: `(windows,)` of the second class. Cheap enough for every epoch.
+    label: `(windows,)` of 0 or 1. probability: `(windows,)` of the positive class. Cheap enough for every epoch.
     """
     label, probability = checked_predictions(label, probability)
     return float(_ranking_metrics(label, probability, np.ones((1, len(label))))["auroc"][0])

@@ -30,9 +30,10 @@ class TableColumns:
     """Names of the table's columns; None: the usual names are searched, and a fold column is not used.
 
     recording (--recording-column), patient (--patient), site (--site). label (--label): one column of classes. labels
-    (--labels): several columns of 0 and 1. fold (--fold): a column of train / val / test or of fold numbers. val_fold,
-    test_fold: the folds of these two splits (PTB-XL's `strat_fold` 9 and 10; else the two highest). published
-    (--published): the name of a published split by recording, see `published_splits`.
+    (--labels): several columns of 0 and 1. positive (--positive): the positive class of two. fold (--fold): a column of
+    train / val / test or of fold numbers. val_fold, test_fold: the folds of these two splits (PTB-XL's `strat_fold` 9
+    and 10; else the two highest). published (--published): the name of a published split by recording, see
+    `published_splits`.
     """
 
     recording: str | None = None
@@ -40,6 +41,7 @@ class TableColumns:
     site: str | None = None
     label: str | None = None
     labels: tuple[str, ...] | None = None
+    positive: str | None = None
     fold: str | None = None
     val_fold: int | None = None
     test_fold: int | None = None
@@ -60,11 +62,11 @@ class TableColumns:
 class LabelTable:
     """Rows of a table that have a label, as arrays (rows,).
 
-    recording: as written in the table. row: of the file, for messages. patient, site: None without such a column.
-    split: "train", "val", "test", or None; split_origin: a phrase about its source. label: int64 index into `classes`,
-    or int8 (rows, labels) of 1, 0 and -1 (missing) with the labels' names as `classes`. unlabelled: recordings without
-    any label, which are not in the arrays. left_out: recordings that a published split leaves out. unused_fold: the
-    name of a column of folds that is not used, "" without one.
+    recording: as written in the table, or its id in the folder once `matched`. row: of the file, for messages. patient,
+    site: None without such a column. split: "train", "val", "test", or None; split_origin: a phrase about its source.
+    label: int64 index into `classes`, or int8 (rows, labels) of 1, 0 and -1 (missing) with the labels' names as
+    `classes`. unlabelled: recordings without any label, which are not in the arrays. left_out: recordings that a
+    published split leaves out. unused_fold: the name of a column of folds that is not used, "" without one.
     """
 
     path: str
@@ -94,6 +96,11 @@ class LabelTable:
         """Names of rows in messages."""
         return Where(self.path, "row", self.row)
 
+    def matched(self, identifiers: Sequence[str | None]) -> LabelTable:
+        """Return the rows with a recording, named by its id in the folder: `identifiers` has one per row, or None."""
+        found = self.select(np.array([identifier is not None for identifier in identifiers]))
+        return replace(found, recording=np.array([name for name in identifiers if name is not None], dtype=np.str_))
+
     def select(self, rows: NDArray) -> LabelTable:
         """Return the table with these rows (indices or a mask)."""
         names = ("row", "recording", "patient", "site", "split", "label")
@@ -105,8 +112,9 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
     """Read and check a table of labels: CSV with a header, separated by commas, semicolons or tabs.
 
     An empty label is missing, not negative; rows without any label are left out. Without `label` and `labels` the
-    column `label` is used, or else all columns that have no other meaning. Raises DataError, one line with row and
-    column, for missing or unknown columns, cells that are no labels, a recording twice, a patient in two splits.
+    column `label` is used, or else the only column without another meaning; several are an error that lists them.
+    Raises DataError, one line with row and column, for missing or unknown columns, cells that are no labels, a
+    recording twice, a patient in two splits.
     """
     path = Path(path)
     if path.is_dir():
@@ -117,7 +125,7 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
     patient_name = _column(path, names, columns.patient, PATIENT_NAMES, "--patient")
     site_name = _column(path, names, columns.site, SITE_NAMES, "--site")
     fold_name = _column(path, names, columns.fold, () if columns.published else (SPLIT_NAME,), "--fold")
-    taken = {recording_name, patient_name, site_name, fold_name, SPLIT_NAME, *FOLD_NAMES}
+    taken = {recording_name, patient_name, site_name, fold_name, SPLIT_NAME}
     label_names = _label_columns(path, names, columns, taken)
 
     where = Where(str(path), "row", row)
@@ -206,13 +214,17 @@ def _label_columns(path: Path, names: Sequence[str], columns: TableColumns, take
         for name in asked:
             _column(path, names, name, (), "--label" if columns.label is not None else "--labels")
         return asked
-    usual = _column(path, names, None, LABEL_NAMES, "--label")
-    if usual is not None:
-        return (usual,)
-    rest = tuple(name for name in names if name not in taken)
-    if not rest:
+    named = (*RECORDING_NAMES, *PATIENT_NAMES, *SITE_NAMES)  # never labels, used or not
+    rest = [name for name in names if name not in taken and name.casefold() not in (*FOLD_NAMES, *named)]
+    candidates = [name for name in rest if name.casefold() in LABEL_NAMES] or rest
+    if not candidates:
         raise DataError(f"{path}: has no column of labels beside {_listed(names)}; name one: --label")
-    return rest
+    if len(candidates) > 1:
+        raise DataError(
+            f"{path}: which column has the labels? It may be {_listed(candidates)}; name one with --label, or several"
+            " columns of 0 and 1 with --labels"
+        )
+    return (candidates[0],)
 
 
 def _split(text: NDArray[np.str_], name: str, columns: TableColumns, where: Where) -> tuple[NDArray[np.str_], str]:

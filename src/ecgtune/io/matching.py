@@ -21,13 +21,13 @@ class Matched:
     unused: tuple[str, ...]
 
 
-def match_recordings(names: Iterable[str], found: Mapping[str, object], what: str) -> Matched:
+def match_recordings(names: Iterable[str], found: Mapping[str, object], what: str, *, several: bool = False) -> Matched:
     """Match each name of a table with a recording; `what` names the table in errors.
 
     found: by id, the path in the folder without suffix. A name may have a suffix, and may begin in another folder than
     the ids, as long as the components that both have are equal from the end: "00001_hr" and
     "ptb-xl/records500/00000/00001_hr.dat" both mean "records500/00000/00001_hr". Raises DataError when a name may mean
-    two recordings, or two names mean one.
+    two recordings, or, unless `several` is allowed, two names mean one.
     """
     by_tail: dict[str, list[str]] = defaultdict(list)
     for identifier in found:
@@ -39,7 +39,7 @@ def match_recordings(names: Iterable[str], found: Mapping[str, object], what: st
     for name in names:
         identifier = _find(name, found, by_tail, what)
         if identifier is not None:
-            if identifier in owner:
+            if identifier in owner and not several:
                 raise DataError(
                     f"{what}: {owner[identifier]!r} and {name!r} are the same recording, {identifier}; one row per"
                     " recording is needed"

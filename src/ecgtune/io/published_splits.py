@@ -1,13 +1,12 @@
 """Published splits of databases, for results that can be compared with published ones."""
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.config.base import choose
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where
+from ecgtune.io.matching import match_recordings
 from ecgtune.utils.text import shown
 
 LEFT_OUT = ""
@@ -38,14 +37,14 @@ def published_split(name: str, recording: NDArray[np.str_], where: Where) -> tup
     Raises SettingError for an unknown name, DataError for a recording that it does not contain.
     """
     splits, origin = PUBLISHED[choose(name, PUBLISHED, "published split")]
-    stems = [Path(text.replace("\\", "/")).stem for text in recording.tolist()]
-    unknown = [row for row, stem in enumerate(stems) if stem not in splits]
+    known = match_recordings(recording.tolist(), splits, where.path).identifier
+    unknown = [row for row, name in enumerate(known) if name is None]
     if unknown:
         raise DataError(
             f"{where(unknown[0])}: recording {shown(recording[unknown[0]])} is not in the published split '{name}', and"
             f" so for {len(unknown)} in all; leave --published out, or these rows"
         )
-    return np.array([splits[stem] for stem in stems], dtype="U5"), origin
+    return np.array([splits[str(name)] for name in known], dtype="U5"), origin
 
 
 def folds_as_splits(

@@ -22,6 +22,7 @@ def read_dataset(
     sampling_rate: float | None = None,
     label: str | None = None,
     labels: Sequence[str] | None = None,
+    positive: str | None = None,
     group: str | None = None,
     lead: str | None = None,
     unit: Unit | None = None,
@@ -43,8 +44,11 @@ def read_dataset(
     sampling_rate
         Hz, 20 to 10,000; required unless the file states it.
     label, group
-        Names of columns. Defaults: `label` or the last column, and `patient` before `record`. Labels have 2 to 50
-        values, numbers or text, and become indices into the sorted `classes`.
+        Names of columns. Defaults: `label`, else the only column that is no sample (the last without a header), and
+        `patient` before `record`. Labels have 2 to 50 values, numbers or text, and become indices into `classes`, which
+        are sorted; of two the positive one is second.
+    positive
+        Name of the positive class of two; chosen by name, else by frequency, when not given (`Dataset.with_positive`).
     labels
         Names of several columns (CSV) or arrays (NPZ) of 0 and 1, one per label; empty, nan or -1 is missing. Of an NPZ
         with `label` (windows, labels) and `classes`, the labels to keep.
@@ -100,6 +104,7 @@ def read_dataset(
         source=Source(str(path), contents.sha256, notes=parsed.notes),
     )
     dataset = _changing(dataset, drop_invalid) if asked is not None and parsed.leads is not None else dataset
+    dataset = dataset.with_positive(positive)
     return dataset if limit is None else limited(dataset, limit, seed)
 
 

@@ -12,6 +12,7 @@ from ecgtune.data.augmentation import read_at
 from ecgtune.data.sampling import generator
 from ecgtune.data.signal.filters import zscore
 from ecgtune.errors import DataError
+from ecgtune.io.matching import match_recordings
 from ecgtune.io.recordings import Recordings
 from ecgtune.recipes.pretraining import Crops, Pretraining
 
@@ -55,7 +56,9 @@ def select(recordings: Recordings, leave_out: Collection[str], samples: int, set
     A recording is excluded for the first reason that applies. Raises DataError when fewer than two remain, or when
     `leave_out` is not empty and names none of the recordings.
     """
-    out = np.isin(recordings.record, np.array(sorted(leave_out), dtype=np.str_))
+    known = dict.fromkeys(recordings.record.tolist())
+    named = match_recordings(sorted(leave_out), known, recordings.source.path, several=True).identifier
+    out = np.isin(recordings.record, np.array([name for name in named if name is not None], dtype=np.str_))
     if leave_out and not out.any():
         raise DataError(
             f"{recordings.source.path}: none of its recordings ({recordings.record[0]}, ...) is among the "

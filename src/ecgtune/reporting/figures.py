@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ecgtune.data.positive import POSITIVE, stored_positive
 from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
 from ecgtune.reporting.pretraining import logged_terms, term_title
 from ecgtune.reporting.style import (
@@ -209,6 +210,8 @@ def write_confusion(
     indices = np.arange(len(counts))
     few = len(indices) <= 4
     classes = [textwrap.fill(name, 20) for name in runs[0].metrics["classes"]]
+    if len(classes) == 2:
+        classes[POSITIVE] += "\n(positive)"
 
     def paint(figure: Figure) -> None:
         heading(figure, textwrap.fill(title, 36))
@@ -283,7 +286,8 @@ def write_method_bars(path: Path, results: dict[str, Any], *, png: bool = False)
     colours = row_colours(rows)
 
     def paint(figure: Figure) -> None:
-        heading(figure, "Methods on the test windows: mean over seeds, 95 % interval")
+        positive = f"; positive class {stored_positive(results)[0]}" if task_of(results) == "binary" else ""
+        heading(figure, f"Methods on the test windows: mean over seeds, 95 % interval{positive}")
         axes = figure.subplots()
         width = 0.84 / len(rows)
         for index, row in enumerate(rows):

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecgtune.data.positive import stored_positive
 from ecgtune.reporting import pretraining, tables, wording
 from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
 from ecgtune.reporting.style import row_colours
@@ -146,6 +147,8 @@ def _task_facts(content: Mapping[str, Any]) -> dict[str, Any]:
         "label_rows": wording.label_rows,
         "label_titles": [wording.METRIC_TITLES[name] for name in wording.LABEL_METRICS],
         "mean_note": wording.mean_note,
+        "positive": stored_positive(content)[0] if wording.task_of(content) == "binary" else None,
+        "positive_note": wording.positive_note,
         "checkpoints": wording.CHECKPOINTS,
         "pooled": wording.pooling(content),
     }

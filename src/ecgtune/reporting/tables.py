@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ecgtune.data.positive import stored_positive
 from ecgtune.evaluation.metrics import METRICS
 from ecgtune.reporting.wording import (
     Row,
@@ -14,6 +15,7 @@ from ecgtune.reporting.wording import (
     lead_title,
     mean_note,
     metric_titles,
+    positive_note,
     task_of,
     too_few_note,
     unit_name,
@@ -80,7 +82,7 @@ def table_notes(results: dict[str, Any]) -> list[str]:
     test = results["split"]["counts"]["test"]
     unit = unit_name(results["split"])
     binary = task_of(results) == "binary"
-    positive = f", {formatting.count(test['positives'])} positive" if binary else ""
+    positive = f", {formatting.count(test['positives'])} positive ({stored_positive(results)[0]})" if binary else ""
     of_groups = f" of {formatting.count(test['groups'])} {unit}s" if test["groups"] else ""
     notes = [
         *results["notes"],
@@ -90,8 +92,7 @@ def table_notes(results: dict[str, Any]) -> list[str]:
         f"Intervals are 95 % percentile bootstrap intervals over test {unit}s; they do not include the variation "
         "between seeds.",
     ]
-    if not binary:
-        notes.append(mean_note(results))
+    notes.append(positive_note(results) if binary else mean_note(results))
     if results["reference"] is not None:
         notes.append(
             f"Δ is the {lead_title(results)} minus that of {results['reference']}, on the same resampled {unit}s and "
@@ -136,6 +137,8 @@ def table_csv(results: dict[str, Any]) -> str:
         record |= {"Key": row["method"], "Kind": row["kind"], "Seeds": str(len(row["seeds"]))}
         # Conditions of the numbers, for a file without its folder.
         record |= {"Weights": results["weights"], "Split by": results["split"]["unit"]}
+        if task_of(results) == "binary":
+            record["Positive class"] = stored_positive(results)[0]
         records.append(record)
     out = io.StringIO()
     writer = csv.DictWriter(out, list(records[0]), lineterminator="\n")

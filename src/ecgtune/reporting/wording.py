@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ecgtune.data.positive import stored_positive
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.macro import CHALLENGE
 from ecgtune.utils import formatting
@@ -142,6 +143,12 @@ def too_few_note(entries: Iterable[dict[str, Any]]) -> str | None:
         f"{formatting.TOO_FEW.capitalize()}: all resamples agree, because there are too few windows or errors. The "
         "interval is then the exact one of Clopper and Pearson, where the metric has one."
     )
+
+
+def positive_note(content: dict[str, Any]) -> str:
+    """Sentence on the positive class of two, and the metrics that depend on it."""
+    name, reason = stored_positive(content)
+    return f"Positive class: {name} ({reason}). Precision, recall, specificity, F1 and AUPRC are those of {name}."
 
 
 def decision_sentence(metrics: dict[str, Any]) -> str:

@@ -10,10 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgtune.data.tasks import MISSING, task_of
+from ecgtune.data.positive import POSITIVE
+from ecgtune.data.tasks import MISSING, Task, task_of
 from ecgtune.errors import RunError
 
 PROBABILITY, LABEL = "probability", "label"
+
+
+def probability_names(classes: Sequence[str], task: Task) -> list[str]:
+    """Names of the columns of probabilities: of the positive class of two, else of each class or label."""
+    named = classes[POSITIVE:] if task == "binary" else classes
+    return [f"{PROBABILITY}_{name}" for name in named]
 
 
 def predictions_text(
@@ -27,26 +34,24 @@ def predictions_text(
 ) -> str:
     """The text of predictions.csv.
 
-    Two classes: `row,group,split,label,probability`, label 0 or 1, probability of the second class. Several classes:
-    `label` is a name, and each class has a column `probability_<class>`. Several labels: each has `label_<name>` (1, 0,
+    Two classes: `row,group,split,label,probability_<class>` with the positive class, whose probability it is; `label`
+    is a name. Several classes: each has a column `probability_<class>`. Several labels: each has `label_<name>` (1, 0,
     empty if missing) and `probability_<name>`. `recording`, if given, is a column after `group`. label, probability: as
     `evaluate` takes them.
     """
     task = task_of(label, classes)
     names = [LABEL] if task != "multilabel" else [f"{LABEL}_{name}" for name in classes]
-    names += [PROBABILITY] if task == "binary" else [f"{PROBABILITY}_{name}" for name in classes]
+    names += probability_names(classes, task)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     groups = [[""]] * len(rows) if group is None else group[:, None].tolist()
     if recording is not None:
         groups = [[*owner, own] for owner, own in zip(groups, recording.tolist(), strict=True)]
     writer.writerow(["row", "group", *([] if recording is None else ["recording"]), "split", *names])
-    if task == "binary":
-        truth = [[value] for value in label.tolist()]
-    elif task == "multiclass":
-        truth = [[classes[value]] for value in label.tolist()]
-    else:
+    if task == "multilabel":
         truth = [["" if value == MISSING else value for value in values] for values in label.tolist()]
+    else:
+        truth = [[classes[value]] for value in label.tolist()]
     probabilities = probability.reshape(len(rows), -1).tolist()
     for row, owner, name, known, found in zip(rows.tolist(), groups, split.tolist(), truth, probabilities, strict=True):
         writer.writerow([row, *owner, name, *known, *found])
@@ -98,12 +103,14 @@ def read_predictions(path: Path) -> Predictions:
 
 def _columns(rows: list[dict[str, str]], names: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Labels and probabilities of parsed rows."""
-    if PROBABILITY in names:
+    if PROBABILITY in names:  # of an earlier version, with the index of the class as label
         label = np.array([int(row[LABEL]) for row in rows])
         return label, np.array([float(row[PROBABILITY]) for row in rows])
     columns = [name for name in names if name.startswith(f"{PROBABILITY}_")]
     probability = np.array([[float(row[name]) for name in columns] for row in rows])
     classes = [name.removeprefix(f"{PROBABILITY}_") for name in columns]
+    if LABEL in names and len(classes) == 1:
+        return np.array([int(row[LABEL] == classes[0]) for row in rows]), probability[:, 0]
     if LABEL in names:
         return np.array([classes.index(row[LABEL]) for row in rows]), probability
     flags = [[int(row[f"{LABEL}_{name}"] or MISSING) for name in classes] for row in rows]

@@ -59,6 +59,6 @@ class ProgressBar:
         self._bar.update(self._task, description=text)
 
     def note(self, text: str) -> None:
-        """Log a line."""
-        if not self._quiet:
+        """Log a line, unless it is empty."""
+        if text and not self._quiet:
             LOGGER.info(text)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ecgtune.config.evaluation import Evaluation
 from ecgtune.data.dataset import Dataset
+from ecgtune.data.positive import POSITIVE
 from ecgtune.data.splits import Split
 from ecgtune.data.tasks import label_counts
 from ecgtune.evaluation.decision import choose_decision
@@ -17,7 +18,7 @@ from ecgtune.training.predictions import predictions_text
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.workflows.preparation import summarise
-from ecgtune.workflows.results import POSITIVE, scores, summarise_task
+from ecgtune.workflows.results import scores, summarise_task
 
 MAJORITY, RESNET = "majority", "resnet"
 MAJORITY_TITLE = "Majority class"

@@ -104,6 +104,7 @@ def _run_all(
 
     records = []
     with ProgressBar(quiet=quiet) as progress:
+        progress.note(dataset.positive_sentence)
         if any(one.trainer.max_memory for one, _ in variants):  # which is measured, and takes a while
             check_recipes((one for one, _ in variants), dataset, split)
         variants = [

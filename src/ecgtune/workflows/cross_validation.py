@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.data.dataset import Dataset
+from ecgtune.data.positive import positive_sentence, stored_positive
 from ecgtune.errors import SettingError
 from ecgtune.recipes.lookup import RecipeLike
 from ecgtune.training.run_folder import RESULT_FORMAT
@@ -54,6 +55,7 @@ def cross_validate(
             for number, result in enumerate(results, start=1)
         ],
         "reference": results[0]["reference"],
+        **({"positive": results[0]["positive"]} if "positive" in results[0] else {}),
         "rows": [_row(index, results) for index in range(len(results[0]["rows"]))],
     }
     write_json(folder / "rounds.json", summary)
@@ -96,6 +98,8 @@ def rounds_table(summary: dict[str, Any]) -> str:
     lines = ["| " + " | ".join(["Method", *metrics]) + " |", "|" + " --- |" * (len(metrics) + 1)]
     for row in summary["rows"]:
         lines.append("| " + " | ".join([row["title"], *(_cell(row["metrics"][metric]) for metric in metrics)]) + " |")
+    if "positive" in summary:
+        lines += ["", positive_sentence(*stored_positive(summary))]
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from ecgtune.config.base import from_table
 from ecgtune.config.commands import PredictSettings
 from ecgtune.config.reading import OF_RECORDINGS
+from ecgtune.data.positive import POSITIVE
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.deployment.run import Predictor, decided, load_run
 from ecgtune.errors import DataError, SettingError
@@ -22,6 +23,7 @@ from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.readers.registry import is_recording
 from ecgtune.io.unlabelled import Unlabelled, read_unlabelled, read_unlabelled_records
 from ecgtune.training.inference import choose_device
+from ecgtune.training.predictions import probability_names
 from ecgtune.utils.files import write_text
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
@@ -218,12 +220,12 @@ def _counter(bar: ProgressBar) -> Callable[[int, int], None]:
 def _pooled(
     run: Predictor, probability: np.ndarray, recording: np.ndarray, settings: PredictSettings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Names and probabilities (recordings, classes); of two classes it is the second one's that is pooled."""
+    """Names and probabilities (recordings, classes); of two classes it is the positive one's that is pooled."""
     rule = settings.recording or run.runs[0].metrics.get("evaluation", {}).get("recording", "mean")
     if run.task != "binary":
         return pooled_probability(probability, recording, rule)
-    names, second = pooled_probability(probability[:, 1], recording, rule)
-    return names, np.stack([1 - second, second], axis=1)
+    names, positive = pooled_probability(probability[:, POSITIVE], recording, rule)
+    return names, np.stack([1 - positive, positive], axis=1)
 
 
 def _write(run: Predictor, found: PredictionResult, seconds: float) -> None:
@@ -249,18 +251,18 @@ def _write(run: Predictor, found: PredictionResult, seconds: float) -> None:
 def _table(
     run: Predictor, names: list[str], rows: list[tuple[list[Any], np.ndarray, Any]], notes: Mapping[str, str]
 ) -> str:
-    """CSV text: the keys, a probability per class or label (of two classes: of the second), the prediction, the note.
+    """CSV text: the keys, a probability per class or label (of two: of the positive class), the prediction, the note.
 
     notes: by the first key, the recording.
     """
     several = run.task == "multilabel"
-    columns = ["probability"] if run.task == "binary" else [f"probability_{name}" for name in run.classes]
+    columns = probability_names(run.classes, run.task)
     columns += [f"prediction_{name}" for name in run.classes] if several else ["prediction"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*names, *columns, "note"])
     for key, probability, prediction in rows:
-        values = probability[1:] if run.task == "binary" else probability
+        values = probability[POSITIVE:] if run.task == "binary" else probability
         decisions = [int(name in prediction) for name in run.classes] if several else [prediction]
         writer.writerow([*key, *values.tolist(), *decisions, notes.get(key[0], "")])
     return out.getvalue()

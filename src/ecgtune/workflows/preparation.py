@@ -152,7 +152,8 @@ def _unusual_length(dataset: Dataset, usual: float | None) -> list[str]:
 
 
 def summarise(dataset: Dataset, split: Split) -> dict[str, Any]:
-    """The entries `data` and `split` of metrics.json and results.json."""
+    """The entries `data`, `split` and, of two classes, `positive` of metrics.json and results.json."""
+    positive = {} if dataset.positive is None else {"class": dataset.positive, "reason": dataset.source.positive}
     windows, _, samples = dataset.signal.shape
     return {
         "data": {
@@ -171,4 +172,5 @@ def summarise(dataset: Dataset, split: Split) -> dict[str, Any]:
             "duplicates": split.duplicates,
             "counts": split.counts(dataset),
         },
+        **({"positive": positive} if positive else {}),
     }

@@ -117,7 +117,7 @@ def _check_task(recipe: Recipe, prepared: Prepared) -> None:
     over = recipe.evaluation.f1_over
     if over is not None and task == "binary":
         raise SettingError(
-            "f1_over is for more than two classes or labels; F1 of the second class is among the metrics"
+            "f1_over is for more than two classes or labels; F1 of the positive class is among the metrics"
         )
     class_indices(over or (), classes)
 

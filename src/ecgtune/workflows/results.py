@@ -20,8 +20,6 @@ from ecgtune.training.run_folder import RESULT_FORMAT
 from ecgtune.workflows.preparation import summarise
 from ecgtune.workflows.ready import ReadyRun
 
-#: The class whose probability is reported, "positive" in every metric: the second.
-POSITIVE = 1
 #: Validation windows of the rarest class below which AUROC chooses an epoch by chance: with 30 and 30 its standard
 #: error is 0.05 (Hanley and McNeil 1982, at 0.85), more than epochs differ by. The F1 of a fitted threshold rests on as
 #: few.

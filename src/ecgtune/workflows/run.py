@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ecgtune.data.positive import POSITIVE
 from ecgtune.data.splits import Split
 from ecgtune.evaluation.decision import choose_decision
 from ecgtune.recipes.recipe import Recipe
@@ -23,7 +24,7 @@ from ecgtune.training.views import views_of
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.ready import ReadyRun
-from ecgtune.workflows.results import POSITIVE, run_metrics, saved_model, scores
+from ecgtune.workflows.results import run_metrics, saved_model, scores
 
 
 def work(recipe: Recipe, split: Split) -> int:

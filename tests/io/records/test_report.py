@@ -1,5 +1,7 @@
 """Everything that `ecgtune data check` has to tell is in its text."""
 
+import pytest
+
 from ecgtune.data.splits import split_dataset
 from ecgtune.io.label_table import TableColumns
 from ecgtune.io.records.reading import RecordSettings, inspect_records
@@ -20,6 +22,16 @@ def test_labels_are_counted_where_the_recording_can_be_read(folder):
     assert "9 of 12 with a label can be read" in text
     assert "6 of 9 (66.7 %)" in text
     assert "3 of 9 (33.3 %)" in text
+
+
+@pytest.mark.parametrize("spelling", ["records/{}", "{}.dat", "./{}.hea", "some\\folder\\{}"])
+def test_labels_are_counted_however_the_table_spells_the_recordings(folder, spelling):
+    table, records = folder(12)
+    rows = [f"{spelling.format(f'r{index:02}')},{index % 2}" for index in range(12)]
+    table.write_text("\n".join(["record,AF", *rows]))
+    found = inspect_records(table, records, settings=RecordSettings(window=10.0))
+    assert "6 of 12 (50.0 %)" in inspection_text(found)
+    assert found.dataset.recording.tolist() == [f"r{index:02}" for index in range(12)]
 
 
 def test_a_column_of_folds_that_nobody_asked_for_is_named(folder):
@@ -47,7 +59,7 @@ def test_everything_is_told(folder, tmp_path):
         "\n".join(["record,patient,AF,PVC", *rows, "copy,px,1,0", "short,py,0,1", "gone,pz,0,0", "no,pz,,"])
     )
     settings = RecordSettings(window=10.0, max_skipped=0.1)
-    found = inspect_records(table, records, columns=TableColumns(), settings=settings)
+    found = inspect_records(table, records, columns=TableColumns(labels=("AF", "PVC")), settings=settings)
     text = inspection_text(found)
     for part in (
         "13 of 14 with a label can be read",

@@ -1,8 +1,9 @@
 """CSV files of windows or of one recording; plain or gzip.
 
 Windows: `signal_0 ... signal_599,label`, one window a row, one lead, header optional. With a header, the label is the
-column that the caller names (or several 0/1 columns), else `label`, else the last column; `patient` or `record` and
-`split` are known by name, and every other column is a sample. A recording: samples in rows, leads in columns, their
+column that the caller names (or several 0/1 columns), else `label`, else the only column that is not named like a
+sample; without names it is the last column. `patient` or `record` and `split` are known by name, and every other column
+is a sample. A recording: samples in rows, leads in columns, their
 names in the first row; an empty cell, NaN or NA is a gap.
 
 A file of windows is cut into pieces of whole lines, a few megabytes each, which several threads parse.
@@ -171,7 +172,7 @@ def _named_layout(path: Path, line: int, names: tuple[str, ...], columns: Window
         left = [index for index in range(len(names)) if index not in {*groups, group, split}]
         if not left:
             raise DataError(f"{path}: row {line}: no label column; name one 'label' or make it the last column")
-        label = (lower.get("label", left[-1]),)
+        label = (lower["label"] if "label" in lower else _only_label(path, line, names, left),)
     if group is not None and group in label:
         raise DataError(
             f"{path}: column {shown(names[group])} cannot be both label and group; name two different columns"
@@ -179,6 +180,18 @@ def _named_layout(path: Path, line: int, names: tuple[str, ...], columns: Window
     samples = tuple(index for index in range(len(names)) if index not in {*groups, group, split, *label})
     _check_samples(path, line, names, samples)
     return _Layout(names, samples, label, group, split, several=columns.labels is not None)
+
+
+def _only_label(path: Path, line: int, names: tuple[str, ...], left: list[int]) -> int:
+    """The column among `left` that is no sample; the last one of columns that have numbers for names."""
+    samples = _samples_by_name(tuple(names[index] for index in left))
+    others = [index for place, index in enumerate(left) if place not in samples]
+    if not others and all(names[index].isdecimal() for index in left):
+        return left[-1]
+    if len(others) != 1:
+        found = f"it may be {', '.join(shown(names[index]) for index in others[:8])}" if others else "none is named so"
+        raise DataError(f"{path}: row {line}: which column is the label? {found}; name it with --label")
+    return others[0]
 
 
 def _column(path: Path, names: tuple[str, ...], wanted: str, what: str) -> int:

@@ -125,14 +125,14 @@ def inspect_records(
     Errors of the table or the settings are raised.
     """
     labels = read_label_table(table, columns)
-    selection, there = select_recordings(
+    selection, identifiers = select_recordings(
         Path(records),
         Path(table),
         labels.recording.tolist(),
         [*labels.unlabelled, *labels.left_out],
         "labelled recordings",
     )
-    labels = labels.select(np.array(there))
+    labels = labels.matched(identifiers)
     preparation = _preparation(settings, selection, options)
 
     def check(outcomes: Sequence[RecordingOutcome]) -> None:
@@ -142,6 +142,10 @@ def inspect_records(
     left_out = selection.skipped(prepared.reasons, settings.max_skipped, skipped)
     facts = {name: known for name, known in zip(selection.paths, prepared.facts, strict=True) if known is not None}
     problems = _differences(facts, preparation.expected, str(table))
+    dataset = None
+    if not problems:
+        dataset = _dataset(labels, selection, prepared, preparation.signal_path, len(left_out))
+        dataset = dataset.with_positive(columns.positive)
     return Inspection(
         table=labels,
         facts=facts,
@@ -149,7 +153,7 @@ def inspect_records(
         unused=selection.unused,
         skipped=left_out,
         near_duplicates=prepared.near_duplicates,
-        dataset=None if problems else _dataset(labels, selection, prepared, preparation.signal_path, len(left_out)),
+        dataset=dataset,
         problems=tuple(problems),
     )
 

@@ -61,6 +61,7 @@ def split_text(dataset: Dataset, split: Split) -> str:
             f"{label} {count}/{of}" for label, count, of in zip(dataset.classes, positives, known, strict=True)
         )
         lines.append(f"  {name}: {len(rows)} windows{groups}; {counted}")
+    lines += [dataset.positive_sentence] if dataset.positive else []
     crossing = near_duplicates_across(dataset, split)
     if not crossing and dataset.source.near_duplicates:
         lines.append("  recordings with the same signal are in the same split")

@@ -72,8 +72,8 @@ class Selection:
 
 def select_recordings(
     folder: Path, table: Path, names: Sequence[str], others: Sequence[str] = (), kind: str = "recordings"
-) -> tuple[Selection, list[bool]]:
-    """Match the `names` of a table with the recordings in a folder; also return which of them have a recording.
+) -> tuple[Selection, tuple[str | None, ...]]:
+    """Match the `names` of a table with the recordings in a folder; also return the id of each one's recording or None.
 
     others: names in the table that are not read, so that their recordings do not count as unused. Raises DataError when
     no name has a recording, or a match is ambiguous.
@@ -81,12 +81,11 @@ def select_recordings(
     files = find_recordings(folder, leave_out=[table])
     matched = match_recordings([*names, *others], files, str(table))
     identifiers = matched.identifier[: len(names)]
-    there = [identifier is not None for identifier in identifiers]
-    if not any(there):
+    paths = {identifier: files[identifier] for identifier in identifiers if identifier is not None}
+    if not paths:
         raise DataError(
             f"{table}: none of its {len(names)} recordings is in {folder} ({names[0]}; the folder has"
             f" {next(iter(files))}, ...); is it the right folder, and the right --recording-column?"
         )
-    paths = {identifier: files[identifier] for identifier in identifiers if identifier is not None}
-    missing = tuple(name for name, found in zip(names, there, strict=True) if not found)
-    return Selection(folder, paths, missing, matched.unused, str(table), kind), there
+    missing = tuple(name for name, identifier in zip(names, identifiers, strict=True) if identifier is None)
+    return Selection(folder, paths, missing, matched.unused, str(table), kind), identifiers

@@ -1,0 +1,48 @@
+"""predictions.csv: what is written is read again, and its header names the positive class."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from ecgtune.training.predictions import predictions_text, read_predictions
+
+ROWS, SPLIT = np.array([4, 7]), np.array(["val", "test"])
+
+
+@pytest.mark.parametrize(
+    ("label", "probability", "classes", "header", "first"),
+    [
+        ([1, 0], [0.25, 0.5], ("other", "AF"), "row,group,split,label,probability_AF", "4,,val,AF,0.25"),
+        ([1, 0], [0.25, 0.5], ("0", "1"), "row,group,split,label,probability_1", "4,,val,1,0.25"),
+        (
+            [2, 0],
+            [[0.5, 0.25, 0.25], [1, 0, 0]],
+            ("A", "B", "C"),
+            "row,group,split,label,probability_A,probability_B,probability_C",
+            "4,,val,C,0.5,0.25,0.25",
+        ),
+        (
+            np.array([[1], [-1]], dtype=np.int8),
+            [[0.25], [0.5]],
+            ("AF",),
+            "row,group,split,label_AF,probability_AF",
+            "4,,val,1,0.25",
+        ),
+    ],
+)
+def test_predictions_are_read_as_they_were_written(tmp_path, label, probability, classes, header, first):
+    label, probability = np.array(label), np.array(probability, dtype=float)
+    text = predictions_text(ROWS, None, SPLIT, label, probability, classes)
+    assert text.splitlines()[:2] == [header, first]
+    (tmp_path / "predictions.csv").write_text(text)
+    found = read_predictions(tmp_path / "predictions.csv")
+    assert_array_equal(found.label, label)
+    assert_array_equal(found.probability, probability)
+    assert found.group is None
+
+
+def test_predictions_of_an_earlier_version_are_read(tmp_path):
+    (tmp_path / "predictions.csv").write_text("row,group,split,label,probability\n4,p,val,1,0.25\n7,q,test,0,0.5\n")
+    found = read_predictions(tmp_path / "predictions.csv")
+    assert_array_equal(found.label, [1, 0])
+    assert_array_equal(found.probability, [0.25, 0.5])
