@@ -126,11 +126,11 @@ def test_columns_can_be_named(csv_file):
         (["1", "0"], ("0", "1"), [1, 0]),
         (["1.0", "0.0"], ("0", "1"), [1, 0]),
         (["1", "2"], ("1", "2"), [0, 1]),
-        (["normal", "AF"], ("AF", "normal"), [1, 0]),
+        (["normal", "AF"], ("normal", "AF"), [0, 1]),
         (["True", "False"], ("False", "True"), [1, 0]),
     ],
 )
-def test_labels_become_indices_into_sorted_classes(csv_file, text, classes, codes):
+def test_labels_become_indices_into_classes(csv_file, text, classes, codes):
     dataset = read(csv_file(label=text * 6))
     assert dataset.classes == classes
     assert dataset.label.tolist() == codes * 6

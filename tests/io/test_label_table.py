@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.label_table import TableColumns, read_label_table
+from ecgtune.io.labels import class_notes
+from helpers.records import write_record
 
 FIVE = """record,patient,MI,CD,strat_fold
 a,1,1,0,1
@@ -107,6 +110,14 @@ def test_mit_bih_as_published(table):
         ("record,patient\na,1\n", {}, "no column of labels"),
         ("record,sex,pacemaker,AF\na,1,0,1\n", {}, "It may be sex, pacemaker, AF; name one with --label"),
         ("record,label,class\na,1,0\n", {}, "It may be label, class; name one with --label"),
+        ("record,label\na,AF\nb,SR\nc,AF\n", {"missing": ("SR",)}, r"left out as missing: 'SR' \(1\)"),
+        ("record,label\na,NA\nb,1\nc,1\n", {}, r"all 2 windows have the label '1'; .* missing: 'NA' \(1\)"),
+        ("record,label\na,x|y\nb,y\n", {"label_separator": "|"}, "label 'y' is only 1"),
+        ("record,label\na,x|y\nb,y\n", {"label_separator": "|", "labels": ("z",)}, r"no label 'z' \(--labels\)"),
+        ("record,scp_codes,age\na,\"{'SR': 0.0}\",3\n", {}, "with --scp superclass"),
+        ("record,scp_codes\na,\"{'SR': 0.0}\"\n", {}, "dictionaries of statements"),
+        ("record,scp_codes\na,\"{'SR': 0.0}\"\nb,{SR}\n", {"scp": "rhythm"}, "row 3: '{SR}' is no dictionary"),
+        ("record,scp_codes\na,\"{'XX': 0.0}\"\n", {"scp": "rhythm"}, "'XX' is none of PTB-XL's 71 statements"),
         ("record,label\na,1\nb,0\na,1\n", {}, "row 4: recording 'a' is already in row 2"),
         ("record,label\na,1\n,0\n", {}, "row 3: record is empty"),
         ("record,label,patient\na,1,x\nb,0,\n", {}, "row 3: patient is empty"),
@@ -128,9 +139,52 @@ def test_what_cannot_be_used_is_told_in_one_line(table, text, columns, said):
 
 
 @pytest.mark.parametrize(
+    ("cells", "columns", "classes", "label", "unlabelled"),
+    [
+        (["AF", "None", "AF", "None", ""], {}, ("AF", "None"), [0, 1, 0, 1], 1),
+        (["AF", "NA", "SR", "AF", "SR", "NA"], {}, ("AF", "NA", "SR"), [0, 1, 2, 0, 2, 1], 0),
+        (["AF", "NA", "SR", "AF", "SR"], {"missing": ("NA",)}, ("AF", "SR"), [0, 1, 0, 1], 1),
+        (["1", "NA", "0", "nan", "1.0", "null"], {}, ("0", "1"), [1, 0, 1], 3),
+        (["1", "9", "0", "9"], {"missing": ("9",)}, ("0", "1"), [1, 0], 2),
+        (["AFIB|SR", "SR", "", " |PVC", "PVC"], {"label_separator": "|"}, ("AFIB", "PVC", "SR"),
+         [[1, 0, 1], [0, 0, 1], [0, 1, 0], [0, 1, 0]], 1),
+        (["A;N", "N", "NA", "A"], {"label_separator": ";", "missing": ("NA",), "labels": ("A",)}, ("A",),
+         [[1], [0], [1]], 1),
+    ],
+)  # fmt: skip
+def test_cells_of_a_label_column(table, cells, columns, classes, label, unlabelled):
+    rows = "".join(f"r{row},{cell}\n" for row, cell in enumerate(cells))
+    got = table("record,label\n" + rows, **columns)
+    assert got.classes == classes
+    assert_array_equal(got.label, label)
+    assert len(got.unlabelled) == unlabelled
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (("AF", "SR"), ()),
+        (("AF", "None"), ("'None' is a class, although it looks like a missing value; --missing None",)),
+        (("AF", "SR", "af"), ("'AF' and 'af' differ in case only",)),
+        (("AFIB|SR", "SR"), ("'AFIB|SR' looks like several labels in one; --label-separator '|'",)),
+        (("A;N", "A;V"), ("'A;N' looks like several labels in one; --label-separator ';'",)),
+        (("LAO/LAE", "a, b"), ()),
+    ],
+)
+def test_names_of_classes_that_need_a_look(classes, said):
+    notes = class_notes(classes)
+    assert len(notes) == len(said)
+    assert all(part in note for part, note in zip(said, notes, strict=True))
+
+
+@pytest.mark.parametrize(
     "columns",
     [
         {"label": "a", "labels": ("b",)},
+        {"label_separator": ""},
+        {"label_separator": "|", "scp": "rhythm"},
+        {"scp": "rythm"},
+        {"headers": True, "label": "a"},
         {"labels": ("b", "b")},
         {"labels": ()},
         {"fold": "f", "published": "mitdb"},
@@ -147,3 +201,48 @@ def test_real_tables(shared):
     assert (len(ptbxl), ptbxl.classes, ptbxl.unused_fold) == (40, SUPERCLASSES, "strat_fold")
     cinc = read_label_table(shared / "data" / "records" / "cinc2017" / "labels.csv")
     assert (len(cinc), cinc.classes, cinc.task) == (60, ("A", "N", "O", "~"), "multiclass")
+
+
+def test_statements_of_ptb_xl_give_its_superclasses(shared):
+    """The columns NORM to HYP of the table were made from the statements by others."""
+    meta = shared / "data" / "ptbxl500_meta.csv"
+    frame = pd.read_csv(meta).set_index("filename_hr")
+    got = read_label_table(meta, TableColumns(scp="superclass", labels=SUPERCLASSES, fold="strat_fold"))
+    assert got.classes == SUPERCLASSES
+    assert_array_equal(got.label, frame.loc[got.recording, list(SUPERCLASSES)])
+    assert len(got) == 488
+    assert (frame.loc[list(got.unlabelled), list(SUPERCLASSES)] == 0).all(axis=None)
+    rhythm = read_label_table(meta, TableColumns(scp="rhythm", labels=("AFIB", "AFLT")))
+    flutter = frame.loc[rhythm.recording, "AF_or_AFL"]
+    assert_array_equal(rhythm.label.max(axis=1), flutter)
+
+
+def test_diagnoses_in_headers(tmp_path):
+    lines = [
+        "# Dx: 164889003,59118001",
+        "#Dx: 426783006",
+        "# Dx: Unknown",
+        "# Age: 70",
+        "# Dx: 59118001,999",
+        "# Dx: 999",
+    ]
+    for number, line in enumerate(lines):
+        write_record(tmp_path / "g1", f"E{number:05}", np.zeros(400))
+        with (tmp_path / "g1" / f"E{number:05}.hea").open("a") as header:
+            header.write(f"# Age: 70\n{line}\n# Sex: F\n")
+    got = read_label_table(tmp_path, TableColumns(headers=True))
+    assert got.classes == ("999", "AF", "NSR", "RBBB")
+    assert got.recording.tolist() == ["g1/E00000", "g1/E00001", "g1/E00004", "g1/E00005"]
+    assert_array_equal(got.label, [[0, 1, 0, 1], [0, 0, 1, 0], [1, 0, 0, 1], [1, 0, 0, 0]])
+    assert got.unlabelled == ("g1/E00002", "g1/E00003")
+    assert read_label_table(tmp_path, TableColumns(headers=True, labels=("AF", "RBBB"))).classes == ("AF", "RBBB")
+    with pytest.raises(DataError, match=r"give the table of labels.*--labels-from-headers"):
+        read_label_table(tmp_path)
+
+
+def test_headers_without_diagnoses(shared, tmp_path):
+    with pytest.raises(DataError, match="none of its 60 headers has a line '# Dx:'"):
+        read_label_table(shared / "data" / "records" / "cinc2017", TableColumns(headers=True))
+    (tmp_path / "a.npy").write_bytes(b"")
+    with pytest.raises(DataError, match="holds no WFDB headers"):
+        read_label_table(tmp_path, TableColumns(headers=True))

@@ -34,7 +34,12 @@ class Reading:
     """Label column, two classes or more; `label` when not given, else the only one it can be (the last one of windows
     without a header)."""
     labels: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
-    """Several label columns of 0 and 1 (empty: missing), --labels MI STTC HYP, instead of one column."""
+    """Several label columns of 0 and 1 (empty: missing), --labels MI STTC HYP, instead of one column. Of a column with
+    several labels a row (--label-separator, --scp, --labels-from-headers) those to use."""
+    label_separator: str | None = None
+    """Character between several labels in one column, such as '|' for AFIB|SR."""
+    missing: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ()
+    """Values of the label columns that mean a missing label, beside empty cells: --missing None unknown."""
     positive: str | None = None
     """Positive class of two, whose probability is reported. Chosen by name (not "normal", "other", "no", 0), else the
     rarer one, when not given."""
@@ -77,6 +82,11 @@ class RecordFlags:
 
     records: Annotated[Path | None, Parameter(group=MOST_USED)] = None
     """Folder of recordings (WFDB, EDF, DICOM, HDF5, ...); DATA is then the table of their labels."""
+    scp: Literal["superclass", "subclass", "diagnostic", "form", "rhythm", "all"] | None = None
+    """Statements that are labels in PTB-XL's column scp_codes (ptbxl_database.csv)."""
+    labels_from_headers: bool = False
+    """Take the diagnoses in the lines '# Dx:' of WFDB headers as labels (CinC Challenges 2020 and 2021); DATA is then
+    the folder."""
     recording_column: str | None = None
     """Column of the table that names the recordings, with or without folder and suffix."""
     patient: str | None = None
@@ -153,7 +163,7 @@ def read_data(
     """
     check_exists(data, records.records)
     resolve_models(recipes)
-    if records.records is None:
+    if records.records is None and not records.labels_from_headers:
         asked = [name for name in OF_RECORDINGS if name in given(reading.files)]
         asked += [item.name for item in dataclasses.fields(records) if getattr(records, item.name) != item.default]
         if asked:
@@ -180,7 +190,14 @@ def inspect(
     from ecgtune.io.records.reading import RecordSettings, inspect_records
     from ecgtune.utils.progress import ProgressBar
 
-    if records.records is None:
+    folder = records.records
+    if records.labels_from_headers:
+        if folder not in (None, data):
+            raise SettingError(
+                f"--records {folder}: with --labels-from-headers, DATA is the folder; leave --records out"
+            )
+        folder = data
+    if folder is None:
         raise SettingError("no folder of recordings; give it with --records")
     if reading.group is not None:
         raise SettingError("--group is for files of windows; name the column of patients with --patient")
@@ -207,13 +224,17 @@ def inspect(
 
         return inspect_records(
             data,
-            records.records,
+            folder,
             columns=TableColumns(
                 recording=records.recording_column,
                 patient=records.patient,
                 site=records.site,
                 label=reading.label,
                 labels=reading.labels,
+                label_separator=reading.label_separator,
+                scp=records.scp,
+                missing=reading.missing,
+                headers=records.labels_from_headers,
                 positive=reading.positive,
                 fold=records.fold,
                 val_fold=records.val_fold,

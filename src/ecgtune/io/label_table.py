@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.config.base import suggest
+from ecgtune.config.base import choose, suggest
 from ecgtune.data.tasks import MISSING, Task, task_of
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.labels import Where, check_no_leak, label_codes, label_flags, split_names
+from ecgtune.io.labels import (
+    NO_VALUE,
+    Where,
+    check_no_leak,
+    joined_labels,
+    label_codes,
+    label_flags,
+    missing_labels,
+    separated,
+    split_names,
+)
+from ecgtune.io.published_labels import SCP_COLUMN, SCP_KINDS, header_labels, is_scp, scp_labels
 from ecgtune.io.published_splits import LEFT_OUT, folds_as_splits, published_split
 from ecgtune.io.readers.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES
 from ecgtune.io.readers.csv_table import read_table
@@ -22,7 +34,6 @@ RECORDING_NAMES = (*RECORD_NAMES, "filename", "file_name", "file", "path", "file
 SITE_NAMES = ("site", "source", "hospital", "centre", "center", "database")
 SPLIT_NAME, FOLD_NAMES = "split", ("fold", "strat_fold")
 LABEL_NAMES = ("label", "labels", "class")
-NO_VALUE = ("", "nan", "none", "na", "n/a", "null")
 
 
 @dataclass(frozen=True)
@@ -30,10 +41,13 @@ class TableColumns:
     """Names of the table's columns; None: the usual names are searched, and a fold column is not used.
 
     recording (--recording-column), patient (--patient), site (--site). label (--label): one column of classes. labels
-    (--labels): several columns of 0 and 1. positive (--positive): the positive class of two. fold (--fold): a column of
-    train / val / test or of fold numbers. val_fold, test_fold: the folds of these two splits (PTB-XL's `strat_fold` 9
-    and 10; else the two highest). published (--published): the name of a published split by recording, see
-    `published_splits`.
+    (--labels): several columns of 0 and 1. label_separator (--label-separator): between several labels in the column
+    `label`. scp (--scp): the kind of statements in PTB-XL's column `scp_codes`, see `published_labels`; with either,
+    `labels` are the labels to use. missing (--missing): labels that mean a missing one. headers
+    (--labels-from-headers): the table is a folder, and the lines `# Dx:` of its headers are the labels. positive
+    (--positive): the positive class of two. fold (--fold): a column of train / val / test or of fold numbers. val_fold,
+    test_fold: the folds of these two splits (PTB-XL's `strat_fold` 9 and 10; else the two highest). published
+    (--published): the name of a published split by recording, see `published_splits`.
     """
 
     recording: str | None = None
@@ -41,6 +55,10 @@ class TableColumns:
     site: str | None = None
     label: str | None = None
     labels: tuple[str, ...] | None = None
+    label_separator: str | None = None
+    scp: str | None = None
+    missing: tuple[str, ...] = ()
+    headers: bool = False
     positive: str | None = None
     fold: str | None = None
     val_fold: int | None = None
@@ -48,7 +66,18 @@ class TableColumns:
     published: str | None = None
 
     def __post_init__(self) -> None:
-        if self.label is not None and self.labels is not None:
+        if self.scp is not None:
+            choose(self.scp, SCP_KINDS, "--scp")
+            if self.label_separator is not None:
+                raise SettingError("--scp and --label-separator are both given; a column is read in one way")
+        if self.headers:
+            without = ("recording", "patient", "site", "label", "label_separator", "scp", "fold", "published")
+            given = [name.replace("_", "-") for name in without if getattr(self, name) is not None]
+            if given:
+                raise SettingError(f"--{given[0]} is about a table; --labels-from-headers reads none, leave one out")
+        if self.label_separator == "":
+            raise SettingError("--label-separator is empty; give the character between two labels, such as '|'")
+        if self.label is not None and self.labels is not None and not self.several:
             raise SettingError("--label and --labels are both given; one column of classes, or several of 0 and 1")
         if self.labels is not None and (not self.labels or len(set(self.labels)) < len(self.labels)):
             raise SettingError(f"--labels {' '.join(self.labels)}; name one or more columns, each once")
@@ -56,6 +85,11 @@ class TableColumns:
             raise SettingError("--fold and --published are both given; one of them gives the split of a recording")
         if self.fold is None and (self.val_fold is not None or self.test_fold is not None):
             raise SettingError("--val-fold and --test-fold need the column of folds; name it with --fold")
+
+    @property
+    def several(self) -> bool:
+        """Whether one column names several labels of a recording; `labels` are then those to use."""
+        return self.scp is not None or self.label_separator is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +142,65 @@ class LabelTable:
         return replace(self, **chosen)
 
 
+@dataclass(frozen=True)
+class _Labels:
+    """Labels of all rows of a table: `cells` (rows, columns), or `sets` of the names of each row.
+
+    missing: (rows,), without any label. wanted: names of the labels to use of `sets`.
+    """
+
+    names: tuple[str, ...]
+    missing: NDArray[np.bool_]
+    cells: NDArray[np.str_] | None = None
+    sets: Sequence[Collection[str]] = ()
+    wanted: tuple[str, ...] | None = None
+
+    @property
+    def left_out(self) -> str:
+        """A phrase on the values that count as missing, "" without any."""
+        if self.cells is None:
+            return ""
+        counts = Counter(self.cells[self.missing].ravel().tolist())
+        listed = ", ".join(f"{shown(value) if value else 'empty'} ({count})" for value, count in counts.most_common(5))
+        return f"; left out as missing: {listed}" if counts else ""
+
+    def of(self, keep: NDArray[np.bool_], where: Where) -> tuple[NDArray[np.int64] | NDArray[np.int8], tuple[str, ...]]:
+        """Return labels and classes of the rows that are kept. Raises DataError for cells that are no labels."""
+        if self.cells is None:
+            return joined_labels([own for own, kept in zip(self.sets, keep, strict=True) if kept], where, self.wanted)
+        if len(self.names) == 1:
+            return label_codes(self.cells[keep, 0], where, left_out=self.left_out)
+        label = label_flags(self.cells[keep], self.names, where)
+        known = (label != MISSING).any(axis=1)  # a cell may also say -1
+        if not known.all():
+            raise DataError(f"{where(int(known.argmin()))}: no label is known; leave the cells empty instead of -1")
+        return label, self.names
+
+
+def _labels(
+    text: Mapping[str, NDArray[np.str_]], names: tuple[str, ...], columns: TableColumns, where: Where
+) -> _Labels:
+    """The labels in the columns `names`. Raises DataError."""
+    cells = np.stack([text[name] for name in names], axis=1)
+    if columns.several:
+        only = cells[:, 0]
+        if columns.scp is not None:
+            sets = scp_labels(only, columns.scp, where)
+        else:
+            sets = separated(np.where(missing_labels(only, columns.missing), "", only), str(columns.label_separator))
+        return _Labels(names, np.array([not own for own in sets]), sets=sets, wanted=columns.labels)
+    if len(names) == 1:
+        if is_scp(cells[:, 0]):
+            raise DataError(
+                f"{where.path}: column {names[0]} has dictionaries of statements; say which of them are labels with"
+                f" --scp ({', '.join(SCP_KINDS)})"
+            )
+        return _Labels(names, missing_labels(cells[:, 0], columns.missing), cells)
+    cells = np.where(np.isin(cells, list(columns.missing)), "", cells)
+    missing = np.isin(np.char.lower(cells), NO_VALUE)
+    return _Labels(names, np.logical_and.reduce(missing, axis=1), cells)
+
+
 def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -> LabelTable:
     """Read and check a table of labels: CSV with a header, separated by commas, semicolons or tabs.
 
@@ -117,23 +210,30 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
     recording twice, a patient in two splits.
     """
     path = Path(path)
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; give the table of labels, and the folder with --records")
-    text, row, digest = read_table(path)
+    labels = None
+    if columns.headers:
+        recording, sets, digest = header_labels(path)
+        text, row = {RECORD_NAMES[0]: recording}, np.arange(len(recording))
+        labels = _Labels(("# Dx",), np.array([not own for own in sets]), sets=sets, wanted=columns.labels)
+    elif path.is_dir():
+        raise DataError(
+            f"{path}: is a folder; give the table of labels, and the folder with --records, or read the labels of WFDB"
+            " headers with --labels-from-headers"
+        )
+    else:
+        text, row, digest = read_table(path, (columns.label or SCP_COLUMN, *LABEL_NAMES) if columns.several else ())
     names = tuple(text)
     recording_name = _recording_column(path, names, columns.recording)
     patient_name = _column(path, names, columns.patient, PATIENT_NAMES, "--patient")
     site_name = _column(path, names, columns.site, SITE_NAMES, "--site")
     fold_name = _column(path, names, columns.fold, () if columns.published else (SPLIT_NAME,), "--fold")
-    taken = {recording_name, patient_name, site_name, fold_name, SPLIT_NAME}
-    label_names = _label_columns(path, names, columns, taken)
-
     where = Where(str(path), "row", row)
+    if labels is None:
+        taken = {recording_name, patient_name, site_name, fold_name, SPLIT_NAME}
+        labels = _labels(text, _label_columns(path, names, columns, taken), columns, where)
     recording = _complete(text[recording_name], recording_name, where)
     _check_unique(recording, where)
-    labels = np.stack([text[name] for name in label_names], axis=1)
-    missing = np.isin(np.char.lower(labels), NO_VALUE)
-    keep = ~missing.all(axis=1)
+    keep = ~labels.missing
     unlabelled = recording[~keep]
     left_out = recording[:0]
     split, origin = None, None
@@ -142,7 +242,9 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
         left_out = recording[keep & (split == LEFT_OUT)]
         keep &= split != LEFT_OUT
     if not keep.any():
-        raise DataError(f"{path}: no row has a value in {_listed(label_names)}; labels are needed to train on")
+        raise DataError(
+            f"{path}: no row has a value in {_listed(labels.names)}; labels are needed to train on{labels.left_out}"
+        )
     where = Where(str(path), "row", row[keep])
     if split is not None:
         split = split[keep]
@@ -151,14 +253,7 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
     patient = None if patient_name is None else _complete(text[patient_name][keep], patient_name, where)
     if patient is not None and split is not None and columns.published is None:
         check_no_leak(patient, "patient", split, where)
-    if len(label_names) == 1:
-        label, classes = label_codes(labels[keep, 0], where)
-    else:
-        cells = np.where(missing[keep], "", labels[keep])
-        label, classes = label_flags(cells, label_names, where), label_names
-        known = (label != MISSING).any(axis=1)  # a cell may also say -1
-        if not known.all():
-            raise DataError(f"{where(int(known.argmin()))}: no label is known; leave the cells empty instead of -1")
+    label, classes = labels.of(keep, where)
     return LabelTable(
         path=str(path),
         sha256=digest,
@@ -210,6 +305,8 @@ def _column(path: Path, names: Sequence[str], asked: str | None, usual: Sequence
 
 def _label_columns(path: Path, names: Sequence[str], columns: TableColumns, taken: set[str | None]) -> tuple[str, ...]:
     asked = (columns.label,) if columns.label is not None else columns.labels
+    if columns.several:
+        asked = (columns.label or SCP_COLUMN,) if columns.label or columns.scp else None
     if asked is not None:
         for name in asked:
             _column(path, names, name, (), "--label" if columns.label is not None else "--labels")
@@ -220,9 +317,10 @@ def _label_columns(path: Path, names: Sequence[str], columns: TableColumns, take
     if not candidates:
         raise DataError(f"{path}: has no column of labels beside {_listed(names)}; name one: --label")
     if len(candidates) > 1:
+        scp = f", or use PTB-XL's column {SCP_COLUMN} with --scp superclass" if SCP_COLUMN in candidates else ""
         raise DataError(
             f"{path}: which column has the labels? It may be {_listed(candidates)}; name one with --label, or several"
-            " columns of 0 and 1 with --labels"
+            f" columns of 0 and 1 with --labels{scp}"
         )
     return (candidates[0],)
 

@@ -1,18 +1,24 @@
 """Checks of label, group and split columns: text to arrays. An error names the first row that fails."""
 
+import math
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.base import suggest
 from ecgtune.data.tasks import MISSING
 from ecgtune.errors import DataError
 from ecgtune.utils.text import shown
 
 MAX_CLASSES = 50
 """More values in a label column are no classes but measurements, ages or identifiers."""
-_NO_VALUE = ("", "nan", "none", "na")
-_FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1, "-1": MISSING} | dict.fromkeys(_NO_VALUE, MISSING)
+NO_VALUE = ("", "nan", "none", "na", "n/a", "null")
+"""Words for a missing value (lower case), unless they are the name of a class."""
+SEPARATORS = ("|", ";", ",")
+_FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1, "-1": MISSING} | dict.fromkeys(NO_VALUE, MISSING)
 _SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -72,23 +78,60 @@ def check_no_leak(group: NDArray[np.str_], group_name: str, split: NDArray[np.st
         )
 
 
-def label_codes(text: NDArray[np.str_], where: Where) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def missing_labels(text: NDArray[np.str_], listed: Sequence[str] = ()) -> NDArray[np.bool_]:
+    """Return which labels of a column (windows,) are missing: empty ones, and those `listed` (--missing).
+
+    Words such as NA are missing in a column of numbers and the name of a class in any other.
+    """
+    missing = (text == "") | np.isin(text, list(listed))
+    words = np.isin(np.char.lower(text), NO_VALUE)
+    numbers = all(_is_number(value) for value in np.unique(text[~missing & ~words]).tolist())
+    return missing | words if numbers else missing
+
+
+def class_notes(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return warnings about names of classes: missing values, names that differ in case only, joined labels."""
+    notes = [
+        f"{shown(name)} is a class, although it looks like a missing value; --missing {name} leaves its rows out"
+        for name in classes
+        if name.casefold() in NO_VALUE
+    ]
+    folded: dict[str, str] = {}
+    for name in classes:
+        other = folded.setdefault(name.casefold(), name)
+        if other != name:
+            notes.append(f"{shown(other)} and {shown(name)} differ in case only and are two classes; write one of them")
+    for separator in SEPARATORS:
+        joined = [name for name in classes if separator in name]
+        parts = [part.strip() for name in joined for part in name.split(separator)]
+        if any(part in classes or parts.count(part) > 1 for part in parts):
+            notes.append(
+                f"{shown(joined[0])} looks like several labels in one; --label-separator '{separator}' separates them"
+            )
+    return tuple(notes)
+
+
+def label_codes(
+    text: NDArray[np.str_], where: Where, missing: Sequence[str] = (), left_out: str = ""
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Convert labels (windows,) to indices into the sorted classes; numbers are shortened ("1.0" is "1").
 
-    Raises DataError for a missing label, one class only, or values that cannot be classes: more than MAX_CLASSES, fewer
-    than two windows of each on average, or fractional numbers.
+    missing: see `missing_labels`. left_out: a phrase on rows that are left out already, for an error. Raises DataError
+    for a missing label, one class only, or values that cannot be classes: more than MAX_CLASSES, fewer than two windows
+    of each on average, or fractional numbers.
     """
+    gone = np.flatnonzero(missing_labels(text, missing))
+    if len(gone):
+        raise DataError(
+            f"{where(gone[0])}: the label is missing (got {shown(text[gone[0]])}); every window needs the name of its"
+            " class"
+        )
     values, first, codes = np.unique(text, return_index=True, return_inverse=True)
-    for value, window in zip(values, first, strict=True):
-        if value.casefold() in _NO_VALUE:
-            raise DataError(
-                f"{where(window)}: the label is missing (got {shown(value)}); every window needs the name of its class"
-            )
     short = np.array([_short(value) for value in values])
     names, merged = np.unique(short, return_inverse=True)
     if len(names) == 1:
         raise DataError(
-            f"{where.path}: all {len(text)} windows have the label {shown(names[0])}; two classes are needed"
+            f"{where.path}: all {len(text)} windows have the label {shown(names[0])}; two classes are needed{left_out}"
         )
     if len(names) > 2:
         appear = {str(name): int(first[merged == i].min()) for i, name in enumerate(names)}
@@ -97,7 +140,7 @@ def label_codes(text: NDArray[np.str_], where: Where) -> tuple[NDArray[np.int64]
 
 
 def label_flags(text: NDArray[np.str_], names: tuple[str, ...], where: Where) -> NDArray[np.int8]:
-    """Convert cells (windows, labels) of 1, 0, true, false, or empty (also nan, none, na, -1) to 1, 0 and MISSING.
+    """Convert cells (windows, labels) of 1, 0, true, false, or empty (also NO_VALUE, -1) to 1, 0 and MISSING.
 
     Raises DataError for another value, and for a label without a known positive or a known negative.
     """
@@ -111,14 +154,49 @@ def label_flags(text: NDArray[np.str_], names: tuple[str, ...], where: Where) ->
                     f"{where(window)}: label {shown(name)} is {shown(value)}; allowed are 1, 0 and nothing (missing)"
                 )
         flags[:, column] = np.array(known, dtype=np.int8)[codes]
-        present = set(flags[:, column].tolist()) - {MISSING}
+    _check_both(flags, names, where)
+    return flags
+
+
+def joined_labels(
+    rows: Sequence[Collection[str]], where: Where, wanted: Sequence[str] | None = None
+) -> tuple[NDArray[np.int8], tuple[str, ...]]:
+    """Convert the labels of each window, of which it may have several, to 1 and 0 (windows, labels) and their names.
+
+    wanted: the labels to use; all, sorted, when not given. Raises DataError for a label that is wanted and absent, for
+    more than MAX_CLASSES labels, and for one that all windows have.
+    """
+    counts = Counter(name for names in rows for name in set(names))
+    most = [name for name, _ in counts.most_common()]
+    absent = [name for name in wanted or () if name not in counts]
+    if absent:
+        raise DataError(f"{where.path}: no label {shown(absent[0])} (--labels); {suggest(absent[0], most[:30])}")
+    if wanted is None and len(counts) > MAX_CLASSES:
+        raise DataError(
+            f"{where.path}: has {len(counts)} labels; at most {MAX_CLASSES} are used: name them with --labels, such as"
+            f" --labels {' '.join(most[:8])} (the most frequent)"
+        )
+    names = tuple(sorted(counts) if wanted is None else wanted)
+    flags = np.array([[name in own for name in names] for own in rows], dtype=np.int8).reshape(len(rows), len(names))
+    _check_both(flags, names, where)
+    return flags, names
+
+
+def separated(text: NDArray[np.str_], separator: str) -> list[set[str]]:
+    """Split labels (windows,) at a separator into the labels of each window."""
+    return [{part.strip() for part in cell.split(separator)} - {""} for cell in text.tolist()]
+
+
+def _check_both(flags: NDArray[np.int8], names: Sequence[str], where: Where) -> None:
+    """Raise DataError for a label without a known positive or a known negative."""
+    for name, column in zip(names, flags.T, strict=True):
+        present = set(column.tolist()) - {MISSING}
         if len(present) < 2:
             got = f"only {present.pop()}" if present else "missing everywhere"
             raise DataError(
-                f"{where.path}: label {shown(name)} is {got} in {len(text)} windows; each label needs windows with and"
+                f"{where.path}: label {shown(name)} is {got} in {len(flags)} windows; each label needs windows with and"
                 " without it: leave it out of the labels"
             )
-    return flags
 
 
 def _check_classes(appear: dict[str, int], windows: int, where: Where) -> None:
@@ -146,6 +224,13 @@ def _short(value: str) -> str:
     except ValueError:
         return value
     return str(int(number)) if number.is_integer() and abs(number) < 1e9 else value
+
+
+def _is_number(value: str) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def _is_fraction(value: str) -> bool:

@@ -12,6 +12,7 @@ from ecgtune.data.dataset import Dataset, Source, check_rate, limited
 from ecgtune.data.leads import channel_of, lead_argument
 from ecgtune.data.sampling import check_seed
 from ecgtune.errors import DataError, SettingError
+from ecgtune.io.labels import class_notes
 from ecgtune.io.readers.base import ReadOptions, WindowColumns, stated_rate
 from ecgtune.io.window_files import read_cached, read_uncached
 
@@ -101,7 +102,7 @@ def read_dataset(
         group=parsed.group,
         group_name=parsed.group_name,
         split=parsed.split,
-        source=Source(str(path), contents.sha256, notes=parsed.notes),
+        source=Source(str(path), contents.sha256, notes=(*class_notes(parsed.classes), *parsed.notes)),
     )
     dataset = _changing(dataset, drop_invalid) if asked is not None and parsed.leads is not None else dataset
     dataset = dataset.with_positive(positive)

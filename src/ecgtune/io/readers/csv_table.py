@@ -148,10 +148,11 @@ def fault_in(
     )
 
 
-def read_table(path: Path) -> tuple[dict[str, NDArray[np.str_]], NDArray[np.int64], str]:
+def read_table(path: Path, whole: Collection[str] = ()) -> tuple[dict[str, NDArray[np.str_]], NDArray[np.int64], str]:
     """Read every column of a table as stripped text; also return the row of each in the file, and its sha256.
 
-    Cells of more than MAX_TEXT characters are cut after one more, by which they are known. Raises DataError.
+    Cells of more than MAX_TEXT characters are cut after one more, by which they are known, except in the columns
+    `whole`. Raises DataError.
     """
     try:
         content = path.read_bytes()
@@ -170,13 +171,14 @@ def read_table(path: Path) -> tuple[dict[str, NDArray[np.str_]], NDArray[np.int6
         names = [name.strip() for name in next(table, [])]
         if len(set(names)) < len(names) or not any(names):
             raise DataError(f"{path}: its first row {shown(first)} must name the columns, each by its own name")
+        ends = [None if name in whole else MAX_TEXT + 1 for name in names]
         number = 1
         for number, cells in enumerate(table, 2):
             if cells and len(cells) != len(names):
                 raise DataError(f"{path}: row {number}: {len(cells)} cells; each row needs {len(names)} cells")
             if cells:
                 rows.append(number)
-                columns.append([cell.strip()[: MAX_TEXT + 1] for cell in cells])
+                columns.append([cell.strip()[:end] for cell, end in zip(cells, ends, strict=True)])
     except csv.Error as error:
         raise DataError(f"{path}: row {number + 1}: cannot be read as a table ({error}); write it again") from None
     if not rows:

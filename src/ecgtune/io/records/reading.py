@@ -18,6 +18,7 @@ from ecgtune.data.near_duplicates import DuplicatePair
 from ecgtune.data.signal.path import Short, SignalPath
 from ecgtune.errors import DataError
 from ecgtune.io.label_table import LabelTable, TableColumns, read_label_table
+from ecgtune.io.labels import class_notes
 from ecgtune.io.readers.base import ReadOptions, Recording
 from ecgtune.io.readers.registry import read_recording
 from ecgtune.io.records.cache import PreparedRecords, prepare_records
@@ -262,7 +263,7 @@ def _notes(
         (sum(each.still for each in known), "windows in which no lead changes were left out"),
         (sum(each.filled > 0 for each in known), "recordings had gaps, which were interpolated"),
     )
-    notes = [f"{count} {what}" for count, what in counts if count]
+    notes = [*class_notes(labels.classes), *(f"{count} {what}" for count, what in counts if count)]
     notes += counted_notes(dict(zip(names, facts, strict=True)))
     if labels.unused_fold:
         notes.append(f"the table's column {labels.unused_fold!r} is not used; --fold {labels.unused_fold} splits by it")
