@@ -17,6 +17,7 @@ from ecgtune.io.labels import (
     NO_VALUE,
     Where,
     check_no_leak,
+    identifiers,
     joined_labels,
     label_codes,
     label_flags,
@@ -34,6 +35,7 @@ RECORDING_NAMES = (*RECORD_NAMES, "filename", "file_name", "file", "path", "file
 SITE_NAMES = ("site", "source", "hospital", "centre", "center", "database")
 SPLIT_NAME, FOLD_NAMES = "split", ("fold", "strat_fold")
 LABEL_NAMES = ("label", "labels", "class")
+INDEX_NAMES = ("", "unnamed: 0", "index")  # of the rows, as data frames write it
 
 
 @dataclass(frozen=True)
@@ -250,7 +252,7 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
         split = split[keep]
     elif fold_name is not None:
         split, origin = _split(_complete(text[fold_name][keep], fold_name, where), fold_name, columns, where)
-    patient = None if patient_name is None else _complete(text[patient_name][keep], patient_name, where)
+    patient = None if patient_name is None else identifiers(_complete(text[patient_name][keep], patient_name, where))
     if patient is not None and split is not None and columns.published is None:
         check_no_leak(patient, "patient", split, where)
     label, classes = labels.of(keep, where)
@@ -311,7 +313,7 @@ def _label_columns(path: Path, names: Sequence[str], columns: TableColumns, take
         for name in asked:
             _column(path, names, name, (), "--label" if columns.label is not None else "--labels")
         return asked
-    named = (*RECORDING_NAMES, *PATIENT_NAMES, *SITE_NAMES)  # never labels, used or not
+    named = (*RECORDING_NAMES, *PATIENT_NAMES, *SITE_NAMES, *INDEX_NAMES)  # never labels, used or not
     rest = [name for name in names if name not in taken and name.casefold() not in (*FOLD_NAMES, *named)]
     candidates = [name for name in rest if name.casefold() in LABEL_NAMES] or rest
     if not candidates:

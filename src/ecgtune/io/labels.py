@@ -1,6 +1,7 @@
 """Checks of label, group and split columns: text to arrays. An error names the first row that fails."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ NO_VALUE = ("", "nan", "none", "na", "n/a", "null")
 """Words for a missing value (lower case), unless they are the name of a class."""
 SEPARATORS = ("|", ";", ",")
 _FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1, "-1": MISSING} | dict.fromkeys(NO_VALUE, MISSING)
+_WHOLE_NUMBER = re.compile(r"^(\d+)\.0+$")
 _SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -53,6 +55,12 @@ def split_names(text: NDArray[np.str_], where: Where) -> NDArray[np.str_]:
             raise DataError(f"{where(window)}: split {shown(value)} is unknown; allowed are train, val and test")
         names.append(name)
     return np.array(names, dtype="U5")[codes]
+
+
+def identifiers(text: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Return identifiers without the ".0" that data frames give to whole numbers: "15709.0" is patient "15709"."""
+    values, codes = np.unique(text, return_inverse=True)
+    return np.array([_WHOLE_NUMBER.sub(r"\1", value) for value in values.tolist()], dtype=np.str_)[codes]
 
 
 def check_groups(group: NDArray[np.str_], group_name: str, where: Where) -> None:

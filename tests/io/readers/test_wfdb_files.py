@@ -273,7 +273,6 @@ LINE = "rec.dat 16 1000/mV 16 0 0 0 0 II"
         ("", "", ["is empty"]),
         ("rec 1 250 4000", LINE, ["promises 4000 samples of 1 channels", "80 bytes", "cut short"]),
         ("rec 1 250 99999999999999", LINE, ["cut short"]),
-        ("rec 1 250 0", LINE, ["holds 0 samples"]),
         ("rec 2 250 40", LINE, ["promises 2 channels, but describes 1"]),
         ("rec 0 250 40", "", ["promises 0 channels"]),
         ("rec/2 1 250 40", LINE, ["promises 2 segments, but describes 1"]),

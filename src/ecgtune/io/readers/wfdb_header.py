@@ -179,8 +179,8 @@ def _first_line(path: Path, line: str) -> tuple[float | None, int | None, int]:
     match = rx_record.match(f"x {rest}")  # without the name, which may have folders and dots
     if match is None:
         raise DataError(f"{path}: its first line {shown(line)} is no 'name 12 500 5000' (channels, Hz, samples)")
-    rate, frames = match["fs"], match["sig_len"]
-    return float(rate) if rate else None, int(frames) if frames else None, int(match["n_sig"])
+    rate, frames = match["fs"], int(match["sig_len"] or 0)  # 0 or nothing: not stated
+    return float(rate) if rate else None, frames or None, int(match["n_sig"])
 
 
 def _beside(header: Path, name: str) -> Path:
