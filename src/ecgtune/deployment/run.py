@@ -19,6 +19,7 @@ from ecgtune.data.tasks import Task
 from ecgtune.deployment.int8 import int8_copy
 from ecgtune.errors import DataError, RunError, SettingError
 from ecgtune.evaluation.decision import Decision, mean_decision
+from ecgtune.evaluation.notes import preset_notes
 from ecgtune.methods.attach import attach
 from ecgtune.methods.registry import method_from_table
 from ecgtune.methods.storage import load_weights
@@ -141,7 +142,7 @@ class Run(Predictor):
     def summary(self) -> str:
         split = self.metrics["split"]
         lines = [f"weights: {self.metrics['weights']}", f"split by {split['unit']}: {split['origin']}"]
-        lines += [f"warning: {warning}" for warning in split["warnings"]]
+        lines += [f"warning: {warning}" for warning in (*preset_notes([self.metrics]), *split["warnings"])]
         lines += [positive_sentence(*stored_positive(self.metrics))] if self.task == "binary" else []
         for name, title in zip(("accuracy", "f1", "auroc"), _SUMMARY[self.task], strict=True):
             entry = self.metrics["window"]["metrics"][name]

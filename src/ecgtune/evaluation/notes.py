@@ -7,6 +7,8 @@ from ecgtune.evaluation.decision import LARGEST, Decision
 
 # Percentile intervals over fewer resampled units are known to be too narrow.
 FEW_GROUPS = 30
+# Fraction of the epochs of a recipe, below which a training is marked.
+FEW_EPOCHS = 0.5
 
 
 def comparison_notes(metrics: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], reference: str) -> list[str]:
@@ -18,6 +20,7 @@ def comparison_notes(metrics: Sequence[dict[str, Any]], rows: Sequence[dict[str,
     for weights in _distinct(run["weights"] for run in metrics):
         random = "The encoder was not pretrained: these numbers test the pipeline, not the quality of the methods."
         notes.append(f"weights: {weights}. {random}" if weights.startswith("random") else f"weights: {weights}.")
+    notes += preset_notes(metrics)
     notes += _distinct(warning for run in metrics for warning in run["split"]["warnings"])
     notes += _size_notes(metrics)
     if all(row["method"] != reference for row in rows):
@@ -26,6 +29,26 @@ def comparison_notes(metrics: Sequence[dict[str, Any]], rows: Sequence[dict[str,
     if one_seed:
         notes.append(f"One seed only, so the standard deviation over seeds is unknown: {'; '.join(one_seed)}.")
     return [*notes, *_undefined(rows), *_threshold_notes(metrics)]
+
+
+def preset_notes(metrics: Sequence[dict[str, Any]]) -> list[str]:
+    """Settings in which methods differ from the bundled recipes of their names, and methods that trained far less.
+
+    metrics: the metrics.json of runs; seeds of a method have the same settings.
+    """
+    changed = {run["name"]: run["preset"] for run in metrics if "preset" in run}
+    if not changed:
+        return []
+    named = "; ".join(f"{name} ({', '.join(preset['changes'])})" for name, preset in changed.items())
+    notes = [f"Changed from the recipe: {named}."]
+    short = [
+        f"{name} {preset['epochs']} of {preset['preset_epochs']}"
+        for name, preset in changed.items()
+        if preset["epochs"] < FEW_EPOCHS * preset["preset_epochs"]
+    ]
+    if short:
+        notes.append(f"Far fewer epochs than in the recipe, so scores may be too low: {', '.join(short)}.")
+    return notes
 
 
 def _threshold_notes(metrics: Sequence[dict[str, Any]]) -> list[str]:

@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -91,12 +92,12 @@ def list_recipes() -> list[str]:
 
 def bundled_recipes() -> list[str]:
     """Names of the bundled fine-tuning recipes."""
-    return _names(pretraining=False)
+    return list(_names(pretraining=False))
 
 
 def list_pretrainings() -> list[str]:
     """Names of the bundled pretraining recipes."""
-    return _names(pretraining=True)
+    return list(_names(pretraining=True))
 
 
 def is_pretraining(tables: Mapping[str, Any]) -> bool:
@@ -185,9 +186,12 @@ def field_differences(key: str, old: Any, new: Any) -> list[str]:
     ]
 
 
-def _names(pretraining: bool) -> list[str]:
+@cache
+def _names(pretraining: bool) -> tuple[str, ...]:
     files = recipe_folder().glob("*.toml")
-    return sorted(f.stem for f in files if is_pretraining(tomllib.loads(f.read_text(encoding="utf-8"))) == pretraining)
+    return tuple(
+        sorted(f.stem for f in files if is_pretraining(tomllib.loads(f.read_text(encoding="utf-8"))) == pretraining)
+    )
 
 
 def _merge(shared: Mapping[str, Any], variant: Mapping[str, Any]) -> dict[str, Any]:

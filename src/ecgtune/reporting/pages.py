@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecgtune.data.positive import stored_positive
+from ecgtune.evaluation.notes import preset_notes
 from ecgtune.reporting import pretraining, tables, wording
 from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
 from ecgtune.reporting.style import row_colours
@@ -64,6 +65,7 @@ def run_facts(run: FinishedRun) -> dict[str, Any]:
         "unit": wording.unit_name(run.metrics["split"]),
         "pooled_unit": wording.pooled_unit(run.metrics),
         "metric_titles": wording.metric_titles(run.metrics),
+        "preset_notes": preset_notes([run.metrics]),
         "threshold": wording.decision_sentence(run.metrics),
         "too_few": wording.too_few_note(
             entry for level in ("window", "group") for entry in run.metrics[level].get("metrics", {}).values()

@@ -23,7 +23,7 @@ from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import draw_split, summarise
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
-from ecgtune.workflows.results import summarise_task
+from ecgtune.workflows.results import shown_title, summarise_task
 from ecgtune.workflows.run import run_recipe, work
 from ecgtune.workflows.variants import check_dataset, check_variants, variants_of
 
@@ -125,7 +125,7 @@ def _run_all(
                 run = run_of(recipe, seed)
                 with exclusive(run.folder.path, command_line()):
                     run_recipe(run, progress)
-                records.append(_record(run.folder, recipe.name, recipe.label, kind, seed, folder))
+                records.append(_record(run.folder, recipe.name, shown_title(recipe), kind, seed, folder))
     return records
 
 

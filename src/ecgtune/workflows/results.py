@@ -15,6 +15,8 @@ from ecgtune.data.tasks import label_counts
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.evaluate import evaluate
 from ecgtune.methods.registry import method_to_table
+from ecgtune.recipes.preset import changed_preset
+from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.loop import Trained
 from ecgtune.training.run_folder import RESULT_FORMAT
 from ecgtune.workflows.preparation import summarise
@@ -52,6 +54,21 @@ def summarise_task(dataset: Dataset, evaluation: Evaluation) -> dict[str, Any]:
     if dataset.task == "binary" and evaluation == Evaluation(threshold=evaluation.threshold):
         return {}
     return {"task": dataset.task, "evaluation": to_table(evaluation)}
+
+
+def shown_title(recipe: Recipe) -> str:
+    """The name of a recipe in tables; one with a title of its own is marked when its settings are changed."""
+    changed = changed_preset(recipe)
+    return f"{recipe.label} (changed)" if changed is not None and changed.titled else recipe.label
+
+
+def summarise_preset(recipe: Recipe) -> dict[str, Any]:
+    """The entry `preset` of metrics.json; none for an unchanged recipe, or one that is not bundled."""
+    changed = changed_preset(recipe)
+    if changed is None:
+        return {}
+    epochs = recipe.optimisation.epochs
+    return {"preset": {"changes": list(changed.changes), "epochs": epochs, "preset_epochs": changed.epochs}}
 
 
 def scores(
@@ -92,13 +109,14 @@ def run_metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) 
     return {
         "format": RESULT_FORMAT,
         "name": recipe.name,
-        "title": recipe.label,
+        "title": shown_title(recipe),
         "seed": run.seed,
         "model": recipe.model.name,
         "method": str(recipe.method),
         "weights": run.model.weights.describe(),
         "classes": list(run.model.classes),
         "normalisation": recipe.data.normalisation,
+        **summarise_preset(recipe),
         **summary,
         "parameters": {
             "encoder": count.encoder,
