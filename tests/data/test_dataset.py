@@ -120,6 +120,51 @@ def test_columns_can_be_named(csv_file):
     assert dataset.group.tolist() == SIXES
 
 
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+@pytest.mark.parametrize(
+    ("text", "options", "classes", "label", "said"),
+    [
+        (["AF", "None", "AF", "None"], {}, ("None", "AF"), [1, 0, 1, 0], ["'None' is a class, although"]),
+        (["AF", "None", "SR", "AF"], {"missing": ["None"]}, ("AF", "SR"), [0, 1, 0], ["3 of 12 windows have no label"]),
+        (["A|N", "N", "A", "A|N"], {"label_separator": "|"}, ("A", "N"), [[1, 1], [0, 1], [1, 0], [1, 1]], []),
+        (["A|N", "N", "N", "N"], {"label_separator": "|", "labels": ["A"]}, ("A",), [[1], [0], [0], [0]], []),
+        (["A|N", "N", "A", "A|N"], {}, ("A", "A|N", "N"), None, ["--label-separator '|'"]),
+    ],
+)
+def test_labels_of_windows(tmp_path, signal, kind, text, options, classes, label, said):
+    text, path = text * 3, tmp_path / f"windows.{kind}"
+    if kind == "csv":
+        frame = pd.DataFrame(signal, columns=[f"signal_{i}" for i in range(signal.shape[1])])
+        frame.assign(label=text).to_csv(path, index=False)
+    else:
+        np.savez(path, signal=signal, label=np.array(text))
+    dataset = read(path, **options)
+    if dataset.task == "binary" and options:
+        dataset = dataset.with_positive(classes[1])
+    assert dataset.classes == classes
+    if label is not None:
+        assert_array_equal(dataset.label, label * 3)
+    left = [row for row, name in enumerate(text) if name not in options.get("missing", ())]
+    assert_array_equal(dataset.signal[:, 0], signal[left])
+    notes = " ".join(dataset.source.notes)
+    assert all(part in notes for part in said)
+    assert bool(notes) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("signal_0", "signal_1", "signal_2"), "which column is the label? none is named so; name it with --label"),
+        (("signal_0", "sex", "AF"), "which column is the label? it may be 'sex', 'AF'; name it with --label"),
+    ],
+)
+def test_a_label_column_is_not_guessed(tmp_path, names, said):
+    (tmp_path / "windows.csv").write_text(",".join(names) + "\n1,2,1\n2,3,0\n")
+    with pytest.raises(DataError) as error:
+        read(tmp_path / "windows.csv")
+    assert said in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("text", "classes", "codes"),
     [

@@ -66,6 +66,8 @@ class Reading:
             data,
             label=self.label,
             labels=self.labels,
+            label_separator=self.label_separator,
+            missing=self.missing,
             positive=self.positive,
             group=self.group,
             lead=None if self.copy_lead else self.lead,

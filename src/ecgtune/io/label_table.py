@@ -171,7 +171,7 @@ class _Labels:
         if self.cells is None:
             return joined_labels([own for own, kept in zip(self.sets, keep, strict=True) if kept], where, self.wanted)
         if len(self.names) == 1:
-            return label_codes(self.cells[keep, 0], where, left_out=self.left_out)
+            return label_codes(self.cells[keep, 0], where, self.left_out)
         label = label_flags(self.cells[keep], self.names, where)
         known = (label != MISSING).any(axis=1)  # a cell may also say -1
         if not known.all():

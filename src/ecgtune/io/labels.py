@@ -119,21 +119,24 @@ def class_notes(classes: Sequence[str]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def label_codes(
-    text: NDArray[np.str_], where: Where, missing: Sequence[str] = (), left_out: str = ""
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Convert labels (windows,) to indices into the sorted classes; numbers are shortened ("1.0" is "1").
-
-    missing: see `missing_labels`. left_out: a phrase on rows that are left out already, for an error. Raises DataError
-    for a missing label, one class only, or values that cannot be classes: more than MAX_CLASSES, fewer than two windows
-    of each on average, or fractional numbers.
-    """
-    gone = np.flatnonzero(missing_labels(text, missing))
+def check_labels(text: NDArray[np.str_], where: Where) -> None:
+    """Raise DataError for a missing label in a column (windows,)."""
+    gone = np.flatnonzero(missing_labels(text))
     if len(gone):
         raise DataError(
             f"{where(gone[0])}: the label is missing (got {shown(text[gone[0]])}); every window needs the name of its"
             " class"
         )
+
+
+def label_codes(text: NDArray[np.str_], where: Where, left_out: str = "") -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Convert labels (windows,) to indices into the sorted classes; numbers are shortened ("1.0" is "1").
+
+    left_out: a phrase on rows that are left out already, for an error. Raises DataError for a missing label, one class
+    only, or values that cannot be classes: more than MAX_CLASSES, fewer than two windows of each on average, or
+    fractional numbers.
+    """
+    check_labels(text, where)
     values, first, codes = np.unique(text, return_index=True, return_inverse=True)
     short = np.array([_short(value) for value in values])
     names, merged = np.unique(short, return_inverse=True)

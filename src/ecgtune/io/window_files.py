@@ -21,13 +21,23 @@ from ecgtune.config.reading import ReadSettings, Unit
 from ecgtune.data.leads import leads_in_file
 from ecgtune.data.sampling import number_within
 from ecgtune.errors import DataError
-from ecgtune.io.labels import Where, check_groups, check_no_leak, label_codes, label_flags, split_names
+from ecgtune.io.labels import (
+    Where,
+    check_groups,
+    check_labels,
+    check_no_leak,
+    joined_labels,
+    label_codes,
+    label_flags,
+    separated,
+    split_names,
+)
 from ecgtune.io.readers.base import WindowBlock, WindowColumns, WindowHeader, millivolt_factor
 from ecgtune.io.readers.registry import window_reader
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
 
-FORMAT = 4  # raise it with every change of the stored content or of the checks
+FORMAT = 5  # raise it with every change of the stored content or of the checks
 MIN_SAMPLES = 2
 
 Write = Callable[[NDArray[np.float32]], object]
@@ -38,7 +48,7 @@ class Parsed:
     """Contents of a file without its samples. `leads` and `sampling_rate` are None where the file states none.
 
     window: number of each window in its group, or in the file without groups, from 0. dropped: windows left out because
-    of samples that are no number, and because no lead changes.
+    of samples that are no number, because no lead changes, and because the label is missing.
     """
 
     shape: tuple[int, int, int]
@@ -51,12 +61,12 @@ class Parsed:
     sampling_rate: float | None
     unit: str
     window: NDArray[np.int64]
-    dropped: tuple[int, int] = (0, 0)
+    dropped: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What every result from these windows must say."""
-        reasons = ("have samples that are no number", "have no lead that changes")
+        reasons = ("have samples that are no number", "have no lead that changes", "have no label")
         pairs = zip(self.dropped, reasons, strict=True)
         total = len(self.window) + sum(self.dropped)
         return tuple(f"{count} of {total} windows {why} and were left out" for count, why in pairs if count)
@@ -76,6 +86,7 @@ def parse(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -
     blocks_read: list[WindowBlock] = []
     kept: list[NDArray[np.bool_]] = []
     faults = _Faults(path, header)
+    unlabelled = 0
     shape = (0, 0, 0)
     # Closed explicitly: the CSV reader works in threads, and a generator left to the garbage collector joins them
     # wherever the collector runs, even in a thread that holds the lock that joining needs.
@@ -87,6 +98,10 @@ def parse(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -
             if shape[2] < MIN_SAMPLES:
                 raise DataError(f"{path}: 1 sample in a window; at least {MIN_SAMPLES} are needed")
             good = faults.good(block)
+            if header.labels is None and columns.labelled:
+                missing = np.isin(block.label, columns.missing)
+                unlabelled += int((missing & good).sum())
+                good = good & ~missing
             if columns.drop_invalid or not faults.any:  # else the file is refused at its end, with the count
                 signal = block.signal if good.all() else block.signal[good]
                 write(signal if scale == 1.0 else signal * np.float32(scale))
@@ -97,15 +112,22 @@ def parse(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -
     rows = np.concatenate(kept)
     if not columns.drop_invalid or not rows.any():
         faults.check(len(rows))
+    if not rows.any():
+        raise DataError(f"{path}: no window has a label; all are missing, {', '.join(columns.missing)}")
 
     where = Where(str(path), header.place, np.concatenate([block.row for block in blocks_read])[rows])
     text = np.concatenate([block.label for block in blocks_read])[rows]
     if not columns.labelled:
         label, classes = np.zeros(len(text), dtype=np.int64), ()
-    elif header.labels is None:
-        label, classes = label_codes(text, where)
+    elif header.labels is not None:
+        cells = np.where(np.isin(text, columns.missing), "", text)
+        label, classes = label_flags(cells, header.labels, where), header.labels
+    elif columns.label_separator is not None:
+        check_labels(text, where)
+        label, classes = joined_labels(separated(text, columns.label_separator), where, columns.wanted)
     else:
-        label, classes = label_flags(text, header.labels, where), header.labels
+        left_out = f"; {unlabelled} windows have none (--missing)" if unlabelled else ""
+        label, classes = label_codes(text, where, left_out)
     group = _joined([block.group for block in blocks_read])
     window = (np.arange(len(rows)) if group is None else number_within(group))[rows]
     group = None if group is None else group[rows]
@@ -128,7 +150,7 @@ def parse(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -
         sampling_rate=header.sampling_rate,
         unit="mV" if known else "unknown",
         window=window,
-        dropped=(faults.not_finite, faults.constant),
+        dropped=(faults.not_finite, faults.constant, unlabelled),
     )
 
 

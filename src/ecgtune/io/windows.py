@@ -23,6 +23,8 @@ def read_dataset(
     sampling_rate: float | None = None,
     label: str | None = None,
     labels: Sequence[str] | None = None,
+    label_separator: str | None = None,
+    missing: Sequence[str] = (),
     positive: str | None = None,
     group: str | None = None,
     lead: str | None = None,
@@ -48,6 +50,9 @@ def read_dataset(
         Names of columns. Defaults: `label`, else the only column that is no sample (the last without a header), and
         `patient` before `record`. Labels have 2 to 50 values, numbers or text, and become indices into `classes`, which
         are sorted; of two the positive one is second.
+    label_separator, missing
+        Character between several labels in one column, of which `labels` are used, or all; values that mean a missing
+        label: windows without any are left out, with a note.
     positive
         Name of the positive class of two; chosen by name, else by frequency, when not given (`Dataset.with_positive`).
     labels
@@ -84,10 +89,13 @@ def read_dataset(
     columns = WindowColumns(
         label,
         group,
-        _several(label, labels),
+        None if label_separator else _several(label, labels),
         lead_names=options.lead_names,
         layout=options.layout,
         drop_invalid=drop_invalid,
+        label_separator=label_separator,
+        wanted=_several(None, labels) if label_separator else None,
+        missing=tuple(missing),
     )
     contents = read(Path(path), columns, unit)
     parsed = contents.parsed

@@ -90,7 +90,8 @@ class WindowColumns:
 
     label: one class per window. labels: several columns of 0, 1 or nothing, one per label. group: patients or
     recordings. labelled: False to ignore labels and splits. lead_names, layout: as in `ReadOptions`. drop_invalid:
-    leave out windows with samples that are no number, and those in which no lead changes.
+    leave out windows with samples that are no number, and those in which no lead changes. label_separator: between
+    several labels in the one column, of which `wanted` are used, or all. missing: labels that mean a missing one.
     """
 
     label: str | None = None
@@ -100,6 +101,9 @@ class WindowColumns:
     lead_names: tuple[str, ...] | None = None
     layout: str | None = None
     drop_invalid: bool = False
+    label_separator: str | None = None
+    wanted: tuple[str, ...] | None = None
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
