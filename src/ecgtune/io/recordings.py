@@ -31,6 +31,7 @@ from ecgtune.data.signal.quality import constant_fraction, extreme_fraction
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where, split_names
 from ecgtune.io.readers.base import ReadOptions, one_line_errors, stated_rate
+from ecgtune.io.readers.csv_dialect import is_csv
 from ecgtune.io.readers.npz_archive import ARCHIVE, Archive
 from ecgtune.io.readers.numpy_files import read_array
 from ecgtune.io.readers.registry import files_of, find_recordings, read_recording
@@ -181,7 +182,7 @@ def _find_pool(path: Path, options: ReadOptions) -> _Pool:
         files = tuple(sorted(path.glob("*.npy")))
         if files:
             return _Pool(files, np.array([file.stem for file in files]), ("II",), None)
-        found = {name: file for name, file in find_recordings(path).items() if file.suffix.lower() != ".csv"}
+        found = {name: file for name, file in find_recordings(path).items() if not is_csv(file)}
         if not found:
             raise DataError(f"{path}: holds CSV files only; put one recording (samples,) into each .npy file")
         recordings = tuple(found.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from ecgtune.data.signal.path import SignalPath
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.label_table import RECORDING_NAMES, read_recording_names
 from ecgtune.io.readers.base import ReadOptions, WindowColumns, stated_rate
+from ecgtune.io.readers.csv_dialect import first_cells, is_csv
 from ecgtune.io.readers.registry import find_recordings
 from ecgtune.io.records.cache import prepare_records
 from ecgtune.io.records.first_pass import (
@@ -190,14 +190,12 @@ def read_unlabelled_records(
 
 def _is_table(path: Path) -> bool:
     """Whether a CSV file is a table that names recordings, such as one of labels beside them."""
-    if path.suffix.lower() != ".csv":
+    if not is_csv(path):
         return False
     try:
-        with path.open("rb") as file:
-            first = file.readline(1 << 16).decode("utf-8-sig", "replace")
-    except OSError:  # the first pass reports it
+        return any(cell.casefold() in RECORDING_NAMES for cell in first_cells(path))
+    except DataError:  # the first pass reports it
         return False
-    return any(cell.strip().casefold() in RECORDING_NAMES for cell in re.split("[,;\t]", first))
 
 
 def _reason(facts: RecordingFacts | None, reason: str | None, signal_path: SignalPath) -> str | None:

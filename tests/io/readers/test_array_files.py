@@ -148,8 +148,9 @@ def npy_header(shape: str) -> bytes:
         ("a.csv", b"I,II,V1\n", "0 samples"),
         ("a.csv", b"I,II,V1\n1,2\n", "row 2: 2 columns, but the first row has 3"),
         ("a.csv", b"I,II,V1\n1,2,x\n", "row 2, column 'V1': got 'x'"),
-        ("a.csv", b"I;II;V1\n1;2;3\n", "--lead-names"),
-        ("a.csv", b"\xff\xfe\x00,\n1,2,3\n", "not comma-separated text"),
+        ("a.csv", b"\xff\xfe\x00,\n1,2,3\n", "damaged"),
+        ("a.csv", b"\x00,\xff\n1,2,3\n", "is not text in UTF-8"),
+        ("a.csv", b"I,II,V1,\n" + b"1,2,3,\n" * 20_000 + b"1,2,3,4\n", "column 4 has no name, but holds '4'"),
     ],
 )
 def test_damaged_files(tmp_path, name, content, part):

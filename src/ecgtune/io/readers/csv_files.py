@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import zlib
 from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,23 +40,21 @@ from ecgtune.io.readers.base import (
     stated_rate,
     wanted_leads,
 )
+from ecgtune.io.readers.csv_dialect import SUFFIXES, UNREADABLE, Dialect, dialect_of, open_text, unreadable
 from ecgtune.io.readers.csv_table import (
-    BYTE_ORDER_MARK,
+    GAPS,
     NUMBER,
     SPECIAL,
     Piece,
     fault_in,
-    open_text,
     parse_columns,
     split_cells,
-    unreadable,
     values_of,
 )
 from ecgtune.utils.text import shown
 
 MAX_RECORDING_BYTES = 1 << 27
 MAX_FIRST_ROW = 1 << 16  # bytes of a recording's; as a Python list of cells an endless row takes twenty times its size
-GAPS = ("", "nan", "NaN", "NAN", "NA", "null")
 _PIECE_BYTES = 4 << 20  # of 0.25 to 4 MiB none was slower; memory in use is about ten times this per thread
 _ROW_BYTES = 64 << 20  # a file with a longer row is no table
 
@@ -81,10 +78,15 @@ class _Layout:
 
 def open_windows(path: Path, columns: WindowColumns) -> tuple[WindowHeader, Generator[WindowBlock]]:
     """Open a CSV file of windows. Raises DataError."""
-    cells, line = _first_row(path)
+    dialect = dialect_of(path)
+    cells, line = _first_row(path, dialect)
     has_header = _is_header(cells)
     if len(cells) < 2:
-        raise _one_column(path, line, cells)
+        raise DataError(
+            f"{path}: row {line}: one column only; samples and a label, separated by commas, semicolons or"
+            " tabs, are needed"
+        )
+    cells = cells[: len(cells) - dialect.blank]
     layout = _named_layout(path, line, tuple(cells), columns) if has_header else _plain_layout(path, cells, columns)
     if columns.drop_invalid:
         layout = replace(layout, gaps=GAPS)
@@ -99,21 +101,19 @@ def open_windows(path: Path, columns: WindowColumns) -> tuple[WindowHeader, Gene
         sample=lambda lead, sample: f"column {shown(layout.names[layout.samples[sample]])}",
         labels=columns.labels,
     )
-    return header, _blocks(path, layout, skip=line if has_header else 0)
+    return header, _blocks(path, layout, dialect, skip=line if has_header else dialect.skip)
 
 
-def _first_row(path: Path) -> tuple[list[str], int]:
+def _first_row(path: Path, dialect: Dialect) -> tuple[list[str], int]:
     """The cells of the first line that is not empty, and its number."""
     try:
         with open_text(path) as file:
             line = 0
             while raw := file.readline(_ROW_BYTES):
                 line += 1
-                if line == 1:
-                    raw = raw.removeprefix(BYTE_ORDER_MARK)  # the byte order mark that spreadsheets write
-                if raw.strip(b"\r\n"):
-                    return split_cells(path, raw, line), line
-    except (OSError, EOFError, zlib.error) as error:
+                if line > dialect.skip and raw.strip(b"\r\n"):
+                    return split_cells(path, raw, line, dialect), line
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
     raise DataError(f"{path}: the file holds no rows; rows of samples and a label are needed")
 
@@ -229,20 +229,14 @@ def _check_samples(path: Path, line: int, names: tuple[str, ...], samples: tuple
     return samples
 
 
-def _one_column(path: Path, line: int, cells: list[str]) -> DataError:
-    other = next((name for name, mark in (("semicolons", ";"), ("tabs", "\t")) if any(mark in c for c in cells)), None)
-    hint = f" (it looks separated by {other})" if other else ""
-    return DataError(f"{path}: row {line}: one column only{hint}; samples and a label separated by commas are needed")
-
-
-def _blocks(path: Path, layout: _Layout, skip: int) -> Generator[WindowBlock]:
+def _blocks(path: Path, layout: _Layout, dialect: Dialect, skip: int) -> Generator[WindowBlock]:
     """Yield the windows in file order; at most one piece per thread is in work, so memory stays bounded."""
     workers = max(1, os.cpu_count() or 1)
     waiting: deque[Future[WindowBlock]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for piece in _pieces(path, skip):
-                waiting.append(pool.submit(_windows, path, layout, piece))
+                waiting.append(pool.submit(_windows, path, layout, dialect, piece))
                 if len(waiting) > workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -258,7 +252,7 @@ def _pieces(path: Path, skip: int) -> Iterator[Piece]:
         with open_text(path) as file:
             for _ in range(skip):
                 file.readline()
-            line, rest = skip + 1, b"" if skip else file.read(3).removeprefix(BYTE_ORDER_MARK)
+            line, rest = skip + 1, b""
             while data := file.read(_PIECE_BYTES):
                 cut = data.rfind(b"\n") + 1
                 if not cut:
@@ -274,21 +268,22 @@ def _pieces(path: Path, skip: int) -> Iterator[Piece]:
                 line += whole.count(b"\n")
             if rest:
                 yield Piece(rest, line)
-    except (OSError, EOFError, zlib.error) as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 
-def _windows(path: Path, layout: _Layout, piece: Piece) -> WindowBlock:
+def _windows(path: Path, layout: _Layout, dialect: Dialect, piece: Piece) -> WindowBlock:
     """The windows of a piece. Raises DataError with row and column."""
     import pyarrow.compute as pc
 
+    piece = Piece(dialect.without_blank_rows(piece.data), piece.line)
     line = np.array([number for number, raw in piece.numbered() if raw], dtype=np.int64)  # pyarrow skips empty lines
     texts = [index for index in (*layout.label, layout.group, layout.split) if index is not None]
     kinds = dict.fromkeys(layout.samples, "float") | dict.fromkeys(texts, "string")
     hint = "" if layout.gaps else "; leave windows without it out with --drop-invalid"
-    table = parse_columns(path, piece, layout.names, kinds, layout.gaps, hint=hint) if len(line) else None
+    table = parse_columns(path, piece, layout.names, kinds, dialect, layout.gaps, hint=hint) if len(line) else None
     if table is not None and table.num_rows != len(line):
-        raise fault_in(path, piece, layout.names, list(layout.samples), (), ValueError("line ends are mixed"))
+        raise fault_in(path, piece, layout.names, list(layout.samples), dialect, (), ValueError("line ends are mixed"))
 
     def column(index: int) -> NDArray[np.str_]:
         values = pc.utf8_trim_whitespace(table.column(str(index)))  # type: ignore[attr-defined]
@@ -317,33 +312,38 @@ def read_recording(path: Path, options: ReadOptions) -> Recording:
 
     A column that is no lead, such as a time, is left out with "-" in `lead_names`.
     """
+    dialect = dialect_of(path)
     with open_text(path) as file:
-        content = file.read(MAX_RECORDING_BYTES + 1).removeprefix(BYTE_ORDER_MARK).rstrip(b"\r\n")
+        for _ in range(dialect.skip):
+            file.readline()
+        content = file.read(MAX_RECORDING_BYTES + 1)
     if len(content) > MAX_RECORDING_BYTES:
         raise DataError(f"{path}: has over {MAX_RECORDING_BYTES} bytes; shorter files are read, cut the recording")
-    end = re.search(rb"\r\n|\n|\r", content)
-    first = content[: end.start()] if end else content
+    content = dialect.without_blank_end(content)
+    end = content.find(b"\n")
+    first = content if end < 0 else content[:end]
     if len(first) > MAX_FIRST_ROW:
         raise DataError(
             f"{path}: its first row has {len(first)} bytes, at most {MAX_FIRST_ROW} are read; write samples in rows and"
             " leads in columns"
         )
-    cells = split_cells(path, first, 1)
+    cells = split_cells(path, first, 1 + dialect.skip, dialect)
+    cells = cells[: len(cells) - dialect.blank]
     if not cells:
         raise DataError(f"{path}: its first row is empty; the names of the leads are needed there")
-    has_names = not all(NUMBER.match(cell) or cell in GAPS for cell in cells)
+    has_names = not all(NUMBER.match(cell.replace(dialect.decimal, ".")) or cell in GAPS for cell in cells)
     names = [cell or None for cell in cells] if has_names else [None] * len(cells)
-    rows = max(content.count(b"\n"), content.count(b"\r")) + 1 - has_names
+    rows = content.count(b"\n") + 1 - has_names
     check_size(path, len(cells), rows, options)
     leads = wanted_leads(path, names, options)
     factor = millivolt_factor(path, None, options.unit)
     rate = stated_rate(path, None, options.sampling_rate)
 
-    piece = Piece(content[end.end() if end else len(content) :] if has_names else content, 1 + has_names)
+    piece = Piece(content[len(first) + 1 :] if has_names else content, 1 + has_names + dialect.skip)
     columns = tuple(name or f"number {number}" for number, name in enumerate(names, 1))
     kinds = dict.fromkeys(leads.values(), "double")
     # In a single column an empty line is a gap.
-    table = parse_columns(path, piece, columns, kinds, GAPS, skip_empty=len(cells) > 1)
+    table = parse_columns(path, piece, columns, kinds, dialect, GAPS, skip_empty=len(cells) > 1)
     check_size(path, len(leads), table.num_rows, options)
     signal = np.empty((len(leads), table.num_rows), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -354,9 +354,9 @@ def read_recording(path: Path, options: ReadOptions) -> Recording:
 
 CSV = FileReader(
     "CSV",
-    (".csv",),
+    SUFFIXES,
     read_recording,
     signatures=((0, b"\x1f\x8b"),),
-    window_suffixes=(".csv", ".csv.gz", ".txt"),
+    window_suffixes=(*SUFFIXES, ".txt"),
     open_windows=open_windows,
 )

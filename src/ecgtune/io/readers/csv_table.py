@@ -6,49 +6,36 @@ pyarrow parses numbers. Lines that it refuses are read again cell by cell, for t
 from __future__ import annotations
 
 import csv
-import gzip
-import hashlib
 import io
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import MAX_TEXT
+from ecgtune.io.readers.csv_dialect import SAMPLE, UNREADABLE, Dialect, open_text, sniffed
+from ecgtune.utils.files import file_sha256
 from ecgtune.utils.text import shown
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 SPECIAL = re.compile(r"[+-]?(nan|inf|infinity)$", re.IGNORECASE)
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # spreadsheets write it
-_NO_NUMBER = ("", "NA", "N/A", "#N/A", "null")
-_DELIMITERS = ",;\t"
+GAPS = ("", "nan", "NaN", "NAN", "NA", "N/A", "#N/A", "null")
 
 
-def open_text(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if packed else path.open("rb")  # type: ignore[return-value]
-
-
-def split_cells(path: Path, raw: bytes, line: int) -> list[str]:
-    """One line split at its commas, without the spaces around. Raises DataError for bytes that are no text."""
+def split_cells(path: Path, raw: bytes, line: int, dialect: Dialect) -> list[str]:
+    """Split a line into cells, without the spaces around. Raises DataError for bytes that are no text."""
     try:
         text = raw.decode("utf-8").rstrip("\r\n")
         if "\0" in text:
             raise ValueError("it holds zero bytes")
-        return [cell.strip() for cell in next(csv.reader([text]), [])]
+        return [cell.strip() for cell in next(csv.reader([text], delimiter=dialect.delimiter), [])]
     except (ValueError, csv.Error) as error:
-        raise DataError(f"{path}: row {line}: is not comma-separated text in UTF-8; write it as a CSV file") from error
-
-
-def unreadable(path: Path, error: BaseException) -> DataError:
-    reason = " ".join(str(error).split())[:100] or type(error).__name__
-    return DataError(f"{path}: cannot be read ({reason}); is the file complete and readable?")
+        raise DataError(f"{path}: row {line}: is not text in UTF-8 or UTF-16; write it as a CSV file") from error
 
 
 @dataclass(frozen=True)
@@ -68,6 +55,7 @@ def parse_columns(
     piece: Piece,
     names: tuple[str, ...],
     kinds: Mapping[int, str],
+    dialect: Dialect,
     gaps: Collection[str] = (),
     skip_empty: bool = True,
     hint: str = "",
@@ -80,21 +68,29 @@ def parse_columns(
     import pyarrow as pa
     from pyarrow import csv as arrow
 
-    keys = [str(index) for index in range(len(names))]
+    keys = [str(index) for index in range(len(names) + dialect.blank)]
+    kinds = {**kinds, **dict.fromkeys(range(len(names), len(keys)), "string")}
     try:
         table = arrow.read_csv(
             pa.BufferReader(pa.py_buffer(piece.data)),
             arrow.ReadOptions(column_names=keys, use_threads=False, block_size=len(piece.data) + 1),
-            arrow.ParseOptions(ignore_empty_lines=skip_empty),
+            arrow.ParseOptions(ignore_empty_lines=skip_empty, delimiter=dialect.delimiter),
             arrow.ConvertOptions(
                 column_types={keys[index]: pa.type_for_alias(kind) for index, kind in kinds.items()},
                 include_columns=[keys[index] for index in kinds],
                 null_values=list(gaps),
+                decimal_point=dialect.decimal,
             ),
         )
     except (pa.ArrowException, UnicodeDecodeError) as error:
         numbers = [index for index, kind in kinds.items() if kind != "string"]
-        raise fault_in(path, piece, names, numbers, gaps, error, hint) from error
+        raise fault_in(path, piece, names, numbers, dialect, gaps, error, hint) from error
+    for key in keys[len(names) :]:
+        content = next(filter(None, table.column(key).to_pylist()), None)
+        if content is not None:
+            raise DataError(
+                f"{path}: column {int(key) + 1} has no name, but holds {shown(content)}; name it or empty it"
+            )
     return table
 
 
@@ -116,6 +112,7 @@ def fault_in(
     piece: Piece,
     names: tuple[str, ...],
     numbers: list[int],
+    dialect: Dialect,
     gaps: Collection[str],
     reason: Exception,
     hint: str = "",
@@ -125,21 +122,21 @@ def fault_in(
         if not raw:
             continue
         try:
-            cells = split_cells(path, raw, line)
+            cells = split_cells(path, raw, line, dialect)
         except DataError as error:
             return error
-        if len(cells) != len(names):
+        if len(cells) != len(names) + dialect.blank:
             return DataError(
-                f"{path}: row {line}: {len(cells)} columns, but the first row has {len(names)}; every row needs"
-                " the same columns"
+                f"{path}: row {line}: {len(cells)} columns, but the first row has {len(names) + dialect.blank}; every"
+                " row needs the same columns"
             )
         for index in numbers:
-            cell = cells[index]
+            cell = cells[index] if dialect.decimal == "." else cells[index].replace(",", ".")
             if not NUMBER.match(cell) and not SPECIAL.match(cell) and cell not in gaps:
-                got = f"got {shown(cell)}" if cell else "the cell is empty"
+                got = f"got {shown(cells[index])}" if cell else "the cell is empty"
                 return DataError(
                     f"{path}: row {line}, column {shown(names[index])}: {got}; every sample must be a"
-                    f" finite number such as -0.125{hint if cell in _NO_NUMBER else ''}"
+                    f" finite number such as -0.125{hint if cell in GAPS else ''}"
                 )
     detail = " ".join(str(reason).split())[:160]
     return DataError(
@@ -152,37 +149,45 @@ def read_table(path: Path, whole: Collection[str] = ()) -> tuple[dict[str, NDArr
     """Read every column of a table as stripped text; also return the row of each in the file, and its sha256.
 
     Cells of more than MAX_TEXT characters are cut after one more, by which they are known, except in the columns
-    `whole`. Raises DataError.
+    `whole`. Rows of empty cells, and columns at the end without name and content, are left out. Raises DataError.
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); give the path of a CSV table") from error
+        with open_text(path) as file:
+            content = file.read()
+        digest = file_sha256(path)
+    except UNREADABLE as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read ({reason}); give the path of a CSV table") from error
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         row = content[: error.start].count(b"\n") + 1
         raise DataError(f"{path}: row {row}: is not text in UTF-8; write the table again as CSV in UTF-8") from None
-    first = text.split("\n", 1)[0].strip("\r")
-    delimiter = max(_DELIMITERS, key=first.count)
-    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    number, rows, columns = 0, [], []
+    dialect = sniffed(text[:SAMPLE], len(text) <= SAMPLE)
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter)
+    number, rows, columns = dialect.skip, [], []
     try:
+        for _ in range(dialect.skip):
+            next(table)
         names = [name.strip() for name in next(table, [])]
+        while names and not names[-1]:
+            names.pop()
         if len(set(names)) < len(names) or not any(names):
+            first = dialect.delimiter.join(names)
             raise DataError(f"{path}: its first row {shown(first)} must name the columns, each by its own name")
         ends = [None if name in whole else MAX_TEXT + 1 for name in names]
-        number = 1
-        for number, cells in enumerate(table, 2):
-            if cells and len(cells) != len(names):
+        for number, cells in enumerate(table, dialect.skip + 2):
+            filled = [cell.strip() for cell in cells]
+            if not any(filled):
+                continue
+            if len(filled) < len(names) or any(filled[len(names) :]):
                 raise DataError(f"{path}: row {number}: {len(cells)} cells; each row needs {len(names)} cells")
-            if cells:
-                rows.append(number)
-                columns.append([cell.strip()[:end] for cell, end in zip(cells, ends, strict=True)])
+            rows.append(number)
+            columns.append([cell[:end] for cell, end in zip(filled, ends, strict=False)])
     except csv.Error as error:
         raise DataError(f"{path}: row {number + 1}: cannot be read as a table ({error}); write it again") from None
     if not rows:
         raise DataError(f"{path}: has no rows below its header; one row per recording is needed")
     cells_of = zip(names, zip(*columns, strict=True), strict=True)
     columns_by_name = {name: np.array(cells, dtype=np.str_) for name, cells in cells_of}
-    return columns_by_name, np.array(rows), hashlib.sha256(content).hexdigest()
+    return columns_by_name, np.array(rows), digest

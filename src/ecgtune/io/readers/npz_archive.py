@@ -19,10 +19,12 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
+from ecgtune.io.readers.csv_dialect import workbook_error
 from ecgtune.utils.text import shown
 
 RATE_KEYS = ("sampling_rate", "fs")
 ARCHIVE = "an NPZ archive"
+_WORKBOOK = {"[Content_Types].xml", "content.xml"}  # files inside .xlsx and .ods
 _FACT_BYTES = 1 << 16  # of an array that holds facts
 NEEDED = "arrays 'signal' (windows, samples) or (windows, leads, samples) and 'label' (windows,) are needed"
 
@@ -85,6 +87,8 @@ class Archive:
             raise DataError(f"{path}: is a Python pickle, which is refused because loading it can run any code; {how}")
         self.path = path
         self._zip = zipfile.ZipFile(path)
+        if _WORKBOOK & set(self._zip.namelist()):
+            raise workbook_error(path)
         self.keys = {name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy")}
 
     def __enter__(self) -> Archive:
