@@ -101,7 +101,7 @@ def test_mit_bih_as_published(table):
 @pytest.mark.parametrize(
     ("text", "columns", "said"),
     [
-        ("", {}, "must name the columns"),
+        ("", {}, "is empty; a row of column names"),
         ("record,label\n", {}, "no rows below its header"),
         ("name,label\na,1\n", {}, "--recording-column"),
         ("record,label\na,1\n", {"recording": "recrd"}, "did you mean 'record'"),

@@ -26,6 +26,7 @@ from ecgtune.io.labels import (
     check_groups,
     check_labels,
     check_no_leak,
+    identifiers,
     joined_labels,
     label_codes,
     label_flags,
@@ -37,7 +38,7 @@ from ecgtune.io.readers.registry import window_reader
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
 
-FORMAT = 5  # raise it with every change of the stored content or of the checks
+FORMAT = 6  # raise it with every change of the stored content or of the checks
 MIN_SAMPLES = 2
 
 Write = Callable[[NDArray[np.float32]], object]
@@ -129,6 +130,7 @@ def parse(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -
         left_out = f"; {unlabelled} windows have none (--missing)" if unlabelled else ""
         label, classes = label_codes(text, where, left_out)
     group = _joined([block.group for block in blocks_read])
+    group = None if group is None else identifiers(group)
     window = (np.arange(len(rows)) if group is None else number_within(group))[rows]
     group = None if group is None else group[rows]
     split = _joined([block.split for block in blocks_read])

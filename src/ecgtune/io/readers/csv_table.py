@@ -163,6 +163,8 @@ def read_table(path: Path, whole: Collection[str] = ()) -> tuple[dict[str, NDArr
     except UnicodeDecodeError as error:
         row = content[: error.start].count(b"\n") + 1
         raise DataError(f"{path}: row {row}: is not text in UTF-8; write the table again as CSV in UTF-8") from None
+    if not text.strip():
+        raise DataError(f"{path}: is empty; a row of column names, and one row per recording, are needed")
     dialect = sniffed(text[:SAMPLE], len(text) <= SAMPLE)
     table = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter)
     number, rows, columns = dialect.skip, [], []
