@@ -91,6 +91,8 @@ class RecordFlags:
     the folder."""
     recording_column: str | None = None
     """Column of the table that names the recordings, with or without folder and suffix."""
+    match_numbers: bool = False
+    """Match a recording that the table names by a number, 1, with the only one that has it in its name, 00001_hr."""
     patient: str | None = None
     """Column of patients, who are never split; `patient` or `patient_id` when not given, else recordings are."""
     site: str | None = None
@@ -212,7 +214,7 @@ def inspect(
     if models:
         settings |= _input_of(models)
         settings["sampling_rate"] = records.resample or settings["sampling_rate"]
-    same = ("window", "step", "short", "band", "longest_gap", "max_skipped", "workers")
+    same = ("window", "step", "short", "band", "longest_gap", "max_skipped", "workers", "match_numbers")
     with ProgressBar(quiet=quiet) as bar:
         bar.describe("recordings")
         done = 0

@@ -25,6 +25,8 @@ class PredictSettings(ReadSettings):
     """Folder of recordings (WFDB, EDF, DICOM, HDF5, ...); DATA is then a table that names those to predict."""
     recording_column: str | None = None
     """Column of the table that names the recordings."""
+    match_numbers: bool = False
+    """Match a recording that the table names by a number, 1, with the only one that has it in its name, 00001_hr."""
     lead: str | None = None
     """Lead to take, for a run of one lead; the run's when not given."""
     drop_invalid: bool = False

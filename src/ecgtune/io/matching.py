@@ -49,6 +49,20 @@ def match_recordings(names: Iterable[str], found: Mapping[str, object], what: st
     return Matched(tuple(matched), tuple(identifier for identifier in found if identifier not in owner))
 
 
+def match_numbers(names: Iterable[str], found: Iterable[str]) -> dict[str, str]:
+    """Match names that are whole numbers, such as "1", with the only id whose last part has it: "a/00001_hr".
+
+    Spreadsheets remove the zeros at the start of a cell.
+    """
+    by_number: dict[int, list[str]] = defaultdict(list)
+    for identifier in found:
+        number = re.search(r"\d+", PurePosixPath(identifier).name)
+        if number is not None:
+            by_number[int(number[0])].append(identifier)
+    candidates = {name: by_number.get(int(name), []) for name in names if re.fullmatch(r"\d{1,18}", name)}
+    return {name: ids[0] for name, ids in candidates.items() if len(ids) == 1}
+
+
 def _find(name: str, found: Mapping[str, object], by_tail: Mapping[str, list[str]], what: str) -> str | None:
     plain = name.replace("\\", "/").removeprefix("./").strip("/")
     forms = [plain]

@@ -135,6 +135,7 @@ def read_unlabelled_records(
     *,
     table: str | Path | None = None,
     recording_column: str | None = None,
+    match_numbers: bool = False,
     options: ReadOptions = ReadOptions(),  # noqa: B008 (frozen)
     max_skipped: float = 1.0,
     workers: int | None = None,
@@ -157,7 +158,7 @@ def read_unlabelled_records(
         selection = Selection(folder, paths, (), (), str(folder))
     else:
         names = read_recording_names(Path(table), recording_column)
-        selection, _ = select_recordings(folder, Path(table), names)
+        selection, _ = select_recordings(folder, Path(table), names, by_number=match_numbers)
 
     def check(outcomes: Sequence[RecordingOutcome]) -> None:
         reasons = [_reason(outcome.facts, outcome.reason, signal_path) for outcome in outcomes]

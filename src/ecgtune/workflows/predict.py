@@ -127,7 +127,7 @@ def _predicted(
 
 def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelled:
     """The windows of a file. Raises SettingError for settings of recordings, DataError for windows unlike the run's."""
-    for name in ("recording_column", "step", "longest_gap", *OF_RECORDINGS):
+    for name in ("recording_column", "match_numbers", "step", "longest_gap", *OF_RECORDINGS):
         if getattr(settings, name) != getattr(DEFAULTS, name):
             raise SettingError(
                 f"--{name.replace('_', '-')} is about recordings; give their folder, alone or with --records"
@@ -178,6 +178,7 @@ def _recordings(
         _signal_path(run, settings),
         table=None if settings.records is None else data,
         recording_column=settings.recording_column,
+        match_numbers=settings.match_numbers,
         options=ReadOptions.of(settings),
         max_skipped=settings.max_skipped,
         workers=settings.workers,

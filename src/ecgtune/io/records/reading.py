@@ -53,6 +53,8 @@ class RecordSettings:
     mains: float | None = None
     longest_gap: float = 0.1
     zscore: bool = False
+    match_numbers: bool = False
+    """Match a recording that the table names by a number, 1, with the only one that has it in its name, 00001_hr."""
     max_skipped: float = 0.01
     """Fraction of the labelled recordings that may be missing or unusable; above it nothing is read."""
     workers: int | None = None
@@ -132,6 +134,7 @@ def inspect_records(
         labels.recording.tolist(),
         [*labels.unlabelled, *labels.left_out],
         "labelled recordings",
+        settings.match_numbers,
     )
     labels = labels.matched(identifiers)
     preparation = _preparation(settings, selection, options)

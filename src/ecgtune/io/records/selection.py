@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgtune.errors import DataError
-from ecgtune.io.matching import match_recordings
+from ecgtune.io.matching import match_numbers, match_recordings
 from ecgtune.io.readers.registry import find_recordings
 from ecgtune.utils.files import write_text
 
@@ -71,21 +71,33 @@ class Selection:
 
 
 def select_recordings(
-    folder: Path, table: Path, names: Sequence[str], others: Sequence[str] = (), kind: str = "recordings"
+    folder: Path,
+    table: Path,
+    names: Sequence[str],
+    others: Sequence[str] = (),
+    kind: str = "recordings",
+    by_number: bool = False,
 ) -> tuple[Selection, tuple[str | None, ...]]:
     """Match the `names` of a table with the recordings in a folder; also return the id of each one's recording or None.
 
-    others: names in the table that are not read, so that their recordings do not count as unused. Raises DataError when
-    no name has a recording, or a match is ambiguous.
+    others: names in the table that are not read, so that their recordings do not count as unused. by_number: see
+    `matching.match_numbers`. Raises DataError when no name has a recording, or a match is ambiguous.
     """
     files = find_recordings(folder, leave_out=[table])
+    numbers = match_numbers([*names, *others], files)
+    if by_number:
+        names, others = ([numbers.get(name, name) for name in each] for each in (names, others))
     matched = match_recordings([*names, *others], files, str(table))
     identifiers = matched.identifier[: len(names)]
     paths = {identifier: files[identifier] for identifier in identifiers if identifier is not None}
     if not paths:
+        hint = "is it the right folder, and the right --recording-column?"
+        if numbers:
+            name, identifier = next(iter(numbers.items()))
+            hint = f"the zeros of {len(numbers)} names seem to be lost; --match-numbers takes {name} for {identifier}"
         raise DataError(
             f"{table}: none of its {len(names)} recordings is in {folder} ({names[0]}; the folder has"
-            f" {next(iter(files))}, ...); is it the right folder, and the right --recording-column?"
+            f" {next(iter(files))}, ...); {hint}"
         )
     missing = tuple(name for name, identifier in zip(names, identifiers, strict=True) if identifier is None)
     return Selection(folder, paths, missing, matched.unused, str(table), kind), identifiers
