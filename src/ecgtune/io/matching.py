@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from ecgtune.errors import DataError
 
@@ -24,16 +24,18 @@ class Matched:
 def match_recordings(names: Iterable[str], found: Mapping[str, object], what: str, *, several: bool = False) -> Matched:
     """Match each name of a table with a recording; `what` names the table in errors.
 
-    found: by id, the path in the folder without suffix. A name may have a suffix, and may begin in another folder than
-    the ids, as long as the components that both have are equal from the end: "00001_hr" and
-    "ptb-xl/records500/00000/00001_hr.dat" both mean "records500/00000/00001_hr". Raises DataError when a name may mean
-    two recordings, or, unless `several` is allowed, two names mean one.
+    found: paths by id, the path in the folder, without suffix where that is clear. A name may have a suffix, and may
+    begin in another folder than the ids, as long as the components that both have are equal from the end:
+    "00001_hr" and "ptb-xl/records500/00000/00001_hr.dat" both mean "records500/00000/00001_hr". Raises DataError when a
+    name may mean two recordings, or, unless `several` is allowed, two names mean one.
     """
     by_tail: dict[str, list[str]] = defaultdict(list)
-    for identifier in found:
-        parts = PurePosixPath(identifier).parts
-        for first in range(len(parts)):
-            by_tail["/".join(parts[first:])].append(identifier)
+    for identifier, path in found.items():
+        whole = isinstance(path, Path) and path.name == PurePosixPath(identifier).name
+        for name in dict.fromkeys((identifier, _SUFFIX.sub("", identifier) if whole else identifier)):
+            parts = PurePosixPath(name).parts
+            for first in range(len(parts)):
+                by_tail["/".join(parts[first:])].append(identifier)
     matched: list[str | None] = []
     owner: dict[str, str] = {}
     for name in names:
@@ -76,7 +78,9 @@ def _find(name: str, found: Mapping[str, object], by_tail: Mapping[str, list[str
         for first in range(len(parts)):
             candidates = by_tail.get("/".join(parts[first:]), [])
             if len(candidates) > 1:
-                raise DataError(f"{what}: {name!r} may be {candidates[0]} or {candidates[1]}; write more of the path")
+                raise DataError(
+                    f"{what}: {name!r} may be {candidates[0]} or {candidates[1]}; write more of its path, or its suffix"
+                )
             if candidates:
                 return candidates[0]
     return None

@@ -34,7 +34,7 @@ from ecgtune.io.readers.base import ReadOptions, one_line_errors, stated_rate
 from ecgtune.io.readers.csv_dialect import is_csv
 from ecgtune.io.readers.npz_archive import ARCHIVE, Archive
 from ecgtune.io.readers.numpy_files import read_array
-from ecgtune.io.readers.registry import files_of, find_recordings, read_recording
+from ecgtune.io.readers.registry import files_of, find_recordings, read_recording, whole_recordings
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
 
@@ -182,7 +182,8 @@ def _find_pool(path: Path, options: ReadOptions) -> _Pool:
         files = tuple(sorted(path.glob("*.npy")))
         if files:
             return _Pool(files, np.array([file.stem for file in files]), ("II",), None)
-        found = {name: file for name, file in find_recordings(path).items() if not is_csv(file)}
+        found = whole_recordings(find_recordings(path))
+        found = {name: file for name, file in found.items() if not is_csv(file)}
         if not found:
             raise DataError(f"{path}: holds CSV files only; put one recording (samples,) into each .npy file")
         recordings = tuple(found.values())

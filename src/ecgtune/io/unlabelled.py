@@ -19,7 +19,7 @@ from ecgtune.errors import DataError, SettingError
 from ecgtune.io.label_table import RECORDING_NAMES, read_recording_names
 from ecgtune.io.readers.base import ReadOptions, WindowColumns, stated_rate
 from ecgtune.io.readers.csv_dialect import first_cells, is_csv
-from ecgtune.io.readers.registry import find_recordings
+from ecgtune.io.readers.registry import find_recordings, whole_recordings
 from ecgtune.io.records.cache import prepare_records
 from ecgtune.io.records.first_pass import (
     Preparation,
@@ -154,7 +154,7 @@ def read_unlabelled_records(
         name = folder.stem if folder.is_file() else folder.name
         selection = Selection(folder.parent, {name: folder}, (), (), str(folder))
     elif table is None:
-        paths = {name: path for name, path in find_recordings(folder).items() if not _is_table(path)}
+        paths = {name: path for name, path in whole_recordings(find_recordings(folder)).items() if not _is_table(path)}
         selection = Selection(folder, paths, (), (), str(folder))
     else:
         names = read_recording_names(Path(table), recording_column)

@@ -7,9 +7,10 @@ import pytest
 
 from ecgtune.data.leads import STANDARD_LEADS, known_lead, other_signal
 from ecgtune.errors import DataError, SettingError
+from ecgtune.io.matching import match_recordings
 from ecgtune.io.readers.base import ReadOptions
-from ecgtune.io.readers.registry import BUILT_IN, find_recordings, read_recording
-from helpers.recordings import dicom_group, digital, write_csv, write_dicom, write_wfdb
+from ecgtune.io.readers.registry import BUILT_IN, find_recordings, read_recording, whole_recordings
+from helpers.recordings import dicom_group, digital, write_csv, write_dicom, write_edf, write_wfdb
 
 
 def test_every_recording_in_a_folder(tmp_path):
@@ -30,18 +31,85 @@ def test_folders_that_cannot_be_used(tmp_path):
         find_recordings(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"no recording in it.*\.hea"):
         find_recordings(tmp_path)
-    write_csv(tmp_path / "r.csv", digital())
-    np.save(tmp_path / "r.npy", digital())
-    with pytest.raises(DataError, match=r"r\.npy.*r\.csv beside it has the same id"):
-        find_recordings(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["IM000001", "rec.csv", "rec.dat"])
-def test_the_content_wins_over_the_suffix(tmp_path, name):
-    made = write_dicom(tmp_path / "rec.dcm", [dicom_group(digital())])
-    expected = read_recording(made)
+def test_files_of_one_name_are_told_apart_by_their_suffix(tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    write_csv(folder / "r.csv", digital())
+    write_edf(folder / "r.edf", digital())
+    write_edf(folder / "s.edf", digital())
+    found = find_recordings(tmp_path)
+    assert list(found) == ["a/r.csv", "a/r.edf", "a/s"]
+    assert match_recordings(["r.edf", "a/s.edf"], found, "labels.csv").identifier == ("a/r.edf", "a/s")
+    for name in ("r", "a/r", "r.dat"):
+        with pytest.raises(DataError, match=r"may be a/r.csv or a/r.edf; write more of its path, or its suffix"):
+            match_recordings([name], found, "labels.csv")
+
+
+def test_files_of_samples_are_no_recordings_of_their_own(tmp_path):
+    values = digital()
+    header = write_wfdb(tmp_path, values, name="r")
+    header.write_text(header.read_text().replace("r.dat", "r.npy"))
+    (tmp_path / "r.dat").rename(tmp_path / "r.npy")
+    assert find_recordings(tmp_path) == {"r": header}
+    np.testing.assert_array_equal(read_recording(tmp_path / "r.npy").signal, read_recording(header).signal)
+
+
+def test_segments_are_left_out_beside_their_record(tmp_path):
+    for part in (1, 2):
+        write_wfdb(tmp_path, digital(), name=f"r_{part}")
+    (tmp_path / "r.hea").write_text("r/2 3 250 80\nr_1 40\nr_2 40\n")
+    write_wfdb(tmp_path, digital(), name="s")
+    assert list(find_recordings(tmp_path)) == ["r", "r_1", "r_2", "s"]
+    assert list(whole_recordings(find_recordings(tmp_path))) == ["r", "s"]
+
+
+def dicom_example(path):
+    return write_dicom(path, [dicom_group(digital())])
+
+
+def dicom_without(start):
+    """A writer of DICOM files that lack the preamble, or all up to the dataset."""
+
+    def write(path):
+        content = dicom_example(path).read_bytes()
+        path.write_bytes(content[content.index(start) :])
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["IM000001", "rec.csv", "rec.dat", "1.2.840.113619.2.5", "rec.ima"])
+@pytest.mark.parametrize(
+    "write",
+    [
+        dicom_example,
+        dicom_without(b"\x02\0\0\0UL"),
+        dicom_without(b"\x08\0\x16\0UI"),
+        lambda path: write_edf(path, digital()),
+    ],
+)
+def test_the_content_wins_over_the_suffix(tmp_path, name, write):
+    made = write(tmp_path / "rec.made")
     path = made.rename(tmp_path / name)
-    np.testing.assert_array_equal(read_recording(path).signal, expected.signal)
+    recording = read_recording(path)
+    assert recording.leads == ("I", "II", "V1")
+    assert np.isfinite(recording.signal).all()
+    identifier = name.removesuffix(".csv")
+    assert find_recordings(tmp_path) == {identifier: path}
+    assert match_recordings([name], {identifier: path}, "labels.csv").identifier == (identifier,)
+
+
+def test_other_files_are_no_recordings(tmp_path):
+    write_edf(tmp_path / "r.edf", digital())
+    (tmp_path / "notes").write_text("0       of 3\n" * 30)
+    (tmp_path / "samples.raw").write_bytes(np.array([8, 5, 10, 0, 3, 1, 4] * 30, dtype="<i2").tobytes())
+    (tmp_path / "DICOMDIR").write_bytes(dicom_example(tmp_path / "x").read_bytes())
+    (tmp_path / "x").unlink()
+    with gzip.open(tmp_path / "x.tar.gz", "w") as file:
+        file.write(b"x")
+    assert list(find_recordings(tmp_path)) == ["r"]
 
 
 def test_a_packed_csv_of_one_recording(tmp_path):

@@ -304,7 +304,7 @@ LINE = "rec.dat 16 1000/mV 16 0 0 0 0 II"
         (FIRST, "rec.dat 16 1000/mV 16 0 0 0 0 PLETH", ["none of its 1 channels", "'PLETH'", "--lead-names"]),
         (FIRST, "rec.dat 16 1000/mV 16 0 0 0 0 ECG1", ["'ECG1' is no known lead", "--lead-names"]),
         ("rec 2 250 20", f"{LINE}\n{LINE}", ["channels 1 and 2 are both lead II", "--lead-names"]),
-        ("rec 2 250 20", "rec.dat 16 1000 16 0 0 0 0\nrec.dat 16 1000 16 0 0 0 0 V1", ["channel 1 of 2, has no name"]),
+        ("rec 2 250 20", "rec.dat 16 1000 16 0 0 0 0\nrec.dat 16 1000 16 0 0 0 0 V1", ["channel 1 of 2 has no name"]),
         ("rec 2 250 9", f"{LINE}\nrec.dat 16+8 1000/mV 16 0 0 0 0 I", ["two formats"]),
         ("rec 1 250 40", f"{LINE} \n#" + "x" * (1 << 20), ["a header of at most"]),
     ],

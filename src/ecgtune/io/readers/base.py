@@ -144,7 +144,8 @@ class FileReader:
     """One file format: see `registry.register_reader` for one of your own.
 
     name: for messages. suffixes: of recordings, lower case. signatures: (offset, bytes) by which the content is known
-    whatever the suffix is. read_recording: one recording. files: all files that a recording consists of.
+    whatever the suffix is; recognises: the same as a function of the first 256 bytes. read_recording: one recording.
+    files: all files that a recording consists of; parts: those among them that are also recordings of their own.
     window_suffixes, open_windows: for formats that also hold windows; blocks are of bounded size.
     """
 
@@ -153,6 +154,8 @@ class FileReader:
     read_recording: Callable[[Path, ReadOptions], Recording]
     signatures: tuple[tuple[int, bytes], ...] = ()
     files: Callable[[Path], tuple[Path, ...]] = lambda path: (path,)
+    parts: Callable[[Path], tuple[Path, ...]] = lambda path: ()
+    recognises: Callable[[bytes], bool] = lambda start: False
     window_suffixes: tuple[str, ...] = ()
     open_windows: Callable[[Path, WindowColumns], tuple[WindowHeader, Generator[WindowBlock]]] | None = None
 

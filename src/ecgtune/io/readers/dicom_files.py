@@ -6,6 +6,7 @@ the group's padding value are NaN, and so is the time in which a lead was not re
 
 from __future__ import annotations
 
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ from ecgtune.io.readers.base import (
 
 MAX_BYTES = 1 << 28
 DEFLATED = "1.2.840.10008.1.2.1.99"
+_LAST_FIRST_ELEMENT = 0x0018  # (0008,0018), the latest that an object begins with
+_START = 1 << 16  # bytes in which the transfer syntax is stated
 COMPANDED = ("MB", "AB")  # mu-law and A-law, which the library takes for linear steps
 #: The last number of MDC ("2:61") and SCP-ECG ("5.6.3-9-61") codes of leads, CID 3001.
 _CODES = {1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF"} | {
@@ -67,11 +70,15 @@ def read_dicom(path: Path, options: ReadOptions) -> Recording:
         raise missing_library("pydicom", "dicom", path) from None
 
     check_bytes(path, MAX_BYTES)
+    with path.open("rb") as file:
+        start = file.read(_START)
+    bare = is_bare_dicom(start)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about values that break a rule of DICOM and can be read all the same
-        if str(read_file_meta_info(path).get("TransferSyntaxUID", "")) == DEFLATED:
+        syntax = start.decode("latin-1") if bare else str(read_file_meta_info(path).get("TransferSyntaxUID", ""))
+        if DEFLATED in syntax:
             raise DataError(f"{path}: is deflated, and can unpack to any size; write it with explicit VR little endian")
-        dataset = pydicom.dcmread(path, specific_tags=["WaveformSequence"])
+        dataset = pydicom.dcmread(path, specific_tags=["WaveformSequence"], force=bare)
         pieces = _pieces(path, dataset)
         names = [_name(piece.definition) for piece in pieces]
         parts = {channel: [channel] for channel in range(len(pieces))}
@@ -227,4 +234,17 @@ def _unit(definition: Any) -> str | None:
     return str(units.get("CodeValue", "")) if "ChannelSensitivity" in definition else None
 
 
-DICOM = FileReader("a DICOM waveform", (".dcm", ".dicom"), read_dicom, signatures=((128, b"DICM"),))
+def is_bare_dicom(start: bytes) -> bool:
+    """Return whether a file without preamble starts with an element of DICOM's first groups."""
+    for order in "<>":
+        group, element, length = struct.unpack(f"{order}HHI", start[:8].ljust(8, b"\0"))
+        if group in (0x0002, 0x0008) and element <= _LAST_FIRST_ELEMENT:
+            text = start[8 : 8 + length].rstrip(b"\0")
+            implicit = order == "<" and 0 < length <= 64 and text.isascii() and text.decode().isprintable()
+            return start[4:6] in (b"UL", b"OB", b"CS", b"UI", b"DA", b"LO") or implicit
+    return False
+
+
+DICOM = FileReader(
+    "a DICOM waveform", (".dcm", ".dicom"), read_dicom, signatures=((128, b"DICM"),), recognises=is_bare_dicom
+)

@@ -194,4 +194,11 @@ def _channels(content: bytes, count: int) -> list[EdfChannel]:
     return channels
 
 
-EDF = FileReader("EDF", (".edf", ".bdf"), read_edf, signatures=((0, BIOSEMI),))
+def is_edf(start: bytes) -> bool:
+    """Return whether a file that starts so is EDF or BDF: version, and the size of the header by the channels."""
+    size, count = start[184:192].strip(), start[252:256].strip()
+    known = start[:8] in (b"0       ", BIOSEMI) and size.isdigit() and count.isdigit()
+    return known and int(size) == _FIXED * (int(count) + 1)
+
+
+EDF = FileReader("EDF", (".edf", ".bdf"), read_edf, signatures=((0, BIOSEMI),), recognises=is_edf)

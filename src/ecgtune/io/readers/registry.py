@@ -7,7 +7,8 @@ entry points `ecgtune.readers` or a file of the user (`ecgtune.utils.extensions`
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +22,16 @@ from ecgtune.io.readers.edf_files import EDF
 from ecgtune.io.readers.hdf5_files import HDF5
 from ecgtune.io.readers.numpy_files import NPY, NPZ
 from ecgtune.io.readers.wfdb_files import WFDB
+from ecgtune.io.readers.wfdb_header import header_path
 from ecgtune.utils.extensions import load_entry_points
 from ecgtune.utils.files import refuse_pointer
 
 BUILT_IN = (WFDB, EDF, DICOM, XML, SCP, HDF5, NPY, NPZ, CSV)
 _ADDED: dict[str, FileReader] = {}
-_START_BYTES = 132  # of a file, in which every signature lies
+_START_BYTES = 256  # of a file, in which every signature lies
+#: Content that many other files have as well: only with a suffix of its reader is such a file a recording.
+_CONTAINERS = (b"PK", b"\x1f\x8b")
+_NO_RECORDINGS = ("dicomdir",)
 
 
 def register_reader(reader: FileReader) -> FileReader:
@@ -72,34 +77,73 @@ def files_of(path: Path) -> tuple[Path, ...]:
 def find_recordings(folder: Path, *, leave_out: Iterable[Path] = ()) -> dict[str, Path]:
     """Find the recordings in a folder and its subfolders: id (path in the folder without suffix) to path, sorted.
 
-    leave_out: files that are no recordings, such as the table of labels. Files of samples that belong to a .hea file
-    are not listed, nor are names that start with a dot. Raises DataError for none, or for two files with one id.
+    A file without a known suffix is listed under its whole name when its content is known. Files with the same id that
+    are several recordings are listed under their whole names, too. leave_out: files that are no recordings, such as the
+    table of labels. Files of samples that belong to a .hea file are not listed, nor are names that start with a dot.
+    Raises DataError for none.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give the folder that the recordings are in")
     without = {path.resolve() for path in leave_out}
     suffixes = tuple(suffix for reader in readers() for suffix in reader.suffixes)
-    found: dict[str, Path] = {}
+    by_id: dict[str, list[Path]] = {}
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place, name)
-            suffix = next((suffix for suffix in suffixes if name.lower().endswith(suffix)), None)
-            if suffix is None or name.startswith(".") or path.resolve() in without:
+            suffix = next((suffix for suffix in suffixes if name.lower().endswith(suffix)), "")
+            if name.startswith(".") or path.resolve() in without or not (suffix or _known_by_content(path)):
                 continue
-            identifier = path.relative_to(folder).as_posix()[: -len(suffix)]
-            if identifier in found:
-                raise DataError(
-                    f"{path}: {found[identifier].name} beside it has the same id; keep one of the two there"
-                )
-            found[identifier] = path
+            whole_name = path.relative_to(folder).as_posix()
+            by_id.setdefault(whole_name[: len(whole_name) - len(suffix)], []).append(path)
+    found: dict[str, Path] = {}
+    for identifier, paths in by_id.items():
+        if len(paths) > 1:
+            paths = _without_files_of_others(paths)
+        if len(paths) == 1:
+            found[identifier] = paths[0]
+        else:
+            found |= {path.relative_to(folder).as_posix(): path for path in paths}
     if not found:
         raise DataError(f"{folder}: no recording in it; files that are read: {', '.join(suffixes)}")
     return dict(sorted(found.items()))
 
 
+def whole_recordings(found: Mapping[str, Path]) -> dict[str, Path]:
+    """Leave out the recordings that are segments of another one in `found`."""
+    parts = {part for path in found.values() for part in recording_reader(path).parts(path)}
+    return {identifier: path for identifier, path in found.items() if path not in parts}
+
+
+def _known_by_content(path: Path) -> bool:
+    if path.name.lower() in _NO_RECORDINGS or path.with_suffix(".hea").is_file():
+        return False
+    with suppress(DataError):  # a file that is no recording may be unreadable
+        start = _start(path)
+        return not start.startswith(_CONTAINERS) and _by_content(start, readers()) is not None
+    return False
+
+
+def _without_files_of_others(paths: Sequence[Path]) -> list[Path]:
+    """Leave out the files of samples of another file, such as the .mat of a .hea."""
+    named: set[Path] = set()
+    for path in paths:
+        with suppress(DataError, OSError):  # reading the recording reports it
+            first, *others = files_of(path)
+            named |= set(others) if first == path else set()
+    return [path for path in paths if path not in named]
+
+
 def recording_reader(path: Path) -> FileReader:
-    """Return the reader of a recording, by the content of the file and then by its suffix. Raises DataError."""
+    """Return the reader of a recording, by the content of the file and then by its suffix. Raises DataError.
+
+    A file of samples that a header beside it names is that WFDB record.
+    """
+    header = header_path(path)
+    if path != header and header.is_file() and path.is_file():
+        with suppress(DataError, OSError):
+            if path in WFDB.files(header):
+                return WFDB
     found = _reader(path, {reader: reader.suffixes for reader in readers()})
     if found is None and path.suffix and path.exists():
         allowed = ", ".join(suffix for reader in readers() for suffix in reader.suffixes)
@@ -137,15 +181,26 @@ def window_reader(path: Path) -> FileReader:
 
 def _reader(path: Path, suffixes: Mapping[FileReader, tuple[str, ...]]) -> FileReader | None:
     """Return the reader whose signature or, without any, whose suffix the file has."""
-    start = b""
-    if path.is_file():
-        try:
-            with path.open("rb") as file:
-                start = file.read(_START_BYTES)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); check the permissions of the file") from error
-    for reader in suffixes:
-        if any(start[place : place + len(mark)] == mark for place, mark in reader.signatures):
-            return reader
+    found = _by_content(_start(path), suffixes)
+    if found is not None:
+        return found
     refuse_pointer(path)
     return next((reader for reader in suffixes if path.name.lower().endswith(suffixes[reader])), None)
+
+
+def _start(path: Path) -> bytes:
+    if not path.is_file():
+        return b""
+    try:
+        with path.open("rb") as file:
+            return file.read(_START_BYTES)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the permissions of the file") from error
+
+
+def _by_content(start: bytes, known: Iterable[FileReader]) -> FileReader | None:
+    for reader in known:
+        marked = any(start[place : place + len(mark)] == mark for place, mark in reader.signatures)
+        if marked or reader.recognises(start):
+            return reader
+    return None

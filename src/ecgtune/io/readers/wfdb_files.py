@@ -30,6 +30,7 @@ from ecgtune.io.readers.wfdb_header import (
     header_path,
     read_header,
     record_files,
+    segment_headers,
 )
 
 
@@ -150,4 +151,4 @@ def wfdb_files(path: Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(record_files(header_path(path))))
 
 
-WFDB = FileReader("a WFDB record", (SUFFIX,), read_wfdb, files=wfdb_files)
+WFDB = FileReader("a WFDB record", (SUFFIX,), read_wfdb, files=wfdb_files, parts=segment_headers)

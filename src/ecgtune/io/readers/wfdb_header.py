@@ -98,6 +98,17 @@ def record_files(header: Path, *, is_segment: bool = False) -> Iterator[Path]:
             yield from record_files(_beside(header, name + SUFFIX), is_segment=True)
 
 
+def segment_headers(header: Path) -> tuple[Path, ...]:
+    """Return the headers of a record's segments; none for a record of one, or for a damaged header."""
+    try:
+        with header.open("rb") as file:
+            if b"/" not in file.read(HEADER_BYTES).partition(b" ")[0]:  # nearly always, and quickly known
+                return ()
+        return tuple(path for path in record_files(header) if path.suffix == SUFFIX and path != header)
+    except (DataError, OSError):  # reading the record reports it
+        return ()
+
+
 def read_header(path: Path) -> WfdbHeader:
     """Read a header and compare it with the sizes of its files. Raises DataError."""
     lines = _lines(path)
