@@ -30,8 +30,8 @@ from ecgtune.io.readers.base import (
     millivolt_factor,
     missing_library,
     stated_rate,
-    wanted_leads,
 )
+from ecgtune.io.readers.channels import wanted_leads
 from ecgtune.utils.text import shown
 
 XML_BYTES = 1 << 24  # the text of samples takes up to 60 times its size while it is converted

@@ -38,8 +38,8 @@ from ecgtune.io.readers.base import (
     make_recording,
     millivolt_factor,
     stated_rate,
-    wanted_leads,
 )
+from ecgtune.io.readers.channels import wanted_leads
 from ecgtune.io.readers.csv_dialect import SUFFIXES, UNREADABLE, Dialect, dialect_of, open_text, unreadable
 from ecgtune.io.readers.csv_table import (
     GAPS,

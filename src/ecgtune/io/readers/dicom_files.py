@@ -24,14 +24,13 @@ from ecgtune.io.readers.base import (
     Recording,
     check_bytes,
     check_size,
-    leads_of_one_rate,
     make_recording,
     millivolt_factor,
     missing_library,
     note,
     stated_rate,
-    wanted_leads,
 )
+from ecgtune.io.readers.channels import leads_of_one_rate, wanted_leads
 
 MAX_BYTES = 1 << 28
 DEFLATED = "1.2.840.10008.1.2.1.99"

@@ -20,13 +20,12 @@ from ecgtune.io.readers.base import (
     Recording,
     check_size,
     decoded,
-    leads_of_one_rate,
     make_recording,
     millivolt_factor,
     note,
     stated_rate,
-    wanted_leads,
 )
+from ecgtune.io.readers.channels import leads_of_one_rate, wanted_leads
 from ecgtune.utils.text import shown
 
 BIOSEMI = b"\xffBIOSEMI"

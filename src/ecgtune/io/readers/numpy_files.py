@@ -33,8 +33,8 @@ from ecgtune.io.readers.base import (
     one_line_errors,
     stated_rate,
     swapped_axes,
-    wanted_leads,
 )
+from ecgtune.io.readers.channels import wanted_leads
 from ecgtune.io.readers.npz_archive import (
     ARCHIVE,
     NEEDED,

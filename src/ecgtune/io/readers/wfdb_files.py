@@ -15,13 +15,12 @@ from ecgtune.io.readers.base import (
     ReadOptions,
     Recording,
     check_size,
-    leads_of_one_rate,
     make_recording,
     millivolt_factor,
     note,
     stated_rate,
-    wanted_leads,
 )
+from ecgtune.io.readers.channels import leads_of_one_rate, wanted_leads
 from ecgtune.io.readers.wfdb_header import (
     SUFFIX,
     Channel,
