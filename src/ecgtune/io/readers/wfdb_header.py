@@ -183,15 +183,20 @@ def _segment_count(path: Path, lines: list[str]) -> int | None:
 
 
 def _first_line(path: Path, line: str) -> tuple[float | None, int | None, int]:
-    """Return the frame rate (Hz), the number of frames and that of channels. Raises DataError."""
-    from wfdb.io.header import rx_record
+    """Return the frame rate (Hz), the number of frames and that of channels. Raises DataError.
 
-    _, _, rest = line.partition(line.split()[0])
-    match = rx_record.match(f"x {rest}")  # without the name, which may have folders and dots
-    if match is None:
-        raise DataError(f"{path}: its first line {shown(line)} is no 'name 12 500 5000' (channels, Hz, samples)")
-    rate, frames = match["fs"], int(match["sig_len"] or 0)  # 0 or nothing: not stated
-    return float(rate) if rate else None, frames or None, int(match["n_sig"])
+    Read here: the library's pattern takes a rate of 2.5e2 for 2.5. A counter's rate may follow after a slash.
+    """
+    _, count, rate, frames = [*line.split()[:4], "", "", ""][:4]
+    try:
+        if not (count.isdecimal() and (frames or "0").isdecimal()):
+            raise ValueError
+        stated = int(frames or 0)  # 0 or nothing: not stated
+        return float(rate.partition("/")[0]) if rate else None, stated or None, int(count)
+    except ValueError:
+        raise DataError(
+            f"{path}: its first line {shown(line)} is no 'name 12 500 5000' (channels, Hz, samples)"
+        ) from None
 
 
 def _beside(header: Path, name: str) -> Path:
