@@ -54,6 +54,42 @@ def test_check_tells_what_is_there(data, capsys):
         assert part in out
 
 
+def test_check_of_a_file_of_windows(data, capsys):
+    run("simulate", "windows.csv", "--windows", "60")
+    capsys.readouterr()
+    run("data", "check", "windows.csv", "--sampling-rate", "100", "--quiet")
+    out = capsys.readouterr().out
+    dataset = ecgtune.read_dataset("windows.csv", sampling_rate=100)
+    for part in (
+        "60 of 1 lead and 600 samples at 100 Hz (6 s)",
+        f"{int(dataset.label.sum())} of 60",
+        f"{len(set(dataset.group))} patients, each in one split",
+        "split by patient: drawn 70/15/15",
+    ):
+        assert part in out
+    assert "warning" not in out
+
+
+@pytest.mark.parametrize(
+    ("leads", "flags", "said"),
+    [
+        (("I", "II"), [], "the leads do not fit ecg-fm-tiny, the default model: this model reads one lead"),
+        (("I", "II"), ["--lead", "II"], None),
+        (("I", "II"), ["--model", "ecg-fm-tiny"], "do not fit ecg-fm-tiny: this model reads one lead, but 2"),
+        (("I", "V1"), ["--model", "resnet-1d"], None),
+    ],
+)
+def test_check_warns_of_leads_that_do_not_fit_the_encoder(leads, flags, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for number, pair in enumerate(heartbeats(48, seconds=6).reshape(24, 2, -1)):
+        write_record(tmp_path / "records", f"r{number:02}", pair, leads=leads)
+    (tmp_path / "labels.csv").write_text("record,AF\n" + "".join(f"r{n:02},{n % 2}\n" for n in range(24)))
+    run("data", "check", "labels.csv", "--records", "records", "--quiet", "--workers", "1", *flags)
+    out = capsys.readouterr().out
+    assert ("warning: the leads" in out) == (said is not None)
+    assert said is None or said in out
+
+
 def test_check_ends_with_status_2_and_says_all_that_is_wrong(data, capsys):
     write_record(data.parent / "records", "r03", heartbeats(1, rate=100, seconds=7)[0], rate=100)
     line = refused(capsys, "data", "check", "labels.csv", "--records", "records", "--label", "AF", "--quiet")
@@ -138,7 +174,6 @@ def test_compare_over_folds(data, capsys, tmp_path):
             ["train", "labels.csv", "--window", "3"],
             "--window is an option of recordings",
         ),
-        (["data", "check", "labels.csv"], "no folder of recordings; give it with --records"),
         (["train", "labels.csv", "--records", "records", "--group", "patient"], "--patient"),
         (["train", "labels.csv", "--records", "records", "--lead", "II", "--leads", "I"], "both given"),
         (["compare", "labels.csv", "--records", "records", "--label", "AF", "--nested"], "--nested needs --folds"),

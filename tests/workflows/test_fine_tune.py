@@ -402,7 +402,7 @@ def test_a_run_on_few_labels_says_so_and_is_not_resumed_with_more(tmp_path):
     assert counts["train"]["windows"] < 0.5 * len(whole.train)
     used = [line.split(",") for line in (run.folder / "split.csv").read_text().splitlines()[1:]]
     assert len(used) == sum(part["windows"] for part in counts.values())
-    assert {int(row) for row, part in used if part == "train"} < set(whole.train.tolist())
+    assert {int(row) for row, part, _ in used if part == "train"} < set(whole.train.tolist())
     with pytest.raises(RunError, match=r"data\.label_fraction was 0\.3, now 1\.0"):
         ecgtune.fine_tune(
             data, replace(recipe, data=ecgtune.DataSettings()), out=tmp_path / "run", resume=True, quiet=True

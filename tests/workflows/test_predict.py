@@ -106,6 +106,23 @@ def test_predictions_of_the_training_recordings_are_those_of_the_run(folder, tmp
         assert [row["prediction"] for row in of_recordings] == decided
 
 
+def test_recordings_of_the_training_are_noted(folder, tmp_path, capsys):
+    rows = table(folder / "binary" / "split.csv")
+    used = {name: {row["origin"] for row in rows if row["split"] == name} for name in ("train", "val", "test")}
+    trained, tested = sorted(used["train"]), sorted(used["test"])
+    for number, (names, said) in enumerate({(*tested, trained[0]): f"1 of {len(tested) + 1} ", (*tested,): ""}.items()):
+        for name in names:
+            write_record(tmp_path / str(number) / "more", name, heartbeats(2, seconds=7), leads=("I", "II"))
+        found = ecgtune.predict(folder / "binary", tmp_path / str(number), out=tmp_path / f"{number}-out", quiet=True)
+        assert len(found.recordings) == len(names)
+        assert [said in note and trained[0] in note for note in found.notes] == [True] * bool(said)
+    file = write_csv(ecgtune.simulate(60, seed=1), tmp_path / "windows.csv")
+    data = ecgtune.read_dataset(file, sampling_rate=100)
+    ecgtune.fine_tune(data, ecgtune.recipe("probe", epochs=2, device="cpu"), out=tmp_path / "run", quiet=True)
+    run("predict", tmp_path / "run", file, "--sampling-rate", "100", "--out", tmp_path / "answers", "--quiet")
+    assert "windows.csv is the file that the run was trained on" in capsys.readouterr().out
+
+
 def test_the_maximum_of_a_recordings_windows(folder, tmp_path):
     settings = ecgtune.PredictSettings(recording="maximum")
     found = ecgtune.predict(folder / "binary", folder / "records", settings, out=tmp_path, quiet=True)

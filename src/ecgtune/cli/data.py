@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from ecgtune.cli.inputs import Reading, RecordFlags, check_exists, inspect
-from ecgtune.cli.options import MODEL, SPLIT, Quiet, given, optional
+from ecgtune.cli.inputs import Reading, RecordFlags, check_exists, inspect, read_data
+from ecgtune.cli.options import MODEL, SPLIT, DataFile, Quiet, given, optional
 from ecgtune.config.data import DataSettings
+from ecgtune.config.model import ModelSettings
 from ecgtune.models.names import check_model_name
 
 if TYPE_CHECKING:
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 else:
     DataFlags = optional(DataSettings, "DataFlags", SPLIT, recipe=False)
 
-data = App(name="data", help="Download public databases, and check recordings before training.")
+app = App(name="data", help="Download public databases, and check recordings before training.")
 
 
-@data.command
+@app.command
 def get(
     name: Literal["ptb-xl", "cinc2017", "mitdb"],
     /,
@@ -51,9 +52,9 @@ def get(
     print(f"{name}: {fetched.fetched} files fetched, {fetched.kept} were there: {out}")
 
 
-@data.command
+@app.command
 def check(
-    labels: Path,
+    data: DataFile,
     /,
     *,
     model: Annotated[str | None, Parameter(group=MODEL)] = None,
@@ -62,34 +63,47 @@ def check(
     split: DataFlags = DataFlags(),
     quiet: Quiet = False,
 ) -> None:
-    """Check recordings before training: counts, rates, leads, lengths, labels, splits, near-duplicates.
+    """Check windows or recordings before training: counts, rates, leads, labels, splits, near-duplicates.
 
-    All recordings are read, and cached for the training. Exit status 2 if the data cannot be used.
+    All data are read, and cached for the training. Exit status 2 if they cannot be used.
 
     Parameters
     ----------
-    labels
-        CSV table with one row per recording; the folder is --records.
+    data
+        File of windows; with --records the table of labels, one row per recording.
     model
-        Resample to the rate of this model, as fine-tune and compare do; by default the rate of the recordings.
+        Check the leads for this model, and resample recordings to its rate, as fine-tune and compare do. By default
+        recordings keep their rate.
     """
     from ecgtune.data.splits import split_dataset
     from ecgtune.errors import DataError
-    from ecgtune.io.records.report import inspection_text, split_text
+    from ecgtune.io.records.report import inspection_text, split_text, windows_text
 
-    check_exists(labels, records.records)
+    check_exists(data, records.records)
     if model is not None:
         check_model_name(model)
     settings = DataSettings(**given(split))
-    found = inspect(labels, reading, records, [] if model is None else [model], quiet=quiet)
-    print(inspection_text(found))
-    if found.dataset is None:
-        raise DataError("; ".join(found.problems))
+    if records.records is None:
+        dataset = read_data(data, reading, records, [], quiet=quiet)
+        print(windows_text(dataset))
+    else:
+        found = inspect(data, reading, records, [] if model is None else [model], quiet=quiet)
+        print(inspection_text(found))
+        if found.dataset is None:
+            raise DataError("; ".join(found.problems))
+        dataset = found.dataset
+    if model is not None or len(dataset.leads) > 1:  # the default model takes any one lead
+        from ecgtune.models.loading import leads_problem
+
+        asked = model or ModelSettings().name
+        problem = "" if reading.copy_lead else leads_problem(asked, dataset.leads)
+        if problem:
+            print(f"warning: the leads do not fit {asked}{'' if model else ', the default model'}: {problem}")
     drawn = split_dataset(
-        found.dataset,
+        dataset,
         fractions=settings.fractions,
         seed=settings.split_seed,
         label_fraction=settings.label_fraction,
         allow_duplicates=settings.allow_duplicates,
     )
-    print(split_text(found.dataset, drawn))
+    print(split_text(dataset, drawn))

@@ -68,6 +68,13 @@ class Dataset:
         _check_arrays(self)
         check_rate(self.sampling_rate, f"{self.source.path}: sampling rate")
 
+    def __repr__(self) -> str:
+        windows, leads, samples = self.signal.shape
+        size = f"{windows} windows of {leads} {'lead' if leads == 1 else 'leads'} and {samples} samples"
+        groups = "" if self.group is None else f", {len(np.unique(self.group))} {self.group_name}s"
+        classes = ", ".join(self.classes)
+        return f"Dataset({size} at {self.sampling_rate:g} Hz, {self.task}: {classes}{groups}, from {self.source.path})"
+
     def __len__(self) -> int:
         """Number of windows."""
         return len(self.signal)

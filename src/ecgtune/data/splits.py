@@ -37,6 +37,10 @@ class Split:
     warnings: tuple[str, ...]
     duplicates: int
 
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {len(rows)}" for name, rows in self.by_name().items())
+        return f"Split({sizes}, by {self.unit})"
+
     def by_name(self) -> dict[str, NDArray[np.int64]]:
         """Return the rows by the names train, val, test, in this order."""
         return {"train": self.train, "val": self.val, "test": self.test}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 import numpy as np
+from torch import nn
 
 from ecgtune.config.base import choose
 from ecgtune.data.dataset import check_rate
@@ -22,11 +23,12 @@ from ecgtune.evaluation.decision import Decision, mean_decision
 from ecgtune.evaluation.notes import preset_notes
 from ecgtune.methods.attach import attach
 from ecgtune.methods.registry import method_from_table
+from ecgtune.methods.split import FrozenPrefix
 from ecgtune.methods.storage import load_weights
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import build_model
-from ecgtune.training.inference import logits_of, probability_of
-from ecgtune.training.run_folder import RunFolder, read_recipe
+from ecgtune.training.inference import FEATURES, logits_of, probability_of
+from ecgtune.training.run_folder import RunFolder, chosen_on, read_recipe
 from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json
 
@@ -103,6 +105,15 @@ class Predictor(ABC):
         """Predict the class of each window at the thresholds, or its labels, by name. Arguments as in `predict`."""
         return decided(self.decision, self.classes, self.predict(signal, sampling_rate, precision=precision))
 
+    def known(self, names: Iterable[str]) -> list[str]:
+        """Those of `names`, recordings or groups, that trained a run or chose its epoch.
+
+        A name may have more leading folders than in the training, or fewer.
+        """
+        trained = {name for run in self.runs for name in chosen_on(RunFolder(run.folder))}
+        ends = {end for name in trained for end in _ends(name)}
+        return [name for name in names if name in ends or trained.intersection(_ends(name))]
+
     def check_length(self, samples: int, sampling_rate: float, what: str) -> None:
         """Raise DataError unless windows of `samples` at `sampling_rate` Hz are as long as those of the training.
 
@@ -139,6 +150,11 @@ class Run(Predictor):
     def runs(self) -> tuple[Run, ...]:  # type: ignore[override]
         return (self,)
 
+    def __repr__(self) -> str:
+        accuracy = self.metrics["window"]["metrics"]["accuracy"]["value"]
+        method = f"{self.metrics['method']} on {self.model.name}"
+        return f"Run({str(self.folder)!r}: {method}, {len(self.classes)} classes, test accuracy {accuracy:.3f})"
+
     def summary(self) -> str:
         split = self.metrics["split"]
         lines = [f"weights: {self.metrics['weights']}", f"split by {split['unit']}: {split['origin']}"]
@@ -153,17 +169,39 @@ class Run(Predictor):
     def predict(
         self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
     ) -> np.ndarray:
+        return probability_of(self._answers(lambda model: model, signal, sampling_rate, precision), self.task)
+
+    def embed(
+        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
+    ) -> np.ndarray:
+        """Compute the features that the head reads: pooled tokens of the fine-tuned encoder.
+
+        Parameters and errors are those of `predict`.
+
+        Returns
+        -------
+        float32 (windows, features); features is the encoder's width, or a multiple of it for pooling "statistics".
+        """
+        return self._answers(lambda model: FrozenPrefix(model, FEATURES), signal, sampling_rate, precision)
+
+    def _answers(
+        self,
+        part: Callable[[Classifier], nn.Module],
+        signal: np.ndarray,
+        sampling_rate: float | None,
+        precision: PredictionPrecision,
+    ) -> np.ndarray:
+        """What a part of the model gives for prepared windows."""
         choose(precision, get_args(PredictionPrecision), "precision")
         windows = self._shaped(np.asarray(signal, np.float32))
         rate = self.sampling_rate if sampling_rate is None else sampling_rate
         check_rate(rate, "a signal with the sampling rate")
         self.check_length(windows.shape[2], rate, "signal")
-        prepared = self.preprocessing(windows, rate)
-        if precision == "int8":
-            return probability_of(logits_of(self._int8, prepared, precision="bf16"), self.task)
+        model = self._int8 if precision == "int8" else self.model
         if precision == "auto":
             precision = "bf16" if self.metrics["training"]["precision"] == "bf16" else "fp32"
-        return probability_of(logits_of(self.model, prepared, precision=precision), self.task)
+        computed = "bf16" if precision == "int8" else precision
+        return logits_of(part(model), self.preprocessing(windows, rate), precision=computed)
 
     @cached_property
     def _int8(self) -> Classifier:
@@ -195,6 +233,9 @@ class Ensemble(Predictor):
 
     runs: tuple[Run, ...]
 
+    def __repr__(self) -> str:
+        return f"Ensemble({', '.join(str(run.folder) for run in self.runs)})"
+
     def __post_init__(self) -> None:
         first, *others = self.runs
         for run in others:
@@ -216,6 +257,12 @@ class Ensemble(Predictor):
 
     def summary(self) -> str:
         return "\n".join(f"{run.folder}\n{run.summary()}" for run in self.runs)
+
+
+def _ends(name: str) -> list[str]:
+    """The path `name` without 0, 1, ... of its first folders."""
+    parts = PurePosixPath(name).parts
+    return ["/".join(parts[first:]) for first in range(len(parts))]
 
 
 def _compared(run: Run) -> dict[str, Any]:

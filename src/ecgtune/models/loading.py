@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import torch
 from torch import nn
 
 from ecgtune.config.model import LeadMode
@@ -13,9 +14,9 @@ from ecgtune.errors import SettingError
 from ecgtune.models.checkpoint import Checkpoint, load_checkpoint
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.input_spec import InputSpec
-from ecgtune.models.leads import LeadMixer
+from ecgtune.models.leads import LeadMixer, select_leads
 from ecgtune.models.names import model_names, unknown_model
-from ecgtune.models.registry import HubRepository, find_model
+from ecgtune.models.registry import HubRepository, find_model, model_info
 
 
 def load_model(
@@ -92,6 +93,19 @@ def input_spec_of(name_or_path: str | Path) -> InputSpec:
         if not hasattr(weights, "repository"):
             return architecture(weights.config(architecture)).input_spec
     return _find(name_or_path, 0, None)[1].encoder.input_spec
+
+
+def leads_problem(name_or_path: str | Path, leads: Sequence[str]) -> str:
+    """Why signals of `leads` do not fit the encoder of this name or file as they are; "" where they do."""
+    named = str(name_or_path) in model_names() and model_info(str(name_or_path))
+    available = named.leads if named else input_spec_of(name_or_path).leads
+    if not available:  # the encoder takes those of the signal
+        return ""
+    try:
+        select_leads(torch.zeros(1, len(available), 1), available, leads)
+    except SettingError as error:
+        return str(error)
+    return ""
 
 
 def _class_names(classes: int | Sequence[str]) -> tuple[str, ...]:

@@ -162,8 +162,7 @@ def register_weights(
 
 def list_models(pattern: str = "*") -> list[ModelInfo]:
     """Encoders that `load_model` knows by name, those that match the shell-like `pattern` ("*fm*")."""
-    load_registrations()
-    return [_info(name) for name in model_names() if fnmatchcase(name, pattern)]
+    return [model_info(name) for name in model_names() if fnmatchcase(name, pattern)]
 
 
 def find_model(name: str) -> tuple[type[Encoder], WeightSource] | None:
@@ -176,6 +175,12 @@ def find_model(name: str) -> tuple[type[Encoder], WeightSource] | None:
         if repository is not None and (name == repository or name.startswith(f"{repository}/")):
             return entry.architecture, entry.weights
     return None
+
+
+def model_info(name: str) -> ModelInfo:
+    """Facts about a name of `model_names()`."""
+    load_registrations()
+    return _info(name)
 
 
 @cache

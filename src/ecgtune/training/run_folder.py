@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
 import tomllib
@@ -175,10 +177,24 @@ def log_text(log: Sequence[Mapping[str, Any]]) -> str:
     return "".join(json.dumps(finite(row)) + "\n" for row in log)
 
 
-def split_text(split: Mapping[str, np.ndarray]) -> str:
-    """split.csv: `row,split` for every window used; rows count from 0 among the windows of the dataset."""
+def split_text(split: Mapping[str, np.ndarray], origin: np.ndarray | None = None) -> str:
+    """split.csv: `row,split` for every window used; rows count from 0 among the windows of the dataset.
+
+    origin: recording or group of each window of the dataset; the column `origin` then.
+    """
     names = np.concatenate([np.full(len(rows), name) for name, rows in split.items()])
     row = np.concatenate(list(split.values()))
     order = np.argsort(row, kind="stable")
-    pairs = zip(row[order].tolist(), names[order].tolist(), strict=True)
-    return "row,split\n" + "".join(f"{row},{name}\n" for row, name in pairs)
+    columns = {"row": row[order].tolist(), "split": names[order].tolist()}
+    if origin is not None:
+        columns["origin"] = origin[row[order]].tolist()
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerows([list(columns), *zip(*columns.values(), strict=True)])
+    return out.getvalue()
+
+
+def chosen_on(run: RunFolder) -> frozenset[str]:
+    """Recordings or groups whose windows trained the run, or chose its epoch; empty where they have no names."""
+    with run.split.open(newline="", encoding="utf-8") as file:
+        return frozenset(row["origin"] for row in csv.DictReader(file) if "origin" in row and row["split"] != "test")

@@ -24,7 +24,7 @@ from ecgtune.io.readers.registry import is_recording
 from ecgtune.io.unlabelled import Unlabelled, read_unlabelled, read_unlabelled_records
 from ecgtune.training.inference import choose_device
 from ecgtune.training.predictions import probability_names
-from ecgtune.utils.files import write_text
+from ecgtune.utils.files import file_sha256, write_text
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line
@@ -96,7 +96,7 @@ def predict(
             recordings=dict(zip(names.tolist(), of_recordings, strict=True)),
             skipped={each.recording: each.reason for each in windows.skipped},
             repeated=windows.repeated,
-            notes=windows.notes,
+            notes=(*windows.notes, *_seen(run, Path(data), names)),
         )
         _write(run, result, windows.seconds)
     return result
@@ -123,6 +123,20 @@ def _predicted(
             parts.append(run.predict(batch, windows.sampling_rate))
             bar.advance(len(batch))
     return windows, np.concatenate(parts)
+
+
+def _seen(run: Predictor, data: Path, names: np.ndarray) -> list[str]:
+    """Notes about data on which the run was trained, whose predictions say nothing about new ones."""
+    known = run.known(names.tolist())
+    if data.is_file() and any(each.metrics["data"]["sha256"] == file_sha256(data) for each in run.runs):
+        return [f"{data} is the file that the run was trained on; most predictions are of its training windows"]
+    if not known:
+        return []
+    some = f"{', '.join(known[:3])}{', ...' if len(known) > 3 else ''}"
+    return [
+        f"{len(known)} of {len(names)} recordings trained the run or chose its epoch ({some}); their predictions do "
+        "not show how well it predicts new ones"
+    ]
 
 
 def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelled:

@@ -78,7 +78,8 @@ def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()
 
 def _train_and_test(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback]) -> None:
     dataset, split, recipe = run.prepared.dataset, run.prepared.split, run.recipe
-    write_text(run.folder.split, split_text(split.by_name()))
+    origin = dataset.group if dataset.recording is None else dataset.recording
+    write_text(run.folder.split, split_text(split.by_name(), origin))
     trained, once = fit(run, progress, callbacks)
 
     rows = np.concatenate([split.val, split.test])

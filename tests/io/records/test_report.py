@@ -77,7 +77,7 @@ def test_everything_is_told(folder, tmp_path):
         "shorter than a window:",
         "1 recordings: short",
         "1 pairs of recordings, at any gain, offset or rate: r03 = copy (1.000)",
-        "13 of 1 leads and 2000 samples at 200 Hz",
+        "13 of 1 lead and 2000 samples at 200 Hz",
     ):
         assert part in text, part
     split = split_dataset(found.dataset, allow_duplicates=True)

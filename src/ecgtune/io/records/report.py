@@ -10,7 +10,7 @@ import numpy as np
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.splits import Split, near_duplicates_across
-from ecgtune.data.tasks import label_counts
+from ecgtune.data.tasks import Task, label_counts
 from ecgtune.io.records.first_pass import RecordingFacts, counted_notes
 from ecgtune.io.records.reading import Inspection
 
@@ -27,7 +27,7 @@ def inspection_text(found: Inspection) -> str:
         ("sampling rates", _counted(f"{known.sampling_rate:g} Hz" for known in facts)),
         ("leads", _counted(_lead_set(known) for known in facts)),
         ("lengths", _lengths(facts)),
-        ("task", f"{table.task}, {len(table.classes)} {'labels' if table.task == 'multilabel' else 'classes'}"),
+        ("task", _task(table.task, table.classes)),
         *_labels(found),
         ("no label", _named(table.unlabelled, "rows of the table, left out")),
         ("no recording", _named(found.absent, "rows of the table")),
@@ -47,8 +47,25 @@ def inspection_text(found: Inspection) -> str:
         ("same signal twice", _near_duplicates(found)),
         ("windows", _windows(found.dataset)),
     ]
-    width = max(len(name) for name, text in lines if text)
-    return "\n".join(f"{name + ':':{width + 2}}{text}" for name, text in lines if text)
+    return _aligned(lines)
+
+
+def windows_text(dataset: Dataset) -> str:
+    """Describe a file of windows, one line per fact."""
+    groups = "no column of groups: windows of one person may be in several splits"
+    if dataset.group is not None:
+        groups = f"{len(np.unique(dataset.group))} {dataset.group_name}s, each in one split"
+    lines = [
+        ("windows", f"{_windows(dataset)} ({dataset.samples / dataset.sampling_rate:g} s)"),
+        ("leads", " ".join(dataset.leads)),
+        ("unit", dataset.unit),
+        ("task", _task(dataset.task, dataset.classes)),
+        *_label_lines(dataset.label, dataset.classes),
+        ("groups", groups),
+        ("split", "" if dataset.split is None else _counted(dataset.split.tolist())),
+        *(("note", text) for text in dataset.source.notes),
+    ]
+    return _aligned(lines)
 
 
 def split_text(dataset: Dataset, split: Split) -> str:
@@ -66,6 +83,15 @@ def split_text(dataset: Dataset, split: Split) -> str:
     if not crossing and dataset.source.near_duplicates:
         lines.append("  recordings with the same signal are in the same split")
     return "\n".join([*lines, *(f"warning: {warning}" for warning in split.warnings)])
+
+
+def _aligned(lines: Sequence[tuple[str, str]]) -> str:
+    width = max(len(name) for name, text in lines if text)
+    return "\n".join(f"{name + ':':{width + 2}}{text}" for name, text in lines if text)
+
+
+def _task(task: Task, classes: Sequence[str]) -> str:
+    return f"{task}, {len(classes)} {'labels' if task == 'multilabel' else 'classes'}"
 
 
 def _counted(values: Iterable[str]) -> str:
@@ -92,10 +118,13 @@ def _lengths(facts: Sequence[RecordingFacts]) -> str:
 
 def _labels(found: Inspection) -> list[tuple[str, str]]:
     """Labels of the recordings that can be read."""
-    label = found.table.label[np.isin(found.table.recording, list(found.facts))]
-    positives, known = label_counts(label, found.table.classes)
+    return _label_lines(found.table.label[np.isin(found.table.recording, list(found.facts))], found.table.classes)
+
+
+def _label_lines(label: np.ndarray, classes: Sequence[str]) -> list[tuple[str, str]]:
+    positives, known = label_counts(label, classes)
     lines = []
-    for name, count, of in zip(found.table.classes, positives.tolist(), known.tolist(), strict=True):
+    for name, count, of in zip(classes, positives.tolist(), known.tolist(), strict=True):
         missing = len(label) - of
         percent = f"{100 * count / of:.1f} %" if of else "none known"
         lines.append((f"  {name}", f"{count} of {of} ({percent})" + (f", {missing} missing" if missing else "")))
@@ -139,4 +168,5 @@ def _windows(dataset: Dataset | None) -> str:
     if dataset is None:
         return ""
     windows, leads, samples = dataset.signal.shape
-    return f"{windows} of {leads} leads and {samples} samples at {dataset.sampling_rate:g} Hz"
+    named = "lead" if leads == 1 else "leads"
+    return f"{windows} of {leads} {named} and {samples} samples at {dataset.sampling_rate:g} Hz"
