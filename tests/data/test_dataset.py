@@ -237,7 +237,7 @@ def test_npz_with_several_leads_and_everything_it_may_say(npz_file, signal, labe
     np.testing.assert_allclose(dataset.signal, leads * 1e-3, rtol=1e-6)
     assert dataset.sampling_rate == 250
     assert dataset.leads == ("I", "II", "V1")
-    assert dataset.classes == ("a", "n")
+    assert dataset.classes == ("n", "a")
     assert dataset.group_name == "record"
     assert dataset.group is not None
     assert dataset.group.tolist() == np.repeat(np.arange(6), 2).astype(str).tolist()

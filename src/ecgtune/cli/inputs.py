@@ -48,6 +48,10 @@ class Reading:
     lead: str | None = None
     """Recorded lead (II when the file does not name it), or the one to take of several; `copy` copies one-lead windows
     to all twelve channels of a 12-lead encoder."""
+    val_file: Annotated[Path | None, Parameter(group=SPLIT)] = None
+    """File of validation windows, or table of validation recordings; DATA is then for training."""
+    test_file: Annotated[Path | None, Parameter(group=SPLIT)] = None
+    """File of test windows, or table of test recordings; DATA is then for training."""
     drop_invalid: bool = False
     """Leave out windows with samples that are no number and windows in which no lead changes."""
     limit: int | None = None
@@ -64,6 +68,8 @@ class Reading:
 
         return read_dataset(
             data,
+            val_file=self.val_file,
+            test_file=self.test_file,
             label=self.label,
             labels=self.labels,
             label_separator=self.label_separator,
@@ -165,7 +171,7 @@ def read_data(
 
     Missing files, unknown models and weights that are not available are errors before anything is read.
     """
-    check_exists(data, records.records)
+    check_exists(data, records.records, reading.val_file, reading.test_file)
     resolve_models(recipes)
     if records.records is None and not records.labels_from_headers:
         asked = [name for name in OF_RECORDINGS if name in given(reading.files)]
@@ -240,6 +246,8 @@ def inspect(
                 missing=reading.missing,
                 headers=records.labels_from_headers,
                 positive=reading.positive,
+                val_file=reading.val_file,
+                test_file=reading.test_file,
                 fold=records.fold,
                 val_fold=records.val_fold,
                 test_fold=records.test_fold,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,21 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.config.base import choose, suggest
-from ecgtune.data.tasks import MISSING, Task, task_of
+from ecgtune.data.tasks import Task, task_of
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.labels import (
-    NO_VALUE,
-    Where,
-    check_no_leak,
-    identifiers,
-    joined_labels,
-    label_codes,
-    label_flags,
-    missing_labels,
-    separated,
-    split_names,
-)
-from ecgtune.io.published_labels import SCP_COLUMN, SCP_KINDS, header_labels, is_scp, scp_labels
+from ecgtune.io.joining import Table, files_by_split, read_tables
+from ecgtune.io.label_cells import Labels, labels_in
+from ecgtune.io.labels import Where, check_no_leak, identifiers, split_names
+from ecgtune.io.published_labels import SCP_COLUMN, SCP_KINDS, header_labels
 from ecgtune.io.published_splits import LEFT_OUT, folds_as_splits, published_split
 from ecgtune.io.readers.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES
 from ecgtune.io.readers.csv_table import read_table
@@ -66,6 +56,8 @@ class TableColumns:
     val_fold: int | None = None
     test_fold: int | None = None
     published: str | None = None
+    val_file: Path | None = None
+    test_file: Path | None = None
 
     def __post_init__(self) -> None:
         if self.scp is not None:
@@ -83,6 +75,9 @@ class TableColumns:
             raise SettingError("--label and --labels are both given; one column of classes, or several of 0 and 1")
         if self.labels is not None and (not self.labels or len(set(self.labels)) < len(self.labels)):
             raise SettingError(f"--labels {' '.join(self.labels)}; name one or more columns, each once")
+        given = [name for name in ("fold", "published", "headers") if getattr(self, name)]
+        if given and (self.val_file is not None or self.test_file is not None):
+            raise SettingError(f"--{given[0]} and --val-file or --test-file are both given; leave one of them out")
         if self.fold is not None and self.published is not None:
             raise SettingError("--fold and --published are both given; one of them gives the split of a recording")
         if self.fold is None and (self.val_fold is not None or self.test_fold is not None):
@@ -127,11 +122,6 @@ class LabelTable:
         """ "binary", "multiclass" or "multilabel"."""
         return task_of(self.label, self.classes)
 
-    @property
-    def where(self) -> Where:
-        """Names of rows in messages."""
-        return Where(self.path, "row", self.row)
-
     def matched(self, identifiers: Sequence[str | None]) -> LabelTable:
         """Return the rows with a recording, named by its id in the folder: `identifiers` has one per row, or None."""
         found = self.select(np.array([identifier is not None for identifier in identifiers]))
@@ -142,65 +132,6 @@ class LabelTable:
         names = ("row", "recording", "patient", "site", "split", "label")
         chosen = {name: values[rows] for name in names if (values := getattr(self, name)) is not None}
         return replace(self, **chosen)
-
-
-@dataclass(frozen=True)
-class _Labels:
-    """Labels of all rows of a table: `cells` (rows, columns), or `sets` of the names of each row.
-
-    missing: (rows,), without any label. wanted: names of the labels to use of `sets`.
-    """
-
-    names: tuple[str, ...]
-    missing: NDArray[np.bool_]
-    cells: NDArray[np.str_] | None = None
-    sets: Sequence[Collection[str]] = ()
-    wanted: tuple[str, ...] | None = None
-
-    @property
-    def left_out(self) -> str:
-        """A phrase on the values that count as missing, "" without any."""
-        if self.cells is None:
-            return ""
-        counts = Counter(self.cells[self.missing].ravel().tolist())
-        listed = ", ".join(f"{shown(value) if value else 'empty'} ({count})" for value, count in counts.most_common(5))
-        return f"; left out as missing: {listed}" if counts else ""
-
-    def of(self, keep: NDArray[np.bool_], where: Where) -> tuple[NDArray[np.int64] | NDArray[np.int8], tuple[str, ...]]:
-        """Return labels and classes of the rows that are kept. Raises DataError for cells that are no labels."""
-        if self.cells is None:
-            return joined_labels([own for own, kept in zip(self.sets, keep, strict=True) if kept], where, self.wanted)
-        if len(self.names) == 1:
-            return label_codes(self.cells[keep, 0], where, self.left_out)
-        label = label_flags(self.cells[keep], self.names, where)
-        known = (label != MISSING).any(axis=1)  # a cell may also say -1
-        if not known.all():
-            raise DataError(f"{where(int(known.argmin()))}: no label is known; leave the cells empty instead of -1")
-        return label, self.names
-
-
-def _labels(
-    text: Mapping[str, NDArray[np.str_]], names: tuple[str, ...], columns: TableColumns, where: Where
-) -> _Labels:
-    """The labels in the columns `names`. Raises DataError."""
-    cells = np.stack([text[name] for name in names], axis=1)
-    if columns.several:
-        only = cells[:, 0]
-        if columns.scp is not None:
-            sets = scp_labels(only, columns.scp, where)
-        else:
-            sets = separated(np.where(missing_labels(only, columns.missing), "", only), str(columns.label_separator))
-        return _Labels(names, np.array([not own for own in sets]), sets=sets, wanted=columns.labels)
-    if len(names) == 1:
-        if is_scp(cells[:, 0]):
-            raise DataError(
-                f"{where.path}: column {names[0]} has dictionaries of statements; say which of them are labels with"
-                f" --scp ({', '.join(SCP_KINDS)})"
-            )
-        return _Labels(names, missing_labels(cells[:, 0], columns.missing), cells)
-    cells = np.where(np.isin(cells, list(columns.missing)), "", cells)
-    missing = np.isin(np.char.lower(cells), NO_VALUE)
-    return _Labels(names, np.logical_and.reduce(missing, axis=1), cells)
 
 
 def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -> LabelTable:
@@ -215,39 +146,52 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
     labels = None
     if columns.headers:
         recording, sets, digest = header_labels(path)
-        text, row = {RECORD_NAMES[0]: recording}, np.arange(len(recording))
-        labels = _Labels(("# Dx",), np.array([not own for own in sets]), sets=sets, wanted=columns.labels)
+        table = Table(str(path), {RECORD_NAMES[0]: recording}, np.arange(len(recording)), digest)
+        labels = Labels(("# Dx",), np.array([not own for own in sets]), sets=sets, wanted=columns.labels)
     elif path.is_dir():
         raise DataError(
             f"{path}: is a folder; give the table of labels, and the folder with --records, or read the labels of WFDB"
             " headers with --labels-from-headers"
         )
     else:
-        text, row, digest = read_table(path, (columns.label or SCP_COLUMN, *LABEL_NAMES) if columns.several else ())
-    names = tuple(text)
+        whole = (columns.label or SCP_COLUMN, *LABEL_NAMES) if columns.several else ()
+        table = read_tables(files_by_split(path, columns.val_file, columns.test_file), whole)
+    names = tuple(table.text)
     recording_name = _recording_column(path, names, columns.recording)
     patient_name = _column(path, names, columns.patient, PATIENT_NAMES, "--patient")
     site_name = _column(path, names, columns.site, SITE_NAMES, "--site")
     fold_name = _column(path, names, columns.fold, () if columns.published else (SPLIT_NAME,), "--fold")
-    where = Where(str(path), "row", row)
+    text, where = table.text, table.where()
     if labels is None:
         taken = {recording_name, patient_name, site_name, fold_name, SPLIT_NAME}
-        labels = _labels(text, _label_columns(path, names, columns, taken), columns, where)
+        asked = _label_columns(path, names, columns, taken)
+        labels = labels_in(
+            [text[name] for name in asked],
+            asked,
+            where,
+            scp=columns.scp,
+            separator=columns.label_separator,
+            wanted=columns.labels if columns.several else None,
+            missing=columns.missing,
+        )
     recording = _complete(text[recording_name], recording_name, where)
     _check_unique(recording, where)
     keep = ~labels.missing
     unlabelled = recording[~keep]
     left_out = recording[:0]
-    split, origin = None, None
+    split, origin = table.split, table.origin
+    if split is not None and fold_name is not None:
+        raise DataError(f"{path}: has a column {fold_name}, and the files give the splits; leave one of them out")
     if columns.published is not None:
         split, origin = published_split(columns.published, recording, where)
         left_out = recording[keep & (split == LEFT_OUT)]
         keep &= split != LEFT_OUT
     if not keep.any():
         raise DataError(
-            f"{path}: no row has a value in {_listed(labels.names)}; labels are needed to train on{labels.left_out}"
+            f"{table.path}: no row has a value in {_listed(labels.names)}; labels are needed to train"
+            f" on{labels.left_out}"
         )
-    where = Where(str(path), "row", row[keep])
+    where = table.where(keep)
     if split is not None:
         split = split[keep]
     elif fold_name is not None:
@@ -257,9 +201,9 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
         check_no_leak(patient, "patient", split, where)
     label, classes = labels.of(keep, where)
     return LabelTable(
-        path=str(path),
-        sha256=digest,
-        row=row[keep],
+        path=table.path,
+        sha256=table.sha256,
+        row=table.row[keep],
         recording=recording[keep],
         patient=patient,
         site=None if site_name is None else _complete(text[site_name][keep], site_name, where),
@@ -353,7 +297,7 @@ def _check_unique(recording: NDArray[np.str_], where: Where) -> None:
         name = names[twice[0]]
         second = int(np.flatnonzero(recording == name)[1])
         raise DataError(
-            f"{where(second)}: recording {shown(name)} is already in row {where.row[first[twice[0]]]}, and"
+            f"{where(second)}: recording {shown(name)} is already in {where.short(int(first[twice[0]]))}, and"
             f" {len(twice)} recordings have several rows; one row per recording is needed"
         )
 

@@ -35,14 +35,23 @@ _SPLIT_NAMES = {
 
 @dataclass(frozen=True)
 class Where:
-    """Names of windows in messages: the file, its word for the position of a window, and the positions."""
+    """Names of windows in messages: the file, its word for the position of a window, and the positions.
+
+    file: the path of each window's file, None with one file.
+    """
 
     path: str
     place: str
     row: NDArray[np.int64]
+    file: NDArray[np.str_] | None = None
 
     def __call__(self, window: int) -> str:
-        return f"{self.path}: {self.place} {self.row[window]}"
+        return f"{self.path if self.file is None else self.file[window]}: {self.place} {self.row[window]}"
+
+    def short(self, window: int) -> str:
+        """The position alone, with the file where there are several."""
+        of = "" if self.file is None else f" of {self.file[window]}"
+        return f"{self.place} {self.row[window]}{of}"
 
 
 def split_names(text: NDArray[np.str_], where: Where) -> NDArray[np.str_]:
@@ -78,10 +87,10 @@ def check_no_leak(group: NDArray[np.str_], group_name: str, split: NDArray[np.st
     _, first, codes = np.unique(group, return_index=True, return_inverse=True)
     other = np.flatnonzero(split != split[first[codes]])
     if len(other):
-        window, home = other[0], first[codes[other[0]]]
+        window, home = int(other[0]), int(first[codes[other[0]]])
         raise DataError(
             f"{where(window)}: {group_name} {shown(group[window])} is in split '{split[window]}' but in"
-            f" '{split[home]}' at {where.place} {where.row[home]}; all windows of one {group_name} must be in"
+            f" '{split[home]}' at {where.short(home)}; all windows of one {group_name} must be in"
             " one split"
         )
 

@@ -158,7 +158,7 @@ def read_unlabelled_records(
         selection = Selection(folder, paths, (), (), str(folder))
     else:
         names = read_recording_names(Path(table), recording_column)
-        selection, _ = select_recordings(folder, Path(table), names, by_number=match_numbers)
+        selection, _ = select_recordings(folder, str(table), names, by_number=match_numbers, tables=[Path(table)])
 
     def check(outcomes: Sequence[RecordingOutcome]) -> None:
         reasons = [_reason(outcome.facts, outcome.reason, signal_path) for outcome in outcomes]

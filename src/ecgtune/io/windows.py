@@ -12,6 +12,7 @@ from ecgtune.data.dataset import Dataset, Source, check_rate, limited
 from ecgtune.data.leads import channel_of, lead_argument
 from ecgtune.data.sampling import check_seed
 from ecgtune.errors import DataError, SettingError
+from ecgtune.io.joining import files_by_split, joined
 from ecgtune.io.labels import class_notes
 from ecgtune.io.readers.base import ReadOptions, WindowColumns, stated_rate
 from ecgtune.io.window_files import read_cached, read_uncached
@@ -20,6 +21,8 @@ from ecgtune.io.window_files import read_cached, read_uncached
 def read_dataset(
     path: str | Path,
     *,
+    val_file: str | Path | None = None,
+    test_file: str | Path | None = None,
     sampling_rate: float | None = None,
     label: str | None = None,
     labels: Sequence[str] | None = None,
@@ -44,6 +47,9 @@ def read_dataset(
 
     Parameters
     ----------
+    val_file, test_file
+        Files of the validation and test windows; `path` is then that of the training windows. All are copied into
+        memory.
     sampling_rate
         Hz, 20 to 10,000; required unless the file states it.
     label, group
@@ -97,23 +103,27 @@ def read_dataset(
         wanted=_several(None, labels) if label_separator else None,
         missing=tuple(missing),
     )
-    contents = read(Path(path), columns, unit)
-    parsed = contents.parsed
-    signal, leads = _leads(path, contents.signal, parsed.leads, asked)
-    dataset = Dataset(
-        signal=signal,
-        label=parsed.label,
-        classes=parsed.classes,
-        sampling_rate=stated_rate(Path(path), parsed.sampling_rate, sampling_rate),
-        leads=leads,
-        unit=parsed.unit,
-        group=parsed.group,
-        group_name=parsed.group_name,
-        split=parsed.split,
-        source=Source(str(path), contents.sha256, notes=(*class_notes(parsed.classes), *parsed.notes)),
-    )
-    dataset = _changing(dataset, drop_invalid) if asked is not None and parsed.leads is not None else dataset
-    dataset = dataset.with_positive(positive)
+
+    def windows_of(file: Path) -> Dataset:
+        contents = read(file, columns, unit)
+        parsed = contents.parsed
+        signal, leads = _leads(file, contents.signal, parsed.leads, asked)
+        dataset = Dataset(
+            signal=signal,
+            label=parsed.label,
+            classes=parsed.classes,
+            sampling_rate=stated_rate(file, parsed.sampling_rate, sampling_rate),
+            leads=leads,
+            unit=parsed.unit,
+            group=parsed.group,
+            group_name=parsed.group_name,
+            split=parsed.split,
+            source=Source(str(file), contents.sha256, notes=(*class_notes(parsed.classes), *parsed.notes)),
+        )
+        return _changing(dataset, drop_invalid) if asked is not None and parsed.leads is not None else dataset
+
+    files = {name: windows_of(file) for name, file in files_by_split(path, val_file, test_file).items()}
+    dataset = (joined(files) if len(files) > 1 else files["train"]).with_positive(positive)
     return dataset if limit is None else limited(dataset, limit, seed)
 
 

@@ -17,6 +17,7 @@ from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.near_duplicates import DuplicatePair
 from ecgtune.data.signal.path import Short, SignalPath
 from ecgtune.errors import DataError
+from ecgtune.io.joining import files_by_split
 from ecgtune.io.label_table import LabelTable, TableColumns, read_label_table
 from ecgtune.io.labels import class_notes
 from ecgtune.io.readers.base import ReadOptions, Recording
@@ -130,11 +131,12 @@ def inspect_records(
     labels = read_label_table(table, columns)
     selection, identifiers = select_recordings(
         Path(records),
-        Path(table),
+        labels.path,
         labels.recording.tolist(),
         [*labels.unlabelled, *labels.left_out],
         "labelled recordings",
         settings.match_numbers,
+        list(files_by_split(table, columns.val_file, columns.test_file).values()),
     )
     labels = labels.matched(identifiers)
     preparation = _preparation(settings, selection, options)
@@ -145,7 +147,7 @@ def inspect_records(
     prepared = prepare_records(selection, preparation, workers=settings.workers, progress=progress, check=check)
     left_out = selection.skipped(prepared.reasons, settings.max_skipped, skipped)
     facts = {name: known for name, known in zip(selection.paths, prepared.facts, strict=True) if known is not None}
-    problems = _differences(facts, preparation.expected, str(table))
+    problems = _differences(facts, preparation.expected, labels.path)
     dataset = None
     if not problems:
         dataset = _dataset(labels, selection, prepared, preparation.signal_path, len(left_out))

@@ -72,22 +72,24 @@ class Selection:
 
 def select_recordings(
     folder: Path,
-    table: Path,
+    table: str,
     names: Sequence[str],
     others: Sequence[str] = (),
     kind: str = "recordings",
     by_number: bool = False,
+    tables: Sequence[Path] = (),
 ) -> tuple[Selection, tuple[str | None, ...]]:
     """Match the `names` of a table with the recordings in a folder; also return the id of each one's recording or None.
 
-    others: names in the table that are not read, so that their recordings do not count as unused. by_number: see
-    `matching.match_numbers`. Raises DataError when no name has a recording, or a match is ambiguous.
+    table: its name in messages. others: names in the table that are not read, so that their recordings do not count as
+    unused. by_number: see `matching.match_numbers`. tables: files in the folder that are no recordings. Raises
+    DataError when no name has a recording, or a match is ambiguous.
     """
-    files = find_recordings(folder, leave_out=[table])
+    files = find_recordings(folder, leave_out=tables)
     numbers = match_numbers([*names, *others], files)
     if by_number:
         names, others = ([numbers.get(name, name) for name in each] for each in (names, others))
-    matched = match_recordings([*names, *others], files, str(table))
+    matched = match_recordings([*names, *others], files, table)
     identifiers = matched.identifier[: len(names)]
     paths = {identifier: files[identifier] for identifier in identifiers if identifier is not None}
     if not paths:
@@ -100,4 +102,4 @@ def select_recordings(
             f" {next(iter(files))}, ...); {hint}"
         )
     missing = tuple(name for name, identifier in zip(names, identifiers, strict=True) if identifier is None)
-    return Selection(folder, paths, missing, matched.unused, str(table), kind), identifiers
+    return Selection(folder, paths, missing, matched.unused, table, kind), identifiers
