@@ -181,9 +181,7 @@ def classifier(architecture: type[Encoder], config, seed: int = 0, head: Head | 
 @contextmanager
 def registered(*encoders: tuple[str, type[Encoder]]) -> Iterator[None]:
     """Register encoders; afterwards forget them and all that is registered inside."""
-    architectures.load_registrations()
-    methods.load_registrations()
-    tables = (architectures._ARCHITECTURES, names.MODELS, methods._METHODS)
+    tables = (architectures.ARCHITECTURES.all(), names.MODELS, methods.METHODS.all())
     before = [dict(table) for table in tables]
     try:
         for name, encoder in encoders:

@@ -10,7 +10,7 @@ from torch import nn
 
 import ecgtune
 from ecgtune.errors import CheckpointError, SettingError
-from ecgtune.models import architectures, names
+from ecgtune.models import names
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.models.loading import load_model
@@ -44,7 +44,7 @@ class Norms(NormBias):
 @pytest.fixture
 def fresh():
     """Registrations that are looked for anew, and forgotten afterwards."""
-    caches = (architectures.load_registrations, ecgtune.methods.registry.load_registrations, extensions._load_group)
+    caches = (extensions._import_folders, extensions._load_group)
     with registered():
         for cached in caches:
             cached.cache_clear()

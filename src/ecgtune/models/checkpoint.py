@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ecgtune.config.base import from_table, to_table
 from ecgtune.errors import AuditError, CheckpointError, SettingError
-from ecgtune.models.architectures import check_registered, find_architecture, registered_architectures
+from ecgtune.models.architectures import ARCHITECTURES, check_registered, find_architecture
 from ecgtune.models.base import Encoder, EncoderConfig, PublishedFormat
 from ecgtune.models.pickles import read_pickled_tensors
 from ecgtune.models.weights import Weights, file_sha256
@@ -136,7 +136,7 @@ def _write(folder: Path, encoder: Encoder, tensors: dict[str, Tensor], facts: Ma
 
 
 def _published_formats() -> list[PublishedFormat]:
-    return [encoder.published for encoder in registered_architectures() if encoder.published is not None]
+    return [encoder.published for encoder in ARCHITECTURES.all().values() if encoder.published is not None]
 
 
 def _load_folder(folder: Path) -> Checkpoint:

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 import torch
 
 from ecgtune.errors import SettingError
-from ecgtune.models.architectures import add_architecture, find_architecture, load_registrations
+from ecgtune.models.architectures import ARCHITECTURES, find_architecture
 from ecgtune.models.base import Encoder, EncoderConfig
 from ecgtune.models.checkpoint import Checkpoint, load_checkpoint, read_config
 from ecgtune.models.hub import download
@@ -145,7 +145,8 @@ def register_encoder(
     def decorate(encoder: E) -> E:
         if not (isinstance(encoder, type) and issubclass(encoder, Encoder) and hasattr(encoder, "config_type")):
             raise SettingError(f"register_encoder({name!r}) got {encoder!r}; a subclass of Encoder with a config_type")
-        add_architecture(name, encoder)
+        ARCHITECTURES.add(name, encoder)
+        encoder.architecture = name
         register_weights(name, name, weights or RandomWeights(), licence=licence, description=description)
         return encoder
 
@@ -167,7 +168,7 @@ def list_models(pattern: str = "*") -> list[ModelInfo]:
 
 def find_model(name: str) -> tuple[type[Encoder], WeightSource] | None:
     """Architecture and weights of a name, or of a file in a known hub repository ("owner/name/file"); else None."""
-    load_registrations()
+    ARCHITECTURES.all()
     if name in MODELS:
         return MODELS[name].architecture, MODELS[name].weights
     for entry in MODELS.values():
@@ -179,7 +180,7 @@ def find_model(name: str) -> tuple[type[Encoder], WeightSource] | None:
 
 def model_info(name: str) -> ModelInfo:
     """Facts about a name of `model_names()`."""
-    load_registrations()
+    ARCHITECTURES.all()
     return _info(name)
 
 

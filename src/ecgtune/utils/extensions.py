@@ -7,15 +7,68 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pkgutil
 import sys
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
+from typing import Generic, TypeVar
 
 from ecgtune.errors import SettingError
 
+T = TypeVar("T")
+
 #: Environment variable with paths of files to import, separated like PATH; processes started from here inherit it.
 VARIABLE = "ECGTUNE_IMPORT"
+
+
+@dataclass(frozen=True)
+class Registry(Generic[T]):
+    """Classes by name: those that the folders of a package register when imported, and those from outside.
+
+    kind: word for messages, as in `@register_<kind>`. package: its folders are imported, or their submodule
+    `submodule`. group: entry points.
+    """
+
+    kind: str
+    package: ModuleType
+    group: str
+    submodule: str = ""
+    _classes: dict[str, type[T]] = field(default_factory=dict)
+
+    def add(self, name: str, cls: type[T]) -> None:
+        """Make a class known under `name`. Raises SettingError for a name that another class has."""
+        other = self._classes.get(name)
+        if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise SettingError(f"a {self.kind} {name!r} is registered already ({other}); choose another name")
+        self._classes[name] = cls
+
+    def get(self, name: str) -> type[T] | None:
+        """Class of this name; None for an unknown one."""
+        return self._classes.get(name) or self.all().get(name)
+
+    def all(self) -> dict[str, type[T]]:
+        """All classes by name."""
+        _import_folders(self.package, self.submodule)
+        load_entry_points(self.group)
+        return self._classes
+
+    def check(self, item: T, name: str) -> None:
+        """Raise SettingError unless a saved run finds the class of `item` again by `name`."""
+        if self.get(name) is not type(item):
+            raise SettingError(
+                f"{type(item).__name__} is not registered, so a saved run could not be loaded; decorate the class with"
+                f" @register_{self.kind}('name')"
+            )
+
+
+@cache
+def _import_folders(package: ModuleType, submodule: str) -> None:
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.ispkg:
+            importlib.import_module(".".join(filter(None, (package.__name__, module.name, submodule))))
 
 
 def add_file(path: str | Path) -> None:
