@@ -24,8 +24,8 @@ demo: install  ## The main job on embedded defaults: simulated ECGs, a table, a 
 test: install  ## The tests but those marked slow
 	$(TEST)
 
-test-all: install  ## The whole test suite
-	$(TEST) -m ""
+test-all: test  ## The whole test suite
+	$(TEST) -m slow
 
 lint: install  ## Style
 	$(BIN)/ruff check .
