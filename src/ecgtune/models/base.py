@@ -55,7 +55,7 @@ class Encoder(nn.Module):
     """Base of all encoders: `encoder(signal, padding_mask=None)` gives tokens and their mask.
 
     A subclass sets `config_type`, `roles` and `lead_weight`, and implements `input_spec`, `head_width`, `blocks`,
-    `embed` and, where they differ from the defaults, `run_block`, `to_tokens`, `finish` and `token_mask`. Register it
+    `embed` and, where they differ from the defaults, `run_block`, `to_tokens` and `finish`. Register it
     with `register_encoder`; `ecgtune.testing.check_encoder` checks the contract.
 
     Attributes
