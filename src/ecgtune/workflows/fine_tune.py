@@ -26,7 +26,7 @@ def fine_tune(
     dataset: Dataset,
     recipe: RecipeLike = "lora",
     *,
-    model: Classifier | None = None,
+    model: Classifier | str | Path | None = None,
     out: str | Path | None = None,
     seed: int = 0,
     resume: bool = False,
@@ -35,14 +35,17 @@ def fine_tune(
     """Fine-tune an encoder on `dataset` and return the finished run.
 
     dataset: from `read_dataset`, `read_records` or `simulate`. recipe: a name, a TOML file, a method such as
-    `LoRA(rank=16)`, or a `Recipe` with all settings. model: from `load_model`, not yet fine-tuned; it is changed in
-    place and used instead of the recipe's model. out: the run folder (default `runs/<recipe>-<date>-<time>`). seed: of
-    the new weights, the order of windows and dropout. resume: continue the run in that folder.
+    `LoRA(rank=16)`, or a `Recipe` with all settings. model: instead of the recipe's: a name or path as `load_model`
+    takes it, or a model from there that is not yet fine-tuned, which is changed in place. out: the run folder
+    (default `runs/<recipe>-<date>-<time>`). seed: of the new weights, the order of windows and dropout. resume:
+    continue the run in that folder.
 
     The test split is evaluated once, at the end. Raises DataError, SettingError, AuditError or RunError, one line each.
     """
     check_dataset(dataset, "fine_tune")
     recipe = as_recipe(recipe)
+    if isinstance(model, (str, Path)):
+        recipe, model = replace(recipe, model=replace(recipe.model, name=str(model))), None
     if model is None:
         resolve_models([recipe])
     else:
@@ -65,7 +68,9 @@ def fine_tune(
 def _settings_of(model: Classifier) -> ModelSettings:
     """The [model] table of a recipe that loads `model`."""
     if not isinstance(model, Classifier):
-        raise SettingError(f"model is {model!r}; give one from ecgtune.load_model, or name it in the recipe")
+        raise SettingError(
+            f"model is {model!r}; give a name such as 'ecg-fm-tiny', a path, or a model from ecgtune.load_model"
+        )
     return ModelSettings(
         name=model.name,
         lead_mode=model.lead_mode,
