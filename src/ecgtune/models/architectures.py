@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ecgtune import models
 from ecgtune.errors import CheckpointError
 from ecgtune.models.base import Encoder
@@ -24,3 +27,15 @@ def find_architecture(name: str) -> type[Encoder]:
 def check_registered(encoder: Encoder) -> None:
     """Raise SettingError unless a saved run finds the class of `encoder` again by its architecture."""
     ARCHITECTURES.check(encoder, encoder.architecture)
+
+
+def architecture_of(settings: Mapping[str, Any], source: str) -> type[Encoder]:
+    """Class of a saved encoder, by the architecture and version that its settings state. Raises CheckpointError."""
+    architecture = find_architecture(str(settings.get("architecture")))
+    version = settings.get("version", 1)
+    if version != architecture.version:
+        raise CheckpointError(
+            f"{source} was written by version {version} of {architecture.architecture}; allowed: "
+            f"{architecture.version}; install the package that wrote it"
+        )
+    return architecture

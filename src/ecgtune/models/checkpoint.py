@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ecgtune.config.base import from_table, to_table
 from ecgtune.errors import AuditError, CheckpointError, SettingError
-from ecgtune.models.architectures import ARCHITECTURES, check_registered, find_architecture
+from ecgtune.models.architectures import ARCHITECTURES, architecture_of, check_registered
 from ecgtune.models.base import Encoder, EncoderConfig, PublishedFormat
 from ecgtune.models.pickles import read_pickled_tensors
 from ecgtune.models.weights import Weights, file_sha256
@@ -182,18 +182,6 @@ def _load_folder(folder: Path) -> Checkpoint:
         ) from error
     weights = Weights("pretrained", str(folder), sha256, used=tuple(tensors))
     return Checkpoint(model, weights, head or None)
-
-
-def architecture_of(settings: Mapping[str, Any], source: str) -> type[Encoder]:
-    """Class of a saved encoder, by the architecture and version that its settings state. Raises CheckpointError."""
-    architecture = find_architecture(str(settings.get("architecture")))
-    version = settings.get("version", 1)
-    if version != architecture.version:
-        raise CheckpointError(
-            f"{source} was written by version {version} of {architecture.architecture}; allowed: "
-            f"{architecture.version}; install the package that wrote it"
-        )
-    return architecture
 
 
 def _one_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from ecgtune.config.base import from_table, to_table
 from ecgtune.errors import CheckpointError
-from ecgtune.models.checkpoint import architecture_of
+from ecgtune.models.architectures import architecture_of
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.leads import LeadMixer
 from ecgtune.models.loading import load_model
