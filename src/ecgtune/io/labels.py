@@ -1,7 +1,6 @@
 """Checks of label, group and split columns: text to arrays. An error names the first row that fails."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from ecgtune.config.base import suggest
 from ecgtune.data.tasks import MISSING
 from ecgtune.errors import DataError
-from ecgtune.utils.text import shown
+from ecgtune.utils.text import plain_number, shown
 
 MAX_CLASSES = 50
 """More values in a label column are no classes but measurements, ages or identifiers."""
@@ -20,7 +19,6 @@ NO_VALUE = ("", "nan", "none", "na", "n/a", "null")
 """Words for a missing value (lower case), unless they are the name of a class."""
 SEPARATORS = ("|", ";", ",")
 _FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1, "-1": MISSING} | dict.fromkeys(NO_VALUE, MISSING)
-_WHOLE_NUMBER = re.compile(r"^(\d+)\.0+$")
 _SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -69,7 +67,7 @@ def split_names(text: NDArray[np.str_], where: Where) -> NDArray[np.str_]:
 def identifiers(text: NDArray[np.str_]) -> NDArray[np.str_]:
     """Return identifiers without the ".0" that data frames give to whole numbers: "15709.0" is patient "15709"."""
     values, codes = np.unique(text, return_inverse=True)
-    return np.array([_WHOLE_NUMBER.sub(r"\1", value) for value in values.tolist()], dtype=np.str_)[codes]
+    return np.array([plain_number(value) for value in values.tolist()], dtype=np.str_)[codes]
 
 
 def check_groups(group: NDArray[np.str_], group_name: str, where: Where) -> None:

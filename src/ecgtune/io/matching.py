@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ecgtune.errors import DataError
+from ecgtune.utils.text import plain_number
 
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{0,5}$")
 
@@ -24,10 +25,11 @@ class Matched:
 def match_recordings(names: Iterable[str], found: Mapping[str, object], what: str, *, several: bool = False) -> Matched:
     """Match each name of a table with a recording; `what` names the table in errors.
 
-    found: paths by id, the path in the folder, without suffix where that is clear. A name may have a suffix, and may
-    begin in another folder than the ids, as long as the components that both have are equal from the end:
-    "00001_hr" and "ptb-xl/records500/00000/00001_hr.dat" both mean "records500/00000/00001_hr". Raises DataError when a
-    name may mean two recordings, or, unless `several` is allowed, two names mean one.
+    found: paths by id, the path in the folder, without suffix where that is clear. A name may have a suffix, or a
+    number the ".0" of data frames, and may begin in another folder than the ids, as long as the components that both
+    have are equal from the end: "00001_hr" and "ptb-xl/records500/00000/00001_hr.dat" both mean
+    "records500/00000/00001_hr". Raises DataError when a name may mean two recordings, or, unless `several` is allowed,
+    two names mean one.
     """
     by_tail: dict[str, list[str]] = defaultdict(list)
     for identifier, path in found.items():
@@ -61,7 +63,9 @@ def match_numbers(names: Iterable[str], found: Iterable[str]) -> dict[str, str]:
         number = re.search(r"\d+", PurePosixPath(identifier).name)
         if number is not None:
             by_number[int(number[0])].append(identifier)
-    candidates = {name: by_number.get(int(name), []) for name in names if re.fullmatch(r"\d{1,18}", name)}
+    numbers = {name: plain_number(name) for name in names}
+    whole = {name: int(number) for name, number in numbers.items() if re.fullmatch(r"\d{1,18}", number)}
+    candidates = {name: by_number.get(number, []) for name, number in whole.items()}
     return {name: ids[0] for name, ids in candidates.items() if len(ids) == 1}
 
 
@@ -70,6 +74,7 @@ def _find(name: str, found: Mapping[str, object], by_tail: Mapping[str, list[str
     forms = [plain]
     while _SUFFIX.search(forms[-1]):
         forms.append(_SUFFIX.sub("", forms[-1]))
+    forms.append(plain_number(plain))
     for form in forms:
         if form in found:
             return form
