@@ -2,11 +2,12 @@
 
 import json
 import math
+import shutil
 
 import pytest
 
 from ecgtune.errors import RunError
-from ecgtune.utils.files import read_json, replace_folder, write_atomically, write_json, write_text
+from ecgtune.utils.files import check_space, read_json, replace_folder, write_atomically, write_json, write_text
 
 
 def fail(path):
@@ -74,3 +75,17 @@ def test_json_has_no_nan(tmp_path):
     write_json(tmp_path / "a.json", {"a": math.nan, "b": [1.0, math.inf], "c": ("x", {"d": -math.inf})})
     assert read_json(tmp_path / "a.json") == {"a": None, "b": [1.0, None], "c": ["x", {"d": None}]}
     json.loads((tmp_path / "a.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+
+
+def test_a_full_disk_is_told_with_both_sizes(tmp_path, monkeypatch):
+    asked = []
+
+    def usage(path):
+        asked.append(path)
+        return shutil._ntuple_diskusage(10**9, 10**9 - 5 * 10**6, 5 * 10**6)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    check_space(tmp_path / "runs" / "new", 4 * 10**6)
+    with pytest.raises(RunError, match=r"its disk has 5\.0 MB free, but about 800 MB are needed; free some space"):
+        check_space(tmp_path / "runs" / "new", 8 * 10**8)
+    assert asked == [tmp_path, tmp_path]

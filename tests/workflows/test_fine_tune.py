@@ -152,21 +152,15 @@ def test_a_second_run_needs_resume_and_resume_needs_the_same_run(runs):
         fine_tune(run.folder, METHODS[2], resume=True)
     with pytest.raises(RunError, match="seed was 0, now 1"):
         fine_tune(run.folder, method, resume=True, seed=1)
-    other = ecgtune.simulate(120, seed=2, seconds=3)
-    with pytest.raises(RunError, match=r"data\.sha256 was"):
-        ecgtune.fine_tune(
-            other,
-            ecgtune.Recipe(method=method, **SHORT._asdict()),
-            model=ecgtune.load_model("ecg-fm-tiny"),
-            out=run.folder,
-            resume=True,
-            quiet=True,
-        )
-    part, model = DATA.select(range(60)), ecgtune.load_model("ecg-fm-tiny")
-    with pytest.raises(RunError, match=r"data\.windows was 120, now 60"):
-        ecgtune.fine_tune(
-            part, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=run.folder, resume=True, quiet=True
-        )
+    others = {
+        "the data were simulated, seed 1, now simulated, seed 2; choose": ecgtune.simulate(120, seed=2, seconds=3),
+        "the labels, groups or split of the windows differ": replace(DATA, label=1 - DATA.label),
+        r"data\.windows was 120, now 60": DATA.select(range(60)),
+    }
+    for words, data in others.items():
+        recipe, model = ecgtune.Recipe(method=method, **SHORT._asdict()), ecgtune.load_model("ecg-fm-tiny")
+        with pytest.raises(RunError, match=words):
+            ecgtune.fine_tune(data, recipe, model=model, out=run.folder, resume=True, quiet=True)
     fine_tune(run.folder, method, resume=True)
     assert (run.folder / "metrics.json").read_bytes() == before
 
@@ -430,3 +424,11 @@ def test_a_folder_that_another_process_writes_is_left_alone(tmp_path):
             with pytest.raises(RunError, match=r"is in use by process \d+ on .* \(other\)"):
                 start(tmp_path, METHODS[1])
         assert {path: path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**5))
+    for start in (fine_tune, lambda out, method: ecgtune.compare(DATA, method, out=out, quiet=True)):
+        with pytest.raises(RunError, match=r"its disk has 100 kB free, but about [\d.]+ MB are needed"):
+            start(tmp_path / "run", METHODS[1])
+        assert not (tmp_path / "run").exists()

@@ -113,6 +113,8 @@ def check_format(file: Path, content: Any) -> None:
         )
 
 
+_WINDOWS = "data.windows_sha256"
+_CHANGED = "the content of the data file has changed"
 #: Keys of environment.json that a resume must not change.
 FINGERPRINT = ("seed", "data", "recorded_at", "weights", "left_out", "auto_precision")
 
@@ -168,8 +170,20 @@ def _recipe_differences(folder: RunFolder, recipe: Recipe | Pretraining) -> list
 
 
 def _differences(stored: Any, asked: Mapping[str, Any]) -> list[str]:
+    """The differences of two environment.json, a phrase each; checksums become words."""
     before, after = (flat({key: values.get(key) for key in FINGERPRINT}) for values in (stored, asked))
-    return [f"{key} was {before.get(key)}, now {after.get(key)}" for key in after if before.get(key) != after[key]]
+    different = [key for key in after if before.get(key) != after[key]]
+    found = [
+        f"{key} was {before.get(key)}, now {after.get(key)}"
+        for key in different
+        if key not in ("data.sha256", _WINDOWS)
+    ]
+    if "data.sha256" in different:
+        old, new = (values.get("file", "unknown") for values in (stored, asked))
+        found.append(_CHANGED if old == new else f"the data were {old}, now {new}")
+    elif _WINDOWS in different:
+        found.append("the labels, groups or split of the windows differ (--label, --group, settings of the split)")
+    return found
 
 
 def log_text(log: Sequence[Mapping[str, Any]]) -> str:

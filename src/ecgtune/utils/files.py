@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import DataError, EcgtuneError, RunError
+from ecgtune.utils.formatting import size
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -94,6 +95,17 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
             old.rename(path)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raise RunError unless the disk of `folder`, which need not exist yet, has `needed` bytes free."""
+    place = next(each for each in (folder, *folder.resolve().parents) if each.exists())
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise RunError(
+            f"{folder}: its disk has {size(free)} free, but about {size(needed)} are needed; free some space, or"
+            " choose another folder with --out"
+        )
 
 
 def unwritable(path: Path, error: OSError) -> RunError:

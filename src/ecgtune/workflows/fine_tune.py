@@ -12,13 +12,14 @@ from ecgtune.deployment.run import Run, read_run
 from ecgtune.errors import RunError, SettingError
 from ecgtune.models.classifier import Classifier
 from ecgtune.recipes.lookup import RecipeLike, as_recipe, resolve_models
+from ecgtune.utils.files import check_space
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import draw_split
 from ecgtune.workflows.ready import RunBuilder
-from ecgtune.workflows.run import run_recipe, work
+from ecgtune.workflows.run import run_recipe, space, work
 from ecgtune.workflows.variants import check_dataset
 
 
@@ -58,6 +59,7 @@ def fine_tune(
         run = RunBuilder(dataset, split).ready(recipe, seed=seed, folder=folder, resume=resume, model=model)
         if resume and not run.folder.recipe.is_file():
             raise RunError(f"{folder} holds no run to continue; leave --resume out to start one")
+        check_space(folder, sum(space(run)))
         for warning in run.prepared.split.warnings:
             progress.note(f"warning: {warning}")
         progress.expect(0 if run.folder.finished else work(recipe, split))

@@ -18,10 +18,9 @@ from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.dry_run import DryRun, check_recipes, dry_run
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import draw_split
+from ecgtune.workflows.run import LINE_BYTES
 from ecgtune.workflows.variants import check_dataset, check_variants, variants_of
 
-#: Bytes of a line of predictions.csv and one of split.csv, about.
-_LINE = 60
 _COLUMNS = ("Method", "Time to finish", "s/step", "s/epoch", "Peak memory", "Disk", "File size", "Fits")
 
 
@@ -159,7 +158,7 @@ def estimate(recipe: Recipe, found: DryRun, split: Split, *, seeds: int, memory:
         seconds_per_epoch=per_epoch,
         peak_memory_bytes=peak,
         # A new state is written beside the old one. Augmented copies are cached for each seed, plain windows for all.
-        disk_bytes=seeds * (found.folder + windows * _LINE)
+        disk_bytes=seeds * (found.folder + windows * LINE_BYTES)
         + 2 * found.state
         + (seeds if recipe.augmentation.augmented_copies else 1) * cached,
         file_bytes=found.file,

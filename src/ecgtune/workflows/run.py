@@ -26,11 +26,24 @@ from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.ready import ReadyRun
 from ecgtune.workflows.results import run_metrics, saved_model, scores
 
+#: Bytes of a line of predictions.csv and one of split.csv, and of the figures, report and card of a run, about.
+LINE_BYTES, REPORT_BYTES = 60, 1 << 20
+
 
 def work(recipe: Recipe, split: Split) -> int:
     """Work of a run that is not finished, for the progress bar: windows through the training loop."""
     items, settings = len(split.train), recipe.optimisation
     return (count_steps(items, settings) + count_head_steps(items, settings)) * settings.batch_size
+
+
+def space(run: ReadyRun) -> tuple[int, int]:
+    """Bytes on disk that a run keeps, about, and those that it needs beside while it trains; 0 for a finished run."""
+    if run.folder.finished:
+        return 0, 0
+    weights = 4 * run.count.trainable
+    kept = weights + LINE_BYTES * len(run.prepared.dataset) + REPORT_BYTES
+    # The state holds the weights, their average and Adam's two moments; a new file is written beside the old one.
+    return kept, weights + 2 * 4 * weights
 
 
 def run_recipe(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()) -> None:
