@@ -63,7 +63,7 @@ def width(entry):
 def test_layout_of_results_json():
     found = compare_runs([record(), record(seed=1), record("lora", strength=0.25)], resamples=20)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert list(found) == ["reference", "notes", "rows"]
+    assert list(found) == ["reference", "recommendation", "notes", "rows"]
     assert [row["method"] for row in found["rows"]] == ["full", "lora"]
     first = found["rows"][0]
     assert list(first) == [

@@ -126,6 +126,8 @@ def test_finished_runs_are_kept_and_more_can_be_added(tmp_path):
     results = compare(tmp_path, "probe,lora", seeds=2, baselines=False)
     assert file.stat().st_mtime_ns == before
     assert [row["seeds"] for row in results["rows"]] == [[0, 1], [0, 1]]
+    assert results["history"] == [1, 4]
+    assert results["recommendation"]["run"].startswith(f"{results['recommendation']['take']}/seed-")
     assert results["reference"] == "probe"
 
 

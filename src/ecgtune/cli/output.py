@@ -25,13 +25,19 @@ def show_log() -> None:
 
 
 def print_comparison(results: dict[str, Any], out: Path) -> None:
-    """Print the table of a comparison, as wide as the terminal, and where its report is."""
+    """Print the table of a comparison, as wide as the terminal, the method to take, and where the report is."""
     from rich.console import Console
 
+    from ecgtune.reporting.recommendation import load_line, recommendation_sentences
     from ecgtune.reporting.tables import terminal_table
 
     console = Console()
     console.print(terminal_table(results, console.width))
+    for sentence in recommendation_sentences(results):
+        print(sentence)
+    line = load_line(results, out.as_posix())
+    if line:
+        print(f"  {line}")
     print(f"report: {out / 'report.html'}")
 
 

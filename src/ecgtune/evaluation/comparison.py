@@ -16,8 +16,9 @@ from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.evaluate import defined, plain
 from ecgtune.evaluation.groups import group_index, group_predictions
 from ecgtune.evaluation.intervals import interval, resampled_counts
-from ecgtune.evaluation.metrics import checked_level
+from ecgtune.evaluation.metrics import LEAD, checked_level
 from ecgtune.evaluation.notes import comparison_notes
+from ecgtune.evaluation.recommendation import ranked_methods, recommend
 from ecgtune.evaluation.scorer import Key, Scorer, make_scorer
 
 # predictions.csv may be rounded, which can flip a window at the threshold; a larger difference means another run.
@@ -81,7 +82,7 @@ def compare_runs(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Any]:
-    """Compute `{"reference", "notes", "rows"}` of results.json, one row per method in the order of the records.
+    """Compute `{"reference", "recommendation", "notes", "rows"}` of results.json, a row per method in their order.
 
     The mean over seeds is None when the metric is undefined for one of the seeds. `ci_low` and `ci_high` are
     percentiles over resampled groups of the mean over seeds. `difference` is paired by group and by seed; a baseline,
@@ -112,7 +113,15 @@ def compare_runs(
             row["difference"] = _difference(own, theirs, level)
         rows.append(row)
     notes = comparison_notes([record.metrics for record in records if record.kind == "method"], rows, reference)
-    return {"reference": paired_with, "notes": notes, "rows": rows}
+    lead = LEAD[records[0].metrics.get("task", "binary")]
+    ranked = ranked_methods(rows, lead)
+    differences = {}
+    for row in ranked:
+        own, best = ([window[index] for index in methods[name]] for name in (row["method"], ranked[0]["method"]))
+        differences[row["method"]] = _difference(*_common_seeds(own, best), level)[lead]
+    units = len(np.unique(group_index(records[0].group, len(records[0].label))[1]))
+    recommendation = recommend(ranked, differences, lead, units)
+    return {"reference": paired_with, "recommendation": recommendation, "notes": notes, "rows": rows}
 
 
 def _by_method(records: Sequence[RunRecord]) -> dict[str, list[int]]:

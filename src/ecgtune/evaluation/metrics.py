@@ -20,6 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from ecgtune.errors import DataError, SettingError
 
 METRICS = ("accuracy", "precision", "recall", "specificity", "f1", "auroc", "auprc", "mcc")
+#: The metric that ranks methods. Accuracy says little with unequal classes, thresholds little with many labels.
+LEAD = {"binary": "accuracy", "multiclass": "f1", "multilabel": "auroc"}
 
 # Elements of one (resamples, windows) array of float64: 16 MiB each, so a handful of them stays below 150 MiB.
 CHUNK_ELEMENTS = 2**21

@@ -13,6 +13,7 @@ from ecgtune.data.positive import stored_positive
 from ecgtune.evaluation.notes import preset_notes
 from ecgtune.reporting import pretraining, tables, wording
 from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
+from ecgtune.reporting.recommendation import load_line, recommendation_sentences
 from ecgtune.reporting.style import row_colours
 from ecgtune.utils import formatting
 from ecgtune.utils.formatting import flat
@@ -120,6 +121,8 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
         "columns": tables.table_columns(results),
         "colours": row_colours(results["rows"]),
         "headline": wording.comparison_headline(results),
+        "take": recommendation_sentences(results),
+        "load_line": load_line(results, shown_folder(comparison.folder)),
         "banner": wording.weights_banner(results["weights"]),
         "notes": [note for note in results["notes"] if not note.startswith("weights: random")],
         "meanings": tables.table_notes({**results, "notes": []}),

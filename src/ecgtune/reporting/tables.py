@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ecgtune.data.positive import stored_positive
 from ecgtune.evaluation.metrics import METRICS
+from ecgtune.reporting.recommendation import recommendation_sentences
 from ecgtune.reporting.wording import (
     Row,
+    evaluations_sentence,
     lead_of,
     lead_title,
     mean_note,
@@ -87,7 +89,7 @@ def table_notes(results: dict[str, Any]) -> list[str]:
     notes = [
         *results["notes"],
         f"Test split ({results['split']['origin']}): {formatting.count(test['windows'])} windows{of_groups}{positive}. "
-        "It was evaluated once, after training.",
+        + evaluations_sentence(results),
         "Scores are means over seeds; ± is the standard deviation over seeds.",
         f"Intervals are 95 % percentile bootstrap intervals over test {unit}s; they do not include the variation "
         "between seeds.",
@@ -160,8 +162,9 @@ def table_markdown(results: dict[str, Any]) -> str:
             lines.append("| **Baselines** |" + " |" * (len(columns) - 1))
         for row in rows:
             lines.append("| " + " | ".join(escape_markdown(text(row)) for text in columns.values()) + " |")
+    take = " ".join(recommendation_sentences(results))
     notes = [f"- {escape_markdown(note)}" for note in table_notes(results)]
-    return "\n".join([*lines, "", *notes, ""])
+    return "\n".join([*lines, "", *([escape_markdown(take), ""] if take else []), *notes, ""])
 
 
 def escape_markdown(text: str) -> str:

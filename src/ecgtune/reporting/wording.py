@@ -8,6 +8,7 @@ from typing import Any
 from ecgtune.data.positive import stored_positive
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.macro import CHALLENGE
+from ecgtune.evaluation.metrics import LEAD
 from ecgtune.utils import formatting
 
 Row = dict[str, Any]
@@ -22,8 +23,6 @@ METRIC_TITLES = {
     "auprc": "AUPRC",
     "mcc": "MCC",
 }
-#: The metric that ranks methods. Accuracy says little with unequal classes, thresholds little with many labels.
-LEAD = {"binary": "accuracy", "multiclass": "f1", "multilabel": "auroc"}
 #: Metrics of the whole decision over several classes, which are no means.
 _WHOLE = ("accuracy", "mcc")
 SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
@@ -172,6 +171,20 @@ def checkpoint_epoch(training: dict[str, Any]) -> str:
     return f"{formatting.count(epoch)} ({CHECKPOINTS[training['checkpoint_metric']]})"
 
 
+def evaluations_sentence(results: dict[str, Any]) -> str:
+    """How often the test split was used: once by each run, and by choices that knew earlier results."""
+    runs = sum(len(row["seeds"]) for row in results["rows"])
+    sentence = f"Each of the {runs} runs was evaluated on it once, after its training."
+    history = results.get("history", [runs])
+    if len(history) < 2:
+        return sentence
+    counts = listed([formatting.count(count) for count in history])
+    return (
+        f"{sentence} Results were computed {len(history)} times, with {counts} runs: runs that were added knew the "
+        "results before them, so the last results may be too optimistic."
+    )
+
+
 def comparison_headline(results: dict[str, Any]) -> list[str]:
     """Sentences: the best method with its interval, its difference to the reference, baselines, ranking by AUROC."""
     lead, name = lead_of(results), lead_title(results)
@@ -187,11 +200,11 @@ def comparison_headline(results: dict[str, Any]) -> list[str]:
     level = [row for row in ranked if _score(row, lead) == _score(best, lead)]
     if len(methods) == 1:
         article = "an" if name[0] in "aeiou" else "a"
-        first = f"{_named(best)} reaches {article} {name} of {value} on the test windows."
+        first = f"{named(best)} reaches {article} {name} of {value} on the test windows."
     else:
         verb = "has" if len(level) == 1 else "share"
         first = (
-            f"{_listed([_named(row) for row in level])} {verb} the highest {name} of {len(methods)} methods on the "
+            f"{listed([named(row) for row in level])} {verb} the highest {name} of {len(methods)} methods on the "
             f"test windows: {value}."
         )
     sentences = [first, *_difference(ranked, results), *_baselines(best, results)]
@@ -199,7 +212,7 @@ def comparison_headline(results: dict[str, Any]) -> list[str]:
     if by_auroc is not best and by_auroc["metrics"]["auroc"]["mean"] is not None:
         auroc = by_auroc["metrics"]["auroc"]
         sentences.append(
-            f"By {in_sentence(metric_titles(results)['auroc'])} the ranking differs: {_named(by_auroc)} is first with "
+            f"By {in_sentence(metric_titles(results)['auroc'])} the ranking differs: {named(by_auroc)} is first with "
             f"{formatting.score(auroc['mean'])} ({formatting.interval(auroc)})."
         )
     return sentences
@@ -214,18 +227,18 @@ def _difference(ranked: Sequence[Row], results: dict[str, Any]) -> list[str]:
     if best is reference:
         # Differences are stored against the reference, so its lead is the negated difference of the second.
         other, sign = ranked[1], -1
-        words = f"{_named(other)} is second, {{size}} lower"
+        words = f"{named(other)} is second, {{size}} lower"
     else:
         other, sign = best, 1
-        words = f"This is {{size}} above {_named(reference)}"
+        words = f"This is {{size}} above {named(reference)}"
     entry = other["difference"][lead_of(results)]
     if entry.get("too_few"):
-        equal = f"{_named(reference)} and {_named(other)} do not differ in any resample"
+        equal = f"{named(reference)} and {named(other)} do not differ in any resample"
         return [f"{equal}: the test split has too few windows or errors to separate the two."]
     if entry["value"] is None or entry["ci_low"] is None:
-        return [f"The difference to {_named(reference)} is not defined."]
+        return [f"The difference to {named(reference)} is not defined."]
     if entry["value"] == 0:
-        words = f"{_named(reference)} and {_named(other)} do not differ"
+        words = f"{named(reference)} and {named(other)} do not differ"
     low, high = sorted((sign * entry["ci_low"], sign * entry["ci_high"]))
     words = words.format(size=formatting.score(abs(entry["value"])))
     interval = f"95 % interval of the difference {formatting.signed(low)} to {formatting.signed(high)}"
@@ -240,15 +253,15 @@ def _baselines(best: Row, results: dict[str, Any]) -> list[str]:
     baselines = [row for row in results["rows"] if row["kind"] == "baseline" and _score(row, lead) is not None]
     if not baselines:
         return []
-    listed = _listed([f"{_named(row)} {formatting.score(_score(row, lead))}" for row in baselines])
-    sentences = [f"Baselines: {listed}."]
+    scores = listed([f"{named(row)} {formatting.score(_score(row, lead))}" for row in baselines])
+    sentences = [f"Baselines: {scores}."]
     reached, low = _score(best, lead), best["metrics"][lead]["ci_low"] or 0
     above = [row for row in baselines if _score(row, lead) > reached]
     within = [row for row in baselines if low <= _score(row, lead) <= reached]
     if above:
-        sentences.append(f"No method reaches {_listed([_named(row) for row in above])}.")
+        sentences.append(f"No method reaches {listed([named(row) for row in above])}.")
     if within:
-        names = _listed([_named(row) for row in within])
+        names = listed([named(row) for row in within])
         sentences.append(f"The interval of the best method includes the score of {names}: no method is clearly better.")
     return sentences
 
@@ -288,7 +301,7 @@ def weights_banner(weights: str) -> str | None:
     )
 
 
-def _named(row: Row) -> str:
+def named(row: Row) -> str:
     """The title, in quotation marks if it has a comma."""
     return f'"{row["title"]}"' if "," in row["title"] else row["title"]
 
@@ -297,5 +310,6 @@ def _score(row: Row, metric: str) -> Any:
     return row["metrics"][metric]["mean"]
 
 
-def _listed(items: Sequence[str]) -> str:
+def listed(items: Sequence[str]) -> str:
+    """`a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -8,13 +8,14 @@ from typing import Any
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
-from ecgtune.errors import SettingError
+from ecgtune.errors import RunError, SettingError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
 from ecgtune.recipes.lookup import RecipeLike, as_recipes, resolve_models
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.reporting.writing import write_comparison
 from ecgtune.training.predictions import read_predictions
-from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
+from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, read_result
+from ecgtune.utils.files import check_space
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.baselines import MAJORITY, MAJORITY_TITLE, write_majority
@@ -24,7 +25,7 @@ from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import draw_split, summarise
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
 from ecgtune.workflows.results import shown_title, summarise_task
-from ecgtune.workflows.run import run_recipe, work
+from ecgtune.workflows.run import run_recipe, space, work
 from ecgtune.workflows.variants import check_dataset, check_variants, variants_of
 
 
@@ -89,6 +90,7 @@ def _compare(
         "model": ", ".join(dict.fromkeys(metrics["model"] for metrics in own)),
         "weights": ", ".join(dict.fromkeys(metrics["weights"] for metrics in own)),
         **compare_runs(records, reference=reference),
+        "history": _history(folder, [record.folder for record in records]),
     }
     write_comparison(folder, results)
     return results
@@ -113,11 +115,14 @@ def _run_all(
         ]
         # All are checked, and released, before the first one trains: a mistake in the last variant is told at once.
         warnings: dict[str, None] = {}
+        kept = beside = 0
         for recipe, _ in variants:
             for seed in range(seeds):
                 run = run_of(recipe, seed)
                 warnings |= dict.fromkeys(run.prepared.split.warnings)
+                kept, beside = kept + space(run)[0], max(beside, space(run)[1])
                 progress.expect(0 if run.folder.finished else work(recipe, split))
+        check_space(folder, kept + beside)
         for warning in warnings:
             progress.note(f"warning: {warning}")
         for recipe, kind in variants:
@@ -125,8 +130,21 @@ def _run_all(
                 run = run_of(recipe, seed)
                 with exclusive(run.folder.path, command_line()):
                     run_recipe(run, progress)
-                records.append(_record(run.folder, recipe.name, shown_title(recipe), kind, seed, folder))
+                # The baseline's epochs follow the methods by intention.
+                title = shown_title(recipe) if kind == "method" else recipe.label
+                records.append(_record(run.folder, recipe.name, title, kind, seed, folder))
     return records
+
+
+def _history(folder: Path, runs: list[str]) -> list[int]:
+    """Numbers of runs for which results were computed in this folder, the present ones last."""
+    try:
+        earlier = read_result(folder / "results.json")
+        before = [run for row in earlier["rows"] for run in row["runs"]]
+        history = earlier.get("history", [len(before)])
+    except RunError:  # none yet
+        return [len(runs)]
+    return history if set(before) == set(runs) else [*history, len(runs)]
 
 
 def _record(run: RunFolder, name: str, title: str, kind: str, seed: int, folder: Path) -> RunRecord:

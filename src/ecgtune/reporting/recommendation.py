@@ -1,0 +1,75 @@
+"""Sentences on the method to take, from `recommendation` of results.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ecgtune.reporting.wording import Row, lead_title, listed, named, unit_name
+from ecgtune.utils import formatting
+
+
+def recommendation_sentences(results: dict[str, Any]) -> list[str]:
+    """The method to take, methods with too little evidence, baselines that are not beaten; none for a single method."""
+    found = results.get("recommendation")
+    if found is None:
+        return []
+    rows = {row["method"]: row for row in results["rows"]}
+    return [_taken(found, rows, lead_title(results)), *_open(found, rows, results), *_baselines(found, rows)]
+
+
+def load_line(results: dict[str, Any], folder: str) -> str | None:
+    """The line of Python that loads the recommended run of the comparison in `folder`; None without one."""
+    found = results.get("recommendation")
+    return None if found is None else f'run = ecgtune.load_run("{folder}/{found["run"]}")'
+
+
+def _taken(found: dict[str, Any], rows: dict[str, Row], metric: str) -> str:
+    taken, best, margin = rows[found["take"]], rows[found["best"]], f"{found['margin']:g}"
+    if taken is not best:
+        entry = found["differences"][found["take"]]
+        return (
+            f"Take {named(taken)}: with {formatting.percent(taken['trainable_fraction'])} % of the weights it loses "
+            f"less than {margin} of {metric} to the best, {named(best)} (difference "
+            f"{formatting.signed(entry['value'])}, 95 % interval {formatting.signed_interval(entry)})."
+        )
+    cheaper = [row for row in rows.values() if row["kind"] == "method" and row["trainable"] < taken["trainable"]]
+    if not cheaper:
+        return f"Take {named(taken)}: it has the highest {metric} and trains the fewest weights."
+    return (
+        f"Take {named(taken)}: it has the highest {metric}, and no method with fewer trainable weights is shown to "
+        f"lose less than {margin}."
+    )
+
+
+def _open(found: dict[str, Any], rows: dict[str, Row], results: dict[str, Any]) -> list[str]:
+    if not found["open"]:
+        return []
+    unit = unit_name(results["split"])
+    intervals = [
+        f"{named(rows[name])} ({formatting.signed_interval(found['differences'][name])})" for name in found["open"]
+    ]
+    sentence = (
+        f"Too little evidence on methods with fewer trainable weights: the 95 % interval of the difference to "
+        f"{named(rows[found['best']])} includes both 0 and a loss of {found['margin']:g} for {listed(intervals)}."
+    )
+    known = [needed for needed in found["open"].values() if needed is not None]
+    more = f"--folds 5 tests on every {unit}"
+    if known:
+        more = (
+            f"about {_rounded(min(known))} test {unit}s ({formatting.count(found['units'])} now) would decide; {more}"
+        )
+    if any(len(rows[name]["seeds"]) == 1 for name in (*found["open"], found["best"])):
+        more += ", more --seeds average out the chance of one training"
+    return [sentence, f"{more[:1].upper()}{more[1:]}."]
+
+
+def _baselines(found: dict[str, Any], rows: dict[str, Row]) -> list[str]:
+    low = rows[found["take"]]["metrics"][found["metric"]]["ci_low"]
+    means = {name: row["metrics"][found["metric"]]["mean"] for name, row in rows.items() if row["kind"] == "baseline"}
+    close = [named(rows[name]) for name, mean in means.items() if mean is not None and (low is None or mean >= low)]
+    return [f"It is not shown to be better than {listed(close)}."] if close else []
+
+
+def _rounded(number: int) -> str:
+    """Two digits: an estimate."""
+    return formatting.count(float(f"{number:.2g}"))
