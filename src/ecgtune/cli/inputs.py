@@ -126,7 +126,8 @@ class RecordFlags:
     mains: Literal["50", "60"] | None = None
     """Mains frequency to remove, in Hz."""
     longest_gap: float = 0.1
-    """Longest run of invalid samples, in seconds, that is interpolated; longer ones are refused."""
+    """Longest run of invalid samples, in seconds, that is interpolated; windows are cut from the parts between longer
+    ones."""
     recording_zscore: bool = False
     """z-score per lead over the whole recording, as in ECG-FM's training; give --normalisation none with it."""
     max_skipped: float = 0.01

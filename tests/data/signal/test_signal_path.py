@@ -125,3 +125,47 @@ def test_repetition_changes_less_than_zeros_do(shared, encode):
     zeros = np.pad(zscore(short), ((0, 0), (0, 0), (0, 200)))
     off = [np.linalg.norm(encode(values) - exact, axis=1).mean() for values in (repeated, zeros)]
     assert off[0] < 0.6 * off[1]
+
+
+def interrupted(rng):
+    """Two leads of 10 s at 100 Hz: a gap of 1 s in one, another in both at the end, and a short one."""
+    signal = rng.standard_normal((2, 1000)).astype(np.float32)
+    signal[0, 300:400] = np.nan
+    signal[:, 900:] = np.nan
+    signal[1, 600:605] = np.nan
+    return signal
+
+
+def test_windows_are_cut_between_gaps_that_are_too_long():
+    signal = interrupted(np.random.default_rng(0))
+    found = SignalPath(100.0, ("I", "II"), window=2.0)(signal, ("I", "II"), 100.0)
+    whole = SignalPath(100.0, ("I", "II"), window=2.0)
+    expected = [whole(signal[:, part], ("I", "II"), 100.0).windows for part in (slice(0, 300), slice(400, 900))]
+    np.testing.assert_array_equal(found.windows, np.concatenate(expected))
+    assert [len(windows) for windows in expected] == [1, 2]
+    assert (found.interrupted, found.repeated) == (2.0, False)
+    assert found.filled == pytest.approx(0.05)
+
+
+def test_a_filter_does_not_reach_across_a_gap():
+    signal = interrupted(np.random.default_rng(0))
+    path = SignalPath(50.0, ("I", "II"), window=2.0, band=(1.0, 20.0))
+    windows = path(signal, ("I", "II"), 100.0).windows
+    signal[:, :300] += 100  # another offset before the gap
+    np.testing.assert_array_equal(path(signal, ("I", "II"), 100.0).windows[1:], windows[1:])
+
+
+@pytest.mark.parametrize("window", [None, 6.0])
+def test_a_recording_without_a_part_of_a_window_is_refused(window):
+    signal = interrupted(np.random.default_rng(0))
+    with pytest.raises(DataError, match=r"lead I has a gap of 1.00 s at 3.00 s.*--longest-gap"):
+        SignalPath(100.0, ("I", "II"), window=window)(signal, ("I", "II"), 100.0)
+
+
+def test_a_part_in_which_no_lead_changes_gives_no_window():
+    signal = interrupted(np.random.default_rng(0))
+    signal[:, :300] = 0
+    assert len(SignalPath(100.0, ("I", "II"), window=2.0)(signal, ("I", "II"), 100.0).windows) == 2
+    signal[:, 400:900] = 0
+    with pytest.raises(DataError, match="no lead ever changes"):
+        SignalPath(100.0, ("I", "II"), window=2.0)(signal, ("I", "II"), 100.0)

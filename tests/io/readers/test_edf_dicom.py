@@ -199,6 +199,10 @@ def test_a_print_layout_gives_windows_of_the_leads_that_are_whole(print_layout):
         SignalPath(500.0, ("I",))(recording.signal, recording.leads, 500.0)
     windows = SignalPath(500.0, ("II",))(recording.signal, recording.leads, 500.0).windows
     np.testing.assert_allclose(windows[0, 0], print_layout[1][12], rtol=1e-6, atol=1e-9)
+    part = SignalPath(500.0, ("V5", "II"), window=2.5)(recording.signal, recording.leads, 500.0)
+    rows = [recording.leads.index(lead) for lead in ("V5", "II")]
+    np.testing.assert_array_equal(part.windows[0], recording.signal[rows, -1250:])
+    assert (len(part.windows), part.interrupted) == (1, 7.5)
 
 
 def test_a_lead_is_not_derived_from_leads_that_were_not_recorded_together(tmp_path):

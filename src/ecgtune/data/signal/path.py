@@ -1,5 +1,6 @@
 """`SignalPath`: the processing of a recording into windows, as one value that is part of the cache key."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from ecgtune.config.base import check_fields, choose, require
 from ecgtune.data.leads import FROM_LIMBS, STANDARD_LEADS, arrange_leads, lead_argument
 from ecgtune.data.signal.filters import band_pass, mains_notch, resample, zscore
-from ecgtune.data.signal.quality import fill_gaps, saturated_leads
+from ecgtune.data.signal.quality import fill_gaps, runs_of, saturated_leads
 from ecgtune.errors import DataError
 
 Short = Literal["repeat", "refuse"]
@@ -21,8 +22,8 @@ class Findings:
     """Findings about one recording.
 
     derived, zeroed, constant, saturated: names of leads. filled: seconds of interpolated gaps, over all leads.
-    repeated: whether the recording is shorter than the window. still: windows that were dropped because all of their
-    leads are constant.
+    interrupted: seconds that no window covers because of gaps too long to be interpolated. repeated: whether the
+    recording is shorter than the window. still: windows that were dropped because all of their leads are constant.
     """
 
     derived: tuple[str, ...] = ()
@@ -30,6 +31,7 @@ class Findings:
     constant: tuple[str, ...] = ()
     saturated: tuple[str, ...] = ()
     filled: float = 0.0
+    interrupted: float = 0.0
     repeated: bool = False
     still: int = 0
 
@@ -65,7 +67,8 @@ class SignalPath:
     mains: float | None = None
     """Mains frequency to remove, 50 or 60 Hz; none when None."""
     longest_gap: float = 0.1
-    """Longest gap (invalid samples, seconds) that is interpolated; a recording with a longer one is refused."""
+    """Longest gap (invalid samples, seconds) that is interpolated. Windows are cut from the parts between longer ones;
+    a recording without such a part, or without `window`, is refused."""
     zscore: bool = False
     """Apply a z-score per lead over the whole recording, as in ECG-FM's training."""
 
@@ -97,6 +100,35 @@ class SignalPath:
         if signal.shape[1] < 2:
             raise DataError(f"{signal.shape[1]} samples; at least two are needed")
         signal, leads = self._taken(signal, leads)
+        parts = self._parts(signal, sampling_rate)
+        if parts[0] == slice(0, signal.shape[1]):
+            return self._processed(signal, leads, sampling_rate)
+        processed, errors = [], []
+        for part in parts:
+            try:
+                processed.append(self._processed(signal[:, part], leads, sampling_rate))
+            except DataError as error:  # such as a part in which no lead changes
+                errors.append(error)
+        if not processed:
+            raise errors[0]
+        return _joined(processed, (signal.shape[1] - sum(part.stop - part.start for part in parts)) / sampling_rate)
+
+    def _parts(self, signal: NDArray[np.floating], sampling_rate: float) -> list[slice]:
+        """Return the parts between gaps that are too long to be interpolated; the whole where there is no choice."""
+        whole, good = [slice(0, signal.shape[1])], np.isfinite(signal)
+        if self.window is None or good.all() or np.isinf(signal).any():
+            return whole
+        blocked = np.zeros(signal.shape[1], dtype=bool)
+        for lead in good[good.any(axis=1)]:
+            for start, stop in zip(*runs_of(~lead), strict=True):
+                blocked[start:stop] |= (stop - start) / sampling_rate > self.longest_gap
+        shortest = round(self.window * sampling_rate)
+        parts = [slice(start, stop) for start, stop in zip(*runs_of(~blocked), strict=True) if stop - start >= shortest]
+        return parts if blocked.any() and parts else whole
+
+    def _processed(
+        self, signal: NDArray[np.floating], leads: tuple[str, ...], sampling_rate: float
+    ) -> ProcessedRecording:
         values, filled, missing = fill_gaps(signal, sampling_rate, self.longest_gap, leads)
         saturated = tuple(lead for lead, cut in zip(leads, saturated_leads(values, sampling_rate), strict=True) if cut)
         if missing.any():
@@ -161,6 +193,24 @@ class SignalPath:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+
+def _joined(parts: Sequence[ProcessedRecording], interrupted: float) -> ProcessedRecording:
+    """Return the windows and findings of the parts of one recording."""
+
+    def leads(name: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(lead for part in parts for lead in getattr(part, name)))
+
+    return ProcessedRecording(
+        np.concatenate([part.windows for part in parts]),
+        derived=leads("derived"),
+        zeroed=leads("zeroed"),
+        constant=leads("constant"),
+        saturated=leads("saturated"),
+        filled=sum(part.filled for part in parts),
+        interrupted=interrupted,
+        still=sum(part.still for part in parts),
+    )
 
 
 def cut_windows(

@@ -35,7 +35,7 @@ def fill_gaps(
     filled = np.where(missing[:, None], 0, signal).astype(signal.dtype, copy=False)
     seconds, index = 0.0, np.arange(signal.shape[1])
     for lead in np.flatnonzero(~missing & ~good.all(axis=1)):
-        start, stop = _runs(~good[lead])
+        start, stop = runs_of(~good[lead])
         longest_here = int((stop - start).argmax())
         length = float(stop[longest_here] - start[longest_here]) / sampling_rate
         if length > longest:
@@ -63,7 +63,7 @@ def saturated_leads(signal: NDArray[np.floating], sampling_rate: float) -> NDArr
     for index, lead in enumerate(signal):
         low, high = lead.min(), lead.max()
         if low < high:
-            held = _samples_in_runs(lead == high, run) + _samples_in_runs(lead == low, run)
+            held = _samples_inruns_of(lead == high, run) + _samples_inruns_of(lead == low, run)
             found[index] = held >= SATURATED_FRACTION * len(lead)
     return found
 
@@ -99,15 +99,15 @@ def extreme_fraction(lead: NDArray[Any]) -> float:
     return float((ends[1:] & ends[:-1]).mean()) if len(lead) > 1 else 0.0
 
 
-def _samples_in_runs(mask: NDArray[np.bool_], shortest: int) -> int:
+def _samples_inruns_of(mask: NDArray[np.bool_], shortest: int) -> int:
     if np.count_nonzero(mask) < shortest:  # almost every lead: quicker than looking for runs
         return 0
-    start, stop = _runs(mask)
+    start, stop = runs_of(mask)
     runs = stop - start
     return int(runs[runs >= shortest].sum())
 
 
-def _runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and one past last index of each run of True."""
+def runs_of(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return first and one past last index of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
     return edges[::2], edges[1::2]

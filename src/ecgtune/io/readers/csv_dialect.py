@@ -62,7 +62,9 @@ def workbook_error(path: Path) -> DataError:
 
 
 def unreadable(path: Path, error: BaseException) -> DataError:
-    """Return the error for a file that is damaged."""
+    """Return the error for a file that is not there, or damaged."""
+    if isinstance(error, OSError) and error.strerror:
+        return DataError(f"{path}: cannot be read ({error.strerror}); check path and permissions")
     reason = " ".join(str(error).split())[:100] or type(error).__name__
     return DataError(f"{path}: cannot be read ({reason}); is the file complete and readable?")
 

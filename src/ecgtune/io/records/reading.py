@@ -267,6 +267,7 @@ def _notes(
         (sum(bool(each.saturated) for each in known), "recordings are saturated in a lead (cut off by the recorder)"),
         (sum(each.still for each in known), "windows in which no lead changes were left out"),
         (sum(each.filled > 0 for each in known), "recordings had gaps, which were interpolated"),
+        (sum(each.interrupted > 0 for each in known), "recordings have long gaps, which no window covers"),
     )
     notes = [*class_notes(labels.classes), *(f"{count} {what}" for count, what in counts if count)]
     notes += counted_notes(dict(zip(names, facts, strict=True)))

@@ -41,6 +41,7 @@ def inspection_text(found: Inspection) -> str:
         ("leads constant", _met(found, "constant")),
         ("leads saturated", _met(found, "saturated")),
         ("gaps filled", _met(found, "filled")),
+        ("gaps left out", _met(found, "interrupted")),
         ("shorter than a window", _met(found, "repeated")),
         ("windows without signal", _met(found, "still")),
         *(("note", text) for text in counted_notes(found.facts)),
