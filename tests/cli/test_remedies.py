@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 
@@ -42,6 +43,7 @@ NOT_REACHED = {
     ("io/readers/csv_files.py", "--drop-invalid", "pretrain"),  # of windows
     ("io/readers/csv_files.py", "--label", "predict"),
     ("io/readers/csv_files.py", "--label", "pretrain"),
+    ("io/window_files.py", "--missing", "predict"),  # of labels
     ("data/signal/path.py", "--leads", "predict"),  # the leads are those of the training
 }
 #: Options of other programs, and of ecgtune itself.
@@ -148,6 +150,13 @@ def gap(folder: Path) -> None:
         np.savez(folder / "records" / f"r{index}.npz", signal=signal, fs=200, unit="mV", leads=["II"])
 
 
+def two_arrays(folder: Path) -> None:
+    """HDF5 files of two arrays, neither with a usual name."""
+    for index, signal in enumerate(heartbeats(8, seconds=4)):
+        with h5py.File(folder / "records" / f"r{index}.h5", "w") as file:
+            file["a"], file["b"], file["fs"] = signal, signal[:100], 200
+
+
 FACTS = ["--sampling-rate", "200", "--unit", "mV"]
 THREE = ["--lead-names", "II", "-", "V5"]
 RECORDINGS = {
@@ -167,6 +176,7 @@ RECORDINGS = {
     "leads": (mixed, ["--resample", "100", "--window", "4"], "--leads I II", ["--leads", "I", "II"]),
     "lengths": (mixed, ["--resample", "100", "--leads", "II"], "--window", ["--window", "4"]),
     "zeros": (numbered, [], "--match-numbers takes 0 for 00000_hr", ["--match-numbers"]),
+    "dataset": (two_arrays, ["--unit", "mV"], "--dataset", ["--dataset", "a"]),
     "gap": (gap, [], "--longest-gap", ["--longest-gap", "1"]),
     "missing": (
         lambda folder: [path.unlink() for path in (headers(str)(folder), folder / "records" / "r7.hea")[1:]],

@@ -89,7 +89,8 @@ class RecordFlags:
     """A folder of recordings, with DATA as the table of their labels: CSV, one row per recording."""
 
     records: Annotated[Path | None, Parameter(group=MOST_USED)] = None
-    """Folder of recordings (WFDB, EDF, DICOM, HDF5, ...); DATA is then the table of their labels."""
+    """Folder of recordings (WFDB, EDF, DICOM, HDF5, ...), or an HDF5 file of many recordings; DATA is then the
+    table of their labels."""
     scp: Literal["superclass", "subclass", "diagnostic", "form", "rhythm", "all"] | None = None
     """Statements that are labels in PTB-XL's column scp_codes (ptbxl_database.csv)."""
     labels_from_headers: bool = False

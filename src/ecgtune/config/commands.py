@@ -22,7 +22,8 @@ class PredictSettings(ReadSettings):
     """
 
     records: str | Path | None = None
-    """Folder of recordings (WFDB, EDF, DICOM, HDF5, ...); DATA is then a table that names those to predict."""
+    """Folder of recordings (WFDB, EDF, DICOM, HDF5, ...), or an HDF5 file of many recordings; DATA is then a
+    table that names those to predict."""
     recording_column: str | None = None
     """Column of the table that names the recordings."""
     match_numbers: bool = False

@@ -12,7 +12,7 @@ Unit = Literal["mV", "uV", "V", "nV"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 Layout = Literal["NCT", "NTC"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-OF_RECORDINGS = ("ignore_checksums",)  # settings that files of windows do not have
+OF_RECORDINGS = ("dataset", "ignore_checksums")  # settings that files of windows do not have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,8 @@ class ReadSettings:
     layout: Layout | None = None
     """Axes of arrays (NPZ, NPY, HDF5): NCT is (windows, leads, samples), NTC is (windows, samples, leads); an array of
     one recording has no N."""
+    dataset: str | None = None
+    """Array of the samples in an HDF5 or MATLAB file, where it cannot be told by its name."""
     ignore_checksums: bool = False
     """Read files whose samples do not match the checksum in their header."""
 

@@ -188,7 +188,7 @@ def _find_pool(path: Path, options: ReadOptions) -> _Pool:
             raise DataError(f"{path}: holds CSV files only; put one recording (samples,) into each .npy file")
         recordings = tuple(found.values())
         first = read_recording(recordings[0], options)  # gives leads and rate of all
-        files = tuple(file for recording in recordings for file in files_of(recording))
+        files = tuple(dict.fromkeys(file for recording in recordings for file in files_of(recording)))
         return _Pool(files, np.array(list(found)), first.leads, first.sampling_rate, None, recordings, options)
     if not path.is_file():
         raise DataError(f"{path}: no such file or folder; give an .npz file of recordings or a folder of them")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.io import savemat
 
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import ReadOptions, Recording
@@ -49,6 +50,7 @@ FORMATS: dict[str, tuple[Callable[[Path], object], str]] = {
     "NPY": (_npy, "rec.npy"),
     "NPZ": (_npz, "rec.npz"),
     "HDF5": (lambda folder: write_hdf5(folder / "rec.h5", VALUES, fs=250, unit="mV"), "rec.h5"),
+    "MATLAB": (lambda folder: savemat(folder / "rec.mat", {"val": VALUES}), "rec.mat"),
     "EDF": (lambda folder: write_edf(folder / "rec.edf", digital(samples=20)), "rec.edf"),
     "DICOM": (lambda folder: write_dicom(folder / "rec.dcm", [dicom_group(VALUES)]), "rec.dcm"),
     "HL7": (lambda folder: (folder / "rec.xml").write_text(hl7(VALUES, LEADS)), "rec.xml"),

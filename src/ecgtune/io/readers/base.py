@@ -145,6 +145,7 @@ class FileReader:
     name: for messages. suffixes: of recordings, lower case. signatures: (offset, bytes) by which the content is known
     whatever the suffix is; recognises: the same as a function of the first 256 bytes. read_recording: one recording.
     files: all files that a recording consists of; parts: those among them that are also recordings of their own.
+    members: names of the recordings in a file of many, None for a file of one; FILE/NAME is the path of one of them.
     window_suffixes, open_windows: for formats that also hold windows; blocks are of bounded size.
     """
 
@@ -155,6 +156,7 @@ class FileReader:
     files: Callable[[Path], tuple[Path, ...]] = lambda path: (path,)
     parts: Callable[[Path], tuple[Path, ...]] = lambda path: ()
     recognises: Callable[[bytes], bool] = lambda start: False
+    members: Callable[[Path], tuple[str, ...] | None] = lambda path: None
     window_suffixes: tuple[str, ...] = ()
     open_windows: Callable[[Path, WindowColumns], tuple[WindowHeader, Generator[WindowBlock]]] | None = None
 

@@ -1,7 +1,9 @@
-"""One recording in an HDF5 file, through h5py.
+"""HDF5 and MATLAB files of one recording, and HDF5 files of many, through h5py and scipy.
 
-HDF5 has no standard layout for ECG. Read are a dataset `signal`, (leads, samples) or (samples,), and the attributes
-`sampling_rate` or `fs` (Hz), `leads` (names in the order of the rows) and `unit` of the dataset or of the file.
+HDF5 has no standard layout for ECG. Read is the only array of numbers, the only one with a usual name (`signal`, `ecg`,
+`tracings`, `val`, ...), or the one that the user names. Its shape is (leads, samples) or (samples,), or (recordings,
+leads, samples) with the recordings' names in an array such as `exam_id`. Optional: `sampling_rate` or `fs` (Hz),
+`leads` (names in order) and `unit`, as attributes of the array or of the file, or as arrays beside it.
 
 A damaged file can crash the HDF5 library or send it into an endless loop. It therefore runs in a process of its own
 (`hdf5_worker`), one for each process that reads, which is ended after `SECONDS` of processor time.
@@ -14,6 +16,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
-from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, missing_library
+from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, missing_library, note
 from ecgtune.io.readers.npz_archive import ArrayFacts
 from ecgtune.io.readers.numpy_files import array_recording
 
@@ -39,12 +42,12 @@ class _Worker:
             [sys.executable, str(_WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
 
-    def ask(self, path: Path, max_values: int) -> tuple[dict[str, Any], bytes] | None:
+    def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes] | None:
         """The answer, or None when the process was ended or ended itself."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
-            self.process.stdin.write(json.dumps([os.path.abspath(path), max_values, SECONDS]).encode() + b"\n")
+            self.process.stdin.write(json.dumps(request).encode() + b"\n")
             self.process.stdin.flush()
             line = self.process.stdout.readline()
         except OSError:
@@ -64,37 +67,77 @@ _lock = threading.Lock()
 _worker: _Worker | None = None
 
 
-def _ask(path: Path, max_values: int) -> tuple[dict[str, Any], bytes] | None:
+def _ask(path: Path, **request: Any) -> tuple[dict[str, Any], bytes]:
+    """Ask the worker about a file. Raises DataError."""
     global _worker
+    if find_spec("h5py") is None:
+        raise missing_library("h5py", "hdf5", path)
+    nothing = {"dataset": None, "member": None, "members": False, "index": None}
+    with path.open("rb"):  # a missing file has another error than a damaged one
+        pass
     with _lock:
         if _worker is None or _worker.owner != os.getpid() or _worker.process.poll() is not None:
             _worker = _Worker()
-        answer = _worker.ask(path, max_values)
+        answer = _worker.ask({**nothing, "path": os.path.abspath(path), "seconds": SECONDS, **request})
         if answer is None:
             _worker.end()
             _worker = None
-        return answer
-
-
-def read_hdf5(path: Path, options: ReadOptions) -> Recording:
-    """Read a file. Data in another file (links, virtual datasets) are refused."""
-    if find_spec("h5py") is None:
-        raise missing_library("h5py", "hdf5", path)
-    with path.open("rb"):  # a missing file has another error than a damaged one
-        pass
-    answer = _ask(path, options.max_values)
     if answer is None:
-        raise DataError(
-            f"{path}: crashed the HDF5 library, or occupied it for {SECONDS:g} s; it is damaged, copy it again"
-        )
+        raise DataError(f"{path}: crashed the library, or occupied it for {SECONDS:g} s; it is damaged, copy it again")
     response, data = answer
     if "refused" in response:
         raise DataError(f"{path}: {response['refused']}")
-    values: NDArray[Any] = np.frombuffer(data, response["dtype"]).reshape(response["shape"])
+    return response, data
+
+
+def read_hdf5(path: Path, options: ReadOptions) -> Recording:
+    """Read a file, or the recording `path.name` of the file `path.parent`, without the zeros that fill its row.
+
+    Data in another file (links, virtual datasets) are refused.
+    """
+    (file,), member = _files(path), None if path.is_file() else path.name
+    asked = {"dataset": options.dataset, "member": member}
+    response, _ = _ask(file, **asked)
+    dtype = np.dtype(response["dtype"])
+
+    def load(index: tuple[slice, ...]) -> NDArray[Any]:
+        ends = [part.indices(length)[:2] for part, length in zip(index, response["shape"], strict=True)]
+        answer, data = _ask(file, **asked, index=ends)
+        return np.frombuffer(data, dtype).reshape(answer["shape"])
+
     facts = ArrayFacts(
         response["rate"], response["unit"] and response["unit"][0], response["leads"] and tuple(response["leads"])
     )
-    return array_recording(path, values.shape, values.dtype, lambda: values, facts, options)
+    recording = array_recording(path, tuple(response["shape"]), dtype, load, facts, options)
+    return recording if member is None else _without_padding(recording)
 
 
-HDF5 = FileReader("HDF5", (".h5", ".hdf5"), read_hdf5, signatures=((0, b"\x89HDF\r\n\x1a\n"),))
+def _without_padding(recording: Recording) -> Recording:
+    """Remove the samples at start and end that are zero in all leads: rows of an array are equally long."""
+    used = np.flatnonzero((recording.signal != 0).any(axis=0))
+    if not len(used):
+        raise DataError(f"{recording.path}: holds zeros only; it is an empty row")
+    first, last = int(used[0]), int(used[-1]) + 1
+    if (first, last) == (0, recording.signal.shape[1]):
+        return recording
+    note("recordings filled up with zeros in their file were cut to their own length")
+    return replace(recording, signal=recording.signal[:, first:last])
+
+
+def members(path: Path) -> tuple[str, ...] | None:
+    """Return the names of the recordings in a file, None for a file of one, and for one that cannot be read."""
+    try:
+        found = _ask(path, members=True)[0]["members"]
+    except (DataError, OSError):  # reading it reports the reason
+        return None
+    return None if found is None or any("/" in name for name in found) else tuple(found)
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    return (path if path.is_file() or not path.parent.is_file() else path.parent,)
+
+
+HDF5 = FileReader(
+    "HDF5", (".h5", ".hdf5"), read_hdf5, signatures=((0, b"\x89HDF\r\n\x1a\n"),), files=_files, members=members
+)
+MATLAB = FileReader("a MATLAB file", (".mat",), read_hdf5, signatures=((0, b"MATLAB "),), files=_files)

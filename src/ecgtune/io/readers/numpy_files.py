@@ -59,7 +59,7 @@ def read_array(path: Path) -> NDArray:
 def read_npy(path: Path, options: ReadOptions) -> Recording:
     """Read a bare array as a recording."""
     array = read_array(path)
-    return array_recording(path, array.shape, array.dtype, lambda: array, ArrayFacts(), options)
+    return array_recording(path, array.shape, array.dtype, array.__getitem__, ArrayFacts(), options)
 
 
 def read_npz(path: Path, options: ReadOptions) -> Recording:
@@ -69,7 +69,12 @@ def read_npz(path: Path, options: ReadOptions) -> Recording:
             raise DataError(f"{path}: has no array 'signal' (leads, samples); the file has: {archive.listed()}")
         header = archive.header("signal")
         return array_recording(
-            path, header.shape, header.dtype, lambda: archive.read("signal"), archive.facts(), options
+            path,
+            header.shape,
+            header.dtype,
+            lambda index: archive.read("signal")[index],
+            archive.facts(),
+            options,
         )
 
 
@@ -77,11 +82,11 @@ def array_recording(
     path: Path,
     shape: tuple[int, ...],
     dtype: np.dtype,
-    load: Callable[[], NDArray],
+    load: Callable[[tuple[slice, ...]], NDArray],
     facts: ArrayFacts,
     options: ReadOptions,
 ) -> Recording:
-    """Return the recording of an array (samples,) or (leads, samples); `load` is called after all checks.
+    """Return the recording of an array (samples,) or (leads, samples); `load` returns a part of it.
 
     HDF5 files use it too.
     """
@@ -99,7 +104,7 @@ def array_recording(
     factor = millivolt_factor(path, facts.unit, options.unit)
     rate = stated_rate(path, facts.sampling_rate, options.sampling_rate)
     with np.errstate(over="ignore", invalid="ignore"):
-        values = load()
+        values = load((slice(None),) * len(shape))
         rows = (values.T if swapped else values.reshape(channels, samples))[list(leads.values())]
         return make_recording(path, rows if factor == 1 else rows * np.float64(factor), list(leads), rate)
 

@@ -19,14 +19,14 @@ from ecgtune.io.readers.clinical import SCP, XML
 from ecgtune.io.readers.csv_files import CSV
 from ecgtune.io.readers.dicom_files import DICOM
 from ecgtune.io.readers.edf_files import EDF
-from ecgtune.io.readers.hdf5_files import HDF5
+from ecgtune.io.readers.hdf5_files import HDF5, MATLAB
 from ecgtune.io.readers.numpy_files import NPY, NPZ
 from ecgtune.io.readers.wfdb_files import WFDB
 from ecgtune.io.readers.wfdb_header import header_path
 from ecgtune.utils.extensions import load_entry_points
 from ecgtune.utils.files import refuse_pointer
 
-BUILT_IN = (WFDB, EDF, DICOM, XML, SCP, HDF5, NPY, NPZ, CSV)
+BUILT_IN = (WFDB, EDF, DICOM, XML, SCP, HDF5, MATLAB, NPY, NPZ, CSV)
 _ADDED: dict[str, FileReader] = {}
 _START_BYTES = 256  # of a file, in which every signature lies
 #: Content that many other files have as well: only with a suffix of its reader is such a file a recording.
@@ -80,8 +80,14 @@ def find_recordings(folder: Path, *, leave_out: Iterable[Path] = ()) -> dict[str
     A file without a known suffix is listed under its whole name when its content is known. Files with the same id that
     are several recordings are listed under their whole names, too. leave_out: files that are no recordings, such as the
     table of labels. Files of samples that belong to a .hea file are not listed, nor are names that start with a dot.
-    Raises DataError for none.
+    The recordings of a file of many, which may also take the place of the folder, have the id FILE/NAME. Raises
+    DataError for none.
     """
+    if folder.is_file():
+        found = _with_members({folder.stem: folder})
+        if folder in found.values():
+            raise DataError(f"{folder}: is no file of many recordings; give the folder that it is in")
+        return found
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give the folder that the recordings are in")
     without = {path.resolve() for path in leave_out}
@@ -106,7 +112,19 @@ def find_recordings(folder: Path, *, leave_out: Iterable[Path] = ()) -> dict[str
             found |= {path.relative_to(folder).as_posix(): path for path in paths}
     if not found:
         raise DataError(f"{folder}: no recording in it; files that are read: {', '.join(suffixes)}")
-    return dict(sorted(found.items()))
+    return dict(sorted(_with_members(found).items()))
+
+
+def _with_members(found: Mapping[str, Path]) -> dict[str, Path]:
+    """Replace files of many recordings by these."""
+    recordings: dict[str, Path] = {}
+    for identifier, path in found.items():
+        names = next((reader.members(path) for reader in readers() if path.suffix.lower() in reader.suffixes), None)
+        if names is None:
+            recordings[identifier] = path
+        else:
+            recordings |= {f"{identifier}/{name}": path / name for name in names}
+    return recordings
 
 
 def whole_recordings(found: Mapping[str, Path]) -> dict[str, Path]:
@@ -139,6 +157,8 @@ def recording_reader(path: Path) -> FileReader:
 
     A file of samples that a header beside it names is that WFDB record.
     """
+    if path.parent.is_file() and not path.exists():
+        return recording_reader(path.parent)  # of a file of many
     header = header_path(path)
     if path != header and header.is_file() and path.is_file():
         with suppress(DataError, OSError):

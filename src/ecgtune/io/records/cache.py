@@ -73,7 +73,7 @@ def prepare_records(
     settings = [asdict(preparation.options), preparation.signal_path.to_dict(), preparation.fingerprints]
     settings += [expected.sampling_rate, sorted(expected.leads or ()), expected.seconds]
     subject = cache_key([FORMAT, "records", str(selection.folder.resolve()), list(selection.paths), settings])
-    files = [file for path in selection.paths.values() for file in _files(path)]
+    files = list(dict.fromkeys(file for path in selection.paths.values() for file in _files(path)))
     versions = _versions(files)
     entry = next((found for found in cache_folder().glob(f"{subject}-*") if _versions_in(found) == versions), None)
     prepared = None if entry is None else _load(entry)
