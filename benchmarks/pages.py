@@ -1,10 +1,11 @@
-"""Tables of docs/performance.md from the files of results.
+"""Tables of docs/performance.md from the files of results, and that of trained models in results/README.md.
 
     python benchmarks/pages.py
 
 writes all of them again; a benchmark does it after its own run.
 """
 
+import csv
 import importlib
 import sys
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,10 @@ PLACES = {
     "plan": ("plan-*.json", "plan"),
 }
 NOT_MEASURED = "Not measured yet.\n"
+#: The study of methods, and the rows of it that open the page of results.
+STUDY = ROOT / "studies" / "peft" / "results"
+TRAINED = ("full", "lora", "oft", "side", "probe", "resnet")
+TASKS = {"abnormal": "normal against abnormal", "fibrillation": "atrial fibrillation against the rest"}
 
 
 def contents() -> dict[str, str]:
@@ -44,10 +49,33 @@ def contents() -> dict[str, str]:
     return found
 
 
+def trained() -> str:
+    """Markdown: accuracy and AUROC of trained models on the test windows of the study, with all labels."""
+    with (STUDY / "statistics.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if (row["study"], row["fraction"]) == ("methods", "1")]
+    cells = {(row["task"], row["variant"], row["metric"]): row for row in rows if row["variant"] == row["reference"]}
+    with (STUDY / "runs.csv").open(newline="", encoding="utf-8") as file:
+        runs = [row for row in csv.DictReader(file) if (row["study"], row["fraction"]) == ("methods", "1")]
+    share = {row["variant"]: formatting.percent(float(row["trainable_fraction"])) for row in runs}
+
+    def score(task: str, name: str, metric: str) -> str:
+        cell = cells[task, name, metric]
+        low, high = (float(cell[f"ci_{end}"]) for end in ("low", "high"))
+        return f"{float(cell['value']):.3f} ({low:.3f} to {high:.3f})"
+
+    lines = [
+        (f"`{name}`", share[name], *(score(task, name, metric) for task in TASKS for metric in ("accuracy", "auroc")))
+        for name in TRAINED
+    ]
+    header = [f"{title}: {metric}" for title in TASKS.values() for metric in ("accuracy", "AUROC")]
+    return markdown(("method", "trainable %", *header), lines)
+
+
 def update() -> None:
-    """Write every table of docs/performance.md."""
+    """Write every table of docs/performance.md, and that of results/README.md."""
     for place, text in contents().items():
         into_page(PAGE, place, text)
+    into_page(RESULTS / "README.md", "trained", trained())
 
 
 def into_page(page: Path, name: str, text: str) -> None:

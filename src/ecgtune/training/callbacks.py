@@ -28,9 +28,9 @@ class Callback:
 
 
 class ProgressCallback(Callback):
-    """Moves `bar` by `units` for each step, and prints a line per epoch that begins with `title`."""
+    """Moves `bar` by `units` for each step; logs a line per epoch that begins with `title`, with the time left."""
 
-    def __init__(self, bar: ProgressBar, title: str, units: int) -> None:
+    def __init__(self, bar: ProgressBar, title: str, units: float) -> None:
         self._bar, self._title, self._units = bar, title, units
 
     def on_train_begin(self, done: int, total: int) -> None:
@@ -40,7 +40,7 @@ class ProgressCallback(Callback):
         self._bar.advance(self._units)
 
     def on_epoch_end(self, row: Mapping[str, Any], sentence: str) -> None:
-        self._bar.note(f"{self._title}: {sentence}")
+        self._bar.note(f"{self._title}: {sentence}{self._bar.left}")
 
     def on_train_end(self, left: int) -> None:
         self._bar.advance(left * self._units)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ecgtune.utils import formatting
 
 #: The log of the library. Nothing of it is shown unless the caller adds a handler, as the command line does.
 LOGGER = logging.getLogger("ecgtune")
@@ -35,7 +38,8 @@ class ProgressBar:
             disable=quiet or not console.is_terminal,
         )
         self._task: TaskID = self._bar.add_task("", total=None)
-        self._total = 0
+        self._total = self._done = 0.0
+        self._started = time.monotonic()
 
     def __enter__(self) -> ProgressBar:
         self._bar.start()
@@ -46,12 +50,23 @@ class ProgressBar:
     ) -> None:
         self._bar.stop()
 
-    def expect(self, units: int) -> None:
+    @property
+    def left(self) -> str:
+        """Words for the remaining time at the speed so far, such as ", about 2 min left"; "" while it is unknown."""
+        if not 0 < self._done < self._total:
+            return ""
+        seconds = (time.monotonic() - self._started) * (self._total - self._done) / self._done
+        return f", about {formatting.duration(seconds)} left"
+
+    def expect(self, units: float) -> None:
         """Add `units` of work to what is to be done."""
+        if not self._done:
+            self._started = time.monotonic()  # what was checked before is no measure of the speed
         self._total += units
         self._bar.update(self._task, total=self._total)
 
-    def advance(self, units: int) -> None:
+    def advance(self, units: float) -> None:
+        self._done += units
         self._bar.update(self._task, advance=units)
 
     def describe(self, text: str) -> None:

@@ -125,9 +125,12 @@ def _run_all(
         check_space(folder, kept + beside)
         for warning in warnings:
             progress.note(f"warning: {warning}")
-        for recipe, kind in variants:
+        for number, (recipe, kind) in enumerate(variants):
             for seed in range(seeds):
                 run = run_of(recipe, seed)
+                if not run.folder.finished:
+                    step = f"run {number * seeds + seed + 1} of {len(variants) * seeds}: {run.folder.title}"
+                    progress.note(f"{step}, {shown_title(recipe)}{progress.left}")
                 with exclusive(run.folder.path, command_line()):
                     run_recipe(run, progress)
                 # The baseline's epochs follow the methods by intention.

@@ -28,12 +28,24 @@ from ecgtune.workflows.results import run_metrics, saved_model, scores
 
 #: Bytes of a line of predictions.csv and one of split.csv, and of the figures, report and card of a run, about.
 LINE_BYTES, REPORT_BYTES = 60, 1 << 20
+#: Cost of a training step on features that are computed once, in forward passes of its windows through the encoder.
+_HEAD_STEP = 0.1
 
 
-def work(recipe: Recipe, split: Split) -> int:
-    """Work of a run that is not finished, for the progress bar: windows through the training loop."""
+def work(recipe: Recipe, split: Split) -> float:
+    """Work of a run that is not finished, for the progress bar: forward passes of windows through the encoder."""
     items, settings = len(split.train), recipe.optimisation
-    return (count_steps(items, settings) + count_head_steps(items, settings)) * settings.batch_size
+    steps = count_steps(items, settings) * _step_cost(recipe) + count_head_steps(items, settings) * _HEAD_STEP
+    return steps * settings.batch_size
+
+
+def _step_cost(recipe: Recipe) -> float:
+    """Cost of a step, in forward passes: also gradients through the encoder, and of its own weights."""
+    method = recipe.method
+    if not method.gradient_in_encoder:
+        changing = recipe.augmentation.acting and not recipe.augmentation.augmented_copies
+        return 1.0 if changing else _HEAD_STEP
+    return 2.0 if method.added_parameters else 3.0
 
 
 def space(run: ReadyRun) -> tuple[int, int]:
@@ -65,7 +77,7 @@ def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()
     training, validation = prepared.windows(prepared.split.train), prepared.windows(prepared.split.val)
     head_seconds = 0.0
     if settings.head_epochs:
-        shown = ProgressCallback(progress, f"{run.folder.title}, head", settings.batch_size)
+        shown = ProgressCallback(progress, f"{run.folder.title}, head", _HEAD_STEP * settings.batch_size)
         head_seconds = train_head(
             model,
             training,
@@ -84,7 +96,7 @@ def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()
     )
     progress.note(f"{run.folder.title}: {once.sentence}")
     objective = Classification(model, method, once.training, once.validation, settings, trainer, augment, copies=copies)
-    shown = ProgressCallback(progress, run.folder.title, settings.batch_size)
+    shown = ProgressCallback(progress, run.folder.title, _step_cost(run.recipe) * settings.batch_size)
     trained = train(objective, settings, trainer, seed=run.seed, folder=run.folder, callbacks=[shown, *callbacks])
     return replace(trained, seconds=trained.seconds + head_seconds), once.sentence
 
