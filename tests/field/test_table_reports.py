@@ -196,6 +196,22 @@ def test_patients_of_windows_are_whole_numbers(tmp_path):
     assert data.group.tolist() == ["7", "7", "8", "8", "7", "7"]
 
 
+def test_labels_of_several_files_are_aligned_by_name(tmp_path):
+    """mlmed/torchxrayvision#22, #130: a label that one file does not have is unknown there, not negative."""
+    beats = np.random.default_rng(0).random((3, 4, 30)).astype(np.float32)
+    for name, signal, classes in (
+        ("a", beats[0], ["MI", "HYP"]),
+        ("b", beats[1], ["HYP", "MI"]),
+        ("c", beats[2], ["MI"]),
+    ):
+        flags = np.array([[1, 0], [0, 1], [1, 0], [0, 1]])[:, : len(classes)]
+        np.savez(tmp_path / f"{name}.npz", signal=signal, label=flags, classes=classes, sampling_rate=100)
+    files = {"val_file": tmp_path / "b.npz", "test_file": tmp_path / "c.npz"}
+    data = ecgtune.read_dataset(tmp_path / "a.npz", **files)
+    label = data.label[:, [data.classes.index(name) for name in ("MI", "HYP")]]
+    assert label[::4].tolist() == [[1, 0], [0, 1], [1, -1]]
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Twelve recordings of ten seconds, and a table that names them in the reverse order."""

@@ -79,7 +79,7 @@ def test_labels_that_one_file_lacks_are_negative_there(windows):
     path, _ = windows("train.csv", ["A|N", "N", "A"] * 2)
     whole = read_dataset(path, sampling_rate=100, label_separator="|")
     other = replace(whole, classes=("B", "N"))
-    found = joined({"train": whole, "test": other})
+    found = joined({"train": whole, "test": other}, absent=0)
     assert found.classes == ("A", "B", "N")
     assert_array_equal(found.label[:3], [[1, 0, 1], [0, 0, 1], [1, 0, 0]])
     assert_array_equal(found.label[6:9], [[0, 1, 1], [0, 0, 1], [0, 1, 0]])

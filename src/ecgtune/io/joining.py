@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset
+from ecgtune.data.tasks import MISSING
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where, check_no_leak, class_notes
 from ecgtune.io.readers.csv_table import read_table
@@ -75,11 +76,12 @@ def _origin(files: Mapping[str, object]) -> str:
     return "by file: " + ", ".join(f"{name} {path}" for name, path in files.items())
 
 
-def joined(files: Mapping[str, Dataset]) -> Dataset:
+def joined(files: Mapping[str, Dataset], absent: int = MISSING) -> Dataset:
     """Return the windows of the datasets, copied into memory, with the keys ("train", "val", "test") as splits.
 
-    Classes and labels are those of all files; a label of several that a file does not name is 0 there. Raises DataError
-    for files whose windows differ in leads, rate, length or unit, or that share a group, and for a split column.
+    Classes and labels are those of all files; a label of several that a file does not name is `absent` there: missing,
+    or 0 where a file names the labels that a window has. Raises DataError for files whose windows differ in leads,
+    rate, length or unit, or that share a group, and for a split column.
     """
     datasets = list(files.values())
     first = datasets[0]
@@ -110,7 +112,7 @@ def joined(files: Mapping[str, Dataset]) -> Dataset:
     return replace(
         first,
         signal=np.concatenate([each.signal for each in datasets]),
-        label=np.concatenate([_relabelled(each, classes) for each in datasets]),
+        label=np.concatenate([_relabelled(each, classes, absent) for each in datasets]),
         classes=classes,
         group=group,
         split=split,
@@ -130,11 +132,11 @@ def _shared(dataset: Dataset) -> dict[str, object]:
     }
 
 
-def _relabelled(dataset: Dataset, classes: tuple[str, ...]) -> NDArray[np.int64] | NDArray[np.int8]:
+def _relabelled(dataset: Dataset, classes: tuple[str, ...], absent: int) -> NDArray[np.int64] | NDArray[np.int8]:
     """Labels of a dataset as indices into, or columns of, `classes`."""
     place = np.array([classes.index(name) for name in dataset.classes])
     if dataset.task != "multilabel":
         return place[dataset.label]
-    label = np.zeros((len(dataset), len(classes)), dtype=np.int8)
+    label = np.full((len(dataset), len(classes)), absent, dtype=np.int8)
     label[:, place] = dataset.label
     return label

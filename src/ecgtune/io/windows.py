@@ -11,6 +11,7 @@ from ecgtune.config.reading import Layout, Unit
 from ecgtune.data.dataset import Dataset, Source, check_rate, limited
 from ecgtune.data.leads import channel_of, lead_argument
 from ecgtune.data.sampling import check_seed
+from ecgtune.data.tasks import MISSING
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.joining import files_by_split, joined
 from ecgtune.io.labels import class_notes
@@ -123,7 +124,9 @@ def read_dataset(
         return _changing(dataset, drop_invalid) if asked is not None and parsed.leads is not None else dataset
 
     files = {name: windows_of(file) for name, file in files_by_split(path, val_file, test_file).items()}
-    dataset = (joined(files) if len(files) > 1 else files["train"]).with_positive(positive)
+    dataset = (joined(files, 0 if label_separator else MISSING) if len(files) > 1 else files["train"]).with_positive(
+        positive
+    )
     return dataset if limit is None else limited(dataset, limit, seed)
 
 
