@@ -90,6 +90,30 @@ def test_check_warns_of_leads_that_do_not_fit_the_encoder(leads, flags, said, tm
     assert said is None or said in out
 
 
+def test_check_names_the_positive_class_and_looks_at_names_of_classes(data, capsys):
+    data.write_text(data.read_text().replace(",other", ",None"))
+    run("data", "check", "labels.csv", "--records", "records", "--label", "rhythm", "--quiet")
+    out = " ".join(capsys.readouterr().out.split())
+    assert "positive class: AF ('None' is a name of a negative class; --positive None for the other)" in out
+    assert "note: 'None' is a class, although it looks like a missing value; --missing None leaves" in out
+    line = refused(
+        capsys, "data", "check", "labels.csv", "--records", "records", "--label", "rhythm", "--missing", "None"
+    )
+    assert "all 8 windows have the label 'AF'; two classes are needed; left out as missing: 'None' (16)" in line
+
+
+def test_labels_from_headers(data, capsys, tmp_path):
+    for index in range(24):
+        with (tmp_path / "records" / f"r{index:02}.hea").open("a") as header:
+            header.write(f"# Dx: {'164889003' if index % 2 else '426783006,59118001'}\n")
+    run("data", "check", "records", "--labels-from-headers", "--labels", "AF", "RBBB", "--quiet")
+    out = " ".join(capsys.readouterr().out.split())
+    assert "24 of 24 with a label can be read" in out
+    assert "AF: 12 of 24 (50.0 %)" in out
+    line = refused(capsys, "fine-tune", "labels.csv", "--records", "records", "--labels-from-headers")
+    assert "DATA is the folder" in line
+
+
 def test_check_ends_with_status_2_and_says_all_that_is_wrong(data, capsys):
     write_record(data.parent / "records", "r03", heartbeats(1, rate=100, seconds=7)[0], rate=100)
     line = refused(capsys, "data", "check", "labels.csv", "--records", "records", "--label", "AF", "--quiet")

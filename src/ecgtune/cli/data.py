@@ -70,7 +70,8 @@ def check(
     Parameters
     ----------
     data
-        File of windows; with --records the table of labels, one row per recording.
+        File of windows; with --records the table of labels, one row per recording; with --labels-from-headers the
+        folder of recordings.
     model
         Check the leads for this model, and resample recordings to its rate, as fine-tune and compare do. By default
         recordings keep their rate.
@@ -79,11 +80,11 @@ def check(
     from ecgtune.errors import DataError
     from ecgtune.io.records.report import inspection_text, split_text, windows_text
 
-    check_exists(data, records.records)
+    check_exists(data, records.records, reading.val_file, reading.test_file)
     if model is not None:
         check_model_name(model)
     settings = DataSettings(**given(split))
-    if records.records is None:
+    if not records.used:
         dataset = read_data(data, reading, records, [], quiet=quiet)
         print(windows_text(dataset))
     else:

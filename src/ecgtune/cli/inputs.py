@@ -138,6 +138,11 @@ class RecordFlags:
     workers: Annotated[int | None, Parameter(group=MACHINE)] = None
     """Processes that read recordings; the number of cores when not given."""
 
+    @property
+    def used(self) -> bool:
+        """Whether the data are recordings, not a file of windows."""
+        return self.records is not None or self.labels_from_headers
+
 
 @Parameter(name="*", group=SPLIT)
 @dataclass(frozen=True)
@@ -175,7 +180,7 @@ def read_data(
     """
     check_exists(data, records.records, reading.val_file, reading.test_file)
     resolve_models(recipes)
-    if records.records is None and not records.labels_from_headers:
+    if not records.used:
         asked = [name for name in OF_RECORDINGS if name in given(reading.files)]
         asked += [item.name for item in dataclasses.fields(records) if getattr(records, item.name) != item.default]
         if asked:

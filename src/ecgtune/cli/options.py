@@ -42,7 +42,8 @@ DataFile: TypeAlias = Annotated[
     Path,
     Parameter(
         group=MOST_USED,
-        help="CSV (signal_0 ... signal_599,label) or NPZ file of windows; with --records the table of labels.",
+        help="CSV (signal_0 ... signal_599,label) or NPZ file of windows; with --records the table of labels; with"
+        " --labels-from-headers the folder of recordings.",
     ),
 ]
 MethodNames: TypeAlias = Annotated[

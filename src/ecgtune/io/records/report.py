@@ -11,6 +11,7 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.splits import Split, near_duplicates_across
 from ecgtune.data.tasks import Task, label_counts
+from ecgtune.io.labels import class_notes
 from ecgtune.io.records.first_pass import RecordingFacts, counted_notes
 from ecgtune.io.records.reading import Inspection
 
@@ -29,6 +30,8 @@ def inspection_text(found: Inspection) -> str:
         ("lengths", _lengths(facts)),
         ("task", _task(table.task, table.classes)),
         *_labels(found),
+        ("positive class", _positive(found.dataset)),
+        *(("note", text) for text in class_notes(table.classes)),
         ("no label", _named(table.unlabelled, "rows of the table, left out")),
         ("no recording", _named(found.absent, "rows of the table")),
         ("no row", _named(found.unused, "recordings in the folder")),
@@ -62,6 +65,7 @@ def windows_text(dataset: Dataset) -> str:
         ("unit", dataset.unit),
         ("task", _task(dataset.task, dataset.classes)),
         *_label_lines(dataset.label, dataset.classes),
+        ("positive class", _positive(dataset)),
         ("groups", groups),
         ("split", "" if dataset.split is None else _counted(dataset.split.tolist())),
         *(("note", text) for text in dataset.source.notes),
@@ -79,7 +83,6 @@ def split_text(dataset: Dataset, split: Split) -> str:
             f"{label} {count}/{of}" for label, count, of in zip(dataset.classes, positives, known, strict=True)
         )
         lines.append(f"  {name}: {len(rows)} windows{groups}; {counted}")
-    lines += [dataset.positive_sentence] if dataset.positive else []
     crossing = near_duplicates_across(dataset, split)
     if not crossing and dataset.source.near_duplicates:
         lines.append("  recordings with the same signal are in the same split")
@@ -89,6 +92,10 @@ def split_text(dataset: Dataset, split: Split) -> str:
 def _aligned(lines: Sequence[tuple[str, str]]) -> str:
     width = max(len(name) for name, text in lines if text)
     return "\n".join(f"{name + ':':{width + 2}}{text}" for name, text in lines if text)
+
+
+def _positive(dataset: Dataset | None) -> str:
+    return f"{dataset.positive} ({dataset.source.positive})" if dataset is not None and dataset.positive else ""
 
 
 def _task(task: Task, classes: Sequence[str]) -> str:
