@@ -171,10 +171,12 @@ def test_unusable_recordings_are_listed_and_too_many_are_refused(folder, tmp_pat
 
 @pytest.mark.parametrize("name", ["r05.hea", "r05"])
 def test_one_recording_by_its_file_or_its_name(folder, tmp_path, name):
-    found = ecgtune.predict(folder / "binary", folder / "records" / name, out=tmp_path / "one", quiet=True)
+    run("predict", folder / "binary", folder / "records" / name, "--out", tmp_path / "one", "--quiet")
     everything = ecgtune.predict(folder / "binary", folder / "records", out=tmp_path / "all", quiet=True)
-    assert list(found.recordings) == ["r05"]
-    np.testing.assert_allclose(found.probability, everything.probability[everything.recording == "r05"], atol=1e-6)
+    rows = table(tmp_path / "one" / "predictions.csv")
+    assert [row["recording"] for row in rows] == ["r05", "r05"]
+    expected = everything.probability[everything.recording == "r05", 1]
+    np.testing.assert_allclose([float(row["probability_1"]) for row in rows], expected, atol=1e-6)
 
 
 def test_a_recording_that_is_repeated_to_fill_a_window_has_a_note(folder, tmp_path):

@@ -45,7 +45,8 @@ def predict(
     ensemble
         Folders of further runs on the same windows and classes; probabilities are averaged.
     """
-    check_exists(data, None if settings.records is None else Path(settings.records))
+    header = data.with_name(f"{data.name}.hea")  # the name of a WFDB record has no suffix
+    check_exists(header if header.exists() else data, None if settings.records is None else Path(settings.records))
     for folder in (run, *ensemble):
         RunFolder(folder).check_finished()
     import ecgtune

@@ -73,8 +73,8 @@ def predict(
 
     `predictions.csv` has a row per window, `recordings.csv` one per recording, `skipped.csv` one per unusable
     recording; each appears whole or not at all. Of recordings, the column `note` of both says which are shorter than a
-    window and were repeated. Raises DataError, SettingError or RunError, one line each, for signals
-    whose leads, rate or length are not the run's.
+    window and were repeated. Raises DataError, SettingError or RunError, one line each, for signals whose leads, rate
+    or length are not the run's.
     """
     if not isinstance(settings, PredictSettings):
         raise SettingError(f"settings is {settings!r}; give ecgtune.PredictSettings(...)")
