@@ -288,6 +288,7 @@ LINE = "rec.dat 16 1000/mV 16 0 0 0 0 II"
         (FIRST, "~ 0 1000/mV 16 0 0 0 0 II", ["describes no channel"]),
         ("rec/2 1 250 80", "seg 40\nseg 39", ["promises 39 samples of segment seg, which has 40"]),
         ("rec/2 1 250 80", "seg 40\n~ 39", ["promises 80 samples, but its segments have another sum"]),
+        ("rec/2 1 250 80", "seg 40\nnowhere 40", ["its segment 'nowhere' is not beside it"]),
         ("rec/2 1 250 80", "~ 40\n~ 40", ["none of its 2 segments holds samples"]),
         ("rec/2 2 250 80", "seg 40\n~ 40", ["promises 2 channels, but seg.hea has 1"]),
         ("rec/2 1 100 80", "seg 40\nseg 40", ["has 100 Hz, but its segment seg has 250 Hz"]),

@@ -122,7 +122,7 @@ def read_header(path: Path) -> WfdbHeader:
     stated = [(match[1], int(match[2])) for match in found if match]
     layout = None
     if stated and stated[0][1] == 0:
-        layout = _one_segment(_beside(path, stated[0][0] + SUFFIX), layout=True)
+        layout = _segment_header(path, stated[0][0], layout=True)
         stated = stated[1:]
     segments = tuple(_segment(path, name, length, rate) for name, length in stated)
     if frames is not None and frames != sum(segment.frames for segment in segments):
@@ -142,12 +142,22 @@ def read_header(path: Path) -> WfdbHeader:
 def _segment(path: Path, name: str, frames: int, rate: float | None) -> Segment:
     if name == GAP:
         return Segment(None, frames)
-    header = _one_segment(_beside(path, name + SUFFIX))
+    header = _segment_header(path, name)
     if header.frames != frames:
         raise DataError(f"{path}: promises {frames} samples of segment {name}, which has {header.frames}; copy both")
     if rate is not None and header.frame_rate not in (None, rate):
         raise DataError(f"{path}: has {rate:g} Hz, but its segment {name} has {header.frame_rate:g} Hz")
     return Segment(header, frames)
+
+
+def _segment_header(path: Path, name: str, *, layout: bool = False) -> WfdbHeader:
+    header = _beside(path, name + SUFFIX)
+    if not header.is_file():
+        raise DataError(f"{path}: its segment {shown(name)} is not beside it; copy all segments")
+    try:
+        return _one_segment(header, layout=layout)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _one_segment(path: Path, lines: list[str] | None = None, *, layout: bool = False) -> WfdbHeader:
