@@ -19,7 +19,7 @@ def test_every_recording_in_a_folder(tmp_path):
     write_wfdb(tmp_path / "b" / "c", digital(), name="r1")
     write_csv(tmp_path / "labels.csv", digital())
     write_csv(tmp_path / "b" / "x.y.CSV", digital())
-    for name in ("b/.z.csv", ".hidden/a.csv", "b/notes.txt", "b/lone.mat"):
+    for name in ("b/.z.csv", ".hidden/a.csv", "b/notes.txt", "b/lone.dat"):
         (tmp_path / name).touch()
     found = find_recordings(tmp_path, leave_out=[tmp_path / "b" / ".." / "labels.csv"])
     assert list(found.items()) == [("b/c/r1", tmp_path / "b/c/r1.hea"), ("b/x.y", tmp_path / "b/x.y.CSV")]
@@ -122,11 +122,11 @@ def test_a_packed_csv_of_one_recording(tmp_path):
 
 def test_paths_that_nothing_reads(tmp_path):
     (tmp_path / "a.doc").touch()
-    (tmp_path / "a.mat").touch()
+    (tmp_path / "a.dat").touch()
     with pytest.raises(DataError, match=r"unknown file type '\.doc'.*\.hea"):
         read_recording(tmp_path / "a.doc")
     with pytest.raises(DataError, match=r"\.hea"):
-        read_recording(tmp_path / "a.mat")
+        read_recording(tmp_path / "a.dat")
     with pytest.raises(DataError, match=r"cannot be read \(No such file"):
         read_recording(tmp_path / "nowhere.csv")
     (tmp_path / "folder.npy").mkdir()

@@ -129,7 +129,8 @@ def _with_members(found: Mapping[str, Path]) -> dict[str, Path]:
 
 def whole_recordings(found: Mapping[str, Path]) -> dict[str, Path]:
     """Leave out the recordings that are segments of another one in `found`."""
-    parts = {part for path in found.values() for part in recording_reader(path).parts(path)}
+    known = ((path, _by_suffix(path)) for path in found.values())
+    parts = {part for path, reader in known if reader is not None for part in reader.parts(path)}
     return {identifier: path for identifier, path in found.items() if path not in parts}
 
 
@@ -146,9 +147,9 @@ def _without_files_of_others(paths: Sequence[Path]) -> list[Path]:
     """Leave out the files of samples of another file, such as the .mat of a .hea."""
     named: set[Path] = set()
     for path in paths:
+        reader = _by_suffix(path)
         with suppress(DataError, OSError):  # reading the recording reports it
-            first, *others = files_of(path)
-            named |= set(others) if first == path else set()
+            named |= set() if reader is None else set(reader.files(path)) - {path}
     return [path for path in paths if path not in named]
 
 
@@ -206,6 +207,10 @@ def _reader(path: Path, suffixes: Mapping[FileReader, tuple[str, ...]]) -> FileR
         return found
     refuse_pointer(path)
     return next((reader for reader in suffixes if path.name.lower().endswith(suffixes[reader])), None)
+
+
+def _by_suffix(path: Path) -> FileReader | None:
+    return next((reader for reader in readers() if path.name.lower().endswith(reader.suffixes)), None)
 
 
 def _start(path: Path) -> bytes:
