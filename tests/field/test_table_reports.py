@@ -10,12 +10,14 @@ import pytest
 
 import ecgtune
 from ecgtune.data.folds import k_folds
+from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.simulation import simulate
 from ecgtune.data.splits import split_dataset
 from ecgtune.errors import DataError
 from ecgtune.evaluation.decision import Decision, Threshold
 from ecgtune.evaluation.evaluate import evaluate
 from ecgtune.io.label_table import TableColumns, read_label_table
+from ecgtune.io.readers.base import ReadOptions
 from helpers.records import heartbeats, write_record
 
 
@@ -242,6 +244,26 @@ def test_names_that_were_written_as_floats(folder):
     data = ecgtune.read_records(folder / "labels.csv", folder / "records")
     assert data.recording.tolist() == [str(number) for number in range(12)]
     assert [data.classes[value] for value in data.label] == ["N", "AF"] * 6
+
+
+def test_exams_of_one_file_follow_their_ids(tmp_path):
+    """antonior92/automatic-ecg-diagnosis#32: tracings are found by exam_id, in whatever order the table has them."""
+    h5py = pytest.importorskip("h5py")
+    beats = heartbeats(6, rate=400, seconds=2)
+    with h5py.File(tmp_path / "exams_part0.hdf5", "w") as file:
+        file["exam_id"] = np.arange(1000, 1006)
+        file["tracings"] = beats[:, :, None] * np.arange(1, 13, dtype=np.float32)
+    order = [4, 0, 5, 2, 1, 3]
+    (tmp_path / "exams.csv").write_text(rows("exam_id,AF", *(f"{1000 + n},{n % 2 == 0!s}" for n in order)))
+    data = ecgtune.read_records(
+        tmp_path / "exams.csv",
+        tmp_path / "exams_part0.hdf5",
+        columns=TableColumns(recording="exam_id", label="AF"),
+        options=ReadOptions(sampling_rate=400, unit="mV", lead_names=STANDARD_LEADS, layout="NTC"),
+        settings=ecgtune.RecordSettings(leads=("II",)),
+    )
+    assert [data.classes[value] for value in data.label] == [str(n % 2 == 0) for n in order]
+    np.testing.assert_allclose(data.signal[:, 0], 2 * beats[order], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["._r00.hea", "._r00.dat", ".DS_Store", "__MACOSX/._r00.hea"])
