@@ -148,8 +148,8 @@ def test_what_cannot_be_used_is_told_in_one_line(table, text, columns, said):
         (["1", "9", "0", "9"], {"missing": ("9",)}, ("0", "1"), [1, 0], 2),
         (["AFIB|SR", "SR", "", " |PVC", "PVC"], {"label_separator": "|"}, ("AFIB", "PVC", "SR"),
          [[1, 0, 1], [0, 0, 1], [0, 1, 0], [0, 1, 0]], 1),
-        (["A;N", "N", "NA", "A"], {"label_separator": ";", "missing": ("NA",), "labels": ("A",)}, ("A",),
-         [[1], [0], [1]], 1),
+        (["A;N", "N", "NA", "A"], {"label_separator": ";", "missing": ("NA",), "labels": ("A",)},
+         ("no A", "A"), [1, 0, 1], 1),
     ],
 )  # fmt: skip
 def test_cells_of_a_label_column(table, cells, columns, classes, label, unlabelled):

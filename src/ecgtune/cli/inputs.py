@@ -35,7 +35,7 @@ class Reading:
     without a header)."""
     labels: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
     """Several label columns of 0 and 1 (empty: missing), --labels MI STTC HYP, instead of one column. Of a column with
-    several labels a row (--label-separator, --scp, --labels-from-headers) those to use."""
+    several labels a row (--label-separator, --scp, --labels-from-headers) those to use, one against the rest."""
     label_separator: str | None = None
     """Character between several labels in one column, such as '|' for AFIB|SR."""
     missing: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ()

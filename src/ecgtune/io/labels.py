@@ -178,11 +178,12 @@ def label_flags(text: NDArray[np.str_], names: tuple[str, ...], where: Where) ->
 
 def joined_labels(
     rows: Sequence[Collection[str]], where: Where, wanted: Sequence[str] | None = None
-) -> tuple[NDArray[np.int8], tuple[str, ...]]:
+) -> tuple[NDArray[np.int8] | NDArray[np.int64], tuple[str, ...]]:
     """Convert the labels of each window, of which it may have several, to 1 and 0 (windows, labels) and their names.
 
-    wanted: the labels to use; all, sorted, when not given. Raises DataError for a label that is wanted and absent, for
-    more than MAX_CLASSES labels, and for one that all windows have.
+    wanted: the labels to use; all, sorted, when not given. A single label becomes two classes, "no AF" and "AF". Raises
+    DataError for a label that is wanted and absent, for more than MAX_CLASSES labels, and for one that all windows
+    have.
     """
     counts = Counter(name for names in rows for name in set(names))
     most = [name for name, _ in counts.most_common()]
@@ -197,6 +198,8 @@ def joined_labels(
     names = tuple(sorted(counts) if wanted is None else wanted)
     flags = np.array([[name in own for name in names] for own in rows], dtype=np.int8).reshape(len(rows), len(names))
     _check_both(flags, names, where)
+    if len(names) == 1:
+        return flags[:, 0].astype(np.int64), (f"no {names[0]}", names[0])
     return flags, names
 
 

@@ -182,7 +182,7 @@ def _differences(stored: Any, asked: Mapping[str, Any]) -> list[str]:
         old, new = (values.get("file", "unknown") for values in (stored, asked))
         found.append(_CHANGED if old == new else f"the data were {old}, now {new}")
     elif _WINDOWS in different:
-        found.append("the labels, groups or split of the windows differ (--label, --group, settings of the split)")
+        found.append("the labels, groups or split of the windows differ (--label, --positive, --group, the split)")
     return found
 
 
