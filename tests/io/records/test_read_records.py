@@ -292,7 +292,8 @@ def test_a_file_that_changes_meanwhile_is_refused(folder, monkeypatch, cache_fol
 
 def test_real_recordings(shared):
     records = shared / "data" / "records"
-    ptbxl = read_records(records / "ptbxl" / "labels.csv", records / "ptbxl", columns=TableColumns(fold="strat_fold"))
+    columns = TableColumns(labels=("NORM", "MI", "STTC", "CD", "HYP"), fold="strat_fold")
+    ptbxl = read_records(records / "ptbxl" / "labels.csv", records / "ptbxl", columns=columns)
     assert ptbxl.signal.shape == (40, 12, 5000)
     stored = np.load(shared / "data" / "ptbxl500_500hz.npz")["X"][:1].astype(np.float32) / 1000
     assert_allclose(ptbxl.signal[:1], stored, atol=1e-3)
