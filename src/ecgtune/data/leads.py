@@ -68,7 +68,7 @@ def leads_in_file(path: object, names: Iterable[str]) -> tuple[str, ...]:
     """Return the standard spelling of the leads that a file names. Raises DataError for unknown or repeated ones."""
     leads: list[str] = []
     for name in names:
-        lead = _BY_FOLDED.get(name.strip().casefold())
+        lead = known_lead(name)
         if lead is None:
             raise DataError(f"{path}: its lead {name[:40]!r} is unknown; allowed: {', '.join(STANDARD_LEADS)}")
         if lead in leads:

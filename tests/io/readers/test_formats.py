@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
-from ecgtune.data.leads import STANDARD_LEADS, known_lead, other_signal
+from ecgtune.data.leads import STANDARD_LEADS, known_lead, leads_in_file, other_signal
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.matching import match_recordings
 from ecgtune.io.readers.base import ReadOptions
@@ -159,6 +159,8 @@ def test_answers_that_are_none(options, part):
 )
 def test_names_of_leads(name, lead):
     assert known_lead(name) == lead
+    if lead is not None:
+        assert leads_in_file("windows.npz", [name]) == (lead,)
 
 
 @pytest.mark.parametrize(
