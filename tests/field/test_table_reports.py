@@ -117,6 +117,13 @@ TABLES = {
         [0, 1],
         patient=["007", "7"],
     ),
+    "codebetter302.pages.dev, leading zeros": Table(
+        "Classes that are codes keep their leading zeros.",
+        rows("record,label", "a,007", "b,7", "c,007", "d,7"),
+        {},
+        ("007", "7"),
+        [0, 1, 0, 1],
+    ),
     "helme/ecg_ptbxl_benchmarking#2": Table(
         "A statement of PTB-XL with likelihood 0 is one of unknown likelihood: the rhythm is there.",
         rows(

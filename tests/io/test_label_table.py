@@ -101,6 +101,7 @@ def test_mit_bih_as_published(table):
 @pytest.mark.parametrize(
     ("text", "columns", "said"),
     [
+        ("record,label,age\na,1,61.5\nb,0,70\n", {"fold": "age"}, "row 2: age is '61.5', no number of a fold"),
         ("", {}, "is empty; a row of column names"),
         ("record,label\n", {}, "no rows below its header"),
         ("name,label\na,1\n", {}, "--recording-column"),

@@ -23,6 +23,7 @@ from ecgtune.utils.text import shown
 
 RECORDING_NAMES = (*RECORD_NAMES, "filename", "file_name", "file", "path", "filename_hr", "filename_lr", "ecg_id", "id")
 SITE_NAMES = ("site", "source", "hospital", "centre", "center", "database")
+MAX_FOLD = 1_000_000
 SPLIT_NAME, FOLD_NAMES = "split", ("fold", "strat_fold")
 LABEL_NAMES = ("label", "labels", "class")
 INDEX_NAMES = ("", "unnamed: 0", "index")  # of the rows, as data frames write it
@@ -273,10 +274,15 @@ def _label_columns(path: Path, names: Sequence[str], columns: TableColumns, take
 
 def _split(text: NDArray[np.str_], name: str, columns: TableColumns, where: Where) -> tuple[NDArray[np.str_], str]:
     try:
-        folds = np.array([int(float(cell)) for cell in text], dtype=np.int64)
-    except (ValueError, OverflowError):
+        numbers = np.array([float(cell) for cell in text])
+    except ValueError:
         return split_names(text, where), f"from the table's column {name}"
-    return folds_as_splits(folds, name, columns.val_fold, columns.test_fold, where.path)
+    odd = np.flatnonzero(~(np.abs(numbers) < MAX_FOLD) | (numbers != np.rint(numbers)))
+    if len(odd):
+        raise DataError(
+            f"{where(odd[0])}: {name} is {shown(text[odd[0]])}, no number of a fold; name its column: --fold"
+        )
+    return folds_as_splits(numbers.astype(np.int64), name, columns.val_fold, columns.test_fold, where.path)
 
 
 def _complete(text: NDArray[np.str_], name: str, where: Where) -> NDArray[np.str_]:

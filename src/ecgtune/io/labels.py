@@ -240,6 +240,8 @@ def _check_classes(appear: dict[str, int], windows: int, where: Where) -> None:
 
 
 def _short(value: str) -> str:
+    if value.isdecimal():  # zeros at its start may belong to a code
+        return value
     try:
         number = float(value)
     except ValueError:

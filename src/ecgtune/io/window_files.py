@@ -38,7 +38,7 @@ from ecgtune.io.readers.registry import window_reader
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
 
-FORMAT = 6  # raise it with every change of the stored content or of the checks
+FORMAT = 7  # raise it with every change of the stored content or of the checks
 MIN_SAMPLES = 2
 
 Write = Callable[[NDArray[np.float32]], object]
