@@ -102,6 +102,8 @@ def test_the_version_is_printed(capsys):
         (["compare", "nowhere.csv"], "nowhere.csv", {"torch", "peft", "scipy", "pandas"}),
         (["compare", "w.csv", "--learningrate", "1"], "--learning-rate", {"torch", "numpy", "peft"}),
         (["compare", "w.csv", "--model", "ecg-fn"], "did you mean 'ecg-fm'", {"torch", "peft", "scipy", "pandas"}),
+        (["compare", "w.csv", "--reference", "ful"], "did you mean 'full'", {"torch", "scipy", "pandas"}),
+        (["plan", "w.csv", "--methods", "lora,lora"], "two methods have the same name", {"torch", "scipy", "pandas"}),
         (["compare", "w.csv"], "1 sample in a window", {"torch", "peft", "scipy", "pandas"}),
         (["predict", "nowhere", "w.csv"], "no run with a model", {"torch", "peft", "scipy", "pandas"}),
         (["predict", "nowhere", "v.csv"], "did you mean w.csv", {"torch", "peft", "scipy", "pandas"}),

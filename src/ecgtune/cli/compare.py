@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from ecgtune.cli.inputs import Reading, RecordFlags, RoundFlags, read_data
 from ecgtune.cli.options import EVALUATION, Baselines, DataFile, MethodNames, Out, Quiet, RecipeFlags, Seeds
 from ecgtune.cli.output import print_comparison
+from ecgtune.recipes.comparison import check_variants
 
 
 def compare(
@@ -37,6 +38,7 @@ def compare(
         Method that differences are computed to; full, or else the first one, when not given.
     """
     recipes = settings.recipes(methods, copy_lead=reading.copy_lead)
+    check_variants(recipes, seeds, baselines, reference)
     dataset = read_data(data, reading, records, recipes, quiet=quiet)
     repeated = rounds.of(dataset, seed=recipes[0].data.split_seed)
     import ecgtune

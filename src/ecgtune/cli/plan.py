@@ -6,6 +6,7 @@ import sys
 
 from ecgtune.cli.inputs import Reading, RecordFlags, read_data
 from ecgtune.cli.options import Baselines, DataFile, MethodNames, Quiet, RecipeFlags, Seeds
+from ecgtune.recipes.comparison import check_variants
 
 
 def plan(
@@ -26,6 +27,7 @@ def plan(
     method could not be measured.
     """
     recipes = settings.recipes(methods, copy_lead=reading.copy_lead)
+    check_variants(recipes, seeds, baselines)
     dataset = read_data(data, reading, records, recipes, quiet=quiet)
     import ecgtune
 

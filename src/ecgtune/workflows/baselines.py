@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ecgtune.data.positive import POSITIVE
 from ecgtune.data.splits import Split
 from ecgtune.data.tasks import label_counts
 from ecgtune.evaluation.decision import choose_decision
+from ecgtune.recipes.comparison import MAJORITY, RESNET
 from ecgtune.recipes.recipe import Recipe, load_recipes
 from ecgtune.training.predictions import predictions_text
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
@@ -20,7 +22,6 @@ from ecgtune.utils.files import write_json, write_text
 from ecgtune.workflows.preparation import summarise
 from ecgtune.workflows.results import scores, summarise_task
 
-MAJORITY, RESNET = "majority", "resnet"
 MAJORITY_TITLE = "Majority class"
 
 
@@ -39,6 +40,12 @@ def resnet_recipe(first: Recipe) -> Recipe:
     )
     trainer = replace(recipe.trainer, device=first.trainer.device, precision=first.trainer.precision)
     return replace(recipe, optimisation=optimisation, trainer=trainer, data=first.data, evaluation=first.evaluation)
+
+
+def variants_of(variants: Sequence[Recipe], baselines: bool) -> list[tuple[Recipe, str]]:
+    """What a comparison of `variants` trains: each with its kind, "method" or "baseline"."""
+    kinds = [(variant, "method") for variant in variants]
+    return [*kinds, (resnet_recipe(variants[0]), "baseline")] if baselines else kinds
 
 
 def write_majority(

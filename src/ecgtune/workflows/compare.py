@@ -8,8 +8,9 @@ from typing import Any
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
-from ecgtune.errors import RunError, SettingError
+from ecgtune.errors import RunError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
+from ecgtune.recipes.comparison import MAJORITY, check_variants
 from ecgtune.recipes.lookup import RecipeLike, as_recipes, resolve_models
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.reporting.writing import write_comparison
@@ -18,15 +19,14 @@ from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, read_result
 from ecgtune.utils.files import check_space
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.workflows.baselines import MAJORITY, MAJORITY_TITLE, write_majority
+from ecgtune.workflows.baselines import MAJORITY_TITLE, variants_of, write_majority
 from ecgtune.workflows.dry_run import check_recipes
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.fit_memory import fit_memory
-from ecgtune.workflows.preparation import draw_split, summarise
+from ecgtune.workflows.preparation import check_dataset, draw_split, summarise
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
 from ecgtune.workflows.results import shown_title, summarise_task
 from ecgtune.workflows.run import run_recipe, space, work
-from ecgtune.workflows.variants import check_dataset, check_variants, variants_of
 
 
 def compare(
@@ -51,12 +51,8 @@ def compare(
     """
     check_dataset(dataset, "compare")
     variants = as_recipes(recipes)
-    check_variants(variants, seeds, baselines)
+    reference = check_variants(variants, seeds, baselines, reference)
     resolve_models(variants)
-    names = [variant.name for variant in variants]
-    reference = reference or ("full" if "full" in names else names[0])
-    if reference not in names:
-        raise SettingError(f"reference {reference!r} is not among the methods; allowed: {', '.join(names)}")
     folder = Path(out)
     with exclusive(folder, command_line()):
         return _compare(dataset, variants, folder, seeds, baselines, reference, quiet)

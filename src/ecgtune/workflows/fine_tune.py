@@ -17,10 +17,9 @@ from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line
 from ecgtune.workflows.fit_memory import fit_memory
-from ecgtune.workflows.preparation import draw_split
+from ecgtune.workflows.preparation import check_dataset, draw_split
 from ecgtune.workflows.ready import RunBuilder
 from ecgtune.workflows.run import run_recipe, space, work
-from ecgtune.workflows.variants import check_dataset
 
 
 def fine_tune(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import EcgtuneError, SettingError
+from ecgtune.recipes.comparison import check_variants
 from ecgtune.recipes.lookup import RecipeLike, as_recipes, resolve_models
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.inference import choose_device
@@ -15,11 +16,11 @@ from ecgtune.training.loop import count_steps
 from ecgtune.training.memory import free_memory
 from ecgtune.utils import formatting
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.baselines import variants_of
 from ecgtune.workflows.dry_run import DryRun, check_recipes, dry_run
 from ecgtune.workflows.fit_memory import fit_memory
-from ecgtune.workflows.preparation import draw_split
+from ecgtune.workflows.preparation import check_dataset, draw_split
 from ecgtune.workflows.run import LINE_BYTES
-from ecgtune.workflows.variants import check_dataset, check_variants, variants_of
 
 _COLUMNS = ("Method", "Time to finish", "s/step", "s/epoch", "Peak memory", "Disk", "File size", "Fits")
 

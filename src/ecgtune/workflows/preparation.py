@@ -86,6 +86,15 @@ def on_disk(signal: np.ndarray) -> bool:
     return False
 
 
+def check_dataset(dataset: Dataset, function: str) -> None:
+    """Raise SettingError unless `dataset` is one; it is the first argument of every workflow."""
+    if not isinstance(dataset, Dataset):
+        raise SettingError(
+            f"{function} got a {type(dataset).__name__} first; write {function}(dataset, recipe, ...) with a dataset "
+            "from read_dataset, read_records or simulate"
+        )
+
+
 def draw_split(dataset: Dataset, settings: DataSettings) -> Split:
     """The split that the settings ask for; raises what `split_dataset` raises."""
     return split_dataset(

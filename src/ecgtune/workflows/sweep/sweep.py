@@ -19,13 +19,12 @@ from ecgtune.reporting.sweep import write_sweep
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, machine, now
-from ecgtune.workflows.preparation import draw_split, summarise
+from ecgtune.workflows.preparation import check_dataset, draw_split, summarise
 from ecgtune.workflows.run import work
 from ecgtune.workflows.sweep.folder import SweepFolder
 from ecgtune.workflows.sweep.ray_backend import load_ray, run_on_ray
 from ecgtune.workflows.sweep.runner import TrialRunner
 from ecgtune.workflows.sweep.studies import Studies, Variant, load_optuna
-from ecgtune.workflows.variants import check_dataset
 
 DEFAULTS = SweepSettings()
 

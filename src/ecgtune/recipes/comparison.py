@@ -1,33 +1,23 @@
-"""The arguments of workflows: a dataset, then one recipe or the variants of a comparison."""
+"""Which recipes can be compared; light, so that the command line can tell before it reads anything."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ecgtune.data.dataset import Dataset
+from ecgtune.config.base import suggest
 from ecgtune.errors import SettingError
 from ecgtune.recipes.recipe import Recipe
-from ecgtune.workflows.baselines import MAJORITY, RESNET, resnet_recipe
+
+#: Names of the baselines: the majority class, and the recipe of the residual network.
+MAJORITY, RESNET = "majority", "resnet"
 
 
-def check_dataset(dataset: Dataset, function: str) -> None:
-    """Raise SettingError unless `dataset` is one; it is the first argument of every workflow."""
-    if not isinstance(dataset, Dataset):
-        raise SettingError(
-            f"{function} got a {type(dataset).__name__} first; write {function}(dataset, recipe, ...) with a dataset "
-            "from read_dataset, read_records or simulate"
-        )
+def check_variants(recipes: Sequence[Recipe], seeds: int, baselines: bool, reference: str | None = None) -> str:
+    """Return the name of the recipe that differences are taken to: `reference`, else "full", else the first.
 
-
-def variants_of(variants: Sequence[Recipe], baselines: bool) -> list[tuple[Recipe, str]]:
-    """What a comparison of `variants` trains: each with its kind, "method" or "baseline"."""
-    kinds = [(variant, "method") for variant in variants]
-    return [*kinds, (resnet_recipe(variants[0]), "baseline")] if baselines else kinds
-
-
-def check_variants(recipes: Sequence[Recipe], seeds: int, baselines: bool) -> None:
-    """Raise SettingError unless `recipes` can be compared: names of their own, one split."""
+    Raises SettingError unless `recipes` can be compared: names of their own, one split, and the reference among them.
+    """
     names = [recipe.name for recipe in recipes]
     if not recipes or seeds < 1:
         raise SettingError(f"got {len(recipes)} methods and {seeds} seeds; allowed: one or more of each")
@@ -44,3 +34,7 @@ def check_variants(recipes: Sequence[Recipe], seeds: int, baselines: bool) -> No
     splits = {(recipe.data.fractions, recipe.data.split_seed, recipe.data.label_fraction) for recipe in recipes}
     if len(splits) > 1:
         raise SettingError("the methods ask for different splits; give all the same fractions and split_seed")
+    reference = reference or ("full" if "full" in names else names[0])
+    if reference not in names:
+        raise SettingError(f"reference {reference!r} is not among the methods; {suggest(reference, names)}")
+    return reference
