@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ecgtune.cli.options import DATA, MACHINE, MOST_USED, RECORDINGS, SPLIT, ReadFlags, given
-from ecgtune.config.reading import OF_RECORDINGS
+from ecgtune.config.reading import OF_RECORDINGS, flag_of
 from ecgtune.errors import DataError, SettingError
 from ecgtune.recipes.lookup import resolve_models
 from ecgtune.recipes.recipe import Recipe
@@ -184,9 +184,7 @@ def read_data(
         asked = [name for name in OF_RECORDINGS if name in given(reading.files)]
         asked += [item.name for item in dataclasses.fields(records) if getattr(records, item.name) != item.default]
         if asked:
-            raise SettingError(
-                f"--{asked[0].replace('_', '-')} is an option of recordings; give their folder with --records"
-            )
+            raise SettingError(f"{flag_of(asked[0])} is an option of recordings; give their folder with --records")
         return reading.read(data)
     found = inspect(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet)
     if found.dataset is None:

@@ -32,6 +32,8 @@ MOST_USED, DATA, RECORDINGS, SPLIT, MODEL, OPTIMISATION, AUGMENTATION, EVALUATIO
         ("Most used", "Data", "Recordings", "Split", "Model", "Optimisation", "Augmentation", "Evaluation", "Machine")
     )
 )
+#: Settings whose flag has another name.
+_FLAGS = {"start": "--from", "stop": "--to"}
 #: Settings that are not in the group of their dataclass.
 _GROUPS = {
     **dict.fromkeys(("model", "epochs", "learning_rate", "device", "trials", "sampling_rate"), MOST_USED),
@@ -101,7 +103,11 @@ def optional(
         # A setting of several values is typed as one flag with all of them behind it.
         many = any(get_origin(part) is tuple for part in get_args(kind)) and str not in get_args(kind)
         parameter = Parameter(
-            help=help_text, show_default=False, consume_multiple=many, group=_GROUPS.get(flag_name, group)
+            name=_FLAGS.get(flag_name) if issubclass(cls, ReadSettings) else None,
+            help=help_text,
+            show_default=False,
+            consume_multiple=many,
+            group=_GROUPS.get(flag_name, group),
         )
         fields.append((flag_name, Annotated[kind, parameter], None))
     made = dataclasses.make_dataclass(name, fields, frozen=True)

@@ -12,7 +12,18 @@ Unit = Literal["mV", "uV", "V", "nV"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 Layout = Literal["NCT", "NTC"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-OF_RECORDINGS = ("dataset", "ignore_checksums")  # settings that files of windows do not have
+#: Settings that files of windows do not have, with their flags.
+OF_RECORDINGS = {
+    "dataset": "--dataset",
+    "ignore_checksums": "--ignore-checksums",
+    "start": "--from",
+    "stop": "--to",
+}
+
+
+def flag_of(setting: str) -> str:
+    """Return the flag of a setting."""
+    return OF_RECORDINGS.get(setting, f"--{setting.replace('_', '-')}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +46,18 @@ class ReadSettings:
     """Array of the samples in an HDF5 or MATLAB file, where it cannot be told by its name."""
     ignore_checksums: bool = False
     """Read files whose samples do not match the checksum in their header."""
+    start: float | None = None
+    """Start of the part of each recording that is read, in seconds."""
+    stop: float | None = None
+    """End of the part of each recording that is read, in seconds."""
 
     def __post_init__(self) -> None:
         rate, unit = self.sampling_rate, self.unit
         known = unit is None or unit.casefold() in [each.casefold() for each in UNITS]
         require(rate is None or 0 < rate < math.inf, f"sampling_rate {rate} is not allowed; above 0 (Hz) is needed")
+        start, stop = self.start or 0.0, math.inf if self.stop is None else self.stop
+        require(
+            0 <= start < stop, f"--from {start:g} and --to {stop:g}; 0 or more, and the end after the start, needed"
+        )
         require(known, f"unit {unit!r} is unknown; allowed: {', '.join(UNITS)}")
         require(self.layout in (None, *LAYOUTS), f"layout {self.layout!r} is unknown; allowed: {', '.join(LAYOUTS)}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from ecgtune.config.base import from_table
 from ecgtune.config.commands import PredictSettings
-from ecgtune.config.reading import OF_RECORDINGS
+from ecgtune.config.reading import OF_RECORDINGS, flag_of
 from ecgtune.data.positive import POSITIVE
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.deployment.run import Predictor, decided, load_run
@@ -143,9 +143,7 @@ def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelle
     """The windows of a file. Raises SettingError for settings of recordings, DataError for windows unlike the run's."""
     for name in ("recording_column", "match_numbers", "step", "longest_gap", *OF_RECORDINGS):
         if getattr(settings, name) != getattr(DEFAULTS, name):
-            raise SettingError(
-                f"--{name.replace('_', '-')} is about recordings; give their folder, alone or with --records"
-            )
+            raise SettingError(f"{flag_of(name)} is about recordings; give their folder, alone or with --records")
     trained_on = run.trained_on
     filtered = [name for name in ("band", "mains", "zscore") if (trained_on["signal_path"] or {}).get(name)]
     if filtered:

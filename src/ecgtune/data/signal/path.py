@@ -1,7 +1,7 @@
 """`SignalPath`: the processing of a recording into windows, as one value that is part of the cache key."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -38,9 +38,13 @@ class Findings:
 
 @dataclass(frozen=True, eq=False)
 class ProcessedRecording(Findings):
-    """Windows float32 (windows, leads, samples) of one recording, and findings about it."""
+    """Windows float32 (windows, leads, samples) of one recording, and findings about it.
+
+    start: first sample of each window, at the rate of the windows, from the start of the recording.
+    """
 
     windows: NDArray[np.float32]
+    start: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -106,12 +110,16 @@ class SignalPath:
         processed, errors = [], []
         for part in parts:
             try:
-                processed.append(self._processed(signal[:, part], leads, sampling_rate))
+                before = round(part.start * self.sampling_rate / sampling_rate)
+                found = self._processed(signal[:, part], leads, sampling_rate)
+                processed.append(replace(found, start=found.start + before))
             except DataError as error:  # such as a part in which no lead changes
                 errors.append(error)
         if not processed:
             raise errors[0]
-        return _joined(processed, (signal.shape[1] - sum(part.stop - part.start for part in parts)) / sampling_rate)
+        interrupted = (signal.shape[1] - sum(part.stop - part.start for part in parts)) / sampling_rate
+        windows, start = (np.concatenate([getattr(each, name) for each in processed]) for name in ("windows", "start"))
+        return ProcessedRecording(windows, start, **joined_findings(processed, interrupted))
 
     def _parts(self, signal: NDArray[np.floating], sampling_rate: float) -> list[slice]:
         """Return the parts between gaps that are too long to be interpolated; the whole where there is no choice."""
@@ -155,14 +163,16 @@ class SignalPath:
         samples = values.shape[1] if self.window is None else round(self.window * self.sampling_rate)
         step = None if self.step is None else round(self.step * self.sampling_rate)
         windows = cut_windows(values.astype(np.float32, copy=False), samples, step, self.short)
+        start = np.arange(len(windows)) * (step or samples)
         still = (windows.max(axis=2) == windows.min(axis=2)).all(axis=1)
         if still.any():
-            windows = windows[~still]
+            windows, start = windows[~still], start[~still]
         if not len(windows):
             raise DataError("no window in it in which a lead changes; a recording without signal cannot be used")
         repeated = values.shape[1] < samples
         return ProcessedRecording(
             windows,
+            start,
             derived=derived,
             zeroed=zeroed,
             constant=constant,
@@ -195,22 +205,15 @@ class SignalPath:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
-def _joined(parts: Sequence[ProcessedRecording], interrupted: float) -> ProcessedRecording:
-    """Return the windows and findings of the parts of one recording."""
+def joined_findings(parts: Sequence[Findings], interrupted: float) -> dict[str, Any]:
+    """Return the findings about the parts of one recording, by name, which are not repeated to fill a window."""
 
     def leads(name: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(lead for part in parts for lead in getattr(part, name)))
 
-    return ProcessedRecording(
-        np.concatenate([part.windows for part in parts]),
-        derived=leads("derived"),
-        zeroed=leads("zeroed"),
-        constant=leads("constant"),
-        saturated=leads("saturated"),
-        filled=sum(part.filled for part in parts),
-        interrupted=interrupted,
-        still=sum(part.still for part in parts),
-    )
+    found: dict[str, Any] = {name: leads(name) for name in ("derived", "zeroed", "constant", "saturated")}
+    found |= {name: sum(getattr(part, name) for part in parts) for name in ("filled", "still")}
+    return found | {"interrupted": interrupted + sum(part.interrupted for part in parts)}
 
 
 def cut_windows(

@@ -7,7 +7,7 @@ names the flag that gives it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
@@ -146,6 +146,7 @@ class FileReader:
     whatever the suffix is; recognises: the same as a function of the first 256 bytes. read_recording: one recording.
     files: all files that a recording consists of; parts: those among them that are also recordings of their own.
     members: names of the recordings in a file of many, None for a file of one; FILE/NAME is the path of one of them.
+    parts_of_time: whether `read_recording` reads only the part between `options.start` and `options.stop`.
     window_suffixes, open_windows: for formats that also hold windows; blocks are of bounded size.
     """
 
@@ -157,6 +158,7 @@ class FileReader:
     parts: Callable[[Path], tuple[Path, ...]] = lambda path: ()
     recognises: Callable[[bytes], bool] = lambda start: False
     members: Callable[[Path], tuple[str, ...] | None] = lambda path: None
+    parts_of_time: bool = False
     window_suffixes: tuple[str, ...] = ()
     open_windows: Callable[[Path, WindowColumns], tuple[WindowHeader, Generator[WindowBlock]]] | None = None
 
@@ -284,6 +286,50 @@ def check_size(path: Path, leads: int, samples: int, options: ReadOptions) -> No
             f"{path}: holds {samples} samples of {leads} leads, {leads * samples} values; at most {options.max_values} "
             "are read at once, cut it into shorter recordings"
         )
+
+
+class LongRecordingError(DataError):
+    """A recording of more values than are read at once; its facts, by which it can be read in parts."""
+
+    def __init__(self, message: str, leads: tuple[str, ...], sampling_rate: float, seconds: float) -> None:
+        super().__init__(message)
+        self.leads, self.sampling_rate, self.seconds = leads, sampling_rate, seconds
+
+
+def chosen_part(
+    path: Path, leads: Mapping[str, int], samples: int, rate: float, options: ReadOptions, per_frame: int = 1
+) -> tuple[dict[str, int], slice]:
+    """Return the leads and the samples to read: those of `options`, before memory is taken.
+
+    per_frame: values of a lead in a sample. Leads that `options.leads` does not need are left out where all of them
+    would be more than `max_values`. Raises DataError for no sample, LongRecordingError for too many.
+    """
+    part = time_span(path, samples, rate, options)
+    most = options.max_values // ((part.stop - part.start) * per_frame)
+    if len(leads) > most and options.leads is not None:
+        needed = options.leads if set(options.leads) <= set(leads) else (*options.leads, "I", "II")  # or derived
+        leads = {lead: channel for lead, channel in leads.items() if lead in needed} or leads
+    if len(leads) > most:
+        count = (part.stop - part.start) * per_frame
+        raise LongRecordingError(
+            f"{path}: holds {count} samples of {len(leads)} leads, {len(leads) * count} values; at most "
+            f"{options.max_values} are read at once; read a part of it with --from and --to (seconds)",
+            tuple(leads),
+            rate * per_frame,
+            (part.stop - part.start) / rate,
+        )
+    return dict(leads), part
+
+
+def time_span(path: Path, samples: int, rate: float, options: ReadOptions) -> slice:
+    """Return the samples between `options.start` and `options.stop`. Raises DataError for none."""
+    start = min(round((options.start or 0) * rate), samples)
+    stop = samples if options.stop is None else min(round(options.stop * rate), samples)
+    if stop <= start:
+        asked = options.start is not None or options.stop is not None
+        what = f"lasts {samples / rate:g} s, and nothing of it lies" if asked else "holds 0 samples"
+        raise DataError(f"{path}: {what}{' between --from and --to' if asked else ''}; at least one is needed")
+    return slice(start, stop)
 
 
 def make_recording(path: Path, rows: Sequence[NDArray] | NDArray, leads: Sequence[str], rate: float) -> Recording:

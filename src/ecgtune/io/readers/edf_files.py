@@ -18,7 +18,7 @@ from ecgtune.io.readers.base import (
     FileReader,
     ReadOptions,
     Recording,
-    check_size,
+    chosen_part,
     decoded,
     make_recording,
     millivolt_factor,
@@ -108,16 +108,20 @@ def read_edf(path: Path, options: ReadOptions) -> Recording:
     leads, rate = leads_of_one_rate(path, wanted_leads(path, labels, options), rates, options)
     channels = [file.channels[number] for number in leads.values()]
     rate = stated_rate(path, rate if file.seconds else None, options.sampling_rate)
-    factors = [millivolt_factor(path, channel.unit, options.unit) for channel in channels]
     count = channels[0].samples
     missing = _missing(file, count, rate)
-    samples = file.records * count + int(missing[-1])
-    check_size(path, len(channels), samples, options)
-    place = np.arange(file.records * count) + np.repeat(missing, count)
-    rows = np.full((len(channels), samples), np.nan, dtype=np.float32)
+    leads, part = chosen_part(path, leads, file.records * count + int(missing[-1]), rate, options)
+    channels = [file.channels[number] for number in leads.values()]
+    factors = [millivolt_factor(path, channel.unit, options.unit) for channel in channels]
+    begins = np.arange(file.records) * count + missing
+    chosen = slice(*np.searchsorted(begins, (part.start - count + 1, part.stop)).tolist())  # records in the part
+    place = (begins[chosen, None] + np.arange(count)).ravel() - part.start
+    inside = (place >= 0) & (place < part.stop - part.start)
+    rows = np.full((len(channels), part.stop - part.start), np.nan, dtype=np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         for row, channel, factor in zip(rows, channels, factors, strict=True):
-            row[place] = channel.physical(path, file.steps(file.data(), channel)).ravel() * factor
+            values = channel.physical(path, file.steps(file.data()[chosen], channel)).ravel() * factor
+            row[place[inside]] = values[inside]
     return make_recording(path, rows, list(leads), rate)
 
 
@@ -200,4 +204,4 @@ def is_edf(start: bytes) -> bool:
     return known and int(size) == _FIXED * (int(count) + 1)
 
 
-EDF = FileReader("EDF", (".edf", ".bdf"), read_edf, signatures=((0, BIOSEMI),), recognises=is_edf)
+EDF = FileReader("EDF", (".edf", ".bdf"), read_edf, signatures=((0, BIOSEMI),), recognises=is_edf, parts_of_time=True)

@@ -138,6 +138,14 @@ def _files(path: Path) -> tuple[Path, ...]:
 
 
 HDF5 = FileReader(
-    "HDF5", (".h5", ".hdf5"), read_hdf5, signatures=((0, b"\x89HDF\r\n\x1a\n"),), files=_files, members=members
+    "HDF5",
+    (".h5", ".hdf5"),
+    read_hdf5,
+    signatures=((0, b"\x89HDF\r\n\x1a\n"),),
+    files=_files,
+    members=members,
+    parts_of_time=True,
 )
-MATLAB = FileReader("a MATLAB file", (".mat",), read_hdf5, signatures=((0, b"MATLAB "),), files=_files)
+MATLAB = FileReader(
+    "a MATLAB file", (".mat",), read_hdf5, signatures=((0, b"MATLAB "),), files=_files, parts_of_time=True
+)

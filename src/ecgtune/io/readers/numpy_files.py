@@ -27,6 +27,7 @@ from ecgtune.io.readers.base import (
     WindowColumns,
     WindowHeader,
     check_size,
+    chosen_part,
     group_kind,
     make_recording,
     millivolt_factor,
@@ -68,6 +69,8 @@ def read_npz(path: Path, options: ReadOptions) -> Recording:
         if "signal" not in archive:
             raise DataError(f"{path}: has no array 'signal' (leads, samples); the file has: {archive.listed()}")
         header = archive.header("signal")
+        if header.shape and prod(header.shape):  # its arrays cannot be read in parts
+            check_size(path, header.shape[0], prod(header.shape[1:]), options)
         return array_recording(
             path,
             header.shape,
@@ -93,7 +96,6 @@ def array_recording(
     if dtype.kind not in "iuf" or len(shape) not in (1, 2):
         raise DataError(f"{path}: the signal is {dtype} of shape {shape}; numbers (leads, samples) are needed")
     channels, samples = shape if len(shape) == 2 else (1, shape[0])
-    check_size(path, channels, samples, options)
     named = None if facts.leads is None else len(facts.leads)
     swapped = len(shape) == 2 and swapped_axes(path, shape, named, options.layout)
     if swapped:
@@ -103,9 +105,11 @@ def array_recording(
     leads = wanted_leads(path, facts.leads or [None] * channels, options)
     factor = millivolt_factor(path, facts.unit, options.unit)
     rate = stated_rate(path, facts.sampling_rate, options.sampling_rate)
+    leads, part = chosen_part(path, leads, samples, rate, options)
+    index = (part,) if len(shape) == 1 else (part, slice(None)) if swapped else (slice(None), part)
     with np.errstate(over="ignore", invalid="ignore"):
-        values = load((slice(None),) * len(shape))
-        rows = (values.T if swapped else values.reshape(channels, samples))[list(leads.values())]
+        values = load(index)
+        rows = (values.T if swapped else values.reshape(channels, -1))[list(leads.values())]
         return make_recording(path, rows if factor == 1 else rows * np.float64(factor), list(leads), rate)
 
 
@@ -238,11 +242,12 @@ def _blocks(
             )
 
 
-NPY = FileReader("a NumPy array", (".npy",), read_npy, signatures=((0, b"\x93NUMPY"),))
+NPY = FileReader("a NumPy array", (".npy",), read_npy, signatures=((0, b"\x93NUMPY"),), parts_of_time=True)
 NPZ = FileReader(
     ARCHIVE,
     (".npz",),
     read_npz,
+    parts_of_time=True,
     signatures=((0, b"PK"),),
     window_suffixes=(".npz",),
     open_windows=open_windows,

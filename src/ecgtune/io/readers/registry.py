@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ecgtune.data.signal.quality import implausible_amplitude
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, collected_remarks, one_line_errors
+from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, collected_remarks, one_line_errors, time_span
 from ecgtune.io.readers.clinical import SCP, XML
 from ecgtune.io.readers.csv_files import CSV
 from ecgtune.io.readers.dicom_files import DICOM
@@ -62,6 +62,9 @@ def read_recording(path: Path, options: ReadOptions = ReadOptions()) -> Recordin
     reader = recording_reader(path)
     with one_line_errors(path, reader.name), collected_remarks() as remarks:
         recording = reader.read_recording(path, options)
+        if not reader.parts_of_time:
+            part = time_span(path, recording.signal.shape[1], recording.sampling_rate, options)
+            recording = replace(recording, signal=recording.signal[:, part])
         notes = (*recording.notes, *remarks.notes)
         finding = implausible_amplitude(recording.signal)
         if finding:
@@ -161,7 +164,9 @@ def recording_reader(path: Path) -> FileReader:
     if path.parent.is_file() and not path.exists():
         return recording_reader(path.parent)  # of a file of many
     header = header_path(path)
-    if path != header and header.is_file() and path.is_file():
+    if path != header and header.is_file():
+        if not path.is_file():
+            return WFDB
         with suppress(DataError, OSError):
             if path in WFDB.files(header):
                 return WFDB

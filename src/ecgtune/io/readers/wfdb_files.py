@@ -14,7 +14,7 @@ from ecgtune.io.readers.base import (
     FileReader,
     ReadOptions,
     Recording,
-    check_size,
+    chosen_part,
     make_recording,
     millivolt_factor,
     note,
@@ -32,6 +32,8 @@ from ecgtune.io.readers.wfdb_header import (
     segment_headers,
 )
 
+DIFFERENCES = ("8",)  # formats whose samples are sums of all values before them
+
 
 def read_wfdb(path: Path, options: ReadOptions) -> Recording:
     """Read a record by the path of its header, or by the same without `.hea`.
@@ -41,7 +43,6 @@ def read_wfdb(path: Path, options: ReadOptions) -> Recording:
     """
     path = header_path(path)
     header = read_header(path)
-    check_size(path, sum(channel.per_frame for channel in header.channels), header.frames, options)
     leads = wanted_leads(path, [channel.name for channel in header.channels], options)
     frame_rate = 1.0 if header.frame_rate is None else header.frame_rate
     leads, rate = leads_of_one_rate(path, leads, [frame_rate * each.per_frame for each in header.channels], options)
@@ -49,16 +50,21 @@ def read_wfdb(path: Path, options: ReadOptions) -> Recording:
     rate = stated_rate(path, None if header.frame_rate is None else rate, options.sampling_rate)
 
     per_frame = next(iter(channels.values())).per_frame
-    signal = np.full((len(leads), header.frames * per_frame), np.nan, dtype=np.float32)
+    leads, part = chosen_part(path, leads, header.frames, rate / per_frame, options, per_frame)
+    signal = np.full((len(leads), (part.stop - part.start) * per_frame), np.nan, dtype=np.float32)
     start = 0
     for segment in header.segments or (Segment(header, header.frames),):
-        stop = start + segment.frames * per_frame
+        first, last = max(part.start - start, 0), min(part.stop - start, segment.frames)  # frames of the segment
+        place = slice((start + first - part.start) * per_frame, (start + last - part.start) * per_frame)
+        start += segment.frames
+        if first >= last:
+            continue
         found = {} if segment.header is None else _of_segment(header, segment.header, leads)
         if len(found) < len(leads):
             note("segments of the record in which a lead was not recorded are missing samples")
         if segment.header is not None and found:
-            _read_segment(segment.header, found, signal[:, start:stop], list(leads), per_frame, options)
-        start = stop
+            frames = slice(first, last)
+            _read_segment(segment.header, found, frames, signal[:, place], list(leads), per_frame, options)
     return make_recording(path, signal, list(leads), rate)
 
 
@@ -74,25 +80,26 @@ def _of_segment(record: WfdbHeader, segment: WfdbHeader, leads: dict[str, int]) 
 def _read_segment(
     header: WfdbHeader,
     found: dict[str, int],
+    frames: slice,
     signal: NDArray[np.float32],
     leads: list[str],
     per_frame: int,
     options: ReadOptions,
 ) -> None:
-    """Write the leads of a segment into `signal` (leads, samples), in millivolts."""
+    """Write the leads of some frames of a segment into `signal` (leads, samples), in millivolts."""
     channels = [header.channels[number] for number in found.values()]
     if any(channel.per_frame != per_frame for channel in channels):
         raise DataError(f"{header.path}: has other samples per frame than the record; it is damaged, copy it again")
     factors = [millivolt_factor(header.path, channel.unit or "mV", options.unit) for channel in channels]
-    digital = _samples(header, list(found.values()))
-    if not options.ignore_checksums:
+    digital = _samples(header, list(found.values()), frames)
+    if not options.ignore_checksums and frames == slice(0, header.frames):  # the sum is of all samples
         _compare_checksums(header.path, found, channels, digital)
     with np.errstate(over="ignore"):
         for lead, values, factor in zip(found, _physical(channels, digital), factors, strict=True):
             signal[leads.index(lead)] = values if factor == 1 else values * factor
 
 
-def _samples(header: WfdbHeader, wanted: list[int]) -> list[NDArray[np.int32]]:
+def _samples(header: WfdbHeader, wanted: list[int], frames: slice) -> list[NDArray[np.int32]]:
     """Return the steps of the wanted channels, as the library's `rdrecord` does after it has parsed the header.
 
     Parsing it a second time would take longer than reading ten seconds of twelve leads.
@@ -100,6 +107,8 @@ def _samples(header: WfdbHeader, wanted: list[int]) -> list[NDArray[np.int32]]:
     from wfdb.io._signal import _rd_segment
 
     channels = header.channels
+    summed = any(channels[number].format in DIFFERENCES for number in wanted)
+    start = 0 if summed else frames.start
     read = _rd_segment(
         file_name=[channel.file for channel in channels],
         dir_name=os.path.abspath(header.path.parent),  # so that nothing is taken for an address
@@ -111,12 +120,13 @@ def _samples(header: WfdbHeader, wanted: list[int]) -> list[NDArray[np.int32]]:
         samps_per_frame=[channel.per_frame for channel in channels],
         skew=[channel.skew for channel in channels],
         init_value=[channel.first for channel in channels],
-        sampfrom=0,
-        sampto=header.frames,
+        sampfrom=start,
+        sampto=frames.stop,
         channels=wanted,
         ignore_skew=False,
     )
-    return [np.asarray(steps, dtype=np.int32) for steps in read]
+    skipped = [(frames.start - start) * channels[number].per_frame for number in wanted]
+    return [np.asarray(steps[count:], dtype=np.int32) for steps, count in zip(read, skipped, strict=True)]
 
 
 def _physical(channels: list[Channel], digital: list[NDArray[np.int32]]) -> list[NDArray[np.float64]]:
@@ -150,4 +160,4 @@ def wfdb_files(path: Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(record_files(header_path(path))))
 
 
-WFDB = FileReader("a WFDB record", (SUFFIX,), read_wfdb, files=wfdb_files, parts=segment_headers)
+WFDB = FileReader("a WFDB record", (SUFFIX,), read_wfdb, files=wfdb_files, parts=segment_headers, parts_of_time=True)

@@ -24,8 +24,9 @@ from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE
 from ecgtune.data.near_duplicates import fingerprint
 from ecgtune.data.signal.path import Findings, SignalPath
 from ecgtune.errors import DataError, RunError, SettingError
-from ecgtune.io.readers.base import ReadOptions, Recording
+from ecgtune.io.readers.base import LongRecordingError, ReadOptions
 from ecgtune.io.readers.registry import read_recording
+from ecgtune.io.records.pieces import windows_in_pieces
 
 Progress = Callable[[int, int], object]
 """Called with the number of recordings that are done, and of all."""
@@ -132,8 +133,7 @@ def prepare(job: Job) -> list[RecordingOutcome]:
     with job.part.open("wb") as part:
         for path in job.paths:
             try:
-                recording = read_recording(path, job.preparation.options)
-                outcomes.append(_prepare(recording, job.preparation, part))
+                outcomes.append(_prepare(path, job.preparation, part))
             except (DataError, SettingError) as error:  # such as a band that this recording's rate cannot hold
                 outcomes.append(RecordingOutcome(None, None, str(error).removeprefix(f"{path}: ")))
             except MemoryError:
@@ -142,7 +142,11 @@ def prepare(job: Job) -> list[RecordingOutcome]:
     return outcomes
 
 
-def _prepare(recording: Recording, preparation: Preparation, part: Any) -> RecordingOutcome:
+def _prepare(path: Path, preparation: Preparation, part: Any) -> RecordingOutcome:
+    try:
+        recording = read_recording(path, preparation.options)
+    except LongRecordingError as long:
+        return _prepare_long(path, long, preparation, part)
     rate, leads, expected = recording.sampling_rate, recording.leads, preparation.expected
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise DataError(f"{rate:g} Hz is no rate of an ECG; {LOWEST_RATE:g} to {HIGHEST_RATE:g} Hz are allowed")
@@ -158,6 +162,23 @@ def _prepare(recording: Recording, preparation: Preparation, part: Any) -> Recor
     part.write(np.ascontiguousarray(processed.windows).data)
     found = {item.name: getattr(processed, item.name) for item in fields(Findings)}
     return RecordingOutcome(replace(facts, windows=len(processed.windows), **found), prints)
+
+
+def _prepare_long(path: Path, long: LongRecordingError, preparation: Preparation, part: Any) -> RecordingOutcome:
+    expected = preparation.expected
+    if preparation.signal_path.window is None:
+        raise DataError(f"{long}, or cut it into windows with --window")
+    facts = RecordingFacts(long.sampling_rate, long.leads, long.seconds)
+    if expected.sampling_rate not in (None, facts.sampling_rate) or expected.leads not in (
+        None,
+        frozenset(facts.leads),
+    ):
+        return RecordingOutcome(facts, None)
+    first, windows, found = windows_in_pieces(
+        path, long, preparation.options, preparation.signal_path, lambda values: part.write(values.data)
+    )
+    prints = fingerprint(first.signal, first.leads, first.sampling_rate) if preparation.fingerprints else None
+    return RecordingOutcome(replace(facts, windows=windows, notes=first.notes, **found), prints)
 
 
 def _results(jobs: Sequence[Job], workers: int | None) -> Iterator[list[RecordingOutcome]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from ecgtune.errors import DataError
 from ecgtune.io.joining import files_by_split
 from ecgtune.io.label_table import LabelTable, TableColumns, read_label_table
 from ecgtune.io.labels import class_notes
-from ecgtune.io.readers.base import ReadOptions, Recording
+from ecgtune.io.readers.base import LongRecordingError, ReadOptions, Recording
 from ecgtune.io.readers.registry import read_recording
 from ecgtune.io.records.cache import PreparedRecords, prepare_records
 from ecgtune.io.records.first_pass import (
@@ -185,10 +184,14 @@ def _preparation(settings: RecordSettings, selection: Selection, options: ReadOp
     return Preparation(options, path, expected)
 
 
-def _first_readable(paths: Iterable[Path], options: ReadOptions) -> Recording | None:
+def _first_readable(paths: Iterable[Path], options: ReadOptions) -> Recording | LongRecordingError | None:
     for path in paths:
-        with suppress(DataError):
+        try:
             return read_recording(path, options)
+        except LongRecordingError as long:  # leads, rate and length are known
+            return long
+        except DataError:
+            continue
     return None
 
 
