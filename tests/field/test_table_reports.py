@@ -273,6 +273,14 @@ def test_exams_of_one_file_follow_their_ids(tmp_path):
     np.testing.assert_allclose(data.signal[:, 0], 2 * beats[order], rtol=1e-5, atol=1e-5)
 
 
+def test_accents_of_file_names_are_those_of_the_table(folder):
+    """uewepuep/FPVTracksideCore#75: a Mac stores the letter and its accent apart; the name is the same."""
+    apart, composed = "Mu\u0308ller", "M\u00fcller"
+    (folder / "records" / "r00.hea").rename(folder / "records" / f"{apart}.hea")
+    (folder / "labels.csv").write_text((folder / "labels.csv").read_text().replace("r00", composed))
+    assert len(ecgtune.read_records(folder / "labels.csv", folder / "records")) == 12
+
+
 @pytest.mark.parametrize("name", ["._r00.hea", "._r00.dat", ".DS_Store", "__MACOSX/._r00.hea"])
 def test_files_that_a_mac_leaves_behind_are_no_recordings(folder, name):
     """SpikeInterface/spikeinterface#4027: AppleDouble files beside the recordings are not read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ def match_recordings(names: Iterable[str], found: Mapping[str, object], what: st
     for identifier, path in found.items():
         whole = isinstance(path, Path) and path.name == PurePosixPath(identifier).name
         for name in dict.fromkeys((identifier, _SUFFIX.sub("", identifier) if whole else identifier)):
-            parts = PurePosixPath(name).parts
+            parts = PurePosixPath(_composed(name)).parts
             for first in range(len(parts)):
                 by_tail["/".join(parts[first:])].append(identifier)
     matched: list[str | None] = []
@@ -51,6 +52,11 @@ def match_recordings(names: Iterable[str], found: Mapping[str, object], what: st
             owner[identifier] = name
         matched.append(identifier)
     return Matched(tuple(matched), tuple(identifier for identifier in found if identifier not in owner))
+
+
+def _composed(name: str) -> str:
+    """Return letters with their accents as one character each; macOS stores them apart in file names."""
+    return unicodedata.normalize("NFC", name)
 
 
 def match_numbers(names: Iterable[str], found: Iterable[str]) -> dict[str, str]:
@@ -70,7 +76,7 @@ def match_numbers(names: Iterable[str], found: Iterable[str]) -> dict[str, str]:
 
 
 def _find(name: str, found: Mapping[str, object], by_tail: Mapping[str, list[str]], what: str) -> str | None:
-    plain = name.replace("\\", "/").removeprefix("./").strip("/")
+    plain = _composed(name).replace("\\", "/").removeprefix("./").strip("/")
     forms = [plain]
     while _SUFFIX.search(forms[-1]):
         forms.append(_SUFFIX.sub("", forms[-1]))
