@@ -15,7 +15,7 @@ import ecgtune
 from ecgtune.cli.app import make_app
 from ecgtune.cli.commands import COMMANDS, load
 from helpers.cli import refused, run
-from helpers.recordings import write_edf
+from helpers.recordings import dicom_group, write_dicom, write_edf
 from helpers.records import heartbeats, write_record
 
 SOURCE = Path(ecgtune.__file__).parent
@@ -143,6 +143,23 @@ def edf(folder: Path) -> None:
         write_edf(folder / "records" / f"r{index}.edf", values, leads=("ECG II", "X1"), rate=200)
 
 
+def two_rates(folder: Path) -> None:
+    """WFDB records of a lead at 200 Hz and one at 100 Hz."""
+    for index, signal in enumerate(heartbeats(8, seconds=4)):
+        steps, name = np.round(1000 * signal).astype("<i2"), f"r{index}"
+        (folder / "records" / f"{name}_a.dat").write_bytes(steps.tobytes())
+        (folder / "records" / f"{name}_b.dat").write_bytes(steps[::2].tobytes())
+        lines = (f"{name} 2 100 400", f"{name}_a.dat 16x2 1000 16 0 0 0 0 II", f"{name}_b.dat 16 1000 16 0 0 0 0 V5")
+        (folder / "records" / f"{name}.hea").write_text("\n".join(lines))
+
+
+def two_waveforms(folder: Path) -> None:
+    """DICOM files in which two waveforms hold the same lead at one time."""
+    for index, signal in enumerate(heartbeats(8, seconds=4)):
+        groups = [dicom_group(np.round(factor * 400 * signal)[None], ("II",), 200.0) for factor in (1, 2)]
+        write_dicom(folder / "records" / f"r{index}.dcm", groups)
+
+
 def gap(folder: Path) -> None:
     """NumPy recordings with a gap of half a second."""
     for index, signal in enumerate(heartbeats(8, seconds=4)):
@@ -177,6 +194,8 @@ RECORDINGS = {
     "lengths": (mixed, ["--resample", "100", "--leads", "II"], "--window", ["--window", "4"]),
     "zeros": (numbered, [], "--match-numbers takes 0 for 00000_hr", ["--match-numbers"]),
     "dataset": (two_arrays, ["--unit", "mV"], "--dataset", ["--dataset", "a"]),
+    "rates in a file": (two_rates, [], "keep one rate: --lead-names II -", ["--lead-names", "II", "-"]),
+    "two waveforms": (two_waveforms, [], "choose: --lead-names II -", ["--lead-names", "II", "-"]),
     "gap": (gap, [], "--longest-gap", ["--longest-gap", "1"]),
     "missing": (
         lambda folder: [path.unlink() for path in (headers(str)(folder), folder / "records" / "r7.hea")[1:]],

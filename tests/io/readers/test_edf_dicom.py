@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.errors import DataError
 from helpers.recordings import LEADS, dicom_group, digital, read, write_dicom, write_edf
@@ -169,6 +170,20 @@ def print_layout(tmp_path):
     ]
     strip = dicom_group(values[12:], leads=("II",), offset=0)
     return write_dicom(tmp_path / "a.dcm", [*groups, strip]), (values * 2.5 + 3) / 1000
+
+
+def test_dicom_of_a_recorder_is_what_the_library_reads(tmp_path):
+    """The example of pydicom: a rhythm of 10 s, and a median beat that is derived from it."""
+    import pydicom
+    from pydicom.data import get_testdata_file
+
+    path = Path(str(get_testdata_file("waveform_ecg.dcm", download=False)))
+    recording = read(path)
+    np.testing.assert_allclose(recording.signal, pydicom.dcmread(path).waveform_array(0).T / 1000, rtol=1e-6, atol=1e-9)
+    assert (recording.leads, recording.sampling_rate, recording.notes) == (STANDARD_LEADS, 1000.0, ())
+    bare = tmp_path / "1.2.840"
+    bare.write_bytes(path.read_bytes()[132:])
+    np.testing.assert_array_equal(read(bare).signal, recording.signal)
 
 
 def test_dicom_groups_are_placed_by_their_offsets(print_layout):
