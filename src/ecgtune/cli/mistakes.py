@@ -48,8 +48,9 @@ def _unknown_option(flag: str, own: Collection[str], command: str, options: Opti
     if command == "pretrain" and field in FINE_TUNING_ONLY:
         return f"{flag} is for fine-tuning only; leave it out: a pretraining has no labels, head or frozen encoder"
     close = difflib.get_close_matches(asked, sorted(own), n=1, cutoff=0.85)
-    homes = [] if close else [name for name, names in options().items() if asked in names and name != command]
     methods = _methods_with(field) if not close and {"method", "methods"} & fields else []
+    known = {} if close or methods else options()
+    homes = [name for name, names in known.items() if asked in names and name != command]
     close = close or ([] if homes or methods else difflib.get_close_matches(asked, sorted(own), n=1, cutoff=0.7))
     if close:
         return f"{start}; did you mean --{close[0]}?"
