@@ -1,4 +1,4 @@
-"""Encoders with random weights and steps on noise, for benchmarks: time and memory do not depend on the weights."""
+"""Encoders with random weights and training steps on noise, which have the time and memory of real ones."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,14 +20,14 @@ FULL_SIZE = "ECG-FM's size, random weights"
 
 
 def classifier(config: EcgFmConfig, device: torch.device | None = None) -> Classifier:
-    """An encoder of this size with a linear head for two classes."""
+    """Return an encoder of this size with a linear head for two classes."""
     torch.manual_seed(0)
     weights = Weights("random", "benchmark", seed=0)
     return Classifier(EcgFM(config), Head(), ("0", "1"), weights, name="ecg-fm", seed=0).to(device)
 
 
 def full_size(folder: Path) -> Path:
-    """A new model folder of ECG-FM's size that `load_model` takes."""
+    """Write a model folder of ECG-FM's size, which `load_model` reads; return it."""
     torch.manual_seed(0)
     folder.mkdir()
     save_encoder(EcgFM(EcgFmConfig()), folder, {"weights": "random"})
@@ -35,7 +35,7 @@ def full_size(folder: Path) -> Path:
 
 
 def loss(model: nn.Module, inputs: Any, precision: str = "bf16") -> Tensor:
-    """Cross-entropy of one batch of inputs, with labels that alternate."""
+    """Return the cross-entropy of one batch with alternating labels."""
     kind = next(model.parameters()).device
     with autocast(kind, precision):
         logits = model(inputs).float()
@@ -43,13 +43,13 @@ def loss(model: nn.Module, inputs: Any, precision: str = "bf16") -> Tensor:
 
 
 def step(model: nn.Module, inputs: Any, precision: str = "bf16") -> None:
-    """Forward and backward pass of one batch."""
+    """Run forward and backward pass of one batch."""
     loss(model, inputs, precision).backward()
     model.zero_grad()
 
 
 def seconds(work: Callable[[], Any], device: torch.device | None = None) -> float:
-    """Seconds of one call, the work of an accelerator included."""
+    """Return the seconds of one call, including the work of a GPU."""
     cuda = device is not None and device.type == "cuda"
     if cuda:
         torch.cuda.synchronize(device)
@@ -61,7 +61,7 @@ def seconds(work: Callable[[], Any], device: torch.device | None = None) -> floa
 
 
 def medians(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of each way; they take turns, and the first round is not counted."""
+    """Return the median seconds of each function; calls alternate, and the first round is a warm-up."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
         for name, way in ways.items():

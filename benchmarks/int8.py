@@ -2,10 +2,10 @@
 
     python benchmarks/int8.py
 
-times products of ECG-FM's sizes in each format, tunes the embedded encoder with LoRA and trains a probe on one of
-ECG-FM's size on simulated windows, predicts others in each format, and writes processor times and agreement to
-benchmarks/results/int8-KIND.json and docs/performance.md. Formats that the processor has no instructions for are left
-out, with the reason.
+times linear layers of ECG-FM's sizes in each number format; fine-tunes the bundled encoder (LoRA) and an encoder of
+ECG-FM's size (linear probe) on simulated windows; and compares predictions for other windows in each format. Processor
+times and agreement are written to benchmarks/results/int8-KIND.json and docs/performance.md. Formats without
+instructions on the processor are skipped with the reason.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from torch import nn
 
 import ecgtune
 from ecgtune.deployment.int8 import Int8Linear
-from ecgtune.training.memory import keep_freed_memory
+from ecgtune.training.memory import retain_freed_memory
 
 ROWS = 16 * 156  # tokens of 16 windows of 5 s
 LAYERS = ((768, 768), (768, 3072), (3072, 768))
@@ -33,7 +33,7 @@ PRECISIONS = ("fp32", "bf16", "int8")
 
 
 def milliseconds(work: Callable[[], object], rounds: int) -> float:
-    """Median processor time; the first round is not counted."""
+    """Return the median processor time; the first round is a warm-up."""
     taken = []
     for _ in range(rounds + 1):
         started = time.process_time()
@@ -44,7 +44,7 @@ def milliseconds(work: Callable[[], object], rounds: int) -> float:
 
 @torch.no_grad()
 def products(inputs: int, outputs: int, precisions: list[str], rounds: int) -> dict[str, float]:
-    """One linear layer in each format; int8 reads and writes what a prediction has around it."""
+    """Time one linear layer in each format; inputs and outputs of int8 have the format of the other layers."""
     torch.manual_seed(0)
     whole, tokens = nn.Linear(inputs, outputs), torch.randn(ROWS, inputs)
     rounded = tokens.bfloat16() if "bf16" in precisions else tokens
@@ -58,7 +58,7 @@ def products(inputs: int, outputs: int, precisions: list[str], rounds: int) -> d
 
 
 def agreement(model: str | Path, method: Any, windows: int, epochs: int, precisions: list[str]) -> dict[str, Any]:
-    """AUROC of a run of `method` on its test split, and each format on `windows` windows that it has not seen."""
+    """Return the test AUROC of a run of `method`, and the agreement of each format on `windows` new windows."""
     data, others = ecgtune.simulate(windows, seed=0), ecgtune.simulate(windows, seed=1)
     optimisation = ecgtune.Optimisation(epochs=epochs, batch_size=16)
     recipe = ecgtune.Recipe(method=method, optimisation=optimisation, trainer=ecgtune.TrainerSettings(device="cpu"))
@@ -78,7 +78,7 @@ def agreement(model: str | Path, method: Any, windows: int, epochs: int, precisi
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: a linear layer in each format, and the agreement of predictions."""
+    """Return Markdown tables of linear layers in each format and of the agreement of predictions."""
     names = [name for name in PRECISIONS if name not in result["left_out"]]
     layers = [
         (" to ".join(map(str, row["layer"])), *(f"{row[name]:.1f} ms" for name in names)) for row in result["layers"]
@@ -90,8 +90,8 @@ def table(result: Mapping[str, Any]) -> str:
         cells = (f"{100 * rows[n]['agreement']:.1f} %, {rows[n]['largest_difference']:.3f}" for n in names[1:])
         models.append((model["model"], f"{model['auroc']:.3f}", f"{model['windows']:,}", *cells))
     header = ("after fine-tuning on simulated windows", "AUROC", "windows")
-    told = (f"{name}: same class, largest difference of a probability" for name in names[1:])
-    lines.append(markdown((*header, *told), models))
+    columns = (f"{name}: same class, largest difference of a probability" for name in names[1:])
+    lines.append(markdown((*header, *columns), models))
     lines += [f"Left out: {name}, {reason}.\n" for name, reason in result["left_out"].items()]
     return "\n".join(lines)
 
@@ -99,13 +99,13 @@ def table(result: Mapping[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=8)
-    asked = parser.parse_args()
-    keep_freed_memory()
+    options = parser.parse_args()
+    retain_freed_memory()
     left_out = {name: reason for name in PRECISIONS if (reason := lacks(name))}
     precisions = [name for name in PRECISIONS if name not in left_out]
-    layers = [{"layer": list(size), **products(*size, precisions, asked.rounds)} for size in LAYERS]
+    layers = [{"layer": list(size), **products(*size, precisions, options.rounds)} for size in LAYERS]
     with tempfile.TemporaryDirectory() as place:
-        # Random layers do not learn in minutes, a probe on them does.
+        # LoRA on random weights would not learn in minutes; a probe does.
         trained = {
             "ecg-fm-tiny, LoRA": ("ecg-fm-tiny", ecgtune.LoRA(rank=16), 1000, 4),
             f"{FULL_SIZE}, linear probe": (full_size(Path(place) / "model"), ecgtune.LinearProbe(), 500, 150),

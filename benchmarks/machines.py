@@ -1,4 +1,4 @@
-"""Kinds of processors, the number formats each of them has instructions for, and files of results."""
+"""Kinds of processors, the number formats for which they have instructions, and result files."""
 
 import os
 import platform
@@ -15,18 +15,18 @@ from ecgtune.utils.files import write_json
 from ecgtune.workflows.environment import machine, now
 
 RESULTS = Path(__file__).parent / "results"
-#: Variables that make libraries use fewer instructions than the processor has. Set all three to measure as on AVX2.
+#: Variables that limit libraries to AVX2 instructions. Set all three to measure as on an AVX2 processor.
 EMULATION = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 CPU = torch.device("cpu")
 
 
 def emulated() -> dict[str, str]:
-    """The variables of `EMULATION` that are set."""
+    """Return the variables of `EMULATION` that are set."""
     return {name: os.environ[name] for name in EMULATION if name in os.environ}
 
 
 def kind(device: torch.device = CPU) -> str:
-    """Name of the kind of processor that results belong to, such as "avx512-bf16"; emulated AVX2 is "avx2"."""
+    """Return the kind of the processor, such as "avx512-bf16"; emulated AVX2 is "avx2"."""
     if device.type != "cpu":
         return f"{device.type}-{torch.cuda.get_device_name(device).split()[-1].lower()}"
     if emulated():
@@ -37,7 +37,7 @@ def kind(device: torch.device = CPU) -> str:
 
 
 def lacks(precision: str, device: torch.device = CPU) -> str | None:
-    """Reason why `device` has no instructions for products in `precision`; None where it has them."""
+    """Return the reason if `device` has no instructions for products in `precision`, else None."""
     if precision == "fp32":
         return None
     if precision == "int8":
@@ -50,20 +50,20 @@ def lacks(precision: str, device: torch.device = CPU) -> str | None:
 
 
 def result_file(name: str, device: torch.device = CPU) -> Path:
-    """File of the results of benchmark `name` on this kind of processor."""
+    """Return the result file of benchmark `name` on this kind of processor."""
     return RESULTS / f"{name}-{kind(device)}.json"
 
 
 def write_result(file: Path, facts: Mapping[str, Any], device: torch.device = CPU) -> dict[str, Any]:
-    """Write `facts` with command, date, machine and kind of processor as JSON, and return all of it."""
-    told = {"command": command(), "date": now(), "machine": machine(), "kind": kind(device), "emulated": emulated()}
-    result = {**told, **facts}
+    """Write and return `facts` with command, date, machine and kind of processor."""
+    origin = {"command": command(), "date": now(), "machine": machine(), "kind": kind(device), "emulated": emulated()}
+    result = {**origin, **facts}
     write_json(file, result)
     return result
 
 
 def command() -> str:
-    """The command line of the running script."""
+    """Return the command line of the running script."""
     script = Path(sys.argv[0])
     inside = script.resolve().is_relative_to(RESULTS.parent)
     name = f"benchmarks/{script.resolve().relative_to(RESULTS.parent)}" if inside else script.name
@@ -72,9 +72,9 @@ def command() -> str:
 
 
 def described(result: Mapping[str, Any]) -> str:
-    """The machine and date of a result: "AMD EPYC, 2 threads, 2026-11-23"."""
-    told = result["machine"]
-    graphics = str(result.get("kind", "")).startswith("cuda")
-    name = told["accelerator"] if graphics else f"{told['processor']}, {told['threads']} threads"
+    """Return machine and date of a result: "AMD EPYC, 2 threads, 2026-11-23"."""
+    found = result["machine"]
+    cuda = str(result.get("kind", "")).startswith("cuda")
+    name = found["accelerator"] if cuda else f"{found['processor']}, {found['threads']} threads"
     limited = f" limited to {result['kind'].upper()} instructions (emulated)" if result.get("emulated") else ""
     return f"{name}{limited}, {result['date'][:10]}"

@@ -1,9 +1,9 @@
-"""Peak memory of a training under `--max-memory`: LoRA on an encoder of ECG-FM's size, a batch of 64 windows.
+"""Peak memory of a training with `--max-memory`: LoRA on an encoder of ECG-FM's size, batches of 64 windows.
 
     python benchmarks/memory.py
 
-lets ecgtune choose the pieces of a batch and checkpointing for each limit, trains in a process of its own, and writes
-both settings and the measured peak to benchmarks/results/memory-KIND.json and docs/performance.md.
+trains in a separate process per limit and writes the selected gradient accumulation, gradient checkpointing and
+measured peak to benchmarks/results/memory-KIND.json and docs/performance.md.
 """
 
 import argparse
@@ -33,7 +33,7 @@ LIMITS = (None, "4GB", "2GB")
 
 
 def trained(model: str, limit: str | None) -> dict[str, Any]:
-    """Train in this process: the settings that were chosen, and bytes at the peak."""
+    """Train in this process; return the selected settings and the peak in bytes."""
     peak = PeakMemory(torch.device("cpu"))
     loop = {
         "optimisation": Optimisation(epochs=1, batch_size=BATCH),
@@ -48,7 +48,7 @@ def trained(model: str, limit: str | None) -> dict[str, Any]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: a line per limit."""
+    """Return a Markdown table with one row per limit."""
     rows = [
         (
             row["limit"] or "not given",
@@ -62,15 +62,15 @@ def table(result: Mapping[str, Any]) -> str:
         f"{described(result)}: LoRA on {result['model']}, {result['windows']:,} simulated windows of one lead, "
         f"one epoch, batch {result['batch_size']}.\n\n"
     )
-    return head + markdown(("`--max-memory`", "pieces of a batch", "checkpointing", "peak"), rows)
+    return head + markdown(("`--max-memory`", "accumulation steps", "gradient checkpointing", "peak"), rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(trained(asked.one[0], asked.one[1] or None)))
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(trained(options.one[0], options.one[1] or None)))
         return
     rows = []
     with tempfile.TemporaryDirectory() as place:

@@ -1,10 +1,10 @@
-"""Micro-benchmarks: what one change in the code saves, on this machine's CPU.
+"""Micro-benchmarks of single code changes on the CPU of this machine.
 
     python benchmarks/micro.py [--changes NAME ...] [--rounds 7]
 
-times forward and backward pass before and after each change of `CASES`, in turn, and writes medians to
-benchmarks/results/micro-KIND.json and docs/performance.md. Rows of other changes stay in the file. Formats that the
-processor has no instructions for are left out, with the reason.
+times forward and backward pass before and after each change of `CASES`, alternating, and writes medians to
+benchmarks/results/micro-KIND.json and docs/performance.md. Rows of other changes stay in the file. Number formats
+without instructions on the processor are skipped with the reason.
 """
 
 import argparse
@@ -43,7 +43,7 @@ from ecgtune.models.classifier import Classifier
 from ecgtune.models.ecg_fm.network import EcgFmConfig, PositionalConv
 from ecgtune.models.ecg_fm.spectrum import FrozenSpectrum
 from ecgtune.models.layers import explicit_attention
-from ecgtune.training.memory import keep_freed_memory
+from ecgtune.training.memory import retain_freed_memory
 from ecgtune.training.precision import FORMATS, autocast
 from ecgtune.utils.files import read_json
 from ecgtune.workflows.environment import now
@@ -56,7 +56,7 @@ SIGNALS = {TINY: (64, 1, 600), LARGE: (8, 12, 2500)}
 
 @dataclass(frozen=True)
 class Case:
-    """One change at one size. make: from a precision the work before and after it. used: whether ecgtune has it."""
+    """One change at one size. make: precision -> work before and after it. used: whether ecgtune applies it."""
 
     change: str
     where: str
@@ -70,7 +70,7 @@ def model_of(where: str, depth: int = 12) -> Classifier:
 
 
 def attention(batch: int, heads: int, tokens: int, channels: int, precision: str) -> Pair:
-    """torch's fused kernel, and two products with a softmax between them."""
+    """torch's fused kernel; two products with a softmax between them."""
     dtype = FORMATS[precision]
     inputs = [torch.randn(batch, tokens, heads, channels, dtype=dtype).transpose(1, 2).requires_grad_() for _ in "qkv"]
     return (
@@ -80,7 +80,7 @@ def attention(batch: int, heads: int, tokens: int, channels: int, precision: str
 
 
 def projections(tokens: int, width: int, precision: str) -> Pair:
-    """Queries, keys and values as three products, and as one."""
+    """Queries, keys and values as three products; as one product."""
     dtype = FORMATS[precision]
     weights = [torch.randn(width, width, dtype=dtype) / width**0.5 for _ in "qkv"]
     together, inputs = torch.cat(weights), torch.randn(tokens, width, dtype=dtype, requires_grad=True)
@@ -91,7 +91,7 @@ def projections(tokens: int, width: int, precision: str) -> Pair:
 
 
 def positional(width: int, taps: int, batch: int, tokens: int, precision: str) -> Pair:
-    """Forward pass of a frozen positional convolution by torch, and by its spectrum."""
+    """Forward pass of a frozen positional convolution by torch; by its spectrum."""
     conv = PositionalConv(width, taps, 16).requires_grad_(False).conv
     spectrum = FrozenSpectrum(conv, tokens)
     signal = torch.randn(batch, width, tokens).to(FORMATS[precision])
@@ -104,18 +104,18 @@ def positional(width: int, taps: int, batch: int, tokens: int, precision: str) -
 
 
 def layers(where: str, method: Method, ours: type[nn.Module], theirs: type[nn.Module], precision: str) -> Pair:
-    """A training step with peft's layers of `method`, and with ours."""
+    """A training step with the layers of peft for `method`; with those of ecgtune."""
     models = [attach(model_of(where, depth=4), method).train() for _ in range(2)]
     for module in models[0].modules():
         if isinstance(module, ours):
             module.__class__ = theirs
-    rotated_weights._cheaper = lambda *_: True  # at sizes where it turned out to cost time as well
+    rotated_weights._cheaper = lambda *_: True  # also at sizes where it is slower
     signal = torch.randn(SIGNALS[where])
     return partial(step, models[0], signal, precision), partial(step, models[1], signal, precision)
 
 
 def frozen_copies(where: str, method: Method, precision: str) -> Pair:
-    """A step that casts frozen weights each time, and one with every frozen linear layer held in `precision`."""
+    """A step that casts frozen weights each time; one with every frozen linear layer stored in `precision`."""
     model = attach(model_of(where), method).train()
     converted = copy.deepcopy(model)
     for module in converted.modules():
@@ -126,7 +126,7 @@ def frozen_copies(where: str, method: Method, precision: str) -> Pair:
 
 
 def compiled(where: str, rank: int, precision: str) -> Pair:
-    """A LoRA step as it is, and by torch.compile (needs a C++ compiler)."""
+    """A LoRA step without torch.compile; with it (needs a C++ compiler)."""
     torch._dynamo.reset()
     model = attach(model_of(where), LoRA(rank=rank)).train()
     signal = torch.randn(SIGNALS[where])
@@ -174,13 +174,13 @@ CASES = (
         for where, rank in ((TINY, 4), (LARGE, 16))
     ),
 )
-#: Measured in processes of its own: whether glibc keeps freed memory is decided once in a process.
+#: Measured in separate processes, because `retain_freed_memory` cannot be undone.
 MEMORY = Case("freed memory is kept", f"{TINY}, LoRA r4", lambda precision: NotImplemented)
 CHANGES = tuple(dict.fromkeys(case.change for case in (*CASES, MEMORY)))
 
 
 def measure(case: Case, precision: str, rounds: int) -> dict[str, Any]:
-    """A row: milliseconds before and after the change, and of the first call after it."""
+    """Return a row: milliseconds before and after the change, and of the first call after it."""
     if case is MEMORY:
         return row_of(case, precision, *memory(precision, rounds))
     torch.manual_seed(0)
@@ -191,13 +191,13 @@ def measure(case: Case, precision: str, rounds: int) -> dict[str, Any]:
 
 
 def row_of(case: Case, precision: str, before: float, after: float) -> dict[str, Any]:
-    told = {"change": case.change, "where": case.where, "precision": precision, "used": case.used, "date": now()[:10]}
-    return told | {"before_ms": before, "after_ms": after, "ratio": before / after}
+    facts = {"change": case.change, "where": case.where, "precision": precision, "used": case.used, "date": now()[:10]}
+    return facts | {"before_ms": before, "after_ms": after, "ratio": before / after}
 
 
 def memory(precision: str, rounds: int) -> tuple[float, float]:
-    """Median milliseconds of a step in processes that give freed memory back to the kernel, and that keep it."""
-    taken: dict[str, list[float]] = {"given-back": [], "kept": []}
+    """Return the median milliseconds of a step in processes that release freed memory, and that retain it."""
+    taken: dict[str, list[float]] = {"released": [], "retained": []}
     for _ in range(rounds):
         for way, values in taken.items():
             words = [sys.executable, __file__, "--memory", way, precision]
@@ -208,9 +208,9 @@ def memory(precision: str, rounds: int) -> tuple[float, float]:
 
 
 def memory_child(way: str, precision: str) -> dict[str, float]:
-    """Milliseconds and page faults of a step in this process."""
-    if way == "kept":
-        keep_freed_memory()
+    """Return milliseconds and page faults of a step in this process."""
+    if way == "retained":
+        retain_freed_memory()
     model, signal = attach(model_of(TINY), LoRA(rank=4)).train(), torch.randn(SIGNALS[TINY])
     found = medians({"step": partial(step, model, signal, precision)}, 3)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -219,7 +219,7 @@ def memory_child(way: str, precision: str) -> dict[str, float]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: a line per change, size and precision; what was left out and why."""
+    """Return a Markdown table with one row per change, size and precision, and the skipped formats."""
     rows = [
         (
             row["change"] + ("" if row["used"] else " (not used)"),
@@ -242,22 +242,22 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--result", type=Path, default=result_file("micro"))
     parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
-    asked = parser.parse_args(words)
-    if asked.memory:
-        print(json.dumps(memory_child(*asked.memory)))
+    options = parser.parse_args(words)
+    if options.memory:
+        print(json.dumps(memory_child(*options.memory)))
         return
     left_out = {name: reason for name in ("bf16",) if (reason := lacks(name))}
-    kept = {key(row): row for row in read_json(asked.result)["rows"]} if asked.result.is_file() else {}
+    kept = {key(row): row for row in read_json(options.result)["rows"]} if options.result.is_file() else {}
     for case in (*CASES, MEMORY):
-        if case.change in asked.changes and asked.where in case.where:
+        if case.change in options.changes and options.where in case.where:
             for precision in (name for name in case.precisions if name not in left_out):
-                row = measure(case, precision, asked.rounds)
+                row = measure(case, precision, options.rounds)
                 kept[key(row)] = row
                 print(f"{row['change']}, {row['where']}, {precision}: {row['ratio']:.2f}x", flush=True)
     order = {(case.change, case.where): place for place, case in enumerate((*CASES, MEMORY))}
     rows = sorted(kept.values(), key=lambda row: order[row["change"], row["where"]])
-    write_result(asked.result, {"left_out": left_out, "rows": rows})
-    if asked.result == result_file("micro"):
+    write_result(options.result, {"left_out": left_out, "rows": rows})
+    if options.result == result_file("micro"):
         update()
 
 

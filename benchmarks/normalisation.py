@@ -2,9 +2,10 @@
 
     python benchmarks/normalisation.py
 
-encodes the same simulated windows under each normalisation, and with another gain and offset, and writes differences of
-token values to benchmarks/results/normalisation.json and docs/normalisation.md. Tokens leave the encoder through a
-norm, so their standard deviation is about 1. Weights are random: the effect is the architecture's.
+encodes the same simulated windows with each normalisation, and with another gain and offset, and writes differences of
+token values to benchmarks/results/normalisation.json and docs/normalisation.md. The output of the encoder is
+normalised, so the standard deviation of tokens is about 1. Weights are random, because the effect depends on the
+architecture.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from machines import RESULTS, write_result
-from pages import ROOT, into_page, markdown
+from pages import ROOT, markdown, replace_section
 
 from ecgtune import Preprocessing, load_model, simulate, split_dataset
 
@@ -23,7 +24,7 @@ GAIN, OFFSET = 3.0, 0.7  # of another recorder: three times the amplitude, 0.7 m
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: a line per normalisation."""
+    """Return a Markdown table with one row per normalisation."""
     header = (
         *("normalisation", "difference to z-score, largest", "median"),
         *("with another gain and offset, largest", "median"),
@@ -59,7 +60,7 @@ def main() -> None:
         rows.append(row)
     facts = {"weights": model.weights.describe(), "windows": WINDOWS, "gain": GAIN, "offset_millivolts": OFFSET}
     result = write_result(RESULT, {**facts, "token_standard_deviation": float(reference.std()), "rows": rows})
-    into_page(PAGE, "normalisation", table(result))
+    replace_section(PAGE, "normalisation", table(result))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Tables of docs/performance.md from the files of results, and that of trained models in results/README.md.
+"""Tables of docs/performance.md and of results/README.md (trained models) from the result files.
 
     python benchmarks/pages.py
 
-writes all of them again; a benchmark does it after its own run.
+rewrites all tables. Each benchmark also does so at its end.
 """
 
 import csv
@@ -17,8 +17,8 @@ from ecgtune.utils.files import read_json, write_text
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "performance.md"
-#: Place in the page -> files of results, and the module whose `table` describes one of them.
-PLACES = {
+#: Name of a section of the page -> result files, and the module whose function `table` formats them.
+SECTIONS = {
     "speed": ("speed-*.json", "bench"),
     "methods": ("methods-*.json", "methods"),
     "growth": ("growth-*.json", "growth"),
@@ -38,25 +38,25 @@ TASKS = {"abnormal": "normal against abnormal", "fibrillation": "atrial fibrilla
 
 
 def contents() -> dict[str, str]:
-    """Markdown by its place in docs/performance.md: a table for each kind of processor."""
+    """Return the Markdown of each section of docs/performance.md: one table per kind of processor."""
     for folder in (RESULTS.parent, RESULTS.parent / "speed"):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
     found = {}
-    for place, (pattern, module) in PLACES.items():
+    for section, (pattern, module) in SECTIONS.items():
         table = importlib.import_module(module).table
-        found[place] = "\n".join(table(read_json(file)) for file in sorted(RESULTS.glob(pattern))) or NOT_MEASURED
+        found[section] = "\n".join(table(read_json(file)) for file in sorted(RESULTS.glob(pattern))) or NOT_MEASURED
     return found
 
 
 def trained() -> str:
-    """Markdown: accuracy and AUROC of trained models on the test windows of the study, with all labels."""
+    """Return a Markdown table of accuracy and AUROC of trained models on the study's test windows, with all labels."""
     with (STUDY / "statistics.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if (row["study"], row["fraction"]) == ("methods", "1")]
     cells = {(row["task"], row["variant"], row["metric"]): row for row in rows if row["variant"] == row["reference"]}
     with (STUDY / "runs.csv").open(newline="", encoding="utf-8") as file:
         runs = [row for row in csv.DictReader(file) if (row["study"], row["fraction"]) == ("methods", "1")]
-    share = {row["variant"]: formatting.percent(float(row["trainable_fraction"])) for row in runs}
+    fraction = {row["variant"]: formatting.percent(float(row["trainable_fraction"])) for row in runs}
 
     def score(task: str, name: str, metric: str) -> str:
         cell = cells[task, name, metric]
@@ -64,7 +64,11 @@ def trained() -> str:
         return f"{float(cell['value']):.3f} ({low:.3f} to {high:.3f})"
 
     lines = [
-        (f"`{name}`", share[name], *(score(task, name, metric) for task in TASKS for metric in ("accuracy", "auroc")))
+        (
+            f"`{name}`",
+            fraction[name],
+            *(score(task, name, metric) for task in TASKS for metric in ("accuracy", "auroc")),
+        )
         for name in TRAINED
     ]
     header = [f"{title}: {metric}" for title in TASKS.values() for metric in ("accuracy", "AUROC")]
@@ -72,32 +76,27 @@ def trained() -> str:
 
 
 def update() -> None:
-    """Write every table of docs/performance.md, and that of results/README.md."""
-    for place, text in contents().items():
-        into_page(PAGE, place, text)
-    into_page(RESULTS / "README.md", "trained", trained())
+    """Write every section of docs/performance.md, and the table of results/README.md."""
+    for section, text in contents().items():
+        replace_section(PAGE, section, text)
+    replace_section(RESULTS / "README.md", "trained", trained())
 
 
-def into_page(page: Path, name: str, text: str) -> None:
-    """Put `text` between the comments `<!-- name -->` and `<!-- end of name -->` of `page`."""
-    write_text(page, with_part(page.read_text(encoding="utf-8"), name, text))
-
-
-def with_part(page: str, name: str, text: str) -> str:
-    """The text `page` with `text` between its two comments called `name`, which are on lines of their own."""
+def replace_section(page: Path, name: str, text: str) -> None:
+    """Replace the text between the lines `<!-- name -->` and `<!-- end of name -->` of `page`."""
     start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
-    before, rest = page.split(start)
-    return before + start + text + end + rest.split(end)[1]
+    before, rest = page.read_text(encoding="utf-8").split(start)
+    write_text(page, before + start + text + end + rest.split(end)[1])
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def amount(value: float | None, unit: str = "s") -> str:
-    """A measured value with its unit: "s", "bytes" or "records/s"."""
+    """Format a measured value with its unit: "s", "bytes" or "records/s"."""
     if value is None:
         return "not measured"
     if unit == "bytes":
@@ -110,7 +109,7 @@ def amount(value: float | None, unit: str = "s") -> str:
 
 
 def times(value: float | None) -> str:
-    """A ratio: "1.56x"."""
+    """Format a ratio: "1.56x"."""
     return "" if value is None else f"{value:.3g}x" if value < 1000 else f"{value:,.0f}x"
 
 

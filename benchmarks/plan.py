@@ -1,9 +1,9 @@
-"""Estimates of `ecgtune plan` beside real runs, on this machine.
+"""Accuracy of the estimates of `ecgtune plan` on this machine.
 
     python benchmarks/plan.py [--sizes tiny full]
 
-plans methods on simulated windows, then runs each of them in a process of its own, and writes both with their ratios to
-benchmarks/results/plan-SIZE-KIND.json and docs/performance.md: time, peak memory, file and folder.
+estimates time, peak memory and disk space of methods on simulated windows, runs each in a separate process, and writes
+both values with their ratio to benchmarks/results/plan-SIZE-KIND.json and docs/performance.md.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def recipe_of(method: str, model: str, size: str) -> Recipe:
 
 
 def bytes_in(folder: Path) -> int:
-    """Bytes of all files in `folder`; a file that is replaced meanwhile does not count."""
+    """Return the bytes of all files in `folder`, without files that are removed meanwhile."""
     total = 0
     for path in folder.rglob("*"):
         with suppress(FileNotFoundError):
@@ -55,16 +55,16 @@ def bytes_in(folder: Path) -> int:
 
 
 def measured(recipe: Recipe, windows: int) -> dict[str, float]:
-    """Seconds, peak memory and bytes of one run in this process."""
+    """Return seconds, peak memory and bytes of one run in this process."""
     dataset = simulate(windows, seed=0)
     peak = PeakMemory(torch.device("cpu"))
     with tempfile.TemporaryDirectory() as place:
-        os.environ["ECGTUNE_CACHE"] = str(Path(place) / "cache")  # on disk too, and empty at the start
+        os.environ["ECGTUNE_CACHE"] = str(Path(place) / "cache")  # counted as disk space, and empty at the start
         sizes: list[int] = []
         rename = os.replace
 
         def watched(source: Any, target: Any) -> None:
-            sizes.append(bytes_in(Path(place)))  # with the old file and the new one: the most there is at a time
+            sizes.append(bytes_in(Path(place)))  # the peak, with the old and the new file
             rename(source, target)
 
         started = time.monotonic()
@@ -77,7 +77,7 @@ def measured(recipe: Recipe, windows: int) -> dict[str, float]:
 
 
 def compared(model: str, size: str) -> list[dict[str, Any]]:
-    """A row per method: estimate, run and their ratio, one method after the other on the same machine."""
+    """Return one row per method with estimated and measured costs and their ratio."""
     rows = []
     windows = SIZES[size][1]
     for method in METHODS:
@@ -86,14 +86,14 @@ def compared(model: str, size: str) -> list[dict[str, Any]]:
         words = [sys.executable, __file__, "--run", method, model, size]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         real = json.loads(done.stdout.splitlines()[-1])
-        told = {name: asdict(estimated)[name] for name in real}
-        ratio = {name: told[name] / real[name] for name in real}
-        rows.append({"method": method, "estimated": told, "measured": real, "estimated_over_measured": ratio})
+        costs = {name: asdict(estimated)[name] for name in real}
+        ratio = {name: costs[name] / real[name] for name in real}
+        rows.append({"method": method, "estimated": costs, "measured": real, "estimated_over_measured": ratio})
     return rows
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: a line per method."""
+    """Return a Markdown table with one row per method."""
     rows = []
     for row in result["rows"]:
         cells = []
@@ -113,11 +113,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--run", nargs=3, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.run:
-        print(json.dumps(measured(recipe_of(*asked.run), SIZES[asked.run[2]][1])))
+    options = parser.parse_args()
+    if options.run:
+        print(json.dumps(measured(recipe_of(*options.run), SIZES[options.run[2]][1])))
         return
-    for size in asked.sizes:
+    for size in options.sizes:
         title, windows, epochs, batch = SIZES[size]
         with tempfile.TemporaryDirectory() as place:
             model = str(full_size(Path(place) / "model")) if size == "full" else title

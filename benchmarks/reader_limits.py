@@ -1,11 +1,11 @@
-"""Time and memory of every reader on the largest and on malicious files: at most 10 s and 1 GB for any file.
+"""Time and memory of every reader on the largest and on malicious files, with limits of 10 s and 1 GB per file.
 
     python benchmarks/reader_limits.py [CASE ...]
 
-writes each file below a temporary folder and reads it in a process of its own. Seconds are of the processor (the
-reader's, and of processes that it started and that have ended); memory is the peak of the reader's whole process,
-libraries included, and of the process that it starts. Files are written by the helpers of the tests. All cases go to
-benchmarks/results/reader_limits.json; the exit status is 1 when a case is above a limit.
+writes each file to a temporary folder and reads it in a separate process. Seconds are processor time of the reader and
+its finished child processes; memory is the peak of its process, libraries included, and of its child process. The
+helpers of the tests write the files. Results of all cases are in benchmarks/results/reader_limits.json; the exit status
+is 1 if a case exceeds a limit.
 """
 
 import json
@@ -35,12 +35,12 @@ RESULT = ROOT / "benchmarks" / "results" / "reader_limits.json"
 SECONDS, BYTES = 10.0, 1 << 30
 LEADS = STANDARD_LEADS[:12]
 LARGEST = ReadOptions().max_values // len(LEADS)  # samples of twelve leads
-ANSWERS = {"sampling_rate": 500.0, "unit": "uV"}  # to files that do not say it
+OPTIONS = {"sampling_rate": 500.0, "unit": "uV"}  # for files without rate and unit
 Made = tuple[Path, dict[str, Any]]
 
 
 def values(samples: int) -> np.ndarray:
-    """Whole numbers that compress badly, (12, samples)."""
+    """Return random integers (12, samples), which compress poorly."""
     return np.random.default_rng(0).integers(-2000, 2000, (len(LEADS), samples), dtype=np.int16)
 
 
@@ -60,7 +60,7 @@ def dicom(folder: Path) -> Made:
 
 def npy(folder: Path) -> Made:
     np.save(folder / "rec.npy", values(LARGEST).astype(np.float64))
-    return folder / "rec.npy", {**ANSWERS, "lead_names": LEADS}
+    return folder / "rec.npy", {**OPTIONS, "lead_names": LEADS}
 
 
 def npz(folder: Path) -> Made:
@@ -87,34 +87,34 @@ def hdf5(folder: Path, **dataset: Any) -> Made:
 
 
 def csv(folder: Path) -> Made:
-    return write_csv(folder / "rec.csv", values(LARGEST), LEADS), ANSWERS
+    return write_csv(folder / "rec.csv", values(LARGEST), LEADS), OPTIONS
 
 
-def text(folder: Path, name: str, content: str | bytes, **answers: Any) -> Made:
-    """A file of these characters or bytes."""
+def text(folder: Path, name: str, content: str | bytes, **options: Any) -> Made:
+    """Write a file with this content."""
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path, answers
+    return path, options
 
 
 def longest_xml(write: Callable[..., str]) -> Callable[[Path], Made]:
-    """The longest recording that makes a document of below 16 MB."""
+    """Return a writer of the longest recording whose document is smaller than 16 MB."""
 
     def make(folder: Path) -> Made:
-        room = len(write(values(2000), LEADS)) / 2000
-        return text(folder, "rec.xml", write(values(int(0.97 * (1 << 24) / room)), LEADS))
+        per_sample = len(write(values(2000), LEADS)) / 2000
+        return text(folder, "rec.xml", write(values(int(0.97 * (1 << 24) / per_sample)), LEADS))
 
     return make
 
 
 def longest_scp(folder: Path, differences: int) -> Made:
-    """As long as the format's own 65,535 bytes of a lead allow."""
+    """Write the longest recording for the format's 65,535 bytes per lead."""
     leads, samples = tuple(SCP_CODES), 12_000 if differences else 30_000  # codes of noise are longer than two bytes
     return text(folder, "rec.scp", scp(values(samples)[: len(leads)], leads, differences=differences))
 
 
 def entities(folder: Path) -> Made:
-    """Entities of entities: ten of ten, nine times over."""
+    """Write nine levels of nested entities with ten references each."""
     names = "abcdefghij"
     pairs = zip(names[1:], names, strict=False)
     lines = "".join(f'<!ENTITY {name} "{10 * f"&{before};"}">' for name, before in pairs)
@@ -129,18 +129,18 @@ def header_of_many_channels(folder: Path) -> Made:
     return text(folder, "rec.hea", f"rec {count} 500 1\n" + count * line, lead_names=wanted)
 
 
-def promise_without_end(folder: Path) -> Made:
+def truncated_flac(folder: Path) -> Made:
     (folder / "rec.dat").write_bytes(b"fLaC" + bytes(1000))
     return text(folder, "rec.hea", "rec 1 500 16777216\nrec.dat 516 1000(0)/mV 16 0 0 0 0 II\n")
 
 
-#: What is read -> what writes it into a folder, and gives its path and the answers of the user.
+#: Title -> function that writes the file into a folder and returns its path and the read options.
 CASES: dict[str, Callable[[Path], Made]] = {
     "WFDB, format 16, largest": lambda folder: wfdb(folder, "16"),
     "WFDB, format 212, largest": lambda folder: wfdb(folder, "212"),
     "WFDB, FLAC, largest": lambda folder: wfdb(folder, "516"),
     "WFDB, header of 28,000 channels": header_of_many_channels,
-    "WFDB, FLAC that holds nothing": promise_without_end,
+    "WFDB, FLAC that holds nothing": truncated_flac,
     "EDF+, largest": edf,
     "DICOM, largest": dicom,
     "NPY, float64, largest": npy,
@@ -149,8 +149,8 @@ CASES: dict[str, Callable[[Path], Made]] = {
     "HDF5, float64, compressed, largest": lambda folder: hdf5(folder, compression="gzip"),
     "HDF5, float64, chunks of 64 samples": lambda folder: hdf5(folder, chunks=(12, 64)),
     "CSV, largest": csv,
-    "CSV, 128 MB of commas": lambda folder: text(folder, "rec.csv", b"," * ((1 << 27) - 1), **ANSWERS),
-    "CSV, 128 MB of line feeds": lambda folder: text(folder, "rec.csv", b"II\n" + b"\n" * ((1 << 27) - 8), **ANSWERS),
+    "CSV, 128 MB of commas": lambda folder: text(folder, "rec.csv", b"," * ((1 << 27) - 1), **OPTIONS),
+    "CSV, 128 MB of line feeds": lambda folder: text(folder, "rec.csv", b"II\n" + b"\n" * ((1 << 27) - 8), **OPTIONS),
     "HL7 aECG, longest of 16 MB": longest_xml(hl7),
     "MUSE, longest of 16 MB": longest_xml(muse),
     "Philips, longest of 16 MB": longest_xml(philips),
@@ -163,7 +163,7 @@ CASES: dict[str, Callable[[Path], Made]] = {
 
 
 def read_one(path: str) -> None:
-    """What the process of its own does with the answers from its input: one line of JSON."""
+    """Read a file with the options from standard input and print the outcome as one line of JSON."""
     try:
         read = read_recording(Path(path), ReadOptions(**json.load(sys.stdin, object_hook=_tuples)))
         outcome = f"{read.signal.shape[0]} leads of {read.signal.shape[1]} samples"
@@ -175,9 +175,9 @@ def read_one(path: str) -> None:
 
 
 def peak() -> int:
-    """Peak (KiB) of this process and of those that it started and that are still there, such as HDF5's.
+    """Return the peak memory (KiB) of this process and its running child processes, such as that of HDF5.
 
-    Not `ru_maxrss`, in which a new process begins with the size of the one that started it.
+    `ru_maxrss` is not used, because a new process inherits it from its parent.
     """
     own, found = str(os.getpid()), 0
     for folder in (folder for folder in Path("/proc").iterdir() if folder.name.isdigit()):
@@ -191,17 +191,17 @@ def peak() -> int:
     return found
 
 
-def _tuples(answers: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in answers.items()}
+def _tuples(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
 
 
 def measured(name: str) -> dict[str, Any]:
     """Write the file of a case and read it."""
     with tempfile.TemporaryDirectory() as folder:
-        path, answers = CASES[name](Path(folder))
+        path, options = CASES[name](Path(folder))
         size = sum(file.stat().st_size for file in Path(folder).iterdir())
         command = [sys.executable, __file__, "--read", str(path)]
-        done = subprocess.run(command, input=json.dumps(answers), capture_output=True, text=True, timeout=1200)
+        done = subprocess.run(command, input=json.dumps(options), capture_output=True, text=True, timeout=1200)
     found = json.loads(done.stdout) if done.returncode == 0 else {"outcome": done.stderr[-300:]}
     kept = found.get("seconds", SECONDS + 1) <= SECONDS and found.get("peak_bytes", BYTES + 1) <= BYTES
     return {"case": name, "file_bytes": size, **found, "kept": kept}
@@ -217,7 +217,7 @@ def main() -> None:
         row = rows[-1]
         print(f"{'' if row['kept'] else 'ABOVE THE LIMIT  '}{json.dumps(row)}", flush=True)
     if not sys.argv[1:]:
-        from machines import write_result  # it imports torch, which no reader needs
+        from machines import write_result  # imported here, because it imports torch
 
         write_result(RESULT, {"limits": {"seconds": SECONDS, "bytes": BYTES}, "rows": rows})
     sys.exit(0 if all(row["kept"] for row in rows) else 1)

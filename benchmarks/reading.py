@@ -1,12 +1,12 @@
-"""Time of reading a CSV file of windows beside pandas, and a folder of recordings beside wfdb and scipy alone.
+"""Time of reading a CSV file of windows, compared with pandas, and recordings, compared with wfdb and scipy.
 
     python benchmarks/reading.py [--windows 65425] [--recordings 10000]
 
 The recordings are simulated: 12 leads, 10 s, 500 Hz, WFDB. "alone" reads each with `wfdb.rdrecord` and resamples it
-with `scipy.signal.resample_poly` in as many processes, and keeps nothing; "first" reads into an empty cache; "second"
-opens the cache again and touches every sample. The reads of a round take turns. Medians (CSV) and the best round
-(recordings) go to benchmarks/results/reading-KIND.json and docs/performance.md. Everything is written below one
-temporary folder (TMPDIR), about 170 kB for each recording.
+with `scipy.signal.resample_poly` in the same number of processes, without storing it; "first" reads into an empty
+cache; "second" reads all samples from the cache. The reads alternate. Medians (CSV) and the fastest round (recordings)
+are written to benchmarks/results/reading-KIND.json and docs/performance.md. The files are in a temporary folder
+(TMPDIR), about 170 kB per recording.
 """
 
 import argparse
@@ -43,11 +43,11 @@ BATCH = 100
 
 
 def csv_file(folder: Path, windows: int, rounds: int) -> dict[str, Any]:
-    """Median seconds of each way of reading a CSV file of windows of 600 samples."""
+    """Return the median seconds of each way to read a CSV file of windows of 600 samples."""
     path = write_csv(replace(simulate(windows), group=None), folder / "windows.csv")
 
     def first() -> None:
-        os.utime(path)  # another modification time: the cache entry is of an older version
+        os.utime(path)  # a new modification time makes the cache entry outdated
         read_dataset(path, sampling_rate=MODEL_RATE)
 
     ways = {
@@ -60,18 +60,18 @@ def csv_file(folder: Path, windows: int, rounds: int) -> dict[str, Any]:
 
 
 def write_recordings(folder: Path, first: int, count: int) -> None:
-    """Eight independent simulated leads each, and the four that follow from I and II."""
+    """Write recordings with eight independent simulated leads and the four derived from I and II."""
     recorded = [lead for lead in LEADS if lead not in ("III", "aVR", "aVL", "aVF")]
     signal = simulate(count * len(recorded), sampling_rate=RATE, seconds=SECONDS, seed=first).signal[:, 0]
-    told = {"fs": RATE, "units": ["mV"] * 12, "sig_name": list(LEADS), "write_dir": str(folder)}
-    told |= {"fmt": ["16"] * 12, "adc_gain": [1000] * 12, "baseline": [0] * 12}
+    header = {"fs": RATE, "units": ["mV"] * 12, "sig_name": list(LEADS), "write_dir": str(folder)}
+    header |= {"fmt": ["16"] * 12, "adc_gain": [1000] * 12, "baseline": [0] * 12}
     for index, leads in enumerate(signal.reshape(count, len(recorded), -1)):
         whole, _, _ = arrange_leads(leads, recorded, LEADS)
-        wfdb.wrsamp(f"{first + index:05}", p_signal=whole.T.astype(np.float64), **told)
+        wfdb.wrsamp(f"{first + index:05}", p_signal=whole.T.astype(np.float64), **header)
 
 
 def alone(paths: list[str]) -> int:
-    """The work that no reader can save: the library and the filter."""
+    """Read and resample recordings with the libraries only, a lower bound for every reader."""
     for path in paths:
         signal = wfdb.rdrecord(path, return_res=32).p_signal
         resample_poly(signal.astype(np.float32), MODEL_RATE, RATE, axis=0)
@@ -79,7 +79,7 @@ def alone(paths: list[str]) -> int:
 
 
 def recordings(folder: Path, count: int, rounds: int, workers: int) -> dict[str, Any]:
-    """Seconds and peak memory of each way of reading a folder of recordings."""
+    """Return seconds and peak memory of each way to read a folder of recordings."""
     (folder / "records").mkdir()
     table = folder / "labels.csv"
     table.write_text("record,label\n" + "".join(f"{i:05},{i % 2}\n" for i in range(count)))
@@ -117,7 +117,7 @@ def recordings(folder: Path, count: int, rounds: int, workers: int) -> dict[str,
 
 
 def measured(run: Callable[[], object]) -> tuple[float, int]:
-    """Seconds, and the peak of memory (bytes) of this process and its children."""
+    """Return the seconds of a call and the peak memory (bytes) of this process and its children."""
     me, peak, done = psutil.Process(), 0, threading.Event()
 
     def watch() -> None:
@@ -144,7 +144,7 @@ def measured(run: Callable[[], object]) -> tuple[float, int]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: a table for the CSV file and one for the recordings."""
+    """Return Markdown tables of the CSV file and of the recordings."""
     one, many = result["csv"], result["recordings"]
     ways = {
         "`pandas.read_csv`": "pandas",
@@ -153,15 +153,15 @@ def table(result: Mapping[str, Any]) -> str:
         "ecgtune, from the cache": "second",
     }
     passes = {
-        "wfdb and scipy alone, nothing is kept": "alone",
+        "wfdb and scipy only, without storing": "alone",
         "first read, with all checks, into the cache": "first",
-        "from the cache, every sample touched": "second",
+        "from the cache, all samples": "second",
     }
     rows = [
         (title, f"{many['seconds'][name]:.1f}", amount(many["peak_memory_bytes"][name], "bytes"))
         for title, name in passes.items()
     ]
-    told = (
+    heading = (
         f"{many['recordings']:,} simulated recordings of 12 leads, 10 s at 500 Hz as WFDB "
         f"({amount(many['file_bytes'], 'bytes')}), resampled to 100 Hz, {many['workers']} processes:\n"
     )
@@ -170,7 +170,7 @@ def table(result: Mapping[str, Any]) -> str:
             f"{described(result)}. A CSV file of {one['windows']:,} windows of 600 samples "
             f"({amount(one['file_bytes'], 'bytes')}):\n",
             markdown(("", "seconds"), [(title, f"{one['seconds'][name]:.2f}") for title, name in ways.items()]),
-            told,
+            heading,
             markdown(("", "seconds", "peak memory of all processes"), rows),
         ]
     )
@@ -181,11 +181,11 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=65_425)
     parser.add_argument("--recordings", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         os.environ["ECGTUNE_CACHE"] = str(Path(name) / "cache")
-        one = csv_file(Path(name), asked.windows, rounds=7)
-        many = recordings(Path(name), asked.recordings, rounds=3, workers=asked.workers)
+        one = csv_file(Path(name), options.windows, rounds=7)
+        many = recordings(Path(name), options.recordings, rounds=3, workers=options.workers)
     write_result(result_file("reading"), {"csv": one, "recordings": many})
     update()
 

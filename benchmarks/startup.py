@@ -1,10 +1,10 @@
-"""Processor seconds of short commands beside `import torch`, and the heavy modules that each of them imports.
+"""Processor time of short commands relative to `import torch`, and the large modules that they import.
 
     python benchmarks/startup.py [--rounds 3]
 
-runs each command in a process of its own, in turn, and writes medians, ratios and modules to
-benchmarks/results/startup-KIND.json and docs/performance.md. `predict` answers one recording of ten seconds with a
-linear probe, `data check` reads 40 recordings of ten seconds; both files and run are made first.
+runs each command in a separate process, alternating, and writes medians, ratios and modules to
+benchmarks/results/startup-KIND.json and docs/performance.md. `predict` uses a linear probe on one recording of 10 s,
+`data check` reads 40 recordings of 10 s.
 """
 
 import argparse
@@ -21,12 +21,12 @@ import numpy as np
 from machines import described, result_file, write_result
 from pages import markdown, update
 
-#: Modules whose import takes a tenth of a second or more.
+#: Modules whose import takes 0.1 s or more.
 HEAVY = (
     *("torch", "torchvision", "peft", "transformers", "accelerate", "scipy.signal", "scipy.stats", "sklearn"),
     *("pandas", "pyarrow", "matplotlib", "wfdb", "huggingface_hub", "rich", "jinja2", "optuna", "neurokit2"),
 )
-#: Runs the command and writes to the first argument which of `HEAVY` are imported at its end.
+#: Runs a command and writes the modules of `HEAVY` that are then imported to the file of the first argument.
 CHILD = f"""
 import atexit, pathlib, sys
 found = sys.argv.pop(1)
@@ -41,7 +41,7 @@ RATE, RECORDINGS = 250, 40
 
 
 def commands(folder: Path) -> dict[str, list[str]]:
-    """By title the words of each command, on files written below `folder`."""
+    """Return the arguments of each command by its title; their files are written to `folder`."""
     from ecgtune import fine_tune, simulate
 
     signal = simulate(RECORDINGS, sampling_rate=RATE, seconds=10, seed=1).signal[:, 0]
@@ -53,23 +53,23 @@ def commands(folder: Path) -> dict[str, list[str]]:
     table = folder / "labels.csv"
     table.write_text("recording,label\n" + "".join(f"r{number:02},{number % 2}\n" for number in range(len(signal))))
     fine_tune(simulate(120, seconds=10), "probe", out=folder / "run", quiet=True)
-    told = ["--sampling-rate", str(RATE), "--unit", "mV", "--lead-names", "II", "--quiet"]
+    signals = ["--sampling-rate", str(RATE), "--unit", "mV", "--lead-names", "II", "--quiet"]
     one, out = str(folder / "one"), str(folder / "predictions")
     return {
         "import torch": ["import", "torch"],
         "ecgtune --help": ["--help"],
         "ecgtune models": ["models"],
         "ecgtune methods": ["methods"],
-        "ecgtune predict, a probe, one recording": ["predict", str(folder / "run"), one, "--out", out, *told],
+        "ecgtune predict, a probe, one recording": ["predict", str(folder / "run"), one, "--out", out, *signals],
         f"ecgtune data check, {RECORDINGS} recordings": [
             *("data", "check", str(table), "--records", str(folder / "records")),
-            *told,
+            *signals,
         ],
     }
 
 
 def measure(words: Sequence[str], folder: Path) -> tuple[float, list[str]]:
-    """Processor seconds of a command, with those of processes that it starts, and the heavy modules it imported."""
+    """Return the processor seconds of a command, child processes included, and its modules of `HEAVY`."""
     found = folder / "modules.txt"
     shutil.rmtree(folder / "cache", ignore_errors=True)
     environment = {**os.environ, "ECGTUNE_CACHE": str(folder / "cache"), "COLUMNS": "120"}
@@ -85,7 +85,7 @@ def measure(words: Sequence[str], folder: Path) -> tuple[float, list[str]]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: a line per command."""
+    """Return a Markdown table with one row per command."""
     rows = [
         (f"`{row['command']}`", f"{row['seconds']:.2f}", f"{row['over_torch']:.2f}x", ", ".join(row["modules"]))
         for row in result["rows"]
@@ -98,11 +98,11 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--result", type=Path)
-    asked = parser.parse_args(words)
+    options = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as place:
         known = commands(Path(place))
         found: dict[str, list[tuple[float, list[str]]]] = {title: [] for title in known}
-        for _ in range(asked.rounds + 1):
+        for _ in range(options.rounds + 1):
             for title, taken in found.items():
                 taken.append(measure(known[title], Path(place)))
     seconds = {title: float(np.median([spent for spent, _ in taken[1:]])) for title, taken in found.items()}
@@ -115,8 +115,8 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
         }
         for title, taken in found.items()
     ]
-    result = write_result(asked.result or result_file("startup"), {"rounds": asked.rounds, "rows": rows})
-    if asked.result is None:
+    result = write_result(options.result or result_file("startup"), {"rounds": options.rounds, "rows": rows})
+    if options.result is None:
         update()
     return result
 

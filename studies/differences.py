@@ -1,7 +1,7 @@
 """Intervals and paired differences of variants from the predictions of their runs.
 
-Test recordings are resampled, the same ones for all variants and seeds, so the difficulty of a recording cancels in a
-difference. Seeds are averaged; an interval over seeds is computed beside.
+The same test recordings are resampled for all variants and seeds, so the difficulty of a recording cancels in a
+difference. Seeds are averaged; a separate interval is computed over seeds.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ Draws = dict[str, NDArray[np.float64]]
 def run_statistics(study: Study, rows: Sequence[Row], predictions: Path) -> None:
     """Compute the cells of statistics.csv for the variants of `study` and their references.
 
-    A cell of unchanged runs is kept. One whose runs have no predictions in the folder `predictions` is left out.
+    Cells of unchanged runs are kept. Runs without predictions in the folder `predictions` have no new cells.
     """
     file = study.results / "statistics.csv"
     kept = read_rows(file)
@@ -49,8 +49,8 @@ def run_statistics(study: Study, rows: Sequence[Row], predictions: Path) -> None
                 if not pairs:
                     continue
                 place = (study.name, task, fraction, name, reference)
-                told = [[row[key] for key in ("settings", "seed", *METRICS)] for pair in pairs for row in pair]
-                key = hashlib.sha256(str([told, study.tables["resamples"]]).encode()).hexdigest()[:12]
+                facts = [[row[key] for key in ("settings", "seed", *METRICS)] for pair in pairs for row in pair]
+                key = hashlib.sha256(str([facts, study.tables["resamples"]]).encode()).hexdigest()[:12]
                 found = [old[(*place, metric, key)] for metric in METRICS if (*place, metric, key) in old]
                 files = [tuple(prediction_file(row) for row in side) for side in zip(*pairs, strict=True)]
                 if not found and all((predictions / one).is_file() for side in files for one in side):
@@ -65,7 +65,7 @@ def run_statistics(study: Study, rows: Sequence[Row], predictions: Path) -> None
 
 
 def by_place(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, dict[str, Row]]]:
-    """Rows by task and fraction, then by variant, then by seed."""
+    """Group rows by task and fraction, then by variant, then by seed."""
     found: dict[tuple[str, str], dict[str, dict[str, Row]]] = {}
     for row in rows:
         own = found.setdefault((row["task"], row["fraction"]), {})
@@ -76,9 +76,9 @@ def by_place(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, dict[str, R
 def paired(
     own: Mapping[str, Row], other: Mapping[str, Row], alike: Sequence[str] = ("precision", "device")
 ) -> list[tuple[Row, Row]]:
-    """Runs with the same seed and the same values of the columns `alike`.
+    """Return pairs of runs with the same seed and the same values of the columns `alike`.
 
-    Rounding changes the accuracy of a seed by as much as variants differ.
+    By default they have the same number format and device, because rounding can change accuracy as much as a variant.
     """
     seeds = sorted(own.keys() & other.keys(), key=int)
     return [(own[s], other[s]) for s in seeds if all(own[s][name] == other[s][name] for name in alike)]
@@ -89,7 +89,7 @@ def prediction_file(row: Row) -> str:
 
 
 def resample(file: Path, resamples: int) -> Draws:
-    """Metrics of the predictions of a run on the test windows (first), and on resampled recordings."""
+    """Compute the metrics of a run on the test windows (first entry) and on resampled recordings."""
     with np.load(file) as kept:
         label, probability, group, threshold = (kept[name] for name in ("label", "probability", "group", "threshold"))
     index = group_index(group, len(label))[1]
@@ -100,7 +100,7 @@ def resample(file: Path, resamples: int) -> Draws:
 
 
 def cell(metric: str, pairs: Sequence[tuple[Row, Row]], own: list[Draws], other: list[Draws]) -> Row:
-    """Value and difference of one metric, means over seeds, with their intervals and the p-value of no difference."""
+    """Compute value and difference of one metric (means over seeds), their intervals and the p-value."""
     ours, theirs = (np.mean([run[metric] for run in side], axis=0) for side in (own, other))
     values = [float(run[metric][0]) for run in own]
     low, high = percentile_interval(ours[1:], 0.95)
@@ -115,14 +115,14 @@ def cell(metric: str, pairs: Sequence[tuple[Row, Row]], own: list[Draws], other:
 
 
 def two_sided(draws: NDArray[np.float64]) -> float:
-    """The bootstrap's p-value of no difference (Davison and Hinkley 1997, section 4.2); NaN when nothing is defined."""
+    """Return the bootstrap p-value of no difference (Davison and Hinkley 1997, section 4.2); NaN if undefined."""
     defined = draws[~np.isnan(draws)]
     tail = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
     return min(1.0, 2 * (tail + 1) / (len(defined) + 1)) if len(defined) else float("nan")
 
 
 def over_seeds(differences: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Student's interval of the mean of paired differences, one for each seed; NaN for fewer than two."""
+    """Return Student's interval of the mean of paired differences of seeds; NaN for fewer than two."""
     if len(differences) < 2:
         return float("nan"), float("nan")
     half = sem(differences) * student.ppf((1 + level) / 2, len(differences) - 1)
@@ -130,9 +130,9 @@ def over_seeds(differences: Sequence[float], level: float = 0.95) -> tuple[float
 
 
 def adjusted(rows: Sequence[Row]) -> list[Row]:
-    """The rows with Holm's p-values over the variants of each study, place, metric and reference.
+    """Add Holm's p-values over the variants of each study, task, fraction, metric and reference.
 
-    Variants of one seed, and ablations (NAME+CHANGE), describe and claim nothing: they are not tests of the family.
+    Variants with one seed and ablations (NAME+CHANGE) are descriptive and not part of the family of tests.
     """
     families: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -147,7 +147,7 @@ def adjusted(rows: Sequence[Row]) -> list[Row]:
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Adjusted p-values (Holm 1979): the k-th smallest of n times n - k + 1, in order, at most 1."""
+    """Adjust p-values (Holm 1979): multiply the k-th smallest of n by n - k + 1, increasing, at most 1."""
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))

@@ -12,26 +12,26 @@ from settings import Study
 
 from ecgtune.reporting.style import MARKERS, METHOD_COLOURS, QUIET, draw, heading, method_colours
 
-#: Points below full fine-tuning at which panels of differences end; a larger one is an arrow with its number.
-FARTHEST = 6.0
+#: Largest shown difference below full fine-tuning in points; larger ones are arrows with their value.
+AXIS_LIMIT = 6.0
 NAMES = {"accuracy": "Accuracy", "auroc": "AUROC"}
 REFERENCE = "full"
 
 
 def write_figures(study: Study, rows: Sequence[Row]) -> None:
-    """Every figure of the setting file, as SVG beside the results."""
-    for name, told in study.tables.get("figures", {}).items():
-        write = {"differences": write_differences, "fractions": write_fractions}[told["kind"]]
-        write(study.results / f"{name}.svg", study, told, rows)
+    """Write every figure of the setting file as SVG to the folder of the results."""
+    for name, layout in study.tables.get("figures", {}).items():
+        write = {"differences": write_differences, "fractions": write_fractions}[layout["kind"]]
+        write(study.results / f"{name}.svg", study, layout, rows)
 
 
-def write_differences(path: Path, study: Study, told: Mapping[str, Any], _: Sequence[Row]) -> list[Path]:
-    """A row per task, a panel per label fraction, a line per variant; the margin of accuracy is dashed."""
-    metric = told["metric"]
+def write_differences(path: Path, study: Study, layout: Mapping[str, Any], _: Sequence[Row]) -> list[Path]:
+    """Plot differences with one panel per task and label fraction; the margin of accuracy is dashed."""
+    metric = layout["metric"]
     cells = [cell for cell in read_rows(study.results / "statistics.csv") if cell["study"] == study.name]
     cells = [cell for cell in cells if (cell["metric"], cell["reference"]) == (metric, REFERENCE)]
     cells = [cell for cell in cells if cell["variant"] != REFERENCE]
-    names = [name for name in study.variants if any(cell["variant"] == name for cell in cells)][::-1]  # from below
+    names = [name for name in study.variants if any(cell["variant"] == name for cell in cells)][::-1]  # upwards
     fractions = sorted({float(cell["fraction"]) for cell in cells})
     rightmost = max(100 * float(cell["difference_ci_high"]) for cell in cells)
     margin = 100 * study.tables["margin"]
@@ -47,26 +47,26 @@ def write_differences(path: Path, study: Study, told: Mapping[str, Any], _: Sequ
                 place = names.index(cell["variant"])
                 value, low, high = (100 * float(cell[f"difference{end}"]) for end in ("", "_ci_low", "_ci_high"))
                 look = {"ls": "", "ms": 6, "color": METHOD_COLOURS["full"], "mec": "white"}
-                if value < -FARTHEST:
+                if value < -AXIS_LIMIT:
                     text = f"\N{MINUS SIGN}{-value:.1f}"
-                    panel.plot(-FARTHEST, place, marker="<", **look)
-                    panel.text(0.3 - FARTHEST, place, text, va="center", fontsize=8, color=QUIET)
+                    panel.plot(-AXIS_LIMIT, place, marker="<", **look)
+                    panel.text(0.3 - AXIS_LIMIT, place, text, va="center", fontsize=8, color=QUIET)
                     continue
-                panel.hlines(place, max(low, -FARTHEST), high, color=METHOD_COLOURS["full"], lw=1.8)
+                panel.hlines(place, max(low, -AXIS_LIMIT), high, color=METHOD_COLOURS["full"], lw=1.8)
                 panel.plot(value, place, marker="o", **look)
             panel.set_title(f"{study.tasks[task].title}, {100 * fraction:g} %", fontsize=9)
             panel.set_yticks(range(len(names)), names)
             panel.set_ylim(-0.6, len(names) - 0.4)
-            panel.set_xlim(-1.05 * FARTHEST, max(0.0, rightmost) + 0.05 * FARTHEST)
+            panel.set_xlim(-1.05 * AXIS_LIMIT, max(0.0, rightmost) + 0.05 * AXIS_LIMIT)
         if metric == "accuracy":
             grid[-1, 0].set_xlabel(f"dashed: the margin of {margin:g} points")
 
     return draw(path, (11.0, 0.9 + 0.32 * max(len(names), 3) * len(study.tasks)), paint)
 
 
-def write_fractions(path: Path, study: Study, told: Mapping[str, Any], rows: Sequence[Row]) -> list[Path]:
-    """A panel per task: the mean over seeds of a metric by label fraction, a line per variant."""
-    metric, names = told["metric"], told["variants"]
+def write_fractions(path: Path, study: Study, layout: Mapping[str, Any], rows: Sequence[Row]) -> list[Path]:
+    """Plot the mean over seeds of a metric by label fraction, with one panel per task and one line per variant."""
+    metric, names = layout["metric"], layout["variants"]
     colours = method_colours(names)
 
     def paint(figure: Figure) -> None:

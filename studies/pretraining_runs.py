@@ -1,4 +1,4 @@
-"""Pretrainings of a study: the recipe of its setting file with the changes of a variant."""
+"""Pretrainings of a study."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from ecgtune.utils.files import read_json
 
 
 def pretraining_recipe(study: Study, variant: Variant) -> Pretraining:
-    """The recipe of the study with the changes of a variant; `objective.name` chooses another objective."""
+    """Return the recipe of the study with the changes of a variant; `objective.name` selects another objective."""
     recipe = load_pretraining_recipe(study.tables["pretraining"]["recipe"])
     for changes in (study.tables["pretraining"]["settings"], variant.pretraining or {}):
         for table, values in changes.items():
@@ -26,7 +26,7 @@ def pretraining_recipe(study: Study, variant: Variant) -> Pretraining:
 
 
 def pretrained(study: Study, variant: Variant, data: Path, work: Path) -> tuple[Path, Row]:
-    """The encoder of a variant, trained below `work` unless it is there, and columns of its rows."""
+    """Return the encoder of a variant, which is trained in `work` unless it exists, and columns of its rows."""
     recipe, settings = pretraining_recipe(study, variant), study.tables["pretraining"]
     folder = work / f"{variant.name}-{digest(recipe)}"
     left_out = PretrainSettings(leave_out=data / next(iter(study.tasks.values())).file)

@@ -1,4 +1,4 @@
-"""Tidy CSV files of results: one row per run, added under a lock so that several commands can share the work."""
+"""CSV files of results with one row per run, written under a lock so that several commands can share the work."""
 
 import csv
 import fcntl
@@ -13,7 +13,7 @@ Row = dict[str, str]
 
 
 def read_rows(file: Path) -> list[Row]:
-    """The rows of `file`; none when it does not exist."""
+    """Read the rows of `file`; none if it does not exist."""
     if not file.exists():
         return []
     with file.open(newline="", encoding="utf-8") as lines:
@@ -21,7 +21,7 @@ def read_rows(file: Path) -> list[Row]:
 
 
 def write_rows(file: Path, rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
-    """Write all rows at once, so that an interruption leaves the old file."""
+    """Write all rows atomically."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
@@ -30,7 +30,7 @@ def write_rows(file: Path, rows: Sequence[Mapping[str, object]], columns: Sequen
 
 
 def replace_rows(file: Path, rows: Sequence[Row], columns: Sequence[str], key: Sequence[str]) -> None:
-    """Append `rows`, and remove those with the same values of `key`."""
+    """Append `rows` and remove existing ones with the same values of `key`."""
     fresh = {tuple(row[name] for name in key) for row in rows}
     with locked(file):
         kept = [row for row in read_rows(file) if tuple(row[name] for name in key) not in fresh]
@@ -39,7 +39,7 @@ def replace_rows(file: Path, rows: Sequence[Row], columns: Sequence[str], key: S
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Keep other commands from writing `file`; the lock ends with this process."""
+    """Context that locks `file` against other commands; the lock is released when the process ends."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.with_name(f".{file.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,10 +1,10 @@
-"""Run studies: train what is missing of the setting files, and write their tables and figures.
+"""Run the missing trainings of studies and write their tables and figures.
 
     python studies/run.py studies/peft/*.toml --data ../shared/data
 
-Each run adds a row to results/runs.csv beside the setting file. A run that has a row with the same settings, data and
-weights is not repeated, so rerun the command to resume; several commands can share the work (`--tasks`, `--fractions`,
-`--variants`, `--seeds`). Without `--data` only tables and figures are written.
+Each run adds a row to results/runs.csv in the folder of the setting file. A run with a row for the same settings, data
+and weights is not repeated, so rerun the command to resume; several commands can share the work (`--tasks`,
+`--fractions`, `--variants`, `--seeds`). Without `--data` only tables and figures are written.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import numpy as np
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from differences import prediction_file, run_statistics
 from figures import write_figures
-from pages import into_page
+from pages import replace_section
 from pretraining_runs import pretrained, pretraining_recipe
 from rows import Row, read_rows, replace_rows, write_rows
 from settings import Run, Study, digest
@@ -52,24 +52,24 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--data", type=Path, help="folder of the files of windows and recordings")
     parser.add_argument(
-        "--runs", type=Path, default=Path("runs/studies"), help="folder of unfinished runs, predictions"
+        "--runs", type=Path, default=Path("runs/studies"), help="folder of unfinished runs and predictions"
     )
     parser.add_argument("--tasks", nargs="+")
     parser.add_argument("--fractions", nargs="+", type=float)
     parser.add_argument("--variants", nargs="+")
     parser.add_argument("--seeds", nargs="+", type=int)
     parser.add_argument("--device", help="train on this device instead of the one of the setting file")
-    parser.add_argument("--rekey", action="store_true", help="accept all rows: write today's digests of settings")
-    asked = parser.parse_args(words)
-    # A sweep comes first: other studies of its folder take what it found.
-    for study in sorted(map(Study, asked.files), key=lambda study: study.kind != "sweep"):
-        work = asked.runs / study.folder.name
-        if asked.rekey:
+    parser.add_argument("--rekey", action="store_true", help="assign the current digest of settings to all rows")
+    options = parser.parse_args(words)
+    # Sweeps first, because other studies of the folder use their best trials.
+    for study in sorted(map(Study, options.files), key=lambda study: study.kind != "sweep"):
+        work = options.runs / study.folder.name
+        if options.rekey:
             rekey(study)
-        elif asked.data and study.kind == "sweep":
-            run_sweep(study, asked.data, work)
-        elif asked.data:
-            run_all(study, asked, work)
+        elif options.data and study.kind == "sweep":
+            run_sweep(study, options.data, work)
+        elif options.data:
+            run_all(study, options, work)
         if "resamples" in study.tables:
             run_statistics(study, current_rows(study), work / "predictions")
         update(study)
@@ -78,13 +78,13 @@ def main(words: Sequence[str] | None = None) -> None:
 def update(study: Study) -> None:
     """Write the tables and figures of a study."""
     page = study.folder / study.page
-    for place, text in contents(study, current_rows(study)).items():
-        into_page(page, place, text)
+    for section, text in contents(study, current_rows(study)).items():
+        replace_section(page, section, text)
     write_figures(study, current_rows(study))
 
 
 def current_rows(study: Study) -> list[Row]:
-    """Rows of the study and of those that it extends whose run would be the same today; archived ones too."""
+    """Return rows with current settings of the study and of those that it extends, and archived ones."""
     rows, known = current_rows(study.parent) if study.parent else [], identities(study)
     for row in read_rows(study.results / "runs.csv"):
         if row["study"] == study.name:
@@ -95,7 +95,7 @@ def current_rows(study: Study) -> list[Row]:
 
 
 def identities(study: Study) -> dict[tuple[str, ...], Row]:
-    """By its place the columns that tell each run of a study from every other, without its data."""
+    """Return the columns that identify each run of a study, without its data, by task, fraction, variant and seed."""
 
     @cache
     def settings(task: str, fraction: float, variant: str) -> tuple[str, str | None]:
@@ -114,35 +114,35 @@ def identities(study: Study) -> dict[tuple[str, ...], Row]:
 
 @cache
 def weights(model: str, seed: int) -> str:
-    """The weights that a training with `seed` starts from, as results describe them."""
+    """Return the description of the initial weights of a training with `seed`, as in its results."""
     return load_model(model, seed=seed).weights.describe()
 
 
-def run_all(study: Study, asked: argparse.Namespace, work: Path) -> None:
-    """Train every run of the study that was asked for and has no current row."""
-    data, known = cache(lambda task: study.windows(task, asked.data)), identities(study)
+def run_all(study: Study, options: argparse.Namespace, work: Path) -> None:
+    """Train every selected run of the study that has no current row."""
+    data, known = cache(lambda task: study.windows(task, options.data)), identities(study)
     for run in study.runs():
-        chosen = [(run.task, asked.tasks), (run.fraction, asked.fractions), (run.variant, asked.variants)]
-        if any(names and value not in names for value, names in [*chosen, (run.seed, asked.seeds)]):
+        chosen = [(run.task, options.tasks), (run.fraction, options.fractions), (run.variant, options.variants)]
+        if any(names and value not in names for value, names in [*chosen, (run.seed, options.seeds)]):
             continue
         recipe = study.recipe(run)
-        if asked.device:
-            recipe = replace(recipe, trainer=replace(recipe.trainer, device=asked.device))
+        if options.device:
+            recipe = replace(recipe, trainer=replace(recipe.trainer, device=options.device))
         row = known[tuple(run.place.values())] | {"data": data(run.task).source.sha256[:12]}
         if any(row.items() <= kept.items() for kept in read_rows(study.results / "runs.csv")):
             continue
         print(" ".join(row[name] for name in KEY), flush=True)
-        row |= trained(study, run, recipe, data(run.task), row, asked.data, work)
+        row |= trained(study, run, recipe, data(run.task), row, options.data, work)
         replace_rows(study.results / "runs.csv", [row], COLUMNS, KEY)
         machines = study.results / "machines.json"
         write_json(machines, (read_json(machines) if machines.is_file() else {}) | {row["device"]: machine()})
 
 
 def trained(study: Study, run: Run, recipe: Recipe, dataset: Dataset, row: Row, data: Path, work: Path) -> Row:
-    """Train one run, keep its predictions below `work`, and return the rest of its row. An unfinished run resumes."""
-    variant, told = study.variant(run.variant), {}
+    """Train or resume one run, save its predictions in `work`, and return the remaining columns of its row."""
+    variant, pretraining = study.variant(run.variant), {}
     if variant.pretraining is not None:
-        model, told = pretrained(study, variant, data, work)
+        model, pretraining = pretrained(study, variant, data, work)
         recipe = replace(recipe, model=replace(recipe.model, name=str(model)))
     folder = work / prediction_file(row).removesuffix(".npz")
     done = fine_tune(dataset, recipe, out=folder, seed=run.seed, resume=RunFolder(folder).recipe.is_file(), quiet=True)
@@ -154,11 +154,11 @@ def trained(study: Study, run: Run, recipe: Recipe, dataset: Dataset, row: Row, 
     kept = {"label": test.label, "probability": test.probability, "group": group}
     np.savez_compressed(predictions, threshold=float(measured["threshold"]), **kept)
     shutil.rmtree(folder)
-    return told | measured
+    return pretraining | measured
 
 
 def measure(metrics: dict[str, Any], log: str) -> Row:
-    """The columns of a row that come from metrics.json and log.jsonl of its run."""
+    """Return the columns of a row from metrics.json and log.jsonl of its run."""
     training, counts = metrics["training"], metrics["split"]["counts"]
     epochs = [json.loads(line) for line in log.splitlines()]
     kept, last = epochs[training["best_epoch"] - 1], epochs[-1]
@@ -189,7 +189,7 @@ def measure(metrics: dict[str, Any], log: str) -> Row:
 
 
 def run_sweep(study: Study, data: Path, work: Path) -> None:
-    """Equal trials of every variant on the first task; a sweep of unchanged settings is not repeated."""
+    """Run the same number of trials of every variant on the first task, unless rows with its settings exist."""
     file, task = study.results / "trials.csv", next(iter(study.tasks))
     settings = SweepSettings(trials=study.tables["trials"], space=read_space(study.folder / study.tables["space"]))
     for name in study.variants:
@@ -208,7 +208,7 @@ def run_sweep(study: Study, data: Path, work: Path) -> None:
 
 
 def rekey(study: Study) -> None:
-    """Give each row the digest of today's settings: after a setting was renamed, when nothing else has changed."""
+    """Assign the current digest of settings to each row; for renamed settings without other changes."""
     if study.kind == "sweep":
         places = {(name,): Run(next(iter(study.tasks)), study.at[0], name, 0) for name in study.variants}
         known = {place: {"settings": digest(study.recipe(run))} for place, run in places.items()}

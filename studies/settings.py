@@ -1,4 +1,4 @@
-"""Setting files of studies: variants, tasks, label fractions and seeds, resolved to one recipe for each run."""
+"""Setting files of studies: variants, tasks, label fractions and seeds, resolved to one recipe per run."""
 
 import hashlib
 import json
@@ -21,13 +21,13 @@ from ecgtune.methods.registry import method_from_table
 from ecgtune.recipes.recipe import Recipe, load_recipes
 from ecgtune.recipes.space import with_settings
 
-#: The value of a setting in a setting file that stands for None.
+#: Value in a setting file that means None.
 UNSET = "unset"
 Values = Mapping[str, Any]
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one: {"optimisation": {"epochs": 3}} -> {"optimisation.epochs": 3}."""
+    """Flatten nested tables: {"optimisation": {"epochs": 3}} -> {"optimisation.epochs": 3}."""
     found: dict[str, Any] = {}
     for name, value in table.items():
         if isinstance(value, Mapping):
@@ -38,13 +38,13 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def by_fraction(table: Mapping[str, Any]) -> dict[float, dict[str, Any]]:
-    """Settings by label fraction, which is a text in TOML."""
+    """Return settings by label fraction, which is a string in TOML."""
     return {float(name): flat(values) for name, values in table.items()}
 
 
 @dataclass(frozen=True)
 class Task:
-    """A file of windows with its own split. positive: the label that is told from all others, for several labels."""
+    """A file of windows with a split. positive: the label to predict against all others, for multi-label files."""
 
     name: str
     file: str
@@ -53,9 +53,9 @@ class Task:
     settings: Values = field(default_factory=dict)
 
     def read(self, folder: Path) -> Dataset:
-        """The windows. Raises SettingError when the file has no split."""
+        """Read the windows. Raises SettingError if the file has no split."""
         dataset = read_dataset(folder / self.file)
-        require(dataset.split is not None, f"{self.file} has no split; a study needs the same test windows in all runs")
+        require(dataset.split is not None, f"{self.file} has no split, which a study needs for equal test windows")
         if self.positive is None:
             return dataset
         label = (dataset.label == dataset.classes.index(self.positive)).astype(np.int64)
@@ -64,12 +64,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Variant:
-    """One thing that is compared.
+    """A variant of a study: a base and changes of its settings.
 
-    It starts from `of` (another variant), `recipe` (of the package), `tuned` (best trial of a sweep) or `method` (a
-    table), and has `settings`, those of the groups in `apply` first. reference: variants that it is compared with.
-    only: tasks and fractions that it runs at, all when empty. seeds: how many, those of the study when None. archived:
-    why its rows cannot be made again. pretraining: changes to a pretraining recipe, in a study of these.
+    The base is `of` (another variant), `recipe` (of the package), `tuned` (best trial of a sweep) or `method` (a
+    table); the groups in `apply` and then `settings` change it. reference: variants to compare with. only: its tasks
+    and fractions, all if empty. seeds: their number, that of the study if None. archived: the reason why its rows
+    cannot be reproduced. pretraining: changes to a pretraining recipe, in a study of pretrainings.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Run:
-    """One point of a study."""
+    """A training of a study."""
 
     task: str
     fraction: float
@@ -99,13 +99,12 @@ class Run:
 
     @property
     def place(self) -> Row:
-        """The columns of its row that say where it belongs."""
-        told = {"task": self.task, "fraction": f"{self.fraction:g}", "variant": self.variant}
-        return {**told, "seed": str(self.seed)}
+        """Columns of its row that identify the run within the study."""
+        return {"task": self.task, "fraction": f"{self.fraction:g}", "variant": self.variant, "seed": str(self.seed)}
 
 
 class Study:
-    """A parsed setting file; `extends` names another one whose tasks, settings, groups and variants it may use."""
+    """A parsed setting file; `extends` names another one, whose tasks, settings, groups and variants it includes."""
 
     def __init__(self, file: Path) -> None:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -118,41 +117,41 @@ class Study:
         self.kind, self.page = tables.get("kind", "train"), self.tables["page"]
         self.results = self.folder / "results"
         self.tasks = {
-            name: Task(name, **{**told, "settings": flat(told.get("settings", {}))})
-            for name, told in self.tables["tasks"].items()
+            name: Task(name, **{**table, "settings": flat(table.get("settings", {}))})
+            for name, table in self.tables["tasks"].items()
             if name in tables.get("only_tasks", self.tables["tasks"])
         }
         self.groups: dict[str, Any] = {**(self.parent.groups if self.parent else {}), **tables.get("groups", {})}
         own = by_fraction(tables.get("fractions", {}))
         self.fractions = {**(self.parent.fractions if self.parent else {}), **own}
-        #: The label fractions of its runs.
+        #: Label fractions of its runs.
         self.at = tuple(map(float, tables.get("at", own or self.fractions)))
         self.seeds: int = self.tables["seeds"]
-        #: Fraction of the training recordings that is the test split, instead of the file's own.
+        #: Fraction of the training recordings that replaces the test split of the file.
         self.held_out: float | None = tables.get("held_out")
         self.variants = {one.name: one for one in self._variants(tables.get("variants", {}))}
 
     def _variants(self, tables: Mapping[str, Any]) -> Iterator[Variant]:
-        for name, told in tables.items():
-            own = {**told, "settings": flat(told.get("settings", {}))}
-            own["fractions"] = by_fraction(told.get("fractions", {}))
+        for name, table in tables.items():
+            own = {**table, "settings": flat(table.get("settings", {}))}
+            own["fractions"] = by_fraction(table.get("fractions", {}))
             own |= {key: tuple(own[key]) for key in ("apply", "reference") if key in own}
-            if isinstance(own.get("of"), list):  # one change to several variants
+            if isinstance(own.get("of"), list):  # the same change of several variants
                 for base in own.pop("of"):
-                    title = f"{base} {told['title']}"
+                    title = f"{base} {table['title']}"
                     yield Variant(f"{base}+{name}", **{**own, "of": base, "title": title, "reference": (base,)})
             else:
                 yield Variant(name, **own)
 
     def variant(self, name: str) -> Variant:
-        """A variant of this study or of the one that it extends."""
+        """Return a variant of this study or of the one that it extends."""
         if name in self.variants:
             return self.variants[name]
-        require(self.parent is not None, f"{self.file}: no variant is called {name!r}")
+        require(self.parent is not None, f"{self.file} has no variant {name!r}")
         return self.parent.variant(name)  # type: ignore[union-attr]
 
     def runs(self) -> Iterator[Run]:
-        """Every run that the file asks for, the same task and seed of all variants one after the other."""
+        """Yield all runs; those of the same task, fraction and seed are adjacent."""
         seeds = {name: 0 if one.archived else one.seeds or self.seeds for name, one in self.variants.items()}
         for task, fraction, seed in product(self.tasks, self.at, range(max(seeds.values()))):
             for name, variant in self.variants.items():
@@ -162,7 +161,7 @@ class Study:
                     yield Run(task, fraction, name, seed)
 
     def recipe(self, run: Run) -> Recipe:
-        """Everything that decides a run: its variant from the start of its chain on, then the study's settings."""
+        """Return the recipe of a run: the base, changed by the settings of study, fraction, task and variants."""
         chain = [self.variant(run.variant)]
         while chain[0].of:
             chain.insert(0, self.variant(chain[0].of))
@@ -189,7 +188,7 @@ class Study:
 
     @cached_property
     def _tuned(self) -> dict[str, Recipe]:
-        """The best trial of each variant of sweep.toml."""
+        """Recipe of the best trial of each variant of sweep.toml."""
         sweep = Study(self.folder / "sweep.toml")
         place = next(iter(sweep.tasks)), sweep.at[0]
         return {
@@ -200,18 +199,18 @@ class Study:
 
     @cached_property
     def trials(self) -> list[Row]:
-        """The trials of a sweep."""
+        """Rows of the trials of a sweep."""
         return read_rows(self.results / "trials.csv")
 
     def windows(self, task: str, folder: Path) -> Dataset:
-        """The windows of a task, split as this study asks for."""
+        """Read the windows of a task with the split of this study."""
         dataset = self.tasks[task].read(folder)
         if self.held_out is None:
             return dataset
         training = dataset.select(np.flatnonzero(dataset.split == "train"))
         recordings = np.unique(training.group)
-        away = np.random.default_rng(7).permutation(recordings)[: int(self.held_out * len(recordings))]
-        return replace(training, split=np.where(np.isin(training.group, away), "test", "train"))
+        test = np.random.default_rng(7).permutation(recordings)[: int(self.held_out * len(recordings))]
+        return replace(training, split=np.where(np.isin(training.group, test), "test", "train"))
 
 
 @cache
@@ -220,14 +219,14 @@ def _packaged(name: str) -> Recipe:
 
 
 def best_settings(trials: Sequence[Row], variant: str) -> dict[str, Any]:
-    """The settings of the trial of `variant` with the highest validation AUROC."""
+    """Return the settings of the trial of `variant` with the highest validation AUROC."""
     own = [row for row in trials if row["variant"] == variant and row["val_auroc"]]
     best = max(own, key=lambda row: float(row["val_auroc"]))
     return {name: number(value) for name, value in best.items() if "." in name and value}
 
 
 def number(text: str) -> Any:
-    """A number where `text` is one."""
+    """Return `text` as a number if it is one, else unchanged."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -237,7 +236,7 @@ def number(text: str) -> Any:
 
 
 def digest(recipe: Any) -> str:
-    """Identifies the settings of a run: a hash of all that differ from the defaults, the device aside."""
+    """Return a hash of the settings that differ from the defaults, without the device."""
     if isinstance(recipe, Recipe):
         trainer = replace(recipe.trainer, device=TrainerSettings().device)
         recipe = replace(recipe, trainer=trainer, title=None)

@@ -1,4 +1,4 @@
-"""Tables of a study in Markdown, from the rows of its runs and the cells of its statistics."""
+"""Markdown tables of a study, from the rows of its runs and the cells of its statistics."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,20 +16,20 @@ Cells = Mapping[tuple[str, ...], Row]
 
 
 def contents(study: Study, rows: Sequence[Row]) -> dict[str, str]:
-    """Markdown by its place in the page, as the tables of the setting file say."""
+    """Return the Markdown of each section of the page that the setting file defines."""
     cells = {
         tuple(row[name] for name in ("task", "fraction", "variant", "reference", "metric")): row
         for row in read_rows(study.results / "statistics.csv")
     }
     makers = {"runs": runs_table, "pairs": pairs_table, "sweep": sweep_table}
     return {
-        place: makers[told.get("kind", "runs")](study, told, rows, cells)
-        for place, told in study.tables.get("tables", {}).items()
+        section: makers[layout.get("kind", "runs")](study, layout, rows, cells)
+        for section, layout in study.tables.get("tables", {}).items()
     }
 
 
 def sweep_table(study: Study, *_: Any) -> str:
-    """A line per variant: validation AUROC of the first trial and of the best one, and its settings."""
+    """Return a table with one row per variant: validation AUROC of first and best trial, settings of the best."""
     lines = []
     for name in study.variants:
         trials = [row for row in study.trials if row["variant"] == name]
@@ -47,62 +47,64 @@ def sweep_table(study: Study, *_: Any) -> str:
     return markdown(header, lines)
 
 
-def runs_table(study: Study, told: Mapping[str, Any], rows: Sequence[Row], cells: Cells) -> str:
-    """A table for each task and fraction, a line per variant.
+def runs_table(study: Study, layout: Mapping[str, Any], rows: Sequence[Row], cells: Cells) -> str:
+    """Return one table per task and fraction, with one row per variant.
 
-    told: `tasks`, `columns` (of `COLUMNS`), `rows` (variants, all of the study by default), `differences` (metrics) to
-    `reference`: a variant, "own" (the first one that a variant names) or "above" (the line above). alike: columns that
-    a pair of runs must have in common, precision and device by default.
+    layout: `tasks`, `columns` (of `COLUMNS`), `rows` (variants, by default all of the study), `differences` (metrics)
+    to `reference`: a variant, "own" (the first reference of the variant) or "above" (the row above). alike: columns
+    with equal values in paired runs, by default precision and device.
     """
     found, parts = by_place(rows), []
-    names = told.get("rows", study.variants)
-    places = [(task, f"{at:g}") for task in told.get("tasks", study.tasks) for at in sorted(study.at)]
+    names = layout.get("rows", study.variants)
+    places = [(task, f"{at:g}") for task in layout.get("tasks", study.tasks) for at in sorted(study.at)]
     for place in places:
         runs, lines, before = found.get(place, {}), [], None
         for name in names:
-            reference = told.get("reference")
+            reference = layout.get("reference")
             reference = {"own": _own(study, name), "above": before}.get(reference, reference)
             if name in runs:
-                lines.append([_title(study, name), *_line(told, runs, name, reference, place, cells)])
-            before = name or None  # "" separates lines that are not compared
+                lines.append([_title(study, name), *_line(layout, runs, name, reference, place, cells)])
+            before = name or None  # "" separates rows that are not compared
         if len(places) > 1:
             parts.append(f"### {study.tasks[place[0]].title}, {100 * float(place[1]):g} % of the labels\n")
-        header = [COLUMNS[name][0] for name in told["columns"] if name != "variant"]
-        beside = {"own": told.get("own", "as tuned"), "above": "the line above"}
-        beside = beside.get(told.get("reference", ""), told.get("reference"))
-        header += [f"{_METRICS[metric]} minus {beside}" for metric in told.get("differences", ())]
+        header = [COLUMNS[name][0] for name in layout["columns"] if name != "variant"]
+        titles = {"own": layout.get("own", "as tuned"), "above": "the line above"}
+        title = titles.get(layout.get("reference", ""), layout.get("reference"))
+        header += [f"{_METRICS[metric]} minus {title}" for metric in layout.get("differences", ())]
         parts.append(markdown(("variant", "seeds", *header), lines) if lines else "Not run yet.\n")
         if len(places) > 1 and lines:
             parts.append(_trained_on([row for name in names for row in runs.get(name, {}).values()]) + "\n")
     return "\n".join(parts)
 
 
-def _line(told: Mapping[str, Any], runs: Any, name: str, reference: str | None, place: Any, cells: Cells) -> list[str]:
+def _line(
+    layout: Mapping[str, Any], runs: Any, name: str, reference: str | None, place: Any, cells: Cells
+) -> list[str]:
     own = list(runs[name].values())
     line = [str(len(own))]
-    for column in told["columns"]:
+    for column in layout["columns"]:
         if column in _METRICS and (cell := cells.get((*place, name, name, column))):
             line.append(_with_interval(cell))
         elif column != "variant":
             line.append(COLUMNS[column][1](own))
-    for metric in told.get("differences", ()):
+    for metric in layout.get("differences", ()):
         if reference is None or reference == name or reference not in runs:
             line.append("")
         elif cell := cells.get((*place, name, reference, metric)):
             line.append(_difference(cell))
         else:
-            pairs = paired(runs[name], runs[reference], told.get("alike", ("precision", "device")))
+            pairs = paired(runs[name], runs[reference], layout.get("alike", ("precision", "device")))
             line.append(points([float(one[metric]) - float(two[metric]) for one, two in pairs]))
     return line
 
 
-def pairs_table(study: Study, told: Mapping[str, Any], rows: Sequence[Row], cells: Cells) -> str:
-    """A table for each task and metric: a line per pair of variants, a column per fraction."""
+def pairs_table(study: Study, layout: Mapping[str, Any], rows: Sequence[Row], cells: Cells) -> str:
+    """Return one table per task and metric, with one row per pair of variants and one column per fraction."""
     fractions, parts = [f"{one:g}" for one in sorted(study.at)], []
     for task, described in study.tasks.items():
-        for metric in told["metrics"]:
+        for metric in layout["metrics"]:
             lines = []
-            for name, reference in told["pairs"]:
+            for name, reference in layout["pairs"]:
                 here = [cells.get((task, fraction, name, reference, metric)) for fraction in fractions]
                 lines.append((f"`{name}` minus `{reference}`", *(_difference(c) if c else NOT_RUN for c in here)))
                 if (metric, reference) == ("accuracy", "full"):
@@ -115,7 +117,7 @@ def pairs_table(study: Study, told: Mapping[str, Any], rows: Sequence[Row], cell
 
 
 def points(differences: Sequence[float]) -> str:
-    """The mean of paired differences, one for each seed, in points with Student's interval; "" of fewer than two."""
+    """Format the mean of paired differences of seeds in points with Student's interval; "" for fewer than two."""
     if len(differences) < 2:
         return ""
     low, high = over_seeds(differences)
@@ -132,22 +134,22 @@ def _title(study: Study, name: str) -> str:
 
 
 def _verdict(cell: Row, margin: float) -> str:
-    """Whether a difference lies above -margin by the interval over recordings, and by the one over seeds too."""
+    """Return whether a difference is above -margin by the interval over recordings, and also by that over seeds."""
     if float(cell["difference_ci_low"]) <= -margin:
         return "not shown"
     return "yes" if float(cell["seeds_ci_low"]) > -margin else "for these seeds"
 
 
 def _with_interval(cell: Row) -> str:
-    """`0.842 ± 0.004 (0.833 to 0.851)`: mean and standard deviation over seeds, interval over recordings."""
+    """Format `0.842 ± 0.004 (0.833 to 0.851)`: mean and standard deviation over seeds, interval over recordings."""
     std = "" if cell["std"] == "nan" else f" ± {float(cell['std']):.3f}"
     return f"{float(cell['value']):.3f}{std} ({float(cell['ci_low']):.3f} to {float(cell['ci_high']):.3f})"
 
 
 def _difference(cell: Row) -> str:
-    """A difference in points with its interval over recordings, and marks of the other two criteria.
+    """Format a difference in points with its interval over recordings, and marks of two further criteria.
 
-    * : the interval over seeds does not include zero either; ** : Holm's p-value is below 0.05 too.
+    * : the interval over seeds excludes zero too; ** : also Holm's p-value is below 0.05.
     """
     low, high = (float(cell[f"difference_ci_{end}"]) for end in ("low", "high"))
     seeds_low, seeds_high = (float(cell[f"seeds_ci_{end}"]) for end in ("low", "high"))
@@ -158,8 +160,8 @@ def _difference(cell: Row) -> str:
 
 
 def _trained_on(rows: Sequence[Row]) -> str:
-    told = {f"{row['precision']} on {row['device']}" for row in rows}
-    return f"Trained in {' and '.join(sorted(told)).replace('on cpu', 'on a CPU')}."
+    kinds = {f"{row['precision']} on {row['device']}" for row in rows}
+    return f"Trained in {' and '.join(sorted(kinds)).replace('on cpu', 'on a CPU')}."
 
 
 def _mean(name: str, digits: int = 3) -> Callable[[Sequence[Row]], str]:
@@ -185,7 +187,7 @@ def _short(value: str) -> str:
 
 
 _METRICS = {"accuracy": "accuracy", "f1": "F1", "auroc": "AUROC"}
-#: Columns of a table of runs: heading, and the text of the runs of one variant.
+#: Columns of a table of runs: heading, and a function that formats the runs of one variant.
 COLUMNS: Mapping[str, tuple[str, Callable[[Sequence[Row]], str]]] = {
     **{name: (title, _mean(name)) for name, title in _METRICS.items()},
     "lowest accuracy": ("lowest accuracy", lambda own: f"{min(float(row['accuracy']) for row in own):.3f}"),

@@ -192,7 +192,7 @@ def test_two_leads_into_a_one_lead_encoder_through_a_lead_adapter(folder):
     assert metrics["parameters"]["leads"] == 2
     assert metrics["parameters"]["trainable"] == metrics["parameters"]["head"] + 2
     assert metrics["data"]["leads"] == ["I", "II"]
-    assert "the lead adapter trains in front" in metrics["training"]["precomputed"]
+    assert "the lead adapter in front of the encoder is trainable" in metrics["training"]["precomputed"]
     assert "lead mixer" in metrics["audits"]["count"]
     assert "Trainable in the lead adapter" in (where / "report.html").read_text()
     assert "lead adapter 2" in (where / "README.md").read_text()

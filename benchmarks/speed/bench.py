@@ -1,10 +1,10 @@
-"""Speed of fine-tuning beside the original's computation, and distance from the limits of this machine.
+"""Speed of fine-tuning relative to the original implementation and to lower bounds of this machine.
 
     python benchmarks/speed/bench.py
 
-times both at the full size of ECG-FM with random weights, in turn, and writes medians, ratios and lower bounds to
-benchmarks/results/speed-KIND.json and docs/performance.md. Formats that the processor has no instructions for are left
-out, with the reason. `--size tiny` takes seconds; `--rows` selects rows; `--device cuda` measures a GPU.
+times both at the full size of ECG-FM with random weights, alternating, and writes medians, ratios and lower bounds to
+benchmarks/results/speed-KIND.json and docs/performance.md. Number formats without instructions on the processor are
+skipped with the reason. `--size tiny` takes seconds; `--rows` selects rows; `--device cuda` measures a GPU.
 """
 
 import argparse
@@ -48,11 +48,11 @@ CONFIGS = {
     "full": EcgFmConfig(),
     "tiny": EcgFmConfig(width=48, depth=4, heads=4, feed_forward=96, conv_channels=16, pos_taps=8, pos_groups=4),
 }
-MATRIX, LARGE_MATRIX = 2048, 8192  # side of the matrices whose product is timed, on a CPU and on an accelerator
-#: Relative difference of float32 logits up to which both computations are the same.
-SAME = 1e-3
-STEPS = 3  # of ours that are timed in a round, after those that carry the audits
-EPOCHS = 3  # of a method whose first epoch is unlike the others
+MATRIX, LARGE_MATRIX = 2048, 8192  # side of the matrices whose product is timed, on a CPU and on a GPU
+#: Largest allowed relative difference of float32 logits between the original and ecgtune.
+TOLERANCE = 1e-3
+STEPS = 3  # timed steps of ecgtune per round, after the audited ones
+EPOCHS = 3  # epochs of a method whose first epoch is slower
 TRAINED: Mapping[str, Method] = {"lora": LoRA(rank=16), "full": Full()}
 
 
@@ -75,14 +75,14 @@ class Row:
 
 @dataclass
 class Timed:
-    """Seconds of the original and of ours, round by round."""
+    """Seconds of the original and of ecgtune in each round."""
 
     original: list[float] = field(default_factory=list)
     ours: list[float] = field(default_factory=list)
 
 
 def rows_for(device: torch.device) -> list[Row]:
-    """All rows; those of a probe's later epochs and of memory in the format that `auto` takes here."""
+    """Return all rows; those of a probe's later epochs and of memory have the precision of "auto"."""
     fastest = "fp32" if lacks("bf16", device) else "bf16"
     both = ("fp32", "bf16")
     return [
@@ -96,55 +96,55 @@ def rows_for(device: torch.device) -> list[Row]:
 
 
 def main(words: Sequence[str] | None = None) -> dict[str, Any]:
-    asked = arguments().parse_args(words)
-    device = torch.device(asked.device)
-    config = CONFIGS[asked.size]
-    config = replace(config, leads=config.leads[: asked.leads])
-    size = Size(config, asked.batch, asked.samples, asked.windows, device)
-    if asked.memory_of:
-        print(json.dumps(peak_of(*asked.memory_of, size)))
+    options = arguments().parse_args(words)
+    device = torch.device(options.device)
+    config = CONFIGS[options.size]
+    config = replace(config, leads=config.leads[: options.leads])
+    size = Size(config, options.batch, options.samples, options.windows, device)
+    if options.memory_of:
+        print(json.dumps(peak_of(*options.memory_of, size)))
         return {}
-    wanted = [row for row in rows_for(device) if row.name in (asked.rows or [row.name])]
+    wanted = [row for row in rows_for(device) if row.name in (options.rows or [row.name])]
     left_out = {row.id: reason for row in wanted if (reason := lacks(row.precision, device))}
     wanted = [row for row in wanted if row.id not in left_out]
-    rates = measure_rates(128 if asked.size == "tiny" else MATRIX if device.type == "cpu" else LARGE_MATRIX, device)
+    rates = measure_rates(128 if options.size == "tiny" else MATRIX if device.type == "cpu" else LARGE_MATRIX, device)
     classifier = random_classifier(config, device)
     original, step = original_step(size, classifier)
     difference = largest_difference(size, classifier, original)
-    if difference > SAME:
-        sys.exit(f"original and ours differ by {difference:.2g} of the largest logit; nothing is timed")
+    if difference > TOLERANCE:
+        sys.exit(f"the logits of original and ecgtune differ by {difference:.2g} of the largest one; nothing is timed")
     timed = {row.id: Timed() for row in wanted}
     predictors = {row.id: predictor(size, classifier, row.precision) for row in wanted if row.name == "inference"}
-    for number in range(asked.rounds + 1):
+    for number in range(options.rounds + 1):
         found = one_round(size, classifier, wanted, original, step, predictors)
-        for name, (theirs, ours) in found.items() if number else ():  # the first round warms up
+        for name, (theirs, ours) in found.items() if number else ():  # the first round is a warm-up
             timed[name].original.append(theirs)
             timed[name].ours.append(ours)
-        print(f"round {number} of {asked.rounds}" + (" (not counted)" if number == 0 else ""), flush=True)
+        print(f"round {number} of {options.rounds}" + (" (not counted)" if number == 0 else ""), flush=True)
     rows = []
     for row in wanted:
-        line = memory_row(row, asked) if row.name == "memory" else timed_row(row, size, timed[row.id])
+        line = memory_row(row, options) if row.name == "memory" else timed_row(row, size, timed[row.id])
         if row.name == "inference" and row.precision != "fp32":
             line["agreement"] = agreement(size, classifier, predictors[row.id])
-        asks = demand_of(size, classifier, row)
-        if asks is not None and asks.precision in rates.products:
-            bound = asks.bound(rates)
+        needed = demand_of(size, classifier, row)
+        if needed is not None and needed.precision in rates.products:
+            bound = needed.bound(rates)
             spent = size.batch / line["ours"] if row.unit == "records/s" else line["ours"]
             line |= {"bound": bound, "over_bound": spent / bound["seconds"]}
         rows.append(line)
     facts = {
         "encoder": {name: getattr(config, name) for name in ("width", "depth", "heads", "feed_forward")},
         "signal": [len(config.leads), size.samples],
-        **{name: getattr(asked, name) for name in ("batch", "memory_batch", "windows", "rounds")},
+        **{name: getattr(options, name) for name in ("batch", "memory_batch", "windows", "rounds")},
         "largest_difference": difference,
         "rates": asdict(rates),
         "left_out": left_out,
         "rows": rows,
     }
-    file = asked.result or result_file("speed", device)
+    file = options.result or result_file("speed", device)
     result = write_result(file, facts, device)
     print(table(result))
-    if asked.result is None:
+    if options.result is None:
         update()
     return result
 
@@ -173,7 +173,7 @@ def one_round(
     step: Callable[[], None],
     predictors: Mapping[str, Callable[..., Any]],
 ) -> dict[str, tuple[float, float]]:
-    """By the id of a row the seconds of its work by the original and by ours, in turn."""
+    """Return the seconds of the original and of ecgtune by the id of each row, timed alternately."""
     batches, signal, found = -(-size.windows // size.batch), size.signal(), {}
     works = {"probe": original_probe_epoch(size, original), "inference": lambda: original(signal)}
 
@@ -203,7 +203,7 @@ def top_layers(size: Size) -> TopLayers:
 
 
 def predictor(size: Size, classifier: Classifier, precision: str) -> Callable[..., np.ndarray]:
-    """Logits of a batch, or of the windows that it is given, in `precision`."""
+    """Return a function that computes logits in `precision`, of a batch by default."""
     model = int8_copy(classifier) if precision == "int8" else classifier
     inside = ("fp32" if lacks("bf16", size.device) else "bf16") if precision == "int8" else precision
     inputs, _ = size.noise(size.batch)
@@ -211,7 +211,7 @@ def predictor(size: Size, classifier: Classifier, precision: str) -> Callable[..
 
 
 def agreement(size: Size, classifier: Classifier, predict: Callable[..., np.ndarray]) -> dict[str, float]:
-    """Fraction of windows of noise with the same class as in float32; `middle`: with the boundary at the median."""
+    """Return the fraction of noise windows with the class of float32; `middle`: with the median as threshold."""
     inputs, _ = size.noise(size.windows)
     margins = [np.diff(logits)[:, 0] for logits in (logits_of(classifier, inputs), predict(inputs))]
     cuts = {"top1": 0.0, "middle": float(np.median(margins[0]))}
@@ -219,7 +219,7 @@ def agreement(size: Size, classifier: Classifier, predict: Callable[..., np.ndar
 
 
 def demand_of(size: Size, classifier: Classifier, row: Row) -> Demand | None:
-    """Operations and bytes that our way of a row's work needs, counted on one batch."""
+    """Count the operations and bytes that ecgtune needs for a row, on one batch; None if not known."""
     precision, signal, batches = row.precision, size.signal(), size.windows / size.batch
     if row.name in TRAINED:
         model = attach(copy.deepcopy(classifier), TRAINED[row.name]).train()
@@ -251,7 +251,7 @@ def demand_of(size: Size, classifier: Classifier, row: Row) -> Demand | None:
 
 
 def timed_row(row: Row, size: Size, timed: Timed) -> dict[str, Any]:
-    """Medians and their ratio; in records/s where the row counts these."""
+    """Return medians and their ratio, in the unit of the row."""
     theirs, ours = float(np.median(timed.original)), float(np.median(timed.ours))
     ratio = theirs / ours
     if row.unit == "records/s":
@@ -260,19 +260,19 @@ def timed_row(row: Row, size: Size, timed: Timed) -> dict[str, Any]:
     return line | {"all_original": timed.original, "all_ours": timed.ours}
 
 
-def memory_row(row: Row, asked: argparse.Namespace) -> dict[str, Any]:
-    """Peak memory of two steps of each, in processes of their own; the ratio is theirs over ours."""
+def memory_row(row: Row, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure the peak memory of two steps of each in separate processes; the ratio is original / ecgtune."""
     line = asdict(row)
     for who in ("original", "ours"):
-        words = ["--size", asked.size, "--batch", str(asked.memory_batch), "--samples", str(asked.samples)]
-        words += ["--leads", str(asked.leads), "--device", asked.device, "--memory-of", who, row.precision]
+        words = ["--size", options.size, "--batch", str(options.memory_batch), "--samples", str(options.samples)]
+        words += ["--leads", str(options.leads), "--device", options.device, "--memory-of", who, row.precision]
         done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, check=True)
         line[who] = json.loads(done.stdout.splitlines()[-1])
     return line | {"ratio": line["original"] / line["ours"]}
 
 
 def peak_of(who: str, precision: str, size: Size) -> int:
-    """Bytes at the peak of two training steps in this process."""
+    """Return the peak memory in bytes of two training steps in this process."""
     peak = PeakMemory(size.device)
     classifier = random_classifier(size.config, size.device)
     if who == "original":
@@ -286,7 +286,7 @@ def peak_of(who: str, precision: str, size: Size) -> int:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: the machine and its rates, a line per row, notes."""
+    """Return Markdown with the machine and its rates, a table, and notes."""
     encoder, rates, (leads, samples) = result["encoder"], result["rates"], result["signal"]
     products = ", ".join(f"{value / 1e9:,.0f} GFLOP/s in {name}" for name, value in rates["products"].items())
     head = (
@@ -301,16 +301,17 @@ def table(result: Mapping[str, Any]) -> str:
         if "agreement" in row:
             parts = (f"{100 * row['agreement'][name]:.1f} %" for name in ("top1", "middle"))
             notes.append(
-                f"{row['title']} in {row['precision']}: {next(parts)} of {result['windows']} windows of noise have the "
-                f"same class as in fp32, {next(parts)} with the decision boundary at the median."
+                f"{row['title']} in {row['precision']}: {next(parts)} of {result['windows']} noise windows have the "
+                f"same class as in fp32, {next(parts)} with the decision threshold at the median."
             )
-        told = "" if bound is None else f"{amount(bound['arithmetic'])}, {amount(bound['traffic'])}"
+        bounds = "" if bound is None else f"{amount(bound['arithmetic'])}, {amount(bound['traffic'])}"
         values = (amount(row[name], row["unit"]) for name in ("original", "ours"))
-        rows.append((row["title"], row["precision"], *values, times(row["ratio"]), told, times(row.get("over_bound"))))
+        ratio, over_bound = times(row["ratio"]), times(row.get("over_bound"))
+        rows.append((row["title"], row["precision"], *values, ratio, bounds, over_bound))
     notes += [f"Left out: {name}, {reason}." for name, reason in result["left_out"].items()]
     if any(row["name"] == "memory" for row in result["rows"]):
-        notes.append(f"Memory: batch {result['memory_batch']}; the whole process counts, libraries included.")
-    header = ("work", "precision", "original (fp32)", "ours", "ratio", "bound: arithmetic, traffic", "ours / bound")
+        notes.append(f"Memory: of the whole process, libraries included, with batch {result['memory_batch']}.")
+    header = ("", "precision", "original (fp32)", "ecgtune", "ratio", "bound: arithmetic, traffic", "ecgtune / bound")
     return "\n".join([head, "", markdown(header, rows), *(f"- {note}" for note in notes)]) + "\n"
 
 

@@ -1,9 +1,9 @@
-"""Time of an epoch of ecg-fm-tiny over 24,554 windows of 6 s: LoRA in three ways, and full fine-tuning.
+"""Time of an epoch of ecg-fm-tiny over 24,554 windows of 6 s: LoRA in three variants, and full fine-tuning.
 
     python benchmarks/speed/epoch.py
 
-trains through ecgtune's own loop on noise (the time does not depend on the signal), each way in turn, and writes
-medians to benchmarks/results/epoch-KIND.json and docs/performance.md.
+trains on noise with the training loop of ecgtune, alternating between variants, and writes medians to
+benchmarks/results/epoch-KIND.json and docs/performance.md.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from ecgtune.utils import formatting
 
 WINDOWS, SAMPLES, BATCH = 24_554, 600, 64
 AUGMENTED = Augmentation(shift=0.1, time_stretch=0.05, polarity_flip=0.5, gain=0.2, wander=0.1, noise=0.05)
-#: Title -> method, epochs (with a single one nothing is computed once), augmentation.
+#: Title -> method, epochs (with a single one nothing is precomputed), augmentation.
 VARIANTS = {
     "LoRA r4": (LoRA(rank=4), 2, None),
     "LoRA r4, nothing computed once": (LoRA(rank=4), 1, None),
@@ -36,7 +36,7 @@ VARIANTS = {
 
 
 def measure(title: str, windows: int, precision: str) -> tuple[float, float]:
-    """Seconds of an epoch, and before the first one."""
+    """Return the seconds of an epoch, and before the first one."""
     method, epochs, augmentation = VARIANTS[title]
     model = load_model("ecg-fm-tiny", head=Head(pooling="statistics"))
     size = Size(model.encoder.config, BATCH, SAMPLES, windows, torch.device("cpu"))
@@ -46,32 +46,32 @@ def measure(title: str, windows: int, precision: str) -> tuple[float, float]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: a line per way of training."""
+    """Return a Markdown table with one row per variant."""
     head = f"{described(result)}: {result['windows']:,} windows of {result['samples']} samples, {result['precision']}."
     rows = [
         (row["variant"], formatting.seconds(row["seconds_before"]), formatting.seconds(row["seconds_per_epoch"]))
         for row in result["rows"]
     ]
-    return f"{head}\n\n" + markdown(("ecg-fm-tiny", "s before the first epoch", "s an epoch"), rows)
+    return f"{head}\n\n" + markdown(("ecg-fm-tiny", "s before the first epoch", "s per epoch"), rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--windows", type=int, default=WINDOWS)
     parser.add_argument("--rounds", type=int, default=2)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     precision = "fp32" if lacks("bf16") else "bf16"
     for title in VARIANTS:
-        measure(title, max(asked.windows // 20, 4 * BATCH), precision)  # the first training of a process is slower
+        measure(title, max(options.windows // 20, 4 * BATCH), precision)  # the first training of a process is slower
     found = {title: [] for title in VARIANTS}
-    for _ in range(asked.rounds):
+    for _ in range(options.rounds):
         for title, taken in found.items():
-            taken.append(measure(title, asked.windows, precision))
+            taken.append(measure(title, options.windows, precision))
     rows = [
         dict(zip(("variant", "seconds_per_epoch", "seconds_before"), (title, *np.median(taken, axis=0)), strict=True))
         for title, taken in found.items()
     ]
-    facts = {"windows": asked.windows, "samples": SAMPLES, "rounds": asked.rounds, "precision": precision}
+    facts = {"windows": options.windows, "samples": SAMPLES, "rounds": options.rounds, "precision": precision}
     write_result(result_file("epoch"), {**facts, "rows": rows})
     update()
 

@@ -1,9 +1,9 @@
-"""Growth of the cost of a step with samples per window, LoRA's rank and the encoder's depth.
+"""Growth of the cost of a step with samples per window, LoRA rank and encoder depth.
 
     python benchmarks/speed/growth.py
 
-times steps of ECG-FM (random weights, the encoder in each step) with one of its sizes changed at a time. Medians go to
-benchmarks/results/growth-KIND.json, and the cost of a doubling into docs/performance.md.
+times steps of ECG-FM (random weights, without precomputation) while one size varies. Medians are written to
+benchmarks/results/growth-KIND.json, and the cost of a doubling to docs/performance.md.
 """
 
 import argparse
@@ -38,7 +38,7 @@ METHODS: Mapping[str, Method] = {
 
 @dataclass(frozen=True)
 class Axis:
-    """One size that grows: `values` of it, in `methods`, everything else as it is in ECG-FM."""
+    """A size that varies over `values`, for some `methods`; all other sizes are those of ECG-FM."""
 
     name: str
     title: str
@@ -46,7 +46,7 @@ class Axis:
     methods: tuple[str, ...] = tuple(METHODS)
 
     def step(self, method: str, value: int, precision: str) -> Step:
-        """A step of `method` at `value`."""
+        """Return a step of `method` at `value`."""
         config = replace(EcgFmConfig(), depth=value) if self.name == "depth" else EcgFmConfig()
         chosen = LoRA(rank=value) if self.name == "rank" else METHODS[method]
         return Step(config, chosen, (BATCH, LEADS, value if self.name == "samples" else SAMPLES), precision)
@@ -60,7 +60,7 @@ AXES = (
 
 
 def measure(axis: Axis, rounds: int, precision: str) -> list[dict[str, Any]]:
-    """A row per method and value: median seconds of a step, and bytes that its forward pass keeps."""
+    """Return one row per method and value: median seconds of a step, and bytes saved for its backward pass."""
     rows = []
     for value in axis.values:
         steps = {method: axis.step(method, value, precision) for method in axis.methods}
@@ -72,7 +72,7 @@ def measure(axis: Axis, rounds: int, precision: str) -> list[dict[str, Any]]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: the cost of the last doubling of each size, a line per method."""
+    """Return a Markdown table of the cost of the last doubling of each size, one row per method."""
     base, axes = result["base"], result["axes"]
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in sorted(result["rows"], key=lambda row: row["value"]):
@@ -101,13 +101,13 @@ def table(result: Mapping[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     precision = "fp32" if lacks("bf16") else "bf16"
     facts = {
         "precision": precision,
         "axes": {axis.name: axis.title for axis in AXES},
         "base": {"batch": BATCH, "leads": LEADS, "samples": SAMPLES, "rank": RANK, "depth": EcgFmConfig().depth},
-        "rows": [row for axis in AXES for row in measure(axis, asked.rounds, precision)],
+        "rows": [row for axis in AXES for row in measure(axis, options.rounds, precision)],
     }
     write_result(result_file("growth"), facts)
     update()

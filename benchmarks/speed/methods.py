@@ -1,10 +1,10 @@
-"""Cost of a training step of each method: time, and memory that is kept for the backward pass.
+"""Cost of a training step of each method: time, and memory saved for the backward pass.
 
     python benchmarks/speed/methods.py
 
-times forward and backward pass of every method on ecg-fm-tiny, as its recipe has it, and on ECG-FM, in turn, and writes
-medians and ratios to LoRA's to benchmarks/results/methods-KIND.json and docs/performance.md. Each method is timed with
-the encoder run in each step, as on augmented windows, and with its frozen prefix computed once, as otherwise.
+times forward and backward pass of every method on ecg-fm-tiny (settings of its recipe) and on ECG-FM, alternating, and
+writes medians and ratios to LoRA to benchmarks/results/methods-KIND.json and docs/performance.md. Each method is timed
+with the whole encoder in every step (augmented windows), and with a precomputed frozen prefix (other windows).
 """
 
 import argparse
@@ -35,7 +35,7 @@ from ecgtune.models.ecg_fm.network import EcgFmConfig
 from ecgtune.recipes.recipe import load_recipes
 from ecgtune.training.precision import autocast
 
-#: LoRA first: the others are compared with it.
+#: LoRA is first, because the others are compared with it.
 RECIPES = {
     "LoRA": "lora",
     "DoRA": "dora",
@@ -58,29 +58,29 @@ CPU = torch.device("cpu")
 
 
 class Step:
-    """Forward and backward pass of one method on one batch of noise, from the signal or from its frozen prefix."""
+    """Forward and backward pass of one method on one batch of noise, from signals or from precomputed features."""
 
     def __init__(self, model: str | EcgFmConfig, method: Method, shape: tuple[int, int, int], precision: str) -> None:
         torch.manual_seed(0)
         self.model = attach(load_model(model) if isinstance(model, str) else classifier(model), method).train()
         self.fraction = count_parameters(self.model, method).fraction
         self._signal, self._precision = torch.randn(shape), precision
-        cut = split_point(self.model, method)
-        self._suffix = None if cut is None else TrainableSuffix(self.model, cut)
-        if cut is not None:
+        split = split_point(self.model, method)
+        self._suffix = None if split is None else TrainableSuffix(self.model, split)
+        if split is not None:
             with torch.no_grad(), autocast(CPU, precision):
-                self._features = FrozenPrefix(self.model, cut)(self._signal)
+                self._features = FrozenPrefix(self.model, split)(self._signal)
 
     def forward(self) -> torch.Tensor:
         return loss(self.model, self._signal, self._precision)
 
     def whole(self) -> None:
-        """A step with the encoder in it."""
+        """Run a step with the whole encoder."""
         self.forward().backward()
         self.model.zero_grad()
 
     def cached(self) -> None:
-        """A step on the computed features; the same as `whole` for a method without a frozen prefix."""
+        """Run a step on precomputed features, as `whole` for a method without a frozen prefix."""
         if self._suffix is None:
             return self.whole()
         loss(self._suffix, self._features, self._precision).backward()
@@ -89,7 +89,7 @@ class Step:
 
 
 def measure(steps: Mapping[str, Step], rounds: int) -> list[dict[str, Any]]:
-    """A row per method: median seconds of both steps, bytes kept for the backward pass, and all of them over LoRA's."""
+    """Return one row per method: median seconds of both steps, bytes saved for the backward pass, ratios to LoRA."""
     whole = medians({name: step.whole for name, step in steps.items()}, rounds)
     cached = medians({name: step.cached for name, step in steps.items()}, rounds)
     rows = [
@@ -107,12 +107,12 @@ def measure(steps: Mapping[str, Step], rounds: int) -> list[dict[str, Any]]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: a table per encoder, a line per method."""
+    """Return one Markdown table per encoder with one row per method."""
     lines = [f"{described(result)}, {result['precision']}.", ""]
     for size in result["sizes"]:
         header = (
-            *(size["size"], "trainable", "a step with the encoder", "/ LoRA", "a step from cached features", "/ LoRA"),
-            *("kept for the backward pass", "/ LoRA"),
+            *(size["size"], "trainable", "step with the encoder", "/ LoRA", "step from cached features", "/ LoRA"),
+            *("saved for the backward pass", "/ LoRA"),
         )
         rows = [
             (
@@ -131,7 +131,7 @@ def table(result: Mapping[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     precision = "fp32" if lacks("bf16") else "bf16"
     tiny = {title: load_recipes(name)[0].method for title, name in RECIPES.items()}
     sizes = []
@@ -140,7 +140,7 @@ def main() -> None:
         ("ECG-FM, 8 windows of 5 s", EcgFmConfig(), (8, 12, 2500), LARGE),
     ):
         steps = {name: Step(model, method, shape, precision) for name, method in methods.items()}
-        sizes.append({"size": title, "rows": measure(steps, asked.rounds)})
+        sizes.append({"size": title, "rows": measure(steps, options.rounds)})
     write_result(result_file("methods"), {"precision": precision, "sizes": sizes})
     update()
 

@@ -1,7 +1,7 @@
-"""The original's computation, the reference of every ratio: float32, attention weights returned, plain torch.
+"""Computation of the original implementation, the reference of every ratio: float32, attention weights returned.
 
-It shares no module with ecgtune, so changes of ecgtune leave it as it is. Tensors have the names of ecgtune's encoder,
-so that both compute with the same weights.
+It shares no module with ecgtune, so that changes of ecgtune do not affect it. Tensors have the names of the encoder of
+ecgtune, so that both can have the same weights.
 """
 
 import torch
@@ -13,7 +13,7 @@ from ecgtune.models.ecg_fm.network import EcgFmConfig
 
 
 class Block(nn.Module):
-    """One halving of the time axis; the first one is normalised per channel."""
+    """Convolution of stride 2; the first one is normalised per channel."""
 
     def __init__(self, inputs: int, channels: int, first: bool) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Block(nn.Module):
 
 
 class Position(nn.Module):
-    """Grouped convolution over tokens, its weight norm computed at every call."""
+    """Grouped convolution over tokens, whose weight norm is computed in every call."""
 
     def __init__(self, width: int, taps: int, groups: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Position(nn.Module):
 
 
 class Attention(nn.Module):
-    """Four projections handed to torch's own function, which multiplies them and returns the attention weights."""
+    """Four projections with torch's multi-head attention, which also returns the attention weights."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class Original(nn.Module):
         self.head = nn.Linear(config.width, 2)
 
     def encode(self, signal: Tensor) -> Tensor:
-        """Pooled tokens (batch, width)."""
+        """Return pooled tokens (batch, width)."""
         tokens = self.projection(self.stem_norm(self.stem(signal).transpose(1, 2)))
         tokens = self.input_norm(tokens + self.positional(tokens))
         for layer in self.layers:
@@ -119,7 +119,7 @@ class Original(nn.Module):
 
 
 def make_original(config: EcgFmConfig, encoder: nn.Module, head: nn.Module) -> Original:
-    """The original with the weights of our encoder and head, every tensor at its place."""
+    """Return the original with the weights of ecgtune's encoder and head."""
     original = Original(config)
     weights = {name: tensor.detach().clone() for name, tensor in encoder.state_dict().items()}
     weights |= {f"head.{name}": tensor.detach().clone() for name, tensor in head.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Lower bound of the time of a step: its operations and its memory traffic over the measured rates of this machine."""
+"""Lower bound of the time of a step from its operations, its memory traffic and the measured rates of this machine."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ from machines import lacks
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-#: Adam reads weight, gradient and two moments and writes three of them back, four bytes each.
+#: Adam reads weight, gradient and two moments and writes three of them, four bytes each.
 ADAM_BYTES = 28
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -25,7 +25,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Demand:
-    """Operations and bytes that one piece of work needs at least. precision: of its products."""
+    """Minimum operations and bytes of a computation; `precision` of its products."""
 
     operations: float
     bytes: float
@@ -35,13 +35,13 @@ class Demand:
         return Demand(self.operations * count, self.bytes * count, self.precision)
 
     def bound(self, rates: Rates) -> dict[str, Any]:
-        """Seconds by arithmetic and by traffic, and the larger of the two."""
+        """Return the seconds of arithmetic and traffic, and the larger of the two."""
         arithmetic, traffic = self.operations / rates.products[self.precision], self.bytes / rates.bytes
         return {**asdict(self), "arithmetic": arithmetic, "traffic": traffic, "seconds": max(arithmetic, traffic)}
 
 
 def measure_rates(size: int, device: torch.device, tries: int = 5) -> Rates:
-    """The best of some tries: of `size` x `size` products, and of a copy of 64 x size^2 bytes."""
+    """Return the best of `tries` for `size` x `size` products and for a copy of 64 x size^2 bytes."""
     products = {}
     for name, dtype in DTYPES.items():
         if lacks(name, device) is None:
@@ -56,10 +56,10 @@ def measure_rates(size: int, device: torch.device, tries: int = 5) -> Rates:
 
 
 def demand(module: nn.Module, forward: Callable[[], Tensor], precision: str, *, training: bool = True) -> Demand:
-    """Count one step: operations of products and convolutions, and bytes that no cache can hold.
+    """Count the operations of products and convolutions and the memory traffic of one step.
 
-    The bytes are the weights once for each pass, in `precision`; the activations kept for the backward pass, written
-    once and read once; and Adam's. `forward` gives a loss; without `training` it runs without gradients.
+    Traffic consists of the weights once per pass, in `precision`; the activations saved for the backward pass, written
+    and read once; and that of Adam. `forward` returns a loss; without `training` it runs without gradients.
     """
     weights = sum(p.numel() for p in module.parameters()) * (2 if precision == "bf16" else 4)
     kept = 0
@@ -75,7 +75,7 @@ def demand(module: nn.Module, forward: Callable[[], Tensor], precision: str, *, 
 
 
 def kept_bytes(module: nn.Module, forward: Callable[[], Tensor]) -> int:
-    """Bytes of activations kept from the forward for the backward pass of a step, weights not counted."""
+    """Return the bytes of activations that a step saves for the backward pass, without weights."""
     known = {p.data_ptr() for p in module.parameters()}
     kept: dict[int, int] = {}
 

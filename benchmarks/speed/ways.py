@@ -1,4 +1,4 @@
-"""The work that is timed: the original's step, and the same through ecgtune's own loop."""
+"""Timed computations: the step of the original implementation, and the same in the training loop of ecgtune."""
 
 import copy
 import tempfile
@@ -27,13 +27,13 @@ from ecgtune.workflows.dry_run import Clock, Timing
 from ecgtune.workflows.ready import RunBuilder
 from ecgtune.workflows.run import run_recipe
 
-#: Windows of noise that a run validates and tests on, both labels among them; that is not what is timed.
+#: Noise windows of the validation and the test split, with both labels; they are not timed.
 FEW = 4
 
 
 @dataclass(frozen=True)
 class Size:
-    """Size of the benchmark. samples: of a window at the encoder's rate; windows: of an epoch."""
+    """Size of the benchmark. samples: per window at the encoder's rate; windows: per epoch."""
 
     config: EcgFmConfig
     batch: int
@@ -42,17 +42,17 @@ class Size:
     device: torch.device
 
     def noise(self, windows: int) -> tuple[np.ndarray, np.ndarray]:
-        """Signals (windows, leads, samples) float32 and labels that alternate."""
+        """Return signals (windows, leads, samples) float32 and alternating labels."""
         shape = (windows, len(self.config.leads), self.samples)
         return np.random.default_rng(0).standard_normal(shape, dtype=np.float32), np.arange(windows) % 2
 
     def signal(self, windows: int | None = None) -> Tensor:
-        """Noise on the device: a batch, unless `windows` is given."""
+        """Return noise on the device, one batch by default."""
         return torch.from_numpy(self.noise(self.batch if windows is None else windows)[0]).to(self.device)
 
 
 def original_step(size: Size, classifier: Classifier) -> tuple[Original, Callable[[], None]]:
-    """The original and its training step: every weight, Adam, float32."""
+    """Return the original and its training step: full fine-tuning with Adam in float32."""
     original = make_original(size.config, classifier.encoder, classifier.head[0]).to(size.device).train()
     optimizer = torch.optim.Adam(original.parameters(), lr=1e-5)
     signal = size.signal()
@@ -67,7 +67,7 @@ def original_step(size: Size, classifier: Classifier) -> tuple[Original, Callabl
 
 
 def original_probe_epoch(size: Size, original: Original) -> Callable[[], None]:
-    """An epoch of a probe: the encoder runs over all windows again, the head takes a step for each batch."""
+    """Return an epoch of a linear probe: the encoder runs on all windows, the head has one step per batch."""
     signal = size.signal(size.windows)
     label = torch.arange(size.windows, device=size.device) % 2
     head = copy.deepcopy(original.head)
@@ -85,7 +85,7 @@ def original_probe_epoch(size: Size, original: Original) -> Callable[[], None]:
 
 
 def largest_difference(size: Size, classifier: Classifier, original: Original) -> float:
-    """Between the logits of ours and of the original, both in float32, relative to the largest logit."""
+    """Return the largest difference of float32 logits of original and ecgtune, relative to the largest logit."""
     signal = size.signal(min(FEW, size.batch))
     with torch.no_grad():
         theirs, ours = original.eval()(signal), classifier.eval()(signal)
@@ -102,7 +102,7 @@ def our_timing(
     precision: str,
     augmentation: Augmentation | None = None,
 ) -> Timing:
-    """A run of `method` through ecgtune's own loop, as `ecgtune compare` would run it: its steps and epochs."""
+    """Run `method` as `ecgtune compare` does and return the time of its steps and epochs."""
     inputs, labels = size.noise(windows + 2 * FEW)
     dataset = Dataset(
         signal=inputs,
@@ -131,6 +131,6 @@ def our_timing(
         folder = Path(place) / "run"
         run = RunBuilder(dataset, split).ready(recipe, seed=0, folder=folder, model=model)
         folder.mkdir()
-        (folder / "report.html").touch()  # an existing report is not written again, and is not what is timed
+        (folder / "report.html").touch()  # suppresses the report, which is not timed
         run_recipe(run, ProgressBar(quiet=True), [clock])
     return clock.trainings[-1]

@@ -2,9 +2,9 @@
 
     python studies/pretraining/ship.py runs/pretrain-tiny
 
-copies half-precision weights and curves of the run into src/ecgtune/models/ecg_fm/bundled/ecg-fm-tiny/, keeps log,
-metrics, settings and machine in results/run/, and describes the run in docs/pretraining.md. A run without one of these
-files is refused before anything is written. The model card beside the weights is edited by hand.
+copies half-precision weights and curves of the run to src/ecgtune/models/ecg_fm/bundled/ecg-fm-tiny/, and log, metrics,
+settings and machine to results/run/, and describes the run in docs/pretraining.md. Nothing is written if one of these
+files is missing. The model card must be edited by hand.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-from pages import ROOT, into_page, markdown
+from pages import ROOT, markdown, replace_section
 
 from ecgtune.reporting.pretraining import logged_terms, term_title
 from ecgtune.utils.files import read_json, replace_folder
@@ -37,7 +37,7 @@ def main(words: list[str]) -> None:
 
 
 def ship(run: Path, bundled: Path = BUNDLED, kept: Path = KEPT, page: Path = PAGE) -> None:
-    """Put `run` into the two folders and the page. Raises OSError when a file is missing."""
+    """Copy `run` to the two folders and update the page. Raises OSError if a file is missing."""
     encoder = {name: (run / "float16" / name).read_bytes() for name in ("model.safetensors", "model.json")}
     encoder["curves.svg"] = (run / "figures" / "curves.svg").read_bytes()
     encoder[CARD] = (bundled / CARD).read_bytes()
@@ -46,7 +46,7 @@ def ship(run: Path, bundled: Path = BUNDLED, kept: Path = KEPT, page: Path = PAG
     for place, files in ((bundled, encoder), (kept, facts)):
         replace_folder(place, lambda folder, files=files: _fill(folder, files))
     for name, text in texts.items():
-        into_page(page, name, text)
+        replace_section(page, name, text)
 
 
 def _fill(folder: Path, files: dict[str, bytes]) -> None:
@@ -55,7 +55,7 @@ def _fill(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def data_text(run: Path) -> str:
-    """The recordings and the crops of a finished run, for the page."""
+    """Return a description of the recordings and crops of a finished run, for the page."""
     found = read_json(run / "metrics.json")["data"]
     seconds = tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))["crops"]["window_seconds"]
     count = found["recordings"]

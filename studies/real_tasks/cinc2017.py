@@ -1,14 +1,14 @@
-"""The four rhythms of the PhysioNet/CinC Challenge 2017 with the challenge's F1, from original files and from windows.
+"""Rhythm classification of the PhysioNet/CinC Challenge 2017 (four classes), from windows and from original files.
 
     python studies/real_tasks/cinc2017.py ../shared/data/cinc2017_rhythms.npz ../shared/data/records/cinc2017
 
-compares the methods of the recipe cinc2017-rhythms with two baselines on the windows with a tenth of the labels, the
-cheaper methods with all labels, and all methods on the 60 original recordings by five-fold cross-validation. A row for
-each data set, label fraction, method and level is kept in results/cinc2017.csv. Rerun the command to resume; without
+compares the methods of the recipe cinc2017-rhythms with two baselines on the windows with 10 % of the labels, the
+cheaper methods with all labels, and all methods on the 60 original recordings by five-fold cross-validation.
+results/cinc2017.csv has one row per data set, label fraction, method and level. Rerun the command to resume; without
 arguments only the table is written.
 
-55 of the 1,279 test recordings were among the recordings that ecg-fm-tiny was pretrained on, without labels; the level
-"unseen" is without them. So were 53 of the 60 original recordings.
+The pretraining of ecg-fm-tiny used 55 of the 1,279 test recordings, without labels; the level "unseen" excludes them.
+It also used 53 of the 60 original recordings.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from comparisons import (
     with_interval,
     write_facts,
 )
-from pages import into_page, markdown
+from pages import markdown, replace_section
 from rows import read_rows, replace_rows
 
 from ecgtune import compare, read_dataset
@@ -46,7 +46,7 @@ from ecgtune.recipes.recipe import Recipe, load_recipes
 RECIPE = "cinc2017-rhythms"
 CLASSES = ("N", "A", "O", "~")
 RATE, WINDOW = 100.0, 6.0  # Hz of ecg-fm-tiny, seconds
-FOLDS, FOLD_EPOCHS = 5, 20  # 36 recordings train: more passes for as many steps
+FOLDS, FOLD_EPOCHS = 5, 20  # more epochs, because there are only 36 training recordings
 #: Comparisons on the windows: label fraction, methods, whether with the baselines.
 WORK = ((0.1, ("full", "lora", "probe"), True), (1.0, ("probe",), False), (1.0, ("lora",), False))
 PRETRAINING = Path(__file__).parents[1] / "pretraining" / "results" / "run" / "recordings.csv"
@@ -65,29 +65,29 @@ def main() -> None:
     parser.add_argument("windows", nargs="?", type=Path, help="NPZ file of windows with the four labels")
     parser.add_argument("records", nargs="?", type=Path, help="folder of original files with labels.csv")
     parser.add_argument("--out", type=Path, default=Path("runs/real_tasks/cinc2017"))
-    asked = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
     file = RESULTS / "cinc2017.csv"
-    if asked.windows is not None:
-        recipes, windows = load_recipes(RECIPE), read_dataset(asked.windows)
+    if options.windows is not None:
+        recipes, windows = load_recipes(RECIPE), read_dataset(options.windows)
         sources = {"windows": windows.source.sha256}
         pieces: list[Callable[..., list[Row]]] = [partial(of_windows, windows, recipes, *work) for work in WORK]
-        if asked.records is not None:
+        if options.records is not None:
             settings = RecordSettings(sampling_rate=RATE, window=WINDOW, workers=1)
-            told = {"settings": settings, "skipped": asked.out / "skipped.csv"}
-            records = read_records(asked.records / "labels.csv", asked.records, **told)
+            skipped = options.out / "skipped.csv"
+            records = read_records(options.records / "labels.csv", options.records, settings=settings, skipped=skipped)
             sources["records"] = records.source.sha256
-            pieces.insert(-1, partial(of_records, records, recipes))  # LoRA with all labels takes longest
+            pieces.insert(-1, partial(of_records, records, recipes))  # LoRA with all labels, the slowest, is last
         for piece in pieces:
-            replace_rows(file, piece(out=asked.out), COLUMNS, KEY)
+            replace_rows(file, piece(out=options.out), COLUMNS, KEY)
             write_facts(file.with_suffix(".json"), {"data": sources, "recipe": RECIPE, "seeds": [0]})
-    into_page(PAGE, "cinc2017", table(read_rows(file)))
+    replace_section(PAGE, "cinc2017", table(read_rows(file)))
 
 
 def of_windows(
     dataset: Dataset, recipes: Sequence[Recipe], fraction: float, names: Sequence[str], baselines: bool, *, out: Path
 ) -> list[Row]:
-    """Compare at a label fraction; rows of windows, recordings, and recordings that pretraining has not seen."""
+    """Compare at a label fraction; return rows of windows, recordings, and recordings unused in pretraining."""
     chosen = [replace(one, data=replace(one.data, label_fraction=fraction)) for one in recipes if one.name in names]
     folder = out / "-".join([f"windows-{fraction:g}", *names])
     compare(dataset, chosen, out=folder, seeds=1, baselines=baselines, quiet=True)
@@ -104,7 +104,7 @@ def of_windows(
 
 
 def of_records(dataset: Dataset, recipes: Sequence[Recipe], *, out: Path) -> list[Row]:
-    """Compare on each fold, and measure each method once on the predictions of all folds: F1 needs more than 12."""
+    """Compare on each fold, and evaluate each method on the predictions of all folds, as a fold has 12 recordings."""
     chosen = [replace(one, optimisation=replace(one.optimisation, epochs=FOLD_EPOCHS)) for one in recipes]
     found: dict[str, list[FinishedRun]] = {}
     for number, fold in enumerate(k_folds(dataset, FOLDS), start=1):
@@ -121,20 +121,20 @@ def of_records(dataset: Dataset, recipes: Sequence[Recipe], *, out: Path) -> lis
 
 
 def evaluated(run: FinishedRun, label: np.ndarray, probability: np.ndarray, group: np.ndarray) -> dict[str, Any]:
-    """Metrics of predictions with the decision and settings of a run."""
+    """Evaluate predictions with the decision and settings of a run."""
     over, pooled = (run.metrics["evaluation"][name] for name in ("f1_over", "recording"))
     decision, classes = Decision.from_dict(run.metrics["threshold"]), run.metrics["classes"]
     return evaluate(label, probability, group, decision, classes, f1_over=over, group_name="record", pooled=pooled)
 
 
 def level_rows(common: Row, found: dict[str, Any]) -> list[Row]:
-    """The rows of windows and of recordings."""
+    """Return the rows of windows and of recordings."""
     levels = {"window": "window", "recording": "group"}
     return [{**common, "level": level, **cells(found[part])} for level, part in levels.items()]
 
 
 def cells(level: dict[str, Any]) -> Row:
-    """The columns of a level of metrics.json. Without one of the classes there is no F1 of it, nor of all classes."""
+    """Return the columns of a level of metrics.json; F1 of an absent class and mean F1 over all are left out."""
     row = {"n": str(level["n"])}
     complete = level["labels_in_mean"] == len(level["labels"])
     for name in ("challenge_f1", "auroc", "accuracy", *(["f1"] if complete else [])):
@@ -146,17 +146,17 @@ def cells(level: dict[str, Any]) -> Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Markdown: a line per data set, label fraction, level and method."""
+    """Return a Markdown table with one row per data set, label fraction, level and method."""
     found = {tuple(row[name] for name in KEY): row for row in rows}
     places = sorted({key[:2] for key in found}, key=lambda place: (place[0] != "windows", float(place[1])))
     lines = []
     for data, fraction in places:
-        what = f"windows, {100 * float(fraction):g} % of labels" if data == "windows" else "60 original files, 5 folds"
-        for level, told in LEVELS.items():
+        title = f"windows, {100 * float(fraction):g} % of labels" if data == "windows" else "60 original files, 5 folds"
+        for level, unit in LEVELS.items():
             for row in (found[key] for name in ORDER if (key := (data, fraction, name, level)) in found):
                 each = [_class_cell(row, name) for name in CLASSES]
                 scores = (with_interval(row, name) for name in ("challenge_f1", "f1"))
-                lines.append([what, f"{int(row['n']):,} {told}", row["title"], *scores, *each])
+                lines.append([title, f"{int(row['n']):,} {unit}", row["title"], *scores, *each])
     heads = [f"F1 {name}" for name in CLASSES]
     header = ["data", "measured on", "method", "challenge F1 (N, A, O)", "with ~", *heads]
     return markdown(header, lines) if lines else "Not run yet.\n"

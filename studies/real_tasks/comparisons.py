@@ -28,7 +28,7 @@ ORDER = ("probe", "lora", "full", "resnet", "majority")
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """A run of a comparison: its name there, its metrics.json and its predictions of the test windows."""
+    """A run of a comparison: name of the method, metrics.json, and predictions of the test windows."""
 
     method: str
     metrics: dict[str, Any]
@@ -36,7 +36,7 @@ class FinishedRun:
 
 
 def finished_runs(comparison: Path) -> Iterator[FinishedRun]:
-    """The runs of a comparison folder in its order, one seed each."""
+    """Yield the runs of a comparison folder in order, one seed each."""
     for row in read_json(comparison / "results.json")["rows"]:
         for folder in row["runs"]:
             run = RunFolder(comparison / folder)
@@ -44,7 +44,7 @@ def finished_runs(comparison: Path) -> Iterator[FinishedRun]:
 
 
 def training_cells(metrics: Mapping[str, Any]) -> Row:
-    """The columns of a row about its training, whatever the task."""
+    """Return the columns of a row about its training, common to all tasks."""
     training, train = metrics["training"], metrics["split"]["counts"]["train"]
     fraction, seconds = metrics["parameters"]["trainable_fraction"], training["seconds"]
     return {
@@ -58,13 +58,13 @@ def training_cells(metrics: Mapping[str, Any]) -> Row:
 
 
 def metric_cells(name: str, interval: Mapping[str, float | None]) -> Row:
-    """A metric with its interval as three columns."""
+    """Return a metric with its interval as three columns."""
     parts = {name: "value", f"{name}_ci_low": "ci_low", f"{name}_ci_high": "ci_high"}
     return {column: "" if interval[key] is None else f"{interval[key]:.5f}" for column, key in parts.items()}
 
 
 def with_interval(row: Row, name: str) -> str:
-    """A metric of a row as tables print it: `0.873 (0.851 to 0.894)`."""
+    """Format a metric of a row: `0.873 (0.851 to 0.894)`."""
     if not row.get(name):
         return "n/a"
     value, low, high = (row[key] for key in (name, f"{name}_ci_low", f"{name}_ci_high"))
@@ -73,6 +73,6 @@ def with_interval(row: Row, name: str) -> str:
 
 
 def write_facts(file: Path, facts: Mapping[str, Any]) -> None:
-    """`facts` with command, machine, date and the sha256 of the encoder's weights, as JSON."""
+    """Write `facts` with command, machine, date and the sha256 of the encoder's weights as JSON."""
     weights = {MODEL: load_model(MODEL).weights.sha256}
     write_json(file, {"command": command(), "date": now(), "machine": machine(), "weights": weights, **facts})

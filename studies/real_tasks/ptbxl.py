@@ -1,14 +1,14 @@
-"""PTB-XL's five superclasses by five-fold cross-validation over patients, from WFDB files and the table of labels.
+"""PTB-XL superclasses by five-fold cross-validation over patients, from WFDB files and the table of labels.
 
     python studies/real_tasks/ptbxl.py ../shared/data/ptbxl500_meta.csv ../shared/data/ptbxl500_500hz.npz
 
-compares the methods of the recipe ptbxl-superclasses with two baselines on each fold (lead II, because ecg-fm-tiny
-reads one lead), and keeps a row for each fold, method and label in results/ptbxl.csv. Rerun the command to resume.
-Instead of the NPZ file, which is unpacked into WFDB files, the folder of PTB-XL's own files can be given. Without
-arguments only the table is written.
+compares the methods of the recipe ptbxl-superclasses with two baselines on each fold, using lead II, because
+ecg-fm-tiny is a one-lead encoder. results/ptbxl.csv has one row per fold, method and label. Rerun the command to
+resume. Instead of the NPZ file, which is unpacked into WFDB files, give the folder of the original files of PTB-XL.
+Without arguments only the table is written.
 
-A recording with none of the superclasses has no label in this task (as in Strodthoff et al., IEEE J. Biomed. Health
-Inform. 25, 2021). Recordings with the same signal under two patients are both left out.
+A recording without any of the superclasses has no label in this task (as in Strodthoff et al., IEEE J. Biomed. Health
+Inform. 25, 2021). Recordings with the same signal and different patients are excluded.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from comparisons import (
     write_facts,
 )
 from numpy.typing import NDArray
-from pages import into_page, markdown
+from pages import markdown, replace_section
 from rows import read_rows, replace_rows
 
 from ecgtune import compare
@@ -63,45 +63,45 @@ def main() -> None:
     parser.add_argument("table", nargs="?", type=Path, help="ptbxl_database.csv with the superclasses as 0/1 columns")
     parser.add_argument("records", nargs="?", type=Path, help="NPZ file of the recordings, or PTB-XL's folder")
     parser.add_argument("--out", type=Path, default=Path("runs/real_tasks/ptbxl"))
-    asked = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
     file = RESULTS / "ptbxl.csv"
-    if asked.table is not None:
-        folder = asked.records
+    if options.table is not None:
+        folder = options.records
         if folder.suffix == ".npz":
-            folder = unpacked(asked.records, asked.table, asked.out / "records")
-        dataset, left_out = read(asked.table, folder, asked.out / "labels.csv")
+            folder = unpacked(options.records, options.table, options.out / "records")
+        dataset, left_out = read(options.table, folder, options.out / "labels.csv")
         rounds = []
         for number, fold in enumerate(k_folds(dataset, FOLDS), start=1):
-            rounds.append(asked.out / f"round-{number}")
+            rounds.append(options.out / f"round-{number}")
             compare(fold, load_recipes(RECIPE), out=rounds[-1], seeds=1, quiet=True)
             rows = [*fold_rows(rounds[-1], number), *mean_rows(rounds, LABELS)]
             replace_rows(file, rows, COLUMNS, KEY)
             data = {"sha256": dataset.source.sha256, "recordings": len(dataset), "notes": dataset.source.notes}
             facts = {"data": data, "left_out": left_out, "recipe": RECIPE, "split_by": "patient", "seeds": [0]}
             write_facts(file.with_suffix(".json"), {**facts, "folds": FOLDS, "folds_done": number})
-    into_page(PAGE, "ptbxl", table(read_rows(file), LABELS, FOLDS))
+    replace_section(PAGE, "ptbxl", table(read_rows(file), LABELS, FOLDS))
 
 
 def unpacked(file: Path, table: Path, folder: Path) -> Path:
-    """The recordings of an NPZ file (`X`, microvolts) as WFDB files under the names of the table."""
+    """Write the recordings of an NPZ file (`X`, microvolts) as WFDB files with the names of the table."""
     with table.open(newline="", encoding="utf-8") as lines:
         names = [row["filename_hr"] for row in csv.DictReader(lines)]
     with np.load(file) as arrays:
         signal, leads = arrays["X"], arrays["leads"].tolist()
     count = len(leads)
-    told = {"fs": 500, "units": ["mV"] * count, "sig_name": leads, "fmt": ["16"] * count}
-    told |= {"adc_gain": [1000] * count, "baseline": [0] * count}
+    header = {"fs": 500, "units": ["mV"] * count, "sig_name": leads, "fmt": ["16"] * count}
+    header |= {"adc_gain": [1000] * count, "baseline": [0] * count}
     for name, values in zip(names, signal, strict=True):
-        place = folder / name
-        if not place.with_suffix(".hea").is_file():  # it is written after the samples
-            place.parent.mkdir(parents=True, exist_ok=True)
-            wfdb.wrsamp(place.name, d_signal=values.T.astype(np.int64), write_dir=str(place.parent), **told)
+        path = folder / name
+        if not path.with_suffix(".hea").is_file():  # written after the samples
+            path.parent.mkdir(parents=True, exist_ok=True)
+            wfdb.wrsamp(path.name, d_signal=values.T.astype(np.int64), write_dir=str(path.parent), **header)
     return folder
 
 
 def read(table: Path, folder: Path, own_table: Path) -> tuple[Dataset, dict[str, str]]:
-    """The windows, and why recordings are left out of them. Writes the table that is read to `own_table`."""
+    """Read the windows; also return excluded recordings with their reason. Writes the used table to `own_table`."""
     with table.open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
     everything = _read(rows, folder, own_table)
@@ -131,7 +131,7 @@ def _read(rows: list[Row], folder: Path, own_table: Path) -> Dataset:
 
 
 def fold_rows(comparison: Path, number: int) -> Iterator[Row]:
-    """The rows of each method of one fold, a label each."""
+    """Yield the rows of each method of one fold, one per label."""
     for run in finished_runs(comparison):
         whole = run.metrics["window"]
         row = {"fold": str(number), "method": run.method, **training_cells(run.metrics), "recordings": str(whole["n"])}
@@ -143,11 +143,11 @@ def fold_rows(comparison: Path, number: int) -> Iterator[Row]:
 
 
 def mean_rows(rounds: Sequence[Path], labels: Sequence[str]) -> Iterator[Row]:
-    """The rows of each method over all folds, with "mean" for a fold.
+    """Yield the rows of each method over all folds, with "mean" as fold.
 
-    A label's AUROC is the mean over the folds whose test split has recordings with and without it; predictions of
-    different folds are of different models and are not pooled. Intervals are percentiles over resampled patients, drawn
-    in each fold; the difference to full fine-tuning is paired by them.
+    The AUROC of a label is the mean over the folds whose test split has recordings with and without it; predictions of
+    different folds are from different models and are not pooled. Intervals are percentiles over resampled patients,
+    drawn within each fold; the difference to full fine-tuning is paired by patient.
     """
     folds = [{run.method: run for run in finished_runs(folder)} for folder in rounds]
     draws = {name: [_auroc(fold[name], labels) for fold in folds] for name in folds[0]}
@@ -169,7 +169,7 @@ def mean_rows(rounds: Sequence[Path], labels: Sequence[str]) -> Iterator[Row]:
 
 
 def _auroc(run: FinishedRun, labels: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """AUROC of each label and of all, `(1 + resamples,)`: as it is, then on each resample of the test patients."""
+    """Return AUROC of each label and the macro mean, `(1 + resamples,)`: on the test split, then on its resamples."""
     test = run.test
     scorer = make_scorer(test.label, test.probability, Decision.from_dict(run.metrics["threshold"]), labels, each=True)
     index = group_index(test.group, len(test.label))[1]
@@ -181,7 +181,7 @@ def _auroc(run: FinishedRun, labels: Sequence[str]) -> dict[str, NDArray[np.floa
 
 
 def _mean(folds: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Over the folds that have the label; a resample in which one of them loses it has none."""
+    """Return the mean over folds with the label; NaN for resamples in which one of them lacks it."""
     inside = [values for values in folds if not np.isnan(values[0])]
     return np.mean(inside, axis=0) if inside else np.full_like(folds[0], np.nan)
 
@@ -193,7 +193,7 @@ def _interval(values: NDArray[np.float64]) -> dict[str, float | None]:
 
 
 def table(rows: Sequence[Row], labels: Sequence[str], folds: int) -> str:
-    """Markdown: a line per method with macro AUROC, its difference to full fine-tuning, AUROC of each label."""
+    """Return a Markdown table with macro AUROC, its difference to full fine-tuning, and AUROC of each label."""
     found = {(row["method"], row["label"]): row for row in rows if row["fold"] == MEAN}
     if not found:
         return "Not run yet.\n"

@@ -200,13 +200,16 @@ def test_baselines_are_not_in_the_notes():
     [
         (lambda: [], "no finished runs"),
         (lambda: [record(), record()], "two runs of 'full' have the seed 0"),
-        (lambda: [record(), record("lora", label=1 - LABEL)], "lora/seed-0 was tested on other windows"),
-        (lambda: [record(), record("lora", group=GROUP[::-1].copy())], "other windows"),
-        (lambda: [record(), record("lora", group=None)], "other windows"),
-        (lambda: [record(), record("lora", data={"sha256": "cd"})], "other windows"),
+        (
+            lambda: [record(), record("lora", label=1 - LABEL)],
+            "lora/seed-0 and full/seed-0 have different test windows",
+        ),
+        (lambda: [record(), record("lora", group=GROUP[::-1].copy())], "different test windows"),
+        (lambda: [record(), record("lora", group=None)], "different test windows"),
+        (lambda: [record(), record("lora", data={"sha256": "cd"})], "different test windows"),
         (
             lambda: [replace(record(), row=np.arange(150)), replace(record("lora"), row=np.arange(150) + 1)],
-            "other windows",
+            "different test windows",
         ),
         (lambda: [replace(record(), probability=1 - record().probability)], "metrics.json has"),
     ],

@@ -55,7 +55,7 @@ def test_a_recording_of_a_patient_has_a_prediction_of_its_own():
     label, probability, recording = predictions()
     patient = np.repeat([f"P{number}" for number in range(6)], 8)
     alone = evaluate(label, probability, patient, FIXED, group_name="patient", resamples=200)
-    assert "6 of 6 patients hold windows of different labels" in alone["group"]["reason"]
+    assert "6 of 6 patients have windows of different labels" in alone["group"]["reason"]
     found = evaluate(label, probability, patient, FIXED, group_name="patient", recording=recording, resamples=200)
     assert found["window"] == alone["window"]
     assert (found["group"]["of"], found["group"]["n"]) == ("recording", 12)

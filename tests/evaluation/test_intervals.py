@@ -170,7 +170,7 @@ def test_group_predictions_stay_probabilities():
     ("group", "reason"),
     [
         (None, "no record or patient column"),
-        (["a", "a", "b"], r"1 of 2 patients hold windows of different labels \(first: a\)"),
+        (["a", "a", "b"], r"1 of 2 patients have windows of different labels \(first: a\)"),
     ],
 )
 def test_no_group_predictions_say_why(group, reason):

@@ -87,7 +87,7 @@ def test_the_challenge_score_is_the_mean_f1_of_three_classes():
     answer = OF_CLASS.argmax(axis=1)
     expected = sklearn.f1_score(CLASS, answer, average=None)[:3].mean()
     assert make_scorer(CLASS, OF_CLASS, LARGEST, NAMES, ("N", "A", "O")).values()[CHALLENGE] == pytest.approx(expected)
-    with pytest.raises(SettingError, match="f1_over names 'AF'; the classes are A, N, O, ~"):
+    with pytest.raises(SettingError, match="f1_over has an unknown class 'AF'; allowed: A, N, O, ~"):
         make_scorer(CLASS, OF_CLASS, LARGEST, NAMES, ("AF",))
 
 
@@ -159,7 +159,7 @@ def test_groups_by_mean_or_maximum(label, probability, pooled):
 def test_groups_of_different_labels_have_none():
     label = CLASS.copy()
     label[0] = (label[1] + 1) % 4
-    assert "1 of 40 records hold windows of different labels (first: r00)" in str(
+    assert "1 of 40 records have windows of different labels (first: r00)" in str(
         group_predictions(label, OF_CLASS, GROUP)
     )
 
@@ -205,7 +205,7 @@ def test_a_label_with_nothing_to_fit_on_says_so():
 
 @pytest.mark.parametrize("rule", ["sensitivity:", "sensitivity:0", "sensitivity:1.2", "sensitivity:x", "recall"])
 def test_rules_that_are_none(rule):
-    with pytest.raises(SettingError, match="allowed values are"):
+    with pytest.raises(SettingError, match="threshold rule is"):
         choose_threshold([0, 1], [0.1, 0.9], rule)
     with pytest.raises(SettingError, match="does not apply to several classes"):
         choose_decision("multiclass", CLASS, OF_CLASS, rule)

@@ -129,11 +129,11 @@ def test_confusion_matrix_equals_sklearn():
 @pytest.mark.parametrize(
     ("label", "probability", "message"),
     [
-        ([0, 2], [0.1, 0.2], "label of window 1 is 2; allowed are 0 to 1"),
+        ([0, 2], [0.1, 0.2], "label of window 1 is 2; allowed: 0 to 1"),
         ([0, 1], [0.1, math.nan], "probability of window 1 is nan"),
         ([0, 1], [0.1, 1.5], "probability of window 1 is 1.5"),
-        ([0, 1], [0.1], "same length"),
-        ([], [], "at least one window"),
+        ([0, 1], [0.1], "allowed: \\(windows,\\) twice"),
+        ([], [], "with one window or more"),
     ],
 )
 def test_bad_predictions_are_one_line(label, probability, message):

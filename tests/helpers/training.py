@@ -15,7 +15,7 @@ from ecgtune.methods.split import reads_features, split_point
 from ecgtune.training.batches import Windows
 from ecgtune.training.callbacks import Callback
 from ecgtune.training.classification import Classification
-from ecgtune.training.inference import encode_once, logits_of
+from ecgtune.training.inference import logits_of, precompute
 from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
 from helpers.models import tiny_classifier
@@ -69,7 +69,7 @@ def run(
     validation = VALIDATION
     if reads_features(model, method):
         split = split_point(model, method)
-        training, validation = (encode_once(model, windows, split=split) for windows in (training, validation))
+        training, validation = (precompute(model, windows, split=split) for windows in (training, validation))
     run_folder = RunFolder(folder)
     objective = Classification(model, method, training, validation, *settings, augment)
     result = train(objective, *settings, seed=seed, folder=run_folder, callbacks=[Interrupted(stop_after)])

@@ -70,7 +70,7 @@ NOT_FINITE = torch.full((16,), float("nan"))
     [
         (rename(Q, "encoder.layers.1.self_attn.query.weight"), rf"1 missing: {Q}; 1 unexpected: .*query\.weight"),
         (rename("encoder.layer_norm.bias", "encoder.norm.bias"), r"1 missing: encoder\.layer_norm\.bias"),
-        (rename("post_extract_proj.weight", "proj_in.weight"), r"misses 'post_extract_proj\.weight'"),
+        (rename("post_extract_proj.weight", "proj_in.weight"), r"lacks 'post_extract_proj\.weight'"),
         (rename("encoder.layers.1.fc1.weight", "encoder.layers.9.fc1.weight"), "missing"),
         (put(Q, torch.zeros(16, 8)), rf"1 mis-shaped: {Q} \(16, 8\) instead of \(16, 16\)"),
         (put("extra.weight", torch.zeros(3)), r"1 unexpected: extra\.weight"),
@@ -78,7 +78,7 @@ NOT_FINITE = torch.full((16,), float("nan"))
         (put("conv_pos.pos_conv.0.weight_g", torch.ones(1, 1, 6)), "twice"),
         (put("feature_extractor.conv_layers.0.0.weight", torch.zeros(8, 3, 2)), "3 leads"),
         (lambda content: content["model"].pop("layer_norm.bias"), r"1 missing: layer_norm\.bias"),
-        (lambda content: [content["model"].pop(n) for n in list(content["model"]) if "fc" in n], r"misses .*fc1"),
+        (lambda content: [content["model"].pop(n) for n in list(content["model"]) if "fc" in n], r"lacks .*fc1"),
     ],
 )
 def test_the_weights_audit_names_the_tensor(
@@ -111,8 +111,8 @@ def test_many_problems_are_counted_and_few_are_named(official_file: OfficialFile
         (lambda path: path.mkdir(), "not a converted model"),
         (lambda path: torch.save({"weights": torch.zeros(3)}, path), "no entry 'model'"),
         (lambda path: torch.save(torch.zeros(3), path), "no entry 'model'"),
-        (lambda path: torch.save({"model": {"fc.weight": torch.zeros(3)}}, path), "holds no ECG-FM"),
-        (lambda path: torch.save({"model": {"fc.weight": 3}}, path), "no entry 'model' that holds tensors"),
+        (lambda path: torch.save({"model": {"fc.weight": torch.zeros(3)}}, path), "is not an ECG-FM checkpoint"),
+        (lambda path: torch.save({"model": {"fc.weight": 3}}, path), "no entry 'model' with tensors"),
         (lambda path: np.savez(path.open("wb"), signal=np.zeros(3)), "not a readable PyTorch checkpoint"),
     ],
 )
@@ -284,7 +284,7 @@ def test_convert_leaves_nothing_of_a_failure(
         raise failure
 
     monkeypatch.setattr("ecgtune.models.checkpoint.save_file", full_disk)
-    with pytest.raises(error, match=r"converted cannot be written \(No space left on device\); choose another place"):
+    with pytest.raises(error, match=r"converted cannot be written \(No space left on device\); choose another folder"):
         convert(path, tmp_path / "converted")
     assert os.listdir(tmp_path) == [path.name]
 

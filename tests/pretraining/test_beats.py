@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.recordings import read_recordings
 from ecgtune.pretraining import beats as beats_module
-from ecgtune.pretraining.beats import MOST, Beats, find_beats
+from ecgtune.pretraining.beats import MAX_BEATS, Beats, find_beats
 from helpers.pretraining import beats, peaks_of_beats, write_recordings
 
 SECONDS, RATE = 20, 100
@@ -112,6 +112,6 @@ def test_beats_within_crops_are_those_of_a_loop(position, start, whole, factor, 
     assert (np.diff(present.astype(int), axis=1) <= 0).all()  # from the left
     for row in range(len(start)):
         last = start[row] + factors[row] * (samples - 1)
-        expected = [(p - start[row]) / factors[row] for p in known if start[row] <= p <= last][:MOST]
+        expected = [(p - start[row]) / factors[row] for p in known if start[row] <= p <= last][:MAX_BEATS]
         assert place[row, present[row]].tolist() == expected
     assert not place[~present].any()

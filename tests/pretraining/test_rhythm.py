@@ -15,10 +15,10 @@ from ecgtune.pretraining.rhythm import (
     BANDS,
     BEAT_SAMPLES,
     BEFORE,
+    EPSILON,
     GROUPS,
-    LARGEST,
-    LEAST_INTERVALS,
-    SMALLEST_INTERVAL,
+    MAX_DEVIATION,
+    MIN_INTERVALS,
     TOKEN_TARGETS,
     Scale,
     Targets,
@@ -77,10 +77,10 @@ def test_irregularity_is_that_of_neurokit2(seed):
         np.log(hrv["HRV_MeanNN"] / 1000),
         np.log(hrv["HRV_MinNN"] / 1000),
         np.log(hrv["HRV_MaxNN"] / 1000),
-        np.log(hrv["HRV_SDNN"] / 1000 * population + SMALLEST_INTERVAL),
-        np.log(hrv["HRV_RMSSD"] / 1000 + SMALLEST_INTERVAL),
-        np.log(hrv["HRV_MadNN"] / 1.4826 / 1000 + SMALLEST_INTERVAL),  # theirs is scaled to a standard deviation
-        np.log(np.mean([abs(b - a) for a, b in zip(interval, interval[2:], strict=False)]) + SMALLEST_INTERVAL),
+        np.log(hrv["HRV_SDNN"] / 1000 * population + EPSILON),
+        np.log(hrv["HRV_RMSSD"] / 1000 + EPSILON),
+        np.log(hrv["HRV_MadNN"] / 1.4826 / 1000 + EPSILON),  # theirs is scaled to a standard deviation
+        np.log(np.mean([abs(b - a) for a, b in zip(interval, interval[2:], strict=False)]) + EPSILON),
         hrv["HRV_pNN50"] / 100 * len(interval) / len(change),  # theirs divides by the intervals
         np.mean([one > 0.1 for one in change]),
         hrv["HRV_CVNN"] * population,
@@ -93,8 +93,8 @@ def test_irregularity_is_that_of_neurokit2(seed):
 def test_bigeminy_is_a_large_change_that_comes_back():
     place = np.cumsum([30, *[60, 110] * 4]).astype(float)
     values = targets(np.zeros((1, 800)), [place]).crop[0, IRREGULARITY]
-    assert values[4] == pytest.approx(np.log(0.5 + SMALLEST_INTERVAL), abs=1e-5)
-    assert values[6] == pytest.approx(np.log(SMALLEST_INTERVAL), abs=1e-5)
+    assert values[4] == pytest.approx(np.log(0.5 + EPSILON), abs=1e-5)
+    assert values[6] == pytest.approx(np.log(EPSILON), abs=1e-5)
     assert values[7] == values[8] == 1
 
 
@@ -225,7 +225,7 @@ def test_too_few_beats_are_unknown_and_nothing_else_is(beats, unknown):
     crop = np.random.default_rng(0).standard_normal((1, 600))
     alone = targets(crop, [np.array(beats, float)])
     others = targets(crop.repeat(2, axis=0), [np.array(beats, float), np.arange(5, 600, 50.0)])
-    assert LEAST_INTERVALS == 3
+    assert MIN_INTERVALS == 3
     for found in (alone, others):
         for name, part in {"irregularity": IRREGULARITY, "shape": slice(MEDIAN.start, ALIKE.stop)}.items():
             assert np.isnan(found.crop[0, part]).tolist() == [name in unknown] * (part.stop - part.start)
@@ -269,7 +269,7 @@ def test_the_scale_makes_known_values_standard_and_cuts_off_the_rest():
     np.testing.assert_allclose(scale.token[1], np.nanstd(token, axis=(0, 1)), rtol=1e-3)
     scaled = scale(Targets(crop, token))
     assert (scaled.crop.dtype, scaled.token.dtype) == (np.float32, np.float32)
-    assert scaled.crop[0, :2].tolist() == [LARGEST, -LARGEST]
+    assert scaled.crop[0, :2].tolist() == [MAX_DEVIATION, -MAX_DEVIATION]
     np.testing.assert_allclose(scaled.crop[1:, :2], (crop[1:, :2] - mean[:2]) / std[:2], rtol=1e-3, atol=1e-3)
     assert np.array_equal(np.isnan(scaled.crop), np.isnan(crop))
     assert np.array_equal(np.isnan(scaled.token), np.isnan(token))

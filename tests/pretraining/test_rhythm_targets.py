@@ -6,7 +6,7 @@ import pytest
 from ecgtune.io.recordings import read_recordings
 from ecgtune.pretraining.beats import find_beats
 from ecgtune.pretraining.crops import CropPositions, count_crops, cut, fixed_positions, normalised, select
-from ecgtune.pretraining.rhythm import GROUPS, LARGEST, RhythmTargets, rhythm_targets
+from ecgtune.pretraining.rhythm import GROUPS, MAX_DEVIATION, RhythmTargets, rhythm_targets
 from helpers.pretraining import RHYTHM, beats, write_recordings
 
 SAMPLES = 400  # of RHYTHM's crops
@@ -49,7 +49,7 @@ def raw(recordings, rows):
 
 def standard(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
     axes = tuple(range(scale.ndim - 1))
-    return np.clip((values - np.nanmean(scale, axis=axes)) / np.nanstd(scale, axis=axes), -LARGEST, LARGEST)
+    return np.clip((values - np.nanmean(scale, axis=axes)) / np.nanstd(scale, axis=axes), -MAX_DEVIATION, MAX_DEVIATION)
 
 
 def test_values_are_the_crops_and_its_recordings_on_the_scale_of_training_recordings(folder):

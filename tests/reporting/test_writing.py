@@ -33,7 +33,7 @@ def test_unfinished_run_stops_before_anything_is_written(make_comparison, tmp_pa
     ("name", "content", "message"),
     [
         ("metrics.json", "{", r"metrics.json cannot be read"),
-        ("metrics.json", '{"format": 1}', "has format 1; this version reads format 2: use the version"),
+        ("metrics.json", '{"format": 1}', "has format 1, but this version reads format 2; use the version"),
         ("metrics.json", "[]", "has format None"),
         ("log.jsonl", '{"epoch": 1', r"log.jsonl cannot be read"),
         ("environment.json", None, r"environment.json cannot be read"),

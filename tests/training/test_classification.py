@@ -17,7 +17,7 @@ from ecgtune.methods.split import reads_features, split_point, trained_part
 from ecgtune.models.classifier import Head
 from ecgtune.models.loading import load_model
 from ecgtune.training.classification import Classification
-from ecgtune.training.inference import encode_once, logits_of
+from ecgtune.training.inference import logits_of, precompute
 from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
 from helpers.methods import slow
@@ -153,7 +153,7 @@ def test_a_mix_of_layers_is_learned_on_features_as_on_signals(tmp_path):
     method = LinearProbe(layers="mix")
     settings = loop(SETTINGS, epochs=2, learning_rate=1e-2)
     model = attach(tiny_classifier(), method)
-    assert encode_once(model, TRAINING, split=split_point(model, method)).inputs.shape == (44, 3, 32)
+    assert precompute(model, TRAINING, split=split_point(model, method)).inputs.shape == (44, 3, 32)
     _, logits, _ = run(tmp_path / "once", method, settings)
     mix = load_file(tmp_path / "once" / "best" / "trained.safetensors")["mix"]
     assert mix.shape == (3,)
@@ -162,7 +162,7 @@ def test_a_mix_of_layers_is_learned_on_features_as_on_signals(tmp_path):
     model = attach(tiny_classifier(), method)
     objective = Classification(model, method, TRAINING, VALIDATION, *settings)
     objective.trained = model  # on signals
-    objective._watch._trained = model
+    objective._audits._trained = model
     train(objective, *settings, seed=0, folder=RunFolder(tmp_path / "signals"))
     np.testing.assert_allclose(logits_of(model, VALIDATION.inputs), logits, atol=1e-4)
 
@@ -184,7 +184,7 @@ def test_what_is_computed_once_and_what_the_head_answers_then(method, pooling, o
     model = attach(tiny_classifier(head=Head(pooling=pooling)), method)
     assert reads_features(model, method) == once
     if once:
-        features = encode_once(model, VALIDATION, split=split_point(model, method))
+        features = precompute(model, VALIDATION, split=split_point(model, method))
         answers = logits_of(trained_part(model, features.split), features.inputs)
         np.testing.assert_allclose(answers, logits_of(model, VALIDATION.inputs), atol=1e-6)
 

@@ -19,7 +19,7 @@ from ecgtune.models.resnet_1d.network import ResNet1d, ResNet1dConfig
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import logits_of
 from ecgtune.training.loop import train
-from ecgtune.training.prefix import compute_once
+from ecgtune.training.prefix import precompute_inputs
 from ecgtune.training.run_folder import RunFolder
 from helpers.encoders import classifier
 from helpers.methods import slow
@@ -53,8 +53,8 @@ def resnet(method):
 def fit(folder, method, settings=OFF, stop_after=None):
     """The model, logits on validation and the log."""
     model = resnet(method)
-    once = compute_once(model, method, TRAINING, VALIDATION, *settings, augmented=False)
-    objective = Classification(model, method, once.training, once.validation, *settings)
+    inputs = precompute_inputs(model, method, TRAINING, VALIDATION, *settings, augmented=False)
+    objective = Classification(model, method, inputs.training, inputs.validation, *settings)
     train(objective, *settings, seed=0, folder=RunFolder(folder), callbacks=[Interrupted(stop_after)])
     return model, logits_of(model, VALIDATION.inputs), numbers(RunFolder(folder))
 

@@ -144,5 +144,5 @@ def test_a_device_that_cannot_is_refused(monkeypatch):
     check_precision(torch.device("cpu"), "fp16")
     check_precision(torch.device("meta"), "bf16")
     monkeypatch.setattr(torch.amp, "GradScaler", lambda *_: (_ for _ in ()).throw(RuntimeError("no such kernel")))
-    with pytest.raises(SettingError, match="cannot train in it here; use bf16 or fp32"):
+    with pytest.raises(SettingError, match="cannot train in fp16 here; use bf16 or fp32"):
         check_precision(torch.device("cpu"), "fp16")

@@ -15,7 +15,7 @@ from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.side.settings import SideTuning
 from ecgtune.models.classifier import Head
 from ecgtune.training.classification import Classification
-from ecgtune.training.head_first import check_head_first, count_head_steps, train_head
+from ecgtune.training.head_first import check_head_epochs, count_head_steps, train_head
 from ecgtune.training.inference import logits_of
 from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
@@ -101,8 +101,8 @@ def test_no_state_is_left_of_either(tmp_path):
 
 def test_a_probe_has_no_method_to_wait_for_and_the_head_needs_two_steps():
     with pytest.raises(SettingError, match="head_epochs is 2, but probe already trains only the head"):
-        check_head_first(LinearProbe(), 44, SETTINGS.optimisation)
+        check_head_epochs(LinearProbe(), 44, SETTINGS.optimisation)
     with pytest.raises(SettingError, match="one step"):
-        check_head_first(LoRA(), 44, loop(SETTINGS, head_epochs=1, batch_size=64).optimisation)
+        check_head_epochs(LoRA(), 44, loop(SETTINGS, head_epochs=1, batch_size=64).optimisation)
     assert count_head_steps(44, SETTINGS.optimisation) == 12
     assert count_head_steps(44, Optimisation()) == 0

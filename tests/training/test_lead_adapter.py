@@ -20,7 +20,7 @@ from ecgtune.training.classification import Classification
 from ecgtune.training.head_first import train_head
 from ecgtune.training.inference import logits_of
 from ecgtune.training.loop import train
-from ecgtune.training.prefix import compute_once
+from ecgtune.training.prefix import precompute_inputs
 from ecgtune.training.run_folder import RunFolder
 from helpers.methods import FAMILIES, MIXED, ROUNDED
 from helpers.models import twelve_lead_classifier
@@ -47,11 +47,11 @@ def fresh(method=None, seed: int = 0):
 
 def fit(folder, method, settings=SETTINGS, *, stop_after=None):
     model = fresh(method)
-    once = compute_once(model, method, TRAIN, VAL, *settings, augmented=False)
-    objective = Classification(model, method, once.training, once.validation, *settings)
+    inputs = precompute_inputs(model, method, TRAIN, VAL, *settings, augmented=False)
+    objective = Classification(model, method, inputs.training, inputs.validation, *settings)
     place = RunFolder(folder)
     trained = train(objective, *settings, seed=0, folder=place, callbacks=[Interrupted(stop_after)])
-    return model, trained, numbers(place), once.sentence
+    return model, trained, numbers(place), inputs.sentence
 
 
 @pytest.mark.parametrize("method", FAMILIES, ids=str)
@@ -66,7 +66,7 @@ def test_attaching_leaves_the_answer_as_it_was(method):
 def test_a_training_moves_the_mixer_the_method_and_the_head_and_nothing_else(method, tmp_path):
     start = fresh(method).state_dict()
     model, trained, _, sentence = fit(tmp_path, method)
-    assert sentence == "nothing is computed once: the lead adapter trains in front of the encoder"
+    assert sentence == "nothing is precomputed: the lead adapter in front of the encoder is trainable"
     assert "moved the output" in trained.audit
     own = {f"encoder.{name}" for name in method.trained_parameters(model.base_encoder)}
     added = method.added_parameters
@@ -113,8 +113,8 @@ def test_nothing_is_computed_once(method):
     model = fresh(method)
     assert split_point(model, method) is None
     assert not reads_features(model, method)
-    with pytest.raises(SettingError, match="prefix_cache is 'on', but the lead adapter trains"):
-        compute_once(model, method, TRAIN, VAL, *loop(SETTINGS, prefix_cache="on"), augmented=False)
+    with pytest.raises(SettingError, match="prefix_cache is 'on', but the lead adapter in front"):
+        precompute_inputs(model, method, TRAIN, VAL, *loop(SETTINGS, prefix_cache="on"), augmented=False)
 
 
 @pytest.mark.parametrize("method", [LinearProbe(), MIXED, SideTuning(width=8)], ids=str)

@@ -262,9 +262,9 @@ class Breaking(Classification):
 @pytest.mark.parametrize(
     ("what", "at", "said"),
     [
-        ("loss", 0, "training loss is not a number in epoch 1, step 1 of it"),
-        ("loss", 8, "training loss is not a number in epoch 2, step 3 of it"),
-        ("weights", 8, "training loss is not a number in epoch 2, step 4 of it"),
+        ("loss", 0, "training loss is not a number in epoch 1, step 1 of the epoch"),
+        ("loss", 8, "training loss is not a number in epoch 2, step 3 of the epoch"),
+        ("weights", 8, "training loss is not a number in epoch 2, step 4 of the epoch"),
         ("weights", 11, "weights are not numbers in epoch 2"),  # the last step of an epoch
     ],
 )

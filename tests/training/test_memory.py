@@ -18,7 +18,7 @@ FAULTS = """
 import resource
 import sys
 import torch
-from ecgtune.training.memory import keep_freed_memory
+from ecgtune.training.memory import retain_freed_memory
 
 def faults():
     for _ in range(24):  # the first ones find no freed array that their alignment fits
@@ -29,7 +29,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 given_back = faults()
-assert keep_freed_memory()
+assert retain_freed_memory()
 print(given_back, faults())
 """
 
@@ -55,8 +55,8 @@ def test_a_meter_gives_back_what_is_free_and_sees_what_is_taken() -> None:
 
 def test_a_c_library_without_those_functions_is_no_error(monkeypatch) -> None:
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
-    assert not memory.give_back_freed_memory()
-    assert not memory.keep_freed_memory.__wrapped__()
+    assert not memory.release_freed_memory()
+    assert not memory.retain_freed_memory.__wrapped__()
     meter = MemoryMeter(torch.device("cpu"))
     meter.read()
     assert meter.peak > 0
@@ -64,6 +64,6 @@ def test_a_c_library_without_those_functions_is_no_error(monkeypatch) -> None:
 
 def test_a_finished_training_gives_back_what_is_free(tmp_path, monkeypatch) -> None:
     given = []
-    monkeypatch.setattr("ecgtune.training.loop.give_back_freed_memory", lambda: given.append(True))
+    monkeypatch.setattr("ecgtune.training.loop.release_freed_memory", lambda: given.append(True))
     run(tmp_path)
     assert given == [True]

@@ -24,7 +24,7 @@ from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import logits_of
 from ecgtune.training.loop import train
-from ecgtune.training.prefix import check_prefix, compute_once, does_not_pay, key_of
+from ecgtune.training.prefix import check_prefix_cache, precompute_inputs, prefix_key, reason_against
 from ecgtune.training.run_folder import RunFolder
 from helpers.methods import METHODS, slow
 from helpers.models import TINY, tiny_classifier
@@ -46,11 +46,11 @@ def cache(tmp_path, monkeypatch):
 def fit(folder, method: Method, settings: Loop, *, model=None, stop_after=None, augment=None):
     """Train; the audit's sentence, logits of the whole model on validation, the log, and what was said of the cache."""
     model = attach(model or tiny_classifier(), method)
-    once = compute_once(model, method, TRAINING, VALIDATION, *settings, augmented=augment is not None)
-    objective = Classification(model, method, once.training, once.validation, *settings, augment)
+    inputs = precompute_inputs(model, method, TRAINING, VALIDATION, *settings, augmented=augment is not None)
+    objective = Classification(model, method, inputs.training, inputs.validation, *settings, augment)
     run_folder = RunFolder(folder)
     trained = train(objective, *settings, seed=0, folder=run_folder, callbacks=[Interrupted(stop_after)])
-    return trained.audit, logits_of(model, VALIDATION.inputs), numbers(run_folder), once.sentence
+    return trained.audit, logits_of(model, VALIDATION.inputs), numbers(run_folder), inputs.sentence
 
 
 def same(ours, theirs, tolerance: float) -> None:
@@ -65,8 +65,8 @@ def same(ours, theirs, tolerance: float) -> None:
 @pytest.mark.parametrize("method", [*QUICK, *slow(*(method for method in CUT if method not in QUICK))], ids=str)
 def test_the_same_training_as_with_the_whole_model_at_every_step(method, tmp_path):
     once, plain = (fit(tmp_path / s.prefix_cache, method, s) for s in (ON, OFF))
-    assert once[3].startswith("computed once: ")
-    assert plain[3] == "nothing is computed once: prefix_cache is off"
+    assert once[3].startswith("precomputed: ")
+    assert plain[3] == "nothing is precomputed: prefix_cache is off"
     same(once, plain, 1e-5)
 
 
@@ -127,7 +127,7 @@ def test_a_stopped_training_resumes_from_the_cache_on_the_same_bits(tmp_path):
 
 def test_methods_and_seeds_share_what_lies_below(cache, tmp_path):
     said = [fit(tmp_path / str(n), method, ON)[3] for n, method in enumerate([LoRA(rank=2), Adapter(width=2)])]
-    assert ["kept in the cache" in said[0], "found in the cache" in said[1]] == [True, True]
+    assert ["saved in the cache" in said[0], "found in the cache" in said[1]] == [True, True]
     assert len(list(cache.iterdir())) == 2  # training and validation
 
 
@@ -139,7 +139,7 @@ def test_the_key_tells_data_weights_and_number_formats_apart_and_nothing_else():
         model = attach(tiny_classifier(), method)
         with torch.no_grad():
             change(model)
-        return key_of(model, cut, windows, precision)
+        return prefix_key(model, cut, windows, precision)
 
     moved = Windows(TRAINING.inputs.copy(), TRAINING.label)
     moved.inputs[-1, 0, -1] += 1e-6
@@ -170,7 +170,7 @@ def test_a_damaged_entry_is_made_anew(damage, cache, tmp_path):
     for file in cache.iterdir():
         damage(file)
     again = fit(tmp_path / "again", LoRA(rank=2), ON)
-    assert "kept in the cache" in again[3]
+    assert "saved in the cache" in again[3]
     same(again, whole, 0)
 
 
@@ -178,7 +178,7 @@ def test_a_cache_that_cannot_be_written_is_told_and_memory_serves(tmp_path, monk
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "file" / "cache"))
     blocked = fit(tmp_path / "blocked", LoRA(rank=2), ON)
-    assert "kept in memory, because" in blocked[3]
+    assert "in memory, because" in blocked[3]
     same(blocked, fit(tmp_path / "plain", LoRA(rank=2), OFF), 1e-5)
 
 
@@ -186,7 +186,7 @@ def test_entries_unused_for_longest_make_room(cache, tmp_path, monkeypatch):
     fit(tmp_path / "first", LoRA(rank=2), ON)
     sizes = {file: file.stat().st_size for file in cache.iterdir()}
     size = sum(sizes.values())
-    monkeypatch.setattr(prefix_module, "KEPT_SHARE", 0.5 * size / prefix_module.psutil.virtual_memory().total)
+    monkeypatch.setattr(prefix_module, "CACHE_FRACTION", 0.5 * size / prefix_module.psutil.virtual_memory().total)
     time.sleep(0.01)
     fit(tmp_path / "second", LinearProbe(), ON)
     assert not max(sizes, key=sizes.__getitem__).exists()  # of the training windows, which was written first
@@ -199,7 +199,7 @@ def test_entries_unused_for_longest_make_room(cache, tmp_path, monkeypatch):
         (SplitPoint("block", 0), 25, 2, "cpu", ""),
         (SplitPoint("block", 0), 26, 2, "cpu", "more than a quarter"),
         (SplitPoint("block", 0), 25, 1, "cpu", "one epoch"),
-        (SplitPoint("block", 0), 25, 2, "cuda", "bringing tokens"),
+        (SplitPoint("block", 0), 25, 2, "cuda", "copying tokens"),
         (SplitPoint("block", 3), 25, 2, "cuda", ""),
         (SplitPoint("intermediates"), 25, 2, "mps", ""),
         (SplitPoint("features"), 99, 1, "cuda", ""),
@@ -207,23 +207,26 @@ def test_entries_unused_for_longest_make_room(cache, tmp_path, monkeypatch):
     ids=str,
 )
 def test_auto_does_it_where_it_pays_and_fits(cut, size, epochs, device, reason):
-    told = does_not_pay(cut, size, epochs, device, memory=100)
+    told = reason_against(cut, size, epochs, device, memory=100)
     assert reason in told
     assert bool(told) == bool(reason)
 
 
 def test_auto_leaves_a_single_epoch_alone(cache, tmp_path):
-    assert fit(tmp_path, LoRA(rank=2), loop(SETTINGS, epochs=1))[3] == "nothing is computed once: there is one epoch"
+    assert fit(tmp_path, LoRA(rank=2), loop(SETTINGS, epochs=1))[3] == "nothing is precomputed: there is one epoch"
     assert not cache.exists()
 
 
 @pytest.mark.parametrize(
     ("method", "augmented", "message"),
-    [(Full(), False, "full trains weights before the first block"), (LoRA(rank=2), True, "augmentation shows other")],
+    [
+        (Full(), False, "full trains weights before the first block"),
+        (LoRA(rank=2), True, "augmentation changes"),
+    ],
 )
 def test_on_is_refused_where_nothing_can_be_computed_once(method, augmented, message):
     with pytest.raises(SettingError, match=message):
-        check_prefix(attach(tiny_classifier(), method), method, *ON, augmented)
+        check_prefix_cache(attach(tiny_classifier(), method), method, *ON, augmented)
 
 
 def test_augmentation_switches_it_off_and_says_so(cache, tmp_path):
@@ -231,5 +234,5 @@ def test_augmentation_switches_it_off_and_says_so(cache, tmp_path):
         Augmentation(shift=0.1), windows=len(TRAINING), leads=1, sampling_rate=100.0, normalise=True
     )
     said = fit(tmp_path, LoRA(rank=2), SETTINGS, augment=augment)[3]
-    assert said == "nothing is computed once: augmentation shows other windows in every epoch"
+    assert said == "nothing is precomputed: augmentation changes the windows in every epoch"
     assert not cache.exists()

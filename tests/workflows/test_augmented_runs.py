@@ -16,10 +16,10 @@ from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.models.weights import Weights
 from ecgtune.recipes.recipe import load_recipes
+from ecgtune.training.augmented_copies import augmented_copies
 from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.predictions import read_predictions
-from ecgtune.training.views import views_of
 from helpers.models import TINY
 from helpers.settings import loop
 
@@ -103,7 +103,7 @@ def test_copies_are_what_as_many_epochs_show(tmp_path):
     windows = Windows(DATA.signal[:7], DATA.label[:7])
     settings = Augmentation(shift=0.1, crop=0.9, polarity_flip=0.5)
     augment = WindowAugmentation(settings, windows=7, leads=1, sampling_rate=100.0, normalise=True)
-    copies = views_of(windows, augment, seed=3, copies=2)
+    copies = augmented_copies(windows, augment, seed=3, copies=2)
     rows = np.arange(7)
     shown = np.concatenate([augment(windows.inputs, rows, 3, epoch) for epoch in (0, 1)])
     assert copies.inputs.shape == shown.shape == (14, 1, 270)
@@ -122,7 +122,7 @@ def test_as_many_copies_as_epochs_are_not_computed_beforehand(tmp_path, caplog):
         loop(SHORT, epochs=2),
         quiet=False,
     )
-    assert "no augmented copy would be seen twice" in caplog.text
+    assert "no augmented copy is used twice" in caplog.text
 
 
 def test_several_leads_in_millivolts(tmp_path):

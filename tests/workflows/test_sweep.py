@@ -22,8 +22,8 @@ from ecgtune.recipes.space import space_of
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.preparation import draw_split
-from ecgtune.workflows.sweep import runner as bench_module
-from ecgtune.workflows.sweep.runner import Outcome, TrialRunner
+from ecgtune.workflows.sweep import runner as runner_module
+from ecgtune.workflows.sweep.runner import TrialResult, TrialRunner
 from ecgtune.workflows.sweep.studies import STARTUP, Studies, Variant
 from helpers.models import tiny_classifier
 from helpers.settings import changed
@@ -191,7 +191,7 @@ def test_after_a_kill_the_running_trial_is_run_again(swept, recipes, tmp_path):
 
 def test_methods_can_be_added_with_as_many_trials(swept, recipes, tmp_path):
     folder = shutil.copytree(swept[0], tmp_path / "copy")
-    with pytest.raises(RunError, match=r"holds 3 trials of lora, probe too; name all methods"):
+    with pytest.raises(RunError, match=r"also holds 3 trials of lora, probe; name all methods"):
         sweep(folder, recipes("norm-bias"), trials=4)
     sweep(folder, recipes("norm-bias"))
     assert [row for row in rows(folder) if row["method"] != "norm-bias"] == rows(swept[0])
@@ -242,7 +242,7 @@ def test_a_damaged_database_is_told_and_two_sweeps_keep_apart(swept, recipes, tm
 
 @pytest.mark.parametrize("error", [DivergedError("no number"), DataError("probability 0 is nan")], ids=type)
 def test_a_trial_that_diverges_is_counted_and_told(recipes, tmp_path, monkeypatch, error):
-    fit, turn = bench_module.fit, [0]
+    fit, turn = runner_module.fit, [0]
 
     def diverge(run, progress):
         turn[0] += 1
@@ -250,7 +250,7 @@ def test_a_trial_that_diverges_is_counted_and_told(recipes, tmp_path, monkeypatc
             raise error
         return fit(run, progress)
 
-    monkeypatch.setattr(bench_module, "fit", diverge)
+    monkeypatch.setattr(runner_module, "fit", diverge)
     best = sweep(tmp_path, recipes("probe"))
     told = rows(tmp_path)
     assert [row["state"] for row in told] == ["finished", "diverged", "diverged"]
@@ -265,7 +265,7 @@ def test_when_all_diverge_there_is_no_best_and_a_report_all_the_same(recipes, tm
     def diverge(run, progress):
         raise DivergedError("no number")
 
-    monkeypatch.setattr(bench_module, "fit", diverge)
+    monkeypatch.setattr(runner_module, "fit", diverge)
     assert sweep(tmp_path, recipes("probe")) == {}
     assert "Every trial diverged" in (tmp_path / "report.html").read_text()
 
@@ -308,7 +308,7 @@ def test_trials_are_a_function_of_the_seed_and_later_of_what_was_found(recipes, 
         values = []
         while job := studies.next():
             values.append(job.values["optimisation.learning_rate"])
-            studies.tell(job, Outcome("finished", val_auroc=score(np.log10(values[-1]))))
+            studies.tell(job, TrialResult("finished", val_auroc=score(np.log10(values[-1]))))
         return values
 
     rising, again = tried("a.db", 0, lambda rate: rate), tried("b.db", 0, lambda rate: rate)
@@ -327,10 +327,10 @@ def test_an_index_that_is_given_up_is_begun_again(recipes, tmp_path):
     assert (first.variant, first.index, second.variant) == ("lora", 0, "probe")
     third = studies.next()
     assert (third.variant, third.index) == ("lora", 1)
-    studies.give_up(first)
+    studies.mark_failed(first)
     again = studies.next()
     assert (again.variant, again.index, again.values) == ("lora", 0, first.values)
-    studies.tell(again, Outcome("finished", val_auroc=0.5))
+    studies.tell(again, TrialResult("finished", val_auroc=0.5))
     assert [row["trial"] for row in studies.rows("lora")] == [0]
     assert studies.left == {"lora": 0, "probe": 1}
     assert studies.next().variant == "probe"

@@ -10,35 +10,35 @@ from ecgtune.config.base import check_fields, require
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Settings of `data.WindowAugmentation`; all are off by default. Raises SettingError for what is not allowed."""
+    """Settings of `data.WindowAugmentation`; all are off by default. Raises SettingError for an invalid value."""
 
     shift: float = 0.0
     """Shift a training window by up to this fraction of its length, either way; the gap is filled with its mean."""
     crop: float = 1.0
-    """Fraction of a training window that is kept, from a random position; 1 is all of it."""
+    """Fraction of a training window to keep, at a random position; 1 is the whole window."""
     time_stretch: float = 0.0
     """Speed a training window up or down by up to this fraction; 0.1 is 90 to 110 %."""
     polarity_flip: float = 0.0
-    """Probability of inverting a training window, as swapped electrodes of a one-lead device do."""
+    """Probability of inverting a training window, the effect of swapped electrodes of a one-lead device."""
     gain: float = 0.0
-    """Vary the amplitude within a window by up to this fraction; a z-score removes a constant gain."""
+    """Vary the amplitude within a window by up to this fraction (a z-score would remove a constant gain)."""
     wander: float = 0.0
-    """Largest amplitude of a slow baseline wander, in standard deviations of the window."""
+    """Maximum amplitude of a slow baseline wander, in standard deviations of the window."""
     noise: float = 0.0
-    """Largest standard deviation of white noise, in standard deviations of the window."""
+    """Maximum standard deviation of white noise, in standard deviations of the window."""
     lead_mask: float = 0.0
     """Probability that a lead of a training window is set to zero; at least one lead is kept."""
 
     augmented_copies: int | None = None
-    """Copies of the training windows, augmented in advance and used in turn, so that a frozen encoder runs once for
-    each; without it, or with 0, every epoch draws new ones."""
+    """Number of augmented copies of the training windows, used in turn, so that a frozen encoder runs once per copy;
+    when not given, or with 0, every epoch augments anew."""
 
     def __post_init__(self) -> None:
         check_fields(self)
         copies = self.augmented_copies
         require(
             copies is None or copies >= 0,
-            f"augmented_copies is {copies}; allowed: 0 (new ones in every epoch) or a number of copies",
+            f"augmented_copies is {copies}; allowed: 0 (new augmentation in every epoch) or a number of copies",
         )
         active = not copies or bool(self.acting)
         require(active, f"augmented_copies is {copies}, but nothing is augmented; leave it out")

@@ -1,4 +1,4 @@
-"""Frozen dataclasses from and to TOML tables, strictly: an unknown name or a wrong type is an error."""
+"""Conversion of frozen dataclasses from and to TOML tables; an unknown name or a wrong type is an error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 
 def suggest(got: str, allowed: Iterable[str]) -> str:
-    """A phrase for an unknown name `got`: its new name, or the closest of `allowed` and the list of them."""
+    """Return a phrase for an unknown name `got`: its new name, or the closest of `allowed` and all of them."""
     names = sorted(allowed)
     if not names:
         return "none is allowed here"
@@ -33,7 +33,7 @@ def suggest(got: str, allowed: Iterable[str]) -> str:
 
 
 def choose(got: str, allowed: Iterable[str], what: str) -> str:
-    """`got` if it is one of `allowed`, else a SettingError that lists them."""
+    """Return `got` if it is one of `allowed`, else raise a SettingError that lists them."""
     names = list(allowed)
     if got not in names:
         raise SettingError(f"{what} {got!r} is not known; {suggest(got, names)}")
@@ -43,7 +43,7 @@ def choose(got: str, allowed: Iterable[str], what: str) -> str:
 def from_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:
     """Build the dataclass `cls` from a TOML table; `where` names the table in errors ("[optimisation] of my.toml").
 
-    Raises SettingError for an unknown name, a value of another type or a value outside of a Literal.
+    Raises SettingError for an unknown name, a value of another type or a value outside a Literal.
     """
     hints = get_type_hints(cls)
     fields = {field.name: hints[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
@@ -60,8 +60,8 @@ def from_tables(
 ) -> dict[str, Any]:
     """Build the dataclass of each table in `classes` from parsed TOML; a missing table gives the defaults.
 
-    `other` names keys that the caller reads itself. Raises SettingError for an unknown table or setting, and says where
-    a setting belongs that is in a former or in the wrong table.
+    `other` are keys that the caller reads. Raises SettingError for an unknown table or setting, with the correct table
+    for a setting in a former or wrong one.
     """
     known = {*other, *classes}
     fields = {key: {field.name for field in dataclasses.fields(cls)} for key, cls in classes.items()}
@@ -85,7 +85,7 @@ def from_tables(
 
 
 def to_table(settings: Any) -> dict[str, Any]:
-    """The dataclass as a TOML table. TOML has no null, so a setting that is None is left out."""
+    """Return the dataclass as a TOML table. TOML has no null, so a setting that is None is left out."""
     table: dict[str, Any] = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
@@ -124,9 +124,9 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
 
 
 def check_fields(settings: Any) -> None:
-    """Raise SettingError unless every field of the dataclass holds a value of its type, finite where it is a number.
+    """Raise SettingError unless every field of the dataclass has a value of its type, and a finite one if a number.
 
-    Called first in `__post_init__`: type hints alone would let a misspelt choice fall back on something in silence.
+    Called first in `__post_init__`, because type hints alone do not reject a misspelt choice.
     """
     hints, name = get_type_hints(type(settings)), type(settings).__name__
     for field in dataclasses.fields(settings):

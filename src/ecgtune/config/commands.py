@@ -1,4 +1,4 @@
-"""Settings of the commands `predict`, `pretrain` and `sweep`, beside their data and recipes."""
+"""Settings of the commands `predict`, `pretrain` and `sweep`, in addition to their data and recipes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 @dataclass(frozen=True)
 class PredictSettings(ReadSettings):
-    """How new files are read, and where they are predicted; everything else is as in the training of the run.
+    """How new files are read, and the device; all other settings are those of the run's training.
 
     Raises SettingError for a value outside its range.
     """
@@ -29,23 +29,23 @@ class PredictSettings(ReadSettings):
     match_numbers: bool = False
     """Match a recording that the table names by a number, 1, with the only one that has it in its name, 00001_hr."""
     lead: str | None = None
-    """Lead to take, for a run of one lead; the run's when not given."""
+    """Lead to use, for a run of one lead; the lead of the run when not given."""
     drop_invalid: bool = False
-    """Leave out windows with samples that are no number and windows in which no lead changes."""
+    """Skip windows with samples that are not numbers and windows in which all leads are constant."""
     group: str | None = None
-    """Column that says which windows of a file belong to one recording; `patient` or `record` when not given."""
+    """Column with the recording of each window of a file; `patient` or `record` when not given."""
     step: float | None = None
     """Seconds from one window of a recording to the next; as in the training when not given, less overlaps."""
     longest_gap: float | None = None
     """Longest run of invalid samples, in seconds, that is interpolated; as in the training when not given."""
     recording: Literal["mean", "maximum"] | None = None
-    """A recording's probability: the mean or the maximum over its windows; as the run was measured when not given."""
+    """Probability of a recording: mean or maximum over its windows; as in the evaluation of the run when not given."""
     max_skipped: float = 1.0
-    """Fraction of recordings that may be unusable; they are listed in OUT/skipped.csv."""
+    """Largest fraction of unusable recordings; they are listed in OUT/skipped.csv."""
     workers: int | None = None
-    """Processes that read recordings; as many as cores when not given."""
+    """Processes that read recordings; the number of cores when not given."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute; auto takes CUDA, then MPS, then the CPU."""
+    """Device to compute on; auto selects CUDA, then MPS, then the CPU."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,12 +58,12 @@ class PredictSettings(ReadSettings):
 
 @dataclass(frozen=True)
 class PretrainSettings(ReadSettings):
-    """How recordings are read for a pretraining, and what is written beside the encoder."""
+    """How recordings are read for a pretraining, and additional outputs."""
 
     leave_out: str | Path | None = None
     """NPZ file of windows; recordings in its val and test split are not used."""
     export_float16: bool = False
-    """Write the encoder in half precision too, RUN/float16."""
+    """Also write the encoder in half precision, to RUN/float16."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ class SweepSettings:
     """Trials of a sweep. Raises SettingError for a value outside its range."""
 
     trials: int = 20
-    """Trials of each method; the first is the method as it is."""
+    """Trials of each method; the first has the settings of the recipe."""
     space: Mapping[str, Mapping[str, Span | None]] | None = None
-    """Changes to the values that are tried, by "all", method or recipe, then by setting (see `recipes.space`)."""
+    """Changes to the search space, by "all", method or recipe, then by setting (see `recipes.space`)."""
     fixed: Collection[str] = ()
     """Names of settings that keep the value of the recipe."""
     backend: Literal["local", "ray"] = "local"
-    """One trial after the other in this process, or as many at a time as a Ray cluster has resources for."""
+    """Run trials one after the other in this process, or in parallel on a Ray cluster."""
 
     def __post_init__(self) -> None:
         require(self.trials >= 1, f"trials is {self.trials}; allowed: 1 or more")

@@ -13,17 +13,17 @@ class DataSettings:
     """Normalisation of the windows, and how they are split."""
 
     normalisation: Literal["zscore", "global", "none"] = "zscore"
-    """z-score per window, with the statistics of the training windows (global), or none (millivolts)."""
+    """z-score with the statistics of each window (zscore) or of the training windows (global), or none (millivolts)."""
     split_seed: int = 0
     """Seed of a random split; the same for every run of a comparison."""
     train_fraction: float = 0.70
-    """Fraction of windows to train on, where the file has no split."""
+    """Fraction of training windows, for files without a split."""
     val_fraction: float = 0.15
-    """Fraction of windows to choose epoch and threshold on; the rest is the test split."""
+    """Fraction of validation windows, which select epoch and threshold; the rest is the test split."""
     label_fraction: float = 1.0
     """Fraction of the training and validation labels to use, by patient or recording, for learning curves."""
     allow_duplicates: bool = False
-    """Accept recordings with the same signal in different splits, with a warning; an error otherwise."""
+    """Accept recordings with the same signal in different splits with a warning instead of an error."""
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -14,12 +14,12 @@ class Evaluation:
     """Decision threshold, and metrics of the test predictions."""
 
     threshold: str = "fixed"
-    """Decision threshold, one per label: fixed (0.5), or fitted on validation: f1, youden (best F1 or Youden index), or
-    the recall to reach, sensitivity:0.95."""
+    """Decision threshold, one per label: fixed (0.5), or fitted on validation: f1 or youden (highest F1 or Youden
+    index), or sensitivity:0.95 (recall of at least 0.95)."""
     recording: Literal["mean", "maximum"] = "mean"
-    """A recording's probability: the mean or the maximum over its windows, for each class or label."""
+    """Probability of a recording: mean or maximum over its windows, for each class or label."""
     f1_over: tuple[str, ...] | None = None
-    """Classes whose mean F1 is reported beside the other metrics; CinC 2017 takes N, A and O."""
+    """Classes whose mean F1 is also reported; N, A and O in CinC 2017."""
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -12,14 +12,15 @@ LeadMode = Literal["place", "copy"]
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Which encoder, and how windows and labels meet it."""
+    """Encoder, adaptation of leads, pooling and head."""
 
     name: str = "ecg-fm-tiny"
     """A name from `ecgtune models`, a checkpoint file or a converted folder."""
     lead_mode: LeadMode = "place"
-    """One-lead windows in a 12-lead encoder: at the channel of their lead, or as if copied to all twelve."""
+    """One-lead windows in a 12-lead encoder: at the channel of their lead (place), or copied to all twelve (copy)."""
     lead_adapter: bool = False
-    """Train a small mixer of the recorded leads in front of the encoder: any leads into any encoder, from place on."""
+    """Train a linear mixer of the recorded leads in front of the encoder, for any leads; it starts as lead_mode
+    place."""
     pooling: Literal["auto", "mean", "class_token", "none", "statistics", "attention"] = "auto"
     """Pooling of the tokens for the head: as the encoder's weights expect (auto); their mean; the class token; the only
     token (none); mean, standard deviation and maximum (statistics); or a learned weighted mean (attention)."""
@@ -31,4 +32,4 @@ class ModelSettings:
     def __post_init__(self) -> None:
         check_fields(self)
         copied = self.lead_adapter and self.lead_mode == "copy"
-        require(not copied, "lead_adapter starts from lead_mode place, but that is copy; leave one of them out")
+        require(not copied, "lead_adapter starts as lead_mode 'place', but lead_mode is 'copy'; leave one of them out")

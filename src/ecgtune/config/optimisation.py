@@ -18,17 +18,17 @@ class Optimisation:
     batch_size: int = 64
     """Windows per optimizer step."""
     learning_rate: float | None = None
-    """Peak learning rate; the method's own where none is given."""
+    """Peak learning rate; the default of the method when not given."""
     rate_width: int | None = None
     """Encoder width at which learning_rate was tuned: a wider encoder trains at learning_rate * rate_width / width
-    (Yang et al. 2022, arXiv:2203.03466, table 3, Adam). Without it, learning_rate is not scaled."""
+    (Yang et al. 2022, arXiv:2203.03466, table 3, Adam). When not given, learning_rate is not scaled."""
     head_rate_factor: float = 1.0
     """Learning rate of the head as a multiple of the method's."""
     head_epochs: int = 0
-    """Epochs that train the head alone, at the learning rate of a probe, before the method starts."""
+    """Epochs that train only the head, with the learning rate of a probe, before the method starts."""
     layer_decay: float = 1.0
-    """Learning rate of each layer as a fraction of that of the layer above it, where the encoder's own weights
-    train."""
+    """Learning rate of each layer as a fraction of that of the layer above it, for methods that train encoder
+    weights."""
     drop_path: float = 0.0
     """Stochastic depth: probability of skipping a block of the encoder's last layer in training; less in lower
     layers."""
@@ -47,18 +47,18 @@ class Optimisation:
     label_smoothing: float = 0.0
     """Fraction of each training label that is spread over all classes; the validation loss is not smoothed."""
     ema: float | None = None
-    """Decay of an exponential moving average of the weights, such as 0.999, which is validated and saved in their
-    place; 0 is off."""
+    """Decay of an exponential moving average of the weights, such as 0.999, which is validated and saved instead of
+    them; 0 is off."""
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
-    """Cross-entropy (per label for several labels, missing ones left out), or the focal loss of Lin et al. 2017."""
+    """Cross-entropy (for multi-label data per known label), or the focal loss of Lin et al. 2017."""
     focal_gamma: float = 2.0
-    """Exponent by which the focal loss reduces the weight of well-classified windows; 0 is cross-entropy."""
+    """Exponent of the focal loss, which reduces the weight of well-classified windows; 0 is cross-entropy."""
     pos_weight: str | tuple[float, ...] | None = None
-    """Several labels: factor of each label's positives in the loss, balanced (negatives / positives) or one number a
-    label, 2,0.5,8."""
+    """Multi-label data: factor of the positives of each label in the loss, balanced (negatives / positives) or one
+    number per label, such as 2,0.5,8."""
     checkpoint_metric: Literal["auroc", "loss", "last"] = "auroc"
     """Epoch whose weights are kept: highest validation AUROC, lowest validation loss, or the last epoch (for small
-    validation splits, where the best epoch is chance)."""
+    validation splits, whose best epoch is random)."""
     patience: int | None = None
     """Stop after this many epochs without a better checkpoint_metric; never when not given."""
 
@@ -90,27 +90,27 @@ class Optimisation:
         require(self.patience is None or self.patience >= 1, f"patience is {self.patience}; allowed: 1 or more")
         require(
             self.patience is None or self.checkpoint_metric != "last",
-            f"patience is {self.patience}, but checkpoint_metric is 'last', by which every epoch is better; allowed: "
+            f"patience is {self.patience}, but checkpoint_metric is 'last', so training never stops early; use "
             "auroc or loss",
         )
         require(self.focal_gamma >= 0, f"focal_gamma is {self.focal_gamma}; allowed: 0 or more")
-        asked = self.positive_weights
+        weights = self.positive_weights
         require(
-            asked is None or asked == "balanced" or all(0 < value < 1e6 for value in asked),
+            weights is None or weights == "balanced" or all(0 < value < 1e6 for value in weights),
             f"pos_weight is {self.pos_weight}; allowed: balanced, or numbers above 0",
         )
 
     @property
     def positive_weights(self) -> Literal["balanced"] | tuple[float, ...] | None:
-        """`pos_weight` as numbers, also where it is text (`2,0.5`). Raises SettingError for other text."""
-        asked = self.pos_weight
-        if not isinstance(asked, str):
-            return asked
-        if asked == "balanced":
+        """`pos_weight` with text such as `2,0.5` as numbers. Raises SettingError for other text."""
+        weights = self.pos_weight
+        if not isinstance(weights, str):
+            return weights
+        if weights == "balanced":
             return "balanced"
         try:
-            return tuple(float(part) for part in asked.split(","))
+            return tuple(float(part) for part in weights.split(","))
         except ValueError:
             raise SettingError(
-                f"pos_weight is {asked!r}; allowed: balanced, or one number a label, such as 2,0.5"
+                f"pos_weight is {weights!r}; allowed: balanced, or one number per label, such as 2,0.5"
             ) from None

@@ -1,4 +1,4 @@
-"""Former names and common synonyms of settings, tables and flags, each with the name to type instead."""
+"""Former names and common synonyms of settings, tables and flags, with their current names."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ _NAMES = {
     "wd": "weight_decay",
     "weights": "class_weights",
 }
-#: Old name or synonym -> the name to type.
+#: Former name or synonym -> current name.
 RENAMED = MappingProxyType(_NAMES)
-#: Names of flags and commands -> what other programs call them; a word under several names means the first one that
-#: the command has.
+#: Name of a flag or command -> its synonyms in other programs. A synonym of several names means the first one that the
+#: command has.
 _SYNONYMS = {
     "batch_size": "batch batchsize train_batch_size",
     "band": "bandpass band_pass filter",
@@ -104,19 +104,19 @@ _SYNONYMS = {
     "predict": "infer inference apply test evaluate eval",
     "sweep": "search tune hpo optimize",
 }
-#: Settings and recipes that exist no more, each with what to do instead.
+#: Removed settings and recipes, with the replacement.
 REMOVED: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(
         ("members", "lora-ensemble"),
         "removed; average finished runs instead (`ecgtune predict --ensemble`, ecgtune.load_run of several folders)",
     )
 )
-#: Old table of a recipe -> the table to write instead.
+#: Former table of a recipe -> current table.
 TABLES = MappingProxyType({"training": "optimisation", "input": "data", "arm": "variant"})
 
 
 def new_name(name: str, allowed: Collection[str]) -> str | None:
-    """The name in `allowed` that replaces a former name or a synonym; None where `name` is neither."""
+    """Return the name in `allowed` that replaces a former name or a synonym; None if `name` is neither."""
     field = name.replace("-", "_")
-    meant = [RENAMED.get(field), *(new for new, words in _SYNONYMS.items() if field in words.split())]
-    return next((new for new in meant if new is not None and new in allowed), None)
+    candidates = [RENAMED.get(field), *(new for new, words in _SYNONYMS.items() if field in words.split())]
+    return next((new for new in candidates if new is not None and new in allowed), None)

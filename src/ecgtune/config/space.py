@@ -16,7 +16,7 @@ def _number(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Around:
-    """From the recipe's own value divided by `factor` to its own value times `factor`, on a logarithmic scale."""
+    """From the value in the recipe divided by `factor` to that value times `factor`, on a logarithmic scale."""
 
     factor: float
 
@@ -26,7 +26,7 @@ class Around:
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included; `log`: on a logarithmic scale. Whole numbers for such a setting."""
+    """Numbers from `low` to `high`, both included, whole ones for an integer setting; `log`: on a logarithmic scale."""
 
     low: float
     high: float

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from ecgtune.config.base import choose, require
 
-#: Layers that a method may change: linear projections, and convolutions. "qkv" is a projection of all three at once.
+#: Layers that a method may change: linear projections and convolutions. "qkv" is a joint projection of all three.
 PROJECTIONS = ("query", "key", "value", "qkv", "attention_output", "mlp_input", "mlp_output", "conv")
-#: And modules whose output a residual connection adds.
+#: Also modules whose output a residual connection adds.
 ROLES = (*PROJECTIONS, "attention_branch", "mlp_branch", "conv_branch")
-#: Sets of roles by name. "all" is attention and mlp, or conv where an encoder has neither.
+#: Sets of roles by name. "all" is attention and mlp, or conv for an encoder with neither.
 TARGETS: Mapping[str, tuple[str, ...]] = {
     "qkv": ("query", "key", "value", "qkv"),
     "attention": ("query", "key", "value", "qkv", "attention_output"),

@@ -1,4 +1,4 @@
-"""The [trainer] table of a recipe: device, number format, memory and saving. None of it changes the task."""
+"""The [trainer] table of a recipe: device, number format, memory and saving."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ class TrainerSettings:
     """How a training is executed. Raises SettingError for a value outside its range."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute; auto takes CUDA, then MPS, then the CPU."""
+    """Device to compute on; auto selects CUDA, then MPS, then the CPU."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Number format of the forward and backward pass; weights stay float32. auto: bf16 where the device multiplies it
-    faster, else fp32. fp16, with a loss scale, is for GPUs without bf16."""
+    """Number format of the forward and backward pass; weights stay float32. auto: bf16 if the device has instructions
+    for it, else fp32. fp16, with loss scaling, is for GPUs without bf16."""
     gradient_accumulation_steps: int = 1
-    """Number of pieces of a batch, to save memory; the gradient is that of the whole batch."""
+    """Number of pieces into which a batch is split to save memory; the gradient is that of the whole batch."""
     gradient_checkpointing: bool = False
-    """Recompute the activations inside a layer for the gradient: less memory, more time."""
+    """Recompute activations inside a layer in the backward pass: less memory, more time."""
     max_memory: str | None = None
-    """Peak memory of the training (4GB, 800MB); chooses gradient_accumulation_steps and gradient_checkpointing."""
+    """Peak memory of the training (4GB, 800MB); selects gradient_accumulation_steps and gradient_checkpointing."""
     prefix_cache: Literal["auto", "on", "off"] = "auto"
-    """Compute the frozen part in front of the first trainable layer once and cache its outputs; auto: where that pays
-    and fits."""
+    """Compute the output of the frozen layers before the first trainable one only once and cache it; auto: if that is
+    faster and fits into memory."""
     save_minutes: float = 5.0
-    """Minutes between saves inside a long epoch; the end of an epoch always saves."""
+    """Minutes between saves of the training state within an epoch; it is also saved after every epoch."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -49,7 +49,7 @@ class TrainerSettings:
         return amount
 
     def check_batch(self, batch_size: int) -> None:
-        """Raise SettingError where a batch has fewer windows than pieces."""
+        """Raise SettingError if a batch has fewer windows than pieces."""
         steps = self.gradient_accumulation_steps
         require(
             steps <= batch_size,
@@ -57,5 +57,5 @@ class TrainerSettings:
         )
 
     def inference_batch(self, batch_size: int) -> int:
-        """Windows per forward pass without gradients: 256, or a piece of a training batch with max_memory."""
+        """Return windows per forward pass without gradients: 256, or with max_memory a piece of a training batch."""
         return 256 if self.max_memory is None else min(256, math.ceil(batch_size / self.gradient_accumulation_steps))

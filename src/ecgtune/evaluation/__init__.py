@@ -1,1 +1,1 @@
-"""Predictions into metrics, intervals and comparisons. Pure numpy: no torch, no files."""
+"""Metrics, intervals and comparisons of predictions, in numpy."""

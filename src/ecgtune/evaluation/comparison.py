@@ -1,7 +1,7 @@
-"""Runs of several methods and seeds into the rows of results.json.
+"""Rows of results.json from runs of several methods and seeds.
 
-Every method is measured on the same resampled groups, so differences between methods are paired: the difficulty of a
-group cancels. Intervals express the choice of test groups, `std` the seed; neither contains the other.
+All methods are evaluated on the same resampled groups, so differences between methods are paired: the difficulty of a
+group cancels. Intervals express the variation over test groups, `std` that over seeds; neither includes the other.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ from ecgtune.evaluation.notes import comparison_notes
 from ecgtune.evaluation.recommendation import ranked_methods, recommend
 from ecgtune.evaluation.scorer import Key, Scorer, make_scorer
 
-# predictions.csv may be rounded, which can flip a window at the threshold; a larger difference means another run.
+# Rounded probabilities in predictions.csv can change the class of a window at the threshold, but not of many.
 ACCURACY_TOLERANCE = 0.005
 
 Values = dict[Key, NDArray[np.float64]]
@@ -31,10 +31,10 @@ Values = dict[Key, NDArray[np.float64]]
 class RunRecord:
     """A finished run: its description, its metrics.json and its test predictions.
 
-    `name` joins the seeds of a method ("lora"), `title` is the text of tables, `kind` is "method" or "baseline",
-    `folder` is inside the comparison folder ("lora/seed-0"). `label`, `probability`, `group` and `recording` are of the
-    test split, as `evaluate` takes them, in the same row order in every run. `row`, the dataset row of each window, is
-    compared between runs when it is given.
+    `name` is the same for all seeds of a method ("lora"), `title` is the text of tables, `kind` is "method" or
+    "baseline", `folder` is inside the comparison folder ("lora/seed-0"). `label`, `probability`, `group` and
+    `recording` are those of the test split, with shapes as in `evaluate`, in the same row order in every run. `row`,
+    the dataset row of each window, is compared between runs if given.
     """
 
     name: str
@@ -50,7 +50,7 @@ class RunRecord:
     recording: NDArray | None = None
 
     def scorer(self) -> Scorer:
-        """The test predictions with the decision and metrics of the run."""
+        """Return the scorer of the test predictions with the decision of the run."""
         decision = Decision.from_dict(self.metrics["threshold"])
         f1_over = self.metrics.get("evaluation", {}).get("f1_over", ())
         return make_scorer(self.label, self.probability, decision, self.metrics["classes"], f1_over)
@@ -58,9 +58,9 @@ class RunRecord:
 
 @dataclass(frozen=True, eq=False)
 class _Scores:
-    """Metrics of a run: `values` on the test windows, `draws`, each `(resamples,)`, on resamples of their groups.
+    """Metrics of a run: `values` on the test windows, `draws` `(resamples,)` each on resamples of their groups.
 
-    trials, constant: as of its `Scorer`.
+    trials, constant: those of its `Scorer`.
     """
 
     seed: int
@@ -84,10 +84,10 @@ def compare_runs(
 ) -> dict[str, Any]:
     """Compute `{"reference", "recommendation", "notes", "rows"}` of results.json, a row per method in their order.
 
-    The mean over seeds is None when the metric is undefined for one of the seeds. `ci_low` and `ci_high` are
-    percentiles over resampled groups of the mean over seeds. `difference` is paired by group and by seed; a baseline,
-    or a method without a common seed, is compared by the means over all seeds. `reference` is None, and so is every
-    `difference`, when no record has that name. Raises RunError when the runs were not tested on the same windows.
+    The mean over seeds is None if the metric is undefined for one of the seeds. `ci_low` and `ci_high` are percentiles,
+    over resampled groups, of the mean over seeds. `difference` is paired by group and seed; a baseline, or a method
+    without a common seed, is compared by means over all seeds. `reference` and every `difference` are None if no record
+    has that name. Raises RunError if the runs have different test windows.
     """
     checked_level(level)
     methods = _by_method(records)
@@ -125,9 +125,9 @@ def compare_runs(
 
 
 def _by_method(records: Sequence[RunRecord]) -> dict[str, list[int]]:
-    """Indices of each method's runs among the records."""
+    """Return the indices of the records of each method."""
     if not records:
-        raise RunError("no finished runs to compare; allowed is one or more")
+        raise RunError("no finished runs to compare; give one or more")
     methods: dict[str, list[int]] = {}
     for index, record in enumerate(records):
         indices = methods.setdefault(record.name, [])
@@ -148,8 +148,8 @@ def _check_same_windows(records: Sequence[RunRecord]) -> None:
         )
         if not same:
             raise RunError(
-                f"{other.folder} was tested on other windows than {first.folder}; allowed are runs on the same test "
-                "rows of the same file: rerun both with one split"
+                f"{other.folder} and {first.folder} have different test windows; rerun both with the same file and "
+                "split"
             )
 
 
@@ -164,13 +164,13 @@ def _check_own_predictions(record: RunRecord) -> None:
     found = record.scorer().values()["accuracy"]
     if record.metrics["window"]["n"] != len(record.label) or abs(stored - found) > ACCURACY_TOLERANCE:
         raise RunError(
-            f"{record.folder}: predictions.csv gives an accuracy of {found:.4f} over {len(record.label)} windows, "
+            f"{record.folder}: predictions.csv gives an accuracy of {found:.4f} over {len(record.label)} windows, but "
             f"metrics.json has {stored:.4f} over {record.metrics['window']['n']}; delete the folder and rerun it"
         )
 
 
 def _measure(records: Sequence[RunRecord], *, resamples: int, seed: int) -> list[_Scores]:
-    """Metrics of each run on the test windows and on the same resamples of their groups."""
+    """Compute the metrics of each run on the test windows and on the same resamples of their groups."""
     windows = len(records[0].label)
     index = group_index(records[0].group, windows)[1]
     scorers = [record.scorer() for record in records]
@@ -192,7 +192,7 @@ def _measure(records: Sequence[RunRecord], *, resamples: int, seed: int) -> list
 
 
 def _per_group(records: Sequence[RunRecord]) -> list[RunRecord] | None:
-    """The records with one prediction per recording or group, or None when these have no label of their own."""
+    """Return the records with one prediction per recording or group, or None if these have no single label."""
     result = []
     for record in records:
         pooled = record.metrics.get("evaluation", {}).get("recording", "mean")
@@ -223,9 +223,9 @@ def _summary(runs: Sequence[_Scores], level: float) -> dict[str, dict[str, Any]]
 
 
 def _common_seeds(runs: Sequence[_Scores], reference: Sequence[_Scores]) -> tuple[Sequence[_Scores], Sequence[_Scores]]:
-    """The runs of common seeds, all runs without a common seed.
+    """Return the runs of common seeds, all runs if there is none.
 
-    Both in one order, so that a method minus itself is exactly 0.
+    Both have the same order, so that a method minus itself is exactly 0.
     """
     common = sorted({run.seed for run in runs} & {run.seed for run in reference})
     if not common:
@@ -267,7 +267,7 @@ def _description(runs: Sequence[RunRecord]) -> dict[str, Any]:
 
 
 def _typical(values: Iterable[float | None]) -> float | None:
-    """The value if it is the same for all seeds, else the mean; None without values (the majority class)."""
+    """Return the value if it is the same for all seeds, else the mean; None without values (the majority class)."""
     known = [value for value in values if value is not None]
     if not known:
         return None

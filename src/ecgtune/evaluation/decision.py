@@ -1,4 +1,4 @@
-"""Probabilities into predictions: a threshold, the class with the largest probability, or a threshold per label."""
+"""Decisions from probabilities: a threshold, the class with the largest probability, or a threshold per label."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ecgtune.evaluation.metrics import checked_predictions
 
 #: Rules of a threshold and their names in reports.
 RULES = {"fixed": "fixed", "f1": "largest F1", "youden": "largest recall + specificity"}
-#: Prefix of the rule `sensitivity:0.95`: the number is the recall to reach on validation.
+#: Prefix of the rule `sensitivity:0.95`; the number is the minimum recall on validation.
 SENSITIVITY = "sensitivity:"
 #: Rule of a label that has no positive or no negative validation window.
 UNFITTED = "unfitted"
@@ -27,7 +27,7 @@ LARGEST = "argmax"
 
 @dataclass(frozen=True)
 class Threshold:
-    """`value` in [0, 1]: a window is positive when its probability is at or above it. `rule`: how it was chosen."""
+    """Decision threshold: a window is positive if its probability is `value` (0 to 1) or more. `rule` selected it."""
 
     value: float
     rule: str
@@ -59,13 +59,13 @@ class Decision:
         return np.array([threshold.value for threshold in self.thresholds])
 
     def __call__(self, probability: NDArray) -> NDArray:
-        """Predict class indices (windows,) from (windows,) or (windows, classes), 0 / 1 from (windows, labels)."""
+        """Return class indices (windows,) for (windows,) or (windows, classes), 0 / 1 for (windows, labels)."""
         if self.task == "multiclass":
             return probability.argmax(axis=1)
         return (probability >= (self.values if self.task == "multilabel" else self.values[0])).astype(np.int64)
 
     def to_dict(self, classes: Sequence[str]) -> dict[str, Any]:
-        """The entry `threshold` of metrics.json and model.json."""
+        """Return the entry `threshold` of metrics.json and model.json."""
         entries = [{"value": threshold.value, "rule": threshold.rule} for threshold in self.thresholds]
         if self.task == "binary":
             return entries[0]
@@ -75,13 +75,13 @@ class Decision:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Decision:
-        """Read the result of `to_dict`. Raises KeyError or TypeError for anything else."""
+        """Return the decision of a result of `to_dict`. Raises KeyError or TypeError for other values."""
         if "labels" in stored:
             return cls("multilabel", tuple(Threshold(**entry) for entry in stored["labels"].values()))
         return cls("multiclass") if stored["rule"] == LARGEST else binary_decision(**stored)
 
     def sentence(self, classes: Sequence[str]) -> str:
-        """Text for tables and reports: `0.5, fixed`, or one for each label."""
+        """Return text for tables and reports: `0.5, fixed`, or one text per label."""
         if self.task == "binary":
             return self.thresholds[0].sentence
         if self.task == "multiclass":
@@ -93,12 +93,12 @@ class Decision:
 
 
 def binary_decision(value: float = 0.5, rule: str = "fixed") -> Decision:
-    """The decision between two classes with one threshold."""
+    """Return the decision between two classes with one threshold."""
     return Decision("binary", (Threshold(value, rule),))
 
 
 def mean_decision(decisions: Sequence[Decision]) -> Decision:
-    """The decision with the mean of each threshold; a threshold that all share keeps its rule."""
+    """Return the decision with the mean of each threshold; a threshold common to all keeps its rule."""
     thresholds = []
     for shared in zip(*(decision.thresholds for decision in decisions), strict=True):
         mean = Threshold(float(np.mean([threshold.value for threshold in shared])), MEAN)
@@ -111,7 +111,7 @@ def choose_decision(task: Task, label: ArrayLike, probability: ArrayLike, rule: 
 
     label, probability: `(windows,)` twice for two classes, `(windows,)` and `(windows, classes)` for more, both
     `(windows, labels)` for labels, where -1 is missing. Each label has its own threshold. A label without a positive or
-    without a negative validation window keeps 0.5 with the rule "unfitted". Raises as `choose_threshold` does.
+    a negative validation window has 0.5 with the rule "unfitted". Raises as `choose_threshold` does.
     """
     check_rule(task, rule)
     if task == "multiclass":
@@ -142,8 +142,8 @@ def choose_threshold(label: ArrayLike, probability: ArrayLike, rule: str = "fixe
 
     label: `(windows,)` of 0 or 1. probability: `(windows,)` of the positive class. Rules: "fixed" (0.5, whatever the
     predictions), "f1" (largest F1), "youden" (largest recall + specificity - 1; Youden 1950), "sensitivity:0.95" (the
-    highest threshold with that recall or more). A fitted value lies midway between two neighbouring scores; of equally
-    good ones the nearest to 0.5 is taken. Raises SettingError for another rule, DataError without both classes.
+    highest threshold with that recall or more). A fitted value is the midpoint of two neighbouring scores; ties are
+    resolved towards 0.5. Raises SettingError for another rule, DataError without both classes.
     """
     wanted = _wanted_recall(rule)
     if rule == "fixed":
@@ -153,7 +153,7 @@ def choose_threshold(label: ArrayLike, probability: ArrayLike, rule: str = "fixe
     negatives = len(label) - positives
     if positives == 0 or negatives == 0:
         raise DataError(
-            f"the {len(label)} validation windows hold one class only, so the threshold rule '{rule}' cannot be "
+            f"the {len(label)} validation windows have only one class, so the threshold rule '{rule}' cannot be "
             "fitted; use 'fixed' or a validation split with both classes"
         )
     order = np.argsort(-probability, kind="stable")
@@ -162,7 +162,7 @@ def choose_threshold(label: ArrayLike, probability: ArrayLike, rule: str = "fixe
     true_positive = np.cumsum(label[order])[ends]
     false_positive = ends + 1 - true_positive
     if wanted is not None:
-        # The first threshold that is low enough; lower ones only add false positives.
+        # The highest threshold that reaches the recall; lower ones only add false positives.
         quality = (np.arange(len(ends)) == np.argmax(true_positive >= wanted * positives - 1e-9)).astype(np.float64)
     elif rule == "f1":
         quality = 2 * true_positive / (true_positive + false_positive + positives)
@@ -171,7 +171,7 @@ def choose_threshold(label: ArrayLike, probability: ArrayLike, rule: str = "fixe
     upper = score[ends]
     lower = np.append(upper[1:], upper[-1])
     middle = (upper + lower) / 2
-    # Two neighbouring floats have no middle; the upper one still divides them.
+    # Adjacent floats have no midpoint between them; the upper one separates them too.
     candidate = np.where(middle > lower, middle, upper)
     best = np.flatnonzero(quality >= quality.max() - 1e-12)
     value = candidate[best[np.argmin(np.abs(candidate[best] - 0.5))]]
@@ -179,7 +179,7 @@ def choose_threshold(label: ArrayLike, probability: ArrayLike, rule: str = "fixe
 
 
 def _wanted_recall(rule: str) -> float | None:
-    """The recall of a rule `sensitivity:0.95`, None for the other rules. Raises SettingError for an unknown rule."""
+    """Return the recall of a rule `sensitivity:0.95`, None for other rules. Raises SettingError for an unknown rule."""
     if rule in RULES:
         return None
     if rule.startswith(SENSITIVITY):
@@ -190,6 +190,4 @@ def _wanted_recall(rule: str) -> float | None:
         if 0 < wanted <= 1:
             return wanted
     allowed = ", ".join(f"'{name}'" for name in RULES)
-    raise SettingError(
-        f"threshold rule '{rule}'; allowed values are {allowed} and 'sensitivity:0.95' (above 0 up to 1)"
-    )
+    raise SettingError(f"threshold rule is '{rule}'; allowed: {allowed} and 'sensitivity:0.95' (above 0 up to 1)")

@@ -1,4 +1,4 @@
-"""Test predictions into the entries `window` and `group` of metrics.json."""
+"""Entries `window` and `group` of metrics.json from test predictions."""
 
 import math
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ def evaluate(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Any]:
-    """Metrics per window and per group with intervals, in the layout of metrics.json.
+    """Compute metrics with intervals per window and per group, in the layout of metrics.json.
 
     label, probability: of the test split, `(windows,)` twice for two classes, `(windows,)` and `(windows, classes)` for
     more, both `(windows, labels)` for labels. group: `(windows,)`, the unit of the bootstrap; None without groups.
-    recording: `(windows,)`, the unit of pooling where a group (a patient) may have several recordings. classes: names,
+    recording: `(windows,)`, the unit of pooling if a group (a patient) may have several recordings. classes: names,
     needed for more than two classes or labels. f1_over: the classes of `challenge_f1`, a mean F1. pooled: mean or
     maximum of the windows' probabilities for a recording or group.
 
@@ -91,5 +91,5 @@ def plain(entry: Interval) -> dict[str, float | None]:
 
 
 def defined(value: float) -> float | None:
-    """The value for JSON: None for NaN."""
+    """Return the value, None for NaN (JSON has no NaN)."""
     return None if math.isnan(value) else float(value)

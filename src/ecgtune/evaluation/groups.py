@@ -1,4 +1,4 @@
-"""Predictions per recording or patient from those of its windows."""
+"""Predictions per recording or patient, pooled over windows."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,14 +14,14 @@ Pooled = Literal["mean", "maximum"]
 
 @dataclass(frozen=True)
 class GroupPredictions:
-    """One prediction per group: identifier `(groups,)`, label and probability as of windows, `(groups, ...)`."""
+    """One prediction per group: identifier `(groups,)`, label and probability as for windows, `(groups, ...)`."""
 
     group: NDArray
     label: NDArray[np.int64]
     probability: NDArray[np.float64]
 
     def owners(self, group: ArrayLike, owner: ArrayLike | None) -> NDArray | None:
-        """The owner of each group, `(groups,)`, such as the patient of a recording; group, owner: of the windows."""
+        """Return the owner of each group `(groups,)`, such as the patient of a recording; arguments: `(windows,)`."""
         if owner is None:
             return None
         first = np.unique(np.asarray(group), return_index=True)[1]
@@ -35,11 +35,11 @@ def group_predictions(
     group_name: str = "record",
     pooled: Pooled = "mean",
 ) -> GroupPredictions | str:
-    """Mean or maximum probability and label of each group, or the reason why there are none as one phrase.
+    """Pool probability and label of each group, or return the reason as a phrase if that is impossible.
 
-    label, probability: as `checked_predictions` takes them; group: `(windows,)`; `group_name` ("record", "patient") is
-    used in the phrase only. A label that is missing in some windows of a group is taken from its others. There are no
-    group predictions without groups, and none when a group holds windows of different labels.
+    label, probability: shapes as in `checked_predictions`; group: `(windows,)`; `group_name` ("record", "patient") is
+    used in the phrase only. A label that is missing in some windows of a group is taken from the others. There are no
+    group predictions without groups, or if windows of a group have different labels.
     """
     if group is None:
         return "the windows have no record or patient column"
@@ -50,17 +50,17 @@ def group_predictions(
     mixed = np.flatnonzero(mixed.any(axis=1) if mixed.ndim == 2 else mixed)
     if len(mixed):
         return (
-            f"{len(mixed)} of {len(identifier)} {group_name}s hold windows of different labels "
+            f"{len(mixed)} of {len(identifier)} {group_name}s have windows of different labels "
             f"(first: {identifier[mixed[0]]}), so a {group_name} has no single label"
         )
-    # `high` is the label of the windows that have one, -1 where none has.
+    # `high` is the common label, -1 if it is missing in all windows.
     return GroupPredictions(identifier, high, _pooled(probability, index, len(identifier), pooled))
 
 
 def pooled_probability(probability: NDArray, group: ArrayLike, pooled: Pooled = "mean") -> tuple[NDArray, NDArray]:
-    """Identifiers `(groups,)` and the mean or maximum probability of each one's windows, `(groups, ...)`.
+    """Return identifiers `(groups,)` and the mean or maximum probability of their windows `(groups, ...)`.
 
-    The groups are in the order of their first windows.
+    Groups are in the order of their first windows.
     """
     identifier, index = group_index(group, len(probability))
     found = _pooled(np.asarray(probability, np.float64), index, len(identifier), pooled)
@@ -69,18 +69,18 @@ def pooled_probability(probability: NDArray, group: ArrayLike, pooled: Pooled = 
 
 
 def group_index(group: ArrayLike | None, windows: int) -> tuple[NDArray, NDArray[np.int64]]:
-    """Sorted identifiers `(groups,)` and each window's index among them `(windows,)`; for None each window alone."""
+    """Return sorted identifiers `(groups,)` and the index of each window's one `(windows,)`; None: one per window."""
     if group is None:
         return np.arange(windows), np.arange(windows)
     group = np.asarray(group)
     if group.shape != (windows,):
-        raise DataError(f"groups have the shape {group.shape}; allowed is one per window, ({windows},)")
+        raise DataError(f"groups have the shape {group.shape}; allowed: one group per window, ({windows},)")
     identifier, index = np.unique(group, return_inverse=True)
     return identifier, index
 
 
 def _pooled(probability: NDArray[np.float64], index: NDArray, groups: int, pooled: Pooled) -> NDArray[np.float64]:
-    """Mean or maximum over the windows of each group, `(groups, ...)`."""
+    """Return the mean or maximum over the windows of each group `(groups, ...)`."""
     if pooled == "maximum":
         result = np.zeros((groups, *probability.shape[1:]))
         np.maximum.at(result, index, probability)
@@ -88,12 +88,12 @@ def _pooled(probability: NDArray[np.float64], index: NDArray, groups: int, poole
     columns = probability[:, None] if probability.ndim == 1 else probability
     windows = np.bincount(index)
     mean = np.stack([np.bincount(index, weights=column) / windows for column in columns.T], axis=1)
-    # The mean of numbers in [0, 1] can leave it by a rounding error.
+    # Rounding can move the mean of numbers in [0, 1] out of it.
     return np.clip(mean, 0.0, 1.0).reshape(groups, *probability.shape[1:])
 
 
 def _extremes(label: NDArray[np.int64], index: NDArray, groups: int) -> tuple[NDArray, NDArray]:
-    """Smallest known and largest label of each group, `(groups, ...)`; -1 where none is known."""
+    """Return the smallest known and the largest label of each group `(groups, ...)`; -1 if all are missing."""
     highest = np.iinfo(np.int64).max
     low = np.full((groups, *label.shape[1:]), highest)
     high = np.full((groups, *label.shape[1:]), -1)

@@ -1,8 +1,7 @@
 """Percentile bootstrap intervals over groups.
 
-Windows of one recording resemble each other, so a resample draws whole recordings (or patients). Drawing windows would
-treat the twentieth window of a recording as independent and give intervals that are too narrow. Without groups windows
-are drawn, and the reports say so.
+Windows of one recording are correlated, so whole recordings (or patients) are resampled; resampling windows would give
+intervals that are too narrow. Without groups windows are resampled, which the reports state.
 """
 
 import math
@@ -23,11 +22,11 @@ Interval = dict[str, float]
 def bootstrap_intervals(
     scorer: Scorer, group: ArrayLike | None = None, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> dict[Key, Interval]:
-    """Every metric with its percentile bootstrap interval: `{"accuracy": {"value", "ci_low", "ci_high"}, ...}`.
+    """Compute each metric with its percentile bootstrap interval: `{"accuracy": {"value", "ci_low", "ci_high"}, ...}`.
 
-    group: `(windows,)` identifiers, resampled with replacement as wholes, or None (windows are resampled). Resamples
-    in which a metric is undefined are left out of its percentiles; NaN when it is undefined in all. Where all resamples
-    agree, the interval is that of `interval`. Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    group: `(windows,)` identifiers of the groups to resample with replacement, or None (windows are resampled).
+    Percentiles exclude resamples in which a metric is undefined; they are NaN if it is undefined in all. See `interval`
+    for equal resamples. Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
     checked_level(level)
     windows = len(scorer.label)
@@ -47,11 +46,11 @@ def bootstrap_intervals(
 def interval(
     name: Key, value: float, draws: NDArray[np.float64], trials: int | None, level: float, *, constant: bool = False
 ) -> Interval:
-    """Percentile interval of `draws` `(resamples,)`; where all are equal, the exact one of a proportion, or NaN twice.
+    """Return the percentile interval of `draws` `(resamples,)`; if all are equal, an exact one with `too_few`.
 
-    Equal resamples do not mean certainty: a handful of windows without an error gives an interval of width zero.
-    Marked by `too_few`. trials: as of `Scorer.trials`. constant: of predictions that are all equal, whose metrics may
-    be equal in all resamples by construction (an AUROC of 0.5); their interval stays.
+    Equal resamples do not imply certainty: a few windows without an error would have an interval of width zero. The
+    exact interval of a proportion replaces it, or NaN for other metrics. trials: as in `Scorer.trials`. constant:
+    whether all predictions are equal, in which case equal metrics (an AUROC of 0.5) are exact and keep their interval.
     """
     low, high = percentile_interval(draws, level)
     if low < high or constant or math.isnan(value):
@@ -67,7 +66,7 @@ def interval(
 
 
 def exact_interval(proportion: float, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of a proportion in independent trials. Clopper and Pearson, Biometrika 26, 1934, 404-413."""
+    """Return the interval of a proportion in independent trials (Clopper and Pearson, Biometrika 26, 1934, 404-413)."""
     from scipy.special import betaincinv
 
     tail, hits = (1 - level) / 2, proportion * trials
@@ -77,13 +76,13 @@ def exact_interval(proportion: float, trials: int, level: float = 0.95) -> tuple
 
 
 def resampled_counts(groups: int, windows: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Number of draws of each group, `(some resamples, groups)` at a time: `resamples` rows over all chunks.
+    """Yield the number of draws of each group in chunks `(rows, groups)`, `resamples` rows in total.
 
-    `windows` is the longest row that the caller builds from a chunk; it bounds the chunk's size. The same arguments
-    give the same draws, so the resamples of two methods are paired.
+    `windows` is the length of the rows that the caller expands a chunk to; it limits the size of chunks. The same
+    arguments give the same draws, so the resamples of two methods are paired.
     """
     if resamples < 1:
-        raise SettingError(f"{resamples} bootstrap resamples; allowed is 1 or more, 1000 is usual")
+        raise SettingError(f"resamples is {resamples}; allowed: 1 or more, usually 1000")
     generator = np.random.default_rng(seed)
     step = max(1, CHUNK_ELEMENTS // max(groups, windows))
     for start in range(0, resamples, step):
@@ -93,7 +92,7 @@ def resampled_counts(groups: int, windows: int, resamples: int, seed: int) -> It
 
 
 def percentile_interval(values: NDArray[np.float64], level: float) -> tuple[float, float]:
-    """Lower and upper percentile of the defined values `(resamples,)`; NaN twice when none is defined."""
+    """Return the lower and upper percentile of the values `(resamples,)` without NaN; NaN if all are."""
     defined = values[~np.isnan(values)]
     if len(defined) == 0:
         return float("nan"), float("nan")

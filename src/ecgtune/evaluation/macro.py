@@ -1,10 +1,10 @@
-"""Metrics of several classes or several labels, for one sample or for many reweightings of it at once.
+"""Metrics of several classes or labels, for one sample or for many reweightings of it at once.
 
-Each class is measured against the rest, each label on the windows where it is known, by the formulas of `metrics`. The
-macro averages are their means. A class or label without a positive or without a negative window is absent: it has no
-metrics and is in no mean. A mean is undefined when one of its metrics is (nothing predicted positive: no precision). Of
-several classes `accuracy` and `mcc` describe the whole decision instead: the fraction of correct windows, and the
-correlation of Gorodkin (Comput. Biol. Chem. 28, 2004, eq. 8).
+The formulas of `metrics` apply to each class against the rest, and to each label on the windows where it is known; the
+macro averages are their means. A class or label without a positive or a negative window is absent: it has no metrics
+and is excluded from means. A mean is undefined if one of its metrics is (such as precision without positive
+predictions). For several classes, `accuracy` (fraction of correct windows) and `mcc` (Gorodkin, Comput. Biol. Chem. 28,
+2004, eq. 8) are those of the multiclass decision instead.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from ecgtune.data.tasks import decided
 from ecgtune.errors import SettingError
 from ecgtune.evaluation.metrics import METRICS, Array, auroc, checked_predictions, decision_metrics, ratio
 
-#: Mean F1 over the classes that a recipe names, the score of some challenges.
+#: Mean F1 over the classes of `f1_over`, the score of some challenges.
 CHALLENGE = "challenge_f1"
 
 
 def label_metrics(label: NDArray, probability: Array, weights: Array, predicted: NDArray) -> dict[str, Array]:
-    """`METRICS` of each class or label: `(classes, resamples)`, all NaN where it is absent.
+    """Compute `METRICS` of each class or label: `(classes, resamples)`, NaN for an absent one.
 
-    label, probability: as `checked_predictions` returns them. weights: `(resamples, windows)`. predicted: class indices
+    label, probability: result of `checked_predictions`. weights: `(resamples, windows)`. predicted: class indices
     `(windows,)`, or 0 and 1 `(windows, labels)`.
     """
     classes = probability.shape[1]
@@ -44,17 +44,17 @@ def label_metrics(label: NDArray, probability: Array, weights: Array, predicted:
 def overall_metrics(
     label: NDArray, each: dict[str, Array], weights: Array, predicted: NDArray, f1_over: Sequence[int] = ()
 ) -> dict[str, Array]:
-    """`METRICS` of the whole, `(resamples,)`, from the result of `label_metrics`; with `f1_over` CHALLENGE too.
+    """Compute overall `METRICS` `(resamples,)` from the result of `label_metrics`, with `f1_over` also CHALLENGE.
 
     f1_over: indices of the classes or labels of the challenge's mean F1; windows of the other classes count as false
-    positives. Clifford et al., Computing in Cardiology 44, 2017. NaN when the F1 of one of them is undefined.
+    positives. Clifford et al., Computing in Cardiology 44, 2017. NaN if the F1 of one of them is undefined.
     """
     present = decided(label, range(len(each["f1"])))
     if not present.any():
         return {name: np.full(len(weights), np.nan) for name in METRICS}
     result = {name: each[name][present].mean(axis=0) for name in METRICS}
     if label.ndim == 1:
-        result |= _whole_decision(label, predicted, weights, len(present))
+        result |= _multiclass_metrics(label, predicted, weights, len(present))
     if len(f1_over):
         chosen = [each["f1"][c] if label.ndim == 2 else _f1(label == c, predicted == c, weights) for c in f1_over]
         result[CHALLENGE] = np.mean(chosen, axis=0)
@@ -62,9 +62,9 @@ def overall_metrics(
 
 
 def macro_auroc(label: ArrayLike, probability: ArrayLike) -> float:
-    """Mean AUROC of the present classes (each against the rest) or labels; NaN when none is present.
+    """Compute the mean AUROC of the present classes (each against the rest) or labels; NaN if all are absent.
 
-    label, probability: as `checked_predictions` takes them. Cheap enough for every epoch.
+    label, probability: shapes as in `checked_predictions`.
     """
     label, probability = checked_predictions(label, probability)
     values = []
@@ -76,10 +76,10 @@ def macro_auroc(label: ArrayLike, probability: ArrayLike) -> float:
 
 
 def class_indices(names: Sequence[str], classes: Sequence[str]) -> tuple[int, ...]:
-    """Indices of the classes in `f1_over`. Raises SettingError for an unknown name."""
+    """Return the indices of the classes in `f1_over`. Raises SettingError for an unknown name."""
     unknown = [name for name in names if name not in classes]
     if unknown:
-        raise SettingError(f"f1_over names {unknown[0]!r}; the classes are {', '.join(classes)}")
+        raise SettingError(f"f1_over has an unknown class {unknown[0]!r}; allowed: {', '.join(classes)}")
     return tuple(classes.index(name) for name in names)
 
 
@@ -87,7 +87,7 @@ def _f1(truth: NDArray[np.bool_], positive: NDArray[np.bool_], weights: Array) -
     return ratio(2 * (weights @ (truth & positive)), weights @ truth.astype(float) + weights @ positive.astype(float))
 
 
-def _whole_decision(label: NDArray, predicted: NDArray, weights: Array, classes: int) -> dict[str, Array]:
+def _multiclass_metrics(label: NDArray, predicted: NDArray, weights: Array, classes: int) -> dict[str, Array]:
     correct = weights @ (label == predicted).astype(np.float64)
     total = weights.sum(axis=1)
     true, called = (weights @ np.eye(classes)[values] for values in (label, predicted))  # (resamples, classes)

@@ -1,7 +1,6 @@
 """Metrics of a two-class decision, for one sample or for many reweightings of it at once.
 
-Every metric is computed from weights: 1 for each window of the sample itself, the number of draws of each window for a
-bootstrap resample. One set of formulas therefore gives the value and its interval.
+Metrics are functions of weights of the windows: 1 for the sample itself, the number of draws for a bootstrap resample.
 
 An undefined metric is NaN, never 0 or 1:
 
@@ -11,7 +10,7 @@ An undefined metric is NaN, never 0 or 1:
 * f1: no window is positive or predicted positive,
 * auroc: one of the two classes is missing,
 * auprc: no window is positive,
-* mcc: labels or predictions hold one class only.
+* mcc: labels or predictions have only one class.
 """
 
 import numpy as np
@@ -23,7 +22,7 @@ METRICS = ("accuracy", "precision", "recall", "specificity", "f1", "auroc", "aup
 #: The metric that ranks methods. Accuracy says little with unequal classes, thresholds little with many labels.
 LEAD = {"binary": "accuracy", "multiclass": "f1", "multilabel": "auroc"}
 
-# Elements of one (resamples, windows) array of float64: 16 MiB each, so a handful of them stays below 150 MiB.
+# Elements of one (resamples, windows) array of float64 (16 MiB); the arrays in use stay below 150 MiB.
 CHUNK_ELEMENTS = 2**21
 
 Array = NDArray[np.float64]
@@ -45,12 +44,12 @@ def weighted_metrics(
 def decision_metrics(
     label: NDArray[np.int64], probability: Array, predicted: NDArray[np.bool_], weights: NDArray
 ) -> dict[str, Array]:
-    """Compute all of `METRICS` like `weighted_metrics`, for given decisions `predicted` `(windows,)`.
+    """Compute all of `METRICS` like `weighted_metrics`, for decisions `predicted` `(windows,)` by any rule.
 
-    Of one class against the rest the decision is not a threshold. Resamples are processed in chunks of bounded memory.
+    Resamples are processed in chunks to limit memory.
     """
     if weights.ndim != 2 or weights.shape[1] != len(label):
-        raise DataError(f"weights have the shape {weights.shape}; allowed is (resamples, {len(label)})")
+        raise DataError(f"weights have the shape {weights.shape}; allowed: (resamples, {len(label)})")
     resamples = len(weights)
     result = {name: np.empty(resamples) for name in METRICS}
     step = max(1, CHUNK_ELEMENTS // len(label))
@@ -58,7 +57,7 @@ def decision_metrics(
         rows = slice(start, start + step)
         chunk = np.asarray(weights[rows], dtype=np.float64)
         if not np.isfinite(chunk).all() or chunk.min(initial=0.0) < 0:
-            raise DataError("weights hold a negative or non-finite value; allowed are finite weights of 0 or more")
+            raise DataError("weights have a negative or non-finite value; allowed: finite weights of 0 or more")
         values = _threshold_metrics(label, predicted, chunk) | _ranking_metrics(label, probability, chunk)
         for name, value in values.items():
             result[name][rows] = value
@@ -66,9 +65,9 @@ def decision_metrics(
 
 
 def auroc(label: ArrayLike, probability: ArrayLike) -> float:
-    """Area under the receiver operating characteristic; ties count one half. NaN when one class is missing.
+    """Compute the area under the receiver operating characteristic; ties count one half. NaN if a class is missing.
 
-    label: `(windows,)` of 0 or 1. probability: `(windows,)` of the positive class. Cheap enough for every epoch.
+    label: `(windows,)` of 0 or 1. probability: `(windows,)` of the positive class.
     """
     label, probability = checked_predictions(label, probability)
     return float(_ranking_metrics(label, probability, np.ones((1, len(label))))["auroc"][0])
@@ -83,27 +82,27 @@ def checked_predictions(label: ArrayLike, probability: ArrayLike) -> tuple[NDArr
     label, probability = np.asarray(label), np.asarray(probability, dtype=np.float64)
     if label.size == 0 or probability.ndim > 2 or label.shape not in (probability.shape, probability.shape[:1]):
         raise DataError(
-            f"labels have the shape {label.shape} and probabilities {probability.shape}; allowed are arrays of the "
-            "same length (windows,), (windows,) and (windows, classes), or (windows, labels), with at least one window"
+            f"labels have the shape {label.shape} and probabilities {probability.shape}; allowed: (windows,) twice, "
+            "(windows,) and (windows, classes), or (windows, labels) twice, with one window or more"
         )
     low, high = (-1, 1) if label.ndim == 2 else (0, 1 if probability.ndim == 1 else probability.shape[1] - 1)
     wrong = np.argwhere((label < low) | (label > high) | (label != label.astype(np.int64)))
     if len(wrong):
-        raise DataError(f"label of window {wrong[0][0]} is {label[tuple(wrong[0])]}; allowed are {low} to {high}")
-    # Written so that NaN is wrong as well.
+        raise DataError(f"label of window {wrong[0][0]} is {label[tuple(wrong[0])]}; allowed: {low} to {high}")
+    # Negated, so that NaN is rejected too.
     wrong = np.argwhere(~((probability >= 0) & (probability <= 1)))
     if len(wrong):
         raise DataError(
-            f"probability of window {wrong[0][0]} is {probability[tuple(wrong[0])]}; allowed are values from 0 to 1 "
-            "(nan means that the training diverged: try a smaller learning rate)"
+            f"probability of window {wrong[0][0]} is {probability[tuple(wrong[0])]}; allowed: 0 to 1 (nan means that "
+            "the training diverged; lower learning_rate)"
         )
     return label.astype(np.int64), probability
 
 
 def checked_level(level: float) -> float:
-    """Return the level of an interval; SettingError unless it is between 0 and 1."""
+    """Return the level of an interval. Raises SettingError unless it is between 0 and 1."""
     if not 0 < level < 1:
-        raise SettingError(f"level {level} of an interval; allowed are values between 0 and 1, such as 0.95")
+        raise SettingError(f"level of an interval is {level}; allowed: between 0 and 1, such as 0.95")
     return level
 
 
@@ -126,13 +125,13 @@ def _ranking_metrics(label: NDArray[np.int64], probability: Array, weights: Arra
     ranked = weights[:, order]
     total = np.cumsum(ranked, axis=1)
     true_positive = np.cumsum(ranked * label[order], axis=1)
-    # Tied windows enter together: the curve has a point only at the end of a run of equal scores.
+    # The curve has one point per distinct score, after all windows with that score.
     ends = np.flatnonzero(np.append(np.diff(probability[order]) != 0, True))
     total, true_positive = total[:, ends], true_positive[:, ends]
     false_positive = total - true_positive
     gained = np.diff(true_positive, axis=1, prepend=0.0)
     positives, negatives = true_positive[:, -1], false_positive[:, -1]
-    # Trapezoids: the negatives of a run rank below every earlier positive and level with half of its own.
+    # Trapezoidal rule: negatives rank below positives of higher scores and tie with those of the same score.
     area = np.sum(np.diff(false_positive, axis=1, prepend=0.0) * (true_positive - gained / 2), axis=1)
     precision = np.divide(true_positive, total, out=np.zeros_like(total), where=total > 0)
     return {

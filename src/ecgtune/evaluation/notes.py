@@ -1,20 +1,20 @@
-"""Notes above the numbers of a comparison: weights, warnings, and limits of its intervals."""
+"""Notes of a comparison: weights, warnings, and limits of its intervals."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from ecgtune.evaluation.decision import LARGEST, Decision
 
-# Percentile intervals over fewer resampled units are known to be too narrow.
+# Percentile intervals over fewer resampled units are too narrow.
 FEW_GROUPS = 30
 # Fraction of the epochs of a recipe, below which a training is marked.
 FEW_EPOCHS = 0.5
 
 
 def comparison_notes(metrics: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], reference: str) -> list[str]:
-    """Warnings and conditions of a comparison, most important first, each once.
+    """Return distinct warnings and conditions of a comparison, most important first.
 
-    metrics: the metrics.json of every run of a method (not of the baselines). rows: the rows of results.json.
+    metrics: metrics.json of every run of a method (not of baselines). rows: rows of results.json.
     """
     notes: list[str] = []
     for weights in _distinct(run["weights"] for run in metrics):
@@ -52,7 +52,7 @@ def preset_notes(metrics: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _threshold_notes(metrics: Sequence[dict[str, Any]]) -> list[str]:
-    """The decision threshold of each run, or one note when no threshold was fitted."""
+    """Return the decision threshold of each run, or one note if no threshold was fitted."""
     sentences = [Decision.from_dict(run["threshold"]).sentence(run["classes"]) for run in metrics]
     if all(_rules(run["threshold"]) <= {"fixed", LARGEST} for run in metrics):
         return [f"Decision threshold: {sentences[0]}."]

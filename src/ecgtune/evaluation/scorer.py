@@ -1,4 +1,4 @@
-"""Predictions of any task as one function from weights to metrics: the base of values, intervals and differences."""
+"""Metrics of any task as a function of window weights, for values, intervals and differences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.macro import class_indices, label_metrics, overall_metrics
 from ecgtune.evaluation.metrics import checked_predictions, weighted_metrics
 
-#: A metric of the whole by its name, one of a class or label by name and index.
+#: Name of an overall metric, or name and index for a metric of a class or label.
 Key = str | tuple[str, int]
 
 
@@ -20,7 +20,7 @@ class Scorer:
 
     label, probability: `(windows,)` twice for two classes, `(windows,)` and `(windows, classes)` for more, both
     `(windows, labels)` for labels. `f1_over`: indices of the classes of the challenge's mean F1. `each`: whether calls
-    return the metrics of each class or label too.
+    also return the metrics of each class or label.
     """
 
     label: NDArray[np.int64]
@@ -30,7 +30,7 @@ class Scorer:
     each: bool = False
 
     def __call__(self, weights: NDArray[np.float64]) -> dict[Key, NDArray[np.float64]]:
-        """Every metric, `(resamples,)`, for weights `(resamples, windows)`; NaN where it is undefined."""
+        """Compute every metric `(resamples,)` for weights `(resamples, windows)`; NaN if undefined."""
         if self.decision.task == "binary":
             threshold = self.decision.thresholds[0].value
             return {**weighted_metrics(self.label, self.probability, weights, threshold)}
@@ -42,7 +42,7 @@ class Scorer:
         return result
 
     def values(self) -> dict[Key, float]:
-        """Every metric of the predictions themselves."""
+        """Compute every metric of the predictions with weights of 1."""
         return {key: float(value[0]) for key, value in self(np.ones((1, len(self.label)))).items()}
 
     @property
@@ -78,7 +78,7 @@ class Scorer:
         return groups((counted | {"f1": truth | positive})[name]) if name in (*counted, "f1") else None
 
     def confusion(self) -> list:
-        """Counts, rows true, columns predicted: 2 x 2, k x k, or 2 x 2 for each label (of its known windows)."""
+        """Return counts, rows true, columns predicted: 2 x 2, k x k, or 2 x 2 per label (of its known windows)."""
         predicted = self.decision(self.probability)
         if self.decision.task == "multilabel":
             known = self.label >= 0

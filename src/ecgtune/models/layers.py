@@ -48,14 +48,6 @@ class Attention(nn.Module):
         attended = attend(query, key, value, allowed, self.dropout if self.training else 0.0)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
-    def weights(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
-        """Attention of every token to every token, averaged over heads: (batch, tokens, tokens), rows sum to 1."""
-        query, key = self._split(self.q_proj(tokens)), self._split(self.k_proj(tokens))
-        scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
-        if mask is not None:
-            scores = scores.masked_fill(~mask[:, None, None, :], float("-inf"))
-        return scores.softmax(dim=-1).mean(dim=1)
-
     def _split(self, tokens: Tensor) -> Tensor:
         batch, length, width = tokens.shape
         return tokens.view(batch, length, self.heads, width // self.heads).transpose(1, 2)

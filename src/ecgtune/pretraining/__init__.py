@@ -1,1 +1,1 @@
-"""Recordings without labels in, an encoder that knows them out, through the one loop."""
+"""Self-supervised pretraining of encoders on recordings without labels."""

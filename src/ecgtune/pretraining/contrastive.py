@@ -10,33 +10,24 @@ from torch import Tensor, nn
 
 from ecgtune.data.sampling import generator
 from ecgtune.errors import RunError
-from ecgtune.io.recordings import Recordings
 from ecgtune.models.base import Encoder
 from ecgtune.models.contrastive import ContrastiveOutput, Draws, gumbel_temperature
-from ecgtune.pretraining.crops import Selection, crop_samples
+from ecgtune.pretraining.crops import Selection
 from ecgtune.pretraining.draws import gumbel_noise, kept_leads, negatives, span_masks
 from ecgtune.pretraining.objective import Batch, PretrainingObjective
-from ecgtune.recipes.pretraining import ContrastiveTask, Pretraining
+from ecgtune.recipes.pretraining import ContrastiveTask
 
 
-class ContrastiveObjective(PretrainingObjective):
-    """See `models.contrastive`. An item is two adjacent windows of one recording, the positive pair of CMSC."""
+class ContrastiveObjective(PretrainingObjective[ContrastiveTask]):
+    """Objective of `models.contrastive`. An item is two adjacent windows of a recording, the positive pair of CMSC."""
 
     segments = 2
     betas: ClassVar[tuple[float, float]] = (0.9, 0.98)  # as published
     epsilon: ClassVar[float] = 1e-6
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        recordings: Recordings,
-        selection: Selection,
-        recipe: Pretraining,
-        *,
-        origin: Mapping[str, Any],
-    ) -> None:
-        self._task = task = cast(ContrastiveTask, recipe.objective)
-        self._module = encoder.pretraining_models[task.name](
+    def make_module(self, encoder: Encoder, selection: Selection) -> nn.Module:
+        task = self._task
+        return encoder.pretraining_models[task.name](
             encoder,
             groups=task.groups,
             codes=task.codes,
@@ -44,12 +35,10 @@ class ContrastiveObjective(PretrainingObjective):
             final_width=task.final_width,
             feature_grad_mult=task.feature_grad_mult,
         )
-        self._tokens = crop_samples(recipe) // recipe.encoder.samples_per_token
-        super().__init__(self._module, recordings, selection, recipe, origin=origin)
 
     @property
     def encoder(self) -> Encoder:
-        return cast(Encoder, self._module.encoder)
+        return cast(Encoder, self.model.encoder)
 
     def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Draws:
         task, rng = self._task, generator(*key)
@@ -92,7 +81,7 @@ class ContrastiveObjective(PretrainingObjective):
         if lowest < self._task.least_perplexity:
             raise RunError(
                 f"the codes have collapsed: group {worst} of {len(groups)} has a perplexity of {lowest:.2f}, so all "
-                f"tokens have one of its {self._task.codes} codes; lower learning_rate or lengthen warmup"
+                f"tokens have the same of its {self._task.codes} codes; lower learning_rate or lengthen warmup"
             )
 
     def sentence(self, row: Mapping[str, Any]) -> str:

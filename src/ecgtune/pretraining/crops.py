@@ -1,4 +1,4 @@
-"""Selection of recordings, and the crops of an epoch."""
+"""Selection of recordings, and crops of an epoch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AUGMENTATION, SELECTION = 1, 2  # keys of separate random generators
 
 @dataclass(frozen=True)
 class Selection:
-    """Use of each recording: "train", "val", or a reason of `NOT_USED`."""
+    """Use of each recording: "train", "val", or the reason of `NOT_USED` why it is not used."""
 
     use: NDArray[np.str_]
 
@@ -51,9 +51,9 @@ class Selection:
 
 
 def select(recordings: Recordings, leave_out: Collection[str], samples: int, settings: Crops) -> Selection:
-    """Split the recordings with at least one crop of `samples` samples; those named in `leave_out` are not used.
+    """Split the recordings of at least `samples` samples, without those named in `leave_out`.
 
-    A recording is excluded for the first reason that applies. Raises DataError when fewer than two remain, or when
+    A recording is excluded for the first reason that applies. Raises DataError if fewer than two remain, or if
     `leave_out` is not empty and names none of the recordings.
     """
     known = dict.fromkeys(recordings.record.tolist())
@@ -62,7 +62,7 @@ def select(recordings: Recordings, leave_out: Collection[str], samples: int, set
     if leave_out and not out.any():
         raise DataError(
             f"{recordings.source.path}: none of its recordings ({recordings.record[0]}, ...) is among the "
-            f"{len(leave_out)} to leave out ({min(leave_out)}, ...); give the file of windows of the same recordings"
+            f"{len(leave_out)} to leave out ({min(leave_out)}, ...); give a file of windows of the same recordings"
         )
     reasons = (out, recordings.length < samples, recordings.flat, recordings.clipped)
     use = np.select(reasons, NOT_USED, default="train")
@@ -70,7 +70,7 @@ def select(recordings: Recordings, leave_out: Collection[str], samples: int, set
     if len(usable) < 2:
         counts = Selection(use).counts
         raise DataError(
-            f"{recordings.source.path}: {len(usable)} recordings can be used, 2 or more are needed; of {len(use)}, "
+            f"{recordings.source.path}: {len(usable)} recordings are usable, but 2 or more are needed; of {len(use)}, "
             + ", ".join(f"{counts[reason]} {reason.replace('_', ' ')}" for reason in NOT_USED)
             + f" (a crop has {samples} samples, {samples / recordings.sampling_rate:g} s)"
         )
@@ -81,7 +81,10 @@ def select(recordings: Recordings, leave_out: Collection[str], samples: int, set
 
 @dataclass(frozen=True)
 class CropPositions:
-    """Crops as arrays: `owner`, the recording; `start`, first sample in the whole map; `factor`, samples per step."""
+    """Positions of crops: `owner`, the recording; `start`, first sample in the concatenated recordings; `factor`, step.
+
+    A step of 1 is the sampling rate of the recordings; other steps stretch the crop in time.
+    """
 
     owner: NDArray[np.int64]
     start: NDArray[np.float64]
@@ -89,20 +92,20 @@ class CropPositions:
 
 
 def crop_samples(recipe: Pretraining) -> int:
-    """Samples of one window, a whole number of tokens."""
+    """Return the samples of one window, a multiple of the samples of a token."""
     token = recipe.encoder.samples_per_token
     return round(recipe.crops.window_seconds * recipe.encoder.sampling_rate) // token * token
 
 
 def count_crops(recordings: Recordings, rows: NDArray[np.int64], samples: int) -> NDArray[np.int64]:
-    """The recording of each crop of an epoch: as many crops as fit side by side, so long recordings have more."""
+    """Return the recording of each crop of an epoch; a recording has as many crops as fit into it without overlap."""
     return np.repeat(rows, recordings.length[rows] // samples)
 
 
 def random_positions(
     recordings: Recordings, owner: NDArray[np.int64], samples: int, stretch: float, seed: int, epoch: int
 ) -> CropPositions:
-    """Random positions of all crops of an epoch, as a function of seed and epoch."""
+    """Return random positions of all crops of an epoch, a function of seed and epoch."""
     rng = generator(seed, epoch)
     longest = (recordings.length[owner] - 1) / max(1, samples - 1)
     factor = np.minimum(1 + stretch * rng.uniform(-1, 1, len(owner)), longest)
@@ -114,7 +117,7 @@ def random_positions(
 
 
 def fixed_positions(recordings: Recordings, owner: NDArray[np.int64], samples: int) -> CropPositions:
-    """Crops side by side from the start of each recording, for validation. `owner` as `count_crops` returns it."""
+    """Return adjacent crops from the start of each recording, for validation. `owner` is a result of `count_crops`."""
     first = np.concatenate([[True], owner[1:] != owner[:-1]])
     number = np.arange(len(owner)) - np.maximum.accumulate(np.where(first, np.arange(len(owner)), 0))
     start = (recordings.offset[owner] + number * samples).astype(np.float64)
@@ -124,13 +127,13 @@ def fixed_positions(recordings: Recordings, owner: NDArray[np.int64], samples: i
 def cut(
     recordings: Recordings, positions: CropPositions, items: NDArray[np.int64], samples: int
 ) -> NDArray[np.float32]:
-    """The crops (items, leads, samples), in the recordings' unit; linear interpolation of stretched crops."""
+    """Return the crops (items, leads, samples) in the unit of the recordings; stretched crops are interpolated."""
     position = positions.start[items, None] + positions.factor[items, None] * np.arange(samples)
     return read_at(np.asarray(recordings.samples), position)
 
 
 def normalised(crops: NDArray[np.float32], segments: int) -> NDArray[np.float32]:
-    """(items, leads, segments * samples) -> (items * segments, leads, samples), each lead of each segment z-scored."""
+    """Split crops (items, leads, segments * samples) into (items * segments, leads, samples), z-scored per lead."""
     items, leads, samples = crops.shape
     windows = crops.reshape(items, leads, segments, samples // segments).transpose(0, 2, 1, 3)
     return np.asarray(zscore(windows.reshape(items * segments, leads, samples // segments)), np.float32)

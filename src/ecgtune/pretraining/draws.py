@@ -1,7 +1,6 @@
-"""What pretraining draws at random, as functions of a generator that the moment decides.
+"""Random draws of pretraining: masks, negatives, kept leads and Gumbel noise.
 
-The span masks and negatives are wav2vec 2.0's (Baevski et al. 2020, arXiv:2006.11477, section 3.1 and 3.2), as ECG-FM
-uses them.
+Span masks and negatives follow wav2vec 2.0 (Baevski et al. 2020, arXiv:2006.11477, sections 3.1 and 3.2), as in ECG-FM.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from torch import Tensor
 
 
 def span_masks(rng: np.random.Generator, batch: int, tokens: int, fraction: float, span: int) -> NDArray[np.bool_]:
-    """(batch, tokens), True where masked: `fraction` of the tokens of every record, in random spans of `span`.
+    """Return a mask (batch, tokens), True for `fraction` of the tokens of every record, in random spans of `span`.
 
-    Spans may overlap; the last one is shortened to the exact number of tokens. (The original masks about 49 %, then
-    unmasks tokens until all records of a batch have as few as the record with the most overlap; here the fraction does
-    not depend on the other records of the batch.)
+    Spans may overlap; the last one is shortened to the exact number of tokens. (The original draws a number of spans
+    and then unmasks tokens until all records of a batch have equally many; here the fraction does not depend on the
+    other records of the batch.)
     """
     count = min(max(2, round(fraction * tokens)), tokens)
     return _in_spans(rng, batch, tokens, count, span, range(0, max(1, tokens - span + 1)))
@@ -26,9 +25,9 @@ def span_masks(rng: np.random.Generator, batch: int, tokens: int, fraction: floa
 def visible_tokens(
     rng: np.random.Generator, batch: int, masks: int, tokens: int, fraction: float, span: int
 ) -> NDArray[np.int64]:
-    """(batch, masks, kept) rising indices of the tokens of the student: `fraction` of all, in spans of `span` tokens.
+    """Return ascending indices (batch, masks, kept) of the student's tokens: `fraction` of all, in spans of `span`.
 
-    Spans may overlap or extend over the edges, so that all positions are about equally frequent.
+    Spans may overlap or extend beyond the edges, so that all positions are about equally frequent.
     """
     kept = min(max(1, round(tokens * fraction)), tokens - 1)
     seen = _in_spans(rng, batch * masks, tokens, kept, span, range(1 - span, tokens))
@@ -36,9 +35,9 @@ def visible_tokens(
 
 
 def negatives(rng: np.random.Generator, batch: int, masked: int, count: int) -> NDArray[np.int64]:
-    """(batch, masked * count) distractors for `models.contrastive.Draws`: other masked tokens of the same record.
+    """Return distractors (batch, masked * count) for `models.contrastive.Draws`: other masked tokens of the record.
 
-    Drawn with replacement; for each masked token in order its `count` distractors. `masked` is 2 or more.
+    Each masked token has `count` consecutive distractors, drawn with replacement. `masked` is 2 or more.
     """
     other = rng.integers(0, masked - 1, (batch, masked, count))
     other += other >= np.arange(masked)[:, None]
@@ -46,12 +45,12 @@ def negatives(rng: np.random.Generator, batch: int, masked: int, count: int) -> 
 
 
 def kept_leads(rng: np.random.Generator, batch: int, leads: int, dropout: float) -> NDArray[np.bool_] | None:
-    """(batch, leads), False where a lead is set to zero, each with probability `dropout`; None for one lead."""
+    """Return (batch, leads), False for leads set to zero, each with probability `dropout`; None for one lead."""
     return None if leads == 1 else rng.random((batch, leads)) >= dropout
 
 
 def gumbel_noise(seed: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Standard Gumbel noise, -log(-log u) of uniform u, drawn on the device; the numbers depend on its kind."""
+    """Return standard Gumbel noise, -log(-log u) of uniform u, drawn on the device, whose type affects the values."""
     random = torch.Generator(device).manual_seed(seed)
     return -torch.empty(shape, device=device).exponential_(generator=random).log()
 
@@ -59,16 +58,15 @@ def gumbel_noise(seed: int, shape: tuple[int, ...], device: torch.device) -> Ten
 def _in_spans(
     rng: np.random.Generator, rows: int, tokens: int, count: int, span: int, starts: range
 ) -> NDArray[np.bool_]:
-    """(rows, tokens), True at `count` tokens of each row, as spans that begin at `starts` in random order lay them.
+    """Return a mask (rows, tokens) of `count` tokens per row, covered by spans that begin at `starts` in random order.
 
-    A token's turn is that of the first span that covers it; the first `count` turns are taken, from left to right
-    within a span.
+    The rank of a token is that of the first span that covers it; the `count` lowest ranks are selected, from left to
+    right within a span.
     """
-    turn = np.full(
-        (rows, tokens + span - 1), float(tokens + span)
-    )  # of the span that begins at 1 - span ... tokens - 1
-    turn[:, starts.start + span - 1 : starts.stop + span - 1] = rng.random((rows, len(starts))).argsort(axis=1)
-    first = np.lib.stride_tricks.sliding_window_view(turn, span, axis=1).min(axis=-1)
+    # rank[:, k] belongs to the span that begins at token k - span + 1
+    rank = np.full((rows, tokens + span - 1), float(tokens + span))
+    rank[:, starts.start + span - 1 : starts.stop + span - 1] = rng.random((rows, len(starts))).argsort(axis=1)
+    first = np.lib.stride_tricks.sliding_window_view(rank, span, axis=1).min(axis=-1)
     chosen = np.zeros((rows, tokens), bool)
     np.put_along_axis(chosen, first.argsort(axis=1, kind="stable")[:, :count], True, axis=1)
     return chosen

@@ -1,4 +1,4 @@
-"""Base of the pretraining objectives: random crops of recordings, a validation loss, the log."""
+"""Base class of the pretraining objectives: random crops of recordings, validation loss and log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -31,17 +31,18 @@ from ecgtune.pretraining.crops import (
     normalised,
     random_positions,
 )
-from ecgtune.recipes.pretraining import Pretraining
+from ecgtune.recipes.pretraining import ContrastiveTask, MaskedTeacherTask, Pretraining
 from ecgtune.training.objective import Objective, StepContext
 from ecgtune.training.precision import autocast
 
-VALIDATION = 3  # separates the draws of validation from those of every epoch
+VALIDATION = 3  # key of the random generator of validation
 VALIDATION_BATCH = 64
+Task = TypeVar("Task", ContrastiveTask, MaskedTeacherTask)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """signal (crops, leads, samples), normalised; draws and targets of the objective; step of the training."""
+    """Signal (crops, leads, samples), normalised; random draws and targets of the objective; optimizer step."""
 
     signal: Tensor
     draws: Any
@@ -49,32 +50,39 @@ class Batch:
     step: int
 
 
-class PretrainingObjective(Objective):
-    """Base of the pretraining objectives: an item is a crop of `segments` adjacent windows.
+class PretrainingObjective(Objective, Generic[Task]):
+    """Base class of the pretraining objectives; an item is a crop of `segments` adjacent windows.
 
-    A subclass implements the random draws (`draw`), the loss (`loss`) and the test for a collapse (`check_collapse`).
+    Subclasses implement the module (`make_module`), random draws (`draw`), loss (`loss`) and collapse test
+    (`check_collapse`).
     """
 
     segments = 1
 
     def __init__(
         self,
-        module: nn.Module,
+        encoder: Encoder,
         recordings: Recordings,
         selection: Selection,
         recipe: Pretraining,
         *,
         origin: Mapping[str, Any],
     ) -> None:
-        self.model = self.trained = module
         self.learning_rate = recipe.optimisation.learning_rate or recipe.objective.learning_rate
         self._recordings, self._recipe, self._origin = recordings, recipe, origin
+        self._task = cast(Task, recipe.objective)
+        self._tokens = crop_samples(recipe) // recipe.encoder.samples_per_token
+        self.model = self.trained = self.make_module(encoder, selection)
         self._samples = crop_samples(recipe) * self.segments
         self._owner = count_crops(recordings, selection.train, self._samples)
         self._val_owner = count_crops(recordings, selection.val, self._samples)
         self._val_positions = fixed_positions(recordings, self._val_owner, self._samples)
         self._epoch: tuple[int, int, CropPositions, Disturbance] | None = None
         self.items = len(self._owner)
+
+    @abstractmethod
+    def make_module(self, encoder: Encoder, selection: Selection) -> nn.Module:
+        """Return the module to train, which contains `encoder`."""
 
     @property
     @abstractmethod
@@ -83,24 +91,24 @@ class PretrainingObjective(Objective):
 
     @abstractmethod
     def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Any:
-        """Random draws for a batch of `windows` windows, a function of `key` (see `data.sampling.generator`)."""
+        """Return random draws for a batch of `windows` windows, a function of `key` (`data.sampling.generator`)."""
 
     def targets(
         self, crops: NDArray[np.float32], positions: CropPositions, rows: np.ndarray, device: torch.device
     ) -> Any:
-        """Targets of the crops `rows` (crops, leads, samples), z-scored, before augmentation; None without any."""
+        """Return the targets of the z-scored crops `rows` (crops, leads, samples) before augmentation, or None."""
         return None
 
     @abstractmethod
     def check_collapse(self, row: Mapping[str, Any]) -> None:
-        """Raise RunError when a row of the log shows a collapse."""
+        """Raise RunError if a row of the log shows a collapse of the representations."""
 
     def weight(self, rows: np.ndarray, context: StepContext) -> float:
         return float(len(rows))
 
     def batch(self, rows: np.ndarray, context: StepContext, device: torch.device) -> Batch:
         positions, disturb = self._of_epoch(context)
-        # Normalised before, as wander and noise are in standard deviations, and after, as in fine-tuning.
+        # Normalised before augmentation, whose amplitudes are in standard deviations, and after it, as in fine-tuning.
         crops = normalised(cut(self._recordings, positions, rows, self._samples), 1)
         signal = normalised(disturb(crops, rows, self._recordings.sampling_rate), self.segments)
         key = (context.seed, context.step, int(rows[0]))
@@ -145,7 +153,7 @@ class PretrainingObjective(Objective):
 
     @torch.no_grad()
     def _validation(self, context: StepContext) -> dict[str, float]:
-        """Mean of each term over the held-out crops, with the same crops and draws in every epoch."""
+        """Return the mean of each term over the validation crops, with the same crops and draws in every epoch."""
         device = next(self.model.parameters()).device
         items = np.arange(len(self._val_owner))
         sums: dict[str, float] = {}

@@ -1,7 +1,7 @@
-"""Rhythm and beat shape of crops by classical signal processing: targets without labels.
+"""Rhythm and beat shape of crops by classical signal processing, as targets of pretraining.
 
-Intervals between beats and their irregularity (Task Force 1996, doi:10.1161/01.CIR.93.5.1043), the median beat, the
-distance of beats from it, and the spectrum.
+RR intervals and their irregularity (Task Force 1996, doi:10.1161/01.CIR.93.5.1043), the median beat, the distance of
+beats from it, and the spectrum.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from ecgtune.pretraining.crops import (
 )
 from ecgtune.recipes.pretraining import Pretraining
 
-PIECE = 1024  # crops that are processed together
+CHUNK = 1024  # crops that are processed together
 
 BEFORE, AFTER = 0.3, 0.45  # s around an R peak, from the P wave to the end of the T wave
-BEAT_SAMPLES = 50  # of the median beat at every sampling rate
+BEAT_SAMPLES = 50  # samples of the median beat at every sampling rate
 BANDS = (0.5, 1.5, 3, 4, 5, 6, 7, 8, 10, 13, 17, 22, 30, 40)  # Hz
-LEAST_INTERVALS = 3  # fewer give no irregularity
-PEAK_WIDTH = 0.08  # s, standard deviation of the bump that marks a beat among tokens
-#: Values of a crop: irregularity, median beat, deviation of beats, spectrum; then the same of its recording.
+MIN_INTERVALS = 3  # required for the statistics of irregularity
+PEAK_WIDTH = 0.08  # s, standard deviation of the Gaussian at a beat
+#: Numbers of targets of a crop: irregularity, median beat, deviation of beats, spectrum; then of its recording.
 GROUPS = (12, BEAT_SAMPLES, BEAT_SAMPLES + 3, len(BANDS) - 1) * 2
 TOKEN_TARGETS = 5
-SMALLEST_INTERVAL = 0.005  # s, added before a logarithm
-LARGEST = 5.0  # standard deviations; larger values are failed detections
+EPSILON = 0.005  # s, added before a logarithm
+MAX_DEVIATION = 5.0  # standard deviations; larger values are failed detections
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ def rhythm_targets(
     sampling_rate: float,
     samples_per_token: int,
 ) -> Targets:
-    """Targets of crops.
+    """Compute the targets of crops.
 
-    signal (crops, samples), z-scored, first lead; beat, present (crops, beats) as `Beats.within` returns them;
-    sampling_rate in Hz.
+    signal: (crops, samples), first lead, z-scored. beat, present: (crops, beats), the result of `Beats.within`.
+    sampling_rate: in Hz.
     """
     interval, paired = _intervals(beat, present, sampling_rate)
     crop = np.concatenate(
@@ -87,10 +87,10 @@ class Scale:
         return cls(_moments(targets.crop), _moments(targets.token.reshape(-1, targets.token.shape[-1])))
 
     def __call__(self, targets: Targets) -> Targets:
-        """Standardise and clip at `LARGEST`."""
+        """Standardise targets and clip them at `MAX_DEVIATION`."""
         return Targets(
             *(
-                np.clip((values - mean) / std, -LARGEST, LARGEST)
+                np.clip((values - mean) / std, -MAX_DEVIATION, MAX_DEVIATION)
                 for values, (mean, std) in ((targets.crop, self.crop), (targets.token, self.token))
             )
         )
@@ -107,18 +107,18 @@ def _moments(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
 def _intervals(
     beat: NDArray[np.float64], present: NDArray[np.bool_], sampling_rate: float
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """RR intervals in s (crops, beats - 1), and a mask of the existing ones."""
+    """Return RR intervals in s (crops, beats - 1) and a mask of valid entries."""
     paired = present[:, 1:] & present[:, :-1]
     return np.where(paired, np.diff(beat, axis=1) / sampling_rate, 0.0), paired
 
 
 def _irregularity(interval: NDArray[np.float64], paired: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(crops, 12) statistics of RR intervals; NaN where there are fewer than `LEAST_INTERVALS`."""
+    """Return statistics of RR intervals (crops, 12); NaN for fewer than `MIN_INTERVALS`."""
     crops = len(interval)
-    if interval.shape[1] < LEAST_INTERVALS:
+    if interval.shape[1] < MIN_INTERVALS:
         return np.full((crops, 12), np.nan)
     count = paired.sum(axis=1)
-    enough = count >= LEAST_INTERVALS
+    enough = count >= MIN_INTERVALS
     known = np.where(paired, interval, np.nan)
     known[~enough] = 1.0  # replaced by NaN at the end
     change = np.abs(np.diff(known, axis=1))
@@ -131,10 +131,10 @@ def _irregularity(interval: NDArray[np.float64], paired: NDArray[np.bool_]) -> N
             np.log(mean),
             np.log(shortest),
             np.log(longest),
-            np.log(deviation + SMALLEST_INTERVAL),
-            np.log(np.sqrt(np.nanmean(change**2, axis=1)) + SMALLEST_INTERVAL),  # RMSSD
-            np.log(np.nanmedian(np.abs(known - middle[:, None]), axis=1) + SMALLEST_INTERVAL),
-            np.log(np.nanmean(second, axis=1) + SMALLEST_INTERVAL),
+            np.log(deviation + EPSILON),
+            np.log(np.sqrt(np.nanmean(change**2, axis=1)) + EPSILON),  # RMSSD
+            np.log(np.nanmedian(np.abs(known - middle[:, None]), axis=1) + EPSILON),
+            np.log(np.nanmean(second, axis=1) + EPSILON),
             np.nanmean(np.where(np.isnan(change), np.nan, change > 0.05), axis=1),  # pNN50
             np.nanmean(np.where(np.isnan(change), np.nan, change > 0.1), axis=1),
             deviation / mean,
@@ -150,7 +150,7 @@ def _irregularity(interval: NDArray[np.float64], paired: NDArray[np.bool_]) -> N
 def _shape(
     signal: NDArray[np.float32], beat: NDArray[np.float64], present: NDArray[np.bool_], sampling_rate: float
 ) -> NDArray[np.float64]:
-    """(crops, 2 * BEAT_SAMPLES + 3): median beat, median distance from it, correlation of beats with it."""
+    """Return (crops, 2 * BEAT_SAMPLES + 3): median beat, median distance from it, correlation of beats with it."""
     samples = signal.shape[1]
     offset = np.linspace(-BEFORE, AFTER, BEAT_SAMPLES) * sampling_rate
     whole = present & (beat + offset[0] >= 0) & (beat + offset[-1] <= samples - 1)
@@ -166,16 +166,16 @@ def _shape(
     centred = cut - cut.mean(axis=2, keepdims=True)
     template = median - median.mean(axis=1, keepdims=True)
     norm = np.sqrt((centred**2).sum(axis=2) * (template**2).sum(axis=1)[:, None])
-    alike = (centred * template[:, None]).sum(axis=2) / np.maximum(norm, 1e-9)
-    alike[np.isnan(cut[:, :, 0])] = np.nan
-    summary = np.stack([np.nanmean(alike, axis=1), np.nanmin(alike, axis=1), np.nanstd(alike, axis=1)], axis=1)
+    correlation = (centred * template[:, None]).sum(axis=2) / np.maximum(norm, 1e-9)
+    correlation[np.isnan(cut[:, :, 0])] = np.nan
+    summary = np.stack([statistic(correlation, axis=1) for statistic in (np.nanmean, np.nanmin, np.nanstd)], axis=1)
     values = np.concatenate([median, distance, summary], axis=1)
     values[~enough] = np.nan
     return values
 
 
 def _spectrum(signal: NDArray[np.float32], sampling_rate: float) -> NDArray[np.float64]:
-    """(crops, bands) logarithm of the mean power per band; NaN above half the sampling rate."""
+    """Return the logarithm of the mean power per band (crops, bands); NaN above half the sampling rate."""
     samples = signal.shape[1]
     power = np.abs(np.fft.rfft(signal * np.hanning(samples), axis=1)) ** 2 / samples
     hertz = np.fft.rfftfreq(samples, 1 / sampling_rate)
@@ -192,16 +192,16 @@ def _timeline(
     interval: NDArray[np.float64],
     paired: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """(crops, tokens, TOKEN_TARGETS) at the tokens' centres, s.
+    """Return targets (crops, tokens, TOKEN_TARGETS) at the centres of the tokens, in s.
 
-    A bump at each beat; sine and cosine of the phase between two beats; the interval around the token, and its ratio to
-    the one before (logarithms). NaN outside the first and last beat, but for the bump.
+    A Gaussian at each beat; sine and cosine of the phase between two beats; logarithms of the RR interval around the
+    token and of its ratio to the previous one. All but the Gaussian are NaN before the first and after the last beat.
     """
-    away = np.where(present[:, None, :], centre[None, :, None] - beat[:, None, :], np.inf)
-    bump = np.exp(-0.5 * (np.abs(away).min(axis=2) / PEAK_WIDTH) ** 2)
+    distance = np.where(present[:, None, :], centre[None, :, None] - beat[:, None, :], np.inf)
+    gaussian = np.exp(-0.5 * (np.abs(distance).min(axis=2) / PEAK_WIDTH) ** 2)
     if interval.shape[1] == 0:
-        return np.concatenate([bump[..., None], np.full((*bump.shape, TOKEN_TARGETS - 1), np.nan)], axis=2)
-    passed = ((away >= 0) & np.isfinite(away)).sum(axis=2)  # number of beats at or before the token
+        return np.concatenate([gaussian[..., None], np.full((*gaussian.shape, TOKEN_TARGETS - 1), np.nan)], axis=2)
+    passed = ((distance >= 0) & np.isfinite(distance)).sum(axis=2)  # number of beats at or before the token
     current = np.clip(passed - 1, 0, interval.shape[1] - 1)
     inside = (passed > 0) & (passed <= interval.shape[1]) & np.take_along_axis(paired, current, axis=1)
     length = np.where(inside, np.take_along_axis(interval, current, axis=1), 1.0)
@@ -215,13 +215,13 @@ def _timeline(
         (np.log(length), inside),
         (np.log(length / earlier), has_before),
     ]
-    return np.stack([bump, *(np.where(known, value, np.nan) for value, known in parts)], axis=2)
+    return np.stack([gaussian, *(np.where(known, value, np.nan) for value, known in parts)], axis=2)
 
 
 class RhythmTargets:
-    """Standardised targets of crops of the selected recordings, with the scale of the training recordings.
+    """Targets of crops of the selected recordings, standardised by the training recordings.
 
-    The values of a crop are followed by their means over its whole recording, so that the encoder also learns lasting
+    The values of a crop are followed by their means over its recording, so that the encoder also learns persistent
     properties, such as an absent P wave.
     """
 
@@ -233,7 +233,7 @@ class RhythmTargets:
         samples = crop_samples(recipe)
         positions = fixed_positions(recordings, count_crops(recordings, used, samples), samples)
         chunks = []
-        for rows in np.array_split(np.arange(len(positions.owner)), -(-len(positions.owner) // PIECE)):
+        for rows in np.array_split(np.arange(len(positions.owner)), -(-len(positions.owner) // CHUNK)):
             chunks.append(self._of_crops(normalised(cut(recordings, positions, rows, samples), 1), positions, rows))
         crop = np.concatenate([chunk.crop for chunk in chunks])
         self._mean = _means(crop, positions.owner, len(recordings))
@@ -242,7 +242,7 @@ class RhythmTargets:
         self._scale = Scale.of(Targets(values, np.concatenate([chunk.token for chunk in chunks])[training]))
 
     def __call__(self, crops: NDArray[np.float32], positions: CropPositions, rows: NDArray[np.int64]) -> Targets:
-        """Targets of the z-scored crops (items, leads, samples) at `positions[rows]`."""
+        """Return the targets of the z-scored crops (items, leads, samples) at `positions[rows]`."""
         own = self._of_crops(crops, positions, rows)
         return self._scale(Targets(np.concatenate([own.crop, self._mean[positions.owner[rows]]], axis=1), own.token))
 
@@ -252,7 +252,7 @@ class RhythmTargets:
 
 
 def _means(values: NDArray[np.float32], owner: NDArray[np.int64], owners: int) -> NDArray[np.float32]:
-    """(owners, values) mean of the known rows of each owner; NaN without any."""
+    """Return the mean (owners, values) over the rows of each owner, without NaN; NaN if all rows are."""
     known = ~np.isnan(values)
     total, count = np.zeros((owners, values.shape[1])), np.zeros((owners, values.shape[1]))
     np.add.at(total, owner, np.where(known, values, 0))

@@ -1,4 +1,4 @@
-"""A pretraining recipe into an encoder with random weights and the objective that trains it."""
+"""Construction of the encoder and the objective of a pretraining recipe."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def make_objective(
     seed: int,
     origin: Mapping[str, Any],
 ) -> PretrainingObjective:
-    """The objective of `recipe`; its new weights depend on `seed` alone.
+    """Return the objective of `recipe`, whose random weights depend only on `seed`.
 
     Raises SettingError for an architecture without a module for the objective, and for invalid sizes.
     """
@@ -43,7 +43,7 @@ def make_objective(
 
 
 def random_encoder(recipe: Pretraining, leads: tuple[str, ...]) -> Encoder:
-    """An encoder of the recipe's sizes for these leads, drawn from torch's own generator."""
+    """Return an encoder of the recipe's sizes for these leads, with random weights from torch's global generator."""
     sizes = to_table(recipe.encoder)
     name = sizes.pop("architecture")
     architecture, objective = find_architecture(name), recipe.objective.name

@@ -1,4 +1,4 @@
-"""Masked prediction of a teacher as an objective of the training loop."""
+"""Masked prediction of a teacher's tokens as an objective of the training loop."""
 
 from __future__ import annotations
 
@@ -12,38 +12,29 @@ from torch import Tensor, nn
 
 from ecgtune.data.sampling import generator
 from ecgtune.errors import RunError
-from ecgtune.io.recordings import Recordings
 from ecgtune.models.base import Encoder
 from ecgtune.models.masked_teacher import TeacherOutput
 from ecgtune.models.rhythm import RhythmHead
-from ecgtune.pretraining.crops import CropPositions, Selection, crop_samples
+from ecgtune.pretraining.crops import CropPositions, Selection
 from ecgtune.pretraining.draws import visible_tokens
 from ecgtune.pretraining.objective import Batch, PretrainingObjective
 from ecgtune.pretraining.rhythm import GROUPS, TOKEN_TARGETS, RhythmTargets
-from ecgtune.recipes.pretraining import MaskedTeacherTask, Pretraining
+from ecgtune.recipes.pretraining import MaskedTeacherTask
 from ecgtune.training.objective import StepContext
 
 
 def teacher_decay(start: float, end: float, step: int, total_steps: int) -> float:
-    """Decay of the moving average after step `step` (0 ...): linear from `start` to `end` at the last step."""
+    """Return the decay of the moving average after step `step` (0, 1, ...), linear from `start` to `end`."""
     return start + (end - start) * step / max(1, total_steps - 1)
 
 
-class MaskedTeacherObjective(PretrainingObjective):
-    """See `models.masked_teacher`. The teacher is updated after every step with a rising decay."""
+class MaskedTeacherObjective(PretrainingObjective[MaskedTeacherTask]):
+    """Objective of `models.masked_teacher`. The teacher is updated after every step with increasing decay."""
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        recordings: Recordings,
-        selection: Selection,
-        recipe: Pretraining,
-        *,
-        origin: Mapping[str, Any],
-    ) -> None:
-        self._task = task = cast(MaskedTeacherTask, recipe.objective)
-        self._rhythm = RhythmTargets(recordings, selection, recipe) if task.rhythm else None
-        self._module: Any = encoder.pretraining_models[task.name](
+    def make_module(self, encoder: Encoder, selection: Selection) -> nn.Module:
+        task = self._task
+        self._rhythm = RhythmTargets(self._recordings, selection, self._recipe) if task.rhythm else None
+        module: Any = encoder.pretraining_models[task.name](
             encoder,
             layers=task.decoder_layers,
             width=task.decoder_width,
@@ -51,14 +42,13 @@ class MaskedTeacherObjective(PretrainingObjective):
             groups=task.decoder_groups,
             rhythm=RhythmHead(encoder.head_width, GROUPS, TOKEN_TARGETS) if task.rhythm else None,
         )
-        if task.masks == 0:  # several processes wait for a gradient of every trainable tensor
-            self._module.freeze_prediction()
-        self._tokens = crop_samples(recipe) // recipe.encoder.samples_per_token
-        super().__init__(self._module, recordings, selection, recipe, origin=origin)
+        if task.masks == 0:  # distributed training needs a gradient for every trainable tensor
+            module.freeze_prediction()
+        return module
 
     @property
     def encoder(self) -> Encoder:
-        return cast(Encoder, self._module.teacher if self._task.keep == "teacher" else self._module.encoder)
+        return cast(Encoder, self.model.teacher if self._task.keep == "teacher" else self.model.encoder)
 
     def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Tensor:
         task = self._task
@@ -88,7 +78,8 @@ class MaskedTeacherObjective(PretrainingObjective):
 
     def after_step(self, context: StepContext) -> None:
         task = self._task
-        self._module.update_teacher(teacher_decay(task.decay_start, task.decay_end, context.step, context.total_steps))
+        decay = teacher_decay(task.decay_start, task.decay_end, context.step, context.total_steps)
+        cast(Any, self.model).update_teacher(decay)
 
     def check_collapse(self, row: Mapping[str, Any]) -> None:
         variance = min(row["train_target_variance"], row["val_target_variance"])

@@ -1,4 +1,4 @@
-"""The figures of a run (two), of a comparison (two per method, and two over all methods) and of a pretraining (one)."""
+"""Figures of a run (two), a comparison (two per method, and two over all methods) and a pretraining (one)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WIDTH, ROW_HEIGHT = 8.8, 2.3
 
 
 def write_run_figures(folder: Path, run: FinishedRun, *, png: bool = False) -> list[Path]:
-    """Write `curves.svg` and `confusion.svg` of one run to `folder`, with `png` also as PNG; returns the files.
+    """Write `curves.svg` and `confusion.svg` of one run to `folder`, with `png` also as PNG; return the files.
 
     A run without a log (the majority class) has no curves.
     """
@@ -50,10 +50,10 @@ def write_run_figures(folder: Path, run: FinishedRun, *, png: bool = False) -> l
 
 
 def write_comparison_figures(folder: Path, comparison: Comparison, *, png: bool = False) -> list[Path]:
-    """Write `<method>-curves.svg` and `<method>-confusion.svg` of each method, `methods.svg` and
-    `accuracy-vs-parameters.svg` to `folder`, with `png` also as PNG; returns the files.
+    """Write the figures of a comparison to `folder`, with `png` also as PNG; return the files.
 
-    Baselines are in the last two figures only.
+    These are `<method>-curves.svg` and `<method>-confusion.svg` of each method, and `methods.svg` and
+    `accuracy-vs-parameters.svg`, which include baselines.
     """
     files = []
     methods = comparison.rows("method")
@@ -69,7 +69,7 @@ def write_comparison_figures(folder: Path, comparison: Comparison, *, png: bool 
 
 
 def write_curves(path: Path, runs: Sequence[FinishedRun], title: str, colour: str, *, png: bool = False) -> list[Path]:
-    """Loss and accuracy over epochs, training and validation; several runs are thin lines and their mean.
+    """Plot training and validation loss and accuracy over epochs; several runs are thin lines with their mean.
 
     The mean ends with the shortest run. A ring marks the checkpoint epoch of each run.
     """
@@ -108,10 +108,10 @@ def _curve_panel(axes: Axes, runs: Sequence[FinishedRun], quantity: str, colour:
 
 
 def write_pretraining_figures(folder: Path, run: FinishedPretraining, *, png: bool = False) -> list[Path]:
-    """Write `curves.svg` to `folder`, with `png` also as PNG; returns the files.
+    """Write `curves.svg` to `folder`, with `png` also as PNG; return the files.
 
-    A panel per term of the log with its own scale, training and validation, without terms that were not computed
-    (always 0). The last panel is the learning rate at the end of each epoch.
+    One panel per term of the log, training and validation, without terms that were not computed (always 0). The last
+    panel is the learning rate at the end of each epoch.
     """
     terms, _idle = logged_terms(run.log)
     panels = len(terms) + 1
@@ -147,7 +147,7 @@ def _rate_panel(axes: Axes, run: FinishedPretraining) -> None:
     _line(axes, *_curve(run.log, "learning_rate"), QUIET, "-", 1.6)
     _epoch_axis(axes, run)
     peak = run.metrics["training"]["learning_rate"]
-    axes.set_ylim(-0.04 * peak, 1.1 * peak)  # up to the peak, even if a short training only logs the end
+    axes.set_ylim(-0.04 * peak, 1.1 * peak)  # includes the peak, which the log of a short training lacks
 
 
 def _epoch_axis(axes: Axes, run: FinishedPretraining) -> None:
@@ -162,13 +162,13 @@ def _epoch_axis(axes: Axes, run: FinishedPretraining) -> None:
 
 
 def _curve(log: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs and values of a log; a missing value is a gap."""
+    """Return epochs and values of a log; NaN for a missing value."""
     values = [np.nan if entry.get(key) is None else entry[key] for entry in log]
     return np.array([entry["epoch"] for entry in log]), np.array(values, dtype=float)
 
 
 def _line(axes: Axes, epochs: np.ndarray, values: np.ndarray, colour: str, dashes: str, width: float) -> None:
-    # One epoch makes no line, so its point must be visible.
+    # Points, because a single epoch has no line.
     axes.plot(epochs, values, lw=width, marker="." if len(epochs) <= 12 else None, ms=6, color=colour, ls=dashes)
 
 
@@ -204,7 +204,7 @@ def _write_confusion(path: Path, runs: Sequence[FinishedRun], title: str, colour
 def write_confusion(
     path: Path, runs: Sequence[FinishedRun], title: str, colour: str, *, png: bool = False
 ) -> list[Path]:
-    """Confusion matrix of the test windows, counts and percent of each true class, summed over the runs."""
+    """Plot the confusion matrix of the test windows, summed over the runs: counts and percent of each true class."""
     counts = np.sum([run.metrics["window"]["confusion"] for run in runs], axis=0)
     fraction = _fraction(counts, counts.sum(axis=1, keepdims=True))
     indices = np.arange(len(counts))
@@ -233,13 +233,13 @@ def write_confusion(
 def write_label_confusion(
     path: Path, runs: Sequence[FinishedRun], title: str, colour: str, *, png: bool = False
 ) -> list[Path]:
-    """True and false positives and negatives of each label on the test windows, summed over the runs.
+    """Plot true and false positives and negatives of each label on the test windows, summed over the runs.
 
     Percentages are of the positive or negative windows; windows with a missing label do not count.
     """
     labels = runs[0].metrics["window"]["labels"]
     counts = np.sum([[e["confusion"] for e in run.metrics["window"]["labels"].values()] for run in runs], axis=0)
-    # In the order of the columns: true positives, false negatives, true negatives, false positives.
+    # Columns: true positives, false negatives, true negatives, false positives.
     ordered = np.stack([counts[:, 1, 1], counts[:, 1, 0], counts[:, 0, 0], counts[:, 0, 1]], axis=1)
     total = np.repeat(counts.sum(axis=2)[:, ::-1], 2, axis=1)
     fraction = _fraction(ordered, total)
@@ -263,12 +263,12 @@ def _fraction(counts: np.ndarray, total: np.ndarray) -> np.ndarray:
 
 
 def _cells(figure: Figure, fraction: np.ndarray, colour: str, seeds: int, **options: Any) -> Axes:
-    """A grid of cells, shaded by `fraction`, with white lines between them."""
+    """Draw a grid of cells, shaded by `fraction`, with white lines between them."""
     from matplotlib.colors import LinearSegmentedColormap
 
     axes = figure.subplots()
     axes.set_title("Test windows" if seeds == 1 else f"Test windows, sum of {seeds} seeds")
-    # Up to half of the colour only, so that dark text is readable in every cell.
+    # At most half of the colour, so that dark text is readable in every cell.
     shades = LinearSegmentedColormap.from_list("fraction", ["white", colour])
     axes.imshow(fraction, cmap=shades, vmin=0, vmax=2, **options)
     axes.set_yticks(np.arange(1, len(fraction)) - 0.5, minor=True)
@@ -281,7 +281,7 @@ def _cells(figure: Figure, fraction: np.ndarray, colour: str, seeds: int, **opti
 
 
 def write_method_bars(path: Path, results: dict[str, Any], *, png: bool = False) -> list[Path]:
-    """Accuracy, precision, recall, F1 and AUROC of every row of results.json, with interval whiskers."""
+    """Plot accuracy, precision, recall, F1 and AUROC of every row of results.json with their intervals."""
     rows, titles = results["rows"], metric_titles(results)
     colours = row_colours(rows)
 
@@ -310,8 +310,10 @@ def write_method_bars(path: Path, results: dict[str, Any], *, png: bool = False)
 
 
 def write_accuracy_against_parameters(path: Path, results: dict[str, Any], *, png: bool = False) -> list[Path]:
-    """Accuracy (the ranking metric for several classes or labels) of each method over its trainable parameters
-    (logarithmic); baselines are dashed lines."""
+    """Plot the accuracy of each method over its trainable parameters (logarithmic); baselines are dashed lines.
+
+    For several classes or labels it is the ranking metric instead.
+    """
     lead, title = lead_of(results), metric_titles(results)[lead_of(results)]
     rows = [row for row in results["rows"] if row["metrics"][lead]["mean"] is not None]
     colours = row_colours(results["rows"])
@@ -347,7 +349,7 @@ def write_accuracy_against_parameters(path: Path, results: dict[str, Any], *, pn
 
 
 def _parameters(value: float, _position: int | None = None) -> str:
-    """10000 as `10 k`, 5000000 as `5 M`."""
+    """Format 10000 as `10 k`, 5000000 as `5 M`."""
     for unit, factor in ((" G", 1e9), (" M", 1e6), (" k", 1e3)):
         if value >= factor:
             return f"{value / factor:g}{unit}"

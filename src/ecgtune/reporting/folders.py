@@ -1,4 +1,4 @@
-"""Read finished runs, pretrainings and comparisons from their folders (the files of docs/architecture.md)."""
+"""Readers of the folders of finished runs, pretrainings and comparisons (docs/architecture.md)."""
 
 import json
 import tomllib
@@ -17,8 +17,10 @@ ENCODERS = {"best": "float32", "float16": "float16"}
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run: its folder, metrics.json, log.jsonl (a list of epochs, empty for a run without training),
-    recipe.toml as text and environment.json."""
+    """A finished run: its folder, metrics.json, log.jsonl, recipe.toml as text and environment.json.
+
+    `log` has one entry per epoch; it is empty for a run without training.
+    """
 
     folder: Path
     metrics: dict[str, Any]
@@ -31,7 +33,7 @@ class FinishedRun:
 class Comparison:
     """A comparison folder: results.json and the runs of each method in the order of its seeds.
 
-    The reports show only the rows of baselines, so their runs are not read.
+    Runs of baselines are not read, because the reports need only their rows.
     """
 
     folder: Path
@@ -39,7 +41,7 @@ class Comparison:
     runs: dict[str, list[FinishedRun]]
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
-        """Rows of results.json of one kind, "method" or "baseline"."""
+        """Return the rows of results.json of one kind, "method" or "baseline"."""
         return [row for row in self.results["rows"] if row["kind"] == kind]
 
 
@@ -73,7 +75,7 @@ def read_pretraining(folder: Path | str) -> FinishedPretraining:
     folder = Path(folder)
     run = _read(folder, PRETRAINING)
     if not run.log:
-        raise RunError(f"{folder} has no log.jsonl, so there are no curves; pretrain again in another folder")
+        raise RunError(f"{folder} has no log.jsonl, which the curves need; pretrain again in another folder")
     names = [name for name in ENCODERS if name == "best" or (folder / name).is_dir()]
     models = [_parsed(folder / name / "model.json", json.loads) for name in names]
     return FinishedPretraining(
@@ -104,7 +106,7 @@ def _read(folder: Path, kind: str) -> FinishedRun:
 
 
 def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -> Comparison:
-    """Read a comparison folder; `results` replaces results.json when that is not written yet."""
+    """Read a comparison folder; `results` replaces results.json before it is written."""
     folder = Path(folder)
     file = folder / "results.json"
     if results is None and not file.is_file():
@@ -118,7 +120,7 @@ def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -
 
 def _size(file: Path) -> int:
     if not file.is_file():
-        raise RunError(f"{file} is missing, so the encoder is lost; pretrain again in another folder")
+        raise RunError(f"{file} is missing; pretrain again in another folder")
     return file.stat().st_size
 
 

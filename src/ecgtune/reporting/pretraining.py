@@ -1,4 +1,4 @@
-"""Sentences and table rows that describe a pretraining: its objective, the terms of its log, its checks."""
+"""Text and table rows of a pretraining: its objective, the terms of its log, its checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ecgtune.utils import formatting
 
 SPLITS = ("train", "val")
 
-#: Title and meaning of the known terms of the log; others are shown by their key.
+#: Title and meaning of the terms of the log; other terms have their key as title.
 TERMS = {
     "loss": ("Loss", "the minimised sum; the other terms are its summands or are only logged"),
     "masked": ("Masked prediction", "squared error of the predicted tokens of the teacher at hidden positions"),
@@ -48,7 +48,7 @@ _USES = {
 
 @dataclass(frozen=True)
 class Check:
-    """A condition that stops a training when it fails; `passed` is computed again from the log."""
+    """A condition that every epoch must fulfil; `passed` is computed from the log."""
 
     name: str
     passed: bool
@@ -56,14 +56,14 @@ class Check:
 
 
 def term_title(term: str) -> str:
-    """Title of a term, or its key if unknown; `code_perplexity_2` is that of the second group."""
+    """Return the title of a term, or its key if unknown; `code_perplexity_2` belongs to the second group."""
     if term.startswith(PERPLEXITY_OF_GROUP):
         return f"Code perplexity, group {term.removeprefix(PERPLEXITY_OF_GROUP)}"
     return TERMS[term][0] if term in TERMS else term
 
 
 def logged_terms(log: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
-    """Computed terms of a log, of its `train_X` and `val_X`, in its order, and those that are 0 in every epoch.
+    """Return the computed terms of a log (X of `train_X` and `val_X`) in order, and those that are 0 in every epoch.
 
     A term that is always 0 was not computed, such as a masked prediction without masks.
     """
@@ -74,7 +74,7 @@ def logged_terms(log: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]
 
 
 def term_rows(run: FinishedPretraining) -> list[dict[str, Any]]:
-    """Title, meaning and values of each term after the first epoch and at the checkpoint epoch."""
+    """Return title, meaning and values of each term after the first epoch and at the checkpoint epoch."""
     checkpoint = next(row for row in run.log if row["epoch"] == run.metrics["training"]["best_epoch"])
     return [
         {
@@ -88,7 +88,7 @@ def term_rows(run: FinishedPretraining) -> list[dict[str, Any]]:
 
 
 def objective_title(objective: Mapping[str, Any]) -> str:
-    """The objective in a few words, or its key if unknown."""
+    """Return a short title of the objective, or its key if unknown."""
     if objective["name"] == ContrastiveTask.name:
         return "contrastive (wav2vec 2.0 and CMSC)"
     if objective["name"] != MaskedTeacherTask.name:
@@ -99,7 +99,7 @@ def objective_title(objective: Mapping[str, Any]) -> str:
 
 
 def objective_sentences(objective: Mapping[str, Any], leads: int) -> list[str]:
-    """Description of the objective; empty if unknown."""
+    """Return a description of the objective; empty if unknown."""
     if objective["name"] == ContrastiveTask.name:
         sentences = [
             f"{objective['masked']:.0%} of the tokens are masked in spans of {objective['mask_span']}; the encoder "
@@ -130,7 +130,7 @@ def objective_sentences(objective: Mapping[str, Any], leads: int) -> list[str]:
 
 
 def pretraining_headline(run: FinishedPretraining) -> list[str]:
-    """Sentences: the encoder, the cost, and the limit of these numbers."""
+    """Return sentences on the encoder, the cost, and the limit of the results."""
     metrics, training, data = run.metrics, run.metrics["training"], run.metrics["data"]
     return [
         f"An encoder of {formatting.count(metrics['parameters'])} parameters for {leads_phrase(run.config['leads'])} "
@@ -144,46 +144,46 @@ def pretraining_headline(run: FinishedPretraining) -> list[str]:
 
 
 def leads_phrase(leads: Sequence[str]) -> str:
-    """`one lead (II)`, `12 leads (I, II, ...)` with all names."""
+    """Return `one lead (II)` or `12 leads (I, II, ...)` with all names."""
     return f"{'one lead' if len(leads) == 1 else f'{len(leads)} leads'} ({', '.join(leads)})"
 
 
 def crops_seen(run: FinishedPretraining) -> int:
-    """Number of training crops over all epochs; each epoch cuts new ones."""
+    """Return the number of training crops over all epochs; each epoch has new ones."""
     return run.metrics["training"]["epochs"] * run.metrics["data"]["crops_per_epoch"]
 
 
 def crop_phrase(settings: Mapping[str, Any]) -> str:
-    """`6 s`, or `two adjacent windows of 5 s` for the contrastive objective."""
+    """Return `6 s`, or `two adjacent windows of 5 s` for the contrastive objective."""
     length = f"{settings['crops']['window_seconds']:g} s"
     return f"two adjacent windows of {length}" if settings["objective"]["name"] == ContrastiveTask.name else length
 
 
 def augmentation_phrase(crops: Mapping[str, Any]) -> str:
-    """The augmentation of the crops, or `none`."""
+    """Return the augmentation of the crops, or `none`."""
     parts = [f"{name.replace('_', ' ')} up to {crops[name]:.0%}" for name in ("time_stretch", "gain") if crops[name]]
     parts += [f"{name} up to {crops[name]:g} SD" for name in ("wander", "noise") if crops[name]]
     return ", ".join(parts) or "none"
 
 
 def recording_rows(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Number of recordings by use, or by the reason why they were not used."""
+    """Return the number of recordings by use, or by the reason for exclusion."""
     return [(_USES.get(use, use), number) for use, number in counts.items()]
 
 
 def file_rows(files: Sequence[EncoderFile]) -> list[tuple[str, str]]:
-    """Folder, number format, size and checksum of each stored form of the encoder."""
+    """Return folder, number format, size and checksum of each stored form of the encoder."""
     return [(f"{file.folder}/", f"{file.dtype}, {formatting.size(file.size)}, sha256 {file.sha256}") for file in files]
 
 
 def checkpoint_phrase(run: FinishedPretraining) -> str:
-    """Epoch of the weights in best/ and the reason."""
+    """Return the epoch of the weights in best/ and the reason."""
     metric = run.settings["optimisation"]["checkpoint_metric"]
     return f"{run.metrics['training']['best_epoch']} ({CHECKPOINTS[metric]})"
 
 
 def machine_phrase(environment: Mapping[str, Any]) -> str:
-    """Processor and accelerator in one line."""
+    """Return a description of processor, accelerator and memory."""
     accelerator = f"{environment['accelerator']}, " if environment["accelerator"] else ""
     threads = _counted(environment["threads"], "thread")
     if environment.get("processes", 1) > 1:  # absent from older files
@@ -195,7 +195,7 @@ def machine_phrase(environment: Mapping[str, Any]) -> str:
 
 
 def data_phrase(data: Mapping[str, Any]) -> str:
-    """Markdown: the path of the recordings and the sha256 of each file, or one sha256 for many files."""
+    """Return Markdown with the path of the recordings and the sha256 of each file, or one sha256 for many files."""
     path = f"`{_quoted(data['path'])}`"
     if not data.get("files"):
         return f"{path} (sha256 over the sha256 of each of its files in order: `{data['sha256']}`)"
@@ -208,7 +208,7 @@ def _quoted(name: str) -> str:
 
 
 def checks(run: FinishedPretraining) -> list[Check]:
-    """The conditions that training checks after every epoch, computed again from the log."""
+    """Return the conditions that the training checked after every epoch, computed from the log."""
     objective = run.settings["objective"]
     losses = [row[f"{split}_loss"] for row in run.log for split in SPLITS]
     found = [

@@ -1,4 +1,4 @@
-"""The common style of figures: few lines, on white, in colours that colour-blind readers can tell apart."""
+"""Common style of figures, with colours that are distinguishable for colour-blind readers."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, QUIET, GRID = "#1f2933", "#5f6b7a", "#e4e7eb"
-# Okabe and Ito's palette; pink is darkened, orange and yellow are left out: too pale on white.
+# Okabe and Ito's palette with darker pink, and without orange and yellow, which are too pale on white.
 METHOD_COLOURS = {"full": "#0072B2", "adapter": "#D55E00", "lora": "#009E73", "probe": "#B85C94"}
 SPARE_COLOURS = ("#56B4E9", "#8C6D1F", "#4B4E9B", "#A83232", "#3F7F7F", "#7A7A2B")
 BASELINE_COLOURS = ("#9aa5b1", "#697586", "#c3cad3")
 BASELINE_DASHES = ((0, (2, 2)), (0, (6, 2)), (0, (6, 2, 1, 2)))
-# matplotlib measures DejaVu Sans. Browsers without it use a font of at most that width, so that nothing overlaps.
+# matplotlib measures DejaVu Sans. Browsers without it use a font of at most its width, so that text does not overlap.
 MEASURED_FONT, NARROWER_FONTS = "DejaVu Sans", "Verdana, Arial, Helvetica, sans-serif"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 
 STYLE: dict[str, Any] = {
-    # Text stays text: small files, searchable. matplotlib includes DejaVu Sans.
+    # Text instead of paths: small, searchable files. matplotlib includes DejaVu Sans.
     "svg.fonttype": "none",
     "svg.hashsalt": "ecgtune",
-    "text.parse_math": False,  # a name with dollar signs is no formula
+    "text.parse_math": False,  # names may contain dollar signs
     "font.family": MEASURED_FONT,
     "font.size": 9.5,
     "axes.titlesize": 9.5,
@@ -52,32 +52,32 @@ STYLE: dict[str, Any] = {
 
 
 def method_colours(methods: Sequence[str]) -> dict[str, str]:
-    """A colour per method name, the same in every figure: known names have their own, others take a spare one."""
-    spare = [name for name in methods if name not in METHOD_COLOURS]
-    given = {name: SPARE_COLOURS[index % len(SPARE_COLOURS)] for index, name in enumerate(spare)}
-    return {name: METHOD_COLOURS.get(name) or given[name] for name in methods}
+    """Return a colour per method name: fixed for the names of `METHOD_COLOURS`, else one of `SPARE_COLOURS`."""
+    others = [name for name in methods if name not in METHOD_COLOURS]
+    spare = {name: SPARE_COLOURS[index % len(SPARE_COLOURS)] for index, name in enumerate(others)}
+    return {name: METHOD_COLOURS.get(name) or spare[name] for name in methods}
 
 
 def baseline_colours(baselines: Sequence[str]) -> dict[str, str]:
-    """A grey per baseline."""
+    """Return a grey per baseline."""
     return {name: BASELINE_COLOURS[index % len(BASELINE_COLOURS)] for index, name in enumerate(baselines)}
 
 
 def row_colours(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """A colour per row of results.json by the name of its method."""
+    """Return a colour per row of results.json, by the name of its method."""
     methods, baselines = ([row["method"] for row in rows if row["kind"] == kind] for kind in ("method", "baseline"))
     return {**baseline_colours(baselines), **method_colours(methods)}
 
 
 def draw(path: Path, size: tuple[float, float], paint: Callable[[Figure], None], *, png: bool = False) -> list[Path]:
-    """Write the drawing of `paint` to `path` (an .svg) and, with `png`, to the .png beside it; returns the files.
+    """Write the figure that `paint` draws to `path` (.svg) and, with `png`, as .png; return the files.
 
-    size: width and height in inches. Uses Figure alone: no backend is chosen and no global figure remains.
+    size: width and height in inches. Figure is used without pyplot, so no backend is selected.
     """
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    # "default" first, so that a user's own matplotlibrc does not change the reports.
+    # "default" first, so that a matplotlibrc of the user does not affect the reports.
     with style.context(["default", STYLE]):
         figure = Figure(figsize=size, layout="constrained")
         paint(figure)
@@ -91,14 +91,14 @@ def _save(figure: Figure, path: Path, kind: str) -> None:
     if kind == ".png":
         figure.savefig(path, format="png", dpi=160)
     else:
-        # Without a date the same numbers give the same file.
+        # Without a date, the same data give the same file.
         figure.savefig(path, format="svg", metadata={"Date": None})
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace(f"'{MEASURED_FONT}'", f"'{MEASURED_FONT}', {NARROWER_FONTS}"), encoding="utf-8")
 
 
 def heading(figure: Figure, text: str) -> None:
-    """A title over the whole figure, at its left edge."""
+    """Set a left-aligned title of the whole figure."""
     figure.suptitle(text, x=0.012, ha="left", fontsize=11, fontweight="bold")
 
 

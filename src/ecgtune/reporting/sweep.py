@@ -1,4 +1,4 @@
-"""A sweep folder into its figure and report.html. Reads sweep.json and trials.csv only."""
+"""Figure and report.html of a sweep folder, from sweep.json and trials.csv."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COLOUR = METHOD_COLOURS["full"]
 
 @dataclass(frozen=True)
 class Trial:
-    """A row of trials.csv: `settings` by name as text, `auroc` and `epochs` None when it diverged."""
+    """A row of trials.csv: `settings` by name as text; results are None if the trial diverged."""
 
     method: str
     number: int
@@ -42,20 +42,20 @@ class Trial:
 
     @property
     def rate(self) -> float | None:
-        """The learning rate of the trial, None when the sweep did not search it."""
+        """Learning rate of the trial, None if the sweep did not vary it."""
         return float(self.settings[RATE]) if RATE in self.settings else None
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep folder: `settings` of sweep.json, `trials` by method in their order."""
+    """A sweep folder: `settings` of sweep.json, `trials` of each method in order."""
 
     folder: Path
     settings: dict[str, Any]
     trials: dict[str, list[Trial]]
 
     def best(self, method: str) -> Trial | None:
-        """The trial with the highest validation AUROC, the first of equals; None when all diverged."""
+        """Return the first trial with the highest validation AUROC, None if all diverged."""
         return max((t for t in self.trials[method] if t.auroc is not None), key=lambda t: t.auroc or 0.0, default=None)
 
 
@@ -70,12 +70,12 @@ def read_sweep(folder: Path | str) -> Sweep:
             for row in csv.DictReader(lines):
                 trials[row["method"]].append(_trial(row))
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise RunError(f"{file} cannot be read ({error}); rerun the command of the sweep") from None
+        raise RunError(f"{file} cannot be read ({error}); rerun the sweep command") from None
     return Sweep(folder, settings, trials)
 
 
 def write_sweep(folder: Path | str, *, png: bool = False) -> Path:
-    """Write `figures/` and `report.html` of a sweep folder; returns the report's path. Raises RunError."""
+    """Write `figures/` and `report.html` of a sweep folder; return the path of the report. Raises as `read_sweep`."""
     sweep = read_sweep(folder)
     replace_folder(sweep.folder / "figures", lambda partial: write_rate_figure(partial / "rates.svg", sweep, png=png))
     file = sweep.folder / "report.html"
@@ -84,10 +84,9 @@ def write_sweep(folder: Path | str, *, png: bool = False) -> Path:
 
 
 def write_rate_figure(path: Path, sweep: Sweep, *, png: bool = False) -> list[Path]:
-    """Write validation AUROC of every trial over its learning rate, a panel per method with one scale of AUROC.
+    """Plot the validation AUROC of every trial over its learning rate, one panel per method; return the files.
 
-    A method without a search of the learning rate is drawn over the number of the trial. With `png` also as PNG;
-    returns the files.
+    The x axis is the trial number if the learning rate was not varied. `png` also writes a PNG file.
     """
     rows = -(-len(sweep.trials) // COLUMNS)
     width = min(COLUMNS, len(sweep.trials))
@@ -136,7 +135,7 @@ def _panel(axes: Axes, sweep: Sweep, method: str, diverged: float) -> None:
         axes.plot(x[chosen], y[chosen], ls="", marker="o", ms=10, mfc="none", mec=COLOUR, mew=1.6)
     if searched:
         axes.set_xscale("log")
-        # Plain numbers: the usual labels of a logarithmic axis are formulas.
+        # Plain numbers instead of powers of 10.
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -188,7 +187,7 @@ def _settings(trial: Trial) -> str:
 
 
 def _short(value: str) -> str:
-    """A number with four digits, anything else as it is."""
+    """Format a number with four significant digits; return other text unchanged."""
     try:
         return f"{float(value):.4g}"
     except ValueError:

@@ -15,9 +15,9 @@ CARD, REPORT = "README.md", "report.html"
 
 
 def write_run(folder: Path | str, *, png: bool = False) -> Path:
-    """Write `figures/`, `README.md` and `report.html` of a finished run folder; returns the report's path.
+    """Write `figures/`, `README.md` and `report.html` of a finished run folder; return the path of the report.
 
-    Facts that the files do not hold (intended use, annotators, reviewers) are marked blanks in the card. Raises
+    Facts that are not in the files (intended use, annotators, reviewers) are marked as blanks in the card. Raises
     RunError when the run is not finished.
     """
     run = read_run(folder)
@@ -29,9 +29,9 @@ def write_run(folder: Path | str, *, png: bool = False) -> Path:
 
 
 def write_pretraining(folder: Path | str, *, png: bool = False, card: bool = True) -> Path:
-    """Write `figures/`, `README.md` and `report.html` of a finished pretraining; returns the report's path.
+    """Write `figures/`, `README.md` and `report.html` of a finished pretraining; return the path of the report.
 
-    `card` replaces an existing README.md, whose blanks may have been filled in. Raises RunError as `write_run` does.
+    `card` False keeps an existing README.md, whose blanks may be filled in. Raises RunError as `write_run` does.
     """
     run = read_pretraining(folder)
     replace_folder(run.folder / "figures", lambda partial: write_pretraining_figures(partial, run, png=png))
@@ -42,18 +42,19 @@ def write_pretraining(folder: Path | str, *, png: bool = False, card: bool = Tru
 
 
 def card_is_edited(folder: Path | str) -> bool:
-    """Whether README.md of a finished pretraining differs from the one of `write_pretraining`, with or without float16.
+    """Whether README.md of a finished pretraining differs from the output of `write_pretraining`.
 
     Raises RunError as `write_run` does.
     """
     run = read_pretraining(folder)
     file = run.folder / CARD
-    written = {_anywhere(_pretraining_card(each)) for each in (run, replace(run, files=run.files[:1]))}
-    return file.is_file() and _anywhere(file.read_text(encoding="utf-8")) not in written
+    # with and without the float16 files, which may be exported later
+    written = {_without_path(_pretraining_card(each)) for each in (run, replace(run, files=run.files[:1]))}
+    return file.is_file() and _without_path(file.read_text(encoding="utf-8")) not in written
 
 
-def _anywhere(card: str) -> str:
-    """The card without the path of its folder, which depends on the working directory."""
+def _without_path(card: str) -> str:
+    """Return the card without the path of its folder, which depends on the working directory."""
     return re.sub(r"--model .*/best", "--model best", card)
 
 
@@ -62,10 +63,10 @@ def _pretraining_card(run: FinishedPretraining) -> str:
 
 
 def write_comparison(folder: Path | str, results: dict[str, Any], *, png: bool = False) -> Path:
-    """Write `results.json`, `table.csv`, `table.md`, `figures/` and `report.html`; returns the report's path.
+    """Write `results.json`, `table.csv`, `table.md`, `figures/` and `report.html`; return the path of the report.
 
-    results: the layout of docs/architecture.md; its runs must be finished in `folder`. Each file is replaced whole, and
-    the report is written last: with it the folder is complete. Raises RunError for a missing run.
+    results: content of results.json (docs/architecture.md); its runs must be finished in `folder`. Files are replaced
+    atomically; the report is written last and marks a complete folder. Raises RunError for a missing run.
     """
     comparison = read_comparison(folder, results)
     write_json(comparison.folder / "results.json", results)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 class WeightAverage:
     """Exponential moving average of the trainable weights of `model` and of its floating-point buffers.
 
-    average <- d * average + (1 - d) * weights after every step, with d = min(decay, (1 + step) / (10 + step)), so that
-    the initial weights lose influence quickly. decay None disables it. refresh: called after the average is copied into
-    the model, to restore constraints that averaging violates.
+    After every step, average = d * average + (1 - d) * weights with d = min(decay, (1 + step) / (10 + step)), so the
+    influence of the initial weights decays quickly. `decay` None disables it. `refresh` is called after the average is
+    copied into the model and restores constraints that averaging violates.
     """
 
     def __init__(self, model: nn.Module, decay: float | None, refresh: Callable[[], None]) -> None:
@@ -39,21 +39,21 @@ class WeightAverage:
             return
         own = {name: weight.clone() for name, weight in self._weights.items()}
         try:
-            self._put(self._average)
+            self._copy_to_model(self._average)
             self._refresh()
             yield
         finally:
-            self._put(own)
+            self._copy_to_model(own)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The state for a resume."""
+        """Return the state for a resume."""
         return self._average
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Restore the state of `tensors`."""
+        """Restore a state that `tensors` returned."""
         for name, average in self._average.items():
             average.copy_(tensors[name])
 
-    def _put(self, tensors: dict[str, Tensor]) -> None:
+    def _copy_to_model(self, tensors: dict[str, Tensor]) -> None:
         for name, weight in self._weights.items():
             weight.copy_(tensors[name])

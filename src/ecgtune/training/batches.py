@@ -1,4 +1,4 @@
-"""Windows in memory and the order in which an epoch sees them."""
+"""Windows, the order of an epoch, and class weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ecgtune.methods.split import SplitPoint
 
 
 class Inputs(Protocol):
-    """What of an array the loop uses: an array in memory, a memory map, or windows prepared as they are asked for."""
+    """Array interface of the loop: an array in memory, a memory map, or windows that are prepared on access."""
 
     @property
     def shape(self) -> Sequence[int]: ...
@@ -26,10 +26,10 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True)
 class Windows:
-    """Prepared windows of one split: `inputs` (windows, ...), what the trained module reads; `label` as in `Dataset`.
+    """Prepared windows of one split: `inputs` (windows, ...) of the trained module; `label` as in `Dataset`.
 
-    split: None where `inputs` are signals, float32 (windows, leads, samples); else the split point of the model whose
-    values they are, see `encode_once`.
+    split: None if `inputs` are signals, float32 (windows, leads, samples); else the split point of the model at which
+    `precompute` computed them.
     """
 
     inputs: Inputs
@@ -41,7 +41,7 @@ class Windows:
 
 
 def tensor_of(inputs: np.ndarray) -> Tensor:
-    """The array as a tensor that shares its memory; int16 holds the bits of bfloat16, for which numpy has no name."""
+    """Return a tensor that shares the memory of the array; int16 holds bfloat16 bits, because numpy lacks the type."""
     tensor = torch.from_numpy(inputs)
     return tensor.view(torch.bfloat16) if tensor.dtype == torch.int16 else tensor
 
@@ -52,15 +52,15 @@ def array_of(tensor: Tensor) -> np.ndarray:
 
 
 def epoch_order(seed: int, epoch: int, windows: int) -> np.ndarray:
-    """The order of epoch `epoch` (0, 1, ...): a permutation of `windows` that depends on the arguments alone.
+    """Return the order of windows in epoch `epoch` (0, 1, ...), a permutation.
 
-    A pure function needs no state to be saved, so a resumed run sees the same batches.
+    It depends only on the arguments, so a resumed run has the same batches without a saved generator state.
     """
     return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(windows)
 
 
 def class_weight(label: np.ndarray, classes: int, rule: str) -> np.ndarray:
-    """Weight of each class in the loss, float32 (classes,): ones, or "balanced": windows / (classes x count)."""
+    """Return class weights of the loss, float32 (classes,): ones, or "balanced": windows / (classes x count)."""
     if rule == "none":
         return np.ones(classes, np.float32)
     counts = np.bincount(label, minlength=classes)

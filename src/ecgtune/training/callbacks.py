@@ -1,4 +1,4 @@
-"""Hooks of the training loop: what else happens when it begins, after a step, after an epoch, and when it ends."""
+"""Callbacks of the training loop."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from ecgtune.utils.progress import ProgressBar
 
 
 class Callback:
-    """Base of the hooks that `train` calls; each does nothing unless it is overridden.
+    """Base class of callbacks of `train`; every hook does nothing by default.
 
-    A callback reads and reports. It must not change the model, or a resumed training ends on other numbers.
+    A callback must not change the model, because a resumed training would then differ from an uninterrupted one.
     """
 
     def on_train_begin(self, done: int, total: int) -> None:
-        """Before the first step: a resumed training has `done` of `total` optimizer steps behind it."""
+        """Called before the first step; `done` of `total` optimizer steps were run before a resume."""
 
     def on_step_end(self, step: int) -> None:
-        """After optimizer step `step`, from 0 over the whole training."""
+        """Called after optimizer step `step`, counted from 0 over the whole training."""
 
     def on_epoch_end(self, row: Mapping[str, Any], sentence: str) -> None:
-        """After an epoch was validated and saved. row: its line of log.jsonl; sentence: the same in a few words."""
+        """Called after an epoch was validated and saved. row: its line of log.jsonl; sentence: a summary of it."""
 
     def on_train_end(self, left: int) -> None:
-        """After the last step; early stopping leaves `left` optimizer steps out."""
+        """Called after the last step; `left` optimizer steps were skipped by early stopping."""
 
 
 class ProgressCallback(Callback):
-    """Moves `bar` by `units` for each step; logs a line per epoch that begins with `title`, with the time left."""
+    """Advance `bar` by `units` per step; log one line per epoch, which begins with `title`, with the remaining time."""
 
     def __init__(self, bar: ProgressBar, title: str, units: float) -> None:
         self._bar, self._title, self._units = bar, title, units

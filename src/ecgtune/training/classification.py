@@ -1,4 +1,4 @@
-"""Fine-tuning as an objective: a loss on labelled windows, AUROC on validation, audits in the first steps."""
+"""Fine-tuning objective: a loss on labelled windows, AUROC on validation, audits in the first steps."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from ecgtune.methods.depth import check_depth, layer_rates
 from ecgtune.methods.split import trained_part
 from ecgtune.methods.storage import load_weights, save_weights, trained_tensors
 from ecgtune.models.classifier import Classifier
+from ecgtune.training.augmented_copies import Augment
 from ecgtune.training.batches import Windows, tensor_of
 from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.losses import criterion
 from ecgtune.training.objective import Objective, StepContext
 from ecgtune.training.schedule import peak_rate
-from ecgtune.training.views import Augment
 
 
 class Classification(Objective):
-    """Train what `method` left trainable in `model`, on the labels of `training`.
+    """Train the trainable weights of `model`, to which `method` is attached, on the labels of `training`.
 
-    `training` and `validation` hold what the trained module reads: windows `(n, leads, samples)` for the model, or
-    what `encode_once` made of them for the part above a cut. The best epoch is by `settings.checkpoint_metric`: of
-    AUROC, of several classes or labels their mean, on validation windows. The steps raise AuditError, see
+    `training` and `validation` hold signals `(windows, leads, samples)` for the whole model, or the output of
+    `precompute` for its trainable suffix. `settings.checkpoint_metric` selects the best epoch; its AUROC is that of
+    the validation windows, a macro mean for more than two classes or labels. A step may raise AuditError, see
     `methods.audits`.
 
-    augment: (inputs, rows, seed, epoch) -> what an epoch shows of these training windows (`data.WindowAugmentation`).
-    copies: of how many copies `training` is made, one behind the other (`views_of`); epochs show them in turn.
+    augment: augmentation of the training windows (`data.WindowAugmentation`). copies: number of augmented copies that
+    `training` concatenates (`augmented_copies`); epochs use them in turn.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Classification(Objective):
         *,
         copies: int = 1,
     ) -> None:
-        self.model: Classifier = model  # pyright: ignore[reportIncompatibleVariableOverride]  # never replaced
+        self.model: Classifier = model  # pyright: ignore[reportIncompatibleVariableOverride]  # not reassigned
         check_depth(
             model,
             method,
@@ -74,7 +74,7 @@ class Classification(Objective):
         self._augment = augment
         self._precision, self._batch = trainer.precision, trainer.inference_batch(settings.batch_size)
         self._criterion = criterion(training.label, model.classes, settings)
-        self._watch = TrainingAudit(model, method, training.split)
+        self._audits = TrainingAudit(model, method, training.split)
         self._callback = method.callback(model)
         self._head_rate = settings.head_rate_factor
         self._layer_rates = layer_rates(model, method, settings.layer_decay)
@@ -105,34 +105,33 @@ class Classification(Objective):
 
     def before_step(self, batch: tuple[Tensor, Tensor]) -> None:
         if not self.audit:
-            self._watch.before_step(batch[0])
+            self._audits.before_step(batch[0])
 
     def after_backward(self) -> None:
         if not self.audit:
-            self._watch.after_backward()
+            self._audits.after_backward()
 
     def after_step(self, context: StepContext) -> None:
         if not self.audit:
-            self._watch.after_step(last=context.step + 1 == context.total_steps)
-            self.audit = self._watch.sentence() if self._watch.finished else ""
+            self._audits.after_step(last=context.step + 1 == context.total_steps)
+            self.audit = self._audits.sentence() if self._audits.finished else ""
         self._callback.after_step(context.step, context.total_steps)
 
-    def averaged(self) -> None:
+    def on_average(self) -> None:
         self._callback.on_average()
 
     def evaluate(
         self, trained: nn.Module, sums: Mapping[str, float], weight: float, context: StepContext
     ) -> dict[str, Any]:
         label, task = self._validation.label, self._criterion.task
-        inputs = self._validation.inputs
-        logits = logits_of(trained, inputs, batch_size=self._batch, precision=self._precision)
+        logits = logits_of(trained, self._validation.inputs, batch_size=self._batch, precision=self._precision)
         probability = probability_of(logits, task)
-        truth, right = truth_of(label, probability)
+        likelihood, correct = _likelihood(label, probability)
         return {
             "train_loss": sums["loss"] / weight,
             "train_accuracy": sums["correct"] / self._criterion.predictions(self._training.label),
-            "val_loss": float(-np.log(np.maximum(truth, 1e-12)).mean()),
-            "val_accuracy": float(right.mean()),
+            "val_loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
+            "val_accuracy": float(correct.mean()),
             "val_auroc": auroc(label, probability[:, 1]) if task == "binary" else macro_auroc(label, probability),
         }
 
@@ -159,8 +158,8 @@ class Classification(Objective):
         load_weights(self.model, folder)
 
 
-def truth_of(label: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of the true answer, and whether that was given: `(windows,)`, or `(known labels,)` of several."""
+def _likelihood(label: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probability of the true class and whether it was predicted: `(windows,)`, or `(known labels,)`."""
     if label.ndim == 1:
         return probability[np.arange(len(label)), label], probability.argmax(1) == label
     known = label >= 0

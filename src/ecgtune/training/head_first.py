@@ -1,5 +1,7 @@
-"""Train the head before the method, because a random head distorts the features (LP-FT, Kumar et al. 2022,
-arXiv:2202.10054)."""
+"""Linear probing before fine-tuning, because a random head distorts the features.
+
+LP-FT, Kumar et al. 2022, arXiv:2202.10054.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,12 @@ from ecgtune.training.batches import Windows
 from ecgtune.training.callbacks import Callback
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import count_steps, train
-from ecgtune.training.prefix import compute_once
+from ecgtune.training.prefix import precompute_inputs
 from ecgtune.training.run_folder import RunFolder
 
 
-class _HeadAlone(Classification):
-    """A probe that saves and loads only the head; the modules attached to the encoder do not change."""
+class _HeadObjective(Classification):
+    """Linear probe that saves and loads only the head."""
 
     def save(self, folder: Path) -> None:
         save_head(self.model, folder)
@@ -34,7 +36,7 @@ class _HeadAlone(Classification):
 
 
 def head_settings(settings: Optimisation) -> Optimisation:
-    """Settings of the loop for `settings.head_epochs` (1 or more) of the head alone, at the rate of `LinearProbe`."""
+    """Return the settings of the `head_epochs` (1 or more), with the learning rate of `LinearProbe`."""
     return replace(
         settings,
         epochs=settings.head_epochs,
@@ -48,12 +50,12 @@ def head_settings(settings: Optimisation) -> Optimisation:
 
 
 def count_head_steps(items: int, settings: Optimisation) -> int:
-    """Optimizer steps of the head alone, 0 without `head_epochs`. Raises as `count_steps` does."""
+    """Return the optimizer steps of the `head_epochs`, 0 without any. Raises as `count_steps` does."""
     return count_steps(items, head_settings(settings)) if settings.head_epochs else 0
 
 
-def check_head_first(method: Method, items: int, settings: Optimisation) -> None:
-    """Raise SettingError for `head_epochs` without a method that changes the encoder, or with too few steps."""
+def check_head_epochs(method: Method, items: int, settings: Optimisation) -> None:
+    """Raise SettingError if `head_epochs` has too few steps or the method does not change the encoder."""
     require(
         settings.head_epochs == 0 or method.changes_encoder,
         f"head_epochs is {settings.head_epochs}, but {method.name} already trains only the head; leave it out",
@@ -72,13 +74,13 @@ def train_head(
     folder: RunFolder,
     callbacks: Sequence[Callback] = (),
 ) -> float:
-    """Train the head of `model`, which has its method attached, for `settings.head_epochs`, and return the seconds.
+    """Train the head of `model` for `settings.head_epochs` and return the duration in seconds.
 
-    `training` and `validation` hold prepared windows; their features are computed once. The log and the checkpoint are
-    in `folder.head`; the model keeps that head. A stopped training is resumed; once the training of the method has
-    started, its state contains the head. Raises as `train` does.
+    The method is attached to `model`. `training` and `validation` hold signals, whose features are precomputed. The log
+    and the checkpoint are written to `folder.head`. An interrupted training resumes; it is skipped if the training of
+    the method has started, whose saved state contains the head. Raises as `train` does.
     """
-    alone = RunFolder(folder.head, title=f"{folder.title}, head")
+    head_folder = RunFolder(folder.head, title=f"{folder.title}, head")
     if folder.state.exists():
         steps = count_head_steps(len(training), settings)
         for callback in callbacks:
@@ -87,7 +89,7 @@ def train_head(
     else:
         with head_alone(model) as probe:
             settings, trainer = head_settings(settings), replace(trainer, gradient_checkpointing=False)
-            once = compute_once(model, probe, training, validation, settings, trainer, augmented=False)
-            objective = _HeadAlone(model, probe, once.training, once.validation, settings, trainer)
-            train(objective, settings, trainer, seed=seed, folder=alone, callbacks=callbacks)
-    return sum(json.loads(line)["seconds"] for line in alone.log.read_text(encoding="utf-8").splitlines())
+            inputs = precompute_inputs(model, probe, training, validation, settings, trainer, augmented=False)
+            objective = _HeadObjective(model, probe, inputs.training, inputs.validation, settings, trainer)
+            train(objective, settings, trainer, seed=seed, folder=head_folder, callbacks=callbacks)
+    return sum(json.loads(line)["seconds"] for line in head_folder.log.read_text(encoding="utf-8").splitlines())

@@ -1,4 +1,4 @@
-"""Windows through a model without gradients."""
+"""Forward passes without gradients, batch by batch."""
 
 from __future__ import annotations
 
@@ -23,36 +23,39 @@ FEATURES = SplitPoint("features")
 
 
 def choose_device(name: str) -> torch.device:
-    """ "auto", "cpu", "cuda" or "mps" as a device. Raises SettingError when this machine does not have it."""
+    """Return the device "auto", "cpu", "cuda" or "mps". Raises SettingError if this machine does not have it."""
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device("cuda" if present["cuda"] else "mps" if present["mps"] else "cpu")
     if not present.get(name, False):
-        here = ", ".join(device for device, there in present.items() if there)
-        raise SettingError(f"device {name!r} is not on this machine; here: auto, {here}")
+        available = ", ".join(device for device, found in present.items() if found)
+        raise SettingError(f"device {name!r} is not available on this machine; available: auto, {available}")
     return torch.device(name)
 
 
 def logits_of(module: nn.Module, inputs: Inputs, *, batch_size: int = BATCH, precision: str = "fp32") -> np.ndarray:
-    """`module(inputs)` in batches, in evaluation mode; float32 `(windows, ...)`. The module's mode is put back."""
-    return torch.cat([answer.float() for answer in answers_of(module, inputs, batch_size, precision)]).numpy()
+    """Return `module(inputs)` as float32 `(windows, ...)`, computed as in `forward_batches`."""
+    return torch.cat([output.float() for output in forward_batches(module, inputs, batch_size, precision)]).numpy()
 
 
 @torch.no_grad()
-def answers_of(module: nn.Module, inputs: Inputs, batch_size: int, precision: str) -> Iterator[Tensor]:
-    """`module(inputs)` batch by batch on the CPU, in evaluation mode, in the number format in which it comes."""
+def forward_batches(module: nn.Module, inputs: Inputs, batch_size: int, precision: str) -> Iterator[Tensor]:
+    """Yield `module(inputs)` per batch on the CPU, in the dtype of the output.
+
+    The module is in evaluation mode meanwhile; its mode is restored at the end.
+    """
     device = next(module.parameters()).device
     training = module.training
     module.eval()
     for start in range(0, len(inputs), batch_size):
         batch = tensor_of(np.ascontiguousarray(inputs[start : start + batch_size])).to(device)
         with autocast(device, precision):
-            answer = module(batch)
-        yield answer.cpu()
+            output = module(batch)
+        yield output.cpu()
     module.train(training)
 
 
-def encode_once(
+def precompute(
     model: Classifier,
     windows: Windows,
     *,
@@ -61,43 +64,42 @@ def encode_once(
     file: Path | None = None,
     batch_size: int = BATCH,
 ) -> Windows:
-    """The windows, signals, as what the part of the model behind `split` reads.
+    """Return the values of `windows`, signals, at the split point of the model.
 
-    file: where to keep it, for `training.prefix` to find again; in memory otherwise. Features are float32; tokens and
-    states have the number format in which the model goes on with them, so that nothing is rounded that would not be.
-    Raises RunError when the file cannot be written.
+    file: where to store them, as a `.npy` file; None keeps them in memory. Features are float32; tokens and states keep
+    the dtype of the prefix output, so that no value is rounded. Raises RunError if the file cannot be written.
     """
     prefix = FrozenPrefix(model, split)
-    answers = (
-        array_of(answer.float() if split.pooled else answer)
-        for answer in answers_of(prefix, windows.inputs, batch_size, precision)
+    outputs = (
+        array_of(output.float() if split.pooled else output)
+        for output in forward_batches(prefix, windows.inputs, batch_size, precision)
     )
     if file is None:
-        return Windows(np.concatenate(list(answers)), windows.label, split)
-    write_rows(file, answers, len(windows))
+        return Windows(np.concatenate(list(outputs)), windows.label, split)
+    write_rows(file, outputs, len(windows))
     return Windows(np.load(file, mmap_mode="c"), windows.label, split)
 
 
-def write_rows(file: Path, pieces: Iterator[np.ndarray], rows: int) -> None:
-    """Write arrays one after the other into one `.npy` file of `rows` rows; the whole file appears or none."""
+def write_rows(file: Path, chunks: Iterator[np.ndarray], rows: int) -> None:
+    """Write the concatenation of `chunks`, `rows` rows in total, as one `.npy` file, atomically."""
 
     def write(partial: Path) -> None:
-        # Not through a memory map: on a full disk that would kill the process instead of raising an error.
+        # Not through a memory map, which kills the process on a full disk instead of raising an error.
         with partial.open("wb") as target:
-            for number, piece in enumerate(pieces):
+            for number, chunk in enumerate(chunks):
                 if number == 0:
-                    shape = (rows, *piece.shape[1:])
-                    header = {"descr": format.dtype_to_descr(piece.dtype), "fortran_order": False, "shape": shape}
+                    shape = (rows, *chunk.shape[1:])
+                    header = {"descr": format.dtype_to_descr(chunk.dtype), "fortran_order": False, "shape": shape}
                     format.write_array_header_1_0(target, header)
-                target.write(np.ascontiguousarray(piece).data)
+                target.write(np.ascontiguousarray(chunk).data)
 
     write_atomically(file, write)
 
 
 def probability_of(logits: np.ndarray, task: Task = "binary") -> np.ndarray:
-    """Softmax over the last axis, in float64; of several labels each one's own logistic function."""
+    """Return the softmax over the last axis in float64, for several labels the logistic function of each."""
     if task == "multilabel":
-        # Both halves of the same curve, so that no exponential overflows.
+        # Evaluated at -|logit|, so that no exponential overflows.
         falling = np.exp(-np.abs(np.asarray(logits, np.float64)))
         return np.where(np.asarray(logits) >= 0, 1.0, falling) / (1.0 + falling)
     shifted = np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True)

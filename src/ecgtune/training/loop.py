@@ -1,4 +1,4 @@
-"""The one loop. Fine-tuning and pretraining, every method, encoder and device go through `train`."""
+"""Training loop of fine-tuning and pretraining, for all methods, encoders and devices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ecgtune.training.averaging import WeightAverage
 from ecgtune.training.batches import epoch_order
 from ecgtune.training.callbacks import Callback
 from ecgtune.training.inference import choose_device
-from ecgtune.training.memory import MemoryMeter, give_back_freed_memory, keep_freed_memory
+from ecgtune.training.memory import MemoryMeter, release_freed_memory, retain_freed_memory
 from ecgtune.training.objective import Objective, StepContext
 from ecgtune.training.precision import LossScale, autocast, choose_precision
 from ecgtune.training.processes import destroy_process_group_at_exit
@@ -32,10 +32,10 @@ from ecgtune.utils.files import replace_folder, write_atomically, write_text
 
 @dataclass
 class State:
-    """Where a training stands: all that, with the weights and the optimizer, decides every later number.
+    """Progress of a training; with the weights and the optimizer it determines all later results.
 
-    `sums` and `weight_sum` are of the epoch under way: of what the objective's loss gives, and of its weight; `skipped`
-    counts its steps that overflowed in fp16 and were taken again at a lower loss scale.
+    `sums`, `weight_sum` and `skipped` belong to the current epoch: summed loss terms, summed weight, and the number of
+    steps that overflowed in fp16 and were repeated at a lower loss scale.
     """
 
     epoch: int = 0
@@ -52,10 +52,10 @@ class State:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a finished training reports.
+class TrainingResult:
+    """Result of a finished training.
 
-    `log` is the content of log.jsonl; `best_epoch` counts from 1; `precision` is the format that "auto" became.
+    `log` is the content of log.jsonl. `best_epoch` counts from 1. `precision` is the resolved number format.
     """
 
     epochs: int
@@ -72,7 +72,7 @@ class Trained:
 
 
 def count_steps(items: int, settings: Optimisation) -> int:
-    """Optimizer steps of a whole training on `items` items. Raises SettingError when the audits need more."""
+    """Return the number of optimizer steps on `items` items. Raises SettingError for fewer than the audits need."""
     steps = math.ceil(items / settings.batch_size) * settings.epochs
     if steps < 2:
         raise SettingError("the training has one step, too few for its audits; use more epochs or a smaller batch_size")
@@ -87,25 +87,24 @@ def train(
     seed: int,
     folder: RunFolder,
     callbacks: Sequence[Callback] = (),
-) -> Trained:
-    """Train `objective.model` and leave the best epoch's weights in it and in `folder.best`.
+) -> TrainingResult:
+    """Train `objective.model`; at the end it and `folder.best` have the weights of the best epoch.
 
-    A folder with a saved state is continued, and ends on the same numbers, to the bit, as a training that was never
-    stopped (same machine, same threads).
+    A saved state in the folder is resumed, with results identical to the bit to those of an uninterrupted training
+    (same machine, same number of threads).
 
-    A loss that is not a number ends it in that very step, and no state with such weights is ever saved. The row of an
-    epoch that the objective refuses stands in the log. In fp16 a step whose gradients overflow moves nothing; it is
-    taken again, from the same draws, at half the loss scale, so every window trains in every epoch, and the log counts
-    it.
+    A loss that is not finite ends the training in that step; weights that are not finite are never saved. In fp16 a
+    step whose gradients overflow does not change the weights; it is repeated with the same random draws at half the
+    loss scale and counted in the log, so every window is used in every epoch.
 
-    Raises DivergedError when loss or weights are not numbers or gradients overflow at any scale, SettingError when
-    there are fewer than two steps, and what the objective raises.
+    Raises DivergedError if loss or weights are not finite or gradients overflow at every loss scale, SettingError for
+    fewer than two steps, and the errors of the objective; an epoch that the objective rejects is in the log.
     """
     accelerator = Accelerator(cpu=choose_device(trainer.device).type == "cpu")
     destroy_process_group_at_exit()
     device = accelerator.device
     if device.type == "cpu":
-        keep_freed_memory()
+        retain_freed_memory()
     model = objective.model.to(device)
     trained: nn.Module = accelerator.prepare(objective.trained)
     learning_rate = objective.learning_rate
@@ -117,7 +116,7 @@ def train(
     total_steps = count_steps(objective.items, settings)
     steps = total_steps // settings.epochs
 
-    average = WeightAverage(model, settings.ema or None, objective.averaged)
+    average = WeightAverage(model, settings.ema or None, objective.on_average)
     scale = LossScale(device, trainer.precision)
     state = _restore(folder.state, objective, optimizer, average, scale)
     meter = MemoryMeter(device, state.peak_memory)
@@ -133,7 +132,7 @@ def train(
 
     for callback in callbacks:
         callback.on_train_begin(state.epoch * steps + state.step, total_steps)
-    stopped_early = _out_of_patience(state, settings)
+    stopped_early = _stops_early(state, settings)
     while state.epoch < settings.epochs and not stopped_early:
         epoch_started = time.monotonic()
         order = epoch_order(seed, state.epoch, objective.items)
@@ -146,17 +145,17 @@ def train(
             factor = learning_rate_factor(step, total_steps, settings)
             for group, own_factor in zip(optimizer.param_groups, groups, strict=True):
                 group["lr"] = learning_rate * factor * own_factor
-            # Dropout is drawn from the step's own seed, so a resumed training needs no generator state.
+            # Dropout has a seed per step, so a resumed training needs no generator state.
             torch.manual_seed((seed * 1_000_003 + step) * 64 + accelerator.process_index)
             batch_weight = objective.weight(rows, context)
             sums: dict[str, float] = {}
             terms: dict[str, Tensor] = {}
             pieces = np.array_split(np.sort(rows), trainer.gradient_accumulation_steps * accelerator.num_processes)
-            passed: list[Tensor] = []
+            piece_terms: list[Tensor] = []
             for number, piece in enumerate(pieces[accelerator.process_index :: accelerator.num_processes]):
                 if len(piece) == 0 and accelerator.num_processes == 1:
                     continue
-                # Each process must run each backward pass, so one without items runs another's at weight zero.
+                # Every process must run every backward pass; one without items repeats an item with weight 0.
                 share, piece = (1.0, piece) if len(piece) else (0.0, rows[:1])
                 batch = objective.batch(piece, context, device)
                 if number == 0:
@@ -164,24 +163,24 @@ def train(
                 with autocast(device, trainer.precision):
                     terms = objective.loss(trained, batch)
                 meter.read()
-                # Divided by the weight of the whole batch, pieces add up to the gradient of the undivided batch.
+                # Divided by the weight of the whole batch, so that the gradients of the pieces add up to that of it.
                 loss = share * terms["loss"] * (accelerator.num_processes / batch_weight)
                 accelerator.backward(scale.scaled(loss))
-                passed.append(share * torch.stack([term.detach().float() for term in terms.values()]))
-            for name, *values in zip(terms, *_read(accelerator, passed), strict=True):
+                piece_terms.append(share * torch.stack([term.detach().float() for term in terms.values()]))
+            for name, *values in zip(terms, *_to_numbers(accelerator, piece_terms), strict=True):
                 sums[name] = sum(values)
             if not scale.unscale(optimizer, parameters):
-                scale.step(optimizer)  # moves nothing, and halves the scale
+                scale.step(optimizer)  # skips the optimizer step and halves the scale
                 optimizer.zero_grad(set_to_none=True)
                 state.skipped += 1
                 if scale.exhausted:
                     raise _diverged(
-                        "gradient overflows in fp16, where bf16 and fp32 have room, at every loss scale",
+                        "gradient overflows in fp16 (smaller range than bf16 and fp32) at every loss scale",
                         state,
                         learning_rate,
                     )
                 continue
-            if not math.isfinite(sums["loss"]):  # before the weights follow its gradient
+            if not math.isfinite(sums["loss"]):  # checked before the optimizer step
                 raise _diverged("training loss is not a number", state, learning_rate)
             state.sums = {name: state.sums.get(name, 0.0) + value for name, value in sums.items()}
             state.weight_sum += batch_weight
@@ -197,7 +196,7 @@ def train(
             for callback in callbacks:
                 callback.on_step_end(step)
             if time.monotonic() - saved > 60 * trainer.save_minutes and state.step < steps and _finite(objective):
-                save()  # weights that are no numbers show in the next step's loss, in every process alike
+                save()  # if not finite, the loss of the next step is neither, in every process
 
         if not _finite(objective):
             raise _diverged("weights are not numbers", state, learning_rate)
@@ -211,7 +210,7 @@ def train(
             }
             state.log.append(row)
             if accelerator.is_main_process:
-                write_text(folder.log, log_text(state.log))  # first: the row tells why an epoch is refused
+                write_text(folder.log, log_text(state.log))  # before the check, so that a rejected epoch is in the log
             objective.check(row)
             score = objective.score(row)
             if score > state.best_score:
@@ -221,21 +220,21 @@ def train(
         state.epoch, state.step = state.epoch + 1, 0
         state.sums, state.weight_sum, state.skipped = {}, 0.0, 0
         save()
-        repeated = f"{row['skipped']} steps taken again, " if row.get("skipped") else ""
-        told = f"epoch {row['epoch']}/{settings.epochs}, {objective.sentence(row)}, {repeated}{row['seconds']:.1f} s"
+        repeated = f"{row['skipped']} steps repeated, " if row.get("skipped") else ""
+        line = f"epoch {row['epoch']}/{settings.epochs}, {objective.sentence(row)}, {repeated}{row['seconds']:.1f} s"
         for callback in callbacks:
-            callback.on_epoch_end(row, told)
-        stopped_early = _out_of_patience(state, settings)
+            callback.on_epoch_end(row, line)
+        stopped_early = _stops_early(state, settings)
 
     for callback in callbacks:
         callback.on_train_end((settings.epochs - state.epoch) * steps)
     if accelerator.is_main_process:
-        write_text(folder.log, log_text(state.log))  # again: the state decides what has been trained, not the file
+        write_text(folder.log, log_text(state.log))  # a resumed training may not have written it
     accelerator.wait_for_everyone()
     objective.load(folder.best)
     if device.type == "cpu":
-        give_back_freed_memory()
-    return Trained(
+        release_freed_memory()
+    return TrainingResult(
         epochs=state.epoch,
         best_epoch=state.best_epoch,
         stopped_early=stopped_early,
@@ -250,31 +249,31 @@ def train(
     )
 
 
-def _read(accelerator: Accelerator, passed: list[Tensor]) -> list[list[float]]:
-    """What the pieces of a step gave (terms,), as numbers: of each piece, or the sum over those of all processes.
+def _to_numbers(accelerator: Accelerator, piece_terms: list[Tensor]) -> list[list[float]]:
+    """Return the loss terms (terms,) of each piece as numbers; with several processes, one sum over all pieces.
 
-    One transfer for all: each one by itself would make an accelerator wait. Several processes add up at every step, so
-    that they agree on a loss that is not a number, and any saved sums are those of all.
+    All terms are transferred at once, because every transfer synchronises with the device. Processes sum in every step,
+    so that all of them see a loss that is not finite, and saved sums are complete.
     """
-    values = torch.stack(passed)
+    values = torch.stack(piece_terms)
     if accelerator.num_processes == 1:
         return values.tolist()
     return [accelerator.reduce(values.double().sum(dim=0), "sum").tolist()]  # type: ignore[union-attr]
 
 
 def _finite(objective: Objective) -> bool:
-    """Whether all that a step can change is numbers."""
+    """Whether all tensors that a step can change are finite."""
     return all(bool(tensor.isfinite().all()) for tensor in objective.tensors().values())
 
 
-def _diverged(what: str, state: State, learning_rate: float) -> DivergedError:
+def _diverged(problem: str, state: State, learning_rate: float) -> DivergedError:
     return DivergedError(
-        f"the {what} in epoch {state.epoch + 1}, step {state.step + 1} of it; "
+        f"the {problem} in epoch {state.epoch + 1}, step {state.step + 1} of the epoch; "
         f"lower learning_rate (now {learning_rate:g}) or set max_grad_norm"
     )
 
 
-def _out_of_patience(state: State, settings: Optimisation) -> bool:
+def _stops_early(state: State, settings: Optimisation) -> bool:
     return settings.patience is not None and 0 < state.best_epoch <= state.epoch - settings.patience
 
 
@@ -295,15 +294,15 @@ def _restore(path: Path, objective: Objective, optimizer: Any, average: WeightAv
     if not path.exists():
         return State()
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)  # runs nothing that the file contains
+        content = torch.load(path, map_location="cpu", weights_only=True)  # does not execute pickled code
     except Exception as error:
         raise RunError(
             f"{path} cannot be read ({type(error).__name__}); remove the run folder and train again"
         ) from None
     objective.restore(content["weights"])
-    average.restore(content.get("average", {}))  # a state of before there were averages has none
+    average.restore(content.get("average", {}))  # "average" and "scale" are absent from states of earlier versions
     optimizer.load_state_dict(content["optimizer"])
-    scale.restore(content.get("scale", {}))  # as has one of before there was fp16
+    scale.restore(content.get("scale", {}))
     state = State(**content["state"])
     objective.audit = state.audit
     return state

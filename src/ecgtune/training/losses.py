@@ -1,7 +1,7 @@
-"""Losses of labelled windows: cross-entropy, or binary cross-entropy per label, plain or focal. Pure functions.
+"""Losses of labelled windows: cross-entropy, or binary cross-entropy per label, plain or focal.
 
-Each is a sum over the batch; `Criterion.total` is the divisor of the mean, so that a batch in several pieces has the
-gradient of the whole batch.
+Each loss is a sum over the batch and `Criterion.total` is its divisor, so that gradient accumulation gives the gradient
+of the whole batch.
 """
 
 from __future__ import annotations
@@ -21,43 +21,46 @@ from ecgtune.training.batches import class_weight
 
 
 def focal_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor, gamma: float) -> Tensor:
-    """Sum of `-weight[y] (1 - p_y)^gamma log p_y`: logits (batch, classes), label (batch,), weight (classes,).
+    """Return the sum of `-weight[y] (1 - p_y)^gamma log p_y`, the focal loss of Lin et al. (ICCV 2017, eq. 5).
 
-    Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, eq. 5. gamma 0 is weighted cross-entropy.
+    logits: (batch, classes). label: (batch,). weight: (classes,). `gamma` 0 gives weighted cross-entropy.
     """
     log_probability = log_softmax(logits, dim=1).gather(1, label[:, None])[:, 0]
-    return -(weight[label] * _miss(-log_probability) ** gamma * log_probability).sum()
+    return -(weight[label] * _error_probability(-log_probability) ** gamma * log_probability).sum()
 
 
 def label_cross_entropy(
     logits: Tensor, label: Tensor, weight: Tensor, pos_weight: Tensor, gamma: float = 0.0, smoothing: float = 0.0
 ) -> Tensor:
-    """Sum of the binary cross-entropies of all known labels; a missing label has no loss and no gradient.
+    """Return the sum of the binary cross-entropies of all known labels.
 
-    logits: (batch, labels) float. label: (batch, labels) of 1, 0 and -1 (missing). weight: (2, labels), factors of
-    negatives and positives. pos_weight: (labels,), a further factor of positives that is not part of the divisor.
-    gamma: above 0 each term is multiplied with (1 - p_t)^gamma, p_t the probability of the truth (Lin et al. 2017,
-    eq. 4). smoothing: 1 becomes 1 - smoothing / 2 and 0 becomes smoothing / 2; not together with gamma.
+    logits: (batch, labels) float. label: (batch, labels) of 1, 0 and -1 (missing, without loss and gradient). weight:
+    (2, labels), factors of negatives and positives. pos_weight: (labels,), another factor of positives that is not part
+    of the divisor. gamma: if above 0, each term is multiplied by (1 - p_t)^gamma with the probability p_t of the true
+    value (Lin et al. 2017, eq. 4). smoothing: targets are 1 - smoothing / 2 and smoothing / 2; not combined with gamma.
     """
     known, truth = label >= 0, (label > 0).to(logits.dtype)
     loss = binary_cross_entropy_with_logits(logits, truth * (1 - smoothing) + smoothing / 2, reduction="none")
     if gamma > 0:
-        loss = loss * _miss(loss) ** gamma
+        loss = loss * _error_probability(loss) ** gamma
     factor = torch.where(label > 0, weight[1] * pos_weight, weight[0])
     return torch.where(known, loss * factor, 0.0).sum()
 
 
-def _miss(loss: Tensor) -> Tensor:
-    """1 - p of `loss` = -log p, by expm1 because of rounding near p = 1; above 0, where powers below 1 have a slope."""
+def _error_probability(loss: Tensor) -> Tensor:
+    """Return 1 - p for `loss` = -log p.
+
+    expm1 avoids rounding errors near p = 1. The lower bound keeps the gradient of a power below 1 finite.
+    """
     return (-torch.expm1(-loss)).clamp_min(1e-12)
 
 
 @dataclass(frozen=True, eq=False)
 class Criterion:
-    """The loss of one training by its settings, with the weights from its training labels.
+    """Loss of one training.
 
     weight: float32 (classes,), or (2, labels) for negatives and positives. pos_weight: float32 (labels,), for several
-    labels only.
+    labels only. gamma: exponent of the focal loss, 0 for cross-entropy. smoothing: label smoothing.
     """
 
     task: Task
@@ -67,19 +70,19 @@ class Criterion:
     smoothing: float = 0.0
 
     def total(self, label: np.ndarray) -> float:
-        """Divisor of the summed loss of windows with these labels; only known labels count."""
+        """Return the divisor of the summed loss of windows with these labels; missing labels do not count."""
         if self.task != "multilabel":
             return float(self.weight[label].sum())
-        # A batch without known labels has the loss 0, and 0 / 1 is 0.
+        # Without known labels the loss is 0; a divisor of 1 avoids 0 / 0.
         return float(_known_weight(torch.from_numpy(label), torch.from_numpy(self.weight)).sum()) or 1.0
 
     def weight_sum(self, label: Tensor) -> Tensor:
-        """`total` of a batch on a device, as a tensor; 0 without known labels."""
+        """Return `total` of a batch on a device as a tensor; 0 without known labels."""
         weight = torch.from_numpy(self.weight).to(label.device)
         return weight[label].sum() if self.task != "multilabel" else _known_weight(label, weight).sum()
 
     def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
-        """The summed loss of logits (batch, classes), float32, with its gradient."""
+        """Return the summed loss of logits (batch, classes), float32, with its gradient."""
         weight = torch.from_numpy(self.weight).to(label.device)
         if self.task == "multilabel":
             pos_weight = torch.from_numpy(self.pos_weight).to(label.device)
@@ -89,18 +92,18 @@ class Criterion:
         return cross_entropy(logits, label, weight=weight, reduction="sum", label_smoothing=self.smoothing)
 
     def correct(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Number of correct predictions: windows, or known labels at 0.5."""
+        """Return the number of correct predictions: windows, or known labels at threshold 0.5."""
         if self.task == "multilabel":
             return (((logits > 0) == (label > 0)) & (label >= 0)).sum()
         return (logits.argmax(1) == label).sum()
 
     def predictions(self, label: np.ndarray) -> int:
-        """Number of predictions: windows, or known labels."""
+        """Return the number of predictions: windows, or known labels."""
         return int((label >= 0).sum())
 
 
 def criterion(label: np.ndarray, classes: Sequence[str], settings: Optimisation) -> Criterion:
-    """The loss of `settings` for training windows with these labels. Raises SettingError as `check_loss` does."""
+    """Return the loss for training windows with these labels. Raises SettingError as `check_loss` does."""
     task = task_of(label, classes)
     check_loss(task, classes, settings)
     gamma = settings.focal_gamma if settings.loss == "focal" else 0.0
@@ -112,33 +115,33 @@ def criterion(label: np.ndarray, classes: Sequence[str], settings: Optimisation)
     counts = np.stack([known - positives, positives])
     balanced = known / (2 * np.maximum(counts, 1))
     weight = balanced if settings.class_weights == "balanced" else np.ones(counts.shape)
-    asked = settings.positive_weights
-    ratio = (known - positives) / np.maximum(positives, 1) if asked == "balanced" else np.array(asked or [1.0])
+    given = settings.positive_weights
+    ratio = (known - positives) / np.maximum(positives, 1) if given == "balanced" else np.array(given or [1.0])
     pos_weight = np.broadcast_to(ratio, len(classes))
     return Criterion(task, weight.astype(np.float32), pos_weight.astype(np.float32), gamma, smoothing)
 
 
 def check_loss(task: Task, classes: Sequence[str], settings: Optimisation) -> None:
-    """Raise SettingError for loss settings that the task cannot use."""
+    """Raise SettingError if the loss settings contradict each other or do not apply to the task."""
     if settings.loss == "focal" and settings.label_smoothing > 0:
         raise SettingError(
             f"label_smoothing is {settings.label_smoothing}, but the focal loss already reduces the loss of "
             "confident predictions; use one of them"
         )
-    asked = settings.positive_weights
-    if asked is None:
+    given = settings.positive_weights
+    if given is None:
         return
     if task != "multilabel":
-        raise SettingError("pos_weight weighs the positives of several labels; use class_weights for classes")
+        raise SettingError("pos_weight is for multi-label data; use class_weights for classes")
     if settings.class_weights == "balanced":
-        raise SettingError("class_weights balanced and pos_weight both weigh the positives; use one of them")
-    if asked != "balanced" and len(asked) != len(classes):
+        raise SettingError("class_weights 'balanced' and pos_weight both weight the positives; use one of them")
+    if given != "balanced" and len(given) != len(classes):
         raise SettingError(
-            f"pos_weight has {len(asked)} numbers, but there are {len(classes)} labels ({', '.join(classes)}); give one"
-            " for each, or balanced"
+            f"pos_weight has {len(given)} numbers, but there are {len(classes)} labels ({', '.join(classes)}); give one"
+            " per label, or balanced"
         )
 
 
 def _known_weight(label: Tensor, weight: Tensor) -> Tensor:
-    """(batch, labels): weights of the known labels, 0 for a missing label."""
+    """Return (batch, labels): weights of the known labels, 0 for a missing label."""
     return torch.where(label >= 0, torch.where(label > 0, weight[1], weight[0]), 0.0)

@@ -1,4 +1,4 @@
-"""Memory of a training: what is free, its peak, and keeping what is freed."""
+"""Memory of a training: free memory, peak memory, and reuse of freed memory."""
 
 from __future__ import annotations
 
@@ -12,39 +12,38 @@ from typing import Any
 import psutil
 import torch
 
-# glibc's names for what mallopt sets, and the largest int.
+# Parameters of glibc's mallopt, and the largest int.
 M_TRIM_THRESHOLD, M_MMAP_MAX, UNLIMITED = -1, -4, 2**31 - 1
 
 
 @cache
-def keep_freed_memory() -> bool:
-    """Let this process keep the memory of freed arrays for the next ones. Whether that could be asked for (glibc only).
+def retain_freed_memory() -> bool:
+    """Let this process reuse the memory of freed arrays; return whether the C library supports it (glibc does).
 
-    A training on a CPU frees and takes the same large arrays at every step. glibc gives each back to the kernel and
-    gets new pages for the next, which the kernel clears and maps one by one, thousands a step
-    (`benchmarks/micro.py`). The peak does not grow; `give_back_freed_memory` is for when a training is over.
+    A training on a CPU frees and allocates the same large arrays in every step. By default glibc returns them to the
+    kernel, which must clear and map thousands of new pages per step (`benchmarks/micro.py`). The peak does not change.
     """
-    mallopt = _of_libc("mallopt")
+    mallopt = _libc_function("mallopt")
     return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, UNLIMITED))
 
 
-def give_back_freed_memory() -> bool:
-    """Hand what is free back to the kernel. Whether there was any (glibc; others do it unasked)."""
-    trim = _of_libc("malloc_trim")
+def release_freed_memory() -> bool:
+    """Return freed memory to the kernel; return whether any was released (always False without glibc)."""
+    trim = _libc_function("malloc_trim")
     return trim is not None and bool(trim(0))
 
 
-def _of_libc(name: str) -> Any:
-    """A function of the C library; None where there is none of that name, as in musl."""
+def _libc_function(name: str) -> Any:
+    """Return a function of the C library, or None if it has none of that name (musl)."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 class MemoryMeter:
-    """Largest memory seen: allocated on the device with CUDA or MPS, resident size of this process on a CPU.
+    """Peak memory over calls of `read`: allocated on the device with CUDA or MPS, resident size of this process on CPU.
 
-    On a CPU it is read when called, so call it where memory is fullest: between the forward and the backward pass.
-    Pages of files that came in since the start do not count where the system tells them apart (Linux): it takes those
-    of `training.prefix` back whenever something else needs the room.
+    On a CPU call `read` where memory use is highest, between forward and backward pass. Pages of files that were mapped
+    since the start do not count where the system reports them (Linux), because it can evict those of the prefix cache
+    at any time.
     """
 
     def __init__(self, device: torch.device, peak: int = 0) -> None:
@@ -55,8 +54,7 @@ class MemoryMeter:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         elif device.type == "cpu":
-            # What an earlier run in this process has freed would otherwise count as memory of this one.
-            give_back_freed_memory()
+            release_freed_memory()  # else memory that an earlier run freed would count
         self._files = self._file_pages()
 
     def _file_pages(self) -> int:
@@ -73,10 +71,10 @@ class MemoryMeter:
 
 
 class PeakMemory:
-    """Peak in bytes since this was made: allocated on the device with CUDA, resident in this process otherwise.
+    """Peak memory in bytes since construction: allocated on the device with CUDA, else resident size of this process.
 
-    Unlike `MemoryMeter` it needs no call at the right time: the kernel keeps the mark. Only Linux lets a process reset
-    its own; elsewhere the peak is that of its whole life, and on MPS it does not see the accelerator.
+    Unlike `MemoryMeter` it also sees peaks between calls, because the kernel records them. Only Linux can reset the
+    peak of a process; elsewhere it covers the whole life of the process. Memory of an MPS device is not included.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -90,17 +88,17 @@ class PeakMemory:
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
         if sys.platform == "linux":
-            return status_bytes("VmHWM")  # not ru_maxrss: a started process takes its parent's mark over
+            return status_bytes("VmHWM")  # not ru_maxrss, which a new process inherits from its parent
         info = psutil.Process().memory_info()
         return getattr(info, "peak_wset", info.rss)
 
 
 def status_bytes(name: str) -> int:
-    """An amount that Linux knows of this process, by its name, such as "VmRSS"."""
+    """Return a field of /proc/self/status in bytes, such as "VmRSS"."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a new process may take now: of the device with CUDA, of this machine otherwise."""
+    """Return the bytes available to a new process: of the device with CUDA, else of this machine."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available

@@ -1,4 +1,4 @@
-"""What a training is for: the seam between the one loop and everything that goes through it."""
+"""Interface between the training loop and what it trains."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class StepContext:
-    """Where a training stands: all that a random draw may depend on beside the rows of its batch.
+    """Step of a training; a random draw may depend only on it and the rows of the batch.
 
-    epoch counts from 0, step (of the optimizer) from 0 over all `total_steps` of the training.
+    `epoch` counts from 0, the optimizer step `step` from 0 over all `total_steps` of the training.
     """
 
     seed: int
@@ -27,87 +27,87 @@ class StepContext:
 
 
 class Objective(ABC):
-    """What `train` trains, on which items, by which loss, and how it tells that an epoch was good.
+    """Model, items, loss and score of one training.
 
-    One object serves one training. Everything it draws is a pure function of the context and the rows, so that a
-    resumed training ends on the same bits; what else must survive a stop is in `tensors` and `audit`.
+    Random draws are functions of the context and the rows, so that a resumed training is identical to the bit. Other
+    state that a resume needs is in `tensors` and `audit`.
     """
 
-    #: Of Adam, where an objective was published with its own; these are torch's.
+    #: Parameters of Adam; torch's defaults.
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     epsilon: ClassVar[float] = 1e-8
 
-    #: Everything that belongs to the training; its parameters that require a gradient are what the optimizer moves.
+    #: The whole model; the optimizer updates its parameters that require a gradient.
     model: nn.Module
-    #: The part of `model` that a step runs forward and backward through.
+    #: The part of `model` that runs in each step.
     trained: nn.Module
-    #: How many items an epoch passes once, in an order of its own.
+    #: Number of items, each used once per epoch.
     items: int
-    #: Peak learning rate: that of the settings, or of what is trained where they give none.
+    #: Peak learning rate.
     learning_rate: float
-    #: One sentence when the audits of this training are done; "" until then.
+    #: Summary of the audits when they are complete; "" before.
     audit: str = ""
 
     @abstractmethod
     def weight(self, rows: np.ndarray, context: StepContext) -> float:
-        """What the summed loss of the items `rows` at that context is divided by to give their mean loss."""
+        """Return the divisor that turns the summed loss of the items `rows` into their mean loss."""
 
     @abstractmethod
     def batch(self, rows: np.ndarray, context: StepContext, device: torch.device) -> Any:
-        """The items `rows` on the device, as `loss` takes them."""
+        """Return the batch of the items `rows` on the device, an argument of `loss`."""
 
     @abstractmethod
     def loss(self, trained: nn.Module, batch: Any) -> dict[str, Tensor]:
-        """ "loss", summed over the batch in float32 and with its gradient, and what else is to be summed for the log.
+        """Return "loss", summed over the batch in float32 with its gradient, and further terms to sum for the log.
 
-        `trained` is `self.trained`, possibly wrapped for several processes; only its call may be used.
+        `trained` is `self.trained`, wrapped if there are several processes; it may only be called.
         """
 
     def rate_factor(self, parameter: str) -> float:
-        """Factor on the learning rate of one weight, by its name in `model`; above 0."""
+        """Return the factor on the learning rate of a parameter, named as in `model`; above 0."""
         return 1.0
 
     def before_step(self, batch: Any) -> None:  # noqa: B027, most objectives need none
-        """Before the first forward pass of a step."""
+        """Called before the first forward pass of a step."""
 
     def after_backward(self) -> None:  # noqa: B027, most objectives need none
-        """When the gradients of a step are complete."""
+        """Called when the gradients of a step are complete."""
 
     def after_step(self, context: StepContext) -> None:  # noqa: B027, most objectives need none
-        """When the weights have moved and their gradients are still there."""
+        """Called after the optimizer step, before the gradients are cleared."""
 
-    def averaged(self) -> None:  # noqa: B027, most objectives need none
-        """When averaged weights stand in `model`: make exact what an average only comes close to."""
+    def on_average(self) -> None:  # noqa: B027, most objectives need none
+        """Called when averaged weights were copied into `model`; restores constraints that averaging violates."""
 
     @abstractmethod
     def evaluate(
         self, trained: nn.Module, sums: Mapping[str, float], weight: float, context: StepContext
     ) -> dict[str, Any]:
-        """The log row of an epoch: `sums` over it of what `loss` gave, `weight` of all of its batches."""
+        """Return the log row of an epoch. sums: summed terms of `loss`; weight: summed weight of the batches."""
 
-    def check(self, row: Mapping[str, Any]) -> None:  # noqa: B027, most objectives go on whatever it says
-        """Raise RunError when going on after this log row makes no sense; the row stands in the log already."""
+    def check(self, row: Mapping[str, Any]) -> None:  # noqa: B027, most objectives need none
+        """Raise RunError if the training must stop after this log row, which is already written."""
 
     @abstractmethod
     def score(self, row: Mapping[str, Any]) -> float:
-        """How good the epoch of this log row was; the first one with the highest score is kept."""
+        """Return the score of an epoch; the first epoch with the highest score is kept."""
 
     @abstractmethod
     def sentence(self, row: Mapping[str, Any]) -> str:
-        """The log row in a few words for the user who waits."""
+        """Return a summary of the log row for the progress display."""
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """All that a step can change: of `model` by its names in the state dict, and what `restore` puts elsewhere."""
+        """Return all tensors that a step can change: those of `model` by their name, and others of the objective."""
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Put back what `tensors` gave when the training was stopped."""
+        """Restore the result of `tensors`, for a resume."""
         self.model.load_state_dict(tensors, strict=False)
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write what an epoch has made into `folder`, which exists."""
+        """Write the weights of an epoch into the existing `folder`."""
 
     @abstractmethod
     def load(self, folder: Path) -> None:
-        """Read it back into `model`."""
+        """Load the weights that `save` wrote into `model`."""

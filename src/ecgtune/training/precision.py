@@ -1,4 +1,4 @@
-"""Number formats of the forward pass by their names in the settings, and the loss scale of fp16."""
+"""Number formats of the forward pass, and loss scaling for fp16."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ FORMATS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, 
 
 
 def choose_precision(device: torch.device, precision: str) -> str:
-    """Resolve "auto" to a name of `FORMATS`: bf16 if `device` has instructions for its products, else fp32."""
+    """Resolve "auto" to a name of `FORMATS`: bf16 if `device` has instructions to multiply it, else fp32."""
     if precision != "auto":
         return precision
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        # Without them a CPU computes in float32 and also casts. ARM and Apple chips were not measured.
+        # Without them a CPU casts and computes in float32, which is slower. ARM and Apple chips were not measured.
         found = torch.cpu.get_capabilities() if device.type == "cpu" else {}
         fast = bool(found.get("avx512_bf16") or found.get("amx_bf16"))
     return "bf16" if fast else "fp32"
 
 
 def resolved_precision(device: torch.device, precision: str) -> dict[str, str]:
-    """The format of "auto" for environment.json, as a resume must not change it; empty for an explicit format."""
+    """Return the resolved "auto" for environment.json, which a resume must not change; empty for other formats."""
     return {"auto_precision": choose_precision(device, precision)} if precision == "auto" else {}
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context of a forward pass in `precision`, "auto" or a name of `FORMATS`."""
+    """Return the context of a forward pass in `precision`, "auto" or a name of `FORMATS`."""
     dtype = FORMATS[choose_precision(device, precision)]
     return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 def check_precision(device: torch.device, precision: str) -> None:
-    """Raise SettingError if `device` cannot train in fp16, by a trial of one product and its scaled gradient."""
+    """Raise SettingError if `precision` is fp16 and one training step of a small layer fails on `device`."""
     if precision != "fp16":
         return
     try:
@@ -53,7 +53,7 @@ def check_precision(device: torch.device, precision: str) -> None:
         scaler.update()
     except (RuntimeError, NotImplementedError, TypeError, ValueError):
         raise SettingError(
-            f"precision is 'fp16', but device {device.type} cannot train in it here; use bf16 or fp32"
+            f"precision is 'fp16', but device {device.type} cannot train in fp16 here; use bf16 or fp32"
         ) from None
 
 
@@ -70,11 +70,11 @@ class LossScale:
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
     def scaled(self, loss: Tensor) -> Tensor:
-        """The scaled loss, for the backward pass."""
+        """Return the scaled loss for the backward pass."""
         return self._scaler.scale(loss)
 
     def unscale(self, optimizer: Any, parameters: Iterable[Tensor]) -> bool:
-        """Remove the factor from the gradients; False if one is not finite, in which case `step` skips the step."""
+        """Remove the factor from the gradients; return False if one is not finite, so that `step` skips the step."""
         if not self._scaler.is_enabled():
             return True
         self._scaler.unscale_(optimizer)
@@ -82,20 +82,20 @@ class LossScale:
         return bool(torch.stack(finite).all()) if finite else True
 
     def step(self, optimizer: Any) -> None:
-        """`optimizer.step()` unless gradients overflowed; then adjust the factor."""
+        """Call `optimizer.step()` unless gradients overflowed, then adjust the factor."""
         self._scaler.step(optimizer)
         self._scaler.update()
 
     @property
     def exhausted(self) -> bool:
-        """Whether gradients overflow although the loss is not enlarged, so that the format is not the cause."""
+        """Whether gradients overflow without loss scaling, so that a smaller factor does not help."""
         return self._scaler.is_enabled() and self._scaler.get_scale() < self.SMALLEST
 
     def state(self) -> dict[str, Any]:
-        """The state for a resume; empty in other formats."""
+        """Return the state for a resume; empty for other formats."""
         return self._scaler.state_dict()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore the state of `state`."""
+        """Restore a state that `state` returned."""
         if state:
             self._scaler.load_state_dict(state)

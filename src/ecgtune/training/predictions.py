@@ -1,4 +1,4 @@
-"""predictions.csv of a run: every prediction for validation and test windows, in full precision."""
+"""predictions.csv of a run: predictions of the validation and test windows in full precision."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def predictions_text(
     classes: Sequence[str],
     recording: np.ndarray | None = None,
 ) -> str:
-    """The text of predictions.csv.
+    """Return the text of predictions.csv.
 
-    Two classes: `row,group,split,label,probability_<class>` with the positive class, whose probability it is; `label`
-    is a name. Several classes: each has a column `probability_<class>`. Several labels: each has `label_<name>` (1, 0,
-    empty if missing) and `probability_<name>`. `recording`, if given, is a column after `group`. label, probability: as
-    `evaluate` takes them.
+    Two classes: `row,group,split,label,probability_<class>` with the name of the positive class; `label` is a name.
+    Several classes: each has a column `probability_<class>`. Several labels: each has `label_<name>` (1, 0, empty if
+    missing) and `probability_<name>`. `recording`, if given, is a column after `group`. label, probability: shapes as
+    in `evaluate`.
     """
     task = task_of(label, classes)
     names = [LABEL] if task != "multilabel" else [f"{LABEL}_{name}" for name in classes]
@@ -46,15 +46,15 @@ def predictions_text(
     writer = csv.writer(out, lineterminator="\n")
     groups = [[""]] * len(rows) if group is None else group[:, None].tolist()
     if recording is not None:
-        groups = [[*owner, own] for owner, own in zip(groups, recording.tolist(), strict=True)]
+        groups = [[*group, name] for group, name in zip(groups, recording.tolist(), strict=True)]
     writer.writerow(["row", "group", *([] if recording is None else ["recording"]), "split", *names])
     if task == "multilabel":
         truth = [["" if value == MISSING else value for value in values] for values in label.tolist()]
     else:
         truth = [[classes[value]] for value in label.tolist()]
     probabilities = probability.reshape(len(rows), -1).tolist()
-    for row, owner, name, known, found in zip(rows.tolist(), groups, split.tolist(), truth, probabilities, strict=True):
-        writer.writerow([row, *owner, name, *known, *found])
+    for row, units, name, true, values in zip(rows.tolist(), groups, split.tolist(), truth, probabilities, strict=True):
+        writer.writerow([row, *units, name, *true, *values])
     return out.getvalue()
 
 
@@ -74,7 +74,7 @@ class Predictions:
     recording: np.ndarray | None = None
 
     def of(self, split: str) -> Predictions:
-        """The rows of one split."""
+        """Return the rows of one split."""
         chosen = self.split == split
         group, recording = (None if each is None else each[chosen] for each in (self.group, self.recording))
         rest = (self.split[chosen], self.label[chosen], self.probability[chosen], recording)
@@ -102,8 +102,8 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def _columns(rows: list[dict[str, str]], names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probabilities of parsed rows."""
-    if PROBABILITY in names:  # of an earlier version, with the index of the class as label
+    """Return labels and probabilities of parsed rows."""
+    if PROBABILITY in names:  # file of an earlier version, with class indices as labels
         label = np.array([int(row[LABEL]) for row in rows])
         return label, np.array([float(row[PROBABILITY]) for row in rows])
     columns = [name for name in names if name.startswith(f"{PROBABILITY}_")]

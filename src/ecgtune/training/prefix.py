@@ -1,8 +1,7 @@
-"""What training cannot change is computed once: whether that pays, where it is kept, and how it is found again.
+"""Precomputation of the frozen prefix of a model, and its cache.
 
-An entry of the cache folder is one file, `prefix-<key>.npy`, whose rows stand for the windows of a split. The key is a
-digest of the prepared windows themselves, of the weights below the split and of the number format, so an entry can be
-wrong for no other data, preprocessing or model, and methods, seeds and later runs share it.
+A cache entry is one file, `prefix-<key>.npy`, with one row per window of a split. The key is a digest of the prepared
+windows, the weights of the prefix and the number format, so methods, seeds and later runs share entries.
 """
 
 from __future__ import annotations
@@ -25,38 +24,37 @@ from ecgtune.methods.base import Method
 from ecgtune.methods.split import FrozenPrefix, SplitPoint, split_point
 from ecgtune.models.classifier import Classifier
 from ecgtune.training.batches import Windows, array_of
-from ecgtune.training.inference import BATCH, answers_of, choose_device, encode_once
+from ecgtune.training.inference import BATCH, choose_device, forward_batches, precompute
 from ecgtune.training.precision import choose_precision
 from ecgtune.utils.cache import cache_folder, cache_key, evict
 
-FORMAT = 2  # raise it whenever what is stored changes
-#: Share of the machine's memory that training and validation windows may take at the split. Each step reads other rows:
-#: from memory, where the system keeps files that fit, that is next to nothing; from a disk it can cost more than
-#: computing anew.
-MEMORY_SHARE = 0.25
-#: Share of the memory's size that all entries together may take on disk; those unused for longest go first.
-KEPT_SHARE = 0.5
+FORMAT = 2  # increase it when the content of an entry changes
+#: Largest fraction of the machine's memory for precomputed training and validation windows. Steps read random rows,
+#: which is fast while the system caches the file in memory; from a disk it can take longer than computing them again.
+MEMORY_FRACTION = 0.25
+#: Largest size of all entries on disk, as a fraction of the machine's memory; the least recently used are removed.
+CACHE_FRACTION = 0.5
 
 
 @dataclass(frozen=True)
-class Once:
-    """Training and validation windows as a training reads them, and one sentence on why they are what they are."""
+class TrainingInputs:
+    """Training and validation windows, precomputed or not, and a sentence with the reason."""
 
     training: Windows
     validation: Windows
     sentence: str
 
 
-def check_prefix(
+def check_prefix_cache(
     model: Classifier, method: Method, settings: Optimisation, trainer: TrainerSettings, augmented: bool
 ) -> None:
-    """Raise SettingError where `prefix_cache` is "on" but nothing can be computed once. `method` is attached."""
+    """Raise SettingError if `prefix_cache` is "on" but nothing can be precomputed. `method` is attached to `model`."""
     if trainer.prefix_cache == "on":
-        _, reason = _split(model, method, settings, trainer, augmented)
+        _, reason = _choose_split(model, method, settings, trainer, augmented)
         require(not reason, f"prefix_cache is 'on', but {reason}; leave it out")
 
 
-def compute_once(
+def precompute_inputs(
     model: Classifier,
     method: Method,
     training: Windows,
@@ -66,15 +64,14 @@ def compute_once(
     *,
     augmented: bool,
     copies: int = 1,
-) -> Once:
-    """The windows, signals, as what trains reads them: at the deepest split where that is possible, pays and fits.
+) -> TrainingInputs:
+    """Return the windows, signals, as values at the deepest split point if that is possible, faster and fits.
 
-    augmented: whether training windows change from epoch to epoch. copies: of which `training` is made; an epoch shows
-    one of them. The model goes to the device of the training.
-    Raises what `check_prefix` raises.
+    Moves the model to the device of the training. augmented: whether training windows change from epoch to epoch.
+    copies: number of augmented copies in `training`; an epoch uses one. Raises as `check_prefix_cache` does.
     """
-    check_prefix(model, method, settings, trainer, augmented)
-    split, reason = _split(model, method, settings, trainer, augmented)
+    check_prefix_cache(model, method, settings, trainer, augmented)
+    split, reason = _choose_split(model, method, settings, trainer, augmented)
     device = choose_device(trainer.device)
     model.to(device)
     size = 0
@@ -83,80 +80,79 @@ def compute_once(
         size = windows * _row_bytes(model, split, training, trainer.precision)
         if trainer.prefix_cache == "auto":
             memory = psutil.virtual_memory().total
-            reason = does_not_pay(split, size, settings.epochs, device.type, memory, copies=copies)
+            reason = reason_against(split, size, settings.epochs, device.type, memory, copies=copies)
     if split is None or reason:
-        return Once(training, validation, f"nothing is computed once: {reason}")
-    kept = [_encoded(model, split, windows, settings, trainer) for windows in (training, validation)]
-    (training, _), (validation, _) = kept
-    place = "; ".join(dict.fromkeys(place for _, place in kept))
-    return Once(training, validation, f"computed once: {split}, {size / 1e6:,.0f} MB, {place}")
+        return TrainingInputs(training, validation, f"nothing is precomputed: {reason}")
+    stored = [_load_or_precompute(model, split, windows, settings, trainer) for windows in (training, validation)]
+    (training, _), (validation, _) = stored
+    place = "; ".join(dict.fromkeys(place for _, place in stored))
+    return TrainingInputs(training, validation, f"precomputed: {split}, {size / 1e6:,.0f} MB, {place}")
 
 
-def does_not_pay(split: SplitPoint, size: int, epochs: int, device: str, memory: int, *, copies: int = 1) -> str:
-    """Why `size` bytes at `split` are better computed anew in each epoch on this kind of device; "" where they are not.
+def reason_against(split: SplitPoint, size: int, epochs: int, device: str, memory: int, *, copies: int = 1) -> str:
+    """Return the reason why precomputing `size` bytes at `split` is slower than repeating it; "" if it is not.
 
-    memory: bytes that the machine has. A rule of settings and machine alone, so that a resumed training decides alike.
+    device: its type. memory: bytes of the machine. It depends only on settings and machine, so that a resumed training
+    decides alike.
     """
     if split.pooled:
         return ""  # no larger than the signals
     if epochs <= copies:
-        return "there is one epoch" if epochs == 1 else "no augmented copy would be seen twice"
+        return "there is one epoch" if epochs == 1 else "no augmented copy is used twice"
     if device != "cpu" and not split.skips_blocks:
-        return "bringing tokens to the device takes as long as the convolutions that make them"
-    if size > MEMORY_SHARE * memory:
-        return f"{split} would take {size / 1e9:.1f} GB, more than a quarter of this machine's memory"
+        return "copying tokens to the device takes as long as the convolutions that compute them"
+    if size > MEMORY_FRACTION * memory:
+        return f"{split} need {size / 1e9:.1f} GB, more than a quarter of this machine's memory"
     return ""
 
 
-def _split(
+def _choose_split(
     model: Classifier, method: Method, settings: Optimisation, trainer: TrainerSettings, augmented: bool
 ) -> tuple[SplitPoint | None, str]:
-    """The deepest split, or None and why."""
+    """Return the deepest split point and "", or None and the reason."""
     if trainer.prefix_cache == "off":
         return None, "prefix_cache is off"
     if augmented:
-        return None, "augmentation shows other windows in every epoch"
+        return None, "augmentation changes the windows in every epoch"
     if model.mixes_leads:
-        return None, "the lead adapter trains in front of the encoder"
+        return None, "the lead adapter in front of the encoder is trainable"
     split = split_point(model, method, settings.drop_path)
     return split, "" if split else f"{method.name} trains weights before the first block"
 
 
 def _row_bytes(model: Classifier, split: SplitPoint, windows: Windows, precision: str) -> int:
-    (answer,) = answers_of(FrozenPrefix(model, split), windows.inputs[:1], 1, precision)
-    return answer.nbytes
+    (output,) = forward_batches(FrozenPrefix(model, split), windows.inputs[:1], 1, precision)
+    return output.nbytes
 
 
-def _encoded(
+def _load_or_precompute(
     model: Classifier, split: SplitPoint, windows: Windows, settings: Optimisation, trainer: TrainerSettings
 ) -> tuple[Windows, str]:
-    """The windows at the split, from the cache or into it, and where they are."""
+    """Return the values at the split point, and where they are stored."""
     precision = choose_precision(next(model.parameters()).device, trainer.precision)
     batch = trainer.inference_batch(settings.batch_size)
-    file = cache_folder() / f"prefix-{key_of(model, split, windows, precision)}.npy"
-    with suppress(OSError, ValueError, EOFError):  # none yet, or one that something has damaged: it is made anew
+    file = cache_folder() / f"prefix-{prefix_key(model, split, windows, precision)}.npy"
+    with suppress(OSError, ValueError, EOFError):  # missing or damaged: computed again
         stored = np.load(file, mmap_mode="c")
         if len(stored) == len(windows):
             file.touch()
             return Windows(stored, windows.label, split), "found in the cache"
+    options: dict[str, Any] = {"precision": precision, "split": split, "batch_size": batch}
     try:
-        evict(file.parent, "prefix-*.npy", KEPT_SHARE * psutil.virtual_memory().total)
-        return encode_once(
-            model, windows, precision=precision, split=split, file=file, batch_size=batch
-        ), "kept in the cache"
+        evict(file.parent, "prefix-*.npy", CACHE_FRACTION * psutil.virtual_memory().total)
+        return precompute(model, windows, file=file, **options), "saved in the cache"
     except (OSError, RunError) as error:
-        encoded = encode_once(model, windows, precision=precision, split=split, batch_size=batch)
-        return encoded, f"kept in memory, because {error}"
+        return precompute(model, windows, **options), f"in memory, because {error}"
 
 
-def key_of(model: Classifier, split: SplitPoint, windows: Windows, precision: str) -> str:
-    """Return the key of these windows in the cache; it depends on windows, weights, split point and number format."""
+def prefix_key(model: Classifier, split: SplitPoint, windows: Windows, precision: str) -> str:
+    """Return the cache key, a digest of windows, prefix weights, split point and number format."""
     prefix = FrozenPrefix(model, split)
     device = next(model.parameters()).device.type
     facts = [FORMAT, __version__, torch.__version__, device, precision, prefix.describe(), windows.inputs.shape]
 
     def contents() -> Iterator[Any]:
-        for start in range(0, len(windows), BATCH):  # they may be more than fits into memory
+        for start in range(0, len(windows), BATCH):  # in batches, as the windows may not fit into memory
             yield np.ascontiguousarray(windows.inputs[start : start + BATCH]).data
         for name, tensor in sorted(prefix.tensors().items()):
             yield f"{name} {tuple(tensor.shape)}".encode()

@@ -1,4 +1,4 @@
-"""What the first of several processes does alone, and how all of them part."""
+"""Coordination of the processes of a distributed run."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ T = TypeVar("T")
 
 
 def destroy_process_group_at_exit() -> None:
-    """Close the connections between processes at exit, while the interpreter stands.
+    """Destroy the process group at exit, before the interpreter shuts down.
 
-    Threads of torch that hold tensors when it falls end a process with SIGABRT now and then, its work long done.
+    Otherwise threads of torch that still hold tensors can abort the finished process with SIGABRT.
     """
-    atexit.unregister(_part)
-    atexit.register(_part)
+    atexit.unregister(_destroy_process_group)
+    atexit.register(_destroy_process_group)
 
 
-def _part() -> None:
+def _destroy_process_group() -> None:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
 class Processes:
-    """The processes that torchrun started, or the only one."""
+    """The processes that torchrun started, or the single process."""
 
     def __init__(self, device: str) -> None:
         self._state = PartialState(cpu=choose_device(device).type == "cpu")
         destroy_process_group_at_exit()
 
     @property
-    def first(self) -> bool:
-        """Whether this is the one that writes."""
+    def is_main(self) -> bool:
+        """Whether this is the main process, which writes files."""
         return self._state.is_main_process
 
-    def first_alone(self, action: Callable[[], object]) -> None:
-        """Run `action` in the first process only; the others wait until it is done."""
-        if self.first:
+    def on_main_process(self, action: Callable[[], object]) -> None:
+        """Run `action` in the main process only; the others wait until it is done."""
+        if self.is_main:
             action()
         self._state.wait_for_everyone()
 
-    def first_before_others(self, action: Callable[[], T]) -> T:
-        """Run `action` in the first process, then in the others: they find in the cache what it left there."""
+    def main_process_first(self, action: Callable[[], T]) -> T:
+        """Run `action` in the main process, then in the others, which use the cache that it filled."""
         with self._state.main_process_first():
             return action()

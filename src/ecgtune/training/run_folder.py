@@ -1,4 +1,4 @@
-"""The run folder, the contract between training and all later steps (docs/architecture.md)."""
+"""Files of a run folder, the interface between training and all later steps (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from ecgtune.errors import RunError
 from ecgtune.recipes.pretraining import Pretraining, pretraining_differences, pretraining_from_tables, pretraining_text
 from ecgtune.recipes.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text
-from ecgtune.utils.files import finite, read_json, write_json, write_text
+from ecgtune.utils.files import FolderEntry, finite, read_json, write_json, write_text
 from ecgtune.utils.formatting import flat
 from ecgtune.utils.locks import is_empty
 
@@ -32,50 +32,20 @@ class RunFolder:
     path: Path
     title: str = ""
 
-    @property
-    def recipe(self) -> Path:
-        return self.path / "recipe.toml"
-
-    @property
-    def environment(self) -> Path:
-        return self.path / "environment.json"
-
-    @property
-    def split(self) -> Path:
-        return self.path / "split.csv"
-
-    @property
-    def recordings(self) -> Path:
-        return self.path / "recordings.csv"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "log.jsonl"
-
-    @property
-    def best(self) -> Path:
-        return self.path / "best"
-
-    @property
-    def head(self) -> Path:
-        """The folder of the epochs that train only the head, with `head_epochs`."""
-        return self.path / "head"
-
-    @property
-    def state(self) -> Path:
-        return self.path / "last" / "state.pt"
-
-    @property
-    def predictions(self) -> Path:
-        return self.path / "predictions.csv"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.json"
+    recipe = FolderEntry("recipe.toml")
+    environment = FolderEntry("environment.json")
+    split = FolderEntry("split.csv")
+    recordings = FolderEntry("recordings.csv")
+    log = FolderEntry("log.jsonl")
+    best = FolderEntry("best")
+    head = FolderEntry("head")  # log and checkpoint of the `head_epochs`
+    state = FolderEntry("last/state.pt")
+    predictions = FolderEntry("predictions.csv")
+    metrics = FolderEntry("metrics.json")
 
     @property
     def finished(self) -> bool:
-        """Whether metrics.json exists, which is written last."""
+        """Whether the run has ended: metrics.json is written last."""
         return self.metrics.is_file()
 
     def check_finished(self) -> None:
@@ -87,17 +57,17 @@ class RunFolder:
         raise RunError(f"{self.path} holds {state}; allowed: a folder with metrics.json and best/model.json")
 
     def read_metrics(self) -> dict[str, Any]:
-        """The content of metrics.json. Raises RunError when it is missing, damaged or of another format."""
+        """Read metrics.json. Raises RunError when it is missing, damaged or of another format."""
         return read_result(self.metrics)
 
     def discard_state(self) -> None:
-        """Remove the files that only a resume needs."""
+        """Remove the saved states, which only a resume needs."""
         for folder in (self.path, self.head):
             shutil.rmtree(folder / "last", ignore_errors=True)
 
 
 def read_result(file: Path) -> dict[str, Any]:
-    """The content of a result file of `RESULT_FORMAT`. Raises RunError when it cannot be read or has another format."""
+    """Read a result file of `RESULT_FORMAT`. Raises RunError when it cannot be read or has another format."""
     content = read_json(file)
     check_format(file, content)
     return content
@@ -108,7 +78,7 @@ def check_format(file: Path, content: Any) -> None:
     found = content.get("format") if isinstance(content, dict) else None
     if found != RESULT_FORMAT:
         raise RunError(
-            f"{file} has format {found}; this version reads format {RESULT_FORMAT}: use the version that wrote it,"
+            f"{file} has format {found}, but this version reads format {RESULT_FORMAT}; use the version that wrote it,"
             " or run again in another folder"
         )
 
@@ -120,9 +90,9 @@ FINGERPRINT = ("seed", "data", "recorded_at", "weights", "left_out", "auto_preci
 
 
 def check_run(folder: RunFolder, recipe: Recipe | Pretraining, fingerprint: Mapping[str, Any], *, resume: bool) -> None:
-    """Raise RunError unless `folder` is new or empty, or with `resume` holds the same run.
+    """Raise RunError unless `folder` is new or empty, or with `resume` contains the same run.
 
-    `fingerprint` holds seed, data and weights, which a resume must not change. Writes nothing.
+    `fingerprint` contains seed, data and weights, which a resume must not change. Nothing is written.
     """
     if folder.recipe.is_file():
         if not resume:
@@ -137,14 +107,14 @@ def check_run(folder: RunFolder, recipe: Recipe | Pretraining, fingerprint: Mapp
 
 
 def begin_run(folder: RunFolder, recipe: Recipe | Pretraining, fingerprint: Mapping[str, Any]) -> None:
-    """Write environment.json, then recipe.toml, which marks the folder; keep existing files."""
+    """Write environment.json, then recipe.toml, by which a run folder is recognised; keep existing files."""
     if not folder.recipe.is_file():
         write_json(folder.environment, fingerprint)
         write_text(folder.recipe, pretraining_text(recipe) if isinstance(recipe, Pretraining) else recipe_text(recipe))
 
 
 def read_recipe(folder: RunFolder) -> Recipe:
-    """The stored recipe of a fine-tuning. Raises RunError if the folder has none or it cannot be read."""
+    """Read the recipe of a fine-tuning. Raises RunError if the folder has none or it cannot be read."""
     tables = _read_tables(folder)
     if is_pretraining(tables):
         raise RunError(f"{folder.path} holds a pretraining; fine-tune its encoder with --model {folder.best}")
@@ -169,9 +139,9 @@ def _recipe_differences(folder: RunFolder, recipe: Recipe | Pretraining) -> list
     return pretraining_differences(pretraining_from_tables(tables, str(folder.recipe), ""), recipe)
 
 
-def _differences(stored: Any, asked: Mapping[str, Any]) -> list[str]:
-    """The differences of two environment.json, a phrase each; checksums become words."""
-    before, after = (flat({key: values.get(key) for key in FINGERPRINT}) for values in (stored, asked))
+def _differences(stored: Any, requested: Mapping[str, Any]) -> list[str]:
+    """Return one phrase per difference of two environment.json, with words instead of checksums."""
+    before, after = (flat({key: values.get(key) for key in FINGERPRINT}) for values in (stored, requested))
     different = [key for key in after if before.get(key) != after[key]]
     found = [
         f"{key} was {before.get(key)}, now {after.get(key)}"
@@ -179,7 +149,7 @@ def _differences(stored: Any, asked: Mapping[str, Any]) -> list[str]:
         if key not in ("data.sha256", _WINDOWS)
     ]
     if "data.sha256" in different:
-        old, new = (values.get("file", "unknown") for values in (stored, asked))
+        old, new = (values.get("file", "unknown") for values in (stored, requested))
         found.append(_CHANGED if old == new else f"the data were {old}, now {new}")
     elif _WINDOWS in different:
         found.append("the labels, groups or split of the windows differ (--label, --positive, --group, the split)")
@@ -187,14 +157,14 @@ def _differences(stored: Any, asked: Mapping[str, Any]) -> list[str]:
 
 
 def log_text(log: Sequence[Mapping[str, Any]]) -> str:
-    """log.jsonl: one JSON object per epoch, with null for numbers that are not finite."""
+    """Return the text of log.jsonl: one JSON object per epoch, with null for numbers that are not finite."""
     return "".join(json.dumps(finite(row)) + "\n" for row in log)
 
 
 def split_text(split: Mapping[str, np.ndarray], origin: np.ndarray | None = None) -> str:
-    """split.csv: `row,split` for every window used; rows count from 0 among the windows of the dataset.
+    """Return the text of split.csv, `row,split` of every window in use; `row` is the index in the dataset, from 0.
 
-    origin: recording or group of each window of the dataset; the column `origin` then.
+    origin: recording or group of each window of the dataset, an additional column.
     """
     names = np.concatenate([np.full(len(rows), name) for name, rows in split.items()])
     row = np.concatenate(list(split.values()))

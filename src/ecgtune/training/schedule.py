@@ -12,11 +12,11 @@ from ecgtune.config.optimisation import Optimisation
 
 
 def peak_rate(settings: Optimisation, width: int) -> float | None:
-    """The peak learning rate for an encoder of `width`; None if the settings leave it to the method.
+    """Return the peak learning rate for an encoder of `width`; None if the settings leave it to the method.
 
-    A rate tuned on an encoder of `rate_width` is scaled down by the width of a wider one, which keeps the change of a
-    layer's output per step (Yang et al. 2022, arXiv:2203.03466, table 3: hidden weights under Adam). For a narrower
-    encoder the rate is not changed.
+    For an encoder wider than `rate_width` the rate is multiplied by rate_width / width, which preserves the change of a
+    layer's output per step (Yang et al. 2022, arXiv:2203.03466, table 3: hidden weights under Adam). It is not scaled
+    for a narrower encoder.
     """
     if settings.learning_rate is None or settings.rate_width is None:
         return settings.learning_rate
@@ -24,10 +24,10 @@ def peak_rate(settings: Optimisation, width: int) -> float | None:
 
 
 def learning_rate_factor(step: int, total_steps: int, settings: Optimisation) -> float:
-    """Factor on the peak learning rate for optimizer step `step` (0 .. total_steps - 1), in (0, 1].
+    """Return the factor on the peak learning rate in optimizer step `step` (0 .. total_steps - 1), in (0, 1].
 
-    "cosine": linear warm-up over `warmup` of the steps, then half a cosine towards zero. No step has rate zero,
-    because the gradient audit needs a first step that changes the output.
+    "cosine": linear warm-up over the fraction `warmup` of the steps, then cosine decay towards 0. The factor is never
+    0, because the gradient audit needs a first step that changes the output.
     """
     if settings.schedule == "constant":
         return 1.0
@@ -38,7 +38,7 @@ def learning_rate_factor(step: int, total_steps: int, settings: Optimisation) ->
 
 
 def parameter_groups(model: nn.Module, rate_factor: Callable[[str], float]) -> dict[float, list[nn.Parameter]]:
-    """The trainable weights of `model` by the factor of their learning rate, `rate_factor` of their name."""
+    """Group the trainable parameters of `model` by the factor on their learning rate, `rate_factor(name)`."""
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -54,7 +54,7 @@ def make_optimizer(
     betas: tuple[float, float] = (0.9, 0.999),
     epsilon: float = 1e-8,
 ) -> torch.optim.Optimizer:
-    """Adam or AdamW over groups of weights; the loop sets the rate of each at every step."""
+    """Return Adam or AdamW over parameter groups; the loop sets the learning rate of each group in every step."""
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     parameters = [{"params": group} for group in groups]
     return kind(parameters, lr=learning_rate, betas=betas, eps=epsilon, weight_decay=settings.weight_decay)

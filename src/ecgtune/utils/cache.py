@@ -1,7 +1,7 @@
-"""The cache folder: names of entries, atomic creation, removal of what is outdated or over the budget.
+"""Cache folder: keys, atomic creation of entries, and removal of entries that are outdated or exceed the budget.
 
-An entry is a folder or a file. It is written under another name and renamed when complete, so a reader sees a whole
-entry or none, and an interrupted or refused read leaves nothing behind.
+An entry is a folder or a file. It is written under a temporary name and renamed when complete, so readers never see an
+incomplete entry.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def file_version(path: Path) -> list[int]:
 
 
 def cached(entry: Path, load: Callable[[Path], T | None], make: Callable[[Path], object]) -> T:
-    """Return the entry that `load` reads; when it is missing or damaged, let `make` write it into a folder first.
+    """Return `load(entry)`; if it is None, call `make(folder)` to write the entry first.
 
-    `load` returns None for an entry that is missing or damaged. An entry's name is `<subject>-<version>`; entries of
-    other versions of the subject are removed. Raises DataError when the folder cannot be written.
+    `load` returns None for an entry that is missing or damaged. The name of an entry is `<subject>-<version>`; entries
+    of other versions of the subject are removed. Raises DataError when the folder cannot be written.
     """
     found = load(entry)
     if found is None:
@@ -60,7 +60,7 @@ def cached(entry: Path, load: Callable[[Path], T | None], make: Callable[[Path],
             make(folder)
         found = load(entry)
     if found is None:
-        raise DataError(f"{entry}: this cache entry was damaged while it was written; remove it and read again")
+        raise DataError(f"{entry}: this cache entry was damaged while it was written; remove it and rerun")
     return found
 
 
@@ -73,7 +73,7 @@ def _new_entry(entry: Path, load: Callable[[Path], object | None]) -> Iterator[P
         _remove_outdated(entry)
         folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root))
         yield folder
-        if load(entry) is None:  # else another process was faster, with the same content
+        if load(entry) is None:  # else another process has written the same content
             _remove(entry)
             _rename(folder, entry, load)
     except OSError as error:
@@ -84,9 +84,9 @@ def _new_entry(entry: Path, load: Callable[[Path], object | None]) -> Iterator[P
 
 
 def evict(folder: Path, pattern: str, budget: float) -> None:
-    """Remove the files `pattern` that were unused for longest, beyond `budget` bytes, and stale leftovers of crashes.
+    """Remove the least recently used files `pattern` beyond `budget` bytes, and old leftovers of crashes.
 
-    A process that reads a removed file keeps what it has open.
+    A process can still read a removed file that it has open.
     """
     for leftover in folder.glob(f".{pattern}.partial-*"):
         if _age(leftover) > STALE_SECONDS:
@@ -110,7 +110,7 @@ def _rename(folder: Path, entry: Path, load: Callable[[Path], object | None]) ->
     try:
         folder.rename(entry)
     except OSError:
-        if load(entry) is None:  # not another process between the look and the rename: a real failure
+        if load(entry) is None:  # else another process has written the entry meanwhile
             raise
 
 
@@ -123,7 +123,7 @@ def _remove(path: Path) -> None:
 
 
 def _remove_outdated(entry: Path) -> None:
-    """Remove other versions of the same subject, and leftovers of a crash a day ago."""
+    """Remove other versions of the same subject, and leftovers of crashes older than `STALE_SECONDS`."""
     subject = entry.name.rpartition("-")[0] + "-"
     for other in entry.parent.iterdir():
         old = other.name.startswith(subject) and other != entry
@@ -132,7 +132,7 @@ def _remove_outdated(entry: Path) -> None:
 
 
 def _age(path: Path) -> float:
-    """Seconds since the last change; 0 when another process has just removed it."""
+    """Return the seconds since the last change; 0 if another process has removed the file."""
     try:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:

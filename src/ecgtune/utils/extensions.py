@@ -1,6 +1,6 @@
-"""Encoders, methods and formats from outside the package: a user's files and installed entry points.
+"""Encoders, methods and formats from outside the package: files of the user and installed entry points.
 
-A file or an entry point registers what it has when it is imported, with decorators such as `@register_encoder`.
+Files and entry points register their classes on import, with decorators such as `@register_encoder`.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from ecgtune.errors import SettingError
 
 T = TypeVar("T")
 
-#: Environment variable with paths of files to import, separated like PATH; processes started from here inherit it.
+#: Environment variable with paths of files to import, separated as in PATH; child processes inherit it.
 VARIABLE = "ECGTUNE_IMPORT"
 
 
 @dataclass(frozen=True)
 class Registry(Generic[T]):
-    """Classes by name: those that the folders of a package register when imported, and those from outside.
+    """Classes by name, from the folders of a package and from outside.
 
-    kind: word for messages, as in `@register_<kind>`. package: its folders are imported, or their submodule
-    `submodule`. group: entry points.
+    kind: word in messages and in `@register_<kind>`. package: its folders, or their module `submodule`, are imported
+    and register classes. group: name of the entry points.
     """
 
     kind: str
@@ -39,24 +39,24 @@ class Registry(Generic[T]):
     _classes: dict[str, type[T]] = field(default_factory=dict)
 
     def add(self, name: str, cls: type[T]) -> None:
-        """Make a class known under `name`. Raises SettingError for a name that another class has."""
+        """Register a class as `name`. Raises SettingError if another class has this name."""
         other = self._classes.get(name)
         if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
             raise SettingError(f"a {self.kind} {name!r} is registered already ({other}); choose another name")
         self._classes[name] = cls
 
     def get(self, name: str) -> type[T] | None:
-        """Class of this name; None for an unknown one."""
+        """Return the class of this name, None if it is unknown."""
         return self._classes.get(name) or self.all().get(name)
 
     def all(self) -> dict[str, type[T]]:
-        """All classes by name."""
+        """Return all classes by name."""
         _import_folders(self.package, self.submodule)
         load_entry_points(self.group)
         return self._classes
 
     def check(self, item: T, name: str) -> None:
-        """Raise SettingError unless a saved run finds the class of `item` again by `name`."""
+        """Raise SettingError unless `name` is the registered name of the class of `item`."""
         if self.get(name) is not type(item):
             raise SettingError(
                 f"{type(item).__name__} is not registered, so a saved run could not be loaded; decorate the class with"
@@ -72,7 +72,7 @@ def _import_folders(package: ModuleType, submodule: str) -> None:
 
 
 def add_file(path: str | Path) -> None:
-    """Import a file now, and in every process that this one starts. Raises SettingError, see `load_file`."""
+    """Import a file in this process and in all its child processes. Raises SettingError, see `load_file`."""
     load_file(path)
     known = [part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
     resolved = str(Path(path).resolve())
@@ -81,7 +81,7 @@ def add_file(path: str | Path) -> None:
 
 
 def load_file(path: str | Path) -> None:
-    """Import a Python file, unless this process has it already. Raises SettingError if it is missing or fails."""
+    """Import a Python file unless it is already imported. Raises SettingError if it is missing or fails."""
     path = Path(path).resolve()
     name = f"ecgtune_import_{path.stem}"
     if any(_is_from(module, path) for module in list(sys.modules.values())):

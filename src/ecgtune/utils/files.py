@@ -1,4 +1,4 @@
-"""Atomic files and folders: readers see the old or the new content, also when a process is killed."""
+"""Atomic files and folders: readers see the old or the new content, even if the writing process is killed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ from ecgtune.errors import DataError, EcgtuneError, RunError
 from ecgtune.utils.formatting import size
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+class FolderEntry:
+    """Attribute of a class with a `path`: the path of a file or folder inside it, at the relative path `name`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: Any, owner: object = None) -> Path:
+        return folder.path / self._name
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -69,10 +79,10 @@ def read_json(path: Path) -> Any:
 
 
 def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary folder)`, then replace the folder `path` by it; on failure the old one stays.
+    """Call `write(temporary folder)`, then replace the folder `path` by it; a failure leaves the old one unchanged.
 
-    Leftovers of a killed process are removed first. Files get the permissions of the user's umask: safetensors would
-    leave them readable by their owner alone. Raises RunError when the folder cannot be written.
+    Leftovers of a killed process are removed first. Files get the permissions of the user's umask, because safetensors
+    makes them readable for their owner only. Raises RunError when the folder cannot be written.
     """
     partial, old = (path.with_name(f".{path.name}.{kind}") for kind in ("partial", "old"))
     try:
@@ -109,13 +119,13 @@ def check_space(folder: Path, needed: int) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> RunError:
-    """The error for a file or folder that cannot be written."""
-    return RunError(f"{path} cannot be written ({error.strerror or error}); choose another place")
+    """Return the error for a file or folder that cannot be written."""
+    return RunError(f"{path} cannot be written ({error.strerror or error}); choose another folder")
 
 
 def file_mode() -> int:
     """Return the permissions that the user's umask gives to a new file."""
-    current = os.umask(0)  # the only way to ask is to set it
+    current = os.umask(0)  # reading the umask requires setting it
     os.umask(current)
     return 0o666 & ~current
 

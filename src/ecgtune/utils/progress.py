@@ -1,4 +1,4 @@
-"""One progress bar with the remaining time on a terminal; what stays is logged."""
+"""Progress bar with the remaining time, and the logger of the library."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from ecgtune.utils import formatting
 
-#: The log of the library. Nothing of it is shown unless the caller adds a handler, as the command line does.
+#: Logger of the library. It is silent unless the caller adds a handler, as the command line does.
 LOGGER = logging.getLogger("ecgtune")
 LOGGER.addHandler(logging.NullHandler())
 
 
 class ProgressBar:
-    """Counts units of work (windows through the model) over everything the user waits for.
+    """Progress bar over units of work (windows through the model), with the elapsed and the remaining time.
 
-    `quiet` shows and logs nothing. On a terminal one bar shows the fraction done and the time left.
+    It is shown on a terminal only. `quiet` disables it and the log lines.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -52,16 +52,16 @@ class ProgressBar:
 
     @property
     def left(self) -> str:
-        """Words for the remaining time at the speed so far, such as ", about 2 min left"; "" while it is unknown."""
+        """Remaining time at the current speed, such as ", about 2 min left"; "" if it is unknown."""
         if not 0 < self._done < self._total:
             return ""
         seconds = (time.monotonic() - self._started) * (self._total - self._done) / self._done
         return f", about {formatting.duration(seconds)} left"
 
     def expect(self, units: float) -> None:
-        """Add `units` of work to what is to be done."""
+        """Add `units` to the total work."""
         if not self._done:
-            self._started = time.monotonic()  # what was checked before is no measure of the speed
+            self._started = time.monotonic()  # excludes earlier checks from the measured speed
         self._total += units
         self._bar.update(self._task, total=self._total)
 
@@ -70,7 +70,7 @@ class ProgressBar:
         self._bar.update(self._task, advance=units)
 
     def describe(self, text: str) -> None:
-        """Say what is being done now, left of the bar."""
+        """Set the text left of the bar."""
         self._bar.update(self._task, description=text)
 
     def note(self, text: str) -> None:

@@ -1,10 +1,10 @@
-"""Text from files in messages."""
+"""Text of files in messages."""
 
 from __future__ import annotations
 
 
 def shown(value: object) -> str:
-    """Return a value from a file for a one-line message: quoted, controls escaped, at most 40 characters."""
+    """Format a value of a file for a one-line message: quoted, control characters escaped, at most 40 characters."""
     return repr(str(value)[:40])
 
 

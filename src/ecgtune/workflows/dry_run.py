@@ -24,7 +24,7 @@ from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.callbacks import Callback
 from ecgtune.training.inference import choose_device, logits_of
 from ecgtune.training.memory import PeakMemory, status_bytes
-from ecgtune.training.prefix import MEMORY_SHARE
+from ecgtune.training.prefix import MEMORY_FRACTION
 from ecgtune.utils import formatting
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.preparation import load_recipe_model
@@ -137,7 +137,7 @@ def answer(file: str) -> None:
         _limit_memory(memory, choose_device(recipe.trainer.device))
         found = measure(recipe, dataset, few, job.parent)
         whole = found.cached * (recipe.copies * len(split.train) + len(split.val)) // sum(found.windows[:2])
-        if whole > MEMORY_SHARE * psutil.virtual_memory().total and recipe.trainer.prefix_cache == "auto":
+        if whole > MEMORY_FRACTION * psutil.virtual_memory().total and recipe.trainer.prefix_cache == "auto":
             # The whole run would not compute so much once.
             trainer = replace(recipe.trainer, prefix_cache="off")
             found = measure(replace(recipe, trainer=trainer), dataset, few, job.parent)

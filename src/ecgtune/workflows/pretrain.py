@@ -23,7 +23,7 @@ from ecgtune.recipes.pretraining import Pretraining, load_pretraining_recipe
 from ecgtune.reporting.writing import CARD, card_is_edited, write_pretraining
 from ecgtune.training.callbacks import ProgressCallback
 from ecgtune.training.inference import choose_device
-from ecgtune.training.loop import Trained, count_steps, train
+from ecgtune.training.loop import TrainingResult, count_steps, train
 from ecgtune.training.precision import check_precision, resolved_precision
 from ecgtune.training.processes import Processes
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, begin_run, check_run
@@ -61,8 +61,8 @@ def pretrain(
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
     check_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
     processes = Processes(recipe.trainer.device)
-    with exclusive(folder.path, command_line()) if processes.first else nullcontext():
-        data = processes.first_before_others(
+    with exclusive(folder.path, command_line()) if processes.is_main else nullcontext():
+        data = processes.main_process_first(
             lambda: read_recordings(
                 recordings, sampling_rate=recipe.encoder.sampling_rate, options=ReadOptions.of(settings)
             )
@@ -73,7 +73,7 @@ def pretrain(
         fingerprint = _fingerprint(data, left_out, seed, settings)
         fingerprint |= resolved_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
         origin = {"objective": str(recipe.objective), "recipe": recipe.name, "seed": seed, "data": data.source.sha256}
-        objective = processes.first_before_others(
+        objective = processes.main_process_first(
             lambda: make_objective(data, selection, recipe, seed=seed, origin=origin)
         )
         work = count_steps(objective.items, recipe.optimisation) * recipe.optimisation.batch_size
@@ -84,19 +84,19 @@ def pretrain(
             check_run(folder, recipe, fingerprint, resume=resume)
             begin_run(folder, recipe, fingerprint)
 
-        processes.first_alone(begin)
-        with ProgressBar(quiet=quiet or not processes.first) as progress:
+        processes.on_main_process(begin)
+        with ProgressBar(quiet=quiet or not processes.is_main) as progress:
             progress.note(f"{folder.title}: {selection.sentence()}; {objective.items:,} crops an epoch")
             progress.describe(folder.title)
             progress.expect(work)
             if not folder.finished:
-                processes.first_alone(lambda: write_text(folder.recordings, _recordings_text(data, selection)))
+                processes.on_main_process(lambda: write_text(folder.recordings, _recordings_text(data, selection)))
                 shown = ProgressCallback(progress, folder.title, recipe.optimisation.batch_size)
                 trained = train(
                     objective, recipe.optimisation, recipe.trainer, seed=seed, folder=folder, callbacks=[shown]
                 )
-                processes.first_alone(lambda: _finish(folder, recipe, objective, data, selection, trained, seed))
-        processes.first_alone(lambda: _present(folder, objective, origin, settings.export_float16, progress))
+                processes.on_main_process(lambda: _finish(folder, recipe, objective, data, selection, trained, seed))
+        processes.on_main_process(lambda: _present(folder, objective, origin, settings.export_float16, progress))
     return folder.best
 
 
@@ -106,7 +106,7 @@ def _finish(
     objective: PretrainingObjective,
     data: Recordings,
     selection: Selection,
-    trained: Trained,
+    trained: TrainingResult,
     seed: int,
 ) -> None:
     hours = float(data.length[selection.train].sum() / data.sampling_rate / 3600)

@@ -24,12 +24,12 @@ from ecgtune.models.architectures import check_registered as check_encoder_regis
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import describe_model
 from ecgtune.recipes.recipe import Recipe
-from ecgtune.training.head_first import check_head_first
+from ecgtune.training.head_first import check_head_epochs
 from ecgtune.training.inference import choose_device
 from ecgtune.training.loop import count_steps
 from ecgtune.training.losses import check_loss
 from ecgtune.training.precision import check_precision, resolved_precision
-from ecgtune.training.prefix import check_prefix
+from ecgtune.training.prefix import check_prefix_cache
 from ecgtune.training.run_folder import RunFolder, check_run
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.preparation import Prepared, load_recipe_model, prepare, summarise
@@ -80,7 +80,7 @@ class RunBuilder:
         prepared = self.prepared(model, recipe)
         _check_task(recipe, prepared)
         count_steps(len(prepared.split.train), recipe.optimisation)
-        check_head_first(recipe.method, len(prepared.split.train), recipe.optimisation)
+        check_head_epochs(recipe.method, len(prepared.split.train), recipe.optimisation)
         check_depth(
             model,
             recipe.method,
@@ -96,7 +96,7 @@ class RunBuilder:
         attach(model, recipe.method, seed=seed)
         count = count_parameters(model, recipe.method)
         augmented = augmentation is not None and not recipe.augmentation.augmented_copies
-        check_prefix(model, recipe.method, recipe.optimisation, recipe.trainer, augmented)
+        check_prefix_cache(model, recipe.method, recipe.optimisation, recipe.trainer, augmented)
         return ReadyRun(recipe, model, prepared, seed, run, fingerprint, description, count, augmentation)
 
     def prepared(self, model: Classifier, recipe: Recipe) -> Prepared:

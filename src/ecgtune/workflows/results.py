@@ -17,7 +17,7 @@ from ecgtune.evaluation.evaluate import evaluate
 from ecgtune.methods.registry import method_to_table
 from ecgtune.recipes.preset import changed_preset
 from ecgtune.recipes.recipe import Recipe
-from ecgtune.training.loop import Trained
+from ecgtune.training.loop import TrainingResult
 from ecgtune.training.run_folder import RESULT_FORMAT
 from ecgtune.workflows.preparation import summarise
 from ecgtune.workflows.ready import ReadyRun
@@ -99,8 +99,8 @@ def saved_model(run: ReadyRun, decision: Decision) -> dict[str, Any]:
     }
 
 
-def run_metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) -> dict[str, Any]:
-    """The content of metrics.json without the scores. once: the sentence on what was computed once."""
+def run_metrics(run: ReadyRun, trained: TrainingResult, decision: Decision, precomputed: str) -> dict[str, Any]:
+    """Return metrics.json without the scores. precomputed: the sentence on precomputation."""
     recipe, count = run.recipe, run.count
     summary = summarise(run.prepared.dataset, run.prepared.split)
     summary["split"]["warnings"] += choice_warnings(
@@ -141,7 +141,7 @@ def run_metrics(run: ReadyRun, trained: Trained, decision: Decision, once: str) 
             "file_bytes": sum(f.stat().st_size for f in run.folder.best.rglob("*") if f.is_file()),
             "device": trained.device,
             "precision": trained.precision,
-            "precomputed": once,
+            "precomputed": precomputed,
         },
         "audits": {"weights": run.model.weights.audit(), "gradients": trained.audit, "count": count.sentence()},
         "threshold": decision.to_dict(run.model.classes),

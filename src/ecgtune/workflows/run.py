@@ -12,15 +12,15 @@ from ecgtune.data.splits import Split
 from ecgtune.evaluation.decision import choose_decision
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.reporting.writing import write_run
+from ecgtune.training.augmented_copies import augmented_copies
 from ecgtune.training.callbacks import Callback, ProgressCallback
 from ecgtune.training.classification import Classification
 from ecgtune.training.head_first import count_head_steps, train_head
 from ecgtune.training.inference import logits_of, probability_of
-from ecgtune.training.loop import Trained, count_steps, train
+from ecgtune.training.loop import TrainingResult, count_steps, train
 from ecgtune.training.predictions import predictions_text
-from ecgtune.training.prefix import compute_once
+from ecgtune.training.prefix import precompute_inputs
 from ecgtune.training.run_folder import begin_run, split_text
-from ecgtune.training.views import views_of
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.ready import ReadyRun
@@ -68,10 +68,10 @@ def run_recipe(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callbac
         write_run(run.folder.path)
 
 
-def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()) -> tuple[Trained, str]:
+def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()) -> tuple[TrainingResult, str]:
     """Train on the training windows and leave the best epoch on validation in model and folder; no others are read.
 
-    Returns what the training reports, and the sentence on what was computed once.
+    Returns the result of the training and a sentence on what was precomputed.
     """
     model, prepared, settings, trainer = run.model, run.prepared, run.recipe.optimisation, run.recipe.trainer
     training, validation = prepared.windows(prepared.split.train), prepared.windows(prepared.split.val)
@@ -90,22 +90,24 @@ def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()
         )
     method, augment, copies = run.recipe.method, run.augmentation, run.recipe.copies
     if augment is not None and run.recipe.augmentation.augmented_copies:
-        training, augment = views_of(training, augment, seed=run.seed, copies=copies), None
-    once = compute_once(
+        training, augment = augmented_copies(training, augment, seed=run.seed, copies=copies), None
+    inputs = precompute_inputs(
         model, method, training, validation, settings, trainer, augmented=augment is not None, copies=copies
     )
-    progress.note(f"{run.folder.title}: {once.sentence}")
-    objective = Classification(model, method, once.training, once.validation, settings, trainer, augment, copies=copies)
+    progress.note(f"{run.folder.title}: {inputs.sentence}")
+    objective = Classification(
+        model, method, inputs.training, inputs.validation, settings, trainer, augment, copies=copies
+    )
     shown = ProgressCallback(progress, run.folder.title, _step_cost(run.recipe) * settings.batch_size)
     trained = train(objective, settings, trainer, seed=run.seed, folder=run.folder, callbacks=[shown, *callbacks])
-    return replace(trained, seconds=trained.seconds + head_seconds), once.sentence
+    return replace(trained, seconds=trained.seconds + head_seconds), inputs.sentence
 
 
 def _train_and_test(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback]) -> None:
     dataset, split, recipe = run.prepared.dataset, run.prepared.split, run.recipe
     origin = dataset.group if dataset.recording is None else dataset.recording
     write_text(run.folder.split, split_text(split.by_name(), origin))
-    trained, once = fit(run, progress, callbacks)
+    trained, precomputed = fit(run, progress, callbacks)
 
     rows = np.concatenate([split.val, split.test])
     name = np.repeat(["val", "test"], [len(split.val), len(split.test)])
@@ -125,5 +127,5 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Ca
     text = predictions_text(rows, group, name, dataset.label[rows], probability, dataset.classes, recording)
     write_text(run.folder.predictions, text)
     write_json(run.folder.best / "model.json", saved_model(run, decision))
-    write_json(run.folder.metrics, run_metrics(run, trained, decision, once) | results)
+    write_json(run.folder.metrics, run_metrics(run, trained, decision, precomputed) | results)
     run.folder.discard_state()

@@ -23,7 +23,7 @@ from ecgtune.models.loading import load_model
 from ecgtune.models.weights import file_sha256
 from ecgtune.recipes.pretraining import load_pretraining_recipe
 from ecgtune.training.batches import Windows
-from ecgtune.training.inference import encode_once
+from ecgtune.training.inference import precompute
 
 FOLDER = BUNDLED / "ecg-fm-tiny"
 FILE = FOLDER / "model.safetensors"
@@ -74,7 +74,7 @@ def probed(dataset: Dataset, train: np.ndarray, test: np.ndarray, name: str) -> 
         dataset, train, sampling_rate=100.0, resampling=model.encoder.input_spec.resampling, normalisation="zscore"
     )
     windows = Windows(prepare(dataset.signal, dataset.sampling_rate), dataset.label)
-    features = encode_once(model, windows).inputs
+    features = precompute(model, windows).inputs
     scale = StandardScaler().fit(features[train])
     head = LogisticRegression(C=0.01, max_iter=300).fit(scale.transform(features[train]), dataset.label[train])
     return float(roc_auc_score(dataset.label[test], head.decision_function(scale.transform(features[test]))))

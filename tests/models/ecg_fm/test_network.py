@@ -164,10 +164,3 @@ def test_lora_acts_on_every_projection(encoder: EcgFM) -> None:
     assert len(trained) == 2 * len(targets)
     gradients = [parameter.grad for parameter in trained]
     assert all(gradient is not None and float(gradient.norm()) > 0 for gradient in gradients)
-
-
-def test_attention_maps_are_the_attention_of_each_layer(encoder: EcgFM) -> None:
-    maps = encoder.attention_maps(torch.randn(2, 12, 100), torch.arange(100) >= torch.tensor([[100], [41]])).detach()
-    assert maps.shape == (2, 2, 12, 12)
-    torch.testing.assert_close(maps.sum(dim=-1), torch.ones(2, 2, 12))
-    assert float(maps[1, :, :, 5:].abs().max()) == 0

@@ -6,18 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ecgtune.errors import AuditError, DataError
+from ecgtune.errors import DataError
 from ecgtune.models.contrastive import Draws
-from ecgtune.models.ecg_fm.pretraining import load_pretraining
-
-
-def test_only_a_pretrained_file_has_what_pretraining_needs(official_file: Callable[..., Path]) -> None:
-    model = load_pretraining(official_file())
-    assert (model.quantizer.groups, model.quantizer.codes) == (2, 5)
-    with pytest.raises(AuditError, match="not a pretrained file"):
-        load_pretraining(official_file("finetuned"))
-    with pytest.raises(AuditError, match="does not fit the pretraining model"):
-        load_pretraining(official_file(change=lambda content: content["model"].pop("final_proj.bias")))
+from helpers.ecg_fm import load_pretraining
 
 
 def test_records_must_have_as_many_masked_tokens(official_file: Callable[..., Path]) -> None:

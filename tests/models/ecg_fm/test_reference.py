@@ -22,11 +22,12 @@ from ecgtune.models.checkpoint import load_checkpoint
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.contrastive import Draws
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
-from ecgtune.models.ecg_fm.pretraining import ContrastiveModel, load_pretraining
+from ecgtune.models.ecg_fm.pretraining import ContrastiveModel
 from ecgtune.models.ecg_fm.published import official_names, read_official
 from ecgtune.models.loading import load_model
 from ecgtune.models.pooling import pool
 from ecgtune.models.weights import Weights
+from helpers.ecg_fm import attention_maps, load_pretraining
 
 TOLERANCE = 1e-5  # the original differs from itself by 4e-7 (tiny) to 1e-6 (full size)
 GRADIENT_TOLERANCE = 1e-4  # relative
@@ -73,7 +74,7 @@ def stages(encoder: EcgFM, signal: Tensor, padding_mask: Tensor | None) -> dict[
         seen |= {"encoder_out": tokens, "pooled": pool(tokens, mask), "token_mask": ~mask}
         for hook in hooks:
             hook.remove()
-        seen["saliency"] = encoder.attention_maps(signal, padding_mask)
+        seen["saliency"] = attention_maps(encoder, signal, padding_mask)
     return seen
 
 

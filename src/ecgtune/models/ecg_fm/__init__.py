@@ -1,4 +1,4 @@
-"""ECG-FM: the published weights, the bundled one-lead encoder, and that encoder from random weights."""
+"""ECG-FM: the published weights, the bundled one-lead encoder, and the same encoder with random weights."""
 
 from pathlib import Path
 

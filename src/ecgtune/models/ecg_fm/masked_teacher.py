@@ -2,9 +2,9 @@
 
 The teacher is a moving average of the encoder and encodes the whole crop; the student predicts its tokens at hidden
 positions. Baevski et al. 2022 (arXiv:2212.07525, data2vec 2.0): targets are the mean over the teacher's blocks (section
-3.1), the student encodes only the visible tokens, several masks share one pass of the teacher (3.3), and a few
-convolutions fill in the hidden positions (3.2). Random draws are arguments. Optionally, values of classical signal
-processing are predicted from the student's tokens of the whole crop (`models.rhythm`).
+3.1), the student encodes only the visible tokens, several masks share one forward pass of the teacher (3.3), and a
+convolutional decoder predicts the hidden positions (3.2). Random draws are arguments. Optionally, the student also
+predicts rhythm and beat shape from its tokens of the whole crop (`models.rhythm`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NORM_EPSILON = 1e-5
 
 
 class MaskedTeacher(nn.Module):
-    """Student, decoder and teacher. The first two train; `update_teacher` updates the third after each step."""
+    """Trainable student and decoder, and the teacher, which `update_teacher` updates after each step."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class MaskedTeacher(nn.Module):
         self.rhythm = rhythm
 
     def train(self, mode: bool = True) -> MaskedTeacher:
-        """The teacher never has dropout."""
+        """Set the mode of student and decoder; the teacher stays in evaluation mode."""
         super().train(mode)
         self.teacher.eval()
         return self
@@ -55,10 +55,10 @@ class MaskedTeacher(nn.Module):
         self.gap_token.requires_grad_(False)
 
     def forward(self, signal: Tensor, visible: Tensor, rhythm: tuple[Tensor, Tensor] | None = None) -> TeacherOutput:
-        """Loss of one batch.
+        """Compute the loss of one batch.
 
-        signal (batch, leads, samples), normalised; visible (batch, masks, kept) int64, rising along the last axis, the
-        tokens that the student sees under each mask, `masks` 0 or more; rhythm: targets of the rhythm head.
+        signal: (batch, leads, samples), normalised. visible: (batch, masks, kept) int64, ascending indices of the
+        student's tokens for each of 0 or more masks. rhythm: targets of the rhythm head.
         """
         tokens = _tokens(self.encoder, signal)
         zero = torch.zeros(len(signal), device=signal.device)
@@ -83,7 +83,7 @@ class MaskedTeacher(nn.Module):
 
     @torch.no_grad()
     def targets(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        """Targets (batch, tokens, width) float32, and `target_variance` of `TeacherOutput`.
+        """Return targets (batch, tokens, width) float32, and `target_variance` of `TeacherOutput`.
 
         Each block's output is normalised per crop and channel over time (instance norm), then blocks are averaged.
         """
@@ -97,10 +97,10 @@ class MaskedTeacher(nn.Module):
         return torch.stack(normed).mean(dim=0), variance_of_tokens
 
     def predict(self, tokens: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch * masks, tokens, width) predictions, and bool (batch * masks, tokens), True where visible.
+        """Return predictions (batch * masks, tokens, width) and bool (batch * masks, tokens), True where visible.
 
-        tokens (batch, tokens, width) of the student's stem; its kernels do not overlap, so a hidden token cannot leak
-        through its neighbours.
+        tokens: (batch, tokens, width) of the student's stem, whose kernels do not overlap, so that visible tokens do
+        not depend on hidden samples.
         """
         tokens = tokens.repeat_interleave(visible.shape[1], dim=0)
         kept = visible.flatten(0, 1)[..., None].expand(-1, -1, tokens.shape[-1])
@@ -116,11 +116,11 @@ class MaskedTeacher(nn.Module):
 
     @torch.no_grad()
     def update_teacher(self, decay: float) -> None:
-        """teacher = decay * teacher + (1 - decay) * student, weight by weight."""
+        """Set each weight of the teacher to decay * teacher + (1 - decay) * student."""
         for slow, fast in zip(self.teacher.parameters(), self.encoder.parameters(), strict=True):
             slow.lerp_(fast, 1 - decay)
 
 
 def _tokens(encoder: EcgFM, signal: Tensor) -> Tensor:
-    """Projected tokens of the stem (batch, tokens, width), before their positions."""
+    """Return projected tokens of the stem (batch, tokens, width), without positional information."""
     return encoder.projection(encoder.stem_norm(encoder.stem_features(signal)))

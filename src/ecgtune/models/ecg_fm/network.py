@@ -1,8 +1,8 @@
-"""ECG-FM: a convolutional stem and a post-norm transformer over 12-lead ECG (McKeen et al. 2024, arXiv:2408.05178).
+"""ECG-FM: a convolutional stem and a post-norm transformer for 12-lead ECGs (McKeen et al. 2024, arXiv:2408.05178).
 
-Written from measurements of the original; `tests/models/ecg_fm/test_reference.py` compares every stage with it. Easily
-missed: GroupNorm before GELU in the first block only, the encoder's norm on its *input*, one weight-norm gain per tap
-of the positional convolution, and its last frame dropped.
+`tests/models/ecg_fm/test_reference.py` compares every stage with the original. Details that are easy to miss: GroupNorm
+before GELU in the first block only, the encoder's norm on its *input*, one weight-norm gain per tap of the positional
+convolution, and removal of its last frame.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from ecgtune.models.layers import Attention, FeedForward, drop_path
 
 KERNEL = 2  # every block of the stem halves the sampling rate
 NORM_EPSILON = 1e-5
-#: Taps from which the spectrum of a frozen positional convolution is faster on a CPU (`benchmarks/micro.py`).
+#: Smallest kernel for which `FrozenSpectrum` is faster than the convolution on a CPU (`benchmarks/micro.py`).
 LONG_KERNEL = 32
 
 
 @dataclass(frozen=True)
 class EcgFmConfig:
-    """Sizes of an ECG-FM encoder; the defaults are the published model's (90,373,248 parameters).
+    """Configuration of an ECG-FM encoder; the defaults are the published model's (90,373,248 parameters).
 
-    `sampling_rate` in Hz. `resampling` names how signals of another rate reach it: "linear" as the original was
-    trained, "polyphase" otherwise. `feature_grad_mult` scales the gradient that reaches the convolutional stem;
-    0 computes the stem without a gradient. The dropouts act only in training mode.
+    `sampling_rate` is in Hz. `resampling` is the method for signals of other rates: "linear" as in the training of the
+    original, or "polyphase". `feature_grad_mult` scales the gradient of the convolutional stem; 0 computes it without a
+    gradient.
     """
 
     leads: tuple[str, ...] = STANDARD_LEADS
@@ -70,12 +70,12 @@ class EcgFmConfig:
 
     @property
     def samples_per_token(self) -> int:
-        """How many samples of signal make one token."""
+        """Samples of the signal per token."""
         return KERNEL**self.conv_layers
 
 
 class ConvBlock(nn.Module):
-    """Halve the time axis: convolution without bias, GroupNorm with one group per channel (first block only), GELU."""
+    """Convolution without bias of stride 2, GroupNorm with one group per channel (first block only), GELU."""
 
     def __init__(self, inputs: int, channels: int, normalise: bool) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class ConvBlock(nn.Module):
 
 
 class PositionalConv(nn.Module):
-    """Position from context: grouped convolution over tokens whose kernel has one trainable gain per tap."""
+    """Convolutional positional encoding: grouped convolution over tokens with one trainable gain per tap."""
 
     def __init__(self, width: int, taps: int, groups: int) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class PositionalConv(nn.Module):
         self._spectrum: FrozenSpectrum | None = None
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(batch, tokens, width) -> the same shape; an even kernel gives one frame too many, the last one."""
+        """Return the encoding (batch, tokens, width); the additional last frame of an even kernel is removed."""
         channels = tokens.transpose(1, 2)
         plain = torch.compiler.is_exporting() or (torch.is_grad_enabled() and _trains(self.conv))
         if plain or tokens.device.type != "cpu" or self._taps < LONG_KERNEL:
@@ -111,7 +111,7 @@ class PositionalConv(nn.Module):
 
     def _frozen(self, tokens: int) -> FrozenSpectrum:
         conv = cast(nn.Conv1d, self.conv)
-        if self._spectrum is None or not self._spectrum.holds(conv, tokens):
+        if self._spectrum is None or not self._spectrum.is_current(conv, tokens):
             self._spectrum = FrozenSpectrum(conv, tokens)
         return self._spectrum
 
@@ -137,11 +137,11 @@ class EncoderLayer(nn.Module):
 
 
 class EcgFM(Encoder):
-    """The encoder; one token per `config.samples_per_token` samples.
+    """ECG-FM encoder with one token per `config.samples_per_token` samples.
 
-    Zero-padding moves the tokens a little, mask or not, because the first norm runs over the whole record; equal
-    lengths are better. The gradient of the keys' bias is zero: it adds one constant to all scores of a query, and
-    softmax does not change by a constant.
+    Zero-padding slightly changes all tokens, even with a mask, because the first norm covers the whole record; prefer
+    records of equal length. The gradient of the bias of the keys is zero, because it adds the same constant to all
+    scores of a query and softmax is invariant to it.
     """
 
     config_type = EcgFmConfig
@@ -209,17 +209,8 @@ class EcgFM(Encoder):
         embedding = (self.stem, self.stem_norm, self.projection, self.positional, self.input_norm)
         return 0 if all(map(is_fixed, embedding)) else None  # the first block begins with dropout
 
-    def attention_maps(self, signal: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Head-averaged attention of each layer: (batch, depth, tokens, tokens); parameters as in `forward`."""
-        tokens, mask = self.embed(signal, padding_mask)
-        maps = []
-        for index, layer in enumerate(self.layers):
-            maps.append(cast(EncoderLayer, layer).attention.weights(tokens, mask))
-            tokens = self.run_block(index, layer, tokens, mask)
-        return torch.stack(maps, dim=1)
-
     def stem_features(self, signal: Tensor) -> Tensor:
-        """Features of the convolutional stem (batch, tokens, conv_channels), before their norm."""
+        """Return the features of the convolutional stem (batch, tokens, conv_channels), before their norm."""
         self.input_spec.check(signal)
         with nullcontext() if self.feature_grad_mult > 0 else torch.no_grad():
             features: Tensor = self.stem(signal)
@@ -228,11 +219,11 @@ class EcgFM(Encoder):
         return features.transpose(1, 2)
 
     def contextualise(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
-        """Projected tokens (batch, tokens, width) through position and the transformer layers."""
+        """Apply positional encoding and the transformer layers to projected tokens (batch, tokens, width)."""
         return self.forward_from(0, self.place(tokens, mask), mask)
 
     def place(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
-        """Projected tokens (batch, tokens, width) with their positions, normalised: features of the first layer."""
+        """Add the positional encoding to projected tokens (batch, tokens, width) and normalise: input of layer 1."""
         tokens = tokens + self.positional(tokens)
         if mask is not None:
             tokens = tokens.masked_fill(~mask[..., None], 0.0)
@@ -241,7 +232,7 @@ class EcgFM(Encoder):
     def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.02)  # post-norm layers that start near the identity learn sooner
+                nn.init.normal_(module.weight, std=0.02)  # post-norm layers near the identity train faster
                 nn.init.zeros_(module.bias)
             elif isinstance(module, ConvBlock):
                 nn.init.kaiming_uniform_(module.conv.weight, nonlinearity="relu")

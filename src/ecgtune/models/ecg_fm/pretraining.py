@@ -1,14 +1,12 @@
-"""Contrastive pretraining of ECG-FM: the encoder with the parts that only pretraining needs, and published files."""
+"""Contrastive pretraining of ECG-FM."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ecgtune.errors import AuditError, DataError
+from ecgtune.errors import DataError
 from ecgtune.models.contrastive import (
     DIVERSITY_WEIGHT,
     FEATURE_PENALTY_WEIGHT,
@@ -20,11 +18,10 @@ from ecgtune.models.contrastive import (
     segment_loss,
 )
 from ecgtune.models.ecg_fm.network import EcgFM
-from ecgtune.models.ecg_fm.published import read_file
 
 
 class ContrastiveModel(nn.Module):
-    """An encoder with what only pretraining needs; those parts carry the names that official files give them."""
+    """An encoder with the modules that only pretraining needs, named as in the published files."""
 
     def __init__(
         self,
@@ -39,7 +36,7 @@ class ContrastiveModel(nn.Module):
         super().__init__()
         config = encoder.config
         if feature_grad_mult is not None:
-            encoder.feature_grad_mult = feature_grad_mult  # of this training, not of the saved encoder
+            encoder.feature_grad_mult = feature_grad_mult  # not saved with the encoder
         self.encoder = encoder
         self.mask_emb = nn.Parameter(torch.rand(config.width))
         self.quantizer = GumbelQuantizer(config.conv_channels, code_width, groups, codes)
@@ -49,19 +46,17 @@ class ContrastiveModel(nn.Module):
     def forward(
         self, signal: Tensor, draws: Draws, patient: Tensor, segment: Tensor, *, temperature: float = MAX_TEMPERATURE
     ) -> ContrastiveOutput:
-        """Loss of one batch.
+        """Compute the loss of one batch.
 
         Parameters
         ----------
         signal : (batch, leads, samples), normalised 5 s segments, two adjacent ones of each recording.
-        patient, segment : (batch,) integers; segments 0 and 1 of one patient are to be alike.
+        patient, segment : (batch,) integers; segments 0 and 1 of a patient are a positive pair.
         temperature : of the quantiser, `gumbel_temperature(step)`.
         """
         counts = draws.masked.sum(dim=1)
         if not bool((counts == counts[0]).all()) or int(counts[0]) < 2:
-            raise DataError(
-                "every record needs the same number of masked tokens, at least 2 (one target, one negative)"
-            )
+            raise DataError("every record needs the same number of masked tokens, 2 or more (one target, one negative)")
         if draws.kept_leads is not None:
             signal = signal * draws.kept_leads[..., None].to(signal.dtype)
 
@@ -100,37 +95,6 @@ class ContrastiveModel(nn.Module):
             probability_perplexity=probability_perplexity,
             code_perplexity=group_perplexity.sum(),
             group_perplexity=group_perplexity,
-            correct=int((best & ~worst).sum()),  # all candidates alike is no success
+            correct=int((best & ~worst).sum()),  # not correct if all candidates have equal logits
             sample_size=int(size),
         )
-
-
-def load_pretraining(path: str | Path, *, heads: int | None = None) -> ContrastiveModel:
-    """The whole pretraining model of an official pretrained `.pt` file, every tensor used.
-
-    `heads` as in `load_checkpoint`. Raises CheckpointError for a file that cannot be read, AuditError for one that
-    lacks a tensor, such as a fine-tuned file.
-    """
-    official, tensors = read_file(Path(path), heads)
-    extra = {name: tensors[name].detach().clone() for name, _ in official.left_out}
-    missing = sorted({"mask_emb", "quantizer.vars", "quantizer.weight_proj.weight", "project_q.weight"} - set(extra))
-    if missing:
-        raise AuditError(f"weights audit: {path} has no {missing[0]!r}: it is not a pretrained file; take that one")
-    groups_and_codes, code_part = extra["quantizer.vars"].shape[1:]
-    final_width, code_width = extra["project_q.weight"].shape
-    groups = code_width // code_part
-    model = ContrastiveModel(
-        EcgFM.from_weights(official.config, official.encoder),
-        groups=groups,
-        codes=groups_and_codes // groups,
-        code_width=code_width,
-        final_width=final_width,
-    )
-    weights = {f"encoder.{name}": tensor for name, tensor in official.encoder.items()} | extra
-    try:
-        model.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        raise AuditError(
-            f"weights audit: {path} does not fit the pretraining model: {' '.join(str(error).split())}"
-        ) from error
-    return model

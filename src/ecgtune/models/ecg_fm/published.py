@@ -1,7 +1,7 @@
-"""The published ECG-FM checkpoint's names and sizes, and what they are called here.
+"""Reader of the published ECG-FM checkpoints.
 
-A pretrained file names the encoder's tensors as they are; a fine-tuned file prefixes them with `encoder.` and adds
-`proj.*`. Sizes come from the tensors, because the settings in a file need not describe it.
+A fine-tuned file has the tensors of a pretrained encoder with the prefix `encoder.`, and `proj.*`. Sizes are taken from
+the tensors, because the settings in a file may not describe them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from torch import Tensor
 
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import AuditError, CheckpointError
-from ecgtune.models.checkpoint import read_published_file
 from ecgtune.models.ecg_fm.network import KERNEL, EcgFM, EcgFmConfig
 from ecgtune.models.weights import Weights, file_sha256
 
 PUBLISHED_WIDTH, PUBLISHED_HEADS = 768, 12
-SHOWN = 3  # tensors that an error names
+SHOWN = 3  # tensor names in an error
 
 _LAYER_NAMES = {
     "self_attn.q_proj": "attention.q_proj",
@@ -41,10 +40,11 @@ _PRETRAINING_REASON = "used only by the pretraining objective"
 
 @dataclass(frozen=True)
 class OfficialWeights:
-    """The tensors of one official file under this package's names, every one accounted for.
+    """Tensors of a published file under the names of this package.
 
-    `encoder` fits `EcgFM(config)`; `head` holds `weight` (labels, width) and `bias`, or is None for a pretrained
-    file; `left_out` pairs the official name of each tensor that is not used with the reason.
+    `encoder` is the state dict of `EcgFM(config)`. `head` has `weight` (labels, width) and `bias`, or is None for a
+    pretrained file. `used` are the published names of the tensors in both; `left_out` pairs each other published name
+    with the reason.
     """
 
     config: EcgFmConfig
@@ -55,7 +55,7 @@ class OfficialWeights:
 
 
 def official_names(config: EcgFmConfig) -> dict[str, str]:
-    """Name in a pretrained file -> name in `EcgFM`, for every tensor of the encoder."""
+    """Return the published name and the name in `EcgFM` of every tensor of the encoder."""
     names = {
         "layer_norm": "stem_norm",
         "post_extract_proj": "projection",
@@ -75,24 +75,24 @@ def official_names(config: EcgFmConfig) -> dict[str, str]:
 def read_official(
     tensors: Mapping[str, Tensor], settings: Mapping[str, Any] | None, source: str, heads: int | None = None
 ) -> OfficialWeights:
-    """Take the tensors of an official file apart: the weights audit.
+    """Assign the tensors of a published file to encoder and head, with the weights audit.
 
     Parameters
     ----------
-    tensors : the file's `model` entry.
-    settings : the file's `cfg["model"]` if it has one; read only for the number of heads, and only when its width
-        and depth are those of the tensors.
-    source : what to call the file in errors.
-    heads : number of attention heads, for a size that is not the published one.
+    tensors : entry `model` of the file.
+    settings : entry `cfg["model"]` of the file or None; only the number of heads is read, and only if its width and
+        depth are those of the tensors.
+    source : name of the file in errors.
+    heads : number of attention heads, needed for sizes other than the published one.
 
-    Raises AuditError when a tensor is missing, unexpected, mis-shaped or not finite, CheckpointError when this is no
-    ECG-FM at all or the number of heads cannot be known.
+    Raises AuditError when a tensor is missing, unexpected, mis-shaped or not finite, CheckpointError when the file is
+    not an ECG-FM or the number of heads is unknown.
     """
     finetuned = any(name.startswith("encoder.feature_extractor.") for name in tensors) or "proj.weight" in tensors
     prefix = "encoder." if finetuned else ""
-    originals: dict[str, str] = {}  # today's name -> the name in the file
+    originals: dict[str, str] = {}  # current name -> name in the file
     for name in tensors:
-        originals[_modern(name)] = name
+        originals[_current_name(name)] = name
     if len(originals) != len(tensors):
         raise AuditError(f"{source} names the positional convolution's weights twice (old and new weight norm)")
     found = {name: tensors[original] for name, original in originals.items()}
@@ -109,16 +109,11 @@ def read_official(
 
     return OfficialWeights(
         config=replace(config, heads=_heads(config, settings, source, heads)),
-        encoder={ours: _own(found[theirs]) for theirs, ours in wanted.items()},
-        head={part: _own(found[f"proj.{part}"]) for part in ("weight", "bias")} if finetuned else None,
+        encoder={ours: _copy(found[theirs]) for theirs, ours in wanted.items()},
+        head={part: _copy(found[f"proj.{part}"]) for part in ("weight", "bias")} if finetuned else None,
         used=tuple(originals[name] for name in expected),
         left_out=tuple((originals[name], reason) for name, reason in left_out.items()),
     )
-
-
-def read_file(path: Path, heads: int | None = None) -> tuple[OfficialWeights, Mapping[str, Tensor]]:
-    """A published file taken apart, and its tensors as they are named there; errors as in `load_checkpoint`."""
-    return _take_apart(read_published_file(path), path, heads)
 
 
 class PublishedEcgFM:
@@ -129,30 +124,26 @@ class PublishedEcgFM:
         return isinstance(tensors, Mapping) and any("post_extract_proj" in str(name) for name in tensors)
 
     def read(self, content: Any, path: Path, heads: int | None) -> tuple[EcgFM, Weights, dict[str, Tensor] | None]:
-        official, _ = _take_apart(content, path, heads)
+        tensors = content.get("model") if isinstance(content, Mapping) else None
+        if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
+            raise CheckpointError(f"{path}: not a published ECG-FM checkpoint: it has no entry 'model' with tensors")
+        cfg = content.get("cfg")
+        model = cfg.get("model") if isinstance(cfg, Mapping) else None
+        official = read_official(tensors, model if isinstance(model, Mapping) else None, str(path), heads)
         weights = Weights("pretrained", str(path), file_sha256(path), used=official.used, left_out=official.left_out)
         return EcgFM.from_weights(official.config, official.encoder), weights, official.head
 
 
-def _take_apart(content: Any, path: Path, heads: int | None) -> tuple[OfficialWeights, Mapping[str, Tensor]]:
-    tensors = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise CheckpointError(f"{path}: not a published ECG-FM checkpoint: it has no entry 'model' that holds tensors")
-    cfg = content.get("cfg")
-    model = cfg.get("model") if isinstance(cfg, Mapping) else None
-    return read_official(tensors, model if isinstance(model, Mapping) else None, str(path), heads), tensors
-
-
-def _modern(name: str) -> str:
-    """Both namings of weight norm to the newer one."""
+def _current_name(name: str) -> str:
+    """Replace the older names of weight norm parameters by the current ones."""
     for old, new in ((".weight_g", f".{_GAIN}"), (".weight_v", f".{_DIRECTION}")):
         if name.endswith(_POSITIONAL + old):
             return name.removesuffix(old) + new
     return name
 
 
-def _own(tensor: Tensor) -> Tensor:
-    return tensor.detach().to(torch.float32, copy=True).contiguous()  # a copy, so that the file's memory map can go
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().to(torch.float32, copy=True).contiguous()  # independent of the memory map of the file
 
 
 def _shapes(config: EcgFmConfig) -> dict[str, tuple[int, ...]]:
@@ -161,14 +152,16 @@ def _shapes(config: EcgFmConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _sizes(found: Mapping[str, Tensor], prefix: str, source: str) -> EcgFmConfig:
-    """Everything but the number of heads, which no shape shows."""
+    """Return the sizes by the shapes of the tensors, which do not determine the number of heads."""
     if not any(name.startswith(prefix + "feature_extractor.conv_layers.") for name in found):
-        raise CheckpointError(f"{source} holds no ECG-FM: it has no tensor 'feature_extractor.conv_layers...'")
+        raise CheckpointError(
+            f"{source} is not an ECG-FM checkpoint: it has no tensor 'feature_extractor.conv_layers...'"
+        )
 
     def shape(name: str, rank: int) -> tuple[int, ...]:
         tensor = found.get(prefix + name)
         if tensor is None:
-            raise AuditError(f"weights audit: {source} misses {prefix + name!r}; take the file as it was published")
+            raise AuditError(f"weights audit: {source} lacks {prefix + name!r}; use the published file unchanged")
         if tensor.dim() != rank:
             raise AuditError(
                 f"weights audit: {source}: {prefix + name!r} has shape {tuple(tensor.shape)}, not rank {rank}"
@@ -180,7 +173,7 @@ def _sizes(found: Mapping[str, Tensor], prefix: str, source: str) -> EcgFmConfig
     _, group_width, taps = shape(f"{_POSITIONAL}.{_DIRECTION}", 3)
     if inputs != len(STANDARD_LEADS) or kernel != KERNEL or group_width == 0 or width % group_width:
         raise AuditError(
-            f"weights audit: {source} is no ECG-FM that is known here: {inputs} leads, kernel {kernel}, "
+            f"weights audit: {source} has unknown sizes for an ECG-FM: {inputs} leads, kernel {kernel}, "
             f"{group_width} channels per positional group (allowed: 12 leads, kernel 2, a divisor of {width})"
         )
     return EcgFmConfig(
@@ -196,26 +189,26 @@ def _sizes(found: Mapping[str, Tensor], prefix: str, source: str) -> EcgFmConfig
 
 
 def _count(found: Mapping[str, Tensor], prefix: str) -> int:
-    """How many layers there are. Not the highest number: a renamed tensor must not make a model of its size."""
+    """Count the layers. The largest index is not used, because a renamed tensor could then create a huge model."""
     return len({name.removeprefix(prefix).split(".")[0] for name in found if name.startswith(prefix)})
 
 
 def _heads(config: EcgFmConfig, settings: Mapping[str, Any] | None, source: str, heads: int | None) -> int:
     width = config.width
     if heads is None and settings is not None:
-        told = settings.get("encoder_attention_heads")
+        stored = settings.get("encoder_attention_heads")
         agrees = settings.get("encoder_embed_dim") == width and settings.get("encoder_layers") == config.depth
-        if agrees and isinstance(told, int):
-            heads = told
+        if agrees and isinstance(stored, int):
+            heads = stored
     if heads is None and width == PUBLISHED_WIDTH:
         heads = PUBLISHED_HEADS
     if heads is None:
         raise CheckpointError(
-            f"{source} does not state its number of attention heads (width {width}); give it with heads=..., or type"
+            f"{source} does not state its number of attention heads (width {width}); give it with heads=..., or run"
             " ecgtune convert in.pt out/ --heads N"
         )
     if heads < 1 or width % heads:
-        raise CheckpointError(f"{source}: {heads} heads do not divide its width {width}; give another heads=...")
+        raise CheckpointError(f"{source}: {heads} heads do not divide its width {width}; give a divisor as heads=...")
     return heads
 
 
@@ -231,11 +224,11 @@ def _audit(found: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]],
     }
     if not any(problems.values()):
         problems["not finite"] = [name for name, tensor in found.items() if not bool(torch.isfinite(tensor).all())]
-    told = [f"{len(names)} {what}: {_few(names)}" for what, names in problems.items() if names]
-    if told:
-        raise AuditError(f"weights audit: {source} does not fit ECG-FM; {'; '.join(told)}")
+    phrases = [f"{len(names)} {problem}: {_abbreviate(names)}" for problem, names in problems.items() if names]
+    if phrases:
+        raise AuditError(f"weights audit: {source} does not fit ECG-FM; {'; '.join(phrases)}")
 
 
-def _few(names: list[str]) -> str:
+def _abbreviate(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

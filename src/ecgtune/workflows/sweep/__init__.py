@@ -1,1 +1,1 @@
-"""`ecgtune sweep`: the same number of trials for every method, judged on validation alone."""
+"""Hyperparameter search with the same number of trials for every method, on the validation windows."""

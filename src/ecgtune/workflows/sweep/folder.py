@@ -1,4 +1,4 @@
-"""The folder of a sweep: whose it is, the table of trials, the best recipe of each method."""
+"""Files of a sweep folder: settings, table of trials, best recipe of each method."""
 
 from __future__ import annotations
 
@@ -13,54 +13,46 @@ from typing import Any
 from ecgtune.errors import RunError
 from ecgtune.recipes.recipe import differences, recipe_from_tables, recipe_text
 from ecgtune.recipes.space import space_table, with_settings
-from ecgtune.utils.files import read_json, write_json, write_text
+from ecgtune.utils.files import FolderEntry, read_json, write_json, write_text
 from ecgtune.utils.locks import is_empty
-from ecgtune.workflows.sweep.runner import Outcome
+from ecgtune.workflows.sweep.runner import TrialResult
 from ecgtune.workflows.sweep.studies import Variant
 
-#: What a sweep that goes on must find as it was.
+#: Keys of sweep.json that a resume must not change.
 FINGERPRINT = ("seed", "data", "windows_sha256")
-_RESULTS = tuple(field.name for field in fields(Outcome))
+_RESULTS = tuple(field.name for field in fields(TrialResult))
 
 
 class SweepFolder:
-    """Names of the files of a sweep, and how they are written: each whole or not at all."""
+    """Files of a sweep, each written atomically."""
+
+    database = FolderEntry("sweep.db")
+    settings = FolderEntry("sweep.json")
+    trials = FolderEntry("trials.csv")
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @property
-    def database(self) -> Path:
-        return self.path / "sweep.db"
-
-    @property
-    def settings(self) -> Path:
-        return self.path / "sweep.json"
-
-    @property
-    def trials(self) -> Path:
-        return self.path / "trials.csv"
-
     def best(self, method: str) -> Path:
-        """The recipe with the best trial's settings, as `fine-tune --method` and `compare --methods` take it."""
+        """Return the file for the recipe of the best trial, an argument of `fine-tune --method`."""
         return self.path / "best" / f"{method}.toml"
 
     def check(self, variants: Mapping[str, Variant], fingerprint: Mapping[str, Any], trials: int) -> dict[str, Any]:
-        """What sweep.json is to say: `fingerprint` with all methods, those that stand in the folder already among them.
+        """Return the new content of sweep.json: `fingerprint` with `variants` and the methods already in the folder.
 
-        Raises RunError when the folder holds another sweep, or methods that would end with another number of trials.
-        Writes nothing.
+        Raises RunError if the folder contains another sweep, or methods that would have another number of trials.
+        Nothing is written.
         """
-        asked = {name: _told(variant, fingerprint["weights"][name]) for name, variant in variants.items()}
+        requested = {name: _entry(variant, fingerprint["weights"][name]) for name, variant in variants.items()}
         settings = {key: value for key, value in fingerprint.items() if key != "weights"} | {"trials": trials}
         if not self.settings.is_file():
             if self.path.is_dir() and not is_empty(self.path):
                 raise RunError(f"{self.path} is not empty and holds no sweep; choose another folder with --out")
-            return settings | {"methods": asked}
+            return settings | {"methods": requested}
         stored = read_json(self.settings)
         found = [f"{key} was {stored[key]}, now {settings[key]}" for key in FINGERPRINT if stored[key] != settings[key]]
-        for name in asked.keys() & stored["methods"].keys():
-            found += _differences(name, stored["methods"][name], variants[name], asked[name])
+        for name in requested.keys() & stored["methods"].keys():
+            found += _differences(name, stored["methods"][name], variants[name], requested[name])
         if found:
             raise RunError(f"{self.path} holds another sweep: {'; '.join(found)}; choose another folder with --out")
         if trials < stored["trials"]:
@@ -68,20 +60,20 @@ class SweepFolder:
                 f"{self.path} holds a sweep of {stored['trials']} trials of each method; give --trials "
                 f"{stored['trials']} or more, or choose another folder with --out"
             )
-        others = sorted(stored["methods"].keys() - asked.keys())
+        others = sorted(stored["methods"].keys() - requested.keys())
         if others and trials != stored["trials"]:
             raise RunError(
-                f"{self.path} holds {stored['trials']} trials of {', '.join(others)} too; name all methods to give "
+                f"{self.path} also holds {stored['trials']} trials of {', '.join(others)}; name all methods to give "
                 "each the same number of trials, or choose another folder with --out"
             )
-        return {**stored, "trials": trials, "methods": stored["methods"] | asked}
+        return {**stored, "trials": trials, "methods": stored["methods"] | requested}
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Write sweep.json, which marks the folder."""
+        """Write sweep.json, by which a sweep folder is recognised."""
         write_json(self.settings, settings)
 
     def write_trials(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """trials.csv: `method, trial`, a column per setting of any method (empty where a method has none), results."""
+        """Write trials.csv: `method, trial`, a column per setting of any method (empty for the others), results."""
         settings = dict.fromkeys(key for row in rows for key in row if "." in key)
         columns = ["method", "trial", *settings, *_RESULTS]
         text = io.StringIO()
@@ -91,7 +83,7 @@ class SweepFolder:
         write_text(self.trials, text.getvalue())
 
     def write_best(self, variant: Variant, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-        """best/METHOD.toml of the trial with the highest AUROC, the first of equals; its row, or None: all diverged."""
+        """Write best/METHOD.toml of the first trial with the highest AUROC; return its row, None if all diverged."""
         finished = [row for row in rows if row["state"] == "finished"]
         if not finished:
             return None
@@ -105,18 +97,18 @@ class SweepFolder:
         return dict(best)
 
 
-def _told(variant: Variant, weights: str) -> dict[str, Any]:
+def _entry(variant: Variant, weights: str) -> dict[str, Any]:
     return {"recipe": recipe_text(variant.recipe), "space": space_table(variant.space), "weights": weights}
 
 
-def _differences(name: str, stored: Mapping[str, Any], variant: Variant, asked: Mapping[str, Any]) -> list[str]:
-    """What differs between a method as sweep.json has it and as it is asked for."""
+def _differences(name: str, stored: Mapping[str, Any], variant: Variant, requested: Mapping[str, Any]) -> list[str]:
+    """List the differences between the stored and the requested settings of a method."""
     recipe = recipe_from_tables(tomllib.loads(stored["recipe"]), "sweep.json", name)
     found = [f"{phrase} in {name}" for phrase in differences(recipe, variant.recipe)]
-    before, after = stored["space"], asked["space"]
+    before, after = stored["space"], requested["space"]
     for setting in sorted(before.keys() | after.keys()):
         if before.get(setting) != after.get(setting):
             found.append(f"the space of {setting} in {name} was {before.get(setting)}, now {after.get(setting)}")
-    if stored["weights"] != asked["weights"]:
-        found.append(f"weights of {name} were {stored['weights']}, now {asked['weights']}")
+    if stored["weights"] != requested["weights"]:
+        found.append(f"weights of {name} were {stored['weights']}, now {requested['weights']}")
     return found

@@ -1,4 +1,4 @@
-"""Where the trials of a sweep run: on training and validation windows, with no others at hand."""
+"""Execution of the trials of a sweep on training and validation windows."""
 
 from __future__ import annotations
 
@@ -14,18 +14,16 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import DataError, DivergedError
 from ecgtune.recipes.recipe import Recipe
-from ecgtune.training.loop import Trained
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
 from ecgtune.workflows.run import fit
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one trial came to: the best epoch on validation, or nothing when the training diverged.
+class TrialResult:
+    """Result of one trial at the best epoch; only `state` and `trainable` (parameters) are set if it diverged.
 
-    `seconds` of training, `epochs` that were run, `trainable` weights; `val_auroc`, `val_accuracy` and `best_epoch`
-    (from 1) are None when diverged.
+    `best_epoch` counts from 1; `epochs` is the number of epochs run; `seconds` is the duration of the training.
     """
 
     state: Literal["finished", "diverged"]
@@ -37,7 +35,7 @@ class Outcome:
     trainable: int | None = None
 
     def sentence(self) -> str:
-        """For the user who waits."""
+        """Return a summary for the progress display."""
         if self.state == "diverged":
             return "diverged"
         return (
@@ -46,9 +44,10 @@ class Outcome:
 
 
 class TrialRunner:
-    """Runs recipes on the training and validation windows of one split. It is made without the test windows.
+    """Runs recipes on the training and validation windows of one split.
 
-    A sweep sees the data through this object alone, so nothing in it can choose by what is to be tested on later.
+    It does not contain the test windows, and a sweep accesses the data only through it, so that no choice can depend on
+    the test split.
     """
 
     def __init__(self, dataset: Dataset, split: Split) -> None:
@@ -60,21 +59,21 @@ class TrialRunner:
         self._builder = RunBuilder(self.dataset, self.split)
 
     def sha256(self) -> str:
-        """Of samples, labels and groups of the windows, in their order, and of which part each stands in."""
-        whole = hashlib.sha256(np.ascontiguousarray(self.dataset.signal).data)
-        whole.update(self.dataset.label.astype("<i8").tobytes())
-        whole.update("\0".join([] if self.dataset.group is None else map(str, self.dataset.group)).encode())
-        whole.update(str(len(self.split.train)).encode())
-        return whole.hexdigest()
+        """Return the SHA-256 of samples, labels, groups and split of the windows."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.dataset.signal).data)
+        digest.update(self.dataset.label.astype("<i8").tobytes())
+        digest.update("\0".join([] if self.dataset.group is None else map(str, self.dataset.group)).encode())
+        digest.update(str(len(self.split.train)).encode())
+        return digest.hexdigest()
 
     def ready(self, recipe: Recipe, seed: int, folder: Path) -> ReadyRun:
-        """The run of `recipe` in `folder`, checked and not begun. Raises an EcgtuneError for a user's mistake."""
+        """Return the checked run of `recipe` in `folder`, not started. Raises an EcgtuneError for invalid settings."""
         return self._builder.ready(recipe, seed=seed, folder=folder)
 
-    def run(self, recipe: Recipe, seed: int, progress: ProgressBar, title: str) -> Outcome:
-        """Train `recipe` and return its best epoch on validation; weights and log are thrown away.
+    def run(self, recipe: Recipe, seed: int, progress: ProgressBar, title: str) -> TrialResult:
+        """Train `recipe` and return the result at its best epoch; weights and log are deleted.
 
-        A loss or an answer that is no number is an outcome: some rate of a wide search is too high for any method.
+        A loss or prediction that is not finite is a result too, because wide searches include too high learning rates.
         """
         with tempfile.TemporaryDirectory(prefix="ecgtune-trial-") as place:
             run = self.ready(recipe, seed, Path(place) / "run")
@@ -82,19 +81,15 @@ class TrialRunner:
             progress.describe(title)
             try:
                 trained, _ = fit(run, progress)
-            except (DivergedError, DataError):  # the windows were checked when they were read: these are of the answers
-                return Outcome("diverged", trainable=run.count.trainable)
-        return _outcome(trained, run.count.trainable)
-
-
-def _outcome(trained: Trained, trainable: int) -> Outcome:
-    best = trained.log[trained.best_epoch - 1]
-    return Outcome(
-        "finished",
-        val_auroc=best["val_auroc"],
-        val_accuracy=best["val_accuracy"],
-        best_epoch=trained.best_epoch,
-        epochs=trained.epochs,
-        seconds=trained.seconds,
-        trainable=trainable,
-    )
+            except (DivergedError, DataError):  # DataError of predictions; the windows are already checked
+                return TrialResult("diverged", trainable=run.count.trainable)
+        best = trained.log[trained.best_epoch - 1]
+        return TrialResult(
+            "finished",
+            val_auroc=best["val_auroc"],
+            val_accuracy=best["val_accuracy"],
+            best_epoch=trained.best_epoch,
+            epochs=trained.epochs,
+            seconds=trained.seconds,
+            trainable=run.count.trainable,
+        )

@@ -1,4 +1,4 @@
-"""The trials of every method in one sqlite file: which settings come next, and what came of those before."""
+"""Optuna studies of a sweep: the next settings of every method and the results of its trials, in one sqlite file."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ecgtune.config.space import Choice, Range
 from ecgtune.errors import RunError, SettingError
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.recipes.space import Space, own_value, with_settings
-from ecgtune.workflows.sweep.runner import Outcome
+from ecgtune.workflows.sweep.runner import TrialResult
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, Trial
 
-#: Trials of a method, its own settings among them, before the sampler learns from what it has seen.
+#: First trials of a method, which are drawn at random (TPE's n_startup_trials).
 STARTUP = 8
 INDEX = "index"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One method of a sweep: its recipe, and what may be tried in it."""
+    """One method of a sweep: recipe and search space."""
 
     recipe: Recipe
     space: Space
@@ -36,7 +36,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Job:
-    """A trial that has begun: which of its variant's (from 0), what is tried in it, and the recipe that this makes."""
+    """A started trial: its index among those of the variant (from 0), its settings, and the resulting recipe."""
 
     variant: str
     index: int
@@ -49,12 +49,12 @@ class Job:
 
 
 class Studies:
-    """As many trials for every variant, in turn: one study per variant in one sqlite file that this process writes.
+    """Equal numbers of trials for all variants, which alternate: one study per variant in one sqlite file.
 
-    The settings of a trial are a function of `seed`, the variant, its index and the trials that finished before it, so
-    a resumed sweep tries the same as one that was never stopped. Index 0 is the recipe as it is. Opening marks trials
-    that a killed process left running as failed; failed trials do not count and are run again. `names`: the variants,
-    and those of which only rows are read. Raises RunError for a file that is none, SettingError without optuna.
+    The settings of a trial are a function of `seed`, variant, index and the trials finished before it, so a resumed
+    sweep tries the same settings as an uninterrupted one. Index 0 has the settings of the recipe. Opening marks trials
+    of a killed process as failed; failed trials do not count and are repeated. `names`: all studies, including those of
+    earlier variants of which only rows are read. Raises RunError for a damaged file, SettingError without optuna.
     """
 
     def __init__(
@@ -79,22 +79,22 @@ class Studies:
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError, RuntimeError) as error:
             line = str(error).splitlines()[0]
             raise RunError(
-                f"{file} cannot be read ({line}); remove it to begin again, or choose another --out"
+                f"{file} cannot be read ({line}); remove it to start again, or choose another --out"
             ) from None
 
     @property
     def left(self) -> dict[str, int]:
-        """Trials that are still to begin, by variant."""
+        """Number of trials to start, by variant."""
         return {name: max(0, self._trials - len(begun)) for name, begun in self._begun.items()}
 
     def counted(self, name: str) -> list[FrozenTrial]:
-        """Trials of a variant that used up one of its number: finished or diverged, by index."""
+        """Return the finished and diverged trials of a variant in order of their index."""
         state = self._optuna.trial.TrialState
         trials = self._studies[name].get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED))
         return sorted(trials, key=lambda trial: trial.user_attrs[INDEX])
 
     def next(self) -> Job | None:
-        """Begin the next trial, of the variant that has begun the fewest; None when each has its number."""
+        """Start the next trial, of the variant with the fewest started ones; None if all are started."""
         name = min(self._begun, key=lambda variant: len(self._begun[variant]))
         index = next(free for free in itertools.count() if free not in self._begun[name])
         if index >= self._trials:
@@ -113,39 +113,39 @@ class Studies:
         self._open[name, index] = trial
         return Job(name, index, dict(trial.params), with_settings(variant.recipe, trial.params))
 
-    def tell(self, job: Job, outcome: Outcome) -> None:
-        """Keep what came of a trial. One that diverged counts, and teaches the sampler to stay away."""
+    def tell(self, job: Job, result: TrialResult) -> None:
+        """Record the result of a trial. A diverged one counts, and the sampler avoids its settings."""
         trial = self._open.pop((job.variant, job.index))
-        for key, value in asdict(outcome).items():
+        for key, value in asdict(result).items():
             trial.set_user_attr(key, value)
-        if outcome.state == "diverged":
+        if result.state == "diverged":
             self._studies[job.variant].tell(trial, state=self._optuna.trial.TrialState.PRUNED)
         else:
-            self._studies[job.variant].tell(trial, outcome.val_auroc)
+            self._studies[job.variant].tell(trial, result.val_auroc)
 
-    def give_up(self, job: Job) -> None:
-        """Mark a trial as failed: it does not count, and `next` begins its index again."""
+    def mark_failed(self, job: Job) -> None:
+        """Mark a trial as failed: it does not count, and `next` repeats its index."""
         self._studies[job.variant].tell(
             self._open.pop((job.variant, job.index)), state=self._optuna.trial.TrialState.FAIL
         )
         self._begun[job.variant].discard(job.index)
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """One row per counted trial of a variant: `method, trial` (from 0), every setting, and what came of it."""
+        """Return one row per counted trial of a variant: `method, trial` (from 0), every setting, and the result."""
         rows = []
         for trial in self.counted(name):
-            told = {key: value for key, value in trial.user_attrs.items() if key != INDEX}
-            rows.append({"method": name, "trial": trial.user_attrs[INDEX], **trial.params, **told})
+            result = {key: value for key, value in trial.user_attrs.items() if key != INDEX}
+            rows.append({"method": name, "trial": trial.user_attrs[INDEX], **trial.params, **result})
         return rows
 
 
 def load_optuna() -> Any:
-    """The library. Raises SettingError, with what to install, when it is not there."""
+    """Import optuna. Raises SettingError if it is not installed."""
     try:
         import optuna
     except ImportError:
         raise SettingError("a sweep needs optuna; install it with: pip install 'ecgtune[sweep]'") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # the bar and the table say it
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # progress bar and table have the information
     return optuna
 
 

@@ -1,4 +1,4 @@
-"""The same number of trials for every method, judged on validation alone."""
+"""Hyperparameter search with the same number of trials for every method."""
 
 from __future__ import annotations
 
@@ -38,21 +38,20 @@ def sweep(
     seed: int = 0,
     quiet: bool = False,
 ) -> dict[str, Path]:
-    """Try the same number of settings of every recipe and return, by name, a TOML file with the best of each.
+    """Run the same number of trials of every recipe and return a TOML file with the best settings of each, by name.
 
-    recipes: names, TOML files, methods or recipes. settings: trials and what they try. out: the sweep's folder;
-    finished trials in it are kept, and a trial that was stopped is run again. seed: of every training, and of what is
-    tried.
+    recipes: names, TOML files, methods or recipes. settings: number of trials and search space. out: the folder of the
+    sweep, which is resumed if it exists; interrupted trials are repeated. seed: of every training and of the search.
 
-    A trial trains on the training windows and is judged by AUROC on the validation windows, at the epoch it keeps; the
-    test windows are not part of what a sweep is given. Trial 0 is the recipe as it is. A method all of whose trials
-    diverged has no file. Raises SettingError, DataError or RunError, one line each, before the first trial.
+    A trial uses the training windows, and its score is the AUROC on the validation windows at the best epoch; the test
+    windows are not used. Trial 0 has the settings of the recipe. A method without a trial that converged has no file.
+    Raises SettingError, DataError or RunError before the first trial.
     """
     check_dataset(dataset, "sweep")
-    asked = as_recipes(recipes)
-    variants = _variants(asked, settings.space, settings.fixed)
-    resolve_models(asked)
-    load_optuna()  # what is missing is told before anything is written
+    requested = as_recipes(recipes)
+    variants = _variants(requested, settings.space, settings.fixed)
+    resolve_models(requested)
+    load_optuna()  # missing packages are reported before anything is written
     if settings.backend == "ray":
         load_ray()
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
@@ -66,7 +65,7 @@ def sweep(
             "created": now(),
             "command": command_line(),
             "machine": machine(),
-            "file": summary["data"].pop("path"),  # a file may move; what is in it may not change
+            "file": summary["data"].pop("path"),  # not compared: a resumed sweep may use a moved file
             **summary,
             "windows_sha256": runner.sha256(),
             "seed": seed,
@@ -74,10 +73,10 @@ def sweep(
         }
         stored = folder.check(variants, fingerprint, settings.trials)
         folder.begin(stored)
-        methods = list(stored["methods"])  # those of earlier commands stay in the tables
+        methods = list(stored["methods"])  # including those of earlier commands, which stay in the tables
         studies = Studies(folder.database, variants, names=methods, trials=settings.trials, seed=seed)
 
-        def keep() -> None:
+        def save() -> None:
             folder.write_trials([row for name in methods for row in studies.rows(name)])
 
         with ProgressBar(quiet=quiet) as progress:
@@ -85,8 +84,8 @@ def sweep(
                 sum(left * work(variants[name].recipe, runner.split) for name, left in studies.left.items())
             )
             run = _run_here if settings.backend == "local" else run_on_ray
-            run(studies, runner, seed, progress, keep)
-        keep()
+            run(studies, runner, seed, progress, save)
+        save()
         best = {name: folder.write_best(variant, studies.rows(name)) for name, variant in variants.items()}
         write_sweep(folder.path)
     return {name: folder.best(name) for name, row in best.items() if row is not None}
@@ -104,28 +103,32 @@ def _variants(recipes: Sequence[Recipe], space: Changes | None, fixed: Collectio
     )
     splits = {(recipe.data.fractions, recipe.data.split_seed, recipe.data.label_fraction) for recipe in recipes}
     if len(splits) > 1:
-        raise SettingError("the methods ask for different splits; give all the same fractions and split_seed")
+        raise SettingError("the methods have different splits; give all the same fractions and split_seed")
     check_changes(space or {}, recipes)
     return {recipe.name: Variant(recipe, space_of(recipe, space, fixed=fixed)) for recipe in recipes}
 
 
 def _check(runner: TrialRunner, variant: Variant, seed: int) -> str:
-    """Find what would stop a trial hours later: each value that shapes the model, by itself. Tells the weights."""
+    """Check the bounds of each model and method setting separately, so that no trial fails later; return the weights.
+
+    Raises an EcgtuneError for a value that cannot be trained.
+    """
     changes: list[dict[str, Any]] = [{}]
     for setting, span in variant.space.items():
         if not setting.startswith("optimisation."):
             ends = span.values if isinstance(span, Choice) else (span.low, span.high)
             changes += [{setting: value} for value in ends if value != own_value(variant.recipe, setting)]
-    with tempfile.TemporaryDirectory() as place:
-        ready = [runner.ready(with_settings(variant.recipe, change), seed, Path(place) / "run") for change in changes]
+    with tempfile.TemporaryDirectory() as temporary:
+        run = Path(temporary) / "run"
+        ready = [runner.ready(with_settings(variant.recipe, change), seed, run) for change in changes]
     return ready[0].model.weights.describe()
 
 
 def _run_here(
-    studies: Studies, runner: TrialRunner, seed: int, progress: ProgressBar, keep: Callable[[], object]
+    studies: Studies, runner: TrialRunner, seed: int, progress: ProgressBar, save: Callable[[], object]
 ) -> None:
     while job := studies.next():
-        outcome = runner.run(job.recipe, seed, progress, job.title)
-        studies.tell(job, outcome)
-        keep()
-        progress.note(f"{job.title}: {outcome.sentence()}")
+        result = runner.run(job.recipe, seed, progress, job.title)
+        studies.tell(job, result)
+        save()
+        progress.note(f"{job.title}: {result.sentence()}")
