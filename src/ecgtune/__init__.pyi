@@ -1,5 +1,7 @@
+from . import runtime as runtime
 from . import testing as testing
 from .config.augmentation import Augmentation as Augmentation
+from .config.commands import ExportSettings as ExportSettings
 from .config.commands import PredictSettings as PredictSettings
 from .config.commands import PretrainSettings as PretrainSettings
 from .config.commands import SweepSettings as SweepSettings
@@ -49,10 +51,12 @@ from .recipes.recipe import Recipe as Recipe
 from .recipes.recipe import load_recipes as load_recipes
 from .workflows.compare import compare as compare
 from .workflows.cross_validation import cross_validate as cross_validate
+from .workflows.export import export as export
 from .workflows.fine_tune import fine_tune as fine_tune
 from .workflows.plan import plan as plan
 from .workflows.predict import predict as predict
 from .workflows.pretrain import pretrain as pretrain
 from .workflows.sweep.sweep import sweep as sweep
+from .workflows.verify import verify as verify
 
 __version__: str

@@ -33,5 +33,13 @@ class RunError(EcgtuneError, RuntimeError):
     """A run folder that cannot be written, resumed or read."""
 
 
+class ModelFileError(EcgtuneError, ValueError):
+    """An exported model that cannot be read, or has changed since its export."""
+
+
+class VerificationError(EcgtuneError, RuntimeError):
+    """An exported model that does not answer as its run does."""
+
+
 class DivergedError(RunError):
     """A training whose loss is not a number any more."""

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from ecgtune.cli.commands import ALIASES, COMMANDS
 from ecgtune.errors import EcgtuneError
 
+#: Libraries that commands of training need, and an installation of `ecgtune-runtime` has not.
+TRAINING = frozenset({"accelerate", "huggingface_hub", "jinja2", "matplotlib", "peft", "pooch", "safetensors", "torch"})
+
 
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run the command line. An error that the user can repair is one line on stderr and exit status 2."""
@@ -16,6 +19,12 @@ def main(tokens: Sequence[str] | None = None) -> None:
         _run(list(sys.argv[1:] if tokens is None else tokens))
     except EcgtuneError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in TRAINING:
+            raise
+        command = tokens[0] if tokens else sys.argv[1]
+        print(f"error: {command} needs {error.name}, which is not installed; pip install ecgtune", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(

@@ -29,7 +29,7 @@ def predict(
     settings: PredictFlags = PredictFlags(),
     quiet: Quiet = False,
 ) -> None:
-    """Predict new signals with a finished run.
+    """Predict new signals with a finished run or an exported file.
 
     OUT/predictions.csv has probability and decision of each window, OUT/recordings.csv those of each recording. Labels
     are not needed, and not read where there are any. Recordings go through the signal path of the training, in windows
@@ -38,7 +38,7 @@ def predict(
     Parameters
     ----------
     run
-        Folder of a run that fine-tune or compare wrote.
+        Folder of a run that fine-tune or compare wrote, or a file of ecgtune export, which needs no torch.
     data
         CSV or NPZ file of windows, a recording, or a folder of recordings; with --records a table that names
         recordings.
@@ -48,7 +48,8 @@ def predict(
     header = data.with_name(f"{data.name}.hea")  # the name of a WFDB record has no suffix
     check_exists(header if header.exists() else data, None if settings.records is None else Path(settings.records))
     for folder in (run, *ensemble):
-        RunFolder(folder).check_finished()
+        if not folder.is_file():
+            RunFolder(folder).check_finished()
     import ecgtune
 
     found = ecgtune.predict([run, *ensemble], data, PredictSettings(**given(settings)), out=out, quiet=quiet)

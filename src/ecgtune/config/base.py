@@ -8,6 +8,7 @@ import math
 import types
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ecgtune.config.renamed import REMOVED, RENAMED, TABLES, new_name
@@ -90,7 +91,9 @@ def to_table(settings: Any) -> dict[str, Any]:
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if value is not None:
-            table[field.name] = list(value) if isinstance(value, tuple) else value
+            table[field.name] = (
+                list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+            )
     return table
 
 
@@ -114,6 +117,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         if not isinstance(value, (list, tuple)):
             raise SettingError(f"{where} is {value!r}; a list is needed")
         return tuple(_convert(part, item, where) for part in value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

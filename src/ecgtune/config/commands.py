@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ecgtune.config.base import choose, require
+from ecgtune.config.base import check_fields, choose, require
 from ecgtune.config.reading import ReadSettings
 from ecgtune.config.space import Span
 
@@ -82,3 +82,19 @@ class SweepSettings:
     def __post_init__(self) -> None:
         require(self.trials >= 1, f"trials is {self.trials}; allowed: 1 or more")
         choose(self.backend, ("local", "ray"), "backend")
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """Number format and input of an exported file, and the windows that it is verified on."""
+
+    int8: bool = False
+    """Weights of eight bits: a quarter of the size, and faster where the encoder allows it."""
+    rate: float | None = None
+    """Sampling rate of the file's input in Hz; that of the training data when not given."""
+    verify: str | Path | None = None
+    """CSV or NPZ file of labelled windows to verify on; the test windows of the run when not given."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require(self.rate is None or self.rate > 0, f"rate is {self.rate}; allowed: above 0 (Hz)")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ LOWEST_RATE, HIGHEST_RATE = 20.0, 10_000.0
 class Source:
     """Source of windows: the path (or a phrase, for simulated ones) and the sha256 of the file.
 
+    reading: how they were read, as plain values for `io.again.read_again`; None for arrays of a Python session.
+
     Of windows that were cut from recordings also: signal_path: its settings as plain values. split_origin: a phrase
     about the source of `Dataset.split`. notes: limits of all results from them. near_duplicates: pairs of recordings
     with the same signal. positive: the reason for the choice of the positive class of two, as a phrase.
@@ -33,6 +36,10 @@ class Source:
     notes: tuple[str, ...] = ()
     near_duplicates: tuple[tuple[str, str], ...] = ()
     positive: str = BY_POSITION
+    reading: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reading", _plain(self.reading))
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +136,17 @@ class Dataset:
         return replace(self, signal=np.asarray(self.signal[np.asarray(rows)]), **chosen)
 
 
+def _plain(value: Any) -> Any:
+    """`value` as JSON holds it: NumPy's numbers and arrays, tuples and paths may be among a caller's arguments."""
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, (tuple, list, np.ndarray)):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, Path) else value
+
+
 def limited(dataset: Dataset, limit: int, seed: int = 0) -> Dataset:
     """Return `limit` windows of a dataset, drawn as by `read_dataset`; the dataset itself when it has no more.
 
@@ -139,7 +157,11 @@ def limited(dataset: Dataset, limit: int, seed: int = 0) -> Dataset:
     check_seed(seed)
     if limit >= len(dataset):
         return dataset
-    return dataset.select(representative_rows(strata(dataset.label), dataset.group, dataset.split, limit, seed))
+    chosen = dataset.select(representative_rows(strata(dataset.label), dataset.group, dataset.split, limit, seed))
+    reading = dataset.source.reading
+    if reading is None:
+        return chosen
+    return replace(chosen, source=replace(dataset.source, reading={**reading, "limit": [limit, seed]}))
 
 
 def _check_arrays(dataset: Dataset) -> None:

@@ -67,6 +67,14 @@ def simulate(
     sampling rate outside of 40 to 10,000 Hz, or a negative seed.
     """
     check_seed(seed)
+    reading = {
+        "kind": "simulated",
+        "windows": windows,
+        "sampling_rate": sampling_rate,
+        "seconds": seconds,
+        "patients": patients,
+        "seed": seed,
+    }
     patients = max(2, windows // _WINDOWS_PER_PATIENT) if patients is None else patients
     if windows < 2 or not 2 <= patients <= windows:
         raise SettingError(
@@ -104,7 +112,7 @@ def simulate(
         group=np.char.add("p", np.char.zfill(patient.astype(np.str_), width)),
         group_name="patient",
         split=None,
-        source=Source(f"simulated, seed {seed}", digest),
+        source=Source(f"simulated, seed {seed}", digest, reading=reading),
     )
 
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from torch import nn
 
 from ecgtune.config.base import choose
-from ecgtune.data.dataset import check_rate
-from ecgtune.data.positive import POSITIVE, positive_sentence, stored_positive
+from ecgtune.data.positive import positive_sentence, stored_positive
 from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.tasks import Task
 from ecgtune.deployment.int8 import int8_copy
-from ecgtune.errors import DataError, RunError, SettingError
+from ecgtune.errors import RunError, SettingError
 from ecgtune.evaluation.decision import Decision, mean_decision
+from ecgtune.evaluation.groups import Pooled
 from ecgtune.evaluation.notes import preset_notes
 from ecgtune.methods.attach import attach
 from ecgtune.methods.registry import method_from_table
@@ -27,14 +26,11 @@ from ecgtune.methods.split import FrozenPrefix
 from ecgtune.methods.storage import load_weights
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import build_model
-from ecgtune.training.inference import FEATURES, logits_of, probability_of
+from ecgtune.runtime.predictor import PredictionPrecision, Predictor
+from ecgtune.training.inference import FEATURES, choose_device, logits_of, probability_of
 from ecgtune.training.run_folder import RunFolder, chosen_on, read_recipe
 from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json
-
-#: Number formats of predictions; "auto" is the one that the run was measured in (fp32 for a run in fp16), "int8"
-#: multiplies whole numbers in the transformer layers and is bf16 elsewhere.
-PredictionPrecision = Literal["auto", "fp32", "bf16", "int8"]
 
 #: What the accuracy, F1 and AUROC of metrics.json are called for each task.
 _SUMMARY: dict[Task, tuple[str, str, str]] = {
@@ -42,94 +38,6 @@ _SUMMARY: dict[Task, tuple[str, str, str]] = {
     "multiclass": ("accuracy", "macro f1", "macro auroc"),
     "multilabel": ("macro accuracy", "macro f1", "macro auroc"),
 }
-
-
-class Predictor(ABC):
-    """Probabilities and decisions for windows as they come from the recorder: of one run, or of several.
-
-    runs: those whose probabilities are averaged. decision: how probabilities become a class or labels, with its
-    thresholds.
-    """
-
-    runs: tuple[Run, ...]
-    decision: Decision
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes, or of the labels of which a window may have several."""
-        return self.runs[0].model.classes
-
-    @property
-    def positive(self) -> str | None:
-        """Name of the positive class of two, whose probability the tables hold; None for more classes, or labels."""
-        return self.classes[POSITIVE] if self.task == "binary" else None
-
-    @property
-    def leads(self) -> tuple[str, ...]:
-        """Leads of a window, in order."""
-        return self.runs[0].model.leads
-
-    @property
-    def trained_on(self) -> dict[str, Any]:
-        """The entry "data" of metrics.json: samples, sampling rate (Hz) and signal path of the windows."""
-        return self.runs[0].metrics["data"]
-
-    @property
-    def task(self) -> Task:
-        return self.decision.task
-
-    @property
-    def threshold(self) -> float:
-        """Of two classes: at or above this probability of `positive` a window is positive. Else SettingError."""
-        if self.task != "binary":
-            raise SettingError("one threshold belongs to two classes; read run.decision.thresholds, one for each label")
-        return self.decision.thresholds[0].value
-
-    @abstractmethod
-    def predict(
-        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
-    ) -> np.ndarray:
-        """Predict probabilities `(windows, classes)`; of several labels, each one's own.
-
-        signal: `(samples,)`, `(windows, samples)` for one lead, or `(windows, leads, samples)`; in millivolts, or in
-        the file's own unit if that of the training data was unknown. sampling_rate: Hz of `signal`; the rate of the
-        training data when not given. Resampling and normalisation are the run's own. precision: "auto" is that of the
-        run, which reproduces its predictions; "bf16" and "int8" are faster where the processor computes in them, and
-        rounded; see `deployment.int8`. Raises DataError for another shape or length than in the training, a rate that
-        cannot be, NaN or infinite samples, SettingError for a precision that this machine does not have.
-        """
-
-    def classify(
-        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
-    ) -> list[str] | list[tuple[str, ...]]:
-        """Predict the class of each window at the thresholds, or its labels, by name. Arguments as in `predict`."""
-        return decided(self.decision, self.classes, self.predict(signal, sampling_rate, precision=precision))
-
-    def known(self, names: Iterable[str]) -> list[str]:
-        """Those of `names`, recordings or groups, that trained a run or chose its epoch.
-
-        A name may have more leading folders than in the training, or fewer.
-        """
-        trained = {name for run in self.runs for name in chosen_on(RunFolder(run.folder))}
-        ends = {end for name in trained for end in _ends(name)}
-        return [name for name in names if name in ends or trained.intersection(_ends(name))]
-
-    def check_length(self, samples: int, sampling_rate: float, what: str) -> None:
-        """Raise DataError unless windows of `samples` at `sampling_rate` Hz are as long as those of the training.
-
-        what: the start of the message.
-        """
-        trained, rate = self.trained_on["samples"], self.trained_on["sampling_rate"]
-        got, wanted = samples / sampling_rate, trained / rate
-        if abs(got - wanted) > 1 / min(sampling_rate, rate):
-            raise DataError(
-                f"{what}: windows of {got:g} s, but the run was trained on windows of {wanted:g} s; cut them like"
-                " those, or check the sampling rate"
-            )
-
-    @abstractmethod
-    def summary(self) -> str:
-        """Weights, split and test metrics in a few lines."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +55,36 @@ class Run(Predictor):
     metrics: dict[str, Any]
 
     @property
-    def runs(self) -> tuple[Run, ...]:  # type: ignore[override]
-        return (self,)
+    def classes(self) -> tuple[str, ...]:
+        return self.model.classes
+
+    @property
+    def leads(self) -> tuple[str, ...]:
+        return self.model.leads
+
+    @property
+    def trained_on(self) -> dict[str, Any]:
+        return self.metrics["data"]
+
+    @property
+    def recording_rule(self) -> Pooled:
+        return self.metrics.get("evaluation", {}).get("recording", "mean")
+
+    @property
+    def amplitude_matters(self) -> bool:
+        return self.preprocessing.normalisation != "zscore"
+
+    @property
+    def trained_on_files(self) -> frozenset[str]:
+        return frozenset([self.metrics["data"]["sha256"]])
+
+    def known(self, names: Iterable[str]) -> list[str]:
+        trained = chosen_on(RunFolder(self.folder))
+        ends = {end for name in trained for end in _ends(name)}
+        return [name for name in names if name in ends or trained.intersection(_ends(name))]
+
+    def to(self, device: str) -> None:
+        self.model.to(choose_device(device))
 
     def __repr__(self) -> str:
         accuracy = self.metrics["window"]["metrics"]["accuracy"]["value"]
@@ -166,61 +102,43 @@ class Run(Predictor):
             lines.append(f"test {title}: {formatting.score(entry['value'])}{interval}")
         return "\n".join(lines)
 
-    def predict(
-        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
+    def predict_windows(
+        self, windows: np.ndarray, sampling_rate: float, precision: PredictionPrecision = "auto"
     ) -> np.ndarray:
-        return probability_of(self._answers(lambda model: model, signal, sampling_rate, precision), self.task)
+        return probability_of(self._answers(lambda model: model, windows, sampling_rate, precision), self.task)
 
     def embed(
         self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
     ) -> np.ndarray:
         """Compute the features that the head reads: pooled tokens of the fine-tuned encoder.
 
-        Parameters and errors are those of `predict`.
+        Parameters and errors are those of `predict` for windows.
 
         Returns
         -------
         float32 (windows, features); features is the encoder's width, or a multiple of it for pooling "statistics".
         """
-        return self._answers(lambda model: FrozenPrefix(model, FEATURES), signal, sampling_rate, precision)
+        windows, rate = self.checked_windows(signal, sampling_rate)
+        return self._answers(lambda model: FrozenPrefix(model, FEATURES), windows, rate, precision)
 
     def _answers(
         self,
         part: Callable[[Classifier], nn.Module],
-        signal: np.ndarray,
-        sampling_rate: float | None,
+        windows: np.ndarray,
+        sampling_rate: float,
         precision: PredictionPrecision,
     ) -> np.ndarray:
         """What a part of the model gives for prepared windows."""
         choose(precision, get_args(PredictionPrecision), "precision")
-        windows = self._shaped(np.asarray(signal, np.float32))
-        rate = self.sampling_rate if sampling_rate is None else sampling_rate
-        check_rate(rate, "a signal with the sampling rate")
-        self.check_length(windows.shape[2], rate, "signal")
         model = self._int8 if precision == "int8" else self.model
         if precision == "auto":
             precision = "bf16" if self.metrics["training"]["precision"] == "bf16" else "fp32"
         computed = "bf16" if precision == "int8" else precision
-        return logits_of(part(model), self.preprocessing(windows, rate), precision=computed)
+        return logits_of(part(model), self.preprocessing(windows, sampling_rate), precision=computed)
 
     @cached_property
     def _int8(self) -> Classifier:
         return int8_copy(self.model)
-
-    def _shaped(self, signal: np.ndarray) -> np.ndarray:
-        leads = self.model.leads
-        if signal.ndim == 1:
-            signal = signal[None]
-        if signal.ndim == 2 and len(leads) == 1:
-            signal = signal[:, None]
-        if signal.ndim != 3 or signal.shape[1] != len(leads):
-            raise DataError(
-                f"signal has shape {signal.shape}; allowed: (windows, {len(leads)}, samples) with leads "
-                f"{', '.join(leads)}" + (", (windows, samples) or (samples,)" if len(leads) == 1 else "")
-            )
-        if not np.isfinite(signal).all():
-            raise DataError("signal holds NaN or infinite samples; leave those windows out or repair them")
-        return signal
 
 
 @dataclass(frozen=True)
@@ -250,10 +168,43 @@ class Ensemble(Predictor):
     def decision(self) -> Decision:  # type: ignore[override]
         return mean_decision([run.decision for run in self.runs])
 
-    def predict(
-        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.runs[0].classes
+
+    @property
+    def leads(self) -> tuple[str, ...]:
+        return self.runs[0].leads
+
+    @property
+    def trained_on(self) -> dict[str, Any]:
+        return self.runs[0].trained_on
+
+    @property
+    def recording_rule(self) -> Pooled:
+        return self.runs[0].recording_rule
+
+    @property
+    def amplitude_matters(self) -> bool:
+        return any(run.amplitude_matters for run in self.runs)
+
+    def predict_windows(
+        self, windows: np.ndarray, sampling_rate: float, precision: PredictionPrecision = "auto"
     ) -> np.ndarray:
-        return np.mean([run.predict(signal, sampling_rate, precision=precision) for run in self.runs], axis=0)
+        return np.mean([run.predict_windows(windows, sampling_rate, precision) for run in self.runs], axis=0)
+
+    @property
+    def trained_on_files(self) -> frozenset[str]:
+        return frozenset().union(*(run.trained_on_files for run in self.runs))
+
+    def known(self, names: Iterable[str]) -> list[str]:
+        names = list(names)
+        found = {name for run in self.runs for name in run.known(names)}
+        return [name for name in names if name in found]
+
+    def to(self, device: str) -> None:
+        for run in self.runs:
+            run.to(device)
 
     def summary(self) -> str:
         return "\n".join(f"{run.folder}\n{run.summary()}" for run in self.runs)
@@ -275,14 +226,6 @@ def _compared(run: Run) -> dict[str, Any]:
         "windows of": f"{data['samples']} samples at {run.sampling_rate:g} Hz",
         "signal path": data["signal_path"],
     }
-
-
-def decided(decision: Decision, classes: tuple[str, ...], probability: np.ndarray) -> list[str] | list[tuple[str, ...]]:
-    """Probabilities `(windows, classes)` as names: one class per window, or a tuple of the labels that are there."""
-    found = decision(probability[:, POSITIVE] if decision.task == "binary" else probability)
-    if decision.task == "multilabel":
-        return [tuple(name for name, there in zip(classes, row, strict=True) if there) for row in found]
-    return [classes[int(value)] for value in found]
 
 
 def load_run(folder: str | Path | Iterable[str | Path], *others: str | Path) -> Run | Ensemble:

@@ -85,6 +85,9 @@ def read_dataset(
     Raises DataError, one line with file, row and column, for a file that cannot be used, and SettingError for an
     argument that is not allowed.
     """
+    reading = {name: value for name, value in locals().items() if name not in ("limit", "seed", "cache")}
+    paths = ("path", "val_file", "test_file")
+    reading |= {"kind": "windows"} | {name: str(Path(reading[name]).resolve()) for name in paths if reading[name]}
     if limit is not None and limit < 2:
         raise SettingError(f"limit {limit} is too small; at least 2 windows are needed")
     check_seed(seed)
@@ -127,6 +130,7 @@ def read_dataset(
     dataset = (joined(files, 0 if label_separator else MISSING) if len(files) > 1 else files["train"]).with_positive(
         positive
     )
+    dataset = replace(dataset, source=replace(dataset.source, reading=reading))
     return dataset if limit is None else limited(dataset, limit, seed)
 
 

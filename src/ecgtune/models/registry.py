@@ -184,6 +184,14 @@ def model_info(name: str) -> ModelInfo:
     return _info(name)
 
 
+def licence_of(name: str) -> str:
+    """Licence of the weights of a named model or of a file in its hub repository; "unknown" for other files."""
+    ARCHITECTURES.all()
+    repositories = {getattr(entry.weights, "repository", None): entry for entry in MODELS.values()}
+    entry = MODELS.get(name) or repositories.get("/".join(name.split("/")[:2]))
+    return "unknown" if entry is None else entry.licence
+
+
 @cache
 def _info(name: str) -> ModelInfo:
     entry = MODELS[name]

@@ -182,3 +182,13 @@ def chosen_on(run: RunFolder) -> frozenset[str]:
     """Recordings or groups whose windows trained the run, or chose its epoch; empty where they have no names."""
     with run.split.open(newline="", encoding="utf-8") as file:
         return frozenset(row["origin"] for row in csv.DictReader(file) if "origin" in row and row["split"] != "test")
+
+
+def read_split(run: RunFolder) -> dict[str, np.ndarray]:
+    """Rows of each split of split.csv, rising. Raises RunError."""
+    try:
+        with run.split.open(newline="", encoding="utf-8") as file:
+            pairs = [(int(row["row"]), row["split"]) for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{run.split} cannot be read ({error}); the run is incomplete, train it again") from None
+    return {name: np.array([row for row, of in pairs if of == name]) for name in ("train", "val", "test")}

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
+
+from ecgtune.utils.machine import processor_name
 
 LIBRARIES = ("ecgtune", "torch", "peft", "accelerate", "numpy", "scipy")
 
@@ -22,8 +23,10 @@ def machine(*optional: str) -> dict[str, Any]:
 
     optional: libraries of an extra whose version is told beside; None where they are not installed.
     """
+    import torch
+
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "processes": _processes(),
         "threads": torch.get_num_threads(),
@@ -63,12 +66,3 @@ def _installed(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-        return names[0]
-    except (OSError, IndexError):
-        return platform.processor() or platform.machine()

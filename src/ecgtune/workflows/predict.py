@@ -1,28 +1,28 @@
-"""Predict new signals with finished runs: probabilities and decisions per window and per recording, as tables."""
+"""Predict new signals with finished runs or an exported file: probabilities and decisions per window and per recording,
+as tables. torch is imported for runs only.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ecgtune.config.base import from_table
 from ecgtune.config.commands import PredictSettings
 from ecgtune.config.reading import OF_RECORDINGS, flag_of
 from ecgtune.data.positive import POSITIVE
-from ecgtune.data.signal.path import SignalPath
-from ecgtune.deployment.run import Predictor, decided, load_run
 from ecgtune.errors import DataError, SettingError
 from ecgtune.evaluation.groups import pooled_probability
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.readers.registry import is_recording
 from ecgtune.io.unlabelled import Unlabelled, read_unlabelled, read_unlabelled_records
-from ecgtune.training.inference import choose_device
+from ecgtune.runtime.model import Model
+from ecgtune.runtime.predictor import Predictor, decided
 from ecgtune.training.predictions import probability_names
 from ecgtune.utils.files import file_sha256, write_text
 from ecgtune.utils.locks import exclusive
@@ -66,7 +66,8 @@ def predict(
 ) -> PredictionResult:
     """Predict the windows of a file, or those of recordings, and write the tables into the folder `out`.
 
-    run: a run folder, several of them (their probabilities are averaged), or the result of `load_run`. data: a CSV or
+    run: a run folder, several of them (their probabilities are averaged), the result of `load_run`, or an exported file
+    or `runtime.Model`. data: a CSV or
     NPZ file of windows, a recording, a folder of recordings, or with `settings.records` a table that names recordings;
     labels are not needed and not read. Recordings go through the signal path that the run was trained on, in windows of
     its length. A file of windows without a sampling rate has that of the run, which is logged.
@@ -78,7 +79,7 @@ def predict(
     """
     if not isinstance(settings, PredictSettings):
         raise SettingError(f"settings is {settings!r}; give ecgtune.PredictSettings(...)")
-    run = run if isinstance(run, Predictor) else load_run(run)
+    run = run if isinstance(run, Predictor) else open_predictor(run)
     folder = Path(out)
     with exclusive(folder, command_line()):
         windows, probability = _predicted(run, Path(data), settings, folder, quiet)
@@ -102,21 +103,28 @@ def predict(
     return result
 
 
+def open_predictor(run: str | Path | Iterable[str | Path]) -> Predictor:
+    """An exported file, or the run or ensemble of one or more folders. Raises what `Model` and `load_run` raise."""
+    paths = [Path(run)] if isinstance(run, (str, Path)) else [Path(each) for each in run]
+    files = [path for path in paths if path.is_file() or path.suffix == ".onnx"]
+    if len(paths) == 1 and files:
+        return Model(files[0])
+    if files:
+        raise SettingError(f"{files[0]} is an exported file, which predicts alone; give the run folders of an ensemble")
+    from ecgtune.deployment.run import load_run
+
+    return load_run(paths)
+
+
 def _predicted(
     run: Predictor, data: Path, settings: PredictSettings, folder: Path, quiet: bool
 ) -> tuple[Unlabelled, np.ndarray]:
     """The windows of `data` and their probabilities (windows, classes)."""
-    device = choose_device(settings.device)
+    run.to(settings.device)
     with ProgressBar(quiet=quiet) as bar:
-        if settings.records is None and not (data.is_dir() or is_recording(data)):
-            windows = _windows(run, data, settings)
-        else:
-            bar.describe("recordings")
-            windows = _recordings(run, data, settings, folder / SKIPPED, _counter(bar))
+        windows = read_windows(run, data, settings, folder / SKIPPED, bar)
         bar.expect(len(windows))
         bar.describe("windows")
-        for each in run.runs:
-            each.model.to(device)
         parts = []
         for start in range(0, len(windows), BATCH):
             batch = windows.batch(start, start + BATCH)
@@ -128,7 +136,7 @@ def _predicted(
 def _seen(run: Predictor, data: Path, names: np.ndarray) -> list[str]:
     """Notes about data on which the run was trained, whose predictions say nothing about new ones."""
     known = run.known(names.tolist())
-    if data.is_file() and any(each.metrics["data"]["sha256"] == file_sha256(data) for each in run.runs):
+    if data.is_file() and file_sha256(data) in run.trained_on_files:
         return [f"{data} is the file that the run was trained on; most predictions are of its training windows"]
     if not known:
         return []
@@ -137,6 +145,16 @@ def _seen(run: Predictor, data: Path, names: np.ndarray) -> list[str]:
         f"{len(known)} of {len(names)} recordings trained the run or chose its epoch ({some}); their predictions do "
         "not show how well it predicts new ones"
     ]
+
+
+def read_windows(
+    run: Predictor, data: Path, settings: PredictSettings, skipped: Path | None, bar: ProgressBar
+) -> Unlabelled:
+    """The windows of a file, a recording, a folder of recordings or a table of them, as `run` takes them."""
+    if settings.records is None and not (data.is_dir() or is_recording(data)):
+        return _windows(run, data, settings)
+    bar.describe("recordings")
+    return _recordings(run, data, settings, skipped, _counter(bar))
 
 
 def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelled:
@@ -165,7 +183,7 @@ def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelle
         drop_invalid=settings.drop_invalid,
     )
     run.check_length(windows.signal.shape[2], windows.sampling_rate, str(data))
-    if windows.unit == "unknown" and any(each.preprocessing.normalisation != "zscore" for each in run.runs):
+    if windows.unit == "unknown" and run.amplitude_matters:
         raise DataError(
             f"{data}: does not say its unit, but without a z-score per window the amplitude matters to this run; give"
             " it, for example --unit uV"
@@ -177,7 +195,7 @@ def _recordings(
     run: Predictor,
     data: str | Path,
     settings: PredictSettings,
-    skipped: Path,
+    skipped: Path | None,
     progress: Callable[[int, int], None],
 ) -> Unlabelled:
     """The windows of a recording, of a folder of recordings, or of those that the table `data` names."""
@@ -187,7 +205,7 @@ def _recordings(
         raise SettingError("--drop-invalid is for files of windows; see --max-skipped for recordings")
     return read_unlabelled_records(
         data if settings.records is None else settings.records,
-        _signal_path(run, settings),
+        run.signal_path(settings.lead, settings.step, settings.longest_gap),
         table=None if settings.records is None else data,
         recording_column=settings.recording_column,
         match_numbers=settings.match_numbers,
@@ -197,23 +215,6 @@ def _recordings(
         skipped=skipped,
         progress=progress,
     )
-
-
-def _signal_path(run: Predictor, settings: PredictSettings) -> SignalPath:
-    """The signal path of the training, with windows of the same length."""
-    trained_on, leads, lead = run.trained_on, run.leads, settings.lead
-    if lead is not None:
-        if len(leads) > 1:
-            raise SettingError(f"--lead {lead} is for runs of one lead, but this one has {', '.join(leads)}")
-        leads = (lead,)
-    window = trained_on["samples"] / trained_on["sampling_rate"]
-    stored = trained_on["signal_path"]
-    if stored is None:
-        made = SignalPath(trained_on["sampling_rate"], leads)
-    else:
-        made = from_table(SignalPath, stored, "the signal path of the run")
-    gap = made.longest_gap if settings.longest_gap is None else settings.longest_gap
-    return replace(made, leads=leads, window=window, step=settings.step or made.step, longest_gap=gap)
 
 
 def _counter(bar: ProgressBar) -> Callable[[int, int], None]:
@@ -234,7 +235,7 @@ def _pooled(
     run: Predictor, probability: np.ndarray, recording: np.ndarray, settings: PredictSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Names and probabilities (recordings, classes); of two classes it is the positive one's that is pooled."""
-    rule = settings.recording or run.runs[0].metrics.get("evaluation", {}).get("recording", "mean")
+    rule = settings.recording or run.recording_rule
     if run.task != "binary":
         return pooled_probability(probability, recording, rule)
     names, positive = pooled_probability(probability[:, POSITIVE], recording, rule)

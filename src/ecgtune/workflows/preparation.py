@@ -173,6 +173,7 @@ def summarise(dataset: Dataset, split: Split) -> dict[str, Any]:
             "samples": samples,
             "leads": list(dataset.leads),
             "signal_path": dataset.source.signal_path,
+            "reading": dataset.source.reading,
         },
         "split": {
             "unit": split.unit,

@@ -160,6 +160,7 @@ def _augmentation(recipe: Recipe, model: Classifier, prepared: Prepared) -> Wind
 def _fingerprint(recipe: Recipe, prepared: Prepared, model: Classifier, seed: int) -> dict[str, Any]:
     """The content of environment.json; `check_run` compares parts of it when a run is resumed."""
     data = summarise(prepared.dataset, prepared.split)["data"]
+    del data["reading"]  # as the path: the same windows may be read from another place
     return {
         "created": now(),
         "command": command_line(),

@@ -18,7 +18,7 @@ RESAMPLING = ("polyphase", "linear")
 ORDER = 2  # of the Butterworth filter at either edge; both directions together double it
 NOTCH_QUALITY = 30.0  # centre / width: 1.7 Hz wide at 50 Hz
 _LARGEST_FACTOR = 10_000  # of the ratio of two rates; 360 to 500 Hz is 25/18
-_FLAT = 1e-9  # a standard deviation below this fraction of the largest sample is rounding, not signal
+FLAT = 1e-9  # a standard deviation below this fraction of the largest sample is rounding, not signal
 
 
 def band_pass(
@@ -92,11 +92,7 @@ def resample(
         return signal
     if method == "linear":
         return _interpolate(signal, max(1, int(signal.shape[-1] * to_rate / from_rate)))
-    ratio = (Fraction(to_rate) / Fraction(from_rate)).limit_denominator(_LARGEST_FACTOR)
-    if ratio == 0 or ratio.numerator > _LARGEST_FACTOR:
-        raise SettingError(
-            f"cannot resample from {from_rate:g} to {to_rate:g} Hz; a ratio below {_LARGEST_FACTOR} is needed"
-        )
+    ratio = resampling_ratio(from_rate, to_rate)
     from scipy.signal import resample_poly
 
     # Without the line, an offset would make steps at the edges, and ripple.
@@ -104,13 +100,23 @@ def resample(
     slope = (signal[..., -1:] - start) / max(1, signal.shape[-1] - 1)
     level = signal - (start + slope * np.arange(signal.shape[-1]))
     up, down = ratio.numerator, ratio.denominator
-    values = resample_poly(level, up, down, axis=-1, window=_low_pass(max(up, down)).astype(level.dtype))
+    values = resample_poly(level, up, down, axis=-1, window=low_pass(max(up, down)).astype(level.dtype))
     values += start + slope * (np.arange(values.shape[-1]) * float(1 / ratio))
     return values.astype(signal.dtype, copy=False)
 
 
+def resampling_ratio(from_rate: float, to_rate: float) -> Fraction:
+    """Return to_rate / from_rate with terms of at most 10,000. Raises SettingError where there is none."""
+    ratio = (Fraction(to_rate) / Fraction(from_rate)).limit_denominator(_LARGEST_FACTOR)
+    if ratio == 0 or ratio.numerator > _LARGEST_FACTOR:
+        raise SettingError(
+            f"cannot resample from {from_rate:g} to {to_rate:g} Hz; a ratio below {_LARGEST_FACTOR} is needed"
+        )
+    return ratio
+
+
 @lru_cache(maxsize=64)
-def _low_pass(factor: int) -> NDArray[np.float64]:
+def low_pass(factor: int) -> NDArray[np.float64]:
     """The filter of `resample_poly`; its design takes as long as filtering ten seconds of one lead."""
     from scipy.signal import firwin
 
@@ -133,5 +139,5 @@ def zscore(signal: NDArray[np.floating]) -> NDArray[np.floating]:
     mean = signal.mean(axis=-1, keepdims=True)
     centred = signal - mean
     std = np.sqrt(np.mean(centred * centred, axis=-1, keepdims=True))
-    flat = std <= _FLAT * np.abs(signal).max(axis=-1, keepdims=True)
+    flat = std <= FLAT * np.abs(signal).max(axis=-1, keepdims=True)
     return np.where(flat, 0.0, centred / np.where(flat, 1.0, std)).astype(signal.dtype)

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ecgtune.config.base import require
+from ecgtune.config.base import require, to_table
 from ecgtune.data.dataset import Dataset, Source, check_rate
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.near_duplicates import DuplicatePair
@@ -145,11 +146,20 @@ def inspect_records(
 
     prepared = prepare_records(selection, preparation, workers=settings.workers, progress=progress, check=check)
     left_out = selection.skipped(prepared.reasons, settings.max_skipped, skipped)
+    others = {name: Path(file).resolve() for name in ("val_file", "test_file") if (file := getattr(columns, name))}
+    reading = {
+        "kind": "records",
+        "table": str(Path(table).resolve()),
+        "records": str(Path(records).resolve()),
+        "columns": to_table(replace(columns, **others)),
+        "options": to_table(options),
+        "settings": to_table(settings),
+    }
     facts = {name: known for name, known in zip(selection.paths, prepared.facts, strict=True) if known is not None}
     problems = _differences(facts, preparation.expected, labels.path)
     dataset = None
     if not problems:
-        dataset = _dataset(labels, selection, prepared, preparation.signal_path, len(left_out))
+        dataset = _dataset(labels, selection, prepared, preparation.signal_path, len(left_out), reading)
         dataset = dataset.with_positive(columns.positive)
     return Inspection(
         table=labels,
@@ -225,7 +235,12 @@ def _mixed(table: str, what: str, values: Mapping[str, str], hint: str) -> list[
 
 
 def _dataset(
-    labels: LabelTable, selection: Selection, prepared: PreparedRecords, signal_path: SignalPath, skipped: int
+    labels: LabelTable,
+    selection: Selection,
+    prepared: PreparedRecords,
+    signal_path: SignalPath,
+    skipped: int,
+    reading: Mapping[str, Any],
 ) -> Dataset:
     """The windows with the labels of their recordings."""
     if prepared.signal is None:
@@ -250,6 +265,7 @@ def _dataset(
             split_origin=labels.split_origin,
             notes=_notes(labels, selection, prepared.facts, skipped),
             near_duplicates=tuple((pair.first, pair.second) for pair in prepared.near_duplicates),
+            reading=reading,
         ),
         recording=recording,
         site=None if labels.site is None else labels.site[row],

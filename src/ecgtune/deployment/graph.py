@@ -1,0 +1,155 @@
+"""A fine-tuned model as one graph from raw windows to probabilities: what an exported file computes.
+
+Resampling and normalisation follow `data.preprocessing` operation by operation. What decides about rounding, means and
+the line through the end points, is computed in float64; the filter of the resampling is a float32 convolution.
+"""
+
+from __future__ import annotations
+
+import copy
+from fractions import Fraction
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from ecgtune.data.preprocessing import Preprocessing
+from ecgtune.data.signal.filters import FLAT, low_pass, resampling_ratio
+from ecgtune.data.tasks import Task
+from ecgtune.errors import SettingError
+from ecgtune.models.base import Encoder
+from ecgtune.models.classifier import Classifier
+
+#: Weights of a resampling convolution: 50 million would be 200 MB of a file.
+LARGEST_FILTER = 1 << 22
+
+
+class PolyphaseResampling(nn.Module):
+    """`data.signal.filters.resample` with "polyphase" as one convolution: `up` samples for every `down`.
+
+    Sample up * m + p of the result is a sum over the samples around down * m, weighted by taps of the low pass that
+    depend on p alone: p is an output channel of a convolution with the stride `down`.
+    """
+
+    def __init__(self, ratio: Fraction) -> None:
+        super().__init__()
+        up, down = self.up, self.down = ratio.numerator, ratio.denominator
+        half = 10 * max(up, down)
+        first, last = -(half // up), ((up - 1) * down + half) // up
+        if up * (last - first + 1) > LARGEST_FILTER:
+            raise SettingError(
+                f"resampling by {up}/{down} needs a filter of {up * (last - first + 1)} weights in the file; at most "
+                f"{LARGEST_FILTER} are allowed: export for the rate of the model, or one in a simpler ratio to it"
+            )
+        tap = np.arange(up)[:, None] * down - np.arange(first, last + 1) * up + half
+        taps = up * low_pass(max(up, down))
+        weight = np.where((tap >= 0) & (tap <= 2 * half), taps[np.clip(tap, 0, 2 * half)], 0.0)
+        self.padding = (-first, last)
+        self.weight: Tensor
+        self.register_buffer("weight", torch.tensor(weight[:, None], dtype=torch.float32))
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """(batch, leads, samples) float64 -> (batch, leads, ceil(samples * up / down)) float64."""
+        batch, leads, samples = signal.shape
+        position = torch.arange(samples, dtype=torch.float64, device=signal.device)
+        length = position[-1:]
+        start = signal[..., :1]
+        rise = (signal[..., -1:] - start) / length
+        level = (signal - (start + rise * position)).float().view(-1, 1, samples)
+        blocks = F.conv1d(F.pad(level, self.padding), self.weight, stride=self.down)
+        count = (samples * self.up + self.down - 1) // self.down
+        values = blocks.transpose(1, 2).flatten(1)[:, :count].view(batch, leads, -1).double()
+        position = torch.arange(count, dtype=torch.float64, device=signal.device) * (self.down / self.up)
+        return values + (start + rise * position)
+
+
+class LinearResampling(nn.Module):
+    """`data.signal.filters.resample` with "linear": interpolation between aligned end points."""
+
+    def __init__(self, ratio: Fraction) -> None:
+        super().__init__()
+        self.up, self.down = ratio.numerator, ratio.denominator
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """(batch, leads, samples) float64 -> (batch, leads, samples * up // down) float64."""
+        samples = signal.shape[-1]
+        known = torch.arange(samples, dtype=torch.float64, device=signal.device)
+        wanted = torch.arange(samples * self.up // self.down, dtype=torch.float64, device=signal.device)
+        position = wanted / wanted[-1:].clamp(min=1) * known[-1:]
+        left = torch.minimum(position.floor(), known[-2:-1])
+        low = signal.index_select(-1, left.long())
+        high = signal.index_select(-1, left.long() + 1)
+        return low + (high - low) * (position - left)
+
+
+class Normalisation(nn.Module):
+    """The normalisation of `Preprocessing`: float64 windows (batch, leads, samples) -> float32."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.kind = preprocessing.normalisation
+        for name in ("mean", "std"):
+            values = getattr(preprocessing, name)
+            kept = None if values is None else torch.tensor(values, dtype=torch.float64)[:, None]
+            self.register_buffer(name, kept)
+
+    def forward(self, signal: Tensor) -> Tensor:
+        if self.kind == "global":
+            return ((signal - cast(Tensor, self.mean)) / cast(Tensor, self.std)).float()
+        if self.kind == "none":
+            return signal.float()
+        centred = signal - signal.mean(dim=-1, keepdim=True)
+        std = (centred * centred).mean(dim=-1, keepdim=True).sqrt()
+        flat = std <= FLAT * signal.abs().amax(dim=-1, keepdim=True)
+        return torch.where(flat, 0.0, centred / torch.where(flat, 1.0, std)).float()
+
+
+class InferenceGraph(nn.Module):
+    """Windows (batch, leads, samples), float32, in the unit and at the rate of the training data, to probabilities
+    (batch, classes): resampling, normalisation, lead mixer, encoder with its method, pooling, head, softmax or sigmoid.
+
+    sampling_rate: Hz of the input. classifier: a copy is made, with the method multiplied into the encoder's weights
+    where that is exact. Raises SettingError for a rate from which the graph cannot resample.
+    """
+
+    def __init__(self, classifier: Classifier, preprocessing: Preprocessing, task: Task, sampling_rate: float) -> None:
+        super().__init__()
+        self.resampling: nn.Module = nn.Identity()
+        if sampling_rate != preprocessing.sampling_rate:
+            kind = PolyphaseResampling if preprocessing.resampling == "polyphase" else LinearResampling
+            self.resampling = kind(resampling_ratio(sampling_rate, preprocessing.sampling_rate))
+        self.normalisation = Normalisation(preprocessing)
+        self.classifier = merged_copy(classifier)
+        self.task = task
+
+    def forward(self, signal: Tensor) -> Tensor:
+        logits = self.classifier(self.normalisation(self.resampling(signal.double())))
+        return logits.sigmoid() if self.task == "multilabel" else logits.softmax(dim=-1)
+
+
+def merged_copy(classifier: Classifier) -> Classifier:
+    """A copy on the CPU, in evaluation mode, whose encoder has the method in its weights where that is exact.
+
+    Merged in float64, so that the product is rounded once. Other methods stay beside the encoder, without peft's outer
+    module. Kernels behind a parametrisation, such as weight norm, become plain weights.
+    """
+    copied = copy.deepcopy(classifier).cpu().eval().requires_grad_(False)
+    if copied.attached is not None:
+        try:
+            encoder = copied.attached.merged(copy.deepcopy(copied.encoder).double()).float()
+        except SettingError:
+            wrapper = cast(Any, copied.encoder)
+            encoder = wrapper.get_base_model() if hasattr(wrapper, "get_base_model") else wrapper
+        copied.encoder = encoder
+        copied.__dict__["base_encoder"] = next(each for each in encoder.modules() if isinstance(each, Encoder))
+    for module in copied.encoder.modules():
+        if parametrize.is_parametrized(module):
+            # The class holds the computed weight as a property; the original model has the same class and keeps it.
+            own = {name: value for name, value in vars(type(module)).items() if name not in ("__dict__", "__weakref__")}
+            module.__class__ = cast(type[nn.Module], type(type(module).__name__, type(module).__bases__, own))
+            for name in list(cast(nn.ModuleDict, module.parametrizations)):
+                parametrize.remove_parametrizations(module, name)
+    return copied

@@ -1,0 +1,106 @@
+"""The graph of a model in ONNX, by torch's exporter."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ecgtune.deployment.graph import InferenceGraph
+from ecgtune.errors import SettingError
+from ecgtune.runtime.model import INPUT, OUTPUT
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+OPSET = 20  # the first with GELU as one operation
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxGraph:
+    """A graph in ONNX. any_length: whether windows of other lengths than the example's go through it."""
+
+    model: ModelProto
+    any_length: bool
+
+
+def to_onnx(graph: InferenceGraph, leads: int, samples: int) -> OnnxGraph:
+    """Trace `graph` for windows (any number, leads, samples), and for any number of samples where the encoder allows.
+
+    Raises SettingError where the
+    extra `export` is not installed, or torch cannot trace the encoder.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise SettingError(
+            f"export needs {error.name}, which is not installed; pip install 'ecgtune[export]'"
+        ) from None
+    example = torch.linspace(-1, 1, 2 * leads * samples).reshape(2, leads, samples)
+    any_length = graph.classifier.base_encoder.input_spec.samples is None
+    try:
+        if any_length:
+            try:
+                return OnnxGraph(_exported(graph, example, {0: "windows", 2: "samples"}), True)
+            except torch.onnx.OnnxExporterError:  # code that depends on the length, such as a table of positions
+                pass
+        return OnnxGraph(_exported(graph, example, {0: "windows"}), False)
+    except torch.onnx.OnnxExporterError as error:
+        reason = next((line for line in str(error.__cause__ or error).splitlines() if line.strip()), "no reason given")
+        raise SettingError(
+            f"torch cannot export {graph.classifier.base_encoder.architecture} ({reason.strip()[:200]});"
+            " ecgtune.testing.check_encoder names code that depends on data"
+        ) from error
+
+
+def _exported(graph: InferenceGraph, example: torch.Tensor, names: dict[int, str]) -> ModelProto:
+    dynamic = {axis: torch.export.Dim.DYNAMIC for axis in names}
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            graph.eval(),
+            (example,),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes={INPUT: dynamic},
+        )
+    assert program is not None
+    model = program.model_proto
+    for axis, name in names.items():
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    for output, name in zip(model.graph.output[0].type.tensor_type.shape.dim, ("windows", "classes"), strict=True):
+        if output.dim_param:
+            output.dim_param = name
+    return model
+
+
+def stripped(model: ModelProto) -> ModelProto:
+    """`model` without what only describes the export: shapes of inner values, and stack traces with paths."""
+    del model.graph.value_info[:]
+    parts: list[Any] = [model.graph, *model.graph.node, *model.graph.initializer]
+    for part in [*parts, *model.graph.input, *model.graph.output, *model.functions]:
+        del part.metadata_props[:]
+        part.ClearField("doc_string")
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks about libraries that are not installed, and torch's about its own code."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

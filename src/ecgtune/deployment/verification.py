@@ -1,0 +1,133 @@
+"""Windows on which an export is verified, and what the run itself gives for them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ecgtune.data.signal.filters import resample
+from ecgtune.deployment.run import Run
+from ecgtune.errors import EcgtuneError, SettingError
+from ecgtune.io.again import read_again
+from ecgtune.io.windows import read_dataset
+from ecgtune.runtime.exported_file import References, digests
+from ecgtune.runtime.verification import seconds_per_window, simulated_windows
+from ecgtune.training.run_folder import RunFolder, read_split
+
+#: Windows whose digests and probabilities go into the file; more would make it larger than small models are.
+KEPT = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class VerificationWindows:
+    """Windows to compare on.
+
+    signal: float32 (windows, leads, samples) at `sampling_rate` Hz, as they were trained on. label, recording:
+    (windows, ...), None where they are not known. origin: a sentence for the metadata.
+    """
+
+    signal: NDArray[np.float32]
+    sampling_rate: float
+    label: NDArray | None
+    recording: NDArray[np.str_] | None
+    origin: str
+
+    def at(self, sampling_rate: float) -> NDArray[np.float32]:
+        """The windows at the rate of the graph's input."""
+        if sampling_rate == self.sampling_rate:
+            return self.signal
+        return resample(self.signal.astype(np.float64), self.sampling_rate, sampling_rate).astype(np.float32)
+
+    def references(self, probability: NDArray) -> References:
+        """Digests and probabilities of at most `KEPT` of the windows, evenly spread."""
+        rows = np.unique(np.linspace(0, len(self.signal) - 1, KEPT).astype(np.int64))
+        unknown = np.full(len(rows), -1)
+        recording = unknown if self.recording is None else np.unique(self.recording, return_inverse=True)[1][rows]
+        return References(
+            digests(self.signal[rows]),
+            probability[rows].astype(np.float32),
+            (unknown if self.label is None else self.label[rows]).astype(np.int8),
+            recording.astype(np.int32),
+        )
+
+
+def verification_windows(run: Run, file: Path | None) -> VerificationWindows:
+    """The run's own test windows, read again; or those of a stated file of labelled windows.
+
+    Simulated windows where the run's data are gone or have changed, which `origin` says with the reason. Raises
+    DataError or SettingError for a stated file that cannot be used.
+    """
+    if file is not None:
+        return _of_file(run, file)
+    data = run.metrics["data"]
+    try:
+        dataset = read_again(data.get("reading"), data["sha256"])
+    except (EcgtuneError, OSError) as error:
+        signal = simulated_windows(len(run.leads), data["samples"], run.sampling_rate)
+        reason = re.sub(r"/\S*/", "", str(error))  # the file is for others, to whom folders of this machine say nothing
+        origin = f"{len(signal)} simulated windows, because the data of the run cannot be read again: {reason}"
+        return VerificationWindows(signal, run.sampling_rate, None, None, origin)
+    dataset = dataset.with_positive(run.positive)
+    rows = read_split(RunFolder(run.folder))["test"]
+    recording = dataset.recording if dataset.recording is not None else dataset.group
+    return VerificationWindows(
+        np.ascontiguousarray(dataset.signal[rows]),
+        dataset.sampling_rate,
+        dataset.label[rows],
+        None if recording is None else recording[rows],
+        f"{len(rows)} test windows of the run, {Path(dataset.source.path).name}",
+    )
+
+
+def calibration_windows(run: Run, sampling_rate: float, count: int = 128) -> NDArray[np.float32]:
+    """Training windows of the run at the rate of the graph, evenly spread; simulated where they cannot be read."""
+    data = run.metrics["data"]
+    try:
+        dataset = read_again(data.get("reading"), data["sha256"])
+    except (EcgtuneError, OSError):
+        signal, rate = simulated_windows(len(run.leads), data["samples"], run.sampling_rate), run.sampling_rate
+    else:
+        train = read_split(RunFolder(run.folder))["train"]
+        rows = np.sort(train[np.unique(np.linspace(0, len(train) - 1, count).astype(np.int64))])
+        signal, rate = np.ascontiguousarray(dataset.signal[rows]), dataset.sampling_rate
+    return VerificationWindows(signal, rate, None, None, "").at(sampling_rate)
+
+
+def original_probability(run: Run, windows: NDArray[np.float32], sampling_rate: float) -> NDArray[np.float64]:
+    """What the run gives in float32, (windows, classes)."""
+    return run.predict(windows, sampling_rate, precision="fp32")
+
+
+def original_seconds(run: Run, windows: NDArray[np.float32], sampling_rate: float) -> float:
+    """Seconds of the run for one window, on one core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return seconds_per_window(lambda one: original_probability(run, one, sampling_rate), windows)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _of_file(run: Run, file: Path) -> VerificationWindows:
+    dataset = read_dataset(file)
+    if run.positive in dataset.classes and dataset.task == "binary":
+        dataset = dataset.with_positive(run.positive)
+    if dataset.classes != run.classes or dataset.leads != run.leads:
+        got = f"{', '.join(dataset.classes)} of {', '.join(dataset.leads)}"
+        raise SettingError(
+            f"{file}: has the labels {got}, but the run has {', '.join(run.classes)} of {', '.join(run.leads)}; give"
+            " a file of windows like those of the training"
+        )
+    run.check_length(dataset.samples, dataset.sampling_rate, str(file))
+    return VerificationWindows(
+        np.ascontiguousarray(dataset.signal),
+        dataset.sampling_rate,
+        dataset.label,
+        dataset.group,
+        f"{len(dataset)} windows of {file.name}",
+    )

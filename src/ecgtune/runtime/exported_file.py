@@ -1,0 +1,119 @@
+"""The exported file: an ONNX graph, metadata as JSON behind it, and a checksum over both at the end.
+
+Metadata and checksum are entries of the `metadata_props` that any ONNX tool shows. They are appended to the file, which
+the encoding of ONNX (protocol buffers) reads like entries inside the graph, so no library is needed to write or check
+them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.errors import ModelFileError
+from ecgtune.utils.files import finite
+
+#: `format` of the metadata. Increased when a key changes its name or meaning.
+FORMAT = 1
+METADATA, CHECKSUM = "ecgtune", "ecgtune_sha256"
+_METADATA_PROPS = 14  # field of ModelProto
+_CHUNK = 1 << 20
+
+
+def sealed(graph: bytes, metadata: dict[str, Any]) -> bytes:
+    """The content of an exported file: `graph` (a serialised ONNX model), the metadata and the checksum."""
+    text = json.dumps(finite(metadata), ensure_ascii=False, allow_nan=False)
+    body = graph + _entry(METADATA, text)
+    return body + _entry(CHECKSUM, hashlib.sha256(body).hexdigest())
+
+
+def check_sealed(path: Path) -> None:
+    """Raise ModelFileError for a file that is missing, was not exported by ecgtune, or has changed since."""
+    trailer = len(_entry(CHECKSUM, "0" * 64))
+    digest = hashlib.sha256()
+    try:
+        left = path.stat().st_size - trailer
+        with path.open("rb") as file:
+            while left > 0:
+                part = file.read(min(left, _CHUNK))
+                digest.update(part)
+                left -= len(part) or left
+            end = file.read()
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror}); give a file of ecgtune export") from None
+    if CHECKSUM.encode() not in end:
+        raise ModelFileError(
+            f"{path}: was not written by ecgtune export, or is cut off; export the run, or copy the file again"
+        )
+    if end != _entry(CHECKSUM, digest.hexdigest()):
+        raise ModelFileError(f"{path}: its content is not the one that was exported (checksum); copy it again")
+
+
+def read_metadata(path: Path, entries: dict[str, str]) -> dict[str, Any]:
+    """The metadata among the entries of a graph. Raises ModelFileError for another format."""
+    metadata = json.loads(entries[METADATA])
+    if metadata["format"] != FORMAT:
+        raise ModelFileError(
+            f"{path}: has format {metadata['format']}; this version of ecgtune reads format {FORMAT}: export it again"
+        )
+    return metadata
+
+
+def _entry(key: str, value: str) -> bytes:
+    """One entry of `metadata_props`, as protocol buffers encode it."""
+    pair = b"".join(_field(number, part.encode()) for number, part in ((1, key), (2, value)))
+    return _field(_METADATA_PROPS, pair)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    digits = bytearray()
+    while value >= 0x80:
+        digits.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*digits, value])
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """Windows by their digests, and what the original model gave for each: what `ecgtune verify` compares with.
+
+    digest: uint64 (windows,), of the float32 samples; the samples themselves are not kept. probability: float32
+    (windows, classes). label: as of `data.dataset.Dataset`. recording: int32 (windows,), number of the recording; -1
+    where none is known.
+    """
+
+    digest: NDArray[np.uint64]
+    probability: NDArray[np.float32]
+    label: NDArray[np.int8]
+    recording: NDArray[np.int32]
+
+    def packed(self) -> str:
+        """As text for JSON."""
+        buffer = io.BytesIO()
+        np.savez(buffer, digest=self.digest, probability=self.probability, label=self.label, recording=self.recording)
+        return base64.b64encode(zlib.compress(buffer.getvalue(), 9)).decode()
+
+    @classmethod
+    def unpacked(cls, text: str) -> References:
+        """The inverse of `packed`."""
+        with np.load(io.BytesIO(zlib.decompress(base64.b64decode(text))), allow_pickle=False) as arrays:
+            return cls(arrays["digest"], arrays["probability"], arrays["label"], arrays["recording"])
+
+
+def digests(windows: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """The first 64 bits of the SHA-256 of each window's samples, little-endian float32."""
+    rows = np.ascontiguousarray(windows, dtype="<f4")
+    return np.array([int.from_bytes(hashlib.sha256(row.data).digest()[:8], "little") for row in rows], dtype=np.uint64)

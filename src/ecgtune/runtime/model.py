@@ -1,0 +1,121 @@
+"""`Model`: an exported file that predicts without torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecgtune.data.signal.filters import resample
+from ecgtune.errors import DataError, ModelFileError, SettingError
+from ecgtune.evaluation.decision import Decision
+from ecgtune.evaluation.groups import Pooled
+from ecgtune.runtime.exported_file import check_sealed, read_metadata
+from ecgtune.runtime.predictor import PredictionPrecision, Predictor
+
+INPUT, OUTPUT = "signal", "probability"
+_BATCH_VALUES = 1 << 18  # of the input in work at once: activations are many times as large
+_LARGEST_BATCH = 64
+
+
+class Model(Predictor):
+    """An exported file, opened: `Model("model.onnx").predict(signal_or_path)`.
+
+    path: a file of `ecgtune export`. threads: of the computation; the value of OMP_NUM_THREADS or all cores when not
+    given. exact: use the slow kernels for whole numbers that are exact on every x86 processor (`ecgtune verify`
+    compares them with the usual ones). Raises ModelFileError for a file that is not whole or not ecgtune's,
+    SettingError where onnxruntime is not installed.
+    """
+
+    def __init__(self, path: str | Path, *, threads: int | None = None, exact: bool = False) -> None:
+        self.path = Path(path)
+        try:
+            import onnxruntime
+        except ImportError:
+            raise SettingError(
+                f"{path}: exported files need onnxruntime, which is not installed; pip install 'ecgtune[runtime]'"
+            ) from None
+        check_sealed(self.path)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0")) if threads is None else threads
+        options.log_severity_level = 3  # warnings about the machine are not the caller's
+        if exact:
+            options.add_session_config_entry("session.x64quantprecision", "1")
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own classes, one for each kind of failure
+            reason = " ".join(str(error).split())[:200]
+            raise ModelFileError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it ({reason})") from None
+        #: All that the file says about itself: labels, input, run, versions, verification; see docs/export.md.
+        self.metadata: dict[str, Any] = read_metadata(self.path, self._session.get_modelmeta().custom_metadata_map)
+        self.decision = Decision.from_dict(self.metadata["decision"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.metadata["classes"])
+
+    @property
+    def leads(self) -> tuple[str, ...]:
+        return tuple(self.metadata["input"]["leads"])
+
+    @property
+    def trained_on(self) -> dict[str, Any]:
+        return self.metadata["data"]
+
+    @property
+    def recording_rule(self) -> Pooled:
+        return self.metadata["recording"]
+
+    @property
+    def amplitude_matters(self) -> bool:
+        return self.metadata["preprocessing"]["normalisation"] != "zscore"
+
+    @property
+    def trained_on_files(self) -> frozenset[str]:
+        return frozenset([self.metadata["data"]["sha256"]])
+
+    def known(self, names: Iterable[str]) -> list[str]:
+        return []
+
+    @property
+    def sampling_rate(self) -> float:
+        """Hz of the graph's input."""
+        return self.metadata["input"]["sampling_rate"]
+
+    def to(self, device: str) -> None:
+        if device not in ("auto", "cpu"):
+            raise SettingError(f"device is {device!r}, but exported files compute on the CPU; give the run's folder")
+
+    def summary(self) -> str:
+        return self.metadata["summary"]
+
+    def predict_windows(
+        self, windows: np.ndarray, sampling_rate: float, precision: PredictionPrecision = "auto"
+    ) -> np.ndarray:
+        if precision != "auto":
+            raise SettingError(
+                f"precision is {precision!r}, but an exported file has one, {self.metadata['precision']}; leave it out"
+            )
+        windows = self.at_input_rate(windows, sampling_rate)
+        rows = max(1, min(_LARGEST_BATCH, _BATCH_VALUES // (windows.shape[1] * windows.shape[2])))
+        parts = [self._run(windows[start : start + rows]) for start in range(0, len(windows), rows)]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
+
+    def at_input_rate(self, windows: np.ndarray, sampling_rate: float) -> np.ndarray:
+        """Windows (windows, leads, samples) at `sampling_rate` Hz as the graph takes them."""
+        if sampling_rate != self.sampling_rate:
+            windows = resample(np.asarray(windows, np.float64), sampling_rate, self.sampling_rate)
+        return np.asarray(windows, np.float32)
+
+    def _run(self, windows: np.ndarray) -> np.ndarray:
+        try:
+            return np.asarray(self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(windows)})[0])
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise DataError(
+                f"{self.path}: cannot predict windows of {windows.shape[2]} samples at {self.sampling_rate:g} Hz"
+                f" ({reason})"
+            ) from None

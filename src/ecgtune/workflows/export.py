@@ -1,0 +1,41 @@
+"""Export a finished run as one ONNX file that verifies itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ecgtune.config.commands import ExportSettings
+from ecgtune.errors import SettingError
+from ecgtune.runtime.predictor import Predictor
+from ecgtune.runtime.verification import Verified
+
+DEFAULTS = ExportSettings()
+
+
+def export(run: Predictor | str | Path, path: str | Path, settings: ExportSettings = DEFAULTS) -> Verified:
+    """Write a run as the ONNX file `path`, from raw windows to probabilities, and return how it was verified.
+
+    run: a run folder, or the result of `load_run` for one. The file holds resampling, normalisation, lead mixer,
+    encoder with its method and head; as metadata labels, thresholds, signal path, checksums and the verification, which
+    is written beside it as `<name>.verification.json` too. `ecgtune.predict` and `ecgtune.runtime.Model` take it, and
+    need no torch.
+
+    The file is compared with the run on the run's own test windows. Raises VerificationError, and writes nothing, where
+    float32 probabilities differ by more than 1e-5, or int8 changes more than 0.5 % of the decisions or loses more than
+    0.002 of AUROC. Raises SettingError, DataError or RunError, one line each, before any computation.
+    """
+    if not isinstance(settings, ExportSettings):
+        raise SettingError(f"settings is {settings!r}; give ecgtune.ExportSettings(...)")
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise SettingError(f"{path}: an exported file is named .onnx, such as {path.with_suffix('.onnx').name}")
+    if path.is_dir():
+        raise SettingError(f"{path} is a folder; give the name of a file")
+    from ecgtune.deployment.export import export_run
+    from ecgtune.deployment.run import Run, load_run
+
+    loaded = run if isinstance(run, Predictor) else load_run(run)
+    if not isinstance(loaded, Run):
+        raise SettingError(f"{type(run).__name__} has no one graph to export; give the folder of one run")
+    verify = None if settings.verify is None else Path(settings.verify)
+    return export_run(loaded, path, int8=settings.int8, sampling_rate=settings.rate, verify=verify)

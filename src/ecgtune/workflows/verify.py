@@ -1,0 +1,101 @@
+"""Verify an exported file on this machine, by what its run gave for the same windows. Without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecgtune.config.commands import PredictSettings
+from ecgtune.errors import DataError, VerificationError
+from ecgtune.runtime.exported_file import References, digests
+from ecgtune.runtime.model import Model
+from ecgtune.runtime.verification import Verified, measured, problems, simulated_windows
+from ecgtune.utils.files import write_json
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.predict import read_windows
+
+DEFAULTS = PredictSettings()
+
+
+def verify(
+    path: str | Path,
+    data: Iterable[str | Path] = (),
+    settings: PredictSettings = DEFAULTS,
+    *,
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> Verified:
+    """Compare the predictions of an exported file on this machine with those of the run, which are in the file.
+
+    data: files of windows, recordings or folders among which are test windows of the run, which are found by their
+    digests; without any, the file's simulated windows are made again. out: JSON file for the report.
+
+    Raises VerificationError where the differences are above the limits of `workflows.export.export`, DataError for
+    files without a window that the export was verified on.
+    """
+    model = Model(path)
+    report = _of_files(model, [Path(each) for each in data], settings, quiet) if data else _of_simulated(model)
+    report = {"precision": model.metadata["precision"], **report}
+    if out is not None:
+        write_json(Path(out), report)
+    wrong = [text for each in report["kernels"].values() for text in problems(each, report["precision"])]
+    if wrong:
+        raise VerificationError(
+            f"{path}: does not predict on this machine as its run does ({report['processor']}): {'; '.join(wrong)}"
+        )
+    return Verified(model.path, report)
+
+
+def _of_simulated(model: Model) -> dict[str, Any]:
+    shape = model.metadata["input"]
+    signal = simulated_windows(len(model.leads), shape["samples"], model.sampling_rate)
+    known = References.unpacked(model.metadata["references"]["simulated"])
+    found = measured(model.path, signal, known.probability, None, None)
+    return {"windows": f"{len(signal)} simulated windows", **found}
+
+
+def _of_files(model: Model, files: list[Path], settings: PredictSettings, quiet: bool) -> dict[str, Any]:
+    stored = model.metadata["references"].get("test")
+    if stored is None:
+        raise DataError(
+            f"{model.path}: was verified on simulated windows alone; verify it without files, or export it where the"
+            " data of the run are"
+        )
+    known, count = References.unpacked(stored), 0
+    rows: list[np.ndarray] = []
+    signals: list[np.ndarray] = []
+    with ProgressBar(quiet=quiet) as bar:
+        for file in files:
+            windows = read_windows(model, file, settings, None, bar)
+            count += len(windows)
+            for start in range(0, len(windows), 1024):
+                batch = windows.batch(start, start + 1024)
+                row = _rows(known, digests(batch))
+                rows.append(row[row >= 0])
+                signals.append(model.at_input_rate(batch[row >= 0], windows.sampling_rate))
+    row = np.concatenate(rows)
+    if not len(row):
+        raise DataError(
+            f"none of the {count} windows of {', '.join(map(str, files))} is one that the export was verified on; give"
+            " the test data of the run, or no file for the simulated windows"
+        )
+    label, recording = known.label[row], known.recording[row]
+    found = measured(
+        model.path,
+        np.concatenate(signals),
+        known.probability[row],
+        None if (label < 0).all() else label,
+        None if (recording < 0).all() else recording,
+    )
+    return {"windows": f"{len(row)} test windows of the run in {', '.join(map(str, files))}", **found}
+
+
+def _rows(known: References, digest: np.ndarray) -> np.ndarray:
+    """Row of each digest among the known ones, -1 where it is none of them."""
+    order = np.argsort(known.digest)
+    place = np.minimum(np.searchsorted(known.digest, digest, sorter=order), len(order) - 1)
+    row = order[place]
+    return np.where(known.digest[row] == digest, row, -1)

@@ -1,0 +1,315 @@
+"""Exported files: what they hold, that they prove themselves, and that they predict without torch."""
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+import ecgtune
+from ecgtune.deployment import export as deployment
+from ecgtune.deployment.run import Ensemble
+from ecgtune.errors import DataError, ModelFileError, SettingError
+from ecgtune.io.again import read_again
+from ecgtune.models.checkpoint import save_encoder
+from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.runtime import Model
+from ecgtune.runtime.exported_file import References, digests, sealed
+from helpers.cli import refused, run
+from helpers.models import TINY
+from helpers.records import heartbeats, write_record
+from helpers.settings import loop
+
+BLOCKED = ["torch", "peft", "accelerate", "safetensors", "transformers", "matplotlib", "scipy", "pandas"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run on a file of windows of recordings, and its export; made once, since torch's exporter takes seconds."""
+    path = tmp_path_factory.mktemp("export")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECGTUNE_CACHE", str(path / "cache"))
+        data = ecgtune.simulate(60, seed=1)
+        record = np.array([f"r{number // 3:02}" for number in range(60)])
+        np.savez(path / "windows.npz", signal=data.signal, label=data.label, record=record, sampling_rate=100)
+        (path / "encoder").mkdir()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            save_encoder(EcgFM(replace(TINY, depth=1)), path / "encoder", {})
+        recipe = ecgtune.Recipe(method=ecgtune.LoRA(rank=2), **loop(epochs=2, batch_size=8, device="cpu")._asdict())
+        read = ecgtune.read_dataset(path / "windows.npz")
+        model = ecgtune.load_model(path / "encoder", classes=read.classes)
+        ecgtune.fine_tune(read, recipe, model=model, out=path / "run", quiet=True)
+        graphs = {}
+
+        def to_onnx(graph, leads, samples):
+            """Traced once for all exports at this rate."""
+            key = (type(graph.resampling), samples)
+            if key not in graphs:
+                graphs[key] = original(graph, leads, samples)
+            return replace(graphs[key], model=onnx.ModelProto.FromString(graphs[key].model.SerializeToString()))
+
+        original = deployment.to_onnx
+        patch.setattr(deployment, "to_onnx", to_onnx)
+        run("export", path / "run", path / "model.onnx")
+        yield path
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(folder, monkeypatch):
+    monkeypatch.setenv("ECGTUNE_CACHE", str(folder / "cache"))
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return Model(folder / "model.onnx")
+
+
+def test_the_file_predicts_what_the_run_predicts(folder, model):
+    loaded = ecgtune.load_run(folder / "run")
+    signal = ecgtune.read_dataset(folder / "windows.npz").signal
+    np.testing.assert_allclose(model.predict(signal), loaded.predict(signal), rtol=0, atol=1e-6)
+    assert model.classify(signal) == loaded.classify(signal)
+    assert (model.classes, model.leads, model.threshold) == (loaded.classes, loaded.leads, loaded.threshold)
+    assert model.summary() == loaded.summary()
+    faster = ecgtune.simulate(4, sampling_rate=250).signal
+    np.testing.assert_allclose(model.predict(faster, 250), loaded.predict(faster, 250), rtol=0, atol=1e-6)
+
+
+def test_the_file_says_what_it_is(folder, model):
+    facts = model.metadata
+    assert facts["input"] == {
+        "name": "signal",
+        "leads": ["II"],
+        "sampling_rate": 100,
+        "samples": 600,
+        "any_length": True,
+        "unit": "any (each window is normalised)",
+    }
+    assert facts["decision"] == {"value": 0.5, "rule": "fixed"}
+    assert (facts["window"], facts["step"], facts["recording"], facts["precision"]) == (6, 6, "mean", "float32")
+    assert facts["notice"] == "Research software: not a medical device."
+    assert facts["encoder"]["licence"] == "unknown"
+    assert set(facts["run"]["files"]) >= {"model.json", "head.safetensors"}
+    assert facts["versions"]["torch"] == torch.__version__
+    report = json.loads((folder / "model.verification.json").read_text())
+    assert facts["verification"] == report
+    assert "test windows of the run" in report["windows"]
+    assert report["kernels"]["usual"]["largest_difference"] < 1e-6
+    assert report["kernels"]["usual"]["recordings"]["count"] < report["kernels"]["usual"]["count"]
+    assert set(report["seconds_per_window"]) == {"torch", "onnxruntime"}
+    content = (folder / "model.onnx").read_bytes()
+    onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
+    assert b"stack_trace" not in content
+    assert str(folder).encode() not in content
+
+
+def test_recordings_go_through_the_signal_path(folder, model, tmp_path):
+    loaded = ecgtune.load_run(folder / "run")
+    signal = heartbeats(2, seconds=14)
+    write_record(tmp_path, "two", signal, leads=("II", "V1"))
+    found = model.predict(tmp_path / "two.hea")
+    assert found.shape == (2, 2)
+    np.testing.assert_allclose(found, loaded.predict(tmp_path / "two.hea"), rtol=0, atol=1e-6)
+    same = model.predict(signal, 200, leads=("II", "V1"))
+    np.testing.assert_allclose(same, found, atol=1e-2)  # a file holds whole steps of its converter
+    with pytest.raises(DataError, match="has none of the leads II, only V1, V2"):
+        model.predict(signal, 200, leads=("V1", "V2"))
+
+
+@pytest.mark.parametrize(
+    ("signal", "reason"),
+    [
+        (np.zeros((2, 3, 600)), r"allowed: \(windows, 1, samples\)"),
+        (np.zeros(300), "windows of 3 s, but the run was trained on windows of 6 s"),
+        (np.full(600, np.nan), "NaN or infinite"),
+    ],
+)
+def test_signals_that_do_not_fit_are_one_line(model, signal, reason):
+    with pytest.raises(DataError, match=reason):
+        model.predict(signal)
+
+
+def test_a_recording_of_a_million_samples_is_cut_into_windows(model):
+    signal = np.tile(ecgtune.simulate(20, seed=3).signal.reshape(1, -1), 84)[:, :1_000_000]
+    assert model.predict(signal, 100, leads=("II",)).shape == (1666, 2)
+
+
+def test_a_file_that_has_changed_is_refused(folder, tmp_path, capsys):
+    content = (folder / "model.onnx").read_bytes()
+    for name, changed, reason in (
+        ("bit", content[:5000] + bytes([content[5000] ^ 1]) + content[5001:], "checksum"),
+        ("cut", content[:-400], "cut off"),
+        ("other", b"no model at all" * 20, "was not written by ecgtune export"),
+        ("empty", b"", "was not written by ecgtune export"),
+        ("foreign", sealed(b"no graph", {"format": 1}), "cannot open it"),
+    ):
+        (tmp_path / f"{name}.onnx").write_bytes(changed)
+        with pytest.raises(ModelFileError, match=reason):
+            Model(tmp_path / f"{name}.onnx")
+        assert reason in refused(capsys, "predict", tmp_path / f"{name}.onnx", folder / "windows.npz")
+    with pytest.raises(ModelFileError, match="No such file"):
+        Model(tmp_path / "nowhere.onnx")
+
+
+def table(file):
+    with file.open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def test_predict_writes_the_tables_of_the_run(folder, tmp_path):
+    for name in ("run", "model.onnx"):
+        run("predict", folder / name, folder / "windows.npz", "--out", tmp_path / name, "--quiet")
+    for file in ("predictions.csv", "recordings.csv"):
+        of_run, of_file = (table(tmp_path / name / file) for name in ("run", "model.onnx"))
+        assert [list(row) for row in of_run] == [list(row) for row in of_file]
+        for one, other in zip(of_run, of_file, strict=True):
+            numbers = [(float(one.pop(key)), float(other.pop(key))) for key in list(one) if "probability" in key]
+            assert one == other
+            np.testing.assert_allclose(*np.transpose(numbers), rtol=0, atol=1e-6)
+
+
+def test_verify_repeats_the_comparison(folder, tmp_path, capsys):
+    run("verify", folder / "model.onnx")
+    assert "64 simulated windows" in capsys.readouterr().out
+    run("verify", folder / "model.onnx", folder / "windows.npz", "--out", tmp_path / "again.json")
+    shown = capsys.readouterr().out
+    first = json.loads((folder / "model.verification.json").read_text())["kernels"]["usual"]
+    again = json.loads((tmp_path / "again.json").read_text())["kernels"]["usual"]
+    assert (again["count"], again["auroc"]) == (first["count"], pytest.approx(first["auroc"]))
+    assert again["recordings"]["count"] == first["recordings"]["count"]
+    assert f"{first['count']} test windows of the run" in shown
+    np.savez(tmp_path / "others.npz", signal=ecgtune.simulate(4, seed=9).signal, label=[0, 1, 0, 1], sampling_rate=100)
+    assert "none of the 4 windows" in refused(capsys, "verify", folder / "model.onnx", tmp_path / "others.npz")
+
+
+def broken(model):
+    """A graph with a convolution that is a little off."""
+    weight = next(each for each in model.graph.initializer if each.name.endswith("stem.1.conv.weight"))
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.01), weight.name))
+    return model
+
+
+def test_an_export_that_predicts_otherwise_is_refused_and_leaves_nothing(folder, tmp_path, monkeypatch, capsys):
+    original = deployment.to_onnx
+
+    def to_onnx(*arguments):
+        made = original(*arguments)
+        return replace(made, model=broken(made.model))
+
+    monkeypatch.setattr(deployment, "to_onnx", to_onnx)
+    message = refused(capsys, "export", folder / "run", tmp_path / "model.onnx")
+    assert "does not predict as the run does, so nothing is written" in message
+    assert "float32: probabilities of windows differ" in message
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(deployment, "FORMATS", {"worse": lambda model, windows: noise(model)})
+    assert "worse: " in refused(capsys, "export", folder / "run", tmp_path / "model.onnx", "--int8")
+
+
+def noise(model):
+    """A graph whose head gives the other class."""
+    weight = next(each for each in model.graph.initializer if each.name.endswith("head.0.weight"))
+    weight.CopyFrom(numpy_helper.from_array(-9 * numpy_helper.to_array(weight), weight.name))
+    return model
+
+
+def test_int8_is_right_with_both_kinds_of_kernels(folder, tmp_path):
+    run("export", folder / "run", tmp_path / "small.onnx", "--int8")
+    report = Model(tmp_path / "small.onnx").metadata["verification"]
+    assert report["precision"] == "int8"
+    for kernel in ("usual", "exact"):
+        assert report["kernels"][kernel]["changed_fraction"] <= 0.005
+    assert report["kernels"]["usual"]["largest_difference"] == pytest.approx(
+        report["kernels"]["exact"]["largest_difference"], abs=1e-4
+    )
+    with pytest.raises(SettingError, match="an exported file has one, int8"):
+        Model(tmp_path / "small.onnx").predict(np.zeros(600), precision="fp32")
+
+
+def test_without_the_data_it_verifies_on_simulated_windows_and_says_so(folder, tmp_path, capsys):
+    moved = folder / "moved.npz"
+    (folder / "windows.npz").rename(moved)
+    try:
+        run("export", folder / "run", tmp_path / "model.onnx")
+        assert "simulated windows, because the data of the run cannot be read again" in capsys.readouterr().out
+        run("export", folder / "run", tmp_path / "model.onnx", "--verify", moved)
+        assert f"60 windows of {moved.name}" in capsys.readouterr().out
+    finally:
+        moved.rename(folder / "windows.npz")
+    np.savez(tmp_path / "classes.npz", signal=np.eye(600)[:6], label=[*"aabbcc"], sampling_rate=100)
+    message = refused(capsys, "export", folder / "run", tmp_path / "no.onnx", "--verify", tmp_path / "classes.npz")
+    assert "has the labels a, b, c of II, but the run has 0, 1 of II" in message
+
+
+def test_bad_arguments_are_one_line(folder, tmp_path, capsys):
+    assert "is named .onnx" in refused(capsys, "export", folder / "run", tmp_path / "model.pt")
+    assert "allowed" in refused(capsys, "export", tmp_path, tmp_path / "model.onnx")
+    assert "predicts alone" in refused(
+        capsys, "predict", folder / "model.onnx", folder / "windows.npz", "--ensemble", folder / "run"
+    )
+    assert "compute on the CPU" in refused(
+        capsys, "predict", folder / "model.onnx", folder / "windows.npz", "--device", "cuda"
+    )
+    with pytest.raises(SettingError, match="no one graph"):
+        ecgtune.export(Ensemble((ecgtune.load_run(folder / "run"),)), tmp_path / "model.onnx")
+
+
+def test_it_predicts_and_verifies_without_torch_and_scipy(folder, tmp_path):
+    code = f"""
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {BLOCKED}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocked())
+from ecgtune.cli.main import main
+import ecgtune
+main(["predict", "model.onnx", "windows.npz", "--out", {str(tmp_path / "out")!r}, "--quiet"])
+main(["verify", "model.onnx", "windows.npz"])
+print(ecgtune.runtime.Model("model.onnx").predict(ecgtune.simulate(2).signal).shape)
+main(["fine-tune", "windows.npz"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "60 windows of 20 recordings" in done.stdout
+    assert "(2, 2)" in done.stdout
+    assert done.stderr.strip().splitlines()[-1] == (
+        "error: fine-tune needs torch, which is not installed; pip install ecgtune"
+    )
+    assert len(table(tmp_path / "out" / "recordings.csv")) == 20
+
+
+@pytest.mark.parametrize("limit", [None, 40])
+def test_a_dataset_is_read_again_by_its_source(folder, limit, tmp_path):
+    data = ecgtune.read_dataset(folder / "windows.npz", sampling_rate=np.float32(100), limit=limit and np.int64(limit))
+    again = read_again(json.loads(json.dumps(data.source.reading)), data.source.sha256)
+    np.testing.assert_array_equal(again.signal, data.signal)
+    np.testing.assert_array_equal(again.label, data.label)
+    for number in range(4):
+        write_record(tmp_path / "records", f"r{number}", heartbeats(2, seconds=7, seed=number), leads=("I", "II"))
+    (tmp_path / "labels.csv").write_text("record,MI\n" + "".join(f"r{number},{number % 2}\n" for number in range(4)))
+    settings = ecgtune.RecordSettings(sampling_rate=100, leads=("II",), window=3, band=(0.5, 40))
+    data = ecgtune.read_records(tmp_path / "labels.csv", tmp_path / "records", settings=settings)
+    again = read_again(json.loads(json.dumps(data.source.reading)), data.source.sha256)
+    np.testing.assert_array_equal(again.signal, data.signal)
+    with pytest.raises(DataError, match="has changed since the training"):
+        read_again(data.source.reading, "another")
+    with pytest.raises(DataError, match="Python session"):
+        read_again(None, "any")
+
+
+def test_references_keep_digests_and_no_samples():
+    signal = np.random.default_rng(0).standard_normal((5, 1, 20)).astype(np.float32)
+    probability = np.linspace(0, 1, 10, dtype=np.float32).reshape(5, 2)
+    label, recording = np.array([0, 1, 1, 0, -1], np.int8), np.arange(5, dtype=np.int32)
+    kept = References(digests(signal), probability, label, recording)
+    again = References.unpacked(kept.packed())
+    for name in ("digest", "probability", "label", "recording"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(kept, name))
+    assert digests(signal[::-1]).tolist() == digests(signal)[::-1].tolist()

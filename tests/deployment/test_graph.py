@@ -1,0 +1,130 @@
+"""The graph of an exported file: resampling and normalisation as in Python, every method on every kind of encoder."""
+
+from fractions import Fraction
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from ecgtune.data.preprocessing import Preprocessing
+from ecgtune.data.signal.filters import resample, resampling_ratio
+from ecgtune.deployment.graph import InferenceGraph, LinearResampling, Normalisation, PolyphaseResampling
+from ecgtune.deployment.onnx_graph import stripped, to_onnx
+from ecgtune.errors import SettingError
+from ecgtune.methods.adapter.settings import Adapter
+from ecgtune.methods.attach import attach
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.probe.settings import LinearProbe
+from ecgtune.methods.side.settings import SideTuning
+from ecgtune.models.classifier import Head
+from ecgtune.models.registry import find_model
+from ecgtune.runtime.model import INPUT, OUTPUT
+from helpers.encoders import PatchConfig, PatchNet, classifier, conv_classifier
+from helpers.methods import METHODS, slow
+from helpers.models import tiny_classifier, twelve_lead_classifier
+
+RATES = [(500, 100), (360, 500), (257, 500), (250, 500), (128, 100), (333.3, 100)]
+LEADS = ("I", "II", "V1")
+
+
+@pytest.mark.parametrize(("source", "target"), RATES)
+@pytest.mark.parametrize("samples", [50, 777])
+def test_resampling_is_that_of_python(source, target, samples):
+    signal = np.random.default_rng(0).standard_normal((3, 2, samples)).cumsum(axis=-1)
+    ratio = resampling_ratio(source, target)
+    for kind, method, tolerance in ((PolyphaseResampling, "polyphase", 5e-7), (LinearResampling, "linear", 1e-12)):
+        expected = resample(signal, source, target, method)
+        found = kind(ratio)(torch.tensor(signal)).numpy()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(signal).max())
+
+
+def test_a_ratio_whose_filter_would_fill_the_file_is_refused():
+    with pytest.raises(SettingError, match="needs a filter of"):
+        PolyphaseResampling(Fraction(9973, 9967))
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        Preprocessing(100, normalisation="zscore"),
+        Preprocessing(100, normalisation="none"),
+        Preprocessing(100, normalisation="global", mean=(0.1, -0.2), std=(0.5, 2.0)),
+    ],
+    ids=lambda each: each.normalisation,
+)
+def test_normalisation_is_that_of_python(preprocessing):
+    signal = np.random.default_rng(1).standard_normal((4, 2, 60)).astype(np.float32)
+    signal[0] += 50  # far from zero, where float32 would lose the waves
+    signal[1, 1] = 0.3  # constant
+    found = Normalisation(preprocessing)(torch.tensor(signal).double()).numpy()
+    np.testing.assert_array_equal(found, preprocessing(signal, 100))
+
+
+def three_leads(seed=0):
+    return classifier(PatchNet, PatchConfig(), seed)
+
+
+def statistics(seed=0):
+    return tiny_classifier(seed, head=Head(hidden=5, pooling="statistics"))
+
+
+def attention(seed=0):
+    return conv_classifier(seed, head=Head(pooling="attention"))
+
+
+def mixed(seed=0):
+    return twelve_lead_classifier(("II", "V1"))
+
+
+def residual(seed=0):
+    architecture, _ = find_model("resnet-1d")
+    return classifier(architecture, architecture.config_type(channels=(8, 8, 16)), seed)
+
+
+#: Encoders whose depths have different numbers of tokens, which these methods average to fixed ones.
+FIXED = {SideTuning: ("resnet", "conv"), LinearProbe: ("resnet", "conv")}
+ENCODERS = {"ecg-fm": statistics, "lead mixer": mixed, "resnet": residual, "conv": attention, "patches": three_leads}
+FAST = [(Adapter(width=2), "patches")]
+TABLE = [(method, name) for method in METHODS for name in ENCODERS]
+FITTING = [*FAST, *slow(*(case for case in TABLE if case not in FAST))]
+
+
+@pytest.mark.parametrize(("method", "name"), FITTING, ids=str)
+def test_every_method_on_every_encoder_predicts_the_same(method, name):
+    model = ENCODERS[name]()
+    try:
+        method.check_place(model.base_encoder)
+    except SettingError:
+        pytest.skip("the encoder has no place for the method")
+    attach(model, method).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    spec = model.base_encoder.input_spec
+    rate = 2 * spec.sampling_rate
+    preprocessing = Preprocessing(spec.sampling_rate, spec.resampling)
+    graph = InferenceGraph(model, preprocessing, "binary", rate)
+    samples = 2 * (spec.samples or 160)
+    found = to_onnx(graph, len(model.leads), samples)
+    session = onnxruntime.InferenceSession(stripped(found.model).SerializeToString())
+    lengths = [samples, samples + 50] if found.any_length else [samples]
+    for count, length in zip((3, 1), lengths, strict=False):
+        signal = np.random.default_rng(2).standard_normal((count, len(model.leads), length)).astype(np.float32)
+        with torch.no_grad():
+            logits = model(torch.tensor(preprocessing(signal, rate)))
+        answer = session.run([OUTPUT], {INPUT: signal})[0]
+        np.testing.assert_allclose(answer, logits.double().softmax(dim=-1).numpy(), rtol=0, atol=1e-6)
+    fixed = spec.samples is not None or (name in FIXED.get(type(method), ()) and method.added_parameters)
+    assert found.any_length != bool(fixed)
+
+
+def test_the_original_model_is_left_as_it_was():
+    model = attach(tiny_classifier(), LoRA(rank=2)).eval()
+    signal = torch.randn(2, 1, 160, generator=torch.Generator().manual_seed(0))
+    before = model(signal)
+    graph = InferenceGraph(model, Preprocessing(100), "binary", 100)
+    assert torch.equal(model(signal), before)
+    names = [name for name, _ in graph.named_parameters()]
+    assert not any("lora" in name or "parametrizations" in name for name in names)
