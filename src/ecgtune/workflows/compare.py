@@ -23,7 +23,7 @@ from ecgtune.workflows.baselines import MAJORITY_TITLE, variants_of, write_major
 from ecgtune.workflows.dry_run import check_recipes
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.fit_memory import fit_memory
-from ecgtune.workflows.preparation import check_dataset, draw_split, summarise
+from ecgtune.workflows.preparation import check_dataset, draw_split, note_conditions, summarise
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
 from ecgtune.workflows.results import shown_title, summarise_task
 from ecgtune.workflows.run import run_recipe, space, work
@@ -102,7 +102,6 @@ def _run_all(
 
     records = []
     with ProgressBar(quiet=quiet) as progress:
-        progress.note(dataset.positive_sentence)
         if any(one.trainer.max_memory for one, _ in variants):  # which is measured, and takes a while
             check_recipes((one for one, _ in variants), dataset, split)
         variants = [
@@ -119,18 +118,17 @@ def _run_all(
                 kept, beside = kept + space(run)[0], max(beside, space(run)[1])
                 progress.expect(0 if run.folder.finished else work(recipe, split))
         check_space(folder, kept + beside)
-        for warning in warnings:
-            progress.note(f"warning: {warning}")
+        note_conditions(progress, dataset, warnings)
         for number, (recipe, kind) in enumerate(variants):
+            # The baseline's epochs follow the methods by intention.
+            title = shown_title(recipe) if kind == "method" else recipe.label
             for seed in range(seeds):
                 run = run_of(recipe, seed)
                 if not run.folder.finished:
                     step = f"run {number * seeds + seed + 1} of {len(variants) * seeds}: {run.folder.title}"
-                    progress.note(f"{step}, {shown_title(recipe)}{progress.left}")
+                    progress.note(f"{step}, {title}{progress.left}")
                 with exclusive(run.folder.path, command_line()):
                     run_recipe(run, progress)
-                # The baseline's epochs follow the methods by intention.
-                title = shown_title(recipe) if kind == "method" else recipe.label
                 records.append(_record(run.folder, recipe.name, title, kind, seed, folder))
     return records
 

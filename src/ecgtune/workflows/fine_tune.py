@@ -17,7 +17,7 @@ from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line
 from ecgtune.workflows.fit_memory import fit_memory
-from ecgtune.workflows.preparation import check_dataset, draw_split
+from ecgtune.workflows.preparation import check_dataset, draw_split, note_conditions
 from ecgtune.workflows.ready import RunBuilder
 from ecgtune.workflows.run import run_recipe, space, work
 
@@ -52,15 +52,13 @@ def fine_tune(
         recipe = replace(recipe, model=_settings_of(model))
     folder = Path(out) if out else Path("runs") / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     with exclusive(folder, command_line()), ProgressBar(quiet=quiet) as progress:
-        progress.note(dataset.positive_sentence)
         split = draw_split(dataset, recipe.data)
         recipe = fit_memory(recipe, dataset, split, folder=folder, progress=progress)
         run = RunBuilder(dataset, split).ready(recipe, seed=seed, folder=folder, resume=resume, model=model)
         if resume and not run.folder.recipe.is_file():
             raise RunError(f"{folder} holds no run to continue; leave --resume out to start one")
         check_space(folder, sum(space(run)))
-        for warning in run.prepared.split.warnings:
-            progress.note(f"warning: {warning}")
+        note_conditions(progress, dataset, run.prepared.split.warnings)
         progress.expect(0 if run.folder.finished else work(recipe, split))
         run_recipe(run, progress)
     return read_run(folder)

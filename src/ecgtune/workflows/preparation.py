@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.loading import load_model
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.batches import Windows
+from ecgtune.utils.progress import ProgressBar
 
 #: Bytes of prepared windows up to which all are made at once and kept in memory; beyond, a memory map stays on disk.
 KEPT_BYTES = 512 << 20
@@ -104,6 +106,14 @@ def draw_split(dataset: Dataset, settings: DataSettings) -> Split:
         label_fraction=settings.label_fraction,
         allow_duplicates=settings.allow_duplicates,
     )
+
+
+def note_conditions(progress: ProgressBar, dataset: Dataset, warnings: Iterable[str]) -> None:
+    """Log the positive class of two, and the warnings, when all checks have passed and before the training."""
+    if dataset.positive_sentence:
+        progress.note(dataset.positive_sentence)
+    for warning in warnings:
+        progress.note(f"warning: {warning}")
 
 
 def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier:
