@@ -14,6 +14,7 @@ import pytest
 import ecgtune
 from ecgtune.cli.app import make_app
 from ecgtune.cli.commands import COMMANDS, load
+from ecgtune.io.readers.base import ReadOptions
 from helpers.cli import refused, run
 from helpers.recordings import dicom_group, write_dicom, write_edf
 from helpers.records import heartbeats, write_record
@@ -216,6 +217,21 @@ def test_remedies_for_recordings(case, folder, capsys):
     assert named in refused(capsys, *tokens, *given)
     run(*tokens, *given, *remedy)
     assert "windows:" in capsys.readouterr().out
+
+
+def test_remedies_for_a_long_recording(folder, capsys, monkeypatch):
+    monkeypatch.setitem(ReadOptions.__init__.__kwdefaults__, "max_values", 500)
+    (folder / "records").mkdir()
+    headers(str)(folder)
+    (folder / "labels.csv").write_text("record,AF\n" + "".join(f"r{i},{i % 2}\n" for i in range(8)))
+    tokens = ["data", "check", "labels.csv", "--records", "records", "--label", "AF", "--quiet", "--workers", "1"]
+    assert "--from and --to (seconds), or cut it into windows with --window" in refused(capsys, *tokens)
+    for remedy, shape in (
+        (["--from", "1", "--to", "3"], "8 of 1 lead and 400 samples"),
+        (["--window", "2"], "16 of 1 lead and 400 samples"),
+    ):
+        run(*tokens, *remedy)
+        assert shape in capsys.readouterr().out
 
 
 def windows(change: Callable[[dict], dict], name: str = "windows.npz") -> Callable[[Path], Path]:

@@ -104,6 +104,22 @@ def test_a_record_whose_name_has_a_suffix(tmp_path):
         np.testing.assert_array_equal(read(tmp_path / name).signal, expected)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["16:4 1000/mV 16 0 0 0 0 II", "8 1000/mV 8 0 5 0 0 II", "16x3 1000/mV 16 0 0 0 0 II"],
+    ids=["skew", "differences", "three samples in a frame"],
+)
+def test_a_part_of_time_of_each_layout(line, tmp_path):
+    per_frame = 3 if "x3" in line else 1
+    kind = "i1" if line.startswith("8") else "<i2"
+    np.random.default_rng(0).integers(-100, 100, 100 * per_frame).astype(kind).tofile(tmp_path / "rec.dat")
+    (tmp_path / "rec.hea").write_text(f"rec 1 100 100\nrec.dat {line}\n")
+    whole = read(tmp_path / "rec.hea").signal
+    for start, stop in ((10, 50), (0, 70), (95, 100)):
+        part = read(tmp_path / "rec.hea", start=start / 100, stop=stop / 100).signal
+        np.testing.assert_array_equal(part, whole[:, start * per_frame : stop * per_frame])
+
+
 def packed_310(values: np.ndarray) -> bytes:
     """Three samples of 10 bits in four bytes, as the signal(5) page of WFDB tells it."""
     first, second, third = (values[i::3].astype(np.int64) & 1023 for i in range(3))

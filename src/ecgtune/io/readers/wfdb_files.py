@@ -109,7 +109,7 @@ def _samples(header: WfdbHeader, wanted: list[int], frames: slice) -> list[NDArr
     channels = header.channels
     summed = any(channels[number].format in DIFFERENCES for number in wanted)
     start = 0 if summed else frames.start
-    read = _rd_segment(
+    read: Any = _rd_segment(
         file_name=[channel.file for channel in channels],
         dir_name=os.path.abspath(header.path.parent),  # so that nothing is taken for an address
         pn_dir=None,
