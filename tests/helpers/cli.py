@@ -10,11 +10,11 @@ def run(*tokens) -> None:
 
 
 def refused(capsys, *tokens) -> str:
-    """The one line on stderr of a command that ends with status 2."""
+    """The error of a command that ends with status 2: one line, the last one on stderr, behind notes."""
     with pytest.raises(SystemExit) as stop:
         run(*tokens)
     assert stop.value.code == 2
     lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("error: ")
-    return lines[0]
+    assert [line.startswith("error: ") for line in lines] == [False] * (len(lines) - 1) + [True], lines
+    assert not any("Traceback" in line for line in lines)
+    return lines[-1]
