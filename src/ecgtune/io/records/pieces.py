@@ -43,8 +43,9 @@ def windows_in_pieces(
     notes: dict[str, None] = {}
     found: list[Findings] = []
     count, error = 0, None
+    most = max(options.max_values, 2 * PIECE_VALUES)  # margins included
     for span, windows in _spans(long, options.start or 0.0, signal_path):
-        recording = read_recording(path, replace(options, start=span[0], stop=span[1]))
+        recording = read_recording(path, replace(options, start=span[0], stop=span[1], max_values=most))
         first = first or recording
         notes |= dict.fromkeys(recording.notes)
         try:
