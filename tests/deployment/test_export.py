@@ -2,15 +2,21 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import ecgtune
 from ecgtune.deployment import export as deployment
@@ -26,7 +32,7 @@ from helpers.models import TINY
 from helpers.records import heartbeats, write_record
 from helpers.settings import loop
 
-BLOCKED = ["torch", "peft", "accelerate", "safetensors", "transformers", "matplotlib", "scipy", "pandas"]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -260,12 +266,30 @@ def test_bad_arguments_are_one_line(folder, tmp_path, capsys):
         ecgtune.export(Ensemble((ecgtune.load_run(folder / "run"),)), tmp_path / "model.onnx")
 
 
+def distributions(project) -> set[str]:
+    """The distributions that a project's pyproject.toml installs, with what they need themselves."""
+    found, asked = set(), tomllib.loads(project.read_text())["project"]["dependencies"]
+    while asked:
+        needed = Requirement(asked.pop())
+        name = canonicalize_name(needed.name)
+        if name not in found and (needed.marker is None or needed.marker.evaluate({"extra": ""})):
+            found.add(name)
+            asked += requires(name) or []
+    return found
+
+
 def test_it_predicts_and_verifies_without_torch_and_scipy(folder, tmp_path):
+    """Nor anything else that `packaging/runtime` does not install."""
+    installed = {"ecgtune", *distributions(ROOT / "packaging" / "runtime" / "pyproject.toml")} - {"scipy"}
+    owners = packages_distributions().items()
+    blocked = {module for module, names in owners if not installed & {canonicalize_name(name) for name in names}}
+    assert {"torch", "peft", "scipy", "safetensors"} <= blocked
+    write_record(folder, "recording", heartbeats(1, rate=100, seconds=6), rate=100)
     code = f"""
 import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {BLOCKED}:
+        if name.split(".")[0] in {blocked}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Blocked())
 from ecgtune.cli.main import main
@@ -273,6 +297,7 @@ import ecgtune
 main(["predict", "model.onnx", "windows.npz", "--out", {str(tmp_path / "out")!r}, "--quiet"])
 main(["verify", "model.onnx", "windows.npz"])
 print(ecgtune.runtime.Model("model.onnx").predict(ecgtune.simulate(2).signal).shape)
+ecgtune.runtime.Model("model.onnx").predict("recording.hea")
 main(["fine-tune", "windows.npz"])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
@@ -313,3 +338,19 @@ def test_references_keep_digests_and_no_samples():
     for name in ("digest", "probability", "label", "recording"):
         np.testing.assert_array_equal(getattr(again, name), getattr(kept, name))
     assert digests(signal[::-1]).tolist() == digests(signal)[::-1].tolist()
+
+
+@pytest.mark.slow
+def test_the_runtime_distribution_predicts(folder, tmp_path):
+    """An environment of its own, from the registry: neither torch nor weights are in it."""
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "-q", ROOT / "packaging" / "runtime"], check=True)
+    command = [tmp_path / "venv" / "bin" / "ecgtune", "predict", "model.onnx", "windows.npz", "--out", tmp_path / "out"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(command, cwd=folder, env=environment, check=True)
+    assert len(table(tmp_path / "out" / "recordings.csv")) == 20
+    installed = {path.name for path in tmp_path.glob("venv/lib/*/site-packages/*")}
+    assert "ecgtune" in installed
+    assert not installed & {"torch", "peft", "safetensors"}
+    assert not list(tmp_path.glob("venv/lib/*/site-packages/ecgtune/**/*.safetensors"))
