@@ -235,8 +235,18 @@ def number(text: str) -> Any:
     return text
 
 
+#: Defaults of methods at the time of the first rows, where today's differ: a digest must not depend on today's.
+FIRST_DEFAULTS = {
+    "AdaLoRA": {"rank": 2},
+    "Adapter": {"width": 32},
+    "LoRA": {"rank": 16},
+    "SideTuning": {"block": "transformer", "dropout": 0.0},
+    "VeRA": {"rank": 128},
+}
+
+
 def digest(recipe: Any) -> str:
-    """Return a hash of the settings that differ from the defaults, without the device."""
+    """Return a hash of the settings that differ from the first defaults, without the device."""
     if isinstance(recipe, Recipe):
         trainer = replace(recipe.trainer, device=TrainerSettings().device)
         recipe = replace(recipe, trainer=trainer, title=None)
@@ -246,10 +256,14 @@ def digest(recipe: Any) -> str:
 def _changed(value: Any) -> Any:
     if not is_dataclass(value):
         return value
-    changed: dict[str, Any] = {"": type(value).__name__}
+    name = type(value).__name__
+    changed: dict[str, Any] = {"": name}
     for one in fields(value):
         default = one.default if one.default_factory is MISSING else one.default_factory()
+        default = FIRST_DEFAULTS.get(name, {}).get(one.name, default)
         given = getattr(value, one.name)
-        if given != default:
-            changed[one.name] = _changed(given)
+        inner = _changed(given)
+        same = inner == {"": type(default).__name__} if is_dataclass(given) else given == default
+        if not same:
+            changed[one.name] = inner
     return changed
