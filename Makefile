@@ -37,7 +37,7 @@ types: install  ## Static types
 check: lint types test  ## All that has to pass before a change lands
 
 bench: install  ## Benchmarks of this machine, into benchmarks/results/ and docs/ (an hour)
-	for script in micro startup reading int8 memory plan speed/bench speed/methods speed/epoch speed/growth; do \
+	for script in micro startup reading int8 export memory plan speed/bench speed/methods speed/epoch speed/growth; do \
 		$(BIN)/python benchmarks/$$script.py || exit 1; done
 
 study: install  ## Studies: runs what is missing (days) where DATA= is the folder of windows; else tables alone

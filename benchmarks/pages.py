@@ -25,6 +25,7 @@ SECTIONS = {
     "epoch": ("epoch-*.json", "epoch"),
     "micro": ("micro-*.json", "micro"),
     "int8": ("int8-*.json", "int8"),
+    "export": ("export-*.json", "export"),
     "startup": ("startup-*.json", "startup"),
     "reading": ("reading-*.json", "reading"),
     "memory": ("memory-*.json", "memory"),

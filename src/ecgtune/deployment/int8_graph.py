@@ -7,6 +7,7 @@ on every processor, and in WebAssembly.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -148,5 +149,10 @@ def _through_files(
     with TemporaryDirectory() as folder:
         source, target = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
         onnx.save(model, source)
-        quantise(str(source), str(target), [node.name for node in nodes])
+        level = logging.root.level
+        logging.root.setLevel(logging.ERROR)  # the library recommends a step that torch's exporter has done
+        try:
+            quantise(str(source), str(target), [node.name for node in nodes])
+        finally:
+            logging.root.setLevel(level)
         return onnx.load(target)

@@ -135,10 +135,16 @@ class Predictor(ABC):
         return self.predict_windows(windows, rate, precision)
 
     def classify(
-        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
+        self,
+        signal: np.ndarray | str | Path,
+        sampling_rate: float | None = None,
+        *,
+        leads: Sequence[str] | None = None,
+        precision: PredictionPrecision = "auto",
     ) -> list[str] | list[tuple[str, ...]]:
         """Predict the class of each window at the thresholds, or its labels, by name. Arguments as in `predict`."""
-        return decided(self.decision, self.classes, self.predict(signal, sampling_rate, precision=precision))
+        probability = self.predict(signal, sampling_rate, leads=leads, precision=precision)
+        return decided(self.decision, self.classes, probability)
 
     def checked_windows(self, signal: np.ndarray, sampling_rate: float | None) -> tuple[np.ndarray, float]:
         """Windows, float32 (windows, leads, samples), and their rate (Hz). Raises what `predict` raises for windows."""
