@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import wfdb
+from wfdb.io.header import rx_signal
 
 from ecgtune.errors import DataError
 from ecgtune.io.readers.registry import files_of
+from ecgtune.io.readers.wfdb_header import _channel
 from helpers.recordings import LEADS, digital, read, write_wfdb
 
 
@@ -353,3 +355,30 @@ def test_nothing_outside_is_opened(tmp_path, monkeypatch):
 def test_a_missing_record(tmp_path):
     with pytest.raises(DataError, match=r"nowhere.*No such file"):
         read(tmp_path / "nowhere")
+
+
+LINES = [
+    "a.dat 16 200 11 1024 995 -22131 0 MLII",
+    "a.dat 16 1000.0(0)/mV 16 0 -119 1508 0 I",
+    "a.dat 212x2:3+24 200(-5)/uV 12 -7 3 4 0 lead with spaces",
+    "a.dat 16",
+    "a.dat 16 0.5e2/mV",
+    "a.dat 16 200 V1",
+    "a.dat 16 200 16 12 lead",
+    "a.dat 80 -3.5 8 - 0 0 0 ECG 1",
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_of_a_channel_is_read_as_the_library_reads_it(line, tmp_path):
+    found, expected = _channel(tmp_path / "a.hea", line, False), rx_signal.match(line)
+
+    def number(field, absent=0):
+        return int(expected[field]) if expected[field] not in ("", "-") else absent
+
+    assert (found.format, found.per_frame) == (expected["fmt"], number("samps_per_frame", 1))
+    assert (found.skew, found.offset) == (number("skew"), number("byte_offset"))
+    assert found.gain == (float(expected["adc_gain"] or 0) or 200)
+    assert (found.baseline, found.unit) == (number("baseline", number("adc_zero")), expected["units"] or None)
+    assert (found.first, found.checksum) == (number("init_value"), number("checksum"))
+    assert found.name == (expected["sig_name"].strip() or None)
