@@ -14,12 +14,11 @@ from cyclopts import Parameter
 from ecgtune.cli.options import DATA, MACHINE, MOST_USED, RECORDINGS, SPLIT, ReadFlags, given
 from ecgtune.config.reading import OF_RECORDINGS, flag_of
 from ecgtune.errors import DataError, SettingError
-from ecgtune.recipes.lookup import resolve_models
-from ecgtune.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     from ecgtune.data.dataset import Dataset
     from ecgtune.io.records.reading import Inspection
+    from ecgtune.recipes.recipe import Recipe
 
 #: The value of --lead that is no lead: the model's lead mode.
 COPY = "copy"
@@ -179,6 +178,8 @@ def read_data(
     Missing files, unknown models and weights that are not available are errors before anything is read.
     """
     check_exists(data, records.records, reading.val_file, reading.test_file)
+    from ecgtune.recipes.lookup import resolve_models
+
     resolve_models(recipes)
     if not records.used:
         asked = [name for name in OF_RECORDINGS if name in given(reading.files)]

@@ -22,8 +22,9 @@ from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.reading import ReadSettings
 from ecgtune.config.trainer import TrainerSettings
 from ecgtune.errors import SettingError
-from ecgtune.recipes.lookup import changed
-from ecgtune.recipes.recipe import Recipe, list_recipes, load_recipes
+
+if TYPE_CHECKING:
+    from ecgtune.recipes.recipe import Recipe
 
 #: Groups in the order in which the help shows them.
 MOST_USED, DATA, RECORDINGS, SPLIT, MODEL, OPTIMISATION, AUGMENTATION, EVALUATION, MACHINE = (
@@ -174,6 +175,9 @@ class RecipeFlags:
 
         copy_lead: copy one-lead windows to all leads of the encoder.
         """
+        from ecgtune.recipes.lookup import changed
+        from ecgtune.recipes.recipe import list_recipes, load_recipes
+
         names = [name.strip() for name in methods.split(",") if name.strip()]
         if not names:
             raise SettingError(

@@ -11,7 +11,6 @@ from cyclopts import Parameter
 from ecgtune.cli.inputs import check_exists
 from ecgtune.cli.options import MOST_USED, RECORDINGS, Out, Quiet, given, optional
 from ecgtune.config.commands import PredictSettings
-from ecgtune.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     PredictFlags = PredictSettings
@@ -49,6 +48,8 @@ def predict(
     check_exists(header if header.exists() else data, None if settings.records is None else Path(settings.records))
     for folder in (run, *ensemble):
         if not folder.is_file():
+            from ecgtune.training.run_folder import RunFolder
+
             RunFolder(folder).check_finished()
     import ecgtune
 
