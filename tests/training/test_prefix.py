@@ -26,9 +26,11 @@ from ecgtune.training.inference import logits_of
 from ecgtune.training.loop import train
 from ecgtune.training.prefix import check_prefix_cache, precompute_inputs, prefix_key, reason_against
 from ecgtune.training.run_folder import RunFolder
+from helpers.encoders import ConvConfig, classifier
 from helpers.methods import METHODS, slow
 from helpers.models import TINY, tiny_classifier
 from helpers.settings import Loop, loop
+from helpers.sources import import_source  # noqa: F401 (a fixture)
 from helpers.training import SETTINGS, TRAINING, VALIDATION, Interrupted, numbers
 
 ON, OFF = (loop(SETTINGS, prefix_cache=setting) for setting in ("on", "off"))
@@ -160,6 +162,29 @@ def test_the_key_tells_data_weights_and_number_formats_apart_and_nothing_else():
         key(cut=SplitPoint("block", 0), method=method) for method in (LoRA(rank=2), Adapter(width=2), TopLayers())
     ]
     assert len(set(tokens)) == 1
+
+
+ENCODER = """
+from helpers.encoders import ConvNet
+
+class Edited(ConvNet):
+    def embed(self, signal, padding_mask=None):
+        features, mask = super().embed(signal, padding_mask)
+        return {} * features, mask
+"""
+
+
+def test_an_edited_encoder_is_computed_again(import_source, cache):  # noqa: F811
+    def features(factor):
+        encoder = import_source("edited_encoder", ENCODER.format(factor)).Edited
+        model = attach(classifier(encoder, ConvConfig()), LinearProbe())
+        inputs = precompute_inputs(model, LinearProbe(), TRAINING, VALIDATION, *ON, augmented=False)
+        return inputs.training.inputs, inputs.sentence
+
+    (first, said), (again, found), (other, edited) = features(1), features(1), features(2)
+    assert ["saved" in said, "found" in found, "saved" in edited] == [True] * 3
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from ecgtune.io.labels import (
     split_names,
 )
 from ecgtune.io.readers.base import WindowBlock, WindowColumns, WindowHeader, millivolt_factor
-from ecgtune.io.readers.registry import window_reader
+from ecgtune.io.readers.registry import code_of, window_reader
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
 
@@ -219,7 +219,7 @@ def read_cached(path: Path, columns: WindowColumns, unit: Unit | None) -> Conten
 
     Raises DataError for a file that cannot be used, and when the cache folder cannot be written.
     """
-    window_reader(path)  # refuses paths that are no file
+    code = code_of([window_reader(path)])
     subject = [FORMAT, str(path.resolve()), asdict(columns), unit]
 
     def make(folder: Path) -> None:
@@ -227,7 +227,8 @@ def read_cached(path: Path, columns: WindowColumns, unit: Unit | None) -> Conten
             parsed, digest = _parse_and_hash(path, columns, unit, lambda block: file.write(block.data))
         _store(folder, parsed, digest)
 
-    return cached(cache_folder() / f"{cache_key(subject)}-{cache_key(file_version(path))}", _load, make)
+    version = [*file_version(path), *([code] if code else [])]
+    return cached(cache_folder() / f"{cache_key(subject)}-{cache_key(version)}", _load, make)
 
 
 def read_uncached(path: Path, columns: WindowColumns, unit: Unit | None) -> Contents:

@@ -1,7 +1,8 @@
 """Precomputation of the frozen prefix of a model, and its cache.
 
 A cache entry is one file, `prefix-<key>.npy`, with one row per window of a split. The key is a digest of the prepared
-windows, the weights of the prefix and the number format, so methods, seeds and later runs share entries.
+windows, the weights of the prefix, the number format, and the code of an encoder or method from outside the package, so
+methods, seeds and later runs share entries.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ecgtune.training.batches import Windows, array_of
 from ecgtune.training.inference import BATCH, choose_device, forward_batches, precompute
 from ecgtune.training.precision import choose_precision
 from ecgtune.utils.cache import cache_folder, cache_key, evict
+from ecgtune.utils.sources import source_digest
 
 FORMAT = 2  # increase it when the content of an entry changes
 #: Largest fraction of the machine's memory for precomputed training and validation windows. Steps read random rows,
@@ -131,13 +133,16 @@ def _load_or_precompute(
     """Return the values at the split point, and where they are stored."""
     precision = choose_precision(next(model.parameters()).device, trainer.precision)
     batch = trainer.inference_batch(settings.batch_size)
-    file = cache_folder() / f"prefix-{prefix_key(model, split, windows, precision)}.npy"
+    options: dict[str, Any] = {"precision": precision, "split": split, "batch_size": batch}
+    code = _code_of(model)
+    if code is None:
+        return precompute(model, windows, **options), "in memory, because code of the encoder or method is in no file"
+    file = cache_folder() / f"prefix-{prefix_key(model, split, windows, precision, code)}.npy"
     with suppress(OSError, ValueError, EOFError):  # missing or damaged: computed again
         stored = np.load(file, mmap_mode="c")
         if len(stored) == len(windows):
             file.touch()
             return Windows(stored, windows.label, split), "found in the cache"
-    options: dict[str, Any] = {"precision": precision, "split": split, "batch_size": batch}
     try:
         evict(file.parent, "prefix-*.npy", CACHE_FRACTION * psutil.virtual_memory().total)
         return precompute(model, windows, file=file, **options), "saved in the cache"
@@ -145,11 +150,17 @@ def _load_or_precompute(
         return precompute(model, windows, **options), f"in memory, because {error}"
 
 
-def prefix_key(model: Classifier, split: SplitPoint, windows: Windows, precision: str) -> str:
-    """Return the cache key, a digest of windows, prefix weights, split point and number format."""
+def _code_of(model: Classifier) -> str | None:
+    """Digest of the code that is not of this package, None where it is in no file."""
+    return source_digest({type(model.attached), *map(type, model.encoder.modules())})
+
+
+def prefix_key(model: Classifier, split: SplitPoint, windows: Windows, precision: str, code: str = "") -> str:
+    """Return the cache key, a digest of windows, prefix weights, split point, number format and `code`."""
     prefix = FrozenPrefix(model, split)
     device = next(model.parameters()).device.type
     facts = [FORMAT, __version__, torch.__version__, device, precision, prefix.describe(), windows.inputs.shape]
+    facts += [code] if code else []
 
     def contents() -> Iterator[Any]:
         for start in range(0, len(windows), BATCH):  # in batches, as the windows may not fit into memory

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Generic, TypeVar
 
 from ecgtune.errors import SettingError
+from ecgtune.utils.sources import remember_source
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ class Registry(Generic[T]):
         if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
             raise SettingError(f"a {self.kind} {name!r} is registered already ({other}); choose another name")
         self._classes[name] = cls
+        remember_source([cls])
 
     def get(self, name: str) -> type[T] | None:
         """Return the class of this name, None if it is unknown."""

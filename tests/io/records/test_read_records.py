@@ -1,6 +1,7 @@
 """From a table and a folder to windows: the right samples, the cache, and what real folders are full of."""
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.label_table import TableColumns
+from ecgtune.io.readers import registry
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.records import first_pass
 from ecgtune.io.records.reading import RecordSettings, inspect_records, read_records
 from helpers.records import heartbeats, write_record
+from helpers.sources import import_source  # noqa: F401 (a fixture)
 
 
 def test_windows_are_the_recordings_that_wfdb_reads(folder):
@@ -81,6 +84,35 @@ def test_the_second_read_is_from_the_cache_and_follows_the_contents(folder, monk
     assert changed.source.sha256 != first.source.sha256
     read_records(table, records, settings=RecordSettings(mains=50))
     assert passes == [4, 4, 4]
+
+
+READER = """
+import json
+import numpy as np
+import ecgtune
+from ecgtune.io.readers.base import make_recording
+
+def read(path, options):
+    return make_recording(path, np.array([json.loads(path.read_text())]) / {}, ["II"], 100.0)
+
+ecgtune.register_reader(ecgtune.FileReader("edited", (".edited",), read))
+"""
+
+
+def test_an_edited_reader_reads_again(import_source, monkeypatch, tmp_path, cache_folder):  # noqa: F811
+    monkeypatch.setattr(registry, "_ADDED", {})
+    for index in range(4):
+        (tmp_path / f"r{index}.edited").write_text(json.dumps((1000 * heartbeats(4)[index]).tolist()))
+    table = tmp_path / "labels.csv"
+    table.write_text("record,label\n" + "".join(f"r{index},{index % 2}\n" for index in range(4)))
+    passes = counting(monkeypatch)
+    import_source("edited_reader", READER.format(1000))
+    first = np.array(read_records(table, tmp_path).signal)
+    assert_array_equal(read_records(table, tmp_path).signal, first)
+    assert passes == [4]
+    import_source("edited_reader", READER.format(500))
+    assert_allclose(read_records(table, tmp_path).signal, 2 * first, rtol=1e-6)
+    assert len(list(cache_folder.iterdir())) == 1
 
 
 def test_a_damaged_entry_is_made_again_and_old_versions_go(folder, cache_folder):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from uuid import uuid4
 
 from ecgtune.data.signal.quality import implausible_amplitude
 from ecgtune.errors import DataError, SettingError
@@ -25,6 +26,7 @@ from ecgtune.io.readers.wfdb_files import WFDB
 from ecgtune.io.readers.wfdb_header import header_path
 from ecgtune.utils.extensions import load_entry_points
 from ecgtune.utils.files import refuse_pointer
+from ecgtune.utils.sources import remember_source, source_digest
 
 BUILT_IN = (WFDB, EDF, DICOM, XML, SCP, HDF5, MATLAB, NPY, NPZ, CSV)
 _ADDED: dict[str, FileReader] = {}
@@ -44,6 +46,7 @@ def register_reader(reader: FileReader) -> FileReader:
             what = f"suffix {taken[0]!r}" if taken else f"name {reader.name!r}"
             raise SettingError(f"reader {reader.name!r}: the {what} belongs to {other.name}; choose another")
     _ADDED[reader.name] = reader
+    remember_source(_code(reader))
     return reader
 
 
@@ -75,6 +78,19 @@ def read_recording(path: Path, options: ReadOptions = ReadOptions()) -> Recordin
 def files_of(path: Path) -> tuple[Path, ...]:
     """Return the files of the recording at `path`, such as .hea and .dat, for hashing. Raises DataError."""
     return recording_reader(path).files(path)
+
+
+def code_of(readers_used: Iterable[FileReader]) -> str:
+    """Return a digest of the code of readers that is not of this package, for keys of caches; "" without any.
+
+    Code without a source file has another one at every call.
+    """
+    digest = source_digest(part for reader in dict.fromkeys(readers_used) for part in _code(reader))
+    return uuid4().hex if digest is None else digest
+
+
+def _code(reader: FileReader) -> list[object]:
+    return [value for field in fields(reader) if callable(value := getattr(reader, field.name))]
 
 
 def find_recordings(folder: Path, *, leave_out: Iterable[Path] = ()) -> dict[str, Path]:

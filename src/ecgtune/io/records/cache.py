@@ -1,8 +1,8 @@
 """The result of the first pass in the cache: windows as a memory map, facts and near-duplicates beside it.
 
-An entry depends on the recordings, their preparation and the contents of their files. Contents are hashed when size or
-time of a file has changed, so a second look costs one `stat` per file, and a folder that was only copied or touched is
-not decoded again.
+An entry depends on the recordings, their preparation, the contents of their files, and the code of a reader from
+outside the package. Contents are hashed when size or time of a file has changed, so a second look costs one `stat` per
+file, and a folder that was only copied or touched is not decoded again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from ecgtune.data.near_duplicates import DuplicatePair, find_near_duplicates
 from ecgtune.errors import DataError
-from ecgtune.io.readers.registry import files_of
+from ecgtune.io.readers.base import FileReader
+from ecgtune.io.readers.registry import code_of, recording_reader
 from ecgtune.io.records.first_pass import Preparation, Progress, RecordingFacts, RecordingOutcome, first_pass
 from ecgtune.io.records.selection import Selection
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
@@ -73,9 +74,12 @@ def prepare_records(
     settings = [asdict(preparation.options), preparation.signal_path.to_dict(), preparation.fingerprints]
     settings += [expected.sampling_rate, sorted(expected.leads or ()), expected.seconds]
     subject = cache_key([FORMAT, "records", str(selection.folder.resolve()), list(selection.paths), settings])
-    files = list(dict.fromkeys(file for path in selection.paths.values() for file in _files(path)))
+    known = [_reader_and_files(path) for path in selection.paths.values()]
+    files = list(dict.fromkeys(file for _, of_recording in known for file in of_recording))
+    code = code_of(reader for reader, _ in known if reader is not None)
     versions = _versions(files)
-    entry = next((found for found in cache_folder().glob(f"{subject}-*") if _versions_in(found) == versions), None)
+    stored = [*versions, *([code] if code else [])]
+    entry = next((found for found in cache_folder().glob(f"{subject}-*") if _versions_in(found) == stored), None)
     prepared = None if entry is None else _load(entry)
     if prepared is not None:
         return prepared
@@ -91,17 +95,19 @@ def prepare_records(
         check(outcomes)
         _store(entry, list(selection.paths), outcomes, len(preparation.signal_path.leads), sha256)
 
-    entry = cache_folder() / f"{subject}-{sha256[:20]}"
+    entry = cache_folder() / f"{subject}-{cache_key([sha256, code]) if code else sha256[:20]}"
     prepared = cached(entry, _load, make)
-    write_text(entry / _VERSIONS, json.dumps(versions))  # the next call finds the entry without hashing
+    write_text(entry / _VERSIONS, json.dumps(stored))  # the next call finds the entry without hashing
     return prepared
 
 
-def _files(path: Path) -> tuple[Path, ...]:
+def _reader_and_files(path: Path) -> tuple[FileReader | None, tuple[Path, ...]]:
+    reader = None
     try:
-        return files_of(path)
+        reader = recording_reader(path)
+        return reader, reader.files(path)
     except (DataError, OSError):  # the first pass reports it
-        return (path,)
+        return reader, (path,)
 
 
 def _versions(files: Sequence[Path]) -> list[list[int]]:
@@ -141,7 +147,7 @@ def _store(entry: Path, names: list[str], outcomes: Outcomes, leads: int, sha256
     (entry / "entry.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def _versions_in(entry: Path) -> list[list[int]] | None:
+def _versions_in(entry: Path) -> list[Any] | None:
     try:
         return json.loads((entry / _VERSIONS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
