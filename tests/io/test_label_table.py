@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.label_table import TableColumns, read_label_table
+from ecgtune.io.label_table import TableColumns, is_table, read_label_table
 from ecgtune.io.labels import class_notes
 from helpers.records import write_record
 
@@ -105,6 +105,7 @@ def test_mit_bih_as_published(table):
         ("", {}, "is empty; a row of column names"),
         ("record,label\n", {}, "no rows below its header"),
         ("name,label\na,1\n", {}, "--recording-column"),
+        ("A1,N\nA2,A\nA3,N\n", {}, r"its first row \(A1, N\) looks like data"),
         ("record,label\na,1\n", {"recording": "recrd"}, "did you mean 'record'"),
         ("record,label\na,1\n", {"label": "x"}, r"no column 'x' \(--label\)"),
         ("record,label\na,1\n", {"labels": ("label", "y")}, r"no column 'y' \(--labels\)"),
@@ -195,6 +196,30 @@ def test_names_of_classes_that_need_a_look(classes, said):
 def test_flags_that_exclude_each_other(columns):
     with pytest.raises(SettingError):
         TableColumns(**columns)
+
+
+def test_another_column_of_files_is_named(table):
+    text = "path,filename_hr,filename_lr,ecg_id,AF\na/1_hr.hea,b/1_hr,c/1_lr,1,0\na/2_hr.hea,b/2_hr,c/2_lr,2,1\n"
+    (note,) = table(text).notes
+    assert "column path; --recording-column filename_lr takes" in note
+    assert table(text, recording="filename_lr").notes == ()
+    assert table("filename,path,AF\n1,a/1.hea,0\n2,a/2.hea,1\n").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Recording,First_label\nA0001,5\n", True),
+        (",description,diagnostic\nNDT,non-diagnostic T,1.0\nNST_,non-specific,1.0\n", True),
+        ("time,I,II\n0:00,0.1,0.2\n0:01,NaN,0.2\n", False),
+        ("time,ch1,ch2\ns,mV,mV\n0.0,0.1,0.2\n", False),
+        ("0.1;0.2\n0,1;0,2\n", False),
+        ("I,II\n", False),
+    ],
+)
+def test_tables_beside_recordings(tmp_path, text, expected):
+    (tmp_path / "beside.csv").write_text(text)
+    assert is_table(tmp_path / "beside.csv") == expected
 
 
 def test_real_tables(shared):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,12 @@ from ecgtune.io.labels import Where, check_no_leak, identifiers, split_names
 from ecgtune.io.published_labels import SCP_COLUMN, SCP_KINDS, header_labels
 from ecgtune.io.published_splits import LEFT_OUT, folds_as_splits, published_split
 from ecgtune.io.readers.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES
-from ecgtune.io.readers.csv_table import read_table
+from ecgtune.io.readers.csv_dialect import first_rows, is_csv
+from ecgtune.io.readers.csv_table import GAPS, NUMBER, SPECIAL, read_table
 from ecgtune.utils.text import shown
 
-RECORDING_NAMES = (*RECORD_NAMES, "filename", "file_name", "file", "path", "filename_hr", "filename_lr", "ecg_id", "id")
+FILE_NAMES = ("filename", "file_name", "file", "path", "filename_hr", "filename_lr")
+RECORDING_NAMES = (*RECORD_NAMES, *FILE_NAMES, "exam_id", "ecg_id", "id")
 SITE_NAMES = ("site", "source", "hospital", "centre", "center", "database")
 MAX_FOLD = 1_000_000
 SPLIT_NAME, FOLD_NAMES = "split", ("fold", "strat_fold")
@@ -98,7 +100,8 @@ class LabelTable:
     site: None without such a column. split: "train", "val", "test", or None; split_origin: a phrase about its source.
     label: int64 index into `classes`, or int8 (rows, labels) of 1, 0 and -1 (missing) with the labels' names as
     `classes`. unlabelled: recordings without any label, which are not in the arrays. left_out: recordings that a
-    published split leaves out. unused_fold: the name of a column of folds that is not used, "" without one.
+    published split leaves out. unused_fold: the name of a column of folds that is not used, "" without one. notes: on
+    other columns that name recordings.
     """
 
     path: str
@@ -114,6 +117,7 @@ class LabelTable:
     unlabelled: tuple[str, ...]
     left_out: tuple[str, ...]
     unused_fold: str = ""
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.recording)
@@ -158,7 +162,7 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
         whole = (columns.label or SCP_COLUMN, *LABEL_NAMES) if columns.several else ()
         table = read_tables(files_by_split(path, columns.val_file, columns.test_file), whole)
     names = tuple(table.text)
-    recording_name = _recording_column(path, names, columns.recording)
+    recording_name = _recording_column(path, table.text, columns.recording)
     patient_name = _column(path, names, columns.patient, PATIENT_NAMES, "--patient")
     site_name = _column(path, names, columns.site, SITE_NAMES, "--site")
     fold_name = _column(path, names, columns.fold, () if columns.published else (SPLIT_NAME,), "--fold")
@@ -215,29 +219,67 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
         unlabelled=tuple(unlabelled.tolist()),
         left_out=tuple(left_out.tolist()),
         unused_fold=next((name for name in names if split is None and name.casefold() in FOLD_NAMES), ""),
+        notes=_other_names(text, recording_name, columns.recording),
     )
 
 
-def read_recording_names(path: Path, column: str | None = None) -> tuple[str, ...]:
-    """Return the recordings that a table names, in its order; its other columns are ignored.
+def is_table(path: Path) -> bool:
+    """Whether a CSV file is a table, such as one of labels, and no recording.
+
+    Its header names recordings, or all of its first rows have text beyond the first cell.
+    """
+    if not is_csv(path):
+        return False
+    try:
+        header, *rows = first_rows(path, 20) or [[]]
+    except DataError:  # reading the recording reports it
+        return False
+
+    def text(cell: str) -> bool:
+        return not (cell in GAPS or NUMBER.match(cell.replace(",", ".")) or SPECIAL.match(cell))
+
+    named = any(cell.casefold() in RECORDING_NAMES for cell in header)
+    return named or (bool(rows) and all(any(map(text, row[1:])) for row in rows))
+
+
+def _other_names(text: Mapping[str, NDArray[np.str_]], used: str, asked: str | None) -> tuple[str, ...]:
+    """Say which columns name other files than the one that is used without being asked for."""
+    if asked is not None:
+        return ()
+    stems = [PurePosixPath(cell).stem for cell in text[used].tolist()]
+    others = [name for name in text if name != used and name.casefold() in FILE_NAMES]
+    others = [name for name in others if [PurePosixPath(cell).stem for cell in text[name].tolist()] != stems]
+    return tuple(
+        f"the recordings are those of column {used}; --recording-column {other} takes those of column {other}"
+        for other in others
+    )
+
+
+def read_recording_names(path: Path, column: str | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the recordings that a table names, in its order, and notes; its other columns are ignored.
 
     Raises DataError for a table that does not name them, or names one twice.
     """
     text, row, _ = read_table(path)
-    name = _recording_column(path, tuple(text), column)
+    name = _recording_column(path, text, column)
     where = Where(str(path), "row", row)
     recording = _complete(text[name], name, where)
     _check_unique(recording, where)
-    return tuple(recording.tolist())
+    return tuple(recording.tolist()), _other_names(text, name, column)
 
 
-def _recording_column(path: Path, names: Sequence[str], asked: str | None) -> str:
-    found = _column(path, names, asked, RECORDING_NAMES, "--recording-column")
-    if found is None:
+def _recording_column(path: Path, text: Mapping[str, NDArray[np.str_]], asked: str | None) -> str:
+    found = _column(path, tuple(text), asked, RECORDING_NAMES, "--recording-column")
+    if found is not None:
+        return found
+    if any(name in cells for name, cells in text.items()):
         raise DataError(
-            f"{path}: no column names the recordings; its columns are {_listed(names)}; name one: --recording-column"
+            f"{path}: its first row ({_listed(tuple(text))}) looks like data; write one with the names of the columns"
+            " above it, such as record,label"
         )
-    return found
+    raise DataError(
+        f"{path}: no column names the recordings; its columns are {_listed(tuple(text))}; name one: --recording-column"
+    )
 
 
 def _column(path: Path, names: Sequence[str], asked: str | None, usual: Sequence[str], flag: str) -> str | None:

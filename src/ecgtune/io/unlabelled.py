@@ -16,9 +16,8 @@ from ecgtune.data.leads import lead_argument
 from ecgtune.data.sampling import number_within
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.label_table import RECORDING_NAMES, read_recording_names
+from ecgtune.io.label_table import is_table, read_recording_names
 from ecgtune.io.readers.base import ReadOptions, WindowColumns, stated_rate
-from ecgtune.io.readers.csv_dialect import first_cells, is_csv
 from ecgtune.io.readers.registry import find_recordings, whole_recordings
 from ecgtune.io.records.cache import prepare_records
 from ecgtune.io.records.first_pass import (
@@ -145,20 +144,22 @@ def read_unlabelled_records(
     """Cut the recordings in the folder `records`, or one recording, into windows by `signal_path`.
 
     table: use the recordings that its recording column names, in its order; without one, all in the folder except CSV
-    files whose header names recordings, which are tables. A recording that cannot be read or lacks a lead is left out
+    files that are tables (`is_table`). A recording that cannot be read or lacks a lead is left out
     and listed in `skipped` (CSV: recording, file, reason); a fraction of more than `max_skipped` is an error. Raises
     DataError, SettingError or RunError, one line each.
     """
-    folder = Path(records)
+    folder, notes = Path(records), ()
     if table is None and not folder.is_dir():
         name = folder.stem if folder.is_file() else folder.name
         selection = Selection(folder.parent, {name: folder}, (), (), str(folder))
     elif table is None:
-        paths = {name: path for name, path in whole_recordings(find_recordings(folder)).items() if not _is_table(path)}
+        paths = {name: path for name, path in whole_recordings(find_recordings(folder)).items() if not is_table(path)}
         selection = Selection(folder, paths, (), (), str(folder))
     else:
-        names = read_recording_names(Path(table), recording_column)
-        selection, _ = select_recordings(folder, str(table), names, by_number=match_numbers, tables=[Path(table)])
+        names, notes = read_recording_names(Path(table), recording_column)
+        selection, _ = select_recordings(
+            folder, str(table), names, by_number=match_numbers, tables=[Path(table)], notes=notes
+        )
 
     def check(outcomes: Sequence[RecordingOutcome]) -> None:
         reasons = [_reason(outcome.facts, outcome.reason, signal_path) for outcome in outcomes]
@@ -184,19 +185,9 @@ def read_unlabelled_records(
         sampling_rate=signal_path.sampling_rate,
         unit="zscore" if signal_path.zscore else "mV",
         skipped=left_out,
-        notes=tuple(counted_notes(facts)),
+        notes=(*notes, *counted_notes(facts)),
         repeated={name: each.seconds for name, each in facts.items() if each and each.repeated},
     )
-
-
-def _is_table(path: Path) -> bool:
-    """Whether a CSV file is a table that names recordings, such as one of labels beside them."""
-    if not is_csv(path):
-        return False
-    try:
-        return any(cell.casefold() in RECORDING_NAMES for cell in first_cells(path))
-    except DataError:  # the first pass reports it
-        return False
 
 
 def _reason(facts: RecordingFacts | None, reason: str | None, signal_path: SignalPath) -> str | None:

@@ -222,6 +222,7 @@ def test_too_many_bad_files_end_the_run_and_are_still_listed(folder, tmp_path, c
 def test_labels_without_recordings_and_recordings_without_labels(folder, tmp_path):
     table, records = folder(4)
     table.write_text(table.read_text().replace("r01,", "r77,") + "r88,\n")
+    (records / "statements.csv").write_text(",description\nSR,sinus rhythm\n")  # a table, no recording
     found = inspect_records(table, records, settings=RecordSettings(max_skipped=0.5), skipped=tmp_path / "s.csv")
     assert (found.absent, found.unused, found.table.unlabelled) == (("r77",), ("r01",), ("r88",))
     assert "r77,,no recording of this name" in (tmp_path / "s.csv").read_text()

@@ -116,12 +116,12 @@ def is_csv(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def first_cells(path: Path) -> list[str]:
-    """Return the cells of the first row. Raises DataError."""
+def first_rows(path: Path, most: int) -> list[list[str]]:
+    """Return the cells of the first `most` rows, without a cut one. Raises DataError."""
     text, whole = _start(path)
     dialect = sniffed(text, whole)
-    rows = _rows(text, dialect.delimiter, True)[dialect.skip :]
-    return [cell.strip() for cell in rows[0]] if rows else []
+    rows = _rows(text, dialect.delimiter, whole)[dialect.skip : dialect.skip + most]
+    return [[cell.strip() for cell in row] for row in rows]
 
 
 def dialect_of(path: Path) -> Dialect:

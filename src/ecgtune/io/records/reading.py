@@ -137,6 +137,7 @@ def inspect_records(
         "labelled recordings",
         settings.match_numbers,
         list(files_by_split(table, columns.val_file, columns.test_file).values()),
+        labels.notes,
     )
     labels = labels.matched(identifiers)
     preparation = _preparation(settings, selection, options)
@@ -288,7 +289,7 @@ def _notes(
         (sum(each.filled > 0 for each in known), "recordings had gaps, which were interpolated"),
         (sum(each.interrupted > 0 for each in known), "recordings have long gaps, which no window covers"),
     )
-    notes = [*class_notes(labels.classes), *(f"{count} {what}" for count, what in counts if count)]
+    notes = [*labels.notes, *class_notes(labels.classes), *(f"{count} {what}" for count, what in counts if count)]
     notes += counted_notes(dict(zip(names, facts, strict=True)))
     if labels.unused_fold:
         notes.append(f"the table's column {labels.unused_fold!r} is not used; --fold {labels.unused_fold} splits by it")

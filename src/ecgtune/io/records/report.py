@@ -31,7 +31,7 @@ def inspection_text(found: Inspection) -> str:
         ("task", _task(table.task, table.classes)),
         *_labels(found),
         ("positive class", _positive(found.dataset)),
-        *(("note", text) for text in class_notes(table.classes)),
+        *(("note", text) for text in (*table.notes, *class_notes(table.classes))),
         ("no label", _named(table.unlabelled, "rows of the table, left out")),
         ("no recording", _named(found.absent, "rows of the table")),
         ("no row", _named(found.unused, "recordings in the folder")),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgtune.errors import DataError
+from ecgtune.io.label_table import is_table
 from ecgtune.io.matching import match_numbers, match_recordings
 from ecgtune.io.readers.registry import find_recordings
 from ecgtune.utils.files import write_text
@@ -78,12 +79,14 @@ def select_recordings(
     kind: str = "recordings",
     by_number: bool = False,
     tables: Sequence[Path] = (),
+    notes: Sequence[str] = (),
 ) -> tuple[Selection, tuple[str | None, ...]]:
     """Match the `names` of a table with the recordings in a folder; also return the id of each one's recording or None.
 
     table: its name in messages. others: names in the table that are not read, so that their recordings do not count as
-    unused. by_number: see `matching.match_numbers`. tables: files in the folder that are no recordings. Raises
-    DataError when no name has a recording, or a match is ambiguous.
+    unused. by_number: see `matching.match_numbers`. tables: files in the folder that are no recordings; other
+    tables do not count as unused either. notes: on the names, for the error. Raises DataError when no name has a
+    recording, or a match is ambiguous.
     """
     files = find_recordings(folder, leave_out=tables)
     numbers = match_numbers([*names, *others], files)
@@ -93,7 +96,7 @@ def select_recordings(
     identifiers = matched.identifier[: len(names)]
     paths = {identifier: files[identifier] for identifier in identifiers if identifier is not None}
     if not paths:
-        hint = "is it the right folder, and the right --recording-column?"
+        hint = f"is it the right folder, and the right --recording-column{''.join(f' ({note})' for note in notes)}?"
         if numbers:
             name, identifier = next(iter(numbers.items()))
             hint = f"the zeros of {len(numbers)} names seem to be lost; --match-numbers takes {name} for {identifier}"
@@ -102,4 +105,5 @@ def select_recordings(
             f" {next(iter(files))}, ...); {hint}"
         )
     missing = tuple(name for name, identifier in zip(names, identifiers, strict=True) if identifier is None)
-    return Selection(folder, paths, missing, matched.unused, table, kind), identifiers
+    unused = tuple(identifier for identifier in matched.unused if not is_table(files[identifier]))
+    return Selection(folder, paths, missing, unused, table, kind), identifiers
