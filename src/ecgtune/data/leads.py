@@ -22,8 +22,9 @@ _DRESSED = re.compile(
 )
 #: Channels that are certainly none of the standard leads: Frank's, posterior and right-sided leads, other signals.
 _OTHER = re.compile(
-    r"(?!.*e[ck]g)(v?[xyz]|v[7-9]|v[1-9]r|(resp|pleth|temp|event|(edf |bdf )?annotation)\w*.*|(ppg|abp|art|cvp|pap|icp"
-    r"|n?bp|s[pa]?o2|(et)?co2|eeg|eog|emg|acc|(air)?flow|snore|hr|pulse|marker|trigger|status|crc|battery)(?![a-z]).*)"
+    r"(?!.*e[ck]g)(v?[xyz]|v[7-9]|v[1-9]r|(resp|pleth|temp|event|time|elapsed[ _]time|(edf |bdf )?annotation)\w*.*"
+    r"|(ppg|abp|art|cvp|pap|icp|n?bp|s[pa]?o2|(et)?co2|eeg|eog|emg|acc|(air)?flow|snore|hr|pulse|marker|trigger|seconds"
+    r"|samples?|status|crc|battery)(?![a-z]).*)"
 )
 
 

@@ -114,7 +114,7 @@ def test_units(tmp_path, unit, factor):
         (".h5", {"values": np.zeros((3, 0))}, ANSWERS, ["0 samples"]),
         (".h5", {"values": np.array([b"a", b"b"])}, ANSWERS, ["numbers"]),
         (".h5", {"fs": "fast"}, ANSWERS, ["'fs'"]),
-        (".csv", {"leads": ("time", "II", "V1")}, {"sampling_rate": 1.0, "unit": "mV"}, ["'time'", "--lead-names"]),
+        (".csv", {"leads": ("gain", "II", "V1")}, {"sampling_rate": 1.0, "unit": "mV"}, ["'gain'", "--lead-names"]),
         (".csv", {}, ANSWERS | {"max_values": 119}, ["at most 119"]),
     ],
 )
@@ -237,6 +237,30 @@ def test_csv_with_a_column_of_time_and_one_without_names(tmp_path):
     (tmp_path / "a.csv").write_text("time,I\n12:00:01,5\n12:00:02,6\n")
     recording = read(tmp_path / "a.csv", sampling_rate=1.0, unit="mV", lead_names=("-", "I"))
     assert (recording.leads, recording.signal.tolist()) == (("I",), [[5, 6]])
+    assert read(tmp_path / "a.csv", sampling_rate=1.0, unit="mV").leads == ("I",)
     (tmp_path / "b.csv").write_text("1,2\n3,4\n")
     signal = read(tmp_path / "b.csv", sampling_rate=1.0, unit="mV", lead_names=("I", "II")).signal
     assert signal.tolist() == [[1, 3], [2, 4]]
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "rate", "said"),
+    [
+        ("time", [0.0, 0.002, 0.004], 500, None),
+        ("time", [0.0, 2.0, 4.0], 500, None),
+        ("time", [round(n / 360, 3) for n in range(40)], 360, None),
+        ("time", [0, 1, 2], 500, None),
+        ("Time (s)", [0, 1, 2], 500, r"'Time \(s\)' rises by 1 a sample, which means 1 Hz \(times in s\)"),
+        ("time_ms", [0.0, 4.0, 8.0], 500, r"means 250 Hz \(times in ms\), but --sampling-rate says 500"),
+        ("time", [0.0, 0.004, 0.008], 500, r"means 250 Hz \(times in s\), but"),
+        ("time", [0.0, 0.004, 9.0, 9.004], 500, None),
+    ],
+)
+def test_times_of_a_csv_recording_agree_with_its_rate(tmp_path, name, times, rate, said):
+    rows = "".join(f"{time},0.1\n" for time in times)
+    (tmp_path / "a.csv").write_text(f"{name},II\n{rows}")
+    if said is None:
+        assert read(tmp_path / "a.csv", sampling_rate=rate, unit="mV").signal.shape == (1, len(times))
+    else:
+        with pytest.raises(DataError, match=said):
+            read(tmp_path / "a.csv", sampling_rate=rate, unit="mV")

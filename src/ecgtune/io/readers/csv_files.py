@@ -51,6 +51,7 @@ from ecgtune.io.readers.csv_table import (
     split_cells,
     values_of,
 )
+from ecgtune.io.readers.csv_times import check_times
 from ecgtune.utils.text import shown
 
 MAX_RECORDING_BYTES = 1 << 27
@@ -310,7 +311,7 @@ def _windows(path: Path, layout: _Layout, dialect: Dialect, piece: Piece) -> Win
 def read_recording(path: Path, options: ReadOptions) -> Recording:
     """Read one recording; the caller gives rate and unit, and names where the file has none.
 
-    A column that is no lead, such as a time, is left out with "-" in `lead_names`.
+    A column of times is left out, and compared with the rate; another one that is no lead, with "-" in `lead_names`.
     """
     dialect = dialect_of(path)
     with open_text(path) as file:
@@ -338,8 +339,8 @@ def read_recording(path: Path, options: ReadOptions) -> Recording:
     leads = wanted_leads(path, names, options)
     factor = millivolt_factor(path, None, options.unit)
     rate = stated_rate(path, None, options.sampling_rate)
-
     piece = Piece(content[len(first) + 1 :] if has_names else content, 1 + has_names + dialect.skip)
+    check_times(path, piece, names, leads.values(), dialect, rate)
     columns = tuple(name or f"number {number}" for number, name in enumerate(names, 1))
     kinds = dict.fromkeys(leads.values(), "double")
     # In a single column an empty line is a gap.
