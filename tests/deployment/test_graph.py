@@ -116,7 +116,7 @@ def test_every_method_on_every_encoder_predicts_the_same(method, name):
             logits = model(torch.tensor(preprocessing(signal, rate)))
         answer = session.run([OUTPUT], {INPUT: signal})[0]
         np.testing.assert_allclose(answer, logits.double().softmax(dim=-1).numpy(), rtol=0, atol=1e-6)
-    fixed = spec.samples is not None or (name in FIXED.get(type(method), ()) and method.added_parameters)
+    fixed = spec.samples is not None or (name in FIXED.get(type(method), ()) and method.adds_parameters)
     assert found.any_length != bool(fixed)
 
 

@@ -1,5 +1,7 @@
 """Each audit catches what it is for."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
@@ -97,6 +99,25 @@ def test_an_encoder_that_trains_unasked(method):
     next(p for n, p in model.encoder.named_parameters() if "projection" in n).requires_grad_(True)
     with pytest.raises(AuditError, match=r"must leave (the rest of )?the encoder frozen, but .*projection"):
         count_parameters(model, method)
+
+
+@dataclass(frozen=True)
+class Thief(LoRA):
+    """Trains a layer of the encoder, under names that it calls its own."""
+
+    added_parameters = (".",)
+
+    def attach(self, encoder, seed):
+        encoder.projection.requires_grad_(True)
+        return super().attach(encoder, seed)
+
+
+def test_a_method_cannot_say_that_weights_of_the_encoder_are_its_own():
+    model = attach(tiny_classifier(), Thief(rank=2))
+    model.encoder.get_base_model().projection.requires_grad_(True)
+    assert all("lora_" in name for name in model.added_parameters)
+    with pytest.raises(AuditError, match=r"must leave the encoder frozen, but .*projection"):
+        count_parameters(model, Thief(rank=2))
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if not isinstance(m, LinearProbe)], ids=str)

@@ -28,12 +28,16 @@ def attach(model: Classifier, method: Method, seed: int = 0) -> Classifier:
         raise SettingError(f"method is {method!r}; give one such as ecgtune.LoRA(rank=16)")
     encoder = model.base_encoder
     encoder.requires_grad_(False)
+    own = list(encoder.parameters())  # kept, so that no added one can have the id of one that is gone
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model.encoder = method.attach(encoder, seed)
     except NoPlaceError as error:
         raise NoPlaceError(f"{error}; methods for this encoder: {', '.join(fitting_methods(encoder))}") from None
+    known = {id(parameter) for parameter in own}
+    added = ((name, p) for name, p in model.encoder.named_parameters() if id(p) not in known)
+    model.added_parameters = frozenset(name for name, parameter in added if parameter.requires_grad)
     model.head.requires_grad_(True)
     if model.lead_mixer is not None:
         model.lead_mixer.requires_grad_(True)

@@ -54,20 +54,19 @@ class ParameterCount:
 
 def count_parameters(model: Classifier, method: Method) -> ParameterCount:
     """Count what trains, and hold it against what `method` says should. Raises AuditError when they disagree."""
-    prefixes = method.added_parameters
     counts = {"encoder": 0, "method": 0, "head": 0, "leads": 0}
     total = 0
     for name, parameter in model.named_parameters():
         total += parameter.numel()
         if parameter.requires_grad:
-            counts[_part(name, prefixes)] += parameter.numel()
+            counts[_part(name, model)] += parameter.numel()
     count = ParameterCount(**counts, total=total)
     if count.head == 0:
         raise AuditError("count audit: the head is frozen and cannot train; unfreeze model.head")
     if model.lead_mixer is not None and count.leads == 0:
         raise AuditError("count audit: the lead mixer is frozen, so it cannot train; unfreeze model.lead_mixer")
     asked = method.trained_parameters(model.base_encoder)
-    own = {n: p for n, p in model.encoder.named_parameters() if _part(f"encoder.{n}", prefixes) == "encoder"}
+    own = {name: p for name, p in model.encoder.named_parameters() if name not in model.added_parameters}
     frozen = [name for name in own if name in asked and not own[name].requires_grad]
     if frozen:
         raise AuditError(
@@ -78,7 +77,7 @@ def count_parameters(model: Classifier, method: Method) -> ParameterCount:
     if loose:
         rest = "the rest of the encoder" if asked else "the encoder"
         raise AuditError(f"count audit: {type(method).__name__} must leave {rest} frozen, but {_some(loose)} trainable")
-    if method.added_parameters and not count.method:
+    if method.adds_parameters and not asked and not count.method:
         raise AuditError(
             f"count audit: {type(method).__name__} added no trainable weight; attach it with methods.attach"
         )
@@ -163,7 +162,7 @@ class TrainingAudit:
 
     def _owing(self) -> list[str]:
         """Trainable tensors that have had no gradient other than zero, and should."""
-        return [name for name in sorted(self._silent) if not name.endswith(self._exempt or ("\0",))]
+        return [name for name in sorted(self._silent) if not name.endswith(self._exempt)]
 
     def _outputs(self) -> dict[str, Tensor]:
         """What has to move in a step, by what an error calls it."""
@@ -188,12 +187,12 @@ class TrainingAudit:
         return outputs
 
 
-def _part(name: str, prefixes: tuple[str, ...]) -> str:
+def _part(name: str, model: Classifier) -> str:
     if name.startswith("head."):
         return "head"
     if name.startswith(MIXER_PREFIX):
         return "leads"
-    return "method" if any(prefix in name for prefix in prefixes) else "encoder"
+    return "method" if name.removeprefix("encoder.") in model.added_parameters else "encoder"
 
 
 def _some(names: list[str]) -> str:

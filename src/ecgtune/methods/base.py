@@ -53,8 +53,8 @@ class Method:
     """Base of every method: a frozen dataclass of settings that says which weights train beside the head.
 
     By default a method trains the encoder's own weights that `trained_parameters` names. A method that adds weights
-    overrides `attach` and `check_place`, and names its weights in `added_parameters`. Register it with
-    `register_method`; `ecgtune.testing.check_method` checks the protocol.
+    overrides `attach` and `check_place`. Register it with `register_method`; `ecgtune.testing.check_method` checks the
+    protocol.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Method:
     learning_rate : peak rate where the training settings give none.
     changes_encoder : whether tokens of the encoder's last block change during training.
     gradient_in_encoder : whether gradients pass through the encoder's blocks.
-    added_parameters : parts of the names of parameters that the method adds.
+    adds_parameters : whether the method adds weights; by default, whether it overrides `attach`.
     search_space : settings that a sweep tries, such as {"method.rank": Choice((4, 8))}.
     """
 
@@ -78,8 +78,8 @@ class Method:
         return type(self).__name__
 
     @property
-    def added_parameters(self) -> tuple[str, ...]:
-        return ()
+    def adds_parameters(self) -> bool:
+        return type(self).attach is not Method.attach
 
     def rate_factor(self, parameter: str) -> float:
         """Factor on the learning rate of one weight, by its name in the model; above 0."""
@@ -131,7 +131,7 @@ class Method:
 
         Raises SettingError where that is not exact.
         """
-        if self.added_parameters:
+        if self.adds_parameters:
             raise SettingError(f"{self.name} cannot be merged into the encoder's weights")
         return encoder  # pyright: ignore[reportReturnType]
 
@@ -151,16 +151,7 @@ class Method:
 
 
 class PeftMethod(Method):
-    """Base of the methods that peft carries out.
-
-    prefix: beginning of the names of the weights that peft's layers add.
-    """
-
-    prefix: ClassVar[str]
-
-    @property
-    def added_parameters(self) -> tuple[str, ...]:
-        return (self.prefix,)
+    """Base of the methods that peft carries out."""
 
     def peft_config(self, encoder: Encoder, seed: int) -> object:
         """Settings in peft's format. Raises SettingError where the encoder has no such layers."""

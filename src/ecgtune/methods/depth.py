@@ -43,6 +43,6 @@ def layer_rates(model: Classifier, method: Method, decay: float) -> dict[str, fl
     rates = {}
     for name, parameter in encoder.named_parameters():
         if name in trained:
-            behind = name.startswith(encoder.after_blocks or ("\0",))
+            behind = name.startswith(encoder.after_blocks)
             rates[f"encoder.{name}"] = decay ** (0 if behind else depth.get(id(parameter), len(blocks)))
     return rates

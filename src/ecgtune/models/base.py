@@ -197,7 +197,7 @@ class Encoder(nn.Module):
         blocks = list(self.blocks.values())
         inside = {id(p) for block in blocks for p in block.parameters()}
         for name, parameter in self.named_parameters():
-            before = id(parameter) not in inside and not name.startswith(self.after_blocks or ("\0",))
+            before = id(parameter) not in inside and not name.startswith(self.after_blocks)
             if before and parameter.requires_grad:
                 return None
         in_blocks = {id(module) for block in blocks for module in block.modules()}

@@ -85,6 +85,7 @@ class Classifier(nn.Module):
         self.encoder: nn.Module = encoder
         self.__dict__["base_encoder"] = encoder  # not a second submodule: its weights have their names once
         self.attached: Any = None  # the method that trains; set once, by `methods.attach`
+        self.added_parameters: frozenset[str] = frozenset()  # of it, those that train; names of `encoder`
         self.head_spec = head
         self.classes = classes
         self.weights = weights

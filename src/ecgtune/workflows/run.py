@@ -45,7 +45,7 @@ def _step_cost(recipe: Recipe) -> float:
     if not method.gradient_in_encoder:
         changing = recipe.augmentation.acting and not recipe.augmentation.augmented_copies
         return 1.0 if changing else _HEAD_STEP
-    return 2.0 if method.added_parameters else 3.0
+    return 2.0 if method.adds_parameters else 3.0
 
 
 def space(run: ReadyRun) -> tuple[int, int]:

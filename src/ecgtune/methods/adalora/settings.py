@@ -30,7 +30,6 @@ class AdaLoRA(TargetedMethod):
     """
 
     learning_rate: ClassVar[float] = 5e-3
-    prefix: ClassVar[str] = "lora_"
     search_space: ClassVar[Mapping[str, Span]] = {"method.rank": Choice((1, 2, 3))}
     rank: int = 1
     start_rank: int = 4

@@ -27,7 +27,6 @@ class Adapter(PeftMethod):
     """
 
     learning_rate: ClassVar[float] = 2e-3
-    prefix: ClassVar[str] = "bottleneck_"
     search_space: ClassVar[Mapping[str, Span]] = {
         "method.width": Choice((8, 16, 32, 64)),
         "method.placement": Choice(("both", "feed-forward", "parallel")),

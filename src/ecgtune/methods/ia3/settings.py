@@ -24,7 +24,6 @@ class IA3(TargetedMethod):
     """
 
     learning_rate: ClassVar[float] = 1e-2
-    prefix: ClassVar[str] = "ia3_"
     targets: str | tuple[str, ...] = ("key", "value", "mlp_output")
 
     def __post_init__(self) -> None:

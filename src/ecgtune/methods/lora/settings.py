@@ -33,7 +33,6 @@ class LoRA(TargetedMethod):
     """
 
     learning_rate: ClassVar[float] = 2e-3
-    prefix: ClassVar[str] = "lora_"
     search_space: ClassVar[Mapping[str, Span]] = {
         "method.rank": Choice((4, 8, 16, 32)),
         "method.dropout": Choice((0.0, 0.1)),

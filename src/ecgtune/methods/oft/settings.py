@@ -30,7 +30,6 @@ class OFT(TargetedMethod):
     """
 
     learning_rate: ClassVar[float] = 2e-3
-    prefix: ClassVar[str] = "oft_"
     search_space: ClassVar[Mapping[str, Span]] = {"method.block": Choice((8, 16, 32))}
     block: int = 16
     dropout: float = 0.0

@@ -77,7 +77,7 @@ class TopLayers(Method):
             f"{len(blocks)}",
         )
         chosen = {id(parameter) for block in blocks[-self.layers :] for parameter in block.parameters()}
-        behind = encoder.after_blocks or ("\0",)
+        behind = encoder.after_blocks
         return frozenset(
             name for name, parameter in encoder.named_parameters() if id(parameter) in chosen or name.startswith(behind)
         )
@@ -112,7 +112,7 @@ class NormBias(Method):
             for path in encoder.norm_modules
             for name, _ in encoder.get_submodule(path).named_parameters()
         }
-        useless = encoder.zero_gradient_parameters or ("\0",)
+        useless = encoder.zero_gradient_parameters
         names = (name for name, _ in encoder.named_parameters())
         biases = {name for name in names if name.endswith(".bias") and not name.endswith(useless)} - norms
         chosen = frozenset((norms if self.norms else set()) | (biases if self.biases else set()))

@@ -40,8 +40,8 @@ class LinearProbe(Method):
         return "Linear probe" if self.layers == "last" else "Linear probe, layers mixed"
 
     @property
-    def added_parameters(self) -> tuple[str, ...]:
-        return () if self.layers == "last" else (".mix",)
+    def adds_parameters(self) -> bool:
+        return self.layers == "mix"
 
     @property
     def identity_at_start(self) -> bool:

@@ -59,10 +59,6 @@ class SideTuning(Method):
     def title(self) -> str:
         return f"Side tuning {self.width}, {self.block} blocks"
 
-    @property
-    def added_parameters(self) -> tuple[str, ...]:
-        return (".ladder.",)
-
     def check_place(self, encoder: Encoder) -> None:
         if not encoder.blocks:
             raise NoPlaceError(f"{encoder.architecture} has no blocks for {self.name}")

@@ -27,7 +27,6 @@ class VeRA(TargetedMethod):
     """
 
     learning_rate: ClassVar[float] = 1e-2
-    prefix: ClassVar[str] = "vera_lambda_"
     search_space: ClassVar[Mapping[str, Span]] = {"method.rank": Choice((64, 128, 256))}
     rank: int = 64
     dropout: float = 0.0
