@@ -270,16 +270,22 @@ def test_signals_that_do_not_fit_are_refused_in_one_line(folder, tmp_path, array
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_without_header_is_refused(folder, tmp_path):
-    np.savetxt(tmp_path / "w.csv", ecgtune.simulate(5, seed=1).signal[:, 0], delimiter=",")
-    with pytest.raises(EcgtuneError, match="has no header"):
-        ecgtune.predict(
-            folder / "windows",
-            tmp_path / "w.csv",
-            ecgtune.PredictSettings(sampling_rate=100),
-            out=tmp_path / "out",
-            quiet=True,
-        )
+def test_a_file_without_header(folder, tmp_path):
+    signal = ecgtune.simulate(5, seed=1).signal[:, 0]
+    settings, told = ecgtune.PredictSettings(sampling_rate=100), []
+    for name, rows in {
+        "samples": signal,
+        "labels": np.column_stack([signal, [0, 1, 0, 1, 1]]),
+        "more": np.column_stack([signal, signal[:, :2]]),
+    }.items():
+        np.savetxt(tmp_path / f"{name}.csv", rows, delimiter=",")
+        if name != "more":
+            file, out = tmp_path / f"{name}.csv", tmp_path / name
+            told.append(ecgtune.predict(folder / "windows", file, settings, out=out, quiet=True))
+    np.testing.assert_array_equal(told[0].probability, told[1].probability)
+    assert ["no sample" in " ".join(each.notes) for each in told] == [False, True]
+    with pytest.raises(EcgtuneError, match=f"no header, and {signal.shape[1] + 2} columns; .*, or these and a label"):
+        ecgtune.predict(folder / "windows", tmp_path / "more.csv", settings, out=tmp_path / "out", quiet=True)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])

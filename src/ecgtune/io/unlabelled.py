@@ -18,7 +18,8 @@ from ecgtune.data.signal.path import SignalPath
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.label_table import is_table, read_recording_names
 from ecgtune.io.readers.base import ReadOptions, WindowColumns, stated_rate
-from ecgtune.io.readers.registry import find_recordings, whole_recordings
+from ecgtune.io.readers.csv_files import CSV, label_without_name
+from ecgtune.io.readers.registry import find_recordings, whole_recordings, window_reader
 from ecgtune.io.records.cache import prepare_records
 from ecgtune.io.records.first_pass import (
     Preparation,
@@ -76,6 +77,7 @@ def read_unlabelled(
     *,
     sampling_rate: float | None = None,
     usual_rate: float | None = None,
+    usual_seconds: float | None = None,
     group: str | None = None,
     lead: str | None = None,
     unit: Unit | None = None,
@@ -86,16 +88,22 @@ def read_unlabelled(
     """Read the windows of a CSV or NPZ file with `leads`, in that order; labels and splits are ignored.
 
     A file of one lead that does not name it is taken to hold the one lead that is asked for. lead: the lead of the file
-    to use in its place. usual_rate: Hz, taken for a file without a rate, which is logged. The others as for
-    `read_dataset`; a CSV needs a header, which separates labels from samples. Raises DataError or SettingError, one
-    line each.
+    to use in its place. usual_rate: Hz, taken for a file without a rate, which is logged. usual_seconds: the length of
+    a window, by which labels are separated from samples in a CSV without header. The others as for `read_dataset`.
+    Raises DataError or SettingError, one line each.
     """
     path = Path(path)
     asked = None if lead is None else lead_argument(lead)
     if sampling_rate is not None:
         check_rate(sampling_rate, "sampling rate")
+    rate = sampling_rate or usual_rate
     columns = WindowColumns(
-        group=group, labelled=False, lead_names=lead_names, layout=layout, drop_invalid=drop_invalid
+        group=group,
+        labelled=False,
+        lead_names=lead_names,
+        layout=layout,
+        drop_invalid=drop_invalid,
+        samples=None if rate is None or usual_seconds is None else round(usual_seconds * rate),
     )
     contents = read_cached(path, columns, unit)
     parsed = contents.parsed
@@ -112,6 +120,9 @@ def read_unlabelled(
     if parsed.sampling_rate is None and sampling_rate is None and usual_rate is not None:
         logger.info("%s: states no sampling rate; %g Hz, the run's, is assumed (--sampling-rate)", path, usual_rate)
         sampling_rate = usual_rate
+    notes = parsed.notes
+    if window_reader(path) is CSV and columns.samples and label_without_name(path, columns.samples):
+        notes = (*notes, f"the file has no header; its last column, behind {columns.samples} samples, is no sample")
     recording, rate = parsed.group, stated_rate(path, parsed.sampling_rate, sampling_rate)
     check_rate(rate, f"{path}: its sampling rate")
     return Unlabelled(
@@ -124,7 +135,7 @@ def read_unlabelled(
         leads=wanted,
         sampling_rate=rate,
         unit=parsed.unit,
-        notes=parsed.notes,
+        notes=notes,
     )
 
 

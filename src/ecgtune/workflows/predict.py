@@ -175,6 +175,7 @@ def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelle
         run.leads,
         sampling_rate=settings.sampling_rate,
         usual_rate=trained_on["sampling_rate"],
+        usual_seconds=trained_on["samples"] / trained_on["sampling_rate"],
         group=settings.group,
         lead=settings.lead,
         unit=settings.unit,

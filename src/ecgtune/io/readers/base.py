@@ -91,6 +91,8 @@ class WindowColumns:
     recordings. labelled: False to ignore labels and splits. lead_names, layout: as in `ReadOptions`. drop_invalid:
     leave out windows with samples that are no number, and those in which no lead changes. label_separator: between
     several labels in the one column, of which `wanted` are used, or all. missing: labels that mean a missing one.
+    samples: of a window, by which a label at the end of the rows is known in a file without header that is read without
+    labels.
     """
 
     label: str | None = None
@@ -103,6 +105,7 @@ class WindowColumns:
     label_separator: str | None = None
     wanted: tuple[str, ...] | None = None
     missing: tuple[str, ...] = ()
+    samples: int | None = None
 
 
 @dataclass(frozen=True)

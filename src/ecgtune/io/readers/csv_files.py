@@ -131,9 +131,17 @@ def _is_header(cells: list[str]) -> bool:
 
 def _plain_layout(path: Path, cells: list[str], columns: WindowColumns) -> _Layout:
     """A file without header: samples, then the label."""
+    last = len(cells) - 1
+    samples = tuple(f"signal_{i}" for i in range(last))
     if not columns.labelled:
+        if columns.samples == len(cells):
+            return _Layout((*samples, f"signal_{last}"), tuple(range(len(cells))), ())
+        if columns.samples == last:
+            return _Layout((*samples, "label"), tuple(range(last)), ())
+        needed = "" if columns.samples is None else f" {columns.samples} samples, or these and a label, or"
         raise DataError(
-            f"{path}: the file has no header, so a label column cannot be recognised; add one: signal_0, ..."
+            f"{path}: the file has no header, and {len(cells)} columns; its windows need{needed} a header:"
+            " signal_0, ..."
         )
     for name in (columns.label, columns.group, *(columns.labels or ())):
         if name is not None:
@@ -141,8 +149,14 @@ def _plain_layout(path: Path, cells: list[str], columns: WindowColumns) -> _Layo
                 f"{path}: the file has no header, so no column can be named '{name}'; leave the name out"
                 " (the last column is the label) or add a header"
             )
-    last = len(cells) - 1
-    return _Layout((*(f"signal_{i}" for i in range(last)), "label"), tuple(range(last)), (last,))
+    return _Layout((*samples, "label"), tuple(range(last)), (last,))
+
+
+def label_without_name(path: Path, samples: int) -> bool:
+    """Whether the rows of a CSV file of windows without header have a label after their `samples`."""
+    dialect = dialect_of(path)
+    cells, _ = _first_row(path, dialect)
+    return not _is_header(cells) and len(cells) - dialect.blank == samples + 1
 
 
 def _named_layout(path: Path, line: int, names: tuple[str, ...], columns: WindowColumns) -> _Layout:
