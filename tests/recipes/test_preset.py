@@ -60,8 +60,18 @@ def test_a_training_far_below_the_epochs_of_its_recipe_is_named(epochs, far):
     recipe = changed(LORA, epochs=epochs)
     notes = preset_notes([{"name": recipe.name, **summarise_preset(recipe)}])
     expected = [] if far is None else [f"Changed from the recipe: lora (epochs {epochs} instead of 20)."]
-    expected += [f"Far fewer epochs than in the recipe, so scores may be too low: lora {epochs} of 20."] if far else []
+    expected += (
+        [f"Far fewer epochs than in the recipe, so scores may be too low: lora ({epochs} of 20)."] if far else []
+    )
     assert notes == expected
+
+
+def test_methods_with_the_same_changes_are_listed_together():
+    runs = [
+        {"name": name, **summarise_preset(replace(changed(LORA, epochs=1), name=name))} for name in ("lora", "dora")
+    ]
+    runs[1]["preset"] = runs[0]["preset"]
+    assert preset_notes(runs)[0] == "Changed from the recipe: lora, dora (epochs 1 instead of 20)."
 
 
 def test_seeds_and_methods_share_a_note():

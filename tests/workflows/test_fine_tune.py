@@ -55,7 +55,7 @@ def test_a_changed_preset_is_told_in_summary_report_and_card(runs):
     run = runs[METHODS[2]]
     assert run.metrics["preset"]["changes"][:1] == ["rank 2 instead of 3"]
     for text in (run.summary(), *((run.folder / name).read_text() for name in ("report.html", "README.md"))):
-        assert "Far fewer epochs than in the recipe, so scores may be too low: lora 2 of 20." in text
+        assert "Far fewer epochs than in the recipe, so scores may be too low: lora (2 of 20)." in text
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)

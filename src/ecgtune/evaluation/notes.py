@@ -37,18 +37,27 @@ def preset_notes(metrics: Sequence[dict[str, Any]]) -> list[str]:
     metrics: the metrics.json of runs; seeds of a method have the same settings.
     """
     changed = {run["name"]: run["preset"] for run in metrics if "preset" in run}
-    if not changed:
-        return []
-    named = "; ".join(f"{name} ({', '.join(preset['changes'])})" for name, preset in changed.items())
-    notes = [f"Changed from the recipe: {named}."]
-    short = [
-        f"{name} {preset['epochs']} of {preset['preset_epochs']}"
+    short = {
+        name: f"{preset['epochs']} of {preset['preset_epochs']}"
         for name, preset in changed.items()
         if preset["epochs"] < FEW_EPOCHS * preset["preset_epochs"]
-    ]
+    }
+    notes = []
+    if changed:
+        notes.append(
+            f"Changed from the recipe: {_by_phrase({n: ', '.join(p['changes']) for n, p in changed.items()})}."
+        )
     if short:
-        notes.append(f"Far fewer epochs than in the recipe, so scores may be too low: {', '.join(short)}.")
+        notes.append(f"Far fewer epochs than in the recipe, so scores may be too low: {_by_phrase(short)}.")
     return notes
+
+
+def _by_phrase(phrases: dict[str, str]) -> str:
+    """List each distinct phrase once, with the names that have it: "full, lora (3 of 20); probe (1 of 20)"."""
+    names: dict[str, list[str]] = {}
+    for name, phrase in phrases.items():
+        names.setdefault(phrase, []).append(name)
+    return "; ".join(f"{', '.join(same)} ({phrase})" for phrase, same in names.items())
 
 
 def _threshold_notes(metrics: Sequence[dict[str, Any]]) -> list[str]:
