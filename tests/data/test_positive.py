@@ -22,6 +22,8 @@ DATA = simulate(8, sampling_rate=100, seconds=2, patients=8)
         (("AF", "Normal ECG"), (9, 3), "AF", "--positive 'Normal ECG'"),
         (("AF", "no AF"), (9, 3), "AF", "'no AF' is a name"),
         (("AF", "non-AF"), (9, 3), "AF", "'non-AF' is a name"),
+        (("AF", "nonAF"), (9, 3), "AF", "'nonAF' is a name"),
+        (("AF", "NotAF"), (9, 3), "AF", "'NotAF' is a name"),
         (("MI negative", "MI positive"), (3, 9), "MI positive", "'MI negative' is a name"),
         (("abnormal", "normal"), (9, 3), "abnormal", "'normal' is a name"),
         (("AFIB", "sinus rhythm"), (9, 3), "AFIB", "'sinus rhythm' is a name"),

@@ -26,7 +26,8 @@ _LAST = {"negative", "neg", "control", "controls", "absent"}
 
 def is_negative_name(name: str) -> bool:
     """Whether a class of this name is one without a finding, such as "normal", "other", "no AF" or 0."""
-    words = re.findall(r"-?\d+|[^\W\d_]+", name.casefold())
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)  # "nonAF"
+    words = re.findall(r"-?\d+|[^\W\d_]+", apart.casefold())
     return bool(words) and (" ".join(words) in _WHOLE or words[0] in _FIRST or words[-1] in _LAST)
 
 

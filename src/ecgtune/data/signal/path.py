@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ecgtune.config.base import check_fields, choose, require
 from ecgtune.data.leads import FROM_LIMBS, STANDARD_LEADS, arrange_leads, lead_argument
 from ecgtune.data.signal.filters import band_pass, mains_notch, resample, zscore
-from ecgtune.data.signal.quality import fill_gaps, runs_of, saturated_leads
+from ecgtune.data.signal.quality import between_gaps, fill_gaps, saturated_leads
 from ecgtune.errors import DataError
 
 Short = Literal["repeat", "refuse"]
@@ -123,16 +123,12 @@ class SignalPath:
 
     def _parts(self, signal: NDArray[np.floating], sampling_rate: float) -> list[slice]:
         """Return the parts between gaps that are too long to be interpolated; the whole where there is no choice."""
-        whole, good = [slice(0, signal.shape[1])], np.isfinite(signal)
-        if self.window is None or good.all() or np.isinf(signal).any():
+        whole = [slice(0, signal.shape[1])]
+        if self.window is None or np.isfinite(signal).all() or np.isinf(signal).any():
             return whole
-        blocked = np.zeros(signal.shape[1], dtype=bool)
-        for lead in good[good.any(axis=1)]:
-            for start, stop in zip(*runs_of(~lead), strict=True):
-                blocked[start:stop] |= (stop - start) / sampling_rate > self.longest_gap
         shortest = round(self.window * sampling_rate)
-        parts = [slice(start, stop) for start, stop in zip(*runs_of(~blocked), strict=True) if stop - start >= shortest]
-        return parts if blocked.any() and parts else whole
+        bounds = zip(*between_gaps(signal, sampling_rate, self.longest_gap), strict=True)
+        return [slice(start, stop) for start, stop in bounds if stop - start >= shortest] or whole
 
     def _processed(
         self, signal: NDArray[np.floating], leads: tuple[str, ...], sampling_rate: float

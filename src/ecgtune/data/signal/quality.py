@@ -13,6 +13,7 @@ from ecgtune.errors import DataError
 SATURATED_SECONDS = 0.03  # of a plateau at the limit of a lead: a peak of a QRS complex is sharper
 SATURATED_FRACTION = 0.005  # of samples on such plateaus, from which a lead is saturated
 PLAUSIBLE_MILLIVOLTS = (0.01, 20.0)  # of the median absolute amplitude around a lead's median
+_NEVER_TOGETHER = "some lead is missing at any time, and leads that were recorded together are needed"
 _AMPLITUDE_SAMPLES = 1 << 17  # of a lead, on which its amplitude is measured
 
 
@@ -39,13 +40,28 @@ def fill_gaps(
         longest_here = int((stop - start).argmax())
         length = float(stop[longest_here] - start[longest_here]) / sampling_rate
         if length > longest:
+            starts, stops = between_gaps(signal, sampling_rate, longest)
+            free = (stops - starts).max(initial=0) / sampling_rate
+            rest = f"the longest part between longer gaps lasts {free:.4g} s" if free else _NEVER_TOGETHER
             raise DataError(
                 f"{_name(leads, lead)} has a gap of {length:.2f} s at {start[longest_here] / sampling_rate:.2f} s;"
-                f" gaps of up to {longest:g} s are closed (--longest-gap)"
+                f" gaps of up to {longest:g} s are closed (--longest-gap); {rest}"
             )
         filled[lead] = np.interp(index, index[good[lead]], signal[lead, good[lead]])
         seconds += float((stop - start).sum()) / sampling_rate
     return filled, seconds, missing
+
+
+def between_gaps(
+    signal: NDArray[np.floating], sampling_rate: float, longest: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Starts and stops of the parts of (leads, samples) in which no recorded lead has a gap longer than `longest` s."""
+    good = np.isfinite(signal)
+    blocked = np.zeros(signal.shape[1], dtype=bool)
+    for lead in good[good.any(axis=1)]:
+        for start, stop in zip(*runs_of(~lead), strict=True):
+            blocked[start:stop] |= (stop - start) / sampling_rate > longest
+    return runs_of(~blocked)
 
 
 def _name(leads: Sequence[str], channel: np.intp) -> str:
