@@ -47,7 +47,9 @@ def to_onnx(graph: InferenceGraph, leads: int, samples: int) -> OnnxGraph:
     try:
         if any_length:
             try:
-                return OnnxGraph(_exported(graph, example, {0: "windows", 2: "samples"}), True)
+                model = _exported(graph, example, {0: "windows", 2: "samples"})
+                if _takes_any_length(graph, model, example):
+                    return OnnxGraph(model, True)
             except torch.onnx.OnnxExporterError:  # code that depends on the length, such as a table of positions
                 pass
         return OnnxGraph(_exported(graph, example, {0: "windows"}), False)
@@ -57,6 +59,31 @@ def to_onnx(graph: InferenceGraph, leads: int, samples: int) -> OnnxGraph:
             f"torch cannot export {graph.classifier.base_encoder.architecture} ({reason.strip()[:200]});"
             " ecgtune.testing.check_encoder names code that depends on data"
         ) from error
+
+
+def _takes_any_length(graph: InferenceGraph, model: ModelProto, example: torch.Tensor) -> bool:
+    """Whether windows of other lengths than the example's give what torch gives.
+
+    torch's exporter takes comparisons of lengths, such as that of two depths of a network, as they are for the example.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # a failure is an answer here
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    samples = example.shape[2]
+    others = (samples + 1, samples + samples // 3)
+    lengths = (*others, 2 * samples) if graph.classifier.base_encoder.input_spec.multiple_of == 1 else (2 * samples,)
+    for length in lengths:
+        signal = torch.linspace(-1, 1, example[0, :, 0].numel() * length).reshape(1, -1, length)
+        try:
+            found = torch.from_numpy(session.run([OUTPUT], {INPUT: signal.numpy()})[0])
+        except Exception:  # onnxruntime's own classes, one for each kind of failure
+            return False
+        with torch.no_grad():
+            if not torch.allclose(found, graph(signal), rtol=0, atol=1e-4):
+                return False
+    return True
 
 
 def _exported(graph: InferenceGraph, example: torch.Tensor, names: dict[int, str]) -> ModelProto:
