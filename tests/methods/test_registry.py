@@ -26,6 +26,13 @@ class Imitation(LoRA):
     """A subclass that inherits the name of what it is not."""
 
 
+class Forgotten(NormBias):
+    """Without @dataclass, so that its setting is an attribute of the class."""
+
+    learning_rate = 1e-3
+    rate: float = 0.5
+
+
 def test_names_are_those_of_the_folders():
     families = ["adalora", "adapter", "full", "ia3", "lora", "norm-bias", "oft", "probe", "side", "top-layers", "vera"]
     assert method_names() == families
@@ -49,6 +56,7 @@ def test_a_method_from_outside_goes_through_its_table():
     [
         (lambda: register_method("lora")(Scales), r"a method 'lora' is registered already .*; choose another name"),
         (lambda: register_method("mine")(int), "a subclass of Method with a learning_rate"),
+        (lambda: register_method("mine")(Forgotten), r"rate of Forgotten can be no setting; write @dataclass\(frozen"),
         (lambda: find_method("lorra"), "did you mean 'lora'"),
         (lambda: method_from_table({"name": "fulll"}), "did you mean 'full'"),
     ],

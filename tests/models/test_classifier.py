@@ -1,10 +1,15 @@
 """Heads, and the pooling that they read."""
 
 import pytest
+from torch import nn
 
 from ecgtune.errors import SettingError
+from ecgtune.methods.attach import attach
+from ecgtune.methods.own_weights.settings import Full, NormBias, TopLayers
+from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.models.classifier import Head
 from ecgtune.models.loading import load_model
+from helpers.encoders import ConvConfig, ConvNet, classifier
 
 
 @pytest.mark.parametrize(
@@ -26,3 +31,32 @@ def test_heads(head: Head | None, layers: list[str], count: int) -> None:
 def test_wrong_heads(values: dict[str, object]) -> None:
     with pytest.raises(SettingError):
         Head(**values)  # type: ignore[arg-type]
+
+
+class WithoutScales(ConvNet):
+    """Batch norms without weights, also before the blocks."""
+
+    def __init__(self, config: ConvConfig) -> None:
+        super().__init__(config)
+        self.stem_norm = nn.BatchNorm1d(config.width, affine=False)
+        for block in self.blocks_:
+            block.norm = nn.BatchNorm1d(config.width, affine=False)
+
+
+@pytest.mark.parametrize(
+    ("method", "training"),
+    [
+        (Full(), [True] * 5),
+        (TopLayers(layers=1), [False, False, False, False, True]),
+        (TopLayers(layers=2), [False, False, False, True, True]),
+        (NormBias(), [True, False, False, False, False]),
+        (LinearProbe(), [False] * 5),
+    ],
+    ids=str,
+)
+def test_batch_norms_without_weights_train_where_something_of_their_block_does(method, training) -> None:
+    model = attach(classifier(WithoutScales, ConvConfig()), method).train()
+    encoder = model.base_encoder
+    norms = [encoder.stem_norm, *(block.norm for block in encoder.blocks.values())]
+    assert [norm.training for norm in norms] == training
+    assert not any(module.training for module in model.eval().modules())

@@ -61,9 +61,18 @@ def _with_noise(encoder):
     encoder.stem.register_forward_hook(lambda module, inputs, output: output + 0.1 * torch.rand_like(output))
 
 
+def _with_unseen_dropout(encoder):
+    class Dropping(EcgFM):
+        def run_block(self, index, block, features, mask):
+            return nn.functional.dropout(super().run_block(index, block, features, mask), 0.1, self.training)
+
+    encoder.__class__ = Dropping
+
+
 @pytest.mark.parametrize(
     ("harm", "check"),
     [
+        (_with_unseen_dropout, r"_fixed_prefix: features_before\(2\) .* depend on random draws; use nn.Dropout"),
         (_without_a_mask, "_padding: half a record of padding does not show in the mask"),
         (_with_a_silent_projection, "_target_modules: modules with a role are not called in evaluation mode"),
         (_with_noise, "_determinism: two evaluations of one signal differ"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
+from inspect import get_annotations
 from typing import Any, TypeVar
 
 from ecgtune import methods
@@ -19,12 +21,20 @@ METHODS: Registry[Method] = Registry("method", methods, "ecgtune.methods", submo
 def register_method(name: str) -> Callable[[M], M]:
     """Class decorator: make a method known under `name`, in recipes and on the command line.
 
-    Raises SettingError for a class that is no `Method`, or a name that another class has.
+    Raises SettingError for a class that is no `Method`, or that has settings but no `@dataclass`, or a name that
+    another class has.
     """
 
     def decorate(method: M) -> M:
         if not (isinstance(method, type) and issubclass(method, Method) and hasattr(method, "learning_rate")):
             raise SettingError(f"register_method({name!r}) got {method!r}; a subclass of Method with a learning_rate")
+        own = {item.name for item in fields(method)}
+        forgotten = [n for n, kind in get_annotations(method).items() if "ClassVar" not in str(kind) and n not in own]
+        if forgotten:
+            raise SettingError(
+                f"register_method({name!r}): {', '.join(forgotten)} of {method.__name__} can be no setting; write"
+                " @dataclass(frozen=True) between @register_method and the class"
+            )
         METHODS.add(name, method)
         method.name = name
         return method

@@ -195,15 +195,29 @@ class Encoder(nn.Module):
         None where that does not hold for `embed` either.
         """
         blocks = list(self.blocks.values())
-        inside = {id(p) for block in blocks for p in block.parameters()}
-        for name, parameter in self.named_parameters():
-            before = id(parameter) not in inside and not name.startswith(self.after_blocks)
-            if before and parameter.requires_grad:
-                return None
+        if self._embed_trains():
+            return None
         in_blocks = {id(module) for block in blocks for module in block.modules()}
         if any(_draws(module) for module in self.modules() if id(module) not in in_blocks and module is not self):
             return None
         return sum(1 for _ in takewhile(is_fixed, blocks))
+
+    def _embed_trains(self) -> bool:
+        inside = {id(p) for block in self.blocks.values() for p in block.parameters()}
+        outside = ((name, p) for name, p in self.named_parameters() if id(p) not in inside)
+        return any(p.requires_grad and not name.startswith(self.after_blocks) for name, p in outside)
+
+    def trains_around(self, modules: Sequence[nn.Module]) -> dict[nn.Module, bool]:
+        """Whether a weight trains in the block of each module, in `embed`, or, of one behind the blocks, anywhere."""
+        if not modules:
+            return {}
+        found = dict.fromkeys(modules, self._embed_trains())
+        parts = list(self.blocks.values())
+        behind = [module for name, module in self.named_modules() if f"{name}.".startswith(self.after_blocks)]
+        for part, inside in [*((self, module.modules()) for module in behind), *((b, b.modules()) for b in parts)]:
+            trains = any(p.requires_grad for p in part.parameters())
+            found.update({module: trains for module in inside if module in found})
+        return found
 
     def target_modules(self, kind: str) -> tuple[str, ...]:
         """Names of the modules that a method may act on.

@@ -98,16 +98,19 @@ class Classifier(nn.Module):
     def train(self, mode: bool = True) -> Classifier:
         """As in torch, but what is frozen does not change.
 
-        Batch norms with frozen weights stay in evaluation mode, and so does an encoder that the method only reads.
+        Batch norms with frozen weights stay in evaluation mode, and so does an encoder that the method only reads. A
+        batch norm without weights stays where nothing in its block, or in `embed`, trains.
         """
         super().train(mode)
         if self.attached is None:
             return self
         if not self.attached.changes_encoder:
             self.encoder.eval()
-        for module in self.encoder.modules():
-            if isinstance(module, _BatchNorm) and not any(p.requires_grad for p in module.parameters()):
-                module.eval()
+        norms = [module for module in self.encoder.modules() if isinstance(module, _BatchNorm)]
+        without_weights = self.base_encoder.trains_around([norm for norm in norms if not norm.affine])
+        for norm in norms:
+            if not without_weights.get(norm, any(p.requires_grad for p in norm.parameters())):
+                norm.eval()
         return self
 
     @property

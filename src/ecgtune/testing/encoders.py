@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ecgtune.config.targets import ROLES, TARGETS
 from ecgtune.data.leads import STANDARD_LEADS
@@ -145,6 +146,22 @@ def _frozen_prefix(encoder: Encoder) -> None:
         expect(encoder.frozen_depth() == len(blocks) - 1, "a trainable last block is inside the frozen prefix")
     encoder.requires_grad_(True)
     expect(encoder.frozen_depth() is None, "a trainable encoder has a frozen prefix")
+
+
+def _fixed_prefix(encoder: Encoder) -> None:
+    encoder.requires_grad_(False).train()
+    for module in encoder.modules():  # a batch norm with frozen weights stays in evaluation mode in a training
+        if isinstance(module, _BatchNorm):
+            module.eval()
+    signal, depth = example_signal(encoder), encoder.frozen_depth()
+    if depth is None:
+        return
+    drawn = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        drawn.append(encoder.features_before(depth, signal))
+    message = f"features_before({depth}) of a frozen encoder in training mode depend on random draws; use nn.Dropout"
+    expect(torch.equal(*drawn), f"{message}, or keep the rate in an attribute `dropout` of the block")
 
 
 def _target_modules(encoder: Encoder) -> None:
@@ -285,6 +302,7 @@ ENCODER_CHECKS = (
     _determinism,
     _prefix_equals_whole,
     _frozen_prefix,
+    _fixed_prefix,
     _target_modules,
     _gradients,
     _gradient_checkpointing,
