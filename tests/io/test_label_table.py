@@ -8,8 +8,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.label_table import TableColumns, is_table, read_label_table
+from ecgtune.io.label_table import TableColumns, read_label_table
 from ecgtune.io.labels import class_notes
+from ecgtune.io.readers.csv_table import is_table
 from helpers.records import write_record
 
 FIVE = """record,patient,MI,CD,strat_fold
@@ -211,6 +212,7 @@ def test_another_column_of_files_is_named(table):
     [
         ("Recording,First_label\nA0001,5\n", True),
         (",description,diagnostic\nNDT,non-diagnostic T,1.0\nNST_,non-specific,1.0\n", True),
+        ("onset,duration,label\n0,1,N\n", True),
         ("time,I,II\n0:00,0.1,0.2\n0:01,NaN,0.2\n", False),
         ("time,ch1,ch2\ns,mV,mV\n0.0,0.1,0.2\n", False),
         ("0.1;0.2\n0,1;0,2\n", False),

@@ -17,13 +17,10 @@ from ecgtune.io.label_cells import Labels, labels_in
 from ecgtune.io.labels import Where, check_no_leak, identifiers, split_names
 from ecgtune.io.published_labels import SCP_COLUMN, SCP_KINDS, header_labels
 from ecgtune.io.published_splits import LEFT_OUT, folds_as_splits, published_split
-from ecgtune.io.readers.base import MAX_TEXT, PATIENT_NAMES, RECORD_NAMES
-from ecgtune.io.readers.csv_dialect import first_rows, is_csv
-from ecgtune.io.readers.csv_table import GAPS, NUMBER, SPECIAL, read_table
+from ecgtune.io.readers.base import FILE_NAMES, MAX_TEXT, PATIENT_NAMES, RECORD_NAMES, RECORDING_NAMES
+from ecgtune.io.readers.csv_table import read_table
 from ecgtune.utils.text import shown
 
-FILE_NAMES = ("filename", "file_name", "file", "path", "filename_hr", "filename_lr")
-RECORDING_NAMES = (*RECORD_NAMES, *FILE_NAMES, "exam_id", "ecg_id", "id")
 SITE_NAMES = ("site", "source", "hospital", "centre", "center", "database")
 MAX_FOLD = 1_000_000
 SPLIT_NAME, FOLD_NAMES = "split", ("fold", "strat_fold")
@@ -221,25 +218,6 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
         unused_fold=next((name for name in names if split is None and name.casefold() in FOLD_NAMES), ""),
         notes=_other_names(text, recording_name, columns.recording),
     )
-
-
-def is_table(path: Path) -> bool:
-    """Whether a CSV file is a table, such as one of labels, and no recording.
-
-    Its header names recordings, or all of its first rows have text beyond the first cell.
-    """
-    if not is_csv(path):
-        return False
-    try:
-        header, *rows = first_rows(path, 20) or [[]]
-    except DataError:  # reading the recording reports it
-        return False
-
-    def text(cell: str) -> bool:
-        return not (cell in GAPS or NUMBER.match(cell.replace(",", ".")) or SPECIAL.match(cell))
-
-    named = any(cell.casefold() in RECORDING_NAMES for cell in header)
-    return named or (bool(rows) and all(any(map(text, row[1:])) for row in rows))
 
 
 def _other_names(text: Mapping[str, NDArray[np.str_]], used: str, asked: str | None) -> tuple[str, ...]:

@@ -16,9 +16,10 @@ from ecgtune.data.leads import lead_argument
 from ecgtune.data.sampling import number_within
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.label_table import is_table, read_recording_names
+from ecgtune.io.label_table import read_recording_names
 from ecgtune.io.readers.base import ReadOptions, WindowColumns, stated_rate
 from ecgtune.io.readers.csv_files import CSV, label_without_name
+from ecgtune.io.readers.csv_table import is_table
 from ecgtune.io.readers.registry import find_recordings, whole_recordings, window_reader
 from ecgtune.io.records.cache import prepare_records
 from ecgtune.io.records.first_pass import (

@@ -39,6 +39,7 @@ def test_files_of_one_name_are_told_apart_by_their_suffix(tmp_path):
     write_csv(folder / "r.csv", digital())
     write_edf(folder / "r.edf", digital())
     write_edf(folder / "s.edf", digital())
+    (folder / "s.csv").write_text("onset,duration,label\n0,1,N\n")  # annotations, no recording
     found = find_recordings(tmp_path)
     assert list(found) == ["a/r.csv", "a/r.edf", "a/s"]
     assert match_recordings(["r.edf", "a/s.edf"], found, "labels.csv").identifier == ("a/r.edf", "a/s")

@@ -28,6 +28,8 @@ _FACTOR = {"mv": 1.0, "millivolt": 1.0, "uv": 1e-3, "microvolt": 1e-3, "v": 1e3,
 
 PATIENT_NAMES = ("patient", "patient_id", "subject", "subject_id")
 RECORD_NAMES = ("record", "record_id", "recording", "recording_id")
+FILE_NAMES = ("filename", "file_name", "file", "path", "filename_hr", "filename_lr")
+RECORDING_NAMES = (*RECORD_NAMES, *FILE_NAMES, "exam_id", "ecg_id", "id")
 MAX_TEXT = 200  # characters of a label or identifier; one long cell would make every row of a text array as long
 
 

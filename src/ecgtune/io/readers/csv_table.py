@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
-from ecgtune.io.readers.base import MAX_TEXT
-from ecgtune.io.readers.csv_dialect import SAMPLE, UNREADABLE, Dialect, open_text, sniffed
+from ecgtune.io.readers.base import MAX_TEXT, RECORDING_NAMES
+from ecgtune.io.readers.csv_dialect import SAMPLE, UNREADABLE, Dialect, first_rows, is_csv, open_text, sniffed
 from ecgtune.utils.files import file_sha256
 from ecgtune.utils.text import shown
 
@@ -193,3 +193,22 @@ def read_table(path: Path, whole: Collection[str] = ()) -> tuple[dict[str, NDArr
     cells_of = zip(names, zip(*columns, strict=True), strict=True)
     columns_by_name = {name: np.array(cells, dtype=np.str_) for name, cells in cells_of}
     return columns_by_name, np.array(rows), digest
+
+
+def is_table(path: Path) -> bool:
+    """Whether a CSV file is a table, such as one of labels, and no recording.
+
+    Its header names recordings, or all of its first rows have text beyond the first cell.
+    """
+    if not is_csv(path):
+        return False
+    try:
+        header, *rows = first_rows(path, 20) or [[]]
+    except DataError:  # reading the recording reports it
+        return False
+
+    def text(cell: str) -> bool:
+        return not (cell in GAPS or NUMBER.match(cell.replace(",", ".")) or SPECIAL.match(cell))
+
+    named = any(cell.casefold() in RECORDING_NAMES for cell in header)
+    return named or (bool(rows) and all(any(map(text, row[1:])) for row in rows))

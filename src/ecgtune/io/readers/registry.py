@@ -18,6 +18,7 @@ from ecgtune.errors import DataError, SettingError
 from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, collected_remarks, one_line_errors, time_span
 from ecgtune.io.readers.clinical import SCP, XML
 from ecgtune.io.readers.csv_files import CSV
+from ecgtune.io.readers.csv_table import is_table
 from ecgtune.io.readers.dicom_files import DICOM
 from ecgtune.io.readers.edf_files import EDF
 from ecgtune.io.readers.hdf5_files import HDF5, MATLAB
@@ -163,13 +164,14 @@ def _known_by_content(path: Path) -> bool:
 
 
 def _without_files_of_others(paths: Sequence[Path]) -> list[Path]:
-    """Leave out the files of samples of another file, such as the .mat of a .hea."""
+    """Leave out the files of samples of another file, such as the .mat of a .hea, and tables beside recordings."""
     named: set[Path] = set()
     for path in paths:
         reader = _by_suffix(path)
         with suppress(DataError, OSError):  # reading the recording reports it
             named |= set() if reader is None else set(reader.files(path)) - {path}
-    return [path for path in paths if path not in named]
+    recordings = [path for path in paths if path not in named]
+    return [path for path in recordings if not is_table(path)] or recordings
 
 
 def recording_reader(path: Path) -> FileReader:

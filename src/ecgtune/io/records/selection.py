@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgtune.errors import DataError
-from ecgtune.io.label_table import is_table
 from ecgtune.io.matching import match_numbers, match_recordings
+from ecgtune.io.readers.csv_table import is_table
 from ecgtune.io.readers.registry import find_recordings
 from ecgtune.utils.files import write_text
 
