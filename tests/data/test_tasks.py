@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -169,6 +169,7 @@ def test_a_window_counts_for_its_rarest_label():
 
 
 @settings(max_examples=30, deadline=None)
+@example(seed=3773, grouped=True, task="multiclass")
 @given(seed=st.integers(0, 10_000), grouped=st.booleans(), task=st.sampled_from(["multiclass", "multilabel"]))
 def test_every_class_and_label_is_shared_out(seed, grouped, task):
     rng = np.random.default_rng(seed)
@@ -185,9 +186,11 @@ def test_every_class_and_label_is_shared_out(seed, grouped, task):
         owners = [set(group[rows]) for rows in split.by_name().values()]
         assert sum(map(len, owners)) == len(set.union(*owners))
     positives = label_counts(dataset.label, dataset.classes)[0]
+    # A group is not divided: of a rare label, no split can be nearer to its share than about a group of 4 windows.
+    allowed = np.maximum(0.08 * positives, 4)
     for rows, share in zip(split.by_name().values(), (0.70, 0.15, 0.15), strict=True):
-        got = label_counts(dataset.label[rows], dataset.classes)[0] / positives
-        assert np.abs(got - share).max() < 0.08
+        got = label_counts(dataset.label[rows], dataset.classes)[0]
+        assert (np.abs(got - share * positives) <= allowed).all()
 
 
 def test_what_a_part_cannot_measure_is_told_or_refused():
