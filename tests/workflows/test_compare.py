@@ -11,6 +11,7 @@ import ecgtune
 from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.recipes.recipe import load_recipes
 from ecgtune.training.callbacks import ProgressCallback
+from ecgtune.utils.progress import ProgressBar
 from helpers.settings import changed
 
 DATA = ecgtune.simulate(80, seed=1, seconds=3)
@@ -97,6 +98,16 @@ def test_test_windows_are_the_same_for_all_and_never_trained_on(comparison):
     assert not group["train"] & group["test"]
     assert not group["train"] & group["val"]
     assert not group["val"] & group["test"]
+
+
+def test_the_work_of_each_run_counts_by_the_cost_of_its_encoder(tmp_path, monkeypatch):
+    expected, done = [], []
+    monkeypatch.setattr(ProgressBar, "expect", lambda self, units: expected.append(units))
+    monkeypatch.setattr(ProgressBar, "advance", lambda self, units: done.append(units))
+    compare(tmp_path, "full", seeds=1)
+    full, resnet = expected
+    assert 0 < resnet < 0.6 * full  # as many steps on 118 instead of 305 million operations for 6 s
+    assert sum(done) == pytest.approx(full + resnet)
 
 
 def test_a_stopped_comparison_goes_on_and_ends_on_the_same_numbers(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import check_dataset, draw_split, note_conditions, summarise
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
 from ecgtune.workflows.results import shown_title, summarise_task
-from ecgtune.workflows.run import run_recipe, space, work
+from ecgtune.workflows.run import forward_cost, run_recipe, space, work
 
 
 def compare(
@@ -111,12 +112,15 @@ def _run_all(
         # All are checked, and released, before the first one trains: a mistake in the last variant is told at once.
         warnings: dict[str, None] = {}
         kept = beside = 0
+        costs: dict[str, float] = {}
         for recipe, _ in variants:
             for seed in range(seeds):
                 run = run_of(recipe, seed)
                 warnings |= dict.fromkeys(run.prepared.split.warnings)
                 kept, beside = kept + space(run)[0], max(beside, space(run)[1])
-                progress.expect(0 if run.folder.finished else work(recipe, split))
+                if recipe.name not in costs:
+                    costs[recipe.name] = forward_cost(run)
+                progress.expect(0 if run.folder.finished else work(recipe, split) * costs[recipe.name])
         check_space(folder, kept + beside)
         note_conditions(progress, dataset, warnings)
         for number, (recipe, kind) in enumerate(variants):
@@ -128,7 +132,7 @@ def _run_all(
                     step = f"run {number * seeds + seed + 1} of {len(variants) * seeds}: {run.folder.title}"
                     progress.note(f"{step}, {title}{progress.left}")
                 with exclusive(run.folder.path, command_line()):
-                    run_recipe(run, progress)
+                    run_recipe(replace(run, pass_cost=costs[recipe.name]), progress)
                 records.append(_record(run.folder, recipe.name, title, kind, seed, folder))
     return records
 

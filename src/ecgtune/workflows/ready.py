@@ -48,6 +48,8 @@ class ReadyRun:
     description: dict[str, Any]
     count: ParameterCount
     augmentation: WindowAugmentation | None
+    #: Cost of a forward pass in the unit of the progress bar; encoders of one comparison may differ.
+    pass_cost: float = 1.0
 
 
 @dataclass

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from ecgtune.data.positive import POSITIVE
 from ecgtune.data.splits import Split
@@ -33,10 +34,21 @@ _HEAD_STEP = 0.1
 
 
 def work(recipe: Recipe, split: Split) -> float:
-    """Work of a run that is not finished, for the progress bar: forward passes of windows through the encoder."""
+    """Work of a run that is not finished, for the progress bar: forward passes of windows through its encoder."""
     items, settings = len(split.train), recipe.optimisation
     steps = count_steps(items, settings) * _step_cost(recipe) + count_head_steps(items, settings) * _HEAD_STEP
     return steps * settings.batch_size
+
+
+def forward_cost(run: ReadyRun) -> float:
+    """Floating-point operations of a forward pass of one window."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    training = run.model.training
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        run.model.eval()(torch.zeros(1, len(run.model.leads), run.prepared.samples))
+    run.model.train(training)
+    return max(1.0, counter.get_total_flops())
 
 
 def _step_cost(recipe: Recipe) -> float:
@@ -77,7 +89,8 @@ def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()
     training, validation = prepared.windows(prepared.split.train), prepared.windows(prepared.split.val)
     head_seconds = 0.0
     if settings.head_epochs:
-        shown = ProgressCallback(progress, f"{run.folder.title}, head", _HEAD_STEP * settings.batch_size)
+        units = _HEAD_STEP * settings.batch_size * run.pass_cost
+        shown = ProgressCallback(progress, f"{run.folder.title}, head", units)
         head_seconds = train_head(
             model,
             training,
@@ -98,7 +111,7 @@ def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()
     objective = Classification(
         model, method, inputs.training, inputs.validation, settings, trainer, augment, copies=copies
     )
-    shown = ProgressCallback(progress, run.folder.title, _step_cost(run.recipe) * settings.batch_size)
+    shown = ProgressCallback(progress, run.folder.title, _step_cost(run.recipe) * settings.batch_size * run.pass_cost)
     trained = train(objective, settings, trainer, seed=run.seed, folder=run.folder, callbacks=[shown, *callbacks])
     return replace(trained, seconds=trained.seconds + head_seconds), inputs.sentence
 
