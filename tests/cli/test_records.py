@@ -64,7 +64,7 @@ def test_check_of_a_file_of_windows(data, capsys):
         "60 of 1 lead and 600 samples at 100 Hz (6 s)",
         f"{int(dataset.label.sum())} of 60",
         f"{len(set(dataset.group))} patients, each in one split",
-        "split by patient: drawn 70/15/15",
+        "split: drawn 70/15/15 by patient",
     ):
         assert part in out
     assert "warning" not in out
@@ -161,7 +161,8 @@ def test_the_positive_class_is_named_everywhere(data, capsys, tmp_path):
         assert list(stored[0])[-1] == "probability_AF"
     found = ecgtune.load_run(folder)
     assert (found.positive, found.classes) == ("AF", ("other", "AF"))
-    assert "positive class: AF (" in found.summary()
+    assert "test f1 of AF: " in found.summary()
+    assert "--positive" not in (folder / "README.md").read_text()
     run("predict", folder, "records", "--out", "predicted", "--quiet")
     for name in ("predictions.csv", "recordings.csv"):
         assert "probability_AF" in (tmp_path / "predicted" / name).read_text().splitlines()[0]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from ecgtune.data.positive import choose_positive, stored_positive
+from ecgtune.data.positive import choose_positive, positive_sentence, stored_positive
 from ecgtune.data.simulation import simulate
 from ecgtune.errors import SettingError
 
@@ -16,7 +16,7 @@ DATA = simulate(8, sampling_rate=100, seconds=2, patients=8)
 @pytest.mark.parametrize(
     ("classes", "counts", "positive", "said"),
     [
-        (("AF", "other"), (9, 3), "AF", "'other' is a name of a negative class; --positive other"),
+        (("AF", "other"), (9, 3), "AF", "'other' is a name of a negative class; --positive other for the other"),
         (("AF", "N"), (9, 3), "AF", "'N' is a name"),
         (("MI", "NORM"), (9, 3), "MI", "'NORM' is a name"),
         (("AF", "Normal ECG"), (9, 3), "AF", "--positive 'Normal ECG'"),
@@ -40,7 +40,8 @@ DATA = simulate(8, sampling_rate=100, seconds=2, patients=8)
 def test_the_class_of_the_finding_is_positive(classes, counts, positive, said):
     index, reason = choose_positive(counts, classes)
     assert classes[index] == positive
-    assert said in reason
+    assert "--" not in reason  # a result names no flag
+    assert said in positive_sentence(positive, reason, classes[1 - index])
 
 
 def test_the_positive_class_is_the_second_and_labels_follow():

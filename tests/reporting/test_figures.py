@@ -63,6 +63,14 @@ def test_mean_ends_with_the_first_run_and_rings_mark_checkpoint_epochs(written):
         assert list(ring.get_ydata()) == [run.log[best - 1]["val_loss"]]
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 7])
+def test_ticks_are_whole_epochs(written, epochs):
+    run = read_comparison(written).runs["lora"][0]
+    axes = Figure().subplots()
+    figures._curve_panel(axes, [replace(run, log=run.log[:epochs])], "loss", "red")
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
 def test_run_figures_and_png(written, tmp_path):
     files = write_run_figures(tmp_path / "lora", read_run(written / "lora/seed-0"), png=True)
     assert sorted(file.name for file in files) == ["confusion.png", "confusion.svg", "curves.png", "curves.svg"]

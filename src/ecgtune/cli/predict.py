@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from ecgtune.cli.inputs import check_exists
 from ecgtune.cli.options import MOST_USED, RECORDINGS, Out, Quiet, given, optional
 from ecgtune.config.commands import PredictSettings
+from ecgtune.utils.formatting import counted
 
 if TYPE_CHECKING:
     PredictFlags = PredictSettings
@@ -56,10 +57,10 @@ def predict(
     found = ecgtune.predict([run, *ensemble], data, PredictSettings(**given(settings)), out=out, quiet=quiet)
     for text in found.notes:
         print(f"note: {text}")
-    of = f" of {len(found.recordings)} recordings" if found.recordings else ""
-    print(f"{len(found.window)} windows{of}: {out / 'predictions.csv'}")
+    of = f" of {counted(len(found.recordings), 'recording')}" if found.recordings else ""
+    print(f"{counted(len(found.window), 'window')}{of}: {out / 'predictions.csv'}")
     if found.repeated:
-        print(f"{len(found.repeated)} recordings are shorter than a window and were repeated: column note")
+        print(f"{counted(len(found.repeated), 'recording')} shorter than a window, repeated to fill it: column note")
     if found.skipped:
-        print(f"{len(found.skipped)} recordings could not be used: {out / 'skipped.csv'}", file=sys.stderr)
+        print(f"{counted(len(found.skipped), 'recording')} could not be used: {out / 'skipped.csv'}", file=sys.stderr)
         sys.exit(3)

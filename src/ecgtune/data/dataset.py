@@ -13,6 +13,7 @@ from ecgtune.data.positive import BY_POSITION, POSITIVE, positive_second, positi
 from ecgtune.data.sampling import check_seed, representative_rows
 from ecgtune.data.tasks import MISSING, Task, strata, task_of
 from ecgtune.errors import DataError, SettingError
+from ecgtune.utils.formatting import counted
 
 LOWEST_RATE, HIGHEST_RATE = 20.0, 10_000.0
 """Hz. Below 20 Hz a QRS complex is lost; above 10 kHz a number is more likely a mistake (Hz for kHz)."""
@@ -77,8 +78,8 @@ class Dataset:
 
     def __repr__(self) -> str:
         windows, leads, samples = self.signal.shape
-        size = f"{windows} windows of {leads} {'lead' if leads == 1 else 'leads'} and {samples} samples"
-        groups = "" if self.group is None else f", {len(np.unique(self.group))} {self.group_name}s"
+        size = f"{counted(windows, 'window')} of {counted(leads, 'lead')} and {samples} samples"
+        groups = "" if self.group is None else f", {counted(len(np.unique(self.group)), self.group_name or 'group')}"
         classes = ", ".join(self.classes)
         return f"Dataset({size} at {self.sampling_rate:g} Hz, {self.task}: {classes}{groups}, from {self.source.path})"
 
@@ -99,7 +100,7 @@ class Dataset:
     @property
     def positive_sentence(self) -> str:
         """One line on the positive class and its choice; "" for more than two classes, or for labels."""
-        return "" if self.positive is None else positive_sentence(self.positive, self.source.positive)
+        return "" if self.positive is None else positive_sentence(self.positive, self.source.positive, self.classes[0])
 
     def with_positive(self, name: str | None = None) -> "Dataset":
         """Return the dataset with the positive class of two in the second place of `classes`.

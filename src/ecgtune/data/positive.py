@@ -17,6 +17,8 @@ POSITIVE = 1
 """Index of the positive class of two, in `classes`, in `label` and in probabilities (windows, classes)."""
 BY_POSITION = "the second of the classes"
 """Reason for classes that the caller put in order."""
+AS_GIVEN = "as given"
+"""Reason for a class that was asked for by its name."""
 
 #: Names of a class without a finding, and words that begin or end such a name ("no AF", "Normal ECG", "MI negative").
 _WHOLE = {"0", "-1", "false", "n", "nsr", "sr", "sinus", "sinus rhythm", "rest", "neg", "absent", "na", "nan", "null"}
@@ -41,16 +43,15 @@ def choose_positive(counts: Sequence[int], classes: Sequence[str], asked: str | 
     if asked is not None:
         if asked not in classes:
             raise SettingError(f"--positive {asked}: no class of that name; {suggest(asked, classes)}")
-        return list(classes).index(asked), "as given"
+        return list(classes).index(asked), AS_GIVEN
     negative = [is_negative_name(name) for name in classes]
     if negative[0] != negative[1]:
         index = negative.index(False)
-        return index, _changed_by(f"{shown(classes[1 - index])} is a name of a negative class", classes[1 - index])
+        return index, f"{shown(classes[1 - index])} is a name of a negative class"
     if counts[0] == counts[1]:
-        return POSITIVE, _changed_by("both are equally frequent, this is the second by name", classes[0])
+        return POSITIVE, "both are equally frequent, this is the second by name"
     index = int(np.argmin(counts))
-    reason = f"the rarer one, {counts[index]:,} of {sum(counts):,}"
-    return index, _changed_by(reason, classes[1 - index])
+    return index, f"the rarer one, {counts[index]:,} of {sum(counts):,}"
 
 
 def stored_positive(content: Mapping[str, Any]) -> tuple[str, str]:
@@ -63,14 +64,15 @@ def stored_positive(content: Mapping[str, Any]) -> tuple[str, str]:
     return content["classes"][POSITIVE], "the second by name, in a run of an earlier version"
 
 
-def positive_sentence(name: str, reason: str) -> str:
-    """Name the positive class and the reason for its choice in one line."""
-    return f"positive class: {name} ({reason})"
+def positive_sentence(name: str, reason: str, other: str | None = None) -> str:
+    """Name the positive class and the reason for its choice in one line.
 
-
-def _changed_by(reason: str, other: str) -> str:
+    other: the negative class, to name the flag that exchanges the two where ecgtune chose.
+    """
+    if other is None or reason in (AS_GIVEN, BY_POSITION):
+        return f"positive class: {name} ({reason})"
     quoted = other if re.fullmatch(r"[\w.+-]+", other) and not other.startswith("-") else shown(other)
-    return f"{reason}; --positive {quoted} for the other"
+    return f"positive class: {name} ({reason}; --positive {quoted} for the other)"
 
 
 def positive_second(

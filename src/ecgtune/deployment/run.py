@@ -12,7 +12,6 @@ import numpy as np
 from torch import nn
 
 from ecgtune.config.base import choose
-from ecgtune.data.positive import positive_sentence, stored_positive
 from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.tasks import Task
 from ecgtune.deployment.int8 import int8_copy
@@ -93,13 +92,13 @@ class Run(Predictor):
 
     def summary(self) -> str:
         split = self.metrics["split"]
-        lines = [f"weights: {self.metrics['weights']}", f"split by {split['unit']}: {split['origin']}"]
+        lines = [f"weights: {self.metrics['weights']}", f"split: {split['origin']}"]
         lines += [f"warning: {warning}" for warning in (*preset_notes([self.metrics]), *split["warnings"])]
-        lines += [positive_sentence(*stored_positive(self.metrics))] if self.task == "binary" else []
         for name, title in zip(("accuracy", "f1", "auroc"), _SUMMARY[self.task], strict=True):
             entry = self.metrics["window"]["metrics"][name]
-            interval = "" if entry["value"] is None else f" (95 % {formatting.interval(entry)})"
-            lines.append(f"test {title}: {formatting.score(entry['value'])}{interval}")
+            of = f" of {self.positive}" if name == "f1" and self.positive else ""
+            interval = "" if entry["value"] is None else f" (95 % interval {formatting.interval(entry)})"
+            lines.append(f"test {title}{of}: {formatting.score(entry['value'])}{interval}")
         return "\n".join(lines)
 
     def predict_windows(

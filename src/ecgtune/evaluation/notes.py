@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ecgtune.evaluation.decision import LARGEST, Decision
+from ecgtune.utils import formatting
 
 # Percentile intervals over fewer resampled units are too narrow.
 FEW_GROUPS = 30
@@ -82,10 +83,11 @@ def _size_notes(metrics: Sequence[dict[str, Any]]) -> list[str]:
     split = metrics[0]["split"]
     test = split["counts"]["test"]
     units = test["groups"] or test["windows"]
-    unit = f"{split['unit']}s" if test["groups"] else "windows"
+    unit = split["unit"] if test["groups"] else "window"
     if units >= FEW_GROUPS:
         return []
-    return [f"The test split has only {units} {unit}: the intervals are rough and tend to be too narrow."]
+    size = formatting.counted(units, unit)
+    return [f"The test split has only {size}: the intervals are rough and tend to be too narrow."]
 
 
 def _undefined(rows: Sequence[dict[str, Any]]) -> list[str]:

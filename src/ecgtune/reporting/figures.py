@@ -153,7 +153,7 @@ def _rate_panel(axes: Axes, run: FinishedPretraining) -> None:
 def _epoch_axis(axes: Axes, run: FinishedPretraining) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    _integer_ticks(axes, nbins=6, min_n_ticks=1)
+    _integer_ticks(axes, nbins=6)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.margins(y=0.12)
     margin = max(0.5, 0.05 * len(run.log))
@@ -181,7 +181,8 @@ def _mark_checkpoint(axes: Axes, run: FinishedRun, key: str, colour: str) -> Non
 def _integer_ticks(axes: Axes, **options: Any) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, **options))
+    # One tick is enough: more would be fractions of a single epoch.
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, **options))
 
 
 def _curve_legend(figure: Figure, colour: str, *others: Line2D) -> None:

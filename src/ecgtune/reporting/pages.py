@@ -49,6 +49,7 @@ def _environment() -> Environment:
     )
     for name in _FORMATS:
         found.filters[name] = getattr(formatting, name)
+    found.filters["counted"] = formatting.counted
     found.filters["checkpoint_epoch"] = wording.checkpoint_epoch
     found.filters["markdown"] = tables.escape_markdown
     found.filters["capital"] = lambda text: text[:1].upper() + text[1:]

@@ -114,7 +114,7 @@ def objective_sentences(objective: Mapping[str, Any], leads: int) -> list[str]:
         return []
     sentences = []
     if objective["masks"]:
-        masks = _counted(objective["masks"], "mask")
+        masks = formatting.counted(objective["masks"], "mask")
         sentences.append(
             "The teacher, a moving average of the encoder, encodes the whole crop. The encoder receives "
             f"{objective['visible']:.0%} of it (under {masks} per crop) and predicts the teacher's tokens at the "
@@ -136,8 +136,8 @@ def pretraining_headline(run: FinishedPretraining) -> list[str]:
         f"An encoder of {formatting.count(metrics['parameters'])} parameters for {leads_phrase(run.config['leads'])} "
         f"at {run.config['sampling_rate']:g} Hz, pretrained on {formatting.count(data['recordings']['train'])} "
         f"recordings without labels ({formatting.duration(3600 * data['training_hours'])}).",
-        f"Objective: {objective_title(run.settings['objective'])}. {_counted(training['epochs'], 'epoch')}, "
-        f"{_counted(training['steps'], 'step')}, {formatting.count(crops_seen(run))} crops in "
+        f"Objective: {objective_title(run.settings['objective'])}. {formatting.counted(training['epochs'], 'epoch')}, "
+        f"{formatting.counted(training['steps'], 'step')}, {formatting.count(crops_seen(run))} crops in "
         f"{formatting.duration(training['seconds'])} on {training['device']} in {training['precision']}.",
         "Losses do not measure the quality of an encoder for a task: fine-tune it and compare.",
     ]
@@ -185,11 +185,11 @@ def checkpoint_phrase(run: FinishedPretraining) -> str:
 def machine_phrase(environment: Mapping[str, Any]) -> str:
     """Return a description of processor, accelerator and memory."""
     accelerator = f"{environment['accelerator']}, " if environment["accelerator"] else ""
-    threads = _counted(environment["threads"], "thread")
+    threads = formatting.counted(environment["threads"], "thread")
     if environment.get("processes", 1) > 1:  # absent from older files
-        threads = f"{_counted(environment['processes'], 'process', 'processes')} of {threads}"
+        threads = f"{formatting.counted(environment['processes'], 'process', 'processes')} of {threads}"
     return (
-        f"{accelerator}{environment['processor']}, {_counted(environment['cores'], 'core')}, "
+        f"{accelerator}{environment['processor']}, {formatting.counted(environment['cores'], 'core')}, "
         f"{threads}, {formatting.size(environment['memory_bytes'])} of memory"
     )
 
@@ -245,7 +245,3 @@ def checks(run: FinishedPretraining) -> list[Check]:
             Check("Targets", True, "rhythm and beat shape are measured, not learned, so the targets cannot collapse.")
         )
     return found
-
-
-def _counted(number: int, noun: str, several: str = "") -> str:
-    return f"{formatting.count(number)} {noun if number == 1 else several or f'{noun}s'}"

@@ -85,11 +85,11 @@ def table_notes(results: dict[str, Any]) -> list[str]:
     unit = unit_name(results["split"])
     binary = task_of(results) == "binary"
     positive = f", {formatting.count(test['positives'])} positive ({stored_positive(results)[0]})" if binary else ""
-    of_groups = f" of {formatting.count(test['groups'])} {unit}s" if test["groups"] else ""
+    of_groups = f" of {formatting.counted(test['groups'], unit)}" if test["groups"] else ""
+    windows = formatting.counted(test["windows"], "window")
     notes = [
         *results["notes"],
-        f"Test split ({results['split']['origin']}): {formatting.count(test['windows'])} windows{of_groups}{positive}. "
-        + evaluations_sentence(results),
+        f"Test split ({results['split']['origin']}): {windows}{of_groups}{positive}. " + evaluations_sentence(results),
         "Scores are means over seeds; ± is the standard deviation over seeds.",
         f"Intervals are 95 % percentile bootstrap intervals over test {unit}s; they do not include the variation "
         "between seeds.",

@@ -286,7 +286,7 @@ def run_headline(metrics: dict[str, Any]) -> str:
         return text
     unit, entry = pooled_unit(metrics), group["metrics"][first]
     return (
-        f"{text} Per {unit} ({pooling(metrics)} probability, {formatting.count(group['n'])} {unit}s): "
+        f"{text} Per {unit} ({pooling(metrics)} probability, {formatting.counted(group['n'], unit)}): "
         f"{one} {formatting.score(entry['value'])} ({formatting.interval(entry)})."
     )
 

@@ -64,6 +64,11 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
+def counted(number: float, noun: str, several: str = "") -> str:
+    """Format a count with its noun: `1 epoch`, `2 epochs`; several: a plural that is not `noun` with an s."""
+    return f"{count(number)} {noun if number == 1 else several or f'{noun}s'}"
+
+
 def rate(value: float | None) -> str:
     """Format a learning rate: 0.0015, 1e-06."""
     return MISSING if value is None else f"{value:g}"

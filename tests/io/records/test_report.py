@@ -70,19 +70,19 @@ def test_everything_is_told(folder, tmp_path):
         "(53.8 %)",
         "1 missing",
         "8 patients, each in one split",
-        "1 rows of the table, left out: no",
-        "1 rows of the table: gone",
-        "1 recordings in the folder: r00",
+        "1 row of the table, left out: no",
+        "1 row of the table: gone",
+        "1 recording in the folder: r00",
         "1, such as gone: no recording of this name",
         "shorter than a window:",
-        "1 recordings: short",
-        "1 pairs of recordings, at any gain, offset or rate: r03 = copy (1.000)",
+        "1 recording: short",
+        "1 pair of recordings, at any gain, offset or rate: r03 = copy (1.000)",
         "13 of 1 lead and 2000 samples at 200 Hz",
     ):
         assert part in text, part
     split = split_dataset(found.dataset, allow_duplicates=True)
     told = split_text(found.dataset, split)
-    assert "split by patient: drawn 70/15/15 by patient" in told
+    assert "split: drawn 70/15/15 by patient" in told
     assert "warning: 1 of 14 labelled recordings were left out" in told
     assert all(f"  {name}: {len(rows)} windows of" in told for name, rows in split.by_name().items())
 

@@ -26,6 +26,7 @@ from ecgtune.io.readers.base import (
     stated_rate,
 )
 from ecgtune.io.readers.channels import leads_of_one_rate, wanted_leads
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 BIOSEMI = b"\xffBIOSEMI"
@@ -163,8 +164,8 @@ def read_header(path: Path) -> EdfFile:
         raise DataError(f"{path}: says that a record lasts {seconds:g} s; it is damaged, copy it again")
     if there < records:
         raise DataError(
-            f"{path}: promises {records} records of {samples} samples, {start + records * samples * width} bytes, but "
-            f"has {path.stat().st_size}; it was cut short, copy it again"
+            f"{path}: promises {counted(records, 'record')} of {samples} samples, "
+            f"{start + records * samples * width} bytes, but has {path.stat().st_size}; it was cut short, copy it again"
         )
     if there > records:
         note("the file has more records than its header promises; only those are read")

@@ -14,6 +14,7 @@ from ecgtune.data.tasks import Task, label_counts
 from ecgtune.io.labels import class_notes
 from ecgtune.io.records.first_pass import RecordingFacts, counted_notes
 from ecgtune.io.records.reading import Inspection
+from ecgtune.utils import formatting
 
 _NAMED = 3  # examples of a kind
 _KINDS = 6  # different values of a fact
@@ -32,10 +33,10 @@ def inspection_text(found: Inspection) -> str:
         *_labels(found),
         ("positive class", _positive(found.dataset)),
         *(("note", text) for text in (*table.notes, *class_notes(table.classes))),
-        ("no label", _named(table.unlabelled, "rows of the table, left out")),
-        ("no recording", _named(found.absent, "rows of the table")),
-        ("no row", _named(found.unused, "recordings in the folder")),
-        ("left out by the published split", _named(table.left_out, "recordings")),
+        ("no label", _named(table.unlabelled, "row", " of the table, left out")),
+        ("no recording", _named(found.absent, "row", " of the table")),
+        ("no row", _named(found.unused, "recording", " in the folder")),
+        ("left out by the published split", _named(table.left_out, "recording")),
         *_groups(found),
         ("folds", found.table.unused_fold and f"column {found.table.unused_fold!r} is not used without --fold"),
         ("skipped", _skipped(found)),
@@ -58,7 +59,7 @@ def windows_text(dataset: Dataset) -> str:
     """Describe a file of windows, one line per fact."""
     groups = "no column of groups: windows of one person may be in several splits"
     if dataset.group is not None:
-        groups = f"{len(np.unique(dataset.group))} {dataset.group_name}s, each in one split"
+        groups = f"{_groups_in(dataset, np.arange(len(dataset)))}, each in one split"
     lines = [
         ("windows", f"{_windows(dataset)} ({dataset.samples / dataset.sampling_rate:g} s)"),
         ("leads", " ".join(dataset.leads)),
@@ -75,18 +76,23 @@ def windows_text(dataset: Dataset) -> str:
 
 def split_text(dataset: Dataset, split: Split) -> str:
     """Describe windows, groups and labels of each split, its origin and its warnings."""
-    lines = [f"split by {split.unit}: {split.origin}"]
+    lines = [f"split: {split.origin}"]
     for name, rows in split.by_name().items():
-        groups = "" if dataset.group is None else f" of {len(np.unique(dataset.group[rows]))} {dataset.group_name}s"
+        groups = "" if dataset.group is None else f" of {_groups_in(dataset, rows)}"
         positives, known = label_counts(dataset.label[rows], dataset.classes)
         counted = ", ".join(
             f"{label} {count}/{of}" for label, count, of in zip(dataset.classes, positives, known, strict=True)
         )
-        lines.append(f"  {name}: {len(rows)} windows{groups}; {counted}")
+        lines.append(f"  {name}: {formatting.counted(len(rows), 'window')}{groups}; {counted}")
     crossing = near_duplicates_across(dataset, split)
     if not crossing and dataset.source.near_duplicates:
         lines.append("  recordings with the same signal are in the same split")
     return "\n".join([*lines, *(f"warning: {warning}" for warning in split.warnings)])
+
+
+def _groups_in(dataset: Dataset, rows: np.ndarray) -> str:
+    assert dataset.group is not None
+    return formatting.counted(len(np.unique(dataset.group[rows])), dataset.group_name or "group")
 
 
 def _aligned(lines: Sequence[tuple[str, str]]) -> str:
@@ -95,7 +101,7 @@ def _aligned(lines: Sequence[tuple[str, str]]) -> str:
 
 
 def _positive(dataset: Dataset | None) -> str:
-    return f"{dataset.positive} ({dataset.source.positive})" if dataset is not None and dataset.positive else ""
+    return "" if dataset is None else dataset.positive_sentence.partition(": ")[2]
 
 
 def _task(task: Task, classes: Sequence[str]) -> str:
@@ -144,16 +150,17 @@ def _groups(found: Inspection) -> list[tuple[str, str]]:
     if table.patient is None:
         lines.append(("groups", "no column of patients: each recording is in one split, and one person may be in two"))
     else:
-        lines.append(("groups", f"{len(np.unique(table.patient))} patients, each in one split"))
+        lines.append(("groups", f"{formatting.counted(len(np.unique(table.patient)), 'patient')}, each in one split"))
     if table.site is not None:
         lines.append(("sites", _counted(table.site.tolist())))
     return lines
 
 
-def _named(names: Sequence[str], what: str) -> str:
+def _named(names: Sequence[str], noun: str, rest: str = "") -> str:
     if not names:
         return ""
-    return f"{len(names)} {what}: {', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
+    more = ", ..." if len(names) > _NAMED else ""
+    return f"{formatting.counted(len(names), noun)}{rest}: {', '.join(names[:_NAMED])}{more}"
 
 
 def _skipped(found: Inspection) -> str:
@@ -164,12 +171,12 @@ def _skipped(found: Inspection) -> str:
 
 
 def _met(found: Inspection, what: str) -> str:
-    return _named([name for name, known in found.facts.items() if getattr(known, what)], "recordings")
+    return _named([name for name, known in found.facts.items() if getattr(known, what)], "recording")
 
 
 def _near_duplicates(found: Inspection) -> str:
     pairs = [f"{pair.first} = {pair.second} ({pair.correlation:.3f})" for pair in found.near_duplicates]
-    return _named(pairs, "pairs of recordings, at any gain, offset or rate")
+    return _named(pairs, "pair", " of recordings, at any gain, offset or rate")
 
 
 def _windows(dataset: Dataset | None) -> str:
