@@ -75,6 +75,23 @@ def test_a_harmed_reader_is_found(added):
         check_reader(harmed, write_json)
 
 
+@pytest.mark.parametrize("suffix", ["ecgjson", ".EcgJson", "."])
+def test_a_suffix_begins_with_a_dot_and_is_in_lower_case(suffix, added):
+    with pytest.raises(SettingError, match=r"is not allowed; write it in lower case with a dot, such as '\.ecg"):
+        registry.register_reader(FileReader("other", (suffix,), read_json))
+    assert registry._ADDED == {}
+
+
+def test_the_longest_suffix_decides(added, tmp_path):
+    members = lambda path: ("first", "second")  # noqa: E731
+    mine = registry.register_reader(FileReader("other", (".my.csv",), read_json, members=members))
+    path = tmp_path / "one.My.csv"
+    path.write_text("{}")
+    assert registry.recording_reader(path) is mine
+    assert registry.recording_reader(tmp_path / "one.csv") is CSV
+    assert list(registry.find_recordings(tmp_path)) == ["one/first", "one/second"]
+
+
 def test_a_suffix_has_one_reader(added):
     with pytest.raises(SettingError, match=r"suffix '\.npz' belongs to an NPZ archive; choose another"):
         registry.register_reader(FileReader("other", (".npz",), read_json))

@@ -34,6 +34,15 @@ def test_a_file_that_the_program_imports_is_not_imported_again(counting):
     assert sys.counted == 1
 
 
+def test_a_file_imports_the_one_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "neighbour_of_extension.py").write_text("VALUE = 3\n")
+    (tmp_path / "extension_with_neighbour.py").write_text("from neighbour_of_extension import VALUE\n")
+    load_file(tmp_path / "extension_with_neighbour.py")
+    assert sys.modules.pop("ecgtune_import_extension_with_neighbour").VALUE == 3
+    del sys.modules["neighbour_of_extension"]
+
+
 def test_started_processes_inherit_the_file(counting):
     add_file(counting)
     add_file(counting)

@@ -20,8 +20,8 @@ Imports = Annotated[
         name="--import",
         group=MACHINE,
         show_default=False,
-        help="Python file that registers encoders or methods, such as my_encoder.py; repeatable. The environment "
-        "variable ECGTUNE_IMPORT names files too.",
+        help="Python file that registers encoders, methods or file formats, such as my_encoder.py; repeatable. The "
+        "environment variable ECGTUNE_IMPORT names files too.",
     ),
 ]
 #: In place of a lone "-", a channel to leave out in --lead-names, which cyclopts takes for an option.

@@ -124,7 +124,8 @@ def _prefix_equals_whole(encoder: Encoder) -> None:
     expect(len(states) == len(encoder.blocks) + 1, f"{len(states)} intermediates of {len(encoder.blocks)} blocks")
     widths = tuple(state.shape[-1] for state in states)
     expect(
-        widths == encoder.block_widths, f"intermediates have widths {widths}, block_widths is {encoder.block_widths}"
+        widths == encoder.block_widths,
+        f"intermediates have widths {widths}, override block_widths, {encoder.block_widths}",
     )
     expect_close(states[-1], tokens, "the last intermediate and the tokens", 0.0)
     expect(torch.equal(mask, last_mask), "the mask of the intermediates differs")

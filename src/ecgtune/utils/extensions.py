@@ -83,7 +83,10 @@ def add_file(path: str | Path) -> None:
 
 
 def load_file(path: str | Path) -> None:
-    """Import a Python file unless it is already imported. Raises SettingError if it is missing or fails."""
+    """Import a Python file unless it is already imported; it may import files beside it.
+
+    Raises SettingError if it is missing or fails.
+    """
     path = Path(path).resolve()
     name = f"ecgtune_import_{path.stem}"
     if any(_is_from(module, path) for module in list(sys.modules.values())):
@@ -93,6 +96,8 @@ def load_file(path: str | Path) -> None:
         raise SettingError(f"{path}: no such Python file; give --import a file such as my_encoder.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # last, so that no file beside it hides an installed package
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -38,7 +38,16 @@ _NO_RECORDINGS = ("dicomdir",)
 
 
 def register_reader(reader: FileReader) -> FileReader:
-    """Make a format known. Raises SettingError for a name or a suffix that another reader has."""
+    """Make a format known; of several suffixes that a file has, the longest counts, ".my.csv" before ".csv".
+
+    Raises SettingError for a name or a suffix that another reader has, or a suffix that is not like ".ecg".
+    """
+    for suffix in (*reader.suffixes, *reader.window_suffixes):
+        if not suffix.startswith(".") or len(suffix) < 2 or suffix != suffix.lower():
+            raise SettingError(
+                f"reader {reader.name!r}: suffix {suffix!r} is not allowed; write it in lower case with a dot, such as"
+                f" '.{suffix.strip('.').lower() or 'ecg'}'"
+            )
     for other in (*BUILT_IN, *_ADDED.values()):
         if other.name == reader.name and reader.name in _ADDED:
             continue  # the same file is imported again
@@ -111,13 +120,13 @@ def find_recordings(folder: Path, *, leave_out: Iterable[Path] = ()) -> dict[str
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give the folder that the recordings are in")
     without = {path.resolve() for path in leave_out}
-    suffixes = tuple(suffix for reader in readers() for suffix in reader.suffixes)
+    by_suffix = {reader: reader.suffixes for reader in readers()}
     by_id: dict[str, list[Path]] = {}
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place, name)
-            suffix = next((suffix for suffix in suffixes if name.lower().endswith(suffix)), "")
+            suffix, _ = _longest_suffix(path, by_suffix)
             if name.startswith(".") or path.resolve() in without or not (suffix or _known_by_content(path)):
                 continue
             whole_name = path.relative_to(folder).as_posix()
@@ -131,7 +140,8 @@ def find_recordings(folder: Path, *, leave_out: Iterable[Path] = ()) -> dict[str
         else:
             found |= {path.relative_to(folder).as_posix(): path for path in paths}
     if not found:
-        raise DataError(f"{folder}: no recording in it; files that are read: {', '.join(suffixes)}")
+        suffixes = ", ".join(suffix for each in by_suffix.values() for suffix in each)
+        raise DataError(f"{folder}: no recording in it; files that are read: {suffixes}")
     return dict(sorted(_with_members(found).items()))
 
 
@@ -139,7 +149,8 @@ def _with_members(found: Mapping[str, Path]) -> dict[str, Path]:
     """Replace files of many recordings by these."""
     recordings: dict[str, Path] = {}
     for identifier, path in found.items():
-        names = next((reader.members(path) for reader in readers() if path.suffix.lower() in reader.suffixes), None)
+        reader = _by_suffix(path)
+        names = None if reader is None else reader.members(path)
         if names is None:
             recordings[identifier] = path
         else:
@@ -229,11 +240,18 @@ def _reader(path: Path, suffixes: Mapping[FileReader, tuple[str, ...]]) -> FileR
     if found is not None:
         return found
     refuse_pointer(path)
-    return next((reader for reader in suffixes if path.name.lower().endswith(suffixes[reader])), None)
+    return _longest_suffix(path, suffixes)[1]
 
 
 def _by_suffix(path: Path) -> FileReader | None:
-    return next((reader for reader in readers() if path.name.lower().endswith(reader.suffixes)), None)
+    return _longest_suffix(path, {reader: reader.suffixes for reader in readers()})[1]
+
+
+def _longest_suffix(path: Path, suffixes: Mapping[FileReader, tuple[str, ...]]) -> tuple[str, FileReader | None]:
+    """Return the longest of the suffixes that the name has, and its reader; "" and None without any."""
+    name = path.name.lower()
+    found = [(suffix, reader) for reader in suffixes for suffix in suffixes[reader] if name.endswith(suffix)]
+    return max(found, key=lambda pair: len(pair[0]), default=("", None))
 
 
 def _start(path: Path) -> bytes:
