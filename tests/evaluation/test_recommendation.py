@@ -72,3 +72,10 @@ def test_so_many_units_decide():
     assert found is not None
     needed = found["open"]["lora"]
     assert value - 1.96 * deviation / np.sqrt(needed) == pytest.approx(-MARGIN, abs=1e-4)
+
+
+def test_an_interval_that_ends_at_0_needs_more_units():
+    ranked = ranked_methods(rows(FULL, LORA), "accuracy")
+    found = recommend(ranked, differences(lora=(-0.08, 0.0)), "accuracy", 43)
+    assert found is not None
+    assert found["open"]["lora"] == 44

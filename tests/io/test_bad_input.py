@@ -109,7 +109,7 @@ NPZ: dict[str, tuple[bytes, list[str]]] = {
     "pickled labels": (archive(label=np.array([0, "a", None, 1], dtype=object)), ["'label'", "pickled", "refused"]),
     "pickled signal": (archive(signal=np.array([[1, 2], None], dtype=object)), ["'signal'", "pickled", "refused"]),
     "no signal": (archive(signal=None), ["no array 'signal' (the file has: 'label')", "'signal' (windows, samples)"]),
-    "no label": (archive(label=None), ["no array 'label'"]),
+    "no label": (archive(label=None), ["no array 'label'", "--label"]),
     "one dimension": (archive(signal=np.arange(4.0)), ["shape (4,)", "(windows, samples)"]),
     "four dimensions": (archive(signal=np.zeros((4, 1, 3, 2))), ["shape (4, 1, 3, 2)"]),
     "no windows": (archive(signal=np.zeros((0, 3)), label=np.zeros(0)), ["shape (0, 3)"]),

@@ -65,4 +65,4 @@ def _units_needed(entry: Mapping[str, Any], units: int) -> int | None:
     if low is None or high is None:
         return None
     half, distance = (value - low, value + MARGIN) if value > -MARGIN else (high - value, -value)
-    return ceil(units * (half / distance) ** 2) if distance > 0 else None
+    return max(units + 1, ceil(units * (half / distance) ** 2)) if distance > 0 else None

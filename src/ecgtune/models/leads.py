@@ -44,8 +44,8 @@ def select_leads(weight: Tensor, available: Sequence[str], leads: Sequence[str],
     if len(available) == 1:  # a one-lead encoder was not trained for a particular lead: any one lead is its lead
         if len(leads) > 1:
             raise SettingError(
-                f"this model reads one lead, but {len(leads)} were given ({', '.join(leads)}); name one, or mix"
-                " them with lead_adapter (--lead-adapter)"
+                f"this model reads one lead, but {len(leads)} were given ({', '.join(leads)}); name one (--lead),"
+                " or mix them with lead_adapter (--lead-adapter)"
             )
         return weight.clone()
     for lead in leads:

@@ -125,7 +125,8 @@ def _open(archive: Archive, columns: WindowColumns) -> tuple[WindowHeader, Gener
     label_keys = columns.labels or () if apart else (label_key,) if columns.labelled else ()
     for key in ("signal", *label_keys, *([columns.group] if columns.group else [])):
         if key not in archive:
-            raise DataError(f"{path}: no array '{key}' (the file has: {archive.listed()}); {NEEDED}")
+            other = "; name the labels with --label" if key in label_keys else ""
+            raise DataError(f"{path}: no array '{key}' (the file has: {archive.listed()}); {NEEDED}{other}")
     signal = archive.header("signal")
     if signal.dtype.kind not in "iuf":
         raise DataError(f"{path}: 'signal' holds {signal.dtype.name}, numbers (int or float) are needed")
