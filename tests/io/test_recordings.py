@@ -2,6 +2,7 @@
 
 import lzma
 from hashlib import sha256
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -196,3 +197,18 @@ def test_the_pool_is_what_the_windows_were_cut_from(shared, tmp_path):
         number = int(np.flatnonzero(recordings.record == record[row])[0])
         first = recordings.offset[number] + start[row]
         np.testing.assert_allclose(recordings.samples[0, first + 3 : first + 600], signal[row, 3:], atol=1)
+
+
+def test_gaps_are_closed_and_long_ones_left_out(tmp_path, caplog):
+    whole = beats(20, 100, 0).astype(np.float32)
+    short, long = whole.copy(), whole.copy()
+    short[500:505] = np.nan
+    long[[300, 1900]] = np.nan
+    long[600:700] = np.nan
+    file = write_recordings(tmp_path / "r.npz", [short, long, whole[700:].copy()])
+    recordings = read_recordings(file, sampling_rate=100.0)
+    assert recordings.length.tolist() == [2000, 1300, 1300]
+    assert "1 of 3 recordings have gaps of more than 0.1 s" in caplog.text
+    parts = [recordings.samples[0, start:stop] for start, stop in pairwise(recordings.offset)]
+    assert np.corrcoef(parts[0], whole)[0, 1] > 0.99
+    assert np.corrcoef(parts[1], parts[2])[0, 1] > 0.999

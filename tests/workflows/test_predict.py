@@ -283,7 +283,7 @@ def test_a_file_without_header(folder, tmp_path):
             file, out = tmp_path / f"{name}.csv", tmp_path / name
             told.append(ecgtune.predict(folder / "windows", file, settings, out=out, quiet=True))
     np.testing.assert_array_equal(told[0].probability, told[1].probability)
-    assert ["no sample" in " ".join(each.notes) for each in told] == [False, True]
+    assert ["taken for a label" in " ".join(each.notes) for each in told] == [False, True]
     with pytest.raises(EcgtuneError, match=f"no header, and {signal.shape[1] + 2} columns; .*, or these and a label"):
         ecgtune.predict(folder / "windows", tmp_path / "more.csv", settings, out=tmp_path / "out", quiet=True)
 

@@ -11,11 +11,14 @@ Layouts of a pool:
   matter here, so whole numbers stay as they are; the reader of single recordings would ask for a unit.
 - Any other folder: its recordings in any format, all of the same leads and rate. CSV files are left out: in such a
   folder they are tables of labels.
+
+Gaps (NaN) of up to 0.1 s are interpolated; of a recording with longer ones, the longest part between them is used.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import lzma
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -27,7 +30,7 @@ from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Source
 from ecgtune.data.signal.filters import resample
-from ecgtune.data.signal.quality import constant_fraction, extreme_fraction
+from ecgtune.data.signal.quality import between_gaps, constant_fraction, extreme_fraction, fill_gaps
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where, split_names
 from ecgtune.io.readers.base import ReadOptions, one_line_errors, stated_rate
@@ -38,8 +41,11 @@ from ecgtune.io.readers.registry import files_of, find_recordings, read_recordin
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
 
-FORMAT = 3  # raise it with every change of the stored content
+logger = logging.getLogger(__name__)
+
+FORMAT = 4  # raise it with every change of the stored content
 FULL_SCALE = 32_000  # of an int16, for signals that are not int16 already
+LONGEST_GAP = 0.1  # seconds that are interpolated, as in windows
 CONSTANT_SECONDS = 0.5  # without any change for longer: a lost electrode, not a quiet baseline
 FLAT_FRACTION = 0.5  # of constant samples, above which a recording is flat
 CLIPPED_FRACTION = 0.02  # of samples at the largest or smallest value, above which a recording is clipped
@@ -242,11 +248,12 @@ def _checked(signal: NDArray[Any], leads: int, path: Path) -> NDArray[Any]:
 
 def _store(folder: Path, pool: _Pool, rate: float, sampling_rate: float, resampling: str) -> None:
     """Write the recordings and their facts into an entry of the cache."""
-    lengths, flat, clipped = [], [], []
+    lengths, flat, clipped, shortened = [], [], [], 0
     with (folder / "samples.i16").open("wb") as file:
         for name, signal in zip(pool.record, pool.signals(), strict=True):
-            if not np.isfinite(signal).all():
-                raise DataError(f"{pool.files[-1]}: recording {name} holds NaN or infinite samples; remove them")
+            whole = signal.shape[1]
+            signal = _without_gaps(signal, rate, f"{pool.files[-1]}: recording {name}")
+            shortened += signal.shape[1] < whole
             run = max(2, round(CONSTANT_SECONDS * rate))
             moving = [lead for lead in signal if constant_fraction(lead, run) <= FLAT_FRACTION]
             flat.append(not moving)
@@ -255,9 +262,29 @@ def _store(folder: Path, pool: _Pool, rate: float, sampling_rate: float, resampl
             values = np.clip(np.rint(values), -(1 << 15), (1 << 15) - 1).astype(np.int16)
             file.write(np.ascontiguousarray(values.T).data)  # leads last, so that recordings can follow each other
             lengths.append(values.shape[1])
+    if shortened:
+        logger.warning(
+            "%d of %d recordings have gaps of more than %g s; the longest part between them is used",
+            shortened,
+            len(lengths),
+            LONGEST_GAP,
+        )
     sha256 = np.array([file_sha256(file) for file in pool.files])
     offset = np.concatenate([[0], np.cumsum(lengths)])
     np.savez(folder / "facts.npz", offset=offset, flat=flat, clipped=clipped, sha256=sha256)
+
+
+def _without_gaps(signal: NDArray[Any], rate: float, name: str) -> NDArray[Any]:
+    """Return the longest part between long gaps, its short ones interpolated. Raises DataError for a lead of gaps."""
+    if signal.dtype.kind != "f" or np.isfinite(signal).all():
+        return signal
+    if np.isinf(signal).any() or not np.isfinite(signal).any(axis=1).all():
+        raise DataError(f"{name} holds infinite samples, or a lead of NaN only; remove it")
+    starts, stops = between_gaps(signal, rate, LONGEST_GAP)
+    if not len(starts):
+        raise DataError(f"{name} has no part without NaN in one of its leads; remove it")
+    longest = int((stops - starts).argmax())
+    return fill_gaps(signal[:, starts[longest] : stops[longest]], rate, LONGEST_GAP)[0]
 
 
 def _scaled(signal: NDArray[Any]) -> NDArray[np.float64]:

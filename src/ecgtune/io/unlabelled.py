@@ -123,7 +123,10 @@ def read_unlabelled(
         sampling_rate = usual_rate
     notes = parsed.notes
     if window_reader(path) is CSV and columns.samples and label_without_name(path, columns.samples):
-        notes = (*notes, f"the file has no header; its last column, behind {columns.samples} samples, is no sample")
+        notes = (
+            *notes,
+            f"the file has no header; its last column, after {columns.samples} samples, is taken for a label",
+        )
     recording, rate = parsed.group, stated_rate(path, parsed.sampling_rate, sampling_rate)
     check_rate(rate, f"{path}: its sampling rate")
     return Unlabelled(
