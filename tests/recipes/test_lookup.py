@@ -6,9 +6,9 @@ import pytest
 
 import ecgtune
 from ecgtune.cli.options import ModelFlags, OptimisationFlags, RecipeFlags
-from ecgtune.errors import SettingError
+from ecgtune.errors import CheckpointError, SettingError
 from ecgtune.methods.registry import find_method, method_names
-from ecgtune.recipes.lookup import as_recipes, changed
+from ecgtune.recipes.lookup import as_recipes, changed, resolve_models
 from ecgtune.recipes.recipe import TABLES, Recipe, bundled_recipes, load_recipes
 
 BUNDLED = sorted({*method_names()} & {*bundled_recipes()})
@@ -59,3 +59,20 @@ def test_mistakes_are_one_clear_line(given, settings, parts):
     with pytest.raises(SettingError) as error:
         ecgtune.recipe(given, **settings)
     assert all(part in str(error.value) for part in parts), str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "remedy"),
+    [
+        ("paper-lora", "no network; or give another model, such as --model ecg-fm-tiny"),
+        ("lora,paper-lora", "no network; or leave out paper-lora, or give all methods another model, such as"),
+    ],
+)
+def test_a_model_that_cannot_be_downloaded_is_told_with_what_is_left(monkeypatch, names, remedy):
+    def fetch(model):
+        raise CheckpointError("no network")
+
+    monkeypatch.setattr("ecgtune.recipes.lookup.may_download", lambda model: model == "ecg-fm")
+    monkeypatch.setattr("ecgtune.models.loading.fetch_weights", fetch)
+    with pytest.raises(CheckpointError, match=f"paper-lora with the model ecg-fm: {remedy}"):
+        resolve_models([recipe for name in names.split(",") for recipe in load_recipes(name)])

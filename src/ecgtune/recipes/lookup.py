@@ -113,9 +113,12 @@ def resolve_models(recipes: Sequence[Recipe]) -> None:
         try:
             fetch_weights(model)
         except CheckpointError as error:
+            named = ", ".join(names)
+            instead = "give another model"
+            if len(users) > 1:
+                instead = f"leave out {named}, or give all methods another model"
             raise CheckpointError(
-                f"{', '.join(names)} with the model {model}: {error}; or leave out {', '.join(names)}, or give all "
-                "methods another model, such as --model ecg-fm-tiny"
+                f"{named} with the model {model}: {error}; or {instead}, such as --model ecg-fm-tiny"
             ) from None
 
 
