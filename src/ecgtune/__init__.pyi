@@ -16,6 +16,16 @@ from .data.preprocessing import Preprocessing as Preprocessing
 from .data.simulation import simulate as simulate
 from .data.splits import split_dataset as split_dataset
 from .deployment.run import load_run as load_run
+from .errors import AuditError as AuditError
+from .errors import CheckpointError as CheckpointError
+from .errors import DataError as DataError
+from .errors import DivergedError as DivergedError
+from .errors import EcgtuneError as EcgtuneError
+from .errors import ModelFileError as ModelFileError
+from .errors import NoPlaceError as NoPlaceError
+from .errors import RunError as RunError
+from .errors import SettingError as SettingError
+from .errors import VerificationError as VerificationError
 from .io.label_table import TableColumns as TableColumns
 from .io.readers.base import FileReader as FileReader
 from .io.readers.base import ReadOptions as ReadOptions
