@@ -219,6 +219,14 @@ def test_too_many_bad_files_end_the_run_and_are_still_listed(folder, tmp_path, c
     assert list(cache_folder.iterdir()) == []
 
 
+def test_segments_of_a_labelled_record_are_not_unused(folder):
+    table, records = folder(4)
+    rate, samples = (records / "r01.hea").read_text().splitlines()[0].split()[2:4]
+    (records / "whole.hea").write_text(f"whole/1 1 {rate} {samples}\nr01 {samples}\n")
+    table.write_text(table.read_text().replace("r01,", "whole,"))
+    assert inspect_records(table, records).unused == ()
+
+
 def test_labels_without_recordings_and_recordings_without_labels(folder, tmp_path):
     table, records = folder(4)
     table.write_text(table.read_text().replace("r01,", "r77,") + "r88,\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 from ecgtune.errors import DataError
 from ecgtune.io.matching import match_numbers, match_recordings
 from ecgtune.io.readers.csv_table import is_table
-from ecgtune.io.readers.registry import find_recordings
+from ecgtune.io.readers.registry import find_recordings, whole_recordings
 from ecgtune.utils.files import write_text
 
 NO_FILE = "no recording of this name in the folder"
@@ -85,8 +85,8 @@ def select_recordings(
 
     table: its name in messages. others: names in the table that are not read, so that their recordings do not count as
     unused. by_number: see `matching.match_numbers`. tables: files in the folder that are no recordings; other
-    tables do not count as unused either. notes: on the names, for the error. Raises DataError when no name has a
-    recording, or a match is ambiguous.
+    tables and the segments of a record do not count as unused either. notes: on the names, for the error. Raises
+    DataError when no name has a recording, or a match is ambiguous.
     """
     files = find_recordings(folder, leave_out=tables)
     numbers = match_numbers([*names, *others], files)
@@ -105,5 +105,6 @@ def select_recordings(
             f" {next(iter(files))}, ...); {hint}"
         )
     missing = tuple(name for name, identifier in zip(names, identifiers, strict=True) if identifier is None)
-    unused = tuple(identifier for identifier in matched.unused if not is_table(files[identifier]))
+    whole = whole_recordings(files) if matched.unused else {}
+    unused = tuple(each for each in matched.unused if each in whole and not is_table(whole[each]))
     return Selection(folder, paths, missing, unused, table, kind), identifiers
