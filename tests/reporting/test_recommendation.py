@@ -36,8 +36,8 @@ def results(probe, seeds=1, baseline=0.5, full=0.90):
     ranked = ranked_methods(rows, "accuracy")
     other = ranked[-1]["method"]
     return {
-        "rows": [*rows, {**majority, "metrics": {"accuracy": {"mean": baseline}}}],
-        "split": {"unit": "patient"},
+        "rows": rows if baseline is None else [*rows, {**majority, "metrics": {"accuracy": {"mean": baseline}}}],
+        "split": {"unit": "patient", "counts": {"test": {"windows": 100, "positives": 15}}},
         "recommendation": recommend(ranked, {other: probe, ranked[0]["method"]: {}}, "accuracy", 75),
     }
 
@@ -66,7 +66,7 @@ def entry(low, high):
             ],
         ),
         (
-            results({"value": 0.0, "ci_low": None, "ci_high": None, "too_few": True}, seeds=3),
+            results({"value": -0.01, "ci_low": None, "ci_high": None, "too_few": True}, seeds=3),
             [
                 FULL,
                 f"{OPEN} for Probe (too few).",
@@ -74,14 +74,25 @@ def entry(low, high):
             ],
         ),
         (
-            results(entry(-0.1, 0.1), baseline=0.85, full=0.88),
+            results(entry(-0.12, 0.1), baseline=0.85, full=0.88),
             [
                 "Take Probe: it has the highest accuracy and trains the fewest weights.",
                 "It is not shown to be better than Majority class.",
             ],
         ),
+        (
+            results(entry(-0.01, 0.01), full=0.89),
+            ["Take Probe: it shares the highest accuracy with Full and trains the fewest weights."],
+        ),
+        (
+            results(entry(-0.12, 0.1), baseline=None, full=0.88),
+            [
+                "Take Probe: it has the highest accuracy and trains the fewest weights.",
+                "It is not shown to be better than the majority class.",
+            ],
+        ),
     ],
-    ids=["cheap", "open", "too few", "baseline"],
+    ids=["cheap", "open", "too few", "baseline", "equal", "no baselines"],
 )
 def test_sentences(given, sentences):
     assert recommendation_sentences(given) == sentences

@@ -14,7 +14,11 @@ def recommendation_sentences(results: dict[str, Any]) -> list[str]:
     if found is None:
         return []
     rows = {row["method"]: row for row in results["rows"]}
-    return [_taken(found, rows, lead_title(results)), *_open(found, rows, results), *_baselines(found, rows)]
+    return [
+        _taken(found, rows, lead_title(results)),
+        *_open(found, rows, results),
+        *_baselines(found, rows, results["split"]),
+    ]
 
 
 def load_line(results: dict[str, Any], folder: str) -> str | None:
@@ -33,11 +37,13 @@ def _taken(found: dict[str, Any], rows: dict[str, Row], metric: str) -> str:
             f"{formatting.signed(entry['value'])}, 95 % interval {formatting.signed_interval(entry)})."
         )
     cheaper = [row for row in rows.values() if row["kind"] == "method" and row["trainable"] < taken["trainable"]]
+    equal = [named(rows[name]) for name, entry in found["differences"].items() if entry["value"] == 0]
+    has = f"shares the highest {metric} with {listed(equal)}" if equal else f"has the highest {metric}"
     if not cheaper:
-        return f"Take {named(taken)}: it has the highest {metric} and trains the fewest weights."
+        return f"Take {named(taken)}: it {has} and trains the fewest weights."
     return (
-        f"Take {named(taken)}: it has the highest {metric}, and no method with fewer trainable weights is shown to "
-        f"lose less than {margin}."
+        f"Take {named(taken)}: it {has}, and no method with fewer trainable weights is shown to lose less than "
+        f"{margin}."
     )
 
 
@@ -63,10 +69,13 @@ def _open(found: dict[str, Any], rows: dict[str, Row], results: dict[str, Any]) 
     return [sentence, f"{more[:1].upper()}{more[1:]}."]
 
 
-def _baselines(found: dict[str, Any], rows: dict[str, Row]) -> list[str]:
+def _baselines(found: dict[str, Any], rows: dict[str, Row], split: dict[str, Any]) -> list[str]:
     low = rows[found["take"]]["metrics"][found["metric"]]["ci_low"]
-    means = {name: row["metrics"][found["metric"]]["mean"] for name, row in rows.items() if row["kind"] == "baseline"}
-    close = [named(rows[name]) for name, mean in means.items() if mean is not None and (low is None or mean >= low)]
+    means = {named(row): row["metrics"][found["metric"]]["mean"] for row in rows.values() if row["kind"] == "baseline"}
+    test = split.get("counts", {}).get("test", {})
+    if not means and found["metric"] == "accuracy" and "positives" in test:  # a comparison without baselines
+        means["the majority class"] = max(test["positives"], test["windows"] - test["positives"]) / test["windows"]
+    close = [name for name, mean in means.items() if mean is not None and (low is None or mean >= low)]
     return [f"It is not shown to be better than {listed(close)}."] if close else []
 
 
