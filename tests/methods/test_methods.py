@@ -237,7 +237,7 @@ def test_toml_round_trip(method):
         (lambda: attach(tiny_classifier(), TopLayers(layers=3)), ["3", "has 2", "1 to 2"]),
         (lambda: NormBias(biases=False, norms=False), ["trains nothing"]),
         (lambda: SideTuning(width=0), ["width", "0"]),
-        (lambda: SideTuning(width=9), ["9", "2 heads"]),
+        (lambda: SideTuning(width=9, block="transformer"), ["9", "2 heads"]),
         (lambda: SideTuning(block="conv"), ["block", "conv", "transformer"]),
         (lambda: SideTuning(dropout=1.0), ["dropout", "1.0"]),
     ],

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 
+from ecgtune.config.space import Choice
 from ecgtune.errors import NoPlaceError, SettingError
 from ecgtune.methods.base import Method
 from ecgtune.methods.registry import find_method, method_names
@@ -46,12 +50,20 @@ def attach(model: Classifier, method: Method, seed: int = 0) -> Classifier:
 
 
 def fitting_methods(encoder: Encoder) -> list[str]:
-    """Names of the methods whose default settings the encoder has a place for."""
-    fitting = []
-    for name in method_names():
-        try:
-            find_method(name)().check_place(encoder)
-        except (SettingError, TypeError):
-            continue
-        fitting.append(name)
-    return fitting
+    """Names of the methods that fit the encoder with default settings, or with one setting of their search space."""
+    return [name for name in method_names() if any(_fits(find_method(name), each, encoder) for each in _settings(name))]
+
+
+def _settings(name: str) -> Iterator[dict[str, Any]]:
+    yield {}
+    for key, span in find_method(name).search_space.items():
+        if isinstance(span, Choice) and key.startswith("method."):
+            yield from ({key.removeprefix("method."): value} for value in span.values)
+
+
+def _fits(method: type[Method], settings: dict[str, Any], encoder: Encoder) -> bool:
+    try:
+        method(**settings).check_place(encoder)
+    except (SettingError, TypeError):  # TypeError: a method from outside with settings that have no default
+        return False
+    return True

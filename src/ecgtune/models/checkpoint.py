@@ -93,7 +93,7 @@ def convert(source: str | Path, target: str | Path, *, heads: int | None = None)
     try:
         replace_folder(target, lambda folder: _write(folder, checkpoint.encoder, tensors, facts))
     except SafetensorError as error:  # its own error for a full disk
-        raise CheckpointError(f"{target} cannot be written ({_one_line(error)}); choose another place") from error
+        raise CheckpointError(f"{target} cannot be written ({_one_line(error)}); choose another folder") from error
     return target
 
 
