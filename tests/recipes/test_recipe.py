@@ -97,7 +97,7 @@ def test_a_file_of_ones_own(tmp_path):
         ("[augmentation]\nlead_mask = 1.0", ["lead_mask", "1.0", "below 1"]),
         ("[augmentation]\nnoise = -0.1", ["noise", "-0.1", "0 (off)"]),
         ("[augmentation]\naugmented_copies = 2", ["augmented_copies is 2", "nothing is augmented"]),
-        ("[augmentation]\npolarity_flip = 0.5\naugmented_copies = -1", ["augmented_copies is -1", "0 (new augmentation"]),
+        ("[augmentation]\npolarity_flip = 0.5\naugmented_copies = -1", ["augmented_copies is -1", "0 (new aug"]),
         ('[optimisation]\noptimizer = "sgd"', ["optimizer", "sgd", "adam"]),
         ("[data]\ntrain_fraction = 0.9\nval_fraction = 0.2", ["0.9", "0.2", "test"]),
         ("[data]\ntrain_fraction = 0.0", ["0.0"]),
