@@ -8,7 +8,7 @@ from inspect import get_annotations
 from typing import Any, TypeVar
 
 from ecgtune import methods
-from ecgtune.config.base import choose, from_table, require, to_table
+from ecgtune.config.base import from_table, require, suggest, to_table
 from ecgtune.errors import SettingError
 from ecgtune.methods.base import Method
 from ecgtune.utils.extensions import Registry
@@ -50,7 +50,11 @@ def method_names() -> list[str]:
 def find_method(name: str, where: str = "method") -> type[Method]:
     """Class of a method. Raises SettingError, which begins with `where`, for an unknown name."""
     found = METHODS.get(name)
-    return METHODS.all()[choose(name, method_names(), where)] if found is None else found
+    if found is None:
+        raise SettingError(
+            f"{where} {name!r} is not known; {suggest(name, method_names())}; a method of your own needs --import FILE"
+        )
+    return found
 
 
 def check_registered(method: Method) -> None:

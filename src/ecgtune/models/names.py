@@ -56,7 +56,7 @@ def may_download(name: str) -> bool:
 
 def unknown_model(name: str) -> SettingError:
     """Error for a name that is neither a model nor a file."""
-    others = ", ".join([*_repositories(), "or the path of a checkpoint file or folder"])
+    others = ", ".join([*_repositories(), "the path of a checkpoint, or a name that --import FILE registers"])
     return SettingError(f"no model or file {name!r}; {suggest(name, model_names())}, {others}")
 
 

@@ -141,7 +141,8 @@ def find_recordings(folder: Path, *, leave_out: Iterable[Path] = ()) -> dict[str
             found |= {path.relative_to(folder).as_posix(): path for path in paths}
     if not found:
         suffixes = ", ".join(suffix for each in by_suffix.values() for suffix in each)
-        raise DataError(f"{folder}: no recording in it; files that are read: {suffixes}")
+        read = f"files that are read: {suffixes} (a format of your own needs --import FILE)"
+        raise DataError(f"{folder}: no recording in it; {read}")
     return dict(sorted(_with_members(found).items()))
 
 
