@@ -142,7 +142,7 @@ def test_train_from_recordings_at_the_models_rate(data, tmp_path):
 def test_the_positive_class_is_named_everywhere(data, capsys, tmp_path):
     tokens = ["labels.csv", "--records", "records", "--label", "rhythm"]
     run("compare", *tokens, "--methods", "probe", "--seeds", "1", *QUICK[2:], "--out", "cmp")
-    line = "Positive class: AF ('other' is a name of a negative class; --positive other for the other)."
+    line = "Positive class: AF ('other' is a name of a negative class)."
     assert line in " ".join(capsys.readouterr().out.split())
     folder = tmp_path / "cmp" / "probe" / "seed-0"
     named = [tmp_path / "cmp" / "table.md", tmp_path / "cmp" / "report.html", folder / "report.html"]

@@ -44,6 +44,8 @@ NOT_REACHED = {
     ("io/readers/csv_files.py", "--drop-invalid", "pretrain"),  # of windows
     ("io/readers/csv_files.py", "--label", "predict"),
     ("io/readers/csv_files.py", "--label", "pretrain"),
+    ("io/readers/numpy_files.py", "--label", "predict"),
+    ("io/readers/numpy_files.py", "--label", "pretrain"),
     ("io/window_files.py", "--missing", "predict"),  # of labels
     ("data/signal/path.py", "--leads", "predict"),  # the leads are those of the training
 }

@@ -107,7 +107,7 @@ def test_edf_with_two_rates(tmp_path):
         (lambda content: content[:236] + b"0       " + content[244:], "holds 0 records"),
         (lambda content: content[:100], "cannot be read as EDF"),
         (lambda content: b"", "cannot be read as EDF"),
-        (lambda content: content[:236] + b"9999999 " + content[244:], "promises 9999999 records"),
+        (lambda content: content[:236] + b"9999999 " + content[244:], "promises 9,999,999 records"),
         (lambda content: content.replace(b"EDF+C", b"EDF+D").replace(b"+1\x14", b"+0\x14"), "before the one before"),
         (lambda content: content.replace(b"EDF+C", b"EDF+D").replace(b"+1\x14", b"\0\0\0"), "does not say when it"),
         (lambda content: content.replace(b"EDF+C", b"EDF+D").replace(b"EDF Annot", b"EDF annot"), "does not say when"),
