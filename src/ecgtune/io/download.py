@@ -134,6 +134,7 @@ def _fetch(home: str, path: str, out: Path, digest: str | None, mode: int) -> No
     registry: Any = {path: digest}  # None is allowed, and not in pooch's annotation
     files = pooch.Pooch(out, base_url="", registry=registry, urls={path: url}, retry_if_failed=ATTEMPTS - 1)
     try:
+        (out / path).parent.mkdir(parents=True, exist_ok=True)  # pooch fails where another thread makes it meanwhile
         files.fetch(path, downloader=cast(Any, download))
     except requests.HTTPError as error:
         if error.response is not None and error.response.status_code == requests.codes["not_found"]:
