@@ -33,7 +33,8 @@ def pool(tokens: Tensor, mask: Tensor | None, how: Pooling = "mean", query: Tens
     if how == "attention":
         if query is None:
             raise TypeError("attention pooling needs its query; call Classifier.pool")
-        scores = (tokens.float() @ query.float()) * tokens.shape[-1] ** -0.5
+        # A column: onnxruntime fuses the product with a vector and the scale into a wrong one.
+        scores = (tokens.float() @ query.float()[:, None])[..., 0] * tokens.shape[-1] ** -0.5
         weights = scores.masked_fill(~mask, float("-inf")).softmax(dim=1)
         return (weights[..., None] * tokens.masked_fill(~mask[..., None], 0.0)).sum(dim=1)
     kept = mask[..., None].to(tokens.dtype)
