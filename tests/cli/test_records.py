@@ -130,7 +130,7 @@ def test_near_duplicates_across_splits_are_refused_and_allowed(data, capsys):
 
 
 def test_train_from_recordings_at_the_models_rate(data, tmp_path):
-    tokens = ["train", "labels.csv", "--records", "records", "--label", "AF", "--fold", "k", "--window", "3"]
+    tokens = ["fine-tune", "labels.csv", "--records", "records", "--label", "AF", "--fold", "k", "--window", "3"]
     run(*tokens, *QUICK, "--out", "run")
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["data"]["sampling_rate"] == 100
@@ -170,7 +170,7 @@ def test_the_positive_class_is_named_everywhere(data, capsys, tmp_path):
 
 
 def test_recordings_that_are_z_scored_whole_need_no_normalisation(data, capsys):
-    tokens = ["train", "labels.csv", "--records", "records", "--label", "AF", "--recording-zscore", *QUICK]
+    tokens = ["fine-tune", "labels.csv", "--records", "records", "--label", "AF", "--recording-zscore", *QUICK]
     assert "--normalisation none" in refused(capsys, *tokens, "--out", "run")
     run(*tokens, "--normalisation", "none", "--out", "run")
     assert ecgtune.load_run("run").metrics["data"]["signal_path"]["zscore"]
@@ -196,14 +196,14 @@ def test_compare_over_folds(data, capsys, tmp_path):
     ("tokens", "said"),
     [
         (
-            ["train", "labels.csv", "--window", "3"],
+            ["fine-tune", "labels.csv", "--window", "3"],
             "--window is an option of recordings",
         ),
-        (["train", "labels.csv", "--records", "records", "--group", "patient"], "--patient"),
-        (["train", "labels.csv", "--records", "records", "--lead", "II", "--leads", "I"], "both given"),
+        (["fine-tune", "labels.csv", "--records", "records", "--group", "patient"], "--patient"),
+        (["fine-tune", "labels.csv", "--records", "records", "--lead", "II", "--leads", "I"], "both given"),
         (["compare", "labels.csv", "--records", "records", "--label", "AF", "--nested"], "--nested needs --folds"),
         (["compare", "labels.csv", "--records", "records", "--label", "AF", "--leave-site-out"], "with --site"),
-        (["train", "labels.csv", "--records", "records", "--label", "AF", "--patient", "who"], "no column 'who'"),
+        (["fine-tune", "labels.csv", "--records", "records", "--label", "AF", "--patient", "who"], "no column 'who'"),
     ],
 )
 def test_flags_that_do_not_fit(data, capsys, tokens, said):

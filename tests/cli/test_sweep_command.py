@@ -39,7 +39,7 @@ def test_sweep_prints_the_best_files_and_train_takes_them(windows, capsys, tmp_p
     (best,) = load_recipes("s/best/probe.toml")
     assert (best.optimisation.weight_decay, best.optimisation.epochs) == (0.02, 2)
     assert "the space of" in refused(capsys, *tokens)
-    run("train", windows, "--sampling-rate", "100", "--method", "s/best/probe.toml", "--out", "run", "--quiet")
+    run("fine-tune", windows, "--sampling-rate", "100", "--method", "s/best/probe.toml", "--out", "run", "--quiet")
     assert ecgtune.load_run("run").metrics["name"] == "probe"
 
 

@@ -72,7 +72,7 @@ def run(name: str, tokens: Sequence[str]) -> None:
     except CycloptsError as error:
         from ecgtune.cli.mistakes import explain
 
-        raise SettingError(explain(error, name, options_by_command)) from None
+        raise SettingError(explain(error, name, tokens, options_by_command)) from None
 
 
 @cache

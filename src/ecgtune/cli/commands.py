@@ -29,8 +29,6 @@ COMMANDS = {
     "models": Command("ecgtune.cli.models:models", "List the encoders that are known by name."),
     "methods": Command("ecgtune.cli.methods:methods", "List methods and recipes."),
 }
-#: Former names, which still work.
-ALIASES = {"train": "fine-tune"}
 
 
 def load(name: str) -> Any:

@@ -274,11 +274,15 @@ def inspect(
 
 def check_exists(*paths: Path | None) -> None:
     """Raise DataError for a path that does not exist, with the name in its folder that is closest."""
+    from ecgtune.recipes.recipe import list_recipes
+
     for path in paths:
         if path is not None and not path.exists():
             beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
             close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.75)
             hint = f"did you mean {path.parent / close[0]}?" if close else "check the path"
+            if str(path) in list_recipes():
+                hint = "it is a method: DATA comes first, and the method is an option"
             raise DataError(f"{path}: no such file or folder; {hint}")
 
 

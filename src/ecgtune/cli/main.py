@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ecgtune.cli.commands import ALIASES, COMMANDS
+from ecgtune.cli.commands import COMMANDS
 from ecgtune.errors import EcgtuneError
 
 #: Libraries that commands of training need, and an installation of `ecgtune-runtime` has not.
@@ -63,7 +63,7 @@ def _run(tokens: list[str]) -> None:
 
         print(__version__)
         return
-    name = ALIASES.get(tokens[0], tokens[0])
+    name = tokens[0]
     if name not in COMMANDS:
         from ecgtune.config.base import choose
 

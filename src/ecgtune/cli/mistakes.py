@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from cyclopts import CycloptsError
 from cyclopts.exceptions import MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
-from ecgtune.config.renamed import REMOVED, new_name
+from ecgtune.config.synonyms import known_name
 from ecgtune.methods.registry import find_method, method_names
 from ecgtune.recipes.pretraining import FINE_TUNING_ONLY
 from ecgtune.recipes.recipe import list_recipes
@@ -18,15 +18,25 @@ from ecgtune.recipes.recipe import list_recipes
 Options = Callable[[], Mapping[str, Collection[str]]]
 
 
-def explain(error: CycloptsError, command: str, options: Options) -> str:
-    """The message for an error of `ecgtune COMMAND`; options: those of all commands."""
+#: (command, option of another command) -> what to type; the options have similar names and other meanings.
+_ELSEWHERE = {
+    **dict.fromkeys(
+        (("compare", "seed"), ("plan", "seed")),
+        "--seeds N trains seeds 0 to N - 1; for one seed, `ecgtune fine-tune DATA --method lora --seed 3`",
+    ),
+    ("fine-tune", "seeds"): "it trains one seed (--seed); for several, `ecgtune compare DATA --methods lora --seeds 3`",
+}
+
+
+def explain(error: CycloptsError, command: str, tokens: Sequence[str], options: Options) -> str:
+    """The message for an error of `ecgtune COMMAND TOKENS`; options: those of all commands."""
     if isinstance(error, UnknownOptionError):
         flag = (error.token.keyword or error.token.value or "").partition("=")[0]
         names = {name for argument in error.argument_collection for name in argument.names}
         own = {name[2:] for name in names if name.startswith("--")}
         return _unknown_option(flag, own, command, options)
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        return _unexpected(error.unused_tokens[0], command)
+        return _unexpected(error.unused_tokens[0], command, tokens)
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         name = error.argument.name
         given = f"{name} needs a value" if name.startswith("-") else f"{name} is missing"
@@ -38,13 +48,13 @@ def _unknown_option(flag: str, own: Collection[str], command: str, options: Opti
     """What to type in place of an option that the command does not have: by meaning, then by spelling."""
     asked = flag.lstrip("-")
     field = asked.replace("-", "_")
-    if field in REMOVED:
-        return f"{flag} was {REMOVED[field]}"
     start = f"no option {flag}"
+    if (command, field) in _ELSEWHERE:
+        return f"{start} in `ecgtune {command}`; {_ELSEWHERE[command, field]}"
     fields = {name.replace("-", "_") for name in own}
-    new = new_name(field, fields)
-    if new is not None:
-        return f"{start}; use --{new.replace('_', '-')}"
+    meant = known_name(field, fields)
+    if meant is not None:
+        return f"{start}; use --{meant.replace('_', '-')}"
     if command == "pretrain" and field in FINE_TUNING_ONLY:
         return f"{flag} is for fine-tuning only; leave it out: a pretraining has no labels, head or frozen encoder"
     close = difflib.get_close_matches(asked, sorted(own), n=1, cutoff=0.85)
@@ -64,11 +74,30 @@ def _unknown_option(flag: str, own: Collection[str], command: str, options: Opti
     return f"{start}; `ecgtune {command} --help` lists the options"
 
 
-def _unexpected(token: str, command: str) -> str:
+def _unexpected(token: str, command: str, tokens: Sequence[str]) -> str:
     """What to do about a word that no argument takes."""
+    if tokens and _is_method(tokens[0]) and command in _METHOD_FLAGS:
+        return _method_first(command, tokens[0], token)
+    if command == "fine-tune" and _is_method(token):
+        return f"unexpected argument {token!r}; the method is an option, --method {token}"
     if token in list_recipes():
         return f"unexpected argument {token!r}; join several methods by commas, --methods full,lora"
     return f"unexpected argument {token!r}; see `ecgtune {command} --help`"
+
+
+#: Command -> its option of methods.
+_METHOD_FLAGS = {"fine-tune": "--method", **dict.fromkeys(("compare", "plan", "sweep"), "--methods")}
+
+
+def _method_first(command: str, method: str, data: str = "DATA") -> str:
+    """The right order for a method that was typed in place of the data."""
+    return f"{method!r} is a method, and DATA comes first: `ecgtune {command} {data} {_METHOD_FLAGS[command]} {method}`"
+
+
+def _is_method(token: str) -> bool:
+    """Whether a word names recipes: one of their names, several joined by commas, or a file."""
+    names = [name.strip() for name in token.split(",")]
+    return all(name in list_recipes() or name.endswith(".toml") for name in names)
 
 
 def _methods_with(field: str) -> list[str]:

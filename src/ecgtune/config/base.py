@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ecgtune.config.renamed import REMOVED, RENAMED, TABLES, new_name
+from ecgtune.config.synonyms import known_name
 from ecgtune.errors import SettingError
 
 T = TypeVar("T")
@@ -19,15 +19,13 @@ _KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 
 def suggest(got: str, allowed: Iterable[str]) -> str:
-    """Return a phrase for an unknown name `got`: its new name, or the closest of `allowed` and all of them."""
+    """Return a phrase for an unknown name `got`: the one it means, or the closest of `allowed` and all of them."""
     names = sorted(allowed)
     if not names:
         return "none is allowed here"
-    if got in REMOVED:
-        return REMOVED[got]
-    renamed = new_name(got, names)
-    if renamed is not None:
-        return f"use {renamed!r}"
+    meant = known_name(got, names)
+    if meant is not None:
+        return f"use {meant!r}"
     close = difflib.get_close_matches(got, names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}allowed: {', '.join(names)}"
@@ -62,26 +60,23 @@ def from_tables(
     """Build the dataclass of each table in `classes` from parsed TOML; a missing table gives the defaults.
 
     `other` are keys that the caller reads. Raises SettingError for an unknown table or setting, with the correct table
-    for a setting in a former or wrong one.
+    for a setting in a wrong one.
     """
     known = {*other, *classes}
     fields = {key: {field.name for field in dataclasses.fields(cls)} for key, cls in classes.items()}
     for key, table in tables.items():
-        require(key in known or key in TABLES, f"{where} has no table {key!r}; {suggest(key, known)}")
+        require(key in known, f"{where} has no table {key!r}; {suggest(key, known)}")
         if key in other:
             continue
-        if key == "arm":
-            raise SettingError(f"{where} has a table [[arm]]; write [[variant]], and [variant.method] and so on")
         require(isinstance(table, Mapping), f"{key} in {where} must be a table, written [{key}]")
         homes: dict[str, list[str]] = {}
         for name in table:
-            new = RENAMED.get(name, name)
-            home = next((at for at in classes if new in fields[at]), None)
-            if home is not None and name not in fields.get(key, ()):
-                homes.setdefault(home, []).append(new)
-        if key not in known or set(homes) - {key}:
+            home = next((at for at in classes if name in fields[at]), None)
+            if home is not None and name not in fields[key]:
+                homes.setdefault(home, []).append(name)
+        if homes:
             moved = " and ".join(f"[{at}] for {', '.join(names)}" for at, names in homes.items())
-            raise SettingError(f"[{key}] of {where}: use {moved or f'[{TABLES[key]}]'}")
+            raise SettingError(f"[{key}] of {where}: use {moved}")
     return {key: from_table(cls, tables.get(key, {}), f"[{key}] of {where}") for key, cls in classes.items()}
 
 
