@@ -81,6 +81,7 @@ def test_the_head_reads_the_class_token_where_the_weights_expect_it():
     [
         (InputSpec(("I",), 100.0, samples=160), 161, "161 samples; allowed: 160"),
         (InputSpec(("I",), 100.0, minimum_samples=8), 7, "7 samples are too few; allowed: 8 or more"),
+        (InputSpec(("I",), 100.0, maximum_samples=80), 81, "81 samples are too many; allowed: up to 80"),
         (InputSpec(("I",), 100.0, multiple_of=20), 50, "50 samples; allowed: a multiple of 20"),
     ],
 )

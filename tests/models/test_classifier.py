@@ -1,6 +1,7 @@
 """Heads, and the pooling that they read."""
 
 import pytest
+import torch
 from torch import nn
 
 from ecgtune.errors import SettingError
@@ -9,7 +10,9 @@ from ecgtune.methods.own_weights.settings import Full, NormBias, TopLayers
 from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.models.classifier import Head
 from ecgtune.models.loading import load_model
-from helpers.encoders import ConvConfig, ConvNet, classifier
+from ecgtune.models.pooling import POOLINGS
+from ecgtune.testing.methods import check_method
+from helpers.encoders import ConvConfig, ConvNet, PatchConfig, PatchNet, classifier, registered
 
 
 @pytest.mark.parametrize(
@@ -60,3 +63,31 @@ def test_batch_norms_without_weights_train_where_something_of_their_block_does(m
     norms = [encoder.stem_norm, *(block.norm for block in encoder.blocks.values())]
     assert [norm.training for norm in norms] == training
     assert not any(module.training for module in model.eval().modules())
+
+
+class NormBehindPooling(PatchNet):
+    """Norm of the pooled vector in place of the tokens."""
+
+    pooling = "mean"
+
+    def finish(self, features, mask):
+        return features
+
+    def finish_pooled(self, pooled):
+        return self.norm(pooled)
+
+
+@pytest.mark.parametrize("pooling", [pooling for pooling in POOLINGS if pooling != "none"])
+def test_the_encoder_finishes_each_pooled_vector(pooling) -> None:
+    model = classifier(NormBehindPooling, PatchConfig(), head=Head(pooling=pooling)).eval()
+    signal = torch.randn(2, 3, 160)
+    pooled = model.pool(*model.encode(signal))
+    normed = torch.cat([model.base_encoder.norm(part) for part in pooled.chunk(POOLINGS[pooling], dim=-1)], dim=-1)
+    torch.testing.assert_close(model(signal), model.head(normed))
+    torch.testing.assert_close(model.finish_pooled(pooled), normed)
+
+
+@pytest.mark.parametrize("method", [LinearProbe(), LinearProbe(layers="mix"), TopLayers(layers=1), NormBias()], ids=str)
+def test_methods_on_an_encoder_that_finishes_pooled_vectors(method) -> None:
+    with registered(("norm-behind-pooling", NormBehindPooling)):
+        check_method(method, NormBehindPooling)

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from ecgtune.models import layers
-from ecgtune.models.layers import attend, explicit_attention
+from ecgtune.models.layers import PreNormLayer, attend, explicit_attention
 
 SHAPE = (2, 3, 11, 8)
 MASKS = {
@@ -83,3 +84,33 @@ def test_without_dropout_nothing_is_drawn():
     before = torch.get_rng_state()
     attend(*inputs(torch.bfloat16), None, 0.0)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_pre_norm_layer_equals_torchs(padded: bool) -> None:
+    theirs = nn.TransformerEncoderLayer(12, 3, 20, 0.0, "gelu", batch_first=True, norm_first=True).eval()
+    ours = PreNormLayer(12, 3, 20)
+    names = {"qkv.": "in_proj_", "attention.": "self_attn.", "feed_forward_norm": "norm2", "attention_norm": "norm1"}
+    names |= {"feed_forward.fc": "linear"}
+    for name, tensor in ours.state_dict().items():
+        for own, other in names.items():
+            name = name.replace(own, other)
+        tensor.copy_(theirs.state_dict()[name])
+    tokens = torch.randn(2, 11, 12)
+    valid = torch.arange(11) < torch.tensor([[11], [4]])
+    expected = theirs(tokens, src_key_padding_mask=~valid if padded else None)
+    found = ours(tokens, valid if padded else None)
+    kept = valid if padded else torch.ones_like(valid)
+    torch.testing.assert_close(found[kept], expected[kept])
+    torch.testing.assert_close(ours(tokens, valid[:, None, None, :] if padded else None), found)
+
+
+def test_a_wrapped_layer_acts_in_evaluation_mode_without_gradients() -> None:
+    layer = PreNormLayer(12, 3, 20).eval()
+    tokens = torch.randn(2, 5, 12)
+    with torch.no_grad():
+        before = layer(tokens)
+        for name in ("attention.qkv", "attention.out_proj", "feed_forward.fc1", "feed_forward.fc2"):
+            hook = layer.get_submodule(name).register_forward_hook(lambda module, inputs, output: output + 1)
+            assert not torch.allclose(layer(tokens), before), name
+            hook.remove()

@@ -175,7 +175,7 @@ class TrainingAudit:
             if self._mixed is not None:
                 # From the leads as they were mixed at the start: the mixer must not move tokens in the method's place.
                 encoded = self._model.encoder(self._mixed)
-                output = encoded[0] if tokens else self._model.head(self._model.pool(*encoded))
+                output = encoded[0] if tokens else self._model.classify(self._model.pool(*encoded))
             elif tokens:
                 output, _ = self._trained.encode(self._probed)
             else:

@@ -20,7 +20,7 @@ from ecgtune.models.classifier import Classifier
 class SplitPoint:
     """Place where a model is split into `FrozenPrefix` and `TrainableSuffix`.
 
-    "features": behind the pooling, (batch, features). "pooled intermediates": behind the pooling of several depths,
+    "features": what the head reads, (batch, features). "pooled intermediates": behind the pooling of several depths,
     (batch, depths, features). "intermediates": tokens of several depths, (batch, depths, tokens, width). "block":
     features that enter block number `depth`; the number of blocks stands for behind the last one.
     """
@@ -80,7 +80,7 @@ class FrozenPrefix(nn.Module):
         if self.split.kind == "block":
             return self.model.base_encoder.features_before(self.split.depth, mixed)
         if self.split.kind == "features":
-            return self.model.pool(*self.model.encoder(mixed))
+            return self.model.finish_pooled(self.model.pool(*self.model.encoder(mixed)))
         states, mask = cast(IntermediateReader, self.model.encoder).read(mixed)
         if self.split.kind == "intermediates":
             return torch.stack(states, dim=1)
@@ -122,8 +122,8 @@ class TrainableSuffix(nn.Module):
         if self.split.kind == "features":
             return self.model.head(inputs)
         if self.split.kind == "pooled intermediates":
-            return self.model.head(cast(IntermediateReader, self.model.encoder).combine(inputs.unbind(1)))
-        return self.model.head(self.model.pool(*self.encode(inputs)))
+            return self.model.classify(cast(IntermediateReader, self.model.encoder).combine(inputs.unbind(1)))
+        return self.model.classify(self.model.pool(*self.encode(inputs)))
 
     def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The rest of `Classifier.encode`: tokens (batch, tokens, width) and their mask, of an unpooled split."""

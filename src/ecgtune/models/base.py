@@ -55,8 +55,8 @@ class Encoder(nn.Module):
     """Base of all encoders: `encoder(signal, padding_mask=None)` gives tokens and their mask.
 
     A subclass sets `config_type`, `roles` and `lead_weight`, and implements `input_spec`, `head_width`, `blocks`,
-    `embed` and, where they differ from the defaults, `run_block`, `to_tokens` and `finish`. Register it
-    with `register_encoder`; `ecgtune.testing.check_encoder` checks the contract.
+    `embed` and, where they differ from the defaults, `run_block`, `to_tokens`, `finish` and `finish_pooled`. Register
+    it with `register_encoder`; `ecgtune.testing.check_encoder` checks the contract.
 
     Attributes
     ----------
@@ -130,6 +130,10 @@ class Encoder(nn.Module):
     def finish(self, features: Tensor, mask: Tensor | None) -> Tensor:
         """Features behind the last block to the tokens that a head reads."""
         return self.to_tokens(features)
+
+    def finish_pooled(self, pooled: Tensor) -> Tensor:
+        """Pooled tokens (..., width) to what a head reads, of the same shape; by default nothing changes."""
+        return pooled
 
     # What methods, training and export use.
 

@@ -137,9 +137,18 @@ class Classifier(nn.Module):
         return self.encoder(self.mixed(signal), padding_mask)
 
     def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """What the head reads: (batch, tokens, width), (batch, tokens) -> (batch, features)."""
+        """(batch, tokens, width), (batch, tokens) -> (batch, features); `finish_pooled` makes of it what the head reads."""
         return pool(tokens, mask, self.pooling, cast(Tensor | None, self.head.query))
+
+    def finish_pooled(self, pooled: Tensor) -> Tensor:
+        """What the head reads of the output of `pool`: (batch, features), each vector finished by the encoder."""
+        width = self.base_encoder.head_width
+        return self.base_encoder.finish_pooled(pooled.unflatten(-1, (-1, width))).flatten(-2)
+
+    def classify(self, pooled: Tensor) -> Tensor:
+        """Output of `pool` (batch, features) -> logits (batch, classes)."""
+        return self.head(self.finish_pooled(pooled))
 
     def forward(self, signal: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """Logits (batch, classes); the arguments are those of `encode`, padding_mask True where a sample is padding."""
-        return self.head(self.pool(*self.encode(signal, padding_mask)))
+        return self.classify(self.pool(*self.encode(signal, padding_mask)))

@@ -15,10 +15,10 @@ class InputSpec:
     """Signals that an encoder's weights expect.
 
     leads: in the order of the channels. sampling_rate: Hz. samples: the one length that is allowed, in samples; None
-    for any. multiple_of, minimum_samples: allowed lengths where `samples` is None. unit: before normalisation.
-    normalisation: "zscore" (per lead and window), "global" or "none". resampling: how signals of another rate reach
-    `sampling_rate`, "linear" or "polyphase". band: pass band of the filter in Hz, None without a filter. seconds: usual
-    length of a window in the pretraining, None if unknown.
+    for any. multiple_of, minimum_samples, maximum_samples: allowed lengths where `samples` is None. unit: before
+    normalisation. normalisation: "zscore" (per lead and window), "global" or "none". resampling: how signals of another
+    rate reach `sampling_rate`, "linear" or "polyphase". band: pass band of the filter in Hz, None without a filter.
+    seconds: usual length of a window in the pretraining, None if unknown.
     """
 
     leads: tuple[str, ...]
@@ -26,6 +26,7 @@ class InputSpec:
     samples: int | None = None
     multiple_of: int = 1
     minimum_samples: int = 1
+    maximum_samples: int | None = None
     unit: str = "mV"
     normalisation: Literal["zscore", "global", "none"] = "zscore"
     resampling: Literal["linear", "polyphase"] = "polyphase"
@@ -47,5 +48,7 @@ class InputSpec:
             raise DataError(f"{samples} samples; allowed: {self.samples}")
         if samples < self.minimum_samples:
             raise DataError(f"{samples} samples are too few; allowed: {self.minimum_samples} or more")
+        if self.maximum_samples is not None and samples > self.maximum_samples:
+            raise DataError(f"{samples} samples are too many; allowed: up to {self.maximum_samples}")
         if samples % self.multiple_of:
             raise DataError(f"{samples} samples; allowed: a multiple of {self.multiple_of}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -73,3 +75,61 @@ def drop_path(added: Tensor, rate: float, training: bool) -> Tensor:
     # A product and no short cut: several processes wait for a gradient of every weight, zero or not.
     kept = torch.rand(len(added), *[1] * (added.dim() - 1), device=added.device) >= rate
     return added * (kept / (1 - rate)).to(added.dtype)
+
+
+class JointAttention(nn.Module):
+    """Multi-head self-attention with one linear projection to queries, keys and values, called as a module.
+
+    inner: channels of all heads together; the width by default. bias: of the joint projection.
+    """
+
+    def __init__(self, width: int, heads: int, *, inner: int | None = None, bias: bool = True) -> None:
+        super().__init__()
+        inner = width if inner is None else inner
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * inner, bias=bias)
+        self.out_proj = nn.Linear(inner, width)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """tokens (batch, tokens, width); mask: bool, True = may be attended to, None = all, (batch, tokens) or as of
+        `attend`."""
+        query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        allowed = mask[:, None, None, :] if mask is not None and mask.dim() == 2 else mask
+        attended = attend(query, key, value, allowed, dropout=0.0)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+
+class PreNormLayer(nn.Module):
+    """Transformer layer: x = x + attention(norm(x)), then x = x + feed_forward(norm(x)), with an erf-GELU.
+
+    inner, bias: as of `JointAttention`.
+    """
+
+    def __init__(
+        self, width: int, heads: int, hidden: int, *, inner: int | None = None, bias: bool = True, epsilon: float = 1e-5
+    ) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width, eps=epsilon)
+        self.attention = JointAttention(width, heads, inner=inner, bias=bias)
+        self.feed_forward_norm = nn.LayerNorm(width, eps=epsilon)
+        self.feed_forward = FeedForward(width, hidden, dropout=0.0)
+        self.drop_path = 0.0
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Arguments as of `JointAttention`."""
+        tokens = tokens + self._kept(self.attention(self.attention_norm(tokens), mask))
+        return tokens + self._kept(self.feed_forward(self.feed_forward_norm(tokens)))
+
+    def _kept(self, added: Tensor) -> Tensor:
+        return drop_path(added, self.drop_path, self.training)
+
+
+#: Roles of the modules of `PreNormLayer`s that an encoder has as `layers`.
+PRE_NORM_ROLES: Mapping[str, tuple[str, ...]] = {
+    "qkv": ("layers.*.attention.qkv",),
+    "attention_output": ("layers.*.attention.out_proj",),
+    "mlp_input": ("layers.*.feed_forward.fc1",),
+    "mlp_output": ("layers.*.feed_forward.fc2",),
+    "attention_branch": ("layers.*.attention",),
+    "mlp_branch": ("layers.*.feed_forward",),
+}

@@ -129,6 +129,8 @@ def _prefix_equals_whole(encoder: Encoder) -> None:
     )
     expect_close(states[-1], tokens, "the last intermediate and the tokens", 0.0)
     expect(torch.equal(mask, last_mask), "the mask of the intermediates differs")
+    finished = encoder.finish_pooled(tokens)
+    expect(finished.shape == tokens.shape, f"finish_pooled makes {tuple(finished.shape)} of {tuple(tokens.shape)}")
     last = len(encoder.blocks)
     (alone,), _ = encoder.forward_intermediates(signal, [last])
     expect_close(alone, tokens, "forward_intermediates at one depth", 0.0)
@@ -189,8 +191,8 @@ def _target_modules(encoder: Encoder) -> None:
 def _gradients(encoder: Encoder) -> None:
     encoder.train().requires_grad_(True)
     signal = example_signal(encoder, 4)
-    tokens, _ = encoder(signal)
-    (tokens * torch.randn_like(tokens)).sum().backward()
+    finished = encoder.finish_pooled(encoder(signal)[0])
+    (finished * torch.randn_like(finished)).sum().backward()
     largest = max(float(p.grad.abs().max()) for p in encoder.parameters() if p.grad is not None)
     for name, parameter in encoder.named_parameters():
         expect(parameter.grad is not None, f"{name} gets no gradient")

@@ -13,18 +13,20 @@ from ecgtune.models.base import Encoder
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.layers import drop_path
 
-KERNEL = 7
-STEM_KERNEL = 15
-
 
 @dataclass(frozen=True)
 class ResNet1dConfig:
-    """Sizes: one stage per entry of `channels`, two blocks each, every stage but the first halves the time axis."""
+    """Sizes: one stage per entry of `channels`, two blocks each, every stage but the first halves the time axis.
+
+    kernel, stem_kernel: taps of the convolutions of a block and of the first one, odd.
+    """
 
     leads: tuple[str, ...] = ("II",)
     sampling_rate: float = 100.0
     channels: tuple[int, ...] = (32, 64, 96, 128)
     resampling: Literal["linear", "polyphase"] = "polyphase"
+    kernel: int = 7
+    stem_kernel: int = 15
 
     @property
     def samples_per_token(self) -> int:
@@ -35,11 +37,11 @@ class ResNet1dConfig:
 class ResidualBlock(nn.Module):
     """x -> relu(norm(conv(relu(norm(conv(x))))) + shortcut(x)), after He et al. 2016 (arXiv:1512.03385)."""
 
-    def __init__(self, inputs: int, channels: int, stride: int) -> None:
+    def __init__(self, inputs: int, channels: int, stride: int, kernel: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv1d(inputs, channels, KERNEL, stride=stride, padding=KERNEL // 2, bias=False)
+        self.conv1 = nn.Conv1d(inputs, channels, kernel, stride=stride, padding=kernel // 2, bias=False)
         self.norm1 = nn.BatchNorm1d(channels)
-        self.conv2 = nn.Conv1d(channels, channels, KERNEL, padding=KERNEL // 2, bias=False)
+        self.conv2 = nn.Conv1d(channels, channels, kernel, padding=kernel // 2, bias=False)
         self.norm2 = nn.BatchNorm1d(channels)
         self.shortcut = (
             nn.Identity()
@@ -69,14 +71,17 @@ class ResNet1d(Encoder):
         self.config: ResNet1dConfig = config
         first = config.channels[0]
         self.stem = nn.Sequential(
-            nn.Conv1d(len(config.leads), first, STEM_KERNEL, stride=2, padding=STEM_KERNEL // 2, bias=False),
+            nn.Conv1d(
+                len(config.leads), first, config.stem_kernel, stride=2, padding=config.stem_kernel // 2, bias=False
+            ),
             nn.BatchNorm1d(first),
             nn.ReLU(),
         )
         layers: list[nn.Module] = []
         inputs = first
         for stage, channels in enumerate(config.channels):
-            layers += [ResidualBlock(inputs, channels, 2 if stage else 1), ResidualBlock(channels, channels, 1)]
+            layers.append(ResidualBlock(inputs, channels, 2 if stage else 1, config.kernel))
+            layers.append(ResidualBlock(channels, channels, 1, config.kernel))
             inputs = channels
         self.layers = nn.Sequential(*layers)
 
