@@ -137,7 +137,7 @@ class Classifier(nn.Module):
         return self.encoder(self.mixed(signal), padding_mask)
 
     def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """(batch, tokens, width), (batch, tokens) -> (batch, features); `finish_pooled` makes of it what the head reads."""
+        """(batch, tokens, width), (batch, tokens) -> (batch, features), which `finish_pooled` takes."""
         return pool(tokens, mask, self.pooling, cast(Tensor | None, self.head.query))
 
     def finish_pooled(self, pooled: Tensor) -> Tensor:
