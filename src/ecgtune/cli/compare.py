@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ecgtune.cli.inputs import Reading, RecordFlags, RoundFlags, read_data
 from ecgtune.cli.options import EVALUATION, Baselines, DataFile, MethodNames, Out, Quiet, RecipeFlags, Seeds
-from ecgtune.cli.output import print_comparison
+from ecgtune.cli.output import print_comparison, say
 from ecgtune.recipes.comparison import check_variants
 
 
@@ -54,5 +54,5 @@ def compare(
     summary = ecgtune.cross_validate(
         repeated, recipes, out=out, seeds=seeds, baselines=baselines, reference=reference, quiet=quiet
     )
-    print(rounds_table(summary))
-    print(f"{len(repeated)} rounds, mean ± standard deviation over them: {out / 'rounds.json'}")
+    say(*rounds_table(summary).split("\n"))
+    say(f"{len(repeated)} rounds, mean ± standard deviation over them: {out / 'rounds.json'}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ecgtune.cli.inputs import check_exists
+from ecgtune.cli.output import say
 
 
 def convert(checkpoint: Path, out: Path, /, *, heads: int | None = None) -> None:
@@ -25,4 +26,4 @@ def convert(checkpoint: Path, out: Path, /, *, heads: int | None = None) -> None
     from ecgtune.models.checkpoint import convert as convert_checkpoint
 
     convert_checkpoint(checkpoint, out, heads=heads)
-    print(f"converted: {out}")
+    say(f"converted: {out}")

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from ecgtune.cli.inputs import Reading, RecordFlags, check_exists, inspect, read_data
 from ecgtune.cli.options import MODEL, SPLIT, DataFile, Quiet, given, optional
+from ecgtune.cli.output import say
 from ecgtune.config.data import DataSettings
 from ecgtune.config.model import ModelSettings
 from ecgtune.models.names import check_model_name
@@ -49,7 +50,7 @@ def get(
     with ProgressBar(quiet=quiet) as bar:
         bar.describe(name)
         fetched = get_database(name, out, source=source, expect=bar.expect, done=bar.advance)
-    print(f"{name}: {fetched.fetched} files fetched, {fetched.kept} were there: {out}")
+    say(f"{name}: {fetched.fetched} files fetched, {fetched.kept} were there: {out}")
 
 
 @app.command
@@ -86,10 +87,10 @@ def check(
     settings = DataSettings(**given(split))
     if not records.used:
         dataset = read_data(data, reading, records, [], quiet=quiet)
-        print(windows_text(dataset))
+        say(*windows_text(dataset).split("\n"))
     else:
         found = inspect(data, reading, records, [] if model is None else [model], quiet=quiet)
-        print(inspection_text(found))
+        say(*inspection_text(found).split("\n"))
         if found.dataset is None:
             raise DataError("; ".join(found.problems))
         dataset = found.dataset
@@ -99,7 +100,7 @@ def check(
         asked = model or ModelSettings().name
         problem = "" if reading.copy_lead else leads_problem(asked, dataset.leads)
         if problem:
-            print(f"warning: the leads do not fit {asked}{'' if model else ', the default model'}: {problem}")
+            say(f"warning: the leads do not fit {asked}{'' if model else ', the default model'}: {problem}")
     drawn = split_dataset(
         dataset,
         fractions=settings.fractions,
@@ -107,4 +108,4 @@ def check(
         label_fraction=settings.label_fraction,
         allow_duplicates=settings.allow_duplicates,
     )
-    print(split_text(dataset, drawn))
+    say(*split_text(dataset, drawn).split("\n"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.options import MOST_USED, given, optional
+from ecgtune.cli.output import say
 from ecgtune.config.commands import ExportSettings
 from ecgtune.training.run_folder import RunFolder
 
@@ -40,5 +41,4 @@ def export(
     import ecgtune
 
     found = ecgtune.export(run, model, ExportSettings(**given(settings)))
-    print("\n".join(found.sentences()))
-    print(f"exported: {found.path} ({found.path.stat().st_size / 1e6:.1f} MB)")
+    say(*found.sentences(), f"exported: {found.path} ({found.path.stat().st_size / 1e6:.1f} MB)")

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from ecgtune.cli.inputs import Reading, RecordFlags, read_data
 from ecgtune.cli.options import MOST_USED, DataFile, Quiet, RecipeFlags, Resume, Seed
+from ecgtune.cli.output import say
 from ecgtune.errors import SettingError
 
 
@@ -43,5 +44,4 @@ def fine_tune(
     import ecgtune
 
     run = ecgtune.fine_tune(dataset, recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
-    print(run.summary())
-    print(f"report: {folder / 'report.html'}")
+    say(*run.summary().split("\n"), f"report: {folder / 'report.html'}")

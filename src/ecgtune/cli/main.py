@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from ecgtune.cli.commands import COMMANDS
+from ecgtune.cli.output import complain, prepare_streams, say
 from ecgtune.errors import EcgtuneError
 
 #: Libraries that commands of training need, and an installation of `ecgtune-runtime` has not.
@@ -15,26 +17,37 @@ TRAINING = frozenset({"accelerate", "huggingface_hub", "jinja2", "matplotlib", "
 
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run the command line. An error that the user can repair is one line on stderr and exit status 2."""
+    prepare_streams()
     try:
         _run(list(sys.argv[1:] if tokens is None else tokens))
     except EcgtuneError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
+        complain(f"error: {error}")
+        _leave(2)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in TRAINING:
             raise
         command = tokens[0] if tokens else sys.argv[1]
-        print(f"error: {command} needs {error.name}, which is not installed; pip install ecgtune", file=sys.stderr)
-        sys.exit(2)
+        complain(f"error: {command} needs {error.name}, which is not installed; pip install ecgtune")
+        _leave(2)
     except KeyboardInterrupt:
-        print(
-            "stopped; rerun compare, sweep or data get to resume, rerun fine-tune and pretrain with --resume",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+        complain("stopped; rerun compare, sweep or data get to resume, rerun fine-tune and pretrain with --resume")
+        _leave(130)
     except BrokenPipeError:
-        # The reader of our output is gone (`ecgtune methods | head -1`); Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave(0)  # the reader of our output is gone (`ecgtune methods | head -1`)
+    except OSError as error:  # such as a full disk, where no module knows more
+        complain(f"error: {error.filename or 'a file or stream'}: {error.strerror or error}")
+        _leave(2)
+
+
+def _leave(status: int) -> NoReturn:
+    """Exit; a stdout or stderr that cannot be written is dropped, about which Python would complain once more."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(status)
 
 
 def help_text() -> str:
@@ -56,12 +69,12 @@ def help_text() -> str:
 
 def _run(tokens: list[str]) -> None:
     if not tokens or tokens[0] in ("--help", "-h"):
-        print(help_text())
+        say(*help_text().split("\n"))
         return
     if tokens[0] == "--version":
         from ecgtune import __version__
 
-        print(__version__)
+        say(__version__)
         return
     name = tokens[0]
     if name not in COMMANDS:

@@ -1,27 +1,80 @@
-"""Results and the log of the library on the terminal."""
+"""Results, errors and the log of the library on the terminal: the only module that prints.
+
+Every line is made printable first (`utils.text`), because it may hold text of a file.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from collections.abc import Iterable, Sequence
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any
+
+from ecgtune.errors import RunError
+from ecgtune.utils.text import printable
 
 
 class _ToStderr(logging.Handler):
     """Prints records to the current stderr, which a progress bar may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        complain(self.format(record))
+
+
+def prepare_streams() -> None:
+    """Escape characters that the encoding of stdout or stderr lacks, and text of files in tracebacks."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # closed (None), or replaced by an object of another kind
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.excepthook = _show_traceback
 
 
 def show_log() -> None:
-    """Print the log of the library to stderr."""
-    logger = logging.getLogger("ecgtune")
-    logger.setLevel(logging.INFO)
-    if not any(isinstance(handler, _ToStderr) for handler in logger.handlers):
-        logger.addHandler(_ToStderr())
+    """Print the log of the library and Python's warnings to stderr."""
+    logging.captureWarnings(True)
+    for name in ("ecgtune", "py.warnings"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        if not any(isinstance(handler, _ToStderr) for handler in logger.handlers):
+            logger.addHandler(_ToStderr())
+
+
+def say(*lines: str) -> None:
+    """Print lines to stdout. Raises RunError when it cannot be written, such as for a full disk."""
+    with _to_stdout():
+        for line in lines:
+            print(printable(line))
+
+
+def complain(text: str) -> None:
+    """Print one line to stderr; if that cannot be written, nothing else could be told either."""
+    with suppress(OSError):
+        print(printable(re.sub(r"\s*\n\s*", " ", text.strip())), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _to_stdout() -> Iterator[None]:
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise RunError(
+            f"standard output cannot be written ({error.strerror or error}); files that were written are kept"
+        ) from None
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    with suppress(OSError):
+        for line in traceback.format_exception(kind, error, trace):
+            print(printable(line, lines=True), end="", file=sys.stderr)
 
 
 def print_comparison(results: dict[str, Any], out: Path) -> None:
@@ -32,18 +85,14 @@ def print_comparison(results: dict[str, Any], out: Path) -> None:
     from ecgtune.reporting.tables import terminal_table
 
     console = Console()
-    console.print(terminal_table(results, console.width))
-    for sentence in recommendation_sentences(results):
-        print(sentence)
+    with _to_stdout():
+        console.print(terminal_table(results, console.width))
     line = load_line(results, out.as_posix())
-    if line:
-        print(f"  {line}")
-    print(f"report: {out / 'report.html'}")
+    say(*recommendation_sentences(results), *([f"  {line}"] if line else []), f"report: {out / 'report.html'}")
 
 
 def print_columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows of text under a header, in columns as wide as their longest cell."""
     table = [list(header), *(list(row) for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    say(*("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table))

@@ -6,6 +6,7 @@ import sys
 
 from ecgtune.cli.inputs import Reading, RecordFlags, read_data
 from ecgtune.cli.options import Baselines, DataFile, MethodNames, Quiet, RecipeFlags, Seeds
+from ecgtune.cli.output import say
 from ecgtune.recipes.comparison import check_variants
 
 
@@ -32,6 +33,6 @@ def plan(
     import ecgtune
 
     found = ecgtune.plan(dataset, recipes, seeds=seeds, baselines=baselines, quiet=quiet)
-    print("\n".join(found.lines()))
+    say(*found.lines())
     if any(one.failed for one in found.estimates):
         sys.exit(3)

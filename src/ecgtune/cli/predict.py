@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from ecgtune.cli.inputs import check_exists
 from ecgtune.cli.options import MOST_USED, RECORDINGS, Out, Quiet, given, optional
+from ecgtune.cli.output import complain, say
 from ecgtune.config.commands import PredictSettings
 from ecgtune.utils.formatting import counted
 
@@ -55,12 +56,11 @@ def predict(
     import ecgtune
 
     found = ecgtune.predict([run, *ensemble], data, PredictSettings(**given(settings)), out=out, quiet=quiet)
-    for text in found.notes:
-        print(f"note: {text}")
+    say(*(f"note: {text}" for text in found.notes))
     of = f" of {counted(len(found.recordings), 'recording')}" if found.recordings else ""
-    print(f"{counted(len(found.window), 'window')}{of}: {out / 'predictions.csv'}")
+    say(f"{counted(len(found.window), 'window')}{of}: {out / 'predictions.csv'}")
     if found.repeated:
-        print(f"{counted(len(found.repeated), 'recording')} shorter than a window, repeated to fill it: column note")
+        say(f"{counted(len(found.repeated), 'recording')} shorter than a window, repeated to fill it: column note")
     if found.skipped:
-        print(f"{counted(len(found.skipped), 'recording')} could not be used: {out / 'skipped.csv'}", file=sys.stderr)
+        complain(f"{counted(len(found.skipped), 'recording')} could not be used: {out / 'skipped.csv'}")
         sys.exit(3)

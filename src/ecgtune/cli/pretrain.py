@@ -10,6 +10,7 @@ from cyclopts import Group, Parameter
 
 from ecgtune.cli.inputs import check_exists
 from ecgtune.cli.options import MACHINE, MOST_USED, OPTIMISATION, Quiet, Resume, Seed, given, optional
+from ecgtune.cli.output import say
 from ecgtune.config.commands import PretrainSettings
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
@@ -73,5 +74,4 @@ def pretrain(
         resume=resume,
         quiet=quiet,
     )
-    print(f"encoder: {best}")
-    print(f"report: {best.parent / 'report.html'}")
+    say(f"encoder: {best}", f"report: {best.parent / 'report.html'}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ecgtune.cli.output import say
+
 
 def simulate(out: Path, /, *, windows: int = 2000, sampling_rate: float = 100.0, seed: int = 0) -> None:
     """Write a CSV of simulated one-lead windows.
@@ -25,4 +27,4 @@ def simulate(out: Path, /, *, windows: int = 2000, sampling_rate: float = 100.0,
     from ecgtune.io.writing import write_csv
 
     write_csv(simulate_windows(windows, sampling_rate=sampling_rate, seed=seed), out)
-    print(f"wrote {windows} windows at {sampling_rate:g} Hz: {out}")
+    say(f"wrote {windows} windows at {sampling_rate:g} Hz: {out}")

@@ -20,6 +20,7 @@ from ecgtune.cli.options import (
     given,
     optional,
 )
+from ecgtune.cli.output import say
 from ecgtune.config.commands import SweepSettings
 from ecgtune.recipes.space import read_space
 
@@ -63,6 +64,4 @@ def sweep(
     import ecgtune
 
     best = ecgtune.sweep(dataset, recipes, searched, out=out, seed=seed, quiet=quiet)
-    for name, file in best.items():
-        print(f"best {name}: {file}")
-    print(f"report: {out / 'report.html'}")
+    say(*(f"best {name}: {file}" for name, file in best.items()), f"report: {out / 'report.html'}")

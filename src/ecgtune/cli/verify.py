@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from ecgtune.cli.inputs import check_exists
 from ecgtune.cli.options import MOST_USED, RECORDINGS, Quiet, given, optional
+from ecgtune.cli.output import say
 from ecgtune.config.commands import PredictSettings
 
 if TYPE_CHECKING:
@@ -45,4 +46,4 @@ def verify(
     import ecgtune
 
     found = ecgtune.verify(model, data, PredictSettings(**given(settings)), out=out, quiet=quiet)
-    print("\n".join(found.sentences()))
+    say(*found.sentences())

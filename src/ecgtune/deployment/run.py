@@ -30,6 +30,7 @@ from ecgtune.training.inference import FEATURES, choose_device, logits_of, proba
 from ecgtune.training.run_folder import RunFolder, chosen_on, read_recipe
 from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json
+from ecgtune.utils.text import printable
 
 #: What the accuracy, F1 and AUROC of metrics.json are called for each task.
 _SUMMARY: dict[Task, tuple[str, str, str]] = {
@@ -99,7 +100,7 @@ class Run(Predictor):
             of = f" of {self.positive}" if name == "f1" and self.positive else ""
             interval = "" if entry["value"] is None else f" (95 % interval {formatting.interval(entry)})"
             lines.append(f"test {title}{of}: {formatting.score(entry['value'])}{interval}")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def predict_windows(
         self, windows: np.ndarray, sampling_rate: float, precision: PredictionPrecision = "auto"
@@ -206,7 +207,7 @@ class Ensemble(Predictor):
             run.to(device)
 
     def summary(self) -> str:
-        return "\n".join(f"{run.folder}\n{run.summary()}" for run in self.runs)
+        return "\n".join(f"{printable(str(run.folder))}\n{run.summary()}" for run in self.runs)
 
 
 def _ends(name: str) -> list[str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.tasks import MISSING
 from ecgtune.errors import DataError, SettingError
+from ecgtune.utils.csv_cells import as_cell, csv_text
 from ecgtune.utils.files import write_atomically
 
 _ROWS = 1024
@@ -54,12 +55,14 @@ def write_csv(dataset: Dataset, path: str | Path) -> Path:
 
     def write(partial: Path) -> None:
         with partial.open("wb") as file:
-            file.write(",".join([*samples, *columns]).encode() + b"\n")
+            file.write(csv_text([[*samples, *columns]]).encode())
             with pcsv.CSVWriter(file, schema, write_options=options) as writer:
                 for first in range(0, len(dataset), _ROWS):
                     rows = slice(first, first + _ROWS)
                     arrays = [_numbers(sample) for sample in np.ascontiguousarray(dataset.signal[rows, 0].T)]
-                    arrays += [_texts(values[rows].tolist()) for values in columns.values()]
+                    arrays += [
+                        _texts([str(as_cell(value)) for value in values[rows].tolist()]) for values in columns.values()
+                    ]
                     writer.write_batch(pa.record_batch(arrays, schema=schema))
 
     write_atomically(path, write)
@@ -76,6 +79,6 @@ def _numbers(values: NDArray[np.float32]) -> Any:
 def _texts(values: list[str]) -> Any:
     import pyarrow as pa
 
-    encoded = [value.encode() for value in values]
+    encoded = [str(as_cell(value)).encode() for value in values]
     offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
     return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))

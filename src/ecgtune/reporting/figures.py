@@ -21,12 +21,14 @@ from ecgtune.reporting.style import (
     QUIET,
     draw,
     heading,
+    legend_label,
     method_colours,
     only_horizontal_grid,
     row_colours,
 )
 from ecgtune.reporting.wording import lead_of, metric_titles, task_of
 from ecgtune.utils.formatting import MISSING, score
+from ecgtune.utils.text import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -210,12 +212,12 @@ def write_confusion(
     fraction = _fraction(counts, counts.sum(axis=1, keepdims=True))
     indices = np.arange(len(counts))
     few = len(indices) <= 4
-    classes = [textwrap.fill(name, 20) for name in runs[0].metrics["classes"]]
+    classes = [_name(name, 20) for name in runs[0].metrics["classes"]]
     if len(classes) == 2:
         classes[POSITIVE] += "\n(positive)"
 
     def paint(figure: Figure) -> None:
-        heading(figure, textwrap.fill(title, 36))
+        heading(figure, _name(title, 36))
         axes = _cells(figure, fraction, colour, len(runs))
         for true in indices:
             for predicted in indices:
@@ -244,10 +246,10 @@ def write_label_confusion(
     ordered = np.stack([counts[:, 1, 1], counts[:, 1, 0], counts[:, 0, 0], counts[:, 0, 1]], axis=1)
     total = np.repeat(counts.sum(axis=2)[:, ::-1], 2, axis=1)
     fraction = _fraction(ordered, total)
-    names = [textwrap.shorten(name, 24, placeholder="…") for name in labels]
+    names = [shortened(name, 24) for name in labels]
 
     def paint(figure: Figure) -> None:
-        heading(figure, textwrap.fill(title, 48))
+        heading(figure, _name(title, 48))
         axes = _cells(figure, fraction, colour, len(runs), aspect="auto")
         for row, column in np.ndindex(ordered.shape):
             text = f"{ordered[row, column]:,} ({fraction[row, column]:.0%})" if total[row, column] else "none"
@@ -257,6 +259,11 @@ def write_label_confusion(
         axes.xaxis.tick_top()
 
     return draw(path, (5.2, 1.5 + 0.42 * len(names)), paint, png=png)
+
+
+def _name(text: str, width: int) -> str:
+    """A name of a file in at most three lines of `width` characters."""
+    return textwrap.fill(shortened(text, 3 * width), width)
 
 
 def _fraction(counts: np.ndarray, total: np.ndarray) -> np.ndarray:
@@ -295,7 +302,13 @@ def write_method_bars(path: Path, results: dict[str, Any], *, png: bool = False)
             x = np.arange(len(BAR_METRICS)) + (index - (len(rows) - 1) / 2) * width
             entries = [row["metrics"][name] for name in BAR_METRICS]
             colour = colours[row["method"]]
-            axes.bar(x, [entry["mean"] or 0 for entry in entries], width * 0.88, color=colour, label=row["title"])
+            axes.bar(
+                x,
+                [entry["mean"] or 0 for entry in entries],
+                width * 0.88,
+                color=colour,
+                label=legend_label(row["title"]),
+            )
             for position, entry in zip(x, entries, strict=True):
                 if entry["mean"] is None:
                     axes.text(position, 0.015, MISSING, rotation=90, ha="center", va="bottom", fontsize=7, color=QUIET)
@@ -330,12 +343,12 @@ def write_accuracy_against_parameters(path: Path, results: dict[str, Any], *, pn
             colour, marker = colours[row["method"]], MARKERS[index % len(MARKERS)]
             if entry["ci_low"] is not None:
                 axes.vlines(x, entry["ci_low"], entry["ci_high"], color=colour, lw=1.8)
-            label = f"{row['title']}: {score(entry['mean'])}"
+            label = f"{legend_label(row['title'])}: {score(entry['mean'])}"
             axes.plot(x, entry["mean"], ls="", marker=marker, ms=8.5, color=colour, mec="white", label=label)
         for index, row in enumerate(baselines):
             mean = row["metrics"][lead]["mean"]
             dashes = BASELINE_DASHES[index % len(BASELINE_DASHES)]
-            axes.axhline(mean, color=QUIET, lw=1.3, ls=dashes, label=f"{row['title']}: {score(mean)}")
+            axes.axhline(mean, color=QUIET, lw=1.3, ls=dashes, label=f"{legend_label(row['title'])}: {score(mean)}")
         axes.set_xscale("log")
         trainable = [row["trainable"] for row in methods]
         if trainable:

@@ -1,4 +1,7 @@
-"""Readers of the folders of finished runs, pretrainings and comparisons (docs/architecture.md)."""
+"""Readers of the folders of finished runs, pretrainings and comparisons (docs/architecture.md).
+
+All text of their files is made printable here: it is for reports, figures and cards only.
+"""
 
 import json
 import tomllib
@@ -9,6 +12,7 @@ from typing import Any
 
 from ecgtune.errors import RunError
 from ecgtune.training.run_folder import check_format
+from ecgtune.utils.text import printable, printable_values
 
 FINE_TUNING, PRETRAINING = "fine-tuning", "pretraining"
 #: Folders of the encoder of a pretraining, and the number format of its tensors there.
@@ -111,7 +115,7 @@ def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -
     file = folder / "results.json"
     if results is None and not file.is_file():
         raise RunError(f"{folder} has no results.json; give a folder written by 'ecgtune compare'")
-    content: dict[str, Any] = _parsed(file, json.loads) if results is None else results
+    content: dict[str, Any] = _parsed(file, json.loads) if results is None else printable_values(results)
     check_format(file, content)
     methods = [row for row in content["rows"] if row["kind"] == "method"]
     runs = {row["method"]: [read_run(folder / run) for run in row["runs"]] for row in methods}
@@ -126,9 +130,10 @@ def _size(file: Path) -> int:
 
 def _parsed(file: Path, parse: Callable[[str], Any]) -> Any:
     try:
-        return parse(file.read_text(encoding="utf-8"))
+        content = parse(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read ({error}); run this method again") from error
+    return printable(content, lines=True) if isinstance(content, str) else printable_values(content)
 
 
 def _json_lines(text: str) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from ecgtune.reporting.recommendation import load_line, recommendation_sentences
 from ecgtune.reporting.style import row_colours
 from ecgtune.utils import formatting
 from ecgtune.utils.formatting import flat
+from ecgtune.utils.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -43,6 +44,7 @@ def _environment() -> Environment:
         loader=PackageLoader("ecgtune.reporting"),
         autoescape=lambda name: name is not None and ".html" in name,
         undefined=StrictUndefined,
+        finalize=lambda value: printable(value, lines=True) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

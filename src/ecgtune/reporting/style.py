@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecgtune.utils.files import write_atomically
+from ecgtune.utils.text import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,8 +99,13 @@ def _save(figure: Figure, path: Path, kind: str) -> None:
 
 
 def heading(figure: Figure, text: str) -> None:
-    """Set a left-aligned title of the whole figure."""
-    figure.suptitle(text, x=0.012, ha="left", fontsize=11, fontweight="bold")
+    """Set a left-aligned title of the whole figure, at most 120 characters."""
+    figure.suptitle(shortened(text, 120), x=0.012, ha="left", fontsize=11, fontweight="bold")
+
+
+def legend_label(text: str) -> str:
+    """Return a name for a legend, at most 60 characters; matplotlib leaves out those that begin with an underscore."""
+    return shortened(f" {text}" if text.startswith("_") else text, 60)
 
 
 def only_horizontal_grid(axes: Axes) -> None:

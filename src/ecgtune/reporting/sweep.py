@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 from ecgtune.errors import RunError
 from ecgtune.reporting.pages import folder_facts, render
 from ecgtune.reporting.style import METHOD_COLOURS, QUIET, draw, heading
+from ecgtune.utils.csv_cells import read_csv
 from ecgtune.utils.files import read_json, replace_folder, write_text
 from ecgtune.utils.formatting import flat
 
@@ -66,9 +66,8 @@ def read_sweep(folder: Path | str) -> Sweep:
     trials: dict[str, list[Trial]] = {name: [] for name in settings["methods"]}
     file = folder / "trials.csv"
     try:
-        with file.open(newline="", encoding="utf-8") as lines:
-            for row in csv.DictReader(lines):
-                trials[row["method"]].append(_trial(row))
+        for row in read_csv(file):
+            trials[row["method"]].append(_trial(row))
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise RunError(f"{file} cannot be read ({error}); rerun the sweep command") from None
     return Sweep(folder, settings, trials)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +21,8 @@ from ecgtune.reporting.wording import (
     unit_name,
 )
 from ecgtune.utils import formatting
+from ecgtune.utils.csv_cells import csv_text
+from ecgtune.utils.text import printable, printable_values
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -142,18 +142,14 @@ def table_csv(results: dict[str, Any]) -> str:
         if task_of(results) == "binary":
             record["Positive class"] = stored_positive(results)[0]
         records.append(record)
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return out.getvalue()
+    return csv_text([list(records[0]), *(list(record.values()) for record in records)])
 
 
 def table_markdown(results: dict[str, Any]) -> str:
     """The table as Markdown: methods, then baselines below a row of their own, then the notes as a list."""
     columns = table_columns(results)
     lines = [
-        "| " + " | ".join(columns) + " |",
+        "| " + " | ".join(map(escape_markdown, columns)) + " |",
         "|" + "|".join([" :--- "] + [" ---: "] * (len(columns) - 1)) + "|",
     ]
     for kind in ("method", "baseline"):
@@ -169,9 +165,10 @@ def table_markdown(results: dict[str, Any]) -> str:
 
 def escape_markdown(text: str) -> str:
     """Text that Markdown shows unchanged, also inside a table."""
+    text = " ".join(printable(text, lines=True).split())
     for character in "\\`*_[]<>|#":
         text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
+    return text
 
 
 def terminal_table(results: dict[str, Any], width: int = 100) -> RenderableType:
@@ -182,6 +179,7 @@ def terminal_table(results: dict[str, Any], width: int = 100) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
+    results = printable_values(results)
     columns = table_columns(results)
     titles, first = list(columns), 9
     if width < SHORT_NAMES_BELOW:
@@ -202,7 +200,7 @@ def _terminal_block(results: dict[str, Any], columns: Columns, titles: list[str]
         # A word of the title is never cut; "Trainable %" may take two lines.
         longest_word = max(map(len, title.split()))
         justify = "left" if title == "Method" else "right"
-        table.add_column(title, justify=justify, overflow="fold", min_width=longest_word)
+        table.add_column(Text(title), justify=justify, overflow="fold", min_width=longest_word)
     previous = None
     for row in results["rows"]:
         if previous == "method" and row["kind"] == "baseline":

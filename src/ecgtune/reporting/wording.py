@@ -224,23 +224,21 @@ def _difference(ranked: Sequence[Row], results: dict[str, Any]) -> list[str]:
         return []
     unit = unit_name(results["split"])
     best = ranked[0]
-    if best is reference:
-        # Differences are stored against the reference, so its lead is the negated difference of the second.
-        other, sign = ranked[1], -1
-        words = f"{named(other)} is second, {{size}} lower"
-    else:
-        other, sign = best, 1
-        words = f"This is {{size}} above {named(reference)}"
+    # Differences are stored against the reference, so its lead is the negated difference of the second.
+    other, sign = (ranked[1], -1) if best is reference else (best, 1)
     entry = other["difference"][lead_of(results)]
     if entry.get("too_few"):
         equal = f"{named(reference)} and {named(other)} do not differ in any resample"
         return [f"{equal}: the test split has too few windows or errors to separate the two."]
     if entry["value"] is None or entry["ci_low"] is None:
         return [f"The difference to {named(reference)} is not defined."]
+    size = formatting.score(abs(entry["value"]))
+    words = f"This is {size} above {named(reference)}"
+    if best is reference:
+        words = f"{named(other)} is second, {size} lower"
     if entry["value"] == 0:
         words = f"{named(reference)} and {named(other)} do not differ"
     low, high = sorted((sign * entry["ci_low"], sign * entry["ci_high"]))
-    words = words.format(size=formatting.score(abs(entry["value"])))
     interval = f"95 % interval of the difference {formatting.signed(low)} to {formatting.signed(high)}"
     words += f" (paired by {unit}, {interval})."
     if low <= 0 <= high:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from ecgtune.data.positive import POSITIVE
 from ecgtune.data.tasks import MISSING, Task, task_of
 from ecgtune.errors import RunError
+from ecgtune.utils.csv_cells import csv_text, read_csv
 
 PROBABILITY, LABEL = "probability", "label"
 
@@ -42,20 +41,17 @@ def predictions_text(
     task = task_of(label, classes)
     names = [LABEL] if task != "multilabel" else [f"{LABEL}_{name}" for name in classes]
     names += probability_names(classes, task)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     groups = [[""]] * len(rows) if group is None else group[:, None].tolist()
     if recording is not None:
         groups = [[*group, name] for group, name in zip(groups, recording.tolist(), strict=True)]
-    writer.writerow(["row", "group", *([] if recording is None else ["recording"]), "split", *names])
+    header = ["row", "group", *([] if recording is None else ["recording"]), "split", *names]
     if task == "multilabel":
         truth = [["" if value == MISSING else value for value in values] for values in label.tolist()]
     else:
         truth = [[classes[value]] for value in label.tolist()]
     probabilities = probability.reshape(len(rows), -1).tolist()
-    for row, units, name, true, values in zip(rows.tolist(), groups, split.tolist(), truth, probabilities, strict=True):
-        writer.writerow([row, *units, name, *true, *values])
-    return out.getvalue()
+    columns = zip(rows.tolist(), groups, split.tolist(), truth, probabilities, strict=True)
+    return csv_text([header, *([row, *units, name, *true, *values] for row, units, name, true, values in columns)])
 
 
 @dataclass(frozen=True)
@@ -84,8 +80,7 @@ class Predictions:
 def read_predictions(path: Path) -> Predictions:
     """Read predictions.csv. Raises RunError if it is missing or has another layout."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_csv(path)
         names = list(rows[0]) if rows else [LABEL, PROBABILITY]
         group = np.array([row["group"] for row in rows])
         label, probability = _columns(rows, names)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 import tomllib
@@ -17,6 +15,7 @@ import numpy as np
 from ecgtune.errors import RunError
 from ecgtune.recipes.pretraining import Pretraining, pretraining_differences, pretraining_from_tables, pretraining_text
 from ecgtune.recipes.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text
+from ecgtune.utils.csv_cells import csv_text, read_csv
 from ecgtune.utils.files import FolderEntry, finite, read_json, write_json, write_text
 from ecgtune.utils.formatting import flat
 from ecgtune.utils.locks import is_empty
@@ -172,23 +171,18 @@ def split_text(split: Mapping[str, np.ndarray], origin: np.ndarray | None = None
     columns = {"row": row[order].tolist(), "split": names[order].tolist()}
     if origin is not None:
         columns["origin"] = origin[row[order]].tolist()
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerows([list(columns), *zip(*columns.values(), strict=True)])
-    return out.getvalue()
+    return csv_text([list(columns), *zip(*columns.values(), strict=True)])
 
 
 def chosen_on(run: RunFolder) -> frozenset[str]:
     """Recordings or groups whose windows trained the run, or chose its epoch; empty where they have no names."""
-    with run.split.open(newline="", encoding="utf-8") as file:
-        return frozenset(row["origin"] for row in csv.DictReader(file) if "origin" in row and row["split"] != "test")
+    return frozenset(row["origin"] for row in read_csv(run.split) if "origin" in row and row["split"] != "test")
 
 
 def read_split(run: RunFolder) -> dict[str, np.ndarray]:
     """Rows of each split of split.csv, rising. Raises RunError."""
     try:
-        with run.split.open(newline="", encoding="utf-8") as file:
-            pairs = [(int(row["row"]), row["split"]) for row in csv.DictReader(file)]
+        pairs = [(int(row["row"]), row["split"]) for row in read_csv(run.split)]
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{run.split} cannot be read ({error}); the run is incomplete, train it again") from None
     return {name: np.array([row for row, of in pairs if of == name]) for name in ("train", "val", "test")}

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ecgtune.utils import formatting
+from ecgtune.utils.text import printable
 
 #: Logger of the library. It is silent unless the caller adds a handler, as the command line does.
 LOGGER = logging.getLogger("ecgtune")
@@ -27,7 +28,7 @@ class ProgressBar:
         self._quiet = quiet
         console = Console(file=sys.stderr, quiet=quiet)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
@@ -71,7 +72,7 @@ class ProgressBar:
 
     def describe(self, text: str) -> None:
         """Set the text left of the bar."""
-        self._bar.update(self._task, description=text)
+        self._bar.update(self._task, description=printable(text))
 
     def note(self, text: str) -> None:
         """Log a line, unless it is empty."""

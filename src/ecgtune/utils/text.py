@@ -1,6 +1,41 @@
-"""Text of files in messages."""
+"""Text of files in messages, tables and reports."""
 
 from __future__ import annotations
+
+import re
+from typing import Any
+
+# Controls (C0, C1), line and paragraph separators, marks that change the direction of text or are invisible, lone
+# surrogates, and tags. Joiners (U+200C, U+200D) stay: words of several languages need them.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Return text with every character escaped that could act on a terminal or a page, such as `\x1b` or `\u202e`.
+
+    lines: keep line feeds and tabs. Everything that the program shows and that can hold text of a file passes here.
+    """
+    keep = "\n\t" if lines else ""
+    return _UNSAFE.sub(
+        lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode("ascii"), text
+    )
+
+
+def printable_values(value: Any) -> Any:
+    """Return JSON values with every text in them, keys included, made printable."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable_values(key): printable_values(part) for key, part in value.items()}
+    return [printable_values(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def shortened(text: str, width: int) -> str:
+    """Return text of at most `width` characters; a longer one ends in an ellipsis."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def shown(value: object) -> str:

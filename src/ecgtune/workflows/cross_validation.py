@@ -11,8 +11,10 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.positive import positive_sentence, stored_positive
 from ecgtune.errors import SettingError
 from ecgtune.recipes.lookup import RecipeLike
+from ecgtune.reporting.tables import escape_markdown
 from ecgtune.training.run_folder import RESULT_FORMAT
 from ecgtune.utils.files import write_json
+from ecgtune.utils.text import printable
 from ecgtune.workflows.compare import compare
 
 
@@ -97,9 +99,13 @@ def rounds_table(summary: dict[str, Any]) -> str:
     metrics = [metric for metric in first if all(metric in row["metrics"] for row in summary["rows"])]
     lines = ["| " + " | ".join(["Method", *metrics]) + " |", "|" + " --- |" * (len(metrics) + 1)]
     for row in summary["rows"]:
-        lines.append("| " + " | ".join([row["title"], *(_cell(row["metrics"][metric]) for metric in metrics)]) + " |")
+        lines.append(
+            "| "
+            + " | ".join([escape_markdown(row["title"]), *(_cell(row["metrics"][metric]) for metric in metrics)])
+            + " |"
+        )
     if "positive" in summary:
-        lines += ["", positive_sentence(*stored_positive(summary))]
+        lines += ["", printable(positive_sentence(*stored_positive(summary)))]
     return "\n".join(lines)
 
 

@@ -4,8 +4,6 @@ as tables. torch is imported for runs only.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from ecgtune.io.unlabelled import Unlabelled, read_unlabelled, read_unlabelled_r
 from ecgtune.runtime.model import Model
 from ecgtune.runtime.predictor import Predictor, decided
 from ecgtune.training.predictions import probability_names
+from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import file_sha256, write_text
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
@@ -273,11 +272,9 @@ def _table(
     several = run.task == "multilabel"
     columns = probability_names(run.classes, run.task)
     columns += [f"prediction_{name}" for name in run.classes] if several else ["prediction"]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*names, *columns, "note"])
+    lines: list[list[Any]] = [[*names, *columns, "note"]]
     for key, probability, prediction in rows:
         values = probability[POSITIVE:] if run.task == "binary" else probability
         decisions = [int(name in prediction) for name in run.classes] if several else [prediction]
-        writer.writerow([*key, *values.tolist(), *decisions, notes.get(key[0], "")])
-    return out.getvalue()
+        lines.append([*key, *values.tolist(), *decisions, notes.get(key[0], "")])
+    return csv_text(lines)

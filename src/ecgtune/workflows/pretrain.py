@@ -27,6 +27,7 @@ from ecgtune.training.loop import TrainingResult, count_steps, train
 from ecgtune.training.precision import check_precision, resolved_precision
 from ecgtune.training.processes import Processes
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, begin_run, check_run
+from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import read_json, replace_folder, write_json, write_text
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
@@ -181,7 +182,7 @@ def _files(data: Recordings) -> list[dict[str, str]]:
 def _recordings_text(data: Recordings, selection: Selection) -> str:
     """recordings.csv: what each recording was used for, or why it was not."""
     rows = zip(data.record.tolist(), selection.use.tolist(), strict=True)
-    return "record,use\n" + "".join(f"{record},{use}\n" for record, use in rows)
+    return csv_text([("record", "use"), *rows])
 
 
 def _fingerprint(data: Recordings, left_out: frozenset[str], seed: int, settings: PretrainSettings) -> dict[str, Any]:

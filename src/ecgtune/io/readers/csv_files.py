@@ -52,6 +52,7 @@ from ecgtune.io.readers.csv_table import (
     values_of,
 )
 from ecgtune.io.readers.csv_times import check_times
+from ecgtune.utils.csv_cells import from_cell
 from ecgtune.utils.text import shown
 
 MAX_RECORDING_BYTES = 1 << 27
@@ -308,7 +309,7 @@ def _windows(path: Path, layout: _Layout, dialect: Dialect, piece: Piece) -> Win
                 f"{path}: column {shown(layout.names[index])} holds text of {length} characters; labels and"
                 f" identifiers of at most {MAX_TEXT} are allowed"
             )
-        return np.array(values.to_pylist(), dtype=np.str_)
+        return np.array([from_cell(value) for value in values.to_pylist()], dtype=np.str_)
 
     if table is None or not layout.label:
         label = np.zeros((len(line), len(layout.label)) if layout.several else len(line), dtype="U1")

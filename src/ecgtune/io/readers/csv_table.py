@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import MAX_TEXT, RECORDING_NAMES
 from ecgtune.io.readers.csv_dialect import SAMPLE, UNREADABLE, Dialect, first_rows, is_csv, open_text, sniffed
+from ecgtune.utils.csv_cells import from_cell
 from ecgtune.utils.files import file_sha256
 from ecgtune.utils.text import shown
 
@@ -33,7 +34,7 @@ def split_cells(path: Path, raw: bytes, line: int, dialect: Dialect) -> list[str
         text = raw.decode("utf-8").rstrip("\r\n")
         if "\0" in text:
             raise ValueError("it holds zero bytes")
-        return [cell.strip() for cell in next(csv.reader([text], delimiter=dialect.delimiter), [])]
+        return [from_cell(cell.strip()) for cell in next(csv.reader([text], delimiter=dialect.delimiter), [])]
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: row {line}: is not text in UTF-8 or UTF-16; write it as a CSV file") from error
 
@@ -171,7 +172,7 @@ def read_table(path: Path, whole: Collection[str] = ()) -> tuple[dict[str, NDArr
     try:
         for _ in range(dialect.skip):
             next(table)
-        names = [name.strip() for name in next(table, [])]
+        names = [from_cell(name.strip()) for name in next(table, [])]
         while names and not names[-1]:
             names.pop()
         if len(set(names)) < len(names) or not any(names):
@@ -179,7 +180,7 @@ def read_table(path: Path, whole: Collection[str] = ()) -> tuple[dict[str, NDArr
             raise DataError(f"{path}: its first row {shown(first)} must name the columns, each by its own name")
         ends = [None if name in whole else MAX_TEXT + 1 for name in names]
         for number, cells in enumerate(table, dialect.skip + 2):
-            filled = [cell.strip() for cell in cells]
+            filled = [from_cell(cell.strip()) for cell in cells]
             if not any(filled):
                 continue
             if len(filled) < len(names) or any(filled[len(names) :]):

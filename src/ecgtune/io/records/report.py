@@ -15,9 +15,11 @@ from ecgtune.io.labels import class_notes
 from ecgtune.io.records.first_pass import RecordingFacts, counted_notes
 from ecgtune.io.records.reading import Inspection
 from ecgtune.utils import formatting
+from ecgtune.utils.text import printable, shortened
 
 _NAMED = 3  # examples of a kind
 _KINDS = 6  # different values of a fact
+_LONGEST = 40  # characters of the name of a fact, such as that of a class
 
 
 def inspection_text(found: Inspection) -> str:
@@ -87,7 +89,7 @@ def split_text(dataset: Dataset, split: Split) -> str:
     crossing = near_duplicates_across(dataset, split)
     if not crossing and dataset.source.near_duplicates:
         lines.append("  recordings with the same signal are in the same split")
-    return "\n".join([*lines, *(f"warning: {warning}" for warning in split.warnings)])
+    return "\n".join(map(printable, [*lines, *(f"warning: {warning}" for warning in split.warnings)]))
 
 
 def _groups_in(dataset: Dataset, rows: np.ndarray) -> str:
@@ -96,8 +98,9 @@ def _groups_in(dataset: Dataset, rows: np.ndarray) -> str:
 
 
 def _aligned(lines: Sequence[tuple[str, str]]) -> str:
-    width = max(len(name) for name, text in lines if text)
-    return "\n".join(f"{name + ':':{width + 2}}{text}" for name, text in lines if text)
+    lines = [(shortened(printable(name), _LONGEST), printable(text)) for name, text in lines if text]
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"{name + ':':{width + 2}}{text}" for name, text in lines)
 
 
 def _positive(dataset: Dataset | None) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from ecgtune.errors import DataError
 from ecgtune.io.matching import match_numbers, match_recordings
 from ecgtune.io.readers.csv_table import is_table
 from ecgtune.io.readers.registry import find_recordings, whole_recordings
+from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import write_text
 
 NO_FILE = "no recording of this name in the folder"
@@ -53,10 +52,8 @@ class Selection:
         found = [SkippedRecording(name, "", NO_FILE) for name in self.missing]
         found += [SkippedRecording(name, str(path), reason) for (name, path), reason in pairs if reason is not None]
         if found and listing is not None:
-            text = io.StringIO()
-            writer = csv.writer(text, lineterminator="\n")
-            writer.writerows([("recording", "file", "reason"), *((s.recording, s.file, s.reason) for s in found)])
-            write_text(Path(listing), text.getvalue())
+            rows = [("recording", "file", "reason"), *((each.recording, each.file, each.reason) for each in found)]
+            write_text(Path(listing), csv_text(rows))
         total = len(self.missing) + len(self.paths)
         if len(found) > max_skipped * total or len(found) == total:
             named = ", ".join(each.recording for each in found[:3]) + (", ..." if len(found) > 3 else "")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -13,6 +11,7 @@ from typing import Any
 from ecgtune.errors import RunError
 from ecgtune.recipes.recipe import differences, recipe_from_tables, recipe_text
 from ecgtune.recipes.space import space_table, with_settings
+from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import FolderEntry, read_json, write_json, write_text
 from ecgtune.utils.locks import is_empty
 from ecgtune.workflows.sweep.runner import TrialResult
@@ -76,11 +75,7 @@ class SweepFolder:
         """Write trials.csv: `method, trial`, a column per setting of any method (empty for the others), results."""
         settings = dict.fromkeys(key for row in rows for key in row if "." in key)
         columns = ["method", "trial", *settings, *_RESULTS]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.trials, text.getvalue())
+        write_text(self.trials, csv_text([columns, *([row.get(name, "") for name in columns] for row in rows)]))
 
     def write_best(self, variant: Variant, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         """Write best/METHOD.toml of the first trial with the highest AUROC; return its row, None if all diverged."""

@@ -1,0 +1,46 @@
+"""CSV tables that this package writes and reads again.
+
+A spreadsheet runs a cell as a formula that begins with = + - or @. Such text gets an apostrophe in front, the mark that
+spreadsheets use for text; the readers remove it again. Numbers stay as they are.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+# Also the wide forms of the signs, white space in front of them, and text that begins with a tab or a line end.
+_FORMULA = re.compile(r"'*(?:\s*[=+\-@＝＋－＠]|[\t\r\n])")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+
+
+def as_cell(value: object) -> object:
+    """Return a value for a CSV cell: text that a spreadsheet would run, with an apostrophe in front."""
+    if not isinstance(value, str) or not _FORMULA.match(value) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"
+
+
+def from_cell(text: str) -> str:
+    """Return the text of which `as_cell` made a cell."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return the text of a CSV file, of which the first row is the header."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([as_cell(cell) for cell in row] for row in rows)
+    return out.getvalue()
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a file that `csv_text` made, by column. Raises OSError, or ValueError for a damaged file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        try:
+            header, *rows = [[from_cell(cell) for cell in row] for row in csv.reader(file, strict=True)] or [[]]
+        except csv.Error as error:
+            raise ValueError(str(error)) from None
+    return [dict(zip(header, row, strict=True)) for row in rows]
