@@ -16,14 +16,15 @@ def models(pattern: str = "*", /) -> None:
     from ecgtune.models.registry import list_models
 
     print_columns(
-        ("name", "parameters", "leads", "rate", "licence", "weights", "description"),
+        ("name", "parameters", "leads", "rate", "window", "licence", "weights", "description"),
         [
             (
                 model.name,
                 f"{model.parameters:,}",
                 str(len(model.leads) or "any"),
                 f"{model.sampling_rate:g} Hz",
-                model.licence,
+                "any" if model.seconds is None else f"{model.seconds:g} s",
+                f"{model.licence} ({model.terms})" if model.terms else model.licence,
                 model.source,
                 model.description,
             )

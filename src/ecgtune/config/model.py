@@ -16,6 +16,9 @@ class ModelSettings:
 
     name: str = "ecg-fm-tiny"
     """A name from `ecgtune models`, a checkpoint file or a converted folder."""
+    checkpoint: str | None = None
+    """Published file of the weights of that name, or a folder converted from it; downloaded when not given, where the
+    weights are on a hub."""
     lead_mode: LeadMode = "place"
     """One-lead windows in a 12-lead encoder: at the channel of their lead (place), or copied to all twelve (copy)."""
     lead_adapter: bool = False

@@ -4,8 +4,12 @@ from collections.abc import Mapping
 
 from ecgtune.config.base import choose, require
 
-#: Layers that a method may change: linear projections and convolutions. "qkv" is a joint projection of all three.
-PROJECTIONS = ("query", "key", "value", "qkv", "attention_output", "mlp_input", "mlp_output", "conv")
+#: Layers that a method may change: linear projections and convolutions. "qkv" is a joint projection of all three;
+#: "grouped_conv" are convolutions of several groups, "gate_*" the linear layers of squeeze-excitation.
+PROJECTIONS = (
+    *("query", "key", "value", "qkv", "attention_output", "mlp_input", "mlp_output"),
+    *("conv", "grouped_conv", "gate_input", "gate_output"),
+)
 #: Also modules whose output a residual connection adds.
 ROLES = (*PROJECTIONS, "attention_branch", "mlp_branch", "conv_branch")
 #: Sets of roles by name. "all" is attention and mlp, or conv for an encoder with neither.
@@ -14,12 +18,16 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
     "attention": ("query", "key", "value", "qkv", "attention_output"),
     "mlp": ("mlp_input", "mlp_output"),
     "conv": ("conv",),
+    "grouped_conv": ("grouped_conv",),
+    "gate": ("gate_input", "gate_output"),
 }
 TITLES = {
     "qkv": "q, k, v",
     "attention": "attention",
     "mlp": "feed-forward",
     "conv": "convolutions",
+    "grouped_conv": "grouped convolutions",
+    "gate": "gates",
     "all": "all layers",
 }
 

@@ -165,7 +165,8 @@ def _metadata(run: Run, graph: OnnxGraph, rate: float, samples: int, work: _Veri
         "encoder": {
             "architecture": model.base_encoder.architecture,
             "sha256": model.weights.sha256,
-            "licence": licence_of(model.name),
+            "licence": model.weights.licence or licence_of(model.name),
+            "terms": model.weights.terms,
         },
         "versions": {name: version(name) for name in ("ecgtune", "torch", "onnx", "onnxruntime")},
         "summary": run.summary(),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path
@@ -21,6 +21,7 @@ from ecgtune.config.model import LeadMode
 from ecgtune.config.targets import PROJECTIONS, ROLES, TARGETS
 from ecgtune.errors import DataError, SettingError
 from ecgtune.models.input_spec import InputSpec
+from ecgtune.models.layers import running_statistics_kept
 from ecgtune.models.leads import combine_leads, select_leads
 from ecgtune.models.weights import Weights
 
@@ -36,17 +37,32 @@ class EncoderConfig(Protocol):
     def leads(self) -> tuple[str, ...]: ...
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file gave: the encoder, its origin, and a fine-tuned file's own linear head (weight, bias) or None.
+
+    labels: names of the outputs of that head, where they are known.
+    """
+
+    encoder: Encoder
+    weights: Weights
+    head: dict[str, Tensor] | None = None
+    labels: tuple[str, ...] | None = None
+
+
 class PublishedFormat(Protocol):
     """Reader of the checkpoint files that the authors of an architecture publish."""
 
     def matches(self, content: Any) -> bool:
-        """Whether the content of a pickled file looks like such a checkpoint."""
+        """Whether the content of a file looks like such a checkpoint."""
         ...
 
-    def read(self, content: Any, path: Path, heads: int | None) -> tuple[Encoder, Weights, dict[str, Tensor] | None]:
-        """Encoder, origin, and the head of a fine-tuned file; every tensor accounted for.
+    def read(self, content: Any, path: Path, *, heads: int | None, sizes: EncoderConfig | None) -> Checkpoint:
+        """The encoder of a file; every tensor accounted for.
 
-        heads: number of attention heads, where the user gives it. Raises CheckpointError or AuditError.
+        heads: number of attention heads, where the user gives it. sizes: those that the file must have, where it is
+        read as a named model; otherwise they are found from the tensors. Raises CheckpointError, or AuditError that
+        names the first tensor that does not fit.
         """
         ...
 
@@ -320,8 +336,9 @@ class Encoder(nn.Module):
                 raise DataError("padding_mask differs between the leads of one record; pad all leads alike")
             padding_mask = padding_mask[:, 0]
         valid = (~padding_mask.bool()).sum(dim=1)
-        if not bool((valid >= samples_per_token).all()):
-            raise DataError(f"a record has fewer than {samples_per_token} samples that are not padding; leave it out")
+        least = 1 if partial else samples_per_token
+        if not bool((valid >= least).all()):
+            raise DataError(f"a record has fewer than {least} samples that are not padding; leave it out")
         samples = padding_mask.shape[-1]
         if partial:
             valid, tokens = -(-valid // samples_per_token), -(-samples // samples_per_token)
@@ -333,7 +350,7 @@ class Encoder(nn.Module):
         if self._gradient_checkpointing and self.training and torch.is_grad_enabled():
             # Dropout is drawn again from the same state of the generator.
             def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
-                return nullcontext(), _running_statistics_kept(block)
+                return nullcontext(), running_statistics_kept(block)
 
             run = checkpoint(self.run_block, index, block, features, mask, use_reentrant=False, context_fn=contexts)
             return cast(Tensor, run)
@@ -372,19 +389,3 @@ def _draws(module: nn.Module) -> bool:
 
 def _full_mask(tokens: Tensor, mask: Tensor | None) -> Tensor:
     return torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device) if mask is None else mask
-
-
-@contextmanager
-def _running_statistics_kept(block: nn.Module) -> Iterator[None]:
-    """For a second forward pass on the same batch: batch norms count it once."""
-    counting = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
-    momenta = [module.momentum for module in counting]
-    for module in counting:
-        module.momentum = 0.0
-    try:
-        yield
-    finally:
-        for module, momentum in zip(counting, momenta, strict=True):
-            module.momentum = momentum
-            if module.num_batches_tracked is not None:
-                module.num_batches_tracked -= 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,14 @@ from torch import Tensor
 from ecgtune.config.base import from_table, to_table
 from ecgtune.errors import AuditError, CheckpointError, SettingError
 from ecgtune.models.architectures import ARCHITECTURES, architecture_of, check_registered
-from ecgtune.models.base import Encoder, EncoderConfig, PublishedFormat
+from ecgtune.models.base import Checkpoint, Encoder, EncoderConfig, PublishedFormat
+from ecgtune.models.names import MODELS
 from ecgtune.models.pickles import read_pickled_tensors
 from ecgtune.models.weights import Weights, file_sha256
 from ecgtune.utils.files import refuse_pointer, replace_folder
 
 FORMAT = 1
 WEIGHTS_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a file gave: the encoder, its origin, and a fine-tuned file's own linear head (weight, bias) or None."""
-
-    encoder: Encoder
-    weights: Weights
-    head: dict[str, Tensor] | None = None
 
 
 def load_checkpoint(path: str | Path, *, heads: int | None = None) -> Checkpoint:
@@ -55,16 +47,60 @@ def load_checkpoint(path: str | Path, *, heads: int | None = None) -> Checkpoint
             raise SettingError(f"{path} states its number of attention heads; leave heads={heads} out")
         return checkpoint
     content = read_published_file(path)
-    formats = _published_formats()
-    matching = [reader for reader in formats if reader.matches(content)] or formats[:1]
-    return Checkpoint(*matching[0].read(content, path, heads))
+    architecture = _matching(content)
+    if architecture is None:
+        known = ", ".join(sorted(_published()))
+        raise CheckpointError(f"{path} is the published file of no known encoder; known: {known}")
+    found = _published()[architecture].read(content, path, heads=heads, sizes=None)
+    return _licensed(found, architecture)
+
+
+def load_named(path: str | Path, name: str, architecture: type[Encoder], sizes: EncoderConfig) -> Checkpoint:
+    """Read a published file, or a folder converted from it, as the weights of the model `name`.
+
+    Raises CheckpointError when it cannot be read, AuditError for the weights of another encoder or size.
+    """
+    path, reader = Path(path), architecture.published
+    if path.is_dir():
+        found = _load_folder(path)
+        if type(found.encoder) is not architecture or found.encoder.config != sizes:
+            raise AuditError(
+                f"weights audit: {path} does not fit {name}: it holds the encoder {found.encoder.architecture} with "
+                f"{found.encoder.config}"
+            )
+        return found
+    assert reader is not None
+    content = read_published_file(path)
+    try:
+        return _licensed(reader.read(content, path, heads=None, sizes=sizes), architecture.architecture)
+    except (AuditError, CheckpointError) as error:
+        other = _matching(content)
+        hint = f"; it is a file of {other}" if other not in (None, architecture.architecture) else ""
+        raise type(error)(f"{name}: {error}{hint}") from None
+
+
+def _licensed(checkpoint: Checkpoint, architecture: str) -> Checkpoint:
+    """With the licence of the architecture's published weights."""
+    published = (entry for entry in MODELS.values() if entry.architecture.architecture == architecture)
+    entry = next((each for each in published if hasattr(each.weights, "files")), None)
+    if entry is None:
+        return checkpoint
+    return replace(checkpoint, weights=replace(checkpoint.weights, licence=entry.licence, terms=entry.terms))
 
 
 def read_published_file(path: Path) -> Any:
-    """Content of a pickled checkpoint file. Raises CheckpointError."""
+    """Content of a pickled checkpoint file, or the tensors of a safetensors file. Raises CheckpointError."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; give a checkpoint file or a folder made by 'ecgtune convert'")
-    return read_pickled_tensors(path)
+    if path.suffix != ".safetensors":
+        return read_pickled_tensors(path)
+    try:
+        return load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        refuse_pointer(path, CheckpointError)
+        raise CheckpointError(
+            f"{path}: not a readable safetensors file, or cut off ({_one_line(error)}); download it again"
+        ) from error
 
 
 def read_config(folder: Path, architecture: type[Encoder]) -> EncoderConfig:
@@ -89,7 +125,8 @@ def convert(source: str | Path, target: str | Path, *, heads: int | None = None)
     tensors |= {f"head.{name}": tensor for name, tensor in (checkpoint.head or {}).items()}
 
     labels = None if checkpoint.head is None else checkpoint.head["bias"].shape[0]
-    facts = {"labels": labels, "converted_from": checkpoint.weights.to_json()}
+    names = None if checkpoint.labels is None else list(checkpoint.labels)
+    facts = {"labels": labels, "label_names": names, "converted_from": checkpoint.weights.to_json()}
     try:
         replace_folder(target, lambda folder: _write(folder, checkpoint.encoder, tensors, facts))
     except SafetensorError as error:  # its own error for a full disk
@@ -135,8 +172,14 @@ def _write(folder: Path, encoder: Encoder, tensors: dict[str, Tensor], facts: Ma
     (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 
-def _published_formats() -> list[PublishedFormat]:
-    return [encoder.published for encoder in ARCHITECTURES.all().values() if encoder.published is not None]
+def _published() -> dict[str, PublishedFormat]:
+    """Readers of published files by architecture."""
+    return {name: each.published for name, each in ARCHITECTURES.all().items() if each.published is not None}
+
+
+def _matching(content: Any) -> str | None:
+    """Architecture of the content of a published file."""
+    return next((name for name, reader in _published().items() if reader.matches(content)), None)
 
 
 def _load_folder(folder: Path) -> Checkpoint:
@@ -180,8 +223,17 @@ def _load_folder(folder: Path) -> Checkpoint:
         raise AuditError(
             f"weights audit: {folder / WEIGHTS_FILE} does not fit {SETTINGS_FILE}: {_one_line(error)}"
         ) from error
-    weights = Weights("pretrained", str(folder), sha256, used=tuple(tensors))
-    return Checkpoint(model, weights, head or None)
+    origin = settings.get("converted_from") or {}
+    weights = Weights(
+        "pretrained",
+        str(folder),
+        sha256,
+        used=tuple(tensors),
+        licence=origin.get("licence"),
+        terms=origin.get("terms", ""),
+    )
+    labels = settings.get("label_names")
+    return Checkpoint(model, weights, head or None, None if labels is None else tuple(labels))
 
 
 def _one_line(error: Exception) -> str:

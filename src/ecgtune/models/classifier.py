@@ -63,8 +63,8 @@ class Head:
 class Classifier(nn.Module):
     """A lead mixer if one was asked for, encoder, pooling over valid tokens, head.
 
-    `name` is the argument of `load_model`, so that a saved run can load it again; `weights` says where the encoder's
-    weights come from. A method may wrap `encoder` afterwards; `base_encoder` stays the encoder itself.
+    `name` and `checkpoint` are arguments of `load_model`, so that a saved run can load it again; `weights` says where
+    the encoder's weights come from. A method may wrap `encoder` afterwards; `base_encoder` stays the encoder itself.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Classifier(nn.Module):
         weights: Weights,
         *,
         name: str,
+        checkpoint: str | None = None,
         lead_mode: LeadMode = "place",
         lead_mixer: LeadMixer | None = None,
         seed: int = 0,
@@ -90,6 +91,7 @@ class Classifier(nn.Module):
         self.classes = classes
         self.weights = weights
         self.name = name
+        self.checkpoint = checkpoint
         self.lead_mode: LeadMode = lead_mode
         with torch.random.fork_rng(devices=[]):  # the head depends on the seed alone, and no one else's draws on it
             torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which also seeds the GPU

@@ -22,13 +22,15 @@ FORMAT = 1
 def describe_model(classifier: Classifier) -> dict[str, Any]:
     """Everything but tensors: name, architecture and sizes, classes, leads, head, origin of the weights.
 
-    `lead_adapter`, the leads that a lead mixer takes, is there only with one. `build_model` is the inverse.
+    `lead_adapter`, the leads that a lead mixer takes, and `checkpoint`, the file of a named model, are there only with
+    one. `build_model` is the inverse.
     """
     encoder = classifier.base_encoder
     mixer = classifier.lead_mixer
     return {
         "format": FORMAT,
         "name": classifier.name,
+        **({} if classifier.checkpoint is None else {"checkpoint": classifier.checkpoint}),
         "architecture": encoder.architecture,
         "version": encoder.version,
         "config": to_table(encoder.config),
@@ -53,19 +55,30 @@ def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Cl
     head = from_table(Head, description["head"], "the model's description")
     weights = Weights.from_json(description["weights"])
     classes, lead_mode, name = tuple(description["classes"]), description["lead_mode"], description["name"]
-    mixed = tuple(description.get("lead_adapter", ()))
+    mixed, checkpoint = tuple(description.get("lead_adapter", ())), description.get("checkpoint")
     if not load_base:
         with torch.random.fork_rng(devices=[]):  # the draws are replaced at once, and nobody else should see them
             encoder = architecture(config)
         mixer = LeadMixer(mixed, config.leads) if mixed else None
-        return Classifier(encoder, head, classes, weights, name=name, lead_mode=lead_mode, lead_mixer=mixer)
-    if Path(name).is_absolute() and not Path(name).exists():
+        return Classifier(
+            encoder,
+            head,
+            classes,
+            weights,
+            name=name,
+            checkpoint=checkpoint,
+            lead_mode=lead_mode,
+            lead_mixer=mixer,
+        )
+    file = checkpoint or name
+    if Path(file).is_absolute() and not Path(file).exists():
         raise CheckpointError(
             f"the run holds only the weights of its method, and the encoder that they belong to is gone: put it back"
-            f" at {name} (sha256 {weights.sha256})"
+            f" at {file} (sha256 {weights.sha256})"
         )
     base = load_model(
         name,
+        checkpoint=checkpoint,
         classes=classes,
         leads=mixed or config.leads,
         lead_mode=lead_mode,
@@ -76,7 +89,7 @@ def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Cl
     found = base.weights
     if (found.kind, found.sha256, found.seed) != (weights.kind, weights.sha256, weights.seed):
         raise CheckpointError(
-            f"{name} has changed since this run: its weights were {weights.describe()} and are {found.describe()}; "
+            f"{file} has changed since this run: its weights were {weights.describe()} and are {found.describe()}; "
             "put the earlier file back"
         )
     return base

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
@@ -133,3 +135,19 @@ PRE_NORM_ROLES: Mapping[str, tuple[str, ...]] = {
     "attention_branch": ("layers.*.attention",),
     "mlp_branch": ("layers.*.feed_forward",),
 }
+
+
+@contextmanager
+def running_statistics_kept(block: nn.Module) -> Iterator[None]:
+    """For a second forward pass on the same batch: batch norms count it once."""
+    counting = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    momenta = [module.momentum for module in counting]
+    for module in counting:
+        module.momentum = 0.0
+    try:
+        yield
+    finally:
+        for module, momentum in zip(counting, momenta, strict=True):
+            module.momentum = momentum
+            if module.num_batches_tracked is not None:
+                module.num_batches_tracked -= 1

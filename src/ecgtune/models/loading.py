@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -11,17 +12,22 @@ from torch import nn
 
 from ecgtune.config.model import LeadMode
 from ecgtune.errors import SettingError
-from ecgtune.models.checkpoint import Checkpoint, load_checkpoint
+from ecgtune.models.base import Checkpoint
+from ecgtune.models.checkpoint import load_checkpoint, load_named
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.leads import LeadMixer, select_leads
-from ecgtune.models.names import model_names, unknown_model
-from ecgtune.models.registry import HubRepository, find_model, model_info
+from ecgtune.models.names import MODELS, model_names, unknown_model
+from ecgtune.models.registry import HubRepository, PublishedFile, find_model, model_info
+
+#: Files whose restrictive licence has been shown in this process.
+_TOLD: set[str] = set()
 
 
 def load_model(
     name_or_path: str | Path,
     *,
+    checkpoint: str | Path | None = None,
     classes: int | Sequence[str] | None = None,
     leads: Sequence[str] | None = None,
     lead_mode: LeadMode = "place",
@@ -35,8 +41,10 @@ def load_model(
     ----------
     name_or_path : a name of `list_models()`; a checkpoint file or a converted folder; or a file on the Hugging Face hub
         as "wanglab/ecg-fm" or "wanglab/ecg-fm/mimic_iv_ecg_finetuned.pt".
-    classes : how many, or their names, for a new head. None keeps the head of a fine-tuned checkpoint; a checkpoint
-        without one gets a new head for two classes, "0" and "1".
+    checkpoint : published file of the weights of that name (or a folder converted from it), where you have downloaded
+        it yourself; load_model("ecgfounder-1lead", checkpoint="1_lead_ECGFounder.pth").
+    classes : how many, or their names, for a new head. None keeps the head of a fine-tuned checkpoint and the names of
+        its outputs; a checkpoint without one gets a new head for two classes, "0" and "1".
     leads : leads of the signal, in order; None for those of the encoder. A one-lead encoder takes any one lead. An
         encoder from scratch ("resnet-1d") has a channel for each.
     lead_mode : "place" uses each lead's own input channel; "copy" puts one lead in all channels (see `adapt_leads`).
@@ -53,22 +61,26 @@ def load_model(
         raise SettingError(f'classes is the text {classes!r}; write the names one by one, classes=("a", "b")')
     if lead_adapter and lead_mode != "place":
         raise SettingError(f"a lead adapter starts from lead mode 'place', but {lead_mode!r} was given; leave one out")
-    name, checkpoint = _find(name_or_path, seed, None if leads is None else tuple(leads))
-    encoder = checkpoint.encoder
+    name, found = _find(name_or_path, seed, None if leads is None else tuple(leads), checkpoint)
+    encoder = found.encoder
+    if found.weights.terms and found.weights.source not in _TOLD:
+        _TOLD.add(found.weights.source)
+        logging.getLogger(__name__).warning("licence of the weights of %s: %s", name, found.weights.notice)
     leads = encoder.input_spec.leads if leads is None else leads
-    own_head = checkpoint.head if classes is None else None
+    own_head = found.head if classes is None else None
     if own_head is not None and head not in (None, Head()):
         raise SettingError(f"{name} keeps its own linear head; leave head out, or give classes for a new one")
     if own_head is not None:
-        names = tuple(f"label {number}" for number in range(len(own_head["bias"])))
+        names = found.labels or tuple(f"label {number}" for number in range(len(own_head["bias"])))
     else:
         names = _class_names(2 if classes is None else classes)
     classifier = Classifier(
         encoder if lead_adapter else encoder.adapt_leads(leads, lead_mode),
         head or Head(),
         names,
-        checkpoint.weights,
+        found.weights,
         name=name,
+        checkpoint=None if checkpoint is None else found.weights.source,
         lead_mode=lead_mode,
         lead_mixer=LeadMixer(leads, encoder.input_spec.leads) if lead_adapter else None,
         seed=seed,
@@ -79,20 +91,22 @@ def load_model(
 
 
 def fetch_weights(name: str) -> None:
-    """Download the weights of a name where they are on a hub and not here yet. Raises CheckpointError."""
+    """Download the weights of a name where they are not here yet. Raises CheckpointError where that is not possible."""
     found = find_model(name)
-    if found is not None and isinstance(found[1], HubRepository) and not Path(name).exists():
+    if found is not None and isinstance(found[1], (HubRepository, PublishedFile)) and not Path(name).exists():
         found[1].fetch(name)
 
 
 def input_spec_of(name_or_path: str | Path) -> InputSpec:
     """Signals that the encoder of this name or file takes. Raises what `load_model` raises."""
-    found = find_model(str(name_or_path))
-    if found is not None and not Path(name_or_path).exists():
+    name = str(name_or_path)
+    found = find_model(name)
+    if found is not None and not Path(name).exists():
         architecture, weights = found
-        if not hasattr(weights, "repository"):
-            return architecture(weights.config(architecture)).input_spec
-    return _find(name_or_path, 0, None)[1].encoder.input_spec
+        if name in MODELS or not hasattr(weights, "repository"):
+            with torch.device("meta"):
+                return architecture(weights.config(architecture)).input_spec
+    return _find(name_or_path, 0, None, None)[1].encoder.input_spec
 
 
 def leads_problem(name_or_path: str | Path, leads: Sequence[str]) -> str:
@@ -115,7 +129,9 @@ def _class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _find(name_or_path: str | Path, seed: int, leads: tuple[str, ...] | None) -> tuple[str, Checkpoint]:
+def _find(
+    name_or_path: str | Path, seed: int, leads: tuple[str, ...] | None, checkpoint: str | Path | None
+) -> tuple[str, Checkpoint]:
     """The name under which the encoder can be loaded again from anywhere, and the encoder."""
     if not isinstance(name_or_path, (str, Path)):
         raise SettingError(
@@ -129,6 +145,15 @@ def _find(name_or_path: str | Path, seed: int, leads: tuple[str, ...] | None) ->
             " folder is opened with ecgtune.load_run(folder)"
         )
     path, found = Path(name_or_path), find_model(name)
+    if checkpoint is not None:
+        if found is None or not hasattr(found[1], "files"):
+            published = [each for each in model_names() if hasattr(MODELS[each].weights, "files")]
+            raise SettingError(
+                f"a checkpoint is given for {name!r}, which is no name of published weights; allowed: "
+                f"{', '.join(published)}; or give the path of the file in place of the name"
+            )
+        architecture, weights = found
+        return name, load_named(Path(checkpoint).resolve(), name, architecture, weights.config(architecture))
     if found is not None and (name in model_names() or not path.exists()):
         architecture, weights = found
         return name, weights.load(name, architecture, leads, seed)

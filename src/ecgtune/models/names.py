@@ -21,11 +21,21 @@ MODELS: dict[str, Any] = {}
 
 @dataclass(frozen=True)
 class NamedModel:
-    """Facts about a model of this package. repository: of its weights on the Hugging Face hub."""
+    """Facts about a model of this package.
+
+    repository: of its weights on the Hugging Face hub. terms: what the licence forbids, in words that are shown
+    wherever the weights are used. files: of published weights, the first by default. place: where to get them by hand.
+    """
 
     licence: str
     description: str
     repository: str | None = None
+    terms: str = ""
+    files: tuple[str, ...] = ()
+    place: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "files", tuple(self.files))
 
 
 @cache
@@ -49,9 +59,9 @@ def check_model_name(name: str) -> None:
 
 
 def may_download(name: str) -> bool:
-    """Whether the weights of `name` may have to be downloaded: it is no path, and neither bundled nor random."""
+    """Whether the weights of `name` may have to be fetched: it is no path, and neither bundled nor random."""
     known = built_in().get(name)
-    return not Path(name).exists() and (known is None or known.repository is not None)
+    return not Path(name).exists() and (known is None or bool(known.files))
 
 
 def unknown_model(name: str) -> SettingError:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 import torch
 
-from ecgtune.errors import SettingError
+from ecgtune.errors import CheckpointError, SettingError
 from ecgtune.models.architectures import ARCHITECTURES, find_architecture
-from ecgtune.models.base import Encoder, EncoderConfig
-from ecgtune.models.checkpoint import Checkpoint, load_checkpoint, read_config
+from ecgtune.models.base import Checkpoint, Encoder, EncoderConfig
+from ecgtune.models.checkpoint import load_checkpoint, read_config
 from ecgtune.models.hub import download
 from ecgtune.models.names import MODELS, NamedModel, built_in, model_names
 from ecgtune.models.weights import Weights
@@ -105,11 +105,46 @@ class HubRepository:
 
 
 @dataclass(frozen=True)
+class PublishedFile:
+    """Published files that are downloaded by hand from `place`."""
+
+    files: tuple[str, ...]
+    place: str
+    sizes: EncoderConfig
+
+    @property
+    def description(self) -> str:
+        return f"file {self.files[0]}"
+
+    def config(self, architecture: type[Encoder]) -> EncoderConfig:
+        return self.sizes
+
+    def load(self, name: str, architecture: type[Encoder], leads: tuple[str, ...] | None, seed: int) -> Checkpoint:
+        self.fetch(name)
+
+    def fetch(self, name: str) -> NoReturn:
+        """Raise the CheckpointError that says where the file is."""
+        raise CheckpointError(
+            f"the weights of {name} are not downloaded by ecgtune; get {' or '.join(self.files)} from {self.place} and "
+            f'give its path: load_model("{name}", checkpoint=PATH), or --checkpoint PATH'
+        )
+
+
+def published_weights(name: str, sizes: EncoderConfig) -> HubRepository | PublishedFile:
+    """Source of the published weights of a model of this package, by its entry in `models.toml`."""
+    facts = built_in()[name]
+    if facts.repository is not None:
+        return HubRepository(facts.repository, facts.files, sizes)
+    return PublishedFile(facts.files, facts.place, sizes)
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """Facts about a named encoder.
 
     parameters: number of weights. leads: empty for an encoder that takes the leads of the signal. sampling_rate: Hz.
-    source: where the weights come from. licence: of the weights.
+    seconds: usual length of a window, None if unknown. source: where the weights come from. licence: of the weights;
+    terms: what it forbids, "" if nothing.
     """
 
     name: str
@@ -117,7 +152,9 @@ class ModelInfo:
     parameters: int
     leads: tuple[str, ...]
     sampling_rate: float
+    seconds: float | None
     licence: str
+    terms: str
     source: str
     description: str
 
@@ -130,6 +167,7 @@ class Entry:
     weights: WeightSource
     licence: str
     description: str
+    terms: str = ""
 
 
 def register_encoder(
@@ -158,7 +196,7 @@ def register_weights(
 ) -> None:
     """Make a model known under `name`: weights for a registered architecture. Arguments as of `register_encoder`."""
     facts = built_in().get(name, NamedModel(licence, description))
-    MODELS[name] = Entry(find_architecture(architecture), weights, facts.licence, facts.description)
+    MODELS[name] = Entry(find_architecture(architecture), weights, facts.licence, facts.description, facts.terms)
 
 
 def list_models(pattern: str = "*") -> list[ModelInfo]:
@@ -206,7 +244,9 @@ def _info(name: str) -> ModelInfo:
         parameters=sum(parameter.numel() for parameter in encoder.parameters()),
         leads=() if scratch else spec.leads,
         sampling_rate=spec.sampling_rate,
+        seconds=spec.seconds if spec.samples is None else spec.samples / spec.sampling_rate,
         licence=entry.licence,
+        terms=entry.terms,
         source=entry.weights.description,
         description=entry.description,
     )

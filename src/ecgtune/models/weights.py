@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+#: Reason for entries of a file that are no weights.
+BESIDE = "training state beside the weights"
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -15,7 +18,8 @@ class Weights:
 
     `source` is the file, folder or name that they came from; `sha256` that of the file (None for random weights);
     `seed` that of random weights (None for a file). `used` names the file's tensors that the model holds, `left_out`
-    pairs every other tensor of the file with the reason.
+    pairs every other tensor of the file with the reason. `licence` is that of the file, where it is known; `terms` what
+    it forbids, in words that every result repeats.
     """
 
     kind: Literal["pretrained", "random"]
@@ -24,20 +28,29 @@ class Weights:
     seed: int | None = None
     used: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+    licence: str | None = None
+    terms: str = ""
 
     def describe(self) -> str:
-        """'pretrained (sha256 1234abcd...)' or 'random (seed 0)'."""
+        """'pretrained (sha256 1234abcd...)', with terms behind the sum, or 'random (seed 0)'."""
         if self.kind == "pretrained":
-            return f"pretrained (sha256 {str(self.sha256)[:8]}...)"
+            return f"pretrained (sha256 {str(self.sha256)[:8]}...{f'; {self.notice}' if self.terms else ''})"
         return f"random (seed {self.seed})"
+
+    @property
+    def notice(self) -> str:
+        """Licence and terms: "CC BY-NC 4.0, no commercial use"."""
+        return ", ".join(part for part in (self.licence, self.terms) if part)
 
     def audit(self) -> str:
         """One sentence that accounts for every tensor."""
         if self.kind == "random":
             return f"the encoder's weights are {self.describe()}; no file was read"
-        reasons = sorted({reason for _, reason in self.left_out})
-        rest = f", {len(self.left_out)} left out ({'; '.join(reasons)})" if self.left_out else ""
-        return f"all {len(self.used) + len(self.left_out)} tensors accounted for: {len(self.used)} used{rest}"
+        tensors = [reason for _, reason in self.left_out if reason != BESIDE]
+        rest = f", {len(tensors)} left out ({'; '.join(sorted(set(tensors)))})" if tensors else ""
+        entries = [name for name, reason in self.left_out if reason == BESIDE]
+        beside = f"; also left out, {BESIDE}: {', '.join(entries)}" if entries else ""
+        return f"all {len(self.used) + len(tensors)} tensors accounted for: {len(self.used)} used{rest}{beside}"
 
     def to_json(self) -> dict[str, Any]:
         """As plain values for a JSON file; `from_json` reads them back."""
@@ -48,6 +61,8 @@ class Weights:
             "seed": self.seed,
             "used": list(self.used),
             "left_out": [list(pair) for pair in self.left_out],
+            "licence": self.licence,
+            "terms": self.terms,
         }
 
     @classmethod
@@ -60,6 +75,8 @@ class Weights:
             seed=values["seed"],
             used=tuple(values["used"]),
             left_out=tuple((name, reason) for name, reason in values["left_out"]),
+            licence=values.get("licence"),
+            terms=values.get("terms", ""),
         )
 
 

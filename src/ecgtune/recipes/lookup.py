@@ -105,8 +105,9 @@ def resolve_models(recipes: Sequence[Recipe]) -> None:
             check_model_name(model)
         except SettingError as error:
             raise SettingError(f"model of {', '.join(names)}: {error}" if len(users) > 1 else str(error)) from None
+    at_hand = {one.model.name for one in recipes if one.model.checkpoint is not None}
     for model, names in users.items():
-        if not may_download(model):
+        if model in at_hand or not may_download(model):
             continue
         from ecgtune.models.loading import fetch_weights  # imports torch
 

@@ -55,7 +55,9 @@ def example_signal(encoder: Encoder, windows: int = 2, seed: int = 0) -> Tensor:
     spec = encoder.input_spec
     samples = spec.samples
     if samples is None:
-        wanted = max(spec.minimum_samples * 6, spec.multiple_of)
+        # One second where any length is taken, so that there are several tokens.
+        wanted = spec.minimum_samples * 6 if spec.minimum_samples > 1 else round(spec.sampling_rate)
+        wanted = max(wanted, spec.multiple_of)
         samples = -(-wanted // spec.multiple_of) * spec.multiple_of
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(windows, len(spec.leads), samples, generator=generator)

@@ -72,6 +72,7 @@ def _settings_of(model: Classifier) -> ModelSettings:
         )
     return ModelSettings(
         name=model.name,
+        checkpoint=model.checkpoint,
         lead_mode=model.lead_mode,
         lead_adapter=model.lead_mixer is not None,
         pooling=model.head_spec.pooling,

@@ -120,6 +120,7 @@ def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier
     """The classifier that `recipe` names, for the classes and leads of `dataset`."""
     return load_model(
         recipe.model.name,
+        checkpoint=recipe.model.checkpoint,
         classes=dataset.classes,
         leads=dataset.leads,
         lead_mode=recipe.model.lead_mode,

@@ -6,8 +6,7 @@ from ecgtune.models.ecg_fm.masked_teacher import MaskedTeacher
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 from ecgtune.models.ecg_fm.pretraining import ContrastiveModel
 from ecgtune.models.ecg_fm.published import PublishedEcgFM
-from ecgtune.models.names import built_in
-from ecgtune.models.registry import BundledFolder, HubRepository, RandomWeights, register_encoder, register_weights
+from ecgtune.models.registry import BundledFolder, RandomWeights, published_weights, register_encoder, register_weights
 
 BUNDLED = Path(__file__).parent / "bundled"
 
@@ -15,11 +14,7 @@ EcgFM.published = PublishedEcgFM()
 EcgFM.pretraining_models = {"contrastive": ContrastiveModel, "data2vec": MaskedTeacher}
 register_encoder(
     "ecg-fm",
-    weights=HubRepository(
-        str(built_in()["ecg-fm"].repository),
-        ("mimic_iv_ecg_physionet_pretrained.pt", "mimic_iv_ecg_finetuned.pt"),
-        EcgFmConfig(),
-    ),
+    weights=published_weights("ecg-fm", EcgFmConfig()),
 )(EcgFM)
 
 _tiny = BundledFolder(BUNDLED / "ecg-fm-tiny")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import AuditError, CheckpointError
+from ecgtune.models.base import Checkpoint, EncoderConfig
 from ecgtune.models.ecg_fm.network import KERNEL, EcgFM, EcgFmConfig
 from ecgtune.models.weights import Weights, file_sha256
 
@@ -123,15 +124,23 @@ class PublishedEcgFM:
         tensors = content.get("model") if isinstance(content, Mapping) else None
         return isinstance(tensors, Mapping) and any("post_extract_proj" in str(name) for name in tensors)
 
-    def read(self, content: Any, path: Path, heads: int | None) -> tuple[EcgFM, Weights, dict[str, Tensor] | None]:
+    def read(self, content: Any, path: Path, *, heads: int | None, sizes: EncoderConfig | None) -> Checkpoint:
         tensors = content.get("model") if isinstance(content, Mapping) else None
         if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
             raise CheckpointError(f"{path}: not a published ECG-FM checkpoint: it has no entry 'model' with tensors")
         cfg = content.get("cfg")
         model = cfg.get("model") if isinstance(cfg, Mapping) else None
         official = read_official(tensors, model if isinstance(model, Mapping) else None, str(path), heads)
+        if isinstance(sizes, EcgFmConfig):
+            found, wanted = _shapes(official.config), _shapes(sizes)
+            other = next((name for name in {**wanted, **found} if found.get(name) != wanted.get(name)), None)
+            if other is not None:
+                raise AuditError(
+                    f"weights audit: {path} does not fit: its tensor for {other} has shape {found.get(other)} instead "
+                    f"of {wanted.get(other)}"
+                )
         weights = Weights("pretrained", str(path), file_sha256(path), used=official.used, left_out=official.left_out)
-        return EcgFM.from_weights(official.config, official.encoder), weights, official.head
+        return Checkpoint(EcgFM.from_weights(official.config, official.encoder), weights, official.head)
 
 
 def _current_name(name: str) -> str:
