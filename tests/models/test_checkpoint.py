@@ -154,7 +154,7 @@ def test_a_hostile_file_is_refused_and_not_run(tmp_path: Path, function: str, zi
     call = Call(getattr(__import__(module), name), arguments)
     path = tmp_path / "hostile.pt"
     torch.save({"model": {}, "extra_state": call}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match="asks to run" if zipped else "not a readable") as caught:
+    with pytest.raises(CheckpointError, match="asks to run") as caught:
         load_checkpoint(path)
     one_line(caught.value)
     assert not marker.exists()

@@ -23,6 +23,7 @@ from ecgtune.errors import DataError, SettingError
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.layers import running_statistics_kept
 from ecgtune.models.leads import combine_leads, select_leads
+from ecgtune.models.tensors import parameter_limit
 from ecgtune.models.weights import Weights
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _BatchNorm, nn.modules.instancenorm._InstanceNorm)
@@ -315,14 +316,19 @@ class Encoder(nn.Module):
     def from_weights(cls, config: EncoderConfig, weights: Mapping[str, Tensor]) -> Self:
         """An encoder that holds exactly `weights` (the tensors themselves, not copies).
 
-        Raises torch's RuntimeError when a name or shape does not match.
+        Raises torch's RuntimeError when a name, shape or kind of number does not match.
         """
-        with torch.device("meta"):  # no random draws and no memory for weights that are replaced at once
+        with torch.device("meta"), parameter_limit(weights.values()):  # no draws, no memory: they are replaced at once
             encoder = cls(config)
         if encoder._non_persistent_buffers():  # their values are in no file, so they are computed
             with torch.random.fork_rng(devices=[]):
                 encoder = cls(config)
-        encoder.load_state_dict(weights, strict=True, assign=True)
+        expected = encoder.state_dict()
+        for name in weights.keys() & expected.keys():
+            if expected[name].is_floating_point() and not weights[name].is_floating_point():
+                raise RuntimeError(f"{name} is {weights[name].dtype}, but {expected[name].dtype} is needed")
+        fitting = {name: t.to(expected[name].dtype) if name in expected else t for name, t in weights.items()}
+        encoder.load_state_dict(fitting, strict=True, assign=True)
         return encoder
 
     def valid_tokens(self, padding_mask: Tensor, samples_per_token: int, *, partial: bool = False) -> Tensor:

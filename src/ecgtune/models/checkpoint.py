@@ -16,17 +16,19 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ecgtune.config.base import from_table, to_table
-from ecgtune.errors import AuditError, CheckpointError, SettingError
+from ecgtune.data.dataset import check_rate
+from ecgtune.errors import AuditError, CheckpointError, EcgtuneError, SettingError
 from ecgtune.models.architectures import ARCHITECTURES, architecture_of, check_registered
 from ecgtune.models.base import Checkpoint, Encoder, EncoderConfig, PublishedFormat
 from ecgtune.models.names import MODELS
-from ecgtune.models.pickles import read_pickled_tensors
+from ecgtune.models.tensors import check_tensors, read_safetensors, to_float32
+from ecgtune.models.torch_files import read_torch_file
 from ecgtune.models.weights import Weights, file_sha256
-from ecgtune.utils.files import refuse_pointer, replace_folder
+from ecgtune.utils.files import json_value, read_json, refuse_pointer, replace_folder
 
 FORMAT = 1
 WEIGHTS_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
@@ -51,8 +53,24 @@ def load_checkpoint(path: str | Path, *, heads: int | None = None) -> Checkpoint
     if architecture is None:
         known = ", ".join(sorted(_published()))
         raise CheckpointError(f"{path} is the published file of no known encoder; known: {known}")
-    found = _published()[architecture].read(content, path, heads=heads, sizes=None)
-    return _licensed(found, architecture)
+    return _read(_published()[architecture], content, path, architecture, heads=heads)
+
+
+def _read(
+    reader: PublishedFormat,
+    content: Any,
+    path: Path,
+    architecture: str,
+    *,
+    heads: int | None = None,
+    sizes: EncoderConfig | None = None,
+) -> Checkpoint:
+    try:
+        return _licensed(reader.read(content, path, heads=heads, sizes=sizes), architecture)
+    except EcgtuneError:
+        raise
+    except Exception as error:  # a reader may rely on what published files always have
+        raise AuditError(f"weights audit: {path} is not what its publisher writes: {_one_line(error)}") from error
 
 
 def load_named(path: str | Path, name: str, architecture: type[Encoder], sizes: EncoderConfig) -> Checkpoint:
@@ -72,7 +90,7 @@ def load_named(path: str | Path, name: str, architecture: type[Encoder], sizes: 
     assert reader is not None
     content = read_published_file(path)
     try:
-        return _licensed(reader.read(content, path, heads=None, sizes=sizes), architecture.architecture)
+        return _read(reader, content, path, architecture.architecture, sizes=sizes)
     except (AuditError, CheckpointError) as error:
         other = _matching(content)
         hint = f"; it is a file of {other}" if other not in (None, architecture.architecture) else ""
@@ -93,9 +111,9 @@ def read_published_file(path: Path) -> Any:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; give a checkpoint file or a folder made by 'ecgtune convert'")
     if path.suffix != ".safetensors":
-        return read_pickled_tensors(path)
+        return read_torch_file(path)
     try:
-        return load_file(path)
+        return read_safetensors(path)
     except (OSError, ValueError, SafetensorError) as error:
         refuse_pointer(path, CheckpointError)
         raise CheckpointError(
@@ -105,7 +123,7 @@ def read_published_file(path: Path) -> Any:
 
 def read_config(folder: Path, architecture: type[Encoder]) -> EncoderConfig:
     """Sizes of the encoder in a converted folder, without its weights."""
-    settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+    settings = read_json(folder / SETTINGS_FILE)
     return from_table(architecture.config_type, settings["config"], str(folder / SETTINGS_FILE))
 
 
@@ -188,8 +206,8 @@ def _load_folder(folder: Path) -> Checkpoint:
     if (folder / "best").is_dir() or (folder / "metrics.json").is_file():
         raise CheckpointError(f"{folder}: a run folder, not a model; open it with ecgtune.load_run({str(folder)!r})")
     try:
-        settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-        tensors = {name: tensor.float() for name, tensor in load_file(folder / WEIGHTS_FILE).items()}
+        settings = json_value(folder / SETTINGS_FILE)
+        stored = read_safetensors(folder / WEIGHTS_FILE)
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{folder}: not a converted model, {Path(str(error.filename or WEIGHTS_FILE)).name} is not in it; "
@@ -197,9 +215,7 @@ def _load_folder(folder: Path) -> Checkpoint:
         ) from error
     except (OSError, ValueError, SafetensorError) as error:
         refuse_pointer(folder / WEIGHTS_FILE, CheckpointError)
-        raise CheckpointError(
-            f"{folder}: unreadable ({str(error).splitlines()[0]}); convert the .pt file again"
-        ) from error
+        raise CheckpointError(f"{folder}: unreadable ({_one_line(error)}); convert the .pt file again") from error
     if (
         not isinstance(settings, dict)
         or settings.get("format") != FORMAT
@@ -213,16 +229,24 @@ def _load_folder(folder: Path) -> Checkpoint:
         raise CheckpointError(
             f"{folder / WEIGHTS_FILE} is not the file that {SETTINGS_FILE} describes; convert it again"
         )
+    source = str(folder / WEIGHTS_FILE)
+    tensors = {name: to_float32(tensor, name, source) for name, tensor in check_tensors(stored, source).items()}
     architecture = architecture_of(settings, str(folder / SETTINGS_FILE))
-    config = from_table(architecture.config_type, settings["config"], str(folder / SETTINGS_FILE))
     encoder = {name.removeprefix("encoder."): tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
     head = {name.removeprefix("head."): tensor for name, tensor in tensors.items() if name.startswith("head.")}
     try:
+        config = from_table(architecture.config_type, settings["config"], str(folder / SETTINGS_FILE))
         model = architecture.from_weights(config, encoder)
-    except RuntimeError as error:
-        raise AuditError(
-            f"weights audit: {folder / WEIGHTS_FILE} does not fit {SETTINGS_FILE}: {_one_line(error)}"
-        ) from error
+        check_rate(model.input_spec.sampling_rate, f"{folder / SETTINGS_FILE}: an encoder with the sampling rate")
+        if head and {name: (*tensor.shape,) for name, tensor in head.items()} != {
+            "weight": (len(head["bias"]), model.head_width),
+            "bias": (len(head["bias"]),),
+        }:
+            raise RuntimeError(f"its head is not linear on features of width {model.head_width}")
+    except EcgtuneError:
+        raise
+    except Exception as error:  # sizes of another file fail in torch, in many ways
+        raise AuditError(f"weights audit: {source} does not fit {SETTINGS_FILE}: {_one_line(error)}") from error
     origin = settings.get("converted_from") or {}
     weights = Weights(
         "pretrained",

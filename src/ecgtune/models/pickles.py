@@ -1,76 +1,260 @@
-"""Read a `.pt` file as data: nothing that the file names is ever run.
+"""Interpret a pickle as data: nothing that it names is imported or called, and memory follows from its size.
 
-torch's weights-only reader builds tensors and plain containers and refuses any other class. The original's training
-also saved settings objects and, after a validation, numpy arrays of labels and scores. None of that is needed here, so
-names from the libraries that such files are known to mention are read as inert placeholders. Any other name is refused.
+A pickle is a program for a stack machine. The interpreter here builds numbers, texts, lists, tuples and dictionaries.
+Named functions and classes are texts, and what the program makes with them is chosen by the hooks of a subclass.
 """
 
 from __future__ import annotations
 
-import pickle
-import zipfile
+import io
+import pickletools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import torch
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+MOST_BYTES = 32 << 20  # of one pickle; that of the published ECG-FM has below 1 MB
+MOST_OPCODES = 1_000_000  # of one pickle, each of which makes one value at most
+DEEPEST = 100  # levels of containers in containers
+_LARGEST_INTEGER = 128  # bits; longer ones belong to random states, and take long to print
+_SCALARS = (str, bytes, int, float, bool, type(None))
 
-from ecgtune.errors import CheckpointError
-from ecgtune.utils.files import refuse_pointer
 
-_INERT_LIBRARIES = frozenset(
-    {"argparse", "collections", "enum", "fairseq", "fairseq_signals", "numpy", "omegaconf", "pathlib", "typing"}
+class PickleError(ValueError):
+    """A pickle that is damaged, too large, or that asks for more than data."""
+
+
+class Inert:
+    """Stands for an object of a pickle that is neither a container nor a plain value; takes what is done to it."""
+
+    __slots__ = ()
+
+
+class Named(str):
+    """The dotted name of a function or class, of which only the name is known."""
+
+
+class Interpreter:
+    """Interpreter of one pickle after the other in `data`. A subclass overrides the three hooks."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+        self._left = MOST_OPCODES
+
+    @property
+    def position(self) -> int:
+        """Bytes that were read so far."""
+        return self._file.tell()
+
+    def check_name(self, name: str) -> None:
+        """Raise an error for a function or class that no data need."""
+
+    def call(self, name: str, arguments: tuple) -> Any:
+        """Return the value of a call, without calling anything."""
+        return Inert()
+
+    def stored(self, identifier: Any) -> Any:
+        """Return the value that lies outside of the pickle."""
+        return Inert()
+
+    def run(self) -> Any:
+        """Return the value of the next pickle. Raises PickleError, or any exception for a damaged one."""
+        self._stack: list[Any] = []
+        self._marked: list[list[Any]] = []
+        self._memo: dict[int, Any] = {}
+        for opcode, argument, _ in pickletools.genops(self._file):
+            self._left -= 1
+            if self._left < 0:
+                raise PickleError(f"over {MOST_OPCODES} instructions")
+            name = opcode.name
+            if name in _VALUES:
+                self._stack.append(argument)
+            elif name in _MADE:
+                self._stack.append(_MADE[name]())
+            elif name in _ACTIONS:
+                _ACTIONS[name](self, argument)
+            elif name == "STOP":
+                value = self._stack.pop()
+                check_depth(value)
+                return value
+            elif name not in ("PROTO", "FRAME"):
+                raise PickleError(f"instruction {name}")
+        raise PickleError("no end")
+
+    def _to_mark(self) -> list[Any]:
+        values, self._stack = self._stack, self._marked.pop()
+        return values
+
+    def _name(self, module: object, name: object) -> Named:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise PickleError("a name that is no text")
+        full = f"{module.replace('__builtin__', 'builtins')}.{name}"
+        self.check_name(full)
+        return Named(full)
+
+    def _made_by(self, function: object, arguments: object) -> Any:
+        if isinstance(function, Named) and isinstance(arguments, tuple):
+            return self.call(function, arguments)
+        return Inert()
+
+
+# One function for each instruction that is more than a value; `argument` is that of the instruction.
+
+
+def _mark(machine: Interpreter, argument: Any) -> None:
+    machine._marked.append(machine._stack)
+    machine._stack = []
+
+
+def _integer(machine: Interpreter, argument: Any) -> None:
+    machine._stack.append(argument if argument.bit_length() <= _LARGEST_INTEGER else Inert())
+
+
+def _tuple(count: int | None) -> Callable[[Interpreter, Any], None]:
+    def make(machine: Interpreter, argument: Any) -> None:
+        values = machine._to_mark() if count is None else [machine._stack.pop() for _ in range(count)][::-1]
+        machine._stack.append(tuple(values))
+
+    return make
+
+
+def _list(machine: Interpreter, argument: Any) -> None:
+    machine._stack.append(machine._to_mark())
+
+
+def _dict(machine: Interpreter, argument: Any) -> None:
+    values = machine._to_mark()
+    machine._stack.append({})
+    _fill(machine._stack[-1], values)
+
+
+def _append(machine: Interpreter, argument: Any) -> None:
+    _extend(machine, [machine._stack.pop()])
+
+
+def _appends(machine: Interpreter, argument: Any) -> None:
+    _extend(machine, machine._to_mark())
+
+
+def _extend(machine: Interpreter, values: list[Any]) -> None:
+    if isinstance(machine._stack[-1], list):
+        machine._stack[-1].extend(values)
+
+
+def _setitem(machine: Interpreter, argument: Any) -> None:
+    value, key = machine._stack.pop(), machine._stack.pop()
+    _fill(machine._stack[-1], [key, value])
+
+
+def _setitems(machine: Interpreter, argument: Any) -> None:
+    values = machine._to_mark()
+    _fill(machine._stack[-1], values)
+
+
+def _fill(target: Any, values: list[Any]) -> None:
+    """Set pairs of key and value. Other keys than plain values are never looked up, and can take for ever to hash."""
+    if isinstance(target, dict):
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            target[key if isinstance(key, _SCALARS) else Inert()] = value
+
+
+def _put(machine: Interpreter, argument: Any) -> None:
+    machine._memo[argument] = machine._stack[-1]
+
+
+def _memoize(machine: Interpreter, argument: Any) -> None:
+    machine._memo[len(machine._memo)] = machine._stack[-1]
+
+
+def _get(machine: Interpreter, argument: Any) -> None:
+    machine._stack.append(machine._memo[argument])
+
+
+def _global(machine: Interpreter, argument: Any) -> None:
+    machine._stack.append(machine._name(*argument.split(" ", 1)))
+
+
+def _stack_global(machine: Interpreter, argument: Any) -> None:
+    name, module = machine._stack.pop(), machine._stack.pop()
+    machine._stack.append(machine._name(module, name))
+
+
+def _reduce(machine: Interpreter, argument: Any) -> None:
+    arguments, function = machine._stack.pop(), machine._stack.pop()
+    machine._stack.append(machine._made_by(function, arguments))
+
+
+def _newobj_ex(machine: Interpreter, argument: Any) -> None:
+    machine._stack.pop()  # named arguments
+    _reduce(machine, argument)
+
+
+def _inst(machine: Interpreter, argument: Any) -> None:
+    name, arguments = machine._name(*argument.split(" ", 1)), machine._to_mark()
+    machine._stack.append(machine._made_by(name, tuple(arguments)))
+
+
+def _obj(machine: Interpreter, argument: Any) -> None:
+    function, *arguments = machine._to_mark()
+    machine._stack.append(machine._made_by(function, tuple(arguments)))
+
+
+def _persid(machine: Interpreter, argument: Any) -> None:
+    machine._stack.append(machine.stored(argument if argument is not None else machine._stack.pop()))
+
+
+_VALUES = frozenset(
+    {
+        *("BINFLOAT", "FLOAT", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    }
 )
+_MADE: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_SET": Inert,
+    "BYTEARRAY8": Inert,
+}
+_ACTIONS: dict[str, Callable[[Interpreter, Any], object]] = {
+    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), _integer),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _put),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _get),
+    **dict.fromkeys(("REDUCE", "NEWOBJ"), _reduce),
+    **dict.fromkeys(("PERSID", "BINPERSID"), _persid),
+    **{f"TUPLE{count}": _tuple(count) for count in (1, 2, 3)},
+    "TUPLE": _tuple(None),
+    "MARK": _mark,
+    "LIST": _list,
+    "DICT": _dict,
+    "APPEND": _append,
+    "APPENDS": _appends,
+    "SETITEM": _setitem,
+    "SETITEMS": _setitems,
+    "MEMOIZE": _memoize,
+    "GLOBAL": _global,
+    "STACK_GLOBAL": _stack_global,
+    "NEWOBJ_EX": _newobj_ex,
+    "INST": _inst,
+    "OBJ": _obj,
+    "BUILD": lambda machine, argument: machine._stack.pop(),
+    "POP": lambda machine, argument: machine._stack.pop(),
+    "POP_MARK": lambda machine, argument: machine._to_mark(),
+    "DUP": lambda machine, argument: machine._stack.append(machine._stack[-1]),
+    "ADDITEMS": lambda machine, argument: machine._to_mark(),
+    "FROZENSET": lambda machine, argument: (machine._to_mark(), machine._stack.append(Inert())),
+}
 
 
-class _Inert:
-    """Stands for an object of the file; takes its arguments and its state, and does nothing with them."""
-
-    def __new__(cls, *args: object, **kwargs: object) -> _Inert:
-        return super().__new__(cls)
-
-    def __init__(self, *args: object, **kwargs: object) -> None: ...
-
-    def __setstate__(self, state: object) -> None: ...
-
-
-def read_pickled_tensors(path: Path) -> Any:
-    """The content of a `torch.save` file, with placeholders for what is neither a tensor nor a plain value.
-
-    The file is memory-mapped where its layout allows it, so that tensors nobody asks for (two thirds of an official
-    file is optimizer state) are not read. Raises CheckpointError for a file that is not such a file, is cut off, or
-    names code that no checkpoint needs.
-    """
-    zipped = zipfile.is_zipfile(path)
-    try:
-        unknown = get_unsafe_globals_in_checkpoint(path) if zipped else []
-        foreign = sorted(name for name in unknown if name.split(".")[0] not in _INERT_LIBRARIES)
-        if foreign:
-            raise CheckpointError(
-                f"{path}: the file asks to run {foreign[0]!r}, which no checkpoint needs; "
-                "it was not executed; download the file from its publisher"
-            )
-        with safe_globals([_placeholder(name) for name in unknown]):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except CheckpointError:
-        raise
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, LookupError, TypeError, OSError,
-            AttributeError, AssertionError, UnicodeDecodeError) as error:  # fmt: skip
-        refuse_pointer(path, CheckpointError)
-        reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{path}: not a readable PyTorch checkpoint, or cut off ({reason}); download it again"
-        ) from error
-
-
-def _placeholder(name: str) -> Callable[..., object]:
-    module, _, attribute = name.rpartition(".")
-    if name == "collections.defaultdict":  # the one container whose items are set after it is made
-
-        def placeholder(*_: object) -> object:
-            return {}
-
-        placeholder.__module__, placeholder.__qualname__ = module, attribute
-        return placeholder
-    return type(attribute, (_Inert,), {"__module__": module, "__qualname__": attribute})
+def check_depth(value: Any) -> None:
+    """Raise PickleError for containers that are nested more than `DEEPEST` levels deep, which break what walks them."""
+    level, seen = {id(value): value}, set()
+    for _ in range(DEEPEST):
+        level = {key: each for key, each in level.items() if isinstance(each, (list, tuple, dict)) and key not in seen}
+        if not level:
+            return
+        seen.update(level)
+        parts = (each.values() if isinstance(each, dict) else each for each in level.values())
+        level = {id(part): part for each in parts for part in each}
+    raise PickleError(f"containers nested more than {DEEPEST} levels deep")

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from ecgtune.errors import AuditError, CheckpointError
 from ecgtune.models.base import Checkpoint, Encoder, EncoderConfig
+from ecgtune.models.tensors import check_tensors, to_float32
+from ecgtune.models.torch_files import UnreadTensor
 from ecgtune.models.weights import BESIDE, Weights, file_sha256
 
 HEAD = ("head.weight", "head.bias")
@@ -48,7 +50,7 @@ class StateDictFormat:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def matches(self, content: Any) -> bool:
-        return any(fnmatchcase(self._plain(name), self.mark) for name in self._tensors(content))
+        return any(fnmatchcase(self._plain(str(name)), self.mark) for name in self._tensors(content))
 
     def read(self, content: Any, path: Path, *, heads: int | None, sizes: EncoderConfig | None) -> Checkpoint:
         kind = self.architecture.architecture
@@ -57,6 +59,7 @@ class StateDictFormat:
         tensors, container = self._tensors(content), self._container(content)
         if not tensors:
             raise CheckpointError(f"{path}: not a checkpoint of {kind}: no tensors under {', '.join(self.containers)}")
+        tensors = check_tensors(tensors, str(path))
         originals = {self._plain(name): name for name in tensors}
         if len(originals) != len(tensors):
             raise AuditError(f"weights audit: {path} names a tensor twice, with and without a prefix")
@@ -65,11 +68,8 @@ class StateDictFormat:
         config, misfits = self._best(found, sizes)
         if misfits:
             raise AuditError(f"weights audit: {path} does not fit {kind}: {misfits[0]}")
-        for name, tensor in found.items():
-            if not bool(torch.isfinite(tensor).all()):
-                raise AuditError(f"weights audit: {path}: its tensor {name!r} holds values that are not finite")
         names = {ours: theirs for theirs, (ours, _) in self._expected(config, found).items()}
-        weights = {ours: _copy(found[theirs]) for ours, theirs in names.items()}
+        weights = {ours: to_float32(found[theirs], theirs, str(path), copy=True) for ours, theirs in names.items()}
         head = {part.removeprefix("head."): weights.pop(part) for part in HEAD if part in weights}
         beside = [] if container is None else [str(key) for key in content if key != container]
         left_out = [(originals[name], reason) for name, reason in unused.items()]
@@ -93,12 +93,12 @@ class StateDictFormat:
         named = (key for key in self.containers if isinstance(content.get(key), Mapping))
         return next(named, None)
 
-    def _tensors(self, content: Any) -> dict[str, Tensor]:
+    def _tensors(self, content: Any) -> dict[Any, Any]:
         if not isinstance(content, Mapping):
             return {}
         container = self._container(content)
         entries: Mapping[Any, Any] = content if container is None else content[container]
-        return {str(name): value for name, value in entries.items() if isinstance(value, Tensor)}
+        return {name: value for name, value in entries.items() if isinstance(value, (Tensor, UnreadTensor))}
 
     def _plain(self, name: str) -> str:
         for prefix in self.prefixes:
@@ -133,7 +133,3 @@ def _misfits(found: Mapping[str, Tensor], expected: Mapping[str, tuple[str, tupl
         elif tuple(tensor.shape) != expected[name][1]:
             sentences.append(f"its tensor {name!r} has shape {tuple(tensor.shape)} instead of {expected[name][1]}")
     return sentences + [f"it has no tensor {name!r}" for name in expected if name not in found]
-
-
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().to(torch.float32, copy=True).contiguous()  # independent of the memory map of the file

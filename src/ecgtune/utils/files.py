@@ -15,6 +15,7 @@ from typing import Any
 from ecgtune.errors import DataError, EcgtuneError, RunError
 from ecgtune.utils.formatting import size
 
+MOST_JSON_BYTES = 16 << 20  # of a file of results; values in memory take up to 30 times as much
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -71,11 +72,28 @@ def file_sha256(path: Path) -> str:
 def read_json(path: Path) -> Any:
     """Return the JSON value of a file. Raises RunError when it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json_value(path)
     except (OSError, ValueError) as error:
         raise RunError(
             f"{path} cannot be read ({type(error).__name__}); the folder is incomplete, run it again"
         ) from None
+
+
+def json_value(path: Path) -> Any:
+    """Return the JSON value of a file of at most `MOST_JSON_BYTES`. Raises OSError or ValueError.
+
+    NaN and infinities are refused: `write_json` never writes them, and they would pass every comparison with a limit.
+    """
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number")
+
+    if path.stat().st_size > MOST_JSON_BYTES:
+        raise ValueError(f"over {MOST_JSON_BYTES} bytes")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def replace_folder(path: Path, write: Callable[[Path], object]) -> None:

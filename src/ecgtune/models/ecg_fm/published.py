@@ -18,10 +18,12 @@ from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import AuditError, CheckpointError
 from ecgtune.models.base import Checkpoint, EncoderConfig
 from ecgtune.models.ecg_fm.network import KERNEL, EcgFM, EcgFmConfig
+from ecgtune.models.tensors import check_tensors, to_float32
+from ecgtune.models.torch_files import UnreadTensor
 from ecgtune.models.weights import Weights, file_sha256
 
 PUBLISHED_WIDTH, PUBLISHED_HEADS = 768, 12
-SHOWN = 3  # tensor names in an error
+SHOWN, MOST_LETTERS = 3, 100  # tensor names in an error, and letters of each
 
 _LAYER_NAMES = {
     "self_attn.q_proj": "attention.q_proj",
@@ -89,6 +91,7 @@ def read_official(
     Raises AuditError when a tensor is missing, unexpected, mis-shaped or not finite, CheckpointError when the file is
     not an ECG-FM or the number of heads is unknown.
     """
+    tensors = check_tensors(tensors, source)
     finetuned = any(name.startswith("encoder.feature_extractor.") for name in tensors) or "proj.weight" in tensors
     prefix = "encoder." if finetuned else ""
     originals: dict[str, str] = {}  # current name -> name in the file
@@ -100,18 +103,27 @@ def read_official(
 
     config = _sizes(found, prefix, source)
     wanted = {prefix + theirs: ours for theirs, ours in official_names(config).items()}
+    head = ("weight", "bias") if finetuned else ()
+    left_out = {name: _PRETRAINING_REASON for name in found if not finetuned and name.startswith(_PRETRAINING_ONLY)}
+    used = {name: tensor for name, tensor in found.items() if name not in left_out}
+    expected_names = dict.fromkeys([*wanted, *(f"proj.{part}" for part in head)])
+    problems = {
+        "missing": [name for name in expected_names if name not in used],
+        "unexpected": [name for name in used if name not in expected_names],
+    }
+    _refuse(problems, source)  # before modules are built, which take longer than names
     shapes = _shapes(config)
     expected = {theirs: shapes[ours] for theirs, ours in wanted.items()}
     if finetuned:
-        labels = found["proj.weight"].shape[0] if "proj.weight" in found else 0
+        labels = len(used["proj.bias"]) if used["proj.bias"].dim() else 0
         expected |= {"proj.weight": (labels, config.width), "proj.bias": (labels,)}
-    left_out = {name: _PRETRAINING_REASON for name in found if not finetuned and name.startswith(_PRETRAINING_ONLY)}
-    _audit({name: tensor for name, tensor in found.items() if name not in left_out}, expected, source)
+    _refuse({"mis-shaped": _mis_shaped(used, expected)}, source)
+    copies = {name: to_float32(tensor, name, source, copy=True) for name, tensor in used.items()}
 
     return OfficialWeights(
         config=replace(config, heads=_heads(config, settings, source, heads)),
-        encoder={ours: _copy(found[theirs]) for theirs, ours in wanted.items()},
-        head={part: _copy(found[f"proj.{part}"]) for part in ("weight", "bias")} if finetuned else None,
+        encoder={ours: copies[theirs] for theirs, ours in wanted.items()},
+        head={part: copies[f"proj.{part}"] for part in head} or None,
         used=tuple(originals[name] for name in expected),
         left_out=tuple((originals[name], reason) for name, reason in left_out.items()),
     )
@@ -126,7 +138,9 @@ class PublishedEcgFM:
 
     def read(self, content: Any, path: Path, *, heads: int | None, sizes: EncoderConfig | None) -> Checkpoint:
         tensors = content.get("model") if isinstance(content, Mapping) else None
-        if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        if not isinstance(tensors, Mapping) or not any(
+            isinstance(value, (Tensor, UnreadTensor)) for value in tensors.values()
+        ):
             raise CheckpointError(f"{path}: not a published ECG-FM checkpoint: it has no entry 'model' with tensors")
         cfg = content.get("cfg")
         model = cfg.get("model") if isinstance(cfg, Mapping) else None
@@ -149,10 +163,6 @@ def _current_name(name: str) -> str:
         if name.endswith(_POSITIONAL + old):
             return name.removesuffix(old) + new
     return name
-
-
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().to(torch.float32, copy=True).contiguous()  # independent of the memory map of the file
 
 
 def _shapes(config: EcgFmConfig) -> dict[str, tuple[int, ...]]:
@@ -221,18 +231,15 @@ def _heads(config: EcgFmConfig, settings: Mapping[str, Any] | None, source: str,
     return heads
 
 
-def _audit(found: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], source: str) -> None:
-    problems = {
-        "missing": [name for name in expected if name not in found],
-        "unexpected": [name for name in found if name not in expected],
-        "mis-shaped": [
-            f"{name} {tuple(found[name].shape)} instead of {shape}"
-            for name, shape in expected.items()
-            if name in found and tuple(found[name].shape) != shape
-        ],
-    }
-    if not any(problems.values()):
-        problems["not finite"] = [name for name, tensor in found.items() if not bool(torch.isfinite(tensor).all())]
+def _mis_shaped(found: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> list[str]:
+    return [
+        f"{name} {tuple(found[name].shape)} instead of {shape}"
+        for name, shape in expected.items()
+        if tuple(found[name].shape) != shape
+    ]
+
+
+def _refuse(problems: Mapping[str, list[str]], source: str) -> None:
     phrases = [f"{len(names)} {problem}: {_abbreviate(names)}" for problem, names in problems.items() if names]
     if phrases:
         raise AuditError(f"weights audit: {source} does not fit ECG-FM; {'; '.join(phrases)}")
@@ -240,4 +247,4 @@ def _audit(found: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]],
 
 def _abbreviate(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return ", ".join(repr(name)[1:-1][:MOST_LETTERS] for name in names[:SHOWN]) + more
