@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
-from ecgtune.errors import DivergedError, RunError, SettingError
+from ecgtune.errors import DivergedError, SettingError
 from ecgtune.training.averaging import WeightAverage
 from ecgtune.training.batches import epoch_order
 from ecgtune.training.callbacks import Callback
@@ -27,6 +27,7 @@ from ecgtune.training.precision import LossScale, autocast, choose_precision
 from ecgtune.training.processes import destroy_process_group_at_exit
 from ecgtune.training.run_folder import RunFolder, log_text
 from ecgtune.training.schedule import learning_rate_factor, make_optimizer, parameter_groups
+from ecgtune.training.state import misfit, read_state
 from ecgtune.utils.files import replace_folder, write_atomically, write_text
 
 
@@ -118,7 +119,7 @@ def train(
 
     average = WeightAverage(model, settings.ema or None, objective.on_average)
     scale = LossScale(device, trainer.precision)
-    state = _restore(folder.state, objective, optimizer, average, scale)
+    state = _restore(folder.state, objective, optimizer, average, scale, epochs=settings.epochs, steps=steps)
     meter = MemoryMeter(device, state.peak_memory)
     saved = started = time.monotonic()
 
@@ -290,19 +291,34 @@ def _save(
     write_atomically(path, lambda partial: torch.save(content, partial))
 
 
-def _restore(path: Path, objective: Objective, optimizer: Any, average: WeightAverage, scale: LossScale) -> State:
+def _restore(
+    path: Path,
+    objective: Objective,
+    optimizer: Any,
+    average: WeightAverage,
+    scale: LossScale,
+    *,
+    epochs: int,
+    steps: int,
+) -> State:
     if not path.exists():
         return State()
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)  # does not execute pickled code
-    except Exception as error:
-        raise RunError(
-            f"{path} cannot be read ({type(error).__name__}); remove the run folder and train again"
-        ) from None
+    content = read_state(
+        path,
+        weights=objective.tensors(),
+        average=average.tensors(),
+        optimizer=optimizer,
+        scale=scale.state(),
+        epochs=epochs,
+        steps=steps,
+    )
     objective.restore(content["weights"])
-    average.restore(content.get("average", {}))  # "average" and "scale" are absent from states of earlier versions
+    left = sorted(content["weights"].keys() - objective.tensors().keys())
+    if left:
+        raise misfit(path, f"{len(left)} tensors are unexpected, such as {left[0]!r}")
+    average.restore(content["average"])
     optimizer.load_state_dict(content["optimizer"])
-    scale.restore(content.get("scale", {}))
+    scale.restore(content["scale"])
     state = State(**content["state"])
     objective.audit = state.audit
     return state

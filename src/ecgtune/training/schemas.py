@@ -1,0 +1,137 @@
+"""What the files of a run folder must hold when they are read: docs/architecture.md as types.
+
+A key that is not here belongs to reports alone, and may be missing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from ecgtune.data.dataset import HIGHEST_RATE
+from ecgtune.utils.schema import Count, Fraction, Positive
+
+Rate = Annotated[float, 1e-3, HIGHEST_RATE]
+
+
+class Score(TypedDict):
+    """A metric with its interval."""
+
+    value: float | None
+    ci_low: NotRequired[float | None]
+    ci_high: NotRequired[float | None]
+
+
+class Level(TypedDict):
+    """Scores per window, recording or group."""
+
+    n: Count
+    metrics: dict[str, Score]
+
+
+class Data(TypedDict):
+    """The data of a run."""
+
+    path: str
+    sha256: str
+    windows: Count
+    sampling_rate: Rate
+    samples: Count
+    leads: list[str]
+
+
+class SplitFacts(TypedDict):
+    """The split of a run."""
+
+    unit: str
+    origin: str
+    warnings: list[str]
+
+
+class TrainingFacts(TypedDict):
+    """The training of a run."""
+
+    epochs: Count
+    best_epoch: Count
+    seconds: float
+    precision: str
+    learning_rate: float | None
+
+
+class Metrics(TypedDict):
+    """metrics.json of a fine-tuning."""
+
+    format: int
+    name: str
+    seed: Count
+    model: str
+    method: str
+    weights: str
+    classes: list[str]
+    data: Data
+    split: SplitFacts
+    training: TrainingFacts
+    window: Level
+    evaluation: NotRequired[dict[str, Any]]
+
+
+class PretrainingMetrics(TypedDict):
+    """metrics.json of a pretraining."""
+
+    format: int
+    kind: Literal["pretraining"]
+    name: str
+    seed: Count
+    data: dict[str, Any]
+    training: TrainingFacts
+
+
+class Filter(TypedDict):
+    """How windows become inputs of the model."""
+
+    sampling_rate: Rate
+    resampling: str
+    normalisation: str
+    mean: NotRequired[list[float] | None]
+    std: NotRequired[list[Positive] | None]
+
+
+class ThresholdFacts(TypedDict):
+    """One threshold, and how it was chosen."""
+
+    rule: str
+    value: NotRequired[Fraction]
+
+
+class LabelThresholds(TypedDict):
+    """One threshold for each label."""
+
+    labels: dict[str, ThresholdFacts]
+
+
+class Origin(TypedDict):
+    """Where the weights of an encoder come from."""
+
+    kind: Literal["pretrained", "random"]
+    source: str
+    sha256: str | None
+    seed: int | None
+    used: list[str]
+    left_out: list[list[str]]
+
+
+class SavedModel(TypedDict):
+    """best/model.json of a fine-tuning."""
+
+    format: int
+    name: str
+    architecture: str
+    config: dict[str, Any]
+    classes: list[str]
+    lead_mode: Literal["place", "copy"]
+    lead_adapter: NotRequired[list[str]]
+    head: dict[str, Any]
+    weights: Origin
+    method: dict[str, Any]
+    preprocessing: Filter
+    input_sampling_rate: Rate
+    threshold: LabelThresholds | ThresholdFacts
