@@ -23,7 +23,7 @@ from ecgtune.errors import DataError, SettingError
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.layers import running_statistics_kept
 from ecgtune.models.leads import combine_leads, select_leads
-from ecgtune.models.tensors import parameter_limit
+from ecgtune.models.tensors import of_same_types, parameter_limit
 from ecgtune.models.weights import Weights
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _BatchNorm, nn.modules.instancenorm._InstanceNorm)
@@ -323,12 +323,7 @@ class Encoder(nn.Module):
         if encoder._non_persistent_buffers():  # their values are in no file, so they are computed
             with torch.random.fork_rng(devices=[]):
                 encoder = cls(config)
-        expected = encoder.state_dict()
-        for name in weights.keys() & expected.keys():
-            if expected[name].is_floating_point() and not weights[name].is_floating_point():
-                raise RuntimeError(f"{name} is {weights[name].dtype}, but {expected[name].dtype} is needed")
-        fitting = {name: t.to(expected[name].dtype) if name in expected else t for name, t in weights.items()}
-        encoder.load_state_dict(fitting, strict=True, assign=True)
+        encoder.load_state_dict(of_same_types(weights, encoder.state_dict()), strict=True, assign=True)
         return encoder
 
     def valid_tokens(self, padding_mask: Tensor, samples_per_token: int, *, partial: bool = False) -> Tensor:

@@ -75,6 +75,14 @@ def to_float32(tensor: Tensor, name: str, source: str, *, copy: bool = False) ->
     return values
 
 
+def of_same_types(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return `tensors` in the types of number of `expected`. Raises RuntimeError for integers where weights belong."""
+    for name in tensors.keys() & expected.keys():
+        if expected[name].is_floating_point() and not tensors[name].is_floating_point():
+            raise RuntimeError(f"{name} is {tensors[name].dtype}, but {expected[name].dtype} is needed")
+    return {name: t.to(expected[name].dtype) if name in expected else t for name, t in tensors.items()}
+
+
 def read_safetensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, views of it. Raises OSError, ValueError or SafetensorError."""
     with path.open("rb") as file:

@@ -25,7 +25,7 @@ from ecgtune.errors import CheckpointError
 from ecgtune.models.pickles import MOST_BYTES, Inert, Interpreter, Named, PickleError
 from ecgtune.utils.files import refuse_pointer
 from ecgtune.utils.text import shown
-from ecgtune.utils.zips import open_zip
+from ecgtune.utils.archives import open_zip
 
 _DTYPES = {
     "Double": torch.float64,

@@ -1,0 +1,66 @@
+"""Archives read in bounded memory, whatever they claim to hold."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import zipfile
+from pathlib import Path
+
+_MOST_XZ_MEMORY = 256 << 20  # of the decompressor; xz -9 needs 65 MiB
+_PIECE = 1 << 16  # bytes of a compressed file that are read at once
+MOST_TABLE_BYTES = 4 << 20  # some 50,000 members; each takes about ten times the memory of its entry
+
+
+class _Bounded(io.FileIO):
+    """A file from which at most `MOST_TABLE_BYTES` are read at once while the table of contents is read."""
+
+    table = True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.table and size is not None and size > MOST_TABLE_BYTES:
+            raise zipfile.BadZipFile(f"a table of contents of {size} bytes; at most {MOST_TABLE_BYTES} are read")
+        return super().read(-1 if size is None else size)
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open an archive, each of whose names occurs once, for reading. Raises OSError or BadZipFile."""
+    file = _Bounded(path)
+    try:
+        archive = zipfile.ZipFile(file)
+        names = archive.namelist()
+        if len(set(names)) < len(names):
+            raise zipfile.BadZipFile("a name occurs twice")
+    except BaseException:
+        file.close()
+        raise
+    file.table = False
+    return archive
+
+
+class XzStream:
+    """Unpacked bytes of an xz file from the start, a part at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_XZ_MEMORY)
+
+    def read(self, count: int) -> bytes:
+        """Return the next `count` bytes, fewer at the end. Raises LZMAError, or EOFError for a file that is cut off."""
+        parts = []
+        while count and not self._unpacker.eof:
+            more = self._file.read(_PIECE) if self._unpacker.needs_input else b""
+            if self._unpacker.needs_input and not more:
+                raise EOFError("it ends early")
+            parts.append(self._unpacker.decompress(more, max_length=count))
+            count -= len(parts[-1])
+        return b"".join(parts)
+
+    def skip(self, count: int) -> None:
+        """Leave `count` bytes out."""
+        while count and (part := self.read(min(count, _PIECE))):
+            count -= len(part)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
