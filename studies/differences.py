@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from rows import Row, read_rows, write_rows
 from scipy.stats import sem
 from scipy.stats import t as student
@@ -19,6 +19,7 @@ from settings import Study
 from ecgtune.evaluation.groups import group_index
 from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
 from ecgtune.evaluation.metrics import weighted_metrics
+from ecgtune.evaluation.statistics.estimate import holm
 
 METRICS = ("accuracy", "f1", "auroc")
 COLUMNS = (
@@ -144,13 +145,3 @@ def adjusted(rows: Sequence[Row]) -> list[Row]:
         for row, p in zip(family, holm([float(row["p"]) for row in family]), strict=True):
             row["p_holm"] = f"{p:.5f}"
     return list(rows)
-
-
-def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Adjust p-values (Holm 1979): multiply the k-th smallest of n by n - k + 1, increasing, at most 1."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    found = np.empty(len(p))
-    found[order] = np.minimum(stepped, 1.0)
-    return found

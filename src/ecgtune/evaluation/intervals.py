@@ -65,6 +65,21 @@ def interval(
     return {"ci_low": low, "ci_high": high, "too_few": True}
 
 
+def over_seeds(draws: NDArray[np.float64], seed: int = 0) -> NDArray[np.float64]:
+    """Return means over resampled seeds `(resamples,)` of `draws` `(seeds, resamples)`, a hierarchical bootstrap.
+
+    Each column of `draws` holds the metric of every seed on the same resampled groups. One seed less than there are is
+    drawn, so that the variance of the mean over seeds is not too small by 1 / seeds (Rao and Wu, J. Am. Statist. Assoc.
+    83, 1988, 231-241). Percentiles of the result contain both the variation over test groups and that over seeds.
+    Raises SettingError for fewer than two seeds.
+    """
+    seeds, resamples = draws.shape
+    if seeds < 2:
+        raise SettingError(f"{seeds} seed; the variation over seeds needs 2 or more (--seeds)")
+    chosen = np.random.default_rng(seed).integers(0, seeds, (seeds - 1, resamples))
+    return np.take_along_axis(draws, chosen, axis=0).mean(axis=0)
+
+
 def exact_interval(proportion: float, trials: int, level: float = 0.95) -> tuple[float, float]:
     """Return the interval of a proportion in independent trials (Clopper and Pearson, Biometrika 26, 1934, 404-413)."""
     from scipy.special import betaincinv

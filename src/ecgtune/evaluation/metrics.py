@@ -122,18 +122,24 @@ def _threshold_metrics(label: NDArray[np.int64], predicted: NDArray[np.bool_], w
 
 def _ranking_metrics(label: NDArray[np.int64], probability: Array, weights: Array) -> dict[str, Array]:
     order = np.argsort(-probability, kind="stable")
-    ranked = weights[:, order]
+    ranked, positive = weights[:, order], label[order] == 1
+    # The curves rise at scores that a positive has; each is one point, after all windows with that score.
+    last = np.append(np.diff(probability[order]) != 0, True)
+    block = np.cumsum(last) - last
+    ends = np.flatnonzero(last)[np.unique(block[positive])]
+    starts = np.searchsorted(block, block[ends])
+    gained = ranked[:, positive]
+    if len(ends) < gained.shape[1]:  # several positives with one score
+        gained = np.add.reduceat(gained, np.searchsorted(block[positive], block[ends]), axis=1)
+    true_positive = np.cumsum(gained, axis=1)
     total = np.cumsum(ranked, axis=1)
-    true_positive = np.cumsum(ranked * label[order], axis=1)
-    # The curve has one point per distinct score, after all windows with that score.
-    ends = np.flatnonzero(np.append(np.diff(probability[order]) != 0, True))
-    total, true_positive = total[:, ends], true_positive[:, ends]
-    false_positive = total - true_positive
-    gained = np.diff(true_positive, axis=1, prepend=0.0)
-    positives, negatives = true_positive[:, -1], false_positive[:, -1]
-    # Trapezoidal rule: negatives rank below positives of higher scores and tie with those of the same score.
-    area = np.sum(np.diff(false_positive, axis=1, prepend=0.0) * (true_positive - gained / 2), axis=1)
-    precision = np.divide(true_positive, total, out=np.zeros_like(total), where=total > 0)
+    positives = gained.sum(axis=1)
+    negatives = total[:, -1] - positives
+    false_positive = total[:, ends] - true_positive
+    before = np.where(starts > 0, total[:, starts - 1], 0.0) - (true_positive - gained)
+    # Trapezoidal rule: positives rank above negatives of lower scores and tie with those of the same score.
+    area = np.sum(gained * (negatives[:, None] - (false_positive + before) / 2), axis=1)
+    precision = np.divide(true_positive, total[:, ends], out=np.zeros_like(gained), where=total[:, ends] > 0)
     return {
         "auroc": ratio(area, positives * negatives),
         "auprc": ratio(np.sum(gained * precision, axis=1), positives),

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.macro import class_indices, label_metrics, overall_metrics
-from ecgtune.evaluation.metrics import checked_predictions, weighted_metrics
+from ecgtune.evaluation.metrics import checked_predictions, decision_metrics
 
 #: Name of an overall metric, or name and index for a metric of a class or label.
 Key = str | tuple[str, int]
@@ -20,7 +20,7 @@ class Scorer:
 
     label, probability: `(windows,)` twice for two classes, `(windows,)` and `(windows, classes)` for more, both
     `(windows, labels)` for labels. `f1_over`: indices of the classes of the challenge's mean F1. `each`: whether calls
-    also return the metrics of each class or label.
+    also return the metrics of each class or label. `decided`: decisions in place of those of `decision`.
     """
 
     label: NDArray[np.int64]
@@ -28,13 +28,18 @@ class Scorer:
     decision: Decision
     f1_over: tuple[int, ...] = ()
     each: bool = False
+    decided: NDArray[np.int64] | None = None
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Decisions: class indices `(windows,)`, or 0 and 1 `(windows, labels)`."""
+        return self.decision(self.probability) if self.decided is None else self.decided
 
     def __call__(self, weights: NDArray[np.float64]) -> dict[Key, NDArray[np.float64]]:
         """Compute every metric `(resamples,)` for weights `(resamples, windows)`; NaN if undefined."""
         if self.decision.task == "binary":
-            threshold = self.decision.thresholds[0].value
-            return {**weighted_metrics(self.label, self.probability, weights, threshold)}
-        predicted = self.decision(self.probability)
+            return {**decision_metrics(self.label, self.probability, self.predicted == 1, weights)}
+        predicted = self.predicted
         each = label_metrics(self.label, self.probability, weights, predicted)
         result: dict[Key, NDArray[np.float64]] = {**overall_metrics(self.label, each, weights, predicted, self.f1_over)}
         if self.each:
@@ -57,7 +62,7 @@ class Scorer:
         without positives, each ranked right with the probability AUROC. None for other metrics and macro means.
         """
         name, kept = (key, None) if isinstance(key, str) else key
-        predicted = self.decision(self.probability)
+        predicted = self.predicted
         if kept is not None:
             truth, positive = (
                 (values == kept) if self.label.ndim == 1 else values[:, kept] for values in (self.label, predicted)
@@ -79,7 +84,7 @@ class Scorer:
 
     def confusion(self) -> list:
         """Return counts, rows true, columns predicted: 2 x 2, k x k, or 2 x 2 per label (of its known windows)."""
-        predicted = self.decision(self.probability)
+        predicted = self.predicted
         if self.decision.task == "multilabel":
             known = self.label >= 0
             return [_counts(self.label[k, i], predicted[k, i], 2) for i, k in enumerate(known.T)]
