@@ -20,6 +20,7 @@ PACKAGES = (
 SMALL = {
     "ecgtune.errors": "imported by all",
     "ecgtune.utils.text": "imported by all",
+    "ecgtune.utils.child": "the start of every process of its own",
     "ecgtune.utils.machine": "imported with and without torch",
     "ecgtune.config.data": "one table of a recipe",
     "ecgtune.config.model": "one table of a recipe",

@@ -23,6 +23,21 @@ def test_the_variable_wins_and_the_platform_folder_is_the_default(monkeypatch, t
         assert cache_folder() == tmp_path / ".cache" / "ecgtune"
 
 
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch, tmp_path, earlier):
+    def no_home(*_names, **_settings):
+        if earlier:
+            return Path("~/.cache/ecgtune")
+        raise RuntimeError
+
+    monkeypatch.delenv("ECGTUNE_CACHE", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_path", no_home)
+    with pytest.raises(DataError, match="no home folder; set ECGTUNE_CACHE"):
+        cache_folder()
+    monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+
+
 def test_keys_depend_on_facts_and_chunks():
     keys = [cache_key([1]), cache_key([2]), cache_key([1], [b"a"]), cache_key([1], [np.arange(3).data])]
     assert len(set(keys)) == 4

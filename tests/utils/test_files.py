@@ -4,7 +4,10 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pytest
+import safetensors.torch
+import torch
 
 from ecgtune.errors import RunError
 from ecgtune.utils.files import check_space, read_json, replace_folder, write_atomically, write_json, write_text
@@ -55,6 +58,48 @@ def test_files_of_a_folder_have_the_permissions_of_the_umask(tmp_path):
     replace_folder(tmp_path / "best", private)
     (tmp_path / "plain").write_text("1")
     assert (tmp_path / "best" / "one").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.fixture
+def small_files():
+    """As on a full disk, no file can grow beyond 10 kB."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def save_open(path):
+    with path.open("wb") as file:
+        torch.save({"weight": torch.zeros(10_000)}, file)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_text("x" * 20_000),
+        lambda path: np.save(path.open("wb"), np.zeros(10_000)),
+        lambda path: safetensors.torch.save_file({"weight": torch.zeros(10_000)}, path),
+        save_open,
+    ],
+)
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_a_full_disk_is_one_line_and_keeps_the_last_whole_file(tmp_path, small_files, write, in_folder):
+    path = tmp_path / "state.pt"
+    if in_folder:
+        replace_folder(path, lambda partial: (partial / "weights").write_text("old"))
+    else:
+        write_text(path, "old")
+    with pytest.raises(RunError, match=r"state\.pt cannot be written \(.*\); free some space and run it again"):
+        replace_folder(path, lambda partial: write(partial / "weights")) if in_folder else write_atomically(path, write)
+    assert (path / "weights" if in_folder else path).read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_mistake_of_a_writer_stays_what_it_is(tmp_path):
+    with pytest.raises(KeyError):
+        write_atomically(tmp_path / "a", lambda partial: {}["name"])
 
 
 @pytest.mark.parametrize("write", [write_text, lambda path, text: replace_folder(path, lambda partial: None)])

@@ -288,7 +288,12 @@ def _save(
         "scale": scale.state(),
         "state": asdict(state),
     }
-    write_atomically(path, lambda partial: torch.save(content, partial))
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:  # of a path, torch hides the reason of a failure, and puts the name inside
+            torch.save(content, file)
+
+    write_atomically(path, write)
 
 
 def _restore(

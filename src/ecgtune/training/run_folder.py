@@ -16,7 +16,7 @@ from ecgtune.errors import RunError
 from ecgtune.recipes.pretraining import Pretraining, pretraining_differences, pretraining_from_tables, pretraining_text
 from ecgtune.recipes.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text
 from ecgtune.utils.csv_cells import csv_text, read_csv
-from ecgtune.utils.files import FolderEntry, finite, read_json, write_json, write_text
+from ecgtune.utils.files import FolderEntry, finite, read_json, remove_partial, write_json, write_text
 from ecgtune.utils.formatting import flat
 from ecgtune.utils.locks import is_empty
 
@@ -101,12 +101,17 @@ def check_run(folder: RunFolder, recipe: Recipe | Pretraining, fingerprint: Mapp
         found = _recipe_differences(folder, recipe) + _differences(read_json(folder.environment), fingerprint)
         if found:
             raise RunError(f"{folder.path} holds another run: {'; '.join(found)}; choose another folder with --out")
-    elif folder.path.is_dir() and not is_empty(folder.path):
+    elif folder.path.is_dir() and not is_empty(folder.path, folder.environment.name):
         raise RunError(f"{folder.path} is not empty and holds no run; choose another folder with --out")
 
 
 def begin_run(folder: RunFolder, recipe: Recipe | Pretraining, fingerprint: Mapping[str, Any]) -> None:
-    """Write environment.json, then recipe.toml, by which a run folder is recognised; keep existing files."""
+    """Write environment.json, then recipe.toml, by which a run folder is recognised; keep existing files.
+
+    Temporary files of a killed process are removed.
+    """
+    for place in (folder.path, folder.state.parent, folder.head, RunFolder(folder.head).state.parent):
+        remove_partial(place)
     if not folder.recipe.is_file():
         write_json(folder.environment, fingerprint)
         write_text(folder.recipe, pretraining_text(recipe) if isinstance(recipe, Pretraining) else recipe_text(recipe))

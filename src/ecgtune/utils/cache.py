@@ -27,11 +27,22 @@ T = TypeVar("T")
 
 
 def cache_folder() -> Path:
-    """Return `$ECGTUNE_CACHE`, else `ecgtune` in the user's cache folder of the platform (XDG on Linux)."""
+    """Return `$ECGTUNE_CACHE`, else `ecgtune` in the user's cache folder of the platform (XDG on Linux).
+
+    Raises DataError for a user without a home folder, as in a container that runs under a number alone.
+    """
     chosen = os.environ.get("ECGTUNE_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    return platformdirs.user_cache_path("ecgtune", appauthor=False, opinion=False)
+    try:
+        return Path(chosen).expanduser() if chosen else _platform_folder()
+    except RuntimeError:
+        raise DataError("the cache has no place: this user has no home folder; set ECGTUNE_CACHE to a folder") from None
+
+
+def _platform_folder() -> Path:
+    found = platformdirs.user_cache_path("ecgtune", appauthor=False, opinion=False)
+    if not found.is_absolute():  # earlier versions of platformdirs return "~/.cache/ecgtune"
+        raise RuntimeError
+    return found
 
 
 def cache_key(facts: object, chunks: Iterable[Any] = (), digits: int = 20) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
+import re
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from ecgtune.errors import DataError, EcgtuneError, RunError
 from ecgtune.utils.formatting import size
 
 MOST_JSON_BYTES = 16 << 20  # of a file of results; values in memory take up to 30 times as much
+_PARTIAL = ".partial"
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -30,17 +33,76 @@ class FolderEntry:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary path)`, then rename to `path`. Raises RunError when it cannot be written."""
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    """Call `write(temporary path)`, then rename to `path`. Raises RunError when it cannot be written.
+
+    The content is on the disk before the name is, so that not even a power cut leaves a file without its content.
+    """
+    partial = path.with_name(f".{path.name}{_PARTIAL}-{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial)
-        os.replace(partial, path)
-    except OSError as error:
-        raise unwritable(path, error) from None
+        with _told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(partial)
+            _on_disk(partial)
+            os.replace(partial, path)
+            _on_disk(path.parent)
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def is_partial(path: Path) -> bool:
+    """Whether a path is the temporary one of a file or folder that was not written to its end."""
+    return path.name.startswith(".") and _PARTIAL in path.name
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder, to which no other process writes now."""
+    for path in folder.glob(f".*{_PARTIAL}-*"):
+        with suppress(OSError):
+            path.unlink()
+
+
+def _on_disk(path: Path) -> None:
+    """Wait until a file or folder is on the disk; some file systems cannot say so of a folder."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        if path.is_dir():  # Windows opens no folder
+            return
+        raise
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn the error of a file or folder that cannot be written into a RunError, also where a library hides it."""
+    try:
+        yield
+    except EcgtuneError:
+        raise
+    except Exception as error:
+        reason = _system_error(error)
+        if reason is None:
+            raise
+        raise unwritable(path, reason) from None
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """The operating system's error behind that of a library; None for one of another kind."""
+    while error is not None:
+        number = re.search(r"os error (\d+)", str(error))  # safetensors
+        if isinstance(error, OSError):
+            return error
+        if number:
+            return OSError(int(number[1]), os.strerror(int(number[1])))
+        error = error.__cause__ or error.__context__  # torch
+    return None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -102,22 +164,23 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
     Leftovers of a killed process are removed first. Files get the permissions of the user's umask, because safetensors
     makes them readable for their owner only. Raises RunError when the folder cannot be written.
     """
-    partial, old = (path.with_name(f".{path.name}.{kind}") for kind in ("partial", "old"))
+    partial, old = (path.with_name(f".{path.name}{kind}") for kind in (_PARTIAL, ".old"))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if old.is_dir() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-        partial.mkdir()
-        write(partial)
-        for file in (path for path in partial.rglob("*") if path.is_file()):
-            file.chmod(file_mode())
-        if path.exists():
-            path.rename(old)
-        partial.rename(path)
-    except OSError as error:
-        raise unwritable(path, error) from None
+        with _told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if old.is_dir() and not path.exists():
+                old.rename(path)
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+            partial.mkdir()
+            write(partial)
+            for file in (path for path in partial.rglob("*") if path.is_file()):
+                file.chmod(file_mode())
+                _on_disk(file)
+            if path.exists():
+                path.rename(old)
+            partial.rename(path)
+            _on_disk(path.parent)
     finally:
         if old.is_dir() and not path.exists():
             old.rename(path)
@@ -138,7 +201,9 @@ def check_space(folder: Path, needed: int) -> None:
 
 def unwritable(path: Path, error: OSError) -> RunError:
     """Return the error for a file or folder that cannot be written."""
-    return RunError(f"{path} cannot be written ({error.strerror or error}); choose another folder")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "written" in str(error)  # the last is numpy's
+    remedy = "free some space and run it again; what was complete before is kept" if full else "choose another folder"
+    return RunError(f"{path} cannot be written ({error.strerror or error}); {remedy}")
 
 
 def file_mode() -> int:

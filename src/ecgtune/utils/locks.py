@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ecgtune.errors import RunError
-from ecgtune.utils.files import unwritable, write_json
+from ecgtune.utils.files import is_partial, remove_partial, unwritable, write_json
 from ecgtune.utils.formatting import duration
 
 LOCK, OWNER = ".lock", ".owner.json"
@@ -47,6 +47,7 @@ def exclusive(folder: Path, command: str) -> Iterator[None]:
                 raise unwritable(folder, error) from None
             logger.warning("%s: its file system has no locks; start no second process in this folder", folder)
         try:
+            remove_partial(folder)
             write_json(folder / OWNER, _this_process(command))
             yield
         finally:
@@ -60,9 +61,9 @@ def exclusive(folder: Path, command: str) -> Iterator[None]:
                 each.rmdir()
 
 
-def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing, apart from the files of `exclusive`."""
-    return all(path.name in (LOCK, OWNER) for path in folder.iterdir())
+def is_empty(folder: Path, *apart: str) -> bool:
+    """Whether a folder holds nothing, apart from files of `exclusive`, `apart`, and those not written to the end."""
+    return all(path.name in (LOCK, OWNER, *apart) or is_partial(path) for path in folder.iterdir())
 
 
 def _this_process(command: str) -> dict[str, object]:

@@ -114,7 +114,8 @@ def dry_run(recipe: Recipe, dataset: Dataset, split: Split, memory: int) -> DryR
     with tempfile.TemporaryDirectory(prefix="ecgtune-plan-") as place:
         job = Path(place) / "job.pickle"
         job.write_bytes(pickle.dumps((recipe, *sample(dataset, split, recipe), split, memory)))
-        command = [sys.executable, "-c", f"from {__name__} import answer; answer({str(job)!r})"]
+        watched = f"from ecgtune.utils.child import end_with_parent; end_with_parent({os.getpid()})"
+        command = [sys.executable, "-c", f"{watched}; from {__name__} import answer; answer({str(job)!r})"]
         environment = {**os.environ, "ECGTUNE_CACHE": str(Path(place) / "cache")}  # nothing is found there
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode == -9:

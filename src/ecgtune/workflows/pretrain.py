@@ -28,7 +28,7 @@ from ecgtune.training.precision import check_precision, resolved_precision
 from ecgtune.training.processes import Processes
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, begin_run, check_run
 from ecgtune.utils.csv_cells import csv_text
-from ecgtune.utils.files import read_json, replace_folder, write_json, write_text
+from ecgtune.utils.files import check_space, read_json, replace_folder, write_json, write_text
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, machine, now
@@ -83,6 +83,9 @@ def pretrain(
             if resume and not folder.recipe.is_file():
                 raise RunError(f"{folder.path} holds no run to continue; leave --resume out to start one")
             check_run(folder, recipe, fingerprint, resume=resume)
+            if not folder.finished:
+                # The state holds the weights and Adam's two moments, beside the old one; then best/ beside the old one.
+                check_space(folder.path, 8 * sum(tensor.nbytes for tensor in objective.tensors().values()))
             begin_run(folder, recipe, fingerprint)
 
         processes.on_main_process(begin)

@@ -27,6 +27,7 @@ from ecgtune.errors import DataError, RunError, SettingError
 from ecgtune.io.readers.base import LongRecordingError, ReadOptions
 from ecgtune.io.readers.registry import read_recording
 from ecgtune.io.records.pieces import windows_in_pieces
+from ecgtune.utils.child import end_with_parent
 
 Progress = Callable[[int, int], object]
 """Called with the number of recordings that are done, and of all."""
@@ -201,7 +202,8 @@ def _results(jobs: Sequence[Job], workers: int | None) -> Iterator[list[Recordin
 def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[list[RecordingOutcome]]:
     """Yield the results in the order of the jobs; few are submitted ahead, so that neither memory nor disk fills."""
     # Spawned, not forked: a fork of a process with threads (pyarrow's, torch's) may hang.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, initializer=end_with_parent, initargs=(os.getpid(),)) as pool:
         waiting: deque[Future[list[RecordingOutcome]]] = deque()
         try:
             for job in jobs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from ecgtune.recipes.recipe import Recipe
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
 from ecgtune.workflows.run import fit
+
+_TRIAL = ".trial-"
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,21 @@ class TrialRunner:
 
     It does not contain the test windows, and a sweep accesses the data only through it, so that no choice can depend on
     the test split.
+
+    place: folder of this process alone for the files of trials, from which those of a killed process are removed; by
+    default that of the system.
     """
 
-    def __init__(self, dataset: Dataset, split: Split) -> None:
+    def __init__(self, dataset: Dataset, split: Split, place: Path | None = None) -> None:
         train, val = len(split.train), len(split.val)
         self.dataset = dataset.select(np.concatenate([split.train, split.val]))
         self.split = replace(
             split, train=np.arange(train), val=np.arange(train, train + val), test=np.array([], dtype=np.int64)
         )
         self._builder = RunBuilder(self.dataset, self.split)
+        self._place = place
+        for leftover in [] if place is None else place.glob(f"{_TRIAL}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def sha256(self) -> str:
         """Return the SHA-256 of samples, labels, groups and split of the windows."""
@@ -75,7 +84,7 @@ class TrialRunner:
 
         A loss or prediction that is not finite is a result too, because wide searches include too high learning rates.
         """
-        with tempfile.TemporaryDirectory(prefix="ecgtune-trial-") as place:
+        with tempfile.TemporaryDirectory(prefix=_TRIAL, dir=self._place) as place:
             run = self.ready(recipe, seed, Path(place) / "run")
             run = replace(run, folder=replace(run.folder, title=title))
             progress.describe(title)

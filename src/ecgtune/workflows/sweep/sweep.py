@@ -58,7 +58,7 @@ def sweep(
     folder = SweepFolder(Path(out))
     with exclusive(folder.path, command_line()):
         split = draw_split(dataset, next(iter(variants.values())).recipe.data)
-        runner = TrialRunner(dataset, split)
+        runner = TrialRunner(dataset, split, folder.path if settings.backend == "local" else None)
         summary = summarise(runner.dataset, runner.split)
         fingerprint = {
             "format": 1,
