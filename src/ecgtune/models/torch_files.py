@@ -23,9 +23,9 @@ import torch
 
 from ecgtune.errors import CheckpointError
 from ecgtune.models.pickles import MOST_BYTES, Inert, Interpreter, Named, PickleError
+from ecgtune.utils.archives import open_zip
 from ecgtune.utils.files import refuse_pointer
 from ecgtune.utils.text import shown
-from ecgtune.utils.archives import open_zip
 
 _DTYPES = {
     "Double": torch.float64,
