@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -15,21 +15,25 @@ from ecgtune.config.base import choose
 from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.tasks import Task
 from ecgtune.deployment.int8 import int8_copy
-from ecgtune.errors import RunError, SettingError
+from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.evaluation.decision import Decision, mean_decision
 from ecgtune.evaluation.groups import Pooled
 from ecgtune.evaluation.notes import preset_notes
 from ecgtune.methods.attach import attach
+from ecgtune.methods.base import Method
 from ecgtune.methods.registry import method_from_table
 from ecgtune.methods.split import FrozenPrefix
-from ecgtune.methods.storage import load_weights
+from ecgtune.methods.storage import load_weights, mapped_tensors
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import build_model
+from ecgtune.models.tensors import parameter_limit
 from ecgtune.runtime.predictor import PredictionPrecision, Predictor
 from ecgtune.training.inference import FEATURES, choose_device, logits_of, probability_of
 from ecgtune.training.run_folder import RunFolder, chosen_on, read_recipe
+from ecgtune.training.schemas import SavedModel
 from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json
+from ecgtune.utils.schema import check_schema
 from ecgtune.utils.text import printable
 
 #: What the accuracy, F1 and AUROC of metrics.json are called for each task.
@@ -250,15 +254,30 @@ def read_run(folder: Path) -> Run:
     run = RunFolder(folder)
     run.check_finished()
     read_recipe(run)  # says so when the folder holds a pretraining
-    saved, metrics = read_json(run.best / "model.json"), run.read_metrics()
+    file = run.best / "model.json"
+    saved, metrics = read_json(file), run.read_metrics()
+    check_schema(saved, SavedModel, str(file), RunError)
+    if saved["classes"] != metrics["classes"]:
+        raise RunError(f"{file} has the classes {saved['classes']}, but {run.metrics} has {metrics['classes']}")
     try:
-        method = method_from_table(saved["method"], str(run.best / "model.json"))
+        method = method_from_table(saved["method"], str(file))
         preprocessing = Preprocessing.from_dict(saved["preprocessing"])
         sampling_rate, decision = saved["input_sampling_rate"], Decision.from_dict(saved["threshold"])
-        model = build_model(saved, load_base=method.needs_encoder_weights)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{run.best / 'model.json'} is not a file of a run ({error!r}); run it again") from None
-    attach(model, method)
+        model = _built(run, saved, method)
+    except EcgtuneError:
+        raise
+    except Exception as error:  # sizes that do not fit together fail in torch and peft, in many ways
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise RunError(f"{file} is not a file of a run ({reason}); run it again") from None
     load_weights(model, run.best)
     model.requires_grad_(False)
     return Run(run.path, model.eval(), preprocessing, sampling_rate, decision, metrics)
+
+
+def _built(run: RunFolder, saved: Mapping[str, Any], method: Method) -> Classifier:
+    """The model that model.json describes, with its method, no larger than what the folder stores of it."""
+    stored = [tensor for file in run.best.glob("*.safetensors") for tensor in mapped_tensors(file).values()]
+    if method.needs_encoder_weights:
+        return attach(build_model(saved), method)
+    with parameter_limit(stored):
+        return attach(build_model(saved, load_base=False), method)

@@ -203,6 +203,10 @@ def check_fraction(value: float, what: str) -> None:
     require(0 <= value < 1, f"{what} is {value}; allowed: 0 up to below 1")
 
 
+MOST = 65_536  # of ranks, widths and counts: far above any encoder's, and not yet the memory of a machine
+
+
 def check_least(value: int, least: int, what: str) -> None:
-    """Raise SettingError unless `value` is `least` or more."""
+    """Raise SettingError unless `value` is `least` or more, and at most `MOST`."""
     require(value >= least, f"{what} is {value}; allowed: {least} or more")
+    require(value <= MOST, f"{what} is {value}; allowed: at most {MOST}")

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ecgtune.errors import RunError
+from ecgtune.errors import AuditError, RunError
+from ecgtune.models.tensors import check_tensors, read_safetensors, to_float32
 from ecgtune.utils.files import refuse_pointer
 
 if TYPE_CHECKING:
@@ -79,10 +80,18 @@ def load_tensors(module: nn.Module, path: Path, expected: Mapping[str, Tensor]) 
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file. Raises RunError."""
+    """Tensors of a safetensors file, in float32 where they are weights. Raises RunError."""
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
+        return {name: to_float32(tensor, name, str(path)) for name, tensor in mapped_tensors(path).items()}
+    except AuditError as error:
+        raise RunError(str(error)) from None
+
+
+def mapped_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, of which no value was looked at. Raises RunError."""
+    try:
+        return check_tensors(read_safetensors(path), str(path))
+    except (OSError, ValueError, SafetensorError, AuditError) as error:
         refuse_pointer(path, RunError)
         raise RunError(f"{path} cannot be read ({error}); the run is incomplete, train it again") from None
 

@@ -16,6 +16,8 @@ from ecgtune.models.leads import LeadMixer
 from ecgtune.models.pooling import POOLINGS, Pooling, pool
 from ecgtune.models.weights import Weights
 
+MOST_HIDDEN = 65_536  # units of a head
+
 
 @dataclass(frozen=True)
 class Head:
@@ -32,6 +34,8 @@ class Head:
     def __post_init__(self) -> None:
         if self.hidden is not None and self.hidden < 1:
             raise SettingError(f"a head with {self.hidden} hidden units has none; give 1 or more, or leave it out")
+        if self.hidden is not None and self.hidden > MOST_HIDDEN:
+            raise SettingError(f"a head of {self.hidden} hidden units; allowed: at most {MOST_HIDDEN}")
         if not 0 <= self.dropout < 1:
             raise SettingError(f"the head's dropout must be at least 0 and below 1, but got {self.dropout}")
         if self.activation not in ("gelu", "relu"):

@@ -86,6 +86,8 @@ def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Cl
         head=head,
         seed=weights.seed or 0,
     )
+    if base.base_encoder.config != config:
+        raise CheckpointError(f"{file} has other sizes than the model's description states: {base.base_encoder.config}")
     found = base.weights
     if (found.kind, found.sha256, found.seed) != (weights.kind, weights.sha256, weights.seed):
         raise CheckpointError(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from threading import get_ident
 from typing import Any
 
 import torch
@@ -95,25 +95,30 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"numbers of type {error}") from None
 
 
+_LIMITS: ContextVar[int] = ContextVar("limits", default=0)  # entered in this thread and not left
+
+
 @contextmanager
 def parameter_limit(tensors: Iterable[Tensor]) -> Iterator[None]:
-    """Within it, a module with far more parameters than `tensors` raises RuntimeError while it is built.
+    """Within it, modules with far more parameters than `tensors` raise RuntimeError while they are built.
 
     Sizes come from files: 10^9 layers would be built for hours, before their weights turn out to be missing. A few
-    times the number is allowed, because modules replace parameters while they are built.
+    times the number is allowed, because modules replace parameters while they are built. An inner limit replaces an
+    outer one.
     """
     sizes = [tensor.numel() for tensor in tensors]
-    left, elements, thread = 4 * len(sizes) + 64, 4 * sum(sizes) + 65_536, get_ident()
+    left, elements, depth = 4 * len(sizes) + 64, 4 * sum(sizes) + 65_536, _LIMITS.get() + 1
 
     def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         nonlocal left, elements
-        if get_ident() == thread and parameter is not None:
+        if _LIMITS.get() == depth and parameter is not None:
             left, elements = left - 1, elements - parameter.numel()
             if min(left, elements) < 0:
                 raise RuntimeError(f"the sizes need far more than the {len(sizes)} tensors that are stored")
 
-    handle = register_module_parameter_registration_hook(count)
+    handle, token = register_module_parameter_registration_hook(count), _LIMITS.set(depth)
     try:
         yield
     finally:
+        _LIMITS.reset(token)
         handle.remove()

@@ -12,6 +12,9 @@ from typing import Any
 
 from ecgtune.errors import RunError
 from ecgtune.training.run_folder import check_format
+from ecgtune.training.schemas import EncoderFacts, Metrics, PretrainingMetrics, Results
+from ecgtune.utils.files import read_json
+from ecgtune.utils.schema import check_schema
 from ecgtune.utils.text import printable, printable_values
 
 FINE_TUNING, PRETRAINING = "fine-tuning", "pretraining"
@@ -81,7 +84,7 @@ def read_pretraining(folder: Path | str) -> FinishedPretraining:
     if not run.log:
         raise RunError(f"{folder} has no log.jsonl, which the curves need; pretrain again in another folder")
     names = [name for name in ENCODERS if name == "best" or (folder / name).is_dir()]
-    models = [_parsed(folder / name / "model.json", json.loads) for name in names]
+    models = [_json(folder / name / "model.json", EncoderFacts) for name in names]
     return FinishedPretraining(
         **vars(run),
         settings=_parsed(folder / "recipe.toml", tomllib.loads),
@@ -98,14 +101,15 @@ def _read(folder: Path, kind: str) -> FinishedRun:
     metrics_file = folder / "metrics.json"
     if not metrics_file.is_file():
         raise RunError(f"{folder} has no metrics.json, so the run is not finished; finish it with --resume")
-    metrics = _parsed(metrics_file, json.loads)
+    metrics = _json(metrics_file, dict[str, Any])
     check_format(metrics_file, metrics)
     found = metrics.get("kind", FINE_TUNING)
     if found != kind:
         raise RunError(f"{folder} holds a {found}, not a {kind}; give the folder of a {kind}")
+    check_schema(metrics, PretrainingMetrics if kind == PRETRAINING else Metrics, str(metrics_file), RunError)
     log_file = folder / "log.jsonl"
     log = _parsed(log_file, _json_lines) if log_file.is_file() else []
-    environment = _parsed(folder / "environment.json", json.loads)
+    environment = _json(folder / "environment.json", dict[str, Any])
     return FinishedRun(folder, metrics, log, _parsed(folder / "recipe.toml", str), environment)
 
 
@@ -115,8 +119,9 @@ def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -
     file = folder / "results.json"
     if results is None and not file.is_file():
         raise RunError(f"{folder} has no results.json; give a folder written by 'ecgtune compare'")
-    content: dict[str, Any] = _parsed(file, json.loads) if results is None else printable_values(results)
+    content: dict[str, Any] = _json(file, dict[str, Any]) if results is None else printable_values(results)
     check_format(file, content)
+    check_schema(content, Results, str(file), RunError)
     methods = [row for row in content["rows"] if row["kind"] == "method"]
     runs = {row["method"]: [read_run(folder / run) for run in row["runs"]] for row in methods}
     return Comparison(folder, content, runs)
@@ -136,5 +141,17 @@ def _parsed(file: Path, parse: Callable[[str], Any]) -> Any:
     return printable(content, lines=True) if isinstance(content, str) else printable_values(content)
 
 
+def _json(file: Path, schema: Any) -> Any:
+    content = printable_values(read_json(file))
+    check_schema(content, schema, str(file), RunError)
+    return content
+
+
 def _json_lines(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+    try:
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not all(isinstance(row, dict) and type(row.get("epoch")) is int for row in rows):
+        raise ValueError("a line is no epoch")
+    return rows

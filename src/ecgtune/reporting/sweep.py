@@ -11,9 +11,11 @@ import numpy as np
 from ecgtune.errors import RunError
 from ecgtune.reporting.pages import folder_facts, render
 from ecgtune.reporting.style import METHOD_COLOURS, QUIET, draw, heading
+from ecgtune.training.schemas import SweepSettings
 from ecgtune.utils.csv_cells import read_csv
 from ecgtune.utils.files import read_json, replace_folder, write_text
 from ecgtune.utils.formatting import flat
+from ecgtune.utils.schema import check_schema
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,6 +65,7 @@ def read_sweep(folder: Path | str) -> Sweep:
     """Read a sweep folder. Raises RunError when a file is missing or damaged."""
     folder = Path(folder)
     settings = read_json(folder / "sweep.json")
+    check_schema(settings, SweepSettings, str(folder / "sweep.json"), RunError)
     trials: dict[str, list[Trial]] = {name: [] for name in settings["methods"]}
     file = folder / "trials.csv"
     try:

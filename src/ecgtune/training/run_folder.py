@@ -15,10 +15,12 @@ import numpy as np
 from ecgtune.errors import RunError
 from ecgtune.recipes.pretraining import Pretraining, pretraining_differences, pretraining_from_tables, pretraining_text
 from ecgtune.recipes.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text
+from ecgtune.training.schemas import Metrics
 from ecgtune.utils.csv_cells import csv_text, read_csv
 from ecgtune.utils.files import FolderEntry, finite, read_json, remove_partial, write_json, write_text
 from ecgtune.utils.formatting import flat
 from ecgtune.utils.locks import is_empty
+from ecgtune.utils.schema import check_schema
 
 #: `format` of metrics.json, results.json and rounds.json. Increased when a key changes its name or meaning.
 RESULT_FORMAT = 2
@@ -57,7 +59,7 @@ class RunFolder:
 
     def read_metrics(self) -> dict[str, Any]:
         """Read metrics.json. Raises RunError when it is missing, damaged or of another format."""
-        return read_result(self.metrics)
+        return read_result(self.metrics, Metrics)
 
     def discard_state(self) -> None:
         """Remove the saved states, which only a resume needs."""
@@ -65,10 +67,11 @@ class RunFolder:
             shutil.rmtree(folder / "last", ignore_errors=True)
 
 
-def read_result(file: Path) -> dict[str, Any]:
-    """Read a result file of `RESULT_FORMAT`. Raises RunError when it cannot be read or has another format."""
+def read_result(file: Path, schema: Any) -> dict[str, Any]:
+    """Read a result file of `RESULT_FORMAT` and a schema of `training.schemas`. Raises RunError for any other file."""
     content = read_json(file)
     check_format(file, content)
+    check_schema(content, schema, str(file), RunError)
     return content
 
 
@@ -98,7 +101,9 @@ def check_run(folder: RunFolder, recipe: Recipe | Pretraining, fingerprint: Mapp
             raise RunError(
                 f"{folder.path} already holds a run; continue it with --resume or choose another folder with --out"
             )
-        found = _recipe_differences(folder, recipe) + _differences(read_json(folder.environment), fingerprint)
+        stored = read_json(folder.environment)
+        check_schema(stored, dict[str, Any], str(folder.environment), RunError)
+        found = _recipe_differences(folder, recipe) + _differences(stored, fingerprint)
         if found:
             raise RunError(f"{folder.path} holds another run: {'; '.join(found)}; choose another folder with --out")
     elif folder.path.is_dir() and not is_empty(folder.path, folder.environment.name):
@@ -181,13 +186,18 @@ def split_text(split: Mapping[str, np.ndarray], origin: np.ndarray | None = None
 
 def chosen_on(run: RunFolder) -> frozenset[str]:
     """Recordings or groups whose windows trained the run, or chose its epoch; empty where they have no names."""
-    return frozenset(row["origin"] for row in read_csv(run.split) if "origin" in row and row["split"] != "test")
+    return frozenset(row["origin"] for row in _split_rows(run) if "origin" in row and row["split"] != "test")
 
 
 def read_split(run: RunFolder) -> dict[str, np.ndarray]:
     """Rows of each split of split.csv, rising. Raises RunError."""
+    pairs = [(row["row"], row["split"]) for row in _split_rows(run)]
+    return {name: np.array([row for row, of in pairs if of == name]) for name in ("train", "val", "test")}
+
+
+def _split_rows(run: RunFolder) -> list[dict[str, Any]]:
+    """Rows of split.csv, of which `row` is a number. Raises RunError."""
     try:
-        pairs = [(int(row["row"]), row["split"]) for row in read_csv(run.split)]
+        return [{**row, "row": int(row["row"]), "split": row["split"]} for row in read_csv(run.split)]
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{run.split} cannot be read ({error}); the run is incomplete, train it again") from None
-    return {name: np.array([row for row, of in pairs if of == name]) for name in ("train", "val", "test")}

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from ecgtune.data.dataset import HIGHEST_RATE
+from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE
 from ecgtune.utils.schema import Count, Fraction, Positive
 
-Rate = Annotated[float, 1e-3, HIGHEST_RATE]
+Rate = Annotated[float, LOWEST_RATE, HIGHEST_RATE]
 
 
 class Score(TypedDict):
@@ -124,6 +124,7 @@ class SavedModel(TypedDict):
 
     format: int
     name: str
+    checkpoint: NotRequired[str]
     architecture: str
     config: dict[str, Any]
     classes: list[str]
@@ -135,3 +136,35 @@ class SavedModel(TypedDict):
     preprocessing: Filter
     input_sampling_rate: Rate
     threshold: LabelThresholds | ThresholdFacts
+
+
+class EncoderFacts(TypedDict):
+    """model.json of a pretrained encoder."""
+
+    architecture: str
+    config: dict[str, Any]
+    sha256: str
+
+
+class Row(TypedDict):
+    """One method of results.json."""
+
+    method: str
+    kind: Literal["method", "baseline"]
+    runs: list[str]
+
+
+class Results(TypedDict):
+    """results.json of a comparison."""
+
+    format: int
+    rows: list[Row]
+    split: SplitFacts
+    history: NotRequired[list[Count]]
+
+
+class SweepSettings(TypedDict):
+    """sweep.json."""
+
+    trials: Count
+    methods: dict[str, dict[str, Any]]

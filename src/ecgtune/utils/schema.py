@@ -10,7 +10,6 @@ from typing import (
     Any,
     Literal,
     NotRequired,
-    Required,
     Union,
     get_args,
     get_origin,
@@ -42,7 +41,7 @@ def _problem(value: Any, hint: Any, place: str) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return ""
-    if origin in (NotRequired, Required):
+    if origin is NotRequired:
         return _problem(value, arguments[0], place)
     if origin in (Union, UnionType):
         problems = [_problem(value, option, place) for option in arguments]
@@ -80,7 +79,7 @@ def _table_problem(value: Any, hint: Any, place: str) -> str:
         if name in value:
             problem = _problem(value[name], kind, at)
         else:
-            problem = f"{at.lstrip('.')} is missing" if name in hint.__required_keys__ else ""
+            problem = "" if get_origin(kind) is NotRequired else f"{at.lstrip('.')} is missing"
         if problem:
             return problem
     return ""

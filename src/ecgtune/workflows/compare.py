@@ -17,6 +17,7 @@ from ecgtune.recipes.recipe import Recipe
 from ecgtune.reporting.writing import write_comparison
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, read_result
+from ecgtune.training.schemas import Results
 from ecgtune.utils.files import check_space
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
@@ -140,7 +141,7 @@ def _run_all(
 def _history(folder: Path, runs: list[str]) -> list[int]:
     """Numbers of runs for which results were computed in this folder, the present ones last."""
     try:
-        earlier = read_result(folder / "results.json")
+        earlier = read_result(folder / "results.json", Results)
         before = [run for row in earlier["rows"] for run in row["runs"]]
         history = earlier.get("history", [len(before)])
     except RunError:  # none yet

@@ -11,9 +11,11 @@ from typing import Any
 from ecgtune.errors import RunError
 from ecgtune.recipes.recipe import differences, recipe_from_tables, recipe_text
 from ecgtune.recipes.space import space_table, with_settings
+from ecgtune.training.schemas import SweepSettings
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import FolderEntry, read_json, write_json, write_text
 from ecgtune.utils.locks import is_empty
+from ecgtune.utils.schema import check_schema
 from ecgtune.workflows.sweep.runner import TrialResult
 from ecgtune.workflows.sweep.studies import Variant
 
@@ -49,7 +51,9 @@ class SweepFolder:
                 raise RunError(f"{self.path} is not empty and holds no sweep; choose another folder with --out")
             return settings | {"methods": requested}
         stored = read_json(self.settings)
-        found = [f"{key} was {stored[key]}, now {settings[key]}" for key in FINGERPRINT if stored[key] != settings[key]]
+        check_schema(stored, SweepSettings, str(self.settings), RunError)
+        before = {key: stored.get(key) for key in FINGERPRINT}
+        found = [f"{key} was {was}, now {settings[key]}" for key, was in before.items() if was != settings[key]]
         for name in requested.keys() & stored["methods"].keys():
             found += _differences(name, stored["methods"][name], variants[name], requested[name])
         if found:
