@@ -40,9 +40,10 @@ from ecgtune.methods.oft.rotated_weights import RotatedLinear
 from ecgtune.methods.oft.settings import OFT
 from ecgtune.methods.own_weights.settings import TopLayers
 from ecgtune.models.classifier import Classifier
-from ecgtune.models.ecg_fm.network import EcgFmConfig, PositionalConv
-from ecgtune.models.ecg_fm.spectrum import FrozenSpectrum
+from ecgtune.models.ecg_fm.network import EcgFmConfig
 from ecgtune.models.layers import explicit_attention
+from ecgtune.models.post_norm import PositionalConv
+from ecgtune.models.spectrum import FrozenSpectrum
 from ecgtune.training.memory import retain_freed_memory
 from ecgtune.training.precision import FORMATS, autocast
 from ecgtune.utils.files import read_json

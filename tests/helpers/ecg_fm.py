@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from ecgtune.models.checkpoint import read_published_file
-from ecgtune.models.ecg_fm.network import EcgFM, EncoderLayer
+from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.models.ecg_fm.pretraining import ContrastiveModel
 from ecgtune.models.ecg_fm.published import read_official
+from ecgtune.models.post_norm import PostNormLayer
 
 
 def attention_maps(encoder: EcgFM, signal: Tensor, padding_mask: Tensor | None = None) -> Tensor:
@@ -17,7 +18,7 @@ def attention_maps(encoder: EcgFM, signal: Tensor, padding_mask: Tensor | None =
     tokens, mask = encoder.embed(signal, padding_mask)
     maps = []
     for index, layer in enumerate(encoder.layers):
-        attention = cast(EncoderLayer, layer).attention
+        attention = cast(PostNormLayer, layer).attention
         query, key = (attention._split(project(tokens)) for project in (attention.q_proj, attention.k_proj))
         scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
         if mask is not None:

@@ -76,7 +76,9 @@ def compare(arrays: Mapping[str, np.ndarray], prefix: str, computed: Mapping[str
         np.testing.assert_allclose(values, array, rtol=0, atol=tolerance, err_msg=name)
 
 
-def outputs(model: Classifier, signal: Tensor, stages: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+def outputs(
+    model: Classifier, signal: Tensor, stages: Mapping[str, nn.Module], padding_mask: Tensor | None = None
+) -> dict[str, Tensor]:
     """Tokens, pooled features, logits, and the outputs of modules by the names of their stages."""
     found: dict[str, Tensor] = {}
 
@@ -85,7 +87,7 @@ def outputs(model: Classifier, signal: Tensor, stages: Mapping[str, nn.Module]) 
 
     hooks = [module.register_forward_hook(keep(stage)) for stage, module in stages.items()]
     with torch.no_grad():
-        tokens, mask = model.encode(signal)
+        tokens, mask = model.encode(signal, padding_mask)
         pooled = model.pool(tokens, mask)
         logits = model.head(pooled)
     for hook in hooks:

@@ -56,9 +56,10 @@ def fresh():
 @pytest.mark.parametrize(
     ("pattern", "names"),
     [
-        ("*", ["ecg-fm", "ecg-fm-tiny", "ecg-fm-tiny-random", "resnet-1d"]),
+        ("ecg-fm*", ["ecg-fm", "ecg-fm-tiny", "ecg-fm-tiny-random"]),
         ("*tiny", ["ecg-fm-tiny"]),
-        ("hubert*", []),
+        ("hubert*", ["hubert-ecg", "hubert-ecg-large", "hubert-ecg-small"]),
+        ("none*", []),
     ],
 )
 def test_models_are_listed_by_a_pattern(pattern, names):

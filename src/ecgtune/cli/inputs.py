@@ -287,12 +287,15 @@ def check_exists(*paths: Path | None) -> None:
 
 
 def _input_of(models: Sequence[str]) -> dict[str, Any]:
-    """Rate and resampling of the encoders, when all agree: windows are then made once, from whole recordings."""
+    """Rate and resampling of the encoders, when all agree: windows are then made once, from whole recordings.
+
+    Presets of encoders begin at the rate of the recordings.
+    """
     from ecgtune.models.loading import input_spec_of
 
     specs = [input_spec_of(name) for name in dict.fromkeys(models)]
     wanted = {(spec.sampling_rate, spec.resampling) for spec in specs}
-    if len(wanted) > 1:
+    if len(wanted) > 1 or any(spec.presets for spec in specs):
         return {"sampling_rate": None}
     rate, resampling = wanted.pop()
     return {"sampling_rate": rate, "resampling": resampling}

@@ -14,6 +14,9 @@ class DataSettings:
 
     normalisation: Literal["zscore", "global", "none"] = "zscore"
     """z-score with the statistics of each window (zscore) or of the training windows (global), or none (millivolts)."""
+    preset: str = "auto"
+    """Preparation of windows as by the authors of the encoder, in place of --normalisation: the first preset of an
+    encoder that has any (auto), one by its name, or none."""
     split_seed: int = 0
     """Seed of a random split; the same for every run of a comparison."""
     train_fraction: float = 0.70

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset, check_rate
 from ecgtune.data.signal.filters import RESAMPLING, resample, zscore
+from ecgtune.data.signal.steps import Step, run_steps, steps_from_list, steps_to_list
 from ecgtune.errors import DataError, SettingError
 
 NORMALISATION = ("zscore", "global", "none")
@@ -24,7 +25,8 @@ class Preprocessing:
     """Resampling to the model's rate, then normalisation; a call returns the model's input.
 
     `sampling_rate` (Hz) and `resampling` are the model's. `normalisation` is "zscore" (per window and lead), "global"
-    (with `mean` and `std` per lead, taken from the training windows only, in the unit of the data) or "none".
+    (with `mean` and `std` per lead, taken from the training windows only, in the unit of the data) or "none". With
+    `steps`, the preset of an encoder, a call runs those instead.
     """
 
     sampling_rate: float
@@ -32,6 +34,7 @@ class Preprocessing:
     normalisation: str = "zscore"
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    steps: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
         if self.resampling not in RESAMPLING:
@@ -42,6 +45,29 @@ class Preprocessing:
             )
         if (self.normalisation == "global") != (self.mean is not None and self.std is not None):
             raise SettingError("normalisation 'global' needs mean and std, the others take none; use Preprocessing.fit")
+
+    @property
+    def amplitude_matters(self) -> bool:
+        """Whether signals of another unit give other inputs."""
+        return not any(step.scale_free for step in self.steps) if self.steps else self.normalisation != "zscore"
+
+    @classmethod
+    def preset(cls, dataset: Dataset, sampling_rate: float, steps: tuple[Step, ...]) -> "Preprocessing":
+        """Return the preprocessing of an encoder's preset, which ends at `sampling_rate` Hz.
+
+        Raises DataError where the amplitude matters but is unknown, or the recordings were z-scored already,
+        SettingError for a rate of `dataset` from which the steps cannot start.
+        """
+        made = cls(float(sampling_rate), normalisation="none", steps=steps)
+        if made.amplitude_matters and dataset.unit in ("unknown", "zscore"):
+            unknown = "the unit of the signals is unknown; give it, for example --unit uV"
+            scored = "its recordings are z-scored as a whole; leave --recording-zscore out"
+            raise DataError(
+                f"{dataset.source.path}: the encoder's preset needs millivolts, but "
+                f"{unknown if dataset.unit == 'unknown' else scored}, or --preset none"
+            )
+        made(dataset.signal[:1], dataset.sampling_rate)
+        return made
 
     @classmethod
     def fit(
@@ -114,9 +140,11 @@ class Preprocessing:
     ) -> NDArray[np.float32]:
         """Return the preprocessed windows `rows` of `signal`. Raises DataError for the first that is not finite."""
         with np.errstate(invalid="ignore", over="ignore"):  # infinite samples are refused below
-            values = resample(
-                np.asarray(signal[rows], dtype=np.float64), sampling_rate, self.sampling_rate, self.resampling
-            )
+            values = np.asarray(signal[rows], dtype=np.float64)
+            if self.steps:
+                values = run_steps(self.steps, values, sampling_rate)
+            else:
+                values = resample(values, sampling_rate, self.sampling_rate, self.resampling)
             if self.normalisation == "zscore":
                 values = zscore(values)
             elif self.mean is not None and self.std is not None:
@@ -137,7 +165,8 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; `from_dict` reverses it."""
-        return asdict(self)
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "steps"}
+        return values | ({"steps": steps_to_list(self.steps)} if self.steps else {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
@@ -146,4 +175,4 @@ class Preprocessing:
         for name in ("mean", "std"):
             if plain.get(name) is not None:
                 plain[name] = tuple(float(value) for value in plain[name])
-        return cls(**plain)
+        return cls(**plain | {"steps": steps_from_list(plain.get("steps", ()))})

@@ -51,12 +51,15 @@ def export_run(
     windows = verification_windows(run, verify)
     data = run.metrics["data"]
     samples = round(data["samples"] * rate / data["sampling_rate"])
-    graph = to_onnx(InferenceGraph(run.model, run.preprocessing, run.task, rate), len(run.leads), samples)
+    steps = run.preprocessing.steps
+    prepared = run.preprocessing(windows.at(rate)[:1], rate).shape[2] if steps else samples
+    graph = to_onnx(InferenceGraph(run.model, run.preprocessing, run.task, rate), len(run.leads), prepared)
     work = _Verification.of(run, windows, rate)
     metadata = _metadata(run, graph, rate, samples, work)
     candidates = {"float32": graph.model}
     if int8:
         calibration = calibration_windows(run, rate)
+        calibration = run.preprocessing(calibration, rate) if steps else calibration
         candidates = {name: made for name, make in FORMATS.items() if (made := make(graph.model, calibration))}
     written: list[dict[str, Any]] = []
 
@@ -147,6 +150,7 @@ def _metadata(run: Run, graph: OnnxGraph, rate: float, samples: int, work: _Veri
             "sampling_rate": rate,
             "samples": samples,
             "any_length": graph.any_length,
+            "prepared_by_runtime": bool(run.preprocessing.steps),
             "unit": "mV" if run.amplitude_matters else "any (each window is normalised)",
         },
         "window": path.window,

@@ -111,6 +111,8 @@ class InferenceGraph(nn.Module):
     """Windows (batch, leads, samples), float32, in the unit and at the rate of the training data, to probabilities
     (batch, classes): resampling, normalisation, lead mixer, encoder with its method, pooling, head, softmax or sigmoid.
 
+    With the steps of a preset, the windows are those behind them, which the runtime computes.
+
     sampling_rate: Hz of the input. classifier: a copy is made, with the method multiplied into the encoder's weights
     where that is exact. Raises SettingError for a rate from which the graph cannot resample.
     """
@@ -118,7 +120,7 @@ class InferenceGraph(nn.Module):
     def __init__(self, classifier: Classifier, preprocessing: Preprocessing, task: Task, sampling_rate: float) -> None:
         super().__init__()
         self.resampling: nn.Module = nn.Identity()
-        if sampling_rate != preprocessing.sampling_rate:
+        if sampling_rate != preprocessing.sampling_rate and not preprocessing.steps:
             kind = PolyphaseResampling if preprocessing.resampling == "polyphase" else LinearResampling
             self.resampling = kind(resampling_ratio(sampling_rate, preprocessing.sampling_rate))
         self.normalisation = Normalisation(preprocessing)

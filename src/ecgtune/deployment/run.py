@@ -76,7 +76,7 @@ class Run(Predictor):
 
     @property
     def amplitude_matters(self) -> bool:
-        return self.preprocessing.normalisation != "zscore"
+        return self.preprocessing.amplitude_matters
 
     @property
     def trained_on_files(self) -> frozenset[str]:

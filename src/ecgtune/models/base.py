@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Literal, Protocol, Self, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.checkpoint import checkpoint
 
 from ecgtune.config.base import suggest
@@ -21,8 +20,8 @@ from ecgtune.config.model import LeadMode
 from ecgtune.config.targets import PROJECTIONS, ROLES, TARGETS
 from ecgtune.errors import DataError, SettingError
 from ecgtune.models.input_spec import InputSpec
-from ecgtune.models.layers import running_statistics_kept
-from ecgtune.models.leads import combine_leads, select_leads
+from ecgtune.models.layers import draws, is_fixed, running_statistics_kept
+from ecgtune.models.leads import combine_leads, read_leads, select_leads
 from ecgtune.models.tensors import of_same_types, parameter_limit
 from ecgtune.models.weights import Weights
 
@@ -40,10 +39,7 @@ class EncoderConfig(Protocol):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file gave: the encoder, its origin, and a fine-tuned file's own linear head (weight, bias) or None.
-
-    labels: names of the outputs of that head, where they are known.
-    """
+    """Encoder of a file, its origin, a fine-tuned file's own linear head (weight, bias), and names of its outputs."""
 
     encoder: Encoder
     weights: Weights
@@ -84,12 +80,13 @@ class Encoder(nn.Module):
         Projections are linear layers, "conv" are convolutions; a "*_branch" is the module whose output a residual
         connection adds.
     lead_weight : name of the parameter whose second axis are the leads (first convolution), or the leads times the
-        samples of a patch (linear patch projection); None where leads cannot be adapted.
+        samples of a patch (linear patch projection); None where leads cannot be adapted so.
+    readable_leads : leads of which the weights take any part (not the same as zeros in the others), see
+        `leads.read_leads`; empty for other encoders.
     after_blocks : beginnings of the names of parameters that act behind the last block.
     zero_gradient_parameters : endings of parameter names whose gradient is zero by algebra.
-    pretraining_models : name of a pretraining objective to the module that trains an encoder by it; empty where the
-        architecture cannot be pretrained. A module takes the encoder and the sizes of the objective, and has it as
-        `encoder`.
+    pretraining_models : name of a pretraining objective to the module that trains an encoder by it. A module takes the
+        encoder and the sizes of the objective, and has it as `encoder`.
     pooling : pooling of the tokens that the weights expect: "mean", "class_token" (the first token) or "none" (there
         is one token).
     """
@@ -100,6 +97,7 @@ class Encoder(nn.Module):
     published: ClassVar[PublishedFormat | None] = None
     roles: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     lead_weight: ClassVar[str | None] = None
+    readable_leads: ClassVar[tuple[str, ...]] = ()
     after_blocks: ClassVar[tuple[str, ...]] = ()
     zero_gradient_parameters: ClassVar[tuple[str, ...]] = ()
     pretraining_models: ClassVar[Mapping[str, type[nn.Module]]] = {}
@@ -219,7 +217,7 @@ class Encoder(nn.Module):
         if self._embed_trains():
             return None
         in_blocks = {id(module) for block in blocks for module in block.modules()}
-        if any(_draws(module) for module in self.modules() if id(module) not in in_blocks and module is not self):
+        if any(draws(module) for module in self.modules() if id(module) not in in_blocks and module is not self):
             return None
         return sum(1 for _ in takewhile(is_fixed, blocks))
 
@@ -271,15 +269,21 @@ class Encoder(nn.Module):
         return tuple(name for name, module in self.named_modules() if isinstance(module, NORMS))
 
     def adapt_leads(self, leads: Sequence[str], mode: LeadMode = "place") -> Self:
-        """An encoder for signals that hold only `leads`, sharing no weights with this one.
+        """An encoder for signals that hold `leads`, sharing no weights with this one.
 
-        mode: "place" keeps the input channels of `leads`, which is exact: the same tokens as with zeros in all other
-        channels. "copy" (one lead) is the same as the lead in every channel. A one-lead encoder takes any one lead.
+        mode: "place" keeps the input channels of `leads`: the same tokens as with zeros in all other channels. "copy"
+        (one lead) is the same as the lead in every channel. A one-lead encoder takes any one lead; one with
+        `readable_leads` reads those that are recorded or can be derived.
 
         Raises SettingError for a lead that the encoder does not have, one that is given twice, "copy" with several
         leads, or an encoder whose leads cannot be adapted.
         """
         available = self.input_spec.leads
+        if self.readable_leads:
+            if mode == "copy":
+                raise SettingError(f"{self.architecture} reads one lead as it is; leave lead mode 'copy' out")
+            read_leads(self.readable_leads, leads)
+            return self._rebuilt(leads, dict(self.state_dict()))
         if tuple(leads) == available and mode == "place":
             return self._with_leads(available, lambda weight: weight)
         return self._with_leads(leads, lambda weight: select_leads(weight, available, leads, mode))
@@ -363,8 +367,12 @@ class Encoder(nn.Module):
                 f"{self.architecture} reads {', '.join(self.input_spec.leads)} and cannot be cut to other leads; "
                 "mix the leads in front of it with lead_adapter (--lead-adapter)"
             )
-        weights = {name: tensor.detach().clone() for name, tensor in self.state_dict().items()}
-        weights[self.lead_weight] = change(weights[self.lead_weight])
+        return self._rebuilt(
+            leads, {**self.state_dict(), self.lead_weight: change(self.state_dict()[self.lead_weight])}
+        )
+
+    def _rebuilt(self, leads: Sequence[str], weights: Mapping[str, Tensor]) -> Self:
+        weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
         config = replace(self.config, leads=tuple(leads))  # pyright: ignore[reportCallIssue, reportArgumentType]
         return self.from_weights(config, weights)
 
@@ -374,18 +382,6 @@ class Encoder(nn.Module):
 
     def _non_persistent_buffers(self) -> bool:
         return len(list(self.buffers())) > sum(name in self.state_dict() for name, _ in self.named_buffers())
-
-
-def is_fixed(module: nn.Module) -> bool:
-    """Whether a module computes the same in every epoch: nothing trains and nothing is drawn at random."""
-    return not any(p.requires_grad for p in module.parameters()) and not any(map(_draws, module.modules()))
-
-
-def _draws(module: nn.Module) -> bool:
-    if isinstance(module, _DropoutNd):
-        return module.p > 0
-    rates = (getattr(module, "dropout", 0.0), getattr(module, "drop_path", 0.0))
-    return any(isinstance(rate, float) and rate > 0 for rate in rates)
 
 
 def _full_mask(tokens: Tensor, mask: Tensor | None) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
 
+from ecgtune.data.signal.steps import Step
 from ecgtune.errors import DataError
 
 
@@ -32,6 +34,7 @@ class InputSpec:
     resampling: Literal["linear", "polyphase"] = "polyphase"
     band: tuple[float, float] | None = None
     seconds: float | None = None
+    presets: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
 
     def check(self, signal: Tensor) -> None:
         """Raise DataError unless `signal` has the shape (batch, leads, samples) of this specification."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
@@ -151,3 +152,16 @@ def running_statistics_kept(block: nn.Module) -> Iterator[None]:
             module.momentum = momentum
             if module.num_batches_tracked is not None:
                 module.num_batches_tracked -= 1
+
+
+def is_fixed(module: nn.Module) -> bool:
+    """Whether a module computes the same in every epoch: nothing trains and nothing is drawn at random."""
+    return not any(p.requires_grad for p in module.parameters()) and not any(map(draws, module.modules()))
+
+
+def draws(module: nn.Module) -> bool:
+    """Whether the module itself draws at random in training mode."""
+    if isinstance(module, _DropoutNd):
+        return module.p > 0
+    rates = (getattr(module, "dropout", 0.0), getattr(module, "drop_path", 0.0))
+    return any(isinstance(rate, float) and rate > 0 for rate in rates)

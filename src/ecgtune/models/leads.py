@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ecgtune.config.base import choose
 from ecgtune.config.model import LeadMode
-from ecgtune.data.leads import STANDARD_LEADS
+from ecgtune.data.leads import FROM_LIMBS, STANDARD_LEADS
 from ecgtune.errors import DataError, SettingError
 
 LEAD_MODES: tuple[LeadMode, ...] = get_args(LeadMode)
@@ -66,6 +67,54 @@ def combine_leads(weight: Tensor, matrix: Tensor) -> Tensor:
     kernel = weight.view(len(weight), len(matrix), -1)
     combined = torch.einsum("oct,cl->olt", kernel, matrix).contiguous()
     return combined if weight.dim() == 3 else combined.flatten(1)
+
+
+def read_leads(known: Sequence[str], leads: Sequence[str]) -> tuple[tuple[str, ...], list[list[float]]]:
+    """Leads that an encoder reads of a signal with `leads`, for one whose weights take any part of `known`.
+
+    All of `known` are read where each is recorded, or follows from the recorded limb leads (Einthoven; Goldberger);
+    other recorded leads are not. Otherwise the recorded ones are read, in the order of `known`.
+
+    Returns
+    -------
+    The leads that are read, and a matrix (leads that are read, recorded leads) that gives them.
+
+    Raises SettingError where a lead of `known` is missing and a recorded one is none of them.
+    """
+    if not leads or len(set(leads)) != len(leads):
+        raise SettingError(f"leads {', '.join(leads) or 'are empty'}; name each recorded lead once")
+    for lead in leads:
+        choose(lead, STANDARD_LEADS, "lead")
+    own = {lead: [float(lead == other) for other in leads] for lead in leads}
+    rows = own | derived_leads(leads)
+    missing = [lead for lead in known if lead not in rows]
+    if not missing:
+        return tuple(known), [rows[lead] for lead in known]
+    other = [lead for lead in leads if lead not in known]
+    if other:
+        here = [lead for lead in known if lead in rows and lead in leads]
+        instead = f"give {', '.join(here)} alone" if here else "record those"
+        raise SettingError(
+            f"the encoder reads {', '.join(known)}, or a part of them; {', '.join(missing)} cannot be derived from "
+            f"{', '.join(leads)}: {instead} (--leads), or mix the leads in front of it (--lead-adapter)"
+        )
+    read = tuple(lead for lead in known if lead in leads)
+    return read, [own[lead] for lead in read]
+
+
+def derived_leads(leads: Sequence[str]) -> dict[str, list[float]]:
+    """Factors on `leads` that give each limb lead which is not among them; empty with fewer than two of them.
+
+    All six limb leads are combinations of I and II, so that any two of them give the others.
+    """
+    of_limbs = {"I": (1.0, 0.0), "II": (0.0, 1.0), **FROM_LIMBS}
+    limbs = [place for place, lead in enumerate(leads) if lead in of_limbs]
+    if len(limbs) < 2:
+        return {}
+    factors = np.zeros((2, len(leads)))
+    # Least squares: with more than two limb leads, the mean of what they say.
+    factors[:, limbs] = np.linalg.pinv([of_limbs[leads[place]] for place in limbs])
+    return {lead: (np.array(of) @ factors).tolist() for lead, of in of_limbs.items() if lead not in leads}
 
 
 class LeadMixer(nn.Module):

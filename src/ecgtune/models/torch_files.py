@@ -44,6 +44,7 @@ _DTYPES = {
 #: Libraries whose objects checkpoints are known to mention; none of them is needed.
 _INERT_LIBRARIES = frozenset(
     {"argparse", "collections", "enum", "fairseq", "fairseq_signals", "numpy", "omegaconf", "pathlib", "typing"}
+    | {"hubert_ecg", "transformers"}
 )
 _INERT_NAMES = re.compile(
     r"builtins\.(bytearray|complex|set|frozenset|list|dict|tuple|str|int|float|bool)|_codecs\.encode"

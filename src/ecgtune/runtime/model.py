@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.signal.filters import resample
 from ecgtune.errors import DataError, ModelFileError, SettingError
 from ecgtune.evaluation.decision import Decision
@@ -52,6 +53,7 @@ class Model(Predictor):
         #: All that the file says about itself: labels, input, run, versions, verification; see docs/export.md.
         self.metadata: dict[str, Any] = read_metadata(self.path, self._session.get_modelmeta().custom_metadata_map)
         self.decision = Decision.from_dict(self.metadata["decision"])
+        self._preprocessing = Preprocessing.from_dict(self.metadata["preprocessing"])
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -71,7 +73,7 @@ class Model(Predictor):
 
     @property
     def amplitude_matters(self) -> bool:
-        return self.metadata["preprocessing"]["normalisation"] != "zscore"
+        return self._preprocessing.amplitude_matters
 
     @property
     def trained_on_files(self) -> frozenset[str]:
@@ -99,7 +101,10 @@ class Model(Predictor):
             raise SettingError(
                 f"precision is {precision!r}, but an exported file has one, {self.metadata['precision']}; leave it out"
             )
-        windows = self.at_input_rate(windows, sampling_rate)
+        if self._preprocessing.steps:  # the graph begins behind them
+            windows = self._preprocessing(windows, sampling_rate)
+        else:
+            windows = self.at_input_rate(windows, sampling_rate)
         rows = max(1, min(_LARGEST_BATCH, _BATCH_VALUES // (windows.shape[1] * windows.shape[2])))
         parts = [self._run(windows[start : start + rows]) for start in range(0, len(windows), rows)]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)

@@ -252,6 +252,15 @@ def _saving(encoder: Encoder) -> None:
 def _leads(encoder: Encoder) -> None:
     available = encoder.input_spec.leads
     signal = example_signal(encoder)
+    if encoder.readable_leads:
+        again = available[::-1]
+        turned = encoder.adapt_leads(again).eval()
+        expect(turned.input_spec.leads == again, f"adapt_leads({again}) takes {turned.input_spec.leads}")
+        expect_close(turned(signal.flip(1))[0], encoder(signal)[0], "tokens of the leads in another order")
+        one = encoder.adapt_leads(encoder.readable_leads[:1]).eval()
+        expect(bool(torch.isfinite(one(signal[:, :1])[0]).all()), "tokens of one lead are not finite")
+        _expect_refusal(lambda: encoder.adapt_leads(("none",)), SettingError, "an unknown lead")
+        return
     if encoder.lead_weight is None:
         _expect_refusal(lambda: encoder.adapt_leads(("V2", "I")), SettingError, "other leads")
         return

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ecgtune.config.base import choose
 from ecgtune.config.data import DataSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.preprocessing import Preprocessing
+from ecgtune.data.signal.steps import Step
 from ecgtune.data.splits import Split, split_dataset
 from ecgtune.errors import DataError, SettingError
 from ecgtune.models.classifier import Classifier, Head
@@ -149,15 +151,47 @@ def prepare(model: Classifier, dataset: Dataset, split: Split, settings: DataSet
             f"windows of {dataset.samples} samples at {dataset.sampling_rate:g} Hz are {samples} at the model's "
             f"{spec.sampling_rate:g} Hz; allowed: {spec.minimum_samples} or more"
         )
-    preprocessing = Preprocessing.fit(
-        dataset,
-        split.train,
-        sampling_rate=spec.sampling_rate,
-        resampling=spec.resampling,
-        normalisation=settings.normalisation,
-    )
+    steps = preset_steps(model, settings)
+    if steps:
+        try:
+            preprocessing = Preprocessing.preset(dataset, spec.sampling_rate, steps)
+        except SettingError as error:
+            raise SettingError(f"the preset of {model.name}: {error}; or leave it out with --preset none") from None
+    else:
+        preprocessing = Preprocessing.fit(
+            dataset,
+            split.train,
+            sampling_rate=spec.sampling_rate,
+            resampling=spec.resampling,
+            normalisation=settings.normalisation,
+        )
+    prepared = preprocessing(np.array(dataset.signal[:1]), dataset.sampling_rate).shape[2]
+    try:
+        spec.check_samples(prepared)
+    except DataError as error:
+        seconds = f"{spec.samples / spec.sampling_rate:g} s (--window)" if spec.samples else "another length (--window)"
+        raise DataError(
+            f"windows of {dataset.samples / dataset.sampling_rate:g} s do not fit {model.name}, at its "
+            f"{spec.sampling_rate:g} Hz: {error}; cut windows of {seconds}"
+        ) from None
     warnings = (*split.warnings, *_unusual_length(dataset, spec.seconds))
     return Prepared(dataset, replace(split, warnings=warnings), preprocessing)
+
+
+def preset_steps(model: Classifier, settings: DataSettings) -> tuple[Step, ...]:
+    """Steps of the preset that the settings name; none without a preset. Raises SettingError."""
+    presets = model.base_encoder.input_spec.presets
+    if settings.preset == "none" or (settings.preset == "auto" and not presets):
+        return ()
+    if settings.normalisation != DataSettings().normalisation:
+        raise SettingError(
+            f"normalisation is {settings.normalisation!r}, but the preset of {model.name} has its own; leave one out "
+            "(--preset none)"
+        )
+    if settings.preset == "auto":
+        return next(iter(presets.values()))
+    choose(settings.preset, ("auto", "none", *presets), "preset")
+    return presets[settings.preset]
 
 
 def _unusual_length(dataset: Dataset, usual: float | None) -> list[str]:

@@ -22,11 +22,12 @@ FLAT = 1e-9  # a standard deviation below this fraction of the largest sample is
 
 
 def band_pass(
-    signal: NDArray[np.floating], sampling_rate: float, low: float | None, high: float | None
+    signal: NDArray[np.floating], sampling_rate: float, low: float | None, high: float | None, order: int = ORDER
 ) -> NDArray[np.floating]:
     """Keep `low` to `high` (Hz), either of them None for no edge; zero phase, dtype kept.
 
-    A second-order Butterworth filter, run in both directions (`scipy.signal.sosfiltfilt`), so -6 dB at the edges.
+    A Butterworth filter of second order, unless another `order` is given, run in both directions
+    (`scipy.signal.sosfiltfilt`), so -6 dB at the edges.
     Raises SettingError unless 0 < low < high < sampling_rate / 2.
     """
     edges = [edge for edge in (low, high) if edge is not None]
@@ -38,7 +39,7 @@ def band_pass(
             f" signal of {sampling_rate:g} Hz; allowed: 0 < low < high < {sampling_rate / 2:g}"
         )
     kind = "bandpass" if len(edges) == 2 else "highpass" if high is None else "lowpass"
-    return _both_ways(_butterworth(tuple(edges), kind, sampling_rate), signal)
+    return _both_ways(_butterworth(tuple(edges), kind, sampling_rate, order), signal)
 
 
 def mains_notch(signal: NDArray[np.floating], sampling_rate: float, mains: float) -> NDArray[np.floating]:
@@ -57,11 +58,11 @@ def mains_notch(signal: NDArray[np.floating], sampling_rate: float, mains: float
 
 
 @lru_cache(maxsize=64)
-def _butterworth(edges: tuple[float, ...], kind: str, sampling_rate: float) -> NDArray[np.float64]:
+def _butterworth(edges: tuple[float, ...], kind: str, sampling_rate: float, order: int) -> NDArray[np.float64]:
     """Second-order sections; kept, because their design takes longer than filtering ten seconds of one lead."""
     from scipy.signal import butter
 
-    return np.asarray(butter(ORDER, edges if len(edges) == 2 else edges[0], kind, fs=sampling_rate, output="sos"))
+    return np.asarray(butter(order, edges if len(edges) == 2 else edges[0], kind, fs=sampling_rate, output="sos"))
 
 
 def _both_ways(sections: NDArray[np.float64], signal: NDArray[np.floating]) -> NDArray[np.floating]:

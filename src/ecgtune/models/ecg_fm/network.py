@@ -10,24 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.nn.utils.parametrizations import weight_norm
 
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import SettingError
-from ecgtune.models.base import Encoder, is_fixed
-from ecgtune.models.ecg_fm.spectrum import FrozenSpectrum
+from ecgtune.models.base import Encoder
 from ecgtune.models.input_spec import InputSpec
-from ecgtune.models.layers import Attention, FeedForward, drop_path
+from ecgtune.models.layers import is_fixed
+from ecgtune.models.post_norm import NORM_EPSILON, POST_NORM_ROLES, ConvBlock, PositionalConv, PostNormLayer
 
 KERNEL = 2  # every block of the stem halves the sampling rate
-NORM_EPSILON = 1e-5
-#: Smallest kernel for which `FrozenSpectrum` is faster than the convolution on a CPU (`benchmarks/micro.py`).
-LONG_KERNEL = 32
 
 
 @dataclass(frozen=True)
@@ -74,68 +69,6 @@ class EcgFmConfig:
         return KERNEL**self.conv_layers
 
 
-class ConvBlock(nn.Module):
-    """Convolution without bias of stride 2, GroupNorm with one group per channel (first block only), GELU."""
-
-    def __init__(self, inputs: int, channels: int, normalise: bool) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(inputs, channels, KERNEL, stride=KERNEL, bias=False)
-        self.norm = nn.GroupNorm(channels, channels, eps=NORM_EPSILON) if normalise else None
-
-    def forward(self, signal: Tensor) -> Tensor:
-        features = self.conv(signal)
-        if self.norm is not None:
-            features = self.norm(features)
-        return F.gelu(features)
-
-
-class PositionalConv(nn.Module):
-    """Convolutional positional encoding: grouped convolution over tokens with one trainable gain per tap."""
-
-    def __init__(self, width: int, taps: int, groups: int) -> None:
-        super().__init__()
-        conv = nn.Conv1d(width, width, taps, padding=taps // 2, groups=groups)
-        self.conv = weight_norm(conv, dim=2)
-        self._taps = taps
-        self._spectrum: FrozenSpectrum | None = None
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return the encoding (batch, tokens, width); the additional last frame of an even kernel is removed."""
-        channels = tokens.transpose(1, 2)
-        plain = torch.compiler.is_exporting() or (torch.is_grad_enabled() and _trains(self.conv))
-        if plain or tokens.device.type != "cpu" or self._taps < LONG_KERNEL:
-            position = self.conv(channels)[..., : tokens.shape[1]]
-        else:
-            position = self._frozen(tokens.shape[1])(channels).to(tokens.dtype)
-        return F.gelu(position).transpose(1, 2)
-
-    def _frozen(self, tokens: int) -> FrozenSpectrum:
-        conv = cast(nn.Conv1d, self.conv)
-        if self._spectrum is None or not self._spectrum.is_current(conv, tokens):
-            self._spectrum = FrozenSpectrum(conv, tokens)
-        return self._spectrum
-
-
-class EncoderLayer(nn.Module):
-    """Post-norm transformer layer: x = norm(x + attention(x)), then x = norm(x + feed_forward(x))."""
-
-    def __init__(self, config: EcgFmConfig) -> None:
-        super().__init__()
-        self.attention = Attention(config.width, config.heads, config.attention_dropout)
-        self.attention_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON)
-        self.feed_forward = FeedForward(config.width, config.feed_forward, config.activation_dropout)
-        self.final_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON)
-        self.dropout = nn.Dropout(config.dropout)
-        self.drop_path = 0.0
-
-    def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
-        tokens = self.attention_norm(tokens + self._branch(self.attention(tokens, mask)))
-        return self.final_norm(tokens + self._branch(self.feed_forward(tokens)))
-
-    def _branch(self, added: Tensor) -> Tensor:
-        return drop_path(self.dropout(added), self.drop_path, self.training)
-
-
 class EcgFM(Encoder):
     """ECG-FM encoder with one token per `config.samples_per_token` samples.
 
@@ -145,17 +78,7 @@ class EcgFM(Encoder):
     """
 
     config_type = EcgFmConfig
-    roles: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "query": ("layers.*.attention.q_proj",),
-        "key": ("layers.*.attention.k_proj",),
-        "value": ("layers.*.attention.v_proj",),
-        "attention_output": ("layers.*.attention.out_proj",),
-        "mlp_input": ("layers.*.feed_forward.fc1",),
-        "mlp_output": ("layers.*.feed_forward.fc2",),
-        "conv": ("stem.*.conv",),
-        "attention_branch": ("layers.*.attention",),
-        "mlp_branch": ("layers.*.feed_forward",),
-    }
+    roles: ClassVar[Mapping[str, tuple[str, ...]]] = {**POST_NORM_ROLES, "conv": ("stem.*.conv",)}
     lead_weight = "stem.0.conv.weight"
     zero_gradient_parameters = ("k_proj.bias",)
 
@@ -165,14 +88,27 @@ class EcgFM(Encoder):
         self.feature_grad_mult = config.feature_grad_mult
         inputs = (len(config.leads),) + (config.conv_channels,) * (config.conv_layers - 1)
         self.stem = nn.Sequential(
-            *(ConvBlock(count, config.conv_channels, normalise=index == 0) for index, count in enumerate(inputs))
+            *(
+                ConvBlock(count, config.conv_channels, KERNEL, KERNEL, normalise=index == 0)
+                for index, count in enumerate(inputs)
+            )
         )
         self.stem_norm = nn.LayerNorm(config.conv_channels, eps=NORM_EPSILON)
         self.projection = nn.Linear(config.conv_channels, config.width)
         self.positional = PositionalConv(config.width, config.pos_taps, config.pos_groups)
         self.input_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON)
         self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.depth))
+        self.layers = nn.ModuleList(
+            PostNormLayer(
+                config.width,
+                config.heads,
+                config.feed_forward,
+                dropout=config.dropout,
+                attention_dropout=config.attention_dropout,
+                activation_dropout=config.activation_dropout,
+            )
+            for _ in range(config.depth)
+        )
         self._initialise()
 
     @property
@@ -236,7 +172,3 @@ class EcgFM(Encoder):
                 nn.init.zeros_(module.bias)
             elif isinstance(module, ConvBlock):
                 nn.init.kaiming_uniform_(module.conv.weight, nonlinearity="relu")
-
-
-def _trains(module: nn.Module) -> bool:
-    return any(parameter.requires_grad for parameter in module.parameters())

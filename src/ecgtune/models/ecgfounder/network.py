@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from ecgtune.config.base import require
 from ecgtune.data.leads import STANDARD_LEADS
+from ecgtune.data.signal.steps import Butterworth, Notch, Resample, RunningMedian, StandardiseWindow, Step
 from ecgtune.models.base import Encoder
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.layers import drop_path
@@ -26,6 +27,18 @@ KERNEL = 16
 STRIDE = 2  # of the stem and of the first block of every stage
 #: Zeros left and right of a signal for a convolution of `KERNEL`, which then gives ceil(length / stride) samples.
 PADDING = ((KERNEL - 1) // 2, KERNEL // 2)
+#: As the authors fine-tune, and as they evaluate the published head, without filters. Their code cannot resample before
+#: it fine-tunes; ours does so behind the filters, where theirs means to.
+PRESETS: Mapping[str, tuple[Step, ...]] = {
+    "fine-tuning": (
+        Notch(50.0),
+        Butterworth(0.67, 40.0, 4),
+        RunningMedian(0.4),
+        Resample(500.0, "linear"),
+        StandardiseWindow(),
+    ),
+    "evaluation": (StandardiseWindow(), Resample(500.0, "linear")),
+}
 
 
 @dataclass(frozen=True)
@@ -121,6 +134,7 @@ class ECGFounder(Encoder):
             sampling_rate=500.0,
             resampling="linear",
             seconds=10.0,
+            presets=PRESETS,
         )
 
     @property

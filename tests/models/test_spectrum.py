@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from ecgtune.models.ecg_fm.network import LONG_KERNEL, EcgFM, EcgFmConfig, PositionalConv
-from ecgtune.models.ecg_fm.spectrum import FrozenSpectrum
+from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
+from ecgtune.models.post_norm import LONG_KERNEL, PositionalConv
+from ecgtune.models.spectrum import FrozenSpectrum
 
 
 @pytest.mark.parametrize("length", [1, 7, 40, 156])
