@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # that what its tests share is made once.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help install demo test test-all lint types check bench study clean
+.PHONY: help install browser demo test test-all lint types check web bench study clean
 
 help:  ## What each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -18,10 +18,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 install: $(VENV)/.installed  ## Make the virtual environment
 
+browser:  ## Chromium for the tests of the page, where this user may install it; without it they are skipped
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
+		echo "Chromium cannot be installed here: the tests of the page in a browser are skipped"
+
 demo: install  ## The main job on embedded defaults: simulated ECGs, a table, a report
 	$(BIN)/ecgtune demo
 
-test: install  ## The tests but those marked slow
+test: install browser  ## The tests but those marked slow
 	$(TEST)
 
 test-all: test  ## The whole test suite
@@ -36,6 +42,9 @@ types: install  ## Static types
 
 check: lint types test  ## All that has to pass before a change lands
 
+web:  ## Build the page into the package (needs Node 20 or later)
+	cd web && npm ci --no-audit --no-fund && node build.js
+
 bench: install  ## Benchmarks of this machine, into benchmarks/results/ and docs/ (an hour)
 	for script in micro startup reading int8 export memory plan speed/bench speed/methods speed/epoch speed/growth; do \
 		$(BIN)/python benchmarks/$$script.py || exit 1; done
@@ -44,4 +53,4 @@ study: install  ## Studies: runs what is missing (days) where DATA= is the folde
 	$(BIN)/python studies/run.py studies/peft/*.toml studies/pretraining/*.toml $(if $(DATA),--data $(DATA))
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) runs dist build .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) web/node_modules runs dist build .pytest_cache .ruff_cache .hypothesis

@@ -63,6 +63,7 @@ from .workflows.compare import compare as compare
 from .workflows.cross_validation import cross_validate as cross_validate
 from .workflows.export import export as export
 from .workflows.fine_tune import fine_tune as fine_tune
+from .workflows.page import page as page
 from .workflows.plan import plan as plan
 from .workflows.predict import predict as predict
 from .workflows.pretrain import pretrain as pretrain

@@ -21,6 +21,7 @@ COMMANDS = {
     "predict": Command("ecgtune.cli.predict:predict", "Predict new signals with a finished run or an exported file."),
     "export": Command("ecgtune.cli.export:export", "Export a run as one ONNX file that needs no torch, and verify it."),
     "verify": Command("ecgtune.cli.verify:verify", "Verify an exported file on this machine."),
+    "page": Command("ecgtune.cli.page:page", "Write a model as one HTML page that reads ECGs in a browser, offline."),
     "pretrain": Command("ecgtune.cli.pretrain:pretrain", "Pretrain an encoder on recordings without labels."),
     "convert": Command("ecgtune.cli.convert:convert", "Convert an official ECG-FM .pt file to safetensors."),
     "simulate": Command("ecgtune.cli.simulate:simulate", "Write a CSV of simulated one-lead windows."),

@@ -1,0 +1,46 @@
+"""`ecgtune page`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from ecgtune.cli.inputs import check_exists
+from ecgtune.cli.options import MOST_USED, given, optional
+from ecgtune.config.commands import ExportSettings
+
+if TYPE_CHECKING:
+    PageFlags = ExportSettings
+else:
+    PageFlags = optional(ExportSettings, "PageFlags", MOST_USED, recipe=False)
+
+
+def page(
+    model: Annotated[Path, Parameter(group=MOST_USED)],
+    html: Annotated[Path, Parameter(group=MOST_USED)],
+    /,
+    *,
+    title: Annotated[str | None, Parameter(group=MOST_USED)] = None,
+    settings: PageFlags = PageFlags(),
+) -> None:
+    """Write a model as one HTML page that reads and answers ECGs in a browser, offline.
+
+    The page holds the model and its runtime. It opens by double click, reads CSV, NumPy, WFDB, EDF, DICOM and HL7 aECG
+    files, draws them on ECG paper, and sends nothing anywhere.
+
+    Parameters
+    ----------
+    model
+        A file of ecgtune export, or the folder of a run, which is exported first.
+    html
+        The file to write, such as page.html.
+    title
+        Heading of the page; the labels when not given.
+    """
+    check_exists(model)
+    import ecgtune
+
+    path = ecgtune.page(model, html, ExportSettings(**given(settings)), title=title)
+    print(f"page: {path} ({path.stat().st_size / 1e6:.1f} MB)")

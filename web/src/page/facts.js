@@ -1,0 +1,54 @@
+/** The model's facts and its verification, for the foot of the page. */
+
+import { labelsOf } from "../model/decision.js";
+import { html, seconds } from "./dom.js";
+
+const RULES = { fixed: "fixed", f1: "largest F1 on validation", youden: "largest recall + specificity on validation", argmax: "the largest probability decides", unfitted: "not fitted", mean: "mean of several runs" };
+const small = (value) => (value === 0 ? "0" : Number(value) < 1e-3 ? Number(value).toExponential(1) : Number(Number(value).toPrecision(3)).toString());
+
+/** Pairs of a term and its text. */
+export function facts(metadata) {
+  const { input, run, encoder, versions } = metadata;
+  const labels = labelsOf(metadata).map(({ name, threshold, rule }) => (threshold === null ? name : `${name} (threshold ${small(threshold)}, ${RULES[rule] ?? rule.replace("sensitivity:", "recall of at least ")})`));
+  const licence = encoder.licence;
+  return [
+    ["Labels", labels.join(", ")],
+    ["Reads", `${input.leads.join(", ")}; windows of ${seconds(metadata.window)} every ${seconds(metadata.step)}`],
+    ["Recording", metadata.recording === "maximum" ? "largest probability of its windows" : "mean probability of its windows"],
+    ["Model", `${run.model}, ${run.method}; ${metadata.precision}${metadata.format_of_weights === metadata.precision ? "" : ` (${metadata.format_of_weights})`}`],
+    ["Weights", run.weights],
+    ...(licence ? [["Licence of the encoder", typeof licence === "string" ? licence : Object.values(licence).filter(Boolean).join(", ")]] : []),
+    ["Run", `${run.name}, seed ${run.seed}, sha256 ${run.sha256.slice(0, 16)}…`],
+    ["Versions", Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ")],
+    ...testResults(metadata.summary),
+  ];
+}
+
+/** The lines of the run's summary on its test metrics. */
+function testResults(summary) {
+  const lines = (summary ?? "").split("\n").filter((line) => line.startsWith("test "));
+  return lines.length ? [["Test of the run", lines.map((line) => line.slice(5)).join("; ")]] : [];
+}
+
+/** The verification of the export: a sentence and a table; nothing where the file has none. */
+export function verification({ verification }) {
+  if (!verification) return [];
+  const rows = Object.entries(verification.kernels).flatMap(([kernel, found]) =>
+    [found, found.recordings].filter(Boolean).map((each) => ({ kernel, ...each })),
+  );
+  const several = Object.keys(verification.kernels).length > 1;
+  const cells = ({ kernel, of, count, largest_difference, changed_decisions, auroc }) => [
+    `${count} ${of}${several ? `, ${kernel} kernels` : ""}`,
+    small(largest_difference),
+    String(changed_decisions),
+    auroc ? `${auroc.before.toFixed(4)} / ${auroc.after.toFixed(4)}` : "–",
+  ];
+  const heads = ["Compared", "Largest difference", "Changed decisions", "AUROC before / after"];
+  const sentence = `The exported model was compared with the trained one on ${verification.windows} (${verification.runtime}, ${verification.processor}).`;
+  const table = html(
+    "table",
+    {},
+    html("thead", {}, html("tr", {}, heads.map((text, index) => html("th", { scope: "col", class: index ? "number" : "" }, text)))),
+    html("tbody", {}, rows.map((row) => html("tr", {}, cells(row).map((text, index) => html(index ? "td" : "th", index ? { class: "number" } : { scope: "row" }, text))))),
+  );  return [html("p", {}, sentence), html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Verification" }, table)];
+}
