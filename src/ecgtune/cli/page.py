@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from ecgtune.cli.inputs import check_exists
 from ecgtune.cli.options import MOST_USED, given, optional
+from ecgtune.cli.output import say
 from ecgtune.config.commands import ExportSettings
 
 if TYPE_CHECKING:
@@ -43,4 +44,4 @@ def page(
     import ecgtune
 
     path = ecgtune.page(model, html, ExportSettings(**given(settings)), title=title)
-    print(f"page: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    say(f"page: {path} ({path.stat().st_size / 1e6:.1f} MB)")
