@@ -1,6 +1,7 @@
 """The cache folder, keys, atomic entries and eviction."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -36,6 +37,38 @@ def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch, tmp_path,
         cache_folder()
     monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
+
+
+WRITE = """
+import sys, time
+from pathlib import Path
+from ecgtune.utils.cache import cached
+def load(entry):
+    return (entry / "value").read_text() if (entry / "value").exists() else None
+def make(folder):
+    print("making", flush=True)
+    time.sleep(1)
+    (folder / "value").write_text("made")
+print(cached(Path(sys.argv[1]), load, make), flush=True)
+"""
+
+
+def test_of_two_processes_one_writes_an_entry_and_the_other_waits(tmp_path):
+    command = [sys.executable, "-c", WRITE, str(tmp_path / "records-1")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert sorted(process.communicate()[0] for process in both) == ["made\n", "making\nmade\n"]
+    assert [path.name for path in tmp_path.iterdir()] == ["records-1"]
+
+
+def test_what_a_killed_process_left_of_an_entry_is_removed_at_once(tmp_path):
+    command = [sys.executable, "-c", WRITE, str(tmp_path / "records-1")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "making\n"
+        process.kill()
+    assert len(list(tmp_path.iterdir())) == 2
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert [path.name for path in tmp_path.iterdir()] == ["records-1"]
 
 
 def test_keys_depend_on_facts_and_chunks():

@@ -1,10 +1,12 @@
 """A folder has one owner at a time, and a killed owner does not block it."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -49,6 +51,23 @@ def test_another_process_keeps_the_folder_until_it_is_killed(tmp_path):
     with exclusive(tmp_path, "mine"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_second_process_waits_until_the_first_is_gone(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "ecgtune")
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        kill = threading.Timer(1.0, other.send_signal, [signal.SIGKILL])
+        kill.start()
+        with exclusive(tmp_path / "run", "mine", wait=True):
+            assert kill.finished.is_set()
+            assert json.loads((tmp_path / "run" / OWNER).read_text())["process"] == os.getpid()
+    (line,) = caplog.messages
+    assert f"run is in use by process {other.pid} on" in line
+    assert line.endswith("; waiting for it")
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_only_folders_with_content_stay(tmp_path):

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.inputs import Reading, RecordFlags, RoundFlags, read_data
-from ecgtune.cli.options import EVALUATION, Baselines, DataFile, MethodNames, Out, Quiet, RecipeFlags, Seeds
+from ecgtune.cli.options import EVALUATION, Baselines, DataFile, MethodNames, Out, Quiet, RecipeFlags, Seeds, Wait
 from ecgtune.cli.output import print_comparison, say
 from ecgtune.recipes.comparison import check_variants
 
@@ -26,6 +26,7 @@ def compare(
     settings: RecipeFlags = RecipeFlags(),
     baselines: Baselines = True,
     reference: Annotated[str | None, Parameter(group=EVALUATION)] = None,
+    wait: Wait = False,
     quiet: Quiet = False,
 ) -> None:
     """Compare methods on one dataset: a table, figures and a report.
@@ -45,14 +46,14 @@ def compare(
 
     if not repeated:
         results = ecgtune.compare(
-            dataset, recipes, out=out, seeds=seeds, baselines=baselines, reference=reference, quiet=quiet
+            dataset, recipes, out=out, seeds=seeds, baselines=baselines, reference=reference, wait=wait, quiet=quiet
         )
         print_comparison(results, out)
         return
     from ecgtune.workflows.cross_validation import rounds_table
 
     summary = ecgtune.cross_validate(
-        repeated, recipes, out=out, seeds=seeds, baselines=baselines, reference=reference, quiet=quiet
+        repeated, recipes, out=out, seeds=seeds, baselines=baselines, reference=reference, wait=wait, quiet=quiet
     )
     say(*rounds_table(summary).split("\n"))
     say(f"{len(repeated)} rounds, mean ± standard deviation over them: {out / 'rounds.json'}")

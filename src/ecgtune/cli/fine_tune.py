@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.inputs import Reading, RecordFlags, read_data
-from ecgtune.cli.options import MOST_USED, DataFile, Quiet, RecipeFlags, Resume, Seed
+from ecgtune.cli.options import MOST_USED, DataFile, Quiet, RecipeFlags, Resume, Seed, Wait
 from ecgtune.cli.output import say
 from ecgtune.errors import SettingError
 
@@ -24,6 +24,7 @@ def fine_tune(
     settings: RecipeFlags = RecipeFlags(),
     resume: Annotated[Resume, Parameter(group=MOST_USED)] = False,
     seed: Seed = 0,
+    wait: Wait = False,
     quiet: Quiet = False,
 ) -> None:
     """Fine-tune one encoder with one method.
@@ -43,5 +44,5 @@ def fine_tune(
     dataset = read_data(data, reading, records, recipes, quiet=quiet)
     import ecgtune
 
-    run = ecgtune.fine_tune(dataset, recipe, out=folder, seed=seed, resume=resume, quiet=quiet)
+    run = ecgtune.fine_tune(dataset, recipe, out=folder, seed=seed, resume=resume, wait=wait, quiet=quiet)
     say(*run.summary().split("\n"), f"report: {folder / 'report.html'}")

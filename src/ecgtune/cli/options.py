@@ -73,6 +73,10 @@ Seed: TypeAlias = Annotated[
 Resume: TypeAlias = Annotated[
     bool, Parameter(group=MACHINE, help="Resume the run in the output folder.", show_default=False)
 ]
+Wait: TypeAlias = Annotated[
+    bool,
+    Parameter(group=MACHINE, help="Wait while another command uses the output folder.", show_default=False),
+]
 Quiet: TypeAlias = Annotated[bool, Parameter(group=MACHINE, help="Show no progress.", show_default=False)]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.inputs import check_exists
-from ecgtune.cli.options import MOST_USED, RECORDINGS, Out, Quiet, given, optional
+from ecgtune.cli.options import MOST_USED, RECORDINGS, Out, Quiet, Wait, given, optional
 from ecgtune.cli.output import complain, say
 from ecgtune.config.commands import PredictSettings
 from ecgtune.utils.formatting import counted
@@ -28,6 +28,7 @@ def predict(
     out: Out = Path("predictions"),
     ensemble: Annotated[tuple[Path, ...], Parameter(group=MOST_USED, consume_multiple=True, show_default=False)] = (),
     settings: PredictFlags = PredictFlags(),
+    wait: Wait = False,
     quiet: Quiet = False,
 ) -> None:
     """Predict new signals with a finished run or an exported file.
@@ -55,7 +56,7 @@ def predict(
             RunFolder(folder).check_finished()
     import ecgtune
 
-    found = ecgtune.predict([run, *ensemble], data, PredictSettings(**given(settings)), out=out, quiet=quiet)
+    found = ecgtune.predict([run, *ensemble], data, PredictSettings(**given(settings)), out=out, wait=wait, quiet=quiet)
     say(*(f"note: {text}" for text in found.notes))
     of = f" of {counted(len(found.recordings), 'recording')}" if found.recordings else ""
     say(f"{counted(len(found.window), 'window')}{of}: {out / 'predictions.csv'}")

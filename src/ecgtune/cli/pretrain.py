@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from ecgtune.cli.inputs import check_exists
-from ecgtune.cli.options import MACHINE, MOST_USED, OPTIMISATION, Quiet, Resume, Seed, given, optional
+from ecgtune.cli.options import MACHINE, MOST_USED, OPTIMISATION, Quiet, Resume, Seed, Wait, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.commands import PretrainSettings
 from ecgtune.config.optimisation import Optimisation
@@ -40,6 +40,7 @@ def pretrain(
     trainer: TrainerFlags = TrainerFlags(),
     resume: Annotated[Resume, Parameter(group=MOST_USED)] = False,
     seed: Seed = 0,
+    wait: Wait = False,
     quiet: Quiet = False,
 ) -> None:
     """Pretrain an encoder on recordings without labels.
@@ -72,6 +73,7 @@ def pretrain(
         out=out or Path("runs") / asked.name,
         seed=seed,
         resume=resume,
+        wait=wait,
         quiet=quiet,
     )
     say(f"encoder: {best}", f"report: {best.parent / 'report.html'}")

@@ -17,6 +17,7 @@ from ecgtune.cli.options import (
     Quiet,
     RecipeFlags,
     Seed,
+    Wait,
     given,
     optional,
 )
@@ -42,6 +43,7 @@ def sweep(
     settings: RecipeFlags = RecipeFlags(),
     space: Annotated[Path | None, Parameter(group=OPTIMISATION)] = None,
     seed: Seed = 0,
+    wait: Wait = False,
     quiet: Quiet = False,
 ) -> None:
     """Search settings, with the same number of trials for every method.
@@ -63,5 +65,5 @@ def sweep(
     dataset = read_data(data, reading, records, recipes, quiet=quiet)
     import ecgtune
 
-    best = ecgtune.sweep(dataset, recipes, searched, out=out, seed=seed, quiet=quiet)
+    best = ecgtune.sweep(dataset, recipes, searched, out=out, seed=seed, wait=wait, quiet=quiet)
     say(*(f"best {name}: {file}" for name, file in best.items()), f"report: {out / 'report.html'}")

@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 import platformdirs
 
 from ecgtune.errors import DataError
+from ecgtune.utils.locks import exclusive
 
 STALE_SECONDS = 24 * 3600  # leftovers of a crash are removed after this time
-_UNFINISHED = "unfinished-"
+_UNFINISHED, _LOCK = "unfinished-", ".lock-"
 T = TypeVar("T")
 
 
@@ -63,16 +64,32 @@ def cached(entry: Path, load: Callable[[Path], T | None], make: Callable[[Path],
     """Return `load(entry)`; if it is None, call `make(folder)` to write the entry first.
 
     `load` returns None for an entry that is missing or damaged. The name of an entry is `<subject>-<version>`; entries
-    of other versions of the subject are removed. Raises DataError when the folder cannot be written.
+    of other versions of the subject are removed. Of several processes one writes it, and the others wait. Raises
+    DataError when the folder cannot be written.
     """
     found = load(entry)
     if found is None:
-        with _new_entry(entry, load) as folder:
-            make(folder)
-        found = load(entry)
+        with _alone(entry):
+            found = load(entry)  # another process may have just written it
+            if found is None:
+                with _new_entry(entry, load) as folder:
+                    make(folder)
+                found = load(entry)
     if found is None:
         raise DataError(f"{entry}: this cache entry was damaged while it was written; remove it and rerun")
     return found
+
+
+@contextmanager
+def _alone(entry: Path) -> Iterator[None]:
+    """Keep other processes from writing the entry; they wait."""
+    folder = entry.parent / f"{_LOCK}{entry.name}"
+    try:
+        with exclusive(folder, "reading data", wait=True, refusal=lambda _, error: unwritable(entry.parent, error)):
+            yield
+    finally:
+        with suppress(OSError):  # another process has it now
+            folder.rmdir()
 
 
 @contextmanager
@@ -82,7 +99,7 @@ def _new_entry(entry: Path, load: Callable[[Path], object | None]) -> Iterator[P
     try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_outdated(entry)
-        folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root))
+        folder = Path(tempfile.mkdtemp(prefix=f"{_UNFINISHED}{entry.name}-", dir=root))
         yield folder
         if load(entry) is None:  # else another process has written the same content
             _remove(entry)
@@ -134,11 +151,14 @@ def _remove(path: Path) -> None:
 
 
 def _remove_outdated(entry: Path) -> None:
-    """Remove other versions of the same subject, and leftovers of crashes older than `STALE_SECONDS`."""
+    """Remove other versions of the same subject and what killed processes left: of this entry, which the caller has
+    locked, and of others when older than `STALE_SECONDS`.
+    """
     subject = entry.name.rpartition("-")[0] + "-"
     for other in entry.parent.iterdir():
         old = other.name.startswith(subject) and other != entry
-        if old or (other.name.startswith(_UNFINISHED) and _age(other) > STALE_SECONDS):
+        mine = other.name.startswith(f"{_UNFINISHED}{entry.name}-")
+        if old or mine or (other.name.startswith((_UNFINISHED, _LOCK)) and _age(other) > STALE_SECONDS):
             _remove(other)
 
 

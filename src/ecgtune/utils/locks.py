@@ -8,43 +8,44 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
-from ecgtune.errors import RunError
+from ecgtune.errors import EcgtuneError, RunError
 from ecgtune.utils.files import is_partial, remove_partial, unwritable, write_json
 from ecgtune.utils.formatting import duration
 
 LOCK, OWNER = ".lock", ".owner.json"
+_INTERVAL, _SHORT = 0.2, 0.5  # seconds between two tries, and of a wait that nobody has to know about
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def exclusive(folder: Path, command: str) -> Iterator[None]:
+def exclusive(
+    folder: Path, command: str, *, wait: bool = False, refusal: Callable[[Path, OSError], EcgtuneError] = unwritable
+) -> Iterator[None]:
     """Create `folder` and keep other processes out of it; folders that are still empty at the end are removed.
 
-    command: shown to a process that finds the folder in use. The lock is the operating system's, so it ends with this
-    process, even a killed one. Raises RunError when another process holds it, with process, host and age, and for a
-    folder that cannot be written.
+    command: shown to a process that finds the folder in use. wait: until another process has left it, which is logged.
+    refusal: the error for a folder that cannot be written. The lock is the operating system's, so it ends with its
+    process, even a killed one, and the next process takes the folder over. Raises RunError when another process holds
+    it and `wait` is False, with process, host and age.
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; choose another folder with --out")
     created = [each for each in (folder, *folder.parents) if not each.exists()]
-    lock = FileLock(folder / LOCK, timeout=0)
+    lock = None
     try:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except Timeout:
-            raise RunError(f"{folder} is in use by {_owner(folder)}; wait for it, or choose another folder") from None
+            lock = _acquired(folder, wait)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
-                raise unwritable(folder, error) from None
+                raise refusal(folder, error) from None
             logger.warning("%s: its file system has no locks; start no second process in this folder", folder)
         try:
             remove_partial(folder)
@@ -54,11 +55,35 @@ def exclusive(folder: Path, command: str) -> Iterator[None]:
             for name in (OWNER, LOCK):
                 with suppress(OSError):
                     (folder / name).unlink()
-            lock.release()
+            if lock is not None:
+                lock.release()
     finally:
         for each in created:
             with suppress(OSError):  # not empty
                 each.rmdir()
+
+
+def _acquired(folder: Path, wait: bool) -> BaseFileLock:
+    """The lock of a folder, which is created; while another process holds it, ask again."""
+    since, told = time.monotonic(), False
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK, timeout=0)  # opened anew: the last owner removes the file
+        try:
+            lock.acquire()
+            if (folder / LOCK).exists():
+                return lock
+            lock.release()  # of a file that its last owner has just removed
+        except FileNotFoundError:  # the last owner has just removed the folder
+            continue
+        except Timeout:
+            busy = f"{folder} is in use by {_owner(folder)}"
+            if not wait:
+                raise RunError(f"{busy}; wait for it with --wait, or choose another folder") from None
+            if not told and time.monotonic() - since > _SHORT:
+                logger.info("%s; waiting for it", busy)
+                told = True
+            time.sleep(_INTERVAL)
 
 
 def is_empty(folder: Path, *apart: str) -> bool:

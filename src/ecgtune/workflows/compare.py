@@ -39,6 +39,7 @@ def compare(
     seeds: int = 3,
     baselines: bool = True,
     reference: str | None = None,
+    wait: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Run every recipe with seeds 0 .. seeds - 1 on one split and return the content of `results.json`.
@@ -46,7 +47,8 @@ def compare(
     recipes: the variants, each with its own name: recipes, or names and files that `load_recipes` takes. out: the
     comparison folder; finished runs in it are kept, a stopped run resumes. baselines: add the majority class and a
     residual network from scratch, trained for as many epochs as the first variant. reference: the variant that
-    differences are taken to; "full" when it is among them, else the first.
+    differences are taken to; "full" when it is among them, else the first. wait: while another process uses the folder,
+    instead of an error.
 
     Raises SettingError for variants that cannot be compared, RunError for a folder that holds another comparison, and
     what `fine_tune` raises.
@@ -56,8 +58,8 @@ def compare(
     reference = check_variants(variants, seeds, baselines, reference)
     resolve_models(variants)
     folder = Path(out)
-    with exclusive(folder, command_line()):
-        return _compare(dataset, variants, folder, seeds, baselines, reference, quiet)
+    with exclusive(folder, command_line(), wait=wait):
+        return _compare(dataset, variants, folder, seeds, baselines, reference, wait, quiet)
 
 
 def _compare(
@@ -67,11 +69,12 @@ def _compare(
     seeds: int,
     baselines: bool,
     reference: str,
+    wait: bool,
     quiet: bool,
 ) -> dict[str, Any]:
     first = variants[0]
     split = draw_split(dataset, first.data)
-    records = _run_all(dataset, split, variants_of(variants, baselines), folder, seeds, quiet)
+    records = _run_all(dataset, split, variants_of(variants, baselines), folder, seeds, wait, quiet)
     if baselines:
         majority = write_majority(
             dataset, split, first.data.normalisation, first.evaluation, folder / MAJORITY / "seed-0"
@@ -95,7 +98,13 @@ def _compare(
 
 
 def _run_all(
-    dataset: Dataset, split: Split, variants: Sequence[tuple[Recipe, str]], folder: Path, seeds: int, quiet: bool
+    dataset: Dataset,
+    split: Split,
+    variants: Sequence[tuple[Recipe, str]],
+    folder: Path,
+    seeds: int,
+    wait: bool,
+    quiet: bool,
 ) -> list[RunRecord]:
     builder = RunBuilder(dataset, split)
 
@@ -132,7 +141,7 @@ def _run_all(
                 if not run.folder.finished:
                     step = f"run {number * seeds + seed + 1} of {len(variants) * seeds}: {run.folder.title}"
                     progress.note(f"{step}, {title}{progress.left}")
-                with exclusive(run.folder.path, command_line()):
+                with exclusive(run.folder.path, command_line(), wait=wait):
                     run_recipe(replace(run, pass_cost=costs[recipe.name]), progress)
                 records.append(_record(run.folder, recipe.name, title, kind, seed, folder))
     return records

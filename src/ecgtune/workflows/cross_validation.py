@@ -26,6 +26,7 @@ def cross_validate(
     seeds: int = 1,
     baselines: bool = True,
     reference: str | None = None,
+    wait: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """`compare` on each round of `k_folds` or `leave_one_site_out`; returns the content of `rounds.json`.
@@ -46,6 +47,7 @@ def cross_validate(
             seeds=seeds,
             baselines=baselines,
             reference=reference,
+            wait=wait,
             quiet=quiet,
         )
         for number, dataset in enumerate(rounds, start=1)

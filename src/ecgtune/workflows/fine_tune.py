@@ -30,6 +30,7 @@ def fine_tune(
     out: str | Path | None = None,
     seed: int = 0,
     resume: bool = False,
+    wait: bool = False,
     quiet: bool = False,
 ) -> Run:
     """Fine-tune an encoder on `dataset` and return the finished run.
@@ -38,7 +39,7 @@ def fine_tune(
     `LoRA(rank=16)`, or a `Recipe` with all settings. model: instead of the recipe's: a name or path as `load_model`
     takes it, or a model from there that is not yet fine-tuned, which is changed in place. out: the run folder
     (default `runs/<recipe>-<date>-<time>`). seed: of the new weights, the order of windows and dropout. resume:
-    continue the run in that folder.
+    continue the run in that folder. wait: while another process uses the folder, instead of an error.
 
     The test split is evaluated once, at the end. Raises DataError, SettingError, AuditError or RunError, one line each.
     """
@@ -51,7 +52,7 @@ def fine_tune(
     else:
         recipe = replace(recipe, model=_settings_of(model))
     folder = Path(out) if out else Path("runs") / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    with exclusive(folder, command_line()), ProgressBar(quiet=quiet) as progress:
+    with exclusive(folder, command_line(), wait=wait), ProgressBar(quiet=quiet) as progress:
         split = draw_split(dataset, recipe.data)
         recipe = fit_memory(recipe, dataset, split, folder=folder, progress=progress)
         run = RunBuilder(dataset, split).ready(recipe, seed=seed, folder=folder, resume=resume, model=model)

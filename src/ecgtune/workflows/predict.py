@@ -61,6 +61,7 @@ def predict(
     settings: PredictSettings = DEFAULTS,
     *,
     out: str | Path,
+    wait: bool = False,
     quiet: bool = False,
 ) -> PredictionResult:
     """Predict the windows of a file, or those of recordings, and write the tables into the folder `out`.
@@ -69,7 +70,8 @@ def predict(
     or `runtime.Model`. data: a CSV or
     NPZ file of windows, a recording, a folder of recordings, or with `settings.records` a table that names recordings;
     labels are not needed and not read. Recordings go through the signal path that the run was trained on, in windows of
-    its length. A file of windows without a sampling rate has that of the run, which is logged.
+    its length. A file of windows without a sampling rate has that of the run, which is logged. wait: while another
+    process uses the folder, instead of an error.
 
     `predictions.csv` has a row per window, `recordings.csv` one per recording, `skipped.csv` one per unusable
     recording; each appears whole or not at all. Of recordings, the column `note` of both says which are shorter than a
@@ -80,7 +82,7 @@ def predict(
         raise SettingError(f"settings is {settings!r}; give ecgtune.PredictSettings(...)")
     run = run if isinstance(run, Predictor) else open_predictor(run)
     folder = Path(out)
-    with exclusive(folder, command_line()):
+    with exclusive(folder, command_line(), wait=wait):
         windows, probability = _predicted(run, Path(data), settings, folder, quiet)
         names: np.ndarray = np.array([], dtype=np.str_)
         pooled = probability[:0]

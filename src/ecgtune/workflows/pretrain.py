@@ -46,14 +46,16 @@ def pretrain(
     out: str | Path,
     seed: int = 0,
     resume: bool = False,
+    wait: bool = False,
     quiet: bool = False,
 ) -> Path:
     """Pretrain an encoder with random weights on `recordings`, and return the folder that `load_model` takes.
 
     recordings: a file or folder in a layout of `io.recordings`. recipe: a name, a TOML file or a `Pretraining`.
-    settings: how recordings are read. out: the run folder; `resume` continues the run in it, on the same bits. seed: of
-    weights, crops, masks and the order of an epoch. A finished run gets a report and a model card; an edited card is
-    never overwritten. Under torchrun, all processes train one encoder.
+    settings: how recordings are read. out: the run folder; `resume` continues the run in it, on the same bits.
+    seed: of weights, crops, masks and the order of an epoch. A finished run gets a report and a model card; an
+    edited card is never overwritten. wait: while another process uses the folder, instead of an error. Under
+    torchrun, all processes train one encoder.
 
     Raises DataError, SettingError or RunError, one line each; RunError also when the objective collapses.
     """
@@ -62,7 +64,7 @@ def pretrain(
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
     check_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
     processes = Processes(recipe.trainer.device)
-    with exclusive(folder.path, command_line()) if processes.is_main else nullcontext():
+    with exclusive(folder.path, command_line(), wait=wait) if processes.is_main else nullcontext():
         data = processes.main_process_first(
             lambda: read_recordings(
                 recordings, sampling_rate=recipe.encoder.sampling_rate, options=ReadOptions.of(settings)

@@ -36,12 +36,14 @@ def sweep(
     *,
     out: str | Path,
     seed: int = 0,
+    wait: bool = False,
     quiet: bool = False,
 ) -> dict[str, Path]:
     """Run the same number of trials of every recipe and return a TOML file with the best settings of each, by name.
 
-    recipes: names, TOML files, methods or recipes. settings: number of trials and search space. out: the folder of the
-    sweep, which is resumed if it exists; interrupted trials are repeated. seed: of every training and of the search.
+    recipes: names, TOML files, methods or recipes. settings: number of trials and search space. out: the folder of
+    the sweep, which is resumed if it exists; interrupted trials are repeated. seed: of every training and of the
+    search. wait: while another process uses the folder, instead of an error.
 
     A trial uses the training windows, and its score is the AUROC on the validation windows at the best epoch; the test
     windows are not used. Trial 0 has the settings of the recipe. A method without a trial that converged has no file.
@@ -56,7 +58,7 @@ def sweep(
         load_ray()
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
     folder = SweepFolder(Path(out))
-    with exclusive(folder.path, command_line()):
+    with exclusive(folder.path, command_line(), wait=wait):
         split = draw_split(dataset, next(iter(variants.values())).recipe.data)
         runner = TrialRunner(dataset, split, folder.path if settings.backend == "local" else None)
         summary = summarise(runner.dataset, runner.split)
