@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ecgtune.data.leads import STANDARD_LEADS
+from ecgtune.errors import EcgtuneError
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 from ecgtune.models.leads import LeadMixer
@@ -25,6 +26,13 @@ TINY = EcgFmConfig(
     pos_groups=4,
     resampling="polyphase",
 )
+
+
+def one_line(error: EcgtuneError) -> str:
+    """The message of an error, which is short and on one line."""
+    assert "\n" not in str(error)
+    assert len(str(error)) < 500
+    return str(error)
 
 
 #: Models that need no download.

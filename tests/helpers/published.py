@@ -4,7 +4,7 @@ import functools
 import json
 import re
 import runpy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ecgtune.models.base import Encoder
 from ecgtune.models.classifier import Classifier
+from ecgtune.models.ecg_jepa.network import EcgJepa, EcgJepaConfig
+from ecgtune.models.ecgfounder.network import ECGFounder, ECGFounderConfig
+from ecgtune.models.hubert_ecg.network import HubertEcg, HubertEcgConfig
 
 SEED = 7
+#: Encoders of published architectures in small sizes, by architecture.
+TINY: dict[str, Callable[[], Encoder]] = {
+    "ecgfounder": lambda: ECGFounder(
+        ECGFounderConfig(leads=("I", "II"), stem=8, widths=(8, 16), blocks=(1, 2), group=4)
+    ),
+    "ecg-jepa": lambda: EcgJepa(
+        EcgJepaConfig(leads=("I", "II"), width=16, depth=2, heads=2, feed_forward=24, patch=10, patches=6)
+    ),
+    "hubert-ecg": lambda: HubertEcg(
+        HubertEcgConfig(
+            leads=("I", "II"), width=16, depth=2, heads=2, feed_forward=24, conv_channels=8, pos_taps=4, pos_groups=2
+        )
+    ),
+}
 #: Largest absolute differences; of larger values relative to the largest.
 LOGITS, TOKENS, GRADIENTS, STATISTICS = 1e-5, 2e-5, 1e-4, 1e-5
 
@@ -105,7 +123,7 @@ def compare_gradients(
     model.requires_grad_(True)
     total = model(signal).square().sum()
     total.backward()
-    np.testing.assert_allclose(float(total), loss, rtol=GRADIENTS)
+    np.testing.assert_allclose(total.item(), loss, rtol=GRADIENTS)
     own = {names[name]: p.grad for name, p in model.named_parameters() if name in names}
     largest = max(norm for norm in norms.values() if norm is not None)
     for name, norm in norms.items():

@@ -22,14 +22,9 @@ from ecgtune.models.checkpoint import convert, load_checkpoint
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 from ecgtune.models.loading import load_model
 from ecgtune.models.weights import Weights, file_sha256
+from helpers.models import one_line
 
 OfficialFile = Callable[..., Path]
-
-
-def one_line(error: EcgtuneError) -> str:
-    assert "\n" not in str(error)
-    assert len(str(error)) < 500
-    return str(error)
 
 
 @pytest.mark.parametrize("naming", ["old", "new"])

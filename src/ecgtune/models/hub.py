@@ -33,5 +33,6 @@ def download(repository: str, file: str, known: Sequence[str]) -> Path:
     except Exception as error:  # errors of several libraries, all of which mean that the file is not available
         raise CheckpointError(
             f"{repository}/{file} could not be downloaded from the Hugging Face hub ({type(error).__name__}); "
-            "download that file on a machine with network and give its path instead of the name"
+            "download that file on a machine with network and give its path instead of the name, or with the name as "
+            "--checkpoint PATH"
         ) from error

@@ -61,16 +61,3 @@ def test_outputs_and_gradients_equal_the_authors(shared: Path, tmp_path: Path):
 
     model.base_encoder.positions.copy_(positions(len(LEADS), 50, 768))
     compare(arrays, "x_with_sincos_table.", computed(model, signal))
-
-
-@pytest.mark.slow
-def test_the_files_of_encoder_and_pretraining_are_read(shared: Path, tmp_path: Path):
-    for entry, container in {"encoder": "encoder", "pretraining_model": "model"}.items():
-        weights = seeded_weights(shared, FOLDER, entry)
-        torch.save({container: weights, "epoch": 100}, tmp_path / "model.pth")
-        model = load_model("ecg-jepa", checkpoint=tmp_path / "model.pth")
-        assert model.weights.used[0].endswith("pos_embed") or "pos_embed" in " ".join(model.weights.used)
-        assert "also left out, training state beside the weights: epoch" in model.weights.audit()
-        own = model.base_encoder.state_dict()
-        prefix = "" if entry == "encoder" else "encoder."
-        assert all(torch.equal(tensor, weights[prefix + published_name(name)]) for name, tensor in own.items())
