@@ -18,7 +18,7 @@ from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.leads import LeadMixer, select_leads
 from ecgtune.models.names import MODELS, model_names, unknown_model
-from ecgtune.models.registry import HubRepository, PublishedFile, find_model, model_info
+from ecgtune.models.registry import HubRepository, PackageFile, PublishedFile, find_model, model_info
 
 #: Files whose restrictive licence has been shown in this process.
 _TOLD: set[str] = set()
@@ -93,7 +93,11 @@ def load_model(
 def fetch_weights(name: str) -> None:
     """Download the weights of a name where they are not here yet. Raises CheckpointError where that is not possible."""
     found = find_model(name)
-    if found is not None and isinstance(found[1], (HubRepository, PublishedFile)) and not Path(name).exists():
+    if (
+        found is not None
+        and isinstance(found[1], (HubRepository, PublishedFile, PackageFile))
+        and not Path(name).exists()
+    ):
         found[1].fetch(name)
 
 

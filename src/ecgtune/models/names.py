@@ -23,8 +23,9 @@ MODELS: dict[str, Any] = {}
 class NamedModel:
     """Facts about a model of this package.
 
-    repository: of its weights on the Hugging Face hub. terms: what the licence forbids, in words that are shown
-    wherever the weights are used. files: of published weights, the first by default. place: where to get them by hand.
+    repository: of its weights on the Hugging Face hub. package: that holds them, an extra of the same name. terms: what
+    the licence forbids, in words that are shown wherever the weights are used. files: of published weights, the first
+    by default. place: where to get them by hand.
     """
 
     licence: str
@@ -33,6 +34,7 @@ class NamedModel:
     terms: str = ""
     files: tuple[str, ...] = ()
     place: str = ""
+    package: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", tuple(self.files))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar
 
@@ -18,7 +19,7 @@ import torch
 from ecgtune.errors import CheckpointError, SettingError
 from ecgtune.models.architectures import ARCHITECTURES, find_architecture
 from ecgtune.models.base import Checkpoint, Encoder, EncoderConfig
-from ecgtune.models.checkpoint import load_checkpoint, read_config
+from ecgtune.models.checkpoint import load_checkpoint, load_named, read_config
 from ecgtune.models.hub import download
 from ecgtune.models.names import MODELS, NamedModel, built_in, model_names
 from ecgtune.models.weights import Weights
@@ -130,11 +131,50 @@ class PublishedFile:
         )
 
 
-def published_weights(name: str, sizes: EncoderConfig) -> HubRepository | PublishedFile:
+@dataclass(frozen=True)
+class PackageFile:
+    """Published files in an installed package; they are read, and none of the package's code is run.
+
+    package: its name, and that of the extra that installs it. files: paths in it, of which the first is loaded.
+    """
+
+    package: str
+    files: tuple[str, ...]
+    sizes: EncoderConfig
+
+    @property
+    def description(self) -> str:
+        return f"package {self.package}"
+
+    def config(self, architecture: type[Encoder]) -> EncoderConfig:
+        return self.sizes
+
+    def fetch(self, name: str) -> Path:
+        """Path of the file. Raises CheckpointError without the package, or where it has no such file."""
+        found = find_spec(self.package)  # of a top-level package, which this does not import
+        folders = [] if found is None else [Path(folder) for folder in found.submodule_search_locations or ()]
+        files = [folder / self.files[0] for folder in folders]
+        path = next((file for file in files if file.is_file()), None)
+        if path is None:
+            reason = "is not installed" if found is None else f"has no file {self.files[0]}"
+            raise CheckpointError(
+                f"the weights of {name} are in the package {self.package}, which {reason}; type: pip install "
+                f"'ecgtune[{self.package}]', or give the path of the file: --checkpoint PATH"
+            )
+        return path
+
+    def load(self, name: str, architecture: type[Encoder], leads: tuple[str, ...] | None, seed: int) -> Checkpoint:
+        found = load_named(self.fetch(name), name, architecture, self.sizes)
+        return replace(found, weights=replace(found.weights, source=name))  # not the place in this installation
+
+
+def published_weights(name: str, sizes: EncoderConfig) -> HubRepository | PublishedFile | PackageFile:
     """Source of the published weights of a model of this package, by its entry in `models.toml`."""
     facts = built_in()[name]
     if facts.repository is not None:
         return HubRepository(facts.repository, facts.files, sizes)
+    if facts.package is not None:
+        return PackageFile(facts.package, facts.files, sizes)
     return PublishedFile(facts.files, facts.place, sizes)
 
 

@@ -20,7 +20,8 @@ class IA3(TargetedMethod):
     """Learned factors on keys, values and the hidden layer of feed-forward blocks, one at the start, through peft.
 
     Liu et al. 2022 (arXiv:2205.05638, section 3.3). targets as of LoRA: the output layer of a feed-forward block has
-    its input scaled, every other module its output.
+    its input scaled, every other module its output. A joint projection stands for "key" and "value": its queries are
+    scaled too.
     """
 
     learning_rate: ClassVar[float] = 1e-2
@@ -39,6 +40,10 @@ class IA3(TargetedMethod):
 
         from ecgtune.methods.peft_encoder import find_targets
 
-        targets = find_targets(encoder, self.targets, "IA3")
+        targets = self.targets
+        if encoder.modules_of("qkv") and not encoder.modules_of("key", "value"):
+            names = (targets,) if isinstance(targets, str) else targets
+            targets = tuple("qkv" if name in ("key", "value") else name for name in names)
+        targets = find_targets(encoder, targets, "IA3")
         outputs = encoder.modules_of("mlp_output")
         return IA3Config(target_modules=targets, feedforward_modules=[name for name in targets if name in outputs])
