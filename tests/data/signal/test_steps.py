@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.preprocessing import Preprocessing
@@ -11,8 +12,10 @@ from ecgtune.data.signal.steps import (
     STEPS,
     Butterworth,
     Decimate,
+    Ranks,
     RunningMedian,
     ScaleLeads,
+    ScaleWindow,
     StandardiseLeads,
     WindowedSinc,
     run_steps,
@@ -59,7 +62,7 @@ def test_a_preset_gives_what_the_authors_code_gives(shared: Path, folder, model,
     assert found
 
 
-@pytest.mark.parametrize("model", ["ecgfounder", "ecg-jepa", "hubert-ecg"])
+@pytest.mark.parametrize("model", ["ecgfounder", "ecg-jepa", "hubert-ecg", "openecg"])
 def test_presets_come_back_from_json_and_end_at_the_rate_of_the_model(model):
     spec = input_spec_of(model)
     for steps in spec.presets.values():
@@ -72,7 +75,7 @@ def test_presets_come_back_from_json_and_end_at_the_rate_of_the_model(model):
 
 def test_windows_are_prepared_one_by_one():
     windows = np.random.default_rng(0).standard_normal((3, 2, 2000))
-    for model in ("ecgfounder", "ecg-jepa", "hubert-ecg"):
+    for model in ("ecgfounder", "ecg-jepa", "hubert-ecg", "openecg"):
         for steps in input_spec_of(model).presets.values():
             together = run_steps(steps, windows, 400.0)
             apart = [run_steps(steps, window[None], 400.0)[0] for window in windows]
@@ -99,6 +102,13 @@ def test_what_single_steps_do():
     standard, _ = StandardiseLeads()(windows, 100.0)
     assert np.abs(standard[:, 0].std(axis=-1) - 1).max() < 1e-6
     assert not standard[:, 1].any()
+    whole, _ = ScaleWindow()(windows, 100.0)
+    np.testing.assert_allclose([whole.min(axis=(1, 2)), whole.max(axis=(1, 2))], [[0, 0], [1, 1]], atol=1e-6)
+    ranks, _ = Ranks()(windows.round(1), 100.0)
+    np.testing.assert_allclose(ranks, 2 * (rankdata(windows.round(1), axis=-1) - 1) / 499 - 1)
+    assert not ranks[:, 1].any()
+    for step in (ScaleWindow(), Ranks()):
+        np.testing.assert_allclose(step(1000 * windows + 7, 100.0)[0], step(windows, 100.0)[0], atol=1e-6)
     level, _ = RunningMedian(0.4)(windows, 100.0)
     assert np.abs(np.median(level[:, 1, 30:-30])) == 0
     apart, rate = Decimate(5)(windows, 100.0)

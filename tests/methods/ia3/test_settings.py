@@ -4,6 +4,8 @@ import torch
 
 from ecgtune.methods.attach import attach
 from ecgtune.methods.ia3.settings import IA3
+from ecgtune.models.openecg.network import OpenECG, OpenECGConfig
+from helpers.encoders import classifier
 from helpers.models import tiny_classifier
 
 
@@ -18,3 +20,11 @@ def test_ia3_scales_outputs_of_attention_and_the_input_of_fc2():
         torch.testing.assert_close(value(tokens), value.base_layer(tokens) * factor)
         fc2, factor = layer.feed_forward.fc2, layer.feed_forward.fc2.ia3_l["default"].flatten()
         torch.testing.assert_close(fc2(hidden), fc2.base_layer(hidden * factor))
+
+
+def test_ia3_scales_a_joint_projection_where_keys_and_values_have_none_of_their_own():
+    model = attach(classifier(OpenECG, OpenECGConfig(width=16, heads=2, positions=64)), IA3())
+    layer = model.base_encoder.layers[-1]
+    assert layer.attention.qkv.ia3_l["default"].shape == (48, 1)
+    assert layer.feed_forward.fc2.ia3_l["default"].shape == (1, 256)
+    assert not hasattr(layer.attention.out_proj, "ia3_l")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.errors import AuditError, CheckpointError
 from ecgtune.models import registry
 from ecgtune.models.checkpoint import load_checkpoint
@@ -107,6 +108,15 @@ def test_outputs_equal_the_authors(shared: Path, package: Path, version, kind) -
         np.testing.assert_allclose(values, arrays[f"{version}.{kind}.{name}"], rtol=0, atol=tolerance, err_msg=name)
     tokens, _ = load_model("openecg", checkpoint=package / f"codec_{version}.pt").eval().encode(signal)
     assert torch.equal(tokens, found["upper"])
+
+
+def test_the_preset_gives_what_the_authors_code_gives(shared: Path) -> None:
+    arrays = stored(shared, "openecg")
+    steps = OpenECG(PUBLISHED).input_spec.presets["labelling"]
+    prepared = Preprocessing(500.0, normalisation="none", steps=steps)
+    np.testing.assert_allclose(prepared(arrays["input.raw"][:, None], 500.0)[:, 0], arrays["input.rank"], atol=1e-7)
+    again = prepared(arrays["input.rank"][:, None], 500.0)[:, 0]
+    np.testing.assert_allclose(again, arrays["input.rank"], atol=1e-7)
 
 
 def test_a_signal_of_another_rate_is_not_noticed_by_the_network(shared: Path, package: Path) -> None:

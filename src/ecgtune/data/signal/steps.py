@@ -136,6 +136,29 @@ class ScaleLeads(Step):
 
 
 @dataclass(frozen=True)
+class ScaleWindow(Step):
+    """Scale a window to 0 to 1, with one minimum and one maximum for all leads; a constant window becomes 0."""
+
+    scale_free: ClassVar[bool] = True
+
+    def __call__(self, windows: Windows, rate: float) -> tuple[Windows, float]:
+        low, high = (of(windows, axis=(1, 2), keepdims=True) for of in (np.min, np.max))
+        return (windows - low) / (high - low + 1e-8), rate
+
+
+@dataclass(frozen=True)
+class Ranks(Step):
+    """Ranks of the samples of each lead, from -1 to 1; equal samples have their mean rank, a constant lead zeros."""
+
+    scale_free: ClassVar[bool] = True
+
+    def __call__(self, windows: Windows, rate: float) -> tuple[Windows, float]:
+        from scipy.stats import rankdata
+
+        return 2 * (rankdata(windows, axis=-1) - 1) / max(1, windows.shape[-1] - 1) - 1, rate
+
+
+@dataclass(frozen=True)
 class Decimate(Step):
     """Keep one sample of `factor` behind a Chebyshev low-pass of order 8, forward and backward.
 
@@ -158,7 +181,7 @@ STEPS: dict[str, type[Step]] = {
     step.__name__: step
     for step in (
         *(Resample, Notch, Butterworth, WindowedSinc, RunningMedian),
-        *(StandardiseWindow, StandardiseLeads, ScaleLeads, Decimate),
+        *(StandardiseWindow, StandardiseLeads, ScaleLeads, ScaleWindow, Ranks, Decimate),
     )
 }
 

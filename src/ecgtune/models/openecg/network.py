@@ -15,9 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgtune.config.base import require
+from ecgtune.data.signal.steps import Ranks, Resample, Step
 from ecgtune.models.base import Encoder
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.layers import PRE_NORM_ROLES, PreNormLayer, drop_path
+
+RATE = 500.0
+#: As the authors label recordings, in windows of 10 s; they do not resample.
+PRESETS: Mapping[str, tuple[Step, ...]] = {"labelling": (Resample(RATE), Ranks())}
 
 
 @dataclass(frozen=True)
@@ -86,10 +91,11 @@ class OpenECG(Encoder):
     def input_spec(self) -> InputSpec:
         return InputSpec(
             leads=self.config.leads,
-            sampling_rate=500.0,
+            sampling_rate=RATE,
             minimum_samples=self.config.patch,
             maximum_samples=self.config.patch * self.config.positions,
             seconds=10.0,
+            presets=PRESETS,
         )
 
     @property
