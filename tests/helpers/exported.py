@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.runtime.exported_file import FORMAT, References, digests, sealed
 from ecgtune.runtime.model import INPUT, OUTPUT
@@ -50,7 +51,7 @@ def write_exported(
         },
         "window": signal_path.window,
         "step": signal_path.step or signal_path.window,
-        "preprocessing": {"normalisation": "zscore"},
+        "preprocessing": Preprocessing(rate).to_dict(),
         "precision": "float32",
         "format_of_weights": "float32",
         "data": {
