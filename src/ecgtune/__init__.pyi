@@ -15,6 +15,7 @@ from .data.folds import leave_one_site_out as leave_one_site_out
 from .data.preprocessing import Preprocessing as Preprocessing
 from .data.simulation import simulate as simulate
 from .data.splits import split_dataset as split_dataset
+from .deployment.hub import push_to_hub as push_to_hub
 from .deployment.run import load_run as load_run
 from .errors import AuditError as AuditError
 from .errors import CheckpointError as CheckpointError

@@ -344,9 +344,9 @@ def test_references_keep_digests_and_no_samples():
 @pytest.mark.slow
 def test_the_runtime_distribution_predicts(folder, tmp_path):
     """An environment of its own, from the registry: neither torch nor weights are in it."""
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", ROOT / "packaging" / "runtime"], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", tmp_path / "venv" / "bin" / "python"]
+    subprocess.run([*pip, "install", "-q", "--no-compile", ROOT / "packaging" / "runtime"], check=True)
     command = [tmp_path / "venv" / "bin" / "ecgtune", "predict", "model.onnx", "windows.npz", "--out", tmp_path / "out"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     subprocess.run(command, cwd=folder, env=environment, check=True)

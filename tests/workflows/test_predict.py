@@ -18,7 +18,7 @@ from ecgtune.io.writing import write_csv
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.training.predictions import read_predictions
-from helpers.cli import run
+from helpers.cli import refused, run
 from helpers.models import TINY
 from helpers.records import heartbeats, write_record
 from helpers.settings import loop
@@ -177,6 +177,56 @@ def test_one_recording_by_its_file_or_its_name(folder, tmp_path, name):
     assert [row["recording"] for row in rows] == ["r05", "r05"]
     expected = everything.probability[everything.recording == "r05", 1]
     np.testing.assert_allclose([float(row["probability_1"]) for row in rows], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        (["records/r05.hea", "records/r03.dat"], ["r05", "r03"]),
+        (["records/r05.hea", "records/r05.dat", "records/r05"], ["r05"]),
+        (["records/r05", "more"], ["records/r05", "more/day/r05"]),
+        (["more", "more/day/r05.hea"], ["day/r05"]),
+    ],
+)
+def test_several_recordings_and_folders(folder, tmp_path, data, names):
+    write_record(folder / "more" / "day", "r05", heartbeats(2, seconds=7), leads=("I", "II"))
+    places = [folder / each for each in data]
+    run("predict", folder / "binary", *places, "--out", tmp_path / "out", "--quiet")
+    assert [row["recording"] for row in table(tmp_path / "out" / "recordings.csv")] == names
+    rows = table(tmp_path / "out" / "predictions.csv")
+    assert [(row["recording"], row["window"]) for row in rows] == [(name, str(n)) for name in names for n in range(2)]
+    found = [ecgtune.load_run(folder / "binary").predict(each)[:, 1] for each in dict.fromkeys(map(record_of, places))]
+    np.testing.assert_allclose([float(row["probability_1"]) for row in rows], np.concatenate(found), atol=1e-6)
+
+
+def record_of(place):
+    """The one recording of a place."""
+    return place / "day" / "r05.hea" if place.name == "more" else place.with_suffix(".hea")
+
+
+def test_several_files_of_windows_and_a_recording(folder, tmp_path, capsys):
+    signal = ecgtune.simulate(6, seed=1).signal[:, 0]
+    np.savez(tmp_path / "named.npz", signal=signal[:4], record=["a", "a", "b", "b"], sampling_rate=100)
+    np.savez(tmp_path / "bare.npz", signal=signal[4:], sampling_rate=100)
+    write_record(tmp_path / "day", "r1", heartbeats(1, seconds=6)[0])
+    places = [tmp_path / name for name in ("named.npz", "bare.npz", "day")]
+    run("predict", folder / "windows", *places, "--out", tmp_path / "out", "--quiet")
+    names = ["named.npz/a", "named.npz/a", "named.npz/b", "named.npz/b", "bare.npz", "bare.npz", "day/r1"]
+    rows = table(tmp_path / "out" / "predictions.csv")
+    assert [row["recording"] for row in rows] == names
+    expected = ecgtune.load_run(folder / "windows").predict(signal)[:, 1]
+    np.testing.assert_allclose([float(row["probability_1"]) for row in rows[:6]], expected, atol=1e-6)
+    assert [row["recording"] for row in table(tmp_path / "out" / "recordings.csv")] == list(dict.fromkeys(names))
+    assert "bare.npz: names no recordings; its windows are taken for one recording, bare.npz" in capsys.readouterr().out
+
+
+def test_no_data_and_more_than_one_table_are_refused(folder, tmp_path, capsys):
+    assert "data" in refused(capsys, "predict", folder / "binary").lower()
+    table = folder / "labels.csv"
+    message = refused(capsys, "predict", folder / "binary", table, table, "--records", folder / "records")
+    assert "DATA is one table" in message
+    with pytest.raises(EcgtuneError, match="no data are given"):
+        ecgtune.predict(folder / "binary", [], out=tmp_path / "out", quiet=True)
 
 
 def test_a_recording_that_is_repeated_to_fill_a_window_has_a_note(folder, tmp_path):

@@ -22,9 +22,8 @@ else:
 
 def predict(
     run: Annotated[Path, Parameter(group=MOST_USED)],
-    data: Annotated[Path, Parameter(group=MOST_USED)],
     /,
-    *,
+    *data: Annotated[Path, Parameter(group=MOST_USED)],
     out: Out = Path("predictions"),
     ensemble: Annotated[tuple[Path, ...], Parameter(group=MOST_USED, consume_multiple=True, show_default=False)] = (),
     settings: PredictFlags = PredictFlags(),
@@ -42,13 +41,14 @@ def predict(
     run
         Folder of a run that fine-tune or compare wrote, or a file of ecgtune export, which needs no torch.
     data
-        CSV or NPZ file of windows, a recording, or a folder of recordings; with --records a table that names
+        CSV or NPZ files of windows, recordings, or folders of recordings; with --records one table that names
         recordings.
     ensemble
         Folders of further runs on the same windows and classes; probabilities are averaged.
     """
-    header = data.with_name(f"{data.name}.hea")  # the name of a WFDB record has no suffix
-    check_exists(header if header.exists() else data, None if settings.records is None else Path(settings.records))
+    headers = [each.with_name(f"{each.name}.hea") for each in data]  # the name of a WFDB record has no suffix
+    files = [header if header.exists() else each for header, each in zip(headers, data, strict=True)]
+    check_exists(*files, None if settings.records is None else Path(settings.records))
     for folder in (run, *ensemble):
         if not folder.is_file():
             from ecgtune.training.run_folder import RunFolder

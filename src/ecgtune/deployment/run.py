@@ -26,6 +26,7 @@ from ecgtune.methods.split import FrozenPrefix
 from ecgtune.methods.storage import load_weights, mapped_tensors
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import build_model
+from ecgtune.models.hub import download_folder, is_repository
 from ecgtune.models.tensors import parameter_limit
 from ecgtune.runtime.predictor import PredictionPrecision, Predictor
 from ecgtune.training.inference import FEATURES, choose_device, logits_of, probability_of
@@ -35,6 +36,11 @@ from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.text import printable
+
+#: Folder of the encoder in a run from the hub, where it is a file of its own.
+ENCODER = "encoder"
+#: Files of a run on the hub that predictions need.
+_PUBLISHED = ("recipe.toml", "metrics.json", "best/*", f"{ENCODER}/*")
 
 #: What the accuracy, F1 and AUROC of metrics.json are called for each task.
 _SUMMARY: dict[Task, tuple[str, str, str]] = {
@@ -234,7 +240,7 @@ def _compared(run: Run) -> dict[str, Any]:
 
 def load_run(folder: str | Path | Iterable[str | Path], *others: str | Path) -> Run | Ensemble:
     """Load the run of a folder that `fine_tune` or `compare` wrote; of several folders, given one by one or as a list,
-    an `Ensemble`.
+    an `Ensemble`. A text "user/name" that is no folder is a run on the Hugging Face hub (`push_to_hub`).
 
     A run of full fine-tuning holds all its weights; the others are loaded on top of the encoder that they were trained
     on, found by its name or path and checked against its sha256. Raises RunError for a folder without a finished run,
@@ -245,8 +251,15 @@ def load_run(folder: str | Path | Iterable[str | Path], *others: str | Path) -> 
         raise SettingError("no run folder is given; name one or more")
     if len({Path(each).resolve() for each in folders}) < len(folders):
         raise SettingError("a run folder is given twice; name each run of an ensemble once")
-    runs = tuple(read_run(Path(each)) for each in folders)
+    runs = tuple(read_run(_local(each)) for each in folders)
     return runs[0] if len(runs) == 1 else Ensemble(runs)
+
+
+def _local(name: str | Path) -> Path:
+    """The folder of a run, downloaded where `name` is one of the hub."""
+    if isinstance(name, str) and not Path(name).exists() and is_repository(name):
+        return download_folder(name, _PUBLISHED)
+    return Path(name)
 
 
 def read_run(folder: Path) -> Run:
@@ -278,6 +291,14 @@ def _built(run: RunFolder, saved: Mapping[str, Any], method: Method) -> Classifi
     """The model that model.json describes, with its method, no larger than what the folder stores of it."""
     stored = [tensor for file in run.best.glob("*.safetensors") for tensor in mapped_tensors(file).values()]
     if method.needs_encoder_weights:
-        return attach(build_model(saved), method)
+        return attach(build_model(_with_encoder(saved, run.path / ENCODER)), method)
     with parameter_limit(stored):
         return attach(build_model(saved, load_base=False), method)
+
+
+def _with_encoder(saved: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """The description of a model, whose encoder is in the run's own folder where that is there."""
+    files = list(folder.iterdir()) if folder.is_dir() else []
+    if not files:
+        return saved
+    return {**saved, "name": str((files[0] if len(files) == 1 else folder).resolve())}

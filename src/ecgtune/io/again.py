@@ -14,6 +14,9 @@ from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.records.reading import RecordSettings, read_records
 from ecgtune.io.windows import read_dataset
 
+#: `kind` of the reading of a run that was published without its data.
+WITHOUT_DATA = "without data"
+
 
 def read_again(reading: Mapping[str, Any] | None, sha256: str) -> Dataset:
     """The dataset that `Source.reading` describes, also after a round trip through JSON.
@@ -25,6 +28,8 @@ def read_again(reading: Mapping[str, Any] | None, sha256: str) -> Dataset:
         raise DataError("its arrays came from a Python session, not from a file")
     given = dict(reading)
     kind, limit = given.pop("kind"), given.pop("limit", None)
+    if kind == WITHOUT_DATA:
+        raise DataError("the run was published without its data")
     if kind == "simulated":
         dataset = simulate(**given)
     elif kind == "windows":

@@ -19,8 +19,7 @@ from ecgtune.errors import DataError, SettingError
 from ecgtune.io.label_table import read_recording_names
 from ecgtune.io.readers.base import ReadOptions, WindowColumns, stated_rate
 from ecgtune.io.readers.csv_files import CSV, label_without_name
-from ecgtune.io.readers.csv_table import is_table
-from ecgtune.io.readers.registry import find_recordings, whole_recordings, window_reader
+from ecgtune.io.readers.registry import common_folder, recordings_of, window_reader
 from ecgtune.io.records.cache import prepare_records
 from ecgtune.io.records.first_pass import (
     Preparation,
@@ -43,7 +42,7 @@ class Unlabelled:
     recording: identifier of each row's recording, or None where the file names none. window: its number in the
     recording, or in the file without any, from 0. leads: those that are used, `channels` of the signal. sampling_rate:
     Hz. skipped: recordings that cannot be used. notes: of the readers, and about windows that were left out. repeated:
-    seconds of each recording that is shorter than the window.
+    seconds of each recording that is shorter than the window. of_file: whether `path` is a file of windows.
     """
 
     path: str
@@ -58,6 +57,7 @@ class Unlabelled:
     skipped: tuple[SkippedRecording, ...] = ()
     notes: tuple[str, ...] = ()
     repeated: Mapping[str, float] = field(default_factory=dict)
+    of_file: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -140,13 +140,15 @@ def read_unlabelled(
         sampling_rate=rate,
         unit=parsed.unit,
         notes=notes,
+        of_file=True,
     )
 
 
 def read_unlabelled_records(
-    records: str | Path,
+    records: Sequence[Path],
     signal_path: SignalPath,
     *,
+    folder: Path | None = None,
     table: str | Path | None = None,
     recording_column: str | None = None,
     match_numbers: bool = False,
@@ -156,24 +158,22 @@ def read_unlabelled_records(
     skipped: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Unlabelled:
-    """Cut the recordings in the folder `records`, or one recording, into windows by `signal_path`.
+    """Cut recordings, of files and folders, into windows by `signal_path`.
 
-    table: use the recordings that its recording column names, in its order; without one, all in the folder except CSV
-    files that are tables (`is_table`). A recording that cannot be read or lacks a lead is left out
-    and listed in `skipped` (CSV: recording, file, reason); a fraction of more than `max_skipped` is an error. Raises
-    DataError, SettingError or RunError, one line each.
+    table: use the recordings of the one folder that its recording column names, in its order; without one, all except
+    CSV files that are tables (`is_table`), named by their paths in `folder`, by default the one that all lie in. A
+    recording that cannot be read or lacks a lead is left out and listed in `skipped` (CSV: recording, file, reason); a
+    fraction of more than `max_skipped` is an error. Raises DataError, SettingError or RunError, one line each.
     """
-    folder, notes = Path(records), ()
-    if table is None and not folder.is_dir():
-        name = folder.stem if folder.is_file() else folder.name
-        selection = Selection(folder.parent, {name: folder}, (), (), str(folder))
-    elif table is None:
-        paths = {name: path for name, path in whole_recordings(find_recordings(folder)).items() if not is_table(path)}
-        selection = Selection(folder, paths, (), (), str(folder))
+    notes: tuple[str, ...] = ()
+    if table is None:
+        more = f" and {len(records) - 1} more" if len(records) > 1 else ""
+        folder = folder or common_folder(records)
+        selection = Selection(folder, recordings_of(records, folder), (), (), f"{records[0]}{more}")
     else:
         names, notes = read_recording_names(Path(table), recording_column)
         selection, _ = select_recordings(
-            folder, str(table), names, by_number=match_numbers, tables=[Path(table)], notes=notes
+            records[0], str(table), names, by_number=match_numbers, tables=[Path(table)], notes=notes
         )
 
     def check(outcomes: Sequence[RecordingOutcome]) -> None:

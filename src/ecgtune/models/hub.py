@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,3 +37,31 @@ def download(repository: str, file: str, known: Sequence[str]) -> Path:
             "download that file on a machine with network and give its path instead of the name, or with the name as "
             "--checkpoint PATH"
         ) from error
+
+
+def is_repository(name: str) -> bool:
+    """Whether `name` is like "user/name" or "user/name@revision"."""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name) is not None
+
+
+def download_folder(name: str, patterns: Sequence[str]) -> Path:
+    """Folder with the files of a repository "user/name" that match the patterns, the newest, or those of "@revision".
+
+    Those in the cache are taken where the hub cannot be reached. Raises CheckpointError where neither has them.
+    """
+    from huggingface_hub import snapshot_download
+
+    repository, _, revision = name.partition("@")
+    try:
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(patterns)))
+    except Exception as error:  # errors of several libraries
+        raise CheckpointError(
+            f"{name}: no such folder, and no model of this name on the Hugging Face hub ({reason_of(error)}); check the"
+            " path of the run folder, or the name"
+        ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of an error of the hub, short."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}{f': {lines[0][:150]}' if lines else ''}"

@@ -185,7 +185,10 @@ def split_text(split: Mapping[str, np.ndarray], origin: np.ndarray | None = None
 
 
 def chosen_on(run: RunFolder) -> frozenset[str]:
-    """Recordings or groups whose windows trained the run, or chose its epoch; empty where they have no names."""
+    """Recordings or groups whose windows trained the run, or chose its epoch; empty where they have no names, and for a
+    run from the hub, which comes without them."""
+    if not run.split.is_file():
+        return frozenset()
     return frozenset(row["origin"] for row in _split_rows(run) if "origin" in row and row["split"] != "test")
 
 

@@ -17,7 +17,7 @@ from ecgtune.data.positive import POSITIVE
 from ecgtune.errors import DataError, SettingError
 from ecgtune.evaluation.groups import pooled_probability
 from ecgtune.io.readers.base import ReadOptions
-from ecgtune.io.readers.registry import is_recording
+from ecgtune.io.readers.registry import common_folder, is_recording, path_in
 from ecgtune.io.unlabelled import Unlabelled, read_unlabelled, read_unlabelled_records
 from ecgtune.runtime.model import Model
 from ecgtune.runtime.predictor import Predictor, decided
@@ -57,21 +57,22 @@ class PredictionResult:
 
 def predict(
     run: Predictor | str | Path | Iterable[str | Path],
-    data: str | Path,
+    data: str | Path | Iterable[str | Path],
     settings: PredictSettings = DEFAULTS,
     *,
     out: str | Path,
     wait: bool = False,
     quiet: bool = False,
 ) -> PredictionResult:
-    """Predict the windows of a file, or those of recordings, and write the tables into the folder `out`.
+    """Predict the windows of files, or those of recordings, and write the tables into the folder `out`.
 
     run: a run folder, several of them (their probabilities are averaged), the result of `load_run`, or an exported file
-    or `runtime.Model`. data: a CSV or
-    NPZ file of windows, a recording, a folder of recordings, or with `settings.records` a table that names recordings;
-    labels are not needed and not read. Recordings go through the signal path that the run was trained on, in windows of
-    its length. A file of windows without a sampling rate has that of the run, which is logged. wait: while another
-    process uses the folder, instead of an error.
+    or `runtime.Model`. data: CSV or NPZ files of windows, recordings, folders of recordings, one or several of each, or
+    with `settings.records` one table that names recordings; labels are not needed and not read. Recordings go through
+    the signal path that the run was trained on, in windows of its length. A file of windows without a sampling rate has
+    that of the run, which is logged. Of several files and folders, recordings are named by their paths in the folder
+    that all lie in; a file of windows that names no recordings is then one. wait: while another process
+    uses the folder, instead of an error.
 
     `predictions.csv` has a row per window, `recordings.csv` one per recording, `skipped.csv` one per unusable
     recording; each appears whole or not at all. Of recordings, the column `note` of both says which are shorter than a
@@ -81,26 +82,30 @@ def predict(
     if not isinstance(settings, PredictSettings):
         raise SettingError(f"settings is {settings!r}; give ecgtune.PredictSettings(...)")
     run = run if isinstance(run, Predictor) else open_predictor(run)
+    places = [Path(data)] if isinstance(data, (str, Path)) else [Path(each) for each in data]
     folder = Path(out)
     with exclusive(folder, command_line(), wait=wait):
-        windows, probability = _predicted(run, Path(data), settings, folder, quiet)
+        found = _predicted(run, places, settings, folder, quiet)
+        windows = [each for each, _ in found]
+        probability = np.concatenate([each for _, each in found])
+        recording, notes = _recording_names(windows, places)
         names: np.ndarray = np.array([], dtype=np.str_)
         pooled = probability[:0]
-        if windows.recording is not None:
-            names, pooled = _pooled(run, probability, windows.recording, settings)
+        if recording is not None:
+            names, pooled = _pooled(run, probability, recording, settings)
         of_recordings = zip(pooled, decided(run.decision, run.classes, pooled), strict=True)
         result = PredictionResult(
             folder=folder,
-            recording=windows.recording,
-            window=windows.window,
+            recording=recording,
+            window=np.concatenate([each.window for each in windows]),
             probability=probability,
             prediction=decided(run.decision, run.classes, probability),
             recordings=dict(zip(names.tolist(), of_recordings, strict=True)),
-            skipped={each.recording: each.reason for each in windows.skipped},
-            repeated=windows.repeated,
-            notes=(*windows.notes, *_seen(run, Path(data), names)),
+            skipped={skipped.recording: skipped.reason for each in windows for skipped in each.skipped},
+            repeated={name: seconds for each in windows for name, seconds in each.repeated.items()},
+            notes=(*(note for each in windows for note in each.notes), *notes, *_seen(run, places, names)),
         )
-        _write(run, result, windows.seconds)
+        _write(run, result, windows[0].seconds)
     return result
 
 
@@ -118,27 +123,60 @@ def open_predictor(run: str | Path | Iterable[str | Path]) -> Predictor:
 
 
 def _predicted(
-    run: Predictor, data: Path, settings: PredictSettings, folder: Path, quiet: bool
-) -> tuple[Unlabelled, np.ndarray]:
-    """The windows of `data` and their probabilities (windows, classes)."""
+    run: Predictor, data: list[Path], settings: PredictSettings, folder: Path, quiet: bool
+) -> list[tuple[Unlabelled, np.ndarray]]:
+    """The windows of each file of windows, then of all recordings, with probabilities (windows, classes)."""
     run.to(settings.device)
+    if not data:
+        raise SettingError("no data are given; name files of windows, recordings or folders of recordings")
+    if settings.records is not None and len(data) > 1:
+        raise SettingError(f"{data[1]}: with --records, DATA is one table that names recordings; give one")
+    of_recordings = [each for each in data if _of_recordings(each, settings)]
+    sources = [[each] for each in data if each not in of_recordings] + ([of_recordings] if of_recordings else [])
     with ProgressBar(quiet=quiet) as bar:
-        windows = read_windows(run, data, settings, folder / SKIPPED, bar)
-        bar.expect(len(windows))
+        common = common_folder(data)
+        windows = [read_windows(run, each, settings, folder / SKIPPED, bar, common) for each in sources]
+        bar.expect(sum(len(each) for each in windows))
         bar.describe("windows")
-        parts = []
-        for start in range(0, len(windows), BATCH):
-            batch = windows.batch(start, start + BATCH)
-            parts.append(run.predict(batch, windows.sampling_rate))
-            bar.advance(len(batch))
-    return windows, np.concatenate(parts)
+        return [(each, _probability(run, each, bar)) for each in windows]
 
 
-def _seen(run: Predictor, data: Path, names: np.ndarray) -> list[str]:
+def _probability(run: Predictor, windows: Unlabelled, bar: ProgressBar) -> np.ndarray:
+    parts = []
+    for start in range(0, len(windows), BATCH):
+        batch = windows.batch(start, start + BATCH)
+        parts.append(run.predict(batch, windows.sampling_rate))
+        bar.advance(len(batch))
+    return np.concatenate(parts)
+
+
+def _recording_names(windows: list[Unlabelled], data: list[Path]) -> tuple[np.ndarray | None, list[str]]:
+    """The recording of each window, None where one file names none; and notes on what was assumed."""
+    if len(data) == 1:
+        return windows[0].recording, []
+    folder, names, notes = common_folder(data), [], []
+    for each in windows:
+        recording, file = each.recording, Path(each.path)
+        if each.of_file:
+            name = path_in(folder, file)
+            if recording is None:
+                notes.append(f"{file}: names no recordings; its windows are taken for one recording, {name}")
+                recording = np.full(len(each), name)
+            else:
+                recording = np.array([f"{name}/{own}" for own in recording.tolist()])
+        names.append(recording)
+    return np.concatenate(names), notes
+
+
+def _seen(run: Predictor, data: list[Path], names: np.ndarray) -> list[str]:
     """Notes about data on which the run was trained, whose predictions say nothing about new ones."""
+    seen = [each for each in data if each.is_file() and file_sha256(each) in run.trained_on_files]
+    if seen:
+        return [
+            f"{each} is the file that the run was trained on; most predictions are of its training windows"
+            for each in seen
+        ]
     known = run.known(names.tolist())
-    if data.is_file() and file_sha256(data) in run.trained_on_files:
-        return [f"{data} is the file that the run was trained on; most predictions are of its training windows"]
     if not known:
         return []
     some = f"{', '.join(known[:3])}{', ...' if len(known) > 3 else ''}"
@@ -148,14 +186,26 @@ def _seen(run: Predictor, data: Path, names: np.ndarray) -> list[str]:
     ]
 
 
+def _of_recordings(data: Path, settings: PredictSettings) -> bool:
+    return settings.records is not None or data.is_dir() or is_recording(data)
+
+
 def read_windows(
-    run: Predictor, data: Path, settings: PredictSettings, skipped: Path | None, bar: ProgressBar
+    run: Predictor,
+    data: list[Path],
+    settings: PredictSettings,
+    skipped: Path | None,
+    bar: ProgressBar,
+    folder: Path | None = None,
 ) -> Unlabelled:
-    """The windows of a file, a recording, a folder of recordings or a table of them, as `run` takes them."""
-    if settings.records is None and not (data.is_dir() or is_recording(data)):
-        return _windows(run, data, settings)
+    """The windows of one file of windows, of recordings and folders of them, or of a table, as `run` takes them.
+
+    folder: in which all data lie, by their paths in which recordings are named.
+    """
+    if not _of_recordings(data[0], settings):
+        return _windows(run, data[0], settings)
     bar.describe("recordings")
-    return _recordings(run, data, settings, skipped, _counter(bar))
+    return _recordings(run, data, settings, skipped, folder, _counter(bar))
 
 
 def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelled:
@@ -195,20 +245,22 @@ def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelle
 
 def _recordings(
     run: Predictor,
-    data: str | Path,
+    data: list[Path],
     settings: PredictSettings,
     skipped: Path | None,
+    folder: Path | None,
     progress: Callable[[int, int], None],
 ) -> Unlabelled:
-    """The windows of a recording, of a folder of recordings, or of those that the table `data` names."""
+    """The windows of recordings and folders of recordings, or of those that one table names."""
     if settings.group is not None:
         raise SettingError("--group is for files of windows; recordings are named by their files")
     if settings.drop_invalid:
         raise SettingError("--drop-invalid is for files of windows; see --max-skipped for recordings")
     return read_unlabelled_records(
-        data if settings.records is None else settings.records,
+        data if settings.records is None else [Path(settings.records)],
         run.signal_path(settings.lead, settings.step, settings.longest_gap),
-        table=None if settings.records is None else data,
+        folder=folder,
+        table=None if settings.records is None else data[0],
         recording_column=settings.recording_column,
         match_numbers=settings.match_numbers,
         options=ReadOptions.of(settings),

@@ -69,7 +69,7 @@ def _of_files(model: Model, files: list[Path], settings: PredictSettings, quiet:
     signals: list[np.ndarray] = []
     with ProgressBar(quiet=quiet) as bar:
         for file in files:
-            windows = read_windows(model, file, settings, None, bar)
+            windows = read_windows(model, [file], settings, None, bar)
             count += len(windows)
             for start in range(0, len(windows), 1024):
                 batch = windows.batch(start, start + 1024)

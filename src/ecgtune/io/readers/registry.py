@@ -7,7 +7,7 @@ entry points `ecgtune.readers` or a file of the user (`ecgtune.utils.extensions`
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
@@ -120,30 +120,71 @@ def find_recordings(folder: Path, *, leave_out: Iterable[Path] = ()) -> dict[str
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give the folder that the recordings are in")
     without = {path.resolve() for path in leave_out}
-    by_suffix = {reader: reader.suffixes for reader in readers()}
-    by_id: dict[str, list[Path]] = {}
+    return dict(sorted(_identified(_within(folder, without), folder).items()))
+
+
+def recordings_of(places: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """The recordings of files, names of WFDB records, and folders, less tables and segments of other recordings.
+
+    They have ids as in `find_recordings` for `folder`, in which all places are. A recording that several places hold is
+    there once. Raises DataError for a folder without any.
+    """
+    found: dict[str, Path] = {}
+    for place in places:
+        inside: Iterable[Path] = [place]
+        if place.is_dir():
+            inside = _within(place, set())
+        elif (header := header_path(place)).is_file() and recording_reader(place) is WFDB:
+            inside = [header]
+        found |= {os.path.abspath(path): path for path in inside}
+    recordings = whole_recordings(_identified(found.values(), folder))
+    return {identifier: path for identifier, path in recordings.items() if not is_table(path)}
+
+
+def common_folder(places: Sequence[Path]) -> Path:
+    """The folder, absolute, that all files and folders lie in; of one folder itself."""
+    return Path(os.path.commonpath([os.path.abspath(each if each.is_dir() else each.parent) for each in places]))
+
+
+def _within(folder: Path, without: Collection[Path]) -> Iterator[Path]:
+    """Files of a folder and its subfolders that may be recordings. Raises DataError for none."""
+    by_suffix, empty = {reader: reader.suffixes for reader in readers()}, True
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place, name)
-            suffix, _ = _longest_suffix(path, by_suffix)
-            if name.startswith(".") or path.resolve() in without or not (suffix or _known_by_content(path)):
+            if name.startswith(".") or path.resolve() in without:
                 continue
-            whole_name = path.relative_to(folder).as_posix()
-            by_id.setdefault(whole_name[: len(whole_name) - len(suffix)], []).append(path)
-    found: dict[str, Path] = {}
-    for identifier, paths in by_id.items():
-        if len(paths) > 1:
-            paths = _without_files_of_others(paths)
-        if len(paths) == 1:
-            found[identifier] = paths[0]
-        else:
-            found |= {path.relative_to(folder).as_posix(): path for path in paths}
-    if not found:
+            if _longest_suffix(path, by_suffix)[0] or _known_by_content(path):
+                empty = False
+                yield path
+    if empty:
         suffixes = ", ".join(suffix for each in by_suffix.values() for suffix in each)
         read = f"files that are read: {suffixes} (a format of your own needs --import FILE)"
         raise DataError(f"{folder}: no recording in it; {read}")
-    return dict(sorted(_with_members(found).items()))
+
+
+def _identified(paths: Iterable[Path], folder: Path) -> dict[str, Path]:
+    """Name files by their paths in `folder`, without the suffix unless several recordings have the same."""
+    by_suffix = {reader: reader.suffixes for reader in readers()}
+    by_id: dict[str, list[Path]] = {}
+    for path in paths:
+        whole_name, suffix = path_in(folder, path), _longest_suffix(path, by_suffix)[0]
+        by_id.setdefault(whole_name[: len(whole_name) - len(suffix)], []).append(path)
+    found: dict[str, Path] = {}
+    for identifier, several in by_id.items():
+        if len(several) > 1:
+            several = _without_files_of_others(several)
+        if len(several) == 1:
+            found[identifier] = several[0]
+        else:
+            found |= {path_in(folder, path): path for path in several}
+    return _with_members(found)
+
+
+def path_in(folder: Path, path: Path) -> str:
+    """`path` as seen from a folder that it is in."""
+    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def _with_members(found: Mapping[str, Path]) -> dict[str, Path]:
