@@ -21,8 +21,10 @@ from ecgtune.models.leads import MIXER_PREFIX
 STEPS = 2
 #: And within which it must have had one that is not all zeros: in bf16 the parts of a balanced batch can cancel.
 LATEST = 10
-#: Windows that the output check looks at; the check costs two forward passes of this many.
+#: Windows that the output check looks at; the check costs three forward passes of this many.
 PROBED_WINDOWS = 4
+#: Largest difference between outputs with and without gradients, relative to the largest value.
+ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class TrainingAudit:
     Call `before_step` with the windows of the step, or their values at the split point, `after_backward` when its
     gradients are complete and `after_step` when the weights have moved, until `finished`. Each raises AuditError: a
     frozen tensor with a gradient, a trainable one without (after two passes; after ten, or the last, one of zeros alone
-    counts as none), or an output that the step did not move.
+    counts as none), an output that the step did not move, or one in which evaluation without gradients leaves the
+    method out.
     """
 
     def __init__(self, model: Classifier, method: Method, split: SplitPoint | None = None) -> None:
@@ -144,9 +147,15 @@ class TrainingAudit:
                 "backward passes; the loss does not depend on them, so they cannot train"
             )
         if self._before:
-            now = self._outputs()
-            still = [what for what, output in self._before.items() if torch.equal(output, now[what])]
+            before, now, with_gradients = self._before, self._outputs(), self._outputs(gradients=True)
+            still = [what for what, output in before.items() if torch.equal(output, now[what])]
             self._before = {}
+            bypassed = [w for w, output in now.items() if not _agree(output, with_gradients[w], before[w])]
+            if bypassed:
+                raise AuditError(
+                    f"gradient audit: without gradients, as in predictions, the {bypassed[0]} are not those that "
+                    f"{type(self._method).__name__} trains; a fused kernel bypasses its modules, so call each of them"
+                )
             if still:
                 raise AuditError(
                     f"gradient audit: one step of {type(self._method).__name__} left the {still[0]} as they were; "
@@ -164,14 +173,14 @@ class TrainingAudit:
         """Trainable tensors that have had no gradient other than zero, and should."""
         return [name for name in sorted(self._silent) if not name.endswith(self._exempt)]
 
-    def _outputs(self) -> dict[str, Tensor]:
-        """What has to move in a step, by what an error calls it."""
+    def _outputs(self, *, gradients: bool = False) -> dict[str, Tensor]:
+        """What has to move in a step, in evaluation mode, by what an error calls it."""
         assert self._probed is not None
         training = self._model.training
         self._model.eval()
         # What the head answers would move with any method; tokens move only if the method itself does something.
         tokens = self._method.changes_encoder
-        with torch.no_grad():
+        with torch.set_grad_enabled(gradients):
             if self._mixed is not None:
                 # From the leads as they were mixed at the start: the mixer must not move tokens in the method's place.
                 encoded = self._model.encoder(self._mixed)
@@ -184,7 +193,13 @@ class TrainingAudit:
             if self._mixed is not None:
                 outputs["mixed leads"] = self._model.mixed(self._probed)
         self._model.train(training)
-        return outputs
+        return {what: output.detach() for what, output in outputs.items()}
+
+
+def _agree(output: Tensor, other: Tensor, before: Tensor) -> bool:
+    """Whether two outputs differ by rounding alone, or by a small part of what the step moved."""
+    gap, moved = float((output - other).abs().max()), float((output - before).abs().max())
+    return gap <= max(ROUNDING * max(1.0, float(output.abs().max())), 0.1 * moved)
 
 
 def _part(name: str, model: Classifier) -> str:
