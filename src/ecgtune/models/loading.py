@@ -16,7 +16,7 @@ from ecgtune.models.base import Checkpoint
 from ecgtune.models.checkpoint import load_checkpoint, load_named
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.input_spec import InputSpec
-from ecgtune.models.leads import LeadMixer, select_leads
+from ecgtune.models.leads import LeadMixer
 from ecgtune.models.names import MODELS, model_names, unknown_model
 from ecgtune.models.registry import HubRepository, PackageFile, PublishedFile, find_model, model_info
 
@@ -115,12 +115,17 @@ def input_spec_of(name_or_path: str | Path) -> InputSpec:
 
 def leads_problem(name_or_path: str | Path, leads: Sequence[str]) -> str:
     """Why signals of `leads` do not fit the encoder of this name or file as they are; "" where they do."""
-    named = str(name_or_path) in model_names() and model_info(str(name_or_path))
-    available = named.leads if named else input_spec_of(name_or_path).leads
-    if not available:  # the encoder takes those of the signal
+    name = str(name_or_path)
+    if name not in model_names():
+        encoder = _find(name_or_path, 0, None, None)[1].encoder
+    elif not model_info(name).leads:  # the encoder takes those of the signal
         return ""
+    else:
+        entry = MODELS[name]
+        with torch.device("meta"):
+            encoder = entry.architecture(entry.weights.config(entry.architecture))
     try:
-        select_leads(torch.zeros(1, len(available), 1), available, leads)
+        encoder.adapt_leads(leads)
     except SettingError as error:
         return str(error)
     return ""
