@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from functools import cache
@@ -29,7 +30,6 @@ SMALL = {
     "ecgtune.methods.probe.layer_mix": "torch apart from settings",
     **{f"ecgtune.models.{path.parent.name}": "what the folder registers" for path in ROOT.glob("models/*/models.toml")},
     "ecgtune.models.hub": "the one access to the network",
-    "ecgtune.training.state": "the one reader of a saved state",
     "ecgtune.workflows.demo": "one command",
 }
 
@@ -141,3 +141,11 @@ def test_public_names_are_there():
         assert getattr(ecgtune, name) is not None
     with pytest.raises(AttributeError, match="fine_tine"):
         ecgtune.fine_tine  # noqa: B018
+
+
+def test_a_count_and_its_noun_agree():
+    """A message writes a count that can be 1 by `counted(n, "recording")`: never "1 recordings"."""
+    nouns = "recording|window|file|row|seed|pair|epoch|step|run|trial|patient|record|method|lead|channel|segment"
+    count = re.compile(rf"\{{(?:len\([^{{}}]*\)|count|number|total)(?::,)?\}} (?:[a-z-]+ )?(?:{nouns})s\b")
+    found = [f"{name}: {match[0]}" for name, path in MODULES.items() for match in count.finditer(path.read_text())]
+    assert not found

@@ -99,7 +99,7 @@ def test_check_names_the_positive_class_and_looks_at_names_of_classes(data, caps
     line = refused(
         capsys, "data", "check", "labels.csv", "--records", "records", "--label", "rhythm", "--missing", "None"
     )
-    assert "all 8 windows have the label 'AF'; two classes are needed; left out as missing: 'None' (16)" in line
+    assert "8 windows, all with the label 'AF'; two classes are needed; left out as missing: 'None' (16)" in line
 
 
 def test_labels_from_headers(data, capsys, tmp_path):
@@ -126,7 +126,7 @@ def test_near_duplicates_across_splits_are_refused_and_allowed(data, capsys):
     tokens = ["data", "check", "labels.csv", "--records", "records", "--label", "AF", "--fold", "k", "--quiet"]
     assert "r03 and r04" in refused(capsys, *tokens)
     run(*tokens, "--allow-duplicates")
-    assert "warning: 1 pairs of recordings with the same signal" in capsys.readouterr().out
+    assert "warning: 1 pair of recordings with the same signal" in capsys.readouterr().out
 
 
 def test_train_from_recordings_at_the_models_rate(data, tmp_path):

@@ -125,7 +125,13 @@ def test_columns_can_be_named(csv_file):
     ("text", "options", "classes", "label", "said"),
     [
         (["AF", "None", "AF", "None"], {}, ("None", "AF"), [1, 0, 1, 0], ["'None' is a class, although"]),
-        (["AF", "None", "SR", "AF"], {"missing": ["None"]}, ("AF", "SR"), [0, 1, 0], ["3 of 12 windows have no label"]),
+        (
+            ["AF", "None", "SR", "AF"],
+            {"missing": ["None"]},
+            ("AF", "SR"),
+            [0, 1, 0],
+            ["3 of 12 windows left out: no label"],
+        ),
         (["A|N", "N", "A", "A|N"], {"label_separator": "|"}, ("A", "N"), [[1, 1], [0, 1], [1, 0], [1, 1]], []),
         (["A|N", "N", "N", "N"], {"label_separator": "|", "labels": ["A"]}, ("no A", "A"), [1, 0, 0, 0], []),
         (["A|N", "N", "A", "A|N"], {}, ("A", "A|N", "N"), None, ["--label-separator '|'"]),

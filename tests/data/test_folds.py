@@ -95,7 +95,7 @@ def test_near_duplicates_in_two_parts_are_refused_unless_allowed(dataset):
     split = split_dataset(dataset)
     train, test = dataset.recording[split.train[0]], dataset.recording[split.test[-1]]
     leaking = with_near_duplicates(dataset, train, test)
-    with pytest.raises(DataError, match=rf"1 pairs of recordings .* \({train} and {test}\); .*--allow-duplicates"):
+    with pytest.raises(DataError, match=rf"1 pair of recordings .* \({train} and {test}\); .*--allow-duplicates"):
         split_dataset(leaking)
     told = split_dataset(leaking, allow_duplicates=True)
     assert any("same signal are in different splits" in warning for warning in told.warnings)

@@ -50,7 +50,7 @@ def test_a_copy_is_found_and_nothing_else(change):
 
 def test_in_a_split_of_the_file_they_are_told_with_their_number():
     warning = split_dataset(with_a_near_duplicate()).warnings[-1]
-    assert f"1 pairs of patients with the same signal are in different splits ({FIRST} and {SECOND})" in warning
+    assert f"1 pair of patients with the same signal in different splits ({FIRST} and {SECOND})" in warning
 
 
 def test_in_a_drawn_split_they_are_refused_unless_allowed():
@@ -59,7 +59,7 @@ def test_in_a_drawn_split_they_are_refused_unless_allowed():
     apart = [any("same signal" in warning for warning in split.warnings) for split in drawn]
     assert True in apart
     assert False in apart  # where both are drawn into one part there is no leak
-    with pytest.raises(DataError, match=r"1 pairs of patients with the same signal.*--allow-duplicates"):
+    with pytest.raises(DataError, match=r"1 pair of patients with the same signal.*--allow-duplicates"):
         split_dataset(data, seed=apart.index(True))
     split_dataset(data, seed=apart.index(False))
 

@@ -287,7 +287,7 @@ def test_duplicates_across_parts_are_counted_once_per_content():
     found = duplicate_windows(dataset, split)
     assert found == ((0, 2), (6, 7))
     assert split.duplicates == 2
-    assert "2 identical windows occur in several splits (rows 0 and 2, 6 and 7)" in split.warnings[-1]
+    assert "2 pairs of identical windows in different splits (rows 0 and 2, 6 and 7)" in split.warnings[-1]
 
 
 def test_the_real_benchmark_keeps_its_test_recordings_apart(shared):

@@ -68,7 +68,7 @@ CSV: dict[str, tuple[bytes, list[str]]] = {
     ),
     "missing label": (table(*GOOD, "0.1,0.2,0.3,"), ["row 6", "label is missing"]),
     "nan label": (table(*GOOD, "0.1,0.2,0.3,nan"), ["row 6", "label is missing"]),
-    "one class": (table(*GOOD[::2]), ["all 2 windows have the label '0'", "two classes"]),
+    "one class": (table(*GOOD[::2]), ["2 windows, all with the label '0'", "two classes"]),
     "label column only": (b"label\n0\n1\n", ["row 1", "one column only"]),
     "label and group only": (b"label,patient\n0,a\n1,b\n", ["row 1", "no sample columns"]),
     "semicolons": (b"signal_0;signal_1;label\n1;2;0\n1;x;0\n", ["row 3", "column 'signal_1'", "'x'"]),

@@ -114,7 +114,7 @@ def test_mit_bih_as_published(table):
         ("record,sex,pacemaker,AF\na,1,0,1\n", {}, "It may be sex, pacemaker, AF; name one with --label"),
         ("record,label,class\na,1,0\n", {}, "It may be label, class; name one with --label"),
         ("record,label\na,AF\nb,SR\nc,AF\n", {"missing": ("SR",)}, r"left out as missing: 'SR' \(1\)"),
-        ("record,label\na,NA\nb,1\nc,1\n", {}, r"all 2 windows have the label '1'; .* missing: 'NA' \(1\)"),
+        ("record,label\na,NA\nb,1\nc,1\n", {}, r"2 windows, all with the label '1'; .* missing: 'NA' \(1\)"),
         ("record,label\na,x|y\nb,y\n", {"label_separator": "|"}, "label 'y' is only 1"),
         ("record,label\na,x|y\nb,y\n", {"label_separator": "|", "labels": ("z",)}, r"no label 'z' \(--labels\)"),
         ("record,scp_codes,age\na,\"{'SR': 0.0}\",3\n", {}, "with --scp superclass"),

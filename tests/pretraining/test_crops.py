@@ -44,7 +44,7 @@ def test_reasons_are_counted_one_each(tmp_path):
 
 def test_too_few_or_the_wrong_recordings_to_leave_out(tmp_path):
     recordings = read_recordings(write_recordings(tmp_path / "r.npz"), sampling_rate=100.0)
-    with pytest.raises(DataError, match=r"0 recordings are usable.*12 short.*30 s"):
+    with pytest.raises(DataError, match=r"0 recordings usable.*12 short.*30 s"):
         select(recordings, (), 3000, Crops())
     with pytest.raises(DataError, match=r"none of its recordings .R00, .* is among the 1 to leave out .A1"):
         select(recordings, {"A1"}, 200, Crops())

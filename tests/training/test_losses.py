@@ -109,7 +109,7 @@ def test_pieces_of_a_batch_add_up(label, settings):
     ("task", "settings", "message"),
     [
         ("binary", Optimisation(pos_weight="balanced"), "use class_weights for classes"),
-        ("multilabel", Optimisation(pos_weight=(1.0, 2.0)), "has 2 numbers, but there are 3 labels"),
+        ("multilabel", Optimisation(pos_weight=(1.0, 2.0)), "has 2 numbers for 3 labels"),
         ("multilabel", Optimisation(pos_weight="balanced", class_weights="balanced"), "use one of them"),
     ],
 )

@@ -13,6 +13,7 @@ from ecgtune.cli.output import say
 from ecgtune.config.data import DataSettings
 from ecgtune.config.model import ModelSettings
 from ecgtune.models.names import check_model_name
+from ecgtune.utils.formatting import counted
 
 if TYPE_CHECKING:
     DataFlags = DataSettings
@@ -50,7 +51,7 @@ def get(
     with ProgressBar(quiet=quiet) as bar:
         bar.describe(name)
         fetched = get_database(name, out, source=source, expect=bar.expect, done=bar.advance)
-    say(f"{name}: {fetched.fetched} files fetched, {fetched.kept} were there: {out}")
+    say(f"{name}: {counted(fetched.fetched, 'file')} fetched, {fetched.kept} were there: {out}")
 
 
 @app.command

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ecgtune.cli.output import say
+from ecgtune.utils.formatting import counted
 
 
 def simulate(out: Path, /, *, windows: int = 2000, sampling_rate: float = 100.0, seed: int = 0) -> None:
@@ -27,4 +28,4 @@ def simulate(out: Path, /, *, windows: int = 2000, sampling_rate: float = 100.0,
     from ecgtune.io.writing import write_csv
 
     write_csv(simulate_windows(windows, sampling_rate=sampling_rate, seed=seed), out)
-    say(f"wrote {windows} windows at {sampling_rate:g} Hz: {out}")
+    say(f"wrote {counted(windows, 'window')} at {sampling_rate:g} Hz: {out}")

@@ -15,6 +15,7 @@ from ecgtune.data.sampling import check_seed
 from ecgtune.data.splits import assign_groups
 from ecgtune.data.tasks import group_counts
 from ecgtune.errors import DataError, SettingError
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 
@@ -35,7 +36,9 @@ def k_folds(dataset: Dataset, folds: int = 5, *, seed: int = 0, nested: bool = F
     group = np.arange(len(dataset)) if dataset.group is None else dataset.group
     names, codes = np.unique(group, return_inverse=True)
     if len(names) < folds:
-        raise DataError(f"{dataset.source.path}: {len(names)} {unit}s cannot fill {folds} folds; use fewer folds")
+        raise DataError(
+            f"{dataset.source.path}: {counted(len(names), unit)} cannot fill {folds} folds; use fewer folds"
+        )
     counts = group_counts(dataset.label, dataset.classes, codes, len(names))
     fold = assign_groups(counts, (1 / folds,) * folds, np.random.default_rng(seed))[codes]
     rounds = []

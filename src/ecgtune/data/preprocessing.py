@@ -15,6 +15,7 @@ from ecgtune.data.dataset import Dataset, check_rate
 from ecgtune.data.signal.filters import RESAMPLING, resample, zscore
 from ecgtune.data.signal.steps import Step, run_steps, steps_from_list, steps_to_list
 from ecgtune.errors import DataError, SettingError
+from ecgtune.utils.formatting import counted
 
 NORMALISATION = ("zscore", "global", "none")
 _CHUNK_SAMPLES = 4 << 20  # resampled samples in work at once: 32 MiB as float64
@@ -127,7 +128,9 @@ class Preprocessing:
         if signal.ndim != 3 or 0 in signal.shape[1:]:
             raise DataError(f"a signal of shape {signal.shape} cannot be used; (windows, leads, samples) is needed")
         if self.mean is not None and len(self.mean) != signal.shape[1]:
-            raise DataError(f"a signal with {signal.shape[1]} leads cannot be used; the model's has {len(self.mean)}")
+            raise DataError(
+                f"a signal with {counted(signal.shape[1], 'lead')} cannot be used; the model's has {len(self.mean)}"
+            )
         one = np.zeros((1, *signal.shape[1:]), dtype=np.float32)  # for the length of the result, also of no windows
         shape = self._apply(one, slice(None), sampling_rate).shape[1:]
         result = np.empty((len(signal), *shape), dtype=np.float32)

@@ -15,6 +15,7 @@ from ecgtune.data.positive import POSITIVE
 from ecgtune.data.sampling import check_seed, proportional_counts
 from ecgtune.data.tasks import decided, group_counts, label_counts, strata
 from ecgtune.errors import DataError, SettingError
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 SPLITS = ("train", "val", "test")
@@ -126,7 +127,8 @@ def split_dataset(
     if found:
         pairs = ", ".join(f"{a} and {b}" for a, b in found[:3]) + (", ..." if len(found) > 3 else "")
         warnings.append(
-            f"{len(found)} identical windows occur in several splits (rows {pairs}), so results may be too optimistic"
+            f"{counted(len(found), 'pair')} of identical windows in different splits (rows {pairs}): results may be "
+            "too optimistic"
         )
     return replace(split, warnings=tuple(warnings), duplicates=len(found))
 
@@ -183,7 +185,7 @@ def _draw(
         if len(names) < len(fractions):
             kind = dataset.group_name or "group"
             raise DataError(
-                f"{dataset.source.path}: {len(names)} {kind}s cannot fill {len(fractions)} splits; at least one"
+                f"{dataset.source.path}: {counted(len(names), kind)} cannot fill {len(fractions)} splits; at least one"
                 f" {kind} for each split is needed"
             )
         counts = group_counts(label, dataset.classes, codes, len(names))
@@ -292,13 +294,14 @@ def _check_near_duplicates(dataset: Dataset, split: Split, allow_duplicates: boo
         pairs, what = () if found is None else found.pairs, f"{group}s"
         if found is not None and found.windows is not None:
             warnings.append(
-                f"near-duplicates across splits were searched in the first {found.windows} windows of each {group}"
+                f"near-duplicates across splits were searched in the first {counted(found.windows, 'window')} of "
+                f"each {group}"
                 " only, because there are so many"
             )
     if not pairs:
         return warnings
     named = ", ".join(f"{first} and {second}" for first, second in pairs[:3]) + (", ..." if len(pairs) > 3 else "")
-    finding = f"{len(pairs)} pairs of {what} with the same signal are in different splits ({named})"
+    finding = f"{counted(len(pairs), 'pair')} of {what} with the same signal in different splits ({named})"
     # Results on a split that others use too are wanted on that split; a drawn one can be drawn without them.
     published = dataset.recording is None and dataset.split is not None
     if not allow_duplicates and not published:

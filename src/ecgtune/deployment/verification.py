@@ -18,6 +18,7 @@ from ecgtune.io.windows import read_dataset
 from ecgtune.runtime.exported_file import References, digests
 from ecgtune.runtime.verification import seconds_per_window, simulated_windows
 from ecgtune.training.run_folder import RunFolder, read_split
+from ecgtune.utils.formatting import counted
 
 #: Windows whose digests and probabilities go into the file; more would make it larger than small models are.
 KEPT = 4096
@@ -70,7 +71,9 @@ def verification_windows(run: Run, file: Path | None) -> VerificationWindows:
     except (EcgtuneError, OSError) as error:
         signal = simulated_windows(len(run.leads), data["samples"], run.sampling_rate)
         reason = re.sub(r"/\S*/", "", str(error))  # the file is for others, to whom folders of this machine say nothing
-        origin = f"{len(signal)} simulated windows, because the data of the run cannot be read again: {reason}"
+        origin = (
+            f"{counted(len(signal), 'simulated window')}, because the data of the run cannot be read again: {reason}"
+        )
         return VerificationWindows(signal, run.sampling_rate, None, None, origin)
     dataset = dataset.with_positive(run.positive)
     rows = read_split(RunFolder(run.folder))["test"]
@@ -80,7 +83,7 @@ def verification_windows(run: Run, file: Path | None) -> VerificationWindows:
         dataset.sampling_rate,
         dataset.label[rows],
         None if recording is None else recording[rows],
-        f"{len(rows)} test windows of the run, {Path(dataset.source.path).name}",
+        f"{counted(len(rows), 'test window')} of the run, {Path(dataset.source.path).name}",
     )
 
 
@@ -129,5 +132,5 @@ def _of_file(run: Run, file: Path) -> VerificationWindows:
         dataset.sampling_rate,
         dataset.label,
         dataset.group,
-        f"{len(dataset)} windows of {file.name}",
+        f"{counted(len(dataset), 'window')} of {file.name}",
     )

@@ -20,6 +20,7 @@ from ecgtune.evaluation.metrics import LEAD, checked_level
 from ecgtune.evaluation.notes import comparison_notes
 from ecgtune.evaluation.recommendation import ranked_methods, recommend
 from ecgtune.evaluation.scorer import Key, Scorer, make_scorer
+from ecgtune.utils.formatting import counted
 
 # Rounded probabilities in predictions.csv can change the class of a window at the threshold, but not of many.
 ACCURACY_TOLERANCE = 0.005
@@ -164,7 +165,8 @@ def _check_own_predictions(record: RunRecord) -> None:
     found = record.scorer().values()["accuracy"]
     if record.metrics["window"]["n"] != len(record.label) or abs(stored - found) > ACCURACY_TOLERANCE:
         raise RunError(
-            f"{record.folder}: predictions.csv gives an accuracy of {found:.4f} over {len(record.label)} windows, but "
+            f"{record.folder}: predictions.csv gives an accuracy of {found:.4f} over "
+            f"{counted(len(record.label), 'window')}, but "
             f"metrics.json has {stored:.4f} over {record.metrics['window']['n']}; delete the folder and rerun it"
         )
 

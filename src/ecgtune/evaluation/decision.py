@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ecgtune.data.tasks import Task
 from ecgtune.errors import DataError, SettingError
 from ecgtune.evaluation.metrics import checked_predictions
+from ecgtune.utils.formatting import counted
 
 #: Rules of a threshold and their names in reports.
 RULES = {"fixed": "fixed", "f1": "largest F1", "youden": "largest recall + specificity"}
@@ -153,7 +154,7 @@ def choose_threshold(label: ArrayLike, probability: ArrayLike, rule: str = "fixe
     negatives = len(label) - positives
     if positives == 0 or negatives == 0:
         raise DataError(
-            f"the {len(label)} validation windows have only one class, so the threshold rule '{rule}' cannot be "
+            f"only one class in {counted(len(label), 'validation window')}, so the threshold rule '{rule}' cannot be "
             "fitted; use 'fixed' or a validation split with both classes"
         )
     order = np.argsort(-probability, kind="stable")

@@ -19,6 +19,7 @@ from ecgtune.io.published_labels import SCP_COLUMN, SCP_KINDS, header_labels
 from ecgtune.io.published_splits import LEFT_OUT, folds_as_splits, published_split
 from ecgtune.io.readers.base import FILE_NAMES, MAX_TEXT, PATIENT_NAMES, RECORD_NAMES, RECORDING_NAMES
 from ecgtune.io.readers.csv_table import read_table
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 SITE_NAMES = ("site", "source", "hospital", "centre", "center", "database")
@@ -309,7 +310,9 @@ def _complete(text: NDArray[np.str_], name: str, where: Where) -> NDArray[np.str
     """Return the column. Raises DataError for an empty or endless cell."""
     empty = np.flatnonzero(text == "")
     if len(empty):
-        raise DataError(f"{where(int(empty[0]))}: {name} is empty, and so in {len(empty)} rows; every row needs one")
+        raise DataError(
+            f"{where(int(empty[0]))}: {name} is empty, and so in {counted(len(empty), 'row')}; every row needs one"
+        )
     long = np.flatnonzero(np.char.str_len(text) > MAX_TEXT)
     if len(long):
         raise DataError(f"{where(int(long[0]))}: {name} has more than {MAX_TEXT} characters; is it the right column?")
@@ -324,7 +327,7 @@ def _check_unique(recording: NDArray[np.str_], where: Where) -> None:
         second = int(np.flatnonzero(recording == name)[1])
         raise DataError(
             f"{where(second)}: recording {shown(name)} is already in {where.short(int(first[twice[0]]))}, and"
-            f" {len(twice)} recordings have several rows; one row per recording is needed"
+            f" {counted(len(twice), 'recording')} in several rows; one row per recording is needed"
         )
 
 

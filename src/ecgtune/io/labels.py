@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ecgtune.config.base import suggest
 from ecgtune.data.tasks import MISSING
 from ecgtune.errors import DataError
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import plain_number, shown
 
 MAX_CLASSES = 50
@@ -149,7 +150,8 @@ def label_codes(text: NDArray[np.str_], where: Where, left_out: str = "") -> tup
     names, merged = np.unique(short, return_inverse=True)
     if len(names) == 1:
         raise DataError(
-            f"{where.path}: all {len(text)} windows have the label {shown(names[0])}; two classes are needed{left_out}"
+            f"{where.path}: {counted(len(text), 'window')}, all with the label {shown(names[0])}; two classes are "
+            f"needed{left_out}"
         )
     if len(names) > 2:
         appear = {str(name): int(first[merged == i].min()) for i, name in enumerate(names)}
@@ -215,7 +217,8 @@ def _check_both(flags: NDArray[np.int8], names: Sequence[str], where: Where) -> 
         if len(present) < 2:
             got = f"only {present.pop()}" if present else "missing everywhere"
             raise DataError(
-                f"{where.path}: label {shown(name)} is {got} in {len(flags)} windows; each label needs windows with and"
+                f"{where.path}: label {shown(name)} is {got} in {counted(len(flags), 'window')}; each label needs "
+                "windows with and"
                 " without it: leave it out of the labels"
             )
 

@@ -40,6 +40,7 @@ from ecgtune.io.readers.numpy_files import read_array
 from ecgtune.io.readers.registry import files_of, find_recordings, read_recording, whole_recordings
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
+from ecgtune.utils.formatting import counted
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ def held_out_records(path: Path, splits: tuple[str, ...] = ("val", "test")) -> f
     held_out = np.isin(split_names(split, Where(str(path), "window", np.arange(len(record)))), splits)
     if not held_out.any():
         raise DataError(
-            f"{path}: none of its {len(record)} windows is in {' or '.join(splits)}, so none is left out;"
+            f"{path}: none of its {counted(len(record), 'window')} is in {' or '.join(splits)}, so none is left out;"
             " give the file of windows that you evaluate on"
         )
     return frozenset(record[held_out].tolist())
@@ -209,7 +210,8 @@ def _find_pool(path: Path, options: ReadOptions) -> _Pool:
         files = (path,) if "signal" in archive else (path, _packed(path))
     if offset.shape != (len(record) + 1,) or len(record) == 0 or offset[0] != 0 or (np.diff(offset) <= 0).any():
         raise DataError(
-            f"{path}: 'offset' must rise from 0 and have one value more than the {len(record)} records, shape "
+            f"{path}: 'offset' must rise from 0 and have one value more than the {counted(len(record), 'record')}, "
+            "shape "
             f"({len(record) + 1},), but has shape {offset.shape}"
         )
     return _Pool(files, record, leads, rate, offset)

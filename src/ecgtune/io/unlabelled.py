@@ -110,9 +110,7 @@ def read_unlabelled(
     parsed = contents.parsed
     found = parsed.leads or ((asked or leads[0]),)
     if asked is not None and len(leads) > 1:
-        raise SettingError(
-            f"lead {asked} is named, but {len(leads)} leads are needed ({', '.join(leads)}); leave it out"
-        )
+        raise SettingError(f"lead {asked} is named, but leads {', '.join(leads)} are needed; leave it out")
     wanted = tuple(leads) if asked is None else (asked,)
     missing = [name for name in wanted if name not in found]
     if missing:

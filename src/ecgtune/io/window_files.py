@@ -37,6 +37,7 @@ from ecgtune.io.readers.base import WindowBlock, WindowColumns, WindowHeader, mi
 from ecgtune.io.readers.registry import code_of, window_reader
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
+from ecgtune.utils.formatting import counted
 
 FORMAT = 7  # raise it with every change of the stored content or of the checks
 MIN_SAMPLES = 2
@@ -67,10 +68,10 @@ class Parsed:
     @property
     def notes(self) -> tuple[str, ...]:
         """What every result from these windows must say."""
-        reasons = ("have samples that are no number", "have no lead that changes", "have no label")
+        reasons = ("samples that are no number", "no lead that changes", "no label")
         pairs = zip(self.dropped, reasons, strict=True)
         total = len(self.window) + sum(self.dropped)
-        return tuple(f"{count} of {total} windows {why} and were left out" for count, why in pairs if count)
+        return tuple(f"{count} of {counted(total, 'window')} left out: {why}" for count, why in pairs if count)
 
 
 def parse(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -> Parsed:
@@ -127,7 +128,7 @@ def parse(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -
         check_labels(text, where)
         label, classes = joined_labels(separated(text, columns.label_separator), where, columns.wanted)
     else:
-        left_out = f"; {unlabelled} windows have none (--missing)" if unlabelled else ""
+        left_out = f"; {counted(unlabelled, 'window')} without a label (--missing)" if unlabelled else ""
         label, classes = label_codes(text, where, left_out)
     group = _joined([block.group for block in blocks_read])
     group = None if group is None else identifiers(group)
@@ -202,7 +203,7 @@ class _Faults:
             return
         count = self.not_finite + self.constant
         hint = "no window can be used" if count == total else "repair them, or leave them out with --drop-invalid"
-        raise DataError(f"{self._path}: {self._first}; {count} of {total} windows have such a fault, {hint}")
+        raise DataError(f"{self._path}: {self._first}, and so in {count} of {counted(total, 'window')}; {hint}")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ecgtune.io.joining import files_by_split, joined
 from ecgtune.io.labels import class_notes
 from ecgtune.io.readers.base import ReadOptions, WindowColumns, stated_rate
 from ecgtune.io.window_files import read_cached, read_uncached
+from ecgtune.utils.formatting import counted
 
 
 def read_dataset(
@@ -172,8 +173,9 @@ def _changing(dataset: Dataset, drop: bool) -> Dataset:
     found = f"all samples of lead {dataset.leads[0]} are equal"
     if not drop or flat.all():
         raise DataError(
-            f"{source.path}: window {flat.argmax()}: {found}, and so in {flat.sum()} of {len(flat)} windows; name"
+            f"{source.path}: window {flat.argmax()}: {found}, and so in {flat.sum()} of "
+            f"{counted(len(flat), 'window')}; name"
             " another lead, or leave these windows out with --drop-invalid"
         )
-    note = f"in {flat.sum()} of {len(flat)} windows {found}; they were left out"
+    note = f"in {flat.sum()} of {counted(len(flat), 'window')} {found}; they were left out"
     return replace(dataset.select(~flat), source=replace(source, notes=(*source.notes, note)))

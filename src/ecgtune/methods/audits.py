@@ -15,6 +15,7 @@ from ecgtune.methods.base import Method
 from ecgtune.methods.split import SplitPoint, trained_part
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.leads import MIXER_PREFIX
+from ecgtune.utils.formatting import counted
 
 #: Backward passes within which every trainable tensor must have had a gradient. Two, not one: the up-projection of
 #: LoRA and adapters is zero at the start, so what lies before it gets its first gradient after the first step.
@@ -165,8 +166,8 @@ class TrainingAudit:
     def sentence(self) -> str:
         rest = " (the rest are key biases, whose gradient is zero)" if self._silent else ""
         return (
-            f"{self._tensors - len(self._silent)} of {self._tensors} trainable tensors got a gradient within "
-            f"{self._steps} steps{rest}, no frozen one did, and the first step moved the output"
+            f"{self._tensors - len(self._silent)} of {counted(self._tensors, 'trainable tensor')} got a gradient "
+            f"within {counted(self._steps, 'step')}{rest}, no frozen one did, and the first step moved the output"
         )
 
     def _owing(self) -> list[str]:

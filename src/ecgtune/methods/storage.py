@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ecgtune.errors import AuditError, RunError
 from ecgtune.models.tensors import check_tensors, read_safetensors, to_float32
 from ecgtune.utils.files import refuse_pointer
+from ecgtune.utils.formatting import counted
 
 if TYPE_CHECKING:
     from ecgtune.models.classifier import Classifier
@@ -102,6 +103,6 @@ def check_names(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor], pa
     wrong = sorted((stored.keys() ^ expected.keys()) | different)
     if wrong:
         raise RunError(
-            f"{path} does not fit the model: {len(wrong)} tensors missing, unexpected or of another shape, "
+            f"{path} does not fit the model: {counted(len(wrong), 'tensor')} missing, unexpected or of another shape, "
             f"such as {wrong[0]}"
         )

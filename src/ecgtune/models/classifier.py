@@ -15,6 +15,7 @@ from ecgtune.models.base import Encoder
 from ecgtune.models.leads import LeadMixer
 from ecgtune.models.pooling import POOLINGS, Pooling, pool
 from ecgtune.models.weights import Weights
+from ecgtune.utils.formatting import counted
 
 MOST_HIDDEN = 65_536  # units of a head
 
@@ -33,7 +34,9 @@ class Head:
 
     def __post_init__(self) -> None:
         if self.hidden is not None and self.hidden < 1:
-            raise SettingError(f"a head with {self.hidden} hidden units has none; give 1 or more, or leave it out")
+            raise SettingError(
+                f"a head with {counted(self.hidden, 'hidden unit')} has none; give 1 or more, or leave it out"
+            )
         if self.hidden is not None and self.hidden > MOST_HIDDEN:
             raise SettingError(f"a head of {self.hidden} hidden units; allowed: at most {MOST_HIDDEN}")
         if not 0 <= self.dropout < 1:

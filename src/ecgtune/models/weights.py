@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ecgtune.utils.formatting import counted
+
 #: Reason for entries of a file that are no weights.
 BESIDE = "training state beside the weights"
 
@@ -50,7 +52,9 @@ class Weights:
         rest = f", {len(tensors)} left out ({'; '.join(sorted(set(tensors)))})" if tensors else ""
         entries = [name for name, reason in self.left_out if reason == BESIDE]
         beside = f"; also left out, {BESIDE}: {', '.join(entries)}" if entries else ""
-        return f"all {len(self.used) + len(tensors)} tensors accounted for: {len(self.used)} used{rest}{beside}"
+        return (
+            f"all {counted(len(self.used) + len(tensors), 'tensor')} accounted for: {len(self.used)} used{rest}{beside}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As plain values for a JSON file; `from_json` reads them back."""

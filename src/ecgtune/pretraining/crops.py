@@ -15,6 +15,7 @@ from ecgtune.errors import DataError
 from ecgtune.io.matching import match_recordings
 from ecgtune.io.recordings import Recordings
 from ecgtune.recipes.pretraining import Crops, Pretraining
+from ecgtune.utils.formatting import counted
 
 NOT_USED = ("left_out", "short", "flat", "clipped")
 AUGMENTATION, SELECTION = 1, 2  # keys of separate random generators
@@ -44,7 +45,8 @@ class Selection:
     def sentence(self) -> str:
         count = {use: f"{number:,}" for use, number in self.counts.items()}
         return (
-            f"{len(self.use):,} recordings: {count['left_out']} left out, {count['short']} shorter than a crop, "
+            f"{counted(len(self.use), 'recording')}: {count['left_out']} left out, {count['short']} shorter than a "
+            "crop, "
             f"{count['flat']} flat, {count['clipped']} clipped; {count['train']} for training and "
             f"{count['val']} for validation"
         )
@@ -70,7 +72,8 @@ def select(recordings: Recordings, leave_out: Collection[str], samples: int, set
     if len(usable) < 2:
         counts = Selection(use).counts
         raise DataError(
-            f"{recordings.source.path}: {len(usable)} recordings are usable, but 2 or more are needed; of {len(use)}, "
+            f"{recordings.source.path}: {counted(len(usable), 'recording')} usable, but 2 or more are needed; "
+            f"of {len(use)}, "
             + ", ".join(f"{counts[reason]} {reason.replace('_', ' ')}" for reason in NOT_USED)
             + f" (a crop has {samples} samples, {samples / recordings.sampling_rate:g} s)"
         )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ecgtune.config.base import suggest
 from ecgtune.errors import SettingError
 from ecgtune.recipes.recipe import Recipe
+from ecgtune.utils.formatting import counted
 
 #: Names of the baselines: the majority class, and the recipe of the residual network.
 MAJORITY, RESNET = "majority", "resnet"
@@ -20,7 +21,9 @@ def check_variants(recipes: Sequence[Recipe], seeds: int, baselines: bool, refer
     """
     names = [recipe.name for recipe in recipes]
     if not recipes or seeds < 1:
-        raise SettingError(f"got {len(recipes)} methods and {seeds} seeds; allowed: one or more of each")
+        raise SettingError(
+            f"got {counted(len(recipes), 'method')} and {counted(seeds, 'seed')}; allowed: one or more of each"
+        )
     if len(set(names)) < len(names):
         raise SettingError(f"two methods have the same name ({', '.join(names)}); give each its own name")
     taken = sorted({MAJORITY, RESNET} & set(names)) if baselines else []

@@ -145,7 +145,7 @@ def pretraining_headline(run: FinishedPretraining) -> list[str]:
 
 def leads_phrase(leads: Sequence[str]) -> str:
     """Return `one lead (II)` or `12 leads (I, II, ...)` with all names."""
-    return f"{'one lead' if len(leads) == 1 else f'{len(leads)} leads'} ({', '.join(leads)})"
+    return f"{'one lead' if len(leads) == 1 else formatting.counted(len(leads), 'lead')} ({', '.join(leads)})"
 
 
 def crops_seen(run: FinishedPretraining) -> int:
@@ -215,7 +215,7 @@ def checks(run: FinishedPretraining) -> list[Check]:
         Check(
             "Losses",
             all(loss is not None and math.isfinite(loss) for loss in losses),
-            f"training and validation loss are finite in all {len(run.log)} epochs.",
+            f"training and validation loss are finite in all {formatting.counted(len(run.log), 'epoch')}.",
         )
     ]
     if objective["name"] == ContrastiveTask.name:

@@ -204,7 +204,8 @@ def comparison_headline(results: dict[str, Any]) -> list[str]:
     else:
         verb = "has" if len(level) == 1 else "share"
         first = (
-            f"{listed([named(row) for row in level])} {verb} the highest {name} of {len(methods)} methods on the "
+            f"{listed([named(row) for row in level])} {verb} the highest {name} of "
+            f"{formatting.counted(len(methods), 'method')} on the "
             f"test windows: {value}."
         )
     sentences = [first, *_difference(ranked, results), *_baselines(best, results)]
@@ -273,7 +274,7 @@ def run_headline(metrics: dict[str, Any]) -> str:
         (in_sentence(titles[name]), metrics["window"]["metrics"][name]) for name in (first, second)
     )
     text = (
-        f"On {formatting.count(metrics['window']['n'])} test windows: {one} {formatting.score(entry['value'])} "
+        f"On {formatting.counted(metrics['window']['n'], 'test window')}: {one} {formatting.score(entry['value'])} "
         f"(95 % interval {formatting.interval(entry)}), {two} {formatting.score(other['value'])} "
         f"({formatting.interval(other)})."
     )

@@ -20,6 +20,7 @@ from ecgtune.models.checkpoint import load_checkpoint, save_encoder
 from ecgtune.models.names import unknown_model
 from ecgtune.models.registry import find_model
 from ecgtune.testing.checks import expect, expect_close, one_thread, run_checks
+from ecgtune.utils.formatting import counted
 
 
 def check_encoder(encoder: str | type[Encoder] | Encoder) -> None:
@@ -123,7 +124,10 @@ def _prefix_equals_whole(encoder: Encoder) -> None:
     signal = example_signal(encoder)
     tokens, mask = encoder(signal)
     states, last_mask = encoder.forward_intermediates(signal)
-    expect(len(states) == len(encoder.blocks) + 1, f"{len(states)} intermediates of {len(encoder.blocks)} blocks")
+    expect(
+        len(states) == len(encoder.blocks) + 1,
+        f"{len(states)} intermediates of {counted(len(encoder.blocks), 'block')}",
+    )
     widths = tuple(state.shape[-1] for state in states)
     expect(
         widths == encoder.block_widths,

@@ -18,6 +18,7 @@ from ecgtune.config.optimisation import Optimisation
 from ecgtune.data.tasks import Task, label_counts, task_of
 from ecgtune.errors import SettingError
 from ecgtune.training.batches import class_weight
+from ecgtune.utils.formatting import counted
 
 
 def focal_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor, gamma: float) -> Tensor:
@@ -137,8 +138,8 @@ def check_loss(task: Task, classes: Sequence[str], settings: Optimisation) -> No
         raise SettingError("class_weights 'balanced' and pos_weight both weight the positives; use one of them")
     if given != "balanced" and len(given) != len(classes):
         raise SettingError(
-            f"pos_weight has {len(given)} numbers, but there are {len(classes)} labels ({', '.join(classes)}); give one"
-            " per label, or balanced"
+            f"pos_weight has {counted(len(given), 'number')} for {counted(len(classes), 'label')} "
+            f"({', '.join(classes)}); give one per label, or balanced"
         )
 
 

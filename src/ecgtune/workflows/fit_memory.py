@@ -53,7 +53,8 @@ def fit_memory(
     trainer, highest = choose_pieces(asked, batch, peak, may_checkpoint=may_checkpoint)
     pieces = trainer.gradient_accumulation_steps
     progress.note(
-        f"{recipe.name}: max_memory {asked.max_memory} makes {pieces} pieces of {-(-batch // pieces)} windows of a "
+        f"{recipe.name}: max_memory {asked.max_memory} makes {pieces} pieces of "
+        f"{formatting.counted(-(-batch // pieces), 'window')} of a "
         f"batch of {batch}, {'with' if trainer.gradient_checkpointing else 'without'} checkpointing; measured peak "
         f"{formatting.size(highest)}"
     )

@@ -24,6 +24,7 @@ from ecgtune.runtime.predictor import Predictor, decided
 from ecgtune.training.predictions import probability_names
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import file_sha256, write_text
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line
@@ -181,7 +182,8 @@ def _seen(run: Predictor, data: list[Path], names: np.ndarray) -> list[str]:
         return []
     some = f"{', '.join(known[:3])}{', ...' if len(known) > 3 else ''}"
     return [
-        f"{len(known)} of {len(names)} recordings trained the run or chose its epoch ({some}); their predictions do "
+        f"{len(known)} of {counted(len(names), 'recording')} trained the run or chose its epoch ({some}); their "
+        "predictions do "
         "not show how well it predicts new ones"
     ]
 

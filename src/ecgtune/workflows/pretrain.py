@@ -29,6 +29,7 @@ from ecgtune.training.processes import Processes
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, begin_run, check_run
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import check_space, read_json, replace_folder, write_json, write_text
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, machine, now
@@ -92,7 +93,7 @@ def pretrain(
 
         processes.on_main_process(begin)
         with ProgressBar(quiet=quiet or not processes.is_main) as progress:
-            progress.note(f"{folder.title}: {selection.sentence()}; {objective.items:,} crops an epoch")
+            progress.note(f"{folder.title}: {selection.sentence()}; {counted(objective.items, 'crop')} an epoch")
             progress.describe(folder.title)
             progress.expect(work)
             if not folder.finished:
@@ -203,6 +204,6 @@ def _fingerprint(data: Recordings, left_out: frozenset[str], seed: int, settings
         "recorded_at": settings.sampling_rate,
         **({"reading": reading} if reading else {}),
         "weights": f"random (seed {seed})",
-        "left_out": f"{len(left_out)} names (sha256 {names[:8]}...)" if left_out else "none",
+        "left_out": f"{counted(len(left_out), 'name')} (sha256 {names[:8]}...)" if left_out else "none",
         **machine("neurokit2"),
     }

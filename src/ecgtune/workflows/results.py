@@ -19,6 +19,7 @@ from ecgtune.recipes.preset import changed_preset
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.loop import TrainingResult
 from ecgtune.training.run_folder import RESULT_FORMAT
+from ecgtune.utils.formatting import counted
 from ecgtune.workflows.preparation import summarise
 from ecgtune.workflows.ready import ReadyRun
 
@@ -34,7 +35,7 @@ def choice_warnings(dataset: Dataset, split: Split, optimisation: Optimisation, 
     fewest = int(np.minimum(positives, known - positives).min())
     if fewest >= FEWEST_TO_CHOOSE:
         return []
-    few = f"validation has {len(split.val)} windows, {fewest} of the rarest class"
+    few = f"validation has {counted(len(split.val), 'window')}, {fewest} of the rarest class"
     warnings = []
     if optimisation.checkpoint_metric == "auroc" and optimisation.epochs > 1:
         warnings.append(

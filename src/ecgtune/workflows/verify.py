@@ -14,6 +14,7 @@ from ecgtune.runtime.exported_file import References, digests
 from ecgtune.runtime.model import Model
 from ecgtune.runtime.verification import Verified, measured, problems, simulated_windows
 from ecgtune.utils.files import write_json
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.predict import read_windows
 
@@ -54,7 +55,7 @@ def _of_simulated(model: Model) -> dict[str, Any]:
     signal = simulated_windows(len(model.leads), shape["samples"], model.sampling_rate)
     known = References.unpacked(model.metadata["references"]["simulated"])
     found = measured(model.path, signal, known.probability, None, None)
-    return {"windows": f"{len(signal)} simulated windows", **found}
+    return {"windows": f"{counted(len(signal), 'simulated window')}", **found}
 
 
 def _of_files(model: Model, files: list[Path], settings: PredictSettings, quiet: bool) -> dict[str, Any]:
@@ -79,7 +80,8 @@ def _of_files(model: Model, files: list[Path], settings: PredictSettings, quiet:
     row = np.concatenate(rows)
     if not len(row):
         raise DataError(
-            f"none of the {count} windows of {', '.join(map(str, files))} is one that the export was verified on; give"
+            f"none of the {counted(count, 'window')} of {', '.join(map(str, files))} is one that the export was "
+            "verified on; give"
             " the test data of the run, or no file for the simulated windows"
         )
     label, recording = known.label[row], known.recording[row]
@@ -90,7 +92,7 @@ def _of_files(model: Model, files: list[Path], settings: PredictSettings, quiet:
         None if (label < 0).all() else label,
         None if (recording < 0).all() else recording,
     )
-    return {"windows": f"{len(row)} test windows of the run in {', '.join(map(str, files))}", **found}
+    return {"windows": f"{counted(len(row), 'test window')} of the run in {', '.join(map(str, files))}", **found}
 
 
 def _rows(known: References, digest: np.ndarray) -> np.ndarray:

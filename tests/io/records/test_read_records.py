@@ -201,7 +201,7 @@ def test_one_bad_file_is_listed_and_stops_nobody(folder, tmp_path, what):
     settings = RecordSettings(max_skipped=0.3)
     dataset = read_records(table, records, settings=settings, skipped=tmp_path / "skipped.csv")
     assert_array_equal(dataset.recording, ["r00", "r02", "r03"])
-    assert any("1 of 4 labelled recordings were left out" in note for note in dataset.source.notes)
+    assert any("1 of 4 labelled recordings left out" in note for note in dataset.source.notes)
     (row,) = csv.DictReader((tmp_path / "skipped.csv").open())
     assert row["recording"] == "r01"
     assert row["file"].endswith("r01.hea")
@@ -274,7 +274,7 @@ def test_a_missing_lead_and_a_short_recording_are_told(folder):
     table, records = folder(4)
     settings = RecordSettings(leads=("I", "II"), window=12.0)
     notes = " ".join(read_records(table, records, settings=settings).source.notes)
-    assert "4 recordings lack a lead" in notes
+    assert "4 recordings without a lead" in notes
     assert "4 recordings are shorter than the window" in notes
 
 

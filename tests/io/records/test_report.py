@@ -83,7 +83,7 @@ def test_everything_is_told(folder, tmp_path):
     split = split_dataset(found.dataset, allow_duplicates=True)
     told = split_text(found.dataset, split)
     assert "split: drawn 70/15/15 by patient" in told
-    assert "warning: 1 of 14 labelled recordings were left out" in told
+    assert "warning: 1 of 14 labelled recordings left out" in told
     assert all(f"  {name}: {len(rows)} windows of" in told for name, rows in split.by_name().items())
 
 

@@ -12,6 +12,7 @@ from ecgtune.data.leads import FROM_LIMBS, STANDARD_LEADS, arrange_leads, lead_a
 from ecgtune.data.signal.filters import band_pass, mains_notch, resample, zscore
 from ecgtune.data.signal.quality import between_gaps, fill_gaps, saturated_leads
 from ecgtune.errors import DataError
+from ecgtune.utils.formatting import counted
 
 Short = Literal["repeat", "refuse"]
 SHORTEST_FRACTION = 0.5  # of a window, below which a recording is too short to be repeated
@@ -102,7 +103,7 @@ class SignalPath:
         Raises DataError, without the file's name.
         """
         if signal.shape[1] < 2:
-            raise DataError(f"{signal.shape[1]} samples; at least two are needed")
+            raise DataError(f"{counted(signal.shape[1], 'sample')}; at least two are needed")
         signal, leads = self._taken(signal, leads)
         parts = self._parts(signal, sampling_rate)
         if parts[0] == slice(0, signal.shape[1]):

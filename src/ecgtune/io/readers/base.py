@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ecgtune.config.reading import UNITS, ReadSettings
 from ecgtune.data.leads import STANDARD_LEADS, known_lead
 from ecgtune.errors import DataError, SettingError
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 LEFT_OUT = "-"  # given as the lead name of a channel that is not read
@@ -285,10 +286,14 @@ def check_bytes(path: Path, most: int) -> None:
 def check_size(path: Path, leads: int, samples: int, options: ReadOptions) -> None:
     """Raise DataError, before memory is taken, for a recording without samples or of more than `max_values`."""
     if samples < 1 or leads < 1:
-        raise DataError(f"{path}: holds {max(samples, 0)} samples of {leads} leads; at least one of each is needed")
+        raise DataError(
+            f"{path}: holds {counted(max(samples, 0), 'sample')} of {counted(leads, 'lead')}; at least one of each "
+            "is needed"
+        )
     if leads * samples > options.max_values:
         raise DataError(
-            f"{path}: holds {samples} samples of {leads} leads, {leads * samples} values; at most {options.max_values} "
+            f"{path}: holds {samples} samples of {counted(leads, 'lead')}, {leads * samples} values; at most "
+            f"{options.max_values} "
             "are read at once, cut it into shorter recordings"
         )
 
@@ -317,7 +322,7 @@ def chosen_part(
     if len(leads) > most:
         count = (part.stop - part.start) * per_frame
         raise LongRecordingError(
-            f"{path}: holds {count} samples of {len(leads)} leads, {len(leads) * count} values; at most "
+            f"{path}: holds {count} samples of {counted(len(leads), 'lead')}, {len(leads) * count} values; at most "
             f"{options.max_values} are read at once; read a part of it with --from and --to (seconds)",
             tuple(leads),
             rate * per_frame,

@@ -8,6 +8,7 @@ from pathlib import Path
 from ecgtune.data.leads import STANDARD_LEADS, known_lead, lacking_leads, other_signal
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import LEFT_OUT, ReadOptions, note
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 UNNAMED = "II"  # the lead of a one-channel file that does not name it
@@ -50,7 +51,8 @@ def wanted_leads(
     if not leads:
         stated = ", ".join(dict.fromkeys(shown(name) for name in names if name is not None))
         raise DataError(
-            f"{path}: none of its {len(names)} channels is a standard lead{stated and f' ({stated})'}; if one is, name "
+            f"{path}: none of its {counted(len(names), 'channel')} is a standard lead{stated and f' ({stated})'}; "
+            "if one is, name "
             "all channels in order with --lead-names"
         )
     return leads
@@ -103,7 +105,8 @@ def leads_of_one_rate(
 def _given_leads(path: Path, names: Sequence[str | None], found: list[str | None], given: tuple[str, ...]):
     if len(given) != len(names):
         raise DataError(
-            f"{path}: has {len(names)} channels, but --lead-names has {len(given)} names; give one for each, "
+            f"{path}: has {counted(len(names), 'channel')}, but --lead-names has {counted(len(given), 'name')}; "
+            "give one for each, "
             f"{LEFT_OUT} for a channel to leave out"
         )
     leads = [LEFT_OUT if name == LEFT_OUT else known_lead(name) for name in given]

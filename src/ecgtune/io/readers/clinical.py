@@ -32,6 +32,7 @@ from ecgtune.io.readers.base import (
     stated_rate,
 )
 from ecgtune.io.readers.channels import wanted_leads
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 XML_BYTES = 1 << 24  # the text of samples takes up to 60 times its size while it is converted
@@ -180,7 +181,9 @@ def _scp_samples(path: Path, content: bytes) -> list[int]:
             if section == 3:
                 count = content[index - 1 + 16]
                 if count > SCP_LEADS:
-                    raise DataError(f"{path}: promises {count} leads; at most {SCP_LEADS} are read, it is damaged")
+                    raise DataError(
+                        f"{path}: promises {counted(count, 'lead')}; at most {SCP_LEADS} are read, it is damaged"
+                    )
                 ranges = struct.iter_unpack("<IIB", content[index + 17 : index + 17 + 9 * count])
                 return [last - first + 1 for first, last, _ in ranges]
     except (struct.error, IndexError):

@@ -53,6 +53,7 @@ from ecgtune.io.readers.csv_table import (
 )
 from ecgtune.io.readers.csv_times import check_times
 from ecgtune.utils.csv_cells import from_cell
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 MAX_RECORDING_BYTES = 1 << 27
@@ -141,7 +142,7 @@ def _plain_layout(path: Path, cells: list[str], columns: WindowColumns) -> _Layo
             return _Layout((*samples, "label"), tuple(range(last)), ())
         needed = "" if columns.samples is None else f" {columns.samples} samples, or these and a label, or"
         raise DataError(
-            f"{path}: the file has no header, and {len(cells)} columns; its windows need{needed} a header:"
+            f"{path}: the file has no header, and {counted(len(cells), 'column')}; its windows need{needed} a header:"
             " signal_0, ..."
         )
     for name in (columns.label, columns.group, *(columns.labels or ())):

@@ -21,6 +21,7 @@ from ecgtune.io.readers.base import MAX_TEXT, RECORDING_NAMES
 from ecgtune.io.readers.csv_dialect import SAMPLE, UNREADABLE, Dialect, first_rows, is_csv, open_text, sniffed
 from ecgtune.utils.csv_cells import from_cell
 from ecgtune.utils.files import file_sha256
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
@@ -128,7 +129,8 @@ def fault_in(
             return error
         if len(cells) != len(names) + dialect.blank:
             return DataError(
-                f"{path}: row {line}: {len(cells)} columns, but the first row has {len(names) + dialect.blank}; every"
+                f"{path}: row {line}: {counted(len(cells), 'column')}, but the first row has "
+                f"{len(names) + dialect.blank}; every"
                 " row needs the same columns"
             )
         for index in numbers:
@@ -184,7 +186,9 @@ def read_table(path: Path, whole: Collection[str] = ()) -> tuple[dict[str, NDArr
             if not any(filled):
                 continue
             if len(filled) < len(names) or any(filled[len(names) :]):
-                raise DataError(f"{path}: row {number}: {len(cells)} cells; each row needs {len(names)} cells")
+                raise DataError(
+                    f"{path}: row {number}: {counted(len(cells), 'cell')}; each row needs {counted(len(names), 'cell')}"
+                )
             rows.append(number)
             columns.append([cell[:end] for cell, end in zip(filled, ends, strict=False)])
     except csv.Error as error:

@@ -31,6 +31,7 @@ from ecgtune.io.readers.base import (
     stated_rate,
 )
 from ecgtune.io.readers.channels import leads_of_one_rate, wanted_leads
+from ecgtune.utils.formatting import counted
 
 MAX_BYTES = 1 << 28
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -118,7 +119,7 @@ def _pieces(path: Path, dataset: Any) -> list[Piece]:
         count, samples = int(group.NumberOfWaveformChannels), int(group.NumberOfWaveformSamples)
         if count < 1 or len(group.ChannelDefinitionSequence) != count:
             raise DataError(
-                f"{path}: waveform {number + 1} promises {count} channels, but describes "
+                f"{path}: waveform {number + 1} promises {counted(count, 'channel')}, but describes "
                 f"{len(group.ChannelDefinitionSequence)}"
             )
         if group.WaveformSampleInterpretation in COMPANDED:
@@ -129,7 +130,8 @@ def _pieces(path: Path, dataset: Any) -> list[Piece]:
         size, promised = len(group.WaveformData or b""), count * samples * int(group.WaveformBitsAllocated) // 8
         if not promised <= size <= promised + 1:
             raise DataError(
-                f"{path}: waveform {number + 1} promises {samples} samples of {count} channels, {promised} bytes, but "
+                f"{path}: waveform {number + 1} promises {samples} samples of {counted(count, 'channel')}, "
+                f"{promised} bytes, but "
                 f"has {size}; it is damaged, copy it again"
             )
         rate, start = float(group.SamplingFrequency), float(group.get("MultiplexGroupTimeOffset") or 0) / 1000

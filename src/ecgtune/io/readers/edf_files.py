@@ -152,14 +152,18 @@ def read_header(path: Path) -> EdfFile:
             raise DataError(f"{path}: cannot be read as EDF (no whole header); it is damaged, copy it again") from None
     width = 3 if fixed[:8] == BIOSEMI else 2
     if start != _FIXED * (count + 1):
-        raise DataError(f"{path}: states a header of {start} bytes for {count} channels; it is damaged, copy it again")
+        raise DataError(
+            f"{path}: states a header of {start} bytes for {counted(count, 'channel')}; it is damaged, copy it again"
+        )
     samples = sum(channel.samples for channel in channels)
     there = (path.stat().st_size - start) // max(samples * width, 1)
     if records == UNKNOWN:
         records = there
         note("the header does not state the number of records; the whole ones in the file are read")
     if records < 1 or samples < 1 or any(channel.samples < 0 for channel in channels):
-        raise DataError(f"{path}: holds {records} records of {samples} samples; at least one of each is needed")
+        raise DataError(
+            f"{path}: holds {counted(records, 'record')} of {samples} samples; at least one of each is needed"
+        )
     if not (seconds >= 0 and isfinite(seconds)):
         raise DataError(f"{path}: says that a record lasts {seconds:g} s; it is damaged, copy it again")
     if there < records:

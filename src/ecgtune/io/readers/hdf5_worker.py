@@ -18,6 +18,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ecgtune.utils.formatting import counted
+
 RATE_KEYS = ("sampling_rate", "fs")
 SIGNAL_KEYS = ("signal", "ecg", "tracings", "tracing", "val", "data", "p_signal")
 ID_KEYS = ("exam_id", "record", "record_id", "recording", "recording_id", "ecg_id", "id", "ids", "filename")
@@ -166,7 +168,9 @@ def answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         if request["member"] is not None:
             names = members(file) or []
             if names.count(request["member"]) != 1 or len(shape) != 3:
-                raise Refused(f"holds {names.count(request['member'])} recordings of this name; one is needed")
+                raise Refused(
+                    f"holds {counted(names.count(request['member']), 'recording')} of this name; one is needed"
+                )
             before, shape = (names.index(request["member"]),), shape[1:]
         elif len(shape) == 3:
             raise Refused(f"{name!r} has shape {tuple(shape)}, several recordings; give one of them, FILE/NAME")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
 from ecgtune.io.readers.csv_dialect import workbook_error
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 RATE_KEYS = ("sampling_rate", "fs")
@@ -160,7 +161,7 @@ class Archive:
         """Return rate, unit and leads. Raises DataError for values of another kind."""
         unit = self.texts("unit")
         if unit is not None and len(unit) != 1:
-            raise DataError(f"{self.path}: 'unit' has {len(unit)} values; one is needed")
+            raise DataError(f"{self.path}: 'unit' has {counted(len(unit), 'value')}; one is needed")
         return ArrayFacts(self.sampling_rate(), None if unit is None else unit[0], self.texts("leads"))
 
     def _number(self, key: str) -> float:

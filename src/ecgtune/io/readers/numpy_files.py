@@ -45,6 +45,7 @@ from ecgtune.io.readers.npz_archive import (
     as_text,
     read_header,
 )
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 _BLOCK_BYTES = 8 << 20
@@ -101,7 +102,7 @@ def array_recording(
     if swapped:
         channels, samples = samples, channels
     if named not in (None, channels):
-        raise DataError(f"{path}: names {named} leads, but the signal has shape {shape}")
+        raise DataError(f"{path}: names {counted(named, 'lead')}, but the signal has shape {shape}")
     leads = wanted_leads(path, facts.leads or [None] * channels, options)
     factor = millivolt_factor(path, facts.unit, options.unit)
     rate = stated_rate(path, facts.sampling_rate, options.sampling_rate)
@@ -141,7 +142,7 @@ def _open(archive: Archive, columns: WindowColumns) -> tuple[WindowHeader, Gener
         header = archive.header(key)
         if header.shape != (count,):
             raise DataError(
-                f"{path}: '{key}' has shape {header.shape}; one value for each of the {count} windows of"
+                f"{path}: '{key}' has shape {header.shape}; one value for each of the {counted(count, 'window')} of"
                 f" 'signal', shape ({count},), is needed"
             )
         if header.dtype.itemsize > 4 * MAX_TEXT:
@@ -188,7 +189,7 @@ def _leads(
     swapped = len(shape) == 3 and swapped_axes(path, (shape[1], shape[2]), named, columns.layout)
     count = 1 if len(shape) == 2 else shape[2 if swapped else 1]
     if named not in (None, count):
-        raise DataError(f"{path}: 'leads' names {named} leads, but 'signal' has {count}")
+        raise DataError(f"{path}: 'leads' names {counted(named, 'lead')}, but 'signal' has {count}")
     if names is None and count == 1 and columns.lead_names is None:
         return None, swapped
     return wanted_leads(path, names or [None] * count, ReadOptions(lead_names=columns.lead_names)), swapped
@@ -211,7 +212,8 @@ def _several_labels(
     names = tuple(archive.text("classes").ravel().tolist())
     if len(names) != header.shape[1] or len(set(names)) != len(names):
         raise DataError(
-            f"{path}: 'classes' has {len(set(names))} different names, but '{key}' has {header.shape[1]} columns"
+            f"{path}: 'classes' has {counted(len(set(names)), 'different name')}, but '{key}' has "
+            f"{counted(header.shape[1], 'column')}"
         )
     unknown = [name for name in wanted or () if name not in names]
     if unknown:

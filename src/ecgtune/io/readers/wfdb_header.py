@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import decoded
 from ecgtune.utils.files import refuse_pointer
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 HEADER_BYTES = 1 << 20
@@ -120,7 +121,9 @@ def read_header(path: Path) -> WfdbHeader:
     rate, frames, channel_count = _first_line(path, lines[0])
     found = [_SEGMENT.fullmatch(line) for line in lines[1:]]
     if len(found) != count or not all(found):
-        raise DataError(f"{path}: promises {count} segments, but describes {len(lines) - 1}; a line is 'name samples'")
+        raise DataError(
+            f"{path}: promises {counted(count, 'segment')}, but describes {len(lines) - 1}; a line is 'name samples'"
+        )
     stated = [(match[1], int(match[2])) for match in found if match]
     layout = None
     if stated and stated[0][1] == 0:
@@ -131,11 +134,11 @@ def read_header(path: Path) -> WfdbHeader:
         raise DataError(f"{path}: promises {frames} samples, but its segments have another sum; copy the record again")
     headers = [segment.header for segment in segments if segment.header is not None]
     if not headers:
-        raise DataError(f"{path}: none of its {count} segments holds samples")
+        raise DataError(f"{path}: none of its {counted(count, 'segment')} holds samples")
     for header in (layout,) if layout else headers:
         if len(header.channels) != channel_count:
             has = f"{header.path.name} has {len(header.channels)}"
-            raise DataError(f"{path}: promises {channel_count} channels, but {has}; copy the record again")
+            raise DataError(f"{path}: promises {counted(channel_count, 'channel')}, but {has}; copy the record again")
     frames = sum(segment.frames for segment in segments)
     channels = (layout or headers[0]).channels
     return WfdbHeader(path, rate, frames, channels, segments, by_name=layout is not None)
@@ -168,7 +171,7 @@ def _one_segment(path: Path, lines: list[str] | None = None, *, layout: bool = F
     rate, frames, count = _first_line(path, lines[0])
     channels = tuple(_channel(path, line, layout) for line in lines[1:])
     if not channels or count != len(channels):
-        raise DataError(f"{path}: promises {count} channels, but describes {len(channels)}")
+        raise DataError(f"{path}: promises {counted(count, 'channel')}, but describes {len(channels)}")
     frames = 0 if layout else _frames(path, frames, channels)
     if frames and any(channel.skew >= frames for channel in channels):
         raise DataError(f"{path}: has a channel that starts after the end; the header is damaged")
@@ -271,7 +274,8 @@ def _frames(path: Path, stated: int | None, channels: tuple[Channel, ...]) -> in
         if bits is not None and size < ceil(stated * per_frame * bits / 8 - 1e-6):
             refuse_pointer(path.parent / name)
             raise DataError(
-                f"{path}: promises {stated} samples of {len(inside)} channels, but {name} has {max(size, 0)} bytes of "
+                f"{path}: promises {stated} samples of {counted(len(inside), 'channel')}, but {name} has "
+                f"{max(size, 0)} bytes of "
                 "samples; it was cut short, copy it again"
             )
     return stated or 0

@@ -28,6 +28,7 @@ from ecgtune.io.readers.base import LongRecordingError, ReadOptions
 from ecgtune.io.readers.registry import read_recording
 from ecgtune.io.records.pieces import windows_in_pieces
 from ecgtune.utils.child import end_with_parent
+from ecgtune.utils.formatting import counted
 
 Progress = Callable[[int, int], object]
 """Called with the number of recordings that are done, and of all."""
@@ -65,7 +66,7 @@ def counted_notes(facts: Mapping[str, RecordingFacts | None]) -> list[str]:
         for text in () if known is None else known.notes:
             examples.setdefault(text, []).append(name)
     return [
-        f"{len(names)} recording{'s' if len(names) > 1 else ''} ({names[0]}{', ...' if len(names) > 1 else ''}): {text}"
+        f"{counted(len(names), 'recording')} ({names[0]}{', ...' if len(names) > 1 else ''}): {text}"
         for text, names in examples.items()
     ]
 

@@ -32,6 +32,7 @@ from ecgtune.io.records.first_pass import (
     counted_notes,
 )
 from ecgtune.io.records.selection import Selection, SkippedRecording, select_recordings
+from ecgtune.utils.formatting import counted
 
 
 @dataclass(frozen=True)
@@ -280,16 +281,17 @@ def _notes(
     names, total = list(selection.paths), len(selection.paths) + len(selection.missing)
     known = [each for each in facts if each is not None]
     counts = (
-        (skipped, f"of {total} labelled recordings were left out (see skipped.csv)"),
-        (len(labels.unlabelled), "recordings of the table have no label and were left out"),
-        (sum(each.repeated for each in known), "recordings are shorter than the window and were repeated to fill it"),
-        (sum(bool(each.zeroed) for each in known), "recordings lack a lead, which is zeros"),
-        (sum(bool(each.saturated) for each in known), "recordings are saturated in a lead (cut off by the recorder)"),
-        (sum(each.still for each in known), "windows in which no lead changes were left out"),
-        (sum(each.filled > 0 for each in known), "recordings had gaps, which were interpolated"),
-        (sum(each.interrupted > 0 for each in known), "recordings have long gaps, which no window covers"),
+        (len(labels.unlabelled), "recording", "of the table left out: no label"),
+        (sum(each.repeated for each in known), "recording", "shorter than the window, repeated to fill it"),
+        (sum(bool(each.zeroed) for each in known), "recording", "without a lead, which is zeros"),
+        (sum(bool(each.saturated) for each in known), "recording", "saturated in a lead (cut off by the recorder)"),
+        (sum(each.still for each in known), "window", "left out: no lead changes"),
+        (sum(each.filled > 0 for each in known), "recording", "with gaps, which were interpolated"),
+        (sum(each.interrupted > 0 for each in known), "recording", "with long gaps, which no window covers"),
     )
-    notes = [*labels.notes, *class_notes(labels.classes), *(f"{count} {what}" for count, what in counts if count)]
+    left_out = f"{skipped} of {counted(total, 'labelled recording')} left out (see skipped.csv)"
+    notes = [*labels.notes, *class_notes(labels.classes), *([left_out] if skipped else [])]
+    notes += [f"{counted(count, noun)} {what}" for count, noun, what in counts if count]
     notes += counted_notes(dict(zip(names, facts, strict=True)))
     if labels.unused_fold:
         notes.append(f"the table's column {labels.unused_fold!r} is not used; --fold {labels.unused_fold} splits by it")

@@ -186,5 +186,4 @@ def _windows(dataset: Dataset | None) -> str:
     if dataset is None:
         return ""
     windows, leads, samples = dataset.signal.shape
-    named = "lead" if leads == 1 else "leads"
-    return f"{windows} of {leads} {named} and {samples} samples at {dataset.sampling_rate:g} Hz"
+    return f"{windows} of {formatting.counted(leads, 'lead')} and {samples} samples at {dataset.sampling_rate:g} Hz"

@@ -12,6 +12,7 @@ from ecgtune.io.readers.csv_table import is_table
 from ecgtune.io.readers.registry import find_recordings, whole_recordings
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import write_text
+from ecgtune.utils.formatting import counted
 
 NO_FILE = "no recording of this name in the folder"
 
@@ -96,9 +97,9 @@ def select_recordings(
         hint = f"is it the right folder, and the right --recording-column{''.join(f' ({note})' for note in notes)}?"
         if numbers:
             name, identifier = next(iter(numbers.items()))
-            hint = f"the zeros of {len(numbers)} names seem to be lost; --match-numbers takes {name} for {identifier}"
+            hint = f"zeros of names seem to be lost ({len(numbers)}); --match-numbers takes {name} for {identifier}"
         raise DataError(
-            f"{table}: none of its {len(names)} recordings is in {folder} ({names[0]}; the folder has"
+            f"{table}: none of its {counted(len(names), 'recording')} is in {folder} ({names[0]}; the folder has"
             f" {next(iter(files))}, ...); {hint}"
         )
     missing = tuple(name for name, identifier in zip(names, identifiers, strict=True) if identifier is None)

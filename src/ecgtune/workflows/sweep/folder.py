@@ -14,6 +14,7 @@ from ecgtune.recipes.space import space_table, with_settings
 from ecgtune.training.schemas import SweepSettings
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import FolderEntry, read_json, write_json, write_text
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.locks import is_empty
 from ecgtune.utils.schema import check_schema
 from ecgtune.workflows.sweep.runner import TrialResult
@@ -60,13 +61,14 @@ class SweepFolder:
             raise RunError(f"{self.path} holds another sweep: {'; '.join(found)}; choose another folder with --out")
         if trials < stored["trials"]:
             raise RunError(
-                f"{self.path} holds a sweep of {stored['trials']} trials of each method; give --trials "
+                f"{self.path} holds a sweep of {counted(stored['trials'], 'trial')} of each method; give --trials "
                 f"{stored['trials']} or more, or choose another folder with --out"
             )
         others = sorted(stored["methods"].keys() - requested.keys())
         if others and trials != stored["trials"]:
             raise RunError(
-                f"{self.path} also holds {stored['trials']} trials of {', '.join(others)}; name all methods to give "
+                f"{self.path} also holds {counted(stored['trials'], 'trial')} of {', '.join(others)}; name all "
+                "methods to give "
                 "each the same number of trials, or choose another folder with --out"
             )
         return {**stored, "trials": trials, "methods": stored["methods"] | requested}
@@ -89,7 +91,7 @@ class SweepFolder:
         best = max(finished, key=lambda row: row["val_auroc"])
         recipe = with_settings(variant.recipe, {setting: best[setting] for setting in variant.space})
         about = (
-            f"# {variant.recipe.name}: the best of {len(rows)} trials of a sweep, validation AUROC "
+            f"# {variant.recipe.name}: the best of {counted(len(rows), 'trial')} of a sweep, validation AUROC "
             f"{best['val_auroc']:.4f} (trial {best['trial']}).\n"
         )
         write_text(self.best(variant.recipe.name), about + recipe_text(recipe))
