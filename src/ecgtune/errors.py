@@ -4,6 +4,11 @@ Each message is one line with the value got, the values allowed and the fix. The
 traceback and exits with status 2.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 
 class EcgtuneError(Exception):
     """Base of every error that a user can repair."""
@@ -11,6 +16,14 @@ class EcgtuneError(Exception):
 
 class DataError(EcgtuneError, ValueError):
     """A recording, a label or a split that cannot be used as it is."""
+
+
+class QuestionError(DataError):
+    """Facts that a file does not state and nothing was given for; each of `questions` names the flag that gives it."""
+
+    def __init__(self, where: object, *questions: str) -> None:
+        self.where, self.questions = where, questions
+        super().__init__(f"{where}: {'. Also: '.join(questions)}")
 
 
 class CheckpointError(EcgtuneError, ValueError):
@@ -43,3 +56,17 @@ class VerificationError(EcgtuneError, RuntimeError):
 
 class DivergedError(RunError):
     """A training whose loss is not a number any more."""
+
+
+def answered(*facts: Callable[[], Any]) -> list[Any]:
+    """Return the values of `facts`. Raises one QuestionError with the questions of all that raise one."""
+    values: list[Any] = []
+    open_questions: list[QuestionError] = []
+    for fact in facts:
+        try:
+            values.append(fact())
+        except QuestionError as question:
+            open_questions.append(question)
+    if open_questions:
+        raise QuestionError(open_questions[0].where, *(text for each in open_questions for text in each.questions))
+    return values

@@ -335,7 +335,7 @@ def test_a_lead_that_the_file_cannot_give(npz_file, signal, leads, given, part):
         ({"signal": np.zeros((8, 200), np.float32)}, r"float32 of shape \(8, 200\)"),
         ({"signal": np.zeros((8, 1, 200))}, "the signal is float64"),
         ({"signal": np.zeros((8, 1, 0), np.float32)}, r"of shape \(8, 1, 0\)"),
-        ({"leads": ("I", "II")}, "do not name the 1 leads"),
+        ({"leads": ("I", "II")}, "do not name the 1 lead "),
         ({"leads": "V"}, "leads 'V' do not name"),
         ({"label": np.zeros(7, np.int64)}, r"label has shape \(7,\); \(8,\)"),
         ({"label": np.zeros(8)}, "labels are float64; int64"),

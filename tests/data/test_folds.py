@@ -98,7 +98,7 @@ def test_near_duplicates_in_two_parts_are_refused_unless_allowed(dataset):
     with pytest.raises(DataError, match=rf"1 pair of recordings .* \({train} and {test}\); .*--allow-duplicates"):
         split_dataset(leaking)
     told = split_dataset(leaking, allow_duplicates=True)
-    assert any("same signal are in different splits" in warning for warning in told.warnings)
+    assert any("same signal in different splits" in warning for warning in told.warnings)
     assert told.warnings[0] == "3 of 9 were left out"
 
 

@@ -81,7 +81,7 @@ def test_of_very_many_windows_the_first_of_each_group_are_compared_and_that_is_t
     data = with_a_near_duplicate()
     monkeypatch.setattr(MODULE, "MOST_PAIRS", 1500)
     assert near_duplicate_groups(data, split_dataset(data).by_name()).pairs == ((FIRST, SECOND),)
-    assert any("searched in the first 1 windows of each patient only" in w for w in split_dataset(data).warnings)
+    assert any("searched in the first 1 window of each patient only" in w for w in split_dataset(data).warnings)
     monkeypatch.setattr(MODULE, "MOST_PAIRS", 10)
     assert near_duplicate_groups(data, split_dataset(data).by_name()) is None
 

@@ -154,7 +154,7 @@ def test_small_sets_split_by_patient():
     [
         ({"windows": 1}, "at least 2 patients"),
         ({"windows": 10, "patients": 11}, "10 windows of 11 patients"),
-        ({"windows": 10, "patients": 1}, "10 windows of 1 patients"),
+        ({"windows": 10, "patients": 1}, "10 windows of 1 patient "),
         ({"sampling_rate": 30}, "at 30 Hz cannot be simulated"),
         ({"sampling_rate": float("nan")}, "cannot be simulated"),
         ({"seconds": 1}, "1 s at 100 Hz"),

@@ -176,7 +176,7 @@ def test_two_parts_in_the_file_become_three(other):
         (make([0, 1] * 10, split=["train"] * 20), "split column has only train;"),
         (make([0, 1] * 10, split=["val", "test"] * 10), "split column has only val and test; train"),
         (make([0, 1] * 2, ["a", "a", "b", "b"]), "2 patients cannot fill 3 splits"),
-        (make([0, 1] * 5, list("aaaaabbbbb"), ["train"] * 5 + ["val"] * 5), "1 patients cannot fill 2 splits"),
+        (make([0, 1] * 5, list("aaaaabbbbb"), ["train"] * 5 + ["val"] * 5), "1 patient cannot fill 2 splits"),
         (make([0] * 9 + [1], list("abcdefghij")), "has no window of class '1'; each of train, val and test"),
         (make([0] * 9 + [1, 1]), "has no window of class '1'"),
         (

@@ -121,7 +121,7 @@ NPZ: dict[str, tuple[bytes, list[str]]] = {
     "several labels, too few": (archive(label=[[0], [1]], classes=["AF"]), ["'label' has shape (2, 1)", "(4, labels)"]),
     "several labels, names too few": (
         archive(label=[[0, 1], [1, 0], [0, 1], [1, 0]], classes=["AF"]),
-        ["'classes' has 1 different names", "2 columns"],
+        ["'classes' has 1 different name,", "2 columns"],
     ),
     "several labels, third value": (
         archive(label=[[0, 1], [1, 0], [0, 2], [1, 0]], classes=["AF", "MI"]),
@@ -139,7 +139,7 @@ NPZ: dict[str, tuple[bytes, list[str]]] = {
     "groups too few": (archive(patient=["a"]), ["'patient' has shape (1,)"]),
     "three labels in four windows": (archive(label=[0, 1, 2, 1]), ["window 2", "3 values", "is it the label column?"]),
     "nan label": (archive(label=[0, 1, np.nan, 1]), ["window 2", "label is missing"]),
-    "one class": (archive(label=[1, 1, 1, 1]), ["all 4 windows"]),
+    "one class": (archive(label=[1, 1, 1, 1]), ["4 windows, all"]),
     "nan": (archive(signal=[[1, 2, 3], [1, 2, np.nan]], label=[0, 1]), ["window 1", "lead 0, sample 2", "nan"]),
     "too large for float32": (archive(signal=[[1, 2, 3], [1e60, 2, 1]], label=[0, 1]), ["window 1", "sample 0"]),
     "constant": (archive(signal=[[1, 2, 3], [5, 5, 5]], label=[0, 1]), ["window 1", "1 of 2"]),

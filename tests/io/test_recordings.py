@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ecgtune.data.signal.filters import resample
-from ecgtune.errors import DataError
+from ecgtune.errors import DataError, QuestionError
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.recordings import held_out_records, read_recordings
 from helpers.pretraining import beats, write_recordings
@@ -212,3 +212,20 @@ def test_gaps_are_closed_and_long_ones_left_out(tmp_path, caplog):
     parts = [recordings.samples[0, start:stop] for start, stop in pairwise(recordings.offset)]
     assert np.corrcoef(parts[0], whole)[0, 1] > 0.99
     assert np.corrcoef(parts[1], parts[2])[0, 1] > 0.999
+
+
+def test_csv_recordings_are_read_where_the_folder_has_no_others(tmp_path):
+    folder = tmp_path / "records"
+    folder.mkdir()
+    signal = np.random.default_rng(0).normal(size=(3, 400)).round(3)
+    for number, values in enumerate(signal):
+        np.savetxt(folder / f"r{number}.csv", values, header="II", comments="", fmt="%.3f")
+    (folder / "labels.csv").write_text("record,label\nr0,AF\nr1,SR\n")
+    with pytest.raises(QuestionError, match=r"r0.csv.*--unit .*--sampling-rate"):
+        read_recordings(folder, sampling_rate=100.0)
+    options = ReadOptions(sampling_rate=100.0, unit="mV")
+    pool = read_recordings(folder, sampling_rate=100.0, options=options)
+    assert pool.record.tolist() == ["r0", "r1", "r2"]
+    assert np.corrcoef(pool.samples[0, :400], signal[0])[0, 1] > 0.999
+    np.save(folder / "other.npy", signal[0])
+    assert read_recordings(folder, sampling_rate=100.0, options=options).record.tolist() == ["other"]

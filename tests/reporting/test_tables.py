@@ -99,3 +99,13 @@ def test_titles_cannot_break_the_markdown(results):
     header, _rule, first, *_ = table_markdown(hostile).splitlines()
     assert first.replace("\\|", "").count("|") == header.count("|")
     assert "\\<script\\>" in first
+
+
+def test_the_note_on_too_few_stands_where_a_shown_interval_has_the_mark(results):
+    marked = copy.deepcopy(results)
+    for row in marked["rows"]:
+        row["metrics"]["accuracy"]["too_few"] = True  # the table shows its standard deviation, not its interval
+    assert "too few" not in table_markdown(marked).casefold()
+    next(row for row in marked["rows"] if row["method"] == "probe")["difference"]["accuracy"]["too_few"] = True
+    assert "too few" in table_markdown(marked)
+    assert any(note.startswith("Too few: all resamples agree") for note in table_notes(marked))

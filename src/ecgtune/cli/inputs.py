@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ecgtune.cli.options import DATA, MACHINE, MOST_USED, RECORDINGS, SPLIT, ReadFlags, given
-from ecgtune.config.reading import OF_RECORDINGS, flag_of
-from ecgtune.errors import DataError, SettingError
+from ecgtune.config.reading import OF_RECORDINGS, UNIT_NEEDED, flag_of
+from ecgtune.errors import DataError, QuestionError, SettingError
 
 if TYPE_CHECKING:
     from ecgtune.data.dataset import Dataset
@@ -186,15 +186,41 @@ def read_data(
         asked += [item.name for item in dataclasses.fields(records) if getattr(records, item.name) != item.default]
         if asked:
             raise SettingError(f"{flag_of(asked[0])} is an option of recordings; give their folder with --records")
-        return reading.read(data)
+        return _windows(data, reading, recipes)
     found = inspect(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet)
     if found.dataset is None:
-        raise DataError(found.problems[0])
+        raise DataError(". Also: ".join((*found.problems, *_leads_problems(found, reading, records, recipes))))
     if reading.limit is None or reading.limit >= len(found.dataset):
         return found.dataset
     from ecgtune.data.dataset import limited
 
     return limited(found.dataset, reading.limit)
+
+
+def _windows(data: Path, reading: Reading, recipes: Sequence[Recipe]) -> Dataset:
+    """Read a file of windows; what the recipes will ask about it is asked with what the file leaves open."""
+    try:
+        return reading.read(data)
+    except QuestionError as question:
+        from ecgtune.io.readers.registry import window_reader
+
+        stated = window_reader(data).windows_state_facts or reading.files.unit is not None
+        if stated or all(recipe.data.normalisation != "none" for recipe in recipes):
+            raise
+        raise QuestionError(question.where, *question.questions, UNIT_NEEDED) from None
+
+
+def _leads_problems(
+    found: Inspection, reading: Reading, records: RecordFlags, recipes: Sequence[Recipe]
+) -> dict[str, None]:
+    """Say why leads of the recordings do not fit the encoders, each reason once."""
+    if reading.lead is not None or records.leads is not None:
+        return {}
+    from ecgtune.models.loading import leads_problem
+
+    leads = tuple(dict.fromkeys(lead for known in found.facts.values() for lead in known.leads))
+    models = {recipe.model.name for recipe in recipes if not recipe.model.lead_adapter}
+    return dict.fromkeys(filter(None, (leads_problem(model, leads) for model in sorted(models))))
 
 
 def inspect(

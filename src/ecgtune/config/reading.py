@@ -12,6 +12,11 @@ Unit = Literal["mV", "uV", "V", "nV"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 Layout = Literal["NCT", "NTC"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+#: What is asked for a file without a unit.
+UNIT_NEEDED = (
+    "without normalisation the amplitude matters, but the unit of the signals is unknown; give it, for example"
+    " --unit uV"
+)
 #: Settings that files of windows do not have, with their flags.
 OF_RECORDINGS = {
     "dataset": "--dataset",

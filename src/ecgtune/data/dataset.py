@@ -175,7 +175,9 @@ def _check_arrays(dataset: Dataset) -> None:
             " needed"
         )
     if isinstance(dataset.leads, str) or len(dataset.leads) != signal.shape[1]:
-        raise DataError(f"{what}: leads {dataset.leads!r} do not name the {signal.shape[1]} leads of the signal")
+        raise DataError(
+            f"{what}: leads {dataset.leads!r} do not name the {counted(signal.shape[1], 'lead')} of the signal"
+        )
     of_window = label[:, 0] if label.ndim == 2 else label
     for name, values in (("label", of_window), ("group", dataset.group), ("split", dataset.split)):
         if values is not None and values.shape != (len(signal),):

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.reading import UNIT_NEEDED
 from ecgtune.data.dataset import Dataset, check_rate
 from ecgtune.data.signal.filters import RESAMPLING, resample, zscore
 from ecgtune.data.signal.steps import Step, run_steps, steps_from_list, steps_to_list
-from ecgtune.errors import DataError, SettingError
+from ecgtune.errors import DataError, QuestionError, SettingError
 from ecgtune.utils.formatting import counted
 
 NORMALISATION = ("zscore", "global", "none")
@@ -91,10 +92,7 @@ class Preprocessing:
                 " give --normalisation none, or leave --recording-zscore out"
             )
         if normalisation == "none" and dataset.unit == "unknown":
-            raise DataError(
-                f"{dataset.source.path}: without normalisation the amplitude matters, but the unit of the"
-                " signals is unknown; give it, for example --unit uV"
-            )
+            raise QuestionError(dataset.source.path, UNIT_NEEDED)
         if normalisation != "global":
             return cls(float(sampling_rate), resampling, normalisation)
         plain = Preprocessing(float(sampling_rate), resampling, "none")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE, Dataset, Source
 from ecgtune.data.sampling import check_seed
 from ecgtune.errors import SettingError
+from ecgtune.utils.formatting import counted
 
 Array = NDArray[np.float64]
 _WINDOWS_PER_PATIENT = 8
@@ -78,8 +79,8 @@ def simulate(
     patients = max(2, windows // _WINDOWS_PER_PATIENT) if patients is None else patients
     if windows < 2 or not 2 <= patients <= windows:
         raise SettingError(
-            f"{windows} windows of {patients} patients cannot be simulated; at least 2 patients, with at"
-            " least one window each, are needed"
+            f"{counted(windows, 'window')} of {counted(patients, 'patient')} cannot be simulated; at least 2 "
+            "patients, with at least one window each, are needed"
         )
     if not 2 * LOWEST_RATE <= sampling_rate <= HIGHEST_RATE or not 2 <= seconds <= 3600:
         raise SettingError(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.config.base import choose, suggest
 from ecgtune.data.tasks import Task, task_of
-from ecgtune.errors import DataError, SettingError
+from ecgtune.errors import DataError, QuestionError, SettingError, answered
 from ecgtune.io.joining import Table, files_by_split, read_tables
 from ecgtune.io.label_cells import Labels, labels_in
 from ecgtune.io.labels import Where, check_no_leak, identifiers, split_names
@@ -160,14 +161,17 @@ def read_label_table(path: str | Path, columns: TableColumns = TableColumns()) -
         whole = (columns.label or SCP_COLUMN, *LABEL_NAMES) if columns.several else ()
         table = read_tables(files_by_split(path, columns.val_file, columns.test_file), whole)
     names = tuple(table.text)
-    recording_name = _recording_column(path, table.text, columns.recording)
     patient_name = _column(path, names, columns.patient, PATIENT_NAMES, "--patient")
     site_name = _column(path, names, columns.site, SITE_NAMES, "--site")
     fold_name = _column(path, names, columns.fold, () if columns.published else (SPLIT_NAME,), "--fold")
     text, where = table.text, table.where()
+    usual = _column(path, names, columns.recording, RECORDING_NAMES, "--recording-column")
+    taken = {usual, patient_name, site_name, fold_name, SPLIT_NAME}
+    recording_name, asked = answered(
+        lambda: usual or _no_recording_column(path, text),
+        lambda: () if labels is not None else _label_columns(path, names, columns, taken),
+    )
     if labels is None:
-        taken = {recording_name, patient_name, site_name, fold_name, SPLIT_NAME}
-        asked = _label_columns(path, names, columns, taken)
         labels = labels_in(
             [text[name] for name in asked],
             asked,
@@ -240,24 +244,22 @@ def read_recording_names(path: Path, column: str | None = None) -> tuple[tuple[s
     Raises DataError for a table that does not name them, or names one twice.
     """
     text, row, _ = read_table(path)
-    name = _recording_column(path, text, column)
+    name = _column(path, tuple(text), column, RECORDING_NAMES, "--recording-column") or _no_recording_column(path, text)
     where = Where(str(path), "row", row)
     recording = _complete(text[name], name, where)
     _check_unique(recording, where)
     return tuple(recording.tolist()), _other_names(text, name, column)
 
 
-def _recording_column(path: Path, text: Mapping[str, NDArray[np.str_]], asked: str | None) -> str:
-    found = _column(path, tuple(text), asked, RECORDING_NAMES, "--recording-column")
-    if found is not None:
-        return found
+def _no_recording_column(path: Path, text: Mapping[str, NDArray[np.str_]]) -> NoReturn:
+    """Ask for the column that names the recordings."""
     if any(name in cells for name, cells in text.items()):
         raise DataError(
             f"{path}: its first row ({_listed(tuple(text))}) looks like data; write one with the names of the columns"
             " above it, such as record,label"
         )
-    raise DataError(
-        f"{path}: no column names the recordings; its columns are {_listed(tuple(text))}; name one: --recording-column"
+    raise QuestionError(
+        path, f"no column names the recordings; its columns are {_listed(tuple(text))}; name one: --recording-column"
     )
 
 
@@ -283,12 +285,13 @@ def _label_columns(path: Path, names: Sequence[str], columns: TableColumns, take
     rest = [name for name in names if name not in taken and name.casefold() not in (*FOLD_NAMES, *named)]
     candidates = [name for name in rest if name.casefold() in LABEL_NAMES] or rest
     if not candidates:
-        raise DataError(f"{path}: has no column of labels beside {_listed(names)}; name one: --label")
+        raise QuestionError(path, f"has no column of labels beside {_listed(names)}; name one: --label")
     if len(candidates) > 1:
         scp = f", or use PTB-XL's column {SCP_COLUMN} with --scp superclass" if SCP_COLUMN in candidates else ""
-        raise DataError(
-            f"{path}: which column has the labels? It may be {_listed(candidates)}; name one with --label, or several"
-            f" columns of 0 and 1 with --labels{scp}"
+        raise QuestionError(
+            path,
+            f"which column has the labels? It may be {_listed(candidates)}; name one with --label, or several columns"
+            f" of 0 and 1 with --labels{scp}",
         )
     return (candidates[0],)
 

@@ -35,6 +35,7 @@ from ecgtune.errors import DataError
 from ecgtune.io.labels import Where, split_names
 from ecgtune.io.readers.base import ReadOptions, one_line_errors, stated_rate
 from ecgtune.io.readers.csv_dialect import is_csv
+from ecgtune.io.readers.csv_table import is_table
 from ecgtune.io.readers.npz_archive import ARCHIVE, Archive
 from ecgtune.io.readers.numpy_files import read_array
 from ecgtune.io.readers.registry import files_of, find_recordings, read_recording, whole_recordings
@@ -190,9 +191,10 @@ def _find_pool(path: Path, options: ReadOptions) -> _Pool:
         if files:
             return _Pool(files, np.array([file.stem for file in files]), ("II",), None)
         found = whole_recordings(find_recordings(path))
-        found = {name: file for name, file in found.items() if not is_csv(file)}
+        found = {name: file for name, file in found.items() if not is_table(file)}
+        found = {name: file for name, file in found.items() if not is_csv(file)} or found  # beside others, no recording
         if not found:
-            raise DataError(f"{path}: holds CSV files only; put one recording (samples,) into each .npy file")
+            raise DataError(f"{path}: holds tables only; give an .npz file of recordings or a folder of them")
         recordings = tuple(found.values())
         first = read_recording(recordings[0], options)  # gives leads and rate of all
         files = tuple(dict.fromkeys(file for recording in recordings for file in files_of(recording)))

@@ -12,10 +12,11 @@ from ecgtune.data.dataset import Dataset, Source, check_rate, limited
 from ecgtune.data.leads import channel_of, lead_argument
 from ecgtune.data.sampling import check_seed
 from ecgtune.data.tasks import MISSING
-from ecgtune.errors import DataError, SettingError
+from ecgtune.errors import DataError, SettingError, answered
 from ecgtune.io.joining import files_by_split, joined
 from ecgtune.io.labels import class_notes
 from ecgtune.io.readers.base import ReadOptions, WindowColumns, stated_rate
+from ecgtune.io.readers.registry import window_reader
 from ecgtune.io.window_files import read_cached, read_uncached
 from ecgtune.utils.formatting import counted
 
@@ -110,7 +111,11 @@ def read_dataset(
     )
 
     def windows_of(file: Path) -> Dataset:
-        contents = read(file, columns, unit)
+        reader = window_reader(file)
+        contents, _ = answered(
+            lambda: read(file, columns, unit),
+            lambda: None if reader.windows_state_facts else stated_rate(file, None, sampling_rate),
+        )
         parsed = contents.parsed
         signal, leads = _leads(file, contents.signal, parsed.leads, asked)
         dataset = Dataset(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -71,9 +71,7 @@ def run_facts(run: FinishedRun) -> dict[str, Any]:
         "metric_titles": wording.metric_titles(run.metrics),
         "preset_notes": preset_notes([run.metrics]),
         "threshold": wording.decision_sentence(run.metrics),
-        "too_few": wording.too_few_note(
-            entry for level in ("window", "group") for entry in run.metrics[level].get("metrics", {}).values()
-        ),
+        "too_few": wording.too_few_note(_shown_in_run(run.metrics)),
         **_task_facts(run.metrics),
         **folder_facts(run.folder),
         "environment": flat(run.environment),
@@ -128,7 +126,7 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
         "load_line": load_line(results, shown_folder(comparison.folder)),
         "banner": wording.weights_banner(results["weights"]),
         "notes": [note for note in results["notes"] if not note.startswith("weights: random")],
-        "meanings": tables.table_notes({**results, "notes": []}),
+        "meanings": tables.table_notes({**results, "notes": []}, _shown_in_comparison(results)),
         "unit": wording.unit_name(results["split"]),
         "pooled_unit": wording.pooled_unit(next(iter(runs.values()))[0]),
         "metric_titles": wording.metric_titles(results),
@@ -143,6 +141,24 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
         **folder_facts(comparison.folder),
         "machine": flat(results["machine"]),
     }
+
+
+def _shown_in_run(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Entries whose intervals are shown in the report of a run."""
+    for level in (metrics["window"], metrics["group"]):
+        shown = (level.get("metrics", {}).get(name) for name in wording.metric_titles(dict(metrics)))
+        yield from (entry for entry in shown if entry and entry["value"] is not None)
+        for label in level.get("labels", {}).values():
+            yield from ((label["metrics"] or {}).get(name, {}) for name in wording.LABEL_METRICS)
+
+
+def _shown_in_comparison(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Entries whose intervals are shown in the report of a comparison."""
+    shown = tables.differences(results)
+    for row in results["rows"]:
+        shown += [row["metrics"][name] for name in tables.metric_columns(results).values()]
+        shown += [(row["group_metrics"] or {}).get(name, {}) for name in wording.metric_titles(results)]
+    return shown
 
 
 def _task_facts(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ecgtune.data.positive import stored_positive
@@ -79,8 +79,21 @@ def table_columns(results: dict[str, Any]) -> Columns:
     return columns
 
 
-def table_notes(results: dict[str, Any]) -> list[str]:
-    """The notes of the comparison, then the meaning of the columns."""
+def differences(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Entries of the column of differences, the only one with intervals in `table_columns`."""
+    lead = lead_of(results)
+    return [
+        row["difference"][lead]
+        for row in results["rows"]
+        if row["difference"] is not None and row["method"] != results["reference"]
+    ]
+
+
+def table_notes(results: dict[str, Any], entries: Iterable[dict[str, Any]] | None = None) -> list[str]:
+    """The notes of the comparison, then the meaning of the columns.
+
+    entries: metrics whose intervals are shown; `differences` when not given.
+    """
     test = results["split"]["counts"]["test"]
     unit = unit_name(results["split"])
     binary = task_of(results) == "binary"
@@ -101,8 +114,7 @@ def table_notes(results: dict[str, Any]) -> list[str]:
             "seeds; an interval that includes 0 does not separate the two. Intervals are not adjusted for the number "
             "of methods."
         )
-    tables = [row[key] or {} for row in results["rows"] for key in ("metrics", "group_metrics", "difference")]
-    too_few = too_few_note(entry for table in tables for entry in table.values())
+    too_few = too_few_note(differences(results) if entries is None else entries)
     return [*notes, *([too_few] if too_few else []), "n/a: not defined for these predictions, or not measured."]
 
 

@@ -275,7 +275,7 @@ def test_a_missing_lead_and_a_short_recording_are_told(folder):
     settings = RecordSettings(leads=("I", "II"), window=12.0)
     notes = " ".join(read_records(table, records, settings=settings).source.notes)
     assert "4 recordings without a lead" in notes
-    assert "4 recordings are shorter than the window" in notes
+    assert "4 recordings shorter than the window" in notes
 
 
 def test_settings_of_the_files_reach_the_reader(tmp_path):

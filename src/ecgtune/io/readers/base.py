@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ecgtune.config.reading import UNITS, ReadSettings
 from ecgtune.data.leads import STANDARD_LEADS, known_lead
-from ecgtune.errors import DataError, SettingError
+from ecgtune.errors import DataError, QuestionError, SettingError
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
@@ -153,7 +153,8 @@ class FileReader:
     files: all files that a recording consists of; parts: those among them that are also recordings of their own.
     members: names of the recordings in a file of many, None for a file of one; FILE/NAME is the path of one of them.
     parts_of_time: whether `read_recording` reads only the part between `options.start` and `options.stop`.
-    window_suffixes, open_windows: for formats that also hold windows; blocks are of bounded size.
+    window_suffixes, open_windows: for formats that also hold windows; blocks are of bounded size. windows_state_facts:
+    whether a file of windows can state its sampling rate and unit.
     """
 
     name: str
@@ -167,6 +168,7 @@ class FileReader:
     parts_of_time: bool = False
     window_suffixes: tuple[str, ...] = ()
     open_windows: Callable[[Path, WindowColumns], tuple[WindowHeader, Generator[WindowBlock]]] | None = None
+    windows_state_facts: bool = True
 
 
 @dataclass(frozen=True)
@@ -238,9 +240,10 @@ def swapped_axes(path: Path, shape: tuple[int, int], named: int | None, layout: 
     if layout is not None:
         return layout == "NTC"
     if named != shape[0] and (named == shape[1] or shape[0] > MOST_CHANNELS >= shape[1]):
-        raise DataError(
-            f"{path}: the signal looks transposed, {shape[0]} leads of {shape[1]} samples; give --layout NTC to read"
-            f" {shape[1]} leads of {shape[0]} samples, or --layout NCT to read it as it is"
+        raise QuestionError(
+            path,
+            f"the signal looks transposed, {shape[0]} leads of {shape[1]} samples; give --layout NTC to read"
+            f" {shape[1]} leads of {shape[0]} samples, or --layout NCT to read it as it is",
         )
     return False
 
@@ -254,7 +257,7 @@ def millivolt_factor(path: Path, unit: str | None, given: str | None) -> float:
         raise DataError(f"{path}: says that its unit is {unit}, but --unit says {given}; leave the flag out")
     if factor is None and given_factor is None:
         got = "does not say its unit" if stated is None else f"its unit {shown(unit)} is unknown"
-        raise DataError(f"{path}: {got}; give it with --unit ({', '.join(UNITS)})")
+        raise QuestionError(path, f"{got}; give it with --unit ({', '.join(UNITS)})")
     remarks = _REMARKS.get()
     if remarks is not None:
         remarks.units[f"{unit} (stated by the file)" if factor is not None else f"{given} (--unit)"] = None
@@ -265,7 +268,7 @@ def stated_rate(path: Path, in_file: float | None, given: float | None) -> float
     """Return the sampling rate (Hz) of the file, or the one given. Raises DataError for none or two, or below 0."""
     rate = in_file if in_file is not None else given
     if rate is None:
-        raise DataError(f"{path}: does not say its sampling rate; give it, for example --sampling-rate 500 (Hz)")
+        raise QuestionError(path, "does not say its sampling rate; give it, for example --sampling-rate 500 (Hz)")
     if given is not None and rate != given:
         raise DataError(
             f"{path}: says that its sampling rate is {rate:g} Hz, but --sampling-rate says {given:g}; "

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ecgtune.data.leads import STANDARD_LEADS, known_lead, lacking_leads, other_signal
-from ecgtune.errors import DataError
+from ecgtune.errors import DataError, QuestionError
 from ecgtune.io.readers.base import LEFT_OUT, ReadOptions, note
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
@@ -38,9 +38,10 @@ def wanted_leads(
             continue
         if lead is None:
             got = " has no name" if names[channel] is None else f", {shown(names[channel])} is no known lead"
-            raise DataError(
-                f"{path}: its channel {channel + 1} of {len(names)}{got}; name the channels in order with "
-                f"--lead-names (of {', '.join(STANDARD_LEADS)}, or {LEFT_OUT} to leave a channel out)"
+            raise QuestionError(
+                path,
+                f"its channel {channel + 1} of {len(names)}{got}; name the channels in order with "
+                f"--lead-names (of {', '.join(STANDARD_LEADS)}, or {LEFT_OUT} to leave a channel out)",
             )
         if lead in leads:
             raise DataError(

@@ -2,15 +2,16 @@
 
 Windows: `signal_0 ... signal_599,label`, one window a row, one lead, header optional. With a header, the label is the
 column that the caller names (or several 0/1 columns), else `label`, else the only column that is not named like a
-sample; without names it is the last column. `patient` or `record` and `split` are known by name, and every other column
-is a sample. A recording: samples in rows, leads in columns, their
-names in the first row; an empty cell, NaN or NA is a gap.
+sample; without names it is the last column. `patient` or `record` and `split` are known by name. Every other column is
+a sample; where the caller names the label, those that are not named like samples are left out. A recording: samples in
+rows, leads in columns, their names in the first row; an empty cell, NaN or NA is a gap.
 
 A file of windows is cut into pieces of whole lines, a few megabytes each, which several threads parse.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections import Counter, deque
@@ -22,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.errors import DataError
+from ecgtune.errors import DataError, QuestionError, answered
 from ecgtune.io.readers.base import (
     MAX_TEXT,
     PATIENT_NAMES,
@@ -56,6 +57,7 @@ from ecgtune.utils.csv_cells import from_cell
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
+logger = logging.getLogger(__name__)
 MAX_RECORDING_BYTES = 1 << 27
 MAX_FIRST_ROW = 1 << 16  # bytes of a recording's; as a Python list of cells an endless row takes twenty times its size
 _PIECE_BYTES = 4 << 20  # of 0.25 to 4 MiB none was slower; memory in use is about ten times this per thread
@@ -195,6 +197,12 @@ def _named_layout(path: Path, line: int, names: tuple[str, ...], columns: Window
             f"{path}: column {shown(names[group])} cannot be both label and group; name two different columns"
         )
     samples = tuple(index for index in range(len(names)) if index not in {*groups, group, split, *label})
+    if columns.label or columns.labels:  # the user knows the columns
+        by_name = {samples[place] for place in _samples_by_name(tuple(names[index] for index in samples))}
+        others = [shown(names[index]) for index in samples if index not in by_name]
+        samples = tuple(index for index in samples if index in by_name)
+        if others:
+            logger.info("%s: columns that are not used: %s", path, ", ".join(others))
     _check_samples(path, line, names, samples)
     return _Layout(names, samples, label, group, split, several=columns.labels is not None)
 
@@ -207,7 +215,7 @@ def _only_label(path: Path, line: int, names: tuple[str, ...], left: list[int]) 
         return left[-1]
     if len(others) != 1:
         found = f"it may be {', '.join(shown(names[index]) for index in others[:8])}" if others else "none is named so"
-        raise DataError(f"{path}: row {line}: which column is the label? {found}; name it with --label")
+        raise QuestionError(f"{path}: row {line}", f"which column is the label? {found}; name it with --label")
     return others[0]
 
 
@@ -352,9 +360,11 @@ def read_recording(path: Path, options: ReadOptions) -> Recording:
     names = [cell or None for cell in cells] if has_names else [None] * len(cells)
     rows = content.count(b"\n") + 1 - has_names
     check_size(path, len(cells), rows, options)
-    leads = wanted_leads(path, names, options)
-    factor = millivolt_factor(path, None, options.unit)
-    rate = stated_rate(path, None, options.sampling_rate)
+    leads, factor, rate = answered(
+        lambda: wanted_leads(path, names, options),
+        lambda: millivolt_factor(path, None, options.unit),
+        lambda: stated_rate(path, None, options.sampling_rate),
+    )
     piece = Piece(content[len(first) + 1 :] if has_names else content, 1 + has_names + dialect.skip)
     check_times(path, piece, names, leads.values(), dialect, rate)
     columns = tuple(name or f"number {number}" for number, name in enumerate(names, 1))
@@ -376,4 +386,5 @@ CSV = FileReader(
     signatures=((0, b"\x1f\x8b"),),
     window_suffixes=(*SUFFIXES, ".txt"),
     open_windows=open_windows,
+    windows_state_facts=False,
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.errors import DataError
+from ecgtune.errors import DataError, answered
 from ecgtune.io.readers.base import (
     MAX_TEXT,
     PATIENT_NAMES,
@@ -103,9 +103,11 @@ def array_recording(
         channels, samples = samples, channels
     if named not in (None, channels):
         raise DataError(f"{path}: names {counted(named, 'lead')}, but the signal has shape {shape}")
-    leads = wanted_leads(path, facts.leads or [None] * channels, options)
-    factor = millivolt_factor(path, facts.unit, options.unit)
-    rate = stated_rate(path, facts.sampling_rate, options.sampling_rate)
+    leads, factor, rate = answered(
+        lambda: wanted_leads(path, facts.leads or [None] * channels, options),
+        lambda: millivolt_factor(path, facts.unit, options.unit),
+        lambda: stated_rate(path, facts.sampling_rate, options.sampling_rate),
+    )
     leads, part = chosen_part(path, leads, samples, rate, options)
     index = (part,) if len(shape) == 1 else (part, slice(None)) if swapped else (slice(None), part)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -16,12 +16,12 @@ from ecgtune.data.dataset import Dataset, Source, check_rate
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.near_duplicates import DuplicatePair
 from ecgtune.data.signal.path import Short, SignalPath
-from ecgtune.errors import DataError
+from ecgtune.errors import DataError, QuestionError
 from ecgtune.io.joining import files_by_split
 from ecgtune.io.label_table import LabelTable, TableColumns, read_label_table
 from ecgtune.io.labels import class_notes
 from ecgtune.io.readers.base import LongRecordingError, ReadOptions, Recording
-from ecgtune.io.readers.registry import read_recording
+from ecgtune.io.readers.registry import find_recordings, read_recording
 from ecgtune.io.records.cache import PreparedRecords, prepare_records
 from ecgtune.io.records.first_pass import (
     Expected,
@@ -111,7 +111,7 @@ def read_records(
         table, records, columns=columns, options=options, settings=settings, skipped=skipped, progress=progress
     )
     if found.dataset is None:
-        raise DataError(found.problems[0])
+        raise DataError(". Also: ".join(found.problems))
     return found.dataset
 
 
@@ -129,7 +129,11 @@ def inspect_records(
 
     Errors of the table or the settings are raised.
     """
-    labels = read_label_table(table, columns)
+    try:
+        labels = read_label_table(table, columns)
+    except QuestionError as question:
+        others = _questions_of_first(Path(records), replace(options, leads=settings.leads))
+        raise QuestionError(question.where, *question.questions, *others) from None
     selection, identifiers = select_recordings(
         Path(records),
         labels.path,
@@ -194,6 +198,17 @@ def _preparation(settings: RecordSettings, selection: Selection, options: ReadOp
     shared = {item.name: getattr(settings, item.name) for item in fields(SignalPath) if hasattr(settings, item.name)}
     path = SignalPath(**shared | {"sampling_rate": rate or 500.0, "leads": leads or STANDARD_LEADS})
     return Preparation(options, path, expected)
+
+
+def _questions_of_first(folder: Path, options: ReadOptions) -> tuple[str, ...]:
+    """Return what the first recording in the folder does not state, to ask for it with what the table leaves open."""
+    try:
+        read_recording(next(iter(find_recordings(folder).values())), options)
+    except QuestionError as question:
+        return (f"{question.where}: {question.questions[0]}", *question.questions[1:])
+    except DataError:  # told once the table can be read
+        pass
+    return ()
 
 
 def _first_readable(paths: Iterable[Path], options: ReadOptions) -> Recording | LongRecordingError | None:
