@@ -266,9 +266,11 @@ def read_run(folder: Path) -> Run:
     """The run of one folder; raises what `load_run` raises."""
     run = RunFolder(folder)
     run.check_finished()
-    read_recipe(run)  # says so when the folder holds a pretraining
     file = run.best / "model.json"
     saved, metrics = read_json(file), run.read_metrics()
+    if isinstance(saved, dict) and isinstance(saved.get("method"), dict) and "imports" in saved:
+        method_from_table(saved["method"], str(file), saved["imports"])  # says what to import; the recipe cannot
+    read_recipe(run)  # says so when the folder holds a pretraining
     check_schema(saved, SavedModel, str(file), RunError)
     if saved["classes"] != metrics["classes"]:
         raise RunError(f"{file} has the classes {saved['classes']}, but {run.metrics} has {metrics['classes']}")

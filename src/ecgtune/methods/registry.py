@@ -12,6 +12,7 @@ from ecgtune.config.base import from_table, require, suggest, to_table
 from ecgtune.errors import SettingError
 from ecgtune.methods.base import Method
 from ecgtune.utils.extensions import Registry
+from ecgtune.utils.sources import import_hint
 
 M = TypeVar("M", bound=type[Method])
 
@@ -47,12 +48,16 @@ def method_names() -> list[str]:
     return sorted(METHODS.all())
 
 
-def find_method(name: str, where: str = "method") -> type[Method]:
-    """Class of a method. Raises SettingError, which begins with `where`, for an unknown name."""
+def find_method(name: str, where: str = "method", files: object = None) -> type[Method]:
+    """Class of a method. Raises SettingError, which begins with `where`, for an unknown name.
+
+    files: of the user, that a saved run states.
+    """
     found = METHODS.get(name)
     if found is None:
         raise SettingError(
-            f"{where} {name!r} is not known; {suggest(name, method_names())}; a method of your own needs --import FILE"
+            f"{where} {name!r} is not known; {suggest(name, method_names())}; for a method of your own, "
+            f"{import_hint(files)}"
         )
     return found
 
@@ -62,11 +67,14 @@ def check_registered(method: Method) -> None:
     METHODS.check(method, method.name)
 
 
-def method_from_table(table: Mapping[str, Any], where: str = "[method]") -> Method:
-    """The method of a TOML table: `name` chooses the class, the rest are its settings. Raises SettingError."""
+def method_from_table(table: Mapping[str, Any], where: str = "[method]", files: object = None) -> Method:
+    """The method of a TOML table: `name` chooses the class, the rest are its settings. Raises SettingError.
+
+    files: as in `find_method`.
+    """
     settings = dict(table)
     require("name" in settings, f"{where} has no name; allowed: {', '.join(method_names())}")
-    cls = find_method(str(settings.pop("name")), f"method in {where}:")
+    cls = find_method(str(settings.pop("name")), f"method in {where}:", files)
     return from_table(cls, settings, where)
 
 

@@ -29,6 +29,7 @@ from ecgtune.models.tensors import check_tensors, read_safetensors, to_float32
 from ecgtune.models.torch_files import read_torch_file
 from ecgtune.models.weights import Weights, file_sha256
 from ecgtune.utils.files import json_value, read_json, refuse_pointer, replace_folder
+from ecgtune.utils.sources import user_files
 
 FORMAT = 1
 WEIGHTS_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
@@ -182,6 +183,7 @@ def _write(folder: Path, encoder: Encoder, tensors: dict[str, Tensor], facts: Ma
         "version": encoder.version,
         "config": to_table(encoder.config),
         "sha256": file_sha256(folder / WEIGHTS_FILE),
+        **({"imports": files} if (files := user_files(type(encoder))) else {}),
         **facts,
     }
     (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")

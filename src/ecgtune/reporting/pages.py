@@ -13,7 +13,7 @@ from ecgtune.data.positive import stored_positive
 from ecgtune.evaluation.notes import preset_notes
 from ecgtune.reporting import pretraining, tables, wording
 from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
-from ecgtune.reporting.recommendation import load_line, recommendation_sentences
+from ecgtune.reporting.recommendation import import_lines, load_line, recommendation_sentences
 from ecgtune.reporting.style import row_colours
 from ecgtune.utils import formatting
 from ecgtune.utils.formatting import flat
@@ -72,6 +72,7 @@ def run_facts(run: FinishedRun) -> dict[str, Any]:
         "preset_notes": preset_notes([run.metrics]),
         "threshold": wording.decision_sentence(run.metrics),
         "too_few": wording.too_few_note(_shown_in_run(run.metrics)),
+        "imports": import_lines(run.metrics),
         **_task_facts(run.metrics),
         **folder_facts(run.folder),
         "environment": flat(run.environment),
@@ -123,6 +124,7 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
         "colours": row_colours(results["rows"]),
         "headline": wording.comparison_headline(results),
         "take": recommendation_sentences(results),
+        "imports": import_lines(results),
         "load_line": load_line(results, shown_folder(comparison.folder)),
         "banner": wording.weights_banner(results["weights"]),
         "notes": [note for note in results["notes"] if not note.startswith("weights: random")],

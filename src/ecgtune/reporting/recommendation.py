@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ecgtune.reporting.wording import Row, lead_title, listed, named, unit_name
@@ -24,7 +25,14 @@ def recommendation_sentences(results: dict[str, Any]) -> list[str]:
 def load_line(results: dict[str, Any], folder: str) -> str | None:
     """The line of Python that loads the recommended run of the comparison in `folder`; None without one."""
     found = results.get("recommendation")
-    return None if found is None else f'run = ecgtune.load_run("{folder}/{found["run"]}")'
+    if found is None:
+        return None
+    return "; ".join([*import_lines(results), f'run = ecgtune.load_run("{folder}/{found["run"]}")'])
+
+
+def import_lines(content: dict[str, Any]) -> list[str]:
+    """The lines of Python that import the user's files in metrics.json or results.json: `import my_method`."""
+    return [f"import {Path(file).stem}" for file in content.get("imports", ())]
 
 
 def _taken(found: dict[str, Any], rows: dict[str, Row], metric: str) -> str:

@@ -132,6 +132,7 @@ class SavedModel(TypedDict):
     lead_adapter: NotRequired[list[str]]
     head: dict[str, Any]
     weights: Origin
+    imports: NotRequired[list[str]]
     method: dict[str, Any]
     preprocessing: Filter
     input_sampling_rate: Rate

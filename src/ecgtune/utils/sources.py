@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
 from collections.abc import Iterable
 from functools import partial
@@ -32,6 +33,24 @@ def source_digest(code: Iterable[object]) -> str | None:
     parts = {_digest(code), *(_REGISTERED.get(item, "") for item in code)}
     found = sorted(part for part in parts if part)
     return None if None in parts else hashlib.sha256(" ".join(found).encode()).hexdigest() if found else ""
+
+
+def user_files(*classes: type) -> list[str]:
+    """Return the files of the user in which classes are defined; those of installed packages are found without."""
+    modules = [sys.modules.get(cls.__module__) for cls in classes if cls.__module__.partition(".")[0] not in _LIBRARIES]
+    files = [file for module in modules if isinstance(file := getattr(module, "__file__", None), str)]
+    resolved = (Path(file).resolve() for file in files)
+    return [str(file) for file in dict.fromkeys(resolved) if "site-packages" not in file.parts]
+
+
+def import_hint(files: object) -> str:
+    """What to do about an unknown name; files: those that a saved model states (`user_files`)."""
+    found = [each for each in files if isinstance(each, str) and each.isprintable()] if isinstance(files, list) else []
+    if not found:
+        return "import the file that registers it, such as --import my_file.py"
+    gone = [Path(file).name for file in found if not Path(file).is_file()]
+    rest = f" ({', '.join(gone)} is not there any more)" if gone else ""
+    return f"import what registers it: {' '.join(f'--import {shlex.quote(file)}' for file in found)}{rest}"
 
 
 def _digest(code: Iterable[object]) -> str | None:

@@ -27,7 +27,7 @@ from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import check_dataset, draw_split, note_conditions, summarise
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
-from ecgtune.workflows.results import shown_title, summarise_task
+from ecgtune.workflows.results import imported_files, shown_title, summarise_task
 from ecgtune.workflows.run import forward_cost, run_recipe, space, work
 
 
@@ -90,6 +90,7 @@ def _compare(
         **summarise_task(dataset, first.evaluation),
         "model": ", ".join(dict.fromkeys(metrics["model"] for metrics in own)),
         "weights": ", ".join(dict.fromkeys(metrics["weights"] for metrics in own)),
+        **({"imports": files} if (files := imported_files(own)) else {}),
         **compare_runs(records, reference=reference),
         "history": _history(folder, [record.folder for record in records]),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.loop import TrainingResult
 from ecgtune.training.run_folder import RESULT_FORMAT
 from ecgtune.utils.formatting import counted
+from ecgtune.utils.sources import user_files
 from ecgtune.workflows.preparation import summarise
 from ecgtune.workflows.ready import ReadyRun
 
@@ -93,11 +95,23 @@ def saved_model(run: ReadyRun, decision: Decision) -> dict[str, Any]:
     """The content of best/model.json: what a prediction needs beside the weights."""
     return {
         **run.description,
+        **_imports(run),
         "method": method_to_table(run.recipe.method),
         "preprocessing": run.prepared.preprocessing.to_dict(),
         "input_sampling_rate": run.prepared.dataset.sampling_rate,
         "threshold": decision.to_dict(run.model.classes),
     }
+
+
+def _imports(run: ReadyRun) -> dict[str, list[str]]:
+    """The files of the user that register encoder or method, which whatever loads the run has to import."""
+    files = user_files(type(run.model.base_encoder), type(run.recipe.method))
+    return {"imports": files} if files else {}
+
+
+def imported_files(metrics: Iterable[dict[str, Any]]) -> list[str]:
+    """The files of the user that several runs state."""
+    return list(dict.fromkeys(file for run in metrics for file in run.get("imports", ())))
 
 
 def run_metrics(run: ReadyRun, trained: TrainingResult, decision: Decision, precomputed: str) -> dict[str, Any]:
@@ -114,6 +128,7 @@ def run_metrics(run: ReadyRun, trained: TrainingResult, decision: Decision, prec
         "seed": run.seed,
         "model": recipe.model.name,
         "method": str(recipe.method),
+        **_imports(run),
         "weights": run.model.weights.describe(),
         "classes": list(run.model.classes),
         "normalisation": recipe.data.normalisation,
