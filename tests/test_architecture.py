@@ -145,7 +145,7 @@ def test_public_names_are_there():
 
 def test_a_count_and_its_noun_agree():
     """A message writes a count that can be 1 by `counted(n, "recording")`: never "1 recordings"."""
-    nouns = "recording|window|file|row|seed|pair|epoch|step|run|trial|patient|record|method|lead|channel|segment"
+    nouns = "recording|window|file|row|seed|pair|epoch|step|run|trial|patient|record|method|lead|channel|segment|tensor"
     count = re.compile(rf"\{{(?:len\([^{{}}]*\)|count|number|total)(?::,)?\}} (?:[a-z-]+ )?(?:{nouns})s\b")
     found = [f"{name}: {match[0]}" for name, path in MODULES.items() for match in count.finditer(path.read_text())]
     assert not found

@@ -29,6 +29,7 @@ from ecgtune.training.run_folder import RunFolder, log_text
 from ecgtune.training.schedule import learning_rate_factor, make_optimizer, parameter_groups
 from ecgtune.training.state import misfit, read_state
 from ecgtune.utils.files import replace_folder, write_atomically, write_text
+from ecgtune.utils.formatting import counted
 
 
 @dataclass
@@ -101,153 +102,215 @@ def train(
     Raises DivergedError if loss or weights are not finite or gradients overflow at every loss scale, SettingError for
     fewer than two steps, and the errors of the objective; an epoch that the objective rejects is in the log.
     """
-    accelerator = Accelerator(cpu=choose_device(trainer.device).type == "cpu")
-    destroy_process_group_at_exit()
-    device = accelerator.device
-    if device.type == "cpu":
-        retain_freed_memory()
-    model = objective.model.to(device)
-    trained: nn.Module = accelerator.prepare(objective.trained)
-    learning_rate = objective.learning_rate
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = parameter_groups(model, objective.rate_factor)
-    optimizer = accelerator.prepare(
-        make_optimizer(groups.values(), learning_rate, settings, betas=objective.betas, epsilon=objective.epsilon)
-    )
-    total_steps = count_steps(objective.items, settings)
-    steps = total_steps // settings.epochs
+    return _Training(objective, settings, trainer, seed, folder, callbacks).run()
 
-    average = WeightAverage(model, settings.ema or None, objective.on_average)
-    scale = LossScale(device, trainer.precision)
-    state = _restore(folder.state, objective, optimizer, average, scale, epochs=settings.epochs, steps=steps)
-    meter = MemoryMeter(device, state.peak_memory)
-    saved = started = time.monotonic()
 
-    def save() -> None:
-        nonlocal started, saved
-        now = time.monotonic()
-        state.seconds, started, saved = state.seconds + now - started, now, now
-        state.peak_memory = meter.peak
-        if accelerator.is_main_process:
-            _save(folder.state, objective, optimizer, average, scale, state)
+class _Training:
+    """One call of `train`: what it trains, how far it is, and the steps and epochs that are left."""
 
-    for callback in callbacks:
-        callback.on_train_begin(state.epoch * steps + state.step, total_steps)
-    stopped_early = _stops_early(state, settings)
-    while state.epoch < settings.epochs and not stopped_early:
-        epoch_started = time.monotonic()
-        order = epoch_order(seed, state.epoch, objective.items)
-        trained.train()
-        context, factor = StepContext(seed, state.epoch, state.epoch * steps, total_steps), 0.0
-        while state.step < steps:
-            step = state.epoch * steps + state.step
-            context = StepContext(seed, state.epoch, step, total_steps)
-            rows = order[state.step * settings.batch_size : (state.step + 1) * settings.batch_size]
-            factor = learning_rate_factor(step, total_steps, settings)
-            for group, own_factor in zip(optimizer.param_groups, groups, strict=True):
-                group["lr"] = learning_rate * factor * own_factor
-            # Dropout has a seed per step, so a resumed training needs no generator state.
-            torch.manual_seed((seed * 1_000_003 + step) * 64 + accelerator.process_index)
-            batch_weight = objective.weight(rows, context)
-            sums: dict[str, float] = {}
-            terms: dict[str, Tensor] = {}
-            pieces = np.array_split(np.sort(rows), trainer.gradient_accumulation_steps * accelerator.num_processes)
-            piece_terms: list[Tensor] = []
-            for number, piece in enumerate(pieces[accelerator.process_index :: accelerator.num_processes]):
-                if len(piece) == 0 and accelerator.num_processes == 1:
-                    continue
-                # Every process must run every backward pass; one without items repeats an item with weight 0.
-                share, piece = (1.0, piece) if len(piece) else (0.0, rows[:1])
-                batch = objective.batch(piece, context, device)
-                if number == 0:
-                    objective.before_step(batch)
-                with autocast(device, trainer.precision):
-                    terms = objective.loss(trained, batch)
-                meter.read()
-                # Divided by the weight of the whole batch, so that the gradients of the pieces add up to that of it.
-                loss = share * terms["loss"] * (accelerator.num_processes / batch_weight)
-                accelerator.backward(scale.scaled(loss))
-                piece_terms.append(share * torch.stack([term.detach().float() for term in terms.values()]))
-            for name, *values in zip(terms, *_to_numbers(accelerator, piece_terms), strict=True):
-                sums[name] = sum(values)
-            if not scale.unscale(optimizer, parameters):
-                scale.step(optimizer)  # skips the optimizer step and halves the scale
-                optimizer.zero_grad(set_to_none=True)
-                state.skipped += 1
-                if scale.exhausted:
-                    raise _diverged(
-                        "gradient overflows in fp16 (smaller range than bf16 and fp32) at every loss scale",
-                        state,
-                        learning_rate,
-                    )
+    def __init__(
+        self,
+        objective: Objective,
+        settings: Optimisation,
+        trainer: TrainerSettings,
+        seed: int,
+        folder: RunFolder,
+        callbacks: Sequence[Callback],
+    ) -> None:
+        self.objective, self.settings, self.trainer, self.seed = objective, settings, trainer, seed
+        self.folder, self.callbacks = folder, callbacks
+        self.accelerator = Accelerator(cpu=choose_device(trainer.device).type == "cpu")
+        destroy_process_group_at_exit()
+        self.device = self.accelerator.device
+        if self.device.type == "cpu":
+            retain_freed_memory()
+        model = objective.model.to(self.device)
+        self.trained: nn.Module = self.accelerator.prepare(objective.trained)
+        self.learning_rate = objective.learning_rate
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        groups = parameter_groups(model, objective.rate_factor)
+        self.rate_factors = list(groups)
+        self.optimizer = self.accelerator.prepare(
+            make_optimizer(
+                groups.values(), self.learning_rate, settings, betas=objective.betas, epsilon=objective.epsilon
+            )
+        )
+        self.total_steps = count_steps(objective.items, settings)
+        self.steps = self.total_steps // settings.epochs  # of an epoch
+        self.average = WeightAverage(model, settings.ema or None, objective.on_average)
+        self.scale = LossScale(self.device, trainer.precision)
+        self.state = _restore(
+            folder.state,
+            objective,
+            self.optimizer,
+            self.average,
+            self.scale,
+            epochs=settings.epochs,
+            steps=self.steps,
+        )
+        self.meter = MemoryMeter(self.device, self.state.peak_memory)
+        self.saved = time.monotonic()
+
+    def run(self) -> TrainingResult:
+        """Run the epochs that are left and load the best one."""
+        state = self.state
+        for callback in self.callbacks:
+            callback.on_train_begin(state.epoch * self.steps + state.step, self.total_steps)
+        while state.epoch < self.settings.epochs and not self._stops_early:
+            started = time.monotonic()
+            context, rate = self._train_epoch()
+            row = self._finish_epoch(context, rate, started)
+            repeated = f"{counted(row['skipped'], 'step')} repeated, " if row.get("skipped") else ""
+            line = f"epoch {row['epoch']}/{self.settings.epochs}, {self.objective.sentence(row)}, {repeated}"
+            for callback in self.callbacks:
+                callback.on_epoch_end(row, f"{line}{row['seconds']:.1f} s")
+        for callback in self.callbacks:
+            callback.on_train_end((self.settings.epochs - state.epoch) * self.steps)
+        if self.accelerator.is_main_process:
+            write_text(self.folder.log, log_text(state.log))  # a resumed training may not have written it
+        self.accelerator.wait_for_everyone()
+        self.objective.load(self.folder.best)
+        if self.device.type == "cpu":
+            release_freed_memory()
+        return TrainingResult(
+            epochs=state.epoch,
+            best_epoch=state.best_epoch,
+            stopped_early=self._stops_early,
+            learning_rate=self.learning_rate,
+            seconds=state.seconds,
+            seconds_per_epoch=float(np.median([row["seconds"] for row in state.log])),
+            peak_memory_bytes=state.peak_memory,
+            device=str(self.device),
+            precision=choose_precision(self.device, self.trainer.precision),
+            audit=state.audit,
+            log=state.log,
+        )
+
+    def _train_epoch(self) -> tuple[StepContext, float]:
+        """Run the steps of an epoch that are left; return the context and the learning rate of the last one."""
+        state, batch_size = self.state, self.settings.batch_size
+        order = epoch_order(self.seed, state.epoch, self.objective.items)
+        self.trained.train()
+        context, factor = StepContext(self.seed, state.epoch, state.epoch * self.steps, self.total_steps), 0.0
+        while state.step < self.steps:
+            step = state.epoch * self.steps + state.step
+            context = StepContext(self.seed, state.epoch, step, self.total_steps)
+            factor = learning_rate_factor(step, self.total_steps, self.settings)
+            for group, own_factor in zip(self.optimizer.param_groups, self.rate_factors, strict=True):
+                group["lr"] = self.learning_rate * factor * own_factor
+            if not self._step(order[state.step * batch_size : (state.step + 1) * batch_size], context):
                 continue
-            if not math.isfinite(sums["loss"]):  # checked before the optimizer step
-                raise _diverged("training loss is not a number", state, learning_rate)
-            state.sums = {name: state.sums.get(name, 0.0) + value for name, value in sums.items()}
-            state.weight_sum += batch_weight
-            objective.after_backward()
-            if settings.max_grad_norm:
-                accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
-            scale.step(optimizer)
-            objective.after_step(context)
-            average.update(step)
-            optimizer.zero_grad(set_to_none=True)
-            state.audit = objective.audit
-            state.step += 1
-            for callback in callbacks:
+            for callback in self.callbacks:
                 callback.on_step_end(step)
-            if time.monotonic() - saved > 60 * trainer.save_minutes and state.step < steps and _finite(objective):
-                save()  # if not finite, the loss of the next step is neither, in every process
+            due = time.monotonic() - self.saved > 60 * self.trainer.save_minutes
+            if due and state.step < self.steps and self._finite:
+                self._save()  # if not finite, the loss of the next step is neither, in every process
+        return context, self.learning_rate * factor
 
-        if not _finite(objective):
-            raise _diverged("weights are not numbers", state, learning_rate)
-        with average.in_place():
+    def _step(self, rows: np.ndarray, context: StepContext) -> bool:
+        """Run one optimizer step on `rows`; return False if gradients overflowed, so that it has to be repeated."""
+        objective, state, scale = self.objective, self.state, self.scale
+        # Dropout has a seed per step, so a resumed training needs no generator state.
+        torch.manual_seed((self.seed * 1_000_003 + context.step) * 64 + self.accelerator.process_index)
+        weight = objective.weight(rows, context)
+        sums = self._backward(rows, context, weight)
+        if not scale.unscale(self.optimizer, self.parameters):
+            scale.step(self.optimizer)  # skips the optimizer step and halves the scale
+            self.optimizer.zero_grad(set_to_none=True)
+            state.skipped += 1
+            if scale.exhausted:
+                raise self._diverged(
+                    "gradient overflows in fp16 (smaller range than bf16 and fp32) at every loss scale"
+                )
+            return False
+        if not math.isfinite(sums["loss"]):  # checked before the optimizer step
+            raise self._diverged("training loss is not a number")
+        state.sums = {name: state.sums.get(name, 0.0) + value for name, value in sums.items()}
+        state.weight_sum += weight
+        objective.after_backward()
+        if self.settings.max_grad_norm:
+            self.accelerator.clip_grad_norm_(self.parameters, self.settings.max_grad_norm)
+        scale.step(self.optimizer)
+        objective.after_step(context)
+        self.average.update(context.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        state.audit = objective.audit
+        state.step += 1
+        return True
+
+    def _backward(self, rows: np.ndarray, context: StepContext, weight: float) -> dict[str, float]:
+        """Compute the gradients of a batch of summed `weight`, in pieces; return the sums of its loss terms."""
+        processes = self.accelerator.num_processes
+        terms: dict[str, Tensor] = {}
+        piece_terms: list[Tensor] = []
+        pieces = np.array_split(np.sort(rows), self.trainer.gradient_accumulation_steps * processes)
+        for number, piece in enumerate(pieces[self.accelerator.process_index :: processes]):
+            if len(piece) == 0 and processes == 1:
+                continue
+            # Every process must run every backward pass; one without items repeats an item with weight 0.
+            share, piece = (1.0, piece) if len(piece) else (0.0, rows[:1])
+            batch = self.objective.batch(piece, context, self.device)
+            if number == 0:
+                self.objective.before_step(batch)
+            with autocast(self.device, self.trainer.precision):
+                terms = self.objective.loss(self.trained, batch)
+            self.meter.read()
+            # Divided by the weight of the whole batch, so that the gradients of the pieces add up to that of it.
+            loss = share * terms["loss"] * (processes / weight)
+            self.accelerator.backward(self.scale.scaled(loss))
+            piece_terms.append(share * torch.stack([term.detach().float() for term in terms.values()]))
+        totals = zip(terms, *_to_numbers(self.accelerator, piece_terms), strict=True)
+        return {name: sum(values) for name, *values in totals}
+
+    def _finish_epoch(self, context: StepContext, rate: float, started: float) -> dict[str, Any]:
+        """Validate the epoch, keep its weights if they are the best, save the state; return the row of the log."""
+        objective, state = self.objective, self.state
+        if not self._finite:
+            raise self._diverged("weights are not numbers")
+        with self.average.in_place():
             row = {
                 "epoch": state.epoch + 1,
-                **objective.evaluate(trained, state.sums, state.weight_sum, context),
-                "learning_rate": learning_rate * factor,
-                **({"skipped": state.skipped} if trainer.precision == "fp16" else {}),
-                "seconds": time.monotonic() - epoch_started,
+                **objective.evaluate(self.trained, state.sums, state.weight_sum, context),
+                "learning_rate": rate,
+                **({"skipped": state.skipped} if self.trainer.precision == "fp16" else {}),
+                "seconds": time.monotonic() - started,
             }
             state.log.append(row)
-            if accelerator.is_main_process:
-                write_text(folder.log, log_text(state.log))  # before the check, so that a rejected epoch is in the log
+            if self.accelerator.is_main_process:  # before the check, so that a rejected epoch is in the log
+                write_text(self.folder.log, log_text(state.log))
             objective.check(row)
             score = objective.score(row)
             if score > state.best_score:
                 state.best_score, state.best_epoch = score, state.epoch + 1
-                if accelerator.is_main_process:
-                    replace_folder(folder.best, objective.save)
+                if self.accelerator.is_main_process:
+                    replace_folder(self.folder.best, objective.save)
         state.epoch, state.step = state.epoch + 1, 0
         state.sums, state.weight_sum, state.skipped = {}, 0.0, 0
-        save()
-        repeated = f"{row['skipped']} steps repeated, " if row.get("skipped") else ""
-        line = f"epoch {row['epoch']}/{settings.epochs}, {objective.sentence(row)}, {repeated}{row['seconds']:.1f} s"
-        for callback in callbacks:
-            callback.on_epoch_end(row, line)
-        stopped_early = _stops_early(state, settings)
+        self._save()
+        return row
 
-    for callback in callbacks:
-        callback.on_train_end((settings.epochs - state.epoch) * steps)
-    if accelerator.is_main_process:
-        write_text(folder.log, log_text(state.log))  # a resumed training may not have written it
-    accelerator.wait_for_everyone()
-    objective.load(folder.best)
-    if device.type == "cpu":
-        release_freed_memory()
-    return TrainingResult(
-        epochs=state.epoch,
-        best_epoch=state.best_epoch,
-        stopped_early=stopped_early,
-        learning_rate=learning_rate,
-        seconds=state.seconds,
-        seconds_per_epoch=float(np.median([row["seconds"] for row in state.log])),
-        peak_memory_bytes=state.peak_memory,
-        device=str(device),
-        precision=choose_precision(device, trainer.precision),
-        audit=state.audit,
-        log=state.log,
-    )
+    def _save(self) -> None:
+        now = time.monotonic()
+        self.state.seconds, self.saved = self.state.seconds + now - self.saved, now
+        self.state.peak_memory = self.meter.peak
+        if self.accelerator.is_main_process:
+            _save(self.folder.state, self.objective, self.optimizer, self.average, self.scale, self.state)
+
+    @property
+    def _finite(self) -> bool:
+        """Whether all tensors that a step can change are finite."""
+        return all(bool(tensor.isfinite().all()) for tensor in self.objective.tensors().values())
+
+    @property
+    def _stops_early(self) -> bool:
+        patience, state = self.settings.patience, self.state
+        return patience is not None and 0 < state.best_epoch <= state.epoch - patience
+
+    def _diverged(self, problem: str) -> DivergedError:
+        return DivergedError(
+            f"the {problem} in epoch {self.state.epoch + 1}, step {self.state.step + 1} of the epoch; "
+            f"lower learning_rate (now {self.learning_rate:g}) or set max_grad_norm"
+        )
 
 
 def _to_numbers(accelerator: Accelerator, piece_terms: list[Tensor]) -> list[list[float]]:
@@ -260,22 +323,6 @@ def _to_numbers(accelerator: Accelerator, piece_terms: list[Tensor]) -> list[lis
     if accelerator.num_processes == 1:
         return values.tolist()
     return [accelerator.reduce(values.double().sum(dim=0), "sum").tolist()]  # type: ignore[union-attr]
-
-
-def _finite(objective: Objective) -> bool:
-    """Whether all tensors that a step can change are finite."""
-    return all(bool(tensor.isfinite().all()) for tensor in objective.tensors().values())
-
-
-def _diverged(problem: str, state: State, learning_rate: float) -> DivergedError:
-    return DivergedError(
-        f"the {problem} in epoch {state.epoch + 1}, step {state.step + 1} of the epoch; "
-        f"lower learning_rate (now {learning_rate:g}) or set max_grad_norm"
-    )
-
-
-def _stops_early(state: State, settings: Optimisation) -> bool:
-    return settings.patience is not None and 0 < state.best_epoch <= state.epoch - settings.patience
 
 
 def _save(
@@ -320,7 +367,7 @@ def _restore(
     objective.restore(content["weights"])
     left = sorted(content["weights"].keys() - objective.tensors().keys())
     if left:
-        raise misfit(path, f"{len(left)} tensors are unexpected, such as {left[0]!r}")
+        raise misfit(path, f"{counted(len(left), 'tensor')} unexpected, such as {left[0]!r}")
     average.restore(content["average"])
     optimizer.load_state_dict(content["optimizer"])
     scale.restore(content["scale"])

@@ -12,6 +12,7 @@ from torch import Tensor
 from ecgtune.errors import AuditError, CheckpointError, RunError
 from ecgtune.models.tensors import check_tensors
 from ecgtune.models.torch_files import read_torch_file
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.schema import Count, Positive, check_schema
 
 
@@ -104,7 +105,7 @@ def _tensors_problem(stored: Mapping[str, Any], expected: Mapping[str, Tensor], 
     tensors = check_tensors(stored, str(path))
     missing = sorted(expected.keys() - tensors.keys())
     if missing:
-        return f"{len(missing)} tensors are missing, such as {missing[0]!r}"
+        return f"{counted(len(missing), 'tensor')} missing, such as {missing[0]!r}"
     for name, tensor in tensors.items():
         found, needed = ((each.dtype, tuple(each.shape)) for each in (tensor, expected.get(name, tensor)))
         if found != needed:
