@@ -15,6 +15,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ecgtune.errors import AuditError
 from ecgtune.models.torch_files import UnreadTensor
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -114,7 +115,7 @@ def parameter_limit(tensors: Iterable[Tensor]) -> Iterator[None]:
         if _LIMITS.get() == depth and parameter is not None:
             left, elements = left - 1, elements - parameter.numel()
             if min(left, elements) < 0:
-                raise RuntimeError(f"the sizes need far more than the {len(sizes)} tensors that are stored")
+                raise RuntimeError(f"the sizes need far more than the {counted(len(sizes), 'tensor')} in the file")
 
     handle, token = register_module_parameter_registration_hook(count), _LIMITS.set(depth)
     try:

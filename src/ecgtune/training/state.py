@@ -145,8 +145,8 @@ def _progress_problem(state: Mapping[str, Any], epochs: int, steps: int) -> str:
     epoch, best = state["epoch"], state["best_epoch"]
     if epoch > epochs or best > epoch or len(state["log"]) != epoch or state["step"] > steps:
         return (
-            f"it is in epoch {epoch} of {epochs}, step {state['step']} of {steps}, with {len(state['log'])} epochs in"
-            f" its log, the best of them {best}"
+            f"it is in epoch {epoch} of {epochs}, step {state['step']} of {steps}, with "
+            f"{counted(len(state['log']), 'epoch')} in its log, the best of them {best}"
         )
     score = state["best_score"]
     return "" if isinstance(score, float) and score < float("inf") else "its best score is no number"
