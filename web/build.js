@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { STEPS } from "./src/signal/steps.js";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const OUT = process.argv[2] ?? here("../src/ecgtune/deployment/page_files/");
@@ -61,6 +62,7 @@ function write(name, content) {
 write("page.html", page);
 write("runtime.wasm", wasm);
 const facts = {
+  steps: Object.keys(STEPS),
   "onnxruntime-web": { version, license },
   sha256: { "page.html": sha256(page), "runtime.wasm": sha256(wasm) },
 };

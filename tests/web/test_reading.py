@@ -12,7 +12,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.signal.path import SignalPath
+from ecgtune.data.signal.steps import (
+    STEPS,
+    Butterworth,
+    Decimate,
+    Notch,
+    Ranks,
+    Resample,
+    RunningMedian,
+    ScaleLeads,
+    ScaleWindow,
+    StandardiseLeads,
+    StandardiseWindow,
+    WindowedSinc,
+    steps_to_list,
+)
 from ecgtune.errors import DataError
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.readers.registry import read_recording
@@ -197,6 +213,40 @@ def test_recordings_become_the_same_windows(tmp_path, gaps):
         windows = unpacked(page["windows"]).reshape(expected.windows.shape)
         np.testing.assert_allclose(windows, expected.windows, rtol=0, atol=2e-6, err_msg=name)
         np.testing.assert_allclose(page["start"], expected.start / path.sampling_rate, atol=1e-9)
+
+
+#: Steps of presets, and the rate of the windows.
+PRESETS = {
+    "fourier, faster": ((Resample(250, "fourier"),), 100),
+    "fourier, slower": ((Resample(123, "fourier"),), 250),
+    "linear": ((Resample(500, "linear"), ScaleWindow()), 250),
+    "polyphase": ((Resample(500), StandardiseLeads()), 360),
+    "notch, band and median": ((Notch(50), Butterworth(0.67, 40, 4), RunningMedian(0.4), StandardiseWindow()), 500),
+    "one edge": ((Butterworth(0.67, None, 5), Butterworth(None, 40, 5)), 250),
+    "windowed sinc and decimation": ((WindowedSinc(0.05, 47, 0.3), ScaleLeads(), Decimate(5)), 500),
+    "leads in a row": ((ScaleLeads(), Decimate(5, leads_in_a_row=True)), 500),
+    "ranks": ((Ranks(),), 250),
+}
+
+
+def test_steps_of_presets_are_those_of_python(tmp_path):
+    signal = heartbeats(2, rate=500, seconds=5).astype(np.float32)
+    write_csv(tmp_path / "a.csv", signal.astype(np.float64), LEADS[:2])
+    options = {"sampling_rate": 500.0, "unit": "mV"}
+    requests = []
+    for steps, rate in PRESETS.values():
+        facts = metadata(SignalPath(rate, ("I", "II"), window=4.0), 4.0)
+        facts["preprocessing"] = {"steps": steps_to_list(steps)}
+        requests.append(request(tmp_path / "a.csv", options, metadata=facts))
+    for name, (steps, rate), page in zip(PRESETS, PRESETS.values(), answers(tmp_path, requests), strict=True):
+        windows = SignalPath(rate, ("I", "II"), window=4.0)(signal, ("I", "II"), 500).windows
+        expected = Preprocessing(1.0, normalisation="none", steps=steps)(windows, rate)
+        assert "windows" in page, (name, page)
+        found = unpacked(page["windows"]).reshape(expected.shape)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6 * np.abs(expected).max(), err_msg=name)
+    contents = json.loads((WEB.parent / "src/ecgtune/deployment/page_files/contents.json").read_text())
+    assert set(contents["steps"]) == set(STEPS)
+    assert {type(step).__name__ for steps, _ in PRESETS.values() for step in steps} == set(STEPS)
 
 
 #: Name and content of a file, options, and what the sentence says.

@@ -1,7 +1,7 @@
 /**
  * Read recordings as the page does: `node read.js REQUESTS.json` prints one line of JSON for each request
- * `{files: [path], options, metadata}`; with metadata of an exported file, also the windows of the model. Samples are
- * float32 in base64.
+ * `{files: [path], options, metadata}`; with metadata of an exported file, also the windows of the model, and what the
+ * steps in its preprocessing make of them. Samples are float32 in base64.
  */
 
 import { readFileSync } from "node:fs";
@@ -9,6 +9,7 @@ import { basename } from "node:path";
 import { ReadError } from "../src/readers/base.js";
 import { readRecording } from "../src/readers/registry.js";
 import { content, processed, signalPath } from "../src/signal/path.js";
+import { runSteps } from "../src/signal/steps.js";
 
 const packed = (values) => Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString("base64");
 
@@ -21,8 +22,15 @@ function answer({ files, options = {}, metadata }) {
     const found = readRecording(given, { leads: metadata?.input.leads, ...options });
     const result = { leads: found.leads, rate: found.samplingRate, notes: found.notes, signal: found.signal.map(packed) };
     if (!metadata) return result;
-    const { windows, start, notes } = processed(signalPath(metadata), found);
-    return { ...result, windows: windows.map((window) => packed(content(window))), start, pathNotes: notes };
+    const path = signalPath(metadata);
+    const { windows, start, notes } = processed(path, found);
+    const steps = metadata.preprocessing?.steps ?? [];
+    const prepared = (window) => {
+      const rows = window.rows.map((row) => Float64Array.from(row.subarray(window.from, window.from + window.samples)));
+      return Float32Array.from(runSteps(steps, rows, path.samplingRate).flatMap((row) => [...row]));
+    };
+    const contents = windows.map(steps.length ? prepared : content);
+    return { ...result, windows: contents.map(packed), start, pathNotes: notes };
   } catch (error) {
     if (!(error instanceof ReadError)) throw error;
     return { error: error.message, asks: error.asks };

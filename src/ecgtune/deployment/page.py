@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import html
+import json
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,13 @@ def write_page(model: Path, path: Path, title: str | None = None) -> Path:
         raise SettingError(
             f"{model}: has {size(len(content))}; a page holds models of at most {size(LARGEST_MODEL)}, since a browser "
             "opens it at once: export the run with --int8, or use ecgtune predict"
+        )
+    known = json.loads((_FILES / "contents.json").read_text())["steps"]
+    unknown = [each["step"] for each in opened.metadata["preprocessing"].get("steps", ()) if each["step"] not in known]
+    if unknown:
+        raise SettingError(
+            f"{model}: prepares windows by the step {unknown[0]}, which a page does not compute ({', '.join(known)});"
+            " use ecgtune predict"
         )
     parts = {
         "MODEL": base64.b64encode(gzip.compress(content, mtime=0)).decode(),

@@ -10,14 +10,13 @@ const small = (value) => (value === 0 ? "0" : Number(value) < 1e-3 ? Number(valu
 export function facts(metadata) {
   const { input, run, encoder, versions } = metadata;
   const labels = labelsOf(metadata).map(({ name, threshold, rule }) => (threshold === null ? name : `${name} (threshold ${small(threshold)}, ${RULES[rule] ?? rule.replace("sensitivity:", "recall of at least ")})`));
-  const licence = encoder.licence;
   return [
     ["Labels", labels.join(", ")],
     ["Reads", `${input.leads.join(", ")}; windows of ${seconds(metadata.window)} every ${seconds(metadata.step)}`],
     ["Recording", metadata.recording === "maximum" ? "largest probability of its windows" : "mean probability of its windows"],
     ["Model", `${run.model}, ${run.method}; ${metadata.precision}${metadata.format_of_weights === metadata.precision ? "" : ` (${metadata.format_of_weights})`}`],
     ["Weights", run.weights],
-    ...(licence ? [["Licence of the encoder", typeof licence === "string" ? licence : Object.values(licence).filter(Boolean).join(", ")]] : []),
+    ...(encoder.licence ? [["Licence of the encoder", [encoder.licence, encoder.terms].filter(Boolean).join("; ")]] : []),
     ["Run", `${run.name}, seed ${run.seed}, sha256 ${run.sha256.slice(0, 16)}…`],
     ["Versions", Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ")],
     ...testResults(metadata.summary),

@@ -1,17 +1,19 @@
-/** Zero-phase filters of `ecgtune.data.signal.filters`: Butterworth band edges of order 2 and a mains notch. */
+/** Zero-phase filters: Butterworth and Chebyshev low-pass, high-pass and band, and a mains notch, as scipy computes them. */
+
+import { ReadError } from "../readers/base.js";
 
 const NOTCH_QUALITY = 30; // centre / width
+const ORDER = 2; // of a signal path's band
+const DECIMATION = { order: 8, ripple: 0.05, edge: 0.8 }; // scipy's low-pass before samples are left out
 
 /** Keep `low` to `high` (Hz), either of them null for no edge. */
-export function bandPass(signal, rate, [low, high]) {
+export function bandPass(signal, rate, low, high, order = ORDER) {
   if ([low, high].some((edge) => edge !== null && !(edge > 0 && edge < rate / 2))) {
-    throw new RangeError(`The model keeps ${low ?? 0} to ${high ?? "all"} Hz, which a recording of ${rate} Hz does not have.`);
+    throw new ReadError(`The model keeps ${low ?? 0} to ${high ?? "all"} Hz, which a recording of ${rate} Hz does not have.`);
   }
-  let sections;
-  if (low === null) sections = [edge(high, rate, false)];
-  else if (high === null) sections = [edge(low, rate, true)];
-  else sections = band(low, high, rate);
-  return bothWays(sections, signal);
+  if (low === null && high === null) return signal;
+  const edges = [low, high].map((edge) => (edge === null ? null : edge / (rate / 2)));
+  return bothWays(sections(butterworth(order), ...edges), signal);
 }
 
 /** Remove `mains` (Hz); a signal with a rate too low for the frequency is returned as it is. */
@@ -23,49 +25,90 @@ export function mainsNotch(signal, rate, mains) {
   return bothWays([[gain, -2 * gain * cosine, gain, -2 * gain * cosine, 2 * gain - 1]], signal);
 }
 
-/** One edge: b0, b1, b2, a1, a2 by the bilinear transform of 1 / (s² + √2 s + 1). */
-function edge(frequency, rate, high) {
-  const w = Math.tan((Math.PI * frequency) / rate);
-  const norm = 1 / (1 + Math.SQRT2 * w + w * w);
-  const [a1, a2] = [2 * (w * w - 1) * norm, (1 - Math.SQRT2 * w + w * w) * norm];
-  return high ? [norm, -2 * norm, norm, a1, a2] : [w * w * norm, 2 * w * w * norm, w * w * norm, a1, a2];
+/** Keep one sample of `factor` behind a Chebyshev low-pass. */
+export function decimated(signal, factor) {
+  const { order, ripple, edge } = DECIMATION;
+  const filtered = bothWays(sections(chebyshev(order, ripple), null, edge / factor, 10 ** (-ripple / 20)), signal);
+  return filtered.filter((_, index) => index % factor === 0);
 }
 
-/** Two edges: each of the two low-pass poles becomes two poles around the centre; zeros at 0 Hz and half the rate. */
-function band(low, high, rate) {
-  const [a, b] = [low, high].map((frequency) => 4 * Math.tan((Math.PI * frequency) / rate));
-  const [width, centre] = [b - a, Math.sqrt(a * b)];
-  const pole = { re: (-Math.SQRT1_2 * width) / 2, im: (Math.SQRT1_2 * width) / 2 }; // and its conjugate
-  const root = squareRoot({ re: pole.re ** 2 - pole.im ** 2 - centre ** 2, im: 2 * pole.re * pole.im });
-  const poles = [1, -1].map((sign) => bilinear({ re: pole.re + sign * root.re, im: pole.im + sign * root.im }));
-  // The gain of the digital filter: width² of the analog one times the bilinear transform's factor.
-  const gain = [1, -1].reduce((product, sign) => {
-    const [re, im] = [4 - pole.re - sign * root.re, -pole.im - sign * root.im];
-    return product / (re * re + im * im);
-  }, (width * 4) ** 2);
-  return poles.map(({ re, im }, index) => {
-    const k = index === 0 ? gain : 1;
-    return [k, index === 0 ? 2 * k : -2, k, -2 * re, re * re + im * im];
+/** Poles of an analog low-pass with the edge 1, those with an imaginary part of 0 or more: of a pair, one. */
+function butterworth(order) {
+  return upper(order, (angle) => ({ re: -Math.cos(angle), im: Math.sin(angle) }));
+}
+
+/** The same with a ripple (dB) before the edge. */
+function chebyshev(order, ripple) {
+  const mu = Math.asinh(1 / Math.sqrt(10 ** (ripple / 10) - 1)) / order;
+  return upper(order, (angle) => ({ re: -Math.sinh(mu) * Math.cos(angle), im: Math.cosh(mu) * Math.sin(angle) }));
+}
+
+function upper(order, pole) {
+  const angles = Array.from({ length: order }, (_, index) => (Math.PI * (2 * index + 1 - order)) / (2 * order));
+  return angles.filter((angle) => angle > -1e-12).map((angle) => (Math.abs(angle) < 1e-12 ? { re: pole(0).re, im: 0 } : pole(angle)));
+}
+
+/**
+ * Second-order sections [b0, b1, b2, a1, a2] of a digital filter by the bilinear transform. low, high: edges as
+ * fractions of half the rate, null for none. level: the gain where the filter passes.
+ */
+function sections(poles, low, high, level = 1) {
+  const [a, b] = [low, high].map((edge) => (edge === null ? null : 4 * Math.tan((Math.PI * edge) / 2)));
+  const made = poles.flatMap((pole) => {
+    if (a === null) return [section([{ re: pole.re * b, im: pole.im * b }], pole.im === 0, [-1, -1])];
+    if (b === null) return [section([divided({ re: a, im: 0 }, pole)], pole.im === 0, [1, 1])];
+    // Each pole becomes two around the centre; with a zero at 0 Hz and one at half the rate.
+    const half = { re: (pole.re * (b - a)) / 2, im: (pole.im * (b - a)) / 2 };
+    const root = squareRoot({ re: half.re ** 2 - half.im ** 2 - a * b, im: 2 * half.re * half.im });
+    const both = [1, -1].map((sign) => ({ re: half.re + sign * root.re, im: half.im + sign * root.im }));
+    return pole.im === 0 ? [section(both, true, [1, -1])] : both.map((each) => section([each], false, [1, -1]));
   });
+  const centre = a === null ? 0 : b === null ? Math.PI : 2 * Math.atan(Math.sqrt(a * b) / 4);
+  const gain = level / made.reduce((product, each) => product * magnitude(each, centre), 1);
+  return made.map(([b0, b1, b2, a1, a2], index) => (index ? [b0, b1, b2, a1, a2] : [gain * b0, gain * b1, gain * b2, a1, a2]));
+}
+
+/** A section of a pole and its conjugate, of two poles, or of a single real pole (`alone`). */
+function section(poles, alone, zeros) {
+  const found = poles.map(({ re, im }) => divided({ re: 4 + re, im }, { re: 4 - re, im: -im }));
+  if (found.length === 2) {
+    // Two real poles, or a pair.
+    const [p, q] = found;
+    return [1, -(zeros[0] + zeros[1]), zeros[0] * zeros[1], -(p.re + q.re), p.re * q.re - p.im * q.im];
+  }
+  const [{ re, im }] = found;
+  if (alone) return [1, -zeros[0], 0, -re, 0];
+  return [1, -(zeros[0] + zeros[1]), zeros[0] * zeros[1], -2 * re, re * re + im * im];
+}
+
+function magnitude([b0, b1, b2, a1, a2], angle) {
+  const at = (c0, c1, c2) => Math.hypot(c0 + c1 * Math.cos(angle) + c2 * Math.cos(2 * angle), c1 * Math.sin(angle) + c2 * Math.sin(2 * angle));
+  return at(b0, b1, b2) / at(1, a1, a2);
 }
 
 function squareRoot({ re, im }) {
   const size = Math.hypot(re, im);
-  const real = Math.sqrt((size + re) / 2);
-  return { re: real, im: Math.sign(im || 1) * Math.sqrt((size - re) / 2) };
+  return { re: Math.sqrt((size + re) / 2), im: Math.sign(im || 1) * Math.sqrt((size - re) / 2) };
 }
 
-/** (4 + s) / (4 - s): the bilinear transform at a rate of 2. */
-function bilinear({ re, im }) {
-  const [a, b, c, d] = [4 + re, im, 4 - re, -im];
-  const size = c * c + d * d;
-  return { re: (a * c + b * d) / size, im: (b * c - a * d) / size };
+function divided(first, second) {
+  const size = second.re ** 2 + second.im ** 2;
+  return { re: (first.re * second.re + first.im * second.im) / size, im: (first.im * second.re - first.re * second.im) / size };
 }
 
-/** The filter forward and backward, with an odd extension at both ends, as `scipy.signal.sosfiltfilt`. */
-function bothWays(sections, signal) {
+/** Sections forward and backward, with an odd extension at both ends, as `scipy.signal.sosfiltfilt`. */
+function bothWays(made, signal) {
+  const zeros = Math.min(made.filter((each) => each[2] === 0).length, made.filter((each) => each[4] === 0).length);
+  const padding = Math.min(3 * (2 * made.length + 1 - zeros), signal.length - 1);
+  const extended = extendedOddly(signal, padding);
+  const filtered = forward(made, forward(made, extended).reverse()).reverse();
+  const result = filtered.slice(padding, padding + signal.length);
+  return signal instanceof Float32Array ? Float32Array.from(result) : result;
+}
+
+/** The signal with `padding` samples at both ends, turned around the first and the last one. */
+export function extendedOddly(signal, padding) {
   const length = signal.length;
-  const padding = Math.min(3 * (2 * sections.length + 1), length - 1);
   const extended = new Float64Array(length + 2 * padding);
   const round = signal instanceof Float32Array ? Math.fround : (value) => value;
   for (let index = 0; index < padding; index++) {
@@ -73,16 +116,14 @@ function bothWays(sections, signal) {
     extended[padding + length + index] = round(2 * signal[length - 1] - signal[length - 2 - index]);
   }
   extended.set(signal, padding);
-  const filtered = forward(sections, forward(sections, extended).reverse()).reverse();
-  const result = filtered.slice(padding, padding + length);
-  return signal instanceof Float32Array ? Float32Array.from(result) : result;
+  return extended;
 }
 
 /** Cascade of second-order sections from the steady state of the first sample. */
-function forward(sections, signal) {
+function forward(made, signal) {
   let scale = signal[0];
   let current = signal;
-  for (const [b0, b1, b2, a1, a2] of sections) {
+  for (const [b0, b1, b2, a1, a2] of made) {
     const gain = (b0 + b1 + b2) / (1 + a1 + a2);
     let z1 = (gain - b0) * scale;
     let z2 = (b2 - a2 * gain) * scale;

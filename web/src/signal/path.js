@@ -122,7 +122,7 @@ const isConstant = (row) => row.every((value) => value === row[0]);
 function prepared(path, row, rate) {
   let values = path.resampling === "linear" || path.zscore ? Float64Array.from(row) : row;
   const rounded = (next) => (values instanceof Float32Array ? Float32Array.from(next) : next);
-  if (path.band) values = bandPass(values, rate, path.band);
+  if (path.band) values = bandPass(values, rate, ...path.band);
   if (path.mains) values = mainsNotch(values, rate, path.mains);
   values = rounded(resample(values, rate, path.samplingRate, path.resampling));
   return path.zscore ? zscore(values) : values;

@@ -1,8 +1,9 @@
 /** Resampling and the z-score of `ecgtune.data.signal.filters`, in float64. */
 
+import { ReadError } from "../readers/base.js";
+
 const LARGEST_FACTOR = 10_000; // of the ratio of two rates
 const FLAT = 1e-9; // a standard deviation below this fraction of the largest sample is rounding, not signal
-export const UNUSABLE = "The sampling rate of the recording cannot be changed to that of the model";
 
 /** Change the rate of `signal` (Float32Array or Float64Array) from `from` to `to` Hz; gives a Float64Array. */
 export function resample(signal, from, to, method = "polyphase") {
@@ -50,7 +51,7 @@ function lowPass(factor) {
   return kept.get(factor);
 }
 
-const sinc = (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
+export const sinc = (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
 
 /** The modified Bessel function of order 0. */
 function bessel(x) {
@@ -67,7 +68,7 @@ export function resamplingRatio(from, to) {
   const [a, b] = [fraction(to), fraction(from)];
   const [numerator, denominator] = limited(a[0] * b[1], a[1] * b[0]);
   const [up, down] = [Number(numerator), Number(denominator)];
-  if (up === 0 || up > LARGEST_FACTOR) throw new RangeError(`${UNUSABLE}: ${from} to ${to} Hz.`);
+  if (up === 0 || up > LARGEST_FACTOR) throw new ReadError(`The sampling rate cannot be changed from ${from} to ${to} Hz, the rate of the model.`);
   return { up, down };
 }
 
