@@ -134,7 +134,7 @@ def _front(run: Run, base: str | None) -> str:
     """The metadata of the hub at the head of a card."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    licence = licence_of(run.model.name)
+    licence = run.model.weights.licence or licence_of(run.model.name)
     values = {name: run.metrics["window"]["metrics"][name]["value"] for name in _METRICS}
     results = [
         EvalResult(
@@ -151,7 +151,7 @@ def _front(run: Run, base: str | None) -> str:
     data = ModelCardData(
         library_name="ecgtune",
         tags=["ecg", "electrocardiogram", run.model.base_encoder.architecture, run.metrics["name"]],
-        license=None if licence == "unknown" else licence.lower(),
+        license=None if licence == "unknown" else licence.lower().replace(" ", "-"),
         base_model=base,
         model_name=run.metrics["name"],
         eval_results=results or None,

@@ -35,9 +35,14 @@ def write_page(model: Path, path: Path, title: str | None = None) -> Path:
 
     title: heading of the page; "ECG: " and the labels when not given. The page is the same for the same model and
     version of ecgtune. Raises ModelFileError for a file that is not whole or not ecgtune's, SettingError for one of
-    more than `LARGEST_MODEL` bytes.
+    more than `LARGEST_MODEL` bytes, or with a preset.
     """
     opened = Model(model)  # checks the file, and that a runtime opens it
+    if opened.metadata["input"].get("prepared_by_runtime"):
+        raise SettingError(
+            f"{model}: its windows are prepared by an encoder's preset, which the page cannot compute; use ecgtune "
+            "predict, or train with --preset none"
+        )
     content = model.read_bytes()
     if len(content) > LARGEST_MODEL:
         raise SettingError(

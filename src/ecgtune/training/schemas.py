@@ -93,6 +93,7 @@ class Filter(TypedDict):
     normalisation: str
     mean: NotRequired[list[float] | None]
     std: NotRequired[list[Positive] | None]
+    steps: NotRequired[list[dict[str, Any]]]
 
 
 class ThresholdFacts(TypedDict):
@@ -117,6 +118,8 @@ class Origin(TypedDict):
     seed: int | None
     used: list[str]
     left_out: list[list[str]]
+    licence: NotRequired[str | None]
+    terms: NotRequired[str]
 
 
 class SavedModel(TypedDict):
