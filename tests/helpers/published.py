@@ -43,6 +43,7 @@ def seeded_weights(shared: Path, folder: str, entry: str, seed: int = SEED) -> d
     encoders = shared / "reference" / "encoders"
     recipe = runpy.run_path(str(encoders / "weights_recipe_v2.py"))
     shapes = json.loads((encoders / folder / "state_dict_keys.json").read_text())[entry]
+    shapes = {name: shape for name, shape in shapes.items() if f"encoder.{name}" not in shapes}  # no second names
     arrays = recipe["reference_weights"](shapes, seed, recipe["GAINS"].get(folder))
     weights = {name: torch.from_numpy(np.asarray(arrays[name])) for name in shapes}
     norm = sum(float(t.double().square().sum()) for t in weights.values()) ** 0.5
@@ -106,7 +107,7 @@ def outputs(
     hooks = [module.register_forward_hook(keep(stage)) for stage, module in stages.items()]
     with torch.no_grad():
         tokens, mask = model.encode(signal, padding_mask)
-        pooled = model.pool(tokens, mask)
+        pooled = model.finish_pooled(model.pool(tokens, mask))
         logits = model.head(pooled)
     for hook in hooks:
         hook.remove()

@@ -60,9 +60,14 @@ class StateDictFormat:
         if not tensors:
             raise CheckpointError(f"{path}: not a checkpoint of {kind}: no tensors under {', '.join(self.containers)}")
         tensors = check_tensors(tensors, str(path))
-        originals = {self._plain(name): name for name in tensors}
-        if len(originals) != len(tensors):
-            raise AuditError(f"weights audit: {path} names a tensor twice, with and without a prefix")
+        originals: dict[str, str] = {}
+        twice: list[tuple[str, str]] = []
+        for name, tensor in tensors.items():
+            first = originals.setdefault(self._plain(name), name)
+            if first != name and not torch.equal(tensor, tensors[first]):
+                raise AuditError(f"weights audit: {path} names a tensor twice, {first!r} and {name!r}")
+            if first != name:
+                twice.append((name, "the same tensor under another name"))
         unused = {name: reason for name in originals if (reason := self._unused(name))}
         found = {plain: tensors[name] for plain, name in originals.items() if plain not in unused}
         config, misfits = self._best(found, sizes)
@@ -78,7 +83,7 @@ class StateDictFormat:
             str(path),
             file_sha256(path),
             used=tuple(originals[theirs] for theirs in names.values()),
-            left_out=(*left_out, *((key, BESIDE) for key in beside)),
+            left_out=(*left_out, *twice, *((key, BESIDE) for key in beside)),
         )
         labels = self.labels if head and len(head["bias"]) == len(self.labels) else None
         return Checkpoint(self.architecture.from_weights(config, weights), origin, head or None, labels)
