@@ -1,0 +1,61 @@
+"""Encoders with published weights, in small sizes, from a training to an exported file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ecgtune
+from ecgtune.models.base import Encoder
+from ecgtune.models.checkpoint import save_encoder
+from ecgtune.models.ecg_jepa.network import EcgJepa, EcgJepaConfig
+from helpers.models import one_line
+from helpers.published import TINY
+
+#: Two seconds of two leads: the length that the small ECG-JEPA takes.
+DATA = ecgtune.simulate(windows=80, seconds=2, sampling_rate=250, seed=1)
+ENCODERS = {
+    **TINY,
+    "ecg-jepa": lambda: EcgJepa(EcgJepaConfig(width=16, depth=2, heads=2, feed_forward=24, patch=25, patches=20)),
+}
+
+
+def trained(folder: Path, name: str, encoder: Encoder, method: ecgtune.Method, **settings: object) -> ecgtune.Run:
+    save_encoder(encoder, folder / "encoder")
+    model = ecgtune.load_model(folder / "encoder", classes=DATA.classes, leads=DATA.leads)
+    recipe = ecgtune.recipe(method, epochs=2, batch_size=16, device="cpu", precision="fp32", **settings)
+    return ecgtune.fine_tune(DATA, recipe, model=model, out=folder / "run", quiet=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_run_is_trained_loaded_and_exported(tmp_path: Path, name: str):
+    run = trained(tmp_path, name, ENCODERS[name](), ecgtune.LoRA(rank=2), gradient_checkpointing=True, drop_path=0.1)
+    presets = run.model.base_encoder.input_spec.presets
+    assert run.preprocessing.steps == next(iter(presets.values()))
+    probability = run.predict(DATA.signal[:9])
+    again = ecgtune.load_run(run.folder)
+    np.testing.assert_array_equal(again.predict(DATA.signal[:9]), probability)
+    np.testing.assert_allclose(again.predict(DATA.signal[:9], precision="int8"), probability, atol=0.05)
+
+    verified = ecgtune.export(run.folder, tmp_path / "model.onnx")
+    model = ecgtune.runtime.Model(verified.path)
+    assert model.metadata["input"]["prepared_by_runtime"]
+    np.testing.assert_allclose(model.predict(DATA.signal[:9]), probability, atol=1e-5)
+    faster = np.repeat(DATA.signal[:9], 2, axis=-1)  # another rate goes through the same steps
+    np.testing.assert_allclose(model.predict(faster, 500.0), run.predict(faster, 500.0), atol=1e-5)
+    with pytest.raises(ecgtune.SettingError, match="an encoder's preset, which the page cannot compute") as caught:
+        ecgtune.page(tmp_path / "model.onnx", tmp_path / "page.html")
+    one_line(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_frozen_prefix_is_cached_and_a_plan_is_made(tmp_path: Path, name: str):
+    whole = trained(tmp_path / "off", name, ENCODERS[name](), ecgtune.TopLayers(layers=1), prefix_cache="off")
+    cached = trained(tmp_path / "on", name, ENCODERS[name](), ecgtune.TopLayers(layers=1), prefix_cache="on")
+    assert cached.metrics["training"]["precomputed"]
+    np.testing.assert_allclose(cached.predict(DATA.signal[:9]), whole.predict(DATA.signal[:9]), atol=1e-4)
+    recipe = ecgtune.recipe("lora", epochs=2, batch_size=16, model=str(tmp_path / "on" / "encoder"), device="cpu")
+    plan = ecgtune.plan(DATA, recipe, seeds=1, baselines=False, quiet=True)
+    assert len(plan.estimates) == 1
