@@ -98,8 +98,11 @@ def test_an_entry_appears_whole_and_replaces_other_versions_of_its_subject(tmp_p
     for entry in ("pool-a-1", "pool-b-1", "pool-a-2"):
         assert cached(tmp_path / entry, load, make) == "made"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pool-a-2", "pool-b-1"]
-    (tmp_path / "pool-a-2" / "content").write_text("kept")
-    assert cached(tmp_path / "pool-a-2", load, make) == "kept"
+    os.utime(tmp_path / "pool-a-2" / "content", (0, 0))
+    assert cached(tmp_path / "pool-a-2", load, make) == "made"
+    assert (tmp_path / "pool-a-2" / "content").stat().st_mtime == 0  # not written again
+    (tmp_path / "pool-a-2" / "content").write_text("changed by another program")
+    assert cached(tmp_path / "pool-a-2", load, make) == "made"
 
 
 @pytest.mark.parametrize(

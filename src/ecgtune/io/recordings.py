@@ -21,6 +21,7 @@ import hashlib
 import logging
 import lzma
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,13 @@ from ecgtune.data.signal.filters import resample
 from ecgtune.data.signal.quality import between_gaps, constant_fraction, extreme_fraction, fill_gaps
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where, split_names
-from ecgtune.io.readers.base import ReadOptions, one_line_errors, stated_rate
+from ecgtune.io.readers.base import ReadOptions, check_size, one_line_errors, stated_rate
 from ecgtune.io.readers.csv_dialect import is_csv
 from ecgtune.io.readers.csv_table import is_table
-from ecgtune.io.readers.npz_archive import ARCHIVE, Archive
+from ecgtune.io.readers.npz_archive import ARCHIVE, Archive, unpacks_too_far
 from ecgtune.io.readers.numpy_files import read_array
 from ecgtune.io.readers.registry import files_of, find_recordings, read_recording, whole_recordings
+from ecgtune.utils.archives import XzStream, is_bomb
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
 from ecgtune.utils.formatting import counted
@@ -163,15 +165,22 @@ class _Pool:
             for path in self.files:
                 with one_line_errors(path, "a NumPy array"):
                     array = np.atleast_2d(read_array(path))
-                yield _checked(array, 1, path)
+                _check_signal(path, array.shape, array.dtype, 1)
+                yield array
         else:
-            path = self.files[-1]
-            whole = _unpack(path) if path.name.endswith(_PACKED) else _signal(path)
-            _checked(whole, len(self.leads), path)
-            if self.offset[-1] != whole.shape[1]:
-                raise DataError(f"{path}: holds {whole.shape[1]} samples, but offset ends at {self.offset[-1]}")
-            for start, stop in zip(self.offset[:-1], self.offset[1:], strict=True):
-                yield whole[:, start:stop]
+            path, longest = self.files[-1], int(np.diff(self.offset).max())
+            check_size(path, len(self.leads), longest, self.options)
+            if path.name.endswith(_PACKED):
+                _check_signal(path, (1, int(self.offset[-1])), np.dtype(np.int16), len(self.leads))
+            parts = _unpacked(path, self.offset) if path.name.endswith(_PACKED) else self._stored(path)
+            yield from parts
+
+    def _stored(self, path: Path) -> Iterator[NDArray[Any]]:
+        assert self.offset is not None
+        with one_line_errors(path, ARCHIVE), Archive(path) as archive:
+            header = archive.header("signal")
+            _check_signal(path, (1,) * (2 - len(header.shape)) + header.shape, header.dtype, len(self.leads))
+            yield from archive.parts("signal", self.offset)
 
     def _like_the_first(self, path: Path) -> NDArray[np.float32]:
         recording = read_recording(path, self.options)
@@ -216,7 +225,7 @@ def _find_pool(path: Path, options: ReadOptions) -> _Pool:
             "shape "
             f"({len(record) + 1},), but has shape {offset.shape}"
         )
-    return _Pool(files, record, leads, rate, offset)
+    return _Pool(files, record, leads, rate, offset, options=options)
 
 
 def _packed(index: Path) -> Path:
@@ -226,28 +235,34 @@ def _packed(index: Path) -> Path:
     return packed
 
 
-def _signal(path: Path) -> NDArray[Any]:
-    with one_line_errors(path, ARCHIVE), Archive(path) as archive:
-        return np.atleast_2d(archive.read("signal"))
-
-
-def _unpack(path: Path) -> NDArray[np.int16]:
+def _unpacked(path: Path, offset: NDArray[np.int64]) -> Iterator[NDArray[np.int16]]:
+    samples, size = int(offset[-1]), path.stat().st_size
+    if is_bomb(2 * samples, size):
+        raise unpacks_too_far(path, 2 * samples, size)
     try:
-        packed = np.frombuffer(lzma.decompress(path.read_bytes()), np.uint8)
+        with closing(XzStream(path)) as low, closing(XzStream(path)) as high:
+            high.skip(samples)
+            last = np.zeros(1, np.uint16)
+            for count in np.diff(offset).tolist():
+                first, second = (np.frombuffer(stream.read(count), np.uint8) for stream in (low, high))
+                if len(second) < count:
+                    raise DataError(f"{path}: holds fewer samples than the {samples} at which offset ends")
+                steps = first.astype(np.uint16) | second.astype(np.uint16) << 8
+                values = last + np.cumsum(steps, dtype=np.uint16)
+                last = values[-1:]
+                yield values.view(np.int16)[None]
+            if high.read(1):
+                raise DataError(f"{path}: holds more samples than the {samples} at which offset ends")
     except (lzma.LZMAError, EOFError) as error:
         raise DataError(f"{path}: cannot be unpacked ({error}); copy the file again") from None
-    low, high = packed[: len(packed) // 2], packed[len(packed) // 2 :]
-    steps = low.astype(np.uint16) | high.astype(np.uint16) << 8
-    return np.cumsum(steps, dtype=np.uint16).view(np.int16)[None]
 
 
-def _checked(signal: NDArray[Any], leads: int, path: Path) -> NDArray[Any]:
-    if signal.ndim != 2 or signal.dtype.kind not in "iuf" or len(signal) != leads:
+def _check_signal(path: Path, shape: tuple[int, ...], dtype: np.dtype, leads: int) -> None:
+    if len(shape) != 2 or dtype.kind not in "iuf" or shape[0] != leads:
         raise DataError(
-            f"{path}: the signal is {signal.dtype} of shape {signal.shape}; numbers of shape ({leads}, samples) are "
-            "needed" + ("" if leads > 1 else ", or (samples,)")
+            f"{path}: the signal is {dtype} of shape {shape}; numbers of shape ({leads}, samples) are needed"
+            + ("" if leads > 1 else ", or (samples,)")
         )
-    return signal
 
 
 def _store(folder: Path, pool: _Pool, rate: float, sampling_rate: float, resampling: str) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ecgtune.errors import RunError, SettingError
 from ecgtune.io.recordings import Recordings
-from ecgtune.training.inference import write_rows
+from ecgtune.training.inference import read_rows, write_rows
 from ecgtune.utils.cache import cache_folder, cache_key, unwritable
 
 DETECTOR = "neurokit2"
@@ -83,11 +83,8 @@ def _inputs(recordings: Recordings, rows: Sequence[int]) -> Iterator[Any]:
 
 def _cached(file: Path) -> NDArray[np.int64] | None:
     """Return the cached result, None if it is missing or damaged."""
-    try:
-        position = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return position if position.dtype == np.int64 and position.ndim == 1 else None
+    position = read_rows(file)
+    return position if position is not None and position.dtype == np.int64 and position.ndim == 1 else None
 
 
 def _detect(recordings: Recordings, rows: Sequence[int]) -> NDArray[np.int64]:

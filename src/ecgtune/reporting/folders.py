@@ -101,7 +101,7 @@ def _read(folder: Path, kind: str) -> FinishedRun:
     metrics_file = folder / "metrics.json"
     if not metrics_file.is_file():
         raise RunError(f"{folder} has no metrics.json, so the run is not finished; finish it with --resume")
-    metrics = _json(metrics_file, dict[str, Any])
+    metrics = _json(metrics_file, Any)
     check_format(metrics_file, metrics)
     found = metrics.get("kind", FINE_TUNING)
     if found != kind:
@@ -119,7 +119,7 @@ def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -
     file = folder / "results.json"
     if results is None and not file.is_file():
         raise RunError(f"{folder} has no results.json; give a folder written by 'ecgtune compare'")
-    content: dict[str, Any] = _json(file, dict[str, Any]) if results is None else printable_values(results)
+    content: dict[str, Any] = _json(file, Any) if results is None else printable_values(results)
     check_format(file, content)
     check_schema(content, Results, str(file), RunError)
     methods = [row for row in content["rows"] if row["kind"] == "method"]

@@ -16,10 +16,12 @@ from ecgtune.methods.split import FrozenPrefix, SplitPoint
 from ecgtune.models.classifier import Classifier
 from ecgtune.training.batches import Inputs, Windows, array_of, tensor_of
 from ecgtune.training.precision import autocast
+from ecgtune.utils.cache import checksum
 from ecgtune.utils.files import write_atomically
 
 BATCH = 256
 FEATURES = SplitPoint("features")
+_SUM_BYTES = 4
 
 
 def choose_device(name: str) -> torch.device:
@@ -81,7 +83,7 @@ def precompute(
 
 
 def write_rows(file: Path, chunks: Iterator[np.ndarray], rows: int) -> None:
-    """Write the concatenation of `chunks`, `rows` rows in total, as one `.npy` file, atomically."""
+    """Write the concatenation of `chunks`, `rows` rows in total, as one `.npy` file, atomically; a checksum follows."""
 
     def write(partial: Path) -> None:
         # Not through a memory map, which kills the process on a full disk instead of raising an error.
@@ -92,8 +94,21 @@ def write_rows(file: Path, chunks: Iterator[np.ndarray], rows: int) -> None:
                     header = {"descr": format.dtype_to_descr(chunk.dtype), "fortran_order": False, "shape": shape}
                     format.write_array_header_1_0(target, header)
                 target.write(np.ascontiguousarray(chunk).data)
+        with partial.open("ab") as target:
+            target.write(checksum(partial).to_bytes(_SUM_BYTES, "little"))
 
     write_atomically(file, write)
+
+
+def read_rows(file: Path) -> np.ndarray | None:
+    """Return the array of a file of `write_rows`, memory-mapped; None where it is missing or has changed since."""
+    try:
+        with file.open("rb") as source:
+            source.seek(-_SUM_BYTES, 2)
+            stored = int.from_bytes(source.read(), "little")
+        return np.load(file, mmap_mode="c") if checksum(file, _SUM_BYTES) == stored else None
+    except (OSError, ValueError, EOFError):
+        return None
 
 
 def probability_of(logits: np.ndarray, task: Task = "binary") -> np.ndarray:

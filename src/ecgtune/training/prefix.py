@@ -25,12 +25,12 @@ from ecgtune.methods.base import Method
 from ecgtune.methods.split import FrozenPrefix, SplitPoint, split_point
 from ecgtune.models.classifier import Classifier
 from ecgtune.training.batches import Windows, array_of
-from ecgtune.training.inference import BATCH, choose_device, forward_batches, precompute
+from ecgtune.training.inference import BATCH, choose_device, forward_batches, precompute, read_rows
 from ecgtune.training.precision import choose_precision
 from ecgtune.utils.cache import cache_folder, cache_key, evict
 from ecgtune.utils.sources import source_digest
 
-FORMAT = 2  # increase it when the content of an entry changes
+FORMAT = 3  # increase it when the content of an entry changes
 #: Largest fraction of the machine's memory for precomputed training and validation windows. Steps read random rows,
 #: which is fast while the system caches the file in memory; from a disk it can take longer than computing them again.
 MEMORY_FRACTION = 0.25
@@ -138,11 +138,11 @@ def _load_or_precompute(
     if code is None:
         return precompute(model, windows, **options), "in memory, because code of the encoder or method is in no file"
     file = cache_folder() / f"prefix-{prefix_key(model, split, windows, precision, code)}.npy"
-    with suppress(OSError, ValueError, EOFError):  # missing or damaged: computed again
-        stored = np.load(file, mmap_mode="c")
-        if len(stored) == len(windows):
+    stored = read_rows(file)
+    if stored is not None and len(stored) == len(windows):
+        with suppress(OSError):  # another process has removed it
             file.touch()
-            return Windows(stored, windows.label, split), "found in the cache"
+        return Windows(stored, windows.label, split), "found in the cache"
     try:
         evict(file.parent, "prefix-*.npy", CACHE_FRACTION * psutil.virtual_memory().total)
         return precompute(model, windows, file=file, **options), "saved in the cache"

@@ -48,13 +48,13 @@ class SplitFacts(TypedDict):
 
 
 class TrainingFacts(TypedDict):
-    """The training of a run."""
+    """The training of a run; null where nothing was trained, in the majority baseline."""
 
-    epochs: Count
-    best_epoch: Count
-    seconds: float
-    precision: str
+    epochs: Count | None
+    best_epoch: Count | None
+    seconds: float | None
     learning_rate: float | None
+    precision: NotRequired[str]
 
 
 class Metrics(TypedDict):

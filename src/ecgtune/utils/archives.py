@@ -8,6 +8,8 @@ import zipfile
 from pathlib import Path
 
 _MOST_XZ_MEMORY = 256 << 20  # of the decompressor; xz -9 needs 65 MiB
+_HARMLESS_BYTES = 64 << 20  # that any file may unpack to
+_MOST_RATIO = 200  # beyond them; noise of an amplifier limits signals to about 10, zeros reach 1,000 to 7,000
 _PIECE = 1 << 16  # bytes of a compressed file that are read at once
 MOST_TABLE_BYTES = 4 << 20  # some 50,000 members; each takes about ten times the memory of its entry
 
@@ -36,6 +38,11 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         raise
     file.table = False
     return archive
+
+
+def is_bomb(unpacked: int, packed: int) -> bool:
+    """Whether so many bytes from so few are no measured signal but a file made to fill the memory or the disk."""
+    return unpacked > _HARMLESS_BYTES and unpacked > _MOST_RATIO * packed
 
 
 class XzStream:

@@ -6,9 +6,8 @@ loaded.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -20,12 +19,14 @@ from numpy.typing import NDArray
 
 from ecgtune.errors import DataError
 from ecgtune.io.readers.csv_dialect import workbook_error
+from ecgtune.utils.archives import is_bomb, open_zip
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 RATE_KEYS = ("sampling_rate", "fs")
 ARCHIVE = "an NPZ archive"
 _WORKBOOK = {"[Content_Types].xml", "content.xml"}  # files inside .xlsx and .ods
+_MOST_STREAMS = 64  # leads of an archive of recordings
 _FACT_BYTES = 1 << 16  # of an array that holds facts
 NEEDED = "arrays 'signal' (windows, samples) or (windows, leads, samples) and 'label' (windows,) are needed"
 
@@ -87,7 +88,7 @@ class Archive:
         if start.startswith(b"\x80"):
             raise DataError(f"{path}: is a Python pickle, which is refused because loading it can run any code; {how}")
         self.path = path
-        self._zip = zipfile.ZipFile(path)
+        self._zip = open_zip(path)
         if _WORKBOOK & set(self._zip.namelist()):
             raise workbook_error(path)
         self.keys = {name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy")}
@@ -112,8 +113,11 @@ class Archive:
     @contextmanager
     def _open(self, key: str) -> Iterator[tuple[IO[bytes], ArrayHeader]]:
         name = f"{key}.npy"
+        info = self._zip.getinfo(name)
+        if is_bomb(info.file_size, info.compress_size):
+            raise unpacks_too_far(self.path, info.file_size, info.compress_size)
         with self._zip.open(name) as file:
-            yield file, read_header(self.path, key, file, self._zip.getinfo(name).file_size)
+            yield file, read_header(self.path, key, file, info.file_size)
             file.read(1)  # at the end of a member its checksum is compared
 
     def header(self, key: str) -> ArrayHeader:
@@ -135,6 +139,29 @@ class Archive:
             for first in range(0, header.shape[0], rows):
                 count = min(rows, header.shape[0] - first)
                 yield _take(file, header, (count, *header.shape[1:])) if whole is None else whole[first : first + count]
+
+    def parts(self, key: str, offset: NDArray[np.int64]) -> Iterator[NDArray]:
+        """Yield the parts `offset[i]` to `offset[i + 1]` of an array (samples,) or (leads, samples): (leads, part).
+
+        A part at a time is in memory: each lead is read by a stream of its own. Raises DataError for another array.
+        """
+        with ExitStack() as stack:
+            file, header = stack.enter_context(self._open(key))
+            leads, samples = prod(header.shape[:-1]), header.shape[-1]
+            if leads > _MOST_STREAMS:
+                raise DataError(f"{self.path}: has {leads} leads; at most {_MOST_STREAMS} are read")
+            if offset[-1] != samples:
+                raise DataError(f"{self.path}: holds {samples} samples, but offset ends at {offset[-1]}")
+            streams = [file]
+            if not header.fortran:
+                streams += [stack.enter_context(self._open(key))[0] for _ in range(1, leads)]
+                for lead, stream in enumerate(streams):
+                    stream.seek(lead * samples * header.dtype.itemsize, 1)
+            for count in np.diff(offset).tolist():
+                if header.fortran:
+                    yield _take(file, header, (leads, count))
+                else:
+                    yield np.concatenate([_take(stream, header, (1, count)) for stream in streams])
 
     def text(self, key: str) -> NDArray[np.str_]:
         """Return an array of text or numbers as text."""
@@ -180,6 +207,14 @@ def _take(file: IO[bytes], header: ArrayHeader, shape: tuple[int, ...]) -> NDArr
     if len(data) != count * header.dtype.itemsize:
         raise EOFError("it ends early")
     return np.frombuffer(data, header.dtype, count).reshape(shape, order="F" if header.fortran else "C")
+
+
+def unpacks_too_far(path: Path, unpacked: int, packed: int) -> DataError:
+    """Return the error for compressed data that are no signal."""
+    return DataError(
+        f"{path}: unpacks to {unpacked} bytes, {unpacked // max(packed, 1)} times its size, which no measured signal"
+        " does; write it again without compression"
+    )
 
 
 def as_text(path: Path, key: str, values: NDArray) -> NDArray[np.str_]:

@@ -2,7 +2,7 @@
 
 An entry depends on the recordings, their preparation, the contents of their files, and the code of a reader from
 outside the package. Contents are hashed when size or time of a file has changed, so a second look costs one `stat` per
-file, and a folder that was only copied or touched is not decoded again.
+file and the checksum of the entry, and a folder that was only copied or touched is not decoded again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ecgtune.io.readers.base import FileReader
 from ecgtune.io.readers.registry import code_of, recording_reader
 from ecgtune.io.records.first_pass import Preparation, Progress, RecordingFacts, RecordingOutcome, first_pass
 from ecgtune.io.records.selection import Selection
-from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
+from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version, loaded
 from ecgtune.utils.files import file_sha256, write_text
 
 FORMAT = 4  # raise it with every change of the stored content or of the signal path
@@ -80,7 +80,7 @@ def prepare_records(
     versions = _versions(files)
     stored = [*versions, *([code] if code else [])]
     entry = next((found for found in cache_folder().glob(f"{subject}-*") if _versions_in(found) == stored), None)
-    prepared = None if entry is None else _load(entry)
+    prepared = None if entry is None else loaded(entry, _load)
     if prepared is not None:
         return prepared
     sha256 = _contents(files)
