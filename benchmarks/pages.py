@@ -26,6 +26,7 @@ SECTIONS = {
     "micro": ("micro-*.json", "micro"),
     "int8": ("int8-*.json", "int8"),
     "export": ("export-*.json", "export"),
+    "browser": ("browser-*.json", "browser"),
     "startup": ("startup-*.json", "startup"),
     "reading": ("reading-*.json", "reading"),
     "memory": ("memory-*.json", "memory"),

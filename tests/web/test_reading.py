@@ -159,6 +159,12 @@ def written(tmp_path: Path) -> list[Path]:
     return paths
 
 
+def test_the_modules_pass_their_own_tests():
+    tests = sorted(map(str, (WEB / "tests").glob("*.test.js")))
+    done = subprocess.run(["node", "--test", *tests], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
 def test_damaged_files_give_a_recording_or_a_sentence(tmp_path):
     requests = [request(path, each[1]) for path, each in zip(written(tmp_path), FILES.values(), strict=True)]
     (tmp_path / "requests.json").write_text(json.dumps(requests))

@@ -1,0 +1,216 @@
+"""The page of a model in headless Chromium beside Python: agreement in five formats, time, size and requests.
+
+    python benchmarks/browser.py [--recordings 200] [--model FILE.onnx ...]
+
+fine-tunes the bundled encoder (LoRA) on windows of CinC 2017, or simulated ones where ../shared is missing, exports it
+in float32 and int8, and writes a page of each. Recordings of ten seconds at 300 Hz are written as WFDB, EDF, DICOM,
+HL7 aECG and CSV, a fifth each. A page reads and answers them without a network; `ecgtune.runtime.Model` answers the
+same files. Results go to benchmarks/results/browser-KIND.json and docs/performance.md.
+"""
+
+import argparse
+import base64
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from export import REAL, run_of
+from machines import described, result_file, write_result
+from pages import amount, markdown, update
+
+import ecgtune
+from ecgtune.evaluation.groups import pooled_probability
+from ecgtune.runtime import Model
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests"))  # its helpers write files of every format
+
+RECORDS = ROOT.parent / "shared" / "data" / "records" / "cinc2017"
+RATE = 300
+SECONDS = 10
+FORMATS = ("WFDB", "EDF", "DICOM", "aECG", "CSV")
+#: Gives files to the page as a drop does, and the milliseconds from then to the answer.
+DROP = """
+async files => {
+    const data = new DataTransfer();
+    for (const [name, text] of files) {
+        data.items.add(new File([Uint8Array.from(atob(text), (char) => char.charCodeAt(0))], name));
+    }
+    const root = document.documentElement;
+    delete root.dataset.answered;
+    delete root.dataset.failed;
+    const done = new Promise((found) => new MutationObserver(found).observe(root, { attributes: true }));
+    const start = performance.now();
+    document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+    await done;
+    return performance.now() - start;
+}
+"""
+
+
+def signals(count: int) -> tuple[np.ndarray, str]:
+    """Recordings (count, samples) at 300 Hz in steps of a tenth of a microvolt, and where they are from."""
+    if not RECORDS.is_dir():
+        data = ecgtune.simulate(count, sampling_rate=RATE, seconds=SECONDS, seed=5)
+        return np.rint(1e4 * data.signal[:, 0]).astype(np.int64), "simulated"
+    from ecgtune.io.readers.registry import read_recording
+
+    length, parts = RATE * SECONDS, []
+    for file in sorted(RECORDS.glob("*.hea")):
+        signal = read_recording(file).signal[0]
+        parts += [signal[start : start + length] for start in range(0, len(signal) - length + 1, length // 2)]
+    chosen = [parts[row] for row in np.linspace(0, len(parts) - 1, count).astype(int)]
+    return np.rint(1e4 * np.stack(chosen)).astype(np.int64), "CinC 2017"
+
+
+def written(kind: str, steps: np.ndarray, folder: Path, name: str) -> list[Path]:
+    """Write one recording in a format; the files, the one that Python reads first."""
+    from helpers.clinical_files import hl7
+    from helpers.recordings import dicom_group, write_csv, write_dicom, write_edf, write_wfdb
+
+    rows, lead = steps[None], ("II",)
+    if kind == "WFDB":
+        header = write_wfdb(folder, rows, name=name, leads=lead, rate=RATE, adc_gain=[1e4])
+        return [header, header.with_suffix(".dat")]
+    if kind == "EDF":
+        return [write_edf(folder / f"{name}.edf", rows, lead, rate=RATE)]
+    if kind == "DICOM":
+        return [write_dicom(folder / f"{name}.dcm", [dicom_group(rows, lead, rate=RATE)])]
+    if kind == "aECG":
+        path = folder / f"{name}.xml"
+        path.write_text(hl7(rows, lead, step_ms=1000 / RATE, scale="0.1"))
+        return [path]
+    return [write_csv(folder / f"{name}.csv", rows / 1e4, lead)]
+
+
+def answered(page: Any, files: list[Path]) -> tuple[dict[str, Any], float]:
+    """What a page answers, and seconds from the drop. It asks for rate and unit of a CSV, which are stated before."""
+    content = [[file.name, base64.b64encode(file.read_bytes()).decode()] for file in files]
+    milliseconds = page.tab.evaluate(DROP, content)
+    found = page.outcome()
+    if found["error"] and not page.tab.is_hidden("#ask"):
+        page.tab.fill("#rate", str(RATE))
+        page.tab.select_option("#unit", "mV")
+        page.tab.evaluate("document.documentElement.removeAttribute('data-failed')")
+        begin = time.perf_counter()
+        page.tab.click("#ask button")
+        found = page.outcome()
+        milliseconds = 1000 * (time.perf_counter() - begin)
+    assert found["error"] is None, found["error"]
+    return found, milliseconds / 1000
+
+
+def compared(opened: Any, exported: Path, recordings: list[tuple[str, list[Path], np.ndarray]], folder: Path) -> dict:
+    """One page against Python on all recordings."""
+    from helpers.browser import OpenPage
+
+    html = ecgtune.page(exported, folder / f"{exported.stem}.html")
+    begin = time.perf_counter()
+    page = OpenPage(opened, html)
+    opening = time.perf_counter() - begin
+    model = Model(exported, threads=1)
+    windows, wholes, seconds, changed = [], [], [], 0
+    for kind, files, steps in recordings:
+        found, took = answered(page, files)
+        if kind == "CSV":  # Python takes the unit of a file from the file alone
+            expected = model.predict((steps / 1e4).astype(np.float32)[None], RATE, leads=("II",))
+        else:
+            expected = model.predict(files[0])
+        whole = pooled_probability(expected, np.zeros(len(expected)), model.recording_rule)[1][0]
+        windows.append(np.abs(np.asarray(found["probability"]) - expected).max())
+        wholes.append(np.abs(np.asarray(found["pooled"]) - whole).max())
+        seconds.append(took)
+        decisions = [model.decision(_scored(model, np.asarray(each))) for each in ([whole], [found["pooled"]])]
+        changed += int((decisions[0] != decisions[1]).any())
+    begin = time.perf_counter()
+    page.explained()
+    stretches = time.perf_counter() - begin
+    assert page.requests == page.errors == [], (page.requests, page.errors)
+    page.context.close()
+    return {
+        "precision": model.metadata["precision"],
+        "weights": model.metadata["format_of_weights"],
+        "model_bytes": exported.stat().st_size,
+        "page_bytes": html.stat().st_size,
+        "recordings": len(recordings),
+        "largest_difference": {"windows": float(max(windows)), "recordings": float(max(wholes))},
+        "changed_decisions": changed,
+        "seconds": {
+            "open": opening,
+            "answer": float(np.median(seconds)),
+            "slowest": max(seconds),
+            "stretch": stretches,
+        },
+        "requests": 0,
+    }
+
+
+def _scored(model: Model, probability: np.ndarray) -> np.ndarray:
+    return probability[:, 1] if model.task == "binary" else probability
+
+
+def exports(folder: Path) -> list[Path]:
+    """A run of the bundled encoder in float32 and int8."""
+    real = ecgtune.read_dataset(REAL, limit=1500) if REAL.is_file() else ecgtune.simulate(1500, seed=0)
+    run = run_of("ecg-fm-tiny", ecgtune.LoRA(rank=8), real, folder / "run", 1)
+    paths = [folder / "float32.onnx", folder / "int8.onnx"]
+    for path in paths:
+        ecgtune.export(run, path, ecgtune.ExportSettings(int8=path.stem == "int8"))
+    return paths
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Return a Markdown table of the pages."""
+    rows = [
+        (
+            f"{row['precision']} ({row['weights']})" if row["precision"] != row["weights"] else row["precision"],
+            amount(row["model_bytes"], "bytes"),
+            amount(row["page_bytes"], "bytes"),
+            str(row["recordings"]),
+            f"{row['largest_difference']['windows']:.2g}",
+            str(row["changed_decisions"]),
+            amount(row["seconds"]["open"]),
+            amount(row["seconds"]["answer"]),
+            amount(row["seconds"]["slowest"]),
+            amount(row["seconds"]["stretch"]),
+            str(row["requests"]),
+        )
+        for row in result["pages"]
+    ]
+    header = (
+        *("model", "its size", "page", "recordings", "largest difference to Python", "changed decisions", "to open"),
+        *("drop to answer", "slowest", "to find the stretch", "requests to a network"),
+    )
+    return f"{described(result)}, {result['browser']}, {result['signals']}.\n\n{markdown(header, rows)}"
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--recordings", type=int, default=200)
+    parser.add_argument("--model", type=Path, nargs="*", help="exported files instead of the two that are made")
+    parser.add_argument("--result", type=Path, default=None)
+    options = parser.parse_args(arguments)
+    from helpers.browser import browser
+
+    steps, origin = signals(options.recordings)
+    with tempfile.TemporaryDirectory() as place, browser() as opened:
+        folder = Path(place)
+        kinds = [FORMATS[number % len(FORMATS)] for number in range(len(steps))]
+        recordings = [
+            (kind, written(kind, row, folder, f"r{number:03}"), row)
+            for number, (kind, row) in enumerate(zip(kinds, steps, strict=True))
+        ]
+        pages = [compared(opened, path, recordings, folder) for path in options.model or exports(folder)]
+        facts = {"browser": f"Chromium {opened.version}", "signals": origin, "formats": list(FORMATS), "pages": pages}
+    result = write_result(options.result or result_file("browser"), facts)
+    if options.result is None:
+        update()
+    return result
+
+
+if __name__ == "__main__":
+    main()
