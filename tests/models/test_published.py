@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ecgtune.errors import AuditError, CheckpointError, SettingError
 from ecgtune.models.base import Encoder
-from ecgtune.models.checkpoint import convert, load_checkpoint, load_named
+from ecgtune.models.checkpoint import convert, load_checkpoint, load_named, save_encoder
 from ecgtune.models.description import build_model, describe_model
 from ecgtune.models.ecgfounder.labels import LABELS
 from ecgtune.models.loading import load_model
@@ -136,6 +136,15 @@ def test_terms_of_a_licence_are_told_once_and_kept(tmp_path: Path, monkeypatch, 
     assert notice in load_model(convert(path, tmp_path / "converted")).weights.describe()
     again = build_model(describe_model(model))
     assert again.weights == model.weights
+
+
+def test_a_converted_folder_is_read_by_name_and_refused_for_another(tmp_path: Path):
+    encoder, other = FILES["ecgfounder"].encoder, FILES["ecg-jepa"].encoder
+    folder = save_encoder(encoder, tmp_path / "encoder")
+    found = load_named(folder, "ecgfounder", type(encoder), encoder.config)
+    assert found.encoder.config == encoder.config
+    with pytest.raises(AuditError, match=r"does not fit ecg-jepa: it holds the encoder ecgfounder with"):
+        load_named(folder, "ecg-jepa", type(other), other.config)
 
 
 def test_a_model_by_name_and_file_is_described_and_built_again(tmp_path: Path, monkeypatch):

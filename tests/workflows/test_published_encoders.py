@@ -1,9 +1,11 @@
 """Encoders with published weights, in small sizes, from a training to an exported file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import ecgtune
 from ecgtune.models.base import Encoder
@@ -59,3 +61,25 @@ def test_the_frozen_prefix_is_cached_and_a_plan_is_made(tmp_path: Path, name: st
     recipe = ecgtune.recipe("lora", epochs=2, batch_size=16, model=str(tmp_path / "on" / "encoder"), device="cpu")
     plan = ecgtune.plan(DATA, recipe, seeds=1, baselines=False, quiet=True)
     assert len(plan.estimates) == 1
+
+
+@pytest.mark.slow
+def test_a_licence_that_forbids_something_is_in_every_result(tmp_path: Path, monkeypatch):
+    encoder = TINY["hubert-ecg"]()
+    reader = replace(type(encoder).published, sizes=(encoder.config,))
+    monkeypatch.setattr(type(encoder), "published", reader)
+    path = tmp_path / "hubert.pt"
+    names = {reader.published_name(name): tensor for name, tensor in encoder.state_dict().items()}
+    torch.save({"model_state_dict": names}, path)
+    recipe = ecgtune.recipe("lora", epochs=2, batch_size=16, model=str(path), device="cpu", precision="fp32")
+    results = ecgtune.compare(DATA, recipe, seeds=1, baselines=False, out=tmp_path / "runs", quiet=True)
+    notice = "CC BY-NC 4.0, no commercial use"
+    run = ecgtune.load_run(tmp_path / "runs" / "lora" / "seed-0")
+    assert notice in results["weights"]
+    for file in ("README.md", "report.html", "metrics.json"):
+        assert notice in (run.folder / file).read_text(encoding="utf-8"), file
+    assert notice in (tmp_path / "runs" / "table.md").read_text(encoding="utf-8")
+    exported = ecgtune.export(run, tmp_path / "model.onnx")
+    facts = ecgtune.runtime.Model(exported.path).metadata
+    assert (facts["encoder"]["licence"], facts["encoder"]["terms"]) == ("CC BY-NC 4.0", "no commercial use")
+    assert notice in facts["run"]["weights"]

@@ -166,6 +166,6 @@ def _find(
     if found is not None and (name in model_names() or not path.exists()):
         architecture, weights = found
         return name, weights.load(name, architecture, leads, seed)
-    if path.exists() or path.suffix in (".pt", ".pth") or path.is_absolute():
+    if path.exists() or path.suffix in (".pt", ".pth", ".safetensors") or path.is_absolute():
         return str(path.resolve()), load_checkpoint(path)
     raise unknown_model(name)

@@ -33,6 +33,7 @@ CASES = [
     ("ecgfounder", "ecgfounder-1lead", "fine-tuning", "finetune_1_lead", np.s_[:]),
     ("ecgfounder", "ecgfounder", "evaluation", "eval_zscored_only", np.s_[:]),
     ("ecgfounder", "ecgfounder", "evaluation", "resample_unequal_after_zscore", np.s_[:, ::3]),
+    ("ecgfounder", "ecgfounder", "as-published", "resample_unequal_after_zscore", np.s_[:, ::3]),
     ("ecg_jepa", "ecg-jepa", "fine-tuning", "finetune_filtered[:,::2]", np.s_[:, ::2]),
     ("ecg_jepa", "ecg-jepa", "linear-evaluation", "linear_eval[:,::2]", np.s_[:, ::2]),
     ("hubert_ecg", "hubert-ecg", "as-published", "dataset_item_first_5s", np.s_[:]),
@@ -71,6 +72,12 @@ def test_presets_come_back_from_json_and_end_at_the_rate_of_the_model(model):
         assert Preprocessing.from_dict(made.to_dict()) == made
         window = np.random.default_rng(0).standard_normal((1, 2, 3600))
         assert made(window, 360.0).shape[2] == 10 * spec.sampling_rate
+
+
+def test_the_published_evaluation_of_ecgfounder_changes_the_time_scale():
+    presets, window = input_spec_of("ecgfounder").presets, np.zeros((1, 12, 10_000))
+    assert run_steps(presets["evaluation"], window, 500.0).shape[2] == 10_000
+    assert run_steps(presets["as-published"], window, 500.0).shape[2] == 5000
 
 
 def test_windows_are_prepared_one_by_one():

@@ -92,7 +92,7 @@ def resample(
     if from_rate == to_rate:
         return signal
     if method == "linear":
-        return _interpolate(signal, max(1, int(signal.shape[-1] * to_rate / from_rate)))
+        return interpolate(signal, max(1, int(signal.shape[-1] * to_rate / from_rate)))
     ratio = resampling_ratio(from_rate, to_rate)
     from scipy.signal import resample_poly
 
@@ -125,7 +125,7 @@ def low_pass(factor: int) -> NDArray[np.float64]:
     return np.asarray(firwin(20 * factor + 1, 1 / factor, window=kaiser))
 
 
-def _interpolate(signal: NDArray[np.floating], count: int) -> NDArray[np.floating]:
+def interpolate(signal: NDArray[np.floating], count: int) -> NDArray[np.floating]:
     """Interpolate linearly at `count` points, the first and last on the first and last sample."""
     position = np.linspace(0, signal.shape[-1] - 1, count)
     left = np.minimum(position.astype(np.int64), max(signal.shape[-1] - 2, 0))

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.data.signal.filters import band_pass, mains_notch, resample
+from ecgtune.data.signal.filters import band_pass, interpolate, mains_notch, resample
 from ecgtune.errors import SettingError
 
 Windows = NDArray[np.float64]
@@ -42,6 +42,17 @@ class Resample(Step):
         from scipy.signal import resample as by_transform
 
         return by_transform(windows, max(1, int(windows.shape[-1] * self.rate / rate)), axis=-1), self.rate
+
+
+@dataclass(frozen=True)
+class Stretch(Step):
+    """Interpolate linearly at `samples` points, whatever the length is, and take them for `rate` Hz."""
+
+    samples: int
+    rate: float
+
+    def __call__(self, windows: Windows, rate: float) -> tuple[Windows, float]:
+        return interpolate(windows, self.samples), self.rate
 
 
 @dataclass(frozen=True)
@@ -180,7 +191,7 @@ class Decimate(Step):
 STEPS: dict[str, type[Step]] = {
     step.__name__: step
     for step in (
-        *(Resample, Notch, Butterworth, WindowedSinc, RunningMedian),
+        *(Resample, Stretch, Notch, Butterworth, WindowedSinc, RunningMedian),
         *(StandardiseWindow, StandardiseLeads, ScaleLeads, ScaleWindow, Ranks, Decimate),
     )
 }

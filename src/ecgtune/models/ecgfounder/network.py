@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ecgtune.config.base import require
 from ecgtune.data.leads import STANDARD_LEADS
-from ecgtune.data.signal.steps import Butterworth, Notch, Resample, RunningMedian, StandardiseWindow, Step
+from ecgtune.data.signal.steps import Butterworth, Notch, Resample, RunningMedian, StandardiseWindow, Step, Stretch
 from ecgtune.models.base import Encoder
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.layers import drop_path
@@ -28,7 +28,8 @@ STRIDE = 2  # of the stem and of the first block of every stage
 #: Zeros left and right of a signal for a convolution of `KERNEL`, which then gives ceil(length / stride) samples.
 PADDING = ((KERNEL - 1) // 2, KERNEL // 2)
 #: As the authors fine-tune, and as they evaluate the published head, without filters. Their code cannot resample before
-#: it fine-tunes; ours does so behind the filters, where theirs means to.
+#: it fine-tunes; ours does so behind the filters, where theirs means to. Before it evaluates, it makes 5000 samples of
+#: any recording, so that only ten seconds keep their time scale: the last preset.
 PRESETS: Mapping[str, tuple[Step, ...]] = {
     "fine-tuning": (
         Notch(50.0),
@@ -38,6 +39,7 @@ PRESETS: Mapping[str, tuple[Step, ...]] = {
         StandardiseWindow(),
     ),
     "evaluation": (StandardiseWindow(), Resample(500.0, "linear")),
+    "as-published": (StandardiseWindow(), Stretch(5000, 500.0)),
 }
 
 
