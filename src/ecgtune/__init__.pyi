@@ -24,6 +24,7 @@ from .errors import DivergedError as DivergedError
 from .errors import EcgtuneError as EcgtuneError
 from .errors import ModelFileError as ModelFileError
 from .errors import NoPlaceError as NoPlaceError
+from .errors import QuestionError as QuestionError
 from .errors import RunError as RunError
 from .errors import SettingError as SettingError
 from .errors import VerificationError as VerificationError

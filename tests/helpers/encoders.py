@@ -53,6 +53,7 @@ class ConvNet(Encoder):
     config_type = ConvConfig
     roles: ClassVar[Mapping[str, tuple[str, ...]]] = {"conv": ("blocks_.*.conv",), "conv_branch": ("blocks_.*.conv",)}
     lead_weight = "stem.weight"
+    channel_axis = 1
     zero_gradient_parameters = ("conv.bias",)  # a batch norm follows
 
     def __init__(self, config: ConvConfig) -> None:
@@ -81,9 +82,6 @@ class ConvNet(Encoder):
             step = 2 * int(torch.tensor(self.config.strides).prod())
             mask = self.valid_tokens(padding_mask, step, partial=True)
         return self.stem(signal), mask
-
-    def to_tokens(self, features: Tensor) -> Tensor:
-        return features.transpose(1, 2)
 
 
 @dataclass(frozen=True)

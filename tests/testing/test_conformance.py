@@ -77,10 +77,10 @@ def _with_unseen_dropout(encoder):
 @pytest.mark.parametrize(
     ("harm", "check"),
     [
-        (_with_unseen_dropout, r"_fixed_prefix: features_before\(2\) .* depend on random draws; use nn.Dropout"),
-        (_without_a_mask, "_padding: half a record of padding does not show in the mask"),
-        (_with_a_silent_projection, "_target_modules: modules with a role are not called in evaluation mode"),
-        (_with_noise, "_determinism: two evaluations of one signal differ"),
+        (_with_unseen_dropout, r"fixed prefix: features_before\(2\) .* depend on random draws; use nn.Dropout"),
+        (_without_a_mask, "padding: half a record of padding does not show in the mask"),
+        (_with_a_silent_projection, "target modules: modules with a role are not called in evaluation mode"),
+        (_with_noise, "determinism: two evaluations of one signal differ"),
     ],
 )
 def test_a_harmed_encoder_is_found(harm, check):
@@ -97,3 +97,25 @@ def test_a_harmed_method_is_found():
 
     with pytest.raises(ConformanceError, match=r"Forgetful is not registered(.|\n)*other logits after loading"):
         check_method(Forgetful(rank=2), ENCODERS["ecg-fm"])
+
+
+def test_equal_failures_on_several_encoders_are_one_line():
+    class Raising(LoRA):
+        def attach(self, encoder, seed):
+            raise TypeError(f"no\nweights {'of any kind ' * 30}")
+
+    with pytest.raises(ConformanceError) as error:
+        check_method(Raising(rank=2), [ENCODERS["ecg-fm"], ENCODERS["resnet-1d"]])
+    first, second = str(error.value).splitlines()
+    assert first == "lora on ecg-fm, resnet-1d fails 1 check:"
+    assert second.startswith("attach (ecg-fm, resnet-1d): TypeError: no weights of any")
+    assert second.endswith(" ...")
+
+
+def test_channels_on_another_axis_than_the_encoder_says_are_found():
+    encoder = example_encoder(ENCODERS["resnet-1d"])
+    encoder.__class__ = type(
+        "Wrong", (type(encoder),), {"channel_axis": -1, "to_tokens": lambda s, x: x.transpose(1, 2)}
+    )
+    with pytest.raises(ConformanceError, match=r"with \d+ channels, not on channel_axis -1"):
+        check_encoder(encoder)

@@ -1,13 +1,15 @@
 """Readers keep their interface; a format from outside the package is read like any other."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ecgtune.errors import SettingError
+from ecgtune.errors import DataError, SettingError
 from ecgtune.io.readers import registry
-from ecgtune.io.readers.base import FileReader, Recording, check_size, make_recording, stated_rate
+from ecgtune.io.readers.base import FileReader, Recording, check_size, make_recording, millivolt_factor, stated_rate
+from ecgtune.io.readers.channels import wanted_leads
 from ecgtune.io.readers.csv_files import CSV
 from ecgtune.io.readers.numpy_files import NPZ
 from ecgtune.testing.checks import ConformanceError
@@ -37,9 +39,10 @@ def write_json(folder, recording):
 def read_json(path, options):
     content = json.loads(path.read_text())
     check_size(path, len(content["mV"]), len(content["mV"][0]), options)
-    return make_recording(
-        path, content["mV"], content["leads"], stated_rate(path, content["rate"], options.sampling_rate)
-    )
+    leads = wanted_leads(path, content["leads"], options)
+    millivolt_factor(path, "mV", options.unit)
+    rate = stated_rate(path, content["rate"], options.sampling_rate)
+    return make_recording(path, [content["mV"][channel] for channel in leads.values()], list(leads), rate)
 
 
 JSON = FileReader("JSON of the test", (".ecgjson",), read_json)
@@ -73,6 +76,41 @@ def test_a_harmed_reader_is_found(added):
     harmed = registry.register_reader(FileReader("harmed", (".ecgjson",), in_microvolts))
     with pytest.raises(ConformanceError, match="samples differ by"):
         check_reader(harmed, write_json)
+
+
+def obey_the_flag_rate(path, options):
+    return replace(read_json(path, replace(options, sampling_rate=None)), sampling_rate=options.sampling_rate or 250.0)
+
+
+def obey_the_flag_leads(path, options):
+    found = read_json(path, replace(options, lead_names=None))
+    return replace(found, leads=options.lead_names or found.leads)
+
+
+@pytest.mark.parametrize(
+    ("read", "flag"), [(obey_the_flag_rate, "--sampling-rate"), (obey_the_flag_leads, "--lead-names")]
+)
+def test_a_flag_that_overrules_the_file_is_found(read, flag, added):
+    harmed = registry.register_reader(FileReader("harmed", (".ecgjson",), read))
+    with pytest.raises(ConformanceError, match=f"contradictions: the file states its .* but {flag} .* overrules it"):
+        check_reader(harmed, write_json)
+
+
+def test_a_missing_fact_is_a_question(added):
+    def refuse(path, options):
+        if options.unit is None:
+            raise DataError(f"{path}: no unit")
+        return read_json(path, options)
+
+    harmed = registry.register_reader(FileReader("harmed", (".ecgjson",), refuse))
+    with pytest.raises(ConformanceError, match=r"no unit. is no question; raise ecgtune\.QuestionError"):
+        check_reader(harmed, write_json)
+
+
+def test_a_reader_has_a_name():
+    check_reader("an NPZ archive", write_npz)
+    with pytest.raises(SettingError, match="reader 'NPY2' is not known"):
+        check_reader("NPY2", write_npz)
 
 
 @pytest.mark.parametrize("suffix", ["ecgjson", ".EcgJson", "."])

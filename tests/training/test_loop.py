@@ -284,7 +284,9 @@ def test_what_is_not_a_number_stops_at_once_and_is_never_saved(what, at, said, e
 
 
 def test_too_few_steps_for_the_audits(tmp_path):
-    with pytest.raises(SettingError, match="one step"):
+    with pytest.raises(
+        SettingError, match=r"batches of 64 for 1 epoch make 1 step, .* epochs 2 \(--epochs\) or more or batch_size \d+"
+    ):
         run(tmp_path, settings=loop(SETTINGS, epochs=1, batch_size=64))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ecgtune.utils.text import printable, printable_values, shortened
+from ecgtune.utils.text import printable, printable_values, reason_of, shortened
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,16 @@ def test_values_of_a_file_are_escaped_at_any_depth():
 def test_a_long_name_ends_in_an_ellipsis():
     assert shortened("a" * 10, 10) == "a" * 10
     assert shortened("a" * 11, 10) == "a" * 9 + "…"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("two\n lines"), "ValueError: two lines"),
+        (KeyError("a"), "KeyError: 'a'"),
+        (RuntimeError(), "RuntimeError"),
+        (ValueError("word " * 60), "ValueError: " + "word " * 31 + "..."),
+    ],
+)
+def test_another_librarys_error_is_told_with_its_type(error, told):
+    assert reason_of(error) == told

@@ -18,13 +18,14 @@ from ecgtune.deployment.run import ENCODER, Run, load_run
 from ecgtune.errors import RunError, SettingError
 from ecgtune.io.again import WITHOUT_DATA
 from ecgtune.models.checkpoint import SETTINGS_FILE, WEIGHTS_FILE
-from ecgtune.models.hub import is_repository, reason_of
+from ecgtune.models.hub import is_repository
 from ecgtune.models.registry import find_model, licence_of
 from ecgtune.reporting.writing import CARD, write_run
 from ecgtune.runtime.model import Model
 from ecgtune.runtime.predictor import Predictor
 from ecgtune.runtime.verification import Verified
 from ecgtune.utils.files import file_sha256, read_json, write_json, write_text
+from ecgtune.utils.text import reason_of
 
 #: What metrics are called on the hub.
 _METRICS = {"accuracy": "accuracy", "f1": "f1", "auroc": "roc_auc"}

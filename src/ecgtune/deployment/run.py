@@ -35,7 +35,7 @@ from ecgtune.training.schemas import SavedModel
 from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json
 from ecgtune.utils.schema import check_schema
-from ecgtune.utils.text import printable
+from ecgtune.utils.text import printable, reason_of
 
 #: Folder of the encoder in a run from the hub, where it is a file of its own.
 ENCODER = "encoder"
@@ -282,8 +282,7 @@ def read_run(folder: Path) -> Run:
     except EcgtuneError:
         raise
     except Exception as error:  # sizes that do not fit together fail in torch and peft, in many ways
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise RunError(f"{file} is not a file of a run ({reason}); run it again") from None
+        raise RunError(f"{file} is not a file of a run ({reason_of(error)}); run it again") from None
     load_weights(model, run.best)
     model.requires_grad_(False)
     return Run(run.path, model.eval(), preprocessing, sampling_rate, decision, metrics)

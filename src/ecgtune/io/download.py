@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from ecgtune.errors import DataError, SettingError
 from ecgtune.utils.files import file_mode, file_sha256
+from ecgtune.utils.text import reason_of
 
 HOME = "https://physionet.org/files/"
 SUMS = "SHA256SUMS.txt"
@@ -145,4 +146,4 @@ def _fetch(home: str, path: str, out: Path, digest: str | None, mode: int) -> No
 
 
 def _failed(url: str, error: Exception) -> DataError:
-    return DataError(f"{url}: could not be fetched in {ATTEMPTS} attempts ({' '.join(str(error).split())[:120]})")
+    return DataError(f"{url}: could not be fetched in {ATTEMPTS} attempts ({reason_of(error)})")

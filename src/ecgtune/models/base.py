@@ -83,6 +83,8 @@ class Encoder(nn.Module):
         samples of a patch (linear patch projection); None where leads cannot be adapted so.
     readable_leads : leads of which the weights take any part (not the same as zeros in the others), see
         `leads.read_leads`; empty for other encoders.
+    channel_axis : axis of the channels of the features between blocks: -1 of (batch, tokens, width), 1 of a
+        convolutional network's (batch, channels, samples). Methods that act between blocks read it.
     after_blocks : beginnings of the names of parameters that act behind the last block.
     zero_gradient_parameters : endings of parameter names whose gradient is zero by algebra.
     pretraining_models : name of a pretraining objective to the module that trains an encoder by it. A module takes the
@@ -98,6 +100,7 @@ class Encoder(nn.Module):
     roles: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     lead_weight: ClassVar[str | None] = None
     readable_leads: ClassVar[tuple[str, ...]] = ()
+    channel_axis: ClassVar[Literal[-1, 1]] = -1
     after_blocks: ClassVar[tuple[str, ...]] = ()
     zero_gradient_parameters: ClassVar[tuple[str, ...]] = ()
     pretraining_models: ClassVar[Mapping[str, type[nn.Module]]] = {}
@@ -140,7 +143,7 @@ class Encoder(nn.Module):
 
     def to_tokens(self, features: Tensor) -> Tensor:
         """Features of any depth as (batch, tokens, width)."""
-        return features
+        return features if self.channel_axis == -1 else features.transpose(1, 2)
 
     def finish(self, features: Tensor, mask: Tensor | None) -> Tensor:
         """Features behind the last block to the tokens that a head reads."""

@@ -30,6 +30,7 @@ from ecgtune.models.torch_files import read_torch_file
 from ecgtune.models.weights import Weights, file_sha256
 from ecgtune.utils.files import json_value, read_json, refuse_pointer, replace_folder
 from ecgtune.utils.sources import user_files
+from ecgtune.utils.text import reason_of
 
 FORMAT = 1
 WEIGHTS_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
@@ -71,7 +72,7 @@ def _read(
     except EcgtuneError:
         raise
     except Exception as error:  # a reader may rely on what published files always have
-        raise AuditError(f"weights audit: {path} is not what its publisher writes: {_one_line(error)}") from error
+        raise AuditError(f"weights audit: {path} is not what its publisher writes: {reason_of(error)}") from error
 
 
 def load_named(path: str | Path, name: str, architecture: type[Encoder], sizes: EncoderConfig) -> Checkpoint:
@@ -118,7 +119,7 @@ def read_published_file(path: Path) -> Any:
     except (OSError, ValueError, SafetensorError) as error:
         refuse_pointer(path, CheckpointError)
         raise CheckpointError(
-            f"{path}: not a readable safetensors file, or cut off ({_one_line(error)}); download it again"
+            f"{path}: not a readable safetensors file, or cut off ({reason_of(error)}); download it again"
         ) from error
 
 
@@ -214,7 +215,7 @@ def _load_folder(folder: Path) -> Checkpoint:
         ) from error
     except (OSError, ValueError, SafetensorError) as error:
         refuse_pointer(folder / WEIGHTS_FILE, CheckpointError)
-        raise CheckpointError(f"{folder}: unreadable ({_one_line(error)}); convert the .pt file again") from error
+        raise CheckpointError(f"{folder}: unreadable ({reason_of(error)}); convert the .pt file again") from error
     if (
         not isinstance(settings, dict)
         or settings.get("format") != FORMAT
@@ -245,7 +246,7 @@ def _load_folder(folder: Path) -> Checkpoint:
     except EcgtuneError:
         raise
     except Exception as error:  # sizes of another file fail in torch, in many ways
-        raise AuditError(f"weights audit: {source} does not fit {SETTINGS_FILE}: {_one_line(error)}") from error
+        raise AuditError(f"weights audit: {source} does not fit {SETTINGS_FILE}: {reason_of(error)}") from error
     origin = settings.get("converted_from") or {}
     weights = Weights(
         "pretrained",
@@ -257,7 +258,3 @@ def _load_folder(folder: Path) -> Checkpoint:
     )
     labels = settings.get("label_names")
     return Checkpoint(model, weights, head or None, None if labels is None else tuple(labels))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ecgtune.errors import CheckpointError
+from ecgtune.utils.text import reason_of
 
 
 def download(repository: str, file: str, known: Sequence[str]) -> Path:
@@ -59,9 +60,3 @@ def download_folder(name: str, patterns: Sequence[str]) -> Path:
             f"{name}: no such folder, and no model of this name on the Hugging Face hub ({reason_of(error)}); check the"
             " path of the run folder, or the name"
         ) from error
-
-
-def reason_of(error: Exception) -> str:
-    """The first line of an error of the hub, short."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}{f': {lines[0][:150]}' if lines else ''}"

@@ -25,7 +25,7 @@ from ecgtune.errors import CheckpointError
 from ecgtune.models.pickles import MOST_BYTES, Inert, Interpreter, Named, PickleError
 from ecgtune.utils.archives import open_zip
 from ecgtune.utils.files import refuse_pointer
-from ecgtune.utils.text import shown
+from ecgtune.utils.text import reason_of, shown
 
 _DTYPES = {
     "Double": torch.float64,
@@ -91,9 +91,8 @@ def read_torch_file(path: Path, *, check_sums: bool = False) -> Any:
         raise
     except Exception as error:  # damaged content fails anywhere
         refuse_pointer(path, CheckpointError)
-        reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise CheckpointError(
-            f"{path}: not a readable PyTorch checkpoint, or cut off ({reason}); download it again"
+            f"{path}: not a readable PyTorch checkpoint, or cut off ({reason_of(error)}); download it again"
         ) from error
 
 

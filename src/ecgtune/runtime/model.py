@@ -16,6 +16,7 @@ from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.groups import Pooled
 from ecgtune.runtime.exported_file import check_sealed, read_metadata
 from ecgtune.runtime.predictor import PredictionPrecision, Predictor
+from ecgtune.utils.text import reason_of
 
 INPUT, OUTPUT = "signal", "probability"
 _BATCH_VALUES = 1 << 18  # of the input in work at once: activations are many times as large
@@ -48,8 +49,9 @@ class Model(Predictor):
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own classes, one for each kind of failure
-            reason = " ".join(str(error).split())[:200]
-            raise ModelFileError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it ({reason})") from None
+            raise ModelFileError(
+                f"{path}: onnxruntime {onnxruntime.__version__} cannot open it ({reason_of(error)})"
+            ) from None
         #: All that the file says about itself: labels, input, run, versions, verification; see docs/export.md.
         self.metadata: dict[str, Any] = read_metadata(self.path, self._session.get_modelmeta().custom_metadata_map)
         self.decision = Decision.from_dict(self.metadata["decision"])
@@ -119,8 +121,7 @@ class Model(Predictor):
         try:
             return np.asarray(self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(windows)})[0])
         except Exception as error:
-            reason = " ".join(str(error).split())[:200]
             raise DataError(
                 f"{self.path}: cannot predict windows of {windows.shape[2]} samples at {self.sampling_rate:g} Hz"
-                f" ({reason})"
+                f" ({reason_of(error)})"
             ) from None

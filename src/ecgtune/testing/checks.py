@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from ecgtune.errors import EcgtuneError
+from ecgtune.utils.formatting import counted
+from ecgtune.utils.text import reason_of
 
 T = TypeVar("T")
 
 
 class ConformanceError(EcgtuneError, AssertionError):
-    """Checks of a contract that failed, one per line."""
+    """Checks of a contract that failed: one line per finding, with the names of all checks that have it."""
 
 
 def expect(condition: object, message: str) -> None:
@@ -33,19 +35,35 @@ def expect_close(found: Tensor, wanted: Tensor, what: str, tolerance: float = 1e
     expect(difference <= limit, f"{what}: differs by {difference:.2g}, allowed {limit:.2g}")
 
 
-def run_checks(subject: str, checks: Sequence[Callable[[T], None]], make: Callable[[], T]) -> None:
-    """Run each check on a fresh subject. Raises ConformanceError with all failures."""
-    failures = []
+def failed_checks(checks: Sequence[Callable[[T], None]], make: Callable[[], T]) -> dict[str, str]:
+    """Run each check on a fresh subject; return what those that fail found, by the name of the check."""
+    failures = {}
     for check in checks:
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 check(make())
         except Exception as error:  # whatever a third-party class raises is a failure of that check
-            kind = "" if isinstance(error, ConformanceError) else f"{type(error).__name__}: "
-            failures.append(f"{check.__name__}: {kind}{error}")
-    if failures:
-        raise ConformanceError("\n".join([f"{subject} fails {len(failures)} of {len(checks)} checks:", *failures]))
+            text = str(error) if isinstance(error, ConformanceError) else reason_of(error)
+            failures[check.__name__.strip("_").replace("_", " ")] = text
+    return failures
+
+
+def raise_failures(subject: str, failures: Mapping[str, Mapping[str, str]]) -> None:
+    """Raise ConformanceError for failures of each place where the checks ran, such as an encoder, if there are any."""
+    findings: dict[str, dict[str, list[str]]] = {}
+    for place, found in failures.items():
+        for check, text in found.items():
+            findings.setdefault(text, {}).setdefault(check, []).append(place)
+    if not findings:
+        return
+    lines = []
+    for text, checks in findings.items():
+        several = len(failures) > 1
+        names = [f"{check} ({', '.join(places)})" if several else check for check, places in checks.items()]
+        lines.append(f"{', '.join(names)}: {text}")
+    count = len({check for checks in findings.values() for check in checks})
+    raise ConformanceError("\n".join([f"{subject} fails {counted(count, 'check')}:", *lines]))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from ecgtune.models.base import Encoder
 from ecgtune.models.checkpoint import load_checkpoint, save_encoder
 from ecgtune.models.names import unknown_model
 from ecgtune.models.registry import find_model
-from ecgtune.testing.checks import expect, expect_close, one_thread, run_checks
+from ecgtune.testing.checks import expect, expect_close, failed_checks, one_thread, raise_failures
 from ecgtune.utils.formatting import counted
 
 
@@ -31,7 +31,9 @@ def check_encoder(encoder: str | type[Encoder] | Encoder) -> None:
     """
     first = example_encoder(encoder)
     with one_thread():
-        run_checks(first.architecture or type(first).__name__, ENCODER_CHECKS, lambda: copy.deepcopy(first))
+        found = failed_checks(ENCODER_CHECKS, lambda: copy.deepcopy(first))
+    name = first.architecture or type(first).__name__
+    raise_failures(name, {name: found})
 
 
 def example_encoder(encoder: str | type[Encoder] | Encoder) -> Encoder:
@@ -141,7 +143,13 @@ def _prefix_equals_whole(encoder: Encoder) -> None:
     (alone,), _ = encoder.forward_intermediates(signal, [last])
     expect_close(alone, tokens, "forward_intermediates at one depth", 0.0)
     for depth in range(last + 1):
-        found = encoder.forward_from(depth, encoder.features_before(depth, signal))
+        features, axis = encoder.features_before(depth, signal), encoder.channel_axis
+        width = encoder.block_widths[depth]
+        expect(
+            features.shape[axis] == width,
+            f"features_before({depth}) are {tuple(features.shape)} with {width} channels, not on channel_axis {axis}",
+        )
+        found = encoder.forward_from(depth, features)
         expect_close(found, tokens, f"features_before({depth}) and forward_from({depth})")
 
 

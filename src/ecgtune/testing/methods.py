@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ecgtune.errors import SettingError
+from ecgtune.errors import NoPlaceError, SettingError
 from ecgtune.methods.attach import attach
 from ecgtune.methods.audits import TrainingAudit, count_parameters
 from ecgtune.methods.base import Method
@@ -22,8 +22,9 @@ from ecgtune.methods.storage import load_weights, save_weights
 from ecgtune.models.base import Encoder
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.weights import Weights
-from ecgtune.testing.checks import expect, expect_close, one_thread, run_checks
+from ecgtune.testing.checks import expect, expect_close, failed_checks, one_thread, raise_failures
 from ecgtune.testing.encoders import example_encoder, example_signal
+from ecgtune.utils.text import reason_of
 
 STEPS = 4
 
@@ -47,25 +48,39 @@ class Subject:
         return copy.deepcopy(self._trained).eval()
 
 
-def check_method(method: str | type[Method] | Method, encoder: str | type[Encoder] | Encoder = "ecg-fm-tiny") -> None:
-    """Check that a method keeps its protocol on an encoder.
+def check_method(
+    method: str | type[Method] | Method,
+    encoder: str | type[Encoder] | Encoder | Sequence[str | type[Encoder] | Encoder] = "ecg-fm-tiny",
+) -> None:
+    """Check that a method keeps its protocol on an encoder, or on each of several.
 
     method: a name, a registered class (both with default settings), or a method. encoder: as of `check_encoder`.
 
-    Raises ConformanceError with one line per failed check, and NoPlaceError where the encoder has no place for the
-    method.
+    Raises ConformanceError with one line per finding, which names the checks and encoders that have it, and
+    NoPlaceError where an encoder has no place for the method.
     """
     settings = find_method(method)() if isinstance(method, str) else method() if isinstance(method, type) else method
-    base = example_encoder(encoder)
+    bases = [example_encoder(each) for each in (encoder if isinstance(encoder, (list, tuple)) else [encoder])]
+    with one_thread():
+        failures = {base.architecture: _failures(settings, base) for base in bases}
+    raise_failures(f"{settings.name} on {', '.join(failures)}", failures)
+
+
+def _failures(settings: Method, base: Encoder) -> dict[str, str]:
+    """What the checks find on one encoder. Raises NoPlaceError."""
 
     def make() -> Classifier:
         origin = Weights("random", base.architecture, seed=0)
         return Classifier(copy.deepcopy(base), Head(), ("0", "1"), origin, name=base.architecture, seed=0)
 
-    with one_thread():
-        attach(make(), settings)  # raises what the encoder has no place for
-        subject = Subject(settings, make)
-        run_checks(f"{settings.name} on {base.architecture}", METHOD_CHECKS, lambda: subject)
+    try:
+        attach(make(), settings)
+    except NoPlaceError:
+        raise
+    except Exception as error:  # all checks would fail in the same way
+        return {"attach": reason_of(error)}
+    subject = Subject(settings, make)
+    return failed_checks(METHOD_CHECKS, lambda: subject)
 
 
 def train(model: Classifier, method: Method, steps: int = STEPS) -> TrainingAudit:

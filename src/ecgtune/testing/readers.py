@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from ecgtune.errors import DataError
+from ecgtune.config.base import choose
+from ecgtune.errors import DataError, QuestionError
 from ecgtune.io.readers.base import FileReader, ReadOptions, Recording
 from ecgtune.io.readers.registry import files_of, read_recording, readers, recording_reader
-from ecgtune.testing.checks import expect, run_checks
+from ecgtune.testing.checks import expect, failed_checks, raise_failures
 
 MANY = ReadOptions().max_values
 
@@ -28,15 +29,17 @@ class ReaderSubject:
 
 
 def check_reader(
-    reader: FileReader, write: Callable[[Path, Recording], Path], *, tolerance: float = 0.002, leads: int = 2
+    reader: str | FileReader, write: Callable[[Path, Recording], Path], *, tolerance: float = 0.002, leads: int = 2
 ) -> None:
-    """Check that a reader gives back a recording, and refuses damaged files in one line.
+    """Check that a reader gives back a recording, asks for and contradicts facts, and refuses damaged files.
 
-    write: (folder, recording) -> path; writes an example file in the reader's format, with rate, leads and unit where
-    the format states them. tolerance: allowed difference in millivolts. leads: of the example, 1 to 3.
+    reader: its name, or the reader. write: (folder, recording) -> path; writes an example file in the reader's format,
+    with rate, leads and unit where the format states them. tolerance: allowed difference in millivolts. leads: of the
+    example, 1 to 3.
 
     Raises ConformanceError with one line per failed check.
     """
+    reader = _named(reader) if isinstance(reader, str) else reader
     time = np.arange(1000) / 250
     signal = np.stack([np.sin(2 * np.pi * (number + 1) * time) for number in range(leads)]).astype(np.float32)
     recording = Recording(signal, ("I", "II", "V5")[:leads], 250.0, "")
@@ -50,7 +53,14 @@ def check_reader(
             folder.mkdir()
             return ReaderSubject(reader, recording, write(folder, recording), tolerance)
 
-        run_checks(f"reader {reader.name}", READER_CHECKS, make)
+        raise_failures(f"reader {reader.name}", {reader.name: failed_checks(READER_CHECKS, make)})
+
+
+def _named(name: str) -> FileReader:
+    """The registered reader of this name. Raises SettingError."""
+    known = {reader.name: reader for reader in readers()}
+    choose(name, known, "reader")
+    return known[name]
 
 
 def _registered(subject: ReaderSubject) -> None:
@@ -69,6 +79,31 @@ def _reading(subject: ReaderSubject) -> None:
     expect(found.signal.shape == wanted.signal.shape, f"shape {found.signal.shape} instead of {wanted.signal.shape}")
     largest = float(np.abs(found.signal - wanted.signal).max())
     expect(largest <= subject.tolerance, f"samples differ by {largest:.3g} mV, allowed {subject.tolerance} mV")
+
+
+def _contradictions(subject: ReaderSubject) -> None:
+    """A fact that the file states is not overruled by a flag, and one that it does not state is asked for."""
+    wanted, options = subject.recording, _options(subject)
+    for flag, fact, other in (
+        ("--sampling-rate", "sampling_rate", 2 * wanted.sampling_rate),
+        ("--unit", "unit", "V"),
+        ("--lead-names", "lead_names", (*wanted.leads[1:], "aVR")),
+    ):
+        try:
+            without = read_recording(subject.path, replace(options, **{fact: None}))
+        except QuestionError as question:
+            expect(flag in str(question), f"the question {str(question)!r} does not name {flag}")
+            continue
+        except DataError as error:
+            expect(False, f"without {flag}, {str(error)!r} is no question; raise ecgtune.QuestionError")
+            continue
+        if without.leads != wanted.leads or without.sampling_rate != wanted.sampling_rate:
+            continue  # a usual value, such as lead II of one channel; `_reading` checks that of the flags
+        try:
+            read_recording(subject.path, replace(options, **{fact: other}))
+        except DataError:
+            continue
+        expect(False, f"the file states its {fact}, but {flag} {other} overrules it")
 
 
 def _size_limit(subject: ReaderSubject) -> None:
@@ -116,4 +151,4 @@ def _expect_refusal(
 
 
 #: All checks, each takes a `ReaderSubject`.
-READER_CHECKS = (_registered, _reading, _size_limit, _damaged_files, _missing_file)
+READER_CHECKS = (_registered, _reading, _contradictions, _size_limit, _damaged_files, _missing_file)

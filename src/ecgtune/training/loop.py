@@ -77,7 +77,11 @@ def count_steps(items: int, settings: Optimisation) -> int:
     """Return the number of optimizer steps on `items` items. Raises SettingError for fewer than the audits need."""
     steps = math.ceil(items / settings.batch_size) * settings.epochs
     if steps < 2:
-        raise SettingError("the training has one step, too few for its audits; use more epochs or a smaller batch_size")
+        smaller = f" or batch_size {-(-items // 2)} (--batch-size) or less" if items > 1 else ""
+        raise SettingError(
+            f"{counted(items, 'training item')} in batches of {settings.batch_size} for 1 epoch make 1 step, but the "
+            f"audits compare 2; use epochs 2 (--epochs) or more{smaller}"
+        )
     return steps
 
 

@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 
 from ecgtune.errors import SettingError
 from ecgtune.utils.sources import remember_source
+from ecgtune.utils.text import reason_of
 
 T = TypeVar("T")
 
@@ -102,8 +103,7 @@ def load_file(path: str | Path) -> None:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        reason = " ".join(str(error).split())
-        raise SettingError(f"{path} cannot be imported ({type(error).__name__}: {reason}); repair the file") from error
+        raise SettingError(f"{path} cannot be imported ({reason_of(error)}); repair the file") from error
 
 
 def _is_from(module: object, path: Path) -> bool:
@@ -126,6 +126,6 @@ def _load_group(group: str) -> None:
             point.load()
         except Exception as error:
             raise SettingError(
-                f"entry point {point.name!r} of {group} cannot be imported ({type(error).__name__}: {error}); "
+                f"entry point {point.name!r} of {group} cannot be imported ({reason_of(error)}); "
                 f"repair or uninstall {point.dist.name if point.dist else point.value}"
             ) from error

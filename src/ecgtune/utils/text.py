@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import Any
 
 # Controls (C0, C1), line and paragraph separators, marks that change the direction of text or are invisible, lone
@@ -11,6 +12,9 @@ _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
+
+#: Characters of another library's error in a message.
+MOST_REASON = 160
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -36,6 +40,14 @@ def printable_values(value: Any) -> Any:
 def shortened(text: str, width: int) -> str:
     """Return text of at most `width` characters; a longer one ends in an ellipsis."""
     return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the type and the text of an error in one line; a long text is cut at a word."""
+    text = " ".join(str(error).split())
+    if len(text) > MOST_REASON:
+        text = textwrap.shorten(text, MOST_REASON, placeholder=" ...", break_on_hyphens=False)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def shown(value: object) -> str:

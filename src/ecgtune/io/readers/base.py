@@ -20,7 +20,7 @@ from ecgtune.config.reading import UNITS, ReadSettings
 from ecgtune.data.leads import STANDARD_LEADS, known_lead
 from ecgtune.errors import DataError, QuestionError, SettingError
 from ecgtune.utils.formatting import counted
-from ecgtune.utils.text import shown
+from ecgtune.utils.text import reason_of, shown
 
 LEFT_OUT = "-"  # given as the lead name of a channel that is not read
 _DASHES = ("\N{MINUS SIGN}", "\N{EN DASH}")  # a minus from the command line (`cli.app`), and one from a web page
@@ -210,9 +210,8 @@ def one_line_errors(path: Path, name: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.strerror:
             raise DataError(f"{path}: cannot be read ({error.strerror}); check path and permissions") from error
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise DataError(
-            f"{path}: cannot be read as {name} ({reason}); it is damaged, or of a kind that is not read"
+            f"{path}: cannot be read as {name} ({reason_of(error)}); it is damaged, or of a kind that is not read"
         ) from error
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from ecgtune.errors import DataError
+from ecgtune.utils.text import reason_of
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv")
 _DELIMITERS = "\t;,"  # a comma may also be a decimal comma
@@ -65,8 +66,7 @@ def unreadable(path: Path, error: BaseException) -> DataError:
     """Return the error for a file that is not there, or damaged."""
     if isinstance(error, OSError) and error.strerror:
         return DataError(f"{path}: cannot be read ({error.strerror}); check path and permissions")
-    reason = " ".join(str(error).split())[:100] or type(error).__name__
-    return DataError(f"{path}: cannot be read ({reason}); is the file complete and readable?")
+    return DataError(f"{path}: cannot be read ({reason_of(error)}); is the file complete and readable?")
 
 
 def open_text(path: Path) -> IO[bytes]:

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from ecgtune.utils.formatting import counted
+from ecgtune.utils.text import reason_of
 
 RATE_KEYS = ("sampling_rate", "fs")
 SIGNAL_KEYS = ("signal", "ecg", "tracings", "tracing", "val", "data", "p_signal")
@@ -220,8 +221,7 @@ def main() -> None:
         except Refused as error:
             response = {"refused": str(error)}
         except Exception as error:  # a damaged file fails anywhere in the library, with any type of error
-            reason = " ".join(str(error).split())[:120] or type(error).__name__
-            response = {"refused": f"cannot be read as HDF5 or MATLAB file ({reason}); it is damaged"}
+            response = {"refused": f"cannot be read as HDF5 or MATLAB file ({reason_of(error)}); it is damaged"}
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_PROF, 0)
         out.write(json.dumps({**response, "bytes": len(data)}).encode() + b"\n")

@@ -115,6 +115,7 @@ class ECGFounder(Encoder):
         "conv_branch": ("layers.*.conv3",),
     }
     lead_weight = "stem.weight"
+    channel_axis = 1
 
     def __init__(self, config: ECGFounderConfig) -> None:
         super().__init__(config)
@@ -159,6 +160,3 @@ class ECGFounder(Encoder):
         if padding_mask is not None:
             mask = self.valid_tokens(padding_mask, STRIDE ** (1 + len(self.config.widths)), partial=True)
         return F.silu(self.stem(F.pad(signal, PADDING))), mask
-
-    def to_tokens(self, features: Tensor) -> Tensor:
-        return features.transpose(1, 2)

@@ -65,6 +65,7 @@ class ResNet1d(Encoder):
         "conv_branch": ("layers.*.conv2",),
     }
     lead_weight = "stem.0.weight"
+    channel_axis = 1
 
     def __init__(self, config: ResNet1dConfig) -> None:
         super().__init__(config)
@@ -113,6 +114,3 @@ class ResNet1d(Encoder):
         if padding_mask is not None:
             mask = self.valid_tokens(padding_mask, self.config.samples_per_token, partial=True)
         return self.stem(signal), mask
-
-    def to_tokens(self, features: Tensor) -> Tensor:
-        return features.transpose(1, 2)
