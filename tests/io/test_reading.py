@@ -18,3 +18,13 @@ def test_a_refused_file_leaves_no_thread_behind(tmp_path, monkeypatch):
     alive = [thread.name for thread in threading.enumerate() if "ThreadPool" in thread.name]
     assert error.value is not None  # the traceback, and with it every frame of the read, is still held here
     assert alive == []
+
+
+def test_samples_beyond_a_volt_are_told_with_file_and_lead(npz_file, signal):
+    huge = signal.copy()
+    huge[3, 5] = 1e17
+    path = npz_file(signal=huge, unit="mV", leads=["V1"])
+    for _ in range(2):  # from the file, and from the cache
+        (note,) = read_dataset(path).source.notes
+        assert all(part in note for part in ("windows.npz", "1 window", "window 3", "lead V1", "sample 5", "1 V")), note
+    assert read_dataset(npz_file(signal=signal, unit="mV", leads=["V1"])).source.notes == ()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ecgtune.config.reading import ReadSettings, Unit
 from ecgtune.data.leads import leads_in_file
 from ecgtune.data.sampling import number_within
+from ecgtune.data.signal.quality import MOST_MILLIVOLTS
 from ecgtune.errors import DataError
 from ecgtune.io.labels import (
     Where,
@@ -39,7 +40,7 @@ from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
 from ecgtune.utils.formatting import counted
 
-FORMAT = 7  # raise it with every change of the stored content or of the checks
+FORMAT = 8  # raise it with every change of the stored content or of the checks
 MIN_SAMPLES = 2
 
 Write = Callable[[NDArray[np.float32]], object]
@@ -50,7 +51,8 @@ class Parsed:
     """Contents of a file without its samples. `leads` and `sampling_rate` are None where the file states none.
 
     window: number of each window in its group, or in the file without groups, from 0. dropped: windows left out because
-    of samples that are no number, because no lead changes, and because the label is missing.
+    of samples that are no number, because no lead changes, and because the label is missing. doubts: sentences on
+    samples that no ECG has.
     """
 
     shape: tuple[int, int, int]
@@ -64,6 +66,7 @@ class Parsed:
     unit: str
     window: NDArray[np.int64]
     dropped: tuple[int, int, int] = (0, 0, 0)
+    doubts: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -71,7 +74,8 @@ class Parsed:
         reasons = ("samples that are no number", "no lead that changes", "no label")
         pairs = zip(self.dropped, reasons, strict=True)
         total = len(self.window) + sum(self.dropped)
-        return tuple(f"{count} of {counted(total, 'window')} left out: {why}" for count, why in pairs if count)
+        left_out = [f"{count} of {counted(total, 'window')} left out: {why}" for count, why in pairs if count]
+        return (*self.doubts, *left_out)
 
 
 def parse(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -> Parsed:
@@ -87,7 +91,7 @@ def parse(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -
     leads = None if header.leads is None else leads_in_file(path, header.leads)
     blocks_read: list[WindowBlock] = []
     kept: list[NDArray[np.bool_]] = []
-    faults = _Faults(path, header)
+    faults = _Faults(path, header, MOST_MILLIVOLTS / scale if known else np.inf)
     unlabelled = 0
     shape = (0, 0, 0)
     # Closed explicitly: the CSV reader works in threads, and a generator left to the garbage collector joins them
@@ -154,6 +158,7 @@ def parse(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -
         unit="mV" if known else "unknown",
         window=window,
         dropped=(faults.not_finite, faults.constant, unlabelled),
+        doubts=faults.doubts,
     )
 
 
@@ -165,10 +170,22 @@ def _joined(parts: list[NDArray[np.str_] | None]) -> NDArray[np.str_] | None:
 class _Faults:
     """Windows that cannot be used: their numbers, and the first of them in words."""
 
-    def __init__(self, path: Path, header: WindowHeader) -> None:
+    def __init__(self, path: Path, header: WindowHeader, most: float) -> None:
         self.not_finite = self.constant = 0
         self._first = ""
-        self._path, self._header = path, header
+        self._path, self._header, self._most = path, header, most
+        self._beyond, self._example = 0, ""
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """A sentence on windows with samples larger than `most` in size; none without any."""
+        if not self._beyond:
+            return ()
+        windows = counted(self._beyond, "window")
+        return (
+            f"{self._path.name}: {windows} with samples beyond 1 V, which no ECG has, such as {self._example};"
+            " check the unit (--unit)",
+        )
 
     @property
     def any(self) -> bool:
@@ -182,6 +199,12 @@ class _Faults:
         self.not_finite += int((~finite).sum())
         self.constant += int(constant.sum())
         good = finite & ~constant
+        beyond = good & (np.maximum(-low, high) > self._most).any(axis=1)
+        if beyond.any() and not self._example:
+            window = int(beyond.argmax())
+            lead, sample = np.unravel_index(np.abs(block.signal[window]).argmax(), block.signal[window].shape)
+            self._example = f"{self._header.place} {block.row[window]}, {self._header.sample(int(lead), int(sample))}"
+        self._beyond += int(beyond.sum())
         if not self._first and not good.all():
             self._first = self._described(block, int(good.argmin()), bool(finite[good.argmin()]))
         return good
@@ -264,6 +287,7 @@ def _store(folder: Path, parsed: Parsed, digest: str) -> None:
         "unit": parsed.unit,
         "sha256": digest,
         "dropped": parsed.dropped,
+        "doubts": parsed.doubts,
     }
     for name in ("label", "group", "split", "window"):
         values = getattr(parsed, name)
@@ -301,6 +325,7 @@ def _load(entry: Path) -> Contents | None:
             unit=facts["unit"],
             window=np.load(entry / "window.npy", allow_pickle=False),
             dropped=tuple(facts["dropped"]),
+            doubts=tuple(facts["doubts"]),
         )
         return Contents(np.memmap(path, dtype=np.float32, mode="r", shape=shape), parsed, facts["sha256"])
     except Exception:

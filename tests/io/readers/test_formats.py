@@ -178,3 +178,11 @@ def test_names_that_are_certainly_no_standard_lead(names, others):
 def test_no_suffix_has_two_readers():
     suffixes = [suffix for reader in BUILT_IN for suffix in reader.suffixes]
     assert len(suffixes) == len(set(suffixes))
+
+
+def test_samples_beyond_a_volt_are_noted_with_their_lead(tmp_path):
+    signal = np.random.default_rng(0).normal(size=(2, 500))
+    signal[1, 7] = -1e17
+    np.savez(tmp_path / "rec.npz", signal=signal, leads=["I", "V1"], fs=250, unit="mV")
+    (note,) = read_recording(tmp_path / "rec.npz").notes
+    assert "lead V1 has samples beyond 1 V" in note

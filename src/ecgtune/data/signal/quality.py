@@ -13,6 +13,7 @@ from ecgtune.errors import DataError
 SATURATED_SECONDS = 0.03  # of a plateau at the limit of a lead: a peak of a QRS complex is sharper
 SATURATED_FRACTION = 0.005  # of samples on such plateaus, from which a lead is saturated
 PLAUSIBLE_MILLIVOLTS = (0.01, 20.0)  # of the median absolute amplitude around a lead's median
+MOST_MILLIVOLTS = 1000.0  # of a sample, offsets of electrodes included; amplifiers saturate earlier
 _NEVER_TOGETHER = "some lead is missing at any time, and leads that were recorded together are needed"
 _AMPLITUDE_SAMPLES = 1 << 17  # of a lead, on which its amplitude is measured
 
@@ -100,6 +101,13 @@ def implausible_amplitude(signal: NDArray[np.floating]) -> str | None:
         return None
     side = f"above {high:g}" if amplitude.max() > high else f"below {low:g}"
     return f"the median absolute amplitude is {side} mV, implausible for an ECG"
+
+
+def impossible_samples(signal: NDArray[np.floating], leads: Sequence[str]) -> str | None:
+    """Name the leads of (leads, samples) in millivolts with samples beyond 1 V, which no ECG has; None without any."""
+    peaks = np.fmax.reduce(np.abs(signal), axis=1)  # NaN where a lead has nothing else
+    found = [lead for lead, peak in zip(leads, peaks, strict=True) if peak > MOST_MILLIVOLTS]
+    return f"lead {', '.join(found)} has samples beyond 1 V, which no ECG has" if found else None
 
 
 def constant_fraction(lead: NDArray[Any], shortest: int) -> float:

@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from uuid import uuid4
 
-from ecgtune.data.signal.quality import implausible_amplitude
+from ecgtune.data.signal.quality import implausible_amplitude, impossible_samples
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, collected_remarks, one_line_errors, time_span
 from ecgtune.io.readers.clinical import SCP, XML
@@ -79,9 +79,10 @@ def read_recording(path: Path, options: ReadOptions = ReadOptions()) -> Recordin
             part = time_span(path, recording.signal.shape[1], recording.sampling_rate, options)
             recording = replace(recording, signal=recording.signal[:, part])
         notes = (*recording.notes, *remarks.notes)
-        finding = implausible_amplitude(recording.signal)
-        if finding:
-            notes = (*notes, f"{finding}; check the unit {', '.join(remarks.units) or 'of the file'}")
+        signal = recording.signal
+        found = [each for each in (implausible_amplitude(signal), impossible_samples(signal, recording.leads)) if each]
+        if found:
+            notes = (*notes, f"{'; '.join(found)}; check the unit {', '.join(remarks.units) or 'of the file'}")
         return replace(recording, notes=notes)
 
 
