@@ -46,7 +46,7 @@ web:  ## Build the page into the package (needs Node 20 or later)
 	cd web && npm ci --no-audit --no-fund && node build.js
 
 bench: install  ## Benchmarks of this machine, into benchmarks/results/ and docs/ (an hour)
-	for script in micro startup reading int8 export memory plan speed/bench speed/methods speed/epoch speed/growth; do \
+	for script in micro startup reading int8 export browser memory plan speed/bench speed/methods speed/epoch speed/growth; do \
 		$(BIN)/python benchmarks/$$script.py || exit 1; done
 
 study: install  ## Studies: runs what is missing (days) where DATA= is the folder of windows; else tables alone
