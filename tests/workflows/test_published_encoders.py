@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import ecgtune
+from ecgtune.deployment.run import Run
 from ecgtune.models.base import Encoder
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_jepa.network import EcgJepa, EcgJepaConfig
@@ -22,7 +23,7 @@ ENCODERS = {
 }
 
 
-def trained(folder: Path, name: str, encoder: Encoder, method: ecgtune.Method, **settings: object) -> ecgtune.Run:
+def trained(folder: Path, name: str, encoder: Encoder, method: ecgtune.Method, **settings: object) -> Run:
     save_encoder(encoder, folder / "encoder")
     model = ecgtune.load_model(folder / "encoder", classes=DATA.classes, leads=DATA.leads)
     recipe = ecgtune.recipe(method, epochs=2, batch_size=16, device="cpu", precision="fp32", **settings)

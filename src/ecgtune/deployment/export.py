@@ -150,7 +150,7 @@ def _metadata(run: Run, graph: OnnxGraph, rate: float, samples: int, work: _Veri
             "sampling_rate": rate,
             "samples": samples,
             "any_length": graph.any_length,
-            "prepared_by_runtime": bool(run.preprocessing.steps),
+            **({"prepared_by_runtime": True} if run.preprocessing.steps else {}),
             "unit": "mV" if run.amplitude_matters else "any (each window is normalised)",
         },
         "window": path.window,

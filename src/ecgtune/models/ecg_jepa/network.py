@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ecgtune.config.base import require
@@ -118,11 +120,12 @@ class EcgJepa(Encoder):
 
 def positions(leads: int, patches: int, width: int) -> Tensor:
     """Sines and cosines (leads * patches, width): half of the channels for the patch, half for the lead."""
-    frequency = 10000.0 ** (-torch.arange(width // 4) / (width / 4))
+    frequency = 10000.0 ** (-np.arange(width // 4) / (width / 4))
 
-    def waves(number: Tensor) -> Tensor:
+    def waves(number: NDArray[np.int64]) -> NDArray[np.float64]:
         angle = number[:, None] * frequency
-        return torch.cat([angle.sin(), angle.cos()], dim=1)
+        return np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
 
-    number = torch.arange(leads * patches)
-    return torch.cat([waves(number % patches), waves(number // patches)], dim=1)
+    number = np.arange(leads * patches)
+    table = np.concatenate([waves(number % patches), waves(number // patches)], axis=1)
+    return torch.from_numpy(table.astype(np.float32))
