@@ -29,6 +29,7 @@ from ecgtune.runtime import Model
 from ecgtune.runtime.exported_file import References, digests, sealed
 from helpers.cli import refused, run
 from helpers.models import TINY
+from helpers.recordings import write_dicom
 from helpers.records import heartbeats, write_record
 from helpers.settings import loop
 
@@ -251,6 +252,56 @@ def test_without_the_data_it_verifies_on_simulated_windows_and_says_so(folder, t
     np.savez(tmp_path / "classes.npz", signal=np.eye(600)[:6], label=[*"aabbcc"], sampling_rate=100)
     message = refused(capsys, "export", folder / "run", tmp_path / "no.onnx", "--verify", tmp_path / "classes.npz")
     assert "has the labels a, b, c of II, but the run has 0, 1 of II" in message
+
+
+def array(path, **arrays):
+    """A file of windows."""
+    np.savez(path, **({"signal": ecgtune.simulate(2, seed=3).signal[:, 0], "sampling_rate": 100} | arrays))
+
+
+def truncated(path):
+    write_record(path.parent, path.stem, heartbeats(1)[0])
+    file = path.with_suffix(".dat")
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+BAD = {
+    "nan.npz": (lambda path: array(path, signal=np.full((2, 600), np.nan)), "must be a finite number"),
+    "short.npz": (lambda path: array(path, signal=np.ones((2, 300)).cumsum(axis=1)), "trained on windows of 6 s"),
+    "lead.npz": (lambda path: array(path, leads=["V1"]), "has no lead II, its leads are V1"),
+    "two.npz": (lambda path: array(path, signal=np.zeros((2, 2, 600))), "channel 1 of 2 has no name"),
+    "lead.hea": (
+        lambda path: write_record(path.parent, path.stem, heartbeats(1)[0], leads=("V1",)),
+        "has none of the leads II, only V1",
+    ),
+    "gaps.hea": (lambda path: write_record(path.parent, path.stem, np.full(2000, np.nan)), "II"),
+    "torn.hea": (truncated, "torn.dat"),
+    "image.dcm": (lambda path: write_dicom(path, []), "holds no waveform"),
+    "text.hea": (lambda path: path.write_text("no header at all"), "text.hea"),
+    "empty.csv": (lambda path: path.write_text(""), "empty"),
+    "words.csv": (lambda path: path.write_text("a;b\nx;y\n"), "words.csv"),
+    "nowhere.hea": (lambda path: None, "no such file"),
+    "notes.txt": (lambda path: path.write_text("notes"), "unknown file type '.txt'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_signals_that_an_exported_file_cannot_take_are_one_line(folder, tmp_path, capsys, name):
+    make, reason = BAD[name]
+    make(tmp_path / name)
+    message = refused(capsys, "predict", folder / "model.onnx", tmp_path / name, "--out", tmp_path / "out", "--quiet")
+    assert reason in message
+    assert not (tmp_path / "out" / "predictions.csv").exists()
+
+
+def test_a_csv_with_other_separators_is_predicted(folder, tmp_path):
+    signal = ecgtune.simulate(3, seed=3).signal[:, 0]
+    rows = [";".join(f"{value:.6f}".replace(".", ",") for value in row) for row in signal]
+    header = ";".join(f"signal_{number}" for number in range(600))
+    (tmp_path / "german.csv").write_text("\n".join([header, *rows]) + "\n")
+    run("predict", folder / "model.onnx", tmp_path / "german.csv", "--out", tmp_path / "out", "--quiet")
+    found = [float(row["probability_1"]) for row in table(tmp_path / "out" / "predictions.csv")]
+    np.testing.assert_allclose(found, Model(folder / "model.onnx").predict(signal)[:, 1], rtol=0, atol=1e-4)
 
 
 def test_bad_arguments_are_one_line(folder, tmp_path, capsys):

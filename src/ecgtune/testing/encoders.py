@@ -20,6 +20,7 @@ from ecgtune.models.checkpoint import load_checkpoint, save_encoder
 from ecgtune.models.names import unknown_model
 from ecgtune.models.registry import find_model
 from ecgtune.testing.checks import expect, expect_close, failed_checks, one_thread, raise_failures
+from ecgtune.training.precision import autocast
 from ecgtune.utils.formatting import counted
 
 
@@ -294,7 +295,7 @@ def _leads(encoder: Encoder) -> None:
 def _number_formats(encoder: Encoder) -> None:
     signal = example_signal(encoder)
     tokens = encoder(signal)[0]
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast(torch.device("cpu"), "bf16"):
         half = encoder(signal)[0]
     expect(bool(torch.isfinite(half).all()), "tokens in bfloat16 are not finite")
     double = copy.deepcopy(encoder).double()(signal.double())[0]

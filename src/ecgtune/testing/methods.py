@@ -24,6 +24,7 @@ from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.weights import Weights
 from ecgtune.testing.checks import expect, expect_close, failed_checks, one_thread, raise_failures
 from ecgtune.testing.encoders import example_encoder, example_signal
+from ecgtune.training.precision import autocast
 from ecgtune.utils.text import reason_of
 
 STEPS = 4
@@ -192,7 +193,7 @@ def _batch_independence(subject: Subject) -> None:
 
 def _number_formats(subject: Subject) -> None:
     model = subject.trained()
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast(torch.device("cpu"), "bf16"):
         logits = model(example_signal(model.base_encoder))
     expect(bool(torch.isfinite(logits).all()), "logits in bfloat16 are not finite")
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ecgtune.errors import SettingError
+from ecgtune.training.convolutions import repair_convolutions
 
 #: Number format of autocast; None for float32 throughout. `choose_precision` resolves "auto" to one of them.
 FORMATS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -35,6 +36,8 @@ def resolved_precision(device: torch.device, precision: str) -> dict[str, str]:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the context of a forward pass in `precision`, "auto" or a name of `FORMATS`."""
     dtype = FORMATS[choose_precision(device, precision)]
+    if dtype is not None and device.type == "cpu":
+        repair_convolutions()
     return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 
 
