@@ -57,7 +57,7 @@ def fresh():
     ("pattern", "names"),
     [
         ("ecg-fm*", ["ecg-fm", "ecg-fm-tiny", "ecg-fm-tiny-random"]),
-        ("*tiny", ["ecg-fm-tiny"]),
+        ("*fm-tiny", ["ecg-fm-tiny"]),
         ("hubert*", ["hubert-ecg", "hubert-ecg-large", "hubert-ecg-small"]),
         ("none*", []),
     ],

@@ -32,9 +32,14 @@ class OnnxGraph:
 def to_onnx(graph: InferenceGraph, leads: int, samples: int) -> OnnxGraph:
     """Trace `graph` for windows (any number, leads, samples), and for any number of samples where the encoder allows.
 
-    Raises SettingError where the
-    extra `export` is not installed, or torch cannot trace the encoder.
+    Raises SettingError where the extra `export` is not installed, the encoder says that no graph can hold it, or torch
+    cannot trace it.
     """
+    encoder = graph.classifier.base_encoder
+    if encoder.no_graph:
+        raise SettingError(
+            f"{encoder.architecture} cannot be exported: {encoder.no_graph}; use the run: ecgtune predict RUN DATA"
+        )
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -43,7 +48,7 @@ def to_onnx(graph: InferenceGraph, leads: int, samples: int) -> OnnxGraph:
             f"export needs {error.name}, which is not installed; pip install 'ecgtune[export]'"
         ) from None
     example = torch.linspace(-1, 1, 2 * leads * samples).reshape(2, leads, samples)
-    any_length = graph.classifier.base_encoder.input_spec.samples is None
+    any_length = encoder.input_spec.samples is None
     try:
         if any_length:
             try:

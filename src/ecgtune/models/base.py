@@ -91,6 +91,7 @@ class Encoder(nn.Module):
         encoder and the sizes of the objective, and has it as `encoder`.
     pooling : pooling of the tokens that the weights expect: "mean", "class_token" (the first token) or "none" (there
         is one token).
+    no_graph : why no exported file can hold the encoder; empty where one can.
     """
 
     architecture: ClassVar[str] = ""
@@ -105,6 +106,7 @@ class Encoder(nn.Module):
     zero_gradient_parameters: ClassVar[tuple[str, ...]] = ()
     pretraining_models: ClassVar[Mapping[str, type[nn.Module]]] = {}
     pooling: ClassVar[Literal["mean", "class_token", "none"]] = "mean"
+    no_graph: ClassVar[str] = ""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()

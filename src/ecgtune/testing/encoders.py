@@ -306,6 +306,8 @@ def _number_formats(encoder: Encoder) -> None:
 
 
 def _export(encoder: Encoder) -> None:
+    if encoder.no_graph:
+        return
     signal = example_signal(encoder)
     expected = encoder(signal)[0]
     program = torch.export.export(encoder, (signal,), strict=False)
