@@ -16,7 +16,11 @@ from ecgtune.models.base import Encoder
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.ecg_jepa.network import EcgJepa, EcgJepaConfig
 from ecgtune.models.ecgfounder.network import ECGFounder, ECGFounderConfig
+from ecgtune.models.heartlang.network import HeartLang, HeartLangConfig
 from ecgtune.models.hubert_ecg.network import HubertEcg, HubertEcgConfig
+from ecgtune.models.merl.network import MerlResNet, MerlResNetConfig, MerlViT, MerlViTConfig
+from ecgtune.models.openecg.network import OpenECG, OpenECGConfig
+from ecgtune.models.st_mem.network import STMEM, STMEMConfig
 
 SEED = 7
 #: Encoders of published architectures in small sizes, by architecture.
@@ -31,6 +35,19 @@ TINY: dict[str, Callable[[], Encoder]] = {
         HubertEcgConfig(
             leads=("I", "II"), width=16, depth=2, heads=2, feed_forward=24, conv_channels=8, pos_taps=4, pos_groups=2
         )
+    ),
+    "openecg": lambda: OpenECG(
+        OpenECGConfig(leads=("I",), width=16, heads=2, feed_forward=24, convolutional=4, attentive=2, positions=128)
+    ),
+    "merl-resnet18": lambda: MerlResNet(MerlResNetConfig(leads=("I", "II"), channels=(8, 16))),
+    "merl-vit-tiny": lambda: MerlViT(
+        MerlViTConfig(leads=("I", "II"), patch=100, tokens=10, width=16, depth=2, heads=2, feed_forward=24)
+    ),
+    "st-mem": lambda: STMEM(
+        STMEMConfig(leads=("I", "II"), patch=50, patches=10, width=16, depth=2, heads=2, feed_forward=24)
+    ),
+    "heartlang": lambda: HeartLang(
+        HeartLangConfig(leads=("I", "II"), beats=60, width=16, depth=2, heads=2, inner=8, feed_forward=24)
     ),
 }
 #: Largest absolute differences; of larger values relative to the largest.

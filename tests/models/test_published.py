@@ -1,6 +1,7 @@
 """Published files of every architecture, written by the tests in small sizes: what is read, told and refused."""
 
 import re
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -60,6 +61,22 @@ FILES = {
         beside={"model_config": {"hidden_size": 16}, "global_step": 5},
     ),
     "hubert-ecg, fine-tuned": Published("hubert-ecg", "model_state_dict", prefix="hubert_ecg."),
+    "openecg": Published(
+        "openecg",
+        "model_state",
+        extra=("refine.0.weight", "head_sample.bias", "head.weight"),
+        beside={"model_config": {"arch": "__import__('os').abort()"}, "epoch": 6, "note": "codec"},
+    ),
+    "merl-resnet18": Published("merl-resnet18", None),
+    "merl-vit-tiny": Published("merl-vit-tiny", None),
+    "st-mem": Published("st-mem", "model", beside={"epoch": 800, "optimizer": {}, "scaler": None, "config": {"a": 1}}),
+    "st-mem, pretraining": Published(
+        "st-mem", "model", prefix="encoder.", extra=("mask_embedding", "decoder_head.bias", "to_decoder_embedding.bias")
+    ),
+    "heartlang": Published(
+        "heartlang", "model", extra=("mask_token", "lm_head.weight"), beside={"args": Namespace(seed=1), "scaler": {}}
+    ),
+    "heartlang, fine-tuned": Published("heartlang", "model", prefix="backbone."),
 }
 
 
@@ -102,10 +119,11 @@ def test_a_prefix_of_parallel_training_and_half_precision_are_read(tmp_path: Pat
     encoder = case.encoder
     content = content_of(case, encoder)
     tensors = content if case.container is None else content[case.container]
-    halved = {f"module.{name}": tensor.half() for name, tensor in tensors.items()}
+    halved = {f"module.{n}": t.half() if t.is_floating_point() else t for n, t in tensors.items()}
     torch.save(halved if case.container is None else {**content, case.container: halved}, tmp_path / "model.pth")
     found = load_named(tmp_path / "model.pth", case.name, type(encoder), encoder.config)
-    assert all(tensor.dtype == torch.float32 for tensor in found.encoder.state_dict().values())
+    types = {name: tensor.dtype for name, tensor in found.encoder.state_dict().items()}
+    assert types == {name: tensor.dtype for name, tensor in encoder.state_dict().items()}
 
 
 def test_the_head_of_a_file_keeps_its_label_names(tmp_path: Path, monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from ecgtune.config.targets import PROJECTIONS
 from ecgtune.errors import AuditError, NoPlaceError, SettingError
 from ecgtune.methods.adalora.settings import AdaLoRA
 from ecgtune.methods.adapter.settings import Adapter
@@ -12,22 +13,25 @@ from ecgtune.methods.ia3.settings import IA3
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.oft.settings import OFT
 from ecgtune.methods.own_weights.settings import NormBias
+from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.vera.settings import VeRA
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.weights import Weights
-from ecgtune.testing.encoders import check_encoder
+from ecgtune.testing.encoders import check_encoder, example_signal
 from ecgtune.testing.methods import check_method, train
 from helpers.methods import METHODS, slow
 from helpers.published import TINY
 
 #: Method, and what the error says where the encoder has no place for it; by architecture.
-REFUSED = {
-    "ecgfounder": {
-        **dict.fromkeys(("ia3", "vera", "adalora"), (NoPlaceError, r"methods for this encoder: .*adapter, .*lora")),
-        "pissa": (SettingError, "is a convolution; allowed: default"),
-    }
+OF_CONVOLUTIONS = {
+    **dict.fromkeys(("ia3", "vera", "adalora"), (NoPlaceError, r"methods for this encoder: .*adapter, .*lora")),
+    "pissa": (SettingError, "is a convolution; allowed: default"),
 }
-FAST = [("ecgfounder", LoRA(rank=2)), ("ecgfounder", Adapter(width=2)), ("ecg-jepa", LoRA(rank=2))]
+REFUSED = {"ecgfounder": OF_CONVOLUTIONS, "merl-resnet18": OF_CONVOLUTIONS}
+FAST = [
+    *(("ecgfounder", LoRA(rank=2)), ("ecgfounder", Adapter(width=2)), ("ecg-jepa", LoRA(rank=2))),
+    *(("openecg", LoRA(rank=2)), ("merl-vit-tiny", NormBias()), ("heartlang", LinearProbe())),
+]
 #: Methods on further layers of an encoder of convolutions, in multiples of its 2 and 4 groups.
 ON_CONVOLUTIONS = [
     LoRA(rank=4, targets="grouped_conv"),
@@ -73,6 +77,32 @@ def test_methods_act_on_grouped_convolutions_and_gates(method):
 def test_refusals_name_what_works(method, message):
     with pytest.raises(SettingError, match=message):
         check_method(method, TINY["ecgfounder"]())
+
+
+class Reversed(nn.Module):
+    """A wrapper that has the weights of the module, as those of peft have."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.weight, self.bias = module.weight, module.bias
+
+    def forward(self, inputs):
+        return self.module(inputs).flip(-1)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_wrapped_layer_acts_in_evaluation_mode_without_gradients(name):
+    encoder = TINY[name]().eval()
+    signal = example_signal(encoder)
+    with torch.no_grad():
+        before = encoder(signal)[0]
+        for target in encoder.modules_of(*PROJECTIONS):
+            parent, _, child = target.rpartition(".")
+            module = encoder.get_submodule(target)
+            setattr(encoder.get_submodule(parent), child, Reversed(module))
+            assert not torch.allclose(encoder(signal)[0], before, atol=1e-4), target
+            setattr(encoder.get_submodule(parent), child, module)
 
 
 def _bypass(encoder: nn.Module, name: str) -> None:

@@ -1,5 +1,7 @@
 """Encoders with published weights, in small sizes, from a training to an exported file."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ ENCODERS = {
     **TINY,
     "ecg-jepa": lambda: EcgJepa(EcgJepaConfig(width=16, depth=2, heads=2, feed_forward=24, patch=25, patches=20)),
 }
+HEARTLANG = ENCODERS.pop("heartlang")  # reads ten seconds, and no graph holds it
 
 
 def trained(folder: Path, name: str, encoder: Encoder, method: ecgtune.Method, **settings: object) -> Run:
@@ -84,3 +87,16 @@ def test_a_licence_that_forbids_something_is_in_every_result(tmp_path: Path, mon
     facts = ecgtune.runtime.Model(exported.path).metadata
     assert (facts["encoder"]["licence"], facts["encoder"]["terms"]) == ("CC BY-NC 4.0", "no commercial use")
     assert notice in facts["run"]["weights"]
+
+
+def test_a_probe_of_beats_is_trained_and_an_export_refused(tmp_path: Path):
+    data = ecgtune.simulate(windows=80, seconds=10, sampling_rate=100, seed=1)
+    save_encoder(HEARTLANG(), tmp_path / "encoder")
+    model = ecgtune.load_model(tmp_path / "encoder", classes=data.classes, leads=data.leads)
+    recipe = ecgtune.recipe("probe", epochs=2, batch_size=16, device="cpu", precision="fp32")
+    run = ecgtune.fine_tune(data, recipe, model=model, out=tmp_path / "run", quiet=True)
+    assert run.metrics["training"]["precomputed"]
+    probability = run.predict(data.signal[:5])
+    np.testing.assert_array_equal(ecgtune.load_run(run.folder).predict(data.signal[:5]), probability)
+    with pytest.raises(ecgtune.SettingError, match=r"heartlang cannot be exported: its beats .*: ecgtune predict RUN"):
+        ecgtune.export(run.folder, tmp_path / "model.onnx")

@@ -28,7 +28,7 @@ RESNET_FORMAT = StateDictFormat(
     architecture=MerlResNet,
     sizes=(RESNET,),
     published_name=resnet_name,
-    mark="layer4.1.bn2.running_var",
+    mark="layer1.0.bn1.running_var",
     head=("linear.weight", "linear.bias"),
 )
 VIT_FORMAT = StateDictFormat(
