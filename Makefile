@@ -19,10 +19,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 install: $(VENV)/.installed  ## Make the virtual environment
 
 browser:  ## Chromium for the tests of the page, where this user may install it; without it they are skipped
-	@command -v chromium chromium-browser google-chrome >/dev/null || { \
-		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
-		apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
-		echo "Chromium cannot be installed here: the tests of the page in a browser are skipped"
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	apt-get update -qq && apt-get install -y -qq chromium >/dev/null || \
+	echo "Chromium cannot be installed here: the tests of the page in a browser are skipped"
 
 demo: install  ## The main job on embedded defaults: simulated ECGs, a table, a report
 	$(BIN)/ecgtune demo

@@ -53,10 +53,14 @@ async files => {
 
 
 def signals(count: int) -> tuple[np.ndarray, str]:
-    """Recordings (count, samples) at 300 Hz in steps of a tenth of a microvolt, and where they are from."""
+    """Recordings (count, samples) at 300 Hz in steps of a tenth of a microvolt, and where they are from.
+
+    They are cut off at the 3.2 mV that 16 bits hold.
+    """
+    most = 32_000
     if not RECORDS.is_dir():
         data = ecgtune.simulate(count, sampling_rate=RATE, seconds=SECONDS, seed=5)
-        return np.rint(1e4 * data.signal[:, 0]).astype(np.int64), "simulated"
+        return np.rint(1e4 * data.signal[:, 0]).clip(-most, most).astype(np.int64), "simulated"
     from ecgtune.io.readers.registry import read_recording
 
     length, parts = RATE * SECONDS, []
@@ -64,7 +68,7 @@ def signals(count: int) -> tuple[np.ndarray, str]:
         signal = read_recording(file).signal[0]
         parts += [signal[start : start + length] for start in range(0, len(signal) - length + 1, length // 2)]
     chosen = [parts[row] for row in np.linspace(0, len(parts) - 1, count).astype(int)]
-    return np.rint(1e4 * np.stack(chosen)).astype(np.int64), "CinC 2017"
+    return np.rint(1e4 * np.stack(chosen)).clip(-most, most).astype(np.int64), "CinC 2017"
 
 
 def written(kind: str, steps: np.ndarray, folder: Path, name: str) -> list[Path]:

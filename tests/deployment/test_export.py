@@ -148,6 +148,12 @@ def test_a_recording_of_a_million_samples_is_cut_into_windows(model):
     assert model.predict(signal, 100, leads=("II",)).shape == (1666, 2)
 
 
+def test_a_run_becomes_a_page_without_an_export_beside_it(folder, tmp_path, capsys):
+    run("page", folder / "run", tmp_path / "page.html", "--title", "Runs")
+    assert "<h1>Runs</h1>" in (tmp_path / "page.html").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
 def test_a_file_that_has_changed_is_refused(folder, tmp_path, capsys):
     content = (folder / "model.onnx").read_bytes()
     for name, changed, reason in (

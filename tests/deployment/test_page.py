@@ -4,18 +4,19 @@ import base64
 import gzip
 import hashlib
 import json
-import os
 import re
-import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import ecgtune
+from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.deployment import page as deployment
 from ecgtune.errors import SettingError
+from helpers.browser import node_program
 from helpers.cli import refused, run
 from helpers.exported import write_exported
 
@@ -86,8 +87,28 @@ def test_models_that_give_no_page_are_refused(tmp_path, model, monkeypatch, caps
     assert not page.exists()
 
 
+def test_an_exported_file_needs_no_torch(tmp_path, model):
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from ecgtune.cli.main import main\n"
+        f"main(['page', {str(model)!r}, {str(tmp_path / 'page.html')!r}])"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert (tmp_path / "page.html").is_file()
+
+
+def test_a_step_that_the_page_does_not_know_is_refused(tmp_path, monkeypatch):
+    facts = Preprocessing(100.0, normalisation="none").to_dict() | {"steps": [{"step": "Ranks"}]}
+    path = SignalPath(100, ("II",), window=6.0)
+    model = write_exported(tmp_path / "model.onnx", signal_path=path, preprocessing=facts)
+    assert ecgtune.page(model, tmp_path / "page.html").is_file()
+    monkeypatch.setattr(deployment, "page_contents", lambda: {"steps": ["Resample"]})
+    with pytest.raises(SettingError, match=r"step Ranks, which a page does not compute \(Resample\)"):
+        ecgtune.page(model, tmp_path / "page.html")
+
+
 def test_committed_files_have_the_stated_contents():
-    contents = json.loads((FILES / "contents.json").read_text())
+    contents = deployment.page_contents()
     for name, digest in contents["sha256"].items():
         assert hashlib.sha256(deployment.page_file(name)).hexdigest() == digest
     assert sum(file.stat().st_size for file in FILES.iterdir()) < 6_000_000
@@ -99,8 +120,8 @@ def test_committed_files_have_the_stated_contents():
 
 
 def test_committed_files_are_built_from_the_sources(tmp_path):
-    if not (ROOT / "web" / "node_modules" / "esbuild").is_dir() or shutil.which("node") is None:
+    node = node_program()
+    if node is None or not (ROOT / "web" / "node_modules" / "esbuild").is_dir():
         pytest.skip("the tools that build the page are not installed; make web installs them")
-    environment = {**os.environ, "NODE_OPTIONS": ""}
-    subprocess.run(["node", "build.js", str(tmp_path)], cwd=ROOT / "web", check=True, env=environment)
+    subprocess.run([node, "build.js", str(tmp_path)], cwd=ROOT / "web", check=True)
     assert (tmp_path / "contents.json").read_bytes() == (FILES / "contents.json").read_bytes()

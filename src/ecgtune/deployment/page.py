@@ -30,6 +30,11 @@ def page_file(name: str) -> bytes:
     return gzip.decompress((_FILES / f"{name}.gz").read_bytes())
 
 
+def page_contents() -> dict[str, Any]:
+    """What the built page holds: steps that it computes, version and licence of the runtime, sha256 of the files."""
+    return json.loads((_FILES / "contents.json").read_text(encoding="utf-8"))
+
+
 def write_page(model: Path, path: Path, title: str | None = None) -> Path:
     """Write the exported file `model` as the page `path`.
 
@@ -49,7 +54,7 @@ def write_page(model: Path, path: Path, title: str | None = None) -> Path:
             f"{model}: has {size(len(content))}; a page holds models of at most {size(LARGEST_MODEL)}, since a browser "
             "opens it at once: export the run with --int8, or use ecgtune predict"
         )
-    known = json.loads((_FILES / "contents.json").read_text())["steps"]
+    known = page_contents()["steps"]
     unknown = [each["step"] for each in opened.metadata["preprocessing"].get("steps", ()) if each["step"] not in known]
     if unknown:
         raise SettingError(

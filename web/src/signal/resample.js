@@ -102,7 +102,7 @@ function limited(numerator, denominator) {
 }
 
 /** Linear interpolation at `count` points, the first and last on the first and last sample. */
-function interpolate(signal, count) {
+export function interpolate(signal, count) {
   const last = signal.length - 1;
   const step = count > 1 ? last / (count - 1) : 0;
   return Float64Array.from({ length: count }, (_, index) => {

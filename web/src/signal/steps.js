@@ -5,7 +5,7 @@
 
 import { bandPass, decimated, extendedOddly, mainsNotch } from "./filters.js";
 import { resampledByTransform } from "./fourier.js";
-import { resample, sinc } from "./resample.js";
+import { interpolate, resample, sinc } from "./resample.js";
 
 const TINY = 1e-8; // added to what is divided by
 
@@ -15,6 +15,7 @@ export const STEPS = {
     const count = Math.max(1, Math.trunc((rows[0].length * to) / rate));
     return [rows.map((row) => resampledByTransform(row, count)), to];
   },
+  Stretch: ({ samples, rate: to }, rows) => [rows.map((row) => interpolate(row, samples)), to],
   Notch: ({ frequency }, rows, rate) => [rows.map((row) => mainsNotch(row, rate, frequency)), rate],
   Butterworth: ({ low, high, order }, rows, rate) => [rows.map((row) => bandPass(row, rate, low, high, order)), rate],
   WindowedSinc({ low, high, seconds }, rows, rate) {
