@@ -147,9 +147,13 @@ def test_terms_of_a_licence_are_told_once_and_kept(tmp_path: Path, monkeypatch, 
     monkeypatch.setattr(type(encoder), "published", replace(case.format, sizes=(encoder.config,)))
     path = written(tmp_path / "model.pt", case, encoder)
     notice = "CC BY-NC 4.0, no commercial use"
-    model = load_model(path)
-    load_model(path)
-    assert [record.getMessage() for record in caplog.records] == [f"licence of the weights of {path}: {notice}"]
+    with caplog.at_level("INFO", logger="ecgtune"):
+        model = load_model(path)
+        load_model(path)
+    told = [record.getMessage() for record in caplog.records]
+    assert told[1:] == [f"licence of the weights of {path}: {notice}"]
+    assert told[0].startswith(f"{path}: all ")
+    assert "3 left out (used only by the pretraining objective)" in told[0]
     assert notice in model.weights.describe()
     assert notice in load_model(convert(path, tmp_path / "converted")).weights.describe()
     again = build_model(describe_model(model))

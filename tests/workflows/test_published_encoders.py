@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import ecgtune
+import ecgtune.training.loop as loop
 from ecgtune.deployment.run import Run
 from ecgtune.models.base import Encoder
 from ecgtune.models.checkpoint import save_encoder
@@ -26,17 +27,17 @@ ENCODERS = {
 HEARTLANG = ENCODERS.pop("heartlang")  # reads ten seconds, and no graph holds it
 
 
-def trained(folder: Path, name: str, encoder: Encoder, method: ecgtune.Method, **settings: object) -> Run:
+def trained(folder: Path, encoder: Encoder, method: ecgtune.Method, *, resume: bool = False, **settings: object) -> Run:
     save_encoder(encoder, folder / "encoder")
     model = ecgtune.load_model(folder / "encoder", classes=DATA.classes, leads=DATA.leads)
     recipe = ecgtune.recipe(method, epochs=2, batch_size=16, device="cpu", precision="fp32", **settings)
-    return ecgtune.fine_tune(DATA, recipe, model=model, out=folder / "run", quiet=True)
+    return ecgtune.fine_tune(DATA, recipe, model=model, out=folder / "run", resume=resume, quiet=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODERS)
 def test_a_run_is_trained_loaded_and_exported(tmp_path: Path, name: str):
-    run = trained(tmp_path, name, ENCODERS[name](), ecgtune.LoRA(rank=2), gradient_checkpointing=True, drop_path=0.1)
+    run = trained(tmp_path, ENCODERS[name](), ecgtune.LoRA(rank=2), gradient_checkpointing=True, drop_path=0.1)
     presets = run.model.base_encoder.input_spec.presets
     assert run.preprocessing.steps == next(iter(presets.values()))
     probability = run.predict(DATA.signal[:9])
@@ -58,13 +59,34 @@ def test_a_run_is_trained_loaded_and_exported(tmp_path: Path, name: str):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODERS)
 def test_the_frozen_prefix_is_cached_and_a_plan_is_made(tmp_path: Path, name: str):
-    whole = trained(tmp_path / "off", name, ENCODERS[name](), ecgtune.TopLayers(layers=1), prefix_cache="off")
-    cached = trained(tmp_path / "on", name, ENCODERS[name](), ecgtune.TopLayers(layers=1), prefix_cache="on")
+    whole = trained(tmp_path / "off", ENCODERS[name](), ecgtune.TopLayers(layers=1), prefix_cache="off")
+    cached = trained(tmp_path / "on", ENCODERS[name](), ecgtune.TopLayers(layers=1), prefix_cache="on")
     assert cached.metrics["training"]["precomputed"]
     np.testing.assert_allclose(cached.predict(DATA.signal[:9]), whole.predict(DATA.signal[:9]), atol=1e-4)
     recipe = ecgtune.recipe("lora", epochs=2, batch_size=16, model=str(tmp_path / "on" / "encoder"), device="cpu")
     plan = ecgtune.plan(DATA, recipe, seeds=1, baselines=False, quiet=True)
     assert len(plan.estimates) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_stopped_training_resumes_with_the_same_bits(tmp_path: Path, name: str, monkeypatch):
+    torch.manual_seed(0)
+    encoder, method = ENCODERS[name](), ecgtune.Adapter(width=2)
+    whole = trained(tmp_path / "whole", encoder, method, drop_path=0.2)
+    write = loop.write_text
+
+    def stop(path, text):
+        if path.name == "log.jsonl" and text.count("\n") == 2:
+            raise KeyboardInterrupt
+        write(path, text)
+
+    monkeypatch.setattr(loop, "write_text", stop)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "stopped", encoder, method, drop_path=0.2)
+    monkeypatch.undo()
+    resumed = trained(tmp_path / "stopped", encoder, method, drop_path=0.2, resume=True)
+    np.testing.assert_array_equal(resumed.predict(DATA.signal[:9]), whole.predict(DATA.signal[:9]))
 
 
 @pytest.mark.slow

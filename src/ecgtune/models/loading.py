@@ -19,8 +19,9 @@ from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.leads import LeadMixer
 from ecgtune.models.names import MODELS, model_names, unknown_model
 from ecgtune.models.registry import HubRepository, PackageFile, PublishedFile, find_model, model_info
+from ecgtune.models.weights import Weights
 
-#: Files whose restrictive licence has been shown in this process.
+#: Sources of weights about which was told in this process.
 _TOLD: set[str] = set()
 
 
@@ -63,9 +64,7 @@ def load_model(
         raise SettingError(f"a lead adapter starts from lead mode 'place', but {lead_mode!r} was given; leave one out")
     name, found = _find(name_or_path, seed, None if leads is None else tuple(leads), checkpoint)
     encoder = found.encoder
-    if found.weights.terms and found.weights.source not in _TOLD:
-        _TOLD.add(found.weights.source)
-        logging.getLogger(__name__).warning("licence of the weights of %s: %s", name, found.weights.notice)
+    _tell(name, found.weights)
     leads = encoder.input_spec.leads if leads is None else leads
     own_head = found.head if classes is None else None
     if own_head is not None and head not in (None, Head()):
@@ -88,6 +87,18 @@ def load_model(
     if own_head is not None:
         cast(nn.Sequential, classifier.head)[-1].load_state_dict(own_head)
     return classifier
+
+
+def _tell(name: str, weights: Weights) -> None:
+    """Log what a file has beside the weights that are used, and what its licence forbids; once for each file."""
+    if weights.source in _TOLD:
+        return
+    _TOLD.add(weights.source)
+    log = logging.getLogger(__name__)
+    if weights.left_out:
+        log.info("%s: %s", name, weights.audit())
+    if weights.terms:
+        log.warning("licence of the weights of %s: %s", name, weights.notice)
 
 
 def fetch_weights(name: str) -> None:
