@@ -170,6 +170,17 @@ def gap(folder: Path) -> None:
         np.savez(folder / "records" / f"r{index}.npz", signal=signal, fs=200, unit="mV", leads=["II"])
 
 
+def printed(folder: Path) -> None:
+    """DICOM print layouts: leads I and V1 of one half, II and V2 of the other."""
+    for index, signal in enumerate(heartbeats(8, seconds=4)):
+        halves = np.round(400 * signal).reshape(2, 1, -1).repeat(2, axis=1)
+        groups = [
+            dicom_group(halves[0], ("I", "V1"), 200.0, offset=0),
+            dicom_group(halves[1], ("II", "V2"), 200.0, offset=2000),
+        ]
+        write_dicom(folder / "records" / f"r{index}.dcm", groups)
+
+
 def two_arrays(folder: Path) -> None:
     """HDF5 files of two arrays, neither with a usual name."""
     for index, signal in enumerate(heartbeats(8, seconds=4)):
@@ -199,6 +210,7 @@ RECORDINGS = {
     "dataset": (two_arrays, ["--unit", "mV"], "--dataset", ["--dataset", "a"]),
     "rates in a file": (two_rates, [], "keep one rate: --lead-names II -", ["--lead-names", "II", "-"]),
     "two waveforms": (two_waveforms, [], "choose: --lead-names II -", ["--lead-names", "II", "-"]),
+    "print layout": (printed, [], "such as leads I V1 in windows of 2 s", ["--leads", "I", "V1", "--window", "2"]),
     "gap": (gap, [], "--longest-gap", ["--longest-gap", "1"]),
     "missing": (
         lambda folder: [path.unlink() for path in (headers(str)(folder), folder / "records" / "r7.hea")[1:]],
@@ -234,6 +246,39 @@ def test_remedies_for_a_long_recording(folder, capsys, monkeypatch):
     ):
         run(*tokens, *remedy)
         assert shape in capsys.readouterr().out
+
+
+def csv_recordings(folder: Path) -> None:
+    for index, signal in enumerate(heartbeats(8, seconds=4)):
+        lines = "\n".join(f"{value:.3f}" for value in signal)
+        (folder / "records" / f"r{index}.csv").write_text(f"II\n{lines}\n")
+
+
+def dicom(folder: Path) -> None:
+    for index, signal in enumerate(heartbeats(8, seconds=4)):
+        write_dicom(folder / "records" / f"r{index}.dcm", [dicom_group(np.round(400 * signal)[None], ("II",), 200.0)])
+
+
+def npz(folder: Path) -> None:
+    for index, signal in enumerate(heartbeats(8, seconds=4)):
+        np.savez(folder / "records" / f"r{index}.npz", signal=signal, fs=200, unit="mV", leads=["II"])
+
+
+@pytest.mark.parametrize("write", [csv_recordings, dicom, npz])
+def test_a_long_recording_that_cannot_be_read_in_parts_is_saved_as_one_that_can(write, folder, capsys, monkeypatch):
+    (folder / "records").mkdir()
+    write(folder)
+    (folder / "labels.csv").write_text("record,AF\n" + "".join(f"r{i},{i % 2}\n" for i in range(8)))
+    tokens = ["data", "check", "labels.csv", "--records", "records", "--label", "AF", "--quiet", "--workers", "1"]
+    tokens += ["--window", "2"] + (FACTS if write is csv_recordings else [])
+    with monkeypatch.context() as small:
+        small.setitem(ReadOptions.__init__.__kwdefaults__, "max_values", 500)
+        assert "save it as WFDB, EDF, NPY or HDF5" in refused(capsys, *tokens)
+        for file in (folder / "records").iterdir():
+            file.unlink()
+        headers(str)(folder)
+        run(*tokens[: tokens.index("--window") + 2])
+    assert "16 of 1 lead and 400 samples" in capsys.readouterr().out
 
 
 def windows(change: Callable[[dict], dict], name: str = "windows.npz") -> Callable[[Path], Path]:

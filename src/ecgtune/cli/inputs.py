@@ -126,7 +126,7 @@ class RecordFlags:
     mains: Literal["50", "60"] | None = None
     """Mains frequency to remove, in Hz."""
     longest_gap: float = 0.1
-    """Longest run of invalid samples, in seconds, that is interpolated; windows are cut from the parts between longer
+    """Longest run of invalid samples that is interpolated, 0 to 2 s; windows are cut from the parts between longer
     ones."""
     recording_zscore: bool = False
     """z-score per lead over the whole recording, as in ECG-FM's training; give --normalisation none with it."""

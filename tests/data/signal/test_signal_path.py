@@ -77,6 +77,7 @@ def test_a_recording_without_signal_is_refused(signal, said):
         {"step": 2.0},
         {"mains": 55.0},
         {"longest_gap": -1.0},
+        {"longest_gap": 8.0},
         {"short": "zeros"},
         {"resampling": "fft"},
         {"sampling_rate": 0.0},

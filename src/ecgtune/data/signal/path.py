@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ecgtune.config.base import check_fields, choose, require
 from ecgtune.data.leads import FROM_LIMBS, STANDARD_LEADS, arrange_leads, lead_argument
 from ecgtune.data.signal.filters import band_pass, mains_notch, resample, zscore
-from ecgtune.data.signal.quality import between_gaps, fill_gaps, saturated_leads
+from ecgtune.data.signal.quality import LONGEST_GAP, between_gaps, fill_gaps, saturated_leads
 from ecgtune.errors import DataError
 from ecgtune.utils.formatting import counted
 
@@ -92,7 +92,11 @@ class SignalPath:
         require(self.step is None or self.window is not None, "step needs a window; give both, such as 10 and 5 (s)")
         band = self.band is None or (len(self.band) == 2 and 0 < self.band[0] < self.band[1])
         require(band, f"band {self.band} is not allowed; two edges in Hz with 0 < low < high are, such as 0.5 40")
-        require(self.longest_gap >= 0, f"longest_gap {self.longest_gap} s is not allowed; 0 or more is")
+        require(
+            0 <= self.longest_gap <= LONGEST_GAP,
+            f"longest_gap {self.longest_gap:g} s is not allowed; 0 to {LONGEST_GAP:g} s are, since a line over several"
+            " beats is no ECG: windows are cut between longer gaps, or of leads without them",
+        )
         require(self.mains in (None, 50, 60), f"mains {self.mains} Hz is not allowed; 50 or 60 is")
 
     def __call__(

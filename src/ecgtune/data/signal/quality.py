@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ SATURATED_SECONDS = 0.03  # of a plateau at the limit of a lead: a peak of a QRS
 SATURATED_FRACTION = 0.005  # of samples on such plateaus, from which a lead is saturated
 PLAUSIBLE_MILLIVOLTS = (0.01, 20.0)  # of the median absolute amplitude around a lead's median
 MOST_MILLIVOLTS = 1000.0  # of a sample, offsets of electrodes included; amplifiers saturate earlier
-_NEVER_TOGETHER = "some lead is missing at any time, and leads that were recorded together are needed"
+LONGEST_GAP = 2.0  # seconds that may be interpolated: a line over several beats is no ECG
 _AMPLITUDE_SAMPLES = 1 << 17  # of a lead, on which its amplitude is measured
 
 
@@ -43,14 +44,28 @@ def fill_gaps(
         if length > longest:
             starts, stops = between_gaps(signal, sampling_rate, longest)
             free = (stops - starts).max(initial=0) / sampling_rate
-            rest = f"the longest part between longer gaps lasts {free:.4g} s" if free else _NEVER_TOGETHER
-            raise DataError(
-                f"{_name(leads, lead)} has a gap of {length:.2f} s at {start[longest_here] / sampling_rate:.2f} s;"
-                f" gaps of up to {longest:g} s are closed (--longest-gap); {rest}"
-            )
+            rest = f"gaps of up to {longest:g} s are closed (--longest-gap); the longest part between longer gaps lasts"
+            rest = f"{rest} {free:.4g} s" if free else _together(good, sampling_rate, leads)
+            gap = f"a gap of {length:.2f} s at {start[longest_here] / sampling_rate:.2f} s"
+            raise DataError(f"{_name(leads, lead)} has {gap}; {rest}")
         filled[lead] = np.interp(index, index[good[lead]], signal[lead, good[lead]])
         seconds += float((stop - start).sum()) / sampling_rate
     return filled, seconds, missing
+
+
+def _together(good: NDArray[np.bool_], sampling_rate: float, leads: Sequence[str]) -> str:
+    """What to do where some lead is missing at any time: the leads of the longest part that several share."""
+    parts: dict[tuple[int, int], list[str]] = {}
+    for lead, valid in enumerate(good):
+        starts, stops = runs_of(valid)
+        if len(starts):
+            longest = int((stops - starts).argmax())
+            part = (int(starts[longest]), int(stops[longest]))
+            parts.setdefault(part, []).append(leads[lead] if leads else f"channel {lead + 1}")
+    (start, stop), names = max(parts.items(), key=lambda item: (item[0][1] - item[0][0], len(item[1])))
+    seconds = math.floor(1000 * (stop - start) / sampling_rate) / 1000
+    together = f"{'leads ' if leads else ''}{' '.join(names)} in windows of {seconds:g} s"
+    return f"some lead is missing at any time; keep leads that were recorded together, such as {together}"
 
 
 def between_gaps(

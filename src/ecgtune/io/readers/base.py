@@ -278,11 +278,15 @@ def stated_rate(path: Path, in_file: float | None, given: float | None) -> float
     return float(rate)
 
 
+#: What to do with a long recording in a format that cannot be read in parts.
+SAVE_LONG = "save it as WFDB, EDF, NPY or HDF5, which are cut into windows piece by piece, or as shorter recordings"
+
+
 def check_bytes(path: Path, most: int) -> None:
     """Raise DataError for a file of more than `most` bytes."""
     size = path.stat().st_size
     if size > most:
-        raise DataError(f"{path}: has {size} bytes; at most {most} are read of this format, cut the recording")
+        raise DataError(f"{path}: has {size} bytes; at most {most} are read of this format; {SAVE_LONG}")
 
 
 def check_size(path: Path, leads: int, samples: int, options: ReadOptions) -> None:
@@ -296,7 +300,7 @@ def check_size(path: Path, leads: int, samples: int, options: ReadOptions) -> No
         raise DataError(
             f"{path}: holds {samples} samples of {counted(leads, 'lead')}, {leads * samples} values; at most "
             f"{options.max_values} "
-            "are read at once, cut it into shorter recordings"
+            f"are read at once; {SAVE_LONG}"
         )
 
 

@@ -28,6 +28,7 @@ from ecgtune.io.readers.base import (
     MAX_TEXT,
     PATIENT_NAMES,
     RECORD_NAMES,
+    SAVE_LONG,
     FileReader,
     ReadOptions,
     Recording,
@@ -343,7 +344,7 @@ def read_recording(path: Path, options: ReadOptions) -> Recording:
             file.readline()
         content = file.read(MAX_RECORDING_BYTES + 1)
     if len(content) > MAX_RECORDING_BYTES:
-        raise DataError(f"{path}: has over {MAX_RECORDING_BYTES} bytes; shorter files are read, cut the recording")
+        raise DataError(f"{path}: has over {MAX_RECORDING_BYTES} bytes; {SAVE_LONG}")
     content = dialect.without_blank_end(content)
     end = content.find(b"\n")
     first = content if end < 0 else content[:end]

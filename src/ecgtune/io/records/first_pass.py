@@ -24,7 +24,7 @@ from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE
 from ecgtune.data.near_duplicates import fingerprint
 from ecgtune.data.signal.path import Findings, SignalPath
 from ecgtune.errors import DataError, RunError, SettingError
-from ecgtune.io.readers.base import LongRecordingError, ReadOptions
+from ecgtune.io.readers.base import SAVE_LONG, LongRecordingError, ReadOptions
 from ecgtune.io.readers.registry import read_recording
 from ecgtune.io.records.pieces import windows_in_pieces
 from ecgtune.utils.child import end_with_parent
@@ -139,7 +139,7 @@ def prepare(job: Job) -> list[RecordingOutcome]:
             except (DataError, SettingError) as error:  # such as a band that this recording's rate cannot hold
                 outcomes.append(RecordingOutcome(None, None, str(error).removeprefix(f"{path}: ")))
             except MemoryError:
-                reason = "does not fit into memory; cut it into shorter recordings"
+                reason = f"does not fit into memory; {SAVE_LONG}"
                 outcomes.append(RecordingOutcome(None, None, reason))
     return outcomes
 
