@@ -207,6 +207,7 @@ def test_pooling_and_label_fraction_are_flags(windows, tmp_path):
         (["compare"], ["DATA is missing", "`ecgtune compare --help`"]),
         (["compare", "nowhere.csv", "--epochs"], ["--epochs needs a value"]),
         (["compare", "nowhere.csv", "--seeds", "1.5"], ["--seeds", "1.5 is not a whole number"]),
+        (["predict", "{windows}", "model.onnx"], ["comes first: `ecgtune predict model.onnx {windows}`"]),
         (["predict", "nowhere", "{windows}"], ["nowhere holds no run with a model"]),
         (["predict", "nowhere", "nowhere.csv"], ["nowhere.csv: no such file or folder"]),
         (["infer", "nowhere", "nowhere.csv"], ["use 'predict'"]),

@@ -8,7 +8,7 @@ import ecgtune
 from ecgtune.evaluation.notes import preset_notes
 from ecgtune.recipes.preset import changed_preset
 from ecgtune.recipes.recipe import Recipe, bundled_recipes, load_recipes
-from ecgtune.workflows.results import shown_title, summarise_preset
+from ecgtune.workflows.results import changed_notes, shown_title, summarise_preset
 from helpers.settings import changed
 
 PAPER, LORA = load_recipes("paper-lora")[0], load_recipes("lora")[0]
@@ -58,7 +58,7 @@ def test_only_a_title_of_its_own_is_marked():
 @pytest.mark.parametrize(("epochs", "far"), [(1, True), (9, True), (10, False), (20, None)])
 def test_a_training_far_below_the_epochs_of_its_recipe_is_named(epochs, far):
     recipe = changed(LORA, epochs=epochs)
-    notes = preset_notes([{"name": recipe.name, **summarise_preset(recipe)}])
+    notes = changed_notes([recipe])
     expected = [] if far is None else [f"Changed from the recipe: lora (epochs {epochs} instead of 20)."]
     expected += (
         [f"Far fewer epochs than in the recipe, so scores may be too low: lora ({epochs} of 20)."] if far else []

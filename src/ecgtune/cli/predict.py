@@ -12,6 +12,7 @@ from ecgtune.cli.inputs import check_exists
 from ecgtune.cli.options import MOST_USED, RECORDINGS, Out, Quiet, Wait, given, optional
 from ecgtune.cli.output import complain, say
 from ecgtune.config.commands import PredictSettings
+from ecgtune.errors import SettingError
 from ecgtune.utils.formatting import counted
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ def predict(
     ensemble
         Folders of further runs on the same windows and classes; probabilities are averaged.
     """
+    for each in data:
+        if (each / "metrics.json").is_file() or each.suffix == ".onnx":
+            raise SettingError(f"{each} is a run or an export, which comes first: `ecgtune predict {each} {run}`")
     headers = [each.with_name(f"{each.name}.hea") for each in data]  # the name of a WFDB record has no suffix
     files = [header if header.exists() else each for header, each in zip(headers, data, strict=True)]
     check_exists(*files, None if settings.records is None else Path(settings.records))

@@ -27,7 +27,7 @@ from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import check_dataset, draw_split, note_conditions, summarise
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
-from ecgtune.workflows.results import imported_files, shown_title, summarise_task
+from ecgtune.workflows.results import changed_notes, imported_files, shown_title, summarise_task
 from ecgtune.workflows.run import forward_cost, run_recipe, space, work
 
 
@@ -133,7 +133,8 @@ def _run_all(
                     costs[recipe.name] = forward_cost(run)
                 progress.expect(0 if run.folder.finished else work(recipe, split) * costs[recipe.name])
         check_space(folder, kept + beside)
-        note_conditions(progress, dataset, warnings)
+        changed = changed_notes(recipe for recipe, kind in variants if kind == "method")
+        note_conditions(progress, dataset, [*changed, *warnings])
         for number, (recipe, kind) in enumerate(variants):
             # The baseline's epochs follow the methods by intention.
             title = shown_title(recipe) if kind == "method" else recipe.label

@@ -19,6 +19,7 @@ from ecgtune.workflows.environment import command_line
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import check_dataset, draw_split, note_conditions
 from ecgtune.workflows.ready import RunBuilder
+from ecgtune.workflows.results import changed_notes
 from ecgtune.workflows.run import run_recipe, space, work
 
 
@@ -59,7 +60,7 @@ def fine_tune(
         if resume and not run.folder.recipe.is_file():
             raise RunError(f"{folder} holds no run to continue; leave --resume out to start one")
         check_space(folder, sum(space(run)))
-        note_conditions(progress, dataset, run.prepared.split.warnings)
+        note_conditions(progress, dataset, [*changed_notes([recipe]), *run.prepared.split.warnings])
         progress.expect(0 if run.folder.finished else work(recipe, split))
         run_recipe(run, progress)
     return read_run(folder)

@@ -15,6 +15,7 @@ from ecgtune.data.splits import Split
 from ecgtune.data.tasks import label_counts
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.evaluation.notes import preset_notes
 from ecgtune.methods.registry import method_to_table
 from ecgtune.recipes.preset import changed_preset
 from ecgtune.recipes.recipe import Recipe
@@ -63,6 +64,11 @@ def shown_title(recipe: Recipe) -> str:
     """The name of a recipe in tables; one with a title of its own is marked when its settings are changed."""
     changed = changed_preset(recipe)
     return f"{recipe.label} (changed)" if changed is not None and changed.titled else recipe.label
+
+
+def changed_notes(recipes: Iterable[Recipe]) -> list[str]:
+    """Notes on recipes that differ from the bundled ones of their names, for the log before a training."""
+    return preset_notes([{"name": recipe.name, **summarise_preset(recipe)} for recipe in recipes])
 
 
 def summarise_preset(recipe: Recipe) -> dict[str, Any]:
