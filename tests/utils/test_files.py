@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +13,15 @@ import safetensors.torch
 import torch
 
 from ecgtune.errors import RunError
-from ecgtune.utils.files import check_space, read_json, replace_folder, write_atomically, write_json, write_text
+from ecgtune.utils.files import (
+    check_space,
+    is_partial,
+    read_json,
+    replace_folder,
+    write_atomically,
+    write_json,
+    write_text,
+)
 
 
 def fail(path):
@@ -95,6 +106,17 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_whole_file(tmp_path, small_f
         replace_folder(path, lambda partial: write(partial / "weights")) if in_folder else write_atomically(path, write)
     assert (path / "weights" if in_folder else path).read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path):
+    code = "from ecgtune.utils.files import *; write_atomically(Path('a.pt'), lambda part: part.touch() or os.abort())"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    (left,) = tmp_path.iterdir()
+    assert is_partial(left)
+    running = left.with_name(f"{left.name.rpartition('-')[0]}-{os.getppid()}")
+    running.touch()
+    write_text(tmp_path / "a.pt", "whole")
+    assert set(tmp_path.iterdir()) == {tmp_path / "a.pt", running}
 
 
 def test_a_mistake_of_a_writer_stays_what_it_is(tmp_path):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import math
 import os
 import re
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,10 +39,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
     The content is on the disk before the name is, so that not even a power cut leaves a file without its content.
     """
-    partial = path.with_name(f".{path.name}{_PARTIAL}-{os.getpid()}")
+    stem = f".{path.name}{_PARTIAL}-{socket.gethostname()}-"
+    partial = path.with_name(f"{stem}{os.getpid()}")
     try:
         with _told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(path.parent, stem)
             write(partial)
             _on_disk(partial)
             os.replace(partial, path)
@@ -48,6 +52,16 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path, stem: str) -> None:
+    """Remove the temporary files `stem` and a number whose process on this machine is gone."""
+    for left in folder.glob(f"{glob.escape(stem)}*"):
+        import psutil
+
+        number = left.name.removeprefix(stem)
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            left.unlink(missing_ok=True)
 
 
 def is_partial(path: Path) -> bool:
