@@ -41,3 +41,9 @@ def test_one_name(name, identifier):
 def test_what_is_not_clear_is_refused(names, said):
     with pytest.raises(DataError, match=said):
         match_recordings(names, FOUND, "labels.csv")
+
+
+@pytest.mark.parametrize("name", ["../x/same", "x/../../x/same", "..\\00001_hr", "../../etc/passwd"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(name):
+    with pytest.raises(DataError, match=r"labels\.csv: '.*' leads out of the folder of recordings"):
+        match_recordings([name], FOUND, "labels.csv")

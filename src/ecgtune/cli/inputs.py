@@ -89,7 +89,7 @@ class RecordFlags:
 
     records: Annotated[Path | None, Parameter(group=MOST_USED)] = None
     """Folder of recordings (WFDB, EDF, DICOM, HDF5, ...), or an HDF5 file of many recordings; DATA is then the
-    table of their labels."""
+    table of their labels. Links to files in it are followed, links to folders are not."""
     scp: Literal["superclass", "subclass", "diagnostic", "form", "rhythm", "all"] | None = None
     """Statements that are labels in PTB-XL's column scp_codes (ptbxl_database.csv)."""
     labels_from_headers: bool = False

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ecgtune.errors import DataError
-from ecgtune.utils.text import plain_number
+from ecgtune.utils.text import plain_number, shown
 
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{0,5}$")
 
@@ -29,8 +29,8 @@ def match_recordings(names: Iterable[str], found: Mapping[str, object], what: st
     found: paths by id, the path in the folder, without suffix where that is clear. A name may have a suffix, or a
     number the ".0" of data frames, and may begin in another folder than the ids, as long as the components that both
     have are equal from the end: "00001_hr" and "ptb-xl/records500/00000/00001_hr.dat" both mean
-    "records500/00000/00001_hr". Raises DataError when a name may mean two recordings, or, unless `several` is allowed,
-    two names mean one.
+    "records500/00000/00001_hr". Raises DataError when a name may mean two recordings or leads out of the folder with
+    "..", or, unless `several` is allowed, two names mean one.
     """
     by_tail: dict[str, list[str]] = defaultdict(list)
     for identifier, path in found.items():
@@ -77,6 +77,10 @@ def match_numbers(names: Iterable[str], found: Iterable[str]) -> dict[str, str]:
 
 def _find(name: str, found: Mapping[str, object], by_tail: Mapping[str, list[str]], what: str) -> str | None:
     plain = _composed(name).replace("\\", "/").removeprefix("./").strip("/")
+    if ".." in PurePosixPath(plain).parts:
+        raise DataError(
+            f"{what}: {shown(name)} leads out of the folder of recordings; name recordings by their path in it"
+        )
     forms = [plain]
     while _SUFFIX.search(forms[-1]):
         forms.append(_SUFFIX.sub("", forms[-1]))

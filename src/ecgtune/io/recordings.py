@@ -196,7 +196,7 @@ class _Pool:
 def _find_pool(path: Path, options: ReadOptions) -> _Pool:
     """Recognise the layout of `path`. Raises DataError when it is none, or when its parts do not fit together."""
     if path.is_dir():
-        files = tuple(sorted(path.glob("*.npy")))
+        files = tuple(sorted(file for file in path.glob("*.npy") if file.is_file()))
         if files:
             return _Pool(files, np.array([file.stem for file in files]), ("II",), None)
         found = whole_recordings(find_recordings(path))

@@ -1,6 +1,7 @@
 """Which reader a path gets, what a folder holds, and what the user's answers may be."""
 
 import gzip
+import os
 
 import numpy as np
 import pytest
@@ -24,6 +25,28 @@ def test_every_recording_in_a_folder(tmp_path):
     found = find_recordings(tmp_path, leave_out=[tmp_path / "b" / ".." / "labels.csv"])
     assert list(found.items()) == [("b/c/r1", tmp_path / "b/c/r1.hea"), ("b/x.y", tmp_path / "b/x.y.CSV")]
     assert list(find_recordings(tmp_path)) == ["b/c/r1", "b/x.y", "labels"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_links_to_files_are_followed_and_nothing_else_is(tmp_path, caplog):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "records"
+    (elsewhere / "more").mkdir(parents=True)
+    folder.mkdir()
+    write_csv(elsewhere / "one.csv", digital())
+    write_csv(elsewhere / "more" / "two.csv", digital())
+    (folder / "linked.csv").symlink_to(elsewhere / "one.csv")
+    (folder / "gone.csv").symlink_to(elsewhere / "nowhere.csv")
+    (folder / "more").symlink_to(elsewhere / "more")
+    (folder / "around").symlink_to(folder)
+    (folder / "zero.csv").symlink_to("/dev/zero")
+    os.mkfifo(folder / "pipe.csv")
+    assert list(find_recordings(folder)) == ["gone", "linked"]
+    assert read_recording(folder / "linked.csv", ReadOptions(sampling_rate=100, unit="mV")).signal.size
+    with pytest.raises(DataError, match=r"gone\.csv"):
+        read_recording(folder / "gone.csv")
+    assert caplog.messages == [
+        f"{folder}: 2 links to folders are not followed (around); link the files, or give the folder that holds them"
+    ]
 
 
 def test_folders_that_cannot_be_used(tmp_path):

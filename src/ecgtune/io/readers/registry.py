@@ -6,6 +6,7 @@ entry points `ecgtune.readers` or a file of the user (`ecgtune.utils.extensions`
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -35,6 +36,8 @@ _START_BYTES = 256  # of a file, in which every signature lies
 #: Content that many other files have as well: only with a suffix of its reader is such a file a recording.
 _CONTAINERS = (b"PK", b"\x1f\x8b")
 _NO_RECORDINGS = ("dicomdir",)
+
+logger = logging.getLogger(__name__)
 
 
 def register_reader(reader: FileReader) -> FileReader:
@@ -108,8 +111,9 @@ def find_recordings(folder: Path, *, leave_out: Iterable[Path] = ()) -> dict[str
     """Find the recordings in a folder and its subfolders: id (path in the folder without suffix) to path, sorted.
 
     A file without a known suffix is listed under its whole name when its content is known. Files with the same id that
-    are several recordings are listed under their whole names, too. leave_out: files that are no recordings, such as the
-    table of labels. Files of samples that belong to a .hea file are not listed, nor are names that start with a dot.
+    are several recordings are listed under their whole names, too. Links to files are followed; links to folders are
+    not, which is logged, and pipes and devices are left out. leave_out: files that are no recordings, such as the table
+    of labels. Files of samples that belong to a .hea file are not listed, nor are names that start with a dot.
     The recordings of a file of many, which may also take the place of the folder, have the id FILE/NAME. Raises
     DataError for none.
     """
@@ -150,15 +154,24 @@ def common_folder(places: Sequence[Path]) -> Path:
 def _within(folder: Path, without: Collection[Path]) -> Iterator[Path]:
     """Files of a folder and its subfolders that may be recordings. Raises DataError for none."""
     by_suffix, empty = {reader: reader.suffixes for reader in readers()}, True
+    linked: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        linked += [path for name in folders if (path := Path(place, name)).is_symlink()]
         for name in sorted(names):
             path = Path(place, name)
-            if name.startswith(".") or path.resolve() in without:
-                continue
+            if name.startswith(".") or path.resolve() in without or (path.exists() and not path.is_file()):
+                continue  # a link to nothing is listed, so that reading tells it
             if _longest_suffix(path, by_suffix)[0] or _known_by_content(path):
                 empty = False
                 yield path
+    if linked:
+        logger.warning(
+            "%s: %s not followed (%s); link the files, or give the folder that holds them",
+            folder,
+            "a link to a folder is" if len(linked) == 1 else f"{len(linked)} links to folders are",
+            linked[0].relative_to(folder),
+        )
     if empty:
         suffixes = ", ".join(suffix for each in by_suffix.values() for suffix in each)
         read = f"files that are read: {suffixes} (a format of your own needs --import FILE)"
