@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { resample, resamplingRatio, zscore } from "../src/signal/resample.js";
 import { bandPass } from "../src/signal/filters.js";
 import { resampledByTransform } from "../src/signal/fourier.js";
-import { betweenGaps, fillGaps, implausibleAmplitude, saturated } from "../src/signal/quality.js";
+import { betweenGaps, fillGaps, implausibleAmplitude, impossibleSamples, saturated } from "../src/signal/quality.js";
 import { content, processed, signalPath } from "../src/signal/path.js";
 
 const sine = (count, rate, hertz) => Float32Array.from({ length: count }, (_, index) => Math.sin((2 * Math.PI * hertz * index) / rate));
@@ -53,6 +53,7 @@ test("recorders that cut a lead off, and wrong units, are noticed", () => {
   assert.ok(!saturated(sine(1000, 100, 1), 100));
   assert.match(implausibleAmplitude([sine(1000, 100, 1).map((value) => 1000 * value)]), /above 20 mV/);
   assert.equal(implausibleAmplitude([sine(1000, 100, 1)]), null);
+  assert.match(impossibleSamples([Float32Array.of(0, NaN), Float32Array.of(NaN, -1001)], ["I", "V2"]), /^Lead V2 has samples beyond 1 V/);
 });
 
 test("windows start every step, and a short recording is repeated", () => {

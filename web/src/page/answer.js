@@ -30,7 +30,7 @@ export function labelRows(metadata, probability) {
   const found = decided(labels, probability);
   return labels.map(({ name, threshold, column }, index) => {
     const above = found[index];
-    const word = threshold === null ? (above ? "largest" : "–") : above ? "at or above" : "below";
+    const word = threshold === null ? (above ? "largest" : "") : above ? "at or above" : "below";
     return html(
       "tr",
       { class: above ? "above" : "" },

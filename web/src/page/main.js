@@ -72,6 +72,7 @@ const ON = {
     const windows = `${answer.start.length} window${answer.start.length === 1 ? "" : "s"} of ${seconds(metadata.window)}`;
     byId("about").textContent = `${recording.name}: ${recording.format}, ${recording.leads.join(", ")}, ${seconds(sheet.seconds)} at ${Number(recording.samplingRate.toFixed(3))} Hz; ${windows}`;
     byId("headline").textContent = headline(metadata, answer.pooled);
+    byId("labels").classList.toggle("largest", metadata.task === "multiclass");
     byId("labels").tBodies[0].replaceChildren(...labelRows(metadata, answer.pooled));
     byId("notes").replaceChildren(...[...recording.notes, ...answer.notes].map((text) => html("li", {}, text)));
     byId("answer").hidden = byId("why").hidden = byId("windows").hidden = false;
@@ -148,6 +149,7 @@ function read(files, options = {}) {
 function ask(asks) {
   const fields = { rate: "rate", unit: "unit", leads: "leads", layout: "axes" };
   byId("ask").hidden = false;
+  byId("array").hidden = !state.files.some(({ name }) => name.toLowerCase().endsWith(".npy"));
   byId(fields[asks[0]]).focus();
 }
 

@@ -5,7 +5,7 @@ import { labelsOf, pooled } from "../model/decision.js";
 import { STEP, occlusion } from "../model/occlusion.js";
 import { ReadError } from "../readers/base.js";
 import { checkFiles, readRecording } from "../readers/registry.js";
-import { implausibleAmplitude } from "../signal/quality.js";
+import { implausibleAmplitude, impossibleSamples } from "../signal/quality.js";
 import { processed } from "../signal/path.js";
 
 const REPORT = 100; // milliseconds between two reports of progress
@@ -35,8 +35,8 @@ const ACTIONS = {
     );
     if (id !== current) return;
     const found = readRecording(contents, { ...options, leads: model.path.leads });
-    const amplitude = implausibleAmplitude(found.signal);
-    const notes = amplitude ? [...found.notes, amplitude] : found.notes;
+    const remarks = [implausibleAmplitude(found.signal), impossibleSamples(found.signal, found.leads)];
+    const notes = [...found.notes, ...remarks.filter(Boolean)];
     postMessage({ kind: "recording", id, recording: { ...found, notes } });
     const cut = processed(model.path, found);
     const progress = reporter(id, cut.windows.length);

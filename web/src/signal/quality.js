@@ -6,6 +6,7 @@ const SATURATED_SECONDS = 0.03; // of a plateau at the limit of a lead
 const SATURATED_FRACTION = 0.005; // of samples on such plateaus
 const AMPLITUDE_SAMPLES = 1 << 17;
 const PLAUSIBLE_MILLIVOLTS = [0.01, 20];
+const MOST_MILLIVOLTS = 1000; // of a sample, offsets of electrodes included
 
 /** Starts and stops of each run in which `test(index)` holds. */
 export function runsOf(length, test) {
@@ -97,6 +98,12 @@ export function implausibleAmplitude(signal) {
   if (!amplitudes.length || (median(Float32Array.from(amplitudes)) >= low && Math.max(...amplitudes) <= high)) return null;
   const side = Math.max(...amplitudes) > high ? `above ${high}` : `below ${low}`;
   return `The median absolute amplitude is ${side} mV, implausible for an ECG: check the unit.`;
+}
+
+/** A sentence that names leads with samples that no ECG has, or null. */
+export function impossibleSamples(signal, leads) {
+  const found = leads.filter((_, lead) => signal[lead].some((value) => Math.abs(value) > MOST_MILLIVOLTS));
+  return found.length ? `Lead ${found.join(", ")} has samples beyond 1 V, which no ECG has: check the unit.` : null;
 }
 
 function median(values) {
