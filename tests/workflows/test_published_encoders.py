@@ -15,6 +15,8 @@ from ecgtune.deployment.run import Run
 from ecgtune.models.base import Encoder
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_jepa.network import EcgJepa, EcgJepaConfig
+from ecgtune.recipes.preset import changed_preset
+from ecgtune.workflows.baselines import resnet_recipe
 from helpers.models import one_line
 from helpers.published import TINY
 
@@ -122,3 +124,10 @@ def test_a_probe_of_beats_is_trained_and_an_export_refused(tmp_path: Path):
     np.testing.assert_array_equal(ecgtune.load_run(run.folder).predict(data.signal[:5]), probability)
     with pytest.raises(ecgtune.SettingError, match=r"heartlang cannot be exported: its beats .*: ecgtune predict RUN"):
         ecgtune.export(run.folder, tmp_path / "model.onnx")
+
+
+def test_a_preset_and_a_file_belong_to_their_encoder_alone():
+    recipe = ecgtune.recipe("lora", model="ecgfounder", checkpoint="model.pth", preset="evaluation")
+    baseline = resnet_recipe(recipe)
+    assert (baseline.data.preset, baseline.model.checkpoint) == ("auto", None)
+    assert changed_preset(recipe) is None

@@ -39,7 +39,8 @@ def changed_preset(recipe: Recipe) -> ChangedPreset | None:
 def _changes(preset: Recipe, recipe: Recipe) -> ChangedPreset:
     before, after = _settings(preset), _settings(recipe)
     if preset.model.name == ModelSettings().name:
-        before[("model", "name")] = after[("model", "name")]
+        for key in (("model", "name"), ("model", "checkpoint")):
+            before[key] = after.get(key)
     changes = tuple(
         f"{key[0] if key[1] == 'name' else key[1]} {_shown(after.get(key))} instead of {_shown(before.get(key))}"
         for key in dict.fromkeys([*before, *after])

@@ -39,7 +39,8 @@ def resnet_recipe(first: Recipe) -> Recipe:
         patience=first.optimisation.patience,
     )
     trainer = replace(recipe.trainer, device=first.trainer.device, precision=first.trainer.precision)
-    return replace(recipe, optimisation=optimisation, trainer=trainer, data=first.data, evaluation=first.evaluation)
+    data = replace(first.data, preset="auto")  # one that is named belongs to the encoder of `first`
+    return replace(recipe, optimisation=optimisation, trainer=trainer, data=data, evaluation=first.evaluation)
 
 
 def variants_of(variants: Sequence[Recipe], baselines: bool) -> list[tuple[Recipe, str]]:
