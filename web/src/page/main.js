@@ -13,7 +13,7 @@ import { Sheet, windowText } from "./sheet.js";
 
 const ZOOM = 1.4; // of one step
 const state = { id: 0, metadata: null, files: [], recording: null, sheet: null, answer: null, start: 0, zoom: 1, stretches: [], explaining: false };
-window.ecgtune = state; // for tests, and for the curious
+window.ecgtune = state; // for tests
 const caliper = new Caliper((text) => (byId("measured").textContent = measuring() ? text : ""));
 const measuring = () => byId("measure").getAttribute("aria-pressed") === "true";
 const worker = startWorker();
