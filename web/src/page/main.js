@@ -62,8 +62,9 @@ const ON = {
   },
 
   progress({ fraction }) {
-    byId("progress").hidden = false;
-    byId("progress").value = fraction;
+    const bar = byId(state.explaining ? "explaining" : "progress");
+    bar.hidden = false;
+    bar.value = fraction;
   },
 
   answer(answer) {
@@ -80,7 +81,7 @@ const ON = {
     byId("which").hidden = labelsOf(metadata).length < 2;
     byId("label").value = firstLabel(metadata, answer.pooled);
     byId("windows").open = false;
-    busy(false);
+    finished();
     say(`${recording.name}: answered.`);
     draw();
     document.documentElement.dataset.answered = state.id;
@@ -92,12 +93,12 @@ const ON = {
     state.stretches = strengths(stretches.map((each) => ({ start: start[each.window] + each.start, end: start[each.window] + each.end, fall: each.fall })));
     byId("found").textContent = stretchSentence(name, probability.map((row) => row[column]), stretches, (window) => start[window]);
       state.explaining = false;
-    busy(false);
+    finished();
     draw();
   },
 
   failed({ message, asks, of }) {
-    busy(false);
+    finished();
     if (of === "read") clear();
     say("");
     const error = byId("error");
@@ -112,9 +113,12 @@ function say(text) {
   byId("status").textContent = text;
 }
 
-function busy(working) {
-  byId("progress").hidden = !working;
-  byId("progress").value = 0;
+/** Hide the bars of progress. */
+function finished() {
+  for (const bar of [byId("progress"), byId("explaining")]) {
+    bar.hidden = true;
+    bar.value = 0;
+  }
 }
 
 /** Take away what belongs to an earlier recording. */
@@ -206,7 +210,7 @@ function explain() {
     state.id++; // the worker stops
     worker.postMessage({ kind: "stop", id: state.id });
     state.explaining = false;
-      return busy(false);
+      return finished();
   }
   const { answer, metadata, start } = state;
   const inView = (from) => from < start + VIEW_SECONDS && from + metadata.window > start;
