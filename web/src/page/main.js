@@ -210,7 +210,9 @@ function explain() {
     state.id++; // the worker stops
     worker.postMessage({ kind: "stop", id: state.id });
     state.explaining = false;
-      return finished();
+    byId("found").textContent = "";
+    finished();
+    return draw();
   }
   const { answer, metadata, start } = state;
   const inView = (from) => from < start + VIEW_SECONDS && from + metadata.window > start;
