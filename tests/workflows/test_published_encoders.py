@@ -61,8 +61,9 @@ def test_a_run_is_trained_loaded_and_exported(tmp_path: Path, name: str):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODERS)
 def test_the_frozen_prefix_is_cached_and_a_plan_is_made(tmp_path: Path, name: str):
-    whole = trained(tmp_path / "off", ENCODERS[name](), ecgtune.TopLayers(layers=1), prefix_cache="off")
-    cached = trained(tmp_path / "on", ENCODERS[name](), ecgtune.TopLayers(layers=1), prefix_cache="on")
+    encoder = ENCODERS[name]()
+    whole = trained(tmp_path / "off", encoder, ecgtune.TopLayers(layers=1), prefix_cache="off")
+    cached = trained(tmp_path / "on", encoder, ecgtune.TopLayers(layers=1), prefix_cache="on")
     assert cached.metrics["training"]["precomputed"]
     np.testing.assert_allclose(cached.predict(DATA.signal[:9]), whole.predict(DATA.signal[:9]), atol=1e-4)
     recipe = ecgtune.recipe("lora", epochs=2, batch_size=16, model=str(tmp_path / "on" / "encoder"), device="cpu")
@@ -73,7 +74,6 @@ def test_the_frozen_prefix_is_cached_and_a_plan_is_made(tmp_path: Path, name: st
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODERS)
 def test_a_stopped_training_resumes_with_the_same_bits(tmp_path: Path, name: str, monkeypatch):
-    torch.manual_seed(0)
     encoder, method = ENCODERS[name](), ecgtune.Adapter(width=2)
     whole = trained(tmp_path / "whole", encoder, method, drop_path=0.2)
     write = loop.write_text
