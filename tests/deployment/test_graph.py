@@ -14,13 +14,16 @@ from ecgtune.data.signal.filters import resample, resampling_ratio
 from ecgtune.deployment.graph import InferenceGraph, LinearResampling, Normalisation, PolyphaseResampling
 from ecgtune.deployment.onnx_graph import stripped, to_onnx
 from ecgtune.errors import SettingError
+from ecgtune.evaluation.calibration.maps import IDENTITY, BetaMap, Calibration, IsotonicMap
 from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.side.settings import SideTuning
-from ecgtune.models.classifier import Head
+from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.registry import find_model
+from ecgtune.models.weights import Weights
 from ecgtune.runtime.model import INPUT, OUTPUT
+from ecgtune.training.inference import probability_of
 from helpers.encoders import PatchConfig, PatchNet, classifier, conv_classifier
 from helpers.methods import METHODS, slow
 from helpers.models import tiny_classifier, twelve_lead_classifier
@@ -142,3 +145,40 @@ def test_the_original_model_is_left_as_it_was():
     assert torch.equal(model(signal), before)
     names = [name for name, _ in graph.named_parameters()]
     assert not any("lora" in name or "parametrizations" in name for name in names)
+
+
+SOFT, STEEP = BetaMap("beta", 0.4, 0.7, 0.3), IsotonicMap((-1.0, 0.5, 1.0), (-2.0, 0.0, 0.4))
+CALIBRATIONS = {
+    "binary": Calibration("binary", (STEEP,), ("",)),
+    "multilabel": Calibration("multilabel", (STEEP, IDENTITY, SOFT), ("",) * 3),
+    "multiclass": Calibration("multiclass", (SOFT, STEEP, SOFT), ("",) * 3),
+    "temperature": Calibration("multiclass", (BetaMap("temperature", 0.3, 0.3),), ("",)),
+}
+
+
+@pytest.mark.parametrize("name", CALIBRATIONS)
+def test_calibration_is_that_of_python(name):
+    calibration = CALIBRATIONS[name]
+    classes = ("a", "b") if name == "binary" else ("a", "b", "c")
+    encoder, weights = conv_classifier(0).base_encoder, Weights("random", "tests", seed=0)
+    model = Classifier(encoder, Head(), classes, weights, name="tests", seed=0).eval()
+    with torch.no_grad():
+        for parameter in model.head.parameters():
+            parameter *= 20  # probabilities near 0 and 1 too
+    graph = InferenceGraph(model, Preprocessing(100), calibration.task, 100, calibration).eval()
+    signal = torch.randn(40, len(model.leads), 160, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits = model(torch.tensor(Preprocessing(100)(signal.numpy(), 100)))
+    expected = probability_of(logits.numpy(), calibration.task)
+    if name == "binary":
+        positive = calibration(expected[:, 1])
+        expected = np.stack([1 - positive, positive], axis=1)
+    else:
+        expected = calibration(expected)
+    with torch.no_grad():
+        np.testing.assert_allclose(graph(signal).numpy(), expected, rtol=0, atol=1e-5)
+    if name in ("binary", "multilabel"):  # torch's exporter takes seconds
+        found = to_onnx(graph, len(model.leads), 160)
+        session = onnxruntime.InferenceSession(stripped(found.model).SerializeToString())
+        answer = session.run([OUTPUT], {INPUT: signal.numpy()})[0]
+        np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-5)

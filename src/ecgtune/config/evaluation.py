@@ -18,6 +18,9 @@ class Evaluation:
     index), or sensitivity:0.95 (recall of at least 0.95)."""
     recording: Literal["mean", "maximum"] = "mean"
     """Probability of a recording: mean or maximum over its windows, for each class or label."""
+    calibration: Literal["auto", "none", "temperature", "platt", "beta", "isotonic"] = "auto"
+    """Calibration of the probabilities, fitted on validation: temperature, Platt, beta or isotonic scaling, none, or
+    auto: the one with the lowest cross-validated log-loss there (none where validation is small)."""
     f1_over: tuple[str, ...] | None = None
     """Classes whose mean F1 is also reported; N, A and O in CinC 2017."""
 

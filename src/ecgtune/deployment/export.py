@@ -53,7 +53,8 @@ def export_run(
     samples = round(data["samples"] * rate / data["sampling_rate"])
     steps = run.preprocessing.steps
     prepared = run.preprocessing(windows.at(rate)[:1], rate).shape[2] if steps else samples
-    graph = to_onnx(InferenceGraph(run.model, run.preprocessing, run.task, rate), len(run.leads), prepared)
+    inference = InferenceGraph(run.model, run.preprocessing, run.task, rate, run.calibration)
+    graph = to_onnx(inference, len(run.leads), prepared)
     work = _Verification.of(run, windows, rate)
     metadata = _metadata(run, graph, rate, samples, work)
     candidates = {"float32": graph.model}
@@ -143,6 +144,7 @@ def _metadata(run: Run, graph: OnnxGraph, rate: float, samples: int, work: _Veri
         "task": run.task,
         "classes": list(run.classes),
         "decision": run.decision.to_dict(run.classes),
+        "calibration": run.calibration.to_dict(),
         "recording": run.recording_rule,
         "input": {
             "name": INPUT,

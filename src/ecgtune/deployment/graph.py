@@ -20,6 +20,7 @@ from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.signal.filters import FLAT, low_pass, resampling_ratio
 from ecgtune.data.tasks import Task
 from ecgtune.errors import SettingError
+from ecgtune.evaluation.calibration.maps import Calibration
 from ecgtune.models.base import Encoder
 from ecgtune.models.classifier import Classifier
 
@@ -114,10 +115,18 @@ class InferenceGraph(nn.Module):
     With the steps of a preset, the windows are those behind them, which the runtime computes.
 
     sampling_rate: Hz of the input. classifier: a copy is made, with the method multiplied into the encoder's weights
-    where that is exact. Raises SettingError for a rate from which the graph cannot resample.
+    where that is exact. calibration: of the run, after softmax or sigmoid, in float64. Raises SettingError for a rate
+    from which the graph cannot resample.
     """
 
-    def __init__(self, classifier: Classifier, preprocessing: Preprocessing, task: Task, sampling_rate: float) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        preprocessing: Preprocessing,
+        task: Task,
+        sampling_rate: float,
+        calibration: Calibration | None = None,
+    ) -> None:
         super().__init__()
         self.resampling: nn.Module = nn.Identity()
         if sampling_rate != preprocessing.sampling_rate and not preprocessing.steps:
@@ -125,11 +134,21 @@ class InferenceGraph(nn.Module):
             self.resampling = kind(resampling_ratio(sampling_rate, preprocessing.sampling_rate))
         self.normalisation = Normalisation(preprocessing)
         self.classifier = merged_copy(classifier)
-        self.task = task
+        self.task, self.calibration = task, calibration
 
     def forward(self, signal: Tensor) -> Tensor:
         logits = self.classifier(self.normalisation(self.resampling(signal.double())))
-        return logits.sigmoid() if self.task == "multilabel" else logits.softmax(dim=-1)
+        if self.calibration is None or not self.calibration.changes:
+            return logits.sigmoid() if self.task == "multilabel" else logits.softmax(dim=-1)
+        logits = logits.double()
+        if self.task == "binary":
+            positive = self.calibration.of_log_odds(logits[:, 1] - logits[:, 0], torch)
+            return torch.stack([1 - positive, positive], dim=1).float()
+        if self.task == "multiclass":
+            # Log-odds of each class: its logit minus the logarithm of the sum over the others.
+            others = logits.softmax(dim=-1) @ (1 - torch.eye(logits.shape[-1], dtype=torch.float64))
+            logits = logits.log_softmax(dim=-1) - others.log()
+        return self.calibration.of_log_odds(logits, torch).float()
 
 
 def merged_copy(classifier: Classifier) -> Classifier:

@@ -12,10 +12,12 @@ import numpy as np
 from torch import nn
 
 from ecgtune.config.base import choose
+from ecgtune.data.positive import POSITIVE
 from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.tasks import Task
 from ecgtune.deployment.int8 import int8_copy
 from ecgtune.errors import EcgtuneError, RunError, SettingError
+from ecgtune.evaluation.calibration.maps import Calibration
 from ecgtune.evaluation.decision import Decision, mean_decision
 from ecgtune.evaluation.groups import Pooled
 from ecgtune.evaluation.notes import preset_notes
@@ -62,6 +64,7 @@ class Run(Predictor):
     preprocessing: Preprocessing
     sampling_rate: float
     decision: Decision
+    calibration: Calibration
     metrics: dict[str, Any]
 
     @property
@@ -115,7 +118,12 @@ class Run(Predictor):
     def predict_windows(
         self, windows: np.ndarray, sampling_rate: float, precision: PredictionPrecision = "auto"
     ) -> np.ndarray:
-        return probability_of(self._answers(lambda model: model, windows, sampling_rate, precision), self.task)
+        answers = self._answers(lambda model: model, windows, sampling_rate, precision)
+        probability = probability_of(answers, self.task)
+        if self.task != "binary" or not self.calibration.changes:
+            return self.calibration(probability)
+        positive = self.calibration(probability[:, POSITIVE])
+        return np.stack([1 - positive, positive], axis=1)
 
     def embed(
         self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
@@ -278,6 +286,7 @@ def read_run(folder: Path) -> Run:
         method = method_from_table(saved["method"], str(file))
         preprocessing = Preprocessing.from_dict(saved["preprocessing"])
         sampling_rate, decision = saved["input_sampling_rate"], Decision.from_dict(saved["threshold"])
+        calibration = Calibration.from_dict(saved.get("calibration"), decision.task)
         model = _built(run, saved, method)
     except EcgtuneError:
         raise
@@ -285,7 +294,7 @@ def read_run(folder: Path) -> Run:
         raise RunError(f"{file} is not a file of a run ({reason_of(error)}); run it again") from None
     load_weights(model, run.best)
     model.requires_grad_(False)
-    return Run(run.path, model.eval(), preprocessing, sampling_rate, decision, metrics)
+    return Run(run.path, model.eval(), preprocessing, sampling_rate, decision, calibration, metrics)
 
 
 def _built(run: RunFolder, saved: Mapping[str, Any], method: Method) -> Classifier:

@@ -265,6 +265,19 @@ def _description(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "seconds_per_epoch": _typical(entry["seconds_per_epoch"] for entry in training),
         "peak_memory_bytes": _largest(entry["peak_memory_bytes"] for entry in training),
         "file_bytes": _largest(entry["file_bytes"] for entry in training),
+        "calibration": _calibration([run.metrics.get("calibration") for run in runs]),
+    }
+
+
+def _calibration(entries: Sequence[dict[str, Any] | None]) -> dict[str, dict[str, float | None]] | None:
+    """Return means over seeds before and after calibration; None if a run has none (the majority class)."""
+    known = [entry for entry in entries if entry is not None]
+    if len(known) < len(entries):
+        return None
+    sides = {"before": [one["before"] for one in known], "after": [one["after"] or one["before"] for one in known]}
+    return {
+        name: {side: _typical(mean[name] for mean in means) for side, means in sides.items()}
+        for name in known[0]["before"]
     }
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecgtune.data.positive import POSITIVE, stored_positive
+from ecgtune.reporting.calibration import write_calibration_figures
 from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
 from ecgtune.reporting.pretraining import logged_terms, term_title
 from ecgtune.reporting.style import (
@@ -41,14 +42,17 @@ WIDTH, ROW_HEIGHT = 8.8, 2.3
 
 
 def write_run_figures(folder: Path, run: FinishedRun, *, png: bool = False) -> list[Path]:
-    """Write `curves.svg` and `confusion.svg` of one run to `folder`, with `png` also as PNG; return the files.
+    """Write `curves.svg`, `confusion.svg` and the calibration figures of one run to `folder`; return the files.
 
-    A run without a log (the majority class) has no curves.
+    png: write them as PNG too. A run without a log (the majority class) has no curves.
     """
     name = run.metrics["name"]
     colour = method_colours([name])[name]
     files = write_curves(folder / "curves.svg", [run], name, colour, png=png) if run.log else []
-    return files + _write_confusion(folder / "confusion.svg", [run], name, colour, png=png)
+    files += _write_confusion(folder / "confusion.svg", [run], name, colour, png=png)
+    if run.calibration is not None:
+        files += write_calibration_figures(folder, run.calibration, colour, png=png)
+    return files
 
 
 def write_comparison_figures(folder: Path, comparison: Comparison, *, png: bool = False) -> list[Path]:

@@ -24,9 +24,9 @@ ENCODERS = {"best": "float32", "float16": "float16"}
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run: its folder, metrics.json, log.jsonl, recipe.toml as text and environment.json.
+    """A finished run: its folder, metrics.json, log.jsonl, recipe.toml as text, environment.json and calibration.json.
 
-    `log` has one entry per epoch; it is empty for a run without training.
+    `log` has one entry per epoch; it is empty for a run without training. `calibration` is None for one without it.
     """
 
     folder: Path
@@ -34,6 +34,7 @@ class FinishedRun:
     log: list[dict[str, Any]]
     recipe: str
     environment: dict[str, Any]
+    calibration: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,9 @@ def _read(folder: Path, kind: str) -> FinishedRun:
     log_file = folder / "log.jsonl"
     log = _parsed(log_file, _json_lines) if log_file.is_file() else []
     environment = _json(folder / "environment.json", dict[str, Any])
-    return FinishedRun(folder, metrics, log, _parsed(folder / "recipe.toml", str), environment)
+    file = folder / "calibration.json"
+    calibration = _json(file, dict[str, Any]) if file.is_file() else None
+    return FinishedRun(folder, metrics, log, _parsed(folder / "recipe.toml", str), environment, calibration)
 
 
 def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -> Comparison:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecgtune.data.positive import stored_positive
 from ecgtune.evaluation.notes import preset_notes
-from ecgtune.reporting import pretraining, tables, wording
+from ecgtune.reporting import calibration, pretraining, tables, wording
 from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
 from ecgtune.reporting.recommendation import import_lines, load_line, recommendation_sentences
 from ecgtune.reporting.style import row_colours
@@ -74,6 +74,11 @@ def run_facts(run: FinishedRun) -> dict[str, Any]:
         "too_few": wording.too_few_note(_shown_in_run(run.metrics)),
         "imports": import_lines(run.metrics),
         **_task_facts(run.metrics),
+        "calibration": run.calibration,
+        "calibration_entries": {} if run.calibration is None else calibration.shown_entries(run.calibration),
+        "calibration_drawn": [] if run.calibration is None else calibration.drawn_names(run.calibration),
+        "measure_rows": calibration.measure_rows,
+        "label_measures": calibration.label_measures,
         **folder_facts(run.folder),
         "environment": flat(run.environment),
     }
@@ -133,11 +138,12 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
         "pooled_unit": wording.pooled_unit(next(iter(runs.values()))[0]),
         "metric_titles": wording.metric_titles(results),
         "metric_columns": tables.metric_columns(results),
+        "calibration_columns": tables.CALIBRATION,
         "sort_value": lambda column, row: sort_value(column, row, results),
         "threshold": wording.decision_phrase,
         "lead": wording.lead_of(results),
         "label_scores": {}
-        if "task" not in results
+        if wording.task_of(results) == "binary"
         else {name: wording.label_scores(own) for name, own in runs.items()},
         **_task_facts(results),
         **folder_facts(comparison.folder),

@@ -33,6 +33,15 @@ Columns = dict[str, Callable[[Row], str]]
 # Widths of a terminal in characters.
 ONE_TABLE_FROM = 150
 SHORT_NAMES_BELOW = 110
+#: Columns of calibration: measure and side of `calibration` in a row of results.json.
+CALIBRATION = {
+    "ECE": ("ece", "after"),
+    "ECE uncalibrated": ("ece", "before"),
+    "Brier score": ("brier", "after"),
+    "Brier score uncalibrated": ("brier", "before"),
+    "Log-loss": ("log_loss", "after"),
+    "Log-loss uncalibrated": ("log_loss", "before"),
+}
 #: Metrics in front of the costs; AUROC follows the percentage of trainable weights.
 _BEFORE_COSTS = ("accuracy", "precision", "recall", "f1")
 
@@ -148,6 +157,9 @@ def table_csv(results: dict[str, Any]) -> str:
         for name, title in titles.items():
             for key in ("std", "ci_low", "ci_high"):
                 record[f"{title}_{key}"] = number(metrics[name][key])
+        if results["rows"][0].get("calibration"):
+            own = row.get("calibration")
+            record |= {title: number(own and own[name][side]) for title, (name, side) in CALIBRATION.items()}
         record |= {"Key": row["method"], "Kind": row["kind"], "Seeds": str(len(row["seeds"]))}
         # Conditions of the numbers, for a file without its folder.
         record |= {"Weights": results["weights"], "Split by": results["split"]["unit"]}
@@ -170,9 +182,22 @@ def table_markdown(results: dict[str, Any]) -> str:
             lines.append("| **Baselines** |" + " |" * (len(columns) - 1))
         for row in rows:
             lines.append("| " + " | ".join(escape_markdown(text(row)) for text in columns.values()) + " |")
+    lines += _calibration_lines(results)
     take = " ".join(recommendation_sentences(results))
     notes = [f"- {escape_markdown(note)}" for note in table_notes(results)]
     return "\n".join([*lines, "", *([escape_markdown(take), ""] if take else []), *notes, ""])
+
+
+def _calibration_lines(results: dict[str, Any]) -> list[str]:
+    """A second table, of ECE, Brier score and log-loss before and after calibration; none without them."""
+    rows = [row for row in results["rows"] if row.get("calibration")]
+    if not rows:
+        return []
+    lines = ["", "| Calibration | " + " | ".join(CALIBRATION) + " |", "| :--- |" + " ---: |" * len(CALIBRATION)]
+    for row in rows:
+        cells = [formatting.score(row["calibration"][name][side]) for name, side in CALIBRATION.values()]
+        lines.append("| " + " | ".join([escape_markdown(row["title"]), *cells]) + " |")
+    return lines
 
 
 def escape_markdown(text: str) -> str:

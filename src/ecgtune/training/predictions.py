@@ -13,7 +13,7 @@ from ecgtune.data.tasks import MISSING, Task, task_of
 from ecgtune.errors import RunError
 from ecgtune.utils.csv_cells import csv_text, read_csv
 
-PROBABILITY, LABEL = "probability", "label"
+PROBABILITY, LABEL, UNCALIBRATED = "probability", "label", "uncalibrated"
 
 
 def probability_names(classes: Sequence[str], task: Task) -> list[str]:
@@ -30,17 +30,22 @@ def predictions_text(
     probability: np.ndarray,
     classes: Sequence[str],
     recording: np.ndarray | None = None,
+    *,
+    uncalibrated: np.ndarray | None = None,
 ) -> str:
     """Return the text of predictions.csv.
 
     Two classes: `row,group,split,label,probability_<class>` with the name of the positive class; `label` is a name.
     Several classes: each has a column `probability_<class>`. Several labels: each has `label_<name>` (1, 0, empty if
-    missing) and `probability_<name>`. `recording`, if given, is a column after `group`. label, probability: shapes as
-    in `evaluate`.
+    missing) and `probability_<name>`. `recording`, if given, is a column after `group`. `uncalibrated`, if given, has a
+    column `uncalibrated_<name>` for each one of `probability`. label, probability: shapes as in `evaluate`.
     """
     task = task_of(label, classes)
     names = [LABEL] if task != "multilabel" else [f"{LABEL}_{name}" for name in classes]
-    names += probability_names(classes, task)
+    names += (named := probability_names(classes, task))
+    if uncalibrated is not None:
+        names += [f"{UNCALIBRATED}{name.removeprefix(PROBABILITY)}" for name in named]
+        probability = np.concatenate([each.reshape(len(rows), -1) for each in (probability, uncalibrated)], axis=1)
     groups = [[""]] * len(rows) if group is None else group[:, None].tolist()
     if recording is not None:
         groups = [[*group, name] for group, name in zip(groups, recording.tolist(), strict=True)]

@@ -42,6 +42,7 @@ class RunFolder:
     head = FolderEntry("head")  # log and checkpoint of the `head_epochs`
     state = FolderEntry("last/state.pt")
     predictions = FolderEntry("predictions.csv")
+    calibration = FolderEntry("calibration.json")
     metrics = FolderEntry("metrics.json")
 
     @property

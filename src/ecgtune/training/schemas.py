@@ -122,6 +122,14 @@ class Origin(TypedDict):
     terms: NotRequired[str]
 
 
+class CalibrationFacts(TypedDict):
+    """The map of each class or label from uncalibrated to calibrated probabilities."""
+
+    task: Literal["binary", "multiclass", "multilabel"]
+    maps: list[dict[str, Any]]
+    reasons: list[str]
+
+
 class SavedModel(TypedDict):
     """best/model.json of a fine-tuning."""
 
@@ -140,6 +148,7 @@ class SavedModel(TypedDict):
     preprocessing: Filter
     input_sampling_rate: Rate
     threshold: LabelThresholds | ThresholdFacts
+    calibration: NotRequired[CalibrationFacts]
 
 
 class EncoderFacts(TypedDict):

@@ -13,6 +13,8 @@ from ecgtune.config.optimisation import Optimisation
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.data.tasks import label_counts
+from ecgtune.evaluation.calibration.maps import Calibration
+from ecgtune.evaluation.calibration.measures import calibration_measures
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.evaluate import evaluate
 from ecgtune.evaluation.notes import preset_notes
@@ -97,7 +99,34 @@ def scores(
     )
 
 
-def saved_model(run: ReadyRun, decision: Decision) -> dict[str, Any]:
+def calibration_results(
+    dataset: Dataset, rows: np.ndarray, probability: np.ndarray, calibration: Calibration
+) -> dict[str, Any]:
+    """The content of calibration.json: measures of the predictions for `rows` before and after calibration.
+
+    probability: before it. "after" is None where nothing is calibrated.
+    """
+    group = None if dataset.group is None else dataset.group[rows]
+
+    def measured(probability: np.ndarray) -> dict[str, Any]:
+        return calibration_measures(dataset.task, dataset.label[rows], probability, group, dataset.classes)
+
+    return {
+        "format": RESULT_FORMAT,
+        "calibration": calibration.to_dict(),
+        "sentence": calibration.sentence(dataset.classes),
+        "before": measured(probability),
+        "after": measured(calibration(probability)) if calibration.changes else None,
+    }
+
+
+def calibration_summary(measured: dict[str, Any]) -> dict[str, Any]:
+    """The entry `calibration` of metrics.json: what was fitted, and means before and after it."""
+    means = {name: measured[name] and measured[name]["mean"] for name in ("before", "after")}
+    return {"sentence": measured["sentence"], **means}
+
+
+def saved_model(run: ReadyRun, decision: Decision, calibration: Calibration) -> dict[str, Any]:
     """The content of best/model.json: what a prediction needs beside the weights."""
     return {
         **run.description,
@@ -106,6 +135,7 @@ def saved_model(run: ReadyRun, decision: Decision) -> dict[str, Any]:
         "preprocessing": run.prepared.preprocessing.to_dict(),
         "input_sampling_rate": run.prepared.dataset.sampling_rate,
         "threshold": decision.to_dict(run.model.classes),
+        "calibration": calibration.to_dict(),
     }
 
 

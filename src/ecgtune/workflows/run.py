@@ -10,6 +10,7 @@ import torch
 
 from ecgtune.data.positive import POSITIVE
 from ecgtune.data.splits import Split
+from ecgtune.evaluation.calibration.fitting import fit_calibration
 from ecgtune.evaluation.decision import choose_decision
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.reporting.writing import write_run
@@ -25,7 +26,7 @@ from ecgtune.training.run_folder import begin_run, split_text
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.ready import ReadyRun
-from ecgtune.workflows.results import run_metrics, saved_model, scores
+from ecgtune.workflows.results import calibration_results, calibration_summary, run_metrics, saved_model, scores
 
 #: Bytes of a line of predictions.csv and one of split.csv, and of the figures, report and card of a run, about.
 LINE_BYTES, REPORT_BYTES = 60, 1 << 20
@@ -133,12 +134,27 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Ca
     probability = probability_of(logits, dataset.task)
     if dataset.task == "binary":
         probability = probability[:, POSITIVE]
+    before = probability
+    calibration = fit_calibration(
+        dataset.task,
+        dataset.label[split.val],
+        before[: len(split.val)],
+        run.prepared.groups(split.val),
+        recipe.evaluation.calibration,
+    )
+    probability = calibration(before)
     val, test = probability[: len(split.val)], probability[len(split.val) :]
     decision = choose_decision(dataset.task, dataset.label[split.val], val, recipe.evaluation.threshold)
     results = scores(dataset, split.test, test, decision, recipe.evaluation)
     group, recording = run.prepared.groups(rows), dataset.pooled(rows)
-    text = predictions_text(rows, group, name, dataset.label[rows], probability, dataset.classes, recording)
+    raw = before if calibration.changes else None
+    text = predictions_text(
+        rows, group, name, dataset.label[rows], probability, dataset.classes, recording, uncalibrated=raw
+    )
     write_text(run.folder.predictions, text)
-    write_json(run.folder.best / "model.json", saved_model(run, decision))
+    measured = calibration_results(dataset, split.test, before[len(split.val) :], calibration)
+    write_json(run.folder.calibration, measured)
+    write_json(run.folder.best / "model.json", saved_model(run, decision, calibration))
+    results["calibration"] = calibration_summary(measured)
     write_json(run.folder.metrics, run_metrics(run, trained, decision, precomputed) | results)
     run.folder.discard_state()

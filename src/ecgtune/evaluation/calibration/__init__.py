@@ -1,0 +1,1 @@
+"""Calibration of probabilities: monotone maps fitted on validation, and measures on test windows."""
