@@ -166,7 +166,8 @@ class Study:
         while chain[0].of:
             chain.insert(0, self.variant(chain[0].of))
         recipe = self._start(chain[0])
-        values = self.tables.get("settings", {})
+        # Rows are of uncalibrated probabilities, which earlier versions gave.
+        values = {"evaluation": {"calibration": "none"}} | dict(self.tables.get("settings", {}))
         values = {**flat(values), **self.fractions[run.fraction], **self.tasks[run.task].settings}
         for variant in chain:
             for group in variant.apply:
@@ -239,6 +240,7 @@ def number(text: str) -> Any:
 FIRST_DEFAULTS = {
     "AdaLoRA": {"rank": 2},
     "Adapter": {"width": 32},
+    "Evaluation": {"calibration": "none"},
     "LoRA": {"rank": 16},
     "SideTuning": {"block": "transformer", "dropout": 0.0},
     "VeRA": {"rank": 128},

@@ -29,6 +29,7 @@ from comparisons import (
     finished_runs,
     metric_cells,
     training_cells,
+    uncalibrated,
     with_interval,
     write_facts,
 )
@@ -69,7 +70,7 @@ def main() -> None:
     torch.set_num_threads(1)
     file = RESULTS / "cinc2017.csv"
     if options.windows is not None:
-        recipes, windows = load_recipes(RECIPE), read_dataset(options.windows)
+        recipes, windows = uncalibrated(load_recipes(RECIPE)), read_dataset(options.windows)
         sources = {"windows": windows.source.sha256}
         pieces: list[Callable[..., list[Row]]] = [partial(of_windows, windows, recipes, *work) for work in WORK]
         if options.records is not None:

@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pages import ROOT
 from rows import Row
 
 from ecgtune import load_model
+from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.predictions import Predictions, read_predictions
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.files import read_json, write_json
@@ -33,6 +34,11 @@ class FinishedRun:
     method: str
     metrics: dict[str, Any]
     test: Predictions
+
+
+def uncalibrated(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Return the recipes without calibration, as the rows of these tasks were made."""
+    return [replace(one, evaluation=replace(one.evaluation, calibration="none")) for one in recipes]
 
 
 def finished_runs(comparison: Path) -> Iterator[FinishedRun]:

@@ -24,7 +24,7 @@ from ecgtune.evaluation.calibration.measures import (
 )
 
 TASKS = ("binary", "multiclass", "multilabel")
-FITTED = KINDS[1:]
+FITTED = [name for name in KINDS if name != "none"]
 
 
 def predictions(seed=0, windows=2000, distort=lambda log_odds: log_odds):
@@ -153,7 +153,7 @@ def test_the_choice_is_made_on_groups_that_the_fit_has_not_seen():
 @pytest.mark.parametrize(
     ("label", "group", "reason"),
     [
-        (np.repeat([0, 1], [200, 29]), None, "29 windows of the rarest class"),
+        (np.repeat([0, 1], [200, 9]), None, "9 windows of the rarest class"),
         (np.repeat([0, 1], 100), np.arange(200) % 9, "9 groups"),
         (np.zeros(50, int), None, "no validation window of one class"),
     ],
@@ -166,9 +166,17 @@ def test_small_validation_data_are_not_used(label, group, reason):
     assert np.array_equal(calibration(probability), probability)
 
 
+def test_few_windows_of_a_class_allow_few_parameters():
+    label, probability, _ = predictions(5, 6000, lambda z: np.sign(z) * np.abs(z) ** 3 + np.sin(2 * z))
+    rare = np.flatnonzero(label == 1)
+    for count, allowed in ((12, {"none", "temperature"}), (25, {"none", "temperature", "platt"})):
+        rows = np.concatenate([np.flatnonzero(label == 0), rare[:count]])
+        assert fit_calibration("binary", label[rows], probability[rows]).maps[0].kind in allowed
+
+
 def test_labels_are_calibrated_by_themselves():
     label, probability = of_task("multilabel")
-    label[:, 2] = np.where(np.arange(len(label)) < 10, label[:, 2], 0)
+    label[:, 2] = np.where(np.arange(len(label)) < 8, label[:, 2], 0)
     calibration = fit_calibration("multilabel", label, probability)
     assert [each.kind == "none" for each in calibration.maps] == [False, False, True]
     sentence = calibration.sentence(("a", "b", "c"))

@@ -21,11 +21,12 @@ from ecgtune.evaluation.groups import group_index
 from ecgtune.evaluation.metrics import checked_predictions
 
 AUTO = "auto"
-#: Kinds of maps, simple ones first; of equal losses the first is taken.
-KINDS = (NONE, "temperature", "platt", "beta", "isotonic")
+#: Kinds of maps, simple ones first, of equal losses the first is taken; and the validation windows of the rarest class
+#: from which each is a choice: ten per parameter (Peduzzi et al., J. Clin. Epidemiol. 49, 1996, 1373-1379).
+KINDS = {NONE: 0, "temperature": 10, "platt": 20, "beta": 30, "isotonic": 100}
 FOLDS, STEPS = 5, 20
-#: Validation windows of the rarer class, and groups, from which a kind is chosen.
-FEWEST_WINDOWS, FEWEST_GROUPS = 30, 10
+#: Validation groups from which a kind is chosen.
+FEWEST_GROUPS = 10
 
 Array = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ def fit_calibration(
     label, probability: `(windows,)` twice for two classes, `(windows,)` and `(windows, classes)` for more, both
     `(windows, labels)` for labels, where -1 is missing. group: `(windows,)`, patients or recordings; folds of the
     choice keep them together. kind: one of `KINDS`, or "auto", the kind of the lowest mean log-loss in five folds, for
-    each label its own. With fewer than 30 windows of the rarer class, or 10 groups, "auto" is "none".
+    each label its own, of those with enough windows of the rarest class. With fewer than 10 groups "auto" is "none".
     """
     label, probability = checked_predictions(label, probability)
     index = group_index(group, len(label))[1]
@@ -77,13 +78,13 @@ def _chosen(loss: Callable[[str], float], counts: NDArray, index: NDArray, kind:
         return NONE, "no validation window of one class"
     if kind != AUTO:
         return kind, ""
-    if fewest < FEWEST_WINDOWS or groups < FEWEST_GROUPS:
+    if fewest < KINDS["temperature"] or groups < FEWEST_GROUPS:
         return NONE, (
-            f"validation has {fewest} windows of the rarest class and {groups} groups; {FEWEST_WINDOWS} and "
+            f"validation has {fewest} windows of the rarest class and {groups} groups; {KINDS['temperature']} and "
             f"{FEWEST_GROUPS} are needed"
         )
-    losses = {name: loss(name) for name in KINDS}
-    best = min(KINDS, key=lambda name: losses[name])
+    losses = {name: loss(name) for name, least in KINDS.items() if fewest >= least}
+    best = min(losses, key=lambda name: losses[name])
     return best, "no kind lowers the log-loss on validation" if best == NONE else ""
 
 

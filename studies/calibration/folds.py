@@ -1,0 +1,171 @@
+"""ECE of a linear probe before and after calibration, by five-fold cross-validation over patients or recordings.
+
+    python studies/calibration/folds.py --data ../shared/data [--tasks ptbxl500]
+
+reads folds.toml, trains one run per fold and writes results/folds.csv (a row per fold and class or label, and one of
+all folds) and the table of docs/evaluation.md. Without --data only the table is written. Test windows are used once, by
+each run's own measures: the calibration is fitted on the validation windows of its fold.
+"""
+
+import argparse
+import csv
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+from machines import command, described
+from pages import ROOT, markdown, replace_section
+from rows import Row, read_rows, replace_rows
+
+from ecgtune import fine_tune, k_folds, read_dataset, recipe
+from ecgtune.data.dataset import Dataset
+from ecgtune.evaluation.calibration.measures import calibration_measures
+from ecgtune.training.predictions import read_predictions
+from ecgtune.utils.files import read_json, write_json
+from ecgtune.workflows.environment import machine, now
+
+HERE = Path(__file__).parent
+SETTINGS, RESULTS, PAGE = HERE / "folds.toml", HERE / "results", ROOT / "docs" / "evaluation.md"
+MEASURES = ("ece", "brier", "log_loss", "slope", "intercept")
+SIDES = ("before", "after")
+COLUMNS = (
+    "task", "fold", "label", "kind", "windows", "groups", "positives",
+    *(f"{name}_{side}{end}" for name in MEASURES for side in SIDES for end in ("", "_ci_low", "_ci_high")),
+)  # fmt: skip
+ALL = "all"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--data", type=Path, help="folder of the files of windows")
+    parser.add_argument("--tasks", nargs="+")
+    parser.add_argument("--out", type=Path, default=Path("runs/calibration"))
+    options = parser.parse_args()
+    settings = tomllib.loads(SETTINGS.read_text(encoding="utf-8"))
+    for name, task in settings["tasks"].items() if options.data else ():
+        if options.tasks and name not in options.tasks:
+            continue
+        dataset = windows(task, options.data, options.out)
+        replace_rows(RESULTS / "folds.csv", list(task_rows(name, dataset, settings, options.out)), COLUMNS, KEY)
+        facts = {"command": command(), "date": now(), "machine": machine(), "data": dataset.source.sha256}
+        write_json(RESULTS / f"{name}.json", facts | {"windows": len(dataset)})
+    replace_section(PAGE, "calibration", table(settings))
+
+
+KEY = ("task", "fold", "label")
+
+
+def windows(task: dict[str, Any], folder: Path, out: Path) -> Dataset:
+    """The windows of a task, with their patients or recordings."""
+    file = folder / task["file"]
+    if "table" not in task:
+        return read_dataset(file, limit=task.get("limit"))
+    with (folder / task["table"]).open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    with np.load(file) as arrays:
+        lead = arrays["leads"].tolist().index("II")
+        signal = arrays["X"][:, lead].astype(np.float32) / 1000
+    label = {name: np.array([int(row[name]) for row in rows]) for name in task["labels"]}
+    known = np.sum(list(label.values()), axis=0) > 0  # a recording without any superclass has no label in this task
+    made = out / "windows.npz"
+    made.parent.mkdir(parents=True, exist_ok=True)
+    patient = np.array([row["patient_id"].removesuffix(".0") for row in rows])
+    arrays = {"signal": signal, "patient": patient, **label}
+    np.savez(made, sampling_rate=500, unit="mV", lead="II", **{name: each[known] for name, each in arrays.items()})
+    return read_dataset(made, labels=tuple(task["labels"]))
+
+
+def task_rows(name: str, dataset: Dataset, settings: dict[str, Any], out: Path) -> Iterator[Row]:
+    """Train the missing folds of a task; rows of each fold, and of all test windows together."""
+    chosen = recipe(settings["recipe"])
+    chosen = replace(chosen, model=replace(chosen.model, name=settings["model"]))
+    label, sides, group = [], {side: [] for side in SIDES}, []
+    for number, fold in enumerate(k_folds(dataset, settings["folds"], seed=settings["seed"]), start=1):
+        folder = out / name / f"fold-{number}"
+        if not (folder / "metrics.json").is_file():
+            fine_tune(fold, chosen, out=folder, resume=(folder / "recipe.toml").is_file(), quiet=True)
+        content = read_json(folder / "calibration.json")
+        kinds = dict(zip(dataset.classes, [each["kind"] for each in content["calibration"]["maps"]], strict=False))
+        if dataset.task == "binary":
+            kinds = {dataset.classes[1]: kinds[dataset.classes[0]]}
+        yield from measured_rows(name, str(number), kinds, content["before"], content["after"] or content["before"])
+        test = read_predictions(folder / "predictions.csv").of("test")
+        label.append(test.label)
+        group.append(test.group)
+        sides["after"].append(test.probability)
+        sides["before"].append(uncalibrated(folder / "predictions.csv", test.probability))
+    before, after = (
+        calibration_measures(
+            dataset.task, np.concatenate(label), np.concatenate(sides[side]), np.concatenate(group), dataset.classes
+        )
+        for side in SIDES
+    )
+    yield from measured_rows(name, ALL, {}, before, after)
+
+
+def uncalibrated(file: Path, calibrated: np.ndarray) -> np.ndarray:
+    """The uncalibrated probabilities of the test windows, of the shape of `calibrated`; without maps, these."""
+    with file.open(newline="", encoding="utf-8") as lines:
+        rows = [row for row in csv.DictReader(lines) if row["split"] == "test"]
+    names = [name for name in rows[0] if name.startswith("uncalibrated_")]
+    if not names:
+        return calibrated
+    return np.array([[float(row[name]) for name in names] for row in rows]).reshape(calibrated.shape)
+
+
+def measured_rows(
+    task: str, fold: str, kinds: dict[str, str], before: dict[str, Any], after: dict[str, Any]
+) -> Iterator[Row]:
+    """One row per class or label that has measures."""
+    for label, entry in before["each"].items():
+        if entry is None:
+            continue
+        row = {"task": task, "fold": fold, "label": label, "kind": kinds.get(label, "")}
+        row |= {"windows": str(entry["n"]), "positives": str(round(entry["n"] * entry["prevalence"]))}
+        for side, content in zip(SIDES, (before, after), strict=True):
+            for name in MEASURES:
+                for end, key in (("", "value"), ("_ci_low", "ci_low"), ("_ci_high", "ci_high")):
+                    row[f"{name}_{side}{end}"] = f"{content['each'][label][name][key]:.5f}"
+        yield row
+
+
+def table(settings: dict[str, Any]) -> str:
+    """Markdown: of each task the ECE of all test windows, and the mean over folds, before and after."""
+    rows, lines = read_rows(RESULTS / "folds.csv"), []
+    for name, task in settings["tasks"].items():
+        own = [row for row in rows if row["task"] == name]
+        labels = list(dict.fromkeys(row["label"] for row in own))
+        for label in labels:
+            (whole,) = [row for row in own if row["label"] == label and row["fold"] == ALL]
+            folds = [row for row in own if row["label"] == label and row["fold"] != ALL]
+            kinds = ", ".join(dict.fromkeys(row["kind"] for row in folds))
+            cells = [
+                f"{float(whole[f'ece_{side}']):.3f} ({float(whole[f'ece_{side}_ci_low']):.3f} to "
+                f"{float(whole[f'ece_{side}_ci_high']):.3f})"
+                for side in SIDES
+            ]
+            means = [f"{np.mean([float(row[f'ece_{side}']) for row in folds]):.3f}" for side in SIDES]
+            slopes = [f"{float(whole[f'slope_{side}']):.2f}" for side in SIDES]
+            lines.append((task["title"], label, kinds, *cells, " → ".join(means), " → ".join(slopes)))
+        if len(labels) > 1:
+            mean = [np.mean([float(row[f"ece_{side}"]) for row in own if row["fold"] == ALL]) for side in SIDES]
+            lines.append((task["title"], "mean", "", *(f"{value:.3f}" for value in mean), "", ""))
+    header = ("task", "label", "maps of the folds", "ECE, uncalibrated", "ECE", "mean of the folds", "slope")
+    dates = [
+        f"{name}: {described({'machine': facts['machine'], 'date': facts['date']})}"
+        for name in settings["tasks"]
+        if (RESULTS / f"{name}.json").is_file()
+        for facts in [read_json(RESULTS / f"{name}.json")]
+    ]
+    return markdown(header, lines) + "\n" + "; ".join(dates) + ".\n"
+
+
+if __name__ == "__main__":
+    main()
