@@ -70,8 +70,8 @@ def compare_data(
 
     Returns `{"classes", "metrics": {name: {"internal", "external", "difference"}}, "labels": {label: the same}}`, each
     with value and interval. Means of both sides are over the same classes or labels: those that both data sets have
-    with and without them. The difference is external minus internal, of independent resamples of both. internal: None where
-    the predictions of the run's test data are not known.
+    with and without them. The difference is external minus internal, of independent resamples of both. internal: None
+    where the predictions of the run's test data are not known.
     """
     sides = {"internal": internal, "external": external}
     present = {name: side for name, side in sides.items() if side is not None}
@@ -124,8 +124,8 @@ def operating_point(
     """Return a threshold with a stated sensitivity, and what it gives on other data.
 
     validation: predictions that the threshold is chosen on, the highest that keeps `sensitivity` there. test: those
-    that it is measured on; both `(windows,)` of the positive class. prevalence: of the positives; that of `test` when None.
-    "flagged_per_1000" is the expected number of positive decisions among 1,000 at that prevalence.
+    that it is measured on; both `(windows,)` of the positive class. prevalence: of the positives; that of `test` when
+    None. "flagged_per_1000" is the expected number of positive decisions among 1,000 at that prevalence.
     """
     threshold = choose_threshold(validation.label, validation.probability, f"sensitivity:{sensitivity:g}")
     decision = Decision("binary", (threshold,))
