@@ -339,7 +339,7 @@ def test_an_adapter_file_with_a_tensor_missing_is_refused(runs):
         tensors = load_file(file)
         tensors.pop(sorted(tensors)[0])
         save_file(tensors, file)
-        with pytest.raises(RunError, match="1 tensors missing"):
+        with pytest.raises(RunError, match="1 tensor missing"):
             ecgtune.load_run(runs[METHODS[3]].folder)
     finally:
         file.write_bytes(original)
