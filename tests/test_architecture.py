@@ -29,6 +29,7 @@ SMALL = {
     "ecgtune.config.targets": "constants without torch",
     "ecgtune.methods.probe.layer_mix": "torch apart from settings",
     **{f"ecgtune.models.{path.parent.name}": "what the folder registers" for path in ROOT.glob("models/*/models.toml")},
+    "ecgtune.models.layered": "apart from the contract, which would be too long",
     "ecgtune.models.hub": "the one access to the network",
     "ecgtune.workflows.demo": "one command",
 }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.lora.layer import Conv1d as LoRAConv1d
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -16,7 +14,7 @@ from torch import nn
 from ecgtune.config.base import suggest
 from ecgtune.config.targets import ROLES, TARGETS
 from ecgtune.errors import NoPlaceError, SettingError
-from ecgtune.methods.storage import check_names, read_tensors
+from ecgtune.methods.storage import check_names, one_thread, read_tensors
 from ecgtune.models.base import Encoder
 
 ADAPTER = "adapter_model.safetensors"
@@ -25,7 +23,8 @@ KINDS = {nn.Linear: "linear layers", nn.Conv1d: "convolutions"}
 
 def wrap(encoder: Encoder, config: object) -> PeftModel:
     """`encoder` as peft's model, with new weights drawn from torch's generator."""
-    with _one_thread():
+    # A reload of PiSSA takes the encoder's matrices apart anew, and has to get the bits of the training.
+    with one_thread():
         model = cast(PeftModel, get_peft_model(encoder, cast(PeftConfig, config)))  # type: ignore[arg-type]
     model.create_or_update_model_card = _no_card
     for module in model.modules():
@@ -96,18 +95,6 @@ def find_targets(
 def _no_card(output_dir: str) -> None:
     """Leave peft's model card out: it holds no facts of a run, whose folder has a card, and takes longer to render
     than small weights to save."""
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    # A reload of PiSSA takes the encoder's matrices apart anew, and has to get the bits of the training. How a singular
-    # value decomposition rounds depends on the number of threads.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _follow_convolution(layer: LoRAConv1d) -> None:

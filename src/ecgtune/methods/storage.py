@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -106,3 +108,14 @@ def check_names(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor], pa
             f"{path} does not fit the model: {counted(len(wrong), 'tensor')} missing, unexpected or of another shape, "
             f"such as {wrong[0]}"
         )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread of computation: sums and decompositions round in the same way every time, to the bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -64,14 +63,3 @@ def raise_failures(subject: str, failures: Mapping[str, Mapping[str, str]]) -> N
         lines.append(f"{', '.join(names)}: {text}")
     count = len({check for checks in findings.values() for check in checks})
     raise ConformanceError("\n".join([f"{subject} fails {counted(count, 'check')}:", *lines]))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread of computation: the order of summation, and so each bit, is the same every time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -14,12 +14,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ecgtune.config.targets import ROLES, TARGETS
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import DataError, SettingError
+from ecgtune.methods.storage import one_thread
 from ecgtune.models.architectures import check_registered, find_architecture
 from ecgtune.models.base import Encoder
 from ecgtune.models.checkpoint import load_checkpoint, save_encoder
 from ecgtune.models.names import unknown_model
 from ecgtune.models.registry import find_model
-from ecgtune.testing.checks import expect, expect_close, failed_checks, one_thread, raise_failures
+from ecgtune.testing.checks import expect, expect_close, failed_checks, raise_failures
 from ecgtune.training.precision import autocast
 from ecgtune.utils.formatting import counted
 

@@ -18,11 +18,11 @@ from ecgtune.methods.audits import TrainingAudit, count_parameters
 from ecgtune.methods.base import Method
 from ecgtune.methods.registry import check_registered, find_method, method_from_table, method_to_table
 from ecgtune.methods.split import FrozenPrefix, TrainableSuffix, split_point
-from ecgtune.methods.storage import load_weights, save_weights
+from ecgtune.methods.storage import load_weights, one_thread, save_weights
 from ecgtune.models.base import Encoder
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.weights import Weights
-from ecgtune.testing.checks import expect, expect_close, failed_checks, one_thread, raise_failures
+from ecgtune.testing.checks import expect, expect_close, failed_checks, raise_failures
 from ecgtune.testing.encoders import example_encoder, example_signal
 from ecgtune.training.precision import autocast
 from ecgtune.utils.text import reason_of

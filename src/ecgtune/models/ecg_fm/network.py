@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import SettingError
-from ecgtune.models.base import Encoder
 from ecgtune.models.input_spec import InputSpec
+from ecgtune.models.layered import LayeredEncoder
 from ecgtune.models.layers import is_fixed
 from ecgtune.models.post_norm import NORM_EPSILON, POST_NORM_ROLES, ConvBlock, PositionalConv, PostNormLayer
 
@@ -69,7 +69,7 @@ class EcgFmConfig:
         return KERNEL**self.conv_layers
 
 
-class EcgFM(Encoder):
+class EcgFM(LayeredEncoder):
     """ECG-FM encoder with one token per `config.samples_per_token` samples.
 
     Zero-padding slightly changes all tokens, even with a mask, because the first norm covers the whole record; prefer
@@ -120,14 +120,6 @@ class EcgFM(Encoder):
             resampling=self.config.resampling,
             seconds=5.0,
         )
-
-    @property
-    def head_width(self) -> int:
-        return self.config.width
-
-    @property
-    def blocks(self) -> Mapping[str, nn.Module]:
-        return {f"layers.{index}": layer for index, layer in enumerate(self.layers)}
 
     def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         tokens = self.projection(self.stem_norm(self.stem_features(signal)))

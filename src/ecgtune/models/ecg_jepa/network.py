@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from ecgtune.config.base import require
 from ecgtune.data.signal.steps import Butterworth, Resample, Step
-from ecgtune.models.base import Encoder
 from ecgtune.models.input_spec import InputSpec
+from ecgtune.models.layered import LayeredEncoder
 from ecgtune.models.layers import PRE_NORM_ROLES, PreNormLayer
 from ecgtune.models.leads import read_leads
 
@@ -51,7 +51,7 @@ class EcgJepaConfig:
         require(self.width % 4 == 0, f"width {self.width} is no multiple of 4, which the positions need")
 
 
-class EcgJepa(Encoder):
+class EcgJepa(LayeredEncoder):
     """ECG-JEPA's encoder: tokens (batch, leads * patches, width), lead by lead.
 
     The table of positions is a buffer, not a weight: it stays frozen in every training, as in the authors'.
@@ -84,14 +84,6 @@ class EcgJepa(Encoder):
             normalisation="none",
             presets=PRESETS,
         )
-
-    @property
-    def head_width(self) -> int:
-        return self.config.width
-
-    @property
-    def blocks(self) -> Mapping[str, nn.Module]:
-        return {f"layers.{index}": layer for index, layer in enumerate(self.layers)}
 
     def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         self.input_spec.check(signal)

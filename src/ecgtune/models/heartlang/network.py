@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.signal.steps import Butterworth, Resample, StandardiseWindow, Step
-from ecgtune.models.base import Encoder
 from ecgtune.models.heartlang.beats import RATE, Beats, beats_of
 from ecgtune.models.input_spec import InputSpec
+from ecgtune.models.layered import LayeredEncoder
 from ecgtune.models.layers import PRE_NORM_ROLES, PreNormLayer
 from ecgtune.models.leads import read_leads
 
@@ -48,7 +48,7 @@ class HeartLangConfig:
     embeddings: int = 16
 
 
-class HeartLang(Encoder):
+class HeartLang(LayeredEncoder):
     """Transformer encoder with a class token, over the beats of the first lead, then those of the second, and so on.
 
     Beats are found in the first lead that is not constant, and cut from all leads at the same places. All tokens attend
@@ -81,14 +81,6 @@ class HeartLang(Encoder):
     @property
     def input_spec(self) -> InputSpec:
         return InputSpec(leads=self.config.leads, sampling_rate=float(RATE), samples=10 * RATE, presets=PRESETS)
-
-    @property
-    def head_width(self) -> int:
-        return self.config.width
-
-    @property
-    def blocks(self) -> Mapping[str, nn.Module]:
-        return {f"layers.{index}": layer for index, layer in enumerate(self.layers)}
 
     def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         self.input_spec.check(signal)

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from ecgtune.config.base import require
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.signal.steps import Decimate, Resample, ScaleLeads, Step, WindowedSinc
-from ecgtune.models.base import Encoder
 from ecgtune.models.input_spec import InputSpec
+from ecgtune.models.layered import LayeredEncoder
 from ecgtune.models.leads import read_leads
 from ecgtune.models.post_norm import NORM_EPSILON, POST_NORM_ROLES, ConvBlock, PositionalConv, PostNormLayer
 
@@ -58,7 +58,7 @@ class HubertEcgConfig:
         require(self.width % self.pos_groups == 0, f"width {self.width} is no multiple of pos_groups {self.pos_groups}")
 
 
-class HubertEcg(Encoder):
+class HubertEcg(LayeredEncoder):
     """HuBERT-ECG's encoder: one token for 64 samples of the leads in a row."""
 
     config_type = HubertEcgConfig
@@ -96,14 +96,6 @@ class HubertEcg(Encoder):
             seconds=5.0,
         )
 
-    @property
-    def head_width(self) -> int:
-        return self.config.width
-
-    @property
-    def blocks(self) -> Mapping[str, nn.Module]:
-        return {f"layers.{index}": layer for index, layer in enumerate(self.layers)}
-
     def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         self.input_spec.check(signal)
         read = torch.tensor(self._mixing, dtype=signal.dtype, device=signal.device) @ signal
@@ -114,9 +106,6 @@ class HubertEcg(Encoder):
             mask = self._valid(padding_mask, len(read[0]))
             tokens = tokens.masked_fill(~mask[..., None], 0.0)
         return self.input_norm(tokens + self.positional(tokens)), mask
-
-    def run_block(self, index: int, block: nn.Module, features: Tensor, mask: Tensor | None) -> Tensor:
-        return block(features, mask)
 
     def _valid(self, padding_mask: Tensor, leads: int) -> Tensor:
         """Tokens (batch, tokens) that read at least one sample which is not padding."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ecgtune.data.signal.steps import Resample, ScaleWindow, Step
-from ecgtune.models.base import Encoder
 from ecgtune.models.input_spec import InputSpec
+from ecgtune.models.layered import LayeredEncoder
 from ecgtune.models.layers import PRE_NORM_ROLES, PreNormLayer
 from ecgtune.models.resnet_1d.network import ResNet1d, ResNet1dConfig
 
@@ -62,7 +62,7 @@ class MerlViTConfig:
     feed_forward: int = 768
 
 
-class MerlViT(Encoder):
+class MerlViT(LayeredEncoder):
     """Transformer over patches of all leads together."""
 
     config_type = MerlViTConfig
@@ -89,21 +89,10 @@ class MerlViT(Encoder):
             presets=PRESETS,
         )
 
-    @property
-    def head_width(self) -> int:
-        return self.config.width
-
-    @property
-    def blocks(self) -> Mapping[str, nn.Module]:
-        return {f"layers.{index}": layer for index, layer in enumerate(self.layers)}
-
     def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         self.input_spec.check(signal)
         mask = None if padding_mask is None else self.valid_tokens(padding_mask, self.config.patch)
         return self.stem(signal).transpose(1, 2) + self.positions, mask
-
-    def run_block(self, index: int, block: nn.Module, features: Tensor, mask: Tensor | None) -> Tensor:
-        return block(features, mask)
 
     def finish_pooled(self, pooled: Tensor) -> Tensor:
         return self.norm(pooled)

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from ecgtune.config.base import require
 from ecgtune.data.signal.steps import Ranks, Resample, Step
-from ecgtune.models.base import Encoder
 from ecgtune.models.input_spec import InputSpec
+from ecgtune.models.layered import LayeredEncoder
 from ecgtune.models.layers import PRE_NORM_ROLES, PreNormLayer, drop_path
 
 RATE = 500.0
@@ -62,7 +62,7 @@ class ConvLayer(nn.Module):
         return self.norm(tokens + drop_path(added, self.drop_path, self.training))
 
 
-class OpenECG(Encoder):
+class OpenECG(LayeredEncoder):
     """Encoder of the codec; its tokens are those behind the last transformer layer."""
 
     config_type = OpenECGConfig
@@ -97,14 +97,6 @@ class OpenECG(Encoder):
             seconds=10.0,
             presets=PRESETS,
         )
-
-    @property
-    def head_width(self) -> int:
-        return self.config.width
-
-    @property
-    def blocks(self) -> Mapping[str, nn.Module]:
-        return {f"layers.{index}": layer for index, layer in enumerate(self.layers)}
 
     def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         self.input_spec.check(signal)

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.signal.steps import Butterworth, Resample, StandardiseWindow, Step
-from ecgtune.models.base import Encoder
 from ecgtune.models.input_spec import InputSpec
+from ecgtune.models.layered import LayeredEncoder
 from ecgtune.models.layers import PRE_NORM_ROLES, PreNormLayer
 from ecgtune.models.leads import read_leads
 
@@ -50,7 +50,7 @@ class STMEMConfig:
     one_lead_as_twelve: bool = False
 
 
-class STMEM(Encoder):
+class STMEM(LayeredEncoder):
     """Transformer encoder; its tokens are the patches of the first lead, then those of the second, and so on.
 
     Between blocks every lead has a separator token before and behind its patches. A signal of fewer leads gives the
@@ -89,14 +89,6 @@ class STMEM(Encoder):
             seconds=self.config.patch * self.config.patches / RATE,
             presets=PRESETS,
         )
-
-    @property
-    def head_width(self) -> int:
-        return self.config.width
-
-    @property
-    def blocks(self) -> Mapping[str, nn.Module]:
-        return {f"layers.{index}": layer for index, layer in enumerate(self.layers)}
 
     def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         self.input_spec.check(signal)
