@@ -122,6 +122,9 @@ def test_beats_of_a_signal():
     # A window without a beat has empty places alone.
     assert not found.lead[1].any()
     assert not found.samples[1].any()
+    # So has one of which less than half a second is no padding.
+    short = beats_of(signal[:1], STANDARD_LEADS, 256, 96, torch.tensor([20]))
+    assert not short.lead.any()
     few = beats_of(signal, STANDARD_LEADS, count + 3, 96)
     assert few.lead[0].tolist() == [1] * count + [2] * 3
 

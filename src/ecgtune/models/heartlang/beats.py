@@ -15,6 +15,7 @@ from ecgtune.data.leads import STANDARD_LEADS
 
 RATE = 100  # Hz
 SECOND = 100  # samples
+SHORTEST = 50  # samples that the detector needs
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,12 @@ def beats_of(signal: Tensor, leads: Sequence[str], places: int, length: int, val
 
 
 def qrs_complexes(window: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Samples of the QRS complexes in the first lead of (leads, samples) that is not constant, by wfdb's XQRS."""
-    varying = next((lead for lead in window if lead.max() > lead.min()), None)
+    """Samples of the QRS complexes in the first lead of (leads, samples) that is not constant, by wfdb's XQRS.
+
+    None in less than half a second.
+    """
+    long = window.shape[1] >= SHORTEST
+    varying = next((lead for lead in window if long and lead.max() > lead.min()), None)
     return np.array([] if varying is None else _detected(varying.tobytes()), dtype=np.int64)
 
 
