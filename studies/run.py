@@ -29,6 +29,7 @@ from settings import Run, Study, digest
 from tables import contents
 
 from ecgtune import SweepSettings, fine_tune, load_model, sweep
+from ecgtune.config.model import ModelSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.recipes.space import read_space
@@ -58,11 +59,16 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--fractions", nargs="+", type=float)
     parser.add_argument("--variants", nargs="+")
     parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument(
+        "--models", nargs="+", default=[], metavar="NAME[=FILE]", help="further models, with their published file"
+    )
     parser.add_argument("--device", help="train on this device instead of the one of the setting file")
     parser.add_argument("--rekey", action="store_true", help="assign the current digest of settings to all rows")
     options = parser.parse_args(words)
     # Sweeps first, because other studies of the folder use their best trials.
-    for study in sorted(map(Study, options.files), key=lambda study: study.kind != "sweep"):
+    models = {name: path or None for name, _, path in (each.partition("=") for each in options.models)}
+    studies = [Study(file, models) for file in options.files]
+    for study in sorted(studies, key=lambda study: study.kind != "sweep"):
         work = options.runs / study.folder.name
         if options.rekey:
             rekey(study)
@@ -98,24 +104,25 @@ def identities(study: Study) -> dict[tuple[str, ...], Row]:
     """Return the columns that identify each run of a study, without its data, by task, fraction, variant and seed."""
 
     @cache
-    def settings(task: str, fraction: float, variant: str) -> tuple[str, str | None]:
+    def settings(task: str, fraction: float, variant: str) -> tuple[str, ModelSettings | None]:
         recipe = study.recipe(Run(task, fraction, variant, seed=0))  # the seed has a column of its own
         if study.variant(variant).pretraining is None:
-            return digest(recipe), recipe.model.name
+            return digest(recipe), recipe.model
         return digest(pretraining_recipe(study, study.variant(variant)))[:6] + digest(recipe)[:6], None
 
     found = {}
     for run in study.runs():
         key, model = settings(run.task, run.fraction, run.variant)
         own = {"study": study.name, **run.place, "settings": key}
-        found[tuple(run.place.values())] = own | ({"weights": weights(model, run.seed)} if model else {})
+        known = {} if model is None else {"weights": weights(model.name, model.checkpoint, run.seed)}
+        found[tuple(run.place.values())] = own | known
     return found
 
 
 @cache
-def weights(model: str, seed: int) -> str:
+def weights(model: str, checkpoint: str | None, seed: int) -> str:
     """Return the description of the initial weights of a training with `seed`, as in its results."""
-    return load_model(model, seed=seed).weights.describe()
+    return load_model(model, checkpoint=checkpoint, seed=seed).weights.describe()
 
 
 def run_all(study: Study, options: argparse.Namespace, work: Path) -> None:

@@ -1,5 +1,6 @@
 """Setting files of studies: variants, tasks, label fractions and seeds, resolved to one recipe per run."""
 
+import csv
 import hashlib
 import json
 import tomllib
@@ -8,6 +9,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -44,22 +46,62 @@ def by_fraction(table: Mapping[str, Any]) -> dict[float, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Task:
-    """A file of windows with a split. positive: the label to predict against all others, for multi-label files."""
+    """A file of windows with a split. positive: the label to predict against all others, for multi-label files.
+
+    table: labels of a file of recordings of PTB-XL, of which `lead` is read and `positive` is the superclass that all
+    other recordings are against. at: its label fractions, all if empty.
+    """
 
     name: str
     file: str
     title: str
     positive: str | None = None
     settings: Values = field(default_factory=dict)
+    table: str | None = None
+    lead: str = "II"
+    at: tuple[float, ...] = ()
 
     def read(self, folder: Path) -> Dataset:
         """Read the windows. Raises SettingError if the file has no split."""
+        if self.table is not None:
+            return ptbxl_windows(folder / self.file, folder / self.table, self.lead, str(self.positive))
         dataset = read_dataset(folder / self.file)
         require(dataset.split is not None, f"{self.file} has no split, which a study needs for equal test windows")
         if self.positive is None:
             return dataset
         label = (dataset.label == dataset.classes.index(self.positive)).astype(np.int64)
         return replace(dataset, label=label, classes=("other", self.positive))
+
+
+#: Superclasses of PTB-XL, and the recordings with the same signal as one of another patient.
+SUPERCLASSES, SAME_SIGNAL = ("NORM", "MI", "STTC", "CD", "HYP"), ("00145_hr", "00463_hr")
+#: Published folds of PTB-XL that are the test split.
+TEST_FOLDS = ("9", "10")
+
+
+def ptbxl_windows(recordings: Path, table: Path, lead: str, negative: str) -> Dataset:
+    """Read one lead of recordings of PTB-XL as windows, labelled by whether `negative` is not among the superclasses.
+
+    Recordings without any superclass, and those with the same signal as one of another patient, are left out.
+    """
+    with table.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    kept = [
+        number
+        for number, row in enumerate(rows)
+        if "1" in map(row.get, SUPERCLASSES) and not row["filename_hr"].endswith(SAME_SIGNAL)
+    ]
+    with np.load(recordings) as arrays, TemporaryDirectory() as place:
+        signal = arrays["X"][kept, arrays["leads"].tolist().index(lead)]
+        np.savez(
+            file := Path(place) / f"{recordings.stem}-{lead}.npz",
+            signal=signal,
+            label=np.array([f"no {negative}" if rows[n][negative] == "0" else negative for n in kept]),
+            patient=np.array([rows[number]["patient_id"] for number in kept]),
+            split=np.where(np.isin([rows[n]["strat_fold"] for n in kept], TEST_FOLDS), "test", "train"),
+            sampling_rate=500,
+        )
+        return read_dataset(file, lead=lead, positive=f"no {negative}", unit="uV")
 
 
 @dataclass(frozen=True)
@@ -69,7 +111,8 @@ class Variant:
     The base is `of` (another variant), `recipe` (of the package), `tuned` (best trial of a sweep) or `method` (a
     table); the groups in `apply` and then `settings` change it. reference: variants to compare with. only: its tasks
     and fractions, all if empty. seeds: their number, that of the study if None. archived: the reason why its rows
-    cannot be reproduced. pretraining: changes to a pretraining recipe, in a study of pretrainings.
+    cannot be reproduced. pretraining: changes to a pretraining recipe, in a study of pretrainings. each: one for every
+    model of the study, or for these, named MODEL-VARIANT.
     """
 
     name: str
@@ -104,9 +147,12 @@ class Run:
 
 
 class Study:
-    """A parsed setting file; `extends` names another one, whose tasks, settings, groups and variants it includes."""
+    """A parsed setting file; `extends` names another one, whose tasks, settings, groups and variants it includes.
 
-    def __init__(self, file: Path) -> None:
+    models: further ones for its variants of `each` model, with the path of a published file or None.
+    """
+
+    def __init__(self, file: Path, models: Mapping[str, str | None] | None = None) -> None:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
         self.file, self.name, self.folder = file, file.stem, file.parent
         parent = tables.get("extends")
@@ -116,8 +162,9 @@ class Study:
         self.tables = {name: inherited[name] for name in names if name in inherited} | tables
         self.kind, self.page = tables.get("kind", "train"), self.tables["page"]
         self.results = self.folder / "results"
+        self.models = {**dict.fromkeys(tables.get("models", ())), **(models or {})}
         self.tasks = {
-            name: Task(name, **{**table, "settings": flat(table.get("settings", {}))})
+            name: Task(name, **{**table, "settings": flat(table.get("settings", {})), "at": tuple(table.get("at", ()))})
             for name, table in self.tables["tasks"].items()
             if name in tables.get("only_tasks", self.tables["tasks"])
         }
@@ -136,7 +183,16 @@ class Study:
             own = {**table, "settings": flat(table.get("settings", {}))}
             own["fractions"] = by_fraction(table.get("fractions", {}))
             own |= {key: tuple(own[key]) for key in ("apply", "reference") if key in own}
-            if isinstance(own.get("of"), list):  # the same change of several variants
+            if each := own.pop("each", None):
+                for model in self.models if each == "models" else each:
+                    path = self.models.get(model)
+                    settings = {**own["settings"], "model.name": model, **({"model.checkpoint": path} if path else {})}
+                    short = Path(model).name  # of a folder or a file in a repository
+                    title = f"{short}, {own.get('title', name)}"
+                    reference = tuple(f"{short}-{other}" for other in own.get("reference", ()))
+                    changes = {"settings": settings, "title": title, "reference": reference}
+                    yield Variant(f"{short}-{name}", **{**own, **changes})
+            elif isinstance(own.get("of"), list):  # the same change of several variants
                 for base in own.pop("of"):
                     title = f"{base} {table['title']}"
                     yield Variant(f"{base}+{name}", **{**own, "of": base, "title": title, "reference": (base,)})
@@ -157,6 +213,7 @@ class Study:
             for name, variant in self.variants.items():
                 here = task in variant.only.get("tasks", self.tasks)
                 here &= fraction in variant.only.get("fractions", self.at)
+                here &= fraction in (self.tasks[task].at or self.at)
                 if here and seed < seeds[name]:
                     yield Run(task, fraction, name, seed)
 
@@ -251,7 +308,8 @@ def digest(recipe: Any) -> str:
     """Return a hash of the settings that differ from the first defaults, without the device."""
     if isinstance(recipe, Recipe):
         trainer = replace(recipe.trainer, device=TrainerSettings().device)
-        recipe = replace(recipe, trainer=trainer, title=None)
+        model = replace(recipe.model, checkpoint=None)  # the weights have a column of their own
+        recipe = replace(recipe, trainer=trainer, model=model, title=None)
     return hashlib.sha256(json.dumps(_changed(recipe), sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -56,7 +56,11 @@ def runs_table(study: Study, layout: Mapping[str, Any], rows: Sequence[Row], cel
     """
     found, parts = by_place(rows), []
     names = layout.get("rows", study.variants)
-    places = [(task, f"{at:g}") for task in layout.get("tasks", study.tasks) for at in sorted(study.at)]
+    places = [
+        (task, f"{at:g}")
+        for task in layout.get("tasks", study.tasks)
+        for at in sorted(study.tasks[task].at or study.at)
+    ]
     for place in places:
         runs, lines, before = found.get(place, {}), [], None
         for name in names:

@@ -149,6 +149,75 @@ def test_a_tuned_variant_has_the_settings_of_the_best_trial(done, script):
     assert set(quarter.group[quarter.split == "test"]).isdisjoint(quarter.group[quarter.split == "train"])
 
 
+EACH = """
+page = "page.md"
+models = ["ecg-fm-tiny"]
+seeds = 1
+[tasks.windows]
+file = "windows.npz"
+title = "Windows"
+[tasks.few]
+file = "few.npz"
+title = "Few"
+at = [1]
+[fractions."0.1"]
+[fractions.1]
+[variants.probe]
+each = "models"
+title = "linear probe"
+method = { name = "probe" }
+[variants.lora]
+each = "models"
+method = { name = "lora" }
+settings = { optimisation = { learning_rate = 1e-3 } }
+reference = ["probe"]
+[variants.control]
+each = ["ecg-fm-tiny-random"]
+method = { name = "probe" }
+"""
+
+
+def test_each_model_has_the_variants_and_further_models_are_added(script, tmp_path):
+    settings = script("settings")
+    (tmp_path / "table.toml").write_text(EACH)
+    further = {"ecg-jepa": "downloads/a.pth", "runs/mine": None}
+    study = settings.Study(tmp_path / "table.toml", further)
+    assert list(study.variants) == [
+        *("ecg-fm-tiny-probe", "ecg-jepa-probe", "mine-probe", "ecg-fm-tiny-lora", "ecg-jepa-lora", "mine-lora"),
+        "ecg-fm-tiny-random-control",
+    ]
+    run = settings.Run("windows", 0.1, "ecg-jepa-lora", 0)
+    recipe = study.recipe(run)
+    assert (recipe.model.name, recipe.model.checkpoint) == ("ecg-jepa", "downloads/a.pth")
+    assert (recipe.title, recipe.optimisation.learning_rate) == ("ecg-jepa, lora", 1e-3)
+    assert study.variants["ecg-jepa-lora"].reference == ("ecg-jepa-probe",)
+    assert study.recipe(settings.Run("few", 1.0, "mine-probe", 0)).model.name == "runs/mine"
+    elsewhere = settings.Study(tmp_path / "table.toml", {"ecg-jepa": "b.pth"})
+    assert settings.digest(elsewhere.recipe(run)) == settings.digest(recipe)  # the weights are compared, not the path
+    assert {(one.task, one.fraction) for one in study.runs()} == {("windows", 0.1), ("windows", 1.0), ("few", 1.0)}
+
+
+def test_recordings_of_ptbxl_are_windows_of_one_lead(script, tmp_path):
+    settings, generator = script("settings"), np.random.default_rng(0)
+    names = ("00001_hr", "00145_hr", "00002_hr", "00003_hr", "00004_hr")
+    classes = ((1, 0), (1, 0), (0, 1), (0, 0), (0, 1))  # NORM and MI
+    lines = ["filename_hr,patient_id,strat_fold,NORM,MI,STTC,CD,HYP"]
+    lines += [
+        f"records500/00000/{n},{k}.0,{10 - k},{a},{b},0,0,0"
+        for k, (n, (a, b)) in enumerate(zip(names, classes, strict=True))
+    ]
+    (tmp_path / "meta.csv").write_text("\n".join(lines) + "\n")
+    signal = generator.integers(-900, 900, (5, 3, 5000)).astype(np.int16)
+    np.savez(tmp_path / "recordings.npz", X=signal, leads=np.array(["I", "II", "V1"]))
+    task = settings.Task("ptbxl", "recordings.npz", "PTB-XL", positive="NORM", table="meta.csv")
+    dataset = task.read(tmp_path)
+    assert (dataset.leads, dataset.sampling_rate, dataset.positive) == (("II",), 500, "no NORM")
+    assert [dataset.classes[label] for label in dataset.label] == ["NORM", "no NORM", "no NORM"]
+    assert dataset.split.tolist() == ["test", "train", "train"]
+    np.testing.assert_allclose(dataset.signal[:, 0], signal[[0, 2, 4], 1] / 1000, atol=1e-6)
+    assert task.read(tmp_path).source.sha256 == dataset.source.sha256
+
+
 def test_statistics_are_those_of_the_rows(done):
     folder, _ = done
     rows = pd.read_csv(folder / "results" / "runs.csv")
