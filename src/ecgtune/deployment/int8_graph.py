@@ -1,14 +1,16 @@
-"""An ONNX graph with weights of eight bits, in formats that every processor computes exactly.
+"""An ONNX graph with weights of whole numbers, in formats that every processor computes exactly.
 
-Weights are unsigned: on x86 processors without VNNI the runtime multiplies unsigned inputs with signed weights in pairs
-whose sum saturates in sixteen bits, and predictions move by percents unseen. Products of two unsigned numbers are exact
-on every processor, and in WebAssembly.
+On x86 processors without VNNI the runtime multiplies unsigned inputs with signed weights in pairs whose sum saturates
+in sixteen bits: with weights of eight bits, predictions move by percents unseen. Signed weights have seven bits here
+(2 * 255 * 64 is below 2^15), and those of eight bits are unsigned, whose products are exact everywhere. The runtime has
+fast kernels (VNNI, AMX) for signed weights alone.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -27,8 +29,11 @@ ENCODER = "'classifier.encoder'"
 SMALLEST = 1024
 
 
-def dynamic(model: ModelProto, calibration: NDArray[np.float32]) -> ModelProto | None:
-    """Matrix products of whole numbers; inputs are rounded by their range in each call. None without such products."""
+def dynamic(model: ModelProto, calibration: NDArray[np.float32], *, signed: bool = False) -> ModelProto | None:
+    """Matrix products of whole numbers; inputs are rounded by their range in each call. None without such products.
+
+    signed: weights of seven bits with a sign, instead of eight without.
+    """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     def quantise(source: str, target: str, nodes: list[str]) -> None:
@@ -37,7 +42,8 @@ def dynamic(model: ModelProto, calibration: NDArray[np.float32]) -> ModelProto |
             target,
             nodes_to_quantize=nodes,
             per_channel=True,
-            weight_type=QuantType.QUInt8,
+            reduce_range=signed,
+            weight_type=QuantType.QInt8 if signed else QuantType.QUInt8,
             op_types_to_quantize=["MatMul"],
         )
 
@@ -45,7 +51,7 @@ def dynamic(model: ModelProto, calibration: NDArray[np.float32]) -> ModelProto |
 
 
 def static(model: ModelProto, calibration: NDArray[np.float32]) -> ModelProto | None:
-    """Products and convolutions of whole numbers; inputs are rounded by their range in the calibration windows."""
+    """Products and convolutions with weights of seven bits; inputs are rounded by their range in the calibration."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):
@@ -64,8 +70,9 @@ def static(model: ModelProto, calibration: NDArray[np.float32]) -> ModelProto | 
             quant_format=QuantFormat.QDQ,
             nodes_to_quantize=nodes,
             per_channel=True,
+            reduce_range=True,
             activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
             op_types_to_quantize=["MatMul", "Conv", "Gemm"],
         )
 
@@ -107,7 +114,8 @@ def weights_only(model: ModelProto, calibration: NDArray[np.float32]) -> ModelPr
 
 #: Formats that an export chooses from, by the name in its metadata.
 FORMATS: dict[str, Callable[[ModelProto, NDArray[np.float32]], ModelProto | None]] = {
-    "dynamic": dynamic,
+    "dynamic-7": partial(dynamic, signed=True),
+    "dynamic-8": dynamic,
     "static": static,
     "weights": weights_only,
 }
