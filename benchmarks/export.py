@@ -25,13 +25,12 @@ import torch
 from encoders import FULL_SIZE, full_size, medians
 from machines import described, result_file, write_result
 from pages import amount, markdown, times, update
+from speed.roofline import demand, measure_rates
 
 import ecgtune
+from ecgtune.deployment.run import read_run
 from ecgtune.runtime import Model
 from ecgtune.utils.files import read_json
-
-sys.path.append(str(Path(__file__).parent / "speed"))
-from roofline import demand, measure_rates
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "cinc2017_windows.npz"
 EMBEDDED, FULL = "ecg-fm-tiny, LoRA", f"{FULL_SIZE}, linear probe"
@@ -78,7 +77,7 @@ def records_per_second(run: Path, files: Mapping[str, Path]) -> dict[str, float]
 
     "bound": if the products of float32 alone took time, at the rate of a large matrix product on this machine.
     """
-    loaded = ecgtune.load_run(run)
+    loaded = read_run(run)
     facts = loaded.trained_on
     signal = np.random.default_rng(0).standard_normal((BATCH, len(loaded.leads), facts["samples"]), np.float32)
     rate = facts["sampling_rate"]

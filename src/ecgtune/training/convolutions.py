@@ -56,9 +56,10 @@ def _conv1d(
     _, channels, taps = weight.shape
     wrong = 1 < channels < _CHANNELS and taps >= _TAPS and channels * taps % _MULTIPLE == 0
     dtype = torch.float32 if wrong else torch.get_autocast_dtype("cpu")
-    parts = [
-        each if each is None or not each.is_floating_point() or each.dtype == torch.float64 else each.to(dtype)
-        for each in (signal, weight, bias)
-    ]
+    bias = None if bias is None else _cast(bias, dtype)
     with torch.autocast("cpu", enabled=False):
-        return torch.conv1d(*parts, stride, padding, dilation, groups)
+        return torch.conv1d(_cast(signal, dtype), _cast(weight, dtype), bias, stride, padding, dilation, groups)
+
+
+def _cast(values: Tensor, dtype: torch.dtype) -> Tensor:
+    return values.to(dtype) if values.is_floating_point() and values.dtype != torch.float64 else values
