@@ -108,8 +108,10 @@ def answered(page: Any, files: list[Path]) -> tuple[dict[str, Any], float]:
     return found, milliseconds / 1000
 
 
-def compared(opened: Any, exported: Path, recordings: list[tuple[str, list[Path], np.ndarray]], folder: Path) -> dict:
-    """One page against Python on all recordings."""
+def compared(
+    opened: Any, exported: Path, exact: Model, recordings: list[tuple[str, list[Path], np.ndarray]], folder: Path
+) -> dict:
+    """One page against Python on all recordings, and against `exact`, the model in float32."""
     from helpers.browser import OpenPage
 
     html = ecgtune.page(exported, folder / f"{exported.stem}.html")
@@ -117,19 +119,19 @@ def compared(opened: Any, exported: Path, recordings: list[tuple[str, list[Path]
     page = OpenPage(opened, html)
     opening = time.perf_counter() - begin
     model = Model(exported, threads=1)
-    windows, wholes, seconds, changed = [], [], [], 0
+    windows, wholes, rounded, seconds, changed = [], [], [], [], np.zeros(2, np.int64)
     for kind, files, steps in recordings:
         found, took = answered(page, files)
-        if kind == "CSV":  # Python takes the unit of a file from the file alone
-            expected = model.predict((steps / 1e4).astype(np.float32)[None], RATE, leads=("II",))
-        else:
-            expected = model.predict(files[0])
-        whole = pooled_probability(expected, np.zeros(len(expected)), model.recording_rule)[1][0]
+        expected, whole = python_answer(model, kind, files, steps)
+        precise, precise_whole = python_answer(exact, kind, files, steps)
         windows.append(np.abs(np.asarray(found["probability"]) - expected).max())
         wholes.append(np.abs(np.asarray(found["pooled"]) - whole).max())
+        rounded.append(np.abs(np.asarray(found["probability"]) - precise).max())
         seconds.append(took)
-        decisions = [model.decision(_scored(model, np.asarray(each))) for each in ([whole], [found["pooled"]])]
-        changed += int((decisions[0] != decisions[1]).any())
+        given, *others = (
+            model.decision(_scored(model, np.asarray([each]))) for each in (found["pooled"], whole, precise_whole)
+        )
+        changed += [bool((given != other).any()) for other in others]
     begin = time.perf_counter()
     page.explained()
     stretches = time.perf_counter() - begin
@@ -142,7 +144,8 @@ def compared(opened: Any, exported: Path, recordings: list[tuple[str, list[Path]
         "page_bytes": html.stat().st_size,
         "recordings": len(recordings),
         "largest_difference": {"windows": float(max(windows)), "recordings": float(max(wholes))},
-        "changed_decisions": changed,
+        "changed_decisions": int(changed[0]),
+        "beside_float32": {"largest_difference": float(max(rounded)), "changed_decisions": int(changed[1])},
         "seconds": {
             "open": opening,
             "answer": float(np.median(seconds)),
@@ -151,6 +154,15 @@ def compared(opened: Any, exported: Path, recordings: list[tuple[str, list[Path]
         },
         "requests": 0,
     }
+
+
+def python_answer(model: Model, kind: str, files: list[Path], steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of the windows, and of the recording."""
+    if kind == "CSV":  # Python takes the unit of a file from the file alone
+        found = model.predict((steps / 1e4).astype(np.float32)[None], RATE, leads=("II",))
+    else:
+        found = model.predict(files[0])
+    return found, pooled_probability(found, np.zeros(len(found)), model.recording_rule)[1][0]
 
 
 def _scored(model: Model, probability: np.ndarray) -> np.ndarray:
@@ -177,6 +189,8 @@ def table(result: Mapping[str, Any]) -> str:
             str(row["recordings"]),
             f"{row['largest_difference']['windows']:.2g}",
             str(row["changed_decisions"]),
+            f"{row['beside_float32']['largest_difference']:.2g}",
+            str(row["beside_float32"]["changed_decisions"]),
             amount(row["seconds"]["open"]),
             amount(row["seconds"]["answer"]),
             amount(row["seconds"]["slowest"]),
@@ -186,7 +200,8 @@ def table(result: Mapping[str, Any]) -> str:
         for row in result["pages"]
     ]
     header = (
-        *("model", "its size", "page", "recordings", "largest difference to Python", "changed decisions", "to open"),
+        *("model", "its size", "page", "recordings", "largest difference to Python", "changed decisions"),
+        *("largest difference to float32", "changed decisions", "to open"),
         *("drop to answer", "slowest", "to find the stretch", "requests to a network"),
     )
     return f"{described(result)}, {result['browser']}, {result['signals']}.\n\n{markdown(header, rows)}"
@@ -208,7 +223,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             (kind, written(kind, row, folder, f"r{number:03}"), row)
             for number, (kind, row) in enumerate(zip(kinds, steps, strict=True))
         ]
-        pages = [compared(opened, path, recordings, folder) for path in options.model or exports(folder)]
+        files = options.model or exports(folder)
+        exact = Model(files[0], threads=1)
+        pages = [compared(opened, path, exact, recordings, folder) for path in files]
         facts = {"browser": f"Chromium {opened.version}", "signals": origin, "formats": list(FORMATS), "pages": pages}
     result = write_result(options.result or result_file("browser"), facts)
     if options.result is None:
