@@ -45,7 +45,11 @@ def test_a_run_is_trained_loaded_and_exported(tmp_path: Path, name: str):
     probability = run.predict(DATA.signal[:9])
     again = ecgtune.load_run(run.folder)
     np.testing.assert_array_equal(again.predict(DATA.signal[:9]), probability)
-    np.testing.assert_allclose(again.predict(DATA.signal[:9], precision="int8"), probability, atol=0.05)
+    if name == "merl-resnet18":
+        with pytest.raises(ecgtune.SettingError, match="merl-resnet18 has no linear layers in its blocks; use fp32"):
+            again.predict(DATA.signal[:9], precision="int8")
+    else:
+        np.testing.assert_allclose(again.predict(DATA.signal[:9], precision="int8"), probability, atol=0.05)
 
     verified = ecgtune.export(run.folder, tmp_path / "model.onnx")
     model = ecgtune.runtime.Model(verified.path)
