@@ -10,8 +10,11 @@ import torch
 from ecgtune.config.data import DataSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.leads import STANDARD_LEADS
+from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.simulation import simulate
 from ecgtune.data.splits import split_dataset
+from ecgtune.deployment.graph import InferenceGraph
+from ecgtune.deployment.onnx_graph import to_onnx
 from ecgtune.errors import DataError, SettingError
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.leads import read_leads
@@ -29,9 +32,12 @@ def encode(name: str, shape: tuple[int, ...]) -> None:
     TINY[name]()(torch.zeros(shape))
 
 
+def classifier(name: str, leads: tuple[str, ...] = ("I", "II"), classes: tuple[str, ...] = ("0", "1")) -> Classifier:
+    return Classifier(TINY[name]().adapt_leads(leads), Head(), classes, Weights("random", "tiny", seed=0), name=name)
+
+
 def prepared(name: str, dataset: Dataset, **settings: object) -> object:
-    encoder = TINY[name]().adapt_leads(dataset.leads)
-    model = Classifier(encoder, Head(), dataset.classes, Weights("random", "tiny", seed=0), name=name)
+    model = classifier(name, dataset.leads, dataset.classes)
     return prepare(model, dataset, split_dataset(dataset), DataSettings(**settings))
 
 
@@ -54,6 +60,25 @@ CASES = {
         (DataError, r"shape \(2, 500, 2\); allowed: \(batch, 2, samples\) with the leads I, II"),
     ),
     "too short": (partial(encode, "hubert-ecg", (2, 2, 81)), (DataError, "81 samples are too few; allowed: 82")),
+    "too long for the positions": (
+        partial(encode, "openecg", (2, 1, 1290)),
+        (DataError, "1290 samples are too many; allowed: up to 1280"),
+    ),
+    "a part of a patch": (
+        partial(encode, "st-mem", (2, 2, 130)),
+        (DataError, "130 samples; allowed: a multiple of 50"),
+    ),
+    "windows longer than the positions": (
+        lambda: prepared("st-mem", windows(seconds=10)),
+        (
+            DataError,
+            r"windows of 10 s do not fit st-mem, .*2500 samples are too many; .*cut windows of 2 s \(--window 2\)",
+        ),
+    ),
+    "an exported file of beats": (
+        lambda: to_onnx(InferenceGraph(classifier("heartlang"), Preprocessing(100.0), "binary", 100.0), 2, 1000),
+        (SettingError, "heartlang cannot be exported: its beats are found by a detector"),
+    ),
     "another length": (partial(encode, "ecg-jepa", (2, 2, 61)), (DataError, "61 samples; allowed: 60")),
     "limb leads for a model of eight": (
         lambda: read_leads(EIGHT, LIMBS),

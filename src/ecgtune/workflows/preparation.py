@@ -169,7 +169,8 @@ def prepare(model: Classifier, dataset: Dataset, split: Split, settings: DataSet
     try:
         spec.check_samples(prepared)
     except DataError as error:
-        seconds = f"{spec.samples / spec.sampling_rate:g} s (--window)" if spec.samples else "another length (--window)"
+        usual = spec.samples / spec.sampling_rate if spec.samples else spec.seconds
+        seconds = "another length (--window)" if usual is None else f"{usual:g} s (--window {usual:g})"
         raise DataError(
             f"windows of {dataset.samples / dataset.sampling_rate:g} s do not fit {model.name}, at its "
             f"{spec.sampling_rate:g} Hz: {error}; cut windows of {seconds}"
