@@ -128,7 +128,7 @@ def outputs(
         logits = model.head(pooled)
     for hook in hooks:
         hook.remove()
-    return found | {"tokens": tokens, "pooled": pooled, "features": pooled, "logits": logits}
+    return found | {"mask": mask, "tokens": tokens, "pooled": pooled, "features": pooled, "logits": logits}
 
 
 def compare_gradients(

@@ -10,15 +10,16 @@ import pytest
 import torch
 
 import ecgtune
-import ecgtune.training.loop as loop
 from ecgtune.deployment.run import Run
 from ecgtune.models.base import Encoder
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_jepa.network import EcgJepa, EcgJepaConfig
 from ecgtune.recipes.preset import changed_preset
+from ecgtune.training import loop as training_loop
 from ecgtune.workflows.baselines import resnet_recipe
 from helpers.models import one_line
 from helpers.published import TINY
+from helpers.settings import loop
 
 #: Two seconds of two leads: the length that the small ECG-JEPA takes.
 DATA = ecgtune.simulate(windows=80, seconds=2, sampling_rate=250, seed=1)
@@ -32,7 +33,8 @@ HEARTLANG = ENCODERS.pop("heartlang")  # reads ten seconds, and no graph holds i
 def trained(folder: Path, encoder: Encoder, method: ecgtune.Method, *, resume: bool = False, **settings: object) -> Run:
     save_encoder(encoder, folder / "encoder")
     model = ecgtune.load_model(folder / "encoder", classes=DATA.classes, leads=DATA.leads)
-    recipe = ecgtune.recipe(method, epochs=2, batch_size=16, device="cpu", precision="fp32", **settings)
+    settings = {"epochs": 2, "batch_size": 16, "device": "cpu", "precision": "fp32", **settings}
+    recipe = ecgtune.Recipe(method=method, **loop(**settings)._asdict())
     return ecgtune.fine_tune(DATA, recipe, model=model, out=folder / "run", resume=resume, quiet=True)
 
 
@@ -80,14 +82,14 @@ def test_the_frozen_prefix_is_cached_and_a_plan_is_made(tmp_path: Path, name: st
 def test_a_stopped_training_resumes_with_the_same_bits(tmp_path: Path, name: str, monkeypatch):
     encoder, method = ENCODERS[name](), ecgtune.Adapter(width=2)
     whole = trained(tmp_path / "whole", encoder, method, drop_path=0.2)
-    write = loop.write_text
+    write = training_loop.write_text
 
     def stop(path, text):
         if path.name == "log.jsonl" and text.count("\n") == 2:
             raise KeyboardInterrupt
         write(path, text)
 
-    monkeypatch.setattr(loop, "write_text", stop)
+    monkeypatch.setattr(training_loop, "write_text", stop)
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path / "stopped", encoder, method, drop_path=0.2)
     monkeypatch.undo()
