@@ -14,6 +14,7 @@ from ecgtune.deployment.run import Run
 from ecgtune.models.base import Encoder
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_jepa.network import EcgJepa, EcgJepaConfig
+from ecgtune.models.names import MODELS
 from ecgtune.recipes.preset import changed_preset
 from ecgtune.training import loop as training_loop
 from ecgtune.workflows.baselines import resnet_recipe
@@ -100,12 +101,13 @@ def test_a_stopped_training_resumes_with_the_same_bits(tmp_path: Path, name: str
 @pytest.mark.slow
 def test_a_licence_that_forbids_something_is_in_every_result(tmp_path: Path, monkeypatch):
     encoder = TINY["hubert-ecg"]()
-    reader = replace(type(encoder).published, sizes=(encoder.config,))
-    monkeypatch.setattr(type(encoder), "published", reader)
+    entry, reader = MODELS["hubert-ecg"], type(encoder).published
+    monkeypatch.setitem(MODELS, "hubert-ecg", replace(entry, weights=replace(entry.weights, sizes=encoder.config)))
     path = tmp_path / "hubert.pt"
     names = {reader.published_name(name): tensor for name, tensor in encoder.state_dict().items()}
     torch.save({"model_state_dict": names}, path)
-    recipe = ecgtune.recipe("lora", epochs=2, batch_size=16, model=str(path), device="cpu", precision="fp32")
+    settings = {"epochs": 2, "batch_size": 16, "device": "cpu", "precision": "fp32"}
+    recipe = ecgtune.recipe("lora", model="hubert-ecg", checkpoint=str(path), **settings)
     results = ecgtune.compare(DATA, recipe, seeds=1, baselines=False, out=tmp_path / "runs", quiet=True)
     notice = "CC BY-NC 4.0, no commercial use"
     run = ecgtune.load_run(tmp_path / "runs" / "lora" / "seed-0")
