@@ -34,7 +34,11 @@ async function bundled(entry, format = "iife") {
 /** Text inside a script element, which must not end it. */
 const safe = (text) => text.replaceAll("</script", "<\\/script").replaceAll("<!--", "<\\!--");
 
-const [script, worker, style] = await Promise.all([bundled("src/page/main.js"), bundled("src/page/worker.js"), bundled("src/page/style.css")]);
+const [script, worker, style] = await Promise.all([
+  bundled("src/page/main.js"),
+  bundled("src/page/worker.js"),
+  bundled("src/page/style.css"),
+]);
 const source = (text) => `'sha256-${sha256(text, "base64")}'`;
 // Nothing may be loaded from anywhere: what runs is this script, and the worker that it makes.
 const policy = [
@@ -47,8 +51,18 @@ const policy = [
   "form-action 'none'",
 ].join("; ");
 const { version, license } = JSON.parse(readFileSync(here(`${RUNTIME}package.json`), "utf8"));
-const parts = { POLICY: policy, STYLE: style, WORKER: safe(worker), SCRIPT: safe(script), VERSION: version, LICENCE: readFileSync(here("onnxruntime.LICENSE"), "utf8") };
-const page = readFileSync(here("src/page/page.html"), "utf8").replace(/@@([A-Z]+)@@/g, (place, name) => parts[name] ?? place);
+const parts = {
+  POLICY: policy,
+  STYLE: style,
+  WORKER: safe(worker),
+  SCRIPT: safe(script),
+  VERSION: version,
+  LICENCE: readFileSync(here("onnxruntime.LICENSE"), "utf8"),
+};
+const page = readFileSync(here("src/page/page.html"), "utf8").replace(
+  /@@([A-Z]+)@@/g,
+  (place, name) => parts[name] ?? place,
+);
 const wasm = readFileSync(here(`${RUNTIME}dist/ort-wasm-simd-threaded.wasm`));
 
 mkdirSync(OUT, { recursive: true });

@@ -9,7 +9,9 @@ import { basename } from "node:path";
 import { ReadError } from "../src/readers/base.js";
 import { readRecording } from "../src/readers/registry.js";
 
-const TOKENS = ["9".repeat(12), "-1", "\0", "e999", "<", "\n", ",", "\u00ff\u00ff\u00ff\u00ff", "NaN"].map((text) => Buffer.from(text, "latin1"));
+const TOKENS = ["9".repeat(12), "-1", "\0", "e999", "<", "\n", ",", "\u00ff\u00ff\u00ff\u00ff", "NaN"].map((text) =>
+  Buffer.from(text, "latin1"),
+);
 let seed = 1;
 /** A number from 0 to 1; the same ones in every run. */
 const random = () => {
@@ -27,7 +29,11 @@ function damaged(bytes) {
     else if (kind === 1 && place < content.length) content[place] = below(256);
     else {
       const token = kind === 2 ? Buffer.from([below(256), below(256)]) : TOKENS[below(TOKENS.length)];
-      content = Buffer.concat([content.subarray(0, place), token, content.subarray(place + (kind === 3 ? 0 : token.length))]);
+      content = Buffer.concat([
+        content.subarray(0, place),
+        token,
+        content.subarray(place + (kind === 3 ? 0 : token.length)),
+      ]);
     }
   }
   return new Uint8Array(content);

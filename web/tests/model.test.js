@@ -13,8 +13,14 @@ function varint(value) {
   return Buffer.from([...bytes, value]);
 }
 function sealed(metadata) {
-  const body = Buffer.concat([Buffer.from([8, 8]), field(7, Buffer.alloc(300)), entry("ecgtune", JSON.stringify(metadata))]);
-  return new Uint8Array(Buffer.concat([body, entry("ecgtune_sha256", createHash("sha256").update(body).digest("hex"))]));
+  const body = Buffer.concat([
+    Buffer.from([8, 8]),
+    field(7, Buffer.alloc(300)),
+    entry("ecgtune", JSON.stringify(metadata)),
+  ]);
+  return new Uint8Array(
+    Buffer.concat([body, entry("ecgtune_sha256", createHash("sha256").update(body).digest("hex"))]),
+  );
 }
 
 test("metadata come with the checksum of the file", async () => {
@@ -36,10 +42,33 @@ test("labels, thresholds and recordings are those of the run", () => {
   const several = labelsOf({ task: "multiclass", classes: ["a", "b", "c"], decision: { rule: "argmax" } });
   assert.deepEqual(decided(several, [0.2, 0.5, 0.3]), [false, true, false]);
   const threshold = (value) => ({ value, rule: "fixed" });
-  const labels = labelsOf({ task: "multilabel", classes: ["a", "b"], decision: { labels: { a: threshold(0.5), b: threshold(0.1) } } });
+  const labels = labelsOf({
+    task: "multilabel",
+    classes: ["a", "b"],
+    decision: { labels: { a: threshold(0.5), b: threshold(0.1) } },
+  });
   assert.deepEqual(decided(labels, [0.4, 0.2]), [false, true]);
-  assert.deepEqual(pooled([[0.2, 0.8], [0.4, 0.6]], "maximum"), [0.4, 0.8]);
-  assert.ok(Math.abs(pooled([[0.2, 0.8], [0.4, 0.6]], "mean")[0] - 0.3) < 1e-12);
+  assert.deepEqual(
+    pooled(
+      [
+        [0.2, 0.8],
+        [0.4, 0.6],
+      ],
+      "maximum",
+    ),
+    [0.4, 0.8],
+  );
+  assert.ok(
+    Math.abs(
+      pooled(
+        [
+          [0.2, 0.8],
+          [0.4, 0.6],
+        ],
+        "mean",
+      )[0] - 0.3,
+    ) < 1e-12,
+  );
 });
 
 test("the stretch that a model looks at is found", async () => {
@@ -59,7 +88,10 @@ test("the stretch that a model looks at is found", async () => {
 });
 
 test("a stretch becomes a straight line between its neighbours in all leads", () => {
-  const rows = [Float32Array.from({ length: 10 }, (_, index) => index * index), Float32Array.from({ length: 10 }, (_, index) => index)];
+  const rows = [
+    Float32Array.from({ length: 10 }, (_, index) => index * index),
+    Float32Array.from({ length: 10 }, (_, index) => index),
+  ];
   const values = occluded({ rows, from: 0, samples: 10 }, 2, 5);
   assert.deepEqual([...values.subarray(0, 6)], [0, 1, 7, 13, 19, 25]);
   assert.deepEqual([...values.subarray(10)], [...rows[1]]);

@@ -15,7 +15,10 @@ test("layouts follow from the leads", () => {
 test("3 x 4 shows 2.5 s of each lead, one after the other, and a rhythm strip", () => {
   const { strips, height } = stripsOf("twelve", TWELVE, ranges);
   assert.equal(strips.length, 13);
-  assert.deepEqual(strips.filter(({ lead }) => lead === "V1").map(({ from, to }) => [from, to]), [[5, 7.5]]);
+  assert.deepEqual(
+    strips.filter(({ lead }) => lead === "V1").map(({ from, to }) => [from, to]),
+    [[5, 7.5]],
+  );
   assert.deepEqual(strips.at(-1), { ...strips.at(-1), lead: "II", from: 0, to: 10 });
   assert.ok(strips.every(({ y }) => y > 0 && y < height));
 });
@@ -23,10 +26,32 @@ test("3 x 4 shows 2.5 s of each lead, one after the other, and a rhythm strip", 
 test("a second is 25 mm and a millivolt 10 mm", () => {
   const row = Float32Array.from([0, 1, 0, NaN, 0.5, 0]);
   const path = tracePath(row, 2, 0, { from: 0, to: 10, y: 50 }, 0);
-  const points = [...path.matchAll(/([ML])([\d.]+) ([\d.]+)/g)].map(([, pen, x, y]) => [pen, Number(x) - LEFT, Number(y)]);
-  assert.deepEqual(points, [["M", 0, 50], ["L", 12.5, 40], ["L", 25, 50], ["M", 50, 45], ["L", 62.5, 50]]);
-  assert.equal(measured([[LEFT, 20], [LEFT + 25, 30]]), "1000 ms, 1.00 mV, as an interval between beats 60 per minute");
-  assert.equal(measured([[LEFT, 20], [LEFT + 1, 20]]), "40 ms, 0.00 mV");
+  const points = [...path.matchAll(/([ML])([\d.]+) ([\d.]+)/g)].map(([, pen, x, y]) => [
+    pen,
+    Number(x) - LEFT,
+    Number(y),
+  ]);
+  assert.deepEqual(points, [
+    ["M", 0, 50],
+    ["L", 12.5, 40],
+    ["L", 25, 50],
+    ["M", 50, 45],
+    ["L", 62.5, 50],
+  ]);
+  assert.equal(
+    measured([
+      [LEFT, 20],
+      [LEFT + 25, 30],
+    ]),
+    "1000 ms, 1.00 mV, as an interval between beats 60 per minute",
+  );
+  assert.equal(
+    measured([
+      [LEFT, 20],
+      [LEFT + 1, 20],
+    ]),
+    "40 ms, 0.00 mV",
+  );
 });
 
 test("long recordings keep their peaks with few points", () => {

@@ -20,7 +20,12 @@ function answer({ files, options = {}, metadata }) {
   });
   try {
     const found = readRecording(given, { leads: metadata?.input.leads, ...options });
-    const result = { leads: found.leads, rate: found.samplingRate, notes: found.notes, signal: found.signal.map(packed) };
+    const result = {
+      leads: found.leads,
+      rate: found.samplingRate,
+      notes: found.notes,
+      signal: found.signal.map(packed),
+    };
     if (!metadata) return result;
     const path = signalPath(metadata);
     const { windows, start, notes } = processed(path, found);

@@ -6,11 +6,28 @@ import { resampledByTransform } from "../src/signal/fourier.js";
 import { betweenGaps, fillGaps, implausibleAmplitude, impossibleSamples, saturated } from "../src/signal/quality.js";
 import { content, processed, signalPath } from "../src/signal/path.js";
 
-const sine = (count, rate, hertz) => Float32Array.from({ length: count }, (_, index) => Math.sin((2 * Math.PI * hertz * index) / rate));
-const close = (found, expected, tolerance) => expected.forEach((value, index) => assert.ok(Math.abs(found[index] - value) <= tolerance, `${index}: ${found[index]} ${value}`));
+const sine = (count, rate, hertz) =>
+  Float32Array.from({ length: count }, (_, index) => Math.sin((2 * Math.PI * hertz * index) / rate));
+const close = (found, expected, tolerance) =>
+  expected.forEach((value, index) =>
+    assert.ok(Math.abs(found[index] - value) <= tolerance, `${index}: ${found[index]} ${value}`),
+  );
 const metadata = (changes = {}) => ({
   input: { leads: ["I"], sampling_rate: 100 },
-  data: { sampling_rate: 100, samples: 200, signal_path: { resampling: "polyphase", step: null, short: "repeat", band: null, mains: null, longest_gap: 0.1, zscore: false, ...changes } },
+  data: {
+    sampling_rate: 100,
+    samples: 200,
+    signal_path: {
+      resampling: "polyphase",
+      step: null,
+      short: "repeat",
+      band: null,
+      mains: null,
+      longest_gap: 0.1,
+      zscore: false,
+      ...changes,
+    },
+  },
 });
 
 test("ratios of rates have terms of at most 10,000", () => {
@@ -21,7 +38,11 @@ test("ratios of rates have terms of at most 10,000", () => {
 });
 
 test("a slow sine keeps its shape at another rate", () => {
-  for (const [from, to] of [[500, 100], [100, 360], [360, 250]]) {
+  for (const [from, to] of [
+    [500, 100],
+    [100, 360],
+    [360, 250],
+  ]) {
     const found = resample(sine(10 * from, from, 3), from, to);
     assert.equal(found.length, 10 * to);
     close(found.slice(to, 9 * to), sine(10 * to, to, 3).slice(to, 9 * to), 2e-3);
@@ -44,7 +65,10 @@ test("gaps are closed, or divide a recording", () => {
   const row = Float32Array.of(NaN, 1, NaN, 3, 4, NaN);
   assert.deepEqual([...fillGaps([row], ["I"], 10, 0.1).filled[0]], [1, 1, 2, 3, 4, 4]);
   assert.throws(() => fillGaps([row], ["I"], 10, 0.01), /Lead I has a gap of 0.10 s at 0.00 s/);
-  assert.deepEqual(betweenGaps([row], 10, 0.05), [[1, 2], [3, 5]]);
+  assert.deepEqual(betweenGaps([row], 10, 0.05), [
+    [1, 2],
+    [3, 5],
+  ]);
 });
 
 test("recorders that cut a lead off, and wrong units, are noticed", () => {
@@ -53,7 +77,10 @@ test("recorders that cut a lead off, and wrong units, are noticed", () => {
   assert.ok(!saturated(sine(1000, 100, 1), 100));
   assert.match(implausibleAmplitude([sine(1000, 100, 1).map((value) => 1000 * value)]), /above 20 mV/);
   assert.equal(implausibleAmplitude([sine(1000, 100, 1)]), null);
-  assert.match(impossibleSamples([Float32Array.of(0, NaN), Float32Array.of(NaN, -1001)], ["I", "V2"]), /^Lead V2 has samples beyond 1 V/);
+  assert.match(
+    impossibleSamples([Float32Array.of(0, NaN), Float32Array.of(NaN, -1001)], ["I", "V2"]),
+    /^Lead V2 has samples beyond 1 V/,
+  );
 });
 
 test("windows start every step, and a short recording is repeated", () => {
@@ -64,7 +91,10 @@ test("windows start every step, and a short recording is repeated", () => {
   assert.equal(values.length, 200);
   assert.equal(values[150], values[0]);
   assert.match(short.notes[0], /lasts 1.5 s and was repeated to fill a window of 2 s/);
-  assert.throws(() => processed(signalPath(metadata()), recording(0.9)), /lasts 0.9 s; the model needs 2 s, at least half of one \(1 s\)/);
+  assert.throws(
+    () => processed(signalPath(metadata()), recording(0.9)),
+    /lasts 0.9 s; the model needs 2 s, at least half of one \(1 s\)/,
+  );
   assert.throws(() => processed(signalPath(metadata({ short: "refuse" })), recording(1.5)), /the model needs 2 s\.$/);
 });
 
@@ -72,7 +102,14 @@ test("a lead that was not recorded is derived from I and II, or refused", () => 
   const path = { ...signalPath(metadata()), leads: ["aVF"] };
   const recording = { leads: ["I", "II"], signal: [sine(200, 100, 1), sine(200, 100, 2)], samplingRate: 100 };
   const { windows, notes } = processed(path, recording);
-  close(content(windows[0]), recording.signal[1].map((value, index) => value - recording.signal[0][index] / 2), 1e-6);
+  close(
+    content(windows[0]),
+    recording.signal[1].map((value, index) => value - recording.signal[0][index] / 2),
+    1e-6,
+  );
   assert.deepEqual(notes, ["Lead aVF was derived from I and II."]);
-  assert.throws(() => processed({ ...path, leads: ["V1"] }, recording), /has no lead V1, only I, II; the model needs V1/);
+  assert.throws(
+    () => processed({ ...path, leads: ["V1"] }, recording),
+    /has no lead V1, only I, II; the model needs V1/,
+  );
 });

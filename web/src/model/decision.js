@@ -7,7 +7,12 @@
 export function labelsOf({ task, classes, decision }) {
   if (task === "binary") return [{ name: classes[1], threshold: decision.value, rule: decision.rule, column: 1 }];
   if (task === "multiclass") return classes.map((name, column) => ({ name, threshold: null, rule: "argmax", column }));
-  return classes.map((name, column) => ({ name, threshold: decision.labels[name].value, rule: decision.labels[name].rule, column }));
+  return classes.map((name, column) => ({
+    name,
+    threshold: decision.labels[name].value,
+    rule: decision.labels[name].rule,
+    column,
+  }));
 }
 
 /** The probability of the recording by those of its windows, (windows, classes). */
@@ -23,5 +28,7 @@ export function pooled(probability, rule) {
 /** Whether each label is decided for, by the probabilities of all classes. */
 export function decided(labels, probability) {
   const largest = probability.reduce((best, value, column) => (value > probability[best] ? column : best), 0);
-  return labels.map(({ threshold, column }) => (threshold === null ? column === largest : probability[column] >= threshold));
+  return labels.map(({ threshold, column }) =>
+    threshold === null ? column === largest : probability[column] >= threshold,
+  );
 }

@@ -17,7 +17,10 @@ export async function readExported(bytes) {
   const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (found !== checksum.value) throw new ReadError(CHANGED);
   const facts = JSON.parse(metadata.value);
-  if (facts.format !== FORMAT) throw new ReadError(`The model has format ${facts.format}; this page reads format ${FORMAT}: write the page again.`);
+  if (facts.format !== FORMAT)
+    throw new ReadError(
+      `The model has format ${facts.format}; this page reads format ${FORMAT}: write the page again.`,
+    );
   return facts;
 }
 

@@ -14,7 +14,10 @@ export class Model {
   static async open(wasm, file) {
     const metadata = await readExported(file);
     const unknown = (metadata.preprocessing.steps ?? []).find(({ step }) => !Object.hasOwn(STEPS, step));
-    if (unknown) throw new ReadError(`The model prepares windows by ${unknown.step}, which this page does not know: write the page again with the version that exported it.`);
+    if (unknown)
+      throw new ReadError(
+        `The model prepares windows by ${unknown.step}, which this page does not know: write the page again with the version that exported it.`,
+      );
     ort.env.wasm.wasmBinary = wasm;
     ort.env.wasm.numThreads = 1; // several threads need a server's headers
     ort.env.wasm.proxy = false;
@@ -43,7 +46,9 @@ export class Model {
       const found = await this.session.run({ [INPUT]: tensor });
       return Array.from(found[OUTPUT].data);
     } catch (error) {
-      throw new ReadError(`The model cannot predict a window of ${samples} samples (${String(error.message ?? error).slice(0, 120)}).`);
+      throw new ReadError(
+        `The model cannot predict a window of ${samples} samples (${String(error.message ?? error).slice(0, 120)}).`,
+      );
     }
   }
 
@@ -54,7 +59,9 @@ export class Model {
     const rate = this.path.samplingRate;
     if (!steps.length && input.sampling_rate === rate) return values;
     const rows = input.leads.map((_, lead) => Float64Array.from(values.subarray(lead * samples, (lead + 1) * samples)));
-    const made = steps.length ? runSteps(steps, rows, rate) : rows.map((row) => resample(row, rate, input.sampling_rate));
+    const made = steps.length
+      ? runSteps(steps, rows, rate)
+      : rows.map((row) => resample(row, rate, input.sampling_rate));
     const given = new Float32Array(made.length * made[0].length);
     made.forEach((row, lead) => given.set(row, lead * row.length));
     return given;

@@ -20,7 +20,8 @@ export function occluded(window, from, to) {
   for (let lead = 0; lead < window.rows.length; lead++) {
     const row = values.subarray(lead * samples, (lead + 1) * samples);
     const [left, right] = [row[Math.max(from - 1, 0)], row[Math.min(to, samples - 1)]];
-    for (let index = from; index < to; index++) row[index] = left + ((right - left) * (index - from + 1)) / (to - from + 1);
+    for (let index = from; index < to; index++)
+      row[index] = left + ((right - left) * (index - from + 1)) / (to - from + 1);
   }
   return values;
 }
@@ -46,7 +47,9 @@ export async function occlusion(window, probability, rate, predict, progress) {
  * to 1. stretches: `{start, end, fall}` in seconds.
  */
 export function strengths(stretches) {
-  const edges = [...new Set(stretches.flatMap(({ start, end }) => [start, end].map((each) => each.toFixed(6))))].map(Number).sort((a, b) => a - b);
+  const edges = [...new Set(stretches.flatMap(({ start, end }) => [start, end].map((each) => each.toFixed(6))))]
+    .map(Number)
+    .sort((a, b) => a - b);
   const parts = edges.slice(1).flatMap((end, index) => {
     const start = edges[index];
     const over = stretches.filter((each) => each.start < end - 1e-6 && each.end > start + 1e-6);

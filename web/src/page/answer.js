@@ -13,7 +13,9 @@ export function headline(metadata, probability) {
   if (metadata.task === "binary") return `Class of the recording: ${found[0] ? labels[0].name : metadata.classes[0]}`;
   const names = labels.filter((_, index) => found[index]).map(({ name }) => name);
   if (metadata.task === "multiclass") return `Class of the recording: ${names[0]}`;
-  return names.length ? `Labels of the recording: ${names.join(", ")}` : "No label of the recording reaches its threshold";
+  return names.length
+    ? `Labels of the recording: ${names.join(", ")}`
+    : "No label of the recording reaches its threshold";
 }
 
 /** The label that is looked at first: decided for, with the largest probability. */
@@ -64,11 +66,20 @@ export function chart(label, { start, probability }, windowSeconds, total, view,
     const value = probability[index][label.column];
     const above = label.threshold !== null && value >= label.threshold;
     const [left, right] = [x(from), x(Math.min(total, from + windowSeconds))];
-    return svg("path", { class: above ? "level above" : "level", d: `M${left.toFixed(2)} ${y(value).toFixed(2)}H${right.toFixed(2)}` });
+    return svg("path", {
+      class: above ? "level above" : "level",
+      d: `M${left.toFixed(2)} ${y(value).toFixed(2)}H${right.toFixed(2)}`,
+    });
   });
   const drawing = svg(
     "svg",
-    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", class: "chart", role: "img", "aria-label": `Probability of ${label.name} in ${start.length} windows of ${seconds(windowSeconds)}; the table of windows lists them` },
+    {
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      preserveAspectRatio: "none",
+      class: "chart",
+      role: "img",
+      "aria-label": `Probability of ${label.name} in ${start.length} windows of ${seconds(windowSeconds)}; the table of windows lists them`,
+    },
     svg("rect", { class: "track", width: WIDTH, height: HEIGHT }),
     svg("rect", { class: "view", x: x(view[0]), width: Math.max(4, x(view[1]) - x(view[0])), height: HEIGHT }),
     label.threshold === null ? null : svg("path", { class: "threshold", d: `M0 ${y(label.threshold)}H${WIDTH}` }),
@@ -90,10 +101,21 @@ export function windowTable(metadata, { start, probability }, windowSeconds) {
       "tr",
       {},
       html("th", { scope: "row" }, `${seconds(from)} to ${seconds(from + windowSeconds)}`),
-      labels.map(({ column }, each) => html("td", { class: found[each] ? "number above" : "number" }, `${percent(probability[index][column])}${found[each] ? " ●" : ""}`)),
+      labels.map(({ column }, each) =>
+        html(
+          "td",
+          { class: found[each] ? "number above" : "number" },
+          `${percent(probability[index][column])}${found[each] ? " ●" : ""}`,
+        ),
+      ),
     );
   });
-  const head = html("tr", {}, html("th", { scope: "col" }, "Window"), labels.map(({ name }) => html("th", { scope: "col", class: "number" }, name)));
+  const head = html(
+    "tr",
+    {},
+    html("th", { scope: "col" }, "Window"),
+    labels.map(({ name }) => html("th", { scope: "col", class: "number" }, name)),
+  );
   const caption = start.length > MOST_ROWS ? `The first ${MOST_ROWS} of ${start.length} windows; ` : "";
   return html(
     "table",
@@ -107,7 +129,8 @@ export function windowTable(metadata, { start, probability }, windowSeconds) {
 /** What the stretches say about a label: where its probability falls most, as a sentence. */
 export function stretchSentence(name, probability, stretches, startOf) {
   const most = stretches.reduce((best, each) => (each.fall > best.fall ? each : best));
-  if (!(most.fall > 0.005)) return `No stretch of 0.8 s alone drives ${name}: without any one of them the probability falls by less than 0.005.`;
+  if (!(most.fall > 0.005))
+    return `No stretch of 0.8 s alone drives ${name}: without any one of them the probability falls by less than 0.005.`;
   const before = probability[most.window];
   const [from, to] = [startOf(most.window) + most.start, startOf(most.window) + most.end];
   return `${seconds(from)} to ${seconds(to)} drives ${name} most: with a straight line in its place the probability is ${percent(Math.max(0, before - most.fall))} instead of ${percent(before)}.`;

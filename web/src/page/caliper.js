@@ -24,7 +24,13 @@ export class Caliper {
     this.box = svg("rect", { class: "caliper-box" });
     this.lines = svg("path", { class: "caliper-lines" });
     this.handles = [0, 1].map((index) => this.handle(index));
-    this.overlay = svg("svg", { viewBox: `0 0 ${sheetWidth} ${height}`, class: "overlay" }, this.box, this.lines, this.handles);
+    this.overlay = svg(
+      "svg",
+      { viewBox: `0 0 ${sheetWidth} ${height}`, class: "overlay" },
+      this.box,
+      this.lines,
+      this.handles,
+    );
     this.overlay.addEventListener("pointerdown", (event) => this.begin(event));
     this.update();
     return this.overlay;
@@ -38,7 +44,14 @@ export class Caliper {
     const names = ["Caliper, first corner", "Caliper, second corner"];
     const group = svg(
       "g",
-      { class: "handle", tabindex: 0, role: "slider", "aria-label": names[index], "aria-valuemin": 0, "aria-valuemax": 10000 },
+      {
+        class: "handle",
+        tabindex: 0,
+        role: "slider",
+        "aria-label": names[index],
+        "aria-valuemin": 0,
+        "aria-valuemax": 10000,
+      },
       svg("circle", { r: 4, class: "touch" }),
       svg("circle", { r: 1.6 }),
     );
@@ -48,7 +61,10 @@ export class Caliper {
       event.preventDefault();
       event.stopPropagation();
       const step = event.shiftKey ? LARGE_STEP : STEP;
-      this.move(index, this.corners[index].map((value, axis) => value + move[axis] * step));
+      this.move(
+        index,
+        this.corners[index].map((value, axis) => value + move[axis] * step),
+      );
     });
     return group;
   }
@@ -87,7 +103,10 @@ export class Caliper {
     this.handles.forEach((handle, index) => {
       const [left, top] = this.corners[index];
       handle.setAttribute("transform", `translate(${left} ${top})`);
-      handle.setAttribute("aria-valuenow", Math.min(10000, Math.max(0, Math.round(((left - LEFT) / PER_SECOND) * 1000))));
+      handle.setAttribute(
+        "aria-valuenow",
+        Math.min(10000, Math.max(0, Math.round(((left - LEFT) / PER_SECOND) * 1000))),
+      );
       handle.setAttribute("aria-valuetext", `${measured(this.corners)}`);
     });
     this.show(measured(this.corners));
@@ -97,6 +116,7 @@ export class Caliper {
 /** The distance between two corners in words. */
 export function measured([[x1, y1], [x2, y2]]) {
   const [time, height] = [milliseconds(x2 - x1), millivolts(y2 - y1)];
-  const rate = time >= 150 && time <= 3000 ? `, as an interval between beats ${Math.round(60000 / time)} per minute` : "";
+  const rate =
+    time >= 150 && time <= 3000 ? `, as an interval between beats ${Math.round(60000 / time)} per minute` : "";
   return `${Math.round(time)} ms, ${height.toFixed(2)} mV${rate}`;
 }

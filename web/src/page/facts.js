@@ -3,25 +3,61 @@
 import { labelsOf } from "../model/decision.js";
 import { html, seconds } from "./dom.js";
 
-const RULES = { fixed: "fixed", f1: "largest F1 on validation", youden: "largest recall + specificity on validation", argmax: "the largest probability decides", unfitted: "not fitted", mean: "mean of several runs" };
-const small = (value) => (value === 0 ? "0" : Number(value) < 1e-3 ? Number(value).toExponential(1) : Number(Number(value).toPrecision(3)).toString());
+const RULES = {
+  fixed: "fixed",
+  f1: "largest F1 on validation",
+  youden: "largest recall + specificity on validation",
+  argmax: "the largest probability decides",
+  unfitted: "not fitted",
+  mean: "mean of several runs",
+};
+const small = (value) =>
+  value === 0
+    ? "0"
+    : Number(value) < 1e-3
+      ? Number(value).toExponential(1)
+      : Number(Number(value).toPrecision(3)).toString();
 
 /** Pairs of a term and its text. */
 export function facts(metadata) {
   const { input, run, encoder, versions } = metadata;
-  const labels = labelsOf(metadata).map(({ name, threshold, rule }) => (threshold === null ? name : `${name} (threshold ${small(threshold)}, ${RULES[rule] ?? rule.replace("sensitivity:", "recall of at least ")})`));
+  const labels = labelsOf(metadata).map(({ name, threshold, rule }) =>
+    threshold === null
+      ? name
+      : `${name} (threshold ${small(threshold)}, ${RULES[rule] ?? rule.replace("sensitivity:", "recall of at least ")})`,
+  );
   return [
     ["Labels", labels.join(", ")],
     ["Reads", `${input.leads.join(", ")}; windows of ${seconds(metadata.window)} every ${seconds(metadata.step)}`],
-    ["Recording", metadata.recording === "maximum" ? "largest probability of its windows" : "mean probability of its windows"],
-    ["Model", `${run.model}, ${metadata.precision}${metadata.format_of_weights === metadata.precision ? "" : ` (${metadata.format_of_weights})`}`],
+    [
+      "Recording",
+      metadata.recording === "maximum" ? "largest probability of its windows" : "mean probability of its windows",
+    ],
+    [
+      "Model",
+      `${run.model}, ${metadata.precision}${metadata.format_of_weights === metadata.precision ? "" : ` (${metadata.format_of_weights})`}`,
+    ],
     ["Method", run.method],
     ["Weights", run.weights],
-    ...(encoder.licence ? [["Licence of the encoder", [encoder.licence, encoder.terms].filter(Boolean).join("; ")]] : []),
+    ["Calibration", calibration(metadata.calibration)],
+    ...(encoder.licence
+      ? [["Licence of the encoder", [encoder.licence, encoder.terms].filter(Boolean).join("; ")]]
+      : []),
     ["Run", `${run.name}, seed ${run.seed}, sha256 ${run.sha256.slice(0, 16)}…`],
-    ["Versions", Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ")],
+    [
+      "Versions",
+      Object.entries(versions)
+        .map(([name, version]) => `${name} ${version}`)
+        .join(", "),
+    ],
     ...testResults(metadata.summary),
   ];
+}
+
+/** How the probabilities were calibrated. */
+function calibration(found) {
+  const kinds = [...new Set((found?.maps ?? []).map(({ kind }) => kind))].filter((kind) => kind !== "none");
+  return kinds.length ? `${kinds.join(", ")}, fitted on validation` : "none";
 }
 
 /** The lines of the run's summary on its test metrics. */
@@ -48,7 +84,31 @@ export function verification({ verification }) {
   const table = html(
     "table",
     {},
-    html("thead", {}, html("tr", {}, heads.map((text, index) => html("th", { scope: "col", class: index ? "number" : "" }, text)))),
-    html("tbody", {}, rows.map((row) => html("tr", {}, cells(row).map((text, index) => html(index ? "td" : "th", index ? { class: "number" } : { scope: "row" }, text))))),
-  );  return [html("p", {}, sentence), html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Verification" }, table)];
+    html(
+      "thead",
+      {},
+      html(
+        "tr",
+        {},
+        heads.map((text, index) => html("th", { scope: "col", class: index ? "number" : "" }, text)),
+      ),
+    ),
+    html(
+      "tbody",
+      {},
+      rows.map((row) =>
+        html(
+          "tr",
+          {},
+          cells(row).map((text, index) =>
+            html(index ? "td" : "th", index ? { class: "number" } : { scope: "row" }, text),
+          ),
+        ),
+      ),
+    ),
+  );
+  return [
+    html("p", {}, sentence),
+    html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Verification" }, table),
+  ];
 }

@@ -12,7 +12,18 @@ import { VIEW_SECONDS, lanesOf } from "./paper.js";
 import { Sheet, windowText } from "./sheet.js";
 
 const ZOOM = 1.4; // of one step
-const state = { id: 0, metadata: null, files: [], recording: null, sheet: null, answer: null, start: 0, zoom: 1, stretches: [], explaining: false };
+const state = {
+  id: 0,
+  metadata: null,
+  files: [],
+  recording: null,
+  sheet: null,
+  answer: null,
+  start: 0,
+  zoom: 1,
+  stretches: [],
+  explaining: false,
+};
 window.ecgtune = state; // for tests
 const caliper = new Caliper((text) => (byId("measured").textContent = measuring() ? text : ""));
 const measuring = () => byId("measure").getAttribute("aria-pressed") === "true";
@@ -29,7 +40,8 @@ function startWorker() {
   made.onmessage = ({ data }) => {
     if (data.id === undefined || data.id === state.id || data.of === "open") ON[data.kind](data);
   };
-  made.onerror = (event) => ON.failed({ of: "open", message: `The model cannot be opened in this browser (${event.message}).`, asks: [] });
+  made.onerror = (event) =>
+    ON.failed({ of: "open", message: `The model cannot be opened in this browser (${event.message}).`, asks: [] });
   made.postMessage({ kind: "open", file: take("model").trim(), runtime: take("runtime").trim() });
   return made;
 }
@@ -71,7 +83,8 @@ const ON = {
     state.answer = answer;
     const { metadata, recording, sheet } = state;
     const windows = `${answer.start.length} window${answer.start.length === 1 ? "" : "s"} of ${seconds(metadata.window)}`;
-    byId("about").textContent = `${recording.name}: ${recording.format}, ${recording.leads.join(", ")}, ${seconds(sheet.seconds)} at ${Number(recording.samplingRate.toFixed(3))} Hz; ${windows}`;
+    byId("about").textContent =
+      `${recording.name}: ${recording.format}, ${recording.leads.join(", ")}, ${seconds(sheet.seconds)} at ${Number(recording.samplingRate.toFixed(3))} Hz; ${windows}`;
     byId("headline").textContent = headline(metadata, answer.pooled);
     byId("labels").classList.toggle("largest", metadata.task === "multiclass");
     byId("labels").tBodies[0].replaceChildren(...labelRows(metadata, answer.pooled));
@@ -90,9 +103,20 @@ const ON = {
   explained({ stretches, label }) {
     const { name, column } = labelsOf(state.metadata)[label];
     const { start, probability } = state.answer;
-    state.stretches = strengths(stretches.map((each) => ({ start: start[each.window] + each.start, end: start[each.window] + each.end, fall: each.fall })));
-    byId("found").textContent = stretchSentence(name, probability.map((row) => row[column]), stretches, (window) => start[window]);
-      state.explaining = false;
+    state.stretches = strengths(
+      stretches.map((each) => ({
+        start: start[each.window] + each.start,
+        end: start[each.window] + each.end,
+        fall: each.fall,
+      })),
+    );
+    byId("found").textContent = stretchSentence(
+      name,
+      probability.map((row) => row[column]),
+      stretches,
+      (window) => start[window],
+    );
+    state.explaining = false;
     finished();
     draw();
   },
@@ -176,7 +200,14 @@ function draw() {
   const windows = (answer?.start ?? []).map((from, index) => {
     const value = answer.probability[index][label.column];
     const largest = answer.probability[index].every((each) => each <= value);
-    return { start: from, end: from + metadata.window, lane: index % (lanes || 1), text: windowText(label.name, value), value: percent(value), above: label.threshold === null ? largest : value >= label.threshold };
+    return {
+      start: from,
+      end: from + metadata.window,
+      lane: index % (lanes || 1),
+      text: windowText(label.name, value),
+      value: percent(value),
+      above: label.threshold === null ? largest : value >= label.threshold,
+    };
   });
   const drawing = sheet.draw({ layout: byId("layout").value, start, windows, lanes, stretches: state.stretches });
   const overlay = measuring() ? caliper.attach(Number(drawing.dataset.height)) : null;
@@ -188,9 +219,12 @@ function draw() {
   const { name, threshold } = label;
   byId("explain").textContent = state.explaining ? "Stop" : `Find the stretch that drove ${name}`;
   if (answer) {
-    byId("axis").textContent = `0 to ${seconds(sheet.seconds)}, probability 0 to 1${threshold === null ? "" : "; dashed: the threshold"}; the shaded part is on the sheet`;
+    byId("axis").textContent =
+      `0 to ${seconds(sheet.seconds)}, probability 0 to 1${threshold === null ? "" : "; dashed: the threshold"}; the shaded part is on the sheet`;
     byId("along-title").textContent = `Probability of ${label.name} along the recording`;
-    byId("chart").replaceChildren(chart(label, answer, metadata.window, sheet.seconds, [start, end], (second) => go(second - VIEW_SECONDS / 2)));
+    byId("chart").replaceChildren(
+      chart(label, answer, metadata.window, sheet.seconds, [start, end], (second) => go(second - VIEW_SECONDS / 2)),
+    );
   }
 }
 
@@ -236,7 +270,11 @@ on("ask", "submit", (event) => {
   event.preventDefault();
   const given = answers();
   if (given.samplingRate !== null && !(given.samplingRate > 0 && given.samplingRate < 1e6)) {
-    return ON.failed({ message: "The sampling rate must be a number above 0, such as 500 (Hz).", asks: ["rate"], of: "read" });
+    return ON.failed({
+      message: "The sampling rate must be a number above 0, such as 500 (Hz).",
+      asks: ["rate"],
+      of: "read",
+    });
   }
   read(state.files, given);
 });
@@ -262,10 +300,19 @@ on("measure", "click", () => {
   if (measuring()) caliper.focus();
 });
 on("windows", "toggle", ({ target }) => {
-  if (target.open) target.querySelector(".scroll").replaceChildren(windowTable(state.metadata, state.answer, state.metadata.window));
+  if (target.open)
+    target.querySelector(".scroll").replaceChildren(windowTable(state.metadata, state.answer, state.metadata.window));
 });
 on("paper", "keydown", (event) => {
-  const keys = { "+": () => zoom(ZOOM), "-": () => zoom(1 / ZOOM), 0: () => zoom(null), PageUp: () => go(state.start - VIEW_SECONDS), PageDown: () => go(state.start + VIEW_SECONDS), Home: () => go(0), End: () => go(Infinity) };
+  const keys = {
+    "+": () => zoom(ZOOM),
+    "-": () => zoom(1 / ZOOM),
+    0: () => zoom(null),
+    PageUp: () => go(state.start - VIEW_SECONDS),
+    PageDown: () => go(state.start + VIEW_SECONDS),
+    Home: () => go(0),
+    End: () => go(Infinity),
+  };
   if (event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
   event.preventDefault();
   keys[event.key]();

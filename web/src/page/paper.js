@@ -9,7 +9,12 @@ const MOST_LANES = 4;
 const BOTTOM = 6; // for the times
 const MOST_POINTS = 6000; // of one trace
 const RANGE_SAMPLES = 20_000; // of a lead, by which its range is known
-const COLUMNS = [["I", "II", "III"], ["aVR", "aVL", "aVF"], ["V1", "V2", "V3"], ["V4", "V5", "V6"]];
+const COLUMNS = [
+  ["I", "II", "III"],
+  ["aVR", "aVL", "aVF"],
+  ["V1", "V2", "V3"],
+  ["V4", "V5", "V6"],
+];
 const TWELVE = COLUMNS.flat();
 
 /** Layouts that a recording with these leads can have: value and name. */
@@ -31,7 +36,13 @@ export function stripsOf(layout, leads, ranges, lanes = 1) {
   if (layout === "twelve") {
     const height = 29;
     const strips = COLUMNS.flatMap((names, column) =>
-      names.map((lead, row) => ({ lead, from: column * 2.5, to: column * 2.5 + 2.5, y: top + height * (row + 0.55), pulse: column === 0 })),
+      names.map((lead, row) => ({
+        lead,
+        from: column * 2.5,
+        to: column * 2.5 + 2.5,
+        y: top + height * (row + 0.55),
+        pulse: column === 0,
+      })),
     );
     strips.push({ lead: "II", from: 0, to: VIEW_SECONDS, y: top + height * 3.55, pulse: true });
     return { strips, height: top + 4 * height + BOTTOM };
@@ -41,7 +52,9 @@ export function stripsOf(layout, leads, ranges, lanes = 1) {
   const strips = shown.map((lead) => {
     const [below, above] = ranges[lead];
     const most = shown.length > 1 ? 20 : 60;
-    const [up, down] = [above, below].map((value) => Math.min(most, Math.max(shown.length > 1 ? 10 : 15, Math.ceil(value * PER_MILLIVOLT) + 3)));
+    const [up, down] = [above, below].map((value) =>
+      Math.min(most, Math.max(shown.length > 1 ? 10 : 15, Math.ceil(value * PER_MILLIVOLT) + 3)),
+    );
     const strip = { lead, from: 0, to: VIEW_SECONDS, y: y + up, pulse: true };
     y += up + down;
     return strip;
@@ -69,7 +82,10 @@ export function rangeOf(row) {
 
 /** The path of a trace: samples `row` at `rate` Hz from second `start`, in a strip that shows `from` to `to`. */
 export function tracePath(row, rate, start, strip, middle) {
-  const [first, last] = [Math.ceil((start + strip.from) * rate - 1e-6), Math.min(row.length - 1, Math.floor((start + strip.to) * rate + 1e-6))];
+  const [first, last] = [
+    Math.ceil((start + strip.from) * rate - 1e-6),
+    Math.min(row.length - 1, Math.floor((start + strip.to) * rate + 1e-6)),
+  ];
   const bucket = Math.max(1, Math.floor((last - first + 1) / MOST_POINTS));
   const parts = [];
   let pen = false;

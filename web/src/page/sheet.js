@@ -1,7 +1,17 @@
 /** One sheet of ECG paper as SVG: grid, traces, calibration pulses, windows with their probabilities, stretches. */
 
 import { percent, svg } from "./dom.js";
-import { LEFT, PER_SECOND, VIEW_SECONDS, lanesHeight, layoutsOf, rangeOf, sheetWidth, stripsOf, tracePath } from "./paper.js";
+import {
+  LEFT,
+  PER_SECOND,
+  VIEW_SECONDS,
+  lanesHeight,
+  layoutsOf,
+  rangeOf,
+  sheetWidth,
+  stripsOf,
+  tracePath,
+} from "./paper.js";
 
 export class Sheet {
   /** recording: `{leads, signal, samplingRate}`. */
@@ -25,7 +35,13 @@ export class Sheet {
     const label = `ECG on paper, ${strips.length === 1 ? `lead ${strips[0].lead}` : `${new Set(strips.map((strip) => strip.lead)).size} leads`}, ${start.toFixed(1)} to ${end.toFixed(1)} s`;
     return svg(
       "svg",
-      { viewBox: `0 0 ${sheetWidth} ${height}`, role: "img", "aria-label": label, class: "sheet", "data-height": height },
+      {
+        viewBox: `0 0 ${sheetWidth} ${height}`,
+        role: "img",
+        "aria-label": label,
+        class: "sheet",
+        "data-height": height,
+      },
       grid(height),
       this.stretches(stretches, start, lanesHeight(lanes) - 1, height),
       strips.map((strip) => this.strip(strip, start)),
@@ -77,8 +93,11 @@ function inView(items, start) {
 }
 
 function grid(height) {
-  const lines = (step, total, path) => Array.from({ length: Math.floor(total / step) + 1 }, (_, index) => path(index * step)).join("");
-  const both = (step) => lines(step, sheetWidth, (x) => `M${(x + (LEFT % 5)).toFixed(0)} 0v${height}`) + lines(step, height, (y) => `M0 ${y}h${sheetWidth}`);
+  const lines = (step, total, path) =>
+    Array.from({ length: Math.floor(total / step) + 1 }, (_, index) => path(index * step)).join("");
+  const both = (step) =>
+    lines(step, sheetWidth, (x) => `M${(x + (LEFT % 5)).toFixed(0)} 0v${height}`) +
+    lines(step, height, (y) => `M0 ${y}h${sheetWidth}`);
   return svg(
     "g",
     { class: "grid" },
@@ -92,7 +111,10 @@ function times(start, end, height) {
   const marks = [];
   for (let second = Math.ceil(start - 1e-9); second <= end + 1e-9 && second - start <= VIEW_SECONDS; second++) {
     const x = LEFT + (second - start) * PER_SECOND;
-    marks.push(svg("path", { class: "mark", d: `M${x} ${height - 5}v1.5` }), svg("text", { class: "time", x, y: height - 0.8 }, `${second} s`));
+    marks.push(
+      svg("path", { class: "mark", d: `M${x} ${height - 5}v1.5` }),
+      svg("text", { class: "time", x, y: height - 0.8 }, `${second} s`),
+    );
   }
   return svg("g", {}, marks);
 }

@@ -31,7 +31,11 @@ const ACTIONS = {
     recording = null;
     checkFiles(files);
     const contents = await Promise.all(
-      files.map(async (file) => ({ name: file.name, size: file.size, bytes: new Uint8Array(await file.arrayBuffer()) })),
+      files.map(async (file) => ({
+        name: file.name,
+        size: file.size,
+        bytes: new Uint8Array(await file.arrayBuffer()),
+      })),
     );
     if (id !== current) return;
     const found = readRecording(contents, { ...options, leads: model.path.leads });
@@ -88,7 +92,9 @@ function reporter(id, total) {
 
 /** Bytes of a text in base64, unpacked from gzip. */
 async function inflated(text) {
-  const packed = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+  const packed = Uint8Array.fromBase64
+    ? Uint8Array.fromBase64(text)
+    : Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
@@ -103,7 +109,11 @@ onmessage = ({ data }) => {
       await ACTIONS[data.kind](data);
     } catch (error) {
       const known = error instanceof ReadError;
-      const message = known ? error.message : data.kind === "open" ? `The model cannot be opened in this browser (${error.message ?? error}).` : `The recording cannot be read (${error.message ?? error}).`;
+      const message = known
+        ? error.message
+        : data.kind === "open"
+          ? `The model cannot be opened in this browser (${error.message ?? error}).`
+          : `The recording cannot be read (${error.message ?? error}).`;
       postMessage({ kind: "failed", id: data.id ?? 0, of: data.kind, message, asks: known ? error.asks : [] });
     }
   });

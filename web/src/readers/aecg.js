@@ -1,6 +1,15 @@
 /** HL7 Annotated ECG (aECG): the first rhythm series, whose values are origin + scale * digit. */
 
-import { ReadError, checkSize, fittingLeads, latin1, makeRecording, millivoltFactor, shown, statedRate } from "./base.js";
+import {
+  ReadError,
+  checkSize,
+  fittingLeads,
+  latin1,
+  makeRecording,
+  millivoltFactor,
+  shown,
+  statedRate,
+} from "./base.js";
 import { wantedLeads } from "./leads.js";
 import { parseXml, xmlText } from "./xml.js";
 
@@ -10,10 +19,15 @@ const SECONDS = { s: 1, ms: 1e-3, us: 1e-6, "\u00b5s": 1e-6 };
 export const isXml = (start) => /^[\s\0\u00ef\u00bb\u00bf\u00fe\u00ff\u00fb]*<\0?[?!a-zA-Z]/.test(latin1(start));
 
 export function readAecg(file, options) {
-  if (file.bytes.length > MOST_BYTES) throw new ReadError(`The XML file has ${file.bytes.length} bytes; at most ${MOST_BYTES} are read: cut the recording.`);
+  if (file.bytes.length > MOST_BYTES)
+    throw new ReadError(
+      `The XML file has ${file.bytes.length} bytes; at most ${MOST_BYTES} are read: cut the recording.`,
+    );
   const root = parseXml(xmlText(file.bytes));
   if (root.name !== "AnnotatedECG") {
-    throw new ReadError(`The root element of the XML file is ${shown(root.name)}; only HL7 aECG, with “AnnotatedECG”, is read.`);
+    throw new ReadError(
+      `The root element of the XML file is ${shown(root.name)}; only HL7 aECG, with “AnnotatedECG”, is read.`,
+    );
   }
   const beat = (series) => series.child("code")?.attribute("code").toUpperCase() === "REPRESENTATIVE_BEAT";
   const series = root.all("component/series").find((each) => !beat(each));
@@ -26,13 +40,19 @@ export function readAecg(file, options) {
   });
   if (!found.length) throw new ReadError("The aECG file has no lead in a rhythm series; it holds no recording.");
   const notes = [];
-  let leads = wantedLeads(found.map((each) => each.name), options, notes);
+  let leads = wantedLeads(
+    found.map((each) => each.name),
+    options,
+    notes,
+  );
   const rate = statedRate(rateOf(times[0]), options);
   const rows = new Map([...leads].map(([lead, channel]) => [lead, digits(lead, found[channel].value)]));
   const lengths = [...rows.values()].map((row) => row.length);
   const samples = Math.max(...lengths);
   if (Math.min(...lengths) !== samples) {
-    throw new ReadError(`The leads of the aECG file have ${Math.min(...lengths)} to ${samples} samples; they must be equally long.`);
+    throw new ReadError(
+      `The leads of the aECG file have ${Math.min(...lengths)} to ${samples} samples; they must be equally long.`,
+    );
   }
   leads = fittingLeads(leads, samples, options);
   checkSize(leads.size, samples);
@@ -48,9 +68,13 @@ const firstSet = (series) => series.all("component/sequenceSet")[0];
 function rateOf(time) {
   const increment = time?.child("value/increment");
   const step = Number(increment?.attribute("value") || NaN);
-  if (!(step > 0 && step < Infinity)) throw new ReadError("The aECG file does not say the time between its samples; it is damaged.");
+  if (!(step > 0 && step < Infinity))
+    throw new ReadError("The aECG file does not say the time between its samples; it is damaged.");
   const unit = increment.attribute("unit");
-  if (!Object.hasOwn(SECONDS, unit)) throw new ReadError(`The aECG file gives the time between its samples in the unit ${shown(unit)}; seconds, ms or us are read.`);
+  if (!Object.hasOwn(SECONDS, unit))
+    throw new ReadError(
+      `The aECG file gives the time between its samples in the unit ${shown(unit)}; seconds, ms or us are read.`,
+    );
   return 1 / (step * SECONDS[unit]);
 }
 
@@ -58,7 +82,8 @@ function digits(lead, value) {
   const text = value?.child("digits")?.text.trim();
   if (!text) throw new ReadError(`Lead ${lead} of the aECG file has no samples; it is damaged.`);
   const found = text.split(/\s+/).map(Number);
-  if (found.some(Number.isNaN)) throw new ReadError(`Lead ${lead} of the aECG file has samples that are no numbers; it is damaged.`);
+  if (found.some(Number.isNaN))
+    throw new ReadError(`Lead ${lead} of the aECG file has samples that are no numbers; it is damaged.`);
   return found;
 }
 
@@ -70,6 +95,7 @@ function scaleOf(value, options) {
   };
   const unit = (name) => value.child(name)?.attribute("unit") || null;
   const factor = millivoltFactor(unit("scale"), options);
-  const ofOrigin = unit("origin") === null || unit("origin") === unit("scale") ? factor : millivoltFactor(unit("origin"), {});
+  const ofOrigin =
+    unit("origin") === null || unit("origin") === unit("scale") ? factor : millivoltFactor(unit("origin"), {});
   return { factor, scale: number("scale", 1), origin: (number("origin", 0) * ofOrigin) / factor };
 }

@@ -25,7 +25,9 @@ const FACTOR = { mv: 1, millivolt: 1, uv: 1e-3, microvolt: 1e-3, v: 1e3, volt: 1
 
 /** Text of a file as a message shows it. */
 export function shown(value) {
-  const text = String(value).slice(0, 40).replace(/[\u0000-\u001f\u007f-\u009f]/g, "\ufffd");
+  const text = String(value)
+    .slice(0, 40)
+    .replace(/[\u0000-\u001f\u007f-\u009f]/g, "\ufffd");
   return `“${text}”`;
 }
 
@@ -53,7 +55,10 @@ export const latin1 = (bytes) => new TextDecoder("latin1").decode(bytes);
 
 /** The factor to millivolts of the file's unit, or of the one that the user states. */
 export function millivoltFactor(stated, options) {
-  const name = (stated ?? "").trim().toLowerCase().replace(/[\u00b5\u03bc]/g, "u");
+  const name = (stated ?? "")
+    .trim()
+    .toLowerCase()
+    .replace(/[\u00b5\u03bc]/g, "u");
   const factor = FACTOR[name] ?? FACTOR[name.replace(/s$/, "")];
   const given = options.unit ? FACTOR[options.unit.toLowerCase()] : undefined;
   if (factor !== undefined && given !== undefined && factor !== given) {
@@ -99,7 +104,9 @@ export function swappedAxes([rows, columns], options) {
 /** Refuses a recording without samples, or with more than are read at once, before memory is taken. */
 export function checkSize(leads, samples) {
   if (!(samples >= 1 && leads >= 1)) {
-    throw new ReadError(`The file holds ${Math.max(samples, 0) || 0} samples of ${counted(leads, "lead")}; at least one of each is needed.`);
+    throw new ReadError(
+      `The file holds ${Math.max(samples, 0) || 0} samples of ${counted(leads, "lead")}; at least one of each is needed.`,
+    );
   }
   if (leads * samples > MOST_VALUES) {
     throw new ReadError(

@@ -17,7 +17,9 @@ export function checkTimes(rows, names, leads, dialect, rate) {
   const possible = (unit ? [unit] : ["s", "ms"]).map((each) => [each, PER_SECOND[each] / step]);
   if (possible.some(([, found]) => Math.abs(found / rate - 1) < TOLERANCE)) return;
   const likely = possible.filter(([, found]) => found >= 20 && found <= 20000);
-  const means = (likely.length ? likely : possible).map(([each, found]) => `${Number(found.toPrecision(3))} Hz (times in ${each})`).join(" or ");
+  const means = (likely.length ? likely : possible)
+    .map(([each, found]) => `${Number(found.toPrecision(3))} Hz (times in ${each})`)
+    .join(" or ");
   throw new ReadError(
     `The column ${shown(names[column])} rises by ${short(step)} a sample, which means ${means}, but ${short(rate)} Hz is stated.`,
     ["rate"],

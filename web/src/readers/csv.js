@@ -1,6 +1,16 @@
 /** CSV of one recording: samples in rows, leads in columns, as `ecgtune.io.readers.csv_files` reads it. */
 
-import { NUMBER, ReadError, checkSize, counted, fittingLeads, makeRecording, millivoltFactor, shown, statedRate } from "./base.js";
+import {
+  NUMBER,
+  ReadError,
+  checkSize,
+  counted,
+  fittingLeads,
+  makeRecording,
+  millivoltFactor,
+  shown,
+  statedRate,
+} from "./base.js";
 import { wantedLeads } from "./leads.js";
 import { checkTimes } from "./csv-times.js";
 
@@ -16,7 +26,8 @@ export function readCsv(file, options) {
   const dialect = sniffed(text.slice(0, SAMPLE), text.length <= SAMPLE);
   const lines = new Lines(text, dialect);
   const first = lines.next();
-  if (first === null) throw new ReadError("The CSV file holds no rows; samples in rows and leads in columns are needed.");
+  if (first === null)
+    throw new ReadError("The CSV file holds no rows; samples in rows and leads in columns are needed.");
   const cells = split(first, dialect).slice(0, dialect.width);
   if (cells.length > MOST_COLUMNS || windowNames(cells)) {
     throw new ReadError(
@@ -31,7 +42,13 @@ export function readCsv(file, options) {
   const factor = millivoltFactor(null, options);
   const rate = statedRate(null, options);
   if (!named) lines.reset();
-  checkTimes(lines.sample(1001).map((line) => split(line, dialect)), names, new Set(leads.values()), dialect, rate);
+  checkTimes(
+    lines.sample(1001).map((line) => split(line, dialect)),
+    names,
+    new Set(leads.values()),
+    dialect,
+    rate,
+  );
 
   const most = lines.count();
   leads = fittingLeads(leads, most, options);
@@ -48,12 +65,19 @@ export function readCsv(file, options) {
       );
     }
     for (let lead = 0; lead < channels.length; lead++) {
-      signal[lead][row] = value(found[channels[lead]], dialect, lines.number, names[channels[lead]] ?? `number ${channels[lead] + 1}`) * factor;
+      signal[lead][row] =
+        value(found[channels[lead]], dialect, lines.number, names[channels[lead]] ?? `number ${channels[lead] + 1}`) *
+        factor;
     }
     row++;
   }
   checkSize(leads.size, row);
-  return makeRecording(leads.keys(), signal.map((each) => each.subarray(0, row)), rate, notes);
+  return makeRecording(
+    leads.keys(),
+    signal.map((each) => each.subarray(0, row)),
+    rate,
+    notes,
+  );
 }
 
 function value(cell, dialect, row, name) {
@@ -62,13 +86,18 @@ function value(cell, dialect, row, name) {
   if (text !== "" && found === found && (text.charCodeAt(0) !== 48 || NUMBER.test(text))) return found; // not 0x10
   if (GAPS.has(text)) return NaN;
   if (SPECIAL.test(text)) return NaN;
-  throw new ReadError(`Row ${row}, column ${shown(name)}: ${shown(cell)} is no number; every sample must be one, such as -0.125.`);
+  throw new ReadError(
+    `Row ${row}, column ${shown(name)}: ${shown(cell)} is no number; every sample must be one, such as -0.125.`,
+  );
 }
 
 /** Whether column names are those of a file of windows, such as signal_0, signal_1, ... */
 function windowNames(cells) {
   const prefixes = cells.map((cell) => /^(.*?)\d{1,9}$/.exec(cell)?.[1]);
-  return cells.length > 24 && prefixes.filter((prefix) => prefix !== undefined && prefix === prefixes[0]).length > cells.length / 2;
+  return (
+    cells.length > 24 &&
+    prefixes.filter((prefix) => prefix !== undefined && prefix === prefixes[0]).length > cells.length / 2
+  );
 }
 
 function textOf(bytes) {
@@ -84,7 +113,8 @@ function textOf(bytes) {
   } catch {
     text = "\0";
   }
-  if (text.includes("\0")) throw new ReadError("The file is not text in UTF-8 or UTF-16; it is no CSV file, or damaged.");
+  if (text.includes("\0"))
+    throw new ReadError("The file is not text in UTF-8 or UTF-16; it is no CSV file, or damaged.");
   return text.includes("\r") ? text.replace(/\r\n?/g, "\n") : text;
 }
 
@@ -127,7 +157,12 @@ class Lines {
 
   count() {
     let count = this.place < this.end ? 1 : 0;
-    for (let place = this.text.indexOf("\n", this.place); place >= 0 && place < this.end; place = this.text.indexOf("\n", place + 1)) count++;
+    for (
+      let place = this.text.indexOf("\n", this.place);
+      place >= 0 && place < this.end;
+      place = this.text.indexOf("\n", place + 1)
+    )
+      count++;
     return count;
   }
 }
@@ -163,7 +198,8 @@ export function sniffed(text, whole) {
   const delimiter = stated ? stated[1] : chosenDelimiter(lines, rowsBy);
   const rows = rowsBy(delimiter);
   const inside = rows.flat();
-  const comma = delimiter !== "," && inside.some((cell) => WITH_COMMA.test(cell)) && !inside.some((cell) => WITH_POINT.test(cell));
+  const comma =
+    delimiter !== "," && inside.some((cell) => WITH_COMMA.test(cell)) && !inside.some((cell) => WITH_POINT.test(cell));
   const columns = rows[0]?.length ?? 0;
   const used = rows.reduce((most, row) => Math.max(most, row.findLastIndex(Boolean) + 1), 0);
   return { delimiter, decimal: comma ? "," : ".", skip: stated ? 1 : 0, columns, width: Math.min(columns, used) };
@@ -178,10 +214,14 @@ function chosenDelimiter(lines, rowsBy) {
     if (found.size === 1 && !found.has(1)) return mark;
   }
   if (widths(";").size === 1 && decimals(lines)) return ";";
-  return [",", ";", "\t"].reduce((best, mark) => ((rows[mark][0]?.length ?? 0) > (rows[best][0]?.length ?? 0) ? mark : best));
+  return [",", ";", "\t"].reduce((best, mark) =>
+    (rows[mark][0]?.length ?? 0) > (rows[best][0]?.length ?? 0) ? mark : best,
+  );
 }
 
 /** Whether the lines are one column of numbers with a decimal comma, below its name. */
 function decimals([first, ...lines]) {
-  return Boolean(first) && !first.includes(",") && lines.length > 0 && lines.every((line) => WITH_COMMA.test(line.trim()));
+  return (
+    Boolean(first) && !first.includes(",") && lines.length > 0 && lines.every((line) => WITH_COMMA.test(line.trim()))
+  );
 }

@@ -13,10 +13,27 @@ const DEEPEST = 16;
 const MOST_ITEMS = 4096;
 
 export const TAGS = {
-  syntax: 0x00020010, waveforms: 0x54000100, originality: 0x003a0004, channels: 0x003a0005, samples: 0x003a0010,
-  frequency: 0x003a001a, definitions: 0x003a0200, source: 0x003a0208, label: 0x003a0203, sensitivity: 0x003a0210,
-  units: 0x003a0211, correction: 0x003a0212, baseline: 0x003a0213, bits: 0x54001004, interpretation: 0x54001006,
-  padding: 0x5400100a, data: 0x54001010, offset: 0x00181068, code: 0x00080100, scheme: 0x00080102, meaning: 0x00080104,
+  syntax: 0x00020010,
+  waveforms: 0x54000100,
+  originality: 0x003a0004,
+  channels: 0x003a0005,
+  samples: 0x003a0010,
+  frequency: 0x003a001a,
+  definitions: 0x003a0200,
+  source: 0x003a0208,
+  label: 0x003a0203,
+  sensitivity: 0x003a0210,
+  units: 0x003a0211,
+  correction: 0x003a0212,
+  baseline: 0x003a0213,
+  bits: 0x54001004,
+  interpretation: 0x54001006,
+  padding: 0x5400100a,
+  data: 0x54001010,
+  offset: 0x00181068,
+  code: 0x00080100,
+  scheme: 0x00080102,
+  meaning: 0x00080104,
 };
 /** Sequences of an implicit file, which does not say what an element is. */
 const SEQUENCES = new Set([TAGS.waveforms, TAGS.definitions, TAGS.source, TAGS.units]);
@@ -41,7 +58,11 @@ class DataSet {
 
   text(tag) {
     const found = this.bytes(tag);
-    return found === null ? null : decoded(found).replace(/[\0 ]+$/, "").trim();
+    return found === null
+      ? null
+      : decoded(found)
+          .replace(/[\0 ]+$/, "")
+          .trim();
   }
 
   /** An unsigned number of 16 or 32 bits. */
@@ -61,7 +82,8 @@ export function parseDicom(bytes) {
   const facts = meta.dataset((tag) => tag >>> 16 === 2);
   place = meta.place;
   const syntax = facts.text(TAGS.syntax);
-  if (syntax === DEFLATED) throw new ReadError("The DICOM file is deflated, which is not read: write it with explicit VR little endian.");
+  if (syntax === DEFLATED)
+    throw new ReadError("The DICOM file is deflated, which is not read: write it with explicit VR little endian.");
   const little = syntax === null ? littleEndian(bytes, place) : syntax !== BIG;
   const explicit = syntax === null ? looksExplicit(bytes, place) : syntax !== IMPLICIT;
   return new Cursor(bytes, place, bytes.length, little, explicit).dataset();
@@ -96,7 +118,10 @@ class Cursor {
   }
 
   tag() {
-    const [group, element] = [this.view.getUint16(this.place, this.little), this.view.getUint16(this.place + 2, this.little)];
+    const [group, element] = [
+      this.view.getUint16(this.place, this.little),
+      this.view.getUint16(this.place + 2, this.little),
+    ];
     return group * 0x10000 + element;
   }
 
@@ -129,15 +154,24 @@ class Cursor {
     this.place = start;
     const undefinedLength = length === UNDEFINED;
     if (!undefinedLength) this.need(length);
-    const isSequence = vr === "SQ" || (!this.explicit && (SEQUENCES.has(tag) || undefinedLength)) || (vr === "UN" && undefinedLength);
+    const isSequence =
+      vr === "SQ" || (!this.explicit && (SEQUENCES.has(tag) || undefinedLength)) || (vr === "UN" && undefinedLength);
     if (isSequence) {
       const explicit = this.explicit && vr !== "UN"; // of unknown ones, items are implicit
-      const inner = new Cursor(this.bytes, start, undefinedLength ? this.end : start + length, this.little, explicit, this.depth + 1);
+      const inner = new Cursor(
+        this.bytes,
+        start,
+        undefinedLength ? this.end : start + length,
+        this.little,
+        explicit,
+        this.depth + 1,
+      );
       into.values.set(tag, inner.items());
       this.place = undefinedLength ? inner.place : start + length;
       return;
     }
-    if (undefinedLength) throw new ReadError("The DICOM file holds compressed frames instead of a waveform; it is not read.");
+    if (undefinedLength)
+      throw new ReadError("The DICOM file holds compressed frames instead of a waveform; it is not read.");
     into.values.set(tag, this.bytes.subarray(start, start + length));
     this.place = start + length;
   }

@@ -8,7 +8,17 @@ export const FROM_LIMBS = { III: [-1, 1], aVR: [-0.5, -0.5], aVL: [1, -0.5], aVF
 export const LEFT_OUT = "-";
 const UNNAMED = "II"; // the lead of a one-channel file that does not name it
 const KNOWN = Object.fromEntries(STANDARD_LEADS.map((name) => [name.toLowerCase(), name]));
-Object.assign(KNOWN, { mli: "I", mlii: "II", mliii: "III", di: "I", dii: "II", diii: "III", d1: "I", d2: "II", d3: "III" });
+Object.assign(KNOWN, {
+  mli: "I",
+  mlii: "II",
+  mliii: "III",
+  di: "I",
+  dii: "II",
+  diii: "III",
+  d1: "I",
+  d2: "II",
+  d3: "III",
+});
 const DRESSED = /^(?:mdc_ecg_lead_|(?:e[ck]g[ _:.-]?)?(?:lead[ _:.-]?)?)(.*?)(?: \(einthoven\)|[ _-]ref)?$/s;
 const OTHER = new RegExp(
   "^(?!.*e[ck]g)(v?[xyz]|v[7-9]|v[1-9]r|(resp|pleth|temp|event|time|elapsed[ _]time|(edf |bdf )?annotation)\\w*.*" +
@@ -60,8 +70,12 @@ export function wantedLeads(names, options, notes, without = new Set()) {
   found.forEach((lead, channel) => {
     if (lead === LEFT_OUT) return;
     if (lead === null) {
-      const got = names[channel] === null ? "has no name" : `is called ${shown(names[channel])}, which is no known lead`;
-      throw new ReadError(`Channel ${channel + 1} of ${names.length} ${got}: name the leads of the channels in order.`, ["leads"]);
+      const got =
+        names[channel] === null ? "has no name" : `is called ${shown(names[channel])}, which is no known lead`;
+      throw new ReadError(
+        `Channel ${channel + 1} of ${names.length} ${got}: name the leads of the channels in order.`,
+        ["leads"],
+      );
     }
     if (leads.has(lead)) {
       throw new ReadError(
@@ -97,8 +111,15 @@ function givenLeads(names, found, given) {
       );
     }
     const stated = found[channel];
-    if (stated !== null && lead !== LEFT_OUT && lead !== stated && found.filter((each) => each === stated).length === 1) {
-      throw new ReadError(`The file says that channel ${channel + 1} is lead ${stated}, but ${lead} is stated.`, ["leads"]);
+    if (
+      stated !== null &&
+      lead !== LEFT_OUT &&
+      lead !== stated &&
+      found.filter((each) => each === stated).length === 1
+    ) {
+      throw new ReadError(`The file says that channel ${channel + 1} is lead ${stated}, but ${lead} is stated.`, [
+        "leads",
+      ]);
     }
   });
   return leads;

@@ -1,14 +1,33 @@
 /** NumPy's `.npy` array of one recording: (samples,), (leads, samples) or (samples, leads). Pickles are never read. */
 
-import { ReadError, checkSize, fittingLeads, latin1, makeRecording, millivoltFactor, shown, statedRate, swappedAxes } from "./base.js";
+import {
+  ReadError,
+  checkSize,
+  fittingLeads,
+  latin1,
+  makeRecording,
+  millivoltFactor,
+  shown,
+  statedRate,
+  swappedAxes,
+} from "./base.js";
 import { wantedLeads } from "./leads.js";
 
-const HEADER = /^\{\s*'descr':\s*'([<>|=]?)([a-zA-Z])(\d*)',\s*'fortran_order':\s*(True|False),\s*'shape':\s*\(([\d,\s]*)\),?\s*\}\s*$/;
+const HEADER =
+  /^\{\s*'descr':\s*'([<>|=]?)([a-zA-Z])(\d*)',\s*'fortran_order':\s*(True|False),\s*'shape':\s*\(([\d,\s]*)\),?\s*\}\s*$/;
 /** Per kind and bytes: the method of a DataView. */
 const METHODS = {
-  i1: "getInt8", i2: "getInt16", i4: "getInt32", i8: "getBigInt64",
-  u1: "getUint8", u2: "getUint16", u4: "getUint32", u8: "getBigUint64",
-  f2: "half", f4: "getFloat32", f8: "getFloat64",
+  i1: "getInt8",
+  i2: "getInt16",
+  i4: "getInt32",
+  i8: "getBigInt64",
+  u1: "getUint8",
+  u2: "getUint16",
+  u4: "getUint32",
+  u8: "getBigUint64",
+  f2: "half",
+  f4: "getFloat32",
+  f8: "getFloat64",
 };
 
 export const isNpy = (start) => start[0] === 0x93 && latin1(start.subarray(1, 6)) === "NUMPY";
@@ -28,7 +47,8 @@ export function readNpy(file, options) {
   leads = fittingLeads(leads, samples, options);
   checkSize(leads.size, samples);
   const view = new DataView(file.bytes.buffer, file.bytes.byteOffset + start);
-  const get = method === "half" ? (place) => half(view.getUint16(place, little)) : (place) => Number(view[method](place, little));
+  const get =
+    method === "half" ? (place) => half(view.getUint16(place, little)) : (place) => Number(view[method](place, little));
   const together = fortran === swapped; // whether the samples of a lead follow each other
   const signal = [...leads.values()].map((channel) => {
     const row = new Float32Array(samples);
@@ -42,7 +62,8 @@ export function readNpy(file, options) {
 function header(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const major = bytes[6];
-  if (bytes.length < 12 || (major !== 1 && major !== 2)) throw new ReadError("The NumPy file has no whole header; it is damaged, copy it again.");
+  if (bytes.length < 12 || (major !== 1 && major !== 2))
+    throw new ReadError("The NumPy file has no whole header; it is damaged, copy it again.");
   const at = major === 1 ? 10 : 12;
   const length = major === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
   const start = at + length;
@@ -58,11 +79,20 @@ function header(bytes) {
   }
   const [, order, kind, size, fortran, shapeText] = found;
   const method = METHODS[`${kind}${size}`];
-  if (!method) throw new ReadError(`The NumPy file holds values of the type ${shown(kind + size)}; integers or floating-point numbers are needed.`);
-  const shape = shapeText.split(",").map((part) => part.trim()).filter(Boolean).map(Number);
+  if (!method)
+    throw new ReadError(
+      `The NumPy file holds values of the type ${shown(kind + size)}; integers or floating-point numbers are needed.`,
+    );
+  const shape = shapeText
+    .split(",")
+    .map((part) => part.trim())
+    .filter(Boolean)
+    .map(Number);
   const width = Number(size);
   if (start + shape.reduce((product, each) => product * each, 1) * width !== bytes.length) {
-    throw new ReadError(`The array should have the shape (${shape.join(", ")}), but its data have another length; the file was cut short, copy it again.`);
+    throw new ReadError(
+      `The array should have the shape (${shape.join(", ")}), but its data have another length; the file was cut short, copy it again.`,
+    );
   }
   return { shape, fortran: fortran === "True", method, little: order !== ">", width, start };
 }

@@ -28,7 +28,9 @@ export function checkFiles(files) {
   const named = files.length === 1 ? shown(files[0].name) : counted(files.length, "file");
   if (!files.length) throw new ReadError("There is no file in what was dropped: drop the files of one recording.");
   if (total > LARGEST_FILE) {
-    throw new ReadError(`${named}: ${megabytes(total)} are too large to be read here; at most ${megabytes(LARGEST_FILE)} are: cut the recording into shorter ones.`);
+    throw new ReadError(
+      `${named}: ${megabytes(total)} are too large to be read here; at most ${megabytes(LARGEST_FILE)} are: cut the recording into shorter ones.`,
+    );
   }
   if (total === 0) throw new ReadError(`${named}: the file is empty.`);
 }
@@ -41,23 +43,33 @@ export function readRecording(files, options) {
     return { ...format.read(main, options, files), format: format.name, name: main.name };
   } catch (error) {
     if (error instanceof ReadError) throw new ReadError(`${shown(main.name)}: ${error.message}`, error.asks);
-    throw new ReadError(`${shown(main.name)} cannot be read as ${format.name}; the file is damaged, or of a kind that is not read.`);
+    throw new ReadError(
+      `${shown(main.name)} cannot be read as ${format.name}; the file is damaged, or of a kind that is not read.`,
+    );
   }
 }
 
 function chosen(files) {
   const headers = files.filter(isHeader);
-  if (headers.length > 1) throw new ReadError(`There are ${headers.length} headers (.hea) among the files: choose the files of one recording.`);
+  if (headers.length > 1)
+    throw new ReadError(
+      `There are ${headers.length} headers (.hea) among the files: choose the files of one recording.`,
+    );
   if (headers.length) return { main: headers[0], format: WFDB };
-  if (files.length > 1) throw new ReadError(`There are ${files.length} files, and none is a header (.hea): choose one file, or the header and the samples of a WFDB record.`);
+  if (files.length > 1)
+    throw new ReadError(
+      `There are ${files.length} files, and none is a header (.hea): choose one file, or the header and the samples of a WFDB record.`,
+    );
   const [main] = files;
   const start = main.bytes.subarray(0, START);
-  const format = FORMATS.find((each) => each.recognises(start)) ?? FORMATS.find((each) => each.suffixes.includes(suffix(main.name)));
+  const format =
+    FORMATS.find((each) => each.recognises(start)) ?? FORMATS.find((each) => each.suffixes.includes(suffix(main.name)));
   if (!format) {
     const samples = [".dat", ".mat"].includes(suffix(main.name));
-    const hint = samples ? "samples of a WFDB record need their header: choose the .hea file together with it" : `files that are read: .csv, .tsv, .txt, .npy, .hea with .dat, .edf, .bdf, .dcm and .xml (HL7 aECG)`;
+    const hint = samples
+      ? "samples of a WFDB record need their header: choose the .hea file together with it"
+      : `files that are read: .csv, .tsv, .txt, .npy, .hea with .dat, .edf, .bdf, .dcm and .xml (HL7 aECG)`;
     throw new ReadError(`${shown(main.name)} is of an unknown type; ${hint}.`);
   }
   return { main, format };
 }
-

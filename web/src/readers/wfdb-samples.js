@@ -4,8 +4,15 @@
 export const BITS = { 8: 8, 16: 16, 24: 24, 32: 32, 61: 16, 80: 8, 160: 16, 212: 12, 310: 32 / 3, 311: 32 / 3 };
 /** The step that marks a sample as invalid; format 8 has none. */
 export const INVALID = {
-  80: -(2 ** 7), 310: -(2 ** 9), 311: -(2 ** 9), 212: -(2 ** 11), 16: -(2 ** 15), 61: -(2 ** 15), 160: -(2 ** 15),
-  24: -(2 ** 23), 32: -(2 ** 31),
+  80: -(2 ** 7),
+  310: -(2 ** 9),
+  311: -(2 ** 9),
+  212: -(2 ** 11),
+  16: -(2 ** 15),
+  61: -(2 ** 15),
+  160: -(2 ** 15),
+  24: -(2 ** 23),
+  32: -(2 ** 31),
 };
 
 const signed = (value, bits) => (value << (32 - bits)) >> (32 - bits);
@@ -14,7 +21,8 @@ const signed = (value, bits) => (value << (32 - bits)) >> (32 - bits);
 const READERS = {
   8: (bytes, view, at) => (index) => view.getInt8(at + index),
   16: (bytes, view, at) => (index) => view.getInt16(at + 2 * index, true),
-  24: (bytes, view, at) => (index) => bytes[at + 3 * index] | (bytes[at + 3 * index + 1] << 8) | (view.getInt8(at + 3 * index + 2) << 16),
+  24: (bytes, view, at) => (index) =>
+    bytes[at + 3 * index] | (bytes[at + 3 * index + 1] << 8) | (view.getInt8(at + 3 * index + 2) << 16),
   32: (bytes, view, at) => (index) => view.getInt32(at + 4 * index, true),
   61: (bytes, view, at) => (index) => view.getInt16(at + 2 * index, false),
   80: (bytes, view, at) => (index) => bytes[at + index] - 128,
@@ -22,7 +30,10 @@ const READERS = {
   // Two samples in three bytes: the middle one holds the upper four bits of both.
   212: (bytes, view, at) => (index) => {
     const place = at + 3 * (index >> 1);
-    return signed(index & 1 ? bytes[place + 2] | ((bytes[place + 1] & 0xf0) << 4) : bytes[place] | ((bytes[place + 1] & 0x0f) << 8), 12);
+    return signed(
+      index & 1 ? bytes[place + 2] | ((bytes[place + 1] & 0xf0) << 4) : bytes[place] | ((bytes[place + 1] & 0x0f) << 8),
+      12,
+    );
   },
   // Three samples in two words of 16 bits, of which the third has the upper five bits of each.
   310: (bytes, view, at) => (index) => {
@@ -36,7 +47,10 @@ const READERS = {
     const place = at + 4 * Math.floor(index / 3);
     const [a, b, c, d] = [0, 1, 2, 3].map((each) => bytes[place + each] ?? 0);
     const part = index % 3;
-    return signed(part === 0 ? a | ((b & 3) << 8) : part === 1 ? (b >> 2) | ((c & 15) << 6) : (c >> 4) | ((d & 0x3f) << 4), 10);
+    return signed(
+      part === 0 ? a | ((b & 3) << 8) : part === 1 ? (b >> 2) | ((c & 15) << 6) : (c >> 4) | ((d & 0x3f) << 4),
+      10,
+    );
   },
 };
 

@@ -1,6 +1,15 @@
 /** WFDB records of one segment: a header `.hea` and the files of samples that it names, as `ecgtune` reads them. */
 
-import { ReadError, checkSize, decoded, fittingLeads, makeRecording, millivoltFactor, shown, statedRate } from "./base.js";
+import {
+  ReadError,
+  checkSize,
+  decoded,
+  fittingLeads,
+  makeRecording,
+  millivoltFactor,
+  shown,
+  statedRate,
+} from "./base.js";
 import { leadsOfOneRate, wantedLeads } from "./leads.js";
 import { BITS, INVALID, steps } from "./wfdb-samples.js";
 
@@ -12,10 +21,19 @@ const GAIN = /^(-?\d*\.?\d*(?:e[+-]?\d+)?)(?:\((-?\d+)\))?$/;
 export function readWfdb(file, options, files) {
   const header = readHeader(file);
   const notes = [];
-  let leads = wantedLeads(header.channels.map((each) => each.name), options, notes);
+  let leads = wantedLeads(
+    header.channels.map((each) => each.name),
+    options,
+    notes,
+  );
   const frameRate = header.frameRate ?? 1;
   let rate;
-  [leads, rate] = leadsOfOneRate(leads, header.channels.map((each) => frameRate * each.perFrame), options, notes);
+  [leads, rate] = leadsOfOneRate(
+    leads,
+    header.channels.map((each) => frameRate * each.perFrame),
+    options,
+    notes,
+  );
   rate = statedRate(header.frameRate === null ? null : rate, options);
   const frames = framesOf(header, files);
   const perFrame = header.channels[[...leads.values()][0]].perFrame;
@@ -24,7 +42,12 @@ export function readWfdb(file, options, files) {
   const signal = [...leads].map(([lead, number]) => {
     const channel = header.channels[number];
     const factor = millivoltFactor(channel.unit ?? "mV", options);
-    const digital = steps(content(channel, files), channel, header.channels.filter((each) => each.file === channel.file), frames);
+    const digital = steps(
+      content(channel, files),
+      channel,
+      header.channels.filter((each) => each.file === channel.file),
+      frames,
+    );
     compareChecksum(lead, channel, digital);
     const invalid = INVALID[channel.format];
     const row = new Float32Array(digital.length);
@@ -42,15 +65,22 @@ const last = (name) => name.replaceAll("\\", "/").split("/").at(-1);
 const content = (channel, files) => {
   const found = files.find((each) => each.name === channel.file);
   if (!found) {
-    throw new ReadError(`The header names the file of samples ${shown(channel.file)}: choose both files together, .hea and ${shown(channel.file)}.`);
+    throw new ReadError(
+      `The header names the file of samples ${shown(channel.file)}: choose both files together, .hea and ${shown(channel.file)}.`,
+    );
   }
   return found.bytes;
 };
 
 function lines(file) {
-  if (file.bytes.length > HEADER_BYTES) throw new ReadError(`The header has ${file.bytes.length} bytes; at most ${HEADER_BYTES} are read.`);
-  const found = decoded(file.bytes).split(/[\r\n]+/).map((line) => line.trim()).filter((line) => line && !line.startsWith("#"));
-  if (!found.length) throw new ReadError("The header is empty; it should start with a line such as “name 12 500 5000”.");
+  if (file.bytes.length > HEADER_BYTES)
+    throw new ReadError(`The header has ${file.bytes.length} bytes; at most ${HEADER_BYTES} are read.`);
+  const found = decoded(file.bytes)
+    .split(/[\r\n]+/)
+    .map((line) => line.trim())
+    .filter((line) => line && !line.startsWith("#"));
+  if (!found.length)
+    throw new ReadError("The header is empty; it should start with a line such as “name 12 500 5000”.");
   return found;
 }
 
@@ -58,11 +88,15 @@ function readHeader(file) {
   const [first, ...rest] = lines(file);
   const [name, count = "", rateText = "", framesText = "0"] = first.split(/\s+/);
   if (/\/\d+$/.test(name)) {
-    throw new ReadError("The record consists of several segments, which this page does not read: choose the files of one segment.");
+    throw new ReadError(
+      "The record consists of several segments, which this page does not read: choose the files of one segment.",
+    );
   }
   const frameRate = rateText ? Number(rateText.split("/")[0]) : null;
   if (!/^\d+$/.test(count) || !/^\d+$/.test(framesText) || Number.isNaN(frameRate)) {
-    throw new ReadError(`The first line of the header, ${shown(first)}, is no “name 12 500 5000” (channels, Hz, samples).`);
+    throw new ReadError(
+      `The first line of the header, ${shown(first)}, is no “name 12 500 5000” (channels, Hz, samples).`,
+    );
   }
   const channels = rest.map(channelOf);
   if (!channels.length || Number(count) !== channels.length) {
@@ -77,9 +111,12 @@ function channelOf(line) {
   const [gainText, unit] = slash < 0 ? [scale, ""] : [scale.slice(0, slash), scale.slice(slash + 1)];
   const samples = FORMAT.exec(format);
   const gain = GAIN.exec(gainText.toLowerCase());
-  if (!samples || !gain) throw new ReadError(`The line ${shown(line)} of the header describes no channel; it is damaged.`);
+  if (!samples || !gain)
+    throw new ReadError(`The line ${shown(line)} of the header describes no channel; it is damaged.`);
   if (!(samples[1] in BITS)) {
-    throw new ReadError(`The samples are in the format ${samples[1]}; this page reads the formats ${Object.keys(BITS).join(", ")}.`);
+    throw new ReadError(
+      `The samples are in the format ${samples[1]}; this page reads the formats ${Object.keys(BITS).join(", ")}.`,
+    );
   }
   const numbers = []; // resolution, zero, first value, checksum and block size; all may be missing
   let [name, found] = [rest, null];
@@ -102,7 +139,8 @@ function channelOf(line) {
     checksum,
     name: name.trim() || null,
   };
-  if (channel.perFrame < 1) throw new ReadError(`The line ${shown(line)} has no sample in a frame; the header is damaged.`);
+  if (channel.perFrame < 1)
+    throw new ReadError(`The line ${shown(line)} has no sample in a frame; the header is damaged.`);
   return channel;
 }
 
@@ -134,6 +172,8 @@ function compareChecksum(lead, channel, digital) {
   let sum = 0;
   for (const step of digital) sum = (sum + step) | 0;
   if (channel.checksum && ((channel.checksum - sum) & 0xffff) !== 0) {
-    throw new ReadError(`The samples of lead ${lead} do not have the checksum ${channel.checksum} that the header states; copy the record again.`);
+    throw new ReadError(
+      `The samples of lead ${lead} do not have the checksum ${channel.checksum} that the header states; copy the record again.`,
+    );
   }
 }

@@ -27,7 +27,9 @@ export class Element {
 
   /** All elements on a path of names. */
   all(path) {
-    return path.split("/").reduce((found, name) => found.flatMap((each) => each.children.filter((child) => child.name === name)), [this]);
+    return path
+      .split("/")
+      .reduce((found, name) => found.flatMap((each) => each.children.filter((child) => child.name === name)), [this]);
   }
 
   attribute(name) {
@@ -39,7 +41,10 @@ export class Element {
 export function xmlText(bytes) {
   const mark = (...values) => values.every((value, place) => bytes[place] === value);
   let encoding = mark(0xff, 0xfe) ? "utf-16le" : mark(0xfe, 0xff) ? "utf-16be" : null;
-  encoding ??= /^[\s\xef\xbb\xbf\u00bb\u00bf]*<\?xml[^>]*?encoding\s*=\s*["']([\w.-]+)["']/.exec(latin1(bytes.subarray(0, 200)))?.[1] ?? "utf-8";
+  encoding ??=
+    /^[\s\xef\xbb\xbf\u00bb\u00bf]*<\?xml[^>]*?encoding\s*=\s*["']([\w.-]+)["']/.exec(
+      latin1(bytes.subarray(0, 200)),
+    )?.[1] ?? "utf-8";
   try {
     return new TextDecoder(encoding, { fatal: true }).decode(bytes);
   } catch {
@@ -65,7 +70,10 @@ export function parseXml(text) {
     else if (text.startsWith("<!", start)) {
       place = after(text, ">", start + 2);
       const bracket = text.slice(start, place).indexOf("[");
-      if (bracket >= 0) throw new ReadError("The XML file declares entities or a document type of its own, which are not read: write it without them.");
+      if (bracket >= 0)
+        throw new ReadError(
+          "The XML file declares entities or a document type of its own, which are not read: write it without them.",
+        );
     } else {
       place = tagEnd(text, start + 1);
       const inside = text.slice(start + 1, place - 1);
@@ -73,11 +81,13 @@ export function parseXml(text) {
         if (open.length < 2 || open.pop().name !== local(inside.slice(1).trim())) throw new ReadError(DAMAGED);
         continue;
       }
-      if (++count > MOST_ELEMENTS) throw new ReadError(`The XML file has over ${MOST_ELEMENTS} elements; a recording has fewer, it is damaged.`);
+      if (++count > MOST_ELEMENTS)
+        throw new ReadError(`The XML file has over ${MOST_ELEMENTS} elements; a recording has fewer, it is damaged.`);
       const name = /^[^\s/]+/.exec(inside)?.[0];
       if (!name) throw new ReadError(DAMAGED);
       const attributes = {};
-      for (const [, key, double, single] of inside.matchAll(ATTRIBUTE)) attributes[local(key)] = unescaped(double ?? single);
+      for (const [, key, double, single] of inside.matchAll(ATTRIBUTE))
+        attributes[local(key)] = unescaped(double ?? single);
       const element = new Element(local(name), attributes);
       top.children.push(element);
       if (!inside.endsWith("/")) open.push(element);

@@ -9,7 +9,9 @@ const DECIMATION = { order: 8, ripple: 0.05, edge: 0.8 }; // scipy's low-pass be
 /** Keep `low` to `high` (Hz), either of them null for no edge. */
 export function bandPass(signal, rate, low, high, order = ORDER) {
   if ([low, high].some((edge) => edge !== null && !(edge > 0 && edge < rate / 2))) {
-    throw new ReadError(`The model keeps ${low ?? 0} to ${high ?? "all"} Hz, which a recording of ${rate} Hz does not have.`);
+    throw new ReadError(
+      `The model keeps ${low ?? 0} to ${high ?? "all"} Hz, which a recording of ${rate} Hz does not have.`,
+    );
   }
   if (low === null && high === null) return signal;
   const edges = [low, high].map((edge) => (edge === null ? null : edge / (rate / 2)));
@@ -45,7 +47,9 @@ function chebyshev(order, ripple) {
 
 function upper(order, pole) {
   const angles = Array.from({ length: order }, (_, index) => (Math.PI * (2 * index + 1 - order)) / (2 * order));
-  return angles.filter((angle) => angle > -1e-12).map((angle) => (Math.abs(angle) < 1e-12 ? { re: pole(0).re, im: 0 } : pole(angle)));
+  return angles
+    .filter((angle) => angle > -1e-12)
+    .map((angle) => (Math.abs(angle) < 1e-12 ? { re: pole(0).re, im: 0 } : pole(angle)));
 }
 
 /**
@@ -65,7 +69,9 @@ function sections(poles, low, high, level = 1) {
   });
   const centre = a === null ? 0 : b === null ? Math.PI : 2 * Math.atan(Math.sqrt(a * b) / 4);
   const gain = level / made.reduce((product, each) => product * magnitude(each, centre), 1);
-  return made.map(([b0, b1, b2, a1, a2], index) => (index ? [b0, b1, b2, a1, a2] : [gain * b0, gain * b1, gain * b2, a1, a2]));
+  return made.map(([b0, b1, b2, a1, a2], index) =>
+    index ? [b0, b1, b2, a1, a2] : [gain * b0, gain * b1, gain * b2, a1, a2],
+  );
 }
 
 /** A section of a pole and its conjugate, of two poles, or of a single real pole (`alone`). */
@@ -82,7 +88,8 @@ function section(poles, alone, zeros) {
 }
 
 function magnitude([b0, b1, b2, a1, a2], angle) {
-  const at = (c0, c1, c2) => Math.hypot(c0 + c1 * Math.cos(angle) + c2 * Math.cos(2 * angle), c1 * Math.sin(angle) + c2 * Math.sin(2 * angle));
+  const at = (c0, c1, c2) =>
+    Math.hypot(c0 + c1 * Math.cos(angle) + c2 * Math.cos(2 * angle), c1 * Math.sin(angle) + c2 * Math.sin(2 * angle));
   return at(b0, b1, b2) / at(1, a1, a2);
 }
 
@@ -93,7 +100,10 @@ function squareRoot({ re, im }) {
 
 function divided(first, second) {
   const size = second.re ** 2 + second.im ** 2;
-  return { re: (first.re * second.re + first.im * second.im) / size, im: (first.im * second.re - first.re * second.im) / size };
+  return {
+    re: (first.re * second.re + first.im * second.im) / size,
+    im: (first.im * second.re - first.re * second.im) / size,
+  };
 }
 
 /** Sections forward and backward, with an odd extension at both ends, as `scipy.signal.sosfiltfilt`. */

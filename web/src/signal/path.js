@@ -44,7 +44,13 @@ export function processed(path, recording) {
   for (const [from, to] of parts) {
     try {
       const before = roundHalfEven((from * path.samplingRate) / rate) / path.samplingRate;
-      const found = ofPart(path, signal.map((row) => row.subarray(from, to)), leads, rate, notes);
+      const found = ofPart(
+        path,
+        signal.map((row) => row.subarray(from, to)),
+        leads,
+        rate,
+        notes,
+      );
       for (const window of found.windows) windows.push(window);
       for (const each of found.start) start.push(each + before);
     } catch (error) {
@@ -54,7 +60,9 @@ export function processed(path, recording) {
   }
   if (!windows.length) throw errors[0];
   const covered = parts.reduce((sum, [from, to]) => sum + to - from, 0);
-  notes.add(`${short(((length - covered) / rate).toPrecision(3))} s lie in gaps, or between gaps too near each other for a window.`);
+  notes.add(
+    `${short(((length - covered) / rate).toPrecision(3))} s lie in gaps, or between gaps too near each other for a window.`,
+  );
   return { windows, start, notes: [...notes] };
 }
 
@@ -71,7 +79,9 @@ function taken(path, { signal, leads }) {
   }
   const lacking = path.leads.filter((lead) => !recorded.includes(lead) && !derived.includes(lead));
   if (lacking.length) {
-    throw new ReadError(`The recording has no lead ${lacking.join(", ")}, only ${recorded.join(", ") || "empty ones"}; the model needs ${path.leads.join(", ")}.`);
+    throw new ReadError(
+      `The recording has no lead ${lacking.join(", ")}, only ${recorded.join(", ") || "empty ones"}; the model needs ${path.leads.join(", ")}.`,
+    );
   }
   const wanted = new Set([...path.leads, ...(derived.length ? ["I", "II"] : [])]);
   const chosen = leads.flatMap((lead, channel) => (wanted.has(lead) ? [channel] : []));
@@ -90,12 +100,20 @@ function partsOf(path, signal, rate) {
 function ofPart(path, signal, leads, rate, notes) {
   const { filled, missing } = fillGaps(signal, leads, rate, path.longestGap);
   leads.forEach((lead, row) => {
-    if (!missing.includes(lead) && saturated(filled[row], rate)) notes.add(`Lead ${lead} was cut off by the recorder at its largest or smallest value.`);
+    if (!missing.includes(lead) && saturated(filled[row], rate))
+      notes.add(`Lead ${lead} was cut off by the recorder at its largest or smallest value.`);
   });
   const there = (lead) => leads.includes(lead) && !missing.includes(lead);
-  const lacking = path.leads.filter((lead) => !there(lead) && !(Object.hasOwn(FROM_LIMBS, lead) && there("I") && there("II")));
-  if (lacking.length) throw new ReadError(`The recording has no lead ${lacking.join(", ")} in one of its parts; the model needs ${path.leads.join(", ")}.`);
-  const rows = path.leads.map((lead) => (there(lead) ? filled[leads.indexOf(lead)] : derivedLead(lead, filled, leads, notes)));
+  const lacking = path.leads.filter(
+    (lead) => !there(lead) && !(Object.hasOwn(FROM_LIMBS, lead) && there("I") && there("II")),
+  );
+  if (lacking.length)
+    throw new ReadError(
+      `The recording has no lead ${lacking.join(", ")} in one of its parts; the model needs ${path.leads.join(", ")}.`,
+    );
+  const rows = path.leads.map((lead) =>
+    there(lead) ? filled[leads.indexOf(lead)] : derivedLead(lead, filled, leads, notes),
+  );
   const flat = rows.map(isConstant);
   if (flat.every(Boolean)) throw new ReadError("No lead of the recording ever changes; it holds no signal.");
   const values = rows.map((row, lead) => {
@@ -136,7 +154,8 @@ function cutWindows(path, rows, notes) {
   const seconds = (count) => short((count / path.samplingRate).toPrecision(3));
   if (length < samples) {
     if (path.short === "refuse" || length < SHORTEST_FRACTION * samples) {
-      const allowed = path.short === "refuse" ? "" : `, at least half of one (${seconds(SHORTEST_FRACTION * samples)} s)`;
+      const allowed =
+        path.short === "refuse" ? "" : `, at least half of one (${seconds(SHORTEST_FRACTION * samples)} s)`;
       throw new ReadError(`The recording lasts ${seconds(length)} s; the model needs ${seconds(samples)} s${allowed}.`);
     }
     notes.add(`The recording lasts ${seconds(length)} s and was repeated to fill a window of ${seconds(samples)} s.`);
@@ -154,7 +173,8 @@ function cutWindows(path, rows, notes) {
     start.push(from / path.samplingRate);
   }
   if (still) notes.add(`${still} windows in which no lead changes were left out.`);
-  if (!windows.length) throw new ReadError("There is no window in which a lead changes; the recording holds no signal.");
+  if (!windows.length)
+    throw new ReadError("There is no window in which a lead changes; the recording holds no signal.");
   return { windows, start };
 }
 

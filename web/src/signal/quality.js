@@ -49,7 +49,9 @@ export function fillGaps(signal, leads, rate, longest) {
     const [start, stop] = gaps.reduce((most, gap) => (gap[1] - gap[0] > most[1] - most[0] ? gap : most));
     if ((stop - start) / rate > longest) {
       const free = Math.max(0, ...betweenGaps(signal, rate, longest).map(([from, to]) => to - from)) / rate;
-      const rest = free ? `the longest part between longer gaps lasts ${short(free.toPrecision(4))} s` : "some lead is missing at any time";
+      const rest = free
+        ? `the longest part between longer gaps lasts ${short(free.toPrecision(4))} s`
+        : "some lead is missing at any time";
       throw new ReadError(
         `Lead ${leads[lead]} has a gap of ${((stop - start) / rate).toFixed(2)} s at ${(start / rate).toFixed(2)} s; gaps of up to ${longest} s are closed, and ${rest}.`,
       );
@@ -81,7 +83,9 @@ export function saturated(row, rate) {
     if (value > high) high = value;
   }
   if (!(low < high)) return false;
-  const held = [low, high].flatMap((limit) => runsOf(row.length, (index) => row[index] === limit)).map(([from, to]) => to - from);
+  const held = [low, high]
+    .flatMap((limit) => runsOf(row.length, (index) => row[index] === limit))
+    .map(([from, to]) => to - from);
   return held.filter((each) => each >= run).reduce((sum, each) => sum + each, 0) >= SATURATED_FRACTION * row.length;
 }
 
@@ -95,7 +99,8 @@ export function implausibleAmplitude(signal) {
     return values.some((value) => value !== values[0]) ? [found] : [];
   });
   const [low, high] = PLAUSIBLE_MILLIVOLTS;
-  if (!amplitudes.length || (median(Float32Array.from(amplitudes)) >= low && Math.max(...amplitudes) <= high)) return null;
+  if (!amplitudes.length || (median(Float32Array.from(amplitudes)) >= low && Math.max(...amplitudes) <= high))
+    return null;
   const side = Math.max(...amplitudes) > high ? `above ${high}` : `below ${low}`;
   return `The median absolute amplitude is ${side} mV, implausible for an ECG: check the unit.`;
 }

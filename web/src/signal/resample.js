@@ -46,7 +46,10 @@ function lowPass(factor) {
       return (sinc(at / factor) / factor) * (bessel(5 * Math.sqrt(Math.max(0, 1 - ratio * ratio))) / bessel(5));
     });
     const sum = taps.reduce((total, tap) => total + tap, 0);
-    kept.set(factor, taps.map((tap) => tap / sum));
+    kept.set(
+      factor,
+      taps.map((tap) => tap / sum),
+    );
   }
   return kept.get(factor);
 }
@@ -68,7 +71,8 @@ export function resamplingRatio(from, to) {
   const [a, b] = [fraction(to), fraction(from)];
   const [numerator, denominator] = limited(a[0] * b[1], a[1] * b[0]);
   const [up, down] = [Number(numerator), Number(denominator)];
-  if (up === 0 || up > LARGEST_FACTOR) throw new ReadError(`The sampling rate cannot be changed from ${from} to ${to} Hz, the rate of the model.`);
+  if (up === 0 || up > LARGEST_FACTOR)
+    throw new ReadError(`The sampling rate cannot be changed from ${from} to ${to} Hz, the rate of the model.`);
   return { up, down };
 }
 

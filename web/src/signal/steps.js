@@ -50,7 +50,10 @@ export const STEPS = {
     const [low, high] = limits(rows);
     return [rows.map((row) => row.map((value) => (value - low) / (high - low + TINY))), rate];
   },
-  Ranks: (_, rows, rate) => [rows.map((row) => ranks(row).map((rank) => (2 * rank) / Math.max(1, row.length - 1) - 1)), rate],
+  Ranks: (_, rows, rate) => [
+    rows.map((row) => ranks(row).map((rank) => (2 * rank) / Math.max(1, row.length - 1) - 1)),
+    rate,
+  ],
   Decimate({ factor, leads_in_a_row: together }, rows, rate) {
     const kept = Math.floor(rows[0].length / factor) * factor;
     const cut = rows.map((row) => row.slice(0, kept));
@@ -114,8 +117,12 @@ function windowedSinc(count, low, high, rate) {
 function filteredBothWays(taps, row) {
   const padding = Math.min(3 * taps.length, row.length - 1);
   const forward = (signal) =>
-    Float64Array.from(signal, (_, index) => taps.reduce((sum, tap, each) => sum + tap * signal[Math.max(0, index - each)], 0));
-  return forward(forward(extendedOddly(row, padding)).reverse()).reverse().slice(padding, padding + row.length);
+    Float64Array.from(signal, (_, index) =>
+      taps.reduce((sum, tap, each) => sum + tap * signal[Math.max(0, index - each)], 0),
+    );
+  return forward(forward(extendedOddly(row, padding)).reverse())
+    .reverse()
+    .slice(padding, padding + row.length);
 }
 
 /** The running median over `width` (odd) samples; zeros continue the signal. */
