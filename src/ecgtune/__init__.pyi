@@ -1,6 +1,7 @@
 from . import runtime as runtime
 from . import testing as testing
 from .config.augmentation import Augmentation as Augmentation
+from .config.commands import EvaluateSettings as EvaluateSettings
 from .config.commands import ExportSettings as ExportSettings
 from .config.commands import PredictSettings as PredictSettings
 from .config.commands import PretrainSettings as PretrainSettings
@@ -63,6 +64,7 @@ from .recipes.recipe import Recipe as Recipe
 from .recipes.recipe import load_recipes as load_recipes
 from .workflows.compare import compare as compare
 from .workflows.cross_validation import cross_validate as cross_validate
+from .workflows.evaluate import evaluate as evaluate
 from .workflows.export import export as export
 from .workflows.fine_tune import fine_tune as fine_tune
 from .workflows.page import page as page

@@ -36,7 +36,7 @@ SETTINGS, RESULTS, PAGE = HERE / "folds.toml", HERE / "results", ROOT / "docs" /
 MEASURES = ("ece", "brier", "log_loss", "slope", "intercept")
 SIDES = ("before", "after")
 COLUMNS = (
-    "task", "fold", "label", "kind", "windows", "groups", "positives",
+    "task", "variant", "fold", "label", "kind", "windows", "positives", "ece_by_chance",
     *(f"{name}_{side}{end}" for name in MEASURES for side in SIDES for end in ("", "_ci_low", "_ci_high")),
 )  # fmt: skip
 ALL = "all"
@@ -59,7 +59,7 @@ def main() -> None:
     replace_section(PAGE, "calibration", table(settings))
 
 
-KEY = ("task", "fold", "label")
+KEY = ("task", "variant", "fold", "label")
 
 
 def windows(task: dict[str, Any], folder: Path, out: Path) -> Dataset:
@@ -84,30 +84,42 @@ def windows(task: dict[str, Any], folder: Path, out: Path) -> Dataset:
 
 def task_rows(name: str, dataset: Dataset, settings: dict[str, Any], out: Path) -> Iterator[Row]:
     """Train the missing folds of a task; rows of each fold, and of all test windows together."""
-    chosen = recipe(settings["recipe"])
+    for variant, changes in settings["tasks"][name]["variants"].items():
+        yield from variant_rows(name, variant, changes, dataset, settings, out)
+
+
+def variant_rows(
+    name: str, variant: str, changes: dict[str, Any], dataset: Dataset, settings: dict[str, Any], out: Path
+) -> Iterator[Row]:
+    """Rows of one variant of a task: its folds, and all of them together."""
+    chosen = recipe(settings["recipe"], **changes)
     chosen = replace(chosen, model=replace(chosen.model, name=settings["model"]))
     label, sides, group = [], {side: [] for side in SIDES}, []
     for number, fold in enumerate(k_folds(dataset, settings["folds"], seed=settings["seed"]), start=1):
-        folder = out / name / f"fold-{number}"
+        folder = out / name / variant.replace(" ", "-") / f"fold-{number}"
         if not (folder / "metrics.json").is_file():
             fine_tune(fold, chosen, out=folder, resume=(folder / "recipe.toml").is_file(), quiet=True)
         content = read_json(folder / "calibration.json")
         kinds = dict(zip(dataset.classes, [each["kind"] for each in content["calibration"]["maps"]], strict=False))
         if dataset.task == "binary":
             kinds = {dataset.classes[1]: kinds[dataset.classes[0]]}
-        yield from measured_rows(name, str(number), kinds, content["before"], content["after"] or content["before"])
         test = read_predictions(folder / "predictions.csv").of("test")
         label.append(test.label)
         group.append(test.group)
         sides["after"].append(test.probability)
         sides["before"].append(uncalibrated(folder / "predictions.csv", test.probability))
+        measured = [
+            calibration_measures(dataset.task, test.label, sides[side][-1], test.group, dataset.classes)
+            for side in SIDES
+        ]
+        yield from measured_rows(name, variant, str(number), kinds, *measured)
     before, after = (
         calibration_measures(
             dataset.task, np.concatenate(label), np.concatenate(sides[side]), np.concatenate(group), dataset.classes
         )
         for side in SIDES
     )
-    yield from measured_rows(name, ALL, {}, before, after)
+    yield from measured_rows(name, variant, ALL, {}, before, after)
 
 
 def uncalibrated(file: Path, calibrated: np.ndarray) -> np.ndarray:
@@ -121,13 +133,14 @@ def uncalibrated(file: Path, calibrated: np.ndarray) -> np.ndarray:
 
 
 def measured_rows(
-    task: str, fold: str, kinds: dict[str, str], before: dict[str, Any], after: dict[str, Any]
+    task: str, variant: str, fold: str, kinds: dict[str, str], before: dict[str, Any], after: dict[str, Any]
 ) -> Iterator[Row]:
     """One row per class or label that has measures."""
     for label, entry in before["each"].items():
         if entry is None:
             continue
-        row = {"task": task, "fold": fold, "label": label, "kind": kinds.get(label, "")}
+        row = {"task": task, "variant": variant, "fold": fold, "label": label, "kind": kinds.get(label, "")}
+        row["ece_by_chance"] = f"{after['each'][label]['ece']['by_chance']:.5f}"
         row |= {"windows": str(entry["n"]), "positives": str(round(entry["n"] * entry["prevalence"]))}
         for side, content in zip(SIDES, (before, after), strict=True):
             for name in MEASURES:
@@ -137,34 +150,39 @@ def measured_rows(
 
 
 def table(settings: dict[str, Any]) -> str:
-    """Markdown: of each task the ECE of all test windows, and the mean over folds, before and after."""
+    """Markdown: of each task and variant the ECE of all test windows, and the slope, before and after."""
     rows, lines = read_rows(RESULTS / "folds.csv"), []
     for name, task in settings["tasks"].items():
-        own = [row for row in rows if row["task"] == name]
-        labels = list(dict.fromkeys(row["label"] for row in own))
-        for label in labels:
-            (whole,) = [row for row in own if row["label"] == label and row["fold"] == ALL]
-            folds = [row for row in own if row["label"] == label and row["fold"] != ALL]
-            kinds = ", ".join(dict.fromkeys(row["kind"] for row in folds))
-            cells = [
-                f"{float(whole[f'ece_{side}']):.3f} ({float(whole[f'ece_{side}_ci_low']):.3f} to "
-                f"{float(whole[f'ece_{side}_ci_high']):.3f})"
-                for side in SIDES
-            ]
-            means = [f"{np.mean([float(row[f'ece_{side}']) for row in folds]):.3f}" for side in SIDES]
-            slopes = [f"{float(whole[f'slope_{side}']):.2f}" for side in SIDES]
-            lines.append((task["title"], label, kinds, *cells, " → ".join(means), " → ".join(slopes)))
-        if len(labels) > 1:
-            mean = [np.mean([float(row[f"ece_{side}"]) for row in own if row["fold"] == ALL]) for side in SIDES]
-            lines.append((task["title"], "mean", "", *(f"{value:.3f}" for value in mean), "", ""))
-    header = ("task", "label", "maps of the folds", "ECE, uncalibrated", "ECE", "mean of the folds", "slope")
-    dates = [
-        f"{name}: {described({'machine': facts['machine'], 'date': facts['date']})}"
-        for name in settings["tasks"]
+        for variant in task["variants"]:
+            own = [row for row in rows if (row["task"], row["variant"]) == (name, variant)]
+            whole = [row for row in own if row["fold"] == ALL]
+            for one in whole:
+                kinds = [row["kind"] for row in own if row["label"] == one["label"] and row["fold"] != ALL]
+                cells = [
+                    f"{float(one[f'ece_{side}']):.3f} ({float(one[f'ece_{side}_ci_low']):.3f} to "
+                    f"{float(one[f'ece_{side}_ci_high']):.3f})"
+                    for side in SIDES
+                ]
+                slopes = " → ".join(f"{float(one[f'slope_{side}']):.2f}" for side in SIDES)
+                intercepts = " → ".join(f"{float(one[f'intercept_{side}']):.2f}" for side in SIDES)
+                maps = ", ".join(dict.fromkeys(kinds))
+                chance = f"{float(one['ece_by_chance']):.3f}"
+                lines.append((task["title"], variant, one["label"], maps, *cells, chance, slopes, intercepts))
+            if len(whole) > 1:
+                mean = [f"{np.mean([float(row[key]) for row in whole]):.3f}" for key in ("ece_before", "ece_after")]
+                chance = f"{np.mean([float(row['ece_by_chance']) for row in whole]):.3f}"
+                lines.append((task["title"], variant, "mean", "", *mean, chance, "", ""))
+    header = (
+        *("task", "loss", "label", "maps of the folds", "ECE, uncalibrated", "ECE", "ECE by chance"),
+        *("slope", "intercept"),
+    )
+    origin = [
+        f"{task['title']}: {described(facts)}"
+        for name, task in settings["tasks"].items()
         if (RESULTS / f"{name}.json").is_file()
         for facts in [read_json(RESULTS / f"{name}.json")]
     ]
-    return markdown(header, lines) + "\n" + "; ".join(dates) + ".\n"
+    return markdown(header, lines) + "\n" + "; ".join(origin) + ".\n"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from ecgtune.config.reading import ReadSettings
 from ecgtune.config.space import Span
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+#: The prevalence that is estimated from probabilities.
+ESTIMATE = "estimate"
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,50 @@ class SweepSettings:
     def __post_init__(self) -> None:
         require(self.trials >= 1, f"trials is {self.trials}; allowed: 1 or more")
         choose(self.backend, ("local", "ray"), "backend")
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """How a run is evaluated on other data."""
+
+    map: str | None = None
+    """Labels of the data as classes of the run, such as "AFIB=AF,AFL=AF"; * stands for all that are not listed. Names
+    that are classes of the run need no entry."""
+    prevalence: tuple[str, ...] = ()
+    """Prevalence in the data, to which probabilities are moved: LABEL=0.03, repeatable, or estimate, from the
+    probabilities without labels. Not moved when not given."""
+    sensitivity: float = 0.95
+    """Sensitivity that the reported thresholds keep; they are chosen on the run's validation windows."""
+    by: tuple[str, ...] = ()
+    """Columns of the data that subgroups are formed by, such as sex, age or site; repeatable."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Device to compute on; auto selects CUDA, then MPS, then the CPU."""
+
+    def __post_init__(self) -> None:
+        choose(self.device, DEVICES, "device")
+        require(0 < self.sensitivity <= 1, f"sensitivity is {self.sensitivity}; allowed: above 0 up to 1")
+        for text in self.prevalence:
+            require(
+                text == ESTIMATE or self._stated(text) is not None,
+                f"prevalence {text!r}; allowed: LABEL=0.03 (between 0 and 1), or {ESTIMATE}",
+            )
+        require(
+            ESTIMATE not in self.prevalence or len(self.prevalence) == 1,
+            f"prevalence {ESTIMATE} and a stated one are both given; give one of them",
+        )
+
+    @property
+    def stated(self) -> dict[str, float]:
+        """The stated prevalences by label."""
+        return dict(pair for text in self.prevalence if (pair := self._stated(text)))
+
+    @staticmethod
+    def _stated(text: str) -> tuple[str, float] | None:
+        name, _, value = text.rpartition("=")
+        try:
+            return (name, float(value)) if name and 0 < float(value) < 1 else None
+        except ValueError:
+            return None
 
 
 @dataclass(frozen=True)

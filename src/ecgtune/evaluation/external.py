@@ -64,15 +64,21 @@ def scored(
 
 
 def compare_data(
-    internal: Measured | None, external: Measured, decision: Decision, classes: Sequence[str]
+    internal: Measured | None,
+    external: Measured,
+    decision: Decision,
+    classes: Sequence[str],
+    moved: Decision | None = None,
 ) -> dict[str, Any]:
     """Measure a run on its own test data and on others.
 
     Returns `{"classes", "metrics": {name: {"internal", "external", "difference"}}, "labels": {label: the same}}`, each
     with value and interval. Means of both sides are over the same classes or labels: those that both data sets have
     with and without them. The difference is external minus internal, of independent resamples of both. internal: None
-    where the predictions of the run's test data are not known.
+    where the predictions of the run's test data are not known. moved: the decision of the external side, where its
+    thresholds are other ones.
     """
+    decisions = {"internal": decision, "external": moved or decision}
     sides = {"internal": internal, "external": external}
     present = {name: side for name, side in sides.items() if side is not None}
     common = _common(list(present.values()), classes, decision)
@@ -80,12 +86,16 @@ def compare_data(
         raise DataError("no class or label is both present and absent in the data, so there is nothing to measure")
     if decision.task == "multilabel":
         kept = [list(classes).index(name) for name in common]
-        decision = replace(decision, thresholds=tuple(decision.thresholds[k] for k in kept))
+        decisions = {
+            name: replace(each, thresholds=tuple(each.thresholds[k] for k in kept)) for name, each in decisions.items()
+        }
         present = {
             name: Measured(side.label[:, kept], side.probability[:, kept], side.group) for name, side in present.items()
         }
         classes = common
-    found = {name: scored(side, decision, classes, seed=number) for number, (name, side) in enumerate(present.items())}
+    found = {
+        name: scored(side, decisions[name], classes, seed=number) for number, (name, side) in enumerate(present.items())
+    }
     result: dict[str, Any] = {"classes": list(common), "metrics": {}, "labels": {}}
     for key in found["external"][0]:
         name, index = (key, None) if isinstance(key, str) else key

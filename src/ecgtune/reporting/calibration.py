@@ -57,7 +57,8 @@ def measure_rows(before: Entry, after: Entry | None) -> list[tuple[str, list[str
         (f"– {title.lower()}", [formatting.score(side["parts"][name]) for side in sides])
         for name, title in PARTS.items()
     ]
-    place = list(TITLES).index("brier") + 1
+    rows.insert(1, ("– by chance", [formatting.score(side["ece"]["by_chance"]) for side in sides]))
+    place = list(TITLES).index("brier") + 2
     return [*rows[:place], *parts, *rows[place:]]
 
 

@@ -20,7 +20,6 @@ from ecgtune.evaluation.calibration.measures import (
     expected_calibration_error,
     logistic_regression,
     net_benefit,
-    sweep_bins,
 )
 
 TASKS = ("binary", "multiclass", "multilabel")
@@ -257,22 +256,28 @@ def test_bins_have_equal_sizes_and_keep_equal_scores_together():
 
 def test_error_of_calibrated_and_of_shifted_probabilities():
     label, probability, _ = predictions(6, 20_000)
-    assert expected_calibration_error(label, probability) < 0.015
-    assert expected_calibration_error(label, np.full(20_000, label.mean())) == pytest.approx(0, abs=1e-9)
+    error, by_chance = expected_calibration_error(label, probability)
+    assert error == pytest.approx(by_chance, rel=0.6)
+    assert by_chance < 0.01
+    assert expected_calibration_error(label, np.full(20_000, label.mean()))[0] == pytest.approx(0, abs=1e-9)
     shifted = np.clip(probability + 0.1, 0, 1)
-    assert expected_calibration_error(label, shifted) == pytest.approx((shifted - probability).mean(), abs=0.02)
-    rates = np.bincount(sweep_bins(label, probability), label) / np.bincount(sweep_bins(label, probability))
-    assert (np.diff(rates) >= 0).all()
+    assert expected_calibration_error(label, shifted)[0] == pytest.approx((shifted - probability).mean(), abs=0.02)
 
 
 def test_error_equals_its_definition():
     label, probability, _ = predictions(7, 500, lambda z: 3 * z)
-    bins = sweep_bins(label.astype(float), probability)
-    expected = sum(
-        (bins == number).mean() * abs(label[bins == number].mean() - probability[bins == number].mean())
-        for number in range(bins.max() + 1)
-    )
-    assert expected_calibration_error(label, probability) == pytest.approx(expected)
+    order = np.argsort(probability).reshape(10, 50)
+    expected = np.mean([abs(label[rows].mean() - probability[rows].mean()) for rows in order])
+    assert expected_calibration_error(label, probability)[0] == pytest.approx(expected)
+
+
+def test_error_by_chance_is_the_mean_of_calibrated_predictions():
+    """Also of correlated windows: five copies of each have the error of one."""
+    found = np.array([expected_calibration_error(*predictions(seed, 400)[:2]) for seed in range(60)])
+    assert found[:, 0].mean() == pytest.approx(found[:, 1].mean(), rel=0.1)
+    label, probability, _ = predictions(0, 400)
+    copied = [np.repeat(each, 5) for each in (label, probability, np.arange(400))]
+    assert expected_calibration_error(*copied)[1] == pytest.approx(found[0, 1])
 
 
 def test_net_benefit_equals_a_loop():

@@ -83,7 +83,11 @@ class Calibration:
         if self.task == "multiclass":
             rest = probability @ (1 - np.eye(probability.shape[1]))
         with np.errstate(divide="ignore"):
-            return self.of_log_odds(np.log(probability) - np.log(rest), np)
+            result = self.of_log_odds(np.log(probability) - np.log(rest), np)
+        if self.task == "multilabel":
+            same = [each.kind == NONE for each in self.maps]
+            result[:, same] = probability[:, same]  # to the last bit
+        return result
 
     def of_log_odds(self, log_odds: Any, xp: Any) -> Any:
         """Calibrated probabilities of log-odds, float64 arrays of `xp` (numpy or torch), of the same shape."""

@@ -17,8 +17,8 @@ from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
 from ecgtune.evaluation.metrics import checked_predictions
 from ecgtune.evaluation.statistics.estimate import Estimate
 
-#: Most groups of equal size for ECE, and groups of the reliability curve.
-MOST_BINS, CURVE_BINS = 15, 10
+#: Bins of equal size of ECE and of the reliability curve.
+BINS = 10
 #: Thresholds of a decision curve.
 THRESHOLDS = tuple(round(0.02 * step, 2) for step in range(1, 50))
 #: Name of the entry on the predicted class of several and its probability.
@@ -77,15 +77,11 @@ def column_measures(
     """
     label, probability = label.astype(np.float64), np.asarray(probability, np.float64)
     units, index = np.unique(index, return_inverse=True)
-    groups, curve = len(units), equal_bins(probability, CURVE_BINS)
-    bins = sweep_bins(label, probability)
+    groups, bins = len(units), equal_bins(probability, BINS)
     losses = np.stack([(probability - label) ** 2, log_loss(label, probability)], axis=1)
     # All sums over the windows of a group, once: a resample is then a product of counts and sums.
-    table = [
-        _sums(index, groups, losses),
-        *(_binned(index, groups, each, label, probability) for each in (bins, curve)),
-    ]
-    draws: list[list[Array]] = [[], [], []]
+    table = [_sums(index, groups, losses), _binned(index, groups, bins, label, probability)]
+    draws: list[list[Array]] = [[], []]
     for counts in resampled_counts(groups, groups, resamples, seed):
         for own, sums in zip(draws, table, strict=True):
             own.append(np.tensordot(counts, sums, 1))
@@ -99,12 +95,12 @@ def column_measures(
     # Resampling adds noise to every bin, which moves all draws up; they are moved back by the mean.
     value, of_draws = _gap(whole[1]), _gap(drawn[1])
     low, high = percentile_interval(of_draws - of_draws.mean() + value, level)
-    result["ece"] = _entry(value, max(low, 0.0), max(high, 0.0)) | {"bins": int(bins.max()) + 1}
+    result["ece"] = _entry(value, max(low, 0.0), max(high, 0.0)) | {"by_chance": _by_chance(table[1])}
     result["parts"] = brier_parts(label, probability)
     slope, intercept = calibration_line(label, probability, index)
     for name, estimate in (("slope", slope), ("intercept", intercept)):
         result[name] = _entry(estimate.value, *estimate.interval(level))
-    result["curve"] = _curve(whole[2], drawn[2], level)
+    result["curve"] = _curve(whole[1], drawn[1], level)
     result["net_benefit"] = {
         "threshold": list(THRESHOLDS),
         "model": net_benefit(label, probability, THRESHOLDS).tolist(),
@@ -119,26 +115,19 @@ def log_loss(label: Array, probability: Array) -> Array:
     return softplus(np.where(label == 1, -log_odds, log_odds))
 
 
-def expected_calibration_error(label: ArrayLike, probability: ArrayLike) -> float:
-    """Return the mean distance of probabilities and frequencies over the bins of `sweep_bins`."""
-    label, probability = np.asarray(label, np.float64), np.asarray(probability, np.float64)
-    bins = sweep_bins(label, probability)
-    return float(_gap(_binned(np.zeros(len(label), int), 1, bins, label, probability)[0]))
+def expected_calibration_error(
+    label: ArrayLike, probability: ArrayLike, index: NDArray | None = None
+) -> tuple[float, float]:
+    """Return the mean distance of probabilities and frequencies over ten bins of equal size, and that by chance.
 
-
-def sweep_bins(label: Array, probability: Array) -> NDArray[np.int64]:
-    """Return the bin of each window: the most bins of equal size, up to 15, of which the frequencies rise.
-
-    More bins would measure noise. Roelofs et al., Mitigating Bias in Calibration Error Estimation, AISTATS 2022.
+    label, probability: `(windows,)`. index: `(windows,)` groups; None for independent windows. The second is about what
+    calibrated probabilities have for as many groups: the mean of the absolute value of a normal distribution with the
+    spread of the sums of groups. Nixon et al., Measuring Calibration in Deep Learning, CVPR Workshops 2019.
     """
-    bins = np.zeros(len(label), np.int64)
-    for count in range(2, MOST_BINS + 1):
-        tried = equal_bins(probability, count)
-        rate = np.bincount(tried, label) / np.bincount(tried)
-        if (np.diff(rate) < 0).any():
-            break
-        bins = tried
-    return bins
+    label, probability = np.asarray(label, np.float64), np.asarray(probability, np.float64)
+    index = np.arange(len(label)) if index is None else np.unique(index, return_inverse=True)[1]
+    sums = _binned(index, int(index.max()) + 1, equal_bins(probability, BINS), label, probability)
+    return float(_gap(sums.sum(axis=0))), _by_chance(sums)
 
 
 def equal_bins(probability: Array, count: int) -> NDArray[np.int64]:
@@ -233,6 +222,12 @@ def _binned(index: NDArray, groups: int, bins: NDArray, label: Array, probabilit
 def _gap(sums: Array) -> Any:
     """Mean distance of frequency and probability, from sums `(..., bins, 3)`."""
     return np.abs(sums[..., 1] - sums[..., 2]).sum(axis=-1) / sums[..., 0].sum(axis=-1)
+
+
+def _by_chance(sums: Array) -> float:
+    """ECE of calibrated probabilities with the same spread over groups, from sums `(groups, bins, 3)`."""
+    spread = np.sqrt(((sums[..., 1] - sums[..., 2]) ** 2).sum(axis=0))
+    return float(np.sqrt(2 / np.pi) * spread.sum() / sums[..., 0].sum())
 
 
 def _curve(whole: Array, drawn: Array, level: float) -> list[dict[str, Any]]:

@@ -1,0 +1,84 @@
+"""`ecgtune evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from ecgtune.cli.inputs import Reading, RecordFlags, check_exists, read_data
+from ecgtune.cli.options import MOST_USED, DataFile, Out, Quiet, given, optional
+from ecgtune.cli.output import print_columns, say
+from ecgtune.config.commands import EvaluateSettings
+from ecgtune.errors import SettingError
+
+if TYPE_CHECKING:
+    EvaluateFlags = EvaluateSettings
+else:
+    EvaluateFlags = optional(EvaluateSettings, "EvaluateFlags", MOST_USED, recipe=False)
+
+#: Options of recordings that the run determines.
+_OF_THE_RUN = ("resample", "leads", "window", "step", "short", "band", "mains", "recording_zscore", "longest_gap")
+
+
+def evaluate(
+    run: Annotated[Path, Parameter(group=MOST_USED)],
+    data: DataFile,
+    /,
+    *,
+    out: Out = Path("evaluation"),
+    settings: EvaluateFlags = EvaluateFlags(),
+    reading: Reading = Reading(),
+    records: RecordFlags = RecordFlags(),
+    quiet: Quiet = False,
+) -> None:
+    """Evaluate a finished run on another data set, beside its own test split.
+
+    Nothing is tuned on the data. OUT/table.md and OUT/external.json have the metrics of both with their difference and
+    its interval, thresholds that keep a sensitivity, and subgroups.
+
+    Parameters
+    ----------
+    run
+        Folder of a run that fine-tune or compare wrote, or a file of ecgtune export.
+    """
+    check_exists(run, data, records.records)
+    if not run.is_file():
+        from ecgtune.training.run_folder import RunFolder
+
+        RunFolder(run).check_finished()
+    chosen = EvaluateSettings(**given(settings))
+    import ecgtune
+    from ecgtune.io.subgroup_columns import read_columns
+    from ecgtune.reporting.external import comparison_rows, gap_sentence, sentences
+    from ecgtune.workflows.predict import open_predictor
+
+    predictor = open_predictor(run)
+    if records.used:
+        changed = [name for name in _OF_THE_RUN if getattr(records, name) != getattr(RecordFlags(), name)]
+        if changed:
+            raise SettingError(f"--{changed[0].replace('_', '-')} is that of the run's training; leave it out")
+        path = predictor.signal_path()
+        records = replace(
+            records,
+            resample=path.sampling_rate,
+            leads=path.leads,
+            window=path.window,
+            step=path.step,
+            short=path.short,
+            band=path.band,
+            mains=None if path.mains is None else f"{path.mains:g}",
+            recording_zscore=path.zscore,
+            longest_gap=path.longest_gap,
+        )
+    dataset = read_data(data, reading, records, [], quiet=quiet)
+    columns = read_columns(data, dataset, chosen.by, records.recording_column) if chosen.by else {}
+    found = ecgtune.evaluate(predictor, dataset, chosen, out=out, columns=columns, quiet=quiet)
+    say(*sentences(found))
+    level = found["recording"] or found["window"]
+    title = "Per recording" if found["recording"] else "Per window"
+    print_columns((title, "internal", "external", "difference"), comparison_rows(level))
+    say(*(f"{name}: {gap_sentence(column['gap'])}" for name, column in found["subgroups"].items()))
+    say(f"table: {out / 'table.md'}")

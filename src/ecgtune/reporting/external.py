@@ -1,0 +1,145 @@
+"""An evaluation on another data set as tables of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ecgtune.reporting.calibration import TITLES
+from ecgtune.reporting.tables import escape_markdown
+from ecgtune.reporting.wording import METRIC_TITLES
+from ecgtune.utils import formatting
+
+Entry = Mapping[str, Any]
+
+
+def comparison_rows(level: Entry) -> list[list[str]]:
+    """Title, internal, external and difference of each metric, then of each label, then measures of calibration."""
+    rows = [[METRIC_TITLES.get(name, name), *_cells(entry)] for name, entry in level["metrics"].items()]
+    for label, metrics in level["labels"].items():
+        rows.append([f"AUROC, {label}", *_cells(metrics["auroc"])])
+    sides = level["calibration"]
+    for label in sides["external"]["each"]:
+        for name in ("ece", "brier", "slope", "intercept"):
+            pair = [side and side["each"].get(label) and side["each"][label][name] for side in sides.values()]
+            if pair[1]:
+                rows.append([f"{TITLES[name]}, {label}", *(_cell(each) for each in pair), ""])
+    return rows
+
+
+def _cells(entry: Entry) -> list[str]:
+    difference = entry["difference"]
+    if difference is None or difference["value"] is None:
+        text = ""
+    else:
+        text = f"{formatting.signed(difference['value'])} ({formatting.signed_interval(difference)})"
+    return [_cell(entry["internal"]), _cell(entry["external"]), text]
+
+
+def _cell(entry: Entry | None) -> str:
+    if not entry:
+        return ""
+    return f"{formatting.score(entry['value'])} ({formatting.interval(entry)})"
+
+
+def operating_rows(points: Mapping[str, Entry]) -> list[list[str]]:
+    """Label, threshold, sensitivity, specificity, precision, prevalence and recordings flagged of each threshold."""
+    return [
+        [
+            name,
+            f"{point['threshold']:.3g}",
+            *(_cell(point[key]) for key in ("sensitivity", "specificity", "precision")),
+            f"{formatting.percent(point['prevalence'])} %",
+            "{value:.0f} ({ci_low:.0f} to {ci_high:.0f})".format(**point["flagged_per_1000"]),
+        ]
+        for name, point in points.items()
+    ]
+
+
+def subgroup_rows(column: Entry) -> list[list[str]]:
+    """Part, counts, AUROC, sensitivity and specificity of each part; the large ones by AUROC, then the small ones."""
+    ordered = sorted(
+        column["parts"].items(), key=lambda item: (item[1]["small"], item[1]["metrics"]["auroc"]["value"] or 0)
+    )
+    return [
+        [
+            f"{part} (small, not ranked)" if entry["small"] else part,
+            formatting.count(entry["windows"]),
+            formatting.count(entry["groups"]),
+            *(_cell(entry["metrics"][name]) for name in ("auroc", "recall", "specificity")),
+        ]
+        for part, entry in ordered
+    ]
+
+
+def gap_sentence(gap: Entry | None) -> str:
+    """The largest gap with its interval, and how many comparisons that takes into account."""
+    if gap is None:
+        return "Fewer than two parts are large enough to be compared."
+    high, low = gap["parts"]
+    level = 100 * (1 - 0.05 / gap["comparisons"])
+    return (
+        f"Largest gap in AUROC: {formatting.score(gap['value'])} ({high} above {low}; {level:.3g} % interval "
+        f"{formatting.signed_interval(gap)}, which takes {formatting.counted(gap['comparisons'], 'comparison')} into "
+        "account)."
+    )
+
+
+def sentences(result: Entry) -> list[str]:
+    """What was left out, mapped and moved."""
+    data = result["data"]
+    groups = "" if data["groups"] is None else f" of {formatting.count(data['groups'])} patients or recordings"
+    lines = [f"{formatting.counted(data['windows'], 'window')}{groups} of {data['path']}."]
+    if data["left_out"]:
+        counts = ", ".join(f"{name} {formatting.count(number)}" for name, number in data["left_out"].items())
+        lines.append(f"Left out, without a class of the run: {counts}.")
+    if data["absent"]:
+        lines.append(f"Not in the data, so not measured: {', '.join(data['absent'])}.")
+    if data["unused"]:
+        lines.append(f"Labels of the data that the run does not know: {', '.join(data['unused'])}.")
+    shift = result["shift"]
+    if shift is not None:
+        moved = ", ".join(
+            f"{name} {formatting.percent(shift['from'][name])} to {formatting.percent(value)} %"
+            for name, value in shift["to"].items()
+        )
+        how = "estimated from the probabilities" if shift["estimated"] else "stated"
+        lines.append(f"Probabilities are moved to another prevalence ({how}): {moved}.")
+    return [*lines, *data["notes"]]
+
+
+def table_markdown(result: Entry) -> str:
+    """All tables of an evaluation, with the sentences above them."""
+    lines = [escape_markdown(sentence) for sentence in sentences(result)]
+    lines = [line for sentence in lines for line in (sentence, "")]
+    for title, level in (("window", result["window"]), ("recording", result["recording"])):
+        if level is not None:
+            header = (f"Per {title}", "Internal", "External", "Difference")
+            lines += [*_table(header, comparison_rows(level)), ""]
+    lines += [
+        "In parentheses: 95 % bootstrap intervals over patients or recordings. Difference: external minus internal.",
+        "",
+    ]
+    points = operating_rows(result["operating_points"])
+    if points:
+        wanted = next(iter(result["operating_points"].values()))["wanted"]
+        header = (
+            *(
+                f"Sensitivity of {100 * wanted:g} % on validation",
+                "Threshold",
+                "Sensitivity",
+                "Specificity",
+                "Precision",
+            ),
+            *("Prevalence", "Flagged per 1,000"),
+        )
+        lines += [*_table(header, points), ""]
+    for name, column in result["subgroups"].items():
+        header = (f"By {name}", "Windows", "Patients or recordings", "AUROC", "Sensitivity", "Specificity")
+        lines += [*_table(header, subgroup_rows(column)), "", escape_markdown(gap_sentence(column["gap"])), ""]
+    return "\n".join(lines)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(header) + " |", "| :--- |" + " ---: |" * (len(header) - 1)]
+    return [*lines, *("| " + " | ".join(escape_markdown(cell) for cell in row) + " |" for row in rows)]

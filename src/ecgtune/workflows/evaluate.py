@@ -1,0 +1,268 @@
+"""Evaluate a finished run on another data set, which tunes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ecgtune.config.commands import ESTIMATE, EvaluateSettings
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.positive import POSITIVE
+from ecgtune.errors import DataError, RunError, SettingError
+from ecgtune.evaluation.calibration.measures import calibration_measures
+from ecgtune.evaluation.decision import Decision
+from ecgtune.evaluation.external import Measured, compare_data, operating_point
+from ecgtune.evaluation.label_mapping import map_labels, parsed_mapping
+from ecgtune.evaluation.prior_shift import estimated_prevalence, prevalence_of, shifted, stated_prevalence
+from ecgtune.evaluation.subgroups import parts_of, subgroup_metrics
+from ecgtune.reporting.external import table_markdown
+from ecgtune.runtime.exported_file import References
+from ecgtune.runtime.model import Model
+from ecgtune.runtime.predictor import Predictor
+from ecgtune.training.predictions import predictions_text, read_predictions
+from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, read_split
+from ecgtune.utils.files import write_json, write_text
+from ecgtune.utils.formatting import counted
+from ecgtune.utils.locks import exclusive
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.environment import command_line, machine, now
+from ecgtune.workflows.predict import BATCH, open_predictor
+from ecgtune.workflows.preparation import check_dataset
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DEFAULTS = EvaluateSettings()
+RESULT, TABLE, PREDICTIONS = "external.json", "table.md", "predictions.csv"
+#: The run's own splits, by their use here.
+SPLITS = {"internal": "test", "validation": "val"}
+
+
+def evaluate(
+    run: Predictor | str | Path,
+    dataset: Dataset,
+    settings: EvaluateSettings = DEFAULTS,
+    *,
+    out: str | Path,
+    columns: Mapping[str, NDArray[np.str_]] | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Evaluate a run on `dataset`, beside its own test split, and return the content of `external.json`.
+
+    run: a run folder, an exported file, or the result of `load_run`. dataset: labelled windows of the run's leads and
+    length, at any rate; with the data that the run was trained on, its test split is evaluated. columns: text per
+    window of `dataset` for `settings.by`. Nothing is tuned on the data: probabilities, calibration and thresholds are
+    the run's; only `settings.prevalence` moves probabilities, by a stated number, or by one that is estimated from the
+    probabilities without labels.
+
+    Writes `external.json`, `table.md` and `predictions.csv` into the folder `out`. Raises DataError, SettingError or
+    RunError, one line each, before anything is written.
+    """
+    check_dataset(dataset, "evaluate")
+    if not isinstance(settings, EvaluateSettings):
+        raise SettingError(f"settings is {settings!r}; give ecgtune.EvaluateSettings(...)")
+    run = run if isinstance(run, Predictor) else open_predictor(run)
+    columns = dict(columns or {})
+    missing = [name for name in settings.by if name not in columns]
+    if missing:
+        raise SettingError(f"by {missing[0]}: no such column is given; allowed: {', '.join(columns) or 'none'}")
+    own = dataset.source.sha256 in run.trained_on_files
+    rows = _test_rows(run, dataset) if own else np.arange(len(dataset))
+    mapping = parsed_mapping(settings.map) if settings.map else {}
+    mapped = map_labels(dataset.label[rows], dataset.classes, mapping, run.classes, run.task)
+    rows = rows[mapped.rows]
+    if not len(rows):
+        raise DataError(f"{dataset.source.path}: no window has a class of the run; see --map")
+    parts = {name: parts_of(columns[name][rows], name) for name in settings.by}
+    sides = _own_predictions(run)
+    channels = _channels(run, dataset)
+    folder = Path(out)
+    with exclusive(folder, command_line()):
+        probability = _predicted(run, dataset, rows, channels, settings.device, quiet)
+        group = None if dataset.group is None else dataset.group[rows]
+        recording = dataset.pooled(rows)
+        raw = Measured(mapped.label, probability, group)
+        decision, external, shift = _shifted(run, raw, sides.get("validation"), settings)
+        internal = None if own else sides.get("internal")
+        pooled = external.per_recording(recording, run.recording_rule)
+        pooled_internal = None if internal is None else internal.per_recording(None, run.recording_rule)
+        usable = not isinstance(pooled, str) and not isinstance(pooled_internal, str)
+        result = {
+            "format": RESULT_FORMAT,
+            "created": now(),
+            "command": command_line(),
+            "machine": machine(),
+            "run": run.summary(),
+            "task": run.task,
+            "run_classes": list(run.classes),
+            "data": {
+                "path": dataset.source.path,
+                "sha256": dataset.source.sha256,
+                "windows": len(rows),
+                "groups": None if group is None else len(np.unique(group)),
+                "own_test_split": own,
+                "left_out": mapped.left_out,
+                "absent": list(mapped.absent),
+                "unused": list(mapped.unused),
+                "notes": _notes(run, dataset, rows, own),
+            },
+            "map": mapping,
+            "window": compare_data(internal, external, run.decision, run.classes, decision),
+            "recording": compare_data(pooled_internal, pooled, run.decision, run.classes, decision) if usable else None,
+            "shift": shift,
+            "operating_points": _operating_points(run, raw, sides.get("validation"), shift, settings.sensitivity),
+            "subgroups": subgroup_metrics(external, decision, run.classes, parts),
+        }
+        text = predictions_text(
+            rows, group, np.full(len(rows), "external"), mapped.label, external.probability, run.classes, recording
+        )
+        write_text(folder / PREDICTIONS, text)
+        write_text(folder / TABLE, table_markdown(result))
+        write_json(folder / RESULT, result)
+    return result
+
+
+def _test_rows(run: Predictor, dataset: Dataset) -> NDArray:
+    """Rows of the run's test split in its own data. Raises RunError for an exported file, which does not know them."""
+    folder = getattr(run, "folder", None)
+    if folder is None:
+        raise RunError(f"{dataset.source.path} is the file that the run was trained on; give the run's folder")
+    rows = read_split(RunFolder(folder))["test"]
+    if run.trained_on["windows"] != len(dataset):
+        raise RunError(
+            f"{dataset.source.path} has {counted(len(dataset), 'window')}, but the run was trained on {run.trained_on['windows']} "
+            "of it; read it with the same options"
+        )
+    return rows
+
+
+def _own_predictions(run: Predictor) -> dict[str, Measured]:
+    """Predictions of the run for its own test and validation windows, as far as they are known."""
+    folder = getattr(run, "folder", None)
+    if folder is not None:
+        found = read_predictions(RunFolder(folder).predictions)
+        own = {side: found.of(split) for side, split in SPLITS.items()}
+        return {side: Measured(each.label, each.probability, each.group) for side, each in own.items()}
+    if isinstance(run, Model) and "test" in run.metadata.get("references", {}):
+        kept = References.unpacked(run.metadata["references"]["test"])
+        probability = kept.probability[:, POSITIVE] if run.task == "binary" else kept.probability
+        group = None if (kept.recording < 0).any() else kept.recording
+        return {"internal": Measured(kept.label.astype(np.int64), probability.astype(np.float64), group)}
+    return {}
+
+
+def _channels(run: Predictor, dataset: Dataset) -> list[int]:
+    """The channels of the run's leads. Raises DataError for other leads, rates, lengths or units."""
+    absent = [lead for lead in run.leads if lead not in dataset.leads]
+    if absent:
+        raise DataError(
+            f"{dataset.source.path}: has the leads {', '.join(dataset.leads)}, but the run needs {', '.join(run.leads)}"
+            "; name them with --lead or --lead-names"
+        )
+    run.check_length(dataset.samples, dataset.sampling_rate, dataset.source.path)
+    if dataset.unit == "unknown" and run.amplitude_matters:
+        raise DataError(
+            f"{dataset.source.path}: does not say its unit, but without a z-score per window the amplitude matters to "
+            "this run; give it, for example --unit uV"
+        )
+    return [dataset.leads.index(lead) for lead in run.leads]
+
+
+def _predicted(
+    run: Predictor, dataset: Dataset, rows: NDArray, channels: list[int], device: str, quiet: bool
+) -> NDArray[np.float64]:
+    """Probabilities of the rows, of two classes of the positive one."""
+    run.to(device)
+    parts = []
+    with ProgressBar(quiet=quiet) as bar:
+        bar.expect(len(rows))
+        bar.describe("windows")
+        for start in range(0, len(rows), BATCH):
+            batch = np.ascontiguousarray(dataset.signal[rows[start : start + BATCH]][:, channels])
+            parts.append(run.predict(batch, dataset.sampling_rate))
+            bar.advance(len(batch))
+    probability = np.clip(np.concatenate(parts).astype(np.float64), 0, 1)
+    return probability[:, POSITIVE] if run.task == "binary" else probability
+
+
+def _shifted(
+    run: Predictor, raw: Measured, validation: Measured | None, settings: EvaluateSettings
+) -> tuple[Decision, Measured, dict[str, Any] | None]:
+    """Decision and predictions at the prevalence of the data, and what was moved; unchanged where none is asked for."""
+    if not settings.prevalence:
+        return run.decision, raw, None
+    if validation is None:
+        raise SettingError("--prevalence needs the run's validation predictions, which a run folder has; give it")
+    before = prevalence_of(validation.label, run.classes)
+    estimated = settings.prevalence == (ESTIMATE,)
+    after = (
+        estimated_prevalence(raw.probability, before, run.task)
+        if estimated
+        else stated_prevalence(settings.stated, before, run.classes, run.task)
+    )
+    moved = replace(raw, probability=shifted(raw.probability, before, after, run.task))
+    thresholds = []
+    for number, threshold in enumerate(run.decision.thresholds):
+        # A fixed threshold is one of the probability; a fitted one separates windows, and moves with them.
+        row = np.zeros((1, len(run.classes)))
+        row[0, number] = threshold.value
+        one = np.array([threshold.value]) if run.task == "binary" else row
+        value = shifted(one, before, after, run.task).ravel()[0 if run.task == "binary" else number]
+        thresholds.append(threshold if threshold.rule == "fixed" else replace(threshold, value=float(value)))
+    measured = {
+        side: calibration_measures(run.task, each.label, each.probability, each.group, run.classes)["each"]
+        for side, each in (("before", raw), ("after", moved))
+    }
+    shift = {
+        "estimated": estimated,
+        "from": dict(zip(run.classes, before.tolist(), strict=True)),
+        "to": dict(zip(run.classes, after.tolist(), strict=True)),
+        "intercept": {
+            side: {name: entry and entry["intercept"] for name, entry in each.items()}
+            for side, each in measured.items()
+        },
+    }
+    return replace(run.decision, thresholds=tuple(thresholds)), moved, shift
+
+
+def _operating_points(
+    run: Predictor, raw: Measured, validation: Measured | None, shift: dict[str, Any] | None, sensitivity: float
+) -> dict[str, Any]:
+    """Thresholds that keep a sensitivity, of the positive class of two or of each label; none without validation.
+
+    They are those of the run's probabilities before a shift.
+    """
+    if validation is None or run.task == "multiclass":
+        return {}
+    names = run.classes[POSITIVE:] if run.task == "binary" else run.classes
+    found = {}
+    for number, name in enumerate(names):
+        pairs = []
+        for side in (validation, raw):
+            label = side.label if run.task == "binary" else side.label[:, number]
+            probability = side.probability if run.task == "binary" else side.probability[:, number]
+            known = label >= 0
+            group = None if side.group is None else side.group[known]
+            pairs.append(Measured(label[known], probability[known], group))
+        if all(len(np.unique(side.label)) == 2 for side in pairs):
+            prevalence = None if shift is None else shift["to"][name]
+            found[name] = operating_point(pairs[0], pairs[1], sensitivity, prevalence)
+    return found
+
+
+def _notes(run: Predictor, dataset: Dataset, rows: NDArray, own: bool) -> list[str]:
+    notes = list(dataset.source.notes)
+    group = dataset.recording if dataset.recording is not None else dataset.group
+    if own:
+        return [*notes, "These are the data of the training: the run's test split is evaluated, and nothing external."]
+    known = [] if group is None else run.known(np.unique(group[rows]).tolist())
+    if known:
+        notes.append(
+            f"{counted(len(known), 'name')} of patients or recordings trained the run or chose its epoch "
+            f"({', '.join(known[:3])}{', ...' if len(known) > 3 else ''}); if they are the same, scores are too high."
+        )
+    return notes

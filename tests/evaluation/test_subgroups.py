@@ -1,0 +1,83 @@
+"""Parts of the data by a column, their metrics and the largest gap."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ecgtune.errors import DataError
+from ecgtune.evaluation.decision import binary_decision
+from ecgtune.evaluation.external import Measured
+from ecgtune.evaluation.subgroups import parts_of, subgroup_metrics
+
+
+def data(strengths, seed=0, patients=60, each=4):
+    """Windows of as many patients per part, whose AUROC grows with the strength of the part; and the parts."""
+    generator = np.random.default_rng(seed)
+    part = np.repeat([f"part {number}" for number in range(len(strengths))], patients * each)
+    strength = np.repeat(strengths, patients * each)
+    label = generator.integers(0, 2, len(part))
+    score = np.clip(0.5 + strength * (label - 0.5) + generator.normal(0, 0.2, len(part)), 0, 1)
+    return Measured(label, score, np.arange(len(part)) // each), part
+
+
+def test_parts_of_text_ages_and_numbers():
+    assert parts_of(np.array(["f", " m", "", "nan"]), "sex").tolist() == ["f", "m", "unknown", "unknown"]
+    ages = parts_of(np.array(["17", "18", "64.5", "65", "95", ""]), "age")
+    assert ages.tolist() == [
+        "below 18",
+        "18 to below 40",
+        "40 to below 65",
+        "65 to below 80",
+        "80 and above",
+        "unknown",
+    ]
+    quarters = parts_of(np.arange(100).astype(str), "snr")
+    assert len(np.unique(quarters)) == 4
+    assert set(np.unique(quarters, return_counts=True)[1]) == {25}
+    with pytest.raises(DataError, match="has 20 values; allowed: up to 12, or numbers"):
+        parts_of(np.array([f"hospital {number}" for number in range(20)]), "site")
+
+
+def test_metrics_of_a_part_are_those_of_its_windows():
+    measured, part = data((0.3, 0.1))
+    found = subgroup_metrics(measured, binary_decision(), ("no", "yes"), {"site": part}, resamples=200)["site"]
+    for name, entry in found["parts"].items():
+        own = part == name
+        auroc = entry["metrics"]["auroc"]
+        assert auroc["value"] == pytest.approx(roc_auc_score(measured.label[own], measured.probability[own]))
+        assert auroc["ci_low"] < auroc["value"] < auroc["ci_high"]
+        assert (entry["windows"], entry["groups"], entry["small"]) == (240, 60, False)
+
+
+def test_the_gap_is_that_of_the_best_and_the_worst_large_part():
+    measured, part = data((0.4, 0.2, 0.05))
+    part = part.astype("U20")
+    part[:8] = "tiny"
+    found = subgroup_metrics(measured, binary_decision(), ("no", "yes"), {"site": part}, resamples=500)["site"]
+    assert found["parts"]["tiny"]["small"]
+    gap = found["gap"]
+    assert gap["parts"] == ["part 0", "part 2"]
+    assert gap["comparisons"] == 3
+    assert 0 < gap["ci_low"] < gap["value"] < gap["ci_high"]
+    alone = subgroup_metrics(measured, binary_decision(), ("no", "yes"), {"all": np.full(len(part), "x")}, resamples=20)
+    assert alone["all"]["gap"] is None
+
+
+def test_gaps_between_equal_parts_are_rarely_claimed():
+    claimed = []
+    for seed in range(20):
+        measured, part = data((0.2,) * 4, seed, patients=40)
+        gap = subgroup_metrics(measured, binary_decision(), ("no", "yes"), {"site": part}, resamples=200, seed=seed)
+        claimed.append(gap["site"]["gap"]["ci_low"] > 0)
+    assert np.mean(claimed) <= 0.2
+
+
+def test_a_patient_in_two_parts_counts_in_both():
+    """Parts with the same patients and windows have a gap of exactly 0 in every resample."""
+    measured, _ = data((0.2,))
+    doubled = Measured(
+        *(np.concatenate([each, each]) for each in (measured.label, measured.probability, measured.group))
+    )
+    part = np.repeat(["first", "second"], len(measured.label))
+    gap = subgroup_metrics(doubled, binary_decision(), ("no", "yes"), {"half": part}, resamples=50)["half"]["gap"]
+    assert (gap["value"], gap["ci_low"], gap["ci_high"]) == (0, 0, 0)

@@ -1,0 +1,158 @@
+"""`ecgtune evaluate`: a run on other data, its own test split, other labels, prevalences and subgroups."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+import ecgtune
+from ecgtune.models.checkpoint import save_encoder
+from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.utils.files import read_json
+from helpers.cli import refused, run
+from helpers.models import TINY
+from helpers.records import heartbeats, write_record
+from helpers.settings import loop
+
+
+def write_windows(path, seed, windows=240, names=("SR", "AF"), **columns):
+    data = ecgtune.simulate(windows, seed=seed)
+    record = np.array([f"{path.stem}{number // 3:03}" for number in range(windows)])
+    label = np.array(names)[data.label]
+    np.savez(path, signal=data.signal, label=label, record=record, sampling_rate=100, **columns)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run on windows of 80 recordings, and other windows with subgroups."""
+    path = tmp_path_factory.mktemp("evaluate")
+    write_windows(path / "own.npz", 1)
+    sex = np.array(["f", "m"])[np.arange(240) // 3 % 2]
+    write_windows(path / "other.npz", 2, sex=sex)
+    write_windows(path / "named.npz", 3, windows=60, names=("normal rhythm", "AFIB"))
+    (path / "encoder").mkdir()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_encoder(EcgFM(replace(TINY, depth=1)), path / "encoder", {})
+    settings = loop(epochs=3, batch_size=16, device="cpu", precision="fp32")
+    recipe = ecgtune.Recipe(method=ecgtune.LinearProbe(), **settings._asdict())
+    recipe = replace(recipe, evaluation=ecgtune.Evaluation(threshold="youden"))
+    read = ecgtune.read_dataset(path / "own.npz", positive="AF")
+    model = ecgtune.load_model(path / "encoder", classes=read.classes)
+    ecgtune.fine_tune(read, recipe, model=model, out=path / "run", quiet=True)
+    return path
+
+
+def test_external_stands_beside_internal(folder, tmp_path, capsys):
+    run("evaluate", folder / "run", folder / "other.npz", "--by", "sex", "--out", tmp_path, "--quiet")
+    found = read_json(tmp_path / "external.json")
+    loaded, other = ecgtune.load_run(folder / "run"), ecgtune.read_dataset(folder / "other.npz", positive="AF")
+    probability = loaded.predict(other.signal)[:, 1]
+    auroc = found["window"]["metrics"]["auroc"]
+    assert auroc["external"]["value"] == pytest.approx(roc_auc_score(other.label, probability))
+    assert auroc["internal"]["value"] == pytest.approx(loaded.metrics["window"]["metrics"]["auroc"]["value"])
+    assert auroc["difference"]["ci_low"] <= auroc["difference"]["value"] <= auroc["difference"]["ci_high"]
+    assert set(found["subgroups"]["sex"]["parts"]) == {"f", "m"}
+    point = found["operating_points"]["AF"]
+    flagged = (probability >= point["threshold"]).mean()
+    assert point["flagged_per_1000"]["value"] == pytest.approx(1000 * flagged)
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 240
+    text = (tmp_path / "table.md").read_text()
+    assert "| Per window | Internal | External | Difference |" in text
+    assert "Largest gap in AUROC" in text
+    assert "difference" in capsys.readouterr().out
+
+
+def test_nothing_is_tuned_on_the_data(folder, tmp_path):
+    """Other labels for the same signals change the metrics, and neither probabilities, thresholds nor the shift."""
+    other = ecgtune.read_dataset(folder / "other.npz", positive="AF")
+    turned = replace(other, label=1 - other.label)
+    settings = ecgtune.EvaluateSettings(prevalence=("estimate",))
+    found = [
+        ecgtune.evaluate(folder / "run", data, settings, out=tmp_path / str(number), quiet=True)
+        for number, data in enumerate((other, turned))
+    ]
+    columns = []
+    for number in range(2):
+        with (tmp_path / str(number) / "predictions.csv").open(newline="") as file:
+            columns.append([row["probability_AF"] for row in csv.DictReader(file)])
+    assert columns[0] == columns[1]
+    assert found[0]["shift"]["to"] == found[1]["shift"]["to"]
+    assert found[0]["operating_points"]["AF"]["threshold"] == found[1]["operating_points"]["AF"]["threshold"]
+    assert found[0]["window"]["metrics"]["accuracy"] != found[1]["window"]["metrics"]["accuracy"]
+
+
+def test_labels_are_mapped(folder, tmp_path):
+    run(
+        "evaluate", folder / "run", folder / "named.npz", "--map", "AFIB=AF,*=SR", "--out", tmp_path, "--quiet",
+    )  # fmt: skip
+    found = read_json(tmp_path / "external.json")
+    assert found["data"]["windows"] == 60
+    assert found["map"] == {"AFIB": "AF", "*": "SR"}
+
+
+def test_a_stated_prevalence_moves_probabilities(folder, tmp_path):
+    plain, moved = (
+        ecgtune.evaluate(
+            folder / "run",
+            ecgtune.read_dataset(folder / "other.npz", positive="AF"),
+            ecgtune.EvaluateSettings(prevalence=prevalence),
+            out=tmp_path / str(len(prevalence)),
+            quiet=True,
+        )
+        for prevalence in ((), ("AF=0.03",))
+    )
+    assert moved["shift"]["to"]["AF"] == 0.03
+    assert moved["operating_points"]["AF"]["prevalence"] == 0.03
+    auroc, accuracy = (
+        [each["window"]["metrics"][name]["external"] for each in (plain, moved)] for name in ("auroc", "accuracy")
+    )
+    assert auroc[0]["value"] == pytest.approx(auroc[1]["value"])
+    assert accuracy[0] == accuracy[1]  # the fitted threshold moves with the probabilities
+    assert plain["window"]["metrics"]["accuracy"]["internal"] == moved["window"]["metrics"]["accuracy"]["internal"]
+
+
+def test_the_own_data_are_the_test_split(folder, tmp_path):
+    run("evaluate", folder / "run", folder / "own.npz", "--out", tmp_path, "--quiet")
+    found, metrics = read_json(tmp_path / "external.json"), read_json(folder / "run" / "metrics.json")
+    assert found["data"]["own_test_split"]
+    assert found["window"]["metrics"]["accuracy"]["internal"] is None
+    external = found["window"]["metrics"]["accuracy"]["external"]["value"]
+    assert external == pytest.approx(metrics["window"]["metrics"]["accuracy"]["value"])
+
+
+def test_recordings_go_through_the_signal_path_of_the_run(folder, tmp_path, capsys):
+    for number, signal in enumerate(heartbeats(6, seconds=14)):
+        write_record(tmp_path / "records", f"r{number}", signal[None], leads=("II",))
+    rows = [f"r{number},{'AF' if number % 2 else 'SR'},{'f' if number < 3 else 'm'}" for number in range(6)]
+    (tmp_path / "labels.csv").write_text("\n".join(["record,rhythm,sex", *rows]) + "\n")
+    out = tmp_path / "out"
+    words = (folder / "run", tmp_path / "labels.csv", "--records", tmp_path / "records", "--label", "rhythm")
+    run("evaluate", *words, "--by", "sex", "--out", out, "--quiet")
+    found = read_json(out / "external.json")
+    assert found["data"]["groups"] == 6
+    assert {part["small"] for part in found["subgroups"]["sex"]["parts"].values()} == {True}
+    assert found["subgroups"]["sex"]["gap"] is None
+    assert "is that of the run's training" in refused(capsys, "evaluate", *words, "--window", "5", "--out", out)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--map", "AFIB"], "is no pair"),
+        (["--map", "VT=AF"], "the data have no label VT"),
+        (["--prevalence", "AF=2"], "allowed: LABEL=0.03"),
+        (["--prevalence", "VT=0.1"], "no such class; allowed: SR, AF"),
+        (["--sensitivity", "0"], "sensitivity is 0"),
+        (["--by", "sexx"], "no column sexx for --by; did you mean 'sex'?"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_written(folder, tmp_path, capsys, flags, message):
+    words = ("evaluate", folder / "run", folder / "other.npz", *flags, "--out", tmp_path / "out")
+    assert message in refused(capsys, *words)
+    assert not (tmp_path / "out" / "external.json").exists()
