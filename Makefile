@@ -6,7 +6,13 @@ BIN := $(VENV)/bin
 # that what its tests share is made once.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help install browser demo test test-all lint types check web bench study clean
+OLDEST := .venv-oldest
+# A part of the suite that calls every dependency.
+OLDEST_TESTS := tests/utils tests/config tests/io/test_window_cache.py tests/io/readers/test_formats.py \
+	tests/methods/test_methods.py tests/training/test_loop.py tests/reporting/test_writing.py tests/cli/test_options.py \
+	tests/deployment/test_export.py tests/workflows/test_sweep.py tests/workflows/test_pretrain.py
+
+.PHONY: audit dist oldest help install browser demo test test-all lint types check web bench study clean
 
 help:  ## What each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -40,7 +46,21 @@ lint: install  ## Style
 types: install  ## Static types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-check: lint types test  ## All that has to pass before a change lands
+audit: install  ## Known vulnerabilities and licences of the installed packages, as far as a registry answers
+	$(BIN)/python packaging/supply_chain.py
+
+dist: install  ## Sdist and wheel, built twice and compared, and checked
+	$(BIN)/python packaging/distributions.py
+
+oldest:  ## Tests with the oldest allowed versions, in an environment of their own (not of torch: constraints.txt)
+	$(PYTHON) -m venv $(OLDEST)
+	mkdir -p build && $(PYTHON) packaging/oldest.py > build/oldest.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints.txt --requirement build/oldest.txt \
+		torch pytest hypothesis pyedflib tomlkit scikit-learn pandas
+	$(OLDEST)/bin/python -m pip install --quiet --no-deps --editable .
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest $(OLDEST_TESTS)
+
+check: lint types test audit  ## All that has to pass before a change lands
 
 web:  ## Build the page into the package (needs Node 20 or later)
 	cd web && npm ci --no-audit --no-fund && node build.js

@@ -52,7 +52,7 @@ def fit(folder, method: Method, settings: Loop, *, model=None, stop_after=None, 
     objective = Classification(model, method, inputs.training, inputs.validation, *settings, augment)
     run_folder = RunFolder(folder)
     trained = train(objective, *settings, seed=0, folder=run_folder, callbacks=[Interrupted(stop_after)])
-    return trained.audit, logits_of(model, VALIDATION.inputs), numbers(run_folder), inputs.sentence
+    return trained.audit, logits_of(model, VALIDATION.inputs), numbers(run_folder), f"{inputs.sentence}{inputs.place}"
 
 
 def same(ours, theirs, tolerance: float) -> None:
@@ -179,7 +179,7 @@ def test_an_edited_encoder_is_computed_again(import_source, cache):  # noqa: F81
         encoder = import_source("edited_encoder", ENCODER.format(factor)).Edited
         model = attach(classifier(encoder, ConvConfig()), LinearProbe())
         inputs = precompute_inputs(model, LinearProbe(), TRAINING, VALIDATION, *ON, augmented=False)
-        return inputs.training.inputs, inputs.sentence
+        return inputs.training.inputs, inputs.place
 
     (first, said), (again, found), (other, edited) = features(1), features(1), features(2)
     assert ["saved" in said, "found" in found, "saved" in edited] == [True] * 3

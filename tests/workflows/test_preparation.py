@@ -91,7 +91,8 @@ def test_a_training_from_disk_ends_on_the_same_bits(data, tmp_path, monkeypatch)
         )
     memory, disk = runs.values()
     assert (memory.folder / "predictions.csv").read_bytes() == (disk.folder / "predictions.csv").read_bytes()
-    assert "found in the cache" in disk.metrics["training"]["precomputed"]  # the same key, whichever way it was read
+    assert disk.metrics["training"]["precomputed"] == memory.metrics["training"]["precomputed"]
+    assert len(list((tmp_path / "cache").glob("prefix-*.npy"))) == 2  # the same keys, whichever way it was read
 
 
 def test_views_of_a_map_are_on_disk(data):

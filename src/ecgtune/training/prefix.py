@@ -40,11 +40,15 @@ CACHE_FRACTION = 0.5
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """Training and validation windows, precomputed or not, and a sentence with the reason."""
+    """Training and validation windows, precomputed or not, and a sentence with the reason.
+
+    place: where they are, which may differ in a repeated training and changes no result; "" for windows as they were.
+    """
 
     training: Windows
     validation: Windows
     sentence: str
+    place: str = ""
 
 
 def check_prefix_cache(
@@ -88,7 +92,7 @@ def precompute_inputs(
     stored = [_load_or_precompute(model, split, windows, settings, trainer) for windows in (training, validation)]
     (training, _), (validation, _) = stored
     place = "; ".join(dict.fromkeys(place for _, place in stored))
-    return TrainingInputs(training, validation, f"precomputed: {split}, {size / 1e6:,.0f} MB, {place}")
+    return TrainingInputs(training, validation, f"precomputed: {split}, {size / 1e6:,.0f} MB", place)
 
 
 def reason_against(split: SplitPoint, size: int, epochs: int, device: str, memory: int, *, copies: int = 1) -> str:

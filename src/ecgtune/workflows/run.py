@@ -108,7 +108,7 @@ def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()
     inputs = precompute_inputs(
         model, method, training, validation, settings, trainer, augmented=augment is not None, copies=copies
     )
-    progress.note(f"{run.folder.title}: {inputs.sentence}")
+    progress.note(f"{run.folder.title}: {inputs.sentence}{inputs.place and f', {inputs.place}'}")
     objective = Classification(
         model, method, inputs.training, inputs.validation, settings, trainer, augment, copies=copies
     )
