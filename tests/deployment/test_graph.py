@@ -15,6 +15,7 @@ from ecgtune.deployment.graph import InferenceGraph, LinearResampling, Normalisa
 from ecgtune.deployment.onnx_graph import stripped, to_onnx
 from ecgtune.errors import SettingError
 from ecgtune.evaluation.calibration.maps import IDENTITY, BetaMap, Calibration, IsotonicMap
+from ecgtune.methods.adapter.settings import Adapter
 from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.probe.settings import LinearProbe
@@ -25,7 +26,7 @@ from ecgtune.models.weights import Weights
 from ecgtune.runtime.model import INPUT, OUTPUT
 from ecgtune.training.inference import probability_of
 from helpers.encoders import PatchConfig, PatchNet, classifier, conv_classifier
-from helpers.methods import METHODS, slow
+from helpers.methods import METHODS, MIXED, slow
 from helpers.models import tiny_classifier, twelve_lead_classifier
 
 RATES = [(500, 100), (360, 500), (257, 500), (250, 500), (128, 100), (333.3, 100)]
@@ -89,7 +90,8 @@ def residual(seed=0):
 #: Encoders whose depths have different numbers of tokens, which these methods average to fixed ones.
 FIXED = {SideTuning: ("resnet", "conv"), LinearProbe: ("conv",)}
 ENCODERS = {"ecg-fm": statistics, "lead mixer": mixed, "resnet": residual, "conv": attention, "patches": three_leads}
-TABLE = slow(*((method, name) for method in METHODS for name in ENCODERS))  # test_export.py exports one case
+#: Methods whose graph has layers of their own. That of every other one is that of full fine-tuning with other weights.
+OWN_LAYERS = [method for method in METHODS if isinstance(method, (Adapter, SideTuning)) or method == MIXED]
 WINDOWS = 48
 
 
@@ -103,8 +105,8 @@ def recordings():
         return arrays["signal"][:: len(arrays["signal"]) // 600].astype(np.float32)
 
 
-@pytest.mark.parametrize(("method", "name"), TABLE, ids=str)
-def test_every_method_on_every_encoder_predicts_the_same_on_real_recordings(method, name, recordings):
+def trained(method, name):
+    """An encoder with a method whose weights are no longer those of its start."""
     model = ENCODERS[name]()
     try:
         method.check_place(model.base_encoder)
@@ -115,24 +117,61 @@ def test_every_method_on_every_encoder_predicts_the_same_on_real_recordings(meth
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    return model
+
+
+def windows_of(recordings, model, count, rate, samples=None):
+    """Windows (count, leads, samples), a recording in the place of each lead, at `rate` Hz."""
+    rows = recordings[: count * len(model.leads)].reshape(count, len(model.leads), -1)
+    fixed = model.base_encoder.input_spec.samples
+    samples = samples or (fixed or 300) * rate // 100
+    return np.ascontiguousarray(resample(rows, 100, rate)[:, :, :samples], np.float32)
+
+
+def check_same(found, model, preprocessing, signal, rate, tolerance):
+    """The probabilities of the model, and the same decisions."""
+    with torch.no_grad():
+        expected = model(torch.tensor(preprocessing(signal, rate))).double().softmax(dim=-1).numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+    np.testing.assert_array_equal(found[:, 1] >= 0.5, expected[:, 1] >= 0.5)
+
+
+def structure(graph):
+    """Layers and tensors of a graph, without values."""
+    layers = [(name, type(module).__name__) for name, module in graph.named_modules()]
+    return layers, {name: tuple(tensor.shape) for name, tensor in graph.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_the_graph_of_every_method_predicts_the_same_on_real_recordings(method, name, recordings):
+    model = trained(method, name)
+    spec = model.base_encoder.input_spec
+    preprocessing = Preprocessing(spec.sampling_rate, spec.resampling)
+    graph = InferenceGraph(model, preprocessing, "binary", 100)
+    signal = windows_of(recordings, model, WINDOWS, 100)
+    with torch.no_grad():
+        found = graph(torch.tensor(signal)).numpy()
+    check_same(found, model, preprocessing, signal, 100, 2e-6)
+    plain = InferenceGraph(trained(METHODS[0], name), preprocessing, "binary", 100)
+    assert (structure(graph) == structure(plain)) == (method not in OWN_LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("method", "name"), slow(*((method, name) for method in (METHODS[0], *OWN_LAYERS) for name in ENCODERS)), ids=str
+)
+def test_every_kind_of_graph_is_exported_on_every_encoder(method, name, recordings):
+    model = trained(method, name)
     spec = model.base_encoder.input_spec
     # Resampling in the graph doubles the time of an export, and no method changes it.
     rate = 200 if method == METHODS[0] else 100
     preprocessing = Preprocessing(spec.sampling_rate, spec.resampling)
-    graph = InferenceGraph(model, preprocessing, "binary", rate)
-    samples = (spec.samples or 300) * rate // 100
-    found = to_onnx(graph, len(model.leads), samples)
+    signal = windows_of(recordings, model, WINDOWS, rate)
+    found = to_onnx(InferenceGraph(model, preprocessing, "binary", rate), len(model.leads), signal.shape[2])
     session = onnxruntime.InferenceSession(stripped(found.model).SerializeToString())
-    lengths = [samples, samples + 50] if found.any_length else [samples]
-    for count, length in zip((WINDOWS, 1), lengths, strict=False):
-        rows = recordings[: count * len(model.leads)].reshape(count, len(model.leads), -1)
-        signal = np.ascontiguousarray(resample(rows, 100, rate)[:, :, :length], np.float32)
-        with torch.no_grad():
-            logits = model(torch.tensor(preprocessing(signal, rate)))
-        expected = logits.double().softmax(dim=-1).numpy()
-        answer = session.run([OUTPUT], {INPUT: signal})[0]
-        np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-5)
-        np.testing.assert_array_equal(answer[:, 1] >= 0.5, expected[:, 1] >= 0.5)
+    longer = windows_of(recordings, model, 1, rate, signal.shape[2] + 50)
+    for each in (signal, longer) if found.any_length else (signal,):
+        check_same(session.run([OUTPUT], {INPUT: each})[0], model, preprocessing, each, rate, 1e-5)
     fixed = spec.samples is not None or (name in FIXED.get(type(method), ()) and method.adds_parameters)
     assert found.any_length != bool(fixed)
 
