@@ -1,0 +1,31 @@
+"""
+Split without leaks
+===================
+
+Windows of one patient stay in one split.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+import ecgtune
+
+dataset = ecgtune.simulate(windows=120, seed=3)
+patients = np.repeat([f"p{number:02}" for number in range(30)], 4)  # four windows each
+dataset = replace(dataset, group=patients)
+
+split = ecgtune.split_dataset(dataset, train=0.6, val=0.2, seed=0)
+print(split.unit, {name: len(getattr(split, name)) for name in ("train", "val", "test")})
+
+# %%
+# No patient is in two splits.
+
+train, test = set(patients[split.train]), set(patients[split.test])
+print("patients in both:", train & test)
+
+# %%
+# Cross-validation tests each patient once.
+
+for fold in ecgtune.k_folds(dataset, 3, seed=0):
+    print(len(set(patients[fold.train])), "patients for training,", len(set(patients[fold.test])), "for the test")

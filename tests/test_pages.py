@@ -1,0 +1,83 @@
+"""The commands and programs of the pages under docs/start and docs/howto run as written, but with few epochs."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ecgtune
+from ecgtune.io.writing import write_csv
+from helpers.pretraining import write_recordings
+from helpers.records import heartbeats, write_record
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+PAGES = {path.stem: path for folder in ("start", "howto") for path in sorted((DOCS / folder).glob("*.md"))}
+RUNNABLE = [name for name, path in PAGES.items() if BLOCK.search(path.read_text("utf-8"))]
+#: Pages that use the results of another page.
+AFTER = {"predict": "recordings"}
+FEW = ("--epochs", "2", "--batch-size", "8")
+SHORT = {"compare": (*FEW, "--seeds", "1"), "fine-tune": FEW, "pretrain": FEW}
+
+
+def program(name: str) -> str:
+    """The commands and programs of a page, in their order, as one Python program: imports cost seconds."""
+    lines = ["from ecgtune.cli.main import main"]
+    for language, body in BLOCK.findall(PAGES[name].read_text("utf-8")):
+        if language == "python":
+            lines.append(f"exec({body!r}, {{'__name__': 'page'}})")
+        else:
+            lines += [f"main({shortened(shlex.split(line)[1:])!r})" for line in body.replace("\\\n", " ").splitlines()]
+    return "\n".join(lines)
+
+
+def shortened(tokens: list[str]) -> list[str]:
+    """The tokens of a training with few epochs and one seed, which changes nothing that a command line can get wrong."""
+    for flag, value in zip(*[iter(SHORT.get(tokens[0], ()))] * 2, strict=True):
+        if flag in tokens:
+            tokens[tokens.index(flag) + 1] = value
+        else:
+            tokens += [flag, value]
+    return tokens if tokens[0] in ("demo", "models", "methods") else [*tokens, "--quiet"]
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """The files that the pages name, as a reader of the page has them."""
+    monkeypatch.chdir(tmp_path)
+    write_csv(ecgtune.simulate(60, seed=1, seconds=3), tmp_path / "windows.csv")
+    write_recordings(tmp_path / "recordings.npz")
+    rows, several = ["record,patient,AF"], ["record,patient,MI,STTC"]
+    for index, signal in enumerate(heartbeats(24)):
+        write_record(tmp_path / "recordings", f"r{index:02}", signal)
+        write_record(tmp_path / "recordings-12", f"r{index:02}", np.stack([signal / 2, signal]), leads=("I", "II"))
+        rows.append(f"r{index:02},p{index},{index % 2}")
+        several.append(f"r{index:02},p{index},{index % 2},{index // 2 % 2}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "labels-several.csv").write_text("\n".join(several) + "\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ("own-csv", "recordings") else [pytest.mark.slow]) for name in RUNNABLE]
+)
+def test_a_page_runs(name, workspace):
+    environment = os.environ | {"ECGTUNE_CACHE": str(workspace / "cache")}
+    for page in (AFTER[name], name) if name in AFTER else (name,):
+        done = subprocess.run([sys.executable, "-c", program(page)], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{page}: {done.stdout[-1000:]}\n{done.stderr[-2000:]}"
+
+
+def test_every_error_of_the_reference_is_one_of_the_program():
+    source = " ".join(
+        re.sub(r'"\s*\n\s*f?"', "", path.read_text("utf-8")) for path in (DOCS.parent / "src").rglob("*.py")
+    )
+    page = (DOCS / "reference" / "errors.md").read_text("utf-8")
+    stated = re.findall(r"^\| `([^`]+)` \|", page, flags=re.MULTILINE)
+    assert len(stated) >= 10
+    assert [phrase for phrase in stated if phrase not in source] == []
