@@ -12,7 +12,7 @@ OLDEST_TESTS := tests/utils tests/config tests/io/test_window_cache.py tests/io/
 	tests/methods/test_methods.py tests/training/test_loop.py tests/reporting/test_writing.py tests/cli/test_options.py \
 	tests/deployment/test_export.py tests/workflows/test_sweep.py tests/workflows/test_pretrain.py
 
-.PHONY: audit dist oldest help install browser demo test test-all lint types check web bench study clean
+.PHONY: audit dist oldest help install browser demo test test-all lint types docs check web bench study clean
 
 help:  ## What each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -60,7 +60,10 @@ oldest:  ## Tests with the oldest allowed versions, in an environment of their o
 	$(OLDEST)/bin/python -m pip install --quiet --no-deps --editable .
 	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest $(OLDEST_TESTS)
 
-check: lint types test audit  ## All that has to pass before a change lands
+docs: install  ## Documentation site, into docs/_build/html; runs the programs of the gallery
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+
+check: lint types docs test audit  ## All that has to pass before a change lands
 
 web:  ## Build the page into the package (needs Node 20 or later)
 	cd web && npm ci --no-audit --no-fund && node build.js

@@ -1,6 +1,7 @@
 """Settings of the documentation site: `make docs` builds it into docs/_build/html."""
 
 import re
+import shutil
 from pathlib import Path
 
 from cyclopts import App, Parameter
@@ -15,7 +16,7 @@ author = "The ecgtune developers"
 copyright = "the ecgtune developers"
 version = release = ecgtune.__version__
 
-extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx_copybutton", "sphinx_design", "sphinx_gallery.gen_gallery"]
+extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx_copybutton", "sphinx_gallery.gen_gallery"]
 exclude_patterns = ["_build", "gallery/*.py"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
@@ -24,6 +25,7 @@ html_title = "ecgtune"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_theme_options = {
+    "header_links_before_dropdown": 8,
     "show_nav_level": 1,
     "navigation_with_keys": False,
     "show_toc_level": 2,
@@ -31,14 +33,17 @@ html_theme_options = {
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"decisions": [], "laboratory_log": []}
+html_sidebars = {"index": []}
 html_show_sourcelink = False
 html_copy_source = False
+autodoc_default_options = {"members": True}
 autodoc_typehints = "none"
+highlight_language = "none"
+smartquotes = False  # "--" is the beginning of a flag
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 sphinx_gallery_conf = {
-    "examples_dirs": "../examples",
+    "examples_dirs": "_build/examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"/\d\d_",
     "ignore_pattern": r"__init__",
@@ -57,9 +62,11 @@ def write_commands() -> None:
     app = App(name="ecgtune", default_parameter=Parameter(negative=()), version_flags=(), help_flags=())
     for name in COMMANDS:
         app.command(load(name), name=name)
-        text = app[name].generate_docs(output_format="markdown", generate_toc=False)
+        text = app[name].generate_docs(output_format="markdown")
         text = re.sub(r", --(no|empty)-[\w-]+|(?<=\S) \*?\[default: (False|\(\))\]\*?", "", text)  # flags have no negative form
+        text = re.sub(r"^## Table of Contents\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
         text = re.sub(rf"^```console\n(?={name})", "```console\necgtune ", text, flags=re.MULTILINE)
+        text = text.replace(" -m sphinx", "")  # the module that runs this file
         write(folder / f"{name}.md", re.sub(r"^(#+) ", r"\1 ecgtune ", text, flags=re.MULTILINE))
 
 
@@ -83,6 +90,14 @@ def name_files_of_the_repository(app, page, text) -> None:
     text[0] = re.sub(r"(?<!!)\[([^\]]*)\]\((?!\w+:|#)([^)\s]+)\)", shown, text[0])
 
 
+def copy_examples() -> None:
+    """The programs of the gallery, beside which they write their runs."""
+    copied = HERE / "_build" / "examples"
+    shutil.rmtree(copied, ignore_errors=True)
+    shutil.copytree(HERE.parent / "examples", copied)
+
+
 def setup(app) -> None:
+    copy_examples()
     write_commands()
     app.connect("source-read", name_files_of_the_repository)

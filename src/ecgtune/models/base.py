@@ -77,7 +77,7 @@ class Encoder(nn.Module):
     config_type : dataclass of the sizes.
     published : reader of published checkpoint files, None without one.
     roles : role (one of `ROLES`) to patterns of module names, such as {"query": ("layers.*.attention.q_proj",)}.
-        Projections are linear layers, "conv" are convolutions; a "*_branch" is the module whose output a residual
+        Projections are linear layers, "conv" are convolutions; a "..._branch" is the module whose output a residual
         connection adds.
     lead_weight : name of the parameter whose second axis are the leads (first convolution), or the leads times the
         samples of a patch (linear patch projection); None where leads cannot be adapted so.
