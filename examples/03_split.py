@@ -15,7 +15,7 @@ dataset = ecgtune.simulate(windows=120, seed=3)
 patients = np.repeat([f"p{number:02}" for number in range(30)], 4)  # four windows each
 dataset = replace(dataset, group=patients)
 
-split = ecgtune.split_dataset(dataset, train=0.6, val=0.2, seed=0)
+split = ecgtune.split_dataset(dataset, fractions=(0.6, 0.2, 0.2), seed=0)
 print(split.unit, {name: len(getattr(split, name)) for name in ("train", "val", "test")})
 
 # %%
@@ -27,5 +27,6 @@ print("patients in both:", train & test)
 # %%
 # Cross-validation tests each patient once.
 
-for fold in ecgtune.k_folds(dataset, 3, seed=0):
-    print(len(set(patients[fold.train])), "patients for training,", len(set(patients[fold.test])), "for the test")
+for number, fold in enumerate(ecgtune.k_folds(dataset, 3, seed=0)):
+    split = ecgtune.split_dataset(fold)
+    print(f"fold {number}: {len(set(patients[split.test]))} patients in the test split")

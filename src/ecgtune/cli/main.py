@@ -41,10 +41,9 @@ def main(tokens: Sequence[str] | None = None) -> None:
 
 def _leave(status: int) -> NoReturn:
     """Exit; a stdout or stderr that cannot be written is dropped, about which Python would complain once more."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(status)

@@ -172,8 +172,9 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
         """Build from the values of `to_dict`, also after a round trip through JSON."""
-        plain = dict(values)
+        plain: dict[str, Any] = dict(values)
         for name in ("mean", "std"):
             if plain.get(name) is not None:
                 plain[name] = tuple(float(value) for value in plain[name])
-        return cls(**plain | {"steps": steps_from_list(plain.get("steps", ()))})
+        plain["steps"] = steps_from_list(plain.get("steps", ()))
+        return cls(**plain)

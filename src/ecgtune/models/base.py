@@ -103,7 +103,7 @@ class Encoder(nn.Module):
     readable_leads: ClassVar[tuple[str, ...]] = ()
     channel_axis: ClassVar[Literal[-1, 1]] = -1
     after_blocks: ClassVar[tuple[str, ...]] = ()
-    zero_gradient_parameters: ClassVar[tuple[str, ...]] = ()
+    zero_gradient_parameters: tuple[str, ...] = ()
     pretraining_models: ClassVar[Mapping[str, type[nn.Module]]] = {}
     pooling: ClassVar[Literal["mean", "class_token", "none"]] = "mean"
     no_graph: ClassVar[str] = ""

@@ -61,7 +61,7 @@ def check_method(
     NoPlaceError where an encoder has no place for the method.
     """
     settings = find_method(method)() if isinstance(method, str) else method() if isinstance(method, type) else method
-    bases = [example_encoder(each) for each in (encoder if isinstance(encoder, (list, tuple)) else [encoder])]
+    bases = [example_encoder(each) for each in ([encoder] if isinstance(encoder, (str, type, Encoder)) else encoder)]
     with one_thread():
         failures = {base.architecture: _failures(settings, base) for base in bases}
     raise_failures(f"{settings.name} on {', '.join(failures)}", failures)

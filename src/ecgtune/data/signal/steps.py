@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ecgtune.data.signal.filters import band_pass, interpolate, mains_notch, resample
 from ecgtune.errors import SettingError
 
-Windows = NDArray[np.float64]
+Windows = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Resample(Step):
             return resample(windows, rate, self.rate, self.method), self.rate
         from scipy.signal import resample as by_transform
 
-        return by_transform(windows, max(1, int(windows.shape[-1] * self.rate / rate)), axis=-1), self.rate
+        samples = max(1, int(windows.shape[-1] * self.rate / rate))
+        return np.asarray(by_transform(windows, samples, axis=-1)), self.rate
 
 
 @dataclass(frozen=True)

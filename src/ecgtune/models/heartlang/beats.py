@@ -73,7 +73,8 @@ def qrs_complexes(window: NDArray[np.float32]) -> NDArray[np.int64]:
 def _detected(lead: bytes) -> tuple[int, ...]:
     from wfdb.processing import xqrs_detect
 
-    return tuple(xqrs_detect(np.frombuffer(lead, np.float32).astype(np.float64), fs=RATE, verbose=False))
+    found = xqrs_detect(np.frombuffer(lead, np.float32).astype(np.float64), fs=RATE, verbose=False)
+    return tuple(int(sample) for sample in found)
 
 
 def cut_beats(peaks: NDArray[np.int64], samples: int, length: int) -> NDArray[np.int64]:
