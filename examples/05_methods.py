@@ -11,5 +11,5 @@ import ecgtune
 
 dataset = ecgtune.simulate(windows=200, seed=5)
 recipes = [ecgtune.recipe(name, epochs=3) for name in ("probe", "lora", "norm-bias")]
-comparison = ecgtune.compare(dataset, recipes, model="ecg-fm-tiny", seeds=1, out="runs/compare")
+ecgtune.compare(dataset, recipes, seeds=1, out="runs/compare")
 print(Path("runs/compare/table.md").read_text())

@@ -21,6 +21,6 @@ run = ecgtune.fine_tune(dataset, recipe, model="ecg-fm-tiny", out="runs/leads")
 print(run.metrics["window"]["metrics"]["auroc"]["value"])
 
 # %%
-# The run predicts recordings that have these leads.
+# The run predicts windows that have these leads.
 
-print(run.predict(signal[:2], leads=("I", "II")).round(3))
+print(run.predict(signal[:2]).round(3))
