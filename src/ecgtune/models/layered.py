@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
-from ecgtune.models.base import Encoder, EncoderConfig
-
-
-class LayeredConfig(EncoderConfig, Protocol):
-    """Settings of an encoder with a field `width`: channels of its tokens."""
-
-    @property
-    def width(self) -> int: ...
+from ecgtune.models.base import Encoder
 
 
 class LayeredEncoder(Encoder):
     """Encoder with blocks `layers`, a ModuleList, each called with features (batch, tokens, width) and their mask."""
 
-    config: LayeredConfig
+    config: Any  # sizes, among them `width`: channels of the tokens
     layers: nn.ModuleList
 
     @property
