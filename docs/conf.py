@@ -51,6 +51,8 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "download_all_examples": False,
     "show_signature": False,
+    "capture_repr": (),
+    "default_thumb_file": str(HERE / "images" / "report.png"),
     "min_reported_time": 3600,
 }
 
@@ -63,7 +65,9 @@ def write_commands() -> None:
     for name in COMMANDS:
         app.command(load(name), name=name)
         text = app[name].generate_docs(output_format="markdown")
-        text = re.sub(r", --(no|empty)-[\w-]+|(?<=\S) \*?\[default: (False|\(\))\]\*?", "", text)  # flags have no negative form
+        text = re.sub(
+            r", --(no|empty)-[\w-]+|(?<=\S) \*?\[default: (False|\(\))\]\*?", "", text
+        )  # flags have no negative form
         text = re.sub(r"^## Table of Contents\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
         text = re.sub(rf"^```console\n(?={name})", "```console\necgtune ", text, flags=re.MULTILINE)
         text = text.replace(" -m sphinx", "")  # the module that runs this file

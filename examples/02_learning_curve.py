@@ -18,11 +18,11 @@ for fraction in fractions:
     run = ecgtune.fine_tune(dataset, recipe, model="ecg-fm-tiny", out=f"runs/probe-{fraction}")
     scores.append(run.metrics["window"]["metrics"]["auroc"])
 
-figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
+figure, axis = plt.subplots(figsize=(6, 3.5), layout="constrained")
 value = [score["value"] for score in scores]
 below = [score["value"] - score["ci_low"] for score in scores]
 above = [score["ci_high"] - score["value"] for score in scores]
 axis.errorbar(fractions, value, yerr=(below, above), marker="o", capsize=3)
 axis.set_xscale("log")
 axis.set_xlabel("fraction of the training labels")
-axis.set_ylabel("AUROC on the test split, 95 % interval")
+axis.set_ylabel("test AUROC, 95 % interval")

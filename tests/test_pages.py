@@ -64,7 +64,8 @@ def workspace(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in ("own-csv", "recordings") else [pytest.mark.slow]) for name in RUNNABLE]
+    "name",
+    [pytest.param(name, marks=[] if name in ("own-csv", "recordings") else [pytest.mark.slow]) for name in RUNNABLE],
 )
 def test_a_page_runs(name, workspace):
     environment = os.environ | {"ECGTUNE_CACHE": str(workspace / "cache")}
