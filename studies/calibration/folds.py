@@ -26,7 +26,8 @@ from rows import Row, read_rows, replace_rows
 
 from ecgtune import fine_tune, k_folds, read_dataset, recipe
 from ecgtune.data.dataset import Dataset
-from ecgtune.evaluation.calibration.measures import calibration_measures
+from ecgtune.evaluation.calibration.measures import calibration_line, calibration_measures
+from ecgtune.evaluation.prior_shift import estimated_prevalence, shifted
 from ecgtune.training.predictions import read_predictions
 from ecgtune.utils.files import read_json, write_json
 from ecgtune.workflows.environment import machine, now
@@ -60,6 +61,10 @@ def main() -> None:
 
 
 KEY = ("task", "variant", "fold", "label")
+SHIFTED, DRAWS = 0.05, 200
+SHIFT_COLUMNS = (
+    "task", "variant", "prevalence", "estimate", "intercept_before", "intercept_stated", "intercept_estimated",
+)  # fmt: skip
 
 
 def windows(task: dict[str, Any], folder: Path, out: Path) -> Dataset:
@@ -120,6 +125,38 @@ def variant_rows(
         for side in SIDES
     )
     yield from measured_rows(name, variant, ALL, {}, before, after)
+    if dataset.task == "binary":
+        file = RESULTS / "prior_shift.csv"
+        own = (np.concatenate(each) for each in (label, sides["after"], group))
+        replace_rows(
+            file, [{"task": name, "variant": variant, **prior_shift(*own)}], SHIFT_COLUMNS, ("task", "variant")
+        )
+
+
+def prior_shift(label: np.ndarray, probability: np.ndarray, group: np.ndarray) -> Row:
+    """Mean calibration intercept of test recordings, drawn so that 5 % of the windows are positive.
+
+    Before, after the closed form at 5 %, and at the prevalence that is estimated without labels; means over draws.
+    """
+    before = np.array([1 - label.mean(), label.mean()])
+    generator, positive = np.random.default_rng(0), np.unique(group[label == 1])
+    windows = {name: np.flatnonzero((group == name) & (label == 1)) for name in positive}
+    negative = np.flatnonzero(label == 0)
+    wanted, found = SHIFTED / (1 - SHIFTED) * len(negative), []
+    for _ in range(DRAWS):
+        rows = []
+        for name in generator.permutation(positive):
+            if sum(map(len, rows)) >= wanted:
+                break
+            rows.append(windows[name])
+        kept = np.concatenate([negative, *rows])
+        own = probability[kept]
+        estimate = estimated_prevalence(own, before, "binary")
+        sides = [own, *(shifted(own, before, after, "binary") for after in ([1 - SHIFTED, SHIFTED], estimate))]
+        truth, index = label[kept].astype(float), np.arange(len(kept))
+        found.append([estimate[1], *(calibration_line(truth, side, index)[1].value for side in sides)])
+    means = np.mean(found, axis=0)
+    return {name: f"{value:.4f}" for name, value in zip(SHIFT_COLUMNS[2:], (SHIFTED, *means), strict=True)}
 
 
 def uncalibrated(file: Path, calibrated: np.ndarray) -> np.ndarray:
@@ -182,7 +219,15 @@ def table(settings: dict[str, Any]) -> str:
         if (RESULTS / f"{name}.json").is_file()
         for facts in [read_json(RESULTS / f"{name}.json")]
     ]
-    return markdown(header, lines) + "\n" + "; ".join(origin) + ".\n"
+    shifts = [
+        (
+            settings["tasks"][row["task"]]["title"], row["variant"], row["estimate"], row["intercept_before"],
+            row["intercept_stated"], row["intercept_estimated"],
+        )
+        for row in read_rows(RESULTS / "prior_shift.csv")
+    ]  # fmt: skip
+    names = ("task", "loss", "estimate of 0.05", "intercept, not moved", "moved to 0.05", "moved to the estimate")
+    return "\n".join([markdown(header, lines), markdown(names, shifts), "; ".join(origin) + "."]) + "\n"
 
 
 if __name__ == "__main__":

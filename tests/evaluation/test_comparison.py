@@ -71,7 +71,7 @@ def test_layout_of_results_json():
         "seconds_per_epoch", "peak_memory_bytes", "file_bytes", "calibration", "metrics", "group_metrics", "difference",
     ]  # fmt: skip
     assert tuple(first["metrics"]) == tuple(first["group_metrics"]) == tuple(first["difference"]) == METRICS
-    assert list(first["metrics"]["f1"]) == ["mean", "std", "values", "ci_low", "ci_high"]
+    assert list(first["metrics"]["f1"]) == ["mean", "std", "values", "ci_low", "ci_high", "with_seeds"]
     assert (first["seeds"], first["runs"]) == ([0, 1], ["full/seed-0", "full/seed-1"])
     assert (first["seconds_per_epoch"], first["peak_memory_bytes"]) == (2.5, 11)
 
@@ -85,6 +85,26 @@ def test_mean_and_standard_deviation_over_seeds():
     assert entry["std"] == pytest.approx(np.std(expected, ddof=1))
     assert entry["ci_low"] < entry["mean"] < entry["ci_high"]
     assert rows(runs[:1])["full"]["metrics"]["auroc"]["std"] is None
+
+
+def test_intervals_with_seeds_are_wider_when_seeds_differ():
+    runs = [record(seed=seed, strength=strength) for seed, strength in enumerate((0.05, 0.3, 0.6))]
+    entry = rows(runs)["full"]["metrics"]["auroc"]
+    assert width(entry["with_seeds"]) > 1.5 * width(entry)
+    assert rows(runs[:1])["full"]["metrics"]["auroc"]["with_seeds"] is None
+
+
+def test_differences_have_p_values_that_are_adjusted_for_their_number():
+    runs = [record(), record("weak", strength=0.02), record("near", strength=0.29), record("resnet", kind="baseline")]
+    found = rows(runs)
+    weak, near = (found[name]["difference"]["auroc"] for name in ("weak", "near"))
+    assert weak["p"] < 0.001
+    assert weak["p"] < near["p"]
+    assert weak["p_holm"] == pytest.approx(2 * weak["p"])
+    assert near["p_holm"] == pytest.approx(max(near["p"], weak["p_holm"]))
+    assert "p" in found["resnet"]["difference"]["auroc"]
+    assert "p_holm" not in found["resnet"]["difference"]["auroc"]
+    assert "p" not in found["full"]["difference"]["auroc"]
 
 
 def test_difference_to_itself_is_exactly_zero():

@@ -1,7 +1,8 @@
 """Rows of results.json from runs of several methods and seeds.
 
 All methods are evaluated on the same resampled groups, so differences between methods are paired: the difficulty of a
-group cancels. Intervals express the variation over test groups, `std` that over seeds; neither includes the other.
+group cancels. Intervals express the variation over test groups, `std` that over seeds; `with_seeds` is an interval of
+both. p-values of differences are those of the bootstrap's standard error.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,11 +16,12 @@ from ecgtune.errors import RunError
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.evaluate import defined, plain
 from ecgtune.evaluation.groups import group_index, group_predictions
-from ecgtune.evaluation.intervals import interval, resampled_counts
+from ecgtune.evaluation.intervals import interval, over_seeds, percentile_interval, resampled_counts
 from ecgtune.evaluation.metrics import LEAD, checked_level
 from ecgtune.evaluation.notes import comparison_notes
 from ecgtune.evaluation.recommendation import ranked_methods, recommend
 from ecgtune.evaluation.scorer import Key, Scorer, make_scorer
+from ecgtune.evaluation.statistics.estimate import Estimate, holm
 from ecgtune.utils.formatting import counted
 
 # Rounded probabilities in predictions.csv can change the class of a window at the threshold, but not of many.
@@ -113,6 +115,7 @@ def compare_runs(
                 own, theirs = _common_seeds(own, theirs)
             row["difference"] = _difference(own, theirs, level)
         rows.append(row)
+    _adjust(rows, paired_with)
     notes = comparison_notes([record.metrics for record in records if record.kind == "method"], rows, reference)
     lead = LEAD[records[0].metrics.get("task", "binary")]
     ranked = ranked_methods(rows, lead)
@@ -220,8 +223,17 @@ def _summary(runs: Sequence[_Scores], level: float) -> dict[str, dict[str, Any]]
             "std": defined(float(values.std(ddof=1))) if len(runs) > 1 else None,
             "values": [defined(value) for value in values],
             **plain(interval(name, mean, draws, trials, level, constant=constant)),
+            "with_seeds": _with_seeds(runs, name, level),
         }
     return result
+
+
+def _with_seeds(runs: Sequence[_Scores], name: str, level: float) -> dict[str, float | None] | None:
+    """Return the interval over resampled seeds and groups; None for one seed."""
+    if len(runs) < 2:
+        return None
+    low, high = percentile_interval(over_seeds(np.stack([run.draws[name] for run in runs])), level)
+    return {"ci_low": defined(low), "ci_high": defined(high)}
 
 
 def _common_seeds(runs: Sequence[_Scores], reference: Sequence[_Scores]) -> tuple[Sequence[_Scores], Sequence[_Scores]]:
@@ -246,7 +258,26 @@ def _difference(
         # The reference minus itself is 0; other equal methods are equal on these windows only.
         found = interval(name, float(value), mean - mean_reference, None, level, constant=list(runs) == list(reference))
         result[name] = {"value": defined(float(value)), **plain(found)}
+        if list(runs) != list(reference) and "too_few" not in found:
+            result[name]["p"] = _p_value(float(value), mean - mean_reference)
     return result
+
+
+def _p_value(value: float, draws: NDArray[np.float64]) -> float | None:
+    """Return the two-sided p-value of a difference by the standard deviation of its resamples; None if undefined."""
+    known = draws[~np.isnan(draws)]
+    if np.isnan(value) or len(known) < 2:
+        return None
+    return Estimate(value, float(known.std(ddof=1))).p_value
+
+
+def _adjust(rows: Sequence[dict[str, Any]], reference: str | None) -> None:
+    """Add `p_holm` to the differences of methods: p-values adjusted for the number of methods, of each metric."""
+    methods = [row for row in rows if row["difference"] and row["kind"] == "method" and row["method"] != reference]
+    for name in methods[0]["difference"] if methods else ():
+        tested = [row["difference"][name] for row in methods if row["difference"][name].get("p") is not None]
+        for entry, adjusted in zip(tested, holm([entry["p"] for entry in tested]), strict=True):
+            entry["p_holm"] = float(adjusted)
 
 
 def _description(runs: Sequence[RunRecord]) -> dict[str, Any]:

@@ -93,8 +93,8 @@ def write_calibration_figures(folder: Path, content: Entry, colour: str, *, png:
     entries = shown_entries(content)
     files = []
     for name, title, paint in (
-        ("reliability", "Reliability: frequency against probability", _reliability),
-        ("net-benefit", "Decision curve: net benefit against threshold", _net_benefit),
+        ("reliability", "Reliability", _reliability),
+        ("net-benefit", "Decision curve", _net_benefit),
     ):
         files += _panels(folder / f"{name}.svg", title, names, entries, colour, paint, png=png)
     return files

@@ -123,8 +123,34 @@ def table_notes(results: dict[str, Any], entries: Iterable[dict[str, Any]] | Non
             "seeds; an interval that includes 0 does not separate the two. Intervals are not adjusted for the number "
             "of methods."
         )
+    notes += _test_notes(results)
     too_few = too_few_note(differences(results) if entries is None else entries)
     return [*notes, *([too_few] if too_few else []), "n/a: not defined for these predictions, or not measured."]
+
+
+def _test_notes(results: dict[str, Any]) -> list[str]:
+    """p-values of the differences in the ranking metric, adjusted for their number, and the interval with seeds."""
+    lead = lead_of(results)
+    tested = [
+        f"{row['method']} {row['difference'][lead]['p_holm']:.2g}"
+        for row in results["rows"]
+        if row["difference"] and "p_holm" in row["difference"][lead]
+    ]
+    notes = []
+    if tested:
+        notes.append(
+            f"p-values of the {lead_title(results)} against {results['reference']}, adjusted for their number (Holm): "
+            f"{', '.join(tested)}."
+        )
+    both = [
+        f"{row['method']} {formatting.interval(own)}"
+        for row in results["rows"]
+        if (own := row["metrics"][lead].get("with_seeds")) and row["kind"] == "method"
+    ]
+    if both:
+        unit = unit_name(results["split"])
+        notes.append(f"95 % intervals of the {lead_title(results)} over seeds and {unit}s together: {', '.join(both)}.")
+    return notes
 
 
 def table_csv(results: dict[str, Any]) -> str:

@@ -134,8 +134,8 @@ def _test_rows(run: Predictor, dataset: Dataset) -> NDArray:
     rows = read_split(RunFolder(folder))["test"]
     if run.trained_on["windows"] != len(dataset):
         raise RunError(
-            f"{dataset.source.path} has {counted(len(dataset), 'window')}, but the run was trained on {run.trained_on['windows']} "
-            "of it; read it with the same options"
+            f"{dataset.source.path} has {counted(len(dataset), 'window')}, but the run was trained on "
+            f"{run.trained_on['windows']} of it; read it with the same options"
         )
     return rows
 
