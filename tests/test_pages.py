@@ -37,7 +37,7 @@ def program(name: str) -> str:
 
 
 def shortened(tokens: list[str]) -> list[str]:
-    """The tokens of a training with few epochs and one seed, which changes nothing that a command line can get wrong."""
+    """The tokens of a training with few epochs and one seed: nothing else of the command line changes."""
     for flag, value in zip(*[iter(SHORT.get(tokens[0], ()))] * 2, strict=True):
         if flag in tokens:
             tokens[tokens.index(flag) + 1] = value
