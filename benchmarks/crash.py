@@ -9,8 +9,8 @@ same command runs to its end, and its files are compared with those of the undis
 hold times, memory or the command line. A library written in C (`faults.c`, Linux) counts the operations, whoever
 calls them; a compiler `cc` is needed.
 
-Faults that are done are kept in `--work`, so an interrupted call resumes. Results are in benchmarks/results/crash.json;
-the exit status is 1 if a run ended on other bytes, with an error, or left temporary files.
+Faults that are done are kept in `--work`, so a call that was interrupted, or ended after `--minutes`, resumes. Results
+are in benchmarks/results/crash.json; the exit status is 1 if a run ended on other bytes, with an error, or left temporary files.
 """
 
 import argparse
@@ -349,6 +349,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--victims", nargs="+", choices=VICTIMS, default=list(VICTIMS))
     parser.add_argument("--operations", type=int, default=0, help="0: all")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="no new fault after this time")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "ecgtune-crash")
     parser.add_argument("--result", type=Path, default=ROOT / "benchmarks/results/crash.json")
     options = parser.parse_args(arguments)
@@ -365,20 +366,26 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     for name, (_, count, seconds) in wholes.items():
         counts = {kind: {"faults": 0, "same bytes": 0} for kind in KINDS}
         rows[name] = {"operations": count, "seconds": round(seconds, 2), **counts}
-    for kind in KINDS:
-        for number, (name, (whole, count, seconds)) in enumerate(wholes.items()):
-            kills = options.kills // len(wholes) + (number < options.kills % len(wholes))
-            for index, (at, action) in enumerate(moments(kind, count, seconds, kills, options.operations, number)):
-                key = f"{name} {kind} {index}"
-                if key not in done.results:
-                    done.add(key, hit(server, name, options.work / name, whole, kind, at, action))
-                wrong = done.results[key]
-                rows[name][kind]["faults"] += 1
-                rows[name][kind]["same bytes"] += not wrong
-                if wrong:
-                    rows[name].setdefault("wrong", []).append([kind, at, wrong])
-                    print(f"{name}, {kind} {at}: {wrong}", flush=True)
-            print(name, kind, rows[name][kind], flush=True)
+    # Of each kind one fault of every victim, then the next: a call that is stopped has met all victims alike.
+    faults = []
+    for number, (name, (_, count, seconds)) in enumerate(wholes.items()):
+        kills = options.kills // len(wholes) + (number < options.kills % len(wholes))
+        for order, kind in enumerate(KINDS):
+            found = moments(kind, count, seconds, kills, options.operations, seed=number)
+            faults += [(order, index, name, at, action) for index, (at, action) in enumerate(found)]
+    stop = time.monotonic() + 60 * options.minutes
+    for order, index, name, at, action in sorted(faults):
+        kind, key = KINDS[order], f"{name} {KINDS[order]} {index}"
+        if key not in done.results:
+            if time.monotonic() > stop:
+                continue
+            done.add(key, hit(server, name, options.work / name, wholes[name][0], kind, at, action))
+        wrong = done.results[key]
+        rows[name][kind]["faults"] += 1
+        rows[name][kind]["same bytes"] += not wrong
+        if wrong:
+            rows[name].setdefault("wrong", []).append([kind, at, wrong])
+            print(f"{name}, {kind} {at}: {wrong}", flush=True)
     total = {
         kind: {key: sum(row[kind][key] for row in rows.values()) for key in ("faults", "same bytes")} for kind in KINDS
     }
