@@ -10,7 +10,8 @@ hold times, memory or the command line. A library written in C (`faults.c`, Linu
 calls them; a compiler `cc` is needed.
 
 Faults that are done are kept in `--work`, so a call that was interrupted, or ended after `--minutes`, resumes. Results
-are in benchmarks/results/crash.json; the exit status is 1 if a run ended on other bytes, with an error, or left temporary files.
+are in benchmarks/results/crash.json; the exit status is 1 if a run ended on other bytes, with an error, or left
+temporary files.
 """
 
 import argparse
