@@ -12,7 +12,7 @@ OLDEST_TESTS := tests/utils tests/config tests/io/test_window_cache.py tests/io/
 	tests/methods/test_methods.py tests/training/test_loop.py tests/reporting/test_writing.py tests/cli/test_options.py \
 	tests/deployment/test_export.py tests/workflows/test_sweep.py tests/workflows/test_pretrain.py
 
-.PHONY: audit dist oldest help install browser demo test test-all lint types docs check web bench study clean
+.PHONY: audit dist oldest help install browser demo test test-all fuzz lint types docs check web bench study clean
 
 help:  ## What each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -38,6 +38,10 @@ test: install browser  ## The tests but those marked slow
 
 test-all: test  ## The whole test suite
 	$(TEST) -m slow
+
+FUZZ_SECONDS ?= 600
+fuzz: install  ## Change files at random: each reader for FUZZ_SECONDS=600; FUZZ= names readers
+	$(BIN)/python tests/hostile/fuzz.py $(FUZZ_SECONDS) $(FUZZ)
 
 lint: install  ## Style
 	$(BIN)/ruff check .

@@ -166,3 +166,18 @@ def test_a_file_that_grows_while_it_is_read_is_refused(csv_file, cache_folder, m
     with pytest.raises(DataError, match="changed while it was read"):
         read(path)
     assert list(cache_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("change", ["a NaN in the samples", "the rate as text"])
+def test_a_changed_entry_is_noticed_and_made_again(csv_file, cache_folder, change):
+    path = csv_file()
+    expected = read(path).signal.copy()
+    (entry,) = (folder for folder in cache_folder.iterdir() if (folder / "entry.json").is_file())
+    if change == "the rate as text":
+        facts = (entry / "entry.json").read_text()
+        (entry / "entry.json").write_text(facts.replace('"sampling_rate": null', '"sampling_rate": "ha"'))
+    else:
+        samples = np.fromfile(entry / "signal.f32", np.float32)
+        samples[5] = np.nan
+        samples.tofile(entry / "signal.f32")
+    assert_array_equal(read(path).signal, expected)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import subprocess
 import sys
 from itertools import product
@@ -66,6 +67,22 @@ def test_saves_inside_an_epoch_resume_on_the_same_bits(tmp_path):
     state = torch.load(RunFolder(tmp_path / "stopped").state, weights_only=True)["state"]
     assert (state["epoch"], state["step"]) == (1, 3)
     _, resumed_logits, resumed_log = run(tmp_path / "stopped", settings=often)
+    assert np.array_equal(resumed_logits, logits)
+    assert resumed_log == log
+
+
+def test_a_state_of_another_training_is_refused_and_can_be_removed(tmp_path):
+    """tests/hostile has what a state may hold; here is what the message tells to do."""
+    _, logits, log = whole()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop_after=9)
+    state = RunFolder(tmp_path).state
+    content = torch.load(state, weights_only=True)
+    torch.save(content | {"weights": {}}, state)
+    with pytest.raises(RunError, match=r"tensors missing.*; remove .*last and resume, which trains from the first"):
+        run(tmp_path)
+    shutil.rmtree(state.parent)
+    _, resumed_logits, resumed_log = run(tmp_path)
     assert np.array_equal(resumed_logits, logits)
     assert resumed_log == log
 

@@ -275,21 +275,22 @@ def read_run(folder: Path) -> Run:
     run = RunFolder(folder)
     run.check_finished()
     file = run.best / "model.json"
-    saved, metrics = read_json(file), run.read_metrics()
+    saved = read_json(file)
     if isinstance(saved, dict) and isinstance(saved.get("method"), dict) and "imports" in saved:
         method_from_table(saved["method"], str(file), saved["imports"])  # says what to import; the recipe cannot
     read_recipe(run)  # says so when the folder holds a pretraining
+    metrics = run.read_metrics()
     check_schema(saved, SavedModel, str(file), RunError)
     if saved["classes"] != metrics["classes"]:
-        raise RunError(f"{file} has the classes {saved['classes']}, but {run.metrics} has {metrics['classes']}")
+        raise RunError(f"{file} and {run.metrics} have different classes; the folder was put together from two runs")
     try:
         method = method_from_table(saved["method"], str(file))
         preprocessing = Preprocessing.from_dict(saved["preprocessing"])
         sampling_rate, decision = saved["input_sampling_rate"], Decision.from_dict(saved["threshold"])
         calibration = Calibration.from_dict(saved.get("calibration"), decision.task)
         model = _built(run, saved, method)
-    except EcgtuneError:
-        raise
+    except EcgtuneError as error:
+        raise error if str(folder) in str(error) else type(error)(f"{file}: {error}") from None
     except Exception as error:  # sizes that do not fit together fail in torch and peft, in many ways
         raise RunError(f"{file} is not a file of a run ({reason_of(error)}); run it again") from None
     load_weights(model, run.best)

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ecgtune.errors import AuditError, RunError
-from ecgtune.models.tensors import check_tensors, read_safetensors, to_float32
+from ecgtune.models.tensors import check_tensors, of_same_types, read_safetensors, to_float32
 from ecgtune.utils.files import refuse_pointer
 from ecgtune.utils.formatting import counted
 
@@ -79,6 +79,10 @@ def load_tensors(module: nn.Module, path: Path, expected: Mapping[str, Tensor]) 
     """Read exactly the tensors `expected` of a module from a file. Raises RunError on any difference."""
     stored = read_tensors(path)
     check_names(stored, expected, path)
+    try:
+        stored = of_same_types(stored, expected)
+    except RuntimeError as error:
+        raise RunError(f"{path} does not fit the model: {error}") from None
     module.load_state_dict(stored, strict=False)  # the names are checked against what was saved
 
 

@@ -12,27 +12,42 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ecgtune.config.base import from_table, to_table
+from ecgtune.config.base import to_table
 from ecgtune.data.dataset import check_rate
 from ecgtune.errors import AuditError, CheckpointError, EcgtuneError, SettingError
-from ecgtune.models.architectures import ARCHITECTURES, architecture_of, check_registered
+from ecgtune.models.architectures import ARCHITECTURES, architecture_of, check_registered, config_of
 from ecgtune.models.base import Checkpoint, Encoder, EncoderConfig, PublishedFormat
 from ecgtune.models.names import MODELS
 from ecgtune.models.tensors import check_tensors, read_safetensors, to_float32
 from ecgtune.models.torch_files import read_torch_file
 from ecgtune.models.weights import Weights, file_sha256
 from ecgtune.utils.files import json_value, read_json, refuse_pointer, replace_folder
+from ecgtune.utils.formatting import counted
+from ecgtune.utils.schema import check_schema
 from ecgtune.utils.sources import user_files
-from ecgtune.utils.text import reason_of
+from ecgtune.utils.text import reason_of, shown
 
 FORMAT = 1
+
+
+class SavedEncoder(TypedDict):
+    """What is read of `model.json`; pretrainings have further facts in it."""
+
+    architecture: str
+    version: NotRequired[int]
+    config: dict[str, Any]
+    sha256: str
+    converted_from: NotRequired[dict[str, Any] | None]
+    label_names: NotRequired[list[str] | None]
+
+
 WEIGHTS_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
 
 
@@ -126,7 +141,7 @@ def read_published_file(path: Path) -> Any:
 def read_config(folder: Path, architecture: type[Encoder]) -> EncoderConfig:
     """Sizes of the encoder in a converted folder, without its weights."""
     settings = read_json(folder / SETTINGS_FILE)
-    return from_table(architecture.config_type, settings["config"], str(folder / SETTINGS_FILE))
+    return config_of(architecture, settings["config"], str(folder / SETTINGS_FILE))
 
 
 def convert(source: str | Path, target: str | Path, *, heads: int | None = None) -> Path:
@@ -147,7 +162,10 @@ def convert(source: str | Path, target: str | Path, *, heads: int | None = None)
     labels = None if checkpoint.head is None else checkpoint.head["bias"].shape[0]
     names = None if checkpoint.labels is None else list(checkpoint.labels)
     facts = {"labels": labels, "label_names": names, "converted_from": checkpoint.weights.to_json()}
-    replace_folder(target, lambda folder: _write(folder, checkpoint.encoder, tensors, facts))
+    try:
+        replace_folder(target, lambda folder: _write(folder, checkpoint.encoder, tensors, facts))
+    except SafetensorError as error:  # its own error for a full disk
+        raise CheckpointError(f"{target} cannot be written ({error}); choose another folder") from error
     return target
 
 
@@ -224,6 +242,7 @@ def _load_folder(folder: Path) -> Checkpoint:
         raise CheckpointError(
             f"{folder / SETTINGS_FILE}: not the format {FORMAT} of this version; convert the file again"
         )
+    check_schema(settings, SavedEncoder, str(folder / SETTINGS_FILE), CheckpointError)
     sha256 = file_sha256(folder / WEIGHTS_FILE)
     if settings.get("sha256") != sha256:
         raise CheckpointError(
@@ -234,8 +253,12 @@ def _load_folder(folder: Path) -> Checkpoint:
     architecture = architecture_of(settings, str(folder / SETTINGS_FILE))
     encoder = {name.removeprefix("encoder."): tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
     head = {name.removeprefix("head."): tensor for name, tensor in tensors.items() if name.startswith("head.")}
+    config = config_of(architecture, settings["config"], str(folder / SETTINGS_FILE))
+    others = [name for name in tensors if not name.startswith(("encoder.", "head."))]
+    if others:
+        several = counted(len(others), "tensor")
+        raise AuditError(f"weights audit: {source} has {several} of no encoder, such as {shown(others[0])}")
     try:
-        config = from_table(architecture.config_type, settings["config"], str(folder / SETTINGS_FILE))
         model = architecture.from_weights(config, encoder)
         check_rate(model.input_spec.sampling_rate, f"{folder / SETTINGS_FILE}: an encoder with the sampling rate")
         if head and {name: (*tensor.shape,) for name, tensor in head.items()} != {
@@ -257,4 +280,6 @@ def _load_folder(folder: Path) -> Checkpoint:
         terms=origin.get("terms", ""),
     )
     labels = settings.get("label_names")
+    if labels is not None and (not head or len(labels) != len(head["bias"])):
+        raise CheckpointError(f"{folder / SETTINGS_FILE}: has {len(labels)} label_names; its head has another number")
     return Checkpoint(model, weights, head or None, None if labels is None else tuple(labels))

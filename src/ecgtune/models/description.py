@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from ecgtune.config.base import from_table, to_table
+from ecgtune.data.dataset import check_rate
 from ecgtune.errors import CheckpointError
-from ecgtune.models.architectures import architecture_of
+from ecgtune.models.architectures import architecture_of, config_of
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.leads import LeadMixer
 from ecgtune.models.loading import load_model
@@ -51,7 +52,7 @@ def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Cl
     if description.get("format") != FORMAT:
         raise CheckpointError(f"the model's description has format {description.get('format')!r}; allowed: {FORMAT}")
     architecture = architecture_of(description, "the model's description")
-    config = from_table(architecture.config_type, description["config"], "the model's description")
+    config = config_of(architecture, description["config"], "the model's description")
     head = from_table(Head, description["head"], "the model's description")
     weights = Weights.from_json(description["weights"])
     classes, lead_mode, name = tuple(description["classes"]), description["lead_mode"], description["name"]
@@ -59,6 +60,7 @@ def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Cl
     if not load_base:
         with torch.random.fork_rng(devices=[]):  # the draws are replaced at once, and nobody else should see them
             encoder = architecture(config)
+        check_rate(encoder.input_spec.sampling_rate, "the model's description: an encoder with the sampling rate")
         mixer = LeadMixer(mixed, config.leads) if mixed else None
         return Classifier(
             encoder,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 MOST_BYTES = 32 << 20  # of one pickle; that of the published ECG-FM has below 1 MB
-MOST_OPCODES = 1_000_000  # of one pickle, each of which makes one value at most
+MOST_OPCODES = 500_000  # of a file, each of which makes one value at most; those of the published ECG-FM are 50,000
 DEEPEST = 100  # levels of containers in containers
 _LARGEST_INTEGER = 128  # bits; longer ones belong to random states, and take long to print
 _SCALARS = (str, bytes, int, float, bool, type(None))
@@ -60,23 +60,18 @@ class Interpreter:
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
-        for opcode, argument, _ in pickletools.genops(self._file):
+        while code := self._file.read(1):
             self._left -= 1
             if self._left < 0:
                 raise PickleError(f"over {MOST_OPCODES} instructions")
-            name = opcode.name
-            if name in _VALUES:
-                self._stack.append(argument)
-            elif name in _MADE:
-                self._stack.append(_MADE[name]())
-            elif name in _ACTIONS:
-                _ACTIONS[name](self, argument)
-            elif name == "STOP":
+            if code == b".":
                 value = self._stack.pop()
                 check_depth(value)
                 return value
-            elif name not in ("PROTO", "FRAME"):
-                raise PickleError(f"instruction {name}")
+            if code not in _TABLE:
+                raise PickleError(f"instruction {code!r}")
+            action, reader = _TABLE[code]
+            action(self, None if reader is None else reader(self._file))
         raise PickleError("no end")
 
     def _to_mark(self) -> list[Any]:
@@ -106,6 +101,14 @@ def _mark(machine: Interpreter, argument: Any) -> None:
 
 def _integer(machine: Interpreter, argument: Any) -> None:
     machine._stack.append(argument if argument.bit_length() <= _LARGEST_INTEGER else Inert())
+
+
+def _value(machine: Interpreter, argument: Any) -> None:
+    machine._stack.append(argument)
+
+
+def _made(make: Callable[[], Any]) -> Callable[[Interpreter, Any], None]:
+    return lambda machine, argument: machine._stack.append(make())
 
 
 def _tuple(count: int | None) -> Callable[[Interpreter, Any], None]:
@@ -201,23 +204,17 @@ def _persid(machine: Interpreter, argument: Any) -> None:
     machine._stack.append(machine.stored(argument if argument is not None else machine._stack.pop()))
 
 
-_VALUES = frozenset(
-    {
-        *("BINFLOAT", "FLOAT", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
-        *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
-    }
-)
-_MADE: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    "EMPTY_TUPLE": tuple,
-    "EMPTY_LIST": list,
-    "EMPTY_DICT": dict,
-    "EMPTY_SET": Inert,
-    "BYTEARRAY8": Inert,
-}
 _ACTIONS: dict[str, Callable[[Interpreter, Any], object]] = {
+    **dict.fromkeys(("BINFLOAT", "FLOAT", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"), _value),
+    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"), _value),
+    **dict.fromkeys(("PROTO", "FRAME"), lambda machine, argument: None),
+    **dict.fromkeys(("EMPTY_SET", "BYTEARRAY8"), _made(Inert)),
+    "NONE": _made(lambda: None),
+    "NEWTRUE": _made(lambda: True),
+    "NEWFALSE": _made(lambda: False),
+    "EMPTY_TUPLE": _made(tuple),
+    "EMPTY_LIST": _made(list),
+    "EMPTY_DICT": _made(dict),
     **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), _integer),
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _put),
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _get),
@@ -244,6 +241,11 @@ _ACTIONS: dict[str, Callable[[Interpreter, Any], object]] = {
     "DUP": lambda machine, argument: machine._stack.append(machine._stack[-1]),
     "ADDITEMS": lambda machine, argument: machine._to_mark(),
     "FROZENSET": lambda machine, argument: (machine._to_mark(), machine._stack.append(Inert())),
+}
+_TABLE = {
+    each.code.encode("latin-1"): (_ACTIONS[each.name], None if each.arg is None else each.arg.reader)
+    for each in pickletools.opcodes
+    if each.name in _ACTIONS
 }
 
 

@@ -136,7 +136,7 @@ def _read_tables(folder: RunFolder) -> dict[str, Any]:
         raise RunError(f"{folder.path} holds no run (no recipe.toml); give the folder that fine-tune or compare wrote")
     try:
         return tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise RunError(f"{folder.recipe} cannot be read ({error}); remove the folder and rerun") from None
 
 

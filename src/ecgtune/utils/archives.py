@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import lzma
 import zipfile
@@ -9,7 +10,7 @@ from pathlib import Path
 
 _MOST_XZ_MEMORY = 256 << 20  # of the decompressor; xz -9 needs 65 MiB
 _HARMLESS_BYTES = 64 << 20  # that any file may unpack to
-_MOST_RATIO = 200  # beyond them; noise of an amplifier limits signals to about 10, zeros reach 1,000 to 7,000
+_MOST_RATIO = 100  # beyond them; noise of an amplifier limits signals to about 10, zeros reach 1,000 to 7,000
 _PIECE = 1 << 16  # bytes of a compressed file that are read at once
 MOST_TABLE_BYTES = 4 << 20  # some 50,000 members; each takes about ten times the memory of its entry
 
@@ -25,11 +26,23 @@ class _Bounded(io.FileIO):
         return super().read(-1 if size is None else size)
 
 
+class _Zip(zipfile.ZipFile):
+    """An archive that closes the file it was given."""
+
+    def __init__(self, file: _Bounded) -> None:
+        self._given = file
+        super().__init__(file)
+
+    def close(self) -> None:
+        super().close()
+        self._given.close()
+
+
 def open_zip(path: Path) -> zipfile.ZipFile:
     """Open an archive, each of whose names occurs once, for reading. Raises OSError or BadZipFile."""
     file = _Bounded(path)
     try:
-        archive = zipfile.ZipFile(file)
+        archive = _Zip(file)
         names = archive.namelist()
         if len(set(names)) < len(names):
             raise zipfile.BadZipFile("a name occurs twice")
@@ -43,6 +56,36 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 def is_bomb(unpacked: int, packed: int) -> bool:
     """Whether so many bytes from so few are no measured signal but a file made to fill the memory or the disk."""
     return unpacked > _HARMLESS_BYTES and unpacked > _MOST_RATIO * packed
+
+
+class GzipReader(gzip.GzipFile):
+    """A gzip file; reading one that is a bomb raises BadGzipFile."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "rb")
+        self._packed = path.stat().st_size
+        with path.open("rb") as file:
+            file.seek(-4, 2)
+            stated = int.from_bytes(file.read(4), "little")  # the length that the file states, modulo 2^32
+        if is_bomb(stated, self._packed):
+            self.close()
+            raise gzip.BadGzipFile(f"it unpacks to over {_MOST_RATIO} times its size")
+
+    def read(self, size: int | None = -1) -> bytes:
+        limit = _HARMLESS_BYTES + _MOST_RATIO * self._packed
+        return self._checked(super().read(limit if size is None or size < 0 else min(size, limit)))
+
+    def read1(self, size: int = -1) -> bytes:
+        return self._checked(super().read1(size))
+
+    def readline(self, size: int | None = -1) -> bytes:
+        limit = _HARMLESS_BYTES + _MOST_RATIO * self._packed
+        return self._checked(super().readline(limit if size is None or size < 0 else size))
+
+    def _checked(self, part: bytes) -> bytes:
+        if is_bomb(self.tell(), self._packed):
+            raise gzip.BadGzipFile(f"it unpacks to over {_MOST_RATIO} times its size")
+        return part
 
 
 class XzStream:

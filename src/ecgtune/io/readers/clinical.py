@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 import struct
 import warnings
@@ -36,6 +37,7 @@ from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
 
 XML_BYTES = 1 << 24  # the text of samples takes up to 60 times its size while it is converted
+_HL7_ROOT = "AnnotatedECG"
 XML_ELEMENTS = 50_000
 XLI_BYTES = 1 << 23  # Philips's compression, unpacked
 SCP_BYTES = 1 << 20  # its bits are unpacked one by one
@@ -78,9 +80,12 @@ def _root_element(path: Path, content: bytes) -> str:
 def _scanned(path: Path, content: bytes, encoding: str | None) -> str:
     root, count = "", 0
 
-    def element(name: str, _: object) -> None:
+    def element(name: str, attributes: dict[str, str]) -> None:
         nonlocal root, count
-        root, count = root or name.rpartition(":")[2], count + 1
+        name = name.rpartition(":")[2]
+        root, count = root or name, count + 1
+        if name == "scale" and root == _HL7_ROOT and not _is_number(attributes.get("value", "")):  # the library takes 1
+            raise DataError(f"{path}: has the scale {shown(attributes.get('value', ''))}; a number is needed")
         if count > XML_ELEMENTS:
             raise DataError(f"{path}: has over {XML_ELEMENTS} elements; a recording has fewer, it is damaged")
 
@@ -92,6 +97,13 @@ def _scanned(path: Path, content: bytes, encoding: str | None) -> str:
     parser.EntityDeclHandler = entity
     parser.Parse(content, True)
     return root
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _hl7(path: Path, content: bytes) -> Any:
@@ -160,7 +172,7 @@ def _scp(path: Path, content: bytes) -> Any:
     return SCPECGParser().parse(path)
 
 
-_XML = {"AnnotatedECG": _hl7, "restingecgdata": _philips, "RestingECG": _muse}
+_XML = {_HL7_ROOT: _hl7, "restingecgdata": _philips, "RestingECG": _muse}
 
 
 def _parsed(path: Path, parse: Callable[[Path, bytes], Any], content: bytes) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
 import re
 import zlib
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from ecgtune.errors import DataError
+from ecgtune.utils.archives import GzipReader
 from ecgtune.utils.text import reason_of
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv")
@@ -75,7 +75,7 @@ def open_text(path: Path) -> IO[bytes]:
         start = plain.read(8)
     if start.startswith(_WORKBOOKS):
         raise workbook_error(path)
-    file: IO[bytes] = gzip.open(path) if start.startswith(b"\x1f\x8b") else path.open("rb")  # type: ignore[assignment]  # noqa: SIM115
+    file: IO[bytes] = GzipReader(path) if start.startswith(b"\x1f\x8b") else path.open("rb")  # type: ignore[assignment]
     try:
         sample = file.read(SAMPLE)
         file.seek(0)

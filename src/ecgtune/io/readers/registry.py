@@ -14,6 +14,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
+
 from ecgtune.data.signal.quality import implausible_amplitude, impossible_samples
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, collected_remarks, one_line_errors, time_span
@@ -83,6 +85,8 @@ def read_recording(path: Path, options: ReadOptions = ReadOptions()) -> Recordin
             recording = replace(recording, signal=recording.signal[:, part])
         notes = (*recording.notes, *remarks.notes)
         signal = recording.signal
+        if (options.start, options.stop) == (None, None) and not np.isfinite(signal).any():
+            raise DataError(f"{path}: no sample of any lead is a number; the file is damaged")
         found = [each for each in (implausible_amplitude(signal), impossible_samples(signal, recording.leads)) if each]
         if found:
             notes = (*notes, f"{'; '.join(found)}; check the unit {', '.join(remarks.units) or 'of the file'}")

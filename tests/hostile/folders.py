@@ -1,0 +1,440 @@
+"""Hostile folders: converted encoders, finished runs and saved states, each a valid one with a change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import struct
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from ecgtune.methods.attach import attach
+from ecgtune.methods.base import Method
+from ecgtune.methods.lora.settings import LoRA
+from ecgtune.methods.own_weights.settings import Full
+from ecgtune.methods.registry import method_to_table
+from ecgtune.methods.storage import save_weights
+from ecgtune.models.checkpoint import save_encoder
+from ecgtune.models.description import describe_model
+from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.models.loading import load_model
+from ecgtune.recipes.recipe import Recipe
+from ecgtune.training.averaging import WeightAverage
+from ecgtune.training.loop import State
+from ecgtune.training.run_folder import RunFolder, begin_run
+from ecgtune.training.schedule import make_optimizer, parameter_groups
+from ecgtune.utils.files import write_json
+from helpers.models import TINY, tiny_classifier
+from helpers.settings import loop
+from hostile.pickled import asks
+
+Change = Callable[[Path], object]
+DEEP = "[" * 200_000 + "]" * 200_000
+
+
+def edit(name: str, *keys: str, value: Any = ..., seal: bool = False) -> Change:
+    """Set (or, without value, remove) an entry of a JSON file. seal: with the right checksum of the weights."""
+
+    def change(folder: Path) -> None:
+        file = folder / name
+        content = json.loads(file.read_text())
+        entry = content
+        for key in keys[:-1]:
+            entry = entry[key]
+        if value is ...:
+            del entry[keys[-1]]
+        else:
+            entry[keys[-1]] = value
+        if seal:
+            content["sha256"] = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        file.write_text(json.dumps(content))
+
+    return change
+
+
+def write(name: str, content: str | bytes) -> Change:
+    raw = content.encode() if isinstance(content, str) else content
+    return lambda folder: (folder / name).write_bytes(raw)
+
+
+def weights(name: str, change: Callable[[dict[str, torch.Tensor]], object], seal: str = "") -> Change:
+    """Change the tensors of a safetensors file. seal: JSON file that holds its checksum."""
+
+    def apply(folder: Path) -> None:
+        tensors = {key: tensor.clone() for key, tensor in load_file(folder / name).items()}
+        change(tensors)
+        save_file(tensors, folder / name)
+        if seal:
+            edit(seal, "format", value=1, seal=True)(folder)
+
+    return apply
+
+
+def first(kind: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[dict[str, torch.Tensor]], object]:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        name = next(iter(tensors))
+        tensors[name] = kind(tensors[name])
+
+    return change
+
+
+def raw_safetensors(header: bytes, length: int | None = None) -> bytes:
+    return struct.pack("<Q", len(header) if length is None else length) + header + bytes(64)
+
+
+OVERLAP = json.dumps({name: {"dtype": "F32", "shape": [16], "data_offsets": [0, 64]} for name in "ab"}).encode()
+BEYOND = json.dumps({"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}).encode()
+TENSORS: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
+    "NaN": first(lambda t: torch.full_like(t, math.nan)),
+    "double beyond float": first(lambda t: torch.full_like(t, 1e300, dtype=torch.float64)),
+    "half infinite": first(lambda t: torch.full_like(t, math.inf, dtype=torch.float16)),
+    "complex": first(lambda t: t.to(torch.complex64)),
+    "whole numbers": first(lambda t: t.to(torch.int64)),
+    "float8": first(lambda t: t.to(torch.float8_e5m2)),
+    "empty": first(lambda t: t[:0]),
+    "a number": first(lambda t: torch.tensor(1.0)),
+    "one axis too many": first(lambda t: t[None]),
+    "missing": lambda tensors: tensors.pop(next(iter(tensors))),
+    "all missing": lambda tensors: tensors.clear(),
+    "extra": lambda tensors: tensors.update({"extra.weight": torch.zeros(3)}),
+}
+FILES: dict[str, bytes] = {
+    "header of 2^60 bytes": raw_safetensors(b"{}", 1 << 60),
+    "header beyond the file": raw_safetensors(b"{}", 1 << 20),
+    "deep header": raw_safetensors(DEEP.encode()),
+    "overlapping tensors": raw_safetensors(OVERLAP),
+    "tensor beyond the file": raw_safetensors(BEYOND),
+    "empty": b"",
+    "text": b"not safetensors",
+    "a pickle": asks("os system", "REDUCE"),
+}
+JSON: dict[str, str] = {
+    "null": "null",
+    "a list": "[]",
+    "a number": "1",
+    "empty": "",
+    "deep": DEEP,
+    "deep table": '{"format": 1, "config": ' + '{"a":' * 100_000 + "1" + "}" * 100_000 + "}",
+    "long number": '{"format": ' + "9" * 100_000 + "}",
+    "20 MB": '{"a": "' + "x" * (20 << 20) + '"}',
+    "not UTF-8": "\udcff",
+}
+#: Values of `config` of an encoder that no weights can have.
+SIZES: dict[str, tuple[str, Any]] = {
+    "depth 10^9": ("depth", 10**9),
+    "depth -1": ("depth", -1),
+    "depth NaN": ("depth", math.nan),
+    "depth as text": ("depth", "2"),
+    "width 10^9": ("width", 10**9),
+    "width 10^30": ("width", 10**30),
+    "width 0": ("width", 0),
+    "width -32": ("width", -32),
+    "heads 0": ("heads", 0),
+    "heads -2": ("heads", -2),
+    "pos_groups 0": ("pos_groups", 0),
+    "feed_forward 10^12": ("feed_forward", 10**12),
+    "conv_layers 10^9": ("conv_layers", 10**9),
+    "pos_taps 10^12": ("pos_taps", 10**12),
+    "sampling_rate -500": ("sampling_rate", -500.0),
+    "sampling_rate 0": ("sampling_rate", 0),
+    "sampling_rate 10^300": ("sampling_rate", 1e300),
+    "sampling_rate NaN": ("sampling_rate", math.nan),
+    "no leads": ("leads", []),
+    "a lead too many": ("leads", ["II", "V1"]),
+    "10^5 leads": ("leads", ["II"] * 100_000),
+    "unknown setting": ("eval", "__import__('os')"),
+    "dropout 7": ("dropout", 7.0),
+}
+
+
+def _json_text(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def encoders() -> dict[str, Change]:
+    """Changes of a converted folder."""
+    name = "model.json"
+    made = {f"JSON {key}": write(name, _json_text(text)) for key, text in JSON.items()}
+    made |= {key: edit(name, "config", setting, value=value) for key, (setting, value) in SIZES.items()}
+    made |= {f"weights {key}": weights("model.safetensors", change, name) for key, change in TENSORS.items()}
+    made |= {f"file {key}": write("model.safetensors", content) for key, content in FILES.items()}
+    made |= {
+        "unknown architecture": edit(name, "architecture", value="os.system"),
+        "architecture null": edit(name, "architecture", value=None),
+        "version 99": edit(name, "version", value=99),
+        "format 99": edit(name, "format", value=99),
+        "config a list": edit(name, "config", value=[]),
+        "config missing": edit(name, "config"),
+        "sha256 of another file": edit(name, "sha256", value="0" * 64),
+        "head of another width": weights(
+            "model.safetensors",
+            lambda tensors: tensors.update({"head.weight": torch.zeros(3, 7), "head.bias": torch.zeros(3)}),
+            name,
+        ),
+        "head without bias": weights(
+            "model.safetensors", lambda tensors: tensors.update({"head.weight": torch.zeros(3, 32)}), name
+        ),
+        "head a number": weights(
+            "model.safetensors",
+            lambda tensors: tensors.update({"head.weight": torch.tensor(1.0), "head.bias": torch.tensor(1.0)}),
+            name,
+        ),
+    }
+    return made
+
+
+def runs() -> dict[str, Change]:
+    """Changes of a finished run of full fine-tuning, or of LoRA where the name says so."""
+    saved, metrics = "best/model.json", "metrics.json"
+    made = {f"metrics {key}": write(metrics, _json_text(text)) for key, text in JSON.items()}
+    made |= {f"model {key}": write(saved, _json_text(text)) for key, text in JSON.items()}
+    for key in ("seed", "data", "split", "window", "training", "classes", "weights"):
+        made[f"metrics without {key}"] = edit(metrics, key)
+        made[f"metrics {key} null"] = edit(metrics, key, value=None)
+    for key in ("format", "config", "classes", "head", "weights", "method", "preprocessing", "threshold"):
+        made[f"model without {key}"] = edit(saved, key)
+        made[f"model {key} null"] = edit(saved, key, value=None)
+    made |= {f"model {key}": edit(saved, "config", setting, value=value) for key, (setting, value) in SIZES.items()}
+    made |= {f"LoRA model {key}": edit(saved, "config", "depth", value=v) for key, v in {"deep": 10**9, "0": 0}.items()}
+    made |= {f"weights {key}": weights("best/encoder.safetensors", change) for key, change in TENSORS.items()}
+    made |= {f"head {key}": weights("best/head.safetensors", change) for key, change in TENSORS.items()}
+    made |= {f"file {key}": write("best/head.safetensors", content) for key, content in FILES.items()}
+    made |= {
+        "seed NaN": edit(metrics, "seed", value=math.nan),
+        "seed -1": edit(metrics, "seed", value=-1),
+        "seed true": edit(metrics, "seed", value=True),
+        "accuracy infinite": edit(metrics, "window", "metrics", "accuracy", value={"value": math.inf}),
+        "accuracy as text": edit(metrics, "window", "metrics", "accuracy", value={"value": "1"}),
+        "other classes": edit(metrics, "classes", value=["a", "b"]),
+        "one class": edit(saved, "classes", value=["a"]),
+        "10^5 classes": edit(saved, "classes", value=[str(number) for number in range(100_000)]),
+        "classes of numbers": edit(saved, "classes", value=[0, 1]),
+        "threshold NaN": edit(saved, "threshold", "value", value=math.nan),
+        "threshold 2": edit(saved, "threshold", "value", value=2),
+        "threshold as text": edit(saved, "threshold", "value", value="0.5"),
+        "sampling rate 0": edit(saved, "input_sampling_rate", value=0),
+        "sampling rate 10^300": edit(saved, "input_sampling_rate", value=1e300),
+        "sampling rate as text": edit(saved, "input_sampling_rate", value="100"),
+        "normalisation unknown": edit(saved, "preprocessing", "normalisation", value="eval"),
+        "mean NaN": edit(saved, "preprocessing", "mean", value=[math.nan]),
+        "std 0": edit(saved, "preprocessing", value={"sampling_rate": 100, "resampling": "polyphase",
+                                                     "normalisation": "global", "mean": [0], "std": [0]}),
+        "hidden 10^9": edit(saved, "head", "hidden", value=10**9),
+        "hidden -1": edit(saved, "head", "hidden", value=-1),
+        "method unknown": edit(saved, "method", "name", value="os.system"),
+        "method without name": edit(saved, "method", value={}),
+        "weights of another kind": edit(saved, "weights", "kind", value="random!"),
+        "weights used null": edit(saved, "weights", "used", value=None),
+        "LoRA rank 10^9": edit(saved, "method", "rank", value=10**9),
+        "LoRA rank 0": edit(saved, "method", "rank", value=0),
+        "LoRA rank NaN": edit(saved, "method", "rank", value=math.nan),
+        "LoRA other weights": edit(saved, "weights", "sha256", value="0" * 64),
+        "LoRA encoder gone": edit(saved, "name", value="/nowhere/encoder"),
+        "LoRA seed 10^40": edit(saved, "weights", "seed", value=10**40),
+        "recipe binary": write("recipe.toml", bytes(range(256))),
+        "recipe deep": write("recipe.toml", "a = " + "[" * 100_000),
+        "recipe empty": write("recipe.toml", ""),
+        "recipe of another": write("recipe.toml", "[method]\nname = 'os.system'\n"),
+    }  # fmt: skip
+    return made
+
+
+@dataclass
+class TrainingParts:
+    """A training of a tiny model, and its saved state."""
+
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    average: WeightAverage
+
+    @classmethod
+    def make(cls) -> TrainingParts:
+        torch.manual_seed(0)
+        model = attach(tiny_classifier(), Full())
+        settings, _ = loop(epochs=3, batch_size=8, learning_rate=1e-3, device="cpu")
+        optimizer = make_optimizer(parameter_groups(model, lambda name: 1.0).values(), 1e-3, settings)
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        return cls(model, optimizer, WeightAverage(model, 0.9, lambda: None))
+
+    def expected(self) -> dict[str, Any]:
+        return {
+            "weights": self.tensors(),
+            "average": self.average.tensors(),
+            "optimizer": self.optimizer,
+            "scale": {},
+            "epochs": 3,
+            "steps": 6,
+        }
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {name: p.detach() for name, p in self.model.named_parameters()}
+
+    def content(self) -> dict[str, Any]:
+        state = State(epoch=1, step=2, log=[{"epoch": 1, "seconds": 0.1}], best_epoch=1, best_score=0.5)
+        return {
+            "weights": self.tensors(),
+            "average": self.average.tensors(),
+            "optimizer": self.optimizer.state_dict(),
+            "scale": {},
+            "state": asdict(state),
+        }
+
+
+def _set(*keys: Any, value: Any = ...) -> Callable[[dict[str, Any]], object]:
+    def change(content: dict[str, Any]) -> None:
+        entry: Any = content
+        for key in keys[:-1]:
+            entry = entry[key]
+        if value is ...:
+            del entry[keys[-1]]
+        else:
+            entry[keys[-1]] = value
+
+    return change
+
+
+W = "head.0.weight"
+STATES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no weights": _set("weights", value={}),
+    "weights null": _set("weights", value=None),
+    "weights missing": _set("weights"),
+    "a weight missing": _set("weights", W),
+    "a weight of another shape": _set("weights", W, value=torch.zeros(7, 7)),
+    "a weight of another type": _set("weights", W, value=torch.zeros(2, 32, dtype=torch.float64)),
+    "a weight of NaN": _set("weights", W, value=torch.full((2, 32), math.nan)),
+    "a weight expanded": _set("weights", W, value=torch.zeros(1).expand(1 << 16, 1 << 16)),
+    "a weight sparse": _set("weights", W, value=torch.eye(2).to_sparse()),
+    "a weight as text": _set("weights", W, value="0"),
+    "no average": _set("average", value={}),
+    "average extra": _set("average", "x", value=torch.zeros(1)),
+    "optimizer null": _set("optimizer", value=None),
+    "optimizer empty": _set("optimizer", value={}),
+    "optimizer without moments": _set("optimizer", "state", value={}),
+    "optimizer without groups": _set("optimizer", "param_groups", value=[]),
+    "optimizer of other settings": _set("optimizer", "param_groups", 0, "weight_decay", value=9.0),
+    "optimizer of other parameters": _set("optimizer", "param_groups", 0, "params", value=[0, 0]),
+    "moments of another shape": _set("optimizer", "state", 0, "exp_avg", value=torch.zeros(1, 1)),
+    "moments of NaN": _set("optimizer", "state", 0, "exp_avg", value=torch.tensor(math.nan)),
+    "moments null": _set("optimizer", "state", 0, value=None),
+    "moments of number 10^6": _set("optimizer", "state", 10**6, value={}),
+    "epoch 10^9": _set("state", "epoch", value=10**9),
+    "epoch -1": _set("state", "epoch", value=-1),
+    "epoch NaN": _set("state", "epoch", value=math.nan),
+    "step 10^9": _set("state", "step", value=10**9),
+    "step as text": _set("state", "step", value="1"),
+    "best epoch 3": _set("state", "best_epoch", value=3),
+    "best score NaN": _set("state", "best_score", value=math.nan),
+    "best score null": _set("state", "best_score", value=None),
+    "log null": _set("state", "log", value=None),
+    "log empty": _set("state", "log", value=[]),
+    "log of numbers": _set("state", "log", value=[1]),
+    "seconds infinite": _set("state", "seconds", value=math.inf),
+    "state missing": _set("state"),
+    "scale of fp16": _set("scale", value={"scale": 65536.0}),
+}
+
+
+def make_encoder(folder: Path) -> Path:
+    """A valid converted folder."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return save_encoder(EcgFM(TINY), folder, {})
+
+
+def make_run(folder: Path, encoder: Path, method: Method) -> Path:
+    """A valid folder of a finished run."""
+    model = attach(load_model(encoder, classes=("0", "1")), method)
+    run = RunFolder(folder)
+    begin_run(run, Recipe(name="hostile", method=method), {"seed": 0})
+    run.best.mkdir()
+    save_weights(model, run.best)
+    preprocessing = {"sampling_rate": 100.0, "resampling": "polyphase", "normalisation": "zscore", "mean": None}
+    threshold = {"value": 0.5, "rule": "fixed"}
+    facts = {"method": method_to_table(method), "preprocessing": {**preprocessing, "std": None}}
+    write_json(
+        run.best / "model.json",
+        {**describe_model(model), **facts, "input_sampling_rate": 100.0, "threshold": threshold},
+    )
+    data = {"path": "x.csv", "sha256": "0" * 64, "windows": 9, "sampling_rate": 100.0, "samples": 500, "leads": ["II"]}
+    training = {"epochs": 1, "best_epoch": 1, "seconds": 1.0, "learning_rate": 1e-3, "precision": "fp32"}
+    write_json(
+        run.metrics,
+        {
+            **{"format": 2, "name": "hostile", "seed": 0, "model": "x", "method": "Full()", "weights": "random"},
+            **{"classes": ["0", "1"], "data": data, "training": training},
+            "split": {"unit": "row", "origin": "made", "warnings": []},
+            "window": {"n": 3, "metrics": {"accuracy": {"value": 0.5}}},
+        },
+    )
+    return folder
+
+
+def folders(place: Path) -> dict[str, tuple[str, Callable[[Path], Path]]]:
+    """Name of each hostile folder or state, the reader it is for, and what writes it and gives its path."""
+    encoder = make_encoder(place / "encoder")
+    valid = {
+        kind: make_run(place / kind, encoder, method) for kind, method in (("full", Full()), ("LoRA", LoRA(rank=2)))
+    }
+    parts = TrainingParts.make()
+    torch.save(parts.content(), place / "state.pt")
+    whole = (place / "state.pt").read_bytes()
+
+    def changed(source: Path, change: Change) -> Callable[[Path], Path]:
+        def make(folder: Path) -> Path:
+            shutil.copytree(source, folder)
+            change(folder)
+            return folder
+
+        return make
+
+    def state(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], Path]:
+        def make(folder: Path) -> Path:
+            content = torch.load(place / "state.pt", weights_only=True)
+            change(content)
+            folder.mkdir()
+            torch.save(content, folder / "state.pt")
+            return folder / "state.pt"
+
+        return make
+
+    def raw(content: bytes) -> Callable[[Path], Path]:
+        def make(folder: Path) -> Path:
+            folder.mkdir()
+            (folder / "state.pt").write_bytes(content)
+            return folder / "state.pt"
+
+        return make
+
+    flipped = bytearray(whole)
+    flipped[whole.index(parts.tensors()[W].numpy().tobytes())] ^= 1
+    named = bytearray(whole)
+    named[whole.index(b"exp_avg")] ^= 1
+    made: dict[str, tuple[str, Callable[[Path], Path]]] = {
+        "valid encoder": ("checkpoint", lambda folder: encoder),
+        "valid run": ("run", lambda folder: valid["full"]),
+        "valid run of LoRA": ("run", lambda folder: valid["LoRA"]),
+        "valid state": ("state", lambda folder: place / "state.pt"),
+    }
+    made |= {f"encoder: {name}": ("checkpoint", changed(encoder, change)) for name, change in encoders().items()}
+    made |= {
+        f"run: {name}": ("run", changed(valid["LoRA" if "LoRA" in name else "full"], change))
+        for name, change in runs().items()
+    }
+    made |= {f"state: {name}": ("state", state(change)) for name, change in STATES.items()}
+    made |= {
+        "state: a bit of a tensor": ("state", raw(bytes(flipped))),
+        "state: a bit of a name": ("state", raw(bytes(named))),
+        "state: cut": ("state", raw(whole[: len(whole) // 2])),
+        "state: empty": ("state", raw(b"")),
+        "state: asks to run": ("state", raw(asks("os system", "REDUCE"))),
+    }
+    return made

@@ -1,0 +1,115 @@
+"""A process that reads hostile files one by one, and reports what came of each: error, seconds, memory, what ran."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # helpers
+
+from hostile.pickled import PAYLOAD
+
+_RUNS = ("os.", "subprocess.", "socket.", "pty.", "ctypes.", "webbrowser.", "shutil.", "pickle.")
+_LAST_RESORT = 6 << 30  # bytes of address space, so that a bomb ends this process and not the machine
+ran: list[str] = []
+
+
+def _watch(event: str, arguments: tuple) -> None:
+    code = (arguments[0].co_consts, arguments[0].co_names) if event == "exec" else ()
+    if PAYLOAD in ascii(code) or (event.startswith(_RUNS) and PAYLOAD in ascii(arguments)):
+        ran.append(event)
+
+
+def _reader(kind: str) -> Callable[[Path], object]:
+    """The function that reads files of a kind; what it imports is loaded here, outside of any measurement."""
+    if kind == "checkpoint":
+        from ecgtune.models.checkpoint import load_checkpoint
+
+        return load_checkpoint
+    if kind == "run":
+        import peft
+
+        from ecgtune.deployment.run import load_run
+
+        assert peft
+        return load_run
+    if kind == "state":
+        from ecgtune.training.state import read_state
+        from hostile.folders import TrainingParts
+
+        parts = TrainingParts.make()
+        return lambda path: read_state(path, **parts.expected())
+    if kind == "recording":
+        from ecgtune.io.readers.base import ReadOptions
+        from ecgtune.io.readers.registry import read_recording
+
+        options = ReadOptions(lead_names=("I", "II", "V1"), ignore_checksums=True)
+        return lambda path: read_recording(path, options)
+    if kind == "windows":
+        from ecgtune.io.windows import read_dataset
+
+        return lambda path: read_dataset(path, sampling_rate=100, cache=False)
+    from ecgtune.io.recordings import read_recordings
+
+    return lambda path: read_recordings(path, sampling_rate=100)
+
+
+def _memory(name: str) -> int:
+    """Bytes of this process: VmRSS now, VmHWM at most since the last reset."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return 1024 * int(line.split()[1])
+    return 0
+
+
+def _seconds() -> float:
+    """Processor time of this process and its children: on an idle machine, the time of a reader that does not wait."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def outcome(read: Callable[[Path], object], path: Path) -> dict[str, Any]:
+    """What came of reading one file."""
+    from ecgtune.errors import EcgtuneError
+
+    ran.clear()
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    before, started = _memory("VmRSS"), _seconds()
+    try:
+        read(path)
+        kind, message = "", ""
+    except EcgtuneError as error:
+        kind, message = "ours", str(error)
+    except BaseException as error:
+        kind, message = type(error).__name__, str(error)
+    seconds = _seconds() - started
+    return {
+        "kind": kind,
+        "message": message[:5000],
+        "seconds": seconds,
+        "bytes": _memory("VmHWM") - before,
+        "ran": list(ran),
+    }
+
+
+def main() -> None:
+    """Answer a line `kind<TAB>path` on standard input by a line of JSON on standard output."""
+    readers: dict[str, Callable[[Path], object]] = {}
+    resource.setrlimit(resource.RLIMIT_AS, (_LAST_RESORT, _LAST_RESORT))
+    sys.addaudithook(_watch)
+    answers = sys.stdout
+    sys.stdout = sys.stderr
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        kind, path = line.rstrip("\n").split("\t")
+        readers[kind] = readers.get(kind) or _reader(kind)
+        print(json.dumps(outcome(readers[kind], Path(path))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
