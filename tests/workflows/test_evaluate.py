@@ -126,6 +126,25 @@ def test_the_own_data_are_the_test_split(folder, tmp_path):
     assert external == pytest.approx(metrics["window"]["metrics"]["accuracy"]["value"])
 
 
+@pytest.mark.slow  # torch's exporter takes seconds
+def test_an_exported_file_is_evaluated_like_its_run(folder, tmp_path):
+    ecgtune.export(folder / "run", tmp_path / "model.onnx")
+    other = ecgtune.read_dataset(folder / "other.npz", positive="AF")
+    found, expected = (
+        ecgtune.evaluate(one, other, out=tmp_path / "out" / str(number), quiet=True)["window"]["metrics"]["auroc"]
+        for number, one in enumerate((tmp_path / "model.onnx", folder / "run"))
+    )
+    for side in ("internal", "external", "difference"):
+        assert found[side]["value"] == pytest.approx(expected[side]["value"], abs=1e-4)
+
+
+def test_names_that_trained_the_run_are_told(folder, tmp_path):
+    other = ecgtune.read_dataset(folder / "other.npz", positive="AF")
+    own = ecgtune.read_dataset(folder / "own.npz", positive="AF")
+    found = ecgtune.evaluate(folder / "run", replace(other, group=own.group), out=tmp_path, quiet=True)
+    assert "trained the run or chose its epoch" in found["data"]["notes"][0]
+
+
 def test_recordings_go_through_the_signal_path_of_the_run(folder, tmp_path, capsys):
     for number, signal in enumerate(heartbeats(6, seconds=14)):
         write_record(tmp_path / "records", f"r{number}", signal[None], leads=("II",))

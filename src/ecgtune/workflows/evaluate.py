@@ -256,10 +256,10 @@ def _operating_points(
 
 def _notes(run: Predictor, dataset: Dataset, rows: NDArray, own: bool) -> list[str]:
     notes = list(dataset.source.notes)
-    group = dataset.recording if dataset.recording is not None else dataset.group
     if own:
         return [*notes, "These are the data of the training: the run's test split is evaluated, and nothing external."]
-    known = [] if group is None else run.known(np.unique(group[rows]).tolist())
+    named = [np.unique(each[rows]).tolist() for each in (dataset.group, dataset.recording) if each is not None]
+    known = run.known(dict.fromkeys(name for names in named for name in names))
     if known:
         notes.append(
             f"{counted(len(known), 'name')} of patients or recordings trained the run or chose its epoch "
