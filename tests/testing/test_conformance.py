@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ecgtune.errors import NoPlaceError, SettingError
+from ecgtune.errors import NoPlaceError
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.models.architectures import ARCHITECTURES
 from ecgtune.models.ecg_fm.network import EcgFM
@@ -43,7 +43,7 @@ def test_methods_keep_the_protocol(method, encoder):
         with pytest.raises(NoPlaceError, match=r"methods for this encoder: .*full, lora, .*probe"):
             check_method(method, ENCODERS[encoder])
     elif encoder == "resnet-1d" and getattr(method, "init", "") == "pissa":
-        with pytest.raises(SettingError, match="is a convolution; allowed: default"):
+        with pytest.raises(ConformanceError, match="is a convolution; allowed: default"):
             check_method(method, ENCODERS[encoder])
     else:
         check_method(method, ENCODERS[encoder])
