@@ -117,3 +117,43 @@ def test_startup_counts_processor_seconds_and_heavy_modules(script, tmp_path):
     assert "torch" not in modules
     with pytest.raises(RuntimeError, match="ended with status 2"):
         startup.measure(["predict", "no-such-run", "no-such-file"], tmp_path)
+
+
+def exported(title, bytes_, milliseconds, changed, rates):
+    """A part of the result of benchmarks/export.py. changed: fraction of decisions, with the exact kernels."""
+
+    def kernel(fraction):
+        auroc = {"before": 0.9, "after": 0.899}
+        counts = {"largest_difference": 1e-6, "changed_decisions": int(1000 * fraction), "changed_fraction": fraction}
+        return counts | {"auroc": auroc, "recordings": None}
+
+    process = {"elapsed": 1.0, "seconds": 0.6, "bytes": 120e6, "child_bytes": 0.0, "torch": False}
+    seconds = {"torch": 0.02, "onnxruntime": milliseconds / 1000}
+    made = {"bytes": bytes_, "seconds": seconds, "process": process, "windows": ""}
+    return {
+        "title": title,
+        "formats": {
+            "float32": made | {"weights": "float32", "kernels": {"usual": kernel(0.0)}},
+            "int8": made | {"weights": "dynamic-7", "kernels": {"usual": kernel(0.0), "exact": kernel(changed)}},
+        },
+        "records_per_second": rates,
+        "torch": {"bytes": 8e6, "process": process | {"torch": True}},
+    }
+
+
+def test_the_table_of_exports_says_what_is_reached(script):
+    export = script("export")
+    rates = {"torch": 4.0, "float32": 4.4, "int8": 11.0, "bound": 5.0}
+    result = {
+        "machine": {"processor": "Some CPU", "threads": 1},
+        "date": "2026-11-29",
+        "embedded": exported("ecg-fm-tiny, LoRA", 3e6, 4.0, 0.001, rates),
+        "full": exported("full", 9e7, 90.0, 0.01, rates),
+        "stream": [{"recordings": 1000, "elapsed": 10.0, "bytes": 2e8}],
+    }
+    reached = [row[-1] for row in export.requirements(result)]
+    assert reached == [True, True, True, False, True, True, False, True]
+    text = export.table(result)
+    assert text.count("**no**") == 2
+    assert "5 records/s, 1.25x the rate of torch" in text
+    assert "| 1,000 | 10.0 s | 100 |" in text
