@@ -35,14 +35,16 @@ from ecgtune.utils.files import read_json
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "cinc2017_windows.npz"
 EMBEDDED, FULL = "ecg-fm-tiny, LoRA", f"{FULL_SIZE}, linear probe"
 BATCH, ROUNDS = 8, 5
-#: Predicts with the command line, and writes processor seconds, peak memory (KiB), and whether torch was imported.
+#: Predicts with the command line, and writes processor seconds, peak memory (KiB), and whether torch was imported. Not
+#: ru_maxrss, which begins at the memory of the process that started this one.
 CHILD = """
 import resource, sys
 from ecgtune.cli.main import main
 main(sys.argv[1:])
 used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 seconds = sum(each.ru_utime + each.ru_stime for each in used)
-print("used", seconds, *(each.ru_maxrss for each in used), "torch" in sys.modules)
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print("used", seconds, peak, "torch" in sys.modules)
 """
 
 
@@ -62,12 +64,11 @@ def process(predictor: Path, data: Path, folder: Path, *words: str) -> dict[str,
     command = [sys.executable, "-c", CHILD, *map(str, flags)]
     started = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    seconds, own, of_children, with_torch = done.stdout.split("used ")[1].split()
+    seconds, peak, with_torch = done.stdout.split("used ")[1].split()
     return {
         "elapsed": time.perf_counter() - started,
         "seconds": float(seconds),
-        "bytes": 1024 * float(own),
-        "child_bytes": 1024 * float(of_children),
+        "bytes": 1024 * float(peak),
         "torch": with_torch == "True",
     }
 

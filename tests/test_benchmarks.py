@@ -127,7 +127,7 @@ def exported(title, bytes_, milliseconds, changed, rates):
         counts = {"largest_difference": 1e-6, "changed_decisions": int(1000 * fraction), "changed_fraction": fraction}
         return counts | {"auroc": auroc, "recordings": None}
 
-    process = {"elapsed": 1.0, "seconds": 0.6, "bytes": 120e6, "child_bytes": 0.0, "torch": False}
+    process = {"elapsed": 1.0, "seconds": 0.6, "bytes": 120e6, "torch": False}
     seconds = {"torch": 0.02, "onnxruntime": milliseconds / 1000}
     made = {"bytes": bytes_, "seconds": seconds, "process": process, "windows": ""}
     return {
