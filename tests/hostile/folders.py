@@ -378,23 +378,29 @@ def make_run(folder: Path, encoder: Path, method: Method) -> Path:
     return folder
 
 
-def folders(place: Path) -> dict[str, tuple[str, Callable[[Path], Path]]]:
-    """Name of each hostile folder or state, the reader it is for, and what writes it and gives its path."""
+def _changed(source: Path, change: Change) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        shutil.copytree(source, folder)
+        change(folder)
+        return folder
+
+    return make
+
+
+def folders(place: Path, *, peft: bool) -> dict[str, tuple[str, Callable[[Path], Path]]]:
+    """Name of each hostile folder or state, the reader it is for, and what writes it and gives its path.
+
+    peft: those of LoRA alone, as it takes seconds to import that library; else all others.
+    """
     encoder = make_encoder(place / "encoder")
-    valid = {
-        kind: make_run(place / kind, encoder, method) for kind, method in (("full", Full()), ("LoRA", LoRA(rank=2)))
-    }
+    run = make_run(place / "run", encoder, LoRA(rank=2) if peft else Full())
+    if peft:
+        made = {"valid run of LoRA": ("peft run", lambda folder: run)}
+        changes = {name: change for name, change in runs().items() if "LoRA" in name}
+        return made | {f"run: {name}": ("peft run", _changed(run, change)) for name, change in changes.items()}
     parts = TrainingParts.make()
     torch.save(parts.content(), place / "state.pt")
     whole = (place / "state.pt").read_bytes()
-
-    def changed(source: Path, change: Change) -> Callable[[Path], Path]:
-        def make(folder: Path) -> Path:
-            shutil.copytree(source, folder)
-            change(folder)
-            return folder
-
-        return make
 
     def state(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], Path]:
         def make(folder: Path) -> Path:
@@ -420,15 +426,12 @@ def folders(place: Path) -> dict[str, tuple[str, Callable[[Path], Path]]]:
     named[whole.index(b"exp_avg")] ^= 1
     made: dict[str, tuple[str, Callable[[Path], Path]]] = {
         "valid encoder": ("checkpoint", lambda folder: encoder),
-        "valid run": ("run", lambda folder: valid["full"]),
-        "valid run of LoRA": ("run", lambda folder: valid["LoRA"]),
+        "valid run": ("run", lambda folder: run),
         "valid state": ("state", lambda folder: place / "state.pt"),
     }
-    made |= {f"encoder: {name}": ("checkpoint", changed(encoder, change)) for name, change in encoders().items()}
-    made |= {
-        f"run: {name}": ("run", changed(valid["LoRA" if "LoRA" in name else "full"], change))
-        for name, change in runs().items()
-    }
+    made |= {f"encoder: {name}": ("checkpoint", _changed(encoder, change)) for name, change in encoders().items()}
+    changes = {name: change for name, change in runs().items() if "LoRA" not in name}
+    made |= {f"run: {name}": ("run", _changed(run, change)) for name, change in changes.items()}
     made |= {f"state: {name}": ("state", state(change)) for name, change in STATES.items()}
     made |= {
         "state: a bit of a tensor": ("state", raw(bytes(flipped))),

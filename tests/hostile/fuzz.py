@@ -119,12 +119,12 @@ def fuzz(name: str, seconds: float, worker: Worker, seed: int, kept: Path) -> in
         files = [folder / file for file in changed] or [main]
         valid = {file: file.read_bytes() for file in files}
         assert worker.read(kind, _main(kind, main))["kind"] in ("", "ours"), name
-        end, count, broken = time.monotonic() + seconds, 0, 0
+        end, count, broken, refused = time.monotonic() + seconds, 0, 0, 0
         while time.monotonic() < end:
             file = files[count % len(files)]
             file.write_bytes(mutated(valid[file], random.Random(f"{name} {seed} {count}")))
             found = worker.read(kind, _main(kind, main))
-            count += 1
+            count, refused = count + 1, refused + (found["kind"] == "ours")
             slow, large = found["seconds"] > SECONDS, found["bytes"] > BYTES
             if found["kind"] not in ("", "ours") or slow or large or "\n" in found["message"]:
                 broken += 1
@@ -132,7 +132,7 @@ def fuzz(name: str, seconds: float, worker: Worker, seed: int, kept: Path) -> in
                 shutil.copytree(folder, target)
                 print(f"  {target}: {found['kind']} {found['message'][:200]!r}, {found['seconds']:.1f} s", flush=True)
             file.write_bytes(valid[file])
-    print(f"{name}: {count} files, {broken} broke a rule", flush=True)
+    print(f"{name}: {count} files, {refused} refused, {broken} broke a rule", flush=True)
     return broken
 
 

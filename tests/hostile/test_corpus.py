@@ -134,12 +134,20 @@ LARGE = (
     "all zeros",
     "10^9 l",
 )
-PARTS = [False, pytest.param(True, marks=pytest.mark.slow)]  # every fourth of the others, and all the rest
+PARTS = [False, pytest.param(True, marks=pytest.mark.slow)]  # every sixth of the others, and all the rest
+Files = dict[str, tuple[str, Callable[[Path], Path]]]
 
 
-def part_of(files: dict[str, Any], rest: bool) -> dict[str, Any]:
-    chosen = [name for name in files if not any(part in name for part in LARGE)][::4]
+def part_of(files: Files, rest: bool) -> Files:
+    chosen = [name for name in files if not any(part in name for part in LARGE)][::6]
     return {name: file for name, file in files.items() if (name not in chosen) == rest}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    from hostile.folders import folders
+
+    return folders(tmp_path_factory.mktemp("valid"), peft=False)
 
 
 @pytest.mark.parametrize("rest", PARTS)
@@ -149,23 +157,28 @@ def test_files(worker: Worker, tmp_path: Path, table: str, rest: bool) -> None:
 
 
 @pytest.mark.parametrize("rest", PARTS)
-def test_folders(worker: Worker, tmp_path: Path, rest: bool) -> None:
+def test_folders(worker: Worker, made: Files, tmp_path: Path, rest: bool) -> None:
+    check_valid(worker, made, tmp_path)
+    check(worker, part_of({name: file for name, file in made.items() if not name.startswith("valid")}, rest), tmp_path)
+
+
+@pytest.mark.slow
+def test_folders_of_peft(worker: Worker, tmp_path: Path) -> None:
     from hostile.folders import folders
 
-    files = {name: made for name, made in folders(tmp_path).items() if not name.startswith("valid")}
-    check(worker, part_of(files, rest), tmp_path)
+    files = folders(tmp_path / "valid", peft=True)
+    check_valid(worker, files, tmp_path)
+    check(worker, {name: file for name, file in files.items() if not name.startswith("valid")}, tmp_path)
 
 
-def test_what_was_changed_is_valid(worker: Worker, tmp_path: Path) -> None:
-    from hostile.folders import folders
+def check_valid(worker: Worker, files: Files, place: Path) -> None:
+    """What the hostile folders were made of can be read."""
+    valid = {name: file for name, file in files.items() if name.startswith("valid")}
+    assert valid
+    assert {name: worker.read(kind, write(place / name))["message"] for name, (kind, write) in valid.items()} == (
+        dict.fromkeys(valid, "")
+    )
 
-    made = {name: file for name, file in folders(tmp_path).items() if name.startswith("valid")}
-    assert len(made) == 4
-    for name, (kind, write) in made.items():
-        assert worker.read(kind, write(tmp_path / name))["kind"] == "", name
 
-
-def test_the_corpus_has_at_least_250_files(tmp_path: Path) -> None:
-    from hostile.folders import folders
-
-    assert len(CHECKPOINTS) + len(SIGNALS) + len(folders(tmp_path)) >= 250
+def test_the_corpus_has_at_least_250_files(made: Files) -> None:
+    assert len(CHECKPOINTS) + len(SIGNALS) + len(made) >= 250

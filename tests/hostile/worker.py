@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import resource
 import sys
@@ -31,12 +32,11 @@ def _reader(kind: str) -> Callable[[Path], object]:
         from ecgtune.models.checkpoint import load_checkpoint
 
         return load_checkpoint
-    if kind == "run":
-        import peft
-
+    if kind in ("run", "peft run"):
         from ecgtune.deployment.run import load_run
 
-        assert peft
+        if kind == "peft run":
+            importlib.import_module("peft")
         return load_run
     if kind == "state":
         from ecgtune.training.state import read_state
