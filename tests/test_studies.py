@@ -22,7 +22,12 @@ from helpers.models import tiny_classifier
 from helpers.records import heartbeats, write_record
 
 ROOT = Path(__file__).resolve().parents[1]
-STUDIES = sorted((ROOT / "studies").glob("*/*.toml"))
+#: Setting files of the runner; other scripts have their own.
+STUDIES = [
+    file
+    for file in sorted((ROOT / "studies").glob("*/*.toml"))
+    if {"page", "extends"} & tomllib.loads(file.read_text(encoding="utf-8")).keys()
+]
 SWEEP = """
 kind = "sweep"
 page = "page.md"
