@@ -110,7 +110,7 @@ def _told(path: Path) -> Iterator[None]:
 def _system_error(error: BaseException | None) -> OSError | None:
     """The operating system's error behind that of a library; None for one of another kind."""
     while error is not None:
-        number = re.search(r"os error (\d+)", str(error))  # safetensors
+        number = re.search(r"(?:os error|Os \{ code:) (\d+)", str(error))  # safetensors
         if isinstance(error, OSError):
             return error
         if number:
