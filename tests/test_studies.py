@@ -81,7 +81,7 @@ reference = "full"
 def script():
     """The modules of the studies by name."""
     with pytest.MonkeyPatch.context() as patch:
-        for folder in ("benchmarks", "studies", "studies/pretraining", "studies/real_tasks"):
+        for folder in ("benchmarks", "studies", "studies/calibration", "studies/pretraining", "studies/real_tasks"):
             patch.syspath_prepend(str(ROOT / folder))
         yield importlib.import_module
 
@@ -275,6 +275,8 @@ def test_the_pages_hold_the_tables_of_the_kept_rows(script):
         found |= {(study.folder / study.page, name): text for name, text in texts.items()}
     page = ptbxl.PAGE
     found[page, "ptbxl"] = ptbxl.table(rows_of(ptbxl.RESULTS / "ptbxl.csv"), ptbxl.LABELS, ptbxl.FOLDS)
+    folds = script("folds")
+    found[folds.PAGE, "calibration"] = folds.table(tomllib.loads(folds.SETTINGS.read_text()))
     found[page, "cinc2017"] = cinc2017.table(rows_of(ptbxl.RESULTS / "cinc2017.csv"))
     encoder = json.loads((ship.BUNDLED / "model.json").read_text())
     found[ship.PAGE, "data"] = ship.data_text(ship.KEPT)

@@ -2,9 +2,9 @@
 
     python studies/calibration/folds.py --data ../shared/data [--tasks ptbxl500]
 
-reads folds.toml, trains one run per fold and writes results/folds.csv (a row per fold and class or label, and one of
-all folds) and the table of docs/evaluation.md. Without --data only the table is written. Test windows are used once, by
-each run's own measures: the calibration is fitted on the validation windows of its fold.
+reads settings/folds.toml, trains one run per fold and writes results/folds.csv (a row per fold and class or label, and
+one of all folds), results/prior_shift.csv and the tables of docs/evaluation.md. Without --data only the tables are
+written. The calibration of a run is fitted on the validation windows of its fold.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from ecgtune.utils.files import read_json, write_json
 from ecgtune.workflows.environment import machine, now
 
 HERE = Path(__file__).parent
-SETTINGS, RESULTS, PAGE = HERE / "folds.toml", HERE / "results", ROOT / "docs" / "evaluation.md"
+SETTINGS, RESULTS, PAGE = HERE / "settings" / "folds.toml", HERE / "results", ROOT / "docs" / "evaluation.md"
 MEASURES = ("ece", "brier", "log_loss", "slope", "intercept")
 SIDES = ("before", "after")
 COLUMNS = (

@@ -19,7 +19,9 @@ COMMANDS = {
     "sweep": Command("ecgtune.cli.sweep:sweep", "Search settings, with the same number of trials for every method."),
     "plan": Command("ecgtune.cli.plan:plan", "Estimate time, memory and disk space of a comparison."),
     "predict": Command("ecgtune.cli.predict:predict", "Predict new signals with a finished run or an exported file."),
-    "evaluate": Command("ecgtune.cli.evaluate:evaluate", "Evaluate a finished run on another data set."),
+    "evaluate": Command(
+        "ecgtune.cli.evaluate:evaluate", "Evaluate a finished run on another data set, beside its own test split."
+    ),
     "export": Command("ecgtune.cli.export:export", "Export a run as one ONNX file that needs no torch, and verify it."),
     "verify": Command("ecgtune.cli.verify:verify", "Verify an exported file on this machine."),
     "page": Command("ecgtune.cli.page:page", "Write a model as one HTML page that reads ECGs in a browser, offline."),
