@@ -52,6 +52,7 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_csv(ecgtune.simulate(60, seed=1, seconds=3), tmp_path / "windows.csv")
     write_recordings(tmp_path / "recordings.npz")
+    np.savez(tmp_path / "windows.npz", record=["R00", "R01"], split=["val", "train"])
     rows, several = ["record,patient,AF"], ["record,patient,MI,STTC"]
     for index, signal in enumerate(heartbeats(24)):
         write_record(tmp_path / "recordings", f"r{index:02}", signal)
