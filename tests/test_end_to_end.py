@@ -71,7 +71,16 @@ def trained(request, folder):
         patch.chdir(folder)
         where = folder / f"run-{request.param}"
         run(
-            "train", "labels.csv", "--records", "records", "--lead", "II", *FLAGS[request.param], *QUICK, "--out", where
+            "fine-tune",
+            "labels.csv",
+            "--records",
+            "records",
+            "--lead",
+            "II",
+            *FLAGS[request.param],
+            *QUICK,
+            "--out",
+            where,
         )
     return request.param, where
 
@@ -184,7 +193,7 @@ def test_cross_validation_by_patient_on_several_labels(folder, capsys):
 
 def test_two_leads_into_a_one_lead_encoder_through_a_lead_adapter(folder):
     data = ["labels.csv", "--records", "records", "--leads", "I", "II", *FLAGS["binary"]]
-    run("train", *data, "--method", "probe", "--lead-adapter", *QUICK, "--out", "mixed")
+    run("fine-tune", *data, "--method", "probe", "--lead-adapter", *QUICK, "--out", "mixed")
     where = folder / "mixed"
     metrics = read(where)
     assert "lead_adapter = true" in (where / "recipe.toml").read_text()

@@ -34,7 +34,6 @@ def test_the_help_lists_every_command_with_a_summary(tokens, capsys):
     for name, command in COMMANDS.items():
         assert f"  {name:<11}{command.summary}" in lines
         assert max(map(len, lines)) <= 100
-    assert not any(line.split()[:1] == ["train"] for line in lines)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -81,11 +80,6 @@ def test_every_option_is_explained(name, capsys, monkeypatch):
     assert rows
     for row in rows:
         assert row.partition("  ")[2].strip()[:1].isalnum(), row
-
-
-def test_train_still_works_and_is_not_listed(capsys):
-    run("train", "--help")
-    assert "Usage: ecgtune fine-tune" in capsys.readouterr().out
 
 
 def test_the_version_is_printed(capsys):

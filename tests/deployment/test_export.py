@@ -49,7 +49,9 @@ def folder(tmp_path_factory):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             save_encoder(EcgFM(replace(TINY, depth=1)), path / "encoder", {})
-        recipe = ecgtune.Recipe(method=ecgtune.LoRA(rank=2), **loop(epochs=2, batch_size=8, device="cpu")._asdict())
+        recipe = ecgtune.Recipe(
+            method=ecgtune.LoRA(rank=2), **loop(epochs=2, batch_size=8, device="cpu", precision="fp32")._asdict()
+        )
         read = ecgtune.read_dataset(path / "windows.npz")
         model = ecgtune.load_model(path / "encoder", classes=read.classes)
         ecgtune.fine_tune(read, recipe, model=model, out=path / "run", quiet=True)

@@ -22,7 +22,9 @@ def runs(tmp_path_factory):
         torch.manual_seed(0)
         save_encoder(EcgFM(TINY), folder / "encoder", {})
     recipes = {
-        name: ecgtune.recipe(name, model=str(folder / "encoder"), epochs=2, batch_size=16, device="cpu")
+        name: ecgtune.recipe(
+            name, model=str(folder / "encoder"), epochs=2, batch_size=16, device="cpu", precision="fp32"
+        )
         for name in ("probe", "lora")
     }
     return {name: ecgtune.fine_tune(DATA, one, out=folder / name, quiet=True) for name, one in recipes.items()}

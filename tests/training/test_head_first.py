@@ -102,7 +102,7 @@ def test_no_state_is_left_of_either(tmp_path):
 def test_a_probe_has_no_method_to_wait_for_and_the_head_needs_two_steps():
     with pytest.raises(SettingError, match="head_epochs is 2, but probe already trains only the head"):
         check_head_epochs(LinearProbe(), 44, SETTINGS.optimisation)
-    with pytest.raises(SettingError, match="one step"):
+    with pytest.raises(SettingError, match="make 1 step, but the audits compare 2"):
         check_head_epochs(LoRA(), 44, loop(SETTINGS, head_epochs=1, batch_size=64).optimisation)
     assert count_head_steps(44, SETTINGS.optimisation) == 12
     assert count_head_steps(44, Optimisation()) == 0

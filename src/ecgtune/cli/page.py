@@ -26,7 +26,7 @@ def page(
     title: Annotated[str | None, Parameter(group=MOST_USED)] = None,
     settings: PageFlags = PageFlags(),
 ) -> None:
-    """Write a model as one HTML page that reads and answers ECGs in a browser, offline.
+    """Write a model as one HTML page that reads ECGs in a browser, offline.
 
     The page holds the model and its runtime. It opens by double click, reads CSV, NumPy, WFDB, EDF, DICOM and HL7 aECG
     files, draws them on ECG paper, and sends nothing anywhere.

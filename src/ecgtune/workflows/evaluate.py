@@ -90,7 +90,6 @@ def evaluate(
         internal = None if own else sides.get("internal")
         pooled = external.per_recording(recording, run.recording_rule)
         pooled_internal = None if internal is None else internal.per_recording(None, run.recording_rule)
-        usable = not isinstance(pooled, str) and not isinstance(pooled_internal, str)
         result = {
             "format": RESULT_FORMAT,
             "created": now(),
@@ -112,7 +111,9 @@ def evaluate(
             },
             "map": mapping,
             "window": compare_data(internal, external, run.decision, run.classes, decision),
-            "recording": compare_data(pooled_internal, pooled, run.decision, run.classes, decision) if usable else None,
+            "recording": None
+            if isinstance(pooled, str) or isinstance(pooled_internal, str)
+            else compare_data(pooled_internal, pooled, run.decision, run.classes, decision),
             "shift": shift,
             "operating_points": _operating_points(run, raw, sides.get("validation"), shift, settings.sensitivity),
             "subgroups": subgroup_metrics(external, decision, run.classes, parts),

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -109,7 +110,8 @@ def _class_maps(label: NDArray, probability: Array, kind: str) -> tuple[Map, ...
             scaled = np.exp(log_scale) * log_p
             return float((np.log(np.exp(scaled).sum(axis=1)) - (target * scaled).sum(axis=1)).mean())
 
-        scale = float(np.exp(minimize_scalar(loss, bounds=(-4.0, 4.0), method="bounded").x))
+        found: Any = minimize_scalar(loss, bounds=(-4.0, 4.0), method="bounded")
+        scale = float(np.exp(found.x))
         return (BetaMap(kind, scale, scale),)
     log_odds = log_odds_of(probability)
     return tuple(

@@ -94,8 +94,9 @@ class Calibration:
         log_odds = xp.clip(log_odds, -LIMIT, LIMIT)
         if self.task == "binary":
             return _logistic(self.maps[0](log_odds, xp), xp)
-        if self.task == "multiclass" and len(self.maps) == 1:
-            share = xp.exp(-self.maps[0].a * softplus(-log_odds, xp))  # p to the power of 1 / temperature
+        first = self.maps[0]
+        if self.task == "multiclass" and len(self.maps) == 1 and isinstance(first, BetaMap):
+            share = xp.exp(-first.a * softplus(-log_odds, xp))  # p to the power of 1 / temperature
         else:
             columns = [each(log_odds[:, index], xp) for index, each in enumerate(self.maps)]
             share = _logistic(xp.stack(columns, -1), xp)

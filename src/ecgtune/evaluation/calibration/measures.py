@@ -216,7 +216,8 @@ def _binned(index: NDArray, groups: int, bins: NDArray, label: Array, probabilit
     count = int(bins.max()) + 1
     place = index * count + bins
     weights = (np.ones_like(label), label, probability)
-    return np.stack([np.bincount(place, each, groups * count) for each in weights], axis=1).reshape(groups, count, 3)
+    sums = np.stack([np.bincount(place, each, groups * count) for each in weights], axis=1)
+    return sums.astype(np.float64, copy=False).reshape(groups, count, 3)
 
 
 def _gap(sums: Array) -> Any:
