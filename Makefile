@@ -67,7 +67,7 @@ oldest:  ## Tests with the oldest allowed versions, in an environment of their o
 docs: install  ## Documentation site, into docs/_build/html; runs the programs of the gallery
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
 
-check: lint types docs test audit  ## All that has to pass before a change lands
+check: lint types docs audit test  ## All that has to pass before a change lands
 
 web:  ## Build the page into the package (needs Node 20 or later)
 	cd web && npm ci --no-audit --no-fund && node build.js
