@@ -282,7 +282,10 @@ BAD = {
         lambda path: write_record(path.parent, path.stem, heartbeats(1)[0], leads=("V1",)),
         "has none of the leads II, only V1",
     ),
-    "gaps.hea": (lambda path: write_record(path.parent, path.stem, np.full(2000, np.nan)), "II"),
+    "gaps.hea": (
+        lambda path: write_record(path.parent, path.stem, np.full(2000, np.nan)),
+        "no sample of any lead is a number",
+    ),
     "torn.hea": (truncated, "torn.dat"),
     "image.dcm": (lambda path: write_dicom(path, []), "holds no waveform"),
     "text.hea": (lambda path: path.write_text("no header at all"), "text.hea"),

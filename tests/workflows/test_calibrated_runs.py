@@ -130,6 +130,7 @@ def test_a_run_that_is_not_calibrated_says_so(folder, tmp_path):
     recipe = replace(RECIPE, evaluation=ecgtune.Evaluation(calibration="none"), model=model_of(folder))
     run = ecgtune.fine_tune(read, recipe, out=tmp_path / "run", quiet=True)
     assert not run.calibration.changes
-    assert "not calibrated" in (tmp_path / "run" / "report.html").read_text()
+    for page in ("report.html", "README.md"):
+        assert "not calibrated" in (tmp_path / "run" / page).read_text().lower()
     assert read_json(tmp_path / "run" / "calibration.json")["after"] is None
     assert "uncalibrated" not in (tmp_path / "run" / "predictions.csv").read_text().splitlines()[0]

@@ -59,6 +59,8 @@ class Selection:
         if len(found) > max_skipped * total or len(found) == total:
             named = ", ".join(each.recording for each in found[:3]) + (", ..." if len(found) > 3 else "")
             why = f"{found[0].recording}: {found[0].reason}"
+            if total == 1:
+                raise DataError(f"{self.source}: {found[0].reason}")
             if len(found) == total:
                 raise DataError(f"{self.source}: not one of its {total} {self.kind} can be used; {why}")
             raise DataError(
