@@ -24,6 +24,7 @@ SECONDS = 300.0  # for one tool
 ACCEPTED: Mapping[str, str] = {}
 #: Packages whose licence metadata are missing or unclear, and their licence by their repository.
 LICENCES: Mapping[str, str] = {
+    "axe-playwright-python": "MIT License",  # with axe-core, MPL-2.0
     "docutils": "BSD License",  # and public domain; the GPL is that of a mode of Emacs beside it
 }
 _COPYLEFT = re.compile(r"\bA?GPL|General Public License|Affero|SSPL|Commons Clause|non-?commercial", re.IGNORECASE)
