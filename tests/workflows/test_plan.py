@@ -135,7 +135,7 @@ def test_a_dry_run_finds_what_its_run_will_have(name, tiny, tmp_path):
 def test_the_sample_holds_both_labels_and_keeps_the_parts_apart():
     split = draw_split(DATA, ecgtune.DataSettings())
     few, parts = sample(DATA, split, recipe("lora", "ecg-fm-tiny", batch_size=4, max_memory="1GB"))
-    assert [len(rows) for rows in parts.by_name().values()] == [16, 4, 4]
+    assert [len(rows) for rows in parts.by_name().values()] == [16, 16, 16]
     for name, rows in parts.by_name().items():
         assert set(few.label[rows]) == {0, 1}
         whole = {window.tobytes() for window in DATA.signal[split.by_name()[name]]}

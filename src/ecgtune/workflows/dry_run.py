@@ -33,6 +33,7 @@ from ecgtune.workflows.run import run_recipe
 
 #: Optimizer steps of an epoch that are run, and epochs; the first steps carry the audits and are not timed.
 STEPS, EPOCHS, AUDITED = 4, 2, 2
+VALIDATED = 16  # windows at least
 #: How torch and the libraries under it say that memory has ended, beside MemoryError and CUDA's own type.
 _NO_MEMORY = ("can't allocate memory", "out of memory", "could not allocate", "bad_alloc")
 
@@ -167,7 +168,8 @@ def sample(dataset: Dataset, split: Split, recipe: Recipe) -> tuple[Dataset, Spl
     """The windows of a dry run: `STEPS` batches to train on, a batch of predictions to validate, a few to test on."""
     batch = recipe.optimisation.batch_size
     predicted = recipe.trainer.inference_batch(batch)
-    wanted = {"train": max(STEPS * batch, predicted), "val": predicted, "test": batch}
+    # A validation split of one class has no AUROC, by which the weights to keep are chosen.
+    wanted = {"train": max(STEPS * batch, predicted), "val": max(predicted, VALIDATED), "test": max(batch, VALIDATED)}
     chosen = [_stratified(dataset.label, rows, wanted[name]) for name, rows in split.by_name().items()]
     ends = np.cumsum([len(rows) for rows in chosen])
     train, val, test = (np.arange(end - len(rows), end) for end, rows in zip(ends, chosen, strict=True))
