@@ -10,14 +10,41 @@ import numpy as np
 import psutil
 import pytest
 
+from helpers.recordings import digital, write_hdf5
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="an orphan keeps its parent's number here")
 
 WAITING = """
 import subprocess, sys, os, time
-code = f"from ecgtune.utils.child import end_with_parent; end_with_parent({os.getpid()}); import time; time.sleep(99)"
+code = f"from ecgtune.utils.child import end_with_parent; end_with_parent({os.getpid()}); {sys.argv[1]}"
 child = subprocess.Popen([sys.executable, "-c", code])
 print(child.pid, flush=True)
 time.sleep(99)
+"""
+#: As a library in C that does not let Python run: `sleep` keeps the lock of the interpreter.
+BUSY = "import ctypes; ctypes.PyDLL(None).sleep(99)"
+BUSY_LIBRARY = f"""
+def is_hdf5(path):
+    open(path, "w").write("busy")
+    {BUSY}
+"""
+READING = """
+import sys
+from pathlib import Path
+from ecgtune.io.readers.hdf5_files import members
+members(Path(sys.argv[1]))
+"""
+THREADS = """
+import sys, threading, time
+from pathlib import Path
+from ecgtune.io.readers import hdf5_files
+path, names = Path(sys.argv[1]), []
+read = lambda: names.append((hdf5_files.members(path), hdf5_files._worker.process.pid))
+for _ in range(3):
+    thread = threading.Thread(target=read)
+    thread.start()
+    thread.join()
+print(names[0][0], len({pid for _, pid in names}))
 """
 POOL = """
 import sys
@@ -40,13 +67,44 @@ def wait_until_gone(processes, seconds=5.0):
     assert not alive(processes)
 
 
-def test_a_child_ends_with_a_killed_parent():
-    with subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, text=True) as parent:
+@pytest.mark.parametrize(
+    "work",
+    [
+        "import time; time.sleep(99)",
+        pytest.param(BUSY, marks=pytest.mark.skipif(sys.platform != "linux", reason="needs a signal of Linux")),
+    ],
+)
+def test_a_child_ends_with_a_killed_parent(work):
+    with subprocess.Popen([sys.executable, "-c", WAITING, work], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         children = [psutil.Process(int(parent.stdout.readline()))]
+        time.sleep(0.3)  # the start of Python
         assert alive(children)
         parent.send_signal(signal.SIGKILL)
     wait_until_gone(children)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a signal of Linux")
+def test_a_busy_worker_of_hdf5_ends_with_a_killed_command(tmp_path):
+    (tmp_path / "h5py.py").write_text(BUSY_LIBRARY)
+    file = tmp_path / "rec.h5"
+    file.write_bytes(b"\x89HDF\r\n\x1a\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    with subprocess.Popen([sys.executable, "-c", READING, str(file)], env=environment) as parent:
+        end = time.monotonic() + 60
+        while file.read_bytes() != b"busy" and time.monotonic() < end:
+            time.sleep(0.02)
+        children = psutil.Process(parent.pid).children()
+        assert len(alive(children)) == 1
+        parent.send_signal(signal.SIGKILL)
+    wait_until_gone(children)
+
+
+def test_a_worker_of_hdf5_whose_thread_has_ended_is_replaced(tmp_path):
+    file = write_hdf5(tmp_path / "rec.h5", digital(samples=40))
+    command = [sys.executable, "-c", THREADS, str(file)]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.stdout == "None 3\n" if sys.platform == "linux" else "None 1\n", found.stderr
 
 
 @pytest.mark.slow

@@ -38,9 +38,9 @@ class _Worker:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
-        self.process = subprocess.Popen(
-            [sys.executable, str(_WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        command = [sys.executable, str(_WORKER), str(self.owner)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
 
     def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes] | None:
         """The answer, or None when the process was ended or ended itself."""
@@ -58,9 +58,11 @@ class _Worker:
         data = self.process.stdout.read(response["bytes"])
         return (response, data) if len(data) == response["bytes"] else None
 
-    def end(self) -> None:
+    def end(self) -> int:
+        """End the process; return its exit status, negative for the signal that ended it before."""
         self.process.kill()
         self.process.communicate()
+        return self.process.returncode
 
 
 _lock = threading.Lock()
@@ -76,12 +78,15 @@ def _ask(path: Path, **request: Any) -> tuple[dict[str, Any], bytes]:
     with path.open("rb"):  # a missing file has another error than a damaged one
         pass
     with _lock:
-        if _worker is None or _worker.owner != os.getpid() or _worker.process.poll() is not None:
-            _worker = _Worker()
-        answer = _worker.ask({**nothing, "path": os.path.abspath(path), "seconds": SECONDS, **request})
-        if answer is None:
-            _worker.end()
-            _worker = None
+        for _ in range(2):
+            if _worker is None or _worker.owner != os.getpid() or _worker.process.poll() is not None:
+                _worker = _Worker()
+            answer = _worker.ask({**nothing, "path": os.path.abspath(path), "seconds": SECONDS, **request})
+            if answer is not None:
+                break
+            status, _worker = _worker.end(), None
+            if status != -9:  # SIGKILL: the thread that started it has ended; ask one that this thread starts
+                break
     if answer is None:
         raise DataError(f"{path}: crashed the library, or occupied it for {SECONDS:g} s; it is damaged, copy it again")
     response, data = answer

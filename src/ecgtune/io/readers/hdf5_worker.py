@@ -1,4 +1,4 @@
-"""Read HDF5 and MATLAB files in a process of its own, started by `hdf5_files`. It imports nothing of ecgtune.
+"""Read HDF5 and MATLAB files in a process of its own, started by `hdf5_files` with the number of its parent.
 
 A request is a line of JSON, `{"path", "seconds", "dataset", "member", "members", "index"}`; the process is ended after
 that processor time. The response is a line of JSON: `{"refused": reason}`; to "members" `{"members": names or null}`;
@@ -18,6 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ecgtune.utils.child import end_with_parent
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import reason_of
 
@@ -205,7 +206,8 @@ def texts(key: str, found: tuple[str, Any] | None, count: int | None) -> list[st
 
 
 def main() -> None:
-    """Answer requests until the input ends."""
+    """Answer requests until the input or the parent ends."""
+    end_with_parent(int(sys.argv[1]))
     with suppress(ImportError, ValueError, OSError):  # without limits, the check of sizes remains
         import resource
 
