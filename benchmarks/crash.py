@@ -1,17 +1,24 @@
 """Kill trainings, comparisons, sweeps, pretrainings, readers of data, exports and predictions, and rerun them.
 
-    python benchmarks/crash.py [--kills 200] [--operations 40] [--victims NAME ...] [--result FILE]
+    python benchmarks/crash.py [--kills 200] [--states 0] [--full 0] [--victims NAME ...] [--result FILE]
 
-Each victim runs twice undisturbed. Then it is killed at random moments (`--kills` in all), and at every write, fsync
-and rename below its folder, or at `--operations` of them at equal distances: before the operation, and every second
-time after half of it. At every fifth of these positions the disk is also full from there on. After each fault the
-same command runs to its end, and its files are compared with those of the undisturbed run: bytes, but for fields that
-hold times, memory or the command line. A library written in C (`faults.c`, Linux) counts the operations, whoever
-calls them; a compiler `cc` is needed.
+Each victim runs twice undisturbed. Then it meets faults of four kinds:
 
-Faults that are done are kept in `--work`, so a call that was interrupted, or ended after `--minutes`, resumes. Results
-are in benchmarks/results/crash.json; the exit status is 1 if a run ended on other bytes, with an error, or left
-temporary files.
+- random: it is killed at a random moment (`--kills` in all);
+- operation: a kill at each write, fsync and rename below its folder, and amid each write (`--states` of each victim, 0
+  for all). A victim that runs to its end is stopped there and its folder is copied, which is all that a kill leaves;
+- full disk: each write (`--full` of each victim, 0 for all) and all operations after it fail as on a full disk.
+
+- temporary: as operation, at those that change only the content of temporary files, which no rerun should read; last.
+
+After each fault the same command runs to its end, and its files are compared with those of the undisturbed run: bytes,
+but for fields that hold times, memory or the command line. A folder that equals one of an earlier operation is not
+tried again. A library written in C (`faults.c`, Linux) stops at the operations, whoever calls them; a compiler `cc` is
+needed.
+
+Faults that are done are kept in `--work` for the same commit, so a call that was interrupted, or ended after
+`--minutes`, resumes. Results are in benchmarks/results/crash.json; the exit status is 1 if a run ended on other bytes,
+with an error, or left temporary files.
 """
 
 import argparse
@@ -28,8 +35,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -48,8 +55,11 @@ from ecgtune.io.writing import write_csv  # noqa: E402
 from ecgtune.utils.locks import LOCK, OWNER  # noqa: E402
 from helpers.pretraining import TEACHER, write_recordings  # noqa: E402
 
-COUNT, KILL, TEAR, FULL = range(4)
-KINDS = ("random", "operation", "full disk")
+COUNT, STOP, FULL = range(3)
+KINDS = ("random", "operation", "full disk", "temporary")
+#: The first of the names in a path that the program gives a file or folder for a time.
+TEMPORARY = re.compile(r"(^|/)(\.[^/]*\.partial|unfinished-|\.trial-)[^/]*")
+Damage = Callable[[Path], list[str]]  # brings about a fault in a folder; returns what went wrong with it
 EVERY_STEP = 1e-9  # minutes between two saves of the state
 TRAINER = TrainerSettings(device="cpu", precision="fp32")
 LOOP = Optimisation(epochs=2, batch_size=16)
@@ -196,7 +206,11 @@ def _digest(file: Path) -> str:
         data = b""
     elif file.suffix == ".onnx":
         data = _graph(data)
-    return hashlib.sha256(data).hexdigest()
+    return _sha256(data).hex()
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def without_times(value: Any) -> Any:
@@ -231,10 +245,11 @@ class Server:
             _presets()  # cached from now on
         self.place, self.work = place, work
         self.faults = ctypes.CDLL(None)
-        self.faults.faults_count.restype = ctypes.c_long
+        self.faults.faults_count.restype = self.faults.faults_written.restype = ctypes.c_long
 
     def start(self, name: str, out: Path, at: int = 0, action: int = COUNT) -> int:
         out.mkdir(parents=True, exist_ok=True)
+        (self.work / "error").unlink(missing_ok=True)
         process = os.fork()
         if process:
             return process
@@ -246,7 +261,7 @@ class Server:
             os.environ["ECGTUNE_CACHE"] = str(out / "cache")
             self.faults.faults_arm(str(out).encode(), ctypes.c_long(at), action)
             ACTIONS[name](self.place, out)
-            (self.work / "count").write_text(str(self.faults.faults_count()))
+            (self.work / "count").write_text(f"{self.faults.faults_count()} {self.faults.faults_written()}")
             status = 0
         except EcgtuneError as error:
             (self.work / "error").write_text(str(error))
@@ -260,12 +275,26 @@ class Server:
         """Exit status of a victim, negative for a signal."""
         return os.waitstatus_to_exitcode(os.waitpid(self.start(name, out, at, action), 0)[1])
 
+    def error(self) -> str:
+        """The message of the last victim that ended with status 2."""
+        file = self.work / "error"
+        return file.read_text() if file.exists() else ""
+
     def killed(self, name: str, out: Path, after: float) -> int:
         """The same for one that is killed `after` seconds, unless it ended sooner."""
         process = self.start(name, out)
         time.sleep(after)
         os.kill(process, signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+    def stops(self, name: str, out: Path) -> Iterator[None]:
+        """Run a victim to its end, and yield whenever it is stopped."""
+        process = self.start(name, out, action=STOP)
+        while os.WIFSTOPPED(status := os.waitpid(process, os.WUNTRACED)[1]):
+            yield
+            os.kill(process, signal.SIGCONT)
+        if status:
+            sys.exit(f"{name} fails where it is stopped; see {self.work / 'log.txt'}")
 
 
 def same_measurements(run_metrics: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
@@ -283,35 +312,99 @@ def empty_figure(figure: Any, path: Path, **_settings: Any) -> None:
     path.write_text("<?xml?><svg></svg>")
 
 
-def undisturbed(server: Server, name: str, folder: Path) -> tuple[dict[str, str], int, float]:
-    """Files, number of operations and seconds of a victim that nothing stops. Two of them must be equal."""
-    found, seconds, count = [], 0.0, 0
+@dataclass(frozen=True)
+class Whole:
+    """Files, operations, writes and seconds of a victim that nothing stops."""
+
+    files: dict[str, str]
+    operations: int
+    writes: int
+    seconds: float
+
+
+def undisturbed(server: Server, name: str, folder: Path) -> Whole:
+    """What a victim does that nothing stops, kept in a file. Two of them must end on equal files."""
+    kept = folder / "whole.json"
+    if kept.exists():
+        return Whole(**json.loads(kept.read_text()))
+    found, seconds, counts = [], 0.0, [0, 0]
     for number in range(2):
         out = folder / f"whole-{number}"
         shutil.rmtree(out, ignore_errors=True)
         started = time.monotonic()
         if server.run(name, out):
             sys.exit(f"{name} fails undisturbed; see {server.work / 'log.txt'}")
-        seconds, count = time.monotonic() - started, int((server.work / "count").read_text())
+        seconds, counts = time.monotonic() - started, [int(n) for n in (server.work / "count").read_text().split()]
         found.append(snapshot(out))
     different = differences(*found)
     if different:
         sys.exit(f"{name}: two undisturbed runs differ in {different}")
-    return found[0], count, seconds
+    whole = Whole(found[0], *counts, seconds)
+    kept.write_text(json.dumps(asdict(whole)))
+    return whole
+
+
+def killed_states(server: Server, name: str, folder: Path) -> tuple[list[Path], list[Path]]:
+    """The folder of a victim as kills at its operations leave it, each that differs from all before; kept.
+
+    Second, those that differ only in the content of temporary files.
+    """
+    kept, partial, out = folder / "states", folder / "states.partial", folder / "hit"
+    if not kept.exists():
+        for path in (partial, out):
+            shutil.rmtree(path, ignore_errors=True)
+        known: set[frozenset[tuple[str, bytes]]] = set()
+        for number, _ in enumerate(server.stops(name, out)):
+            content = {
+                str(path.relative_to(out)): _sha256(path.read_bytes()) if path.is_file() else b""
+                for path in out.rglob("*")
+            }
+            lasting = frozenset(
+                (file[: at.end()], b"") if (at := TEMPORARY.search(file)) else (file, digest)
+                for file, digest in content.items()
+            )
+            whole = frozenset(content.items())
+            kind = "temporary" if lasting in known else "operation"
+            if whole not in known:
+                known |= {whole, lasting}
+                shutil.copytree(out, partial / kind / f"{number:05}")
+        partial.rename(kept)
+    return sorted(kept.glob("operation/*")), sorted(kept.glob("temporary/*"))
 
 
 def differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
     return sorted(file for file in expected.keys() | found.keys() if expected.get(file) != found.get(file))
 
 
-def moments(kind: str, count: int, seconds: float, kills: int, operations: int, seed: int) -> list[tuple[float, int]]:
-    """Moment (operation or seconds) and action of each fault of a kind."""
-    if kind == "random":
-        return [(at, KILL) for at in np.random.default_rng(seed).uniform(0, seconds, kills).tolist()]
-    positions = np.unique(np.linspace(1, count, min(operations or count, count)).round().astype(int)).tolist()
-    if kind == "full disk":
-        return [(at, FULL) for at in positions[::5]]
-    return [(at, TEAR if number % 2 else KILL) for number, at in enumerate(positions)]
+def random_kill(server: Server, name: str, after: float) -> Damage:
+    def damage(out: Path) -> list[str]:
+        status = server.killed(name, out, after)
+        return [] if status in (0, -signal.SIGKILL) else [f"status {status}"]
+
+    return damage
+
+
+def full_disk(server: Server, name: str, write: int) -> Damage:
+    def damage(out: Path) -> list[str]:
+        status, error = server.run(name, out, write, FULL), server.error()
+        wrong = [] if status in (0, 2) else [f"status {status}"]
+        return wrong if status != 2 or "No space left on device" in error else [*wrong, error]
+
+    return damage
+
+
+def left_by_kill(state: Path) -> Damage:
+    def damage(out: Path) -> list[str]:
+        shutil.copytree(state, out)
+        return []
+
+    return damage
+
+
+def chosen(items: list[Any], most: int) -> list[Any]:
+    """At most so many items (0: all), at random, in an order of which each beginning is spread evenly."""
+    order = np.random.default_rng(0).permutation(len(items))
+    return [items[index] for index in order[: most or len(items)]]
 
 
 class Done:
@@ -329,70 +422,79 @@ class Done:
             file.write(json.dumps([key, result]) + "\n")
 
 
-def hit(server: Server, name: str, folder: Path, whole: dict[str, str], kind: str, at: float, action: int) -> list[str]:
+def hit(server: Server, name: str, folder: Path, whole: Whole, damage: Damage) -> list[str]:
     """What went wrong after a fault: none, if the rerun ends on the files of the undisturbed run."""
     out = folder / "hit"
     shutil.rmtree(out, ignore_errors=True)
-    (server.work / "error").unlink(missing_ok=True)
-    status = server.killed(name, out, at) if kind == "random" else server.run(name, out, int(at), action)
-    allowed = (0, 2) if kind == "full disk" else (0, -signal.SIGKILL)
-    wrong = [] if status in allowed else [f"status {status}"]
-    if status == 2 and "No space left on device" not in (server.work / "error").read_text():
-        wrong.append((server.work / "error").read_text())
+    wrong = damage(out)
     status = server.run(name, out)
     if status:
-        return [*wrong, f"rerun ends with {status}: {(server.work / 'error').read_text() if status == 2 else 'log'}"]
-    return [*wrong, *differences(whole, snapshot(out))]
+        return [*wrong, f"rerun ends with {status}: {server.error() or 'log'}"]
+    return [*wrong, *differences(whole.files, snapshot(out))]
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--victims", nargs="+", choices=VICTIMS, default=list(VICTIMS))
-    parser.add_argument("--operations", type=int, default=0, help="0: all")
+    parser.add_argument("--states", type=int, default=0, help="of each victim; 0: all")
+    parser.add_argument("--full", type=int, default=0, help="full disks of each victim; 0: one at each write")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no new fault after this time")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "ecgtune-crash")
     parser.add_argument("--result", type=Path, default=ROOT / "benchmarks/results/crash.json")
     options = parser.parse_args(arguments)
-    options.work.mkdir(parents=True, exist_ok=True)
-    os.environ["ECGTUNE_CACHE"] = str(options.work / "cache")
-    place = Place(options.work)
-    server = Server(place, options.work, training=bool(set(options.victims) - READERS))
-    for step in ("preparation", *(["trained"] if {"export", "prediction"} & set(options.victims) else [])):
-        if server.run(step, options.work / "inputs"):
-            sys.exit(f"see {options.work / 'log.txt'}")
-    done = Done(options.work / "done.jsonl")
-    wholes = {name: undisturbed(server, name, options.work / name) for name in options.victims}
-    rows: dict[str, Any] = {}
-    for name, (_, count, seconds) in wholes.items():
-        counts = {kind: {"faults": 0, "same bytes": 0} for kind in KINDS}
-        rows[name] = {"operations": count, "seconds": round(seconds, 2), **counts}
-    # Of each kind one fault of every victim, then the next: a call that is stopped has met all victims alike.
-    faults = []
-    for number, (name, (_, count, seconds)) in enumerate(wholes.items()):
-        kills = options.kills // len(wholes) + (number < options.kills % len(wholes))
-        for order, kind in enumerate(KINDS):
-            found = moments(kind, count, seconds, kills, options.operations, seed=number)
-            faults += [(order, index, name, at, action) for index, (at, action) in enumerate(found)]
     stop = time.monotonic() + 60 * options.minutes
-    for order, index, name, at, action in sorted(faults):
-        kind, key = KINDS[order], f"{name} {KINDS[order]} {index}"
+    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    work = options.work / (commit or "no-commit")
+    work.mkdir(parents=True, exist_ok=True)
+    os.environ["ECGTUNE_CACHE"] = str(work / "cache")
+    place = Place(work)
+    server = Server(place, work, training=bool(set(options.victims) - READERS))
+    for step in ("preparation", *(["trained"] if {"export", "prediction"} & set(options.victims) else [])):
+        if server.run(step, work / "inputs"):
+            sys.exit(f"see {work / 'log.txt'}")
+    done = Done(work / "done.jsonl")
+    rows: dict[str, Any] = {}
+    wholes: dict[str, Whole] = {}
+    # Of each kind one fault of every victim, then the next: a call that is stopped has met all victims alike.
+    faults: list[tuple[int, int, str, str, Damage]] = []
+    for number, name in enumerate(options.victims):
+        whole = wholes[name] = undisturbed(server, name, work / name)
+        kills = options.kills // len(options.victims) + (number < options.kills % len(options.victims))
+        after = np.random.default_rng(number).uniform(0, whole.seconds, kills).tolist()
+        states, temporary = killed_states(server, name, work / name)
+        damages = [
+            [(f"after {seconds:.3f} s", random_kill(server, name, seconds)) for seconds in after],
+            [(f"state {state.name}", left_by_kill(state)) for state in chosen(states, options.states)],
+            [
+                (f"write {at}", full_disk(server, name, at))
+                for at in chosen(list(range(1, whole.writes + 1)), options.full)
+            ],
+            [(f"state {state.name}", left_by_kill(state)) for state in chosen(temporary, options.states)],
+        ]
+        rows[name] = {"operations": whole.operations, "seconds": round(whole.seconds, 2)}
+        for order, (kind, found) in enumerate(zip(KINDS, damages, strict=True)):
+            rows[name][kind] = {"planned": len(found), "faults": 0, "same bytes": 0}
+            faults += [(order, index, name, *fault) for index, fault in enumerate(found)]
+    for order, _, name, label, damage in sorted(faults, key=lambda fault: fault[:2]):
+        kind, key = KINDS[order], f"{name} {KINDS[order]} {label}"
         if key not in done.results:
             if time.monotonic() > stop:
                 continue
-            done.add(key, hit(server, name, options.work / name, wholes[name][0], kind, at, action))
+            done.add(key, hit(server, name, work / name, wholes[name], damage))
         wrong = done.results[key]
         rows[name][kind]["faults"] += 1
         rows[name][kind]["same bytes"] += not wrong
         if wrong:
-            rows[name].setdefault("wrong", []).append([kind, at, wrong])
-            print(f"{name}, {kind} {at}: {wrong}", flush=True)
+            rows[name].setdefault("wrong", []).append([kind, label, wrong])
+            print(f"{name}, {kind} {label}: {wrong}", flush=True)
     total = {
-        kind: {key: sum(row[kind][key] for row in rows.values()) for key in ("faults", "same bytes")} for kind in KINDS
+        kind: {key: sum(row[kind][key] for row in rows.values()) for key in ("planned", "faults", "same bytes")}
+        for kind in KINDS
     }
     from machines import write_result
 
-    return write_result(options.result, {"total": total, "victims": rows})
+    return write_result(options.result, {"commit": commit, "total": total, "victims": rows})
 
 
 def with_faults() -> None:
