@@ -5,6 +5,7 @@ from .config.commands import EvaluateSettings as EvaluateSettings
 from .config.commands import ExportSettings as ExportSettings
 from .config.commands import PredictSettings as PredictSettings
 from .config.commands import PretrainSettings as PretrainSettings
+from .config.commands import StressSettings as StressSettings
 from .config.commands import SweepSettings as SweepSettings
 from .config.data import DataSettings as DataSettings
 from .config.evaluation import Evaluation as Evaluation
@@ -71,6 +72,7 @@ from .workflows.page import page as page
 from .workflows.plan import plan as plan
 from .workflows.predict import predict as predict
 from .workflows.pretrain import pretrain as pretrain
+from .workflows.stress import stress as stress
 from .workflows.sweep.sweep import sweep as sweep
 from .workflows.verify import verify as verify
 

@@ -15,6 +15,9 @@ from ecgtune.config.commands import EvaluateSettings
 from ecgtune.errors import SettingError
 
 if TYPE_CHECKING:
+    from ecgtune.data.dataset import Dataset
+    from ecgtune.runtime.predictor import Predictor
+
     EvaluateFlags = EvaluateSettings
 else:
     EvaluateFlags = optional(EvaluateSettings, "EvaluateFlags", MOST_USED, recipe=False)
@@ -45,14 +48,30 @@ def evaluate(
         Folder of a run that fine-tune or compare wrote, or a file of ecgtune export.
     """
     check_exists(run, data, records.records)
+    chosen = EvaluateSettings(**given(settings))
+    predictor, dataset, records = read_for_run(run, data, reading, records, quiet=quiet)
+    import ecgtune
+    from ecgtune.io.subgroup_columns import read_columns
+    from ecgtune.reporting.external import comparison_rows, gap_sentence, sentences
+
+    columns = read_columns(data, dataset, chosen.by, records.recording_column) if chosen.by else {}
+    found = ecgtune.evaluate(predictor, dataset, chosen, out=out, columns=columns, quiet=quiet)
+    say(*sentences(found))
+    level = found["recording"] or found["window"]
+    title = "Per recording" if found["recording"] else "Per window"
+    print_columns((title, "internal", "external", "difference"), comparison_rows(level))
+    say(*(f"{name}: {gap_sentence(column['gap'])}" for name, column in found["subgroups"].items()))
+    say(f"table: {out / 'table.md'}")
+
+
+def read_for_run(
+    run: Path, data: Path, reading: Reading, records: RecordFlags, *, quiet: bool
+) -> tuple[Predictor, Dataset, RecordFlags]:
+    """Open a run or exported file, and read labelled data with its signal path, which is in the flags returned."""
     if not run.is_file():
         from ecgtune.training.run_folder import RunFolder
 
         RunFolder(run).check_finished()
-    chosen = EvaluateSettings(**given(settings))
-    import ecgtune
-    from ecgtune.io.subgroup_columns import read_columns
-    from ecgtune.reporting.external import comparison_rows, gap_sentence, sentences
     from ecgtune.workflows.predict import open_predictor
 
     predictor = open_predictor(run)
@@ -73,12 +92,4 @@ def evaluate(
             recording_zscore=path.zscore,
             longest_gap=path.longest_gap,
         )
-    dataset = read_data(data, reading, records, [], quiet=quiet)
-    columns = read_columns(data, dataset, chosen.by, records.recording_column) if chosen.by else {}
-    found = ecgtune.evaluate(predictor, dataset, chosen, out=out, columns=columns, quiet=quiet)
-    say(*sentences(found))
-    level = found["recording"] or found["window"]
-    title = "Per recording" if found["recording"] else "Per window"
-    print_columns((title, "internal", "external", "difference"), comparison_rows(level))
-    say(*(f"{name}: {gap_sentence(column['gap'])}" for name, column in found["subgroups"].items()))
-    say(f"table: {out / 'table.md'}")
+    return predictor, read_data(data, reading, records, [], quiet=quiet), records

@@ -14,6 +14,10 @@ from ecgtune.config.space import Span
 DEVICES = ("auto", "cpu", "cuda", "mps")
 #: The prevalence that is estimated from probabilities.
 ESTIMATE = "estimate"
+#: Names of the disturbances of a stress test (`data.disturbances`).
+STRESSES = (
+    *("muscle", "motion", "wander", "mains-50", "mains-60", "gain", "leads", "missing", "rate", "clipping", "short"),
+)
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,30 @@ class EvaluateSettings:
             return (name, float(value)) if name and 0 < float(value) < 1 else None
         except ValueError:
             return None
+
+
+@dataclass(frozen=True)
+class StressSettings:
+    """Windows and disturbances of a stress test."""
+
+    map: str | None = None
+    """Labels of the data as classes of the run, as for `ecgtune evaluate`."""
+    only: tuple[str, ...] = ()
+    """Disturbances to test: muscle, motion, wander, mains-50, mains-60, gain, leads, missing, rate, clipping, short;
+    repeatable; all when not given."""
+    windows: int = 1000
+    """Largest number of windows; of more, whole patients or recordings are drawn."""
+    seed: int = 0
+    """Seed of the noise, and of the windows that are drawn."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Device to compute on; auto selects CUDA, then MPS, then the CPU."""
+
+    def __post_init__(self) -> None:
+        choose(self.device, DEVICES, "device")
+        require(self.windows >= 2, f"windows is {self.windows}; allowed: 2 or more")
+        require(self.seed >= 0, f"seed is {self.seed}; allowed: 0 or more")
+        for name in self.only:
+            choose(name, STRESSES, "disturbance")
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,16 @@ class Decision:
             return probability.argmax(axis=1)
         return (probability >= (self.values if self.task == "multilabel" else self.values[0])).astype(np.int64)
 
+    def confidence(self, probability: NDArray) -> NDArray[np.float64]:
+        """Return the probability that the decision is right, of labels their mean: (windows,), 0 to 1.
+
+        It presumes calibrated probabilities; their shape is that of a call.
+        """
+        if self.task == "multiclass":
+            return probability.max(axis=1)
+        right = np.where(self(probability) == 1, probability, 1 - probability)
+        return right.mean(axis=1) if self.task == "multilabel" else right
+
     def to_dict(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return the entry `threshold` of metrics.json and model.json."""
         entries = [{"value": threshold.value, "rule": threshold.rule} for threshold in self.thresholds]

@@ -12,11 +12,10 @@ import numpy as np
 from ecgtune.config.commands import ESTIMATE, EvaluateSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.positive import POSITIVE
-from ecgtune.errors import DataError, RunError, SettingError
+from ecgtune.errors import SettingError
 from ecgtune.evaluation.calibration.measures import calibration_measures
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.external import Measured, compare_data, operating_point
-from ecgtune.evaluation.label_mapping import map_labels, parsed_mapping
 from ecgtune.evaluation.prior_shift import estimated_prevalence, prevalence_of, shifted, stated_prevalence
 from ecgtune.evaluation.subgroups import parts_of, subgroup_metrics
 from ecgtune.reporting.external import table_markdown
@@ -24,13 +23,14 @@ from ecgtune.runtime.exported_file import References
 from ecgtune.runtime.model import Model
 from ecgtune.runtime.predictor import Predictor
 from ecgtune.training.predictions import predictions_text, read_predictions
-from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, read_split
+from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, machine, now
-from ecgtune.workflows.predict import BATCH, open_predictor
+from ecgtune.workflows.labelled import labelled_windows, probabilities
+from ecgtune.workflows.predict import open_predictor
 from ecgtune.workflows.preparation import check_dataset
 
 if TYPE_CHECKING:
@@ -70,21 +70,18 @@ def evaluate(
     missing = [name for name in settings.by if name not in columns]
     if missing:
         raise SettingError(f"by {missing[0]}: no such column is given; allowed: {', '.join(columns) or 'none'}")
-    own = dataset.source.sha256 in run.trained_on_files
-    rows = _test_rows(run, dataset) if own else np.arange(len(dataset))
-    mapping = parsed_mapping(settings.map) if settings.map else {}
-    mapped = map_labels(dataset.label[rows], dataset.classes, mapping, run.classes, run.task)
-    rows = rows[mapped.rows]
-    if not len(rows):
-        raise DataError(f"{dataset.source.path}: no window has a class of the run; see --map")
+    chosen = labelled_windows(run, dataset, settings.map)
+    rows, mapped, own = chosen.rows, chosen.labels, chosen.own
     parts = {name: parts_of(columns[name][rows], name) for name in settings.by}
     sides = _own_predictions(run)
-    channels = _channels(run, dataset)
     folder = Path(out)
     with exclusive(folder, command_line()):
-        probability = _predicted(run, dataset, rows, channels, settings.device, quiet)
-        group = None if dataset.group is None else dataset.group[rows]
-        recording = dataset.pooled(rows)
+        run.to(settings.device)
+        with ProgressBar(quiet=quiet) as bar:
+            bar.expect(len(rows))
+            bar.describe("windows")
+            probability = probabilities(run, chosen.taken, len(rows), dataset.sampling_rate, bar)
+        group, recording = chosen.group, chosen.recording
         raw = Measured(mapped.label, probability, group)
         decision, external, shift = _shifted(run, raw, sides.get("validation"), settings)
         internal = None if own else sides.get("internal")
@@ -109,7 +106,7 @@ def evaluate(
                 "unused": list(mapped.unused),
                 "notes": _notes(run, dataset, rows, own),
             },
-            "map": mapping,
+            "map": chosen.mapping,
             "window": compare_data(internal, external, run.decision, run.classes, decision),
             "recording": None
             if isinstance(pooled, str) or isinstance(pooled_internal, str)
@@ -127,20 +124,6 @@ def evaluate(
     return result
 
 
-def _test_rows(run: Predictor, dataset: Dataset) -> NDArray:
-    """Rows of the run's test split in its own data. Raises RunError for an exported file, which does not know them."""
-    folder = getattr(run, "folder", None)
-    if folder is None:
-        raise RunError(f"{dataset.source.path} is the file that the run was trained on; give the run's folder")
-    rows = read_split(RunFolder(folder))["test"]
-    if run.trained_on["windows"] != len(dataset):
-        raise RunError(
-            f"{dataset.source.path} has {counted(len(dataset), 'window')}, but the run was trained on "
-            f"{run.trained_on['windows']} of it; read it with the same options"
-        )
-    return rows
-
-
 def _own_predictions(run: Predictor) -> dict[str, Measured]:
     """Predictions of the run for its own test and validation windows, as far as they are known."""
     folder = getattr(run, "folder", None)
@@ -154,40 +137,6 @@ def _own_predictions(run: Predictor) -> dict[str, Measured]:
         group = None if (kept.recording < 0).any() else kept.recording
         return {"internal": Measured(kept.label.astype(np.int64), probability.astype(np.float64), group)}
     return {}
-
-
-def _channels(run: Predictor, dataset: Dataset) -> list[int]:
-    """The channels of the run's leads. Raises DataError for other leads, rates, lengths or units."""
-    absent = [lead for lead in run.leads if lead not in dataset.leads]
-    if absent:
-        raise DataError(
-            f"{dataset.source.path}: has the leads {', '.join(dataset.leads)}, but the run needs {', '.join(run.leads)}"
-            "; name them with --lead or --lead-names"
-        )
-    run.check_length(dataset.samples, dataset.sampling_rate, dataset.source.path)
-    if dataset.unit == "unknown" and run.amplitude_matters:
-        raise DataError(
-            f"{dataset.source.path}: does not say its unit, but without a z-score per window the amplitude matters to "
-            "this run; give it, for example --unit uV"
-        )
-    return [dataset.leads.index(lead) for lead in run.leads]
-
-
-def _predicted(
-    run: Predictor, dataset: Dataset, rows: NDArray, channels: list[int], device: str, quiet: bool
-) -> NDArray[np.float64]:
-    """Probabilities of the rows, of two classes of the positive one."""
-    run.to(device)
-    parts = []
-    with ProgressBar(quiet=quiet) as bar:
-        bar.expect(len(rows))
-        bar.describe("windows")
-        for start in range(0, len(rows), BATCH):
-            batch = np.ascontiguousarray(dataset.signal[rows[start : start + BATCH]][:, channels])
-            parts.append(run.predict(batch, dataset.sampling_rate))
-            bar.advance(len(batch))
-    probability = np.clip(np.concatenate(parts).astype(np.float64), 0, 1)
-    return probability[:, POSITIVE] if run.task == "binary" else probability
 
 
 def _shifted(

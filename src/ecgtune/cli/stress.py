@@ -1,0 +1,50 @@
+"""`ecgtune stress`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from ecgtune.cli.evaluate import read_for_run
+from ecgtune.cli.inputs import Reading, RecordFlags, check_exists
+from ecgtune.cli.options import MOST_USED, DataFile, Out, Quiet, given, optional
+from ecgtune.cli.output import say
+from ecgtune.config.commands import StressSettings
+
+if TYPE_CHECKING:
+    StressFlags = StressSettings
+else:
+    StressFlags = optional(StressSettings, "StressFlags", MOST_USED, recipe=False)
+
+
+def stress(
+    run: Annotated[Path, Parameter(group=MOST_USED)],
+    data: DataFile,
+    /,
+    *,
+    out: Out = Path("stress"),
+    settings: StressFlags = StressFlags(),
+    reading: Reading = Reading(),
+    records: RecordFlags = RecordFlags(),
+    quiet: Quiet = False,
+) -> None:
+    """Measure a finished run on windows with noise, wrong gains, leads and rates, clipping and short records.
+
+    OUT/stress.md has AUROC, balanced accuracy at the run's threshold and mean confidence at each strength, with
+    intervals over patients or recordings; OUT/stress.svg draws them, OUT/stress.csv and OUT/stress.json have the
+    numbers. Nothing is tuned.
+
+    Parameters
+    ----------
+    run
+        Folder of a run that fine-tune or compare wrote, or a file of ecgtune export.
+    """
+    check_exists(run, data, records.records)
+    predictor, dataset, _ = read_for_run(run, data, reading, records, quiet=quiet)
+    import ecgtune
+    from ecgtune.reporting.stress import stress_sentences
+
+    found = ecgtune.stress(predictor, dataset, StressSettings(**given(settings)), out=out, quiet=quiet)
+    say(*stress_sentences(found), f"table: {out / 'stress.md'}, figure: {out / 'stress.svg'}")
