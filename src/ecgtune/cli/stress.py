@@ -30,11 +30,11 @@ def stress(
     records: RecordFlags = RecordFlags(),
     quiet: Quiet = False,
 ) -> None:
-    """Measure a finished run on windows with noise, wrong gains, leads and rates, clipping and short records.
+    """Measure a finished run on windows with noise and other faults.
 
-    OUT/stress.md has AUROC, balanced accuracy at the run's threshold and mean confidence at each strength, with
-    intervals over patients or recordings; OUT/stress.svg draws them, OUT/stress.csv and OUT/stress.json have the
-    numbers. Nothing is tuned.
+    Faults are noise, hum, wrong gains, leads and rates, clipping and short records. OUT/stress.md has AUROC, balanced
+    accuracy at the run's threshold and mean confidence at each strength, with intervals over patients or recordings;
+    OUT/stress.svg draws them, OUT/stress.csv and OUT/stress.json have the numbers. Nothing is tuned.
 
     Parameters
     ----------

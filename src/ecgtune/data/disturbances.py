@@ -202,10 +202,10 @@ DISTURBANCES = (
     Disturbance("mains-60", "Mains, 60 Hz", "dB", *_humming(60.0)),
     Disturbance("gain", "Gain error", "times", _always(0.01, 0.1, 0.5, 2.0, 10.0, 1000.0), _scaled),
     Disturbance("leads", "Polarity and limb leads", "", _swaps, _swapped),
-    Disturbance("missing", "Missing leads", "leads", _missing_counts, _missing),
+    Disturbance("missing", "Missing leads", "", _missing_counts, _missing),
     Disturbance(
         # 250 for 500, 360 for 500, 250 for 300, 300 for 250, 500 for 360, 500 for 250 Hz
-        *("rate", "Stated / true rate", "times"), _always(0.5, 0.72, 0.833, 1.2, 1.389, 2.0), _wrong_rate,
+        *("rate", "Stated / true rate", ""), _always(0.5, 0.72, 0.833, 1.2, 1.389, 2.0), _wrong_rate,
     ),
     Disturbance("clipping", "Clipping", "of the peak", _always(0.8, 0.6, 0.4, 0.2, 0.1), _clipped),
     Disturbance("short", "Short record, repeated", "of a window", _always(0.9, 0.75, 0.5), _short),

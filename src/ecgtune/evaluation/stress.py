@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.evaluation.decision import Decision
-from ecgtune.evaluation.evaluate import defined, plain
+from ecgtune.evaluation.evaluate import defined
 from ecgtune.evaluation.external import Measured
 from ecgtune.evaluation.groups import group_index
 from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
@@ -82,7 +82,7 @@ def _entries(values: Mapping[str, float], draws: Draws) -> dict[str, Any]:
     result = {}
     for name, value in values.items():
         low, high = percentile_interval(draws[name], 0.95)
-        result[name] = plain({"value": value, "ci_low": defined(low), "ci_high": defined(high)})
+        result[name] = {"value": defined(value), "ci_low": defined(low), "ci_high": defined(high)}
     return result
 
 

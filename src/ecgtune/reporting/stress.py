@@ -178,16 +178,19 @@ def write_stress_figure(path: Path, result: Entry, *, png: bool = False) -> list
 def _panel(axes: Axes, rows: Sequence[Entry], result: Entry) -> None:
     """Metrics of one disturbance by strength; dashed lines are those of the undisturbed windows."""
     place = list(range(len(rows)))
+    named = any(isinstance(row["strength"], str) for row in rows)
     for shift, (name, marker) in zip((-0.08, 0.0, 0.08), zip(METRICS, MARKERS, strict=False), strict=True):
         entries = [row["metrics"][name] for row in rows]
         value = [float("nan") if entry["value"] is None else entry["value"] for entry in entries]
-        ends = [
+        low, high = (
             [own if entry[key] is None else entry[key] for entry, own in zip(entries, value, strict=True)]
             for key in ("ci_low", "ci_high")
-        ]
+        )
         moved = [each + shift for each in place]
-        axes.plot(moved, value, color=COLOURS[name], marker=marker, ms=4, lw=1.4, label=TITLES[name])
-        axes.vlines(moved, *ends, color=COLOURS[name], lw=1)
+        # Names have no order, so no line joins them.
+        line = "" if named else "-"
+        axes.plot(moved, value, color=COLOURS[name], marker=marker, ms=4, lw=1.4, ls=line, label=TITLES[name])
+        axes.vlines(moved, low, high, color=COLOURS[name], lw=1)
         clean = result["undisturbed"][name]["value"]
         if clean is not None:
             label = "undisturbed" if name == METRICS[-1] else None
@@ -195,7 +198,6 @@ def _panel(axes: Axes, rows: Sequence[Entry], result: Entry) -> None:
     unit = rows[0]["unit"]
     axes.set_title(rows[0]["title"] + (f", {unit}" if unit else ""))
     texts = [row["strength"] if isinstance(row["strength"], str) else f"{row['strength']:g}" for row in rows]
-    crowded = any(isinstance(row["strength"], str) for row in rows) and len(rows) > 3
-    axes.set_xticks(place, texts, fontsize=8 if crowded else None)
+    axes.set_xticks(place, texts, fontsize=8 if named else None)
     axes.set_xlim(-0.5, len(rows) - 0.5)
     axes.grid(False, axis="x")

@@ -62,7 +62,7 @@ def coloured_noise(
     length += length % 2
     drawn = (*shape[:-1], length)
     source = generator.standard_normal(drawn, dtype=np.float32)
-    frequency = np.fft.rfftfreq(length, 1 / sampling_rate)
+    frequency = np.asarray(np.fft.rfftfreq(length, 1 / sampling_rate), np.float64)
     if kind == "motion":
         source *= generator.random(drawn, dtype=np.float32) < MOTION_RATE / sampling_rate
         # The response of a decay, whose power is the spectrum: all energy after the change, none before.
