@@ -40,7 +40,7 @@ test-all: test  ## The whole test suite
 	$(TEST) -m slow
 
 FUZZ_SECONDS ?= 600
-fuzz: install  ## Change files at random: each reader for FUZZ_SECONDS=600; FUZZ= names readers
+fuzz: install  ## Change files at random: each reader for FUZZ_SECONDS=600 of processor time; FUZZ= names readers
 	$(BIN)/python tests/hostile/fuzz.py $(FUZZ_SECONDS) $(FUZZ)
 
 lint: install  ## Style

@@ -3,6 +3,9 @@
 Valid files of every format are changed at random, as `test_formats_fuzz.py` does with fixed seeds. Whatever comes of a
 change, it has to be a value or our error, within the limits of the corpus. A file that breaks this is kept, and its
 name, seed and problem are printed. The exit status is 1 then.
+
+Seconds are processor time, spent in turns of `TURN` of all readers. With `--result FILE` they are added to those in the
+file, so that a call that was interrupted resumes.
 """
 
 from __future__ import annotations
@@ -14,18 +17,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # helpers
 
 import torch
 
+from ecgtune.utils.files import read_json, write_json
+from ecgtune.workflows.environment import machine, now
 from helpers.ecg_fm import official_content
 from helpers.formats import FORMATS
 from helpers.pretraining import write_recordings
 from hostile import folders, signals
 from hostile.test_corpus import BYTES, SECONDS, Worker
 
+TURN = 60.0  # seconds
 INTERESTING = (b"\0", b"\xff", b"\x7f", b"-1", b"9" * 12, b"nan", b"inf", b"\x80\x02", b"\xff" * 8, b"\0" * 8, b"1e999")
 Seed = tuple[str, Callable[[Path], Path]]
 
@@ -67,7 +74,7 @@ def _run(folder: Path) -> Path:
 
 
 def _csv_windows(folder: Path) -> Path:
-    rows = [",".join([*(f"{(i * j) % 7}.5" for j in range(8)), str(i % 2)]) for i in range(12)]
+    rows = [",".join([*(f"{(i + 3 * j) % 7}.5" for j in range(8)), str(i % 2)]) for i in range(12)]
     (folder / "w.csv").write_text("\n".join([",".join([*(f"signal_{j}" for j in range(8)), "label"]), *rows]) + "\n")
     return folder / "w.csv"
 
@@ -106,39 +113,54 @@ TARGETS: dict[str, tuple[str, Callable[[Path], Path], tuple[str, ...]]] = {
     "NPZ windows": ("windows", _npz_windows, ()),
     "NPZ pool": ("pool", lambda folder: write_recordings(folder / "p.npz"), ()),
     "xz pool": ("pool", _xz_pool, ("p_index.npz", "p.delta16.xz")),
-    **{f"recording: {name}": ("recording", _recording(name), ()) for name in FORMATS},
+    **{f"recording: {name}": ("answered recording", _recording(name), ()) for name in FORMATS},
 }
 
 
-def fuzz(name: str, seconds: float, worker: Worker, seed: int, kept: Path) -> int:
-    """Fuzz one reader; prints a line and returns the number of files that broke a rule."""
-    kind, write, changed = TARGETS[name]
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        main = write(folder)
-        files = [folder / file for file in changed] or [main]
-        valid = {file: file.read_bytes() for file in files}
-        assert worker.read(kind, _main(kind, main))["kind"] in ("", "ours"), name
-        end, count, broken, refused = time.monotonic() + seconds, 0, 0, 0
-        while time.monotonic() < end:
-            file = files[count % len(files)]
-            file.write_bytes(mutated(valid[file], random.Random(f"{name} {seed} {count}")))
-            found = worker.read(kind, _main(kind, main))
-            count, refused = count + 1, refused + (found["kind"] == "ours")
-            slow, large = found["seconds"] > SECONDS, found["bytes"] > BYTES
-            if found["kind"] not in ("", "ours") or slow or large or "\n" in found["message"]:
-                broken += 1
-                target = kept / f"{name.replace(' ', '-').replace(':', '')}-{seed}-{count}"
-                shutil.copytree(folder, target)
-                print(f"  {target}: {found['kind']} {found['message'][:200]!r}, {found['seconds']:.1f} s", flush=True)
-            file.write_bytes(valid[file])
-    print(f"{name}: {count} files, {refused} refused, {broken} broke a rule", flush=True)
-    return broken
+@dataclass
+class Reader:
+    """What the fuzzing of one reader has come to. `broken`: number and problem of the files that broke a rule."""
+
+    seed: int
+    seconds: float = 0.0
+    files: int = 0
+    refused: int = 0
+    broken: list[tuple[int, str]] = field(default_factory=list)
+
+    def fuzz(self, name: str, seconds: float, worker: Worker, kept: Path) -> None:
+        """Continue for so many seconds."""
+        kind, write, changed = TARGETS[name]
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            main = write(folder)
+            files = [folder / file for file in changed] or [main]
+            valid = {file: file.read_bytes() for file in files}
+            valid_one = worker.read(kind, _main(kind, main))
+            assert valid_one["kind"] == "", (name, valid_one)
+            left = seconds
+            while left > 0:
+                started = time.process_time()
+                file = files[self.files % len(files)]
+                file.write_bytes(mutated(valid[file], random.Random(f"{name} {self.seed} {self.files}")))
+                found = worker.read(kind, _main(kind, main))
+                slow, large = found["seconds"] > SECONDS, found["bytes"] > BYTES
+                if found["kind"] not in ("", "ours") or slow or large or "\n" in found["message"]:
+                    target = kept / f"{name.replace(' ', '-').replace(':', '')}-{self.seed}-{self.files}"
+                    shutil.copytree(folder, target)
+                    problem = (
+                        f"{found['kind']} {found['message'][:200]!r}, {found['seconds']:.1f} s, {found['bytes']:,} B"
+                    )
+                    self.broken.append((self.files, problem))
+                    print(f"  {target}: {problem}", flush=True)
+                file.write_bytes(valid[file])
+                self.files, self.refused = self.files + 1, self.refused + (found["kind"] == "ours")
+                left -= found["seconds"] + time.process_time() - started
+            self.seconds += seconds - left
 
 
 def _main(kind: str, path: Path) -> Path:
     """The path that the reader is given: of a WFDB record, the header."""
-    headers = sorted(path.parent.glob("rec.hea")) if kind == "recording" else []
+    headers = sorted(path.parent.glob("rec.hea")) if kind == "answered recording" else []
     return headers[0] if headers else path
 
 
@@ -148,11 +170,27 @@ def main() -> int:
     parser.add_argument("seconds", type=float, help="of each reader")
     parser.add_argument("readers", nargs="*", help=f"of {', '.join(TARGETS)}; all by default")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the changes; printed")
+    parser.add_argument("--result", type=Path, help="file to which the counts are added")
     given = parser.parse_args()
     kept = Path(tempfile.mkdtemp(prefix="fuzz-"))
     print(f"seed {given.seed}; files that break a rule are kept in {kept}", flush=True)
+    before = read_json(given.result)["readers"] if given.result and given.result.exists() else {}
+    readers = {name: Reader(given.seed) for name in given.readers or TARGETS} | {
+        name: Reader(**counts) for name, counts in before.items()
+    }
     with Worker(kept) as worker:
-        broken = sum(fuzz(name, given.seconds, worker, given.seed, kept) for name in given.readers or TARGETS)
+        while unfinished := [name for name in given.readers or TARGETS if readers[name].seconds < given.seconds]:
+            for name in unfinished:
+                reader = readers[name]
+                reader.fuzz(name, min(TURN, given.seconds - reader.seconds), worker, kept)
+                print(f"{name}: {reader.seconds:.0f} s, {reader.files} files, {reader.refused} refused", flush=True)
+                if given.result:
+                    origin = {"command": "make fuzz", "date": now(), "machine": machine()}
+                    write_json(
+                        given.result, {**origin, "readers": {key: asdict(each) for key, each in readers.items()}}
+                    )
+    broken = {name: readers[name].broken for name in given.readers or TARGETS if readers[name].broken}
+    print("\n".join(f"{name}: {len(found)} files broke a rule" for name, found in broken.items()) or "no rule broken")
     return 1 if broken else 0
 
 

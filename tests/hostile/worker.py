@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,11 @@ def _reader(kind: str) -> Callable[[Path], object]:
 
         parts = TrainingParts.make()
         return lambda path: read_state(path, **parts.expected())
-    if kind == "recording":
+    if kind in ("recording", "answered recording"):
         from ecgtune.io.readers.base import ReadOptions
-        from ecgtune.io.readers.registry import read_recording
 
         options = ReadOptions(lead_names=("I", "II", "V1"), ignore_checksums=True)
-        return lambda path: read_recording(path, options)
+        return lambda path: _answered(path, options, refused=kind == "recording")
     if kind == "windows":
         from ecgtune.io.windows import read_dataset
 
@@ -57,6 +57,31 @@ def _reader(kind: str) -> Callable[[Path], object]:
     from ecgtune.io.recordings import read_recordings
 
     return lambda path: read_recordings(path, sampling_rate=100)
+
+
+def _answered(path: Path, options: Any, refused: bool) -> object:
+    """Read a recording, and answer what the reader asks for, so that it goes on.
+
+    refused: raise its question where it can read the file after the answer.
+    """
+    from ecgtune.errors import EcgtuneError
+    from ecgtune.io.readers.registry import read_recording
+
+    try:
+        return read_recording(path, options)
+    except EcgtuneError as question:
+        answers = {
+            "--unit": ("unit", "mV"),
+            "--sampling-rate": ("sampling_rate", 250.0),
+            "names; give": ("lead_names", None),
+        }
+        given = {name: value for part, (name, value) in answers.items() if part in str(question)}
+        if all(getattr(options, name) == value for name, value in given.items()):
+            raise
+        found = _answered(path, replace(options, **given), refused)
+        if refused:
+            raise
+        return found
 
 
 def _memory(name: str) -> int:
