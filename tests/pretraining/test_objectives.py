@@ -13,7 +13,7 @@ from ecgtune.errors import DivergedError, EcgtuneError, RunError, SettingError
 from ecgtune.io.recordings import read_recordings
 from ecgtune.models.checkpoint import load_checkpoint
 from ecgtune.pretraining.beats import find_beats
-from ecgtune.pretraining.crops import crop_samples, select
+from ecgtune.pretraining.crops import crop_shape, select
 from ecgtune.pretraining.start import make_objective
 from ecgtune.pretraining.teacher import teacher_decay
 from ecgtune.recipes.pretraining import Crops
@@ -34,7 +34,7 @@ def data(tmp_path_factory):
 
 
 def objective_of(recipe, data, seed=0):
-    crop = crop_samples(recipe) * (2 if recipe.objective.name == "contrastive" else 1)
+    crop = crop_shape(recipe).samples * (2 if recipe.objective.name == "contrastive" else 1)
     return make_objective(data, select(data, (), crop, recipe.crops), recipe, seed=seed, origin={})
 
 
@@ -339,11 +339,11 @@ def test_windows_too_short_for_the_objective(data):
     [
         (
             {"architecture": "resnet-1d"},
-            "architecture 'resnet-1d' has no module for objective 'data2vec'",
+            "[encoder] does not fit architecture 'resnet-1d'",
         ),
         ({"architecture": "unheard-of"}, "architecture 'unheard-of' is not registered"),
     ],
 )
-def test_an_architecture_without_the_objective_is_refused(encoder, message, data):
+def test_an_architecture_of_other_sizes_is_refused(encoder, message, data):
     with pytest.raises(EcgtuneError, match=re.escape(message)):
         objective_of(replace(TEACHER, encoder=replace(TEACHER.encoder, **encoder)), data)

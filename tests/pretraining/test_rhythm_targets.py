@@ -5,7 +5,7 @@ import pytest
 
 from ecgtune.io.recordings import read_recordings
 from ecgtune.pretraining.beats import find_beats
-from ecgtune.pretraining.crops import CropPositions, count_crops, cut, fixed_positions, normalised, select
+from ecgtune.pretraining.crops import CropPositions, count_crops, crop_shape, cut, fixed_positions, normalised, select
 from ecgtune.pretraining.rhythm import GROUPS, MAX_DEVIATION, RhythmTargets, rhythm_targets
 from helpers.pretraining import RHYTHM, beats, write_recordings
 
@@ -54,7 +54,7 @@ def standard(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 def test_values_are_the_crops_and_its_recordings_on_the_scale_of_training_recordings(folder):
     recordings, selection = load(folder, [uneven(seed) for seed in range(12)])
-    reader = RhythmTargets(recordings, selection, RHYTHM)
+    reader = RhythmTargets(recordings, selection, crop_shape(RHYTHM))
     used = np.arange(12)
     positions, crop, token = raw(recordings, used)
     mean = np.stack([np.nanmean(crop[positions.owner == number], axis=0) for number in used])
@@ -77,19 +77,19 @@ def test_what_stands_in_validation_recordings_moves_no_training_target(folder):
     positions = fixed_positions(recordings, count_crops(recordings, selection.train, SAMPLES), SAMPLES)
     rows = np.arange(len(positions.owner))
     signal = normalised(cut(recordings, positions, rows, SAMPLES), 1)
-    before = RhythmTargets(recordings, selection, RHYTHM)(signal, positions, rows)
+    before = RhythmTargets(recordings, selection, crop_shape(RHYTHM))(signal, positions, rows)
     for number in selection.val:
         signals[number] = np.roll(signals[number] // 2 + uneven(50 + number), 7)
     others, same_selection = load(folder, signals)
     assert np.array_equal(selection.use, same_selection.use)
-    after = RhythmTargets(others, selection, RHYTHM)(signal, positions, rows)
+    after = RhythmTargets(others, selection, crop_shape(RHYTHM))(signal, positions, rows)
     assert np.array_equal(after.crop, before.crop, equal_nan=True)
     assert np.array_equal(after.token, before.token, equal_nan=True)
 
 
 def test_a_stretched_crop_has_other_intervals_and_the_same_recording(folder):
     recordings, selection = load(folder, [beats(20, 100, seed) for seed in range(12)])
-    reader = RhythmTargets(recordings, selection, RHYTHM)
+    reader = RhythmTargets(recordings, selection, crop_shape(RHYTHM))
     _, crop, token = raw(recordings, selection.train)
     owner = np.repeat(selection.train, 2)
     factor = np.where(np.arange(len(owner)) % 2, 1.2, 1.0)
@@ -114,7 +114,7 @@ def test_a_recording_in_which_nothing_beats_has_a_spectrum_and_no_bumps(folder, 
         return find_beats(recordings, set(rows) - {silent})
 
     monkeypatch.setattr("ecgtune.pretraining.rhythm.find_beats", find)
-    reader = RhythmTargets(recordings, selection, RHYTHM)
+    reader = RhythmTargets(recordings, selection, crop_shape(RHYTHM))
     positions = fixed_positions(recordings, count_crops(recordings, np.array([silent]), SAMPLES), SAMPLES)
     rows = np.arange(5)
     found = reader(normalised(cut(recordings, positions, rows, SAMPLES), 1), positions, rows)

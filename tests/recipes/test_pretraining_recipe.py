@@ -31,7 +31,8 @@ def test_every_pretraining_loads_and_survives_a_round_trip(name):
 
 
 def test_the_two_kinds_of_recipe_stay_apart():
-    assert list_pretrainings() == ["pretrain-tiny", "pretrain-tiny-contrastive"]
+    continuing = ["continue-contrastive", "continue-masked-signal", "continue-masked-teacher"]
+    assert list_pretrainings() == [*continuing, "pretrain-tiny", "pretrain-tiny-contrastive"]
     assert not set(list_pretrainings()) & set(list_recipes())
     with pytest.raises(SettingError, match="ecgtune pretrain --recipe"):
         load_recipes("pretrain-tiny")

@@ -88,12 +88,13 @@ def optional(
     recipe: bool = True,
     skip: Collection[str] = (),
     renamed: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] = _FLAGS,
 ) -> Any:
     """A dataclass of flags with the fields of `cls`, each None unless the user gives it.
 
     Help texts are the docstrings under the fields of `cls`; the default shown is that of `cls`, where `recipe` says so
     only for recipes that have none of their own. `skip` names fields without a flag, `renamed` gives a field another
-    flag.
+    flag; flags: settings of reading whose flag is not their name.
     """
     hints, texts = get_type_hints(cls), _field_docstrings(cls)
     fields = []
@@ -108,7 +109,7 @@ def optional(
         # A setting of several values is typed as one flag with all of them behind it.
         many = any(get_origin(part) is tuple for part in get_args(kind)) and str not in get_args(kind)
         parameter = Parameter(
-            name=_FLAGS.get(flag_name) if issubclass(cls, ReadSettings) else None,
+            name=flags.get(flag_name) if issubclass(cls, ReadSettings) else None,
             help=help_text,
             show_default=False,
             consume_multiple=many,

@@ -14,7 +14,8 @@ from ecgtune.cli.output import say
 from ecgtune.config.commands import PretrainSettings
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
-from ecgtune.recipes.pretraining import FINE_TUNING_ONLY, Crops, load_pretraining_recipe
+from ecgtune.models.names import check_model_name
+from ecgtune.recipes.pretraining import FINE_TUNING_ONLY, Crops
 
 if TYPE_CHECKING:
     CropFlags = Crops
@@ -25,14 +26,16 @@ else:
     CropFlags = optional(Crops, "CropFlags", Group("Crops", sort_key=1))
     OptimisationFlags = optional(Optimisation, "OptimisationFlags", OPTIMISATION, skip=FINE_TUNING_ONLY)
     TrainerFlags = optional(TrainerSettings, "TrainerFlags", MACHINE, skip=FINE_TUNING_ONLY)
-    RecordingFlags = optional(PretrainSettings, "RecordingFlags", MOST_USED, recipe=False)
+    RecordingFlags = optional(PretrainSettings, "RecordingFlags", MOST_USED, recipe=False, flags={})
 
 
 def pretrain(
     recordings: Annotated[Path, Parameter(group=MOST_USED)],
     /,
     *,
-    recipe: Annotated[str, Parameter(group=MOST_USED)] = "pretrain-tiny",
+    recipe: Annotated[str | None, Parameter(group=MOST_USED)] = None,
+    start: Annotated[str | None, Parameter(name="--from", group=MOST_USED)] = None,
+    checkpoint: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
     out: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
     reading: RecordingFlags = RecordingFlags(),
     crops: CropFlags = CropFlags(),
@@ -45,25 +48,35 @@ def pretrain(
 ) -> None:
     """Pretrain an encoder on recordings without labels.
 
-    Give the folder RUN/best to --model afterwards.
+    With --from, a pretraining continues from weights. Give the folder RUN/best to --model afterwards.
 
     Parameters
     ----------
     recordings
         NPZ file (signal, offset, record, sampling_rate), its packed form NAME_index.npz, or a folder of recordings.
     recipe
-        pretrain-tiny, pretrain-tiny-contrastive, or a TOML file.
+        pretrain-tiny, pretrain-tiny-contrastive, continue-contrastive, continue-masked-teacher, continue-masked-signal,
+        or a TOML file; pretrain-tiny, or with --from the recipe of the weights' own objective, when not given.
+    start
+        Weights to continue from instead of random ones: a name of `ecgtune models`, a checkpoint file, or the run
+        folder of a pretraining.
+    checkpoint
+        Published file of the model that --from names, where it was downloaded by hand.
     out
         The run folder; runs/RECIPE when not given.
     """
-    asked = load_pretraining_recipe(recipe)
+    check_exists(recordings, None if reading.leave_out is None else Path(reading.leave_out), checkpoint)
+    if start is not None:
+        check_model_name(start)
+    from ecgtune.workflows.pretrain import pretraining_recipe
+
+    asked = pretraining_recipe(recipe, start, checkpoint)
     asked = replace(
         asked,
         crops=replace(asked.crops, **given(crops)),
         optimisation=replace(asked.optimisation, **given(optimisation)),
         trainer=replace(asked.trainer, **given(trainer)),
     )
-    check_exists(recordings, None if reading.leave_out is None else Path(reading.leave_out))
     import ecgtune
 
     best = ecgtune.pretrain(

@@ -62,7 +62,7 @@ class ReadSettings:
         require(rate is None or 0 < rate < math.inf, f"sampling_rate {rate} is not allowed; above 0 (Hz) is needed")
         start, stop = self.start or 0.0, math.inf if self.stop is None else self.stop
         require(
-            0 <= start < stop, f"--from {start:g} and --to {stop:g}; 0 or more, and the end after the start, needed"
+            0 <= start < stop, f"the part from {start:g} to {stop:g} s; 0 or more, and the end after the start, needed"
         )
         require(known, f"unit {unit!r} is unknown; allowed: {', '.join(UNITS)}")
         require(self.layout in (None, *LAYOUTS), f"layout {self.layout!r} is unknown; allowed: {', '.join(LAYOUTS)}")

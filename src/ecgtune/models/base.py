@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path
@@ -39,12 +39,15 @@ class EncoderConfig(Protocol):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Encoder of a file, its origin, a fine-tuned file's own linear head (weight, bias), and names of its outputs."""
+    """Encoder of a file, its origin, linear head (weight, bias) and names of its outputs, pretraining objective and
+    weights that only the objective uses, where the file has them."""
 
     encoder: Encoder
     weights: Weights
     head: dict[str, Tensor] | None = None
     labels: tuple[str, ...] | None = None
+    objective: str | None = None
+    objective_tensors: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class PublishedFormat(Protocol):
@@ -57,9 +60,8 @@ class PublishedFormat(Protocol):
     def read(self, content: Any, path: Path, *, heads: int | None, sizes: EncoderConfig | None) -> Checkpoint:
         """The encoder of a file; every tensor accounted for.
 
-        heads: number of attention heads, where the user gives it. sizes: those that the file must have, where it is
-        read as a named model; otherwise they are found from the tensors. Raises CheckpointError, or AuditError that
-        names the first tensor that does not fit.
+        heads: number of attention heads, where the user gives it. sizes: that the file of a named model must have;
+        otherwise found from the tensors. Raises CheckpointError, or AuditError that names the first misfit.
         """
         ...
 
@@ -81,17 +83,16 @@ class Encoder(nn.Module):
         connection adds.
     lead_weight : name of the parameter whose second axis are the leads (first convolution), or the leads times the
         samples of a patch (linear patch projection); None where leads cannot be adapted so.
-    readable_leads : leads of which the weights take any part (not the same as zeros in the others), see
-        `leads.read_leads`; empty for other encoders.
+    readable_leads : leads of which the weights take any part (`leads.read_leads`); empty for other encoders.
     channel_axis : axis of the channels of the features between blocks: -1 of (batch, tokens, width), 1 of a
-        convolutional network's (batch, channels, samples). Methods that act between blocks read it.
-    after_blocks : beginnings of the names of parameters that act behind the last block.
-    zero_gradient_parameters : endings of parameter names whose gradient is zero by algebra.
-    pretraining_models : name of a pretraining objective to the module that trains an encoder by it. A module takes the
-        encoder and the sizes of the objective, and has it as `encoder`.
-    pooling : pooling of the tokens that the weights expect: "mean", "class_token" (the first token) or "none" (there
-        is one token).
-    no_graph : why no exported file can hold the encoder; empty where one can.
+        convolutional network's (batch, channels, samples).
+    after_blocks, zero_gradient_parameters : beginnings of the names of parameters that act behind the last block, and
+        endings of those whose gradient is zero by algebra.
+    pretraining_models : name of a pretraining objective to the module that takes an encoder, and the sizes of the
+        objective, and has the encoder as `encoder`; `models.masked_signal` has modules for all encoders.
+    own_objective : objective by which a pretraining continues from weights that state none.
+    pooling : that the weights expect: "mean", "class_token" (the first token) or "none" (one token).
+    no_graph : why no exported file can hold the encoder; "" where one can.
     """
 
     architecture: ClassVar[str] = ""
@@ -105,6 +106,7 @@ class Encoder(nn.Module):
     after_blocks: ClassVar[tuple[str, ...]] = ()
     zero_gradient_parameters: tuple[str, ...] = ()
     pretraining_models: ClassVar[Mapping[str, type[nn.Module]]] = {}
+    own_objective: ClassVar[str] = "data2vec"
     pooling: ClassVar[Literal["mean", "class_token", "none"]] = "mean"
     no_graph: ClassVar[str] = ""
 
@@ -134,6 +136,11 @@ class Encoder(nn.Module):
     def block_widths(self) -> tuple[int, ...]:
         """Width of the tokens before the first and after each block: one more than there are blocks."""
         return (self.head_width,) * (len(self.blocks) + 1)
+
+    @property
+    def token_rows(self) -> int:
+        """Rows of tokens, one behind another; 0 where tokens are no equal parts of the window."""
+        return 1
 
     def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Features that enter the first block, and the mask of the tokens (None: all are valid)."""

@@ -45,6 +45,8 @@ class SavedEncoder(TypedDict):
     config: dict[str, Any]
     sha256: str
     converted_from: NotRequired[dict[str, Any] | None]
+    continued_from: NotRequired[dict[str, Any] | None]
+    pretraining: NotRequired[dict[str, Any] | None]
     label_names: NotRequired[list[str] | None]
 
 
@@ -175,11 +177,13 @@ def save_encoder(
     origin: Mapping[str, Any] | None = None,
     *,
     dtype: torch.dtype = torch.float32,
+    weights: Weights | None = None,
 ) -> Path:
     """Write an encoder into `folder`, in the layout of `convert`; `load_model(folder)` reads it. Returns the folder.
 
     origin: facts about its training, as plain values; stored as "pretraining". dtype: of the stored tensors; float16
-    halves the file, and `load_checkpoint` makes float32 of it.
+    halves the file, and `load_checkpoint` makes float32 of it. weights: from which the training started; their licence
+    and terms stay those of the saved encoder.
 
     Raises SettingError for an encoder whose architecture is not registered.
     """
@@ -190,7 +194,8 @@ def save_encoder(
         f"encoder.{name}": tensor.detach().to("cpu", dtype).contiguous()
         for name, tensor in encoder.state_dict().items()
     }
-    _write(folder, encoder, tensors, {"labels": None, "pretraining": dict(origin or {})})
+    before = {} if weights is None else {"continued_from": {**weights.to_json(), "used": [], "left_out": []}}
+    _write(folder, encoder, tensors, {"labels": None, "pretraining": dict(origin or {}), **before})
     return folder
 
 
@@ -270,7 +275,7 @@ def _load_folder(folder: Path) -> Checkpoint:
         raise
     except Exception as error:  # sizes of another file fail in torch, in many ways
         raise AuditError(f"weights audit: {source} does not fit {SETTINGS_FILE}: {reason_of(error)}") from error
-    origin = settings.get("converted_from") or {}
+    origin = settings.get("converted_from") or settings.get("continued_from") or {}
     weights = Weights(
         "pretrained",
         str(folder),
@@ -282,4 +287,6 @@ def _load_folder(folder: Path) -> Checkpoint:
     labels = settings.get("label_names")
     if labels is not None and (not head or len(labels) != len(head["bias"])):
         raise CheckpointError(f"{folder / SETTINGS_FILE}: has {len(labels)} label_names; its head has another number")
-    return Checkpoint(model, weights, head or None, None if labels is None else tuple(labels))
+    objective = (settings.get("pretraining") or {}).get("objective")
+    names = None if labels is None else tuple(labels)
+    return Checkpoint(model, weights, head or None, names, None if objective is None else str(objective))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -13,12 +14,12 @@ from torch import nn
 from ecgtune.config.model import LeadMode
 from ecgtune.errors import SettingError
 from ecgtune.models.base import Checkpoint
-from ecgtune.models.checkpoint import load_checkpoint, load_named
+from ecgtune.models.checkpoint import WEIGHTS_FILE, load_checkpoint, load_named
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.leads import LeadMixer
 from ecgtune.models.names import MODELS, model_names, unknown_model
-from ecgtune.models.registry import HubRepository, PackageFile, PublishedFile, find_model, model_info
+from ecgtune.models.registry import HubRepository, PackageFile, PublishedFile, find_model, licence_of, model_info
 from ecgtune.models.weights import Weights
 
 #: Sources of weights about which was told in this process.
@@ -87,6 +88,20 @@ def load_model(
     if own_head is not None:
         cast(nn.Sequential, classifier.head)[-1].load_state_dict(own_head)
     return classifier
+
+
+def load_encoder(name_or_path: str | Path, *, checkpoint: str | Path | None = None, seed: int = 0) -> Checkpoint:
+    """The encoder of this name or file without a head, for training it further. Arguments and errors of `load_model`.
+
+    The run folder of a pretraining stands for the encoder in it.
+    """
+    best = Path(name_or_path) / "best"
+    name, found = _find(best if (best / WEIGHTS_FILE).is_file() else name_or_path, seed, None, checkpoint)
+    _tell(name, found.weights)
+    known = licence_of(name)
+    if found.weights.licence is None and known != "unknown":
+        found = replace(found, weights=replace(found.weights, licence=known))
+    return found
 
 
 def _tell(name: str, weights: Weights) -> None:

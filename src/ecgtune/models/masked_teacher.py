@@ -12,6 +12,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+NORM_EPSILON = 1e-5  # of the targets
+
 
 @dataclass(frozen=True)
 class TeacherOutput:
@@ -33,18 +35,20 @@ class TeacherOutput:
 
 
 class ConvDecoder(nn.Module):
-    """Grouped convolutions over the tokens with residual connections, then a projection to the targets."""
+    """Grouped convolutions over the tokens with residual connections, then a projection to `outputs` (like inputs)."""
 
-    def __init__(self, inputs: int, layers: int, width: int, kernel: int, groups: int) -> None:
+    def __init__(
+        self, inputs: int, layers: int, width: int, kernel: int, groups: int, outputs: int | None = None
+    ) -> None:
         super().__init__()
         widths = [inputs] + [width] * layers
         self.convs = nn.ModuleList(
             nn.Conv1d(before, after, kernel, padding=kernel // 2, groups=groups) for before, after in pairwise(widths)
         )
-        self.project = nn.Linear(width, inputs)
+        self.project = nn.Linear(width, outputs or inputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(batch, tokens, inputs) -> the same shape."""
+        """(batch, tokens, inputs) -> (batch, tokens, outputs)."""
         for conv in self.convs:
             filled = conv(tokens.transpose(1, 2)).transpose(1, 2)
             filled = F.gelu(F.layer_norm(filled, filled.shape[-1:]))

@@ -42,7 +42,7 @@ class ContrastiveObjective(PretrainingObjective[ContrastiveTask]):
 
     def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Draws:
         task, rng = self._task, generator(*key)
-        masked = span_masks(rng, windows, self._tokens, task.masked, task.mask_span)
+        masked = span_masks(rng, windows, self._shape.places, task.masked, task.mask_span)
         count = int(masked[0].sum())
         leads = kept_leads(rng, windows, len(self._recordings.leads), task.lead_dropout) if training else None
         noise = (windows * count * task.groups, task.codes)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ecgtune.data.augmentation import read_at
 from ecgtune.data.sampling import generator
 from ecgtune.data.signal.filters import zscore
+from ecgtune.data.signal.steps import Step, run_steps
 from ecgtune.errors import DataError
 from ecgtune.io.matching import match_recordings
 from ecgtune.io.recordings import Recordings
@@ -94,10 +95,37 @@ class CropPositions:
     factor: NDArray[np.float64]
 
 
-def crop_samples(recipe: Pretraining) -> int:
-    """Return the samples of one window, a multiple of the samples of a token."""
-    token = recipe.encoder.samples_per_token
-    return round(recipe.crops.window_seconds * recipe.encoder.sampling_rate) // token * token
+@dataclass(frozen=True)
+class CropShape:
+    """Windows of recordings that an encoder takes.
+
+    sampling_rate: of the recordings in Hz. samples: of a window, at that rate. places: masked as a whole, one for
+    each token of a row. steps: of the encoder's preset, run on each window; without any, windows
+    are z-scored per lead.
+    """
+
+    sampling_rate: float
+    samples: int
+    places: int
+    steps: tuple[Step, ...] = ()
+
+    def inputs(self, crops: NDArray[np.float32], segments: int) -> NDArray[np.float32]:
+        """Crops (items, leads, segments * samples) -> inputs of the encoder (items * segments, leads, samples)."""
+        if not self.steps:
+            return normalised(crops, segments)
+        windows = _windows(crops, segments).astype(np.float64)
+        return np.asarray(run_steps(self.steps, windows, self.sampling_rate), np.float32)
+
+    def example(self, leads: int) -> NDArray[np.float32]:
+        """One input of the encoder, of a constant signal."""
+        return self.inputs(np.zeros((1, leads, self.samples), np.float32), 1)
+
+
+def crop_shape(recipe: Pretraining) -> CropShape:
+    """Return the windows of an encoder of the recipe's sizes; whole tokens."""
+    token, rate = recipe.encoder.samples_per_token, recipe.encoder.sampling_rate
+    places = round(recipe.crops.window_seconds * rate) // token
+    return CropShape(rate, places * token, places)
 
 
 def count_crops(recordings: Recordings, rows: NDArray[np.int64], samples: int) -> NDArray[np.int64]:
@@ -137,6 +165,10 @@ def cut(
 
 def normalised(crops: NDArray[np.float32], segments: int) -> NDArray[np.float32]:
     """Split crops (items, leads, segments * samples) into (items * segments, leads, samples), z-scored per lead."""
+    return np.asarray(zscore(_windows(crops, segments)), np.float32)
+
+
+def _windows(crops: NDArray[np.float32], segments: int) -> NDArray[np.float32]:
     items, leads, samples = crops.shape
     windows = crops.reshape(items, leads, segments, samples // segments).transpose(0, 2, 1, 3)
-    return np.asarray(zscore(windows.reshape(items * segments, leads, samples // segments)), np.float32)
+    return windows.reshape(items * segments, leads, samples // segments)

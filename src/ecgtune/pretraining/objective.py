@@ -20,24 +20,25 @@ from ecgtune.errors import DivergedError
 from ecgtune.io.recordings import Recordings
 from ecgtune.models.base import Encoder
 from ecgtune.models.checkpoint import load_checkpoint, save_encoder
+from ecgtune.models.weights import Weights
 from ecgtune.pretraining.crops import (
     AUGMENTATION,
     CropPositions,
+    CropShape,
     Selection,
     count_crops,
-    crop_samples,
     cut,
     fixed_positions,
     normalised,
     random_positions,
 )
-from ecgtune.recipes.pretraining import ContrastiveTask, MaskedTeacherTask, Pretraining
+from ecgtune.recipes.pretraining import ContrastiveTask, MaskedSignalTask, MaskedTeacherTask, Pretraining
 from ecgtune.training.objective import Objective, StepContext
 from ecgtune.training.precision import autocast
 
 VALIDATION = 3  # key of the random generator of validation
 VALIDATION_BATCH = 64
-Task = TypeVar("Task", ContrastiveTask, MaskedTeacherTask)
+Task = TypeVar("Task", ContrastiveTask, MaskedTeacherTask, MaskedSignalTask)
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,17 @@ class PretrainingObjective(Objective, Generic[Task]):
         recordings: Recordings,
         selection: Selection,
         recipe: Pretraining,
+        shape: CropShape,
         *,
         origin: Mapping[str, Any],
+        weights: Weights | None = None,
     ) -> None:
         self.learning_rate = recipe.optimisation.learning_rate or recipe.objective.learning_rate
         self._recordings, self._recipe, self._origin = recordings, recipe, origin
+        self._shape, self._weights = shape, weights
         self._task = cast(Task, recipe.objective)
-        self._tokens = crop_samples(recipe) // recipe.encoder.samples_per_token
         self.model = self.trained = self.make_module(encoder, selection)
-        self._samples = crop_samples(recipe) * self.segments
+        self._samples = shape.samples * self.segments
         self._owner = count_crops(recordings, selection.train, self._samples)
         self._val_owner = count_crops(recordings, selection.val, self._samples)
         self._val_positions = fixed_positions(recordings, self._val_owner, self._samples)
@@ -99,6 +102,15 @@ class PretrainingObjective(Objective, Generic[Task]):
         """Return the targets of the z-scored crops `rows` (crops, leads, samples) before augmentation, or None."""
         return None
 
+    @property
+    def started_from(self) -> dict[str, Any]:
+        """Entries of metrics.json: the input of the encoder, and the weights that the training started from."""
+        shape, weights = self._shape, self._weights
+        seconds, rate = shape.samples / shape.sampling_rate, self.encoder.input_spec.sampling_rate
+        facts = {"sampling_rate": rate, "seconds": seconds, "tokens": shape.places}
+        start = {} if weights is None else {"start": {"weights": weights.describe(), "licence": weights.notice}}
+        return {"window": facts, **start}
+
     @abstractmethod
     def check_collapse(self, row: Mapping[str, Any]) -> None:
         """Raise RunError if a row of the log shows a collapse of the representations."""
@@ -110,7 +122,7 @@ class PretrainingObjective(Objective, Generic[Task]):
         positions, disturb = self._of_epoch(context)
         # Normalised before augmentation, whose amplitudes are in standard deviations, and after it, as in fine-tuning.
         crops = normalised(cut(self._recordings, positions, rows, self._samples), 1)
-        signal = normalised(disturb(crops, rows, self._recordings.sampling_rate), self.segments)
+        signal = self._shape.inputs(disturb(crops, rows, self._recordings.sampling_rate), self.segments)
         key = (context.seed, context.step, int(rows[0]))
         draws = self.draw(len(signal), key, training=True, device=device)
         targets = self.targets(crops, positions, rows, device)
@@ -135,7 +147,11 @@ class PretrainingObjective(Objective, Generic[Task]):
         return {name: tensor.detach() for name, tensor in self.model.state_dict().items()}
 
     def save(self, folder: Path) -> None:
-        save_encoder(self.encoder, folder, self._origin)
+        self.export(folder)
+
+    def export(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write the encoder into `folder`, with the licence of the weights that the training started from."""
+        save_encoder(self.encoder, folder, self._origin, dtype=dtype, weights=self._weights)
 
     def load(self, folder: Path) -> None:
         self.encoder.load_state_dict(load_checkpoint(folder).encoder.state_dict())
@@ -161,7 +177,7 @@ class PretrainingObjective(Objective, Generic[Task]):
         self.model.eval()
         for number, rows in enumerate(np.array_split(items, -(-len(items) // VALIDATION_BATCH))):
             crops = cut(self._recordings, self._val_positions, rows, self._samples)
-            signal = normalised(crops, self.segments)
+            signal = self._shape.inputs(crops, self.segments)
             draws = self.draw(len(signal), (context.seed, number, VALIDATION), training=False, device=device)
             targets = self.targets(normalised(crops, 1), self._val_positions, rows, device)
             batch = Batch(torch.from_numpy(signal).to(device), draws, targets, context.step)

@@ -16,14 +16,13 @@ from ecgtune.io.recordings import Recordings
 from ecgtune.pretraining.beats import find_beats
 from ecgtune.pretraining.crops import (
     CropPositions,
+    CropShape,
     Selection,
     count_crops,
-    crop_samples,
     cut,
     fixed_positions,
     normalised,
 )
-from ecgtune.recipes.pretraining import Pretraining
 
 CHUNK = 1024  # crops that are processed together
 
@@ -53,7 +52,7 @@ def rhythm_targets(
     present: NDArray[np.bool_],
     *,
     sampling_rate: float,
-    samples_per_token: int,
+    samples_per_token: float,
 ) -> Targets:
     """Compute the targets of crops.
 
@@ -69,7 +68,7 @@ def rhythm_targets(
         ],
         axis=1,
     )
-    tokens = signal.shape[1] // samples_per_token
+    tokens = int(signal.shape[1] // samples_per_token)
     centre = (np.arange(tokens) + 0.5) * samples_per_token / sampling_rate
     token = _timeline(centre, beat / sampling_rate, present, interval, paired)
     return Targets(crop.astype(np.float32), token.astype(np.float32))
@@ -225,12 +224,12 @@ class RhythmTargets:
     properties, such as an absent P wave.
     """
 
-    def __init__(self, recordings: Recordings, selection: Selection, recipe: Pretraining) -> None:
-        self._rate = recipe.encoder.sampling_rate
-        self._token = recipe.encoder.samples_per_token
+    def __init__(self, recordings: Recordings, selection: Selection, shape: CropShape) -> None:
+        self._rate = shape.sampling_rate
+        self._token = shape.samples / shape.places
         used = np.concatenate([selection.train, selection.val])
         self._beats = find_beats(recordings, used.tolist())
-        samples = crop_samples(recipe)
+        samples = shape.samples
         positions = fixed_positions(recordings, count_crops(recordings, used, samples), samples)
         chunks = []
         for rows in np.array_split(np.arange(len(positions.owner)), -(-len(positions.owner) // CHUNK)):

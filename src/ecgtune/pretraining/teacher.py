@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from ecgtune.data.sampling import generator
 from ecgtune.errors import RunError
 from ecgtune.models.base import Encoder
+from ecgtune.models.masked_signal import SignalTeacher
 from ecgtune.models.masked_teacher import TeacherOutput
 from ecgtune.models.rhythm import RhythmHead
 from ecgtune.pretraining.crops import CropPositions, Selection
@@ -29,12 +31,16 @@ def teacher_decay(start: float, end: float, step: int, total_steps: int) -> floa
 
 
 class MaskedTeacherObjective(PretrainingObjective[MaskedTeacherTask]):
-    """Objective of `models.masked_teacher`. The teacher is updated after every step with increasing decay."""
+    """Objective of `models.masked_teacher`, by the architecture's own module or that of `models.masked_signal`.
+
+    The teacher is updated after every step with increasing decay.
+    """
 
     def make_module(self, encoder: Encoder, selection: Selection) -> nn.Module:
         task = self._task
-        self._rhythm = RhythmTargets(self._recordings, selection, self._recipe) if task.rhythm else None
-        module: Any = encoder.pretraining_models[task.name](
+        self._rhythm = RhythmTargets(self._recordings, selection, self._shape) if task.rhythm else None
+        own = encoder.pretraining_models.get(task.name)
+        module: Any = (own or partial(SignalTeacher, places=self._shape.places))(
             encoder,
             layers=task.decoder_layers,
             width=task.decoder_width,
@@ -52,7 +58,9 @@ class MaskedTeacherObjective(PretrainingObjective[MaskedTeacherTask]):
 
     def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Tensor:
         task = self._task
-        visible = visible_tokens(generator(*key), windows, task.masks, self._tokens, task.visible, task.visible_span)
+        visible = visible_tokens(
+            generator(*key), windows, task.masks, self._shape.places, task.visible, task.visible_span
+        )
         return torch.from_numpy(visible).to(device)
 
     def targets(

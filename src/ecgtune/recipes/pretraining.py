@@ -129,23 +129,53 @@ class MaskedTeacherTask(PretrainingTask):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        require(0 < self.visible < 1, f"visible is {self.visible}; allowed: above 0 and below 1")
         require(self.rhythm >= 0, f"rhythm is {self.rhythm}; allowed: 0 (off) or more")
         require(
             self.masks >= (0 if self.rhythm else 1),
             f"masks is {self.masks}; allowed: 1 or more, or 0 when rhythm is above 0",
         )
-        for name in ("visible_span", "decoder_layers", "decoder_width", "decoder_kernel", "decoder_groups"):
-            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; allowed: 1 or more")
-        require(self.decoder_kernel % 2 == 1, f"decoder_kernel is {self.decoder_kernel}; allowed: odd numbers")
-        require(
-            self.decoder_width % self.decoder_groups == 0,
-            f"decoder_width is {self.decoder_width}; allowed: a multiple of decoder_groups ({self.decoder_groups})",
-        )
+        _check_masked(self)
         require(
             0 <= self.decay_start <= self.decay_end < 1,
             f"decay goes from {self.decay_start} to {self.decay_end}; allowed: 0 or more, rising, below 1",
         )
+
+
+@dataclass(frozen=True)
+class MaskedSignalTask(PretrainingTask):
+    """Prediction of hidden samples from the others (masked autoencoders).
+
+    visible: fraction of the window that is kept, in spans of visible_span tokens of a lead. masks: number of masks per
+    window. decoder_layers, decoder_width, decoder_kernel, decoder_groups: of the convolutions between tokens and
+    samples.
+    """
+
+    name: ClassVar[str] = "masked"
+    learning_rate: ClassVar[float] = 1e-4
+    visible: float = 0.4
+    visible_span: int = 5
+    masks: int = 2
+    decoder_layers: int = 2
+    decoder_width: int = 192
+    decoder_kernel: int = 7
+    decoder_groups: int = 16
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require(self.masks >= 1, f"masks is {self.masks}; allowed: 1 or more")
+        _check_masked(self)
+
+
+def _check_masked(task: MaskedTeacherTask | MaskedSignalTask) -> None:
+    """Raise SettingError for masks or a decoder that cannot be."""
+    require(0 < task.visible < 1, f"visible is {task.visible}; allowed: above 0 and below 1")
+    for name in ("visible_span", "decoder_layers", "decoder_width", "decoder_kernel", "decoder_groups"):
+        require(getattr(task, name) >= 1, f"{name} is {getattr(task, name)}; allowed: 1 or more")
+    require(task.decoder_kernel % 2 == 1, f"decoder_kernel is {task.decoder_kernel}; allowed: odd numbers")
+    require(
+        task.decoder_width % task.decoder_groups == 0,
+        f"decoder_width is {task.decoder_width}; allowed: a multiple of decoder_groups ({task.decoder_groups})",
+    )
 
 
 #: Settings of `Optimisation` and `TrainerSettings` that need labels, a head or a frozen encoder.
@@ -155,7 +185,32 @@ FINE_TUNING_ONLY = frozenset(
         *("head_epochs", "layer_decay", "drop_path", "prefix_cache", "gradient_checkpointing", "max_memory"),
     )
 )
-TASKS: dict[str, type[PretrainingTask]] = {cls.name: cls for cls in (ContrastiveTask, MaskedTeacherTask)}
+TASKS: dict[str, type[PretrainingTask]] = {
+    cls.name: cls for cls in (ContrastiveTask, MaskedTeacherTask, MaskedSignalTask)
+}
+#: Bundled recipe by which weights of an objective are trained further.
+CONTINUING = {
+    ContrastiveTask.name: "continue-contrastive",
+    MaskedTeacherTask.name: "continue-masked-teacher",
+    MaskedSignalTask.name: "continue-masked-signal",
+}
+
+
+@dataclass(frozen=True)
+class StartWeights:
+    """Weights that a pretraining continues from; random ones of the sizes in [encoder] without a name."""
+
+    name: str | None = None
+    """Name of a model, a checkpoint file, or the run folder of a pretraining."""
+    checkpoint: str | None = None
+    """Published file of the named model."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require(
+            self.checkpoint is None or self.name is not None,
+            f"checkpoint {self.checkpoint} is given without a model; give its name (--from NAME)",
+        )
 
 
 @dataclass(frozen=True)
@@ -197,6 +252,7 @@ class Pretraining:
 
     name: str
     objective: PretrainingTask = field(default_factory=MaskedTeacherTask)
+    start: StartWeights = field(default_factory=StartWeights)
     encoder: EncoderSizes = field(default_factory=EncoderSizes)
     crops: Crops = field(default_factory=Crops)
     optimisation: Optimisation = field(default_factory=lambda: Optimisation(checkpoint_metric="last"))
@@ -205,6 +261,10 @@ class Pretraining:
     def __post_init__(self) -> None:
         named = isinstance(self.name, str) and re.fullmatch(r"[\w-][\w.-]*", self.name)
         require(bool(named), f"name {self.name!r} of a recipe; allowed: letters, digits, - _ and . (it names a folder)")
+        require(
+            self.start.name is None or self.encoder == EncoderSizes(),
+            f"{self.name} has sizes in [encoder], but those of {self.start.name} are used; leave [encoder] out",
+        )
         for settings in (self.optimisation, self.trainer):
             for item in dataclasses.fields(settings):
                 value = getattr(settings, item.name)
@@ -223,6 +283,7 @@ class Pretraining:
 
 
 _TABLES: dict[str, Any] = {
+    "start": StartWeights,
     "encoder": EncoderSizes,
     "crops": Crops,
     "optimisation": Optimisation,
@@ -260,7 +321,9 @@ def pretraining_text(recipe: Pretraining) -> str:
     tables: dict[str, Any] = {"name": recipe.name}
     tables["objective"] = {"name": recipe.objective.name, **to_table(recipe.objective)}
     for key in _TABLES:
-        tables[key] = to_table(getattr(recipe, key))
+        table = to_table(getattr(recipe, key))
+        if table:
+            tables[key] = table
     return tomli_w.dumps(tables)
 
 

@@ -72,6 +72,11 @@ class FinishedPretraining(FinishedRun):
     config: dict[str, Any]
     files: tuple[EncoderFile, ...]
 
+    @property
+    def sampling_rate(self) -> float:
+        """Rate of the encoder in Hz; older files have no window."""
+        return self.metrics["window"]["sampling_rate"] if "window" in self.metrics else self.config["sampling_rate"]
+
 
 def read_run(folder: Path | str) -> FinishedRun:
     """Read a finished run folder. Raises RunError for an unfinished or unreadable one, and for a pretraining."""

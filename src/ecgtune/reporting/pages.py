@@ -88,7 +88,6 @@ def pretraining_facts(run: FinishedPretraining) -> dict[str, Any]:
     """Values of the templates of a pretraining."""
     leads, objective = run.config["leads"], run.settings["objective"]
     terms, idle = pretraining.logged_terms(run.log)
-    samples = 2 ** run.config["conv_layers"]
     return {
         "run": run,
         "metrics": run.metrics,
@@ -97,7 +96,10 @@ def pretraining_facts(run: FinishedPretraining) -> dict[str, Any]:
         "sentences": pretraining.objective_sentences(objective, len(leads)),
         "headline": pretraining.pretraining_headline(run),
         "leads": pretraining.leads_phrase(leads),
-        "token": f"{samples} samples, {1000 * samples / run.config['sampling_rate']:g} ms",
+        "token": pretraining.token_phrase(run),
+        "rate": f"{run.sampling_rate:g}",
+        "encoder_rows": pretraining.encoder_rows(run),
+        "start": run.metrics.get("start"),
         "crop": pretraining.crop_phrase(run.settings),
         "augmentation": pretraining.augmentation_phrase(run.settings["crops"]),
         "crops_seen": pretraining.crops_seen(run),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ecgtune.recipes.pretraining import ContrastiveTask, MaskedTeacherTask
+from ecgtune.recipes.pretraining import ContrastiveTask, MaskedSignalTask, MaskedTeacherTask
 from ecgtune.reporting.folders import EncoderFile, FinishedPretraining
 from ecgtune.reporting.wording import CHECKPOINTS
 from ecgtune.utils import formatting
@@ -22,6 +22,7 @@ TERMS = {
     "rhythm_token": ("Rhythm, each token", "error of the positions and lengths of beats (smooth L1)"),
     "target_variance": ("Variance of the teacher", "variance of the teacher's tokens; near 0 is a collapse"),
     "prediction_variance": ("Variance of predictions", "variance of the predicted tokens"),
+    "zero_error": ("Error of zeros", "the loss of zeros as prediction of the hidden samples"),
     "contrastive": ("Contrastive", "cross-entropy of a masked token's target among its distractors"),
     "diversity": ("Diversity", "penalty for unequal use of the codes"),
     "feature_penalty": ("Feature penalty", "penalty for large features of the convolutional stem"),
@@ -87,10 +88,32 @@ def term_rows(run: FinishedPretraining) -> list[dict[str, Any]]:
     ]
 
 
+def token_phrase(run: FinishedPretraining) -> str:
+    """Return `8 samples, 80 ms`, the part of a window for one token."""
+    window, rate = run.metrics.get("window"), run.sampling_rate
+    seconds = window["seconds"] / window["tokens"] if window else 2 ** run.config["conv_layers"] / rate
+    return f"{rate * seconds:.4g} samples, {1000 * seconds:.4g} ms"
+
+
+def encoder_rows(run: FinishedPretraining) -> list[tuple[str, str]]:
+    """Return the sizes of the encoder by name."""
+    sizes = dict(run.config)
+    if "pos_taps" in sizes and "conv_layers" in sizes:
+        transformer = "{depth} layers of width {width}, {heads} heads, feed-forward {feed_forward}"
+        return [
+            ("Convolutional stem", "{conv_layers} blocks of {conv_channels} channels".format(**sizes)),
+            ("Positions", "convolution over {pos_taps} tokens in {pos_groups} groups".format(**sizes)),
+            ("Transformer", transformer.format(**sizes)),
+        ]
+    return [(name.replace("_", " ").capitalize(), f"{value}") for name, value in sizes.items() if name != "leads"]
+
+
 def objective_title(objective: Mapping[str, Any]) -> str:
     """Return a short title of the objective, or its key if unknown."""
     if objective["name"] == ContrastiveTask.name:
         return "contrastive (wav2vec 2.0 and CMSC)"
+    if objective["name"] == MaskedSignalTask.name:
+        return "masked signal (masked autoencoder)"
     if objective["name"] != MaskedTeacherTask.name:
         return str(objective["name"])
     if not objective["masks"]:
@@ -110,6 +133,12 @@ def objective_sentences(objective: Mapping[str, Any], leads: int) -> list[str]:
         if leads > 1 and objective["lead_dropout"]:
             sentences.append(f"Each lead is set to zero with probability {objective['lead_dropout']:g}.")
         return sentences
+    if objective["name"] == MaskedSignalTask.name:
+        masks = formatting.counted(objective["masks"], "mask")
+        return [
+            f"The encoder receives {objective['visible']:.0%} of the window (under {masks} per window); a decoder "
+            "predicts the hidden samples of all leads from its tokens."
+        ]
     if objective["name"] != MaskedTeacherTask.name:
         return []
     sentences = []
@@ -132,9 +161,11 @@ def objective_sentences(objective: Mapping[str, Any], leads: int) -> list[str]:
 def pretraining_headline(run: FinishedPretraining) -> list[str]:
     """Return sentences on the encoder, the cost, and the limit of the results."""
     metrics, training, data = run.metrics, run.metrics["training"], run.metrics["data"]
+    start = metrics.get("start")
+    trained = f"continued from weights that were {start['weights']}," if start else "pretrained"
     return [
         f"An encoder of {formatting.count(metrics['parameters'])} parameters for {leads_phrase(run.config['leads'])} "
-        f"at {run.config['sampling_rate']:g} Hz, pretrained on {formatting.count(data['recordings']['train'])} "
+        f"at {run.sampling_rate:g} Hz, {trained} on {formatting.count(data['recordings']['train'])} "
         f"recordings without labels ({formatting.duration(3600 * data['training_hours'])}).",
         f"Objective: {objective_title(run.settings['objective'])}. {formatting.counted(training['epochs'], 'epoch')}, "
         f"{formatting.counted(training['steps'], 'step')}, {formatting.count(crops_seen(run))} crops in "

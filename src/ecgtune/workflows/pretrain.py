@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,18 @@ from ecgtune.config.commands import PretrainSettings
 from ecgtune.errors import RunError
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.recordings import Recordings, held_out_records, read_recordings
-from ecgtune.models.checkpoint import save_encoder
-from ecgtune.pretraining.crops import Selection, crop_samples, select
+from ecgtune.models.base import Checkpoint
+from ecgtune.pretraining.crops import Selection, select
 from ecgtune.pretraining.objective import PretrainingObjective
-from ecgtune.pretraining.start import OBJECTIVES, make_objective
-from ecgtune.recipes.pretraining import Pretraining, load_pretraining_recipe
+from ecgtune.pretraining.start import (
+    OBJECTIVES,
+    continuing_recipe,
+    make_objective,
+    recording_input,
+    start_checkpoint,
+    window_shape,
+)
+from ecgtune.recipes.pretraining import Pretraining, StartWeights, load_pretraining_recipe
 from ecgtune.reporting.writing import CARD, card_is_edited, write_pretraining
 from ecgtune.training.callbacks import ProgressCallback
 from ecgtune.training.inference import choose_device
@@ -41,44 +48,51 @@ MOST_NAMED = 8  # files of recordings that metrics.json names one by one
 
 def pretrain(
     recordings: str | Path,
-    recipe: Pretraining | str | Path = "pretrain-tiny",
+    recipe: Pretraining | str | Path | None = None,
     settings: PretrainSettings = DEFAULTS,
     *,
     out: str | Path,
+    start: str | Path | None = None,
+    checkpoint: str | Path | None = None,
     seed: int = 0,
     resume: bool = False,
     wait: bool = False,
     quiet: bool = False,
 ) -> Path:
-    """Pretrain an encoder with random weights on `recordings`, and return the folder that `load_model` takes.
+    """Pretrain an encoder on `recordings`, and return the folder that `load_model` takes.
 
-    recordings: a file or folder in a layout of `io.recordings`. recipe: a name, a TOML file or a `Pretraining`.
-    settings: how recordings are read. out: the run folder; `resume` continues the run in it, on the same bits.
+    recordings: a file or folder in a layout of `io.recordings`. recipe: a name, a TOML file or a `Pretraining`;
+    "pretrain-tiny", or with `start` the recipe of the weights' own objective, when not given. start: weights to
+    continue from, a name, a file or the run folder of a pretraining, instead of random ones; checkpoint: the published
+    file of that name. Licence and terms of these weights stay those of the result. settings: how recordings are read.
+    out: the run folder; `resume` continues the run in it, on the same bits.
     seed: of weights, crops, masks and the order of an epoch. A finished run gets a report and a model card; an
     edited card is never overwritten. wait: while another process uses the folder, instead of an error. Under
     torchrun, all processes train one encoder.
 
     Raises DataError, SettingError or RunError, one line each; RunError also when the objective collapses.
     """
-    recipe = recipe if isinstance(recipe, Pretraining) else load_pretraining_recipe(str(recipe))
+    recipe = pretraining_recipe(recipe, start, checkpoint)
     folder = RunFolder(Path(out), title=recipe.name)
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
     check_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
     processes = Processes(recipe.trainer.device)
     with exclusive(folder.path, command_line(), wait=wait) if processes.is_main else nullcontext():
+        weights = start_checkpoint(recipe.start)
+        rate, resampling = recording_input(recipe, weights)
         data = processes.main_process_first(
             lambda: read_recordings(
-                recordings, sampling_rate=recipe.encoder.sampling_rate, options=ReadOptions.of(settings)
+                recordings, sampling_rate=rate, resampling=resampling, options=ReadOptions.of(settings)
             )
         )
         left_out = held_out_records(Path(settings.leave_out)) if settings.leave_out else frozenset()
-        crop = crop_samples(recipe) * OBJECTIVES[recipe.objective.name].segments
+        crop = window_shape(recipe, weights, data.leads).samples * OBJECTIVES[recipe.objective.name].segments
         selection = select(data, left_out, crop, recipe.crops)
-        fingerprint = _fingerprint(data, left_out, seed, settings)
+        fingerprint = _fingerprint(data, left_out, seed, settings, weights)
         fingerprint |= resolved_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
         origin = {"objective": str(recipe.objective), "recipe": recipe.name, "seed": seed, "data": data.source.sha256}
         objective = processes.main_process_first(
-            lambda: make_objective(data, selection, recipe, seed=seed, origin=origin)
+            lambda: make_objective(data, selection, recipe, seed=seed, origin=origin, start=weights)
         )
         work = count_steps(objective.items, recipe.optimisation) * recipe.optimisation.batch_size
 
@@ -103,8 +117,19 @@ def pretrain(
                     objective, recipe.optimisation, recipe.trainer, seed=seed, folder=folder, callbacks=[shown]
                 )
                 processes.on_main_process(lambda: _finish(folder, recipe, objective, data, selection, trained, seed))
-        processes.on_main_process(lambda: _present(folder, objective, origin, settings.export_float16, progress))
+        processes.on_main_process(lambda: _present(folder, objective, settings.export_float16, progress))
     return folder.best
+
+
+def pretraining_recipe(
+    recipe: Pretraining | str | Path | None, start: str | Path | None = None, checkpoint: str | Path | None = None
+) -> Pretraining:
+    """The recipe of a name or file, with the weights to continue from; arguments and defaults as of `pretrain`."""
+    weights = StartWeights(None if start is None else str(start), None if checkpoint is None else str(checkpoint))
+    if recipe is None:
+        recipe = "pretrain-tiny" if start is None else continuing_recipe(weights)
+    found = recipe if isinstance(recipe, Pretraining) else load_pretraining_recipe(str(recipe))
+    return found if weights == StartWeights() else replace(found, start=weights)
 
 
 def _finish(
@@ -124,6 +149,7 @@ def _finish(
         "seed": seed,
         "objective": str(recipe.objective),
         "weights": f"pretrained (sha256 {read_json(folder.best / 'model.json')['sha256'][:8]}...)",
+        **objective.started_from,
         "parameters": sum(parameter.numel() for parameter in objective.encoder.parameters()),
         "data": {
             "path": data.source.path,
@@ -155,7 +181,6 @@ def _finish(
 def _present(
     folder: RunFolder,
     objective: PretrainingObjective,
-    origin: dict[str, Any],
     export_float16: bool,
     progress: ProgressBar,
 ) -> None:
@@ -171,9 +196,7 @@ def _present(
     if export:
         report.unlink(missing_ok=True)  # first: whoever stops this must find it missing when going on
         objective.load(folder.best)
-        replace_folder(
-            folder.path / FLOAT16, lambda part: save_encoder(objective.encoder, part, origin, dtype=torch.float16)
-        )
+        replace_folder(folder.path / FLOAT16, lambda part: objective.export(part, torch.float16))
     write_pretraining(folder.path, card=not edited)
     if edited:
         progress.note(f"{folder.path / 'README.md'} was edited and is not replaced; remove it for a new one")
@@ -191,7 +214,9 @@ def _recordings_text(data: Recordings, selection: Selection) -> str:
     return csv_text([("record", "use"), *rows])
 
 
-def _fingerprint(data: Recordings, left_out: frozenset[str], seed: int, settings: PretrainSettings) -> dict[str, Any]:
+def _fingerprint(
+    data: Recordings, left_out: frozenset[str], seed: int, settings: PretrainSettings, start: Checkpoint | None
+) -> dict[str, Any]:
     options = asdict(ReadOptions.of(settings))
     reading = {name: value for name, value in options.items() if value != asdict(ReadOptions())[name]}
     reading.pop("sampling_rate", None)
@@ -203,7 +228,7 @@ def _fingerprint(data: Recordings, left_out: frozenset[str], seed: int, settings
         "data": data.source.sha256,
         "recorded_at": settings.sampling_rate,
         **({"reading": reading} if reading else {}),
-        "weights": f"random (seed {seed})",
+        "weights": f"random (seed {seed})" if start is None else start.weights.describe(),
         "left_out": f"{counted(len(left_out), 'name')} (sha256 {names[:8]}...)" if left_out else "none",
         **machine("neurokit2"),
     }

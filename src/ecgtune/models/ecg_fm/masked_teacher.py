@@ -14,10 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgtune.models.ecg_fm.network import EcgFM
-from ecgtune.models.masked_teacher import ConvDecoder, TeacherOutput, variance
+from ecgtune.models.masked_teacher import NORM_EPSILON, ConvDecoder, TeacherOutput, variance
 from ecgtune.models.rhythm import RhythmHead
-
-NORM_EPSILON = 1e-5
 
 
 class MaskedTeacher(nn.Module):

@@ -81,6 +81,7 @@ class EcgFM(LayeredEncoder):
     roles: ClassVar[Mapping[str, tuple[str, ...]]] = {**POST_NORM_ROLES, "conv": ("stem.*.conv",)}
     lead_weight = "stem.0.conv.weight"
     zero_gradient_parameters = ("k_proj.bias",)
+    own_objective = "contrastive"
 
     def __init__(self, config: EcgFmConfig) -> None:
         super().__init__(config)

@@ -45,14 +45,15 @@ _PRETRAINING_REASON = "used only by the pretraining objective"
 class OfficialWeights:
     """Tensors of a published file under the names of this package.
 
-    `encoder` is the state dict of `EcgFM(config)`. `head` has `weight` (labels, width) and `bias`, or is None for a
-    pretrained file. `used` are the published names of the tensors in both; `left_out` pairs each other published name
-    with the reason.
+    `encoder` is the state dict of `EcgFM(config)`, `objective` holds the tensors of the pretraining objective. `head`
+    has `weight` (labels, width) and `bias`, or is None for a pretrained file. `used` are the published names of the
+    tensors in encoder and head; `left_out` pairs each other published name with the reason.
     """
 
     config: EcgFmConfig
     encoder: dict[str, Tensor]
     head: dict[str, Tensor] | None
+    objective: dict[str, Tensor]
     used: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]
 
@@ -124,6 +125,7 @@ def read_official(
         config=replace(config, heads=_heads(config, settings, source, heads)),
         encoder={ours: copies[theirs] for theirs, ours in wanted.items()},
         head={part: copies[f"proj.{part}"] for part in head} or None,
+        objective={name: found[name].detach().clone() for name in left_out},
         used=tuple(originals[name] for name in expected),
         left_out=tuple((originals[name], reason) for name, reason in left_out.items()),
     )
@@ -154,7 +156,8 @@ class PublishedEcgFM:
                     f"of {wanted.get(other)}"
                 )
         weights = Weights("pretrained", str(path), file_sha256(path), used=official.used, left_out=official.left_out)
-        return Checkpoint(EcgFM.from_weights(official.config, official.encoder), weights, official.head)
+        encoder = EcgFM.from_weights(official.config, official.encoder)
+        return Checkpoint(encoder, weights, official.head, objective_tensors=official.objective)
 
 
 def _current_name(name: str) -> str:

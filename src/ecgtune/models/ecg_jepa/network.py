@@ -85,6 +85,10 @@ class EcgJepa(LayeredEncoder):
             presets=PRESETS,
         )
 
+    @property
+    def token_rows(self) -> int:
+        return len(self._rows)
+
     def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         self.input_spec.check(signal)
         mask = None

@@ -82,6 +82,10 @@ class HeartLang(LayeredEncoder):
     def input_spec(self) -> InputSpec:
         return InputSpec(leads=self.config.leads, sampling_rate=float(RATE), samples=10 * RATE, presets=PRESETS)
 
+    @property
+    def token_rows(self) -> int:
+        return 0  # they are heart beats
+
     def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         self.input_spec.check(signal)
         read = torch.tensor(self._mixing, dtype=signal.dtype, device=signal.device) @ signal

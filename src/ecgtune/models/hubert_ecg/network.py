@@ -96,6 +96,10 @@ class HubertEcg(LayeredEncoder):
             seconds=5.0,
         )
 
+    @property
+    def token_rows(self) -> int:
+        return len(self._mixing)
+
     def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         self.input_spec.check(signal)
         read = torch.tensor(self._mixing, dtype=signal.dtype, device=signal.device) @ signal

@@ -68,6 +68,7 @@ class MerlViT(LayeredEncoder):
     config_type = MerlViTConfig
     roles = PRE_NORM_ROLES
     lead_weight = "stem.weight"
+    own_objective = "masked"
     after_blocks = ("norm.",)
 
     def __init__(self, config: MerlViTConfig) -> None:

@@ -72,6 +72,7 @@ class OpenECG(LayeredEncoder):
         "conv_branch": ("layers.*.conv",),
     }
     lead_weight = "stem.weight"
+    own_objective = "masked"
 
     def __init__(self, config: OpenECGConfig) -> None:
         super().__init__(config)

@@ -59,6 +59,7 @@ class STMEM(LayeredEncoder):
 
     config_type = STMEMConfig
     roles = PRE_NORM_ROLES
+    own_objective = "masked"
     readable_leads: ClassVar[tuple[str, ...]] = STANDARD_LEADS
     after_blocks = ("norm.",)
 
@@ -89,6 +90,10 @@ class STMEM(LayeredEncoder):
             seconds=self.config.patch * self.config.patches / RATE,
             presets=PRESETS,
         )
+
+    @property
+    def token_rows(self) -> int:
+        return len(self._rows)
 
     def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         self.input_spec.check(signal)
