@@ -3,7 +3,6 @@
 All text of their files is made printable here: it is for reports, figures and cards only.
 """
 
-import json
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import RunError
-from ecgtune.training.run_folder import check_format
-from ecgtune.training.schemas import EncoderFacts, Metrics, PretrainingMetrics, Results
+from ecgtune.training.run_folder import check_format, read_log
+from ecgtune.training.schemas import EncoderFacts, Environment, Metrics, PretrainingMetrics, Results
 from ecgtune.utils.files import read_json
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.text import printable, printable_values
@@ -114,8 +113,8 @@ def _read(folder: Path, kind: str) -> FinishedRun:
         raise RunError(f"{folder} holds a {found}, not a {kind}; give the folder of a {kind}")
     check_schema(metrics, PretrainingMetrics if kind == PRETRAINING else Metrics, str(metrics_file), RunError)
     log_file = folder / "log.jsonl"
-    log = _parsed(log_file, _json_lines) if log_file.is_file() else []
-    environment = _json(folder / "environment.json", dict[str, Any])
+    log = read_log(log_file) if log_file.is_file() else []
+    environment = _json(folder / "environment.json", Environment if kind == PRETRAINING else dict[str, Any])
     file = folder / "calibration.json"
     calibration = _json(file, dict[str, Any]) if file.is_file() else None
     return FinishedRun(folder, metrics, log, _parsed(folder / "recipe.toml", str), environment, calibration)
@@ -153,13 +152,3 @@ def _json(file: Path, schema: Any) -> Any:
     content = printable_values(read_json(file))
     check_schema(content, schema, str(file), RunError)
     return content
-
-
-def _json_lines(text: str) -> list[dict[str, Any]]:
-    try:
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-    if not all(isinstance(row, dict) and type(row.get("epoch")) is int for row in rows):
-        raise ValueError("a line is no epoch")
-    return rows

@@ -5,7 +5,6 @@ LP-FT, Kumar et al. 2022, arXiv:2202.10054.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from ecgtune.training.callbacks import Callback
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import count_steps, train
 from ecgtune.training.prefix import precompute_inputs
-from ecgtune.training.run_folder import RunFolder
+from ecgtune.training.run_folder import RunFolder, read_log
 
 
 class _HeadObjective(Classification):
@@ -92,4 +91,4 @@ def train_head(
             inputs = precompute_inputs(model, probe, training, validation, settings, trainer, augmented=False)
             objective = _HeadObjective(model, probe, inputs.training, inputs.validation, settings, trainer)
             train(objective, settings, trainer, seed=seed, folder=head_folder, callbacks=callbacks)
-    return sum(json.loads(line)["seconds"] for line in head_folder.log.read_text(encoding="utf-8").splitlines())
+    return sum(row["seconds"] for row in read_log(head_folder.log))

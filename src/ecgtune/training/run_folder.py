@@ -15,9 +15,9 @@ import numpy as np
 from ecgtune.errors import RunError
 from ecgtune.recipes.pretraining import Pretraining, pretraining_differences, pretraining_from_tables, pretraining_text
 from ecgtune.recipes.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text
-from ecgtune.training.schemas import Metrics
+from ecgtune.training.schemas import LogRow, Metrics
 from ecgtune.utils.csv_cells import csv_text, read_csv
-from ecgtune.utils.files import FolderEntry, finite, read_json, remove_partial, write_json, write_text
+from ecgtune.utils.files import FolderEntry, finite, json_lines, read_json, remove_partial, write_json, write_text
 from ecgtune.utils.formatting import flat
 from ecgtune.utils.locks import is_empty
 from ecgtune.utils.schema import check_schema
@@ -169,6 +169,17 @@ def _differences(stored: Any, requested: Mapping[str, Any]) -> list[str]:
 def log_text(log: Sequence[Mapping[str, Any]]) -> str:
     """Return the text of log.jsonl: one JSON object per epoch, with null for numbers that are not finite."""
     return "".join(json.dumps(finite(row)) + "\n" for row in log)
+
+
+def read_log(file: Path) -> list[dict[str, Any]]:
+    """Return the epochs of a log.jsonl. Raises RunError."""
+    try:
+        rows = json_lines(file)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read ({error}); the folder is incomplete, run it again") from None
+    for schema in (list[LogRow], list[dict[str, float | None]]):
+        check_schema(rows, schema, str(file), RunError)
+    return rows
 
 
 def split_text(split: Mapping[str, np.ndarray], origin: np.ndarray | None = None) -> str:

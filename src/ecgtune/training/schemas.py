@@ -159,6 +159,24 @@ class EncoderFacts(TypedDict):
     sha256: str
 
 
+class Environment(TypedDict):
+    """environment.json: the machine in the report of a pretraining. Other keys are shown or compared as they are."""
+
+    processor: str
+    cores: Count | None
+    processes: NotRequired[Count]
+    threads: Count
+    memory_bytes: Count
+    accelerator: str | None
+
+
+class LogRow(TypedDict):
+    """One epoch of log.jsonl; all its values are numbers, or null."""
+
+    epoch: Count
+    seconds: float
+
+
 class Row(TypedDict):
     """One method of results.json."""
 

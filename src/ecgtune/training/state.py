@@ -12,15 +12,9 @@ from torch import Tensor
 from ecgtune.errors import AuditError, CheckpointError, RunError
 from ecgtune.models.tensors import check_tensors
 from ecgtune.models.torch_files import read_torch_file
+from ecgtune.training.schemas import LogRow
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.schema import Count, Positive, check_schema
-
-
-class LogRow(TypedDict):
-    """One epoch of log.jsonl."""
-
-    epoch: Count
-    seconds: float
 
 
 class Progress(TypedDict):

@@ -20,6 +20,7 @@ from ecgtune.errors import DataError, EcgtuneError, RunError
 from ecgtune.utils.formatting import size
 
 MOST_JSON_BYTES = 16 << 20  # of a file of results; values in memory take up to 30 times as much
+_MOST_LEVELS = 64  # of nesting
 _PARTIAL = ".partial"
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -156,20 +157,40 @@ def read_json(path: Path) -> Any:
 
 
 def json_value(path: Path) -> Any:
-    """Return the JSON value of a file of at most `MOST_JSON_BYTES`. Raises OSError or ValueError.
+    """Return the JSON value of a file of at most `MOST_JSON_BYTES` and `_MOST_LEVELS`. Raises OSError or ValueError.
 
     NaN and infinities are refused: `write_json` never writes them, and they would pass every comparison with a limit.
     """
+    return _json(_small_text(path))
 
+
+def json_lines(path: Path) -> list[Any]:
+    """Return the JSON value of each line of a file, under the limits of `json_value`. Raises OSError or ValueError."""
+    return [_json(line) for line in _small_text(path).splitlines() if line.strip()]
+
+
+def _small_text(path: Path) -> str:
+    if path.stat().st_size > MOST_JSON_BYTES:
+        raise ValueError(f"over {MOST_JSON_BYTES} bytes")
+    return path.read_text(encoding="utf-8")
+
+
+def _json(text: str) -> Any:
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no number")
 
-    if path.stat().st_size > MOST_JSON_BYTES:
-        raise ValueError(f"over {MOST_JSON_BYTES} bytes")
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+        value = json.loads(text, parse_constant=refuse)
     except RecursionError:
         raise ValueError("nested too deep") from None
+    level, depth = [value], 0
+    while level:  # what reads the value goes into it by recursion, which has a limit of its own
+        depth += 1
+        if depth > _MOST_LEVELS:
+            raise ValueError("nested too deep")
+        parts = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list)))
+        level = [part for each in parts for part in each]
+    return value
 
 
 def replace_folder(path: Path, write: Callable[[Path], object]) -> None:

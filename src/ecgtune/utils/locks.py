@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import socket
@@ -15,7 +14,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 from ecgtune.errors import EcgtuneError, RunError
-from ecgtune.utils.files import is_partial, remove_partial, unwritable, write_json
+from ecgtune.utils.files import is_partial, json_value, remove_partial, unwritable, write_json
 from ecgtune.utils.formatting import duration
 
 LOCK, OWNER = ".lock", ".owner.json"
@@ -98,7 +97,7 @@ def _this_process(command: str) -> dict[str, object]:
 def _owner(folder: Path) -> str:
     """The process that holds the lock: its number, host, age and command."""
     try:
-        owner = json.loads((folder / OWNER).read_text(encoding="utf-8"))
+        owner = json_value(folder / OWNER)
         age = duration(max(0.0, time.time() - owner["started"]))
         return f"process {owner['process']} on {owner['host']}, started {age} ago ({owner['command']})"
     except (OSError, ValueError, KeyError, TypeError):  # it has just started

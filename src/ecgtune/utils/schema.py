@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from types import UnionType
 from typing import (
@@ -66,6 +67,7 @@ def _problem(value: Any, hint: Any, place: str) -> str:
         fits = isinstance(value, (int, float) if hint is float else hint)
         wrong = not fits or (isinstance(value, bool) and hint is not bool)
         wrong = wrong or (isinstance(value, float) and not math.isfinite(value))
+        wrong = wrong or (hint is float and abs(value) > sys.float_info.max)  # a whole number
         return _sentence(place, value, _WORDS.get(hint, hint.__name__)) if wrong else ""
     return next((problem for name, part, kind in parts if (problem := _problem(part, kind, name))), "")
 
