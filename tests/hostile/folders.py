@@ -28,9 +28,9 @@ from ecgtune.models.loading import load_model
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.averaging import WeightAverage
 from ecgtune.training.loop import State
-from ecgtune.training.run_folder import RunFolder, begin_run
+from ecgtune.training.run_folder import RunFolder, begin_run, log_text
 from ecgtune.training.schedule import make_optimizer, parameter_groups
-from ecgtune.utils.files import write_json
+from ecgtune.utils.files import write_json, write_text
 from helpers.models import TINY, tiny_classifier
 from helpers.settings import loop
 from hostile.pickled import asks
@@ -246,6 +246,36 @@ def runs() -> dict[str, Change]:
     return made
 
 
+ROW = {"epoch": 1, "train_loss": 0.5, "val_auroc": None, "learning_rate": 1e-3, "seconds": 0.1}
+LOGS: dict[str, Any] = {
+    "without epoch": {"train_loss": 0.5, "seconds": 0.1},
+    "epoch -1": ROW | {"epoch": -1},
+    "epoch true": ROW | {"epoch": True},
+    "epoch 1.5": ROW | {"epoch": 1.5},
+    "without seconds": {"epoch": 1},
+    "seconds null": ROW | {"seconds": None},
+    "loss as text": ROW | {"train_loss": "0.5"},
+    "loss a list": ROW | {"train_loss": [0.5]},
+    "loss NaN": ROW | {"train_loss": math.nan},
+    "loss 10^400": ROW | {"train_loss": 10**400},
+    "a number": 1,
+    "a list": [1],
+    "null": None,
+}
+
+
+def reports() -> dict[str, Change]:
+    """Changes of the files of a finished run that its report reads beside metrics.json."""
+    made = {f"log {key}": write("log.jsonl", json.dumps(row)) for key, row in LOGS.items()}
+    made |= {"log deep": write("log.jsonl", DEEP), "log 65 levels": write("log.jsonl", "[" * 65 + "]" * 65)}
+    made |= {"log cut": write("log.jsonl", json.dumps(ROW)[:-9]), "log 20 MB": write("log.jsonl", JSON["20 MB"])}
+    made |= {f"environment {key}": write("environment.json", _json_text(text)) for key, text in JSON.items()}
+    deep = {"data": json.loads("[" * 100 + "]" * 100)}
+    made |= {"environment 100 levels": write("environment.json", json.dumps(deep))}
+    made |= {f"calibration {key}": write("calibration.json", _json_text(text)) for key, text in JSON.items()}
+    return made
+
+
 @dataclass
 class TrainingParts:
     """A training of a tiny model, and its saved state."""
@@ -356,6 +386,7 @@ def make_run(folder: Path, encoder: Path, method: Method) -> Path:
     run = RunFolder(folder)
     begin_run(run, Recipe(name="hostile", method=method), {"seed": 0})
     run.best.mkdir()
+    write_text(run.log, log_text([ROW]))
     save_weights(model, run.best)
     preprocessing = {"sampling_rate": 100.0, "resampling": "polyphase", "normalisation": "zscore", "mean": None}
     threshold = {"value": 0.5, "rule": "fixed"}
@@ -427,11 +458,13 @@ def folders(place: Path, *, peft: bool) -> dict[str, tuple[str, Callable[[Path],
     made: dict[str, tuple[str, Callable[[Path], Path]]] = {
         "valid encoder": ("checkpoint", lambda folder: encoder),
         "valid run": ("run", lambda folder: run),
+        "valid report": ("report", lambda folder: run),
         "valid state": ("state", lambda folder: place / "state.pt"),
     }
     made |= {f"encoder: {name}": ("checkpoint", _changed(encoder, change)) for name, change in encoders().items()}
     changes = {name: change for name, change in runs().items() if "LoRA" not in name}
     made |= {f"run: {name}": ("run", _changed(run, change)) for name, change in changes.items()}
+    made |= {f"report: {name}": ("report", _changed(run, change)) for name, change in reports().items()}
     made |= {f"state: {name}": ("state", state(change)) for name, change in STATES.items()}
     made |= {
         "state: a bit of a tensor": ("state", raw(bytes(flipped))),

@@ -39,6 +39,10 @@ def _reader(kind: str) -> Callable[[Path], object]:
         if kind == "peft run":
             importlib.import_module("peft")
         return load_run
+    if kind == "report":
+        from ecgtune.reporting.folders import read_run
+
+        return read_run
     if kind == "state":
         from ecgtune.training.state import read_state
         from hostile.folders import TrainingParts
