@@ -40,6 +40,7 @@ def test_an_integer_is_a_float_where_one_is_wanted():
     ("table", "parts"),
     [
         ({"coumt": 1}, ["coumt", "did you mean 'count'", "[example]"]),
+        ({"rule": "first, second"}, ["allowed: first, second; separate names by spaces: first second"]),
         ({"count": "one"}, ["count", "'one'", "whole number"]),
         ({"count": 1.5}, ["count", "1.5", "whole number"]),
         ({"count": True}, ["count", "True"]),

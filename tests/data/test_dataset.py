@@ -276,7 +276,7 @@ def test_sampling_rate_is_given_and_sane(csv_file, given, part):
         ({"sampling_rate": "fast"}, None, "one number in Hz"),
         ({"fs": 250}, None, "says 'sampling_rate' 100 Hz but 'fs' 250 Hz; leave the wrong one out"),
         ({"unit": "furlong"}, None, r"unit 'furlong' is unknown; give it with --unit \(mV, uV, V, nV\)"),
-        ({"leads": ["X1"]}, None, "'X1' is no known lead; .* --lead-names .of I, II, III, aVR"),
+        ({"leads": ["X1"]}, None, "'X1', is no known lead; .* --lead-names .of I, II, III, aVR"),
         ({"signal": np.arange(72).reshape(12, 2, 3), "leads": ["II", "ii"]}, None, "channels 1 and 2 are both lead II"),
     ],
 )
@@ -319,7 +319,7 @@ def test_a_lead_names_the_one_or_picks_one_of_several(npz_file, cache_folder, si
     [
         (["V1"], "II", "has no lead II, its leads are V1; name one of them"),
         (["I", "V1"], "aVL", "has no lead aVL, its leads are I, V1; name one of them"),
-        (["I", "V1"], "V1", "window 3: all samples of lead V1 are equal, and so in 1 of 12 windows"),
+        (["I", "V1"], "V1", "window 3: all samples of lead V1 are equal .in 1 of 12 windows"),
     ],
 )
 def test_a_lead_that_the_file_cannot_give(npz_file, signal, leads, given, part):
@@ -369,6 +369,8 @@ def test_a_dataset_does_not_look_at_its_samples():
         ({"limit": 1}, SettingError, "at least 2"),
         ({"lead": " "}, SettingError, "lead ' ' is unknown; allowed: I, II, III, aVR"),
         ({"lead": "V7"}, SettingError, "lead 'V7' is unknown; allowed: I, II, III, aVR"),
+        ({"lead": "I,V1"}, SettingError, "allowed: .*; separate names by spaces: I V1"),
+        ({"lead_names": ["I,-"]}, SettingError, "to leave a channel out; separate names by spaces: I -"),
         ({"lead": "copy"}, SettingError, r"lead 'copy' is unknown; .*load_model\(\.\.\., lead_mode='copy'\)"),
         ({"seed": -1}, SettingError, "seed is -1; allowed: 0 or more"),
         ({"label": "rhythm"}, DataError, "no column 'rhythm' for the label; the columns are 'signal_0', 'signal_1'"),
@@ -451,8 +453,8 @@ def full_disk():
 def test_write_csv_quotes_names_that_need_it(tmp_path):
     dataset = replace(simulate(8, patients=4, seconds=2), classes=('sinus, "normal"', "AF"))
     back = read_dataset(write_csv(dataset, tmp_path / "out.csv"), sampling_rate=100)
-    assert back.classes == ("AF", 'sinus, "normal"')
-    assert_array_equal(back.label, 1 - dataset.label)
+    assert back.classes == ('sinus, "normal"', "AF")
+    assert_array_equal(back.label, dataset.label)
 
 
 def test_the_real_benchmark_reads_as_its_description_says(shared):

@@ -172,9 +172,13 @@ def test_one_line_that_says_where_and_what(tmp_path, cache_folder, name, content
     [
         (lambda path: path / "missing.csv", "no such file"),
         (lambda path: path, "is a folder"),
-        (lambda path: write(path / "windows.xlsx", b"abc"), r"unknown file type '\.xlsx'; allowed are .*\.csv"),
+        (lambda path: write(path / "windows.abc", b"abc"), r"unknown file type '\.abc'; allowed are .*\.csv"),
+        (
+            lambda path: write(path / "windows.xlsx", b"PK\x03\x04abc"),
+            "is a spreadsheet's own file; save its sheet as CSV",
+        ),
     ],
-    ids=["missing", "folder", "suffix"],
+    ids=["missing", "folder", "suffix", "workbook"],
 )
 def test_paths_that_are_no_file_of_windows(tmp_path: Path, make: Callable[[Path], Path], part: str):
     with pytest.raises(DataError, match=part):

@@ -151,6 +151,8 @@ def test_what_cannot_be_used_is_told_in_one_line(table, text, columns, said):
         (["1", "9", "0", "9"], {"missing": ("9",)}, ("0", "1"), [1, 0], 2),
         (["AFIB|SR", "SR", "", " |PVC", "PVC"], {"label_separator": "|"}, ("AFIB", "PVC", "SR"),
          [[1, 0, 1], [0, 0, 1], [0, 1, 0], [0, 1, 0]], 1),
+        (["\"['AF', 'PVC']\"", "['SR']", "[]", "['AF']"], {"label_separator": ","}, ("AF", "PVC", "SR"),
+         [[1, 1, 0], [0, 0, 1], [1, 0, 0]], 1),
         (["A;N", "N", "NA", "A"], {"label_separator": ";", "missing": ("NA",), "labels": ("A",)},
          ("no A", "A"), [1, 0, 1], 1),
     ],
@@ -171,7 +173,12 @@ def test_cells_of_a_label_column(table, cells, columns, classes, label, unlabell
         (("AF", "SR", "af"), ("'AF' and 'af' differ in case only",)),
         (("AFIB|SR", "SR"), ("'AFIB|SR' looks like several labels in one; --label-separator '|'",)),
         (("A;N", "A;V"), ("'A;N' looks like several labels in one; --label-separator ';'",)),
-        (("LAO/LAE", "a, b"), ()),
+        (("AF", "AF/PVC"), ("'AF/PVC' looks like several labels in one; --label-separator '/'",)),
+        (("SR", "SR+PVC", "AF&SR"), ("'SR+PVC' looks like", "'AF&SR' looks like")),
+        (("AF", "SR", "AF SR"), ("'AF SR' looks like several labels in one; --label-separator ' '",)),
+        (("['AF', 'SR']", "['AF']"), ("--label-separator ','",)),
+        (("N/A", "<NA>", "N"), ("'N/A' is a class, although", "'<NA>' is a class, although")),
+        (("LAO/LAE", "a, b", "sinus rhythm", "sinus tachycardia", "AF+"), ()),
     ],
 )
 def test_names_of_classes_that_need_a_look(classes, said):

@@ -88,10 +88,12 @@ def check(
     settings = DataSettings(**given(split))
     if not records.used:
         dataset = read_data(data, reading, records, [], quiet=quiet)
-        say(*windows_text(dataset).split("\n"))
+        facts = windows_text(dataset)
+        say(*facts.split("\n"))
     else:
         found = inspect(data, reading, records, [] if model is None else [model], quiet=quiet)
-        say(*inspection_text(found).split("\n"))
+        facts = inspection_text(found)
+        say(*facts.split("\n"))
         if found.dataset is None:
             raise DataError("; ".join(found.problems))
         dataset = found.dataset
@@ -109,4 +111,6 @@ def check(
         label_fraction=settings.label_fraction,
         allow_duplicates=settings.allow_duplicates,
     )
-    say(*split_text(dataset, drawn).split("\n"))
+    said = split_text(dataset, drawn).split("\n")
+    # The warnings of a split repeat the notes on the data.
+    say(*(line for line in said if line.removeprefix("warning: ") not in facts))

@@ -27,8 +27,15 @@ def suggest(got: str, allowed: Iterable[str]) -> str:
     if meant is not None:
         return f"use {meant!r}"
     close = difflib.get_close_matches(got, names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}allowed: {', '.join(names)}"
+    separated = separate(got, names)
+    hint = f"did you mean {close[0]!r}? " if close and not separated else ""
+    return f"{hint}allowed: {', '.join(names)}{separated}"
+
+
+def separate(got: str, names: Iterable[str]) -> str:
+    """Return a hint, with "; " before it, for several of `names` joined by commas; "" for anything else."""
+    parts = [part.strip() for part in got.split(",")]
+    return f"; separate names by spaces: {' '.join(parts)}" if len(parts) > 1 and {*parts} <= {*names} else ""
 
 
 def choose(got: str, allowed: Iterable[str], what: str) -> str:

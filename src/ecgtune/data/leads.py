@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.base import separate
 from ecgtune.errors import DataError, SettingError
 
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -33,7 +34,7 @@ def lead_argument(lead: str) -> str:
     name = _BY_FOLDED.get(lead.strip().casefold())
     if name is None:
         copied = "; to copy one lead to all channels, give it to the model: load_model(..., lead_mode='copy')"
-        hint = copied if lead.strip().casefold() == "copy" else ""
+        hint = copied if lead.strip().casefold() == "copy" else separate(lead, STANDARD_LEADS)
         raise SettingError(f"lead {lead!r} is unknown; allowed: {', '.join(STANDARD_LEADS)}{hint}")
     return name
 

@@ -23,14 +23,15 @@ AS_GIVEN = "as given"
 #: Names of a class without a finding, and words that begin or end such a name ("no AF", "Normal ECG", "MI negative").
 _WHOLE = {"0", "-1", "false", "n", "nsr", "sr", "sinus", "sinus rhythm", "rest", "neg", "absent", "na", "nan", "null"}
 _FIRST = {"no", "non", "not", "none", "without", "normal", "norm", "healthy", "negative", "other", "others", "control"}
-_LAST = {"negative", "neg", "control", "controls", "absent"}
+_FIRST |= {"ctrl", "unaffected", "unknown"}
+_LAST = {"negative", "neg", "normal", "control", "controls", "ctrl", "absent", "0"}
 
 
 def is_negative_name(name: str) -> bool:
     """Whether a class of this name is one without a finding, such as "normal", "other", "no AF" or 0."""
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)  # "nonAF"
-    words = re.findall(r"-?\d+|[^\W\d_]+", apart.casefold())
-    return bool(words) and (" ".join(words) in _WHOLE or words[0] in _FIRST or words[-1] in _LAST)
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)  # "nonAF", but also "NaN"
+    each = [re.findall(r"-?\d+|[^\W\d_]+", text.casefold()) for text in (name, apart)]
+    return any(" ".join(words) in _WHOLE or words[0] in _FIRST or words[-1] in _LAST for words in each if words)
 
 
 def choose_positive(counts: Sequence[int], classes: Sequence[str], asked: str | None = None) -> tuple[int, str]:

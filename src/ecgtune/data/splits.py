@@ -262,8 +262,8 @@ def _check_classes(dataset: Dataset, split: Split) -> list[str]:
             )
         if name == "train" or len(lacking) == len(dataset.classes):
             raise DataError(
-                f"{dataset.source.path}: the {name} split has no windows both with and without {shown(lacking[0])};"
-                f" use more {what}, other split fractions, or leave that label out"
+                f"{dataset.source.path}: the {name} split has no windows both with and without"
+                f" {', '.join(map(shown, lacking))}; use more {what}, other split fractions, or fewer labels"
             )
         warnings.append(
             f"the {name} split has no windows both with and without {', '.join(map(shown, lacking))}: absent there, and"

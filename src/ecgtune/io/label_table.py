@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,8 @@ from ecgtune.io.readers.base import FILE_NAMES, MAX_TEXT, PATIENT_NAMES, RECORD_
 from ecgtune.io.readers.csv_table import read_table
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.text import shown
+
+logger = logging.getLogger(__name__)
 
 SITE_NAMES = ("site", "source", "hospital", "centre", "center", "database")
 MAX_FOLD = 1_000_000
@@ -293,6 +296,8 @@ def _label_columns(path: Path, names: Sequence[str], columns: TableColumns, take
             f"which column has the labels? It may be {_listed(candidates)}; name one with --label, or several columns"
             f" of 0 and 1 with --labels{scp}",
         )
+    if candidates[0].casefold() not in LABEL_NAMES:
+        logger.info("%s: the labels are those of column %s", path, shown(candidates[0]))
     return (candidates[0],)
 
 
@@ -314,7 +319,7 @@ def _complete(text: NDArray[np.str_], name: str, where: Where) -> NDArray[np.str
     empty = np.flatnonzero(text == "")
     if len(empty):
         raise DataError(
-            f"{where(int(empty[0]))}: {name} is empty, and so in {counted(len(empty), 'row')}; every row needs one"
+            f"{where(int(empty[0]))}: {name} is empty (in {counted(len(empty), 'row')}); every row needs one"
         )
     long = np.flatnonzero(np.char.str_len(text) > MAX_TEXT)
     if len(long):
@@ -329,8 +334,8 @@ def _check_unique(recording: NDArray[np.str_], where: Where) -> None:
         name = names[twice[0]]
         second = int(np.flatnonzero(recording == name)[1])
         raise DataError(
-            f"{where(second)}: recording {shown(name)} is already in {where.short(int(first[twice[0]]))}, and"
-            f" {counted(len(twice), 'recording')} in several rows; one row per recording is needed"
+            f"{where(second)}: recording {shown(name)} is already in {where.short(int(first[twice[0]]))}"
+            f" (recordings in several rows: {len(twice)}); one row per recording is needed"
         )
 
 

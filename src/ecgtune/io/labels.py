@@ -16,9 +16,9 @@ from ecgtune.utils.text import plain_number, shown
 
 MAX_CLASSES = 50
 """More values in a label column are no classes but measurements, ages or identifiers."""
-NO_VALUE = ("", "nan", "none", "na", "n/a", "null")
+NO_VALUE = ("", "nan", "none", "na", "n/a", "null", "<na>", "#n/a")
 """Words for a missing value (lower case), unless they are the name of a class."""
-SEPARATORS = ("|", ";", ",")
+SEPARATORS = ("|", ";", ",", "/", "+", "&", " ")
 _FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1, "-1": MISSING} | dict.fromkeys(NO_VALUE, MISSING)
 _SPLIT_NAMES = {
     "train": "train",
@@ -118,11 +118,16 @@ def class_notes(classes: Sequence[str]) -> tuple[str, ...]:
         if other != name:
             notes.append(f"{shown(other)} and {shown(name)} differ in case only and are two classes; write one of them")
     for separator in SEPARATORS:
-        joined = [name for name in classes if separator in name]
-        parts = [part.strip() for name in joined for part in name.split(separator)]
-        if any(part in classes or parts.count(part) > 1 for part in parts):
+        parts = {name: _parts(name, separator) for name in classes if name.casefold() not in NO_VALUE}
+        known = {label for own in parts.values() if len(own) == 1 for label in own}
+        joined = {name: own for name, own in parts.items() if len(own) > 1}
+        if separator == " ":  # words of one name are common, "sinus rhythm": all have to be classes
+            joined = {name: own for name, own in joined.items() if own <= known}
+        counts = Counter(label for own in joined.values() for label in own)
+        if any(label in known or count > 1 for label, count in counts.items()):
+            first = next(iter(joined))
             notes.append(
-                f"{shown(joined[0])} looks like several labels in one; --label-separator '{separator}' separates them"
+                f"{shown(first)} looks like several labels in one; --label-separator '{separator}' separates them"
             )
     return tuple(notes)
 
@@ -206,8 +211,14 @@ def joined_labels(
 
 
 def separated(text: NDArray[np.str_], separator: str) -> list[set[str]]:
-    """Split labels (windows,) at a separator into the labels of each window."""
-    return [{part.strip() for part in cell.split(separator)} - {""} for cell in text.tolist()]
+    """Split labels (windows,) at a separator into the labels of each window; a cell may be a list, ['AF', 'PVC']."""
+    return [_parts(cell, separator) for cell in text.tolist()]
+
+
+def _parts(cell: str, separator: str) -> set[str]:
+    if cell.startswith("[") and cell.endswith("]"):
+        return {part.strip(" '\"") for part in cell[1:-1].split(separator)} - {""}
+    return {part.strip() for part in cell.split(separator)} - {""}
 
 
 def _check_both(flags: NDArray[np.int8], names: Sequence[str], where: Where) -> None:
@@ -217,9 +228,8 @@ def _check_both(flags: NDArray[np.int8], names: Sequence[str], where: Where) -> 
         if len(present) < 2:
             got = f"only {present.pop()}" if present else "missing everywhere"
             raise DataError(
-                f"{where.path}: label {shown(name)} is {got} in {counted(len(flags), 'window')}; each label needs "
-                "windows with and"
-                " without it: leave it out of the labels"
+                f"{where.path}: label {shown(name)} is {got} in {counted(len(flags), 'window')}; each label needs"
+                " windows with and without it: leave it out of the labels"
             )
 
 

@@ -40,7 +40,7 @@ from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version
 from ecgtune.utils.files import file_sha256
 from ecgtune.utils.formatting import counted
 
-FORMAT = 8  # raise it with every change of the stored content or of the checks
+FORMAT = 9  # raise it with every change of the stored content or of the checks
 MIN_SAMPLES = 2
 
 Write = Callable[[NDArray[np.float32]], object]
@@ -216,8 +216,7 @@ class _Faults:
         lead, sample = np.argwhere(~np.isfinite(block.signal[window]))[0]
         value = block.signal[window, lead, sample]
         return (
-            f"{place}, {self._header.sample(int(lead), int(sample))}: got {value}; every sample must be a finite number"
-            " below 3e38"
+            f"{place}, {self._header.sample(int(lead), int(sample))}: got {value}, which is no finite number below 3e38"
         )
 
     def check(self, total: int) -> None:
@@ -226,7 +225,7 @@ class _Faults:
             return
         count = self.not_finite + self.constant
         hint = "no window can be used" if count == total else "repair them, or leave them out with --drop-invalid"
-        raise DataError(f"{self._path}: {self._first}, and so in {count} of {counted(total, 'window')}; {hint}")
+        raise DataError(f"{self._path}: {self._first} (in {count} of {counted(total, 'window')}); {hint}")
 
 
 @dataclass(frozen=True)

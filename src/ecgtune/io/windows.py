@@ -178,8 +178,7 @@ def _changing(dataset: Dataset, drop: bool) -> Dataset:
     found = f"all samples of lead {dataset.leads[0]} are equal"
     if not drop or flat.all():
         raise DataError(
-            f"{source.path}: window {flat.argmax()}: {found}, and so in {flat.sum()} of "
-            f"{counted(len(flat), 'window')}; name"
+            f"{source.path}: window {flat.argmax()}: {found} (in {flat.sum()} of {counted(len(flat), 'window')}); name"
             " another lead, or leave these windows out with --drop-invalid"
         )
     note = f"in {flat.sum()} of {counted(len(flat), 'window')} {found}; they were left out"

@@ -108,7 +108,7 @@ def test_units(tmp_path, unit, factor):
         (".npz", {"leads": ["I", "II"]}, ANSWERS, ["names 2 leads", "(3, 40)"]),
         (".npz", {"leads": ["I"] * 40}, ANSWERS, ["transposed", "--layout NTC"]),
         (".npz", {"leads": ["I", "I", "V1"]}, {}, ["channels 1 and 2 are both lead I"]),
-        (".npz", {"leads": ["I", "II", "X1"]}, {}, ["channel 3 of 3, 'X1' is no known lead"]),
+        (".npz", {"leads": ["I", "II", "X1"]}, {}, ["channel 3 of 3, 'X1', is no known lead"]),
         (".npz", {"leads": ["I", "II", "V" * 40000]}, {}, ["'leads'", "a few short values"]),
         (".h5", {"leads": ["I"] * 1001}, {}, ["'leads' has over 1000 values"]),
         (".h5", {"values": np.zeros((3, 0))}, ANSWERS, ["0 samples"]),

@@ -101,7 +101,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;">]><AnnotatedECG
         ("a.xml", "<RestingECG/>", {}, ["cannot be read"]),
         ("a.xml", hl7(VALUES, LEADS)[:-200], {}, ["is no XML"]),
         ("a.xml", hl7(VALUES, LEADS, unit="furlong"), {}, ["does not say its unit", "--unit"]),
-        ("a.xml", hl7(VALUES, ("I", "II", "C9")), {}, ["'C9' is no known lead", "--lead-names"]),
+        ("a.xml", hl7(VALUES, ("I", "II", "C9")), {}, ["'C9', is no known lead", "--lead-names"]),
         ("a.xml", hl7(VALUES, LEADS), {"sampling_rate": 100.0}, ["500 Hz", "--sampling-rate"]),
         ("a.xml", hl7(VALUES, LEADS), {"max_values": 100}, ["at most 100"]),
         ("a.xml", muse(VALUES, LEADS, unit=""), {}, ["does not say its unit"]),

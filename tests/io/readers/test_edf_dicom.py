@@ -32,7 +32,7 @@ def test_edf_with_a_channel_that_is_no_ecg(tmp_path):
 def test_an_unknown_channel_is_left_out_when_the_named_leads_are_there(tmp_path):
     path = write_edf(tmp_path / "a.edf", VALUES, ("I", "II", "ECG3"))
     for wanted in (None, ("V1",), ("I", "V1")):
-        with pytest.raises(DataError, match=r"channel 3 of 3, 'ECG3' is no known lead.*--lead-names"):
+        with pytest.raises(DataError, match=r"channel 3 of 3, 'ECG3', is no known lead.*--lead-names"):
             read(path, leads=wanted)
     assert read(path, leads=("I", "aVF")).leads == ("I", "II")
 
@@ -106,7 +106,8 @@ def test_edf_with_two_rates(tmp_path):
         (lambda content: content[:-10], "promises 2 records"),
         (lambda content: content[:236] + b"0       " + content[244:], "holds 0 records"),
         (lambda content: content[:100], "cannot be read as EDF"),
-        (lambda content: b"", "cannot be read as EDF"),
+        (lambda content: b"", "the file is empty"),
+        (lambda content: b"Dear colleague, " * 90, "is no EDF or BDF file"),
         (lambda content: content[:236] + b"9999999 " + content[244:], "promises 9,999,999 records"),
         (lambda content: content.replace(b"EDF+C", b"EDF+D").replace(b"+1\x14", b"+0\x14"), "before the one before"),
         (lambda content: content.replace(b"EDF+C", b"EDF+D").replace(b"+1\x14", b"\0\0\0"), "does not say when it"),
@@ -315,7 +316,7 @@ def without_sensitivity():
         (changed(WaveformData=b"12"), "has 2"),
         (changed(SamplingFrequency=0), "has 0 Hz"),
         ([dicom_group(VALUES, unit="mm[Hg]")], "unit 'mm[Hg]' is unknown"),
-        ([dicom_group(VALUES, leads=("I", "II", "C9"))], "'Lead C9' is no known lead"),
+        ([dicom_group(VALUES, leads=("I", "II", "C9"))], "'Lead C9', is no known lead"),
         (without_sensitivity(), "does not say its unit"),
     ],
 )

@@ -321,7 +321,7 @@ LINE = "rec.dat 16 1000/mV 16 0 0 0 0 II"
         (FIRST, "rec.dat 16 1000/\N{DEGREE SIGN}C 16 0 0 0 0 II", ["unit '\N{DEGREE SIGN}C' is unknown", "--unit"]),
         (FIRST, "rec.dat 16 1000,5/mV 16 0 0 0 0 II", ["describes no channel"]),
         (FIRST, "rec.dat 16 1000/mV 16 0 0 0 0 PLETH", ["none of its 1 channel ", "'PLETH'", "--lead-names"]),
-        (FIRST, "rec.dat 16 1000/mV 16 0 0 0 0 ECG1", ["'ECG1' is no known lead", "--lead-names"]),
+        (FIRST, "rec.dat 16 1000/mV 16 0 0 0 0 ECG1", ["'ECG1', is no known lead", "--lead-names"]),
         ("rec 2 250 20", f"{LINE}\n{LINE}", ["channels 1 and 2 are both lead II", "--lead-names"]),
         ("rec 2 250 20", "rec.dat 16 1000 16 0 0 0 0\nrec.dat 16 1000 16 0 0 0 0 V1", ["channel 1 of 2 has no name"]),
         ("rec 2 250 9", f"{LINE}\nrec.dat 16+8 1000/mV 16 0 0 0 0 I", ["two formats"]),

@@ -17,6 +17,7 @@ from ecgtune.io.readers import registry
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.records import first_pass
 from ecgtune.io.records.reading import RecordSettings, inspect_records, read_records
+from ecgtune.io.records.selection import Selection
 from helpers.records import heartbeats, write_record
 from helpers.sources import import_source  # noqa: F401 (a fixture)
 
@@ -217,6 +218,21 @@ def test_too_many_bad_files_end_the_run_and_are_still_listed(folder, tmp_path, c
         read_records(table, records, skipped=tmp_path / "skipped.csv")
     assert len((tmp_path / "skipped.csv").read_text().splitlines()) == 2
     assert list(cache_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "reasons", "said"),
+    [
+        (["gone"], ["cut short", "no unit", "no unit"], "b: no unit"),
+        (["gone"] * 2, ["cut short", "no unit"], "a: cut short"),
+        (["gone"] * 3, ["cut short", "no unit"], "gone: no recording of this name"),
+    ],
+)
+def test_the_error_names_the_most_common_reason(missing, reasons, said, tmp_path):
+    paths = {name: tmp_path / name for name in "abc"[: len(reasons)]}
+    selection = Selection(tmp_path, paths, tuple(missing), (), "labels.csv")
+    with pytest.raises(DataError, match=f"not one of its . recordings can be used; {said}"):
+        selection.skipped(reasons, 0.01, None)
 
 
 def test_segments_of_a_labelled_record_are_not_unused(folder):

@@ -119,10 +119,12 @@ def implausible_amplitude(signal: NDArray[np.floating]) -> str | None:
 
 
 def impossible_samples(signal: NDArray[np.floating], leads: Sequence[str]) -> str | None:
-    """Name the leads of (leads, samples) in millivolts with samples beyond 1 V, which no ECG has; None without any."""
-    peaks = np.fmax.reduce(np.abs(signal), axis=1)  # NaN where a lead has nothing else
-    found = [lead for lead, peak in zip(leads, peaks, strict=True) if peak > MOST_MILLIVOLTS]
-    return f"lead {', '.join(found)} has samples beyond 1 V, which no ECG has" if found else None
+    """Name the lead of (leads, samples) in millivolts with the largest sample, if beyond 1 V, which no ECG has."""
+    peaks = np.fmax.reduce(np.abs(signal), axis=1, initial=0)  # 0 where a lead has NaN only
+    largest = int(peaks.argmax())
+    return (
+        f"lead {leads[largest]} has samples beyond 1 V, which no ECG has" if peaks[largest] > MOST_MILLIVOLTS else None
+    )
 
 
 def constant_fraction(lead: NDArray[Any], shortest: int) -> float:

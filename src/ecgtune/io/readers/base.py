@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.base import separate
 from ecgtune.config.reading import UNITS, ReadSettings
 from ecgtune.data.leads import STANDARD_LEADS, known_lead
 from ecgtune.errors import DataError, QuestionError, SettingError
@@ -81,7 +82,8 @@ class ReadOptions(ReadSettings):
         allowed = f"{', '.join(STANDARD_LEADS)}, or {LEFT_OUT} to leave a channel out"
         for name in names:
             if name not in STANDARD_LEADS:
-                raise SettingError(f"lead_names has {name!r}; allowed: {allowed}")
+                hint = separate(name, (*STANDARD_LEADS, LEFT_OUT))
+                raise SettingError(f"lead_names has {name!r}; allowed: {allowed}{hint}")
             if names.count(name) > 1:
                 raise SettingError(f"lead_names has {name} twice; each channel must be another lead")
 
@@ -241,8 +243,8 @@ def swapped_axes(path: Path, shape: tuple[int, int], named: int | None, layout: 
     if named != shape[0] and (named == shape[1] or shape[0] > MOST_CHANNELS >= shape[1]):
         raise QuestionError(
             path,
-            f"the signal looks transposed, {shape[0]} leads of {shape[1]} samples; give --layout NTC to read"
-            f" {shape[1]} leads of {shape[0]} samples, or --layout NCT to read it as it is",
+            f"the signal looks transposed, {shape[0]} leads of {counted(shape[1], 'sample')}; give --layout NTC to read"
+            f" {counted(shape[1], 'lead')} of {shape[0]} samples, or --layout NCT to read it as it is",
         )
     return False
 

@@ -37,7 +37,7 @@ def wanted_leads(
         if lead == LEFT_OUT:
             continue
         if lead is None:
-            got = " has no name" if names[channel] is None else f", {shown(names[channel])} is no known lead"
+            got = " has no name" if names[channel] is None else f", {shown(names[channel])}, is no known lead"
             raise QuestionError(
                 path,
                 f"its channel {channel + 1} of {len(names)}{got}; name the channels in order with "

@@ -20,6 +20,7 @@ from ecgtune.utils.archives import GzipReader
 from ecgtune.utils.text import reason_of
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv")
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 _DELIMITERS = "\t;,"  # a comma may also be a decimal comma
 SAMPLE = 1 << 16  # bytes or characters of the start, by which a dialect is known
 _ENCODINGS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}

@@ -217,6 +217,7 @@ def _only_label(path: Path, line: int, names: tuple[str, ...], left: list[int]) 
     if len(others) != 1:
         found = f"it may be {', '.join(shown(names[index]) for index in others[:8])}" if others else "none is named so"
         raise QuestionError(f"{path}: row {line}", f"which column is the label? {found}; name it with --label")
+    logger.info("%s: the labels are those of column %s", path, shown(names[others[0]]))
     return others[0]
 
 

@@ -37,7 +37,7 @@ def split_cells(path: Path, raw: bytes, line: int, dialect: Dialect) -> list[str
             raise ValueError("it holds zero bytes")
         return [from_cell(cell.strip()) for cell in next(csv.reader([text], delimiter=dialect.delimiter), [])]
     except (ValueError, csv.Error) as error:
-        raise DataError(f"{path}: row {line}: is not text in UTF-8 or UTF-16; write it as a CSV file") from error
+        raise DataError(f"{path}: row {line}: is not text in UTF-8 or UTF-16; save it as UTF-8") from error
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,9 @@ def read_header(path: Path) -> EdfFile:
             fields = opened.read(_FIXED * count) if 0 < count < MAX_CHANNELS else b""
             channels = _channels(fields, count)
         except ValueError:
+            if fixed[:8].strip(b" \0") not in (b"0", BIOSEMI):
+                found = "is no EDF or BDF file, although it is named like one" if fixed else "the file is empty"
+                raise DataError(f"{path}: {found}; give the recording itself") from None
             raise DataError(f"{path}: cannot be read as EDF (no whole header); it is damaged, copy it again") from None
     width = 3 if fixed[:8] == BIOSEMI else 2
     if start != _FIXED * (count + 1):

@@ -20,6 +20,7 @@ from ecgtune.data.signal.quality import implausible_amplitude, impossible_sample
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.readers.base import FileReader, ReadOptions, Recording, collected_remarks, one_line_errors, time_span
 from ecgtune.io.readers.clinical import SCP, XML
+from ecgtune.io.readers.csv_dialect import WORKBOOKS, workbook_error
 from ecgtune.io.readers.csv_files import CSV
 from ecgtune.io.readers.csv_table import is_table
 from ecgtune.io.readers.dicom_files import DICOM
@@ -87,9 +88,9 @@ def read_recording(path: Path, options: ReadOptions = ReadOptions()) -> Recordin
         signal = recording.signal
         if (options.start, options.stop) == (None, None) and not np.isfinite(signal).any():
             raise DataError(f"{path}: no sample of any lead is a number; the file is damaged")
-        for finding in (implausible_amplitude(signal), impossible_samples(signal, recording.leads)):
-            if finding:  # a note of its own, because equal ones are counted together
-                notes = (*notes, f"{finding}; check the unit {', '.join(remarks.units) or 'of the file'}")
+        finding = implausible_amplitude(signal) or impossible_samples(signal, recording.leads)
+        if finding:  # a note of its own, because equal ones are counted together
+            notes = (*notes, f"{finding}; check the unit {', '.join(remarks.units) or 'of the file'}")
         return replace(recording, notes=notes)
 
 
@@ -288,6 +289,8 @@ def window_reader(path: Path) -> FileReader:
         raise DataError(f"{path}: is a folder, not a file; give the path of one file of ECG windows ({allowed})")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty; rows of samples and a label are needed")
+    if path.suffix.casefold() in WORKBOOKS:
+        raise workbook_error(path)
     found = _reader(path, suffixes)
     if found is None:
         raise DataError(f"{path}: unknown file type '{path.suffix}'; allowed are {allowed}")

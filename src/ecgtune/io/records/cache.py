@@ -28,7 +28,7 @@ from ecgtune.io.records.selection import Selection
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version, loaded
 from ecgtune.utils.files import file_sha256, write_text
 
-FORMAT = 5  # raise it with every change of the stored content or of the signal path
+FORMAT = 6  # raise it with every change of the stored content or of the signal path
 _VERSIONS = "versions.json"
 _HASHERS = 4  # threads; hashing releases the interpreter's lock, reading waits for the disk
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +59,10 @@ class Selection:
         total = len(self.missing) + len(self.paths)
         if len(found) > max_skipped * total or len(found) == total:
             named = ", ".join(each.recording for each in found[:3]) + (", ..." if len(found) > 3 else "")
-            why = f"{found[0].recording}: {found[0].reason}"
+            example = _typical(found)
+            why = f"{example.recording}: {example.reason}"
             if total == 1:
-                raise DataError(f"{self.source}: {found[0].reason}")
+                raise DataError(f"{self.source}: {example.reason}")
             if len(found) == total:
                 raise DataError(f"{self.source}: not one of its {total} {self.kind} can be used; {why}")
             raise DataError(
@@ -69,6 +71,14 @@ class Selection:
                 f" {int(100 * len(found) / total + 1) / 100:g}"
             )
         return tuple(found)
+
+
+def _typical(found: Sequence[SkippedRecording]) -> SkippedRecording:
+    """Return the first one with the most common reason; of the files unless most names have none."""
+    unusable = [each for each in found if each.file]
+    found = unusable if 2 * len(unusable) >= len(found) else found
+    counts = Counter(each.reason for each in found)
+    return max(found, key=lambda each: counts[each.reason])
 
 
 def select_recordings(
