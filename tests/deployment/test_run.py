@@ -9,6 +9,7 @@ from ecgtune.errors import DataError
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from helpers.models import TINY
+from helpers.records import heartbeats, write_record
 
 DATA = ecgtune.simulate(60, seed=1, seconds=3)
 
@@ -46,6 +47,16 @@ def test_embeddings_have_the_preprocessing_of_the_run(runs):
     np.testing.assert_allclose(features, runs["probe"].embed(1000 * faster + 3, 200), atol=1e-3)
     with pytest.raises(DataError, match="6 s, but the run was trained on windows of 3 s"):
         runs["probe"].embed(faster)
+
+
+def test_embeddings_of_a_recording_are_those_of_its_windows(runs, tmp_path):
+    run, beats = runs["probe"], heartbeats(1, rate=100, seconds=9).round(3)  # whole steps
+    write_record(tmp_path, "rec", beats, rate=100)
+    features = run.embed(tmp_path / "rec.hea")
+    np.testing.assert_allclose(features, run.embed(beats.reshape(3, 1, -1)), atol=1e-4)
+    np.testing.assert_allclose(features, run.embed(beats, leads=["II"]), atol=1e-4)
+    with pytest.raises(DataError, match=r"signal: has no lead II, only V1; the run needs II"):
+        run.embed(beats, leads=["V1"])
 
 
 def test_features_of_a_probe_are_those_of_the_encoder(runs):

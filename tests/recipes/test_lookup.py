@@ -1,6 +1,7 @@
 """One meaning of a name, on the command line and in Python."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,22 @@ def test_a_method_is_that_of_its_recipe(name):
 
 def test_a_method_comes_with_the_other_settings_of_its_recipe():
     assert ecgtune.recipe(ecgtune.LoRA(rank=16)) == replace(ecgtune.recipe("lora"), method=ecgtune.LoRA(rank=16))
+
+
+def test_one_model_for_all_recipes():
+    variants = as_recipes(["probe", ecgtune.LoRA()], Path("my/encoder"))
+    assert variants == [ecgtune.recipe(name, model="my/encoder") for name in ("probe", "lora")]
+    with pytest.raises(SettingError, match="give a name or path"):
+        as_recipes("probe", object())
+
+
+@pytest.mark.parametrize("command", [ecgtune.compare, ecgtune.cross_validate, ecgtune.plan, ecgtune.sweep])
+def test_every_command_takes_the_model_of_fine_tune(command, tmp_path):
+    data = ecgtune.simulate(8, seconds=2)
+    given = {"out": tmp_path / "out"} if command is not ecgtune.plan else {}
+    with pytest.raises(SettingError, match=r"'ecg-fm-tyni'.*did you mean 'ecg-fm-tiny'"):
+        command([data] * 2 if command is ecgtune.cross_validate else data, ["probe"], model="ecg-fm-tyni", **given)
+    assert not (tmp_path / "out").exists()
 
 
 def test_settings_are_those_of_the_flags():

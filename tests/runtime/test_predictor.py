@@ -48,7 +48,7 @@ def test_a_recording_is_cut_as_in_the_training_and_missing_leads_are_derived(tmp
 
 
 def test_a_lead_that_cannot_be_derived_is_refused():
-    with pytest.raises(DataError, match="signal: has no lead I, aVF, only II; I, II, aVF are needed"):
+    with pytest.raises(DataError, match="signal: has no lead I, aVF, only II; the run needs I, II, aVF"):
         Heights().predict(heartbeats(1, seconds=5), 200, leads=("II",))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -126,17 +126,22 @@ class Run(Predictor):
         return np.stack([1 - positive, positive], axis=1)
 
     def embed(
-        self, signal: np.ndarray, sampling_rate: float | None = None, *, precision: PredictionPrecision = "auto"
+        self,
+        signal: np.ndarray | str | Path,
+        sampling_rate: float | None = None,
+        *,
+        leads: Sequence[str] | None = None,
+        precision: PredictionPrecision = "auto",
     ) -> np.ndarray:
         """Compute the features that the head reads: pooled tokens of the fine-tuned encoder.
 
-        Parameters and errors are those of `predict` for windows.
+        Parameters and errors are those of `predict`.
 
         Returns
         -------
         float32 (windows, features); features is the encoder's width, or a multiple of it for pooling "statistics".
         """
-        windows, rate = self.checked_windows(signal, sampling_rate)
+        windows, rate = self.checked_windows(signal, sampling_rate, leads)
         return self._answers(lambda model: FrozenPrefix(model, FEATURES), windows, rate, precision)
 
     def _answers(

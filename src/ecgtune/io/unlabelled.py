@@ -208,4 +208,4 @@ def _reason(facts: RecordingFacts | None, reason: str | None, signal_path: Signa
     if facts is None or not facts.zeroed:
         return reason
     has, needed = ", ".join(facts.leads), ", ".join(signal_path.leads)
-    return f"has no lead {', '.join(facts.zeroed)}, only {has}; {needed} are needed"
+    return f"has no lead {', '.join(facts.zeroed)}, only {has}; the run needs {needed}"

@@ -62,11 +62,6 @@ def find_method(name: str, where: str = "method", files: object = None) -> type[
     return found
 
 
-def check_registered(method: Method) -> None:
-    """Raise SettingError unless a saved run finds the class of `method` again by its name."""
-    METHODS.check(method, method.name)
-
-
 def method_from_table(table: Mapping[str, Any], where: str = "[method]", files: object = None) -> Method:
     """The method of a TOML table: `name` chooses the class, the rest are its settings. Raises SettingError.
 

@@ -32,11 +32,6 @@ def find_architecture(name: str, files: object = None) -> type[Encoder]:
     return found
 
 
-def check_registered(encoder: Encoder) -> None:
-    """Raise SettingError unless a saved run finds the class of `encoder` again by its architecture."""
-    ARCHITECTURES.check(encoder, encoder.architecture)
-
-
 def architecture_of(settings: Mapping[str, Any], source: str) -> type[Encoder]:
     """Class of a saved encoder, by the architecture and version that its settings state. Raises CheckpointError."""
     try:

@@ -22,7 +22,7 @@ from torch import Tensor
 from ecgtune.config.base import to_table
 from ecgtune.data.dataset import check_rate
 from ecgtune.errors import AuditError, CheckpointError, EcgtuneError, SettingError
-from ecgtune.models.architectures import ARCHITECTURES, architecture_of, check_registered, config_of
+from ecgtune.models.architectures import ARCHITECTURES, architecture_of, config_of
 from ecgtune.models.base import Checkpoint, Encoder, EncoderConfig, PublishedFormat
 from ecgtune.models.names import MODELS
 from ecgtune.models.tensors import check_tensors, read_safetensors, to_float32
@@ -187,7 +187,7 @@ def save_encoder(
 
     Raises SettingError for an encoder whose architecture is not registered.
     """
-    check_registered(encoder)
+    ARCHITECTURES.check(encoder, encoder.architecture)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {

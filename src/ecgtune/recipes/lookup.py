@@ -29,8 +29,19 @@ _HOMES = {
 }
 
 
-def as_recipes(given: RecipeLike | Sequence[RecipeLike]) -> list[Recipe]:
-    """Recipes from names, files, methods or recipes; a file may hold several variants. Raises SettingError."""
+def as_recipes(given: RecipeLike | Sequence[RecipeLike], model: str | Path | None = None) -> list[Recipe]:
+    """Recipes from names, files, methods or recipes; a file may hold several variants. Raises SettingError.
+
+    model: name or path, in place of the model of every recipe.
+    """
+    if model is None:
+        return _as_recipes(given)
+    if not isinstance(model, (str, Path)):
+        raise SettingError(f"model is {model!r}; give a name or path as load_model takes it: each run loads its own")
+    return [replace(one, model=replace(one.model, name=str(model))) for one in _as_recipes(given)]
+
+
+def _as_recipes(given: RecipeLike | Sequence[RecipeLike]) -> list[Recipe]:
     if isinstance(given, Method):
         return [_recipe_of(given)]
     if isinstance(given, Recipe):
@@ -42,12 +53,12 @@ def as_recipes(given: RecipeLike | Sequence[RecipeLike]) -> list[Recipe]:
             f"recipe is {given!r}; give a name such as 'lora', a TOML file, a method such as ecgtune.LoRA(rank=16), or "
             "an ecgtune.Recipe"
         )
-    return [recipe for item in given for recipe in as_recipes(item)]
+    return [recipe for item in given for recipe in _as_recipes(item)]
 
 
-def as_recipe(given: RecipeLike) -> Recipe:
-    """One recipe. Raises SettingError where `given` holds several variants."""
-    recipes = as_recipes(given)
+def as_recipe(given: RecipeLike, model: str | Path | None = None) -> Recipe:
+    """One recipe, as `as_recipes`. Raises SettingError where `given` holds several variants."""
+    recipes = as_recipes(given, model)
     if len(recipes) != 1:
         raise SettingError(f"{given} holds {len(recipes)} variants; run it with `ecgtune compare --methods {given}`")
     return recipes[0]

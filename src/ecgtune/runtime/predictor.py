@@ -124,15 +124,7 @@ class Predictor(ABC):
         Raises DataError for another shape or length than in the training, a rate that cannot be, NaN or infinite
         samples, SettingError for a precision that this machine does not have.
         """
-        if isinstance(signal, (str, Path)):
-            names = None if leads is None else tuple(leads)
-            found = read_recording(Path(signal), ReadOptions(sampling_rate=sampling_rate, lead_names=names))
-            return self._predict_recording(found.signal, found.leads, found.sampling_rate, precision, str(signal))
-        if leads is not None:
-            rate = self._rate(sampling_rate)
-            return self._predict_recording(np.atleast_2d(signal), tuple(leads), rate, precision, "signal")
-        windows, rate = self.checked_windows(signal, sampling_rate)
-        return self.predict_windows(windows, rate, precision)
+        return self.predict_windows(*self.checked_windows(signal, sampling_rate, leads), precision)
 
     def classify(
         self,
@@ -146,9 +138,17 @@ class Predictor(ABC):
         probability = self.predict(signal, sampling_rate, leads=leads, precision=precision)
         return decided(self.decision, self.classes, probability)
 
-    def checked_windows(self, signal: np.ndarray, sampling_rate: float | None) -> tuple[np.ndarray, float]:
-        """Windows, float32 (windows, leads, samples), and their rate (Hz). Raises what `predict` raises for windows."""
+    def checked_windows(
+        self, signal: np.ndarray | str | Path, sampling_rate: float | None, leads: Sequence[str] | None = None
+    ) -> tuple[np.ndarray, float]:
+        """Windows, float32 (windows, leads, samples), and their rate (Hz); arguments and errors of `predict`."""
+        if isinstance(signal, (str, Path)):
+            names = None if leads is None else tuple(leads)
+            found = read_recording(Path(signal), ReadOptions(sampling_rate=sampling_rate, lead_names=names))
+            return self._windows_of(found.signal, found.leads, found.sampling_rate, str(signal))
         rate = self._rate(sampling_rate)
+        if leads is not None:
+            return self._windows_of(np.atleast_2d(signal), tuple(leads), rate, "signal")
         windows = self._shaped(np.asarray(signal, np.float32))
         self.check_length(windows.shape[2], rate, "signal")
         return windows, rate
@@ -188,9 +188,10 @@ class Predictor(ABC):
         gap = made.longest_gap if longest_gap is None else longest_gap
         return replace(made, leads=leads, window=window, step=step or made.step, longest_gap=gap)
 
-    def _predict_recording(
-        self, signal: np.ndarray, leads: tuple[str, ...], rate: float, precision: PredictionPrecision, what: str
-    ) -> np.ndarray:
+    def _windows_of(
+        self, signal: np.ndarray, leads: tuple[str, ...], rate: float, what: str
+    ) -> tuple[np.ndarray, float]:
+        """The windows of a recording (leads, samples), and their rate (Hz), by the signal path of the training."""
         if signal.ndim != 2 or len(signal) != len(leads):
             raise DataError(f"{what} has shape {signal.shape}; allowed: ({len(leads)}, samples), a row for each lead")
         path = self.signal_path()
@@ -200,8 +201,8 @@ class Predictor(ABC):
             raise DataError(f"{what}: {error}") from None
         if cut.zeroed:  # predictions from zeros in place of a lead would be worthless
             missing, needed = ", ".join(cut.zeroed), ", ".join(path.leads)
-            raise DataError(f"{what}: has no lead {missing}, only {', '.join(leads)}; {needed} are needed")
-        return self.predict_windows(cut.windows, path.sampling_rate, precision)
+            raise DataError(f"{what}: has no lead {missing}, only {', '.join(leads)}; the run needs {needed}")
+        return cut.windows, path.sampling_rate
 
     def _rate(self, sampling_rate: float | None) -> float:
         rate = self.trained_on["sampling_rate"] if sampling_rate is None else sampling_rate

@@ -15,7 +15,7 @@ from ecgtune.config.targets import ROLES, TARGETS
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import DataError, SettingError
 from ecgtune.methods.storage import one_thread
-from ecgtune.models.architectures import check_registered, find_architecture
+from ecgtune.models.architectures import ARCHITECTURES, find_architecture
 from ecgtune.models.base import Encoder
 from ecgtune.models.checkpoint import load_checkpoint, save_encoder
 from ecgtune.models.names import unknown_model
@@ -69,7 +69,7 @@ def example_signal(encoder: Encoder, windows: int = 2, seed: int = 0) -> Tensor:
 
 
 def _specification(encoder: Encoder) -> None:
-    check_registered(encoder)
+    ARCHITECTURES.check(encoder, encoder.architecture)
     spec, modules = encoder.input_spec, dict(encoder.named_modules())
     unknown = [lead for lead in spec.leads if lead not in STANDARD_LEADS]
     expect(spec.leads and not unknown, f"leads {spec.leads}; allowed: one or more of {', '.join(STANDARD_LEADS)}")

@@ -16,7 +16,7 @@ from ecgtune.errors import NoPlaceError, SettingError
 from ecgtune.methods.attach import attach
 from ecgtune.methods.audits import TrainingAudit, count_parameters
 from ecgtune.methods.base import Method
-from ecgtune.methods.registry import check_registered, find_method, method_from_table, method_to_table
+from ecgtune.methods.registry import METHODS, find_method, method_from_table, method_to_table
 from ecgtune.methods.split import FrozenPrefix, TrainableSuffix, split_point
 from ecgtune.methods.storage import load_weights, one_thread, save_weights
 from ecgtune.models.base import Encoder
@@ -111,7 +111,7 @@ def train(model: Classifier, method: Method, steps: int = STEPS) -> TrainingAudi
 
 
 def _settings(subject: Subject) -> None:
-    check_registered(subject.method)
+    METHODS.check(subject.method, subject.method.name)
     expect(subject.method.title.strip(), "title is empty")
     again = method_from_table(method_to_table(subject.method))
     expect(again == subject.method, f"settings differ after a way through a recipe: {again}")

@@ -59,7 +59,7 @@ class Registry(Generic[T]):
         return self._classes
 
     def check(self, item: T, name: str) -> None:
-        """Raise SettingError unless `name` is the registered name of the class of `item`."""
+        """Raise SettingError unless a saved run finds the class of `item` again by `name`."""
         if self.get(name) is not type(item):
             raise SettingError(
                 f"{type(item).__name__} is not registered, so a saved run could not be loaded; decorate the class with"

@@ -35,6 +35,7 @@ def compare(
     dataset: Dataset,
     recipes: RecipeLike | Sequence[RecipeLike],
     *,
+    model: str | Path | None = None,
     out: str | Path,
     seeds: int = 3,
     baselines: bool = True,
@@ -44,17 +45,17 @@ def compare(
 ) -> dict[str, Any]:
     """Run every recipe with seeds 0 .. seeds - 1 on one split and return the content of `results.json`.
 
-    recipes: the variants, each with its own name: recipes, or names and files that `load_recipes` takes. out: the
-    comparison folder; finished runs in it are kept, a stopped run resumes. baselines: add the majority class and a
-    residual network from scratch, trained for as many epochs as the first variant. reference: the variant that
-    differences are taken to; "full" when it is among them, else the first. wait: while another process uses the folder,
-    instead of an error.
+    recipes: the variants, each with its own name: recipes, or names and files that `load_recipes` takes. model: name or
+    path in place of the model of every recipe. out: the comparison folder; finished runs in it are kept, a stopped run
+    resumes. baselines: add the majority class and a residual network from scratch, trained for as many epochs as the
+    first variant. reference: the variant that differences are taken to; "full" when it is among them, else the first.
+    wait: while another process uses the folder, instead of an error.
 
     Raises SettingError for variants that cannot be compared, RunError for a folder that holds another comparison, and
     what `fine_tune` raises.
     """
     check_dataset(dataset, "compare")
-    variants = as_recipes(recipes)
+    variants = as_recipes(recipes, model)
     reference = check_variants(variants, seeds, baselines, reference)
     resolve_models(variants)
     folder = Path(out)

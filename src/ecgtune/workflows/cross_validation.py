@@ -22,6 +22,7 @@ def cross_validate(
     rounds: Sequence[Dataset],
     recipes: RecipeLike | Sequence[RecipeLike],
     *,
+    model: str | Path | None = None,
     out: str | Path,
     seeds: int = 1,
     baselines: bool = True,
@@ -43,6 +44,7 @@ def cross_validate(
         compare(
             dataset,
             recipes,
+            model=model,
             out=folder / f"round-{number}",
             seeds=seeds,
             baselines=baselines,

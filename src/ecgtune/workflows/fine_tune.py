@@ -45,9 +45,10 @@ def fine_tune(
     The test split is evaluated once, at the end. Raises DataError, SettingError, AuditError or RunError, one line each.
     """
     check_dataset(dataset, "fine_tune")
-    recipe = as_recipe(recipe)
     if isinstance(model, (str, Path)):
-        recipe, model = replace(recipe, model=replace(recipe.model, name=str(model))), None
+        recipe, model = as_recipe(recipe, model), None
+    else:
+        recipe = as_recipe(recipe)
     if model is None:
         resolve_models([recipe])
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
@@ -76,6 +77,7 @@ def plan(
     dataset: Dataset,
     recipes: RecipeLike | Sequence[RecipeLike],
     *,
+    model: str | Path | None = None,
     seeds: int = 3,
     baselines: bool = True,
     memory: int | None = None,
@@ -89,7 +91,7 @@ def plan(
     raises what `compare` raises before it trains.
     """
     check_dataset(dataset, "plan")
-    variants = as_recipes(recipes)
+    variants = as_recipes(recipes, model)
     check_variants(variants, seeds, baselines)
     resolve_models(variants)
     split = draw_split(dataset, variants[0].data)

@@ -18,9 +18,9 @@ from ecgtune.evaluation.macro import class_indices
 from ecgtune.methods.attach import attach
 from ecgtune.methods.audits import ParameterCount, count_parameters
 from ecgtune.methods.depth import check_depth
-from ecgtune.methods.registry import check_registered as check_method_registered
+from ecgtune.methods.registry import METHODS
 from ecgtune.methods.split import reads_features
-from ecgtune.models.architectures import check_registered as check_encoder_registered
+from ecgtune.models.architectures import ARCHITECTURES
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import describe_model
 from ecgtune.recipes.recipe import Recipe
@@ -74,11 +74,11 @@ class RunBuilder:
             raise SettingError(f"seed is {seed}; allowed: 0 or more")
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise SettingError("a run folder is written by one process; start the command without torchrun")
-        check_method_registered(recipe.method)  # what cannot be loaded again is refused before it trains
+        METHODS.check(recipe.method, recipe.method.name)  # what cannot be loaded again is refused before it trains
         check_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
         if model is None:
             model = load_recipe_model(recipe, self.dataset, seed)
-        check_encoder_registered(model.base_encoder)
+        ARCHITECTURES.check(model.base_encoder, model.base_encoder.architecture)
         prepared = self.prepared(model, recipe)
         _check_task(recipe, prepared)
         count_steps(len(prepared.split.train), recipe.optimisation)

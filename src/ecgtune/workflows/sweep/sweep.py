@@ -34,6 +34,7 @@ def sweep(
     recipes: RecipeLike | Sequence[RecipeLike],
     settings: SweepSettings = DEFAULTS,
     *,
+    model: str | Path | None = None,
     out: str | Path,
     seed: int = 0,
     wait: bool = False,
@@ -41,16 +42,17 @@ def sweep(
 ) -> dict[str, Path]:
     """Run the same number of trials of every recipe and return a TOML file with the best settings of each, by name.
 
-    recipes: names, TOML files, methods or recipes. settings: number of trials and search space. out: the folder of
-    the sweep, which is resumed if it exists; interrupted trials are repeated. seed: of every training and of the
-    search. wait: while another process uses the folder, instead of an error.
+    recipes: names, TOML files, methods or recipes. model: name or path in place of theirs.
+    settings: number of trials and search space. out: the folder of the sweep, which is resumed if it exists;
+    interrupted trials are repeated. seed: of every training and of the search. wait: while another process uses the
+    folder, instead of an error.
 
     A trial uses the training windows, and its score is the AUROC on the validation windows at the best epoch; the test
     windows are not used. Trial 0 has the settings of the recipe. A method without a trial that converged has no file.
     Raises SettingError, DataError or RunError before the first trial.
     """
     check_dataset(dataset, "sweep")
-    requested = as_recipes(recipes)
+    requested = as_recipes(recipes, model)
     variants = _variants(requested, settings.space, settings.fixed)
     resolve_models(requested)
     load_optuna()  # missing packages are reported before anything is written
