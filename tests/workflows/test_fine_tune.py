@@ -42,7 +42,7 @@ def test_the_run_folder_keeps_its_contract(runs, method):
     folder = runs[method].folder
     expected = {
         "recipe.toml", "environment.json", "split.csv", "log.jsonl", "best", "predictions.csv", "metrics.json",
-        "calibration.json",
+        "calibration.json", "certainty.json",
         "figures", "report.html", "README.md",
     }  # fmt: skip
     assert {path.name for path in folder.iterdir()} == expected

@@ -52,7 +52,7 @@ def evaluate(
     predictor, dataset, records = read_for_run(run, data, reading, records, quiet=quiet)
     import ecgtune
     from ecgtune.io.subgroup_columns import read_columns
-    from ecgtune.reporting.external import comparison_rows, gap_sentence, sentences
+    from ecgtune.reporting.external import comparison_rows, gap_sentence, promise_sentences, sentences
 
     columns = read_columns(data, dataset, chosen.by, records.recording_column) if chosen.by else {}
     found = ecgtune.evaluate(predictor, dataset, chosen, out=out, columns=columns, quiet=quiet)
@@ -60,6 +60,7 @@ def evaluate(
     level = found["recording"] or found["window"]
     title = "Per recording" if found["recording"] else "Per window"
     print_columns((title, "internal", "external", "difference"), comparison_rows(level))
+    say(*promise_sentences(found["certainty"]))
     say(*(f"{name}: {gap_sentence(column['gap'])}" for name, column in found["subgroups"].items()))
     say(f"table: {out / 'table.md'}")
 

@@ -66,6 +66,8 @@ def predict(
     say(f"{counted(len(found.window), 'window')}{of}: {out / 'predictions.csv'}")
     if found.repeated:
         say(f"{counted(len(found.repeated), 'recording')} shorter than a window, repeated to fill it: column note")
+    if found.abstained is not None:
+        say(found.abstained)
     if found.skipped:
         complain(f"{counted(len(found.skipped), 'recording')} could not be used: {out / 'skipped.csv'}")
         sys.exit(3)

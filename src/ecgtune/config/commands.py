@@ -46,6 +46,8 @@ class PredictSettings(ReadSettings):
     """Longest run of invalid samples, in seconds, that is interpolated; as in the training when not given."""
     recording: Literal["mean", "maximum"] | None = None
     """Probability of a recording: mean or maximum over its windows; as in the evaluation of the run when not given."""
+    abstain: float | None = None
+    """Fraction without an answer, such as 0.1: the least sure predictions, by a confidence fitted on validation."""
     max_skipped: float = 1.0
     """Largest fraction of unusable recordings; they are listed in OUT/skipped.csv."""
     workers: int | None = None
@@ -59,6 +61,9 @@ class PredictSettings(ReadSettings):
         if self.recording is not None:
             choose(self.recording, ("mean", "maximum"), "recording")
         require(self.step is None or self.step > 0, f"step is {self.step}; allowed: above 0 seconds")
+        require(
+            self.abstain is None or 0 < self.abstain < 1, f"abstain is {self.abstain}; allowed: above 0 and below 1"
+        )
         require(0 <= self.max_skipped <= 1, f"max_skipped is {self.max_skipped}; allowed: 0 to 1")
 
 

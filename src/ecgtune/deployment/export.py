@@ -145,6 +145,7 @@ def _metadata(run: Run, graph: OnnxGraph, rate: float, samples: int, work: _Veri
         "classes": list(run.classes),
         "decision": run.decision.to_dict(run.classes),
         "calibration": run.calibration.to_dict(),
+        **({"certainty": run.certainty.to_dict()} if run.certainty is not None else {}),
         "recording": run.recording_rule,
         "input": {
             "name": INPUT,

@@ -24,6 +24,7 @@ from ecgtune.reporting.writing import CARD, write_run
 from ecgtune.runtime.model import Model
 from ecgtune.runtime.predictor import Predictor
 from ecgtune.runtime.verification import Verified
+from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.files import file_sha256, read_json, write_json, write_text
 from ecgtune.utils.text import reason_of
 
@@ -75,6 +76,9 @@ def stage(run: Run, folder: Path, repository: str, exported: Path | None = None)
     own = encoder.is_absolute()
     paths = _paths_of(run, encoder if own else None)
     shutil.copytree(run.folder / "best", folder / "best")
+    for file in (RunFolder(run.folder).certainty, RunFolder(run.folder).novelty):
+        if file.is_file():
+            shutil.copy2(file, folder / file.name)
     if own and run.model.attached.needs_encoder_weights:
         _copy_encoder(encoder, folder / ENCODER)
     entry = None if own else find_model(saved["name"])

@@ -18,19 +18,22 @@ from ecgtune.data.tasks import Task
 from ecgtune.deployment.int8 import int8_copy
 from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.evaluation.calibration.maps import Calibration
+from ecgtune.evaluation.certainty import Certainty
 from ecgtune.evaluation.decision import Decision, mean_decision
 from ecgtune.evaluation.groups import Pooled
 from ecgtune.evaluation.notes import preset_notes
+from ecgtune.evaluation.novelty import Novelty
 from ecgtune.methods.attach import attach
 from ecgtune.methods.base import Method
 from ecgtune.methods.registry import method_from_table
-from ecgtune.methods.split import FrozenPrefix
+from ecgtune.methods.split import FrozenPrefix, WithFeatures
 from ecgtune.methods.storage import load_weights, mapped_tensors
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import build_model
 from ecgtune.models.hub import download_folder, is_repository
 from ecgtune.models.tensors import parameter_limit
 from ecgtune.runtime.predictor import PredictionPrecision, Predictor
+from ecgtune.training.certainty import read_certainty, read_novelty
 from ecgtune.training.inference import FEATURES, choose_device, logits_of, probability_of
 from ecgtune.training.run_folder import RunFolder, chosen_on, read_recipe
 from ecgtune.training.schemas import SavedModel
@@ -42,7 +45,7 @@ from ecgtune.utils.text import printable, reason_of
 #: Folder of the encoder in a run from the hub, where it is a file of its own.
 ENCODER = "encoder"
 #: Files of a run on the hub that predictions need.
-_PUBLISHED = ("recipe.toml", "metrics.json", "best/*", f"{ENCODER}/*")
+_PUBLISHED = ("recipe.toml", "metrics.json", "certainty.json", "novelty.npz", "best/*", f"{ENCODER}/*")
 
 #: What the accuracy, F1 and AUROC of metrics.json are called for each task.
 _SUMMARY: dict[Task, tuple[str, str, str]] = {
@@ -56,7 +59,7 @@ _SUMMARY: dict[Task, tuple[str, str, str]] = {
 class Run(Predictor):
     """A finished run: `model` with the best epoch's weights, on the CPU and in evaluation mode, and what it reached.
 
-    metrics: the content of metrics.json.
+    metrics: the content of metrics.json. own_certainty, novelty: as fitted on validation; None for a run without.
     """
 
     folder: Path
@@ -66,6 +69,12 @@ class Run(Predictor):
     decision: Decision
     calibration: Calibration
     metrics: dict[str, Any]
+    own_certainty: Certainty | None = None
+    novelty: Novelty | None = None
+
+    @property
+    def certainty(self) -> Certainty | None:
+        return self.own_certainty
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -118,8 +127,19 @@ class Run(Predictor):
     def predict_windows(
         self, windows: np.ndarray, sampling_rate: float, precision: PredictionPrecision = "auto"
     ) -> np.ndarray:
-        answers = self._answers(lambda model: model, windows, sampling_rate, precision)
-        probability = probability_of(answers, self.task)
+        return self._calibrated(self._answers(lambda model: model, windows, sampling_rate, precision))
+
+    def assess(self, signal: np.ndarray, sampling_rate: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        if self.novelty is None:
+            return super().assess(signal, sampling_rate)
+        windows, rate = self.checked_windows(signal, sampling_rate)
+        found = self._answers(WithFeatures, windows, rate, "auto")
+        classes = len(self.classes)
+        return self._calibrated(found[:, :classes]), self.novelty(found[:, classes:])
+
+    def _calibrated(self, logits: np.ndarray) -> np.ndarray:
+        """Probabilities (windows, classes)."""
+        probability = probability_of(logits, self.task)
         if self.task != "binary" or not self.calibration.changes:
             return self.calibration(probability)
         positive = self.calibration(probability[:, POSITIVE])
@@ -300,7 +320,8 @@ def read_run(folder: Path) -> Run:
         raise RunError(f"{file} is not a file of a run ({reason_of(error)}); run it again") from None
     load_weights(model, run.best)
     model.requires_grad_(False)
-    return Run(run.path, model.eval(), preprocessing, sampling_rate, decision, calibration, metrics)
+    found = read_certainty(run), read_novelty(run)
+    return Run(run.path, model.eval(), preprocessing, sampling_rate, decision, calibration, metrics, *found)
 
 
 def _built(run: RunFolder, saved: Mapping[str, Any], method: Method) -> Classifier:

@@ -110,6 +110,19 @@ class FrozenPrefix(nn.Module):
         return {name: t.detach() for name, t in base.state_dict(keep_vars=True).items() if id(t) not in above}
 
 
+class WithFeatures(nn.Module):
+    """Signal (batch, leads, samples) to logits and the features that the head reads: (batch, classes + features)."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, signal: Tensor) -> Tensor:
+        features = self.model.finish_pooled(self.model.pool(*self.model.encode(signal)))
+        logits = self.model.head(features)
+        return torch.cat([logits.float(), features.float()], dim=1)
+
+
 class TrainableSuffix(nn.Module):
     """Values of `FrozenPrefix` to logits (batch, classes), through all that trains."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ecgtune.evaluation.coverage import promise_sentence
 from ecgtune.reporting.calibration import TITLES
 from ecgtune.reporting.tables import escape_markdown
 from ecgtune.reporting.wording import METRIC_TITLES
@@ -72,6 +73,54 @@ def subgroup_rows(column: Entry) -> list[list[str]]:
     ]
 
 
+def certainty_rows(level: Mapping[str, Entry | None]) -> list[list[str]]:
+    """Coverage promised and found, size of sets, and errors with abstention; level: of each side, per unit."""
+    sides = [level["internal"], level["external"]]
+    coverage = [side and side["coverage"] for side in sides]
+    promised = next(each["promised"] for each in coverage if each)
+    rows = [
+        ["Coverage promised", *((each and f"{100 * promised:g} %") or "" for each in coverage)],
+        ["Coverage found", *((each and _percent(each["found"])) or "" for each in coverage)],
+        ["Classes in a set", *((each and f"{each['size']:.2f}") or "" for each in coverage)],
+    ]
+    for number, entry in enumerate(next(side for side in sides if side)["abstention"]):
+        own = [side and side["abstention"][number] for side in sides]
+        cells = [(each and f"{_fraction(each['error'])} of {_fraction(each['error_before'])}") or "" for each in own]
+        rows.append([f"Error without the least sure {100 * entry['fraction']:g} %", *cells])
+    return rows
+
+
+def _percent(entry: Entry) -> str:
+    return "{:.1f} % ({:.1f} to {:.1f})".format(*(100 * entry[key] for key in ("value", "ci_low", "ci_high")))
+
+
+def _fraction(value: float | None) -> str:
+    return formatting.MISSING if value is None else f"{100 * value:.1f} %"
+
+
+def promise_sentences(certainty: Entry | None) -> list[str]:
+    """Whether the coverage that prediction sets promise is found on the data, per recording where there are any."""
+    if certainty is None:
+        return []
+    unit = "recording" if certainty["external"]["recording"] else "window"
+    sides = (("internal", "the run's test data"), ("external", "these data"))
+    return [
+        promise_sentence(certainty[side][unit]["coverage"], f"{of}, per {unit},")
+        for side, of in sides
+        if certainty[side] is not None and certainty[side][unit] is not None
+    ]
+
+
+def _certainty_lines(certainty: Entry | None) -> list[str]:
+    lines = [part for sentence in promise_sentences(certainty) for part in (sentence, "")]
+    for unit in ("window", "recording"):
+        if certainty is None or not certainty["external"][unit]:
+            continue
+        level = {side: certainty[side] and certainty[side][unit] for side in ("internal", "external")}
+        lines += [*_table((f"Prediction sets, per {unit}", "Internal", "External"), certainty_rows(level)), ""]
+    return lines
+
+
 def gap_sentence(gap: Entry | None) -> str:
     """The largest gap with its interval, and how many comparisons that takes into account."""
     if gap is None:
@@ -120,6 +169,7 @@ def table_markdown(result: Entry) -> str:
         "In parentheses: 95 % bootstrap intervals over patients or recordings. Difference: external minus internal.",
         "",
     ]
+    lines += _certainty_lines(result["certainty"])
     points = operating_rows(result["operating_points"])
     if points:
         wanted = next(iter(result["operating_points"].values()))["wanted"]

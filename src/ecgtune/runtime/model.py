@@ -12,6 +12,7 @@ import numpy as np
 from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.signal.filters import resample
 from ecgtune.errors import DataError, ModelFileError, SettingError
+from ecgtune.evaluation.certainty import Certainty
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.groups import Pooled
 from ecgtune.runtime.exported_file import check_sealed, read_metadata
@@ -83,6 +84,10 @@ class Model(Predictor):
 
     def known(self, names: Iterable[str]) -> list[str]:
         return []
+
+    @property
+    def certainty(self) -> Certainty | None:
+        return Certainty.from_dict(self.metadata.get("certainty"))
 
     @property
     def sampling_rate(self) -> float:

@@ -18,6 +18,7 @@ from ecgtune.data.positive import POSITIVE
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.data.tasks import Task
 from ecgtune.errors import DataError, SettingError
+from ecgtune.evaluation.certainty import Certainty
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.groups import Pooled
 from ecgtune.io.readers.base import ReadOptions
@@ -82,6 +83,19 @@ class Predictor(ABC):
     @abstractmethod
     def predict_windows(self, windows: np.ndarray, sampling_rate: float, precision: PredictionPrecision) -> np.ndarray:
         """Probabilities (windows, classes) of checked windows, float32 (windows, leads, samples)."""
+
+    @property
+    def certainty(self) -> Certainty | None:
+        """Prediction sets and abstention, fitted on validation; None where there are none."""
+        return None
+
+    def assess(self, signal: np.ndarray, sampling_rate: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Predict probabilities of windows, with their novelty `(windows,)`; None where there is no score for it.
+
+        Above a novelty of 1 a window is less like those of the training than 99 of 100 validation windows are.
+        Arguments and errors are those of `predict` for windows.
+        """
+        return self.predict_windows(*self.checked_windows(signal, sampling_rate), "auto"), None
 
     @property
     def task(self) -> Task:

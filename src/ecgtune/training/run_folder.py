@@ -43,6 +43,8 @@ class RunFolder:
     state = FolderEntry("last/state.pt")
     predictions = FolderEntry("predictions.csv")
     calibration = FolderEntry("calibration.json")
+    certainty = FolderEntry("certainty.json")
+    novelty = FolderEntry("novelty.npz")
     metrics = FolderEntry("metrics.json")
 
     @property

@@ -130,6 +130,29 @@ class CalibrationFacts(TypedDict):
     reasons: list[str]
 
 
+class UnitFacts(TypedDict):
+    """Thresholds of prediction sets and quantiles of the confidence, of windows or recordings."""
+
+    thresholds: list[Fraction]
+    confidence: list[Fraction]
+    groups: Count
+
+
+class CertaintyFacts(TypedDict):
+    """Prediction sets and abstention of a run."""
+
+    level: Fraction
+    window: UnitFacts
+    recording: UnitFacts | None
+
+
+class CertaintyFile(TypedDict):
+    """certainty.json of a fine-tuning."""
+
+    format: int
+    certainty: CertaintyFacts
+
+
 class SavedModel(TypedDict):
     """best/model.json of a fine-tuning."""
 

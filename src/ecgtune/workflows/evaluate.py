@@ -14,6 +14,7 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.data.positive import POSITIVE
 from ecgtune.errors import SettingError
 from ecgtune.evaluation.calibration.measures import calibration_measures
+from ecgtune.evaluation.coverage import measured_certainty
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.external import Measured, compare_data, operating_point
 from ecgtune.evaluation.prior_shift import estimated_prevalence, prevalence_of, shifted, stated_prevalence
@@ -112,6 +113,7 @@ def evaluate(
             if isinstance(pooled, str) or isinstance(pooled_internal, str)
             else compare_data(pooled_internal, pooled, run.decision, run.classes, decision),
             "shift": shift,
+            "certainty": _certainty(run, internal, raw, recording),
             "operating_points": _operating_points(run, raw, sides.get("validation"), shift, settings.sensitivity),
             "subgroups": subgroup_metrics(external, decision, run.classes, parts),
         }
@@ -137,6 +139,19 @@ def _own_predictions(run: Predictor) -> dict[str, Measured]:
         group = None if (kept.recording < 0).any() else kept.recording
         return {"internal": Measured(kept.label.astype(np.int64), probability.astype(np.float64), group)}
     return {}
+
+
+def _certainty(
+    run: Predictor, internal: Measured | None, external: Measured, recording: NDArray | None
+) -> dict[str, Any] | None:
+    """Coverage of prediction sets and error with abstention, on both sides, before a shift of the prevalence."""
+    if run.certainty is None:
+        return None
+    sides = {"internal": (internal, None), "external": (external, recording)}
+    return {
+        name: None if side is None else measured_certainty(run.certainty, side, units, run.decision, run.recording_rule)
+        for name, (side, units) in sides.items()
+    }
 
 
 def _shifted(

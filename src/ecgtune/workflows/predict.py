@@ -4,56 +4,36 @@ as tables. torch is imported for runs only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ecgtune.config.commands import PredictSettings
 from ecgtune.config.reading import OF_RECORDINGS, flag_of
-from ecgtune.data.positive import POSITIVE
 from ecgtune.errors import DataError, SettingError
-from ecgtune.evaluation.groups import pooled_probability
+from ecgtune.evaluation.certainty import check_abstention
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.readers.registry import common_folder, is_recording, path_in
 from ecgtune.io.unlabelled import Unlabelled, read_unlabelled, read_unlabelled_records
 from ecgtune.runtime.model import Model
-from ecgtune.runtime.predictor import Predictor, decided
-from ecgtune.training.predictions import probability_names
-from ecgtune.utils.csv_cells import csv_text
-from ecgtune.utils.files import file_sha256, write_text
+from ecgtune.runtime.predictor import Predictor
+from ecgtune.utils.files import file_sha256
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line
+from ecgtune.workflows.prediction_tables import (
+    SKIPPED,
+    PredictionResult,
+    answers,
+    pooled,
+    pooled_novelty,
+    write_tables,
+)
 
 BATCH = 256
-WINDOWS, RECORDINGS, SKIPPED = "predictions.csv", "recordings.csv", "skipped.csv"
 DEFAULTS = PredictSettings()
-
-
-@dataclass(frozen=True, eq=False)
-class PredictionResult:
-    """Predictions for new signals, as in the tables that were written into `folder`.
-
-    probability: (windows, classes). prediction: a class name per window, or a tuple of its labels, at the thresholds of
-    the run. recording, window: as in `io.unlabelled.Unlabelled`. recordings: probability and prediction of each
-    recording by its name; empty where the file names none. skipped: why a recording was not used, by its name.
-    repeated: seconds of each recording that is shorter than a window and was repeated to fill it, by its name. notes:
-    what the readers say, such as an implausible amplitude, and windows that were left out.
-    """
-
-    folder: Path
-    recording: np.ndarray | None
-    window: np.ndarray
-    probability: np.ndarray
-    prediction: list[str] | list[tuple[str, ...]]
-    recordings: Mapping[str, tuple[np.ndarray, str | tuple[str, ...]]]
-    skipped: Mapping[str, str]
-    repeated: Mapping[str, float]
-    notes: tuple[str, ...] = ()
 
 
 def predict(
@@ -83,30 +63,38 @@ def predict(
     if not isinstance(settings, PredictSettings):
         raise SettingError(f"settings is {settings!r}; give ecgtune.PredictSettings(...)")
     run = run if isinstance(run, Predictor) else open_predictor(run)
+    check_abstention(run.certainty, settings.abstain)
     places = [Path(data)] if isinstance(data, (str, Path)) else [Path(each) for each in data]
     folder = Path(out)
     with exclusive(folder, command_line(), wait=wait):
         found = _predicted(run, places, settings, folder, quiet)
-        windows = [each for each, _ in found]
-        probability = np.concatenate([each for _, each in found])
+        windows = [each for each, *_ in found]
+        probability = np.concatenate([each for _, each, _ in found])
+        scores = [each for *_, each in found]
+        novelty = None if any(each is None for each in scores) else np.concatenate(scores)
         recording, notes = _recording_names(windows, places)
         names: np.ndarray = np.array([], dtype=np.str_)
-        pooled = probability[:0]
+        of_recordings, novelty_of = probability[:0], novelty if novelty is None else novelty[:0]
+        rule = settings.recording or run.recording_rule
         if recording is not None:
-            names, pooled = _pooled(run, probability, recording, settings)
-        of_recordings = zip(pooled, decided(run.decision, run.classes, pooled), strict=True)
+            names, of_recordings = pooled(run, probability, recording, rule)
+            novelty_of = pooled_novelty(novelty, recording)
+        # Thresholds of recordings are those of the rule by which validation was pooled.
+        whole = run.certainty.recording if run.certainty is not None and rule == run.recording_rule else None
+        if settings.abstain is not None and recording is not None and whole is None:
+            notes.append("no recording is abstained from: the run has no confidence of recordings on validation")
         result = PredictionResult(
             folder=folder,
             recording=recording,
             window=np.concatenate([each.window for each in windows]),
-            probability=probability,
-            prediction=decided(run.decision, run.classes, probability),
-            recordings=dict(zip(names.tolist(), of_recordings, strict=True)),
+            windows=answers(run, probability, novelty, run.certainty and run.certainty.window, settings.abstain),
+            names=names.tolist(),
+            of_recordings=answers(run, of_recordings, novelty_of, whole, settings.abstain),
             skipped={skipped.recording: skipped.reason for each in windows for skipped in each.skipped},
             repeated={name: seconds for each in windows for name, seconds in each.repeated.items()},
             notes=(*(note for each in windows for note in each.notes), *notes, *_seen(run, places, names)),
         )
-        _write(run, result, windows[0].seconds)
+        write_tables(run, result, windows[0].seconds, settings.abstain is not None)
     return result
 
 
@@ -125,8 +113,8 @@ def open_predictor(run: str | Path | Iterable[str | Path]) -> Predictor:
 
 def _predicted(
     run: Predictor, data: list[Path], settings: PredictSettings, folder: Path, quiet: bool
-) -> list[tuple[Unlabelled, np.ndarray]]:
-    """The windows of each file of windows, then of all recordings, with probabilities (windows, classes)."""
+) -> list[tuple[Unlabelled, np.ndarray, np.ndarray | None]]:
+    """The windows of each file of windows, then of all recordings, each with what `_answered` returns."""
     run.to(settings.device)
     if not data:
         raise SettingError("no data are given; name files of windows, recordings or folders of recordings")
@@ -139,16 +127,18 @@ def _predicted(
         windows = [read_windows(run, each, settings, folder / SKIPPED, bar, common) for each in sources]
         bar.expect(sum(len(each) for each in windows))
         bar.describe("windows")
-        return [(each, _probability(run, each, bar)) for each in windows]
+        return [(each, *_answered(run, each, bar)) for each in windows]
 
 
-def _probability(run: Predictor, windows: Unlabelled, bar: ProgressBar) -> np.ndarray:
+def _answered(run: Predictor, windows: Unlabelled, bar: ProgressBar) -> tuple[np.ndarray, np.ndarray | None]:
+    """Probabilities (windows, classes), and the novelty of each window where the run has a score."""
     parts = []
     for start in range(0, len(windows), BATCH):
         batch = windows.batch(start, start + BATCH)
-        parts.append(run.predict(batch, windows.sampling_rate))
+        parts.append(run.assess(batch, windows.sampling_rate))
         bar.advance(len(batch))
-    return np.concatenate(parts)
+    scores = [novelty for _, novelty in parts if novelty is not None]
+    return np.concatenate([each for each, _ in parts]), np.concatenate(scores) if scores else None
 
 
 def _recording_names(windows: list[Unlabelled], data: list[Path]) -> tuple[np.ndarray | None, list[str]]:
@@ -285,52 +275,3 @@ def _counter(bar: ProgressBar) -> Callable[[int, int], None]:
         done = count
 
     return progress
-
-
-def _pooled(
-    run: Predictor, probability: np.ndarray, recording: np.ndarray, settings: PredictSettings
-) -> tuple[np.ndarray, np.ndarray]:
-    """Names and probabilities (recordings, classes); of two classes it is the positive one's that is pooled."""
-    rule = settings.recording or run.recording_rule
-    if run.task != "binary":
-        return pooled_probability(probability, recording, rule)
-    names, positive = pooled_probability(probability[:, POSITIVE], recording, rule)
-    return names, np.stack([1 - positive, positive], axis=1)
-
-
-def _write(run: Predictor, found: PredictionResult, seconds: float) -> None:
-    """Write both tables, that of recordings first: a complete predictions.csv has the other beside it.
-
-    Tables of an earlier call that these predictions do not have are removed. seconds: of a window.
-    """
-    notes = {name: f"repeated: {own:g} s recorded, window of {seconds:g} s" for name, own in found.repeated.items()}
-    if not found.skipped:
-        (found.folder / SKIPPED).unlink(missing_ok=True)
-    if found.recording is None:
-        (found.folder / RECORDINGS).unlink(missing_ok=True)
-    else:
-        counts = dict(zip(*np.unique(found.recording, return_counts=True), strict=True))
-        rows = [([name, counts[name]], *entry) for name, entry in found.recordings.items()]
-        write_text(found.folder / RECORDINGS, _table(run, ["recording", "windows"], rows, notes))
-    recording = [""] * len(found.window) if found.recording is None else found.recording.tolist()
-    keys = [list(key) for key in zip(recording, found.window.tolist(), strict=True)]
-    rows = list(zip(keys, found.probability, found.prediction, strict=True))
-    write_text(found.folder / WINDOWS, _table(run, ["recording", "window"], rows, notes))
-
-
-def _table(
-    run: Predictor, names: list[str], rows: list[tuple[list[Any], np.ndarray, Any]], notes: Mapping[str, str]
-) -> str:
-    """CSV text: the keys, a probability per class or label (of two: of the positive class), the prediction, the note.
-
-    notes: by the first key, the recording.
-    """
-    several = run.task == "multilabel"
-    columns = probability_names(run.classes, run.task)
-    columns += [f"prediction_{name}" for name in run.classes] if several else ["prediction"]
-    lines: list[list[Any]] = [[*names, *columns, "note"]]
-    for key, probability, prediction in rows:
-        values = probability[POSITIVE:] if run.task == "binary" else probability
-        decisions = [int(name in prediction) for name in run.classes] if several else [prediction]
-        lines.append([*key, *values.tolist(), *decisions, notes.get(key[0], "")])
-    return csv_text(lines)

@@ -16,6 +16,7 @@ from ecgtune.recipes.recipe import Recipe
 from ecgtune.reporting.writing import write_run
 from ecgtune.training.augmented_copies import augmented_copies
 from ecgtune.training.callbacks import Callback, ProgressCallback
+from ecgtune.training.certainty import write_certainty
 from ecgtune.training.classification import Classification
 from ecgtune.training.head_first import count_head_steps, train_head
 from ecgtune.training.inference import logits_of, probability_of
@@ -25,6 +26,7 @@ from ecgtune.training.prefix import precompute_inputs
 from ecgtune.training.run_folder import begin_run, split_text
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.certainty import certainty_results, run_novelty
 from ecgtune.workflows.ready import ReadyRun
 from ecgtune.workflows.results import calibration_results, calibration_summary, run_metrics, saved_model, scores
 
@@ -155,6 +157,9 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Ca
     measured = calibration_results(dataset, split.test, before[len(split.val) :], calibration)
     write_json(run.folder.calibration, measured)
     write_json(run.folder.best / "model.json", saved_model(run, decision, calibration))
+    novelty = run_novelty(run.model, run.prepared.preprocessing, dataset, split, precision=recipe.trainer.precision)
+    certainty = certainty_results(dataset, split, val, test, decision, recipe.evaluation, novelty)
+    write_certainty(run.folder, certainty, novelty)
     results["calibration"] = calibration_summary(measured)
     write_json(run.folder.metrics, run_metrics(run, trained, decision, precomputed) | results)
     run.folder.discard_state()

@@ -1,0 +1,95 @@
+"""What validation says about the confidence of a run: thresholds of prediction sets and of abstention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.data.tasks import Task
+from ecgtune.errors import SettingError
+
+Array = NDArray[np.float64]
+
+#: Coverage that prediction sets promise.
+COVERAGE = 0.9
+#: Fractions at which quantiles of the confidence are stored.
+FRACTIONS = tuple(number / 100 for number in range(101))
+#: Between the classes of a set in tables.
+OR = " or "
+
+
+@dataclass(frozen=True)
+class UnitCertainty:
+    """Thresholds for windows, or for recordings.
+
+    thresholds: a class is in the prediction set if its probability is at least this; one for classes, one for each
+    label, whose set holds its presence, its absence, both or neither. confidence: quantiles on validation at
+    `FRACTIONS`. groups: patients or recordings of validation.
+    """
+
+    thresholds: tuple[float, ...]
+    confidence: tuple[float, ...]
+    groups: int
+
+    def sets(self, probability: Array, task: Task) -> NDArray[np.bool_]:
+        """Return what is in the prediction sets: (windows, classes), of labels (windows, labels, 2) absent, present.
+
+        probability: `(windows,)` of the positive class, `(windows, classes)` or `(windows, labels)`.
+        """
+        sides = probability if task == "multiclass" else np.stack([1 - probability, probability], axis=-1)
+        limit = np.array(self.thresholds)
+        # Rounding of 1 - p must not take a class out that was at the threshold in validation.
+        return sides >= (limit[:, None] if task == "multilabel" else limit) - 1e-12
+
+    def least_confidence(self, fraction: float) -> float:
+        """Return the confidence below which a run abstains, so that it does for `fraction` of validation."""
+        return float(np.interp(fraction, FRACTIONS, self.confidence))
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """Prediction sets and abstention of a run, per window and, where it has recordings of one label, per recording."""
+
+    level: float
+    window: UnitCertainty
+    recording: UnitCertainty | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry `certainty` of model.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any] | None) -> Certainty | None:
+        """Return the certainty of a result of `to_dict`; None for a run without one. Raises KeyError or TypeError."""
+        if stored is None:
+            return None
+        units = [
+            entry and UnitCertainty(tuple(entry["thresholds"]), tuple(entry["confidence"]), entry["groups"])
+            for entry in (stored["window"], stored["recording"])
+        ]
+        return cls(stored["level"], *units)
+
+
+def set_texts(sets: NDArray[np.bool_], classes: Sequence[str], task: Task) -> list[list[str]]:
+    """Return the cells of prediction sets in tables: one per window, `N or AF`; of labels one per label, `0 or 1`."""
+    if task == "multilabel":
+        return [[OR.join(str(value) for value in np.flatnonzero(label)) for label in row] for row in sets]
+    return [[OR.join(name for name, there in zip(classes, row, strict=True) if there)] for row in sets]
+
+
+def set_names(classes: Sequence[str], task: Task) -> list[str]:
+    """Return the names of the columns of prediction sets."""
+    return [f"set_{name}" for name in classes] if task == "multilabel" else ["set"]
+
+
+def check_abstention(certainty: Certainty | None, fraction: float | None) -> None:
+    """Raise SettingError where a run cannot abstain."""
+    if fraction is not None and certainty is None:
+        raise SettingError(
+            "--abstain needs the confidence on validation, which an ensemble, or a run or export of an earlier version,"
+            " does not have; train the run again, or leave the flag out"
+        )

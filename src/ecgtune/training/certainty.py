@@ -1,0 +1,55 @@
+"""Readers of certainty.json and novelty.npz of a run folder, and their writer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ecgtune.errors import RunError
+from ecgtune.evaluation.certainty import FRACTIONS, Certainty
+from ecgtune.evaluation.novelty import Novelty
+from ecgtune.training.run_folder import RunFolder
+from ecgtune.training.schemas import CertaintyFile
+from ecgtune.utils.files import read_json, write_atomically, write_json
+from ecgtune.utils.schema import check_schema
+from ecgtune.utils.text import reason_of
+
+LARGEST = 1 << 28  # bytes of novelty.npz
+
+
+def write_certainty(run: RunFolder, content: dict[str, Any], novelty: Novelty | None) -> None:
+    """Write certainty.json, and novelty.npz where there is a score."""
+
+    if novelty is not None:
+        packed = novelty.packed()
+
+        def write(partial: Path) -> None:
+            partial.write_bytes(packed)
+
+        write_atomically(run.novelty, write)
+    write_json(run.certainty, content)
+
+
+def read_certainty(run: RunFolder) -> Certainty | None:
+    """Read the thresholds of certainty.json; None for a run without it. Raises RunError for a damaged file."""
+    if not run.certainty.is_file():
+        return None
+    content = read_json(run.certainty)
+    check_schema(content, CertaintyFile, str(run.certainty), RunError)
+    found = Certainty.from_dict(content["certainty"])
+    units = [] if found is None else [unit for unit in (found.window, found.recording) if unit is not None]
+    if any(len(unit.confidence) != len(FRACTIONS) or not unit.thresholds for unit in units):
+        raise RunError(f"{run.certainty}: thresholds are missing; train the run again, or remove the file")
+    return found
+
+
+def read_novelty(run: RunFolder) -> Novelty | None:
+    """Read novelty.npz; None for a run without it. Raises RunError for a damaged file."""
+    if not run.novelty.is_file():
+        return None
+    try:
+        if run.novelty.stat().st_size > LARGEST:
+            raise ValueError("larger than 256 MB")
+        return Novelty.unpacked(run.novelty.read_bytes())
+    except Exception as error:  # numpy and zipfile fail in many ways on damaged files
+        raise RunError(f"{run.novelty} cannot be read ({reason_of(error)}); train the run again") from None

@@ -1,0 +1,177 @@
+"""Prediction sets and abstention: against mapie, by simulation, and on examples that can be counted."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from ecgtune.errors import SettingError
+from ecgtune.evaluation.certainty import Certainty, UnitCertainty, check_abstention, set_names, set_texts
+from ecgtune.evaluation.coverage import (
+    conformal_threshold,
+    fit_certainty,
+    measured_abstention,
+    measured_certainty,
+    measured_coverage,
+    promise_sentence,
+)
+from ecgtune.evaluation.decision import Decision, Threshold, binary_decision
+from ecgtune.evaluation.external import Measured
+
+MULTICLASS = Decision("multiclass")
+
+
+def classes(count, seed, kinds=3, strength=1.5):
+    generator = np.random.default_rng(seed)
+    label = generator.integers(0, kinds, count)
+    logits = generator.normal(size=(count, kinds))
+    logits[np.arange(count), label] += strength
+    probability = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return label, probability
+
+
+class Stored:
+    """A fitted classifier for mapie, whose features are its probabilities."""
+
+    def __init__(self, kinds):
+        self.classes_ = np.arange(kinds)
+
+    def fit(self, x, y):
+        return self
+
+    def predict(self, x):
+        return x.argmax(axis=1)
+
+    def predict_proba(self, x):
+        return x
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+
+@pytest.mark.parametrize("level", [0.8, 0.9, 0.95])
+def test_sets_are_those_of_mapie(level):
+    mapie = pytest.importorskip("mapie.classification", reason="mapie is not installed")
+    label, probability = classes(157, seed=1)
+    new = classes(400, seed=2)[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        oracle = mapie.SplitConformalClassifier(
+            Stored(3), confidence_level=level, conformity_score="lac", prefit=True
+        ).conformalize(probability, label)
+        expected = oracle.predict_set(new)[1][..., 0]
+    unit = fit_certainty(Measured(label, probability, None), None, MULTICLASS, "mean", level).window
+    assert np.array_equal(unit.sets(new, "multiclass"), expected)
+
+
+def patients(count, seed):
+    """Patients with one to thirty windows each, of whom those with many windows are easy."""
+    generator = np.random.default_rng(seed)
+    size = generator.choice([1, 2, 30], count)
+    group = np.repeat(np.arange(count), size)
+    label = generator.integers(0, 2, count)[group]
+    hard = np.where(size[group] == 30, 0.4, 1.5)
+    logit = 3 * (label - 0.5) + hard * (generator.normal(size=count)[group] + generator.normal(size=len(group)))
+    return Measured(label, 1 / (1 + np.exp(-logit)), group)
+
+
+def test_coverage_holds_by_patient_and_not_by_window():
+    """Mean coverage over 60 draws of validation and test patients; by windows it would be above the promise."""
+    found, by_window = [], []
+    for seed in range(60):
+        unit = fit_certainty(patients(80, seed), None, binary_decision(), "mean").window
+        test = patients(200, 1000 + seed)
+        found.append(measured_coverage(test, unit, "binary", 0.9)["found"]["value"])
+        sets = unit.sets(test.probability, "binary")
+        by_window.append(sets[np.arange(len(test.label)), test.label].mean())
+    assert np.mean(found) == pytest.approx(0.9 + 0.5 / 81, abs=0.012)
+    assert np.mean(by_window) > 0.93
+
+
+def test_the_threshold_is_the_weighted_quantile():
+    true = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+    assert conformal_threshold(true, level=0.9) == 0.1  # the ninth of ten places
+    assert conformal_threshold(true, level=0.5) == 0.5
+    assert conformal_threshold(true[:8], level=0.9) == 0.0  # too few: all classes
+    assert conformal_threshold(np.repeat(true, 5), np.repeat(np.arange(9), 5), 0.9) == 0.1
+    assert conformal_threshold([], None, 0.9) == 0.0
+
+
+def test_labels_have_sets_of_their_own_and_missing_ones_do_not_count():
+    generator = np.random.default_rng(0)
+    label = generator.integers(0, 2, (400, 2))
+    noise = generator.normal(size=(400, 2)) * [0.5, 2]
+    probability = 1 / (1 + np.exp(-(3 * (label - 0.5) + noise)))
+    label[::7, 1] = -1
+    decision = Decision("multilabel", (Threshold(0.5, "fixed"),) * 2)
+    data = Measured(label, probability, np.arange(400) // 2)
+    certainty = fit_certainty(data, None, decision, "mean")
+    assert len(certainty.window.thresholds) == 2
+    assert certainty.window.thresholds[0] > certainty.window.thresholds[1]
+    found = measured_coverage(data, certainty.window, "multilabel", 0.9)
+    assert found["found"]["value"] == pytest.approx(0.9, abs=0.01)
+    assert set(found["by_class"]) == {"0", "1"}
+    sets = certainty.window.sets(probability, "multilabel")
+    assert sets.shape == (400, 2, 2)
+    assert set_names(("MI", "HYP"), "multilabel") == ["set_MI", "set_HYP"]
+    texts = {cell for row in set_texts(sets, ("MI", "HYP"), "multilabel") for cell in row}
+    assert {"0", "1", "0 or 1"} <= texts
+
+
+def test_texts_of_sets():
+    sets = np.array([[True, True], [False, True], [False, False]])
+    assert set_texts(sets, ("SR", "AF"), "binary") == [["SR or AF"], ["AF"], [""]]
+
+
+def test_abstention_leaves_out_the_least_sure_and_lowers_the_error():
+    validation, test = patients(300, 1), patients(300, 2)
+    decision = binary_decision()
+    certainty = fit_certainty(validation, None, decision, "mean")
+    found = measured_abstention(test, certainty.window, decision)
+    assert [each["fraction"] for each in found] == [0.05, 0.1, 0.2, 0.3]
+    errors = [found[0]["error_before"], *(each["error"] for each in found)]
+    assert errors == sorted(errors, reverse=True)
+    tenth = found[1]
+    sure = np.where(test.probability >= 0.5, test.probability, 1 - test.probability)
+    answered = sure >= certainty.window.least_confidence(0.1)
+    wrong = (test.probability >= 0.5) != test.label
+    assert tenth["error"] == pytest.approx(wrong[answered].mean())
+    assert tenth["abstained"] == pytest.approx(1 - answered.mean())
+    assert tenth["reduction"]["value"] == pytest.approx(1 - wrong[answered].mean() / wrong.mean())
+    assert tenth["reduction"]["ci_low"] <= tenth["reduction"]["value"] <= tenth["reduction"]["ci_high"]
+
+
+def test_a_broken_promise_is_said():
+    validation = patients(200, 1)
+    certainty = fit_certainty(validation, None, binary_decision(), "mean")
+    other = patients(200, 3)
+    moved = Measured(
+        other.label, other.probability[np.random.default_rng(0).permutation(len(other.label))], other.group
+    )
+    kept, broken = (
+        measured_certainty(certainty, data, None, binary_decision(), "mean")["window"]["coverage"]
+        for data in (other, moved)
+    )
+    assert not kept["broken"]
+    assert broken["broken"]
+    assert "the promise breaks there" in promise_sentence(broken, "these data")
+    assert "the promise holds" in promise_sentence(kept, "the test data")
+
+
+def test_recordings_have_thresholds_of_their_own_and_all_is_stored():
+    data = patients(120, 4)
+    certainty = fit_certainty(data, None, binary_decision(0.4, "f1"), "mean")
+    assert certainty.recording.groups == 120
+    assert certainty.recording.thresholds != certainty.window.thresholds
+    assert Certainty.from_dict(certainty.to_dict()) == certainty
+    assert Certainty.from_dict(None) is None
+    alone = fit_certainty(Measured(data.label, data.probability, None), None, binary_decision(), "mean")
+    assert alone.recording is None
+    with pytest.raises(SettingError, match="--abstain needs"):
+        check_abstention(None, 0.1)
+
+
+def test_a_class_at_the_threshold_is_in_the_set():
+    for p in np.random.default_rng(0).random(200):
+        unit = UnitCertainty((1 - p,), (0.0,) * 101, 1)
+        assert unit.sets(np.array([p]), "binary")[0, 0]
