@@ -28,7 +28,7 @@ def _noise(signal: Signal, sampling_rate: float, generator: np.random.Generator)
     parts = [coloured_noise(kind, signal.shape, sampling_rate, generator) for kind in SPECTRA]
     parts.append(generator.standard_normal(signal.shape))
     weight = generator.dirichlet(np.ones(len(parts)) / 2, signal.shape[:1]).T[..., None, None]
-    return sum(w * part / _deviation(part) for w, part in zip(weight, parts, strict=True))
+    return np.sum([w * part / _deviation(part) for w, part in zip(weight, parts, strict=True)], axis=0)
 
 
 def _eeg(signal: Signal, sampling_rate: float, generator: np.random.Generator) -> NDArray[np.floating]:

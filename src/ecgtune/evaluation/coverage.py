@@ -48,8 +48,10 @@ def fit_certainty(
     windows become that of their recording. Without recordings of one label there is nothing per recording.
     """
     pooled = validation.per_recording(recording, rule)
-    single = isinstance(pooled, str) or validation.group is None
-    return Certainty(level, _unit(validation, decision, level), None if single else _unit(pooled, decision, level))
+    whole = None
+    if validation.group is not None and not isinstance(pooled, str):
+        whole = _unit(pooled, decision, level)
+    return Certainty(level, _unit(validation, decision, level), whole)
 
 
 def _unit(data: Measured, decision: Decision, level: float) -> UnitCertainty:

@@ -52,11 +52,9 @@ class Novelty:
         buffer = io.BytesIO()
         names = sorted({name for each in self.auroc.values() for name in each})
         table = np.array([[self.auroc[kind][name] for name in names] for kind in _DISTANCES])
-        np.savez(
-            buffer,
-            **{f"array_{name}": values for name, values in self.arrays.items()},
-            kind=self.kind, scale=self.scale, auroc=table, names=np.array(names),
-        )  # fmt: skip
+        stored: dict[str, Any] = {f"array_{name}": values for name, values in self.arrays.items()}
+        stored |= {"kind": self.kind, "scale": self.scale, "auroc": table, "names": np.array(names)}
+        np.savez(buffer, **stored)
         return buffer.getvalue()
 
     @classmethod
@@ -99,7 +97,7 @@ def fit_novelty(
             found[kind][name] = auroc(label, score / (1 + score))  # as a number up to 1, in the same order
     chosen = max(found, key=lambda kind: float(np.mean(list(found[kind].values()))))
     scale = float(np.quantile(usual[chosen], USUAL))
-    return Novelty(chosen, fitted[chosen], max(scale, np.finfo(np.float32).tiny), found)
+    return Novelty(chosen, fitted[chosen], max(scale, float(np.finfo(np.float32).tiny)), found)
 
 
 def _store(arrays: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:

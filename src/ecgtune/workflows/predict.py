@@ -70,8 +70,8 @@ def predict(
         found = _predicted(run, places, settings, folder, quiet)
         windows = [each for each, *_ in found]
         probability = np.concatenate([each for _, each, _ in found])
-        scores = [each for *_, each in found]
-        novelty = None if any(each is None for each in scores) else np.concatenate(scores)
+        scores = [each for *_, each in found if each is not None]
+        novelty = np.concatenate(scores) if scores else None
         recording, notes = _recording_names(windows, places)
         names: np.ndarray = np.array([], dtype=np.str_)
         of_recordings, novelty_of = probability[:0], novelty if novelty is None else novelty[:0]
