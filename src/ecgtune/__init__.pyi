@@ -1,6 +1,7 @@
 from . import runtime as runtime
 from . import testing as testing
 from .config.augmentation import Augmentation as Augmentation
+from .config.auto import AutoSettings as AutoSettings
 from .config.commands import EvaluateSettings as EvaluateSettings
 from .config.commands import ExportSettings as ExportSettings
 from .config.commands import PredictSettings as PredictSettings
@@ -63,6 +64,7 @@ from .recipes.pretraining import Pretraining as Pretraining
 from .recipes.pretraining import load_pretraining_recipe as load_pretraining_recipe
 from .recipes.recipe import Recipe as Recipe
 from .recipes.recipe import load_recipes as load_recipes
+from .workflows.auto.auto import auto as auto
 from .workflows.compare import compare as compare
 from .workflows.cross_validation import cross_validate as cross_validate
 from .workflows.evaluate import evaluate as evaluate

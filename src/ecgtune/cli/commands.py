@@ -14,6 +14,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "auto": Command("ecgtune.cli.auto:auto", "From files to a model: look, decide, train, choose and hand over."),
     "compare": Command("ecgtune.cli.compare:compare", "Compare methods on one dataset: a table, figures and a report."),
     "fine-tune": Command("ecgtune.cli.fine_tune:fine_tune", "Fine-tune one encoder with one method."),
     "sweep": Command("ecgtune.cli.sweep:sweep", "Search settings, with the same number of trials for every method."),

@@ -17,7 +17,9 @@ from ecgtune.errors import DataError, QuestionError, SettingError
 
 if TYPE_CHECKING:
     from ecgtune.data.dataset import Dataset
-    from ecgtune.io.records.reading import Inspection
+    from ecgtune.io.label_table import TableColumns
+    from ecgtune.io.readers.base import ReadOptions
+    from ecgtune.io.records.reading import Inspection, RecordSettings
     from ecgtune.recipes.recipe import Recipe
 
 #: The value of --lead that is no lead: the model's lead mode.
@@ -62,24 +64,17 @@ class Reading:
         """Whether one-lead windows are copied to all leads of the encoder."""
         return self.lead == COPY
 
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `read_dataset` that differ from its defaults."""
+        names = ("val_file", "test_file", "label", "labels", "label_separator", "missing", "positive", "group")
+        own = {name: getattr(self, name) for name in (*names, "drop_invalid", "limit")}
+        own["lead"] = None if self.copy_lead else self.lead
+        return {name: value for name, value in own.items() if value not in (None, (), False)} | given(self.files)
+
     def read(self, data: Path) -> Dataset:
         from ecgtune.io.windows import read_dataset
 
-        return read_dataset(
-            data,
-            val_file=self.val_file,
-            test_file=self.test_file,
-            label=self.label,
-            labels=self.labels,
-            label_separator=self.label_separator,
-            missing=self.missing,
-            positive=self.positive,
-            group=self.group,
-            lead=None if self.copy_lead else self.lead,
-            drop_invalid=self.drop_invalid,
-            limit=self.limit,
-            **given(self.files),
-        )
+        return read_dataset(data, **self.arguments())
 
 
 @Parameter(name="*", group=RECORDINGS)
@@ -227,9 +222,7 @@ def inspect(
     data: Path, reading: Reading, records: RecordFlags, models: Sequence[str] = (), *, quiet: bool = False
 ) -> Inspection:
     """Read the recordings in `records.records`, with a progress bar, and tell everything that was met."""
-    from ecgtune.io.label_table import TableColumns
-    from ecgtune.io.readers.base import ReadOptions
-    from ecgtune.io.records.reading import RecordSettings, inspect_records
+    from ecgtune.io.records.reading import inspect_records
     from ecgtune.utils.progress import ProgressBar
 
     folder = records.records
@@ -241,18 +234,11 @@ def inspect(
         folder = data
     if folder is None:
         raise SettingError("no folder of recordings; give it with --records")
-    if reading.group is not None:
-        raise SettingError("--group is for files of windows; name the column of patients with --patient")
-    if reading.drop_invalid:
-        raise SettingError("--drop-invalid is for files of windows; see --max-skipped for recordings")
-    lead = None if reading.lead in (None, COPY) else (reading.lead,)
-    if lead is not None and records.leads is not None:
-        raise SettingError("--lead and --leads are both given; give --leads alone")
-    settings: dict[str, Any] = {"sampling_rate": records.resample}
+    columns, options, settings = record_arguments(reading, records)
     if models:
-        settings |= _input_of(models)
-        settings["sampling_rate"] = records.resample or settings["sampling_rate"]
-    same = ("window", "step", "short", "band", "longest_gap", "max_skipped", "workers", "match_numbers")
+        own = _input_of(models)
+        own["sampling_rate"] = records.resample or own["sampling_rate"]
+        settings = dataclasses.replace(settings, **own)
     with ProgressBar(quiet=quiet) as bar:
         bar.describe("recordings")
         done = 0
@@ -267,35 +253,54 @@ def inspect(
         return inspect_records(
             data,
             folder,
-            columns=TableColumns(
-                recording=records.recording_column,
-                patient=records.patient,
-                site=records.site,
-                label=reading.label,
-                labels=reading.labels,
-                label_separator=reading.label_separator,
-                scp=records.scp,
-                missing=reading.missing,
-                headers=records.labels_from_headers,
-                positive=reading.positive,
-                val_file=reading.val_file,
-                test_file=reading.test_file,
-                fold=records.fold,
-                val_fold=records.val_fold,
-                test_fold=records.test_fold,
-                published=records.published,
-            ),
-            options=ReadOptions(**given(reading.files)),
-            settings=RecordSettings(
-                leads=records.leads or lead,
-                mains=None if records.mains is None else float(records.mains),
-                zscore=records.recording_zscore,
-                **settings,
-                **{name: getattr(records, name) for name in same},
-            ),
+            columns=columns,
+            options=options,
+            settings=settings,
             skipped=records.skipped,
             progress=progress,
         )
+
+
+def record_arguments(reading: Reading, records: RecordFlags) -> tuple[TableColumns, ReadOptions, RecordSettings]:
+    """What the flags say about the table of labels, the files of recordings, and the windows. Raises SettingError."""
+    from ecgtune.io.label_table import TableColumns
+    from ecgtune.io.readers.base import ReadOptions
+    from ecgtune.io.records.reading import RecordSettings
+
+    if reading.group is not None:
+        raise SettingError("--group is for files of windows; name the column of patients with --patient")
+    if reading.drop_invalid:
+        raise SettingError("--drop-invalid is for files of windows; see --max-skipped for recordings")
+    lead = None if reading.lead in (None, COPY) else (reading.lead,)
+    if lead is not None and records.leads is not None:
+        raise SettingError("--lead and --leads are both given; give --leads alone")
+    same = ("window", "step", "short", "band", "longest_gap", "max_skipped", "workers", "match_numbers")
+    columns = TableColumns(
+        recording=records.recording_column,
+        patient=records.patient,
+        site=records.site,
+        label=reading.label,
+        labels=reading.labels,
+        label_separator=reading.label_separator,
+        scp=records.scp,
+        missing=reading.missing,
+        headers=records.labels_from_headers,
+        positive=reading.positive,
+        val_file=reading.val_file,
+        test_file=reading.test_file,
+        fold=records.fold,
+        val_fold=records.val_fold,
+        test_fold=records.test_fold,
+        published=records.published,
+    )
+    settings = RecordSettings(
+        sampling_rate=records.resample,
+        leads=records.leads or lead,
+        mains=None if records.mains is None else float(records.mains),
+        zscore=records.recording_zscore,
+        **{name: getattr(records, name) for name in same},
+    )
+    return columns, ReadOptions(**given(reading.files)), settings
 
 
 def check_exists(*paths: Path | None) -> None:

@@ -77,6 +77,17 @@ def _heart_rate_doubts(signal: NDArray[np.float64], dataset: Dataset) -> list[st
     ]
 
 
+def fitting_rates(signal: NDArray[np.floating]) -> list[float]:
+    """Return the usual rates of recorders in Hz at which `signal` (windows, samples), of unknown rate, is plausible.
+
+    Windows then last whole seconds and have a median heart rate of 50 to 110 beats per minute.
+    """
+    low, high = _LIKELY_BPM
+    chosen = signal[np.linspace(0, len(signal) - 1, min(_WINDOWS, len(signal))).astype(int)].astype(np.float64)
+    whole = [rate for rate in _COMMON_RATES if (signal.shape[1] / rate).is_integer()]
+    return [rate for rate in whole if low <= heart_rate(chosen, rate) <= high]
+
+
 def _likely_rate(signal: NDArray[np.float64], stated: float) -> float | None:
     """The most likely rate by heart rate, length of the windows and rates of recorders; None when none is likely."""
     low, high = _LIKELY_BPM

@@ -18,11 +18,11 @@ from ecgtune.io.windows import read_dataset
 WITHOUT_DATA = "without data"
 
 
-def read_again(reading: Mapping[str, Any] | None, sha256: str) -> Dataset:
+def read_again(reading: Mapping[str, Any] | None, sha256: str | None = None) -> Dataset:
     """The dataset that `Source.reading` describes, also after a round trip through JSON.
 
-    sha256: of the content then. Raises DataError, one line, when nothing is described, files are gone, or their content
-    has changed.
+    sha256: of the content then; None for any content. Raises DataError, one line, when nothing is described, files are
+    gone, or their content has changed.
     """
     if reading is None:
         raise DataError("its arrays came from a Python session, not from a file")
@@ -44,6 +44,6 @@ def read_again(reading: Mapping[str, Any] | None, sha256: str) -> Dataset:
         )
     if limit is not None:
         dataset = limited(dataset, *limit)
-    if dataset.source.sha256 != sha256:
+    if sha256 not in (None, dataset.source.sha256):
         raise DataError(f"{dataset.source.path}: its content has changed since the training")
     return dataset

@@ -244,6 +244,23 @@ def list_models(pattern: str = "*") -> list[ModelInfo]:
     return [model_info(name) for name in model_names() if fnmatchcase(name, pattern)]
 
 
+def models_at_hand() -> tuple[str, ...]:
+    """Names of the models whose trained weights are installed: bundled ones first, then those of packages."""
+    ARCHITECTURES.all()
+    bundled = [name for name in model_names() if isinstance(MODELS[name].weights, BundledFolder)]
+    return (*bundled, *(name for name in model_names() if _is_installed(MODELS[name].weights)))
+
+
+def _is_installed(weights: WeightSource) -> bool:
+    if not isinstance(weights, PackageFile):
+        return False
+    try:
+        weights.fetch("")
+    except CheckpointError:
+        return False
+    return True
+
+
 def find_model(name: str) -> tuple[type[Encoder], WeightSource] | None:
     """Architecture and weights of a name, or of a file in a known hub repository ("owner/name/file"); else None."""
     ARCHITECTURES.all()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Functions of `formatting` that the templates use as filters.
 _FORMATS = (
-    *("score", "std", "interval", "percent", "count", "rate"),
+    *("score", "std", "interval", "percent", "count", "rate", "signed", "signed_interval"),
     *("seconds", "duration", "significant", "size"),
 )
 

@@ -26,6 +26,11 @@ class Callback:
     def on_train_end(self, left: int) -> None:
         """Called after the last step; `left` optimizer steps were skipped by early stopping."""
 
+    @property
+    def ends_training(self) -> bool:
+        """Whether the training ends here; asked before each step. The epoch is validated as far as it went."""
+        return False
+
 
 class ProgressCallback(Callback):
     """Advance `bar` by `units` per step; log one line per epoch, which begins with `title`, with the remaining time."""

@@ -160,7 +160,7 @@ class _Training:
         state = self.state
         for callback in self.callbacks:
             callback.on_train_begin(state.epoch * self.steps + state.step, self.total_steps)
-        while state.epoch < self.settings.epochs and not self._stops_early:
+        while state.epoch < self.settings.epochs and not self._stops_early and not self._ended:
             started = time.monotonic()
             context, rate = self._train_epoch()
             row = self._finish_epoch(context, rate, started)
@@ -179,7 +179,7 @@ class _Training:
         return TrainingResult(
             epochs=state.epoch,
             best_epoch=state.best_epoch,
-            stopped_early=self._stops_early,
+            stopped_early=self._stops_early or state.epoch < self.settings.epochs,
             learning_rate=self.learning_rate,
             seconds=state.seconds,
             seconds_per_epoch=float(np.median([row["seconds"] for row in state.log])),
@@ -196,7 +196,7 @@ class _Training:
         order = epoch_order(self.seed, state.epoch, self.objective.items)
         self.trained.train()
         context, factor = StepContext(self.seed, state.epoch, state.epoch * self.steps, self.total_steps), 0.0
-        while state.step < self.steps:
+        while state.step < self.steps and not (state.step and self._ended):
             step = state.epoch * self.steps + state.step
             context = StepContext(self.seed, state.epoch, step, self.total_steps)
             factor = learning_rate_factor(step, self.total_steps, self.settings)
@@ -309,6 +309,12 @@ class _Training:
     def _stops_early(self) -> bool:
         patience, state = self.settings.patience, self.state
         return patience is not None and 0 < state.best_epoch <= state.epoch - patience
+
+    @property
+    def _ended(self) -> bool:
+        """Whether a callback ends the training, which has two steps or more, as the audits need."""
+        steps = self.state.epoch * self.steps + self.state.step
+        return steps >= 2 and any(callback.ends_training for callback in self.callbacks)
 
     def _diverged(self, problem: str) -> DivergedError:
         return DivergedError(

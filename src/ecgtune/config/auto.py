@@ -1,0 +1,147 @@
+"""Settings of `ecgtune auto`: its flags, and the tables of plan.toml."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from ecgtune.config.base import choose, require
+
+STEPS = ("look", "decide", "do", "choose", "hand-over")
+Step = Literal["look", "decide", "do", "choose", "hand-over"]
+#: Budgets with a name, in seconds.
+NAMED_BUDGETS = {"gpu-night": 8 * 3600.0}
+DEFAULT_SECONDS = 1800.0
+_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def budget_seconds(text: str) -> float:
+    """Return a budget such as 30min, 2h, 90s or gpu-night in seconds. Raises SettingError for other text."""
+    if text in NAMED_BUDGETS:
+        return NAMED_BUDGETS[text]
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|min|h)", text)
+    amount = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    require(amount > 0, f"budget is {text!r}; allowed: a time such as 90s, 30min or 2h, or {', '.join(NAMED_BUDGETS)}")
+    return amount
+
+
+@dataclass(frozen=True)
+class AutoSettings:
+    """What auto is told instead of deciding it. Raises SettingError for a value outside its range."""
+
+    budget: str | None = None
+    """Time for everything: 90s, 30min, 2h, or gpu-night (8 h); 30min when not given. A rerun counts the time that was
+    spent before."""
+    jobs: int = 1
+    """Trainings at a time, each in a process with its part of the cores."""
+    until: Step = "hand-over"
+    """Last step to run: look, decide, do, choose or hand-over. After decide, plan.toml can be edited."""
+    encoders: tuple[str, ...] | None = None
+    """Encoders to consider, by name or file; those whose weights are here when not given."""
+    methods: tuple[str, ...] | None = None
+    """Methods to consider beside the probe; lora, full and scratch when not given, more with longer budgets."""
+    batch_size: int | None = None
+    """Windows per optimizer step; from the number of windows when not given."""
+    epochs: int | None = None
+    """Largest number of epochs; 20 when not given. The budget may allow fewer."""
+    threshold: str | None = None
+    """Decision threshold: fixed, f1, youden or sensitivity:0.95; by the frequency of the classes when not given."""
+    folds: int | None = None
+    """Folds of the development data, 3 or more; 1 for one validation split. By the number of patients when not
+    given."""
+    max_memory: str | None = None
+    """Peak memory of a training, such as 4GB; only set for large encoders when not given."""
+    split_seed: int | None = None
+    """Seed of a split that is drawn."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Device to compute on; auto selects CUDA, then MPS, then the CPU."""
+
+    def __post_init__(self) -> None:
+        _ = self.seconds
+        choose(self.until, STEPS, "until")
+        choose(self.device, ("auto", "cpu", "cuda", "mps"), "device")
+        require(self.jobs >= 1, f"jobs is {self.jobs}; allowed: 1 or more")
+        require(
+            self.folds is None or self.folds == 1 or self.folds >= 3, f"folds is {self.folds}; allowed: 1, 3 or more"
+        )
+        for name in ("encoders", "methods"):
+            require(getattr(self, name) != (), f"{name} is empty; name one or more, or leave it out")
+
+    @property
+    def seconds(self) -> float:
+        """The budget in seconds."""
+        return DEFAULT_SECONDS if self.budget is None else budget_seconds(self.budget)
+
+
+@dataclass(frozen=True)
+class PlannedData:
+    """[data] of plan.toml: how recordings become windows; None keeps what the files have."""
+
+    window: float | None = None
+    step: float | None = None
+    sampling_rate: float | None = None
+    leads: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class PlannedSplit:
+    """[split] of plan.toml. folds: of the development data; 1 is one validation split."""
+
+    folds: int = 1
+    seed: int = 0
+    train_fraction: float = 0.70
+    val_fraction: float = 0.15
+
+    def __post_init__(self) -> None:
+        require(self.folds == 1 or self.folds >= 3, f"folds is {self.folds}; allowed: 1, 3 or more")
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """[model] of plan.toml. encoders: candidates, the first one is probed first."""
+
+    encoders: tuple[str, ...] = ("ecg-fm-tiny",)
+    lead_adapter: bool = False
+
+
+@dataclass(frozen=True)
+class PlannedTraining:
+    """[training] of plan.toml. methods: beside the probe; "scratch" is a small network without pretrained weights."""
+
+    methods: tuple[str, ...] = ("lora", "full", "scratch")
+    batch_size: int = 64
+    epochs: int = 20
+    class_weights: Literal["none", "balanced"] = "none"
+    pos_weight: str | None = None
+    threshold: str = "fixed"
+    max_memory: str | None = None
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    augmentation: bool = True
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, f"epochs is {self.epochs}; allowed: 1 or more")
+        require(self.batch_size >= 2, f"batch_size is {self.batch_size}; allowed: 2 or more")
+        for name in ("full", "scratch"):
+            require(name in self.methods, f"methods {', '.join(self.methods)} lack {name}, which is always compared")
+
+
+@dataclass(frozen=True)
+class PlannedBudget:
+    """[budget] of plan.toml: seconds, and the fractions of them for the probe, each round of methods, and the rest.
+
+    rounds: of successive halving, each for all methods of the round together. What is left is for the choice, the test
+    and the files.
+    """
+
+    seconds: float = DEFAULT_SECONDS
+    probe: float = 0.10
+    rounds: tuple[float, ...] = (0.24, 0.20, 0.24)
+
+    def __post_init__(self) -> None:
+        require(self.seconds > 0, f"seconds is {self.seconds}; allowed: above 0")
+        used = self.probe + sum(self.rounds)
+        require(
+            0 < self.probe < 1 and min(self.rounds, default=1) > 0 and used < 0.95,
+            f"probe {self.probe} and rounds {self.rounds} take {used:.2f} of the time; allowed: below 0.95",
+        )

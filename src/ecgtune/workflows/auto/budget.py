@@ -1,0 +1,68 @@
+"""The time that an auto has spent, over all commands in its folder."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from ecgtune.training.callbacks import Callback
+from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.progress import ProgressBar
+
+FILE = "spent.json"
+_EVERY = 5.0  # seconds between two writes
+
+
+class Budget(Callback):
+    """Clock of an auto: `spent` seconds so far, of `seconds`; spent.json keeps them when the command is killed.
+
+    As a callback of a training it also keeps the progress bar up to date, which is in seconds of the budget.
+    """
+
+    def __init__(self, out: Path, progress: ProgressBar) -> None:
+        self._file, self._progress = out / FILE, progress
+        self._before = float(read_json(self._file)["seconds"]) if self._file.is_file() else 0.0
+        self._started = self._written = time.monotonic()
+        self._shown = 0.0
+        self.seconds = 0.0
+
+    def limit(self, seconds: float) -> None:
+        """Set the budget, which may be spent already."""
+        self.seconds = seconds
+        self._progress.expect(seconds)
+        self.tick()
+
+    @property
+    def spent(self) -> float:
+        return self._before + time.monotonic() - self._started
+
+    @property
+    def left(self) -> float:
+        return self.seconds - self.spent
+
+    def tick(self, *, now: bool = False) -> None:
+        """Show the time, and write it where the last writing was a while ago, or `now`."""
+        spent = self.spent
+        if self.seconds:
+            self._progress.advance(spent - self._shown)
+            self._shown = spent
+        if now or time.monotonic() - self._written > _EVERY:
+            self._written = time.monotonic()
+            write_json(self._file, {"seconds": spent})
+
+    def on_step_end(self, step: int) -> None:
+        self.tick()
+
+
+class Deadline(Callback):
+    """Ends a training `seconds` after its first step at the latest."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._end = seconds, 0.0
+
+    def on_train_begin(self, done: int, total: int) -> None:
+        self._end = self._end or time.monotonic() + self._seconds
+
+    @property
+    def ends_training(self) -> bool:
+        return time.monotonic() >= self._end

@@ -1,0 +1,266 @@
+"""Step choose: validation predictions -> choice.json; then the test split, once -> model/ and test.json."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.data.tasks import Task
+from ecgtune.errors import RunError
+from ecgtune.evaluation.decision import Decision, binary_decision, choose_decision, mean_decision
+from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.evaluation.groups import group_index
+from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
+from ecgtune.evaluation.scorer import make_scorer
+from ecgtune.training.predictions import read_predictions
+from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils import formatting
+from ecgtune.utils.files import read_json, replace_folder, write_json
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.auto.budget import Budget, Deadline
+from ecgtune.workflows.auto.do import FOLDER, RESULTS
+from ecgtune.workflows.auto.material import Material
+from ecgtune.workflows.auto.plan_file import AutoPlan
+from ecgtune.workflows.auto.trial import JOB, PROBE, RUN, VALIDATION, material_of, ready_run
+from ecgtune.workflows.run import run_recipe
+
+CHOICE, MODEL, TESTED = "choice.json", "model", "test.json"
+METRIC = "auroc"
+RESAMPLES, LEVEL = 500, 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A trained candidate: its result of step do, and its predictions of the validation windows.
+
+    copies: one array (windows, ...) of one split; of folds two, because each window is validated by two trainings.
+    """
+
+    name: str
+    result: dict[str, Any]
+    folders: tuple[str, ...]
+    copies: tuple[NDArray[np.float64], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """What candidates are compared on: labels (windows, ...), groups, and resamples of the groups."""
+
+    task: Task
+    classes: tuple[str, ...]
+    label: NDArray[Any]
+    index: NDArray[np.int64]
+
+    def draws(self, copies: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """The metric of the windows, then of each resample of their groups: (1 + resamples,), the mean over copies."""
+        decision = binary_decision() if self.task == "binary" else Decision(self.task)
+        if self.task == "multilabel":
+            decision = choose_decision(self.task, self.label, copies[0], "fixed")
+        values = []
+        for copy in copies:
+            scorer = make_scorer(self.label, copy, decision, self.classes)
+            own = [scorer(np.ones((1, len(self.label))))[METRIC]]
+            for counts in resampled_counts(int(self.index.max()) + 1, len(self.label), RESAMPLES, 0):
+                own.append(scorer(counts[:, self.index])[METRIC])
+            values.append(np.concatenate(own))
+        return np.mean(values, axis=0)
+
+
+def choose(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> dict[str, Any]:
+    """Choose by the validation predictions, write choice.json, then evaluate the choice on the test split once."""
+    progress.describe("choose")
+    material = material_of(out, plan)
+    if not (out / CHOICE).is_file():
+        candidates = read_candidates(out, material)
+        choice = chosen(candidates, validation_of(material, candidates[0][1]))
+        write_json(out / CHOICE, choice)
+        progress.note(choice["reason"])
+    choice = read_json(out / CHOICE)
+    budget.tick(now=True)
+    if not (out / TESTED).is_file():
+        _test(out, plan, choice, material, budget, progress)
+    return choice
+
+
+def read_candidates(out: Path, material: Material) -> list[tuple[Candidate, NDArray[np.int64]]]:
+    """The candidates that validate all development windows, with the rows of these."""
+    results = read_json(out / FOLDER / RESULTS)
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for trial in results["trials"]:
+        if "score" in trial:
+            by_name.setdefault(trial["name"], []).append(trial)
+    found = []
+    for name, trials in by_name.items():
+        if len(trials) < material.rounds:
+            continue
+        folders = [f"{FOLDER}/{name}/round-{trial['round']}" for trial in sorted(trials, key=lambda one: one["round"])]
+        stored = [np.load(out / folder / VALIDATION) for folder in folders]
+        rows, copies = _copies([(one["row"], one["probability"]) for one in stored])
+        found.append((Candidate(name, trials[0], tuple(folders), copies), rows))
+    if not found:
+        raise RunError(f"{out / FOLDER} has no finished candidate; give a larger --budget")
+    return found
+
+
+def _copies(
+    stored: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]],
+) -> tuple[NDArray[np.int64], tuple[NDArray[np.float64], ...]]:
+    """Rows that are validated, sorted, and their first and, of folds, second prediction."""
+    if len(stored) == 1:
+        return stored[0][0], (stored[0][1].astype(np.float64),)
+    rows = np.unique(np.concatenate([row for row, _ in stored]))
+    shape = (2, len(rows), *stored[0][1].shape[1:])
+    copies, seen = np.full(shape, np.nan), np.zeros(len(rows), dtype=int)
+    for row, probability in stored:
+        at = np.searchsorted(rows, row)
+        copies[seen[at], at] = probability
+        seen[at] += 1
+    return rows, tuple(copies)
+
+
+def validation_of(material: Material, rows: NDArray[np.int64]) -> Validation:
+    dataset = material.dataset
+    group = None if dataset.group is None else dataset.group[rows]
+    return Validation(dataset.task, dataset.classes, dataset.label[rows], group_index(group, len(rows))[1])
+
+
+def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation: Validation) -> dict[str, Any]:
+    """The content of choice.json: a probe unless another method is shown to be better, then an ensemble likewise."""
+    everyone = [one for one, _ in candidates]
+    draws = {one.name: validation.draws(one.copies) for one in everyone}
+    ranked = sorted(everyone, key=lambda one: (-draws[one.name][0], one.result["trainable"]))
+    probes = [one for one in ranked if one.result["method"] == PROBE]
+    others = [one for one in ranked if one.result["method"] != PROBE]
+    taken, reason, difference = ranked[0], f"{ranked[0].name} is the only candidate", None
+    if probes and others:
+        best, probe = others[0], probes[0]
+        difference = _difference(draws[best.name], draws[probe.name])
+        shown = difference["ci_low"] > 0
+        taken = best if shown else probe
+        text = f"{formatting.signed(difference['value'])}, 95 % interval {formatting.signed_interval(difference)}"
+        reason = (
+            f"{_title(best)} is shown to be better than the probe on validation (AUROC {text})"
+            if shown
+            else f"the probe is kept: nothing is shown to be better on validation (best other: {_title(best)}, {text})"
+        )
+    ensemble = _ensemble(taken, ranked, draws, validation)
+    members = ensemble["members"] if ensemble and ensemble["helps"] else [taken.name]
+    by_name = {one.name: one for one in everyone}
+    return {
+        "metric": METRIC,
+        "validated": len(validation.label),
+        "groups": int(validation.index.max()) + 1,
+        "candidates": [_row(one, draws[one.name]) for one in ranked],
+        "chosen": taken.name,
+        "difference": difference,
+        "reason": reason,
+        "ensemble": ensemble,
+        "members": members,
+        "runs": _runs([by_name[name] for name in members], ensemble),
+    }
+
+
+def _runs(members: Sequence[Candidate], ensemble: dict[str, Any] | None) -> list[str]:
+    """Folders of the trainings that are tested; of folds without an ensemble one more is trained, on more windows."""
+    if len(members[0].folders) == 1 or (ensemble and ensemble["helps"]):
+        return [folder for one in members for folder in one.folders]
+    return [f"{FOLDER}/{members[0].name}/final"]
+
+
+def _ensemble(
+    taken: Candidate, ranked: Sequence[Candidate], draws: dict[str, NDArray], validation: Validation
+) -> dict[str, Any] | None:
+    """The mean of folds, else of seeds and the next best candidates, and whether it is shown to help."""
+    if len(taken.copies) > 1:
+        mean, members, of = [np.mean(taken.copies, axis=0)], [taken.name], "folds"
+    else:
+        same = [one for one in ranked if _kind(one) == _kind(taken)]
+        group = same if len(same) > 1 else [taken, *(one for one in ranked if _kind(one) != _kind(taken))][:2]
+        if len(group) < 2:
+            return None
+        mean, members = [np.mean([one.copies[0] for one in group], axis=0)], [one.name for one in group]
+        of = "seeds" if len(same) > 1 else "methods"
+    difference = _difference(validation.draws(mean), draws[taken.name])
+    return {"of": of, "members": members, "difference": difference, "helps": difference["ci_low"] > 0}
+
+
+def _kind(one: Candidate) -> tuple[Any, ...]:
+    """All of a candidate but its seed."""
+    return tuple(one.result[key] for key in ("method", "encoder", "windows", "epochs"))
+
+
+def _difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[str, float]:
+    low, high = percentile_interval(first[1:] - second[1:], LEVEL)
+    return {"value": float(first[0] - second[0]), "ci_low": low, "ci_high": high}
+
+
+def _row(one: Candidate, draws: NDArray[np.float64]) -> dict[str, Any]:
+    low, high = percentile_interval(draws[1:], LEVEL)
+    keys = ("method", "encoder", "windows", "epochs", "seed", "train_windows", "trainable", "trainable_fraction")
+    return {
+        "name": one.name,
+        "title": _title(one),
+        **{key: one.result[key] for key in keys},
+        "seconds": one.result["spent"] * len(one.folders),
+        "ended": one.result["ended"],
+        "score": float(draws[0]),
+        "ci_low": low,
+        "ci_high": high,
+    }
+
+
+def _title(one: Candidate) -> str:
+    result = one.result
+    windows = formatting.counted(result["train_windows"], "window")
+    epochs = formatting.counted(result["epochs"], "epoch")
+    return f"{result['method']} ({windows}, {epochs})"
+
+
+def _test(
+    out: Path, plan: AutoPlan, choice: dict[str, Any], material: Material, budget: Budget, progress: ProgressBar
+) -> None:
+    """Evaluate the chosen trainings on the test split: model/, or model-1, model-2, ..., and test.json."""
+    progress.describe("choose: test")
+    runs = choice["runs"]
+    places = [out / MODEL] if len(runs) == 1 else [out / f"{MODEL}-{number}" for number in range(1, len(runs) + 1)]
+    for folder, place in zip(runs, places, strict=True):
+        job_file = out / folder / JOB
+        if not job_file.is_file():  # the last training after folds
+            first = read_json(out / Path(folder).parent / "round-0" / JOB)
+            write_json(job_file, {**first, "round": -1})
+        job = read_json(job_file)
+        if (out / folder / RUN).is_dir() and not place.is_dir():
+            replace_folder(place, lambda partial, source=out / folder / RUN: _copy(source, partial))
+        run = ready_run(out, plan, job, place)
+        limit = Deadline(0.0 if (place / "log.jsonl").is_file() else job["seconds"])
+        run_recipe(run, ProgressBar(quiet=True), [limit, budget])
+        budget.tick(now=True)
+    write_json(out / TESTED, tested(places, material))
+
+
+def _copy(source: Path, partial: Path) -> None:
+    shutil.copytree(source, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".lock", ".owner.json"))
+
+
+def tested(places: Iterable[Path], material: Material) -> dict[str, Any]:
+    """The metrics of the test split: of a run those of its metrics.json, of several those of their mean."""
+    folders = list(places)
+    names = [folder.name for folder in folders]
+    metrics = [RunFolder(folder).read_metrics() for folder in folders]
+    if len(folders) == 1:
+        return {"runs": names, **{key: metrics[0][key] for key in ("window", "group", "threshold")}}
+    predictions = [read_predictions(RunFolder(folder).predictions).of("test") for folder in folders]
+    decision = mean_decision([Decision.from_dict(one["threshold"]) for one in metrics])
+    first, dataset = predictions[0], material.dataset
+    probability = np.mean([one.probability for one in predictions], axis=0)
+    found = evaluate(
+        first.label, probability, first.group, decision, dataset.classes, recording=first.recording,
+        group_name=dataset.group_name or "record",
+    )  # fmt: skip
+    return {"runs": names, **found, "threshold": decision.to_dict(dataset.classes)}

@@ -1,0 +1,302 @@
+"""Step do: plan.toml -> trained candidates; a probe first, then methods by successive halving within the budget."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecgtune.config.auto import PlannedBudget
+from ecgtune.errors import DataError, EcgtuneError, RunError
+from ecgtune.utils import formatting
+from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.auto.budget import Budget
+from ecgtune.workflows.auto.plan_file import AutoPlan
+from ecgtune.workflows.auto.trial import JOB, PROBE, SCRATCH, material_of, run_trial, seconds_per_window
+
+FOLDER, RESULTS, MEASURED, PLANNED = "do", "results.json", "measured.json", "plan.json"
+#: Fraction of the budget that validating all validation windows once may take; more of them are left out.
+_VALIDATION = 0.01
+#: Seconds at least that the steps after this one need, up to half of the budget.
+_AFTER = 45.0
+_SEEDS = 3  # of the best method, where time is left
+_FEWEST_EPOCHS = 2
+_LATE = 1.25  # times its time, after which a training is ended
+
+
+class Bench:
+    """The trainings of an auto: jobs in, results out; one that is finished is not repeated."""
+
+    def __init__(self, out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: int = 1) -> None:
+        self.out, self.plan, self.budget, self.progress, self.jobs = out, plan, budget, progress, jobs
+        self.folder = out / FOLDER
+        self.material = material_of(out, plan)
+        self.development = int(np.isin(self.material.part, ["train", "val"]).sum())
+        self.training = len(self.material.split(0).train)
+        self.validation = len(self.material.split(0).val)
+        self.reserve = max(plan.budget.seconds * (1 - _used(plan)), min(_AFTER, plan.budget.seconds / 2))
+
+    def measured(self, method: str, encoder: str) -> tuple[float, float]:
+        """Seconds per window of a step and of a forward pass, from measured.json or measured now."""
+        file = self.folder / MEASURED
+        known = read_json(file) if file.is_file() else {}
+        key = f"{method} {encoder}"
+        if key not in known:
+            self.progress.describe(f"do: measure {method}")
+            step, forward = seconds_per_window(self.out, self.plan, method, encoder)
+            known[key] = {"step": step, "forward": forward}
+            write_json(file, known)
+            self.budget.tick(now=True)
+        return known[key]["step"], known[key]["forward"]
+
+    @property
+    def validated(self) -> int | None:
+        """Validation windows that are used; None for all."""
+        most = self.plan.budget.seconds * _VALIDATION / self.measured(PROBE, self.plan.model.encoders[0])[1]
+        return None if most >= self.validation else max(64, int(most))
+
+    def job(self, method: str, encoder: str, seconds: float, rounds: int, *, seed: int = 0) -> dict[str, Any]:
+        """The job of a method that fits into `seconds` per round: windows and epochs by measured seconds."""
+        step, forward = self.measured(method, encoder)
+        validated, most = self.validated, self.plan.training.epochs
+        val = (self.validation if validated is None else validated) * forward
+        windows: int | None = None
+        if method == PROBE:
+            fitting = int((seconds - val) / (forward + most * step))
+            epochs = most
+            windows = None if fitting >= self.training else max(fitting, self.fewest)
+        else:
+            epochs = int(seconds / (self.training * step + val))
+            if epochs < _FEWEST_EPOCHS:
+                epochs = _FEWEST_EPOCHS
+                fitting = int((seconds / epochs - val) / step)
+                windows = max(fitting, self.fewest) if fitting < self.training else None
+            epochs = min(epochs, most)
+        windows = None if windows is None or windows >= self.training else windows
+        return {
+            "method": method,
+            "encoder": encoder,
+            "windows": windows,
+            "validated": validated,
+            "epochs": epochs,
+            "seed": seed,
+            "rounds": rounds,
+            "seconds": seconds * _LATE,
+        }
+
+    @property
+    def fewest(self) -> int:
+        """Windows for two steps, and two of each class."""
+        return max(2 * self.plan.training.batch_size, 4 * len(self.material.dataset.classes))
+
+    def run(self, jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Run the rounds of jobs, and return the results of all; those for which no time is left are missing."""
+        folders = []
+        for job in jobs:
+            for number in range(job["rounds"]):
+                folder = self.folder / name_of(job) / f"round-{number}"
+                rest = {key: value for key, value in job.items() if key != "rounds"}
+                write_json(folder / JOB, {**rest, "name": name_of(job), "round": number})
+                folders.append(folder)
+        runner = self._run_here if self.jobs == 1 else self._run_apart
+        return runner(folders)
+
+    def _run_here(self, folders: Sequence[Path]) -> list[dict[str, Any]]:
+        results = []
+        for folder in folders:
+            if not self._may_start(folder):
+                continue
+            self.progress.describe(f"do: {folder.relative_to(self.folder)}")
+            results.append(run_trial(self.out, folder, [self.budget]))
+            self.budget.tick(now=True)
+        return results
+
+    def _run_apart(self, folders: Sequence[Path]) -> list[dict[str, Any]]:
+        """Each training in a process of its own, with its part of the cores."""
+        threads = max(1, (os.cpu_count() or 1) // self.jobs)
+        started: list[Future[dict[str, Any]]] = []
+        with ProcessPoolExecutor(self.jobs, get_context("spawn"), _limit_threads, (threads,)) as pool:
+            for folder in folders:
+                while sum(not one.done() for one in started) >= self.jobs:
+                    self._wait()
+                if self._may_start(folder):
+                    started.append(pool.submit(run_trial, self.out, folder))
+            while not all(one.done() for one in started):
+                self._wait()
+        return [one.result() for one in started]
+
+    def _wait(self) -> None:
+        time.sleep(0.2)
+        self.budget.tick()
+
+    def _may_start(self, folder: Path) -> bool:
+        """Whether there is time for the job, which gets what is left where that is less than it asks for."""
+        left = self.budget.left - self.reserve
+        if (folder / "result.json").is_file():
+            return True
+        job = read_json(folder / JOB)
+        if left < 0.3 * job["seconds"] and any(self.folder.glob("*/*/result.json")):
+            self.progress.note(f"{job['name']}: no time is left for it")
+            return False
+        write_json(folder / JOB, {**job, "seconds": max(1.0, min(job["seconds"], left))})
+        return True
+
+
+def name_of(job: dict[str, Any]) -> str:
+    """Name of a candidate, and of its folder."""
+    encoder = "" if job["method"] == SCRATCH else f"-{Path(job['encoder']).name}"
+    windows = "all" if job["windows"] is None else job["windows"]
+    return f"{job['method']}{encoder}-{windows}-windows-{job['epochs']}-epochs-seed-{job['seed']}"
+
+
+def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: int = 1) -> dict[str, Any]:
+    """Train the candidates of the plan within its budget, and write do/results.json.
+
+    The probe of each encoder comes first; its answer is logged within the first tenth of the time. Then all methods
+    train on the better encoder for the same time each, and each round keeps the better half by validation. The same
+    folds serve all. Raises RunError where do/ was begun with another plan.
+    """
+    _check_plan(out, plan)
+    bench = Bench(out, plan, budget, progress, jobs)
+    rungs: list[dict[str, Any]] = []
+    trials = _probes(bench, rungs)
+    encoder = max(_scores(trials).items(), key=lambda item: item[1])[0].encoder
+    alive = list(plan.training.methods)
+    shares = plan.budget.rounds
+    for number, share in enumerate(shares):
+        last = number == len(shares) - 1
+        rounds = bench.material.rounds if last else min(number + 1, bench.material.rounds)
+        seconds = share * plan.budget.seconds * jobs / len(alive)
+        wanted = [bench.job(method, encoder, seconds / rounds, rounds) for method in alive]
+        if number == 1 and any(trial["windows"] is not None for trial in trials if trial["method"] == PROBE):
+            wanted.append(bench.job(PROBE, encoder, seconds / bench.material.rounds, bench.material.rounds))
+        found = bench.run(wanted)
+        trials += found
+        scores = {key.method: score for key, score in _scores(found).items() if key.method in alive}
+        ranked = sorted(scores, key=scores.__getitem__, reverse=True)
+        rungs.append({"methods": {name: scores[name] for name in ranked}, "rounds": rounds, "seconds": seconds})
+        if ranked:
+            progress.note(f"round {number + 1}: " + ", ".join(f"{name} {scores[name]:.4f}" for name in ranked))
+        alive = ranked[: max(1, math.ceil(len(ranked) / 2))] or alive
+        if number == len(shares) - 2:
+            alive = alive[:1]
+    trials += _seeds(bench, trials, alive, encoder)
+    results = {"encoder": encoder, "rungs": rungs, "trials": list({_id(one): one for one in trials}.values())}
+    write_json(out / FOLDER / RESULTS, results)
+    return results
+
+
+def _probes(bench: Bench, rungs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The probe of each encoder in the first tenth of the time."""
+    plan, trials = bench.plan, []
+    encoders, rounds = plan.model.encoders, bench.material.rounds
+    share = plan.budget.probe * plan.budget.seconds
+    for number, encoder in enumerate(encoders):
+        left = share - (0.0 if number == 0 else sum(trial["spent"] for trial in trials))
+        seconds = 0.7 * (share if number == 0 else left) / rounds
+        if number and left < 0.2 * share:
+            bench.progress.note(f"{encoder}: not probed, the first tenth of the time is spent")
+            continue
+        try:
+            found = bench.run([bench.job(PROBE, encoder, seconds, rounds)])
+        except EcgtuneError as error:
+            bench.progress.note(f"{encoder} is left out: {error}")
+            continue
+        failed = [trial["failed"] for trial in found if "failed" in trial]
+        if failed:
+            bench.progress.note(f"{encoder} is left out: {failed[0]}")
+            continue
+        trials += found
+        score = float(np.mean([trial["score"] for trial in found]))
+        bench.progress.note(
+            f"{'first answer' if number == 0 else 'another encoder'} after {formatting.duration(bench.budget.spent)}: "
+            f"a linear probe of {encoder} reaches a validation AUROC of {score:.3f} with "
+            f"{formatting.counted(found[0]['train_windows'], 'training window')}"
+        )
+    if not trials:
+        raise DataError(f"no encoder of {', '.join(encoders)} takes these windows; see the notes above")
+    rungs.append(
+        {"methods": {PROBE: float(np.mean([trial["score"] for trial in trials]))}, "rounds": rounds, "seconds": share}
+    )
+    return trials
+
+
+def _seeds(bench: Bench, trials: list[dict[str, Any]], alive: list[str], encoder: str) -> list[dict[str, Any]]:
+    """Further seeds of the best method, where the time of the rounds is not spent; folds are an ensemble already."""
+    found: list[dict[str, Any]] = []
+    if bench.material.rounds > 1 or not alive:
+        return found
+    own = [trial for trial in trials if trial["method"] == alive[0] and "score" in trial]
+    if not own:
+        return found
+    last = own[-1]
+    for seed in range(1, _SEEDS):
+        if bench.budget.left - bench.reserve < last["spent"]:
+            break
+        keys = ("method", "encoder", "windows", "validated", "epochs")
+        found += bench.run(
+            [{key: last[key] for key in keys} | {"seed": seed, "rounds": 1, "seconds": last["spent"] * _LATE}]
+        )
+    return found
+
+
+def _used(plan: AutoPlan) -> float:
+    return plan.budget.probe + sum(plan.budget.rounds)
+
+
+class _Key(tuple):
+    """Method and encoder."""
+
+    @property
+    def method(self) -> str:
+        return self[0]
+
+    @property
+    def encoder(self) -> str:
+        return self[1]
+
+
+def _scores(trials: Iterable[dict[str, Any]]) -> dict[_Key, float]:
+    """Mean score over the rounds of each method and encoder; those that failed are left out."""
+    values: dict[_Key, list[float]] = {}
+    for trial in trials:
+        if "score" in trial and trial["score"] is not None and not math.isnan(trial["score"]):
+            values.setdefault(_Key((trial["method"], trial["encoder"])), []).append(trial["score"])
+    return {key: float(np.mean(scores)) for key, scores in values.items()}
+
+
+def _id(trial: dict[str, Any]) -> tuple[str, int]:
+    return trial["name"], trial["round"]
+
+
+def _check_plan(out: Path, plan: AutoPlan) -> None:
+    """Write do/plan.json, or raise RunError where it holds another plan; the budget may change."""
+    file = out / FOLDER / PLANNED
+    now = {name: table for name, table in asdict(replace(plan, budget=PlannedBudget())).items() if name != "budget"}
+    now = json.loads(json.dumps(now))  # tuples as lists
+    if not file.is_file():
+        write_json(file, now)
+        return
+    stored = read_json(file)
+    different = [name for name in now if stored.get(name) != now[name]]
+    if different:
+        raise RunError(
+            f"[{different[0]}] of {out / 'plan.toml'} changed after its trainings began; remove {out / FOLDER} to "
+            "train again, or choose another --out"
+        )
+
+
+def _limit_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)

@@ -1,0 +1,205 @@
+"""Step hand over: choice.json and model/ -> model.onnx, page.html, answer.md, report.html and next.md."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecgtune.errors import EcgtuneError
+from ecgtune.evaluation.learning_curve import learning_curve
+from ecgtune.evaluation.metrics import LEAD
+from ecgtune.reporting.pages import render
+from ecgtune.utils import formatting
+from ecgtune.utils.files import read_json, write_json, write_text
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.auto.budget import Budget
+from ecgtune.workflows.auto.choose import CHOICE, MODEL, TESTED, validation_of
+from ecgtune.workflows.auto.do import FOLDER, RESULTS, Bench
+from ecgtune.workflows.auto.flags import flags_of
+from ecgtune.workflows.auto.look import FILE as FINGERPRINT
+from ecgtune.workflows.auto.material import FACTS
+from ecgtune.workflows.auto.plan_file import AutoPlan, stored_reasons
+from ecgtune.workflows.auto.trial import PROBE, VALIDATION, material_of
+from ecgtune.workflows.environment import machine
+from ecgtune.workflows.export import export
+from ecgtune.workflows.page import page
+
+CURVE, EXPORTED, PAGE = "curve.json", "model.onnx", "page.html"
+ANSWER, NEXT, REPORT = "answer.md", "next.md", "report.html"
+_FRACTIONS = (0.125, 0.25, 0.5)
+#: Seconds that export and page take beside verification.
+_EXPORT = 20.0
+
+
+def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> None:
+    """Write the exported file, the page, the learning curve, the answer, the report and the next commands."""
+    choice = read_json(out / CHOICE)
+    first = out / (MODEL if len(choice["runs"]) == 1 else f"{MODEL}-1")
+    progress.describe("hand over: export")
+    problems = {}
+    for file, write in ((out / EXPORTED, export), (out / PAGE, page)):
+        try:
+            if not file.is_file():
+                write(first if file.name == EXPORTED else out / EXPORTED, file)
+        except EcgtuneError as error:  # such as an extra that is not installed
+            problems[file.name] = str(error)
+        budget.tick(now=True)
+    if not (out / CURVE).is_file():
+        write_json(out / CURVE, _curve(out, plan, budget, progress))
+    facts = _facts(out, plan, choice, budget, problems)
+    for template, name in (("auto-answer.md.j2", ANSWER), ("auto-next.md.j2", NEXT), ("auto.html.j2", REPORT)):
+        write_text(out / name, render(template, facts))
+    progress.note(facts["headline"])
+
+
+def _curve(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> dict[str, Any]:
+    """The learning curve of the probe over label fractions, in the time that is left; empty where there is none."""
+    bench = Bench(out, plan, budget, progress)
+    results = read_json(out / FOLDER / RESULTS)
+    probes = [one for one in results["trials"] if one["method"] == PROBE and one["encoder"] == results["encoder"]]
+    whole = max((one for one in probes if "score" in one and one["round"] == 0), key=lambda one: one["train_windows"])
+    bench.reserve = 0.0
+    keys = ("method", "encoder", "validated", "epochs", "seed")
+    found = []
+    for fraction in _FRACTIONS:
+        windows = int(fraction * whole["train_windows"])
+        if windows < bench.fewest or budget.left < 1.5 * whole["spent"] * fraction + 2:
+            continue
+        job = {key: whole[key] for key in keys} | {"windows": windows, "rounds": 1, "seconds": budget.left}
+        found += [one for one in bench.run([job]) if "score" in one]
+    if not found:
+        return {"points": [], "extrapolated": []}
+    material = material_of(out, plan)
+    draws = []
+    points = [*found, whole]
+    for one in points:
+        stored = np.load(out / FOLDER / one["name"] / f"round-{one['round']}" / VALIDATION)
+        draws.append(validation_of(material, stored["row"]).draws([stored["probability"].astype(float)]))
+    return {"encoder": whole["encoder"], **learning_curve([one["train_windows"] for one in points], draws)}
+
+
+def _facts(
+    out: Path, plan: AutoPlan, choice: dict[str, Any], budget: Budget, problems: dict[str, str]
+) -> dict[str, Any]:
+    """Values of the templates."""
+    found, test, curve = (read_json(out / name) for name in (FINGERPRINT, TESTED, CURVE))
+    results = read_json(out / FOLDER / RESULTS)
+    folders = [out / name for name in test["runs"]]
+    metrics = read_json(folders[0] / "metrics.json")
+    lead = LEAD[found["task"]]
+    level = test["group"] if "metrics" in test["group"] else test["window"]
+    unit = test["group"].get("of", "window") if "metrics" in test["group"] else "window"
+    taken = next(row for row in choice["candidates"] if row["name"] == choice["chosen"])
+    auroc, score = level["metrics"]["auroc"], level["metrics"][lead]
+    headline = (
+        f"{_what(choice, taken)}: test AUROC {formatting.score(auroc['value'])} "
+        f"(95 % interval {formatting.interval(auroc)}) per {unit}"
+    )
+    return {
+        "headline": headline,
+        "out": out.as_posix(),
+        "found": found,
+        "assumed": found["assumed"],
+        "plan_rows": [(key, f"{_shown(plan.value(key))}: {reason}") for key, reason in stored_reasons(out).items()],
+        "split": read_json(out / FACTS),
+        "choice": choice,
+        "taken": taken,
+        "candidates": choice["candidates"],
+        "encoder": results["encoder"],
+        "rungs": results["rungs"],
+        "test": test,
+        "level": level,
+        "unit": unit,
+        "lead": lead,
+        "score": score,
+        "metrics": metrics,
+        "weights": metrics["weights"],
+        "calibration": metrics["calibration"]["sentence"],
+        "threshold": metrics["threshold"],
+        "size": (out / EXPORTED).stat().st_size if (out / EXPORTED).is_file() else None,
+        "problems": problems,
+        "curve": curve,
+        "helps": _helps(found, curve, choice, plan),
+        "spent": budget.spent,
+        "budget": plan.budget.seconds,
+        "machine_rows": list(formatting.flat(machine()).items()),
+        "commands": commands(out, found, plan, folders),
+    }
+
+
+def _what(choice: dict[str, Any], taken: dict[str, Any]) -> str:
+    if len(choice["runs"]) == 1:
+        return taken["title"]
+    return f"the mean of {len(choice['runs'])} trainings ({taken['title']})"
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _helps(found: dict[str, Any], curve: dict[str, Any], choice: dict[str, Any], plan: AutoPlan) -> list[str]:
+    """What would help most, the largest expected gain first."""
+    sentences = []
+    if curve["extrapolated"]:
+        twice = curve["extrapolated"][0]
+        gain = twice["gain"]
+        sentences.append(
+            f"**Labels.** With twice the training windows ({twice['windows']:,}) the probe is expected at a validation "
+            f"AUROC of {formatting.score(twice['score'])} (95 % interval {formatting.interval(twice)}), a gain of "
+            f"{formatting.signed(gain['score'])} ({formatting.signed_interval(gain)})."
+        )
+    else:
+        sentences.append("**Labels.** No time was left for a learning curve; a larger --budget gives one.")
+    leads = max((len(names.split()) for names in found["leads"]), default=1)
+    if plan.data.leads is not None and len(plan.data.leads) < leads:
+        sentences.append(
+            f"**Leads.** {leads} leads are recorded and {len(plan.data.leads)} is used, because the encoders on this "
+            "machine read one. An encoder of 12 leads (`ecgtune models`, --encoders) reads all."
+        )
+    sites = found["sites"]
+    if sites is None:
+        sentences.append(
+            "**Sites.** The files name no site, so nothing is known about other hospitals; name one: --site."
+        )
+    else:
+        count = formatting.counted(len(sites), "site")
+        sentences.append(f"**Sites.** The data are of {count}; `ecgtune compare --leave-site-out` tests each.")
+    ended = [row["method"] for row in choice["candidates"] if row["ended"]]
+    limited = [row["method"] for row in choice["candidates"] if row["windows"] is not None or row["ended"]]
+    if ended or limited:
+        names = ", ".join(dict.fromkeys([*ended, *limited]))
+        sentences.append(f"**Time.** {names} could not use all windows or epochs; a larger --budget resumes.")
+    return sentences
+
+
+def commands(out: Path, found: dict[str, Any], plan: AutoPlan, folders: list[Path]) -> dict[str, list[str]]:
+    """The exact commands that follow, by purpose; each runs as it is written."""
+    reading, flags, place = found["reading"], flags_of(found, plan), out.as_posix()
+    model = f"{place}/{EXPORTED}"
+    result = {
+        "check the exported file": [_line("verify", model)],
+        "serve": [_line("page", model, f"{place}/{PAGE}")],
+    }
+    if found["kind"] == "simulated":
+        return result
+    windows = found["kind"] == "windows"
+    data, signals = (reading["path"],) * 2 if windows else (reading["table"], reading["records"])
+    run, *others = (folder.as_posix() for folder in folders)
+    ensemble = ["--ensemble", *others] if others else []
+    facts = flags["facts"]
+    again = [*flags["records"], *flags["request"], "--budget", f"{plan.budget.seconds:g}s"]
+    external = [*flags["records"], *flags["windows"], *facts, *flags["labels"]]
+    return {
+        "predict": [_line("predict", run, signals, *ensemble, *facts, "--out", f"{place}/predictions")],
+        "predict without PyTorch": [_line("predict", model, signals, *facts, "--out", f"{place}/predictions-onnx")],
+        **result,
+        "evaluate at another hospital": [_line("evaluate", run, data, *external, "--out", f"{place}/external")],
+        "reproduce": [_line("auto", data, *again, "--out", f"{place}-again")],
+    }
+
+
+def _line(*words: str) -> str:
+    return shlex.join(["ecgtune", *map(str, words)])

@@ -1,0 +1,224 @@
+"""Step look: the files -> fingerprint.json, which holds what is in them and how they are read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecgtune.config.base import from_table, to_table
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.leads import STANDARD_LEADS
+from ecgtune.data.near_duplicates import near_duplicate_groups
+from ecgtune.data.plausibility import doubts, fitting_rates
+from ecgtune.data.signal.quality import saturated_leads
+from ecgtune.data.tasks import label_counts, task_of
+from ecgtune.errors import DataError, QuestionError, RunError
+from ecgtune.io.again import read_again
+from ecgtune.io.label_table import LABEL_NAMES, TableColumns, read_label_table
+from ecgtune.io.published_labels import SCP_COLUMN
+from ecgtune.io.readers.base import ReadOptions
+from ecgtune.io.readers.csv_table import read_table
+from ecgtune.io.records.reading import Inspection, RecordSettings, inspect_records
+from ecgtune.io.windows import read_dataset
+from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.formatting import counted
+from ecgtune.utils.progress import ProgressBar
+
+FILE = "fingerprint.json"
+FORMAT = 1
+_EXAMPLES = 10  # of duplicates
+_SAMPLED = 256  # windows whose quality is measured
+#: Findings of recordings that are counted.
+_FINDINGS = ("derived", "zeroed", "constant", "saturated", "filled", "interrupted", "repeated", "still")
+
+
+def look(request: Mapping[str, Any], out: Path, *, progress: ProgressBar) -> dict[str, Any]:
+    """Read the files that `request` describes, as `Source.reading` does, and write fingerprint.json.
+
+    A file that exists is kept. Facts that the files leave open are asked for in one QuestionError, with the flag of
+    each. What was assumed instead, because the files allow one answer only, is listed under "assumed".
+
+    Raises RunError where `out` holds a fingerprint of other files or flags.
+    """
+    file = out / FILE
+    if file.is_file():
+        found = read_json(file)
+        if found.get("request") != dict(request):
+            raise RunError(f"{out} holds another auto (other files, or other flags of reading); choose another --out")
+        return found
+    progress.describe("look")
+    kind = request["kind"]
+    found = _recordings(request, progress) if kind == "records" else _windows(request)
+    found = {"format": FORMAT, "request": dict(request), **found}
+    write_json(file, found)
+    return found
+
+
+def _windows(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The fingerprint of a file of windows, or of simulated ones."""
+    assumed: list[str] = []
+    reading = dict(request)
+    if request["kind"] == "windows":
+        try:
+            dataset = _read(reading)
+        except QuestionError as question:
+            reading, sentence = _with_fitting_rate(reading, question)
+            dataset = _read(reading)
+            assumed.append(sentence)
+    else:
+        dataset = read_again(request)
+    found = None if dataset.group is None else near_duplicate_groups(dataset, _halves(dataset))
+    pairs = [] if found is None else [list(pair) for pair in found.pairs]
+    return {
+        "kind": request["kind"],
+        "reading": reading,
+        "assumed": assumed,
+        "sha256": dataset.source.sha256,
+        "sampling_rates": {f"{dataset.sampling_rate:g}": len(dataset)},
+        "leads": {" ".join(dataset.leads): len(dataset)},
+        "seconds": _spread([dataset.samples / dataset.sampling_rate]),
+        "recordings": None,
+        "unit": dataset.unit,
+        **_labels(dataset.label, dataset.classes),
+        "positive": dataset.positive_sentence or None,
+        "group": dataset.group_name,
+        "groups": None if dataset.group is None else len(np.unique(dataset.group)),
+        "sites": None,
+        "split": None if dataset.split is None else dict(Counter(dataset.split.tolist())),
+        "duplicates": {"pairs": len(pairs), "examples": pairs[:_EXAMPLES]},
+        "quality": {"notes": [*dataset.source.notes, *_quality(dataset)]},
+        "problems": [],
+    }
+
+
+def _read(reading: Mapping[str, Any]) -> Dataset:
+    rest = {name: value for name, value in reading.items() if name not in ("kind", "path")}
+    return read_dataset(reading["path"], **rest)
+
+
+def _with_fitting_rate(reading: dict[str, Any], question: QuestionError) -> tuple[dict[str, Any], str]:
+    """The reading with the sampling rate that alone is plausible, and a sentence; else raises the question."""
+    if reading.get("sampling_rate") is not None:
+        raise question
+    try:
+        windows = _read({**reading, "sampling_rate": 100.0})  # at any rate: only samples are needed
+    except QuestionError:
+        raise question from None
+    rates = fitting_rates(windows.signal[:, 0])
+    if len(rates) != 1:
+        raise question
+    seconds = windows.samples / rates[0]
+    return {**reading, "sampling_rate": rates[0]}, (
+        f"the sampling rate is {rates[0]:g} Hz, which the file does not state: of the usual rates it is the only one "
+        f"at which windows of {windows.samples} samples last whole seconds ({seconds:g}) and the heart rate is "
+        f"plausible; --sampling-rate changes it"
+    )
+
+
+def _halves(dataset: Dataset) -> dict[str, np.ndarray]:
+    """Rows by the splits of the file, else by halves of the groups."""
+    if dataset.split is not None:
+        return {name: np.flatnonzero(dataset.split == name) for name in np.unique(dataset.split)}
+    first = np.unique(dataset.group, return_inverse=True)[1] % 2 == 0
+    return {"first": np.flatnonzero(first), "second": np.flatnonzero(~first)}
+
+
+def _quality(dataset: Dataset) -> list[str]:
+    rows = np.unique(np.linspace(0, len(dataset) - 1, _SAMPLED).astype(int))
+    cut = [bool(saturated_leads(np.asarray(dataset.signal[row]), dataset.sampling_rate).any()) for row in rows]
+    notes = doubts(dataset, rows)
+    if any(cut):
+        notes.append(f"{sum(cut)} of {counted(len(rows), 'window')} looked at are saturated (cut off by the recorder)")
+    return notes
+
+
+def _recordings(request: Mapping[str, Any], progress: ProgressBar) -> dict[str, Any]:
+    """The fingerprint of recordings with a table of labels, or with labels in their headers."""
+    columns = from_table(TableColumns, request["columns"], "columns")
+    options = from_table(ReadOptions, request["options"], "options")
+    settings = from_table(RecordSettings, request["settings"], "settings")
+    table, folder = Path(request["table"]), Path(request["records"])
+    columns, assumed = _assumed_columns(table, columns)
+
+    def advance(done: int, total: int) -> None:
+        progress.describe(f"look: recording {done} of {total}")
+
+    found = inspect_records(table, folder, columns=columns, options=options, settings=settings, progress=advance)
+    facts = list(found.facts.values())
+    if not facts:
+        raise DataError("; ".join(found.problems) or f"{folder}: no recording of the table can be read")
+    patients = found.table.patient
+    return {
+        "kind": "records",
+        "reading": {**request, "columns": to_table(columns)},
+        "assumed": assumed,
+        "sha256": found.table.sha256,
+        "sampling_rates": dict(Counter(f"{known.sampling_rate:g}" for known in facts)),
+        "leads": dict(Counter(" ".join(sorted(known.leads, key=STANDARD_LEADS.index)) for known in facts)),
+        "seconds": _spread([known.seconds for known in facts]),
+        "recordings": len(facts),
+        "unit": "mV",
+        **_labels(found.table.label, found.table.classes),
+        "positive": None if found.dataset is None else found.dataset.positive_sentence or None,
+        "group": "record" if patients is None else "patient",
+        "groups": len(facts) if patients is None else len(np.unique(patients)),
+        "sites": None if found.table.site is None else dict(Counter(found.table.site.tolist())),
+        "split": None if found.table.split is None else dict(Counter(found.table.split.tolist())),
+        "duplicates": {
+            "pairs": len(found.near_duplicates),
+            "examples": [[pair.first, pair.second] for pair in found.near_duplicates[:_EXAMPLES]],
+        },
+        "quality": _findings(found),
+        "problems": list(found.problems),
+    }
+
+
+def _assumed_columns(table: Path, columns: TableColumns) -> tuple[TableColumns, list[str]]:
+    """The columns with the statements and the folds of the table, where it has them and nothing else is said."""
+    assumed = []
+    asked = (columns.label, columns.labels, columns.label_separator, columns.scp)
+    if not columns.headers and all(value is None for value in asked):
+        names = list(read_table(table, (SCP_COLUMN,))[0])
+        if SCP_COLUMN in names and not {name.casefold() for name in names} & set(LABEL_NAMES):
+            columns = replace(columns, scp="superclass")
+            assumed.append(f"the labels are the diagnostic superclasses of column {SCP_COLUMN}; --scp or --label")
+    if columns.fold is None and columns.published is None and not columns.headers:
+        fold = read_label_table(table, columns).unused_fold if columns.val_file is columns.test_file is None else ""
+        if fold:
+            columns = replace(columns, fold=fold)
+            assumed.append(f"the folds of column {fold} are the split; --fold names another column")
+    return columns, assumed
+
+
+def _labels(label: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
+    positives, known = label_counts(label, classes)
+    pairs = zip(classes, positives.tolist(), known.tolist(), strict=True)
+    return {
+        "task": task_of(label, classes),
+        "windows": len(label),
+        "labels": {name: {"positives": count, "known": of} for name, count, of in pairs},
+    }
+
+
+def _spread(values: Iterable[float]) -> dict[str, float]:
+    """Smallest, fifth percentile, median and largest."""
+    array = np.array(list(values))
+    names = {"min": 0, "p5": 5, "median": 50, "max": 100}
+    return {name: float(np.percentile(array, at)) for name, at in names.items()}
+
+
+def _findings(found: Inspection) -> dict[str, Any]:
+    facts = found.facts.values()
+    counts = {name: sum(bool(getattr(known, name)) for known in facts) for name in _FINDINGS}
+    notes = [] if found.dataset is None else list(found.dataset.source.notes)
+    return {
+        "notes": notes,
+        "skipped": [f"{one.recording}: {one.reason}" for one in found.skipped[:_EXAMPLES]],
+        "skipped_recordings": len(found.skipped),
+        **{name: count for name, count in counts.items() if count},
+    }

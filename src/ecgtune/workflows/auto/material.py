@@ -1,0 +1,207 @@
+"""The windows and their splits, from fingerprint.json, plan.toml and split.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.near_duplicates import near_duplicate_groups
+from ecgtune.data.sampling import representative_rows
+from ecgtune.data.splits import Split, assign_groups, near_duplicates_across, split_dataset
+from ecgtune.data.tasks import group_counts, strata
+from ecgtune.errors import RunError
+from ecgtune.io.again import read_again
+from ecgtune.models.loading import input_spec_of
+from ecgtune.utils.csv_cells import csv_text, read_csv
+from ecgtune.utils.files import read_json, write_json, write_text
+from ecgtune.workflows.auto.look import FILE as FINGERPRINT
+from ecgtune.workflows.auto.plan_file import AutoPlan
+
+SPLIT, FACTS = "split.csv", "split.json"
+UNUSED = "unused"
+TRAIN, VAL, TEST = "train", "val", "test"
+_REDRAWS = 5  # of a split, each with more groups joined that share a signal
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Windows and their splits.
+
+    part: (windows,) "train", "val", "test" or "unused". fold: (windows,) int64, that of the development windows where
+    the validation is by folds, else -1. facts: unit, origin and warnings of the split, as plain values.
+    """
+
+    dataset: Dataset
+    part: NDArray[np.str_]
+    fold: NDArray[np.int64]
+    facts: dict[str, Any]
+
+    @property
+    def rounds(self) -> int:
+        """Trainings of a method that validate every development window."""
+        return max(1, int(self.fold.max()) + 1)
+
+    def split(self, number: int, *, windows: int | None = None, validated: int | None = None) -> Split:
+        """The split of one round.
+
+        By folds, round i validates folds i and i + 1, so that two trainings predict each window that neither has seen.
+        windows, validated: at most so many of training and validation, with the fractions of the labels, drawn from
+        the seed 0; fewer are always among more.
+        """
+        folds = (number, (number + 1) % self.rounds)
+        return self._split(folds, {TRAIN: windows, VAL: validated})
+
+    def final(self) -> Split:
+        """The split of a last training: by folds, fold 0 alone validates."""
+        return self._split((0,), {})
+
+    def _split(self, validated: Sequence[int], most: Mapping[str, int | None]) -> Split:
+        part = self.part.copy()
+        if self.rounds > 1:
+            development = self.fold >= 0
+            part[development] = np.where(np.isin(self.fold[development], validated), VAL, TRAIN)
+        rows = {name: np.flatnonzero(part == name) for name in (TRAIN, VAL, TEST)}
+        for name, count in most.items():
+            if count is not None and count < len(rows[name]):
+                rows[name] = rows[name][self._few(rows[name], count)]
+        facts = self.facts
+        return Split(
+            **rows,
+            unit=facts["unit"],
+            origin=facts["origin"],
+            warnings=tuple(facts["warnings"]),
+            duplicates=facts["duplicates"],
+        )
+
+    def _few(self, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        group = None if self.dataset.group is None else self.dataset.group[rows]
+        return representative_rows(strata(self.dataset.label[rows]), group, None, count, 0)
+
+
+def read_material(out: Path, plan: AutoPlan) -> Material:
+    """Read the windows by the fingerprint and the plan, and their split from split.csv, which is written once."""
+    found = read_json(out / FINGERPRINT)
+    dataset = read_again(_planned_reading(found, plan), found["sha256"] if found["kind"] != "records" else None)
+    if not (out / FACTS).is_file():
+        part, fold, facts = _drawn(dataset, plan)
+        rows = zip(range(len(part)), part.tolist(), fold.tolist(), strict=True)
+        write_text(out / SPLIT, csv_text([["row", "split", "fold"], *([*row] for row in rows)]))
+        write_json(out / FACTS, {**facts, "windows": len(dataset), "sha256": dataset.source.sha256})
+    facts = read_json(out / FACTS)
+    if facts["sha256"] != dataset.source.sha256 or facts["windows"] != len(dataset):
+        raise RunError(
+            f"{out / SPLIT} is of other windows (the data or [data] of plan.toml changed); choose another --out"
+        )
+    stored = read_csv(out / SPLIT)
+    part = np.array([row["split"] for row in stored], dtype="U6")
+    return Material(dataset, part, np.array([int(row["fold"]) for row in stored]), facts)
+
+
+def _planned_reading(found: dict[str, Any], plan: AutoPlan) -> dict[str, Any]:
+    """The reading of the fingerprint with the decisions on windows, rate and leads."""
+    reading, data = dict(found["reading"]), plan.data
+    if found["kind"] == "windows":
+        return {**reading, "lead": data.leads[0]} if data.leads is not None and len(data.leads) == 1 else reading
+    if found["kind"] != "records":
+        return reading
+    planned = {"window": data.window, "step": data.step, "sampling_rate": data.sampling_rate, "leads": data.leads}
+    specs = [input_spec_of(name) for name in plan.model.encoders]
+    shared = {spec.resampling for spec in specs if not spec.presets}
+    planned["resampling"] = shared.pop() if len(shared) == 1 else None
+    given = {name: list(value) if name == "leads" else value for name, value in planned.items() if value is not None}
+    return {**reading, "settings": {**reading["settings"], **given}}
+
+
+def _drawn(dataset: Dataset, plan: AutoPlan) -> tuple[NDArray[np.str_], NDArray[np.int64], dict[str, Any]]:
+    """Part and fold of each window, and facts. Groups that share a signal are never divided."""
+    known, notes = dataset.split is not None, []
+    for _ in range(_REDRAWS):
+        split = _split(dataset, plan)
+        pairs = _pairs(dataset, split)
+        if not pairs:
+            break
+        if known:
+            dataset, left = _without(dataset, split, pairs)
+            notes.append(
+                f"{left} windows left out of training, because a test or validation window has the same signal"
+            )
+        else:
+            dataset = _joined(dataset, pairs)
+            notes.append(f"{len(pairs)} pairs of {split.unit}s with the same signal were kept in one split")
+    part = np.full(len(dataset), UNUSED, dtype="U6")
+    for name, rows in split.by_name().items():
+        part[rows] = name
+    fold = np.full(len(dataset), -1, dtype=np.int64)
+    origin = split.origin
+    if plan.split.folds > 1:
+        rows = np.sort(np.concatenate([split.train, split.val]))
+        fold[rows] = _folds(dataset, rows, plan)
+        origin = f"test: {origin}; development: {plan.split.folds} folds by {split.unit}, two of which validate"
+    facts = {"unit": split.unit, "origin": origin, "warnings": [*split.warnings, *notes]}
+    facts["duplicates"] = split.duplicates
+    return part, fold, facts
+
+
+def _split(dataset: Dataset, plan: AutoPlan) -> Split:
+    settings = plan.split
+    train, val = settings.train_fraction, settings.val_fraction
+    return split_dataset(dataset, fractions=(train, val, 1 - train - val), seed=settings.seed, allow_duplicates=True)
+
+
+def _pairs(dataset: Dataset, split: Split) -> list[tuple[str, str]]:
+    """Groups, or recordings, with the same signal in different splits."""
+    if dataset.recording is not None:
+        return list(near_duplicates_across(dataset, split))
+    found = near_duplicate_groups(dataset, split.by_name())
+    return [] if found is None else list(found.pairs)
+
+
+def _units(dataset: Dataset) -> NDArray[np.str_]:
+    """What pairs are of: recordings, else groups."""
+    units = dataset.group if dataset.recording is None else dataset.recording
+    assert units is not None
+    return units
+
+
+def _joined(dataset: Dataset, pairs: Iterable[tuple[str, str]]) -> Dataset:
+    """The dataset with one group for both of each pair."""
+    units, group = _units(dataset), dataset.group
+    assert group is not None
+    group = group.copy()
+    for first, second in pairs:
+        kept, other = (group[units == name][0] for name in (first, second))
+        group[group == other] = kept
+    return replace(dataset, group=group)
+
+
+def _without(dataset: Dataset, split: Split, pairs: Iterable[tuple[str, str]]) -> tuple[Dataset, int]:
+    """The dataset without the training (else validation) windows of each pair, and their number."""
+    assert dataset.split is not None
+    units, part = _units(dataset), dataset.split.astype("U6")
+    order = {name: place for place, name in enumerate((TRAIN, VAL, TEST))}
+    place = np.full(len(dataset), 3)
+    for name, rows in split.by_name().items():
+        place[rows] = order[name]
+    left = np.zeros(len(dataset), dtype=bool)
+    for pair in pairs:
+        rows = [np.flatnonzero(units == name) for name in pair]
+        left[min(rows, key=lambda each: place[each].min())] = True
+    part[left] = UNUSED
+    return replace(dataset, split=part), int(left.sum())
+
+
+def _folds(dataset: Dataset, rows: NDArray[np.int64], plan: AutoPlan) -> NDArray[np.int64]:
+    """The fold of each of `rows`, by group, stratified by label."""
+    group = rows if dataset.group is None else dataset.group[rows]
+    names, codes = np.unique(group, return_inverse=True)
+    folds = plan.split.folds
+    if len(names) < folds:
+        raise RunError(f"{len(names)} groups for {folds} folds; give --folds 1, or more data")
+    counts = group_counts(dataset.label[rows], dataset.classes, codes, len(names))
+    return assign_groups(counts, (1 / folds,) * folds, np.random.default_rng(plan.split.seed))[codes]

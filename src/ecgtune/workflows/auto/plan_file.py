@@ -1,0 +1,138 @@
+"""plan.toml: the decisions of `ecgtune auto`, one line each with its reason; it may be edited."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from ecgtune.config.auto import PlannedBudget, PlannedData, PlannedModel, PlannedSplit, PlannedTraining
+from ecgtune.config.base import from_tables
+from ecgtune.errors import RunError
+from ecgtune.utils.files import write_text
+
+PLAN, PROSE = "plan.toml", "plan.md"
+TABLES: dict[str, Any] = {
+    "data": PlannedData,
+    "split": PlannedSplit,
+    "model": PlannedModel,
+    "training": PlannedTraining,
+    "budget": PlannedBudget,
+}
+#: Decision -> the flag that makes it.
+FLAGS = {
+    "data.window": "--window",
+    "data.step": "--step",
+    "data.sampling_rate": "--resample",
+    "data.leads": "--leads",
+    "split.folds": "--folds",
+    "split.seed": "--split-seed",
+    "model.encoders": "--encoders",
+    "training.methods": "--methods",
+    "training.batch_size": "--batch-size",
+    "training.epochs": "--epochs",
+    "training.threshold": "--threshold",
+    "training.max_memory": "--max-memory",
+    "training.device": "--device",
+    "budget.seconds": "--budget",
+}
+GIVEN = "as given"
+
+
+@dataclass(frozen=True)
+class AutoPlan:
+    """The decisions, by table."""
+
+    data: PlannedData = field(default_factory=PlannedData)
+    split: PlannedSplit = field(default_factory=PlannedSplit)
+    model: PlannedModel = field(default_factory=PlannedModel)
+    training: PlannedTraining = field(default_factory=PlannedTraining)
+    budget: PlannedBudget = field(default_factory=PlannedBudget)
+
+    def changed(self, values: Mapping[str, Any]) -> AutoPlan:
+        """The plan with values by "table.name"."""
+        plan = self
+        for key, value in values.items():
+            table, _, name = key.partition(".")
+            plan = replace(plan, **{table: replace(getattr(plan, table), **{name: value})})
+        return plan
+
+    def value(self, key: str) -> Any:
+        table, _, name = key.partition(".")
+        return getattr(getattr(self, table), name)
+
+    @property
+    def keys(self) -> list[str]:
+        return [f"{table}.{item.name}" for table, cls in TABLES.items() for item in dataclasses.fields(cls)]
+
+
+def read_plan(out: Path) -> AutoPlan:
+    """Read plan.toml of the folder. Raises RunError without one, SettingError for unknown or wrong settings."""
+    file = out / PLAN
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RunError(f"{file} cannot be read ({error}); remove it to decide again") from None
+    return AutoPlan(**from_tables(TABLES, tables, str(file)))
+
+
+def write_plan(out: Path, plan: AutoPlan, reasons: Mapping[str, str]) -> None:
+    """Write plan.toml, with the reason behind each value, and plan.md, a list of the same."""
+    lines, prose = (
+        [],
+        ["# Plan", "", "Decisions of `ecgtune auto`. Change one in plan.toml or by its flag, and rerun.", ""],
+    )
+    for table in TABLES:
+        lines += ["", f"[{table}]"]
+        prose += [f"## {table.capitalize()}", ""]
+        for key in (key for key in plan.keys if key.startswith(f"{table}.")):
+            name, value, reason = key.partition(".")[2], plan.value(key), reasons.get(key, "the default")
+            said = " ".join(reason.split())
+            if value is None:
+                lines.append(f"# {name} is not set: {said}")
+            else:
+                lines.append(f"{name} = {_toml(value)}  # {said}")
+            flag = f" (`{FLAGS[key]}`)" if FLAGS.get(key) else ""
+            shown = "not set" if value is None else _shown(value)
+            prose.append(f"- **{name.replace('_', ' ')}: {shown}**{flag}. {said[:1].upper()}{said[1:]}.")
+        prose.append("")
+    write_text(out / PLAN, "\n".join(lines).strip() + "\n")
+    write_text(out / PROSE, "\n".join(prose))
+
+
+def stored_reasons(out: Path) -> dict[str, str]:
+    """The reasons that plan.toml states, by "table.name"."""
+    found, table = {}, ""
+    for line in (out / PLAN).read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            table = line.strip("[] ")
+        elif line.startswith("# ") and " is not set: " in line:
+            name, _, reason = line[2:].partition(" is not set: ")
+            found[f"{table}.{name}"] = reason
+        elif " = " in line and "  # " in line:
+            found[f"{table}.{line.partition(' = ')[0].strip()}"] = line.rpartition("  # ")[2]
+    return found
+
+
+def _toml(value: Any) -> str:
+    """The value in TOML, on one line."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return tomli_w.dumps({"value": value}).strip().partition(" = ")[2]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (
+        ", ".join(map(_shown, value))
+        if isinstance(value, tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )

@@ -1,0 +1,185 @@
+"""One training of step do: job.json of a folder -> the trained run, its validation predictions, and result.json."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ecgtune.data.positive import POSITIVE
+from ecgtune.data.splits import Split
+from ecgtune.data.tasks import label_counts
+from ecgtune.errors import EcgtuneError
+from ecgtune.evaluation.macro import macro_auroc
+from ecgtune.evaluation.metrics import auroc
+from ecgtune.recipes.comparison import RESNET
+from ecgtune.recipes.lookup import changed
+from ecgtune.recipes.recipe import Recipe, load_recipes
+from ecgtune.training.callbacks import Callback
+from ecgtune.training.inference import logits_of, probability_of
+from ecgtune.training.run_folder import begin_run
+from ecgtune.utils.files import read_json, write_atomically, write_json
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.auto.budget import Deadline
+from ecgtune.workflows.auto.material import Material, read_material
+from ecgtune.workflows.auto.plan_file import AutoPlan, read_plan
+from ecgtune.workflows.preparation import load_recipe_model
+from ecgtune.workflows.ready import ReadyRun, RunBuilder
+from ecgtune.workflows.run import fit
+
+JOB, RESULT, VALIDATION, RUN = "job.json", "result.json", "validation.npz", "run"
+PROBE, SCRATCH = "probe", "scratch"
+
+
+def recipe_of(plan: AutoPlan, method: str, encoder: str, *, epochs: int, task: str) -> Recipe:
+    """The recipe of a method with the decisions of the plan."""
+    training = plan.training
+    scratch = method == SCRATCH
+    recipe = load_recipes(RESNET if scratch else method)[0]
+    settings: dict[str, Any] = {"epochs": epochs, "batch_size": training.batch_size, "device": training.device}
+    settings |= {"threshold": training.threshold if task != "multiclass" else "fixed"}
+    if not scratch:
+        settings |= {"model": encoder, "max_memory": training.max_memory, "lead_adapter": plan.model.lead_adapter}
+        settings |= {"class_weights": training.class_weights, "pos_weight": training.pos_weight}
+    recipe = replace(changed(recipe, settings), name=method)
+    few = epochs < 4  # steps: the warm-up of the recipes would be one or two
+    recipe = replace(recipe, optimisation=replace(recipe.optimisation, warmup=0.2 if few else 0.1))
+    plain = scratch or training.augmentation
+    return recipe if plain else replace(recipe, augmentation=type(recipe.augmentation)())
+
+
+@lru_cache(maxsize=1)
+def material_of(out: Path, plan: AutoPlan) -> Material:
+    """The windows of an auto, read once in a process."""
+    return read_material(out, plan)
+
+
+@lru_cache(maxsize=2)
+def _builder(out: Path, plan: AutoPlan, number: int, windows: int | None, validated: int | None) -> RunBuilder:
+    material = material_of(out, plan)
+    return RunBuilder(material.dataset, split_of(material, number, windows, validated))
+
+
+def split_of(material: Material, number: int, windows: int | None, validated: int | None) -> Split:
+    """The split of a job; number -1 is the last training."""
+    return material.final() if number < 0 else material.split(number, windows=windows, validated=validated)
+
+
+def ready_run(out: Path, plan: AutoPlan, job: Mapping[str, Any], folder: Path) -> ReadyRun:
+    """The run of a job, in `folder`."""
+    builder = _builder(out, plan, job["round"], job["windows"], job["validated"])
+    task = builder.dataset.task
+    recipe = recipe_of(plan, job["method"], job["encoder"], epochs=job["epochs"], task=task)
+    return builder.ready(recipe, seed=job["seed"], folder=folder)
+
+
+def run_trial(out: Path, folder: Path, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
+    """Run the job of a folder, unless its result is there, and return result.json.
+
+    Only training and validation windows are read. A training that reaches `seconds` of the job ends with the epoch it
+    is in. One that cannot be run (such as a length that the encoder does not take) has its reason as "failed".
+    """
+    file = folder / RESULT
+    if file.is_file():
+        return read_json(file)
+    job, started = read_json(folder / JOB), time.monotonic()
+    plan = read_plan(out)
+    try:
+        run = ready_run(out, plan, job, folder / RUN)
+        begin_run(run.folder, run.recipe, run.fingerprint)
+        trained, _ = fit(run, ProgressBar(quiet=True), [Deadline(job["seconds"]), *callbacks])
+    except EcgtuneError as error:
+        result = {**job, "failed": str(error), "spent": time.monotonic() - started}
+        write_json(file, result)
+        return result
+    rows = run.prepared.split.val
+    probability = predicted(run, rows)
+    label = run.prepared.dataset.label[rows]
+    write_atomically(folder / VALIDATION, lambda partial: _save(partial, rows, probability))
+    result = {
+        **job,
+        "score": score_of(run.prepared.dataset.task, label, probability),
+        "train_windows": len(run.prepared.split.train),
+        "trained_epochs": trained.epochs,
+        "best_epoch": trained.best_epoch,
+        "trainable": run.count.trainable,
+        "trainable_fraction": run.count.fraction,
+        "seconds_per_epoch": trained.seconds_per_epoch,
+        "ended": trained.epochs < job["epochs"],
+        "spent": time.monotonic() - started,
+    }
+    write_json(file, result)
+    return result
+
+
+def _save(partial: Path, rows: np.ndarray, probability: np.ndarray) -> None:
+    with partial.open("wb") as file:
+        np.savez(file, row=rows, probability=probability)
+
+
+def predicted(run: ReadyRun, rows: np.ndarray) -> np.ndarray:
+    """Probabilities of `rows`, uncalibrated: (rows,) of two classes, else (rows, classes)."""
+    trainer, batch = run.recipe.trainer, run.recipe.optimisation.batch_size
+    inputs = run.prepared.windows(rows).inputs
+    logits = logits_of(run.model, inputs, batch_size=trainer.inference_batch(batch), precision=trainer.precision)
+    probability = probability_of(logits, run.prepared.dataset.task)
+    return probability[:, POSITIVE] if run.prepared.dataset.task == "binary" else probability
+
+
+def score_of(task: str, label: np.ndarray, probability: np.ndarray) -> float:
+    """AUROC of two classes, else the mean over classes or labels."""
+    return float(auroc(label, probability) if task == "binary" else macro_auroc(label, probability))
+
+
+def seconds_per_window(out: Path, plan: AutoPlan, method: str, encoder: str, steps: int = 5) -> tuple[float, float]:
+    """Seconds of a training step and of a forward pass, both per window, measured on a few steps.
+
+    Raises what the training raises.
+    """
+    material = material_of(out, plan)
+    batch = plan.training.batch_size
+    split = material.split(0, windows=max(steps * batch, 2 * _classes(material)), validated=max(64, batch))
+    recipe = recipe_of(plan, method, encoder, epochs=1, task=material.dataset.task)
+    recipe = replace(recipe, optimisation=replace(recipe.optimisation, checkpoint_metric="loss"))
+    small = material.dataset.select(np.concatenate([split.train, split.val]))
+    count = len(split.train)
+    rows = np.arange(len(small))
+    split = replace(split, train=rows[:count], val=rows[count:], test=rows[:0])
+    model = load_recipe_model(recipe, small, 0)
+    builder = RunBuilder(small, split)
+    prepared = builder.prepared(model, recipe)
+    inputs = prepared.windows(split.val).inputs
+    logits_of(model, inputs[:8], precision=recipe.trainer.precision)
+    started = time.monotonic()
+    logits_of(model, inputs, precision=recipe.trainer.precision)
+    forward = (time.monotonic() - started) / len(split.val)
+    if not recipe.method.gradient_in_encoder:
+        return 0.03 * forward, forward  # of a head on features that are computed once
+    clock = _Steps()
+    with tempfile.TemporaryDirectory() as place:
+        run = builder.ready(recipe, seed=0, folder=Path(place) / RUN)
+        torch.manual_seed(0)
+        fit(run, ProgressBar(quiet=True), [clock])
+    laps = np.diff(clock.times[1:]) if len(clock.times) > 3 else np.diff(clock.times)
+    return float(np.median(laps)) / batch if len(laps) else 5 * forward, forward
+
+
+def _classes(material: Material) -> int:
+    return len(label_counts(material.dataset.label, material.dataset.classes)[0])
+
+
+class _Steps(Callback):
+    """The time at the end of each step."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_step_end(self, step: int) -> None:
+        self.times.append(time.monotonic())

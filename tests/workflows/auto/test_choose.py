@@ -1,0 +1,98 @@
+"""The choice follows from validation predictions alone."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ecgtune.data.simulation import simulate
+from ecgtune.utils.files import write_json
+from ecgtune.workflows.auto.choose import chosen, read_candidates, validation_of
+from ecgtune.workflows.auto.material import Material
+from ecgtune.workflows.auto.trial import score_of
+
+DATA = simulate(400, seed=2)
+RNG = np.random.default_rng(0)
+
+
+def material(rounds=1):
+    part = np.array(["train", "val", "test"])[np.arange(400) // 8 % 3]  # by patient
+    fold = np.where(part == "test", -1, np.arange(400) // 8 % 5 if rounds > 1 else -1)
+    return Material(DATA, part, fold, {"unit": "patient", "origin": "", "warnings": [], "duplicates": 0})
+
+
+def predictions(label, skill):
+    """Probabilities whose AUROC rises with the skill."""
+    return 1 / (1 + np.exp(-(skill * (2 * label - 1) + RNG.normal(size=len(label)))))
+
+
+def candidate(out, given, method, skill, seed=0):
+    """A finished candidate in do/, and its trials."""
+    name = f"{method}-{skill}-{seed}"
+    trials = []
+    for number in range(given.rounds):
+        rows = given.split(number).val
+        probability = predictions(DATA.label[rows], skill)
+        folder = out / "do" / name / f"round-{number}"
+        folder.mkdir(parents=True)
+        np.savez(folder / "validation.npz", row=rows, probability=probability)
+        facts = {"method": method, "encoder": "e", "windows": None, "epochs": 2, "seed": seed, "round": number}
+        facts |= {"name": name, "trainable": 10, "trainable_fraction": 0.1, "train_windows": 100, "spent": 1.0}
+        trials.append(facts | {"ended": False, "score": score_of("binary", DATA.label[rows], probability)})
+    return trials
+
+
+def choice(out, given, *candidates):
+    trials = [trial for one in candidates for trial in candidate(out, given, *one)]
+    write_json(out / "do" / "results.json", {"trials": trials})
+    found = read_candidates(out, given)
+    return chosen(found, validation_of(given, found[0][1]))
+
+
+@pytest.mark.parametrize(("probe", "other", "taken"), [(1.0, 1.02, "probe"), (0.3, 2.5, "lora"), (2.5, 0.3, "probe")])
+def test_the_probe_is_kept_where_nothing_is_shown_to_be_better(probe, other, taken, tmp_path):
+    found = choice(tmp_path, material(), ("probe", probe), ("lora", other))
+    assert found["chosen"].startswith(taken)
+    assert (found["difference"]["ci_low"] > 0) == (taken == "lora")
+    assert json.dumps(found)
+
+
+def test_independent_candidates_of_equal_skill_become_an_ensemble(tmp_path):
+    found = choice(tmp_path, material(), *(("probe", 1.0, seed) for seed in range(3)))
+    assert found["ensemble"]["helps"]
+    assert len(found["runs"]) == 3
+
+
+def test_an_ensemble_with_a_candidate_without_skill_is_not_used(tmp_path):
+    found = choice(tmp_path, material(), ("probe", 2.0), ("lora", 0.0))
+    assert not found["ensemble"]["helps"]
+    assert found["runs"] == [f"do/{found['chosen']}/round-0"]
+
+
+def test_folds_are_averaged_where_that_is_shown_to_help(tmp_path):
+    given = material(rounds=5)
+    found = choice(tmp_path, given, ("probe", 1.0), ("lora", 0.2))
+    assert found["ensemble"]["of"] == "folds"
+    assert found["ensemble"]["helps"]
+    assert found["runs"] == [f"do/{found['chosen']}/round-{number}" for number in range(5)]
+    assert found["validated"] == (given.fold >= 0).sum()
+
+
+def test_without_that_one_training_on_more_windows_follows(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "ecgtune.workflows.auto.choose._difference", lambda *_: dict.fromkeys(("value", "ci_low", "ci_high"), 0.0)
+    )
+    found = choice(tmp_path, material(rounds=5), ("probe", 1.0), ("lora", 0.2))
+    assert found["runs"] == [f"do/{found['chosen']}/final"]
+
+
+def test_a_planted_test_split_does_not_change_the_choice(tmp_path):
+    given = material()
+    before = choice(tmp_path, given, ("probe", 1.0), ("lora", 1.5))
+    label, signal = DATA.label.copy(), DATA.signal.copy()
+    label[given.part == "test"] = 1 - label[given.part == "test"]
+    signal[given.part == "test"] = 0
+    planted = replace(given, dataset=replace(DATA, label=label, signal=signal))
+    found = read_candidates(tmp_path, planted)
+    assert chosen(found, validation_of(planted, found[0][1])) == before

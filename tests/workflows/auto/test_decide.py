@@ -1,0 +1,122 @@
+"""Decisions with their reasons; each is changed by a flag or in plan.toml."""
+
+import json
+
+import pytest
+
+from ecgtune.config.auto import AutoSettings, budget_seconds
+from ecgtune.errors import DataError, SettingError
+from ecgtune.utils.files import write_json
+from ecgtune.workflows.auto.decide import decide
+from ecgtune.workflows.auto.plan_file import read_plan, stored_reasons
+
+WINDOWS = {
+    "kind": "windows",
+    "reading": {"kind": "windows", "path": "windows.csv"},
+    "sampling_rates": {"100": 5000},
+    "leads": {"II": 5000},
+    "seconds": {"min": 6.0, "p5": 6.0, "median": 6.0, "max": 6.0},
+    "recordings": None,
+    "task": "binary",
+    "windows": 5000,
+    "labels": {"0": {"positives": 2500, "known": 5000}, "1": {"positives": 2500, "known": 5000}},
+    "group": "patient",
+    "groups": 1000,
+    "split": None,
+    "duplicates": {"pairs": 0, "examples": []},
+}
+RECORDS = WINDOWS | {
+    "kind": "records",
+    "reading": {"kind": "records", "columns": {}, "options": {}, "settings": {}},
+    "recordings": 5000,
+    "sampling_rates": {"300": 4000, "500": 1000},
+}
+LEADS12 = "I II III aVR aVL aVF V1 V2 V3 V4 V5 V6"
+
+
+def decided(out, found, **settings):
+    write_json(out / "fingerprint.json", found)
+    return decide(out, AutoSettings(**settings))
+
+
+def with_labels(*positives, task, known=5000):
+    return {"task": task, "labels": {f"L{i}": {"positives": n, "known": known} for i, n in enumerate(positives)}}
+
+
+@pytest.mark.parametrize(
+    ("found", "key", "value"),
+    [
+        (WINDOWS, "split.folds", 1),
+        (WINDOWS | {"groups": 100}, "split.folds", 5),
+        (WINDOWS | {"groups": None, "group": None}, "split.folds", 1),
+        (WINDOWS | {"windows": 500}, "training.batch_size", 16),
+        (WINDOWS, "training.batch_size", 64),
+        (WINDOWS, "training.threshold", "fixed"),
+        (WINDOWS | with_labels(4500, 500, task="binary"), "training.threshold", "f1"),
+        (WINDOWS | with_labels(4990, 10, task="binary"), "training.threshold", "fixed"),
+        (WINDOWS | with_labels(2500, 300, task="multilabel"), "training.threshold", "f1"),
+        (WINDOWS | with_labels(4000, 700, 300, task="multiclass"), "training.class_weights", "balanced"),
+        (WINDOWS | with_labels(2000, 1500, 1500, task="multiclass"), "training.class_weights", "none"),
+        (RECORDS, "data.window", None),
+        (RECORDS | {"seconds": {"min": 9.0, "p5": 9.5, "median": 30.0, "max": 60.0}}, "data.window", 9.0),
+        (RECORDS | {"seconds": {"min": 60.0, "p5": 60.0, "median": 60.0, "max": 60.0}}, "data.window", 10.0),
+        (RECORDS | {"leads": {LEADS12: 5000}}, "data.leads", ("II",)),
+        (RECORDS | {"leads": {"V1 V2": 5000}}, "data.leads", ("V1",)),
+        (RECORDS | {"leads": {"I II": 10, "II V1": 10}}, "data.leads", ("II",)),
+    ],
+)
+def test_a_decision_follows_from_the_fingerprint(found, key, value, tmp_path):
+    plan = decided(tmp_path, found, encoders=("ecg-fm-tiny",))
+    assert plan.value(key) == value
+    assert read_plan(tmp_path) == plan
+    reasons = stored_reasons(tmp_path)
+    assert set(reasons) == set(plan.keys)  # one reason each
+    assert all(reasons.values())
+
+
+def test_one_encoder_makes_its_own_rate_that_of_the_recordings(tmp_path):
+    assert decided(tmp_path, RECORDS, encoders=("ecg-fm-tiny",)).data.sampling_rate == 100
+
+
+def test_the_full_network_and_one_from_scratch_are_always_compared(tmp_path):
+    assert decided(tmp_path, WINDOWS, methods=("adapter",)).training.methods == ("adapter", "full", "scratch")
+    (tmp_path / "plan.toml").write_text('[training]\nmethods = ["lora", "scratch"]\n')
+    with pytest.raises(SettingError, match="lack full"):
+        read_plan(tmp_path)
+
+
+def test_a_flag_and_an_edited_plan_override_a_decision(tmp_path):
+    decided(tmp_path, WINDOWS)
+    file = tmp_path / "plan.toml"
+    file.write_text(file.read_text().replace("batch_size = 64", "batch_size = 48"))
+    plan = decided(tmp_path, WINDOWS, epochs=7)
+    assert (plan.training.batch_size, plan.training.epochs) == (48, 7)
+    assert stored_reasons(tmp_path)["training.batch_size"] == "as given"
+    assert "batch size: 48" in (tmp_path / "plan.md").read_text()
+    assert decided(tmp_path, WINDOWS, budget="2h").budget.seconds == 7200
+
+
+def test_a_misspelt_setting_of_the_plan_is_refused(tmp_path):
+    decided(tmp_path, WINDOWS)
+    file = tmp_path / "plan.toml"
+    file.write_text(file.read_text().replace("batch_size", "batchsize"))
+    with pytest.raises(SettingError, match="batch_size"):
+        decided(tmp_path, WINDOWS)
+
+
+def test_leads_that_no_encoder_reads_are_refused(tmp_path):
+    found = json.loads(json.dumps(RECORDS | {"leads": {LEADS12: 5000}}))
+    found["reading"]["settings"]["leads"] = ["I", "II"]
+    with pytest.raises(DataError, match="no encoder reads"):
+        decided(tmp_path, found, encoders=("ecg-fm-tiny",))
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30min", 1800), ("2h", 7200), ("gpu-night", 28800)])
+def test_budgets(text, seconds):
+    assert budget_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "30", "min", "-1h", "0s"])
+def test_budgets_that_are_none(text):
+    with pytest.raises(SettingError, match="30min"):
+        AutoSettings(budget=text)

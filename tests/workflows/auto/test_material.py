@@ -1,0 +1,60 @@
+"""One split for all trainings: patients and signals are in one part, and folds validate each window twice."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ecgtune.data.simulation import simulate
+from ecgtune.utils.files import write_json
+from ecgtune.workflows.auto.material import read_material
+from ecgtune.workflows.auto.plan_file import AutoPlan
+
+
+def material(out, dataset, **split):
+    plan = AutoPlan()
+    plan = replace(plan, split=replace(plan.split, **split))
+    out.mkdir(exist_ok=True)
+    found = {"kind": "simulated", "reading": dict(dataset.source.reading), "sha256": dataset.source.sha256}
+    write_json(out / "fingerprint.json", found)
+    return read_material(out, plan)
+
+
+def test_folds_validate_each_development_window_twice_and_never_the_test(tmp_path):
+    data = simulate(240, seed=3)
+    given = material(tmp_path / "out", data, folds=5)
+    splits = [given.split(number) for number in range(given.rounds)]
+    assert given.rounds == 5
+    seen = np.bincount(np.concatenate([one.val for one in splits]), minlength=240)
+    development = given.part != "test"
+    assert (seen[development] == 2).all()
+    assert (seen[~development] == 0).all()
+    for one in [*splits, given.final()]:
+        assert np.array_equal(one.test, splits[0].test)
+        patients = [set(data.group[rows]) for rows in one.by_name().values()]
+        assert sum(map(len, patients)) == len(set().union(*patients))
+    assert len(given.final().train) > len(splits[0].train)
+
+
+def test_fewer_windows_are_among_more_and_the_split_is_read_again(tmp_path):
+    data = simulate(240, seed=3)
+    given = material(tmp_path / "out", data)
+    few, more = (given.split(0, windows=count).train for count in (40, 90))
+    assert (len(few), len(more)) == (40, 90)
+    assert set(few) <= set(more) <= set(given.split(0).train)
+    again = material(tmp_path / "out", data)
+    assert np.array_equal(again.part, given.part)
+
+
+def test_windows_of_one_signal_stay_in_one_part(tmp_path, monkeypatch):
+    data = simulate(240, seed=3)
+    signal = data.signal.copy()
+    names = np.unique(data.group)
+    for first, second in zip(names[::2], names[1::2], strict=False):  # every second patient is a copy of another
+        rows = [np.flatnonzero(data.group == name) for name in (first, second)]
+        count = min(map(len, rows))
+        signal[rows[1][:count]] = 2 * signal[rows[0][:count]]
+    monkeypatch.setattr("ecgtune.workflows.auto.material.read_again", lambda *_: replace(data, signal=signal))
+    given = material(tmp_path / "out", data)
+    part = {name: set(given.part[data.group == name]) for name in names}
+    assert all(part[a] == part[b] for a, b in zip(names[::2], names[1::2], strict=False))
+    assert any("same signal" in text for text in given.facts["warnings"])
