@@ -30,7 +30,9 @@ def main(tokens: Sequence[str] | None = None) -> None:
         complain(f"error: {command} needs {error.name}, which is not installed; pip install ecgtune")
         _leave(2)
     except KeyboardInterrupt:
-        complain("stopped; rerun compare, sweep or data get to resume, rerun fine-tune and pretrain with --resume")
+        complain(
+            "stopped; rerun auto, compare, sweep or data get to resume, rerun fine-tune and pretrain with --resume"
+        )
         _leave(130)
     except BrokenPipeError:
         _leave(0)  # the reader of our output is gone (`ecgtune methods | head -1`)

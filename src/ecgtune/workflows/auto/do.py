@@ -11,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from ecgtune.workflows.auto.trial import JOB, PROBE, SCRATCH, material_of, run_t
 
 FOLDER, RESULTS, MEASURED, PLANNED = "do", "results.json", "measured.json", "plan.json"
 #: Fraction of the budget that validating all validation windows once may take; more of them are left out.
-_VALIDATION = 0.01
+_VALIDATION, _FEWEST_VALIDATED = 0.01, 256
 #: Seconds at least that the steps after this one need, up to half of the budget.
 _AFTER = 45.0
 _SEEDS = 3  # of the best method, where time is left
@@ -61,9 +61,14 @@ class Bench:
 
     @property
     def validated(self) -> int | None:
-        """Validation windows that are used; None for all."""
-        most = self.plan.budget.seconds * _VALIDATION / self.measured(PROBE, self.plan.model.encoders[0])[1]
-        return None if most >= self.validation else max(64, int(most))
+        """Validation windows that all trainings use, from measured.json or decided now; None for all."""
+        forward = self.measured(PROBE, self.plan.model.encoders[0])[1]
+        known = read_json(self.folder / MEASURED)
+        if "validated" not in known:
+            most = int(self.plan.budget.seconds * _VALIDATION / forward)
+            known["validated"] = None if most >= self.validation else max(_FEWEST_VALIDATED, most)
+            write_json(self.folder / MEASURED, known)
+        return known["validated"]
 
     def job(self, method: str, encoder: str, seconds: float, rounds: int, *, seed: int = 0) -> dict[str, Any]:
         """The job of a method that fits into `seconds` per round: windows and epochs by measured seconds."""
@@ -254,16 +259,9 @@ def _used(plan: AutoPlan) -> float:
     return plan.budget.probe + sum(plan.budget.rounds)
 
 
-class _Key(tuple):
-    """Method and encoder."""
-
-    @property
-    def method(self) -> str:
-        return self[0]
-
-    @property
-    def encoder(self) -> str:
-        return self[1]
+class _Key(NamedTuple):
+    method: str
+    encoder: str
 
 
 def _scores(trials: Iterable[dict[str, Any]]) -> dict[_Key, float]:
@@ -271,7 +269,7 @@ def _scores(trials: Iterable[dict[str, Any]]) -> dict[_Key, float]:
     values: dict[_Key, list[float]] = {}
     for trial in trials:
         if "score" in trial and trial["score"] is not None and not math.isnan(trial["score"]):
-            values.setdefault(_Key((trial["method"], trial["encoder"])), []).append(trial["score"])
+            values.setdefault(_Key(trial["method"], trial["encoder"]), []).append(trial["score"])
     return {key: float(np.mean(scores)) for key, scores in values.items()}
 
 
