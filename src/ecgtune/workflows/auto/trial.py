@@ -30,12 +30,15 @@ from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Deadline
 from ecgtune.workflows.auto.material import Material, read_material
 from ecgtune.workflows.auto.plan_file import AutoPlan, read_plan
+from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import load_recipe_model
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
 from ecgtune.workflows.run import fit
 
 JOB, RESULT, VALIDATION, RUN = "job.json", "result.json", "validation.npz", "run"
 PROBE, SCRATCH = "probe", "scratch"
+#: Below so many epochs, 5 % of the steps are too few for the warm-up.
+_FEW_EPOCHS, _LONG_WARMUP = 4, 0.2
 
 
 def recipe_of(plan: AutoPlan, method: str, encoder: str, *, epochs: int, task: str) -> Recipe:
@@ -49,8 +52,8 @@ def recipe_of(plan: AutoPlan, method: str, encoder: str, *, epochs: int, task: s
         settings |= {"model": encoder, "max_memory": training.max_memory, "lead_adapter": plan.model.lead_adapter}
         settings |= {"class_weights": training.class_weights, "pos_weight": training.pos_weight}
     recipe = replace(changed(recipe, settings), name=method)
-    few = epochs < 4  # steps: the warm-up of the recipes would be one or two
-    recipe = replace(recipe, optimisation=replace(recipe.optimisation, warmup=0.2 if few else 0.1))
+    if epochs < _FEW_EPOCHS:
+        recipe = replace(recipe, optimisation=replace(recipe.optimisation, warmup=_LONG_WARMUP))
     plain = scratch or training.augmentation
     return recipe if plain else replace(recipe, augmentation=type(recipe.augmentation)())
 
@@ -77,6 +80,7 @@ def ready_run(out: Path, plan: AutoPlan, job: Mapping[str, Any], folder: Path) -
     builder = _builder(out, plan, job["round"], job["windows"], job["validated"])
     task = builder.dataset.task
     recipe = recipe_of(plan, job["method"], job["encoder"], epochs=job["epochs"], task=task)
+    recipe = fit_memory(recipe, builder.dataset, builder.split, folder=folder, progress=ProgressBar(quiet=True))
     return builder.ready(recipe, seed=job["seed"], folder=folder)
 
 
