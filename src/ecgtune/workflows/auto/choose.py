@@ -137,7 +137,8 @@ def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation
     ranked = sorted(everyone, key=lambda one: (-draws[one.name][0], one.result["trainable"]))
     probes = [one for one in ranked if one.result["method"] == PROBE]
     others = [one for one in ranked if one.result["method"] != PROBE]
-    taken, reason, difference = ranked[0], f"{ranked[0].name} is the only candidate", None
+    taken, difference = ranked[0], None
+    reason = f"{_title(ranked[0])} is the only kind of candidate that was trained to the end"
     if probes and others:
         best, probe = others[0], probes[0]
         difference = _difference(draws[best.name], draws[probe.name])

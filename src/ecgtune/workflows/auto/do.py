@@ -189,14 +189,22 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
         trials += found
         scores = {key.method: score for key, score in _scores(found).items() if key.method in alive}
         ranked = sorted(scores, key=scores.__getitem__, reverse=True)
-        rungs.append({"methods": {name: scores[name] for name in ranked}, "rounds": rounds, "seconds": seconds})
         if ranked:
+            rungs.append({"methods": {name: scores[name] for name in ranked}, "rounds": rounds, "seconds": seconds})
             progress.note(f"round {number + 1}: " + ", ".join(f"{name} {scores[name]:.4f}" for name in ranked))
         alive = ranked[: max(1, math.ceil(len(ranked) / 2))] or alive
         if number == len(shares) - 2:
             alive = alive[:1]
     trials += _seeds(bench, trials, alive, encoder)
-    results = {"encoder": encoder, "rungs": rungs, "trials": list({_id(one): one for one in trials}.values())}
+    trained = {trial["method"] for trial in trials if "score" in trial}
+    missing = [method for method in plan.training.methods if method not in trained]
+    failed = {trial["method"]: trial["failed"] for trial in trials if "failed" in trial}
+    results = {
+        "encoder": encoder,
+        "rungs": rungs,
+        "missing": {method: failed.get(method, "no time was left") for method in missing},
+        "trials": list({_id(one): one for one in trials}.values()),
+    }
     write_json(out / FOLDER / RESULTS, results)
     return results
 

@@ -110,6 +110,7 @@ def _facts(
         "candidates": choice["candidates"],
         "encoder": results["encoder"],
         "rungs": results["rungs"],
+        "missing": results["missing"],
         "test": test,
         "level": level,
         "unit": unit,
