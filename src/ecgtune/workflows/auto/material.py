@@ -20,6 +20,7 @@ from ecgtune.io.again import read_again
 from ecgtune.models.loading import input_spec_of
 from ecgtune.utils.csv_cells import csv_text, read_csv
 from ecgtune.utils.files import read_json, write_json, write_text
+from ecgtune.utils.formatting import counted
 from ecgtune.workflows.auto.look import FILE as FINGERPRINT
 from ecgtune.workflows.auto.plan_file import AutoPlan
 
@@ -129,11 +130,11 @@ def _drawn(dataset: Dataset, plan: AutoPlan) -> tuple[NDArray[np.str_], NDArray[
         if known:
             dataset, left = _without(dataset, split, pairs)
             notes.append(
-                f"{left} windows left out of training, because a test or validation window has the same signal"
+                f"{counted(left, 'window')} left out of training, because a test or validation window has the same signal"
             )
         else:
             dataset = _joined(dataset, pairs)
-            notes.append(f"{len(pairs)} pairs of {split.unit}s with the same signal were kept in one split")
+            notes.append(f"kept in one split: {counted(len(pairs), 'pair')} of {split.unit}s with the same signal")
     part = np.full(len(dataset), UNUSED, dtype="U6")
     for name, rows in split.by_name().items():
         part[rows] = name
@@ -202,6 +203,6 @@ def _folds(dataset: Dataset, rows: NDArray[np.int64], plan: AutoPlan) -> NDArray
     names, codes = np.unique(group, return_inverse=True)
     folds = plan.split.folds
     if len(names) < folds:
-        raise RunError(f"{len(names)} groups for {folds} folds; give --folds 1, or more data")
+        raise RunError(f"{counted(len(names), 'group')} for {folds} folds; give --folds 1, or more data")
     counts = group_counts(dataset.label[rows], dataset.classes, codes, len(names))
     return assign_groups(counts, (1 / folds,) * folds, np.random.default_rng(plan.split.seed))[codes]
