@@ -130,7 +130,7 @@ def _drawn(dataset: Dataset, plan: AutoPlan) -> tuple[NDArray[np.str_], NDArray[
         if known:
             dataset, left = _without(dataset, split, pairs)
             notes.append(
-                f"{counted(left, 'window')} left out of training, because a test or validation window has the same signal"
+                f"{counted(left, 'window')} left out of training: a test or validation window has the same signal"
             )
         else:
             dataset = _joined(dataset, pairs)
