@@ -12,7 +12,7 @@ OLDEST_TESTS := tests/utils tests/config tests/io/test_window_cache.py tests/io/
 	tests/methods/test_methods.py tests/training/test_loop.py tests/reporting/test_writing.py tests/cli/test_options.py \
 	tests/deployment/test_export.py tests/workflows/test_sweep.py tests/workflows/test_pretrain.py
 
-.PHONY: audit dist oldest help install browser demo test test-all fuzz lint types docs check web bench study clean
+.PHONY: audit dist oldest help install browser demo image test test-all fuzz lint types docs check web bench study clean
 
 help:  ## What each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -32,6 +32,10 @@ browser:  ## Chromium for the tests of the page, where this user may install it;
 
 demo: install  ## The main job on embedded defaults: simulated ECGs, a table, a report
 	$(BIN)/ecgtune demo
+
+image: demo browser  ## docs/images/report.png: the start of the demo's report
+	$$(command -v chromium || command -v chromium-browser || command -v google-chrome) --headless --no-sandbox \
+	--hide-scrollbars --window-size=1200,1925 --screenshot=docs/images/report.png file://$(CURDIR)/runs/demo/report.html
 
 test: install browser  ## The tests but those marked slow
 	$(TEST)

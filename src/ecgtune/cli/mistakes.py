@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Literal, get_args, get_origin
 
 from cyclopts import CycloptsError
-from cyclopts.exceptions import MissingArgumentError, UnknownOptionError, UnusedCliTokensError
+from cyclopts.exceptions import CoercionError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
+from ecgtune.config.base import KINDS, suggest
 from ecgtune.config.synonyms import known_name
 from ecgtune.methods.registry import find_method, method_names
 from ecgtune.recipes.pretraining import FINE_TUNING_ONLY
@@ -24,6 +26,10 @@ _ELSEWHERE = {
         (("compare", "seed"), ("plan", "seed")),
         "--seeds N trains seeds 0 to N - 1; for one seed, `ecgtune fine-tune DATA --method lora --seed 3`",
     ),
+    **dict.fromkeys(
+        (("compare", "resume"), ("sweep", "resume")),
+        "rerun the same command to resume: finished parts are kept",
+    ),
     ("fine-tune", "seeds"): "it trains one seed (--seed); for several, `ecgtune compare DATA --methods lora --seeds 3`",
 }
 
@@ -35,6 +41,12 @@ def explain(error: CycloptsError, command: str, tokens: Sequence[str], options: 
         names = {name for argument in error.argument_collection for name in argument.names}
         own = {name[2:] for name in names if name.startswith("--")}
         return _unknown_option(flag, own, command, options)
+    if isinstance(error, CoercionError) and error.token is not None and error.token.keyword:
+        kinds = [kind for kind in get_args(error.target_type) if kind is not type(None)] or [error.target_type]
+        value, kind = error.token.value, next((KINDS[kind] for kind in kinds if kind in KINDS), None)
+        if kind or get_origin(error.target_type) is Literal:
+            needed = f"{kind} is needed" if kind else suggest(value, map(str, kinds))
+            return f"{error.token.keyword} is {value!r}; {needed}"
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         return _unexpected(error.unused_tokens[0], command, tokens)
     if isinstance(error, MissingArgumentError) and error.argument is not None:

@@ -15,7 +15,7 @@ from ecgtune.config.synonyms import known_name
 from ecgtune.errors import SettingError
 
 T = TypeVar("T")
-_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def suggest(got: str, allowed: Iterable[str]) -> str:
@@ -124,7 +124,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise SettingError(f"{where} is {value!r}; {_KINDS.get(hint, hint.__name__)} is needed")
+        raise SettingError(f"{where} is {value!r}; {KINDS.get(hint, hint.__name__)} is needed")
     if isinstance(value, float) and not math.isfinite(value):
         raise SettingError(f"{where} is {value}; a finite number is needed")
     return value

@@ -174,7 +174,8 @@ def checkpoint_epoch(training: dict[str, Any]) -> str:
 def evaluations_sentence(results: dict[str, Any]) -> str:
     """How often the test split was used: once by each run, and by choices that knew earlier results."""
     runs = sum(len(row["seeds"]) for row in results["rows"])
-    sentence = f"Each of the {runs} runs was evaluated on it once, after its training."
+    subject = "The run" if runs == 1 else f"Each of the {runs} runs"
+    sentence = f"{subject} was evaluated on it once, after its training."
     history = results.get("history", [runs])
     if len(history) < 2:
         return sentence

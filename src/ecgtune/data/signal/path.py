@@ -233,7 +233,7 @@ def cut_windows(
     if length < samples:
         if short == "refuse" or length < SHORTEST_FRACTION * samples:
             allowed = "" if short == "refuse" else f", nor half of one ({int(np.ceil(SHORTEST_FRACTION * samples))})"
-            raise DataError(f"{length} samples do not fill a window of {samples}{allowed}; choose a shorter window")
+            raise DataError(f"too short: {length} samples do not fill a window of {samples}{allowed}")
         return np.pad(signal, ((0, 0), (0, samples - length)), mode="wrap")[None]
     view = np.lib.stride_tricks.sliding_window_view(signal, samples, axis=-1)[:, :: step or samples]
     return view.transpose(1, 0, 2)
