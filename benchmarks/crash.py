@@ -23,6 +23,7 @@ with an error, or left temporary files.
 
 import argparse
 import ctypes
+import gc
 import hashlib
 import json
 import os
@@ -238,11 +239,15 @@ class Server:
             from matplotlib.figure import Figure
 
             from ecgtune.recipes.preset import _presets
+            from ecgtune.reporting.pages import _environment
             from ecgtune.workflows import run
 
             run.run_metrics = same_measurements(run.run_metrics)
             Figure.savefig = empty_figure  # type: ignore[method-assign]
             _presets()  # cached from now on
+            for template in _environment().list_templates():
+                _environment().get_template(template)
+        gc.freeze()  # what is imported is no garbage of a victim
         self.place, self.work = place, work
         self.faults = ctypes.CDLL(None)
         self.faults.faults_count.restype = self.faults.faults_written.restype = ctypes.c_long

@@ -1,6 +1,7 @@
 """Every method through every behaviour that it owes."""
 
 import copy
+import json
 import re
 from dataclasses import dataclass, replace
 from functools import cache
@@ -128,6 +129,8 @@ def test_peft_itself_reads_the_saved_files(method, tmp_path):
 
     model, _ = trained(method)
     save_weights(model, tmp_path)
+    settings = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert settings["target_modules"] == sorted(settings["target_modules"])  # the same file in every process
     encoder = PeftModel.from_pretrained(tiny_classifier().encoder, str(tmp_path)).eval()
     with torch.no_grad():  # peft's own layers round in another order, see `methods.lora.layers`
         torch.testing.assert_close(encoder(signal())[0], model.encode(signal())[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +18,7 @@ from ecgtune.errors import NoPlaceError, SettingError
 from ecgtune.methods.storage import check_names, one_thread, read_tensors
 from ecgtune.models.base import Encoder
 
-ADAPTER = "adapter_model.safetensors"
+ADAPTER, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 KINDS = {nn.Linear: "linear layers", nn.Conv1d: "convolutions"}
 
 
@@ -38,8 +39,14 @@ def wrap(encoder: Encoder, config: object) -> PeftModel:
 
 
 def save(encoder: nn.Module, folder: Path) -> None:
-    """Write peft's files into `folder`."""
-    cast(PeftModel, encoder).save_pretrained(str(folder))
+    """Write peft's files into `folder`, with sets of names sorted: their order differs from process to process."""
+    model = cast(PeftModel, encoder)
+    model.save_pretrained(str(folder))
+    sets = [name for name, value in vars(model.active_peft_config).items() if isinstance(value, set)]
+    file = folder / CONFIG
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    sorted_sets = {name: sorted(stored[name]) for name in sets}
+    file.write_text(json.dumps(stored | sorted_sets, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def load(encoder: nn.Module, folder: Path) -> None:
