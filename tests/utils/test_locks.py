@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from ecgtune.errors import RunError
-from ecgtune.utils.locks import LOCK, OWNER, exclusive, is_empty
+from ecgtune.utils.locks import LOCK, OWNER, RESULTS, exclusive, is_empty
 
 HOLD = """
 import sys
@@ -77,6 +77,25 @@ def test_only_folders_with_content_stay(tmp_path):
     with exclusive(tmp_path / "runs" / "lora", ""):
         (tmp_path / "runs" / "metrics.json").touch()
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["metrics.json"]
+
+
+@pytest.mark.parametrize("own", [*RESULTS, "predictions.csv"])
+def test_a_folder_holds_one_kind_of_result(own, tmp_path):
+    for name, what in RESULTS.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+        if name == own:
+            with exclusive(tmp_path / name, "", result=own):
+                pass
+        else:
+            with (
+                pytest.raises(RunError, match=f"holds {what}; choose another"),
+                exclusive(tmp_path / name, "", result=own),
+            ):
+                pass
+        assert [path.name for path in (tmp_path / name).iterdir()] == [name]
+        with exclusive(tmp_path / name, ""):  # such as an entry of the cache
+            pass
 
 
 def test_places_that_cannot_be_a_folder(tmp_path):

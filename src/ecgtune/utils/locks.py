@@ -18,6 +18,15 @@ from ecgtune.utils.files import is_partial, json_value, remove_partial, unwritab
 from ecgtune.utils.formatting import duration
 
 LOCK, OWNER = ".lock", ".owner.json"
+#: File by which the folder of a result is known -> what it holds. Two results in one folder would share files.
+RESULTS = {
+    "recipe.toml": "a run",
+    "results.json": "a comparison",
+    "rounds.json": "a cross-validation",
+    "sweep.json": "a sweep",
+    "external.json": "an evaluation",
+    "stress.json": "a stress test",
+}
 _INTERVAL, _SHORT = 0.2, 0.5  # seconds between two tries, and of a wait that nobody has to know about
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -26,14 +35,20 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def exclusive(
-    folder: Path, command: str, *, wait: bool = False, refusal: Callable[[Path, OSError], EcgtuneError] = unwritable
+    folder: Path,
+    command: str,
+    *,
+    result: str | None = None,
+    wait: bool = False,
+    refusal: Callable[[Path, OSError], EcgtuneError] = unwritable,
 ) -> Iterator[None]:
     """Create `folder` and keep other processes out of it; folders that are still empty at the end are removed.
 
-    command: shown to a process that finds the folder in use. wait: until another process has left it, which is logged.
-    refusal: the error for a folder that cannot be written. The lock is the operating system's, so it ends with its
-    process, even a killed one, and the next process takes the folder over. Raises RunError when another process holds
-    it and `wait` is False, with process, host and age.
+    command: shown to a process that finds the folder in use. result: what `check_result` takes. wait: until another
+    process has left it, which is logged. refusal: the error for a folder that cannot be written. The lock is the
+    operating system's, so it ends with its process, even a killed one, and the next process takes the folder over.
+    Raises RunError when another process holds it and `wait` is False, with process, host and age, and for a folder that
+    holds another kind of result.
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; choose another folder with --out")
@@ -47,6 +62,7 @@ def exclusive(
                 raise refusal(folder, error) from None
             logger.warning("%s: its file system has no locks; start no second process in this folder", folder)
         try:
+            check_result(folder, result)
             remove_partial(folder)
             write_json(folder / OWNER, _this_process(command))
             yield
@@ -83,6 +99,13 @@ def _acquired(folder: Path, wait: bool) -> BaseFileLock:
                 logger.info("%s; waiting for it", busy)
                 told = True
             time.sleep(_INTERVAL)
+
+
+def check_result(folder: Path, own: str | None) -> None:
+    """Raise RunError for a folder with a result of another kind than that of the file `own`; None allows all."""
+    found = [what for name, what in RESULTS.items() if name != own and (folder / name).is_file()]
+    if own is not None and found:
+        raise RunError(f"{folder} holds {found[0]}; choose another folder with --out")
 
 
 def is_empty(folder: Path, *apart: str) -> bool:

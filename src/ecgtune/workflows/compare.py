@@ -59,7 +59,7 @@ def compare(
     reference = check_variants(variants, seeds, baselines, reference)
     resolve_models(variants)
     folder = Path(out)
-    with exclusive(folder, command_line(), wait=wait):
+    with exclusive(folder, command_line(), result="results.json", wait=wait):
         return _compare(dataset, variants, folder, seeds, baselines, reference, wait, quiet)
 
 
@@ -144,7 +144,7 @@ def _run_all(
                 if not run.folder.finished:
                     step = f"run {number * seeds + seed + 1} of {len(variants) * seeds}: {run.folder.title}"
                     progress.note(f"{step}, {title}{progress.left}")
-                with exclusive(run.folder.path, command_line(), wait=wait):
+                with exclusive(run.folder.path, command_line(), result="recipe.toml", wait=wait):
                     run_recipe(replace(run, pass_cost=costs[recipe.name]), progress)
                 records.append(_record(run.folder, recipe.name, title, kind, seed, folder))
     return records

@@ -14,8 +14,11 @@ from ecgtune.recipes.lookup import RecipeLike
 from ecgtune.reporting.tables import escape_markdown
 from ecgtune.training.run_folder import RESULT_FORMAT
 from ecgtune.utils.files import write_json
+from ecgtune.utils.locks import check_result
 from ecgtune.utils.text import printable
 from ecgtune.workflows.compare import compare
+
+SUMMARY = "rounds.json"
 
 
 def cross_validate(
@@ -40,6 +43,7 @@ def cross_validate(
     if len(rounds) < 2:
         raise SettingError(f"{len(rounds)} rounds; two or more are needed, from k_folds or leave_one_site_out")
     folder = Path(out)
+    check_result(folder, SUMMARY)
     results = [
         compare(
             dataset,
@@ -64,7 +68,7 @@ def cross_validate(
         **({"positive": results[0]["positive"]} if "positive" in results[0] else {}),
         "rows": [_row(index, results) for index in range(len(results[0]["rows"]))],
     }
-    write_json(folder / "rounds.json", summary)
+    write_json(folder / SUMMARY, summary)
     return summary
 
 

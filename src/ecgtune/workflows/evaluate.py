@@ -76,7 +76,7 @@ def evaluate(
     parts = {name: parts_of(columns[name][rows], name) for name in settings.by}
     sides = _own_predictions(run)
     folder = Path(out)
-    with exclusive(folder, command_line()):
+    with exclusive(folder, command_line(), result=RESULT):
         run.to(settings.device)
         with ProgressBar(quiet=quiet) as bar:
             bar.expect(len(rows))

@@ -66,7 +66,7 @@ def predict(
     check_abstention(run.certainty, settings.abstain)
     places = [Path(data)] if isinstance(data, (str, Path)) else [Path(each) for each in data]
     folder = Path(out)
-    with exclusive(folder, command_line(), wait=wait):
+    with exclusive(folder, command_line(), result="predictions.csv", wait=wait):
         found = _predicted(run, places, settings, folder, quiet)
         windows = [each for each, *_ in found]
         probability = np.concatenate([each for _, each, _ in found])

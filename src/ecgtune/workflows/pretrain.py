@@ -77,7 +77,9 @@ def pretrain(
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
     check_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
     processes = Processes(recipe.trainer.device)
-    with exclusive(folder.path, command_line(), wait=wait) if processes.is_main else nullcontext():
+    with (
+        exclusive(folder.path, command_line(), result="recipe.toml", wait=wait) if processes.is_main else nullcontext()
+    ):
         weights = start_checkpoint(recipe.start)
         rate, resampling = recording_input(recipe, weights)
         data = processes.main_process_first(

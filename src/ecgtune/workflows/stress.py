@@ -62,7 +62,7 @@ def stress(
     applied = [each for each in DISTURBANCES if not settings.only or each.name in settings.only]
     possible = {each.name: each.allowed(recorded) for each in applied}
     folder = Path(out)
-    with exclusive(folder, command_line()):
+    with exclusive(folder, command_line(), result=RESULT):
         run.to(settings.device)
         with ProgressBar(quiet=quiet) as bar:
             bar.expect(len(rows) * (1 + sum(len(strengths) for strengths, _ in possible.values())))

@@ -60,7 +60,7 @@ def sweep(
         load_ray()
     require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
     folder = SweepFolder(Path(out))
-    with exclusive(folder.path, command_line(), wait=wait):
+    with exclusive(folder.path, command_line(), result="sweep.json", wait=wait):
         split = draw_split(dataset, next(iter(variants.values())).recipe.data)
         runner = TrialRunner(dataset, split, folder.path if settings.backend == "local" else None)
         summary = summarise(runner.dataset, runner.split)
