@@ -127,7 +127,7 @@ def weights(model: str, checkpoint: str | None, seed: int) -> str:
 
 def run_all(study: Study, options: argparse.Namespace, work: Path) -> None:
     """Train every selected run of the study that has no current row."""
-    data, known = cache(lambda task: study.windows(task, options.data)), identities(study)
+    windows, known = cache(lambda task, fold: study.windows(task, options.data, fold)), identities(study)
     for run in study.runs():
         chosen = [(run.task, options.tasks), (run.fraction, options.fractions), (run.variant, options.variants)]
         if any(names and value not in names for value, names in [*chosen, (run.seed, options.seeds)]):
@@ -135,11 +135,12 @@ def run_all(study: Study, options: argparse.Namespace, work: Path) -> None:
         recipe = study.recipe(run)
         if options.device:
             recipe = replace(recipe, trainer=replace(recipe.trainer, device=options.device))
-        row = known[tuple(run.place.values())] | {"data": data(run.task).source.sha256[:12]}
+        dataset = windows(run.task, run.seed % (study.tasks[run.task].folds or 1))
+        row = known[tuple(run.place.values())] | {"data": dataset.source.sha256[:12]}
         if any(row.items() <= kept.items() for kept in read_rows(study.results / "runs.csv")):
             continue
         print(" ".join(row[name] for name in KEY), flush=True)
-        row |= trained(study, run, recipe, data(run.task), row, options.data, work)
+        row |= trained(study, run, recipe, dataset, row, options.data, work)
         replace_rows(study.results / "runs.csv", [row], COLUMNS, KEY)
         machines = study.results / "machines.json"
         write_json(machines, (read_json(machines) if machines.is_file() else {}) | {row["device"]: machine()})
@@ -149,7 +150,7 @@ def trained(study: Study, run: Run, recipe: Recipe, dataset: Dataset, row: Row, 
     """Train or resume one run, save its predictions in `work`, and return the remaining columns of its row."""
     variant, pretraining = study.variant(run.variant), {}
     if variant.pretraining is not None:
-        model, pretraining = pretrained(study, variant, data, work)
+        model, pretraining = pretrained(study, variant, dataset, data, work)
         recipe = replace(recipe, model=replace(recipe.model, name=str(model)))
     folder = work / prediction_file(row).removesuffix(".npz")
     done = fine_tune(dataset, recipe, out=folder, seed=run.seed, resume=RunFolder(folder).recipe.is_file(), quiet=True)

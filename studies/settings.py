@@ -18,6 +18,7 @@ from rows import Row, read_rows
 from ecgtune.config.base import require
 from ecgtune.config.trainer import TrainerSettings
 from ecgtune.data.dataset import Dataset
+from ecgtune.data.folds import k_folds
 from ecgtune.io.windows import read_dataset
 from ecgtune.methods.registry import method_from_table
 from ecgtune.recipes.recipe import Recipe, load_recipes
@@ -49,7 +50,8 @@ class Task:
     """A file of windows with a split. positive: the label to predict against all others, for multi-label files.
 
     table: labels of a file of recordings of PTB-XL, of which `lead` is read and `positive` is the superclass that all
-    other recordings are against. at: its label fractions, all if empty.
+    other recordings are against. at: its label fractions, all if empty. folds: of a cross-validation by patient, in
+    place of the split; the run with seed n tests fold n % folds.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Task:
     table: str | None = None
     lead: str = "II"
     at: tuple[float, ...] = ()
+    folds: int = 0
 
     def read(self, folder: Path) -> Dataset:
         """Read the windows. Raises SettingError if the file has no split."""
@@ -260,9 +263,11 @@ class Study:
         """Rows of the trials of a sweep."""
         return read_rows(self.results / "trials.csv")
 
-    def windows(self, task: str, folder: Path) -> Dataset:
-        """Read the windows of a task with the split of this study."""
+    def windows(self, task: str, folder: Path, fold: int = 0) -> Dataset:
+        """Read the windows of a task with the split of this study; `fold` counts from 0."""
         dataset = self.tasks[task].read(folder)
+        if folds := self.tasks[task].folds:
+            return k_folds(dataset, folds)[fold]
         if self.held_out is None:
             return dataset
         training = dataset.select(np.flatnonzero(dataset.split == "train"))
