@@ -15,7 +15,10 @@ from ecgtune.utils.files import read_json
 
 
 def pretraining_recipe(study: Study, variant: Variant) -> Pretraining:
-    """Return the recipe of the study with the changes of a variant; `objective.name` selects another objective."""
+    """Return the recipe of the study with the changes of a variant; `objective.name` selects another objective.
+
+    Variants of a study whose pretraining has a name share it.
+    """
     recipe = load_pretraining_recipe(study.tables["pretraining"]["recipe"])
     for changes in (study.tables["pretraining"]["settings"], variant.pretraining or {}):
         for table, values in changes.items():
@@ -25,7 +28,7 @@ def pretraining_recipe(study: Study, variant: Variant) -> Pretraining:
             else:
                 new = replace(old, **values)
             recipe = replace(recipe, **{table: new})
-    return replace(recipe, name=variant.name)
+    return replace(recipe, name=study.tables["pretraining"].get("name", variant.name))
 
 
 def pretrained(study: Study, variant: Variant, dataset: Dataset, data: Path, work: Path) -> tuple[Path, Row]:
@@ -35,7 +38,7 @@ def pretrained(study: Study, variant: Variant, dataset: Dataset, data: Path, wor
     `dataset`.
     """
     recipe, settings = pretraining_recipe(study, variant), study.tables["pretraining"]
-    folder = work / f"{variant.name}-{digest(recipe)}"
+    folder = work / f"{recipe.name}-{digest(recipe)}"
     if "file" in settings:
         pool, left_out = data / settings["file"], data / next(iter(study.tasks.values())).file
     else:
