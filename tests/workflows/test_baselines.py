@@ -3,7 +3,7 @@
 import pytest
 
 from ecgtune.recipes.recipe import load_recipes
-from ecgtune.workflows.baselines import resnet_recipe
+from ecgtune.workflows.baselines import scratch_recipe
 from helpers.settings import changed
 
 (OWN,) = load_recipes("resnet")
@@ -20,7 +20,7 @@ def test_the_residual_network_shares_task_and_time_and_keeps_its_own_recipe(sett
     table, name = setting.split(".")
     assert getattr(getattr(OWN, table), name) != value
     (lora,) = load_recipes("lora")
-    made = resnet_recipe(changed(lora, learning_rate=0.5, **{name: value}))
+    made = scratch_recipe(changed(lora, learning_rate=0.5, **{name: value}))
     assert getattr(getattr(made, table), name) == value
     for kept in ("learning_rate", "batch_size"):
         assert getattr(made.optimisation, kept) == getattr(OWN.optimisation, kept)
@@ -28,6 +28,6 @@ def test_the_residual_network_shares_task_and_time_and_keeps_its_own_recipe(sett
 
 def test_the_loss_of_the_residual_network_stays_plain():
     (lora,) = load_recipes("lora")
-    made = resnet_recipe(changed(lora, class_weights="balanced", loss="focal")).optimisation
+    made = scratch_recipe(changed(lora, class_weights="balanced", loss="focal")).optimisation
     assert (made.class_weights, made.loss) == ("none", "cross_entropy")
     assert (OWN.optimisation.class_weights, OWN.optimisation.loss) == ("none", "cross_entropy")

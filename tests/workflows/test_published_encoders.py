@@ -17,7 +17,7 @@ from ecgtune.models.ecg_jepa.network import EcgJepa, EcgJepaConfig
 from ecgtune.models.names import MODELS
 from ecgtune.recipes.preset import changed_preset
 from ecgtune.training import loop as training_loop
-from ecgtune.workflows.baselines import resnet_recipe
+from ecgtune.workflows.baselines import scratch_recipe
 from helpers.models import one_line
 from helpers.published import TINY
 from helpers.settings import loop
@@ -136,6 +136,6 @@ def test_a_probe_of_beats_is_trained_and_an_export_refused(tmp_path: Path):
 
 def test_a_preset_and_a_file_belong_to_their_encoder_alone():
     recipe = ecgtune.recipe("lora", model="ecgfounder", checkpoint="model.pth", preset="evaluation")
-    baseline = resnet_recipe(recipe)
+    baseline = scratch_recipe(recipe)
     assert (baseline.data.preset, baseline.model.checkpoint) == ("auto", None)
     assert changed_preset(recipe) is None

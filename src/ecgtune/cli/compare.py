@@ -8,9 +8,21 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.inputs import Reading, RecordFlags, RoundFlags, read_data
-from ecgtune.cli.options import EVALUATION, Baselines, DataFile, MethodNames, Out, Quiet, RecipeFlags, Seeds, Wait
+from ecgtune.cli.options import (
+    EVALUATION,
+    MOST_USED,
+    Baselines,
+    DataFile,
+    MethodNames,
+    Out,
+    Quiet,
+    RecipeFlags,
+    Seeds,
+    Wait,
+)
 from ecgtune.cli.output import print_comparison, say
-from ecgtune.recipes.comparison import check_variants
+from ecgtune.errors import SettingError
+from ecgtune.recipes.comparison import check_variants, with_models
 
 
 def compare(
@@ -18,6 +30,7 @@ def compare(
     /,
     *,
     methods: MethodNames = "full,adapter,lora,probe",
+    models: Annotated[str | None, Parameter(group=MOST_USED)] = None,
     seeds: Seeds = 3,
     out: Out = Path("runs/compare"),
     reading: Reading = Reading(),
@@ -35,10 +48,19 @@ def compare(
 
     Parameters
     ----------
+    models
+        Encoders joined by commas: each with every method on the same windows, at its own rate, leads and preset, and
+        differences between them. NAME=FILE names the published file of a model.
     reference
         Method that differences are computed to; full, or else the first one, when not given.
     """
+    if models is not None and (settings.model.model or settings.model.checkpoint):
+        raise SettingError(
+            "--models and --model (or --checkpoint) are both given; give --models alone, NAME=FILE for a file"
+        )
     recipes = settings.recipes(methods, copy_lead=reading.copy_lead)
+    if models is not None:
+        recipes = with_models(recipes, [name.strip() for name in models.split(",") if name.strip()])
     check_variants(recipes, seeds, baselines, reference)
     dataset = read_data(data, reading, records, recipes, quiet=quiet)
     repeated = rounds.of(dataset, seed=recipes[0].data.split_seed)

@@ -17,6 +17,9 @@ class DataSettings:
     preset: str = "auto"
     """Preparation of windows as by the authors of the encoder, in place of --normalisation: the first preset of an
     encoder that has any (auto), one by its name, or none."""
+    fit: Literal["refuse", "encoder"] = "refuse"
+    """Refuse windows that the encoder does not take, or give it the leads that it has and the middle of windows that
+    are a little too long (encoder); the setting of comparisons of several encoders."""
     split_seed: int = 0
     """Seed of a random split; the same for every run of a comparison."""
     train_fraction: float = 0.70

@@ -81,11 +81,15 @@ def compare_runs(
     records: Sequence[RunRecord],
     *,
     reference: str = "full",
+    pairs: Sequence[tuple[str, str]] = (),
     resamples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Any]:
     """Compute `{"reference", "recommendation", "notes", "rows"}` of results.json, a row per method in their order.
+
+    With `pairs` of names of methods also "pairs": the paired difference of the ranking metric, first minus second, with
+    p-values that are adjusted for all pairs (Holm).
 
     The mean over seeds is None if the metric is undefined for one of the seeds. `ci_low` and `ci_high` are percentiles,
     over resampled groups, of the mean over seeds. `difference` is paired by group and seed; a baseline, or a method
@@ -125,7 +129,19 @@ def compare_runs(
         differences[row["method"]] = _difference(*_common_seeds(own, best), level)[lead]
     units = len(np.unique(group_index(records[0].group, len(records[0].label))[1]))
     recommendation = recommend(ranked, differences, lead, units)
-    return {"reference": paired_with, "recommendation": recommendation, "notes": notes, "rows": rows}
+    found = [
+        {
+            "first": first,
+            "second": second,
+            **_difference(*_common_seeds(*([window[i] for i in methods[name]] for name in (first, second))), level)[
+                lead
+            ],
+        }
+        for first, second in pairs
+    ]
+    _add_holm(found)
+    between = {"pairs": found} if pairs else {}
+    return {"reference": paired_with, "recommendation": recommendation, "notes": notes, "rows": rows, **between}
 
 
 def _by_method(records: Sequence[RunRecord]) -> dict[str, list[int]]:
@@ -275,9 +291,14 @@ def _adjust(rows: Sequence[dict[str, Any]], reference: str | None) -> None:
     """Add `p_holm` to the differences of methods: p-values adjusted for the number of methods, of each metric."""
     methods = [row for row in rows if row["difference"] and row["kind"] == "method" and row["method"] != reference]
     for name in methods[0]["difference"] if methods else ():
-        tested = [row["difference"][name] for row in methods if row["difference"][name].get("p") is not None]
-        for entry, adjusted in zip(tested, holm([entry["p"] for entry in tested]), strict=True):
-            entry["p_holm"] = float(adjusted)
+        _add_holm([row["difference"][name] for row in methods])
+
+
+def _add_holm(entries: Sequence[dict[str, Any]]) -> None:
+    """Add `p_holm` to the differences that have a p-value."""
+    tested = [entry for entry in entries if entry.get("p") is not None]
+    for entry, adjusted in zip(tested, holm([entry["p"] for entry in tested]), strict=True):
+        entry["p_holm"] = float(adjusted)
 
 
 def _description(runs: Sequence[RunRecord]) -> dict[str, Any]:
@@ -287,12 +308,15 @@ def _description(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "method": runs[0].name,
         "title": runs[0].title,
         "kind": runs[0].kind,
+        "model": runs[0].metrics["model"],
         "seeds": [run.seed for run in runs],
         "runs": [run.folder for run in runs],
         "epochs": _typical(entry["epochs"] for entry in training),
         "learning_rate": _typical(entry["learning_rate"] for entry in training),
         "trainable_fraction": _typical(entry["trainable_fraction"] for entry in parameters),
         "trainable": _typical(entry["trainable"] for entry in parameters),
+        "parameters": _typical(entry.get("total") for entry in parameters),
+        "seconds": _typical(entry.get("seconds") for entry in training),
         "seconds_per_epoch": _typical(entry["seconds_per_epoch"] for entry in training),
         "peak_memory_bytes": _largest(entry["peak_memory_bytes"] for entry in training),
         "file_bytes": _largest(entry["file_bytes"] for entry in training),

@@ -18,7 +18,12 @@ def comparison_notes(metrics: Sequence[dict[str, Any]], rows: Sequence[dict[str,
     metrics: metrics.json of every run of a method (not of baselines). rows: rows of results.json.
     """
     notes: list[str] = []
-    for weights in _distinct(run["weights"] for run in metrics):
+    several = len(_distinct(run["model"] for run in metrics)) > 1
+    for model, weights in _distinct(
+        (run["model"], run["weights"].partition(" (seed")[0]) for run in metrics if several
+    ):
+        notes.append(f"weights: {model}, {weights}.")
+    for weights in _distinct(run["weights"] for run in metrics if not several):
         random = "The encoder was not pretrained: these numbers test the pipeline, not the quality of the methods."
         notes.append(f"weights: {weights}. {random}" if weights.startswith("random") else f"weights: {weights}.")
     notes += preset_notes(metrics)

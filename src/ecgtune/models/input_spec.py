@@ -47,6 +47,12 @@ class InputSpec:
             )
         self.check_samples(signal.shape[2])
 
+    @property
+    def longest_seconds(self) -> float | None:
+        """Longest window in seconds; None for any length."""
+        samples = self.samples or self.maximum_samples
+        return None if samples is None else samples // self.multiple_of * self.multiple_of / self.sampling_rate
+
     def check_samples(self, samples: int) -> None:
         """Raise DataError for a length, in samples at `sampling_rate`, that the encoder does not take."""
         if self.samples is not None and samples != self.samples:

@@ -9,6 +9,7 @@ from typing import Any
 from ecgtune.config.base import to_table
 from ecgtune.config.model import ModelSettings
 from ecgtune.methods.registry import method_to_table
+from ecgtune.recipes.comparison import method_name
 from ecgtune.recipes.recipe import Recipe, bundled_recipes, load_recipes
 
 
@@ -30,10 +31,11 @@ def changed_preset(recipe: Recipe) -> ChangedPreset | None:
 
     The encoder is compared where the preset names one. Device, precision, split and measurement are the user's.
     """
-    found = {file: _changes(preset, recipe) for file, preset in _presets().get(recipe.name, {}).items()}
+    name = method_name(recipe)
+    found = {file: _changes(preset, recipe) for file, preset in _presets().get(name, {}).items()}
     if not found or not all(changed.changes for changed in found.values()):
         return None
-    return found.get(recipe.name, next(iter(found.values())))
+    return found.get(name, next(iter(found.values())))
 
 
 def _changes(preset: Recipe, recipe: Recipe) -> ChangedPreset:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ecgtune.data.positive import POSITIVE, stored_positive
 from ecgtune.reporting.calibration import write_calibration_figures
+from ecgtune.reporting.encoders import compares_encoders, write_pareto
 from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
 from ecgtune.reporting.pretraining import logged_terms, term_title
 from ecgtune.reporting.style import (
@@ -59,7 +60,7 @@ def write_comparison_figures(folder: Path, comparison: Comparison, *, png: bool 
     """Write the figures of a comparison to `folder`, with `png` also as PNG; return the files.
 
     These are `<method>-curves.svg` and `<method>-confusion.svg` of each method, and `methods.svg` and
-    `accuracy-vs-parameters.svg`, which include baselines.
+    `accuracy-vs-parameters.svg`, or `pareto.svg` for several encoders, which include baselines.
     """
     files = []
     methods = comparison.rows("method")
@@ -71,6 +72,8 @@ def write_comparison_figures(folder: Path, comparison: Comparison, *, png: bool 
         files += _write_confusion(folder / f"{name}-confusion.svg", runs, title, colours[name], png=png)
     results = comparison.results
     files += write_method_bars(folder / "methods.svg", results, png=png)
+    if compares_encoders(results):
+        return files + write_pareto(folder / "pareto.svg", results, png=png)
     return files + write_accuracy_against_parameters(folder / "accuracy-vs-parameters.svg", results, png=png)
 
 

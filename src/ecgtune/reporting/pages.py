@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecgtune.data.positive import stored_positive
 from ecgtune.evaluation.notes import preset_notes
-from ecgtune.reporting import calibration, pretraining, tables, wording
+from ecgtune.reporting import calibration, encoders, pretraining, tables, wording
 from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
 from ecgtune.reporting.recommendation import import_lines, load_line, recommendation_sentences
 from ecgtune.reporting.style import row_colours
@@ -128,6 +128,8 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
         "kinds": [methods, comparison.rows("baseline")],
         "methods": methods,
         "columns": tables.table_columns(results),
+        "pairs": encoders.pair_rows(results),
+        "pair_note": encoders.pair_note(results) if encoders.compares_encoders(results) else "",
         "colours": row_colours(results["rows"]),
         "headline": wording.comparison_headline(results),
         "take": recommendation_sentences(results),
@@ -199,6 +201,8 @@ _SORT_KEYS = {
     "LR": "learning_rate",
     "Trainable %": "trainable_fraction",
     "s/epoch": "seconds_per_epoch",
+    "Trained": "trainable",
+    "Time": "seconds",
     "Peak memory": "peak_memory_bytes",
     "File size": "file_bytes",
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecgtune.data.positive import stored_positive
 from ecgtune.evaluation.metrics import METRICS
+from ecgtune.reporting.encoders import PAIR_HEADER, compares_encoders, cost_columns, pair_note, pair_rows
 from ecgtune.reporting.recommendation import recommendation_sentences
 from ecgtune.reporting.wording import (
     Row,
@@ -79,6 +80,7 @@ def table_columns(results: dict[str, Any]) -> Columns:
         **early,
         "Trainable %": lambda row: formatting.percent(row["trainable_fraction"]),
         **scores,
+        **cost_columns(results),
         "s/epoch": lambda row: formatting.seconds(row["seconds_per_epoch"]),
         "Peak memory": lambda row: formatting.size(row["peak_memory_bytes"]),
         "File size": lambda row: formatting.size(row["file_bytes"]),
@@ -124,6 +126,8 @@ def table_notes(results: dict[str, Any], entries: Iterable[dict[str, Any]] | Non
             "of methods."
         )
     notes += _test_notes(results)
+    if compares_encoders(results):
+        notes.append(pair_note(results))
     too_few = too_few_note(differences(results) if entries is None else entries)
     return [*notes, *([too_few] if too_few else []), "n/a: not defined for these predictions, or not measured."]
 
@@ -191,6 +195,8 @@ def table_csv(results: dict[str, Any]) -> str:
         record |= {"Weights": results["weights"], "Split by": results["split"]["unit"]}
         if task_of(results) == "binary":
             record["Positive class"] = stored_positive(results)[0]
+        if compares_encoders(results):
+            record |= {"Model": row["model"], "Trained": number(row["trainable"]), "Seconds": number(row["seconds"])}
         records.append(record)
     return csv_text([list(records[0]), *(list(record.values()) for record in records)])
 
@@ -208,10 +214,20 @@ def table_markdown(results: dict[str, Any]) -> str:
             lines.append("| **Baselines** |" + " |" * (len(columns) - 1))
         for row in rows:
             lines.append("| " + " | ".join(escape_markdown(text(row)) for text in columns.values()) + " |")
+    lines += _pair_lines(results)
     lines += _calibration_lines(results)
     take = " ".join(recommendation_sentences(results))
     notes = [f"- {escape_markdown(note)}" for note in table_notes(results)]
     return "\n".join([*lines, "", *([escape_markdown(take), ""] if take else []), *notes, ""])
+
+
+def _pair_lines(results: dict[str, Any]) -> list[str]:
+    """A second table, of differences between encoders; none without several."""
+    if not compares_encoders(results):
+        return []
+    header, rows = (PAIR_HEADER[0], f"Δ {lead_title(results)}", PAIR_HEADER[2]), pair_rows(results)
+    lines = ["", f"| {' | '.join(header)} |", "| :--- | ---: | ---: |"]
+    return [*lines, *(f"| {' | '.join(map(escape_markdown, row))} |" for row in rows)]
 
 
 def _calibration_lines(results: dict[str, Any]) -> list[str]:
@@ -249,8 +265,20 @@ def terminal_table(results: dict[str, Any], width: int = 100) -> RenderableType:
         columns["Method"], first = lambda row: row["method"], 8
     blocks = [titles] if width >= ONE_TABLE_FROM else [titles[:first], ["Method", *titles[first:]]]
     tables: list[RenderableType] = [_terminal_block(results, columns, block) for block in blocks]
+    if compares_encoders(results):
+        tables.append(_pair_block(results))
     notes = [Text(f"• {note}", style="yellow" if note in results["notes"] else "dim") for note in table_notes(results)]
     return Group(*tables, *notes)
+
+
+def _pair_block(results: dict[str, Any]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(*PAIR_HEADER, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for row in pair_rows(results):
+        table.add_row(*row)
+    return table
 
 
 def _terminal_block(results: dict[str, Any], columns: Columns, titles: list[str]) -> Table:

@@ -1,4 +1,4 @@
-"""Baselines of a comparison: the majority class, and a residual network from scratch."""
+"""Baselines of a comparison: the majority class, and networks from scratch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ecgtune.data.positive import POSITIVE
 from ecgtune.data.splits import Split
 from ecgtune.data.tasks import label_counts
 from ecgtune.evaluation.decision import choose_decision
-from ecgtune.recipes.comparison import MAJORITY, RESNET
+from ecgtune.recipes.comparison import MAJORITY, RESNET, baseline_names
 from ecgtune.recipes.recipe import Recipe, load_recipes
 from ecgtune.training.predictions import predictions_text
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
@@ -25,13 +25,13 @@ from ecgtune.workflows.results import scores, summarise_task
 MAJORITY_TITLE = "Majority class"
 
 
-def resnet_recipe(first: Recipe) -> Recipe:
-    """The residual network by its own recipe, on the split of `first`, for as many epochs, with its rule of threshold.
+def scratch_recipe(first: Recipe, name: str = RESNET) -> Recipe:
+    """A network from scratch by its own recipe: split, epochs and rule of threshold are those of `first`.
 
     Its loss stays plain: class weights that help a pretrained encoder made it worse (CinC 2017, docs/real_tasks.md),
     and a baseline is to be as high as its few settings allow.
     """
-    recipe = load_recipes(RESNET)[0]
+    recipe = load_recipes(name)[0]
     optimisation = replace(
         recipe.optimisation,
         epochs=first.optimisation.epochs,
@@ -46,7 +46,8 @@ def resnet_recipe(first: Recipe) -> Recipe:
 def variants_of(variants: Sequence[Recipe], baselines: bool) -> list[tuple[Recipe, str]]:
     """What a comparison of `variants` trains: each with its kind, "method" or "baseline"."""
     kinds = [(variant, "method") for variant in variants]
-    return [*kinds, (resnet_recipe(variants[0]), "baseline")] if baselines else kinds
+    names = baseline_names(variants) if baselines else ()
+    return [*kinds, *((scratch_recipe(variants[0], name), "baseline") for name in names)]
 
 
 def write_majority(

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ecgtune.config.base import require
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import RunError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
-from ecgtune.recipes.comparison import MAJORITY, check_variants
+from ecgtune.recipes.comparison import MAJORITY, check_variants, encoder_pairs, with_models
 from ecgtune.recipes.lookup import RecipeLike, as_recipes, resolve_models
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.reporting.writing import write_comparison
@@ -37,6 +38,7 @@ def compare(
     *,
     model: str | Path | None = None,
     out: str | Path,
+    models: Sequence[str] | None = None,
     seeds: int = 3,
     baselines: bool = True,
     reference: str | None = None,
@@ -46,16 +48,20 @@ def compare(
     """Run every recipe with seeds 0 .. seeds - 1 on one split and return the content of `results.json`.
 
     recipes: the variants, each with its own name: recipes, or names and files that `load_recipes` takes. model: name or
-    path in place of the model of every recipe. out: the comparison folder; finished runs in it are kept, a stopped run
-    resumes. baselines: add the majority class and a residual network from scratch, trained for as many epochs as the
-    first variant. reference: the variant that differences are taken to; "full" when it is among them, else the first.
-    wait: while another process uses the folder, instead of an error.
+    path in place of the model of every recipe. models: encoders, every one with every recipe on the same windows, each
+    at its own rate, leads and preset (`recipes.comparison.with_models`); differences between encoders are then among
+    the results. out: the comparison folder; finished runs in it are kept, a stopped run resumes. baselines: add the
+    majority class and a residual network from scratch, with `models` an InceptionTime and an S4D too, trained for as
+    many epochs as the first variant. reference: the variant that differences are taken to; "full" when it is among
+    them, else the first. wait: while another process uses the folder, instead of an error.
 
     Raises SettingError for variants that cannot be compared, RunError for a folder that holds another comparison, and
     what `fine_tune` raises.
     """
     check_dataset(dataset, "compare")
+    require(model is None or models is None, "model and models are both given; give one of them")
     variants = as_recipes(recipes, model)
+    variants = variants if models is None else with_models(variants, models)
     reference = check_variants(variants, seeds, baselines, reference)
     resolve_models(variants)
     folder = Path(out)
@@ -92,7 +98,7 @@ def _compare(
         "model": ", ".join(dict.fromkeys(metrics["model"] for metrics in own)),
         "weights": ", ".join(dict.fromkeys(metrics["weights"] for metrics in own)),
         **({"imports": files} if (files := imported_files(own)) else {}),
-        **compare_runs(records, reference=reference),
+        **compare_runs(records, reference=reference, pairs=encoder_pairs(variants)),
         "history": _history(folder, [record.folder for record in records]),
     }
     write_comparison(folder, results)

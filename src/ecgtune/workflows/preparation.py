@@ -12,11 +12,12 @@ from ecgtune.config.base import choose
 from ecgtune.config.data import DataSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.preprocessing import Preprocessing
-from ecgtune.data.signal.steps import Step
+from ecgtune.data.signal.steps import Middle, Resample, Step
 from ecgtune.data.splits import Split, split_dataset
 from ecgtune.errors import DataError, SettingError
 from ecgtune.models.classifier import Classifier, Head
-from ecgtune.models.loading import load_model
+from ecgtune.models.input_spec import InputSpec
+from ecgtune.models.loading import input_spec_of, leads_problem, load_model
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.batches import Windows
 from ecgtune.utils.progress import ProgressBar
@@ -25,6 +26,8 @@ from ecgtune.utils.progress import ProgressBar
 KEPT_BYTES = 512 << 20
 #: A window may be so many times shorter or longer than those of the pretraining without a warning.
 USUAL_FACTOR = 4
+#: An encoder reads at least this fraction of a window, else shorter windows have to be cut.
+MIDDLE_FRACTION = 0.75
 
 
 class LazyWindows:
@@ -124,7 +127,7 @@ def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier
         recipe.model.name,
         checkpoint=recipe.model.checkpoint,
         classes=dataset.classes,
-        leads=dataset.leads,
+        leads=_leads_for(recipe, dataset.leads),
         lead_mode=recipe.model.lead_mode,
         lead_adapter=recipe.model.lead_adapter,
         head=Head(recipe.model.head_hidden, recipe.model.head_dropout, pooling=recipe.model.pooling),
@@ -132,10 +135,33 @@ def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier
     )
 
 
+def _leads_for(recipe: Recipe, leads: tuple[str, ...]) -> tuple[str, ...]:
+    """The leads of the windows that the recipe's encoder reads: all, or those that it has (`DataSettings.fit`)."""
+    name = recipe.model.name
+    if recipe.data.fit == "refuse" or recipe.model.lead_adapter or not leads_problem(name, leads):
+        return leads
+    own = input_spec_of(name).leads
+    found = tuple(lead for lead in leads if lead in own)
+    if not found and len(own) == 1:  # a one-lead encoder takes any one lead
+        found = ("II",) if "II" in leads else leads[:1]
+    return found or leads
+
+
+def _with_leads(dataset: Dataset, leads: tuple[str, ...]) -> Dataset:
+    """The dataset with some of its leads; a memory map stays one where they are adjacent."""
+    if leads == dataset.leads:
+        return dataset
+    rows = [dataset.leads.index(lead) for lead in leads]
+    adjacent = rows == list(range(rows[0], rows[0] + len(rows)))
+    chosen = slice(rows[0], rows[0] + len(rows)) if adjacent else rows
+    return replace(dataset, signal=dataset.signal[:, chosen], leads=leads)
+
+
 def prepare(model: Classifier, dataset: Dataset, split: Split, settings: DataSettings) -> Prepared:
     """Fit the preprocessing that the model's encoder wants on the training windows, and apply it to all.
 
-    A length that is unusual for the encoder is a further warning of the split.
+    A length that is unusual for the encoder, and leads and parts of windows that it does not read (`DataSettings.fit`),
+    are further warnings of the split.
 
     Raises SettingError when model and data do not have the same classes, DataError for windows shorter than one token.
     """
@@ -145,16 +171,23 @@ def prepare(model: Classifier, dataset: Dataset, split: Split, settings: DataSet
             f"load the model with classes={dataset.classes}"
         )
     spec = model.base_encoder.input_spec
+    fitted: list[str] = []
+    if settings.fit == "encoder" and model.leads != dataset.leads:
+        fitted.append(f"{model.name} reads lead {', '.join(model.leads)} of {', '.join(dataset.leads)}")
+        dataset = _with_leads(dataset, model.leads)
     samples = int(dataset.samples * spec.sampling_rate / dataset.sampling_rate)
     if samples < spec.minimum_samples:
         raise DataError(
             f"windows of {dataset.samples} samples at {dataset.sampling_rate:g} Hz are {samples} at the model's "
             f"{spec.sampling_rate:g} Hz; allowed: {spec.minimum_samples} or more"
         )
-    steps = preset_steps(model, settings)
+    steps, middle = preset_steps(model, settings), _middle(spec, dataset, settings)
+    if middle:
+        whole = f"{dataset.samples / dataset.sampling_rate:g} s"
+        fitted.append(f"{model.name} reads the middle {middle[0].seconds:g} s of windows of {whole}")
     if steps:
         try:
-            preprocessing = Preprocessing.preset(dataset, spec.sampling_rate, steps)
+            preprocessing = Preprocessing.preset(dataset, spec.sampling_rate, (*middle, *steps))
         except SettingError as error:
             raise SettingError(f"the preset of {model.name}: {error}; or leave it out with --preset none") from None
     else:
@@ -165,6 +198,8 @@ def prepare(model: Classifier, dataset: Dataset, split: Split, settings: DataSet
             resampling=spec.resampling,
             normalisation=settings.normalisation,
         )
+        if middle:
+            preprocessing = replace(preprocessing, steps=(*middle, Resample(spec.sampling_rate, spec.resampling)))
     prepared = preprocessing(np.array(dataset.signal[:1]), dataset.sampling_rate).shape[2]
     try:
         spec.check_samples(prepared)
@@ -175,8 +210,16 @@ def prepare(model: Classifier, dataset: Dataset, split: Split, settings: DataSet
             f"windows of {dataset.samples / dataset.sampling_rate:g} s do not fit {model.name}, at its "
             f"{spec.sampling_rate:g} Hz: {error}; cut windows of {seconds}"
         ) from None
-    warnings = (*split.warnings, *_unusual_length(dataset, spec.seconds))
+    warnings = (*split.warnings, *fitted, *_unusual_length(dataset, spec.seconds))
     return Prepared(dataset, replace(split, warnings=warnings), preprocessing)
+
+
+def _middle(spec: InputSpec, dataset: Dataset, settings: DataSettings) -> tuple[Middle, ...]:
+    """The step that shortens windows which are a little too long for the encoder; none otherwise."""
+    seconds, longest = dataset.samples / dataset.sampling_rate, spec.longest_seconds
+    if settings.fit == "refuse" or longest is None or not longest < seconds <= longest / MIDDLE_FRACTION:
+        return ()
+    return (Middle(longest),)
 
 
 def preset_steps(model: Classifier, settings: DataSettings) -> tuple[Step, ...]:

@@ -106,7 +106,7 @@ class RunBuilder:
         spec = model.base_encoder.input_spec
         # All that preparation depends on; the lead mode is in the encoder's kernel and not in its input.
         key = (spec.sampling_rate, spec.samples, spec.resampling, spec.seconds, recipe.data.normalisation)
-        key += preset_steps(model, recipe.data)
+        key += (recipe.data.fit, model.leads, preset_steps(model, recipe.data))
         if key not in self._prepared:
             self._prepared[key] = prepare(model, self.dataset, self.split, recipe.data)
         return self._prepared[key]

@@ -46,6 +46,18 @@ class Resample(Step):
 
 
 @dataclass(frozen=True)
+class Middle(Step):
+    """Keep the middle `seconds` of each window."""
+
+    seconds: float
+
+    def __call__(self, windows: Windows, rate: float) -> tuple[Windows, float]:
+        samples = min(round(self.seconds * rate), windows.shape[-1])
+        first = (windows.shape[-1] - samples) // 2
+        return windows[..., first : first + samples], rate
+
+
+@dataclass(frozen=True)
 class Stretch(Step):
     """Interpolate linearly at `samples` points, whatever the length is, and take them for `rate` Hz."""
 
@@ -192,7 +204,7 @@ class Decimate(Step):
 STEPS: dict[str, type[Step]] = {
     step.__name__: step
     for step in (
-        *(Resample, Stretch, Notch, Butterworth, WindowedSinc, RunningMedian),
+        *(Middle, Resample, Stretch, Notch, Butterworth, WindowedSinc, RunningMedian),
         *(StandardiseWindow, StandardiseLeads, ScaleLeads, ScaleWindow, Ranks, Decimate),
     )
 }
