@@ -50,16 +50,16 @@ def sweep_table(study: Study, *_: Any) -> str:
 def runs_table(study: Study, layout: Mapping[str, Any], rows: Sequence[Row], cells: Cells) -> str:
     """Return one table per task and fraction, with one row per variant.
 
-    layout: `tasks`, `columns` (of `COLUMNS`), `rows` (variants, by default all of the study), `differences` (metrics)
-    to `reference`: a variant, "own" (the first reference of the variant) or "above" (the row above). alike: columns
-    with equal values in paired runs, by default precision and device.
+    layout: `tasks`, `at` (fractions), `columns` (of `COLUMNS`), `rows` (variants, by default all of the study),
+    `differences` (metrics) to `reference`: a variant, "own" (the first reference of the variant) or "above" (the row
+    above). alike: columns with equal values in paired runs, by default precision and device.
     """
     found, parts = by_place(rows), []
     names = layout.get("rows", study.variants)
     places = [
         (task, f"{at:g}")
         for task in layout.get("tasks", study.tasks)
-        for at in sorted(study.tasks[task].at or study.at)
+        for at in sorted(layout.get("at", study.tasks[task].at or study.at))
     ]
     for place in places:
         runs, lines, before = found.get(place, {}), [], None

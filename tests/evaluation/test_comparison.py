@@ -67,8 +67,9 @@ def test_layout_of_results_json():
     assert [row["method"] for row in found["rows"]] == ["full", "lora"]
     first = found["rows"][0]
     assert list(first) == [
-        "method", "title", "kind", "seeds", "runs", "epochs", "learning_rate", "trainable_fraction", "trainable",
-        "seconds_per_epoch", "peak_memory_bytes", "file_bytes", "calibration", "metrics", "group_metrics", "difference",
+        "method", "title", "kind", "model", "seeds", "runs", "epochs", "learning_rate", "trainable_fraction",
+        "trainable", "parameters", "seconds", "seconds_per_epoch", "peak_memory_bytes", "file_bytes",
+        "calibration", "metrics", "group_metrics", "difference",
     ]  # fmt: skip
     assert tuple(first["metrics"]) == tuple(first["group_metrics"]) == tuple(first["difference"]) == METRICS
     assert list(first["metrics"]["f1"]) == ["mean", "std", "values", "ci_low", "ci_high", "with_seeds"]

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from ecgtune.cli.inputs import Reading, RecordFlags, RoundFlags, read_data
 from ecgtune.cli.options import (
     EVALUATION,
-    MOST_USED,
+    MODEL,
     Baselines,
     DataFile,
     MethodNames,
@@ -30,7 +30,7 @@ def compare(
     /,
     *,
     methods: MethodNames = "full,adapter,lora,probe",
-    models: Annotated[str | None, Parameter(group=MOST_USED)] = None,
+    models: Annotated[str | None, Parameter(group=MODEL)] = None,
     seeds: Seeds = 3,
     out: Out = Path("runs/compare"),
     reading: Reading = Reading(),

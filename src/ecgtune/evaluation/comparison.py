@@ -308,7 +308,7 @@ def _description(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "method": runs[0].name,
         "title": runs[0].title,
         "kind": runs[0].kind,
-        "model": runs[0].metrics["model"],
+        "model": runs[0].metrics.get("model"),
         "seeds": [run.seed for run in runs],
         "runs": [run.folder for run in runs],
         "epochs": _typical(entry["epochs"] for entry in training),

@@ -18,7 +18,7 @@ def comparison_notes(metrics: Sequence[dict[str, Any]], rows: Sequence[dict[str,
     metrics: metrics.json of every run of a method (not of baselines). rows: rows of results.json.
     """
     notes: list[str] = []
-    several = len(_distinct(run["model"] for run in metrics)) > 1
+    several = len(_distinct(run.get("model") for run in metrics)) > 1
     for model, weights in _distinct(
         (run["model"], run["weights"].partition(" (seed")[0]) for run in metrics if several
     ):

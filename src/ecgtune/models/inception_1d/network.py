@@ -19,7 +19,6 @@ from ecgtune.models.base import Encoder
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.layers import drop_path
 
-
 STRIDE = 2  # of the first convolution, in samples
 
 
