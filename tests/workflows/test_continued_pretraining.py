@@ -177,7 +177,7 @@ def test_the_published_quantiser_is_trained_further(place, tmp_path, monkeypatch
     ("name", "recipe", "said"),
     [
         ("heartlang", SIGNALS, r"no objective can pretrain heartlang, .*; continue from another of .*openecg"),
-        ("ecg-jepa", SIGNALS, "the preset of .* needs millivolts"),
+        ("ecg-jepa", SIGNALS, "the preset of .* needs millivolts, but the unit of .* is unknown; .*--unit uV"),
         ("openecg", CONTRASTIVE, r"allowed: data2vec, masked \(--recipe continue-masked-teacher or "),
         ("merl-vit-tiny", SIGNALS, "lead 'V9' is not known; allowed: I, II"),
     ],
@@ -191,6 +191,26 @@ def test_weights_that_cannot_be_continued_are_refused(place, tmp_path, name, rec
     with pytest.raises(SettingError, match=said):
         continued(place, recipe, tmp_path / "never", start, data)
     assert not (tmp_path / "never").exists()
+
+
+def test_a_preset_in_millivolts_gets_them_whatever_the_unit_is(place, tmp_path):
+    start = saved(tmp_path / "start", TINY["ecg-jepa"]())
+    with np.load(place / "two.npz") as arrays:
+        signal, others = (
+            arrays["signal"],
+            {name: arrays[name] for name in ("offset", "record", "sampling_rate", "leads")},
+        )
+    np.savez(tmp_path / "mv.npz", signal=signal.astype(np.float32) / 1000, **others)
+    weights = []
+    for file, unit in ((place / "two.npz", "uV"), (tmp_path / "mv.npz", "mV")):
+        recipe = replace(SIGNALS, optimisation=replace(SIGNALS.optimisation, epochs=2, batch_size=64))
+        recipe = replace(recipe, crops=replace(recipe.crops, window_seconds=0.24))
+        settings = ecgtune.PretrainSettings(unit=unit)
+        best = ecgtune.pretrain(file, recipe, settings, out=tmp_path / unit, start=start, quiet=True)
+        weights.append(load_checkpoint(best).encoder.state_dict())
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=0, atol=1e-2)
+    assert json.loads((tmp_path / "mV" / "metrics.json").read_text())["window"]["seconds"] == pytest.approx(60 / 250)
 
 
 def test_sizes_and_weights_exclude_each_other():

@@ -34,7 +34,7 @@ from ecgtune.data.signal.filters import resample
 from ecgtune.data.signal.quality import between_gaps, constant_fraction, extreme_fraction, fill_gaps
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where, split_names
-from ecgtune.io.readers.base import ReadOptions, check_size, one_line_errors, stated_rate
+from ecgtune.io.readers.base import ReadOptions, check_size, millivolt_factor, one_line_errors, stated_rate
 from ecgtune.io.readers.csv_dialect import is_csv
 from ecgtune.io.readers.csv_table import is_table
 from ecgtune.io.readers.npz_archive import ARCHIVE, Archive, unpacks_too_far
@@ -47,7 +47,7 @@ from ecgtune.utils.formatting import counted
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 4  # raise it with every change of the stored content
+FORMAT = 5  # raise it with every change of the stored content
 FULL_SCALE = 32_000  # of an int16, for signals that are not int16 already
 LONGEST_GAP = 0.1  # seconds that are interpolated, as in windows
 CONSTANT_SECONDS = 0.5  # without any change for longer: a lost electrode, not a quiet baseline
@@ -66,6 +66,7 @@ class Recordings:
     offset: int64 (recordings + 1). record: their names. flat: bool (recordings,), constant in all leads. clipped: bool
     (recordings,), at the limits of the recorder in one of the other leads. sampling_rate: Hz, after resampling. files:
     name and sha256 of each file that was read; `source.sha256` is the sha256 of these digests one after the other.
+    millivolts: of one step of the samples of each recording, NaN where the unit is unknown; the median is lost.
     """
 
     samples: NDArray[np.int16]
@@ -77,6 +78,7 @@ class Recordings:
     sampling_rate: float
     source: Source
     files: tuple[tuple[str, str], ...]
+    millivolts: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.record)
@@ -103,7 +105,9 @@ def read_recordings(
     def load(entry: Path) -> Recordings | None:
         try:
             with np.load(entry / "facts.npz", allow_pickle=False) as facts:
-                offset, flat, clipped = (facts[name] for name in ("offset", "flat", "clipped"))
+                offset, flat, clipped, millivolts = (
+                    facts[name] for name in ("offset", "flat", "clipped", "millivolts")
+                )
                 sha256 = facts["sha256"].tolist()
             shape, file = (int(offset[-1]), len(pool.leads)), entry / "samples.i16"
             if file.stat().st_size != 2 * shape[0] * shape[1]:
@@ -113,7 +117,9 @@ def read_recordings(
             return None
         files = tuple(zip((file.name for file in pool.files), sha256, strict=True))
         source = Source(str(path), hashlib.sha256(b"".join(map(bytes.fromhex, sha256))).hexdigest())
-        return Recordings(samples, offset, pool.record, flat, clipped, pool.leads, sampling_rate, source, files)
+        return Recordings(
+            samples, offset, pool.record, flat, clipped, pool.leads, sampling_rate, source, files, millivolts
+        )
 
     entry = cache_folder() / f"recordings-{subject}-{version}"
     return cached(entry, load, lambda folder: _store(folder, pool, rate, sampling_rate, resampling))
@@ -198,7 +204,7 @@ def _find_pool(path: Path, options: ReadOptions) -> _Pool:
     if path.is_dir():
         files = tuple(sorted(file for file in path.glob("*.npy") if file.is_file()))
         if files:
-            return _Pool(files, np.array([file.stem for file in files]), ("II",), None)
+            return _Pool(files, np.array([file.stem for file in files]), ("II",), None, options=options)
         found = whole_recordings(find_recordings(path))
         found = {name: file for name, file in found.items() if not is_table(file)}
         found = {name: file for name, file in found.items() if not is_csv(file)} or found  # beside others, no recording
@@ -267,7 +273,8 @@ def _check_signal(path: Path, shape: tuple[int, ...], dtype: np.dtype, leads: in
 
 def _store(folder: Path, pool: _Pool, rate: float, sampling_rate: float, resampling: str) -> None:
     """Write the recordings and their facts into an entry of the cache."""
-    lengths, flat, clipped, shortened = [], [], [], 0
+    lengths, flat, clipped, millivolts, shortened = [], [], [], [], 0
+    unit = "mV" if pool.recordings else pool.options.unit
     with (folder / "samples.i16").open("wb") as file:
         for name, signal in zip(pool.record, pool.signals(), strict=True):
             whole = signal.shape[1]
@@ -277,7 +284,9 @@ def _store(folder: Path, pool: _Pool, rate: float, sampling_rate: float, resampl
             moving = [lead for lead in signal if constant_fraction(lead, run) <= FLAT_FRACTION]
             flat.append(not moving)
             clipped.append(any(extreme_fraction(lead) > CLIPPED_FRACTION for lead in moving))
-            values = resample(_scaled(signal), rate, sampling_rate, resampling)
+            scaled, step = _scaled(signal)
+            millivolts.append(np.nan if unit is None else step * millivolt_factor(pool.files[-1], None, unit))
+            values = resample(scaled, rate, sampling_rate, resampling)
             values = np.clip(np.rint(values), -(1 << 15), (1 << 15) - 1).astype(np.int16)
             file.write(np.ascontiguousarray(values.T).data)  # leads last, so that recordings can follow each other
             lengths.append(values.shape[1])
@@ -290,7 +299,7 @@ def _store(folder: Path, pool: _Pool, rate: float, sampling_rate: float, resampl
         )
     sha256 = np.array([file_sha256(file) for file in pool.files])
     offset = np.concatenate([[0], np.cumsum(lengths)])
-    np.savez(folder / "facts.npz", offset=offset, flat=flat, clipped=clipped, sha256=sha256)
+    np.savez(folder / "facts.npz", offset=offset, flat=flat, clipped=clipped, sha256=sha256, millivolts=millivolts)
 
 
 def _without_gaps(signal: NDArray[Any], rate: float, name: str) -> NDArray[Any]:
@@ -306,13 +315,15 @@ def _without_gaps(signal: NDArray[Any], rate: float, name: str) -> NDArray[Any]:
     return fill_gaps(signal[:, starts[longest] : stops[longest]], rate, LONGEST_GAP)[0]
 
 
-def _scaled(signal: NDArray[Any]) -> NDArray[np.float64]:
+def _scaled(signal: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
     """Scale to int16: int16 as it is, other types with their median at 0 and their largest sample at full scale.
 
-    Crops are z-scored later, so unit and offset of a recording do not matter, but its resolution does.
+    Returns one step of the result in the unit of the signal too. Crops lose their offset later, so that of a recording
+    does not matter, but its resolution does.
     """
     values = signal.astype(np.float64)
     if signal.dtype == np.int16:
-        return values
+        return values, 1.0
     values -= np.median(values, axis=-1, keepdims=True)
-    return values * (FULL_SCALE / max(float(np.abs(values).max()), np.finfo(np.float64).tiny))
+    step = max(float(np.abs(values).max()), np.finfo(np.float64).tiny) / FULL_SCALE
+    return values / step, step

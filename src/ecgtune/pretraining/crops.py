@@ -109,6 +109,11 @@ class CropShape:
     places: int
     steps: tuple[Step, ...] = ()
 
+    @property
+    def amplitude_matters(self) -> bool:
+        """Whether the inputs are in millivolts."""
+        return bool(self.steps) and not any(step.scale_free for step in self.steps)
+
     def inputs(self, crops: NDArray[np.float32], segments: int) -> NDArray[np.float32]:
         """Crops (items, leads, segments * samples) -> inputs of the encoder (items * segments, leads, samples)."""
         if not self.steps:

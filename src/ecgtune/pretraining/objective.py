@@ -121,8 +121,10 @@ class PretrainingObjective(Objective, Generic[Task]):
     def batch(self, rows: np.ndarray, context: StepContext, device: torch.device) -> Batch:
         positions, disturb = self._of_epoch(context)
         # Normalised before augmentation, whose amplitudes are in standard deviations, and after it, as in fine-tuning.
-        crops = normalised(cut(self._recordings, positions, rows, self._samples), 1)
-        signal = self._shape.inputs(disturb(crops, rows, self._recordings.sampling_rate), self.segments)
+        raw = cut(self._recordings, positions, rows, self._samples)
+        crops = normalised(raw, 1)
+        disturbed = disturb(crops, rows, self._recordings.sampling_rate) * self._spread(raw, positions, rows)
+        signal = self._shape.inputs(disturbed, self.segments)
         key = (context.seed, context.step, int(rows[0]))
         draws = self.draw(len(signal), key, training=True, device=device)
         targets = self.targets(crops, positions, rows, device)
@@ -167,6 +169,13 @@ class PretrainingObjective(Objective, Generic[Task]):
             self._epoch = (context.seed, context.epoch, positions, disturb)
         return self._epoch[2:]
 
+    def _spread(self, crops: NDArray[np.float32], positions: CropPositions, rows: np.ndarray) -> NDArray[np.float32]:
+        """Standard deviation in millivolts of each lead of the crops, for a preset that keeps them; otherwise 1."""
+        if not self._shape.amplitude_matters:
+            return np.ones((), np.float32)
+        step = self._recordings.millivolts[positions.owner[rows]]
+        return (crops.std(axis=-1, keepdims=True) * step[:, None, None]).astype(np.float32)
+
     @torch.no_grad()
     def _validation(self, context: StepContext) -> dict[str, float]:
         """Return the mean of each term over the validation crops, with the same crops and draws in every epoch."""
@@ -177,7 +186,8 @@ class PretrainingObjective(Objective, Generic[Task]):
         self.model.eval()
         for number, rows in enumerate(np.array_split(items, -(-len(items) // VALIDATION_BATCH))):
             crops = cut(self._recordings, self._val_positions, rows, self._samples)
-            signal = self._shape.inputs(crops, self.segments)
+            scaled = normalised(crops, 1) * self._spread(crops, self._val_positions, rows)
+            signal = self._shape.inputs(scaled if self._shape.amplitude_matters else crops, self.segments)
             draws = self.draw(len(signal), (context.seed, number, VALIDATION), training=False, device=device)
             targets = self.targets(normalised(crops, 1), self._val_positions, rows, device)
             batch = Batch(torch.from_numpy(signal).to(device), draws, targets, context.step)

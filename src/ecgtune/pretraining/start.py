@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from ecgtune.config.base import require, to_table
@@ -110,6 +111,11 @@ def make_objective(
     Raises SettingError for an architecture without a module for the objective, and for invalid sizes.
     """
     shape = window_shape(recipe, start, recordings.leads)
+    require(
+        not (shape.amplitude_matters and bool(np.isnan(recordings.millivolts).any())),
+        f"the preset of {recipe.start.name} needs millivolts, but the unit of {recordings.source.path} is unknown; "
+        "give it, for example --unit uV",
+    )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which also seeds the GPU
         if start is None:
@@ -162,11 +168,6 @@ def _reading_rate(spec: InputSpec) -> float:
 def _shape_for(encoder: Encoder, seconds: float, name: str) -> CropShape:
     """Windows of about `seconds` for an encoder, at the rate with which recordings are read."""
     spec, steps = encoder.input_spec, _steps(encoder.input_spec)
-    if steps and not any(step.scale_free for step in steps):
-        raise SettingError(
-            f"the preset of {name} needs millivolts, which recordings without labels are read without; continue from "
-            "an encoder that normalises its windows"
-        )
     rate = _reading_rate(spec)
     wanted = spec.samples or round(seconds * spec.sampling_rate) // spec.multiple_of * spec.multiple_of
     samples = min(wanted, spec.maximum_samples or wanted)

@@ -59,7 +59,7 @@ def pair_note(results: dict[str, Any]) -> str:
     unit, number = unit_name(results["split"]), len(results["pairs"])
     return (
         f"Differences of the {lead_title(results)} between encoders with the same method, paired by test window and "
-        f"seed and resampled by {unit}; p-values are adjusted for all {formatting.counted(number, 'pair')} (Holm)."
+        f"seed and resampled by {unit}; p-values are adjusted for the number of pairs, {number} (Holm)."
     )
 
 
