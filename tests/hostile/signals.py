@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import os
 import pickle
 import struct
 import zipfile
@@ -237,6 +238,79 @@ RECORDINGS: dict[str, Write] = {
     "CSV: one number of a megabyte": _text("rec.csv", "I,II\n" + "9" * (1 << 20) + ",2\n"),
     "no known type": _text("rec.exe", b"MZ" + bytes(100)),
     "empty": _text("rec.edf", b""),
+}
+TABLE = "record,label\nrec,1\na,0\nb,1\n"
+
+
+def _records(table: str | bytes = TABLE, change: Callable[[Path], object] = lambda records: None) -> Write:
+    """A table of labels and a folder of three WFDB records, of which one, `rec`, is changed."""
+
+    def write(folder: Path) -> Path:
+        (folder / "records").mkdir()
+        for name in ("rec", "a", "b"):
+            write_wfdb(folder / "records", digital(samples=3000), name=name)
+        change(folder / "records")
+        (folder / "t.csv").write_bytes(table.encode() if isinstance(table, str) else table)
+        return folder
+
+    return write
+
+
+def _linked(name: str, target: str) -> Callable[[Path], object]:
+    def change(records: Path) -> None:
+        (records / name).unlink()
+        (records / name).symlink_to(target)
+
+    return change
+
+
+def _pipe(name: str) -> Callable[[Path], object]:
+    def change(records: Path) -> None:
+        (records / name).unlink(missing_ok=True)
+        os.mkfifo(records / name)
+
+    return change
+
+
+def _header(old: str, new: str) -> Callable[[Path], object]:
+    def change(records: Path) -> None:
+        path = records / "rec.hea"
+        path.write_text(path.read_text().replace(old, new))
+
+    return change
+
+
+def _table(make: Callable[[Path], object]) -> Write:
+    """The table itself is something else."""
+
+    def write(folder: Path) -> Path:
+        _records()(folder)
+        (folder / "t.csv").unlink()
+        make(folder / "t.csv")
+        return folder
+
+    return write
+
+
+RECORDS: dict[str, Write] = {
+    "samples without end": _records(change=_linked("rec.dat", "/dev/zero")),
+    "samples in a pipe": _records(change=_pipe("rec.dat")),
+    "a header without end": _records(change=_linked("rec.hea", "/dev/zero")),
+    "a header in a pipe": _records(change=_pipe("rec.hea")),
+    "a header that links to itself": _records(change=_linked("rec.hea", "rec.hea")),
+    "samples in /dev/zero": _records(change=_header("rec.dat", "/dev/zero")),
+    "a zero byte in the name of the samples": _records(change=_header("rec.dat", "rec\0.dat")),
+    "a table in a pipe": _table(os.mkfifo),
+    "a table without end": _table(lambda path: path.symlink_to("/dev/zero")),
+    "a table that is a folder": _table(Path.mkdir),
+    "a table that links to itself": _table(lambda path: path.symlink_to("t.csv")),
+    "a table of 2 MB in a row": _records("a" * (2 << 20)),
+    "a table of formats of spreadsheets": _table(lambda path: _member(path, "xl/worksheets/sheet1.xml", b"<a>" * 1000)),
+    "a name above the folder": _records("record,label\n../records/rec,1\na,0\nb,1\n"),
+    "a name in /etc": _records("record,label\n/etc/passwd,1\na,0\nb,1\n"),
+    "a zero byte in a name": _records("record,label\nre\0c,1\na,0\nb,1\n"),
+    "a name of 5000 characters": _records("record,label\n" + "a" * 5000 + ",1\na,0\nb,1\n"),
+    "a name of escapes and lines": _records('record,label\n"\x1b[31mred\nerror: fake",1\na,0\nb,1\n'),
 }
 WINDOWS: dict[str, Write] = {
     "CSV: a gzip of 500 MB": lambda folder: _gzip(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hostile.pickled import PAYLOAD, checkpoints
-from hostile.signals import POOLS, RECORDINGS, WINDOWS
+from hostile.signals import POOLS, RECORDINGS, RECORDS, WINDOWS
 
 SECONDS, BYTES = 5.0, 500 << 20
 PATIENCE = 120.0  # seconds of a busy machine, after which a reader is taken to hang
@@ -118,7 +118,7 @@ def in_folder(kind: str, write: Callable[[Path], object], name: str = "") -> tup
 CHECKPOINTS = {name: in_folder("checkpoint", write, "model.pt") for name, write in checkpoints().items()}
 SIGNALS = {
     f"{kind}: {name}": in_folder(kind, write)
-    for kind, table in (("recording", RECORDINGS), ("windows", WINDOWS), ("pool", POOLS))
+    for kind, table in (("recording", RECORDINGS), ("records", RECORDS), ("windows", WINDOWS), ("pool", POOLS))
     for name, write in table.items()
 }
 #: Parts of the names of files that take seconds to write or to read.

@@ -54,6 +54,12 @@ def _reader(kind: str) -> Callable[[Path], object]:
 
         options = ReadOptions(lead_names=("I", "II", "V1"), ignore_checksums=True)
         return lambda path: _answered(path, options, refused=kind == "recording")
+    if kind == "records":
+        from ecgtune.io.readers.base import ReadOptions
+        from ecgtune.io.records.reading import RecordSettings, read_records
+
+        given = {"options": ReadOptions(), "settings": RecordSettings(workers=1)}
+        return lambda folder: read_records(folder / "t.csv", folder / "records", **given)
     if kind == "windows":
         from ecgtune.io.windows import read_dataset
 

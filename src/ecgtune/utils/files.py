@@ -11,10 +11,11 @@ import os
 import re
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ecgtune.errors import DataError, EcgtuneError, RunError
 from ecgtune.utils.formatting import size
@@ -130,9 +131,20 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file for reading. Raises OSError, also for a pipe or device, which may never end, and for odd names."""
+    try:
+        mode = path.stat().st_mode
+    except ValueError:  # a zero byte
+        raise OSError(errno.EINVAL, "no file can have this name", str(path)) from None
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
+    return path.open("rb")
+
+
 def refuse_pointer(path: Path, error: type[EcgtuneError] = DataError) -> None:
     """Raise `error` when a file holds no content of its own, only a Git LFS pointer to it."""
-    with suppress(OSError), path.open("rb") as file:
+    with suppress(OSError), open_file(path) as file:
         if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
             raise error(f"{path}: is a Git LFS pointer, not the file itself; fetch the file with 'git lfs pull'")
 
@@ -140,7 +152,7 @@ def refuse_pointer(path: Path, error: type[EcgtuneError] = DataError) -> None:
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits. Raises DataError when it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); is the file complete and readable?") from error
@@ -170,9 +182,11 @@ def json_lines(path: Path) -> list[Any]:
 
 
 def _small_text(path: Path) -> str:
-    if path.stat().st_size > MOST_JSON_BYTES:
+    with open_file(path) as file:
+        content = file.read(MOST_JSON_BYTES + 1)
+    if len(content) > MOST_JSON_BYTES:
         raise ValueError(f"over {MOST_JSON_BYTES} bytes")
-    return path.read_text(encoding="utf-8")
+    return content.decode("utf-8")
 
 
 def _json(text: str) -> Any:

@@ -17,6 +17,7 @@ from typing import IO
 
 from ecgtune.errors import DataError
 from ecgtune.utils.archives import GzipReader
+from ecgtune.utils.files import open_file
 from ecgtune.utils.text import reason_of
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv")
@@ -72,7 +73,7 @@ def unreadable(path: Path, error: BaseException) -> DataError:
 
 def open_text(path: Path) -> IO[bytes]:
     """Open a plain or gzip file of text in UTF-8 or UTF-16; lines end with line feeds. Raises DataError."""
-    with path.open("rb") as plain:
+    with open_file(path) as plain:
         start = plain.read(8)
     if start.startswith(_WORKBOOKS):
         raise workbook_error(path)

@@ -26,6 +26,7 @@ from ecgtune.utils.text import shown
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 SPECIAL = re.compile(r"[+-]?(nan|inf|infinity)$", re.IGNORECASE)
+LONGEST_LINE = 1 << 20  # bytes, of the header of a table
 GAPS = ("", "nan", "NaN", "NAN", "NA", "N/A", "#N/A", "null")
 
 
@@ -156,7 +157,10 @@ def read_table(path: Path, whole: Collection[str] = ()) -> tuple[dict[str, NDArr
     """
     try:
         with open_text(path) as file:
-            content = file.read()
+            content = file.read(LONGEST_LINE)
+            if len(content) == LONGEST_LINE and b"\n" not in content:
+                raise DataError(f"{path}: its first row has over {LONGEST_LINE} bytes; give the path of a CSV table")
+            content += file.read()
         digest = file_sha256(path)
     except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or error

@@ -129,7 +129,7 @@ def find_recordings(folder: Path, *, leave_out: Iterable[Path] = ()) -> dict[str
         return found
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give the folder that the recordings are in")
-    without = {path.resolve() for path in leave_out}
+    without = {os.path.realpath(path) for path in leave_out}
     return dict(sorted(_identified(_within(folder, without), folder).items()))
 
 
@@ -156,7 +156,7 @@ def common_folder(places: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([os.path.abspath(each if each.is_dir() else each.parent) for each in places]))
 
 
-def _within(folder: Path, without: Collection[Path]) -> Iterator[Path]:
+def _within(folder: Path, without: Collection[str]) -> Iterator[Path]:
     """Files of a folder and its subfolders that may be recordings. Raises DataError for none."""
     by_suffix, empty = {reader: reader.suffixes for reader in readers()}, True
     linked: list[Path] = []
@@ -165,7 +165,7 @@ def _within(folder: Path, without: Collection[Path]) -> Iterator[Path]:
         linked += [path for name in folders if (path := Path(place, name)).is_symlink()]
         for name in sorted(names):
             path = Path(place, name)
-            if name.startswith(".") or path.resolve() in without or (path.exists() and not path.is_file()):
+            if name.startswith(".") or os.path.realpath(path) in without or (path.exists() and not path.is_file()):
                 continue  # a link to nothing is listed, so that reading tells it
             if _longest_suffix(path, by_suffix)[0] or _known_by_content(path):
                 empty = False
@@ -286,7 +286,8 @@ def window_reader(path: Path) -> FileReader:
     if not path.exists():
         raise DataError(f"{path}: no such file; give the path of a file of ECG windows ({allowed})")
     if not path.is_file():
-        raise DataError(f"{path}: is a folder, not a file; give the path of one file of ECG windows ({allowed})")
+        kind = "folder" if path.is_dir() else "pipe or device"
+        raise DataError(f"{path}: is a {kind}, not a file; give the path of one file of ECG windows ({allowed})")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty; rows of samples and a label are needed")
     if path.suffix.casefold() in WORKBOOKS:

@@ -14,6 +14,7 @@ from ecgtune.io.readers.registry import find_recordings, whole_recordings
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import write_text
 from ecgtune.utils.formatting import counted
+from ecgtune.utils.text import printable
 
 NO_FILE = "no recording of this name in the folder"
 
@@ -58,11 +59,11 @@ class Selection:
             write_text(Path(listing), csv_text(rows))
         total = len(self.missing) + len(self.paths)
         if len(found) > max_skipped * total or len(found) == total:
-            named = ", ".join(each.recording for each in found[:3]) + (", ..." if len(found) > 3 else "")
+            named = ", ".join(printable(each.recording) for each in found[:3]) + (", ..." if len(found) > 3 else "")
             example = _typical(found)
-            why = f"{example.recording}: {example.reason}"
+            why = f"{printable(example.recording)}: {printable(example.reason)}"
             if total == 1:
-                raise DataError(f"{self.source}: {example.reason}")
+                raise DataError(f"{self.source}: {printable(example.reason)}")
             if len(found) == total:
                 raise DataError(f"{self.source}: not one of its {total} {self.kind} can be used; {why}")
             raise DataError(
