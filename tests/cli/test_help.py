@@ -115,3 +115,14 @@ def test_typos_are_told_before_heavy_imports(tokens, told, absent, tmp_path):
     assert done.returncode == 2
     assert told in done.stderr
     assert not absent & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "usage"),
+    [("predict", "[OPTIONS] RUN DATA..."), ("verify", "[OPTIONS] MODEL [DATA...]"), ("evaluate", "[OPTIONS] RUN DATA")],
+)
+def test_usage_names_the_arguments_and_no_default_is_empty(name, usage, capsys):
+    run(name, "--help")
+    out = capsys.readouterr().out
+    assert out.splitlines()[0] == f"Usage: ecgtune {name} {usage}"
+    assert "default: ()" not in out

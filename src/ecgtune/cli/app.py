@@ -26,6 +26,11 @@ Imports = Annotated[
 ]
 #: In place of a lone "-", a channel to leave out in --lead-names, which cyclopts takes for an option.
 _VALUE = "\N{MINUS SIGN}"
+#: Of commands with any number of files, which cyclopts calls ARGS.
+USAGE = {
+    "predict": "Usage: ecgtune predict [OPTIONS] RUN DATA...",
+    "verify": "Usage: ecgtune verify [OPTIONS] MODEL [DATA...]",
+}
 Tokens = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
 
 
@@ -48,7 +53,8 @@ def make_app(name: str, command: Any) -> App:
         print_error=False,
         result_action="return_value",
     )
-    app.command(command, name=name)
+    usage = {"usage": USAGE[name]} if name in USAGE else {}
+    app.command(command, name=name, **usage)
 
     app.meta.suppress_keyboard_interrupt = False
 

@@ -32,14 +32,14 @@ class Reading:
     """How to read the file of windows, or the recordings."""
 
     label: Annotated[str | None, Parameter(group=MOST_USED)] = None
-    """Label column, two classes or more; `label` when not given, else the only one it can be (the last one of windows
-    without a header)."""
+    """Column of the labels, two classes or more; `label` when not given, else the only column that can hold labels (the
+    last one in a file of windows without a header)."""
     labels: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
     """Several label columns of 0 and 1 (empty: missing), --labels MI STTC HYP, instead of one column. Of a column with
     several labels a row (--label-separator, --scp, --labels-from-headers) those to use, one against the rest."""
     label_separator: str | None = None
     """Character between several labels in one column, such as '|' for AFIB|SR."""
-    missing: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ()
+    missing: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)] = ()
     """Values of the label columns that mean a missing label, beside empty cells: --missing None unknown."""
     positive: str | None = None
     """Positive class of two, whose probability is reported. Chosen by name (not "normal", "other", "no", 0), else the
@@ -47,8 +47,8 @@ class Reading:
     group: str | None = None
     """Column of the patient or recording that a window belongs to; `patient` or `record` when not given."""
     lead: str | None = None
-    """Recorded lead (II when the file does not name it), or the one to take of several; `copy` copies one-lead windows
-    to all twelve channels of a 12-lead encoder."""
+    """Recorded lead (II when the file does not name it), or the one to take of several; with `copy`, all channels of a
+    12-lead encoder get the one lead of the windows."""
     val_file: Annotated[Path | None, Parameter(group=SPLIT)] = None
     """File of validation windows, or table of validation recordings; DATA is then for training."""
     test_file: Annotated[Path | None, Parameter(group=SPLIT)] = None
@@ -95,7 +95,8 @@ class RecordFlags:
     match_numbers: bool = False
     """Match a recording that the table names by a number, 1, with the only one that has it in its name, 00001_hr."""
     patient: str | None = None
-    """Column of patients, who are never split; `patient` or `patient_id` when not given, else recordings are."""
+    """Column of patients; `patient` or `patient_id` when not given. A patient, or without them a recording, is in one
+    split only."""
     site: str | None = None
     """Column of the site of a recording, for --leave-site-out."""
     fold: Annotated[str | None, Parameter(group=SPLIT)] = None
@@ -117,7 +118,7 @@ class RecordFlags:
     short: Literal["repeat", "refuse"] = "repeat"
     """A recording shorter than the window is repeated from its start, or refused."""
     band: tuple[float, float] | None = None
-    """Band-pass in Hz, such as 0.5 40, without delay."""
+    """Zero-phase band-pass in Hz, such as 0.5 40."""
     mains: Literal["50", "60"] | None = None
     """Mains frequency to remove, in Hz."""
     longest_gap: float = 0.1

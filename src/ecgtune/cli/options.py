@@ -102,7 +102,7 @@ def optional(
         if item.name in skip:
             continue
         flag_name = (renamed or {}).get(item.name, item.name)
-        told = [f"{item.default}"] if item.default is not None else []
+        told = [f"{item.default}"] if item.default not in (None, ()) else []
         told = ["the recipe's", *told] if recipe else told
         help_text = texts[item.name] + (f" [default: {', else '.join(told)}]" if told else "")
         kind = hints[item.name] if type(None) in get_args(hints[item.name]) else hints[item.name] | None
