@@ -64,9 +64,8 @@ def write_result(file: Path, facts: Mapping[str, Any], device: torch.device = CP
 
 def command() -> str:
     """Return the command line of the running script."""
-    script = Path(sys.argv[0])
-    inside = script.resolve().is_relative_to(RESULTS.parent)
-    name = f"benchmarks/{script.resolve().relative_to(RESULTS.parent)}" if inside else script.name
+    script, root = Path(sys.argv[0]).resolve(), RESULTS.parents[1]
+    name = script.relative_to(root).as_posix() if script.is_relative_to(root) else script.name
     set_before = [f"{name}={value}" for name, value in emulated().items()]
     return shlex.join([*set_before, "python", name, *sys.argv[1:]])
 

@@ -31,7 +31,7 @@ COMMANDS = {
     "convert": Command("ecgtune.cli.convert:convert", "Convert an official ECG-FM .pt file to safetensors."),
     "simulate": Command("ecgtune.cli.simulate:simulate", "Write a CSV of simulated one-lead windows."),
     "demo": Command("ecgtune.cli.demo:demo", "Compare four methods on simulated ECGs in a few minutes."),
-    "data": Command("ecgtune.cli.data:app", "Download public databases, and check recordings before training."),
+    "data": Command("ecgtune.cli.data:app", "Download public databases, check recordings, and compare data sets."),
     "models": Command("ecgtune.cli.models:models", "List the encoders that are known by name."),
     "methods": Command("ecgtune.cli.methods:methods", "List methods and recipes."),
 }

@@ -1,4 +1,4 @@
-"""`ecgtune data get` and `ecgtune data check`."""
+"""`ecgtune data get`, `check`, `fingerprint` and `overlap`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from ecgtune.cli.inputs import Reading, RecordFlags, check_exists, inspect, read_data
-from ecgtune.cli.options import MODEL, SPLIT, DataFile, Quiet, given, optional
+from ecgtune.cli.options import MODEL, MOST_USED, SPLIT, DataFile, Quiet, ReadFlags, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.data import DataSettings
 from ecgtune.config.model import ModelSettings
@@ -16,11 +16,13 @@ from ecgtune.models.names import check_model_name
 from ecgtune.utils.formatting import counted
 
 if TYPE_CHECKING:
+    from ecgtune.io.readers.base import ReadOptions
+
     DataFlags = DataSettings
 else:
     DataFlags = optional(DataSettings, "DataFlags", SPLIT, recipe=False)
 
-app = App(name="data", help="Download public databases, and check recordings before training.")
+app = App(name="data", help="Download public databases, check recordings, and compare data sets.")
 
 
 @app.command
@@ -114,3 +116,83 @@ def check(
     said = split_text(dataset, drawn).split("\n")
     # The warnings of a split repeat the notes on the data.
     say(*(line for line in said if line.removeprefix("warning: ") not in facts))
+
+
+@app.command
+def fingerprint(
+    data: Annotated[Path, Parameter(group=MOST_USED)],
+    /,
+    *,
+    out: Annotated[Path, Parameter(group=MOST_USED)],
+    lead: Annotated[str | None, Parameter(group=MOST_USED)] = None,
+    names: Annotated[bool, Parameter(group=MOST_USED, negative="")] = False,
+    reading: ReadFlags = ReadFlags(),
+) -> None:
+    """Write fingerprints of recordings, to be shared without the signals.
+
+    A fingerprint holds intervals and relative heights of beats, from which the signal cannot be rebuilt. `ecgtune data
+    overlap` compares it with other data.
+
+    Parameters
+    ----------
+    data
+        File of windows, folder of recordings, or NPZ file of recordings as for pretrain.
+    out
+        File of the fingerprints (NPZ).
+    lead
+        Lead to compare; II, else I, else the first when not given.
+    names
+        Keep the names of recordings, which may identify patients.
+    """
+    check_exists(data)
+    from ecgtune.workflows.overlap import fingerprint as write
+
+    found = write(data, out, lead=_lead(lead), names=names, options=_options(reading))
+    size = out.stat().st_size / 1000
+    say(f"{counted(len(found), 'recording')}, {int(found.comparable.sum())} with beats enough, {size:.0f} kB: {out}")
+
+
+@app.command
+def overlap(
+    first: Annotated[Path, Parameter(group=MOST_USED)],
+    second: Annotated[Path, Parameter(group=MOST_USED)],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
+    lead: Annotated[str | None, Parameter(group=MOST_USED)] = None,
+    reading: ReadFlags = ReadFlags(),
+) -> None:
+    """Find recordings that two data sets have in common, whatever their names, rates, gains and lengths.
+
+    Parameters
+    ----------
+    first
+        Data as for `ecgtune data fingerprint`, or a file that it wrote.
+    second
+        The same; such as the data of a pretraining.
+    out
+        CSV file of the pairs.
+    lead
+        Lead to compare; II, else I, else the first when not given.
+    """
+    check_exists(first, second)
+    from ecgtune.workflows.overlap import data_overlap
+
+    found = data_overlap(first, second, out=out, lead=_lead(lead), options=_options(reading))
+    say(*found.sentences(str(first), str(second)))
+    say(*(f"  {pair.first} = {pair.second}, {pair.intervals} intervals" for pair in found.pairs[:10]))
+    if out is not None:
+        say(f"pairs: {out}")
+
+
+def _lead(name: str | None) -> str | None:
+    from ecgtune.data.leads import lead_argument
+
+    return None if name is None else lead_argument(name)
+
+
+def _options(flags: ReadFlags) -> ReadOptions:
+    from ecgtune.config.reading import ReadSettings
+    from ecgtune.io.readers.base import ReadOptions
+
+    return ReadOptions.of(ReadSettings(**given(flags)))

@@ -62,7 +62,7 @@ def fingerprint(signal: NDArray[np.floating], leads: Sequence[str], sampling_rat
     or invalid throughout gives zeros, which resemble nothing.
     """
     result = np.zeros(_LENGTH, dtype=np.float32)
-    values = np.nan_to_num(signal[_compared_lead(leads), : round(_SECONDS * sampling_rate)].astype(np.float64))
+    values = np.nan_to_num(signal[compared_lead(leads), : round(_SECONDS * sampling_rate)].astype(np.float64))
     if len(values) < 2 or values.min() == values.max():
         return result
     values = _normalised(values, sampling_rate)
@@ -80,7 +80,7 @@ def fingerprints(signal: NDArray[np.floating], sampling_rate: float) -> NDArray[
     return np.where(still[:, None], 0.0, _normalised(values, sampling_rate)).astype(np.float32)
 
 
-def _compared_lead(leads: Sequence[str]) -> int:
+def compared_lead(leads: Sequence[str]) -> int:
     return next((tuple(leads).index(name) for name in ("II", "I") if name in leads), 0)
 
 
@@ -144,7 +144,7 @@ def _affordable(rows_of: Rows, number: NDArray[np.int64]) -> tuple[Rows, int | N
 
 
 def _prints(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    lead = _compared_lead(dataset.leads)
+    lead = compared_lead(dataset.leads)
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
     return np.concatenate([fingerprints(np.asarray(dataset.signal[c])[:, lead], dataset.sampling_rate) for c in chunks])
 

@@ -21,6 +21,7 @@ from ecgtune.models.loading import input_spec_of, leads_problem, load_model
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.batches import Windows
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.overlap import pretraining_warnings
 
 #: Bytes of prepared windows up to which all are made at once and kept in memory; beyond, a memory map stays on disk.
 KEPT_BYTES = 512 << 20
@@ -160,8 +161,8 @@ def _with_leads(dataset: Dataset, leads: tuple[str, ...]) -> Dataset:
 def prepare(model: Classifier, dataset: Dataset, split: Split, settings: DataSettings) -> Prepared:
     """Fit the preprocessing that the model's encoder wants on the training windows, and apply it to all.
 
-    A length that is unusual for the encoder, and leads and parts of windows that it does not read (`DataSettings.fit`),
-    are further warnings of the split.
+    A length that is unusual for the encoder, leads and parts of windows that it does not read (`DataSettings.fit`), and
+    test recordings that it was pretrained on, are further warnings of the split.
 
     Raises SettingError when model and data do not have the same classes, DataError for windows shorter than one token.
     """
@@ -210,7 +211,8 @@ def prepare(model: Classifier, dataset: Dataset, split: Split, settings: DataSet
             f"windows of {dataset.samples / dataset.sampling_rate:g} s do not fit {model.name}, at its "
             f"{spec.sampling_rate:g} Hz: {error}; cut windows of {seconds}"
         ) from None
-    warnings = (*split.warnings, *fitted, *_unusual_length(dataset, spec.seconds))
+    seen = pretraining_warnings(model, dataset, split.test)
+    warnings = (*split.warnings, *fitted, *_unusual_length(dataset, spec.seconds), *seen)
     return Prepared(dataset, replace(split, warnings=warnings), preprocessing)
 
 

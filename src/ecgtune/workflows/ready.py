@@ -32,6 +32,7 @@ from ecgtune.training.precision import check_precision, resolved_precision
 from ecgtune.training.prefix import check_prefix_cache
 from ecgtune.training.run_folder import RunFolder, check_run
 from ecgtune.workflows.environment import command_line, machine, now
+from ecgtune.workflows.overlap import pretraining_file
 from ecgtune.workflows.preparation import Prepared, load_recipe_model, prepare, preset_steps, summarise
 
 
@@ -106,7 +107,7 @@ class RunBuilder:
         spec = model.base_encoder.input_spec
         # All that preparation depends on; the lead mode is in the encoder's kernel and not in its input.
         key = (spec.sampling_rate, spec.samples, spec.resampling, spec.seconds, recipe.data.normalisation)
-        key += (recipe.data.fit, model.leads, preset_steps(model, recipe.data))
+        key += (recipe.data.fit, model.leads, preset_steps(model, recipe.data), pretraining_file(model))
         if key not in self._prepared:
             self._prepared[key] = prepare(model, self.dataset, self.split, recipe.data)
         return self._prepared[key]

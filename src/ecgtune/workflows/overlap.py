@@ -1,0 +1,134 @@
+"""Recordings that two data sets have in common, and test recordings that an encoder was pretrained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgtune.data.beat_prints import SERIES, BeatPrints, Overlap, matching_pairs, overlap
+from ecgtune.data.dataset import Dataset
+from ecgtune.data.near_duplicates import compared_lead
+from ecgtune.io.beat_prints import PRETRAINING, prints_of, read_prints, windows_prints, write_prints
+from ecgtune.io.readers.base import ReadOptions
+from ecgtune.models.classifier import Classifier
+from ecgtune.models.registry import find_model
+from ecgtune.utils.csv_cells import csv_text
+from ecgtune.utils.files import write_text
+from ecgtune.utils.formatting import counted
+
+
+@dataclass(frozen=True)
+class DataOverlap:
+    """Recordings of a first data set with the same beats as one of a second.
+
+    pairs: of both. seen: recordings of the first that are in a pair. recordings, comparable: how many the first has,
+    and of these with enough beats; the same of the second.
+    """
+
+    pairs: tuple[Overlap, ...]
+    seen: tuple[str, ...]
+    recordings: tuple[int, int]
+    comparable: tuple[int, int]
+
+    def sentences(self, first: str, second: str) -> list[str]:
+        """What was found, for the terminal."""
+        lines = [
+            f"{len(self.seen)} of {counted(self.recordings[0], 'recording')} of {first} "
+            f"{'has' if len(self.seen) == 1 else 'have'} the beats of a recording of {second}."
+        ]
+        for name, total, enough in zip((first, second), self.recordings, self.comparable, strict=True):
+            if enough < total:
+                lines.append(
+                    f"{total - enough} of {name} could not be compared: fewer than {SERIES + 1} beats on the lead."
+                )
+        return lines
+
+
+def fingerprint(
+    data: str | Path,
+    out: str | Path,
+    *,
+    lead: str | None = None,
+    names: bool = False,
+    options: ReadOptions | None = None,
+) -> BeatPrints:
+    """Write the fingerprints of a data set, from which its signals cannot be rebuilt, and return them.
+
+    data: a file of windows, or recordings as for `pretrain`. out: NPZ file. lead: that is compared; II, else I, else
+    the first when not given. names: keep the names of recordings, which may identify patients; else numbers. Raises
+    DataError for data that cannot be used.
+    """
+    found = prints_of(Path(data), lead=lead, options=options)
+    found = found if names else found.without_names()
+    write_prints(Path(out), found)
+    return found
+
+
+def data_overlap(
+    first: str | Path,
+    second: str | Path,
+    *,
+    out: str | Path | None = None,
+    lead: str | None = None,
+    options: ReadOptions | None = None,
+) -> DataOverlap:
+    """Find the recordings of a first data set that are in a second; each is data or a file of `fingerprint`.
+
+    out: CSV file of the pairs. Other arguments as for `fingerprint`. Raises DataError for files that cannot be used.
+    """
+    prints = [prints_of(Path(each), lead=lead, options=options) for each in (first, second)]
+    pairs = tuple(overlap(*prints))
+    if out is not None:
+        rows = [(pair.first, pair.second, pair.intervals) for pair in pairs]
+        write_text(Path(out), csv_text([("first", "second", "intervals"), *rows]))
+    return DataOverlap(
+        pairs,
+        tuple(dict.fromkeys(pair.first for pair in pairs)),
+        (len(prints[0]), len(prints[1])),
+        (int(prints[0].comparable.sum()), int(prints[1].comparable.sum())),
+    )
+
+
+def pretraining_warnings(model: Classifier, dataset: Dataset, test: NDArray[np.int64]) -> list[str]:
+    """A warning where test windows come from recordings that the encoder of `model` was pretrained on.
+
+    It needs the fingerprints of the pretraining beside the weights (`pretraining.beats.npz`); the bundled encoder has
+    them. test: rows of the test windows.
+    """
+    file = pretraining_file(model)
+    if file is None or not len(test):
+        return []
+    lead = compared_lead(dataset.leads)
+    names = np.arange(len(test)).astype(str) if dataset.group is None else dataset.group[test]
+    found = windows_prints(dataset.signal[test], lead, dataset.sampling_rate, names)
+    seen = np.unique(names[np.unique(matching_pairs(found, _kept_prints(file))[0][:, 0])])
+    if not len(seen):
+        return []
+    unit = "window" if dataset.group is None else dataset.group_name or "record"
+    return [
+        f"{len(seen)} of {counted(len(np.unique(names)), f'test {unit}')} have the beats of a recording that "
+        f"{Path(model.name).name} was pretrained on ({', '.join(seen[:3])}{', ...' if len(seen) > 3 else ''}); if they "
+        "are the same, scores of this encoder are too high. See ecgtune data overlap"
+    ]
+
+
+def pretraining_file(model: Classifier) -> Path | None:
+    """The fingerprints of the recordings that the encoder of `model` was pretrained on, where there are any."""
+    if model.weights.kind == "random":
+        return None
+    entry, place = find_model(model.name), Path(model.name)
+    if entry is None:
+        folder: Path | None = place if place.is_dir() else place.parent
+    else:
+        folder = getattr(entry[1], "folder", None)
+    return folder / PRETRAINING if folder is not None and (folder / PRETRAINING).is_file() else None
+
+
+@lru_cache(maxsize=4)
+def _kept_prints(file: Path) -> BeatPrints:
+    """With their search tree, which takes longer than a comparison."""
+    return read_prints(file)
