@@ -19,6 +19,7 @@ from ecgtune.cli.options import (
     RecipeFlags,
     Seeds,
     Wait,
+    given,
 )
 from ecgtune.cli.output import print_comparison, say
 from ecgtune.errors import SettingError
@@ -54,7 +55,7 @@ def compare(
     reference
         Method that differences are computed to; full, or else the first one, when not given.
     """
-    if models is not None and (settings.model.model or settings.model.checkpoint):
+    if models is not None and given(settings.model).keys() & {"model", "checkpoint"}:
         raise SettingError(
             "--models and --model (or --checkpoint) are both given; give --models alone, NAME=FILE for a file"
         )
