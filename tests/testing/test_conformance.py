@@ -75,9 +75,19 @@ def _with_unseen_dropout(encoder):
     encoder.__class__ = Dropping
 
 
+def _with_reversed_tokens(encoder):
+    class Reversed(EcgFM):
+        def embed(self, signal, padding_mask=None):
+            features, mask = super().embed(signal, padding_mask)
+            return features.flip(1), mask
+
+    encoder.__class__ = Reversed
+
+
 @pytest.mark.parametrize(
     ("harm", "check"),
     [
+        (_with_reversed_tokens, "token rows: token_rows is 1, but a change of the first half of the window changes"),
         (_with_unseen_dropout, r"fixed prefix: features_before\(2\) .* depend on random draws; use nn.Dropout"),
         (_without_a_mask, "padding: half a record of padding does not show in the mask"),
         (_with_a_silent_projection, "target modules: modules with a role are not called in evaluation mode"),

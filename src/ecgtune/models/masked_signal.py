@@ -30,6 +30,11 @@ def depth_tokens(encoder: Encoder, signal: Tensor) -> list[Tensor]:
     return [tokens[:, 1:] for tokens in found] if encoder.pooling == "class_token" else found
 
 
+def token_places(tokens: int, rows: int, places: int) -> Tensor:
+    """Place of the window, 0 to `places` - 1, of each token of `rows` rows."""
+    return torch.arange(tokens) * rows * places // tokens % places
+
+
 class MaskedSignal(nn.Module):
     """The encoder, the value of hidden samples and a decoder of tokens with `outputs` values each."""
 
@@ -71,8 +76,7 @@ class MaskedSignal(nn.Module):
 
     def of_tokens(self, hidden: Tensor, tokens: int) -> Tensor:
         """Hidden places (batch, places) -> (batch, tokens) bool."""
-        row = torch.arange(tokens, device=hidden.device) * self.encoder.token_rows * self.places // tokens
-        return hidden[:, row % self.places]
+        return hidden[:, token_places(tokens, self.encoder.token_rows, self.places).to(hidden.device)]
 
 
 class SignalTeacher(MaskedSignal):

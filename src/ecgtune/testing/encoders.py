@@ -18,6 +18,7 @@ from ecgtune.methods.storage import one_thread
 from ecgtune.models.architectures import ARCHITECTURES, find_architecture
 from ecgtune.models.base import Encoder
 from ecgtune.models.checkpoint import load_checkpoint, save_encoder
+from ecgtune.models.masked_signal import depth_tokens, token_places
 from ecgtune.models.names import unknown_model
 from ecgtune.models.registry import find_model
 from ecgtune.testing.checks import expect, expect_close, failed_checks, raise_failures
@@ -153,6 +154,23 @@ def _prefix_equals_whole(encoder: Encoder) -> None:
         )
         found = encoder.forward_from(depth, features)
         expect_close(found, tokens, f"features_before({depth}) and forward_from({depth})")
+
+
+def _token_rows(encoder: Encoder) -> None:
+    signal, rows = example_signal(encoder), encoder.token_rows
+    tokens = depth_tokens(encoder, signal)[0]
+    places = tokens.shape[1] // rows if rows else 0
+    if places < 2:  # 0 rows: tokens are no equal parts of the window
+        return
+    changed = signal.clone()
+    changed[..., : signal.shape[2] // 2] = 0
+    change = (depth_tokens(encoder, changed)[0] - tokens).detach().norm(dim=-1).mean(dim=0)
+    first = token_places(len(change), rows, places) < places / 2
+    expect(
+        float(change[first].mean()) > float(change[~first].mean()),
+        f"token_rows is {rows}, but a change of the first half of the window changes tokens of the second half more; "
+        "override it with the number of rows of tokens, or 0",
+    )
 
 
 def _frozen_prefix(encoder: Encoder) -> None:
@@ -331,6 +349,7 @@ ENCODER_CHECKS = (
     _batch_independence,
     _determinism,
     _prefix_equals_whole,
+    _token_rows,
     _frozen_prefix,
     _fixed_prefix,
     _target_modules,
