@@ -210,7 +210,12 @@ RECORDINGS = {
     "dataset": (two_arrays, ["--unit", "mV"], "--dataset", ["--dataset", "a"]),
     "rates in a file": (two_rates, [], "keep one rate: --lead-names II -", ["--lead-names", "II", "-"]),
     "two waveforms": (two_waveforms, [], "choose: --lead-names II -", ["--lead-names", "II", "-"]),
-    "print layout": (printed, [], "such as leads I V1 in windows of 2 s", ["--leads", "I", "V1", "--window", "2"]),
+    "print layout": (
+        printed,
+        [],
+        "such as leads I V1 in windows of 2 s (--leads, --window)",
+        ["--leads", "I", "V1", "--window", "2"],
+    ),
     "gap": (gap, [], "--longest-gap", ["--longest-gap", "1"]),
     "missing": (
         lambda folder: [path.unlink() for path in (headers(str)(folder), folder / "records" / "r7.hea")[1:]],

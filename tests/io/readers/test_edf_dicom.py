@@ -214,7 +214,7 @@ def test_a_print_layout_gives_windows_of_the_leads_that_are_whole(print_layout):
     with pytest.raises(DataError, match=r"lead I has a gap of 7.50 s at 2.50 s"):
         SignalPath(500.0, ("I",))(recording.signal, recording.leads, 500.0)
     with pytest.raises(
-        DataError, match=r"some lead is missing at any time; keep .*, such as leads I in windows of 2.5 s$"
+        DataError, match=r"missing at any time; keep .*, such as leads I in windows of 2.5 s \(--leads, --window\)$"
     ):
         SignalPath(500.0, ("I", "V1"), window=2.5)(recording.signal, recording.leads, 500.0)
     windows = SignalPath(500.0, ("II",))(recording.signal, recording.leads, 500.0).windows
