@@ -200,6 +200,7 @@ def test_the_command_takes_files_of_named_models(capsys, tmp_path):
     assert with_models(METHODS, ["openecg=codec.pt"])[0].model.checkpoint == "codec.pt"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "encoder", [Inception1d(Inception1dConfig(filters=4, kernels=(9, 5, 3))), S4D(S4DConfig(width=8, depth=2))]
 )

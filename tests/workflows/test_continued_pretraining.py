@@ -58,7 +58,9 @@ def saved(folder, encoder):
     return save_encoder(encoder, folder, weights=TERMS)
 
 
-@pytest.mark.parametrize("recipe", [TEACHER, CONTRASTIVE], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize(
+    "recipe", [TEACHER, pytest.param(CONTRASTIVE, marks=pytest.mark.slow)], ids=lambda recipe: recipe.name
+)
 def test_a_run_is_continued_from_its_weights(place, tmp_path, recipe):
     best = continued(place, recipe, tmp_path / "out", place / "run")
     before, after = (load_checkpoint(folder).encoder.state_dict() for folder in (place / "run" / "best", best))
@@ -91,10 +93,9 @@ def test_a_stopped_continuation_ends_on_the_same_bits(place, tmp_path, monkeypat
     ("name", "recipe"),
     [
         ("st-mem", MASKED),
-        ("openecg", SIGNALS),
         *(
             pytest.param(name, recipe, marks=pytest.mark.slow)
-            for name in ("ecgfounder", "hubert-ecg", "merl-vit-tiny", "merl-resnet18", "st-mem")
+            for name in ("ecgfounder", "hubert-ecg", "merl-vit-tiny", "merl-resnet18", "openecg")
             for recipe in (SIGNALS, *([MASKED] if name != "hubert-ecg" else []))
         ),
     ],
@@ -132,6 +133,7 @@ def test_an_encoder_of_the_contract_learns(place, tmp_path, encoder, recipe):
             assert rows[-1]["val_loss"] < rows[-1]["val_zero_error"]
 
 
+@pytest.mark.slow
 def test_masked_signals_leave_running_statistics_as_they_are(place, tmp_path):
     encoder = TINY["merl-resnet18"]()
     statistics = {name: value.clone() for name, value in encoder.state_dict().items() if "running" in name}
@@ -193,6 +195,7 @@ def test_weights_that_cannot_be_continued_are_refused(place, tmp_path, name, rec
     assert not (tmp_path / "never").exists()
 
 
+@pytest.mark.slow
 def test_a_preset_in_millivolts_gets_them_whatever_the_unit_is(place, tmp_path):
     start = saved(tmp_path / "start", TINY["ecg-jepa"]())
     with np.load(place / "two.npz") as arrays:
