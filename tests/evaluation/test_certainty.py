@@ -13,7 +13,6 @@ from ecgtune.evaluation.coverage import (
     measured_abstention,
     measured_certainty,
     measured_coverage,
-    promise_sentence,
 )
 from ecgtune.evaluation.decision import Decision, Threshold, binary_decision
 from ecgtune.evaluation.external import Measured
@@ -154,8 +153,6 @@ def test_a_broken_promise_is_said():
     )
     assert not kept["broken"]
     assert broken["broken"]
-    assert "the promise breaks there" in promise_sentence(broken, "these data")
-    assert "the promise holds" in promise_sentence(kept, "the test data")
 
 
 def test_recordings_have_thresholds_of_their_own_and_all_is_stored():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -189,14 +188,3 @@ def _measured(unit: UnitCertainty, data: Measured, decision: Decision, level: fl
         "coverage": measured_coverage(data, unit, decision.task, level),
         "abstention": measured_abstention(data, unit, decision),
     }
-
-
-def promise_sentence(coverage: Mapping[str, Any], of: str) -> str:
-    """Promised beside found coverage in one sentence, and whether the promise breaks. of: the data, such as "test"."""
-    found = coverage["found"]
-    text = f"{100 * found['value']:.1f} % ({100 * found['ci_low']:.1f} to {100 * found['ci_high']:.1f})"
-    kept = "the promise breaks there" if coverage["broken"] else "the promise holds"
-    return (
-        f"Prediction sets promise to cover {100 * coverage['promised']:g} % by patient or recording; on {of} they cover"
-        f" {text}: {kept}."
-    )

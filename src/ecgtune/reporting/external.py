@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ecgtune.evaluation.coverage import promise_sentence
 from ecgtune.reporting.calibration import TITLES
+from ecgtune.reporting.certainty import promise_sentence
 from ecgtune.reporting.tables import escape_markdown
 from ecgtune.reporting.wording import METRIC_TITLES
 from ecgtune.utils import formatting

@@ -11,7 +11,7 @@ from typing import Any
 
 from ecgtune.errors import RunError
 from ecgtune.training.run_folder import check_format, read_log
-from ecgtune.training.schemas import EncoderFacts, Environment, Metrics, PretrainingMetrics, Results
+from ecgtune.training.schemas import CertaintyFile, EncoderFacts, Environment, Metrics, PretrainingMetrics, Results
 from ecgtune.utils.files import read_json
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.text import printable, printable_values
@@ -23,9 +23,11 @@ ENCODERS = {"best": "float32", "float16": "float16"}
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run: its folder, metrics.json, log.jsonl, recipe.toml as text, environment.json and calibration.json.
+    """A finished run: its folder, metrics.json, log.jsonl, recipe.toml as text, environment.json, calibration.json
+    and certainty.json.
 
-    `log` has one entry per epoch; it is empty for a run without training. `calibration` is None for one without it.
+    `log` has one entry per epoch; it is empty for a run without training. `calibration` and `certainty` are None for a
+    run without them.
     """
 
     folder: Path
@@ -34,6 +36,7 @@ class FinishedRun:
     recipe: str
     environment: dict[str, Any]
     calibration: dict[str, Any] | None
+    certainty: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,9 @@ def _read(folder: Path, kind: str) -> FinishedRun:
     environment = _json(folder / "environment.json", Environment if kind == PRETRAINING else dict[str, Any])
     file = folder / "calibration.json"
     calibration = _json(file, dict[str, Any]) if file.is_file() else None
-    return FinishedRun(folder, metrics, log, _parsed(folder / "recipe.toml", str), environment, calibration)
+    file = folder / "certainty.json"
+    certainty = _json(file, CertaintyFile) if file.is_file() else None
+    return FinishedRun(folder, metrics, log, _parsed(folder / "recipe.toml", str), environment, calibration, certainty)
 
 
 def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -> Comparison:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ecgtune.data.positive import stored_positive
 from ecgtune.evaluation.notes import preset_notes
 from ecgtune.reporting import calibration, encoders, pretraining, tables, wording
+from ecgtune.reporting.certainty import certainty_sentences
 from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
 from ecgtune.reporting.recommendation import import_lines, load_line, recommendation_sentences
 from ecgtune.reporting.style import row_colours
@@ -77,6 +78,7 @@ def run_facts(run: FinishedRun) -> dict[str, Any]:
         "calibration": run.calibration,
         "calibration_entries": {} if run.calibration is None else calibration.shown_entries(run.calibration),
         "calibration_drawn": [] if run.calibration is None else calibration.drawn_names(run.calibration),
+        "certainty": [] if run.certainty is None else certainty_sentences(run.certainty),
         "measure_rows": calibration.measure_rows,
         "label_measures": calibration.label_measures,
         **folder_facts(run.folder),

@@ -146,11 +146,61 @@ class CertaintyFacts(TypedDict):
     recording: UnitFacts | None
 
 
+class Interval(TypedDict):
+    """A fraction with its interval."""
+
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+
+class CoverageFacts(TypedDict):
+    """What prediction sets promise and cover."""
+
+    promised: Fraction
+    found: Interval
+    broken: bool
+
+
+class AbstentionFacts(TypedDict):
+    """Error with and without answers to the least sure."""
+
+    fraction: Fraction
+    abstained: Fraction
+    error: Fraction | None
+    error_before: Fraction
+    reduction: Interval
+
+
+class MeasuredUnit(TypedDict):
+    """Coverage and abstention on the test windows or recordings."""
+
+    coverage: CoverageFacts
+    abstention: list[AbstentionFacts]
+
+
+class MeasuredCertainty(TypedDict):
+    """Both, per window and per recording."""
+
+    window: MeasuredUnit
+    recording: MeasuredUnit | None
+
+
+class NoveltyFacts(TypedDict):
+    """The score of novelty, or why there is none."""
+
+    kind: str | None
+    reason: NotRequired[str]
+    auroc: NotRequired[dict[str, dict[str, Fraction]]]
+
+
 class CertaintyFile(TypedDict):
     """certainty.json of a fine-tuning."""
 
     format: int
     certainty: CertaintyFacts
+    internal: MeasuredCertainty
+    novelty: NoveltyFacts
 
 
 class SavedModel(TypedDict):
