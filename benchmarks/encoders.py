@@ -60,10 +60,14 @@ def seconds(work: Callable[[], Any], device: torch.device | None = None) -> floa
     return time.perf_counter() - started
 
 
-def medians(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+def medians(
+    ways: Mapping[str, Callable[[], Any]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Return the median seconds of each function; calls alternate, and the first round is a warm-up."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
         for name, way in ways.items():
-            taken[name].append(seconds(way))
+            started = clock()
+            way()
+            taken[name].append(clock() - started)
     return {name: float(np.median(values[1:])) for name, values in taken.items()}

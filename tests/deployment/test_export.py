@@ -1,11 +1,14 @@
 """Exported files: what they hold, that they prove themselves, and that they predict without torch."""
 
+import base64
 import csv
+import io
 import json
 import os
 import subprocess
 import sys
 import tomllib
+import zlib
 from dataclasses import replace
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
@@ -397,10 +400,37 @@ def test_references_keep_digests_and_no_samples():
     probability = np.linspace(0, 1, 10, dtype=np.float32).reshape(5, 2)
     label, recording = np.array([0, 1, 1, 0, -1], np.int8), np.arange(5, dtype=np.int32)
     kept = References(digests(signal), probability, label, recording)
-    again = References.unpacked(kept.packed())
+    again = References.unpacked(kept.packed(), Path("model.onnx"))
     for name in ("digest", "probability", "label", "recording"):
         np.testing.assert_array_equal(getattr(again, name), getattr(kept, name))
     assert digests(signal[::-1]).tolist() == digests(signal)[::-1].tolist()
+
+
+def packed(content):
+    return base64.b64encode(zlib.compress(content)).decode()
+
+
+def archive(save, **arrays):
+    buffer = io.BytesIO()
+    save(buffer, **arrays)
+    return packed(buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (lambda: packed(bytes(65 << 20)), "unpack to more than"),
+        (lambda: packed(b"text" * 1000)[:40], "cut off"),
+        (lambda: archive(np.savez_compressed, digest=np.zeros(100)), "packed twice"),
+        (lambda: archive(np.savez, digest=np.zeros(1)), "probability"),
+        (lambda: archive(np.savez, digest=np.array([None])), "allow_pickle"),
+        (lambda: "####", "cannot be read"),
+    ],
+    ids=["bomb", "cut off", "packed twice", "lacks arrays", "pickle", "no base64"],
+)
+def test_references_that_are_no_references_are_refused_in_bounded_memory(text, reason):
+    with pytest.raises(ModelFileError, match=rf"model.onnx: its reference .*{reason}"):
+        References.unpacked(text(), Path("model.onnx"))
 
 
 @pytest.mark.slow

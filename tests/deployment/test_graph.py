@@ -1,6 +1,7 @@
 """The graph of an exported file: resampling and normalisation as in Python, every method on every kind of encoder."""
 
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from ecgtune.training.inference import probability_of
 from helpers.encoders import PatchConfig, PatchNet, classifier, conv_classifier
 from helpers.methods import METHODS, MIXED, slow
 from helpers.models import tiny_classifier, twelve_lead_classifier
+from helpers.published import TINY
 
 RATES = [(500, 100), (360, 500), (257, 500), (250, 500), (128, 100), (333.3, 100)]
 LEADS = ("I", "II", "V1")
@@ -87,9 +89,20 @@ def residual(seed=0):
     return classifier(architecture, architecture.config_type(channels=(8, 8, 16)), seed)
 
 
+def of_encoder(make, seed=0):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Classifier(make(), Head(), ("0", "1"), Weights("random", "tests", seed=seed), name="tests", seed=seed)
+
+
 #: Encoders whose depths have different numbers of tokens, which these methods average to fixed ones.
 FIXED = {SideTuning: ("resnet", "conv"), LinearProbe: ("conv",)}
 ENCODERS = {"ecg-fm": statistics, "lead mixer": mixed, "resnet": residual, "conv": attention, "patches": three_leads}
+#: Architectures with published weights, in small sizes. One says that no graph can hold it.
+PUBLISHED = {name: partial(of_encoder, make) for name, make in TINY.items() if not make().no_graph}
+ALL = ENCODERS | PUBLISHED
+#: Those of them that are exported in a few seconds: of convolutions, of a fixed length, of any length.
+SOON = ("merl-resnet18", "merl-vit-tiny", "openecg")
 #: Methods whose graph has layers of their own. That of every other one is that of full fine-tuning with other weights.
 OWN_LAYERS = [method for method in METHODS if isinstance(method, (Adapter, SideTuning)) or method == MIXED]
 WINDOWS = 48
@@ -107,7 +120,7 @@ def recordings():
 
 def trained(method, name):
     """An encoder with a method whose weights are no longer those of its start."""
-    model = ENCODERS[name]()
+    model = ALL[name]()
     try:
         method.check_place(model.base_encoder)
     except SettingError:
@@ -120,12 +133,18 @@ def trained(method, name):
     return model
 
 
-def windows_of(recordings, model, count, rate, samples=None):
-    """Windows (count, leads, samples), a recording in the place of each lead, at `rate` Hz."""
+def windows_of(recordings, model, count, rate, more=0):
+    """Windows (count, leads, samples) at `rate` Hz, a recording in the place of each lead.
+
+    more: samples at the encoder's rate beyond 300, or the fewest that it takes.
+    """
     rows = recordings[: count * len(model.leads)].reshape(count, len(model.leads), -1)
-    fixed = model.base_encoder.input_spec.samples
-    samples = samples or (fixed or 300) * rate // 100
-    return np.ascontiguousarray(resample(rows, 100, rate)[:, :, :samples], np.float32)
+    spec = model.base_encoder.input_spec
+    samples = (spec.samples or max(300, spec.minimum_samples)) + more
+    spec.check_samples(samples)
+    return np.ascontiguousarray(
+        resample(rows, 100, rate)[:, :, : samples * rate // int(spec.sampling_rate)], np.float32
+    )
 
 
 def check_same(found, model, preprocessing, signal, rate, tolerance):
@@ -142,35 +161,48 @@ def structure(graph):
     return layers, {name: tuple(tensor.shape) for name, tensor in graph.state_dict().items()}
 
 
-@pytest.mark.parametrize("name", ENCODERS)
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        *((name, method) for method in METHODS for name in ENCODERS),
+        *slow(*((name, method) for method in METHODS for name in PUBLISHED)),
+    ],
+    ids=str,
+)
 def test_the_graph_of_every_method_predicts_the_same_on_real_recordings(method, name, recordings):
     model = trained(method, name)
     spec = model.base_encoder.input_spec
-    preprocessing = Preprocessing(spec.sampling_rate, spec.resampling)
-    graph = InferenceGraph(model, preprocessing, "binary", 100)
-    signal = windows_of(recordings, model, WINDOWS, 100)
+    rate = int(spec.sampling_rate)
+    preprocessing = Preprocessing(rate, spec.resampling)
+    graph = InferenceGraph(model, preprocessing, "binary", rate)
+    signal = windows_of(recordings, model, WINDOWS, rate)
     with torch.no_grad():
         found = graph(torch.tensor(signal)).numpy()
-    check_same(found, model, preprocessing, signal, 100, 2e-6)
-    plain = InferenceGraph(trained(METHODS[0], name), preprocessing, "binary", 100)
+    check_same(found, model, preprocessing, signal, rate, 2e-6)
+    plain = InferenceGraph(trained(METHODS[0], name), preprocessing, "binary", rate)
     assert (structure(graph) == structure(plain)) == (method not in OWN_LAYERS)
 
 
 @pytest.mark.parametrize(
-    ("method", "name"), slow(*((method, name) for method in (METHODS[0], *OWN_LAYERS) for name in ENCODERS)), ids=str
+    ("method", "name"),
+    [
+        *((LoRA(rank=2), name) for name in SOON),
+        *slow(*((LoRA(rank=2), name) for name in PUBLISHED if name not in SOON)),
+        *slow(*((method, name) for method in (METHODS[0], *OWN_LAYERS) for name in ALL)),
+    ],
+    ids=str,
 )
 def test_every_kind_of_graph_is_exported_on_every_encoder(method, name, recordings):
     model = trained(method, name)
     spec = model.base_encoder.input_spec
     # Resampling in the graph doubles the time of an export, and no method changes it.
-    rate = 200 if method == METHODS[0] else 100
+    rate = int(spec.sampling_rate) * (2 if method == METHODS[0] else 1)
     preprocessing = Preprocessing(spec.sampling_rate, spec.resampling)
     signal = windows_of(recordings, model, WINDOWS, rate)
     found = to_onnx(InferenceGraph(model, preprocessing, "binary", rate), len(model.leads), signal.shape[2])
     session = onnxruntime.InferenceSession(stripped(found.model).SerializeToString())
-    longer = windows_of(recordings, model, 1, rate, signal.shape[2] + 50)
-    for each in (signal, longer) if found.any_length else (signal,):
+    longer = windows_of(recordings, model, 1, rate, 50) if found.any_length else signal
+    for each in (signal, longer):
         check_same(session.run([OUTPUT], {INPUT: each})[0], model, preprocessing, each, rate, 1e-5)
     fixed = spec.samples is not None or (name in FIXED.get(type(method), ()) and method.adds_parameters)
     assert found.any_length != bool(fixed)

@@ -24,8 +24,8 @@ from ecgtune.deployment.verification import (
 from ecgtune.errors import VerificationError
 from ecgtune.models.registry import licence_of
 from ecgtune.runtime.exported_file import FORMAT, sealed
-from ecgtune.runtime.model import INPUT
-from ecgtune.runtime.verification import Verified, measured, problems, simulated_windows
+from ecgtune.runtime.model import INPUT, Model
+from ecgtune.runtime.verification import Verified, measured, model_seconds, problems, simulated_windows
 from ecgtune.utils.files import file_sha256, write_atomically, write_json
 
 if TYPE_CHECKING:
@@ -109,11 +109,14 @@ def _best(
     partial: Path, candidates: dict[str, ModelProto], metadata: dict[str, Any], work: _Verification
 ) -> dict[str, Any]:
     """Write the fastest candidate that passes, and return its verification. Raises VerificationError for none."""
-    passed: list[tuple[float, str, bytes, dict[str, Any]]] = []
-    reasons = []
+    timed: list[tuple[float, str, bytes]] = []
     for name, candidate in candidates.items():
-        precision = "float32" if name == "float32" else "int8"
         graph = stripped(candidate).SerializeToString()
+        partial.write_bytes(sealed(graph, metadata))
+        timed.append((model_seconds(Model(partial, threads=1), work.signal), name, graph))
+    reasons = []
+    for _, name, graph in sorted(timed):  # the exact kernels of a format may take minutes
+        precision = "float32" if name == "float32" else "int8"
         facts = metadata | {"precision": precision, "format_of_weights": name}
         partial.write_bytes(sealed(graph, facts))
         found = work.measured(partial)
@@ -122,15 +125,12 @@ def _best(
             reasons.append(f"{name}: {wrong[0]}")
             continue
         report = {"precision": precision, "weights": name, "windows": work.windows.origin, **found}
-        passed.append((found["seconds_per_window"]["onnxruntime"], name, graph, report))
-    if not passed:
-        raise VerificationError(
-            f"the exported model does not predict as the run does, so nothing is written ({'; '.join(reasons)})"
-        )
-    _, name, graph, report = min(passed, key=lambda each: each[0])
-    facts = metadata | {"precision": report["precision"], "format_of_weights": name, "verification": report}
-    partial.write_bytes(sealed(graph, facts | {"references": work.references()}))
-    return report
+        facts |= {"verification": report, "references": work.references()}
+        partial.write_bytes(sealed(graph, facts))
+        return report
+    raise VerificationError(
+        f"the exported model does not predict as the run does, so nothing is written ({'; '.join(reasons)})"
+    )
 
 
 def _metadata(run: Run, graph: OnnxGraph, rate: float, samples: int, work: _Verification) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import io
 import json
+import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,14 @@ from numpy.typing import NDArray
 
 from ecgtune.errors import ModelFileError
 from ecgtune.utils.files import finite
+from ecgtune.utils.text import reason_of
 
 #: `format` of the metadata. Increased when a key changes its name or meaning.
 FORMAT = 1
 METADATA, CHECKSUM = "ecgtune", "ecgtune_sha256"
 _METADATA_PROPS = 14  # field of ModelProto
 _CHUNK = 1 << 20
+_MOST_BYTES = 64 << 20  # of unpacked references; 4,096 windows of 1,000 labels take 17 MB
 
 
 def sealed(graph: bytes, metadata: dict[str, Any]) -> bytes:
@@ -107,10 +110,21 @@ class References:
         return base64.b64encode(zlib.compress(buffer.getvalue(), 9)).decode()
 
     @classmethod
-    def unpacked(cls, text: str) -> References:
-        """The inverse of `packed`."""
-        with np.load(io.BytesIO(zlib.decompress(base64.b64decode(text))), allow_pickle=False) as arrays:
-            return cls(arrays["digest"], arrays["probability"], arrays["label"], arrays["recording"])
+    def unpacked(cls, text: str, path: Path) -> References:
+        """The inverse of `packed`, of the file `path`. Raises ModelFileError for another text, in bounded memory."""
+        try:
+            unpacker = zlib.decompressobj()
+            content = unpacker.decompress(base64.b64decode(text), _MOST_BYTES)
+            if not unpacker.eof:
+                raise ValueError(f"they are cut off, or unpack to more than {_MOST_BYTES} bytes")
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                if any(member.compress_type != zipfile.ZIP_STORED for member in arrays.zip.infolist()):
+                    raise ValueError("an array is packed twice")
+                return cls(arrays["digest"], arrays["probability"], arrays["label"], arrays["recording"])
+        except (ValueError, KeyError, MemoryError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            raise ModelFileError(
+                f"{path}: its reference probabilities cannot be read ({reason_of(error)}); export the run again"
+            ) from None
 
 
 def digests(windows: NDArray[np.float32]) -> NDArray[np.uint64]:

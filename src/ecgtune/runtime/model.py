@@ -21,7 +21,7 @@ from ecgtune.utils.text import reason_of
 
 INPUT, OUTPUT = "signal", "probability"
 _BATCH_VALUES = 1 << 18  # of the input in work at once: activations are many times as large
-_LARGEST_BATCH = 64
+_LARGEST_BATCH = 4  # larger ones leave the caches: no encoder is faster, large ones are slower by a tenth
 
 
 class Model(Predictor):

@@ -134,7 +134,7 @@ def _own_predictions(run: Predictor) -> dict[str, Measured]:
         own = {side: found.of(split) for side, split in SPLITS.items()}
         return {side: Measured(each.label, each.probability, each.group) for side, each in own.items()}
     if isinstance(run, Model) and "test" in run.metadata.get("references", {}):
-        kept = References.unpacked(run.metadata["references"]["test"])
+        kept = References.unpacked(run.metadata["references"]["test"], run.path)
         probability = kept.probability[:, POSITIVE] if run.task == "binary" else kept.probability
         group = None if (kept.recording < 0).any() else kept.recording
         return {"internal": Measured(kept.label.astype(np.int64), probability.astype(np.float64), group)}

@@ -53,7 +53,7 @@ def verify(
 def _of_simulated(model: Model) -> dict[str, Any]:
     shape = model.metadata["input"]
     signal = simulated_windows(len(model.leads), shape["samples"], model.sampling_rate)
-    known = References.unpacked(model.metadata["references"]["simulated"])
+    known = References.unpacked(model.metadata["references"]["simulated"], model.path)
     found = measured(model.path, signal, known.probability, None, None)
     return {"windows": f"{counted(len(signal), 'simulated window')}", **found}
 
@@ -65,7 +65,7 @@ def _of_files(model: Model, files: list[Path], settings: PredictSettings, quiet:
             f"{model.path}: was verified on simulated windows alone; verify it without files, or export it where the"
             " data of the run are"
         )
-    known, count = References.unpacked(stored), 0
+    known, count = References.unpacked(stored, model.path), 0
     rows: list[np.ndarray] = []
     signals: list[np.ndarray] = []
     with ProgressBar(quiet=quiet) as bar:
