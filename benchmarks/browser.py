@@ -1,11 +1,14 @@
 """The page of a model in headless Chromium beside Python: agreement in five formats, time, size and requests.
 
     python benchmarks/browser.py [--recordings 200] [--model FILE.onnx ...]
+    python benchmarks/browser.py --formats [--windows 2400]
 
 fine-tunes the bundled encoder (LoRA) on windows of CinC 2017, or simulated ones where ../shared is missing, exports it
 in float32 and int8, and writes a page of each. Recordings of ten seconds at 300 Hz are written as WFDB, EDF, DICOM,
 HL7 aECG and CSV, a fifth each. A page reads and answers them without a network; `ecgtune.runtime.Model` answers the
-same files. Results go to benchmarks/results/browser-KIND.json and docs/performance.md.
+same files. With `--formats`, pages of each format of eight bits answer the test windows of a linear probe on the same
+encoder, in recordings of many windows; probabilities are compared with those of torch. Results go to
+benchmarks/results/browser-KIND.json and docs/performance.md.
 """
 
 import argparse
@@ -16,15 +19,23 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from export import REAL, run_of
-from machines import described, result_file, write_result
+from machines import command, described, result_file, write_result
 from pages import amount, markdown, update
 
 import ecgtune
+from ecgtune.deployment.int8_graph import FORMATS
+from ecgtune.deployment.run import read_run
+from ecgtune.deployment.verification import original_probability, verification_windows
+from ecgtune.errors import VerificationError
 from ecgtune.evaluation.groups import pooled_probability
 from ecgtune.runtime import Model
+from ecgtune.runtime.verification import figures
+from ecgtune.utils.files import read_json, write_json
+from ecgtune.workflows.environment import now
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "tests"))  # its helpers write files of every format
@@ -32,7 +43,8 @@ sys.path.append(str(ROOT / "tests"))  # its helpers write files of every format
 RECORDS = ROOT.parent / "shared" / "data" / "records" / "cinc2017"
 RATE = 300
 SECONDS = 10
-FORMATS = ("WFDB", "EDF", "DICOM", "aECG", "CSV")
+PART = 240  # windows of a recording that the page reads at once
+KINDS = ("WFDB", "EDF", "DICOM", "aECG", "CSV")
 #: Gives files to the page as a drop does, and the milliseconds from then to the answer.
 DROP = """
 async files => {
@@ -179,6 +191,37 @@ def exports(folder: Path) -> list[Path]:
     return paths
 
 
+def formats(opened: Any, folder: Path, count: int) -> dict[str, Any]:
+    """Each format of eight bits in WebAssembly on the test windows of a probe, beside torch in float32."""
+    from helpers.browser import OpenPage
+    from helpers.recordings import write_csv
+
+    data = ecgtune.read_dataset(REAL, limit=count) if REAL.is_file() else ecgtune.simulate(count, seed=0)
+    run = read_run(run_of("ecg-fm-tiny", ecgtune.LinearProbe(), data, folder / "probe", 20))
+    windows = verification_windows(run, None)
+    rate = windows.sampling_rate
+    expected = original_probability(run, windows.signal, rate)
+    parts = [
+        write_csv(folder / f"part{start}.csv", windows.signal[start : start + PART, 0].reshape(1, -1), run.leads)
+        for start in range(0, len(windows.signal), PART)
+    ]
+    found = {}
+    for name, make in FORMATS.items():
+        file = folder / f"{name}.onnx"
+        try:
+            with patch.dict(FORMATS, {name: make}, clear=True):
+                ecgtune.export(run, file, ecgtune.ExportSettings(int8=True))
+        except VerificationError as error:
+            found[name] = {"refused": str(error)}
+            continue
+        page = OpenPage(opened, ecgtune.page(file, folder / f"{name}.html"))
+        answers = [page.read(part, rate=f"{rate:g}", unit="mV")["probability"] for part in parts]
+        page.context.close()
+        probability = np.concatenate(answers)
+        found[name] = figures(expected, probability, run.decision, windows.label, windows.recording, run.recording_rule)
+    return {"windows": windows.origin, "labels": "CinC 2017" if REAL.is_file() else "simulated", "found": found}
+
+
 def table(result: Mapping[str, Any]) -> str:
     """Return a Markdown table of the pages."""
     rows = [
@@ -204,21 +247,53 @@ def table(result: Mapping[str, Any]) -> str:
         *("largest difference to float32", "changed decisions", "to open"),
         *("drop to answer", "slowest", "to find the stretch", "requests to a network"),
     )
-    return f"{described(result)}, {result['browser']}, {result['signals']}.\n\n{markdown(header, rows)}"
+    text = f"{described(result)}, {result['browser']}, {result['signals']}.\n\n{markdown(header, rows)}"
+    if "formats_of_weights" not in result:
+        return text
+    part = result["formats_of_weights"]
+    rows = [
+        (name, "refused by the export") + ("",) * 3
+        if "refused" in each
+        else (
+            name,
+            f"{each['largest_difference']:.2g}",
+            f"{each['changed_decisions']} of {each['count']}",
+            f"{each['auroc']['before']:.4f}, {each['auroc']['after']:.4f}",
+            f"{each['recordings']['changed_decisions']} of {each['recordings']['count']}",
+        )
+        for name, each in part["found"].items()
+    ]
+    header = ("format", "largest difference", "changed decisions", "AUROC before and after", "of recordings")
+    title = (
+        f"Formats of eight bits in WebAssembly, a linear probe of ecg-fm-tiny on {part['labels']}, {part['windows']}:"
+    )
+    return f"{text}\n{title}\n\n{markdown(header, rows)}"
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--recordings", type=int, default=200)
     parser.add_argument("--model", type=Path, nargs="*", help="exported files instead of the two that are made")
+    parser.add_argument("--formats", action="store_true", help="formats of eight bits on test windows alone")
+    parser.add_argument("--windows", type=int, default=2400)
     parser.add_argument("--result", type=Path, default=None)
     options = parser.parse_args(arguments)
     from helpers.browser import browser
 
+    file = options.result or result_file("browser")
+    kept = read_json(file) if file.is_file() else {}
+    if options.formats:
+        with tempfile.TemporaryDirectory() as place, browser() as opened:
+            part = formats(opened, Path(place), options.windows)
+        result = {**kept, "formats_of_weights": {"command": command(), "date": now(), **part}}
+        write_json(file, result)
+        if options.result is None:
+            update()
+        return result
     steps, origin = signals(options.recordings)
     with tempfile.TemporaryDirectory() as place, browser() as opened:
         folder = Path(place)
-        kinds = [FORMATS[number % len(FORMATS)] for number in range(len(steps))]
+        kinds = [KINDS[number % len(KINDS)] for number in range(len(steps))]
         recordings = [
             (kind, written(kind, row, folder, f"r{number:03}"), row)
             for number, (kind, row) in enumerate(zip(kinds, steps, strict=True))
@@ -226,8 +301,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         files = options.model or exports(folder)
         exact = Model(files[0], threads=1)
         pages = [compared(opened, path, exact, recordings, folder) for path in files]
-        facts = {"browser": f"Chromium {opened.version}", "signals": origin, "formats": list(FORMATS), "pages": pages}
-    result = write_result(options.result or result_file("browser"), facts)
+        facts = {"browser": f"Chromium {opened.version}", "signals": origin, "formats": list(KINDS), "pages": pages}
+    facts |= {name: kept[name] for name in ("formats_of_weights",) if name in kept}
+    result = write_result(file, facts)
     if options.result is None:
         update()
     return result

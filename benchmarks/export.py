@@ -38,16 +38,18 @@ EMBEDDED, FULL = "ecg-fm-tiny, LoRA", f"{FULL_SIZE}, linear probe"
 PARTS = ("embedded", "full", "stream")
 BATCH, ROUNDS = 8, 5
 SQUARE = 2048  # rows and columns of the matrices whose product gives the rate of the core
-#: Predicts with the command line, and writes processor seconds, peak memory (KiB), and whether torch was imported. Not
-#: ru_maxrss, which begins at the memory of the process that started this one.
+#: Predicts with the command line, and writes processor seconds, peak memory (KiB), memory at the end without mapped
+#: files (KiB), and whether torch was imported. Not ru_maxrss, which begins at the memory of the process that started
+#: this one.
 CHILD = """
 import resource, sys
 from ecgtune.cli.main import main
 main(sys.argv[1:])
 used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 seconds = sum(each.ru_utime + each.ru_stime for each in used)
-peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print("used", seconds, peak, "torch" in sys.modules)
+status = dict(line.split(":") for line in open("/proc/self/status"))
+peak, own = (status[name].split()[0] for name in ("VmHWM", "RssAnon"))
+print("used", seconds, peak, own, "torch" in sys.modules)
 """
 
 
@@ -67,11 +69,12 @@ def process(predictor: Path, data: Path, folder: Path, *words: str) -> dict[str,
     command = [sys.executable, "-c", CHILD, *map(str, flags)]
     started = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    seconds, peak, with_torch = done.stdout.split("used ")[1].split()
+    seconds, peak, own, with_torch = done.stdout.split("used ")[1].split()
     return {
         "elapsed": time.perf_counter() - started,
         "seconds": float(seconds),
         "bytes": 1024 * float(peak),
+        "own_bytes": 1024 * float(own),
         "torch": with_torch == "True",
     }
 
@@ -228,9 +231,10 @@ def table(result: Mapping[str, Any]) -> str:
     streams = [
         (
             f"{row['recordings']:,}",
-            amount(row["elapsed"]),
-            f"{row['recordings'] / row['elapsed']:,.0f}",
+            amount(row["seconds"]),
+            f"{row['recordings'] / row['seconds']:,.0f}",
             amount(row["bytes"], "bytes"),
+            amount(row["own_bytes"], "bytes"),
         )
         for row in result["stream"]
     ]
@@ -243,7 +247,7 @@ def table(result: Mapping[str, Any]) -> str:
             f" reaches {', '.join(reached)}. At the rate of that product, float32 would be {times(most)} as fast as"
             " torch.\n",
             "Recordings of ten seconds, ecg-fm-tiny in int8, one process:\n",
-            markdown(("recordings", "time", "recordings/s", "peak memory"), streams),
+            markdown(("recordings", "time", "recordings/s", "peak memory", "without mapped files"), streams),
         ]
     )
 

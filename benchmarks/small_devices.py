@@ -1,11 +1,11 @@
 """Experiment: the bundled encoder in the formats of runtimes for small devices, compared with torch.
 
-    pip install executorch litert-torch
+    pip install "ecgtune[executorch]" litert-torch
     python benchmarks/small_devices.py
 
-Neither library is a dependency. Each converts the graph of an export (a head with random weights) for one window of six
-seconds, and predicts 64 simulated windows on one core. Prints file size, largest difference in probability, changed
-decisions and milliseconds per window, or the error.
+litert-torch is no dependency. Each library converts the graph of an export (a head with random weights) for one window
+of six seconds, and predicts 64 simulated windows on one core. Prints file size, largest difference in probability,
+changed decisions and milliseconds per window, or the error.
 """
 
 import tempfile
@@ -19,24 +19,16 @@ from torch import nn
 
 import ecgtune
 from ecgtune.deployment.graph import InferenceGraph
+from ecgtune.deployment.program import Program, to_program
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
-def executorch(graph: nn.Module, example: torch.Tensor, file: Path) -> Predict:
-    """ExecuTorch with the XNNPACK backend."""
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner  # type: ignore
-    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower  # type: ignore
-    from executorch.runtime import Runtime  # type: ignore
-
-    program = to_edge_transform_and_lower(
-        torch.export.export(graph, (example,)),
-        partitioner=[XnnpackPartitioner()],
-        compile_config=EdgeCompileConfig(_check_ir_validity=False),  # windows are normalised in float64
-    ).to_executorch()
-    file.write_bytes(program.buffer)
-    method = Runtime.get().load_program(str(file)).load_method("forward")
-    return lambda window: method.execute([torch.from_numpy(window)])[0].numpy()
+def executorch(graph: InferenceGraph, example: torch.Tensor, file: Path) -> Predict:
+    """ExecuTorch with the XNNPACK backend, as `ecgtune export` writes it."""
+    _, leads, samples = example.shape
+    file.write_bytes(to_program(graph, leads, samples, "{}"))
+    return Program(file).predict
 
 
 def litert(graph: nn.Module, example: torch.Tensor, file: Path) -> Predict:

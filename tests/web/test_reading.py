@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from helpers.browser import node_program
 from helpers.clinical_files import hl7
 from helpers.recordings import LEADS, dicom_group, digital, write_csv, write_dicom, write_edf, write_wfdb
 from helpers.records import heartbeats
+from hostile.signals import RECORDINGS
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 NODE = node_program()
@@ -173,6 +175,19 @@ def test_damaged_files_give_a_recording_or_a_sentence(tmp_path):
     found = json.loads(node("fuzz.js", tmp_path / "requests.json", 60))
     assert found["read"] > 300
     assert found["sentences"] > 300
+
+
+def test_hostile_recordings_give_a_recording_or_a_sentence(tmp_path):
+    requests = []
+    for number, write in enumerate(RECORDINGS.values()):
+        (tmp_path / str(number)).mkdir()
+        requests.append(request(write(tmp_path / str(number)), STATED))
+    read = 0
+    for name, page in zip(RECORDINGS, answers(tmp_path, requests), strict=True):
+        read += "error" not in page
+        assert re.fullmatch(r"[^\n]{10,600}[.]", page.get("error", "It is a recording.")), (name, page)
+        assert "error" in page or 0 < page["rate"] < np.inf, name
+    assert read < len(RECORDINGS) / 2
 
 
 def test_files_of_every_format_are_read_as_python_reads_them(tmp_path):

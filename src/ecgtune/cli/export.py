@@ -25,7 +25,7 @@ def export(
     *,
     settings: ExportFlags = ExportFlags(),
 ) -> None:
-    """Export a run as one ONNX file that needs no torch, and verify it.
+    """Export a run as one file that needs no torch, and verify it.
 
     The file takes raw windows and gives probabilities. It is compared with the run on the run's own test windows, and
     refused where it does not predict the same. The comparison is in the file and in <name>.verification.json beside it.
@@ -35,7 +35,7 @@ def export(
     run
         Folder of a run that fine-tune or compare wrote.
     model
-        The file to write, such as model.onnx.
+        The file to write: model.onnx, or model.pte for ExecuTorch on phones and small boards.
     """
     RunFolder(run).check_finished()
     import ecgtune

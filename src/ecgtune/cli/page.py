@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
+from ecgtune.cli.export import ExportFlags
 from ecgtune.cli.inputs import check_exists
-from ecgtune.cli.options import MOST_USED, given, optional
+from ecgtune.cli.options import MOST_USED, given
 from ecgtune.cli.output import say
 from ecgtune.config.commands import ExportSettings
-
-if TYPE_CHECKING:
-    PageFlags = ExportSettings
-else:
-    PageFlags = optional(ExportSettings, "PageFlags", MOST_USED, recipe=False)
 
 
 def page(
@@ -24,7 +20,7 @@ def page(
     /,
     *,
     title: Annotated[str | None, Parameter(group=MOST_USED)] = None,
-    settings: PageFlags = PageFlags(),
+    settings: ExportFlags = ExportFlags(),
 ) -> None:
     """Write a model as one HTML page that reads ECGs in a browser, offline.
 

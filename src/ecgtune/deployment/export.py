@@ -1,8 +1,10 @@
-"""A finished run as one ONNX file that verifies itself: graph, metadata, and the proof that it predicts the same."""
+"""A finished run as one file that verifies itself: graph, metadata, and the proof that it predicts the same."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,8 @@ import numpy as np
 from ecgtune.data.dataset import check_rate
 from ecgtune.deployment.graph import InferenceGraph
 from ecgtune.deployment.int8_graph import FORMATS
-from ecgtune.deployment.onnx_graph import OnnxGraph, stripped, to_onnx
+from ecgtune.deployment.onnx_graph import stripped, to_onnx
+from ecgtune.deployment.program import Program, to_program
 from ecgtune.deployment.run import Run
 from ecgtune.deployment.verification import (
     VerificationWindows,
@@ -25,23 +28,36 @@ from ecgtune.errors import VerificationError
 from ecgtune.models.registry import licence_of
 from ecgtune.runtime.exported_file import FORMAT, sealed
 from ecgtune.runtime.model import INPUT, Model
-from ecgtune.runtime.verification import Verified, measured, model_seconds, problems, simulated_windows
-from ecgtune.utils.files import file_sha256, write_atomically, write_json
+from ecgtune.runtime.verification import (
+    Verified,
+    figures,
+    measured,
+    measured_on,
+    model_seconds,
+    problems,
+    seconds_per_window,
+    simulated_windows,
+)
+from ecgtune.utils.files import file_sha256, finite, write_atomically, write_json
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 NOTICE = "Research software: not a medical device."
+#: Ending of a program of ExecuTorch.
+PROGRAM = ".pte"
+REFUSED = "the exported model does not predict as the run does, so nothing is written"
 
 
 def export_run(
     run: Run, path: Path, *, int8: bool = False, sampling_rate: float | None = None, verify: Path | None = None
 ) -> Verified:
-    """Write `run` as the ONNX file `path` and its verification as `<name>.verification.json` beside it.
+    """Write `run` as the file `path` and its verification as `<name>.verification.json` beside it.
 
-    int8: weights of eight bits; of the formats that pass the verification the fastest is taken. sampling_rate: Hz of
-    the graph's input; that of the training data when not given. verify: file of labelled windows to verify on, instead
-    of the run's test windows.
+    path: of an ONNX file; with the ending .pte, of a program of ExecuTorch. int8: weights of eight bits, of an ONNX
+    file; of the formats that pass the verification the fastest is taken. sampling_rate: Hz of the graph's input; that
+    of the training data when not given. verify: file of labelled windows to verify on, instead of the run's test
+    windows.
 
     Raises VerificationError, and leaves an earlier file as it was, where float32 probabilities differ by more than
     1e-5, or no format of eight bits changes at most 0.5 % of the decisions and loses at most 0.002 of AUROC.
@@ -54,22 +70,26 @@ def export_run(
     steps = run.preprocessing.steps
     prepared = run.preprocessing(windows.at(rate)[:1], rate).shape[2] if steps else samples
     inference = InferenceGraph(run.model, run.preprocessing, run.task, rate, run.calibration)
-    graph = to_onnx(inference, len(run.leads), prepared)
+    shape = {"samples": samples, "sampling_rate": rate}
+    if path.suffix == PROGRAM:
+        metadata = _metadata(run, shape | {"any_length": False}, ("executorch",))
+        text = json.dumps(finite(metadata | {"precision": "float32"}), allow_nan=False)
+        make = partial(_program, to_program(inference, len(run.leads), prepared, text), text)
+    else:
+        graph = to_onnx(inference, len(run.leads), prepared)
+        metadata = _metadata(run, shape | {"any_length": graph.any_length}, ("onnx", "onnxruntime"))
+        candidates = {"float32": graph.model}
+        if int8:
+            calibration = calibration_windows(run, rate)
+            calibration = run.preprocessing(calibration, rate) if steps else calibration
+            candidates = {name: made for name, each in FORMATS.items() if (made := each(graph.model, calibration))}
+        make = partial(_best, candidates, metadata)
     work = _Verification.of(run, windows, rate)
-    metadata = _metadata(run, graph, rate, samples, work)
-    candidates = {"float32": graph.model}
-    if int8:
-        calibration = calibration_windows(run, rate)
-        calibration = run.preprocessing(calibration, rate) if steps else calibration
-        candidates = {name: made for name, make in FORMATS.items() if (made := make(graph.model, calibration))}
-    written: list[dict[str, Any]] = []
-
-    def write(partial: Path) -> None:
-        written.append(_best(partial, candidates, metadata, work))
-
-    write_atomically(path, write)
-    write_json(path.with_name(f"{path.stem}.verification.json"), written[0])
-    return Verified(path, written[0])
+    reports: list[dict[str, Any]] = []
+    write_atomically(path, lambda unfinished: reports.append(make(work, unfinished)))
+    report = reports[0] if path.suffix != PROGRAM else reports[0] | {"sha256": file_sha256(path)}
+    write_json(path.with_name(f"{path.stem}.verification.json"), report)
+    return Verified(path, report)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +102,7 @@ class _Verification:
     probability: np.ndarray
     simulated: np.ndarray
     simulated_probability: np.ndarray
+    rate: float
     seconds: float
 
     @classmethod
@@ -89,7 +110,8 @@ class _Verification:
         signal = windows.at(rate)
         simulated = simulated_windows(len(run.leads), signal.shape[2], rate)
         probability, of_simulated = (original_probability(run, each, rate) for each in (signal, simulated))
-        return cls(run, windows, signal, probability, simulated, of_simulated, original_seconds(run, signal, rate))
+        seconds = original_seconds(run, signal, rate)
+        return cls(run, windows, signal, probability, simulated, of_simulated, rate, seconds)
 
     def references(self) -> dict[str, str]:
         """What the file keeps of them, for `ecgtune verify`."""
@@ -99,42 +121,74 @@ class _Verification:
             found["test"] = self.windows.references(self.probability)
         return {name: each.packed() for name, each in found.items()}
 
+    def figures(self, probability: np.ndarray) -> dict[str, Any]:
+        """Compare what a file gives with what the run gives."""
+        run, windows = self.run, self.windows
+        return figures(
+            self.probability, probability, run.decision, windows.label, windows.recording, run.recording_rule
+        )
+
     def measured(self, path: Path) -> dict[str, Any]:
         """Figures of an exported file, and seconds beside the run's."""
         found = measured(path, self.signal, self.probability, self.windows.label, self.windows.recording)
         return found | {"seconds_per_window": {"torch": self.seconds, **found["seconds_per_window"]}}
 
 
+def _program(content: bytes, text: str, work: _Verification, path: Path) -> dict[str, Any]:
+    """Write a program of ExecuTorch, and return its verification. Raises VerificationError where it is refused.
+
+    text: the metadata that it returns.
+    """
+    run, windows = work.run, work.signal
+    path.write_bytes(content)
+    program = Program(path)
+    if run.preprocessing.steps:  # the graph begins behind them
+        windows = run.preprocessing(windows, work.rate)
+    found = work.figures(program.predict(windows))
+    if (wrong := problems(found, "float32")) or program.metadata != text:
+        raise VerificationError(f"{REFUSED} ({'; '.join(wrong) or 'its metadata are not those of the run'})")
+    seconds = {"torch": work.seconds, "executorch": seconds_per_window(program.predict, windows)}
+    return {
+        "precision": "float32",
+        "weights": "float32",
+        "windows": work.windows.origin,
+        "kernels": {"usual": found},
+        "seconds_per_window": seconds,
+        **measured_on(f"executorch {version('executorch')}"),
+    }
+
+
 def _best(
-    partial: Path, candidates: dict[str, ModelProto], metadata: dict[str, Any], work: _Verification
+    candidates: dict[str, ModelProto], metadata: dict[str, Any], work: _Verification, path: Path
 ) -> dict[str, Any]:
     """Write the fastest candidate that passes, and return its verification. Raises VerificationError for none."""
     timed: list[tuple[float, str, bytes]] = []
     for name, candidate in candidates.items():
         graph = stripped(candidate).SerializeToString()
-        partial.write_bytes(sealed(graph, metadata))
-        timed.append((model_seconds(Model(partial, threads=1), work.signal), name, graph))
+        path.write_bytes(sealed(graph, metadata))
+        timed.append((model_seconds(Model(path, threads=1), work.signal), name, graph))
     reasons = []
     for _, name, graph in sorted(timed):  # the exact kernels of a format may take minutes
         precision = "float32" if name == "float32" else "int8"
         facts = metadata | {"precision": precision, "format_of_weights": name}
-        partial.write_bytes(sealed(graph, facts))
-        found = work.measured(partial)
+        path.write_bytes(sealed(graph, facts))
+        found = work.measured(path)
         wrong = [sentence for each in found["kernels"].values() for sentence in problems(each, precision)]
         if wrong:
             reasons.append(f"{name}: {wrong[0]}")
             continue
         report = {"precision": precision, "weights": name, "windows": work.windows.origin, **found}
         facts |= {"verification": report, "references": work.references()}
-        partial.write_bytes(sealed(graph, facts))
+        path.write_bytes(sealed(graph, facts))
         return report
-    raise VerificationError(
-        f"the exported model does not predict as the run does, so nothing is written ({'; '.join(reasons)})"
-    )
+    raise VerificationError(f"{REFUSED} ({'; '.join(reasons)})")
 
 
-def _metadata(run: Run, graph: OnnxGraph, rate: float, samples: int, work: _Verification) -> dict[str, Any]:
-    """All that the file says about itself but precision and verification."""
+def _metadata(run: Run, shape: dict[str, Any], libraries: tuple[str, ...]) -> dict[str, Any]:
+    """All that the file says about itself but precision and verification.
+
+    shape: rate, samples and whether other lengths are taken, of the input. libraries: that wrote it, besides torch.
+    """
     data, model = run.metrics["data"], run.model
     path = run.signal_path()
     files = sorted(each for each in (run.folder / "best").iterdir() if each.is_file())
@@ -150,9 +204,7 @@ def _metadata(run: Run, graph: OnnxGraph, rate: float, samples: int, work: _Veri
         "input": {
             "name": INPUT,
             "leads": list(run.leads),
-            "sampling_rate": rate,
-            "samples": samples,
-            "any_length": graph.any_length,
+            **shape,
             **({"prepared_by_runtime": True} if run.preprocessing.steps else {}),
             "unit": "mV" if run.amplitude_matters else "any (each window is normalised)",
         },
@@ -175,6 +227,6 @@ def _metadata(run: Run, graph: OnnxGraph, rate: float, samples: int, work: _Veri
             "licence": model.weights.licence or licence_of(model.name),
             "terms": model.weights.terms,
         },
-        "versions": {name: version(name) for name in ("ecgtune", "torch", "onnx", "onnxruntime")},
+        "versions": {name: version(name) for name in ("ecgtune", "torch", *libraries)},
         "summary": run.summary(),
     }

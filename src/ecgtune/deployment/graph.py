@@ -116,7 +116,7 @@ class InferenceGraph(nn.Module):
 
     sampling_rate: Hz of the input. classifier: a copy is made, with the method multiplied into the encoder's weights
     where that is exact. calibration: of the run, after softmax or sigmoid, in float64. Raises SettingError for a rate
-    from which the graph cannot resample.
+    from which the graph cannot resample, and for an encoder that says that no graph can hold it.
     """
 
     def __init__(
@@ -128,6 +128,11 @@ class InferenceGraph(nn.Module):
         calibration: Calibration | None = None,
     ) -> None:
         super().__init__()
+        encoder = classifier.base_encoder
+        if encoder.no_graph:
+            raise SettingError(
+                f"{encoder.architecture} cannot be exported: {encoder.no_graph}; use the run: ecgtune predict RUN DATA"
+            )
         self.resampling: nn.Module = nn.Identity()
         if sampling_rate != preprocessing.sampling_rate and not preprocessing.steps:
             kind = PolyphaseResampling if preprocessing.resampling == "polyphase" else LinearResampling

@@ -32,14 +32,9 @@ class OnnxGraph:
 def to_onnx(graph: InferenceGraph, leads: int, samples: int) -> OnnxGraph:
     """Trace `graph` for windows (any number, leads, samples), and for any number of samples where the encoder allows.
 
-    Raises SettingError where the extra `export` is not installed, the encoder says that no graph can hold it, or torch
-    cannot trace it.
+    Raises SettingError where the extra `export` is not installed, or torch cannot trace the graph.
     """
     encoder = graph.classifier.base_encoder
-    if encoder.no_graph:
-        raise SettingError(
-            f"{encoder.architecture} cannot be exported: {encoder.no_graph}; use the run: ecgtune predict RUN DATA"
-        )
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401

@@ -1,4 +1,4 @@
-"""Export a finished run as one ONNX file that verifies itself."""
+"""Export a finished run as one file that verifies itself."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ DEFAULTS = ExportSettings()
 
 
 def export(run: Predictor | str | Path, path: str | Path, settings: ExportSettings = DEFAULTS) -> Verified:
-    """Write a run as the ONNX file `path`, from raw windows to probabilities, and return how it was verified.
+    """Write a run as the file `path`, from raw windows to probabilities, and return how it was verified.
+
+    path: `.onnx`, or `.pte` for a program of ExecuTorch, in float32 for single windows of the training's length.
 
     run: a run folder, or the result of `load_run` for one. The file holds resampling, normalisation, lead mixer,
     encoder with its method and head; as metadata labels, thresholds, signal path, checksums and the verification, which
     is written beside it as `<name>.verification.json` too. `ecgtune.predict` and `ecgtune.runtime.Model` take it, and
-    need no torch.
+    need no torch. The metadata of a program are what its method `ecgtune` returns; its verification states its sha256.
 
     The file is compared with the run on the run's own test windows. Raises VerificationError, and writes nothing, where
     float32 probabilities differ by more than 1e-5, or int8 changes more than 0.5 % of the decisions or loses more than
@@ -27,8 +29,13 @@ def export(run: Predictor | str | Path, path: str | Path, settings: ExportSettin
     if not isinstance(settings, ExportSettings):
         raise SettingError(f"settings is {settings!r}; give ecgtune.ExportSettings(...)")
     path = Path(path)
-    if path.suffix != ".onnx":
-        raise SettingError(f"{path}: an exported file is named .onnx, such as {path.with_suffix('.onnx').name}")
+    if path.suffix not in (".onnx", ".pte"):
+        named = f"{path.with_suffix('.onnx').name}, or .pte for ExecuTorch"
+        raise SettingError(f"{path}: an exported file is named .onnx, such as {named}")
+    if path.suffix == ".pte" and settings.int8:
+        raise SettingError(
+            f"{path}: a program of ExecuTorch has weights in float32; leave --int8 out, or name it .onnx"
+        )
     if path.is_dir():
         raise SettingError(f"{path} is a folder; give the name of a file")
     from ecgtune.deployment.export import export_run

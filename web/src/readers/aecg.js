@@ -2,7 +2,6 @@
 
 import {
   ReadError,
-  checkSize,
   fittingLeads,
   latin1,
   makeRecording,
@@ -55,7 +54,6 @@ export function readAecg(file, options) {
     );
   }
   leads = fittingLeads(leads, samples, options);
-  checkSize(leads.size, samples);
   const signal = [...leads].map(([lead, channel]) => {
     const { factor, scale, origin } = scaleOf(found[channel].value, options);
     return Float32Array.from(rows.get(lead), (digit) => (digit * scale + origin) * factor);

@@ -115,13 +115,20 @@ export function checkSize(leads, samples) {
   }
 }
 
-/** The channels of `leads` (Map of lead to channel) to read: those that are needed where all are too many. */
+/**
+ * The channels of `leads` (Map of lead to channel) to read: those that are needed where all are too many. Refuses sizes
+ * as `checkSize`.
+ */
 export function fittingLeads(leads, samples, options) {
-  if (leads.size * samples <= MOST_VALUES || !options.leads) return leads;
-  const all = options.leads.every((lead) => leads.has(lead));
-  const needed = new Set(all ? options.leads : [...options.leads, "I", "II"]);
-  const kept = new Map([...leads].filter(([lead]) => needed.has(lead)));
-  return kept.size ? kept : leads;
+  let fitting = leads;
+  if (leads.size * samples > MOST_VALUES && options.leads) {
+    const all = options.leads.every((lead) => leads.has(lead));
+    const needed = new Set(all ? options.leads : [...options.leads, "I", "II"]);
+    const kept = new Map([...leads].filter(([lead]) => needed.has(lead)));
+    fitting = kept.size ? kept : leads;
+  }
+  checkSize(fitting.size, samples);
+  return fitting;
 }
 
 /** A recording; infinite values become NaN. */

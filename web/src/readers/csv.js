@@ -52,7 +52,6 @@ export function readCsv(file, options) {
 
   const most = lines.count();
   leads = fittingLeads(leads, most, options);
-  checkSize(leads.size, most);
   const channels = [...leads.values()];
   const signal = channels.map(() => new Float32Array(most));
   let row = 0;

@@ -2,7 +2,6 @@
 
 import {
   ReadError,
-  checkSize,
   fittingLeads,
   makeRecording,
   millivoltFactor,
@@ -62,7 +61,6 @@ export function readDicom(file, options) {
   };
   leads = fittingLeads(leads, span().samples, options);
   const { begin, samples } = span();
-  checkSize(leads.size, samples);
   const signal = [...leads.values()].map((channel) => {
     const row = new Float32Array(samples).fill(NaN);
     for (const number of parts.get(channel)) {

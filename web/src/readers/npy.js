@@ -2,7 +2,6 @@
 
 import {
   ReadError,
-  checkSize,
   fittingLeads,
   latin1,
   makeRecording,
@@ -45,7 +44,6 @@ export function readNpy(file, options) {
   const factor = millivoltFactor(null, options);
   const rate = statedRate(null, options);
   leads = fittingLeads(leads, samples, options);
-  checkSize(leads.size, samples);
   const view = new DataView(file.bytes.buffer, file.bytes.byteOffset + start);
   const get =
     method === "half" ? (place) => half(view.getUint16(place, little)) : (place) => Number(view[method](place, little));

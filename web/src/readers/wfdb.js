@@ -2,7 +2,6 @@
 
 import {
   ReadError,
-  checkSize,
   decoded,
   fittingLeads,
   makeRecording,
@@ -38,7 +37,6 @@ export function readWfdb(file, options, files) {
   const frames = framesOf(header, files);
   const perFrame = header.channels[[...leads.values()][0]].perFrame;
   leads = fittingLeads(leads, frames * perFrame, options);
-  checkSize(leads.size, frames * perFrame);
   const signal = [...leads].map(([lead, number]) => {
     const channel = header.channels[number];
     const factor = millivoltFactor(channel.unit ?? "mV", options);
