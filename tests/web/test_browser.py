@@ -153,6 +153,18 @@ def test_a_long_recording_is_cut_into_windows(page, folder):
     assert page.tab.locator("svg.sheet").get_attribute("aria-label").endswith("20.0 to 30.0 s")
 
 
+@pytest.mark.slow
+def test_a_million_samples_are_cut_into_windows(page, folder, steps):
+    beats = heartbeats(len(LEADS), rate=100, seconds=1000, seed=1).astype(np.float32)
+    np.save(folder / "million.npy", np.tile(beats, 10))
+    found = page.read(folder / "million.npy", rate="100", unit="mV", leads=" ".join(LEADS))
+    assert len(found["start"]) == 4999
+    np.save(folder / "million.npy", np.tile(beats, 22))
+    found = page.read(folder / "million.npy", rate="100", unit="mV", leads=" ".join(LEADS))
+    assert "at most 16777216 values are read" in found["error"]
+    assert page.read(*files_of(folder, steps)["EDF"][0])["error"] is None
+
+
 def test_stretches_are_replaced_and_the_work_can_be_stopped(page, folder, steps):
     page.read(*files_of(folder, steps)["EDF"][0])
     assert page.explained()
