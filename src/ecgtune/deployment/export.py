@@ -15,7 +15,7 @@ from ecgtune.data.dataset import check_rate
 from ecgtune.deployment.graph import InferenceGraph
 from ecgtune.deployment.int8_graph import FORMATS
 from ecgtune.deployment.onnx_graph import stripped, to_onnx
-from ecgtune.deployment.program import Program, to_program
+from ecgtune.deployment.program import Program, check_installed, to_program
 from ecgtune.deployment.run import Run
 from ecgtune.deployment.verification import (
     VerificationWindows,
@@ -72,6 +72,7 @@ def export_run(
     inference = InferenceGraph(run.model, run.preprocessing, run.task, rate, run.calibration)
     shape = {"samples": samples, "sampling_rate": rate}
     if path.suffix == PROGRAM:
+        check_installed()
         metadata = _metadata(run, shape | {"any_length": False}, ("executorch",))
         text = json.dumps(finite(metadata | {"precision": "float32"}), allow_nan=False)
         make = partial(_program, to_program(inference, len(run.leads), prepared, text), text)

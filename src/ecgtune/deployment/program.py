@@ -17,21 +17,26 @@ from ecgtune.utils.text import reason_of
 FORWARD, METADATA = "forward", "ecgtune"
 
 
-def to_program(graph: InferenceGraph, leads: int, samples: int, metadata: str) -> bytes:
-    """Trace `graph` for one window (1, leads, samples) and lower it to the kernels of XNNPACK.
-
-    What XNNPACK has no kernels for, such as the normalisation in float64, is left to ExecuTorch's portable ones.
-    metadata: what the method `METADATA` returns. Raises SettingError where the extra `executorch` is not installed, or
-    the graph cannot be traced or lowered.
-    """
+def check_installed() -> None:
+    """Raise SettingError where the extra `executorch` is not installed."""
     try:
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+        import executorch.exir  # noqa: F401
     except ImportError as error:
         raise SettingError(
             f"export to .pte needs {error.name}, which is not installed; pip install 'ecgtune[executorch]', or name the"
             " file .onnx"
         ) from None
+
+
+def to_program(graph: InferenceGraph, leads: int, samples: int, metadata: str) -> bytes:
+    """Trace `graph` for one window (1, leads, samples) and lower it to the kernels of XNNPACK.
+
+    What XNNPACK has no kernels for, such as the normalisation in float64, is left to ExecuTorch's portable ones.
+    metadata: what the method `METADATA` returns. Raises SettingError where the graph cannot be traced or lowered.
+    """
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
     example = torch.linspace(-1, 1, leads * samples).reshape(1, leads, samples)
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)  # it logs every step of its passes
