@@ -20,7 +20,7 @@ FORWARD, METADATA = "forward", "ecgtune"
 def check_installed() -> None:
     """Raise SettingError where the extra `executorch` is not installed."""
     try:
-        import executorch.exir  # noqa: F401
+        import executorch.exir  # noqa: F401  # type: ignore
     except ImportError as error:
         raise SettingError(
             f"export to .pte needs {error.name}, which is not installed; pip install 'ecgtune[executorch]', or name the"
@@ -34,8 +34,8 @@ def to_program(graph: InferenceGraph, leads: int, samples: int, metadata: str) -
     What XNNPACK has no kernels for, such as the normalisation in float64, is left to ExecuTorch's portable ones.
     metadata: what the method `METADATA` returns. Raises SettingError where the graph cannot be traced or lowered.
     """
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner  # type: ignore
+    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower  # type: ignore
 
     example = torch.linspace(-1, 1, leads * samples).reshape(1, leads, samples)
     level = logging.root.level
@@ -63,7 +63,7 @@ class Program:
     """An opened program of `to_program`. metadata: its text."""
 
     def __init__(self, path: Path) -> None:
-        from executorch.runtime import Runtime
+        from executorch.runtime import Runtime  # type: ignore
 
         self._program = Runtime.get().load_program(str(path))
         self._forward = self._program.load_method(FORWARD)
