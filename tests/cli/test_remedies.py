@@ -46,6 +46,7 @@ NOT_REACHED = {
     ("io/readers/csv_files.py", "--label", "pretrain"),
     ("io/readers/numpy_files.py", "--label", "predict"),
     ("io/readers/numpy_files.py", "--label", "pretrain"),
+    ("io/readers/base.py", "--to", "pretrain"),  # which reads whole recordings
     ("io/window_files.py", "--missing", "predict"),  # of labels
     ("data/signal/path.py", "--leads", "predict"),  # the leads are those of the training
 }
@@ -213,7 +214,7 @@ RECORDINGS = {
     "print layout": (
         printed,
         [],
-        "such as leads I V1 in windows of 2 s (--leads, --window)",
+        "such as leads I V1 in windows of 2 s",
         ["--leads", "I", "V1", "--window", "2"],
     ),
     "gap": (gap, [], "--longest-gap", ["--longest-gap", "1"]),

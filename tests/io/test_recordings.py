@@ -214,6 +214,12 @@ def test_gaps_are_closed_and_long_ones_left_out(tmp_path, caplog):
     assert np.corrcoef(parts[1], parts[2])[0, 1] > 0.999
 
 
+def test_a_recording_that_is_too_long_is_to_be_split(tmp_path):
+    write_wfdb(tmp_path, digital(2, 200))
+    with pytest.raises(DataError, match=r"at most 300 are read at once; split it into shorter files$"):
+        read_recordings(tmp_path, sampling_rate=250, options=ReadOptions(max_values=300))
+
+
 def test_csv_recordings_are_read_where_the_folder_has_no_others(tmp_path):
     folder = tmp_path / "records"
     folder.mkdir()

@@ -34,7 +34,15 @@ from ecgtune.data.signal.filters import resample
 from ecgtune.data.signal.quality import between_gaps, constant_fraction, extreme_fraction, fill_gaps
 from ecgtune.errors import DataError
 from ecgtune.io.labels import Where, split_names
-from ecgtune.io.readers.base import ReadOptions, check_size, millivolt_factor, one_line_errors, stated_rate
+from ecgtune.io.readers.base import (
+    LongRecordingError,
+    ReadOptions,
+    Recording,
+    check_size,
+    millivolt_factor,
+    one_line_errors,
+    stated_rate,
+)
 from ecgtune.io.readers.csv_dialect import is_csv
 from ecgtune.io.readers.csv_table import is_table
 from ecgtune.io.readers.npz_archive import ARCHIVE, Archive, unpacks_too_far
@@ -189,7 +197,7 @@ class _Pool:
             yield from archive.parts("signal", self.offset)
 
     def _like_the_first(self, path: Path) -> NDArray[np.float32]:
-        recording = read_recording(path, self.options)
+        recording = _whole(path, self.options)
         if (recording.leads, recording.sampling_rate) != (self.leads, self.sampling_rate):
             raise DataError(
                 f"{path}: has leads {', '.join(recording.leads)} at {recording.sampling_rate:g} Hz, but "
@@ -211,7 +219,7 @@ def _find_pool(path: Path, options: ReadOptions) -> _Pool:
         if not found:
             raise DataError(f"{path}: holds tables only; give an .npz file of recordings or a folder of them")
         recordings = tuple(found.values())
-        first = read_recording(recordings[0], options)  # gives leads and rate of all
+        first = _whole(recordings[0], options)  # gives leads and rate of all
         files = tuple(dict.fromkeys(file for recording in recordings for file in files_of(recording)))
         return _Pool(files, np.array(list(found)), first.leads, first.sampling_rate, None, recordings, options)
     if not path.is_file():
@@ -232,6 +240,14 @@ def _find_pool(path: Path, options: ReadOptions) -> _Pool:
             f"({len(record) + 1},), but has shape {offset.shape}"
         )
     return _Pool(files, record, leads, rate, offset, options=options)
+
+
+def _whole(path: Path, options: ReadOptions) -> Recording:
+    """Read a recording of a folder. Raises DataError."""
+    try:
+        return read_recording(path, options)
+    except LongRecordingError as error:  # its remedy is to read a part
+        raise DataError(f"{str(error).rpartition('; ')[0]}; split it into shorter files") from None
 
 
 def _packed(index: Path) -> Path:

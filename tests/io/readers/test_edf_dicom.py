@@ -213,9 +213,7 @@ def test_a_print_layout_gives_windows_of_the_leads_that_are_whole(print_layout):
     recording = read(print_layout[0])
     with pytest.raises(DataError, match=r"lead I has a gap of 7.50 s at 2.50 s"):
         SignalPath(500.0, ("I",))(recording.signal, recording.leads, 500.0)
-    with pytest.raises(
-        DataError, match=r"missing at any time; keep .*, such as leads I in windows of 2.5 s \(--leads, --window\)$"
-    ):
+    with pytest.raises(DataError, match=r"missing at any time; keep .*, such as leads I in windows of 2.5 s$"):
         SignalPath(500.0, ("I", "V1"), window=2.5)(recording.signal, recording.leads, 500.0)
     windows = SignalPath(500.0, ("II",))(recording.signal, recording.leads, 500.0).windows
     np.testing.assert_allclose(windows[0, 0], print_layout[1][12], rtol=1e-6, atol=1e-9)

@@ -64,8 +64,7 @@ def _together(good: NDArray[np.bool_], sampling_rate: float, leads: Sequence[str
             parts.setdefault(part, []).append(leads[lead] if leads else f"channel {lead + 1}")
     (start, stop), names = max(parts.items(), key=lambda item: (item[0][1] - item[0][0], len(item[1])))
     seconds = math.floor(1000 * (stop - start) / sampling_rate) / 1000
-    kind, flags = ("leads ", " (--leads, --window)") if leads else ("", "")
-    together = f"{kind}{' '.join(names)} in windows of {seconds:g} s{flags}"
+    together = f"{'leads ' if leads else ''}{' '.join(names)} in windows of {seconds:g} s"
     return f"some lead is missing at any time; keep leads that were recorded together, such as {together}"
 
 
