@@ -10,20 +10,18 @@ from cyclopts import Parameter
 from ecgtune.cli.inputs import Reading, RecordFlags, RoundFlags, read_data
 from ecgtune.cli.options import (
     EVALUATION,
-    MODEL,
     Baselines,
     DataFile,
     MethodNames,
+    ModelNames,
     Out,
     Quiet,
     RecipeFlags,
     Seeds,
     Wait,
-    given,
 )
 from ecgtune.cli.output import print_comparison, say
-from ecgtune.errors import SettingError
-from ecgtune.recipes.comparison import check_variants, with_models
+from ecgtune.recipes.comparison import check_variants
 
 
 def compare(
@@ -31,7 +29,7 @@ def compare(
     /,
     *,
     methods: MethodNames = "full,adapter,lora,probe",
-    models: Annotated[str | None, Parameter(group=MODEL)] = None,
+    models: ModelNames = None,
     seeds: Seeds = 3,
     out: Out = Path("runs/compare"),
     reading: Reading = Reading(),
@@ -49,19 +47,10 @@ def compare(
 
     Parameters
     ----------
-    models
-        Encoders joined by commas: each with every method on the same windows, at its own rate, leads and preset, and
-        differences between them. NAME=FILE names the published file of a model.
     reference
         Method that differences are computed to; full, or else the first one, when not given.
     """
-    if models is not None and given(settings.model).keys() & {"model", "checkpoint"}:
-        raise SettingError(
-            "--models and --model (or --checkpoint) are both given; give --models alone, NAME=FILE for a file"
-        )
-    recipes = settings.recipes(methods, copy_lead=reading.copy_lead)
-    if models is not None:
-        recipes = with_models(recipes, [name.strip() for name in models.split(",") if name.strip()])
+    recipes = settings.recipes(methods, models=models, copy_lead=reading.copy_lead)
     check_variants(recipes, seeds, baselines, reference)
     dataset = read_data(data, reading, records, recipes, quiet=quiet)
     repeated = rounds.of(dataset, seed=recipes[0].data.split_seed)

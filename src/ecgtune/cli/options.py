@@ -56,6 +56,15 @@ MethodNames: TypeAlias = Annotated[
         help="Names of methods and recipes, or TOML files, joined by commas; see `ecgtune methods`.",
     ),
 ]
+ModelNames: TypeAlias = Annotated[
+    str | None,
+    Parameter(
+        group=MODEL,
+        help="Encoders joined by commas: each with every method on the same windows, at its own rate, leads and preset."
+        " NAME=FILE names the published file of a model.",
+        show_default=False,
+    ),
+]
 Seeds: TypeAlias = Annotated[int, Parameter(group=MOST_USED, help="Runs of each method, with seeds 0, 1, ...")]
 Out: TypeAlias = Annotated[Path, Parameter(group=MOST_USED, help="Output folder.")]
 Baselines: TypeAlias = Annotated[
@@ -175,11 +184,13 @@ class RecipeFlags:
     evaluation: EvaluationFlags = field(default_factory=EvaluationFlags)
     trainer: TrainerFlags = field(default_factory=TrainerFlags)
 
-    def recipes(self, methods: str, *, copy_lead: bool = False) -> list[Recipe]:
+    def recipes(self, methods: str, *, models: str | None = None, copy_lead: bool = False) -> list[Recipe]:
         """The recipes of names or files joined by commas, with the settings that were given in place of their own.
 
-        copy_lead: copy one-lead windows to all leads of the encoder.
+        models: encoders joined by commas, each with every recipe. copy_lead: copy one-lead windows to all leads of the
+        encoder.
         """
+        from ecgtune.recipes.comparison import with_models
         from ecgtune.recipes.lookup import changed
         from ecgtune.recipes.recipe import list_recipes, load_recipes
 
@@ -191,7 +202,14 @@ class RecipeFlags:
         tables = (self.data, self.model, self.optimisation, self.augmentation, self.evaluation, self.trainer)
         settings = {name: value for table in tables for name, value in given(table).items()}
         settings |= {"lead_mode": "copy"} if copy_lead else {}
-        return [changed(recipe, settings) for name in names for recipe in load_recipes(name)]
+        recipes = [changed(recipe, settings) for name in names for recipe in load_recipes(name)]
+        if models is None:
+            return recipes
+        if given(self.model).keys() & {"model", "checkpoint"}:
+            raise SettingError(
+                "--models and --model (or --checkpoint) are both given; give --models alone, NAME=FILE for a file"
+            )
+        return with_models(recipes, [name.strip() for name in models.split(",") if name.strip()])
 
     @property
     def typed(self) -> list[str]:

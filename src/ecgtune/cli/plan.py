@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from ecgtune.cli.inputs import Reading, RecordFlags, read_data
-from ecgtune.cli.options import Baselines, DataFile, MethodNames, Quiet, RecipeFlags, Seeds
+from ecgtune.cli.options import Baselines, DataFile, MethodNames, ModelNames, Quiet, RecipeFlags, Seeds
 from ecgtune.cli.output import say
 from ecgtune.recipes.comparison import check_variants
 
@@ -15,6 +15,7 @@ def plan(
     /,
     *,
     methods: MethodNames = "full,adapter,lora,probe",
+    models: ModelNames = None,
     seeds: Seeds = 3,
     reading: Reading = Reading(),
     records: RecordFlags = RecordFlags(),
@@ -27,7 +28,7 @@ def plan(
     Takes the options of `compare`, measures a few steps of each method here, and keeps nothing. Exit status 3 if a
     method could not be measured.
     """
-    recipes = settings.recipes(methods, copy_lead=reading.copy_lead)
+    recipes = settings.recipes(methods, models=models, copy_lead=reading.copy_lead)
     check_variants(recipes, seeds, baselines)
     dataset = read_data(data, reading, records, recipes, quiet=quiet)
     import ecgtune

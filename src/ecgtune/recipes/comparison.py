@@ -8,10 +8,11 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-from ecgtune.config.base import suggest
+from ecgtune.config.base import require, suggest
 from ecgtune.config.model import ModelSettings
 from ecgtune.errors import SettingError
 from ecgtune.models.names import check_model_name
+from ecgtune.recipes.lookup import RecipeLike, as_recipes
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.utils.formatting import counted
 
@@ -19,6 +20,15 @@ from ecgtune.utils.formatting import counted
 MAJORITY, RESNET = "majority", "resnet"
 #: Networks from scratch in comparisons of several encoders.
 SCRATCH = (RESNET, "inception", "s4d")
+
+
+def as_variants(
+    recipes: RecipeLike | Sequence[RecipeLike], model: str | Path | None = None, models: Sequence[str] | None = None
+) -> list[Recipe]:
+    """The variants of a comparison: `as_recipes`, or each recipe with each of `models`."""
+    require(model is None or models is None, "model and models are both given; give one of them")
+    variants = as_recipes(recipes, model)
+    return variants if models is None else with_models(variants, models)
 
 
 def with_models(recipes: Sequence[Recipe], models: Sequence[str]) -> list[Recipe]:

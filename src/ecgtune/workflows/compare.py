@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ecgtune.config.base import require
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import RunError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
-from ecgtune.recipes.comparison import MAJORITY, check_variants, encoder_pairs, with_models
-from ecgtune.recipes.lookup import RecipeLike, as_recipes, resolve_models
+from ecgtune.recipes.comparison import MAJORITY, as_variants, check_variants, encoder_pairs
+from ecgtune.recipes.lookup import RecipeLike, resolve_models
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.reporting.writing import write_comparison
 from ecgtune.training.predictions import read_predictions
@@ -59,9 +58,7 @@ def compare(
     what `fine_tune` raises.
     """
     check_dataset(dataset, "compare")
-    require(model is None or models is None, "model and models are both given; give one of them")
-    variants = as_recipes(recipes, model)
-    variants = variants if models is None else with_models(variants, models)
+    variants = as_variants(recipes, model, models)
     reference = check_variants(variants, seeds, baselines, reference)
     resolve_models(variants)
     folder = Path(out)

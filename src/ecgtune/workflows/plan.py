@@ -9,8 +9,8 @@ from pathlib import Path
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
 from ecgtune.errors import EcgtuneError, SettingError
-from ecgtune.recipes.comparison import check_variants
-from ecgtune.recipes.lookup import RecipeLike, as_recipes, resolve_models
+from ecgtune.recipes.comparison import as_variants, check_variants
+from ecgtune.recipes.lookup import RecipeLike, resolve_models
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.inference import choose_device
 from ecgtune.training.loop import count_steps
@@ -78,6 +78,7 @@ def plan(
     recipes: RecipeLike | Sequence[RecipeLike],
     *,
     model: str | Path | None = None,
+    models: Sequence[str] | None = None,
     seeds: int = 3,
     baselines: bool = True,
     memory: int | None = None,
@@ -91,7 +92,7 @@ def plan(
     raises what `compare` raises before it trains.
     """
     check_dataset(dataset, "plan")
-    variants = as_recipes(recipes, model)
+    variants = as_variants(recipes, model, models)
     check_variants(variants, seeds, baselines)
     resolve_models(variants)
     split = draw_split(dataset, variants[0].data)
