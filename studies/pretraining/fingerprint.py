@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgtune.data.beat_prints import RATE, beat_prints
+from ecgtune.data.beat_prints import beat_prints
 from ecgtune.io.beat_prints import PRETRAINING, write_prints
 from ecgtune.io.recordings import read_recordings
 
 HERE = Path(__file__).parent
+RATE = 300.0  # Hz, of the pool
 BUNDLED = HERE.parents[1] / "src" / "ecgtune" / "models" / "ecg_fm" / "bundled" / "ecg-fm-tiny"
 
 

@@ -3,7 +3,8 @@
     python studies/pretraining/ship.py runs/pretrain-tiny
 
 copies half-precision weights and curves of the run to src/ecgtune/models/ecg_fm/bundled/ecg-fm-tiny/, and log, metrics,
-settings and machine to results/run/, and describes the run in docs/pretraining.md. Nothing is written if one of these
+settings and machine to results/run/, and describes the run in docs/pretraining.md. Run fingerprint.py afterwards, which
+writes the fingerprints of its recordings. Nothing is written if one of these
 files is missing. The model card must be edited by hand.
 """
 

@@ -83,3 +83,15 @@ def test_training_warns_of_test_recordings_that_were_pretrained_on(folder, tmp_p
     tests = made.metrics["split"]["counts"]["test"]["windows"]
     assert warnings[0] == []
     assert f"{tests} of {tests} test records have the beats of a recording that encoder was" in warnings[1][0]
+
+
+def test_the_bundled_encoder_has_its_fingerprints_and_no_names():
+    from ecgtune.io.beat_prints import read_prints
+    from ecgtune.workflows.overlap import pretraining_file
+
+    file = pretraining_file(ecgtune.load_model("ecg-fm-tiny", classes=("N", "AF")))
+    prints = read_prints(file)
+    assert len(prints) == 6021
+    assert not np.char.str_len(prints.name).any()
+    assert file.stat().st_size < 1_000_000
+    assert pretraining_file(ecgtune.load_model("ecg-fm-tiny-random", classes=("N", "AF"))) is None
