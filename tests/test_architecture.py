@@ -114,7 +114,9 @@ def test_modules_are_small_and_not_tiny():
     assert {module: count for module, count in lines.items() if count > 400} == {}
     files = {module: count for module, count in lines.items() if MODULES[module].name != "__init__.py"}
     small = {m: count for m, count in files.items() if count < 40 and m not in SMALL}
-    assert {m: count for m, count in small.items() if package_of(m) != "cli"} == {}  # one module per command
+    # One module per command, and per architecture one reader of published files.
+    small = {m: count for m, count in small.items() if package_of(m) != "cli" and not m.endswith(".published")}
+    assert small == {}
 
 
 @pytest.mark.parametrize(

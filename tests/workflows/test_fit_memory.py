@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ecgtune
+from ecgtune.data.splits import draw_split
 from ecgtune.errors import SettingError
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.probe.settings import LinearProbe
@@ -16,7 +17,6 @@ from ecgtune.training.run_folder import RunFolder, read_recipe
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows import fit_memory as memory_module
 from ecgtune.workflows.fit_memory import choose_pieces, fit_memory
-from ecgtune.workflows.preparation import draw_split
 from ecgtune.workflows.run import work
 from helpers.settings import changed, loop
 

@@ -11,6 +11,7 @@ import pytest
 
 import ecgtune
 from ecgtune.cli.main import main
+from ecgtune.data.splits import draw_split
 from ecgtune.errors import CheckpointError, DataError, SettingError
 from ecgtune.io.writing import write_csv
 from ecgtune.models.checkpoint import save_encoder
@@ -19,7 +20,6 @@ from ecgtune.recipes.recipe import load_recipes
 from ecgtune.workflows import dry_run as dry
 from ecgtune.workflows.dry_run import Clock, DryRun, Timing, measure, sample
 from ecgtune.workflows.plan import Plan, estimate
-from ecgtune.workflows.preparation import draw_split
 from helpers.cli import refused
 from helpers.models import TINY
 from helpers.settings import changed

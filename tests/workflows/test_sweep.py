@@ -15,13 +15,13 @@ import pytest
 
 import ecgtune
 from ecgtune.config.space import Around, Choice
+from ecgtune.data.splits import draw_split
 from ecgtune.errors import DataError, DivergedError, RunError, SettingError
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.recipes.recipe import load_recipes, recipe_text
 from ecgtune.recipes.space import space_of
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.workflows.preparation import draw_split
 from ecgtune.workflows.sweep import runner as runner_module
 from ecgtune.workflows.sweep.runner import TrialResult, TrialRunner
 from ecgtune.workflows.sweep.studies import STARTUP, Studies, Variant

@@ -80,7 +80,7 @@ def check(
         Check the leads for this model, and resample recordings to its rate, as fine-tune and compare do. By default
         recordings keep their rate.
     """
-    from ecgtune.data.splits import split_dataset
+    from ecgtune.data.splits import draw_split
     from ecgtune.errors import DataError
     from ecgtune.io.records.report import inspection_text, split_text, windows_text
 
@@ -106,14 +106,7 @@ def check(
         problem = "" if reading.copy_lead else leads_problem(asked, dataset.leads)
         if problem:
             say(f"warning: the leads do not fit {asked}{'' if model else ', the default model'}: {problem}")
-    drawn = split_dataset(
-        dataset,
-        fractions=settings.fractions,
-        seed=settings.split_seed,
-        label_fraction=settings.label_fraction,
-        allow_duplicates=settings.allow_duplicates,
-    )
-    said = split_text(dataset, drawn).split("\n")
+    said = split_text(dataset, draw_split(dataset, settings)).split("\n")
     # The warnings of a split repeat the notes on the data.
     say(*(line for line in said if line.removeprefix("warning: ") not in facts))
 

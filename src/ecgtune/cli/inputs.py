@@ -242,15 +242,6 @@ def inspect(
         settings = dataclasses.replace(settings, **own)
     with ProgressBar(quiet=quiet) as bar:
         bar.describe("recordings")
-        done = 0
-
-        def progress(count: int, total: int) -> None:
-            nonlocal done
-            if not done:
-                bar.expect(total)
-            bar.advance(count - done)
-            done = count
-
         return inspect_records(
             data,
             folder,
@@ -258,7 +249,7 @@ def inspect(
             options=options,
             settings=settings,
             skipped=records.skipped,
-            progress=progress,
+            progress=bar.count,
         )
 
 

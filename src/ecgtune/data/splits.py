@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.data import DataSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.near_duplicates import near_duplicate_groups
 from ecgtune.data.plausibility import doubts
@@ -131,6 +132,17 @@ def split_dataset(
             "too optimistic"
         )
     return replace(split, warnings=tuple(warnings), duplicates=len(found))
+
+
+def draw_split(dataset: Dataset, settings: DataSettings) -> Split:
+    """The split that the settings ask for; raises what `split_dataset` raises."""
+    return split_dataset(
+        dataset,
+        fractions=settings.fractions,
+        seed=settings.split_seed,
+        label_fraction=settings.label_fraction,
+        allow_duplicates=settings.allow_duplicates,
+    )
 
 
 def _from_file(dataset: Dataset, fractions: tuple[float, float, float], seed: int, unit: str, warnings: list[str]):

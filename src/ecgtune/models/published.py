@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,6 +19,27 @@ from ecgtune.models.torch_files import UnreadTensor
 from ecgtune.models.weights import BESIDE, Weights, file_sha256
 
 HEAD = ("head.weight", "head.bias")
+#: Parts of a `PreNormLayer` that have weights.
+PRE_NORM = (
+    "attention_norm",
+    "attention.qkv",
+    "attention.out_proj",
+    "feed_forward_norm",
+    "feed_forward.fc1",
+    "feed_forward.fc2",
+)
+
+
+def layer_name(name: str, layer: str, parts: Sequence[str], first: int = 0) -> str | None:
+    """Name in a file of a tensor of `layers`, each a `PreNormLayer`; None for a tensor of another part.
+
+    layer: name of a layer in the file, with {} for its number. parts: names there of the parts `PRE_NORM`. first: the
+    layer of the encoder that is number 0 in the file.
+    """
+    found = re.fullmatch(r"layers\.(\d+)\.(.*)\.(\w+)", name)
+    if found is None:
+        return None
+    return f"{layer.format(int(found[1]) - first)}.{parts[PRE_NORM.index(found[2])]}.{found[3]}"
 
 
 @dataclass(frozen=True)

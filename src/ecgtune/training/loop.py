@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,11 @@ class TrainingResult:
     precision: str
     audit: str
     log: list[dict[str, Any]]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Entries of metrics.json that every training has."""
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("audit", "log")}
 
 
 def count_steps(items: int, settings: Optimisation) -> int:

@@ -70,6 +70,12 @@ class ProgressBar:
         self._done += units
         self._bar.update(self._task, advance=units)
 
+    def count(self, done: int, total: int) -> None:
+        """Show that `done` of `total` units of work are done, where nothing else moves the bar."""
+        if not self._total:
+            self.expect(total)
+        self.advance(done - self._done)
+
     def describe(self, text: str) -> None:
         """Set the text left of the bar."""
         self._bar.update(self._task, description=printable(text))

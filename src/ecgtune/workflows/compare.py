@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.data.dataset import Dataset
-from ecgtune.data.splits import Split
+from ecgtune.data.splits import Split, draw_split
 from ecgtune.errors import RunError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
 from ecgtune.recipes.comparison import MAJORITY, as_variants, check_variants, encoder_pairs
@@ -25,7 +25,7 @@ from ecgtune.workflows.baselines import MAJORITY_TITLE, variants_of, write_major
 from ecgtune.workflows.dry_run import check_recipes
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.fit_memory import fit_memory
-from ecgtune.workflows.preparation import check_dataset, draw_split, note_conditions, summarise
+from ecgtune.workflows.preparation import check_dataset, note_conditions, summarise
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
 from ecgtune.workflows.results import changed_notes, imported_files, shown_title, summarise_task
 from ecgtune.workflows.run import forward_cost, run_recipe, space, work

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ecgtune.config.model import ModelSettings
 from ecgtune.data.dataset import Dataset
+from ecgtune.data.splits import draw_split
 from ecgtune.deployment.run import Run, read_run
 from ecgtune.errors import RunError, SettingError
 from ecgtune.models.classifier import Classifier
@@ -17,7 +18,7 @@ from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line
 from ecgtune.workflows.fit_memory import fit_memory
-from ecgtune.workflows.preparation import check_dataset, draw_split, note_conditions
+from ecgtune.workflows.preparation import check_dataset, note_conditions
 from ecgtune.workflows.ready import RunBuilder
 from ecgtune.workflows.results import changed_notes
 from ecgtune.workflows.run import run_recipe, space, work

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgtune.data.dataset import Dataset
-from ecgtune.data.splits import Split
+from ecgtune.data.splits import Split, draw_split
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.recipes.comparison import as_variants, check_variants
 from ecgtune.recipes.lookup import RecipeLike, resolve_models
@@ -20,7 +20,7 @@ from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.baselines import variants_of
 from ecgtune.workflows.dry_run import DryRun, check_recipes, dry_run
 from ecgtune.workflows.fit_memory import fit_memory
-from ecgtune.workflows.preparation import check_dataset, draw_split
+from ecgtune.workflows.preparation import check_dataset
 from ecgtune.workflows.run import LINE_BYTES
 
 _COLUMNS = ("Method", "Time to finish", "s/step", "s/epoch", "Peak memory", "Disk", "File size", "Fits")

@@ -197,7 +197,7 @@ def read_windows(
     if not _of_recordings(data[0], settings):
         return _windows(run, data[0], settings)
     bar.describe("recordings")
-    return _recordings(run, data, settings, skipped, folder, _counter(bar))
+    return _recordings(run, data, settings, skipped, folder, bar.count)
 
 
 def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelled:
@@ -261,17 +261,3 @@ def _recordings(
         skipped=skipped,
         progress=progress,
     )
-
-
-def _counter(bar: ProgressBar) -> Callable[[int, int], None]:
-    """A function of (done, total) that moves the bar."""
-    done = 0
-
-    def progress(count: int, total: int) -> None:
-        nonlocal done
-        if not done:
-            bar.expect(total)
-        bar.advance(count - done)
-        done = count
-
-    return progress

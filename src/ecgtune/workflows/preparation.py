@@ -13,7 +13,7 @@ from ecgtune.config.data import DataSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.signal.steps import Middle, Resample, Step
-from ecgtune.data.splits import Split, split_dataset
+from ecgtune.data.splits import Split
 from ecgtune.errors import DataError, SettingError
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.input_spec import InputSpec
@@ -101,17 +101,6 @@ def check_dataset(dataset: Dataset, function: str) -> None:
             f"{function} got a {type(dataset).__name__} first; write {function}(dataset, recipe, ...) with a dataset "
             "from read_dataset, read_records or simulate"
         )
-
-
-def draw_split(dataset: Dataset, settings: DataSettings) -> Split:
-    """The split that the settings ask for; raises what `split_dataset` raises."""
-    return split_dataset(
-        dataset,
-        fractions=settings.fractions,
-        seed=settings.split_seed,
-        label_fraction=settings.label_fraction,
-        allow_duplicates=settings.allow_duplicates,
-    )
 
 
 def note_conditions(progress: ProgressBar, dataset: Dataset, warnings: Iterable[str]) -> None:

@@ -162,17 +162,9 @@ def _finish(
             "crops_per_epoch": objective.items,
         },
         "training": {
-            "epochs": trained.epochs,
+            **trained.facts,
             "steps": count_steps(objective.items, recipe.optimisation) // recipe.optimisation.epochs * trained.epochs,
-            "best_epoch": trained.best_epoch,
-            "stopped_early": trained.stopped_early,
-            "learning_rate": trained.learning_rate,
             "batch_size": recipe.optimisation.batch_size,
-            "seconds": trained.seconds,
-            "seconds_per_epoch": trained.seconds_per_epoch,
-            "peak_memory_bytes": trained.peak_memory_bytes,
-            "device": trained.device,
-            "precision": trained.precision,
         },
         "last": trained.log[-1],
     }

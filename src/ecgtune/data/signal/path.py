@@ -48,17 +48,10 @@ class ProcessedRecording(Findings):
     start: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class SignalPath:
-    """From a recording to windows, in this order: gaps, leads, filters, resampling, constant leads, z-score, windows.
+@dataclass(frozen=True, kw_only=True)
+class SignalSteps:
+    """Settings of a `SignalPath` that have a default; all but rate and leads."""
 
-    A call processes a recording. Runs store these settings and apply them to new recordings. Raises SettingError.
-    """
-
-    sampling_rate: float
-    """Rate of the windows in Hz."""
-    leads: tuple[str, ...] = STANDARD_LEADS
-    """Leads of the windows; one that was not recorded is derived from I and II where possible, else zeros."""
     resampling: Literal["polyphase", "linear"] = "polyphase"
     """With a filter against aliasing, or the linear interpolation of ECG-FM's pretraining."""
     window: float | None = None
@@ -76,6 +69,19 @@ class SignalPath:
     a recording without such a part, or without `window`, is refused."""
     zscore: bool = False
     """Apply a z-score per lead over the whole recording, as in ECG-FM's training."""
+
+
+@dataclass(frozen=True)
+class SignalPath(SignalSteps):
+    """From a recording to windows, in this order: gaps, leads, filters, resampling, constant leads, z-score, windows.
+
+    A call processes a recording. Runs store these settings and apply them to new recordings. Raises SettingError.
+    """
+
+    sampling_rate: float
+    """Rate of the windows in Hz."""
+    leads: tuple[str, ...] = STANDARD_LEADS
+    """Leads of the windows; one that was not recorded is derived from I and II where possible, else zeros."""
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -15,7 +15,7 @@ from ecgtune.config.base import require, to_table
 from ecgtune.data.dataset import Dataset, Source, check_rate
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.near_duplicates import DuplicatePair
-from ecgtune.data.signal.path import Short, SignalPath
+from ecgtune.data.signal.path import SignalPath, SignalSteps
 from ecgtune.errors import DataError, QuestionError
 from ecgtune.io.joining import files_by_split
 from ecgtune.io.label_table import LabelTable, TableColumns, read_label_table
@@ -36,7 +36,7 @@ from ecgtune.utils.formatting import counted
 
 
 @dataclass(frozen=True)
-class RecordSettings:
+class RecordSettings(SignalSteps):
     """How recordings become windows, and how many may be unusable.
 
     Rate, leads or window of None are taken from the recordings, which must then all have the same. The other settings
@@ -47,14 +47,6 @@ class RecordSettings:
     """Rate of the windows in Hz."""
     leads: tuple[str, ...] | None = None
     """Leads of the windows; a missing one is derived from I and II where possible, else zeros."""
-    resampling: str = "polyphase"
-    window: float | None = None
-    step: float | None = None
-    short: Short = "repeat"
-    band: tuple[float, float] | None = None
-    mains: float | None = None
-    longest_gap: float = 0.1
-    zscore: bool = False
     match_numbers: bool = False
     """Match a recording that the table names by a number, 1, with the only one that has it in its name, 00001_hr."""
     max_skipped: float = 0.01
@@ -195,8 +187,8 @@ def _preparation(settings: RecordSettings, selection: Selection, options: ReadOp
         rate = first.sampling_rate if rate is None else rate
         leads = tuple(lead for lead in STANDARD_LEADS if lead in first.leads) if leads is None else leads
     # Without a readable recording any rate and leads will do: the first pass reports the reasons.
-    shared = {item.name: getattr(settings, item.name) for item in fields(SignalPath) if hasattr(settings, item.name)}
-    path = SignalPath(**shared | {"sampling_rate": rate or 500.0, "leads": leads or STANDARD_LEADS})
+    steps = {item.name: getattr(settings, item.name) for item in fields(SignalSteps)}
+    path = SignalPath(rate or 500.0, leads or STANDARD_LEADS, **steps)
     return Preparation(options, path, expected)
 
 

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import re
-
 from ecgtune.models.ecg_jepa.network import EcgJepa, EcgJepaConfig
-from ecgtune.models.published import StateDictFormat
+from ecgtune.models.published import StateDictFormat, layer_name
 
 PUBLISHED = EcgJepaConfig()
 
-_LAYER = {
-    "attention_norm": "norm1",
-    "feed_forward_norm": "norm2",
-    "attention.qkv": "attn.qkv",
-    "attention.out_proj": "attn.proj",
-    "feed_forward.fc1": "mlp.fc1",
-    "feed_forward.fc2": "mlp.fc2",
-}
+_PARTS = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
 
 
 def published_name(name: str) -> str:
     """Name in the file of a tensor of `EcgJepa`."""
-    found = re.fullmatch(r"layers\.(\d+)\.(.*)\.(weight|bias)", name)
-    if found is not None:
-        return f"encoder_blocks.blocks.{found[1]}.{_LAYER[found[2]]}.{found[3]}"
-    return name.replace("projection.", "W_P.").replace("positions", "pos_embed")
+    other = name.replace("projection.", "W_P.").replace("positions", "pos_embed")
+    return layer_name(name, "encoder_blocks.blocks.{}", _PARTS) or other
 
 
 FORMAT = StateDictFormat(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from ecgtune.models.heartlang.network import HeartLang, HeartLangConfig
-from ecgtune.models.published import StateDictFormat
+from ecgtune.models.published import StateDictFormat, layer_name
 
 PUBLISHED = HeartLangConfig()
 
@@ -18,20 +16,12 @@ _NAMES = {
     "norm.weight": "norm_layer.weight",
     "norm.bias": "norm_layer.bias",
 }
-_LAYER = {
-    "attention_norm": "0.norm",
-    "attention.qkv": "0.to_qkv",
-    "attention.out_proj": "0.to_out.0",
-    "feed_forward_norm": "1.net.0",
-    "feed_forward.fc1": "1.net.1",
-    "feed_forward.fc2": "1.net.4",
-}
+_PARTS = ("0.norm", "0.to_qkv", "0.to_out.0", "1.net.0", "1.net.1", "1.net.4")
 
 
 def published_name(name: str) -> str:
     """Name in the file of a tensor of `HeartLang`."""
-    found = re.fullmatch(r"layers\.(\d+)\.(.*)\.(\w+)", name)
-    return _NAMES[name] if found is None else f"transformer.layers.{found[1]}.{_LAYER[found[2]]}.{found[3]}"
+    return layer_name(name, "transformer.layers.{}", _PARTS) or _NAMES[name]
 
 
 FORMAT = StateDictFormat(

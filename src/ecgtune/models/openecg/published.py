@@ -5,29 +5,22 @@ from __future__ import annotations
 import re
 
 from ecgtune.models.openecg.network import OpenECG, OpenECGConfig
-from ecgtune.models.published import StateDictFormat
+from ecgtune.models.published import StateDictFormat, layer_name
 
 PUBLISHED = OpenECGConfig()
 
-_LAYER = {
-    "attention_norm.": "norm1.",
-    "attention.qkv.": "self_attn.in_proj_",
-    "attention.out_proj.": "self_attn.out_proj.",
-    "feed_forward_norm.": "norm2.",
-    "feed_forward.fc1.": "linear1.",
-    "feed_forward.fc2.": "linear2.",
-}
+_PARTS = ("norm1", "self_attn.in_proj", "self_attn.out_proj", "norm2", "linear1", "linear2")
 
 
 def published_name(name: str) -> str:
     """Name in the file of a tensor of `OpenECG`."""
-    found = re.fullmatch(r"layers\.(\d+)\.(.*\.)(\w+)", name)
-    if found is None:
-        return name.replace("stem.", "conv_tok.").replace("positions", "pos_enc")
-    layer = int(found[1])
-    if layer < PUBLISHED.convolutional:
-        return f"lower_{found[2][:-1]}s.{layer}.{found[3]}"
-    return f"upper_transformer.layers.{layer - PUBLISHED.convolutional}.{_LAYER[found[2]]}{found[3]}"
+    found = re.fullmatch(r"layers\.(\d+)\.(conv|norm)\.(\w+)", name)
+    if found is not None:
+        return f"lower_{found[2]}s.{found[1]}.{found[3]}"
+    layer = layer_name(name, "upper_transformer.layers.{}", _PARTS, first=PUBLISHED.convolutional)
+    if layer is not None:
+        return layer.replace("in_proj.", "in_proj_")
+    return name.replace("stem.", "conv_tok.").replace("positions", "pos_enc")
 
 
 FORMAT = StateDictFormat(

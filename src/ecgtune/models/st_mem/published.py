@@ -5,26 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from ecgtune.models.published import StateDictFormat
+from ecgtune.models.published import StateDictFormat, layer_name
 from ecgtune.models.st_mem.network import STMEM, STMEMConfig
 
 BASE = STMEMConfig()
 SMALL = replace(BASE, width=384, heads=6, feed_forward=1536)
 
-_LAYER = {
-    "attention_norm": "attn.norm",
-    "attention.qkv": "attn.fn.to_qkv",
-    "attention.out_proj": "attn.fn.to_out.0",
-    "feed_forward_norm": "ff.norm",
-    "feed_forward.fc1": "ff.fn.net.0",
-    "feed_forward.fc2": "ff.fn.net.3",
-}
+_PARTS = ("attn.norm", "attn.fn.to_qkv", "attn.fn.to_out.0", "ff.norm", "ff.fn.net.0", "ff.fn.net.3")
 
 
 def published_layer(name: str) -> str:
     """Name in the file of a tensor of a `PreNormLayer`; other names as they are."""
-    found = re.fullmatch(r"layers\.(\d+)\.(.*)\.(\w+)", name)
-    return name if found is None else f"block{found[1]}.{_LAYER[found[2]]}.{found[3]}"
+    return layer_name(name, "block{}", _PARTS) or name
 
 
 def published_name(name: str) -> str:

@@ -11,6 +11,7 @@ from ecgtune.config.base import require
 from ecgtune.config.commands import SweepSettings
 from ecgtune.config.space import Choice
 from ecgtune.data.dataset import Dataset
+from ecgtune.data.splits import draw_split
 from ecgtune.errors import SettingError
 from ecgtune.recipes.lookup import RecipeLike, as_recipes, resolve_models
 from ecgtune.recipes.recipe import Recipe
@@ -19,7 +20,7 @@ from ecgtune.reporting.sweep import write_sweep
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, machine, now
-from ecgtune.workflows.preparation import check_dataset, draw_split, summarise
+from ecgtune.workflows.preparation import check_dataset, summarise
 from ecgtune.workflows.run import work
 from ecgtune.workflows.sweep.folder import SweepFolder
 from ecgtune.workflows.sweep.ray_backend import load_ray, run_on_ray
