@@ -230,6 +230,11 @@ def test_the_command_names_a_misspelt_model(place, capsys):
     assert "did you mean 'ecg-fm-tiny'" in capsys.readouterr().err
 
 
+def test_an_encoder_without_an_objective_is_refused_before_its_weights_are_asked_for():
+    with pytest.raises(SettingError, match="no objective can pretrain heartlang"):
+        pretraining_recipe(None, "heartlang")
+
+
 def test_objectives_of_an_architecture():
     assert objectives_of(TINY["openecg"]()) == ("data2vec", "masked")
     assert objectives_of(TINY["heartlang"]()) == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.loading import load_encoder
 from ecgtune.models.masked_signal import depth_tokens
 from ecgtune.models.names import model_names
+from ecgtune.models.registry import find_model
 from ecgtune.pretraining.contrastive import ContrastiveObjective
 from ecgtune.pretraining.crops import CropShape, Selection, crop_shape
 from ecgtune.pretraining.masked import MaskedSignalObjective
@@ -45,8 +47,19 @@ FEWEST_TOKENS = 4
 
 
 def start_checkpoint(start: StartWeights) -> Checkpoint | None:
-    """Return the weights to continue from; None for random ones. Raises what `load_model` raises."""
-    return None if start.name is None else load_encoder(start.name, checkpoint=start.checkpoint)
+    """Return the weights to continue from; None for random ones.
+
+    Raises what `load_model` raises, and SettingError for an encoder that no objective can train.
+    """
+    if start.name is None:
+        return None
+    named = None if Path(start.name).exists() else find_model(start.name)
+    if named is not None:  # before its weights are asked for
+        with torch.device("meta"):
+            _check_trainable(named[0](named[1].config(named[0])))
+    found = load_encoder(start.name, checkpoint=start.checkpoint)
+    _check_trainable(found.encoder)
+    return found
 
 
 def objectives_of(encoder: Encoder | type[Encoder]) -> tuple[str, ...]:
@@ -143,13 +156,16 @@ def random_encoder(recipe: Pretraining, leads: tuple[str, ...]) -> Encoder:
     return architecture(config)
 
 
-def _check_objective(encoder: Encoder | type[Encoder], objective: str) -> None:
-    allowed = objectives_of(encoder)
-    if not allowed:
+def _check_trainable(encoder: Encoder) -> None:
+    if not objectives_of(encoder):
         raise SettingError(
             f"no objective can pretrain {encoder.architecture}, whose tokens are no equal parts of a window; continue "
             f"from another of {', '.join(name for name in model_names() if name != encoder.architecture)}"
         )
+
+
+def _check_objective(encoder: Encoder | type[Encoder], objective: str) -> None:
+    allowed = objectives_of(encoder)
     if objective not in allowed:
         raise SettingError(
             f"architecture {encoder.architecture!r} has no module for objective {objective!r}; allowed: "
