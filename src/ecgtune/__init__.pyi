@@ -64,6 +64,7 @@ from .recipes.pretraining import Pretraining as Pretraining
 from .recipes.pretraining import load_pretraining_recipe as load_pretraining_recipe
 from .recipes.recipe import Recipe as Recipe
 from .recipes.recipe import load_recipes as load_recipes
+from .reporting.pack.writing import write_pack as write_pack
 from .workflows.auto.auto import auto as auto
 from .workflows.compare import compare as compare
 from .workflows.cross_validation import cross_validate as cross_validate

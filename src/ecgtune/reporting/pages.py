@@ -38,7 +38,11 @@ def render(template: str, facts: Mapping[str, Any]) -> str:
 
 @cache
 def _environment() -> Environment:
-    """The templates with the formats of `formatting` as filters; undefined names are errors."""
+    return make_environment()
+
+
+def make_environment() -> Environment:
+    """Return the templates with the formats of `formatting` as filters; undefined names are errors."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     found = Environment(

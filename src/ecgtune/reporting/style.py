@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ STYLE: dict[str, Any] = {
     # Text instead of paths: small, searchable files. matplotlib includes DejaVu Sans.
     "svg.fonttype": "none",
     "svg.hashsalt": "ecgtune",
+    "pdf.fonttype": 42,  # fonts that journals accept
     "text.parse_math": False,  # names may contain dollar signs
     "font.family": MEASURED_FONT,
     "font.size": 9.5,
@@ -50,6 +53,19 @@ STYLE: dict[str, Any] = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
 }
+
+
+_PDF = ContextVar("_PDF", default=False)
+
+
+@contextmanager
+def with_pdf() -> Iterator[None]:
+    """Write every figure inside as PDF too."""
+    token = _PDF.set(True)
+    try:
+        yield
+    finally:
+        _PDF.reset(token)
 
 
 def method_colours(methods: Sequence[str]) -> dict[str, str]:
@@ -82,7 +98,11 @@ def draw(path: Path, size: tuple[float, float], paint: Callable[[Figure], None],
     with style.context(["default", STYLE]):
         figure = Figure(figsize=size, layout="constrained")
         paint(figure)
-        files = [path, path.with_suffix(".png")] if png else [path]
+        files = [
+            path,
+            *([path.with_suffix(".png")] if png else []),
+            *([path.with_suffix(".pdf")] if _PDF.get() else []),
+        ]
         for file in files:
             write_atomically(file, lambda part, kind=file.suffix: _save(figure, part, kind))
     return files
@@ -91,6 +111,8 @@ def draw(path: Path, size: tuple[float, float], paint: Callable[[Figure], None],
 def _save(figure: Figure, path: Path, kind: str) -> None:
     if kind == ".png":
         figure.savefig(path, format="png", dpi=160)
+    elif kind == ".pdf":
+        figure.savefig(path, format="pdf", metadata={"CreationDate": None})
     else:
         # Without a date, the same data give the same file.
         figure.savefig(path, format="svg", metadata={"Date": None})
