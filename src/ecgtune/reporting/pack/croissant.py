@@ -55,7 +55,7 @@ BLANKS = ("license", "url", "creator", "datePublished", "version", "citeAs")
 def croissant(metrics: Mapping[str, Any], split: Path) -> dict[str, Any]:
     """Describe the file of windows or labels, and split.csv, which names the split of every window.
 
-    metrics: content of metrics.json. split: file of the run. No window and no name of a patient is in the result.
+    metrics: content of metrics.json. split: file of the run. The result has no window and no identifier.
     """
     data, counts = metrics["data"], metrics["split"]["counts"]
     name = Path(str(data["path"])).name
