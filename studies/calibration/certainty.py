@@ -3,8 +3,9 @@
     python studies/calibration/certainty.py --data ../shared/data
 
 reads the runs that folds.py left in --out, trains none, and writes results/certainty.csv, results/novelty.csv,
-results/certainty.json and the tables of docs/evaluation.md. Thresholds are those of the runs, fitted on the validation
-windows of each fold. Without --data only the tables are written.
+results/stress.csv with figure and table, results/certainty.json and the tables of docs/evaluation.md. Thresholds are
+those of the runs, fitted on the validation windows of each fold. --parts selects; without --data only the tables are
+written.
 """
 
 import argparse
@@ -22,7 +23,6 @@ from pages import markdown, replace_section
 from rows import Row, read_rows, replace_rows
 
 import ecgtune
-from ecgtune import k_folds
 from ecgtune.data.outliers import OUTLIERS, outliers
 from ecgtune.data.signal.filters import resample
 from ecgtune.deployment.run import Run
@@ -41,28 +41,45 @@ NOVELTY_COLUMNS = ("task", "kind", "origin", "auroc", "lowest", "windows")
 ABSTAIN, TESTED, MADE = 0.1, 150, 40
 #: neurokit2's simulators, which had no part in the choice of the score.
 SIMULATED = ("ppg", "emg", "rsp", "eda")
+FACTS = RESULTS / "certainty.json"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--data", type=Path, help="folder of the files of windows")
     parser.add_argument("--out", type=Path, default=Path("runs/calibration"))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     options = parser.parse_args()
     settings = tomllib.loads(SETTINGS.read_text(encoding="utf-8"))
-    for name, task in settings["tasks"].items() if options.data else ():
-        dataset = windows(task, options.data, options.out)
-        folds = list(k_folds(dataset, settings["folds"], seed=settings["seed"]))
-        places = [options.out / name / "cross-entropy" / f"fold-{number}" for number in range(1, len(folds) + 1)]
-        runs = [ecgtune.load_run(place) for place in places]
-        replace_rows(RESULTS / "certainty.csv", list(task_rows(name, runs)), COLUMNS, COLUMNS[:3])
-        others = other_leads(task, options.data)
-        found = [novelty_of(run, dataset, others) for run in runs]
-        replace_rows(RESULTS / "novelty.csv", list(novelty_rows(name, found)), NOVELTY_COLUMNS, NOVELTY_COLUMNS[:3])
-    if options.data:
+    for part in options.parts if options.data else ():
+        found = PARTS[part](settings, options.data, options.out)
         facts = {"command": command(), "date": now(), "machine": machine()}
-        stressed(settings, options.data, options.out)
-        write_json(RESULTS / "certainty.json", facts | {"external": external(options.data, options.out)})
+        stored = read_json(FACTS) if FACTS.is_file() else {}
+        write_json(FACTS, stored | {part: facts | found})
     replace_section(PAGE, "certainty", table(settings))
+
+
+def runs_of(name: str, settings: dict[str, Any], out: Path) -> list[Run]:
+    """The runs of the folds of a task."""
+    place = out / name / "cross-entropy"
+    return [ecgtune.load_run(place / f"fold-{number}") for number in range(1, settings["folds"] + 1)]
+
+
+def certainty(settings: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:
+    """Write the rows of coverage and abstention."""
+    for name in settings["tasks"]:
+        rows = list(task_rows(name, runs_of(name, settings, out)))
+        replace_rows(RESULTS / "certainty.csv", rows, COLUMNS, COLUMNS[:3])
+    return {}
+
+
+def novelty(settings: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:
+    """Write the rows of novelty."""
+    for name, task in settings["tasks"].items():
+        dataset, others = windows(task, folder, out), other_leads(task, folder)
+        found = [novelty_of(run, dataset, others) for run in runs_of(name, settings, out)]
+        replace_rows(RESULTS / "novelty.csv", list(novelty_rows(name, found)), NOVELTY_COLUMNS, NOVELTY_COLUMNS[:3])
+    return {}
 
 
 def task_rows(name: str, runs: list[Run]) -> Iterator[Row]:
@@ -72,17 +89,17 @@ def task_rows(name: str, runs: list[Run]) -> Iterator[Row]:
         for run in runs:
             test = read_predictions(RunFolder(run.folder).predictions).of("test")
             data = Measured(test.label, test.probability, test.group)
-            certainty = getattr(run.certainty, unit)
+            thresholds = getattr(run.certainty, unit)
             whole = data if unit == "window" else data.per_recording(None, run.recording_rule)
-            if certainty is None or isinstance(whole, str):
+            if thresholds is None or isinstance(whole, str):
                 return  # recordings of a patient have other labels; a window of PTB-XL is a whole recording
             data = whole
-            sets = certainty.sets(data.probability, run.task)
+            sets = thresholds.sets(data.probability, run.task)
             label = np.asarray(data.label).reshape(len(data.label), -1)
             sides = sets if run.task == "multilabel" else sets[:, None]
             covered.append(np.take_along_axis(sides, label[..., None], axis=-1)[..., 0].mean(axis=1))
             error.append(wrong(data, run.decision))
-            answered.append(run.decision.confidence(data.probability) >= certainty.least_confidence(ABSTAIN))
+            answered.append(run.decision.confidence(data.probability) >= thresholds.least_confidence(ABSTAIN))
             group.append(np.arange(len(label)).astype(str) if data.group is None else data.group)
         numbers = np.repeat(np.arange(len(runs)), [len(each) for each in group])
         names = np.array([f"{number}/{each}" for number, each in zip(numbers, np.concatenate(group), strict=True)])
@@ -176,7 +193,7 @@ def novelty_rows(name: str, found: list[dict[tuple[str, str], float]]) -> Iterat
         }  # fmt: skip
 
 
-def external(folder: Path, out: Path) -> dict[str, Any]:
+def external(settings: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:
     """The probe of fold 1 of CinC 2017 on lead II of PTB-XL, windows of 6 s: sinus rhythm against any other rhythm."""
     with (folder / "ptbxl500_meta.csv").open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
@@ -201,13 +218,17 @@ def external(folder: Path, out: Path) -> dict[str, Any]:
     }
 
 
-def stressed(settings: dict[str, Any], folder: Path, out: Path) -> None:
+def stressed(settings: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:
     """The stress test of the probe of fold 1 of CinC 2017 on 200 of its test windows: rows, figure and table."""
     dataset = windows(settings["tasks"]["cinc2017"], folder, out)
     place = out / "cinc2017" / "cross-entropy" / "fold-1"
     ecgtune.stress(place, dataset, ecgtune.StressSettings(windows=200), out=out / "stress", quiet=True)
     for name in ("stress.csv", "stress.svg", "stress.md"):
         write_text(RESULTS / name, (out / "stress" / name).read_text(encoding="utf-8"))
+    return {}
+
+
+PARTS = {"certainty": certainty, "external": external, "stress": stressed, "novelty": novelty}
 
 
 def table(settings: dict[str, Any]) -> str:
@@ -226,16 +247,16 @@ def table(settings: dict[str, Any]) -> str:
         *("task", "per", "coverage promised", "found", "abstained (10 % asked)", "error of all", "error of answers"),
         "error removed",
     )
-    facts = read_json(RESULTS / "certainty.json")
+    facts = read_json(FACTS)
     sides = facts["external"]
     moved = [
         (of, "90 %", *(percent({key: str(value) for key, value in sides[side]["coverage"]["found"].items()}),),
          "breaks" if sides[side]["coverage"]["broken"] else "holds")
         for side, of in (("internal", "CinC 2017, test recordings of fold 1"), ("external", "PTB-XL, lead II, 6 s"))
     ]  # fmt: skip
-    novelty = read_rows(RESULTS / "novelty.csv")
-    kinds = list(dict.fromkeys((each["kind"], each["origin"]) for each in novelty))
-    found = {(each["task"], each["kind"], each["origin"]): each for each in novelty}
+    scored_rows = read_rows(RESULTS / "novelty.csv")
+    kinds = list(dict.fromkeys((each["kind"], each["origin"]) for each in scored_rows))
+    found = {(each["task"], each["kind"], each["origin"]): each for each in scored_rows}
     scores = [
         (
             kind, origin,
@@ -253,7 +274,7 @@ def table(settings: dict[str, Any]) -> str:
             markdown(header, lines),
             markdown(("one probe of CinC 2017 on", "coverage promised", "found", "promise"), moved),
             markdown(("windows that are no usual ECG", "origin", *titles), scores),
-            f"{described(facts)}.\n",
+            f"{described(facts['certainty'])}.\n",
         ]
     )
 
