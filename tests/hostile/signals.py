@@ -211,6 +211,9 @@ RECORDINGS: dict[str, Write] = {
     "HDF5: a link outside": _hdf5_outside,
     "HDF5: cut": _cut(lambda folder: write_hdf5(folder / "rec.h5", VALUES, fs=250, unit="mV"), 0.5),
     "HDF5: signature alone": _text("rec.h5", b"\x89HDF\r\n\x1a\n"),
+    "MATLAB: 400 MB of zeros in 400 KB": lambda folder: (
+        savemat(folder / "rec.mat", {"val": np.zeros((3, 16 << 20))}, do_compression=True) or folder / "rec.mat"
+    ),
     "MATLAB: cut": _cut(lambda folder: savemat(folder / "rec.mat", {"val": VALUES}) or folder / "rec.mat", 0.5),
     "MATLAB: texts": lambda folder: savemat(folder / "rec.mat", {"val": "a" * 100}) or folder / "rec.mat",
     "XML: a billion laughs": _xml(f"<!DOCTYPE a [{ENTITIES}]><AnnotatedECG>&e11;</AnnotatedECG>"),

@@ -124,6 +124,7 @@ SIGNALS = {
 #: Parts of the names of files that take seconds to write or to read.
 LARGE = (
     "500 MB",
+    "400 MB",
     "1.5 GB",
     "behind the pickle",
     "2 GB",

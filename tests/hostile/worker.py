@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,11 +96,20 @@ def _answered(path: Path, options: Any, refused: bool) -> object:
 
 
 def _memory(name: str) -> int:
-    """Bytes of this process: VmRSS now, VmHWM at most since the last reset."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name):
-            return 1024 * int(line.split()[1])
-    return 0
+    """Bytes of this process and of the one that reads HDF5: VmRSS now, VmHWM at most since the last reset."""
+    found = 0
+    for status in _status():
+        with suppress(OSError):  # it has ended
+            found += next(
+                1024 * int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(name)
+            )
+    return found
+
+
+def _status(file: str = "status") -> list[Path]:
+    module = sys.modules.get("ecgtune.io.readers.hdf5_files")
+    child = [] if module is None or module._worker is None else [module._worker.process.pid]
+    return [Path(f"/proc/{process}/{file}") for process in ("self", *child)]
 
 
 def _seconds() -> float:
@@ -113,7 +123,9 @@ def outcome(read: Callable[[Path], object], path: Path) -> dict[str, Any]:
     from ecgtune.errors import EcgtuneError
 
     ran.clear()
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    for file in _status("clear_refs"):
+        with suppress(OSError):
+            file.write_text("5")  # resets the peak
     before, started = _memory("VmRSS"), _seconds()
     try:
         read(path)

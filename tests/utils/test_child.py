@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from helpers.recordings import digital, write_hdf5
+from helpers.recordings import LEADS, digital, write_hdf5
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="an orphan keeps its parent's number here")
 
@@ -35,16 +35,15 @@ from ecgtune.io.readers.hdf5_files import members
 members(Path(sys.argv[1]))
 """
 THREADS = """
-import sys, threading, time
+import sys, threading
 from pathlib import Path
-from ecgtune.io.readers import hdf5_files
-path, names = Path(sys.argv[1]), []
-read = lambda: names.append((hdf5_files.members(path), hdf5_files._worker.process.pid))
-for _ in range(3):
-    thread = threading.Thread(target=read)
+from ecgtune.io.readers.registry import read_recording
+path, found = Path(sys.argv[1]), []
+for _ in range(4):
+    thread = threading.Thread(target=lambda: found.append(read_recording(path).leads))
     thread.start()
     thread.join()
-print(names[0][0], len({pid for _, pid in names}))
+print(len(found))
 """
 POOL = """
 import sys
@@ -101,10 +100,9 @@ def test_a_busy_worker_of_hdf5_ends_with_a_killed_command(tmp_path):
 
 
 def test_a_worker_of_hdf5_whose_thread_has_ended_is_replaced(tmp_path):
-    file = write_hdf5(tmp_path / "rec.h5", digital(samples=40))
-    command = [sys.executable, "-c", THREADS, str(file)]
-    found = subprocess.run(command, capture_output=True, text=True)
-    assert found.stdout == "None 3\n" if sys.platform == "linux" else "None 1\n", found.stderr
+    file = write_hdf5(tmp_path / "rec.h5", digital(samples=40), fs=250, unit="mV", leads=LEADS)
+    found = subprocess.run([sys.executable, "-c", THREADS, str(file)], capture_output=True, text=True)
+    assert found.stdout == "4\n", found.stderr
 
 
 @pytest.mark.slow

@@ -12,6 +12,8 @@ from typing import Any
 import psutil
 import torch
 
+from ecgtune.utils.machine import status_bytes
+
 # Parameters of glibc's mallopt, and the largest int.
 M_TRIM_THRESHOLD, M_MMAP_MAX, UNLIMITED = -1, -4, 2**31 - 1
 
@@ -91,12 +93,6 @@ class PeakMemory:
             return status_bytes("VmHWM")  # not ru_maxrss, which a new process inherits from its parent
         info = psutil.Process().memory_info()
         return getattr(info, "peak_wset", info.rss)
-
-
-def status_bytes(name: str) -> int:
-    """Return a field of /proc/self/status in bytes, such as "VmRSS"."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
 
 
 def free_memory(device: torch.device) -> int:

@@ -1,8 +1,9 @@
-"""The processor of this machine, as results state it."""
+"""The processor of this machine, as results state it, and the memory of this process."""
 
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
 
 def processor() -> str:
@@ -15,6 +16,12 @@ def processor() -> str:
 def processor_name() -> str:
     """Name of the processor."""
     return _cpuinfo()[0]
+
+
+def status_bytes(name: str) -> int:
+    """Return a field of /proc/self/status (Linux) in bytes, such as "VmRSS"."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
 
 
 def _cpuinfo() -> tuple[str, frozenset[str]]:

@@ -23,9 +23,10 @@ from ecgtune.errors import EcgtuneError, RunError
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.callbacks import Callback
 from ecgtune.training.inference import choose_device, logits_of
-from ecgtune.training.memory import PeakMemory, status_bytes
+from ecgtune.training.memory import PeakMemory
 from ecgtune.training.prefix import MEMORY_FRACTION
 from ecgtune.utils import formatting
+from ecgtune.utils.machine import status_bytes
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.preparation import load_recipe_model
 from ecgtune.workflows.ready import RunBuilder

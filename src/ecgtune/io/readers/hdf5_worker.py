@@ -9,6 +9,7 @@ to "index" (start and stop of each axis) `{"shape"}`, followed by `"bytes"` byte
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from contextlib import closing, suppress
@@ -20,6 +21,7 @@ import numpy as np
 
 from ecgtune.utils.child import end_with_parent
 from ecgtune.utils.formatting import counted
+from ecgtune.utils.machine import status_bytes
 from ecgtune.utils.text import reason_of
 
 RATE_KEYS = ("sampling_rate", "fs")
@@ -27,7 +29,8 @@ SIGNAL_KEYS = ("signal", "ecg", "tracings", "tracing", "val", "data", "p_signal"
 ID_KEYS = ("exam_id", "record", "record_id", "recording", "recording_id", "ecg_id", "id", "ids", "filename")
 FACT_VALUES = 1000  # of an attribute
 OBJECTS = 1000  # of a file, that are looked at
-MEMORY = 1 << 30
+# Bytes of memory beyond those of the libraries: the most, and for a file the least and a multiple of its size.
+MEMORY, LEAST_MEMORY, MEMORY_RATIO = 1 << 30, 1 << 28, 100
 
 
 class Refused(Exception):
@@ -205,18 +208,28 @@ def texts(key: str, found: tuple[str, Any] | None, count: int | None) -> list[st
     return [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in array.tolist()]
 
 
-def main() -> None:
-    """Answer requests until the input or the parent ends."""
-    end_with_parent(int(sys.argv[1]))
+def limit_memory(path: str, libraries: int) -> None:
+    """Let this process take memory for a file in proportion to its size: compressed zeros unpack to 1000 times theirs.
+
+    libraries: bytes that it has taken before any file.
+    """
     with suppress(ImportError, ValueError, OSError):  # without limits, the check of sizes remains
         import resource
 
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+        most = min(MEMORY, max(LEAST_MEMORY, MEMORY_RATIO * os.stat(path).st_size))
+        resource.setrlimit(resource.RLIMIT_DATA, (libraries + most, libraries + MEMORY))
+
+
+def main() -> None:
+    """Answer requests until the input or the parent ends."""
+    end_with_parent(int(sys.argv[1]))
+    libraries = status_bytes("VmData") if sys.platform == "linux" else 0
     out = sys.stdout.buffer
     for line in sys.stdin:
         data = b""
         request = json.loads(line)
         try:
+            limit_memory(request["path"], libraries)
             if hasattr(signal, "setitimer"):
                 signal.setitimer(signal.ITIMER_PROF, request["seconds"])
             response, data = answer(request)
