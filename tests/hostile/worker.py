@@ -55,6 +55,22 @@ def _reader(kind: str) -> Callable[[Path], object]:
 
         options = ReadOptions(lead_names=("I", "II", "V1"), ignore_checksums=True)
         return lambda path: _answered(path, options, refused=kind == "recording")
+    if kind == "exported":
+        import numpy as np
+
+        from ecgtune.runtime.exported_file import References
+        from ecgtune.runtime.model import Model
+
+        def predicted(path: Path) -> object:
+            model = Model(path)
+            References.unpacked(model.metadata["references"]["simulated"], path)
+            return model.predict_windows(np.zeros((3, 1, 600), np.float32), 100.0)
+
+        return predicted
+    if kind == "recipe":
+        from ecgtune.recipes.recipe import load_recipes
+
+        return lambda path: load_recipes(str(path))
     if kind == "records":
         from ecgtune.io.readers.base import ReadOptions
         from ecgtune.io.records.reading import RecordSettings, read_records

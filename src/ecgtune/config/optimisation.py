@@ -8,6 +8,8 @@ from typing import Literal
 from ecgtune.config.base import check_fields, require
 from ecgtune.errors import SettingError
 
+MOST = 1_000_000  # epochs, or windows of a batch
+
 
 @dataclass(frozen=True)
 class Optimisation:
@@ -69,6 +71,7 @@ class Optimisation:
         for name, low in (("epochs", 1), ("head_epochs", 0), ("batch_size", 1)):
             value = getattr(self, name)
             require(value >= low, f"{name} is {value}; allowed: {low} or more")
+            require(value <= MOST, f"{name} is {value}; allowed: at most {MOST}")
         require(
             self.learning_rate is None or 0 < self.learning_rate < 10,
             f"learning_rate is {self.learning_rate}; allowed: above 0 and below 10",

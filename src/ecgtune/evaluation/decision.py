@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from ecgtune.data.tasks import Task
 from ecgtune.errors import DataError, SettingError
 from ecgtune.evaluation.metrics import checked_predictions
 from ecgtune.utils.formatting import counted
+from ecgtune.utils.schema import Fraction
 
 #: Rules of a threshold and their names in reports.
 RULES = {"fixed": "fixed", "f1": "largest F1", "youden": "largest recall + specificity"}
@@ -24,6 +25,19 @@ UNFITTED = "unfitted"
 MEAN = "mean"
 #: Rule of several classes.
 LARGEST = "argmax"
+
+
+class ThresholdFacts(TypedDict):
+    """One threshold in a file, and how it was chosen."""
+
+    rule: str
+    value: NotRequired[Fraction]
+
+
+class LabelThresholds(TypedDict):
+    """One threshold in a file for each label."""
+
+    labels: dict[str, ThresholdFacts]
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from ecgtune.errors import SettingError
 from ecgtune.methods.base import Method
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.registry import find_method, method_from_table, method_names, method_to_table
+from ecgtune.utils.files import toml_value
 
 
 @dataclass(frozen=True)
@@ -137,10 +138,10 @@ def read_tables(name_or_path: str, names: list[str], what: str) -> tuple[Path, d
         if not path.is_file():
             raise SettingError(f"no {what} is called {name_or_path!r}; {suggest(name_or_path, names)}, or a .toml file")
     try:
-        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+        return path, toml_value(path)
     except FileNotFoundError:
         raise SettingError(f"{path}: no such recipe; give a name ({', '.join(names)}) or a .toml file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise SettingError(f"{path} is no readable TOML: {error}") from None
 
 

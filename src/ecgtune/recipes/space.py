@@ -7,7 +7,6 @@ always among those that may be tried, so that a sweep can begin with it.
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from ecgtune.config.space import Around, Choice, Range, Span, Value, _number
 from ecgtune.errors import SettingError
 from ecgtune.methods.registry import method_names
 from ecgtune.recipes.recipe import Recipe
+from ecgtune.utils.files import toml_value
 
 #: What one recipe's settings may become, by the name of the setting.
 Space: TypeAlias = dict[str, Range | Choice]
@@ -85,12 +85,12 @@ def read_space(path: Path) -> Changes:
     Raises SettingError, one line with file, table and setting.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = toml_value(path)
     except FileNotFoundError:
         raise SettingError(
             f"{path}: no such file; give --space a TOML file with tables such as [lora.method]"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise SettingError(f"{path} is no readable TOML: {error}") from None
     changes: dict[str, dict[str, Span | None]] = {}
     for variant, parts in tables.items():

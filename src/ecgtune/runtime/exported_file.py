@@ -15,14 +15,17 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE
 from ecgtune.errors import ModelFileError
-from ecgtune.utils.files import finite
-from ecgtune.utils.text import reason_of
+from ecgtune.evaluation.decision import LabelThresholds, ThresholdFacts
+from ecgtune.utils.files import finite, open_file, parsed_json
+from ecgtune.utils.schema import Count, Positive, check_schema
+from ecgtune.utils.text import reason_of, shown
 
 #: `format` of the metadata. Increased when a key changes its name or meaning.
 FORMAT = 1
@@ -30,6 +33,44 @@ METADATA, CHECKSUM = "ecgtune", "ecgtune_sha256"
 _METADATA_PROPS = 14  # field of ModelProto
 _CHUNK = 1 << 20
 _MOST_BYTES = 64 << 20  # of unpacked references; 4,096 windows of 1,000 labels take 17 MB
+
+
+class InputFacts(TypedDict):
+    """The input of the graph."""
+
+    leads: list[str]
+    sampling_rate: Annotated[float, LOWEST_RATE, HIGHEST_RATE]
+    samples: Count
+    any_length: bool
+
+
+class DataFacts(TypedDict):
+    """The data of the training."""
+
+    sha256: str
+    sampling_rate: Annotated[float, LOWEST_RATE, HIGHEST_RATE]
+    samples: Count
+    leads: list[str]
+    signal_path: dict[str, Any] | None
+
+
+class Metadata(TypedDict):
+    """What the metadata must hold when a file is opened; docs/export.md has all of it."""
+
+    format: int
+    task: Literal["binary", "multiclass", "multilabel"]
+    classes: list[str]
+    decision: LabelThresholds | ThresholdFacts
+    recording: Literal["mean", "maximum"]
+    input: InputFacts
+    window: Positive
+    step: Positive
+    preprocessing: dict[str, Any]
+    data: DataFacts
+    run: dict[str, Any]
+    summary: str
+    precision: str
+    references: NotRequired[dict[str, str]]
 
 
 def sealed(graph: bytes, metadata: dict[str, Any]) -> bytes:
@@ -45,7 +86,7 @@ def check_sealed(path: Path) -> None:
     digest = hashlib.sha256()
     try:
         left = path.stat().st_size - trailer
-        with path.open("rb") as file:
+        with open_file(path) as file:
             while left > 0:
                 part = file.read(min(left, _CHUNK))
                 digest.update(part)
@@ -62,12 +103,17 @@ def check_sealed(path: Path) -> None:
 
 
 def read_metadata(path: Path, entries: dict[str, str]) -> dict[str, Any]:
-    """The metadata among the entries of a graph. Raises ModelFileError for another format."""
-    metadata = json.loads(entries[METADATA])
-    if metadata["format"] != FORMAT:
+    """The metadata among the entries of a graph. Raises ModelFileError for another format, and for damaged ones."""
+    try:
+        metadata = parsed_json(entries[METADATA])
+    except (KeyError, ValueError) as error:
+        raise ModelFileError(f"{path}: its metadata cannot be read ({reason_of(error)}); export it again") from None
+    if isinstance(metadata, dict) and metadata.get("format") != FORMAT:
+        found = shown(metadata.get("format"))
         raise ModelFileError(
-            f"{path}: has format {metadata['format']}; this version of ecgtune reads format {FORMAT}: export it again"
+            f"{path}: has format {found}; this version of ecgtune reads format {FORMAT}: export it again"
         )
+    check_schema(metadata, Metadata, f"{path}, metadata", ModelFileError)
     return metadata
 
 

@@ -55,8 +55,13 @@ class Model(Predictor):
             ) from None
         #: All that the file says about itself: labels, input, run, versions, verification; see docs/export.md.
         self.metadata: dict[str, Any] = read_metadata(self.path, self._session.get_modelmeta().custom_metadata_map)
-        self.decision = Decision.from_dict(self.metadata["decision"])
-        self._preprocessing = Preprocessing.from_dict(self.metadata["preprocessing"])
+        try:
+            self.decision = Decision.from_dict(self.metadata["decision"])
+            self._preprocessing = Preprocessing.from_dict(self.metadata["preprocessing"])
+            self._certainty = Certainty.from_dict(self.metadata.get("certainty"))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = reason_of(error)
+            raise ModelFileError(f"{path}: its metadata do not fit ({reason}); export it again") from None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -87,7 +92,7 @@ class Model(Predictor):
 
     @property
     def certainty(self) -> Certainty | None:
-        return Certainty.from_dict(self.metadata.get("certainty"))
+        return self._certainty
 
     @property
     def sampling_rate(self) -> float:
@@ -124,7 +129,10 @@ class Model(Predictor):
 
     def _run(self, windows: np.ndarray) -> np.ndarray:
         try:
-            return np.asarray(self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(windows)})[0])
+            found = np.asarray(self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(windows)})[0])
+            if found.shape != (len(windows), len(self.classes)):
+                raise ValueError(f"probabilities of shape {found.shape} for {len(self.classes)} classes")
+            return found
         except Exception as error:
             raise DataError(
                 f"{self.path}: cannot predict windows of {windows.shape[2]} samples at {self.sampling_rate:g} Hz"

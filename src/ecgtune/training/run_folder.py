@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,16 @@ from ecgtune.recipes.pretraining import Pretraining, pretraining_differences, pr
 from ecgtune.recipes.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text
 from ecgtune.training.schemas import LogRow, Metrics
 from ecgtune.utils.csv_cells import csv_text, read_csv
-from ecgtune.utils.files import FolderEntry, finite, json_lines, read_json, remove_partial, write_json, write_text
+from ecgtune.utils.files import (
+    FolderEntry,
+    finite,
+    json_lines,
+    read_json,
+    remove_partial,
+    toml_value,
+    write_json,
+    write_text,
+)
 from ecgtune.utils.formatting import flat
 from ecgtune.utils.locks import is_empty
 from ecgtune.utils.schema import check_schema
@@ -137,8 +145,8 @@ def _read_tables(folder: RunFolder) -> dict[str, Any]:
     if not folder.recipe.is_file():
         raise RunError(f"{folder.path} holds no run (no recipe.toml); give the folder that fine-tune or compare wrote")
     try:
-        return tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        return toml_value(folder.recipe)
+    except (OSError, ValueError) as error:
         raise RunError(f"{folder.recipe} cannot be read ({error}); remove the folder and rerun") from None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE
+from ecgtune.evaluation.decision import LabelThresholds, ThresholdFacts
 from ecgtune.utils.schema import Count, Fraction, Positive
 
 Rate = Annotated[float, LOWEST_RATE, HIGHEST_RATE]
@@ -94,19 +95,6 @@ class Filter(TypedDict):
     mean: NotRequired[list[float] | None]
     std: NotRequired[list[Positive] | None]
     steps: NotRequired[list[dict[str, Any]]]
-
-
-class ThresholdFacts(TypedDict):
-    """One threshold, and how it was chosen."""
-
-    rule: str
-    value: NotRequired[Fraction]
-
-
-class LabelThresholds(TypedDict):
-    """One threshold for each label."""
-
-    labels: dict[str, ThresholdFacts]
 
 
 class Origin(TypedDict):

@@ -12,6 +12,7 @@ import re
 import shutil
 import socket
 import stat
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -173,12 +174,12 @@ def json_value(path: Path) -> Any:
 
     NaN and infinities are refused: `write_json` never writes them, and they would pass every comparison with a limit.
     """
-    return _json(_small_text(path))
+    return parsed_json(_small_text(path))
 
 
 def json_lines(path: Path) -> list[Any]:
     """Return the JSON value of each line of a file, under the limits of `json_value`. Raises OSError or ValueError."""
-    return [_json(line) for line in _small_text(path).splitlines() if line.strip()]
+    return [parsed_json(line) for line in _small_text(path).splitlines() if line.strip()]
 
 
 def _small_text(path: Path) -> str:
@@ -189,7 +190,17 @@ def _small_text(path: Path) -> str:
     return content.decode("utf-8")
 
 
-def _json(text: str) -> Any:
+def toml_value(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file of at most `MOST_JSON_BYTES`. Raises OSError or ValueError."""
+    try:
+        return tomllib.loads(_small_text(path))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def parsed_json(text: str) -> Any:
+    """Return a JSON value of at most `_MOST_LEVELS`. Raises ValueError."""
+
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no number")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import tomli_w
 from ecgtune.config.auto import PlannedBudget, PlannedData, PlannedModel, PlannedSplit, PlannedTraining
 from ecgtune.config.base import from_tables
 from ecgtune.errors import RunError
-from ecgtune.utils.files import write_text
+from ecgtune.utils.files import toml_value, write_text
 
 PLAN, PROSE = "plan.toml", "plan.md"
 TABLES: dict[str, Any] = {
@@ -75,8 +74,8 @@ def read_plan(out: Path) -> AutoPlan:
     """Read plan.toml of the folder. Raises RunError without one, SettingError for unknown or wrong settings."""
     file = out / PLAN
     try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        tables = toml_value(file)
+    except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read ({error}); remove it to decide again") from None
     return AutoPlan(**from_tables(TABLES, tables, str(file)))
 
