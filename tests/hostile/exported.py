@@ -99,7 +99,7 @@ def _zeros() -> bytes:
 EXPORTED: dict[str, Write] = {
     **{f"metadata {name}": exported(value) for name, value in {"null": None, "a list": [1], "text": "x"}.items()},
     **{f"without {key}": exported({k: v for k, v in METADATA.items() if k != key})
-       for key in METADATA if key != "references"},
+       for key in METADATA if key not in ("references", "precision")},
     **{f"{key} null": exported(METADATA | {key: None}) for key in METADATA},
     **{f"input without {key}": exported(METADATA | {"input": {k: v for k, v in METADATA["input"].items() if k != key}})
        for key in METADATA["input"]},

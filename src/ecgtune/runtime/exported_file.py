@@ -69,7 +69,7 @@ class Metadata(TypedDict):
     data: DataFacts
     run: dict[str, Any]
     summary: str
-    precision: str
+    precision: NotRequired[str]  # absent while it is verified
     references: NotRequired[dict[str, str]]
 
 

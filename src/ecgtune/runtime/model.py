@@ -111,7 +111,8 @@ class Model(Predictor):
     ) -> np.ndarray:
         if precision != "auto":
             raise SettingError(
-                f"precision is {precision!r}, but an exported file has one, {self.metadata['precision']}; leave it out"
+                f"precision is {precision!r}, but an exported file has one, {self.metadata.get('precision')}; leave it"
+                " out"
             )
         if self._preprocessing.steps:  # the graph begins behind them
             windows = self._preprocessing(windows, sampling_rate)

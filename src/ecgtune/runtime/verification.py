@@ -135,7 +135,7 @@ def measured(
 
     model = Model(path, threads=1)
     models = {"usual": model}
-    if model.metadata["precision"] != "float32":
+    if model.metadata.get("precision") != "float32":
         models["exact"] = Model(path, threads=1, exact=True)
     kernels = {
         name: figures(

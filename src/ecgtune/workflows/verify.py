@@ -39,7 +39,7 @@ def verify(
     """
     model = Model(path)
     report = _of_files(model, [Path(each) for each in data], settings, quiet) if data else _of_simulated(model)
-    report = {"precision": model.metadata["precision"], **report}
+    report = {"precision": model.metadata.get("precision"), **report}
     if out is not None:
         write_json(Path(out), report)
     wrong = [text for each in report["kernels"].values() for text in problems(each, report["precision"])]
