@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from encoders import FULL_SIZE, full_size, medians
-from machines import described, result_file, write_result
+from machines import command, described, result_file, write_result
 from pages import amount, markdown, times, update
 from speed.roofline import demand
 
@@ -32,6 +32,7 @@ import ecgtune
 from ecgtune.deployment.run import read_run
 from ecgtune.runtime import Model
 from ecgtune.utils.files import read_json
+from ecgtune.workflows.environment import now
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "cinc2017_windows.npz"
 EMBEDDED, FULL = "ecg-fm-tiny, LoRA", f"{FULL_SIZE}, linear probe"
@@ -277,7 +278,8 @@ def main() -> None:
             facts["stream"] = streamed(folder / "int8.onnx", recording, asked.recordings, folder)
     kept = read_json(file) if asked.only and file.is_file() else {}
     facts = {name: part for name, part in kept.items() if name in PARTS} | facts
-    write_result(file, {"windows": asked.windows, **facts})
+    origins = kept.get("parts", {}) | {each: {"command": command(), "date": now()} for each in parts}
+    write_result(file, {"windows": asked.windows, "parts": origins, **facts})
     if set(facts) == set(PARTS):
         update()
 
