@@ -21,6 +21,7 @@ from ecgtune.data.signal.filters import resample
 from ecgtune.io.beat_prints import PRETRAINING, prints_of, read_prints
 from ecgtune.io.recordings import read_recordings
 from ecgtune.utils.files import read_json
+from ecgtune.workflows.overlap import recordings_seen
 
 RESULT = RESULTS / "overlap.json"
 PAGE = RESULTS.parents[1] / "docs" / "howto" / "overlap.md"
@@ -107,24 +108,23 @@ def ptbxl(data: Path) -> BeatPrints:
 
 
 def windows_against_pretraining(data: Path) -> dict[str, Any]:
-    """Windows of 6 s against the recordings that the bundled encoder was pretrained on, by their split."""
+    """Windows of 6 s against the recordings that the bundled encoder was pretrained on, as `compare` compares them."""
     known = read_prints(BUNDLED)
     windows = prints_of(data / "cinc2017_windows.npz")
     with np.load(data / "cinc2017_windows.npz") as arrays:
         record, split = arrays["record"].astype(str), arrays["split"].astype(str)
-    chosen = np.isin(record, np.unique(record[split == "val"]))
-    rows = np.flatnonzero(chosen)
-    pairs, _ = matching_pairs(windows, known)
-    seen = np.zeros(len(windows), bool)
-    seen[pairs[:, 0]] = True
-    held = {"pairs": len(rows) * len(known), "matches": int(chosen[pairs[:, 0]].sum())}
-    recordings = np.unique(record[chosen])
-    held |= {"recordings": len(recordings), "matched": len(np.unique(record[chosen & seen]))}
-    trained = np.unique(record[~chosen])
+    pairs, shared = matching_pairs(windows, known)
+    seen = recordings_seen(record, pairs, shared)
+    left_out = split == "val"
+    held = np.unique(record[left_out])
+    trained = np.unique(record[~left_out])
     return {
-        "CinC 2017, windows of 6 s of recordings left out, against the pretraining": held,
-        "seen": {"recordings": len(trained), "found": len(np.unique(record[~chosen & seen]))},
-    }
+        "CinC 2017, windows of 6 s of recordings left out, against the pretraining": {
+            "pairs": int(left_out.sum()) * len(known), "matches": int(left_out[pairs[:, 0]].sum()),
+            "recordings": len(held), "matched": int(np.isin(held, seen).sum()),
+        },
+        "seen": {"recordings": len(trained), "found": int(np.isin(trained, seen).sum())},
+    }  # fmt: skip
 
 
 def seconds(whole: Sequence[np.ndarray], samples: int) -> dict[str, float]:
@@ -162,8 +162,8 @@ def table() -> str:
         [
             markdown(("change of a copy", "copies", "found", "matches with others"), recalls),
             markdown(("different recordings", "pairs", "matches", "recordings matched"), false),
-            f"Of {seen['recordings']:,} recordings of the pretraining, {seen['found']:,} are found by their windows of "
-            f"6 s. {took['recordings']:,} recordings of ten seconds take {took['fingerprint_processor']:.0f} s of one "
+            f"Of {seen['recordings']:,} recordings of the pretraining, {seen['found']:,} are noticed by their windows "
+            f"of 6 s. {took['recordings']:,} recordings of ten seconds take {took['fingerprint_processor']:.0f} s of one "
             f"processor ({took['fingerprint']:.0f} s on a clock, beside other work), and their comparison with "
             f"themselves {took['compare_processor']:.0f} s ({took['compare']:.0f} s); a fingerprint has "
             f"{result['bytes_per_recording']:.0f} bytes. {described(result)}.\n",

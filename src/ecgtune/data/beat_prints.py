@@ -29,7 +29,7 @@ LEAST = 0.35
 LONGEST = 300.0
 #: Intervals of a series that is compared, and by how much each may differ: milliseconds, thousandths of a height.
 SERIES, MILLISECONDS, THOUSANDTHS = 4, 6.0, 30.0
-#: Fraction of the intervals that two recordings share, of those that they would share at the same place.
+#: Fraction of the intervals of the shorter of two recordings that they share.
 SHARED = 0.4
 #: Largest distance of the projections of two mean beats, as a fraction of their length.
 SHAPE = 0.6
@@ -227,8 +227,8 @@ def overlap(first: BeatPrints, second: BeatPrints) -> list[Overlap]:
 def matching_pairs(first: BeatPrints, second: BeatPrints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return pairs of recordings with the same beats (pairs, 2), and the intervals that they share (pairs,).
 
-    Two recordings match where at least four intervals and heights in a row agree, these are 40 % of the intervals that
-    both have at that place, and their mean beats are alike.
+    Two recordings match where at least four intervals and heights in a row agree, these are 40 % of the intervals of
+    the shorter one, and their mean beats are alike.
     """
     empty = np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
     values, recording, number = first.series
@@ -244,11 +244,11 @@ def matching_pairs(first: BeatPrints, second: BeatPrints) -> tuple[NDArray[np.in
     place = number[a] - other_number[b]
     key = np.stack([recording[a], other_recording[b], place], axis=1)
     unique, hits = np.unique(key, axis=0, return_counts=True)
-    here, there, offset = unique.T
-    both = np.minimum(first.count[here] - offset, second.count[there]) - np.maximum(-offset, 0)
+    here, there = unique[:, 0], unique[:, 1]
+    shorter = np.minimum(first.count[here], second.count[there])
     shared = hits + SERIES - 1
     alike = _alike(first.shape[here], second.shape[there])
-    kept = (shared >= SHARED * (both - 1)) & alike
+    kept = (shared >= SHARED * (shorter - 1)) & alike
     pairs, shared = unique[kept, :2], shared[kept]
     order = np.lexsort((-shared, pairs[:, 1], pairs[:, 0]))
     pairs, shared = pairs[order], shared[order]

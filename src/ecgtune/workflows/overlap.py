@@ -22,6 +22,11 @@ from ecgtune.utils.formatting import counted
 
 #: Test windows that are compared with a pretraining: about ten seconds of one core.
 MOST_WINDOWS = 20_000
+#: Intervals that all windows of a test recording share with one of the pretraining, from which it counts as seen: four
+#: in a window of six seconds match some recording of 6,000 by chance in one window of twenty.
+SURE = 6
+#: Fraction of the test recordings, below which those that count as seen are no more than chance makes them.
+CHANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -110,15 +115,27 @@ def pretraining_warnings(model: Classifier, dataset: Dataset, test: NDArray[np.i
     signal = dataset.signal[test, compared_lead(dataset.leads)]  # of the other leads nothing is read
     names = np.arange(len(test)).astype(str) if dataset.group is None else dataset.group[test]
     found = windows_prints(signal[:, None], 0, dataset.sampling_rate, names)
-    seen = np.unique(names[np.unique(matching_pairs(found, _kept_prints(file))[0][:, 0])])
-    if not len(seen):
+    seen = recordings_seen(names, *matching_pairs(found, _kept_prints(file)))
+    recordings = len(np.unique(names))
+    if len(seen) < max(1, CHANCE * recordings):
         return []
     unit = "window" if dataset.group is None else dataset.group_name or "record"
     return [
-        f"{len(seen)} of {counted(len(np.unique(names)), f'test {unit}')} have the beats of a recording that "
+        f"{len(seen)} of {counted(recordings, f'test {unit}')} have the beats of a recording that "
         f"{Path(model.name).name} was pretrained on ({', '.join(seen[:3])}{', ...' if len(seen) > 3 else ''}); if they "
         "are the same, scores of this encoder are too high. See ecgtune data overlap"
     ]
+
+
+def recordings_seen(names: NDArray[np.str_], pairs: NDArray[np.int64], shared: NDArray[np.int64]) -> NDArray[np.str_]:
+    """The recordings whose windows share six or more intervals with one recording of another set.
+
+    names: of the recording of each window. pairs, shared: of the windows, as from `matching_pairs`.
+    """
+    own, index = np.unique(names, return_inverse=True)
+    units, place = np.unique(np.stack([index[pairs[:, 0]], pairs[:, 1]], axis=1), axis=0, return_inverse=True)
+    total = np.bincount(place.ravel(), weights=shared, minlength=len(units))
+    return own[np.unique(units[total >= SURE, 0])]
 
 
 def pretraining_file(model: Classifier) -> Path | None:
