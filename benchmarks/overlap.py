@@ -163,8 +163,8 @@ def table() -> str:
             markdown(("change of a copy", "copies", "found", "matches with others"), recalls),
             markdown(("different recordings", "pairs", "matches", "recordings matched"), false),
             f"Of {seen['recordings']:,} recordings of the pretraining, {seen['found']:,} are noticed by their windows "
-            f"of 6 s. {took['recordings']:,} recordings of ten seconds take {took['fingerprint_processor']:.0f} s of one "
-            f"processor ({took['fingerprint']:.0f} s on a clock, beside other work), and their comparison with "
+            f"of 6 s. {took['recordings']:,} recordings of ten seconds take {took['fingerprint_processor']:.0f} s of "
+            f"one processor ({took['fingerprint']:.0f} s on a clock, beside other work), and their comparison with "
             f"themselves {took['compare_processor']:.0f} s ({took['compare']:.0f} s); a fingerprint has "
             f"{result['bytes_per_recording']:.0f} bytes. {described(result)}.\n",
         ]

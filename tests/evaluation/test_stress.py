@@ -68,8 +68,11 @@ def test_losses_name_the_strength_from_which_they_are_shown():
         *(row("rate", s, v, h) for s, v, h in ((0.5, -0.3, -0.2), (1.2, 0.0, 0.1), (2, -0.1, -0.05))),
         row("clipping", 0.8, 0.02, 0.05),
         row("gain", 2.0, None, None),
+        *(row("short", s, -0.05, -0.01) for s in (0.9, 0.5)),
     ]
-    rate, muscle, clipping = losses(rows, "auroc")
+    rate, muscle, short, clipping = losses(rows, "auroc")
+    assert short.everywhere
+    assert not rate.everywhere
     assert (rate.disturbance, rate.value, rate.strength, rate.shown, rate.onwards) == (
         "rate",
         0.3,

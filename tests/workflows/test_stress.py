@@ -50,7 +50,7 @@ def test_a_run_is_stressed(folder, tmp_path, capsys):
     assert (found["data"]["windows"], found["data"]["of"]) == (80, 160)
     tested = {row["disturbance"] for row in found["rows"]}
     assert tested == {"muscle", "motion", "wander", "gain", "leads", "rate", "clipping", "short"}
-    assert set(found["not_tested"]) == {"Mains, 50 Hz", "Mains, 60 Hz", "Missing leads", "Polarity and limb leads"}
+    assert set(found["not_tested"]) == {"Mains of 50 Hz", "Mains of 60 Hz", "Missing leads", "Polarity and limb leads"}
     rows = rows_of(tmp_path / "stress.csv")
     assert len(rows) == 1 + len(found["rows"])
     assert float(rows[0]["auroc"]) == found["undisturbed"]["auroc"]["value"]

@@ -198,8 +198,8 @@ DISTURBANCES = (
     Disturbance("muscle", "Muscle noise", "dB", _always(*DECIBELS), _noisy("muscle")),
     Disturbance("motion", "Electrode motion", "dB", _always(*DECIBELS), _noisy("motion")),
     Disturbance("wander", "Baseline wander", "dB", _always(*DECIBELS), _noisy("wander")),
-    Disturbance("mains-50", "Mains, 50 Hz", "dB", *_humming(50.0)),
-    Disturbance("mains-60", "Mains, 60 Hz", "dB", *_humming(60.0)),
+    Disturbance("mains-50", "Mains of 50 Hz", "dB", *_humming(50.0)),
+    Disturbance("mains-60", "Mains of 60 Hz", "dB", *_humming(60.0)),
     Disturbance("gain", "Gain error", "times", _always(0.01, 0.1, 0.5, 2.0, 10.0, 1000.0), _scaled),
     Disturbance("leads", "Polarity and limb leads", "", _swaps, _swapped),
     Disturbance("missing", "Missing leads", "", _missing_counts, _missing),
@@ -208,5 +208,5 @@ DISTURBANCES = (
         *("rate", "Stated / true rate", ""), _always(0.5, 0.72, 0.833, 1.2, 1.389, 2.0), _wrong_rate,
     ),
     Disturbance("clipping", "Clipping", "of the peak", _always(0.8, 0.6, 0.4, 0.2, 0.1), _clipped),
-    Disturbance("short", "Short record, repeated", "of a window", _always(0.9, 0.75, 0.5), _short),
+    Disturbance("short", "Repeated short record", "of a window", _always(0.9, 0.75, 0.5), _short),
 )  # fmt: skip

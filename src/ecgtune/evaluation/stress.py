@@ -91,7 +91,8 @@ class Loss:
     """The largest loss of one metric under one disturbance, and the strengths at which a loss is shown.
 
     value: undisturbed minus disturbed, at `strength`. shown: strengths whose interval of the difference is below 0.
-    onwards: whether these are the last strengths without a gap, so that the loss is shown from the first one on.
+    onwards: whether these are the last strengths without a gap, so that the loss is shown from the first one on;
+    everywhere: whether they are all.
     """
 
     disturbance: str
@@ -100,6 +101,7 @@ class Loss:
     strength: float | str
     shown: tuple[float | str, ...]
     onwards: bool
+    everywhere: bool
 
 
 def losses(rows: Sequence[Mapping[str, Any]], metric: str) -> list[Loss]:
@@ -115,6 +117,14 @@ def losses(rows: Sequence[Mapping[str, Any]], metric: str) -> list[Loss]:
         ]
         shown = tuple(row["strength"] for row, there in zip(own, low, strict=True) if there)
         onwards = bool(shown) and all(low[len(low) - len(shown) :])
-        one = Loss(name, metric, -worst["difference"][metric]["value"], worst["strength"], shown, onwards)
+        one = Loss(
+            name,
+            metric,
+            -worst["difference"][metric]["value"],
+            worst["strength"],
+            shown,
+            onwards,
+            bool(low) and all(low),
+        )
         found.append(one if one.value > 0 else replace(one, value=0.0))
     return sorted(found, key=lambda loss: -loss.value)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ecgtune.evaluation.stress import METRICS, Loss, losses
 from ecgtune.reporting.style import MARKERS, METHOD_COLOURS, QUIET, draw, heading
 from ecgtune.reporting.tables import escape_markdown
+from ecgtune.reporting.wording import in_sentence
 from ecgtune.utils import formatting
 from ecgtune.utils.csv_cells import csv_text
 
@@ -56,7 +57,9 @@ def stress_sentences(result: Entry) -> list[str]:
     of = "" if data["windows"] == data["of"] else f" of {formatting.count(data['of'])}"
     groups = "" if data["groups"] is None else f", {formatting.count(data['groups'])} patients or recordings"
     whole = " (the run's test split)" if data["own_test_split"] else ""
-    clean = ", ".join(f"{TITLES[name]} {formatting.score(result['undisturbed'][name]['value'])}" for name in METRICS)
+    clean = ", ".join(
+        f"{in_sentence(TITLES[name])} {formatting.score(result['undisturbed'][name]['value'])}" for name in METRICS
+    )
     lines = [
         f"{formatting.counted(data['windows'], 'window')}{of}{groups} of {data['path']}{whole}.",
         f"Undisturbed: {clean}.",
@@ -65,24 +68,24 @@ def stress_sentences(result: Entry) -> list[str]:
     for metric in METRICS[:2]:
         found = losses(rows, metric)
         if not found or found[0].value == 0:
-            lines.append(f"No disturbance lowers the {TITLES[metric]}.")
+            lines.append(f"No disturbance lowers the {in_sentence(TITLES[metric])}.")
             continue
         first = found[0]
         title, unit = titles[first.disturbance]
         lines.append(
-            f"{TITLES[metric]}: {title.lower()} costs most, {formatting.score(first.value)} at "
+            f"{TITLES[metric]}: {in_sentence(title)} costs most, {formatting.score(first.value)} at "
             f"{_strength(first.strength, unit)}; {_shown(first, unit)}."
         )
-        unharmed = [titles[loss.disturbance][0].lower() for loss in found if not loss.shown]
+        unharmed = [in_sentence(titles[loss.disturbance][0]) for loss in found if not loss.shown]
         if unharmed:
-            lines.append(f"No loss of {TITLES[metric]} is shown for {', '.join(unharmed)}.")
-    sure = [f"{row['title'].lower()} {strength_text(row)}" for row in rows if _wrong_and_sure(row)]
+            lines.append(f"No loss of {in_sentence(TITLES[metric])} is shown for {', '.join(unharmed)}.")
+    sure = [f"{in_sentence(row['title'])} {strength_text(row)}" for row in rows if _wrong_and_sure(row)]
     if sure:
         lines.append(
             f"Balanced accuracy falls by {WRONG:g} or more while the mean confidence falls by less than {SURE:g}: "
             f"{', '.join(sure)}. There the confidence does not tell that the run is wrong."
         )
-    lines += [f"Not tested: {title.lower()} ({reason})." for title, reason in result["not_tested"].items()]
+    lines += [f"Not tested: {in_sentence(title)} ({reason})." for title, reason in result["not_tested"].items()]
     return lines
 
 
@@ -94,6 +97,8 @@ def _wrong_and_sure(row: Entry) -> bool:
 def _shown(loss: Loss, unit: str) -> str:
     if not loss.shown:
         return "a loss is shown at no strength"
+    if loss.everywhere:
+        return "a loss is shown at every strength"
     if loss.onwards:
         return f"a loss is shown from {_strength(loss.shown[0], unit)} on"
     return f"a loss is shown at {', '.join(_strength(each, unit) for each in loss.shown)}"
