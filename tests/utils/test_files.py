@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import safetensors.torch
 import torch
 
 from ecgtune.errors import RunError
+from ecgtune.utils import cache, files
 from ecgtune.utils.files import (
     check_space,
     is_partial,
@@ -106,6 +108,12 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_whole_file(tmp_path, small_f
         replace_folder(path, lambda partial: write(partial / "weights")) if in_folder else write_atomically(path, write)
     assert (path / "weights" if in_folder else path).read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_named_where_numpy_tells_only_how_much_it_wrote():
+    error = OSError("60 requested and 0 written")
+    for refused in (files.unwritable(Path("state.npy"), error), cache.unwritable(Path("cache"), error)):
+        assert "(No space left on device: 60 requested and 0 written)" in str(refused)
 
 
 def test_the_next_writer_removes_what_a_killed_one_left(tmp_path):

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import platformdirs
 
 from ecgtune.errors import DataError
+from ecgtune.utils.files import write_reason
 from ecgtune.utils.locks import exclusive
 
 STALE_SECONDS = 24 * 3600  # leftovers of a crash are removed after this time
@@ -152,7 +153,7 @@ def evict(folder: Path, pattern: str, budget: float) -> None:
 def unwritable(folder: Path, error: OSError) -> DataError:
     """Return the error for a cache folder that cannot be written."""
     return DataError(
-        f"{folder}: the cache folder cannot be written ({error.strerror or error}); set ECGTUNE_CACHE to a"
+        f"{folder}: the cache folder cannot be written ({write_reason(error)}); set ECGTUNE_CACHE to a"
         " folder that can, or read with cache=False"
     )
 

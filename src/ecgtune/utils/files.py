@@ -263,7 +263,12 @@ def unwritable(path: Path, error: OSError) -> RunError:
     """Return the error for a file or folder that cannot be written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "written" in str(error)  # the last is numpy's
     remedy = "free some space and run it again; what was complete before is kept" if full else "choose another folder"
-    return RunError(f"{path} cannot be written ({error.strerror or error}); {remedy}")
+    return RunError(f"{path} cannot be written ({write_reason(error)}); {remedy}")
+
+
+def write_reason(error: OSError) -> str:
+    """Return why a file could not be written; numpy tells a full disk by how much it wrote."""
+    return error.strerror or (f"{os.strerror(errno.ENOSPC)}: {error}" if "written" in str(error) else str(error))
 
 
 def file_mode() -> int:
