@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Two workers, one thread each: the suite fills two cores without threads fighting for them. A file stays with one, so
-# that what its tests share is made once.
-TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# that what its tests share is made once. tests/conftest.py puts the files that take longest first.
+TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 OLDEST := .venv-oldest
 # A part of the suite that calls every dependency.

@@ -7,7 +7,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+from ecgtune.reporting import style
+
+_SAVE = style._save
+TESTS = Path(__file__).resolve().parent
+SHARED = TESTS.parents[1] / "shared"
+#: Files that take longest: two workers that began with short ones would not end together.
+LONGEST = (
+    "test_pages.py",
+    "test_extending.py",
+    "workflows/test_sweep.py",
+    "cli/test_main.py",
+    "workflows/test_fine_tune.py",
+    "workflows/test_pretrain.py",
+    "workflows/test_plan.py",
+    "workflows/test_compare.py",
+    "test_studies.py",
+)
+#: Folders and files whose tests look at figures.
+RENDERED = (
+    "reporting/",
+    "test_end_to_end.py",
+    *(f"workflows/test_{name}.py" for name in ("calibrated_runs", "compare_encoders", "stress")),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of `LONGEST` first, in that order."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.relative_to(TESTS).as_posix(), len(LONGEST)))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -15,6 +43,22 @@ def _few_objects_to_collect() -> None:
     """Every training collects garbage first, which takes long among the objects of all imported libraries."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _figures_are_not_rendered(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Figures are painted but not rendered, which takes half the time of a small run, except in `RENDERED`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.path.relative_to(TESTS).as_posix().startswith(RENDERED):
+            empty = '<svg xmlns="http://www.w3.org/2000/svg"/>'
+            patch.setattr(style, "_save", lambda figure, path, kind: path.write_text(empty))
+        yield
+
+
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are rendered in this test."""
+    monkeypatch.setattr(style, "_save", _SAVE)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,6 +83,17 @@ def shared() -> Path:
     if not (SHARED / "reference").is_dir():
         pytest.skip("the folder ../shared with real recordings and reference numbers is not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of the tiny encoder of `helpers.models`, to be named as a model; do not change it."""
+    from ecgtune.models.checkpoint import save_encoder
+    from helpers.models import tiny_classifier
+
+    folder = tmp_path_factory.mktemp("encoder")
+    save_encoder(tiny_classifier().encoder, folder, {})
+    return str(folder)
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """The examples of docs/extending.md run as written."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from helpers.programs import run_program
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -23,7 +22,7 @@ def files() -> dict[str, str]:
 
 
 def programs(section: str) -> list[str]:
-    """The other Python blocks of a section in one program, and its command lines in another: imports cost seconds."""
+    """The other Python blocks of a section in one program, and its command lines in another."""
     blocks, commands = [], ["from ecgtune.cli.main import main"]
     for language, body in BLOCK.findall(SECTIONS[section]):
         if language == "python" and not FILE.match(body):
@@ -37,9 +36,5 @@ def programs(section: str) -> list[str]:
 def test_the_examples_run(section, tmp_path):
     for name, body in files().items():
         (tmp_path / name).write_text(body, encoding="utf-8")
-    environment = os.environ | {"ECGTUNE_CACHE": str(tmp_path / "cache")}
     for program in programs(section):
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
+        run_program(program, tmp_path, ECGTUNE_CACHE=str(tmp_path / "cache"))

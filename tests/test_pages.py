@@ -1,10 +1,7 @@
 """The commands and programs of the pages under docs/start and docs/howto run as written, but with few epochs."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ import pytest
 import ecgtune
 from ecgtune.io.writing import write_csv
 from helpers.pretraining import write_recordings
+from helpers.programs import run_program
 from helpers.records import heartbeats, write_record
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -26,7 +24,7 @@ SHORT = {"compare": (*FEW, "--seeds", "1"), "fine-tune": FEW, "pretrain": FEW}
 
 
 def program(name: str) -> str:
-    """The commands and programs of a page, in their order, as one Python program: imports cost seconds."""
+    """The commands and programs of a page, in their order, as one Python program."""
     lines = ["from ecgtune.cli.main import main"]
     for language, body in BLOCK.findall(PAGES[name].read_text("utf-8")):
         if language == "python":
@@ -43,8 +41,7 @@ def shortened(tokens: list[str]) -> list[str]:
             tokens[tokens.index(flag) + 1] = value
         else:
             tokens += [flag, value]
-    silent = tokens[0] in ("demo", "models", "methods") or tokens[:2] in (["data", "fingerprint"], ["data", "overlap"])
-    return tokens if silent else [*tokens, "--quiet"]
+    return tokens if tokens[0] in ("demo", "models", "methods") else [*tokens, "--quiet"]
 
 
 @pytest.fixture
@@ -67,13 +64,11 @@ def workspace(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name in ("own-csv", "recordings") else [pytest.mark.slow]) for name in RUNNABLE],
+    [pytest.param(name, marks=[] if name == "recordings" else [pytest.mark.slow]) for name in RUNNABLE],
 )
 def test_a_page_runs(name, workspace):
-    environment = os.environ | {"ECGTUNE_CACHE": str(workspace / "cache")}
     for page in (AFTER[name], name) if name in AFTER else (name,):
-        done = subprocess.run([sys.executable, "-c", program(page)], env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{page}: {done.stdout[-1000:]}\n{done.stderr[-2000:]}"
+        run_program(program(page), workspace, ECGTUNE_CACHE=str(workspace / "cache"))
 
 
 def test_every_error_of_the_reference_is_one_of_the_program():

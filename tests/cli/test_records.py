@@ -139,6 +139,7 @@ def test_train_from_recordings_at_the_models_rate(data, tmp_path):
     assert "validation 4, test 5" in metrics["split"]["origin"]
 
 
+@pytest.mark.usefixtures("rendered")
 def test_the_positive_class_is_named_everywhere(data, capsys, tmp_path):
     tokens = ["labels.csv", "--records", "records", "--label", "rhythm"]
     run("compare", *tokens, "--methods", "probe", "--seeds", "1", *QUICK[2:], "--out", "cmp")

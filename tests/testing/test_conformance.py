@@ -13,7 +13,7 @@ from ecgtune.models.resnet_1d.network import ResNet1d, ResNet1dConfig
 from ecgtune.testing.checks import ConformanceError
 from ecgtune.testing.encoders import check_encoder, example_encoder
 from ecgtune.testing.methods import check_method
-from helpers.methods import METHODS
+from helpers.methods import FAMILIES, slow
 from helpers.models import TINY
 
 ENCODERS = {"ecg-fm": EcgFM(TINY), "resnet-1d": ResNet1d(ResNet1dConfig(channels=(16, 32)))}
@@ -25,7 +25,11 @@ LINEAR_ONLY = ("ia3", "vera", "adalora")
 PUBLISHED = [name for name, facts in built_in().items() if facts.files]
 
 
-@pytest.mark.parametrize("name", [name for name in model_names() if name not in PUBLISHED])
+#: The same network with other weights.
+AGAIN = "ecg-fm-tiny-random"
+
+
+@pytest.mark.parametrize("name", [*(name for name in model_names() if name not in (*PUBLISHED, AGAIN)), *slow(AGAIN)])
 def test_named_encoders_keep_the_contract(name):
     check_encoder(name)
 
@@ -37,7 +41,7 @@ def test_published_sizes_keep_the_contract(name):
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", FAMILIES, ids=str)
 def test_methods_keep_the_protocol(method, encoder):
     if encoder == "resnet-1d" and method.name in LINEAR_ONLY:
         with pytest.raises(NoPlaceError, match=r"methods for this encoder: .*full, lora, .*probe"):

@@ -18,18 +18,24 @@ DATA = ecgtune.simulate(80, seed=1, seconds=3)
 COLUMNS = ["Method", "Epochs", "LR", "Accuracy", "Precision", "Recall", "F1", "Trainable %", "AUROC"]
 
 
-def recipes(names="full,lora,adapter,probe", **training):
+def recipes(names="full,lora,adapter,probe", model="ecg-fm-tiny", **training):
     settings = {"epochs": 2, "batch_size": 32, "device": "cpu", **training}
     chosen = [recipe for name in names.split(",") for recipe in load_recipes(name)]
-    return [changed(recipe, **settings) for recipe in chosen]
-
-
-def compare(out, names="full,lora,adapter,probe", seeds=2, **options):
-    return ecgtune.compare(DATA, recipes(names), out=out, seeds=seeds, quiet=True, **options)
+    return [changed(replace(recipe, model=replace(recipe.model, name=model)), **settings) for recipe in chosen]
 
 
 @pytest.fixture(scope="module")
-def comparison(tmp_path_factory):
+def compare(encoder):
+    """A comparison with the tiny encoder, unless another is given."""
+
+    def compare(out, names="full,lora,adapter,probe", seeds=2, model=encoder, **options):
+        return ecgtune.compare(DATA, recipes(names, model), out=out, seeds=seeds, quiet=True, **options)
+
+    return compare
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory, compare):
     folder = tmp_path_factory.mktemp("comparison") / "all"
     return folder, compare(folder)
 
@@ -49,7 +55,7 @@ def test_four_methods_make_ten_figures_one_table_and_one_report(comparison):
         assert len(list(csv.DictReader(file))) == 6
 
 
-def test_rows_are_the_runs(comparison):
+def test_rows_are_the_runs(comparison, encoder):
     folder, results = comparison
     assert [(row["method"], row["kind"]) for row in results["rows"]] == [
         ("full", "method"), ("lora", "method"), ("adapter", "method"), ("probe", "method"),
@@ -63,7 +69,7 @@ def test_rows_are_the_runs(comparison):
     full = results["rows"][0]
     assert full["difference"]["accuracy"] == {"value": 0.0, "ci_low": 0.0, "ci_high": 0.0}
     assert full["trainable_fraction"] == 1.0
-    weights = ecgtune.load_model("ecg-fm-tiny").weights.describe()
+    weights = ecgtune.load_model(encoder).weights.describe()
     assert results["weights"] == weights
     assert f"weights: {weights}." in results["notes"]
 
@@ -100,17 +106,17 @@ def test_test_windows_are_the_same_for_all_and_never_trained_on(comparison):
     assert not group["val"] & group["test"]
 
 
-def test_the_work_of_each_run_counts_by_the_cost_of_its_encoder(tmp_path, monkeypatch):
+def test_the_work_of_each_run_counts_by_the_cost_of_its_encoder(tmp_path, monkeypatch, compare):
     expected, done = [], []
     monkeypatch.setattr(ProgressBar, "expect", lambda self, units: expected.append(units))
     monkeypatch.setattr(ProgressBar, "advance", lambda self, units: done.append(units))
-    compare(tmp_path, "full", seeds=1)
+    compare(tmp_path, "full", seeds=1, model="ecg-fm-tiny")
     full, resnet = expected
     assert 0 < resnet < 0.6 * full  # as many steps on 118 instead of 305 million operations for 6 s
     assert sum(done) == pytest.approx(full + resnet)
 
 
-def test_a_stopped_comparison_goes_on_and_ends_on_the_same_numbers(tmp_path, monkeypatch):
+def test_a_stopped_comparison_goes_on_and_ends_on_the_same_numbers(tmp_path, monkeypatch, compare):
     whole = compare(tmp_path / "whole", "full,probe", seeds=1)
     left = [4]
 
@@ -130,7 +136,7 @@ def test_a_stopped_comparison_goes_on_and_ends_on_the_same_numbers(tmp_path, mon
         assert ours["difference"] == theirs["difference"]
 
 
-def test_finished_runs_are_kept_and_more_can_be_added(tmp_path):
+def test_finished_runs_are_kept_and_more_can_be_added(tmp_path, compare):
     compare(tmp_path, "probe", seeds=1, baselines=False)
     file = tmp_path / "probe" / "seed-0" / "metrics.json"
     before = file.stat().st_mtime_ns
@@ -142,15 +148,15 @@ def test_finished_runs_are_kept_and_more_can_be_added(tmp_path):
     assert results["reference"] == "probe"
 
 
-def test_another_comparison_in_the_same_folder_is_refused(tmp_path):
+def test_another_comparison_in_the_same_folder_is_refused(tmp_path, compare, encoder):
     compare(tmp_path, "probe", seeds=1, baselines=False)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(RunError, match=r"optimisation\.epochs was 2, now 3"):
-        ecgtune.compare(DATA, recipes("probe", epochs=3), out=tmp_path, seeds=1, baselines=False, quiet=True)
+        ecgtune.compare(DATA, recipes("probe", encoder, epochs=3), out=tmp_path, seeds=1, baselines=False, quiet=True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_normalisation_variants_share_one_split(tmp_path):
+def test_normalisation_variants_share_one_split(tmp_path, compare):
     results = compare(tmp_path, "ablation-normalisation", seeds=1, baselines=False)
     assert [row["method"] for row in results["rows"]] == ["zscore", "global", "none"]
     assert results["reference"] == "zscore"
@@ -170,8 +176,8 @@ def test_a_mistake_in_the_last_variant_is_told_before_the_first_one_trains(tmp_p
         assert not (tmp_path / "never").exists()
 
 
-def test_names_and_recipes_can_be_mixed(tmp_path):
-    (lora,) = recipes("lora", epochs=1, batch_size=16)
+def test_names_and_recipes_can_be_mixed(tmp_path, encoder):
+    (lora,) = recipes("lora", encoder, epochs=1, batch_size=16)
     results = ecgtune.compare(DATA, [lora], out=tmp_path / "a", seeds=1, baselines=False, quiet=True)
     assert results["rows"][0]["epochs"] == 1
     with pytest.raises(SettingError, match="did you mean 'lora'"):
@@ -192,7 +198,7 @@ def test_the_majority_floor_has_no_model_to_load(comparison):
         ("lora", {"reference": "full"}, "reference 'full'"),
     ],
 )
-def test_variants_that_cannot_be_compared(tmp_path, names, options, message):
+def test_variants_that_cannot_be_compared(tmp_path, compare, names, options, message):
     with pytest.raises(SettingError, match=message):
         compare(tmp_path / "never", names, **options)
     assert not (tmp_path / "never").exists()
@@ -231,7 +237,7 @@ def test_few_labels_are_the_same_for_every_row_and_random_weights_are_told(tmp_p
     assert part.count("train") < 0.6 * len(whole.train)
 
 
-def test_out_is_a_file(tmp_path):
+def test_out_is_a_file(tmp_path, compare):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunError, match="is a file"):
         compare(tmp_path / "file", "probe")

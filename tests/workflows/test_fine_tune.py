@@ -20,7 +20,16 @@ from helpers.settings import loop
 
 SHORT = loop(epochs=2, batch_size=32, device="cpu")
 METHODS = [ecgtune.Full(), ecgtune.LinearProbe(), ecgtune.LoRA(rank=2), ecgtune.Adapter(width=4)]
-OTHERS = [m for m in methods.METHODS if type(m) not in map(type, METHODS)] + [ecgtune.LoRA(4, init="pissa")]
+#: One that prunes, one around the encoder, and one of its own weights.
+QUICK = (ecgtune.AdaLoRA, ecgtune.SideTuning, ecgtune.NormBias)
+OTHERS = [m for m in methods.METHODS if type(m) not in map(type, METHODS)]
+OTHERS = [
+    *(m for m in OTHERS if isinstance(m, QUICK)),
+    ecgtune.LoRA(4, init="pissa"),
+    *methods.slow(*(m for m in OTHERS if not isinstance(m, QUICK))),
+]
+#: Of the methods above, the one that most people take; the others in `make test-all`.
+ONE = [METHODS[2], *methods.slow(*(m for m in METHODS if m is not METHODS[2]))]
 DATA = ecgtune.simulate(120, seed=1, seconds=3)
 
 
@@ -166,7 +175,7 @@ def test_a_second_run_needs_resume_and_resume_needs_the_same_run(runs):
     assert (run.folder / "metrics.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("began", ["bf16", "fp32"])
+@pytest.mark.parametrize("began", ["bf16", *methods.slow("fp32")])
 def test_a_run_of_auto_does_not_go_on_in_another_format(monkeypatch, tmp_path, began):
     def on_a_machine_of(name):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": name == "bf16"})
@@ -216,7 +225,7 @@ def test_the_same_file_read_in_another_way_is_another_run(runs, change, words):
         )
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", ONE, ids=str)
 def test_a_model_is_fine_tuned_once(tmp_path, method):
     """A second training would start from the first one's weights while the results say otherwise."""
     model = ecgtune.load_model("ecg-fm-tiny")
@@ -351,7 +360,7 @@ def test_classes_must_agree():
         ecgtune.fine_tune(DATA, ecgtune.Recipe(**SHORT._asdict()), model=model, out="never", quiet=True)
 
 
-@pytest.mark.parametrize("normalisation", ["zscore", "global", "none"])
+@pytest.mark.parametrize("normalisation", ["zscore", *methods.slow("global", "none")])
 def test_gain_and_offset_cannot_matter_to_ecg_fm_with_one_lead(tmp_path, normalisation):
     """Its first norm runs over time per record and removes both; what is left is the norm's epsilon, 1e-5, against the
     variance of windows in millivolts."""
@@ -363,7 +372,7 @@ def test_gain_and_offset_cannot_matter_to_ecg_fm_with_one_lead(tmp_path, normali
     np.testing.assert_allclose(run.predict(3 * DATA.signal[:10] + 0.7), plain, atol=1e-2)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", ONE, ids=str)
 def test_a_head_on_statistics_is_kept_with_its_run(tmp_path, method):
     head = ecgtune.Head(hidden=5, pooling="statistics")
     model = ecgtune.load_model("ecg-fm-tiny", head=head)

@@ -17,7 +17,6 @@ import ecgtune
 from ecgtune.config.space import Around, Choice
 from ecgtune.data.splits import draw_split
 from ecgtune.errors import DataError, DivergedError, RunError, SettingError
-from ecgtune.models.checkpoint import save_encoder
 from ecgtune.recipes.recipe import load_recipes, recipe_text
 from ecgtune.recipes.space import space_of
 from ecgtune.utils.locks import exclusive
@@ -25,7 +24,6 @@ from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.sweep import runner as runner_module
 from ecgtune.workflows.sweep.runner import TrialResult, TrialRunner
 from ecgtune.workflows.sweep.studies import STARTUP, Studies, Variant
-from helpers.models import tiny_classifier
 from helpers.settings import changed
 
 DATA = ecgtune.simulate(90, seed=1, seconds=3)
@@ -34,13 +32,6 @@ SPACE = {
     "lora": {"method.rank": Choice((1, 2)), "method.dropout": None},
 }
 TIMES = {"seconds"}
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("encoder")
-    save_encoder(tiny_classifier().encoder, folder, {})
-    return str(folder)
 
 
 @pytest.fixture(scope="module")
