@@ -64,6 +64,12 @@ def test_what_cannot_be_read_is_refused(folder, tmp_path, capsys, monkeypatch, w
     assert not (tmp_path / "x.npz").exists()
 
 
+def test_a_file_that_fills_the_memory_is_refused(folder, tmp_path, capsys):
+    arrays = {"ecgtune_beat_prints": np.array(1), "count": np.zeros(20_000_000, np.int32)}
+    np.savez_compressed(tmp_path / "bomb.npz", **arrays)
+    assert "far more than it holds" in refused(capsys, "data", "overlap", folder / "windows.npz", tmp_path / "bomb.npz")
+
+
 def test_training_warns_of_test_recordings_that_were_pretrained_on(folder, tmp_path):
     encoder = tmp_path / "encoder"
     encoder.mkdir()

@@ -16,6 +16,7 @@ from ecgtune.errors import DataError
 from ecgtune.io.readers.base import ReadOptions, WindowColumns, stated_rate
 from ecgtune.io.recordings import read_recordings
 from ecgtune.io.window_files import read_cached
+from ecgtune.utils.archives import checked_zip
 from ecgtune.utils.files import write_atomically
 from ecgtune.utils.text import reason_of
 
@@ -49,7 +50,7 @@ def read_prints(path: Path) -> BeatPrints:
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError("larger than 256 MB")
-        return BeatPrints.unpacked(path.read_bytes())
+        return BeatPrints.unpacked(checked_zip(path.read_bytes()))
     except Exception as error:  # numpy and zipfile fail in many ways on damaged files
         raise DataError(
             f"{path} is no whole file of fingerprints ({reason_of(error)}); write it again: ecgtune data fingerprint"

@@ -10,6 +10,7 @@ from ecgtune.evaluation.certainty import FRACTIONS, Certainty
 from ecgtune.evaluation.novelty import Novelty
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.training.schemas import CertaintyFile
+from ecgtune.utils.archives import checked_zip
 from ecgtune.utils.files import read_json, write_atomically, write_json
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.text import reason_of
@@ -50,6 +51,6 @@ def read_novelty(run: RunFolder) -> Novelty | None:
     try:
         if run.novelty.stat().st_size > LARGEST:
             raise ValueError("larger than 256 MB")
-        return Novelty.unpacked(run.novelty.read_bytes())
+        return Novelty.unpacked(checked_zip(run.novelty.read_bytes()))
     except Exception as error:  # numpy and zipfile fail in many ways on damaged files
         raise RunError(f"{run.novelty} cannot be read ({reason_of(error)}); train the run again") from None

@@ -58,6 +58,15 @@ def is_bomb(unpacked: int, packed: int) -> bool:
     return unpacked > _HARMLESS_BYTES and unpacked > _MOST_RATIO * packed
 
 
+def checked_zip(content: bytes) -> bytes:
+    """Return the content of a zip archive. Raises ValueError where a member is a bomb, BadZipFile for no archive."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for member in archive.infolist():
+            if is_bomb(member.file_size, member.compress_size):
+                raise ValueError(f"{member.filename} unpacks to {member.file_size} bytes, far more than it holds")
+    return content
+
+
 class GzipReader(gzip.GzipFile):
     """A gzip file; reading one that is a bomb raises BadGzipFile."""
 
