@@ -14,6 +14,7 @@ from ecgtune.errors import RunError
 from ecgtune.io.writing import write_csv
 from ecgtune.utils.files import read_json
 from ecgtune.workflows.auto import do
+from ecgtune.workflows.auto.plan_file import read_plan
 from helpers.cli import run
 
 SETTINGS = ["--budget", "60s", "--encoders", "ecg-fm-tiny", "--folds", "1", "--epochs", "2", "--quiet"]
@@ -103,12 +104,24 @@ def test_a_killed_command_resumes_and_counts_the_time(tmp_path, monkeypatch):
     assert (tmp_path / "do" / "results.json").is_file()
 
 
+@pytest.mark.slow
+def test_trainings_at_a_time_are_those_one_after_the_other(tmp_path):
+    data = ecgtune.simulate(120, seed=1, seconds=3)
+    scores = []
+    for jobs in (1, 2):
+        out = tmp_path / str(jobs)
+        settings = AutoSettings(budget="10min", encoders=("ecg-fm-tiny",), folds=1, epochs=2, until="do", jobs=jobs)
+        ecgtune.auto(data, settings, out=out, quiet=True)
+        trials = read_json(out / "do" / "results.json")["trials"]
+        scores.append({trial["name"]: trial["score"] for trial in trials if trial["seed"] == 0})
+    assert scores[0].keys() == scores[1].keys()
+    assert scores[0] == pytest.approx(scores[1], abs=0.05)  # of another number of threads
+
+
 def test_a_plan_does_not_change_after_its_trainings_began(tmp_path):
     data = ecgtune.simulate(120, seed=1, seconds=3)
     ecgtune.auto(data, AutoSettings(until="decide", encoders=("ecg-fm-tiny",)), out=tmp_path, quiet=True)
     file = tmp_path / "plan.toml"
-    from ecgtune.workflows.auto.plan_file import read_plan
-
     do._check_plan(tmp_path, read_plan(tmp_path))
     file.write_text(file.read_text().replace("seconds = 1800.0", "seconds = 60.0"))
     do._check_plan(tmp_path, read_plan(tmp_path))

@@ -11,9 +11,9 @@ import numpy as np
 from ecgtune.errors import EcgtuneError
 from ecgtune.evaluation.learning_curve import learning_curve
 from ecgtune.evaluation.metrics import LEAD
-from ecgtune.reporting.pages import render
+from ecgtune.reporting.auto import write_auto
 from ecgtune.utils import formatting
-from ecgtune.utils.files import read_json, write_json, write_text
+from ecgtune.utils.files import read_json, write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.choose import CHOICE, MODEL, TESTED, validation_of
@@ -28,7 +28,6 @@ from ecgtune.workflows.export import export
 from ecgtune.workflows.page import page
 
 CURVE, EXPORTED, PAGE = "curve.json", "model.onnx", "page.html"
-ANSWER, NEXT, REPORT = "answer.md", "next.md", "report.html"
 _FRACTIONS = (0.125, 0.25, 0.5)
 #: Seconds that export and page take beside verification.
 _EXPORT = 20.0
@@ -50,8 +49,7 @@ def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) 
     if not (out / CURVE).is_file():
         write_json(out / CURVE, _curve(out, plan, budget, progress))
     facts = _facts(out, plan, choice, budget, problems)
-    for template, name in (("auto-answer.md.j2", ANSWER), ("auto-next.md.j2", NEXT), ("auto.html.j2", REPORT)):
-        write_text(out / name, render(template, facts))
+    write_auto(out, facts)
     progress.note(facts["headline"])
 
 

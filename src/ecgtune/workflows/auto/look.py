@@ -53,7 +53,7 @@ def look(request: Mapping[str, Any], out: Path, *, progress: ProgressBar) -> dic
         return found
     progress.describe("look")
     kind = request["kind"]
-    found = _recordings(request, progress) if kind == "records" else _windows(request)
+    found = _recordings(request, out, progress) if kind == "records" else _windows(request)
     found = {"format": FORMAT, "request": dict(request), **found}
     write_json(file, found)
     return found
@@ -137,7 +137,7 @@ def _quality(dataset: Dataset) -> list[str]:
     return notes
 
 
-def _recordings(request: Mapping[str, Any], progress: ProgressBar) -> dict[str, Any]:
+def _recordings(request: Mapping[str, Any], out: Path, progress: ProgressBar) -> dict[str, Any]:
     """The fingerprint of recordings with a table of labels, or with labels in their headers."""
     columns = from_table(TableColumns, request["columns"], "columns")
     options = from_table(ReadOptions, request["options"], "options")
@@ -148,7 +148,8 @@ def _recordings(request: Mapping[str, Any], progress: ProgressBar) -> dict[str, 
     def advance(done: int, total: int) -> None:
         progress.describe(f"look: recording {done} of {total}")
 
-    found = inspect_records(table, folder, columns=columns, options=options, settings=settings, progress=advance)
+    facts_of = {"columns": columns, "options": options, "settings": settings}
+    found = inspect_records(table, folder, **facts_of, skipped=out / "skipped.csv", progress=advance)
     facts = list(found.facts.values())
     if not facts:
         raise DataError("; ".join(found.problems) or f"{folder}: no recording of the table can be read")
