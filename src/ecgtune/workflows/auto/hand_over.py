@@ -6,31 +6,25 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ecgtune.errors import EcgtuneError
-from ecgtune.evaluation.learning_curve import learning_curve
 from ecgtune.evaluation.metrics import LEAD
 from ecgtune.reporting.auto import write_auto
 from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json, write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.choose import CHOICE, MODEL, TESTED, validation_of
-from ecgtune.workflows.auto.do import FOLDER, RESULTS, Bench
+from ecgtune.workflows.auto.choose import CHOICE, MODEL, TESTED
+from ecgtune.workflows.auto.curve import probe_curve
+from ecgtune.workflows.auto.do import FOLDER, RESULTS
 from ecgtune.workflows.auto.flags import flags_of
 from ecgtune.workflows.auto.look import FILE as FINGERPRINT
 from ecgtune.workflows.auto.material import FACTS
 from ecgtune.workflows.auto.plan_file import AutoPlan, stored_reasons
-from ecgtune.workflows.auto.trial import PROBE, VALIDATION, material_of
 from ecgtune.workflows.environment import machine
 from ecgtune.workflows.export import export
 from ecgtune.workflows.page import page
 
 CURVE, EXPORTED, PAGE = "curve.json", "model.onnx", "page.html"
-_FRACTIONS = (0.125, 0.25, 0.5)
-#: Seconds that export and page take beside verification.
-_EXPORT = 20.0
 
 
 def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> None:
@@ -47,36 +41,11 @@ def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) 
             problems[file.name] = str(error)
         budget.tick(now=True)
     if not (out / CURVE).is_file():
-        write_json(out / CURVE, _curve(out, plan, budget, progress))
+        progress.describe("hand over: learning curve")
+        write_json(out / CURVE, probe_curve(out, plan, budget))
     facts = _facts(out, plan, choice, budget, problems)
     write_auto(out, facts)
     progress.note(facts["headline"])
-
-
-def _curve(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> dict[str, Any]:
-    """The learning curve of the probe over label fractions, in the time that is left; empty where there is none."""
-    bench = Bench(out, plan, budget, progress)
-    results = read_json(out / FOLDER / RESULTS)
-    probes = [one for one in results["trials"] if one["method"] == PROBE and one["encoder"] == results["encoder"]]
-    whole = max((one for one in probes if "score" in one and one["round"] == 0), key=lambda one: one["train_windows"])
-    bench.reserve = 0.0
-    keys = ("method", "encoder", "validated", "epochs", "seed")
-    found = []
-    for fraction in _FRACTIONS:
-        windows = int(fraction * whole["train_windows"])
-        if windows < bench.fewest or budget.left < 1.5 * whole["spent"] * fraction + 2:
-            continue
-        job = {key: whole[key] for key in keys} | {"windows": windows, "rounds": 1, "seconds": budget.left}
-        found += [one for one in bench.run([job]) if "score" in one]
-    if not found:
-        return {"points": [], "extrapolated": []}
-    material = material_of(out, plan)
-    draws = []
-    points = [*found, whole]
-    for one in points:
-        stored = np.load(out / FOLDER / one["name"] / f"round-{one['round']}" / VALIDATION)
-        draws.append(validation_of(material, stored["row"]).draws([stored["probability"].astype(float)]))
-    return {"encoder": whole["encoder"], **learning_curve([one["train_windows"] for one in points], draws)}
 
 
 def _facts(
@@ -151,7 +120,7 @@ def _helps(found: dict[str, Any], curve: dict[str, Any], choice: dict[str, Any],
             f"{formatting.signed(gain['score'])} ({formatting.signed_interval(gain)})."
         )
     else:
-        sentences.append("**Labels.** No time was left for a learning curve; a larger --budget gives one.")
+        sentences.append("**Labels.** There are too few training windows for a learning curve.")
     leads = max((len(names.split()) for names in found["leads"]), default=1)
     if plan.data.leads is not None and len(plan.data.leads) < leads:
         sentences.append(
@@ -170,7 +139,9 @@ def _helps(found: dict[str, Any], curve: dict[str, Any], choice: dict[str, Any],
     limited = [row["method"] for row in choice["candidates"] if row["windows"] is not None or row["ended"]]
     if ended or limited:
         names = ", ".join(dict.fromkeys([*ended, *limited]))
-        sentences.append(f"**Time.** {names} could not use all windows or epochs; a larger --budget resumes.")
+        sentences.append(
+            f"**Time.** {names} could not use all windows or epochs; a larger --budget (in another --out) would."
+        )
     return sentences
 
 

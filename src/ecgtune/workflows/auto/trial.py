@@ -15,7 +15,7 @@ import torch
 
 from ecgtune.data.positive import POSITIVE
 from ecgtune.data.splits import Split
-from ecgtune.data.tasks import label_counts
+from ecgtune.data.tasks import Task, label_counts
 from ecgtune.errors import EcgtuneError
 from ecgtune.evaluation.macro import macro_auroc
 from ecgtune.evaluation.metrics import auroc
@@ -133,8 +133,13 @@ def predicted(run: ReadyRun, rows: np.ndarray) -> np.ndarray:
     trainer, batch = run.recipe.trainer, run.recipe.optimisation.batch_size
     inputs = run.prepared.windows(rows).inputs
     logits = logits_of(run.model, inputs, batch_size=trainer.inference_batch(batch), precision=trainer.precision)
-    probability = probability_of(logits, run.prepared.dataset.task)
-    return probability[:, POSITIVE] if run.prepared.dataset.task == "binary" else probability
+    return probabilities(logits, run.prepared.dataset.task)
+
+
+def probabilities(logits: np.ndarray, task: Task) -> np.ndarray:
+    """Probabilities as metrics take them: (windows,) of the positive class of two, else (windows, classes)."""
+    probability = probability_of(logits, task)
+    return probability[:, POSITIVE] if task == "binary" else probability
 
 
 def score_of(task: str, label: np.ndarray, probability: np.ndarray) -> float:
