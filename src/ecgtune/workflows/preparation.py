@@ -56,6 +56,8 @@ class LazyWindows:
 class Prepared:
     """Windows split, resampled and normalised for one encoder; made once, used by every run of a comparison.
 
+    Where the split leaves windows out, only those that are asked for are prepared, each time anew.
+
     A memory map whose prepared windows are larger than `KEPT_BYTES` stays where it is: batches are read and prepared
     when they are needed, with the same numbers.
     """
@@ -68,16 +70,18 @@ class Prepared:
         #: Samples of a window, at the rate of the encoder.
         self.samples: int = preprocessing(np.zeros((0, leads, dataset.samples)), dataset.sampling_rate).shape[-1]
         size = 4 * len(dataset) * leads * self.samples
+        self._from_disk = size > KEPT_BYTES and on_disk(dataset.signal)
+        self._uses_all = sum(map(len, split.by_name().values())) >= len(dataset)
         self._signal: np.ndarray | None = None
-        if size <= KEPT_BYTES or not on_disk(dataset.signal):
+        if self._uses_all and not self._from_disk:
             self._signal = preprocessing(dataset.signal, dataset.sampling_rate)
 
     def windows(self, rows: np.ndarray) -> Windows:
         """Inputs `(rows, leads, samples)` and labels of `rows`."""
-        if self._signal is None:
-            inputs = LazyWindows(self.dataset, self.preprocessing, rows, self.samples)
-            return Windows(inputs, self.dataset.label[rows])
-        return Windows(self._signal[rows], self.dataset.label[rows])
+        inputs = LazyWindows(self.dataset, self.preprocessing, rows, self.samples)
+        if self._signal is not None:
+            return Windows(self._signal[rows], self.dataset.label[rows])
+        return Windows(inputs if self._from_disk else inputs[:], self.dataset.label[rows])
 
     def groups(self, rows: np.ndarray) -> np.ndarray | None:
         """The group of each of `rows`, None without groups."""

@@ -26,7 +26,7 @@ from ecgtune.workflows.auto.trial import JOB, PROBE, SCRATCH, material_of, run_t
 
 FOLDER, RESULTS, MEASURED, PLANNED = "do", "results.json", "measured.json", "plan.json"
 #: Fraction of the budget that validating all validation windows once may take; more of them are left out.
-_VALIDATION, _FEWEST_VALIDATED = 0.01, 256
+_VALIDATION, _FEWEST_VALIDATED = 0.02, 512
 #: Seconds at least that the steps after this one need, up to half of the budget.
 _AFTER = 45.0
 _SEEDS = 3  # of the best method, where time is left
@@ -183,8 +183,9 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
         rounds = bench.material.rounds if last else min(number + 1, bench.material.rounds)
         seconds = share * plan.budget.seconds * jobs / len(alive)
         wanted = [bench.job(method, encoder, seconds / rounds, rounds) for method in alive]
-        if number == 1 and any(trial["windows"] is not None for trial in trials if trial["method"] == PROBE):
-            wanted.append(bench.job(PROBE, encoder, seconds / bench.material.rounds, bench.material.rounds))
+        if all(trial["windows"] is not None for trial in trials if trial["method"] == PROBE):
+            again = bench.job(PROBE, encoder, seconds / bench.material.rounds, bench.material.rounds)
+            wanted = [again, *wanted]  # of the windows for which the first tenth was too short
         found = bench.run(wanted)
         trials += found
         scores = {key.method: score for key, score in _scores(found).items() if key.method in alive}
@@ -215,9 +216,9 @@ def _probes(bench: Bench, rungs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     encoders, rounds = plan.model.encoders, bench.material.rounds
     share = plan.budget.probe * plan.budget.seconds
     for number, encoder in enumerate(encoders):
-        left = share - (0.0 if number == 0 else sum(trial["spent"] for trial in trials))
-        seconds = 0.7 * (share if number == 0 else left) / rounds
-        if number and left < 0.2 * share:
+        left = max(share - bench.budget.spent, 0.0 if number else 0.3 * share)
+        seconds = 0.7 * left / rounds
+        if left < 0.2 * share:
             bench.progress.note(f"{encoder}: not probed, the first tenth of the time is spent")
             continue
         try:
