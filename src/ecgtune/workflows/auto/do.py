@@ -25,6 +25,7 @@ from ecgtune.workflows.auto.plan_file import AutoPlan
 from ecgtune.workflows.auto.trial import JOB, PROBE, SCRATCH, material_of, run_trial, seconds_per_window
 
 FOLDER, RESULTS, MEASURED, PLANNED = "do", "results.json", "measured.json", "plan.json"
+PLANNED_JOBS = "jobs.json"
 #: Fraction of the budget that validating all validation windows once may take; more of them are left out.
 _VALIDATION, _FEWEST_VALIDATED = 0.02, 512
 #: Seconds at least that the steps after this one need, up to half of the budget.
@@ -98,6 +99,15 @@ class Bench:
             "rounds": rounds,
             "seconds": seconds * _LATE,
         }
+
+    def planned(self, stage: str, method: str, encoder: str, seconds: float, rounds: int) -> dict[str, Any]:
+        """The job of a stage, from jobs.json or made now, so that a resumed command trains the same."""
+        file = self.folder / PLANNED_JOBS
+        known = read_json(file) if file.is_file() else {}
+        if stage not in known:
+            known[stage] = self.job(method, encoder, seconds, rounds)
+            write_json(file, known)
+        return known[stage]
 
     @property
     def fewest(self) -> int:
@@ -182,9 +192,11 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
         last = number == len(shares) - 1
         rounds = bench.material.rounds if last else min(number + 1, bench.material.rounds)
         seconds = share * plan.budget.seconds * jobs / len(alive)
-        wanted = [bench.job(method, encoder, seconds / rounds, rounds) for method in alive]
+        stage = f"round {number + 1} of {plan.budget.seconds:g} s, {{}} of {jobs} at a time"
+        wanted = [bench.planned(stage.format(name), name, encoder, seconds / rounds, rounds) for name in alive]
         if all(trial["windows"] is not None for trial in trials if trial["method"] == PROBE):
-            again = bench.job(PROBE, encoder, seconds / bench.material.rounds, bench.material.rounds)
+            whole = bench.material.rounds
+            again = bench.planned(stage.format(PROBE), PROBE, encoder, seconds / whole, whole)
             wanted = [again, *wanted]  # of the windows for which the first tenth was too short
         found = bench.run(wanted)
         trials += found
@@ -222,7 +234,11 @@ def _probes(bench: Bench, rungs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             bench.progress.note(f"{encoder}: not probed, the first tenth of the time is spent")
             continue
         try:
-            found = bench.run([bench.job(PROBE, encoder, seconds, rounds)])
+            job = bench.planned(f"first probe of {encoder}", PROBE, encoder, seconds, rounds)
+            if trials and (job["windows"] or bench.training) < trials[0]["train_windows"] / 2:
+                bench.progress.note(f"{encoder}: not probed, it would see less than half of the windows of the first")
+                continue
+            found = bench.run([job])
         except EcgtuneError as error:
             bench.progress.note(f"{encoder} is left out: {error}")
             continue
