@@ -243,8 +243,8 @@ def _probes(bench: Bench, rungs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             bench.progress.note(f"{encoder} is left out: {error}")
             continue
         failed = [trial["failed"] for trial in found if "failed" in trial]
-        if failed:
-            bench.progress.note(f"{encoder} is left out: {failed[0]}")
+        if failed or not found:
+            bench.progress.note(f"{encoder} is left out: {failed[0] if failed else 'no time was left'}")
             continue
         trials += found
         score = float(np.mean([trial["score"] for trial in found]))
