@@ -28,8 +28,9 @@ FOLDER, RESULTS, MEASURED, PLANNED = "do", "results.json", "measured.json", "pla
 PLANNED_JOBS = "jobs.json"
 #: Fraction of the budget that validating all validation windows once may take; more of them are left out.
 _VALIDATION, _FEWEST_VALIDATED = 0.02, 512
-#: Seconds at least that the steps after this one need, up to half of the budget.
-_AFTER = 45.0
+#: The steps after this one need some seconds, and predict the test windows several times (the exported file is verified
+#: on them in float32); a part of the budget at most is kept for them.
+_AFTER, _PASSES, _MOST_AFTER = 45.0, 6.0, 0.6
 _SEEDS = 3  # of the best method, where time is left
 _FEWEST_EPOCHS = 2
 _LATE = 1.25  # times its time, after which a training is ended
@@ -42,10 +43,16 @@ class Bench:
         self.out, self.plan, self.budget, self.progress, self.jobs = out, plan, budget, progress, jobs
         self.folder = out / FOLDER
         self.material = material_of(out, plan)
-        self.development = int(np.isin(self.material.part, ["train", "val"]).sum())
-        self.training = len(self.material.split(0).train)
-        self.validation = len(self.material.split(0).val)
-        self.reserve = max(plan.budget.seconds * (1 - _used(plan)), min(_AFTER, plan.budget.seconds / 2))
+        first = self.material.split(0)
+        self.training, self.validation, self.tested = len(first.train), len(first.val), len(first.test)
+
+    @property
+    def reserve(self) -> float:
+        """Seconds that are kept for the choice, the test and the files, by measured seconds of a forward pass."""
+        seconds = self.plan.budget.seconds
+        forward = self.measured(PROBE, self.plan.model.encoders[0])[1]
+        passes = _PASSES * forward * (self.tested + self.validation)
+        return max(seconds * (1 - _used(self.plan)), min(_AFTER + passes, _MOST_AFTER * seconds))
 
     def measured(self, method: str, encoder: str) -> tuple[float, float]:
         """Seconds per window of a step and of a forward pass, from measured.json or measured now."""
@@ -188,10 +195,12 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
     encoder = max(_scores(trials).items(), key=lambda item: item[1])[0].encoder
     alive = list(plan.training.methods)
     shares = plan.budget.rounds
+    whole_time = sum(shares) * plan.budget.seconds
+    scale = min(1.0, max(0.0, budget.left - bench.reserve) / whole_time)  # on a slow machine less is left for rounds
     for number, share in enumerate(shares):
         last = number == len(shares) - 1
         rounds = bench.material.rounds if last else min(number + 1, bench.material.rounds)
-        seconds = share * plan.budget.seconds * jobs / len(alive)
+        seconds = share * plan.budget.seconds * scale * jobs / len(alive)
         stage = f"round {number + 1} of {plan.budget.seconds:g} s, {{}} of {jobs} at a time"
         wanted = [bench.planned(stage.format(name), name, encoder, seconds / rounds, rounds) for name in alive]
         if all(trial["windows"] is not None for trial in trials if trial["method"] == PROBE):
