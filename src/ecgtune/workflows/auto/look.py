@@ -124,7 +124,8 @@ def _halves(dataset: Dataset) -> dict[str, np.ndarray]:
     """Rows by the splits of the file, else by halves of the groups."""
     if dataset.split is not None:
         return {name: np.flatnonzero(dataset.split == name) for name in np.unique(dataset.split)}
-    first = np.unique(dataset.group, return_inverse=True)[1] % 2 == 0
+    group = np.arange(len(dataset)) if dataset.group is None else dataset.group
+    first = np.unique(group, return_inverse=True)[1] % 2 == 0
     return {"first": np.flatnonzero(first), "second": np.flatnonzero(~first)}
 
 

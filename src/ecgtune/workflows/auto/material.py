@@ -122,8 +122,8 @@ def _planned_reading(found: dict[str, Any], plan: AutoPlan) -> dict[str, Any]:
 def _drawn(dataset: Dataset, plan: AutoPlan) -> tuple[NDArray[np.str_], NDArray[np.int64], dict[str, Any]]:
     """Part and fold of each window, and facts. Groups that share a signal are never divided."""
     known, notes = dataset.split is not None, []
+    split = _split(dataset, plan)
     for _ in range(_REDRAWS):
-        split = _split(dataset, plan)
         pairs = _pairs(dataset, split)
         if not pairs:
             break
@@ -135,6 +135,7 @@ def _drawn(dataset: Dataset, plan: AutoPlan) -> tuple[NDArray[np.str_], NDArray[
         else:
             dataset = _joined(dataset, pairs)
             notes.append(f"kept in one split: {counted(len(pairs), 'pair')} of {split.unit}s with the same signal")
+        split = _split(dataset, plan)
     part = np.full(len(dataset), UNUSED, dtype="U6")
     for name, rows in split.by_name().items():
         part[rows] = name
