@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import EcgtuneError
-from ecgtune.evaluation.metrics import LEAD
 from ecgtune.reporting.auto import write_auto
+from ecgtune.reporting.wording import decision_sentence
 from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json, write_json
 from ecgtune.utils.progress import ProgressBar
@@ -56,24 +56,21 @@ def _facts(
     results = read_json(out / FOLDER / RESULTS)
     folders = [out / name for name in test["runs"]]
     metrics = read_json(folders[0] / "metrics.json")
-    lead = LEAD[found["task"]]
     level = test["group"] if "metrics" in test["group"] else test["window"]
     unit = test["group"].get("of", "window") if "metrics" in test["group"] else "window"
     taken = next(row for row in choice["candidates"] if row["name"] == choice["chosen"])
-    auroc, score = level["metrics"]["auroc"], level["metrics"][lead]
+    auroc = level["metrics"]["auroc"]
     headline = (
         f"{_what(choice, taken)}: test AUROC {formatting.score(auroc['value'])} "
         f"(95 % interval {formatting.interval(auroc)}) per {unit}"
     )
     return {
         "headline": headline,
-        "out": out.as_posix(),
         "found": found,
         "assumed": found["assumed"],
         "plan_rows": [(key, f"{_shown(plan.value(key))}: {reason}") for key, reason in stored_reasons(out).items()],
         "split": read_json(out / FACTS),
         "choice": choice,
-        "taken": taken,
         "candidates": choice["candidates"],
         "encoder": results["encoder"],
         "rungs": results["rungs"],
@@ -81,12 +78,9 @@ def _facts(
         "test": test,
         "level": level,
         "unit": unit,
-        "lead": lead,
-        "score": score,
         "metrics": metrics,
-        "weights": metrics["weights"],
         "calibration": metrics["calibration"]["sentence"],
-        "threshold": metrics["threshold"],
+        "threshold": decision_sentence(metrics),
         "size": (out / EXPORTED).stat().st_size if (out / EXPORTED).is_file() else None,
         "problems": problems,
         "curve": curve,
