@@ -1,0 +1,74 @@
+"""The documents of an auto, from plain values."""
+
+import re
+
+from ecgtune.reporting.auto import write_auto
+
+ENTRY = {"value": 0.8, "ci_low": 0.7, "ci_high": 0.9}
+
+
+def row(method, score, **changed):
+    facts = {"name": method, "title": f"{method} (100 windows, 2 epochs)", "method": method, "windows": None, "seed": 0}
+    facts |= {"epochs": 2, "train_windows": 100, "trainable_fraction": 0.1, "seconds": 3.0, "ended": False}
+    return facts | {"score": score, "ci_low": score - 0.1, "ci_high": score + 0.1} | changed
+
+
+def point(windows, score):
+    return {"windows": windows, "score": score, "ci_low": score - 0.05, "ci_high": score + 0.05}
+
+
+def facts(**changed):
+    choice = {"reason": "the probe is kept", "chosen": "probe", "validated": 60, "groups": 30, "runs": ["model"]}
+    return {
+        "headline": "probe: test AUROC 0.800",
+        "found": {"windows": 120, "task": "binary"},
+        "assumed": ["the sampling rate is 100 Hz"],
+        "plan_rows": [("split.folds", "1: enough patients")],
+        "split": {"origin": "drawn by patient", "warnings": ["few | patients"], "unit": "patient"},
+        "choice": choice | {"ensemble": {"helps": False, "of": "seeds", "difference": ENTRY}},
+        "candidates": [row("probe", 0.82), row("lora", 0.8, ended=True)],
+        "encoder": "ecg-fm-tiny",
+        "rungs": [{"methods": {"probe": 0.82}}, {"methods": {"lora": 0.8}}],
+        "missing": {"full": "no time was left"},
+        "test": {"runs": ["model"]},
+        "level": {"n": 30, "metrics": {"auroc": ENTRY}},
+        "unit": "record",
+        "metrics": {"training": {"seconds": 4.0}, "parameters": {"trainable": 3, "total": 9}},
+        "calibration": "Platt scaling",
+        "threshold": "0.5, fixed",
+        "size": 8_200_000,
+        "problems": {},
+        "curve": {"points": [point(25, 0.6), point(50, 0.7), point(100, 0.8)], "extrapolated": [point(200, 0.85)]},
+        "helps": ["**Labels.** With twice the windows ..."],
+        "spent": 90.0,
+        "budget": 600.0,
+        "machine_rows": [("cores", 2)],
+        "commands": {"predict": ["ecgtune predict model new.csv"]},
+    } | changed
+
+
+def test_the_answer_says_which_how_sure_and_what_would_help(tmp_path):
+    text = write_auto(tmp_path, facts()).read_text("utf-8")
+    for heading in ("Which", "How sure", "What it costs", "What would help most"):
+        assert f"## {heading}" in text
+    assert "| probe **(chosen)** | 100 | 2 | 10.00 | 0.820 |" in text
+    assert "full was not trained: no time was left" in text
+    assert "few \\| patients" in text
+    assert "| 200 (extrapolated) | 0.850 |" in text
+    assert "ecgtune predict model new.csv" in (tmp_path / "next.md").read_text("utf-8")
+
+
+def test_the_report_has_both_figures_with_text_alternatives(tmp_path):
+    write_auto(tmp_path, facts())
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert len(re.findall(r'<svg[^>]* aria-label="[^"]+"', page)) == 2
+    write_auto(tmp_path, facts(curve={"points": [], "extrapolated": []}))
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "Learning curve" not in page
+
+
+def test_an_ensemble_says_what_the_file_holds(tmp_path):
+    several = facts()["choice"] | {"runs": ["model-1", "model-2"]}
+    text = write_auto(tmp_path, facts(choice=several)).read_text("utf-8")
+    assert "holds the first of the 2 trainings" in text
+    assert "averages 2 trainings" in (tmp_path / "next.md").read_text("utf-8")
