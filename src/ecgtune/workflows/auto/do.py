@@ -22,7 +22,7 @@ from ecgtune.utils.files import read_json, write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.plan_file import AutoPlan
-from ecgtune.workflows.auto.trial import JOB, PROBE, SCRATCH, material_of, run_trial, seconds_per_window
+from ecgtune.workflows.auto.trial import JOB, PROBE, RESULT, SCRATCH, material_of, run_trial, seconds_per_window
 
 FOLDER, RESULTS, MEASURED, PLANNED = "do", "results.json", "measured.json", "plan.json"
 PLANNED_JOBS = "jobs.json"
@@ -122,14 +122,18 @@ class Bench:
         return max(2 * self.plan.training.batch_size, 4 * len(self.material.dataset.classes))
 
     def run(self, jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Run the rounds of jobs, and return the results of all; those for which no time is left are missing."""
-        folders = []
+        """Run the rounds of jobs, and return the results of all; those for which no time is left are missing.
+
+        `new` is then whether any of them was not finished before.
+        """
+        folders: list[Path] = []
         for job in jobs:
             for number in range(job["rounds"]):
                 folder = self.folder / name_of(job) / f"round-{number}"
                 rest = {key: value for key, value in job.items() if key != "rounds"}
                 write_json(folder / JOB, {**rest, "name": name_of(job), "round": number})
                 folders.append(folder)
+        self.new = not all((folder / RESULT).is_file() for folder in folders)
         runner = self._run_here if self.jobs == 1 else self._run_apart
         return runner(folders)
 
@@ -164,10 +168,10 @@ class Bench:
     def _may_start(self, folder: Path) -> bool:
         """Whether there is time for the job, which gets what is left where that is less than it asks for."""
         left = self.budget.left - self.reserve
-        if (folder / "result.json").is_file():
+        if (folder / RESULT).is_file():
             return True
         job = read_json(folder / JOB)
-        if left < 0.3 * job["seconds"] and any(self.folder.glob("*/*/result.json")):
+        if left < 0.3 * job["seconds"] and any(self.folder.glob(f"*/*/{RESULT}")):
             self.progress.note(f"{job['name']}: no time is left for it")
             return False
         write_json(folder / JOB, {**job, "seconds": max(1.0, min(job["seconds"], left))})
@@ -213,6 +217,7 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
         ranked = sorted(scores, key=scores.__getitem__, reverse=True)
         if ranked:
             rungs.append({"methods": {name: scores[name] for name in ranked}, "rounds": rounds, "seconds": seconds})
+        if ranked and bench.new:
             progress.note(f"round {number + 1}: " + ", ".join(f"{name} {scores[name]:.4f}" for name in ranked))
         alive = ranked[: max(1, math.ceil(len(ranked) / 2))] or alive
         if number == len(shares) - 2:
@@ -257,6 +262,8 @@ def _probes(bench: Bench, rungs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             continue
         trials += found
         score = float(np.mean([trial["score"] for trial in found]))
+        if not bench.new:
+            continue
         bench.progress.note(
             f"{'first answer' if number == 0 else 'another encoder'} after {formatting.duration(bench.budget.spent)}: "
             f"a linear probe of {encoder} reaches a validation AUROC of {score:.3f} with "
