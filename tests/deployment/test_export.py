@@ -32,7 +32,7 @@ from ecgtune.runtime import Model
 from ecgtune.runtime.exported_file import References, digests, sealed
 from helpers.cli import refused, run
 from helpers.models import TINY
-from helpers.recordings import write_dicom
+from helpers.recordings import write_csv, write_dicom
 from helpers.records import heartbeats, write_record
 from helpers.settings import loop
 
@@ -277,7 +277,7 @@ def truncated(path):
 
 
 BAD = {
-    "nan.npz": (lambda path: array(path, signal=np.full((2, 600), np.nan)), "must be a finite number"),
+    "nan.npz": (lambda path: array(path, signal=np.full((2, 600), np.nan)), "is no finite number"),
     "short.npz": (lambda path: array(path, signal=np.ones((2, 300)).cumsum(axis=1)), "trained on windows of 6 s"),
     "lead.npz": (lambda path: array(path, leads=["V1"]), "has no lead II, its leads are V1"),
     "two.npz": (lambda path: array(path, signal=np.zeros((2, 2, 600))), "channel 1 of 2 has no name"),
@@ -294,6 +294,18 @@ BAD = {
     "text.hea": (lambda path: path.write_text("no header at all"), "text.hea"),
     "empty.csv": (lambda path: path.write_text(""), "empty"),
     "words.csv": (lambda path: path.write_text("a;b\nx;y\n"), "words.csv"),
+    "rows.csv": (
+        lambda path: write_csv(path, heartbeats(1), ("II",)),
+        "if it is a recording of one lead, give its folder",
+    ),
+    "leads.csv": (
+        lambda path: write_csv(path, heartbeats(8), ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2")),
+        "has 2 samples in a window; if these are the leads of a recording, give its folder",
+    ),
+    "few.csv": (
+        lambda path: write_csv(path, heartbeats(3), ("I", "II", "V1")),
+        "1 sample in a window; at least 2 are needed; a recording is read from its folder",
+    ),
     "nowhere.hea": (lambda path: None, "no such file"),
     "notes.txt": (lambda path: path.write_text("notes"), "unknown file type '.txt'"),
 }

@@ -102,7 +102,10 @@ def parse(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -
                 continue
             shape = (shape[0] + len(block.row), *block.signal.shape[1:])
             if shape[2] < MIN_SAMPLES:
-                raise DataError(f"{path}: 1 sample in a window; at least {MIN_SAMPLES} are needed")
+                raise DataError(
+                    f"{path}: 1 sample in a window; at least {MIN_SAMPLES} are needed; a recording is read from its"
+                    " folder"
+                )
             good = faults.good(block)
             if header.labels is None and columns.labelled:
                 missing = np.isin(block.label, columns.missing)

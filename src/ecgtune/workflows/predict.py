@@ -13,7 +13,7 @@ from ecgtune.config.commands import PredictSettings
 from ecgtune.config.reading import OF_RECORDINGS, flag_of
 from ecgtune.errors import DataError, SettingError
 from ecgtune.evaluation.certainty import check_abstention
-from ecgtune.io.readers.base import ReadOptions
+from ecgtune.io.readers.base import MOST_CHANNELS, ReadOptions
 from ecgtune.io.readers.registry import common_folder, is_recording, path_in
 from ecgtune.io.unlabelled import Unlabelled, read_unlabelled, read_unlabelled_records
 from ecgtune.runtime.model import Model
@@ -226,7 +226,13 @@ def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelle
         layout=options.layout,
         drop_invalid=settings.drop_invalid,
     )
-    run.check_length(windows.signal.shape[2], windows.sampling_rate, str(data))
+    samples = windows.signal.shape[2]
+    if samples <= MOST_CHANNELS < trained_on["samples"]:
+        raise DataError(
+            f"{data}: has {counted(samples, 'sample')} in a window; if these are the leads of a recording, give its"
+            f" folder, {data.parent}, which is read as recordings"
+        )
+    run.check_length(samples, windows.sampling_rate, str(data))
     if windows.unit == "unknown" and run.amplitude_matters:
         raise DataError(
             f"{data}: does not say its unit, but without a z-score per window the amplitude matters to this run; give"

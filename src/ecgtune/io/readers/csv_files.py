@@ -88,9 +88,10 @@ def open_windows(path: Path, columns: WindowColumns) -> tuple[WindowHeader, Gene
     cells, line = _first_row(path, dialect)
     has_header = _is_header(cells)
     if len(cells) < 2:
+        needed = "samples and a label" if columns.labelled else "the samples of a window in each row"
+        hint = "" if columns.labelled else f"; if it is a recording of one lead, give its folder, {path.parent}"
         raise DataError(
-            f"{path}: row {line}: one column only; samples and a label, separated by commas, semicolons or"
-            " tabs, are needed"
+            f"{path}: row {line}: one column only; {needed}, separated by commas, semicolons or tabs, are needed{hint}"
         )
     cells = cells[: len(cells) - dialect.blank]
     layout = _named_layout(path, line, tuple(cells), columns) if has_header else _plain_layout(path, cells, columns)
