@@ -142,7 +142,10 @@ def fact_environment() -> Environment:
 @cache
 def card_environment() -> Environment:
     """Templates of the reports, in which texts of files keep their place too."""
-    return _tracking(make_environment())
+    found = _tracking(make_environment())
+    printed = found.finalize
+    found.finalize = lambda value: value.marked() if isinstance(value, TrackedText) else printed(value)  # type: ignore[misc]
+    return found
 
 
 def _tracking(found: Environment) -> Environment:

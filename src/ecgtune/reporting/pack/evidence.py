@@ -68,7 +68,8 @@ def read_evidence(folder: Path | str, evaluation: Path | None = None, stress: Pa
         copy = f"{FACTS}/{file.name}"
         facts[name] = ledger.track(_content(file), Place(copy, ""))
         copies[copy] = file
-    tracked = replace(run, metrics=facts["metrics"], environment=facts["environment"], calibration=facts["calibration"])
+    kept = ("metrics", "environment", "calibration", "certainty")
+    tracked = replace(run, **{name: facts[name] for name in kept})
     return Evidence(tracked, ledger, facts, copies)
 
 

@@ -93,7 +93,7 @@ class _Tracked:
 
 
 class _Number(_Tracked):
-    """Format with marks, and keep the place through multiplication with and division by plain numbers."""
+    """Format with marks, and keep the place through multiplication and division; of two places the first stays."""
 
     def __format__(self, spec: str) -> str:
         return self._marked(format(_plain_number(self), spec))
@@ -104,15 +104,14 @@ class _Number(_Tracked):
     __repr__ = __str__
 
     def __mul__(self, other: Any) -> Any:
-        value = _plain_number(self) * other
-        return value if isinstance(other, _Number) else _number(value, self.ledger, self.place, *self._scaled(other))
+        other = _plain_number(other)
+        return _number(_plain_number(self) * other, self.ledger, self.place, *self._scaled(other))
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Any:
-        value = _plain_number(self) / other
-        scaled = self._scaled(1 / other)
-        return value if isinstance(other, _Number) else _number(value, self.ledger, self.place, *scaled)
+        other = _plain_number(other)
+        return _number(_plain_number(self) / other, self.ledger, self.place, *self._scaled(1 / other))
 
     def _scaled(self, factor: float) -> tuple[float, Any]:
         return self.factor * factor, self.read
