@@ -27,12 +27,17 @@ SHORT = loop(epochs=1, batch_size=32, device="cpu", ema=0.9, label_smoothing=0.1
 DATA = ecgtune.simulate(120, seed=1, seconds=3)
 
 
-def fine_tune(out, augmentation, method=ecgtune.LoRA(rank=2), settings=SHORT, quiet=True):  # noqa: B008
-    recipe = ecgtune.Recipe(method=method, augmentation=augmentation, **settings._asdict())
-    return ecgtune.fine_tune(DATA, recipe, out=out, quiet=quiet)
+@pytest.fixture
+def fine_tune(encoder):
+    def fine_tune(out, augmentation, method=ecgtune.LoRA(rank=2), settings=SHORT, quiet=True):  # noqa: B008
+        recipe = ecgtune.Recipe(method=method, augmentation=augmentation, **settings._asdict())
+        model = ecgtune.load_model(encoder, classes=DATA.classes)
+        return ecgtune.fine_tune(DATA, recipe, model=model, out=out, quiet=quiet)
+
+    return fine_tune
 
 
-def test_a_run_sees_augmented_windows_keeps_its_settings_and_predicts_plain_ones(tmp_path, monkeypatch):
+def test_a_run_sees_augmented_windows_keeps_its_settings_and_predicts_plain_ones(fine_tune, tmp_path, monkeypatch):
     seen = []
     batch = Classification.batch
 
@@ -64,7 +69,7 @@ def test_a_run_sees_augmented_windows_keeps_its_settings_and_predicts_plain_ones
         (Augmentation(crop=0.01), {}, ["crop 0.01", "3 of 300 samples", "0.0267 or more"]),
     ],
 )
-def test_what_cannot_act_is_refused_and_leaves_nothing(augmentation, options, parts, tmp_path):
+def test_what_cannot_act_is_refused_and_leaves_nothing(fine_tune, augmentation, options, parts, tmp_path):
     with pytest.raises(SettingError) as error:
         fine_tune(tmp_path / "run", augmentation, **options)
     assert all(part in str(error.value) for part in parts), str(error.value)
@@ -84,7 +89,7 @@ def test_a_comparison_with_a_variant_that_it_cannot_reach_trains_none(tmp_path):
 
 
 @pytest.mark.parametrize("method", [ecgtune.LinearProbe(), SideTuning(width=8), ecgtune.LoRA(rank=2)], ids=str)
-def test_copies_made_beforehand_train_as_if_each_epoch_made_its_own(method, tmp_path, monkeypatch):
+def test_copies_made_beforehand_train_as_if_each_epoch_made_its_own(fine_tune, method, tmp_path, monkeypatch):
     """Copies that an encoder was run on once, against copies that are made anew and run through it at every step."""
     monkeypatch.setenv("ECGTUNE_CACHE", str(tmp_path / "cache"))
     augmentation = Augmentation(polarity_flip=0.5, noise=0.1, augmented_copies=2)
@@ -113,7 +118,7 @@ def test_copies_are_what_as_many_epochs_show(tmp_path):
     assert np.array_equal(copies.label, np.tile(windows.label, 2))
 
 
-def test_as_many_copies_as_epochs_are_not_computed_beforehand(tmp_path, caplog):
+def test_as_many_copies_as_epochs_are_not_computed_beforehand(fine_tune, tmp_path, caplog):
     caplog.set_level("INFO", "ecgtune")
     fine_tune(
         tmp_path / "run",

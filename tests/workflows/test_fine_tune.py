@@ -93,10 +93,10 @@ def test_a_loaded_run_predicts_what_the_run_predicted(runs, method):
 
 
 @pytest.mark.parametrize("method", OTHERS, ids=str)
-def test_every_other_method_goes_through_a_run_and_back_on_the_same_bits(tmp_path, method):
+def test_every_other_method_goes_through_a_run_and_back_on_the_same_bits(encoder, tmp_path, method):
     short = loop(SHORT, epochs=1, learning_rate=1e-2)
     recipe = ecgtune.Recipe(method=method, **short._asdict())
-    run = ecgtune.fine_tune(DATA, recipe, model="ecg-fm-tiny", out=tmp_path / "run", quiet=True)
+    run = ecgtune.fine_tune(DATA, recipe, model=encoder, out=tmp_path / "run", quiet=True)
     stored = read_predictions(run.folder / "predictions.csv")
     again = ecgtune.load_run(run.folder).predict(DATA.signal[stored.row])  # the same batch as in the run
     assert np.array_equal(again[:, 1], stored.probability)

@@ -121,10 +121,11 @@ def measured(monkeypatch):
     return asked
 
 
-def test_a_run_keeps_what_was_chosen_and_ends_where_the_whole_batch_does(measured, tmp_path):
+def test_a_run_keeps_what_was_chosen_and_ends_where_the_whole_batch_does(measured, encoder, tmp_path):
     def run(out, training, **more):
         recipe = ecgtune.Recipe(method=LoRA(rank=2), **loop(training, epochs=2)._asdict())
-        return ecgtune.fine_tune(DATA, recipe, out=out, quiet=True, **more)
+        model = ecgtune.load_model(encoder, classes=DATA.classes)
+        return ecgtune.fine_tune(DATA, recipe, model=model, out=out, quiet=True, **more)
 
     whole = run(tmp_path / "whole", loop(SHORT, max_memory=None))
     fitted = run(tmp_path / "fitted", SHORT)

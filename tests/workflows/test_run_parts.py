@@ -11,6 +11,7 @@ from ecgtune.errors import SettingError
 from ecgtune.recipes.recipe import load_recipes
 from ecgtune.training.callbacks import ProgressCallback
 from ecgtune.training.predictions import read_predictions
+from helpers.models import TINY
 from helpers.settings import loop
 
 SHORT = loop(epochs=1, batch_size=32, device="cpu")
@@ -18,11 +19,14 @@ DATA = ecgtune.simulate(120, seed=1, seconds=3)
 PARTS = loop(SHORT, head_epochs=1, head_rate_factor=0.5, drop_path=0.1, ema=0.9)
 
 
-def fine_tune(out, method, training=SHORT, pooling="mean", **settings):
-    model = ecgtune.load_model("ecg-fm-tiny", head=ecgtune.Head(pooling=pooling))
-    return ecgtune.fine_tune(
-        DATA, ecgtune.Recipe(method=method, **training._asdict()), model=model, out=out, quiet=True, **settings
-    )
+@pytest.fixture
+def fine_tune(encoder):
+    def fine_tune(out, method, training=SHORT, pooling="mean", **settings):
+        model = ecgtune.load_model(encoder, classes=DATA.classes, head=ecgtune.Head(pooling=pooling))
+        recipe = ecgtune.Recipe(method=method, **training._asdict())
+        return ecgtune.fine_tune(DATA, recipe, model=model, out=out, quiet=True, **settings)
+
+    return fine_tune
 
 
 def test_recordings_of_patients_from_training_to_the_report(tmp_path):
@@ -60,7 +64,7 @@ def test_recordings_of_patients_from_training_to_the_report(tmp_path):
     ],
     ids=str,
 )
-def test_a_loaded_run_predicts_what_the_run_predicted(method, training, pooling, tmp_path):
+def test_a_loaded_run_predicts_what_the_run_predicted(fine_tune, method, training, pooling, tmp_path):
     run = fine_tune(tmp_path / "run", method, training, pooling)
     stored = read_predictions(run.folder / "predictions.csv")
     again = ecgtune.load_run(run.folder)
@@ -73,13 +77,13 @@ def test_a_loaded_run_predicts_what_the_run_predicted(method, training, pooling,
     assert sorted(heads) == (
         ["head/best/head.safetensors", "head/log.jsonl"] if training.optimisation.head_epochs else []
     )
-    width = 192 * (2 if pooling == "mean" else 3) + 2  # the linear layer, and the query
+    width = TINY.width * (2 if pooling == "mean" else 3) + 2  # the linear layer, and the query
     assert run.metrics["parameters"]["head"] == width
     if isinstance(method, ecgtune.LinearProbe):
-        assert run.metrics["parameters"]["method"] == 5
+        assert run.metrics["parameters"]["method"] == TINY.depth + 1
 
 
-def test_a_run_stopped_after_its_head_goes_on(tmp_path, monkeypatch):
+def test_a_run_stopped_after_its_head_goes_on(fine_tune, tmp_path, monkeypatch):
     whole = fine_tune(tmp_path / "whole", ecgtune.LoRA(rank=2), PARTS)
     steps = iter(range(1000))
 
@@ -108,7 +112,7 @@ def test_a_run_stopped_after_its_head_goes_on(tmp_path, monkeypatch):
     ],
     ids=["head", "decay", "drop"],
 )
-def test_what_cannot_act_leaves_nothing_behind(method, training, message, tmp_path):
+def test_what_cannot_act_leaves_nothing_behind(fine_tune, method, training, message, tmp_path):
     with pytest.raises(SettingError, match=message):
         fine_tune(tmp_path / "run", method, training)
     assert not (tmp_path / "run").exists()
