@@ -58,6 +58,9 @@ class AutoSettings:
     """Device to compute on; auto selects CUDA, then MPS, then the CPU."""
 
     def __post_init__(self) -> None:
+        if self.methods is not None:  # joined by commas, as in other commands, or one by one
+            names = (part.strip() for name in self.methods for part in name.split(","))
+            object.__setattr__(self, "methods", tuple(name for name in names if name))
         _ = self.seconds
         choose(self.until, STEPS, "until")
         choose(self.device, ("auto", "cpu", "cuda", "mps"), "device")

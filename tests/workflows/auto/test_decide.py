@@ -96,6 +96,12 @@ def test_a_flag_and_an_edited_plan_override_a_decision(tmp_path):
     assert decided(tmp_path, WINDOWS, budget="2h").budget.seconds == 7200
 
 
+def test_methods_are_joined_by_commas_or_named_one_by_one_and_must_exist(tmp_path):
+    assert AutoSettings(methods=("lora,adapter",)).methods == AutoSettings(methods=("lora", "adapter")).methods
+    with pytest.raises(SettingError, match="lora"):
+        decided(tmp_path, WINDOWS, methods=("lore",))
+
+
 def test_a_misspelt_setting_of_the_plan_is_refused(tmp_path):
     decided(tmp_path, WINDOWS)
     file = tmp_path / "plan.toml"

@@ -14,12 +14,13 @@ from ecgtune.errors import DataError
 from ecgtune.models.loading import input_spec_of, leads_problem
 from ecgtune.models.names import check_model_name
 from ecgtune.models.registry import list_models, models_at_hand
+from ecgtune.recipes.recipe import load_recipes
 from ecgtune.training.inference import choose_device
 from ecgtune.training.memory import free_memory
 from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json
 from ecgtune.workflows.auto.look import FILE as FINGERPRINT
-from ecgtune.workflows.auto.plan_file import FLAGS, GIVEN, PLAN, AutoPlan, read_plan, write_plan
+from ecgtune.workflows.auto.plan_file import FLAGS, GIVEN, PLAN, SCRATCH, AutoPlan, read_plan, write_plan
 
 #: Patients or recordings for development below which the validation is by folds: one split of a hundred is chance.
 SMALL = 400
@@ -57,6 +58,9 @@ def decide(out: Path, settings: AutoSettings) -> AutoPlan:
     plan = plan.changed(_given(found, settings))
     for name in plan.model.encoders:
         check_model_name(name)
+    for name in plan.training.methods:
+        if name != SCRATCH:
+            load_recipes(name)
     reasons = {key: made.reasons.get(key, "the default") for key in plan.keys}
     reasons |= {key: GIVEN for key in plan.keys if plan.value(key) != automatic.value(key)}
     write_plan(out, plan, reasons | {key: GIVEN for key in _given(found, settings)})

@@ -21,8 +21,8 @@ from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json, write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.plan_file import AutoPlan
-from ecgtune.workflows.auto.trial import JOB, PROBE, RESULT, SCRATCH, material_of, run_trial, seconds_per_window
+from ecgtune.workflows.auto.plan_file import SCRATCH, AutoPlan
+from ecgtune.workflows.auto.trial import JOB, PROBE, RESULT, material_of, run_trial, seconds_per_window
 
 FOLDER, RESULTS, MEASURED, PLANNED = "do", "results.json", "measured.json", "plan.json"
 PLANNED_JOBS = "jobs.json"
@@ -42,6 +42,7 @@ class Bench:
     def __init__(self, out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: int = 1) -> None:
         self.out, self.plan, self.budget, self.progress, self.jobs = out, plan, budget, progress, jobs
         self.folder = out / FOLDER
+        self.new = False
         self.material = material_of(out, plan)
         first = self.material.split(0)
         self.training, self.validation, self.tested = len(first.train), len(first.val), len(first.test)

@@ -19,7 +19,7 @@ from ecgtune.workflows.auto.do import FOLDER, RESULTS
 from ecgtune.workflows.auto.flags import flags_of
 from ecgtune.workflows.auto.look import FILE as FINGERPRINT
 from ecgtune.workflows.auto.material import FACTS
-from ecgtune.workflows.auto.plan_file import AutoPlan, stored_reasons
+from ecgtune.workflows.auto.plan_file import FLAGS, GIVEN, AutoPlan, stored_reasons
 from ecgtune.workflows.environment import machine
 from ecgtune.workflows.export import export
 from ecgtune.workflows.page import page
@@ -154,7 +154,7 @@ def commands(out: Path, found: dict[str, Any], plan: AutoPlan, folders: list[Pat
     run, *others = (folder.as_posix() for folder in folders)
     ensemble = ["--ensemble", *others] if others else []
     facts = flags["facts"]
-    again = [*flags["records"], *flags["request"], "--budget", f"{plan.budget.seconds:g}s"]
+    again = [*flags["records"], *flags["request"], *_decided_flags(out, plan), "--budget", f"{plan.budget.seconds:g}s"]
     external = [*flags["records"], *flags["windows"], *facts, *flags["labels"]]
     return {
         "predict": [_line("predict", run, signals, *ensemble, *facts, "--out", f"{place}/predictions")],
@@ -163,6 +163,16 @@ def commands(out: Path, found: dict[str, Any], plan: AutoPlan, folders: list[Pat
         "evaluate at another hospital": [_line("evaluate", run, data, *external, "--out", f"{place}/external")],
         "reproduce": [_line("auto", data, *again, "--out", f"{place}-again")],
     }
+
+
+def _decided_flags(out: Path, plan: AutoPlan) -> list[str]:
+    """Flags of the decisions that were given; those on the data are in the request."""
+    words: list[str] = []
+    for key, reason in stored_reasons(out).items():
+        if reason == GIVEN and key in FLAGS and not key.startswith(("data.", "budget.")):
+            value = plan.value(key)
+            words += [FLAGS[key], *map(str, value if isinstance(value, tuple) else (value,))]
+    return words
 
 
 def _line(*words: str) -> str:

@@ -41,6 +41,8 @@ FLAGS = {
     "budget.seconds": "--budget",
 }
 GIVEN = "as given"
+#: The method that is a small network from scratch.
+SCRATCH = "scratch"
 
 
 @dataclass(frozen=True)

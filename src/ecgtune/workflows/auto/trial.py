@@ -29,14 +29,14 @@ from ecgtune.utils.files import read_json, write_atomically, write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Deadline
 from ecgtune.workflows.auto.material import Material, read_material
-from ecgtune.workflows.auto.plan_file import AutoPlan, read_plan
+from ecgtune.workflows.auto.plan_file import SCRATCH, AutoPlan, read_plan
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import load_recipe_model
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
 from ecgtune.workflows.run import fit
 
 JOB, RESULT, VALIDATION, RUN = "job.json", "result.json", "validation.npz", "run"
-PROBE, SCRATCH = "probe", "scratch"
+PROBE = "probe"
 #: Below so many epochs, 5 % of the steps are too few for the warm-up.
 _FEW_EPOCHS, _LONG_WARMUP = 4, 0.2
 
