@@ -49,6 +49,20 @@ def test_damaged_run_is_one_line(make_run, tmp_path, name, content, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["metrics.json", "log.jsonl"])
+def test_a_run_without_what_only_its_report_shows_is_one_line(make_run, tmp_path, name):
+    folder = tmp_path / "run"
+    make_run(folder, "lora", 0, "random (seed 0)")
+    content = (folder / name).read_text()
+    (folder / name).write_text(
+        content.replace('"parameters":', '"x":').replace('"train_loss": ', '"train_loss": "x", "y":')
+    )
+    with pytest.raises(RunError) as error:
+        write_run(folder)
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("grouped", [True, False])
 def test_model_card(make_run, tmp_path, grouped):
     metrics = make_run(tmp_path / "run", "lora", 1, "random (seed 0)", grouped)

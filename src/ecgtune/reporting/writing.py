@@ -1,17 +1,35 @@
 """Write the figures, tables, reports and model cards of a finished run, pretraining or comparison."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ecgtune.errors import EcgtuneError, RunError
 from ecgtune.reporting.figures import write_comparison_figures, write_pretraining_figures, write_run_figures
 from ecgtune.reporting.folders import FinishedPretraining, read_comparison, read_pretraining, read_run
 from ecgtune.reporting.pages import comparison_facts, pretraining_facts, render, run_facts
 from ecgtune.reporting.tables import table_csv, table_markdown
 from ecgtune.utils.files import replace_folder, write_json, write_text
+from ecgtune.utils.text import reason_of
 
 CARD, REPORT = "README.md", "report.html"
+
+
+@contextmanager
+def _readable(folder: Path | str) -> Iterator[None]:
+    """Raise RunError where the files of a folder, which fit their schemas, lack what only a report shows."""
+    try:
+        yield
+    except (EcgtuneError, OSError):
+        raise
+    except Exception as error:
+        raise RunError(
+            f"{folder}: its files do not hold what the report shows ({reason_of(error)}); they are damaged, or of"
+            " another version: run it again in another folder"
+        ) from error
 
 
 def write_run(folder: Path | str, *, png: bool = False) -> Path:
@@ -20,12 +38,13 @@ def write_run(folder: Path | str, *, png: bool = False) -> Path:
     Facts that are not in the files (intended use, annotators, reviewers) are marked as blanks in the card. Raises
     RunError when the run is not finished.
     """
-    run = read_run(folder)
-    replace_folder(run.folder / "figures", lambda partial: write_run_figures(partial, run, png=png))
-    facts = run_facts(run)
-    write_text(run.folder / CARD, render("model-card.md.j2", facts))
-    write_text(run.folder / REPORT, render("run.html.j2", facts))
-    return run.folder / REPORT
+    with _readable(folder):
+        run = read_run(folder)
+        replace_folder(run.folder / "figures", lambda partial: write_run_figures(partial, run, png=png))
+        facts = run_facts(run)
+        write_text(run.folder / CARD, render("model-card.md.j2", facts))
+        write_text(run.folder / REPORT, render("run.html.j2", facts))
+        return run.folder / REPORT
 
 
 def write_pretraining(folder: Path | str, *, png: bool = False, card: bool = True) -> Path:
@@ -33,12 +52,13 @@ def write_pretraining(folder: Path | str, *, png: bool = False, card: bool = Tru
 
     `card` False keeps an existing README.md, whose blanks may be filled in. Raises RunError as `write_run` does.
     """
-    run = read_pretraining(folder)
-    replace_folder(run.folder / "figures", lambda partial: write_pretraining_figures(partial, run, png=png))
-    if card:
-        write_text(run.folder / CARD, _pretraining_card(run))
-    write_text(run.folder / REPORT, render("pretraining.html.j2", pretraining_facts(run)))
-    return run.folder / REPORT
+    with _readable(folder):
+        run = read_pretraining(folder)
+        replace_folder(run.folder / "figures", lambda partial: write_pretraining_figures(partial, run, png=png))
+        if card:
+            write_text(run.folder / CARD, _pretraining_card(run))
+        write_text(run.folder / REPORT, render("pretraining.html.j2", pretraining_facts(run)))
+        return run.folder / REPORT
 
 
 def card_is_edited(folder: Path | str) -> bool:
@@ -46,11 +66,12 @@ def card_is_edited(folder: Path | str) -> bool:
 
     Raises RunError as `write_run` does.
     """
-    run = read_pretraining(folder)
-    file = run.folder / CARD
-    # with and without the float16 files, which may be exported later
-    written = {_without_path(_pretraining_card(each)) for each in (run, replace(run, files=run.files[:1]))}
-    return file.is_file() and _without_path(file.read_text(encoding="utf-8")) not in written
+    with _readable(folder):
+        run = read_pretraining(folder)
+        file = run.folder / CARD
+        # with and without the float16 files, which may be exported later
+        written = {_without_path(_pretraining_card(each)) for each in (run, replace(run, files=run.files[:1]))}
+        return file.is_file() and _without_path(file.read_text(encoding="utf-8")) not in written
 
 
 def _without_path(card: str) -> str:
@@ -68,13 +89,14 @@ def write_comparison(folder: Path | str, results: dict[str, Any], *, png: bool =
     results: content of results.json (docs/architecture.md); its runs must be finished in `folder`. Files are replaced
     atomically; the report is written last and marks a complete folder. Raises RunError for a missing run.
     """
-    comparison = read_comparison(folder, results)
-    write_json(comparison.folder / "results.json", results)
-    write_text(comparison.folder / "table.csv", table_csv(results))
-    write_text(comparison.folder / "table.md", table_markdown(results))
-    replace_folder(
-        comparison.folder / "figures", lambda partial: write_comparison_figures(partial, comparison, png=png)
-    )
-    report = comparison.folder / REPORT
-    write_text(report, render("comparison.html.j2", comparison_facts(comparison)))
-    return report
+    with _readable(folder):
+        comparison = read_comparison(folder, results)
+        write_json(comparison.folder / "results.json", results)
+        write_text(comparison.folder / "table.csv", table_csv(results))
+        write_text(comparison.folder / "table.md", table_markdown(results))
+        replace_folder(
+            comparison.folder / "figures", lambda partial: write_comparison_figures(partial, comparison, png=png)
+        )
+        report = comparison.folder / REPORT
+        write_text(report, render("comparison.html.j2", comparison_facts(comparison)))
+        return report
