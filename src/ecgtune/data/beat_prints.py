@@ -13,11 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.signal.filters import band_pass, resample
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 #: Hz at which beats are found, and the band of their search, which every recorder keeps.
 RATE, BAND = 100.0, (1.0, 12.0)
@@ -106,15 +110,15 @@ class BeatPrints:
         return values[kept], recording[start[kept]], number[start[kept]]
 
     @cached_property
-    def tree(self) -> object:
+    def tree(self) -> KDTree:
         """A search tree of the series."""
-        from scipy.spatial import cKDTree
+        from scipy.spatial import KDTree
 
-        return cKDTree(self.series[0])
+        return KDTree(self.series[0])
 
 
 def beat_prints(
-    signals: Sequence[NDArray[np.floating]], sampling_rate: Sequence[float] | float, names: Sequence[str] | None = None
+    signals: Sequence[NDArray[Any]], sampling_rate: Sequence[float] | float, names: Sequence[str] | None = None
 ) -> BeatPrints:
     """Return the fingerprints of recordings of one lead, each (samples,), at their rates (Hz).
 
@@ -235,7 +239,7 @@ def matching_pairs(first: BeatPrints, second: BeatPrints) -> tuple[NDArray[np.in
     others, other_recording, other_number = second.series
     if not len(values) or not len(others):
         return empty
-    found = second.tree.query_ball_point(values, 1.0, p=np.inf, workers=-1)  # type: ignore[attr-defined]
+    found = second.tree.query_ball_point(values, 1.0, p=np.inf, workers=-1)
     many = np.array([len(each) for each in found])
     if not many.sum():
         return empty
