@@ -87,6 +87,19 @@ def test_without_that_one_training_on_more_windows_follows(tmp_path, monkeypatch
     assert found["runs"] == [f"do/{found['chosen']}/final"]
 
 
+def test_folds_without_time_leave_a_choice_among_those_with_the_most(tmp_path):
+    given = material(rounds=5)
+    trials = [trial for one in (("probe", 1.0), ("lora", 0.2)) for trial in candidate(tmp_path, given, *one)]
+    kept = [trial for trial in trials if trial["round"] < (3 if trial["method"] == "probe" else 1)]
+    write_json(tmp_path / "do" / "results.json", {"trials": kept})
+    ((only, rows),) = read_candidates(tmp_path, given)
+    assert only.result["method"] == "probe"
+    assert len(only.copies) == 1
+    assert not np.isnan(only.copies[0]).any()
+    found = chosen([(only, rows)], validation_of(given, rows))
+    assert found["runs"] == [f"do/{only.name}/final"]
+
+
 def test_a_planted_test_split_does_not_change_the_choice(tmp_path):
     given = material()
     before = choice(tmp_path, given, ("probe", 1.0), ("lora", 1.5))

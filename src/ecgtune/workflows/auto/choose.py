@@ -89,22 +89,24 @@ def choose(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> 
 
 
 def read_candidates(out: Path, material: Material) -> list[tuple[Candidate, NDArray[np.int64]]]:
-    """The candidates that validate all development windows, with the rows of these."""
+    """The candidates that validate the most development windows, with the rows of these."""
     results = read_json(out / FOLDER / RESULTS)
     by_name: dict[str, list[dict[str, Any]]] = {}
     for trial in results["trials"]:
         if "score" in trial:
             by_name.setdefault(trial["name"], []).append(trial)
+    if not by_name:
+        raise RunError(f"{out / FOLDER} has no finished candidate; give a larger --budget")
+    # Without time for all rounds, those of the candidates that have the most of them.
+    wanted = max(({one["round"] for one in trials} for trials in by_name.values()), key=len)
     found = []
     for name, trials in by_name.items():
-        if len(trials) < material.rounds:
+        if {one["round"] for one in trials} != wanted:
             continue
         folders = [f"{FOLDER}/{name}/round-{trial['round']}" for trial in sorted(trials, key=lambda one: one["round"])]
         stored = [np.load(out / folder / VALIDATION) for folder in folders]
         rows, copies = _copies([(one["row"], one["probability"]) for one in stored])
         found.append((Candidate(name, trials[0], tuple(folders), copies), rows))
-    if not found:
-        raise RunError(f"{out / FOLDER} has no finished candidate; give a larger --budget")
     return found
 
 
@@ -121,6 +123,8 @@ def _copies(
         at = np.searchsorted(rows, row)
         copies[seen[at], at] = probability
         seen[at] += 1
+    if np.isnan(copies).any():  # not all rounds were trained: what there is of each window
+        return rows, (np.nanmean(copies, axis=0),)
     return rows, tuple(copies)
 
 

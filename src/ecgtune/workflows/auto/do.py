@@ -42,7 +42,7 @@ class Bench:
     def __init__(self, out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: int = 1) -> None:
         self.out, self.plan, self.budget, self.progress, self.jobs = out, plan, budget, progress, jobs
         self.folder = out / FOLDER
-        self.new = False
+        self.new, self.skipped = False, set[str]()
         self.material = material_of(out, plan)
         first = self.material.split(0)
         self.training, self.validation, self.tested = len(first.train), len(first.val), len(first.test)
@@ -173,7 +173,9 @@ class Bench:
             return True
         job = read_json(folder / JOB)
         if left < 0.3 * job["seconds"] and any(self.folder.glob(f"*/*/{RESULT}")):
-            self.progress.note(f"{job['name']}: no time is left for it")
+            if job["name"] not in self.skipped:
+                self.progress.note(f"{job['name']}: no time is left for it, or for all of its folds")
+            self.skipped.add(job["name"])
             return False
         write_json(folder / JOB, {**job, "seconds": max(1.0, min(job["seconds"], left))})
         return True
