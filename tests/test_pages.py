@@ -41,7 +41,8 @@ def shortened(tokens: list[str]) -> list[str]:
             tokens[tokens.index(flag) + 1] = value
         else:
             tokens += [flag, value]
-    return tokens if tokens[0] in ("demo", "models", "methods") else [*tokens, "--quiet"]
+    silent = tokens[0] in ("demo", "models", "methods") or tokens[:2] in (["data", "fingerprint"], ["data", "overlap"])
+    return tokens if silent else [*tokens, "--quiet"]
 
 
 @pytest.fixture
