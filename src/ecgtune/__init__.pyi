@@ -3,6 +3,7 @@ from . import testing as testing
 from .config.augmentation import Augmentation as Augmentation
 from .config.auto import AutoSettings as AutoSettings
 from .config.commands import EvaluateSettings as EvaluateSettings
+from .config.commands import ExplainSettings as ExplainSettings
 from .config.commands import ExportSettings as ExportSettings
 from .config.commands import PredictSettings as PredictSettings
 from .config.commands import PretrainSettings as PretrainSettings
@@ -69,6 +70,7 @@ from .workflows.auto.auto import auto as auto
 from .workflows.compare import compare as compare
 from .workflows.cross_validation import cross_validate as cross_validate
 from .workflows.evaluate import evaluate as evaluate
+from .workflows.explain import explain as explain
 from .workflows.export import export as export
 from .workflows.fine_tune import fine_tune as fine_tune
 from .workflows.page import page as page

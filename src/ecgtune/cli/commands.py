@@ -25,6 +25,7 @@ COMMANDS = {
     ),
     "stress": Command("ecgtune.cli.stress:stress", "Measure a finished run on windows with noise and other faults."),
     "export": Command("ecgtune.cli.export:export", "Export a run as one file that needs no torch, and verify it."),
+    "explain": Command("ecgtune.cli.explain:explain", "Draw a window on ECG paper, with what drove the prediction."),
     "report": Command("ecgtune.cli.report:report", "Write the reviewer's pack of a run: checklists, methods, tables."),
     "verify": Command("ecgtune.cli.verify:verify", "Verify an exported file on this machine."),
     "page": Command("ecgtune.cli.page:page", "Write a model as one HTML page that reads ECGs in a browser, offline."),

@@ -177,3 +177,26 @@ class ExportSettings:
     def __post_init__(self) -> None:
         check_fields(self)
         require(self.rate is None or self.rate > 0, f"rate is {self.rate}; allowed: above 0 (Hz)")
+
+
+@dataclass(frozen=True)
+class ExplainSettings:
+    """Which answer for which window is explained, and how."""
+
+    by: Literal["occlusion", "integrated-gradients", "attention-rollout"] = "occlusion"
+    """occlusion: how much the log-odds fall without a stretch, of any model; integrated-gradients: attributions that
+    add up to the change of the log-odds; attention-rollout: what the encoder's attention reads, of no class."""
+    label: str | None = None
+    """Class or label whose probability is explained; the positive class of two, else the most probable one."""
+    window: int | None = None
+    """Number of the window in the file, from 0; the one with the highest probability when not given."""
+    width: float = 0.2
+    """Seconds of a stretch."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Device to compute on; auto selects CUDA, then MPS, then the CPU."""
+
+    def __post_init__(self) -> None:
+        choose(self.by, ("occlusion", "integrated-gradients", "attention-rollout"), "by")
+        choose(self.device, DEVICES, "device")
+        require(self.window is None or self.window >= 0, f"window is {self.window}; allowed: 0 or more")
+        require(0.02 <= self.width <= 2, f"width is {self.width}; allowed: 0.02 to 2 seconds")

@@ -28,10 +28,15 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropo
 
 def explicit_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
     """The same as two matrix products with a softmax between them."""
+    return F.dropout(attention_weights(query, key, mask), dropout) @ value
+
+
+def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
+    """Weights (batch, heads, tokens, tokens) of `attend`; rows sum to 1."""
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
-    return F.dropout(scores.softmax(dim=-1), dropout) @ value
+    return scores.softmax(dim=-1)
 
 
 class Attention(nn.Module):
@@ -52,6 +57,11 @@ class Attention(nn.Module):
         allowed = None if mask is None else mask[:, None, None, :]
         attended = attend(query, key, value, allowed, self.dropout if self.training else 0.0)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+    def weights(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention weights (batch, heads, tokens, tokens); arguments as of `forward`."""
+        query, key = (self._split(project(tokens)) for project in (self.q_proj, self.k_proj))
+        return attention_weights(query, key, None if mask is None else mask[:, None, None, :])
 
     def _split(self, tokens: Tensor) -> Tensor:
         batch, length, width = tokens.shape
@@ -96,10 +106,21 @@ class JointAttention(nn.Module):
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """tokens (batch, tokens, width); mask: bool, True = may be attended to, None = all, (batch, tokens) or as of
         `attend`."""
-        query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        allowed = mask[:, None, None, :] if mask is not None and mask.dim() == 2 else mask
-        attended = attend(query, key, value, allowed, dropout=0.0)
+        query, key, value = self._projected(tokens)
+        attended = attend(query, key, value, self._allowed(mask), dropout=0.0)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+    def weights(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attention weights (batch, heads, tokens, tokens); arguments as of `forward`."""
+        query, key, _ = self._projected(tokens)
+        return attention_weights(query, key, self._allowed(mask))
+
+    def _projected(self, tokens: Tensor) -> Tensor:
+        return self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+
+    @staticmethod
+    def _allowed(mask: Tensor | None) -> Tensor | None:
+        return mask[:, None, None, :] if mask is not None and mask.dim() == 2 else mask
 
 
 class PreNormLayer(nn.Module):

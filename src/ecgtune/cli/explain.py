@@ -1,0 +1,74 @@
+"""`ecgtune explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from ecgtune.cli.inputs import check_exists
+from ecgtune.cli.options import MOST_USED, RECORDINGS, Quiet, given, optional
+from ecgtune.cli.output import say
+from ecgtune.config.commands import ExplainSettings, PredictSettings
+
+if TYPE_CHECKING:
+    ExplainFlags, ReadingFlags = ExplainSettings, PredictSettings
+else:
+    ExplainFlags = optional(
+        ExplainSettings, "ExplainFlags", MOST_USED, recipe=False, renamed={"label": "class"}, flags={}
+    )
+    ReadingFlags = optional(
+        PredictSettings,
+        "ReadingFlags",
+        RECORDINGS,
+        recipe=False,
+        skip=(
+            "recording",
+            "abstain",
+            "max_skipped",
+            "workers",
+            "device",
+            "records",
+            "recording_column",
+            "match_numbers",
+        ),
+    )
+
+
+def explain(
+    run: Annotated[Path, Parameter(group=MOST_USED)],
+    file: Annotated[Path, Parameter(group=MOST_USED)],
+    /,
+    *,
+    out: Annotated[Path, Parameter(group=MOST_USED)] = Path("explanation.svg"),
+    settings: ExplainFlags = ExplainFlags(),
+    reading: ReadingFlags = ReadingFlags(),
+    quiet: Quiet = False,
+) -> None:
+    """Draw a window on ECG paper, with what drove the prediction.
+
+    The stretches that speak most for the class are shaded, darker for larger values. A shaded stretch is what the model
+    reads, not what is wrong with a patient.
+
+    Parameters
+    ----------
+    run
+        Folder of a run that fine-tune or compare wrote, or a file of ecgtune export, for which occlusion works.
+    file
+        A recording, or a CSV or NPZ file of windows.
+    out
+        SVG file of the picture.
+    """
+    header = file.with_name(f"{file.name}.hea")  # the name of a WFDB record has no suffix
+    check_exists(run, header if header.exists() else file)
+    import ecgtune
+
+    chosen = given(settings)
+    if "class" in chosen:
+        chosen["label"] = chosen.pop("class")
+    data = header if header.exists() else file
+    found = ecgtune.explain(
+        run, data, ExplainSettings(**chosen), PredictSettings(**given(reading)), out=out, quiet=quiet
+    )
+    say(*found.sentences(), f"picture: {out}")
