@@ -29,7 +29,7 @@ def trained():
     model = tiny_classifier()
     torch.manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
-    for step in range(120):
+    for step in range(60):
         signal, label, _ = windows(16, step)
         loss = torch.nn.functional.cross_entropy(model(signal), label)
         optimizer.zero_grad()
@@ -62,26 +62,24 @@ def peak(values: np.ndarray) -> int:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_planted_beat_is_found(trained, method):
-    signal, _, start = windows(24, 2000)
-    found = [abs(peak(attributed(method, trained, signal[row : row + 1])) - start[row] - BEAT // 2) for row in ROWS]
-    assert np.mean(np.array(found) <= BEAT) >= 0.75
-
-
-ROWS = range(1, 24, 2)
+    signal, _, start = windows(12, 2000)
+    for row in range(1, 12, 2):
+        found = peak(attributed(method, trained, signal[row : row + 1]))
+        assert abs(found - start[row] - BEAT // 2) <= BEAT // 2
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_random_weights_change_the_map(trained, method):
     """Adebayo et al. 2018: a map that random weights leave as it is shows the signal, not the model."""
-    signal, _, _ = windows(24, 2000)
-    random = tiny_classifier(seed=5).eval()
+    signal, _, _ = windows(6, 2000)
     similarity = []
-    for row in ROWS:
-        own, other = (attributed(method, model, signal[row : row + 1]) for model in (trained, random))
-        similarity.append(np.corrcoef(own, other)[0, 1])
-    same = np.corrcoef(attributed(method, trained, signal[1:2]), attributed(method, trained, signal[1:2]))[0, 1]
-    assert same > 0.999
-    assert abs(np.mean(similarity)) < 0.5
+    for row in range(1, 6, 2):
+        own = attributed(method, trained, signal[row : row + 1])
+        assert np.corrcoef(own, attributed(method, trained, signal[row : row + 1]))[0, 1] > 0.999
+        for seed in (5, 6, 7):
+            random = tiny_classifier(seed=seed).eval()
+            similarity.append(np.corrcoef(own, attributed(method, random, signal[row : row + 1]))[0, 1])
+    assert np.mean(similarity) < 0.5
 
 
 def test_integrated_gradients_add_up(trained):
@@ -118,7 +116,7 @@ def test_scores_are_log_odds(task):
 
 def test_occlusion_finds_lead_and_stretch_of_a_known_score():
     window = np.random.default_rng(0).normal(0, 0.1, (3, 200)).astype(np.float32)
-    window[1, 80:100] += 2
+    window[1, 80:100] += 4 * np.hanning(20)
     values = occlusion(lambda each: each[:, 1, 80:100].sum(axis=1).astype(float), window, 20)
     assert np.unravel_index(values.argmax(), values.shape)[0] == 1
     assert 80 <= values[1].argmax() < 100

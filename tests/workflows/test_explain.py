@@ -42,7 +42,7 @@ def test_command_writes_the_picture(trained, tmp_path, capsys, by):
 
 def test_class_and_window_are_those_asked_for(trained, tmp_path):
     classes = ecgtune.load_run(trained / "run").classes
-    settings = ecgtune.ExplainSettings(label=classes[0], window=2)
+    settings = ecgtune.ExplainSettings(target=classes[0], window=2)
     reading = ecgtune.PredictSettings(sampling_rate=100)
     found = ecgtune.explain(trained / "run", trained / "new.csv", settings, reading, out=tmp_path / "x.svg", quiet=True)
     assert (found.label, found.window, found.windows) == (classes[0], 2, 4)
@@ -56,7 +56,7 @@ def test_class_and_window_are_those_asked_for(trained, tmp_path):
 def test_what_is_refused(trained, tmp_path, capsys):
     out = tmp_path / "x.svg"
     new = (trained / "run", trained / "new.csv", "--sampling-rate", 100, "--out", out)
-    assert "allowed" in refused(capsys, "explain", *new, "--class", "XYZ")
+    assert "allowed" in refused(capsys, "explain", *new, "--target", "XYZ")
     assert "allowed: 0.02 to 2 seconds" in refused(capsys, "explain", *new, "--width", 5)
     assert not out.exists()
 

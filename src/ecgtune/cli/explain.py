@@ -15,9 +15,7 @@ from ecgtune.config.commands import ExplainSettings, PredictSettings
 if TYPE_CHECKING:
     ExplainFlags, ReadingFlags = ExplainSettings, PredictSettings
 else:
-    ExplainFlags = optional(
-        ExplainSettings, "ExplainFlags", MOST_USED, recipe=False, renamed={"label": "class"}, flags={}
-    )
+    ExplainFlags = optional(ExplainSettings, "ExplainFlags", MOST_USED, recipe=False)
     ReadingFlags = optional(
         PredictSettings,
         "ReadingFlags",
@@ -64,11 +62,8 @@ def explain(
     check_exists(run, header if header.exists() else file)
     import ecgtune
 
-    chosen = given(settings)
-    if "class" in chosen:
-        chosen["label"] = chosen.pop("class")
     data = header if header.exists() else file
     found = ecgtune.explain(
-        run, data, ExplainSettings(**chosen), PredictSettings(**given(reading)), out=out, quiet=quiet
+        run, data, ExplainSettings(**given(settings)), PredictSettings(**given(reading)), out=out, quiet=quiet
     )
     say(*found.sentences(), f"picture: {out}")

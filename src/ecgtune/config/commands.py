@@ -186,7 +186,7 @@ class ExplainSettings:
     by: Literal["occlusion", "integrated-gradients", "attention-rollout"] = "occlusion"
     """occlusion: how much the log-odds fall without a stretch, of any model; integrated-gradients: attributions that
     add up to the change of the log-odds; attention-rollout: what the encoder's attention reads, of no class."""
-    label: str | None = None
+    target: str | None = None
     """Class or label whose probability is explained; the positive class of two, else the most probable one."""
     window: int | None = None
     """Number of the window in the file, from 0; the one with the highest probability when not given."""

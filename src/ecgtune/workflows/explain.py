@@ -114,9 +114,9 @@ def explain(
 
 
 def _class(run: Predictor, probability: NDArray[np.float64], settings: ExplainSettings) -> int:
-    if settings.label is not None:
-        choose(settings.label, run.classes, "label")
-        return run.classes.index(settings.label)
+    if settings.target is not None:
+        choose(settings.target, run.classes, "target")
+        return run.classes.index(settings.target)
     if run.task == "binary":
         return POSITIVE
     rows = probability if settings.window is None else probability[settings.window : settings.window + 1]
