@@ -159,6 +159,7 @@ def test_small_sets_split_by_patient():
         ({"sampling_rate": float("nan")}, "cannot be simulated"),
         ({"seconds": 1}, "1 s at 100 Hz"),
         ({"seed": -1}, "seed is -1; allowed: 0 or more"),
+        ({"seed": 10**26}, "seed is 100000000000000000000000000; allowed: at most 9007199254740992"),
         ({"seed": 1.5}, "seed is 1.5; allowed: 0 or more .a whole number"),
         ({"seed": "a"}, "seed is a; allowed"),
         ({"seed": True}, "seed is True; allowed"),

@@ -8,6 +8,7 @@ import math
 import types
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -15,6 +16,7 @@ from ecgtune.config.synonyms import known_name
 from ecgtune.errors import SettingError
 
 T = TypeVar("T")
+LARGEST_SEED = 1 << 53  # generators of torch take less than 2^63, JSON of other languages this
 KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -138,6 +140,13 @@ def check_fields(settings: Any) -> None:
     hints, name = get_type_hints(type(settings)), type(settings).__name__
     for field in dataclasses.fields(settings):
         _convert(getattr(settings, field.name), hints[field.name], f"{field.name} of {name}")
+
+
+def check_seed(seed: object, name: str = "seed") -> None:
+    """Raise SettingError unless `seed` is a whole number that every generator and every result file takes."""
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or int(seed) < 0:
+        raise SettingError(f"{name} is {seed}; allowed: 0 or more (a whole number)")
+    require(int(seed) <= LARGEST_SEED, f"{name} is {seed}; allowed: at most {LARGEST_SEED}")
 
 
 def require(condition: bool, message: str) -> None:

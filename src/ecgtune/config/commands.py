@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ecgtune.config.base import check_fields, choose, require
+from ecgtune.config.base import check_fields, check_seed, choose, require
 from ecgtune.config.reading import ReadSettings
 from ecgtune.config.space import Span
 
@@ -158,7 +158,7 @@ class StressSettings:
     def __post_init__(self) -> None:
         choose(self.device, DEVICES, "device")
         require(self.windows >= 2, f"windows is {self.windows}; allowed: 2 or more")
-        require(self.seed >= 0, f"seed is {self.seed}; allowed: 0 or more")
+        check_seed(self.seed)
         for name in self.only:
             choose(name, STRESSES, "disturbance")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ecgtune.config.base import check_fields, require
+from ecgtune.config.base import check_fields, check_seed, require
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        require(self.split_seed >= 0, f"split_seed is {self.split_seed}; allowed: 0 or more")
+        check_seed(self.split_seed, "split_seed")
         train, val = self.train_fraction, self.val_fraction
         require(train > 0 and val > 0, f"train_fraction {train} and val_fraction {val}; both must be above 0")
         require(

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ecgtune.config.base import check_seed
 from ecgtune.data.positive import BY_POSITION, POSITIVE, positive_second, positive_sentence
-from ecgtune.data.sampling import check_seed, representative_rows
+from ecgtune.data.sampling import representative_rows
 from ecgtune.data.tasks import MISSING, Task, strata, task_of
 from ecgtune.errors import DataError, SettingError
 from ecgtune.utils.formatting import counted

@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.base import check_seed
 from ecgtune.data.dataset import Dataset
-from ecgtune.data.sampling import check_seed
 from ecgtune.data.splits import assign_groups
 from ecgtune.data.tasks import group_counts
 from ecgtune.errors import DataError, SettingError

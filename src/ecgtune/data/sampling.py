@@ -1,17 +1,7 @@
 """Seeded random draws, and draws of rows that keep the proportions of labels and splits."""
 
-from numbers import Integral
-
 import numpy as np
 from numpy.typing import NDArray
-
-from ecgtune.config.base import require
-
-
-def check_seed(seed: object) -> None:
-    """Raise SettingError unless `seed` is a whole number of 0 or more."""
-    allowed = isinstance(seed, Integral) and not isinstance(seed, bool) and int(seed) >= 0
-    require(allowed, f"seed is {seed}; allowed: 0 or more (a whole number)")
 
 
 def generator(*key: int) -> np.random.Generator:

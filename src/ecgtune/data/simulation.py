@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.base import check_seed
 from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE, Dataset, Source
-from ecgtune.data.sampling import check_seed
 from ecgtune.errors import SettingError
 from ecgtune.utils.formatting import counted
 

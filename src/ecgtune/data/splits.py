@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.base import check_seed
 from ecgtune.config.data import DataSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.near_duplicates import near_duplicate_groups
 from ecgtune.data.plausibility import doubts
 from ecgtune.data.positive import POSITIVE
-from ecgtune.data.sampling import check_seed, proportional_counts
+from ecgtune.data.sampling import proportional_counts
 from ecgtune.data.tasks import decided, group_counts, label_counts, strata
 from ecgtune.errors import DataError, SettingError
 from ecgtune.utils.formatting import counted

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.base import check_seed
 from ecgtune.config.reading import Layout, Unit
 from ecgtune.data.dataset import Dataset, Source, check_rate, limited
 from ecgtune.data.leads import channel_of, lead_argument
-from ecgtune.data.sampling import check_seed
 from ecgtune.data.tasks import MISSING
 from ecgtune.errors import DataError, SettingError, answered
 from ecgtune.io.joining import files_by_split, joined

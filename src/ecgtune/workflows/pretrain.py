@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ecgtune.config.base import require
+from ecgtune.config.base import check_seed
 from ecgtune.config.commands import PretrainSettings
 from ecgtune.errors import RunError
 from ecgtune.io.readers.base import ReadOptions
@@ -74,7 +74,7 @@ def pretrain(
     """
     recipe = pretraining_recipe(recipe, start, checkpoint)
     folder = RunFolder(Path(out), title=recipe.name)
-    require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
+    check_seed(seed)
     check_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
     processes = Processes(recipe.trainer.device)
     with (

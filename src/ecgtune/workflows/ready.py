@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ecgtune.config.base import require
+from ecgtune.config.base import check_seed, require
 from ecgtune.data.augmentation import WindowAugmentation, cropped_samples
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split
@@ -71,8 +71,7 @@ class RunBuilder:
 
         Writes nothing. Raises an EcgtuneError for what the user can repair.
         """
-        if seed < 0:
-            raise SettingError(f"seed is {seed}; allowed: 0 or more")
+        check_seed(seed)
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise SettingError("a run folder is written by one process; start the command without torchrun")
         METHODS.check(recipe.method, recipe.method.name)  # what cannot be loaded again is refused before it trains

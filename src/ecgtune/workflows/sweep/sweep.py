@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from ecgtune.config.base import require
+from ecgtune.config.base import check_seed, require
 from ecgtune.config.commands import SweepSettings
 from ecgtune.config.space import Choice
 from ecgtune.data.dataset import Dataset
@@ -59,7 +59,7 @@ def sweep(
     load_optuna()  # missing packages are reported before anything is written
     if settings.backend == "ray":
         load_ray()
-    require(seed >= 0, f"seed is {seed}; allowed: 0 or more")
+    check_seed(seed)
     folder = SweepFolder(Path(out))
     with exclusive(folder.path, command_line(), result="sweep.json", wait=wait):
         split = draw_split(dataset, next(iter(variants.values())).recipe.data)
