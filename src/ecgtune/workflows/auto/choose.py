@@ -33,6 +33,7 @@ from ecgtune.workflows.run import run_recipe
 CHOICE, MODEL, TESTED = "choice.json", "model", "test.json"
 METRIC = "auroc"
 RESAMPLES, LEVEL = 500, 0.95
+_LEAST_FINAL = 30.0  # seconds that a last training after folds may take at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,7 +244,8 @@ def _test(
         if (out / folder / RUN).is_dir() and not place.is_dir():
             replace_folder(place, lambda partial, source=out / folder / RUN: _copy(source, partial))
         run = ready_run(out, plan, job, place)
-        limit = Deadline(0.0 if (place / "log.jsonl").is_file() else job["seconds"])
+        spent = next(row["seconds"] for row in choice["candidates"] if row["name"] == job["name"])
+        limit = Deadline(0.0 if (place / "log.jsonl").is_file() else max(_LEAST_FINAL, 2 * spent))
         run_recipe(run, ProgressBar(quiet=True), [limit, budget])
         budget.tick(now=True)
     write_json(out / TESTED, tested(places, material))

@@ -58,9 +58,9 @@ class Material:
         folds = (number, (number + 1) % self.rounds)
         return self._split(folds, {TRAIN: windows, VAL: validated})
 
-    def final(self) -> Split:
-        """The split of a last training: by folds, fold 0 alone validates."""
-        return self._split((0,), {})
+    def final(self, windows: int | None = None) -> Split:
+        """The split of a last training: by folds, fold 0 alone validates. windows: at most so many to train on."""
+        return self._split((0,), {TRAIN: windows})
 
     def _split(self, validated: Sequence[int], most: Mapping[str, int | None]) -> Split:
         part = self.part.copy()

@@ -72,7 +72,7 @@ def _builder(out: Path, plan: AutoPlan, number: int, windows: int | None, valida
 
 def split_of(material: Material, number: int, windows: int | None, validated: int | None) -> Split:
     """The split of a job; number -1 is the last training."""
-    return material.final() if number < 0 else material.split(number, windows=windows, validated=validated)
+    return material.final(windows) if number < 0 else material.split(number, windows=windows, validated=validated)
 
 
 def ready_run(out: Path, plan: AutoPlan, job: Mapping[str, Any], folder: Path) -> ReadyRun:
