@@ -96,7 +96,7 @@ def of_encoder(make, seed=0):
 
 
 #: Encoders whose depths have different numbers of tokens, which these methods average to fixed ones.
-FIXED = {SideTuning: ("resnet", "conv"), LinearProbe: ("conv",)}
+FIXED = {SideTuning: ("resnet", "conv", "merl-resnet18", "ecgfounder"), LinearProbe: ("conv",)}
 ENCODERS = {"ecg-fm": statistics, "lead mixer": mixed, "resnet": residual, "conv": attention, "patches": three_leads}
 #: Architectures with published weights, in small sizes. One says that no graph can hold it.
 PUBLISHED = {name: partial(of_encoder, make) for name, make in TINY.items() if not make().no_graph}
