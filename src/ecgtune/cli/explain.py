@@ -13,7 +13,8 @@ from ecgtune.cli.output import say
 from ecgtune.config.commands import ExplainSettings, PredictSettings
 
 if TYPE_CHECKING:
-    ExplainFlags, ReadingFlags = ExplainSettings, PredictSettings
+    ExplainFlags = ExplainSettings
+    ReadingFlags = PredictSettings
 else:
     ExplainFlags = optional(ExplainSettings, "ExplainFlags", MOST_USED, recipe=False)
     ReadingFlags = optional(

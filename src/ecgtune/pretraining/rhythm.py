@@ -69,7 +69,7 @@ def rhythm_targets(
         axis=1,
     )
     tokens = int(signal.shape[1] // samples_per_token)
-    centre = (np.arange(tokens) + 0.5) * samples_per_token / sampling_rate
+    centre = (np.arange(tokens, dtype=np.float64) + 0.5) * samples_per_token / sampling_rate
     token = _timeline(centre, beat / sampling_rate, present, interval, paired)
     return Targets(crop.astype(np.float32), token.astype(np.float32))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,7 @@ def ecg_paper(
         signal = signal * (1.5 / (np.abs(signal).max() or 1.0))
     names = [shortened(printable(name), 20) for name in leads]
     style = ecg_plot.Style(calibration=millivolts)
-    chart = ecg_plot.plot(
+    chart: Any = ecg_plot.plot(
         signal,
         sample_rate=sampling_rate,
         lead_names=names,

@@ -15,8 +15,9 @@ import stat
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ecgtune.errors import DataError, EcgtuneError, RunError
 from ecgtune.utils.formatting import size
@@ -132,7 +133,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def open_file(path: Path) -> IO[bytes]:
+def open_file(path: Path) -> BufferedReader:
     """Open a file for reading. Raises OSError, also for a pipe or device, which may never end, and for odd names."""
     try:
         mode = path.stat().st_mode

@@ -77,6 +77,7 @@ def _ask(path: Path, **request: Any) -> tuple[dict[str, Any], bytes]:
     nothing = {"dataset": None, "member": None, "members": False, "index": None}
     with path.open("rb"):  # a missing file has another error than a damaged one
         pass
+    answer = None
     with _lock:
         for _ in range(2):
             if _worker is None or _worker.owner != os.getpid() or _worker.process.poll() is not None:

@@ -192,6 +192,6 @@ def _stress(content: Mapping[str, Any]) -> Table:
         [row["title"], f"{row['strength']} {row['unit'] or ''}".strip(), *(row["metrics"][name] for name in names)]
         for row in content["rows"]
     ]
-    titles = [METRIC_TITLES.get(name, name.replace("_", " ").capitalize()) for name in names]
+    titles = [METRIC_TITLES.get(name) or name.replace("_", " ").capitalize() for name in names]
     caption = "Test windows under disturbances, with 95 % intervals."
     return Table("stress", caption, ("Disturbance", "Strength", *titles), rows, frozenset(titles))
