@@ -188,7 +188,8 @@ def test_predict_writes_the_tables_of_the_run(folder, tmp_path):
         of_run, of_file = (table(tmp_path / name / file) for name in ("run", "model.onnx"))
         assert [list(row) for row in of_run] == [list(row) for row in of_file]
         for one, other in zip(of_run, of_file, strict=True):
-            numbers = [(float(one.pop(key)), float(other.pop(key))) for key in list(one) if "probability" in key]
+            keys = [key for key in one if "probability" in key or key == "confidence"]
+            numbers = [(float(one.pop(key)), float(other.pop(key))) for key in keys]
             assert one == other
             np.testing.assert_allclose(*np.transpose(numbers), rtol=0, atol=1e-6)
 

@@ -134,7 +134,7 @@ def test_windows_with_and_without_overlap(length, samples, step, starts):
 def test_a_short_recording_is_repeated_or_refused():
     signal = np.arange(6.0)[None]
     assert_array_equal(cut_windows(signal, 10)[0, 0], [0, 1, 2, 3, 4, 5, 0, 1, 2, 3])
-    with pytest.raises(DataError, match="6 samples do not fill a window of 10; choose a shorter"):
+    with pytest.raises(DataError, match="too short: 6 samples do not fill a window of 10"):
         cut_windows(signal, 10, short="refuse")
     with pytest.raises(DataError, match=r"6 samples do not fill a window of 13, nor half of one \(7\)"):
         cut_windows(signal, 13)
