@@ -302,11 +302,8 @@ def test_leaving_out_recordings_of_another_database(place, tmp_path):
         pretrain(place, TEACHER, "never", leave_out=tmp_path / "windows.npz")
 
 
-@pytest.mark.parametrize(
-    "recipe",
-    [RHYTHM, *(pytest.param(each, marks=pytest.mark.slow) for each in (TEACHER, CONTRASTIVE, RHYTHM_ALONE))],
-    ids=lambda recipe: recipe.name,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", [RHYTHM, TEACHER, CONTRASTIVE, RHYTHM_ALONE], ids=lambda recipe: recipe.name)
 def test_two_processes_end_where_one_with_two_pieces_does(place, tmp_path, recipe):
     settings = replace(recipe, optimisation=replace(recipe.optimisation, epochs=2, optimizer="adam", weight_decay=0.0))
     (tmp_path / "two.toml").write_text(pretraining_text(settings))
