@@ -213,6 +213,7 @@ def test_pooling_and_label_fraction_are_flags(windows, tmp_path):
         (["compare", "nowhere.csv", "--epochs", "1.5"], ["--epochs is '1.5'; a whole number is needed"]),
         (["compare", "nowhere.csv", "--window", "5,5"], ["--window is '5,5'; a number is needed"]),
         (["compare", "nowhere.csv", "--mains", "55"], ["--mains is '55'; allowed: 50, 60"]),
+        (["export", "nowhere", "model.pte", "--format", "executorch"], ["model.onnx, or model.pte of ExecuTorch"]),
         (["compare", "nowhere.csv", "--resume"], ["no option --resume", "rerun the same command to resume"]),
         (["predict", "{windows}", "model.onnx"], ["comes first: `ecgtune predict model.onnx {windows}`"]),
         (["predict", "nowhere", "{windows}"], ["nowhere holds no run with a model"]),

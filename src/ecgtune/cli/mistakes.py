@@ -20,7 +20,7 @@ from ecgtune.recipes.recipe import list_recipes
 Options = Callable[[], Mapping[str, Collection[str]]]
 
 
-#: (command, option of another command) -> what to type; the options have similar names and other meanings.
+#: (command, option) -> what to type in place of an option that people expect there.
 _ELSEWHERE = {
     **dict.fromkeys(
         (("compare", "seed"), ("plan", "seed")),
@@ -30,6 +30,7 @@ _ELSEWHERE = {
         (("compare", "resume"), ("sweep", "resume")),
         "rerun the same command to resume: finished parts are kept",
     ),
+    ("export", "format"): "the name of the file gives it: model.onnx, or model.pte of ExecuTorch",
     ("fine-tune", "seeds"): "it trains one seed (--seed); for several, `ecgtune compare DATA --methods lora --seeds 3`",
 }
 
