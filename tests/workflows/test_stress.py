@@ -103,6 +103,7 @@ def test_an_exported_file_and_recordings(tmp_path):
     [
         (["--only", "musle"], "did you mean 'muscle'?"),
         (["--windows", "1"], "windows is 1"),
+        (["--only", "mains-60"], "cannot be tested (Mains of 60 Hz: windows of 100 Hz hold no 60 Hz)"),
         (["--map", "VT=AF"], "the data have no label VT"),
     ],
 )

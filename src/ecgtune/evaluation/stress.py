@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class StressTest:
         probability: for the disturbed windows, of the shape of the undisturbed ones. "changed": decisions that differ.
         """
         values, draws = self._scored(probability)
-        before, drawn = self._scored(self.clean.probability)
+        before, drawn = self._before
         differences = {name: values[name] - before[name] for name in METRICS}
         changed = self.decision(probability) != self.decision(self.clean.probability)
         return {
@@ -50,7 +51,11 @@ class StressTest:
 
     def undisturbed(self) -> dict[str, Any]:
         """Return the metrics of the undisturbed windows."""
-        return _entries(*self._scored(self.clean.probability))
+        return _entries(*self._before)
+
+    @cached_property
+    def _before(self) -> tuple[dict[str, float], Draws]:
+        return self._scored(self.clean.probability)
 
     def _scored(self, probability: NDArray[np.float64]) -> tuple[dict[str, float], Draws]:
         scorer = make_scorer(self.clean.label, probability, self.decision, self.classes)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ecgtune.reporting.calibration import TITLES
 from ecgtune.reporting.certainty import promise_sentence
-from ecgtune.reporting.tables import escape_markdown
+from ecgtune.reporting.tables import escape_markdown, markdown_table
 from ecgtune.reporting.wording import METRIC_TITLES
 from ecgtune.utils import formatting
 
@@ -117,7 +117,7 @@ def _certainty_lines(certainty: Entry | None) -> list[str]:
         if certainty is None or not certainty["external"][unit]:
             continue
         level = {side: certainty[side] and certainty[side][unit] for side in ("internal", "external")}
-        lines += [*_table((f"Prediction sets, per {unit}", "Internal", "External"), certainty_rows(level)), ""]
+        lines += [*markdown_table((f"Prediction sets, per {unit}", "Internal", "External"), certainty_rows(level)), ""]
     return lines
 
 
@@ -164,7 +164,7 @@ def table_markdown(result: Entry) -> str:
     for title, level in (("window", result["window"]), ("recording", result["recording"])):
         if level is not None:
             header = (f"Per {title}", "Internal", "External", "Difference")
-            lines += [*_table(header, comparison_rows(level)), ""]
+            lines += [*markdown_table(header, comparison_rows(level)), ""]
     lines += [
         "In parentheses: 95 % bootstrap intervals over patients or recordings. Difference: external minus internal.",
         "",
@@ -183,13 +183,8 @@ def table_markdown(result: Entry) -> str:
             ),
             *("Prevalence", "Flagged per 1,000"),
         )
-        lines += [*_table(header, points), ""]
+        lines += [*markdown_table(header, points), ""]
     for name, column in result["subgroups"].items():
         header = (f"By {name}", "Windows", "Patients or recordings", "AUROC", "Sensitivity", "Specificity")
-        lines += [*_table(header, subgroup_rows(column)), "", escape_markdown(gap_sentence(column["gap"])), ""]
+        lines += [*markdown_table(header, subgroup_rows(column)), "", escape_markdown(gap_sentence(column["gap"])), ""]
     return "\n".join(lines)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(header) + " |", "| :--- |" + " ---: |" * (len(header) - 1)]
-    return [*lines, *("| " + " | ".join(escape_markdown(cell) for cell in row) + " |" for row in rows)]

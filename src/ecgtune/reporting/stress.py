@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecgtune.evaluation.stress import METRICS, Loss, losses
 from ecgtune.reporting.style import MARKERS, METHOD_COLOURS, QUIET, draw, heading
-from ecgtune.reporting.tables import escape_markdown
+from ecgtune.reporting.tables import escape_markdown, markdown_table
 from ecgtune.reporting.wording import in_sentence
 from ecgtune.utils import formatting
 from ecgtune.utils.csv_cells import csv_text
@@ -66,6 +66,9 @@ def stress_sentences(result: Entry) -> list[str]:
     ]
     titles = {row["disturbance"]: (row["title"], row["unit"]) for row in rows}
     for metric in METRICS[:2]:
+        if result["undisturbed"][metric]["value"] is None:
+            lines.append(f"{TITLES[metric]} is not defined for these windows.")
+            continue
         found = losses(rows, metric)
         if not found or found[0].value == 0:
             lines.append(f"No disturbance lowers the {in_sentence(TITLES[metric])}.")
@@ -128,12 +131,12 @@ def stress_markdown(result: Entry) -> str:
         ]
         for name in units
     ]
-    lines += [*_table(header, body), ""]
+    lines += [*markdown_table(header, body), ""]
     rows = [["none", "", *(_cell(result["undisturbed"][name]) for name in METRICS), ""]]
     for row in result["rows"]:
         cells = [_cell(row["metrics"][name]) for name in METRICS]
         rows.append([row["title"], strength_text(row), *cells, f"{formatting.percent(row['changed'])} %"])
-    lines += _table(("Disturbance", "Strength", *(TITLES[name] for name in METRICS), "Decisions changed"), rows)
+    lines += markdown_table(("Disturbance", "Strength", *(TITLES[name] for name in METRICS), "Decisions changed"), rows)
     lines += [
         "",
         "In parentheses: 95 % bootstrap intervals over patients or recordings. A loss is shown where the interval of "
@@ -146,11 +149,6 @@ def stress_markdown(result: Entry) -> str:
 
 def _cell(entry: Entry) -> str:
     return f"{formatting.score(entry['value'])} ({formatting.interval(entry)})"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(header) + " |", "| :--- |" + " ---: |" * (len(header) - 1)]
-    return [*lines, *("| " + " | ".join(escape_markdown(cell) for cell in row) + " |" for row in rows)]
 
 
 def write_stress_figure(path: Path, result: Entry, *, png: bool = False) -> list[Path]:

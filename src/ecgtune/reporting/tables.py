@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ecgtune.data.positive import stored_positive
@@ -221,13 +221,18 @@ def table_markdown(results: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *([escape_markdown(take), ""] if take else []), *notes, ""])
 
 
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, whose cells are escaped and whose first column is aligned to the left."""
+    lines = ["| " + " | ".join(header) + " |", "| :--- |" + " ---: |" * (len(header) - 1)]
+    return [*lines, *("| " + " | ".join(escape_markdown(cell) for cell in row) + " |" for row in rows)]
+
+
 def _pair_lines(results: dict[str, Any]) -> list[str]:
     """A second table, of differences between encoders; none without several."""
     if not compares_encoders(results):
         return []
     header, rows = (PAIR_HEADER[0], f"Δ {lead_title(results)}", PAIR_HEADER[2]), pair_rows(results)
-    lines = ["", f"| {' | '.join(header)} |", "| :--- | ---: | ---: |"]
-    return [*lines, *(f"| {' | '.join(map(escape_markdown, row))} |" for row in rows)]
+    return ["", *markdown_table(header, rows)]
 
 
 def _calibration_lines(results: dict[str, Any]) -> list[str]:

@@ -61,6 +61,9 @@ def stress(
     recorded = Recorded(dataset.leads, run.leads, dataset.sampling_rate)
     applied = [each for each in DISTURBANCES if not settings.only or each.name in settings.only]
     possible = {each.name: each.allowed(recorded) for each in applied}
+    if not any(strengths for strengths, _ in possible.values()):
+        reasons = "; ".join(f"{each.title}: {possible[each.name][1]}" for each in applied)
+        raise SettingError(f"only {', '.join(settings.only)}: cannot be tested ({reasons}); name others, or none")
     folder = Path(out)
     with exclusive(folder, command_line(), result=RESULT):
         run.to(settings.device)
