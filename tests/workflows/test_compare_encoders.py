@@ -20,7 +20,7 @@ from ecgtune.models.s4d.network import S4D, S4DConfig
 from ecgtune.recipes.comparison import check_variants, encoder_pairs, method_name, short_name, with_models
 from ecgtune.recipes.lookup import as_recipes
 from ecgtune.recipes.preset import changed_preset
-from ecgtune.reporting.encoders import pareto
+from ecgtune.reporting.encoders import pareto, write_pareto
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.workflows.baselines import variants_of
@@ -212,3 +212,12 @@ def test_networks_from_scratch_keep_the_contract_of_methods(encoder):
     from ecgtune.testing import check_method
 
     check_method(ecgtune.LoRA(rank=2), encoder)
+
+
+@pytest.mark.parametrize("memory", [None, 24e9])
+def test_the_figure_of_costs_takes_what_large_machines_need(done, tmp_path, memory):
+    """Above 10 GB no tick was found; a cost that was not measured has an empty panel."""
+    rows = [row | {"peak_memory_bytes": memory} for row in done[1]["rows"]]
+    write_pareto(tmp_path / "pareto.svg", done[1] | {"rows": rows})
+    text = (tmp_path / "pareto.svg").read_text()
+    assert ("20 GB" in text) == (memory is not None)

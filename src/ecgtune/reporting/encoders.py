@@ -98,9 +98,10 @@ def write_pareto(path: Path, results: dict[str, Any], *, png: bool = False) -> l
     def paint(figure: Figure) -> None:
         heading(figure, f"{title} against cost: mean over seeds, 95 % interval")
         for (key, name, units), axes in zip(COSTS, figure.subplots(2, 2, sharey=True).flat, strict=True):
-            _panel(axes, [row for row in rows if row[key]], key, lead, look)
             axes.set_title(name)
-            _ticks(axes, units)
+            if known := [row for row in rows if row[key]]:
+                _panel(axes, known, key, lead, look)
+                _ticks(axes, units)
         for axes in figure.axes[::2]:
             axes.set_ylabel(title)
         figure.legend(handles=_handles(encoders, colours, methods, rows, look), loc="outside lower center", ncols=3)
@@ -143,7 +144,7 @@ def _ticks(axes: Axes, units: Sequence[tuple[str, float]]) -> None:
         unit, size = largest if factor > 1 else next((each for each in units if value >= each[1]), units[-1])
         return f"{value / size:g}{unit}"
 
-    powers = [10.0**power for power in range(-9, 10)]
+    powers = [10.0**power for power in range(-9, 16)]
     for steps in ((1,), (1, 3), (1, 2, 5)):
         found = [factor * power * step for power in powers for step in steps if low <= factor * power * step <= high]
         if len(found) > 1:
