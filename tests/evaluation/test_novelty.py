@@ -81,3 +81,21 @@ def test_a_damaged_file_is_refused(change):
     content = fitted().packed()
     with pytest.raises(Exception):  # noqa: B017, PT011
         Novelty.unpacked(content[: len(content) // 2] if change is None else change)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("mean", lambda values: values[:-1]),
+        ("mean", lambda values: values * np.nan),
+        ("directions", lambda values: values[:, :1]),
+        ("known", lambda values: values[:0]),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(name, change):
+    for kind in (MAHALANOBIS, NEIGHBOURS):
+        arrays = arrays_of(kind, features(40, 1))
+        if name in arrays:
+            changed = Novelty(kind, arrays | {name: change(arrays[name])}, 1.0, fitted().auroc)
+            with pytest.raises(ValueError, match="has shape"):
+                Novelty.unpacked(changed.packed())

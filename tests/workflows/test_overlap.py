@@ -54,11 +54,16 @@ def test_names_are_left_out_unless_they_are_asked_for(folder, tmp_path):
         (("fingerprint", "missing.npz", "--out", "x.npz"), "missing.npz"),
         (("fingerprint", "WINDOWS", "--out", "x.npz", "--lead", "V1"), "has no lead V1"),
         (("overlap", "WINDOWS", "DAMAGED"), "no whole file of fingerprints"),
+        (("overlap", "WINDOWS", "names.npz"), "name has shape (1,)"),
+        (("overlap", "WINDOWS", "negative.npz"), "a recording has fewer than 0 beats"),
     ],
 )
 def test_what_cannot_be_read_is_refused(folder, tmp_path, capsys, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     np.savez("damaged.npz", ecgtune_beat_prints=np.array(1))
+    whole = vars(beat_prints(list(np.zeros((2, 600))), 100.0)) | {"ecgtune_beat_prints": np.array(1)}
+    np.savez("names.npz", **whole | {"name": np.array(["a"])})
+    np.savez("negative.npz", **whole | {"count": np.array([3, -3], np.int32)})
     places = {"WINDOWS": folder / "windows.npz", "DAMAGED": "damaged.npz"}
     assert message in refused(capsys, "data", *(places.get(word, word) for word in words))
     assert not (tmp_path / "x.npz").exists()

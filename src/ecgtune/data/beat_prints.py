@@ -92,8 +92,16 @@ class BeatPrints:
             names = ("count", "interval", "height", "shape", "name")
             found = cls(*(stored[name] for name in names))
         beats = int(found.count.sum())
-        if found.shape.shape != (len(found), _PROJECTIONS) or {len(found.interval), len(found.height)} != {beats}:
-            raise ValueError("arrays of different lengths")
+        of_recordings, of_beats = (len(found.count),), (beats,)
+        for name, kind, shape in (
+            *(("count", "i", of_recordings), ("interval", "u", of_beats), ("height", "i", of_beats)),
+            *(("shape", "i", (*of_recordings, _PROJECTIONS)), ("name", "U", of_recordings)),
+        ):
+            array = getattr(found, name)
+            if array.dtype.kind != kind or array.shape != shape:
+                raise ValueError(f"{name} has shape {array.shape} and type {array.dtype}")
+        if (found.count < 0).any():
+            raise ValueError("a recording has fewer than 0 beats")
         return found
 
     @cached_property

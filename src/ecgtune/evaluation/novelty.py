@@ -43,6 +43,11 @@ class Novelty:
         """Return the novelty of each window, (windows,), 0 or more."""
         return _DISTANCES[self.kind](self.arrays, np.asarray(features, np.float64)) / self.scale
 
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.arrays["mean"].size
+
     def facts(self) -> dict[str, Any]:
         """Return the entry `novelty` of certainty.json."""
         return {"kind": self.kind, "auroc": {kind: dict(each) for kind, each in self.auroc.items()}}
@@ -70,8 +75,16 @@ class Novelty:
             table = dict(zip(_DISTANCES, stored["auroc"].tolist(), strict=True))
             found = {each: dict(zip(names, values, strict=True)) for each, values in table.items()}
             scale = float(stored["scale"])
-        if kind not in _DISTANCES or not scale > 0 or not {*_NEEDED[kind]} <= arrays.keys():
+        if kind not in _DISTANCES or not 0 < scale < np.inf or not {*_NEEDED[kind]} <= arrays.keys():
             raise ValueError(f"novelty of the kind {kind!r}")
+        sizes = {"1": 1}
+        for name in _NEEDED[kind]:
+            axes, values = _AXES[name], arrays[name]
+            fits = len(axes) == values.ndim and all(
+                size > 0 and sizes.setdefault(axis, size) == size for axis, size in zip(axes, values.shape, strict=True)
+            )
+            if not fits or not np.isfinite(values).all():
+                raise ValueError(f"{name} has shape {values.shape}, or values that are no numbers")
         return cls(kind, arrays, scale, found)
 
 
@@ -145,3 +158,5 @@ def _neighbours(arrays: Mapping[str, NDArray[np.float32]], features: Array) -> A
 _FITS = {MAHALANOBIS: _gaussian, NEIGHBOURS: _standard}
 _DISTANCES = {MAHALANOBIS: _mahalanobis, NEIGHBOURS: _neighbours}
 _NEEDED = {MAHALANOBIS: ("mean", "directions", "variance", "rest"), NEIGHBOURS: ("mean", "deviation", "known")}
+#: Axes of the arrays: features, directions, windows.
+_AXES = {"mean": "f", "directions": "fd", "variance": "d", "rest": "1", "deviation": "f", "known": "wf"}
