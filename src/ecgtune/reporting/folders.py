@@ -3,7 +3,6 @@
 All text of their files is made printable here: it is for reports, figures and cards only.
 """
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from ecgtune.errors import RunError
 from ecgtune.training.run_folder import check_format, read_log
 from ecgtune.training.schemas import CertaintyFile, EncoderFacts, Environment, Metrics, PretrainingMetrics, Results
-from ecgtune.utils.files import read_json
+from ecgtune.utils.files import read_json, small_text, toml_value
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.text import printable, printable_values
 
@@ -95,7 +94,7 @@ def read_pretraining(folder: Path | str) -> FinishedPretraining:
     models = [_json(folder / name / "model.json", EncoderFacts) for name in names]
     return FinishedPretraining(
         **vars(run),
-        settings=_parsed(folder / "recipe.toml", tomllib.loads),
+        settings=_parsed(folder / "recipe.toml", toml_value),
         architecture=models[0]["architecture"],
         config=models[0]["config"],
         files=tuple(
@@ -122,7 +121,9 @@ def _read(folder: Path, kind: str) -> FinishedRun:
     calibration = _json(file, dict[str, Any]) if file.is_file() else None
     file = folder / "certainty.json"
     certainty = _json(file, CertaintyFile) if file.is_file() else None
-    return FinishedRun(folder, metrics, log, _parsed(folder / "recipe.toml", str), environment, calibration, certainty)
+    return FinishedRun(
+        folder, metrics, log, _parsed(folder / "recipe.toml", small_text), environment, calibration, certainty
+    )
 
 
 def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -> Comparison:
@@ -145,9 +146,9 @@ def _size(file: Path) -> int:
     return file.stat().st_size
 
 
-def _parsed(file: Path, parse: Callable[[str], Any]) -> Any:
+def _parsed(file: Path, read: Callable[[Path], Any]) -> Any:
     try:
-        content = parse(file.read_text(encoding="utf-8"))
+        content = read(file)
     except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read ({error}); run this method again") from error
     return printable(content, lines=True) if isinstance(content, str) else printable_values(content)

@@ -19,7 +19,7 @@ CARD, REPORT = "README.md", "report.html"
 
 
 @contextmanager
-def _readable(folder: Path | str) -> Iterator[None]:
+def readable(folder: Path | str) -> Iterator[None]:
     """Raise RunError where the files of a folder, which fit their schemas, lack what only a report shows."""
     try:
         yield
@@ -38,7 +38,7 @@ def write_run(folder: Path | str, *, png: bool = False) -> Path:
     Facts that are not in the files (intended use, annotators, reviewers) are marked as blanks in the card. Raises
     RunError when the run is not finished.
     """
-    with _readable(folder):
+    with readable(folder):
         run = read_run(folder)
         replace_folder(run.folder / "figures", lambda partial: write_run_figures(partial, run, png=png))
         facts = run_facts(run)
@@ -52,7 +52,7 @@ def write_pretraining(folder: Path | str, *, png: bool = False, card: bool = Tru
 
     `card` False keeps an existing README.md, whose blanks may be filled in. Raises RunError as `write_run` does.
     """
-    with _readable(folder):
+    with readable(folder):
         run = read_pretraining(folder)
         replace_folder(run.folder / "figures", lambda partial: write_pretraining_figures(partial, run, png=png))
         if card:
@@ -66,7 +66,7 @@ def card_is_edited(folder: Path | str) -> bool:
 
     Raises RunError as `write_run` does.
     """
-    with _readable(folder):
+    with readable(folder):
         run = read_pretraining(folder)
         file = run.folder / CARD
         # with and without the float16 files, which may be exported later
@@ -89,7 +89,7 @@ def write_comparison(folder: Path | str, results: dict[str, Any], *, png: bool =
     results: content of results.json (docs/architecture.md); its runs must be finished in `folder`. Files are replaced
     atomically; the report is written last and marks a complete folder. Raises RunError for a missing run.
     """
-    with _readable(folder):
+    with readable(folder):
         comparison = read_comparison(folder, results)
         write_json(comparison.folder / "results.json", results)
         write_text(comparison.folder / "table.csv", table_csv(results))

@@ -175,15 +175,16 @@ def json_value(path: Path) -> Any:
 
     NaN and infinities are refused: `write_json` never writes them, and they would pass every comparison with a limit.
     """
-    return parsed_json(_small_text(path))
+    return parsed_json(small_text(path))
 
 
 def json_lines(path: Path) -> list[Any]:
     """Return the JSON value of each line of a file, under the limits of `json_value`. Raises OSError or ValueError."""
-    return [parsed_json(line) for line in _small_text(path).splitlines() if line.strip()]
+    return [parsed_json(line) for line in small_text(path).splitlines() if line.strip()]
 
 
-def _small_text(path: Path) -> str:
+def small_text(path: Path) -> str:
+    """Return the text of a file of at most `MOST_JSON_BYTES`. Raises OSError or ValueError."""
     with open_file(path) as file:
         content = file.read(MOST_JSON_BYTES + 1)
     if len(content) > MOST_JSON_BYTES:
@@ -194,7 +195,7 @@ def _small_text(path: Path) -> str:
 def toml_value(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file of at most `MOST_JSON_BYTES`. Raises OSError or ValueError."""
     try:
-        return tomllib.loads(_small_text(path))
+        return tomllib.loads(small_text(path))
     except RecursionError:
         raise ValueError("nested too deep") from None
 

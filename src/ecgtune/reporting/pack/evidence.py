@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from ecgtune.errors import RunError
 from ecgtune.reporting.folders import FinishedRun, read_run
 from ecgtune.reporting.pack.tracked import Ledger, Place
 from ecgtune.utils import formatting
-from ecgtune.utils.files import read_json
+from ecgtune.utils.files import read_json, toml_value
 from ecgtune.utils.text import printable_values
 
 #: Folder of the pack with copies of the result files.
@@ -77,7 +76,7 @@ def _content(file: Path) -> Any:
     if file.suffix == ".json":
         return printable_values(read_json(file))
     try:
-        return printable_values(tomllib.loads(file.read_text(encoding="utf-8")))
+        return printable_values(toml_value(file))
     except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read ({error}); run this method again") from error
 

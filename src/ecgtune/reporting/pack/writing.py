@@ -27,6 +27,7 @@ from ecgtune.reporting.pack.tables import pack_tables
 from ecgtune.reporting.pack.tracked import Shown
 from ecgtune.reporting.stress import write_stress_figure
 from ecgtune.reporting.style import with_pdf
+from ecgtune.reporting.writing import readable
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import read_json, replace_folder, write_json, write_text
 
@@ -49,6 +50,11 @@ def write_pack(
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(f"{out} has files, in which blanks may be filled in; give another folder with --pack")
+    with readable(run):
+        return _write(run, out, evaluation, stress)
+
+
+def _write(run: Path | str, out: Path, evaluation: Path | None, stress: Path | None) -> list[str]:
     evidence = read_evidence(run, evaluation, stress)
     split = evidence.run.folder / "split.csv"
     if not split.is_file():
