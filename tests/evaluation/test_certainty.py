@@ -172,3 +172,38 @@ def test_a_class_at_the_threshold_is_in_the_set():
     for p in np.random.default_rng(0).random(200):
         unit = UnitCertainty((1 - p,), (0.0,) * 101, 1)
         assert unit.sets(np.array([p]), "binary")[0, 0]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_steps_of_the_calibration_are_equal_in_float32_too(kind):
+    """Windows on the step of the threshold are in the set and answered, also of a file that gives float32."""
+    for p in np.random.default_rng(1).uniform(0.5, 1, 200):
+        unit = UnitCertainty((p,), (p,) * 101, 1)
+        step = np.array([p]).astype(kind)
+        assert unit.sets(step, "binary")[0, 1]
+        assert binary_decision().confidence(step.astype(np.float64)) >= unit.least_confidence(0.1)
+
+
+def test_windows_without_a_known_label_are_no_right_answers():
+    decision = Decision("multilabel", (Threshold(0.5, "fixed"),) * 2)
+    label, probability = np.array([[1, 0], [1, -1], [0, 1]] * 20), np.array([[0.9, 0.6], [0.4, 0.7], [0.2, 0.8]] * 20)
+    unit = UnitCertainty((0.1, 0.1), (0.0,) * 101, 60)
+    known = measured_abstention(Measured(label, probability, np.arange(60)), unit, decision)
+    assert known[0]["error_before"] == pytest.approx((0.5 + 1 + 0) / 3)
+    more = Measured(
+        np.concatenate([label, np.full((40, 2), -1)]), np.concatenate([probability, np.full((40, 2), 0.9)]), None
+    )
+    assert (
+        measured_abstention(more, unit, decision)[0]
+        == measured_abstention(Measured(label, probability, None), unit, decision)[0]
+    )
+
+
+def test_another_number_of_thresholds_is_refused():
+    unit = UnitCertainty((0.5,), (0.5,) * 101, 3)
+    stored = Certainty(0.9, unit, unit).to_dict()
+    assert Certainty.from_dict(stored).recording == unit
+    with pytest.raises(ValueError, match="thresholds are missing: 1 of 2"):
+        Certainty.from_dict(stored, 2)
+    with pytest.raises(ValueError, match="confidence are missing: 1 of 101"):
+        Certainty.from_dict(stored | {"window": stored["window"] | {"confidence": [0.5]}})

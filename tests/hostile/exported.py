@@ -37,6 +37,8 @@ METADATA: dict[str, Any] = {
     },
 }
 
+UNIT = {"thresholds": [0.5], "confidence": [0.5], "groups": 3}
+
 
 def graph(change: Callable[[Any, Any], object] = lambda model, onnx: None) -> bytes:
     """A graph (windows, leads, samples) -> (windows, 2) as a serialised model."""
@@ -109,6 +111,8 @@ EXPORTED: dict[str, Write] = {
     "rate 0": exported(METADATA | {"input": METADATA["input"] | {"sampling_rate": 0}}),
     "rate 10^300": exported(METADATA | {"input": METADATA["input"] | {"sampling_rate": 1e300}}),
     "certainty a list": exported(METADATA | {"certainty": [1]}),
+    "certainty of one quantile": exported(METADATA | {"certainty": {"level": 0.9, "window": UNIT, "recording": None}}),
+    "certainty of texts": exported(METADATA | {"certainty": {"level": "x", "window": ["x"], "recording": None}}),
     "decision of nothing": exported(METADATA | {"decision": {}}),
     "decision as text": exported(METADATA | {"decision": {"value": "x", "rule": "fixed"}}),
     "unknown normalisation": exported(METADATA | {"preprocessing": METADATA["preprocessing"] | {"normalisation": "x"}}),

@@ -14,6 +14,7 @@ from ecgtune.config.model import ModelSettings
 from ecgtune.data.outliers import outliers
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.errors import RunError
+from ecgtune.evaluation.novelty import fit_novelty
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.training.run_folder import RunFolder, read_split
@@ -143,6 +144,27 @@ def test_evaluation_says_whether_the_promise_holds(folder, tmp_path, capsys):
     assert "| Error without the least sure 10 % |" in text
 
 
+def test_recordings_of_the_own_test_split_are_pooled_beside_their_patients(folder, tmp_path):
+    """Patients with recordings of two labels have no label of their own, their recordings have."""
+    copied = tmp_path / "run"
+    shutil.copytree(folder / "run", copied)
+    rows = rows_of(copied / "predictions.csv")
+    header = list(rows[0])
+    header.insert(2, "recording")
+    number = {name: place for place, name in enumerate(sorted({row["group"] for row in rows}))}
+    rows = [row | {"recording": row["group"], "group": f"p{number[row['group']] // 4}"} for row in rows]
+    with (copied / "predictions.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, header)
+        writer.writeheader()
+        writer.writerows(rows)
+    found = ecgtune.evaluate(copied, ecgtune.read_dataset(folder / "other.npz"), out=tmp_path / "out", quiet=True)
+    measured = found["certainty"]["internal"]["recording"]
+    stored = read_json(folder / "run" / "certainty.json")["internal"]["recording"]
+    assert measured["coverage"]["size"] == stored["coverage"]["size"]
+    assert measured["coverage"]["groups"] < stored["coverage"]["groups"]
+    assert found["recording"]["metrics"]["auroc"]["internal"]["value"] is not None
+
+
 def test_an_exported_file_abstains(tmp_path):
     """The file of another network: its metadata alone decide."""
     path = SignalPath(100.0, ("II",), window=3.0)
@@ -176,6 +198,7 @@ def test_a_run_and_its_export_give_the_same_tables(folder, tmp_path):
     ("name", "content", "message"),
     [
         ("novelty.npz", b"PK", "novelty.npz cannot be read"),
+        ("novelty.npz", b"narrow", "3 features, but the encoder gives"),
         ("certainty.json", b"{}", "certainty.json"),
         ("certainty.json", b"thresholds", "are missing"),
     ],
@@ -187,6 +210,9 @@ def test_damaged_files_are_one_line(folder, tmp_path, name, content, message):
         stored = read_json(damaged / name)
         stored["certainty"]["window"]["confidence"] = [0.5]
         content = json.dumps(stored).encode()
+    if content == b"narrow":
+        few = np.random.default_rng(0).normal(size=(60, 3))
+        content = fit_novelty(few, few, {"far": few + 9}).packed()
     (damaged / name).write_bytes(content)
     with pytest.raises(RunError, match=message):
         ecgtune.load_run(damaged)

@@ -100,8 +100,8 @@ def attention_rollout(model: Classifier, signal: Tensor) -> NDArray[np.float64]:
     number, rows = tokens.shape[1], model.base_encoder.token_rows
     if not layers or rows == 0 or number % rows or any(each.shape != (number, number) for each in layers):
         raise SettingError(
-            f"attention rollout needs attention between equal parts of the window, which {model.name} has not; use "
-            "--by occlusion or --by integrated-gradients"
+            f"attention rollout needs attention between equal parts of the window, which {model.name} does not have; "
+            "use --by occlusion or --by integrated-gradients"
         )
     reached = torch.eye(number, device=tokens.device)
     for weights in layers:

@@ -31,6 +31,7 @@ from ecgtune.methods.storage import load_weights, mapped_tensors
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.description import build_model
 from ecgtune.models.hub import download_folder, is_repository
+from ecgtune.models.pooling import POOLINGS
 from ecgtune.models.tensors import parameter_limit
 from ecgtune.runtime.predictor import PredictionPrecision, Predictor
 from ecgtune.training.certainty import read_certainty, read_novelty
@@ -320,7 +321,8 @@ def read_run(folder: Path) -> Run:
         raise RunError(f"{file} is not a file of a run ({reason_of(error)}); run it again") from None
     load_weights(model, run.best)
     model.requires_grad_(False)
-    found = read_certainty(run), read_novelty(run)
+    features = POOLINGS[model.pooling] * model.base_encoder.head_width
+    found = read_certainty(run, len(decision.thresholds) or 1), read_novelty(run, features)
     return Run(run.path, model.eval(), preprocessing, sampling_rate, decision, calibration, metrics, *found)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.tasks import Task
 from ecgtune.errors import SettingError
+from ecgtune.utils.schema import Count, Fraction
 
 Array = NDArray[np.float64]
 
@@ -18,8 +19,27 @@ Array = NDArray[np.float64]
 COVERAGE = 0.9
 #: Fractions at which quantiles of the confidence are stored.
 FRACTIONS = tuple(number / 100 for number in range(101))
+#: Probabilities this close count as equal: an exported file gives them as float32, and a calibration by steps makes
+#: many windows equal to a threshold.
+ROUNDING = 1e-6
 #: Between the classes of a set in tables.
 OR = " or "
+
+
+class UnitFacts(TypedDict):
+    """Thresholds of prediction sets and quantiles of the confidence, of windows or recordings, in a file."""
+
+    thresholds: list[Fraction]
+    confidence: list[Fraction]
+    groups: Count
+
+
+class CertaintyFacts(TypedDict):
+    """Prediction sets and abstention of a run in a file."""
+
+    level: Fraction
+    window: UnitFacts
+    recording: UnitFacts | None
 
 
 @dataclass(frozen=True)
@@ -42,12 +62,12 @@ class UnitCertainty:
         """
         sides = probability if task == "multiclass" else np.stack([1 - probability, probability], axis=-1)
         limit = np.array(self.thresholds)
-        # Rounding of 1 - p must not take a class out that was at the threshold in validation.
-        return sides >= (limit[:, None] if task == "multilabel" else limit) - 1e-12
+        # Rounding must not take a class out that was at the threshold in validation.
+        return sides >= (limit[:, None] if task == "multilabel" else limit) - ROUNDING
 
     def least_confidence(self, fraction: float) -> float:
         """Return the confidence below which a run abstains, so that it does for `fraction` of validation."""
-        return float(np.interp(fraction, FRACTIONS, self.confidence))
+        return float(np.interp(fraction, FRACTIONS, self.confidence)) - ROUNDING
 
 
 @dataclass(frozen=True)
@@ -63,10 +83,17 @@ class Certainty:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any] | None) -> Certainty | None:
-        """Return the certainty of a result of `to_dict`; None for a run without one. Raises KeyError or TypeError."""
+    def from_dict(cls, stored: Mapping[str, Any] | None, thresholds: int = 1) -> Certainty | None:
+        """Return the certainty of a result of `to_dict`, a `CertaintyFacts`; None for a run without one.
+
+        thresholds: how many a unit has, the number of labels or 1. Raises ValueError for another number.
+        """
         if stored is None:
             return None
+        for entry in filter(None, (stored["window"], stored["recording"])):
+            for name, wanted in (("thresholds", thresholds), ("confidence", len(FRACTIONS))):
+                if len(entry[name]) != wanted:
+                    raise ValueError(f"{name} are missing: {len(entry[name])} of {wanted}")
         units = [
             entry and UnitCertainty(tuple(entry["thresholds"]), tuple(entry["confidence"]), entry["groups"])
             for entry in (stored["window"], stored["recording"])

@@ -122,23 +122,26 @@ def _covered(
 
 
 def wrong(data: Measured, decision: Decision) -> Array:
-    """Return the fraction of wrong decisions of each window: 0 or 1, of labels the fraction of its known ones."""
+    """Return the fraction of wrong decisions of each window: 0 or 1, of labels of its known ones, NaN without any."""
     label = np.asarray(data.label)
     different = decision(data.probability) != label
     if decision.task != "multilabel":
         return different.astype(np.float64)
     known = label >= 0
-    return (different & known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    count = known.sum(axis=1)
+    return np.where(count > 0, (different & known).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
 def measured_abstention(data: Measured, unit: UnitCertainty, decision: Decision) -> list[dict[str, Any]]:
     """Return the error with abstention at each of `ABSTENTIONS`, by thresholds from validation.
 
+    Windows without a known label are left out.
     `{"fraction", "abstained", "error", "error_before", "reduction"}`: the fraction asked for and found, the error of
     what is answered and of all, and the relative reduction with an interval over groups.
     """
-    error, sure = wrong(data, decision), decision.confidence(data.probability)
-    index = group_index(data.group, len(error))[1]
+    error = wrong(data, decision)
+    data, error = data.select(~np.isnan(error)), error[~np.isnan(error)]
+    sure, index = decision.confidence(data.probability), group_index(data.group, len(error))[1]
     result = []
     for fraction in ABSTENTIONS:
         answered = (sure >= unit.least_confidence(fraction)).astype(np.float64)

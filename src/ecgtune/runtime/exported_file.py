@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE
 from ecgtune.errors import ModelFileError
+from ecgtune.evaluation.certainty import CertaintyFacts
 from ecgtune.evaluation.decision import LabelThresholds, ThresholdFacts
 from ecgtune.utils.files import finite, open_file, parsed_json
 from ecgtune.utils.schema import Count, Positive, check_schema
@@ -69,6 +70,7 @@ class Metadata(TypedDict):
     data: DataFacts
     run: dict[str, Any]
     summary: str
+    certainty: NotRequired[CertaintyFacts]
     precision: NotRequired[str]  # absent while it is verified
     references: NotRequired[dict[str, str]]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import RunError
-from ecgtune.evaluation.certainty import FRACTIONS, Certainty
+from ecgtune.evaluation.certainty import Certainty
 from ecgtune.evaluation.novelty import Novelty
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.training.schemas import CertaintyFile
@@ -20,7 +20,6 @@ LARGEST = 1 << 28  # bytes of novelty.npz
 
 def write_certainty(run: RunFolder, content: dict[str, Any], novelty: Novelty | None) -> None:
     """Write certainty.json, and novelty.npz where there is a score."""
-
     if novelty is not None:
         packed = novelty.packed()
 
@@ -31,26 +30,34 @@ def write_certainty(run: RunFolder, content: dict[str, Any], novelty: Novelty | 
     write_json(run.certainty, content)
 
 
-def read_certainty(run: RunFolder) -> Certainty | None:
-    """Read the thresholds of certainty.json; None for a run without it. Raises RunError for a damaged file."""
+def read_certainty(run: RunFolder, thresholds: int) -> Certainty | None:
+    """Read the thresholds of certainty.json; None for a run without it. Raises RunError for a damaged file.
+
+    thresholds: how many a unit has, the number of labels or 1.
+    """
     if not run.certainty.is_file():
         return None
     content = read_json(run.certainty)
     check_schema(content, CertaintyFile, str(run.certainty), RunError)
-    found = Certainty.from_dict(content["certainty"])
-    units = [] if found is None else [unit for unit in (found.window, found.recording) if unit is not None]
-    if any(len(unit.confidence) != len(FRACTIONS) or not unit.thresholds for unit in units):
-        raise RunError(f"{run.certainty}: thresholds are missing; train the run again, or remove the file")
-    return found
+    try:
+        return Certainty.from_dict(content["certainty"], thresholds)
+    except ValueError as error:
+        raise RunError(f"{run.certainty}: {error}; train the run again, or remove the file") from None
 
 
-def read_novelty(run: RunFolder) -> Novelty | None:
-    """Read novelty.npz; None for a run without it. Raises RunError for a damaged file."""
+def read_novelty(run: RunFolder, features: int) -> Novelty | None:
+    """Read novelty.npz; None for a run without it. Raises RunError for a damaged file.
+
+    features: how many the encoder gives.
+    """
     if not run.novelty.is_file():
         return None
     try:
         if run.novelty.stat().st_size > LARGEST:
             raise ValueError("larger than 256 MB")
-        return Novelty.unpacked(checked_zip(run.novelty.read_bytes()))
+        found = Novelty.unpacked(checked_zip(run.novelty.read_bytes()))
+        if found.width != features:
+            raise ValueError(f"{found.width} features, but the encoder gives {features}")
+        return found
     except Exception as error:  # numpy and zipfile fail in many ways on damaged files
         raise RunError(f"{run.novelty} cannot be read ({reason_of(error)}); train the run again") from None

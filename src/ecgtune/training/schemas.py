@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE
+from ecgtune.evaluation.certainty import CertaintyFacts
 from ecgtune.evaluation.decision import LabelThresholds, ThresholdFacts
 from ecgtune.utils.schema import Count, Fraction, Positive
 
@@ -116,22 +117,6 @@ class CalibrationFacts(TypedDict):
     task: Literal["binary", "multiclass", "multilabel"]
     maps: list[dict[str, Any]]
     reasons: list[str]
-
-
-class UnitFacts(TypedDict):
-    """Thresholds of prediction sets and quantiles of the confidence, of windows or recordings."""
-
-    thresholds: list[Fraction]
-    confidence: list[Fraction]
-    groups: Count
-
-
-class CertaintyFacts(TypedDict):
-    """Prediction sets and abstention of a run."""
-
-    level: Fraction
-    window: UnitFacts
-    recording: UnitFacts | None
 
 
 class Interval(TypedDict):

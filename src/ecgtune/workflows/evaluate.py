@@ -74,7 +74,7 @@ def evaluate(
     chosen = labelled_windows(run, dataset, settings.map)
     rows, mapped, own = chosen.rows, chosen.labels, chosen.own
     parts = {name: parts_of(columns[name][rows], name) for name in settings.by}
-    sides = _own_predictions(run)
+    sides, own_recording = _own_predictions(run)
     folder = Path(out)
     with exclusive(folder, command_line(), result=RESULT):
         run.to(settings.device)
@@ -87,7 +87,7 @@ def evaluate(
         decision, external, shift = _shifted(run, raw, sides.get("validation"), settings)
         internal = None if own else sides.get("internal")
         pooled = external.per_recording(recording, run.recording_rule)
-        pooled_internal = None if internal is None else internal.per_recording(None, run.recording_rule)
+        pooled_internal = None if internal is None else internal.per_recording(own_recording, run.recording_rule)
         result = {
             "format": RESULT_FORMAT,
             "created": now(),
@@ -113,7 +113,7 @@ def evaluate(
             if isinstance(pooled, str) or isinstance(pooled_internal, str)
             else compare_data(pooled_internal, pooled, run.decision, run.classes, decision),
             "shift": shift,
-            "certainty": _certainty(run, internal, raw, recording),
+            "certainty": _certainty(run, {"internal": (internal, own_recording), "external": (raw, recording)}),
             "operating_points": _operating_points(run, raw, sides.get("validation"), shift, settings.sensitivity),
             "subgroups": subgroup_metrics(external, decision, run.classes, parts),
         }
@@ -126,28 +126,32 @@ def evaluate(
     return result
 
 
-def _own_predictions(run: Predictor) -> dict[str, Measured]:
-    """Predictions of the run for its own test and validation windows, as far as they are known."""
+def _own_predictions(run: Predictor) -> tuple[dict[str, Measured], NDArray | None]:
+    """Predictions of the run for its own test and validation windows, as far as they are known.
+
+    With them the recordings of the test windows, where a patient may have several.
+    """
     folder = getattr(run, "folder", None)
     if folder is not None:
         found = read_predictions(RunFolder(folder).predictions)
         own = {side: found.of(split) for side, split in SPLITS.items()}
-        return {side: Measured(each.label, each.probability, each.group) for side, each in own.items()}
+        measured = {side: Measured(each.label, each.probability, each.group) for side, each in own.items()}
+        return measured, own["internal"].recording
     if isinstance(run, Model) and "test" in run.metadata.get("references", {}):
         kept = References.unpacked(run.metadata["references"]["test"], run.path)
         probability = kept.probability[:, POSITIVE] if run.task == "binary" else kept.probability
         group = None if (kept.recording < 0).any() else kept.recording
-        return {"internal": Measured(kept.label.astype(np.int64), probability.astype(np.float64), group)}
-    return {}
+        return {"internal": Measured(kept.label.astype(np.int64), probability.astype(np.float64), group)}, None
+    return {}, None
 
 
-def _certainty(
-    run: Predictor, internal: Measured | None, external: Measured, recording: NDArray | None
-) -> dict[str, Any] | None:
-    """Coverage of prediction sets and error with abstention, on both sides, before a shift of the prevalence."""
+def _certainty(run: Predictor, sides: Mapping[str, tuple[Measured | None, NDArray | None]]) -> dict[str, Any] | None:
+    """Coverage of prediction sets and error with abstention, before a shift of the prevalence.
+
+    sides: predictions, and the recording of each window where a patient may have several.
+    """
     if run.certainty is None:
         return None
-    sides = {"internal": (internal, None), "external": (external, recording)}
     return {
         name: None if side is None else measured_certainty(run.certainty, side, units, run.decision, run.recording_rule)
         for name, (side, units) in sides.items()
