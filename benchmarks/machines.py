@@ -12,6 +12,7 @@ import torch
 
 from ecgtune.training.precision import choose_precision
 from ecgtune.utils.files import write_json
+from ecgtune.utils.formatting import counted
 from ecgtune.workflows.environment import machine, now
 
 RESULTS = Path(__file__).parent / "results"
@@ -74,6 +75,6 @@ def described(result: Mapping[str, Any]) -> str:
     """Return machine and date of a result: "AMD EPYC, 2 threads, 2026-11-23"."""
     found = result["machine"]
     cuda = str(result.get("kind", "")).startswith("cuda")
-    name = found["accelerator"] if cuda else f"{found['processor']}, {found['threads']} threads"
+    name = found["accelerator"] if cuda else f"{found['processor']}, {counted(found['threads'], 'thread')}"
     limited = f" limited to {result['kind'].upper()} instructions (emulated)" if result.get("emulated") else ""
     return f"{name}{limited}, {result['date'][:10]}"
