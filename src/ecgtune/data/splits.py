@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ecgtune.config.base import check_seed
 from ecgtune.config.data import DataSettings
 from ecgtune.data.dataset import Dataset
-from ecgtune.data.near_duplicates import near_duplicate_groups
+from ecgtune.data.near_duplicates import Rows, near_duplicate_groups
 from ecgtune.data.plausibility import doubts
 from ecgtune.data.positive import POSITIVE
 from ecgtune.data.sampling import proportional_counts
@@ -285,12 +285,12 @@ def _check_classes(dataset: Dataset, split: Split) -> list[str]:
     return warnings
 
 
-def near_duplicates_across(dataset: Dataset, split: Split) -> tuple[tuple[str, str], ...]:
-    """Return the pairs of recordings in different splits with the same signal, at any gain, offset or rate."""
+def near_duplicates_across(dataset: Dataset, rows_of: Rows) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of recordings in different splits (rows by name) with the same signal."""
     if not dataset.source.near_duplicates or dataset.recording is None:
         return ()
     split_of = {}
-    for name, rows in split.by_name().items():
+    for name, rows in rows_of.items():
         split_of |= dict.fromkeys(np.unique(dataset.recording[rows]).tolist(), name)
     return tuple(
         (first, second)
@@ -300,7 +300,7 @@ def near_duplicates_across(dataset: Dataset, split: Split) -> tuple[tuple[str, s
 
 
 def _check_near_duplicates(dataset: Dataset, split: Split, allow_duplicates: bool) -> list[str]:
-    pairs, what, warnings = near_duplicates_across(dataset, split), "recordings", []
+    pairs, what, warnings = near_duplicates_across(dataset, split.by_name()), "recordings", []
     if dataset.recording is None and dataset.group is not None:
         group = dataset.group_name or "group"
         found = near_duplicate_groups(dataset, split.by_name())

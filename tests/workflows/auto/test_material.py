@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from ecgtune.data.simulation import simulate
 from ecgtune.utils.files import write_json
@@ -45,7 +46,8 @@ def test_fewer_windows_are_among_more_and_the_split_is_read_again(tmp_path):
     assert np.array_equal(again.part, given.part)
 
 
-def test_windows_of_one_signal_stay_in_one_part(tmp_path, monkeypatch):
+@pytest.mark.parametrize("folds", [1, 5])
+def test_windows_of_one_signal_stay_in_one_part_and_fold(folds, tmp_path, monkeypatch):
     data = simulate(240, seed=3)
     signal = data.signal.copy()
     names = np.unique(data.group)
@@ -54,7 +56,9 @@ def test_windows_of_one_signal_stay_in_one_part(tmp_path, monkeypatch):
         count = min(map(len, rows))
         signal[rows[1][:count]] = 2 * signal[rows[0][:count]]
     monkeypatch.setattr("ecgtune.workflows.auto.material.read_again", lambda *_: replace(data, signal=signal))
-    given = material(tmp_path / "out", data)
-    part = {name: set(given.part[data.group == name]) for name in names}
-    assert all(part[a] == part[b] for a, b in zip(names[::2], names[1::2], strict=False))
+    given = material(tmp_path / "out", data, folds=folds)
+    for each in (given.part, given.fold):
+        place = {name: set(each[data.group == name]) for name in names}
+        assert all(place[a] == place[b] for a, b in zip(names[::2], names[1::2], strict=False))
+    assert given.rounds == folds
     assert any("same signal" in text for text in given.facts["warnings"])

@@ -86,7 +86,7 @@ def split_text(dataset: Dataset, split: Split) -> str:
             f"{label} {count}/{of}" for label, count, of in zip(dataset.classes, positives, known, strict=True)
         )
         lines.append(f"  {name}: {formatting.counted(len(rows), 'window')}{groups}; {counted}")
-    crossing = near_duplicates_across(dataset, split)
+    crossing = near_duplicates_across(dataset, split.by_name())
     if not crossing and dataset.source.near_duplicates:
         lines.append("  recordings with the same signal are in the same split")
     return "\n".join(map(printable, [*lines, *(f"warning: {warning}" for warning in split.warnings)]))

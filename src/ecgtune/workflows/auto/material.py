@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset
-from ecgtune.data.near_duplicates import near_duplicate_groups
+from ecgtune.data.near_duplicates import Rows, near_duplicate_groups
 from ecgtune.data.sampling import representative_rows
 from ecgtune.data.splits import Split, assign_groups, near_duplicates_across, split_dataset
 from ecgtune.data.tasks import group_counts, strata
@@ -27,7 +27,7 @@ from ecgtune.workflows.auto.plan_file import AutoPlan
 SPLIT, FACTS = "split.csv", "split.json"
 UNUSED = "unused"
 TRAIN, VAL, TEST = "train", "val", "test"
-_REDRAWS = 5  # of a split, each with more groups joined that share a signal
+_REDRAWS = 12  # of a split, each with more groups joined that share a signal
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +124,7 @@ def _drawn(dataset: Dataset, plan: AutoPlan) -> tuple[NDArray[np.str_], NDArray[
     known, notes = dataset.split is not None, []
     split = _split(dataset, plan)
     for _ in range(_REDRAWS):
-        pairs = _pairs(dataset, split)
+        pairs = _pairs(dataset, split.by_name())
         if not pairs:
             break
         if known:
@@ -156,11 +156,11 @@ def _split(dataset: Dataset, plan: AutoPlan) -> Split:
     return split_dataset(dataset, fractions=(train, val, 1 - train - val), seed=settings.seed, allow_duplicates=True)
 
 
-def _pairs(dataset: Dataset, split: Split) -> list[tuple[str, str]]:
-    """Groups, or recordings, with the same signal in different splits."""
+def _pairs(dataset: Dataset, rows_of: Rows) -> list[tuple[str, str]]:
+    """Groups, or recordings, with the same signal in different splits or folds."""
     if dataset.recording is not None:
-        return list(near_duplicates_across(dataset, split))
-    found = near_duplicate_groups(dataset, split.by_name())
+        return list(near_duplicates_across(dataset, rows_of))
+    found = near_duplicate_groups(dataset, rows_of)
     return [] if found is None else list(found.pairs)
 
 
@@ -199,11 +199,20 @@ def _without(dataset: Dataset, split: Split, pairs: Iterable[tuple[str, str]]) -
 
 
 def _folds(dataset: Dataset, rows: NDArray[np.int64], plan: AutoPlan) -> NDArray[np.int64]:
-    """The fold of each of `rows`, by group, stratified by label."""
-    group = rows if dataset.group is None else dataset.group[rows]
-    names, codes = np.unique(group, return_inverse=True)
+    """The fold of each of `rows`, by group, stratified by label. Groups that share a signal are in one fold."""
     folds = plan.split.folds
-    if len(names) < folds:
-        raise RunError(f"{counted(len(names), 'group')} for {folds} folds; give --folds 1, or more data")
-    counts = group_counts(dataset.label[rows], dataset.classes, codes, len(names))
-    return assign_groups(counts, (1 / folds,) * folds, np.random.default_rng(plan.split.seed))[codes]
+    for _ in range(_REDRAWS):
+        group = rows if dataset.group is None else dataset.group[rows]
+        names, codes = np.unique(group, return_inverse=True)
+        if len(names) < folds:
+            raise RunError(f"{counted(len(names), 'group')} for {folds} folds; give --folds 1, or more data")
+        counts = group_counts(dataset.label[rows], dataset.classes, codes, len(names))
+        fold = assign_groups(counts, (1 / folds,) * folds, np.random.default_rng(plan.split.seed))[codes]
+        pairs = _pairs(dataset, {str(number): rows[fold == number] for number in range(folds)})
+        if not pairs:
+            return fold
+        dataset = _joined(dataset, pairs)
+    raise RunError(
+        f"folds keep dividing groups with the same signal ({counted(len(pairs), 'pair')} left); give --folds 1, or "
+        "leave one of each pair out"
+    )
