@@ -28,7 +28,7 @@ def facts(**changed):
         "choice": choice | {"ensemble": {"helps": False, "of": "seeds", "difference": ENTRY}},
         "candidates": [row("probe", 0.82), row("lora", 0.8, ended=True)],
         "encoder": "ecg-fm-tiny",
-        "rungs": [{"methods": {"probe": 0.82}}, {"methods": {"lora": 0.8}}],
+        "rungs": [{"scores": {"ecg-fm-tiny": 0.82}}, {"scores": {"lora": 0.8}}],
         "missing": {"full": "no time was left"},
         "test": {"runs": ["model"]},
         "level": {"n": 30, "metrics": {"auroc": ENTRY}},

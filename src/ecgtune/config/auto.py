@@ -58,9 +58,10 @@ class AutoSettings:
     """Device to compute on; auto selects CUDA, then MPS, then the CPU."""
 
     def __post_init__(self) -> None:
-        if self.methods is not None:  # joined by commas, as in other commands, or one by one
-            names = (part.strip() for name in self.methods for part in name.split(","))
-            object.__setattr__(self, "methods", tuple(name for name in names if name))
+        for name in ("encoders", "methods"):  # joined by commas, as in other commands, or one by one
+            if (given := getattr(self, name)) is not None:
+                parts = (part.strip() for each in given for part in each.split(","))
+                object.__setattr__(self, name, tuple(part for part in parts if part))
         _ = self.seconds
         choose(self.until, STEPS, "until")
         choose(self.device, ("auto", "cpu", "cuda", "mps"), "device")

@@ -40,15 +40,11 @@ def with_models(recipes: Sequence[Recipe], models: Sequence[str]) -> list[Recipe
     Raises SettingError for an unknown name, equal names, or a recipe that names an encoder itself.
     """
     found: dict[str, ModelSettings] = {}
-    for given in models:
-        name, _, file = (given, "", "") if Path(given).exists() else given.partition("=")
+    pairs = [(given, "") if Path(given).exists() else given.partition("=")[::2] for given in models]
+    check_short_names([name for name, _ in pairs])
+    for name, file in pairs:
         check_model_name(name)
-        short = short_name(name)
-        if short in found:
-            raise SettingError(
-                f"two models are called {short!r} ({found[short].name}, {name}); rename one of the folders"
-            )
-        found[short] = ModelSettings(name=name, checkpoint=file or None)
+        found[short_name(name)] = ModelSettings(name=name, checkpoint=file or None)
     own = [recipe.name for recipe in recipes if recipe.model.name != ModelSettings().name]
     if own:
         raise SettingError(f"{own[0]} names an encoder itself, so it cannot be combined with several; leave it out")
@@ -72,6 +68,16 @@ def short_name(model: str) -> str:
     path = Path(model)
     path = path.parent if path.name == "best" and path.parent.name else path
     return re.sub(r"[^\w.-]", "-", path.name.removesuffix(path.suffix) if path.is_file() else path.name).lstrip(".")
+
+
+def check_short_names(models: Sequence[str]) -> None:
+    """Raise SettingError for two models with the same short name."""
+    found: dict[str, str] = {}
+    for name in models:
+        short = short_name(name)
+        if short in found:
+            raise SettingError(f"two models are called {short!r} ({found[short]}, {name}); rename one of the folders")
+        found[short] = name
 
 
 def method_name(recipe: Recipe) -> str:

@@ -26,6 +26,7 @@ RESULTS = {
     "sweep.json": "a sweep",
     "external.json": "an evaluation",
     "stress.json": "a stress test",
+    "fingerprint.json": "an auto",
 }
 _INTERVAL, _SHORT = 0.2, 0.5  # seconds between two tries, and of a wait that nobody has to know about
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)

@@ -1,8 +1,9 @@
 """From files to a model: a whole run, its resume after a kill, and the commands that it hands over."""
 
-import json
 import re
 import shlex
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ import ecgtune
 from ecgtune.config.auto import AutoSettings
 from ecgtune.errors import RunError
 from ecgtune.io.writing import write_csv
-from ecgtune.utils.files import read_json
-from ecgtune.workflows.auto import do
-from ecgtune.workflows.auto.plan_file import read_plan
+from ecgtune.utils.files import read_json, write_json
+from ecgtune.workflows.auto import auto, do, hand_over
+from ecgtune.workflows.auto.plan_file import begin, read_plan
+from ecgtune.workflows.auto.trial import material_of
 from helpers.cli import run
 
 #: So much time that a slow machine is done sooner: two epochs are few.
@@ -43,6 +45,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
     return {shlex.split(line)[1] + ("-onnx" if "-onnx" in line else ""): shlex.split(line)[1:] for line in lines}
 
 
+@pytest.mark.slow
 def test_it_needs_no_flag_and_writes_everything(place):
     out = place / "runs" / "auto"
     assert [name for name in FILES if not (out / name).exists()] == []
@@ -55,6 +58,7 @@ def test_it_needs_no_flag_and_writes_everything(place):
     assert {"points", "extrapolated"} <= read_json(out / "curve.json").keys()
 
 
+@pytest.mark.slow
 def test_the_commands_that_follow_run(place, monkeypatch):
     monkeypatch.chdir(place)
     found = commands(place)
@@ -75,6 +79,7 @@ def test_the_command_that_reproduces_runs(place, monkeypatch):
     assert (place / "runs/auto-again/answer.md").is_file()
 
 
+@pytest.mark.slow
 def test_a_finished_auto_is_kept_and_takes_no_other_budget(place, monkeypatch):
     monkeypatch.chdir(place)
     before = (place / "runs/auto/test.json").stat().st_mtime_ns
@@ -83,9 +88,10 @@ def test_a_finished_auto_is_kept_and_takes_no_other_budget(place, monkeypatch):
     assert (place / "runs/auto/test.json").stat().st_mtime_ns == before
 
 
-def test_a_killed_command_resumes_and_counts_the_time(tmp_path, monkeypatch):
+def test_a_killed_command_resumes_counts_the_time_and_answers(tmp_path, monkeypatch):
+    """The whole path without exports, which take most of the time, and with the fewest methods."""
     data = ecgtune.simulate(96, seed=1, seconds=3)
-    settings = AutoSettings(budget="20min", encoders=("ecg-fm-tiny",), folds=1, epochs=2, until="do")
+    settings = AutoSettings(budget="20min", encoders=("ecg-fm-tiny",), methods=("full",), folds=1, epochs=2)
     trial, calls = do.run_trial, []
 
     def killed(*arguments):
@@ -94,6 +100,12 @@ def test_a_killed_command_resumes_and_counts_the_time(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return trial(*arguments)
 
+    def without(*_):
+        raise RunError("the extra is not installed")
+
+    monkeypatch.setattr(do, "_SEEDS", 1)
+    monkeypatch.setattr(hand_over, "export", without)
+    monkeypatch.setattr(hand_over, "page", without)
     with monkeypatch.context() as patch:
         patch.setattr(do, "run_trial", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -101,10 +113,15 @@ def test_a_killed_command_resumes_and_counts_the_time(tmp_path, monkeypatch):
     spent = read_json(tmp_path / "spent.json")["seconds"]
     done = {path: path.stat().st_mtime_ns for path in tmp_path.glob("do/*/*/result.json")}
     assert (len(done), spent > 0) == (2, True)
-    ecgtune.auto(data, settings, out=tmp_path, quiet=True)
+    answer = ecgtune.auto(data, settings, out=tmp_path, quiet=True)
     assert {path: path.stat().st_mtime_ns for path in done} == done
     assert read_json(tmp_path / "spent.json")["seconds"] > spent
-    assert (tmp_path / "do" / "results.json").is_file()
+    assert {trial["method"] for trial in read_json(tmp_path / "do/results.json")["trials"]} == {
+        *("probe", "full", "scratch")
+    }
+    assert answer == tmp_path / "answer.md"
+    assert "model.onnx was not written: the extra is not installed" in answer.read_text()
+    assert read_json(tmp_path / "test.json")["runs"] == ["model"]
 
 
 @pytest.mark.slow
@@ -122,13 +139,50 @@ def test_trainings_at_a_time_are_those_one_after_the_other(tmp_path):
 
 
 def test_a_plan_does_not_change_after_its_trainings_began(tmp_path):
-    data = ecgtune.simulate(96, seed=1, seconds=3)
-    ecgtune.auto(data, AutoSettings(until="decide", encoders=("ecg-fm-tiny",)), out=tmp_path, quiet=True)
-    file = tmp_path / "plan.toml"
-    do._check_plan(tmp_path, read_plan(tmp_path))
-    file.write_text(file.read_text().replace("seconds = 1800.0", "seconds = 60.0"))
-    do._check_plan(tmp_path, read_plan(tmp_path))
-    file.write_text(file.read_text().replace("epochs = 20", "epochs = 3"))
+    data, decided = ecgtune.simulate(96, seed=1, seconds=3), AutoSettings(until="decide", encoders=("ecg-fm-tiny",))
+    ecgtune.auto(data, decided, out=tmp_path, quiet=True)
+    begin(tmp_path, read_plan(tmp_path))
+    ecgtune.auto(data, replace(decided, budget="60s"), out=tmp_path, quiet=True)
+    before = (tmp_path / "plan.toml").read_text()
+    assert "seconds = 60.0" in before
     with pytest.raises(RunError, match=re.escape("[training]")):
-        do._check_plan(tmp_path, read_plan(tmp_path))
-    assert json.loads((tmp_path / "do" / "plan.json").read_text())["training"]["epochs"] == 20
+        ecgtune.auto(data, replace(decided, epochs=3), out=tmp_path, quiet=True)
+    assert (tmp_path / "plan.toml").read_text() == before  # so that the command without the flag resumes
+    ecgtune.auto(data, decided, out=tmp_path, quiet=True)
+
+
+def test_an_edited_budget_is_refused_once_the_model_is_chosen(tmp_path):
+    data, decided = ecgtune.simulate(96, seed=1, seconds=3), AutoSettings(until="decide", encoders=("ecg-fm-tiny",))
+    ecgtune.auto(data, decided, out=tmp_path, quiet=True)
+    write_json(tmp_path / "choice.json", {"budget": 1800.0})
+    ecgtune.auto(data, decided, out=tmp_path, quiet=True)
+    file = tmp_path / "plan.toml"
+    file.write_text(file.read_text().replace("seconds = 1800.0", "seconds = 3600.0"))
+    with pytest.raises(RunError, match="was chosen with a budget of"):
+        ecgtune.auto(data, decided, out=tmp_path, quiet=True)
+
+
+def test_the_command_names_the_result_of_the_last_step(tmp_path, monkeypatch, capsys):
+    write_csv(ecgtune.simulate(60, seed=1, seconds=3), tmp_path / "windows.csv")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(auto, "do", lambda *_: None)
+    for step, result in (("look", "fingerprint.json"), ("decide", "plan.md"), ("do", "do/results.json")):
+        run("auto", "windows.csv", "--until", step, "--quiet")
+        assert f"runs/auto/{result}" in capsys.readouterr().out
+
+
+def test_the_next_auto_in_a_folder_reads_its_own_files(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(auto, "do", lambda out, plan, *_: read.append(len(material_of(out, plan).dataset)))
+    settings = AutoSettings(until="do", encoders=("ecg-fm-tiny",), folds=1)
+    for windows in (96, 104):
+        ecgtune.auto(ecgtune.simulate(windows, seed=1, seconds=3), settings, out=tmp_path / "out", quiet=True)
+        shutil.rmtree(tmp_path / "out")
+    assert read == [96, 104]
+
+
+def test_a_folder_of_another_result_is_refused(tmp_path):
+    (tmp_path / "recipe.toml").write_text("")
+    with pytest.raises(RunError, match="holds a run"):
+        ecgtune.auto(ecgtune.simulate(96, seed=1, seconds=3), out=tmp_path, quiet=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]

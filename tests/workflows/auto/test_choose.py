@@ -8,8 +8,12 @@ import pytest
 
 from ecgtune.data.simulation import simulate
 from ecgtune.utils.files import write_json
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.auto import choose as module
+from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.choose import chosen, read_candidates, validation_of
 from ecgtune.workflows.auto.material import Material
+from ecgtune.workflows.auto.plan_file import AutoPlan
 from ecgtune.workflows.auto.trial import score_of
 
 DATA = simulate(400, seed=2)
@@ -109,3 +113,20 @@ def test_a_planted_test_split_does_not_change_the_choice(tmp_path):
     planted = replace(given, dataset=replace(DATA, label=label, signal=signal))
     found = read_candidates(tmp_path, planted)
     assert chosen(found, validation_of(planted, found[0][1])) == before
+
+
+@pytest.mark.parametrize(("folder", "ends"), [("do/probe/round-0", True), ("do/probe/final", False)])
+def test_a_killed_last_training_after_folds_resumes_and_a_finished_one_does_not(folder, ends, tmp_path, monkeypatch):
+    write_json(tmp_path / "do/probe/round-0/job.json", {"name": "probe", "round": 0})
+    write_json(tmp_path / "do/probe/round-0/result.json", {})
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "log.jsonl").touch()  # of the epochs before the kill
+    limits = []
+    monkeypatch.setattr(module, "ready_run", lambda *_: None)
+    monkeypatch.setattr(module, "run_recipe", lambda run, bar, callbacks: limits.append(callbacks[0]))
+    monkeypatch.setattr(module, "tested", lambda *_: {})
+    found = {"runs": [folder], "candidates": [{"name": "probe", "seconds": 50.0}]}
+    with ProgressBar(quiet=True) as progress:
+        module._test(tmp_path, AutoPlan(), found, material(), Budget(tmp_path, progress), progress)
+    limits[0].on_train_begin(0, 1)
+    assert limits[0].ends_training == ends

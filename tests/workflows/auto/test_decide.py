@@ -96,8 +96,31 @@ def test_a_flag_and_an_edited_plan_override_a_decision(tmp_path):
     assert decided(tmp_path, WINDOWS, budget="2h").budget.seconds == 7200
 
 
+def test_a_rerun_without_the_budget_keeps_it_and_what_it_allows(tmp_path):
+    decided(tmp_path, WINDOWS, budget="2h")
+    before = stored_reasons(tmp_path)
+    assert "adapter" in decided(tmp_path, WINDOWS).training.methods
+    assert stored_reasons(tmp_path) == before
+    assert before["budget.seconds"] == "as given"
+    assert before["training.methods"] != "as given"
+
+
+def test_cutting_of_windows_that_are_cut_is_refused(tmp_path):
+    (tmp_path / "plan.toml").write_text("[data]\nwindow = 5.0\n")
+    with pytest.raises(SettingError, match=r"window in \[data\]"):
+        decided(tmp_path, WINDOWS)
+    assert (tmp_path / "plan.toml").read_text() == "[data]\nwindow = 5.0\n"
+
+
+def test_two_encoders_of_one_name_are_refused(tmp_path):
+    with pytest.raises(SettingError, match="two models are called 'ecg-fm-tiny'"):
+        decided(tmp_path, WINDOWS, encoders=("ecg-fm-tiny", "ecg-fm-tiny"))
+
+
 def test_methods_are_joined_by_commas_or_named_one_by_one_and_must_exist(tmp_path):
-    assert AutoSettings(methods=("lora,adapter",)).methods == AutoSettings(methods=("lora", "adapter")).methods
+    for name in ("methods", "encoders"):
+        joined, apart = AutoSettings(**{name: ("a, b",)}), AutoSettings(**{name: ("a", "b")})
+        assert getattr(joined, name) == getattr(apart, name) == ("a", "b")
     with pytest.raises(SettingError, match="lora"):
         decided(tmp_path, WINDOWS, methods=("lore",))
 

@@ -9,23 +9,26 @@ from typing import Any
 from ecgtune.config.auto import STEPS, AutoSettings
 from ecgtune.config.base import to_table
 from ecgtune.data.dataset import Dataset
-from ecgtune.errors import RunError, SettingError
+from ecgtune.errors import SettingError
 from ecgtune.io.label_table import TableColumns
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.records.reading import RecordSettings
-from ecgtune.utils import formatting
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.choose import TESTED, choose
+from ecgtune.workflows.auto.choose import choose
 from ecgtune.workflows.auto.decide import decide
-from ecgtune.workflows.auto.do import do
+from ecgtune.workflows.auto.do import RESULTS, do
 from ecgtune.workflows.auto.hand_over import hand_over
+from ecgtune.workflows.auto.look import FILE as FINGERPRINT
 from ecgtune.workflows.auto.look import look
-from ecgtune.workflows.auto.plan_file import read_plan
+from ecgtune.workflows.auto.plan_file import CHOICE, FOLDER, PROSE
+from ecgtune.workflows.auto.trial import windows_in_memory
 from ecgtune.workflows.environment import command_line
 
 DEFAULTS = AutoSettings()
+#: File with the result of each step, in the order of the steps.
+RESULT_OF = dict(zip(STEPS, (FINGERPRINT, PROSE, f"{FOLDER}/{RESULTS}", CHOICE, "answer.md"), strict=True))
 NO_COLUMNS, NO_OPTIONS, NO_RECORD_SETTINGS = TableColumns(), ReadOptions(), RecordSettings()
 
 
@@ -42,7 +45,7 @@ def auto(
     wait: bool = False,
     quiet: bool = False,
 ) -> Path:
-    """Look at the data, decide, train, choose and hand over within a budget; returns the path of answer.md.
+    """Look at the data, decide, train, choose and hand over within a budget; return the path of answer.md.
 
     data: a CSV or NPZ file of windows; a table of labels, with `records` as the folder of recordings; a folder of WFDB
     recordings with diagnoses in their headers; or a dataset from `read_dataset`, `read_records` or `simulate`, which is
@@ -50,7 +53,8 @@ def auto(
     `read_dataset` for a file of windows, such as `{"sampling_rate": 100}`.
 
     `out` holds fingerprint.json, plan.toml, do/, choice.json, model/, answer.md, next.md, report.html, model.onnx and
-    page.html. Rerun to resume; time that was spent before counts. Raises QuestionError with all questions that the
+    page.html. With `settings.until` the path is that of the result of the last step. Rerun to resume; time that was
+    spent before counts. Raises QuestionError with all questions that the
     files leave open, and DataError, SettingError or RunError, one line each.
     """
     if not isinstance(settings, AutoSettings):
@@ -58,37 +62,28 @@ def auto(
     out = Path(out)
     request = request_of(data, records, columns, options, record_settings, reading or {})
     steps = STEPS[: STEPS.index(settings.until) + 1]
-    with exclusive(out, command_line(), wait=wait), ProgressBar(quiet=quiet) as progress:
+    result = out / RESULT_OF[settings.until]
+    locked = exclusive(out, command_line(), result=FINGERPRINT, wait=wait)
+    with locked, ProgressBar(quiet=quiet) as progress, windows_in_memory():
         budget = Budget(out, progress)
         found = look(request, out, progress=progress)
         for sentence in found["assumed"]:
             progress.note(f"assumed: {sentence}")
         if "decide" not in steps:
-            return out / "fingerprint.json"
-        if (out / TESTED).is_file():
-            _check_budget(out, settings)
+            return result
         plan = decide(out, settings)
         if "do" not in steps:
             budget.tick(now=True)
-            return out / "plan.md"
+            return result
         budget.limit(plan.budget.seconds)
-        do(out, plan, budget, progress, settings.jobs)
+        if not (out / CHOICE).is_file():
+            do(out, plan, budget, progress, settings.jobs)
         if "choose" in steps:
             choose(out, plan, budget, progress)
         if "hand-over" in steps:
             hand_over(out, plan, budget, progress)
         budget.tick(now=True)
-    return out / "answer.md"
-
-
-def _check_budget(out: Path, settings: AutoSettings) -> None:
-    """Raise RunError where more time is asked for after the test split was used: the choice is made."""
-    before = read_plan(out).budget.seconds
-    if settings.budget is not None and settings.seconds != before:
-        raise RunError(
-            f"{out} is finished with a budget of {formatting.duration(before)}, and its test split was used; choose "
-            "another --out"
-        )
+    return result
 
 
 def request_of(

@@ -55,7 +55,7 @@ class Budget(Callback):
 
 
 class Deadline(Callback):
-    """Ends a training `seconds` after its first step at the latest."""
+    """Ends a training `seconds` after it began, at the next step; its validation follows."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._end = seconds, 0.0

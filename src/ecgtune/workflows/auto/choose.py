@@ -24,13 +24,13 @@ from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json, replace_folder, write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Budget, Deadline
-from ecgtune.workflows.auto.do import FOLDER, RESULTS
+from ecgtune.workflows.auto.do import RESULTS
 from ecgtune.workflows.auto.material import Material
-from ecgtune.workflows.auto.plan_file import AutoPlan
-from ecgtune.workflows.auto.trial import JOB, PROBE, RUN, VALIDATION, material_of, ready_run
+from ecgtune.workflows.auto.plan_file import CHOICE, FOLDER, AutoPlan
+from ecgtune.workflows.auto.trial import JOB, PROBE, RESULT, RUN, VALIDATION, material_of, ready_run
 from ecgtune.workflows.run import run_recipe
 
-CHOICE, MODEL, TESTED = "choice.json", "model", "test.json"
+MODEL, TESTED = "model", "test.json"
 METRIC = "auroc"
 RESAMPLES, LEVEL = 500, 0.95
 _LEAST_FINAL = 30.0  # seconds that a last training after folds may take at least
@@ -80,7 +80,7 @@ def choose(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> 
     if not (out / CHOICE).is_file():
         candidates = read_candidates(out, material)
         choice = chosen(candidates, validation_of(material, candidates[0][1]))
-        write_json(out / CHOICE, choice)
+        write_json(out / CHOICE, {"budget": plan.budget.seconds, **choice})
         progress.note(choice["reason"])
     choice = read_json(out / CHOICE)
     budget.tick(now=True)
@@ -245,7 +245,8 @@ def _test(
             replace_folder(place, lambda partial, source=out / folder / RUN: _copy(source, partial))
         run = ready_run(out, plan, job, place)
         spent = next(row["seconds"] for row in choice["candidates"] if row["name"] == job["name"])
-        limit = Deadline(0.0 if (place / "log.jsonl").is_file() else max(_LEAST_FINAL, 2 * spent))
+        trained = (out / folder / RESULT).is_file()  # not the last training after folds, which may have been killed
+        limit = Deadline(0.0 if trained else max(_LEAST_FINAL, 2 * spent))
         run_recipe(run, ProgressBar(quiet=True), [limit, budget])
         budget.tick(now=True)
     write_json(out / TESTED, tested(places, material))

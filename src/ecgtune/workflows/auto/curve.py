@@ -19,8 +19,8 @@ from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.files import read_json
 from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.choose import validation_of
-from ecgtune.workflows.auto.do import FOLDER, RESULTS
-from ecgtune.workflows.auto.plan_file import AutoPlan
+from ecgtune.workflows.auto.do import RESULTS
+from ecgtune.workflows.auto.plan_file import FOLDER, AutoPlan
 from ecgtune.workflows.auto.trial import PROBE, VALIDATION, material_of, probabilities, ready_run
 
 _FRACTIONS = (0.125, 0.25, 0.5)

@@ -8,19 +8,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ecgtune.config.auto import AutoSettings
+from ecgtune.config.auto import DEFAULT_SECONDS, AutoSettings
 from ecgtune.data.leads import STANDARD_LEADS
-from ecgtune.errors import DataError
+from ecgtune.errors import DataError, SettingError
 from ecgtune.models.loading import input_spec_of, leads_problem
 from ecgtune.models.names import check_model_name
 from ecgtune.models.registry import list_models, models_at_hand
+from ecgtune.recipes.comparison import check_short_names
 from ecgtune.recipes.recipe import load_recipes
 from ecgtune.training.inference import choose_device
 from ecgtune.training.memory import free_memory
 from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json
 from ecgtune.workflows.auto.look import FILE as FINGERPRINT
-from ecgtune.workflows.auto.plan_file import FLAGS, GIVEN, PLAN, SCRATCH, AutoPlan, read_plan, write_plan
+from ecgtune.workflows.auto.plan_file import (
+    FLAGS,
+    GIVEN,
+    PLAN,
+    SCRATCH,
+    AutoPlan,
+    check_begun,
+    read_plan,
+    write_plan,
+)
 
 #: Patients or recordings for development below which the validation is by folds: one split of a hundred is chance.
 SMALL = 400
@@ -49,22 +59,37 @@ def decide(out: Path, settings: AutoSettings) -> AutoPlan:
     """Decide everything from fingerprint.json, and write plan.toml and plan.md.
 
     What `settings` give is not decided. Values of an existing plan.toml, which may have been edited, are kept. Raises
-    SettingError for names or values that are not allowed, DataError for recordings that cannot become windows.
+    SettingError for names or values that are not allowed, DataError for recordings that cannot become windows, and
+    RunError, before anything is written, for a change after the trainings began or the model was chosen.
     """
     found = read_json(out / FINGERPRINT)
-    made = _decided(found, settings)
+    stored = read_plan(out) if (out / PLAN).is_file() else None
+    seconds = settings.seconds if settings.budget is not None or stored is None else stored.budget.seconds
+    made = _decided(found, settings, seconds)
     automatic = AutoPlan().changed(made.values)
-    plan = read_plan(out) if (out / PLAN).is_file() else automatic
-    plan = plan.changed(_given(found, settings))
+    plan = (stored or automatic).changed(_given(found, settings))
+    _check_windows(found, plan)
+    check_short_names(plan.model.encoders)
     for name in plan.model.encoders:
         check_model_name(name)
     for name in plan.training.methods:
         if name != SCRATCH:
             load_recipes(name)
+    check_begun(out, plan)
     reasons = {key: made.reasons.get(key, "the default") for key in plan.keys}
     reasons |= {key: GIVEN for key in plan.keys if plan.value(key) != automatic.value(key)}
     write_plan(out, plan, reasons | {key: GIVEN for key in _given(found, settings)})
     return plan
+
+
+def _check_windows(found: Mapping[str, Any], plan: AutoPlan) -> None:
+    """Raise SettingError for decisions on recordings where windows are cut already; of these one lead can be taken."""
+    if found["kind"] == "records":
+        return
+    wrong = [name for name in ("window", "step", "sampling_rate") if getattr(plan.data, name) is not None]
+    if wrong or len(plan.data.leads or ()) > 1:
+        name = (wrong or ["leads"])[0]
+        raise SettingError(f"{name} in [data] of {PLAN} is for recordings, but windows of a file are cut already")
 
 
 def _given(found: Mapping[str, Any], settings: AutoSettings) -> dict[str, Any]:
@@ -90,7 +115,7 @@ def _read_settings(found: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if name == "leads" else value for name, value in given.items() if value is not None}
 
 
-def _decided(found: Mapping[str, Any], settings: AutoSettings) -> _Decisions:
+def _decided(found: Mapping[str, Any], settings: AutoSettings, seconds: float) -> _Decisions:
     made = _Decisions()
     encoders = _encoders(made, settings.encoders)
     given = _read_settings(found)
@@ -103,7 +128,7 @@ def _decided(found: Mapping[str, Any], settings: AutoSettings) -> _Decisions:
             made.take(f"data.{name}", None, "the windows are cut already, and each encoder resamples them")
     _split(made, found)
     _task(made, found)
-    _training(made, found, settings)
+    _training(made, found, settings, seconds)
     return made
 
 
@@ -217,8 +242,7 @@ def _task(made: _Decisions, found: Mapping[str, Any]) -> None:
         made.take("training.threshold", "fixed", "0.5 of calibrated probabilities")
 
 
-def _training(made: _Decisions, found: Mapping[str, Any], settings: AutoSettings) -> None:
-    seconds = settings.seconds
+def _training(made: _Decisions, found: Mapping[str, Any], settings: AutoSettings, seconds: float) -> None:
     further = tuple(name for least, name in FURTHER if seconds >= least)
     reason = "LoRA, full fine-tuning and a small network from scratch; the probe comes first in any case"
     if further:
@@ -245,7 +269,7 @@ def _training(made: _Decisions, found: Mapping[str, Any], settings: AutoSettings
         made.take("training.max_memory", None, f"a batch fits into the {formatting.size(memory)} that are free")
     made.take("training.device", "auto", f"{choose_device('auto').type} is here")
     made.take("training.augmentation", True, "as in the recipes of the methods")
-    made.take("budget.seconds", seconds, "the default")
+    made.take("budget.seconds", seconds, "the default" if seconds == DEFAULT_SECONDS else GIVEN)
     made.take("budget.probe", 0.10, "an answer early")
     made.take(
         "budget.rounds", (0.24, 0.20, 0.24), "successive halving; the rest is for the choice, the test and the files"

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict, replace
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ecgtune.config.auto import PlannedBudget
 from ecgtune.errors import DataError, EcgtuneError, RunError
+from ecgtune.recipes.comparison import short_name
 from ecgtune.utils import formatting
+from ecgtune.utils.child import end_with_parent
 from ecgtune.utils.files import read_json, write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.plan_file import SCRATCH, AutoPlan
+from ecgtune.workflows.auto.plan_file import FOLDER, SCRATCH, AutoPlan, begin
 from ecgtune.workflows.auto.trial import JOB, PROBE, RESULT, material_of, run_trial, seconds_per_window
 
-FOLDER, RESULTS, MEASURED, PLANNED = "do", "results.json", "measured.json", "plan.json"
-PLANNED_JOBS = "jobs.json"
+RESULTS, MEASURED, PLANNED_JOBS = "results.json", "measured.json", "jobs.json"
 #: Fraction of the budget that validating all validation windows once may take; more of them are left out.
 _VALIDATION, _FEWEST_VALIDATED = 0.02, 512
 #: The steps after this one need some seconds, and predict the test windows several times (the exported file is verified
@@ -36,13 +36,14 @@ _FEWEST_EPOCHS = 2
 _LATE = 1.25  # times its time, after which a training is ended
 
 
-class Bench:
+class Trainings:
     """The trainings of an auto: jobs in, results out; one that is finished is not repeated."""
 
     def __init__(self, out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: int = 1) -> None:
         self.out, self.plan, self.budget, self.progress, self.jobs = out, plan, budget, progress, jobs
         self.folder = out / FOLDER
         self.new, self.skipped = False, set[str]()
+        self._unfit: dict[str, EcgtuneError] = {}
         self.material = material_of(out, plan)
         first = self.material.split(0)
         self.training, self.validation, self.tested = len(first.train), len(first.val), len(first.test)
@@ -51,18 +52,34 @@ class Bench:
     def reserve(self) -> float:
         """Seconds that are kept for the choice, the test and the files, by measured seconds of a forward pass."""
         seconds = self.plan.budget.seconds
-        forward = self.measured(PROBE, self.plan.model.encoders[0])[1]
-        passes = _PASSES * forward * (self.tested + self.validation)
+        passes = _PASSES * self.forward * (self.tested + self.validation)
         return max(seconds * (1 - _used(self.plan)), min(_AFTER + passes, _MOST_AFTER * seconds))
 
+    @property
+    def forward(self) -> float:
+        """Seconds of a forward pass per window, by the first encoder that takes the windows."""
+        for encoder in self.plan.model.encoders:
+            with suppress(EcgtuneError):
+                return self.measured(PROBE, encoder)[1]
+        raise DataError(f"no encoder of {', '.join(self.plan.model.encoders)} takes these windows")
+
     def measured(self, method: str, encoder: str) -> tuple[float, float]:
-        """Seconds per window of a step and of a forward pass, from measured.json or measured now."""
+        """Seconds per window of a step and of a forward pass, from measured.json or measured now.
+
+        Raises what the training raises.
+        """
         file = self.folder / MEASURED
         known = read_json(file) if file.is_file() else {}
         key = f"{method} {encoder}"
+        if key in self._unfit:
+            raise self._unfit[key]
         if key not in known:
             self.progress.describe(f"do: measure {method}")
-            step, forward = seconds_per_window(self.out, self.plan, method, encoder)
+            try:
+                step, forward = seconds_per_window(self.out, self.plan, method, encoder)
+            except EcgtuneError as error:
+                self._unfit[key] = error
+                raise
             known[key] = {"step": step, "forward": forward}
             write_json(file, known)
             self.budget.tick(now=True)
@@ -71,7 +88,7 @@ class Bench:
     @property
     def validated(self) -> int | None:
         """Validation windows that all trainings use, from measured.json or decided now; None for all."""
-        forward = self.measured(PROBE, self.plan.model.encoders[0])[1]
+        forward = self.forward
         known = read_json(self.folder / MEASURED)
         if "validated" not in known:
             most = int(self.plan.budget.seconds * _VALIDATION / forward)
@@ -110,12 +127,22 @@ class Bench:
 
     def planned(self, stage: str, method: str, encoder: str, seconds: float, rounds: int) -> dict[str, Any]:
         """The job of a stage, from jobs.json or made now, so that a resumed command trains the same."""
-        file = self.folder / PLANNED_JOBS
-        known = read_json(file) if file.is_file() else {}
+        known = self._stages
         if stage not in known:
             known[stage] = self.job(method, encoder, seconds, rounds)
-            write_json(file, known)
+            write_json(self.folder / PLANNED_JOBS, known)
         return known[stage]
+
+    def is_planned(self, stage: str) -> bool:
+        return stage in self._stages
+
+    @property
+    def _stages(self) -> dict[str, dict[str, Any]]:
+        file = self.folder / PLANNED_JOBS
+        return read_json(file) if file.is_file() else {}
+
+    def is_finished(self, job: dict[str, Any]) -> bool:
+        return all((self.folder / name_of(job) / f"round-{n}" / RESULT).is_file() for n in range(job["rounds"]))
 
     @property
     def fewest(self) -> int:
@@ -134,7 +161,7 @@ class Bench:
                 rest = {key: value for key, value in job.items() if key != "rounds"}
                 write_json(folder / JOB, {**rest, "name": name_of(job), "round": number})
                 folders.append(folder)
-        self.new = not all((folder / RESULT).is_file() for folder in folders)
+        self.new = not all(map(self.is_finished, jobs))
         runner = self._run_here if self.jobs == 1 else self._run_apart
         return runner(folders)
 
@@ -152,15 +179,21 @@ class Bench:
         """Each training in a process of its own, with its part of the cores."""
         threads = max(1, (os.cpu_count() or 1) // self.jobs)
         started: list[Future[dict[str, Any]]] = []
-        with ProcessPoolExecutor(self.jobs, get_context("spawn"), _limit_threads, (threads,)) as pool:
-            for folder in folders:
-                while sum(not one.done() for one in started) >= self.jobs:
+        try:
+            with ProcessPoolExecutor(self.jobs, get_context("spawn"), _start_process, (threads, os.getpid())) as pool:
+                for folder in folders:
+                    while sum(not one.done() for one in started) >= self.jobs:
+                        self._wait()
+                    if self._may_start(folder):
+                        started.append(pool.submit(run_trial, self.out, folder))
+                while not all(one.done() for one in started):
                     self._wait()
-                if self._may_start(folder):
-                    started.append(pool.submit(run_trial, self.out, folder))
-            while not all(one.done() for one in started):
-                self._wait()
-        return [one.result() for one in started]
+            return [one.result() for one in started]
+        except BrokenProcessPool:
+            raise RunError(
+                "a process that trains ended before it was done, perhaps for lack of memory; rerun with --jobs 1; a"
+                " script calls auto below `if __name__ == '__main__':`"
+            ) from None
 
     def _wait(self) -> None:
         time.sleep(0.2)
@@ -183,7 +216,7 @@ class Bench:
 
 def name_of(job: dict[str, Any]) -> str:
     """Name of a candidate, and of its folder."""
-    encoder = "" if job["method"] == SCRATCH else f"-{Path(job['encoder']).name}"
+    encoder = "" if job["method"] == SCRATCH else f"-{short_name(job['encoder'])}"
     windows = "all" if job["windows"] is None else job["windows"]
     return f"{job['method']}{encoder}-{windows}-windows-{job['epochs']}-epochs-seed-{job['seed']}"
 
@@ -195,40 +228,48 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
     train on the better encoder for the same time each, and each round keeps the better half by validation. The same
     folds serve all. Raises RunError where do/ was begun with another plan.
     """
-    _check_plan(out, plan)
-    bench = Bench(out, plan, budget, progress, jobs)
+    begin(out, plan)
+    trainings = Trainings(out, plan, budget, progress, jobs)
     rungs: list[dict[str, Any]] = []
-    trials = _probes(bench, rungs)
+    trials = _probes(trainings, rungs)
     encoder = max(_scores(trials).items(), key=lambda item: item[1])[0].encoder
-    alive = list(plan.training.methods)
-    shares = plan.budget.rounds
-    whole_time = sum(shares) * plan.budget.seconds
-    scale = min(1.0, max(0.0, budget.left - bench.reserve) / whole_time)  # on a slow machine less is left for rounds
-    for number, share in enumerate(shares):
-        last = number == len(shares) - 1
-        rounds = bench.material.rounds if last else min(number + 1, bench.material.rounds)
-        seconds = share * plan.budget.seconds * scale * jobs / len(alive)
+    alive, failed = list(plan.training.methods), dict[str, str]()
+    fractions = plan.budget.rounds
+    whole_time = sum(fractions) * plan.budget.seconds
+    # On a slow machine less is left for rounds.
+    scale = min(1.0, max(0.0, budget.left - trainings.reserve) / whole_time)
+    for number, fraction in enumerate(fractions):
+        last = number == len(fractions) - 1
+        rounds = trainings.material.rounds if last else min(number + 1, trainings.material.rounds)
+        seconds = fraction * plan.budget.seconds * scale * jobs / len(alive)
         stage = f"round {number + 1} of {plan.budget.seconds:g} s, {{}} of {jobs} at a time"
-        wanted = [bench.planned(stage.format(name), name, encoder, seconds / rounds, rounds) for name in alive]
+        wanted = []
+        for name in alive:
+            try:
+                wanted.append(trainings.planned(stage.format(name), name, encoder, seconds / rounds, rounds))
+            except EcgtuneError as error:
+                if name not in failed:
+                    progress.note(f"{name} is left out: {error}")
+                failed[name] = str(error)
         if all(trial["windows"] is not None for trial in trials if trial["method"] == PROBE):
-            whole = bench.material.rounds
-            again = bench.planned(stage.format(PROBE), PROBE, encoder, seconds / whole, whole)
+            whole = trainings.material.rounds
+            again = trainings.planned(stage.format(PROBE), PROBE, encoder, seconds / whole, whole)
             wanted = [again, *wanted]  # of the windows for which the first tenth was too short
-        found = bench.run(wanted)
+        found = trainings.run(wanted)
         trials += found
         scores = {key.method: score for key, score in _scores(found).items() if key.method in alive}
         ranked = sorted(scores, key=scores.__getitem__, reverse=True)
         if ranked:
-            rungs.append({"methods": {name: scores[name] for name in ranked}, "rounds": rounds, "seconds": seconds})
-        if ranked and bench.new:
+            rungs.append({"scores": {name: scores[name] for name in ranked}, "rounds": rounds, "seconds": seconds})
+        if ranked and trainings.new:
             progress.note(f"round {number + 1}: " + ", ".join(f"{name} {scores[name]:.4f}" for name in ranked))
         alive = ranked[: max(1, math.ceil(len(ranked) / 2))] or alive
-        if number == len(shares) - 2:
+        if number == len(fractions) - 2:
             alive = alive[:1]
-    trials += _seeds(bench, trials, alive, encoder)
+    trials += _seeds(trainings, trials, alive, encoder)
     trained = {trial["method"] for trial in trials if "score" in trial}
     missing = [method for method in plan.training.methods if method not in trained]
-    failed = {trial["method"]: trial["failed"] for trial in trials if "failed" in trial}
+    failed |= {trial["method"]: trial["failed"] for trial in trials if "failed" in trial}
     results = {
         "encoder": encoder,
         "rungs": rungs,
@@ -239,63 +280,64 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
     return results
 
 
-def _probes(bench: Bench, rungs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _probes(trainings: Trainings, rungs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The probe of each encoder in the first tenth of the time."""
-    plan, trials = bench.plan, []
-    encoders, rounds = plan.model.encoders, bench.material.rounds
-    share = plan.budget.probe * plan.budget.seconds
+    plan, trials, note = trainings.plan, [], trainings.progress.note
+    encoders, rounds = plan.model.encoders, trainings.material.rounds
+    first_tenth = plan.budget.probe * plan.budget.seconds
     for number, encoder in enumerate(encoders):
-        left = max(share - bench.budget.spent, 0.0 if number else 0.3 * share)
+        left = max(first_tenth - trainings.budget.spent, 0.0 if number else 0.3 * first_tenth)
         seconds = 0.7 * left / rounds
-        if left < 0.2 * share:
-            bench.progress.note(f"{encoder}: not probed, the first tenth of the time is spent")
+        stage = f"first probe of {encoder}"
+        if left < 0.2 * first_tenth and not trainings.is_planned(stage):
+            note(f"{encoder}: not probed, the first tenth of the time is spent")
             continue
         try:
-            job = bench.planned(f"first probe of {encoder}", PROBE, encoder, seconds, rounds)
-            if trials and (job["windows"] or bench.training) < trials[0]["train_windows"] / 2:
-                bench.progress.note(f"{encoder}: not probed, it would see less than half of the windows of the first")
-                continue
-            found = bench.run([job])
+            job = trainings.planned(stage, PROBE, encoder, seconds, rounds)
         except EcgtuneError as error:
-            bench.progress.note(f"{encoder} is left out: {error}")
+            note(f"{encoder} is left out: {error}")
             continue
+        if trials and (job["windows"] or trainings.training) < trials[0]["train_windows"] / 2:
+            note(f"{encoder}: not probed, it would see less than half of the windows of the first")
+            continue
+        found = trainings.run([job])
         failed = [trial["failed"] for trial in found if "failed" in trial]
         if failed or not found:
-            bench.progress.note(f"{encoder} is left out: {failed[0] if failed else 'no time was left'}")
+            note(f"{encoder} is left out: {failed[0] if failed else 'no time was left'}")
             continue
         trials += found
         score = float(np.mean([trial["score"] for trial in found]))
-        if not bench.new:
+        if not trainings.new:
             continue
-        bench.progress.note(
-            f"{'first answer' if number == 0 else 'another encoder'} after {formatting.duration(bench.budget.spent)}: "
-            f"a linear probe of {encoder} reaches a validation AUROC of {score:.3f} with "
-            f"{formatting.counted(found[0]['train_windows'], 'training window')}"
+        answer = "first answer" if number == 0 else "another encoder"
+        note(
+            f"{answer} after {formatting.duration(trainings.budget.spent)}: a linear probe of {encoder} reaches a "
+            f"validation AUROC of {score:.3f} with {formatting.counted(found[0]['train_windows'], 'training window')}"
         )
-    if not trials:
+    scores = _scores(trials)
+    if not scores:
         raise DataError(f"no encoder of {', '.join(encoders)} takes these windows; see the notes above")
     rungs.append(
-        {"methods": {PROBE: float(np.mean([trial["score"] for trial in trials]))}, "rounds": rounds, "seconds": share}
+        {"scores": {key.encoder: score for key, score in scores.items()}, "rounds": rounds, "seconds": first_tenth}
     )
     return trials
 
 
-def _seeds(bench: Bench, trials: list[dict[str, Any]], alive: list[str], encoder: str) -> list[dict[str, Any]]:
+def _seeds(trainings: Trainings, trials: list[dict[str, Any]], alive: list[str], encoder: str) -> list[dict[str, Any]]:
     """Further seeds of the best method, where the time of the rounds is not spent; folds are an ensemble already."""
     found: list[dict[str, Any]] = []
-    if bench.material.rounds > 1 or not alive:
+    if trainings.material.rounds > 1 or not alive:
         return found
     own = [trial for trial in trials if trial["method"] == alive[0] and "score" in trial]
     if not own:
         return found
     last = own[-1]
     for seed in range(1, _SEEDS):
-        if bench.budget.left - bench.reserve < last["spent"]:
-            break
         keys = ("method", "encoder", "windows", "validated", "epochs")
-        found += bench.run(
-            [{key: last[key] for key in keys} | {"seed": seed, "rounds": 1, "seconds": last["spent"] * _LATE}]
-        )
+        job = {key: last[key] for key in keys} | {"seed": seed, "rounds": 1, "seconds": last["spent"] * _LATE}
+        if not trainings.is_finished(job) and trainings.budget.left - trainings.reserve < last["spent"]:
+            break
+        found += trainings.run([job])
     return found
 
 
@@ -321,24 +363,8 @@ def _id(trial: dict[str, Any]) -> tuple[str, int]:
     return trial["name"], trial["round"]
 
 
-def _check_plan(out: Path, plan: AutoPlan) -> None:
-    """Write do/plan.json, or raise RunError where it holds another plan; the budget may change."""
-    file = out / FOLDER / PLANNED
-    now = {name: table for name, table in asdict(replace(plan, budget=PlannedBudget())).items() if name != "budget"}
-    now = json.loads(json.dumps(now))  # tuples as lists
-    if not file.is_file():
-        write_json(file, now)
-        return
-    stored = read_json(file)
-    different = [name for name in now if stored.get(name) != now[name]]
-    if different:
-        raise RunError(
-            f"[{different[0]}] of {out / 'plan.toml'} changed after its trainings began; remove {out / FOLDER} to "
-            "train again, or choose another --out"
-        )
-
-
-def _limit_threads(threads: int) -> None:
+def _start_process(threads: int, parent: int) -> None:
     import torch
 
+    end_with_parent(parent)
     torch.set_num_threads(threads)

@@ -13,13 +13,13 @@ from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json, write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.choose import CHOICE, MODEL, TESTED
+from ecgtune.workflows.auto.choose import MODEL, TESTED
 from ecgtune.workflows.auto.curve import probe_curve
-from ecgtune.workflows.auto.do import FOLDER, RESULTS
+from ecgtune.workflows.auto.do import RESULTS
 from ecgtune.workflows.auto.flags import flags_of
 from ecgtune.workflows.auto.look import FILE as FINGERPRINT
 from ecgtune.workflows.auto.material import FACTS
-from ecgtune.workflows.auto.plan_file import FLAGS, GIVEN, AutoPlan, stored_reasons
+from ecgtune.workflows.auto.plan_file import CHOICE, FLAGS, FOLDER, GIVEN, AutoPlan, stored_reasons
 from ecgtune.workflows.environment import machine
 from ecgtune.workflows.export import export
 from ecgtune.workflows.page import page
@@ -118,8 +118,8 @@ def _helps(found: dict[str, Any], curve: dict[str, Any], choice: dict[str, Any],
     leads = max((len(names.split()) for names in found["leads"]), default=1)
     if plan.data.leads is not None and len(plan.data.leads) < leads:
         sentences.append(
-            f"**Leads.** {leads} leads are recorded and {len(plan.data.leads)} is used, because the encoders on this "
-            "machine read one. An encoder of 12 leads (`ecgtune models`, --encoders) reads all."
+            f"**Leads.** {len(plan.data.leads)} of {leads} recorded leads are used. An encoder of 12 leads "
+            "(`ecgtune models`, --encoders) reads all."
         )
     sites = found["sites"]
     if sites is None:
@@ -142,11 +142,12 @@ def _helps(found: dict[str, Any], curve: dict[str, Any], choice: dict[str, Any],
 def commands(out: Path, found: dict[str, Any], plan: AutoPlan, folders: list[Path]) -> dict[str, list[str]]:
     """The exact commands that follow, by purpose; each runs as it is written."""
     reading, flags, place = found["reading"], flags_of(found, plan), out.as_posix()
-    model = f"{place}/{EXPORTED}"
+    model, exported = f"{place}/{EXPORTED}", (out / EXPORTED).is_file()
     result = {
         "check the exported file": [_line("verify", model)],
         "serve": [_line("page", model, f"{place}/{PAGE}")],
     }
+    result = result if exported else {}
     if found["kind"] == "simulated":
         return result
     windows = found["kind"] == "windows"
@@ -156,9 +157,10 @@ def commands(out: Path, found: dict[str, Any], plan: AutoPlan, folders: list[Pat
     facts = flags["facts"]
     again = [*flags["records"], *flags["request"], *_decided_flags(out, plan), "--budget", f"{plan.budget.seconds:g}s"]
     external = [*flags["records"], *flags["windows"], *facts, *flags["labels"]]
+    without = [_line("predict", model, signals, *facts, "--out", f"{place}/predictions-onnx")]
     return {
         "predict": [_line("predict", run, signals, *ensemble, *facts, "--out", f"{place}/predictions")],
-        "predict without PyTorch": [_line("predict", model, signals, *facts, "--out", f"{place}/predictions-onnx")],
+        **({"predict without PyTorch": without} if exported else {}),
         **result,
         "evaluate at another hospital": [_line("evaluate", run, data, *external, "--out", f"{place}/external")],
         "reproduce": [_line("auto", data, *again, "--out", f"{place}-again")],
@@ -169,8 +171,8 @@ def _decided_flags(out: Path, plan: AutoPlan) -> list[str]:
     """Flags of the decisions that were given; those on the data are in the request."""
     words: list[str] = []
     for key, reason in stored_reasons(out).items():
-        if reason == GIVEN and key in FLAGS and not key.startswith(("data.", "budget.")):
-            value = plan.value(key)
+        value = plan.value(key)
+        if reason == GIVEN and value is not None and key in FLAGS and not key.startswith(("data.", "budget.")):
             words += [FLAGS[key], *map(str, value if isinstance(value, tuple) else (value,))]
     return words
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,9 +14,12 @@ import tomli_w
 from ecgtune.config.auto import PlannedBudget, PlannedData, PlannedModel, PlannedSplit, PlannedTraining
 from ecgtune.config.base import from_tables
 from ecgtune.errors import RunError
-from ecgtune.utils.files import toml_value, write_text
+from ecgtune.utils import formatting
+from ecgtune.utils.files import read_json, toml_value, write_json, write_text
 
-PLAN, PROSE = "plan.toml", "plan.md"
+PLAN, PROSE, CHOICE = "plan.toml", "plan.md", "choice.json"
+#: Folder of the trainings, and in it the plan with which they began.
+FOLDER, BEGUN = "do", "plan.json"
 TABLES: dict[str, Any] = {
     "data": PlannedData,
     "split": PlannedSplit,
@@ -80,6 +84,35 @@ def read_plan(out: Path) -> AutoPlan:
     except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read ({error}); remove it to decide again") from None
     return AutoPlan(**from_tables(TABLES, tables, str(file)))
+
+
+def begin(out: Path, plan: AutoPlan) -> None:
+    """Keep the plan with which the trainings begin in do/plan.json; raise as `check_begun` where it has another."""
+    check_begun(out, plan)
+    write_json(out / FOLDER / BEGUN, _without_budget(plan))
+
+
+def check_begun(out: Path, plan: AutoPlan) -> None:
+    """Raise RunError where trainings began with another plan, or a model was chosen with another budget."""
+    if (out / FOLDER / BEGUN).is_file():
+        stored, now = read_json(out / FOLDER / BEGUN), _without_budget(plan)
+        different = [name for name in now if stored.get(name) != now[name]]
+        if different:
+            raise RunError(
+                f"[{different[0]}] of {out / PLAN}, or a flag, changed after its trainings began; remove "
+                f"{out / FOLDER} to train again, or choose another --out"
+            )
+    if (out / CHOICE).is_file() and (before := read_json(out / CHOICE).get("budget")) != plan.budget.seconds:
+        raise RunError(
+            f"the model in {out} was chosen with a budget of {formatting.duration(before)}, and its test split was "
+            "used; choose another --out"
+        )
+
+
+def _without_budget(plan: AutoPlan) -> dict[str, Any]:
+    tables = dataclasses.asdict(plan)
+    del tables["budget"]
+    return json.loads(json.dumps(tables))  # tuples as lists
 
 
 def write_plan(out: Path, plan: AutoPlan, reasons: Mapping[str, str]) -> None:

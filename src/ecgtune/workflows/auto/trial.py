@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -70,6 +71,16 @@ def _builder(out: Path, plan: AutoPlan, number: int, windows: int | None, valida
     return RunBuilder(material.dataset, split_of(material, number, windows, validated))
 
 
+@contextmanager
+def windows_in_memory() -> Iterator[None]:
+    """Forget the windows that `material_of` keeps at the end: the next auto in the folder may be of other files."""
+    try:
+        yield
+    finally:
+        material_of.cache_clear()
+        _builder.cache_clear()
+
+
 def split_of(material: Material, number: int, windows: int | None, validated: int | None) -> Split:
     """The split of a job; number -1 is the last training."""
     return material.final(windows) if number < 0 else material.split(number, windows=windows, validated=validated)
@@ -87,8 +98,9 @@ def ready_run(out: Path, plan: AutoPlan, job: Mapping[str, Any], folder: Path) -
 def run_trial(out: Path, folder: Path, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
     """Run the job of a folder, unless its result is there, and return result.json.
 
-    Only training and validation windows are read. A training that reaches `seconds` of the job ends with the epoch it
-    is in. One that cannot be run (such as a length that the encoder does not take) has its reason as "failed".
+    Only training and validation windows are read. A training that reaches `seconds` of the job ends after it was
+    validated once more. One that cannot be run (such as a length that the encoder does not take) has its reason as
+    "failed".
     """
     file = folder / RESULT
     if file.is_file():
@@ -157,6 +169,8 @@ def seconds_per_window(out: Path, plan: AutoPlan, method: str, encoder: str, ste
     split = material.split(0, windows=max(steps * batch, 2 * _classes(material)), validated=max(64, batch))
     recipe = recipe_of(plan, method, encoder, epochs=1, task=material.dataset.task)
     recipe = replace(recipe, optimisation=replace(recipe.optimisation, checkpoint_metric="loss"))
+    if recipe.method.gradient_in_encoder:
+        recipe = fit_memory(recipe, material.dataset, split, progress=ProgressBar(quiet=True))
     small = material.dataset.select(np.concatenate([split.train, split.val]))
     count = len(split.train)
     rows = np.arange(len(small))

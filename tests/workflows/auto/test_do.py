@@ -1,0 +1,104 @@
+"""The order of trainings, their times, and what a resumed command finds; the trainings themselves are replaced."""
+
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
+
+import ecgtune
+from ecgtune.config.auto import AutoSettings
+from ecgtune.errors import DataError, RunError
+from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.auto import do as module
+from ecgtune.workflows.auto.budget import Budget
+from ecgtune.workflows.auto.plan_file import read_plan
+
+FIRST, SECOND = "ecg-fm-tiny", "ecg-fm-tiny-random"
+
+
+@pytest.fixture
+def out(tmp_path, monkeypatch):
+    """A planned auto of two encoders, of which the second one scores higher, as `started` lists its trainings."""
+    settings = AutoSettings(until="decide", encoders=(FIRST, SECOND), folds=1)
+    ecgtune.auto(ecgtune.simulate(96, seed=1, seconds=3), settings, out=tmp_path, quiet=True)
+
+    def trial(out, folder, callbacks=()):
+        if not (folder / "result.json").is_file():
+            job = read_json(folder / "job.json")
+            score = 0.7 + 0.1 * (job["encoder"] == SECOND) + 0.1 * (job["method"] == "full")
+            write_json(folder / "result.json", {**job, "score": score, "train_windows": 60, "spent": 100.0})
+            with (tmp_path / "started").open("a") as file:
+                file.write(f"{job['name']}\n")
+        return read_json(folder / "result.json")
+
+    monkeypatch.setattr(module, "run_trial", trial)
+    monkeypatch.setattr(module, "seconds_per_window", lambda *_: (1e-3, 1e-3))
+    return tmp_path
+
+
+def done(out, jobs=1):
+    with ProgressBar(quiet=True) as progress:
+        plan, budget = read_plan(out), Budget(out, progress)
+        budget.limit(plan.budget.seconds)
+        return module.do(out, plan, budget, progress, jobs)
+
+
+@pytest.mark.parametrize("spent", [0.2, 0.97])
+def test_a_resumed_command_keeps_encoders_and_seeds_for_which_no_time_would_be_left(out, spent):
+    before = done(out)
+    started = (out / "started").read_text()
+    assert before["encoder"] == SECOND
+    assert {trial["seed"] for trial in before["trials"] if trial["method"] == "full"} == {0, 1, 2}
+    write_json(out / "spent.json", {"seconds": spent * 1800})
+    after = done(out)
+    assert (after["encoder"], after["trials"]) == (before["encoder"], before["trials"])
+    assert (out / "started").read_text() == started
+
+
+def unfit(monkeypatch, method, encoder):
+    """Make one method unable to run with one encoder."""
+    measured = module.seconds_per_window
+
+    def seconds(out, plan, *given):
+        if given == (method, encoder):
+            raise DataError("it takes other windows")
+        return measured(out, plan, *given)
+
+    monkeypatch.setattr(module, "seconds_per_window", seconds)
+
+
+def test_an_encoder_that_takes_other_windows_is_left_out_though_it_is_the_first(out, monkeypatch):
+    unfit(monkeypatch, "probe", FIRST)
+    assert done(out)["encoder"] == SECOND
+
+
+def test_a_method_that_cannot_run_is_left_out_with_its_reason(out, monkeypatch):
+    unfit(monkeypatch, "lora", SECOND)
+    found = done(out)
+    assert found["missing"] == {"lora": "it takes other windows"}
+    assert {"probe", "full", "scratch"} <= {trial["method"] for trial in found["trials"]}
+
+
+def test_a_process_that_dies_is_told_in_one_line(out, monkeypatch):
+    class Broken:
+        def __init__(self, *_):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def submit(self, *_):
+            raise BrokenProcessPool
+
+    monkeypatch.setattr(module, "ProcessPoolExecutor", Broken)
+    with pytest.raises(RunError, match="--jobs 1"):
+        done(out, jobs=2)
+
+
+def test_encoders_of_two_pretrainings_have_folders_of_their_own():
+    job = {"method": "probe", "windows": None, "epochs": 2, "seed": 0}
+    names = {module.name_of({**job, "encoder": f"runs/{run}/best"}) for run in ("a", "b")}
+    assert len(names) == 2
