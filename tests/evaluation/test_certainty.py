@@ -203,7 +203,7 @@ def test_another_number_of_thresholds_is_refused():
     unit = UnitCertainty((0.5,), (0.5,) * 101, 3)
     stored = Certainty(0.9, unit, unit).to_dict()
     assert Certainty.from_dict(stored).recording == unit
-    with pytest.raises(ValueError, match="thresholds are missing: 1 of 2"):
+    with pytest.raises(ValueError, match="1 of 2 values of thresholds"):
         Certainty.from_dict(stored, 2)
-    with pytest.raises(ValueError, match="confidence are missing: 1 of 101"):
+    with pytest.raises(ValueError, match="1 of 101 values of confidence"):
         Certainty.from_dict(stored | {"window": stored["window"] | {"confidence": [0.5]}})

@@ -200,7 +200,7 @@ def test_a_run_and_its_export_give_the_same_tables(folder, tmp_path):
         ("novelty.npz", b"PK", "novelty.npz cannot be read"),
         ("novelty.npz", b"narrow", "3 features, but the encoder gives"),
         ("certainty.json", b"{}", "certainty.json"),
-        ("certainty.json", b"thresholds", "are missing"),
+        ("certainty.json", b"thresholds", "1 of 101 values of confidence"),
     ],
 )
 def test_damaged_files_are_one_line(folder, tmp_path, name, content, message):

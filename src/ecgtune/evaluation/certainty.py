@@ -93,7 +93,7 @@ class Certainty:
         for entry in filter(None, (stored["window"], stored["recording"])):
             for name, wanted in (("thresholds", thresholds), ("confidence", len(FRACTIONS))):
                 if len(entry[name]) != wanted:
-                    raise ValueError(f"{name} are missing: {len(entry[name])} of {wanted}")
+                    raise ValueError(f"{len(entry[name])} of {wanted} values of {name}")
         units = [
             entry and UnitCertainty(tuple(entry["thresholds"]), tuple(entry["confidence"]), entry["groups"])
             for entry in (stored["window"], stored["recording"])
