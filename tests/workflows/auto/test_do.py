@@ -3,6 +3,7 @@
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
+import torch
 
 import ecgtune
 from ecgtune.config.auto import AutoSettings
@@ -96,6 +97,18 @@ def test_a_process_that_dies_is_told_in_one_line(out, monkeypatch):
     monkeypatch.setattr(module, "ProcessPoolExecutor", Broken)
     with pytest.raises(RunError, match="--jobs 1"):
         done(out, jobs=2)
+
+
+def test_trainings_at_a_time_are_measured_with_the_threads_of_one(out, monkeypatch):
+    threads = []
+    monkeypatch.setattr(
+        module, "seconds_per_window", lambda *_: threads.append(torch.get_num_threads()) or (1e-3, 1e-3)
+    )
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 6)
+    before = torch.get_num_threads()
+    with ProgressBar(quiet=True) as progress:
+        module.Trainings(out, read_plan(out), Budget(out, progress), progress, jobs=2).measured("probe", FIRST)
+    assert (threads, torch.get_num_threads()) == ([3], before)
 
 
 def test_encoders_of_two_pretrainings_have_folders_of_their_own():

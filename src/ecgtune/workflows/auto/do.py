@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +42,8 @@ class Trainings:
     def __init__(self, out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: int = 1) -> None:
         self.out, self.plan, self.budget, self.progress, self.jobs = out, plan, budget, progress, jobs
         self.folder = out / FOLDER
+        #: Of each training, where several run at a time; None for all.
+        self.threads = None if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
         self.new, self.skipped = False, set[str]()
         self._unfit: dict[str, EcgtuneError] = {}
         self.material = material_of(out, plan)
@@ -66,17 +68,18 @@ class Trainings:
     def measured(self, method: str, encoder: str) -> tuple[float, float]:
         """Seconds per window of a step and of a forward pass, from measured.json or measured now.
 
-        Raises what the training raises.
+        With the threads that a training has. Raises what the training raises.
         """
         file = self.folder / MEASURED
         known = read_json(file) if file.is_file() else {}
-        key = f"{method} {encoder}"
+        key = f"{method} {encoder}" + ("" if self.threads is None else f", {self.threads} threads")
         if key in self._unfit:
             raise self._unfit[key]
         if key not in known:
             self.progress.describe(f"do: measure {method}")
             try:
-                step, forward = seconds_per_window(self.out, self.plan, method, encoder)
+                with _limited_threads(self.threads):
+                    step, forward = seconds_per_window(self.out, self.plan, method, encoder)
             except EcgtuneError as error:
                 self._unfit[key] = error
                 raise
@@ -177,10 +180,10 @@ class Trainings:
 
     def _run_apart(self, folders: Sequence[Path]) -> list[dict[str, Any]]:
         """Each training in a process of its own, with its part of the cores."""
-        threads = max(1, (os.cpu_count() or 1) // self.jobs)
+        start = self.threads or 1, os.getpid()
         started: list[Future[dict[str, Any]]] = []
         try:
-            with ProcessPoolExecutor(self.jobs, get_context("spawn"), _start_process, (threads, os.getpid())) as pool:
+            with ProcessPoolExecutor(self.jobs, get_context("spawn"), _start_process, start) as pool:
                 for folder in folders:
                     while sum(not one.done() for one in started) >= self.jobs:
                         self._wait()
@@ -361,6 +364,19 @@ def _scores(trials: Iterable[dict[str, Any]]) -> dict[_Key, float]:
 
 def _id(trial: dict[str, Any]) -> tuple[str, int]:
     return trial["name"], trial["round"]
+
+
+@contextmanager
+def _limited_threads(threads: int | None) -> Iterator[None]:
+    """torch with so many threads; None for those that it has."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _start_process(threads: int, parent: int) -> None:

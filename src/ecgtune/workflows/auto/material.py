@@ -200,7 +200,7 @@ def _without(dataset: Dataset, split: Split, pairs: Iterable[tuple[str, str]]) -
 
 def _folds(dataset: Dataset, rows: NDArray[np.int64], plan: AutoPlan) -> NDArray[np.int64]:
     """The fold of each of `rows`, by group, stratified by label. Groups that share a signal are in one fold."""
-    folds = plan.split.folds
+    folds, pairs = plan.split.folds, list[tuple[str, str]]()
     for _ in range(_REDRAWS):
         group = rows if dataset.group is None else dataset.group[rows]
         names, codes = np.unique(group, return_inverse=True)
