@@ -41,7 +41,10 @@ def shortened(tokens: list[str]) -> list[str]:
             tokens[tokens.index(flag) + 1] = value
         else:
             tokens += [flag, value]
-    silent = tokens[0] in ("demo", "models", "methods", "report") or tokens[:2] in (["data", "fingerprint"], ["data", "overlap"])
+    silent = tokens[0] in ("demo", "models", "methods", "report") or tokens[:2] in (
+        ["data", "fingerprint"],
+        ["data", "overlap"],
+    )
     return tokens if silent else [*tokens, "--quiet"]
 
 
