@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -73,14 +74,16 @@ def test_files_of_a_folder_have_the_permissions_of_the_umask(tmp_path):
     assert (tmp_path / "best" / "one").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """As on a full disk, no file can grow beyond 10 kB."""
+    """As on a full disk, no file can grow beyond 10 kB: not even the log into which pytest may write its progress."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def save_open(path):
@@ -98,13 +101,14 @@ def save_open(path):
     ],
 )
 @pytest.mark.parametrize("in_folder", [False, True])
-def test_a_full_disk_is_one_line_and_keeps_the_last_whole_file(tmp_path, small_files, write, in_folder):
+def test_a_full_disk_is_one_line_and_keeps_the_last_whole_file(tmp_path, write, in_folder):
     path = tmp_path / "state.pt"
     if in_folder:
         replace_folder(path, lambda partial: (partial / "weights").write_text("old"))
     else:
         write_text(path, "old")
-    with pytest.raises(RunError, match=r"state\.pt cannot be written \(.*\); free some space and run it again"):
+    reason = r"state\.pt cannot be written \(.*\); free some space and run it again"
+    with small_files(), pytest.raises(RunError, match=reason):
         replace_folder(path, lambda partial: write(partial / "weights")) if in_folder else write_atomically(path, write)
     assert (path / "weights" if in_folder else path).read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
