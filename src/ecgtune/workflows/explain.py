@@ -171,12 +171,13 @@ def _at_window(values: NDArray[np.float64], seconds: float, samples: int, whole:
 
 
 def _picture(found: Explanation, signal: NDArray[np.float32], windows: Unlabelled) -> str:
-    title = f"{Path(windows.path).name}, window {found.window}: {found.label} {score(found.probability)}, shaded by "
+    window = f"{Path(windows.path).name}, window {found.window}"
+    title = f"{window}: probability of {found.label} {score(found.probability)}, shaded by {found.settings.by}"
     return ecg_paper(
         signal,
         windows.sampling_rate,
         found.leads,
-        f"{title}{found.settings.by}",
+        title,
         found.stretches,
         millivolts=windows.unit == "mV",
     )
