@@ -26,6 +26,7 @@ ACCEPTED: Mapping[str, str] = {}
 LICENCES: Mapping[str, str] = {
     "axe-playwright-python": "MIT License",  # with axe-core, MPL-2.0
     "docutils": "BSD License",  # and public domain; the GPL is that of a mode of Emacs beside it
+    "mlcroissant": "Apache License 2.0",
 }
 _COPYLEFT = re.compile(r"\bA?GPL|General Public License|Affero|SSPL|Commons Clause|non-?commercial", re.IGNORECASE)
 _WEAK = re.compile(r"\bLGPL|Lesser General Public", re.IGNORECASE)  # of libraries that are imported, not copied
