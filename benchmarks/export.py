@@ -244,9 +244,9 @@ def table(result: Mapping[str, Any]) -> str:
             f"{described(result)}, one core.\n",
             markdown(("subject", "must", "measured", "reached"), musts),
             markdown(header, rows),
-            f"A product of large matrices reaches {full['product'] / 1e9:.0f} GFLOP/s on this core; ECG-FM's size"
-            f" reaches {', '.join(reached)}. At the rate of that product, float32 would be {times(most)} as fast as"
-            " torch.\n",
+            f"A product of large matrices reaches {full['product'] / 1e9:.0f} GFLOP/s with torch on this core; ECG-FM's"
+            f" size reaches {', '.join(reached)}. With the kernels of torch, float32 could be at most {times(most)} as"
+            " fast as torch.\n",
             "Recordings of ten seconds, ecg-fm-tiny in int8, one process:\n",
             markdown(("recordings", "time", "recordings/s", "peak memory", "without mapped files"), streams),
         ]
