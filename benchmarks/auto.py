@@ -29,8 +29,8 @@ from ecgtune.utils.files import read_json, write_text
 from ecgtune.utils.machine import processor_name
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Budget, Deadline
-from ecgtune.workflows.auto.do import Bench, name_of
 from ecgtune.workflows.auto.plan_file import read_plan
+from ecgtune.workflows.auto.trainings import Trainings, name_of
 from ecgtune.workflows.auto.trial import ready_run
 from ecgtune.workflows.run import run_recipe
 
@@ -129,7 +129,7 @@ def hand_row(task: str, budget: str, method: str, out: Path) -> dict[str, Any]:
     """Train one method alone with the whole budget, on the split of auto, and test it."""
     plan = read_plan(out)
     with ProgressBar(quiet=True) as progress:
-        bench = Bench(out, plan, Budget(out, progress), progress)
+        bench = Trainings(out, plan, Budget(out, progress), progress)
         encoder = read_json(out / "do" / "results.json")["encoder"]
         job = bench.job(method, encoder, 0.9 * plan.budget.seconds, 1)
         folder = out / "hand" / name_of(job)

@@ -41,6 +41,14 @@ def test_the_page_holds_the_tables_of_the_results(script):
     assert f"<!-- normalisation -->\n{text}<!-- end of normalisation -->" in normalisation.PAGE.read_text("utf-8")
 
 
+def test_the_table_of_auto_names_the_best_method_by_hand(script):
+    rows = [
+        {"task": "t", "budget": "10min", "method": method, "auroc": auroc, "seconds": "60"}
+        for method, auroc in (("auto: lora x 1", "0.9"), ("probe", "0.8"), ("full", "0.91"))
+    ]
+    assert script("auto").table(rows).splitlines()[-1].endswith("| full | 0.91 | -0.0100 |")
+
+
 def test_the_original_computes_what_we_compute(script, size):
     ways, classifier = script("ways"), script("encoders").classifier(size.config)
     original, step = ways.original_step(size, classifier)

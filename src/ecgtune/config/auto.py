@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from ecgtune.config.base import choose, require
@@ -56,6 +58,9 @@ class AutoSettings:
     """Seed of a split that is drawn."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Device to compute on; auto selects CUDA, then MPS, then the CPU."""
+    repeat: str | Path | None = None
+    """Folder of a finished auto of the same files: take its decisions, and train what it trained, whatever time that
+    takes."""
 
     def __post_init__(self) -> None:
         for name in ("encoders", "methods"):  # joined by commas, as in other commands, or one by one
@@ -71,6 +76,12 @@ class AutoSettings:
         )
         for name in ("encoders", "methods"):
             require(getattr(self, name) != (), f"{name} is empty; name one or more, or leave it out")
+        if self.repeat is not None:
+            kept = ("repeat", "jobs", "until")
+            for item in dataclasses.fields(self):
+                given = item.name not in kept and getattr(self, item.name) != item.default
+                flag = f"--{item.name.replace('_', '-')}"
+                require(not given, f"--repeat takes all decisions of {self.repeat}; leave out {flag}")
 
     @property
     def seconds(self) -> float:
@@ -144,8 +155,12 @@ class PlannedBudget:
 
     def __post_init__(self) -> None:
         require(self.seconds > 0, f"seconds is {self.seconds}; allowed: above 0")
-        used = self.probe + sum(self.rounds)
         require(
-            0 < self.probe < 1 and min(self.rounds, default=1) > 0 and used < 0.95,
-            f"probe {self.probe} and rounds {self.rounds} take {used:.2f} of the time; allowed: below 0.95",
+            0 < self.probe < 1 and min(self.rounds, default=1) > 0 and self.used < 0.95,
+            f"probe {self.probe} and rounds {self.rounds} take {self.used:.2f} of the time; allowed: below 0.95",
         )
+
+    @property
+    def used(self) -> float:
+        """Fraction of the time for the probe and all rounds."""
+        return self.probe + sum(self.rounds)

@@ -17,6 +17,15 @@ from ecgtune.utils.machine import status_bytes
 # Parameters of glibc's mallopt, and the largest int.
 M_TRIM_THRESHOLD, M_MMAP_MAX, UNLIMITED = -1, -4, 2**31 - 1
 
+#: How torch and the libraries under it say that memory has ended, beside MemoryError.
+_NO_MEMORY = ("can't allocate memory", "out of memory", "could not allocate", "bad_alloc", "alloc_failed")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the error says that the memory of the machine or of its accelerator has ended."""
+    said = isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _NO_MEMORY)
+    return said or isinstance(error, MemoryError)
+
 
 @cache
 def retain_freed_memory() -> bool:

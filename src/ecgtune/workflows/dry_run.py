@@ -23,7 +23,7 @@ from ecgtune.errors import EcgtuneError, RunError
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.callbacks import Callback
 from ecgtune.training.inference import choose_device, logits_of
-from ecgtune.training.memory import PeakMemory
+from ecgtune.training.memory import PeakMemory, out_of_memory
 from ecgtune.training.prefix import MEMORY_FRACTION
 from ecgtune.utils import formatting
 from ecgtune.utils.machine import status_bytes
@@ -35,8 +35,6 @@ from ecgtune.workflows.run import run_recipe
 #: Optimizer steps of an epoch that are run, and epochs; the first steps carry the audits and are not timed.
 STEPS, EPOCHS, AUDITED = 4, 2, 2
 VALIDATED = 16  # windows at least
-#: How torch and the libraries under it say that memory has ended, beside MemoryError and CUDA's own type.
-_NO_MEMORY = ("can't allocate memory", "out of memory", "could not allocate", "bad_alloc")
 
 
 @dataclass
@@ -147,7 +145,7 @@ def answer(file: str) -> None:
     except EcgtuneError as error:
         found = error
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not any(text in str(error) for text in _NO_MEMORY):
+        if not out_of_memory(error):
             raise
         found = f"more than the {formatting.size(memory)} that are free"
     job.write_bytes(pickle.dumps(found))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -83,11 +84,16 @@ def run_recipe(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callbac
         write_run(run.folder.path)
 
 
-def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()) -> tuple[TrainingResult, str]:
-    """Train on the training windows and leave the best epoch on validation in model and folder; no others are read.
+class Fitted(NamedTuple):
+    """A training: its result, a sentence on what was precomputed, and the logits of the validation windows."""
 
-    Returns the result of the training and a sentence on what was precomputed.
-    """
+    training: TrainingResult
+    precomputed: str
+    validation: Callable[[], np.ndarray]
+
+
+def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()) -> Fitted:
+    """Train on the training windows and leave the best epoch on validation in model and folder; no others are read."""
     model, prepared, settings, trainer = run.model, run.prepared, run.recipe.optimisation, run.recipe.trainer
     training, validation = prepared.windows(prepared.split.train), prepared.windows(prepared.split.val)
     head_seconds = 0.0
@@ -116,14 +122,19 @@ def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()
     )
     shown = ProgressCallback(progress, run.folder.title, _step_cost(run.recipe) * settings.batch_size * run.pass_cost)
     trained = train(objective, settings, trainer, seed=run.seed, folder=run.folder, callbacks=[shown, *callbacks])
-    return replace(trained, seconds=trained.seconds + head_seconds), inputs.sentence
+
+    def validation_logits() -> np.ndarray:
+        batch = trainer.inference_batch(settings.batch_size)
+        return logits_of(objective.trained, inputs.validation.inputs, batch_size=batch, precision=trainer.precision)
+
+    return Fitted(replace(trained, seconds=trained.seconds + head_seconds), inputs.sentence, validation_logits)
 
 
 def _train_and_test(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback]) -> None:
     dataset, split, recipe = run.prepared.dataset, run.prepared.split, run.recipe
     origin = dataset.group if dataset.recording is None else dataset.recording
     write_text(run.folder.split, split_text(split.by_name(), origin))
-    trained, precomputed = fit(run, progress, callbacks)
+    trained, precomputed, _ = fit(run, progress, callbacks)
 
     rows = np.concatenate([split.val, split.test])
     name = np.repeat(["val", "test"], [len(split.val), len(split.test)])

@@ -14,7 +14,7 @@ from ecgtune.config.auto import AutoSettings
 from ecgtune.errors import RunError
 from ecgtune.io.writing import write_csv
 from ecgtune.utils.files import read_json, write_json
-from ecgtune.workflows.auto import auto, do, hand_over
+from ecgtune.workflows.auto import auto, do, hand_over, trainings
 from ecgtune.workflows.auto.plan_file import begin, read_plan
 from ecgtune.workflows.auto.trial import material_of
 from helpers.cli import run
@@ -76,7 +76,10 @@ def test_the_commands_that_follow_run(place, monkeypatch):
 def test_the_command_that_reproduces_runs(place, monkeypatch):
     monkeypatch.chdir(place)
     run(*commands(place)["auto"])
-    assert (place / "runs/auto-again/answer.md").is_file()
+    first, again = place / "runs/auto", place / "runs/auto-again"
+    assert read_json(again / "test.json") == read_json(first / "test.json")
+    for name in ("split.csv", "model/predictions.csv"):
+        assert (again / name).read_bytes() == (first / name).read_bytes()
 
 
 @pytest.mark.slow
@@ -88,11 +91,11 @@ def test_a_finished_auto_is_kept_and_takes_no_other_budget(place, monkeypatch):
     assert (place / "runs/auto/test.json").stat().st_mtime_ns == before
 
 
-def test_a_killed_command_resumes_counts_the_time_and_answers(tmp_path, monkeypatch):
+def test_a_killed_command_resumes_counts_the_time_and_can_be_repeated(tmp_path, monkeypatch):
     """The whole path without exports, which take most of the time, and with the fewest methods."""
-    data = ecgtune.simulate(96, seed=1, seconds=3)
+    data, out = ecgtune.simulate(96, seed=1, seconds=3), tmp_path / "out"
     settings = AutoSettings(budget="20min", encoders=("ecg-fm-tiny",), methods=("full",), folds=1, epochs=2)
-    trial, calls = do.run_trial, []
+    trial, calls = trainings.run_trial, []
 
     def killed(*arguments):
         calls.append(arguments[1])
@@ -107,21 +110,30 @@ def test_a_killed_command_resumes_counts_the_time_and_answers(tmp_path, monkeypa
     monkeypatch.setattr(hand_over, "export", without)
     monkeypatch.setattr(hand_over, "page", without)
     with monkeypatch.context() as patch:
-        patch.setattr(do, "run_trial", killed)
+        patch.setattr(trainings, "run_trial", killed)
         with pytest.raises(KeyboardInterrupt):
-            ecgtune.auto(data, settings, out=tmp_path, quiet=True)
-    spent = read_json(tmp_path / "spent.json")["seconds"]
-    done = {path: path.stat().st_mtime_ns for path in tmp_path.glob("do/*/*/result.json")}
+            ecgtune.auto(data, settings, out=out, quiet=True)
+    spent = read_json(out / "spent.json")["seconds"]
+    done = {path: path.stat().st_mtime_ns for path in out.glob("do/*/*/result.json")}
     assert (len(done), spent > 0) == (2, True)
-    answer = ecgtune.auto(data, settings, out=tmp_path, quiet=True)
+    answer = ecgtune.auto(data, settings, out=out, quiet=True)
     assert {path: path.stat().st_mtime_ns for path in done} == done
-    assert read_json(tmp_path / "spent.json")["seconds"] > spent
-    assert {trial["method"] for trial in read_json(tmp_path / "do/results.json")["trials"]} == {
+    assert read_json(out / "spent.json")["seconds"] > spent
+    assert {trial["method"] for trial in read_json(out / "do/results.json")["trials"]} == {
         *("probe", "full", "scratch")
     }
-    assert answer == tmp_path / "answer.md"
+    assert answer == tmp_path / "out" / "answer.md"
     assert "model.onnx was not written: the extra is not installed" in answer.read_text()
-    assert read_json(tmp_path / "test.json")["runs"] == ["model"]
+    assert read_json(out / "test.json")["runs"] == ["model"]
+
+    again = tmp_path / "again"
+    ecgtune.auto(data, AutoSettings(repeat=out), out=again, quiet=True)
+    assert read_json(again / "test.json") == read_json(out / "test.json")
+    scores = [
+        [(trial["name"], trial["score"]) for trial in read_json(folder / "do/results.json")["trials"]]
+        for folder in (out, again)
+    ]
+    assert scores[0] == scores[1]
 
 
 @pytest.mark.slow

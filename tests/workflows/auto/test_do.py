@@ -11,6 +11,7 @@ from ecgtune.errors import DataError, RunError
 from ecgtune.utils.files import read_json, write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto import do as module
+from ecgtune.workflows.auto import trainings
 from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.plan_file import read_plan
 
@@ -32,8 +33,8 @@ def out(tmp_path, monkeypatch):
                 file.write(f"{job['name']}\n")
         return read_json(folder / "result.json")
 
-    monkeypatch.setattr(module, "run_trial", trial)
-    monkeypatch.setattr(module, "seconds_per_window", lambda *_: (1e-3, 1e-3))
+    monkeypatch.setattr(trainings, "run_trial", trial)
+    monkeypatch.setattr(trainings, "measured", lambda *_: {"step": 1e-3, "forward": 1e-3})
     return tmp_path
 
 
@@ -58,14 +59,14 @@ def test_a_resumed_command_keeps_encoders_and_seeds_for_which_no_time_would_be_l
 
 def unfit(monkeypatch, method, encoder):
     """Make one method unable to run with one encoder."""
-    measured = module.seconds_per_window
+    measured = trainings.measured
 
     def seconds(out, plan, *given):
         if given == (method, encoder):
             raise DataError("it takes other windows")
         return measured(out, plan, *given)
 
-    monkeypatch.setattr(module, "seconds_per_window", seconds)
+    monkeypatch.setattr(trainings, "measured", seconds)
 
 
 def test_an_encoder_that_takes_other_windows_is_left_out_though_it_is_the_first(out, monkeypatch):
@@ -94,24 +95,23 @@ def test_a_process_that_dies_is_told_in_one_line(out, monkeypatch):
         def submit(self, *_):
             raise BrokenProcessPool
 
-    monkeypatch.setattr(module, "ProcessPoolExecutor", Broken)
+    monkeypatch.setattr(trainings, "ProcessPoolExecutor", Broken)
     with pytest.raises(RunError, match="--jobs 1"):
         done(out, jobs=2)
 
 
 def test_trainings_at_a_time_are_measured_with_the_threads_of_one(out, monkeypatch):
     threads = []
-    monkeypatch.setattr(
-        module, "seconds_per_window", lambda *_: threads.append(torch.get_num_threads()) or (1e-3, 1e-3)
-    )
-    monkeypatch.setattr(module.os, "cpu_count", lambda: 6)
+    measured = trainings.measured
+    monkeypatch.setattr(trainings, "measured", lambda *_: threads.append(torch.get_num_threads()) or measured(*_))
+    monkeypatch.setattr(trainings.os, "cpu_count", lambda: 6)
     before = torch.get_num_threads()
     with ProgressBar(quiet=True) as progress:
-        module.Trainings(out, read_plan(out), Budget(out, progress), progress, jobs=2).measured("probe", FIRST)
+        trainings.Trainings(out, read_plan(out), Budget(out, progress), progress, jobs=2).measured("probe", FIRST)
     assert (threads, torch.get_num_threads()) == ([3], before)
 
 
 def test_encoders_of_two_pretrainings_have_folders_of_their_own():
     job = {"method": "probe", "windows": None, "epochs": 2, "seed": 0}
-    names = {module.name_of({**job, "encoder": f"runs/{run}/best"}) for run in ("a", "b")}
+    names = {trainings.name_of({**job, "encoder": f"runs/{run}/best"}) for run in ("a", "b")}
     assert len(names) == 2

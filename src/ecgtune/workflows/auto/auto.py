@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ecgtune.config.auto import STEPS, AutoSettings
 from ecgtune.config.base import to_table
 from ecgtune.data.dataset import Dataset
-from ecgtune.errors import SettingError
+from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.io.label_table import TableColumns
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.records.reading import RecordSettings
+from ecgtune.training.memory import out_of_memory
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Budget
@@ -23,6 +25,7 @@ from ecgtune.workflows.auto.hand_over import hand_over
 from ecgtune.workflows.auto.look import FILE as FINGERPRINT
 from ecgtune.workflows.auto.look import look
 from ecgtune.workflows.auto.plan_file import CHOICE, FOLDER, PROSE
+from ecgtune.workflows.auto.repeat import check_repeated, compared, repeat
 from ecgtune.workflows.auto.trial import windows_in_memory
 from ecgtune.workflows.environment import command_line
 
@@ -64,11 +67,14 @@ def auto(
     steps = STEPS[: STEPS.index(settings.until) + 1]
     result = out / RESULT_OF[settings.until]
     locked = exclusive(out, command_line(), result=FINGERPRINT, wait=wait)
-    with locked, ProgressBar(quiet=quiet) as progress, windows_in_memory():
+    with locked, ProgressBar(quiet=quiet) as progress, windows_in_memory(), _memory_told(out):
         budget = Budget(out, progress)
         found = look(request, out, progress=progress)
         for sentence in found["assumed"]:
             progress.note(f"assumed: {sentence}")
+        first = None if settings.repeat is None else Path(settings.repeat)
+        if first is not None:
+            check_repeated(first, found)
         if "decide" not in steps:
             return result
         plan = decide(out, settings)
@@ -77,13 +83,32 @@ def auto(
             return result
         budget.limit(plan.budget.seconds)
         if not (out / CHOICE).is_file():
-            do(out, plan, budget, progress, settings.jobs)
+            if first is None:
+                do(out, plan, budget, progress, settings.jobs)
+            else:
+                repeat(out, plan, budget, progress, settings.jobs, first)
         if "choose" in steps:
             choose(out, plan, budget, progress)
+            if first is not None:
+                progress.note(compared(out, first))
         if "hand-over" in steps:
             hand_over(out, plan, budget, progress)
         budget.tick(now=True)
     return result
+
+
+@contextmanager
+def _memory_told(out: Path) -> Iterator[None]:
+    """Raise RunError, one line, where memory ends outside of a training, which takes smaller pieces of a batch."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, EcgtuneError) or not out_of_memory(error):
+            raise
+        said = (str(error).splitlines() or [""])[0]
+        raise RunError(
+            f"memory ran out ({said or 'MemoryError'}); close other programs and rerun, which resumes in {out}"
+        ) from None
 
 
 def request_of(

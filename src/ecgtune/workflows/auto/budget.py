@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ecgtune.training.callbacks import Callback
@@ -55,14 +56,30 @@ class Budget(Callback):
 
 
 class Deadline(Callback):
-    """Ends a training `seconds` after it began, at the next step; its validation follows."""
+    """Ends a training `seconds` after it began, at the next step; its validation follows.
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds, self._end = seconds, 0.0
+    steps: optimizer steps after which each phase (the head alone, then the method) ends instead, which repeats a
+    training that was ended. `steps` is then the number of each so far, and `ended` whether it ended one.
+    """
+
+    def __init__(self, seconds: float, steps: Sequence[int] | None = None) -> None:
+        self._seconds, self._end, self._most = seconds, 0.0, steps
+        self.steps: list[int] = []
+        self.ended = False
 
     def on_train_begin(self, done: int, total: int) -> None:
         self._end = self._end or time.monotonic() + self._seconds
+        self.steps.append(done)
+
+    def on_step_end(self, step: int) -> None:
+        self.steps[-1] = step + 1
 
     @property
     def ends_training(self) -> bool:
-        return time.monotonic() >= self._end
+        phase = len(self.steps) - 1
+        if self._most is None:
+            ends = time.monotonic() >= self._end
+        else:
+            ends = phase < len(self._most) and self.steps[phase] >= self._most[phase]
+        self.ended |= ends
+        return ends

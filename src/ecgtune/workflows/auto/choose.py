@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ecgtune.data.tasks import Task
@@ -27,10 +29,21 @@ from ecgtune.workflows.auto.budget import Budget, Deadline
 from ecgtune.workflows.auto.do import RESULTS
 from ecgtune.workflows.auto.material import Material
 from ecgtune.workflows.auto.plan_file import CHOICE, FOLDER, AutoPlan
-from ecgtune.workflows.auto.trial import JOB, PROBE, RESULT, RUN, VALIDATION, material_of, ready_run
+from ecgtune.workflows.auto.trial import (
+    JOB,
+    PROBE,
+    RESULT,
+    RUN,
+    VALIDATION,
+    limited_threads,
+    material_of,
+    ready_run,
+)
 from ecgtune.workflows.run import run_recipe
 
 MODEL, TESTED = "model", "test.json"
+#: Folder of the last training after folds, beside those of its folds.
+FINAL = "final"
 METRIC = "auroc"
 RESAMPLES, LEVEL = 500, 0.95
 _LEAST_FINAL = 30.0  # seconds that a last training after folds may take at least
@@ -176,7 +189,7 @@ def _runs(members: Sequence[Candidate], ensemble: dict[str, Any] | None) -> list
     """Folders of the trainings that are tested; of folds without an ensemble one more is trained, on more windows."""
     if len(members[0].folders) == 1 or (ensemble and ensemble["helps"]):
         return [folder for one in members for folder in one.folders]
-    return [f"{FOLDER}/{members[0].name}/final"]
+    return [f"{FOLDER}/{members[0].name}/{FINAL}"]
 
 
 def _ensemble(
@@ -244,10 +257,18 @@ def _test(
         if (out / folder / RUN).is_dir() and not place.is_dir():
             replace_folder(place, lambda partial, source=out / folder / RUN: _copy(source, partial))
         run = ready_run(out, plan, job, place)
-        spent = next(row["seconds"] for row in choice["candidates"] if row["name"] == job["name"])
-        trained = (out / folder / RESULT).is_file()  # not the last training after folds, which may have been killed
-        limit = Deadline(0.0 if trained else max(_LEAST_FINAL, 2 * spent))
-        run_recipe(run, ProgressBar(quiet=True), [limit, budget])
+        trained = (out / folder / RESULT).is_file()
+        if trained:
+            limit = Deadline(0.0)
+        else:
+            spent = next(row["seconds"] for row in choice["candidates"] if row["name"] == job["name"])
+            repeated = job.get("seconds", 0.0) is None
+            most = max(_LEAST_FINAL, 2 * spent / material.rounds)
+            limit = Deadline(math.inf if repeated else most, job.get("steps"))
+        with limited_threads(job.get("threads")):
+            run_recipe(run, ProgressBar(quiet=True), [limit, budget])
+            if limit.ended and not trained:
+                write_json(job_file, {**job, "steps": limit.steps, "threads": torch.get_num_threads()})
         budget.tick(now=True)
     write_json(out / TESTED, tested(places, material))
 

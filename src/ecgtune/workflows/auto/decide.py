@@ -29,6 +29,7 @@ from ecgtune.workflows.auto.plan_file import (
     AutoPlan,
     check_begun,
     read_plan,
+    stored_reasons,
     write_plan,
 )
 
@@ -62,6 +63,8 @@ def decide(out: Path, settings: AutoSettings) -> AutoPlan:
     SettingError for names or values that are not allowed, DataError for recordings that cannot become windows, and
     RunError, before anything is written, for a change after the trainings began or the model was chosen.
     """
+    if settings.repeat is not None:
+        return _repeated(out, Path(settings.repeat))
     found = read_json(out / FINGERPRINT)
     stored = read_plan(out) if (out / PLAN).is_file() else None
     seconds = settings.seconds if settings.budget is not None or stored is None else stored.budget.seconds
@@ -79,6 +82,14 @@ def decide(out: Path, settings: AutoSettings) -> AutoPlan:
     reasons = {key: made.reasons.get(key, "the default") for key in plan.keys}
     reasons |= {key: GIVEN for key in plan.keys if plan.value(key) != automatic.value(key)}
     write_plan(out, plan, reasons | {key: GIVEN for key in _given(found, settings)})
+    return plan
+
+
+def _repeated(out: Path, first: Path) -> AutoPlan:
+    """The plan of `first`, with its reasons."""
+    plan, reasons = read_plan(first), stored_reasons(first)
+    check_begun(out, plan)
+    write_plan(out, plan, {key: f"{reason} (of {first})" for key, reason in reasons.items()})
     return plan
 
 

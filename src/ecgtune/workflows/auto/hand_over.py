@@ -19,7 +19,7 @@ from ecgtune.workflows.auto.do import RESULTS
 from ecgtune.workflows.auto.flags import flags_of
 from ecgtune.workflows.auto.look import FILE as FINGERPRINT
 from ecgtune.workflows.auto.material import FACTS
-from ecgtune.workflows.auto.plan_file import CHOICE, FLAGS, FOLDER, GIVEN, AutoPlan, stored_reasons
+from ecgtune.workflows.auto.plan_file import CHOICE, FOLDER, AutoPlan, stored_reasons
 from ecgtune.workflows.environment import machine
 from ecgtune.workflows.export import export
 from ecgtune.workflows.page import page
@@ -155,7 +155,7 @@ def commands(out: Path, found: dict[str, Any], plan: AutoPlan, folders: list[Pat
     run, *others = (folder.as_posix() for folder in folders)
     ensemble = ["--ensemble", *others] if others else []
     facts = flags["facts"]
-    again = [*flags["records"], *flags["request"], *_decided_flags(out, plan), "--budget", f"{plan.budget.seconds:g}s"]
+    again = [*flags["records"], *flags["request"], "--repeat", place]
     external = [*flags["records"], *flags["windows"], *facts, *flags["labels"]]
     without = [_line("predict", model, signals, *facts, "--out", f"{place}/predictions-onnx")]
     return {
@@ -165,16 +165,6 @@ def commands(out: Path, found: dict[str, Any], plan: AutoPlan, folders: list[Pat
         "evaluate at another hospital": [_line("evaluate", run, data, *external, "--out", f"{place}/external")],
         "reproduce": [_line("auto", data, *again, "--out", f"{place}-again")],
     }
-
-
-def _decided_flags(out: Path, plan: AutoPlan) -> list[str]:
-    """Flags of the decisions that were given; those on the data are in the request."""
-    words: list[str] = []
-    for key, reason in stored_reasons(out).items():
-        value = plan.value(key)
-        if reason == GIVEN and value is not None and key in FLAGS and not key.startswith(("data.", "budget.")):
-            words += [FLAGS[key], *map(str, value if isinstance(value, tuple) else (value,))]
-    return words
 
 
 def _line(*words: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,12 +26,13 @@ from ecgtune.recipes.comparison import RESNET
 from ecgtune.recipes.lookup import changed
 from ecgtune.recipes.recipe import Recipe, load_recipes
 from ecgtune.training.callbacks import Callback
-from ecgtune.training.inference import logits_of, probability_of
+from ecgtune.training.inference import choose_device, logits_of, probability_of
 from ecgtune.training.run_folder import begin_run
 from ecgtune.utils.files import read_json, write_atomically, write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Deadline
 from ecgtune.workflows.auto.material import Material, read_material
+from ecgtune.workflows.auto.pieces import Pieces, in_pieces, within_memory
 from ecgtune.workflows.auto.plan_file import SCRATCH, AutoPlan, read_plan
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import load_recipe_model
@@ -90,8 +93,11 @@ def ready_run(out: Path, plan: AutoPlan, job: Mapping[str, Any], folder: Path) -
     """The run of a job, in `folder`."""
     builder = _builder(out, plan, job["round"], job["windows"], job["validated"])
     task = builder.dataset.task
-    recipe = recipe_of(plan, job["method"], job["encoder"], epochs=job["epochs"], task=task)
-    recipe = fit_memory(recipe, builder.dataset, builder.split, folder=folder, progress=ProgressBar(quiet=True))
+    recipe = in_pieces(
+        recipe_of(plan, job["method"], job["encoder"], epochs=job["epochs"], task=task), job.get("pieces")
+    )
+    if job.get("pieces") is None:
+        recipe = fit_memory(recipe, builder.dataset, builder.split, folder=folder, progress=ProgressBar(quiet=True))
     return builder.ready(recipe, seed=job["seed"], folder=folder)
 
 
@@ -107,45 +113,53 @@ def run_trial(out: Path, folder: Path, callbacks: Sequence[Callback] = ()) -> di
         return read_json(file)
     job, started = read_json(folder / JOB), time.monotonic()
     plan = read_plan(out)
+    batch, device = plan.training.batch_size, plan.training.device
+
+    def attempt(pieces: Pieces | None) -> dict[str, Any]:
+        if pieces != job.get("pieces"):  # what the attempt before left
+            shutil.rmtree(folder / RUN, ignore_errors=True)
+            write_json(folder / JOB, {**job, "pieces": pieces})
+        return _trained(out, plan, {**job, "pieces": pieces}, folder, callbacks)
+
     try:
-        run = ready_run(out, plan, job, folder / RUN)
-        begin_run(run.folder, run.recipe, run.fingerprint)
-        trained, _ = fit(run, ProgressBar(quiet=True), [Deadline(job["seconds"]), *callbacks])
+        with limited_threads(job.get("threads")):
+            result, _ = within_memory(attempt, job.get("pieces"), batch=batch, device=device)
+            result["threads"] = torch.get_num_threads()
     except EcgtuneError as error:
-        result = {**job, "failed": str(error), "spent": time.monotonic() - started}
-        write_json(file, result)
-        return result
-    rows = run.prepared.split.val
-    probability = predicted(run, rows)
-    label = run.prepared.dataset.label[rows]
+        result = {**job, "failed": str(error)}
+    result["spent"] = time.monotonic() - started
+    write_json(file, result)
+    return result
+
+
+def _trained(
+    out: Path, plan: AutoPlan, job: Mapping[str, Any], folder: Path, callbacks: Sequence[Callback]
+) -> dict[str, Any]:
+    """Train the run of a job, write its validation predictions, and return the result."""
+    run = ready_run(out, plan, job, folder / RUN)
+    begin_run(run.folder, run.recipe, run.fingerprint)
+    limit = Deadline(math.inf if job["seconds"] is None else job["seconds"], job.get("steps"))
+    trained, _, validation_logits = fit(run, ProgressBar(quiet=True), [limit, *callbacks])
+    rows, dataset = run.prepared.split.val, run.prepared.dataset
+    probability = probabilities(validation_logits(), dataset.task)
     write_atomically(folder / VALIDATION, lambda partial: _save(partial, rows, probability))
-    result = {
+    return {
         **job,
-        "score": score_of(run.prepared.dataset.task, label, probability),
+        "score": score_of(dataset.task, dataset.label[rows], probability),
         "train_windows": len(run.prepared.split.train),
         "trained_epochs": trained.epochs,
         "best_epoch": trained.best_epoch,
         "trainable": run.count.trainable,
         "trainable_fraction": run.count.fraction,
         "seconds_per_epoch": trained.seconds_per_epoch,
-        "ended": trained.epochs < job["epochs"],
-        "spent": time.monotonic() - started,
+        "ended": trained.epochs < job["epochs"] or limit.ended,
+        "steps": limit.steps if limit.ended else None,
     }
-    write_json(file, result)
-    return result
 
 
 def _save(partial: Path, rows: np.ndarray, probability: np.ndarray) -> None:
     with partial.open("wb") as file:
         np.savez(file, row=rows, probability=probability)
-
-
-def predicted(run: ReadyRun, rows: np.ndarray) -> np.ndarray:
-    """Probabilities of `rows`, uncalibrated: (rows,) of two classes, else (rows, classes)."""
-    trainer, batch = run.recipe.trainer, run.recipe.optimisation.batch_size
-    inputs = run.prepared.windows(rows).inputs
-    logits = logits_of(run.model, inputs, batch_size=trainer.inference_batch(batch), precision=trainer.precision)
-    return probabilities(logits, run.prepared.dataset.task)
 
 
 def probabilities(logits: np.ndarray, task: Task) -> np.ndarray:
@@ -159,7 +173,23 @@ def score_of(task: str, label: np.ndarray, probability: np.ndarray) -> float:
     return float(auroc(label, probability) if task == "binary" else macro_auroc(label, probability))
 
 
-def seconds_per_window(out: Path, plan: AutoPlan, method: str, encoder: str, steps: int = 5) -> tuple[float, float]:
+def measured(out: Path, plan: AutoPlan, method: str, encoder: str) -> dict[str, Any]:
+    """Seconds of a training "step" and of a "forward" pass, both per window, and the "pieces" that fit into memory.
+
+    Raises what the training raises.
+    """
+
+    def attempt(pieces: Pieces | None) -> tuple[float, float]:
+        return seconds_per_window(out, plan, method, encoder, pieces)
+
+    batch, device = plan.training.batch_size, plan.training.device
+    (step, forward), pieces = within_memory(attempt, None, batch=batch, device=device)
+    return {"step": step, "forward": forward, **({} if pieces is None else {"pieces": pieces})}
+
+
+def seconds_per_window(
+    out: Path, plan: AutoPlan, method: str, encoder: str, pieces: Pieces | None, steps: int = 5
+) -> tuple[float, float]:
     """Seconds of a training step and of a forward pass, both per window, measured on a few steps.
 
     Raises what the training raises.
@@ -169,13 +199,14 @@ def seconds_per_window(out: Path, plan: AutoPlan, method: str, encoder: str, ste
     split = material.split(0, windows=max(steps * batch, 2 * _classes(material)), validated=max(64, batch))
     recipe = recipe_of(plan, method, encoder, epochs=1, task=material.dataset.task)
     recipe = replace(recipe, optimisation=replace(recipe.optimisation, checkpoint_metric="loss"))
-    if recipe.method.gradient_in_encoder:
+    recipe = in_pieces(recipe, pieces)
+    if recipe.method.gradient_in_encoder and pieces is None:
         recipe = fit_memory(recipe, material.dataset, split, progress=ProgressBar(quiet=True))
     small = material.dataset.select(np.concatenate([split.train, split.val]))
     count = len(split.train)
     rows = np.arange(len(small))
     split = replace(split, train=rows[:count], val=rows[count:], test=rows[:0])
-    model = load_recipe_model(recipe, small, 0)
+    model = load_recipe_model(recipe, small, 0).to(choose_device(recipe.trainer.device))
     builder = RunBuilder(small, split)
     prepared = builder.prepared(model, recipe)
     inputs = prepared.windows(split.val).inputs
@@ -206,3 +237,14 @@ class _Steps(Callback):
 
     def on_step_end(self, step: int) -> None:
         self.times.append(time.monotonic())
+
+
+@contextmanager
+def limited_threads(threads: int | None) -> Iterator[None]:
+    """torch with so many threads; None for those that it has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -89,7 +89,7 @@ class TrialRunner:
             run = replace(run, folder=replace(run.folder, title=title))
             progress.describe(title)
             try:
-                trained, _ = fit(run, progress)
+                trained = fit(run, progress).training
             except (DivergedError, DataError):  # DataError of predictions; the windows are already checked
                 return TrialResult("diverged", trainable=run.count.trainable)
         best = trained.log[trained.best_epoch - 1]

@@ -1,0 +1,262 @@
+"""The trainings of an auto: how large each may be, whether there is time for it, and how it is run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from ecgtune.errors import DataError, EcgtuneError, RunError
+from ecgtune.recipes.comparison import short_name
+from ecgtune.utils import formatting
+from ecgtune.utils.child import end_with_parent
+from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.auto.budget import Budget
+from ecgtune.workflows.auto.plan_file import FOLDER, SCRATCH, AutoPlan
+from ecgtune.workflows.auto.trial import (
+    JOB,
+    PROBE,
+    RESULT,
+    limited_threads,
+    material_of,
+    measured,
+    run_trial,
+)
+
+MEASURED, PLANNED_JOBS = "measured.json", "jobs.json"
+#: Fraction of the budget that validating all validation windows once may take; more of them are left out.
+_VALIDATION, _FEWEST_VALIDATED = 0.02, 512
+#: The steps after this one need some seconds, and predict the test windows several times (the exported file is verified
+#: on them in float32); a part of the budget at most is kept for them.
+_AFTER, _PASSES, _MOST_AFTER = 45.0, 6.0, 0.6
+_FEWEST_EPOCHS = 2
+#: Seconds of a training outside of its epochs: the model, its audits, the windows.
+OVERHEAD = 2.0
+LATE = 1.25  # times its time, after which a training is ended
+
+
+class Trainings:
+    """The trainings of an auto: jobs in, results out; one that is finished is not repeated."""
+
+    def __init__(self, out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: int = 1) -> None:
+        self.out, self.plan, self.budget, self.progress, self.jobs = out, plan, budget, progress, jobs
+        self.folder = out / FOLDER
+        #: Of each training, where several run at a time; None for all.
+        self.threads = None if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
+        self.new, self.skipped = False, set[str]()
+        self._unfit: dict[str, EcgtuneError] = {}
+        self.material = material_of(out, plan)
+        first, final = self.material.split(0), self.material.final()
+        self.training, self.validation = len(first.train), len(first.val)
+        self.tested_at_end = len(final.val) + len(final.test)
+
+    @property
+    def reserve(self) -> float:
+        """Seconds that are kept for the choice, the test and the files."""
+        seconds = self.plan.budget.seconds
+        return max(seconds * (1 - self.plan.budget.used), min(self.after, _MOST_AFTER * seconds))
+
+    @property
+    def after(self) -> float:
+        """Seconds that the choice, the test and the files need, by measured seconds of a forward pass.
+
+        After folds one more training may follow, on all but one of them.
+        """
+        rounds, last = self.material.rounds, self.plan.budget.rounds[-1] * self.plan.budget.seconds
+        final = 0.0 if rounds == 1 else last / rounds * (rounds - 1) / (rounds - 2)
+        return _AFTER + _PASSES * self.forward * self.tested_at_end + final
+
+    @property
+    def forward(self) -> float:
+        """Seconds of a forward pass per window, by the first encoder that takes the windows."""
+        for encoder in self.plan.model.encoders:
+            with suppress(EcgtuneError):
+                return self.measured(PROBE, encoder)["forward"]
+        raise DataError(f"no encoder of {', '.join(self.plan.model.encoders)} takes these windows")
+
+    def measured(self, method: str, encoder: str) -> dict[str, Any]:
+        """Seconds per window of a "step" and of a "forward" pass, and the "pieces" of a batch, where memory is short.
+
+        From measured.json or measured now, with the threads that a training has. Raises what the training raises.
+        """
+        file = self.folder / MEASURED
+        known = read_json(file) if file.is_file() else {}
+        key = f"{method} {encoder}" + ("" if self.threads is None else f", {self.threads} threads")
+        if key in self._unfit:
+            raise self._unfit[key]
+        if key not in known:
+            self.progress.describe(f"do: measure {method}")
+            try:
+                with limited_threads(self.threads):
+                    known[key] = measured(self.out, self.plan, method, encoder)
+            except EcgtuneError as error:
+                self._unfit[key] = error
+                raise
+            write_json(file, known)
+            self.budget.tick(now=True)
+        return known[key]
+
+    @property
+    def validated(self) -> int | None:
+        """Validation windows that all trainings use, from measured.json or decided now; None for all."""
+        forward = self.forward
+        known = read_json(self.folder / MEASURED)
+        if "validated" not in known:
+            most = int(self.plan.budget.seconds * _VALIDATION / forward / self.material.rounds)
+            known["validated"] = None if most >= self.validation else max(_FEWEST_VALIDATED, most)
+            write_json(self.folder / MEASURED, known)
+        return known["validated"]
+
+    def job(self, method: str, encoder: str, seconds: float, rounds: int, *, seed: int = 0) -> dict[str, Any]:
+        """The job of a method that fits into `seconds` per round: windows and epochs by measured seconds."""
+        found = self.measured(method, encoder)
+        step, forward, limit = found["step"], found["forward"], seconds
+        validated, most = self.validated, self.plan.training.epochs
+        val = (self.validation if validated is None else validated) * forward
+        windows: int | None = None
+        seconds = max(0.0, seconds - OVERHEAD)
+        if method == PROBE:
+            fitting = int((seconds - val) / (forward + most * step))
+            epochs = most
+            windows = None if fitting >= self.training else max(fitting, self.fewest)
+        else:
+            seconds -= val  # of the predictions by which it is chosen
+            epochs = int(seconds / (self.training * step + val))
+            if epochs < _FEWEST_EPOCHS:
+                epochs = _FEWEST_EPOCHS
+                fitting = int((seconds / epochs - val) / step)
+                windows = max(fitting, self.fewest) if fitting < self.training else None
+            epochs = min(epochs, most)
+        windows = None if windows is None or windows >= self.training else windows
+        return {
+            "method": method,
+            "encoder": encoder,
+            "windows": windows,
+            "validated": validated,
+            "epochs": epochs,
+            "seed": seed,
+            "rounds": rounds,
+            "seconds": max(1.0, limit * LATE - OVERHEAD - 2 * val),  # then a last validation, and predictions
+            "pieces": found.get("pieces"),
+        }
+
+    def planned(self, stage: str, method: str, encoder: str, seconds: float, rounds: int) -> dict[str, Any]:
+        """The job of a stage, from jobs.json or made now, so that a resumed command trains the same."""
+        known = self._stages
+        if stage not in known:
+            known[stage] = self.job(method, encoder, seconds, rounds)
+            write_json(self.folder / PLANNED_JOBS, known)
+        return known[stage]
+
+    def is_planned(self, stage: str) -> bool:
+        return stage in self._stages
+
+    @property
+    def _stages(self) -> dict[str, dict[str, Any]]:
+        file = self.folder / PLANNED_JOBS
+        return read_json(file) if file.is_file() else {}
+
+    def is_finished(self, job: dict[str, Any]) -> bool:
+        return all((self.folder / name_of(job) / f"round-{n}" / RESULT).is_file() for n in range(job["rounds"]))
+
+    @property
+    def fewest(self) -> int:
+        """Windows for two steps, and two of each class."""
+        return max(2 * self.plan.training.batch_size, 4 * len(self.material.dataset.classes))
+
+    def run(self, jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Run the rounds of jobs, and return the results of all; those for which no time is left are missing.
+
+        `new` is then whether any of them was not finished before.
+        """
+        folders: list[Path] = []
+        for job in jobs:
+            for number in range(job["rounds"]):
+                folder = self.folder / name_of(job) / f"round-{number}"
+                rest = {key: value for key, value in job.items() if key != "rounds"}
+                if (folder / JOB).is_file():  # it may have begun, in pieces that fit into memory
+                    rest["pieces"] = read_json(folder / JOB)["pieces"]
+                write_json(folder / JOB, {**rest, "name": name_of(job), "round": number})
+                folders.append(folder)
+        self.new = not all(map(self.is_finished, jobs))
+        return self.run_in(folders)
+
+    def run_in(self, folders: Sequence[Path]) -> list[dict[str, Any]]:
+        """Run the jobs in these folders, and return the results; those for which no time is left are missing."""
+        known = {folder for folder in folders if (folder / RESULT).is_file()}
+        results = self._run_here(folders) if self.jobs == 1 else self._run_apart(folders)
+        for result in results:
+            if result.get("pieces") and self.folder / result["name"] / f"round-{result['round']}" not in known:
+                few = -(-self.plan.training.batch_size // result["pieces"]["pieces"])
+                windows = formatting.counted(few, "window")
+                self.progress.note(f"{result['name']}: memory is short, trained with {windows} at a time")
+        return results
+
+    def _run_here(self, folders: Sequence[Path]) -> list[dict[str, Any]]:
+        results = []
+        for folder in folders:
+            if not self.may_start(folder):
+                continue
+            self.progress.describe(f"do: {folder.relative_to(self.folder)}")
+            results.append(run_trial(self.out, folder, [self.budget]))
+            self.budget.tick(now=True)
+        return results
+
+    def _run_apart(self, folders: Sequence[Path]) -> list[dict[str, Any]]:
+        """Each training in a process of its own, with its part of the cores."""
+        start = self.threads or 1, os.getpid()
+        started: list[Future[dict[str, Any]]] = []
+        try:
+            with ProcessPoolExecutor(self.jobs, get_context("spawn"), _start_process, start) as pool:
+                for folder in folders:
+                    while sum(not one.done() for one in started) >= self.jobs:
+                        self._wait()
+                    if self.may_start(folder):
+                        started.append(pool.submit(run_trial, self.out, folder))
+                while not all(one.done() for one in started):
+                    self._wait()
+            return [one.result() for one in started]
+        except BrokenProcessPool:
+            raise RunError(
+                "a process that trains ended before it was done, perhaps for lack of memory; rerun with --jobs 1; a"
+                " script calls auto below `if __name__ == '__main__':`"
+            ) from None
+
+    def _wait(self) -> None:
+        time.sleep(0.2)
+        self.budget.tick()
+
+    def may_start(self, folder: Path) -> bool:
+        """Whether there is time for the job, which gets what is left where that is less than it asks for."""
+        left = self.budget.left - self.reserve
+        if (folder / RESULT).is_file():
+            return True
+        job = read_json(folder / JOB)
+        if left < 0.3 * job["seconds"] and any(self.folder.glob(f"*/*/{RESULT}")):
+            if job["name"] not in self.skipped:
+                self.progress.note(f"{job['name']}: no time is left for it, or for all of its folds")
+            self.skipped.add(job["name"])
+            return False
+        write_json(folder / JOB, {**job, "seconds": max(1.0, min(job["seconds"], left))})
+        return True
+
+
+def name_of(job: dict[str, Any]) -> str:
+    """Name of a candidate, and of its folder."""
+    encoder = "" if job["method"] == SCRATCH else f"-{short_name(job['encoder'])}"
+    windows = "all" if job["windows"] is None else job["windows"]
+    return f"{job['method']}{encoder}-{windows}-windows-{job['epochs']}-epochs-seed-{job['seed']}"
+
+
+def _start_process(threads: int, parent: int) -> None:
+    import torch
+
+    end_with_parent(parent)
+    torch.set_num_threads(threads)

@@ -1,0 +1,100 @@
+"""The time that an auto takes, on a clock that stands still but for the trainings, whose costs the test states."""
+
+from types import SimpleNamespace
+
+import pytest
+
+import ecgtune
+from ecgtune.config.auto import AutoSettings
+from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.auto import budget as clock
+from ecgtune.workflows.auto import do as module
+from ecgtune.workflows.auto import trainings
+from ecgtune.workflows.auto.plan_file import read_plan
+
+WINDOWS = 480  # that stand for more: their costs are those of all
+OVERHEAD = 3.0  # seconds of a training before its first step and after its last
+
+
+class Machine:
+    """`now`, and trainings that cost `slower` times what was measured: of a window 3 `forward` for a step."""
+
+    def __init__(self, forward, slower):
+        self.now, self.forward, self.slower, self.first = 12.0, forward, slower, None
+
+    def measured(self, *_):
+        self.now += 3
+        return {"step": 3 * self.forward, "forward": self.forward}
+
+    def train(self, out, folder, callbacks=()):
+        if (folder / "result.json").is_file():
+            return read_json(folder / "result.json")
+        job = read_json(folder / "job.json")
+        split = trainings.material_of(out, read_plan(out)).split(
+            job["round"], windows=job["windows"], validated=job["validated"]
+        )
+        pass_ = self.slower * self.forward
+        self.now += OVERHEAD
+        if job["method"] == "probe":
+            self.now += (len(split.train) + len(split.val)) * pass_
+        else:
+            epoch = (3 * len(split.train) + len(split.val)) * pass_
+            ended = job["seconds"] + (len(split.val) + 3 * 4) * pass_  # a last step and its validation
+            self.now += min(job["epochs"] * epoch, ended) + len(split.val) * pass_
+        self.first = self.first or self.now
+        result = {**job, "score": 0.8, "train_windows": len(split.train), "spent": self.now}
+        write_json(folder / "result.json", result)
+        return result
+
+
+#: Minutes, windows, how much slower the machine becomes after the measurement, folds.
+CASES = [
+    *((minutes, windows, 1.3, folds) for minutes in (10, 30, 120) for windows in (3_000, 25_000) for folds in (1, 5)),
+    *((minutes, 60_000, 1.0, folds) for minutes in (10, 30, 120) for folds in (1, 5)),
+]
+FAST = {(10, 25_000, 1.3, 1), (30, 25_000, 1.3, 5), (120, 60_000, 1.0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("minutes", "windows", "slower", "folds"),
+    [pytest.param(*case, marks=() if case in FAST else pytest.mark.slow) for case in CASES],
+)
+def test_the_time_is_kept_and_the_first_answer_is_early(minutes, windows, slower, folds, planned, monkeypatch):
+    out = planned(folds)
+    machine = Machine(0.0015 * windows / WINDOWS, slower)
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: machine.now))
+    monkeypatch.setattr(trainings, "run_trial", machine.train)
+    monkeypatch.setattr(trainings, "measured", machine.measured)
+    monkeypatch.setattr(trainings, "_FEWEST_VALIDATED", 512 * WINDOWS // windows)
+    seconds = 60.0 * minutes
+    (out / "spent.json").unlink(missing_ok=True)
+    with ProgressBar(quiet=True) as progress:
+        plan, budget = read_plan(out), clock.Budget(out, progress)
+        plan = plan.changed({"budget.seconds": seconds})
+        machine.now += 12  # the look and the decisions
+        budget.limit(seconds)
+        module.do(out, plan, budget, progress)
+        reserve = trainings.Trainings(out, plan, budget, progress).after * slower
+    assert machine.first is not None
+    assert machine.first - 12 <= 0.1 * seconds
+    assert budget.spent + reserve <= 1.1 * seconds
+    assert budget.spent + reserve >= 0.5 * seconds or windows == 3_000  # all epochs of all methods
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    """A function: the folder of a planned auto by its folds, without trainings."""
+    import shutil
+
+    made = {}
+    for folds in (1, 5):
+        made[folds] = tmp_path_factory.mktemp(f"folds-{folds}")
+        settings = AutoSettings(until="decide", encoders=("ecg-fm-tiny",), folds=folds, batch_size=4)
+        ecgtune.auto(ecgtune.simulate(WINDOWS, seed=1, seconds=3), settings, out=made[folds], quiet=True)
+
+    def fresh(folds):
+        shutil.rmtree(made[folds] / "do", ignore_errors=True)
+        return made[folds]
+
+    return fresh
