@@ -28,8 +28,10 @@ LONGEST = (
 RENDERED = (
     "reporting/",
     "test_end_to_end.py",
-    *(f"workflows/test_{name}.py" for name in ("calibrated_runs", "compare_encoders", "stress")),
+    *(f"workflows/test_{name}.py" for name in ("calibrated_runs", "compare_encoders", "reports", "stress")),
 )
+#: Files whose tests look at cases.
+WITH_CASES = ("workflows/test_reports.py", "test_end_to_end.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,6 +54,18 @@ def _figures_are_not_rendered(request: pytest.FixtureRequest) -> Iterator[None]:
         if not request.path.relative_to(TESTS).as_posix().startswith(RENDERED):
             empty = '<svg xmlns="http://www.w3.org/2000/svg"/>'
             patch.setattr(style, "_save", lambda figure, path, kind: path.write_text(empty))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cases_are_not_drawn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Reports have no recordings, whose explanation takes as long as a small training, except in `WITH_CASES`."""
+    from ecgtune.workflows import compare, run
+
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.path.relative_to(TESTS).as_posix().startswith(WITH_CASES):
+            for module in (compare, run):
+                patch.setattr(module, "write_cases", lambda *_args, **_named: None)
         yield
 
 

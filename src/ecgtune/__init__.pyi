@@ -77,6 +77,7 @@ from .workflows.page import page as page
 from .workflows.plan import plan as plan
 from .workflows.predict import predict as predict
 from .workflows.pretrain import pretrain as pretrain
+from .workflows.reports import write_report as write_report
 from .workflows.stress import stress as stress
 from .workflows.sweep.sweep import sweep as sweep
 from .workflows.verify import verify as verify

@@ -38,6 +38,8 @@ from ecgtune.workflows.environment import machine, now
 
 COLUMNS = ("task", "unit", "measure", "value", "ci_low", "ci_high", "groups")
 NOVELTY_COLUMNS = ("task", "kind", "origin", "auroc", "lowest", "windows")
+#: Prediction sets of both kinds, and labels (of two classes the positive one) of which their coverage is measured.
+KINDS, SIDES = ("sets", "sets by class"), ("absent", "present")
 ABSTAIN, TESTED, MADE = 0.1, 150, 40
 #: neurokit2's simulators, which had no part in the choice of the score.
 SIMULATED = ("ppg", "emg", "rsp", "eda")
@@ -85,7 +87,7 @@ def novelty(settings: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]
 def task_rows(name: str, runs: list[Run]) -> Iterator[Row]:
     """Coverage, and error with and without abstention, of the test windows and recordings of all folds."""
     for unit in ("window", "recording"):
-        covered, error, answered, group = [], [], [], []
+        covered, error, answered, group, found, classes = [], [], [], [], {}, []
         for run in runs:
             test = read_predictions(RunFolder(run.folder).predictions).of("test")
             data = Measured(test.label, test.probability, test.group)
@@ -94,10 +96,14 @@ def task_rows(name: str, runs: list[Run]) -> Iterator[Row]:
             if thresholds is None or isinstance(whole, str):
                 return  # recordings of a patient have other labels; a window of PTB-XL is a whole recording
             data = whole
-            sets = thresholds.sets(data.probability, run.task)
             label = np.asarray(data.label).reshape(len(data.label), -1)
-            sides = sets if run.task == "multilabel" else sets[:, None]
-            covered.append(np.take_along_axis(sides, label[..., None], axis=-1)[..., 0].mean(axis=1))
+            classes.append(label)
+            for by_class in (False, True):
+                sets = thresholds.sets(data.probability, run.task, by_class=by_class)
+                sides = sets if run.task == "multilabel" else sets[:, None]
+                there = np.take_along_axis(sides, label[..., None], axis=-1)[..., 0]
+                found.setdefault(by_class, []).append((there, sides.sum(axis=-1)))
+            covered.append(found[False][-1][0].mean(axis=1))
             error.append(wrong(data, run.decision))
             answered.append(run.decision.confidence(data.probability) >= thresholds.least_confidence(ABSTAIN))
             group.append(np.arange(len(label)).astype(str) if data.group is None else data.group)
@@ -110,6 +116,18 @@ def task_rows(name: str, runs: list[Run]) -> Iterator[Row]:
         sums = [np.bincount(index, weights=each) for each in (lost * kept, kept, lost, np.ones(len(lost)))]
         draws = np.concatenate(list(resampled_counts(len(rate), len(rate), RESAMPLES, seed=0)))
         yield row(name, unit, "coverage", rate.mean(), draws @ rate / len(rate), len(rate))
+        label = np.concatenate(classes)
+        for by_class, sides in found.items():
+            kind = KINDS[by_class]
+            hits, sizes = (np.concatenate(each).astype(float) for each in zip(*sides, strict=True))
+            for value, of in enumerate(SIDES):
+                own = [
+                    np.bincount(index, weights=each.sum(axis=1)) for each in (hits * (label == value), label == value)
+                ]
+                yield row(name, unit, f"{kind}, {of}", own[0].sum() / own[1].sum(), (draws @ own[0]) / (draws @ own[1]),
+                          len(rate))  # fmt: skip
+            mean = np.bincount(index, weights=sizes.mean(axis=1))
+            yield row(name, unit, f"{kind}, size", mean.sum() / size.sum(), (draws @ mean) / (draws @ size), len(rate))
         yield row(name, unit, "abstained", 1 - kept.mean(), 1 - (draws @ sums[1]) / (draws @ sums[3]), len(rate))
         yield row(name, unit, "error", lost.mean(), (draws @ sums[2]) / (draws @ sums[3]), len(rate))
         yield row(name, unit, "error_answered", sums[0].sum() / sums[1].sum(), (draws @ sums[0]) / (draws @ sums[1]),
@@ -247,6 +265,14 @@ def table(settings: dict[str, Any]) -> str:
         *("task", "per", "coverage promised", "found", "abstained (10 % asked)", "error of all", "error of answers"),
         "error removed",
     )
+    by_class = [
+        (settings["tasks"][task]["title"], unit, *(percent(own[f"{kind}, {of}"]) for kind in KINDS for of in SIDES),
+         *(f"{float(own[f'{kind}, size']['value']):.2f}" for kind in KINDS))
+        for task, unit in dict.fromkeys((each["task"], each["unit"]) for each in rows)
+        if f"{KINDS[1]}, size" in (own := {
+            each["measure"]: each for each in rows if (each["task"], each["unit"]) == (task, unit)
+        })
+    ]  # fmt: skip
     facts = read_json(FACTS)
     sides = facts["external"]
     moved = [
@@ -272,6 +298,13 @@ def table(settings: dict[str, Any]) -> str:
     return "\n".join(
         [
             markdown(header, lines),
+            markdown(
+                (
+                    *("task", "per", "covered where absent", "where present"),
+                    *("by class: where absent", "where present", "classes in a set", "by class"),
+                ),
+                by_class,
+            ),
             markdown(("one probe of CinC 2017 on", "coverage promised", "found", "promise"), moved),
             markdown(("windows that are no usual ECG", "origin", *titles), scores),
             f"{described(facts['certainty'])}.\n",

@@ -12,10 +12,17 @@ import torch
 import ecgtune
 from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.signal.filters import resample, resampling_ratio
-from ecgtune.deployment.graph import InferenceGraph, LinearResampling, Normalisation, PolyphaseResampling
+from ecgtune.deployment.graph import (
+    InferenceGraph,
+    LinearResampling,
+    Normalisation,
+    NoveltyScore,
+    PolyphaseResampling,
+)
 from ecgtune.deployment.onnx_graph import stripped, to_onnx
 from ecgtune.errors import SettingError
 from ecgtune.evaluation.calibration.maps import IDENTITY, BetaMap, Calibration, IsotonicMap
+from ecgtune.evaluation.novelty import _DISTANCES, _FITS, Novelty, _store
 from ecgtune.methods.adapter.settings import Adapter
 from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.settings import LoRA
@@ -44,6 +51,18 @@ def test_resampling_is_that_of_python(source, target, samples):
         expected = resample(signal, source, target, method)
         found = kind(ratio)(torch.tensor(signal)).numpy()
         np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(signal).max())
+
+
+@pytest.mark.parametrize("kind", ["mahalanobis", "neighbours"])
+@pytest.mark.parametrize("width", [12, 400])  # fewer and more features than directions that are kept
+def test_novelty_is_that_of_python(kind, width):
+    drawn = np.random.default_rng(0)
+    training = drawn.normal(size=(300, width)) * np.linspace(0.01, 5, width) + 40
+    arrays = _store(_FITS[kind](training))
+    fitted = Novelty(kind, arrays, float(np.median(_DISTANCES[kind](arrays, training))) + 0.1, {})
+    features = np.concatenate([training[:5], training[:5] + 1, drawn.normal(size=(5, width)) * 100]).astype(np.float32)
+    found = NoveltyScore(fitted)(torch.from_numpy(features)).numpy()
+    np.testing.assert_allclose(found, fitted(features), rtol=1e-4, atol=1e-4)
 
 
 def test_a_ratio_whose_filter_would_fill_the_file_is_refused():

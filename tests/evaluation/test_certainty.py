@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ecgtune.errors import SettingError
-from ecgtune.evaluation.certainty import Certainty, UnitCertainty, check_abstention, set_names, set_texts
+from ecgtune.evaluation.certainty import Certainty, UnitCertainty, check_certainty, set_names, set_texts
 from ecgtune.evaluation.coverage import (
     conformal_threshold,
     fit_certainty,
@@ -87,6 +87,42 @@ def test_coverage_holds_by_patient_and_not_by_window():
     assert np.mean(by_window) > 0.93
 
 
+def rare(count, seed):
+    """Patients of whom one in six has the rare class, which looks like the other more often."""
+    generator = np.random.default_rng(seed)
+    label = (generator.random(count) < 1 / 6).astype(int)
+    logit = 3 * label - 3 + generator.normal(size=count) * np.where(label, 1.6, 1.0)
+    return Measured(label, 1 / (1 + np.exp(-logit)), np.arange(count))
+
+
+def test_sets_by_class_cover_the_rare_class_too():
+    """Mean coverage of each class over 40 draws; overall sets cover the rare class less."""
+    found = {True: [], False: []}
+    for seed in range(40):
+        unit = fit_certainty(rare(300, seed), None, binary_decision(), "mean").window
+        for by_class, own in found.items():
+            measured = measured_coverage(rare(400, 1000 + seed), unit, "binary", 0.9, by_class=by_class)
+            own.append([measured["by_class"]["0"], measured["by_class"]["1"], measured["size"]])
+    overall, by_class = np.mean(found[False], axis=0), np.mean(found[True], axis=0)
+    assert overall[1] < 0.75
+    assert by_class[:2] == pytest.approx([0.9, 0.9], abs=0.025)
+    assert by_class[2] > overall[2]
+
+
+def test_a_class_with_too_few_patients_is_in_every_set():
+    label = np.repeat([0, 1], [40, 5])
+    unit = fit_certainty(Measured(label, label * 0.8 + 0.1, None), None, binary_decision(), "mean").window
+    assert unit.by_class[0][0] > 0.8
+    assert unit.by_class[0][1] == 0.0
+    assert unit.sets(np.array([0.01]), "binary", by_class=True).tolist() == [[True, True]]
+    several = Decision("multilabel", (Threshold(0.5, "fixed"),) * 2)
+    flags = np.stack([label, 1 - label], axis=1)
+    unit = fit_certainty(Measured(flags, flags * 0.8 + 0.1, None), None, several, "mean").window
+    assert np.shape(unit.by_class) == (2, 2)
+    assert (unit.by_class[0][1], unit.by_class[1][0]) == (0.0, 0.0)
+    assert unit.sets(np.full((3, 2), 0.5), "multilabel", by_class=True).shape == (3, 2, 2)
+
+
 def test_the_threshold_is_the_weighted_quantile():
     true = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
     assert conformal_threshold(true, level=0.9) == 0.1  # the ninth of ten places
@@ -165,7 +201,14 @@ def test_recordings_have_thresholds_of_their_own_and_all_is_stored():
     alone = fit_certainty(Measured(data.label, data.probability, None), None, binary_decision(), "mean")
     assert alone.recording is None
     with pytest.raises(SettingError, match="--abstain needs"):
-        check_abstention(None, 0.1)
+        check_certainty(None, 0.1, False)
+    check_certainty(certainty, None, True)
+    with pytest.raises(SettingError, match="--sets class needs"):
+        check_certainty(Certainty(0.9, UnitCertainty((0.1,), (0.0,) * 101, 1), None), None, True)
+    damaged = certainty.to_dict()
+    damaged["window"]["by_class"] = [[0.1, 0.2], [0.3, 0.4]]
+    with pytest.raises(ValueError, match="by_class has 2 of 1 rows"):
+        Certainty.from_dict(damaged)
 
 
 def test_a_class_at_the_threshold_is_in_the_set():

@@ -10,7 +10,7 @@ import numpy as np
 from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.runtime.exported_file import FORMAT, References, digests, sealed
-from ecgtune.runtime.model import INPUT, OUTPUT
+from ecgtune.runtime.model import INPUT, NOVELTY, OUTPUT
 from ecgtune.runtime.verification import simulated_windows
 
 CHANNELS, KERNEL = 8, 9
@@ -25,11 +25,13 @@ def write_exported(
     input_rate: float | None = None,
     rule: str = "mean",
     seed: int = 0,
+    novelty: bool = False,
     **changes: Any,
 ) -> Path:
     """Write an exported file whose probabilities depend on the shape of a window, not on its amplitude.
 
-    input_rate: Hz of the graph, that of the windows when not given. changes: other entries of the metadata.
+    input_rate: Hz of the graph, that of the windows when not given. novelty: add the output of a score. changes: other
+    entries of the metadata.
     """
     rate = input_rate or signal_path.sampling_rate
     assert signal_path.window is not None
@@ -92,7 +94,7 @@ def write_exported(
             "seconds_per_window": {"onnxruntime": 0.001},
         },
     }
-    graph = _graph(len(signal_path.leads), len(classes), task, seed)
+    graph = _graph(len(signal_path.leads), len(classes), task, seed, novelty)
     windows = simulated_windows(len(signal_path.leads), metadata["input"]["samples"], rate)
     unknown = np.full(len(windows), -1)
     probability = np.full((len(windows), len(classes)), 0.5, np.float32)
@@ -109,8 +111,11 @@ def _decision(task: str, classes: tuple[str, ...]) -> dict[str, Any]:
     return threshold if task == "binary" else {"labels": dict.fromkeys(classes, threshold)}
 
 
-def _graph(leads: int, classes: int, task: str, seed: int) -> bytes:
-    """Normalisation, two convolutions with rectifiers, the mean over time, a layer, softmax or sigmoid."""
+def _graph(leads: int, classes: int, task: str, seed: int, novelty: bool) -> bytes:
+    """Normalisation, two convolutions with rectifiers, the mean over time, a layer, softmax or sigmoid.
+
+    novelty: the length of the vector of means is a second output.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     generator = np.random.default_rng(seed)
@@ -135,11 +140,15 @@ def _graph(leads: int, classes: int, task: str, seed: int) -> bytes:
         helper.make_node("MatMul", ["pooled", "head"], ["logits"]),
         helper.make_node("Sigmoid" if task == "multilabel" else "Softmax", ["logits"], [OUTPUT]),
     ]
+    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", classes])]
+    if novelty:
+        nodes.append(helper.make_node("ReduceL2", ["pooled"], [NOVELTY], axes=[1], keepdims=0))
+        outputs.append(helper.make_tensor_value_info(NOVELTY, TensorProto.FLOAT, ["batch"]))
     graph = helper.make_graph(
         nodes,
         "small",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", leads, "samples"])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", classes])],
+        outputs,
         [
             numpy_helper.from_array(np.float32(1e-6), "tiny"),
             weights("first", CHANNELS, leads, KERNEL),

@@ -87,6 +87,19 @@ def test_predictions_have_sets_confidence_and_novelty(folder, tmp_path):
     assert all(name in of_recordings[0] for name in ("set", "confidence"))
 
 
+def test_sets_by_class(folder, tmp_path):
+    loaded = ecgtune.load_run(folder / "run")
+    run("predict", folder / "run", folder / "other.npz", "--sets", "class", "--out", tmp_path, "--quiet")
+    rows = rows_of(tmp_path / "predictions.csv")
+    probability = np.array([float(row[f"probability_{loaded.positive}"]) for row in rows])
+    sets = loaded.certainty.window.sets(probability, "binary", by_class=True)
+    assert [row["set"] for row in rows] == [
+        " or ".join(name for name, there in zip(loaded.classes, sides, strict=True) if there) for sides in sets
+    ]
+    measured = read_json(folder / "run" / "certainty.json")["internal"]["window"]
+    assert set(measured["coverage_by_class"]["by_class"]) == {"0", "1"}
+
+
 def test_noise_is_more_novel_than_other_ecg(folder):
     loaded = ecgtune.load_run(folder / "run")
     other = ecgtune.read_dataset(folder / "other.npz").signal[:60]
@@ -181,10 +194,26 @@ def test_an_exported_file_abstains(tmp_path):
     assert found.windows.abstained.sum() == 12
     rows = rows_of(tmp_path / "out" / "predictions.csv")
     assert {"set", "abstained"} <= rows[0].keys()
+    assert "novelty" not in rows[0]
+
+
+def test_an_exported_file_has_a_novelty(tmp_path):
+    path = SignalPath(100.0, ("II",), window=3.0)
+    data = ecgtune.simulate(20, seed=3, seconds=3)
+    np.savez(tmp_path / "windows.npz", signal=data.signal, record=np.arange(20) // 2, sampling_rate=100)
+    model = ecgtune.runtime.Model(write_exported(tmp_path / "model.onnx", signal_path=path, novelty=True))
+    probability, novelty = model.assess(data.signal)
+    assert np.array_equal(probability, model.predict(data.signal))
+    assert novelty.shape == (20,)
+    ecgtune.predict(model, tmp_path / "windows.npz", out=tmp_path / "out", quiet=True)
+    rows = rows_of(tmp_path / "out" / "predictions.csv")
+    assert [float(row["novelty"]) for row in rows] == pytest.approx(novelty.tolist())
+    assert [row["note"] == "unlike the training windows" for row in rows] == (novelty > 1).tolist()
+    assert model.assess(data.signal[:0])[1].shape == (0,)
 
 
 @pytest.mark.slow  # torch's exporter takes seconds
-def test_a_run_and_its_export_give_the_same_tables(folder, tmp_path):
+def test_a_run_and_its_export_give_the_same_tables(folder, tmp_path, capsys):
     ecgtune.export(folder / "run", tmp_path / "model.onnx")
     settings = ecgtune.PredictSettings(abstain=0.2)
     for name, model in (("run", folder / "run"), ("file", tmp_path / "model.onnx")):
@@ -192,6 +221,14 @@ def test_a_run_and_its_export_give_the_same_tables(folder, tmp_path):
     first, second = (rows_of(tmp_path / name / "predictions.csv") for name in ("run", "file"))
     different = [a["prediction"] != b["prediction"] or a["set"] != b["set"] for a, b in zip(first, second, strict=True)]
     assert np.mean(different) < 0.01
+    novelty = [np.array([float(row["novelty"]) for row in rows]) for rows in (first, second)]
+    np.testing.assert_allclose(novelty[1], novelty[0], rtol=1e-3)
+    report = read_json(tmp_path / "model.verification.json")["kernels"]["usual"]["novelty"]
+    assert report["largest_difference"] < 1e-3
+    run("verify", tmp_path / "model.onnx", folder / "own.npz")
+    assert "novelty: largest difference" in capsys.readouterr().out
+    run("verify", tmp_path / "model.onnx")
+    assert "of 64 windows on the other side of 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

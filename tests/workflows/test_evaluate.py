@@ -147,16 +147,21 @@ def test_names_that_trained_the_run_are_told(folder, tmp_path):
 
 def test_recordings_go_through_the_signal_path_of_the_run(folder, tmp_path, capsys):
     for number, signal in enumerate(heartbeats(6, seconds=14)):
-        write_record(tmp_path / "records", f"r{number}", signal[None], leads=("II",))
+        leads = ("II", "V1")[: 1 + number % 2]
+        signal = np.repeat(signal[None, : 2400 if number < 2 else None], len(leads), axis=0)
+        write_record(tmp_path / "records", f"r{number}", signal, rate=100 if number < 2 else 200, leads=leads)
     rows = [f"r{number},{'AF' if number % 2 else 'SR'},{'f' if number < 3 else 'm'}" for number in range(6)]
     (tmp_path / "labels.csv").write_text("\n".join(["record,rhythm,sex", *rows]) + "\n")
     out = tmp_path / "out"
     words = (folder / "run", tmp_path / "labels.csv", "--records", tmp_path / "records", "--label", "rhythm")
-    run("evaluate", *words, "--by", "sex", "--out", out, "--quiet")
+    run("evaluate", *words, "--by", "sex", "--by", "rate", "--by", "length", "--by", "leads", "--out", out, "--quiet")
     found = read_json(out / "external.json")
     assert found["data"]["groups"] == 6
     assert {part["small"] for part in found["subgroups"]["sex"]["parts"].values()} == {True}
     assert found["subgroups"]["sex"]["gap"] is None
+    parts = {name: set(column["parts"]) for name, column in found["subgroups"].items() if name != "sex"}
+    assert parts == {"rate": {"100 Hz", "200 Hz"}, "length": {"24", "14"}, "leads": {"II", "II, V1"}}
+    assert "did you mean 'rate'" in refused(capsys, "evaluate", *words, "--by", "rat", "--out", out)
     assert "is that of the run's training" in refused(capsys, "evaluate", *words, "--window", "5", "--out", out)
 
 

@@ -12,8 +12,6 @@ from ecgtune.io.writing import write_csv
 from ecgtune.reporting.ecg_paper import SHADE, Stretch, ecg_paper, stretches
 from helpers.cli import refused, run
 
-pytest.importorskip("ecg_plot", reason="pip install ecgtune[explain] installs ecg-plot")
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

@@ -26,7 +26,9 @@ COMMANDS = {
     "stress": Command("ecgtune.cli.stress:stress", "Measure a finished run on windows with noise and other faults."),
     "export": Command("ecgtune.cli.export:export", "Export a run as one file that needs no torch, and verify it."),
     "explain": Command("ecgtune.cli.explain:explain", "Draw a window on ECG paper, with what drove the prediction."),
-    "report": Command("ecgtune.cli.report:report", "Write the reviewer's pack of a run: checklists, methods, tables."),
+    "report": Command(
+        "ecgtune.cli.report:report", "Write the report of a run or comparison again, or a reviewer's pack."
+    ),
     "verify": Command("ecgtune.cli.verify:verify", "Verify an exported file on this machine."),
     "page": Command("ecgtune.cli.page:page", "Write a model as one HTML page that reads ECGs in a browser, offline."),
     "pretrain": Command("ecgtune.cli.pretrain:pretrain", "Pretrain an encoder on recordings without labels."),

@@ -47,7 +47,6 @@ def evaluate(
     run
         Folder of a run that fine-tune or compare wrote, or a file of ecgtune export.
     """
-    check_exists(run, data, records.records)
     chosen = EvaluateSettings(**given(settings))
     predictor, dataset, records = read_for_run(run, data, reading, records, quiet=quiet)
     import ecgtune
@@ -69,6 +68,7 @@ def read_for_run(
     run: Path, data: Path, reading: Reading, records: RecordFlags, *, quiet: bool
 ) -> tuple[Predictor, Dataset, RecordFlags]:
     """Open a run or exported file, and read labelled data with its signal path, which is in the flags returned."""
+    check_exists(run, data, records.records)
     if not run.is_file():
         from ecgtune.training.run_folder import RunFolder
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.evaluate import read_for_run
-from ecgtune.cli.inputs import Reading, RecordFlags, check_exists
+from ecgtune.cli.inputs import Reading, RecordFlags
 from ecgtune.cli.options import MOST_USED, DataFile, Out, Quiet, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.commands import StressSettings
@@ -41,7 +41,6 @@ def stress(
     run
         Folder of a run that fine-tune or compare wrote, or a file of ecgtune export.
     """
-    check_exists(run, data, records.records)
     predictor, dataset, _ = read_for_run(run, data, reading, records, quiet=quiet)
     import ecgtune
     from ecgtune.reporting.stress import stress_sentences

@@ -48,6 +48,8 @@ class PredictSettings(ReadSettings):
     """Probability of a recording: mean or maximum over its windows; as in the evaluation of the run when not given."""
     abstain: float | None = None
     """Fraction without an answer, such as 0.1: the least sure predictions, by a confidence fitted on validation."""
+    sets: Literal["overall", "class"] = "overall"
+    """Prediction sets that cover 90 % of all patients, or of those of every class, which makes the sets larger."""
     max_skipped: float = 1.0
     """Largest fraction of unusable recordings; they are listed in OUT/skipped.csv."""
     workers: int | None = None
@@ -60,6 +62,7 @@ class PredictSettings(ReadSettings):
         choose(self.device, DEVICES, "device")
         if self.recording is not None:
             choose(self.recording, ("mean", "maximum"), "recording")
+        choose(self.sets, ("overall", "class"), "sets")
         require(self.step is None or self.step > 0, f"step is {self.step}; allowed: above 0 seconds")
         require(
             self.abstain is None or 0 < self.abstain < 1, f"abstain is {self.abstain}; allowed: above 0 and below 1"
@@ -108,7 +111,8 @@ class EvaluateSettings:
     sensitivity: float = 0.95
     """Sensitivity that the reported thresholds keep; they are chosen on the run's validation windows."""
     by: tuple[str, ...] = ()
-    """Columns of the data that subgroups are formed by, such as sex, age or site; repeatable."""
+    """Columns of the data that subgroups are formed by, such as sex, age or site; of recordings also rate, length and
+    leads, as they were recorded; repeatable."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Device to compute on; auto selects CUDA, then MPS, then the CPU."""
 

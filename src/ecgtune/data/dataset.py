@@ -1,7 +1,7 @@
 """`Dataset`: labelled windows with their metadata."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,8 @@ class Dataset:
     (`with_positive`). sampling_rate: Hz. group: (windows,)
     identifiers of patients or recordings, or None; group_name: the kind of group ("patient", "record"). split:
     (windows,) "train", "val", "test" of the file, or None. recording, site: (windows,) identifiers, for windows that
-    were cut from recordings, and for tables of labels that name sites.
+    were cut from recordings, and for tables of labels that name sites. recorded: (windows,) text on the recording of
+    each window as it was recorded: "rate", "length" and "leads"; empty for files of windows.
 
     Raises DataError for arrays that do not fit each other. Samples are not read, so that a memory map stays on disk:
     `Preprocessing` refuses values that are not finite.
@@ -72,6 +73,7 @@ class Dataset:
     source: Source
     recording: NDArray[np.str_] | None = None
     site: NDArray[np.str_] | None = None
+    recorded: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_arrays(self)
@@ -134,8 +136,10 @@ class Dataset:
         """Return the windows `rows` (indices or a mask), in that order, copied into memory."""
         names = ("label", "group", "split", "recording", "site")
         arrays = {name: values for name in names if (values := getattr(self, name)) is not None}
-        chosen = {name: values[np.asarray(rows)] for name, values in arrays.items()}
-        return replace(self, signal=np.asarray(self.signal[np.asarray(rows)]), **chosen)
+        rows = np.asarray(rows)
+        chosen = {name: values[rows] for name, values in arrays.items()}
+        recorded = {name: values[rows] for name, values in self.recorded.items()}
+        return replace(self, signal=np.asarray(self.signal[rows]), recorded=recorded, **chosen)
 
 
 def _plain(value: Any) -> Any:

@@ -20,6 +20,7 @@ from ecgtune.deployment.run import Run
 from ecgtune.deployment.verification import (
     VerificationWindows,
     calibration_windows,
+    original_novelty,
     original_probability,
     original_seconds,
     verification_windows,
@@ -69,7 +70,8 @@ def export_run(
     samples = round(data["samples"] * rate / data["sampling_rate"])
     steps = run.preprocessing.steps
     prepared = run.preprocessing(windows.at(rate)[:1], rate).shape[2] if steps else samples
-    inference = InferenceGraph(run.model, run.preprocessing, run.task, rate, run.calibration)
+    novelty = None if path.suffix == PROGRAM else run.novelty  # a program has one output
+    inference = InferenceGraph(run.model, run.preprocessing, run.task, rate, run.calibration, novelty)
     shape = {"samples": samples, "sampling_rate": rate}
     if path.suffix == PROGRAM:
         check_installed()
@@ -103,6 +105,8 @@ class _Verification:
     probability: np.ndarray
     simulated: np.ndarray
     simulated_probability: np.ndarray
+    novelty: np.ndarray | None
+    simulated_novelty: np.ndarray | None
     rate: float
     seconds: float
 
@@ -111,15 +115,18 @@ class _Verification:
         signal = windows.at(rate)
         simulated = simulated_windows(len(run.leads), signal.shape[2], rate)
         probability, of_simulated = (original_probability(run, each, rate) for each in (signal, simulated))
+        novelty, of_simulated_novelty = (original_novelty(run, each, rate) for each in (signal, simulated))
         seconds = original_seconds(run, signal, rate)
-        return cls(run, windows, signal, probability, simulated, of_simulated, rate, seconds)
+        return cls(
+            run, windows, signal, probability, simulated, of_simulated, novelty, of_simulated_novelty, rate, seconds
+        )
 
     def references(self) -> dict[str, str]:
         """What the file keeps of them, for `ecgtune verify`."""
         made = replace(self.windows, signal=self.simulated, label=None, recording=None)
-        found = {"simulated": made.references(self.simulated_probability)}
+        found = {"simulated": made.references(self.simulated_probability, self.simulated_novelty)}
         if self.windows.label is not None:
-            found["test"] = self.windows.references(self.probability)
+            found["test"] = self.windows.references(self.probability, self.novelty)
         return {name: each.packed() for name, each in found.items()}
 
     def figures(self, probability: np.ndarray) -> dict[str, Any]:
@@ -131,7 +138,8 @@ class _Verification:
 
     def measured(self, path: Path) -> dict[str, Any]:
         """Figures of an exported file, and seconds beside the run's."""
-        found = measured(path, self.signal, self.probability, self.windows.label, self.windows.recording)
+        windows = self.windows
+        found = measured(path, self.signal, self.probability, windows.label, windows.recording, self.novelty)
         return found | {"seconds_per_window": {"torch": self.seconds, **found["seconds_per_window"]}}
 
 
@@ -201,6 +209,7 @@ def _metadata(run: Run, shape: dict[str, Any], libraries: tuple[str, ...]) -> di
         "decision": run.decision.to_dict(run.classes),
         "calibration": run.calibration.to_dict(),
         **({"certainty": run.certainty.to_dict()} if run.certainty is not None else {}),
+        **({"novelty": run.novelty.facts()} if run.novelty is not None and "onnx" in libraries else {}),
         "recording": run.recording_rule,
         "input": {
             "name": INPUT,

@@ -21,6 +21,7 @@ from ecgtune.data.signal.filters import FLAT, low_pass, resampling_ratio
 from ecgtune.data.tasks import Task
 from ecgtune.errors import SettingError
 from ecgtune.evaluation.calibration.maps import Calibration
+from ecgtune.evaluation.novelty import MAHALANOBIS, NEIGHBOUR, Novelty
 from ecgtune.models.base import Encoder
 from ecgtune.models.classifier import Classifier
 
@@ -108,15 +109,45 @@ class Normalisation(nn.Module):
         return torch.where(flat, 0.0, centred / torch.where(flat, 1.0, std)).float()
 
 
+class NoveltyScore(nn.Module):
+    """`evaluation.novelty.Novelty` for features (batch, features), float32: the novelty (batch,).
+
+    Differences are taken before they are squared, so that float32 is exact enough.
+    """
+
+    def __init__(self, novelty: Novelty) -> None:
+        super().__init__()
+        self.kind, self.scale = novelty.kind, novelty.scale
+        for name, values in novelty.arrays.items():
+            self.register_buffer(name, torch.from_numpy(values.copy()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self.kind == MAHALANOBIS:
+            mean, directions, variance, rest = (
+                self.get_buffer(name) for name in ("mean", "directions", "variance", "rest")
+            )
+            centred = features - mean
+            along = centred @ directions
+            outside = centred - along @ directions.T
+            square = (along * along / variance).sum(dim=1) + (outside * outside).sum(dim=1) / rest
+        else:
+            mean, deviation, known = (self.get_buffer(name) for name in ("mean", "deviation", "known"))
+            distance = ((features - mean) / deviation)[:, None] - known
+            place = min(NEIGHBOUR, len(known))
+            square = (distance * distance).sum(dim=2).topk(place, largest=False).values[:, -1]
+        return square.sqrt() / self.scale
+
+
 class InferenceGraph(nn.Module):
     """Windows (batch, leads, samples), float32, in the unit and at the rate of the training data, to probabilities
     (batch, classes): resampling, normalisation, lead mixer, encoder with its method, pooling, head, softmax or sigmoid.
+    With a novelty score, to probabilities and the novelty (batch,).
 
     With the steps of a preset, the windows are those behind them, which the runtime computes.
 
     sampling_rate: Hz of the input. classifier: a copy is made, with the method multiplied into the encoder's weights
     where that is exact. calibration: of the run, after softmax or sigmoid, in float64. Raises SettingError for a rate
-    from which the graph cannot resample, and for an encoder that says that no graph can hold it.
+    from which the graph cannot resample, and for an encoder that says that no graph can hold it. novelty: of the run.
     """
 
     def __init__(
@@ -126,6 +157,7 @@ class InferenceGraph(nn.Module):
         task: Task,
         sampling_rate: float,
         calibration: Calibration | None = None,
+        novelty: Novelty | None = None,
     ) -> None:
         super().__init__()
         encoder = classifier.base_encoder
@@ -140,9 +172,16 @@ class InferenceGraph(nn.Module):
         self.normalisation = Normalisation(preprocessing)
         self.classifier = merged_copy(classifier)
         self.task, self.calibration = task, calibration
+        self.novelty = None if novelty is None else NoveltyScore(novelty)
 
-    def forward(self, signal: Tensor) -> Tensor:
-        logits = self.classifier(self.normalisation(self.resampling(signal.double())))
+    def forward(self, signal: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        classifier = self.classifier
+        tokens, mask = classifier.encode(self.normalisation(self.resampling(signal.double())))
+        features = classifier.finish_pooled(classifier.pool(tokens, mask))
+        probability = self._probability(classifier.head(features))
+        return probability if self.novelty is None else (probability, self.novelty(features.float()))
+
+    def _probability(self, logits: Tensor) -> Tensor:
         if self.calibration is None or not self.calibration.changes:
             return logits.sigmoid() if self.task == "multilabel" else logits.softmax(dim=-1)
         logits = logits.double()

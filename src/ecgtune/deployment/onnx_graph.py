@@ -13,7 +13,7 @@ import torch
 
 from ecgtune.deployment.graph import InferenceGraph
 from ecgtune.errors import DataError, SettingError
-from ecgtune.runtime.model import INPUT, OUTPUT
+from ecgtune.runtime.model import INPUT, NOVELTY, OUTPUT
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -79,7 +79,8 @@ def _takes_any_length(graph: InferenceGraph, model: ModelProto, example: torch.T
             signal = torch.linspace(-1, 1, example[0, :, 0].numel() * length).reshape(1, -1, length)
             try:
                 with torch.no_grad():
-                    expected = graph(signal)
+                    found_by_torch = graph(signal)
+                expected = found_by_torch if graph.novelty is None else found_by_torch[0]
             except DataError:
                 continue
             try:
@@ -104,16 +105,17 @@ def _exported(graph: InferenceGraph, example: torch.Tensor, names: dict[int, str
             verbose=False,
             opset_version=OPSET,
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=[OUTPUT] if graph.novelty is None else [OUTPUT, NOVELTY],
             dynamic_shapes={INPUT: dynamic},
         )
     assert program is not None
     model = program.model_proto
     for axis, name in names.items():
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
-    for output, name in zip(model.graph.output[0].type.tensor_type.shape.dim, ("windows", "classes"), strict=True):
-        if output.dim_param:
-            output.dim_param = name
+    for output in model.graph.output:
+        for dimension, name in zip(output.type.tensor_type.shape.dim, ("windows", "classes"), strict=False):
+            if dimension.dim_param:
+                dimension.dim_param = name
     return model
 
 

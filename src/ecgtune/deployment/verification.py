@@ -44,8 +44,8 @@ class VerificationWindows:
             return self.signal
         return resample(self.signal.astype(np.float64), self.sampling_rate, sampling_rate).astype(np.float32)
 
-    def references(self, probability: NDArray) -> References:
-        """Digests and probabilities of at most `KEPT` of the windows, evenly spread."""
+    def references(self, probability: NDArray, novelty: NDArray | None) -> References:
+        """Digests, probabilities and novelty of at most `KEPT` of the windows, evenly spread."""
         rows = np.unique(np.linspace(0, len(self.signal) - 1, KEPT).astype(np.int64))
         unknown = np.full(len(rows), -1)
         recording = unknown if self.recording is None else np.unique(self.recording, return_inverse=True)[1][rows]
@@ -54,6 +54,7 @@ class VerificationWindows:
             probability[rows].astype(np.float32),
             (unknown if self.label is None else self.label[rows]).astype(np.int8),
             recording.astype(np.int32),
+            None if novelty is None else novelty[rows].astype(np.float32),
         )
 
 
@@ -104,6 +105,11 @@ def calibration_windows(run: Run, sampling_rate: float, count: int = 128) -> NDA
 def original_probability(run: Run, windows: NDArray[np.float32], sampling_rate: float) -> NDArray[np.float64]:
     """What the run gives in float32, (windows, classes)."""
     return run.predict(windows, sampling_rate, precision="fp32")
+
+
+def original_novelty(run: Run, windows: NDArray[np.float32], sampling_rate: float) -> NDArray[np.float64] | None:
+    """The novelty that the run gives in float32, (windows,); None for a run without the score."""
+    return None if run.novelty is None else run.novelty(run.embed(windows, sampling_rate, precision="fp32"))
 
 
 def original_seconds(run: Run, windows: NDArray[np.float32], sampling_rate: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ class UnitFacts(TypedDict):
     thresholds: list[Fraction]
     confidence: list[Fraction]
     groups: Count
+    by_class: NotRequired[list[list[Fraction]]]
 
 
 class CertaintyFacts(TypedDict):
@@ -48,22 +49,26 @@ class UnitCertainty:
 
     thresholds: a class is in the prediction set if its probability is at least this; one for classes, one for each
     label, whose set holds its presence, its absence, both or neither. confidence: quantiles on validation at
-    `FRACTIONS`. groups: patients or recordings of validation.
+    `FRACTIONS`. groups: patients or recordings of validation. by_class: thresholds of sets that cover classes alike,
+    (1, classes), of labels (labels, 2) for absent and present; empty for a run of an earlier version.
     """
 
     thresholds: tuple[float, ...]
     confidence: tuple[float, ...]
     groups: int
+    by_class: tuple[tuple[float, ...], ...] = ()
 
-    def sets(self, probability: Array, task: Task) -> NDArray[np.bool_]:
+    def sets(self, probability: Array, task: Task, *, by_class: bool = False) -> NDArray[np.bool_]:
         """Return what is in the prediction sets: (windows, classes), of labels (windows, labels, 2) absent, present.
 
-        probability: `(windows,)` of the positive class, `(windows, classes)` or `(windows, labels)`.
+        probability: `(windows,)` of the positive class, `(windows, classes)` or `(windows, labels)`. by_class: sets
+        that cover all classes alike.
         """
-        sides = probability if task == "multiclass" else np.stack([1 - probability, probability], axis=-1)
-        limit = np.array(self.thresholds)
+        limit = np.array(self.by_class if by_class else self.thresholds)
+        if not by_class and task == "multilabel":
+            limit = limit[:, None]
         # Rounding must not take a class out that was at the threshold in validation.
-        return sides >= (limit[:, None] if task == "multilabel" else limit) - ROUNDING
+        return sides_of(probability, task) >= (limit if task == "multilabel" else limit.ravel()) - ROUNDING
 
     def least_confidence(self, fraction: float) -> float:
         """Return the confidence below which a run abstains, so that it does for `fraction` of validation."""
@@ -94,11 +99,25 @@ class Certainty:
             for name, wanted in (("thresholds", thresholds), ("confidence", len(FRACTIONS))):
                 if len(entry[name]) != wanted:
                     raise ValueError(f"{len(entry[name])} of {wanted} values of {name}")
+            by_class = entry.get("by_class", [])
+            if by_class and (len(by_class) != thresholds or len({len(row) for row in by_class}) != 1):
+                raise ValueError(f"by_class has {len(by_class)} of {thresholds} rows, or rows of different lengths")
         units = [
-            entry and UnitCertainty(tuple(entry["thresholds"]), tuple(entry["confidence"]), entry["groups"])
+            entry
+            and UnitCertainty(
+                tuple(entry["thresholds"]),
+                tuple(entry["confidence"]),
+                entry["groups"],
+                tuple(tuple(row) for row in entry.get("by_class", [])),
+            )
             for entry in (stored["window"], stored["recording"])
         ]
         return cls(stored["level"], *units)
+
+
+def sides_of(probability: Array, task: Task) -> Array:
+    """Return the probability of everything that may be in a set: (windows, classes), of labels (windows, labels, 2)."""
+    return probability if task == "multiclass" else np.stack([1 - probability, probability], axis=-1)
 
 
 def set_texts(sets: NDArray[np.bool_], classes: Sequence[str], task: Task) -> list[list[str]]:
@@ -113,8 +132,13 @@ def set_names(classes: Sequence[str], task: Task) -> list[str]:
     return [f"set_{name}" for name in classes] if task == "multilabel" else ["set"]
 
 
-def check_abstention(certainty: Certainty | None, fraction: float | None) -> None:
-    """Raise SettingError where a run cannot abstain."""
+def check_certainty(certainty: Certainty | None, fraction: float | None, by_class: bool) -> None:
+    """Raise SettingError where a run cannot abstain, or has no sets that cover every class alike."""
+    if by_class and (certainty is None or not certainty.window.by_class):
+        raise SettingError(
+            "--sets class needs thresholds of each class, which an ensemble, or a run or export of an earlier version, "
+            "does not have; train the run again, or leave the flag out"
+        )
     if fraction is not None and certainty is None:
         raise SettingError(
             "--abstain needs the confidence on validation, which an ensemble, or a run or export of an earlier version,"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecgtune.data.tasks import Task
-from ecgtune.evaluation.certainty import COVERAGE, FRACTIONS, Certainty, UnitCertainty
+from ecgtune.evaluation.certainty import COVERAGE, FRACTIONS, Certainty, UnitCertainty, sides_of
 from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.evaluate import defined
 from ecgtune.evaluation.external import Measured
@@ -64,7 +64,27 @@ def _unit(data: Measured, decision: Decision, level: float) -> UnitCertainty:
     weight = 1 / np.bincount(index)[index[order]]
     middle = (np.cumsum(weight) - weight / 2) / weight.sum()
     quantiles = np.interp(FRACTIONS, middle, sure[order])
-    return UnitCertainty(tuple(thresholds), tuple(float(value) for value in quantiles), int(index.max()) + 1)
+    confidence = tuple(float(value) for value in quantiles)
+    by_class = _by_class(data, decision.task, index, level)
+    return UnitCertainty(tuple(thresholds), confidence, int(index.max()) + 1, by_class)
+
+
+def _by_class(data: Measured, task: Task, index: NDArray, level: float) -> tuple[tuple[float, ...], ...]:
+    """Thresholds of each class alone, or of each label where it is absent and where it is present.
+
+    Vovk, Conditional validity of inductive conformal predictors, Machine Learning 92, 2013, 349-376. A class with too
+    few patients for the level is in every set.
+    """
+    label = np.asarray(data.label).reshape(len(data.label), -1)
+    sides = sides_of(np.asarray(data.probability, np.float64), task).reshape(len(label), label.shape[1], -1)
+    return tuple(
+        tuple(
+            conformal_threshold(sides[there, column, side], index[there], level)
+            for side in range(sides.shape[2])
+            for there in (label[:, column] == side,)
+        )
+        for column in range(label.shape[1])
+    )
 
 
 def _true(data: Measured, task: Task) -> tuple[Array, NDArray[np.bool_]]:
@@ -77,8 +97,10 @@ def _true(data: Measured, task: Task) -> tuple[Array, NDArray[np.bool_]]:
     return true.reshape(len(label), -1), (label >= 0).reshape(len(label), -1)
 
 
-def measured_coverage(data: Measured, unit: UnitCertainty, task: Task, level: float) -> dict[str, Any]:
-    """Return what prediction sets cover, counted by patient or recording.
+def measured_coverage(
+    data: Measured, unit: UnitCertainty, task: Task, level: float, *, by_class: bool = False
+) -> dict[str, Any]:
+    """Return what prediction sets cover, counted by patient or recording. by_class: of the sets of each class.
 
     `{"promised", "found": {"value", "ci_low", "ci_high"}, "broken", "size", "single", "empty", "by_class"}`: "found"
     is the mean over groups of the fraction of their windows (of labels: windows and labels) whose true class is in the
@@ -86,7 +108,7 @@ def measured_coverage(data: Measured, unit: UnitCertainty, task: Task, level: fl
     number of classes in a set, "single" and "empty" fractions of sets; "by_class" coverage of the windows of each true
     class by its index (of labels: by 0 and 1).
     """
-    covered, known, sets = _covered(data, unit, task)
+    covered, known, sets = _covered(data, unit, task, by_class)
     index = group_index(data.group, len(data.label))[1]
     total, hits = (
         np.bincount(index, weights=each.sum(axis=1)) for each in (known.astype(float), (covered & known).astype(float))
@@ -112,10 +134,10 @@ def measured_coverage(data: Measured, unit: UnitCertainty, task: Task, level: fl
 
 
 def _covered(
-    data: Measured, unit: UnitCertainty, task: Task
+    data: Measured, unit: UnitCertainty, task: Task, by_class: bool
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Whether the true class is in the set and whether it is known, (windows, 1 or labels), and the sets."""
-    sets = unit.sets(np.asarray(data.probability, np.float64), task)
+    sets = unit.sets(np.asarray(data.probability, np.float64), task, by_class=by_class)
     label = np.asarray(data.label).reshape(len(data.label), -1)
     sides = sets if task == "multilabel" else sets[:, None]
     return np.take_along_axis(sides, np.maximum(label, 0)[..., None], axis=-1)[..., 0], label >= 0, sets
@@ -189,5 +211,10 @@ def measured_certainty(
 def _measured(unit: UnitCertainty, data: Measured, decision: Decision, level: float) -> dict[str, Any]:
     return {
         "coverage": measured_coverage(data, unit, decision.task, level),
+        **(
+            {"coverage_by_class": measured_coverage(data, unit, decision.task, level, by_class=True)}
+            if unit.by_class
+            else {}
+        ),
         "abstention": measured_abstention(data, unit, decision),
     }

@@ -22,7 +22,8 @@ def read_columns(
 ) -> dict[str, NDArray[np.str_]]:
     """Read the columns `names` of the file or table of labels `data`, as text, one value per window of `dataset`.
 
-    A table of labels has a row per recording; `recording_column` names them ("record" or "recording" when not given).
+    `rate`, `length` (seconds) and `leads` are those of the recordings, where the table has no such columns. A table of
+    labels has a row per recording; `recording_column` names them ("record" or "recording" when not given).
     A file of windows has a row per window. Raises DataError for a column that is not there, and where the rows of a
     file are not those of the dataset, because some were left out.
     """
@@ -31,9 +32,15 @@ def read_columns(
             columns = {name: arrays[name].astype(str) for name in arrays.files if arrays[name].ndim == 1}
     else:
         columns = read_table(data)[0]
+    recorded = {name: dataset.recorded[name] for name in names if name in dataset.recorded and name not in columns}
+    names = [name for name in names if name not in recorded]
     unknown = [name for name in names if name not in columns]
     if unknown:
-        raise DataError(f"{data}: no column {unknown[0]} for --by; {suggest(unknown[0], list(columns))}")
+        raise DataError(
+            f"{data}: no column {unknown[0]} for --by; {suggest(unknown[0], [*columns, *dataset.recorded])}"
+        )
+    if not names:
+        return recorded
     if dataset.recording is None:
         for name in names:
             if len(columns[name]) != len(dataset):
@@ -49,4 +56,4 @@ def read_columns(
     found = match_recordings(columns[key].tolist(), dict.fromkeys(np.unique(dataset.recording).tolist()), str(data))
     row = {identifier: number for number, identifier in enumerate(found.identifier) if identifier is not None}
     rows = np.array([row[name] for name in dataset.recording.tolist()])
-    return {name: columns[name][rows] for name in names}
+    return recorded | {name: columns[name][rows] for name in names}

@@ -214,3 +214,14 @@ def _part(name: str, model: Classifier) -> str:
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{', '.join(names[:3])}{more} {'are' if len(names) > 1 else 'is'}"
+
+
+def forward_cost(model: Classifier, samples: int) -> float:
+    """Floating-point operations of a forward pass of one window of `samples` at the rate of the model."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    training, device = model.training, next(model.parameters()).device
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(torch.zeros(1, len(model.leads), samples, device=device))
+    model.train(training)
+    return max(1.0, counter.get_total_flops())

@@ -40,6 +40,8 @@ def _cells(entry: Entry) -> list[str]:
 def _cell(entry: Entry | None) -> str:
     if not entry:
         return ""
+    if entry["value"] is None:
+        return formatting.MISSING
     return f"{formatting.score(entry['value'])} ({formatting.interval(entry)})"
 
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from ecgtune.data.positive import stored_positive
 from ecgtune.evaluation.notes import preset_notes
 from ecgtune.reporting import calibration, encoders, pretraining, tables, wording
+from ecgtune.reporting.answers import comparison_answer, evaluate_command, run_answer, stress_command
 from ecgtune.reporting.certainty import certainty_sentences
+from ecgtune.reporting.evidence import Evidence, case_facts, external_facts, read_evidence, stress_facts
 from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
-from ecgtune.reporting.recommendation import import_lines, load_line, recommendation_sentences
+from ecgtune.reporting.recommendation import import_lines, shown_run
 from ecgtune.reporting.style import row_colours
 from ecgtune.utils import formatting
 from ecgtune.utils.formatting import flat
@@ -61,13 +63,46 @@ def make_environment() -> Environment:
     found.filters["markdown"] = tables.escape_markdown
     found.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     found.filters["value"] = plain_value
+    found.filters["cell"] = small_interval
     return found
+
+
+#: Sections of a report by the anchors of its template, in order.
+_EVIDENCE = {
+    "calibration": "Calibration",
+    "certainty": "When not to answer",
+    "other": "Other data",
+    "subgroups": "Subgroups",
+    "stress": "Stress test",
+    "cases": "Cases",
+    "figures": "Figures",
+}
+_RUN_SECTIONS = {
+    "metrics": "Test metrics",
+    **_EVIDENCE,
+    "training": "Training",
+    "data": "Data and split",
+    "load": "Load the model",
+    "settings": "Settings",
+}
+_COMPARISON_SECTIONS = {
+    "table": "Table",
+    **_EVIDENCE,
+    "methods": "Methods",
+    "data": "Data and split",
+    "load": "Load a model",
+    "repeat": "Reproduce",
+}
 
 
 def run_facts(run: FinishedRun) -> dict[str, Any]:
     """Values of the templates of a run."""
+    evidence, shown = read_evidence(run.folder), shown_folder(run.folder)
     return {
         "run": run,
+        "answer": run_answer(run, evidence, shown),
+        "contents": _RUN_SECTIONS.items(),
+        **evidence_facts(run, evidence, shown, shown),
         "metrics": run.metrics,
         "headline": wording.run_headline(run.metrics),
         "banner": wording.weights_banner(run.metrics["weights"]),
@@ -82,7 +117,6 @@ def run_facts(run: FinishedRun) -> dict[str, Any]:
         "calibration": run.calibration,
         "calibration_entries": {} if run.calibration is None else calibration.shown_entries(run.calibration),
         "calibration_drawn": [] if run.calibration is None else calibration.drawn_names(run.calibration),
-        "certainty": [] if run.certainty is None else certainty_sentences(run.certainty),
         "measure_rows": calibration.measure_rows,
         "label_measures": calibration.label_measures,
         **folder_facts(run.folder),
@@ -127,9 +161,16 @@ def pretraining_facts(run: FinishedPretraining) -> dict[str, Any]:
 def comparison_facts(comparison: Comparison) -> dict[str, Any]:
     """Values of the template of a comparison."""
     results, methods = comparison.results, comparison.rows("method")
+    own, shown = shown_run(results), shown_folder(comparison.folder)
+    run = next(run for found in comparison.runs.values() for run in found if run.folder == comparison.folder / own)
+    evidence = read_evidence(run.folder)
     runs = {name: [run.metrics for run in runs] for name, runs in comparison.runs.items()}
     return {
         "results": results,
+        "answer": comparison_answer(comparison, run, evidence, shown),
+        "contents": _COMPARISON_SECTIONS.items(),
+        "shown_run": f"{shown}/{own}",
+        **evidence_facts(run, evidence, f"{shown}/{own}", shown),
         "runs": comparison.runs,
         "kinds": [methods, comparison.rows("baseline")],
         "methods": methods,
@@ -137,10 +178,7 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
         "pairs": encoders.pair_rows(results),
         "pair_note": encoders.pair_note(results) if encoders.compares_encoders(results) else "",
         "colours": row_colours(results["rows"]),
-        "headline": wording.comparison_headline(results),
-        "take": recommendation_sentences(results),
         "imports": import_lines(results),
-        "load_line": load_line(results, shown_folder(comparison.folder)),
         "banner": wording.weights_banner(results["weights"]),
         "notes": [note for note in results["notes"] if not note.startswith("weights: random")],
         "meanings": tables.table_notes({**results, "notes": []}, _shown_in_comparison(results)),
@@ -158,6 +196,23 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
         **_task_facts(results),
         **folder_facts(comparison.folder),
         "machine": flat(results["machine"]),
+    }
+
+
+def evidence_facts(run: FinishedRun, evidence: Evidence, shown: str, report: str) -> dict[str, Any]:
+    """Values of the sections of evidence. shown, report: folders of the run, and of the report, as they are typed."""
+    return {
+        "certainty": [] if run.certainty is None else certainty_sentences(run.certainty),
+        "evaluations": [external_facts(folder, result) for folder, result in evidence.external.items()],
+        "tests": [stress_facts(folder, result) for folder, result in evidence.stress.items()],
+        "cases": case_facts(run.folder, evidence.cases),
+        "picture": inline_figure,
+        "commands": {
+            "evaluate": evaluate_command(shown),
+            "subgroups": evaluate_command(shown, " --by COLUMN"),
+            "stress": stress_command(shown),
+            "report": f"ecgtune report {report}",
+        },
     }
 
 
@@ -227,21 +282,33 @@ def sort_value(column: str, row: dict[str, Any], results: dict[str, Any]) -> Any
     return "" if value is None else value
 
 
-def inline_figure(folder: Path, name: str, alt: str) -> Markup:
+def inline_figure(folder: Path, name: str, alt: str, prefix: str | None = None) -> Markup:
     """An SVG file as an element of the page, with a text alternative.
 
-    Identifiers inside get the figure's name as prefix: a page with ten figures must not contain one twice.
+    Identifiers inside get a prefix, by default the figure's name: a page with ten figures must not contain one twice.
     """
     from markupsafe import Markup
 
     text = (folder / f"{name}.svg").read_text(encoding="utf-8")
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'(\bid=")', rf"\1{name}-", text)
-    text = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\1{name}-", text)
+    prefix = prefix or name
+    text = re.sub(r'(\bid=")', rf"\1{prefix}-", text)
+    text = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\1{prefix}-", text)
     head, rest = text.split(">", 1)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
     return Markup(f'{head} role="img" aria-label="{escape(alt)}">{rest}')
+
+
+def small_interval(text: str) -> Markup | str:
+    """A cell `value (interval)` on two lines, so that the column stays narrow; other text as it is."""
+    from markupsafe import Markup
+
+    value, bracket, rest = str(text).partition(" (")
+    number = tuple("0123456789+-−")
+    if not bracket or not value.startswith(number) or not rest.startswith(number):
+        return text
+    return Markup('{}<span class="small">{}</span>').format(value, rest.removesuffix(")"))
 
 
 def plain_value(value: Any) -> str:

@@ -22,6 +22,12 @@ def recommendation_sentences(results: dict[str, Any]) -> list[str]:
     ]
 
 
+def shown_run(results: dict[str, Any]) -> str:
+    """The folder, inside the comparison, of the run to take; of the first run of the first method without one."""
+    found = results.get("recommendation")
+    return found["run"] if found else next(row for row in results["rows"] if row["kind"] == "method")["runs"][0]
+
+
 def load_line(results: dict[str, Any], folder: str) -> str | None:
     """The line of Python that loads the recommended run of the comparison in `folder`; None without one."""
     found = results.get("recommendation")

@@ -107,31 +107,32 @@ def _shown(loss: Loss, unit: str) -> str:
     return f"a loss is shown at {', '.join(_strength(each, unit) for each in loss.shown)}"
 
 
+def loss_table(result: Entry) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the largest losses of each disturbance, and the strengths at which they are shown."""
+    units = {row["disturbance"]: (row["title"], row["unit"]) for row in result["rows"]}
+    both = [{loss.disturbance: loss for loss in losses(result["rows"], metric)} for metric in METRICS[:2]]
+    header = ["Disturbance", *(text for name in METRICS[:2] for text in (f"{TITLES[name]} lost", "Shown"))]
+    rows = []
+    for name, (title, unit) in units.items():
+        cells = [title]
+        for found in both:
+            loss = found.get(name)
+            cells += (
+                ["", ""]
+                if loss is None
+                else [
+                    f"{formatting.score(loss.value)} at {_strength(loss.strength, unit)}",
+                    _shown(loss, unit).removeprefix("a loss is shown "),
+                ]
+            )
+        rows.append(cells)
+    return header, rows
+
+
 def stress_markdown(result: Entry) -> str:
     """The sentences, losses of each disturbance, and all rows."""
     lines = [part for sentence in stress_sentences(result) for part in (escape_markdown(sentence), "")]
-    units = {row["disturbance"]: (row["title"], row["unit"]) for row in result["rows"]}
-    both = [{loss.disturbance: loss for loss in losses(result["rows"], metric)} for metric in METRICS[:2]]
-    header = ("Disturbance", *(text for name in METRICS[:2] for text in (f"{TITLES[name]} lost", "Shown")))
-    body = [
-        [
-            units[name][0],
-            *(
-                text
-                for found in both
-                for text in (
-                    (
-                        f"{formatting.score(found[name].value)} at {_strength(found[name].strength, units[name][1])}",
-                        _shown(found[name], units[name][1]).removeprefix("a loss is shown "),
-                    )
-                    if name in found
-                    else ("", "")
-                )
-            ),
-        ]
-        for name in units
-    ]
-    lines += [*markdown_table(header, body), ""]
+    lines += [*markdown_table(*loss_table(result)), ""]
     rows = [["none", "", *(_cell(result["undisturbed"][name]) for name in METRICS), ""]]
     for row in result["rows"]:
         cells = [_cell(row["metrics"][name]) for name in METRICS]

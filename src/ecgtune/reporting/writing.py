@@ -47,6 +47,30 @@ def write_run(folder: Path | str, *, png: bool = False) -> Path:
         return run.folder / REPORT
 
 
+def write_run_report(folder: Path | str) -> Path:
+    """Write `report.html` of a finished run anew, with the evidence in its folder; return its path.
+
+    Figures are drawn where they are missing; the card, whose blanks may be filled in, stays. Raises RunError as
+    `write_run` does.
+    """
+    with readable(folder):
+        run = read_run(folder)
+        if not (run.folder / "figures").is_dir():
+            replace_folder(run.folder / "figures", lambda partial: write_run_figures(partial, run))
+        write_text(run.folder / REPORT, render("run.html.j2", run_facts(run)))
+        return run.folder / REPORT
+
+
+def write_comparison_report(folder: Path | str) -> Path:
+    """Write `report.html` of a comparison anew, as `write_run_report` does that of a run."""
+    with readable(folder):
+        comparison = read_comparison(folder)
+        if not (comparison.folder / "figures").is_dir():
+            replace_folder(comparison.folder / "figures", lambda partial: write_comparison_figures(partial, comparison))
+        write_text(comparison.folder / REPORT, render("comparison.html.j2", comparison_facts(comparison)))
+        return comparison.folder / REPORT
+
+
 def write_pretraining(folder: Path | str, *, png: bool = False, card: bool = True) -> Path:
     """Write `figures/`, `README.md` and `report.html` of a finished pretraining; return the path of the report.
 

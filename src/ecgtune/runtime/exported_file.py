@@ -143,18 +143,19 @@ class References:
 
     digest: uint64 (windows,), of the float32 samples; the samples themselves are not kept. probability: float32
     (windows, classes). label: as of `data.dataset.Dataset`. recording: int32 (windows,), number of the recording; -1
-    where none is known.
+    where none is known. novelty: float32 (windows,), None of a run without the score.
     """
 
     digest: NDArray[np.uint64]
     probability: NDArray[np.float32]
     label: NDArray[np.int8]
     recording: NDArray[np.int32]
+    novelty: NDArray[np.float32] | None = None
 
     def packed(self) -> str:
         """As text for JSON."""
         buffer = io.BytesIO()
-        np.savez(buffer, digest=self.digest, probability=self.probability, label=self.label, recording=self.recording)
+        np.savez(buffer, **{name: each for name, each in vars(self).items() if each is not None})
         return base64.b64encode(zlib.compress(buffer.getvalue(), 9)).decode()
 
     @classmethod
@@ -168,7 +169,8 @@ class References:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 if any(member.compress_type != zipfile.ZIP_STORED for member in arrays.zip.infolist()):
                     raise ValueError("an array is packed twice")
-                return cls(arrays["digest"], arrays["probability"], arrays["label"], arrays["recording"])
+                novelty = arrays["novelty"] if "novelty" in arrays.files else None
+                return cls(arrays["digest"], arrays["probability"], arrays["label"], arrays["recording"], novelty)
         except (ValueError, KeyError, MemoryError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise ModelFileError(
                 f"{path}: its reference probabilities cannot be read ({reason_of(error)}); export the run again"

@@ -19,7 +19,8 @@ from ecgtune.runtime.exported_file import check_sealed, read_metadata
 from ecgtune.runtime.predictor import PredictionPrecision, Predictor
 from ecgtune.utils.text import reason_of
 
-INPUT, OUTPUT = "signal", "probability"
+#: Names in the graph; a run with a novelty score has a second output.
+INPUT, OUTPUT, NOVELTY = "signal", "probability", "novelty"
 _BATCH_VALUES = 1 << 18  # of the input in work at once: activations are many times as large
 _LARGEST_BATCH = 4  # larger ones leave the caches: large encoders lose up to a tenth, the embedded one gains 3 % at 8
 
@@ -53,6 +54,7 @@ class Model(Predictor):
             raise ModelFileError(
                 f"{path}: onnxruntime {onnxruntime.__version__} cannot open it ({reason_of(error)})"
             ) from None
+        self._outputs = [each.name for each in self._session.get_outputs()]
         #: All that the file says about itself: labels, input, run, versions, verification; see docs/export.md.
         self.metadata: dict[str, Any] = read_metadata(self.path, self._session.get_modelmeta().custom_metadata_map)
         try:
@@ -114,13 +116,34 @@ class Model(Predictor):
                 f"precision is {precision!r}, but an exported file has one, {self.metadata.get('precision')}; leave it"
                 " out"
             )
+        return self._answers(windows, sampling_rate, [OUTPUT])[0]
+
+    @property
+    def has_novelty(self) -> bool:
+        """Whether the file has a novelty score."""
+        return NOVELTY in self._outputs
+
+    def assess(self, signal: np.ndarray, sampling_rate: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        if not self.has_novelty:
+            return super().assess(signal, sampling_rate)
+        return self.assess_windows(*self.checked_windows(signal, sampling_rate))
+
+    def assess_windows(self, windows: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (windows, classes) and novelty (windows,) of checked windows, of a file that has the score."""
+        probability, novelty = self._answers(windows, sampling_rate, [OUTPUT, NOVELTY])
+        return probability, novelty.astype(np.float64)
+
+    def _answers(self, windows: np.ndarray, sampling_rate: float, outputs: list[str]) -> list[np.ndarray]:
+        """Outputs of the graph for windows (windows, leads, samples) at `sampling_rate` Hz."""
         if self._preprocessing.steps:  # the graph begins behind them
             windows = self._preprocessing(windows, sampling_rate)
         else:
             windows = self.at_input_rate(windows, sampling_rate)
         rows = max(1, min(_LARGEST_BATCH, _BATCH_VALUES // (windows.shape[1] * windows.shape[2])))
-        parts = [self._run(windows[start : start + rows]) for start in range(0, len(windows), rows)]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
+        parts = [self._run(windows[start : start + rows], outputs) for start in range(0, len(windows), rows)]
+        if not parts:
+            return [np.zeros((0, len(self.classes)), np.float32), np.zeros(0, np.float32)][: len(outputs)]
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
     def at_input_rate(self, windows: np.ndarray, sampling_rate: float) -> np.ndarray:
         """Windows (windows, leads, samples) at `sampling_rate` Hz as the graph takes them."""
@@ -128,11 +151,13 @@ class Model(Predictor):
             windows = resample(np.asarray(windows, np.float64), sampling_rate, self.sampling_rate)
         return np.asarray(windows, np.float32)
 
-    def _run(self, windows: np.ndarray) -> np.ndarray:
+    def _run(self, windows: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
         try:
-            found = np.asarray(self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(windows)})[0])
-            if found.shape != (len(windows), len(self.classes)):
-                raise ValueError(f"probabilities of shape {found.shape} for {len(self.classes)} classes")
+            found = [np.asarray(each) for each in self._session.run(outputs, {INPUT: np.ascontiguousarray(windows)})]
+            wanted = [(len(windows), len(self.classes)), (len(windows),)]
+            for name, each, shape in zip(outputs, found, wanted, strict=False):
+                if each.shape != shape:
+                    raise ValueError(f"{name} of shape {each.shape} for {len(self.classes)} classes")
             return found
         except Exception as error:
             raise DataError(

@@ -19,13 +19,14 @@ from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.groups import Pooled, group_predictions, pooled_probability
 from ecgtune.evaluation.scorer import make_scorer
 from ecgtune.runtime.model import Model
+from ecgtune.utils.formatting import counted
 from ecgtune.utils.machine import processor
 
 #: Largest values that an export may reach: of float32 the difference in probability, of int8 the fraction of changed
-#: decisions and the AUROC lost.
+#: decisions and the AUROC lost; of both the difference in novelty, relative to 1 and to the novelty itself.
 LIMITS = {
-    "float32": {"largest_difference": 1e-5},
-    "int8": {"changed_fraction": 0.005, "auroc_lost": 0.002},
+    "float32": {"largest_difference": 1e-5, "novelty": 1e-3},
+    "int8": {"changed_fraction": 0.005, "auroc_lost": 0.002, "novelty": 0.1},
 }
 SIMULATED = 64  # windows
 _TIMED, _TIMED_SECONDS = 30, 2.0
@@ -72,6 +73,19 @@ def _auroc(label: NDArray, probability: NDArray, decision: Decision) -> float | 
     return value if math.isfinite(value) else None
 
 
+def novelty_difference(before: NDArray, after: NDArray) -> dict[str, Any]:
+    """Compare novelties (windows,) of the same windows: the largest difference, and how many windows change sides of 1.
+
+    Differences are relative to the novelty, where that is above 1.
+    """
+    old, new = (np.asarray(each, np.float64) for each in (before, after))
+    return {
+        "largest_difference": float((np.abs(new - old) / np.maximum(old, 1)).max()),
+        "changed": int(((old > 1) != (new > 1)).sum()),
+        "count": len(old),
+    }
+
+
 def problems(found: dict[str, Any], precision: str) -> list[str]:
     """Sentences on what of `figures` is above the limits of the precision; empty when all is within."""
     limits, sentences = LIMITS[precision], []
@@ -89,6 +103,9 @@ def problems(found: dict[str, Any], precision: str) -> list[str]:
         lost, limit = _lost(each["auroc"]), limits.get("auroc_lost")
         if limit is not None and lost > limit:
             sentences.append(f"AUROC of {of} falls by {lost:.2g}; allowed: {limit:g}")
+    novelty, limit = found.get("novelty"), limits["novelty"]
+    if novelty is not None and not novelty["largest_difference"] <= limit:
+        sentences.append(f"the novelty differs by up to {novelty['largest_difference']:.2g}; allowed: {limit:g}")
     return sentences
 
 
@@ -126,10 +143,12 @@ def measured(
     probability: NDArray,
     label: NDArray | None,
     recording: NDArray | None,
+    novelty: NDArray | None,
 ) -> dict[str, Any]:
     """Figures of an exported file on windows at the rate of its input, with the usual and the exact kernels.
 
-    Of a float32 file both are the same, and one is listed. probability: what the run gives, (windows, classes).
+    Of a float32 file both are the same, and one is listed. probability, novelty: what the run gives, (windows, classes)
+    and (windows,); None for a run without the score.
     """
     import onnxruntime
 
@@ -137,17 +156,16 @@ def measured(
     models = {"usual": model}
     if model.metadata.get("precision") != "float32":
         models["exact"] = Model(path, threads=1, exact=True)
-    kernels = {
-        name: figures(
-            probability,
-            each.predict_windows(signal, each.sampling_rate),
-            each.decision,
-            label,
-            recording,
-            each.recording_rule,
-        )
-        for name, each in models.items()
-    }
+    kernels = {}
+    for name, each in models.items():
+        rate, scores = each.sampling_rate, None
+        if novelty is None:
+            found = each.predict_windows(signal, rate)
+        else:
+            found, scores = each.assess_windows(signal, rate)
+        kernels[name] = figures(probability, found, each.decision, label, recording, each.recording_rule)
+        if novelty is not None and scores is not None:
+            kernels[name]["novelty"] = novelty_difference(novelty, scores)
     return {
         "kernels": kernels,
         "seconds_per_window": {"onnxruntime": model_seconds(model, signal)},
@@ -183,6 +201,11 @@ class Verified:
         for kernel, found in report["kernels"].items():
             of = "" if len(report["kernels"]) == 1 else f", {kernel} kernels"
             lines += [f"{_sentence(each)}{of}" for each in (found, found["recordings"]) if each is not None]
+            if novelty := found.get("novelty"):
+                lines.append(
+                    f"novelty: largest difference {novelty['largest_difference']:.2g}, {novelty['changed']} of "
+                    f"{counted(novelty['count'], 'window')} on the other side of 1{of}"
+                )
         seconds = report["seconds_per_window"]
         beside = f", torch {1000 * seconds['torch']:.3g} ms" if "torch" in seconds else ""
         alone = next(value for name, value in seconds.items() if name != "torch")

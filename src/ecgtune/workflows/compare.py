@@ -9,12 +9,16 @@ from typing import Any
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split, draw_split
+from ecgtune.deployment.run import read_run
 from ecgtune.errors import RunError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
+from ecgtune.methods.audits import forward_cost
 from ecgtune.recipes.comparison import MAJORITY, as_variants, check_variants, encoder_pairs
 from ecgtune.recipes.lookup import RecipeLike, resolve_models
 from ecgtune.recipes.recipe import Recipe
-from ecgtune.reporting.writing import write_comparison
+from ecgtune.reporting.evidence import CASES, CASES_FILE
+from ecgtune.reporting.recommendation import shown_run
+from ecgtune.reporting.writing import write_comparison, write_run_report
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, read_result
 from ecgtune.training.schemas import Results
@@ -22,13 +26,14 @@ from ecgtune.utils.files import check_space
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.baselines import MAJORITY_TITLE, variants_of, write_majority
+from ecgtune.workflows.cases import write_cases
 from ecgtune.workflows.dry_run import check_recipes
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import check_dataset, note_conditions, summarise
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
 from ecgtune.workflows.results import changed_notes, imported_files, shown_title, summarise_task
-from ecgtune.workflows.run import forward_cost, run_recipe, space, work
+from ecgtune.workflows.run import run_recipe, space, work
 
 
 def compare(
@@ -98,6 +103,10 @@ def _compare(
         **compare_runs(records, reference=reference, pairs=encoder_pairs(variants)),
         "history": _history(folder, [record.folder for record in records]),
     }
+    shown = folder / shown_run(results)
+    if not (shown / CASES / CASES_FILE).is_file():
+        write_cases(read_run(shown), dataset, device=first.trainer.device)
+        write_run_report(shown)
     write_comparison(folder, results)
     return results
 
@@ -134,7 +143,7 @@ def _run_all(
                 warnings |= dict.fromkeys(run.prepared.split.warnings)
                 kept, beside = kept + space(run)[0], max(beside, space(run)[1])
                 if recipe.name not in costs:
-                    costs[recipe.name] = forward_cost(run)
+                    costs[recipe.name] = forward_cost(run.model, run.prepared.samples)
                 progress.expect(0 if run.folder.finished else work(recipe, split) * costs[recipe.name])
         check_space(folder, kept + beside)
         changed = changed_notes(recipe for recipe, kind in variants if kind == "method")

@@ -9,11 +9,15 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from ecgtune.training.run_folder import RESULT_FORMAT
 from ecgtune.utils.machine import processor_name
+
+if TYPE_CHECKING:
+    from ecgtune.runtime.predictor import Predictor
 
 LIBRARIES = ("ecgtune", "torch", "peft", "accelerate", "numpy", "scipy")
 
@@ -54,6 +58,18 @@ def command_line() -> str:
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def opening(run: Predictor) -> dict[str, Any]:
+    """The first entries of a result about a run: format, time, command, machine and the run."""
+    return {
+        "format": RESULT_FORMAT,
+        "created": now(),
+        "command": command_line(),
+        "machine": machine(),
+        "run": run.summary(),
+        "task": run.task,
+    }
 
 
 def _processes() -> int:

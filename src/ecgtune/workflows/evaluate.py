@@ -24,15 +24,16 @@ from ecgtune.runtime.exported_file import References
 from ecgtune.runtime.model import Model
 from ecgtune.runtime.predictor import Predictor
 from ecgtune.training.predictions import predictions_text, read_predictions
-from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
+from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.workflows.environment import command_line, machine, now
+from ecgtune.workflows.environment import command_line, opening
 from ecgtune.workflows.labelled import labelled_windows, probabilities
 from ecgtune.workflows.predict import open_predictor
 from ecgtune.workflows.preparation import check_dataset
+from ecgtune.workflows.reports import add_evidence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +68,7 @@ def evaluate(
     if not isinstance(settings, EvaluateSettings):
         raise SettingError(f"settings is {settings!r}; give ecgtune.EvaluateSettings(...)")
     run = run if isinstance(run, Predictor) else open_predictor(run)
-    columns = dict(columns or {})
+    columns = {**dataset.recorded, **(columns or {})}
     missing = [name for name in settings.by if name not in columns]
     if missing:
         raise SettingError(f"by {missing[0]}: no such column is given; allowed: {', '.join(columns) or 'none'}")
@@ -89,12 +90,7 @@ def evaluate(
         pooled = external.per_recording(recording, run.recording_rule)
         pooled_internal = None if internal is None else internal.per_recording(own_recording, run.recording_rule)
         result = {
-            "format": RESULT_FORMAT,
-            "created": now(),
-            "command": command_line(),
-            "machine": machine(),
-            "run": run.summary(),
-            "task": run.task,
+            **opening(run),
             "run_classes": list(run.classes),
             "data": {
                 "path": dataset.source.path,
@@ -123,6 +119,7 @@ def evaluate(
         write_text(folder / PREDICTIONS, text)
         write_text(folder / TABLE, table_markdown(result))
         write_json(folder / RESULT, result)
+        add_evidence(run, folder)
     return result
 
 

@@ -131,19 +131,26 @@ def _row(probability: NDArray[np.float64], window: int | None) -> int:
     return window
 
 
+def occluded(
+    run: Predictor, signal: NDArray[np.float32], rate: float, number: int, width: float
+) -> NDArray[np.float64]:
+    """Fall of the log-odds of a class or label without each stretch of `width` seconds: values (leads, samples)."""
+    # bfloat16 would round small changes; an exported file has the precision of its graph.
+    precision = "auto" if getattr(run, "model", None) is None else "fp32"
+    return occlusion(
+        lambda changed: log_odds_of(run.predict(changed, rate, precision=precision)[:, number]),
+        signal,
+        round(width * rate),
+    )
+
+
 def _values(
     run: Predictor, signal: NDArray[np.float32], rate: float, number: int, settings: ExplainSettings
 ) -> NDArray[np.float64]:
     """Values (leads, samples) at the rate of the window."""
     model: Any = getattr(run, "model", None)
     if settings.by == "occlusion":
-        # bfloat16 would round small changes; an exported file has the precision of its graph.
-        precision = "auto" if model is None else "fp32"
-        return occlusion(
-            lambda changed: log_odds_of(run.predict(changed, rate, precision=precision)[:, number]),
-            signal,
-            round(settings.width * rate),
-        )
+        return occluded(run, signal, rate, number, settings.width)
     if getattr(run, "preprocessing", None) is None or model is None:
         raise SettingError(f"--by {settings.by} needs one run folder; use --by occlusion")
     import torch

@@ -64,7 +64,7 @@ def fine_tune(
         check_space(folder, sum(space(run)))
         note_conditions(progress, dataset, [*changed_notes([recipe]), *run.prepared.split.warnings])
         progress.expect(0 if run.folder.finished else work(recipe, split))
-        run_recipe(run, progress)
+        run_recipe(run, progress, cases=True)
     return read_run(folder)
 
 

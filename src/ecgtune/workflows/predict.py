@@ -12,7 +12,7 @@ import numpy as np
 from ecgtune.config.commands import PredictSettings
 from ecgtune.config.reading import OF_RECORDINGS, flag_of
 from ecgtune.errors import DataError, SettingError
-from ecgtune.evaluation.certainty import check_abstention
+from ecgtune.evaluation.certainty import check_certainty
 from ecgtune.io.readers.base import MOST_CHANNELS, ReadOptions
 from ecgtune.io.readers.registry import common_folder, is_recording, path_in
 from ecgtune.io.unlabelled import Unlabelled, read_unlabelled, read_unlabelled_records
@@ -63,7 +63,7 @@ def predict(
     if not isinstance(settings, PredictSettings):
         raise SettingError(f"settings is {settings!r}; give ecgtune.PredictSettings(...)")
     run = run if isinstance(run, Predictor) else open_predictor(run)
-    check_abstention(run.certainty, settings.abstain)
+    check_certainty(run.certainty, settings.abstain, by_class := settings.sets == "class")
     places = [Path(data)] if isinstance(data, (str, Path)) else [Path(each) for each in data]
     folder = Path(out)
     with exclusive(folder, command_line(), result="predictions.csv", wait=wait):
@@ -87,9 +87,11 @@ def predict(
             folder=folder,
             recording=recording,
             window=np.concatenate([each.window for each in windows]),
-            windows=answers(run, probability, novelty, run.certainty and run.certainty.window, settings.abstain),
+            windows=answers(
+                run, probability, novelty, run.certainty and run.certainty.window, settings.abstain, by_class
+            ),
             names=names.tolist(),
-            of_recordings=answers(run, of_recordings, novelty_of, whole, settings.abstain),
+            of_recordings=answers(run, of_recordings, novelty_of, whole, settings.abstain, by_class),
             skipped={skipped.recording: skipped.reason for each in windows for skipped in each.skipped},
             repeated={name: seconds for each in windows for name, seconds in each.repeated.items()},
             notes=(*(note for each in windows for note in each.notes), *notes, *_seen(run, places, names)),

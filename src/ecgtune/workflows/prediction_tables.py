@@ -53,11 +53,12 @@ def answers(
     novelty: np.ndarray | None,
     unit: UnitCertainty | None,
     abstain: float | None,
+    by_class: bool,
 ) -> Answers:
     """Decisions, confidence and prediction sets of probabilities (windows, classes).
 
     unit: thresholds of windows or recordings; None where the run has none. abstain: fraction of validation that has no
-    answer; None answers all.
+    answer; None answers all. by_class: sets that cover every class alike.
     """
     values = probability[:, POSITIVE] if run.task == "binary" else probability
     sure = run.decision.confidence(np.asarray(values, np.float64))
@@ -65,7 +66,9 @@ def answers(
     if abstain is not None and unit is not None:
         least = unit.least_confidence(abstain)
         prediction = [each if own >= least else None for each, own in zip(prediction, sure, strict=True)]
-    sets = [[] for _ in sure] if unit is None else set_texts(unit.sets(values, run.task), run.classes, run.task)
+    sets: list[list[str]] = [[] for _ in sure]
+    if unit is not None:
+        sets = set_texts(unit.sets(values, run.task, by_class=by_class), run.classes, run.task)
     return Answers(probability, prediction, sure, sets, novelty)
 
 

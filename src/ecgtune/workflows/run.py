@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from ecgtune.data.positive import POSITIVE
 from ecgtune.data.splits import Split
+from ecgtune.deployment.run import read_run
 from ecgtune.evaluation.calibration.fitting import fit_calibration
 from ecgtune.evaluation.decision import choose_decision
 from ecgtune.recipes.recipe import Recipe
@@ -27,6 +27,7 @@ from ecgtune.training.prefix import precompute_inputs
 from ecgtune.training.run_folder import begin_run, split_text
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.cases import write_cases
 from ecgtune.workflows.certainty import certainty_results, run_novelty
 from ecgtune.workflows.ready import ReadyRun
 from ecgtune.workflows.results import calibration_results, calibration_summary, run_metrics, saved_model, scores
@@ -42,17 +43,6 @@ def work(recipe: Recipe, split: Split) -> float:
     items, settings = len(split.train), recipe.optimisation
     steps = count_steps(items, settings) * _step_cost(recipe) + count_head_steps(items, settings) * _HEAD_STEP
     return steps * settings.batch_size
-
-
-def forward_cost(run: ReadyRun) -> float:
-    """Floating-point operations of a forward pass of one window."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    training = run.model.training
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        run.model.eval()(torch.zeros(1, len(run.model.leads), run.prepared.samples))
-    run.model.train(training)
-    return max(1.0, counter.get_total_flops())
 
 
 def _step_cost(recipe: Recipe) -> float:
@@ -74,13 +64,21 @@ def space(run: ReadyRun) -> tuple[int, int]:
     return kept, weights + 2 * 4 * weights
 
 
-def run_recipe(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()) -> None:
-    """Train into the run folder: audits, best epoch, predictions, metrics, report. A finished run is left alone."""
+def run_recipe(
+    run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = (), *, cases: bool = False
+) -> None:
+    """Train into the run folder: audits, best epoch, predictions, metrics, report. A finished run is left alone.
+
+    cases: recordings are drawn for the report.
+    """
     begin_run(run.folder, run.recipe, run.fingerprint)
     progress.describe(run.folder.title)
     if not run.folder.finished:
         _train_and_test(run, progress, callbacks)
     if not (run.folder.path / "report.html").is_file():
+        if cases:
+            progress.describe("cases for the report")
+            write_cases(read_run(run.folder.path), run.prepared.dataset, device=run.recipe.trainer.device)
         write_run(run.folder.path)
 
 

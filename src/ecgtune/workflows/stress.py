@@ -19,14 +19,14 @@ from ecgtune.evaluation.external import Measured
 from ecgtune.evaluation.stress import StressTest
 from ecgtune.reporting.stress import stress_csv, stress_markdown, write_stress_figure
 from ecgtune.runtime.predictor import Predictor
-from ecgtune.training.run_folder import RESULT_FORMAT
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
-from ecgtune.workflows.environment import command_line, machine, now
+from ecgtune.workflows.environment import command_line, opening
 from ecgtune.workflows.labelled import LabelledWindows, labelled_windows, probabilities
 from ecgtune.workflows.predict import open_predictor
 from ecgtune.workflows.preparation import check_dataset
+from ecgtune.workflows.reports import add_evidence
 
 DEFAULTS = StressSettings()
 RESULT, ROWS, TABLE, FIGURE = "stress.json", "stress.csv", "stress.md", "stress.svg"
@@ -98,12 +98,7 @@ def stress(
                 for number, strength in enumerate(possible[each.name][0])
             ]
         result = {
-            "format": RESULT_FORMAT,
-            "created": now(),
-            "command": command_line(),
-            "machine": machine(),
-            "run": run.summary(),
-            "task": run.task,
+            **opening(run),
             "classes": list(run.classes),
             "seed": settings.seed,
             "data": {
@@ -122,6 +117,7 @@ def stress(
         write_text(folder / ROWS, stress_csv(result))
         write_text(folder / TABLE, stress_markdown(result))
         write_json(folder / RESULT, result)
+        add_evidence(run, folder)
     return result
 
 

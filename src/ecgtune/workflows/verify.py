@@ -54,7 +54,7 @@ def _of_simulated(model: Model) -> dict[str, Any]:
     shape = model.metadata["input"]
     signal = simulated_windows(len(model.leads), shape["samples"], model.sampling_rate)
     known = References.unpacked(model.metadata["references"]["simulated"], model.path)
-    found = measured(model.path, signal, known.probability, None, None)
+    found = measured(model.path, signal, known.probability, None, None, known.novelty)
     return {"windows": f"{counted(len(signal), 'simulated window')}", **found}
 
 
@@ -91,6 +91,7 @@ def _of_files(model: Model, files: list[Path], settings: PredictSettings, quiet:
         known.probability[row],
         None if (label < 0).all() else label,
         None if (recording < 0).all() else recording,
+        None if known.novelty is None else known.novelty[row],
     )
     return {"windows": f"{counted(len(row), 'test window')} of the run in {', '.join(map(str, files))}", **found}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecgtune.config.base import require, to_table
 from ecgtune.data.dataset import Dataset, Source, check_rate
@@ -278,7 +279,18 @@ def _dataset(
         ),
         recording=recording,
         site=None if labels.site is None else labels.site[row],
+        recorded={name: values[row] for name, values in _recorded(prepared.facts).items()},
     )
+
+
+def _recorded(facts: Sequence[RecordingFacts | None]) -> dict[str, NDArray[np.str_]]:
+    """Rate, length and leads of each recording as text, for subgroups."""
+    texts = {
+        "rate": lambda known: f"{known.sampling_rate:g} Hz",
+        "length": lambda known: f"{known.seconds:g}",
+        "leads": lambda known: ", ".join(known.leads),
+    }
+    return {name: np.array(["" if known is None else text(known) for known in facts]) for name, text in texts.items()}
 
 
 def _notes(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import RunError
+from ecgtune.reporting.evidence import read_evidence as read_inside
 from ecgtune.reporting.folders import FinishedRun, read_run
 from ecgtune.reporting.pack.tracked import Ledger, Place
 from ecgtune.utils import formatting
@@ -47,6 +48,8 @@ class Evidence:
 def read_evidence(folder: Path | str, evaluation: Path | None = None, stress: Path | None = None) -> Evidence:
     """Read a finished run folder, and of the run the folders of `ecgtune evaluate` and `ecgtune stress`.
 
+    Where they are not given, the first ones in the run's folder are taken.
+
     Raises RunError for a folder that is not that of a finished fine-tuning, and for results of another run.
     """
     folder = Path(folder)
@@ -58,7 +61,9 @@ def read_evidence(folder: Path | str, evaluation: Path | None = None, stress: Pa
     ledger = Ledger()
     sources = {name: folder / file for name, file in _FILES.items()}
     sources = {name: file for name, file in sources.items() if file.is_file() or name in _NEEDED}
+    inside = read_inside(folder)
     for name, given in (("external", evaluation), ("stress", stress)):
+        given = given or next(iter(getattr(inside, name)), None)
         if given is not None:
             sources[name] = _result(run, Path(given), *_RESULTS[name])
     facts: dict[str, Any] = dict.fromkeys((*_FILES, *_RESULTS))

@@ -78,8 +78,8 @@ def _write(run: Path | str, out: Path, evaluation: Path | None, stress: Path | N
                 numbers += [_row(f"tables/{table.name}.{suffix}", shown) for shown in found]
         with with_pdf():
             write_run_figures(folder / "figures", read_run(run))
-            if stress is not None:
-                write_stress_figure(folder / "figures" / "stress.svg", read_json(Path(stress) / "stress.json"))
+            if evidence.facts["stress"] is not None:
+                write_stress_figure(folder / "figures" / "stress.svg", read_json(evidence.copies["facts/stress.json"]))
         write_text(folder / "references.bib", bibliography)
         write_json(folder / "croissant.json", croissant(metrics, split))
         for copy, file in evidence.copies.items():
