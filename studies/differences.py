@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from predictions import load_run
 from rows import Row, read_rows, write_rows
 from scipy.stats import sem
 from scipy.stats import t as student
@@ -91,8 +92,8 @@ def prediction_file(row: Row) -> str:
 
 def resample(file: Path, resamples: int) -> Draws:
     """Compute the metrics of a run on the test windows (first entry) and on resampled recordings."""
-    with np.load(file) as kept:
-        label, probability, group, threshold = (kept[name] for name in ("label", "probability", "group", "threshold"))
+    run = load_run(file)
+    label, probability, group, threshold = (run[name] for name in ("label", "probability", "group", "threshold"))
     index = group_index(group, len(label))[1]
     chunks = [weighted_metrics(label, probability, np.ones((1, len(label))), float(threshold))]
     for counts in resampled_counts(int(index.max()) + 1, len(label), resamples, seed=0):

@@ -23,6 +23,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from differences import prediction_file, run_statistics
 from figures import write_figures
 from pages import replace_section
+from predictions import save_run, synchronise
 from pretraining_runs import pretrained, pretraining_recipe
 from rows import Row, read_rows, replace_rows, write_rows
 from settings import Run, Study, digest
@@ -76,6 +77,7 @@ def main(words: Sequence[str] | None = None) -> None:
             run_sweep(study, options.data, work)
         elif options.data:
             run_all(study, options, work)
+        keep_predictions(study, work)
         if "resamples" in study.tables:
             run_statistics(study, current_rows(study), work / "predictions")
         update(study)
@@ -142,8 +144,16 @@ def run_all(study: Study, options: argparse.Namespace, work: Path) -> None:
         print(" ".join(row[name] for name in KEY), flush=True)
         row |= trained(study, run, recipe, dataset, row, options.data, work)
         replace_rows(study.results / "runs.csv", [row], COLUMNS, KEY)
+        keep_predictions(study, work)
         machines = study.results / "machines.json"
         write_json(machines, (read_json(machines) if machines.is_file() else {}) | {row["device"]: machine()})
+
+
+def keep_predictions(study: Study, work: Path) -> None:
+    """Copy the predictions of the rows of a study between `work` and its file in the repository, if it has one."""
+    if study.kept_predictions:
+        rows = [row for row in read_rows(study.results / "runs.csv") if row["study"] == study.name]
+        synchronise(study.kept_predictions, work / "predictions", [prediction_file(row) for row in rows])
 
 
 def trained(study: Study, run: Run, recipe: Recipe, dataset: Dataset, row: Row, data: Path, work: Path) -> Row:
@@ -156,11 +166,9 @@ def trained(study: Study, run: Run, recipe: Recipe, dataset: Dataset, row: Row, 
     done = fine_tune(dataset, recipe, out=folder, seed=run.seed, resume=RunFolder(folder).recipe.is_file(), quiet=True)
     test = read_predictions(RunFolder(folder).predictions).of("test")
     measured = measure(done.metrics, (folder / "log.jsonl").read_text(encoding="utf-8"))
-    predictions = work / "predictions" / prediction_file(row)
-    predictions.parent.mkdir(parents=True, exist_ok=True)
     group = np.arange(len(test.label)) if test.group is None else test.group
-    kept = {"label": test.label, "probability": test.probability, "group": group}
-    np.savez_compressed(predictions, threshold=float(measured["threshold"]), **kept)
+    run_predictions = {"label": test.label, "probability": test.probability, "group": group}
+    save_run(work / "predictions" / prediction_file(row), run_predictions | {"threshold": float(measured["threshold"])})
     shutil.rmtree(folder)
     return pretraining | measured
 

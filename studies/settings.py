@@ -165,6 +165,10 @@ class Study:
         self.tables = {name: inherited[name] for name in names if name in inherited} | tables
         self.kind, self.page = tables.get("kind", "train"), self.tables["page"]
         self.results = self.folder / "results"
+        #: File of the predictions of its runs in the repository, or None.
+        self.kept_predictions = (
+            self.results / f"predictions-{self.name}.npz" if tables.get("keep_predictions") else None
+        )
         self.models = {**dict.fromkeys(tables.get("models", ())), **(models or {})}
         self.tasks = {
             name: Task(name, **{**table, "settings": flat(table.get("settings", {})), "at": tuple(table.get("at", ()))})

@@ -3,6 +3,7 @@
 import csv
 import importlib
 import json
+import shutil
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -50,6 +51,7 @@ METHODS = """
 page = "page.md"
 seeds = 2
 resamples = 50
+keep_predictions = true
 margin = 0.005
 reference = ["full"]
 [tasks.abnormal]
@@ -241,6 +243,24 @@ def test_statistics_are_those_of_the_rows(done):
     page = (folder / "page.md").read_text()
     assert "| without weight decay" not in page
     assert "| probe without weight decay | 2 |" in page
+
+
+def test_kept_predictions_replace_those_of_another_machine(done, script, tmp_path):
+    folder, run = done
+    results, local = folder / "results", folder / "runs" / folder.name / "predictions"
+    kept = script("predictions").read_kept(results / "predictions-methods.npz")
+    names = [script("differences").prediction_file(row) for row in rows_of(results / "runs.csv")]
+    assert list(kept) == names
+    for name in names:
+        own = script("predictions").load_run(local / name)
+        assert own.keys() == kept[name].keys()
+        assert all(np.array_equal(own[key], kept[name][key]) for key in own)
+    cells = (results / "statistics.csv").read_bytes()
+    (results / "statistics.csv").unlink()
+    shutil.move(local, tmp_path / "lost")
+    run()
+    assert (results / "statistics.csv").read_bytes() == cells
+    assert {file.name for file in local.iterdir()} == set(names)
 
 
 def test_p_values(script):
