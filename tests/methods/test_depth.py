@@ -37,6 +37,7 @@ def test_what_a_method_adds_keeps_its_rate():
         (LoRA(), "layer_decay", 0.5, ["layer_decay is 0.5", "lora", "full, top-layers or norm-bias"]),
         (LinearProbe(), "layer_decay", 0.5, ["layer_decay", "probe"]),
         (LinearProbe(), "drop_path", 0.1, ["drop_path is 0.1", "probe", "leave it out"]),
+        (LinearProbe(), "layer_drop", 0.1, ["layer_drop is 0.1", "probe", "leave it out"]),
         (SideTuning(), "drop_path", 0.1, ["drop_path", "side", "does not train the encoder"]),
         (LinearProbe(), "checkpointing", True, ["gradient_checkpointing is on", "probe", "leave it out"]),
         (SideTuning(), "checkpointing", True, ["gradient_checkpointing is on", "side", "keeps no activations"]),

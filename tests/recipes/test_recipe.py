@@ -89,6 +89,7 @@ def test_a_file_of_ones_own(tmp_path):
         ("[optimisation]\nhead_epochs = -1", ["head_epochs", "-1", "0 or more"]),
         ("[optimisation]\nlayer_decay = 1.1", ["layer_decay", "1.1", "1 (off)"]),
         ("[optimisation]\ndrop_path = 0.9", ["drop_path", "0.9", "0.5"]),
+        ("[optimisation]\nlayer_drop = 0.9", ["layer_drop", "0.9", "0.5"]),
         ('[method]\nname = "probe"\nlayers = "all"', ["layers", "all", "last, mix"]),
         ("[optimisation]\nema = 1.0", ["ema", "1.0", "0 (off)", "decay"]),
         ("[augmentation]\nshfit = 0.1", ["shfit", "did you mean 'shift'", "[augmentation]"]),

@@ -84,7 +84,9 @@ def test_a_head_with_a_pooling_that_learns(method, tmp_path):
     same(*(fit(tmp_path / s.prefix_cache, method, s, model=model[s]) for s in (ON, OFF)), 1e-5)
 
 
-@pytest.mark.parametrize("settings", [{"drop_path": 0.3}, {}], ids=["drop_path", "dropout"])
+@pytest.mark.parametrize(
+    "settings", [{"drop_path": 0.3}, {"layer_drop": 0.3}, {}], ids=["drop_path", "layer_drop", "dropout"]
+)
 @pytest.mark.parametrize("method", [TopLayers(layers=1), *slow(Adapter(width=2))], ids=str)
 def test_what_is_drawn_at_random_is_drawn_anew_in_every_epoch(method, settings, tmp_path):
     dropout = {} if settings else {"dropout": 0.2, "attention_dropout": 0.2}

@@ -39,14 +39,12 @@ SIGNALS = replace(
 def place(tmp_path_factory):
     """Recordings of one and of twelve leads, and the pretraining that is continued."""
     folder = tmp_path_factory.mktemp("continued")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ECGTUNE_CACHE", str(folder / "cache"))
-        write_recordings(folder / "one.npz")
-        twelve = [np.stack([beats(12, 100, 12 * seed + lead) for lead in range(12)]) for seed in range(6)]
-        write_recordings(folder / "twelve.npz", twelve, leads=np.array(LEADS))
-        write_recordings(folder / "two.npz", [signal[:2] for signal in twelve], leads=np.array(LEADS[:2]))
-        ecgtune.pretrain(folder / "one.npz", TEACHER, out=folder / "run", quiet=True)
-        yield folder
+    write_recordings(folder / "one.npz")
+    twelve = [np.stack([beats(12, 100, 12 * seed + lead) for lead in range(12)]) for seed in range(6)]
+    write_recordings(folder / "twelve.npz", twelve, leads=np.array(LEADS))
+    write_recordings(folder / "two.npz", [signal[:2] for signal in twelve], leads=np.array(LEADS[:2]))
+    ecgtune.pretrain(folder / "one.npz", TEACHER, out=folder / "run", quiet=True)
+    return folder
 
 
 def continued(place, recipe, out, start, data="one.npz", **others):

@@ -34,6 +34,8 @@ class Optimisation:
     drop_path: float = 0.0
     """Stochastic depth: probability of skipping a block of the encoder's last layer in training; less in lower
     layers."""
+    layer_drop: float = 0.0
+    """LayerDrop: probability of skipping a whole transformer layer in training, the same for all layers."""
     optimizer: Literal["adamw", "adam"] = "adamw"
     """AdamW, or Adam (with weight decay as L2 in the gradient)."""
     weight_decay: float = 0.01
@@ -80,7 +82,9 @@ class Optimisation:
             self.head_rate_factor > 0, f"head_rate_factor is {self.head_rate_factor}; allowed: above 0; 1 is no change"
         )
         require(0 < self.layer_decay <= 1, f"layer_decay is {self.layer_decay}; allowed: above 0 up to 1 (off)")
-        require(0 <= self.drop_path <= 0.5, f"drop_path is {self.drop_path}; allowed: 0 (off) to 0.5")
+        for name in ("drop_path", "layer_drop"):
+            value = getattr(self, name)
+            require(0 <= value <= 0.5, f"{name} is {value}; allowed: 0 (off) to 0.5")
         require(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; allowed: 0 or more")
         require(0 <= self.warmup < 1, f"warmup is {self.warmup}; allowed: 0 up to below 1, a fraction of all steps")
         norm = self.max_grad_norm

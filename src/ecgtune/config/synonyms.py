@@ -27,6 +27,7 @@ SYNONYMS = {
     "labels": "targets target_columns label_columns",
     "lead": "channel",
     "lead_names": "channel_names",
+    "layer_drop": "layerdrop encoder_layerdrop",
     "leads": "channels lead",
     "learning_rate": "lr",
     "limit": "subset max_windows max_samples",

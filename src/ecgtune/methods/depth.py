@@ -5,14 +5,22 @@ from __future__ import annotations
 from ecgtune.errors import SettingError
 from ecgtune.methods.base import Method
 from ecgtune.models.classifier import Classifier
+from ecgtune.models.layered import LayeredEncoder
 
 
 def check_depth(
-    model: Classifier, method: Method, *, layer_decay: float = 1.0, drop_path: float = 0.0, checkpointing: bool = False
+    model: Classifier,
+    method: Method,
+    *,
+    layer_decay: float = 1.0,
+    drop_path: float = 0.0,
+    layer_drop: float = 0.0,
+    checkpointing: bool = False,
 ) -> None:
     """Raise SettingError where a setting that goes by depth is on but could not act on `method`."""
     encoder = model.base_encoder
-    asked = {"layer_decay": (layer_decay, 1.0), "drop_path": (drop_path, 0.0)}
+    skipped = {"drop_path": drop_path, "layer_drop": layer_drop}
+    asked = {"layer_decay": (layer_decay, 1.0), **{name: (rate, 0.0) for name, rate in skipped.items()}}
     asked["gradient_checkpointing"] = (checkpointing, False)
     for name, (value, off) in asked.items():
         if value != off and not encoder.blocks:
@@ -26,8 +34,13 @@ def check_depth(
         raise SettingError(
             f"gradient_checkpointing is on, but {method.name} keeps no activations of the encoder; leave it out"
         )
-    if drop_path > 0 and not method.gradient_in_encoder:
-        raise SettingError(f"drop_path is {drop_path}, but {method.name} does not train the encoder; leave it out")
+    for name, rate in skipped.items():
+        if rate > 0 and not method.gradient_in_encoder:
+            raise SettingError(f"{name} is {rate}, but {method.name} does not train the encoder; leave it out")
+    if layer_drop > 0 and not isinstance(encoder, LayeredEncoder):
+        raise SettingError(
+            f"layer_drop is {layer_drop}, but {encoder.architecture} has no layers of one width; use drop_path"
+        )
 
 
 def layer_rates(model: Classifier, method: Method, decay: float) -> dict[str, float]:

@@ -49,10 +49,10 @@ def reads_features(model: Classifier, method: Method) -> bool:
     return not model.mixes_leads and method.split_kind(model.pooling) in ("features", "pooled intermediates")
 
 
-def split_point(model: Classifier, method: Method, drop_path: float = 0.0) -> SplitPoint | None:
+def split_point(model: Classifier, method: Method, skips: bool = False) -> SplitPoint | None:
     """The longest prefix of the model that no step of `method`, which is attached, can change; None without one.
 
-    drop_path: of the training, see `Encoder.set_drop_path`. Weights that train and random draws are in the suffix.
+    skips: whether the training skips blocks or branches. Weights that train and random draws are in the suffix.
     """
     if model.mixes_leads:
         return None
@@ -64,7 +64,7 @@ def split_point(model: Classifier, method: Method, drop_path: float = 0.0) -> Sp
     if not method.changes_encoder:  # it is in evaluation mode, so it draws nothing
         return SplitPoint("block", len(encoder.blocks)) if encoder.blocks else None
     depth = encoder.frozen_depth()
-    return None if depth is None else SplitPoint("block", 0 if drop_path else depth)
+    return None if depth is None else SplitPoint("block", 0 if skips else depth)
 
 
 class FrozenPrefix(nn.Module):

@@ -11,12 +11,11 @@ from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ecgtune.config.base import require
 from ecgtune.models.base import Encoder
-from ecgtune.models.masked_teacher import NORM_EPSILON, ConvDecoder, TeacherOutput, variance
+from ecgtune.models.masked_teacher import ConvDecoder, TeacherModel
 from ecgtune.models.rhythm import RhythmHead
 
 
@@ -79,12 +78,10 @@ class MaskedSignal(nn.Module):
         return hidden[:, token_places(tokens, self.encoder.token_rows, self.places).to(hidden.device)]
 
 
-class SignalTeacher(MaskedSignal):
-    """Prediction of a teacher's tokens, a moving average of the encoder, which reads the whole signal.
+class SignalTeacher(TeacherModel, MaskedSignal):
+    """Prediction of a teacher's tokens. Targets are of the blocks whose tokens have the shape of the last ones."""
 
-    Targets are normalised per window and channel over time, then averaged over the blocks whose tokens have the shape
-    of the last ones.
-    """
+    prediction_only = ("decoder", "hidden_value")
 
     def __init__(
         self,
@@ -99,63 +96,24 @@ class SignalTeacher(MaskedSignal):
     ) -> None:
         outputs = encoder.head_width
         super().__init__(encoder, places, layers=layers, width=width, kernel=kernel, groups=groups, outputs=outputs)
-        weights = {name: tensor.detach().clone() for name, tensor in encoder.state_dict().items()}
-        self.teacher = encoder.from_weights(encoder.config, weights).requires_grad_(False).eval()
+        self.set_teacher(encoder)
         self.rhythm = rhythm
 
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        self.teacher.eval()
-        return self
+    def whole_tokens(self, start: Tensor) -> Tensor:
+        return depth_tokens(self.encoder, start)[-1]
 
-    def freeze_prediction(self) -> None:
-        """Freeze the parts of the masked prediction, for a training without masks."""
-        self.decoder.requires_grad_(False)
-        self.hidden_value.requires_grad_(False)
+    def teacher_tokens(self, signal: Tensor) -> list[Tensor]:
+        found = depth_tokens(self.teacher, signal)
+        return [tokens for tokens in found[1:] if tokens.shape == found[-1].shape] or found
 
-    def forward(self, signal: Tensor, visible: Tensor, rhythm: tuple[Tensor, Tensor] | None = None) -> TeacherOutput:
-        """Compute the loss of one batch.
-
-        signal: (batch, leads, samples), as the encoder takes it. visible: (batch, masks, kept) int64, ascending indices
-        of places for each of 0 or more masks. rhythm: targets of the rhythm head.
-        """
-        zero = torch.zeros(len(signal), device=signal.device)
-        crop, token = zero, zero
-        if self.rhythm is not None and rhythm is not None:
-            crop, token = self.rhythm(depth_tokens(self.encoder, signal)[-1], *rhythm)
-        batch, masks, _ = visible.shape
-        if masks == 0:
-            return TeacherOutput(zero, crop, token, zero.mean(), zero.mean())
-        target, target_variance = self.targets(signal)
-        hidden = self.hidden_of(visible)
-        prediction = self.decoder(depth_tokens(self.encoder, self.masked(signal, hidden))[-1]).float()
-        chosen = self.of_tokens(hidden, prediction.shape[1]).view(batch, masks, -1)
-        prediction = prediction.view(batch, masks, *target.shape[1:])
-        error = (prediction - target[:, None]).square().mean(dim=-1)
-        return TeacherOutput(
-            masked=(error * chosen).sum(dim=(1, 2)) / chosen.sum(dim=(1, 2)),
-            crop=crop,
-            token=token,
-            target_variance=target_variance,
-            prediction_variance=variance(prediction.detach()[:, 0], chosen[:, 0]),
-        )
-
-    @torch.no_grad()
-    def targets(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        """Return targets (batch, tokens, width) float32, and `target_variance` of `TeacherOutput`."""
-        found = [tokens.float() for tokens in depth_tokens(self.teacher, signal)]
-        alike = [tokens for tokens in found[1:] if tokens.shape == found[-1].shape] or found
-        normed = [F.instance_norm(each.transpose(1, 2), eps=NORM_EPSILON).transpose(1, 2) for each in alike]
-        mean = torch.stack(alike).mean(dim=0).flatten(0, 1)
+    def token_variance(self, mean: Tensor) -> Tensor:
         # Relative to the mean square, which not every architecture has near 1.
-        spread = mean.var(dim=0, correction=0).mean() / mean.square().mean()
-        return torch.stack(normed).mean(dim=0), spread
+        return super().token_variance(mean) / mean.square().mean()
 
-    @torch.no_grad()
-    def update_teacher(self, decay: float) -> None:
-        """Set each weight of the teacher to decay * teacher + (1 - decay) * student."""
-        for slow, fast in zip(self.teacher.parameters(), self.encoder.parameters(), strict=True):
-            slow.lerp_(fast, 1 - decay)
+    def predict(self, start: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.hidden_of(visible)
+        prediction = self.decoder(depth_tokens(self.encoder, self.masked(start, hidden))[-1])
+        return prediction, self.of_tokens(hidden, prediction.shape[1])
 
 
 class SignalReconstruction(MaskedSignal):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +35,6 @@ class ContrastiveObjective(PretrainingObjective[ContrastiveTask]):
             final_width=task.final_width,
             feature_grad_mult=task.feature_grad_mult,
         )
-
-    @property
-    def encoder(self) -> Encoder:
-        return cast(Encoder, self.model.encoder)
 
     def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Draws:
         task, rng = self._task, generator(*key)

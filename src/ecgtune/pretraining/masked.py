@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,15 +26,8 @@ class MaskedSignalObjective(PretrainingObjective[MaskedSignalTask]):
             encoder,
             shape.places,
             shape.example(len(encoder.input_spec.leads)).shape[-1],
-            layers=task.decoder_layers,
-            width=task.decoder_width,
-            kernel=task.decoder_kernel,
-            groups=task.decoder_groups,
+            **task.decoder,
         )
-
-    @property
-    def encoder(self) -> Encoder:
-        return cast(Encoder, self.model.encoder)
 
     def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Tensor:
         task, places = self._task, self._shape.places

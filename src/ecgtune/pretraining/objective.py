@@ -88,9 +88,9 @@ class PretrainingObjective(Objective, Generic[Task]):
         """Return the module to train, which contains `encoder`."""
 
     @property
-    @abstractmethod
     def encoder(self) -> Encoder:
         """The encoder to save."""
+        return cast(Encoder, self.model.encoder)
 
     @abstractmethod
     def draw(self, windows: int, key: tuple[int, ...], *, training: bool, device: torch.device) -> Any:

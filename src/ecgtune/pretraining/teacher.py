@@ -42,10 +42,7 @@ class MaskedTeacherObjective(PretrainingObjective[MaskedTeacherTask]):
         own = encoder.pretraining_models.get(task.name)
         module: Any = (own or partial(SignalTeacher, places=self._shape.places))(
             encoder,
-            layers=task.decoder_layers,
-            width=task.decoder_width,
-            kernel=task.decoder_kernel,
-            groups=task.decoder_groups,
+            **task.decoder,
             rhythm=RhythmHead(encoder.head_width, GROUPS, TOKEN_TARGETS) if task.rhythm else None,
         )
         if task.masks == 0:  # distributed training needs a gradient for every trainable tensor

@@ -100,21 +100,14 @@ class ContrastiveTask(PretrainingTask):
 
 
 @dataclass(frozen=True)
-class MaskedTeacherTask(PretrainingTask):
-    """Masked prediction of the tokens of a teacher, a moving average of the encoder (data2vec 2.0).
+class MaskedTask(PretrainingTask):
+    """Base of the objectives with masks.
 
-    visible: fraction of tokens that the student encodes, in spans of visible_span tokens. masks: number of masks per
-    pass of the teacher. decoder_layers, decoder_width, decoder_kernel, decoder_groups: of the convolutions that fill in
-    the hidden positions. decay_start, decay_end: of the teacher's moving average, linear over the training. keep: the
-    weights to save. rhythm: weight, relative to 1 for the masked prediction, of an auxiliary task: predict rhythm and
-    beat shape of the crop and of its recording, as classical signal processing measures them, from the whole crop.
-    masks = 0 leaves only this task.
+    visible: fraction of the window that the encoder reads, in spans of visible_span tokens of a lead. masks: number of
+    masks per window. decoder_layers, decoder_width, decoder_kernel, decoder_groups: of the convolutions that fill in
+    the hidden positions.
     """
 
-    name: ClassVar[str] = "data2vec"
-    learning_rate: ClassVar[float] = 1e-3
-    #: Variance of the teacher's tokens (about 0.7 with random weights) below which they are constant; training stops.
-    least_variance: ClassVar[float] = 1e-3
     visible: float = 0.3
     visible_span: int = 5
     masks: int = 4
@@ -122,19 +115,50 @@ class MaskedTeacherTask(PretrainingTask):
     decoder_width: int = 192
     decoder_kernel: int = 7
     decoder_groups: int = 16
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require(0 < self.visible < 1, f"visible is {self.visible}; allowed: above 0 and below 1")
+        for name in ("visible_span", "decoder_layers", "decoder_width", "decoder_kernel", "decoder_groups"):
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; allowed: 1 or more")
+        require(self.decoder_kernel % 2 == 1, f"decoder_kernel is {self.decoder_kernel}; allowed: odd numbers")
+        require(
+            self.decoder_width % self.decoder_groups == 0,
+            f"decoder_width is {self.decoder_width}; allowed: a multiple of decoder_groups ({self.decoder_groups})",
+        )
+
+    @property
+    def decoder(self) -> dict[str, int]:
+        """Sizes of the decoder, as the modules take them."""
+        return {name: getattr(self, f"decoder_{name}") for name in ("layers", "width", "kernel", "groups")}
+
+
+@dataclass(frozen=True)
+class MaskedTeacherTask(MaskedTask):
+    """Masked prediction of the tokens of a teacher, a moving average of the encoder (data2vec 2.0).
+
+    decay_start, decay_end: of the teacher's moving average, linear over the training. keep: the weights to save.
+    rhythm: weight, relative to 1 for the masked prediction, of an auxiliary task: predict rhythm and beat shape of the
+    crop and of its recording, as classical signal processing measures them, from the whole crop. masks = 0 leaves only
+    this task.
+    """
+
+    name: ClassVar[str] = "data2vec"
+    learning_rate: ClassVar[float] = 1e-3
+    #: Variance of the teacher's tokens (about 0.7 with random weights) below which they are constant; training stops.
+    least_variance: ClassVar[float] = 1e-3
     decay_start: float = 0.98
     decay_end: float = 0.999
     keep: Literal["student", "teacher"] = "student"
     rhythm: float = 0.0
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        super().__post_init__()
         require(self.rhythm >= 0, f"rhythm is {self.rhythm}; allowed: 0 (off) or more")
         require(
             self.masks >= (0 if self.rhythm else 1),
             f"masks is {self.masks}; allowed: 1 or more, or 0 when rhythm is above 0",
         )
-        _check_masked(self)
         require(
             0 <= self.decay_start <= self.decay_end < 1,
             f"decay goes from {self.decay_start} to {self.decay_end}; allowed: 0 or more, rising, below 1",
@@ -142,47 +166,26 @@ class MaskedTeacherTask(PretrainingTask):
 
 
 @dataclass(frozen=True)
-class MaskedSignalTask(PretrainingTask):
-    """Prediction of hidden samples from the others (masked autoencoders).
-
-    visible: fraction of the window that is kept, in spans of visible_span tokens of a lead. masks: number of masks per
-    window. decoder_layers, decoder_width, decoder_kernel, decoder_groups: of the convolutions between tokens and
-    samples.
-    """
+class MaskedSignalTask(MaskedTask):
+    """Prediction of hidden samples from the others (masked autoencoders)."""
 
     name: ClassVar[str] = "masked"
     learning_rate: ClassVar[float] = 1e-4
     visible: float = 0.4
-    visible_span: int = 5
     masks: int = 2
     decoder_layers: int = 2
-    decoder_width: int = 192
-    decoder_kernel: int = 7
-    decoder_groups: int = 16
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        super().__post_init__()
         require(self.masks >= 1, f"masks is {self.masks}; allowed: 1 or more")
-        _check_masked(self)
-
-
-def _check_masked(task: MaskedTeacherTask | MaskedSignalTask) -> None:
-    """Raise SettingError for masks or a decoder that cannot be."""
-    require(0 < task.visible < 1, f"visible is {task.visible}; allowed: above 0 and below 1")
-    for name in ("visible_span", "decoder_layers", "decoder_width", "decoder_kernel", "decoder_groups"):
-        require(getattr(task, name) >= 1, f"{name} is {getattr(task, name)}; allowed: 1 or more")
-    require(task.decoder_kernel % 2 == 1, f"decoder_kernel is {task.decoder_kernel}; allowed: odd numbers")
-    require(
-        task.decoder_width % task.decoder_groups == 0,
-        f"decoder_width is {task.decoder_width}; allowed: a multiple of decoder_groups ({task.decoder_groups})",
-    )
 
 
 #: Settings of `Optimisation` and `TrainerSettings` that need labels, a head or a frozen encoder.
 FINE_TUNING_ONLY = frozenset(
     (
         *("class_weights", "loss", "focal_gamma", "pos_weight", "label_smoothing", "rate_width", "head_rate_factor"),
-        *("head_epochs", "layer_decay", "drop_path", "prefix_cache", "gradient_checkpointing", "max_memory"),
+        *("head_epochs", "layer_decay", "drop_path", "layer_drop", "prefix_cache"),
+        *("gradient_checkpointing", "max_memory"),
     )
 )
 TASKS: dict[str, type[PretrainingTask]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from ecgtune.methods.depth import check_depth, layer_rates
 from ecgtune.methods.split import trained_part
 from ecgtune.methods.storage import load_weights, save_weights, trained_tensors
 from ecgtune.models.classifier import Classifier
+from ecgtune.models.layered import LayeredEncoder
 from ecgtune.training.augmented_copies import Augment
 from ecgtune.training.batches import Windows, tensor_of
 from ecgtune.training.inference import logits_of, probability_of
@@ -58,11 +59,14 @@ class Classification(Objective):
             method,
             layer_decay=settings.layer_decay,
             drop_path=settings.drop_path,
+            layer_drop=settings.layer_drop,
             checkpointing=trainer.gradient_checkpointing,
         )
         encoder = model.base_encoder
         if settings.drop_path > 0:
             encoder.set_drop_path(settings.drop_path)
+        if settings.layer_drop > 0:
+            cast(LayeredEncoder, encoder).set_layer_drop(settings.layer_drop)
         if trainer.gradient_checkpointing:
             encoder.set_gradient_checkpointing(True)
         self.trained = trained_part(model, training.split)

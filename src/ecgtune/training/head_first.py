@@ -45,6 +45,7 @@ def head_settings(settings: Optimisation) -> Optimisation:
         head_rate_factor=1.0,
         layer_decay=1.0,
         drop_path=0.0,
+        layer_drop=0.0,
     )
 
 

@@ -122,7 +122,7 @@ def _choose_split(
         return None, "augmentation changes the windows in every epoch"
     if model.mixes_leads:
         return None, "the lead adapter in front of the encoder is trainable"
-    split = split_point(model, method, settings.drop_path)
+    split = split_point(model, method, skips=settings.drop_path > 0 or settings.layer_drop > 0)
     return split, "" if split else f"{method.name} trains weights before the first block"
 
 

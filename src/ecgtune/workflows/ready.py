@@ -88,6 +88,7 @@ class RunBuilder:
             recipe.method,
             layer_decay=recipe.optimisation.layer_decay,
             drop_path=recipe.optimisation.drop_path,
+            layer_drop=recipe.optimisation.layer_drop,
             checkpointing=recipe.trainer.gradient_checkpointing,
         )
         augmentation = _augmentation(recipe, model, prepared)

@@ -15,11 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecgtune.config.base import require
-from ecgtune.models.base import Encoder
-from ecgtune.models.input_spec import InputSpec
+from ecgtune.models.layered import ConvEncoder
 from ecgtune.models.layers import drop_path
-
-STRIDE = 2  # of the first convolution, in samples
 
 
 @dataclass(frozen=True)
@@ -29,6 +26,7 @@ class Inception1dConfig:
     kernels: taps of the three convolutions, odd; the fourth branch is a maximum over three samples.
     """
 
+    samples_per_token: ClassVar[int] = 2
     leads: tuple[str, ...] = ("II",)
     sampling_rate: float = 100.0
     filters: int = 32
@@ -85,7 +83,7 @@ class InceptionBlock(nn.Module):
         return F.relu(added + self.shortcut_norm(self.shortcut(features)))
 
 
-class Inception1d(Encoder):
+class Inception1d(ConvEncoder):
     """InceptionTime; its tokens are the positions of the last feature map."""
 
     config_type = Inception1dConfig
@@ -96,38 +94,15 @@ class Inception1d(Encoder):
         ),
     }
     lead_weight = "stem.weight"
-    channel_axis = 1
 
     def __init__(self, config: Inception1dConfig) -> None:
         super().__init__(config)
         self.config: Inception1dConfig = config
-        taps = config.stem_kernel
-        self.stem = nn.Conv1d(len(config.leads), config.filters, taps, STRIDE, padding=taps // 2, bias=False)
+        taps, stride = config.stem_kernel, config.samples_per_token
+        self.stem = nn.Conv1d(len(config.leads), config.filters, taps, stride, padding=taps // 2, bias=False)
         widths = (config.filters, *(config.width for _ in range(config.depth - 1)))
         self.layers = nn.ModuleList(InceptionBlock(width, config) for width in widths)
 
     @property
-    def input_spec(self) -> InputSpec:
-        return InputSpec(
-            leads=self.config.leads,
-            sampling_rate=self.config.sampling_rate,
-            minimum_samples=8,
-            resampling=self.config.resampling,
-        )
-
-    @property
-    def head_width(self) -> int:
-        return self.config.width
-
-    @property
-    def blocks(self) -> Mapping[str, nn.Module]:
-        return {f"layers.{index}": layer for index, layer in enumerate(self.layers)}
-
-    @property
     def block_widths(self) -> tuple[int, ...]:
         return (self.config.filters, *(self.config.width for _ in self.layers))
-
-    def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        self.input_spec.check(signal)
-        mask = None if padding_mask is None else self.valid_tokens(padding_mask, STRIDE, partial=True)
-        return self.stem(signal), mask

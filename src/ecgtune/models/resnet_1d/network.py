@@ -9,8 +9,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ecgtune.models.base import Encoder
-from ecgtune.models.input_spec import InputSpec
+from ecgtune.models.layered import ConvEncoder
 from ecgtune.models.layers import drop_path
 
 
@@ -27,6 +26,11 @@ class ResNet1dConfig:
     resampling: Literal["linear", "polyphase"] = "polyphase"
     kernel: int = 7
     stem_kernel: int = 15
+
+    @property
+    def width(self) -> int:
+        """Channels of the tokens."""
+        return self.channels[-1]
 
     @property
     def samples_per_token(self) -> int:
@@ -56,7 +60,7 @@ class ResidualBlock(nn.Module):
         return F.relu(added + self.shortcut(features))
 
 
-class ResNet1d(Encoder):
+class ResNet1d(ConvEncoder):
     """Residual network whose last feature map is the tokens."""
 
     config_type = ResNet1dConfig
@@ -65,7 +69,6 @@ class ResNet1d(Encoder):
         "conv_branch": ("layers.*.conv2",),
     }
     lead_weight = "stem.0.weight"
-    channel_axis = 1
 
     def __init__(self, config: ResNet1dConfig) -> None:
         super().__init__(config)
@@ -87,30 +90,6 @@ class ResNet1d(Encoder):
         self.layers = nn.Sequential(*layers)
 
     @property
-    def input_spec(self) -> InputSpec:
-        return InputSpec(
-            leads=self.config.leads,
-            sampling_rate=self.config.sampling_rate,
-            minimum_samples=self.config.samples_per_token,
-            resampling=self.config.resampling,
-        )
-
-    @property
-    def head_width(self) -> int:
-        return self.config.channels[-1]
-
-    @property
-    def blocks(self) -> Mapping[str, nn.Module]:
-        return {f"layers.{index}": layer for index, layer in enumerate(self.layers)}
-
-    @property
     def block_widths(self) -> tuple[int, ...]:
         channels = self.config.channels
         return (channels[0], *(width for width in channels for _ in range(2)))
-
-    def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        self.input_spec.check(signal)
-        mask = None
-        if padding_mask is not None:
-            mask = self.valid_tokens(padding_mask, self.config.samples_per_token, partial=True)
-        return self.stem(signal), mask
