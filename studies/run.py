@@ -205,30 +205,34 @@ def measure(metrics: dict[str, Any], log: str) -> Row:
 
 
 def run_sweep(study: Study, data: Path, work: Path) -> None:
-    """Run the same number of trials of every variant on the first task, unless rows with its settings exist."""
-    file, task = study.results / "trials.csv", next(iter(study.tasks))
+    """Run the same number of trials of every variant on each task, unless rows with its settings exist.
+
+    A variant draws the same settings on all tasks.
+    """
+    file = study.results / "trials.csv"
     settings = SweepSettings(trials=study.tables["trials"], space=read_space(study.folder / study.tables["space"]))
-    for name in study.variants:
-        recipe = study.recipe(Run(task, study.at[0], name, 0))
-        key = digest(recipe)
-        if any((row["variant"], row["settings"]) == (name, key) for row in read_rows(file)):
+    for run in study.sweeps():
+        recipe = study.recipe(run)
+        own = {"variant": run.variant, "task": run.task}
+        place = own | {"settings": digest(recipe)}
+        if any(place.items() <= row.items() for row in read_rows(file)):
             continue
-        folder = work / f"sweep-{name}-{key}"
-        sweep(study.windows(task, data), recipe, settings, out=folder)
+        print(*place.values(), flush=True)
+        folder = work / "-".join(("sweep", *place.values()))
+        sweep(study.windows(run.task, data), recipe, settings, out=folder)
         found = [
-            {"variant": name, "settings": key, "date": now()[:10]} | {k: v for k, v in row.items() if k != "method"}
+            place | {"date": now()[:10]} | {k: v for k, v in row.items() if k != "method"}
             for row in read_rows(folder / "trials.csv")
         ]
-        rows = [row for row in read_rows(file) if row["variant"] != name] + found
+        rows = [row for row in read_rows(file) if not own.items() <= row.items()] + found
         write_rows(file, rows, list(dict.fromkeys(column for row in rows for column in row)))
 
 
 def rekey(study: Study) -> None:
     """Assign the current digest of settings to each row; for renamed settings without other changes."""
     if study.kind == "sweep":
-        places = {(name,): Run(next(iter(study.tasks)), study.at[0], name, 0) for name in study.variants}
-        known = {place: {"settings": digest(study.recipe(run))} for place, run in places.items()}
-        file, key = study.results / "trials.csv", ("variant",)
+        known = {(run.task, run.variant): {"settings": digest(study.recipe(run))} for run in study.sweeps()}
+        file, key = study.results / "trials.csv", ("task", "variant")
     else:
         known, file, key = identities(study), study.results / "runs.csv", KEY[1:]
     rows = read_rows(file)

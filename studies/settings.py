@@ -224,6 +224,12 @@ class Study:
                 if here and seed < seeds[name]:
                     yield Run(task, fraction, name, seed)
 
+    def sweeps(self) -> Iterator[Run]:
+        """Yield one run for each task, at its first label fraction, and variant of a sweep."""
+        for name, task in self.tasks.items():
+            for variant in self.variants:
+                yield Run(name, (task.at or self.at)[0], variant, 0)
+
     def recipe(self, run: Run) -> Recipe:
         """Return the recipe of a run: the base, changed by the settings of study, fraction, task and variants."""
         chain = [self.variant(run.variant)]
@@ -259,7 +265,7 @@ class Study:
         return {
             name: with_settings(sweep.recipe(Run(*place, name, 0)), best_settings(sweep.trials, name))
             for name in sweep.variants
-            if any(row["variant"] == name and row["val_auroc"] for row in sweep.trials)
+            if any(row["val_auroc"] for row in mean_trials(sweep.trials, name))
         }
 
     @cached_property
@@ -285,9 +291,20 @@ def _packaged(name: str) -> Recipe:
     return load_recipes(name)[0]
 
 
+def mean_trials(trials: Sequence[Row], variant: str) -> list[Row]:
+    """Return one row for each trial of `variant`: the mean validation AUROC over tasks, "" where it diverged in one."""
+    own: dict[str, list[Row]] = {}
+    for row in trials:
+        if row["variant"] == variant:
+            own.setdefault(row["trial"], []).append(row)
+    scores = {trial: [row["val_auroc"] for row in rows] for trial, rows in own.items()}
+    means = {trial: "" if "" in each else str(np.mean([float(one) for one in each])) for trial, each in scores.items()}
+    return [rows[0] | {"val_auroc": means[trial]} for trial, rows in own.items()]
+
+
 def best_settings(trials: Sequence[Row], variant: str) -> dict[str, Any]:
-    """Return the settings of the trial of `variant` with the highest validation AUROC."""
-    own = [row for row in trials if row["variant"] == variant and row["val_auroc"]]
+    """Return the settings of the trial of `variant` with the highest validation AUROC, mean over tasks."""
+    own = [row for row in mean_trials(trials, variant) if row["val_auroc"]]
     best = max(own, key=lambda row: float(row["val_auroc"]))
     return {name: number(value) for name, value in best.items() if "." in name and value}
 

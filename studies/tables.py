@@ -7,7 +7,7 @@ import numpy as np
 from differences import by_place, over_seeds, paired
 from pages import amount, markdown
 from rows import Row, read_rows
-from settings import Study
+from settings import Study, mean_trials
 
 from ecgtune.utils import formatting
 
@@ -29,10 +29,13 @@ def contents(study: Study, rows: Sequence[Row]) -> dict[str, str]:
 
 
 def sweep_table(study: Study, *_: Any) -> str:
-    """Return a table with one row per variant: validation AUROC of first and best trial, settings of the best."""
+    """Return a table with one row per variant: validation AUROC of first and best trial, settings of the best.
+
+    Of several tasks, the AUROC is the mean.
+    """
     lines = []
     for name in study.variants:
-        trials = [row for row in study.trials if row["variant"] == name]
+        trials = mean_trials(study.trials, name)
         scored = [row for row in trials if row["val_auroc"]]
         if not scored:
             lines.append((name, NOT_RUN, "", "", ""))

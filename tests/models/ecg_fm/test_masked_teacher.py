@@ -78,16 +78,16 @@ def test_targets_are_the_mean_of_normalised_blocks():
 def test_loss_is_the_squared_error_at_hidden_places_only():
     model = tiny().eval()
     output = model(SIGNAL, VISIBLE)
-    prediction, seen = model.predict(stem_tokens(model, SIGNAL), VISIBLE)
+    prediction, hidden_places = model.predict(stem_tokens(model, SIGNAL), VISIBLE)
     target, _ = model.targets(SIGNAL)
     for crop in range(3):
         errors = []
         for mask in range(2):
             hidden = [place for place in range(20) if place not in VISIBLE[crop, mask].tolist()]
-            assert torch.equal(~seen[2 * crop + mask], torch.isin(torch.arange(20), torch.tensor(hidden)))
+            assert torch.equal(hidden_places[2 * crop + mask], torch.isin(torch.arange(20), torch.tensor(hidden)))
             errors.append(F.mse_loss(prediction[2 * crop + mask, hidden], target[crop, hidden]))
         torch.testing.assert_close(output.masked[crop], sum(errors) / 2)
-    chosen = prediction.view(3, 2, 20, 32)[:, 0][~seen.view(3, 2, 20)[:, 0]]
+    chosen = prediction.view(3, 2, 20, 32)[:, 0][hidden_places.view(3, 2, 20)[:, 0]]
     torch.testing.assert_close(output.prediction_variance, chosen.var(0, correction=0).mean())
 
 
