@@ -12,7 +12,7 @@ OLDEST_TESTS := tests/utils tests/config tests/io/test_window_cache.py tests/io/
 	tests/methods/test_methods.py tests/training/test_loop.py tests/reporting/test_writing.py tests/cli/test_options.py \
 	tests/deployment/test_export.py tests/workflows/test_sweep.py tests/workflows/test_pretrain.py
 
-.PHONY: audit dist oldest help install browser demo image test test-all fuzz lint types docs check web bench study clean
+.PHONY: audit dist oldest help install browser demo image test test-all fuzz lint types docs check web bench study figures clean
 
 help:  ## What each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -82,6 +82,9 @@ bench: install  ## Benchmarks of this machine, into benchmarks/results/ and docs
 
 study: install  ## Studies: runs what is missing (days) where DATA= is the folder of windows; else tables alone
 	$(BIN)/python studies/run.py studies/peft/*.toml studies/pretraining/*.toml $(if $(DATA),--data $(DATA))
+
+figures: install  ## Tables and figures of the studies, again from their stored rows
+	$(BIN)/python studies/run.py studies/peft/*.toml studies/pretraining/*.toml studies/encoders/*.toml
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) web/node_modules runs dist build .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The ten figures of a comparison and the two of a run."""
+"""The eleven figures of a comparison and the two of a run."""
 
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -13,9 +13,12 @@ from ecgtune.reporting.figures import write_comparison_figures, write_run_figure
 from ecgtune.reporting.folders import read_comparison, read_run
 from ecgtune.reporting.style import METHOD_COLOURS, draw, method_colours
 
-TEN = {f"{name}-{kind}.svg" for name in ("full", "adapter", "lora", "probe") for kind in ("curves", "confusion")} | {
+FIGURES = {
+    f"{name}-{kind}.svg" for name in ("full", "adapter", "lora", "probe") for kind in ("curves", "confusion")
+} | {
     "methods.svg",
-    "accuracy-vs-parameters.svg",
+    "costs.svg",
+    "differences.svg",
 }
 
 
@@ -23,8 +26,8 @@ def texts(file):
     return [" ".join(node.itertext()).strip() for node in ElementTree.parse(file).iter() if node.tag.endswith("}text")]
 
 
-def test_four_methods_make_ten_figures(written):
-    assert {file.name for file in (written / "figures").iterdir()} == TEN
+def test_four_methods_make_eleven_figures(written):
+    assert {file.name for file in (written / "figures").iterdir()} == FIGURES
 
 
 def test_figures_say_what_they_show(written):
@@ -41,10 +44,14 @@ def test_figures_say_what_they_show(written):
     assert f"{total[0, 0] / total[0].sum():.1%}" in confusion
     # The majority class has no precision: said, not drawn as 0.
     assert texts(folder / "methods.svg").count("n/a") == 1
-    scatter = texts(folder / "accuracy-vs-parameters.svg")
-    row = read_comparison(written).results["rows"][0]
+    scatter = texts(folder / "costs.svg")
+    results = read_comparison(written).results
+    row = results["rows"][0]
     assert f"Full fine-tuning: {row['metrics']['accuracy']['mean']:.3f}" in scatter
-    assert "Majority class: 0.500" in scatter
+    assert {"Majority class: 0.500", "Trained weights, % of the model", "Training time"} <= set(scatter)
+    forest = texts(folder / "differences.svg")
+    assert {row["title"] for row in results["rows"] if row["method"] not in ("full", "majority")} <= set(forest)
+    assert "Accuracy minus that of full fine-tuning: 95 % interval" in forest
 
 
 def test_mean_ends_with_the_first_run_and_rings_mark_checkpoint_epochs(written):
@@ -84,7 +91,7 @@ def test_same_numbers_same_files_and_no_trace(written, tmp_path):
     # A reader's own style must not reach the reports.
     with matplotlib.rc_context({"font.size": 30, "svg.hashsalt": "mine"}):
         write_comparison_figures(tmp_path, read_comparison(written))
-    for name in TEN:
+    for name in FIGURES:
         assert (tmp_path / name).read_bytes() == (written / "figures" / name).read_bytes()
     assert dict(matplotlib.rcParams) == before
 

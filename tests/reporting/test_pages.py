@@ -97,7 +97,8 @@ def test_identifiers_inside_figures_still_resolve(page):
 
 def test_comparison_page_is_complete(page, results):
     text = " ".join(" ".join(page.words).split())
-    assert len(page.of("svg")) == 10
+    assert len(page.of("svg")) == 11
+    assert all(svg.get("aria-label") for svg in page.of("svg"))
     assert "The encoder was not pretrained" in text
     assert "has the highest accuracy of 4 methods" in text
     for row in results["rows"]:

@@ -99,7 +99,7 @@ def test_cost_stands_beside_the_scores(done):
     report = (out / "report.html").read_text()
     assert "not beaten at its cost" in (out / "figures" / "pareto.svg").read_text()
     assert "Training time" in report
-    assert not (out / "figures" / "accuracy-vs-parameters.svg").exists()
+    assert not (out / "figures" / "costs.svg").exists()
 
 
 def test_a_run_of_one_lead_predicts_windows_of_its_leads(done):

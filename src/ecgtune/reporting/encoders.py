@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ecgtune.reporting.style import INK, MARKERS, QUIET, SPARE_COLOURS, draw, heading, legend_label
+from ecgtune.reporting.style import INK, MARKERS, QUIET, SPARE_COLOURS, beside, cost_ticks, draw, heading, legend_label
 from ecgtune.reporting.wording import Row, lead_of, lead_title, metric_titles, unit_name
 from ecgtune.utils import formatting
 
@@ -22,8 +22,6 @@ COSTS = (
     ("file_bytes", "File of a run", ((" GB", 1e9), (" MB", 1e6), (" kB", 1e3))),
 )
 PAIR_HEADER = ("Encoders", "Difference", "p (Holm)")
-#: Distance of points of equal cost, as a fraction of it.
-BESIDE = 0.06
 
 
 def compares_encoders(results: dict[str, Any]) -> bool:
@@ -101,7 +99,7 @@ def write_pareto(path: Path, results: dict[str, Any], *, png: bool = False) -> l
             axes.set_title(name)
             if known := [row for row in rows if row[key]]:
                 _panel(axes, known, key, lead, look)
-                _ticks(axes, units)
+                cost_ticks(axes, units)
         for axes in figure.axes[::2]:
             axes.set_ylabel(title)
         figure.legend(handles=_handles(encoders, colours, methods, rows, look), loc="outside lower center", ncols=3)
@@ -118,40 +116,14 @@ def _panel(axes: Axes, rows: Sequence[Row], key: str, lead: str, look: Callable[
     front = [rows[index] for index in pareto([(row[key], row["metrics"][lead]["mean"]) for row in rows])]
     steps = [(row[key], row["metrics"][lead]["mean"]) for row in front]
     axes.step(*zip(*steps, strict=True), where="post", color=INK, lw=1, alpha=0.6, zorder=1)
-    places: list[float] = []
-    for row in rows:
-        entry, style, place = row["metrics"][lead], look(row), float(row[key])
-        while any(abs(place / other - 1) < BESIDE / 2 for other in places):  # equal costs are drawn side by side
-            place *= 1 + BESIDE
-        places.append(place)
+    for row, place in zip(rows, beside([float(row[key]) for row in rows]), strict=True):
+        entry, style = row["metrics"][lead], look(row)
         if entry["ci_low"] is not None:
             axes.vlines(place, entry["ci_low"], entry["ci_high"], color=style["color"], lw=1.5, zorder=2)
         axes.plot(place, entry["mean"], ls="", ms=7, zorder=3, **style)
     axes.set_xscale("log")
     values = [row[key] for row in rows]
     axes.set_xlim(min(values) / 2, max(values) * 2)
-
-
-def _ticks(axes: Axes, units: Sequence[tuple[str, float]]) -> None:
-    """At most four round values, times in one unit."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    low, high = axes.get_xlim()
-    largest = next((each for each in units if high >= each[1]), units[-1])
-    factor = largest[1] if units[0][1] == 3600.0 else 1.0
-
-    def text(value: float, _: int) -> str:
-        unit, size = largest if factor > 1 else next((each for each in units if value >= each[1]), units[-1])
-        return f"{value / size:g}{unit}"
-
-    powers = [10.0**power for power in range(-9, 16)]
-    for steps in ((1,), (1, 3), (1, 2, 5)):
-        found = [factor * power * step for power in powers for step in steps if low <= factor * power * step <= high]
-        if len(found) > 1:
-            break
-    axes.xaxis.set_major_locator(FixedLocator(found[:: -(-len(found) // 4)]))
-    axes.xaxis.set_major_formatter(FuncFormatter(text))
-    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _handles(

@@ -16,9 +16,7 @@ from ecgtune.reporting.encoders import compares_encoders, write_pareto
 from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
 from ecgtune.reporting.pretraining import logged_terms, term_title
 from ecgtune.reporting.style import (
-    BASELINE_DASHES,
     INK,
-    MARKERS,
     METHOD_COLOURS,
     QUIET,
     draw,
@@ -28,8 +26,9 @@ from ecgtune.reporting.style import (
     only_horizontal_grid,
     row_colours,
 )
-from ecgtune.reporting.wording import lead_of, metric_titles, task_of
-from ecgtune.utils.formatting import MISSING, score
+from ecgtune.reporting.tradeoffs import differing, write_costs, write_differences
+from ecgtune.reporting.wording import metric_titles, task_of
+from ecgtune.utils.formatting import MISSING
 from ecgtune.utils.text import shortened
 
 if TYPE_CHECKING:
@@ -59,8 +58,8 @@ def write_run_figures(folder: Path, run: FinishedRun, *, png: bool = False) -> l
 def write_comparison_figures(folder: Path, comparison: Comparison, *, png: bool = False) -> list[Path]:
     """Write the figures of a comparison to `folder`, with `png` also as PNG; return the files.
 
-    These are `<method>-curves.svg` and `<method>-confusion.svg` of each method, and `methods.svg` and
-    `accuracy-vs-parameters.svg`, or `pareto.svg` for several encoders, which include baselines.
+    These are `<method>-curves.svg` and `<method>-confusion.svg` of each method, `methods.svg`, `costs.svg` (of several
+    encoders `pareto.svg`) and, with a reference, `differences.svg`; all but the first two include baselines.
     """
     files = []
     methods = comparison.rows("method")
@@ -72,9 +71,11 @@ def write_comparison_figures(folder: Path, comparison: Comparison, *, png: bool 
         files += _write_confusion(folder / f"{name}-confusion.svg", runs, title, colours[name], png=png)
     results = comparison.results
     files += write_method_bars(folder / "methods.svg", results, png=png)
+    if differing(results):
+        files += write_differences(folder / "differences.svg", results, png=png)
     if compares_encoders(results):
         return files + write_pareto(folder / "pareto.svg", results, png=png)
-    return files + write_accuracy_against_parameters(folder / "accuracy-vs-parameters.svg", results, png=png)
+    return files + write_costs(folder / "costs.svg", results, png=png)
 
 
 def write_curves(path: Path, runs: Sequence[FinishedRun], title: str, colour: str, *, png: bool = False) -> list[Path]:
@@ -328,50 +329,3 @@ def write_method_bars(path: Path, results: dict[str, Any], *, png: bool = False)
         figure.legend(loc="outside lower center", ncols=min(3, len(rows)))
 
     return draw(path, (8.4, 4.2), paint, png=png)
-
-
-def write_accuracy_against_parameters(path: Path, results: dict[str, Any], *, png: bool = False) -> list[Path]:
-    """Plot the accuracy of each method over its trainable parameters (logarithmic); baselines are dashed lines.
-
-    For several classes or labels it is the ranking metric instead.
-    """
-    lead, title = lead_of(results), metric_titles(results)[lead_of(results)]
-    rows = [row for row in results["rows"] if row["metrics"][lead]["mean"] is not None]
-    colours = row_colours(results["rows"])
-    methods, baselines = ([row for row in rows if row["kind"] == kind] for kind in ("method", "baseline"))
-
-    def paint(figure: Figure) -> None:
-        from matplotlib.ticker import FuncFormatter, NullLocator
-
-        heading(figure, f"{title} against trainable parameters: mean over seeds, 95 % interval")
-        axes = figure.subplots()
-        for index, row in enumerate(methods):
-            entry, x = row["metrics"][lead], row["trainable"]
-            colour, marker = colours[row["method"]], MARKERS[index % len(MARKERS)]
-            if entry["ci_low"] is not None:
-                axes.vlines(x, entry["ci_low"], entry["ci_high"], color=colour, lw=1.8)
-            label = f"{legend_label(row['title'])}: {score(entry['mean'])}"
-            axes.plot(x, entry["mean"], ls="", marker=marker, ms=8.5, color=colour, mec="white", label=label)
-        for index, row in enumerate(baselines):
-            mean = row["metrics"][lead]["mean"]
-            dashes = BASELINE_DASHES[index % len(BASELINE_DASHES)]
-            axes.axhline(mean, color=QUIET, lw=1.3, ls=dashes, label=f"{legend_label(row['title'])}: {score(mean)}")
-        axes.set_xscale("log")
-        trainable = [row["trainable"] for row in methods]
-        if trainable:
-            axes.set_xlim(min(trainable) / 2.5, max(trainable) * 2.5)
-        axes.xaxis.set_major_formatter(FuncFormatter(_parameters))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xlabel("Trainable parameters (logarithmic)")
-        axes.set_ylabel(title)
-        figure.legend(loc="outside lower center", ncols=2)
-
-    return draw(path, (7.6, 4.6), paint, png=png)
-
-
-def _parameters(value: float, _position: int | None = None) -> str:
-    """Format 10000 as `10 k`, 5000000 as `5 M`."""
-    for unit, factor in ((" G", 1e9), (" M", 1e6), (" k", 1e3)):
-        if value >= factor:
-            return f"{value / factor:g}{unit}"
-    return f"{value:g}"

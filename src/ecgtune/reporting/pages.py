@@ -18,6 +18,7 @@ from ecgtune.reporting.evidence import Evidence, case_facts, external_facts, rea
 from ecgtune.reporting.folders import Comparison, FinishedPretraining, FinishedRun
 from ecgtune.reporting.recommendation import import_lines, shown_run
 from ecgtune.reporting.style import row_colours
+from ecgtune.reporting.tradeoffs import differing
 from ecgtune.utils import formatting
 from ecgtune.utils.formatting import flat
 from ecgtune.utils.text import printable
@@ -178,6 +179,7 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
         "pairs": encoders.pair_rows(results),
         "pair_note": encoders.pair_note(results) if encoders.compares_encoders(results) else "",
         "colours": row_colours(results["rows"]),
+        "differing": differing(results),
         "imports": import_lines(results),
         "banner": wording.weights_banner(results["weights"]),
         "notes": [note for note in results["notes"] if not note.startswith("weights: random")],

@@ -25,6 +25,9 @@ BASELINE_DASHES = ((0, (2, 2)), (0, (6, 2)), (0, (6, 2, 1, 2)))
 MEASURED_FONT, NARROWER_FONTS = "DejaVu Sans", "Verdana, Arial, Helvetica, sans-serif"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 
+#: Least distance of points, as a part of the width of a logarithmic axis.
+_APART = 0.035
+
 STYLE: dict[str, Any] = {
     # Text instead of paths: small, searchable files. matplotlib includes DejaVu Sans.
     "svg.fonttype": "none",
@@ -133,3 +136,39 @@ def legend_label(text: str) -> str:
 def only_horizontal_grid(axes: Axes) -> None:
     """Remove the vertical grid lines."""
     axes.grid(False, axis="x")
+
+
+def beside(costs: Sequence[float]) -> list[float]:
+    """Return positive costs for a logarithmic axis on which points that are too close are moved apart."""
+    if not costs:
+        return []
+    gap = max((max(costs) / min(costs)) ** _APART, 1 + _APART)
+    places, last = list(costs), 0.0
+    for index in sorted(range(len(costs)), key=costs.__getitem__):
+        last = places[index] = max(costs[index], last * gap)
+    return places
+
+
+def cost_ticks(axes: Axes, units: Sequence[tuple[str, float]]) -> None:
+    """Set at most four round ticks on a logarithmic axis of costs, times in one unit.
+
+    units: endings and sizes, the largest first.
+    """
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    low, high = axes.get_xlim()
+    largest = next((each for each in units if high >= each[1]), units[-1])
+    factor = largest[1] if units[0][1] == 3600.0 else 1.0
+
+    def text(value: float, _: int) -> str:
+        unit, size = largest if factor > 1 else next((each for each in units if value >= each[1]), units[-1])
+        return f"{value / size:g}{unit}"
+
+    powers = [10.0**power for power in range(-9, 16)]
+    for steps in ((1,), (1, 3), (1, 2, 5)):
+        found = [factor * power * step for power in powers for step in steps if low <= factor * power * step <= high]
+        if len(found) > 1:
+            break
+    axes.xaxis.set_major_locator(FixedLocator(found[:: -(-len(found) // 4)]))
+    axes.xaxis.set_major_formatter(FuncFormatter(text))
+    axes.xaxis.set_minor_locator(NullLocator())
