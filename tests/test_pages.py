@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ecgtune
+from ecgtune.cli.app import options_by_command
 from ecgtune.io.writing import write_csv
 from helpers.pretraining import write_recordings
 from helpers.programs import run_program
@@ -73,6 +74,27 @@ def workspace(tmp_path, monkeypatch):
 def test_a_page_runs(name, workspace):
     for page in (AFTER[name], name) if name in AFTER else (name,):
         run_program(program(page), workspace, ECGTUNE_CACHE=str(workspace / "cache"))
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of every command in the code of a page, in blocks and in lines."""
+    blocks = re.findall(r"^```(?:sh|bash)?\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines += re.findall(r"`(ecgtune [a-z][^`\n]*)`", text)
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("ecgtune ")]
+
+
+WRITTEN = [page for page in sorted(DOCS.rglob("*.md")) if not {"_build", "gallery"} & set(page.parts)]
+WITH_COMMANDS = [page for page in WRITTEN if commands(page.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.stem)
+def test_commands_and_flags_of_a_page_exist(page):
+    known = options_by_command()
+    for first, *rest in commands(page.read_text("utf-8")):
+        name = first.rstrip(",")
+        flags = {token[2:] for token in rest if token.startswith("--")} - {"import", "help"}  # of every command
+        assert flags <= known[name], (name, flags - known[name])
 
 
 def test_every_error_of_the_reference_is_one_of_the_program():

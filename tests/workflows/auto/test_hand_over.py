@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from ecgtune.workflows.auto.hand_over import commands
+from ecgtune.workflows.auto.hand_over import _shown_candidates, commands
 from ecgtune.workflows.auto.plan_file import AutoPlan, write_plan
 
 
@@ -20,3 +20,11 @@ def test_commands_name_files_that_were_written_and_settings_that_are_set(exporte
     assert ("model.onnx" in str(lines)) == exported
     repeated = shlex.split(lines["reproduce"][0])
     assert repeated[repeated.index("--repeat") + 1] == tmp_path.as_posix()
+
+
+@pytest.mark.parametrize(("second", "shown"), [("a", ["probe", "probe"]), ("b", ["probe of a", "probe of b"])])
+def test_candidates_of_several_encoders_name_theirs(second, shown):
+    rows = [{"method": "probe", "encoder": name, "title": "probe (9 windows)"} for name in ("a", second)]
+    found = _shown_candidates([*rows, {"method": "scratch", "encoder": "a", "title": "scratch (9 windows)"}])
+    assert [row["shown"] for row in found] == [*shown, "scratch"]
+    assert found[1]["title"] == f"{shown[1]} (9 windows)"

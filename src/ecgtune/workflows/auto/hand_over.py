@@ -19,7 +19,7 @@ from ecgtune.workflows.auto.do import RESULTS
 from ecgtune.workflows.auto.flags import flags_of
 from ecgtune.workflows.auto.look import FILE as FINGERPRINT
 from ecgtune.workflows.auto.material import FACTS
-from ecgtune.workflows.auto.plan_file import CHOICE, FOLDER, AutoPlan, stored_reasons
+from ecgtune.workflows.auto.plan_file import CHOICE, FOLDER, SCRATCH, AutoPlan, stored_reasons
 from ecgtune.workflows.environment import machine
 from ecgtune.workflows.export import export
 from ecgtune.workflows.page import page
@@ -71,7 +71,7 @@ def _facts(
         "plan_rows": [(key, f"{_shown(plan.value(key))}: {reason}") for key, reason in stored_reasons(out).items()],
         "split": read_json(out / FACTS),
         "choice": choice,
-        "candidates": choice["candidates"],
+        "candidates": _shown_candidates(choice["candidates"]),
         "encoder": results["encoder"],
         "rungs": results["rungs"],
         "missing": results["missing"],
@@ -90,6 +90,17 @@ def _facts(
         "machine_rows": list(formatting.flat(machine()).items()),
         "commands": commands(out, found, plan, folders),
     }
+
+
+def _shown_candidates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The candidates with their names as they are shown; with several encoders they name theirs."""
+    encoders = {row["encoder"] for row in rows if row["method"] != SCRATCH}
+    shown = []
+    for row in rows:
+        of = "" if len(encoders) == 1 or row["method"] == SCRATCH else f" of {row['encoder']}"
+        title = row["title"].replace(row["method"], f"{row['method']}{of}", 1)
+        shown.append({**row, "shown": f"{row['method']}{of}", "title": title})
+    return shown
 
 
 def _what(choice: dict[str, Any], taken: dict[str, Any]) -> str:
