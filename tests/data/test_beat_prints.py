@@ -95,3 +95,18 @@ def test_another_content_is_refused(known, change):
     np.savez(buffer, **arrays)
     with pytest.raises(ValueError, match="format 9" if change == "format" else "height has shape"):
         BeatPrints.unpacked(buffer.getvalue())
+
+
+@pytest.mark.parametrize(("interval", "found"), [((400, 900, 420, 1100, 500), 1), ((700, 706, 702, 708, 704), 0)])
+def test_heights_of_irregular_series_may_differ_more(interval, found):
+    """A step of 0.8 that is 0.92 in the copy is the same between unequal intervals, and another between equal ones."""
+    shape = np.full((1, 8), 40, np.int8)
+    ms, one, other = np.array((0, *interval)), np.array((0, 800, 0, 0, 800, 0)), np.array((0, 920, 0, 0, 920, 0))
+    prints = [
+        BeatPrints(
+            np.array([6], np.int32), (ms // 2).astype(np.uint16), (height // 8).astype(np.int8), shape, np.array(["a"])
+        )
+        for height in (one, other)
+    ]
+    assert len(matching_pairs(*prints)[0]) == found
+    assert len(matching_pairs(prints[0], prints[0])[0]) == 1

@@ -106,6 +106,7 @@ def test_every_label_stands_in_the_pages_with_its_prevalence(written):
         assert f"| {name} |" in card
     assert "Prevalence" in page
     assert "Prevalence" in card
+    assert page.count('<figure class="wide">') == page.count('<figure class="wide"><div class="scroll')  # on a phone
     assert (folder / "lora/seed-0/figures/confusion.svg").is_file()
     if results["task"] == "multilabel":
         assert "absent: not in the means" in page

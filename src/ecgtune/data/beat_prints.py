@@ -33,6 +33,9 @@ LEAST = 0.35
 LONGEST = 300.0
 #: Intervals of a series that is compared, and by how much each may differ: milliseconds, thousandths of a height.
 SERIES, MILLISECONDS, THOUSANDTHS = 4, 6.0, 30.0
+#: Milliseconds by which neighbouring intervals of an irregular series differ, and the fraction of a step in height by
+#: which it may differ there besides: such intervals are no chance, and the filter moves low beats at cut ends most.
+IRREGULAR, OF_STEP = 200.0, 0.25
 #: Fraction of the intervals of the shorter of two recordings that they share.
 SHARED = 0.4
 #: Largest distance of the projections of two mean beats, as a fraction of their length.
@@ -114,7 +117,11 @@ class BeatPrints:
         interval = _STEP * self.interval[follow].astype(np.float32)
         rise = _RISE * np.diff(self.height[start[:, None] + np.arange(SERIES + 1)].astype(np.float32), axis=1)
         kept = (interval < LONGEST_INTERVAL).all(axis=1)
-        values = np.concatenate([interval / MILLISECONDS, rise / THOUSANDTHS], axis=1)
+        irregular = (np.abs(np.diff(interval, axis=1)) >= IRREGULAR).any(axis=1)
+        # A logarithm whose slope is one through the tolerance at each size of a step.
+        step = np.sign(rise) * np.log1p(OF_STEP * np.abs(rise) / THOUSANDTHS) / OF_STEP
+        height = np.where(irregular[:, None], step, rise / THOUSANDTHS)
+        values = np.concatenate([interval / MILLISECONDS, height], axis=1)
         return values[kept], recording[start[kept]], number[start[kept]]
 
     @cached_property

@@ -23,8 +23,9 @@ def export(run: Predictor | str | Path, path: str | Path, settings: ExportSettin
     need no torch. The metadata of a program are what its method `ecgtune` returns; its verification states its sha256.
 
     The file is compared with the run on the run's own test windows. Raises VerificationError, and writes nothing, where
-    float32 probabilities differ by more than 1e-5, or int8 changes more than 0.5 % of the decisions or loses more than
-    0.002 of AUROC. Raises SettingError, DataError or RunError, one line each, before any computation.
+    float32 probabilities differ by more than 1e-5, int8 changes more than 0.5 % of the decisions or loses more than
+    0.002 of AUROC, or the novelty differs by more than 0.001 (int8: 0.1). Raises SettingError, DataError or RunError,
+    one line each, before any computation.
     """
     if not isinstance(settings, ExportSettings):
         raise SettingError(f"settings is {settings!r}; give ecgtune.ExportSettings(...)")
