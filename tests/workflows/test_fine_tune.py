@@ -171,8 +171,11 @@ def test_a_second_run_needs_resume_and_resume_needs_the_same_run(runs):
         recipe, model = ecgtune.Recipe(method=method, **SHORT._asdict()), ecgtune.load_model("ecg-fm-tiny")
         with pytest.raises(RunError, match=words):
             ecgtune.fine_tune(data, recipe, model=model, out=run.folder, resume=True, quiet=True)
+    (run.folder / "last").mkdir()
+    (run.folder / "last/state.pt").touch()  # of a process that was killed after its results
     fine_tune(run.folder, method, resume=True)
     assert (run.folder / "metrics.json").read_bytes() == before
+    assert not (run.folder / "last").exists()
 
 
 @pytest.mark.parametrize("began", ["bf16", *methods.slow("fp32")])

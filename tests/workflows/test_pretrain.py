@@ -115,8 +115,11 @@ def test_float16_is_half_the_file_and_nearly_the_same_encoder(place):
 def test_report_or_card_alone_is_written_when_it_is_missing(place, missing):
     run = Path(shutil.copytree(place / "run", place / f"without-{missing}"))
     (run / missing).unlink()
+    (run / "last").mkdir()
+    (run / "last/state.pt").touch()  # of a process that was killed after its results
     pretrain(place, TEACHER, run.name, resume=True)
     assert (run / missing).is_file()
+    assert not (run / "last").exists()
 
 
 def test_report_and_card_are_written_when_they_are_missing_or_float16_is_new(place):

@@ -169,7 +169,6 @@ def _finish(
         "last": trained.log[-1],
     }
     write_json(folder.metrics, metrics)
-    folder.discard_state()
 
 
 def _present(
@@ -182,6 +181,7 @@ def _present(
 
     A card that was edited is kept.
     """
+    folder.discard_state()  # also that of a process that was killed behind its results
     report = folder.path / "report.html"
     export = export_float16 and not (folder.path / FLOAT16).is_dir()
     if report.is_file() and (folder.path / CARD).is_file() and not export:

@@ -75,6 +75,7 @@ def run_recipe(
     progress.describe(run.folder.title)
     if not run.folder.finished:
         _train_and_test(run, progress, callbacks)
+    run.folder.discard_state()  # also that of a process that was killed between its results and this line
     if not (run.folder.path / "report.html").is_file():
         if cases:
             progress.describe("cases for the report")
@@ -171,4 +172,3 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Ca
     write_certainty(run.folder, certainty, novelty)
     results["calibration"] = calibration_summary(measured)
     write_json(run.folder.metrics, run_metrics(run, trained, decision, precomputed) | results)
-    run.folder.discard_state()
