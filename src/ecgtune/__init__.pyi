@@ -7,6 +7,7 @@ from .config.commands import ExplainSettings as ExplainSettings
 from .config.commands import ExportSettings as ExportSettings
 from .config.commands import PredictSettings as PredictSettings
 from .config.commands import PretrainSettings as PretrainSettings
+from .config.commands import ServeSettings as ServeSettings
 from .config.commands import StressSettings as StressSettings
 from .config.commands import SweepSettings as SweepSettings
 from .config.data import DataSettings as DataSettings
@@ -78,6 +79,7 @@ from .workflows.plan import plan as plan
 from .workflows.predict import predict as predict
 from .workflows.pretrain import pretrain as pretrain
 from .workflows.reports import write_report as write_report
+from .workflows.serve import serve as serve
 from .workflows.stress import stress as stress
 from .workflows.sweep.sweep import sweep as sweep
 from .workflows.verify import verify as verify

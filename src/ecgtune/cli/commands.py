@@ -31,6 +31,7 @@ COMMANDS = {
     ),
     "verify": Command("ecgtune.cli.verify:verify", "Verify an exported file on this machine."),
     "page": Command("ecgtune.cli.page:page", "Write a model as one HTML page that reads ECGs in a browser, offline."),
+    "serve": Command("ecgtune.cli.serve:serve", "Serve finished runs and exported files over HTTP."),
     "pretrain": Command("ecgtune.cli.pretrain:pretrain", "Pretrain an encoder on recordings without labels."),
     "convert": Command("ecgtune.cli.convert:convert", "Convert an official ECG-FM .pt file to safetensors."),
     "simulate": Command("ecgtune.cli.simulate:simulate", "Write a CSV of simulated one-lead windows."),

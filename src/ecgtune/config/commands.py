@@ -1,4 +1,4 @@
-"""Settings of the commands `predict`, `pretrain` and `sweep`, in addition to their data and recipes."""
+"""Settings of the commands `predict`, `serve`, `pretrain` and `sweep`, in addition to their data and recipes."""
 
 from __future__ import annotations
 
@@ -68,6 +68,25 @@ class PredictSettings(ReadSettings):
             self.abstain is None or 0 < self.abstain < 1, f"abstain is {self.abstain}; allowed: above 0 and below 1"
         )
         require(0 <= self.max_skipped <= 1, f"max_skipped is {self.max_skipped}; allowed: 0 to 1")
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """Address, limits and device of a server. Raises SettingError for a value outside its range."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 127.0.0.1 is reached from this machine alone."""
+    port: int = 8000
+    """Port to listen on; 0 selects a free one."""
+    largest_upload: float = 64.0
+    """Largest request in MB; a larger one is refused."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Device to compute on; auto selects CUDA, then MPS, then the CPU."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.port <= 65535, f"port is {self.port}; allowed: 0 to 65535")
+        require(0 < self.largest_upload < 1e5, f"largest_upload is {self.largest_upload}; allowed: above 0 MB")
+        choose(self.device, DEVICES, "device")
 
 
 @dataclass(frozen=True)

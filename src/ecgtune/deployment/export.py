@@ -29,6 +29,7 @@ from ecgtune.errors import VerificationError
 from ecgtune.models.registry import licence_of
 from ecgtune.runtime.exported_file import FORMAT, sealed
 from ecgtune.runtime.model import INPUT, Model
+from ecgtune.runtime.predictor import NOTICE
 from ecgtune.runtime.verification import (
     Verified,
     figures,
@@ -44,7 +45,6 @@ from ecgtune.utils.files import file_sha256, finite, write_atomically, write_jso
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-NOTICE = "Research software: not a medical device."
 #: Ending of a program of ExecuTorch.
 PROGRAM = ".pte"
 REFUSED = "the exported model does not predict as the run does, so nothing is written"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ecgtune.config.base import choose
 from ecgtune.data.positive import POSITIVE
@@ -287,6 +289,26 @@ def load_run(folder: str | Path | Iterable[str | Path], *others: str | Path) -> 
         raise SettingError("a run folder is given twice; name each run of an ensemble once")
     runs = tuple(read_run(_local(each)) for each in folders)
     return runs[0] if len(runs) == 1 else Ensemble(runs)
+
+
+def share_weights(runs: Iterable[Predictor]) -> int:
+    """Let runs on one device hold equal tensors once, as adapters of one encoder have; return the bytes saved.
+
+    Runs are for predictions alone then: a change of a weight of one would change the others.
+    """
+    held: dict[bytes, Tensor] = {}
+    saved = 0
+    for run in runs:
+        for each in run.runs if isinstance(run, Ensemble) else [run] if isinstance(run, Run) else []:
+            for tensor in (*each.model.parameters(), *each.model.buffers()):
+                content = tensor.detach().cpu().contiguous()
+                facts = f"{tensor.shape} {tensor.dtype} {tensor.device}".encode()
+                digest = hashlib.sha256(content.reshape(-1).view(torch.uint8).numpy().tobytes() + facts).digest()
+                first = held.setdefault(digest, tensor)
+                if first.data_ptr() != tensor.data_ptr():
+                    tensor.data = first.data
+                    saved += tensor.nbytes
+    return saved
 
 
 def _local(name: str | Path) -> Path:

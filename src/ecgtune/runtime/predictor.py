@@ -24,6 +24,7 @@ from ecgtune.evaluation.groups import Pooled
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.readers.registry import read_recording
 
+NOTICE = "Research software: not a medical device."
 #: Number formats of predictions; "auto" is the one that the run was measured in (fp32 for a run in fp16), "int8"
 #: multiplies whole numbers in the transformer layers and is bf16 elsewhere. An exported file has its own alone.
 PredictionPrecision = Literal["auto", "fp32", "bf16", "int8"]

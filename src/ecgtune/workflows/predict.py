@@ -96,7 +96,7 @@ def predict(
             repeated={name: seconds for each in windows for name, seconds in each.repeated.items()},
             notes=(*(note for each in windows for note in each.notes), *notes, *_seen(run, places, names)),
         )
-        write_tables(run, result, windows[0].seconds, settings.abstain is not None)
+        write_tables(run, result, settings.abstain is not None)
     return result
 
 

@@ -140,31 +140,43 @@ def pooled(run: Predictor, probability: np.ndarray, recording: np.ndarray, rule:
     return names, np.stack([1 - positive, positive], axis=1)
 
 
-def write_tables(run: Predictor, found: PredictionResult, seconds: float, abstain: bool) -> None:
+def write_tables(run: Predictor, found: PredictionResult, abstain: bool) -> None:
     """Write both tables, that of recordings first: a complete predictions.csv has the other beside it.
 
-    Tables of an earlier call that these predictions do not have are removed. seconds: of a window.
+    Tables of an earlier call that these predictions do not have are removed.
     """
-    repeated = {name: f"repeated: {own:g} s recorded, window of {seconds:g} s" for name, own in found.repeated.items()}
     if not found.skipped:
         (found.folder / SKIPPED).unlink(missing_ok=True)
-    if found.recording is None:
+    rows = tables(run, found, abstain)
+    if RECORDINGS not in rows:
         (found.folder / RECORDINGS).unlink(missing_ok=True)
-    else:
+    for name, lines in rows.items():
+        write_text(found.folder / name, csv_text(lines))
+
+
+def tables(run: Predictor, found: PredictionResult, abstain: bool) -> dict[str, list[list[Any]]]:
+    """Rows of the tables by file name, the first of each with the names of the columns.
+
+    abstain: whether the tables have the column "abstained".
+    """
+    seconds = run.trained_on["samples"] / run.trained_on["sampling_rate"]
+    repeated = {name: f"repeated: {own:g} s recorded, window of {seconds:g} s" for name, own in found.repeated.items()}
+    made = {}
+    if found.recording is not None:
         counts = dict(zip(*np.unique(found.recording, return_counts=True), strict=True))
-        keys = [[name, counts[name]] for name in found.names]
-        text = _table(run, ["recording", "windows"], keys, found.of_recordings, repeated, abstain)
-        write_text(found.folder / RECORDINGS, text)
+        of_recordings = [[name, int(counts[name])] for name in found.names]
+        made[RECORDINGS] = _table(run, ["recording", "windows"], of_recordings, found.of_recordings, repeated, abstain)
     recording = [""] * len(found.window) if found.recording is None else found.recording.tolist()
     keys = [list(key) for key in zip(recording, found.window.tolist(), strict=True)]
-    write_text(found.folder / WINDOWS, _table(run, ["recording", "window"], keys, found.windows, repeated, abstain))
+    made[WINDOWS] = _table(run, ["recording", "window"], keys, found.windows, repeated, abstain)
+    return made
 
 
 def _table(
     run: Predictor, names: list[str], keys: list[list[Any]], found: Answers, repeated: Mapping[str, str], abstain: bool
-) -> str:
-    """CSV text: keys, a probability per class or label (of two: of the positive class), prediction, confidence, sets,
-    novelty, note. repeated: notes by the first key, the recording.
+) -> list[list[Any]]:
+    """Rows of cells: keys, a probability per class or label (of two: of the positive class), prediction, confidence,
+    sets, novelty, note. repeated: notes by the first key, the recording.
     """
     several = run.task == "multilabel"
     columns = [*names, *probability_names(run.classes, run.task)]
@@ -182,7 +194,7 @@ def _table(
         cells: list[Any] = [*key, *values.tolist(), *_decisions(prediction, run.classes, several), sure, *sets]
         cells += [int(prediction is None)] if abstain else []
         lines.append([*cells, *([] if novel is None else [novel]), "; ".join(notes)])
-    return csv_text(lines)
+    return lines
 
 
 def _decisions(prediction: Prediction, classes: Sequence[str], several: bool) -> list[Any]:

@@ -62,7 +62,7 @@ def test_it_needs_no_flag_and_writes_everything(place):
 def test_the_commands_that_follow_run(place, monkeypatch):
     monkeypatch.chdir(place)
     found = commands(place)
-    assert set(found) == {"predict", "predict-onnx", "verify", "page", "evaluate", "auto"}
+    assert set(found) == {"predict", "predict-onnx", "verify", "serve", "page", "evaluate", "auto"}
     for name in ("predict", "predict-onnx", "verify", "page", "evaluate"):
         run(*found[name])
     first, second = (

@@ -156,7 +156,8 @@ def commands(out: Path, found: dict[str, Any], plan: AutoPlan, folders: list[Pat
     model, exported = f"{place}/{EXPORTED}", (out / EXPORTED).is_file()
     result = {
         "check the exported file": [_line("verify", model)],
-        "serve": [_line("page", model, f"{place}/{PAGE}")],
+        "serve": [_line("serve", model)],
+        "read ECGs in a browser": [_line("page", model, f"{place}/{PAGE}")],
     }
     result = result if exported else {}
     if found["kind"] == "simulated":
