@@ -72,7 +72,7 @@ CASES = {
         lambda: prepared("st-mem", windows(seconds=10)),
         (
             DataError,
-            r"windows of 10 s do not fit st-mem, .*2500 samples are too many; .*cut windows of 2 s \(--window 2\)",
+            r"windows of 10 s do not fit st-mem, .*2500 samples are too many; .*windows of 2 s, cut .*--window 2",
         ),
     ),
     "an exported file of beats": (
@@ -98,7 +98,14 @@ CASES = {
     ),
     "windows of another length": (
         lambda: prepared("ecg-jepa", windows(seconds=4)),
-        (DataError, r"windows of 4 s do not fit ecg-jepa, at its 250 Hz: 1000 samples; allowed: 60; cut .*--window"),
+        (
+            DataError,
+            r"windows of 4 s do not fit ecg-jepa, at its 250 Hz: 1000 samples; allowed: 60; take .*--window",
+        ),
+    ),
+    "leads in a row, in a file of windows": (
+        lambda: prepared("ecg-jepa", windows(seconds=120)),
+        (DataError, r"windows of 120 s do not fit.*; leads in a row are read as one lead: give \(windows, leads, samp"),
     ),
     "an unknown unit": (
         lambda: prepared("ecg-jepa", windows(unit="unknown")),

@@ -102,6 +102,7 @@ def test_many_problems_are_counted_and_few_are_named(official_file: OfficialFile
     [
         (lambda path: None, "no such file"),
         (lambda path: path.write_bytes(b""), "not a readable PyTorch checkpoint"),
+        (lambda path: path.write_text("\n<!DOCTYPE html><html></html>"), "a web page, as sites show one before"),
         (lambda path: path.write_text("lead,value\nII,0.3\n"), "not a readable PyTorch checkpoint"),
         (lambda path: path.mkdir(), "not a converted model"),
         (lambda path: torch.save({"weights": torch.zeros(3)}, path), "published file of no known encoder"),

@@ -234,9 +234,20 @@ def test_files_that_are_cut_off_or_of_another_encoder_are_refused(tmp_path: Path
         one_line(caught.value)
         assert re.search(r"its tensor '|no tensors under", str(caught.value))
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(CheckpointError, match="cut off") as caught:
+    with pytest.raises(CheckpointError, match="the end of the archive is missing") as caught:
         load_named(path, case.name, type(encoder), encoder.config)
     one_line(caught.value)
+
+
+def test_a_file_of_another_size_is_refused_with_its_name(tmp_path: Path, monkeypatch):
+    case = FILES["hubert-ecg"]
+    encoder = case.encoder
+    path = written(tmp_path / "model.pth", case, encoder)
+    small = replace(MODELS["hubert-ecg-small"].weights, sizes=encoder.config)
+    monkeypatch.setitem(MODELS, "hubert-ecg-small", replace(MODELS["hubert-ecg-small"], weights=small))
+    monkeypatch.setattr(type(encoder), "published", replace(case.format, sizes=(encoder.config,)))
+    with pytest.raises(AuditError, match=r"its tensor .* has shape .*; it is a file of hubert-ecg-small"):
+        load_named(path, "hubert-ecg", type(encoder), replace(encoder.config, width=32))
 
 
 def test_a_file_of_the_hub_in_safetensors_is_read_and_a_cut_one_refused(tmp_path: Path):

@@ -111,9 +111,22 @@ def load_named(path: str | Path, name: str, architecture: type[Encoder], sizes: 
     try:
         return _read(reader, content, path, architecture.architecture, sizes=sizes)
     except (AuditError, CheckpointError) as error:
-        other = _matching(content)
-        hint = f"; it is a file of {other}" if other not in (None, architecture.architecture) else ""
+        other = _model_of(content, path, architecture.architecture)
+        hint = f"; it is a file of {other}" if other not in (None, name) else ""
         raise type(error)(f"{name}: {error}{hint}") from None
+
+
+def _model_of(content: Any, path: Path, wanted: str) -> str | None:
+    """Name of the architecture of a published file; of that `wanted`, the name of the model with the file's sizes."""
+    architecture = _matching(content)
+    if architecture is None or architecture != wanted:
+        return architecture
+    try:
+        config = _read(_published()[architecture], content, path, architecture).encoder.config
+    except EcgtuneError:
+        return None
+    named = ((name, model) for name, model in MODELS.items() if model.architecture.architecture == architecture)
+    return next((name for name, model in named if model.weights.config(model.architecture) == config), None)
 
 
 def _licensed(checkpoint: Checkpoint, architecture: str) -> Checkpoint:

@@ -85,6 +85,12 @@ def read_torch_file(path: Path, *, check_sums: bool = False) -> Any:
         with path.open("rb") as file:
             if file.seek(0, 2) == 0:
                 raise PickleError("the file is empty")
+            file.seek(0)
+            first = file.read(64).lstrip()
+            if first.startswith(b"<"):
+                raise PickleError("a web page, as sites show one before a download")
+            if first.startswith(b"PK") and not zipfile.is_zipfile(path):
+                raise PickleError("the end of the archive is missing")
             memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         return (_Zipped if zipfile.is_zipfile(path) else _Legacy)(path, memory).read(check_sums)
     except CheckpointError:

@@ -27,6 +27,8 @@ from ecgtune.workflows.overlap import pretraining_warnings
 KEPT_BYTES = 512 << 20
 #: A window may be so many times shorter or longer than those of the pretraining without a warning.
 USUAL_FACTOR = 4
+#: Windows of one lead that are so many times longer may be leads in a row.
+FEWEST_IN_A_ROW = 8
 #: An encoder reads at least this fraction of a window, else shorter windows have to be cut.
 MIDDLE_FRACTION = 0.75
 
@@ -199,10 +201,12 @@ def prepare(model: Classifier, dataset: Dataset, split: Split, settings: DataSet
         spec.check_samples(prepared)
     except DataError as error:
         usual = spec.samples / spec.sampling_rate if spec.samples else spec.seconds
-        seconds = "another length (--window)" if usual is None else f"{usual:g} s (--window {usual:g})"
+        needed = "another length, cut from recordings with --window"
+        if usual is not None:
+            needed = f"{usual:g} s, cut from recordings with --window {usual:g}"
         raise DataError(
             f"windows of {dataset.samples / dataset.sampling_rate:g} s do not fit {model.name}, at its "
-            f"{spec.sampling_rate:g} Hz: {error}; cut windows of {seconds}"
+            f"{spec.sampling_rate:g} Hz: {error}; take windows of {needed}{_in_a_row(dataset, usual)}"
         ) from None
     seen = pretraining_warnings(model, dataset, split.test)
     warnings = (*split.warnings, *fitted, *_unusual_length(dataset, spec.seconds), *seen)
@@ -240,8 +244,15 @@ def _unusual_length(dataset: Dataset, usual: float | None) -> list[str]:
         return []
     return [
         f"windows of {seconds:.3g} s, but the encoder was pretrained on about {usual:g} s: check the sampling rate, or "
-        "cut windows of such a length (--window)"
+        f"cut windows of such a length from recordings (--window){_in_a_row(dataset, usual)}"
     ]
+
+
+def _in_a_row(dataset: Dataset, usual: float | None) -> str:
+    """A hint for windows of one lead that are as long as several leads, one after the other."""
+    if usual is None or len(dataset.leads) > 1 or dataset.samples / dataset.sampling_rate < FEWEST_IN_A_ROW * usual:
+        return ""
+    return "; leads in a row are read as one lead: give (windows, leads, samples)"
 
 
 def summarise(dataset: Dataset, split: Split) -> dict[str, Any]:
