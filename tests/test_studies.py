@@ -296,7 +296,8 @@ def test_the_pages_hold_the_tables_of_the_kept_rows(script):
     page = ptbxl.PAGE
     found[page, "ptbxl"] = ptbxl.table(rows_of(ptbxl.RESULTS / "ptbxl.csv"), ptbxl.LABELS, ptbxl.FOLDS)
     folds = script("folds")
-    found[folds.PAGE, "calibration"] = folds.table(tomllib.loads(folds.SETTINGS.read_text()))
+    for name, module in (("calibration", folds), *((each, script(each)) for each in ("certainty", "abstention"))):
+        found[folds.PAGE, name] = module.table(tomllib.loads(folds.SETTINGS.read_text()))
     found[page, "cinc2017"] = cinc2017.table(rows_of(ptbxl.RESULTS / "cinc2017.csv"))
     encoder = json.loads((ship.BUNDLED / "model.json").read_text())
     found[ship.PAGE, "data"] = ship.data_text(ship.KEPT)

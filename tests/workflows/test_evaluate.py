@@ -11,6 +11,8 @@ from sklearn.metrics import roc_auc_score
 import ecgtune
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
+from ecgtune.reporting.external import sentences
+from ecgtune.training.predictions import read_predictions
 from ecgtune.utils.files import read_json
 from helpers.cli import refused, run
 from helpers.models import TINY
@@ -108,6 +110,10 @@ def test_a_stated_prevalence_moves_probabilities(folder, tmp_path):
         for prevalence in ((), ("AF=0.03",))
     )
     assert moved["shift"]["to"]["AF"] == 0.03
+    validation = read_predictions(folder / "run" / "predictions.csv").of("val")
+    assert moved["shift"]["validation_mean"]["AF"] == pytest.approx(validation.probability.mean())
+    told = [text for text in sentences(moved) if "mean probability of AF" in text]
+    assert len(told) == (abs(validation.probability.mean() - validation.label.mean()) > 0.02)
     assert moved["operating_points"]["AF"]["prevalence"] == 0.03
     auroc, accuracy = (
         [each["window"]["metrics"][name]["external"] for each in (plain, moved)] for name in ("auroc", "accuracy")

@@ -12,6 +12,8 @@ from ecgtune.reporting.wording import METRIC_TITLES
 from ecgtune.utils import formatting
 
 Entry = Mapping[str, Any]
+#: Distance of the mean probability on validation from the prevalence there, above which a shift is warned of.
+BIAS = 0.02
 
 
 def comparison_rows(level: Entry) -> list[list[str]]:
@@ -156,7 +158,23 @@ def sentences(result: Entry) -> list[str]:
         )
         how = "estimated from the probabilities" if shift["estimated"] else "stated"
         lines.append(f"Probabilities are moved to another prevalence ({how}): {moved}.")
+        lines += _biased(shift)
     return [*lines, *data["notes"]]
+
+
+def _biased(shift: Entry) -> list[str]:
+    """A sentence where probabilities are too high or too low on validation, from which the shift starts."""
+    means = shift.get("validation_mean", {})
+    known = {name: mean for name, mean in means.items() if shift["from"][name] is not None}
+    off = [name for name, mean in known.items() if abs(mean - shift["from"][name]) > BIAS]
+    if not off:
+        return []
+    name = off[-1]  # of two classes the positive one
+    return [
+        f"On validation the mean probability of {name} is {formatting.percent(means[name])} %, but "
+        f"{formatting.percent(shift['from'][name])} % of the windows have it: moved probabilities, and more so an "
+        "estimated prevalence, are off. Training with --calibration platt removes this on validation."
+    ]
 
 
 def table_markdown(result: Entry) -> str:

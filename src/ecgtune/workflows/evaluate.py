@@ -12,6 +12,7 @@ import numpy as np
 from ecgtune.config.commands import ESTIMATE, EvaluateSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.positive import POSITIVE
+from ecgtune.data.tasks import Task
 from ecgtune.errors import SettingError
 from ecgtune.evaluation.calibration.measures import calibration_measures
 from ecgtune.evaluation.coverage import measured_certainty
@@ -187,12 +188,22 @@ def _shifted(
         "estimated": estimated,
         "from": dict(zip(run.classes, before.tolist(), strict=True)),
         "to": dict(zip(run.classes, after.tolist(), strict=True)),
+        "validation_mean": dict(zip(run.classes, _means(validation, run.task), strict=True)),
         "intercept": {
             side: {name: entry and entry["intercept"] for name, entry in each.items()}
             for side, each in measured.items()
         },
     }
     return replace(run.decision, thresholds=tuple(thresholds)), moved, shift
+
+
+def _means(data: Measured, task: Task) -> list[float]:
+    """The mean probability of each class or label, over the windows where it is known."""
+    probability = np.asarray(data.probability, np.float64)
+    if task == "binary":
+        return [1 - float(probability.mean()), float(probability.mean())]
+    known = data.label >= 0 if task == "multilabel" else np.ones_like(probability, bool)
+    return [float(own[there].mean()) if there.any() else 0.0 for own, there in zip(probability.T, known.T, strict=True)]
 
 
 def _operating_points(
