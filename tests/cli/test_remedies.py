@@ -54,6 +54,18 @@ NOT_REACHED = {
 OTHERS = {"--version", "--help", "--nproc-per-node"}
 
 
+def test_leads_of_windows_are_taken(tmp_path, capsys):
+    """The remedy for leads that an encoder of eight leads cannot read."""
+    windows = ecgtune.simulate(60, seed=1, seconds=3)
+    signal = np.repeat(windows.signal, 3, axis=1)
+    arrays = {"signal": signal, "label": windows.label, "record": windows.group, "leads": ["I", "II", "III"]}
+    np.savez(tmp_path / "limbs.npz", sampling_rate=windows.sampling_rate, **arrays)
+    check = ("data", "check", tmp_path / "limbs.npz", "--leads", "I")
+    run(*check, "II")
+    assert "I, II" in capsys.readouterr().out
+    assert "give --leads alone" in refused(capsys, *check, "--lead", "II")
+
+
 def messages() -> dict[str, set[str]]:
     """The flags in the texts of each module that are neither docstrings nor names of options."""
     found: dict[str, set[str]] = {}

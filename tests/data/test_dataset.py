@@ -329,6 +329,20 @@ def test_a_lead_that_the_file_cannot_give(npz_file, signal, leads, given, part):
         read_dataset(npz_file(signal=stored, leads=leads), lead=given)
 
 
+def test_some_leads_are_taken_in_the_order_asked_for(npz_file, signal):
+    stored = np.stack([signal + i for i in range(4)], axis=1)
+    dataset = read_dataset(npz_file(signal=stored, leads=["I", "II", "III", "V1"]))
+    assert dataset.with_leads(dataset.leads) is dataset
+    for names, rows in ((("ii", "III"), slice(1, 3)), (("V1", "I"), [3, 0])):
+        few = dataset.with_leads(names)
+        assert few.leads == tuple(dataset.leads[row] for row in np.arange(4)[rows])
+        assert_array_equal(few.signal, stored[:, rows])
+    with pytest.raises(DataError, match="has no lead aVL"):
+        dataset.with_leads(("I", "aVL"))
+    with pytest.raises(SettingError, match="given twice in I, i"):
+        dataset.with_leads(("I", "i"))
+
+
 @pytest.mark.parametrize(
     ("change", "part"),
     [

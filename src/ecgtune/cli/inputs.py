@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 #: The value of --lead that is no lead: the model's lead mode.
 COPY = "copy"
+BOTH_LEADS = "--lead and --leads are both given; give --leads alone"
 
 
 @Parameter(name="*", group=DATA)
@@ -110,7 +111,8 @@ class RecordFlags:
     resample: float | None = None
     """Sampling rate of the windows in Hz; the model's when not given."""
     leads: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
-    """Leads of the windows; missing ones are derived from I and II, or zeros. Those recorded when not given."""
+    """Leads of the windows; of recordings, missing ones are derived from I and II, or zeros. Those recorded when not
+    given."""
     window: float | None = None
     """Seconds of a window; whole recordings, which have to be of one length, when not given."""
     step: float | None = None
@@ -180,9 +182,13 @@ def read_data(
     if not records.used:
         asked = [name for name in OF_RECORDINGS if name in given(reading.files)]
         asked += [item.name for item in dataclasses.fields(records) if getattr(records, item.name) != item.default]
+        asked = [name for name in asked if name != "leads"]
         if asked:
             raise SettingError(f"{flag_of(asked[0])} is an option of recordings; give their folder with --records")
-        return _windows(data, reading, recipes)
+        if records.leads and reading.lead:
+            raise SettingError(BOTH_LEADS)
+        windows = _windows(data, reading, recipes)
+        return windows.with_leads(records.leads) if records.leads else windows
     found = inspect(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet)
     if found.dataset is None:
         raise DataError(". Also: ".join((*found.problems, *_leads_problems(found, reading, records, recipes))))
@@ -265,7 +271,7 @@ def record_arguments(reading: Reading, records: RecordFlags) -> tuple[TableColum
         raise SettingError("--drop-invalid is for files of windows; see --max-skipped for recordings")
     lead = None if reading.lead in (None, COPY) else (reading.lead,)
     if lead is not None and records.leads is not None:
-        raise SettingError("--lead and --leads are both given; give --leads alone")
+        raise SettingError(BOTH_LEADS)
     same = ("window", "step", "short", "band", "longest_gap", "max_skipped", "workers", "match_numbers")
     columns = TableColumns(
         recording=records.recording_column,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecgtune.config.base import check_seed
+from ecgtune.data.leads import channel_of, lead_argument
 from ecgtune.data.positive import BY_POSITION, POSITIVE, positive_second, positive_sentence
 from ecgtune.data.sampling import representative_rows
 from ecgtune.data.tasks import MISSING, Task, strata, task_of
@@ -120,6 +121,21 @@ class Dataset:
             )
         label, classes, reason = positive_second(self.label.astype(np.int64, copy=False), self.classes, name)
         return replace(self, label=label, classes=classes, source=replace(self.source, positive=reason))
+
+    def with_leads(self, leads: tuple[str, ...]) -> "Dataset":
+        """Return the dataset with some of its leads, in that order; a memory map stays one where they are adjacent.
+
+        Raises DataError for a lead that the windows do not have, SettingError for one that is given twice.
+        """
+        if leads == self.leads:
+            return self
+        names = tuple(lead_argument(lead) for lead in leads)
+        if len(set(names)) != len(names):
+            raise SettingError(f"a lead is given twice in {', '.join(leads)}; name each lead once")
+        rows = [channel_of(self.source.path, self.leads, name) for name in names]
+        adjacent = rows == list(range(rows[0], rows[0] + len(rows)))
+        chosen = slice(rows[0], rows[0] + len(rows)) if adjacent else rows
+        return replace(self, signal=self.signal[:, chosen], leads=names)
 
     def pooled(self, rows: NDArray[np.integer]) -> NDArray[np.str_] | None:
         """Return the recording of each of `rows` where a group (a patient) may have several, else None."""

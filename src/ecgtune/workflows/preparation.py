@@ -143,16 +143,6 @@ def _leads_for(recipe: Recipe, leads: tuple[str, ...]) -> tuple[str, ...]:
     return found or leads
 
 
-def _with_leads(dataset: Dataset, leads: tuple[str, ...]) -> Dataset:
-    """The dataset with some of its leads; a memory map stays one where they are adjacent."""
-    if leads == dataset.leads:
-        return dataset
-    rows = [dataset.leads.index(lead) for lead in leads]
-    adjacent = rows == list(range(rows[0], rows[0] + len(rows)))
-    chosen = slice(rows[0], rows[0] + len(rows)) if adjacent else rows
-    return replace(dataset, signal=dataset.signal[:, chosen], leads=leads)
-
-
 def prepare(model: Classifier, dataset: Dataset, split: Split, settings: DataSettings) -> Prepared:
     """Fit the preprocessing that the model's encoder wants on the training windows, and apply it to all.
 
@@ -170,7 +160,7 @@ def prepare(model: Classifier, dataset: Dataset, split: Split, settings: DataSet
     fitted: list[str] = []
     if settings.fit == "encoder" and model.leads != dataset.leads:
         fitted.append(f"{model.name} reads lead {', '.join(model.leads)} of {', '.join(dataset.leads)}")
-        dataset = _with_leads(dataset, model.leads)
+        dataset = dataset.with_leads(model.leads)
     samples = int(dataset.samples * spec.sampling_rate / dataset.sampling_rate)
     if samples < spec.minimum_samples:
         raise DataError(
