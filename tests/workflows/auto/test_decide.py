@@ -24,6 +24,10 @@ WINDOWS = {
     "groups": 1000,
     "split": None,
     "duplicates": {"pairs": 0, "examples": []},
+    "positive": "positive class: 1 (as given)",
+    "assumed": ["the sampling rate is 100 Hz"],
+    "quality": {"notes": []},
+    "problems": [],
 }
 RECORDS = WINDOWS | {
     "kind": "records",
@@ -149,3 +153,12 @@ def test_budgets(text, seconds):
 def test_budgets_that_are_none(text):
     with pytest.raises(SettingError, match="30min"):
         AutoSettings(budget=text)
+
+
+def test_the_plan_says_what_is_in_the_files(tmp_path):
+    decided(tmp_path, WINDOWS | {"group": None, "groups": None}, encoders=("ecg-fm-tiny",))
+    text = (tmp_path / "plan.md").read_text("utf-8")
+    assert "**5,000 windows, two classes:** 0 (2,500), 1 (2,500)." in text
+    assert "6 s each, 100 Hz, in II (5,000)." in text
+    assert "No patient or recording is named" in text
+    assert "Assumed: the sampling rate is 100 Hz." in text

@@ -81,7 +81,7 @@ def decide(out: Path, settings: AutoSettings) -> AutoPlan:
     check_begun(out, plan)
     reasons = {key: made.reasons.get(key, "the default") for key in plan.keys}
     reasons |= {key: GIVEN for key in plan.keys if plan.value(key) != automatic.value(key)}
-    write_plan(out, plan, reasons | {key: GIVEN for key in _given(found, settings)})
+    write_plan(out, plan, reasons | {key: GIVEN for key in _given(found, settings)}, _facts(found))
     return plan
 
 
@@ -89,8 +89,37 @@ def _repeated(out: Path, first: Path) -> AutoPlan:
     """The plan of `first`, with its reasons."""
     plan, reasons = read_plan(first), stored_reasons(first)
     check_begun(out, plan)
-    write_plan(out, plan, {key: f"{reason} (of {first})" for key, reason in reasons.items()})
+    facts = _facts(read_json(out / FINGERPRINT))
+    write_plan(out, plan, {key: f"{reason} (of {first})" for key, reason in reasons.items()}, facts)
     return plan
+
+
+def _facts(found: Mapping[str, Any]) -> list[str]:
+    """Sentences on what is in the files, for a reader who has to see whether they were understood."""
+    unit = "recording" if found["recordings"] else "window"
+    counts = {name: f"{entry['positives']:,}" for name, entry in found["labels"].items()}
+    kind = {"binary": "two classes", "multiclass": "several classes", "multilabel": "several labels at a time"}
+    told = ", ".join(f"{name} ({count})" for name, count in counts.items())
+    facts = [f"**{formatting.counted(found['windows'], unit)}, {kind[found['task']]}:** {told}."]
+    if found["positive"]:
+        facts.append(f"{_capital(found['positive'])}.")
+    seconds = found["seconds"]
+    length = f"{seconds['min']:g}" + ("" if seconds["min"] == seconds["max"] else f" to {seconds['max']:g}")
+    leads = "; ".join(f"{names} ({count:,})" for names, count in found["leads"].items())
+    facts.append(f"{length} s each, {_hertz([float(rate) for rate in found['sampling_rates']])}, in {leads}.")
+    if found["group"] is None:
+        facts.append("No patient or recording is named; name its column with --group, if there is one.")
+    elif found["groups"] != found["recordings"]:
+        facts.append(f"{formatting.counted(found['groups'], found['group'])}.")
+    if pairs := found["duplicates"]["pairs"]:
+        facts.append(f"{formatting.counted(pairs, 'pair')} with the same signal.")
+    facts += [f"Assumed: {sentence}." for sentence in found["assumed"]]
+    notes = found["quality"]["notes"]
+    return [*facts, *(f"{_capital(note)}." for note in [*notes, *found["problems"]])]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _check_windows(found: Mapping[str, Any], plan: AutoPlan) -> None:
@@ -224,12 +253,15 @@ def _split(made: _Decisions, found: Mapping[str, Any]) -> None:
         )
     else:
         made.take("split.folds", 1, f"about {development:,.0f} {unit}s for development; the split is {origin}")
-    made.take("split.seed", 0, "of what is drawn")
+    made.take("split.seed", 0, "of the splits that are drawn")
     pairs = found["duplicates"]["pairs"]
-    text = "of what is drawn; patients and recordings are never divided"
-    text += f", nor {formatting.counted(pairs, 'pair')} with the same signal" if pairs else ""
-    made.take("split.train_fraction", 0.70, text)
-    made.take("split.val_fraction", 0.15, text)
+    if found["group"] is None:
+        text = "the files name no patient, so one person may be in several splits and results may be too optimistic"
+    else:
+        text = "patients and recordings are never divided"
+        text += f", nor {formatting.counted(pairs, 'pair')} with the same signal" if pairs else ""
+    made.take("split.train_fraction", 0.70, f"of the {unit}s, where splits are drawn; {text}")
+    made.take("split.val_fraction", 0.15, "likewise, for the choice; the rest is for the test")
 
 
 def _task(made: _Decisions, found: Mapping[str, Any]) -> None:
@@ -278,7 +310,7 @@ def _training(made: _Decisions, found: Mapping[str, Any], settings: AutoSettings
         )
     else:
         made.take("training.max_memory", None, f"a batch fits into the {formatting.size(memory)} that are free")
-    made.take("training.device", "auto", f"{choose_device('auto').type} is here")
+    made.take("training.device", "auto", f"the {choose_device('auto').type.upper()} of this machine")
     made.take("training.augmentation", True, "as in the recipes of the methods")
     made.take("budget.seconds", seconds, "the default" if seconds == DEFAULT_SECONDS else GIVEN)
     made.take("budget.probe", 0.10, "an answer early")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -115,12 +115,12 @@ def _without_budget(plan: AutoPlan) -> dict[str, Any]:
     return json.loads(json.dumps(tables))  # tuples as lists
 
 
-def write_plan(out: Path, plan: AutoPlan, reasons: Mapping[str, str]) -> None:
-    """Write plan.toml, with the reason behind each value, and plan.md, a list of the same."""
-    lines, prose = (
-        [],
-        ["# Plan", "", "Decisions of `ecgtune auto`. Change one in plan.toml or by its flag, and rerun.", ""],
-    )
+def write_plan(out: Path, plan: AutoPlan, reasons: Mapping[str, str], facts: Sequence[str] = ()) -> None:
+    """Write plan.toml, with the reason behind each value, and plan.md, a list of the same behind the `facts` found."""
+    lines, prose = [], ["# Plan", ""]
+    if facts:
+        prose += ["## Found in the files", "", *(f"- {fact}" for fact in facts), ""]
+    prose += ["Decisions of `ecgtune auto`. Change one in plan.toml or by its flag, and rerun.", ""]
     for table in TABLES:
         lines += ["", f"[{table}]"]
         prose += [f"## {table.capitalize()}", ""]
@@ -133,10 +133,15 @@ def write_plan(out: Path, plan: AutoPlan, reasons: Mapping[str, str]) -> None:
                 lines.append(f"{name} = {_toml(value)}  # {said}")
             flag = f" (`{FLAGS[key]}`)" if FLAGS.get(key) else ""
             shown = "not set" if value is None else _shown(value)
-            prose.append(f"- **{name.replace('_', ' ')}: {shown}**{flag}. {said[:1].upper()}{said[1:]}.")
+            prose.append(f"- **{name.replace('_', ' ')}: {shown}**{flag}. {_sentence(said)}.")
         prose.append("")
     write_text(out / PLAN, "\n".join(lines).strip() + "\n")
     write_text(out / PROSE, "\n".join(prose))
+
+
+def _sentence(text: str) -> str:
+    """The text with a capital, unless it begins with a name such as ecg-fm-tiny."""
+    return text if "-" in text.partition(" ")[0] else text[:1].upper() + text[1:]
 
 
 def stored_reasons(out: Path) -> dict[str, str]:
