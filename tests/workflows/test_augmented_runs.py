@@ -10,8 +10,10 @@ import ecgtune
 from ecgtune.config.augmentation import Augmentation
 from ecgtune.config.data import DataSettings
 from ecgtune.data.augmentation import WindowAugmentation
+from ecgtune.data.splits import draw_split
 from ecgtune.errors import SettingError
 from ecgtune.methods.side.settings import SideTuning
+from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.models.weights import Weights
@@ -20,7 +22,9 @@ from ecgtune.training.augmented_copies import augmented_copies
 from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.predictions import read_predictions
+from ecgtune.workflows.ready import RunBuilder
 from helpers.models import TINY
+from helpers.published import TINY as TINY_ENCODERS
 from helpers.settings import loop
 
 SHORT = loop(epochs=1, batch_size=32, device="cpu", ema=0.9, label_smoothing=0.1)
@@ -75,6 +79,17 @@ def test_what_cannot_act_is_refused_and_leaves_nothing(fine_tune, augmentation, 
     assert all(part in str(error.value) for part in parts), str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_windows_of_a_preset_keep_their_scale(tmp_path):
+    save_encoder(TINY_ENCODERS["merl-resnet18"](), tmp_path / "encoder")  # takes windows from 0 to 1
+    recipe = ecgtune.Recipe(method=ecgtune.LoRA(rank=2), augmentation=Augmentation(noise=1e-6), **SHORT._asdict())
+    model = ecgtune.load_model(tmp_path / "encoder", classes=DATA.classes, leads=DATA.leads)
+    ready = RunBuilder(DATA, draw_split(DATA, recipe.data)).ready(recipe, seed=0, folder=tmp_path / "run", model=model)
+    plain = ready.prepared.windows(ready.prepared.split.train).inputs[:8]
+    assert (plain.min(), plain.max()) == pytest.approx((0, 1), abs=1e-6)
+    assert ready.augmentation is not None
+    np.testing.assert_allclose(ready.augmentation(plain, np.arange(8), 0, 0), plain, atol=1e-4)
 
 
 def test_a_comparison_with_a_variant_that_it_cannot_reach_trains_none(tmp_path):

@@ -157,7 +157,7 @@ def _augmentation(recipe: Recipe, model: Classifier, prepared: Prepared) -> Wind
         windows=len(prepared.split.train),
         leads=len(model.leads),
         sampling_rate=encoder.input_spec.sampling_rate,
-        normalise=recipe.data.normalisation == "zscore",
+        normalise=prepared.preprocessing.normalisation == "zscore",
     )
 
 
