@@ -16,6 +16,7 @@ from ecgtune.methods.side.settings import SideTuning
 from ecgtune.methods.split import reads_features, split_point, trained_part
 from ecgtune.models.classifier import Head
 from ecgtune.models.loading import load_model
+from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import logits_of, precompute
 from ecgtune.training.loop import train
@@ -54,6 +55,19 @@ def test_label_smoothing_is_torchs_and_only_of_the_training_loss(tmp_path):
         model.train()
         plain = torch.nn.functional.cross_entropy(logits, torch.from_numpy(VALIDATION.label)).item()
         assert row["val_loss"] == pytest.approx(plain, abs=2e-5)
+
+
+def test_the_training_accuracy_is_of_the_windows_of_an_epoch(tmp_path):
+    """Of two copies of the training windows an epoch shows one."""
+    frozen = loop(SETTINGS, epochs=2, learning_rate=1e-9, schedule="constant")
+    twice = Windows(np.concatenate([TRAINING.inputs] * 2), np.tile(TRAINING.label, 2))
+    found = []
+    for training, copies in ((TRAINING, 1), (twice, 2)):
+        model = attach(tiny_classifier(), LoRA(rank=2))
+        objective = Classification(model, LoRA(rank=2), training, VALIDATION, *frozen, copies=copies)
+        result = train(objective, *frozen, seed=0, folder=RunFolder(tmp_path / str(copies)))
+        found.append([row["train_accuracy"] for row in result.log])
+    assert found[1] == pytest.approx(found[0], abs=1 / len(TRAINING))
 
 
 def test_augmentation_acts_on_training_windows_and_not_on_validation(tmp_path):

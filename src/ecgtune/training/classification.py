@@ -100,7 +100,8 @@ class Classification(Objective):
         if penalty is not None:
             # The loop divides by the weight of the whole batch.
             loss = loss + penalty * self._criterion.weight_sum(label)
-        return {"loss": loss, "correct": self._criterion.correct(logits.detach(), label)}
+        correct, known = self._criterion.correct(logits.detach(), label), (label >= 0).sum()
+        return {"loss": loss, "correct": correct, "predictions": known}
 
     def rate_factor(self, parameter: str) -> float:
         if parameter.startswith("head."):
@@ -133,7 +134,7 @@ class Classification(Objective):
         likelihood, correct = _likelihood(label, probability)
         return {
             "train_loss": sums["loss"] / weight,
-            "train_accuracy": sums["correct"] / self._criterion.predictions(self._training.label),
+            "train_accuracy": sums["correct"] / sums["predictions"],
             "val_loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
             "val_accuracy": float(correct.mean()),
             "val_auroc": auroc(label, probability[:, 1]) if task == "binary" else macro_auroc(label, probability),

@@ -98,10 +98,6 @@ class Criterion:
             return (((logits > 0) == (label > 0)) & (label >= 0)).sum()
         return (logits.argmax(1) == label).sum()
 
-    def predictions(self, label: np.ndarray) -> int:
-        """Return the number of predictions: windows, or known labels."""
-        return int((label >= 0).sum())
-
 
 def criterion(label: np.ndarray, classes: Sequence[str], settings: Optimisation) -> Criterion:
     """Return the loss for training windows with these labels. Raises SettingError as `check_loss` does."""
