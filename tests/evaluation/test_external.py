@@ -76,6 +76,13 @@ def test_the_difference_has_an_interval_and_its_sign():
     assert set(worse["calibration"]["external"]["each"]) == {"AF"}
 
 
+def test_two_sides_without_an_error_are_not_shown_to_be_equal():
+    label = np.arange(20) % 2
+    perfect = Measured(label, 0.1 + 0.8 * label, None)
+    entry = compare_data(perfect, perfect, binary_decision(), AF)["metrics"]["accuracy"]["difference"]
+    assert entry == {"value": 0.0, "ci_low": None, "ci_high": None, "too_few": True}
+
+
 def test_intervals_of_the_difference_cover_zero_for_equal_data():
     covered = []
     for seed in range(12):
@@ -106,6 +113,25 @@ def test_means_are_over_labels_that_both_have():
     assert alone["metrics"]["auroc"]["difference"] is None
     with pytest.raises(DataError, match="nothing to measure"):
         compare_data(None, Measured(np.ones((5, 3), int), probability[:5], None), decision, ("a", "b", "c"))
+
+
+def test_means_are_over_classes_that_both_have():
+    """The external data have no noise: the run's own F1 of it is in no mean, or the two means would differ by it."""
+    classes, decision = ("N", "AF", "noise"), Decision("multiclass")
+    label = np.arange(90) % 3
+    probability = np.where(np.eye(3)[label] == 1, 0.6, 0.2)
+    probability[label == 2] = (0.5, 0.3, 0.2)  # noise is never found
+    internal = Measured(label, probability, None)
+    external = internal.select(label < 2)
+    found = compare_data(internal, external, decision, classes)
+    assert found["classes"] == ["N", "AF"]
+    for name in ("f1", "auroc"):
+        sides = found["metrics"][name]
+        for side in ("internal", "external"):
+            means = [found["labels"][label][name][side]["value"] for label in ("N", "AF")]
+            assert sides[side]["value"] == pytest.approx(np.mean(means))
+    assert found["metrics"]["recall"]["difference"]["value"] == pytest.approx(0)
+    assert found["metrics"]["accuracy"]["internal"]["value"] == pytest.approx(2 / 3)  # of the whole decision
 
 
 def test_predictions_per_recording():

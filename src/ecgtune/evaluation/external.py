@@ -13,7 +13,7 @@ from ecgtune.data.tasks import decided
 from ecgtune.errors import DataError
 from ecgtune.evaluation.calibration.measures import calibration_measures
 from ecgtune.evaluation.decision import Decision, choose_threshold
-from ecgtune.evaluation.evaluate import defined, plain
+from ecgtune.evaluation.evaluate import plain
 from ecgtune.evaluation.groups import Pooled, group_index, group_predictions
 from ecgtune.evaluation.intervals import interval, percentile_interval, resampled_counts
 from ecgtune.evaluation.scorer import Key, make_scorer
@@ -45,10 +45,20 @@ class Measured:
 
 
 def scored(
-    data: Measured, decision: Decision, classes: Sequence[str], resamples: int = 1000, seed: int = 0
+    data: Measured,
+    decision: Decision,
+    classes: Sequence[str],
+    resamples: int = 1000,
+    seed: int = 0,
+    means: Sequence[str] | None = None,
 ) -> tuple[dict[Key, dict[str, Any]], dict[Key, NDArray]]:
-    """Return each metric with its interval, and its values on resamples of the groups `(resamples,)`."""
+    """Return each metric with its interval, and its values on resamples of the groups `(resamples,)`.
+
+    means: the classes or labels that means are over; all that are present when None.
+    """
     scorer = make_scorer(data.label, data.probability, decision, classes, each=True)
+    if means is not None:
+        scorer = replace(scorer, means=tuple(classes.index(name) for name in means))
     index = group_index(data.group, len(scorer.label))[1]
     chunks: dict[Key, list[NDArray]] = {}
     for counts in resampled_counts(int(index.max()) + 1, len(index), resamples, seed):
@@ -94,7 +104,8 @@ def compare_data(
         }
         classes = common
     found = {
-        name: scored(side, decisions[name], classes, seed=number) for number, (name, side) in enumerate(present.items())
+        name: scored(side, decisions[name], classes, seed=number, means=common)
+        for number, (name, side) in enumerate(present.items())
     }
     result: dict[str, Any] = {"classes": list(common), "metrics": {}, "labels": {}}
     for key in found["external"][0]:
@@ -124,8 +135,10 @@ def _difference(found: dict[str, tuple[dict, dict]], key: Key) -> dict[str, Any]
     values = [found[side][0][key]["value"] for side in ("external", "internal")]
     if None in values:
         return {"value": None, "ci_low": None, "ci_high": None}
-    low, high = percentile_interval(found["external"][1][key] - found["internal"][1][key], 0.95)
-    return {"value": values[0] - values[1], "ci_low": defined(low), "ci_high": defined(high)}
+    value = values[0] - values[1]
+    return plain(
+        {"value": value, **interval(key, value, found["external"][1][key] - found["internal"][1][key], None, 0.95)}
+    )
 
 
 def operating_point(

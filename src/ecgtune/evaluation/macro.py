@@ -42,14 +42,23 @@ def label_metrics(label: NDArray, probability: Array, weights: Array, predicted:
 
 
 def overall_metrics(
-    label: NDArray, each: dict[str, Array], weights: Array, predicted: NDArray, f1_over: Sequence[int] = ()
+    label: NDArray,
+    each: dict[str, Array],
+    weights: Array,
+    predicted: NDArray,
+    f1_over: Sequence[int] = (),
+    means: Sequence[int] | None = None,
 ) -> dict[str, Array]:
     """Compute overall `METRICS` `(resamples,)` from the result of `label_metrics`, with `f1_over` also CHALLENGE.
+
+    means: indices of the classes or labels that means are over, as far as they are present; all when None.
 
     f1_over: indices of the classes or labels of the challenge's mean F1; windows of the other classes count as false
     positives. Clifford et al., Computing in Cardiology 44, 2017. NaN if the F1 of one of them is undefined.
     """
     present = decided(label, range(len(each["f1"])))
+    if means is not None:
+        present &= np.isin(np.arange(len(present)), means)
     if not present.any():
         return {name: np.full(len(weights), np.nan) for name in METRICS}
     result = {name: each[name][present].mean(axis=0) for name in METRICS}

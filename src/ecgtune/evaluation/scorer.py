@@ -20,7 +20,8 @@ class Scorer:
 
     label, probability: `(windows,)` twice for two classes, `(windows,)` and `(windows, classes)` for more, both
     `(windows, labels)` for labels. `f1_over`: indices of the classes of the challenge's mean F1. `each`: whether calls
-    also return the metrics of each class or label. `decided`: decisions in place of those of `decision`.
+    also return the metrics of each class or label. `decided`: decisions in place of those of `decision`. `means`:
+    indices of the classes or labels that means are over; all when None.
     """
 
     label: NDArray[np.int64]
@@ -29,6 +30,7 @@ class Scorer:
     f1_over: tuple[int, ...] = ()
     each: bool = False
     decided: NDArray[np.int64] | None = None
+    means: tuple[int, ...] | None = None
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -41,7 +43,8 @@ class Scorer:
             return {**decision_metrics(self.label, self.probability, self.predicted == 1, weights)}
         predicted = self.predicted
         each = label_metrics(self.label, self.probability, weights, predicted)
-        result: dict[Key, NDArray[np.float64]] = {**overall_metrics(self.label, each, weights, predicted, self.f1_over)}
+        overall = overall_metrics(self.label, each, weights, predicted, self.f1_over, self.means)
+        result: dict[Key, NDArray[np.float64]] = {**overall}
         if self.each:
             result |= {(name, index): row for name, rows in each.items() for index, row in enumerate(rows)}
         return result
