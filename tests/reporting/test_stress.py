@@ -1,7 +1,7 @@
 """Sentences about a stress test."""
 
 from ecgtune.evaluation.stress import METRICS
-from ecgtune.reporting.stress import stress_sentences
+from ecgtune.reporting.stress import stress_markdown, stress_sentences
 
 
 def entries(value, ranked):
@@ -22,6 +22,15 @@ def test_windows_of_one_class_have_no_accuracy_to_lose():
     lines = stress_sentences(result(ranked=False))
     assert "AUROC is not defined for these windows." in lines
     assert not any("lowers" in line for line in lines)
+
+
+def test_the_unit_of_intervals_is_named():
+    found = result(ranked=True)
+    found["undisturbed"] = {name: {"value": 0.9, "ci_low": 0.8, "ci_high": 1.0} for name in METRICS}
+    found["rows"] = [row | {"metrics": found["undisturbed"], "changed": 0.1} for row in found["rows"]]
+    assert "intervals over windows." in stress_markdown(found)
+    found["data"]["groups"] = 10
+    assert "intervals over patients or recordings." in stress_markdown(found)
 
 
 def test_the_largest_loss_is_named():

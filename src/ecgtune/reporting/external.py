@@ -48,7 +48,7 @@ def _cell(entry: Entry | None) -> str:
 
 
 def operating_rows(points: Mapping[str, Entry]) -> list[list[str]]:
-    """Label, threshold, sensitivity, specificity, precision, prevalence and recordings flagged of each threshold."""
+    """Label, threshold, sensitivity, specificity, precision, prevalence and windows flagged of each threshold."""
     return [
         [
             name,
@@ -185,10 +185,8 @@ def table_markdown(result: Entry) -> str:
         if level is not None:
             header = (f"Per {title}", "Internal", "External", "Difference")
             lines += [*markdown_table(header, comparison_rows(level)), ""]
-    lines += [
-        "In parentheses: 95 % bootstrap intervals over patients or recordings. Difference: external minus internal.",
-        "",
-    ]
+    unit = "windows" if result["data"]["groups"] is None else "patients or recordings"
+    lines += [f"In parentheses: 95 % bootstrap intervals over {unit}. Difference: external minus internal.", ""]
     lines += _certainty_lines(result["certainty"])
     points = operating_rows(result["operating_points"])
     if points:
@@ -201,7 +199,7 @@ def table_markdown(result: Entry) -> str:
                 "Specificity",
                 "Precision",
             ),
-            *("Prevalence", "Flagged per 1,000"),
+            *("Prevalence", "Windows flagged per 1,000"),
         )
         lines += [*markdown_table(header, points), ""]
     for name, column in result["subgroups"].items():

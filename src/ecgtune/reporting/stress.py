@@ -138,9 +138,10 @@ def stress_markdown(result: Entry) -> str:
         cells = [_cell(row["metrics"][name]) for name in METRICS]
         rows.append([row["title"], strength_text(row), *cells, f"{formatting.percent(row['changed'])} %"])
     lines += markdown_table(("Disturbance", "Strength", *(TITLES[name] for name in METRICS), "Decisions changed"), rows)
+    unit = "windows" if result["data"]["groups"] is None else "patients or recordings"
     lines += [
         "",
-        "In parentheses: 95 % bootstrap intervals over patients or recordings. A loss is shown where the interval of "
+        f"In parentheses: 95 % bootstrap intervals over {unit}. A loss is shown where the interval of "
         "the paired difference to the undisturbed windows is below zero; the intervals are not adjusted for their "
         "number.",
         "",
