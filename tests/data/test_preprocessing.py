@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from ecgtune.data import preprocessing
 from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.signal.filters import resample, zscore
+from ecgtune.data.signal.steps import Middle
 from ecgtune.data.simulation import simulate
 from ecgtune.errors import DataError, SettingError
 
@@ -208,3 +209,11 @@ def test_a_lead_that_never_varies_has_no_global_spread(dataset):
     flat = replace(dataset, signal=np.concatenate([dataset.signal, 0 * dataset.signal], axis=1), leads=("I", "V1"))
     with pytest.raises(DataError, match="lead V1 never varies"):
         Preprocessing.fit(flat, np.arange(20), sampling_rate=100, normalisation="global")
+
+
+def test_the_amplitude_does_not_matter_to_shortened_windows_with_a_zscore(dataset):
+    shortened = Preprocessing(100.0, steps=(Middle(2.0),))
+    signal = dataset.signal[:4]
+    assert_allclose(shortened(1000 * signal, 100.0), shortened(signal, 100.0), atol=1e-4)
+    assert not shortened.amplitude_matters
+    assert replace(shortened, normalisation="none").amplitude_matters

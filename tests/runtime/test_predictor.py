@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 
+from ecgtune.data.preprocessing import Preprocessing
 from ecgtune.data.signal.path import SignalPath
+from ecgtune.data.signal.steps import Middle
 from ecgtune.errors import DataError, SettingError
 from ecgtune.evaluation.decision import binary_decision
+from ecgtune.runtime.model import Model
 from ecgtune.runtime.predictor import Predictor
+from helpers.exported import write_exported
 from helpers.records import heartbeats, write_record
 
 LEADS = ("I", "II", "aVF")
@@ -68,3 +72,15 @@ def test_signals_that_do_not_fit_are_one_line(signal, options, reason):
 def test_another_lead_is_for_predictors_of_one():
     with pytest.raises(SettingError, match="--lead V1 is for runs of one lead"):
         Heights().signal_path("V1")
+
+
+def test_of_shortened_windows_the_graph_normalises_once(tmp_path, monkeypatch):
+    """What the graph gets are the samples of the middle: their mean and deviation are taken off inside of it."""
+    kept = Preprocessing(100.0, normalisation="global", mean=(0.5,), std=(0.1,), steps=(Middle(1.0),)).to_dict()
+    path = SignalPath(100.0, ("II",), window=2.0)
+    model = Model(write_exported(tmp_path / "model.onnx", signal_path=path, preprocessing=kept))
+    given = []
+    monkeypatch.setattr(model, "_run", lambda windows, *_: given.append(windows) or np.zeros((len(windows), 2)))
+    windows = np.random.default_rng(0).standard_normal((2, 1, 200)).astype(np.float32)
+    model.predict(windows)
+    np.testing.assert_array_equal(np.concatenate(given), windows[..., 50:150])

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,12 @@ class Preprocessing:
     @property
     def amplitude_matters(self) -> bool:
         """Whether signals of another unit give other inputs."""
-        return not any(step.scale_free for step in self.steps) if self.steps else self.normalisation != "zscore"
+        return self.normalisation != "zscore" and not any(step.scale_free for step in self.steps)
+
+    @property
+    def before_graph(self) -> "Preprocessing":
+        """The steps without the normalisation, which is in the graph of an exported file."""
+        return replace(self, normalisation="none", mean=None, std=None)
 
     @classmethod
     def preset(cls, dataset: Dataset, sampling_rate: float, steps: tuple[Step, ...]) -> "Preprocessing":

@@ -84,7 +84,7 @@ def export_run(
         candidates = {"float32": graph.model}
         if int8:
             calibration = calibration_windows(run, rate)
-            calibration = run.preprocessing(calibration, rate) if steps else calibration
+            calibration = run.preprocessing.before_graph(calibration, rate) if steps else calibration
             candidates = {name: made for name, each in FORMATS.items() if (made := each(graph.model, calibration))}
         make = partial(_best, candidates, metadata)
     work = _Verification.of(run, windows, rate)
@@ -152,7 +152,7 @@ def _program(content: bytes, text: str, work: _Verification, path: Path) -> dict
     path.write_bytes(content)
     program = Program(path)
     if run.preprocessing.steps:  # the graph begins behind them
-        windows = run.preprocessing(windows, work.rate)
+        windows = run.preprocessing.before_graph(windows, work.rate)
     found = work.figures(program.predict(windows))
     if (wrong := problems(found, "float32")) or program.metadata != text:
         raise VerificationError(f"{REFUSED} ({'; '.join(wrong) or 'its metadata are not those of the run'})")

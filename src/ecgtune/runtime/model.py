@@ -136,7 +136,7 @@ class Model(Predictor):
     def _answers(self, windows: np.ndarray, sampling_rate: float, outputs: list[str]) -> list[np.ndarray]:
         """Outputs of the graph for windows (windows, leads, samples) at `sampling_rate` Hz."""
         if self._preprocessing.steps:  # the graph begins behind them
-            windows = self._preprocessing(windows, sampling_rate)
+            windows = self._preprocessing.before_graph(windows, sampling_rate)
         else:
             windows = self.at_input_rate(windows, sampling_rate)
         rows = max(1, min(_LARGEST_BATCH, _BATCH_VALUES // (windows.shape[1] * windows.shape[2])))
