@@ -123,7 +123,8 @@ def test_a_killed_command_resumes_counts_the_time_and_can_be_repeated(tmp_path, 
         *("probe", "full", "scratch")
     }
     assert answer == tmp_path / "out" / "answer.md"
-    assert "model.onnx was not written: the extra is not installed" in answer.read_text()
+    assert "model.onnx was not written: `the extra is not installed; then rerun the command`" in answer.read_text()
+    assert "page.html was not written: `it is made of model.onnx`" in answer.read_text()
     assert read_json(out / "test.json")["runs"] == ["model"]
 
     again = tmp_path / "again"

@@ -63,7 +63,7 @@ FAST = {(10, 25_000, 1.3, 1), (30, 25_000, 1.3, 5), (120, 60_000, 1.0, 1)}
 def test_the_time_is_kept_and_the_first_answer_is_early(minutes, windows, slower, folds, planned, monkeypatch):
     out = planned(folds)
     machine = Machine(0.0015 * windows / WINDOWS, slower)
-    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: machine.now))
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: machine.now, process_time=lambda: machine.now))
     monkeypatch.setattr(trainings, "run_trial", machine.train)
     monkeypatch.setattr(trainings, "measured", machine.measured)
     monkeypatch.setattr(trainings, "_FEWEST_VALIDATED", 512 * WINDOWS // windows)
@@ -98,3 +98,15 @@ def planned(tmp_path_factory):
         return made[folds]
 
     return fresh
+
+
+def test_a_machine_that_does_other_work_is_slower(tmp_path, monkeypatch):
+    now, computed = [0.0], [0.0]
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: now[0], process_time=lambda: computed[0]))
+    with ProgressBar(quiet=True) as progress:
+        budget = clock.Budget(tmp_path, progress)
+        assert budget.slowdown == 1
+        now[0], computed[0] = 60.0, 20.0
+        assert budget.slowdown == 3
+        computed[0] = 110.0  # two threads
+        assert budget.slowdown == 1

@@ -4,7 +4,8 @@ import shlex
 
 import pytest
 
-from ecgtune.workflows.auto.hand_over import _shown_candidates, commands
+from ecgtune.workflows.auto import hand_over
+from ecgtune.workflows.auto.hand_over import _shown_candidates, commands, export_note
 from ecgtune.workflows.auto.plan_file import AutoPlan, write_plan
 
 
@@ -28,3 +29,10 @@ def test_candidates_of_several_encoders_name_theirs(second, shown):
     found = _shown_candidates([*rows, {"method": "scratch", "encoder": "a", "title": "scratch (9 windows)"}])
     assert [row["shown"] for row in found] == [*shown, "scratch"]
     assert found[1]["title"] == f"{shown[1]} (9 windows)"
+
+
+def test_a_library_that_is_missing_is_told_before_the_trainings(monkeypatch):
+    monkeypatch.setattr(hand_over, "find_spec", lambda name: None if name == "onnxscript" else name)
+    assert export_note().startswith("model.onnx and page.html need onnxscript: pip install 'ecgtune[export]'")
+    monkeypatch.setattr(hand_over, "find_spec", lambda name: name)
+    assert export_note() == ""

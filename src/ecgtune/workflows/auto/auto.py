@@ -21,7 +21,7 @@ from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.choose import choose
 from ecgtune.workflows.auto.decide import decide
 from ecgtune.workflows.auto.do import RESULTS, do
-from ecgtune.workflows.auto.hand_over import hand_over
+from ecgtune.workflows.auto.hand_over import export_note, hand_over
 from ecgtune.workflows.auto.look import FILE as FINGERPRINT
 from ecgtune.workflows.auto.look import look
 from ecgtune.workflows.auto.plan_file import CHOICE, FOLDER, PROSE
@@ -72,6 +72,8 @@ def auto(
         found = look(request, out, progress=progress)
         for sentence in found["assumed"]:
             progress.note(f"assumed: {sentence}")
+        if "hand-over" in steps and (note := export_note()):
+            progress.note(note)
         first = None if settings.repeat is None else Path(settings.repeat)
         if first is not None:
             check_repeated(first, found)

@@ -12,6 +12,7 @@ from ecgtune.utils.progress import ProgressBar
 
 FILE = "spent.json"
 _EVERY = 5.0  # seconds between two writes
+_SLOWEST = 8.0
 
 
 class Budget(Callback):
@@ -24,6 +25,7 @@ class Budget(Callback):
         self._file, self._progress = out / FILE, progress
         self._before = float(read_json(self._file)["seconds"]) if self._file.is_file() else 0.0
         self._started = self._written = time.monotonic()
+        self._computed = time.process_time()
         self._shown = 0.0
         self.seconds = 0.0
 
@@ -40,6 +42,13 @@ class Budget(Callback):
     @property
     def left(self) -> float:
         return self.seconds - self.spent
+
+    @property
+    def slowdown(self) -> float:
+        """Seconds that a second of computing takes on a machine that does other work too, 1 to `_SLOWEST`."""
+        computed = time.process_time() - self._computed
+        taken = time.monotonic() - self._started
+        return min(_SLOWEST, max(1.0, taken / computed)) if computed > _EVERY else 1.0
 
     def tick(self, *, now: bool = False) -> None:
         """Show the time, and write it where the last writing was a while ago, or `now`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,15 @@ def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) 
     first = out / (MODEL if len(choice["runs"]) == 1 else f"{MODEL}-1")
     progress.describe("hand over: export")
     problems = {}
-    for file, write in ((out / EXPORTED, export), (out / PAGE, page)):
+    for file, source, write in ((out / EXPORTED, first, export), (out / PAGE, out / EXPORTED, page)):
+        if EXPORTED in problems:
+            problems[file.name] = f"it is made of {EXPORTED}"
+            continue
         try:
             if not file.is_file():
-                write(first if file.name == EXPORTED else out / EXPORTED, file)
+                write(source, file)
         except EcgtuneError as error:  # such as an extra that is not installed
-            problems[file.name] = str(error)
+            problems[file.name] = f"{error}; then rerun the command"
         budget.tick(now=True)
     if not (out / CURVE).is_file():
         progress.describe("hand over: learning curve")
@@ -46,6 +50,17 @@ def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) 
     facts = _facts(out, plan, choice, budget, problems)
     write_auto(out, facts)
     progress.note(facts["headline"])
+
+
+def export_note() -> str:
+    """A sentence on a library that the exported file needs and that is not installed; "" where all are."""
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if not missing:
+        return ""
+    return (
+        f"{EXPORTED} and {PAGE} need {', '.join(missing)}: pip install 'ecgtune[export]'; when it is installed later, "
+        "rerun the command"
+    )
 
 
 def _facts(

@@ -71,7 +71,8 @@ class Trainings:
         """
         rounds, last = self.material.rounds, self.plan.budget.rounds[-1] * self.plan.budget.seconds
         final = 0.0 if rounds == 1 else last / rounds * (rounds - 1) / (rounds - 2)
-        return _AFTER + _PASSES * self.forward * self.tested_at_end + final
+        slowdown = self.budget.slowdown if self.jobs == 1 else 1.0  # others compute in processes of their own
+        return _AFTER * slowdown + _PASSES * self.forward * self.tested_at_end + final
 
     @property
     def forward(self) -> float:
