@@ -87,6 +87,13 @@ def test_coverage_holds_by_patient_and_not_by_window():
     assert np.mean(by_window) > 0.93
 
 
+def test_few_patients_that_are_all_covered_do_not_show_a_coverage_of_one():
+    unit = fit_certainty(patients(80, 0), None, binary_decision(), "mean").window
+    sure = Measured(np.array([0, 1] * 3), np.array([0.01, 0.99] * 3), np.arange(6))
+    found = measured_coverage(sure, unit, "binary", 0.9)["found"]
+    assert found == {"value": 1.0, "ci_low": pytest.approx(0.025 ** (1 / 6)), "ci_high": 1.0}
+
+
 def rare(count, seed):
     """Patients of whom one in six has the rare class, which looks like the other more often."""
     generator = np.random.default_rng(seed)

@@ -19,7 +19,7 @@ def content(novelty, recording=None):
 
 def test_a_promise_holds_or_breaks():
     assert promise_sentence(coverage(0.91, False), "the test data").endswith(
-        "91.0 % (88.0 % to 94.0 %): the promise holds."
+        "91.0 % (88.0 % to 94.0 %): this agrees with the promise."
     )
     assert "the promise breaks there" in promise_sentence(coverage(0.8, True), "these data")
 

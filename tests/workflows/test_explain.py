@@ -57,6 +57,7 @@ def test_what_is_refused(trained, tmp_path, capsys):
     assert "allowed" in refused(capsys, "explain", *new, "--target", "XYZ")
     assert "allowed: 0.02 to 2 seconds" in refused(capsys, "explain", *new, "--width", 5)
     assert not out.exists()
+    assert "pictures are SVG files" in refused(capsys, "explain", *new[:-1], tmp_path / "x.png")
 
 
 def test_shades_grow_with_the_value_and_stay_in_their_lead():

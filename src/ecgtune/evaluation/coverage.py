@@ -13,7 +13,7 @@ from ecgtune.evaluation.decision import Decision
 from ecgtune.evaluation.evaluate import defined
 from ecgtune.evaluation.external import Measured
 from ecgtune.evaluation.groups import Pooled, group_index
-from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
+from ecgtune.evaluation.intervals import interval, percentile_interval, resampled_counts
 
 Array = NDArray[np.float64]
 #: Fractions of abstention that are measured.
@@ -104,7 +104,7 @@ def measured_coverage(
 
     `{"promised", "found": {"value", "ci_low", "ci_high"}, "broken", "size", "single", "empty", "by_class"}`: "found"
     is the mean over groups of the fraction of their windows (of labels: windows and labels) whose true class is in the
-    set, with a bootstrap interval over groups; "broken" whether the promise is above the interval; "size" the mean
+    set, with a bootstrap interval over groups, or an exact one where all groups are equal; "broken" whether the promise is above the interval; "size" the mean
     number of classes in a set, "single" and "empty" fractions of sets; "by_class" coverage of the windows of each true
     class by its index (of labels: by 0 and 1).
     """
@@ -118,7 +118,8 @@ def measured_coverage(
     draws = np.concatenate(
         [counts @ rate / len(rate) for counts in resampled_counts(len(rate), len(rate), RESAMPLES, seed=0)]
     )
-    low, high = percentile_interval(draws, 0.95)
+    found = interval("coverage", float(rate.mean()), draws, len(rate), 0.95)
+    low, high = found["ci_low"], found["ci_high"]
     size = sets.sum(axis=-1)
     label = np.asarray(data.label).reshape(known.shape)
     return {

@@ -16,7 +16,7 @@ def promise_sentence(coverage: Entry, of: str) -> str:
     """Promised beside found coverage, and whether the promise breaks. of: the data, such as "the test split"."""
     found = coverage["found"]
     text = f"{_percent(found['value'])} ({_percent(found['ci_low'])} to {_percent(found['ci_high'])})"
-    kept = "the promise breaks there" if coverage["broken"] else "the promise holds"
+    kept = "the promise breaks there" if coverage["broken"] else "this agrees with the promise"
     return (
         f"Prediction sets promise to cover {100 * coverage['promised']:g} % by patient or recording; on {of} they "
         f"cover {text}: {kept}."

@@ -83,6 +83,8 @@ def explain(
     """
     if not isinstance(settings, ExplainSettings):
         raise SettingError(f"settings is {settings!r}; give ecgtune.ExplainSettings(...)")
+    if Path(out).suffix.lower() != ".svg":
+        raise SettingError(f"{out}: pictures are SVG files, which browsers show; give a name such as explanation.svg")
     run = run if isinstance(run, Predictor) else open_predictor(run)
     run.to(settings.device)
     with ProgressBar(quiet=quiet) as bar:
