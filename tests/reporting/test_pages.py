@@ -12,7 +12,7 @@ import pytest
 
 from ecgtune.errors import RunError
 from ecgtune.reporting.folders import read_comparison
-from ecgtune.reporting.pages import shown_folder
+from ecgtune.reporting.pages import inline_figure, shown_folder
 from ecgtune.reporting.writing import write_comparison, write_pretraining, write_run
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -140,6 +140,12 @@ def test_pretrained_split_by_row(make_comparison, tmp_path):
     assert "Per record" not in text
     assert "Δ" not in text
     assert len(page.of("svg")) == 6
+
+
+def test_a_figure_that_is_more_than_shapes_is_refused(tmp_path):
+    (tmp_path / "stress.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>')
+    with pytest.raises(RunError, match="it holds more than shapes"):
+        inline_figure(tmp_path, "stress", "A figure")
 
 
 def test_what_users_wrote_is_escaped(make_comparison, tmp_path):

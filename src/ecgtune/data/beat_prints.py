@@ -117,7 +117,7 @@ class BeatPrints:
         interval = _STEP * self.interval[follow].astype(np.float32)
         rise = _RISE * np.diff(self.height[start[:, None] + np.arange(SERIES + 1)].astype(np.float32), axis=1)
         kept = (interval < LONGEST_INTERVAL).all(axis=1)
-        irregular = (np.abs(np.diff(interval, axis=1)) >= IRREGULAR).any(axis=1)
+        irregular = np.abs(np.diff(interval, axis=1)).max(axis=1) >= IRREGULAR
         # A logarithm whose slope is one through the tolerance at each size of a step.
         step = np.sign(rise) * np.log1p(OF_STEP * np.abs(rise) / THOUSANDTHS) / OF_STEP
         height = np.where(irregular[:, None], step, rise / THOUSANDTHS)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecgtune.data.positive import stored_positive
+from ecgtune.errors import RunError
 from ecgtune.evaluation.notes import preset_notes
 from ecgtune.reporting import calibration, encoders, pretraining, tables, wording
 from ecgtune.reporting.answers import comparison_answer, evaluate_command, run_answer, stress_command
@@ -20,6 +21,8 @@ from ecgtune.reporting.recommendation import import_lines, shown_run
 from ecgtune.reporting.style import row_colours
 from ecgtune.reporting.tradeoffs import differing
 from ecgtune.utils import formatting
+from ecgtune.utils.drawings import is_drawing
+from ecgtune.utils.files import small_text
 from ecgtune.utils.formatting import flat
 from ecgtune.utils.text import printable
 
@@ -291,9 +294,13 @@ def inline_figure(folder: Path, name: str, alt: str, prefix: str | None = None) 
     """
     from markupsafe import Markup
 
-    text = (folder / f"{name}.svg").read_text(encoding="utf-8")
+    text = small_text(folder / f"{name}.svg")
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    if not is_drawing(text):
+        raise RunError(
+            f"{folder / name}.svg is no figure that ecgtune wrote: it holds more than shapes; remove {folder}"
+        )
     prefix = prefix or name
     text = re.sub(r'(\bid=")', rf"\1{prefix}-", text)
     text = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\1{prefix}-", text)
