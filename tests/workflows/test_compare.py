@@ -40,9 +40,9 @@ def comparison(tmp_path_factory, compare):
     return folder, compare(folder)
 
 
-def test_four_methods_make_ten_figures_one_table_and_one_report(comparison):
+def test_four_methods_make_eleven_figures_one_table_and_one_report(comparison):
     folder, results = comparison
-    assert len(list((folder / "figures").iterdir())) == 10
+    assert len(list((folder / "figures").iterdir())) == 11
     assert {path.name for path in folder.iterdir()} == {
         "full", "lora", "adapter", "probe", "resnet", "majority",
         "figures", "results.json", "table.csv", "table.md", "report.html",
