@@ -104,9 +104,9 @@ def measured_coverage(
 
     `{"promised", "found": {"value", "ci_low", "ci_high"}, "broken", "size", "single", "empty", "by_class"}`: "found"
     is the mean over groups of the fraction of their windows (of labels: windows and labels) whose true class is in the
-    set, with a bootstrap interval over groups, or an exact one where all groups are equal; "broken" whether the promise is above the interval; "size" the mean
-    number of classes in a set, "single" and "empty" fractions of sets; "by_class" coverage of the windows of each true
-    class by its index (of labels: by 0 and 1).
+    set, with a bootstrap interval over groups, or an exact one where all groups are equal; "broken" whether the promise
+    is above the interval; "size" the mean number of classes in a set, "single" and "empty" fractions of sets;
+    "by_class" coverage of the windows of each true class by its index (of labels: by 0 and 1).
     """
     covered, known, sets = _covered(data, unit, task, by_class)
     index = group_index(data.group, len(data.label))[1]
