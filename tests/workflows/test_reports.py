@@ -125,7 +125,14 @@ WIDE = """() => [...document.querySelectorAll("table, pre, figure, dl")].filter(
 LOOKS = {"desktop": (1200, 900), "phone": (390, 844), "print": (960, 700)}  # print: US letter across, less the margins
 
 
-@pytest.mark.parametrize("name", ["run", "comparison", "run-evidence", "comparison-evidence"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "run-evidence",
+        "comparison-evidence",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("run", "comparison")),
+    ],
+)
 def test_axe_finds_nothing_and_nothing_is_wider_than_the_page(folder, name):
     playwright = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
     with browser() as chrome:
