@@ -3,47 +3,117 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from ecgtune.config.base import from_table
-from ecgtune.data.dataset import Dataset, limited
+from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE, Dataset, limited
 from ecgtune.data.simulation import simulate
 from ecgtune.errors import DataError
 from ecgtune.io.label_table import TableColumns
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.records.reading import RecordSettings, read_records
 from ecgtune.io.windows import read_dataset
+from ecgtune.utils.schema import Count, check_schema
 
 #: `kind` of the reading of a run that was published without its data.
 WITHOUT_DATA = "without data"
+#: Simulated samples at most: a run folder may come from others, and must not fill the memory by a number.
+MOST_SIMULATED = 1 << 26
+_Texts = list[str] | str | None
+
+
+class _Kind(TypedDict):
+    kind: str
+
+
+class _Simulated(TypedDict):
+    windows: Annotated[int, 2, MOST_SIMULATED]
+    sampling_rate: Annotated[float, LOWEST_RATE, HIGHEST_RATE]
+    seconds: Annotated[float, 0, MOST_SIMULATED]
+    patients: Count | None
+    seed: Count
+
+
+class _Windows(TypedDict):
+    path: str
+    val_file: NotRequired[str | None]
+    test_file: NotRequired[str | None]
+    sampling_rate: NotRequired[float | None]
+    label: NotRequired[str | None]
+    labels: NotRequired[_Texts]
+    label_separator: NotRequired[str | None]
+    missing: NotRequired[list[str] | str]
+    positive: NotRequired[str | None]
+    group: NotRequired[str | None]
+    lead: NotRequired[str | None]
+    unit: NotRequired[str | None]
+    lead_names: NotRequired[_Texts]
+    layout: NotRequired[str | None]
+    drop_invalid: NotRequired[bool]
+
+
+class _Records(TypedDict):
+    table: str
+    records: str
+    columns: dict[str, Any]
+    options: dict[str, Any]
+    settings: dict[str, Any]
+
+
+class _Limit(TypedDict):
+    limit: NotRequired[list[Count] | None]
+
+
+_KINDS: dict[str, Any] = {"simulated": _Simulated, "windows": _Windows, "records": _Records}
 
 
 def read_again(reading: Mapping[str, Any] | None, sha256: str | None = None) -> Dataset:
     """The dataset that `Source.reading` describes, also after a round trip through JSON.
 
-    sha256: of the content then; None for any content. Raises DataError, one line, when nothing is described, files are
-    gone, or their content has changed.
+    sha256: of the content then; None for any content. Raises DataError, one line, when nothing is described, the
+    description is damaged, files are gone, or their content has changed.
     """
     if reading is None:
         raise DataError("its arrays came from a Python session, not from a file")
-    given = dict(reading)
+    given = _checked(reading)
     kind, limit = given.pop("kind"), given.pop("limit", None)
-    if kind == WITHOUT_DATA:
-        raise DataError("the run was published without its data")
     if kind == "simulated":
         dataset = simulate(**given)
     elif kind == "windows":
         dataset = read_dataset(given.pop("path"), **given)
     else:
+        # The number of processes is for this machine to decide.
+        settings = {name: value for name, value in given["settings"].items() if name != "workers"}
         dataset = read_records(
             given["table"],
             given["records"],
             columns=from_table(TableColumns, given["columns"], "the columns of the run"),
             options=from_table(ReadOptions, given["options"], "the reading of the run"),
-            settings=from_table(RecordSettings, given["settings"], "the windows of the run"),
+            settings=from_table(RecordSettings, settings, "the windows of the run"),
         )
     if limit is not None:
         dataset = limited(dataset, *limit)
     if sha256 not in (None, dataset.source.sha256):
         raise DataError(f"{dataset.source.path}: its content has changed since the training")
     return dataset
+
+
+def _checked(reading: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of what describes the reading. Raises DataError where it is not what `Source` writes."""
+    what = "how the data were read"
+    check_schema(reading, _Kind, what, DataError)
+    kind = reading["kind"]
+    if kind == WITHOUT_DATA:
+        raise DataError("the run was published without its data")
+    if kind not in _KINDS:
+        raise DataError(f"{what}: kind is {kind[:40]!r}; allowed: {', '.join(_KINDS)}")
+    for schema in (_Limit, _KINDS[kind]):
+        check_schema(reading, schema, what, DataError)
+    unknown = reading.keys() - {*_Kind.__annotations__, *_Limit.__annotations__, *_KINDS[kind].__annotations__}
+    if unknown or len(reading.get("limit") or (0, 0)) != 2:
+        raise DataError(f"{what}: {min(unknown, default='limit')[:40]!r} is not what ecgtune writes")
+    if kind == "simulated":
+        samples = reading["windows"] * reading["seconds"] * reading["sampling_rate"]
+        if samples > MOST_SIMULATED:
+            raise DataError(f"{samples:.3g} simulated samples are more than the {MOST_SIMULATED} that are made again")
+    return dict(reading)
