@@ -34,6 +34,7 @@ PRINTED_BY = {
     "io/records/selection.py": READING,
     "io/download.py": ("data get",),
     "data/signal/": READING,
+    "utils/locks.py": ("compare", "fine-tune", "sweep", "pretrain", "predict", "auto", "evaluate", "stress"),
     "workflows/compare.py": ("compare",),
     "workflows/predict.py": ("predict",),
     "workflows/pretrain.py": ("pretrain",),

@@ -11,6 +11,7 @@ import ecgtune
 from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.recipes.recipe import load_recipes
 from ecgtune.training.callbacks import ProgressCallback
+from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from helpers.settings import changed
 
@@ -241,3 +242,9 @@ def test_out_is_a_file(tmp_path, compare):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunError, match="is a file"):
         compare(tmp_path / "file", "probe")
+
+
+def test_a_cross_validation_keeps_others_out_of_its_folder(tmp_path):
+    rounds = [ecgtune.simulate(40, seed=seed, seconds=2) for seed in (1, 2)]
+    with exclusive(tmp_path, "first"), pytest.raises(RunError, match=r"in use by process \d+ on .* \(first\)"):
+        ecgtune.cross_validate(rounds, "probe", out=tmp_path, quiet=True)

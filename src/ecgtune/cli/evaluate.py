@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.inputs import Reading, RecordFlags, check_exists, read_data
-from ecgtune.cli.options import MOST_USED, DataFile, Out, Quiet, given, optional
+from ecgtune.cli.options import MOST_USED, DataFile, Out, Quiet, Wait, given, optional
 from ecgtune.cli.output import print_columns, say
 from ecgtune.config.commands import EvaluateSettings
 from ecgtune.errors import SettingError
@@ -35,6 +35,7 @@ def evaluate(
     settings: EvaluateFlags = EvaluateFlags(),
     reading: Reading = Reading(),
     records: RecordFlags = RecordFlags(),
+    wait: Wait = False,
     quiet: Quiet = False,
 ) -> None:
     """Evaluate a finished run on another data set, beside its own test split.
@@ -54,7 +55,7 @@ def evaluate(
     from ecgtune.reporting.external import comparison_rows, gap_sentence, promise_sentences, sentences
 
     columns = read_columns(data, dataset, chosen.by, records.recording_column) if chosen.by else {}
-    found = ecgtune.evaluate(predictor, dataset, chosen, out=out, columns=columns, quiet=quiet)
+    found = ecgtune.evaluate(predictor, dataset, chosen, out=out, columns=columns, wait=wait, quiet=quiet)
     say(*sentences(found))
     level = found["recording"] or found["window"]
     title = "Per recording" if found["recording"] else "Per window"

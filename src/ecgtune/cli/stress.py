@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ecgtune.cli.evaluate import read_for_run
 from ecgtune.cli.inputs import Reading, RecordFlags
-from ecgtune.cli.options import MOST_USED, DataFile, Out, Quiet, given, optional
+from ecgtune.cli.options import MOST_USED, DataFile, Out, Quiet, Wait, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.commands import StressSettings
 
@@ -28,6 +28,7 @@ def stress(
     settings: StressFlags = StressFlags(),
     reading: Reading = Reading(),
     records: RecordFlags = RecordFlags(),
+    wait: Wait = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure a finished run on windows with noise and other faults.
@@ -45,5 +46,5 @@ def stress(
     import ecgtune
     from ecgtune.reporting.stress import stress_sentences
 
-    found = ecgtune.stress(predictor, dataset, StressSettings(**given(settings)), out=out, quiet=quiet)
+    found = ecgtune.stress(predictor, dataset, StressSettings(**given(settings)), out=out, wait=wait, quiet=quiet)
     say(*stress_sentences(found), f"table: {out / 'stress.md'}, figure: {out / 'stress.svg'}")

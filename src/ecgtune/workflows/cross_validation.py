@@ -14,9 +14,10 @@ from ecgtune.recipes.lookup import RecipeLike
 from ecgtune.reporting.tables import escape_markdown
 from ecgtune.training.run_folder import RESULT_FORMAT
 from ecgtune.utils.files import write_json
-from ecgtune.utils.locks import check_result
+from ecgtune.utils.locks import exclusive
 from ecgtune.utils.text import printable
 from ecgtune.workflows.compare import compare
+from ecgtune.workflows.environment import command_line
 
 SUMMARY = "rounds.json"
 
@@ -43,32 +44,32 @@ def cross_validate(
     if len(rounds) < 2:
         raise SettingError(f"{len(rounds)} rounds; two or more are needed, from k_folds or leave_one_site_out")
     folder = Path(out)
-    check_result(folder, SUMMARY)
-    results = [
-        compare(
-            dataset,
-            recipes,
-            model=model,
-            out=folder / f"round-{number}",
-            seeds=seeds,
-            baselines=baselines,
-            reference=reference,
-            wait=wait,
-            quiet=quiet,
-        )
-        for number, dataset in enumerate(rounds, start=1)
-    ]
-    summary = {
-        "format": RESULT_FORMAT,
-        "rounds": [
-            {"folder": f"round-{number}", "split": result["split"]["origin"]}
-            for number, result in enumerate(results, start=1)
-        ],
-        "reference": results[0]["reference"],
-        **({"positive": results[0]["positive"]} if "positive" in results[0] else {}),
-        "rows": [_row(index, results) for index in range(len(results[0]["rows"]))],
-    }
-    write_json(folder / SUMMARY, summary)
+    with exclusive(folder, command_line(), result=SUMMARY, wait=wait):
+        results = [
+            compare(
+                dataset,
+                recipes,
+                model=model,
+                out=folder / f"round-{number}",
+                seeds=seeds,
+                baselines=baselines,
+                reference=reference,
+                wait=wait,
+                quiet=quiet,
+            )
+            for number, dataset in enumerate(rounds, start=1)
+        ]
+        summary = {
+            "format": RESULT_FORMAT,
+            "rounds": [
+                {"folder": f"round-{number}", "split": result["split"]["origin"]}
+                for number, result in enumerate(results, start=1)
+            ],
+            "reference": results[0]["reference"],
+            **({"positive": results[0]["positive"]} if "positive" in results[0] else {}),
+            "rows": [_row(index, results) for index in range(len(results[0]["rows"]))],
+        }
+        write_json(folder / SUMMARY, summary)
     return summary
 
 

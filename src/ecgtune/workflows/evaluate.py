@@ -52,6 +52,7 @@ def evaluate(
     *,
     out: str | Path,
     columns: Mapping[str, NDArray[np.str_]] | None = None,
+    wait: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a run on `dataset`, beside its own test split, and return the content of `external.json`.
@@ -62,7 +63,8 @@ def evaluate(
     the run's; only `settings.prevalence` moves probabilities, by a stated number, or by one that is estimated from the
     probabilities without labels.
 
-    Writes `external.json`, `table.md` and `predictions.csv` into the folder `out`. Raises DataError, SettingError or
+    Writes `external.json`, `table.md` and `predictions.csv` into the folder `out`. wait: while another process uses the
+    folder, instead of an error. Raises DataError, SettingError or
     RunError, one line each, before anything is written.
     """
     check_dataset(dataset, "evaluate")
@@ -78,7 +80,7 @@ def evaluate(
     parts = {name: parts_of(columns[name][rows], name) for name in settings.by}
     sides, own_recording = _own_predictions(run)
     folder = Path(out)
-    with exclusive(folder, command_line(), result=RESULT):
+    with exclusive(folder, command_line(), result=RESULT, wait=wait):
         run.to(settings.device)
         with ProgressBar(quiet=quiet) as bar:
             bar.expect(len(rows))

@@ -38,6 +38,7 @@ def stress(
     settings: StressSettings = DEFAULTS,
     *,
     out: str | Path,
+    wait: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Disturb the windows of `dataset`, predict them with a run, and return the content of `stress.json`.
@@ -47,8 +48,9 @@ def stress(
     disturbed behind the signal path; where that filters or z-scores, this is repeated on the disturbed windows, and on
     the undisturbed ones.
 
-    Writes `stress.json`, `stress.csv`, `stress.md` and `stress.svg` into the folder `out`. Raises DataError,
-    SettingError or RunError, one line each, before anything is written.
+    Writes `stress.json`, `stress.csv`, `stress.md` and `stress.svg` into the folder `out`. wait: while another
+    process uses the folder, instead of an error. Raises DataError, SettingError or RunError, one line each, before
+    anything is written.
     """
     check_dataset(dataset, "stress")
     if not isinstance(settings, StressSettings):
@@ -65,7 +67,7 @@ def stress(
         reasons = "; ".join(f"{each.title}: {possible[each.name][1]}" for each in applied)
         raise SettingError(f"only {', '.join(settings.only)}: cannot be tested ({reasons}); name others, or none")
     folder = Path(out)
-    with exclusive(folder, command_line(), result=RESULT):
+    with exclusive(folder, command_line(), result=RESULT, wait=wait):
         run.to(settings.device)
         with ProgressBar(quiet=quiet) as bar:
             bar.expect(len(rows) * (1 + sum(len(strengths) for strengths, _ in possible.values())))
