@@ -86,6 +86,7 @@ def test_a_cache_folder_that_cannot_be_written_is_one_line(recordings, monkeypat
     with pytest.raises(DataError, match="ECGTUNE_CACHE") as caught:
         find_beats(recordings, [11])
     assert "\n" not in str(caught.value)
+    assert "No space" not in str(caught.value)
 
 
 def test_without_the_detector_there_is_one_line_that_says_what_to_install(recordings, monkeypatch):

@@ -17,6 +17,7 @@ from ecgtune.errors import RunError, SettingError
 from ecgtune.io.recordings import Recordings
 from ecgtune.training.inference import read_rows, write_rows
 from ecgtune.utils.cache import cache_folder, cache_key, unwritable
+from ecgtune.utils.files import system_error
 
 DETECTOR = "neurokit2"
 FORMAT = 1  # increase it when the stored values or the call of the detector change
@@ -69,7 +70,7 @@ def find_beats(recordings: Recordings, rows: Iterable[int]) -> Beats:
         try:
             write_rows(file, iter([position]), len(position))
         except RunError as error:
-            raise unwritable(file.parent, OSError(str(error))) from None
+            raise unwritable(file.parent, system_error(error) or OSError(str(error))) from None
     return Beats(position)
 
 

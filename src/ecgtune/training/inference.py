@@ -17,7 +17,7 @@ from ecgtune.models.classifier import Classifier
 from ecgtune.training.batches import Inputs, Windows, array_of, tensor_of
 from ecgtune.training.precision import autocast
 from ecgtune.utils.cache import checksum
-from ecgtune.utils.files import write_atomically
+from ecgtune.utils.files import open_file, write_atomically
 
 BATCH = 256
 FEATURES = SplitPoint("features")
@@ -103,7 +103,7 @@ def write_rows(file: Path, chunks: Iterator[np.ndarray], rows: int) -> None:
 def read_rows(file: Path) -> np.ndarray | None:
     """Return the array of a file of `write_rows`, memory-mapped; None where it is missing or has changed since."""
     try:
-        with file.open("rb") as source:
+        with open_file(file) as source:
             source.seek(-_SUM_BYTES, 2)
             stored = int.from_bytes(source.read(), "little")
         return np.load(file, mmap_mode="c") if checksum(file, _SUM_BYTES) == stored else None

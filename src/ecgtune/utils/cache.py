@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import platformdirs
 
 from ecgtune.errors import DataError
-from ecgtune.utils.files import write_reason
+from ecgtune.utils.files import open_file, write_reason
 from ecgtune.utils.locks import exclusive
 
 STALE_SECONDS = 24 * 3600  # leftovers of a crash are removed after this time
@@ -88,8 +88,9 @@ def cached(entry: Path, load: Callable[[Path], T | None], make: Callable[[Path],
 def loaded(entry: Path, load: Callable[[Path], T | None]) -> T | None:
     """Return `load(entry)` if the files that the entry was made of are as they were then; else None."""
     try:
-        sums = json.loads((entry / _CHECKSUMS).read_text(encoding="utf-8"))
-        same = all(checksum(entry / name) == value for name, value in sums.items())
+        with open_file(entry / _CHECKSUMS) as file:
+            sums = json.loads(file.read())
+        same = bool(sums) and all(checksum(entry / name) == value for name, value in sums.items())
     except (OSError, ValueError, AttributeError, RecursionError):
         return None
     return load(entry) if same else None
@@ -97,8 +98,8 @@ def loaded(entry: Path, load: Callable[[Path], T | None]) -> T | None:
 
 def checksum(file: Path, left_out: int = 0) -> int:
     """Return the CRC-32 of a file (3 GB/s) without its last `left_out` bytes. Raises OSError."""
-    value, left = 0, file.stat().st_size - left_out
-    with file.open("rb") as source:
+    with open_file(file) as source:
+        value, left = 0, file.stat().st_size - left_out
         while left > 0 and (part := source.read(min(left, _PIECE))):
             value, left = zlib.crc32(part, value), left - len(part)
     return value

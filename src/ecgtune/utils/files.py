@@ -105,13 +105,13 @@ def _told(path: Path) -> Iterator[None]:
     except EcgtuneError:
         raise
     except Exception as error:
-        reason = _system_error(error)
+        reason = system_error(error)
         if reason is None:
             raise
         raise unwritable(path, reason) from None
 
 
-def _system_error(error: BaseException | None) -> OSError | None:
+def system_error(error: BaseException | None) -> OSError | None:
     """The operating system's error behind that of a library; None for one of another kind."""
     while error is not None:
         number = re.search(r"(?:os error|Os \{ code:) (\d+)", str(error))  # safetensors

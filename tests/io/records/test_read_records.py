@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,17 @@ def test_a_damaged_entry_is_made_again_and_old_versions_go(folder, cache_folder)
     write_record(records, "r01", heartbeats(1, seed=9)[0])
     read_records(table, records)
     assert len(list(cache_folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize("place", ["a folder", "a device", "a pipe"])
+def test_an_entry_with_anything_in_place_of_a_file_is_made_again(folder, cache_folder, place):
+    table, records = folder(4)
+    first = np.array(read_records(table, records).signal)
+    (entry,) = cache_folder.iterdir()
+    file = entry / {"a folder": "versions.json", "a device": "versions.json", "a pipe": "signal.f32"}[place]
+    file.unlink()
+    {"a folder": Path.mkdir, "a device": lambda file: file.symlink_to("/dev/zero"), "a pipe": os.mkfifo}[place](file)
+    assert_array_equal(read_records(table, records).signal, first)
 
 
 def test_several_processes_give_the_same_windows_in_the_same_order(tmp_path):

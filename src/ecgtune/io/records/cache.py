@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -20,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.near_duplicates import DuplicatePair, find_near_duplicates
-from ecgtune.errors import DataError
+from ecgtune.errors import DataError, RunError
 from ecgtune.io.readers.base import FileReader
 from ecgtune.io.readers.registry import code_of, recording_reader
 from ecgtune.io.records.first_pass import Preparation, Progress, RecordingFacts, RecordingOutcome, first_pass
 from ecgtune.io.records.selection import Selection
 from ecgtune.utils.cache import cache_folder, cache_key, cached, file_version, loaded
-from ecgtune.utils.files import file_sha256, write_text
+from ecgtune.utils.files import file_sha256, open_file, write_text
 
 FORMAT = 6  # raise it with every change of the stored content or of the signal path
 _VERSIONS = "versions.json"
@@ -97,7 +98,8 @@ def prepare_records(
 
     entry = cache_folder() / f"{subject}-{cache_key([sha256, code]) if code else sha256[:20]}"
     prepared = cached(entry, _load, make)
-    write_text(entry / _VERSIONS, json.dumps(stored))  # the next call finds the entry without hashing
+    with suppress(RunError):  # a shared cache that this user cannot write: the next call hashes again
+        write_text(entry / _VERSIONS, json.dumps(stored))
     return prepared
 
 
@@ -149,7 +151,8 @@ def _store(entry: Path, names: list[str], outcomes: Outcomes, leads: int, sha256
 
 def _versions_in(entry: Path) -> list[Any] | None:
     try:
-        return json.loads((entry / _VERSIONS).read_text(encoding="utf-8"))
+        with open_file(entry / _VERSIONS) as file:
+            return json.loads(file.read())
     except (OSError, ValueError):
         return None
 
