@@ -14,11 +14,12 @@ from ecgtune.reporting.writing import write_comparison, write_run
 ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
+@pytest.mark.filterwarnings("error:Glyph")
 @pytest.mark.parametrize(
     ("negative", "positive", "title"),
     [
         ("$\\frac{$", "_x^{\x1b[31m", "_LoRA $a_{"),
-        ("שלום \u202egnp.exe", "مرحبا\nerror: fake line", "[bold]LoRA[/] <script>"),
+        ("שלום 心房 \u202egnp.exe", "مرحبا\nerror: fake line", "[bold]LoRA[/] <script>"),
         pytest.param("a" * 200, "b " * 100, "L" * 200, marks=pytest.mark.slow),
         pytest.param("*AF*|`x`", "=cmd|' /C calc'!A0", "", marks=pytest.mark.slow),
     ],

@@ -13,6 +13,7 @@ import pytest
 import ecgtune
 from ecgtune import models
 from ecgtune.errors import RunError, SettingError
+from ecgtune.reporting.pack import checklists
 from ecgtune.reporting.pack.checklists import CHECKLISTS, fill, read_checklist
 from ecgtune.reporting.pack.documents import template_facts
 from ecgtune.reporting.pack.evidence import read_evidence
@@ -254,11 +255,24 @@ def test_texts_of_files_are_escaped(trained, tmp_path):
     metrics["classes"] = ["*other*", "AF_1 | \ue0000\ue001x\ue002"]
     metrics["positive"]["class"] = metrics["classes"][1]
     (copy / "metrics.json").write_text(json.dumps(metrics))
+    fitted = read(copy / "calibration.json")
+    for side in filter(None, (fitted["before"], fitted["after"])):
+        side["each"] = {f"<script>`{name}": entry for name, entry in side["each"].items()}
+    (copy / "calibration.json").write_text(json.dumps(fitted))
     ecgtune.write_pack(copy, tmp_path / "pack")
+    assert not any("<script>" in file.read_text(encoding="utf-8") for file in (tmp_path / "pack").glob("*.md"))
     text = (tmp_path / "pack/tripod-ai.md").read_text(encoding="utf-8")
     assert r"\*other\*" in text
     assert r"[AF\_1 \|" in text
     assert not re.search("[\ue000-\ue002]", text)
+
+
+@pytest.mark.parametrize("name", [*CHECKLISTS, "methods"])
+def test_names_and_sentences_pass_a_filter(name):
+    """Tracked values are escaped where they are shown; names of entries and sentences made of texts are plain."""
+    text = (Path(checklists.__file__).parent / f"{name}.toml").read_text(encoding="utf-8")
+    bare = re.findall(r"\{\{ *(\w+(?:\[\w+\])?) *\}\}", text)
+    assert [each for each in bare if not each.endswith("_cite") and not each.startswith("method_cites")] == []
 
 
 @pytest.mark.parametrize(

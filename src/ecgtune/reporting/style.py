@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -117,8 +118,10 @@ def _save(figure: Figure, path: Path, kind: str) -> None:
     elif kind == ".pdf":
         figure.savefig(path, format="pdf", metadata={"CreationDate": None})
     else:
-        # Without a date, the same data give the same file.
-        figure.savefig(path, format="svg", metadata={"Date": None})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph ")  # text of an SVG is drawn by the fonts of its reader
+            # Without a date, the same data give the same file.
+            figure.savefig(path, format="svg", metadata={"Date": None})
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace(f"'{MEASURED_FONT}'", f"'{MEASURED_FONT}', {NARROWER_FONTS}"), encoding="utf-8")
 

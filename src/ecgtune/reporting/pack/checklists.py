@@ -133,7 +133,9 @@ def fact_environment() -> Environment:
     found = make_environment()
     for name in ("score", "percent", "count", "rate", "seconds", "duration", "interval"):
         found.filters[name] = _needed(getattr(formatting, name))
-    found.filters["join"] = lambda values, separator="": separator.join(_shown(value) for value in values)
+    found.filters["join"] = lambda values, separator="": separator.join(
+        escape_markdown(value) if type(value) is str else _shown(value) for value in values
+    )
     found.filters["capital"] = lambda text: _shown(text, lambda own: own[:1].upper() + own[1:])
     found.finalize = _shown
     return _tracking(found)
