@@ -10,7 +10,8 @@ OLDEST := .venv-oldest
 # A part of the suite that calls every dependency.
 OLDEST_TESTS := tests/utils tests/config tests/io/test_window_cache.py tests/io/readers/test_formats.py \
 	tests/methods/test_methods.py tests/training/test_loop.py tests/reporting/test_writing.py tests/cli/test_options.py \
-	tests/deployment/test_export.py tests/workflows/test_sweep.py tests/workflows/test_pretrain.py
+	tests/deployment/test_export.py tests/deployment/test_attribution.py tests/workflows/test_explain.py \
+	tests/models/openecg tests/workflows/test_sweep.py tests/workflows/test_pretrain.py
 
 .PHONY: audit dist oldest help install browser demo image test test-all fuzz lint types docs check web bench study figures clean
 

@@ -11,7 +11,9 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = ("pretrain", "runtime", "export", "sweep", "clinical", "dicom", "hdf5")
+EXTRAS = ("pretrain", "explain", "runtime", "export", "serve", "sweep", "clinical", "dicom", "hdf5", "openecg")
+#: Extras that are not pinned: a build of torch of their own, gigabytes, sums of others, and tools of developers.
+OTHER_EXTRAS = ("executorch", "ray", "formats", "docs", "dev")
 LEFT_OUT = {"torch"}
 _LOWER = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?>=([0-9.]+)")
 

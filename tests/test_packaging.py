@@ -62,6 +62,8 @@ def test_every_requirement_has_a_lower_bound_that_can_be_pinned(script):
     assert f"numpy>={pins['numpy']}" in project["dependencies"]
     assert "torch" not in pins
     assert {"optuna", "onnx", "h5py", "neurokit2"} <= pins.keys()
+    oldest = script("oldest")
+    assert {*oldest.EXTRAS, *oldest.OTHER_EXTRAS} == {*project["optional-dependencies"]}
 
 
 def test_the_runtime_distribution_has_the_same_bounds():

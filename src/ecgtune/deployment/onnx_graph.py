@@ -110,6 +110,8 @@ def _exported(graph: InferenceGraph, example: torch.Tensor, names: dict[int, str
         )
     assert program is not None
     model = program.model_proto
+    # onnxruntime (1.20 to 1.24) transposes a weight under its name, which would then contradict its stated shape.
+    del model.graph.value_info[:]
     for axis, name in names.items():
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
     for output in model.graph.output:
