@@ -5,6 +5,7 @@ import re
 import shutil
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import numpy as np
@@ -17,6 +18,7 @@ from ecgtune.reporting.pack import checklists
 from ecgtune.reporting.pack.checklists import CHECKLISTS, fill, read_checklist
 from ecgtune.reporting.pack.documents import template_facts
 from ecgtune.reporting.pack.evidence import read_evidence
+from ecgtune.reporting.pack.tables import pack_tables
 from ecgtune.reporting.pack.tracked import Ledger, Place, follow, plain
 from ecgtune.utils import formatting
 from ecgtune.utils.csv_cells import read_csv
@@ -183,6 +185,15 @@ def test_every_citation_of_the_data_has_an_entry():
 
 def _data(name: str) -> str:
     return (Path(ecgtune.__file__).parent / "reporting/pack" / name).read_text(encoding="utf-8")
+
+
+def test_means_over_classes_are_called_macro_in_tables():
+    counts = {name: {"windows": 3, "groups": None} for name in ("train", "val", "test")}
+    metrics = {"task": "multiclass", "window": {"metrics": dict.fromkeys(("accuracy", "f1"))}, "group": {"reason": ""}}
+    metrics["split"] = {"counts": counts, "unit": "row"}
+    facts = {"calibration": None, "external": None, "stress": None, "recipe": {}}
+    table = pack_tables(SimpleNamespace(run=SimpleNamespace(metrics=metrics), facts=facts))[0]
+    assert [row[0] for row in table.rows] == ["Accuracy", "Macro F1"]
 
 
 def test_tables_agree_with_the_run_and_each_other(pack, trained):

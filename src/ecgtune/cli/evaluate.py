@@ -57,9 +57,8 @@ def evaluate(
     columns = read_columns(data, dataset, chosen.by, records.recording_column) if chosen.by else {}
     found = ecgtune.evaluate(predictor, dataset, chosen, out=out, columns=columns, wait=wait, quiet=quiet)
     say(*sentences(found))
-    level = found["recording"] or found["window"]
-    title = "Per recording" if found["recording"] else "Per window"
-    print_columns((title, "internal", "external", "difference"), comparison_rows(level))
+    level = "recording" if found["recording"] else "window"
+    print_columns((f"Per {level}", "internal", "external", "difference"), comparison_rows(found, level))
     say(*promise_sentences(found["certainty"]))
     say(*(f"{name}: {gap_sentence(column['gap'])}" for name, column in found["subgroups"].items()))
     say(f"table: {out / 'table.md'}")

@@ -50,7 +50,8 @@ def external_facts(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         "path": result["data"]["path"],
         "level": level,
         "sentences": tables.sentences(result),
-        "rows": tables.comparison_rows(result[level]),
+        "unit": tables.interval_unit(result),
+        "rows": tables.comparison_rows(result, level),
         "promises": tables.promise_sentences(certainty) if of_sets else [],
         "certainty": tables.certainty_rows({side: certainty[side] and certainty[side][level] for side in certainty})
         if of_sets

@@ -8,7 +8,7 @@ from typing import Any
 from ecgtune.reporting.calibration import TITLES
 from ecgtune.reporting.certainty import promise_sentence
 from ecgtune.reporting.tables import escape_markdown, markdown_table
-from ecgtune.reporting.wording import METRIC_TITLES
+from ecgtune.reporting.wording import metric_titles
 from ecgtune.utils import formatting
 
 Entry = Mapping[str, Any]
@@ -16,9 +16,13 @@ Entry = Mapping[str, Any]
 BIAS = 0.02
 
 
-def comparison_rows(level: Entry) -> list[list[str]]:
-    """Title, internal, external and difference of each metric, then of each label, then measures of calibration."""
-    rows = [[METRIC_TITLES.get(name, name), *_cells(entry)] for name, entry in level["metrics"].items()]
+def comparison_rows(result: Entry, unit: str) -> list[list[str]]:
+    """Title, internal, external and difference of each metric, then of each label, then measures of calibration.
+
+    unit: "window" or "recording".
+    """
+    level, titles = result[unit], metric_titles(dict(result))
+    rows = [[titles[name], *_cells(entry)] for name, entry in level["metrics"].items()]
     for label, metrics in level["labels"].items():
         rows.append([f"AUROC, {label}", *_cells(metrics["auroc"])])
     sides = level["calibration"]
@@ -138,6 +142,11 @@ def gap_sentence(gap: Entry | None) -> str:
     )
 
 
+def interval_unit(result: Entry) -> str:
+    """The unit of intervals in external.json and stress.json, in plural."""
+    return "windows" if result["data"]["groups"] is None else "patients or recordings"
+
+
 def sentences(result: Entry) -> list[str]:
     """What was left out, mapped and moved."""
     data = result["data"]
@@ -181,12 +190,14 @@ def table_markdown(result: Entry) -> str:
     """All tables of an evaluation, with the sentences above them."""
     lines = [escape_markdown(sentence) for sentence in sentences(result)]
     lines = [line for sentence in lines for line in (sentence, "")]
-    for title, level in (("window", result["window"]), ("recording", result["recording"])):
-        if level is not None:
-            header = (f"Per {title}", "Internal", "External", "Difference")
-            lines += [*markdown_table(header, comparison_rows(level)), ""]
-    unit = "windows" if result["data"]["groups"] is None else "patients or recordings"
-    lines += [f"In parentheses: 95 % bootstrap intervals over {unit}. Difference: external minus internal.", ""]
+    for level in ("window", "recording"):
+        if result[level] is not None:
+            header = (f"Per {level}", "Internal", "External", "Difference")
+            lines += [*markdown_table(header, comparison_rows(result, level)), ""]
+    lines += [
+        f"In parentheses: 95 % bootstrap intervals over {interval_unit(result)}. Difference: external minus internal.",
+        "",
+    ]
     lines += _certainty_lines(result["certainty"])
     points = operating_rows(result["operating_points"])
     if points:

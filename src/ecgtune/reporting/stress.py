@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecgtune.evaluation.stress import METRICS, Loss, losses
+from ecgtune.reporting.external import interval_unit
 from ecgtune.reporting.style import MARKERS, METHOD_COLOURS, QUIET, draw, heading
 from ecgtune.reporting.tables import escape_markdown, markdown_table
 from ecgtune.reporting.wording import in_sentence
@@ -138,10 +139,9 @@ def stress_markdown(result: Entry) -> str:
         cells = [_cell(row["metrics"][name]) for name in METRICS]
         rows.append([row["title"], strength_text(row), *cells, f"{formatting.percent(row['changed'])} %"])
     lines += markdown_table(("Disturbance", "Strength", *(TITLES[name] for name in METRICS), "Decisions changed"), rows)
-    unit = "windows" if result["data"]["groups"] is None else "patients or recordings"
     lines += [
         "",
-        f"In parentheses: 95 % bootstrap intervals over {unit}. A loss is shown where the interval of "
+        f"In parentheses: 95 % bootstrap intervals over {interval_unit(result)}. A loss is shown where the interval of "
         "the paired difference to the undisturbed windows is below zero; the intervals are not adjusted for their "
         "number.",
         "",

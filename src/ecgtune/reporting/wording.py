@@ -41,7 +41,7 @@ def lead_of(content: dict[str, Any]) -> str:
 
 
 def metric_titles(content: dict[str, Any]) -> dict[str, str]:
-    """Title of every metric in a metrics.json or results.json; means over classes or labels are called macro."""
+    """Title of every metric in a metrics.json, results.json or external.json; "macro" for means over classes."""
     task = task_of(content)
     if task == "binary":
         return METRIC_TITLES
@@ -49,7 +49,7 @@ def metric_titles(content: dict[str, Any]) -> dict[str, str]:
         name: title if task == "multiclass" and name in _WHOLE else f"Macro {in_sentence(title)}"
         for name, title in METRIC_TITLES.items()
     }
-    over = content["evaluation"].get("f1_over")
+    over = content.get("evaluation", {}).get("f1_over")
     return titles | ({CHALLENGE: f"F1 over {', '.join(over)}"} if over else {})
 
 

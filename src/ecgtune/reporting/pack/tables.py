@@ -10,7 +10,7 @@ from ecgtune.reporting.calibration import PARTS, TITLES
 from ecgtune.reporting.pack.documents import settings, shown_value
 from ecgtune.reporting.pack.evidence import Evidence
 from ecgtune.reporting.pack.tracked import Ledger, Shown, plain
-from ecgtune.reporting.wording import METRIC_TITLES, task_of
+from ecgtune.reporting.wording import METRIC_TITLES, metric_titles, task_of
 from ecgtune.utils import formatting
 from ecgtune.utils.csv_cells import csv_text
 
@@ -121,8 +121,9 @@ def _performance(metrics: Mapping[str, Any]) -> Table:
     levels = {"Windows": metrics["window"]}
     if "reason" not in metrics["group"]:
         levels[f"{str(metrics['group']['of']).capitalize()}s"] = metrics["group"]
+    titles = metric_titles(dict(metrics))
     rows = [
-        [METRIC_TITLES.get(name, name), *(level["metrics"].get(name) for level in levels.values())]
+        [titles[name], *(level["metrics"].get(name) for level in levels.values())]
         for name in metrics["window"]["metrics"]
     ]
     caption = "Performance on the test split, with 95 % intervals."
@@ -165,10 +166,9 @@ def _calibration(content: Mapping[str, Any]) -> Table:
 
 
 def _external(content: Mapping[str, Any]) -> list[Table]:
-    columns = ("internal", "external", "difference")
+    columns, metrics = ("internal", "external", "difference"), metric_titles(dict(content))
     rows = [
-        [METRIC_TITLES.get(name, name), *(entry[column] for column in columns)]
-        for name, entry in content["window"]["metrics"].items()
+        [metrics[name], *(entry[column] for column in columns)] for name, entry in content["window"]["metrics"].items()
     ]
     caption = "Windows of the test split and of the other data, with 95 % intervals."
     found = [Table("external", caption, ("Metric", *columns), rows, frozenset(columns))]
