@@ -83,7 +83,8 @@ reference = "full"
 def script():
     """The modules of the studies by name."""
     with pytest.MonkeyPatch.context() as patch:
-        for folder in ("benchmarks", "studies", "studies/calibration", "studies/pretraining", "studies/real_tasks"):
+        studies = ("calibration", "encoders", "pretraining", "real_tasks")
+        for folder in ("benchmarks", "studies", *(f"studies/{name}" for name in studies)):
             patch.syspath_prepend(str(ROOT / folder))
         yield importlib.import_module
 
