@@ -3,6 +3,7 @@
 import re
 import shutil
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -26,16 +27,18 @@ def write_windows(path, seed, count=240):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, encoder):
+def recipes(encoder):
+    settings = loop(epochs=2, batch_size=32, device="cpu", precision="fp32")
+    made = [ecgtune.Recipe(method=method, **settings._asdict()) for method in (ecgtune.LinearProbe(), ecgtune.LoRA())]
+    return [replace(each, model=replace(each.model, name=encoder)) for each in made]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, recipes):
     """A run and a comparison with cases, copies of both with evidence, and the data."""
     path = tmp_path_factory.mktemp("reports")
     for name, seed in (("own", 1), ("other", 2)):
         write_windows(path / f"{name}.npz", seed)
-    settings = loop(epochs=2, batch_size=32, device="cpu", precision="fp32")
-    recipes = [
-        ecgtune.Recipe(method=method, **settings._asdict()) for method in (ecgtune.LinearProbe(), ecgtune.LoRA())
-    ]
-    recipes = [replace(each, model=replace(each.model, name=encoder)) for each in recipes]
     read = ecgtune.read_dataset(path / "own.npz")
     ecgtune.fine_tune(read, recipes[0], out=path / "run", quiet=True)
     results = ecgtune.compare(read, recipes, out=path / "comparison", seeds=1, baselines=False, quiet=True)
@@ -117,6 +120,26 @@ def test_a_report_is_written_again(folder, tmp_path, capsys, monkeypatch):
     assert "cases is -1" in refused(capsys, "report", "run", "--cases", -1)
     with pytest.raises(SettingError):
         ecgtune.write_report("run", cases=50)
+
+
+def test_a_comparison_that_was_killed_before_the_report_of_its_cases(folder, recipes, tmp_path, monkeypatch):
+    copy = shutil.copytree(folder / "comparison", tmp_path / "comparison")
+    shown = copy / read_json(copy / "results.json")["recommendation"]["run"]
+    shutil.rmtree(shown / "cases")
+
+    def compare():
+        data = ecgtune.read_dataset(folder / "own.npz")
+        return ecgtune.compare(data, recipes, out=copy, seeds=1, baselines=False, quiet=True)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(import_module("ecgtune.workflows.compare"), "write_run_report", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compare()
+    monkeypatch.undo()
+    compare()
+    assert "Electrocardiogram" in text_of(shown / "report.html")
 
 
 WIDE = """() => [...document.querySelectorAll("table, pre, figure, dl")].filter(each =>

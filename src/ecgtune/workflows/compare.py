@@ -105,6 +105,7 @@ def _compare(
     }
     shown = folder / shown_run(results)
     if not (shown / CASES / CASES_FILE).is_file():
+        (shown / "report.html").unlink(missing_ok=True)  # after a kill, the rerun writes it with the cases
         write_cases(read_run(shown), dataset, device=first.trainer.device)
         write_run_report(shown)
     write_comparison(folder, results)
