@@ -42,7 +42,7 @@ def shortened(tokens: list[str]) -> list[str]:
             tokens[tokens.index(flag) + 1] = value
         else:
             tokens += [flag, value]
-    silent = tokens[0] in ("demo", "models", "methods", "report") or tokens[:2] in (
+    silent = "quiet" not in options_by_command()[tokens[0]] or tokens[:2] in (
         ["data", "fingerprint"],
         ["data", "overlap"],
     )
