@@ -10,6 +10,7 @@ from shutil import copytree
 
 import pytest
 
+import ecgtune
 from ecgtune.errors import RunError
 from ecgtune.reporting.folders import read_comparison
 from ecgtune.reporting.pages import inline_figure, shown_folder
@@ -215,6 +216,15 @@ def test_a_pretraining_says_how_it_was_called(pretrained, tmp_path, command, sai
     for text in (write_pretraining(run).read_text(encoding="utf-8"), (run / "README.md").read_text(encoding="utf-8")):
         assert said in text
         assert ("Called from Python" in text) == (command == "python")
+
+
+def test_a_report_of_a_pretraining_is_written_again(pretrained, tmp_path):
+    run = copytree(pretrained / "teacher", tmp_path / "run")
+    (run / "report.html").unlink()
+    (run / "README.md").write_text("filled in")
+    assert ecgtune.write_report(run) == (run / "report.html", None)
+    assert "Objective: masked teacher" in (run / "report.html").read_text(encoding="utf-8")
+    assert (run / "README.md").read_text() == "filled in"
 
 
 def test_what_users_wrote_about_a_pretraining_is_escaped(pretrained, tmp_path):

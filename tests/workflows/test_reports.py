@@ -142,6 +142,17 @@ def test_a_comparison_that_was_killed_before_the_report_of_its_cases(folder, rec
     assert "Electrocardiogram" in text_of(shown / "report.html")
 
 
+def test_the_report_of_a_comparison_is_written_again(folder, tmp_path, capsys):
+    shutil.copytree(folder / "comparison", tmp_path / "comparison")
+    (tmp_path / "comparison" / "report.html").unlink()
+    shown = read_json(tmp_path / "comparison" / "results.json")["recommendation"]["run"]
+    run("report", tmp_path / "comparison", "--cases", 1)
+    assert capsys.readouterr().out == f"report: {tmp_path / 'comparison' / 'report.html'}\n"
+    cases = read_json(tmp_path / "comparison" / shown / "cases" / "cases.json")["cases"]
+    for place in (tmp_path / "comparison", tmp_path / "comparison" / shown):
+        assert text_of(place / "report.html").count('aria-label="Electrocardiogram') == len(cases) <= len(KINDS)
+
+
 WIDE = """() => [...document.querySelectorAll("table, pre, figure, dl")].filter(each =>
   each.getBoundingClientRect().right > document.documentElement.clientWidth + 1 ||
   each.scrollWidth > each.clientWidth + 1 && each.tagName === "TABLE").map(each => each.outerHTML.slice(0, 200))"""

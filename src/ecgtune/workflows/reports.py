@@ -6,11 +6,12 @@ from pathlib import Path
 
 from ecgtune.config.base import require
 from ecgtune.deployment.run import read_run
-from ecgtune.reporting.folders import read_comparison
+from ecgtune.reporting.folders import PRETRAINING, read_comparison
 from ecgtune.reporting.recommendation import shown_run
 from ecgtune.reporting.writing import write_comparison_report, write_pretraining, write_run_report
 from ecgtune.runtime.predictor import Predictor
 from ecgtune.training.run_folder import RunFolder
+from ecgtune.utils.files import read_json
 from ecgtune.utils.locks import exclusive
 from ecgtune.workflows.cases import EACH, write_cases
 from ecgtune.workflows.environment import command_line
@@ -34,9 +35,9 @@ def write_report(folder: str | Path, *, cases: int = EACH, device: str = "auto")
         missing = _with_cases(shown, cases, device)
         with exclusive(folder, command_line()):
             return write_comparison_report(folder), missing
-    run = RunFolder(folder)
-    run.check_finished()
-    if run.read_metrics().get("kind") == "pretraining":
+    RunFolder(folder).check_finished()
+    content = read_json(folder / METRICS)
+    if isinstance(content, dict) and content.get("kind") == PRETRAINING:
         return write_pretraining(folder, card=False), None
     return folder / "report.html", _with_cases(folder, cases, device)
 
