@@ -81,3 +81,12 @@ def test_a_patient_in_two_parts_counts_in_both():
     part = np.repeat(["first", "second"], len(measured.label))
     gap = subgroup_metrics(doubled, binary_decision(), ("no", "yes"), {"half": part}, resamples=50)["half"]["gap"]
     assert (gap["value"], gap["ci_low"], gap["ci_high"]) == (0, 0, 0)
+
+
+def test_a_part_in_which_every_order_is_wrong_is_ranked():
+    """As with inverted leads: an AUROC of 0 is a number, and the largest gap."""
+    measured, part = data((2.0, 2.0), patients=30)
+    turned = np.where(part == "part 1", 1 - measured.probability, measured.probability)
+    wrong = Measured(measured.label, np.round(turned), measured.group)
+    gap = subgroup_metrics(wrong, binary_decision(), ("no", "yes"), {"site": part}, resamples=50)["site"]["gap"]
+    assert (gap["parts"], gap["value"]) == (["part 0", "part 1"], 1.0)

@@ -112,7 +112,9 @@ def _column(
         groups = len(np.unique(index[own]))
         small = groups < FEWEST_GROUPS or rarest < FEWEST_WINDOWS
         result[part] = {"windows": len(own), "groups": groups, "rarest": rarest, "small": small, "metrics": entries}
-    ranked = [part for part, entry in result.items() if not entry["small"] and entry["metrics"]["auroc"]["value"]]
+    ranked = [
+        part for part, entry in result.items() if not entry["small"] and entry["metrics"]["auroc"]["value"] is not None
+    ]
     return {"parts": result, "gap": _gap(ranked, result, drawn)}
 
 
