@@ -1,11 +1,14 @@
 """A finished run in Python: its features, and what it prints."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import ecgtune
-from ecgtune.errors import DataError
+from ecgtune.deployment.run import Ensemble
+from ecgtune.errors import DataError, SettingError
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from helpers.models import TINY
@@ -80,3 +83,10 @@ def test_values_print_themselves_in_one_short_line(runs):
     assert "LoRA(rank=3" in texts[2]
     assert f"test accuracy {runs['lora'].metrics['window']['metrics']['accuracy']['value']:.3f}" in texts[2]
     assert all(str(run.folder) in texts[3] for run in runs.values())
+
+
+def test_runs_that_pool_recordings_differently_are_no_ensemble(runs):
+    one = runs["probe"]
+    other = replace(one, metrics=one.metrics | {"evaluation": {"recording": "maximum"}})
+    with pytest.raises(SettingError, match=r"recordings pooled by maximum, but .* has mean"):
+        Ensemble((one, other))

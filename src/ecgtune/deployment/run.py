@@ -271,6 +271,7 @@ def _compared(run: Run) -> dict[str, Any]:
         "leads": run.leads,
         "windows of": f"{data['samples']} samples at {run.sampling_rate:g} Hz",
         "signal path": data["signal_path"],
+        "recordings pooled by": run.recording_rule,
     }
 
 
