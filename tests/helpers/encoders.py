@@ -142,10 +142,6 @@ class PatchNet(Encoder):
     def head_width(self) -> int:
         return self.config.width
 
-    @property
-    def blocks(self) -> Mapping[str, nn.Module]:
-        return {f"layers.{index}": layer for index, layer in enumerate(self.layers)}
-
     def embed(self, signal: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         self.input_spec.check(signal)
         patches = signal.unflatten(2, (-1, self.config.patch)).transpose(1, 2).flatten(2)  # ordered by lead

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from ecgtune.config.base import suggest
+from ecgtune.config.base import choose
 from ecgtune.config.model import LeadMode
 from ecgtune.config.targets import PROJECTIONS, ROLES, TARGETS
 from ecgtune.errors import DataError, SettingError
@@ -129,8 +129,8 @@ class Encoder(nn.Module):
 
     @property
     def blocks(self) -> Mapping[str, nn.Module]:
-        """Stages in the order of computation, by their names in `named_modules()`."""
-        raise NotImplementedError
+        """Stages in the order of computation, by their names in `named_modules()`; by default those in `layers`."""
+        return {f"layers.{index}": layer for index, layer in enumerate(cast(nn.ModuleList, self.layers))}
 
     @property
     def block_widths(self) -> tuple[int, ...]:
@@ -256,9 +256,7 @@ class Encoder(nn.Module):
         kind: a set of `TARGETS`, "all" (attention and feed-forward projections; of an encoder without any, its
         convolutions), or one role. Raises SettingError where the encoder has none of them.
         """
-        choices = ("all", *TARGETS, *ROLES)
-        if kind not in choices:
-            raise SettingError(f"targets {kind!r} are not known; {suggest(kind, choices)}")
+        choose(kind, ("all", *TARGETS, *ROLES), "targets")
         if kind == "all":
             wanted = (*TARGETS["attention"], *TARGETS["mlp"])
             found = self.modules_of(*wanted) or self.modules_of(*TARGETS["conv"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,10 +23,6 @@ class LayeredEncoder(Encoder):
     @property
     def head_width(self) -> int:
         return self.config.width
-
-    @property
-    def blocks(self) -> Mapping[str, nn.Module]:
-        return {f"layers.{index}": layer for index, layer in enumerate(self.layers)}
 
     def run_block(self, index: int, block: nn.Module, features: Tensor, mask: Tensor | None) -> Tensor:
         return block(features, mask)

@@ -19,7 +19,7 @@ from ecgtune.models.classifier import Classifier, Head
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.leads import LeadMixer
 from ecgtune.models.names import MODELS, model_names, unknown_model
-from ecgtune.models.registry import HubRepository, PackageFile, PublishedFile, find_model, licence_of, model_info
+from ecgtune.models.registry import HubRepository, PublishedWeights, find_model, licence_of, model_info
 from ecgtune.models.weights import Weights
 
 #: Sources of weights about which was told in this process.
@@ -119,11 +119,7 @@ def _tell(name: str, weights: Weights) -> None:
 def fetch_weights(name: str) -> None:
     """Download the weights of a name where they are not here yet. Raises CheckpointError where that is not possible."""
     found = find_model(name)
-    if (
-        found is not None
-        and isinstance(found[1], (HubRepository, PublishedFile, PackageFile))
-        and not Path(name).exists()
-    ):
+    if found is not None and isinstance(found[1], PublishedWeights) and not Path(name).exists():
         found[1].fetch(name)
 
 
@@ -133,7 +129,7 @@ def input_spec_of(name_or_path: str | Path) -> InputSpec:
     found = find_model(name)
     if found is not None and not Path(name).exists():
         architecture, weights = found
-        if name in MODELS or not hasattr(weights, "repository"):
+        if name in MODELS or not isinstance(weights, HubRepository):
             with torch.device("meta"):
                 return architecture(weights.config(architecture)).input_spec
     return _find(name_or_path, 0, None, None)[1].encoder.input_spec
@@ -181,8 +177,8 @@ def _find(
         )
     path, found = Path(name_or_path), find_model(name)
     if checkpoint is not None:
-        if found is None or not hasattr(found[1], "files"):
-            published = [each for each in model_names() if hasattr(MODELS[each].weights, "files")]
+        if found is None or not isinstance(found[1], PublishedWeights):
+            published = [each for each in model_names() if isinstance(MODELS[each].weights, PublishedWeights)]
             raise SettingError(
                 f"a checkpoint is given for {name!r}, which is no name of published weights; allowed: "
                 f"{', '.join(published)}; or give the path of the file in place of the name"

@@ -81,50 +81,54 @@ class BundledFolder:
 
 
 @dataclass(frozen=True)
-class HubRepository:
-    """Published files on the Hugging Face hub; the first of `files` is loaded unless another one is named."""
+class PublishedWeights:
+    """Published files of an encoder with these sizes; the first of `files` is loaded unless another one is named."""
 
-    repository: str
     files: tuple[str, ...]
     sizes: EncoderConfig
-
-    @property
-    def description(self) -> str:
-        return f"hub {self.repository}"
 
     def config(self, architecture: type[Encoder]) -> EncoderConfig:
         return self.sizes
 
     def fetch(self, name: str) -> Path:
-        """Path of the file that `name` means, downloaded when the cache does not hold it. Raises CheckpointError."""
+        """Path of the file that `name` means. Raises CheckpointError where it is not here and cannot be downloaded."""
+        raise NotImplementedError
+
+    def load(self, name: str, architecture: type[Encoder], leads: tuple[str, ...] | None, seed: int) -> Checkpoint:
+        found = load_named(self.fetch(name), name, architecture, self.sizes)
+        return replace(found, weights=replace(found.weights, source=name))  # not the place on this machine
+
+
+@dataclass(frozen=True)
+class HubRepository(PublishedWeights):
+    """Files on the Hugging Face hub, which are downloaded where the cache does not hold them."""
+
+    repository: str
+
+    @property
+    def description(self) -> str:
+        return f"hub {self.repository}"
+
+    def fetch(self, name: str) -> Path:
         asked = name.removeprefix(f"{self.repository}/")
         return download(self.repository, self.files[0] if asked == name else asked, self.files)
 
     def load(self, name: str, architecture: type[Encoder], leads: tuple[str, ...] | None, seed: int) -> Checkpoint:
-        found = load_checkpoint(self.fetch(name))
-        return replace(found, weights=replace(found.weights, source=name))  # not the place in this machine's cache
+        found = load_checkpoint(self.fetch(name))  # another file of the repository may have other sizes
+        return replace(found, weights=replace(found.weights, source=name))
 
 
 @dataclass(frozen=True)
-class PublishedFile:
-    """Published files that are downloaded by hand from `place`."""
+class PublishedFile(PublishedWeights):
+    """Files that are downloaded by hand from `place`."""
 
-    files: tuple[str, ...]
     place: str
-    sizes: EncoderConfig
 
     @property
     def description(self) -> str:
         return f"file {self.files[0]}"
 
-    def config(self, architecture: type[Encoder]) -> EncoderConfig:
-        return self.sizes
-
-    def load(self, name: str, architecture: type[Encoder], leads: tuple[str, ...] | None, seed: int) -> Checkpoint:
-        self.fetch(name)
-
     def fetch(self, name: str) -> NoReturn:
-        """Raise the CheckpointError that says where the file is."""
         raise CheckpointError(
             f"the weights of {name} are not downloaded by ecgtune; get {' or '.join(self.files)} from {self.place} and "
             f'give its path: load_model("{name}", checkpoint=PATH), or --checkpoint PATH'
@@ -132,25 +136,19 @@ class PublishedFile:
 
 
 @dataclass(frozen=True)
-class PackageFile:
-    """Published files in an installed package; they are read, and none of the package's code is run.
+class PackageFile(PublishedWeights):
+    """Files in an installed package; they are read, and none of the package's code is run.
 
-    package: its name, and that of the extra that installs it. files: paths in it, of which the first is loaded.
+    package: its name, and that of the extra that installs it; `files` are paths in it.
     """
 
     package: str
-    files: tuple[str, ...]
-    sizes: EncoderConfig
 
     @property
     def description(self) -> str:
         return f"package {self.package}"
 
-    def config(self, architecture: type[Encoder]) -> EncoderConfig:
-        return self.sizes
-
     def fetch(self, name: str) -> Path:
-        """Path of the file. Raises CheckpointError without the package, or where it has no such file."""
         found = find_spec(self.package)  # of a top-level package, which this does not import
         folders = [] if found is None else [Path(folder) for folder in found.submodule_search_locations or ()]
         files = [folder / self.files[0] for folder in folders]
@@ -163,19 +161,15 @@ class PackageFile:
             )
         return path
 
-    def load(self, name: str, architecture: type[Encoder], leads: tuple[str, ...] | None, seed: int) -> Checkpoint:
-        found = load_named(self.fetch(name), name, architecture, self.sizes)
-        return replace(found, weights=replace(found.weights, source=name))  # not the place in this installation
-
 
 def published_weights(name: str, sizes: EncoderConfig) -> HubRepository | PublishedFile | PackageFile:
     """Source of the published weights of a model of this package, by its entry in `models.toml`."""
     facts = built_in()[name]
     if facts.repository is not None:
-        return HubRepository(facts.repository, facts.files, sizes)
+        return HubRepository(facts.files, sizes, facts.repository)
     if facts.package is not None:
-        return PackageFile(facts.package, facts.files, sizes)
-    return PublishedFile(facts.files, facts.place, sizes)
+        return PackageFile(facts.files, sizes, facts.package)
+    return PublishedFile(facts.files, sizes, facts.place)
 
 
 @dataclass(frozen=True)

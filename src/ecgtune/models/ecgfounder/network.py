@@ -145,10 +145,6 @@ class ECGFounder(Encoder):
         return self.config.widths[-1]
 
     @property
-    def blocks(self) -> Mapping[str, nn.Module]:
-        return {f"layers.{index}": layer for index, layer in enumerate(self.layers)}
-
-    @property
     def block_widths(self) -> tuple[int, ...]:
         config = self.config
         stages = zip(config.widths, config.blocks, strict=True)
