@@ -55,7 +55,11 @@ def test_a_method_from_outside_goes_through_its_table():
     ("act", "message"),
     [
         (lambda: register_method("lora")(Scales), r"a method 'lora' is registered already .*; choose another name"),
-        (lambda: register_method("mine")(int), "a subclass of Method with a learning_rate"),
+        (lambda: register_method("mine")(int), "allowed: a subclass of ecgtune.Method"),
+        (
+            lambda: register_method("mine")(type("Mine", (ecgtune.Method,), {})),
+            "Mine has no learning rate; add the line",
+        ),
         (lambda: register_method("mine")(Forgotten), r"rate of Forgotten can be no setting; write @dataclass\(frozen"),
         (lambda: find_method("lorra"), "did you mean 'lora'"),
         (lambda: method_from_table({"name": "fulll"}), "did you mean 'full'"),

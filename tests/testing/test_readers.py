@@ -120,6 +120,12 @@ def test_a_suffix_begins_with_a_dot_and_is_in_lower_case(suffix, added):
     assert registry._ADDED == {}
 
 
+def test_a_signature_has_an_offset(added):
+    with pytest.raises(SettingError, match=r"write \(offset, bytes\) for each, such as signatures=\(\(0, b'ECG1'\),\)"):
+        registry.register_reader(FileReader("other", (".ecgjson",), read_json, signatures=(b"ECGJ",)))  # type: ignore
+    assert registry._ADDED == {}
+
+
 def test_the_longest_suffix_decides(added, tmp_path):
     members = lambda path: ("first", "second")  # noqa: E731
     mine = registry.register_reader(FileReader("other", (".my.csv",), read_json, members=members))

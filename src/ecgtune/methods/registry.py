@@ -22,13 +22,18 @@ METHODS: Registry[Method] = Registry("method", methods, "ecgtune.methods", submo
 def register_method(name: str) -> Callable[[M], M]:
     """Class decorator: make a method known under `name`, in recipes and on the command line.
 
-    Raises SettingError for a class that is no `Method`, or that has settings but no `@dataclass`, or a name that
-    another class has.
+    Raises SettingError for a class that is no `Method`, has no `learning_rate`, or has settings but no `@dataclass`,
+    or a name that another class has.
     """
 
     def decorate(method: M) -> M:
-        if not (isinstance(method, type) and issubclass(method, Method) and hasattr(method, "learning_rate")):
-            raise SettingError(f"register_method({name!r}) got {method!r}; a subclass of Method with a learning_rate")
+        if not (isinstance(method, type) and issubclass(method, Method)):
+            raise SettingError(f"register_method({name!r}) got {method!r}; allowed: a subclass of ecgtune.Method")
+        if not hasattr(method, "learning_rate"):
+            raise SettingError(
+                f"register_method({name!r}): {method.__name__} has no learning rate; add the line"
+                " learning_rate: ClassVar[float] = 1e-3"
+            )
         own = {item.name for item in fields(method)}
         forgotten = [n for n, kind in get_annotations(method).items() if "ClassVar" not in str(kind) and n not in own]
         if forgotten:

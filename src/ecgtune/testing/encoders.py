@@ -76,7 +76,8 @@ def _specification(encoder: Encoder) -> None:
     expect(spec.leads and not unknown, f"leads {spec.leads}; allowed: one or more of {', '.join(STANDARD_LEADS)}")
     expect(spec.sampling_rate > 0, f"sampling_rate {spec.sampling_rate}; allowed: above 0 Hz")
     expect(spec.leads == encoder.config.leads, f"input_spec has leads {spec.leads}, config has {encoder.config.leads}")
-    expect(set(encoder.roles) <= set(ROLES), f"roles {sorted(set(encoder.roles) - set(ROLES))} are not known")
+    other = sorted(set(encoder.roles) - set(ROLES))
+    expect(not other, f"roles has {', '.join(other)}; allowed: {', '.join(ROLES)}")
     for role, patterns in encoder.roles.items():
         expect(encoder.modules_of(role), f"role {role}: no module matches {patterns}")
     if encoder.lead_weight is not None:
@@ -242,6 +243,19 @@ def _gradients(encoder: Encoder) -> None:
             )
 
 
+def _after_blocks(encoder: Encoder) -> None:
+    depth = len(encoder.blocks)
+    with torch.no_grad():
+        features = encoder.features_before(depth, example_signal(encoder))
+    finished = encoder.finish_pooled(encoder.forward_from(depth, features))
+    if not finished.requires_grad:
+        return
+    finished.square().sum().backward()
+    behind = [name for name, p in encoder.named_parameters() if p.grad is not None]
+    missing = [name for name in behind if not name.startswith(encoder.after_blocks)]
+    expect(not missing, f"{', '.join(missing)} act behind the last block; after_blocks has to begin their names")
+
+
 def _gradient_checkpointing(encoder: Encoder) -> None:
     if not encoder.blocks:
         return
@@ -354,6 +368,7 @@ ENCODER_CHECKS = (
     _fixed_prefix,
     _target_modules,
     _gradients,
+    _after_blocks,
     _gradient_checkpointing,
     _drop_path,
     _saving,

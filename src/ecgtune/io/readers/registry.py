@@ -46,8 +46,14 @@ logger = logging.getLogger(__name__)
 def register_reader(reader: FileReader) -> FileReader:
     """Make a format known; of several suffixes that a file has, the longest counts, ".my.csv" before ".csv".
 
-    Raises SettingError for a name or a suffix that another reader has, or a suffix that is not like ".ecg".
+    Raises SettingError for a name or a suffix that another reader has, a suffix that is not like ".ecg", or signatures
+    without offsets.
     """
+    if not all(isinstance(signature, tuple) for signature in reader.signatures):
+        raise SettingError(
+            f"reader {reader.name!r}: signatures are {reader.signatures!r}; write (offset, bytes) for each, such as"
+            " signatures=((0, b'ECG1'),)"
+        )
     for suffix in (*reader.suffixes, *reader.window_suffixes):
         if not suffix.startswith(".") or len(suffix) < 2 or suffix != suffix.lower():
             raise SettingError(
