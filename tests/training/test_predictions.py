@@ -39,10 +39,3 @@ def test_predictions_are_read_as_they_were_written(tmp_path, label, probability,
     assert_array_equal(found.label, label)
     assert_array_equal(found.probability, probability)
     assert found.group is None
-
-
-def test_predictions_of_an_earlier_version_are_read(tmp_path):
-    (tmp_path / "predictions.csv").write_text("row,group,split,label,probability\n4,p,val,1,0.25\n7,q,test,0,0.5\n")
-    found = read_predictions(tmp_path / "predictions.csv")
-    assert_array_equal(found.label, [1, 0])
-    assert_array_equal(found.probability, [0.25, 0.5])

@@ -280,7 +280,7 @@ def test_measured_is_what_will_be_computed_once(cached, settings, total, measure
     variant, split = recipe("lora", "ecg-fm-tiny", **settings), draw_split(DATA, ecgtune.DataSettings())
     whole = replace(split, train=np.arange(4 * 58 - len(split.val)))
     (tmp_path / "job").write_bytes(pickle.dumps((variant, DATA, split, whole, 10**9)))
-    dry.answer(str(tmp_path / "job"))
+    dry.measure_job(str(tmp_path / "job"))
     assert taken == measured
     assert isinstance(pickle.loads((tmp_path / "job").read_bytes()), DryRun)
 

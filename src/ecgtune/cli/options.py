@@ -111,9 +111,9 @@ def optional(
         if item.name in skip:
             continue
         flag_name = (renamed or {}).get(item.name, item.name)
-        told = [f"{item.default}"] if item.default not in (None, ()) else []
-        told = ["the recipe's", *told] if recipe else told
-        help_text = texts[item.name] + (f" [default: {', else '.join(told)}]" if told else "")
+        defaults = [f"{item.default}"] if item.default not in (None, ()) else []
+        defaults = ["the recipe's", *defaults] if recipe else defaults
+        help_text = texts[item.name] + (f" [default: {', else '.join(defaults)}]" if defaults else "")
         kind = hints[item.name] if type(None) in get_args(hints[item.name]) else hints[item.name] | None
         # A setting of several values is typed as one flag with all of them behind it.
         many = any(get_origin(part) is tuple for part in get_args(kind)) and str not in get_args(kind)

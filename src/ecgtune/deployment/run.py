@@ -130,13 +130,13 @@ class Run(Predictor):
     def predict_windows(
         self, windows: np.ndarray, sampling_rate: float, precision: PredictionPrecision = "auto"
     ) -> np.ndarray:
-        return self._calibrated(self._answers(lambda model: model, windows, sampling_rate, precision))
+        return self._calibrated(self._outputs(lambda model: model, windows, sampling_rate, precision))
 
     def assess(self, signal: np.ndarray, sampling_rate: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         if self.novelty is None:
             return super().assess(signal, sampling_rate)
         windows, rate = self.checked_windows(signal, sampling_rate)
-        found = self._answers(WithFeatures, windows, rate, "auto")
+        found = self._outputs(WithFeatures, windows, rate, "auto")
         classes = len(self.classes)
         return self._calibrated(found[:, :classes]), self.novelty(found[:, classes:])
 
@@ -165,9 +165,9 @@ class Run(Predictor):
         float32 (windows, features); features is the encoder's width, or a multiple of it for pooling "statistics".
         """
         windows, rate = self.checked_windows(signal, sampling_rate, leads)
-        return self._answers(lambda model: FrozenPrefix(model, FEATURES), windows, rate, precision)
+        return self._outputs(lambda model: FrozenPrefix(model, FEATURES), windows, rate, precision)
 
-    def _answers(
+    def _outputs(
         self,
         part: Callable[[Classifier], nn.Module],
         windows: np.ndarray,

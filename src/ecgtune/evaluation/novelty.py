@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 MAHALANOBIS, NEIGHBOURS = "mahalanobis", "neighbours"
 #: Quantile of the validation windows' distances that a novelty of 1 stands for.
 USUAL = 0.99
-#: Share of the mean variance that each direction of the covariance has in addition; largest number of directions.
+#: Fraction of the mean variance that each direction of the covariance has in addition; largest number of directions.
 SHRINKAGE, DIRECTIONS = 0.01, 256
 #: The neighbour whose distance counts.
 NEIGHBOUR = 5

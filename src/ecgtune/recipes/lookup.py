@@ -126,8 +126,8 @@ def resolve_models(recipes: Sequence[Recipe]) -> None:
             fetch_weights(model)
         except CheckpointError as error:
             if all(one.data.fit == "encoder" for one in recipes):  # those of --models, which take no --checkpoint
-                told = str(error).replace("--checkpoint PATH", f"--models {model}=PATH")
-                raise CheckpointError(f"{told}; or leave {model} out of --models") from None
+                reason = str(error).replace("--checkpoint PATH", f"--models {model}=PATH")
+                raise CheckpointError(f"{reason}; or leave {model} out of --models") from None
             named = ", ".join(names)
             instead = "give another model"
             if len(users) > 1:

@@ -51,8 +51,8 @@ class Recipe:
             object.__setattr__(self, "name", self.method.name)
         named = isinstance(self.name, str) and re.fullmatch(r"[\w-][\w.-]*", self.name)
         require(bool(named), f"name {self.name!r} of a recipe; allowed: letters, digits, - _ and . (it names a folder)")
-        told = self.title is None or isinstance(self.title, str)
-        require(told, f"title {self.title!r} of {self.name}; a text is needed")
+        titled = self.title is None or isinstance(self.title, str)
+        require(titled, f"title {self.title!r} of {self.name}; a text is needed")
         self.trainer.check_batch(self.optimisation.batch_size)
 
     @property

@@ -257,7 +257,7 @@ class _Training:
             if len(piece) == 0 and processes == 1:
                 continue
             # Every process must run every backward pass; one without items repeats an item with weight 0.
-            share, piece = (1.0, piece) if len(piece) else (0.0, rows[:1])
+            counted, piece = (1.0, piece) if len(piece) else (0.0, rows[:1])
             batch = self.objective.batch(piece, context, self.device)
             if number == 0:
                 self.objective.before_step(batch)
@@ -265,9 +265,9 @@ class _Training:
                 terms = self.objective.loss(self.trained, batch)
             self.meter.read()
             # Divided by the weight of the whole batch, so that the gradients of the pieces add up to that of it.
-            loss = share * terms["loss"] * (processes / weight)
+            loss = counted * terms["loss"] * (processes / weight)
             self.accelerator.backward(self.scale.scaled(loss))
-            piece_terms.append(share * torch.stack([term.detach().float() for term in terms.values()]))
+            piece_terms.append(counted * torch.stack([term.detach().float() for term in terms.values()]))
         totals = zip(terms, *_to_numbers(self.accelerator, piece_terms), strict=True)
         return {name: sum(values) for name, *values in totals}
 

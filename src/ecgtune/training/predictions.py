@@ -86,7 +86,7 @@ def read_predictions(path: Path) -> Predictions:
     """Read predictions.csv. Raises RunError if it is missing or has another layout."""
     try:
         rows = read_csv(path)
-        names = list(rows[0]) if rows else [LABEL, PROBABILITY]
+        names = list(rows[0]) if rows else []
         group = np.array([row["group"] for row in rows])
         label, probability = _columns(rows, names)
         return Predictions(
@@ -103,9 +103,6 @@ def read_predictions(path: Path) -> Predictions:
 
 def _columns(rows: list[dict[str, str]], names: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return labels and probabilities of parsed rows."""
-    if PROBABILITY in names:  # file of an earlier version, with class indices as labels
-        label = np.array([int(row[LABEL]) for row in rows])
-        return label, np.array([float(row[PROBABILITY]) for row in rows])
     columns = [name for name in names if name.startswith(f"{PROBABILITY}_")]
     probability = np.array([[float(row[name]) for name in columns] for row in rows])
     classes = [name.removeprefix(f"{PROBABILITY}_") for name in columns]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -41,12 +41,12 @@ class OptimizerState(TypedDict):
 
 
 class SavedState(TypedDict):
-    """Content of the file; `average` and `scale` are absent from states of earlier versions."""
+    """Content of the file."""
 
     weights: dict[str, Any]
-    average: NotRequired[dict[str, Any]]
+    average: dict[str, Any]
     optimizer: OptimizerState
-    scale: NotRequired[dict[str, Positive | Count]]
+    scale: dict[str, Positive | Count]
     state: Progress
 
 
@@ -69,7 +69,6 @@ def read_state(
     try:
         content = read_torch_file(path, check_sums=True)
         check_schema(content, SavedState, str(path), RunError)
-        content = {"average": {}, "scale": {}, **content}
         extra = sorted(content["average"].keys() - average.keys())
         problem = (
             _tensors_problem(content["weights"], weights, path)

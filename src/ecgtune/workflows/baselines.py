@@ -53,15 +53,15 @@ def variants_of(variants: Sequence[Recipe], baselines: bool) -> list[tuple[Recip
 def write_majority(
     dataset: Dataset, split: Split, normalisation: str, evaluation: Evaluation, folder: Path
 ) -> RunFolder:
-    """Write the run that always answers what is more frequent in training; it has no model and no seed.
+    """Write a run that always predicts the most frequent class of the training split; it has no model and no seed.
 
-    That is one class, or of several labels for each whether it is there.
+    Of several labels, each is predicted as it is in most training windows.
     """
     run = RunFolder(folder)
     label = dataset.label[split.test]
     group = None if dataset.group is None else dataset.group[split.test]
     recording = dataset.pooled(split.test)
-    # The best constant is the share of positives; at 0.5 or more the answer is "positive" every time.
+    # The best constant is the fraction of positives; at 0.5 or more the prediction is always "positive".
     positives, known = label_counts(dataset.label[split.train], dataset.classes)
     shares = positives / known
     probability = (

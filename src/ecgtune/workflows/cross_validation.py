@@ -38,8 +38,7 @@ def cross_validate(
 
     out: holds one comparison folder per round, `round-1` ..., and `rounds.json`: for each method and metric the values
     of the rounds, their mean and their standard deviation (n - 1), with the difference to the reference alike. Rounds
-    share training windows, so the deviation is no standard error. A stopped run goes on where it was. Raises what
-    `compare` raises.
+    share training windows, so the deviation is no standard error. A rerun resumes. Raises what `compare` raises.
     """
     if len(rounds) < 2:
         raise SettingError(f"{len(rounds)} rounds; two or more are needed, from k_folds or leave_one_site_out")
@@ -87,7 +86,7 @@ def _row(index: int, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _summarised(tables: Sequence[dict[str, Any] | None], key: str) -> dict[str, Any] | None:
-    """Metric to values, mean and spread over rounds; None in a round where it is not defined, and left out of both."""
+    """Metric to values, mean and std over rounds; None in a round where it is not defined, and left out of both."""
     if any(table is None for table in tables):
         return None
     result = {}

@@ -115,7 +115,7 @@ def dry_run(recipe: Recipe, dataset: Dataset, split: Split, memory: int) -> DryR
         job = Path(place) / "job.pickle"
         job.write_bytes(pickle.dumps((recipe, *sample(dataset, split, recipe), split, memory)))
         watched = f"from ecgtune.utils.child import end_with_parent; end_with_parent({os.getpid()})"
-        command = [sys.executable, "-c", f"{watched}; from {__name__} import answer; answer({str(job)!r})"]
+        command = [sys.executable, "-c", f"{watched}; from {__name__} import measure_job; measure_job({str(job)!r})"]
         environment = {**os.environ, "ECGTUNE_CACHE": str(Path(place) / "cache")}  # nothing is found there
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode == -9:
@@ -129,7 +129,7 @@ def dry_run(recipe: Recipe, dataset: Dataset, split: Split, memory: int) -> DryR
     return found
 
 
-def answer(file: str) -> None:
+def measure_job(file: str) -> None:
     """Replace the job in `file` by its result: a DryRun, why it does not fit, or an EcgtuneError."""
     job = Path(file)
     recipe, dataset, few, split, memory = pickle.loads(job.read_bytes())

@@ -26,9 +26,9 @@ from ecgtune.workflows.environment import command_line
 from ecgtune.workflows.prediction_tables import (
     SKIPPED,
     PredictionResult,
-    answers,
     pooled,
     pooled_novelty,
+    unit_predictions,
     write_tables,
 )
 
@@ -87,11 +87,11 @@ def predict(
             folder=folder,
             recording=recording,
             window=np.concatenate([each.window for each in windows]),
-            windows=answers(
+            windows=unit_predictions(
                 run, probability, novelty, run.certainty and run.certainty.window, settings.abstain, by_class
             ),
             names=names.tolist(),
-            of_recordings=answers(run, of_recordings, novelty_of, whole, settings.abstain, by_class),
+            of_recordings=unit_predictions(run, of_recordings, novelty_of, whole, settings.abstain, by_class),
             skipped={skipped.recording: skipped.reason for each in windows for skipped in each.skipped},
             repeated={name: seconds for each in windows for name, seconds in each.repeated.items()},
             notes=(*(note for each in windows for note in each.notes), *notes, *_seen(run, places, names)),

@@ -26,7 +26,7 @@ Prediction = str | tuple[str, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class UnitPredictions:
     """Predictions of windows, or of recordings.
 
     probability: (windows, classes). prediction: a class name, or a tuple of labels, at the thresholds of the run; None
@@ -47,14 +47,14 @@ class Answers:
         return np.array([each is None for each in self.prediction], bool)
 
 
-def answers(
+def unit_predictions(
     run: Predictor,
     probability: np.ndarray,
     novelty: np.ndarray | None,
     unit: UnitCertainty | None,
     abstain: float | None,
     by_class: bool,
-) -> Answers:
+) -> UnitPredictions:
     """Decisions, confidence and prediction sets of probabilities (windows, classes).
 
     unit: thresholds of windows or recordings; None where the run has none. abstain: fraction of validation that has no
@@ -69,7 +69,7 @@ def answers(
     sets: list[list[str]] = [[] for _ in sure]
     if unit is not None:
         sets = set_texts(unit.sets(values, run.task, by_class=by_class), run.classes, run.task)
-    return Answers(probability, prediction, sure, sets, novelty)
+    return UnitPredictions(probability, prediction, sure, sets, novelty)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +85,9 @@ class PredictionResult:
     folder: Path
     recording: np.ndarray | None
     window: np.ndarray
-    windows: Answers
+    windows: UnitPredictions
     names: Sequence[str]
-    of_recordings: Answers
+    of_recordings: UnitPredictions
     skipped: Mapping[str, str]
     repeated: Mapping[str, float]
     notes: tuple[str, ...] = field(default=())
@@ -173,7 +173,12 @@ def tables(run: Predictor, found: PredictionResult, abstain: bool) -> dict[str, 
 
 
 def _table(
-    run: Predictor, names: list[str], keys: list[list[Any]], found: Answers, repeated: Mapping[str, str], abstain: bool
+    run: Predictor,
+    names: list[str],
+    keys: list[list[Any]],
+    found: UnitPredictions,
+    repeated: Mapping[str, str],
+    abstain: bool,
 ) -> list[list[Any]]:
     """Rows of cells: keys, a probability per class or label (of two: of the positive class), prediction, confidence,
     sets, novelty, note. repeated: notes by the first key, the recording.

@@ -96,11 +96,11 @@ class Calibration:
             return _logistic(self.maps[0](log_odds, xp), xp)
         first = self.maps[0]
         if self.task == "multiclass" and len(self.maps) == 1 and isinstance(first, BetaMap):
-            share = xp.exp(-first.a * softplus(-log_odds, xp))  # p to the power of 1 / temperature
+            probability = xp.exp(-first.a * softplus(-log_odds, xp))  # p to the power of 1 / temperature
         else:
             columns = [each(log_odds[:, index], xp) for index, each in enumerate(self.maps)]
-            share = _logistic(xp.stack(columns, -1), xp)
-        return share if self.task == "multilabel" else share / share.sum(-1)[..., None]
+            probability = _logistic(xp.stack(columns, -1), xp)
+        return probability if self.task == "multilabel" else probability / probability.sum(-1)[..., None]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry `calibration` of model.json."""

@@ -47,8 +47,8 @@ class AdaLoRA(TargetedMethod):
             self.start_rank > self.rank,
             f"start_rank of AdaLoRA is {self.start_rank}; allowed: above rank ({self.rank}), or there is no choice",
         )
-        for share in ("dropout", "warmup", "final_fraction"):
-            check_fraction(getattr(self, share), f"{share} of AdaLoRA")
+        for name in ("dropout", "warmup", "final_fraction"):
+            check_fraction(getattr(self, name), f"{name} of AdaLoRA")
         require(
             self.warmup + self.final_fraction < 1,
             f"warmup {self.warmup} + final_fraction {self.final_fraction} of AdaLoRA leave no steps to choose ranks;"
