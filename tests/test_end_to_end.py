@@ -8,11 +8,11 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 import ecgtune
-from ecgtune.cli.main import main
 from ecgtune.config.model import ModelSettings
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.training.predictions import read_predictions
+from helpers.cli import run
 from helpers.models import TINY
 from helpers.records import heartbeats, write_record
 
@@ -57,10 +57,6 @@ def folder(tmp_path_factory):
 def _here(folder, monkeypatch):
     monkeypatch.setenv("ECGTUNE_CACHE", str(folder / "cache"))
     monkeypatch.chdir(folder)
-
-
-def run(*tokens) -> None:
-    main([str(token) for token in tokens])
 
 
 @pytest.fixture(scope="module", params=list(FLAGS))

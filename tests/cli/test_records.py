@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ecgtune
-from ecgtune.cli.main import main
+from helpers.cli import refused, run
 from helpers.records import heartbeats, write_record
 
 RHYTHMS = ("AF", "other", "other")
@@ -26,19 +26,6 @@ def data(tmp_path, monkeypatch):
     table = tmp_path / "labels.csv"
     table.write_text("\n".join(["record,patient,AF,PVC,k,where,rhythm", *rows]) + "\n")
     return table
-
-
-def run(*tokens) -> None:
-    main([str(token) for token in tokens])
-
-
-def refused(capsys, *tokens) -> str:
-    with pytest.raises(SystemExit) as stop:
-        run(*tokens)
-    assert stop.value.code == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("error: ")
-    return line
 
 
 def test_check_tells_what_is_there(data, capsys):

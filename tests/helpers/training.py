@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +13,7 @@ import pytest
 from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.split import reads_features, split_point
+from ecgtune.training import loop as training_loop
 from ecgtune.training.batches import Windows
 from ecgtune.training.callbacks import Callback
 from ecgtune.training.classification import Classification
@@ -20,6 +22,23 @@ from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
 from helpers.models import tiny_classifier
 from helpers.settings import loop
+
+
+@contextmanager
+def stopped_in_the_second_epoch():
+    """A training in the body is interrupted before the second epoch is in its log."""
+    write = training_loop.write_text
+
+    def stop(path, text):
+        if path.name == "log.jsonl" and text.count("\n") == 2:
+            raise KeyboardInterrupt
+        write(path, text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_loop, "write_text", stop)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+
 
 SETTINGS = loop(epochs=3, batch_size=8, learning_rate=3e-3, device="cpu", precision="fp32")
 

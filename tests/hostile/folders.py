@@ -39,19 +39,26 @@ Change = Callable[[Path], object]
 DEEP = "[" * 200_000 + "]" * 200_000
 
 
-def edit(name: str, *keys: str, value: Any = ..., seal: bool = False) -> Change:
-    """Set (or, without value, remove) an entry of a JSON file. seal: with the right checksum of the weights."""
-
-    def change(folder: Path) -> None:
-        file = folder / name
-        content = json.loads(file.read_text())
-        entry = content
+def _set(*keys: Any, value: Any = ...) -> Callable[[dict[str, Any]], object]:
+    def change(content: dict[str, Any]) -> None:
+        entry: Any = content
         for key in keys[:-1]:
             entry = entry[key]
         if value is ...:
             del entry[keys[-1]]
         else:
             entry[keys[-1]] = value
+
+    return change
+
+
+def edit(name: str, *keys: str, value: Any = ..., seal: bool = False) -> Change:
+    """Set (or, without value, remove) an entry of a JSON file. seal: with the right checksum of the weights."""
+
+    def change(folder: Path) -> None:
+        file = folder / name
+        content = json.loads(file.read_text())
+        _set(*keys, value=value)(content)
         if seal:
             content["sha256"] = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
         file.write_text(json.dumps(content))
@@ -317,19 +324,6 @@ class TrainingParts:
             "scale": {},
             "state": asdict(state),
         }
-
-
-def _set(*keys: Any, value: Any = ...) -> Callable[[dict[str, Any]], object]:
-    def change(content: dict[str, Any]) -> None:
-        entry: Any = content
-        for key in keys[:-1]:
-            entry = entry[key]
-        if value is ...:
-            del entry[keys[-1]]
-        else:
-            entry[keys[-1]] = value
-
-    return change
 
 
 W = "head.0.weight"

@@ -15,11 +15,11 @@ from ecgtune.models.loading import load_encoder
 from ecgtune.models.weights import Weights
 from ecgtune.pretraining.start import objectives_of
 from ecgtune.recipes.pretraining import Crops, MaskedSignalTask, MaskedTeacherTask, StartWeights
-from ecgtune.training import loop
 from ecgtune.workflows.pretrain import pretraining_recipe
 from helpers.encoders import ConvNet, PatchNet, registered
 from helpers.pretraining import CONTRASTIVE, TEACHER, beats, write_recordings
 from helpers.published import TINY
+from helpers.training import stopped_in_the_second_epoch
 
 TERMS = Weights("pretrained", "made", "0" * 64, licence="CC BY-NC 4.0", terms="no commercial use")
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -69,18 +69,10 @@ def test_a_run_is_continued_from_its_weights(place, tmp_path, recipe):
     assert "Continued from" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_a_stopped_continuation_ends_on_the_same_bits(place, tmp_path, monkeypatch):
+def test_a_stopped_continuation_ends_on_the_same_bits(place, tmp_path):
     whole = continued(place, SIGNALS, tmp_path / "whole", place / "run")
-
-    def stop_in_the_second_epoch(path, text):
-        if text.count("\n") == 2:
-            raise KeyboardInterrupt
-        path.write_text(text)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "write_text", stop_in_the_second_epoch)
-        with pytest.raises(KeyboardInterrupt):
-            continued(place, SIGNALS, tmp_path / "stopped", place / "run")
+    with stopped_in_the_second_epoch():
+        continued(place, SIGNALS, tmp_path / "stopped", place / "run")
     resumed = continued(place, SIGNALS, tmp_path / "stopped", place / "run", resume=True)
     assert (resumed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     with pytest.raises(RunError, match=r"start.name was .*run, now ecg-fm-tiny"):

@@ -17,6 +17,7 @@ from ecgtune.training.predictions import read_predictions
 from ecgtune.utils.locks import exclusive
 from helpers import methods
 from helpers.settings import loop
+from helpers.training import stopped_in_the_second_epoch
 
 SHORT = loop(epochs=2, batch_size=32, device="cpu")
 METHODS = [ecgtune.Full(), ecgtune.LinearProbe(), ecgtune.LoRA(rank=2), ecgtune.Adapter(width=4)]
@@ -285,20 +286,9 @@ def test_several_processes_are_refused(tmp_path, monkeypatch):
         fine_tune(tmp_path / "never", METHODS[1])
 
 
-def test_a_log_line_lost_in_a_stop_comes_back(tmp_path, monkeypatch):
-    import ecgtune.training.loop as loop
-
-    write = loop.write_text
-
-    def stop(path, text):
-        if path.name == "log.jsonl" and text.count("\n") == 2:
-            raise KeyboardInterrupt
-        write(path, text)
-
-    monkeypatch.setattr(loop, "write_text", stop)
-    with pytest.raises(KeyboardInterrupt):
+def test_a_log_line_lost_in_a_stop_comes_back(tmp_path):
+    with stopped_in_the_second_epoch():
         fine_tune(tmp_path / "run", METHODS[1])
-    monkeypatch.undo()
     fine_tune(tmp_path / "run", METHODS[1], resume=True)
     assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2
 

@@ -24,6 +24,7 @@ from ecgtune.reporting.writing import card_is_edited, write_pretraining
 from ecgtune.training.run_folder import RunFolder
 from helpers.pretraining import CONTRASTIVE, RHYTHM, RHYTHM_ALONE, TEACHER, beats, write_recordings
 from helpers.settings import changed, loop
+from helpers.training import stopped_in_the_second_epoch
 
 workflow = import_module("ecgtune.workflows.pretrain")  # the package has a function of that name
 
@@ -177,24 +178,14 @@ def test_a_report_that_was_interrupted_is_written_later(place, monkeypatch):
     assert "float16/" in (run / "README.md").read_text()
 
 
-def test_a_stopped_run_goes_on_and_a_finished_one_is_left_alone(place, monkeypatch):
+def test_a_stopped_run_goes_on_and_a_finished_one_is_left_alone(place):
     best = (place / "run" / "best" / "model.safetensors").read_bytes()
     with pytest.raises(RunError, match="--resume"):
         pretrain(place, TEACHER, "run")
     pretrain(place, TEACHER, "run", resume=True)
     assert (place / "run" / "best" / "model.safetensors").read_bytes() == best
-
-    from ecgtune.training import loop
-
-    def stop_in_the_second_epoch(path, text):
-        if text.count("\n") == 2:
-            raise KeyboardInterrupt
-        path.write_text(text)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "write_text", stop_in_the_second_epoch)
-        with pytest.raises(KeyboardInterrupt):
-            pretrain(place, TEACHER, "stopped")
+    with stopped_in_the_second_epoch():
+        pretrain(place, TEACHER, "stopped")
     assert RunFolder(place / "stopped").state.is_file()
     pretrain(place, TEACHER, "stopped", resume=True)
     assert (place / "stopped" / "best" / "model.safetensors").read_bytes() == best

@@ -16,11 +16,11 @@ from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_jepa.network import EcgJepa, EcgJepaConfig
 from ecgtune.models.names import MODELS
 from ecgtune.recipes.preset import changed_preset
-from ecgtune.training import loop as training_loop
 from ecgtune.workflows.baselines import scratch_recipe
 from helpers.models import one_line
 from helpers.published import TINY
 from helpers.settings import loop
+from helpers.training import stopped_in_the_second_epoch
 
 #: Two seconds of two leads: the length that the small ECG-JEPA takes.
 DATA = ecgtune.simulate(windows=80, seconds=2, sampling_rate=250, seed=1)
@@ -80,20 +80,11 @@ def test_the_frozen_prefix_is_cached_and_a_plan_is_made(tmp_path: Path, name: st
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODERS)
-def test_a_stopped_training_resumes_with_the_same_bits(tmp_path: Path, name: str, monkeypatch):
+def test_a_stopped_training_resumes_with_the_same_bits(tmp_path: Path, name: str):
     encoder, method = ENCODERS[name](), ecgtune.Adapter(width=2)
     whole = trained(tmp_path / "whole", encoder, method, drop_path=0.2)
-    write = training_loop.write_text
-
-    def stop(path, text):
-        if path.name == "log.jsonl" and text.count("\n") == 2:
-            raise KeyboardInterrupt
-        write(path, text)
-
-    monkeypatch.setattr(training_loop, "write_text", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_in_the_second_epoch():
         trained(tmp_path / "stopped", encoder, method, drop_path=0.2)
-    monkeypatch.undo()
     resumed = trained(tmp_path / "stopped", encoder, method, drop_path=0.2, resume=True)
     np.testing.assert_array_equal(resumed.predict(DATA.signal[:9]), whole.predict(DATA.signal[:9]))
 
