@@ -10,6 +10,7 @@ import pytest
 
 import ecgtune
 from ecgtune.errors import SettingError
+from ecgtune.reporting.writing import write_run_report
 from ecgtune.utils.files import read_json, write_json
 from helpers.browser import browser
 from helpers.cli import refused, run
@@ -126,6 +127,7 @@ def test_a_comparison_that_was_killed_before_the_report_of_its_cases(folder, rec
     copy = shutil.copytree(folder / "comparison", tmp_path / "comparison")
     shown = copy / read_json(copy / "results.json")["recommendation"]["run"]
     shutil.rmtree(shown / "cases")
+    write_run_report(shown)
 
     def compare():
         data = ecgtune.read_dataset(folder / "own.npz")
