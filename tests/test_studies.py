@@ -300,6 +300,8 @@ def test_the_pages_hold_the_tables_of_the_kept_rows(script):
     for name, module in (("calibration", folds), *((each, script(each)) for each in ("certainty", "abstention"))):
         found[folds.PAGE, name] = module.table(tomllib.loads(folds.SETTINGS.read_text()))
     found[page, "cinc2017"] = cinc2017.table(rows_of(ptbxl.RESULTS / "cinc2017.csv"))
+    frozen = script("frozen")
+    found[frozen.PAGE, "frozen"] = frozen.table(rows_of(frozen.RESULTS))
     encoder = json.loads((ship.BUNDLED / "model.json").read_text())
     found[ship.PAGE, "data"] = ship.data_text(ship.KEPT)
     found[ship.PAGE, "run"] = ship.run_table(ship.KEPT, encoder["sha256"])
@@ -309,6 +311,24 @@ def test_the_pages_hold_the_tables_of_the_kept_rows(script):
     files = json.loads((ship.KEPT / "metrics.json").read_text())["data"]
     digests = [line.split("`")[0] for line in card.split("sha256 `")[1:]]
     assert sha256(b"".join(map(bytes.fromhex, digests[:2]))).hexdigest() == files["sha256"]
+
+
+def test_a_probe_of_frozen_tokens_is_judged_on_the_test_windows(script, tmp_path):
+    frozen, generator = script("frozen"), np.random.default_rng(0)
+    windows = ecgtune.simulate(90, seed=1, seconds=3)
+    split = np.array(["train", "val", "test"])[np.unique(windows.group, return_inverse=True)[1] % 3]
+    dataset = replace(windows, split=split)
+    chosen = frozen.parts(dataset, 20)
+    assert {len(rows) for rows in frozen.parts(dataset, 5).values()} == {5}
+    assert all(set(split[rows]) == {name} for name, rows in chosen.items())
+    features = dataset.label[:, None] + generator.standard_normal((90, 3))
+    row = frozen.probe(dict(enumerate(features)), dataset, chosen, tmp_path / "test.npz")
+    kept = script("predictions").load_run(tmp_path / "test.npz")
+    assert float(row["auroc"]) == pytest.approx(roc_auc_score(kept["label"], kept["probability"]), abs=1e-5)
+    assert float(row["ci_low"]) <= float(row["auroc"]) <= float(row["ci_high"])
+    assert row["training_windows"] == str(len(chosen["train"]))
+    row = {"encoder": "made", **row}
+    assert f"| made | {len(chosen['train'])} | {float(row['val_auroc']):.3f} |" in frozen.table([row])
 
 
 def test_recipes_have_the_settings_that_the_sweep_found(script):
