@@ -31,7 +31,7 @@ RENDERED = (
     *(f"workflows/test_{name}.py" for name in ("calibrated_runs", "compare_encoders", "reports", "stress")),
 )
 #: Files whose tests look at cases.
-WITH_CASES = ("workflows/test_reports.py", "test_end_to_end.py")
+WITH_CASES = ("workflows/test_reports.py", "workflows/test_compare_encoders.py", "test_end_to_end.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

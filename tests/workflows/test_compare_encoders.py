@@ -112,6 +112,13 @@ def test_a_run_of_one_lead_predicts_windows_of_its_leads(done):
     assert one.predict(data.signal[:3, :1]).shape == (3, 2)
 
 
+def test_cases_have_the_leads_of_their_run(done):
+    out, results, _, _ = done
+    run = out / results["recommendation"]["run"]
+    (leads,) = {tuple(case["leads"]) for case in json.loads((run / "cases/cases.json").read_text())["cases"]}
+    assert set(leads) <= set(ecgtune.load_run(run).leads)
+
+
 def test_the_same_command_resumes(done, monkeypatch):
     out, results, data, models = done
     monkeypatch.setattr("ecgtune.workflows.run.train", lambda *_, **__: pytest.fail("a finished run is trained again"))

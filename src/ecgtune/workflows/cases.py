@@ -55,15 +55,26 @@ def write_cases(run: Run, dataset: Dataset | None = None, each: int = EACH, *, d
     each: windows of each kind. device: to compute on.
     """
     folder = run.folder / CASES
+
+    def without(reason: str) -> str:
+        replace_folder(folder, lambda partial: write_json(partial / CASES_FILE, _content([], None, reason)))
+        return reason
+
     if dataset is None:
         data = run.metrics["data"]
         try:
             dataset = read_again(data.get("reading"), data["sha256"])
         except (EcgtuneError, OSError) as error:
             reason = f"the data of the run cannot be read again: {re.sub(r'/[^ ]*/', '', str(error))}"
-            if not (folder / CASES_FILE).is_file():
-                replace_folder(folder, lambda partial: write_json(partial / CASES_FILE, _content([], None, reason)))
-            return reason
+            return reason if (folder / CASES_FILE).is_file() else without(reason)
+    try:
+        _write_pictures(run, dataset.with_leads(run.leads), each, device)
+    except EcgtuneError as error:  # results that are finished are not lost for want of pictures
+        return without(str(error))
+    return None
+
+
+def _write_pictures(run: Run, dataset: Dataset, each: int, device: str) -> None:
     run.to(device)
     test = read_predictions(RunFolder(run.folder).predictions).of("test")
     chosen = choose_cases(Measured(test.label, test.probability, test.group), run.decision, each)
@@ -76,8 +87,7 @@ def write_cases(run: Run, dataset: Dataset | None = None, each: int = EACH, *, d
         ]
         write_json(partial / CASES_FILE, _content(entries, effort.width, None))
 
-    replace_folder(folder, write)
-    return None
+    replace_folder(run.folder / CASES, write)
 
 
 def _content(entries: list[dict[str, Any]], width: float | None, missing: str | None) -> dict[str, Any]:
