@@ -341,3 +341,28 @@ def test_a_missing_library_is_told_with_what_to_install(recipes, tmp_path, monke
     with pytest.raises(SettingError, match=r"pip install 'ecgtune\[(sweep|ray)\]'"):
         sweep(tmp_path / "out", recipes("probe"), backend="ray" if library == "ray" else "local")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_one_line(recipes, tmp_path):
+    from sqlalchemy import Engine, event
+
+    variants = {recipe.name: Variant(recipe, space_of(recipe)) for recipe in recipes("probe")}
+
+    def opened():
+        return Studies(tmp_path / "sweep.db", variants, names=list(variants), trials=300, seed=0)
+
+    def full(connection, _):
+        connection.execute("PRAGMA max_page_count = 1")  # of pages that the file has not yet
+
+    def all_trials(studies):
+        while job := studies.next():
+            studies.tell(job, TrialResult("finished", val_auroc=0.5))
+
+    kept = opened()
+    event.listen(Engine, "connect", full)
+    try:
+        with pytest.raises(RunError, match=r"sweep\.db cannot be written \(No space left on device\); free some space"):
+            all_trials(opened())
+    finally:
+        event.remove(Engine, "connect", full)
+    assert len(kept.rows("probe")) >= 1

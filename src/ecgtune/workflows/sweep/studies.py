@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
+import sqlite3
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +19,7 @@ from ecgtune.config.space import Choice, Range
 from ecgtune.errors import RunError, SettingError
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.recipes.space import Space, own_value, with_settings
+from ecgtune.utils.files import unwritable
 from ecgtune.workflows.sweep.runner import TrialResult
 
 if TYPE_CHECKING:
@@ -54,18 +59,18 @@ class Studies:
     The settings of a trial are a function of `seed`, variant, index and the trials finished before it, so a resumed
     sweep tries the same settings as an uninterrupted one. Index 0 has the settings of the recipe. Opening marks trials
     of a killed process as failed; failed trials do not count and are repeated. `names`: all studies, including those of
-    earlier variants of which only rows are read. Raises RunError for a damaged file, SettingError without optuna.
+    earlier variants of which only rows are read. Raises RunError for a damaged file and for a full disk, SettingError
+    without optuna.
     """
 
     def __init__(
         self, file: Path, variants: Mapping[str, Variant], *, names: Collection[str], trials: int, seed: int
     ) -> None:
         optuna = load_optuna()
-        from sqlalchemy.exc import SQLAlchemyError
-
         self._optuna, self._variants, self._trials, self._seed = optuna, dict(variants), trials, seed
+        self._file = file
         self._open: dict[tuple[str, int], Trial] = {}
-        try:
+        with self._told():
             storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
             self._studies = {
                 name: optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
@@ -76,10 +81,23 @@ class Studies:
                     if trial.state == optuna.trial.TrialState.RUNNING:
                         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             self._begun = {name: {trial.user_attrs[INDEX] for trial in self.counted(name)} for name in variants}
-        except (SQLAlchemyError, optuna.exceptions.StorageInternalError, RuntimeError) as error:
-            line = str(error).splitlines()[0]
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Raise RunError where the storage cannot be read or written."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (SQLAlchemyError, self._optuna.exceptions.StorageInternalError, RuntimeError) as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, sqlite3.Error):
+                cause = cause.__cause__ or cause.__context__
+            if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                raise unwritable(self._file, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from None
+            line = str(cause or error).splitlines()[0]
             raise RunError(
-                f"{file} cannot be read ({line}); remove it to start again, or choose another --out"
+                f"{self._file} cannot be read or written ({line}); remove it to start again, or choose another --out"
             ) from None
 
     @property
@@ -90,7 +108,8 @@ class Studies:
     def counted(self, name: str) -> list[FrozenTrial]:
         """Return the finished and diverged trials of a variant in order of their index."""
         state = self._optuna.trial.TrialState
-        trials = self._studies[name].get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED))
+        with self._told():
+            trials = self._studies[name].get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED))
         return sorted(trials, key=lambda trial: trial.user_attrs[INDEX])
 
     def next(self) -> Job | None:
@@ -105,10 +124,11 @@ class Studies:
             n_startup_trials=STARTUP, seed=int(np.random.SeedSequence(entropy).generate_state(1)[0])
         )
         waiting = (self._optuna.trial.TrialState.WAITING,)
-        if index == 0 and not study.get_trials(deepcopy=False, states=waiting):
-            study.enqueue_trial({setting: own_value(variant.recipe, setting) for setting in variant.space})
-        trial = study.ask({setting: _distribution(span) for setting, span in variant.space.items()})
-        trial.set_user_attr(INDEX, index)
+        with self._told():
+            if index == 0 and not study.get_trials(deepcopy=False, states=waiting):
+                study.enqueue_trial({setting: own_value(variant.recipe, setting) for setting in variant.space})
+            trial = study.ask({setting: _distribution(span) for setting, span in variant.space.items()})
+            trial.set_user_attr(INDEX, index)
         self._begun[name].add(index)
         self._open[name, index] = trial
         return Job(name, index, dict(trial.params), with_settings(variant.recipe, trial.params))
@@ -116,18 +136,20 @@ class Studies:
     def tell(self, job: Job, result: TrialResult) -> None:
         """Record the result of a trial. A diverged one counts, and the sampler avoids its settings."""
         trial = self._open.pop((job.variant, job.index))
-        for key, value in asdict(result).items():
-            trial.set_user_attr(key, value)
-        if result.state == "diverged":
-            self._studies[job.variant].tell(trial, state=self._optuna.trial.TrialState.PRUNED)
-        else:
-            self._studies[job.variant].tell(trial, result.val_auroc)
+        with self._told():
+            for key, value in asdict(result).items():
+                trial.set_user_attr(key, value)
+            if result.state == "diverged":
+                self._studies[job.variant].tell(trial, state=self._optuna.trial.TrialState.PRUNED)
+            else:
+                self._studies[job.variant].tell(trial, result.val_auroc)
 
     def mark_failed(self, job: Job) -> None:
         """Mark a trial as failed: it does not count, and `next` repeats its index."""
-        self._studies[job.variant].tell(
-            self._open.pop((job.variant, job.index)), state=self._optuna.trial.TrialState.FAIL
-        )
+        with self._told():
+            self._studies[job.variant].tell(
+                self._open.pop((job.variant, job.index)), state=self._optuna.trial.TrialState.FAIL
+            )
         self._begun[job.variant].discard(job.index)
 
     def rows(self, name: str) -> list[dict[str, Any]]:
