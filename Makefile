@@ -11,7 +11,7 @@ OLDEST := .venv-oldest
 OLDEST_TESTS := tests/utils tests/config tests/io/test_window_cache.py tests/io/readers/test_formats.py \
 	tests/methods/test_methods.py tests/training/test_loop.py tests/reporting/test_writing.py tests/cli/test_options.py \
 	tests/deployment/test_export.py tests/deployment/test_attribution.py tests/workflows/test_explain.py \
-	tests/models/openecg tests/workflows/test_sweep.py tests/workflows/test_pretrain.py
+	tests/models/openecg tests/workflows/test_serve.py tests/workflows/test_sweep.py tests/workflows/test_pretrain.py
 
 .PHONY: audit dist oldest help install browser demo image test test-all fuzz lint types docs check web bench study figures clean
 
@@ -65,7 +65,7 @@ oldest:  ## Tests with the oldest allowed versions, in an environment of their o
 	$(PYTHON) -m venv $(OLDEST)
 	mkdir -p build && $(PYTHON) packaging/oldest.py > build/oldest.txt
 	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints.txt --requirement build/oldest.txt \
-		torch pytest hypothesis pyedflib tomlkit scikit-learn pandas
+		torch pytest hypothesis httpx pyedflib tomlkit scikit-learn pandas
 	$(OLDEST)/bin/python -m pip install --quiet --no-deps --editable .
 	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest $(OLDEST_TESTS)
 
