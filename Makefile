@@ -13,7 +13,7 @@ OLDEST_TESTS := tests/utils tests/config tests/io/test_window_cache.py tests/io/
 	tests/deployment/test_export.py tests/deployment/test_attribution.py tests/workflows/test_explain.py \
 	tests/models/openecg tests/workflows/test_serve.py tests/workflows/test_sweep.py tests/workflows/test_pretrain.py
 
-.PHONY: audit dist oldest help install browser demo image test test-all fuzz lint types docs check web bench study figures clean
+.PHONY: audit dist oldest help install browser demo image test test-slow test-all fuzz lint types docs check web bench study figures clean
 
 help:  ## What each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -41,8 +41,10 @@ image: demo browser  ## docs/images/report.png: the start of the demo's report
 test: install browser  ## The tests but those marked slow
 	$(TEST)
 
-test-all: test  ## The whole test suite
+test-slow: install browser  ## The tests that are marked slow
 	$(TEST) -m slow
+
+test-all: test test-slow  ## The whole test suite
 
 FUZZ_SECONDS ?= 600
 fuzz: install  ## Change files at random: each reader for FUZZ_SECONDS=600 of processor time; FUZZ= names readers
