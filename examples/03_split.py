@@ -7,6 +7,7 @@ Windows of one patient stay in one split.
 
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import ecgtune
@@ -23,6 +24,14 @@ print(split.unit, {name: len(getattr(split, name)) for name in ("train", "val", 
 
 train, test = set(patients[split.train]), set(patients[split.test])
 print("patients in both:", train & test)
+
+figure, axis = plt.subplots(figsize=(8, 2), layout="constrained")
+for name in ("train", "val", "test"):
+    rows = getattr(split, name)
+    axis.scatter(rows // 4, rows % 4, marker="s", s=30, label=name)
+axis.set_xlabel("patient")
+axis.set_ylabel("window")
+axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 # %%
 # Cross-validation tests each patient once.
