@@ -18,7 +18,8 @@ from hostile.pickled import PAYLOAD, checkpoints
 from hostile.signals import POOLS, RECORDINGS, RECORDS, WINDOWS
 
 SECONDS, BYTES = 5.0, 500 << 20
-PATIENCE = 120.0  # seconds of a busy machine, after which a reader is taken to hang
+PATIENCE = 120.0  # seconds after which a reader is taken to hang, if it had the processor for a part of them
+LEAST_USED, MOST_WAITS = 20.0, 5  # seconds of the processor, and times that a reader without them is waited for
 WORKER = Path(__file__).with_name("worker.py")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peak memory of a process is read from /proc")
 
@@ -63,8 +64,21 @@ class Worker:
     def _line(self) -> str:
         assert self._process is not None
         assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
+        before = self._used()
+        for _ in range(MOST_WAITS):
+            ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
+            if ready or self._used() - before > LEAST_USED:
+                break
         return self._process.stdout.readline() if ready else ""
+
+    def _used(self) -> float:
+        """Processor seconds of the process; infinite where the system does not tell, or for one that has ended."""
+        assert self._process is not None
+        try:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return float("inf")
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.fixture(scope="module")
