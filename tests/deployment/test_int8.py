@@ -1,11 +1,16 @@
 """Predictions in eight bits, beside those in float32."""
 
+import os
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from ecgtune.deployment.int8 import ENGINE, Int8Linear, int8_copy
+from ecgtune.deployment.int8 import Int8Linear, exact_products, int8_copy
 from ecgtune.errors import SettingError
 from ecgtune.methods.adapter.settings import Adapter
 from ecgtune.methods.attach import attach
@@ -18,10 +23,7 @@ from ecgtune.methods.side.settings import SideTuning
 from ecgtune.training.inference import logits_of
 from helpers.models import tiny_classifier
 
-possible = pytest.mark.skipif(
-    ENGINE not in torch.backends.quantized.supported_engines or not torch.cpu._is_vnni_supported(),
-    reason="this processor has no products of eight bits",
-)
+possible = pytest.mark.skipif(not exact_products(), reason="products of eight bits are not exact here")
 SIGNAL = np.random.default_rng(0).standard_normal((40, 1, 160)).astype(np.float32)
 
 
@@ -63,13 +65,23 @@ def test_the_copy_answers_almost_the_same_and_the_model_stays(method):
 
 @pytest.mark.parametrize("method", [Adapter(width=4), SideTuning(), LinearProbe(layers="mix")], ids=str)
 def test_what_is_more_than_weights_of_the_layers_is_refused(method, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True)
+    monkeypatch.setattr("ecgtune.deployment.int8.exact_products", lambda: True)
     monkeypatch.setattr("ecgtune.deployment.int8.ENGINE", torch.backends.quantized.supported_engines[0])
     with pytest.raises(SettingError, match="use fp32 or bf16"):
         int8_copy(attach(tiny_classifier(), method))
 
 
 def test_a_processor_without_the_instructions_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    monkeypatch.setattr("ecgtune.deployment.int8.exact_products", lambda: False)
     with pytest.raises(SettingError, match="use fp32 or bf16"):
         int8_copy(tiny_classifier())
+
+
+@possible
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="AVX2 is of x86")
+def test_products_that_saturate_are_found():
+    """In a process of its own: the library reads its variable once."""
+    program = "from ecgtune.deployment.int8 import exact_products; print(exact_products())"
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

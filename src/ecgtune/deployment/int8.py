@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from functools import cache
 from typing import cast
 
 import torch
@@ -49,6 +50,22 @@ class Int8Linear(nn.Module):
         return torch.ops.quantized.linear_dynamic(inputs.float(), self._packed).to(dtype)
 
 
+@cache
+def exact_products() -> bool:
+    """Whether products of eight bits are exact on this machine.
+
+    Without VNNI instructions, or where ONEDNN_MAX_CPU_ISA forbids them, the sums of two products saturate in sixteen
+    bits and predictions would be wrong unseen. So the largest product is computed and looked at.
+    """
+    if ENGINE not in torch.backends.quantized.supported_engines:
+        return False
+    layer = nn.Linear(64, 32, bias=False)
+    nn.init.ones_(layer.weight)
+    with torch.no_grad():
+        found = Int8Linear(layer)(torch.stack([torch.zeros(64), torch.ones(64)]))
+    return torch.allclose(found[1], torch.full((32,), 64.0), rtol=0.02)
+
+
 def int8_copy(model: Classifier) -> Classifier:
     """A copy of `model`, on the CPU, whose blocks multiply in eight bits; stem, norms and head stay as they are.
 
@@ -60,9 +77,11 @@ def int8_copy(model: Classifier) -> Classifier:
     if device.type != "cpu" or ENGINE not in torch.backends.quantized.supported_engines:
         here = "this build of torch" if device.type == "cpu" else f"device {device}"
         raise SettingError(f"precision is 'int8', but {here} has no products for it; use fp32 or bf16")
-    if not torch.cpu._is_vnni_supported():
-        # Without them sums of two products saturate in sixteen bits, and answers would be wrong unseen.
-        raise SettingError("precision is 'int8', but this processor has no VNNI instructions; use fp32 or bf16")
+    if not exact_products():
+        raise SettingError(
+            "precision is 'int8', but products of eight bits are not exact here (no VNNI instructions); use fp32 or"
+            " bf16"
+        )
     copied = copy.deepcopy(model).eval().requires_grad_(False)
     encoder = copied.base_encoder
     if copied.attached is not None:
