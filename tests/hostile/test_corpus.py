@@ -64,7 +64,7 @@ class Worker:
     def _line(self) -> str:
         assert self._process is not None
         assert self._process.stdout is not None
-        before = self._used()
+        before, ready = self._used(), []
         for _ in range(MOST_WAITS):
             ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
             if ready or self._used() - before > LEAST_USED:
