@@ -180,7 +180,7 @@ def test_the_page_runs(place, tmp_path):
     """Its server, its form and its program; the commands before them are run by tests/test_pages.py."""
     text = (Path(__file__).parents[2] / "docs/howto/serve.md").read_text("utf-8")
     start, form = (shlex.split(line) for line in re.findall(r"```console\n(.*?)\n```", text, flags=re.DOTALL))
-    (program,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (program,) = re.findall(r"```py\n(.*?)```", text, flags=re.DOTALL)
     start[start.index("--port") + 1] = "0"
     with subprocess.Popen([sys.executable, "-m", *start], cwd=place, stdout=subprocess.PIPE, text=True) as server:
         try:
