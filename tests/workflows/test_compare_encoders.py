@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 
 import ecgtune
 from ecgtune.cli.main import main
@@ -45,8 +46,10 @@ def two_leads(windows: int = 60, seconds: float = 4.0, rate: float = 250.0) -> D
 def encoders(tmp_path_factory):
     """Folders of a convolutional network, and of two transformers of other rates, leads and lengths."""
     folder = tmp_path_factory.mktemp("encoders")
-    for name in ("merl-resnet18", "openecg", "st-mem"):
-        save_encoder(TINY[name](), folder / name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for name in ("merl-resnet18", "openecg", "st-mem"):
+            save_encoder(TINY[name](), folder / name)
     return folder
 
 
