@@ -1,7 +1,7 @@
 """Write the figures, tables, reports and model cards of a finished run, pretraining or comparison."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -55,8 +55,7 @@ def write_run_report(folder: Path | str) -> Path:
     """
     with readable(folder):
         run = read_run(folder)
-        if not (run.folder / "figures").is_dir():
-            replace_folder(run.folder / "figures", lambda partial: write_run_figures(partial, run))
+        _keep_figures(run.folder, lambda partial: write_run_figures(partial, run))
         write_text(run.folder / REPORT, render("run.html.j2", run_facts(run)))
         return run.folder / REPORT
 
@@ -65,10 +64,15 @@ def write_comparison_report(folder: Path | str) -> Path:
     """Write `report.html` of a comparison anew, as `write_run_report` does that of a run."""
     with readable(folder):
         comparison = read_comparison(folder)
-        if not (comparison.folder / "figures").is_dir():
-            replace_folder(comparison.folder / "figures", lambda partial: write_comparison_figures(partial, comparison))
+        _keep_figures(comparison.folder, lambda partial: write_comparison_figures(partial, comparison))
         write_text(comparison.folder / REPORT, render("comparison.html.j2", comparison_facts(comparison)))
         return comparison.folder / REPORT
+
+
+def _keep_figures(folder: Path, draw: Callable[[Path], object]) -> None:
+    """Draw the figures of a folder where they are missing."""
+    if not (folder / "figures").is_dir():
+        replace_folder(folder / "figures", draw)
 
 
 def write_pretraining(folder: Path | str, *, png: bool = False, card: bool = True) -> Path:

@@ -95,7 +95,7 @@ def _repeated(out: Path, first: Path) -> AutoPlan:
 
 
 def _facts(found: Mapping[str, Any]) -> list[str]:
-    """Sentences on what is in the files, for a reader who has to see whether they were understood."""
+    """Sentences on the content of the files, by which a user can check that they were read correctly."""
     unit = "recording" if found["recordings"] else "window"
     counts = {name: f"{entry['positives']:,}" for name, entry in found["labels"].items()}
     kind = {"binary": "two classes", "multiclass": "several classes", "multilabel": "several labels at a time"}
