@@ -128,7 +128,7 @@ def auto_row(task: str, budget: str, out: Path) -> dict[str, Any]:
 def hand_row(task: str, budget: str, method: str, out: Path) -> dict[str, Any]:
     """Train one method alone with the whole budget, on the split of auto, and test it."""
     plan = read_plan(out)
-    with ProgressBar(quiet=True) as progress:
+    with ProgressBar(shown=False) as progress:
         bench = Trainings(out, plan, Budget(out, progress), progress)
         encoder = read_json(out / "do" / "results.json")["encoder"]
         job = bench.job(method, encoder, 0.9 * plan.budget.seconds, 1)

@@ -109,7 +109,7 @@ class Place:
         from ecgtune.deployment.onnx_graph import to_onnx
 
         shutil.rmtree(self.run, ignore_errors=True)
-        ecgtune.fine_tune(self.dataset, recipe("lora"), out=self.run, quiet=True)
+        ecgtune.fine_tune(self.dataset, recipe("lora"), out=self.run)
         run = ecgtune.load_run(self.run)
         graph = to_onnx(InferenceGraph(run.model, run.preprocessing, run.task, 100.0), 1, 300)
         self.graph.write_bytes(pickle.dumps(graph))
@@ -124,28 +124,28 @@ def recipe(name: str, save_minutes: float = EVERY_STEP, **optimisation: Any) -> 
 
 def training(place: Place, out: Path) -> None:
     resume = (out / "run/recipe.toml").exists()
-    ecgtune.fine_tune(place.dataset, recipe("probe"), out=out / "run", resume=resume, quiet=True)
+    ecgtune.fine_tune(place.dataset, recipe("probe"), out=out / "run", resume=resume)
 
 
 def head_first(place: Place, out: Path) -> None:
     resume = (out / "run/recipe.toml").exists()
-    ecgtune.fine_tune(place.dataset, recipe("ia3", head_epochs=2), out=out / "run", resume=resume, quiet=True)
+    ecgtune.fine_tune(place.dataset, recipe("ia3", head_epochs=2), out=out / "run", resume=resume)
 
 
 def comparison(place: Place, out: Path) -> None:
     ecgtune.compare(
-        place.dataset, [recipe("probe"), recipe("lora", 5.0)], out=out / "compare", seeds=1, baselines=False, quiet=True
+        place.dataset, [recipe("probe"), recipe("lora", 5.0)], out=out / "compare", seeds=1, baselines=False
     )
 
 
 def sweep(place: Place, out: Path) -> None:
     settings = ecgtune.SweepSettings(trials=2)
-    ecgtune.sweep(place.dataset, [recipe("probe")], settings, out=out / "sweep", quiet=True)
+    ecgtune.sweep(place.dataset, [recipe("probe")], settings, out=out / "sweep")
 
 
 def pretraining(place: Place, out: Path) -> None:
     small = replace(TEACHER, trainer=TRAINER, optimisation=replace(TEACHER.optimisation, epochs=2))
-    ecgtune.pretrain(place.pool, small, out=out / "run", resume=(out / "run/recipe.toml").exists(), quiet=True)
+    ecgtune.pretrain(place.pool, small, out=out / "run", resume=(out / "run/recipe.toml").exists())
 
 
 def first_pass(place: Place, out: Path) -> None:
@@ -165,7 +165,7 @@ def export(place: Place, out: Path) -> None:
 
 
 def prediction(place: Place, out: Path) -> None:
-    ecgtune.predict(place.run, place.windows, out=out / "predictions", quiet=True)
+    ecgtune.predict(place.run, place.windows, out=out / "predictions")
 
 
 def preparation(place: Place, out: Path) -> None:

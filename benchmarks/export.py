@@ -58,7 +58,7 @@ def run_of(model: str | Path, method: Any, data: ecgtune.Dataset, folder: Path, 
     """Fine-tune and return the run folder."""
     recipe = ecgtune.recipe(method, epochs=epochs, batch_size=16, device="cpu", precision="fp32")
     loaded = ecgtune.load_model(model, classes=data.classes, leads=data.leads)
-    ecgtune.fine_tune(data, recipe, model=loaded, out=folder, quiet=True)
+    ecgtune.fine_tune(data, recipe, model=loaded, out=folder)
     return folder
 
 

@@ -64,7 +64,7 @@ def agreement(model: str | Path, method: Any, windows: int, epochs: int, precisi
     recipe = ecgtune.Recipe(method=method, optimisation=optimisation, trainer=ecgtune.TrainerSettings(device="cpu"))
     model = ecgtune.load_model(model, head=ecgtune.Head(pooling="statistics"))
     with tempfile.TemporaryDirectory() as place:
-        run = ecgtune.fine_tune(data, recipe, model=model, out=Path(place) / "run", quiet=True)
+        run = ecgtune.fine_tune(data, recipe, model=model, out=Path(place) / "run")
     found = {name: run.predict(others.signal, precision=name)[:, 1] for name in precisions}
     rows = [
         {

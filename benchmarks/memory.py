@@ -41,7 +41,7 @@ def trained(model: str, limit: str | None) -> dict[str, Any]:
     }
     recipe = Recipe("lora", method=LoRA(rank=16), model=ModelSettings(name=model), **loop)
     with tempfile.TemporaryDirectory() as place:
-        run = fine_tune(simulate(WINDOWS, seed=0), recipe, out=Path(place) / "run", quiet=True)
+        run = fine_tune(simulate(WINDOWS, seed=0), recipe, out=Path(place) / "run")
         chosen = read_recipe(RunFolder(run.folder)).trainer
     found = {"pieces": chosen.gradient_accumulation_steps, "checkpointing": chosen.gradient_checkpointing}
     return {"limit": limit, **found, "peak_memory_bytes": peak.read()}

@@ -69,7 +69,7 @@ def measured(recipe: Recipe, windows: int) -> dict[str, float]:
 
         started = time.monotonic()
         with patch("os.replace", watched):
-            run = fine_tune(dataset, recipe, out=Path(place) / "run", quiet=True)
+            run = fine_tune(dataset, recipe, out=Path(place) / "run")
         seconds = time.monotonic() - started
         sizes.append(bytes_in(Path(place)))
     found = {"seconds": seconds, "peak_memory_bytes": peak.read(), "disk_bytes": max(sizes)}
@@ -82,7 +82,7 @@ def compared(model: str, size: str) -> list[dict[str, Any]]:
     windows = SIZES[size][1]
     for method in METHODS:
         recipe = recipe_of(method, model, size)
-        (estimated,) = plan(simulate(windows, seed=0), [recipe], seeds=1, baselines=False, quiet=True).estimates
+        (estimated,) = plan(simulate(windows, seed=0), [recipe], seeds=1, baselines=False).estimates
         words = [sys.executable, __file__, "--run", method, model, size]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         real = json.loads(done.stdout.splitlines()[-1])

@@ -52,7 +52,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
         np.save(folder / "records" / f"r{number:02}.npy", values)
     table = folder / "labels.csv"
     table.write_text("recording,label\n" + "".join(f"r{number:02},{number % 2}\n" for number in range(len(signal))))
-    fine_tune(simulate(120, seconds=10), "probe", out=folder / "run", quiet=True)
+    fine_tune(simulate(120, seconds=10), "probe", out=folder / "run")
     signals = ["--sampling-rate", str(RATE), "--unit", "mV", "--lead-names", "II", "--quiet"]
     one, out = str(folder / "one"), str(folder / "predictions")
     return {

@@ -44,7 +44,7 @@ def pretrained(study: Study, variant: Variant, dataset: Dataset, data: Path, wor
     else:
         pool, left_out = training_pool(dataset, work), None
         folder = folder.with_name(f"{folder.name}-{pool.stem}")
-    best = pretrain(pool, recipe, PretrainSettings(leave_out=left_out), out=folder, resume=folder.exists(), quiet=True)
+    best = pretrain(pool, recipe, PretrainSettings(leave_out=left_out), out=folder, resume=folder.exists())
     metrics = read_json(folder / "metrics.json")
     return best, {
         "parameters": str(metrics["parameters"]),

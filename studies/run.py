@@ -163,7 +163,7 @@ def trained(study: Study, run: Run, recipe: Recipe, dataset: Dataset, row: Row, 
         model, pretraining = pretrained(study, variant, dataset, data, work)
         recipe = replace(recipe, model=replace(recipe.model, name=str(model)))
     folder = work / prediction_file(row).removesuffix(".npz")
-    done = fine_tune(dataset, recipe, out=folder, seed=run.seed, resume=RunFolder(folder).recipe.is_file(), quiet=True)
+    done = fine_tune(dataset, recipe, out=folder, seed=run.seed, resume=RunFolder(folder).recipe.is_file())
     test = read_predictions(RunFolder(folder).predictions).of("test")
     measured = measure(done.metrics, (folder / "log.jsonl").read_text(encoding="utf-8"))
     group = np.arange(len(test.label)) if test.group is None else test.group

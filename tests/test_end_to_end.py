@@ -225,9 +225,9 @@ def test_the_same_from_python(folder, tmp_path):
         trainer=ecgtune.TrainerSettings(device="cpu"),
         evaluation=ecgtune.Evaluation(threshold="f1"),
     )
-    finished = ecgtune.fine_tune(dataset, recipe, out=tmp_path / "run", quiet=True)
+    finished = ecgtune.fine_tune(dataset, recipe, out=tmp_path / "run")
     answers = finished.classify(dataset.signal[:5])
     assert len(answers) == 5
     assert all(set(answer) <= set(LABELS) for answer in answers)
-    results = ecgtune.compare(dataset, [recipe], out=tmp_path / "compare", seeds=1, baselines=False, quiet=True)
+    results = ecgtune.compare(dataset, [recipe], out=tmp_path / "compare", seeds=1, baselines=False)
     assert results["rows"][0]["metrics"]["auroc"]["mean"] == finished.metrics["window"]["metrics"]["auroc"]["value"]

@@ -27,7 +27,7 @@ def test_commands_have_the_flags_that_are_named(command):
 
 
 def test_flags_outside_of_commands_exist():
-    known = {flag for flags in options_by_command().values() for flag in flags} | {"import"}  # which every command has
+    known = {flag for flags in options_by_command().values() for flag in flags}
     named = re.findall(r"`--([a-z-]+)", README)
     assert named
     assert set(named) <= known

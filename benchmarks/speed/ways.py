@@ -132,5 +132,5 @@ def our_timing(
         run = RunBuilder(dataset, split).ready(recipe, seed=0, folder=folder, model=model)
         folder.mkdir()
         (folder / "report.html").touch()  # suppresses the report, which is not timed
-        run_recipe(run, ProgressBar(quiet=True), [clock])
+        run_recipe(run, ProgressBar(shown=False), [clock])
     return clock.trainings[-1]

@@ -227,7 +227,7 @@ def external(settings: dict[str, Any], folder: Path, out: Path) -> dict[str, Any
     arrays = {"signal": signal, "label": label, "patient": patient}
     np.savez(made, sampling_rate=500, unit="mV", lead="II", **{name: each[known] for name, each in arrays.items()})
     place = out / "cinc2017" / "cross-entropy" / "fold-1"
-    found = ecgtune.evaluate(place, ecgtune.read_dataset(made), out=out / "external", quiet=True)
+    found = ecgtune.evaluate(place, ecgtune.read_dataset(made), out=out / "external")
     sides = found["certainty"]
     return {
         "windows": int(known.sum()),
@@ -240,7 +240,7 @@ def stressed(settings: dict[str, Any], folder: Path, out: Path) -> dict[str, Any
     """The stress test of the probe of fold 1 of CinC 2017 on 200 of its test windows: rows, figure and table."""
     dataset = windows(settings["tasks"]["cinc2017"], folder, out)
     place = out / "cinc2017" / "cross-entropy" / "fold-1"
-    ecgtune.stress(place, dataset, ecgtune.StressSettings(windows=200), out=out / "stress", quiet=True)
+    ecgtune.stress(place, dataset, ecgtune.StressSettings(windows=200), out=out / "stress")
     for name in ("stress.csv", "stress.svg", "stress.md"):
         write_text(RESULTS / name, (out / "stress" / name).read_text(encoding="utf-8"))
     return {}

@@ -103,7 +103,7 @@ def variant_rows(
     for number, fold in enumerate(k_folds(dataset, settings["folds"], seed=settings["seed"]), start=1):
         folder = out / name / variant.replace(" ", "-") / f"fold-{number}"
         if not (folder / "metrics.json").is_file():
-            fine_tune(fold, chosen, out=folder, resume=(folder / "recipe.toml").is_file(), quiet=True)
+            fine_tune(fold, chosen, out=folder, resume=(folder / "recipe.toml").is_file())
         content = read_json(folder / "calibration.json")
         kinds = dict(zip(dataset.classes, [each["kind"] for each in content["calibration"]["maps"]], strict=False))
         if dataset.task == "binary":

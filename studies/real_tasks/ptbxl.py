@@ -75,7 +75,7 @@ def main() -> None:
         rounds = []
         for number, fold in enumerate(k_folds(dataset, FOLDS), start=1):
             rounds.append(options.out / f"round-{number}")
-            compare(fold, uncalibrated(load_recipes(RECIPE)), out=rounds[-1], seeds=1, quiet=True)
+            compare(fold, uncalibrated(load_recipes(RECIPE)), out=rounds[-1], seeds=1)
             rows = [*fold_rows(rounds[-1], number), *mean_rows(rounds, LABELS)]
             replace_rows(file, rows, COLUMNS, KEY)
             data = {"sha256": dataset.source.sha256, "recordings": len(dataset), "notes": dataset.source.notes}

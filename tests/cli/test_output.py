@@ -16,7 +16,7 @@ NAME = "AF\x1b[2J\nerror: fake line\u202e"
 
 
 def test_text_of_files_is_escaped_on_both_streams(capsys):
-    show_log()
+    show_log(logging.INFO)
     say(f"note: {NAME}")
     logging.getLogger("ecgtune.io").warning("%s: no signal", NAME)
     out, err = capsys.readouterr()

@@ -57,7 +57,7 @@ def folder(tmp_path_factory):
         )
         read = ecgtune.read_dataset(path / "windows.npz")
         model = ecgtune.load_model(path / "encoder", classes=read.classes)
-        ecgtune.fine_tune(read, recipe, model=model, out=path / "run", quiet=True)
+        ecgtune.fine_tune(read, recipe, model=model, out=path / "run")
         graphs = {}
 
         def to_onnx(graph, leads, samples):

@@ -41,7 +41,7 @@ def tune(path, name, method):
     read = ecgtune.read_dataset(path / "windows.npz")
     model = ecgtune.load_model(path / "encoder", classes=read.classes)
     recipe = ecgtune.Recipe(method=method, **SHORT._asdict())
-    ecgtune.fine_tune(read, recipe, model=model, out=path / name, quiet=True)
+    ecgtune.fine_tune(read, recipe, model=model, out=path / name)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_an_encoder_by_name_is_not_pushed_but_named(folder, hub, tmp_path):
     read = ecgtune.read_dataset(folder / "windows.npz")
     recipe = ecgtune.Recipe(method=ecgtune.LinearProbe(), **SHORT._asdict())
     model = ecgtune.load_model("ecg-fm-tiny", classes=read.classes)
-    run = ecgtune.fine_tune(read, recipe, model=model, out=tmp_path / "run", quiet=True)
+    run = ecgtune.fine_tune(read, recipe, model=model, out=tmp_path / "run")
     ecgtune.push_to_hub(run, NAME, token="secret")
     assert not (hub / NAME / "encoder").exists()
     assert ecgtune.load_run(NAME).model.name == "ecg-fm-tiny"
@@ -134,7 +134,7 @@ def test_the_adapter_folder_loads_with_plain_peft(folder, tmp_path, method):
     # At its own rate, AdaLoRA's product of three small factors changes the tokens by 5e-6 in one epoch.
     settings = loop(SHORT, learning_rate=10 * method.learning_rate)
     recipe = ecgtune.Recipe(method=method, **settings._asdict())
-    run = ecgtune.fine_tune(read, recipe, model=model, out=tmp_path / "run", quiet=True)
+    run = ecgtune.fine_tune(read, recipe, model=model, out=tmp_path / "run")
     encoder = ecgtune.load_model(folder / "encoder").base_encoder
     signal = torch.tensor(run.preprocessing(read.signal[:4], 100))
     before = encoder.forward_features(signal)[0]

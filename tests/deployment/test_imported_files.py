@@ -48,7 +48,7 @@ def test_the_file_is_named_wherever_the_run_is_loaded(file, tmp_path, capsys):
     dataset = ecgtune.simulate(60, seconds=3)
     recipe = ecgtune.recipe(METHODS.get("first-block")(), epochs=2, batch_size=16)
     run = tmp_path / "run"
-    ecgtune.fine_tune(dataset, recipe, out=run, quiet=True)
+    ecgtune.fine_tune(dataset, recipe, out=run)
     assert json.loads((run / "best" / "model.json").read_text())["imports"] == [str(file)]
     for name in ("README.md", "report.html"):
         assert "import ecgtune\nimport my_method\n" in (run / name).read_text()

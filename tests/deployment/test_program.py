@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
     (path / "encoder").mkdir()
     save_encoder(tiny_classifier(config=replace(TINY, depth=1)).base_encoder, path / "encoder", {})
     model = ecgtune.load_model(path / "encoder", classes=data.classes)
-    ecgtune.fine_tune(data, recipe, model=model, out=path / "run", quiet=True)
+    ecgtune.fine_tune(data, recipe, model=model, out=path / "run")
     return path
 
 

@@ -31,7 +31,7 @@ def runs(tmp_path_factory):
         )
         for name in ("probe", "lora")
     }
-    return {name: ecgtune.fine_tune(DATA, one, out=folder / name, quiet=True) for name, one in recipes.items()}
+    return {name: ecgtune.fine_tune(DATA, one, out=folder / name) for name, one in recipes.items()}
 
 
 @pytest.mark.parametrize("name", ["probe", "lora"])

@@ -51,11 +51,11 @@ def tune(path: Path, data, out: Path, *, resume: bool = False, **settings):
     model = load_model(path / "encoder", classes=data.classes, head=ecgtune.Head(dropout=0.5))
     method = ecgtune.LoRA(rank=2, dropout=0.5)
     recipe = ecgtune.Recipe(method=method, **loop(SHORT, **settings)._asdict())
-    return ecgtune.fine_tune(data, recipe, model=model, out=out, resume=resume, quiet=True)
+    return ecgtune.fine_tune(data, recipe, model=model, out=out, resume=resume)
 
 
 def answers(run_folder, data, tmp_path, **settings) -> list[dict[str, str]]:
-    ecgtune.predict(run_folder, data, ecgtune.PredictSettings(**settings), out=tmp_path / "out", quiet=True)
+    ecgtune.predict(run_folder, data, ecgtune.PredictSettings(**settings), out=tmp_path / "out")
     with (tmp_path / "out" / "recordings.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 

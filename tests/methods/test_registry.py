@@ -79,5 +79,5 @@ def test_a_class_that_could_not_be_loaded_again_is_refused_before_it_trains(tmp_
         (Recipe(method=Full()), encoder, r"ConvNet is not registered, .*@register_encoder\('name'\)"),
     ]:
         with pytest.raises(SettingError, match=message):
-            ecgtune.fine_tune(dataset, recipe, model=model, out=tmp_path / "run", quiet=True)
+            ecgtune.fine_tune(dataset, recipe, model=model, out=tmp_path / "run")
         assert not (tmp_path / "run").exists()

@@ -231,6 +231,5 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 recipe,
                 ecgtune.PretrainSettings(place / "windows.npz", export_float16="rhythm" not in recipe.name),
                 out=place / recipe.name,
-                quiet=True,
             )
     return place

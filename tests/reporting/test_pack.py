@@ -42,12 +42,12 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pack")
     data = ecgtune.simulate(80, seed=1, seconds=3)
     recipe = ecgtune.recipe("probe", epochs=2, batch_size=16)
-    ecgtune.fine_tune(data, recipe, model="ecg-fm-tiny-random", out=folder / "run", quiet=True)
+    ecgtune.fine_tune(data, recipe, model="ecg-fm-tiny-random", out=folder / "run")
     other = ecgtune.simulate(40, seed=2, seconds=3)
     sex = np.array(["f", "m"] * 20)
     settings = ecgtune.EvaluateSettings(by=("sex",))
-    ecgtune.evaluate(folder / "run", other, settings, out=folder / "other", columns={"sex": sex}, quiet=True)
-    ecgtune.stress(folder / "run", other, ecgtune.StressSettings(only=("gain",)), out=folder / "stress", quiet=True)
+    ecgtune.evaluate(folder / "run", other, settings, out=folder / "other", columns={"sex": sex})
+    ecgtune.stress(folder / "run", other, ecgtune.StressSettings(only=("gain",)), out=folder / "stress")
     return folder
 
 

@@ -1,6 +1,8 @@
 """The time left, as the log tells it."""
 
+import io
 import logging
+import sys
 
 import pytest
 
@@ -33,6 +35,30 @@ def test_the_time_left_is_that_of_the_speed_so_far(clock, caplog):
             callback.on_step_end(step)
         callback.on_epoch_end({}, "epoch 4/4")
     assert caplog.messages == ["lora seed 0: epoch 1/4, about 90.0 s left", "lora seed 0: epoch 4/4"]
+
+
+@pytest.mark.parametrize(
+    ("level", "shown", "told"),
+    [
+        (logging.NOTSET, True, True),
+        (logging.INFO, True, True),
+        (logging.WARNING, True, False),
+        (logging.INFO, False, False),
+    ],
+)
+def test_the_level_of_the_logger_hides_the_bar_and_its_notes(level, shown, told, caplog, monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "level", logging.INFO)
+    monkeypatch.setattr(progress.LOGGER, "level", level)
+    progress.LOGGER.manager._clear_cache()
+    with ProgressBar(shown=shown) as bar:
+        bar.describe("windows")
+        bar.note("a note")
+    assert ("windows" in terminal.getvalue()) is told
+    assert (caplog.messages == ["a note"]) is told
 
 
 @pytest.mark.parametrize(

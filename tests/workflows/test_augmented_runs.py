@@ -33,10 +33,10 @@ DATA = ecgtune.simulate(120, seed=1, seconds=3)
 
 @pytest.fixture
 def fine_tune(encoder):
-    def fine_tune(out, augmentation, method=ecgtune.LoRA(rank=2), settings=SHORT, quiet=True):  # noqa: B008
+    def fine_tune(out, augmentation, method=ecgtune.LoRA(rank=2), settings=SHORT):  # noqa: B008
         recipe = ecgtune.Recipe(method=method, augmentation=augmentation, **settings._asdict())
         model = ecgtune.load_model(encoder, classes=DATA.classes)
-        return ecgtune.fine_tune(DATA, recipe, model=model, out=out, quiet=quiet)
+        return ecgtune.fine_tune(DATA, recipe, model=model, out=out)
 
     return fine_tune
 
@@ -99,7 +99,7 @@ def test_a_comparison_with_a_variant_that_it_cannot_reach_trains_none(tmp_path):
         for recipe in load_recipes(name)
     ]
     with pytest.raises(SettingError, match="probe trains on cached features"):
-        ecgtune.compare(DATA, variants, out=tmp_path / "all", seeds=1, quiet=True)
+        ecgtune.compare(DATA, variants, out=tmp_path / "all", seeds=1)
     assert not (tmp_path / "all").exists()
 
 
@@ -140,7 +140,6 @@ def test_as_many_copies_as_epochs_are_not_computed_beforehand(fine_tune, tmp_pat
         Augmentation(polarity_flip=0.5, augmented_copies=5),
         SideTuning(width=8),
         loop(SHORT, epochs=2),
-        quiet=False,
     )
     assert "no augmented copy is used twice" in caplog.text
 
@@ -152,5 +151,5 @@ def test_several_leads_in_millivolts(tmp_path):
     model = Classifier(encoder, Head(), DATA.classes, Weights("random", "tiny", seed=0), name="ecg-fm-tiny")
     unscaled = DataSettings(normalisation="none")
     recipe = ecgtune.Recipe(method=ecgtune.Full(), augmentation=augmentation, data=unscaled, **SHORT._asdict())
-    run = ecgtune.fine_tune(two, recipe, model=model, out=tmp_path / "run", quiet=True)
+    run = ecgtune.fine_tune(two, recipe, model=model, out=tmp_path / "run")
     assert np.isfinite(run.metrics["window"]["metrics"]["auroc"]["value"])

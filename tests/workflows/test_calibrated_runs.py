@@ -54,7 +54,7 @@ def folder(tmp_path_factory):
     read = ecgtune.read_dataset(path / "windows.npz")
     model = ecgtune.load_model(path / "encoder", classes=read.classes)
     recipe = replace(RECIPE, evaluation=ecgtune.Evaluation(calibration="platt", threshold="youden"))
-    ecgtune.fine_tune(read, recipe, model=model, out=path / "run", quiet=True)
+    ecgtune.fine_tune(read, recipe, model=model, out=path / "run")
     return path
 
 
@@ -116,7 +116,7 @@ def test_comparisons_have_both_sides(folder, tmp_path):
         replace(RECIPE, name=name, evaluation=ecgtune.Evaluation(calibration="temperature"), model=model_of(folder))
         for name in ("one", "two")
     ]
-    results = ecgtune.compare(read, recipes, out=tmp_path, seeds=1, baselines=False, quiet=True)
+    results = ecgtune.compare(read, recipes, out=tmp_path, seeds=1, baselines=False)
     one, two = (row["calibration"]["log_loss"] for row in results["rows"])
     assert one == two
     assert one["after"] != one["before"]
@@ -128,7 +128,7 @@ def test_comparisons_have_both_sides(folder, tmp_path):
 def test_a_run_that_is_not_calibrated_says_so(folder, tmp_path):
     read = ecgtune.read_dataset(folder / "windows.npz")
     recipe = replace(RECIPE, evaluation=ecgtune.Evaluation(calibration="none"), model=model_of(folder))
-    run = ecgtune.fine_tune(read, recipe, out=tmp_path / "run", quiet=True)
+    run = ecgtune.fine_tune(read, recipe, out=tmp_path / "run")
     assert not run.calibration.changes
     for page in ("report.html", "README.md"):
         assert "not calibrated" in (tmp_path / "run" / page).read_text().lower()

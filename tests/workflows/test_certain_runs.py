@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
         torch.manual_seed(0)
         save_encoder(EcgFM(replace(TINY, depth=1)), path / "encoder", {})
     recipe = replace(RECIPE, model=ModelSettings(name=str(path / "encoder")))
-    ecgtune.fine_tune(ecgtune.read_dataset(path / "own.npz"), recipe, out=path / "run", quiet=True)
+    ecgtune.fine_tune(ecgtune.read_dataset(path / "own.npz"), recipe, out=path / "run")
     return path
 
 
@@ -69,7 +69,7 @@ def test_promise_and_found_stand_in_the_run_folder(folder):
 def test_predictions_have_sets_confidence_and_novelty(folder, tmp_path):
     loaded = ecgtune.load_run(folder / "run")
     other = ecgtune.read_dataset(folder / "other.npz")
-    ecgtune.predict(folder / "run", folder / "other.npz", out=tmp_path, quiet=True)
+    ecgtune.predict(folder / "run", folder / "other.npz", out=tmp_path)
     rows = rows_of(tmp_path / "predictions.csv")
     probability = loaded.predict(other.signal)[:, 1]
     assert [row["set"] for row in rows[:5]] == [
@@ -138,7 +138,7 @@ def test_an_ensemble_and_an_older_run_do_not_abstain(folder, tmp_path, capsys):
 
 def test_another_rule_for_recordings_has_no_thresholds(folder, tmp_path):
     settings = ecgtune.PredictSettings(recording="maximum", abstain=0.1)
-    found = ecgtune.predict(folder / "run", folder / "other.npz", settings, out=tmp_path, quiet=True)
+    found = ecgtune.predict(folder / "run", folder / "other.npz", settings, out=tmp_path)
     assert any("no recording is abstained from" in note for note in found.notes)
     assert found.windows.abstained.any()
     assert not found.of_recordings.abstained.any()
@@ -170,7 +170,7 @@ def test_recordings_of_the_own_test_split_are_pooled_beside_their_patients(folde
         writer = csv.DictWriter(file, header)
         writer.writeheader()
         writer.writerows(rows)
-    found = ecgtune.evaluate(copied, ecgtune.read_dataset(folder / "other.npz"), out=tmp_path / "out", quiet=True)
+    found = ecgtune.evaluate(copied, ecgtune.read_dataset(folder / "other.npz"), out=tmp_path / "out")
     measured = found["certainty"]["internal"]["recording"]
     stored = read_json(folder / "run" / "certainty.json")["internal"]["recording"]
     assert measured["coverage"]["size"] == stored["coverage"]["size"]
@@ -189,7 +189,7 @@ def test_an_exported_file_abstains(tmp_path):
     certainty = {"level": 0.9, "window": unit, "recording": unit}
     model = write_exported(tmp_path / "model.onnx", signal_path=path, certainty=certainty)
     settings = ecgtune.PredictSettings(abstain=0.2)
-    found = ecgtune.predict(model, tmp_path / "windows.npz", settings, out=tmp_path / "out", quiet=True)
+    found = ecgtune.predict(model, tmp_path / "windows.npz", settings, out=tmp_path / "out")
     assert np.array_equal(found.windows.abstained, sure < np.quantile(sure, 0.2))
     assert found.windows.abstained.sum() == 12
     rows = rows_of(tmp_path / "out" / "predictions.csv")
@@ -205,7 +205,7 @@ def test_an_exported_file_has_a_novelty(tmp_path):
     probability, novelty = model.assess(data.signal)
     assert np.array_equal(probability, model.predict(data.signal))
     assert novelty.shape == (20,)
-    ecgtune.predict(model, tmp_path / "windows.npz", out=tmp_path / "out", quiet=True)
+    ecgtune.predict(model, tmp_path / "windows.npz", out=tmp_path / "out")
     rows = rows_of(tmp_path / "out" / "predictions.csv")
     assert [float(row["novelty"]) for row in rows] == pytest.approx(novelty.tolist())
     assert [row["note"] == "unlike the training windows" for row in rows] == (novelty > 1).tolist()
@@ -217,7 +217,7 @@ def test_a_run_and_its_export_give_the_same_tables(folder, tmp_path, capsys):
     ecgtune.export(folder / "run", tmp_path / "model.onnx")
     settings = ecgtune.PredictSettings(abstain=0.2)
     for name, model in (("run", folder / "run"), ("file", tmp_path / "model.onnx")):
-        ecgtune.predict(model, folder / "other.npz", settings, out=tmp_path / name, quiet=True)
+        ecgtune.predict(model, folder / "other.npz", settings, out=tmp_path / name)
     first, second = (rows_of(tmp_path / name / "predictions.csv") for name in ("run", "file"))
     different = [a["prediction"] != b["prediction"] or a["set"] != b["set"] for a, b in zip(first, second, strict=True)]
     assert np.mean(different) < 0.01

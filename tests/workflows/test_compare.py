@@ -30,7 +30,7 @@ def compare(encoder):
     """A comparison with the tiny encoder, unless another is given."""
 
     def compare(out, names="full,lora,adapter,probe", seeds=2, model=encoder, **options):
-        return ecgtune.compare(DATA, recipes(names, model), out=out, seeds=seeds, quiet=True, **options)
+        return ecgtune.compare(DATA, recipes(names, model), out=out, seeds=seeds, **options)
 
     return compare
 
@@ -153,7 +153,7 @@ def test_another_comparison_in_the_same_folder_is_refused(tmp_path, compare, enc
     compare(tmp_path, "probe", seeds=1, baselines=False)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(RunError, match=r"optimisation\.epochs was 2, now 3"):
-        ecgtune.compare(DATA, recipes("probe", encoder, epochs=3), out=tmp_path, seeds=1, baselines=False, quiet=True)
+        ecgtune.compare(DATA, recipes("probe", encoder, epochs=3), out=tmp_path, seeds=1, baselines=False)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
@@ -173,16 +173,16 @@ def test_a_mistake_in_the_last_variant_is_told_before_the_first_one_trains(tmp_p
     data = replace(DATA, unit="unknown")
     for variant in late:
         with pytest.raises(EcgtuneError):
-            ecgtune.compare(data, [*variants, variant], out=tmp_path / "never", seeds=1, baselines=False, quiet=True)
+            ecgtune.compare(data, [*variants, variant], out=tmp_path / "never", seeds=1, baselines=False)
         assert not (tmp_path / "never").exists()
 
 
 def test_names_and_recipes_can_be_mixed(tmp_path, encoder):
     (lora,) = recipes("lora", encoder, epochs=1, batch_size=16)
-    results = ecgtune.compare(DATA, [lora], out=tmp_path / "a", seeds=1, baselines=False, quiet=True)
+    results = ecgtune.compare(DATA, [lora], out=tmp_path / "a", seeds=1, baselines=False)
     assert results["rows"][0]["epochs"] == 1
     with pytest.raises(SettingError, match="did you mean 'lora'"):
-        ecgtune.compare(DATA, ["lorra"], out=tmp_path / "b", seeds=1, quiet=True)
+        ecgtune.compare(DATA, ["lorra"], out=tmp_path / "b", seeds=1)
 
 
 def test_the_majority_floor_has_no_model_to_load(comparison):
@@ -214,7 +214,7 @@ def test_variants_on_different_splits_are_refused(tmp_path, other):
     first, second = recipes("probe")[0], recipes("lora")[0]
     second = replace(second, data=replace(second.data, **other))
     with pytest.raises(SettingError, match=r"ask for different splits; .* fractions and split_seed"):
-        ecgtune.compare(DATA, [first, second], out=tmp_path / "never", seeds=1, quiet=True)
+        ecgtune.compare(DATA, [first, second], out=tmp_path / "never", seeds=1)
     assert not (tmp_path / "never").exists()
 
 
@@ -226,7 +226,7 @@ def test_few_labels_are_the_same_for_every_row_and_random_weights_are_told(tmp_p
         model=replace(probe.model, name="ecg-fm-tiny-random"),
         data=replace(probe.data, label_fraction=0.4),
     )
-    results = ecgtune.compare(data, [probe], out=tmp_path, seeds=1, quiet=True)
+    results = ecgtune.compare(data, [probe], out=tmp_path, seeds=1)
     assert "random (seed 0). The encoder was not pretrained" in results["notes"][0]
     assert [row["method"] for row in results["rows"]] == ["probe", "resnet", "majority"]
     assert "only 40 % of the labels" in results["split"]["origin"]
@@ -247,4 +247,4 @@ def test_out_is_a_file(tmp_path, compare):
 def test_a_cross_validation_keeps_others_out_of_its_folder(tmp_path):
     rounds = [ecgtune.simulate(40, seed=seed, seconds=2) for seed in (1, 2)]
     with exclusive(tmp_path, "first"), pytest.raises(RunError, match=r"in use by process \d+ on .* \(first\)"):
-        ecgtune.cross_validate(rounds, "probe", out=tmp_path, quiet=True)
+        ecgtune.cross_validate(rounds, "probe", out=tmp_path)

@@ -43,13 +43,13 @@ def place(tmp_path_factory):
     twelve = [np.stack([beats(12, 100, 12 * seed + lead) for lead in range(12)]) for seed in range(6)]
     write_recordings(folder / "twelve.npz", twelve, leads=np.array(LEADS))
     write_recordings(folder / "two.npz", [signal[:2] for signal in twelve], leads=np.array(LEADS[:2]))
-    ecgtune.pretrain(folder / "one.npz", TEACHER, out=folder / "run", quiet=True)
+    ecgtune.pretrain(folder / "one.npz", TEACHER, out=folder / "run")
     return folder
 
 
 def continued(place, recipe, out, start, data="one.npz", **others):
     recipe = replace(recipe, encoder=type(recipe.encoder)())
-    return ecgtune.pretrain(place / data, recipe, out=out, start=start, quiet=True, **others)
+    return ecgtune.pretrain(place / data, recipe, out=out, start=start, **others)
 
 
 def saved(folder, encoder):
@@ -116,7 +116,7 @@ def test_an_encoder_of_the_contract_learns(place, tmp_path, encoder, recipe):
         twelve = [np.stack([beats(12, 100, 12 * seed + lead) for lead in range(len(leads))]) for seed in range(12)]
         write_recordings(tmp_path / "data.npz", twelve, leads=np.array(leads))
         longer = replace(recipe, optimisation=replace(recipe.optimisation, epochs=8, learning_rate=1e-2))
-        ecgtune.pretrain(tmp_path / "data.npz", longer, out=tmp_path / "out", start="mine", quiet=True)
+        ecgtune.pretrain(tmp_path / "data.npz", longer, out=tmp_path / "out", start="mine")
         rows = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
         assert rows[-1]["val_loss"] < rows[0]["val_loss"]
         if recipe is MASKED:
@@ -199,7 +199,7 @@ def test_a_preset_in_millivolts_gets_them_whatever_the_unit_is(place, tmp_path):
         recipe = replace(SIGNALS, optimisation=replace(SIGNALS.optimisation, epochs=2, batch_size=64))
         recipe = replace(recipe, crops=replace(recipe.crops, window_seconds=0.24))
         settings = ecgtune.PretrainSettings(unit=unit)
-        best = ecgtune.pretrain(file, recipe, settings, out=tmp_path / unit, start=start, quiet=True)
+        best = ecgtune.pretrain(file, recipe, settings, out=tmp_path / unit, start=start)
         weights.append(load_checkpoint(best).encoder.state_dict())
     for name, tensor in weights[0].items():
         torch.testing.assert_close(weights[1][name], tensor, rtol=0, atol=1e-2)

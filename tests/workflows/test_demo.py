@@ -18,6 +18,6 @@ def test_the_demo_compares_the_recipes_with_few_epochs(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_every_method_of_the_demo_is_far_above_the_majority_class(tmp_path):
-    results = demo.demo(tmp_path / "demo", quiet=True)
+    results = demo.demo(tmp_path / "demo")
     accuracy = {row["method"]: row["metrics"]["accuracy"]["mean"] for row in results["rows"]}
     assert all(accuracy[name] > 0.8 > accuracy["majority"] + 0.2 for name in METHOD_RECIPES), accuracy

@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
     recipe = replace(recipe, evaluation=ecgtune.Evaluation(threshold="youden"))
     read = ecgtune.read_dataset(path / "own.npz", positive="AF")
     model = ecgtune.load_model(path / "encoder", classes=read.classes)
-    ecgtune.fine_tune(read, recipe, model=model, out=path / "run", quiet=True)
+    ecgtune.fine_tune(read, recipe, model=model, out=path / "run")
     return path
 
 
@@ -76,7 +76,7 @@ def test_nothing_is_tuned_on_the_data(folder, tmp_path):
     turned = replace(other, label=1 - other.label)
     settings = ecgtune.EvaluateSettings(prevalence=("estimate",))
     found = [
-        ecgtune.evaluate(folder / "run", data, settings, out=tmp_path / str(number), quiet=True)
+        ecgtune.evaluate(folder / "run", data, settings, out=tmp_path / str(number))
         for number, data in enumerate((other, turned))
     ]
     columns = []
@@ -105,7 +105,6 @@ def test_a_stated_prevalence_moves_probabilities(folder, tmp_path):
             ecgtune.read_dataset(folder / "other.npz", positive="AF"),
             ecgtune.EvaluateSettings(prevalence=prevalence),
             out=tmp_path / str(len(prevalence)),
-            quiet=True,
         )
         for prevalence in ((), ("AF=0.03",))
     )
@@ -137,7 +136,7 @@ def test_an_exported_file_is_evaluated_like_its_run(folder, tmp_path):
     ecgtune.export(folder / "run", tmp_path / "model.onnx")
     other = ecgtune.read_dataset(folder / "other.npz", positive="AF")
     found, expected = (
-        ecgtune.evaluate(one, other, out=tmp_path / "out" / str(number), quiet=True)["window"]["metrics"]["auroc"]
+        ecgtune.evaluate(one, other, out=tmp_path / "out" / str(number))["window"]["metrics"]["auroc"]
         for number, one in enumerate((tmp_path / "model.onnx", folder / "run"))
     )
     for side in ("internal", "external", "difference"):
@@ -147,7 +146,7 @@ def test_an_exported_file_is_evaluated_like_its_run(folder, tmp_path):
 def test_names_that_trained_the_run_are_told(folder, tmp_path):
     other = ecgtune.read_dataset(folder / "other.npz", positive="AF")
     own = ecgtune.read_dataset(folder / "own.npz", positive="AF")
-    found = ecgtune.evaluate(folder / "run", replace(other, group=own.group), out=tmp_path, quiet=True)
+    found = ecgtune.evaluate(folder / "run", replace(other, group=own.group), out=tmp_path)
     assert "trained the run or chose its epoch" in found["data"]["notes"][0]
 
 

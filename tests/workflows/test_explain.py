@@ -18,7 +18,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("explain")
     data = ecgtune.simulate(60, seed=1, seconds=3)
     recipe = ecgtune.recipe("probe", epochs=1, batch_size=16)
-    ecgtune.fine_tune(data, recipe, model="ecg-fm-tiny-random", out=folder / "run", quiet=True)
+    ecgtune.fine_tune(data, recipe, model="ecg-fm-tiny-random", out=folder / "run")
     write_csv(ecgtune.simulate(4, seed=2, seconds=3), folder / "new.csv")
     return folder
 
@@ -42,7 +42,7 @@ def test_class_and_window_are_those_asked_for(trained, tmp_path):
     classes = ecgtune.load_run(trained / "run").classes
     settings = ecgtune.ExplainSettings(target=classes[0], window=2)
     reading = ecgtune.PredictSettings(sampling_rate=100)
-    found = ecgtune.explain(trained / "run", trained / "new.csv", settings, reading, out=tmp_path / "x.svg", quiet=True)
+    found = ecgtune.explain(trained / "run", trained / "new.csv", settings, reading, out=tmp_path / "x.svg")
     assert (found.label, found.window, found.windows) == (classes[0], 2, 4)
     assert found.values.shape == (1, 300)
     values = [each.value for each in found.stretches]

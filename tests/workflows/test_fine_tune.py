@@ -36,9 +36,7 @@ DATA = ecgtune.simulate(120, seed=1, seconds=3)
 
 def fine_tune(out, method, **settings):
     model = ecgtune.load_model("ecg-fm-tiny")
-    return ecgtune.fine_tune(
-        DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=out, quiet=True, **settings
-    )
+    return ecgtune.fine_tune(DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=out, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +95,7 @@ def test_a_loaded_run_predicts_what_the_run_predicted(runs, method):
 def test_every_other_method_goes_through_a_run_and_back_on_the_same_bits(encoder, tmp_path, method):
     short = loop(SHORT, epochs=1, learning_rate=1e-2)
     recipe = ecgtune.Recipe(method=method, **short._asdict())
-    run = ecgtune.fine_tune(DATA, recipe, model=encoder, out=tmp_path / "run", quiet=True)
+    run = ecgtune.fine_tune(DATA, recipe, model=encoder, out=tmp_path / "run")
     stored = read_predictions(run.folder / "predictions.csv")
     again = ecgtune.load_run(run.folder).predict(DATA.signal[stored.row])  # the same batch as in the run
     assert np.array_equal(again[:, 1], stored.probability)
@@ -141,7 +139,7 @@ def test_saved_weights_are_the_share_that_was_counted(runs):
 def test_threshold_is_fitted_on_validation_alone(tmp_path):
     evaluation = ecgtune.Evaluation(threshold="youden")
     recipe = ecgtune.Recipe(method=ecgtune.LinearProbe(), evaluation=evaluation, **SHORT._asdict())
-    run = ecgtune.fine_tune(DATA, recipe, out=tmp_path / "r", quiet=True)
+    run = ecgtune.fine_tune(DATA, recipe, out=tmp_path / "r")
     val = read_predictions(run.folder / "predictions.csv").of("val")
     youden = [
         ((val.probability >= t) & (val.label == 1)).sum() / (val.label == 1).sum()
@@ -171,7 +169,7 @@ def test_a_second_run_needs_resume_and_resume_needs_the_same_run(runs):
     for words, data in others.items():
         recipe, model = ecgtune.Recipe(method=method, **SHORT._asdict()), ecgtune.load_model("ecg-fm-tiny")
         with pytest.raises(RunError, match=words):
-            ecgtune.fine_tune(data, recipe, model=model, out=run.folder, resume=True, quiet=True)
+            ecgtune.fine_tune(data, recipe, model=model, out=run.folder, resume=True)
     (run.folder / "last").mkdir()
     (run.folder / "last/state.pt").touch()  # of a process that was killed after its results
     fine_tune(run.folder, method, resume=True)
@@ -193,7 +191,6 @@ def test_a_run_of_auto_does_not_go_on_in_another_format(monkeypatch, tmp_path, b
             model=model,
             out=folder,
             resume=resume,
-            quiet=True,
         )
 
     other = {"bf16": "fp32", "fp32": "bf16"}[began]
@@ -225,7 +222,6 @@ def test_the_same_file_read_in_another_way_is_another_run(runs, change, words):
             model=ecgtune.load_model("ecg-fm-tiny", leads=other.leads),
             out=runs[METHODS[1]].folder,
             resume=True,
-            quiet=True,
         )
 
 
@@ -235,16 +231,10 @@ def test_a_model_is_fine_tuned_once(tmp_path, method):
     model = ecgtune.load_model("ecg-fm-tiny")
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(RunError):  # a refused folder leaves the model as it was
-        ecgtune.fine_tune(
-            DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=tmp_path / "taken", quiet=True
-        )
-    ecgtune.fine_tune(
-        DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=tmp_path / "first", quiet=True
-    )
+        ecgtune.fine_tune(DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=tmp_path / "taken")
+    ecgtune.fine_tune(DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=tmp_path / "first")
     with pytest.raises(SettingError, match="attached; load the model again"):
-        ecgtune.fine_tune(
-            DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=tmp_path / "second", quiet=True
-        )
+        ecgtune.fine_tune(DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=tmp_path / "second")
     assert not (tmp_path / "second").exists()
 
 
@@ -261,7 +251,7 @@ def test_a_model_is_fine_tuned_once(tmp_path, method):
 )
 def test_mistakes_leave_nothing_behind(tmp_path, options, message):
     recipe = ecgtune.Recipe(method=ecgtune.LinearProbe(), **SHORT._asdict())
-    options = {"dataset": DATA, "recipe": recipe, "out": tmp_path / "never", "quiet": True, **options}
+    options = {"dataset": DATA, "recipe": recipe, "out": tmp_path / "never", **options}
     with pytest.raises((SettingError, RunError), match=message):
         ecgtune.fine_tune(**options)
     assert not (tmp_path / "never").exists()
@@ -275,7 +265,6 @@ def test_windows_shorter_than_a_token(tmp_path):
             ecgtune.Recipe(**SHORT._asdict()),
             model=ecgtune.load_model("ecg-fm-tiny"),
             out=tmp_path / "never",
-            quiet=True,
         )
     assert not (tmp_path / "never").exists()
 
@@ -350,7 +339,7 @@ def test_an_adapter_file_with_a_tensor_missing_is_refused(runs):
 def test_classes_must_agree():
     model = ecgtune.load_model("ecg-fm-tiny", classes=("healthy", "ill"))
     with pytest.raises(SettingError, match="healthy, ill"):
-        ecgtune.fine_tune(DATA, ecgtune.Recipe(**SHORT._asdict()), model=model, out="never", quiet=True)
+        ecgtune.fine_tune(DATA, ecgtune.Recipe(**SHORT._asdict()), model=model, out="never")
 
 
 @pytest.mark.parametrize("normalisation", ["zscore", *methods.slow("global", "none")])
@@ -359,7 +348,7 @@ def test_gain_and_offset_cannot_matter_to_ecg_fm_with_one_lead(tmp_path, normali
     variance of windows in millivolts."""
     recipe = load_recipes("probe")[0]
     recipe = replace(recipe, **SHORT._asdict(), data=ecgtune.DataSettings(normalisation=normalisation))
-    ecgtune.fine_tune(DATA, recipe, out=tmp_path, quiet=True)
+    ecgtune.fine_tune(DATA, recipe, out=tmp_path)
     run = ecgtune.load_run(tmp_path)
     plain = run.predict(DATA.signal[:10])
     np.testing.assert_allclose(run.predict(3 * DATA.signal[:10] + 0.7), plain, atol=1e-2)
@@ -369,9 +358,7 @@ def test_gain_and_offset_cannot_matter_to_ecg_fm_with_one_lead(tmp_path, normali
 def test_a_head_on_statistics_is_kept_with_its_run(tmp_path, method):
     head = ecgtune.Head(hidden=5, pooling="statistics")
     model = ecgtune.load_model("ecg-fm-tiny", head=head)
-    run = ecgtune.fine_tune(
-        DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=tmp_path / "run", quiet=True
-    )
+    run = ecgtune.fine_tune(DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=tmp_path / "run")
     tensors = load_file(run.folder / "best" / "head.safetensors")
     assert [tuple(tensors[name].shape) for name in ("0.weight", "2.weight")] == [(5, 3 * 192), (2, 5)]
     assert 'pooling = "statistics"' in (run.folder / "recipe.toml").read_text()
@@ -381,14 +368,14 @@ def test_a_head_on_statistics_is_kept_with_its_run(tmp_path, method):
     model = ecgtune.load_model("ecg-fm-tiny", head=ecgtune.Head(hidden=5))
     with pytest.raises(RunError, match=r"model\.pooling was statistics, now auto"):
         ecgtune.fine_tune(
-            DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=run.folder, resume=True, quiet=True
+            DATA, ecgtune.Recipe(method=method, **SHORT._asdict()), model=model, out=run.folder, resume=True
         )
 
 
 def test_a_run_on_few_labels_says_so_and_is_not_resumed_with_more(tmp_path):
     data = ecgtune.simulate(120, patients=60, seed=1, seconds=3)
     recipe = replace(load_recipes("probe")[0], **SHORT._asdict(), data=ecgtune.DataSettings(label_fraction=0.3))
-    ecgtune.fine_tune(data, recipe, out=tmp_path / "run", quiet=True)
+    ecgtune.fine_tune(data, recipe, out=tmp_path / "run")
     run = ecgtune.load_run(tmp_path / "run")
     counts = run.metrics["split"]["counts"]
     whole = ecgtune.split_dataset(data)
@@ -399,9 +386,7 @@ def test_a_run_on_few_labels_says_so_and_is_not_resumed_with_more(tmp_path):
     assert len(used) == sum(part["windows"] for part in counts.values())
     assert {int(row) for row, part, _ in used if part == "train"} < set(whole.train.tolist())
     with pytest.raises(RunError, match=r"data\.label_fraction was 0\.3, now 1\.0"):
-        ecgtune.fine_tune(
-            data, replace(recipe, data=ecgtune.DataSettings()), out=tmp_path / "run", resume=True, quiet=True
-        )
+        ecgtune.fine_tune(data, replace(recipe, data=ecgtune.DataSettings()), out=tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize("lead_mode", ["place", "copy"])
@@ -413,7 +398,6 @@ def test_twelve_lead_checkpoint_on_one_lead_windows(tmp_path, shared, lead_mode)
         ecgtune.Recipe(method=ecgtune.LoRA(rank=2), **SHORT._asdict()),
         model=model,
         out=tmp_path / lead_mode,
-        quiet=True,
     )
     assert run.metrics["weights"].startswith("pretrained (sha256 ")
     again = ecgtune.load_run(run.folder)
@@ -423,7 +407,7 @@ def test_twelve_lead_checkpoint_on_one_lead_windows(tmp_path, shared, lead_mode)
 def test_a_folder_that_another_process_writes_is_left_alone(tmp_path):
     with exclusive(tmp_path, "other"):
         before = {path: path.read_bytes() for path in tmp_path.rglob("*")}
-        for start in (fine_tune, lambda out, method: ecgtune.compare(DATA, method, out=out, quiet=True)):
+        for start in (fine_tune, lambda out, method: ecgtune.compare(DATA, method, out=out)):
             with pytest.raises(RunError, match=r"is in use by process \d+ on .* \(other\)"):
                 start(tmp_path, METHODS[1])
         assert {path: path.read_bytes() for path in tmp_path.rglob("*")} == before
@@ -431,7 +415,7 @@ def test_a_folder_that_another_process_writes_is_left_alone(tmp_path):
 
 def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**5))
-    for start in (fine_tune, lambda out, method: ecgtune.compare(DATA, method, out=out, quiet=True)):
+    for start in (fine_tune, lambda out, method: ecgtune.compare(DATA, method, out=out)):
         with pytest.raises(RunError, match=r"its disk has 100 kB free, but about [\d.]+ MB are needed"):
             start(tmp_path / "run", METHODS[1])
         assert not (tmp_path / "run").exists()

@@ -101,7 +101,7 @@ def test_without_gradients_no_more_windows_go_through_at_once_than_with_them():
 
 class Said(ProgressBar):
     def __init__(self):
-        super().__init__(quiet=True)
+        super().__init__(shown=False)
         self.notes = []
 
     def note(self, text):
@@ -125,7 +125,7 @@ def test_a_run_keeps_what_was_chosen_and_ends_where_the_whole_batch_does(measure
     def run(out, training, **more):
         recipe = ecgtune.Recipe(method=LoRA(rank=2), **loop(training, epochs=2)._asdict())
         model = ecgtune.load_model(encoder, classes=DATA.classes)
-        return ecgtune.fine_tune(DATA, recipe, model=model, out=out, quiet=True, **more)
+        return ecgtune.fine_tune(DATA, recipe, model=model, out=out, **more)
 
     whole = run(tmp_path / "whole", loop(SHORT, max_memory=None))
     fitted = run(tmp_path / "fitted", SHORT)
@@ -165,7 +165,7 @@ def test_the_plan_is_of_what_was_chosen(measured, monkeypatch):
         return "too little"
 
     monkeypatch.setattr(importlib.import_module("ecgtune.workflows.plan"), "dry_run", dry_run)
-    ecgtune.plan(DATA, [recipe], seeds=1, baselines=False, quiet=True)
+    ecgtune.plan(DATA, [recipe], seeds=1, baselines=False)
     assert planned == [8]
 
 
@@ -173,4 +173,4 @@ def test_a_sweep_refuses_what_it_would_not_heed(tmp_path):
     pytest.importorskip("optuna")
     recipe = replace(load_recipes("lora")[0], **SHORT._asdict())
     with pytest.raises(SettingError, match="give a sweep gradient_accumulation_steps"):
-        ecgtune.sweep(DATA, [recipe], ecgtune.SweepSettings(trials=1), out=tmp_path / "sweep", quiet=True)
+        ecgtune.sweep(DATA, [recipe], ecgtune.SweepSettings(trials=1), out=tmp_path / "sweep")

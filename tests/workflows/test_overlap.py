@@ -89,7 +89,7 @@ def test_training_warns_of_test_recordings_that_were_pretrained_on(folder, tmp_p
         if seen:
             write_prints(encoder / PRETRAINING, beat_prints(list(data.signal[:, 0]), 100.0))
         model = ecgtune.load_model(encoder, classes=data.classes)
-        made = ecgtune.fine_tune(data, recipe, model=model, out=tmp_path / f"run-{seen}", quiet=True)
+        made = ecgtune.fine_tune(data, recipe, model=model, out=tmp_path / f"run-{seen}")
         warnings.append([text for text in made.metrics["split"]["warnings"] if "was pretrained on" in text])
     tests = made.metrics["split"]["counts"]["test"]["windows"]
     assert warnings[0] == []

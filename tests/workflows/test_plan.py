@@ -122,7 +122,7 @@ def test_copies_made_beforehand_take_disk_for_each_seed():
 def test_a_dry_run_finds_what_its_run_will_have(name, tiny, tmp_path):
     variant = recipe(name, tiny)
     found = measure(variant, *sample(DATA, draw_split(DATA, variant.data), variant), tmp_path)
-    run = ecgtune.fine_tune(DATA, variant, out=tmp_path / "own", quiet=True)
+    run = ecgtune.fine_tune(DATA, variant, out=tmp_path / "own")
     (timing,) = found.trainings
     assert len(timing.ends) == 2
     assert 0 < timing.step < 5
@@ -144,7 +144,7 @@ def test_the_sample_holds_both_labels_and_keeps_the_parts_apart():
 
 def test_a_plan_measures_each_variant_and_writes_nothing(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = ecgtune.plan(DATA, recipe("lora", tiny), seeds=3, baselines=False, quiet=True)
+    found = ecgtune.plan(DATA, recipe("lora", tiny), seeds=3, baselines=False)
     (one,) = found.estimates
     assert (one.name, one.seeds, one.problem) == ("lora", 3, "")
     assert one.seconds is not None
@@ -155,7 +155,7 @@ def test_a_plan_measures_each_variant_and_writes_nothing(tiny, tmp_path, monkeyp
 
 
 def test_a_method_that_does_not_fit_is_told(tiny):
-    found = ecgtune.plan(DATA, [recipe("lora", tiny)], seeds=1, baselines=False, memory=1_000_000, quiet=True)
+    found = ecgtune.plan(DATA, [recipe("lora", tiny)], seeds=1, baselines=False, memory=1_000_000)
     assert found.estimates[0].problem == "more than the 1.0 MB that are free"
     assert "n/a" in found.lines()[1]
 
@@ -191,7 +191,7 @@ def test_what_goes_wrong_in_the_process_is_a_line_beside_what_was_measured(ends,
 
     monkeypatch.setattr("ecgtune.workflows.plan.dry_run", run)
     process(monkeypatch, **ends)
-    found = ecgtune.plan(DATA, ["probe", recipe("lora", "ecg-fm-tiny")], baselines=False, quiet=True)
+    found = ecgtune.plan(DATA, ["probe", recipe("lora", "ecg-fm-tiny")], baselines=False)
     assert [one.failed for one in found.estimates] == [False, True]
     assert message in found.estimates[1].problem
     assert message in found.lines()[2]
@@ -222,7 +222,7 @@ def test_all_variants_are_checked_before_one_is_measured(function, methods, part
     other = {} if function == "plan" else {"out": tmp_path / "out"}
     asked = [method.format(mine=mine, split=split) for method in methods]
     with pytest.raises((CheckpointError, SettingError)) as error:
-        getattr(ecgtune, function)(DATA, asked, quiet=True, **other)
+        getattr(ecgtune, function)(DATA, asked, **other)
     assert all(part in str(error.value) for part in parts), str(error.value)
     assert jobs == []
     assert not (tmp_path / "out" / "lora").exists()
@@ -245,7 +245,7 @@ def test_weights_are_fetched_before_data_are_read(tmp_path, no_network, capsys):
 
 def test_a_process_that_the_system_ended_did_not_fit(monkeypatch):
     process(monkeypatch, status=-9)
-    found = ecgtune.plan(DATA, [recipe("lora", "ecg-fm-tiny")], baselines=False, quiet=True, memory=10**9)
+    found = ecgtune.plan(DATA, [recipe("lora", "ecg-fm-tiny")], baselines=False, memory=10**9)
     assert found.estimates[0].problem == "the system ended it, 1.0 GB were free"
 
 
@@ -299,8 +299,8 @@ def test_the_command_takes_the_flags_of_compare_and_prints_a_line_per_method(tmp
 
 def test_a_plan_refuses_what_compare_refuses():
     with pytest.raises(SettingError, match="same name"):
-        ecgtune.plan(DATA, ["lora", "lora"], quiet=True)
+        ecgtune.plan(DATA, ["lora", "lora"])
     with pytest.raises(SettingError, match="memory is 0"):
-        ecgtune.plan(DATA, ["lora"], memory=0, quiet=True)
+        ecgtune.plan(DATA, ["lora"], memory=0)
     with pytest.raises(SettingError, match="plan got a list first"):
-        ecgtune.plan(["lora"], DATA, quiet=True)
+        ecgtune.plan(["lora"], DATA)

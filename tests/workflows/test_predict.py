@@ -65,7 +65,6 @@ def tune(path, data, name: str, seed: int = 2) -> None:
         ecgtune.Recipe(method=ecgtune.LinearProbe(), **SHORT._asdict()),
         model=model,
         out=path / name,
-        quiet=True,
         seed=seed,
     )
 
@@ -82,7 +81,7 @@ def table(file) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
 def test_predictions_of_the_training_recordings_are_those_of_the_run(folder, tmp_path, task):
-    found = ecgtune.predict(folder / task, folder / "records", out=tmp_path, quiet=True)
+    found = ecgtune.predict(folder / task, folder / "records", out=tmp_path)
     stored = read_predictions(folder / task / "predictions.csv")
     own = found.probability[:, 1] if task == "binary" else found.probability
     np.testing.assert_allclose(own[stored.row], stored.probability, rtol=0, atol=1e-6)
@@ -113,19 +112,19 @@ def test_recordings_of_the_training_are_noted(folder, tmp_path, capsys):
     for number, (names, said) in enumerate({(*tested, trained[0]): f"1 of {len(tested) + 1} ", (*tested,): ""}.items()):
         for name in names:
             write_record(tmp_path / str(number) / "more", name, heartbeats(2, seconds=7), leads=("I", "II"))
-        found = ecgtune.predict(folder / "binary", tmp_path / str(number), out=tmp_path / f"{number}-out", quiet=True)
+        found = ecgtune.predict(folder / "binary", tmp_path / str(number), out=tmp_path / f"{number}-out")
         assert len(found.recordings) == len(names)
         assert [said in note and trained[0] in note for note in found.notes] == [True] * bool(said)
     file = write_csv(ecgtune.simulate(60, seed=1), tmp_path / "windows.csv")
     data = ecgtune.read_dataset(file, sampling_rate=100)
-    ecgtune.fine_tune(data, ecgtune.recipe("probe", epochs=2, device="cpu"), out=tmp_path / "run", quiet=True)
+    ecgtune.fine_tune(data, ecgtune.recipe("probe", epochs=2, device="cpu"), out=tmp_path / "run")
     run("predict", tmp_path / "run", file, "--sampling-rate", "100", "--out", tmp_path / "answers", "--quiet")
     assert "windows.csv is the file that the run was trained on" in capsys.readouterr().out
 
 
 def test_the_maximum_of_a_recordings_windows(folder, tmp_path):
     settings = ecgtune.PredictSettings(recording="maximum")
-    found = ecgtune.predict(folder / "binary", folder / "records", settings, out=tmp_path, quiet=True)
+    found = ecgtune.predict(folder / "binary", folder / "records", settings, out=tmp_path)
     highest = found.probability[:, 1].reshape(COUNT, 2).max(axis=1)
     np.testing.assert_array_equal([pair[0][1] for pair in found.recordings.values()], highest)
 
@@ -151,7 +150,7 @@ def test_unusable_recordings_are_listed_and_too_many_are_refused(folder, tmp_pat
     (tmp_path / "records" / "torn.hea").write_text("torn 1 200")
     settings = ecgtune.PredictSettings(max_skipped=0.01)
     with pytest.raises(EcgtuneError, match=r"2 of 4 recordings cannot be used \(other, torn\), more than 1 %"):
-        ecgtune.predict(folder / "binary", tmp_path / "records", settings, out=tmp_path / "no", quiet=True)
+        ecgtune.predict(folder / "binary", tmp_path / "records", settings, out=tmp_path / "no")
     assert not (tmp_path / "no" / "predictions.csv").exists()
     with pytest.raises(SystemExit) as stop:
         run("predict", folder / "binary", tmp_path / "records", "--out", tmp_path / "out", "--quiet")
@@ -163,16 +162,14 @@ def test_unusable_recordings_are_listed_and_too_many_are_refused(folder, tmp_pat
     assert "II" in skipped[0]["reason"]
     (tmp_path / "good.csv").write_text("record\na\n")
     settings = ecgtune.PredictSettings(records=tmp_path / "records")
-    assert not ecgtune.predict(
-        folder / "binary", tmp_path / "good.csv", settings, out=tmp_path / "out", quiet=True
-    ).skipped
+    assert not ecgtune.predict(folder / "binary", tmp_path / "good.csv", settings, out=tmp_path / "out").skipped
     assert not (tmp_path / "out" / "skipped.csv").exists()
 
 
 @pytest.mark.parametrize("name", ["r05.hea", "r05"])
 def test_one_recording_by_its_file_or_its_name(folder, tmp_path, name):
     run("predict", folder / "binary", folder / "records" / name, "--out", tmp_path / "one", "--quiet")
-    everything = ecgtune.predict(folder / "binary", folder / "records", out=tmp_path / "all", quiet=True)
+    everything = ecgtune.predict(folder / "binary", folder / "records", out=tmp_path / "all")
     rows = table(tmp_path / "one" / "predictions.csv")
     assert [row["recording"] for row in rows] == ["r05", "r05"]
     expected = everything.probability[everything.recording == "r05", 1]
@@ -226,13 +223,13 @@ def test_no_data_and_more_than_one_table_are_refused(folder, tmp_path, capsys):
     message = refused(capsys, "predict", folder / "binary", table, table, "--records", folder / "records")
     assert "DATA is one table" in message
     with pytest.raises(EcgtuneError, match="no data are given"):
-        ecgtune.predict(folder / "binary", [], out=tmp_path / "out", quiet=True)
+        ecgtune.predict(folder / "binary", [], out=tmp_path / "out")
 
 
 def test_a_recording_that_is_repeated_to_fill_a_window_has_a_note(folder, tmp_path):
     for name, seconds in (("long", 3), ("short", 2)):
         write_record(tmp_path / "records", name, heartbeats(1, seconds=seconds)[0])
-    found = ecgtune.predict(folder / "binary", tmp_path / "records", out=tmp_path / "out", quiet=True)
+    found = ecgtune.predict(folder / "binary", tmp_path / "records", out=tmp_path / "out")
     assert found.repeated == {"short": 2.0}
     for file in ("recordings.csv", "predictions.csv"):
         notes = [row["note"] for row in table(tmp_path / "out" / file)]
@@ -242,7 +239,7 @@ def test_a_recording_that_is_repeated_to_fill_a_window_has_a_note(folder, tmp_pa
 def test_a_file_without_a_rate_has_that_of_the_run_and_it_is_said(folder, tmp_path, caplog):
     np.savez(tmp_path / "w.npz", signal=ecgtune.simulate(20, seed=1).signal[:, 0])
     with caplog.at_level("INFO", "ecgtune"):
-        found = ecgtune.predict(folder / "windows", tmp_path / "w.npz", out=tmp_path / "out", quiet=True)
+        found = ecgtune.predict(folder / "windows", tmp_path / "w.npz", out=tmp_path / "out")
     assert len(found.probability) == 20
     assert "w.npz: states no sampling rate; 100 Hz, the run's, is assumed (--sampling-rate)" in caplog.text
 
@@ -257,7 +254,7 @@ def test_windows_with_and_without_labels_get_the_same_predictions(folder, tmp_pa
     (tmp_path / "bare.csv").write_text("\n".join(rows) + "\n")
     rate, run = ecgtune.PredictSettings(sampling_rate=100), ecgtune.load_run(folder / "windows")
     found = {
-        name: ecgtune.predict(run, tmp_path / name, given, out=tmp_path / f"{name}-out", quiet=True)
+        name: ecgtune.predict(run, tmp_path / name, given, out=tmp_path / f"{name}-out")
         for name, given in (("labelled.csv", rate), ("bare.csv", rate), ("bare.npz", ecgtune.PredictSettings()))
     }
     expected = run.predict(data.signal)
@@ -271,15 +268,15 @@ def test_windows_with_and_without_labels_get_the_same_predictions(folder, tmp_pa
 
 def test_many_windows_go_through_in_batches(folder, tmp_path, monkeypatch):
     np.savez(tmp_path / "w.npz", signal=ecgtune.simulate(60, seed=1).signal[:, 0], sampling_rate=100)
-    whole = ecgtune.predict(folder / "windows", tmp_path / "w.npz", out=tmp_path / "whole", quiet=True)
+    whole = ecgtune.predict(folder / "windows", tmp_path / "w.npz", out=tmp_path / "whole")
     monkeypatch.setattr(import_module("ecgtune.workflows.predict"), "BATCH", 7)
-    parts = ecgtune.predict(folder / "windows", tmp_path / "w.npz", out=tmp_path / "parts", quiet=True)
+    parts = ecgtune.predict(folder / "windows", tmp_path / "w.npz", out=tmp_path / "parts")
     np.testing.assert_allclose(parts.probability, whole.probability, rtol=0, atol=1e-6)
 
 
 def test_tables_that_cannot_be_written_leave_the_old_ones(folder, tmp_path, monkeypatch):
     np.savez(tmp_path / "w.npz", signal=ecgtune.simulate(60, seed=1).signal[:, 0], sampling_rate=100)
-    ecgtune.predict(folder / "windows", tmp_path / "w.npz", out=tmp_path / "out", quiet=True)
+    ecgtune.predict(folder / "windows", tmp_path / "w.npz", out=tmp_path / "out")
     before = (tmp_path / "out" / "predictions.csv").read_bytes()
 
     def stop(source, target):
@@ -287,7 +284,7 @@ def test_tables_that_cannot_be_written_leave_the_old_ones(folder, tmp_path, monk
 
     monkeypatch.setattr(os, "replace", stop)
     with pytest.raises(EcgtuneError, match="cannot be written"):
-        ecgtune.predict(folder / "windows", tmp_path / "w.npz", out=tmp_path / "out", quiet=True)
+        ecgtune.predict(folder / "windows", tmp_path / "w.npz", out=tmp_path / "out")
     assert (tmp_path / "out" / "predictions.csv").read_bytes() == before
     assert len(list((tmp_path / "out").iterdir())) == 1
 
@@ -312,9 +309,7 @@ def test_signals_that_do_not_fit_are_refused_in_one_line(folder, tmp_path, array
     np.savez(tmp_path / "w.npz", **{name: value for name, value in content.items() if value is not None})
     run, data = options.pop("run", "windows"), options.pop("data", "w.npz")
     with pytest.raises(EcgtuneError) as error:
-        ecgtune.predict(
-            folder / run, tmp_path / data, ecgtune.PredictSettings(**options), out=tmp_path / "out", quiet=True
-        )
+        ecgtune.predict(folder / run, tmp_path / data, ecgtune.PredictSettings(**options), out=tmp_path / "out")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
@@ -331,20 +326,20 @@ def test_a_file_without_header(folder, tmp_path):
         np.savetxt(tmp_path / f"{name}.csv", rows, delimiter=",")
         if name != "more":
             file, out = tmp_path / f"{name}.csv", tmp_path / name
-            told.append(ecgtune.predict(folder / "windows", file, settings, out=out, quiet=True))
+            told.append(ecgtune.predict(folder / "windows", file, settings, out=out))
     np.testing.assert_array_equal(told[0].probability, told[1].probability)
     assert ["taken for a label" in " ".join(each.notes) for each in told] == [False, True]
     with pytest.raises(EcgtuneError, match=f"no header, and {signal.shape[1] + 2} columns; .*, or these and a label"):
-        ecgtune.predict(folder / "windows", tmp_path / "more.csv", settings, out=tmp_path / "out", quiet=True)
+        ecgtune.predict(folder / "windows", tmp_path / "more.csv", settings, out=tmp_path / "out")
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
 def test_an_ensemble_predicts_the_mean_of_its_runs(folder, tmp_path, task):
     names = [folder / task, folder / f"{task}-3"]
-    one, two = (ecgtune.predict(name, folder / "records", out=tmp_path / name.name, quiet=True) for name in names)
+    one, two = (ecgtune.predict(name, folder / "records", out=tmp_path / name.name) for name in names)
     tokens = ["predict", names[0], folder / "records", "--ensemble", names[1], "--out", tmp_path / "both", "--quiet"]
     main([str(token) for token in tokens])
-    both = ecgtune.predict(names, folder / "records", out=tmp_path / "again", quiet=True)
+    both = ecgtune.predict(names, folder / "records", out=tmp_path / "again")
     assert np.abs(one.probability - two.probability).max() > 1e-3
     np.testing.assert_array_equal(both.probability, (one.probability + two.probability) / 2)
     for table in ("predictions.csv", "recordings.csv"):

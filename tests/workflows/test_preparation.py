@@ -87,7 +87,7 @@ def test_a_training_from_disk_ends_on_the_same_bits(data, tmp_path, monkeypatch)
         model = ecgtune.load_model("ecg-fm-tiny", classes=data.classes)
         where = tmp_path / str(kept)
         runs[kept] = ecgtune.fine_tune(
-            data, ecgtune.Recipe(method=ecgtune.LoRA(rank=2), **training._asdict()), model=model, out=where, quiet=True
+            data, ecgtune.Recipe(method=ecgtune.LoRA(rank=2), **training._asdict()), model=model, out=where
         )
     memory, disk = runs.values()
     assert (memory.folder / "predictions.csv").read_bytes() == (disk.folder / "predictions.csv").read_bytes()

@@ -43,7 +43,6 @@ def place(tmp_path_factory):
             TEACHER,
             ecgtune.PretrainSettings(leave_out=folder / "windows.npz", export_float16=True),
             out=folder / "run",
-            quiet=True,
         )
     return folder
 
@@ -53,10 +52,10 @@ def _own_cache(place, monkeypatch):
     monkeypatch.setenv("ECGTUNE_CACHE", str(place / "cache"))
 
 
-def pretrain(place, recipe, name, *, seed=0, resume=False, quiet=True, **others):
+def pretrain(place, recipe, name, *, seed=0, resume=False, **others):
     settings = ecgtune.PretrainSettings(**({"leave_out": place / "windows.npz"} | others))
     file, out = place / "recordings.npz", place / name
-    return ecgtune.pretrain(file, recipe, settings, out=out, seed=seed, resume=resume, quiet=quiet)
+    return ecgtune.pretrain(file, recipe, settings, out=out, seed=seed, resume=resume)
 
 
 def test_the_run_folder_tells_everything(place):
@@ -94,7 +93,6 @@ def test_the_encoder_is_a_model_like_any_other(place, tmp_path):
         ecgtune.Recipe(method=ecgtune.LoRA(rank=2), **training._asdict()),
         model=model,
         out=tmp_path / "r",
-        quiet=True,
     )
     assert run.metrics["weights"] == model.weights.describe()
     assert ecgtune.load_run(run.folder).predict(ecgtune.simulate(4, seed=2, seconds=3).signal).shape == (4, 2)
@@ -144,7 +142,7 @@ def test_a_card_that_someone_has_edited_is_kept_and_that_is_said(place, caplog):
     shutil.rmtree(run / "float16")
     (run / "README.md").write_text("completed by someone")
     pretrain(place, TEACHER, "edited", resume=True)
-    pretrain(place, TEACHER, "edited", resume=True, export_float16=True, quiet=False)
+    pretrain(place, TEACHER, "edited", resume=True, export_float16=True)
     assert "README.md was edited and is not replaced" in caplog.text
     assert (run / "README.md").read_text() == "completed by someone"
     assert json.loads((run / "float16" / "model.json").read_text())["sha256"] in (run / "report.html").read_text()
@@ -251,14 +249,11 @@ def test_the_two_kinds_of_run_do_not_mix(place, tmp_path):
             model=model,
             out=place / "run",
             resume=True,
-            quiet=True,
         )
     model = ecgtune.load_model("ecg-fm-tiny")
-    ecgtune.fine_tune(
-        data, ecgtune.Recipe(method=probe, **training._asdict()), model=model, out=tmp_path / "probe", quiet=True
-    )
+    ecgtune.fine_tune(data, ecgtune.Recipe(method=probe, **training._asdict()), model=model, out=tmp_path / "probe")
     with pytest.raises(RunError, match="holds a fine-tuning"):
-        ecgtune.pretrain(place / "recordings.npz", TEACHER, out=tmp_path / "probe", resume=True, quiet=True)
+        ecgtune.pretrain(place / "recordings.npz", TEACHER, out=tmp_path / "probe", resume=True)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +312,7 @@ def test_two_processes_end_where_one_with_two_pieces_does(place, tmp_path, recip
     assert environment["command"].startswith("torchrun --nproc-per-node 2 -m ecgtune.cli.main pretrain ")
     assert (tmp_path / "two" / "report.html").is_file()
     one = changed(settings, gradient_accumulation_steps=2)
-    ecgtune.pretrain(place / "recordings.npz", one, out=tmp_path / "one", quiet=True)
+    ecgtune.pretrain(place / "recordings.npz", one, out=tmp_path / "one")
     logs = [
         [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         for name in ("one", "two")

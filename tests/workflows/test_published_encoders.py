@@ -36,7 +36,7 @@ def trained(folder: Path, encoder: Encoder, method: ecgtune.Method, *, resume: b
     model = ecgtune.load_model(folder / "encoder", classes=DATA.classes, leads=DATA.leads)
     settings = {"epochs": 2, "batch_size": 16, "device": "cpu", "precision": "fp32", **settings}
     recipe = ecgtune.Recipe(method=method, **loop(**settings)._asdict())
-    return ecgtune.fine_tune(DATA, recipe, model=model, out=folder / "run", resume=resume, quiet=True)
+    return ecgtune.fine_tune(DATA, recipe, model=model, out=folder / "run", resume=resume)
 
 
 @pytest.mark.slow
@@ -74,7 +74,7 @@ def test_the_frozen_prefix_is_cached_and_a_plan_is_made(tmp_path: Path, name: st
     assert cached.metrics["training"]["precomputed"]
     np.testing.assert_allclose(cached.predict(DATA.signal[:9]), whole.predict(DATA.signal[:9]), atol=1e-4)
     recipe = ecgtune.recipe("lora", epochs=2, batch_size=16, model=str(tmp_path / "on" / "encoder"), device="cpu")
-    plan = ecgtune.plan(DATA, recipe, seeds=1, baselines=False, quiet=True)
+    plan = ecgtune.plan(DATA, recipe, seeds=1, baselines=False)
     assert len(plan.estimates) == 1
 
 
@@ -99,7 +99,7 @@ def test_a_licence_that_forbids_something_is_in_every_result(tmp_path: Path, mon
     torch.save({"model_state_dict": names}, path)
     settings = {"epochs": 2, "batch_size": 16, "device": "cpu", "precision": "fp32"}
     recipe = ecgtune.recipe("lora", model="hubert-ecg", checkpoint=str(path), **settings)
-    results = ecgtune.compare(DATA, recipe, seeds=1, baselines=False, out=tmp_path / "runs", quiet=True)
+    results = ecgtune.compare(DATA, recipe, seeds=1, baselines=False, out=tmp_path / "runs")
     notice = "CC BY-NC 4.0, no commercial use"
     run = ecgtune.load_run(tmp_path / "runs" / "lora" / "seed-0")
     assert notice in results["weights"]
@@ -117,7 +117,7 @@ def test_a_probe_of_beats_is_trained_and_an_export_refused(tmp_path: Path):
     save_encoder(HEARTLANG(), tmp_path / "encoder")
     model = ecgtune.load_model(tmp_path / "encoder", classes=data.classes, leads=data.leads)
     recipe = ecgtune.recipe("probe", epochs=2, batch_size=16, device="cpu", precision="fp32")
-    run = ecgtune.fine_tune(data, recipe, model=model, out=tmp_path / "run", quiet=True)
+    run = ecgtune.fine_tune(data, recipe, model=model, out=tmp_path / "run")
     assert run.metrics["training"]["precomputed"]
     probability = run.predict(data.signal[:5])
     np.testing.assert_array_equal(ecgtune.load_run(run.folder).predict(data.signal[:5]), probability)

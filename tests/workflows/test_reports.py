@@ -41,8 +41,8 @@ def folder(tmp_path_factory, recipes):
     for name, seed in (("own", 1), ("other", 2)):
         write_windows(path / f"{name}.npz", seed)
     read = ecgtune.read_dataset(path / "own.npz")
-    ecgtune.fine_tune(read, recipes[0], out=path / "run", quiet=True)
-    results = ecgtune.compare(read, recipes, out=path / "comparison", seeds=1, baselines=False, quiet=True)
+    ecgtune.fine_tune(read, recipes[0], out=path / "run")
+    results = ecgtune.compare(read, recipes, out=path / "comparison", seeds=1, baselines=False)
     shown = results["recommendation"]["run"]
     for name in ("run", "comparison"):
         shutil.copytree(path / name, path / f"{name}-evidence")
@@ -51,8 +51,8 @@ def folder(tmp_path_factory, recipes):
         sex = arrays["sex"]
     for place in (path / "run-evidence", path / "comparison-evidence" / shown):
         chosen = ecgtune.EvaluateSettings(by=("sex",))
-        ecgtune.evaluate(place, other, chosen, out=place / "elsewhere", columns={"sex": sex}, quiet=True)
-        ecgtune.stress(place, other, ecgtune.StressSettings(windows=40), out=place / "stress", quiet=True)
+        ecgtune.evaluate(place, other, chosen, out=place / "elsewhere", columns={"sex": sex})
+        ecgtune.stress(place, other, ecgtune.StressSettings(windows=40), out=place / "stress")
     return path
 
 
@@ -131,7 +131,7 @@ def test_a_comparison_that_was_killed_before_the_report_of_its_cases(folder, rec
 
     def compare():
         data = ecgtune.read_dataset(folder / "own.npz")
-        return ecgtune.compare(data, recipes, out=copy, seeds=1, baselines=False, quiet=True)
+        return ecgtune.compare(data, recipes, out=copy, seeds=1, baselines=False)
 
     def interrupted(*_):
         raise KeyboardInterrupt

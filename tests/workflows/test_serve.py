@@ -35,7 +35,7 @@ def place(tmp_path_factory, encoder):
     for name, seed in (("af", 0), ("mi", 1)):
         recipe = ecgtune.recipe(ecgtune.LoRA(rank=2), **LOOP)
         data = ecgtune.simulate(60, seed=seed)
-        ecgtune.fine_tune(data, recipe, model=encoder, out=folder / "runs" / name, quiet=True)
+        ecgtune.fine_tune(data, recipe, model=encoder, out=folder / "runs" / name)
     ecgtune.export(folder / "runs/af", folder / "runs/exported.onnx")
     write_record(folder / "recordings", "r00", heartbeats(1, seconds=14), leads=("II",))
     return folder

@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
     recipe = ecgtune.Recipe(method=ecgtune.LinearProbe(), **settings._asdict())
     read = ecgtune.read_dataset(path / "own.npz")
     model = ecgtune.load_model(path / "encoder", classes=read.classes)
-    ecgtune.fine_tune(read, recipe, model=model, out=path / "run", quiet=True)
+    ecgtune.fine_tune(read, recipe, model=model, out=path / "run")
     return path
 
 
@@ -65,7 +65,7 @@ def test_the_same_seed_gives_the_same_rows_and_the_noise_is_in_the_predictions(f
     other = ecgtune.read_dataset(folder / "other.npz")
     settings = ecgtune.StressSettings(only=("muscle",), windows=60)
     first, again, new = (
-        ecgtune.stress(folder / "run", other, replace(settings, seed=seed), out=tmp_path / str(n), quiet=True)["rows"]
+        ecgtune.stress(folder / "run", other, replace(settings, seed=seed), out=tmp_path / str(n))["rows"]
         for n, seed in enumerate((0, 0, 1))
     )
     assert first == again
@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_rows_and_the_noise_is_in_the_predictions(f
 
 def test_own_data_are_the_test_split_and_undisturbed_its_metrics(folder, tmp_path):
     own = ecgtune.read_dataset(folder / "own.npz")
-    found = ecgtune.stress(folder / "run", own, ecgtune.StressSettings(only=("short",)), out=tmp_path, quiet=True)
+    found = ecgtune.stress(folder / "run", own, ecgtune.StressSettings(only=("short",)), out=tmp_path)
     assert found["data"]["own_test_split"]
     stored = read_json(folder / "run" / "metrics.json")["window"]
     assert found["data"]["windows"] == stored["n"]

@@ -45,9 +45,7 @@ def recipes(encoder):
 
 
 def sweep(out, recipes, trials=3, data=DATA, *, seed=0, **settings):
-    return ecgtune.sweep(
-        data, recipes, ecgtune.SweepSettings(trials, SPACE, **settings), out=out, seed=seed, quiet=True
-    )
+    return ecgtune.sweep(data, recipes, ecgtune.SweepSettings(trials, SPACE, **settings), out=out, seed=seed)
 
 
 def rows(folder, without=TIMES):
@@ -94,7 +92,7 @@ def test_the_best_file_is_the_best_trial_as_a_recipe(swept, tmp_path):
         assert recipe.name == name
         assert recipe.optimisation.learning_rate == float(top["optimisation.learning_rate"])
         assert recipe.optimisation.weight_decay == float(top["optimisation.weight_decay"])
-    run = ecgtune.fine_tune(DATA, load_recipes(str(best["lora"]))[0], out=tmp_path / "run", quiet=True)
+    run = ecgtune.fine_tune(DATA, load_recipes(str(best["lora"]))[0], out=tmp_path / "run")
     log = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
     top = max((row for row in rows(folder) if row["method"] == "lora"), key=lambda row: float(row["val_auroc"]))
     assert max(row["val_auroc"] for row in log) == float(top["val_auroc"])  # the trial is the training, to the bit
@@ -107,7 +105,7 @@ def test_the_test_windows_are_never_looked_at(swept, recipes, tmp_path):
     signal[test] = np.nan  # preprocessing refuses this wherever it comes by
     poisoned = replace(DATA, signal=signal)
     with pytest.raises(DataError):
-        ecgtune.compare(poisoned, recipes("probe"), out=tmp_path / "never", seeds=1, baselines=False, quiet=True)
+        ecgtune.compare(poisoned, recipes("probe"), out=tmp_path / "never", seeds=1, baselines=False)
     sweep(tmp_path / "poisoned", recipes(), data=poisoned)
     assert rows(tmp_path / "poisoned") == rows(folder)
     runner = TrialRunner(DATA, draw_split(DATA, ecgtune.DataSettings()))
@@ -269,7 +267,6 @@ def test_a_mistake_in_the_last_method_is_told_before_anything_is_written(recipes
             [*recipes(), late],
             ecgtune.SweepSettings(space={"oft": {"method.block": Choice((7,))}}),
             out=tmp_path / "never",
-            quiet=True,
         )
     for options, message in [({"trials": 0}, "trials is 0"), ({"seed": -1}, "seed is -1")]:
         with pytest.raises(SettingError, match=message):

@@ -1,7 +1,8 @@
-"""The cyclopts application around one command: its options, `--import`, and errors as one line."""
+"""The cyclopts application around one command: its options, those of every command, and errors as one line."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,9 @@ Imports = Annotated[
         help="Python file that registers encoders, methods or file formats, such as my_encoder.py; repeatable. The "
         "environment variable ECGTUNE_IMPORT names files too.",
     ),
+]
+Quiet = Annotated[
+    bool, Parameter(group=MACHINE, show_default=False, help="Show no progress, and of the log only warnings.")
 ]
 #: In place of a lone "-", a channel to leave out in --lead-names, which cyclopts takes for an option.
 _VALUE = "\N{MINUS SIGN}"
@@ -59,7 +63,9 @@ def make_app(name: str, command: Any) -> App:
     app.meta.suppress_keyboard_interrupt = False
 
     @app.meta.default
-    def launch(*tokens: Tokens, import_: Imports = ()) -> None:
+    def launch(*tokens: Tokens, import_: Imports = (), quiet: Quiet = False) -> None:
+        if quiet:
+            show_log(logging.WARNING)
         if import_:
             from ecgtune.utils.extensions import add_file
 
@@ -72,13 +78,14 @@ def make_app(name: str, command: Any) -> App:
 
 def run(name: str, tokens: Sequence[str]) -> None:
     """Run a command with the tokens that follow its name. Raises SettingError for tokens that it does not take."""
-    show_log()
+    show_log(logging.INFO)
+    app = make_app(name, load(name))
     try:
-        make_app(name, load(name)).meta([name, *(_VALUE if token == "-" else token for token in tokens)])
+        app.meta([name, *(_VALUE if token == "-" else token for token in tokens)])
     except CycloptsError as error:
         from ecgtune.cli.mistakes import explain
 
-        raise SettingError(explain(error, name, tokens, options_by_command)) from None
+        raise SettingError(explain(error, name, tokens, _names(app.meta), options_by_command)) from None
 
 
 @cache
@@ -86,8 +93,13 @@ def options_by_command() -> dict[str, set[str]]:
     """Names of the options of every command, without dashes."""
     found = {}
     for name in COMMANDS:
-        app = make_app(name, load(name))[name]
+        whole = make_app(name, load(name))
+        app = whole[name]
         apps = [app] if app.default_command else [app[sub] for sub in app if not sub.startswith("-")]
-        arguments = [argument for each in apps for argument in each.assemble_argument_collection()]
-        found[name] = {part[2:] for argument in arguments for part in argument.names if part.startswith("--")}
+        found[name] = set().union(*map(_names, [whole.meta, *apps]))
     return found
+
+
+def _names(app: App) -> set[str]:
+    arguments = app.assemble_argument_collection()
+    return {part[2:] for argument in arguments for part in argument.names if part.startswith("--")}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecgtune.cli.inputs import Reading, RecordFlags, check_exists, record_arguments
-from ecgtune.cli.options import MOST_USED, DataFile, Out, Quiet, Wait, given, optional
+from ecgtune.cli.options import MOST_USED, DataFile, Out, Wait, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.auto import AutoSettings
 
@@ -25,7 +25,6 @@ def auto(
     reading: Reading = Reading(),
     records: RecordFlags = RecordFlags(),
     wait: Wait = False,
-    quiet: Quiet = False,
 ) -> None:
     """From files to a model: look, decide, train, choose and hand over.
 
@@ -41,10 +40,10 @@ def auto(
         columns, options, windows = record_arguments(reading, records)
         path = ecgtune.auto(
             data, chosen, records=records.records, columns=columns, options=options, record_settings=windows,
-            out=out, wait=wait, quiet=quiet,
+            out=out, wait=wait,
         )  # fmt: skip
     else:
-        path = ecgtune.auto(data, chosen, reading=reading.arguments(), out=out, wait=wait, quiet=quiet)
+        path = ecgtune.auto(data, chosen, reading=reading.arguments(), out=out, wait=wait)
     if path.suffix == ".md":
         say(*path.read_text(encoding="utf-8").split("\n"))
     say(f"{path.stem}: {path}")

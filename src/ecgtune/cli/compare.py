@@ -15,7 +15,6 @@ from ecgtune.cli.options import (
     MethodNames,
     ModelNames,
     Out,
-    Quiet,
     RecipeFlags,
     Seeds,
     Wait,
@@ -39,7 +38,6 @@ def compare(
     baselines: Baselines = True,
     reference: Annotated[str | None, Parameter(group=EVALUATION)] = None,
     wait: Wait = False,
-    quiet: Quiet = False,
 ) -> None:
     """Compare methods on one dataset: a table, figures and a report.
 
@@ -52,20 +50,20 @@ def compare(
     """
     recipes = settings.recipes(methods, models=models, copy_lead=reading.copy_lead)
     check_variants(recipes, seeds, baselines, reference)
-    dataset = read_data(data, reading, records, recipes, quiet=quiet)
+    dataset = read_data(data, reading, records, recipes)
     repeated = rounds.of(dataset, seed=recipes[0].data.split_seed)
     import ecgtune
 
     if not repeated:
         results = ecgtune.compare(
-            dataset, recipes, out=out, seeds=seeds, baselines=baselines, reference=reference, wait=wait, quiet=quiet
+            dataset, recipes, out=out, seeds=seeds, baselines=baselines, reference=reference, wait=wait
         )
         print_comparison(results, out)
         return
     from ecgtune.workflows.cross_validation import rounds_table
 
     summary = ecgtune.cross_validate(
-        repeated, recipes, out=out, seeds=seeds, baselines=baselines, reference=reference, wait=wait, quiet=quiet
+        repeated, recipes, out=out, seeds=seeds, baselines=baselines, reference=reference, wait=wait
     )
     say(*rounds_table(summary).split("\n"))
     say(f"{len(repeated)} rounds, mean ± standard deviation over them: {out / 'rounds.json'}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from ecgtune.cli.inputs import Reading, RecordFlags, check_exists, inspect, read_data
-from ecgtune.cli.options import MODEL, MOST_USED, SPLIT, DataFile, Quiet, ReadFlags, given, optional
+from ecgtune.cli.options import MODEL, MOST_USED, SPLIT, DataFile, ReadFlags, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.data import DataSettings
 from ecgtune.config.model import ModelSettings
@@ -32,7 +32,6 @@ def get(
     *,
     out: Path,
     source: Annotated[str | None, Parameter(name="--from")] = None,
-    quiet: Quiet = False,
 ) -> None:
     """Download a public database, with the published checksum of each file.
 
@@ -50,7 +49,7 @@ def get(
     from ecgtune.io.download import get_database
     from ecgtune.utils.progress import ProgressBar
 
-    with ProgressBar(quiet=quiet) as bar:
+    with ProgressBar() as bar:
         bar.describe(name)
         fetched = get_database(name, out, source=source, expect=bar.expect, done=bar.advance)
     say(f"{name}: {counted(fetched.fetched, 'file')} fetched, {fetched.kept} were there: {out}")
@@ -65,7 +64,6 @@ def check(
     reading: Reading = Reading(),
     records: RecordFlags = RecordFlags(),
     split: DataFlags = DataFlags(),
-    quiet: Quiet = False,
 ) -> None:
     """Check windows or recordings before training: counts, rates, leads, labels, splits, near-duplicates.
 
@@ -89,11 +87,11 @@ def check(
         check_model_name(model)
     settings = DataSettings(**given(split))
     if not records.used:
-        dataset = read_data(data, reading, records, [], quiet=quiet)
+        dataset = read_data(data, reading, records, [])
         facts = windows_text(dataset)
         say(*facts.split("\n"))
     else:
-        found = inspect(data, reading, records, [] if model is None else [model], quiet=quiet)
+        found = inspect(data, reading, records, [] if model is None else [model])
         facts = inspection_text(found)
         say(*facts.split("\n"))
         if found.dataset is None:

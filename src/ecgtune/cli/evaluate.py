@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.inputs import Reading, RecordFlags, check_exists, read_data
-from ecgtune.cli.options import MOST_USED, DataFile, Out, Quiet, Wait, given, optional
+from ecgtune.cli.options import MOST_USED, DataFile, Out, Wait, given, optional
 from ecgtune.cli.output import print_columns, say
 from ecgtune.config.commands import EvaluateSettings
 from ecgtune.errors import SettingError
@@ -36,7 +36,6 @@ def evaluate(
     reading: Reading = Reading(),
     records: RecordFlags = RecordFlags(),
     wait: Wait = False,
-    quiet: Quiet = False,
 ) -> None:
     """Evaluate a finished run on another data set, beside its own test split.
 
@@ -49,13 +48,13 @@ def evaluate(
         Folder of a run that fine-tune or compare wrote, or a file of ecgtune export.
     """
     chosen = EvaluateSettings(**given(settings))
-    predictor, dataset, records = read_for_run(run, data, reading, records, quiet=quiet)
+    predictor, dataset, records = read_for_run(run, data, reading, records)
     import ecgtune
     from ecgtune.io.subgroup_columns import read_columns
     from ecgtune.reporting.external import comparison_rows, gap_sentence, promise_sentences, sentences
 
     columns = read_columns(data, dataset, chosen.by, records.recording_column) if chosen.by else {}
-    found = ecgtune.evaluate(predictor, dataset, chosen, out=out, columns=columns, wait=wait, quiet=quiet)
+    found = ecgtune.evaluate(predictor, dataset, chosen, out=out, columns=columns, wait=wait)
     say(*sentences(found))
     level = "recording" if found["recording"] else "window"
     print_columns((f"Per {level}", "internal", "external", "difference"), comparison_rows(found, level))
@@ -65,7 +64,7 @@ def evaluate(
 
 
 def read_for_run(
-    run: Path, data: Path, reading: Reading, records: RecordFlags, *, quiet: bool
+    run: Path, data: Path, reading: Reading, records: RecordFlags
 ) -> tuple[Predictor, Dataset, RecordFlags]:
     """Open a run or exported file, and read labelled data with its signal path, which is in the flags returned."""
     check_exists(run, data, records.records)
@@ -93,4 +92,4 @@ def read_for_run(
             recording_zscore=path.zscore,
             longest_gap=path.longest_gap,
         )
-    return predictor, read_data(data, reading, records, [], quiet=quiet), records
+    return predictor, read_data(data, reading, records, []), records

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.inputs import check_exists
-from ecgtune.cli.options import MOST_USED, RECORDINGS, Quiet, given, optional
+from ecgtune.cli.options import MOST_USED, RECORDINGS, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.commands import ExplainSettings, PredictSettings
 
@@ -43,7 +43,6 @@ def explain(
     out: Annotated[Path, Parameter(group=MOST_USED)] = Path("explanation.svg"),
     settings: ExplainFlags = ExplainFlags(),
     reading: ReadingFlags = ReadingFlags(),
-    quiet: Quiet = False,
 ) -> None:
     """Draw a window on ECG paper, with what drove the prediction.
 
@@ -64,7 +63,5 @@ def explain(
     import ecgtune
 
     data = header if header.exists() else file
-    found = ecgtune.explain(
-        run, data, ExplainSettings(**given(settings)), PredictSettings(**given(reading)), out=out, quiet=quiet
-    )
+    found = ecgtune.explain(run, data, ExplainSettings(**given(settings)), PredictSettings(**given(reading)), out=out)
     say(*found.sentences(), f"picture: {out}")

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.inputs import Reading, RecordFlags, read_data
-from ecgtune.cli.options import MOST_USED, DataFile, Quiet, RecipeFlags, Resume, Seed, Wait
+from ecgtune.cli.options import MOST_USED, DataFile, RecipeFlags, Resume, Seed, Wait
 from ecgtune.cli.output import say
 from ecgtune.errors import SettingError
 
@@ -25,7 +25,6 @@ def fine_tune(
     resume: Annotated[Resume, Parameter(group=MOST_USED)] = False,
     seed: Seed = 0,
     wait: Wait = False,
-    quiet: Quiet = False,
 ) -> None:
     """Fine-tune one encoder with one method.
 
@@ -41,8 +40,8 @@ def fine_tune(
         raise SettingError(f"{method} holds {len(recipes)} variants; run it with `ecgtune compare --methods {method}`")
     recipe = recipes[0]
     folder = out or Path("runs") / recipe.name
-    dataset = read_data(data, reading, records, recipes, quiet=quiet)
+    dataset = read_data(data, reading, records, recipes)
     import ecgtune
 
-    run = ecgtune.fine_tune(dataset, recipe, out=folder, seed=seed, resume=resume, wait=wait, quiet=quiet)
+    run = ecgtune.fine_tune(dataset, recipe, out=folder, seed=seed, resume=resume, wait=wait)
     say(*run.summary().split("\n"), f"report: {folder / 'report.html'}")

@@ -168,9 +168,7 @@ class RoundFlags:
         return leave_one_site_out(dataset)
 
 
-def read_data(
-    data: Path, reading: Reading, records: RecordFlags, recipes: Sequence[Recipe], *, quiet: bool = False
-) -> Dataset:
+def read_data(data: Path, reading: Reading, records: RecordFlags, recipes: Sequence[Recipe]) -> Dataset:
     """The windows that the options describe; from recordings at the rate of the recipes' models, if they share one.
 
     Missing files, unknown models and weights that are not available are errors before anything is read.
@@ -189,7 +187,7 @@ def read_data(
             raise SettingError(BOTH_LEADS)
         windows = _windows(data, reading, recipes)
         return windows.with_leads(records.leads) if records.leads else windows
-    found = inspect(data, reading, records, [recipe.model.name for recipe in recipes], quiet=quiet)
+    found = inspect(data, reading, records, [recipe.model.name for recipe in recipes])
     if found.dataset is None:
         raise DataError(". Also: ".join((*found.problems, *_leads_problems(found, reading, records, recipes))))
     if reading.limit is None or reading.limit >= len(found.dataset):
@@ -225,9 +223,7 @@ def _leads_problems(
     return dict.fromkeys(filter(None, (leads_problem(model, leads) for model in sorted(models))))
 
 
-def inspect(
-    data: Path, reading: Reading, records: RecordFlags, models: Sequence[str] = (), *, quiet: bool = False
-) -> Inspection:
+def inspect(data: Path, reading: Reading, records: RecordFlags, models: Sequence[str] = ()) -> Inspection:
     """Read the recordings in `records.records`, with a progress bar, and tell everything that was met."""
     from ecgtune.io.records.reading import inspect_records
     from ecgtune.utils.progress import ProgressBar
@@ -246,7 +242,7 @@ def inspect(
         own = _input_of(models)
         own["sampling_rate"] = records.resample or own["sampling_rate"]
         settings = dataclasses.replace(settings, **own)
-    with ProgressBar(quiet=quiet) as bar:
+    with ProgressBar() as bar:
         bar.describe("recordings")
         return inspect_records(
             data,

@@ -35,12 +35,14 @@ _ELSEWHERE = {
 }
 
 
-def explain(error: CycloptsError, command: str, tokens: Sequence[str], options: Options) -> str:
-    """The message for an error of `ecgtune COMMAND TOKENS`; options: those of all commands."""
+def explain(
+    error: CycloptsError, command: str, tokens: Sequence[str], common: Collection[str], options: Options
+) -> str:
+    """The message for an error of `ecgtune COMMAND TOKENS`; common: the options that every command has."""
     if isinstance(error, UnknownOptionError):
         flag = (error.token.keyword or error.token.value or "").partition("=")[0]
         names = {name for argument in error.argument_collection for name in argument.names}
-        own = {name[2:] for name in names if name.startswith("--")}
+        own = {name[2:] for name in names if name.startswith("--")}.union(common)
         return _unknown_option(flag, own, command, options)
     if isinstance(error, CoercionError) and error.token is not None and error.token.keyword:
         kinds = [kind for kind in get_args(error.target_type) if kind is not type(None)] or [error.target_type]

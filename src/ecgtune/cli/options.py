@@ -86,7 +86,6 @@ Wait: TypeAlias = Annotated[
     bool,
     Parameter(group=MACHINE, help="Wait while another command uses the output folder.", show_default=False),
 ]
-Quiet: TypeAlias = Annotated[bool, Parameter(group=MACHINE, help="Show no progress.", show_default=False)]
 
 
 def optional(

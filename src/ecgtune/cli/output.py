@@ -34,12 +34,12 @@ def prepare_streams() -> None:
     sys.excepthook = _show_traceback
 
 
-def show_log() -> None:
-    """Print the log of the library and Python's warnings to stderr."""
+def show_log(level: int) -> None:
+    """Print the log of the library from `level` on, and Python's warnings, to stderr."""
     logging.captureWarnings(True)
     for name in ("ecgtune", "py.warnings"):
         logger = logging.getLogger(name)
-        logger.setLevel(logging.INFO)
+        logger.setLevel(level)
         if not any(isinstance(handler, _ToStderr) for handler in logger.handlers):
             logger.addHandler(_ToStderr())
 

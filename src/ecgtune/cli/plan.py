@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from ecgtune.cli.inputs import Reading, RecordFlags, read_data
-from ecgtune.cli.options import Baselines, DataFile, MethodNames, ModelNames, Quiet, RecipeFlags, Seeds
+from ecgtune.cli.options import Baselines, DataFile, MethodNames, ModelNames, RecipeFlags, Seeds
 from ecgtune.cli.output import say
 from ecgtune.recipes.comparison import check_variants
 
@@ -21,7 +21,6 @@ def plan(
     records: RecordFlags = RecordFlags(),
     settings: RecipeFlags = RecipeFlags(),
     baselines: Baselines = True,
-    quiet: Quiet = False,
 ) -> None:
     """Estimate time, memory and disk space of a comparison.
 
@@ -30,10 +29,10 @@ def plan(
     """
     recipes = settings.recipes(methods, models=models, copy_lead=reading.copy_lead)
     check_variants(recipes, seeds, baselines)
-    dataset = read_data(data, reading, records, recipes, quiet=quiet)
+    dataset = read_data(data, reading, records, recipes)
     import ecgtune
 
-    found = ecgtune.plan(dataset, recipes, seeds=seeds, baselines=baselines, quiet=quiet)
+    found = ecgtune.plan(dataset, recipes, seeds=seeds, baselines=baselines)
     say(*found.lines())
     if any(one.failed for one in found.estimates):
         sys.exit(3)

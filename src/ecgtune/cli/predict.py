@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.inputs import check_exists
-from ecgtune.cli.options import MOST_USED, RECORDINGS, Out, Quiet, Wait, given, optional
+from ecgtune.cli.options import MOST_USED, RECORDINGS, Out, Wait, given, optional
 from ecgtune.cli.output import complain, say
 from ecgtune.config.commands import PredictSettings
 from ecgtune.errors import SettingError
@@ -29,7 +29,6 @@ def predict(
     ensemble: Annotated[tuple[Path, ...], Parameter(group=MOST_USED, consume_multiple=True, show_default=False)] = (),
     settings: PredictFlags = PredictFlags(),
     wait: Wait = False,
-    quiet: Quiet = False,
 ) -> None:
     """Predict new signals with a finished run or an exported file.
 
@@ -60,7 +59,7 @@ def predict(
             RunFolder(folder).check_finished()
     import ecgtune
 
-    found = ecgtune.predict([run, *ensemble], data, PredictSettings(**given(settings)), out=out, wait=wait, quiet=quiet)
+    found = ecgtune.predict([run, *ensemble], data, PredictSettings(**given(settings)), out=out, wait=wait)
     say(*(f"note: {text}" for text in found.notes))
     of = f" of {counted(len(found.recordings), 'recording')}" if found.recordings else ""
     say(f"{counted(len(found.window), 'window')}{of}: {out / 'predictions.csv'}")

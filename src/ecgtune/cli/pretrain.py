@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from ecgtune.cli.inputs import check_exists
-from ecgtune.cli.options import MACHINE, MOST_USED, OPTIMISATION, Quiet, Resume, Seed, Wait, given, optional
+from ecgtune.cli.options import MACHINE, MOST_USED, OPTIMISATION, Resume, Seed, Wait, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.commands import PretrainSettings
 from ecgtune.config.optimisation import Optimisation
@@ -44,7 +44,6 @@ def pretrain(
     resume: Annotated[Resume, Parameter(group=MOST_USED)] = False,
     seed: Seed = 0,
     wait: Wait = False,
-    quiet: Quiet = False,
 ) -> None:
     """Pretrain an encoder on recordings without labels.
 
@@ -87,6 +86,5 @@ def pretrain(
         seed=seed,
         resume=resume,
         wait=wait,
-        quiet=quiet,
     )
     say(f"encoder: {best}", f"report: {best.parent / 'report.html'}")

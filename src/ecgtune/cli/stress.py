@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ecgtune.cli.evaluate import read_for_run
 from ecgtune.cli.inputs import Reading, RecordFlags
-from ecgtune.cli.options import MOST_USED, DataFile, Out, Quiet, Wait, given, optional
+from ecgtune.cli.options import MOST_USED, DataFile, Out, Wait, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.commands import StressSettings
 
@@ -29,7 +29,6 @@ def stress(
     reading: Reading = Reading(),
     records: RecordFlags = RecordFlags(),
     wait: Wait = False,
-    quiet: Quiet = False,
 ) -> None:
     """Measure a finished run on windows with noise and other faults.
 
@@ -42,9 +41,9 @@ def stress(
     run
         Folder of a run that fine-tune or compare wrote, or a file of ecgtune export.
     """
-    predictor, dataset, _ = read_for_run(run, data, reading, records, quiet=quiet)
+    predictor, dataset, _ = read_for_run(run, data, reading, records)
     import ecgtune
     from ecgtune.reporting.stress import stress_sentences
 
-    found = ecgtune.stress(predictor, dataset, StressSettings(**given(settings)), out=out, wait=wait, quiet=quiet)
+    found = ecgtune.stress(predictor, dataset, StressSettings(**given(settings)), out=out, wait=wait)
     say(*stress_sentences(found), f"table: {out / 'stress.md'}, figure: {out / 'stress.svg'}")

@@ -14,7 +14,6 @@ from ecgtune.cli.options import (
     OPTIMISATION,
     DataFile,
     Out,
-    Quiet,
     RecipeFlags,
     Seed,
     Wait,
@@ -44,7 +43,6 @@ def sweep(
     space: Annotated[Path | None, Parameter(group=OPTIMISATION)] = None,
     seed: Seed = 0,
     wait: Wait = False,
-    quiet: Quiet = False,
 ) -> None:
     """Search settings, with the same number of trials for every method.
 
@@ -62,8 +60,8 @@ def sweep(
     names = ",".join(methods or ["full", "adapter", "lora", "probe"])
     recipes = settings.recipes(names, copy_lead=reading.copy_lead)
     searched = SweepSettings(space=read_space(space) if space else None, fixed=settings.typed, **given(trials))
-    dataset = read_data(data, reading, records, recipes, quiet=quiet)
+    dataset = read_data(data, reading, records, recipes)
     import ecgtune
 
-    best = ecgtune.sweep(dataset, recipes, searched, out=out, seed=seed, wait=wait, quiet=quiet)
+    best = ecgtune.sweep(dataset, recipes, searched, out=out, seed=seed, wait=wait)
     say(*(f"best {name}: {file}" for name, file in best.items()), f"report: {out / 'report.html'}")

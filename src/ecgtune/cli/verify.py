@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.inputs import check_exists
-from ecgtune.cli.options import MOST_USED, RECORDINGS, Quiet, given, optional
+from ecgtune.cli.options import MOST_USED, RECORDINGS, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.commands import PredictSettings
 
@@ -26,7 +26,6 @@ def verify(
     *data: Annotated[Path, Parameter(group=MOST_USED)],
     out: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
     settings: VerifyFlags = VerifyFlags(),
-    quiet: Quiet = False,
 ) -> None:
     """Verify an exported file on this machine.
 
@@ -45,5 +44,5 @@ def verify(
     check_exists(model, *data)
     import ecgtune
 
-    found = ecgtune.verify(model, data, PredictSettings(**given(settings)), out=out, quiet=quiet)
+    found = ecgtune.verify(model, data, PredictSettings(**given(settings)), out=out)
     say(*found.sentences())

@@ -117,7 +117,7 @@ def read_unlabelled(
         needed = f"all of {', '.join(wanted)} are needed" if len(wanted) > 1 else "name the one to take with --lead"
         raise DataError(f"{path}: has no lead {', '.join(missing)}, its leads are {', '.join(found)}; {needed}")
     if parsed.sampling_rate is None and sampling_rate is None and usual_rate is not None:
-        logger.info("%s: states no sampling rate; %g Hz, the run's, is assumed (--sampling-rate)", path, usual_rate)
+        logger.warning("%s: states no sampling rate; %g Hz, the run's, is assumed (--sampling-rate)", path, usual_rate)
         sampling_rate = usual_rate
     notes = parsed.notes
     if window_reader(path) is CSV and columns.samples and label_without_name(path, columns.samples):

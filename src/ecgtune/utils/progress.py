@@ -21,12 +21,13 @@ LOGGER.addHandler(logging.NullHandler())
 class ProgressBar:
     """Progress bar over units of work (windows through the model), with the elapsed and the remaining time.
 
-    It is shown on a terminal only. `quiet` disables it and the log lines.
+    It is shown on a terminal, unless the level of the logger `ecgtune` is above INFO. `shown=False` disables it and its
+    log lines: for work inside other work that has a bar.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
-        console = Console(file=sys.stderr, quiet=quiet)
+    def __init__(self, *, shown: bool = True) -> None:
+        self._shown = shown and LOGGER.level <= logging.INFO
+        console = Console(file=sys.stderr, quiet=not self._shown)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -36,7 +37,7 @@ class ProgressBar:
             TimeRemainingColumn(),
             TextColumn("left"),
             console=console,
-            disable=quiet or not console.is_terminal,
+            disable=not (self._shown and console.is_terminal),
         )
         self._task: TaskID = self._bar.add_task("", total=None)
         self._total = self._done = 0.0
@@ -82,5 +83,5 @@ class ProgressBar:
 
     def note(self, text: str) -> None:
         """Log a line, unless it is empty."""
-        if text and not self._quiet:
+        if text and self._shown:
             LOGGER.info(text)

@@ -47,7 +47,6 @@ def compare(
     baselines: bool = True,
     reference: str | None = None,
     wait: bool = False,
-    quiet: bool = False,
 ) -> dict[str, Any]:
     """Run every recipe with seeds 0 .. seeds - 1 on one split and return the content of `results.json`.
 
@@ -68,7 +67,7 @@ def compare(
     resolve_models(variants)
     folder = Path(out)
     with exclusive(folder, command_line(), result="results.json", wait=wait):
-        return _compare(dataset, variants, folder, seeds, baselines, reference, wait, quiet)
+        return _compare(dataset, variants, folder, seeds, baselines, reference, wait)
 
 
 def _compare(
@@ -79,11 +78,10 @@ def _compare(
     baselines: bool,
     reference: str,
     wait: bool,
-    quiet: bool,
 ) -> dict[str, Any]:
     first = variants[0]
     split = draw_split(dataset, first.data)
-    records = _run_all(dataset, split, variants_of(variants, baselines), folder, seeds, wait, quiet)
+    records = _run_all(dataset, split, variants_of(variants, baselines), folder, seeds, wait)
     if baselines:
         majority = write_majority(
             dataset, split, first.data.normalisation, first.evaluation, folder / MAJORITY / "seed-0"
@@ -119,7 +117,6 @@ def _run_all(
     folder: Path,
     seeds: int,
     wait: bool,
-    quiet: bool,
 ) -> list[RunRecord]:
     builder = RunBuilder(dataset, split)
 
@@ -127,7 +124,7 @@ def _run_all(
         return builder.ready(recipe, seed=seed, folder=folder / recipe.name / f"seed-{seed}")
 
     records = []
-    with ProgressBar(quiet=quiet) as progress:
+    with ProgressBar() as progress:
         if any(one.trainer.max_memory for one, _ in variants):  # which is measured, and takes a while
             check_recipes((one for one, _ in variants), dataset, split)
         variants = [

@@ -32,7 +32,6 @@ def cross_validate(
     baselines: bool = True,
     reference: str | None = None,
     wait: bool = False,
-    quiet: bool = False,
 ) -> dict[str, Any]:
     """`compare` on each round of `k_folds` or `leave_one_site_out`; returns the content of `rounds.json`.
 
@@ -54,7 +53,6 @@ def cross_validate(
                 baselines=baselines,
                 reference=reference,
                 wait=wait,
-                quiet=quiet,
             )
             for number, dataset in enumerate(rounds, start=1)
         ]

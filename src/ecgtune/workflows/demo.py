@@ -17,7 +17,7 @@ SEEDS = 1
 SETTINGS = {"epochs": 3, "batch_size": 32, "warmup": 0.25}
 
 
-def demo(out: str | Path = "runs/demo", *, quiet: bool = False) -> dict[str, Any]:
+def demo(out: str | Path = "runs/demo") -> dict[str, Any]:
     """Compare the four methods on 1,000 simulated windows into `out`; returns the content of `results.json`."""
     recipes = [recipe(name, **SETTINGS) for name in METHOD_RECIPES]
-    return compare(simulate(WINDOWS, seed=0), recipes, out=out, seeds=SEEDS, quiet=quiet)
+    return compare(simulate(WINDOWS, seed=0), recipes, out=out, seeds=SEEDS)

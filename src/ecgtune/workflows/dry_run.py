@@ -200,7 +200,7 @@ def measure(recipe: Recipe, dataset: Dataset, split: Split, place: Path) -> DryR
     folder = place / f"run-{recipe.trainer.prefix_cache}"
     run = builder.ready(_shortened(recipe), seed=0, folder=folder, model=model)
     start += clock.lap()
-    run_recipe(run, ProgressBar(quiet=True), [clock])
+    run_recipe(run, ProgressBar(shown=False), [clock])
     finish = clock.lap()
     metrics = run.folder.read_metrics()
     return DryRun(

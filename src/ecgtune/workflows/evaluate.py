@@ -53,7 +53,6 @@ def evaluate(
     out: str | Path,
     columns: Mapping[str, NDArray[np.str_]] | None = None,
     wait: bool = False,
-    quiet: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a run on `dataset`, beside its own test split, and return the content of `external.json`.
 
@@ -82,7 +81,7 @@ def evaluate(
     folder = Path(out)
     with exclusive(folder, command_line(), result=RESULT, wait=wait):
         run.to(settings.device)
-        with ProgressBar(quiet=quiet) as bar:
+        with ProgressBar() as bar:
             bar.expect(len(rows))
             bar.describe("windows")
             probability = probabilities(run, chosen.taken, len(rows), dataset.sampling_rate, bar)

@@ -72,7 +72,6 @@ def explain(
     reading: PredictSettings = READING,
     *,
     out: str | Path = "explanation.svg",
-    quiet: bool = False,
 ) -> Explanation:
     """Write a picture of a window on ECG paper, in which the stretches that drove the prediction are shaded.
 
@@ -87,7 +86,7 @@ def explain(
         raise SettingError(f"{out}: pictures are SVG files, which browsers show; give a name such as explanation.svg")
     run = run if isinstance(run, Predictor) else open_predictor(run)
     run.to(settings.device)
-    with ProgressBar(quiet=quiet) as bar:
+    with ProgressBar() as bar:
         windows = read_windows(run, [Path(data)], reading, None, bar)
         probability = np.concatenate(
             [

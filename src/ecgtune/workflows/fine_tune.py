@@ -33,7 +33,6 @@ def fine_tune(
     seed: int = 0,
     resume: bool = False,
     wait: bool = False,
-    quiet: bool = False,
 ) -> Run:
     """Fine-tune an encoder on `dataset` and return the finished run.
 
@@ -55,7 +54,7 @@ def fine_tune(
     else:
         recipe = replace(recipe, model=_settings_of(model))
     folder = Path(out) if out else Path("runs") / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    with exclusive(folder, command_line(), result="recipe.toml", wait=wait), ProgressBar(quiet=quiet) as progress:
+    with exclusive(folder, command_line(), result="recipe.toml", wait=wait), ProgressBar() as progress:
         split = draw_split(dataset, recipe.data)
         recipe = fit_memory(recipe, dataset, split, folder=folder, progress=progress)
         run = RunBuilder(dataset, split).ready(recipe, seed=seed, folder=folder, resume=resume, model=model)

@@ -82,7 +82,6 @@ def plan(
     seeds: int = 3,
     baselines: bool = True,
     memory: int | None = None,
-    quiet: bool = False,
 ) -> Plan:
     """Estimate the cost of `compare(dataset, recipes, seeds=seeds, baselines=baselines)`; nothing is kept.
 
@@ -100,7 +99,7 @@ def plan(
     if available < 1:
         raise SettingError(f"memory is {available}; allowed: 1 byte or more")
     estimates = []
-    with ProgressBar(quiet=quiet) as progress:
+    with ProgressBar() as progress:
         kinds = variants_of(variants, baselines)
         progress.expect(len(kinds))
         for recipe, _ in kinds:

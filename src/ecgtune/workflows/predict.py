@@ -43,7 +43,6 @@ def predict(
     *,
     out: str | Path,
     wait: bool = False,
-    quiet: bool = False,
 ) -> PredictionResult:
     """Predict the windows of files, or those of recordings, and write the tables into the folder `out`.
 
@@ -63,11 +62,17 @@ def predict(
     if not isinstance(settings, PredictSettings):
         raise SettingError(f"settings is {settings!r}; give ecgtune.PredictSettings(...)")
     run = run if isinstance(run, Predictor) else open_predictor(run)
-    check_certainty(run.certainty, settings.abstain, by_class := settings.sets == "class")
     places = [Path(data)] if isinstance(data, (str, Path)) else [Path(each) for each in data]
-    folder = Path(out)
+    return predict_files(run, places, settings, Path(out), ProgressBar(), wait=wait)
+
+
+def predict_files(
+    run: Predictor, places: list[Path], settings: PredictSettings, folder: Path, bar: ProgressBar, *, wait: bool = False
+) -> PredictionResult:
+    """`predict` with an open model and a progress bar that is not started."""
+    check_certainty(run.certainty, settings.abstain, by_class := settings.sets == "class")
     with exclusive(folder, command_line(), result="predictions.csv", wait=wait):
-        found = _predicted(run, places, settings, folder, quiet)
+        found = _predicted(run, places, settings, folder, bar)
         windows = [each for each, *_ in found]
         probability = np.concatenate([each for _, each, _ in found])
         scores = [each for *_, each in found if each is not None]
@@ -114,7 +119,7 @@ def open_predictor(run: str | Path | Iterable[str | Path]) -> Predictor:
 
 
 def _predicted(
-    run: Predictor, data: list[Path], settings: PredictSettings, folder: Path, quiet: bool
+    run: Predictor, data: list[Path], settings: PredictSettings, folder: Path, bar: ProgressBar
 ) -> list[tuple[Unlabelled, np.ndarray, np.ndarray | None]]:
     """The windows of each file of windows, then of all recordings, each with what `_answered` returns."""
     run.to(settings.device)
@@ -124,7 +129,7 @@ def _predicted(
         raise SettingError(f"{data[1]}: with --records, DATA is one table that names recordings; give one")
     of_recordings = [each for each in data if _of_recordings(each, settings)]
     sources = [[each] for each in data if each not in of_recordings] + ([of_recordings] if of_recordings else [])
-    with ProgressBar(quiet=quiet) as bar:
+    with bar:
         common = common_folder(data)
         windows = [read_windows(run, each, settings, folder / SKIPPED, bar, common) for each in sources]
         bar.expect(sum(len(each) for each in windows))

@@ -57,7 +57,6 @@ def pretrain(
     seed: int = 0,
     resume: bool = False,
     wait: bool = False,
-    quiet: bool = False,
 ) -> Path:
     """Pretrain an encoder on `recordings`, and return the folder that `load_model` takes.
 
@@ -108,7 +107,7 @@ def pretrain(
             begin_run(folder, recipe, fingerprint)
 
         processes.on_main_process(begin)
-        with ProgressBar(quiet=quiet or not processes.is_main) as progress:
+        with ProgressBar(shown=processes.is_main) as progress:
             progress.note(f"{folder.title}: {selection.sentence()}; {counted(objective.items, 'crop')} an epoch")
             progress.describe(folder.title)
             progress.expect(work)

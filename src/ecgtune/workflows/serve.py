@@ -23,7 +23,8 @@ from ecgtune.config.reading import OF_RECORDINGS
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.io.readers.registry import common_folder
 from ecgtune.runtime.predictor import NOTICE, Predictor
-from ecgtune.workflows.predict import open_predictor, predict
+from ecgtune.utils.progress import ProgressBar
+from ecgtune.workflows.predict import open_predictor, predict_files
 from ecgtune.workflows.prediction_tables import RECORDINGS, WINDOWS, tables
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def described(model: Predictor) -> dict[str, Any]:
 
 def predicted(model: Predictor, data: list[Path], settings: PredictSettings, out: Path) -> dict[str, Any]:
     """The tables of a prediction as lists of rows, with the recordings that could not be used and the notes."""
-    found = predict(model, data, settings, out=out, quiet=True)
+    found = predict_files(model, data, settings, out, ProgressBar(shown=False))
     rows = tables(model, found, settings.abstain is not None)
     result: dict[str, Any] = {
         name: [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]

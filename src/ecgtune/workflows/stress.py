@@ -39,7 +39,6 @@ def stress(
     *,
     out: str | Path,
     wait: bool = False,
-    quiet: bool = False,
 ) -> dict[str, Any]:
     """Disturb the windows of `dataset`, predict them with a run, and return the content of `stress.json`.
 
@@ -69,7 +68,7 @@ def stress(
     folder = Path(out)
     with exclusive(folder, command_line(), result=RESULT, wait=wait):
         run.to(settings.device)
-        with ProgressBar(quiet=quiet) as bar:
+        with ProgressBar() as bar:
             bar.expect(len(rows) * (1 + sum(len(strengths) for strengths, _ in possible.values())))
             group = None if dataset.group is None else dataset.group[rows]
 

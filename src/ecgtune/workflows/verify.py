@@ -27,7 +27,6 @@ def verify(
     settings: PredictSettings = DEFAULTS,
     *,
     out: str | Path | None = None,
-    quiet: bool = False,
 ) -> Verified:
     """Compare the predictions of an exported file on this machine with those of the run, which are in the file.
 
@@ -38,7 +37,7 @@ def verify(
     files without a window that the export was verified on.
     """
     model = Model(path)
-    report = _of_files(model, [Path(each) for each in data], settings, quiet) if data else _of_simulated(model)
+    report = _of_files(model, [Path(each) for each in data], settings) if data else _of_simulated(model)
     report = {"precision": model.metadata.get("precision"), **report}
     if out is not None:
         write_json(Path(out), report)
@@ -58,7 +57,7 @@ def _of_simulated(model: Model) -> dict[str, Any]:
     return {"windows": f"{counted(len(signal), 'simulated window')}", **found}
 
 
-def _of_files(model: Model, files: list[Path], settings: PredictSettings, quiet: bool) -> dict[str, Any]:
+def _of_files(model: Model, files: list[Path], settings: PredictSettings) -> dict[str, Any]:
     stored = model.metadata["references"].get("test")
     if stored is None:
         raise DataError(
@@ -68,7 +67,7 @@ def _of_files(model: Model, files: list[Path], settings: PredictSettings, quiet:
     known, count = References.unpacked(stored, model.path), 0
     rows: list[np.ndarray] = []
     signals: list[np.ndarray] = []
-    with ProgressBar(quiet=quiet) as bar:
+    with ProgressBar() as bar:
         for file in files:
             windows = read_windows(model, [file], settings, None, bar)
             count += len(windows)

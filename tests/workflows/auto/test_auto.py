@@ -87,7 +87,7 @@ def test_a_finished_auto_is_kept_and_takes_no_other_budget(place, monkeypatch):
     monkeypatch.chdir(place)
     before = (place / "runs/auto/test.json").stat().st_mtime_ns
     with pytest.raises(RunError, match="test split was used"):
-        ecgtune.auto("windows.csv", AutoSettings(budget="1h"), out="runs/auto", quiet=True)
+        ecgtune.auto("windows.csv", AutoSettings(budget="1h"), out="runs/auto")
     assert (place / "runs/auto/test.json").stat().st_mtime_ns == before
 
 
@@ -112,11 +112,11 @@ def test_a_killed_command_resumes_counts_the_time_and_can_be_repeated(tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr(trainings, "run_trial", killed)
         with pytest.raises(KeyboardInterrupt):
-            ecgtune.auto(data, settings, out=out, quiet=True)
+            ecgtune.auto(data, settings, out=out)
     spent = read_json(out / "spent.json")["seconds"]
     done = {path: path.stat().st_mtime_ns for path in out.glob("do/*/*/result.json")}
     assert (len(done), spent > 0) == (2, True)
-    answer = ecgtune.auto(data, settings, out=out, quiet=True)
+    answer = ecgtune.auto(data, settings, out=out)
     assert {path: path.stat().st_mtime_ns for path in done} == done
     assert read_json(out / "spent.json")["seconds"] > spent
     assert {trial["method"] for trial in read_json(out / "do/results.json")["trials"]} == {
@@ -128,7 +128,7 @@ def test_a_killed_command_resumes_counts_the_time_and_can_be_repeated(tmp_path, 
     assert read_json(out / "test.json")["runs"] == ["model"]
 
     again = tmp_path / "again"
-    ecgtune.auto(data, AutoSettings(repeat=out), out=again, quiet=True)
+    ecgtune.auto(data, AutoSettings(repeat=out), out=again)
     assert read_json(again / "test.json") == read_json(out / "test.json")
     scores = [
         [(trial["name"], trial["score"]) for trial in read_json(folder / "do/results.json")["trials"]]
@@ -144,7 +144,7 @@ def test_trainings_at_a_time_are_those_one_after_the_other(tmp_path):
     for jobs in (1, 2):
         out = tmp_path / str(jobs)
         settings = AutoSettings(budget="10min", encoders=("ecg-fm-tiny",), folds=1, epochs=2, until="do", jobs=jobs)
-        ecgtune.auto(data, settings, out=out, quiet=True)
+        ecgtune.auto(data, settings, out=out)
         trials = read_json(out / "do" / "results.json")["trials"]
         scores.append({trial["name"]: trial["score"] for trial in trials if trial["seed"] == 0})
     assert scores[0].keys() == scores[1].keys()
@@ -153,26 +153,26 @@ def test_trainings_at_a_time_are_those_one_after_the_other(tmp_path):
 
 def test_a_plan_does_not_change_after_its_trainings_began(tmp_path):
     data, decided = ecgtune.simulate(96, seed=1, seconds=3), AutoSettings(until="decide", encoders=("ecg-fm-tiny",))
-    ecgtune.auto(data, decided, out=tmp_path, quiet=True)
+    ecgtune.auto(data, decided, out=tmp_path)
     begin(tmp_path, read_plan(tmp_path))
-    ecgtune.auto(data, replace(decided, budget="60s"), out=tmp_path, quiet=True)
+    ecgtune.auto(data, replace(decided, budget="60s"), out=tmp_path)
     before = (tmp_path / "plan.toml").read_text()
     assert "seconds = 60.0" in before
     with pytest.raises(RunError, match=re.escape("[training]")):
-        ecgtune.auto(data, replace(decided, epochs=3), out=tmp_path, quiet=True)
+        ecgtune.auto(data, replace(decided, epochs=3), out=tmp_path)
     assert (tmp_path / "plan.toml").read_text() == before  # so that the command without the flag resumes
-    ecgtune.auto(data, decided, out=tmp_path, quiet=True)
+    ecgtune.auto(data, decided, out=tmp_path)
 
 
 def test_an_edited_budget_is_refused_once_the_model_is_chosen(tmp_path):
     data, decided = ecgtune.simulate(96, seed=1, seconds=3), AutoSettings(until="decide", encoders=("ecg-fm-tiny",))
-    ecgtune.auto(data, decided, out=tmp_path, quiet=True)
+    ecgtune.auto(data, decided, out=tmp_path)
     write_json(tmp_path / "choice.json", {"budget": 1800.0})
-    ecgtune.auto(data, decided, out=tmp_path, quiet=True)
+    ecgtune.auto(data, decided, out=tmp_path)
     file = tmp_path / "plan.toml"
     file.write_text(file.read_text().replace("seconds = 1800.0", "seconds = 3600.0"))
     with pytest.raises(RunError, match="was chosen with a budget of"):
-        ecgtune.auto(data, decided, out=tmp_path, quiet=True)
+        ecgtune.auto(data, decided, out=tmp_path)
 
 
 def test_the_command_names_the_result_of_the_last_step(tmp_path, monkeypatch, capsys):
@@ -189,7 +189,7 @@ def test_the_next_auto_in_a_folder_reads_its_own_files(tmp_path, monkeypatch):
     monkeypatch.setattr(auto, "do", lambda out, plan, *_: read.append(len(material_of(out, plan).dataset)))
     settings = AutoSettings(until="do", encoders=("ecg-fm-tiny",), folds=1)
     for windows in (96, 104):
-        ecgtune.auto(ecgtune.simulate(windows, seed=1, seconds=3), settings, out=tmp_path / "out", quiet=True)
+        ecgtune.auto(ecgtune.simulate(windows, seed=1, seconds=3), settings, out=tmp_path / "out")
         shutil.rmtree(tmp_path / "out")
     assert read == [96, 104]
 
@@ -197,5 +197,5 @@ def test_the_next_auto_in_a_folder_reads_its_own_files(tmp_path, monkeypatch):
 def test_a_folder_of_another_result_is_refused(tmp_path):
     (tmp_path / "recipe.toml").write_text("")
     with pytest.raises(RunError, match="holds a run"):
-        ecgtune.auto(ecgtune.simulate(96, seed=1, seconds=3), out=tmp_path, quiet=True)
+        ecgtune.auto(ecgtune.simulate(96, seed=1, seconds=3), out=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]

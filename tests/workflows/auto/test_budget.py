@@ -69,7 +69,7 @@ def test_the_time_is_kept_and_the_first_answer_is_early(minutes, windows, slower
     monkeypatch.setattr(trainings, "_FEWEST_VALIDATED", 512 * WINDOWS // windows)
     seconds = 60.0 * minutes
     (out / "spent.json").unlink(missing_ok=True)
-    with ProgressBar(quiet=True) as progress:
+    with ProgressBar(shown=False) as progress:
         plan, budget = read_plan(out), clock.Budget(out, progress)
         plan = plan.changed({"budget.seconds": seconds})
         machine.now += 12  # the look and the decisions
@@ -91,7 +91,7 @@ def planned(tmp_path_factory):
     for folds in (1, 5):
         made[folds] = tmp_path_factory.mktemp(f"folds-{folds}")
         settings = AutoSettings(until="decide", encoders=("ecg-fm-tiny",), folds=folds, batch_size=4)
-        ecgtune.auto(ecgtune.simulate(WINDOWS, seed=1, seconds=3), settings, out=made[folds], quiet=True)
+        ecgtune.auto(ecgtune.simulate(WINDOWS, seed=1, seconds=3), settings, out=made[folds])
 
     def fresh(folds):
         shutil.rmtree(made[folds] / "do", ignore_errors=True)
@@ -103,7 +103,7 @@ def planned(tmp_path_factory):
 def test_a_machine_that_does_other_work_is_slower(tmp_path, monkeypatch):
     now, computed = [0.0], [0.0]
     monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: now[0], process_time=lambda: computed[0]))
-    with ProgressBar(quiet=True) as progress:
+    with ProgressBar(shown=False) as progress:
         budget = clock.Budget(tmp_path, progress)
         assert budget.slowdown == 1
         now[0], computed[0] = 60.0, 20.0

@@ -126,7 +126,7 @@ def test_a_killed_last_training_after_folds_resumes_and_a_finished_one_does_not(
     monkeypatch.setattr(module, "run_recipe", lambda run, bar, callbacks: limits.append(callbacks[0]))
     monkeypatch.setattr(module, "tested", lambda *_: {})
     found = {"runs": [folder], "candidates": [{"name": "probe", "seconds": 50.0}]}
-    with ProgressBar(quiet=True) as progress:
+    with ProgressBar(shown=False) as progress:
         module._test(tmp_path, AutoPlan(), found, material(), Budget(tmp_path, progress), progress)
     limits[0].on_train_begin(0, 1)
     assert limits[0].ends_training == ends

@@ -22,7 +22,7 @@ FIRST, SECOND = "ecg-fm-tiny", "ecg-fm-tiny-random"
 def out(tmp_path, monkeypatch):
     """A planned auto of two encoders, of which the second one scores higher, as `started` lists its trainings."""
     settings = AutoSettings(until="decide", encoders=(FIRST, SECOND), folds=1)
-    ecgtune.auto(ecgtune.simulate(96, seed=1, seconds=3), settings, out=tmp_path, quiet=True)
+    ecgtune.auto(ecgtune.simulate(96, seed=1, seconds=3), settings, out=tmp_path)
 
     def trial(out, folder, callbacks=()):
         if not (folder / "result.json").is_file():
@@ -39,7 +39,7 @@ def out(tmp_path, monkeypatch):
 
 
 def done(out, jobs=1):
-    with ProgressBar(quiet=True) as progress:
+    with ProgressBar(shown=False) as progress:
         plan, budget = read_plan(out), Budget(out, progress)
         budget.limit(plan.budget.seconds)
         return module.do(out, plan, budget, progress, jobs)
@@ -106,7 +106,7 @@ def test_trainings_at_a_time_are_measured_with_the_threads_of_one(out, monkeypat
     monkeypatch.setattr(trainings, "measured", lambda *_: threads.append(torch.get_num_threads()) or measured(*_))
     monkeypatch.setattr(trainings.os, "cpu_count", lambda: 6)
     before = torch.get_num_threads()
-    with ProgressBar(quiet=True) as progress:
+    with ProgressBar(shown=False) as progress:
         trainings.Trainings(out, read_plan(out), Budget(out, progress), progress, jobs=2).measured("probe", FIRST)
     assert (threads, torch.get_num_threads()) == ([3], before)
 

@@ -23,7 +23,7 @@ def request(data, records=None, **reading):
 
 
 def looked(data, out, records=None, **reading):
-    with ProgressBar(quiet=True) as progress:
+    with ProgressBar(shown=False) as progress:
         return look(request(data, records, **reading), out, progress=progress)
 
 

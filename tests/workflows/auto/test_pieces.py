@@ -14,7 +14,7 @@ from ecgtune.workflows.auto.plan_file import read_plan
 @pytest.fixture
 def out(tmp_path):
     settings = AutoSettings(until="decide", encoders=("ecg-fm-tiny",), folds=1, batch_size=16)
-    ecgtune.auto(ecgtune.simulate(96, seed=1, seconds=3), settings, out=tmp_path, quiet=True)
+    ecgtune.auto(ecgtune.simulate(96, seed=1, seconds=3), settings, out=tmp_path)
     return tmp_path
 
 
@@ -69,4 +69,4 @@ def test_memory_that_ends_elsewhere_is_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(auto, "look", look)
     with pytest.raises(RunError, match=r"memory ran out \(Unable to allocate 3.2 GiB\); .*rerun"):
-        ecgtune.auto(ecgtune.simulate(96, seed=1, seconds=3), out=tmp_path, quiet=True)
+        ecgtune.auto(ecgtune.simulate(96, seed=1, seconds=3), out=tmp_path)

@@ -46,7 +46,6 @@ def auto(
     reading: Mapping[str, Any] | None = None,
     out: str | Path = "runs/auto",
     wait: bool = False,
-    quiet: bool = False,
 ) -> Path:
     """Look at the data, decide, train, choose and hand over within a budget; return the path of answer.md.
 
@@ -67,7 +66,7 @@ def auto(
     steps = STEPS[: STEPS.index(settings.until) + 1]
     result = out / RESULT_OF[settings.until]
     locked = exclusive(out, command_line(), result=FINGERPRINT, wait=wait)
-    with locked, ProgressBar(quiet=quiet) as progress, windows_in_memory(), _memory_told(out):
+    with locked, ProgressBar() as progress, windows_in_memory(), _memory_told(out):
         budget = Budget(out, progress)
         found = look(request, out, progress=progress)
         for sentence in found["assumed"]:

@@ -266,7 +266,7 @@ def _test(
             most = max(_LEAST_FINAL, 2 * spent / material.rounds)
             limit = Deadline(math.inf if repeated else most, job.get("steps"))
         with limited_threads(job.get("threads")):
-            run_recipe(run, ProgressBar(quiet=True), [limit, budget])
+            run_recipe(run, ProgressBar(shown=False), [limit, budget])
             if limit.ended and not trained:
                 write_json(job_file, {**job, "steps": limit.steps, "threads": torch.get_num_threads()})
         budget.tick(now=True)

@@ -97,7 +97,7 @@ def ready_run(out: Path, plan: AutoPlan, job: Mapping[str, Any], folder: Path) -
         recipe_of(plan, job["method"], job["encoder"], epochs=job["epochs"], task=task), job.get("pieces")
     )
     if job.get("pieces") is None:
-        recipe = fit_memory(recipe, builder.dataset, builder.split, folder=folder, progress=ProgressBar(quiet=True))
+        recipe = fit_memory(recipe, builder.dataset, builder.split, folder=folder, progress=ProgressBar(shown=False))
     return builder.ready(recipe, seed=job["seed"], folder=folder)
 
 
@@ -139,7 +139,7 @@ def _trained(
     run = ready_run(out, plan, job, folder / RUN)
     begin_run(run.folder, run.recipe, run.fingerprint)
     limit = Deadline(math.inf if job["seconds"] is None else job["seconds"], job.get("steps"))
-    trained, _, validation_logits = fit(run, ProgressBar(quiet=True), [limit, *callbacks])
+    trained, _, validation_logits = fit(run, ProgressBar(shown=False), [limit, *callbacks])
     rows, dataset = run.prepared.split.val, run.prepared.dataset
     probability = probabilities(validation_logits(), dataset.task)
     write_atomically(folder / VALIDATION, lambda partial: _save(partial, rows, probability))
@@ -201,7 +201,7 @@ def seconds_per_window(
     recipe = replace(recipe, optimisation=replace(recipe.optimisation, checkpoint_metric="loss"))
     recipe = in_pieces(recipe, pieces)
     if recipe.method.gradient_in_encoder and pieces is None:
-        recipe = fit_memory(recipe, material.dataset, split, progress=ProgressBar(quiet=True))
+        recipe = fit_memory(recipe, material.dataset, split, progress=ProgressBar(shown=False))
     small = material.dataset.select(np.concatenate([split.train, split.val]))
     count = len(split.train)
     rows = np.arange(len(small))
@@ -220,7 +220,7 @@ def seconds_per_window(
     with tempfile.TemporaryDirectory() as place:
         run = builder.ready(recipe, seed=0, folder=Path(place) / RUN)
         torch.manual_seed(0)
-        fit(run, ProgressBar(quiet=True), [clock])
+        fit(run, ProgressBar(shown=False), [clock])
     laps = np.diff(clock.times[1:]) if len(clock.times) > 3 else np.diff(clock.times)
     return float(np.median(laps)) / batch if len(laps) else 5 * forward, forward
 

@@ -87,7 +87,7 @@ def _trial(config: Mapping[str, Any], *, runner: TrialRunner, seed: int, threads
 
     torch.set_num_threads(threads)
     recipe: Recipe = config["recipe"]
-    with ProgressBar(quiet=True) as progress:
+    with ProgressBar(shown=False) as progress:
         tune.report(asdict(runner.run(recipe, seed, progress, recipe.name)))
 
 

@@ -39,7 +39,6 @@ def sweep(
     out: str | Path,
     seed: int = 0,
     wait: bool = False,
-    quiet: bool = False,
 ) -> dict[str, Path]:
     """Run the same number of trials of every recipe and return a TOML file with the best settings of each, by name.
 
@@ -84,7 +83,7 @@ def sweep(
         def save() -> None:
             folder.write_trials([row for name in methods for row in studies.rows(name)])
 
-        with ProgressBar(quiet=quiet) as progress:
+        with ProgressBar() as progress:
             progress.expect(
                 sum(left * work(variants[name].recipe, runner.split) for name, left in studies.left.items())
             )
