@@ -26,10 +26,11 @@ class Source:
     """Source of windows: the path (or a phrase, for simulated ones) and the sha256 of the file.
 
     reading: how they were read, as plain values for `io.again.read_again`; None for arrays of a Python session.
+    near_duplicates: pairs of recordings, else of groups, with the same signal; None where they were not searched for.
 
     Of windows that were cut from recordings also: signal_path: its settings as plain values. split_origin: a phrase
-    about the source of `Dataset.split`. notes: limits of all results from them. near_duplicates: pairs of recordings
-    with the same signal. positive: the reason for the choice of the positive class of two, as a phrase.
+    about the source of `Dataset.split`. notes: limits of all results from them. positive: the reason for the choice of
+    the positive class of two, as a phrase.
     """
 
     path: str
@@ -37,7 +38,7 @@ class Source:
     signal_path: Mapping[str, Any] | None = None
     split_origin: str | None = None
     notes: tuple[str, ...] = ()
-    near_duplicates: tuple[tuple[str, str], ...] = ()
+    near_duplicates: tuple[tuple[str, str], ...] | None = None
     positive: str = BY_POSITION
     reading: Mapping[str, Any] | None = None
 

@@ -18,8 +18,8 @@ SAME = 0.99  # correlation from which two signals are the same
 CANDIDATE = 0.9  # from which they are compared again at small differences of their clocks
 SHORTEST = 5.0
 """Seconds of a window from which it is compared: two beats of two hearts are similar soon, ten hardly ever."""
-MOST_PAIRS = 400_000_000
-"""Largest number of pairs of windows that are compared: about three seconds of one core."""
+MOST_PAIRS = 500_000_000
+"""Largest number of pairs of windows that are compared: about four seconds of one core."""
 MOST_CANDIDATES = 20_000  # of windows
 _RATE, _SECONDS = 50.0, 10.0
 _LENGTH = int(_RATE * _SECONDS)
@@ -46,7 +46,7 @@ class DuplicatePair:
 
 @dataclass(frozen=True)
 class DuplicateGroups:
-    """Pairs of groups in different splits that share a window's signal, sorted.
+    """Pairs of groups that share a window's signal, sorted.
 
     windows: only the first `windows` of each group were compared; None for all.
     """
@@ -107,8 +107,8 @@ def find_near_duplicates(prints: NDArray[np.float32], names: Sequence[str]) -> t
     )
 
 
-def near_duplicate_groups(dataset: Dataset, rows_of: Rows) -> DuplicateGroups | None:
-    """Compare the windows of each two splits (rows by name); None where that cannot be done.
+def near_duplicate_groups(dataset: Dataset, rows_of: Rows | None = None) -> DuplicateGroups | None:
+    """Compare the windows of each two splits (rows by name), else of each two groups; None where that cannot be done.
 
     That is without groups; with windows below `SHORTEST` seconds; of recordings, which were compared whole; and with
     more groups than `MOST_PAIRS` allows. Near-duplicates are found where their windows begin at the same positions, as
@@ -116,18 +116,26 @@ def near_duplicate_groups(dataset: Dataset, rows_of: Rows) -> DuplicateGroups | 
     """
     if dataset.group is None or dataset.recording is not None or dataset.samples < SHORTEST * dataset.sampling_rate:
         return None
-    chosen = _affordable(rows_of, number_within(dataset.group))
+    chosen = _affordable(rows_of or {"": np.arange(len(dataset))}, number_within(dataset.group))
     if chosen is None:
         return None
     kept, most = chosen
+    names, code = np.unique(dataset.group, return_inverse=True)
     prints = {name: _prints(dataset, rows) for name, rows in kept.items()}
+    codes = {name: code[rows] for name, rows in kept.items()}
     pairs: set[tuple[str, str]] = set()
-    for first, second in combinations(kept, 2):
-        groups = dataset.group[kept[first]], dataset.group[kept[second]]
-        for rows, columns, _ in _same_pairs(prints[first], prints[second], MOST_CANDIDATES):
-            found = zip(groups[0][rows].tolist(), groups[1][columns].tolist(), strict=True)
+    for first, second in _compared(kept):
+        groups = codes[first], codes[second]
+        other = None if first == second else prints[second]
+        for rows, columns, _ in _same_pairs(prints[first], other, MOST_CANDIDATES, groups):
+            found = zip(names[groups[0][rows]].tolist(), names[groups[1][columns]].tolist(), strict=True)
             pairs |= {(min(pair), max(pair)) for pair in found}
     return DuplicateGroups(tuple(sorted(pairs)), most)
+
+
+def _compared(rows_of: Rows) -> list[tuple[str, str]]:
+    """Which splits are compared: each with each other; one alone with itself."""
+    return list(combinations(rows_of, 2)) if len(rows_of) > 1 else [(name, name) for name in rows_of]
 
 
 def _affordable(rows_of: Rows, number: NDArray[np.int64]) -> tuple[Rows, int | None] | None:
@@ -136,7 +144,7 @@ def _affordable(rows_of: Rows, number: NDArray[np.int64]) -> tuple[Rows, int | N
     most: int | None = None
     while True:
         kept = {name: rows if most is None else rows[number[rows] < most] for name, rows in rows_of.items()}
-        if sum(len(kept[a]) * len(kept[b]) for a, b in combinations(kept, 2)) <= MOST_PAIRS:
+        if sum(len(kept[a]) * len(kept[b]) // (1 + (a == b)) for a, b in _compared(kept)) <= MOST_PAIRS:
             return kept, most
         if most == 1:
             return None
@@ -150,16 +158,25 @@ def _prints(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 def _same_pairs(
-    first: NDArray[np.float32], second: NDArray[np.float32] | None = None, candidates: int | None = None
+    first: NDArray[np.float32],
+    second: NDArray[np.float32] | None = None,
+    candidates: int | None = None,
+    groups: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.floating]]]:
     """Yield rows, columns and correlations of pairs that are the same, if need be with their clocks moved a little.
 
-    Without `second`, pairs within `first`, each once. At most `candidates` are compared with moved clocks.
+    Without `second`, pairs within `first`, each once. At most `candidates` are compared with moved clocks. groups:
+    codes of `first` and the others; pairs within a group are left out.
     """
     for start in range(0, len(first), _BLOCK):
         others, offset = (first[start:], start) if second is None else (second, 0)
-        size = np.abs(first[start : start + _BLOCK] @ others.T)
-        rows, columns = np.nonzero(np.triu(size, 1) > CANDIDATE if second is None else size > CANDIDATE)
+        size = first[start : start + _BLOCK] @ others.T
+        np.abs(size, out=size)
+        rows, columns = np.nonzero(size > CANDIDATE)
+        apart = np.ones(len(rows), dtype=bool) if second is not None else columns > rows
+        if groups is not None:
+            apart &= groups[0][rows + start] != groups[1][columns + offset]
+        rows, columns = rows[apart], columns[apart]
         found = size[rows, columns]
         sure = found >= SAME
         yield rows[sure] + start, columns[sure] + offset, found[sure]

@@ -286,12 +286,13 @@ def _check_classes(dataset: Dataset, split: Split) -> list[str]:
 
 
 def near_duplicates_across(dataset: Dataset, rows_of: Rows) -> tuple[tuple[str, str], ...]:
-    """Return the pairs of recordings in different splits (rows by name) with the same signal."""
-    if not dataset.source.near_duplicates or dataset.recording is None:
+    """Return the known pairs of recordings, else of groups, in different splits (rows by name) with the same signal."""
+    units = dataset.group if dataset.recording is None else dataset.recording
+    if not dataset.source.near_duplicates or units is None:
         return ()
     split_of = {}
     for name, rows in rows_of.items():
-        split_of |= dict.fromkeys(np.unique(dataset.recording[rows]).tolist(), name)
+        split_of |= dict.fromkeys(np.unique(units[rows]).tolist(), name)
     return tuple(
         (first, second)
         for first, second in dataset.source.near_duplicates
@@ -300,11 +301,12 @@ def near_duplicates_across(dataset: Dataset, rows_of: Rows) -> tuple[tuple[str, 
 
 
 def _check_near_duplicates(dataset: Dataset, split: Split, allow_duplicates: bool) -> list[str]:
-    pairs, what, warnings = near_duplicates_across(dataset, split.by_name()), "recordings", []
-    if dataset.recording is None and dataset.group is not None:
-        group = dataset.group_name or "group"
+    group, warnings = dataset.group_name or "group", []
+    pairs = near_duplicates_across(dataset, split.by_name())
+    what = f"{group}s" if dataset.recording is None else "recordings"
+    if dataset.source.near_duplicates is None:
         found = near_duplicate_groups(dataset, split.by_name())
-        pairs, what = () if found is None else found.pairs, f"{group}s"
+        pairs = () if found is None else found.pairs
         if found is not None and found.windows is not None:
             warnings.append(
                 f"near-duplicates across splits were searched in the first {counted(found.windows, 'window')} of "

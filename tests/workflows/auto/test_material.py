@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ecgtune.data.near_duplicates import near_duplicate_groups
 from ecgtune.data.simulation import simulate
 from ecgtune.utils.files import write_json
 from ecgtune.workflows.auto.material import read_material
@@ -16,6 +17,7 @@ def material(out, dataset, **split):
     plan = replace(plan, split=replace(plan.split, **split))
     out.mkdir(exist_ok=True)
     found = {"kind": "simulated", "reading": dict(dataset.source.reading), "sha256": dataset.source.sha256}
+    found["duplicates"] = near_duplicate_groups(dataset).pairs
     write_json(out / "fingerprint.json", found)
     return read_material(out, plan)
 
@@ -55,8 +57,9 @@ def test_windows_of_one_signal_stay_in_one_part_and_fold(folds, tmp_path, monkey
         rows = [np.flatnonzero(data.group == name) for name in (first, second)]
         count = min(map(len, rows))
         signal[rows[1][:count]] = 2 * signal[rows[0][:count]]
-    monkeypatch.setattr("ecgtune.workflows.auto.material.read_again", lambda *_: replace(data, signal=signal))
-    given = material(tmp_path / "out", data, folds=folds)
+    copied = replace(data, signal=signal)
+    monkeypatch.setattr("ecgtune.workflows.auto.material.read_again", lambda *_: copied)
+    given = material(tmp_path / "out", copied, folds=folds)
     for each in (given.part, given.fold):
         place = {name: set(each[data.group == name]) for name in names}
         assert all(place[a] == place[b] for a, b in zip(names[::2], names[1::2], strict=False))

@@ -111,7 +111,7 @@ def _facts(found: Mapping[str, Any]) -> list[str]:
         facts.append("No patient or recording is named; name its column with --group, if there is one.")
     elif found["groups"] != found["recordings"]:
         facts.append(f"{formatting.counted(found['groups'], found['group'])}.")
-    if pairs := found["duplicates"]["pairs"]:
+    if pairs := len(found["duplicates"]):
         facts.append(f"{formatting.counted(pairs, 'pair')} with the same signal.")
     facts += [f"Assumed: {sentence}." for sentence in found["assumed"]]
     notes = found["quality"]["notes"]
@@ -254,7 +254,7 @@ def _split(made: _Decisions, found: Mapping[str, Any]) -> None:
     else:
         made.take("split.folds", 1, f"about {development:,.0f} {unit}s for development; the split is {origin}")
     made.take("split.seed", 0, "of the splits that are drawn")
-    pairs = found["duplicates"]["pairs"]
+    pairs = len(found["duplicates"])
     if found["group"] is None:
         text = "the files name no patient, so one person may be in several splits and results may be too optimistic"
     else:

@@ -31,7 +31,7 @@ from ecgtune.utils.progress import ProgressBar
 
 FILE = "fingerprint.json"
 FORMAT = 1
-_EXAMPLES = 10  # of duplicates
+_EXAMPLES = 10  # of recordings that were left out
 _SAMPLED = 256  # windows whose quality is measured
 #: Findings of recordings that are counted.
 _FINDINGS = ("derived", "zeroed", "constant", "saturated", "filled", "interrupted", "repeated", "still")
@@ -72,8 +72,11 @@ def _windows(request: Mapping[str, Any]) -> dict[str, Any]:
             assumed.append(sentence)
     else:
         dataset = read_again(request)
-    found = None if dataset.group is None else near_duplicate_groups(dataset, _halves(dataset))
-    pairs = [] if found is None else [list(pair) for pair in found.pairs]
+    found = near_duplicate_groups(dataset)
+    notes = [*dataset.source.notes, *_quality(dataset)]
+    if found is not None and found.windows is not None:
+        first = counted(found.windows, "window")
+        notes.append(f"near-duplicates were searched in the first {first} of each {dataset.group_name or 'group'} only")
     return {
         "kind": request["kind"],
         "reading": reading,
@@ -90,8 +93,8 @@ def _windows(request: Mapping[str, Any]) -> dict[str, Any]:
         "groups": None if dataset.group is None else len(np.unique(dataset.group)),
         "sites": None,
         "split": None if dataset.split is None else dict(Counter(dataset.split.tolist())),
-        "duplicates": {"pairs": len(pairs), "examples": pairs[:_EXAMPLES]},
-        "quality": {"notes": [*dataset.source.notes, *_quality(dataset)]},
+        "duplicates": [] if found is None else [list(pair) for pair in found.pairs],
+        "quality": {"notes": notes},
         "problems": [],
     }
 
@@ -118,15 +121,6 @@ def _with_fitting_rate(reading: dict[str, Any], question: QuestionError) -> tupl
         f"at which windows of {windows.samples} samples last whole seconds ({seconds:g}) and the heart rate is "
         f"plausible; --sampling-rate changes it"
     )
-
-
-def _halves(dataset: Dataset) -> dict[str, np.ndarray]:
-    """Rows by the splits of the file, else by halves of the groups."""
-    if dataset.split is not None:
-        return {name: np.flatnonzero(dataset.split == name) for name in np.unique(dataset.split)}
-    group = np.arange(len(dataset)) if dataset.group is None else dataset.group
-    first = np.unique(group, return_inverse=True)[1] % 2 == 0
-    return {"first": np.flatnonzero(first), "second": np.flatnonzero(~first)}
 
 
 def _quality(dataset: Dataset) -> list[str]:
@@ -171,10 +165,7 @@ def _recordings(request: Mapping[str, Any], out: Path, progress: ProgressBar) ->
         "groups": len(facts) if patients is None else len(np.unique(patients)),
         "sites": None if found.table.site is None else dict(Counter(found.table.site.tolist())),
         "split": None if found.table.split is None else dict(Counter(found.table.split.tolist())),
-        "duplicates": {
-            "pairs": len(found.near_duplicates),
-            "examples": [[pair.first, pair.second] for pair in found.near_duplicates[:_EXAMPLES]],
-        },
+        "duplicates": [[pair.first, pair.second] for pair in found.near_duplicates],
         "quality": _findings(found),
         "problems": list(found.problems),
     }

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset
-from ecgtune.data.near_duplicates import Rows, near_duplicate_groups
 from ecgtune.data.sampling import representative_rows
 from ecgtune.data.splits import Split, assign_groups, near_duplicates_across, split_dataset
 from ecgtune.data.tasks import group_counts, strata
@@ -27,7 +26,6 @@ from ecgtune.workflows.auto.plan_file import AutoPlan
 SPLIT, FACTS = "split.csv", "split.json"
 UNUSED = "unused"
 TRAIN, VAL, TEST = "train", "val", "test"
-_REDRAWS = 12  # of a split, each with more groups joined that share a signal
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +87,9 @@ def read_material(out: Path, plan: AutoPlan) -> Material:
     """Read the windows by the fingerprint and the plan, and their split from split.csv, which is written once."""
     found = read_json(out / FINGERPRINT)
     dataset = read_again(_planned_reading(found, plan), found["sha256"] if found["kind"] != "records" else None)
+    if found["kind"] != "records":  # whose pairs the reading finds
+        pairs = tuple((first, second) for first, second in found["duplicates"])
+        dataset = replace(dataset, source=replace(dataset.source, near_duplicates=pairs))
     if not (out / FACTS).is_file():
         part, fold, facts = _drawn(dataset, plan)
         rows = zip(range(len(part)), part.tolist(), fold.tolist(), strict=True)
@@ -121,21 +122,18 @@ def _planned_reading(found: dict[str, Any], plan: AutoPlan) -> dict[str, Any]:
 
 def _drawn(dataset: Dataset, plan: AutoPlan) -> tuple[NDArray[np.str_], NDArray[np.int64], dict[str, Any]]:
     """Part and fold of each window, and facts. Groups that share a signal are never divided."""
-    known, notes = dataset.split is not None, []
-    split = _split(dataset, plan)
-    for _ in range(_REDRAWS):
-        pairs = _pairs(dataset, split.by_name())
-        if not pairs:
-            break
-        if known:
-            dataset, left = _without(dataset, split, pairs)
+    notes, known, pairs = [], dataset.split, dataset.source.near_duplicates or ()
+    if known is not None:
+        pairs = near_duplicates_across(dataset, {name: np.flatnonzero(known == name) for name in (TRAIN, VAL, TEST)})
+        if pairs:
+            dataset, left = _without(dataset, known, pairs)
             notes.append(
                 f"{counted(left, 'window')} left out of training: a test or validation window has the same signal"
             )
-        else:
-            dataset = _joined(dataset, pairs)
-            notes.append(f"kept in one split: {counted(len(pairs), 'pair')} of {split.unit}s with the same signal")
-        split = _split(dataset, plan)
+    dataset = _joined(dataset)
+    split = _split(dataset, plan)
+    if pairs and known is None:
+        notes.append(f"kept in one split: {counted(len(pairs), 'pair')} of {split.unit}s with the same signal")
     part = np.full(len(dataset), UNUSED, dtype="U6")
     for name, rows in split.by_name().items():
         part[rows] = name
@@ -156,14 +154,6 @@ def _split(dataset: Dataset, plan: AutoPlan) -> Split:
     return split_dataset(dataset, fractions=(train, val, 1 - train - val), seed=settings.seed, allow_duplicates=True)
 
 
-def _pairs(dataset: Dataset, rows_of: Rows) -> list[tuple[str, str]]:
-    """Groups, or recordings, with the same signal in different splits or folds."""
-    if dataset.recording is not None:
-        return list(near_duplicates_across(dataset, rows_of))
-    found = near_duplicate_groups(dataset, rows_of)
-    return [] if found is None else list(found.pairs)
-
-
 def _units(dataset: Dataset) -> NDArray[np.str_]:
     """What pairs are of: recordings, else groups."""
     units = dataset.group if dataset.recording is None else dataset.recording
@@ -171,25 +161,24 @@ def _units(dataset: Dataset) -> NDArray[np.str_]:
     return units
 
 
-def _joined(dataset: Dataset, pairs: Iterable[tuple[str, str]]) -> Dataset:
-    """The dataset with one group for both of each pair."""
+def _joined(dataset: Dataset) -> Dataset:
+    """The dataset with one group for both units of each pair with the same signal."""
+    if not dataset.source.near_duplicates:
+        return dataset
     units, group = _units(dataset), dataset.group
     assert group is not None
     group = group.copy()
-    for first, second in pairs:
-        kept, other = (group[units == name][0] for name in (first, second))
-        group[group == other] = kept
+    for pair in dataset.source.near_duplicates:
+        kept, other = (group[units == name][:1] for name in pair)
+        if len(kept) and len(other):  # recordings that are in the dataset
+            group[group == other] = kept
     return replace(dataset, group=group)
 
 
-def _without(dataset: Dataset, split: Split, pairs: Iterable[tuple[str, str]]) -> tuple[Dataset, int]:
+def _without(dataset: Dataset, known: NDArray[np.str_], pairs: Iterable[tuple[str, str]]) -> tuple[Dataset, int]:
     """The dataset without the training (else validation) windows of each pair, and their number."""
-    assert dataset.split is not None
-    units, part = _units(dataset), dataset.split.astype("U6")
-    order = {name: place for place, name in enumerate((TRAIN, VAL, TEST))}
-    place = np.full(len(dataset), 3)
-    for name, rows in split.by_name().items():
-        place[rows] = order[name]
+    units, part = _units(dataset), known.astype("U6")
+    place = np.array([(TRAIN, VAL, TEST).index(name) for name in known.tolist()])
     left = np.zeros(len(dataset), dtype=bool)
     for pair in pairs:
         rows = [np.flatnonzero(units == name) for name in pair]
@@ -199,20 +188,11 @@ def _without(dataset: Dataset, split: Split, pairs: Iterable[tuple[str, str]]) -
 
 
 def _folds(dataset: Dataset, rows: NDArray[np.int64], plan: AutoPlan) -> NDArray[np.int64]:
-    """The fold of each of `rows`, by group, stratified by label. Groups that share a signal are in one fold."""
-    folds, pairs = plan.split.folds, list[tuple[str, str]]()
-    for _ in range(_REDRAWS):
-        group = rows if dataset.group is None else dataset.group[rows]
-        names, codes = np.unique(group, return_inverse=True)
-        if len(names) < folds:
-            raise RunError(f"{counted(len(names), 'group')} for {folds} folds; give --folds 1, or more data")
-        counts = group_counts(dataset.label[rows], dataset.classes, codes, len(names))
-        fold = assign_groups(counts, (1 / folds,) * folds, np.random.default_rng(plan.split.seed))[codes]
-        pairs = _pairs(dataset, {str(number): rows[fold == number] for number in range(folds)})
-        if not pairs:
-            return fold
-        dataset = _joined(dataset, pairs)
-    raise RunError(
-        f"folds keep dividing groups with the same signal ({counted(len(pairs), 'pair')} left); give --folds 1, or "
-        "leave one of each pair out"
-    )
+    """The fold of each of `rows`, by group, stratified by label."""
+    folds = plan.split.folds
+    group = rows if dataset.group is None else dataset.group[rows]
+    names, codes = np.unique(group, return_inverse=True)
+    if len(names) < folds:
+        raise RunError(f"{counted(len(names), 'group')} for {folds} folds; give --folds 1, or more data")
+    counts = group_counts(dataset.label[rows], dataset.classes, codes, len(names))
+    return assign_groups(counts, (1 / folds,) * folds, np.random.default_rng(plan.split.seed))[codes]
