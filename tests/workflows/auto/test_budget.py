@@ -18,13 +18,20 @@ OVERHEAD = 3.0  # seconds of a training before its first step and after its last
 
 
 class Machine:
-    """`now`, and trainings that cost `slower` times what was measured: of a window 3 `forward` for a step."""
+    """`now`, and trainings that cost `slower` times what was measured: of a window 3 `forward` for a step.
 
-    def __init__(self, forward, slower):
-        self.now, self.forward, self.slower, self.first = 12.0, forward, slower, None
+    busy: seconds that a second of computing takes, in trainings and around them.
+    """
+
+    def __init__(self, forward, slower, busy=1.0):
+        self.now, self.forward, self.slower, self.busy = 12.0, forward * busy, slower, busy
+        self.first = None
+
+    def computed(self):
+        return self.now / self.busy
 
     def measured(self, *_):
-        self.now += 3
+        self.now += 3 * self.busy
         return {"step": 3 * self.forward, "forward": self.forward}
 
     def train(self, out, folder, callbacks=()):
@@ -35,7 +42,7 @@ class Machine:
             job["round"], windows=job["windows"], validated=job["validated"]
         )
         pass_ = self.slower * self.forward
-        self.now += OVERHEAD
+        self.now += OVERHEAD * self.busy
         if job["method"] == "probe":
             self.now += (len(split.train) + len(split.val)) * pass_
         else:
@@ -61,25 +68,41 @@ FAST = {(10, 25_000, 1.3, 1), (30, 25_000, 1.3, 5), (120, 60_000, 1.0, 1)}
     [pytest.param(*case, marks=() if case in FAST else pytest.mark.slow) for case in CASES],
 )
 def test_the_time_is_kept_and_the_first_answer_is_early(minutes, windows, slower, folds, planned, monkeypatch):
-    out = planned(folds)
-    machine = Machine(0.0015 * windows / WINDOWS, slower)
-    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: machine.now, process_time=lambda: machine.now))
-    monkeypatch.setattr(trainings, "run_trial", machine.train)
-    monkeypatch.setattr(trainings, "measured", machine.measured)
-    monkeypatch.setattr(trainings, "_FEWEST_VALIDATED", 512 * WINDOWS // windows)
     seconds = 60.0 * minutes
-    (out / "spent.json").unlink(missing_ok=True)
-    with ProgressBar(shown=False) as progress:
-        plan, budget = read_plan(out), clock.Budget(out, progress)
-        plan = plan.changed({"budget.seconds": seconds})
-        machine.now += 12  # the look and the decisions
-        budget.limit(seconds)
-        module.do(out, plan, budget, progress)
-        reserve = trainings.Trainings(out, plan, budget, progress).after * slower
+    machine = Machine(0.0015 * windows / WINDOWS, slower)
+    budget, after, _ = trained(planned(folds), machine, seconds, windows, monkeypatch)
+    reserve = after * slower
     assert machine.first is not None
     assert machine.first - 12 <= 0.1 * seconds
     assert budget.spent + reserve <= 1.1 * seconds
     assert budget.spent + reserve >= 0.5 * seconds or windows == 3_000  # all epochs of all methods
+
+
+def trained(out, machine, seconds, windows, monkeypatch):
+    """Step do on a machine: the budget, the seconds that the steps after it need, and the results."""
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: machine.now, process_time=machine.computed))
+    monkeypatch.setattr(trainings, "run_trial", machine.train)
+    monkeypatch.setattr(trainings, "measured", machine.measured)
+    monkeypatch.setattr(trainings, "_FEWEST_VALIDATED", 512 * WINDOWS // windows)
+    (out / "spent.json").unlink(missing_ok=True)
+    with ProgressBar(shown=False) as progress:
+        plan, budget = read_plan(out), clock.Budget(out, progress)
+        plan = plan.changed({"budget.seconds": seconds})
+        machine.now += 12 * machine.busy  # the look and the decisions
+        budget.limit(seconds)
+        results = module.do(out, plan, budget, progress)
+        after = trainings.Trainings(out, plan, budget, progress).after
+    return budget, after, results
+
+
+@pytest.mark.parametrize("folds", [1, 5])
+@pytest.mark.parametrize("busy", [1, 2, 4])
+def test_every_method_is_trained_on_a_machine_that_does_other_work(busy, folds, planned, monkeypatch):
+    machine = Machine(0.0015 * 25_000 / WINDOWS, 1.3, busy)
+    budget, _, results = trained(planned(folds), machine, 300.0, 25_000, monkeypatch)
+    assert results["missing"] == {}
+    assert {"probe", "lora", "full", "scratch"} == {trial["method"] for trial in results["trials"]}
+    assert budget.spent <= 0.8 * 300  # the rest is for the steps that follow
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from ecgtune.workflows.auto import hand_over
-from ecgtune.workflows.auto.hand_over import _shown_candidates, commands, export_note
+from ecgtune.workflows.auto.hand_over import _shown_candidates, _trained, commands, export_note
 from ecgtune.workflows.auto.plan_file import AutoPlan, write_plan
 
 
@@ -36,3 +36,25 @@ def test_a_library_that_is_missing_is_told_before_the_trainings(monkeypatch):
     assert export_note().startswith("model.onnx and page.html need onnxscript: pip install 'ecgtune[export]'")
     monkeypatch.setattr(hand_over, "find_spec", lambda name: name)
     assert export_note() == ""
+
+
+TRAINING = {"score": 0.9, "windows": None, "train_windows": 3000, "epochs": 20, "trained_epochs": 20, "ended": False}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, "**full**: all 3,000 training windows, 20 epochs."),
+        (
+            {"epochs": 4, "trained_epochs": 4},
+            "4 epochs; 20 epochs of all windows take about 100 s on this machine.",
+        ),
+        ({"windows": 64, "train_windows": 64}, "64 of 3,000 training windows, 20 epochs. Its scores say little; 20"),
+        ({"trained_epochs": 1, "ended": True}, "1 epoch, ended by time. Its scores say little; 20 epochs of all"),
+    ],
+)
+def test_the_answer_says_how_well_each_method_was_trained(change, said):
+    small = {**TRAINING, "method": "full", "windows": 8, "train_windows": 8}
+    trials = [small, {**TRAINING, "method": "full", **change}, {"method": "lora", "failed": "it takes other windows"}]
+    (sentence,) = _trained({"trials": trials, "training": 3000, "whole": {"full": 100.0}}, AutoPlan())
+    assert said in sentence

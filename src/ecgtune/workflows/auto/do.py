@@ -76,6 +76,8 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
     results = {
         "encoder": encoder,
         "rungs": rungs,
+        "training": trainings.training,
+        "whole": {name: trainings.whole(name, encoder) for name in sorted(trained)},
         "missing": {method: failed.get(method, "no time was left") for method in missing},
         "trials": list({_id(one): one for one in trials}.values()),
     }

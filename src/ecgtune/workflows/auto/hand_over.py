@@ -88,6 +88,7 @@ def _facts(
         "choice": choice,
         "candidates": _shown_candidates(choice["candidates"]),
         "encoder": results["encoder"],
+        "trained": _trained(results, plan),
         "rungs": results["rungs"],
         "missing": results["missing"],
         "test": test,
@@ -116,6 +117,28 @@ def _shown_candidates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         title = row["title"].replace(row["method"], f"{row['method']}{of}", 1)
         shown.append({**row, "shown": f"{row['method']}{of}", "title": title})
     return shown
+
+
+def _trained(results: dict[str, Any], plan: AutoPlan) -> list[str]:
+    """How well each method was trained, by its largest training: one sentence each."""
+    best: dict[str, dict[str, Any]] = {}
+    for trial in results["trials"]:
+        size = trial.get("train_windows", 0), trial.get("trained_epochs", 0)
+        if "score" in trial and size > (best.get(trial["method"], {"size": (0, 0)})["size"]):
+            best[trial["method"]] = {**trial, "size": size}
+    total, sentences = results["training"], []
+    for method, trial in best.items():
+        whole = trial["windows"] is None and not trial["ended"]
+        windows = f"all {total:,}" if trial["windows"] is None else f"{trial['train_windows']:,} of {total:,}"
+        epochs = formatting.counted(trial["trained_epochs"], "epoch")
+        text = f"**{method}**: {windows} training windows, {epochs}" + (", ended by time" if trial["ended"] else "")
+        if not whole:
+            text += ". Its scores say little"
+        if not whole or trial["epochs"] < plan.training.epochs:
+            needed = formatting.duration(results["whole"][method])
+            text += f"; {plan.training.epochs} epochs of all windows take about {needed} on this machine"
+        sentences.append(f"{text}.")
+    return sentences
 
 
 def _what(choice: dict[str, Any], taken: dict[str, Any]) -> str:

@@ -120,7 +120,7 @@ class Trainings:
         found = self.measured(method, encoder)
         step, forward, limit = found["step"], found["forward"], seconds
         validated, most = self.validated, self.plan.training.epochs
-        val = (self.validation if validated is None else validated) * forward
+        val = self._validation * forward
         windows: int | None = None
         seconds = max(0.0, seconds - OVERHEAD)
         if method == PROBE:
@@ -158,6 +158,33 @@ class Trainings:
 
     def is_planned(self, stage: str) -> bool:
         return stage in self._stages
+
+    def whole(self, method: str, encoder: str) -> float:
+        """Seconds of a training on all windows for all epochs of the plan, by measured seconds."""
+        found, epochs = self.measured(method, encoder), self.plan.training.epochs
+        once = (self.training + self._validation) * found["forward"]
+        each = self.training * found["step"] + self._validation * found["forward"]
+        return once + epochs * self.training * found["step"] if method == PROBE else epochs * each
+
+    def least(self, method: str, encoder: str) -> float:
+        """Seconds of the smallest training of a method; 0 for one that cannot be run."""
+        try:
+            found = self.measured(method, encoder)
+        except EcgtuneError:
+            return 0.0
+        steps = _FEWEST_EPOCHS * self.fewest * found["step"]
+        validation = (_FEWEST_EPOCHS + 1) * self._validation * found["forward"]
+        return OVERHEAD * self.budget.slowdown + steps + validation
+
+    @property
+    def _validation(self) -> int:
+        """Validation windows that a training uses."""
+        return self.validation if self.validated is None else self.validated
+
+    @property
+    def _untrained(self) -> set[str]:
+        """Methods of the plan that have no result."""
+        return {*self.plan.training.methods} - {read_json(file)["method"] for file in self.folder.glob(f"*/*/{RESULT}")}
 
     @property
     def _stages(self) -> dict[str, dict[str, Any]]:
@@ -235,12 +262,24 @@ class Trainings:
         self.budget.tick()
 
     def may_start(self, folder: Path) -> bool:
-        """Whether there is time for the job, which gets what is left where that is less than it asks for."""
-        left = self.budget.left - self.reserve
+        """Whether there is time for the job, which gets what is left where that is less than it asks for.
+
+        The time of a small training of each method that has none yet is kept; the first of a method may also use what
+        is kept for the steps that follow, beyond their fraction of the budget.
+        """
         if (folder / RESULT).is_file():
             return True
         job = read_json(folder / JOB)
-        if left < 0.3 * job["seconds"] and any(self.folder.glob(f"*/*/{RESULT}")):
+        untrained = self._untrained
+        kept = sum(self.least(method, job["encoder"]) for method in untrained - {job["method"]})
+        left = self.budget.left - self.reserve - kept
+        if job["method"] in untrained:
+            small = self.least(job["method"], job["encoder"])
+            starts = self.budget.left - self.plan.budget.seconds * (1 - self.plan.budget.used) >= small
+            left = max(left, small)
+        else:
+            starts = left >= 0.3 * job["seconds"]
+        if not starts and any(self.folder.glob(f"*/*/{RESULT}")):
             if job["name"] not in self.skipped:
                 self.progress.note(f"{job['name']}: no time is left for it, or for all of its folds")
             self.skipped.add(job["name"])
