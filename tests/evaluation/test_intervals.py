@@ -62,6 +62,36 @@ def test_auroc_interval_agrees_with_scipy():
     assert (found["ci_low"], found["ci_high"]) == pytest.approx((expected.low, expected.high), abs=0.02)
 
 
+def test_interval_over_patients_agrees_with_scipy():
+    """Patients have 1 to 12 windows, so the accuracy is a ratio of two sums over the patients that are drawn."""
+    generator = np.random.default_rng(1)
+    windows = generator.integers(1, 13, 60)
+    right = generator.binomial(windows, generator.beta(4, 2, 60))
+    group = np.repeat(np.arange(60), windows)
+    correct = np.concatenate([np.arange(n) < k for n, k in zip(windows, right, strict=True)])
+    label = generator.integers(0, 2, len(group))
+    found = binary_intervals(label, np.where(correct, label, 1 - label), group=group, resamples=4000)["accuracy"]
+    expected = stats.bootstrap(
+        (right, windows), lambda one, other, axis: one.sum(axis=axis) / other.sum(axis=axis), paired=True,
+        n_resamples=4000, method="percentile", rng=np.random.default_rng(1),
+    ).confidence_interval  # fmt: skip
+    assert found["value"] == right.sum() / windows.sum()
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((expected.low, expected.high), abs=0.006)
+
+
+def test_resampled_patients_have_the_published_error():
+    """Efron and Tibshirani 1993, chapter 2: the mean survival of 7 treated mice, 86.86 days, has the bootstrap standard
+    error 23.36. A mouse is a patient with 200 windows here, of which its days are right.
+    """
+    days = np.array([94, 197, 16, 38, 99, 141, 23])
+    right = np.concatenate([np.arange(200) < each for each in days])
+    group, label = np.repeat(np.arange(7), 200), np.tile([0, 1], 700)
+    found = binary_intervals(label, np.where(right, label, 1 - label), group=group, resamples=20_000, level=0.6827)
+    assert 200 * found["accuracy"]["value"] == pytest.approx(86.86, abs=5e-3)
+    # The distribution is nearly normal, so this interval is two standard errors wide.
+    assert 200 * width(found["accuracy"]) / 2 == pytest.approx(23.36, rel=0.03)
+
+
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
     generator = np.random.default_rng(4)
     covered = {"accuracy": 0, "auroc": 0}

@@ -25,6 +25,20 @@ P_VALUES = (
     *(0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344),
     *(0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0000),
 )
+#: 24 p-values of the SAS/STAT User's Guide, PROC MULTTEST, "Inputting Raw p-Values".
+MULTTEST = (
+    *(0.28282, 0.30688, 0.71022, 0.77175, 0.78180, 0.88581, 0.54685, 0.84978, 0.24228, 0.58977, 0.03498, 0.41607),
+    *(0.31631, 0.05254, 0.45061, 0.75758, 0.12496, 0.49485, 0.21572, 0.50505, 0.94372, 0.81260, 0.77596, 0.36889),
+)
+#: Albumin, total protein, K-G score and whether surgery helped, of 43 patients; DeLong et al. 1988, as printed in the
+#: SAS/STAT User's Guide, PROC LOGISTIC, "Comparing Receiver Operating Characteristic Curves".
+OVARIAN_CANCER = """
+3.0 5.8 10 0  3.2 6.3 5 1  3.9 6.8 3 1  2.8 4.8 6 0  3.2 5.8 3 1  0.9 4.0 5 0  2.5 5.7 8 0  1.6 5.6 5 1  3.8 5.7 5 1
+3.7 6.7 6 1  3.2 5.4 4 1  3.8 6.6 6 1  4.1 6.6 5 1  3.6 5.7 5 1  4.3 7.0 4 1  3.6 6.7 4 0  2.3 4.4 6 1  4.2 7.6 4 0
+4.0 6.6 6 0  3.5 5.8 6 1  3.8 6.8 7 1  3.0 4.7 8 0  4.5 7.4 5 1  3.7 7.4 5 1  3.1 6.6 6 1  4.1 8.2 6 1  4.3 7.0 5 1
+4.3 6.5 4 1  3.2 5.1 5 1  2.6 4.7 6 1  3.3 6.8 6 0  1.7 4.0 7 0  3.7 6.1 5 1  3.3 6.3 7 1  4.2 7.7 6 1  3.5 6.2 5 1
+2.9 5.7 9 0  2.1 4.8 7 1  2.8 6.2 8 0  4.0 7.0 7 1  3.3 5.7 6 1  3.7 6.9 5 1  3.6 6.6 5 1
+"""
 #: Diameters of 24 plates with each of 6 samples; Davies and Goldsmith, Statistical Methods, 1972.
 PENICILLIN = """
 27 23 26 23 23 21  27 23 26 23 23 21  25 21 25 24 24 20  26 23 25 23 23 20
@@ -94,6 +108,20 @@ def test_delong_gives_the_published_error():
     assert found.interval() == pytest.approx((0.83295, 0.95339), abs=5e-6)
 
 
+def test_delong_gives_the_published_differences():
+    """SAS/STAT User's Guide, as above: each area, and total protein and albumin minus the K-G score."""
+    albumin, protein, score, helped = np.array(OVARIAN_CANCER.split(), float).reshape(-1, 4).T / 10
+    helped = np.rint(10 * helped)
+    tests = {"albumin": albumin, "protein": protein, "score": 1 - score}
+    published = {"albumin": (0.7366, 0.0927), "protein": (0.6478, 0.1000), "score": (0.7258, 0.1028)}
+    for name, test in tests.items():
+        found = delong_auroc(helped, test)
+        assert (found.value, found.standard_error) == pytest.approx(published[name], abs=5.1e-5), name
+    for name, expected in {"protein": (-0.0780, 0.1046, 0.4561), "albumin": (0.0108, 0.0953, 0.9102)}.items():
+        found = delong_difference(helped, tests[name], tests["score"])
+        assert (found.value, found.standard_error, found.p_value) == pytest.approx(expected, abs=5.1e-5), name
+
+
 def test_grouped_windows_have_a_larger_error():
     label, score = ratings()
     alone = delong_auroc(label, score)
@@ -130,6 +158,18 @@ def test_adjusted_p_values_equal_statsmodels(adjust, method):
     for seed in range(20):
         p = np.random.default_rng(seed).random(12).round(1 if seed % 2 else 8) ** 3
         assert adjust(p) == pytest.approx(multitest.multipletests(p, method=method)[1])
+
+
+def test_adjusted_p_values_are_the_published_ones():
+    """SAS/STAT User's Guide, as above: two by the false discovery rate and one by Holm are below the common maximum."""
+    smallest, second = MULTTEST.index(0.03498), MULTTEST.index(0.05254)
+    by_holm, by_rate = holm(MULTTEST), benjamini_hochberg(MULTTEST)
+    assert by_holm[smallest] == pytest.approx(0.8395, abs=5.1e-5)
+    assert by_rate[[smallest, second]] == pytest.approx(0.6305, abs=5.1e-5)
+    rest = [number for number in range(len(MULTTEST)) if number not in (smallest, second)]
+    assert (by_holm[[second, *rest]] == 1).all()
+    assert by_rate[rest].max() == pytest.approx(0.9437, abs=5.1e-5)
+    assert np.median(by_rate[rest]) == pytest.approx(0.9243, abs=5.1e-5)
 
 
 def test_adjusted_p_values_give_the_published_decisions():

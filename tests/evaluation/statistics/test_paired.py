@@ -112,6 +112,27 @@ def test_permutation_agrees_with_scipy():
     )
 
 
+def test_permutation_of_auroc_agrees_with_scipy():
+    first, second, _ = pair(2, windows=40, gain=0.1)
+    positive = first.label == 1
+    ranks = [stats.rankdata(each.probability) for each in (first, second)]
+
+    def statistic(one, two, axis):
+        def area(rows):
+            below = rows[..., positive][..., :, None] > rows[..., ~positive][..., None, :]
+            equal = rows[..., positive][..., :, None] == rows[..., ~positive][..., None, :]
+            return (below + equal / 2).mean(axis=(-2, -1))
+
+        return area(one) - area(two)
+
+    expected = stats.permutation_test(
+        ranks, statistic, permutation_type="samples", n_resamples=4000, rng=np.random.default_rng(0), axis=-1
+    )
+    found = permutation_test(first, second, resamples=4000)["auroc"]
+    assert 0.02 < expected.pvalue < 0.98
+    assert found == pytest.approx(expected.pvalue, abs=0.025)
+
+
 @pytest.mark.parametrize("name", ["auroc", "accuracy", "f1"])
 def test_permutation_rejects_at_its_level_and_finds_differences(name):
     equal = [permutation_test(*pair(seed), resamples=100)[name] for seed in range(100)]
