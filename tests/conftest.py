@@ -31,7 +31,10 @@ RENDERED = (
     *(f"workflows/test_{name}.py" for name in ("calibrated_runs", "compare_encoders", "reports", "stress")),
 )
 #: Files whose tests look at cases.
-WITH_CASES = ("workflows/test_reports.py", "workflows/test_compare_encoders.py", "test_end_to_end.py")
+WITH_CASES = (
+    *("workflows/test_reports.py", "workflows/test_compare_encoders.py", "workflows/auto/test_auto.py"),
+    "test_end_to_end.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,11 +63,11 @@ def _figures_are_not_rendered(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def _cases_are_not_drawn(request: pytest.FixtureRequest) -> Iterator[None]:
     """Reports have no recordings, whose explanation takes as long as a small training, except in `WITH_CASES`."""
-    from ecgtune.workflows import compare, run
+    from ecgtune.workflows import cases, run
 
     with pytest.MonkeyPatch.context() as patch:
         if not request.path.relative_to(TESTS).as_posix().startswith(WITH_CASES):
-            for module in (compare, run):
+            for module in (cases, run):
                 patch.setattr(module, "write_cases", lambda *_args, **_named: None)
         yield
 

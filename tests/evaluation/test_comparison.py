@@ -116,7 +116,7 @@ def test_difference_to_itself_is_exactly_zero():
     zero = {"value": 0.0, "ci_low": 0.0, "ci_high": 0.0}
     assert all(entry == zero for entry in found["full"]["difference"].values())
     # Another method that is equal on these windows may differ on others.
-    unknown = {"value": 0.0, "ci_low": None, "ci_high": None, "too_few": True}
+    unknown = {"value": 0.0, "ci_low": None, "ci_high": None, "too_few": True, "identical": True}
     assert all(entry == unknown for entry in found["copy"]["difference"].values())
 
 

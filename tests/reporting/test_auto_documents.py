@@ -1,6 +1,7 @@
 """The documents of an auto, from plain values."""
 
 import re
+from pathlib import Path
 
 from ecgtune.reporting.auto import write_auto
 
@@ -22,6 +23,7 @@ def facts(**changed):
     choice = {"reason": "the probe is kept", "chosen": "probe", "validated": 60, "groups": 30, "runs": ["model"]}
     return {
         "headline": "probe: test AUROC 0.800",
+        "run": Path("out/model"),
         "found": {"windows": 120, "task": "binary"},
         "assumed": ["the sampling rate is 100 Hz"],
         "plan_rows": [("split.folds", "1: enough patients")],
@@ -63,6 +65,7 @@ def test_the_report_has_both_figures_with_text_alternatives(tmp_path):
     write_auto(tmp_path, facts())
     page = (tmp_path / "report.html").read_text("utf-8")
     assert len(re.findall(r'<svg[^>]* aria-label="[^"]+"', page)) == 2
+    assert "ecgtune report out/model" in page  # which adds the cases
     write_auto(tmp_path, facts(curve={"points": [], "extrapolated": []}))
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "Learning curve" not in page

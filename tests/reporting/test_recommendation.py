@@ -85,6 +85,17 @@ def entry(low, high):
             ["Take Probe: it shares the highest accuracy with Full and trains the fewest weights."],
         ),
         (
+            results({"value": 0.0, "ci_low": None, "ci_high": None, "too_few": True, "identical": True}, full=0.89),
+            [
+                "Take Probe: it shares the highest accuracy with Full, whose predictions of the test windows are "
+                "identical to its own, and trains the fewest weights."
+            ],
+        ),
+        (
+            results({"value": 0.0, "ci_low": None, "ci_high": None, "too_few": True}, full=0.89),
+            ["Take Probe: it shares the highest accuracy with Full and trains the fewest weights."],
+        ),
+        (
             results(entry(-0.12, 0.1), baseline=None, full=0.88),
             [
                 "Take Probe: it has the highest accuracy and trains the fewest weights.",
@@ -92,7 +103,7 @@ def entry(low, high):
             ],
         ),
     ],
-    ids=["cheap", "open", "too few", "baseline", "equal", "no baselines"],
+    ids=["cheap", "open", "too few", "baseline", "equal", "identical", "equal, too few", "no baselines"],
 )
 def test_sentences(given, sentences):
     assert recommendation_sentences(given) == sentences

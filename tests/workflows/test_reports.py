@@ -136,7 +136,7 @@ def test_a_comparison_that_was_killed_before_the_report_of_its_cases(folder, rec
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(import_module("ecgtune.workflows.compare"), "write_run_report", interrupted)
+    monkeypatch.setattr(import_module("ecgtune.workflows.cases"), "write_run_report", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compare()
     monkeypatch.undo()

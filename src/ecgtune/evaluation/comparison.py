@@ -63,7 +63,7 @@ class RunRecord:
 class _Scores:
     """Metrics of a run: `values` on the test windows, `draws` `(resamples,)` each on resamples of their groups.
 
-    trials, constant: those of its `Scorer`.
+    trials, constant: those of its `Scorer`. probability: of the test windows.
     """
 
     seed: int
@@ -71,6 +71,7 @@ class _Scores:
     draws: Values
     trials: dict[Key, int | None]
     constant: bool
+    probability: NDArray
 
     @property
     def names(self) -> list[str]:
@@ -93,8 +94,9 @@ def compare_runs(
 
     The mean over seeds is None if the metric is undefined for one of the seeds. `ci_low` and `ci_high` are percentiles,
     over resampled groups, of the mean over seeds. `difference` is paired by group and seed; a baseline, or a method
-    without a common seed, is compared by means over all seeds. `reference` and every `difference` are None if no record
-    has that name. Raises RunError if the runs have different test windows.
+    without a common seed, is compared by means over all seeds; `identical` marks one of two methods that predict all
+    test windows alike. `reference` and every `difference` are None if no record has that name. Raises RunError if the
+    runs have different test windows.
     """
     checked_level(level)
     methods = _by_method(records)
@@ -207,6 +209,7 @@ def _measure(records: Sequence[RunRecord], *, resamples: int, seed: int) -> list
             {name: np.concatenate([chunk[name] for chunk in own]) for name in own[0]},
             {name: scorer.trials(name, index) for name in own[0]},
             scorer.constant,
+            scorer.probability,
         )
         for record, scorer, own in zip(records, scorers, chunks, strict=True)
     ]
@@ -268,13 +271,19 @@ def _difference(
     runs: Sequence[_Scores], reference: Sequence[_Scores], level: float
 ) -> dict[str, dict[str, float | None]]:
     result = {}
+    itself = list(runs) == list(reference)
+    identical = len(runs) == len(reference) and all(
+        np.array_equal(one.probability, other.probability) for one, other in zip(runs, reference, strict=True)
+    )
     for name in runs[0].names:
         value = np.mean([run.values[name] for run in runs]) - np.mean([run.values[name] for run in reference])
         mean, mean_reference = (np.mean([run.draws[name] for run in side], axis=0) for side in (runs, reference))
         # The reference minus itself is 0; other equal methods are equal on these windows only.
-        found = interval(name, float(value), mean - mean_reference, None, level, constant=list(runs) == list(reference))
+        found = interval(name, float(value), mean - mean_reference, None, level, constant=itself)
         result[name] = {"value": defined(float(value)), **plain(found)}
-        if list(runs) != list(reference) and "too_few" not in found:
+        if identical and not itself and value == 0:
+            result[name]["identical"] = True
+        if not itself and "too_few" not in found:
             result[name]["p"] = _p_value(float(value), mean - mean_reference)
     return result
 

@@ -153,10 +153,11 @@ def operating_point(
     threshold = choose_threshold(validation.label, validation.probability, f"sensitivity:{sensitivity:g}")
     decision = Decision("binary", (threshold,))
     entries, draws = scored(test, decision, ())
-    share = float(np.mean(test.label)) if prevalence is None else prevalence
+    if prevalence is None:
+        prevalence = float(np.mean(test.label))
 
     def flagged(recall: Any, specificity: Any) -> Any:
-        return 1000 * (share * recall + (1 - share) * (1 - specificity))
+        return 1000 * (prevalence * recall + (1 - prevalence) * (1 - specificity))
 
     low, high = percentile_interval(flagged(draws["recall"], draws["specificity"]), 0.95)
     value = flagged(entries["recall"]["value"], entries["specificity"]["value"])
@@ -166,6 +167,6 @@ def operating_point(
         "sensitivity": entries["recall"],
         "specificity": entries["specificity"],
         "precision": entries["precision"],
-        "prevalence": share,
+        "prevalence": prevalence,
         "flagged_per_1000": {"value": value, "ci_low": low, "ci_high": high},
     }

@@ -1,4 +1,4 @@
-"""Proof that a training trains what it says: counted shares, gradients where they belong, an output that moves.
+"""Proof that a training trains what it says: counted fractions, gradients where they belong, an output that moves.
 
 The third audit, of the checkpoint's tensors, is in `ecgtune.models.checkpoint`. None can be turned off.
 """

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ecgtune.reporting.pages import folder_facts, render
+from ecgtune.reporting.evidence import case_facts, read_evidence
+from ecgtune.reporting.pages import folder_facts, inline_figure, render, shown_folder
 from ecgtune.reporting.style import INK, QUIET, draw, heading, method_colours
 from ecgtune.utils.files import replace_folder, write_text
 
@@ -30,10 +31,23 @@ def write_auto(out: Path, facts: Mapping[str, Any]) -> Path:
             write_learning_curve(folder / "curve.svg", curve)
 
     replace_folder(out / "figures", figures)
-    values = {**facts, **folder_facts(out)}
-    for template, name in (("auto.html.j2", REPORT), ("auto-next.md.j2", NEXT), ("auto-answer.md.j2", ANSWER)):
-        write_text(out / name, render(template, values))
+    write_auto_report(out, facts)
+    for template, name in (("auto-next.md.j2", NEXT), ("auto-answer.md.j2", ANSWER)):
+        write_text(out / name, render(template, facts))
     return out / ANSWER
+
+
+def write_auto_report(out: Path, facts: Mapping[str, Any]) -> None:
+    """Write the report alone, with the cases that are in the folder of the tested run, `facts["run"]`."""
+    run = facts["run"]
+    values = {
+        **facts,
+        **folder_facts(out),
+        "cases": case_facts(run, read_evidence(run).cases),
+        "picture": inline_figure,
+        "report_command": f"ecgtune report {shown_folder(run)}",
+    }
+    write_text(out / REPORT, render("auto.html.j2", values))
 
 
 def write_candidates(path: Path, rows: Sequence[Mapping[str, Any]], chosen: str, *, png: bool = False) -> list[Path]:

@@ -64,8 +64,8 @@ def certainty_sentences(content: Entry) -> list[str]:
     if novelty["kind"] is None:
         return [*lines, f"No novelty score: {novelty.get('reason', 'not fitted')}."]
     scores = novelty.get("auroc", {}).get(novelty["kind"], {})
-    told = ", ".join(f"{name} {formatting.score(value)}" for name, value in scores.items())
-    return [*lines, f"Novelty ({novelty['kind']} distance), AUROC of generated outliers on validation: {told}."]
+    listed = ", ".join(f"{name} {formatting.score(value)}" for name, value in scores.items())
+    return [*lines, f"Novelty ({novelty['kind']} distance), AUROC of generated outliers on validation: {listed}."]
 
 
 def _percent(value: float | None) -> str:

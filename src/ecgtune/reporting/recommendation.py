@@ -51,8 +51,10 @@ def _taken(found: dict[str, Any], rows: dict[str, Row], metric: str) -> str:
             f"{formatting.signed(entry['value'])}, 95 % interval {formatting.signed_interval(entry)})."
         )
     cheaper = [row for row in rows.values() if row["kind"] == "method" and row["trainable"] < taken["trainable"]]
-    equal = [named(rows[name]) for name, entry in found["differences"].items() if entry["value"] == 0]
-    has = f"shares the highest {metric} with {listed(equal)}" if equal else f"has the highest {metric}"
+    equal = {named(rows[name]): entry for name, entry in found["differences"].items() if entry["value"] == 0}
+    has = f"shares the highest {metric} with {listed(list(equal))}" if equal else f"has the highest {metric}"
+    if equal and all(entry.get("identical") for entry in equal.values()):
+        has += ", whose predictions of the test windows are identical to its own,"
     if not cheaper:
         return f"Take {named(taken)}: it {has} and trains the fewest weights."
     return (

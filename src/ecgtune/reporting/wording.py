@@ -136,12 +136,16 @@ def label_scores(runs: Sequence[dict[str, Any]]) -> dict[str, float | None]:
 
 def too_few_note(entries: Iterable[dict[str, Any]]) -> str | None:
     """Sentence on the intervals that are marked, None when no entry is."""
-    if not any(entry.get("too_few") for entry in entries):
-        return None
-    return (
-        f"{formatting.TOO_FEW.capitalize()}: all resamples agree, because there are too few windows or errors. The "
-        "interval is then the exact one of Clopper and Pearson, where the metric has one."
-    )
+    entries = list(entries)
+    notes = []
+    if any(entry.get("too_few") and not entry.get("identical") for entry in entries):
+        notes.append(
+            f"{formatting.TOO_FEW.capitalize()}: all resamples agree, because there are too few windows or errors. The "
+            "interval is then the exact one of Clopper and Pearson, where the metric has one."
+        )
+    if any(entry.get("identical") for entry in entries):
+        notes.append(f"{formatting.IDENTICAL.capitalize()}: both methods predict all test windows alike.")
+    return " ".join(notes) or None
 
 
 def positive_note(content: dict[str, Any]) -> str:
@@ -229,12 +233,14 @@ def _difference(ranked: Sequence[Row], results: dict[str, Any]) -> list[str]:
     # Differences are stored against the reference, so its lead is the negated difference of the second.
     other, sign = (ranked[1], -1) if best is reference else (best, 1)
     entry = other["difference"][lead_of(results)]
+    if entry.get("identical"):
+        return [f"{named(reference)} and {named(other)} have identical predictions of the test windows."]
     if entry.get("too_few"):
         equal = f"{named(reference)} and {named(other)} do not differ in any resample"
         return [f"{equal}: the test split has too few windows or errors to separate the two."]
     if entry["value"] is None or entry["ci_low"] is None:
         return [f"The difference to {named(reference)} is not defined."]
-    size = formatting.score(abs(entry["value"]))
+    size = formatting.signed(abs(entry["value"])).lstrip("+")
     words = f"This is {size} above {named(reference)}"
     if best is reference:
         words = f"{named(other)} is second, {size} lower"

@@ -46,7 +46,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     stem = f".{path.name}{_PARTIAL}-{socket.gethostname()}-"
     partial = path.with_name(f"{stem}{os.getpid()}")
     try:
-        with _told(path):
+        with _write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove_abandoned(path.parent, stem)
             write(partial)
@@ -98,7 +98,7 @@ def _on_disk(path: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _write_errors(path: Path) -> Iterator[None]:
     """Turn the error of a file or folder that cannot be written into a RunError, also where a library hides it."""
     try:
         yield
@@ -228,7 +228,7 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
     """
     partial, old = (path.with_name(f".{path.name}{kind}") for kind in (_PARTIAL, ".old"))
     try:
-        with _told(path):
+        with _write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             if old.is_dir() and not path.exists():
                 old.rename(path)

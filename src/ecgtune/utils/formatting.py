@@ -6,6 +6,9 @@ from typing import Any
 MISSING = "n/a"
 #: Of an interval: all resamples agree, because there are too few windows or errors.
 TOO_FEW = "too few"
+#: Of the interval of a difference: both predict all test windows alike.
+IDENTICAL = "identical"
+_ROUNDING = 1e-12  # of a difference between two means
 
 
 def score(value: float | None) -> str:
@@ -29,10 +32,12 @@ def std(entry: Mapping[str, Any]) -> str:
 
 
 def signed(value: float | None) -> str:
-    """Format a difference with its sign, without one if it rounds to zero."""
+    """Format a difference with its sign and three decimals, four if three round it to zero; no sign of a zero."""
     if value is None:
         return MISSING
     text = f"{value:+.3f}"
+    if float(text) == 0 and abs(value) > _ROUNDING:
+        text = f"{value:+.4f}"
     return text[1:] if float(text) == 0 else text
 
 
@@ -42,6 +47,8 @@ def signed_interval(entry: Mapping[str, Any]) -> str:
 
 
 def _interval(entry: Mapping[str, Any], number: Callable[[float], str]) -> str:
+    if entry.get("identical"):
+        return IDENTICAL
     too_few = entry.get("too_few", False)
     if entry["ci_low"] is None or entry["ci_high"] is None:
         return TOO_FEW if too_few else MISSING

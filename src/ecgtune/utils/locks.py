@@ -81,7 +81,7 @@ def exclusive(
 
 def _acquired(folder: Path, wait: bool) -> BaseFileLock:
     """The lock of a folder, which is created; while another process holds it, ask again."""
-    since, told = time.monotonic(), False
+    since, reported = time.monotonic(), False
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK, timeout=0)  # opened anew: the last owner removes the file
@@ -96,9 +96,9 @@ def _acquired(folder: Path, wait: bool) -> BaseFileLock:
             busy = f"{folder} is in use by {_owner(folder)}"
             if not wait:
                 raise RunError(f"{busy}; wait for it with --wait, or choose another folder") from None
-            if not told and time.monotonic() - since > _SHORT:
+            if not reported and time.monotonic() - since > _SHORT:
                 logger.info("%s; waiting for it", busy)
-                told = True
+                reported = True
             time.sleep(_INTERVAL)
 
 

@@ -63,9 +63,9 @@ def write_majority(
     recording = dataset.pooled(split.test)
     # The best constant is the fraction of positives; at 0.5 or more the prediction is always "positive".
     positives, known = label_counts(dataset.label[split.train], dataset.classes)
-    shares = positives / known
+    fractions = positives / known
     probability = (
-        np.full(len(label), shares[POSITIVE]) if dataset.task == "binary" else np.tile(shares, (len(label), 1))
+        np.full(len(label), fractions[POSITIVE]) if dataset.task == "binary" else np.tile(fractions, (len(label), 1))
     )
     decision = choose_decision(dataset.task, label, probability, "fixed")
     part = np.full(len(label), "test")

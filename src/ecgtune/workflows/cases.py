@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.dataset import Dataset
-from ecgtune.deployment.run import Run
+from ecgtune.deployment.run import Run, read_run
 from ecgtune.errors import EcgtuneError
 from ecgtune.evaluation.cases import Case, choose_cases
 from ecgtune.evaluation.external import Measured
@@ -21,6 +21,7 @@ from ecgtune.io.again import read_again
 from ecgtune.methods.audits import forward_cost
 from ecgtune.reporting.ecg_paper import Stretch, ecg_paper, stretches
 from ecgtune.reporting.evidence import CASES, CASES_FILE
+from ecgtune.reporting.writing import REPORT, write_run_report
 from ecgtune.training.predictions import Predictions, read_predictions
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
 from ecgtune.utils.files import replace_folder, write_json, write_text
@@ -72,6 +73,19 @@ def write_cases(run: Run, dataset: Dataset | None = None, each: int = EACH, *, d
     except EcgtuneError as error:  # results that are finished are not lost for want of pictures
         return without(str(error))
     return None
+
+
+def add_cases(folder: Path, dataset: Dataset, *, device: str = "auto") -> None:
+    """Write the cases of a finished run, and its report with them, where they are missing.
+
+    After a kill in between, a second call writes the same. Arguments are those of `write_cases`.
+    """
+    report = folder / REPORT
+    if not (folder / CASES / CASES_FILE).is_file():
+        report.unlink(missing_ok=True)  # it has none
+        write_cases(read_run(folder), dataset, device=device)
+    if not report.is_file():
+        write_run_report(folder)
 
 
 def _write_pictures(run: Run, dataset: Dataset, each: int, device: str) -> None:

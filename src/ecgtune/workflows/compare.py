@@ -9,16 +9,14 @@ from typing import Any
 
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split, draw_split
-from ecgtune.deployment.run import read_run
 from ecgtune.errors import RunError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
 from ecgtune.methods.audits import forward_cost
 from ecgtune.recipes.comparison import MAJORITY, as_variants, check_variants, encoder_pairs
 from ecgtune.recipes.lookup import RecipeLike, resolve_models
 from ecgtune.recipes.recipe import Recipe
-from ecgtune.reporting.evidence import CASES, CASES_FILE
 from ecgtune.reporting.recommendation import shown_run
-from ecgtune.reporting.writing import write_comparison, write_run_report
+from ecgtune.reporting.writing import write_comparison
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, read_result
 from ecgtune.training.schemas import Results
@@ -26,7 +24,7 @@ from ecgtune.utils.files import check_space
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.baselines import MAJORITY_TITLE, variants_of, write_majority
-from ecgtune.workflows.cases import write_cases
+from ecgtune.workflows.cases import add_cases
 from ecgtune.workflows.dry_run import check_recipes
 from ecgtune.workflows.environment import command_line, machine, now
 from ecgtune.workflows.fit_memory import fit_memory
@@ -101,11 +99,7 @@ def _compare(
         **compare_runs(records, reference=reference, pairs=encoder_pairs(variants)),
         "history": _history(folder, [record.folder for record in records]),
     }
-    shown = folder / shown_run(results)
-    if not (shown / CASES / CASES_FILE).is_file():
-        (shown / "report.html").unlink(missing_ok=True)  # after a kill, the rerun writes it with the cases
-        write_cases(read_run(shown), dataset, device=first.trainer.device)
-        write_run_report(shown)
+    add_cases(folder / shown_run(results), dataset, device=first.trainer.device)
     write_comparison(folder, results)
     return results
 
@@ -131,7 +125,7 @@ def _run_all(
             (fit_memory(one, dataset, split, folder=folder / one.name / "seed-0", progress=progress), kind)
             for one, kind in variants
         ]
-        # All are checked, and released, before the first one trains: a mistake in the last variant is told at once.
+        # All are checked, and released, before the first one trains: a mistake in the last variant is reported at once.
         warnings: dict[str, None] = {}
         kept = beside = 0
         costs: dict[str, float] = {}

@@ -16,8 +16,8 @@ from ecgtune.evaluation.calibration.measures import (
     brier_parts,
     calibration_line,
     calibration_measures,
+    column_measures,
     equal_bins,
-    expected_calibration_error,
     logistic_regression,
     net_benefit,
 )
@@ -252,6 +252,13 @@ def test_bins_have_equal_sizes_and_keep_equal_scores_together():
     bins = equal_bins(score, 5)
     assert len(set(bins[:7])) == 1
     assert bins.max() < 5
+
+
+def expected_calibration_error(label, probability, index=None):
+    """ECE, and what calibrated probabilities have."""
+    index = np.arange(len(label)) if index is None else index
+    found = column_measures(np.asarray(label), probability, index, resamples=2)["ece"]
+    return found["value"], found["by_chance"]
 
 
 def test_error_of_calibrated_and_of_shifted_probabilities():

@@ -14,6 +14,7 @@ from ecgtune.config.auto import AutoSettings
 from ecgtune.errors import RunError
 from ecgtune.io.writing import write_csv
 from ecgtune.utils.files import read_json, write_json
+from ecgtune.workflows import cases
 from ecgtune.workflows.auto import auto, do, hand_over, trainings
 from ecgtune.workflows.auto.plan_file import begin, read_plan
 from ecgtune.workflows.auto.trial import material_of
@@ -103,6 +104,9 @@ def test_a_killed_command_resumes_counts_the_time_and_can_be_repeated(tmp_path, 
             raise KeyboardInterrupt
         return trial(*arguments)
 
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
     def without(*_):
         raise RunError("the extra is not installed")
 
@@ -116,6 +120,12 @@ def test_a_killed_command_resumes_counts_the_time_and_can_be_repeated(tmp_path, 
     spent = read_json(out / "spent.json")["seconds"]
     done = {path: path.stat().st_mtime_ns for path in out.glob("do/*/*/result.json")}
     assert (len(done), spent > 0) == (2, True)
+    with monkeypatch.context() as patch:  # and once more between the cases and the reports that show them
+        patch.setattr(cases, "write_run_report", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ecgtune.auto(data, settings, out=out)
+    assert "test AUROC" in (out / "answer.md").read_text()
+    assert "Electrocardiogram" not in (out / "report.html").read_text()
     answer = ecgtune.auto(data, settings, out=out)
     assert {path: path.stat().st_mtime_ns for path in done} == done
     assert read_json(out / "spent.json")["seconds"] > spent
@@ -135,6 +145,11 @@ def test_a_killed_command_resumes_counts_the_time_and_can_be_repeated(tmp_path, 
         for folder in (out, again)
     ]
     assert scores[0] == scores[1]
+    shown = [sorted(file for file in (folder / "model/cases").iterdir()) for folder in (out, again)]
+    assert [file.read_bytes() for file in shown[0]] == [file.read_bytes() for file in shown[1]]
+    for name in ("report.html", "model/report.html"):
+        pages = [(folder / name).read_text().count('aria-label="Electrocardiogram') for folder in (out, again)]
+        assert pages[0] == pages[1] == len(shown[0]) - 1  # and cases.json
 
 
 @pytest.mark.slow

@@ -115,21 +115,6 @@ def log_loss(label: Array, probability: Array) -> Array:
     return softplus(np.where(label == 1, -log_odds, log_odds))
 
 
-def expected_calibration_error(
-    label: ArrayLike, probability: ArrayLike, index: NDArray | None = None
-) -> tuple[float, float]:
-    """Return the mean distance of probabilities and frequencies over ten bins of equal size, and that by chance.
-
-    label, probability: `(windows,)`. index: `(windows,)` groups; None for independent windows. The second is about what
-    calibrated probabilities have for as many groups: the mean of the absolute value of a normal distribution with the
-    spread of the sums of groups. Nixon et al., Measuring Calibration in Deep Learning, CVPR Workshops 2019.
-    """
-    label, probability = np.asarray(label, np.float64), np.asarray(probability, np.float64)
-    index = np.arange(len(label)) if index is None else np.unique(index, return_inverse=True)[1]
-    sums = _binned(index, int(index.max()) + 1, equal_bins(probability, BINS), label, probability)
-    return float(_gap(sums.sum(axis=0))), _by_chance(sums)
-
-
 def equal_bins(probability: Array, count: int) -> NDArray[np.int64]:
     """Return the bin of each window, 0, 1, ...: `count` bins of equal size, fewer where equal scores stay together."""
     place = np.searchsorted(np.sort(probability), probability, "left") * count // len(probability)
@@ -221,12 +206,18 @@ def _binned(index: NDArray, groups: int, bins: NDArray, label: Array, probabilit
 
 
 def _gap(sums: Array) -> Any:
-    """Mean distance of frequency and probability, from sums `(..., bins, 3)`."""
+    """ECE, the mean distance of frequency and probability, from sums `(..., bins, 3)`.
+
+    Nixon et al., Measuring Calibration in Deep Learning, CVPR Workshops 2019.
+    """
     return np.abs(sums[..., 1] - sums[..., 2]).sum(axis=-1) / sums[..., 0].sum(axis=-1)
 
 
 def _by_chance(sums: Array) -> float:
-    """ECE of calibrated probabilities with the same spread over groups, from sums `(groups, bins, 3)`."""
+    """ECE of calibrated probabilities with the same spread over groups, from sums `(groups, bins, 3)`.
+
+    It is the mean of the absolute value of a normal distribution, in each bin, with the spread of the sums of groups.
+    """
     spread = np.sqrt(((sums[..., 1] - sums[..., 2]) ** 2).sum(axis=0))
     return float(np.sqrt(2 / np.pi) * spread.sum() / sums[..., 0].sum())
 

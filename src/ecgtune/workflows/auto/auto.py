@@ -66,7 +66,7 @@ def auto(
     steps = STEPS[: STEPS.index(settings.until) + 1]
     result = out / RESULT_OF[settings.until]
     locked = exclusive(out, command_line(), result=FINGERPRINT, wait=wait)
-    with locked, ProgressBar() as progress, windows_in_memory(), _memory_told(out):
+    with locked, ProgressBar() as progress, windows_in_memory(), _memory_errors(out):
         budget = Budget(out, progress)
         found = look(request, out, progress=progress)
         for sentence in found["assumed"]:
@@ -99,7 +99,7 @@ def auto(
 
 
 @contextmanager
-def _memory_told(out: Path) -> Iterator[None]:
+def _memory_errors(out: Path) -> Iterator[None]:
     """Raise RunError, one line, where memory ends outside of a training, which takes smaller pieces of a batch."""
     try:
         yield

@@ -162,10 +162,13 @@ def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation
         difference = _difference(draws[best.name], draws[probe.name])
         shown = difference["ci_low"] > 0
         taken = best if shown else probe
+        alike = difference["value"] == difference["ci_low"] == difference["ci_high"] == 0
         text = f"{formatting.signed(difference['value'])}, 95 % interval {formatting.signed_interval(difference)}"
         reason = (
             f"{_title(best)} is shown to be better than the probe on validation (AUROC {text})"
             if shown
+            else f"the probe is kept: {_title(best)} ranks the validation windows as it does"
+            if alike
             else f"the probe is kept: nothing is shown to be better on validation (best other: {_title(best)}, {text})"
         )
     ensemble = _ensemble(taken, ranked, draws, validation)

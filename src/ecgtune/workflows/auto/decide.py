@@ -99,8 +99,8 @@ def _facts(found: Mapping[str, Any]) -> list[str]:
     unit = "recording" if found["recordings"] else "window"
     counts = {name: f"{entry['positives']:,}" for name, entry in found["labels"].items()}
     kind = {"binary": "two classes", "multiclass": "several classes", "multilabel": "several labels at a time"}
-    told = ", ".join(f"{name} ({count})" for name, count in counts.items())
-    facts = [f"**{formatting.counted(found['windows'], unit)}, {kind[found['task']]}:** {told}."]
+    listed = ", ".join(f"{name} ({count})" for name, count in counts.items())
+    facts = [f"**{formatting.counted(found['windows'], unit)}, {kind[found['task']]}:** {listed}."]
     if found["positive"]:
         facts.append(f"{_capital(found['positive'])}.")
     seconds = found["seconds"]
@@ -266,7 +266,7 @@ def _split(made: _Decisions, found: Mapping[str, Any]) -> None:
 
 def _task(made: _Decisions, found: Mapping[str, Any]) -> None:
     counts = {name: entry["positives"] for name, entry in found["labels"].items()}
-    shares = [entry["positives"] / max(1, entry["known"]) for entry in found["labels"].values()]
+    prevalences = [entry["positives"] / max(1, entry["known"]) for entry in found["labels"].values()]
     rarest, most = min(counts, key=counts.__getitem__), max(counts.values())
     ratio = most / max(1, counts[rarest])
     if found["task"] == "multiclass" and ratio > UNBALANCED:
@@ -275,7 +275,7 @@ def _task(made: _Decisions, found: Mapping[str, Any]) -> None:
     else:
         made.take("training.class_weights", "none", f"cross-entropy of a {found['task']} task, as it is")
     made.take("training.pos_weight", None, "the loss of a label is not weighed; the threshold is fitted instead")
-    rare = min(min(share, 1 - share) for share in shares)
+    rare = min(min(value, 1 - value) for value in prevalences)
     if found["task"] == "multiclass":
         made.take("training.threshold", "fixed", "the class with the largest probability")
     elif rare < RARE and 0.15 * min(counts.values()) >= 30 * (found["task"] == "binary"):

@@ -92,15 +92,15 @@ def _probes(trainings: Trainings, rungs: list[dict[str, Any]]) -> list[dict[str,
     first_tenth = plan.budget.probe * plan.budget.seconds
     for number, encoder in enumerate(encoders):
         left = max(first_tenth - trainings.budget.spent, 0.0 if number else 0.3 * first_tenth)
-        share = _EARLY * left / (len(encoders) - number)
+        seconds = _EARLY * left / (len(encoders) - number)
         stage = f"first probe of {encoder}"
         if left < 0.2 * first_tenth and not trainings.is_planned(stage):
             note(f"{encoder}: not probed, the first tenth of the time is spent")
             continue
         try:
-            job = trainings.planned(stage, PROBE, encoder, share / rounds, rounds)
+            job = trainings.planned(stage, PROBE, encoder, seconds / rounds, rounds)
             if job["windows"] is not None and rounds > 1:  # one fold with more windows
-                job = trainings.planned(f"{stage}, one fold", PROBE, encoder, share, 1)
+                job = trainings.planned(f"{stage}, one fold", PROBE, encoder, seconds, 1)
         except EcgtuneError as error:
             note(f"{encoder} is left out: {error}")
             continue

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import EcgtuneError
-from ecgtune.reporting.auto import write_auto
+from ecgtune.reporting.auto import write_auto, write_auto_report
 from ecgtune.reporting.wording import decision_sentence
 from ecgtune.utils import formatting
 from ecgtune.utils.files import read_json, write_json
@@ -21,6 +21,8 @@ from ecgtune.workflows.auto.flags import flags_of
 from ecgtune.workflows.auto.look import FILE as FINGERPRINT
 from ecgtune.workflows.auto.material import FACTS
 from ecgtune.workflows.auto.plan_file import CHOICE, FOLDER, SCRATCH, AutoPlan, stored_reasons
+from ecgtune.workflows.auto.trial import material_of
+from ecgtune.workflows.cases import add_cases
 from ecgtune.workflows.environment import machine
 from ecgtune.workflows.export import export
 from ecgtune.workflows.page import page
@@ -29,7 +31,7 @@ CURVE, EXPORTED, PAGE = "curve.json", "model.onnx", "page.html"
 
 
 def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> None:
-    """Write the exported file, the page, the learning curve, the answer, the report and the next commands."""
+    """Write the exported file, the page, the learning curve, the answer and the next commands, then the report."""
     choice = read_json(out / CHOICE)
     first = out / (MODEL if len(choice["runs"]) == 1 else f"{MODEL}-1")
     progress.describe("hand over: export")
@@ -50,6 +52,9 @@ def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) 
     facts = _facts(out, plan, choice, budget, problems)
     write_auto(out, facts)
     progress.note(facts["headline"])
+    progress.describe("hand over: cases for the report")  # behind the answer, which does not wait for them
+    add_cases(first, material_of(out, plan).dataset, device=plan.training.device)
+    write_auto_report(out, facts)
 
 
 def export_note() -> str:
@@ -81,6 +86,7 @@ def _facts(
     )
     return {
         "headline": headline,
+        "run": folders[0],
         "found": found,
         "assumed": found["assumed"],
         "plan_rows": [(key, f"{_shown(plan.value(key))}: {reason}") for key, reason in stored_reasons(out).items()],

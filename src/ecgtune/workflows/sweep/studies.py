@@ -70,7 +70,7 @@ class Studies:
         self._optuna, self._variants, self._trials, self._seed = optuna, dict(variants), trials, seed
         self._file = file
         self._open: dict[tuple[str, int], Trial] = {}
-        with self._told():
+        with self._storage_errors():
             storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
             self._studies = {
                 name: optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
@@ -83,7 +83,7 @@ class Studies:
             self._begun = {name: {trial.user_attrs[INDEX] for trial in self.counted(name)} for name in variants}
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _storage_errors(self) -> Iterator[None]:
         """Raise RunError where the storage cannot be read or written."""
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -108,7 +108,7 @@ class Studies:
     def counted(self, name: str) -> list[FrozenTrial]:
         """Return the finished and diverged trials of a variant in order of their index."""
         state = self._optuna.trial.TrialState
-        with self._told():
+        with self._storage_errors():
             trials = self._studies[name].get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED))
         return sorted(trials, key=lambda trial: trial.user_attrs[INDEX])
 
@@ -124,7 +124,7 @@ class Studies:
             n_startup_trials=STARTUP, seed=int(np.random.SeedSequence(entropy).generate_state(1)[0])
         )
         waiting = (self._optuna.trial.TrialState.WAITING,)
-        with self._told():
+        with self._storage_errors():
             if index == 0 and not study.get_trials(deepcopy=False, states=waiting):
                 study.enqueue_trial({setting: own_value(variant.recipe, setting) for setting in variant.space})
             trial = study.ask({setting: _distribution(span) for setting, span in variant.space.items()})
@@ -136,7 +136,7 @@ class Studies:
     def tell(self, job: Job, result: TrialResult) -> None:
         """Record the result of a trial. A diverged one counts, and the sampler avoids its settings."""
         trial = self._open.pop((job.variant, job.index))
-        with self._told():
+        with self._storage_errors():
             for key, value in asdict(result).items():
                 trial.set_user_attr(key, value)
             if result.state == "diverged":
@@ -146,7 +146,7 @@ class Studies:
 
     def mark_failed(self, job: Job) -> None:
         """Mark a trial as failed: it does not count, and `next` repeats its index."""
-        with self._told():
+        with self._storage_errors():
             self._studies[job.variant].tell(
                 self._open.pop((job.variant, job.index)), state=self._optuna.trial.TrialState.FAIL
             )
