@@ -15,6 +15,12 @@ from ecgtune.data.signal.filters import resample, zscore
 from ecgtune.data.signal.steps import Middle
 from ecgtune.data.simulation import simulate
 from ecgtune.errors import DataError, SettingError
+from ecgtune.models.ecgfounder import network as ecgfounder
+from ecgtune.models.heartlang import network as heartlang
+from ecgtune.models.hubert_ecg import network as hubert_ecg
+from ecgtune.models.merl import network as merl
+from ecgtune.models.openecg import network as openecg
+from ecgtune.models.st_mem import network as st_mem
 
 
 @pytest.fixture(scope="module")
@@ -217,3 +223,37 @@ def test_the_amplitude_does_not_matter_to_shortened_windows_with_a_zscore(datase
     assert_allclose(shortened(1000 * signal, 100.0), shortened(signal, 100.0), atol=1e-4)
     assert not shortened.amplitude_matters
     assert replace(shortened, normalisation="none").amplitude_matters
+
+
+#: The published presets by encoder, and that of a z-score and of means of the training.
+SCALED = {
+    f"{module.__name__.split('.')[-2]} {name}": steps
+    for module in (ecgfounder, heartlang, hubert_ecg, merl, openecg, st_mem)
+    for name, steps in module.PRESETS.items()
+}
+
+
+TOLERANCE = 1e-3  # two ranks of 5,000 samples differ by 4e-4
+
+
+@pytest.mark.parametrize("name", [*SCALED, "zscore", "global", "none"])
+def test_before_the_scaling_a_flip_is_a_sign_and_a_missing_lead_zero(name):
+    generator = np.random.default_rng(0)
+    signal = generator.normal(size=(3, 2, 5000)).cumsum(axis=-1) / 70 + generator.normal(size=(3, 2, 1))
+    signal[:, 1, 2500:] = 0
+    if name in SCALED:
+        whole = Preprocessing(500.0, normalisation="none", steps=SCALED[name])
+    else:
+        moments = {"mean": (0.4, -0.2), "std": (1.1, 0.7)} if name == "global" else {}
+        whole = Preprocessing(100.0, normalisation=name, **moments)
+    before, rest, rate = whole.at_scaling(5000, 500.0)
+
+    def after(windows):
+        return windows if rest is None else rest(windows, rate)
+
+    plain = before(signal, 500.0)
+    assert_allclose(after(plain), whole(signal, 500.0), atol=TOLERANCE)
+    assert_allclose(after(-plain), whole(-signal, 500.0), atol=TOLERANCE)
+    plain[:, 1] = 0
+    signal[:, 1] = 0
+    assert_allclose(after(plain), whole(signal, 500.0), atol=TOLERANCE)

@@ -22,7 +22,9 @@ from ecgtune.training.augmented_copies import augmented_copies
 from ecgtune.training.batches import Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.predictions import read_predictions
+from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.ready import RunBuilder
+from ecgtune.workflows.run import fit
 from helpers.models import TINY
 from helpers.published import TINY as TINY_ENCODERS
 from helpers.settings import loop
@@ -81,15 +83,58 @@ def test_what_cannot_act_is_refused_and_leaves_nothing(fine_tune, augmentation, 
     assert not (tmp_path / "run").exists()
 
 
-def test_windows_of_a_preset_keep_their_scale(tmp_path):
-    save_encoder(TINY_ENCODERS["merl-resnet18"](), tmp_path / "encoder")  # takes windows from 0 to 1
-    recipe = ecgtune.Recipe(method=ecgtune.LoRA(rank=2), augmentation=Augmentation(noise=1e-6), **SHORT._asdict())
-    model = ecgtune.load_model(tmp_path / "encoder", classes=DATA.classes, leads=DATA.leads)
-    ready = RunBuilder(DATA, draw_split(DATA, recipe.data)).ready(recipe, seed=0, folder=tmp_path / "run", model=model)
-    plain = ready.prepared.windows(ready.prepared.split.train).inputs[:8]
-    assert (plain.min(), plain.max()) == pytest.approx((0, 1), abs=1e-6)
-    assert ready.augmentation is not None
-    np.testing.assert_allclose(ready.augmentation(plain, np.arange(8), 0, 0), plain, atol=1e-4)
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory):
+    """Make a run of an encoder that takes windows from 0 to 1, with an augmentation."""
+    place = tmp_path_factory.mktemp("preset")
+    save_encoder(TINY_ENCODERS["merl-resnet18"](), place / "encoder")
+    two = replace(DATA, signal=np.concatenate([DATA.signal, DATA.signal[::-1] + 0.3], axis=1), leads=("I", "II"))
+
+    def ready(augmentation):
+        recipe = ecgtune.Recipe(method=ecgtune.LoRA(rank=2), augmentation=augmentation, **SHORT._asdict())
+        model = ecgtune.load_model(place / "encoder", classes=two.classes, leads=two.leads)
+        return RunBuilder(two, draw_split(two, recipe.data)).ready(recipe, seed=0, folder=place / "run", model=model)
+
+    return ready
+
+
+@pytest.mark.parametrize(
+    "augmentation", [Augmentation(noise=1e-6), Augmentation(polarity_flip=1.0), Augmentation(lead_mask=0.6)], ids=str
+)
+def test_windows_of_a_preset_are_augmented_in_millivolts(ready, augmentation):
+    made = ready(augmentation)
+    prepared, rows = made.prepared, made.prepared.split.train
+    found = made.augmentation(prepared.unscaled(rows).inputs[:8], np.arange(8), 0, 0)
+    signal = np.array(prepared.dataset.signal[rows[:8]])
+    if augmentation.polarity_flip:
+        signal = -signal
+        plain = prepared.windows(rows).inputs[:8]
+        assert (plain.min(), plain.max()) == pytest.approx((0, 1), abs=1e-6)
+        np.testing.assert_allclose(found, 1 - plain, atol=1e-5)
+    if augmentation.lead_mask:
+        masked = np.ptp(found, axis=-1) == 0
+        assert masked.any()
+        assert (found[masked] > 0.05).any()  # zero millivolts lie inside of the range
+        signal[masked] = 0
+    np.testing.assert_allclose(found, prepared.preprocessing(signal, prepared.dataset.sampling_rate), atol=1e-4)
+
+
+def test_a_run_of_a_preset_sees_windows_augmented_in_millivolts(ready, monkeypatch):
+    seen = []
+    batch = Classification.batch
+
+    def watched(self, rows, moment, device):
+        found = batch(self, rows, moment, device)
+        seen.append((rows, found[0].numpy()))
+        return found
+
+    monkeypatch.setattr(Classification, "batch", watched)
+    made = ready(Augmentation(polarity_flip=1.0))
+    fit(made, ProgressBar())
+    plain = made.prepared.windows(made.prepared.split.train).inputs
+    assert seen
+    for rows, inputs in seen:
+        np.testing.assert_allclose(inputs, 1 - plain[rows], atol=1e-5)
 
 
 def test_a_comparison_with_a_variant_that_it_cannot_reach_trains_none(tmp_path):

@@ -27,7 +27,7 @@ class Augmentation:
     noise: float = 0.0
     """Maximum standard deviation of white noise, in standard deviations of the window."""
     lead_mask: float = 0.0
-    """Probability that a lead of a training window is set to zero; at least one lead is kept."""
+    """Probability that a lead of a training window is set to zero millivolts; at least one lead is kept."""
 
     augmented_copies: int | None = None
     """Number of augmented copies of the training windows, used in turn, so that a frozen encoder runs once per copy;

@@ -6,6 +6,7 @@ nor on the number of processes, and a resumed training repeats them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -78,16 +79,25 @@ class WindowAugmentation:
     """Augmentation of the `windows` training windows of a fine-tuning, of `leads` leads at `sampling_rate` Hz.
 
     normalise: the windows are z-scored, and are so again afterwards. Otherwise each lead keeps its mean and standard
-    deviation, and wander and noise are in units of the latter. Raises SettingError for a lead mask of one lead.
+    deviation, and wander and noise are in units of the latter. scale: what follows, from windows in millivolts to
+    inputs of the encoder (`Preprocessing.at_scaling`); None where nothing does. Raises SettingError for a
+    lead mask of one lead.
     """
 
     def __init__(
-        self, settings: Augmentation, *, windows: int, leads: int, sampling_rate: float, normalise: bool
+        self,
+        settings: Augmentation,
+        *,
+        windows: int,
+        leads: int,
+        sampling_rate: float,
+        normalise: bool,
+        scale: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
     ) -> None:
         if settings.lead_mask > 0 and leads == 1:
             raise SettingError(f"lead_mask is {settings.lead_mask}, but the only lead of a window stays; leave it out")
         self._settings, self._windows, self._leads = settings, windows, leads
-        self._sampling_rate, self._normalise = sampling_rate, normalise
+        self._sampling_rate, self._normalise, self.scale = sampling_rate, normalise, scale
         self._draws: tuple[int, int, _Draws] | None = None
 
     def __call__(
@@ -95,7 +105,7 @@ class WindowAugmentation:
     ) -> NDArray[np.float32]:
         """Return the training windows `rows`, signal (rows, leads, samples), as augmented in this epoch.
 
-        A function of windows, rows, seed and epoch. The result has `cropped_samples` samples.
+        A function of windows, rows, seed and epoch. The result has `cropped_samples` samples, before `scale`.
         """
         draws, scaled = self._of_epoch(seed, epoch), set(self._settings.acting) - {"polarity_flip", "lead_mask"}
         if scaled:
@@ -103,7 +113,8 @@ class WindowAugmentation:
             level = signal if self._normalise else zscore(signal)
             level = draws.disturb(self._moved(level, rows, draws), rows, self._sampling_rate)
             signal = zscore(level) if self._normalise else level * deviation + mean
-        return np.asarray(signal * draws.factor[rows, :, None], np.float32)
+        signal = np.asarray(signal * draws.factor[rows, :, None], np.float32)
+        return signal if self.scale is None else self.scale(signal)
 
     def _of_epoch(self, seed: int, epoch: int) -> _Draws:
         if self._draws is None or self._draws[:2] != (seed, epoch):

@@ -58,6 +58,24 @@ class Preprocessing:
         """The steps without the normalisation, which is in the graph of an exported file."""
         return replace(self, normalisation="none", mean=None, std=None)
 
+    def at_scaling(self, samples: int, sampling_rate: float) -> tuple["Preprocessing", "Preprocessing | None", float]:
+        """Divide it where the amplitude is scaled: what comes before, the rest, and the rate (Hz) in between.
+
+        samples, sampling_rate: of the windows. In between, a signal of inverted electrodes is the negative one, and a
+        lead without a signal is 0. Behind a preset that scales to 0 to 1, they are not. A z-score per window keeps
+        both, so there is no rest of it.
+        """
+        if self.mean is not None:
+            return self.before_graph, self, self.sampling_rate
+        scaling = next((place for place, step in enumerate(self.steps) if step.scale_free), None)
+        if scaling is None:
+            return self, None, self.sampling_rate
+        window, rate = np.zeros((1, 1, samples)), sampling_rate
+        for step in self.steps[:scaling]:
+            window, rate = step(window, rate)
+        before, rest = self.steps[:scaling], self.steps[scaling:]
+        return Preprocessing(rate, normalisation="none", steps=before), replace(self, steps=rest), rate
+
     @classmethod
     def preset(cls, dataset: Dataset, sampling_rate: float, steps: tuple[Step, ...]) -> "Preprocessing":
         """Return the preprocessing of an encoder's preset, which ends at `sampling_rate` Hz.

@@ -37,10 +37,10 @@ def class_score(model: nn.Module, task: Task, number: int) -> Callable[[Tensor],
 def integrated_gradients(score: Callable[[Tensor], Tensor], signal: Tensor) -> NDArray[np.float64]:
     """Attribute the score of one window to its samples, through captum: the mean over `BASELINES` paths from noise.
 
-    signal: (1, leads, samples), prepared. The baselines are white noise with the standard deviation of the signal, of a
-    fixed seed; from zero, a network that normalises its input changes at the very start of the path only. The
-    attributions (leads, samples) add up to the score minus the mean score of the baselines within 2 % of the larger of
-    1 and that difference; raises SettingError where they do not with 512 steps. Sundararajan et al., Axiomatic
+    signal: (1, leads, samples), prepared. The baselines are white noise with the mean and standard deviation of the
+    signal, of a fixed seed; from zero, a network that normalises its input changes at the very start of the path only.
+    The attributions (leads, samples) add up to the score minus the mean score of the baselines within 2 % of the larger
+    of 1 and that difference; raises SettingError where they do not with 512 steps. Sundararajan et al., Axiomatic
     Attribution for Deep Networks, ICML 2017.
     """
     try:
@@ -70,7 +70,7 @@ def noise_like(signal: Tensor) -> Tensor:
     """Return the baselines of one window: (BASELINES, leads, samples)."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(BASELINES, *signal.shape[1:], generator=generator).to(signal)
-    return noise * signal.std()
+    return signal.mean() + noise * signal.std()
 
 
 def attention_rollout(model: Classifier, signal: Tensor) -> NDArray[np.float64]:

@@ -72,6 +72,7 @@ class Prepared:
         #: Samples of a window, at the rate of the encoder.
         self.samples: int = preprocessing(np.zeros((0, leads, dataset.samples)), dataset.sampling_rate).shape[-1]
         size = 4 * len(dataset) * leads * self.samples
+        self.scaling = preprocessing.at_scaling(dataset.samples, dataset.sampling_rate)
         self._from_disk = size > KEPT_BYTES and on_disk(dataset.signal)
         self._uses_all = sum(map(len, split.by_name().values())) >= len(dataset)
         self._signal: np.ndarray | None = None
@@ -84,6 +85,14 @@ class Prepared:
         if self._signal is not None:
             return Windows(self._signal[rows], self.dataset.label[rows])
         return Windows(inputs if self._from_disk else inputs[:], self.dataset.label[rows])
+
+    def unscaled(self, rows: np.ndarray) -> Windows:
+        """As `windows`, before the amplitude is scaled: `Preprocessing.at_scaling`, which has the rest."""
+        before, dataset = self.scaling[0], self.dataset
+        none = np.zeros((0, len(dataset.leads), dataset.samples))
+        samples = before(none, dataset.sampling_rate).shape[-1]
+        inputs = LazyWindows(dataset, before, rows, samples)
+        return Windows(inputs if self._from_disk else inputs[:], dataset.label[rows])
 
     def groups(self, rows: np.ndarray) -> np.ndarray | None:
         """The group of each of `rows`, None without groups."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +153,14 @@ def _augmentation(recipe: Recipe, model: Classifier, prepared: Prepared) -> Wind
         f"crop {settings.crop:g} leaves {samples} of {prepared.samples} samples of a window, less than a token of the "
         f"encoder; allowed: {least / prepared.samples:.3g} or more",
     )
+    _, rest, rate = prepared.scaling
     return WindowAugmentation(
         settings,
         windows=len(prepared.split.train),
         leads=len(model.leads),
-        sampling_rate=encoder.input_spec.sampling_rate,
+        sampling_rate=rate,
         normalise=prepared.preprocessing.normalisation == "zscore",
+        scale=None if rest is None else partial(rest, sampling_rate=rate),
     )
 
 

@@ -110,6 +110,8 @@ def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()
             callbacks=[shown, *callbacks],
         )
     method, augment, copies = run.recipe.method, run.augmentation, run.recipe.copies
+    if augment is not None and augment.scale is not None:
+        training = prepared.unscaled(prepared.split.train)
     if augment is not None and run.recipe.augmentation.augmented_copies:
         training, augment = augmented_copies(training, augment, seed=run.seed, copies=copies), None
     inputs = precompute_inputs(
