@@ -70,6 +70,28 @@ def test_external_stands_beside_internal(folder, tmp_path, capsys):
     assert "difference" in capsys.readouterr().out
 
 
+def notes_of(run_folder, data, out):
+    return ecgtune.evaluate(run_folder, data, out=out)["data"]["notes"]
+
+
+def test_labels_that_mean_the_opposite_are_noted(folder, tmp_path):
+    other = ecgtune.read_dataset(folder / "other.npz", positive="AF")
+    assert not any("opposite" in note for note in notes_of(folder / "run", other, tmp_path / "same"))
+    *_, last = notes_of(folder / "run", replace(other, label=1 - other.label), tmp_path / "turned")
+    assert "AUROC of AF is below 0.5" in last
+    assert "--map 'SR=AF,AF=SR'" in last
+
+
+def test_the_assumed_meaning_of_numbers_is_noted(folder, tmp_path):
+    numbers = {name: replace(ecgtune.simulate(80, seed=seed), classes=("0", "1")) for seed, name in enumerate("ab")}
+    recipe = ecgtune.Recipe(method=ecgtune.LinearProbe(), **loop(epochs=2, batch_size=16)._asdict())
+    model = ecgtune.load_model(folder / "encoder", classes=("0", "1"))
+    ecgtune.fine_tune(numbers["a"], recipe, model=model, out=tmp_path / "run")
+    assert any(
+        "0, 1 are taken to mean" in note for note in notes_of(tmp_path / "run", numbers["b"], tmp_path / "other")
+    )
+
+
 def test_nothing_is_tuned_on_the_data(folder, tmp_path):
     """Other labels for the same signals change the metrics, and neither probabilities, thresholds nor the shift."""
     other = ecgtune.read_dataset(folder / "other.npz", positive="AF")

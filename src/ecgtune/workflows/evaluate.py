@@ -31,7 +31,7 @@ from ecgtune.utils.formatting import counted
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.environment import command_line, opening
-from ecgtune.workflows.labelled import labelled_windows, probabilities
+from ecgtune.workflows.labelled import LabelledWindows, labelled_windows, probabilities
 from ecgtune.workflows.predict import open_predictor
 from ecgtune.workflows.preparation import check_dataset
 from ecgtune.workflows.reports import add_evidence
@@ -91,6 +91,7 @@ def evaluate(
         internal = None if own else sides.get("internal")
         pooled = external.per_recording(recording, run.recording_rule)
         pooled_internal = None if internal is None else internal.per_recording(own_recording, run.recording_rule)
+        compared = compare_data(internal, external, run.decision, run.classes, decision)
         result = {
             **opening(run),
             "run_classes": list(run.classes),
@@ -103,10 +104,10 @@ def evaluate(
                 "left_out": mapped.left_out,
                 "absent": list(mapped.absent),
                 "unused": list(mapped.unused),
-                "notes": _notes(run, dataset, rows, own),
+                "notes": [*_notes(run, dataset, rows, own), *_meanings(run, chosen, compared)],
             },
             "map": chosen.mapping,
-            "window": compare_data(internal, external, run.decision, run.classes, decision),
+            "window": compared,
             "recording": None
             if isinstance(pooled, str) or isinstance(pooled_internal, str)
             else compare_data(pooled_internal, pooled, run.decision, run.classes, decision),
@@ -230,6 +231,28 @@ def _operating_points(
             prevalence = None if shift is None else shift["to"][name]
             found[name] = operating_point(pairs[0], pairs[1], sensitivity, prevalence)
     return found
+
+
+def _meanings(run: Predictor, chosen: LabelledWindows, compared: Mapping[str, Any]) -> list[str]:
+    """What is assumed about the meaning of labels, and the labels whose AUROC says that they mean the opposite."""
+    if chosen.own:
+        return []
+    notes, classes = [], run.classes
+    if not chosen.mapping and run.task != "multilabel" and all(name.lstrip("-").isdecimal() for name in classes):
+        notes.append(
+            f"The labels {', '.join(classes)} are taken to mean what they mean in the run's data; if they do not, "
+            "map them with --map."
+        )
+    found = {classes[POSITIVE]: compared["metrics"]} if run.task == "binary" else compared["labels"]
+    aurocs = {name: metrics["auroc"]["external"]["value"] for name, metrics in found.items() if "auroc" in metrics}
+    opposite = [name for name, value in aurocs.items() if value is not None and value < 0.5]
+    if opposite:
+        swapped = "" if run.task != "binary" else f" (--map '{classes[0]}={classes[1]},{classes[1]}={classes[0]}')"
+        notes.append(
+            f"The AUROC of {', '.join(opposite)} is below 0.5: check whether the labels mean the opposite "
+            f"here{swapped}."
+        )
+    return notes
 
 
 def _notes(run: Predictor, dataset: Dataset, rows: NDArray, own: bool) -> list[str]:
