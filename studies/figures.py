@@ -77,10 +77,10 @@ def write_fractions(path: Path, study: Study, layout: Mapping[str, Any], rows: S
     metric, names = layout["metric"], layout["variants"]
     colours, cells = method_colours(names), _statistics(study, metric)
     limits = {(c["variant"], c["task"], float(c["fraction"])): (c["ci_low"], c["ci_high"]) for c in cells}
-    told = ", 95 % interval" if limits else ""
+    interval = ", 95 % interval" if limits else ""
 
     def paint(figure: Figure) -> None:
-        heading(figure, f"{NAMES[metric]} by label fraction, mean over seeds{told}, %")
+        heading(figure, f"{NAMES[metric]} by label fraction, mean over seeds{interval}, %")
         for panel, task in zip(figure.subplots(1, len(study.tasks), squeeze=False)[0], study.tasks, strict=True):
             for place, name in enumerate(names):
                 own = [row for row in rows if (row["variant"], row["task"]) == (name, task)]

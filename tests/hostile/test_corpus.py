@@ -72,7 +72,7 @@ class Worker:
         return self._process.stdout.readline() if ready else ""
 
     def _used(self) -> float:
-        """Processor seconds of the process; infinite where the system does not tell, or for one that has ended."""
+        """Processor seconds of the process; infinite where the system reports none, or for one that has ended."""
         assert self._process is not None
         try:
             fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()

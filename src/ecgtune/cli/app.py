@@ -52,7 +52,7 @@ def make_app(name: str, command: Any) -> App:
         name="ecgtune",
         version_flags=(),
         default_parameter=Parameter(negative=(), converter=_strict),
-        suppress_keyboard_interrupt=False,  # `main` tells how to resume
+        suppress_keyboard_interrupt=False,  # `main` says how to resume
         exit_on_error=False,
         print_error=False,
         result_action="return_value",

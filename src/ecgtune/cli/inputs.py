@@ -224,7 +224,7 @@ def _leads_problems(
 
 
 def inspect(data: Path, reading: Reading, records: RecordFlags, models: Sequence[str] = ()) -> Inspection:
-    """Read the recordings in `records.records`, with a progress bar, and tell everything that was met."""
+    """Read the recordings in `records.records`, with a progress bar, and print the notes about them."""
     from ecgtune.io.records.reading import inspect_records
     from ecgtune.utils.progress import ProgressBar
 

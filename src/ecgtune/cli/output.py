@@ -52,7 +52,7 @@ def say(*lines: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Print one line to stderr; if that cannot be written, nothing else could be told either."""
+    """Print one line to stderr; if that cannot be written, nothing else can be written either."""
     with suppress(OSError):
         print(printable(re.sub(r"\s*\n\s*", " ", text.strip())), file=sys.stderr, flush=True)
 

@@ -30,7 +30,7 @@ def budget_seconds(text: str) -> float:
 
 @dataclass(frozen=True)
 class AutoSettings:
-    """What auto is told instead of deciding it. Raises SettingError for a value outside its range."""
+    """Decisions that the user makes for auto. Raises SettingError for a value outside its range."""
 
     budget: str | None = None
     """Time for everything: 90s, 30min, 2h, or gpu-night (8 h); 30min when not given. A rerun counts the time that was

@@ -48,7 +48,7 @@ class ReadSettings:
     """Axes of arrays (NPZ, NPY, HDF5): NCT is (windows, leads, samples), NTC is (windows, samples, leads); an array of
     one recording has no N."""
     dataset: str | None = None
-    """Array of the samples in an HDF5 or MATLAB file, where it cannot be told by its name."""
+    """Array of the samples in an HDF5 or MATLAB file, where its name does not identify it."""
     ignore_checksums: bool = False
     """Read files whose samples do not match the checksum in their header."""
     start: float | None = None

@@ -42,7 +42,7 @@ SHARED = 0.4
 SHAPE = 0.6
 LONGEST_INTERVAL = 3000  # milliseconds; a longer one is no interval of beats
 _PROJECTIONS, _LEVELS = 8, 127
-#: Milliseconds and thousandths that are told apart.
+#: Resolution in milliseconds and in thousandths.
 _STEP, _RISE = 2, 8
 _BEAT = (-0.2, 0.3)  # seconds of the mean beat
 _CHUNK = 1 << 23  # samples in work at once

@@ -26,7 +26,7 @@ def recommend(
     Taken is the cheapest method (fewest trainable weights, then fewest seconds) whose interval lies above -`MARGIN`, at
     least the best itself: non-inferiority. A cheaper method is `open` when its interval reaches below the margin and
     not wholly below 0; `units_needed` of the test split would make it shorter than its distance from either, if the
-    difference stayed as it is (None where that cannot be told).
+    difference stayed as it is (None where that cannot be estimated).
     """
     if len(ranked) < 2:
         return None

@@ -22,8 +22,8 @@ from ecgtune.models.names import MODELS, model_names, unknown_model
 from ecgtune.models.registry import HubRepository, PublishedWeights, find_model, licence_of, model_info
 from ecgtune.models.weights import Weights
 
-#: Sources of weights about which was told in this process.
-_TOLD: set[str] = set()
+#: Sources of weights whose licence was shown in this process.
+_SHOWN: set[str] = set()
 
 
 def load_model(
@@ -106,9 +106,9 @@ def load_encoder(name_or_path: str | Path, *, checkpoint: str | Path | None = No
 
 def _tell(name: str, weights: Weights) -> None:
     """Log what a file has beside the weights that are used, and what its licence forbids; once for each file."""
-    if weights.source in _TOLD:
+    if weights.source in _SHOWN:
         return
-    _TOLD.add(weights.source)
+    _SHOWN.add(weights.source)
     log = logging.getLogger(__name__)
     if weights.left_out:
         log.info("%s: %s", name, weights.audit())

@@ -1,4 +1,4 @@
-"""Names of models, known without torch, so that a misspelt one is told before anything heavy is imported.
+"""Names of models, known without torch, so that a misspelt one is refused before anything heavy is imported.
 
 `models.toml` in the folder of an architecture names its models; others are registered when their file is imported.
 """

@@ -1,4 +1,4 @@
-"""Which recipes can be compared; light, so that the command line can tell before it reads anything."""
+"""Which recipes can be compared; light, so that the command line can check before it reads anything."""
 
 from __future__ import annotations
 

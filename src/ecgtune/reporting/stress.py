@@ -87,7 +87,7 @@ def stress_sentences(result: Entry) -> list[str]:
     if sure:
         lines.append(
             f"Balanced accuracy falls by {WRONG:g} or more while the mean confidence falls by less than {SURE:g}: "
-            f"{', '.join(sure)}. There the confidence does not tell that the run is wrong."
+            f"{', '.join(sure)}. There the confidence does not show that the run is wrong."
         )
     lines += [f"Not tested: {in_sentence(title)} ({reason})." for title, reason in result["not_tested"].items()]
     return lines

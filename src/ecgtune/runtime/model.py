@@ -45,7 +45,7 @@ class Model(Predictor):
         check_sealed(self.path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0")) if threads is None else threads
-        options.log_severity_level = 4  # its failures are raised, and told in one line
+        options.log_severity_level = 4  # its failures are raised as one line
         if exact:
             options.add_session_config_entry("session.x64quantprecision", "1")
         try:

@@ -1,7 +1,7 @@
 """Cache folder: keys, atomic creation of entries, and removal of entries that are outdated or exceed the budget.
 
 An entry is a folder or a file. It is written under a temporary name and renamed when complete, so readers never see an
-incomplete entry. Checksums tell one that changed since, by another program or a defect of the disk.
+incomplete entry. Checksums find one that changed since, by another program or a defect of the disk.
 """
 
 from __future__ import annotations

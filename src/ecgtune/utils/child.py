@@ -14,7 +14,7 @@ _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 def end_with_parent(parent: int) -> None:
-    """End this process within a second of its parent, also when that was killed and could tell nobody.
+    """End this process within a second of its parent, also when that was killed and sent no message.
 
     parent: its number, `os.getpid()` there. For the start of a child process on Linux and macOS, where an orphan gets
     another parent. Linux kills this process also with the thread that started it, and while a library holds the

@@ -269,7 +269,7 @@ def unwritable(path: Path, error: OSError) -> RunError:
 
 
 def write_reason(error: OSError) -> str:
-    """Return why a file could not be written; numpy tells a full disk by how much it wrote."""
+    """Return why a file could not be written; numpy reports a full disk by how much it wrote."""
     return error.strerror or (f"{os.strerror(errno.ENOSPC)}: {error}" if "written" in str(error) else str(error))
 
 

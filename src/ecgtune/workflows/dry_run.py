@@ -1,4 +1,4 @@
-"""A dry run: a few real steps of one recipe, whose seconds and bytes tell what the whole run costs."""
+"""A dry run: a few real steps of one recipe, whose seconds and bytes give the cost of the whole run."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ LIBRARIES = ("ecgtune", "torch", "peft", "accelerate", "numpy", "scipy")
 def machine(*optional: str) -> dict[str, Any]:
     """Processor, accelerator, memory, processes, threads of each and library versions, as plain values.
 
-    optional: libraries of an extra whose version is told beside; None where they are not installed.
+    optional: libraries of an extra whose version is included; None where they are not installed.
     """
     import torch
 

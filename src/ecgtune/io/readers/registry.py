@@ -172,7 +172,7 @@ def _within(folder: Path, without: Collection[str]) -> Iterator[Path]:
         for name in sorted(names):
             path = Path(place, name)
             if name.startswith(".") or os.path.realpath(path) in without or (path.exists() and not path.is_file()):
-                continue  # a link to nothing is listed, so that reading tells it
+                continue  # a link to nothing is listed, so that reading reports it
             if _longest_suffix(path, by_suffix)[0] or _known_by_content(path):
                 empty = False
                 yield path

@@ -199,7 +199,7 @@ def _questions_of_first(folder: Path, options: ReadOptions) -> tuple[str, ...]:
         read_recording(next(iter(find_recordings(folder).values())), options)
     except QuestionError as question:
         return (f"{question.where}: {question.questions[0]}", *question.questions[1:])
-    except DataError:  # told once the table can be read
+    except DataError:  # reported once the table can be read
         pass
     return ()
 
