@@ -7,7 +7,7 @@ column and `entry.json`. A damaged entry is built again.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -86,6 +86,18 @@ def parse(path: Path, columns: WindowColumns, unit: Unit | None, write: Write) -
     reader = window_reader(path)
     assert reader.open_windows is not None
     header, blocks = reader.open_windows(path, columns)
+    return parse_blocks(path, header, blocks, columns, unit, write)
+
+
+def parse_blocks(
+    path: Path,
+    header: WindowHeader,
+    blocks: Generator[WindowBlock],
+    columns: WindowColumns,
+    unit: Unit | None,
+    write: Write,
+) -> Parsed:
+    """Parse the windows of an opened file, or of arrays, as `parse` does; `path` begins the messages."""
     known = header.unit is not None or unit is not None
     scale = millivolt_factor(path, header.unit, ReadSettings(unit=unit).unit) if known else 1.0
     leads = None if header.leads is None else leads_in_file(path, header.leads)

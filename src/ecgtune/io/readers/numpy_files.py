@@ -169,7 +169,7 @@ def _open(archive: Archive, columns: WindowColumns) -> tuple[WindowHeader, Gener
     group = text(group_key) if group_key else None
     split = text("split") if "split" in archive and columns.labelled else None
     facts = archive.facts()
-    leads, swapped = _leads(path, signal.shape, facts.leads, columns)
+    leads, swapped = window_leads(path, signal.shape, facts.leads, columns)
     header = WindowHeader(
         leads=None if leads is None else tuple(leads),
         sampling_rate=facts.sampling_rate,
@@ -183,7 +183,7 @@ def _open(archive: Archive, columns: WindowColumns) -> tuple[WindowHeader, Gener
     return header, _blocks(path, signal, swapped, channels, label, group, split)
 
 
-def _leads(
+def window_leads(
     path: Path, shape: tuple[int, ...], names: tuple[str, ...] | None, columns: WindowColumns
 ) -> tuple[dict[str, int] | None, bool]:
     """The leads of windows and their channels, None for one without a name, and whether the array has them last."""

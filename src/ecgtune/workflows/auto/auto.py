@@ -11,6 +11,7 @@ from ecgtune.config.auto import STEPS, AutoSettings
 from ecgtune.config.base import to_table
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import EcgtuneError, RunError, SettingError
+from ecgtune.io.arrays import content_sha256, write_npz
 from ecgtune.io.label_table import TableColumns
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.records.reading import RecordSettings
@@ -50,9 +51,10 @@ def auto(
     """Look at the data, decide, train, choose and hand over within a budget; return the path of answer.md.
 
     data: a CSV or NPZ file of windows; a table of labels, with `records` as the folder of recordings; a folder of WFDB
-    recordings with diagnoses in their headers; or a dataset from `read_dataset`, `read_records` or `simulate`, which is
-    read again by its source. columns, options, record_settings: as of `read_records`. reading: further arguments of
-    `read_dataset` for a file of windows, such as `{"sampling_rate": 100}`.
+    recordings with diagnoses in their headers; or a dataset. One from `read_dataset`, `read_records` or `simulate` is
+    read again by its source; one of arrays (`read_arrays`) is written to an NPZ file in `out`. columns, options,
+    record_settings: as of `read_records`. reading: further arguments of `read_dataset` for a file of windows, such as
+    `{"sampling_rate": 100}`.
 
     `out` holds fingerprint.json, plan.toml, do/, choice.json, model/, answer.md, next.md, report.html, model.onnx and
     page.html. With `settings.until` the path is that of the result of the last step. Rerun to resume; time that was
@@ -61,12 +63,17 @@ def auto(
     """
     if not isinstance(settings, AutoSettings):
         raise SettingError(f"settings is {settings!r}; give ecgtune.AutoSettings(...)")
-    out = Path(out)
+    out, arrays = Path(out), None
+    if isinstance(data, Dataset) and data.source.reading is None:
+        arrays = data
+        data, reading = out / f"windows-{content_sha256(data)[:12]}.npz", {"positive": arrays.positive}
     request = request_of(data, records, columns, options, record_settings, reading or {})
     steps = STEPS[: STEPS.index(settings.until) + 1]
     result = out / RESULT_OF[settings.until]
     locked = exclusive(out, command_line(), result=FINGERPRINT, wait=wait)
     with locked, ProgressBar() as progress, windows_in_memory(), _memory_errors(out):
+        if arrays is not None and not Path(data).is_file():
+            write_npz(arrays, Path(data))
         budget = Budget(out, progress)
         found = look(request, out, progress=progress)
         for sentence in found["assumed"]:
@@ -122,9 +129,7 @@ def request_of(
 ) -> dict[str, Any]:
     """How the data are read, as plain values; see `Source.reading`."""
     if isinstance(data, Dataset):
-        if data.source.reading is None:
-            raise SettingError("the arrays of the dataset came from a Python session; write them to an NPZ file first")
-        return dict(data.source.reading)
+        return dict(data.source.reading or {})
     path = Path(data)
     if records is None and not path.is_dir():
         return {"kind": "windows", "path": str(path.resolve()), **_plain(reading)}
