@@ -59,13 +59,14 @@ class Toy(NormBias):
 """
 
 
-@pytest.mark.parametrize("by", ["option", "variable"])
+@pytest.mark.parametrize("by", ["option", "one option", "variable"])
 def test_a_file_of_the_user_registers_a_method(by, tmp_path, monkeypatch):
     files = [tmp_path / "toy_one.py", tmp_path / "toy_two.py"]
     for file in files:
         file.write_text(TOY.format(name=file.stem))
     monkeypatch.setenv("ECGTUNE_IMPORT", os.pathsep.join(map(str, files)) if by == "variable" else "")
-    options = [part for file in files for part in ("--import", str(file))] if by == "option" else []
+    each = [part for file in files for part in ("--import", str(file))]
+    options = {"option": each, "one option": ["--import", *map(str, files)], "variable": []}[by]
     done = subprocess.run(
         [sys.executable, "-m", "ecgtune", "methods", *options], capture_output=True, text=True, check=True
     )

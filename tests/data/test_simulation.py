@@ -1,15 +1,19 @@
 """Simulated windows are physically plausible, repeatable, and as hard as they claim to be."""
 
+import json
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from scipy.signal import butter, find_peaks, sosfiltfilt, welch
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.signal.filters import resample, zscore
 from ecgtune.data.simulation import simulate
 from ecgtune.data.splits import split_dataset
 from ecgtune.errors import SettingError
+from ecgtune.io.again import read_again
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +78,36 @@ def test_the_seed_decides():
     assert one.source == same.source
     assert one.source.sha256 != other.source.sha256
     assert not np.array_equal(one.signal, other.signal)
+
+
+def test_twelve_leads_see_the_beats_of_lead_ii_and_are_those_of_a_heart():
+    one, all_ = simulate(60, seed=1), simulate(60, seed=1, leads="all")
+    rows = {name: all_.signal[:, place] for place, name in enumerate(all_.leads)}
+    assert all_.leads == STANDARD_LEADS
+    assert_array_equal(rows["II"], one.signal[:, 0])  # to the bit
+    assert_array_equal(all_.label, one.label)
+    assert_array_equal(simulate(60, seed=1, leads=["V1", "aVL"]).signal, all_.signal[:, [6, 4]])
+    assert np.allclose(rows["III"], rows["II"] - rows["I"], atol=1e-5)
+    assert np.allclose(rows["aVR"] + rows["aVL"] + rows["aVF"], 0, atol=1e-5)
+    quiet = {
+        name: sosfiltfilt(butter(2, [1, 30], "band", fs=100, output="sos"), values) for name, values in rows.items()
+    }
+    upright = {name: np.median(values.max(axis=1) + values.min(axis=1)) for name, values in quiet.items()}
+    assert all(upright[name] > 0 for name in ("I", "II", "V5", "V6"))
+    assert all(upright[name] < 0 for name in ("aVR", "V1"))
+
+
+def test_leads_are_read_again_by_their_source():
+    dataset = simulate(20, seed=1, leads=["I", "V1"])
+    again = read_again(json.loads(json.dumps(dataset.source.reading)), dataset.source.sha256)
+    assert_array_equal(again.signal, dataset.signal)
+    assert "leads" not in simulate(20, seed=1).source.reading
+
+
+@pytest.mark.parametrize("leads", [(), ("II", "ii"), "X", ["I", "V9"]])
+def test_leads_that_cannot_be_simulated_are_refused(leads):
+    with pytest.raises(SettingError, match="lead"):
+        simulate(20, leads=leads)
 
 
 def test_most_patients_have_one_rhythm_and_some_have_both(dataset):

@@ -21,8 +21,8 @@ Imports = Annotated[
         name="--import",
         group=MACHINE,
         show_default=False,
-        help="Python file that registers encoders, methods or file formats, such as my_encoder.py; repeatable. The "
-        "environment variable ECGTUNE_IMPORT names files too.",
+        help="Python file that registers encoders, methods or file formats, such as my_encoder.py; several may follow. "
+        "The environment variable ECGTUNE_IMPORT names files too.",
     ),
 ]
 Quiet = Annotated[
@@ -81,11 +81,22 @@ def run(name: str, tokens: Sequence[str]) -> None:
     show_log(logging.INFO)
     app = make_app(name, load(name))
     try:
-        app.meta([name, *(_VALUE if token == "-" else token for token in tokens)])
+        app.meta([name, *(_VALUE if token == "-" else token for token in _with_imports(tokens))])
     except CycloptsError as error:
         from ecgtune.cli.mistakes import explain
 
         raise SettingError(explain(error, name, tokens, _names(app.meta), options_by_command)) from None
+
+
+def _with_imports(tokens: Sequence[str]) -> list[str]:
+    """The tokens with --import before every file of `--import a.py b.py`."""
+    found: list[str] = []
+    for token in tokens:
+        previous = found[-2:]
+        if token.endswith(".py") and "--import" in previous[:1] and previous[-1].endswith(".py"):
+            found.append("--import")
+        found.append(token)
+    return found
 
 
 @cache

@@ -32,6 +32,7 @@ class _Simulated(TypedDict):
     seconds: Annotated[float, 0, MOST_SIMULATED]
     patients: Count | None
     seed: Count
+    leads: NotRequired[list[str]]
 
 
 class _Windows(TypedDict):
@@ -113,7 +114,8 @@ def _checked(reading: Mapping[str, Any]) -> dict[str, Any]:
     if unknown or len(reading.get("limit") or (0, 0)) != 2:
         raise DataError(f"{what}: {min(unknown, default='limit')[:40]!r} is not what ecgtune writes")
     if kind == "simulated":
-        samples = reading["windows"] * reading["seconds"] * reading["sampling_rate"]
+        leads = len(reading.get("leads", ("II",)))
+        samples = leads * reading["windows"] * reading["seconds"] * reading["sampling_rate"]
         if samples > MOST_SIMULATED:
             raise DataError(f"{samples:.3g} simulated samples are more than the {MOST_SIMULATED} that are made again")
     return dict(reading)

@@ -72,7 +72,7 @@ def read_arrays(
 
     Raises DataError, one line with the window, for arrays that cannot be used.
     """
-    if isinstance(sampling_rate, (str, bool)) or not np.isscalar(sampling_rate):
+    if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, (int, float, np.integer, np.floating)):
         raise DataError(f"{ARRAYS}: sampling_rate is {sampling_rate!r}; a number in Hz is needed, such as 500")
     check_rate(float(sampling_rate), f"{ARRAYS}: sampling_rate")
     columns = WindowColumns(layout=layout, drop_invalid=drop_invalid)

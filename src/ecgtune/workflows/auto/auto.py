@@ -63,17 +63,17 @@ def auto(
     """
     if not isinstance(settings, AutoSettings):
         raise SettingError(f"settings is {settings!r}; give ecgtune.AutoSettings(...)")
-    out, arrays = Path(out), None
+    out, stored = Path(out), None
     if isinstance(data, Dataset) and data.source.reading is None:
-        arrays = data
-        data, reading = out / f"windows-{content_sha256(data)[:12]}.npz", {"positive": arrays.positive}
-    request = request_of(data, records, columns, options, record_settings, reading or {})
+        stored = out / f"windows-{content_sha256(data)[:12]}.npz"
+        reading = {"positive": data.positive}
+    request = request_of(stored or data, records, columns, options, record_settings, reading or {})
     steps = STEPS[: STEPS.index(settings.until) + 1]
     result = out / RESULT_OF[settings.until]
     locked = exclusive(out, command_line(), result=FINGERPRINT, wait=wait)
     with locked, ProgressBar() as progress, windows_in_memory(), _memory_errors(out):
-        if arrays is not None and not Path(data).is_file():
-            write_npz(arrays, Path(data))
+        if stored is not None and isinstance(data, Dataset) and not stored.is_file():
+            write_npz(data, stored)
         budget = Budget(out, progress)
         found = look(request, out, progress=progress)
         for sentence in found["assumed"]:
