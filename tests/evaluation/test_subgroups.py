@@ -72,6 +72,36 @@ def test_gaps_between_equal_parts_are_rarely_claimed():
     assert np.mean(claimed) <= 0.2
 
 
+def test_a_part_whose_rarest_class_is_of_few_patients_is_small():
+    """Forty positive windows of four patients say what four patients do."""
+    measured, part = data((0.4, 0.4))
+    label = measured.label.copy()
+    second = np.flatnonzero(part == "part 1")
+    label[second] = np.isin(measured.group[second], np.unique(measured.group[second])[:4])
+    found = subgroup_metrics(
+        Measured(label, measured.probability, measured.group),
+        binary_decision(),
+        ("no", "yes"),
+        {"site": part},
+        resamples=20,
+    )["site"]
+    assert found["parts"]["part 1"]["rarest"] == 16
+    assert found["parts"]["part 1"]["small"]
+    assert found["gap"] is None
+
+
+@pytest.mark.parametrize("parts", [2, 12])
+def test_the_level_of_a_gap_of_many_parts_is_reached_with_few_resamples(parts):
+    measured, part = data((0.3,) * (parts - 1) + (0.05,), patients=24, each=3)
+    widths = []
+    for resamples in (400, 14_000):
+        gap = subgroup_metrics(measured, binary_decision(), ("no", "yes"), {"site": part}, resamples=resamples)["site"][
+            "gap"
+        ]
+        widths.append(gap["ci_high"] - gap["ci_low"])
+    assert widths[0] == pytest.approx(widths[1], rel=0.12)
+
+
 def test_a_patient_in_two_parts_counts_in_both():
     """Parts with the same patients and windows have a gap of exactly 0 in every resample."""
     measured, _ = data((0.2,))

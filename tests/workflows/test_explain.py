@@ -30,7 +30,7 @@ def test_command_writes_the_picture(trained, tmp_path, capsys, by):
     out = tmp_path / "why.svg"
     run("explain", trained / "run", trained / "new.csv", "--sampling-rate", 100, "--by", by, "--out", out, "--quiet")
     text = capsys.readouterr().out
-    assert re.search(r"window \d of 4 windows: probability of \S+ 0\.\d{3}, the highest of all windows", text)
+    assert re.search(r"window \d of 4 windows: probability of \S+: 0\.\d{3}, the highest of all windows", text)
     picture = out.read_text(encoding="utf-8")
     ET.fromstring(picture)
     assert f"shaded by {by}" in picture

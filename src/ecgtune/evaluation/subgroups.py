@@ -17,9 +17,13 @@ from ecgtune.evaluation.external import Measured
 from ecgtune.evaluation.groups import group_index
 from ecgtune.evaluation.intervals import interval, percentile_interval, resampled_counts
 from ecgtune.evaluation.scorer import make_scorer
+from ecgtune.evaluation.statistics.estimate import Estimate
 
-#: Patients or recordings, and windows of the rarest class or label, below which a part is small.
-FEWEST_GROUPS, FEWEST_WINDOWS = 20, 10
+#: Patients or recordings, windows of the rarest class or label, and patients or recordings that these are of, below
+#: which a part is small.
+FEWEST_GROUPS, FEWEST_WINDOWS, FEWEST_OF_CLASS = 20, 10, 5
+#: Resamples beyond either end of an interval, below which the interval of a gap is that of its standard error.
+FEWEST_BEYOND = 5
 #: Most parts of one column; a column of numbers with more values is cut into bands.
 MOST_PARTS = 12
 #: Bounds of the bands of a column "age", in years.
@@ -69,11 +73,12 @@ def subgroup_metrics(
     """Measure each part of each column: `{column: {"parts": {part: {...}}, "gap": {...} or None}}`.
 
     columns: the part of each window `(windows,)`. A part has its counts, "small", and metrics with intervals over
-    patients or recordings. Small parts (fewer than 20 patients or recordings, or 10 windows of the rarest class) are
-    not ranked. "gap" is the largest difference in AUROC between two of the others, `{"metric", "parts": [high, low],
-    "value", "ci_low", "ci_high", "comparisons"}`. Its interval is at the level 1 - 0.05 / comparisons (Bonferroni),
-    over all pairs of the column, since the largest of several gaps is large by chance. Resamples draw patients of the
-    whole, so that one who is in two parts counts in both.
+    patients or recordings. Small parts (fewer than 20 patients or recordings, or of the rarest class fewer than 10
+    windows or 5 patients or recordings) are not ranked. "gap" is the largest difference in AUROC between two of the
+    others, `{"metric", "parts": [high, low], "value", "ci_low", "ci_high", "comparisons"}`. Its interval is at the
+    level 1 - 0.05 / comparisons (Bonferroni), over all pairs of the column, since the largest of several gaps is large
+    by chance; where too few resamples are beyond its ends, it is that of their standard deviation. Resamples draw
+    patients of the whole, so that one who is in two parts counts in both.
     """
     index = group_index(data.group, len(data.label))[1]
     return {name: _column(data, decision, classes, parts, index, resamples, seed) for name, parts in columns.items()}
@@ -110,12 +115,19 @@ def _column(
         positives, known = label_counts(data.label[own], classes)
         rarest = int(np.minimum(positives, known - positives).min())
         groups = len(np.unique(index[own]))
-        small = groups < FEWEST_GROUPS or rarest < FEWEST_WINDOWS
+        of_class = _groups_of_class(data.label[own], index[own], len(positives))
+        small = groups < FEWEST_GROUPS or rarest < FEWEST_WINDOWS or of_class < FEWEST_OF_CLASS
         result[part] = {"windows": len(own), "groups": groups, "rarest": rarest, "small": small, "metrics": entries}
     ranked = [
         part for part, entry in result.items() if not entry["small"] and entry["metrics"]["auroc"]["value"] is not None
     ]
     return {"parts": result, "gap": _gap(ranked, result, drawn)}
+
+
+def _groups_of_class(label: NDArray, index: NDArray[np.int64], classes: int) -> int:
+    """Patients or recordings that have windows of the rarest class, or of the presence or absence of a label."""
+    columns = label.T if label.ndim == 2 else [(label == number).astype(np.int8) for number in range(classes)]
+    return min(len(np.unique(index[column == value])) for column in columns for value in (0, 1))
 
 
 def _gap(ranked: Sequence[str], result: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -124,7 +136,10 @@ def _gap(ranked: Sequence[str], result: Mapping[str, Any], drawn: Mapping[str, A
     value = {part: result[part]["metrics"]["auroc"]["value"] for part in ranked}
     high, low = max(ranked, key=value.__getitem__), min(ranked, key=value.__getitem__)
     comparisons = len(list(combinations(ranked, 2)))
-    ends = percentile_interval(drawn[high]["auroc"] - drawn[low]["auroc"], 1 - 0.05 / comparisons)
+    gaps, level = drawn[high]["auroc"] - drawn[low]["auroc"], 1 - 0.05 / comparisons
+    ends = percentile_interval(gaps, level)
+    if len(gaps) * (1 - level) / 2 < FEWEST_BEYOND:
+        ends = Estimate(value[high] - value[low], float(np.nanstd(gaps, ddof=1))).interval(level)
     return {
         "metric": "auroc",
         "parts": [high, low],

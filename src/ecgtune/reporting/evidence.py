@@ -101,7 +101,7 @@ def _caption(case: Mapping[str, Any]) -> str:
     true, predicted = (", ".join(case[name]) or "none" for name in ("true", "predicted"))
     lines = [
         f"{window}: {true} by the labels, {predicted} by the run.",
-        f"Probability of {case['explained']} {formatting.score(case['probability'])}, confidence "
+        f"Probability of {case['explained']}: {formatting.score(case['probability'])}, confidence "
         f"{formatting.score(case['confidence'])}.",
     ]
     if case["stretches"]:

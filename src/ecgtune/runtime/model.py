@@ -118,6 +118,15 @@ class Model(Predictor):
             )
         return self._answers(windows, sampling_rate, [OUTPUT])[0]
 
+    def rate_notes(self, sampling_rate: float) -> list[str]:
+        own, encoder = self.sampling_rate, self._preprocessing.sampling_rate
+        if self._preprocessing.steps or sampling_rate == own or own == encoder:
+            return []
+        return [
+            f"{self.path} resamples {sampling_rate:g} Hz to {own:g} Hz and then to {encoder:g} Hz, the run to the last "
+            f"at once: probabilities differ by up to some hundredths; export with --rate {sampling_rate:g} for the same"
+        ]
+
     @property
     def has_novelty(self) -> bool:
         """Whether the file has a novelty score."""

@@ -98,6 +98,10 @@ class Predictor(ABC):
         """
         return self.predict_windows(*self.checked_windows(signal, sampling_rate), "auto"), None
 
+    def rate_notes(self, sampling_rate: float) -> list[str]:
+        """Sentences on what becomes of windows at `sampling_rate` Hz; none where they are resampled at most once."""
+        return []
+
     @property
     def task(self) -> Task:
         return self.decision.task

@@ -140,7 +140,7 @@ def _case(
     probability = _probability(run, test.probability[case.place], case.number)
     label = run.classes[case.number]
     picture = f"case-{number}.svg"
-    title = f"probability of {label} {score(probability)}"
+    title = f"probability of {label}: {score(probability)}"
     write_text(
         folder / picture,
         ecg_paper(signal[shown], rate, names, title, marked, millivolts=dataset.unit == "mV", points=POINTS),

@@ -256,7 +256,7 @@ def _meanings(run: Predictor, chosen: LabelledWindows, compared: Mapping[str, An
 
 
 def _notes(run: Predictor, dataset: Dataset, rows: NDArray, own: bool) -> list[str]:
-    notes = list(dataset.source.notes)
+    notes = [*dataset.source.notes, *run.rate_notes(dataset.sampling_rate)]
     if own:
         return [*notes, "These are the data of the training: the run's test split is evaluated, and nothing external."]
     named = [np.unique(each[rows]).tolist() for each in (dataset.group, dataset.recording) if each is not None]

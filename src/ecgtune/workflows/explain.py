@@ -50,7 +50,7 @@ class Explanation:
         """Sentences for the terminal."""
         why = "" if self.settings.window is not None else ", the highest of all windows" if self.windows > 1 else ""
         lines = [
-            f"window {self.window} of {counted(self.windows, 'window')}: probability of {self.label} "
+            f"window {self.window} of {counted(self.windows, 'window')}: probability of {self.label}: "
             f"{score(self.probability)}{why}"
         ]
         unit = {"occlusion": "log-odds fall by {:.2g} without it", "integrated-gradients": "mean attribution {:.2g}"}
@@ -180,7 +180,7 @@ def _at_window(values: NDArray[np.float64], seconds: float, samples: int, whole:
 
 def _picture(found: Explanation, signal: NDArray[np.float32], windows: Unlabelled) -> str:
     window = f"{Path(windows.path).name}, window {found.window}"
-    title = f"{window}: probability of {found.label} {score(found.probability)}, shaded by {found.settings.by}"
+    title = f"{window}: probability of {found.label}: {score(found.probability)}, shaded by {found.settings.by}"
     return ecg_paper(
         signal,
         windows.sampling_rate,

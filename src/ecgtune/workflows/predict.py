@@ -99,7 +99,11 @@ def predict_files(
             of_recordings=unit_predictions(run, of_recordings, novelty_of, whole, settings.abstain, by_class),
             skipped={skipped.recording: skipped.reason for each in windows for skipped in each.skipped},
             repeated={name: seconds for each in windows for name, seconds in each.repeated.items()},
-            notes=(*(note for each in windows for note in each.notes), *notes, *_seen(run, places, names)),
+            notes=(
+                *(note for each in windows for note in (*each.notes, *run.rate_notes(each.sampling_rate))),
+                *notes,
+                *_seen(run, places, names),
+            ),
         )
         write_tables(run, result, settings.abstain is not None)
     return result

@@ -69,6 +69,8 @@ def stress(
     with exclusive(folder, command_line(), result=RESULT, wait=wait):
         run.to(settings.device)
         with ProgressBar() as bar:
+            for note in run.rate_notes(dataset.sampling_rate):
+                bar.note(f"warning: {note}")
             bar.expect(len(rows) * (1 + sum(len(strengths) for strengths, _ in possible.values())))
             group = None if dataset.group is None else dataset.group[rows]
 
