@@ -150,7 +150,12 @@ def test_an_operating_point_keeps_its_sensitivity_and_counts_what_it_flags():
     assert found["sensitivity"]["value"] == pytest.approx(0.9, abs=0.03)
     expected = 1000 * (0.03 * found["sensitivity"]["value"] + 0.97 * (1 - found["specificity"]["value"]))
     assert found["flagged_per_1000"]["value"] == pytest.approx(expected)
+    precision = 1000 * 0.03 * found["sensitivity"]["value"] / expected
+    assert found["precision"]["value"] == pytest.approx(precision)
+    assert found["precision"]["ci_low"] < precision < found["precision"]["ci_high"] < 0.5
     assert found["flagged_per_1000"]["ci_low"] < expected < found["flagged_per_1000"]["ci_high"]
     own = operating_point(validation, test, 0.9)
+    stated = operating_point(validation, test, 0.9, prevalence=float(test.label.mean()))
+    assert stated["precision"]["value"] == pytest.approx(own["precision"]["value"])
     flagged = (test.probability >= own["threshold"]).mean()
     assert own["flagged_per_1000"]["value"] == pytest.approx(1000 * flagged)

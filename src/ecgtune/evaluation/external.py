@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -148,25 +148,34 @@ def operating_point(
 
     validation: predictions that the threshold is chosen on, the highest that keeps `sensitivity` there. test: those
     that it is measured on; both `(windows,)` of the positive class. prevalence: of the positives; that of `test` when
-    None. "flagged_per_1000" is the expected number of positive decisions among 1,000 at that prevalence.
+    None. "flagged_per_1000" is the expected number of positive decisions among 1,000 at that prevalence, "precision"
+    the fraction of them that is right.
     """
     threshold = choose_threshold(validation.label, validation.probability, f"sensitivity:{sensitivity:g}")
     decision = Decision("binary", (threshold,))
     entries, draws = scored(test, decision, ())
+    of_test = prevalence is None
     if prevalence is None:
         prevalence = float(np.mean(test.label))
 
     def flagged(recall: Any, specificity: Any) -> Any:
         return 1000 * (prevalence * recall + (1 - prevalence) * (1 - specificity))
 
-    low, high = percentile_interval(flagged(draws["recall"], draws["specificity"]), 0.95)
-    value = flagged(entries["recall"]["value"], entries["specificity"]["value"])
+    def precision(recall: Any, specificity: Any) -> Any:
+        with np.errstate(invalid="ignore"):
+            return 1000 * prevalence * recall / np.float64(flagged(recall, specificity))
+
+    def entry(of: Callable[[Any, Any], Any]) -> dict[str, Any]:
+        low, high = percentile_interval(of(draws["recall"], draws["specificity"]), 0.95)
+        value = float(of(entries["recall"]["value"], entries["specificity"]["value"]))
+        return plain({"value": value, "ci_low": low, "ci_high": high})
+
     return {
         "wanted": sensitivity,
         "threshold": threshold.value,
         "sensitivity": entries["recall"],
         "specificity": entries["specificity"],
-        "precision": entries["precision"],
+        "precision": entries["precision"] if of_test else entry(precision),
         "prevalence": prevalence,
-        "flagged_per_1000": {"value": value, "ci_low": low, "ci_high": high},
+        "flagged_per_1000": entry(flagged),
     }
