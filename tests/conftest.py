@@ -15,7 +15,6 @@ SHARED = TESTS.parents[1] / "shared"
 #: Files that take longest: two workers that began with short ones would not end together.
 LONGEST = (
     "test_pages.py",
-    "test_extending.py",
     "workflows/test_sweep.py",
     "cli/test_main.py",
     "workflows/test_fine_tune.py",
