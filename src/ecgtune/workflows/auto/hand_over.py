@@ -27,6 +27,8 @@ from ecgtune.workflows.environment import machine
 from ecgtune.workflows.export import export
 from ecgtune.workflows.page import page
 
+#: Fraction of the training windows below which the scores of a method say little about it.
+_ENOUGH = 0.5
 CURVE, EXPORTED, PAGE = "curve.json", "model.onnx", "page.html"
 
 
@@ -134,13 +136,13 @@ def _trained(results: dict[str, Any], plan: AutoPlan) -> list[str]:
             best[trial["method"]] = {**trial, "size": size}
     total, sentences = results["training"], []
     for method, trial in best.items():
-        whole = trial["windows"] is None and not trial["ended"]
+        enough = trial["train_windows"] >= _ENOUGH * total and not trial["ended"]
         windows = f"all {total:,}" if trial["windows"] is None else f"{trial['train_windows']:,} of {total:,}"
         epochs = formatting.counted(trial["trained_epochs"], "epoch")
         text = f"**{method}**: {windows} training windows, {epochs}" + (", ended by time" if trial["ended"] else "")
-        if not whole:
+        if not enough:
             text += ". Its scores say little"
-        if not whole or trial["epochs"] < plan.training.epochs:
+        if not enough or trial["epochs"] < plan.training.epochs:
             needed = formatting.duration(results["whole"][method])
             text += f"; {plan.training.epochs} epochs of all windows take about {needed} on this machine"
         sentences.append(f"{text}.")
