@@ -24,7 +24,8 @@ def facts(**changed):
     return {
         "headline": "probe: test AUROC 0.800",
         "run": Path("out/model"),
-        "found": {"windows": 120, "task": "binary"},
+        "found": {"windows": 120, "task": "binary", "recordings": None},
+        "trained": ["**lora**: all 84 training windows, 3 epochs."],
         "assumed": ["the sampling rate is 100 Hz"],
         "plan_rows": [("split.folds", "1: enough patients")],
         "split": {"origin": "drawn by patient", "warnings": ["few | patients"], "unit": "patient"},
@@ -56,6 +57,7 @@ def test_the_answer_says_which_how_sure_and_what_would_help(tmp_path):
         assert f"## {heading}" in text
     assert "| probe **(chosen)** | 100 | 2 | 10.00 | 0.820 |" in text
     assert "full was not trained: no time was left" in text
+    assert "- **lora**: all 84 training windows" in text
     assert "few \\| patients" in text
     assert "| 200 (extrapolated) | 0.850 |" in text
     assert "ecgtune predict model new.csv" in (tmp_path / "next.md").read_text("utf-8")
