@@ -1,7 +1,8 @@
 """CSV tables that this package writes and reads again.
 
 A spreadsheet runs a cell as a formula that begins with = + - or @. Such text gets an apostrophe in front, the mark that
-spreadsheets use for text; the readers remove it again. Numbers stay as they are.
+spreadsheets use for text, and so does what follows a semicolon, at which spreadsheets of many countries divide a line.
+The readers remove it again. Numbers stay as they are.
 """
 
 from __future__ import annotations
@@ -14,19 +15,23 @@ from pathlib import Path
 
 # Also the wide forms of the signs, white space in front of them, and text that begins with a tab or a line end.
 _FORMULA = re.compile(r"'*(?:\s*[=+\-@＝＋－＠]|[\t\r\n])")
+_DIVIDED = re.compile(r"(?<=;)(?='*\s*[=+\-@＝＋－＠])")
+_MARKED = re.compile(r"(?<=;)'(?='*\s*[=+\-@＝＋－＠])")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 
 def as_cell(value: object) -> object:
     """Return a value for a CSV cell: text that a spreadsheet would run, with an apostrophe in front."""
-    if not isinstance(value, str) or not _FORMULA.match(value) or _NUMBER.fullmatch(value):
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
         return value
-    return f"'{value}"
+    text = _DIVIDED.sub("'", value)
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def from_cell(text: str) -> str:
     """Return the text of which `as_cell` made a cell."""
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+    text = text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+    return _MARKED.sub("", text)
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
