@@ -25,7 +25,7 @@ import wfdb
 
 import ecgtune
 from ecgtune.io.writing import write_csv
-from ecgtune.utils.files import read_json, write_text
+from ecgtune.utils.files import json_value, write_text
 from ecgtune.utils.machine import processor_name
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Budget, Deadline
@@ -118,9 +118,9 @@ def main() -> None:
 
 
 def auto_row(task: str, budget: str, out: Path) -> dict[str, Any]:
-    test, choice = read_json(out / "test.json"), read_json(out / "choice.json")
+    test, choice = json_value(out / "test.json"), json_value(out / "choice.json")
     taken = next(row for row in choice["candidates"] if row["name"] == choice["chosen"])
-    seconds = read_json(out / "spent.json")["seconds"]
+    seconds = json_value(out / "spent.json")["seconds"]
     facts = {"windows": taken["train_windows"], "epochs": taken["epochs"], "seconds": f"{seconds:.0f}"}
     return row_of(task, budget, f"auto: {taken['method']} x {len(test['runs'])}", test) | facts
 
@@ -130,13 +130,13 @@ def hand_row(task: str, budget: str, method: str, out: Path) -> dict[str, Any]:
     plan = read_plan(out)
     with ProgressBar(shown=False) as progress:
         bench = Trainings(out, plan, Budget(out, progress), progress)
-        encoder = read_json(out / "do" / "results.json")["encoder"]
+        encoder = json_value(out / "do" / "results.json")["encoder"]
         job = bench.job(method, encoder, 0.9 * plan.budget.seconds, 1)
         folder = out / "hand" / name_of(job)
         job |= {"round": -1 if bench.material.rounds > 1 else 0}
         run = ready_run(out, plan, job, folder)
         run_recipe(run, progress, [Deadline(plan.budget.seconds)])
-    metrics = read_json(folder / "metrics.json")
+    metrics = json_value(folder / "metrics.json")
     seconds = metrics["training"]["seconds"]
     facts = {"windows": metrics["split"]["counts"]["train"]["windows"], "epochs": job["epochs"]}
     return row_of(task, budget, method, metrics) | facts | {"seconds": f"{seconds:.0f}"}

@@ -34,7 +34,7 @@ from ecgtune.errors import VerificationError
 from ecgtune.evaluation.groups import pooled_probability
 from ecgtune.runtime import Model
 from ecgtune.runtime.verification import figures
-from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.files import json_value, write_json
 from ecgtune.workflows.environment import now
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -281,7 +281,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     from helpers.browser import browser
 
     file = options.result or result_file("browser")
-    kept = read_json(file) if file.is_file() else {}
+    kept = json_value(file) if file.is_file() else {}
     if options.formats:
         with tempfile.TemporaryDirectory() as place, browser() as opened:
             part = formats(opened, Path(place), options.windows)

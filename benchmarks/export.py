@@ -31,7 +31,7 @@ from speed.roofline import demand
 import ecgtune
 from ecgtune.deployment.run import read_run
 from ecgtune.runtime import Model
-from ecgtune.utils.files import read_json
+from ecgtune.utils.files import json_value
 from ecgtune.workflows.environment import now
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "cinc2017_windows.npz"
@@ -132,7 +132,7 @@ def measured(title: str, run: Path, recording: Path, folder: Path) -> dict[str, 
             "windows": report["windows"],
             "process": min((process(file, recording, folder) for _ in range(3)), key=lambda each: each["seconds"]),
         }
-    parameters = read_json(run / "metrics.json")["parameters"]["total"]
+    parameters = json_value(run / "metrics.json")["parameters"]["total"]
     return {
         "title": title,
         "formats": formats,
@@ -276,7 +276,7 @@ def main() -> None:
             run = run_of("ecg-fm-tiny", ecgtune.LoRA(rank=8), data, folder / "tiny", 1)
             facts["embedded"] = {"real": real, **measured(EMBEDDED, run, recording, folder)}
             facts["stream"] = streamed(folder / "int8.onnx", recording, asked.recordings, folder)
-    kept = read_json(file) if asked.only and file.is_file() else {}
+    kept = json_value(file) if asked.only and file.is_file() else {}
     facts = {name: part for name, part in kept.items() if name in PARTS} | facts
     origins = kept.get("parts", {}) | {each: {"command": command(), "date": now()} for each in parts}
     write_result(file, {"windows": asked.windows, "parts": origins, **facts})

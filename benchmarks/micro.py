@@ -46,7 +46,7 @@ from ecgtune.models.post_norm import PositionalConv
 from ecgtune.models.spectrum import FrozenSpectrum
 from ecgtune.training.memory import retain_freed_memory
 from ecgtune.training.precision import FORMATS, autocast
-from ecgtune.utils.files import read_json
+from ecgtune.utils.files import json_value
 from ecgtune.workflows.environment import now
 
 CPU = torch.device("cpu")
@@ -248,7 +248,7 @@ def main(words: list[str] | None = None) -> None:
         print(json.dumps(memory_child(*options.memory)))
         return
     left_out = {name: reason for name in ("bf16",) if (reason := lacks(name))}
-    kept = {key(row): row for row in read_json(options.result)["rows"]} if options.result.is_file() else {}
+    kept = {key(row): row for row in json_value(options.result)["rows"]} if options.result.is_file() else {}
     for case in (*CASES, MEMORY):
         if case.change in options.changes and options.where in case.where:
             for precision in (name for name in case.precisions if name not in left_out):

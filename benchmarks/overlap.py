@@ -20,7 +20,7 @@ from ecgtune.data.beat_prints import BeatPrints, beat_prints, matching_pairs
 from ecgtune.data.signal.filters import resample
 from ecgtune.io.beat_prints import PRETRAINING, prints_of, read_prints
 from ecgtune.io.recordings import read_recordings
-from ecgtune.utils.files import read_json
+from ecgtune.utils.files import json_value
 from ecgtune.workflows.overlap import recordings_seen
 
 RESULT = RESULTS / "overlap.json"
@@ -146,7 +146,7 @@ def seconds(whole: Sequence[np.ndarray], samples: int) -> dict[str, float]:
 
 def table() -> str:
     """Markdown of the result file."""
-    result = read_json(RESULT)
+    result = json_value(RESULT)
     recalls = [
         (name, f"{each['copies']:,}", f"{100 * each['found']:.2f} %", str(each["others"]))
         for name, each in result["recall"].items()

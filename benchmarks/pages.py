@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ecgtune.utils import formatting
-from ecgtune.utils.files import read_json, write_text
+from ecgtune.utils.files import json_value, write_text
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -47,7 +47,7 @@ def contents() -> dict[str, str]:
     found = {}
     for section, (pattern, module) in SECTIONS.items():
         table = importlib.import_module(module).table
-        found[section] = "\n".join(table(read_json(file)) for file in sorted(RESULTS.glob(pattern))) or NOT_MEASURED
+        found[section] = "\n".join(table(json_value(file)) for file in sorted(RESULTS.glob(pattern))) or NOT_MEASURED
     return found
 
 

@@ -11,7 +11,7 @@ from settings import Study, Variant, digest
 from ecgtune import PretrainSettings, pretrain
 from ecgtune.data.dataset import Dataset
 from ecgtune.recipes.pretraining import TASKS, Pretraining, load_pretraining_recipe
-from ecgtune.utils.files import read_json
+from ecgtune.utils.files import json_value
 
 
 def pretraining_recipe(study: Study, variant: Variant) -> Pretraining:
@@ -45,7 +45,7 @@ def pretrained(study: Study, variant: Variant, dataset: Dataset, data: Path, wor
         pool, left_out = training_pool(dataset, work), None
         folder = folder.with_name(f"{folder.name}-{pool.stem}")
     best = pretrain(pool, recipe, PretrainSettings(leave_out=left_out), out=folder, resume=folder.exists())
-    metrics = read_json(folder / "metrics.json")
+    metrics = json_value(folder / "metrics.json")
     return best, {
         "parameters": str(metrics["parameters"]),
         "token_ms": f"{1000 * metrics['window']['seconds'] / metrics['window']['tokens']:g}",

@@ -36,7 +36,7 @@ from ecgtune.recipes.recipe import Recipe
 from ecgtune.recipes.space import read_space
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.run_folder import RunFolder
-from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.files import json_value, write_json
 from ecgtune.workflows.environment import machine, now
 
 KEY = ("study", "task", "fraction", "variant", "seed")
@@ -146,7 +146,7 @@ def run_all(study: Study, options: argparse.Namespace, work: Path) -> None:
         replace_rows(study.results / "runs.csv", [row], COLUMNS, KEY)
         keep_predictions(study, work)
         machines = study.results / "machines.json"
-        write_json(machines, (read_json(machines) if machines.is_file() else {}) | {row["device"]: machine()})
+        write_json(machines, (json_value(machines) if machines.is_file() else {}) | {row["device"]: machine()})
 
 
 def keep_predictions(study: Study, work: Path) -> None:

@@ -30,7 +30,7 @@ from ecgtune.evaluation.external import Measured
 from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.run_folder import RunFolder
-from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.files import json_value, write_json
 from ecgtune.workflows.environment import machine, now
 
 COLUMNS = ("task", "score", "split", "reduction", "ci_low", "ci_high", "abstained", "error", "error_answered")
@@ -207,7 +207,7 @@ def table(settings: dict[str, Any]) -> str:
         for score in (*SCORES, EXPECTED)
     ]
     titles = [f"{task['title']}, {split}" for task in settings["tasks"].values() for split in ("validation", "test")]
-    return "\n".join([markdown(("error removed, by score", *titles), lines), f"{described(read_json(FACTS))}.\n"])
+    return "\n".join([markdown(("error removed, by score", *titles), lines), f"{described(json_value(FACTS))}.\n"])
 
 
 def percent(row: Row | None) -> str:

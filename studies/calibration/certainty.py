@@ -33,7 +33,7 @@ from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
 from ecgtune.evaluation.metrics import auroc
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.run_folder import RunFolder, read_split
-from ecgtune.utils.files import read_json, write_json, write_text
+from ecgtune.utils.files import json_value, write_json, write_text
 from ecgtune.workflows.environment import machine, now
 
 COLUMNS = ("task", "unit", "measure", "value", "ci_low", "ci_high", "groups")
@@ -56,7 +56,7 @@ def main() -> None:
     for part in options.parts if options.data else ():
         found = PARTS[part](settings, options.data, options.out)
         facts = {"command": command(), "date": now(), "machine": machine()}
-        stored = read_json(FACTS) if FACTS.is_file() else {}
+        stored = json_value(FACTS) if FACTS.is_file() else {}
         write_json(FACTS, stored | {part: facts | found})
     replace_section(PAGE, "certainty", table(settings))
 
@@ -273,7 +273,7 @@ def table(settings: dict[str, Any]) -> str:
             each["measure"]: each for each in rows if (each["task"], each["unit"]) == (task, unit)
         })
     ]  # fmt: skip
-    facts = read_json(FACTS)
+    facts = json_value(FACTS)
     sides = facts["external"]
     moved = [
         (of, "90 %", *(percent({key: str(value) for key, value in sides[side]["coverage"]["found"].items()}),),

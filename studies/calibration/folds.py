@@ -29,7 +29,7 @@ from ecgtune.data.dataset import Dataset
 from ecgtune.evaluation.calibration.measures import calibration_line, calibration_measures
 from ecgtune.evaluation.prior_shift import estimated_prevalence, shifted
 from ecgtune.training.predictions import read_predictions
-from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.files import json_value, write_json
 from ecgtune.workflows.environment import machine, now
 
 HERE = Path(__file__).parent
@@ -104,7 +104,7 @@ def variant_rows(
         folder = out / name / variant.replace(" ", "-") / f"fold-{number}"
         if not (folder / "metrics.json").is_file():
             fine_tune(fold, chosen, out=folder, resume=(folder / "recipe.toml").is_file())
-        content = read_json(folder / "calibration.json")
+        content = json_value(folder / "calibration.json")
         kinds = dict(zip(dataset.classes, [each["kind"] for each in content["calibration"]["maps"]], strict=False))
         if dataset.task == "binary":
             kinds = {dataset.classes[1]: kinds[dataset.classes[0]]}
@@ -217,7 +217,7 @@ def table(settings: dict[str, Any]) -> str:
         f"{task['title']}: {described(facts)}"
         for name, task in settings["tasks"].items()
         if (RESULTS / f"{name}.json").is_file()
-        for facts in [read_json(RESULTS / f"{name}.json")]
+        for facts in [json_value(RESULTS / f"{name}.json")]
     ]
     shifts = [
         (

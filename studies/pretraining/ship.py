@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 from pages import ROOT, markdown, replace_section
 
 from ecgtune.reporting.pretraining import logged_terms, term_title
-from ecgtune.utils.files import read_json, replace_folder
+from ecgtune.utils.files import json_value, replace_folder
 
 BUNDLED = ROOT / "src" / "ecgtune" / "models" / "ecg_fm" / "bundled" / "ecg-fm-tiny"
 KEPT = Path(__file__).parent / "results" / "run"
@@ -57,7 +57,7 @@ def _fill(folder: Path, files: dict[str, bytes]) -> None:
 
 def data_text(run: Path) -> str:
     """Return a description of the recordings and crops of a finished run, for the page."""
-    found = read_json(run / "metrics.json")["data"]
+    found = json_value(run / "metrics.json")["data"]
     seconds = tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))["crops"]["window_seconds"]
     count = found["recordings"]
     return (
@@ -70,7 +70,7 @@ def data_text(run: Path) -> str:
 
 def run_table(run: Path, sha256: str) -> str:
     """The facts of a finished run, whatever its objective logs. sha256: of the bundled weights."""
-    metrics, environment = read_json(run / "metrics.json"), read_json(run / "environment.json")
+    metrics, environment = json_value(run / "metrics.json"), json_value(run / "environment.json")
     log: list[dict[str, Any]] = [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
     training, last = metrics["training"], metrics["last"]
     terms = [term for term in logged_terms(log)[0] if term != "loss" and f"val_{term}" in last]

@@ -17,7 +17,7 @@ from ecgtune import load_model
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.training.predictions import Predictions, read_predictions
 from ecgtune.training.run_folder import RunFolder
-from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.files import json_value, write_json
 from ecgtune.workflows.environment import machine, now
 
 RESULTS = Path(__file__).parent / "results"
@@ -43,10 +43,10 @@ def uncalibrated(recipes: Sequence[Recipe]) -> list[Recipe]:
 
 def finished_runs(comparison: Path) -> Iterator[FinishedRun]:
     """Yield the runs of a comparison folder in order, one seed each."""
-    for row in read_json(comparison / "results.json")["rows"]:
+    for row in json_value(comparison / "results.json")["rows"]:
         for folder in row["runs"]:
             run = RunFolder(comparison / folder)
-            yield FinishedRun(row["method"], read_json(run.metrics), read_predictions(run.predictions).of("test"))
+            yield FinishedRun(row["method"], json_value(run.metrics), read_predictions(run.predictions).of("test"))
 
 
 def training_cells(metrics: Mapping[str, Any]) -> Row:

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # helpers
 
 import torch
 
-from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.files import json_value, write_json
 from ecgtune.workflows.environment import machine, now
 from helpers.ecg_fm import official_content
 from helpers.formats import FORMATS
@@ -174,7 +174,7 @@ def main() -> int:
     given = parser.parse_args()
     kept = Path(tempfile.mkdtemp(prefix="fuzz-"))
     print(f"seed {given.seed}; files that break a rule are kept in {kept}", flush=True)
-    before = read_json(given.result)["readers"] if given.result and given.result.exists() else {}
+    before = json_value(given.result)["readers"] if given.result and given.result.exists() else {}
     readers = {name: Reader(given.seed) for name in given.readers or TARGETS} | {
         name: Reader(**counts) for name, counts in before.items()
     }

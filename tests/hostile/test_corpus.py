@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from hostile.exported import EXPORTED, RECIPES
+from hostile.inputs import INPUTS as COMMAND_INPUTS
 from hostile.pickled import PAYLOAD, checkpoints
 from hostile.signals import POOLS, RECORDINGS, RECORDS, WINDOWS
 
@@ -21,6 +22,8 @@ SECONDS, BYTES = 5.0, 500 << 20
 PATIENCE = 120.0  # seconds after which a reader is taken to hang, if it had the processor for a part of them
 LEAST_USED, MOST_WAITS = 20.0, 5  # seconds of the processor, and times that a reader without them is waited for
 WORKER = Path(__file__).with_name("worker.py")
+#: Kinds whose errors name settings; there is no file, or it has the name that the user gave.
+WITHOUT_PATH = ("recipe", "pretraining", "map", "request")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peak memory of a process is read from /proc")
 
 
@@ -94,7 +97,7 @@ def problems(worker: Worker, kind: str, path: Path, folder: Path) -> list[str]:
     wrong = [f"{found['kind'] or 'no error'}: {message[:200]}"] if found["kind"] != "ours" else []
     if found["kind"] == "ours" and (len(message.splitlines()) != 1 or len(message) > 1000 or "\x1b" in message):
         wrong.append(f"not one short line: {message[:200]!r}")
-    if found["kind"] == "ours" and folder.name not in message and kind != "recipe":  # whose settings are named
+    if found["kind"] == "ours" and folder.name not in message and kind not in WITHOUT_PATH:
         wrong.append(f"does not name the file: {message[:200]}")
     if found["seconds"] > SECONDS:
         wrong.append(f"{found['seconds']:.1f} s")
@@ -135,6 +138,9 @@ OTHERS = {
     **{f"exported: {name}": in_folder("exported", write, "model.onnx") for name, write in EXPORTED.items()},
     **{f"recipe: {name}": in_folder("recipe", write, "recipe.toml") for name, write in RECIPES.items()},
 }
+INPUTS = {
+    f"{kind}: {name}": in_folder(kind, write) for kind, table in COMMAND_INPUTS.items() for name, write in table.items()
+}
 SIGNALS = {
     f"{kind}: {name}": in_folder(kind, write)
     for kind, table in (("recording", RECORDINGS), ("records", RECORDS), ("windows", WINDOWS), ("pool", POOLS))
@@ -171,7 +177,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 @pytest.mark.parametrize("rest", PARTS)
-@pytest.mark.parametrize("table", ["CHECKPOINTS", "SIGNALS", "OTHERS"])
+@pytest.mark.parametrize("table", ["CHECKPOINTS", "SIGNALS", "OTHERS", "INPUTS"])
 def test_files(worker: Worker, tmp_path: Path, table: str, rest: bool) -> None:
     check(worker, part_of(globals()[table], rest), tmp_path)
 
@@ -201,4 +207,4 @@ def check_valid(worker: Worker, files: Files, place: Path) -> None:
 
 
 def test_the_corpus_has_at_least_250_files(made: Files) -> None:
-    assert len(CHECKPOINTS) + len(SIGNALS) + len(OTHERS) + len(made) >= 250
+    assert len(CHECKPOINTS) + len(SIGNALS) + len(OTHERS) + len(INPUTS) + len(made) >= 250

@@ -16,6 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))  # helpers
 
 from hostile.pickled import PAYLOAD
+from hostile.readers import INPUT_READERS
 
 _RUNS = ("os.", "subprocess.", "socket.", "pty.", "ctypes.", "webbrowser.", "shutil.", "pickle.")
 _LAST_RESORT = 6 << 30  # bytes of address space, so that a bomb ends this process and not the machine
@@ -71,6 +72,8 @@ def _reader(kind: str) -> Callable[[Path], object]:
         from ecgtune.recipes.recipe import load_recipes
 
         return lambda path: load_recipes(str(path))
+    if kind in INPUT_READERS:
+        return INPUT_READERS[kind]()
     if kind == "records":
         from ecgtune.io.readers.base import ReadOptions
         from ecgtune.io.records.reading import RecordSettings, read_records

@@ -63,7 +63,7 @@ def test_what_ships_has_the_sizes_of_ecg_fm_tiny():
         ('[objective]\nname = "data2vec"\nmasks = -1\nrhythm = 1', ["masks", "-1"]),
         ('[objective]\nname = "contrastive"\nmasked = 0.0', ["masked"]),
         ('[objective]\nname = "contrastive"\ncode_width = 15', ["code_width", "groups"]),
-        ('[objective]\nname = "contrastive"\nnegatives = 0', ["negatives", "1 or more"]),
+        ('[objective]\nname = "contrastive"\nnegatives = 0', ["negatives", "1 to 65536"]),
         (
             '[objective]\nname = "contrastive"\n[optimisation]\ncheckpoint_metric = "auroc"',
             ["auroc", "no labels", "last, loss"],

@@ -249,11 +249,11 @@ def test_what_is_refused(trained, tmp_path, make_comparison):
     with pytest.raises(RunError, match=r"holds a comparison; give one of its runs, such as .*probe/seed-0"):
         ecgtune.write_pack(tmp_path / "comparison", tmp_path / "pack")
     (tmp_path / "comparison/results.json").write_text("[1]")
-    with pytest.raises(RunError, match="its files do not hold what the report shows"):
+    with pytest.raises(RunError, match="json: the content is a list; a table is needed"):
         ecgtune.write_pack(tmp_path / "comparison", tmp_path / "pack")
     content = read(trained / "other" / "external.json")
     (other / "external.json").write_text(json.dumps({"run": content["run"]}))
-    with pytest.raises(RunError, match="its files do not hold what the report shows"):
+    with pytest.raises(RunError, match="json: run_classes is missing"):
         ecgtune.write_pack(trained / "run", tmp_path / "pack", evaluation=other)
     with pytest.raises(SettingError, match="has files"):
         ecgtune.write_pack(trained / "run", tmp_path / "other")

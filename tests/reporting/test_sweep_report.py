@@ -62,8 +62,16 @@ def test_methods_with_one_trial_or_none(folder):
     assert "Every trial diverged" in text
 
 
-@pytest.mark.parametrize("damage", ["method,trial\nlora,0\n", HEADER + "\nother,0,,,finished,1,1,1,1,1,1\n", None])
-def test_a_damaged_table_is_told(folder, damage):
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("method,trial\nlora,0\n", " has no column 'val_auroc'"),
+        (HEADER + "\nother,0,,,finished,1,1,1,1,1,1\n", ", line 2: ValueError: 'other' is no method of the sweep"),
+        (HEADER + "\nlora,0,,,finished,nan,1,1,1,1,1\n", ", line 2: ValueError: nan is outside 0 to 1"),
+        (None, " is missing"),
+    ],
+)
+def test_a_damaged_table_is_told(folder, damage, message):
     (folder / "trials.csv").unlink() if damage is None else (folder / "trials.csv").write_text(damage)
-    with pytest.raises(RunError, match=r"trials\.csv cannot be read"):
+    with pytest.raises(RunError, match=rf"trials\.csv{message}; rerun the sweep command"):
         read_sweep(folder)

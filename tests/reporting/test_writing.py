@@ -36,8 +36,8 @@ def test_unfinished_run_stops_before_anything_is_written(make_comparison, tmp_pa
         ("metrics.json", '{"format": 1}', "has format 1, but this version reads format 2; use the version"),
         ("metrics.json", "[]", "has format None"),
         ("log.jsonl", '{"epoch": 1', r"log.jsonl cannot be read"),
-        ("environment.json", None, r"environment.json cannot be read"),
-        ("recipe.toml", None, r"recipe.toml cannot be read"),
+        ("environment.json", None, r"environment.json is missing"),
+        ("recipe.toml", None, r"recipe.toml is missing"),
     ],
 )
 def test_damaged_run_is_one_line(make_run, tmp_path, name, content, message):
@@ -153,7 +153,7 @@ def test_card_of_a_pretraining_escapes_what_users_wrote(pretrained, tmp_path):
         (lambda run: (run / "metrics.json").unlink(), r"no metrics.json.*--resume"),
         (lambda run: (run / "log.jsonl").unlink(), r"no log.jsonl"),
         (lambda run: (run / "recipe.toml").write_text("name = "), r"recipe.toml cannot be read"),
-        (lambda run: rmtree(run / "best"), r"model.json cannot be read"),
+        (lambda run: rmtree(run / "best"), r"model.json is missing"),
         (lambda run: (run / "best" / "model.safetensors").unlink(), r"model.safetensors is missing"),
     ],
     ids=["metrics", "log", "recipe", "best", "weights"],

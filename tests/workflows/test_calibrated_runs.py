@@ -15,7 +15,7 @@ from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.runtime import Model
 from ecgtune.training.inference import probability_of
-from ecgtune.utils.files import read_json
+from ecgtune.utils.files import json_value
 from helpers.models import TINY
 from helpers.settings import loop
 
@@ -69,7 +69,7 @@ def test_the_calibration_is_fitted_on_validation_alone(folder):
     assert expected.changes
     for split in ("val", "test"):
         assert after[split][:, 0] == pytest.approx(expected(before[split][:, 0]), abs=1e-12)
-    stored = read_json(folder / "run" / "best" / "model.json")["calibration"]
+    stored = json_value(folder / "run" / "best" / "model.json")["calibration"]
     assert stored["maps"][0]["kind"] == "platt"
 
 
@@ -94,7 +94,7 @@ def test_the_exported_file_is_calibrated(folder):
 
 
 def test_results_and_report_have_both_sides(folder):
-    content, summary = (read_json(folder / "run" / f"{name}.json") for name in ("calibration", "metrics"))
+    content, summary = (json_value(folder / "run" / f"{name}.json") for name in ("calibration", "metrics"))
     predictions = folder / "run" / "predictions.csv"
     with predictions.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
@@ -132,5 +132,5 @@ def test_a_run_that_is_not_calibrated_says_so(folder, tmp_path):
     assert not run.calibration.changes
     for page in ("report.html", "README.md"):
         assert "not calibrated" in (tmp_path / "run" / page).read_text().lower()
-    assert read_json(tmp_path / "run" / "calibration.json")["after"] is None
+    assert json_value(tmp_path / "run" / "calibration.json")["after"] is None
     assert "uncalibrated" not in (tmp_path / "run" / "predictions.csv").read_text().splitlines()[0]

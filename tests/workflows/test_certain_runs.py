@@ -18,7 +18,7 @@ from ecgtune.evaluation.novelty import fit_novelty
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.training.run_folder import RunFolder, read_split
-from ecgtune.utils.files import read_json
+from ecgtune.utils.files import json_value
 from helpers.cli import refused, run
 from helpers.exported import write_exported
 from helpers.models import TINY
@@ -55,7 +55,7 @@ def rows_of(path):
 
 
 def test_promise_and_found_stand_in_the_run_folder(folder):
-    stored = read_json(folder / "run" / "certainty.json")
+    stored = json_value(folder / "run" / "certainty.json")
     for unit in ("window", "recording"):
         coverage = stored["internal"][unit]["coverage"]
         assert coverage["promised"] == 0.9
@@ -96,7 +96,7 @@ def test_sets_by_class(folder, tmp_path):
     assert [row["set"] for row in rows] == [
         " or ".join(name for name, there in zip(loaded.classes, sides, strict=True) if there) for sides in sets
     ]
-    measured = read_json(folder / "run" / "certainty.json")["internal"]["window"]
+    measured = json_value(folder / "run" / "certainty.json")["internal"]["window"]
     assert set(measured["coverage_by_class"]["by_class"]) == {"0", "1"}
 
 
@@ -147,8 +147,8 @@ def test_another_rule_for_recordings_has_no_thresholds(folder, tmp_path):
 
 def test_evaluation_says_whether_the_promise_holds(folder, tmp_path, capsys):
     run("evaluate", folder / "run", folder / "other.npz", "--out", tmp_path, "--quiet")
-    found = read_json(tmp_path / "external.json")["certainty"]
-    stored = read_json(folder / "run" / "certainty.json")["internal"]
+    found = json_value(tmp_path / "external.json")["certainty"]
+    stored = json_value(folder / "run" / "certainty.json")["internal"]
     assert found["internal"]["window"] == stored["window"]
     assert found["external"]["recording"]["coverage"]["groups"] == 160
     assert "Prediction sets promise to cover 90 %" in capsys.readouterr().out
@@ -172,7 +172,7 @@ def test_recordings_of_the_own_test_split_are_pooled_beside_their_patients(folde
         writer.writerows(rows)
     found = ecgtune.evaluate(copied, ecgtune.read_dataset(folder / "other.npz"), out=tmp_path / "out")
     measured = found["certainty"]["internal"]["recording"]
-    stored = read_json(folder / "run" / "certainty.json")["internal"]["recording"]
+    stored = json_value(folder / "run" / "certainty.json")["internal"]["recording"]
     assert measured["coverage"]["size"] == stored["coverage"]["size"]
     assert measured["coverage"]["groups"] < stored["coverage"]["groups"]
     assert found["recording"]["metrics"]["auroc"]["internal"]["value"] is not None
@@ -223,7 +223,7 @@ def test_a_run_and_its_export_give_the_same_tables(folder, tmp_path, capsys):
     assert np.mean(different) < 0.01
     novelty = [np.array([float(row["novelty"]) for row in rows]) for rows in (first, second)]
     np.testing.assert_allclose(novelty[1], novelty[0], rtol=1e-3)
-    report = read_json(tmp_path / "model.verification.json")["kernels"]["usual"]["novelty"]
+    report = json_value(tmp_path / "model.verification.json")["kernels"]["usual"]["novelty"]
     assert report["largest_difference"] < 1e-3
     run("verify", tmp_path / "model.onnx", folder / "own.npz")
     assert "novelty: largest difference" in capsys.readouterr().out
@@ -244,7 +244,7 @@ def test_damaged_files_are_one_line(folder, tmp_path, name, content, message):
     damaged = tmp_path / "run"
     shutil.copytree(folder / "run", damaged)
     if content == b"thresholds":
-        stored = read_json(damaged / name)
+        stored = json_value(damaged / name)
         stored["certainty"]["window"]["confidence"] = [0.5]
         content = json.dumps(stored).encode()
     if content == b"narrow":

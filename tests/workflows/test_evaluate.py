@@ -13,7 +13,7 @@ from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.reporting.external import sentences
 from ecgtune.training.predictions import read_predictions
-from ecgtune.utils.files import read_json
+from ecgtune.utils.files import json_value
 from helpers.cli import refused, run
 from helpers.models import TINY
 from helpers.records import heartbeats, write_record
@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
 
 def test_external_stands_beside_internal(folder, tmp_path, capsys):
     run("evaluate", folder / "run", folder / "other.npz", "--by", "sex", "--out", tmp_path, "--quiet")
-    found = read_json(tmp_path / "external.json")
+    found = json_value(tmp_path / "external.json")
     loaded, other = ecgtune.load_run(folder / "run"), ecgtune.read_dataset(folder / "other.npz", positive="AF")
     probability = loaded.predict(other.signal)[:, 1]
     auroc = found["window"]["metrics"]["auroc"]
@@ -115,7 +115,7 @@ def test_labels_are_mapped(folder, tmp_path):
     run(
         "evaluate", folder / "run", folder / "named.npz", "--map", "AFIB=AF,*=SR", "--out", tmp_path, "--quiet",
     )  # fmt: skip
-    found = read_json(tmp_path / "external.json")
+    found = json_value(tmp_path / "external.json")
     assert found["data"]["windows"] == 60
     assert found["map"] == {"AFIB": "AF", "*": "SR"}
 
@@ -146,7 +146,7 @@ def test_a_stated_prevalence_moves_probabilities(folder, tmp_path):
 
 def test_the_own_data_are_the_test_split(folder, tmp_path):
     run("evaluate", folder / "run", folder / "own.npz", "--out", tmp_path, "--quiet")
-    found, metrics = read_json(tmp_path / "external.json"), read_json(folder / "run" / "metrics.json")
+    found, metrics = json_value(tmp_path / "external.json"), json_value(folder / "run" / "metrics.json")
     assert found["data"]["own_test_split"]
     assert found["window"]["metrics"]["accuracy"]["internal"] is None
     external = found["window"]["metrics"]["accuracy"]["external"]["value"]
@@ -182,7 +182,7 @@ def test_recordings_go_through_the_signal_path_of_the_run(folder, tmp_path, caps
     out = tmp_path / "out"
     words = (folder / "run", tmp_path / "labels.csv", "--records", tmp_path / "records", "--label", "rhythm")
     run("evaluate", *words, "--by", "sex", "--by", "rate", "--by", "length", "--by", "leads", "--out", out, "--quiet")
-    found = read_json(out / "external.json")
+    found = json_value(out / "external.json")
     assert found["data"]["groups"] == 6
     assert {part["small"] for part in found["subgroups"]["sex"]["parts"].values()} == {True}
     assert found["subgroups"]["sex"]["gap"] is None

@@ -53,7 +53,7 @@ def test_names_are_left_out_unless_they_are_asked_for(folder, tmp_path):
     [
         (("fingerprint", "missing.npz", "--out", "x.npz"), "missing.npz"),
         (("fingerprint", "WINDOWS", "--out", "x.npz", "--lead", "V1"), "has no lead V1"),
-        (("overlap", "WINDOWS", "DAMAGED"), "no whole file of fingerprints"),
+        (("overlap", "WINDOWS", "DAMAGED"), "cannot be read"),
         (("overlap", "WINDOWS", "names.npz"), "name has shape (1,)"),
         (("overlap", "WINDOWS", "negative.npz"), "a recording has fewer than 0 beats"),
     ],

@@ -11,7 +11,7 @@ import pytest
 import ecgtune
 from ecgtune.errors import SettingError
 from ecgtune.reporting.writing import write_run_report
-from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.files import json_value, write_json
 from helpers.browser import browser
 from helpers.cli import refused, run
 from helpers.settings import loop
@@ -80,7 +80,7 @@ def test_sections_are_there_or_named_with_their_command(folder, name):
 
 
 def test_cases_are_windows_of_the_test_split(folder):
-    found = read_json(folder / "run" / "cases" / "cases.json")
+    found = json_value(folder / "run" / "cases" / "cases.json")
     kinds = [case["kind"] for case in found["cases"]]
     assert kinds == sorted(kinds, key=KINDS.index)
     assert {"right, surest", "right, least sure"} <= set(kinds)
@@ -101,12 +101,12 @@ def test_cases_are_windows_of_the_test_split(folder):
 def test_a_report_is_written_again(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(folder / "run", "run")
-    before = read_json(folder / "run" / "cases" / "cases.json")
+    before = json_value(folder / "run" / "cases" / "cases.json")
     run("report", "run", "--cases", 1)
     assert "report: run/report.html" in capsys.readouterr().out
-    kinds = [case["kind"] for case in read_json(tmp_path / "run/cases/cases.json")["cases"]]
+    kinds = [case["kind"] for case in json_value(tmp_path / "run/cases/cases.json")["cases"]]
     assert len(kinds) == len(set(kinds)) == len({case["kind"] for case in before["cases"]})
-    metrics = read_json(tmp_path / "run" / "metrics.json")
+    metrics = json_value(tmp_path / "run" / "metrics.json")
     metrics["data"]["reading"]["path"] = "gone.npz"
     write_json(tmp_path / "run" / "metrics.json", metrics)
     run("report", "run")
@@ -125,7 +125,7 @@ def test_a_report_is_written_again(folder, tmp_path, capsys, monkeypatch):
 
 def test_a_comparison_that_was_killed_before_the_report_of_its_cases(folder, recipes, tmp_path, monkeypatch):
     copy = shutil.copytree(folder / "comparison", tmp_path / "comparison")
-    shown = copy / read_json(copy / "results.json")["recommendation"]["run"]
+    shown = copy / json_value(copy / "results.json")["recommendation"]["run"]
     shutil.rmtree(shown / "cases")
     write_run_report(shown)
 
@@ -147,10 +147,10 @@ def test_a_comparison_that_was_killed_before_the_report_of_its_cases(folder, rec
 def test_the_report_of_a_comparison_is_written_again(folder, tmp_path, capsys):
     shutil.copytree(folder / "comparison", tmp_path / "comparison")
     (tmp_path / "comparison" / "report.html").unlink()
-    shown = read_json(tmp_path / "comparison" / "results.json")["recommendation"]["run"]
+    shown = json_value(tmp_path / "comparison" / "results.json")["recommendation"]["run"]
     run("report", tmp_path / "comparison", "--cases", 1)
     assert capsys.readouterr().out == f"report: {tmp_path / 'comparison' / 'report.html'}\n"
-    cases = read_json(tmp_path / "comparison" / shown / "cases" / "cases.json")["cases"]
+    cases = json_value(tmp_path / "comparison" / shown / "cases" / "cases.json")["cases"]
     for place in (tmp_path / "comparison", tmp_path / "comparison" / shown):
         assert text_of(place / "report.html").count('aria-label="Electrocardiogram') == len(cases) <= len(KINDS)
 

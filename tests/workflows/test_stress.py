@@ -11,7 +11,7 @@ import ecgtune
 from ecgtune.data.signal.path import SignalPath
 from ecgtune.models.checkpoint import save_encoder
 from ecgtune.models.ecg_fm.network import EcgFM
-from ecgtune.utils.files import read_json
+from ecgtune.utils.files import json_value
 from helpers.cli import refused, run
 from helpers.exported import write_exported
 from helpers.models import TINY
@@ -46,7 +46,7 @@ def rows_of(path):
 
 def test_a_run_is_stressed(folder, tmp_path, capsys):
     run("stress", folder / "run", folder / "other.npz", "--windows", "80", "--out", tmp_path, "--quiet")
-    found = read_json(tmp_path / "stress.json")
+    found = json_value(tmp_path / "stress.json")
     assert (found["data"]["windows"], found["data"]["of"]) == (80, 160)
     tested = {row["disturbance"] for row in found["rows"]}
     assert tested == {"muscle", "motion", "wander", "gain", "leads", "rate", "clipping", "short"}
@@ -77,7 +77,7 @@ def test_own_data_are_the_test_split_and_undisturbed_its_metrics(folder, tmp_pat
     own = ecgtune.read_dataset(folder / "own.npz")
     found = ecgtune.stress(folder / "run", own, ecgtune.StressSettings(only=("short",)), out=tmp_path)
     assert found["data"]["own_test_split"]
-    stored = read_json(folder / "run" / "metrics.json")["window"]
+    stored = json_value(folder / "run" / "metrics.json")["window"]
     assert found["data"]["windows"] == stored["n"]
     assert found["undisturbed"]["auroc"]["value"] == pytest.approx(stored["metrics"]["auroc"]["value"], abs=1e-6)
 
@@ -92,7 +92,7 @@ def test_an_exported_file_and_recordings(tmp_path):
     (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
     words = (tmp_path / "labels.csv", "--records", tmp_path / "records", "--labels", "MI", "STTC")
     run("stress", model, *words, "--out", tmp_path / "out", "--only", "leads", "--only", "missing", "--quiet")
-    found = read_json(tmp_path / "out" / "stress.json")
+    found = json_value(tmp_path / "out" / "stress.json")
     assert [row["strength"] for row in found["rows"]] == ["inverted", "RA/LA", "RA/LL", "LA/LL", 1.0]
     assert found["not_tested"] == {}
     assert found["rows"][0]["metrics"]["auroc"]["value"] is not None

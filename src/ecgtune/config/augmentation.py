@@ -37,8 +37,8 @@ class Augmentation:
         check_fields(self)
         copies = self.augmented_copies
         require(
-            copies is None or copies >= 0,
-            f"augmented_copies is {copies}; allowed: 0 (new augmentation in every epoch) or a number of copies",
+            copies is None or 0 <= copies <= 1000,
+            f"augmented_copies is {copies}; allowed: 0 (new augmentation in every epoch), or up to 1000 copies",
         )
         active = not copies or bool(self.acting)
         require(active, f"augmented_copies is {copies}, but nothing is augmented; leave it out")

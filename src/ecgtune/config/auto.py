@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ecgtune.config.base import choose, require
+from ecgtune.config.base import check_fields, choose, require
+from ecgtune.config.data import DataSettings
+from ecgtune.config.evaluation import Evaluation
+from ecgtune.config.optimisation import Optimisation
+from ecgtune.config.trainer import TrainerSettings
 
 STEPS = ("look", "decide", "do", "choose", "hand-over")
 Step = Literal["look", "decide", "do", "choose", "hand-over"]
 #: Budgets with a name, in seconds.
 NAMED_BUDGETS = {"gpu-night": 8 * 3600.0}
 DEFAULT_SECONDS = 1800.0
+LONGEST = 1e8  # seconds, three years
+MOST_FOLDS, MOST_NAMES, MOST_JOBS = 50, 100, 1024
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -24,8 +30,21 @@ def budget_seconds(text: str) -> float:
         return NAMED_BUDGETS[text]
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|min|h)", text)
     amount = float(found[1]) * _UNITS[found[2]] if found else 0.0
-    require(amount > 0, f"budget is {text!r}; allowed: a time such as 90s, 30min or 2h, or {', '.join(NAMED_BUDGETS)}")
+    require(
+        0 < amount <= LONGEST,
+        f"budget is {text[:40]!r}; allowed: a time up to {LONGEST:g} s, such as 90s, 30min or 2h, or "
+        f"{', '.join(NAMED_BUDGETS)}",
+    )
     return amount
+
+
+def _check_folds(folds: int) -> None:
+    require(folds == 1 or 3 <= folds <= MOST_FOLDS, f"folds is {folds}; allowed: 1, or 3 to {MOST_FOLDS}")
+
+
+def _check_names(names: tuple[str, ...], what: str) -> None:
+    require(0 < len(names) <= MOST_NAMES, f"{what} has {len(names)} names; allowed: 1 to {MOST_NAMES}")
+    require(len(set(names)) == len(names), f"{what} {', '.join(names)} has a name twice; give each once")
 
 
 @dataclass(frozen=True)
@@ -63,6 +82,7 @@ class AutoSettings:
     takes."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("encoders", "methods"):  # joined by commas, as in other commands, or one by one
             if (given := getattr(self, name)) is not None:
                 parts = (part.strip() for each in given for part in each.split(","))
@@ -70,10 +90,9 @@ class AutoSettings:
         _ = self.seconds
         choose(self.until, STEPS, "until")
         choose(self.device, ("auto", "cpu", "cuda", "mps"), "device")
-        require(self.jobs >= 1, f"jobs is {self.jobs}; allowed: 1 or more")
-        require(
-            self.folds is None or self.folds == 1 or self.folds >= 3, f"folds is {self.folds}; allowed: 1, 3 or more"
-        )
+        require(1 <= self.jobs <= MOST_JOBS, f"jobs is {self.jobs}; allowed: 1 to {MOST_JOBS}")
+        if self.folds is not None:
+            _check_folds(self.folds)
         for name in ("encoders", "methods"):
             require(getattr(self, name) != (), f"{name} is empty; name one or more, or leave it out")
         if self.repeat is not None:
@@ -98,6 +117,14 @@ class PlannedData:
     sampling_rate: float | None = None
     leads: tuple[str, ...] | None = None
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("window", "step", "sampling_rate"):
+            value = getattr(self, name)
+            require(value is None or 0 < value <= LONGEST, f"{name} is {value}; allowed: above 0, up to {LONGEST:g}")
+        if self.leads is not None:
+            _check_names(self.leads, "leads")
+
 
 @dataclass(frozen=True)
 class PlannedSplit:
@@ -109,7 +136,9 @@ class PlannedSplit:
     val_fraction: float = 0.15
 
     def __post_init__(self) -> None:
-        require(self.folds == 1 or self.folds >= 3, f"folds is {self.folds}; allowed: 1, 3 or more")
+        check_fields(self)
+        _check_folds(self.folds)
+        DataSettings(split_seed=self.seed, train_fraction=self.train_fraction, val_fraction=self.val_fraction)
 
 
 @dataclass(frozen=True)
@@ -118,6 +147,10 @@ class PlannedModel:
 
     encoders: tuple[str, ...] = ("ecg-fm-tiny",)
     lead_adapter: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _check_names(self.encoders, "encoders")
 
 
 @dataclass(frozen=True)
@@ -135,8 +168,17 @@ class PlannedTraining:
     augmentation: bool = True
 
     def __post_init__(self) -> None:
-        require(self.epochs >= 1, f"epochs is {self.epochs}; allowed: 1 or more")
+        check_fields(self)
+        Optimisation(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            class_weights=self.class_weights,
+            pos_weight=self.pos_weight,
+        )
+        Evaluation(threshold=self.threshold)
+        TrainerSettings(device=self.device, max_memory=self.max_memory)
         require(self.batch_size >= 2, f"batch_size is {self.batch_size}; allowed: 2 or more")
+        _check_names(self.methods, "methods")
         for name in ("full", "scratch"):
             require(name in self.methods, f"methods {', '.join(self.methods)} lack {name}, which is always compared")
 
@@ -154,10 +196,14 @@ class PlannedBudget:
     rounds: tuple[float, ...] = (0.24, 0.20, 0.24)
 
     def __post_init__(self) -> None:
-        require(self.seconds > 0, f"seconds is {self.seconds}; allowed: above 0")
+        check_fields(self)
+        require(0 < self.seconds <= LONGEST, f"seconds is {self.seconds}; allowed: above 0, up to {LONGEST:g}")
+        fractions = (self.probe, *self.rounds)
+        require(1 < len(fractions) <= 10, f"rounds has {len(self.rounds)} entries; allowed: 1 to 9")
         require(
-            0 < self.probe < 1 and min(self.rounds, default=1) > 0 and self.used < 0.95,
-            f"probe {self.probe} and rounds {self.rounds} take {self.used:.2f} of the time; allowed: below 0.95",
+            min(fractions) >= 0.001 and self.used < 0.95,
+            f"probe {self.probe:g} and rounds {', '.join(f'{each:g}' for each in self.rounds)} take {self.used:g} of "
+            "the time; allowed: 0.001 or more each, and together below 0.95",
         )
 
     @property

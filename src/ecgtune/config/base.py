@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from ecgtune.config.synonyms import known_name
 from ecgtune.errors import SettingError
+from ecgtune.utils.text import shortened
 
 T = TypeVar("T")
 LARGEST_SEED = 1 << 53  # generators of torch take less than 2^63, JSON of other languages this
@@ -44,7 +45,7 @@ def choose(got: str, allowed: Iterable[str], what: str) -> str:
     """Return `got` if it is one of `allowed`, else raise a SettingError that lists them."""
     names = list(allowed)
     if got not in names:
-        raise SettingError(f"{what} {got!r} is not known; {suggest(got, names)}")
+        raise SettingError(f"{what} {_told(got)} is not known; {suggest(got, names)}")
     return got
 
 
@@ -58,7 +59,7 @@ def from_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:
     values: dict[str, Any] = {}
     for name, value in table.items():
         if name not in fields:
-            raise SettingError(f"{where} has no setting {name!r}; {suggest(name, fields)}")
+            raise SettingError(f"{where} has no setting {_told(name)}; {suggest(name, fields)}")
         values[name] = _convert(value, fields[name], f"{name} in {where}")
     return cls(**values)
 
@@ -74,7 +75,7 @@ def from_tables(
     known = {*other, *classes}
     fields = {key: {field.name for field in dataclasses.fields(cls)} for key, cls in classes.items()}
     for key, table in tables.items():
-        require(key in known, f"{where} has no table {key!r}; {suggest(key, known)}")
+        require(key in known, f"{where} has no table {_told(key)}; {suggest(key, known)}")
         if key in other:
             continue
         require(isinstance(table, Mapping), f"{key} in {where} must be a table, written [{key}]")
@@ -101,6 +102,11 @@ def to_table(settings: Any) -> dict[str, Any]:
     return table
 
 
+def _told(value: Any) -> str:
+    """A value in a message, whose end is cut off where it is long."""
+    return shortened(repr(value), 60)
+
+
 def _convert(value: Any, hint: Any, where: str) -> Any:
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
@@ -114,19 +120,19 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     if origin is Literal:
         allowed = get_args(hint)
         if value not in allowed:
-            raise SettingError(f"{where} is {value!r}; {suggest(str(value), map(str, allowed))}")
+            raise SettingError(f"{where} is {_told(value)}; {suggest(str(value), map(str, allowed))}")
         return value
     if origin is tuple:
         item = get_args(hint)[0]
         if not isinstance(value, (list, tuple)):
-            raise SettingError(f"{where} is {value!r}; a list is needed")
+            raise SettingError(f"{where} is {_told(value)}; a list is needed")
         return tuple(_convert(part, item, where) for part in value)
     if hint is Path and isinstance(value, str):
         return Path(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise SettingError(f"{where} is {value!r}; {KINDS.get(hint, hint.__name__)} is needed")
+        raise SettingError(f"{where} is {_told(value)}; {KINDS.get(hint, hint.__name__)} is needed")
     if isinstance(value, float) and not math.isfinite(value):
         raise SettingError(f"{where} is {value}; a finite number is needed")
     return value

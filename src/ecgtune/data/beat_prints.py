@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtune.data.signal.filters import band_pass, resample
+from ecgtune.errors import DataError
 
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
@@ -47,6 +48,10 @@ _STEP, _RISE = 2, 8
 _BEAT = (-0.2, 0.3)  # seconds of the mean beat
 _CHUNK = 1 << 23  # samples in work at once
 _FORMAT = 1
+#: Beats of a file beside four for each of its bytes, and pairs of series beside ten for each one: more are not of
+#: recorded hearts, and would fill the memory.
+_MOST_BEATS, _MOST_MATCHES = 100_000, 1_000_000
+_COUNTED = 4096  # series whose matches are counted at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +100,8 @@ class BeatPrints:
             names = ("count", "interval", "height", "shape", "name")
             found = cls(*(stored[name] for name in names))
         beats = int(found.count.sum())
+        if beats > _MOST_BEATS + 4 * len(content):
+            raise ValueError(f"{beats} beats in {len(content)} bytes, which no rhythm is so regular for")
         of_recordings, of_beats = (len(found.count),), (beats,)
         for name, kind, shape in (
             *(("count", "i", of_recordings), ("interval", "u", of_beats), ("height", "i", of_beats)),
@@ -254,11 +261,20 @@ def matching_pairs(first: BeatPrints, second: BeatPrints) -> tuple[NDArray[np.in
     others, other_recording, other_number = second.series
     if not len(values) or not len(others):
         return empty
-    found = second.tree.query_ball_point(values, 1.0, p=np.inf, workers=-1)
-    many = np.array([len(each) for each in found])
-    if not many.sum():
+    number_of, most = np.zeros(len(values), np.int64), _MOST_MATCHES + 10 * (len(values) + len(others))
+    for start in range(0, len(values), _COUNTED):
+        part = slice(start, start + _COUNTED)
+        number_of[part] = second.tree.query_ball_point(values[part], 1.0, p=np.inf, workers=-1, return_length=True)
+        if number_of.sum() > most:
+            raise DataError(
+                f"over {most} series of beats are the same; leave out signals that are copies of each other, or that a "
+                "machine made"
+            )
+    matched = np.flatnonzero(number_of)
+    if not len(matched):
         return empty
-    a = np.repeat(np.arange(len(values)), many)
+    found = second.tree.query_ball_point(values[matched], 1.0, p=np.inf, workers=-1)
+    a = np.repeat(matched, number_of[matched])
     b = np.concatenate([np.asarray(each, np.int64) for each in found if each])
     place = number[a] - other_number[b]
     key = np.stack([recording[a], other_recording[b], place], axis=1)

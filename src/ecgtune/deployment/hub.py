@@ -25,7 +25,9 @@ from ecgtune.runtime.model import Model
 from ecgtune.runtime.predictor import Predictor
 from ecgtune.runtime.verification import Verified
 from ecgtune.training.run_folder import RunFolder
-from ecgtune.utils.files import file_sha256, read_json, write_json, write_text
+from ecgtune.training.schemas import SavedModel
+from ecgtune.utils.files import file_sha256, write_json, write_text
+from ecgtune.utils.stored import read_json, read_text
 from ecgtune.utils.text import reason_of
 
 #: What metrics are called on the hub.
@@ -71,7 +73,7 @@ def push_to_hub(
 
 def stage(run: Run, folder: Path, repository: str, exported: Path | None = None) -> None:
     """Write the files of the repository into `folder`. Arguments and errors are those of `push_to_hub`."""
-    saved = read_json(run.folder / "best" / "model.json")
+    saved = read_json(run.folder / "best" / "model.json", SavedModel)
     encoder = Path(saved["name"])
     own = encoder.is_absolute()
     paths = _paths_of(run, encoder if own else None)
@@ -85,12 +87,13 @@ def stage(run: Run, folder: Path, repository: str, exported: Path | None = None)
     base = getattr(entry[1], "repository", None) if entry else None
     adapter = folder / "best" / "adapter_config.json"
     if adapter.is_file():
-        write_json(adapter, read_json(adapter) | {"base_model_name_or_path": base or (None if own else saved["name"])})
+        known = read_json(adapter, dict[str, Any])
+        write_json(adapter, known | {"base_model_name_or_path": base or (None if own else saved["name"])})
     write_json(folder / "best" / "model.json", _without(saved, paths))
     metrics = dict(run.metrics)
     metrics["data"] = metrics["data"] | {"reading": {"kind": WITHOUT_DATA}}
     write_json(folder / "metrics.json", _without(metrics, paths))
-    write_text(folder / "recipe.toml", _without((run.folder / "recipe.toml").read_text(encoding="utf-8"), paths))
+    write_text(folder / "recipe.toml", _without(read_text(run.folder / "recipe.toml"), paths))
     attached = "" if exported is None else _attach(run, exported, folder)
     write_text(folder / CARD, _front(run, base) + _card(run, repository, paths) + attached)
 

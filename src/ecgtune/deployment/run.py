@@ -41,8 +41,8 @@ from ecgtune.training.inference import FEATURES, choose_device, logits_of, proba
 from ecgtune.training.run_folder import RunFolder, chosen_on, read_recipe
 from ecgtune.training.schemas import SavedModel
 from ecgtune.utils import formatting
-from ecgtune.utils.files import read_json
 from ecgtune.utils.schema import check_schema
+from ecgtune.utils.stored import ELSEWHERE, read_json
 from ecgtune.utils.text import printable, reason_of
 
 #: Folder of the encoder in a run from the hub, where it is a file of its own.
@@ -324,12 +324,12 @@ def read_run(folder: Path) -> Run:
     run = RunFolder(folder)
     run.check_finished()
     file = run.best / "model.json"
-    saved = read_json(file)
-    if isinstance(saved, dict) and isinstance(saved.get("method"), dict) and "imports" in saved:
+    saved = read_json(file, dict[str, Any])
+    if isinstance(saved.get("method"), dict) and "imports" in saved:
         method_from_table(saved["method"], str(file), saved["imports"])  # says what to import; the recipe cannot
     read_recipe(run)  # says so when the folder holds a pretraining
     metrics = run.read_metrics()
-    check_schema(saved, SavedModel, str(file), RunError)
+    check_schema(saved, SavedModel, str(file), RunError, ELSEWHERE)
     if saved["classes"] != metrics["classes"]:
         raise RunError(f"{file} and {run.metrics} have different classes; the folder was put together from two runs")
     try:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ecgtune.data.positive import POSITIVE
 from ecgtune.data.tasks import MISSING, Task
 from ecgtune.errors import SettingError
+from ecgtune.utils.text import shown, shown_name
 
 #: In a mapping, all names that it does not list.
 OTHERS = "*"
@@ -38,9 +39,10 @@ def parsed_mapping(text: str) -> dict[str, str]:
     for part in text.split(","):
         source, sign, target = (piece.strip() for piece in part.partition("="))
         if not (source and sign and target):
-            raise SettingError(f"--map {text!r}: {part.strip()!r} is no pair; write DATA=RUN, such as AFIB=AF,AFL=AF")
+            raise SettingError(f"--map: {shown(part.strip())} is no pair; write DATA=RUN, such as AFIB=AF,AFL=AF")
         if result.setdefault(source, target) != target:
-            raise SettingError(f"--map {text!r}: {source} has two classes, {result[source]} and {target}; give one")
+            both = f"{shown(result[source])} and {shown(target)}"
+            raise SettingError(f"--map: {shown(source)} has two classes, {both}; give one")
     return result
 
 
@@ -57,10 +59,12 @@ def map_labels(
     """
     unknown = [name for name in mapping if name not in (*names, OTHERS)]
     if unknown:
-        raise SettingError(f"--map: the data have no label {unknown[0]}; allowed: {', '.join(names)}, and {OTHERS}")
+        raise SettingError(
+            f"--map: the data have no label {shown_name(unknown[0])}; allowed: {', '.join(names)}, and {OTHERS}"
+        )
     wrong = [name for name in mapping.values() if name not in classes]
     if wrong:
-        raise SettingError(f"--map: the run has no class {wrong[0]}; allowed: {', '.join(classes)}")
+        raise SettingError(f"--map: the run has no class {shown_name(wrong[0])}; allowed: {', '.join(classes)}")
     targets = [mapping.get(name, name if name in classes else mapping.get(OTHERS)) for name in names]
     if not any(targets):
         raise SettingError(

@@ -8,12 +8,13 @@ from typing import Annotated, Any, NotRequired, TypedDict
 from ecgtune.config.base import from_table
 from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE, Dataset, limited
 from ecgtune.data.simulation import simulate
-from ecgtune.errors import DataError
+from ecgtune.errors import DataError, EcgtuneError
 from ecgtune.io.label_table import TableColumns
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.records.reading import RecordSettings, read_records
 from ecgtune.io.windows import read_dataset
-from ecgtune.utils.schema import Count, check_schema
+from ecgtune.utils.schema import DAMAGED, Count, check_schema
+from ecgtune.utils.text import shown
 
 #: `kind` of the reading of a run that was published without its data.
 WITHOUT_DATA = "without data"
@@ -65,6 +66,7 @@ class _Limit(TypedDict):
     limit: NotRequired[list[Count] | None]
 
 
+_SETTINGS: dict[str, type] = {"columns": TableColumns, "options": ReadOptions, "settings": RecordSettings}
 _KINDS: dict[str, Any] = {"simulated": _Simulated, "windows": _Windows, "records": _Records}
 
 
@@ -76,7 +78,8 @@ def read_again(reading: Mapping[str, Any] | None, sha256: str | None = None) -> 
     """
     if reading is None:
         raise DataError("its arrays came from a Python session, not from a file")
-    given = _checked(reading)
+    check_reading(reading)
+    given = dict(reading)
     kind, limit = given.pop("kind"), given.pop("limit", None)
     if kind == "simulated":
         dataset = simulate(**given)
@@ -99,23 +102,33 @@ def read_again(reading: Mapping[str, Any] | None, sha256: str | None = None) -> 
     return dataset
 
 
-def _checked(reading: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of what describes the reading. Raises DataError where it is not what `Source` writes."""
-    what = "how the data were read"
-    check_schema(reading, _Kind, what, DataError)
+def check_reading(
+    reading: Mapping[str, Any],
+    what: str = "how the data were read",
+    error: type[EcgtuneError] = DataError,
+    remedy: str = DAMAGED,
+) -> None:
+    """Raise `error`, one line with `what` and `remedy`, where the description is not what `Source` writes."""
+    check_schema(reading, _Kind, what, error, remedy)
     kind = reading["kind"]
     if kind == WITHOUT_DATA:
-        raise DataError("the run was published without its data")
+        raise error("the run was published without its data")
     if kind not in _KINDS:
-        raise DataError(f"{what}: kind is {kind[:40]!r}; allowed: {', '.join(_KINDS)}")
+        raise error(f"{what}: kind is {shown(kind)}, but is one of {', '.join(_KINDS)}; {remedy}")
     for schema in (_Limit, _KINDS[kind]):
-        check_schema(reading, schema, what, DataError)
+        check_schema(reading, schema, what, error, remedy)
     unknown = reading.keys() - {*_Kind.__annotations__, *_Limit.__annotations__, *_KINDS[kind].__annotations__}
     if unknown or len(reading.get("limit") or (0, 0)) != 2:
-        raise DataError(f"{what}: {min(unknown, default='limit')[:40]!r} is not what ecgtune writes")
+        raise error(f"{what}: {shown(min(unknown, default='limit'))} is not what ecgtune writes; {remedy}")
     if kind == "simulated":
         leads = len(reading.get("leads", ("II",)))
         samples = leads * reading["windows"] * reading["seconds"] * reading["sampling_rate"]
         if samples > MOST_SIMULATED:
-            raise DataError(f"{samples:.3g} simulated samples are more than the {MOST_SIMULATED} that are made again")
-    return dict(reading)
+            raise error(
+                f"{what}: {samples:.3g} samples are more than the {MOST_SIMULATED} that are simulated; {remedy}"
+            )
+    try:
+        for name, cls in _SETTINGS.items() if kind == "records" else ():
+            from_table(cls, reading[name], name)
+    except EcgtuneError as problem:
+        raise error(f"{what}: {problem}; {remedy}") from None

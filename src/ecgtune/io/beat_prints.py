@@ -16,20 +16,19 @@ from ecgtune.errors import DataError
 from ecgtune.io.readers.base import ReadOptions, WindowColumns, stated_rate
 from ecgtune.io.recordings import read_recordings
 from ecgtune.io.window_files import read_cached
-from ecgtune.utils.archives import checked_zip
+from ecgtune.utils.archives import open_zip
 from ecgtune.utils.files import write_atomically
-from ecgtune.utils.text import reason_of
+from ecgtune.utils.stored import read_packed
 
 #: File of the fingerprints of an encoder's pretraining, in the folder of its weights.
 PRETRAINING = "pretraining.beats.npz"
 _KEY = "ecgtune_beat_prints.npy"
-LARGEST = 1 << 28  # bytes of a file
 
 
 def is_prints(path: Path) -> bool:
     """Whether a file holds fingerprints."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             return _KEY in archive.namelist()
     except (OSError, zipfile.BadZipFile):
         return False
@@ -47,14 +46,7 @@ def write_prints(path: Path, prints: BeatPrints) -> None:
 
 def read_prints(path: Path) -> BeatPrints:
     """Read a file of fingerprints. Raises DataError for a damaged one."""
-    try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError("larger than 256 MB")
-        return BeatPrints.unpacked(checked_zip(path.read_bytes()))
-    except Exception as error:  # numpy and zipfile fail in many ways on damaged files
-        raise DataError(
-            f"{path} is no whole file of fingerprints ({reason_of(error)}); write it again: ecgtune data fingerprint"
-        ) from None
+    return read_packed(path, BeatPrints.unpacked, "write it again: ecgtune data fingerprint", DataError)
 
 
 def prints_of(path: Path, *, lead: str | None = None, options: ReadOptions | None = None) -> BeatPrints:
@@ -91,7 +83,7 @@ def windows_prints(
 def _holds_recordings(path: Path) -> bool:
     """Whether an archive holds whole recordings one after the other."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             return "offset.npy" in archive.namelist()
     except (OSError, zipfile.BadZipFile):
         return False

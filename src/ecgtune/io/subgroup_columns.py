@@ -13,7 +13,9 @@ from ecgtune.config.base import suggest
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import DataError
 from ecgtune.io.matching import match_recordings
+from ecgtune.io.readers.base import one_line_errors
 from ecgtune.io.readers.csv_table import read_table
+from ecgtune.io.readers.npz_archive import ARCHIVE, Archive
 from ecgtune.utils.formatting import counted
 
 
@@ -27,11 +29,7 @@ def read_columns(
     A file of windows has a row per window. Raises DataError for a column that is not there, and where the rows of a
     file are not those of the dataset, because some were left out.
     """
-    if zipfile.is_zipfile(data):
-        with np.load(data, allow_pickle=False) as arrays:
-            columns = {name: arrays[name].astype(str) for name in arrays.files if arrays[name].ndim == 1}
-    else:
-        columns = read_table(data)[0]
+    columns = _of_archive(data) if zipfile.is_zipfile(data) else read_table(data)[0]
     recorded = {name: dataset.recorded[name] for name in names if name in dataset.recorded and name not in columns}
     names = [name for name in names if name not in recorded]
     unknown = [name for name in names if name not in columns]
@@ -57,3 +55,10 @@ def read_columns(
     row = {identifier: number for number, identifier in enumerate(found.identifier) if identifier is not None}
     rows = np.array([row[name] for name in dataset.recording.tolist()])
     return recorded | {name: columns[name][rows] for name in names}
+
+
+def _of_archive(path: Path) -> dict[str, NDArray[np.str_]]:
+    """The arrays of one axis as text, of which no file has as many values as its signal."""
+    with one_line_errors(path, ARCHIVE), Archive(path) as archive:
+        headers = {name: archive.header(name) for name in archive.keys}
+        return {name: archive.text(name) for name, header in headers.items() if len(header.shape) == 1}

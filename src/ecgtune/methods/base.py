@@ -206,7 +206,7 @@ def check_fraction(value: float, what: str) -> None:
 MOST = 65_536  # of ranks, widths and counts: far above any encoder's, and not yet the memory of a machine
 
 
-def check_least(value: int, least: int, what: str) -> None:
-    """Raise SettingError unless `value` is `least` or more, and at most `MOST`."""
+def check_least(value: int, least: int, what: str, most: int = MOST) -> None:
+    """Raise SettingError unless `value` is `least` or more, and at most `most`."""
     require(value >= least, f"{what} is {value}; allowed: {least} or more")
-    require(value <= MOST, f"{what} is {value}; allowed: at most {MOST}")
+    require(value <= most, f"{what} is {value}; allowed: at most {most}")

@@ -28,13 +28,17 @@ from ecgtune.models.names import MODELS
 from ecgtune.models.tensors import check_tensors, read_safetensors, to_float32
 from ecgtune.models.torch_files import read_torch_file
 from ecgtune.models.weights import Weights, file_sha256
-from ecgtune.utils.files import json_value, read_json, refuse_pointer, replace_folder
+from ecgtune.utils.files import json_value, refuse_pointer, replace_folder
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.schema import check_schema
 from ecgtune.utils.sources import user_files
+from ecgtune.utils.stored import read_json
 from ecgtune.utils.text import reason_of, shown
 
 FORMAT = 1
+
+
+_AGAIN = "convert, or pretrain, again"
 
 
 class SavedEncoder(TypedDict):
@@ -155,7 +159,7 @@ def read_published_file(path: Path) -> Any:
 
 def read_config(folder: Path, architecture: type[Encoder]) -> EncoderConfig:
     """Sizes of the encoder in a converted folder, without its weights."""
-    settings = read_json(folder / SETTINGS_FILE)
+    settings = read_json(folder / SETTINGS_FILE, SavedEncoder, _AGAIN, CheckpointError)
     return config_of(architecture, settings["config"], str(folder / SETTINGS_FILE))
 
 
@@ -260,7 +264,7 @@ def _load_folder(folder: Path) -> Checkpoint:
         raise CheckpointError(
             f"{folder / SETTINGS_FILE}: not the format {FORMAT} of this version; convert the file again"
         )
-    check_schema(settings, SavedEncoder, str(folder / SETTINGS_FILE), CheckpointError)
+    check_schema(settings, SavedEncoder, str(folder / SETTINGS_FILE), CheckpointError, _AGAIN)
     sha256 = file_sha256(folder / WEIGHTS_FILE)
     if settings.get("sha256") != sha256:
         raise CheckpointError(

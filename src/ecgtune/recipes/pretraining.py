@@ -15,6 +15,10 @@ from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
 from ecgtune.recipes.recipe import field_differences, is_pretraining, list_pretrainings, read_tables
 
+#: Largest values of sizes that others multiply, and of the number of weights.
+_LARGEST = {"depth": 1000, "conv_layers": 16, "masks": 1000, "decoder_layers": 100, "decoder_width": 8192}
+_MOST_WEIGHTS, _MOST_CODES = 5e9, 1 << 28
+
 
 @dataclass(frozen=True)
 class EncoderSizes:
@@ -45,13 +49,25 @@ class EncoderSizes:
     def __post_init__(self) -> None:
         check_fields(self)
         for item in dataclasses.fields(self)[1:]:
-            value = getattr(self, item.name)
-            require(value >= 1, f"{item.name} of the encoder is {value}; allowed: 1 or more")
+            value, most = getattr(self, item.name), _LARGEST.get(item.name, 65_536)
+            require(1 <= value <= most, f"{item.name} of the encoder is {value}; allowed: 1 to {most}")
+        weights = self.depth * self.width * (4 * self.width + 2 * self.feed_forward)
+        weights += self.pos_taps * self.width**2 // self.pos_groups + self.conv_layers * self.conv_channels**2
+        require(
+            weights <= _MOST_WEIGHTS,
+            f"width, depth, feed_forward, conv_channels and pos_taps make about {weights:.2g} weights; allowed: up to "
+            f"{_MOST_WEIGHTS:.2g}",
+        )
 
     @property
     def samples_per_token(self) -> int:
         """Samples of one token."""
         return 2**self.conv_layers
+
+
+def _check_size(name: str, value: int) -> None:
+    most = _LARGEST.get(name, 65_536)
+    require(1 <= value <= most, f"{name} is {value}; allowed: 1 to {most}")
 
 
 @dataclass(frozen=True)
@@ -92,7 +108,11 @@ class ContrastiveTask(PretrainingTask):
         require(0 <= self.lead_dropout < 1, f"lead_dropout is {self.lead_dropout}; allowed: 0 up to below 1")
         require(0 < self.feature_grad_mult <= 1, f"feature_grad_mult is {self.feature_grad_mult}; allowed: (0, 1]")
         for name in ("mask_span", "negatives", "groups", "codes", "code_width", "final_width"):
-            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; allowed: 1 or more")
+            _check_size(name, getattr(self, name))
+        values = self.groups * self.codes * self.code_width
+        require(
+            values <= _MOST_CODES, f"groups, codes and code_width make {values} numbers; allowed: up to {_MOST_CODES}"
+        )
         require(
             self.code_width % self.groups == 0,
             f"code_width is {self.code_width}; allowed: a multiple of groups ({self.groups})",
@@ -120,7 +140,8 @@ class MaskedTask(PretrainingTask):
         check_fields(self)
         require(0 < self.visible < 1, f"visible is {self.visible}; allowed: above 0 and below 1")
         for name in ("visible_span", "decoder_layers", "decoder_width", "decoder_kernel", "decoder_groups"):
-            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; allowed: 1 or more")
+            _check_size(name, getattr(self, name))
+        require(self.masks <= _LARGEST["masks"], f"masks is {self.masks}; allowed: at most {_LARGEST['masks']}")
         require(self.decoder_kernel % 2 == 1, f"decoder_kernel is {self.decoder_kernel}; allowed: odd numbers")
         require(
             self.decoder_width % self.decoder_groups == 0,
@@ -237,7 +258,7 @@ class Crops:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        require(self.window_seconds > 0, f"window_seconds is {self.window_seconds}; allowed: above 0")
+        require(0 < self.window_seconds <= 3600, f"window_seconds is {self.window_seconds:g}; allowed: above 0 to 3600")
         require(0 < self.val_fraction < 1, f"val_fraction is {self.val_fraction}; allowed: above 0 and below 1")
         for name in ("time_stretch", "gain"):
             require(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; allowed: 0 (off) up to below 1")

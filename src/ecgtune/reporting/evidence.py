@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.reporting import external as tables
+from ecgtune.reporting.schemas import Cases, External, Stress
 from ecgtune.reporting.stress import loss_table, stress_sentences
 from ecgtune.utils import formatting
-from ecgtune.utils.files import read_json
+from ecgtune.utils.stored import ELSEWHERE, read_json
 from ecgtune.utils.text import printable_values
 
 #: Folder of the cases in a run folder, and the file with their facts.
 CASES, CASES_FILE = "cases", "cases.json"
 EXTERNAL, STRESS, STRESS_FIGURE = "external.json", "stress.json", "stress.svg"
+#: What they must hold.
+RESULTS: dict[str, Any] = {EXTERNAL: External, STRESS: Stress}
+_CASES_AGAIN = "remove its folder and run ecgtune report, which makes it again"
 #: Evaluations and stress tests in a report; more would make it long.
 MOST = 4
 
@@ -32,11 +36,16 @@ class Evidence:
 def read_evidence(run: Path) -> Evidence:
     """Read the evidence in the sub-folders of a run folder, the first `MOST` of each kind by name."""
     external, stress = (
-        {file.parent: printable_values(read_json(file)) for file in sorted(run.glob(f"*/{name}"))[:MOST]}
-        for name in (EXTERNAL, STRESS)
+        {file.parent: read_result(file) for file in sorted(run.glob(f"*/{name}"))[:MOST]} for name in RESULTS
     )
     file = run / CASES / CASES_FILE
-    return Evidence(external, stress, printable_values(read_json(file)) if file.is_file() else None)
+    cases = printable_values(read_json(file, Cases, _CASES_AGAIN)) if file.is_file() else None
+    return Evidence(external, stress, cases)
+
+
+def read_result(file: Path) -> dict[str, Any]:
+    """Read external.json or stress.json, its text made printable. Raises RunError, one line."""
+    return printable_values(read_json(file, RESULTS[file.name], f"{ELSEWHERE}, or remove it"))
 
 
 def external_facts(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,17 +3,18 @@
 All text of their files is made printable here: it is for reports, figures and cards only.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ecgtune.errors import RunError
+from ecgtune.errors import EcgtuneError, RunError
 from ecgtune.training.run_folder import check_format, read_log
 from ecgtune.training.schemas import CertaintyFile, EncoderFacts, Environment, Metrics, PretrainingMetrics, Results
-from ecgtune.utils.files import read_json, small_text, toml_value
 from ecgtune.utils.schema import check_schema
-from ecgtune.utils.text import printable, printable_values
+from ecgtune.utils.stored import ELSEWHERE, read_json, read_text, read_toml
+from ecgtune.utils.text import printable, printable_values, reason_of
 
 FINE_TUNING, PRETRAINING = "fine-tuning", "pretraining"
 #: Folders of the encoder of a pretraining, and the number format of its tensors there.
@@ -79,6 +80,20 @@ class FinishedPretraining(FinishedRun):
         return self.metrics["window"]["sampling_rate"] if "window" in self.metrics else self.config["sampling_rate"]
 
 
+@contextmanager
+def readable(folder: Path | str) -> Iterator[None]:
+    """Raise RunError where the files of a folder, which fit their schemas, lack what only a report shows."""
+    try:
+        yield
+    except (EcgtuneError, OSError):
+        raise
+    except Exception as error:
+        raise RunError(
+            f"{folder}: its files do not hold what the report shows ({reason_of(error)}); they are damaged, or of"
+            f" another version; {ELSEWHERE}"
+        ) from error
+
+
 def read_run(folder: Path | str) -> FinishedRun:
     """Read a finished run folder. Raises RunError for an unfinished or unreadable one, and for a pretraining."""
     return _read(Path(folder), FINE_TUNING)
@@ -94,7 +109,7 @@ def read_pretraining(folder: Path | str) -> FinishedPretraining:
     models = [_json(folder / name / "model.json", EncoderFacts) for name in names]
     return FinishedPretraining(
         **vars(run),
-        settings=_parsed(folder / "recipe.toml", toml_value),
+        settings=printable_values(read_toml(folder / "recipe.toml")),
         architecture=models[0]["architecture"],
         config=models[0]["config"],
         files=tuple(
@@ -113,7 +128,9 @@ def _read(folder: Path, kind: str) -> FinishedRun:
     found = metrics.get("kind", FINE_TUNING)
     if found != kind:
         raise RunError(f"{folder} holds a {found}, not a {kind}; give the folder of a {kind}")
-    check_schema(metrics, PretrainingMetrics if kind == PRETRAINING else Metrics, str(metrics_file), RunError)
+    check_schema(
+        metrics, PretrainingMetrics if kind == PRETRAINING else Metrics, str(metrics_file), RunError, ELSEWHERE
+    )
     log_file = folder / "log.jsonl"
     log = read_log(log_file) if log_file.is_file() else []
     environment = _json(folder / "environment.json", Environment if kind == PRETRAINING else dict[str, Any])
@@ -121,9 +138,8 @@ def _read(folder: Path, kind: str) -> FinishedRun:
     calibration = _json(file, dict[str, Any]) if file.is_file() else None
     file = folder / "certainty.json"
     certainty = _json(file, CertaintyFile) if file.is_file() else None
-    return FinishedRun(
-        folder, metrics, log, _parsed(folder / "recipe.toml", small_text), environment, calibration, certainty
-    )
+    recipe = read_text(folder / "recipe.toml")
+    return FinishedRun(folder, metrics, log, printable(recipe, lines=True), environment, calibration, certainty)
 
 
 def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -> Comparison:
@@ -134,7 +150,7 @@ def read_comparison(folder: Path | str, results: dict[str, Any] | None = None) -
         raise RunError(f"{folder} has no results.json; give a folder written by 'ecgtune compare'")
     content: dict[str, Any] = _json(file, Any) if results is None else printable_values(results)
     check_format(file, content)
-    check_schema(content, Results, str(file), RunError)
+    check_schema(content, Results, str(file), RunError, ELSEWHERE)
     methods = [row for row in content["rows"] if row["kind"] == "method"]
     runs = {row["method"]: [read_run(folder / run) for run in row["runs"]] for row in methods}
     return Comparison(folder, content, runs)
@@ -146,15 +162,5 @@ def _size(file: Path) -> int:
     return file.stat().st_size
 
 
-def _parsed(file: Path, read: Callable[[Path], Any]) -> Any:
-    try:
-        content = read(file)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read ({error}); run this method again") from error
-    return printable(content, lines=True) if isinstance(content, str) else printable_values(content)
-
-
 def _json(file: Path, schema: Any) -> Any:
-    content = printable_values(read_json(file))
-    check_schema(content, schema, str(file), RunError)
-    return content
+    return printable_values(read_json(file, schema))

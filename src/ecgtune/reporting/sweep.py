@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecgtune.errors import RunError
+from ecgtune.reporting.folders import readable
 from ecgtune.reporting.pages import folder_facts, render
 from ecgtune.reporting.style import METHOD_COLOURS, QUIET, draw, heading
 from ecgtune.training.schemas import SweepSettings
-from ecgtune.utils.csv_cells import read_csv
-from ecgtune.utils.files import read_json, replace_folder, write_text
+from ecgtune.utils.files import replace_folder, write_text
 from ecgtune.utils.formatting import flat
-from ecgtune.utils.schema import check_schema
+from ecgtune.utils.stored import fraction, read_json, read_rows
+from ecgtune.utils.text import printable_values, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,7 @@ PANEL = (3.0, 2.3)  # inches
 RATE = "optimisation.learning_rate"
 #: Columns of trials.csv that are not settings.
 RESULTS = ("method", "trial", "state", "val_auroc", "val_accuracy", "best_epoch", "epochs", "seconds", "trainable")
+_AGAIN = "rerun the sweep command, which makes it again"
 COLOUR = METHOD_COLOURS["full"]
 
 
@@ -64,25 +66,20 @@ class Sweep:
 def read_sweep(folder: Path | str) -> Sweep:
     """Read a sweep folder. Raises RunError when a file is missing or damaged."""
     folder = Path(folder)
-    settings = read_json(folder / "sweep.json")
-    check_schema(settings, SweepSettings, str(folder / "sweep.json"), RunError)
-    trials: dict[str, list[Trial]] = {name: [] for name in settings["methods"]}
-    file = folder / "trials.csv"
-    try:
-        for row in read_csv(file):
-            trials[row["method"]].append(_trial(row))
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise RunError(f"{file} cannot be read ({error}); rerun the sweep command") from None
+    settings = printable_values(read_json(folder / "sweep.json", SweepSettings))
+    found = read_rows(folder / "trials.csv", lambda row: _trial(row, settings["methods"]), _AGAIN)
+    trials = {name: [trial for trial in found if trial.method == name] for name in settings["methods"]}
     return Sweep(folder, settings, trials)
 
 
 def write_sweep(folder: Path | str, *, png: bool = False) -> Path:
     """Write `figures/` and `report.html` of a sweep folder; return the path of the report. Raises as `read_sweep`."""
-    sweep = read_sweep(folder)
-    replace_folder(sweep.folder / "figures", lambda partial: write_rate_figure(partial / "rates.svg", sweep, png=png))
-    file = sweep.folder / "report.html"
-    write_text(file, render("sweep.html.j2", _facts(sweep)))
-    return file
+    with readable(folder):
+        sweep = read_sweep(folder)
+        replace_folder(sweep.folder / "figures", lambda part: write_rate_figure(part / "rates.svg", sweep, png=png))
+        file = sweep.folder / "report.html"
+        write_text(file, render("sweep.html.j2", _facts(sweep)))
+        return file
 
 
 def write_rate_figure(path: Path, sweep: Sweep, *, png: bool = False) -> list[Path]:
@@ -144,13 +141,19 @@ def _panel(axes: Axes, sweep: Sweep, method: str, diverged: float) -> None:
     axes.set_xlabel("Learning rate" if searched else "Trial")
 
 
-def _trial(row: dict[str, str]) -> Trial:
+def _trial(row: dict[str, str], methods: Collection[str]) -> Trial:
+    """Raises KeyError or ValueError for a row that is not of the sweep."""
+    if row["method"] not in methods:
+        raise ValueError(f"{shown(row['method'])} is no method of the sweep")
+    settings = {name: value for name, value in row.items() if name not in RESULTS and value != ""}
+    if RATE in settings and not 0 < float(settings[RATE]) < float("inf"):
+        raise ValueError(f"{RATE} is {shown(settings[RATE])}")
     return Trial(
         method=row["method"],
         number=int(row["trial"]),
-        settings={name: value for name, value in row.items() if name not in RESULTS and value != ""},
-        auroc=float(row["val_auroc"]) if row["val_auroc"] else None,
-        accuracy=float(row["val_accuracy"]) if row["val_accuracy"] else None,
+        settings=printable_values(settings),
+        auroc=fraction(row["val_auroc"]) if row["val_auroc"] else None,
+        accuracy=fraction(row["val_accuracy"]) if row["val_accuracy"] else None,
         epochs=int(row["epochs"]) if row["epochs"] else None,
         seconds=float(row["seconds"]) if row["seconds"] else None,
         trainable=int(row["trainable"]),

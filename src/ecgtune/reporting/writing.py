@@ -1,35 +1,18 @@
 """Write the figures, tables, reports and model cards of a finished run, pretraining or comparison."""
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ecgtune.errors import EcgtuneError, RunError
 from ecgtune.reporting.figures import write_comparison_figures, write_pretraining_figures, write_run_figures
-from ecgtune.reporting.folders import FinishedPretraining, read_comparison, read_pretraining, read_run
+from ecgtune.reporting.folders import FinishedPretraining, read_comparison, read_pretraining, read_run, readable
 from ecgtune.reporting.pages import comparison_facts, pretraining_facts, render, run_facts
 from ecgtune.reporting.tables import table_csv, table_markdown
 from ecgtune.utils.files import replace_folder, write_json, write_text
-from ecgtune.utils.text import reason_of
 
 CARD, REPORT = "README.md", "report.html"
-
-
-@contextmanager
-def readable(folder: Path | str) -> Iterator[None]:
-    """Raise RunError where the files of a folder, which fit their schemas, lack what only a report shows."""
-    try:
-        yield
-    except (EcgtuneError, OSError):
-        raise
-    except Exception as error:
-        raise RunError(
-            f"{folder}: its files do not hold what the report shows ({reason_of(error)}); they are damaged, or of"
-            " another version: run it again in another folder"
-        ) from error
 
 
 def write_run(folder: Path | str, *, png: bool = False) -> Path:

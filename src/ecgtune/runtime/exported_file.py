@@ -89,6 +89,8 @@ def check_sealed(path: Path) -> None:
     try:
         left = path.stat().st_size - trailer
         with open_file(path) as file:
+            start = file.read(6)
+            file.seek(0)
             while left > 0:
                 part = file.read(min(left, _CHUNK))
                 digest.update(part)
@@ -96,6 +98,10 @@ def check_sealed(path: Path) -> None:
             end = file.read()
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror}); give a file of ecgtune export") from None
+    if start[4:] == b"ET":
+        raise ModelFileError(
+            f"{path}: is a program of ExecuTorch, which only its runtime reads; give the run, or export it as .onnx"
+        )
     if CHECKSUM.encode() not in end:
         raise ModelFileError(
             f"{path}: was not written by ecgtune export, or is cut off; export the run, or copy the file again"

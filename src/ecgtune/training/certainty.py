@@ -10,12 +10,8 @@ from ecgtune.evaluation.certainty import Certainty
 from ecgtune.evaluation.novelty import Novelty
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.training.schemas import CertaintyFile
-from ecgtune.utils.archives import checked_zip
-from ecgtune.utils.files import read_json, write_atomically, write_json
-from ecgtune.utils.schema import check_schema
-from ecgtune.utils.text import reason_of
-
-LARGEST = 1 << 28  # bytes of novelty.npz
+from ecgtune.utils.files import write_atomically, write_json
+from ecgtune.utils.stored import ELSEWHERE, read_json, read_packed
 
 
 def write_certainty(run: RunFolder, content: dict[str, Any], novelty: Novelty | None) -> None:
@@ -37,12 +33,11 @@ def read_certainty(run: RunFolder, thresholds: int) -> Certainty | None:
     """
     if not run.certainty.is_file():
         return None
-    content = read_json(run.certainty)
-    check_schema(content, CertaintyFile, str(run.certainty), RunError)
+    content = read_json(run.certainty, CertaintyFile)
     try:
         return Certainty.from_dict(content["certainty"], thresholds)
     except ValueError as error:
-        raise RunError(f"{run.certainty}: {error}; train the run again, or remove the file") from None
+        raise RunError(f"{run.certainty}: {error}; {ELSEWHERE}") from None
 
 
 def read_novelty(run: RunFolder, features: int) -> Novelty | None:
@@ -52,12 +47,11 @@ def read_novelty(run: RunFolder, features: int) -> Novelty | None:
     """
     if not run.novelty.is_file():
         return None
-    try:
-        if run.novelty.stat().st_size > LARGEST:
-            raise ValueError("larger than 256 MB")
-        found = Novelty.unpacked(checked_zip(run.novelty.read_bytes()))
+
+    def unpack(content: bytes) -> Novelty:
+        found = Novelty.unpacked(content)
         if found.width != features:
             raise ValueError(f"{found.width} features, but the encoder gives {features}")
         return found
-    except Exception as error:  # numpy and zipfile fail in many ways on damaged files
-        raise RunError(f"{run.novelty} cannot be read ({reason_of(error)}); train the run again") from None
+
+    return read_packed(run.novelty, unpack)

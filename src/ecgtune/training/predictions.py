@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ecgtune.data.positive import POSITIVE
 from ecgtune.data.tasks import MISSING, Task, task_of
 from ecgtune.errors import RunError
-from ecgtune.utils.csv_cells import csv_text, read_csv
+from ecgtune.utils.csv_cells import csv_text
+from ecgtune.utils.stored import ELSEWHERE, fraction, read_rows
+from ecgtune.utils.text import shown
 
 PROBABILITY, LABEL, UNCALIBRATED = "probability", "label", "uncalibrated"
 
@@ -83,32 +86,43 @@ class Predictions:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read predictions.csv. Raises RunError if it is missing or has another layout."""
-    try:
-        rows = read_csv(path)
-        names = list(rows[0]) if rows else []
-        group = np.array([row["group"] for row in rows])
-        label, probability = _columns(rows, names)
-        return Predictions(
-            row=np.array([int(row["row"]) for row in rows]),
-            group=group if len(group) and np.all(group != "") else None,
-            split=np.array([row["split"] for row in rows]),
-            label=label,
-            probability=probability,
-            recording=np.array([row["recording"] for row in rows]) if "recording" in names else None,
-        )
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise RunError(f"{path} cannot be read ({error}); the run is incomplete, finish it with --resume") from None
+    """Read predictions.csv. Raises RunError, one line, if it is missing, empty, damaged or has another layout."""
+    rows = read_rows(path, _parsed)
+    if not rows:
+        raise RunError(f"{path} has no rows; {ELSEWHERE}")
+    units = {
+        name: np.array([row[name] for row in rows]) if name in rows[0] else None for name in ("group", "recording")
+    }
+    group = units["group"]
+    return Predictions(
+        row=np.array([row["row"] for row in rows]),
+        group=None if group is None or (group == "").any() else group,
+        split=np.array([row["split"] for row in rows]),
+        label=np.array([row[LABEL] for row in rows]),
+        probability=np.array([row[PROBABILITY] for row in rows]),
+        recording=units["recording"],
+    )
 
 
-def _columns(rows: list[dict[str, str]], names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels and probabilities of parsed rows."""
-    columns = [name for name in names if name.startswith(f"{PROBABILITY}_")]
-    probability = np.array([[float(row[name]) for name in columns] for row in rows])
-    classes = [name.removeprefix(f"{PROBABILITY}_") for name in columns]
-    if LABEL in names and len(classes) == 1:
-        return np.array([int(row[LABEL] == classes[0]) for row in rows]), probability[:, 0]
-    if LABEL in names:
-        return np.array([classes.index(row[LABEL]) for row in rows]), probability
-    flags = [[int(row[f"{LABEL}_{name}"] or MISSING) for name in classes] for row in rows]
-    return np.array(flags, dtype=np.int8), probability
+def _parsed(row: dict[str, str]) -> dict[str, Any]:
+    """A row with its number, label and probability. Raises KeyError or ValueError."""
+    classes = [name.removeprefix(f"{PROBABILITY}_") for name in row if name.startswith(f"{PROBABILITY}_")]
+    if not classes:
+        raise KeyError(f"{PROBABILITY}_CLASS")
+    probability: Any = [fraction(row[f"{PROBABILITY}_{name}"]) for name in classes]
+    if LABEL not in row:
+        label: Any = np.array([_flag(row[f"{LABEL}_{name}"]) for name in classes], dtype=np.int8)
+    elif len(classes) == 1:
+        label, probability = int(row[LABEL] == classes[0]), probability[0]
+    else:
+        label = classes.index(row[LABEL])
+    number = int(row["row"])
+    if number < 0:
+        raise ValueError(f"row {number}")
+    return {**row, "row": number, "split": row["split"], LABEL: label, PROBABILITY: probability}
+
+
+def _flag(cell: str) -> int:
+    if cell not in ("", "0", "1"):
+        raise ValueError(f"{shown(cell)} is no label; 0, 1 or nothing is")
+    return int(cell or MISSING)

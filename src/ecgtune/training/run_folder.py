@@ -15,20 +15,19 @@ from ecgtune.errors import RunError
 from ecgtune.recipes.pretraining import Pretraining, pretraining_differences, pretraining_from_tables, pretraining_text
 from ecgtune.recipes.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text
 from ecgtune.training.schemas import LogRow, Metrics
-from ecgtune.utils.csv_cells import csv_text, read_csv
+from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import (
     FolderEntry,
     finite,
-    json_lines,
-    read_json,
     remove_partial,
-    toml_value,
     write_json,
     write_text,
 )
 from ecgtune.utils.formatting import flat
 from ecgtune.utils.locks import is_empty
 from ecgtune.utils.schema import check_schema
+from ecgtune.utils.stored import ELSEWHERE, read_json, read_json_lines, read_rows, read_toml
+from ecgtune.utils.text import shown
 
 #: `format` of metrics.json, results.json and rounds.json. Increased when a key changes its name or meaning.
 RESULT_FORMAT = 2
@@ -80,9 +79,9 @@ class RunFolder:
 
 def read_result(file: Path, schema: Any) -> dict[str, Any]:
     """Read a result file of `RESULT_FORMAT` and a schema of `training.schemas`. Raises RunError for any other file."""
-    content = read_json(file)
+    content = read_json(file, Any)
     check_format(file, content)
-    check_schema(content, schema, str(file), RunError)
+    check_schema(content, schema, str(file), RunError, ELSEWHERE)
     return content
 
 
@@ -112,8 +111,7 @@ def check_run(folder: RunFolder, recipe: Recipe | Pretraining, fingerprint: Mapp
             raise RunError(
                 f"{folder.path} already holds a run; continue it with --resume or choose another folder with --out"
             )
-        stored = read_json(folder.environment)
-        check_schema(stored, dict[str, Any], str(folder.environment), RunError)
+        stored = read_json(folder.environment, dict[str, Any])
         found = _recipe_differences(folder, recipe) + _differences(stored, fingerprint)
         if found:
             raise RunError(f"{folder.path} holds another run: {'; '.join(found)}; choose another folder with --out")
@@ -144,10 +142,7 @@ def read_recipe(folder: RunFolder) -> Recipe:
 def _read_tables(folder: RunFolder) -> dict[str, Any]:
     if not folder.recipe.is_file():
         raise RunError(f"{folder.path} holds no run (no recipe.toml); give the folder that fine-tune or compare wrote")
-    try:
-        return toml_value(folder.recipe)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{folder.recipe} cannot be read ({error}); remove the folder and rerun") from None
+    return read_toml(folder.recipe)
 
 
 def _recipe_differences(folder: RunFolder, recipe: Recipe | Pretraining) -> list[str]:
@@ -183,12 +178,8 @@ def log_text(log: Sequence[Mapping[str, Any]]) -> str:
 
 def read_log(file: Path) -> list[dict[str, Any]]:
     """Return the epochs of a log.jsonl. Raises RunError."""
-    try:
-        rows = json_lines(file)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read ({error}); the folder is incomplete, run it again") from None
-    for schema in (list[LogRow], list[dict[str, float | None]]):
-        check_schema(rows, schema, str(file), RunError)
+    rows = read_json_lines(file, list[LogRow])
+    check_schema(rows, list[dict[str, float | None]], str(file), RunError, ELSEWHERE)
     return rows
 
 
@@ -206,6 +197,9 @@ def split_text(split: Mapping[str, np.ndarray], origin: np.ndarray | None = None
     return csv_text([list(columns), *zip(*columns.values(), strict=True)])
 
 
+_SPLITS = ("train", "val", "test")
+
+
 def chosen_on(run: RunFolder) -> frozenset[str]:
     """Recordings or groups whose windows trained the run, or chose its epoch; empty where they have no names, and for a
     run from the hub, which comes without them."""
@@ -217,12 +211,16 @@ def chosen_on(run: RunFolder) -> frozenset[str]:
 def read_split(run: RunFolder) -> dict[str, np.ndarray]:
     """Rows of each split of split.csv, rising. Raises RunError."""
     pairs = [(row["row"], row["split"]) for row in _split_rows(run)]
-    return {name: np.array([row for row, of in pairs if of == name]) for name in ("train", "val", "test")}
+    return {name: np.array([row for row, of in pairs if of == name]) for name in _SPLITS}
 
 
 def _split_rows(run: RunFolder) -> list[dict[str, Any]]:
     """Rows of split.csv, of which `row` is a number. Raises RunError."""
-    try:
-        return [{**row, "row": int(row["row"]), "split": row["split"]} for row in read_csv(run.split)]
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{run.split} cannot be read ({error}); the run is incomplete, train it again") from None
+
+    def parsed(row: dict[str, str]) -> dict[str, Any]:
+        number, split = int(row["row"]), row["split"]
+        if number < 0 or split not in _SPLITS:
+            raise ValueError(f"row {number} of {shown(split)}")
+        return {**row, "row": number}
+
+    return read_rows(run.split, parsed)

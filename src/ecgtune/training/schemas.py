@@ -240,8 +240,17 @@ class Results(TypedDict):
     history: NotRequired[list[Count]]
 
 
+class SweepMethod(TypedDict):
+    """A method of a sweep."""
+
+    recipe: str
+    space: dict[str, Any]
+    weights: str
+
+
 class SweepSettings(TypedDict):
     """sweep.json."""
 
-    trials: Count
-    methods: dict[str, dict[str, Any]]
+    trials: Annotated[int, 1, 1 << 53]
+    methods: Annotated[dict[str, SweepMethod], 1, 1000]
+    machine: dict[str, Any]

@@ -101,7 +101,7 @@ def load_file(path: str | Path) -> None:
         sys.path.append(str(path.parent))  # last, so that no file beside it hides an installed package
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise SettingError(f"{path} cannot be imported ({reason_of(error)}); repair the file") from error
 

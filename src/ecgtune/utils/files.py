@@ -160,16 +160,6 @@ def file_sha256(path: Path) -> str:
         raise DataError(f"{path}: cannot be read ({error.strerror}); is the file complete and readable?") from error
 
 
-def read_json(path: Path) -> Any:
-    """Return the JSON value of a file. Raises RunError when it is missing or damaged."""
-    try:
-        return json_value(path)
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{path} cannot be read ({type(error).__name__}); the folder is incomplete, run it again"
-        ) from None
-
-
 def json_value(path: Path) -> Any:
     """Return the JSON value of a file of at most `MOST_JSON_BYTES` and `_MOST_LEVELS`. Raises OSError or ValueError.
 
@@ -194,10 +184,17 @@ def small_text(path: Path) -> str:
 
 def toml_value(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file of at most `MOST_JSON_BYTES`. Raises OSError or ValueError."""
+    return parsed_toml(small_text(path))
+
+
+def parsed_toml(text: str) -> dict[str, Any]:
+    """Return the tables of TOML under the limits of `parsed_json`. Raises ValueError."""
     try:
-        return tomllib.loads(small_text(path))
+        value = tomllib.loads(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
+    _check_depth(value)
+    return value
 
 
 def parsed_json(text: str) -> Any:
@@ -210,14 +207,21 @@ def parsed_json(text: str) -> Any:
         value = json.loads(text, parse_constant=refuse)
     except RecursionError:
         raise ValueError("nested too deep") from None
+    _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    """Raise ValueError where a value has over `_MOST_LEVELS`, or a whole number beyond the 64 bits that TOML has."""
     level, depth = [value], 0
     while level:  # what reads the value goes into it by recursion, which has a limit of its own
         depth += 1
         if depth > _MOST_LEVELS:
             raise ValueError("nested too deep")
+        if any(isinstance(each, int) and abs(each) >> 63 for each in level):
+            raise ValueError("a whole number is beyond 64 bits")
         parts = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list)))
         level = [part for each in parts for part in each]
-    return value
 
 
 def replace_folder(path: Path, write: Callable[[Path], object]) -> None:

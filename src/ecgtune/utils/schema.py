@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 import sys
 from collections.abc import Mapping
 from types import UnionType
@@ -27,15 +29,19 @@ Fraction = Annotated[float, 0, 1]
 _WORDS = {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false", type(None): "null"}
 
 
-def check_schema(value: Any, hint: Any, source: str, error: type[EcgtuneError]) -> None:
-    """Raise `error`, one line with the place, unless `value` fits `hint`.
+DAMAGED = "the file is damaged, or was not written by ecgtune"
 
-    hint: a plain type, `Any`, `Literal`, a union, `list[X]`, `dict[str, X]`, a TypedDict, or `Annotated[X, low, high]`
-    for a number in a range. A number is never NaN or infinite, and true is no number.
+
+def check_schema(value: Any, hint: Any, source: str, error: type[EcgtuneError], remedy: str = DAMAGED) -> None:
+    """Raise `error`, one line with the place and `remedy`, unless `value` fits `hint`.
+
+    hint: a plain type, `Any`, `Literal`, a union, `list[X]`, `dict[K, X]`, a TypedDict, or with `Annotated` a number in
+    a range (`[float, low, high]`), a list or table of a length in a range, a table with certain keys, or a text that
+    fits a regular expression as a whole. A number is never NaN or infinite, and true is no number.
     """
     problem = _problem(value, hint, "")
     if problem:
-        raise error(f"{source}: {problem}; the file is damaged, or was not written by ecgtune")
+        raise error(f"{source}: {problem}; {remedy}")
 
 
 def _problem(value: Any, hint: Any, place: str) -> str:
@@ -48,9 +54,8 @@ def _problem(value: Any, hint: Any, place: str) -> str:
         problems = [_problem(value, option, place) for option in arguments]
         return "" if "" in problems else problems[0]
     if origin is Annotated:
-        kind, low, high = arguments
-        problem = _problem(value, kind, place)
-        return problem or ("" if low <= value <= high else _sentence(place, value, f"{low:g} to {high:g}"))
+        kind, *limits = arguments
+        return _problem(value, kind, place) or _limit_problem(value, limits, place)
     if origin is Literal:
         return "" if value in arguments else _sentence(place, value, " or ".join(map(repr, arguments)))
     if is_typeddict(hint):
@@ -58,7 +63,9 @@ def _problem(value: Any, hint: Any, place: str) -> str:
     if origin is dict:
         if not isinstance(value, dict):
             return _sentence(place, value, "a table")
-        parts = ((f"{place}.{str(key)[:40]}", part, arguments[1]) for key, part in value.items())
+        keys = ((f"a key of {place.lstrip('.') or 'the content'}", key, arguments[0]) for key in value)
+        entries = ((f"{place}.{shown(key)[1:-1]}", part, arguments[1]) for key, part in value.items())
+        parts = itertools.chain(keys, entries)
     elif origin is list:
         if not isinstance(value, (list, tuple)):
             return _sentence(place, value, "a list")
@@ -70,6 +77,18 @@ def _problem(value: Any, hint: Any, place: str) -> str:
         wrong = wrong or (hint is float and abs(value) > sys.float_info.max)  # a whole number
         return _sentence(place, value, _WORDS.get(hint, hint.__name__)) if wrong else ""
     return next((problem for name, part, kind in parts if (problem := _problem(part, kind, name))), "")
+
+
+def _limit_problem(value: Any, limits: list[Any], place: str) -> str:
+    if isinstance(value, str):
+        return "" if re.fullmatch(limits[0], value) else _sentence(place, value, f"text of the form {limits[0]}")
+    if isinstance(limits[0], str):
+        return next((f"{place.lstrip('.')}.{name} is missing" for name in limits if name not in value), "")
+    low, high = limits
+    if isinstance(value, (dict, list, tuple)):
+        fits = low <= len(value) <= high
+        return "" if fits else f"{place.lstrip('.')} has {len(value)} entries; {low:g} to {high:g} are needed"
+    return "" if low <= value <= high else _sentence(place, value, f"{low:g} to {high:g}")
 
 
 def _table_problem(value: Any, hint: Any, place: str) -> str:

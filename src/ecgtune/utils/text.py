@@ -43,8 +43,8 @@ def shortened(text: str, width: int) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the type and the text of an error in one line; a long text is cut at a word."""
-    text = " ".join(str(error).split())
+    """Return the type and the text of an error in one printable line; a long text is cut at a word."""
+    text = printable(" ".join(str(error).split()))
     if len(text) > MOST_REASON:
         text = textwrap.shorten(text, MOST_REASON, placeholder=" ...", break_on_hyphens=False)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -53,6 +53,11 @@ def reason_of(error: BaseException) -> str:
 def shown(value: object) -> str:
     """Format a value of a file for a one-line message: quoted, control characters escaped, at most 40 characters."""
     return repr(str(value)[:40])
+
+
+def shown_name(name: str) -> str:
+    """Format a name of a file for a one-line message: escaped, at most 40 characters, without quotes."""
+    return shortened(printable(name), 40)
 
 
 def plain_number(text: str) -> str:

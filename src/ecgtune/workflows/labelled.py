@@ -16,6 +16,7 @@ from ecgtune.runtime.predictor import Predictor
 from ecgtune.training.run_folder import RunFolder, read_split
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.utils.stored import ELSEWHERE
 from ecgtune.workflows.predict import BATCH
 
 Signal = NDArray[np.float32]
@@ -89,12 +90,15 @@ def _test_rows(run: Predictor, dataset: Dataset) -> NDArray[np.int64]:
     folder = getattr(run, "folder", None)
     if folder is None:
         raise RunError(f"{dataset.source.path} is the file that the run was trained on; give the run's folder")
-    rows = read_split(RunFolder(folder))["test"]
+    file = RunFolder(folder)
+    rows = read_split(file)["test"]
     if run.trained_on["windows"] != len(dataset):
         raise RunError(
             f"{dataset.source.path} has {counted(len(dataset), 'window')}, but the run was trained on "
             f"{run.trained_on['windows']} of it; read it with the same options"
         )
+    if not len(rows) or rows.max() >= len(dataset):
+        raise RunError(f"{file.split} has no rows of the test split below {len(dataset)}; {ELSEWHERE}")
     return rows
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ecgtune.data.beat_prints import SERIES, BeatPrints, Overlap, matching_pairs, overlap
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.near_duplicates import compared_lead
+from ecgtune.errors import DataError
 from ecgtune.io.beat_prints import PRETRAINING, prints_of, read_prints, windows_prints, write_prints
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.models.classifier import Classifier
@@ -89,7 +90,10 @@ def data_overlap(
     out: CSV file of the pairs. Other arguments as for `fingerprint`. Raises DataError for files that cannot be used.
     """
     prints = [prints_of(Path(each), lead=lead, options=options) for each in (first, second)]
-    pairs = tuple(overlap(*prints))
+    try:
+        pairs = tuple(overlap(*prints))
+    except DataError as error:
+        raise DataError(f"{first} and {second}: {error}") from None
     if out is not None:
         rows = [(pair.first, pair.second, pair.intervals) for pair in pairs]
         write_text(Path(out), csv_text([("first", "second", "intervals"), *rows]))

@@ -34,11 +34,13 @@ from ecgtune.training.loop import TrainingResult, count_steps, train
 from ecgtune.training.precision import check_precision, resolved_precision
 from ecgtune.training.processes import Processes
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder, begin_run, check_run
+from ecgtune.training.schemas import EncoderFacts
 from ecgtune.utils.csv_cells import csv_text
-from ecgtune.utils.files import check_space, read_json, replace_folder, write_json, write_text
+from ecgtune.utils.files import check_space, replace_folder, write_json, write_text
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.utils.stored import read_json
 from ecgtune.workflows.environment import command_line, machine, now
 
 DEFAULTS = PretrainSettings()
@@ -149,7 +151,7 @@ def _finish(
         "name": recipe.name,
         "seed": seed,
         "objective": str(recipe.objective),
-        "weights": f"pretrained (sha256 {read_json(folder.best / 'model.json')['sha256'][:8]}...)",
+        "weights": f"pretrained (sha256 {read_json(folder.best / 'model.json', EncoderFacts)['sha256'][:8]}...)",
         **objective.started_from,
         "parameters": sum(parameter.numel() for parameter in objective.encoder.parameters()),
         "data": {

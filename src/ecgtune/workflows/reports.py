@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ecgtune.config.base import require
 from ecgtune.deployment.run import read_run
@@ -11,8 +12,8 @@ from ecgtune.reporting.recommendation import shown_run
 from ecgtune.reporting.writing import write_comparison_report, write_pretraining, write_run_report
 from ecgtune.runtime.predictor import Predictor
 from ecgtune.training.run_folder import RunFolder
-from ecgtune.utils.files import read_json
 from ecgtune.utils.locks import exclusive
+from ecgtune.utils.stored import read_json
 from ecgtune.workflows.cases import EACH, write_cases
 from ecgtune.workflows.environment import command_line
 
@@ -36,8 +37,7 @@ def write_report(folder: str | Path, *, cases: int = EACH, device: str = "auto")
         with exclusive(folder, command_line()):
             return write_comparison_report(folder), missing
     RunFolder(folder).check_finished()
-    content = read_json(folder / METRICS)
-    if isinstance(content, dict) and content.get("kind") == PRETRAINING:
+    if read_json(folder / METRICS, dict[str, Any]).get("kind") == PRETRAINING:
         return write_pretraining(folder, card=False), None
     return folder / "report.html", _with_cases(folder, cases, device)
 

@@ -5,7 +5,6 @@ only.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import socket
 import tempfile
@@ -23,7 +22,9 @@ from ecgtune.config.reading import OF_RECORDINGS
 from ecgtune.errors import EcgtuneError, SettingError
 from ecgtune.io.readers.registry import common_folder
 from ecgtune.runtime.predictor import NOTICE, Predictor
+from ecgtune.utils.files import MOST_JSON_BYTES, parsed_json
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.utils.text import shown_name
 from ecgtune.workflows.predict import open_predictor, predict_files
 from ecgtune.workflows.prediction_tables import RECORDINGS, WINDOWS, tables
 
@@ -135,7 +136,8 @@ def application(models: Mapping[str, Predictor], settings: ServeSettings | None 
         try:
             unknown = sorted(set(facts) - set(ASKED))
             if unknown:
-                raise SettingError(f"unknown settings {', '.join(unknown)}; allowed: {', '.join(ASKED)}")
+                names_of = ", ".join(map(shown_name, unknown[:5]))
+                raise SettingError(f"unknown settings {names_of}; allowed: {', '.join(ASKED)}")
             asked = from_table(PredictSettings, {"workers": 1, **facts}, "the request")
             with turn:
                 return {name: predicted(models[name], data, asked, place / str(n)) for n, name in enumerate(names)}
@@ -244,13 +246,21 @@ async def _received(request: Request, place: Path) -> tuple[list[Path], dict[str
 def _of_json(body: bytes, folder: Path) -> tuple[list[Path], dict[str, Any]]:
     from starlette.exceptions import HTTPException
 
+    if len(body) > MOST_JSON_BYTES:
+        raise HTTPException(413, f"JSON is larger than {MOST_JSON_BYTES >> 20} MB; send such recordings as files")
     try:
-        facts = json.loads(body)
-        signal = np.asarray(facts.pop("signal"), np.float32)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        facts = parsed_json(body.decode("utf-8"))
+        values = np.asarray(facts.pop("signal"))
+        if values.dtype.kind == "O":  # null stands for a sample that is missing
+            values = np.where(values == None, np.nan, values).astype(np.float64)  # noqa: E711
+        signal = values.astype(np.float32)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         raise HTTPException(400, "the body is no JSON object with numbers in signal, a list for each lead") from None
-    if signal.ndim != 2:
-        raise HTTPException(400, f"signal has {signal.ndim} dimensions; allowed: 2, (leads, samples)")
+    if values.dtype.kind not in "iuf" or signal.ndim != 2:
+        found = f"{signal.ndim} dimensions of {values.dtype.name}"
+        raise HTTPException(400, f"signal has {found}; allowed: 2 of numbers, (leads, samples)")
+    if np.isinf(signal).any():
+        raise HTTPException(400, "signal has numbers beyond 3e38; send millivolts or microvolts")
     file = folder / "signal.npy"
     np.save(file, signal)
     return [file], facts
@@ -269,8 +279,8 @@ def _checked_name(name: str | None) -> str:
 def _value(text: str) -> Any:
     """A setting of a form: a number, true, false or a list as in JSON, or else the text."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parsed_json(text)
+    except ValueError:
         return text
 
 

@@ -13,11 +13,12 @@ import ecgtune
 from ecgtune.config.auto import AutoSettings
 from ecgtune.errors import RunError
 from ecgtune.io.writing import write_csv
-from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.files import json_value, write_json
 from ecgtune.workflows import cases
 from ecgtune.workflows.auto import auto, do, hand_over, trainings
 from ecgtune.workflows.auto.plan_file import begin, read_plan
 from ecgtune.workflows.auto.trial import material_of
+from helpers.auto import choice
 from helpers.cli import run
 
 #: So much time that a slow machine is done sooner: two epochs are few.
@@ -53,10 +54,10 @@ def test_it_needs_no_flag_and_writes_everything(place):
     answer = (out / "answer.md").read_text()
     assert "Assumed: the sampling rate is 100 Hz" in answer
     assert "test AUROC" in answer
-    results = read_json(out / "do" / "results.json")
+    results = json_value(out / "do" / "results.json")
     assert {"probe", "lora", "full", "scratch"} <= {trial["method"] for trial in results["trials"]}
-    assert 0 < read_json(out / "spent.json")["seconds"] < 1200
-    assert {"points", "extrapolated"} <= read_json(out / "curve.json").keys()
+    assert 0 < json_value(out / "spent.json")["seconds"] < 1200
+    assert {"points", "extrapolated"} <= json_value(out / "curve.json").keys()
 
 
 @pytest.mark.slow
@@ -78,7 +79,7 @@ def test_the_command_that_reproduces_runs(place, monkeypatch):
     monkeypatch.chdir(place)
     run(*commands(place)["auto"])
     first, again = place / "runs/auto", place / "runs/auto-again"
-    assert read_json(again / "test.json") == read_json(first / "test.json")
+    assert json_value(again / "test.json") == json_value(first / "test.json")
     for name in ("split.csv", "model/predictions.csv"):
         assert (again / name).read_bytes() == (first / name).read_bytes()
 
@@ -117,7 +118,7 @@ def test_a_killed_command_resumes_counts_the_time_and_can_be_repeated(tmp_path, 
         patch.setattr(trainings, "run_trial", killed)
         with pytest.raises(KeyboardInterrupt):
             ecgtune.auto(data, settings, out=out)
-    spent = read_json(out / "spent.json")["seconds"]
+    spent = json_value(out / "spent.json")["seconds"]
     done = {path: path.stat().st_mtime_ns for path in out.glob("do/*/*/result.json")}
     assert (len(done), spent > 0) == (2, True)
     with monkeypatch.context() as patch:  # and once more between the cases and the reports that show them
@@ -128,20 +129,20 @@ def test_a_killed_command_resumes_counts_the_time_and_can_be_repeated(tmp_path, 
     assert "Electrocardiogram" not in (out / "report.html").read_text()
     answer = ecgtune.auto(data, settings, out=out)
     assert {path: path.stat().st_mtime_ns for path in done} == done
-    assert read_json(out / "spent.json")["seconds"] > spent
-    assert {trial["method"] for trial in read_json(out / "do/results.json")["trials"]} == {
+    assert json_value(out / "spent.json")["seconds"] > spent
+    assert {trial["method"] for trial in json_value(out / "do/results.json")["trials"]} == {
         *("probe", "full", "scratch")
     }
     assert answer == tmp_path / "out" / "answer.md"
     assert "model.onnx was not written: `the extra is not installed; then rerun the command`" in answer.read_text()
     assert "page.html was not written: `it is made of model.onnx`" in answer.read_text()
-    assert read_json(out / "test.json")["runs"] == ["model"]
+    assert json_value(out / "test.json")["runs"] == ["model"]
 
     again = tmp_path / "again"
     ecgtune.auto(data, AutoSettings(repeat=out), out=again)
-    assert read_json(again / "test.json") == read_json(out / "test.json")
+    assert json_value(again / "test.json") == json_value(out / "test.json")
     scores = [
-        [(trial["name"], trial["score"]) for trial in read_json(folder / "do/results.json")["trials"]]
+        [(trial["name"], trial["score"]) for trial in json_value(folder / "do/results.json")["trials"]]
         for folder in (out, again)
     ]
     assert scores[0] == scores[1]
@@ -160,7 +161,7 @@ def test_trainings_at_a_time_are_those_one_after_the_other(tmp_path):
         out = tmp_path / str(jobs)
         settings = AutoSettings(budget="10min", encoders=("ecg-fm-tiny",), folds=1, epochs=2, until="do", jobs=jobs)
         ecgtune.auto(data, settings, out=out)
-        trials = read_json(out / "do" / "results.json")["trials"]
+        trials = json_value(out / "do" / "results.json")["trials"]
         scores.append({trial["name"]: trial["score"] for trial in trials if trial["seed"] == 0})
     assert scores[0].keys() == scores[1].keys()
     assert scores[0] == pytest.approx(scores[1], abs=0.05)  # of another number of threads
@@ -182,7 +183,7 @@ def test_a_plan_does_not_change_after_its_trainings_began(tmp_path):
 def test_an_edited_budget_is_refused_once_the_model_is_chosen(tmp_path):
     data, decided = ecgtune.simulate(96, seed=1, seconds=3), AutoSettings(until="decide", encoders=("ecg-fm-tiny",))
     ecgtune.auto(data, decided, out=tmp_path)
-    write_json(tmp_path / "choice.json", {"budget": 1800.0})
+    write_json(tmp_path / "choice.json", choice())
     ecgtune.auto(data, decided, out=tmp_path)
     file = tmp_path / "plan.toml"
     file.write_text(file.read_text().replace("seconds = 1800.0", "seconds = 3600.0"))

@@ -6,12 +6,13 @@ import pytest
 
 import ecgtune
 from ecgtune.config.auto import AutoSettings
-from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.files import json_value, write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto import budget as clock
 from ecgtune.workflows.auto import do as module
 from ecgtune.workflows.auto import trainings
 from ecgtune.workflows.auto.plan_file import read_plan
+from helpers.auto import FACTS
 
 WINDOWS = 480  # that stand for more: their costs are those of all
 OVERHEAD = 3.0  # seconds of a training before its first step and after its last
@@ -36,8 +37,8 @@ class Machine:
 
     def train(self, out, folder, callbacks=()):
         if (folder / "result.json").is_file():
-            return read_json(folder / "result.json")
-        job = read_json(folder / "job.json")
+            return json_value(folder / "result.json")
+        job = json_value(folder / "job.json")
         split = trainings.material_of(out, read_plan(out)).split(
             job["round"], windows=job["windows"], validated=job["validated"]
         )
@@ -50,7 +51,7 @@ class Machine:
             ended = job["seconds"] + (len(split.val) + 3 * 4) * pass_  # a last step and its validation
             self.now += min(job["epochs"] * epoch, ended) + len(split.val) * pass_
         self.first = self.first or self.now
-        result = {**job, "score": 0.8, "train_windows": len(split.train), "spent": self.now}
+        result = {**FACTS, **job, "score": 0.8, "train_windows": len(split.train), "spent": self.now}
         write_json(folder / "result.json", result)
         return result
 

@@ -15,6 +15,7 @@ from ecgtune.workflows.auto.choose import chosen, read_candidates, validation_of
 from ecgtune.workflows.auto.material import Material
 from ecgtune.workflows.auto.plan_file import AutoPlan
 from ecgtune.workflows.auto.trial import score_of
+from helpers.auto import job, results, trained
 
 DATA = simulate(400, seed=2)
 RNG = np.random.default_rng(0)
@@ -33,23 +34,21 @@ def predictions(label, skill):
 
 def candidate(out, given, method, skill, seed=0):
     """A finished candidate in do/, and its trials."""
-    name = f"{method}-{skill}-{seed}"
     trials = []
     for number in range(given.rounds):
         rows = given.split(number).val
         probability = predictions(DATA.label[rows], skill)
-        folder = out / "do" / name / f"round-{number}"
+        score = score_of("binary", DATA.label[rows], probability)
+        trials.append(trained(number, method=method, seed=seed, score=score))
+        folder = out / "do" / trials[-1]["name"] / f"round-{number}"
         folder.mkdir(parents=True)
         np.savez(folder / "validation.npz", row=rows, probability=probability)
-        facts = {"method": method, "encoder": "e", "windows": None, "epochs": 2, "seed": seed, "round": number}
-        facts |= {"name": name, "trainable": 10, "trainable_fraction": 0.1, "train_windows": 100, "spent": 1.0}
-        trials.append(facts | {"ended": False, "score": score_of("binary", DATA.label[rows], probability)})
     return trials
 
 
 def choice(out, given, *candidates):
     trials = [trial for one in candidates for trial in candidate(out, given, *one)]
-    write_json(out / "do" / "results.json", {"trials": trials})
+    write_json(out / "do" / "results.json", results(trials))
     found = read_candidates(out, given)
     return chosen(found, validation_of(given, found[0][1]))
 
@@ -95,7 +94,7 @@ def test_folds_without_time_leave_a_choice_among_those_with_the_most(tmp_path):
     given = material(rounds=5)
     trials = [trial for one in (("probe", 1.0), ("lora", 0.2)) for trial in candidate(tmp_path, given, *one)]
     kept = [trial for trial in trials if trial["round"] < (3 if trial["method"] == "probe" else 1)]
-    write_json(tmp_path / "do" / "results.json", {"trials": kept})
+    write_json(tmp_path / "do" / "results.json", results(kept))
     ((only, rows),) = read_candidates(tmp_path, given)
     assert only.result["method"] == "probe"
     assert len(only.copies) == 1
@@ -115,17 +114,18 @@ def test_a_planted_test_split_does_not_change_the_choice(tmp_path):
     assert chosen(found, validation_of(planted, found[0][1])) == before
 
 
-@pytest.mark.parametrize(("folder", "ends"), [("do/probe/round-0", True), ("do/probe/final", False)])
-def test_a_killed_last_training_after_folds_resumes_and_a_finished_one_does_not(folder, ends, tmp_path, monkeypatch):
-    write_json(tmp_path / "do/probe/round-0/job.json", {"name": "probe", "round": 0})
-    write_json(tmp_path / "do/probe/round-0/result.json", {})
+@pytest.mark.parametrize(("last", "ends"), [("round-0", True), ("final", False)])
+def test_a_killed_last_training_after_folds_resumes_and_a_finished_one_does_not(last, ends, tmp_path, monkeypatch):
+    name = job()["name"]
+    write_json(tmp_path / "do" / name / "round-0/job.json", job())
+    write_json(tmp_path / "do" / name / "round-0/result.json", trained())
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "log.jsonl").touch()  # of the epochs before the kill
     limits = []
     monkeypatch.setattr(module, "ready_run", lambda *_: None)
     monkeypatch.setattr(module, "run_recipe", lambda run, bar, callbacks: limits.append(callbacks[0]))
     monkeypatch.setattr(module, "tested", lambda *_: {})
-    found = {"runs": [folder], "candidates": [{"name": "probe", "seconds": 50.0}]}
+    found = {"runs": [f"do/{name}/{last}"], "candidates": [{"name": name, "seconds": 50.0}]}
     with ProgressBar(shown=False) as progress:
         module._test(tmp_path, AutoPlan(), found, material(), Budget(tmp_path, progress), progress)
     limits[0].on_train_begin(0, 1)

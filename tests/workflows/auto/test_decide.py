@@ -9,29 +9,14 @@ from ecgtune.errors import DataError, SettingError
 from ecgtune.utils.files import write_json
 from ecgtune.workflows.auto.decide import decide
 from ecgtune.workflows.auto.plan_file import read_plan, stored_reasons
+from helpers.auto import FINGERPRINT
 
-WINDOWS = {
-    "kind": "windows",
-    "reading": {"kind": "windows", "path": "windows.csv"},
-    "sampling_rates": {"100": 5000},
-    "leads": {"II": 5000},
-    "seconds": {"min": 6.0, "p5": 6.0, "median": 6.0, "max": 6.0},
-    "recordings": None,
-    "task": "binary",
-    "windows": 5000,
-    "labels": {"0": {"positives": 2500, "known": 5000}, "1": {"positives": 2500, "known": 5000}},
-    "group": "patient",
-    "groups": 1000,
-    "split": None,
-    "duplicates": {"pairs": 0, "examples": []},
-    "positive": "positive class: 1 (as given)",
-    "assumed": ["the sampling rate is 100 Hz"],
-    "quality": {"notes": []},
-    "problems": [],
-}
+WINDOWS = FINGERPRINT
+_READING = {"kind": "records", "table": "t.csv", "records": "r", "columns": {}, "options": {}, "settings": {}}
 RECORDS = WINDOWS | {
     "kind": "records",
-    "reading": {"kind": "records", "columns": {}, "options": {}, "settings": {}},
+    "request": _READING,
+    "reading": _READING,
     "recordings": 5000,
     "sampling_rates": {"300": 4000, "500": 1000},
 }
@@ -117,7 +102,7 @@ def test_cutting_of_windows_that_are_cut_is_refused(tmp_path):
 
 
 def test_two_encoders_of_one_name_are_refused(tmp_path):
-    with pytest.raises(SettingError, match="two models are called 'ecg-fm-tiny'"):
+    with pytest.raises(SettingError, match="encoders ecg-fm-tiny, ecg-fm-tiny has a name twice"):
         decided(tmp_path, WINDOWS, encoders=("ecg-fm-tiny", "ecg-fm-tiny"))
 
 

@@ -8,12 +8,13 @@ import torch
 import ecgtune
 from ecgtune.config.auto import AutoSettings
 from ecgtune.errors import DataError, RunError
-from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.files import json_value, write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto import do as module
 from ecgtune.workflows.auto import trainings
 from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.plan_file import read_plan
+from helpers.auto import FACTS
 
 FIRST, SECOND = "ecg-fm-tiny", "ecg-fm-tiny-random"
 
@@ -26,12 +27,12 @@ def out(tmp_path, monkeypatch):
 
     def trial(out, folder, callbacks=()):
         if not (folder / "result.json").is_file():
-            job = read_json(folder / "job.json")
+            job = json_value(folder / "job.json")
             score = 0.7 + 0.1 * (job["encoder"] == SECOND) + 0.1 * (job["method"] == "full")
-            write_json(folder / "result.json", {**job, "score": score, "train_windows": 60, "spent": 100.0})
+            write_json(folder / "result.json", {**FACTS, **job, "score": score, "spent": 100.0})
             with (tmp_path / "started").open("a") as file:
                 file.write(f"{job['name']}\n")
-        return read_json(folder / "result.json")
+        return json_value(folder / "result.json")
 
     monkeypatch.setattr(trainings, "run_trial", trial)
     monkeypatch.setattr(trainings, "measured", lambda *_: {"step": 1e-3, "forward": 1e-3})

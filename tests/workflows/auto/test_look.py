@@ -10,7 +10,7 @@ from ecgtune.io.label_table import TableColumns
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.records.reading import RecordSettings
 from ecgtune.io.writing import write_csv
-from ecgtune.utils.files import read_json
+from ecgtune.utils.files import json_value
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.auto import request_of
 from ecgtune.workflows.auto.look import look
@@ -33,7 +33,7 @@ def test_the_rate_of_a_csv_file_is_assumed_where_one_alone_is_plausible(tmp_path
     assert found["reading"]["sampling_rate"] == 100
     assert "100 Hz" in found["assumed"][0]
     assert (found["task"], found["windows"], found["group"]) == ("binary", 60, "patient")
-    assert read_json(tmp_path / "out" / "fingerprint.json") == found
+    assert json_value(tmp_path / "out" / "fingerprint.json") == found
     assert looked(tmp_path / "windows.csv", tmp_path / "other", sampling_rate=100)["assumed"] == []
 
 

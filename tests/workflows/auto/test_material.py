@@ -10,15 +10,17 @@ from ecgtune.data.simulation import simulate
 from ecgtune.utils.files import write_json
 from ecgtune.workflows.auto.material import read_material
 from ecgtune.workflows.auto.plan_file import AutoPlan
+from helpers.auto import FINGERPRINT
 
 
 def material(out, dataset, **split):
     plan = AutoPlan()
     plan = replace(plan, split=replace(plan.split, **split))
     out.mkdir(exist_ok=True)
-    found = {"kind": "simulated", "reading": dict(dataset.source.reading), "sha256": dataset.source.sha256}
+    reading = dict(dataset.source.reading)
+    found = {"kind": "simulated", "reading": reading, "request": reading, "sha256": dataset.source.sha256}
     found["duplicates"] = near_duplicate_groups(dataset).pairs
-    write_json(out / "fingerprint.json", found)
+    write_json(out / "fingerprint.json", FINGERPRINT | found)
     return read_material(out, plan)
 
 

@@ -9,6 +9,7 @@ from ecgtune.errors import RunError
 from ecgtune.utils.files import write_json
 from ecgtune.workflows.auto import auto, trial
 from ecgtune.workflows.auto.plan_file import read_plan
+from helpers.auto import job
 
 
 @pytest.fixture
@@ -35,24 +36,23 @@ def short(monkeypatch):
     return limited
 
 
-def job(out, method="full"):
-    folder = out / "do" / "one" / "round-0"
-    known = {"method": method, "encoder": "ecg-fm-tiny", "windows": 32, "validated": None, "epochs": 1, "seed": 0}
-    write_json(folder / "job.json", {**known, "name": "one", "round": 0, "seconds": 600.0, "pieces": None})
-    return folder
+def planned(out):
+    known = job(method="full", encoder="ecg-fm-tiny", windows=32, epochs=1, seconds=600.0)
+    write_json(out / "do" / known["name"] / "round-0" / "job.json", known)
+    return out / "do" / known["name"] / "round-0"
 
 
 def test_a_batch_is_taken_in_pieces_that_fit(out, short):
-    found = trial.run_trial(out, job(out))
+    found = trial.run_trial(out, planned(out))
     assert found["pieces"]["pieces"] == 4
     assert 0 < found["score"] <= 1
-    recipe = (out / "do/one/round-0/run/recipe.toml").read_text()
+    recipe = (planned(out) / "run/recipe.toml").read_text()
     assert "gradient_accumulation_steps = 4" in recipe
 
 
 def test_one_window_that_is_too_much_is_a_reason(out, short):
     short.windows = 0
-    found = trial.run_trial(out, job(out))
+    found = trial.run_trial(out, planned(out))
     assert "memory of the cpu ends with one window at a time" in found["failed"]
     assert "\n" not in found["failed"]
 

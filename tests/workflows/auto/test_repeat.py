@@ -6,14 +6,22 @@ from ecgtune.config.auto import AutoSettings
 from ecgtune.errors import RunError, SettingError
 from ecgtune.utils.files import write_json
 from ecgtune.workflows.auto.repeat import check_repeated, compared
+from helpers.auto import FINGERPRINT
 
-FOUND = {"sha256": "abc", "reading": {"kind": "windows", "path": "/here/windows.csv", "positive": None}}
+FOUND = FINGERPRINT | {"reading": {"kind": "windows", "path": "/here/windows.csv", "positive": None}}
+
+TESTED = {
+    "runs": ["model"],
+    "window": {"n": 9, "metrics": {"auroc": {"value": 0.8, "ci_low": 0.7, "ci_high": 0.9}}},
+    "group": {"reason": "no groups"},
+    "threshold": {"value": 0.5, "rule": "fixed"},
+}
 
 
 @pytest.fixture
 def first(tmp_path):
     write_json(tmp_path / "first" / "fingerprint.json", FOUND)
-    write_json(tmp_path / "first" / "test.json", {"window": 1})
+    write_json(tmp_path / "first" / "test.json", TESTED)
     return tmp_path / "first"
 
 
@@ -46,7 +54,7 @@ def test_decisions_are_those_of_the_folder():
 
 
 def test_it_says_whether_the_results_are_the_same(first, tmp_path):
-    write_json(tmp_path / "test.json", {"window": 1})
+    write_json(tmp_path / "test.json", TESTED)
     assert "are those of" in compared(tmp_path, first)
-    write_json(tmp_path / "test.json", {"window": 2})
+    write_json(tmp_path / "test.json", TESTED | {"runs": ["model-1", "model-2"]})
     assert "differ from those of" in compared(tmp_path, first)

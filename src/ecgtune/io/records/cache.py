@@ -153,7 +153,7 @@ def _versions_in(entry: Path) -> list[Any] | None:
     try:
         with open_file(entry / _VERSIONS) as file:
             return json.loads(file.read())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

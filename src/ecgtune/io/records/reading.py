@@ -57,7 +57,7 @@ class RecordSettings(SignalSteps):
 
     def __post_init__(self) -> None:
         require(0 <= self.max_skipped <= 1, f"max_skipped {self.max_skipped} is not allowed; 0 to 1 is")
-        require(self.workers is None or self.workers >= 1, f"workers {self.workers} is not allowed; 1 or more is")
+        require(self.workers is None or 1 <= self.workers <= 1024, f"workers {self.workers}; 1 to 1024 are allowed")
         if self.sampling_rate is not None:
             check_rate(self.sampling_rate, "the rate of the windows,")
 

@@ -48,7 +48,7 @@ class SideTuning(Method):
     def __post_init__(self) -> None:
         check_fields(self)
         for setting in ("width", "expansion", "heads"):
-            check_least(getattr(self, setting), 1, f"{setting} of side tuning")
+            check_least(getattr(self, setting), 1, f"{setting} of side tuning", 4096 if setting == "width" else 64)
         check_fraction(self.dropout, "dropout of side tuning")
         require(
             self.block == "mlp" or self.width % self.heads == 0,

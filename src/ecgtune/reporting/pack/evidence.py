@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import RunError
+from ecgtune.reporting.evidence import RESULTS, read_result
 from ecgtune.reporting.evidence import read_evidence as read_inside
 from ecgtune.reporting.folders import FinishedRun, read_run
 from ecgtune.reporting.pack.tracked import Ledger, Place
+from ecgtune.training.schemas import Results, SavedModel
 from ecgtune.utils import formatting
-from ecgtune.utils.files import read_json, toml_value
+from ecgtune.utils.stored import read_json, read_toml
 from ecgtune.utils.text import printable_values
 
 #: Folder of the pack with copies of the result files.
@@ -54,9 +56,9 @@ def read_evidence(folder: Path | str, evaluation: Path | None = None, stress: Pa
     """
     folder = Path(folder)
     if (folder / "results.json").is_file() and not (folder / "metrics.json").is_file():
-        rows = read_json(folder / "results.json").get("rows") or [{}]
-        runs = rows[0].get("runs") or ["METHOD/seed-0"]
-        raise RunError(f"{folder} holds a comparison; give one of its runs, such as {folder / str(runs[0])}")
+        rows = read_json(folder / "results.json", Results)["rows"]
+        first = next((run for row in rows for run in row["runs"]), "METHOD/seed-0")
+        raise RunError(f"{folder} holds a comparison; give one of its runs, such as {folder / first}")
     run = read_run(folder)
     ledger = Ledger()
     sources = {name: folder / file for name, file in _FILES.items()}
@@ -78,12 +80,10 @@ def read_evidence(folder: Path | str, evaluation: Path | None = None, stress: Pa
 
 
 def _content(file: Path) -> Any:
-    if file.suffix == ".json":
-        return printable_values(read_json(file))
-    try:
-        return printable_values(toml_value(file))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read ({error}); run this method again") from error
+    if file.name in RESULTS:
+        return read_result(file)
+    schema = SavedModel if file.name == "model.json" else dict[str, Any]  # the others are read by `read_run` first
+    return printable_values(read_json(file, schema) if file.suffix == ".json" else read_toml(file))
 
 
 def _result(run: FinishedRun, folder: Path, name: str, command: str) -> Path:
@@ -91,10 +91,10 @@ def _result(run: FinishedRun, folder: Path, name: str, command: str) -> Path:
     file = folder / name
     if not file.is_file():
         raise RunError(f"{folder} has no {name}; give a folder that 'ecgtune {command}' wrote")
-    content = read_json(file)
+    content = read_result(file)
     # Both commands store the summary of the run, which has its test metrics with their intervals.
     auroc = run.metrics["window"]["metrics"]["auroc"]
     known = f"{formatting.score(auroc['value'])} (95 % interval {formatting.interval(auroc)})"
-    if not isinstance(content, dict) or known not in str(content.get("run")):
+    if known not in content["run"]:
         raise RunError(f"{file} is not of {run.folder}; run 'ecgtune {command} {run.folder} ...' again")
     return file

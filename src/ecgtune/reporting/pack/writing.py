@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import RunError, SettingError
+from ecgtune.reporting.evidence import read_result
 from ecgtune.reporting.figures import write_run_figures
 from ecgtune.reporting.folders import read_run
 from ecgtune.reporting.pack.checklists import CHECKLISTS, fill
@@ -29,7 +30,7 @@ from ecgtune.reporting.stress import write_stress_figure
 from ecgtune.reporting.style import with_pdf
 from ecgtune.reporting.writing import readable
 from ecgtune.utils.csv_cells import csv_text
-from ecgtune.utils.files import read_json, replace_folder, write_json, write_text
+from ecgtune.utils.files import replace_folder, write_json, write_text
 
 _COLUMNS = ("document", "shown", "factor", "file", "key", "value")
 
@@ -79,7 +80,9 @@ def _write(run: Path | str, out: Path, evaluation: Path | None, stress: Path | N
         with with_pdf():
             write_run_figures(folder / "figures", read_run(run))
             if evidence.facts["stress"] is not None:
-                write_stress_figure(folder / "figures" / "stress.svg", read_json(evidence.copies["facts/stress.json"]))
+                write_stress_figure(
+                    folder / "figures" / "stress.svg", read_result(evidence.copies["facts/stress.json"])
+                )
         write_text(folder / "references.bib", bibliography)
         write_json(folder / "croissant.json", croissant(metrics, split))
         for copy, file in evidence.copies.items():

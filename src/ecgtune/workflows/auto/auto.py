@@ -90,7 +90,7 @@ def auto(
             budget.tick(now=True)
             return result
         budget.limit(plan.budget.seconds)
-        if not (out / CHOICE).is_file():
+        if not all((out / name).is_file() for name in (CHOICE, RESULT_OF["do"])):
             if first is None:
                 do(out, plan, budget, progress, settings.jobs)
             else:

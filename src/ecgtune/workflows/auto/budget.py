@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ecgtune.training.callbacks import Callback
-from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.files import write_json
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.utils.stored import read_json
+from ecgtune.workflows.auto.schemas import Spent
 
 FILE = "spent.json"
 _EVERY = 5.0  # seconds between two writes
 _SLOWEST = 8.0
+_AGAIN = "remove it and rerun, which counts the time from 0 again"
 
 
 class Budget(Callback):
@@ -23,7 +26,7 @@ class Budget(Callback):
 
     def __init__(self, out: Path, progress: ProgressBar) -> None:
         self._file, self._progress = out / FILE, progress
-        self._before = float(read_json(self._file)["seconds"]) if self._file.is_file() else 0.0
+        self._before = read_json(self._file, Spent, _AGAIN)["seconds"] if self._file.is_file() else 0.0
         self._started = self._written = time.monotonic()
         self._computed = time.process_time()
         self._shown = 0.0

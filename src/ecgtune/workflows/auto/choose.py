@@ -23,27 +23,29 @@ from ecgtune.evaluation.scorer import make_scorer
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils import formatting
-from ecgtune.utils.files import read_json, replace_folder, write_json
+from ecgtune.utils.files import replace_folder, write_json
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.utils.stored import REMOVE, read_json
 from ecgtune.workflows.auto.budget import Budget, Deadline
-from ecgtune.workflows.auto.do import RESULTS
+from ecgtune.workflows.auto.do import read_results
 from ecgtune.workflows.auto.material import Material
-from ecgtune.workflows.auto.plan_file import CHOICE, FOLDER, AutoPlan
+from ecgtune.workflows.auto.plan_file import CHOICE, FOLDER, AutoPlan, read_choice
+from ecgtune.workflows.auto.schemas import Tested
 from ecgtune.workflows.auto.trial import (
+    FINAL,
     JOB,
     PROBE,
     RESULT,
     RUN,
-    VALIDATION,
     limited_threads,
     material_of,
+    read_job,
+    read_validation,
     ready_run,
 )
 from ecgtune.workflows.run import run_recipe
 
 MODEL, TESTED = "model", "test.json"
-#: Folder of the last training after folds, beside those of its folds.
-FINAL = "final"
 METRIC = "auroc"
 RESAMPLES, LEVEL = 500, 0.95
 _LEAST_FINAL = 30.0  # seconds that a last training after folds may take at least
@@ -95,7 +97,7 @@ def choose(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> 
         choice = chosen(candidates, validation_of(material, candidates[0][1]))
         write_json(out / CHOICE, {"budget": plan.budget.seconds, **choice})
         progress.note(choice["reason"])
-    choice = read_json(out / CHOICE)
+    choice = read_choice(out)
     budget.tick(now=True)
     if not (out / TESTED).is_file():
         _test(out, plan, choice, material, budget, progress)
@@ -104,7 +106,7 @@ def choose(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> 
 
 def read_candidates(out: Path, material: Material) -> list[tuple[Candidate, NDArray[np.int64]]]:
     """The candidates that validate the most development windows, with the rows of these."""
-    results = read_json(out / FOLDER / RESULTS)
+    results = read_results(out)
     by_name: dict[str, list[dict[str, Any]]] = {}
     for trial in results["trials"]:
         if "score" in trial:
@@ -118,8 +120,7 @@ def read_candidates(out: Path, material: Material) -> list[tuple[Candidate, NDAr
         if {one["round"] for one in trials} != wanted:
             continue
         folders = [f"{FOLDER}/{name}/round-{trial['round']}" for trial in sorted(trials, key=lambda one: one["round"])]
-        stored = [np.load(out / folder / VALIDATION) for folder in folders]
-        rows, copies = _copies([(one["row"], one["probability"]) for one in stored])
+        rows, copies = _copies([read_validation(out / folder, material.dataset) for folder in folders])
         found.append((Candidate(name, trials[0], tuple(folders), copies), rows))
     return found
 
@@ -129,7 +130,7 @@ def _copies(
 ) -> tuple[NDArray[np.int64], tuple[NDArray[np.float64], ...]]:
     """Rows that are validated, sorted, and their first and, of folds, second prediction."""
     if len(stored) == 1:
-        return stored[0][0], (stored[0][1].astype(np.float64),)
+        return stored[0][0], (stored[0][1],)
     rows = np.unique(np.concatenate([row for row, _ in stored]))
     shape = (2, len(rows), *stored[0][1].shape[1:])
     copies, seen = np.full(shape, np.nan), np.zeros(len(rows), dtype=int)
@@ -254,9 +255,9 @@ def _test(
     for folder, place in zip(runs, places, strict=True):
         job_file = out / folder / JOB
         if not job_file.is_file():  # the last training after folds
-            first = read_json(out / Path(folder).parent / "round-0" / JOB)
+            first = read_job(out / Path(folder).parent / "round-0")
             write_json(job_file, {**first, "round": -1})
-        job = read_json(job_file)
+        job = read_job(out / folder)
         if (out / folder / RUN).is_dir() and not place.is_dir():
             replace_folder(place, lambda partial, source=out / folder / RUN: _copy(source, partial))
         run = ready_run(out, plan, job, place)
@@ -274,6 +275,11 @@ def _test(
                 write_json(job_file, {**job, "steps": limit.steps, "threads": torch.get_num_threads()})
         budget.tick(now=True)
     write_json(out / TESTED, tested(places, material))
+
+
+def read_tested(out: Path) -> dict[str, Any]:
+    """Read test.json of a folder. Raises RunError, one line."""
+    return read_json(out / TESTED, Tested, REMOVE)
 
 
 def _copy(source: Path, partial: Path) -> None:

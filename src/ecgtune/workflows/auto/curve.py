@@ -16,12 +16,11 @@ from ecgtune.training.inference import logits_of
 from ecgtune.training.loop import train
 from ecgtune.training.prefix import precompute_inputs
 from ecgtune.training.run_folder import RunFolder
-from ecgtune.utils.files import read_json
 from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.choose import validation_of
-from ecgtune.workflows.auto.do import RESULTS
+from ecgtune.workflows.auto.do import read_results
 from ecgtune.workflows.auto.plan_file import FOLDER, AutoPlan
-from ecgtune.workflows.auto.trial import PROBE, VALIDATION, material_of, probabilities, ready_run
+from ecgtune.workflows.auto.trial import PROBE, material_of, probabilities, read_validation, ready_run
 
 _FRACTIONS = (0.125, 0.25, 0.5)
 NOTHING: dict[str, Any] = {"points": [], "extrapolated": []}
@@ -33,12 +32,12 @@ def probe_curve(out: Path, plan: AutoPlan, budget: Budget) -> dict[str, Any]:
     Without points where the windows are too few for two steps of training, or the probe does not read features.
     """
     material = material_of(out, plan)
-    results = read_json(out / FOLDER / RESULTS)
+    results = read_results(out)
     probes = [one for one in results["trials"] if one["method"] == PROBE and one["encoder"] == results["encoder"]]
     whole = max((one for one in probes if "score" in one and one["round"] == 0), key=lambda one: one["train_windows"])
     folder = out / FOLDER / whole["name"] / f"round-{whole['round']}"
-    stored = np.load(folder / VALIDATION)
-    validation = validation_of(material, stored["row"])
+    rows, probability = read_validation(folder, material.dataset)
+    validation = validation_of(material, rows)
     sizes, draws = [], []
     for fraction in _FRACTIONS:
         windows = int(fraction * whole["train_windows"])
@@ -49,7 +48,9 @@ def probe_curve(out: Path, plan: AutoPlan, budget: Budget) -> dict[str, Any]:
     if len(sizes) < 2:
         return NOTHING
     sizes.append(whole["train_windows"])
-    draws.append(validation.draws([stored["probability"].astype(float)]))
+    draws.append(validation.draws([probability]))
+    if not all(np.isfinite(each).all() for each in draws):  # a class has no validation windows
+        return NOTHING
     return {"encoder": whole["encoder"], **learning_curve(sizes, draws)}
 
 

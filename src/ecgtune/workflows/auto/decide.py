@@ -19,8 +19,7 @@ from ecgtune.recipes.recipe import load_recipes
 from ecgtune.training.inference import choose_device
 from ecgtune.training.memory import free_memory
 from ecgtune.utils import formatting
-from ecgtune.utils.files import read_json
-from ecgtune.workflows.auto.look import FILE as FINGERPRINT
+from ecgtune.workflows.auto.look import read_fingerprint
 from ecgtune.workflows.auto.plan_file import (
     FLAGS,
     GIVEN,
@@ -65,7 +64,7 @@ def decide(out: Path, settings: AutoSettings) -> AutoPlan:
     """
     if settings.repeat is not None:
         return _repeated(out, Path(settings.repeat))
-    found = read_json(out / FINGERPRINT)
+    found = read_fingerprint(out)
     stored = read_plan(out) if (out / PLAN).is_file() else None
     seconds = settings.seconds if settings.budget is not None or stored is None else stored.budget.seconds
     made = _decided(found, settings, seconds)
@@ -89,7 +88,7 @@ def _repeated(out: Path, first: Path) -> AutoPlan:
     """The plan of `first`, with its reasons."""
     plan, reasons = read_plan(first), stored_reasons(first)
     check_begun(out, plan)
-    facts = _facts(read_json(out / FINGERPRINT))
+    facts = _facts(read_fingerprint(out))
     write_plan(out, plan, {key: f"{reason} (of {first})" for key, reason in reasons.items()}, facts)
     return plan
 

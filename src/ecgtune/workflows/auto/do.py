@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from ecgtune.errors import DataError, EcgtuneError
+from ecgtune.errors import DataError, EcgtuneError, RunError
 from ecgtune.utils import formatting
 from ecgtune.utils.files import write_json
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.utils.stored import REMOVE, read_json
+from ecgtune.utils.text import shown
 from ecgtune.workflows.auto.budget import Budget
 from ecgtune.workflows.auto.plan_file import FOLDER, AutoPlan, begin
+from ecgtune.workflows.auto.schemas import DoneFile
 from ecgtune.workflows.auto.trainings import LATE, Trainings
-from ecgtune.workflows.auto.trial import PROBE
+from ecgtune.workflows.auto.trial import PROBE, name_of
 
 RESULTS = "results.json"
 #: Fraction of the first tenth of the time for the probes; the machine may be slower than it was measured.
@@ -85,6 +88,20 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
     return results
 
 
+def read_results(out: Path) -> dict[str, Any]:
+    """Read do/results.json of a folder. Raises RunError, one line."""
+    file = out / FOLDER / RESULTS
+    results = read_json(file, DoneFile, REMOVE)
+    trials = results["trials"]
+    wrong = next((trial["name"] for trial in trials if trial["name"] != name_of(trial)), None)
+    if wrong is not None:
+        raise RunError(f"{file}: {shown(wrong)} is not the name of its training; {REMOVE}")
+    first = [one for one in trials if (one["method"], one["encoder"], one["round"]) == (PROBE, results["encoder"], 0)]
+    if not any("score" in one for one in first):
+        raise RunError(f"{file} has no probe of {shown(results['encoder'])}; {REMOVE}")
+    return results
+
+
 def _probes(trainings: Trainings, rungs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The probe of each encoder in the first tenth of the time."""
     plan, trials, note = trainings.plan, [], trainings.progress.note
@@ -117,7 +134,7 @@ def _probes(trainings: Trainings, rungs: list[dict[str, Any]]) -> list[dict[str,
             fold = " on one fold" if rounds > 1 else ""
             note(
                 f"{answer} after {formatting.duration(trainings.budget.spent)}: a linear probe of {encoder} reaches a "
-                f"validation AUROC of {found[0]['score']:.3f}{fold} with "
+                f"validation AUROC of {formatting.score(found[0]['score'])}{fold} with "
                 f"{formatting.counted(found[0]['train_windows'], 'training window')}"
             )
         trials += found if job["rounds"] == 1 else trainings.run([job])

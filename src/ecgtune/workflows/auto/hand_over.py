@@ -9,18 +9,22 @@ from typing import Any
 
 from ecgtune.errors import EcgtuneError
 from ecgtune.reporting.auto import write_auto, write_auto_report
+from ecgtune.reporting.folders import readable
 from ecgtune.reporting.wording import decision_sentence
+from ecgtune.training.run_folder import RunFolder, read_result
 from ecgtune.utils import formatting
-from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.files import write_json
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.utils.stored import REMOVE, read_json
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.choose import MODEL, TESTED
+from ecgtune.workflows.auto.choose import MODEL, read_tested
 from ecgtune.workflows.auto.curve import probe_curve
-from ecgtune.workflows.auto.do import RESULTS
+from ecgtune.workflows.auto.do import read_results
 from ecgtune.workflows.auto.flags import flags_of
-from ecgtune.workflows.auto.look import FILE as FINGERPRINT
-from ecgtune.workflows.auto.material import FACTS
-from ecgtune.workflows.auto.plan_file import CHOICE, FOLDER, SCRATCH, AutoPlan, stored_reasons
+from ecgtune.workflows.auto.look import read_fingerprint
+from ecgtune.workflows.auto.material import read_split_facts
+from ecgtune.workflows.auto.plan_file import SCRATCH, AutoPlan, read_choice, stored_reasons
+from ecgtune.workflows.auto.schemas import Curve, TestedMetrics
 from ecgtune.workflows.auto.trial import material_of
 from ecgtune.workflows.cases import add_cases
 from ecgtune.workflows.environment import machine
@@ -34,7 +38,7 @@ CURVE, EXPORTED, PAGE = "curve.json", "model.onnx", "page.html"
 
 def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> None:
     """Write the exported file, the page, the learning curve, the answer and the next commands, then the report."""
-    choice = read_json(out / CHOICE)
+    choice = read_choice(out)
     first = out / (MODEL if len(choice["runs"]) == 1 else f"{MODEL}-1")
     progress.describe("hand over: export")
     problems = {}
@@ -51,8 +55,9 @@ def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) 
     if not (out / CURVE).is_file():
         progress.describe("hand over: learning curve")
         write_json(out / CURVE, probe_curve(out, plan, budget))
-    facts = _facts(out, plan, choice, budget, problems)
-    write_auto(out, facts)
+    with readable(out):
+        facts = _facts(out, plan, choice, budget, problems)
+        write_auto(out, facts)
     progress.note(facts["headline"])
     progress.describe("hand over: cases for the report")  # behind the answer, which does not wait for them
     add_cases(first, material_of(out, plan).dataset, device=plan.training.device)
@@ -74,10 +79,10 @@ def _facts(
     out: Path, plan: AutoPlan, choice: dict[str, Any], budget: Budget, problems: dict[str, str]
 ) -> dict[str, Any]:
     """Values of the templates."""
-    found, test, curve = (read_json(out / name) for name in (FINGERPRINT, TESTED, CURVE))
-    results = read_json(out / FOLDER / RESULTS)
+    found, test, results = read_fingerprint(out), read_tested(out), read_results(out)
+    curve = read_json(out / CURVE, Curve, REMOVE)
     folders = [out / name for name in test["runs"]]
-    metrics = read_json(folders[0] / "metrics.json")
+    metrics = read_result(RunFolder(folders[0]).metrics, TestedMetrics)
     level = test["group"] if "metrics" in test["group"] else test["window"]
     unit = test["group"].get("of", "window") if "metrics" in test["group"] else "window"
     taken = next(row for row in choice["candidates"] if row["name"] == choice["chosen"])
@@ -92,7 +97,7 @@ def _facts(
         "found": found,
         "assumed": found["assumed"],
         "plan_rows": [(key, f"{_shown(plan.value(key))}: {reason}") for key, reason in stored_reasons(out).items()],
-        "split": read_json(out / FACTS),
+        "split": read_split_facts(out),
         "choice": choice,
         "candidates": _shown_candidates(choice["candidates"]),
         "encoder": results["encoder"],

@@ -18,16 +18,18 @@ from ecgtune.data.plausibility import doubts, fitting_rates
 from ecgtune.data.signal.quality import saturated_leads
 from ecgtune.data.tasks import label_counts, task_of
 from ecgtune.errors import DataError, QuestionError, RunError
-from ecgtune.io.again import read_again
+from ecgtune.io.again import check_reading, read_again
 from ecgtune.io.label_table import LABEL_NAMES, TableColumns, read_label_table
 from ecgtune.io.published_labels import SCP_COLUMN
 from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.readers.csv_table import read_table
 from ecgtune.io.records.reading import Inspection, RecordSettings, inspect_records
 from ecgtune.io.windows import read_dataset
-from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.files import write_json
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.utils.stored import REMOVE, read_json
+from ecgtune.workflows.auto.schemas import Fingerprint
 
 FILE = "fingerprint.json"
 FORMAT = 1
@@ -47,8 +49,8 @@ def look(request: Mapping[str, Any], out: Path, *, progress: ProgressBar) -> dic
     """
     file = out / FILE
     if file.is_file():
-        found = read_json(file)
-        if found.get("request") != dict(request):
+        found = read_fingerprint(out)
+        if found["request"] != dict(request):
             raise RunError(f"{out} holds another auto (other files, or other flags of reading); choose another --out")
         return found
     progress.describe("look")
@@ -56,6 +58,17 @@ def look(request: Mapping[str, Any], out: Path, *, progress: ProgressBar) -> dic
     found = _recordings(request, out, progress) if kind == "records" else _windows(request)
     found = {"format": FORMAT, "request": dict(request), **found}
     write_json(file, found)
+    return found
+
+
+def read_fingerprint(out: Path) -> dict[str, Any]:
+    """Read fingerprint.json of a folder. Raises RunError, one line."""
+    file = out / FILE
+    found = read_json(file, Fingerprint, REMOVE)
+    for name in ("request", "reading"):
+        check_reading(found[name], f"{file}: {name}", RunError, REMOVE)
+        if found[name]["kind"] != found["kind"]:
+            raise RunError(f"{file}: {name}.kind is not {found['kind']}; {REMOVE}")
     return found
 
 

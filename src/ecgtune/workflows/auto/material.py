@@ -17,11 +17,15 @@ from ecgtune.data.tasks import group_counts, strata
 from ecgtune.errors import RunError
 from ecgtune.io.again import read_again
 from ecgtune.models.loading import input_spec_of
-from ecgtune.utils.csv_cells import csv_text, read_csv
-from ecgtune.utils.files import read_json, write_json, write_text
+from ecgtune.utils.csv_cells import csv_text
+from ecgtune.utils.files import file_sha256, write_json, write_text
 from ecgtune.utils.formatting import counted
+from ecgtune.utils.stored import REMOVE, read_json, read_rows
+from ecgtune.utils.text import shown
 from ecgtune.workflows.auto.look import FILE as FINGERPRINT
+from ecgtune.workflows.auto.look import read_fingerprint
 from ecgtune.workflows.auto.plan_file import AutoPlan
+from ecgtune.workflows.auto.schemas import ELSEWHERE, SplitFile
 
 SPLIT, FACTS = "split.csv", "split.json"
 UNUSED = "unused"
@@ -85,24 +89,35 @@ class Material:
 
 def read_material(out: Path, plan: AutoPlan) -> Material:
     """Read the windows by the fingerprint and the plan, and their split from split.csv, which is written once."""
-    found = read_json(out / FINGERPRINT)
+    found = read_fingerprint(out)
     dataset = read_again(_planned_reading(found, plan), found["sha256"] if found["kind"] != "records" else None)
     if found["kind"] != "records":  # whose pairs the reading finds
         pairs = tuple((first, second) for first, second in found["duplicates"])
+        unknown = {name for pair in pairs for name in pair}.difference(() if dataset.group is None else dataset.group)
+        if unknown:
+            raise RunError(f"{out / FINGERPRINT}: duplicates: {shown(min(unknown))} is not in the data; {REMOVE}")
         dataset = replace(dataset, source=replace(dataset.source, near_duplicates=pairs))
     if not (out / FACTS).is_file():
         part, fold, facts = _drawn(dataset, plan)
         rows = zip(range(len(part)), part.tolist(), fold.tolist(), strict=True)
         write_text(out / SPLIT, csv_text([["row", "split", "fold"], *([*row] for row in rows)]))
-        write_json(out / FACTS, {**facts, "windows": len(dataset), "sha256": dataset.source.sha256})
-    facts = read_json(out / FACTS)
+        sums = {"sha256": dataset.source.sha256, "rows_sha256": file_sha256(out / SPLIT)}
+        write_json(out / FACTS, {**facts, "windows": len(dataset), **sums})
+    facts = read_split_facts(out)
     if facts["sha256"] != dataset.source.sha256 or facts["windows"] != len(dataset):
         raise RunError(
             f"{out / SPLIT} is of other windows (the data or [data] of plan.toml changed); choose another --out"
         )
-    stored = read_csv(out / SPLIT)
-    part = np.array([row["split"] for row in stored], dtype="U6")
-    return Material(dataset, part, np.array([int(row["fold"]) for row in stored]), facts)
+    part, fold = zip(*read_rows(out / SPLIT, lambda row: (row["split"], int(row["fold"])), ELSEWHERE), strict=True)
+    return Material(dataset, np.array(part, dtype="U6"), np.array(fold), facts)
+
+
+def read_split_facts(out: Path) -> dict[str, Any]:
+    """Read split.json. Raises RunError, one line, also where split.csv is not the one that it describes."""
+    facts = read_json(out / FACTS, SplitFile, ELSEWHERE)
+    if not (out / SPLIT).is_file() or file_sha256(out / SPLIT) != facts["rows_sha256"]:
+        raise RunError(f"{out / SPLIT} is not as it was drawn; {ELSEWHERE}")
+    return facts
 
 
 def _planned_reading(found: dict[str, Any], plan: AutoPlan) -> dict[str, Any]:

@@ -6,16 +6,19 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import tomli_w
 
 from ecgtune.config.auto import PlannedBudget, PlannedData, PlannedModel, PlannedSplit, PlannedTraining
 from ecgtune.config.base import from_tables
-from ecgtune.errors import RunError
+from ecgtune.errors import RunError, SettingError
 from ecgtune.utils import formatting
-from ecgtune.utils.files import read_json, toml_value, write_json, write_text
+from ecgtune.utils.files import write_json, write_text
+from ecgtune.utils.stored import REMOVE, read_json, read_text, read_toml
+from ecgtune.utils.text import shown
+from ecgtune.workflows.auto.schemas import ELSEWHERE, Choice
 
 PLAN, PROSE, CHOICE = "plan.toml", "plan.md", "choice.json"
 #: Folder of the trainings, and in it the plan with which they began.
@@ -45,6 +48,7 @@ FLAGS = {
     "budget.seconds": "--budget",
 }
 GIVEN = "as given"
+_AGAIN = "remove it and rerun, which decides again"
 #: The method that is a small network from scratch.
 SCRATCH = "scratch"
 
@@ -79,11 +83,12 @@ class AutoPlan:
 def read_plan(out: Path) -> AutoPlan:
     """Read plan.toml of the folder. Raises RunError without one, SettingError for unknown or wrong settings."""
     file = out / PLAN
+    tables = read_toml(file, _AGAIN)
     try:
-        tables = toml_value(file)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read ({error}); remove it to decide again") from None
-    return AutoPlan(**from_tables(TABLES, tables, str(file)))
+        return AutoPlan(**from_tables(TABLES, tables, str(file)))
+    except SettingError as error:
+        where = "" if str(file) in str(error) else f"{file}: "
+        raise SettingError(f"{where}{error}; or {_AGAIN}") from None
 
 
 def begin(out: Path, plan: AutoPlan) -> None:
@@ -95,18 +100,29 @@ def begin(out: Path, plan: AutoPlan) -> None:
 def check_begun(out: Path, plan: AutoPlan) -> None:
     """Raise RunError where trainings began with another plan, or a model was chosen with another budget."""
     if (out / FOLDER / BEGUN).is_file():
-        stored, now = read_json(out / FOLDER / BEGUN), _without_budget(plan)
+        stored, now = read_json(out / FOLDER / BEGUN, dict[str, dict[str, Any]], ELSEWHERE), _without_budget(plan)
         different = [name for name in now if stored.get(name) != now[name]]
         if different:
             raise RunError(
                 f"[{different[0]}] of {out / PLAN}, or a flag, changed after its trainings began; remove "
                 f"{out / FOLDER} to train again, or choose another --out"
             )
-    if (out / CHOICE).is_file() and (before := read_json(out / CHOICE).get("budget")) != plan.budget.seconds:
+    if (out / CHOICE).is_file() and (before := read_choice(out)["budget"]) != plan.budget.seconds:
         raise RunError(
             f"the model in {out} was chosen with a budget of {formatting.duration(before)}, and its test split was "
             "used; choose another --out"
         )
+
+
+def read_choice(out: Path) -> dict[str, Any]:
+    """Read choice.json of a folder. Raises RunError, one line."""
+    choice = read_json(out / CHOICE, Choice, REMOVE)
+    names = {row["name"] for row in choice["candidates"]}
+    of_runs = {PurePosixPath(run).parent.name for run in choice["runs"]}
+    unknown = sorted({choice["chosen"], *choice["members"], *of_runs} - names)
+    if unknown:
+        raise RunError(f"{out / CHOICE} has no candidate {shown(unknown[0])}; {REMOVE}")
+    return choice
 
 
 def _without_budget(plan: AutoPlan) -> dict[str, Any]:
@@ -147,7 +163,7 @@ def _sentence(text: str) -> str:
 def stored_reasons(out: Path) -> dict[str, str]:
     """The reasons that plan.toml states, by "table.name"."""
     found, table = {}, ""
-    for line in (out / PLAN).read_text(encoding="utf-8").splitlines():
+    for line in read_text(out / PLAN, _AGAIN).splitlines():
         if line.startswith("["):
             table = line.strip("[] ")
         elif line.startswith("# ") and " is not set: " in line:

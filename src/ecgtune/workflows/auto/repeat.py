@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import RunError
-from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.files import write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.choose import FINAL, TESTED
-from ecgtune.workflows.auto.do import RESULTS, rung_scores
-from ecgtune.workflows.auto.look import FILE as FINGERPRINT
-from ecgtune.workflows.auto.material import FACTS, SPLIT
+from ecgtune.workflows.auto.choose import FINAL, TESTED, read_tested
+from ecgtune.workflows.auto.do import RESULTS, read_results, rung_scores
+from ecgtune.workflows.auto.look import read_fingerprint
+from ecgtune.workflows.auto.material import read_split_facts
 from ecgtune.workflows.auto.plan_file import FOLDER, AutoPlan, begin
 from ecgtune.workflows.auto.trainings import Trainings
-from ecgtune.workflows.auto.trial import JOB, material_of
+from ecgtune.workflows.auto.trial import JOB, material_of, read_job
 
 #: Entries of a result that make its job; "steps" and "threads" are those of the training that is repeated.
 _JOB = ("method", "encoder", "windows", "validated", "epochs", "seed", "pieces", "name", "round", "steps", "threads")
@@ -31,7 +31,7 @@ def check_repeated(first: Path, found: dict[str, Any]) -> None:
     """Raise RunError unless `first` holds a finished auto of the files and the flags of a fingerprint."""
     if not (first / TESTED).is_file():
         raise RunError(f"{first} holds no finished auto; give --repeat the folder of one")
-    before = read_json(first / FINGERPRINT)
+    before = read_fingerprint(first)
     if before["sha256"] != found["sha256"]:
         raise RunError(f"the files differ from those of {first} (another sha256); a repetition needs the same")
     names = sorted(before["reading"].keys() | found["reading"].keys())
@@ -47,9 +47,9 @@ def repeat(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, job
     """
     begin(out, plan)
     material_of(out, plan)
-    if (out / SPLIT).read_bytes() != (first / SPLIT).read_bytes() or _sha256(out) != _sha256(first):
+    if any(read_split_facts(out)[key] != read_split_facts(first)[key] for key in ("sha256", "rows_sha256")):
         raise RunError(f"the windows or their split differ from those of {first}, which another version may have read")
-    stored = read_json(first / FOLDER / RESULTS)
+    stored = read_results(first)
     trainings, folders = _Repeated(out, plan, budget, progress, jobs), list[Path]()
     for trial in stored["trials"]:
         folder = out / FOLDER / trial["name"] / f"round-{trial['round']}"
@@ -58,7 +58,7 @@ def repeat(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, job
     for file in (first / FOLDER).glob(f"*/{FINAL}/{JOB}"):
         copy = out / FOLDER / file.relative_to(first / FOLDER)
         if not copy.is_file():
-            write_json(copy, read_json(file))
+            write_json(copy, read_job(file.parent))
     trials = trainings.run_in(folders)
     rungs = [{**rung, "scores": rung_scores(rung, trials)} for rung in stored["rungs"]]
     results = {**stored, "rungs": rungs, "trials": trials}
@@ -68,9 +68,5 @@ def repeat(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, job
 
 def compared(out: Path, first: Path) -> str:
     """A sentence on whether the choice and the test results are those of `first`."""
-    same = read_json(out / TESTED) == read_json(first / TESTED)
+    same = read_tested(out) == read_tested(first)
     return f"the test results {'are those' if same else 'differ from those'} of {first}"
-
-
-def _sha256(out: Path) -> str:
-    return read_json(out / FACTS)["sha256"]

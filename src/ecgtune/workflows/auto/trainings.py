@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import DataError, EcgtuneError, RunError
-from ecgtune.recipes.comparison import short_name
 from ecgtune.utils import formatting
 from ecgtune.utils.child import end_with_parent
-from ecgtune.utils.files import read_json, write_json
+from ecgtune.utils.files import write_json
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.utils.stored import REMOVE, read_json
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.plan_file import FOLDER, SCRATCH, AutoPlan
+from ecgtune.workflows.auto.plan_file import FOLDER, AutoPlan
+from ecgtune.workflows.auto.schemas import MeasuredFile, PlannedRounds
 from ecgtune.workflows.auto.trial import (
     JOB,
     PROBE,
@@ -27,6 +28,9 @@ from ecgtune.workflows.auto.trial import (
     limited_threads,
     material_of,
     measured,
+    name_of,
+    read_job,
+    read_trial,
     run_trial,
 )
 
@@ -52,6 +56,7 @@ class Trainings:
         self.threads = None if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
         self.new, self.skipped = False, set[str]()
         self._unfit: dict[str, EcgtuneError] = {}
+        _ = self._measured, self._stages  # a damaged file is refused here, and is no reason to leave an encoder out
         self.material = material_of(out, plan)
         first, final = self.material.split(0), self.material.final()
         self.training, self.validation = len(first.train), len(first.val)
@@ -87,8 +92,8 @@ class Trainings:
 
         From measured.json or measured now, with the threads that a training has. Raises what the training raises.
         """
-        file = self.folder / MEASURED
-        known = read_json(file) if file.is_file() else {}
+        stored = self._measured
+        known = stored["methods"]
         key = f"{method} {encoder}" + ("" if self.threads is None else f", {self.threads} threads")
         if key in self._unfit:
             raise self._unfit[key]
@@ -100,7 +105,7 @@ class Trainings:
             except EcgtuneError as error:
                 self._unfit[key] = error
                 raise
-            write_json(file, known)
+            write_json(self.folder / MEASURED, stored)
             self.budget.tick(now=True)
         return known[key]
 
@@ -108,12 +113,17 @@ class Trainings:
     def validated(self) -> int | None:
         """Validation windows that all trainings use, from measured.json or decided now; None for all."""
         forward = self.forward
-        known = read_json(self.folder / MEASURED)
+        known = self._measured
         if "validated" not in known:
             most = int(self.plan.budget.seconds * _VALIDATION / forward / self.material.rounds)
             known["validated"] = None if most >= self.validation else max(_FEWEST_VALIDATED, most)
             write_json(self.folder / MEASURED, known)
         return known["validated"]
+
+    @property
+    def _measured(self) -> dict[str, Any]:
+        file = self.folder / MEASURED
+        return read_json(file, MeasuredFile, REMOVE) if file.is_file() else {"methods": {}}
 
     def job(self, method: str, encoder: str, seconds: float, rounds: int, *, seed: int = 0) -> dict[str, Any]:
         """The job of a method that fits into `seconds` per round: windows and epochs by measured seconds."""
@@ -184,12 +194,13 @@ class Trainings:
     @property
     def _untrained(self) -> set[str]:
         """Methods of the plan that have no result."""
-        return {*self.plan.training.methods} - {read_json(file)["method"] for file in self.folder.glob(f"*/*/{RESULT}")}
+        trained = {read_trial(file.parent)["method"] for file in self.folder.glob(f"*/*/{RESULT}")}
+        return {*self.plan.training.methods} - trained
 
     @property
     def _stages(self) -> dict[str, dict[str, Any]]:
         file = self.folder / PLANNED_JOBS
-        return read_json(file) if file.is_file() else {}
+        return read_json(file, dict[str, PlannedRounds], REMOVE) if file.is_file() else {}
 
     def is_finished(self, job: dict[str, Any]) -> bool:
         return all((self.folder / name_of(job) / f"round-{n}" / RESULT).is_file() for n in range(job["rounds"]))
@@ -210,7 +221,7 @@ class Trainings:
                 folder = self.folder / name_of(job) / f"round-{number}"
                 rest = {key: value for key, value in job.items() if key != "rounds"}
                 if (folder / JOB).is_file():  # it may have begun, in pieces that fit into memory
-                    rest["pieces"] = read_json(folder / JOB)["pieces"]
+                    rest["pieces"] = read_job(folder)["pieces"]
                 write_json(folder / JOB, {**rest, "name": name_of(job), "round": number})
                 folders.append(folder)
         self.new = not all(map(self.is_finished, jobs))
@@ -269,7 +280,7 @@ class Trainings:
         """
         if (folder / RESULT).is_file():
             return True
-        job = read_json(folder / JOB)
+        job = read_job(folder)
         untrained = self._untrained
         kept = sum(self.least(method, job["encoder"]) for method in untrained - {job["method"]})
         left = self.budget.left - self.reserve - kept
@@ -286,13 +297,6 @@ class Trainings:
             return False
         write_json(folder / JOB, {**job, "seconds": max(1.0, min(job["seconds"], left))})
         return True
-
-
-def name_of(job: dict[str, Any]) -> str:
-    """Name of a candidate, and of its folder."""
-    encoder = "" if job["method"] == SCRATCH else f"-{short_name(job['encoder'])}"
-    windows = "all" if job["windows"] is None else job["windows"]
-    return f"{job['method']}{encoder}-{windows}-windows-{job['epochs']}-epochs-seed-{job['seed']}"
 
 
 def _start_process(threads: int, parent: int) -> None:

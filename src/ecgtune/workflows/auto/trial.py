@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import shutil
 import tempfile
@@ -15,25 +16,29 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from ecgtune.data.dataset import Dataset
 from ecgtune.data.positive import POSITIVE
 from ecgtune.data.splits import Split
 from ecgtune.data.tasks import Task, label_counts
-from ecgtune.errors import EcgtuneError
+from ecgtune.errors import EcgtuneError, RunError
 from ecgtune.evaluation.macro import macro_auroc
 from ecgtune.evaluation.metrics import auroc
-from ecgtune.recipes.comparison import RESNET
+from ecgtune.recipes.comparison import RESNET, short_name
 from ecgtune.recipes.lookup import changed
 from ecgtune.recipes.recipe import Recipe, load_recipes
 from ecgtune.training.callbacks import Callback
 from ecgtune.training.inference import choose_device, logits_of, probability_of
 from ecgtune.training.run_folder import begin_run
-from ecgtune.utils.files import read_json, write_atomically, write_json
+from ecgtune.utils.files import write_atomically, write_json
 from ecgtune.utils.progress import ProgressBar
+from ecgtune.utils.stored import REMOVE, read_json, read_packed
 from ecgtune.workflows.auto.budget import Deadline
 from ecgtune.workflows.auto.material import Material, read_material
 from ecgtune.workflows.auto.pieces import Pieces, in_pieces, within_memory
 from ecgtune.workflows.auto.plan_file import SCRATCH, AutoPlan, read_plan
+from ecgtune.workflows.auto.schemas import ELSEWHERE, Failed, Job, Trained
 from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import load_recipe_model
 from ecgtune.workflows.ready import ReadyRun, RunBuilder
@@ -41,8 +46,11 @@ from ecgtune.workflows.run import fit
 
 JOB, RESULT, VALIDATION, RUN = "job.json", "result.json", "validation.npz", "run"
 PROBE = "probe"
+#: Folder of the last training after folds, beside those of its folds.
+FINAL = "final"
 #: Below so many epochs, 5 % of the steps are too few for the warm-up.
 _FEW_EPOCHS, _LONG_WARMUP = 4, 0.2
+_SHORTEST = 1e-9  # seconds: the clock of a system may not have moved
 
 
 def recipe_of(plan: AutoPlan, method: str, encoder: str, *, epochs: int, task: str) -> Recipe:
@@ -101,6 +109,54 @@ def ready_run(out: Path, plan: AutoPlan, job: Mapping[str, Any], folder: Path) -
     return builder.ready(recipe, seed=job["seed"], folder=folder)
 
 
+def name_of(job: Mapping[str, Any]) -> str:
+    """Name of a candidate, and of its folder."""
+    encoder = "" if job["method"] == SCRATCH else f"-{short_name(job['encoder'])}"
+    windows = "all" if job["windows"] is None else job["windows"]
+    return f"{short_name(job['method'])}{encoder}-{windows}-windows-{job['epochs']}-epochs-seed-{job['seed']}"
+
+
+def read_job(folder: Path) -> dict[str, Any]:
+    """Read job.json of the folder of a training. Raises RunError, one line."""
+    return _of_folder(folder, read_json(folder / JOB, Job, REMOVE), JOB)
+
+
+def read_trial(folder: Path) -> dict[str, Any]:
+    """Read result.json of the folder of a training. Raises RunError, one line."""
+    file = folder / RESULT
+    failed = "failed" in read_json(file, dict[str, Any], REMOVE)
+    return _of_folder(folder, read_json(file, Failed if failed else Trained, REMOVE), RESULT)
+
+
+def _of_folder(folder: Path, job: dict[str, Any], file: str) -> dict[str, Any]:
+    """The job, where it is that of its folder. Raises RunError."""
+    place = FINAL if job["round"] < 0 else f"round-{job['round']}"
+    if not folder.parent.name == job["name"] == name_of(job) or folder.name != place:
+        raise RunError(f"{folder / file} is of another training; {REMOVE}")
+    return job
+
+
+def read_validation(folder: Path, dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Rows that a training predicted for validation, rising, and their probabilities, from validation.npz.
+
+    Raises RunError, one line.
+    """
+
+    def unpack(content: bytes) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            row, probability = stored["row"], stored["probability"].astype(np.float64)
+        several = () if dataset.task == "binary" else (len(dataset.classes),)
+        if row.dtype != np.int64 or row.ndim != 1 or not len(row) or probability.shape != (len(row), *several):
+            raise ValueError(f"rows of shape {row.shape}, probabilities of shape {probability.shape}")
+        if row[0] < 0 or row[-1] >= len(dataset) or (np.diff(row) <= 0).any():
+            raise ValueError(f"its rows do not rise from 0 to below {len(dataset)}")
+        if not ((probability >= 0) & (probability <= 1)).all():
+            raise ValueError("a probability is outside 0 to 1")
+        return row, probability
+
+    return read_packed(folder / VALIDATION, unpack, ELSEWHERE)
+
+
 def run_trial(out: Path, folder: Path, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
     """Run the job of a folder, unless its result is there, and return result.json.
 
@@ -110,8 +166,8 @@ def run_trial(out: Path, folder: Path, callbacks: Sequence[Callback] = ()) -> di
     """
     file = folder / RESULT
     if file.is_file():
-        return read_json(file)
-    job, started = read_json(folder / JOB), time.monotonic()
+        return read_trial(folder)
+    job, started = read_job(folder), time.monotonic()
     plan = read_plan(out)
     batch, device = plan.training.batch_size, plan.training.device
 
@@ -184,6 +240,7 @@ def measured(out: Path, plan: AutoPlan, method: str, encoder: str) -> dict[str, 
 
     batch, device = plan.training.batch_size, plan.training.device
     (step, forward), pieces = within_memory(attempt, None, batch=batch, device=device)
+    step, forward = max(step, _SHORTEST), max(forward, _SHORTEST)
     return {"step": step, "forward": forward, **({} if pieces is None else {"pieces": pieces})}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,10 +12,10 @@ from ecgtune.recipes.recipe import differences, recipe_from_tables, recipe_text
 from ecgtune.recipes.space import space_table, with_settings
 from ecgtune.training.schemas import SweepSettings
 from ecgtune.utils.csv_cells import csv_text
-from ecgtune.utils.files import FolderEntry, read_json, write_json, write_text
+from ecgtune.utils.files import FolderEntry, parsed_toml, write_json, write_text
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.locks import is_empty
-from ecgtune.utils.schema import check_schema
+from ecgtune.utils.stored import ELSEWHERE, read_json
 from ecgtune.workflows.sweep.runner import TrialResult
 from ecgtune.workflows.sweep.studies import Variant
 
@@ -51,12 +50,14 @@ class SweepFolder:
             if self.path.is_dir() and not is_empty(self.path):
                 raise RunError(f"{self.path} is not empty and holds no sweep; choose another folder with --out")
             return settings | {"methods": requested}
-        stored = read_json(self.settings)
-        check_schema(stored, SweepSettings, str(self.settings), RunError)
+        stored = read_json(self.settings, SweepSettings)
         before = {key: stored.get(key) for key in FINGERPRINT}
         found = [f"{key} was {was}, now {settings[key]}" for key, was in before.items() if was != settings[key]]
         for name in requested.keys() & stored["methods"].keys():
-            found += _differences(name, stored["methods"][name], variants[name], requested[name])
+            try:
+                found += _differences(name, stored["methods"][name], variants[name], requested[name])
+            except ValueError as error:
+                raise RunError(f"{self.settings}: methods.{name}.recipe: {error}; {ELSEWHERE}") from None
         if found:
             raise RunError(f"{self.path} holds another sweep: {'; '.join(found)}; choose another folder with --out")
         if trials < stored["trials"]:
@@ -104,7 +105,7 @@ def _entry(variant: Variant, weights: str) -> dict[str, Any]:
 
 def _differences(name: str, stored: Mapping[str, Any], variant: Variant, requested: Mapping[str, Any]) -> list[str]:
     """List the differences between the stored and the requested settings of a method."""
-    recipe = recipe_from_tables(tomllib.loads(stored["recipe"]), "sweep.json", name)
+    recipe = recipe_from_tables(parsed_toml(stored["recipe"]), "sweep.json", name)
     found = [f"{phrase} in {name}" for phrase in differences(recipe, variant.recipe)]
     before, after = stored["space"], requested["space"]
     for setting in sorted(before.keys() | after.keys()):
