@@ -85,7 +85,8 @@ def test_a_flag_and_an_edited_plan_override_a_decision(tmp_path):
     assert decided(tmp_path, WINDOWS, budget="2h").budget.seconds == 7200
 
 
-def test_a_rerun_without_the_budget_keeps_it_and_what_it_allows(tmp_path):
+def test_a_rerun_without_the_budget_keeps_it_and_what_it_allows(tmp_path, monkeypatch):
+    monkeypatch.setattr("ecgtune.workflows.auto.decide.free_memory", lambda *_: 8_000_000_000)
     decided(tmp_path, WINDOWS, budget="2h")
     before = stored_reasons(tmp_path)
     assert "adapter" in decided(tmp_path, WINDOWS).training.methods
