@@ -163,7 +163,7 @@ class Rung(TypedDict):
     trials: list[list[str | int]]
     rounds: Whole
     seconds: Seconds
-    scores: Annotated[dict[str, Fraction], 1, MOST]
+    scores: dict[str, Fraction]
 
 
 class DoneFile(TypedDict):
