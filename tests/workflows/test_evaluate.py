@@ -189,7 +189,9 @@ def test_recordings_go_through_the_signal_path_of_the_run(folder, tmp_path, caps
     parts = {name: set(column["parts"]) for name, column in found["subgroups"].items() if name != "sex"}
     assert parts == {"rate": {"100 Hz", "200 Hz"}, "length": {"24", "14"}, "leads": {"II", "II, V1"}}
     assert "did you mean 'rate'" in refused(capsys, "evaluate", *words, "--by", "rat", "--out", out)
-    assert "is that of the run's training" in refused(capsys, "evaluate", *words, "--window", "5", "--out", out)
+    for flag, value in (("--window", "5"), ("--lead", "II")):
+        message = refused(capsys, "evaluate", *words, flag, value, "--out", out)
+        assert f"{flag} is that of the run's training; leave it out" in message
 
 
 @pytest.mark.parametrize(

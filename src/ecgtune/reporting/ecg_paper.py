@@ -81,10 +81,12 @@ def ecg_paper(
         # The library draws all marks alike: overlapping ones are darker.
         for _ in range(int(np.floor(LEVELS * each.value / largest + 1e-9))):
             chart.add_annotations([{"time": each.start, "end_time": each.end, "lead": names[each.lead]}], color=SHADE)
-    text = _compact(chart.to_svg(preview_points=points)).replace(" · PREVIEW", "")
+    text = _PREVIEW.sub("", _compact(chart.to_svg(preview_points=points)))
     return text if millivolts else text.replace("10 mm/mV · ", "").replace("amplitude: mV", "amplitude: not in mV")
 
 
+#: What the library writes below a line of fewer points: behind the scales, or on a line of its own.
+_PREVIEW = re.compile(r" · PREVIEW|<text [^>]*>PREVIEW</text>")
 #: A line of the grid as the library writes it: its ends, and what lines of one kind share.
 _LINE = re.compile(r'<line x1="([^"]+)" y1="([^"]+)" x2="([^"]+)" y2="([^"]+)"([^>]*?) ?/>')
 _LINES = re.compile(r"(?:<line [^>]*/>)+")
