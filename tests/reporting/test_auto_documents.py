@@ -67,6 +67,9 @@ def test_the_report_has_both_figures_with_text_alternatives(tmp_path):
     write_auto(tmp_path, facts())
     page = (tmp_path / "report.html").read_text("utf-8")
     assert len(re.findall(r'<svg[^>]* aria-label="[^"]+"', page)) == 2
+    assert page.count('<table class="stack') == 3  # no table is wider than a phone
+    assert re.findall(r'<li><a href="#(\w+)">', page) == re.findall(r'<h2 id="(\w+)">', page)
+    assert '<th scope="row">AUROC</th><td data-label="Value">0.800<span class="small">0.700 to 0.900' in page
     assert "ecgtune report out/model" in page  # which adds the cases
     write_auto(tmp_path, facts(curve={"points": [], "extrapolated": []}))
     page = (tmp_path / "report.html").read_text("utf-8")

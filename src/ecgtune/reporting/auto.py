@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ecgtune.reporting.evidence import case_facts, read_evidence
 from ecgtune.reporting.pages import folder_facts, inline_figure, render, shown_folder
 from ecgtune.reporting.style import INK, QUIET, draw, heading, method_colours
+from ecgtune.reporting.wording import metric_titles
 from ecgtune.utils.files import replace_folder, write_text
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ def write_auto(out: Path, facts: Mapping[str, Any]) -> Path:
 
     replace_folder(out / "figures", figures)
     write_auto_report(out, facts)
+    values = {**facts, "metric_titles": metric_titles(facts["metrics"])}
     for template, name in (("auto-next.md.j2", NEXT), ("auto-answer.md.j2", ANSWER)):
-        write_text(out / name, render(template, facts))
+        write_text(out / name, render(template, values))
     return out / ANSWER
 
 
@@ -45,6 +47,7 @@ def write_auto_report(out: Path, facts: Mapping[str, Any]) -> None:
         **folder_facts(out),
         "cases": case_facts(run, read_evidence(run).cases),
         "picture": inline_figure,
+        "metric_titles": metric_titles(facts["metrics"]),
         "report_command": f"ecgtune report {shown_folder(run)}",
     }
     write_text(out / REPORT, render("auto.html.j2", values))
