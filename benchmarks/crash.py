@@ -134,7 +134,10 @@ def head_first(place: Place, out: Path) -> None:
 
 def comparison(place: Place, out: Path) -> None:
     ecgtune.compare(
-        place.dataset, [recipe("probe"), recipe("lora", 5.0)], out=out / "compare", seeds=1, baselines=False
+        place.dataset,
+        [recipe("probe"), recipe("lora", 5.0)],
+        ecgtune.CompareSettings(seeds=1, baselines=False),
+        out=out / "compare",
     )
 
 

@@ -25,7 +25,7 @@ from encoders import FULL_SIZE, full_size
 from machines import described, result_file, write_result
 from pages import markdown, update
 
-from ecgtune import plan, simulate
+from ecgtune import CompareSettings, plan, simulate
 from ecgtune.recipes.recipe import Recipe, load_recipes
 from ecgtune.training.memory import PeakMemory
 from ecgtune.utils import formatting
@@ -82,7 +82,7 @@ def compared(model: str, size: str) -> list[dict[str, Any]]:
     windows = SIZES[size][1]
     for method in METHODS:
         recipe = recipe_of(method, model, size)
-        (estimated,) = plan(simulate(windows, seed=0), [recipe], seeds=1, baselines=False).estimates
+        (estimated,) = plan(simulate(windows, seed=0), [recipe], CompareSettings(seeds=1, baselines=False)).estimates
         words = [sys.executable, __file__, "--run", method, model, size]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         real = json.loads(done.stdout.splitlines()[-1])

@@ -13,7 +13,7 @@ import ecgtune
 
 dataset = ecgtune.simulate(windows=400, seed=1)
 recipes = [ecgtune.recipe(name, epochs=8) for name in ("probe", "lora", "norm-bias")]
-results = ecgtune.compare(dataset, recipes, seeds=1, out="runs/compare")
+results = ecgtune.compare(dataset, recipes, ecgtune.CompareSettings(seeds=1), out="runs/compare")
 print(Path("runs/compare/table.md").read_text())
 
 # %%

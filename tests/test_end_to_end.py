@@ -229,5 +229,7 @@ def test_the_same_from_python(folder, tmp_path):
     answers = finished.classify(dataset.signal[:5])
     assert len(answers) == 5
     assert all(set(answer) <= set(LABELS) for answer in answers)
-    results = ecgtune.compare(dataset, [recipe], out=tmp_path / "compare", seeds=1, baselines=False)
+    results = ecgtune.compare(
+        dataset, [recipe], ecgtune.CompareSettings(seeds=1, baselines=False), out=tmp_path / "compare"
+    )
     assert results["rows"][0]["metrics"]["auroc"]["mean"] == finished.metrics["window"]["metrics"]["auroc"]["value"]

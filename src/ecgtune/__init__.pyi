@@ -2,6 +2,7 @@ from . import runtime as runtime
 from . import testing as testing
 from .config.augmentation import Augmentation as Augmentation
 from .config.auto import AutoSettings as AutoSettings
+from .config.commands import CompareSettings as CompareSettings
 from .config.commands import EvaluateSettings as EvaluateSettings
 from .config.commands import ExplainSettings as ExplainSettings
 from .config.commands import ExportSettings as ExportSettings

@@ -36,7 +36,7 @@ from comparisons import (
 from pages import markdown, replace_section
 from rows import read_rows, replace_rows
 
-from ecgtune import compare, read_dataset
+from ecgtune import CompareSettings, compare, read_dataset
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.folds import k_folds
 from ecgtune.evaluation.decision import Decision
@@ -91,7 +91,7 @@ def of_windows(
     """Compare at a label fraction; return rows of windows, recordings, and recordings unused in pretraining."""
     chosen = [replace(one, data=replace(one.data, label_fraction=fraction)) for one in recipes if one.name in names]
     folder = out / "-".join([f"windows-{fraction:g}", *names])
-    compare(dataset, chosen, out=folder, seeds=1, baselines=baselines)
+    compare(dataset, chosen, CompareSettings(seeds=1, baselines=baselines), out=folder)
     lines = PRETRAINING.read_text(encoding="utf-8").split()
     unseen = [line.removesuffix(",left_out") for line in lines if line.endswith(",left_out")]
     rows = []
@@ -109,7 +109,7 @@ def of_records(dataset: Dataset, recipes: Sequence[Recipe], *, out: Path) -> lis
     chosen = [replace(one, optimisation=replace(one.optimisation, epochs=FOLD_EPOCHS)) for one in recipes]
     found: dict[str, list[FinishedRun]] = {}
     for number, fold in enumerate(k_folds(dataset, FOLDS), start=1):
-        compare(fold, chosen, out=out / f"records-{number}", seeds=1)
+        compare(fold, chosen, CompareSettings(seeds=1), out=out / f"records-{number}")
         for run in finished_runs(out / f"records-{number}"):
             found.setdefault(run.method, []).append(run)
     rows = []

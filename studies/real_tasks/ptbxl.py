@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from pages import markdown, replace_section
 from rows import read_rows, replace_rows
 
-from ecgtune import compare
+from ecgtune import CompareSettings, compare
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.folds import k_folds
 from ecgtune.evaluation.decision import Decision
@@ -75,7 +75,7 @@ def main() -> None:
         rounds = []
         for number, fold in enumerate(k_folds(dataset, FOLDS), start=1):
             rounds.append(options.out / f"round-{number}")
-            compare(fold, uncalibrated(load_recipes(RECIPE)), out=rounds[-1], seeds=1)
+            compare(fold, uncalibrated(load_recipes(RECIPE)), CompareSettings(seeds=1), out=rounds[-1])
             rows = [*fold_rows(rounds[-1], number), *mean_rows(rounds, LABELS)]
             replace_rows(file, rows, COLUMNS, KEY)
             data = {"sha256": dataset.source.sha256, "recordings": len(dataset), "notes": dataset.source.notes}

@@ -229,7 +229,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ecgtune.pretrain(
                 place / "recordings.npz",
                 recipe,
-                ecgtune.PretrainSettings(place / "windows.npz", export_float16="rhythm" not in recipe.name),
+                ecgtune.PretrainSettings(leave_out=place / "windows.npz", export_float16="rhythm" not in recipe.name),
                 out=place / recipe.name,
             )
     return place

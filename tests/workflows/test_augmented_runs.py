@@ -144,7 +144,7 @@ def test_a_comparison_with_a_variant_that_it_cannot_reach_trains_none(tmp_path):
         for recipe in load_recipes(name)
     ]
     with pytest.raises(SettingError, match="probe trains on cached features"):
-        ecgtune.compare(DATA, variants, out=tmp_path / "all", seeds=1)
+        ecgtune.compare(DATA, variants, ecgtune.CompareSettings(seeds=1), out=tmp_path / "all")
     assert not (tmp_path / "all").exists()
 
 

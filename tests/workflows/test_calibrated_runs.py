@@ -116,7 +116,7 @@ def test_comparisons_have_both_sides(folder, tmp_path):
         replace(RECIPE, name=name, evaluation=ecgtune.Evaluation(calibration="temperature"), model=model_of(folder))
         for name in ("one", "two")
     ]
-    results = ecgtune.compare(read, recipes, out=tmp_path, seeds=1, baselines=False)
+    results = ecgtune.compare(read, recipes, ecgtune.CompareSettings(seeds=1, baselines=False), out=tmp_path)
     one, two = (row["calibration"]["log_loss"] for row in results["rows"])
     assert one == two
     assert one["after"] != one["before"]

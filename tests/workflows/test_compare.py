@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ecgtune
+from ecgtune.config.commands import CompareSettings
 from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.recipes.recipe import load_recipes
 from ecgtune.training.callbacks import ProgressCallback
@@ -15,6 +16,7 @@ from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
 from helpers.settings import changed
 
+TWO_SEEDS = CompareSettings(seeds=2)
 DATA = ecgtune.simulate(80, seed=1, seconds=3)
 COLUMNS = ["Method", "Epochs", "LR", "Accuracy", "Precision", "Recall", "F1", "Trainable %", "AUROC"]
 
@@ -29,8 +31,8 @@ def recipes(names="full,lora,adapter,probe", model="ecg-fm-tiny", **training):
 def compare(encoder):
     """A comparison with the tiny encoder, unless another is given."""
 
-    def compare(out, names="full,lora,adapter,probe", seeds=2, model=encoder, **options):
-        return ecgtune.compare(DATA, recipes(names, model), out=out, seeds=seeds, **options)
+    def compare(out, names="full,lora,adapter,probe", settings=TWO_SEEDS, model=encoder):
+        return ecgtune.compare(DATA, recipes(names, model), settings, out=out)
 
     return compare
 
@@ -111,14 +113,14 @@ def test_the_work_of_each_run_counts_by_the_cost_of_its_encoder(tmp_path, monkey
     expected, done = [], []
     monkeypatch.setattr(ProgressBar, "expect", lambda self, units: expected.append(units))
     monkeypatch.setattr(ProgressBar, "advance", lambda self, units: done.append(units))
-    compare(tmp_path, "full", seeds=1, model="ecg-fm-tiny")
+    compare(tmp_path, "full", CompareSettings(seeds=1), model="ecg-fm-tiny")
     full, resnet = expected
     assert 0 < resnet < 0.6 * full  # as many steps on 118 instead of 305 million operations for 6 s
     assert sum(done) == pytest.approx(full + resnet)
 
 
 def test_a_stopped_comparison_goes_on_and_ends_on_the_same_numbers(tmp_path, monkeypatch, compare):
-    whole = compare(tmp_path / "whole", "full,probe", seeds=1)
+    whole = compare(tmp_path / "whole", "full,probe", CompareSettings(seeds=1))
     left = [4]
 
     def stop(self, step):
@@ -128,20 +130,20 @@ def test_a_stopped_comparison_goes_on_and_ends_on_the_same_numbers(tmp_path, mon
 
     monkeypatch.setattr(ProgressCallback, "on_step_end", stop)
     with pytest.raises(KeyboardInterrupt):
-        compare(tmp_path / "stopped", "full,probe", seeds=1)
+        compare(tmp_path / "stopped", "full,probe", CompareSettings(seeds=1))
     monkeypatch.undo()
     assert not (tmp_path / "stopped" / "results.json").exists()
-    resumed = compare(tmp_path / "stopped", "full,probe", seeds=1)
+    resumed = compare(tmp_path / "stopped", "full,probe", CompareSettings(seeds=1))
     for ours, theirs in zip(whole["rows"], resumed["rows"], strict=True):
         assert ours["metrics"] == theirs["metrics"]
         assert ours["difference"] == theirs["difference"]
 
 
 def test_finished_runs_are_kept_and_more_can_be_added(tmp_path, compare):
-    compare(tmp_path, "probe", seeds=1, baselines=False)
+    compare(tmp_path, "probe", CompareSettings(seeds=1, baselines=False))
     file = tmp_path / "probe" / "seed-0" / "metrics.json"
     before = file.stat().st_mtime_ns
-    results = compare(tmp_path, "probe,lora", seeds=2, baselines=False)
+    results = compare(tmp_path, "probe,lora", CompareSettings(seeds=2, baselines=False))
     assert file.stat().st_mtime_ns == before
     assert [row["seeds"] for row in results["rows"]] == [[0, 1], [0, 1]]
     assert results["history"] == [1, 4]
@@ -150,15 +152,17 @@ def test_finished_runs_are_kept_and_more_can_be_added(tmp_path, compare):
 
 
 def test_another_comparison_in_the_same_folder_is_refused(tmp_path, compare, encoder):
-    compare(tmp_path, "probe", seeds=1, baselines=False)
+    compare(tmp_path, "probe", CompareSettings(seeds=1, baselines=False))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(RunError, match=r"optimisation\.epochs was 2, now 3"):
-        ecgtune.compare(DATA, recipes("probe", encoder, epochs=3), out=tmp_path, seeds=1, baselines=False)
+        ecgtune.compare(
+            DATA, recipes("probe", encoder, epochs=3), CompareSettings(seeds=1, baselines=False), out=tmp_path
+        )
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_normalisation_variants_share_one_split(tmp_path, compare):
-    results = compare(tmp_path, "ablation-normalisation", seeds=1, baselines=False)
+    results = compare(tmp_path, "ablation-normalisation", CompareSettings(seeds=1, baselines=False))
     assert [row["method"] for row in results["rows"]] == ["zscore", "global", "none"]
     assert results["reference"] == "zscore"
 
@@ -173,16 +177,18 @@ def test_a_mistake_in_the_last_variant_is_told_before_the_first_one_trains(tmp_p
     data = replace(DATA, unit="unknown")
     for variant in late:
         with pytest.raises(EcgtuneError):
-            ecgtune.compare(data, [*variants, variant], out=tmp_path / "never", seeds=1, baselines=False)
+            ecgtune.compare(
+                data, [*variants, variant], CompareSettings(seeds=1, baselines=False), out=tmp_path / "never"
+            )
         assert not (tmp_path / "never").exists()
 
 
 def test_names_and_recipes_can_be_mixed(tmp_path, encoder):
     (lora,) = recipes("lora", encoder, epochs=1, batch_size=16)
-    results = ecgtune.compare(DATA, [lora], out=tmp_path / "a", seeds=1, baselines=False)
+    results = ecgtune.compare(DATA, [lora], CompareSettings(seeds=1, baselines=False), out=tmp_path / "a")
     assert results["rows"][0]["epochs"] == 1
     with pytest.raises(SettingError, match="did you mean 'lora'"):
-        ecgtune.compare(DATA, ["lorra"], out=tmp_path / "b", seeds=1)
+        ecgtune.compare(DATA, ["lorra"], CompareSettings(seeds=1), out=tmp_path / "b")
 
 
 def test_the_majority_floor_has_no_model_to_load(comparison):
@@ -214,7 +220,7 @@ def test_variants_on_different_splits_are_refused(tmp_path, other):
     first, second = recipes("probe")[0], recipes("lora")[0]
     second = replace(second, data=replace(second.data, **other))
     with pytest.raises(SettingError, match=r"ask for different splits; .* fractions and split_seed"):
-        ecgtune.compare(DATA, [first, second], out=tmp_path / "never", seeds=1)
+        ecgtune.compare(DATA, [first, second], CompareSettings(seeds=1), out=tmp_path / "never")
     assert not (tmp_path / "never").exists()
 
 
@@ -226,7 +232,7 @@ def test_few_labels_are_the_same_for_every_row_and_random_weights_are_told(tmp_p
         model=replace(probe.model, name="ecg-fm-tiny-random"),
         data=replace(probe.data, label_fraction=0.4),
     )
-    results = ecgtune.compare(data, [probe], out=tmp_path, seeds=1)
+    results = ecgtune.compare(data, [probe], CompareSettings(seeds=1), out=tmp_path)
     assert "random (seed 0). The encoder was not pretrained" in results["notes"][0]
     assert [row["method"] for row in results["rows"]] == ["probe", "resnet", "majority"]
     assert "only 40 % of the labels" in results["split"]["origin"]

@@ -59,7 +59,7 @@ def done(encoders, tmp_path_factory):
     out = tmp_path_factory.mktemp("comparison") / "out"
     models = [str(encoders / name) for name in ("openecg", "st-mem")]
     data = two_leads(seconds=2.1)
-    results = ecgtune.compare(data, METHODS, models=models, out=out, seeds=1, baselines=False)
+    results = ecgtune.compare(data, METHODS, ecgtune.CompareSettings(seeds=1, baselines=False), model=models, out=out)
     return out, results, data, models
 
 
@@ -125,14 +125,16 @@ def test_cases_have_the_leads_of_their_run(done):
 def test_the_same_command_resumes(done, monkeypatch):
     out, results, data, models = done
     monkeypatch.setattr("ecgtune.workflows.run.train", lambda *_, **__: pytest.fail("a finished run is trained again"))
-    again = ecgtune.compare(data, METHODS, models=models, out=out, seeds=1, baselines=False)
+    again = ecgtune.compare(data, METHODS, ecgtune.CompareSettings(seeds=1, baselines=False), model=models, out=out)
     assert again["rows"] == results["rows"]
 
 
 def test_windows_much_longer_than_the_encoder_takes_are_refused(encoders, tmp_path):
     data, models = two_leads(seconds=4.0), [str(encoders / name) for name in ("merl-resnet18", "st-mem")]
     with pytest.raises(DataError, match=r"windows of 4 s do not fit .*st-mem.*cut from recordings with --window 2"):
-        ecgtune.compare(data, METHODS, models=models, out=tmp_path / "out", seeds=1, baselines=False)
+        ecgtune.compare(
+            data, METHODS, ecgtune.CompareSettings(seeds=1, baselines=False), model=models, out=tmp_path / "out"
+        )
     assert not list(tmp_path.glob("out/*/*/metrics.json"))
 
 
@@ -169,7 +171,7 @@ def test_an_encoder_without_a_preset_is_shortened_too():
 )
 def test_names_are_checked_before_anything_is_trained(models, error, said, tmp_path):
     with pytest.raises(error, match=said):
-        ecgtune.compare(two_leads(20), METHODS, models=models, out=tmp_path / "out")
+        ecgtune.compare(two_leads(20), METHODS, model=models, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -180,7 +182,7 @@ def test_a_recipe_with_its_own_encoder_is_no_method_of_several():
 
 def test_variants_baselines_and_pairs():
     variants = with_models(METHODS, ["ecg-fm-tiny", "ecg-fm-tiny-random", "resnet-1d"])
-    assert check_variants(variants, 1, True) == "ecg-fm-tiny-probe"
+    assert check_variants(variants, ecgtune.CompareSettings()) == "ecg-fm-tiny-probe"
     assert [method_name(each) for each in variants] == ["probe", "lora"] * 3
     assert "epochs 2 instead of 20" in changed_preset(variants[0]).changes
     models = ("ecg-fm-tiny", "ecg-fm-tiny-random", "resnet-1d")

@@ -1,4 +1,4 @@
-"""`pretrain(..., start=...)`: an encoder's weights trained further, by its own objective or by masked signals."""
+"""`PretrainSettings(model=...)`: an encoder's weights trained further, by its own objective or by masked signals."""
 
 import json
 from dataclasses import replace
@@ -49,7 +49,7 @@ def place(tmp_path_factory):
 
 def continued(place, recipe, out, start, data="one.npz", **others):
     recipe = replace(recipe, encoder=type(recipe.encoder)())
-    return ecgtune.pretrain(place / data, recipe, out=out, start=start, **others)
+    return ecgtune.pretrain(place / data, recipe, ecgtune.PretrainSettings(model=start), out=out, **others)
 
 
 def saved(folder, encoder):
@@ -116,7 +116,7 @@ def test_an_encoder_of_the_contract_learns(place, tmp_path, encoder, recipe):
         twelve = [np.stack([beats(12, 100, 12 * seed + lead) for lead in range(len(leads))]) for seed in range(12)]
         write_recordings(tmp_path / "data.npz", twelve, leads=np.array(leads))
         longer = replace(recipe, optimisation=replace(recipe.optimisation, epochs=8, learning_rate=1e-2))
-        ecgtune.pretrain(tmp_path / "data.npz", longer, out=tmp_path / "out", start="mine")
+        ecgtune.pretrain(tmp_path / "data.npz", longer, ecgtune.PretrainSettings(model="mine"), out=tmp_path / "out")
         rows = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
         assert rows[-1]["val_loss"] < rows[0]["val_loss"]
         if recipe is MASKED:
@@ -138,15 +138,18 @@ def test_masked_signals_leave_running_statistics_as_they_are(place, tmp_path):
     [("ecg-fm-tiny", "continue-masked-teacher"), ("openecg-random", "continue-masked-signal")],
 )
 def test_the_recipe_is_that_of_the_weights_own_objective(start, recipe):
-    found = pretraining_recipe(None, start)
+    found = pretraining_recipe(None, ecgtune.PretrainSettings(model=start))
     assert (found.name, found.start) == (recipe, StartWeights(start))
-    assert pretraining_recipe("pretrain-tiny-contrastive", "ecg-fm-tiny").objective.name == "contrastive"
+    assert (
+        pretraining_recipe("pretrain-tiny-contrastive", ecgtune.PretrainSettings(model="ecg-fm-tiny")).objective.name
+        == "contrastive"
+    )
 
 
 def test_the_published_quantiser_is_trained_further(place, tmp_path, monkeypatch, shared):
     start = shared / "reference" / "pretrained_tiny.pt"
     found = load_encoder(start)
-    assert pretraining_recipe(None, start).objective.name == "contrastive"
+    assert pretraining_recipe(None, ecgtune.PretrainSettings(model=start)).objective.name == "contrastive"
     groups_codes = found.objective_tensors["quantizer.weight_proj.bias"].shape[0]
     width = found.objective_tensors["final_proj.bias"].shape[0]
     code_width = found.objective_tensors["project_q.weight"].shape[1]
@@ -198,8 +201,8 @@ def test_a_preset_in_millivolts_gets_them_whatever_the_unit_is(place, tmp_path):
     for file, unit in ((place / "two.npz", "uV"), (tmp_path / "mv.npz", "mV")):
         recipe = replace(SIGNALS, optimisation=replace(SIGNALS.optimisation, epochs=2, batch_size=64))
         recipe = replace(recipe, crops=replace(recipe.crops, window_seconds=0.24))
-        settings = ecgtune.PretrainSettings(unit=unit)
-        best = ecgtune.pretrain(file, recipe, settings, out=tmp_path / unit, start=start)
+        settings = ecgtune.PretrainSettings(unit=unit, model=start)
+        best = ecgtune.pretrain(file, recipe, settings, out=tmp_path / unit)
         weights.append(load_checkpoint(best).encoder.state_dict())
     for name, tensor in weights[0].items():
         torch.testing.assert_close(weights[1][name], tensor, rtol=0, atol=1e-2)
@@ -222,7 +225,7 @@ def test_the_command_names_a_misspelt_model(place, capsys):
 
 def test_an_encoder_without_an_objective_is_refused_before_its_weights_are_asked_for():
     with pytest.raises(SettingError, match="no objective can pretrain heartlang"):
-        pretraining_recipe(None, "heartlang")
+        pretraining_recipe(None, ecgtune.PretrainSettings(model="heartlang"))
 
 
 def test_objectives_of_an_architecture():

@@ -165,7 +165,7 @@ def test_the_plan_is_of_what_was_chosen(measured, monkeypatch):
         return "too little"
 
     monkeypatch.setattr(importlib.import_module("ecgtune.workflows.plan"), "dry_run", dry_run)
-    ecgtune.plan(DATA, [recipe], seeds=1, baselines=False)
+    ecgtune.plan(DATA, [recipe], ecgtune.CompareSettings(seeds=1, baselines=False))
     assert planned == [8]
 
 

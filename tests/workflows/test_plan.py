@@ -144,7 +144,7 @@ def test_the_sample_holds_both_labels_and_keeps_the_parts_apart():
 
 def test_a_plan_measures_each_variant_and_writes_nothing(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = ecgtune.plan(DATA, recipe("lora", tiny), seeds=3, baselines=False)
+    found = ecgtune.plan(DATA, recipe("lora", tiny), ecgtune.CompareSettings(seeds=3, baselines=False))
     (one,) = found.estimates
     assert (one.name, one.seeds, one.problem) == ("lora", 3, "")
     assert one.seconds is not None
@@ -155,7 +155,9 @@ def test_a_plan_measures_each_variant_and_writes_nothing(tiny, tmp_path, monkeyp
 
 
 def test_a_method_that_does_not_fit_is_told(tiny):
-    found = ecgtune.plan(DATA, [recipe("lora", tiny)], seeds=1, baselines=False, memory=1_000_000)
+    found = ecgtune.plan(
+        DATA, [recipe("lora", tiny)], ecgtune.CompareSettings(seeds=1, baselines=False), memory=1_000_000
+    )
     assert found.estimates[0].problem == "more than the 1.0 MB that are free"
     assert "n/a" in found.lines()[1]
 
@@ -191,7 +193,7 @@ def test_what_goes_wrong_in_the_process_is_a_line_beside_what_was_measured(ends,
 
     monkeypatch.setattr("ecgtune.workflows.plan.dry_run", run)
     process(monkeypatch, **ends)
-    found = ecgtune.plan(DATA, ["probe", recipe("lora", "ecg-fm-tiny")], baselines=False)
+    found = ecgtune.plan(DATA, ["probe", recipe("lora", "ecg-fm-tiny")], ecgtune.CompareSettings(baselines=False))
     assert [one.failed for one in found.estimates] == [False, True]
     assert message in found.estimates[1].problem
     assert message in found.lines()[2]
@@ -245,7 +247,7 @@ def test_weights_are_fetched_before_data_are_read(tmp_path, no_network, capsys):
 
 def test_a_process_that_the_system_ended_did_not_fit(monkeypatch):
     process(monkeypatch, status=-9)
-    found = ecgtune.plan(DATA, [recipe("lora", "ecg-fm-tiny")], baselines=False, memory=10**9)
+    found = ecgtune.plan(DATA, [recipe("lora", "ecg-fm-tiny")], ecgtune.CompareSettings(baselines=False), memory=10**9)
     assert found.estimates[0].problem == "the system ended it, 1.0 GB were free"
 
 

@@ -74,7 +74,7 @@ def test_the_frozen_prefix_is_cached_and_a_plan_is_made(tmp_path: Path, name: st
     assert cached.metrics["training"]["precomputed"]
     np.testing.assert_allclose(cached.predict(DATA.signal[:9]), whole.predict(DATA.signal[:9]), atol=1e-4)
     recipe = ecgtune.recipe("lora", epochs=2, batch_size=16, model=str(tmp_path / "on" / "encoder"), device="cpu")
-    plan = ecgtune.plan(DATA, recipe, seeds=1, baselines=False)
+    plan = ecgtune.plan(DATA, recipe, ecgtune.CompareSettings(seeds=1, baselines=False))
     assert len(plan.estimates) == 1
 
 
@@ -99,7 +99,7 @@ def test_a_licence_that_forbids_something_is_in_every_result(tmp_path: Path, mon
     torch.save({"model_state_dict": names}, path)
     settings = {"epochs": 2, "batch_size": 16, "device": "cpu", "precision": "fp32"}
     recipe = ecgtune.recipe("lora", model="hubert-ecg", checkpoint=str(path), **settings)
-    results = ecgtune.compare(DATA, recipe, seeds=1, baselines=False, out=tmp_path / "runs")
+    results = ecgtune.compare(DATA, recipe, ecgtune.CompareSettings(seeds=1, baselines=False), out=tmp_path / "runs")
     notice = "CC BY-NC 4.0, no commercial use"
     run = ecgtune.load_run(tmp_path / "runs" / "lora" / "seed-0")
     assert notice in results["weights"]

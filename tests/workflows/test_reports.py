@@ -42,7 +42,7 @@ def folder(tmp_path_factory, recipes):
         write_windows(path / f"{name}.npz", seed)
     read = ecgtune.read_dataset(path / "own.npz")
     ecgtune.fine_tune(read, recipes[0], out=path / "run")
-    results = ecgtune.compare(read, recipes, out=path / "comparison", seeds=1, baselines=False)
+    results = ecgtune.compare(read, recipes, ecgtune.CompareSettings(seeds=1, baselines=False), out=path / "comparison")
     shown = results["recommendation"]["run"]
     for name in ("run", "comparison"):
         shutil.copytree(path / name, path / f"{name}-evidence")
@@ -131,7 +131,7 @@ def test_a_comparison_that_was_killed_before_the_report_of_its_cases(folder, rec
 
     def compare():
         data = ecgtune.read_dataset(folder / "own.npz")
-        return ecgtune.compare(data, recipes, out=copy, seeds=1, baselines=False)
+        return ecgtune.compare(data, recipes, ecgtune.CompareSettings(seeds=1, baselines=False), out=copy)
 
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -40,7 +40,7 @@ def test_recordings_of_patients_from_training_to_the_report(tmp_path):
     data = replace(DATA, signal=signal, label=label, group=patient, group_name="patient", recording=recording)
     (probe,) = load_recipes("probe")
     probe = replace(probe, **SHORT._asdict())
-    ecgtune.compare(data, [probe], out=tmp_path / "compared", seeds=1)
+    ecgtune.compare(data, [probe], ecgtune.CompareSettings(seeds=1), out=tmp_path / "compared")
     run = ecgtune.load_run(tmp_path / "compared" / "probe" / "seed-0")
     test = read_predictions(run.folder / "predictions.csv").of("test")
     assert set(zip(test.group, test.recording, strict=True)) <= set(zip(patient, recording, strict=True))

@@ -105,7 +105,9 @@ def test_the_test_windows_are_never_looked_at(swept, recipes, tmp_path):
     signal[test] = np.nan  # preprocessing refuses this wherever it comes by
     poisoned = replace(DATA, signal=signal)
     with pytest.raises(DataError):
-        ecgtune.compare(poisoned, recipes("probe"), out=tmp_path / "never", seeds=1, baselines=False)
+        ecgtune.compare(
+            poisoned, recipes("probe"), ecgtune.CompareSettings(seeds=1, baselines=False), out=tmp_path / "never"
+        )
     sweep(tmp_path / "poisoned", recipes(), data=poisoned)
     assert rows(tmp_path / "poisoned") == rows(folder)
     runner = TrialRunner(DATA, draw_split(DATA, ecgtune.DataSettings()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from ecgtune.cli.inputs import Reading, RecordFlags, check_exists, inspect, read_data
+from ecgtune.cli.inputs import InputFlags, check_exists, inspect, read_data
 from ecgtune.cli.options import MODEL, MOST_USED, SPLIT, DataFile, ReadFlags, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.data import DataSettings
@@ -61,8 +61,7 @@ def check(
     /,
     *,
     model: Annotated[str | None, Parameter(group=MODEL)] = None,
-    reading: Reading = Reading(),
-    records: RecordFlags = RecordFlags(),
+    inputs: InputFlags = InputFlags(),
     split: DataFlags = DataFlags(),
 ) -> None:
     """Check windows or recordings before training: counts, rates, leads, labels, splits, near-duplicates.
@@ -82,16 +81,17 @@ def check(
     from ecgtune.errors import DataError
     from ecgtune.io.records.report import inspection_text, split_text, windows_text
 
+    reading, records = inputs.reading, inputs.records
     check_exists(data, records.records, reading.val_file, reading.test_file)
     if model is not None:
         check_model_name(model)
     settings = DataSettings(**given(split))
     if not records.used:
-        dataset = read_data(data, reading, records, [])
+        dataset = read_data(data, inputs, [])
         facts = windows_text(dataset)
         say(*facts.split("\n"))
     else:
-        found = inspect(data, reading, records, [] if model is None else [model])
+        found = inspect(data, inputs, [] if model is None else [model])
         facts = inspection_text(found)
         say(*facts.split("\n"))
         if found.dataset is None:

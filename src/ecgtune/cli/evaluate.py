@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ecgtune.cli.inputs import Reading, RecordFlags, check_exists, read_data
+from ecgtune.cli.inputs import InputFlags, RecordFlags, check_exists, read_data
 from ecgtune.cli.options import MOST_USED, DataFile, Out, Wait, given, optional
 from ecgtune.cli.output import print_columns, say
 from ecgtune.config.commands import EvaluateSettings
@@ -33,8 +33,7 @@ def evaluate(
     *,
     out: Out = Path("evaluation"),
     settings: EvaluateFlags = EvaluateFlags(),
-    reading: Reading = Reading(),
-    records: RecordFlags = RecordFlags(),
+    inputs: InputFlags = InputFlags(),
     wait: Wait = False,
 ) -> None:
     """Evaluate a finished run on another data set, beside its own test split.
@@ -48,12 +47,12 @@ def evaluate(
         Folder of a run that fine-tune or compare wrote, or a file of ecgtune export.
     """
     chosen = EvaluateSettings(**given(settings))
-    predictor, dataset, records = read_for_run(run, data, reading, records)
+    predictor, dataset, inputs = read_for_run(run, data, inputs)
     import ecgtune
     from ecgtune.io.subgroup_columns import read_columns
     from ecgtune.reporting.external import comparison_rows, gap_sentence, promise_sentences, sentences
 
-    columns = read_columns(data, dataset, chosen.by, records.recording_column) if chosen.by else {}
+    columns = read_columns(data, dataset, chosen.by, inputs.records.recording_column) if chosen.by else {}
     found = ecgtune.evaluate(predictor, dataset, chosen, out=out, columns=columns, wait=wait)
     say(*sentences(found))
     level = "recording" if found["recording"] else "window"
@@ -63,10 +62,9 @@ def evaluate(
     say(f"table: {out / 'table.md'}")
 
 
-def read_for_run(
-    run: Path, data: Path, reading: Reading, records: RecordFlags
-) -> tuple[Predictor, Dataset, RecordFlags]:
+def read_for_run(run: Path, data: Path, inputs: InputFlags) -> tuple[Predictor, Dataset, InputFlags]:
     """Open a run or exported file, and read labelled data with its signal path, which is in the flags returned."""
+    records = inputs.records
     check_exists(run, data, records.records)
     if not run.is_file():
         from ecgtune.training.run_folder import RunFolder
@@ -93,4 +91,5 @@ def read_for_run(
             recording_zscore=path.zscore,
             longest_gap=path.longest_gap,
         )
-    return predictor, read_data(data, reading, records, []), records
+        inputs = replace(inputs, records=records)
+    return predictor, read_data(data, inputs, []), inputs

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ecgtune.cli.inputs import Reading, RecordFlags, read_data
-from ecgtune.cli.options import MOST_USED, DataFile, RecipeFlags, Resume, Seed, Wait
+from ecgtune.cli.inputs import InputFlags, read_data
+from ecgtune.cli.options import MOST_USED, DataFile, RecipeFlags, RunFlags
 from ecgtune.cli.output import say
 from ecgtune.errors import SettingError
 
@@ -19,12 +19,9 @@ def fine_tune(
     *,
     method: Annotated[str, Parameter(group=MOST_USED)] = "lora",
     out: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
-    reading: Reading = Reading(),
-    records: RecordFlags = RecordFlags(),
+    inputs: InputFlags = InputFlags(),
     settings: RecipeFlags = RecipeFlags(),
-    resume: Annotated[Resume, Parameter(group=MOST_USED)] = False,
-    seed: Seed = 0,
-    wait: Wait = False,
+    begin: RunFlags = RunFlags(),
 ) -> None:
     """Fine-tune one encoder with one method.
 
@@ -35,13 +32,13 @@ def fine_tune(
     out
         The run folder; runs/METHOD when not given.
     """
-    recipes = settings.recipes(method, copy_lead=reading.copy_lead)
+    recipes = settings.recipes(method, copy_lead=inputs.reading.copy_lead)
     if len(recipes) > 1:
         raise SettingError(f"{method} holds {len(recipes)} variants; run it with `ecgtune compare --methods {method}`")
     recipe = recipes[0]
     folder = out or Path("runs") / recipe.name
-    dataset = read_data(data, reading, records, recipes)
+    dataset = read_data(data, inputs, recipes)
     import ecgtune
 
-    run = ecgtune.fine_tune(dataset, recipe, out=folder, seed=seed, resume=resume, wait=wait)
+    run = ecgtune.fine_tune(dataset, recipe, out=folder, seed=begin.seed, resume=begin.resume, wait=begin.wait)
     say(*run.summary().split("\n"), f"report: {folder / 'report.html'}")

@@ -141,6 +141,15 @@ class RecordFlags:
         return self.records is not None or self.labels_from_headers
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class InputFlags:
+    """What DATA is, and how it is read."""
+
+    reading: Reading = field(default_factory=Reading)
+    records: RecordFlags = field(default_factory=RecordFlags)
+
+
 @Parameter(name="*", group=SPLIT)
 @dataclass(frozen=True)
 class RoundFlags:
@@ -168,11 +177,12 @@ class RoundFlags:
         return leave_one_site_out(dataset)
 
 
-def read_data(data: Path, reading: Reading, records: RecordFlags, recipes: Sequence[Recipe]) -> Dataset:
+def read_data(data: Path, inputs: InputFlags, recipes: Sequence[Recipe]) -> Dataset:
     """The windows that the options describe; from recordings at the rate of the recipes' models, if they share one.
 
     Missing files, unknown models and weights that are not available are errors before anything is read.
     """
+    reading, records = inputs.reading, inputs.records
     check_exists(data, records.records, reading.val_file, reading.test_file)
     from ecgtune.recipes.lookup import resolve_models
 
@@ -187,9 +197,9 @@ def read_data(data: Path, reading: Reading, records: RecordFlags, recipes: Seque
             raise SettingError(BOTH_LEADS)
         windows = _windows(data, reading, recipes)
         return windows.with_leads(records.leads) if records.leads else windows
-    found = inspect(data, reading, records, [recipe.model.name for recipe in recipes])
+    found = inspect(data, inputs, [recipe.model.name for recipe in recipes])
     if found.dataset is None:
-        raise DataError(". Also: ".join((*found.problems, *_leads_problems(found, reading, records, recipes))))
+        raise DataError(". Also: ".join((*found.problems, *_leads_problems(found, inputs, recipes))))
     if reading.limit is None or reading.limit >= len(found.dataset):
         return found.dataset
     from ecgtune.data.dataset import limited
@@ -210,11 +220,9 @@ def _windows(data: Path, reading: Reading, recipes: Sequence[Recipe]) -> Dataset
         raise QuestionError(question.where, *question.questions, UNIT_NEEDED) from None
 
 
-def _leads_problems(
-    found: Inspection, reading: Reading, records: RecordFlags, recipes: Sequence[Recipe]
-) -> dict[str, None]:
+def _leads_problems(found: Inspection, inputs: InputFlags, recipes: Sequence[Recipe]) -> dict[str, None]:
     """Say why leads of the recordings do not fit the encoders, each reason once."""
-    if reading.lead is not None or records.leads is not None:
+    if inputs.reading.lead is not None or inputs.records.leads is not None:
         return {}
     from ecgtune.models.loading import leads_problem
 
@@ -223,11 +231,12 @@ def _leads_problems(
     return dict.fromkeys(filter(None, (leads_problem(model, leads) for model in sorted(models))))
 
 
-def inspect(data: Path, reading: Reading, records: RecordFlags, models: Sequence[str] = ()) -> Inspection:
+def inspect(data: Path, inputs: InputFlags, models: Sequence[str] = ()) -> Inspection:
     """Read the recordings in `records.records`, with a progress bar, and print the notes about them."""
     from ecgtune.io.records.reading import inspect_records
     from ecgtune.utils.progress import ProgressBar
 
+    records = inputs.records
     folder = records.records
     if records.labels_from_headers:
         if folder not in (None, data):
@@ -237,7 +246,7 @@ def inspect(data: Path, reading: Reading, records: RecordFlags, models: Sequence
         folder = data
     if folder is None:
         raise SettingError("no folder of recordings; give it with --records")
-    columns, options, settings = record_arguments(reading, records)
+    columns, options, settings = record_arguments(inputs)
     if models:
         own = _input_of(models)
         own["sampling_rate"] = records.resample or own["sampling_rate"]
@@ -255,12 +264,13 @@ def inspect(data: Path, reading: Reading, records: RecordFlags, models: Sequence
         )
 
 
-def record_arguments(reading: Reading, records: RecordFlags) -> tuple[TableColumns, ReadOptions, RecordSettings]:
+def record_arguments(inputs: InputFlags) -> tuple[TableColumns, ReadOptions, RecordSettings]:
     """What the flags say about the table of labels, the files of recordings, and the windows. Raises SettingError."""
     from ecgtune.io.label_table import TableColumns
     from ecgtune.io.readers.base import ReadOptions
     from ecgtune.io.records.reading import RecordSettings
 
+    reading, records = inputs.reading, inputs.records
     if reading.group is not None:
         raise SettingError("--group is for files of windows; name the column of patients with --patient")
     if reading.drop_invalid:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_origi
 from cyclopts import Group, Parameter
 
 from ecgtune.config.augmentation import Augmentation
+from ecgtune.config.commands import CompareSettings
 from ecgtune.config.data import DataSettings
 from ecgtune.config.evaluation import Evaluation
 from ecgtune.config.model import ModelSettings
@@ -37,7 +38,7 @@ MOST_USED, DATA, RECORDINGS, SPLIT, MODEL, OPTIMISATION, AUGMENTATION, EVALUATIO
 _FLAGS = {"start": "--from", "stop": "--to"}
 #: Settings that are not in the group of their dataclass.
 _GROUPS = {
-    **dict.fromkeys(("model", "epochs", "learning_rate", "device", "trials", "sampling_rate"), MOST_USED),
+    **dict.fromkeys(("model", "epochs", "learning_rate", "device", "seeds", "trials", "sampling_rate"), MOST_USED),
     "normalisation": DATA,
 }
 
@@ -65,22 +66,10 @@ ModelNames: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
-Seeds: TypeAlias = Annotated[int, Parameter(group=MOST_USED, help="Runs of each method, with seeds 0, 1, ...")]
 Out: TypeAlias = Annotated[Path, Parameter(group=MOST_USED, help="Output folder.")]
-Baselines: TypeAlias = Annotated[
-    bool,
-    Parameter(
-        group=EVALUATION,
-        negative="--no-baselines",
-        help="Add the baselines: the majority class, and a residual network trained from scratch.",
-    ),
-]
 Seed: TypeAlias = Annotated[
     int,
     Parameter(group=MACHINE, help="Seed of new weights, dropout and the order of an epoch."),
-]
-Resume: TypeAlias = Annotated[
-    bool, Parameter(group=MACHINE, help="Resume the run in the output folder.", show_default=False)
 ]
 Wait: TypeAlias = Annotated[
     bool,
@@ -120,6 +109,7 @@ def optional(
             name=flags.get(flag_name) if issubclass(cls, ReadSettings) else None,
             help=help_text,
             show_default=False,
+            negative=f"--no-{flag_name.replace('_', '-')}" if item.default is True else (),
             consume_multiple=many,
             group=_GROUPS.get(flag_name, group),
         )
@@ -158,6 +148,7 @@ if TYPE_CHECKING:
     EvaluationFlags = Evaluation
     DataFlags = DataSettings
     ReadFlags = ReadSettings
+    CompareFlags = CompareSettings
 
     class ModelFlags(ModelSettings):
         """Flags of a model."""
@@ -168,6 +159,7 @@ else:
     EvaluationFlags = optional(Evaluation, "EvaluationFlags", EVALUATION)
     DataFlags = optional(DataSettings, "DataFlags", SPLIT)
     ReadFlags = optional(ReadSettings, "ReadFlags", DATA, recipe=False)
+    CompareFlags = optional(CompareSettings, "CompareFlags", EVALUATION, recipe=False)
     ModelFlags = optional(ModelSettings, "ModelFlags", MODEL, skip=("lead_mode",), renamed={"name": "model"})
 
 
@@ -215,3 +207,27 @@ class RecipeFlags:
         """The settings of optimisation, model and augmentation that were given, as "table.name"."""
         tables = ("optimisation", "model", "augmentation")
         return [f"{table}.{name}" for table in tables for name in given(getattr(self, table))]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class VariantFlags:
+    """Variants of a comparison, and how they are compared."""
+
+    methods: MethodNames = "full,adapter,lora,probe"
+    models: ModelNames = None
+    compared: CompareFlags = field(default_factory=CompareFlags)
+
+    def settings(self) -> CompareSettings:
+        return CompareSettings(**given(self.compared))
+
+
+@Parameter(name="*", group=MACHINE)
+@dataclass(frozen=True)
+class RunFlags:
+    """A run folder: how it begins, and what its random numbers are."""
+
+    resume: Annotated[bool, Parameter(group=MOST_USED, show_default=False)] = False
+    """Resume the run in the output folder."""
+    seed: Seed = 0
+    wait: Wait = False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ecgtune.cli.evaluate import read_for_run
-from ecgtune.cli.inputs import Reading, RecordFlags
+from ecgtune.cli.inputs import InputFlags
 from ecgtune.cli.options import MOST_USED, DataFile, Out, Wait, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.commands import StressSettings
@@ -26,8 +26,7 @@ def stress(
     *,
     out: Out = Path("stress"),
     settings: StressFlags = StressFlags(),
-    reading: Reading = Reading(),
-    records: RecordFlags = RecordFlags(),
+    inputs: InputFlags = InputFlags(),
     wait: Wait = False,
 ) -> None:
     """Measure a finished run on windows with noise and other faults.
@@ -41,7 +40,7 @@ def stress(
     run
         Folder of a run that fine-tune or compare wrote, or a file of ecgtune export.
     """
-    predictor, dataset, _ = read_for_run(run, data, reading, records)
+    predictor, dataset, _ = read_for_run(run, data, inputs)
     import ecgtune
     from ecgtune.reporting.stress import stress_sentences
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ecgtune.cli.inputs import Reading, RecordFlags, read_data
+from ecgtune.cli.inputs import InputFlags, read_data
 from ecgtune.cli.options import (
     MACHINE,
     MOST_USED,
@@ -30,18 +31,26 @@ else:
     SweepFlags = optional(SweepSettings, "SweepFlags", MACHINE, recipe=False, skip=("space", "fixed"))
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class SearchFlags:
+    """What is tried, and with which random numbers."""
+
+    trials: SweepFlags = field(default_factory=SweepFlags)
+    space: Annotated[Path | None, Parameter(group=OPTIMISATION)] = None
+    """TOML file of the values to try instead, such as [lora.method] rank = { choices = [2, 4] }."""
+    seed: Seed = 0
+
+
 def sweep(
     data: DataFile,
     /,
     *,
     methods: Annotated[list[str] | None, Parameter(group=MOST_USED, consume_multiple=True)] = None,
     out: Out = Path("runs/sweep"),
-    trials: SweepFlags = SweepFlags(),
-    reading: Reading = Reading(),
-    records: RecordFlags = RecordFlags(),
+    search: SearchFlags = SearchFlags(),
+    inputs: InputFlags = InputFlags(),
     settings: RecipeFlags = RecipeFlags(),
-    space: Annotated[Path | None, Parameter(group=OPTIMISATION)] = None,
-    seed: Seed = 0,
     wait: Wait = False,
 ) -> None:
     """Search settings, with the same number of trials for every method.
@@ -54,14 +63,13 @@ def sweep(
     ----------
     methods
         Names of methods and recipes, or TOML files; see `ecgtune methods`. [default: full adapter lora probe]
-    space
-        TOML file of the values to try instead, such as [lora.method] rank = { choices = [2, 4] }.
     """
     names = ",".join(methods or ["full", "adapter", "lora", "probe"])
-    recipes = settings.recipes(names, copy_lead=reading.copy_lead)
-    searched = SweepSettings(space=read_space(space) if space else None, fixed=settings.typed, **given(trials))
-    dataset = read_data(data, reading, records, recipes)
+    recipes = settings.recipes(names, copy_lead=inputs.reading.copy_lead)
+    space = None if search.space is None else read_space(search.space)
+    searched = SweepSettings(space=space, fixed=settings.typed, **given(search.trials))
+    dataset = read_data(data, inputs, recipes)
     import ecgtune
 
-    best = ecgtune.sweep(dataset, recipes, searched, out=out, seed=seed, wait=wait)
+    best = ecgtune.sweep(dataset, recipes, searched, out=out, seed=search.seed, wait=wait)
     say(*(f"best {name}: {file}" for name, file in best.items()), f"report: {out / 'report.html'}")

@@ -49,6 +49,12 @@ def choose(got: str, allowed: Iterable[str], what: str) -> str:
     return got
 
 
+def check_settings(settings: Any, cls: type) -> None:
+    """Raise SettingError for settings that are no `cls`."""
+    if not isinstance(settings, cls):
+        raise SettingError(f"settings is {settings!r}; give ecgtune.{cls.__name__}(...)")
+
+
 def from_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:
     """Build the dataclass `cls` from a TOML table; `where` names the table in errors ("[optimisation] of my.toml").
 

@@ -1,4 +1,4 @@
-"""Settings of the commands `predict`, `serve`, `pretrain` and `sweep`, in addition to their data and recipes."""
+"""Settings of the commands, in addition to their data and recipes."""
 
 from __future__ import annotations
 
@@ -89,14 +89,35 @@ class ServeSettings:
         choose(self.device, DEVICES, "device")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PretrainSettings(ReadSettings):
-    """How recordings are read for a pretraining, and additional outputs."""
+    """Weights that a pretraining begins with, how its recordings are read, and additional outputs."""
 
+    model: str | Path | None = None
+    """Weights to continue from instead of random ones: a name of `ecgtune models`, a checkpoint file, or the run
+    folder of a pretraining."""
+    checkpoint: str | Path | None = None
+    """Published file of the model that --from names, where it was downloaded by hand."""
     leave_out: str | Path | None = None
     """NPZ file of windows; recordings in its val and test split are not used."""
     export_float16: bool = False
     """Also write the encoder in half precision, to RUN/float16."""
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """Runs of a comparison, and what they are compared with. Raises SettingError for a value outside its range."""
+
+    seeds: int = 3
+    """Runs of each method, with seeds 0, 1, ..."""
+    baselines: bool = True
+    """Add the baselines: the majority class, and a residual network trained from scratch."""
+    reference: str | None = None
+    """Method that differences are computed to; full, or else the first one, when not given."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require(self.seeds >= 1, f"seeds is {self.seeds}; allowed: 1 or more")
 
 
 @dataclass(frozen=True)

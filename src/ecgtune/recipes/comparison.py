@@ -8,13 +8,13 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-from ecgtune.config.base import require, suggest
+from ecgtune.config.base import check_settings, require, suggest
+from ecgtune.config.commands import CompareSettings
 from ecgtune.config.model import ModelSettings
 from ecgtune.errors import SettingError
 from ecgtune.models.names import check_model_name
 from ecgtune.recipes.lookup import RecipeLike, as_recipes
 from ecgtune.recipes.recipe import Recipe
-from ecgtune.utils.formatting import counted
 
 #: Names of the baselines: the majority class, and the recipes of networks from scratch.
 MAJORITY, RESNET = "majority", "resnet"
@@ -23,12 +23,12 @@ SCRATCH = (RESNET, "inception", "s4d")
 
 
 def as_variants(
-    recipes: RecipeLike | Sequence[RecipeLike], model: str | Path | None = None, models: Sequence[str] | None = None
+    recipes: RecipeLike | Sequence[RecipeLike], model: str | Path | Sequence[str] | None = None
 ) -> list[Recipe]:
-    """The variants of a comparison: `as_recipes`, or each recipe with each of `models`."""
-    require(model is None or models is None, "model and models are both given; give one of them")
-    variants = as_recipes(recipes, model)
-    return variants if models is None else with_models(variants, models)
+    """The variants of a comparison: `as_recipes`, or with several models each recipe with each of them."""
+    if isinstance(model, Sequence) and not isinstance(model, str):
+        return with_models(as_recipes(recipes), model)
+    return as_recipes(recipes, model)
 
 
 def with_models(recipes: Sequence[Recipe], models: Sequence[str]) -> list[Recipe]:
@@ -105,19 +105,17 @@ def baseline_names(recipes: Sequence[Recipe]) -> tuple[str, ...]:
     return SCRATCH if several_encoders(recipes) else (RESNET,)
 
 
-def check_variants(recipes: Sequence[Recipe], seeds: int, baselines: bool, reference: str | None = None) -> str:
-    """Return the name of the recipe that differences are taken to: `reference`, else "full", else the first.
+def check_variants(recipes: Sequence[Recipe], settings: CompareSettings) -> str:
+    """Return the name of the recipe that differences are taken to: the one given, else "full", else the first.
 
     Raises SettingError unless `recipes` can be compared: names of their own, one split, and the reference among them.
     """
+    check_settings(settings, CompareSettings)
     names = [recipe.name for recipe in recipes]
-    if not recipes or seeds < 1:
-        raise SettingError(
-            f"got {counted(len(recipes), 'method')} and {counted(seeds, 'seed')}; allowed: one or more of each"
-        )
+    require(len(names) > 0, "got no methods; allowed: one or more")
     if len(set(names)) < len(names):
         raise SettingError(f"two methods have the same name ({', '.join(names)}); give each its own name")
-    taken = sorted({MAJORITY, *baseline_names(recipes)} & set(names)) if baselines else []
+    taken = sorted({MAJORITY, *baseline_names(recipes)} & set(names)) if settings.baselines else []
     if taken:
         raise SettingError(
             f"{taken[0]!r} is a baseline already; leave it out of the methods, or the baselines with --no-baselines"
@@ -128,7 +126,7 @@ def check_variants(recipes: Sequence[Recipe], seeds: int, baselines: bool, refer
     splits = {(recipe.data.fractions, recipe.data.split_seed, recipe.data.label_fraction) for recipe in recipes}
     if len(splits) > 1:
         raise SettingError("the methods ask for different splits; give all the same fractions and split_seed")
-    reference = reference or ("full" if "full" in names else names[0])
+    reference = settings.reference or ("full" if "full" in names else names[0])
     if reference not in names:
         raise SettingError(f"reference {reference!r} is not among the methods; {suggest(reference, names)}")
     return reference

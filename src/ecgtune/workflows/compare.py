@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ecgtune.config.commands import CompareSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split, draw_split
 from ecgtune.errors import RunError
@@ -33,54 +34,52 @@ from ecgtune.workflows.ready import ReadyRun, RunBuilder
 from ecgtune.workflows.results import changed_notes, imported_files, shown_title, summarise_task
 from ecgtune.workflows.run import run_recipe, space, work
 
+DEFAULTS = CompareSettings()
+
 
 def compare(
     dataset: Dataset,
     recipes: RecipeLike | Sequence[RecipeLike],
+    settings: CompareSettings = DEFAULTS,
     *,
-    model: str | Path | None = None,
+    model: str | Path | Sequence[str] | None = None,
     out: str | Path,
-    models: Sequence[str] | None = None,
-    seeds: int = 3,
-    baselines: bool = True,
-    reference: str | None = None,
     wait: bool = False,
 ) -> dict[str, Any]:
-    """Run every recipe with seeds 0 .. seeds - 1 on one split and return the content of `results.json`.
+    """Run every recipe with seeds 0 .. `settings.seeds` - 1 on one split and return the content of `results.json`.
 
-    recipes: the variants, each with its own name: recipes, or names and files that `load_recipes` takes. model: name or
-    path in place of the model of every recipe. models: encoders, every one with every recipe on the same windows, each
-    at its own rate, leads and preset (`recipes.comparison.with_models`); differences between encoders are then among
-    the results. out: the comparison folder; finished runs in it are kept, a stopped run resumes. baselines: add the
-    majority class and a residual network from scratch, with `models` an InceptionTime and an S4D too, trained for as
-    many epochs as the first variant. reference: the variant that differences are taken to; "full" when it is among
-    them, else the first. wait: while another process uses the folder, instead of an error.
+    recipes: the variants, each with its own name: recipes, or names and files that `load_recipes` takes. settings:
+    seeds, baselines and reference. Baselines are the majority class and a residual network from scratch, with several
+    encoders an InceptionTime and an S4D too, trained for as many epochs as the first variant. model: name or path in
+    place of the model of every recipe; or several encoders, every one with every recipe on the same windows, each at
+    its own rate, leads and preset (`recipes.comparison.with_models`), whose differences are then among the results.
+    out: the comparison folder; finished runs in it are kept, a stopped run resumes. wait: while another process uses
+    the folder, instead of an error.
 
     Raises SettingError for variants that cannot be compared, RunError for a folder that holds another comparison, and
     what `fine_tune` raises.
     """
     check_dataset(dataset, "compare")
-    variants = as_variants(recipes, model, models)
-    reference = check_variants(variants, seeds, baselines, reference)
+    variants = as_variants(recipes, model)
+    reference = check_variants(variants, settings)
     resolve_models(variants)
     folder = Path(out)
     with exclusive(folder, command_line(), result="results.json", wait=wait):
-        return _compare(dataset, variants, folder, seeds, baselines, reference, wait)
+        return _compare(dataset, variants, settings, reference, folder, wait)
 
 
 def _compare(
     dataset: Dataset,
     variants: Sequence[Recipe],
-    folder: Path,
-    seeds: int,
-    baselines: bool,
+    settings: CompareSettings,
     reference: str,
+    folder: Path,
     wait: bool,
 ) -> dict[str, Any]:
     first = variants[0]
     split = draw_split(dataset, first.data)
-    records = _run_all(dataset, split, variants_of(variants, baselines), folder, seeds, wait)
-    if baselines:
+    records = _run_all(dataset, split, variants_of(variants, settings.baselines), folder, settings.seeds, wait)
+    if settings.baselines:
         majority = write_majority(
             dataset, split, first.data.normalisation, first.evaluation, folder / MAJORITY / "seed-0"
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ecgtune.config.commands import CompareSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.positive import positive_sentence, stored_positive
 from ecgtune.errors import SettingError
@@ -16,7 +17,7 @@ from ecgtune.training.run_folder import RESULT_FORMAT
 from ecgtune.utils.files import write_json
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.text import printable
-from ecgtune.workflows.compare import compare
+from ecgtune.workflows.compare import DEFAULTS, compare
 from ecgtune.workflows.environment import command_line
 
 SUMMARY = "rounds.json"
@@ -25,35 +26,25 @@ SUMMARY = "rounds.json"
 def cross_validate(
     rounds: Sequence[Dataset],
     recipes: RecipeLike | Sequence[RecipeLike],
+    settings: CompareSettings = DEFAULTS,
     *,
-    model: str | Path | None = None,
+    model: str | Path | Sequence[str] | None = None,
     out: str | Path,
-    seeds: int = 1,
-    baselines: bool = True,
-    reference: str | None = None,
     wait: bool = False,
 ) -> dict[str, Any]:
     """`compare` on each round of `k_folds` or `leave_one_site_out`; returns the content of `rounds.json`.
 
-    out: holds one comparison folder per round, `round-1` ..., and `rounds.json`: for each method and metric the values
-    of the rounds, their mean and their standard deviation (n - 1), with the difference to the reference alike. Rounds
-    share training windows, so the deviation is no standard error. A rerun resumes. Raises what `compare` raises.
+    settings, model: as of `compare`. out: holds one comparison folder per round, `round-1` ..., and `rounds.json`: for
+    each method and metric the values of the rounds, their mean and their standard deviation (n - 1), with the
+    difference to the reference alike. Rounds share training windows, so the deviation is no standard error. A rerun
+    resumes. Raises what `compare` raises.
     """
     if len(rounds) < 2:
         raise SettingError(f"{len(rounds)} rounds; two or more are needed, from k_folds or leave_one_site_out")
     folder = Path(out)
     with exclusive(folder, command_line(), result=SUMMARY, wait=wait):
         results = [
-            compare(
-                dataset,
-                recipes,
-                model=model,
-                out=folder / f"round-{number}",
-                seeds=seeds,
-                baselines=baselines,
-                reference=reference,
-                wait=wait,
-            )
+            compare(dataset, recipes, settings, model=model, out=folder / f"round-{number}", wait=wait)
             for number, dataset in enumerate(rounds, start=1)
         ]
         summary = {

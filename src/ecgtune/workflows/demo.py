@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ecgtune.config.commands import CompareSettings
 from ecgtune.data.simulation import simulate
 from ecgtune.recipes.lookup import recipe
 from ecgtune.recipes.recipe import METHOD_RECIPES
@@ -20,4 +21,4 @@ SETTINGS = {"epochs": 3, "batch_size": 32, "warmup": 0.25}
 def demo(out: str | Path = "runs/demo") -> dict[str, Any]:
     """Compare the four methods on 1,000 simulated windows into `out`; returns the content of `results.json`."""
     recipes = [recipe(name, **SETTINGS) for name in METHOD_RECIPES]
-    return compare(simulate(WINDOWS, seed=0), recipes, out=out, seeds=SEEDS)
+    return compare(simulate(WINDOWS, seed=0), recipes, CompareSettings(seeds=SEEDS), out=out)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ecgtune.config.base import check_settings
 from ecgtune.config.commands import ESTIMATE, EvaluateSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.positive import POSITIVE
@@ -67,8 +68,7 @@ def evaluate(
     RunError, one line each, before anything is written.
     """
     check_dataset(dataset, "evaluate")
-    if not isinstance(settings, EvaluateSettings):
-        raise SettingError(f"settings is {settings!r}; give ecgtune.EvaluateSettings(...)")
+    check_settings(settings, EvaluateSettings)
     run = run if isinstance(run, Predictor) else open_predictor(run)
     columns = {**dataset.recorded, **(columns or {})}
     missing = [name for name in settings.by if name not in columns]

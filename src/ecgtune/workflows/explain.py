@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.config.base import choose
+from ecgtune.config.base import check_settings, choose
 from ecgtune.config.commands import ExplainSettings, PredictSettings
 from ecgtune.data.positive import POSITIVE
 from ecgtune.errors import SettingError
@@ -80,8 +80,7 @@ def explain(
     Probabilities are calibrated, log-odds of gradients are those before. Raises DataError or SettingError, one line
     each, before anything is written.
     """
-    if not isinstance(settings, ExplainSettings):
-        raise SettingError(f"settings is {settings!r}; give ecgtune.ExplainSettings(...)")
+    check_settings(settings, ExplainSettings)
     if Path(out).suffix.lower() != ".svg":
         raise SettingError(f"{out}: pictures are SVG files, which browsers show; give a name such as explanation.svg")
     run = run if isinstance(run, Predictor) else open_predictor(run)

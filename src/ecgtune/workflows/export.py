@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ecgtune.config.base import check_settings
 from ecgtune.config.commands import ExportSettings
 from ecgtune.errors import SettingError
 from ecgtune.runtime.predictor import Predictor
@@ -27,8 +28,7 @@ def export(run: Predictor | str | Path, path: str | Path, settings: ExportSettin
     0.002 of AUROC, or the novelty differs by more than 0.001 (int8: 0.1). Raises SettingError, DataError or RunError,
     one line each, before any computation.
     """
-    if not isinstance(settings, ExportSettings):
-        raise SettingError(f"settings is {settings!r}; give ecgtune.ExportSettings(...)")
+    check_settings(settings, ExportSettings)
     path = Path(path)
     if path.suffix not in (".onnx", ".pte"):
         named = f"{path.with_suffix('.onnx').name}, or .pte for ExecuTorch"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ecgtune.config.commands import CompareSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.splits import Split, draw_split
 from ecgtune.errors import EcgtuneError, SettingError
@@ -23,6 +24,7 @@ from ecgtune.workflows.fit_memory import fit_memory
 from ecgtune.workflows.preparation import check_dataset
 from ecgtune.workflows.run import LINE_BYTES
 
+DEFAULTS = CompareSettings()
 _COLUMNS = ("Method", "Time to finish", "s/step", "s/epoch", "Peak memory", "Disk", "File size", "Fits")
 
 
@@ -76,14 +78,12 @@ class Plan:
 def plan(
     dataset: Dataset,
     recipes: RecipeLike | Sequence[RecipeLike],
+    settings: CompareSettings = DEFAULTS,
     *,
-    model: str | Path | None = None,
-    models: Sequence[str] | None = None,
-    seeds: int = 3,
-    baselines: bool = True,
+    model: str | Path | Sequence[str] | None = None,
     memory: int | None = None,
 ) -> Plan:
-    """Estimate the cost of `compare(dataset, recipes, seeds=seeds, baselines=baselines)`; nothing is kept.
+    """Estimate the cost of `compare(dataset, recipes, settings, model=model)`; nothing is kept.
 
     All variants are checked before the first one is measured: models, weights and settings. Then each runs for two
     short epochs in a process of its own; one that fails there is a line of the plan. memory: bytes that such a process
@@ -91,8 +91,8 @@ def plan(
     raises what `compare` raises before it trains.
     """
     check_dataset(dataset, "plan")
-    variants = as_variants(recipes, model, models)
-    check_variants(variants, seeds, baselines)
+    variants = as_variants(recipes, model)
+    check_variants(variants, settings)
     resolve_models(variants)
     split = draw_split(dataset, variants[0].data)
     available = free_memory(choose_device(variants[0].trainer.device)) if memory is None else memory
@@ -100,14 +100,14 @@ def plan(
         raise SettingError(f"memory is {available}; allowed: 1 byte or more")
     estimates = []
     with ProgressBar() as progress:
-        kinds = variants_of(variants, baselines)
+        kinds = variants_of(variants, settings.baselines)
         progress.expect(len(kinds))
         for recipe, _ in kinds:
             count_steps(len(split.train), recipe.optimisation)
         check_recipes((recipe for recipe, _ in kinds), dataset, split)
         for recipe, _ in kinds:
             progress.describe(f"measuring {recipe.name}")
-            one = _measured(recipe, dataset, split, seeds, available, progress)
+            one = _measured(recipe, dataset, split, settings.seeds, available, progress)
             estimates.append(one)
             progress.note(f"{one.name}: {one.problem or formatting.duration(one.seconds)}")  # kept if this is stopped
             progress.advance(1)

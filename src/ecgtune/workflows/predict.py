@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ecgtune.config.base import check_settings
 from ecgtune.config.commands import PredictSettings
 from ecgtune.config.reading import OF_RECORDINGS, flag_of
 from ecgtune.errors import DataError, SettingError
@@ -59,8 +60,7 @@ def predict(
     window and were repeated. Raises DataError, SettingError or RunError, one line each, for signals whose leads, rate
     or length are not the run's.
     """
-    if not isinstance(settings, PredictSettings):
-        raise SettingError(f"settings is {settings!r}; give ecgtune.PredictSettings(...)")
+    check_settings(settings, PredictSettings)
     run = run if isinstance(run, Predictor) else open_predictor(run)
     places = [Path(data)] if isinstance(data, (str, Path)) else [Path(each) for each in data]
     return predict_files(run, places, settings, Path(out), ProgressBar(), wait=wait)

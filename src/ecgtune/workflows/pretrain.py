@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ecgtune.config.base import check_seed
+from ecgtune.config.base import check_seed, check_settings
 from ecgtune.config.commands import PretrainSettings
 from ecgtune.errors import RunError
 from ecgtune.io.readers.base import ReadOptions
@@ -54,8 +54,6 @@ def pretrain(
     settings: PretrainSettings = DEFAULTS,
     *,
     out: str | Path,
-    start: str | Path | None = None,
-    checkpoint: str | Path | None = None,
     seed: int = 0,
     resume: bool = False,
     wait: bool = False,
@@ -63,17 +61,16 @@ def pretrain(
     """Pretrain an encoder on `recordings`, and return the folder that `load_model` takes.
 
     recordings: a file or folder in a layout of `io.recordings`. recipe: a name, a TOML file or a `Pretraining`;
-    "pretrain-tiny", or with `start` the recipe of the weights' own objective, when not given. start: weights to
-    continue from, a name, a file or the run folder of a pretraining, instead of random ones; checkpoint: the published
-    file of that name. Licence and terms of these weights stay those of the result. settings: how recordings are read.
-    out: the run folder; `resume` continues the run in it, on the same bits.
-    seed: of weights, crops, masks and the order of an epoch. A finished run gets a report and a model card; an
-    edited card is never overwritten. wait: while another process uses the folder, instead of an error. Under
-    torchrun, all processes train one encoder.
+    "pretrain-tiny", or with `settings.model` the recipe of the weights' own objective, when not given. settings: the
+    weights to continue from, whose licence and terms stay those of the result; how recordings are read. out: the run
+    folder; `resume` continues the run in it, on the same bits. seed: of weights, crops, masks and the order of an
+    epoch. A finished run gets a report and a model card; an edited card is never overwritten. wait: while another
+    process uses the folder, instead of an error. Under torchrun, all processes train one encoder.
 
     Raises DataError, SettingError or RunError, one line each; RunError also when the objective collapses.
     """
-    recipe = pretraining_recipe(recipe, start, checkpoint)
+    check_settings(settings, PretrainSettings)
+    recipe = pretraining_recipe(recipe, settings)
     folder = RunFolder(Path(out), title=recipe.name)
     check_seed(seed)
     check_precision(choose_device(recipe.trainer.device), recipe.trainer.precision)
@@ -124,13 +121,11 @@ def pretrain(
     return folder.best
 
 
-def pretraining_recipe(
-    recipe: Pretraining | str | Path | None, start: str | Path | None = None, checkpoint: str | Path | None = None
-) -> Pretraining:
+def pretraining_recipe(recipe: Pretraining | str | Path | None, settings: PretrainSettings) -> Pretraining:
     """The recipe of a name or file, with the weights to continue from; arguments and defaults as of `pretrain`."""
-    weights = StartWeights(None if start is None else str(start), None if checkpoint is None else str(checkpoint))
+    weights = StartWeights(*(None if each is None else str(each) for each in (settings.model, settings.checkpoint)))
     if recipe is None:
-        recipe = "pretrain-tiny" if start is None else continuing_recipe(weights)
+        recipe = "pretrain-tiny" if weights.name is None else continuing_recipe(weights)
     found = recipe if isinstance(recipe, Pretraining) else load_pretraining_recipe(str(recipe))
     return found if weights == StartWeights() else replace(found, start=weights)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgtune.config.base import check_settings
 from ecgtune.config.commands import StressSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.disturbances import DISTURBANCES, Disturbance, Recorded, Strength
@@ -52,8 +53,7 @@ def stress(
     anything is written.
     """
     check_dataset(dataset, "stress")
-    if not isinstance(settings, StressSettings):
-        raise SettingError(f"settings is {settings!r}; give ecgtune.StressSettings(...)")
+    check_settings(settings, StressSettings)
     run = run if isinstance(run, Predictor) else open_predictor(run)
     windows = labelled_windows(run, dataset, settings.map)
     label = windows.labels.label

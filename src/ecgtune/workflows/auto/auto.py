@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.config.auto import STEPS, AutoSettings
-from ecgtune.config.base import to_table
+from ecgtune.config.base import check_settings, to_table
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.io.arrays import content_sha256, write_npz
@@ -61,8 +61,7 @@ def auto(
     spent before counts. Raises QuestionError with all questions that the
     files leave open, and DataError, SettingError or RunError, one line each.
     """
-    if not isinstance(settings, AutoSettings):
-        raise SettingError(f"settings is {settings!r}; give ecgtune.AutoSettings(...)")
+    check_settings(settings, AutoSettings)
     out, stored = Path(out), None
     if isinstance(data, Dataset) and data.source.reading is None:
         stored = out / f"windows-{content_sha256(data)[:12]}.npz"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from ecgtune.config.base import check_seed, require
+from ecgtune.config.base import check_seed, check_settings, require
 from ecgtune.config.commands import SweepSettings
 from ecgtune.config.space import Choice
 from ecgtune.data.dataset import Dataset
@@ -52,6 +52,7 @@ def sweep(
     Raises SettingError, DataError or RunError before the first trial.
     """
     check_dataset(dataset, "sweep")
+    check_settings(settings, SweepSettings)
     requested = as_recipes(recipes, model)
     variants = _variants(requested, settings.space, settings.fixed)
     resolve_models(requested)
