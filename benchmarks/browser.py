@@ -183,7 +183,11 @@ def _scored(model: Model, probability: np.ndarray) -> np.ndarray:
 
 def exports(folder: Path) -> list[Path]:
     """A run of the bundled encoder in float32 and int8."""
-    real = ecgtune.read_dataset(REAL, limit=1500) if REAL.is_file() else ecgtune.simulate(1500, seed=0)
+    real = (
+        ecgtune.read_dataset(REAL, settings=ecgtune.WindowSettings(limit=1500))
+        if REAL.is_file()
+        else ecgtune.simulate(1500, seed=0)
+    )
     run = run_of("ecg-fm-tiny", ecgtune.LoRA(rank=8), real, folder / "run", 1)
     paths = [folder / "float32.onnx", folder / "int8.onnx"]
     for path in paths:
@@ -196,7 +200,11 @@ def formats(opened: Any, folder: Path, count: int) -> dict[str, Any]:
     from helpers.browser import OpenPage
     from helpers.recordings import write_csv
 
-    data = ecgtune.read_dataset(REAL, limit=count) if REAL.is_file() else ecgtune.simulate(count, seed=0)
+    data = (
+        ecgtune.read_dataset(REAL, settings=ecgtune.WindowSettings(limit=count))
+        if REAL.is_file()
+        else ecgtune.simulate(count, seed=0)
+    )
     run = read_run(run_of("ecg-fm-tiny", ecgtune.LinearProbe(), data, folder / "probe", 20))
     windows = verification_windows(run, None)
     rate = windows.sampling_rate

@@ -272,7 +272,11 @@ def main() -> None:
             facts["full"] = measured(FULL, run, recording, folder)
         if {"embedded", "stream"} & set(parts):
             real, count = REAL.is_file(), 5 * asked.windows
-            data = ecgtune.read_dataset(REAL, limit=count) if real else ecgtune.simulate(count, seed=0)
+            data = (
+                ecgtune.read_dataset(REAL, settings=ecgtune.WindowSettings(limit=count))
+                if real
+                else ecgtune.simulate(count, seed=0)
+            )
             run = run_of("ecg-fm-tiny", ecgtune.LoRA(rank=8), data, folder / "tiny", 1)
             facts["embedded"] = {"real": real, **measured(EMBEDDED, run, recording, folder)}
             facts["stream"] = streamed(folder / "int8.onnx", recording, asked.recordings, folder)

@@ -34,7 +34,7 @@ from scipy.signal import resample_poly
 from ecgtune.data.leads import arrange_leads
 from ecgtune.data.simulation import simulate
 from ecgtune.io.records.reading import RecordSettings, read_records
-from ecgtune.io.windows import read_dataset
+from ecgtune.io.windows import WindowSettings, read_dataset
 from ecgtune.io.writing import write_csv
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -52,7 +52,7 @@ def csv_file(folder: Path, windows: int, rounds: int) -> dict[str, Any]:
 
     ways = {
         "pandas": lambda: pd.read_csv(path),
-        "in_memory": lambda: read_dataset(path, sampling_rate=MODEL_RATE, cache=False),
+        "in_memory": lambda: read_dataset(path, sampling_rate=MODEL_RATE, settings=WindowSettings(cache=False)),
         "first": first,
         "second": lambda: read_dataset(path, sampling_rate=MODEL_RATE).signal.max(),
     }

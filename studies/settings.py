@@ -19,7 +19,7 @@ from ecgtune.config.base import require
 from ecgtune.config.trainer import TrainerSettings
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.folds import k_folds
-from ecgtune.io.windows import read_dataset
+from ecgtune.io.windows import WindowSettings, read_dataset
 from ecgtune.methods.registry import method_from_table
 from ecgtune.recipes.recipe import Recipe, load_recipes
 from ecgtune.recipes.space import with_settings
@@ -104,7 +104,7 @@ def ptbxl_windows(recordings: Path, table: Path, lead: str, negative: str) -> Da
             split=np.where(np.isin([rows[n]["strat_fold"] for n in kept], TEST_FOLDS), "test", "train"),
             sampling_rate=500,
         )
-        return read_dataset(file, lead=lead, positive=f"no {negative}", unit="uV")
+        return read_dataset(file, lead=lead, settings=WindowSettings(positive=f"no {negative}", unit="uV"))
 
 
 @dataclass(frozen=True)

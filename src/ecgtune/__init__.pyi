@@ -39,8 +39,11 @@ from .io.label_table import TableColumns as TableColumns
 from .io.readers.base import FileReader as FileReader
 from .io.readers.base import ReadOptions as ReadOptions
 from .io.readers.registry import register_reader as register_reader
+from .io.records.reading import RecordFiles as RecordFiles
 from .io.records.reading import RecordSettings as RecordSettings
 from .io.records.reading import read_records as read_records
+from .io.windows import WindowFiles as WindowFiles
+from .io.windows import WindowSettings as WindowSettings
 from .io.windows import read_dataset as read_dataset
 from .methods.adalora.settings import AdaLoRA as AdaLoRA
 from .methods.adapter.settings import Adapter as Adapter

@@ -24,7 +24,7 @@ from machines import command, described
 from pages import ROOT, markdown, replace_section
 from rows import Row, read_rows, replace_rows
 
-from ecgtune import fine_tune, k_folds, read_dataset, recipe
+from ecgtune import WindowSettings, fine_tune, k_folds, read_dataset, recipe
 from ecgtune.data.dataset import Dataset
 from ecgtune.evaluation.calibration.measures import calibration_line, calibration_measures
 from ecgtune.evaluation.prior_shift import estimated_prevalence, shifted
@@ -71,7 +71,7 @@ def windows(task: dict[str, Any], folder: Path, out: Path) -> Dataset:
     """The windows of a task, with their patients or recordings."""
     file = folder / task["file"]
     if "table" not in task:
-        return read_dataset(file, limit=task.get("limit"))
+        return read_dataset(file, settings=WindowSettings(limit=task.get("limit")))
     with (folder / task["table"]).open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
     with np.load(file) as arrays:

@@ -14,14 +14,14 @@ from ecgtune.data.dataset import Dataset, Source
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.simulation import simulate
 from ecgtune.errors import DataError, RunError, SettingError
-from ecgtune.io.windows import read_dataset
 from ecgtune.io.writing import write_csv
+from helpers.reading import read_windows
 
 SIXES = [f"p{i // 2}" for i in range(12)]
 
 
 def read(path, **options):
-    return read_dataset(path, **({"sampling_rate": 100} | options))
+    return read_windows(path, **({"sampling_rate": 100} | options))
 
 
 @pytest.mark.parametrize("header", [True, False])
@@ -221,7 +221,7 @@ def test_npz_array_kinds(npz_file, signal, kind):
     whole = np.round(signal)
     stored = {"fortran": np.asfortranarray(whole), "three dimensions": whole[:, None]}
     array = stored[kind] if kind in stored else whole.astype(kind)
-    dataset = read_dataset(npz_file(signal=array))
+    dataset = read_windows(npz_file(signal=array))
     assert_array_equal(dataset.signal[:, 0], whole)
     assert dataset.sampling_rate == 100.0
 
@@ -239,7 +239,7 @@ def test_npz_with_several_leads_and_everything_it_may_say(npz_file, signal, labe
         unit="uV",
         start_sample=np.arange(12),
     )
-    dataset = read_dataset(path)
+    dataset = read_windows(path)
     np.testing.assert_allclose(dataset.signal, leads * 1e-3, rtol=1e-6)
     assert dataset.sampling_rate == 250
     assert dataset.leads == ("I", "II", "V1")
@@ -254,7 +254,7 @@ def test_npz_with_several_leads_and_everything_it_may_say(npz_file, signal, labe
 def test_compressed_npz_under_another_suffix(npz_file, signal, label, tmp_path):
     np.savez_compressed(tmp_path / "w.npz", signal=signal, label=label, fs=100)
     other = (tmp_path / "w.npz").rename(tmp_path / "w.dat")
-    assert_array_equal(read_dataset(other).signal[:, 0], signal)
+    assert_array_equal(read_windows(other).signal[:, 0], signal)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_compressed_npz_under_another_suffix(npz_file, signal, label, tmp_path):
 )
 def test_sampling_rate_is_given_and_sane(csv_file, given, part):
     with pytest.raises(DataError, match=part):
-        read_dataset(csv_file(), sampling_rate=given)
+        read_windows(csv_file(), sampling_rate=given)
 
 
 @pytest.mark.parametrize(
@@ -282,12 +282,12 @@ def test_sampling_rate_is_given_and_sane(csv_file, given, part):
 )
 def test_what_an_npz_says_of_itself_is_checked(npz_file, arrays, given, part):
     with pytest.raises(DataError, match=part) as caught:
-        read_dataset(npz_file(**arrays), sampling_rate=given)
+        read_windows(npz_file(**arrays), sampling_rate=given)
     assert "\n" not in str(caught.value)
 
 
 def test_equal_rates_in_file_and_argument_agree(npz_file):
-    assert read_dataset(npz_file(fs=100), sampling_rate=100).sampling_rate == 100
+    assert read_windows(npz_file(fs=100), sampling_rate=100).sampling_rate == 100
 
 
 @pytest.mark.parametrize(
@@ -305,12 +305,12 @@ def test_equal_rates_in_file_and_argument_agree(npz_file):
 def test_a_lead_names_the_one_or_picks_one_of_several(npz_file, cache_folder, signal, in_file, given, leads, cache):
     stored = signal if in_file is None else np.stack([signal + i for i in range(len(in_file))], axis=1)
     path = npz_file(signal=stored, leads=in_file)
-    dataset = read_dataset(path, lead=given, cache=cache)
+    dataset = read_windows(path, lead=given, cache=cache)
     assert dataset.leads == leads
     whole = signal[:, None] if in_file is None else stored
     picked = slice(1, 2) if in_file is not None and len(in_file) > 1 and given else slice(None)
     assert_array_equal(dataset.signal, whole[:, picked])
-    assert read_dataset(path, cache=cache).signal.shape == whole.shape
+    assert read_windows(path, cache=cache).signal.shape == whole.shape
     assert len(list(cache_folder.iterdir())) == cache  # the whole file is kept once, whichever lead is asked for
 
 
@@ -326,12 +326,12 @@ def test_a_lead_that_the_file_cannot_give(npz_file, signal, leads, given, part):
     stored = np.repeat(signal[:, None], len(leads), axis=1)
     stored[3, 1:] = 0
     with pytest.raises(DataError, match=part):
-        read_dataset(npz_file(signal=stored, leads=leads), lead=given)
+        read_windows(npz_file(signal=stored, leads=leads), lead=given)
 
 
 def test_some_leads_are_taken_in_the_order_asked_for(npz_file, signal):
     stored = np.stack([signal + i for i in range(4)], axis=1)
-    dataset = read_dataset(npz_file(signal=stored, leads=["I", "II", "III", "V1"]))
+    dataset = read_windows(npz_file(signal=stored, leads=["I", "II", "III", "V1"]))
     assert dataset.with_leads(dataset.leads) is dataset
     for names, rows in ((("ii", "III"), slice(1, 3)), (("V1", "I"), [3, 0])):
         few = dataset.with_leads(names)
@@ -404,9 +404,9 @@ def test_limit_keeps_groups_labels_and_splits(tmp_path):
     np.savez(
         path, signal=whole.signal, label=whole.label, patient=whole.group, split=split, fs=100, unit="mV", leads=["II"]
     )
-    small = read_dataset(path, limit=300, seed=5)
-    again = read_dataset(path, limit=300, seed=5)
-    other = read_dataset(path, limit=300, seed=6)
+    small = read_windows(path, limit=300, seed=5)
+    again = read_windows(path, limit=300, seed=5)
+    other = read_windows(path, limit=300, seed=6)
     assert len(small) == 300
     assert_array_equal(small.signal, again.signal)
     assert not np.array_equal(small.signal, other.signal)
@@ -418,7 +418,7 @@ def test_limit_keeps_groups_labels_and_splits(tmp_path):
     kept = dict(zip(*np.unique(small.group, return_counts=True), strict=True))
     cut = [name for name, n in kept.items() if n != sizes[name]]
     assert len(cut) < len(kept) / 3  # one group per stratum may be cut, and those of two rhythms fall into two strata
-    assert len(read_dataset(path, limit=10_000)) == 600
+    assert len(read_windows(path, limit=10_000)) == 600
 
 
 def test_select_keeps_columns_together(csv_file, signal):
@@ -433,7 +433,7 @@ def test_select_keeps_columns_together(csv_file, signal):
 
 def test_write_csv_reads_back_equal(tmp_path):
     dataset = simulate(40, seconds=2)
-    back = read_dataset(write_csv(dataset, tmp_path / "out.csv"), sampling_rate=100, unit="mV")
+    back = read_windows(write_csv(dataset, tmp_path / "out.csv"), sampling_rate=100, unit="mV")
     assert_array_equal(back.signal, dataset.signal)
     assert_array_equal(back.label, dataset.label)
     assert_array_equal(back.group, dataset.group)
@@ -466,7 +466,7 @@ def full_disk():
 
 def test_write_csv_quotes_names_that_need_it(tmp_path):
     dataset = replace(simulate(8, patients=4, seconds=2), classes=('sinus, "normal"', "AF"))
-    back = read_dataset(write_csv(dataset, tmp_path / "out.csv"), sampling_rate=100)
+    back = read_windows(write_csv(dataset, tmp_path / "out.csv"), sampling_rate=100)
     assert back.classes == ('sinus, "normal"', "AF")
     assert_array_equal(back.label, dataset.label)
 
@@ -474,7 +474,7 @@ def test_write_csv_quotes_names_that_need_it(tmp_path):
 def test_the_real_benchmark_reads_as_its_description_says(shared):
     path = shared / "data" / "cinc2017_windows.npz"
     raw = np.load(path)
-    dataset = read_dataset(path, unit="uV")
+    dataset = read_windows(path, unit="uV")
     assert dataset.signal.shape == (29_870, 1, 600)
     assert np.bincount(dataset.label).tolist() == [14_935, 14_935]
     assert dataset.sampling_rate == 100

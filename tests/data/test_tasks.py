@@ -13,8 +13,8 @@ from ecgtune.data.dataset import Dataset, Source
 from ecgtune.data.splits import split_dataset
 from ecgtune.data.tasks import decided, label_counts, strata
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.windows import read_dataset
 from ecgtune.io.writing import write_csv
+from helpers.reading import read_windows
 
 NAMES = ("MI", "CD", "HYP")
 FLAGS = np.array([[1, 0, 0], [1, -1, 1], [0, 0, -1], [0, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=np.int8)
@@ -79,7 +79,7 @@ def write_windows(path: Path, label: np.ndarray, classes: tuple[str, ...]) -> Pa
 def test_several_columns_of_a_csv(tmp_path, cache_folder, cache, again):
     path = write_windows(tmp_path / "w.csv", FLAGS, NAMES)
     for _ in range(1 + again):
-        dataset = read_dataset(path, sampling_rate=100, labels=NAMES, cache=cache)
+        dataset = read_windows(path, sampling_rate=100, labels=NAMES, cache=cache)
         assert dataset.task == "multilabel"
         assert dataset.classes == NAMES
         assert dataset.label.dtype == np.int8
@@ -91,14 +91,14 @@ def test_several_columns_of_a_csv(tmp_path, cache_folder, cache, again):
 def test_what_counts_as_missing(tmp_path, cell):
     rows = ["signal_0,signal_1,AF,MI", f"1,2,1,{cell}", "2,1,0.0,true", "3,1,1.0,False", "4,1,0,1"]
     (tmp_path / "w.csv").write_text("\n".join(rows))
-    label = read_dataset(tmp_path / "w.csv", sampling_rate=100, labels=["AF", "MI"], cache=False).label
+    label = read_windows(tmp_path / "w.csv", sampling_rate=100, labels=["AF", "MI"], cache=False).label
     assert_array_equal(label, [[1, -1], [0, 1], [1, 0], [0, 1]])
 
 
 def test_columns_in_the_order_that_is_asked_for(tmp_path):
     rows = ["MI,signal_0,signal_1,record,AF", "1,1,2,a,0", "0,2,1,a,0", "1,3,1,b,1", "0,4,1,b,1"]
     (tmp_path / "w.csv").write_text("\n".join(rows))
-    dataset = read_dataset(tmp_path / "w.csv", sampling_rate=100, labels=["AF", "MI"])
+    dataset = read_windows(tmp_path / "w.csv", sampling_rate=100, labels=["AF", "MI"])
     assert_array_equal(dataset.label, [[0, 1], [0, 0], [1, 1], [1, 0]])
     assert dataset.samples == 2
 
@@ -108,7 +108,7 @@ def test_classes_by_name_from_csv_and_npz(tmp_path):
     write_windows(tmp_path / "w.csv", codes, ("A", "N", "O"))
     np.savez(tmp_path / "w.npz", signal=SIGNAL, label=RHYTHMS, sampling_rate=100)
     for name in ("w.csv", "w.npz"):
-        dataset = read_dataset(tmp_path / name, sampling_rate=100)
+        dataset = read_windows(tmp_path / name, sampling_rate=100)
         assert (dataset.task, dataset.classes) == ("multiclass", ("A", "N", "O"))
         assert_array_equal(dataset.label, codes)
 
@@ -117,14 +117,14 @@ def test_classes_by_name_from_csv_and_npz(tmp_path):
 def test_several_labels_of_an_npz(tmp_path, kind):
     label = FLAGS if kind == "int8" else np.where(FLAGS == -1, np.nan, FLAGS)
     np.savez(tmp_path / "w.npz", signal=SIGNAL, label=label, classes=np.array(NAMES), sampling_rate=100)
-    dataset = read_dataset(tmp_path / "w.npz")
+    dataset = read_windows(tmp_path / "w.npz")
     assert dataset.classes == NAMES
     assert_array_equal(dataset.label, FLAGS)
-    some = read_dataset(tmp_path / "w.npz", labels=["HYP", "MI"])
+    some = read_windows(tmp_path / "w.npz", labels=["HYP", "MI"])
     assert some.classes == ("HYP", "MI")
     assert_array_equal(some.label, FLAGS[:, [2, 0]])
     np.savez(tmp_path / "apart.npz", signal=SIGNAL, **dict(zip(NAMES, label.T, strict=True)), sampling_rate=100)
-    assert_array_equal(read_dataset(tmp_path / "apart.npz", labels=NAMES).label, FLAGS)
+    assert_array_equal(read_windows(tmp_path / "apart.npz", labels=NAMES).label, FLAGS)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_several_labels_of_an_npz(tmp_path, kind):
 def test_labels_that_cannot_be_read(tmp_path, options, error, message):
     path = write_windows(tmp_path / "w.csv", FLAGS, NAMES)
     with pytest.raises(error, match=message) as caught:
-        read_dataset(path, sampling_rate=100, **options)
+        read_windows(path, sampling_rate=100, **options)
     assert "\n" not in str(caught.value)
 
 
@@ -148,10 +148,10 @@ def test_labels_that_cannot_be_read(tmp_path, options, error, message):
 def test_labels_that_an_archive_does_not_have(tmp_path, labels):
     np.savez(tmp_path / "w.npz", signal=SIGNAL, label=FLAGS, classes=np.array(NAMES), sampling_rate=100)
     with pytest.raises(DataError, match="no label 'AF'; its labels are 'MI', 'CD', 'HYP'"):
-        read_dataset(tmp_path / "w.npz", labels=labels)
+        read_windows(tmp_path / "w.npz", labels=labels)
     np.savez(tmp_path / "one.npz", signal=SIGNAL, label=RHYTHMS, sampling_rate=100)
     with pytest.raises(DataError, match=r"no arrays .*AF for the labels"):
-        read_dataset(tmp_path / "one.npz", labels=labels)
+        read_windows(tmp_path / "one.npz", labels=labels)
 
 
 def test_counts_and_what_can_be_measured():
@@ -221,7 +221,7 @@ def test_a_limit_keeps_the_shares_of_labels(tmp_path):
     flags = (rng.random((400, 3)) < [0.4, 0.2, 0.05]).astype(np.int8)
     signal = rng.normal(size=(400, 1, 4)).astype(np.float32)
     np.savez(tmp_path / "w.npz", signal=signal, label=flags, classes=np.array(NAMES), sampling_rate=100)
-    small = read_dataset(tmp_path / "w.npz", limit=100)
+    small = read_windows(tmp_path / "w.npz", limit=100)
     assert len(small) == 100
     got, whole = small.label.mean(axis=0), flags.mean(axis=0)
     np.testing.assert_allclose(got, whole, atol=0.08)  # MI is drawn by chance where it stands beside a rarer label

@@ -391,7 +391,8 @@ main(["fine-tune", "windows.npz"])
 
 @pytest.mark.parametrize("limit", [None, 40])
 def test_a_dataset_is_read_again_by_its_source(folder, limit, tmp_path):
-    data = ecgtune.read_dataset(folder / "windows.npz", sampling_rate=np.float32(100), limit=limit and np.int64(limit))
+    settings = ecgtune.WindowSettings(limit=limit and np.int64(limit))
+    data = ecgtune.read_dataset(folder / "windows.npz", sampling_rate=np.float32(100), settings=settings)
     again = read_again(json.loads(json.dumps(data.source.reading)), data.source.sha256)
     np.testing.assert_array_equal(again.signal, data.signal)
     np.testing.assert_array_equal(again.label, data.label)

@@ -216,7 +216,7 @@ def test_labels_of_several_files_are_aligned_by_name(tmp_path):
         flags = np.array([[1, 0], [0, 1], [1, 0], [0, 1]])[:, : len(classes)]
         np.savez(tmp_path / f"{name}.npz", signal=signal, label=flags, classes=classes, sampling_rate=100)
     files = {"val_file": tmp_path / "b.npz", "test_file": tmp_path / "c.npz"}
-    data = ecgtune.read_dataset(tmp_path / "a.npz", **files)
+    data = ecgtune.read_dataset(tmp_path / "a.npz", settings=ecgtune.WindowSettings(**files))
     label = data.label[:, [data.classes.index(name) for name in ("MI", "HYP")]]
     assert label[::4].tolist() == [[1, 0], [0, 1], [1, -1]]
 

@@ -81,9 +81,9 @@ def _reader(kind: str) -> Callable[[Path], object]:
         given = {"options": ReadOptions(), "settings": RecordSettings(workers=1)}
         return lambda folder: read_records(folder / "t.csv", folder / "records", **given)
     if kind == "windows":
-        from ecgtune.io.windows import read_dataset
+        from ecgtune.io.windows import WindowSettings, read_dataset
 
-        return lambda path: read_dataset(path, sampling_rate=100, cache=False)
+        return lambda path: read_dataset(path, sampling_rate=100, settings=WindowSettings(cache=False))
     from ecgtune.io.recordings import read_recordings
 
     return lambda path: read_recordings(path, sampling_rate=100)

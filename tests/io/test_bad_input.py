@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecgtune.errors import DataError
-from ecgtune.io.windows import read_dataset
+from helpers.reading import read_windows
 
 HEADER = "signal_0,signal_1,signal_2,label"
 GOOD = ["0.1,0.2,0.3,0", "0.3,0.1,0.2,1", "0.5,0.1,0.2,0", "0.7,0.1,0.2,1"]
@@ -159,7 +159,7 @@ def test_one_line_that_says_where_and_what(tmp_path, cache_folder, name, content
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(DataError) as caught:
-        read_dataset(path, sampling_rate=100, cache=cache)
+        read_windows(path, sampling_rate=100, cache=cache)
     message = str(caught.value)
     assert len(message.splitlines()) == 1
     assert str(path) in message
@@ -182,7 +182,7 @@ def test_one_line_that_says_where_and_what(tmp_path, cache_folder, name, content
 )
 def test_paths_that_are_no_file_of_windows(tmp_path: Path, make: Callable[[Path], Path], part: str):
     with pytest.raises(DataError, match=part):
-        read_dataset(make(tmp_path), sampling_rate=100)
+        read_windows(make(tmp_path), sampling_rate=100)
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -194,7 +194,7 @@ def write(path: Path, content: bytes) -> Path:
 def test_columns_cannot_be_named_without_a_header(tmp_path, option):
     path = write(tmp_path / "w.csv", "\n".join(GOOD).encode())
     with pytest.raises(DataError, match="has no header, so no column can be named 'x'"):
-        read_dataset(path, sampling_rate=100, **{option: "x"})
+        read_windows(path, sampling_rate=100, **{option: "x"})
 
 
 def test_a_header_that_promises_too_much_takes_no_memory(tmp_path):
@@ -209,7 +209,7 @@ def test_a_header_that_promises_too_much_takes_no_memory(tmp_path):
             np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": shape})
             file.writestr(f"{key}.npy", member.getvalue())
     with pytest.raises(DataError, match="damaged"):
-        read_dataset(path, sampling_rate=100)
+        read_windows(path, sampling_rate=100)
 
 
 CELLS = st.sampled_from(["0", "1", "0.5", "-2e3", "nan", "", "x", '"', ",", "\n", "\r", "\ufeff", "label", "signal_0"])
@@ -235,7 +235,7 @@ def test_any_bytes_give_a_dataset_or_one_line(tmp_path, name, content):
     path = write(tmp_path / name, content)
     message, dataset = "", None
     try:
-        dataset = read_dataset(path, sampling_rate=100, cache=False)
+        dataset = read_windows(path, sampling_rate=100, cache=False)
     except DataError as error:
         message = str(error)
     if dataset is None:

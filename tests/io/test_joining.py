@@ -12,7 +12,7 @@ from ecgtune.errors import DataError, SettingError
 from ecgtune.io.joining import joined
 from ecgtune.io.label_table import TableColumns, read_label_table
 from ecgtune.io.records.reading import RecordSettings, read_records
-from ecgtune.io.windows import read_dataset
+from helpers.reading import read_windows
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_windows_of_three_files(windows):
     train, first = windows("train.csv", ["N", "A", "O"] * 4)
     val, second = windows("val.csv", ["O", "A"] * 2)
     test, third = windows("test1.csv", ["O", "N"] * 2)
-    dataset = read_dataset(train, val_file=val, test_file=test, sampling_rate=100)
+    dataset = read_windows(train, val_file=val, test_file=test, sampling_rate=100)
     assert_array_equal(dataset.signal[:, 0], np.concatenate([first, second, third]))
     assert dataset.classes == ("A", "N", "O")
     assert dataset.label.tolist() == [1, 0, 2] * 4 + [2, 0] * 2 + [2, 1] * 2
@@ -44,7 +44,7 @@ def test_windows_of_three_files(windows):
 def test_without_a_file_of_validation_windows_some_are_drawn(windows):
     train, _ = windows("train.csv", ["other", "AF"] * 20)
     test, _ = windows("test.csv", ["other", "AF"] * 5)
-    dataset = read_dataset(train, test_file=test, sampling_rate=100, positive="other")
+    dataset = read_windows(train, test_file=test, sampling_rate=100, positive="other")
     assert dataset.classes == ("AF", "other")
     split = split_dataset(dataset)
     assert split.test.tolist() == list(range(40, 50))
@@ -64,7 +64,7 @@ def test_windows_that_do_not_fit(windows, labels, columns, options, said):
     train, _ = windows("train.csv", ["A", "N"] * 4)
     test, _ = windows("test.csv", labels, **columns)
     with pytest.raises(DataError) as error:
-        read_dataset(train, test_file=test, sampling_rate=100, **options)
+        read_windows(train, test_file=test, sampling_rate=100, **options)
     assert said in str(error.value)
 
 
@@ -72,12 +72,12 @@ def test_a_patient_in_two_files(windows):
     train, _ = windows("train.csv", ["A", "N"] * 4, patient=list("aabbccdd"))
     test, _ = windows("test.csv", ["A", "N"], patient=list("ed"))
     with pytest.raises(DataError, match="patient 'd' is in split 'test' but in 'train'"):
-        read_dataset(train, test_file=test, sampling_rate=100)
+        read_windows(train, test_file=test, sampling_rate=100)
 
 
 def test_labels_that_one_file_lacks_are_negative_there(windows):
     path, _ = windows("train.csv", ["A|N", "N", "A"] * 2)
-    whole = read_dataset(path, sampling_rate=100, label_separator="|")
+    whole = read_windows(path, sampling_rate=100, label_separator="|")
     other = replace(whole, classes=("B", "N"))
     found = joined({"train": whole, "test": other}, absent=0)
     assert found.classes == ("A", "B", "N")

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from ecgtune.errors import DataError
-from ecgtune.io.windows import read_dataset
+from ecgtune.io.windows import WindowSettings, read_dataset
 
 
 def test_a_refused_file_leaves_no_thread_behind(tmp_path, monkeypatch):
@@ -14,7 +14,7 @@ def test_a_refused_file_leaves_no_thread_behind(tmp_path, monkeypatch):
     file = tmp_path / "one_sample.csv"
     file.write_text("signal_0,label\n" + "0.5,1\n0.25,0\n" * 200)
     with pytest.raises(DataError, match="1 sample") as error:
-        read_dataset(file, sampling_rate=100, cache=False)
+        read_dataset(file, sampling_rate=100, settings=WindowSettings(cache=False))
     alive = [thread.name for thread in threading.enumerate() if "ThreadPool" in thread.name]
     assert error.value is not None  # the traceback, and with it every frame of the read, is still held here
     assert alive == []

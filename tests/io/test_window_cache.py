@@ -13,13 +13,13 @@ from numpy.testing import assert_array_equal
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import DataError
 from ecgtune.io import window_files as module
-from ecgtune.io.windows import read_dataset
+from helpers.reading import read_windows
 
 GROUPS = [f"p{i // 2}" for i in range(12)]
 
 
 def read(path: Path, **options) -> Dataset:
-    return read_dataset(path, sampling_rate=100, **options)
+    return read_windows(path, sampling_rate=100, **options)
 
 
 @pytest.fixture
@@ -49,9 +49,9 @@ def test_the_second_read_maps_the_cache_and_is_equal(csv_file, no_parsing):
 
 def test_npz_facts_survive_the_cache(npz_file, no_parsing):
     path = npz_file(unit="uV", leads=["V1"])
-    first = read_dataset(path)
+    first = read_windows(path)
     no_parsing()
-    second = read_dataset(path)
+    second = read_windows(path)
     assert (second.unit, second.leads, second.sampling_rate) == ("mV", ("V1",), 100.0)
     assert_array_equal(second.signal, first.signal)
 

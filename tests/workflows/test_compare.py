@@ -201,13 +201,13 @@ def test_the_majority_floor_has_no_model_to_load(comparison):
     [
         ("lora,resnet", {}, "'resnet' is a baseline already"),
         ("lora,lora", {}, "same name"),
-        ("lora", {"seeds": 0}, "0 seeds"),
+        ("lora", {"seeds": 0}, "seeds is 0"),
         ("lora", {"reference": "full"}, "reference 'full'"),
     ],
 )
 def test_variants_that_cannot_be_compared(tmp_path, compare, names, options, message):
     with pytest.raises(SettingError, match=message):
-        compare(tmp_path / "never", names, **options)
+        compare(tmp_path / "never", names, CompareSettings(**options))
     assert not (tmp_path / "never").exists()
 
 

@@ -8,7 +8,7 @@ from ecgtune.workflows import demo
 
 def test_the_demo_compares_the_recipes_with_few_epochs(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(demo, "compare", lambda dataset, recipes, **_: asked.append((len(dataset), recipes)))
+    monkeypatch.setattr(demo, "compare", lambda dataset, recipes, settings, **_: asked.append((len(dataset), recipes)))
     demo.demo(tmp_path / "demo")
     ((windows, recipes),) = asked
     assert windows == demo.WINDOWS

@@ -19,6 +19,8 @@ from helpers.models import TINY
 from helpers.records import heartbeats, write_record
 from helpers.settings import loop
 
+AF = ecgtune.WindowSettings(positive="AF")
+
 
 def write_windows(path, seed, windows=240, names=("SR", "AF"), **columns):
     data = ecgtune.simulate(windows, seed=seed)
@@ -43,7 +45,7 @@ def folder(tmp_path_factory):
     settings = loop(epochs=3, batch_size=16, device="cpu", precision="fp32")
     recipe = ecgtune.Recipe(method=ecgtune.LinearProbe(), **settings._asdict())
     recipe = replace(recipe, evaluation=ecgtune.Evaluation(threshold="youden"))
-    read = ecgtune.read_dataset(path / "own.npz", positive="AF")
+    read = ecgtune.read_dataset(path / "own.npz", settings=AF)
     model = ecgtune.load_model(path / "encoder", classes=read.classes)
     ecgtune.fine_tune(read, recipe, model=model, out=path / "run")
     return path
@@ -52,7 +54,7 @@ def folder(tmp_path_factory):
 def test_external_stands_beside_internal(folder, tmp_path, capsys):
     run("evaluate", folder / "run", folder / "other.npz", "--by", "sex", "--out", tmp_path, "--quiet")
     found = json_value(tmp_path / "external.json")
-    loaded, other = ecgtune.load_run(folder / "run"), ecgtune.read_dataset(folder / "other.npz", positive="AF")
+    loaded, other = ecgtune.load_run(folder / "run"), ecgtune.read_dataset(folder / "other.npz", settings=AF)
     probability = loaded.predict(other.signal)[:, 1]
     auroc = found["window"]["metrics"]["auroc"]
     assert auroc["external"]["value"] == pytest.approx(roc_auc_score(other.label, probability))
@@ -94,7 +96,7 @@ def test_the_assumed_meaning_of_numbers_is_noted(folder, tmp_path):
 
 def test_nothing_is_tuned_on_the_data(folder, tmp_path):
     """Other labels for the same signals change the metrics, and neither probabilities, thresholds nor the shift."""
-    other = ecgtune.read_dataset(folder / "other.npz", positive="AF")
+    other = ecgtune.read_dataset(folder / "other.npz", settings=AF)
     turned = replace(other, label=1 - other.label)
     settings = ecgtune.EvaluateSettings(prevalence=("estimate",))
     found = [
@@ -124,7 +126,7 @@ def test_a_stated_prevalence_moves_probabilities(folder, tmp_path):
     plain, moved = (
         ecgtune.evaluate(
             folder / "run",
-            ecgtune.read_dataset(folder / "other.npz", positive="AF"),
+            ecgtune.read_dataset(folder / "other.npz", settings=AF),
             ecgtune.EvaluateSettings(prevalence=prevalence),
             out=tmp_path / str(len(prevalence)),
         )
@@ -156,7 +158,7 @@ def test_the_own_data_are_the_test_split(folder, tmp_path):
 @pytest.mark.slow  # torch's exporter takes seconds
 def test_an_exported_file_is_evaluated_like_its_run(folder, tmp_path):
     ecgtune.export(folder / "run", tmp_path / "model.onnx")
-    other = ecgtune.read_dataset(folder / "other.npz", positive="AF")
+    other = ecgtune.read_dataset(folder / "other.npz", settings=AF)
     found, expected = (
         ecgtune.evaluate(one, other, out=tmp_path / "out" / str(number))["window"]["metrics"]["auroc"]
         for number, one in enumerate((tmp_path / "model.onnx", folder / "run"))
@@ -166,8 +168,8 @@ def test_an_exported_file_is_evaluated_like_its_run(folder, tmp_path):
 
 
 def test_names_that_trained_the_run_are_told(folder, tmp_path):
-    other = ecgtune.read_dataset(folder / "other.npz", positive="AF")
-    own = ecgtune.read_dataset(folder / "own.npz", positive="AF")
+    other = ecgtune.read_dataset(folder / "other.npz", settings=AF)
+    own = ecgtune.read_dataset(folder / "own.npz", settings=AF)
     found = ecgtune.evaluate(folder / "run", replace(other, group=own.group), out=tmp_path)
     assert "trained the run or chose its epoch" in found["data"]["notes"][0]
 

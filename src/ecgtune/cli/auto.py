@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecgtune.cli.inputs import InputFlags, check_exists, record_arguments
+from ecgtune.cli.inputs import InputFlags, check_exists, record_files
 from ecgtune.cli.options import MOST_USED, DataFile, Out, Wait, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.auto import AutoSettings
@@ -36,13 +37,12 @@ def auto(
 
     chosen = AutoSettings(**given(settings))
     if inputs.records.used or data.is_dir():
-        columns, options, windows = record_arguments(inputs)
-        path = ecgtune.auto(
-            data, chosen, records=inputs.records.records, columns=columns, options=options, record_settings=windows,
-            out=out, wait=wait,
-        )  # fmt: skip
+        headers = inputs.records.labels_from_headers or inputs.records.records is None
+        records = replace(inputs.records, labels_from_headers=headers)
+        files = record_files(data, replace(inputs, records=records))
     else:
-        path = ecgtune.auto(data, chosen, reading=inputs.reading.arguments(), out=out, wait=wait)
+        files = inputs.reading.window_files(data)
+    path = ecgtune.auto(files, chosen, out=out, wait=wait)
     if path.suffix == ".md":
         say(*path.read_text(encoding="utf-8").split("\n"))
     say(f"{path.stem}: {path}")

@@ -17,9 +17,8 @@ from ecgtune.errors import DataError, QuestionError, SettingError
 
 if TYPE_CHECKING:
     from ecgtune.data.dataset import Dataset
-    from ecgtune.io.label_table import TableColumns
-    from ecgtune.io.readers.base import ReadOptions
-    from ecgtune.io.records.reading import Inspection, RecordSettings
+    from ecgtune.io.records.reading import Inspection, RecordFiles
+    from ecgtune.io.windows import WindowFiles
     from ecgtune.recipes.recipe import Recipe
 
 #: The value of --lead that is no lead: the model's lead mode.
@@ -65,17 +64,22 @@ class Reading:
         """Whether one-lead windows are copied to all leads of the encoder."""
         return self.lead == COPY
 
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of `read_dataset` that differ from its defaults."""
-        names = ("val_file", "test_file", "label", "labels", "label_separator", "missing", "positive", "group")
-        own = {name: getattr(self, name) for name in (*names, "drop_invalid", "limit")}
-        own["lead"] = None if self.copy_lead else self.lead
-        return {name: value for name, value in own.items() if value not in (None, (), False)} | given(self.files)
+    def window_files(self, data: Path) -> WindowFiles:
+        """The file of windows and how it is read. Raises SettingError."""
+        from ecgtune.io.windows import WindowFiles, WindowSettings
 
-    def read(self, data: Path) -> Dataset:
-        from ecgtune.io.windows import read_dataset
-
-        return read_dataset(data, **self.arguments())
+        names = ("val_file", "test_file", "label_separator", "missing", "positive", "drop_invalid", "limit")
+        settings = {name: getattr(self, name) for name in names}
+        settings |= {name: getattr(self.files, name) for name in ("unit", "lead_names", "layout")}
+        return WindowFiles(
+            data,
+            label=self.label,
+            labels=self.labels,
+            group=self.group,
+            sampling_rate=self.files.sampling_rate,
+            lead=None if self.copy_lead else self.lead,
+            settings=WindowSettings(**settings),
+        )
 
 
 @Parameter(name="*", group=RECORDINGS)
@@ -209,8 +213,10 @@ def read_data(data: Path, inputs: InputFlags, recipes: Sequence[Recipe]) -> Data
 
 def _windows(data: Path, reading: Reading, recipes: Sequence[Recipe]) -> Dataset:
     """Read a file of windows; what the recipes will ask about it is asked with what the file leaves open."""
+    from ecgtune.io.windows import read_window_files
+
     try:
-        return reading.read(data)
+        return read_window_files(reading.window_files(data))
     except QuestionError as question:
         from ecgtune.io.readers.registry import window_reader
 
@@ -236,7 +242,36 @@ def inspect(data: Path, inputs: InputFlags, models: Sequence[str] = ()) -> Inspe
     from ecgtune.io.records.reading import inspect_records
     from ecgtune.utils.progress import ProgressBar
 
-    records = inputs.records
+    files = record_files(data, inputs)
+    settings = files.settings
+    if models:
+        own = _input_of(models)
+        own["sampling_rate"] = inputs.records.resample or own["sampling_rate"]
+        settings = dataclasses.replace(settings, **own)
+    with ProgressBar() as bar:
+        bar.describe("recordings")
+        return inspect_records(
+            files.table,
+            files.records,
+            columns=files.columns,
+            options=files.options,
+            settings=settings,
+            skipped=inputs.records.skipped,
+            progress=bar.count,
+        )
+
+
+def record_files(data: Path, inputs: InputFlags) -> RecordFiles:
+    """The table of labels, the recordings, and how both are read. Raises SettingError."""
+    from ecgtune.io.label_table import TableColumns
+    from ecgtune.io.readers.base import ReadOptions
+    from ecgtune.io.records.reading import RecordFiles, RecordSettings
+
+    reading, records = inputs.reading, inputs.records
+    if reading.group is not None:
+        raise SettingError("--group is for files of windows; name the column of patients with --patient")
+    if reading.drop_invalid:
+        raise SettingError("--drop-invalid is for files of windows; see --max-skipped for recordings")
     folder = records.records
     if records.labels_from_headers:
         if folder not in (None, data):
@@ -246,35 +281,6 @@ def inspect(data: Path, inputs: InputFlags, models: Sequence[str] = ()) -> Inspe
         folder = data
     if folder is None:
         raise SettingError("no folder of recordings; give it with --records")
-    columns, options, settings = record_arguments(inputs)
-    if models:
-        own = _input_of(models)
-        own["sampling_rate"] = records.resample or own["sampling_rate"]
-        settings = dataclasses.replace(settings, **own)
-    with ProgressBar() as bar:
-        bar.describe("recordings")
-        return inspect_records(
-            data,
-            folder,
-            columns=columns,
-            options=options,
-            settings=settings,
-            skipped=records.skipped,
-            progress=bar.count,
-        )
-
-
-def record_arguments(inputs: InputFlags) -> tuple[TableColumns, ReadOptions, RecordSettings]:
-    """What the flags say about the table of labels, the files of recordings, and the windows. Raises SettingError."""
-    from ecgtune.io.label_table import TableColumns
-    from ecgtune.io.readers.base import ReadOptions
-    from ecgtune.io.records.reading import RecordSettings
-
-    reading, records = inputs.reading, inputs.records
-    if reading.group is not None:
-        raise SettingError("--group is for files of windows; name the column of patients with --patient")
-    if reading.drop_invalid:
-        raise SettingError("--drop-invalid is for files of windows; see --max-skipped for recordings")
     lead = None if reading.lead in (None, COPY) else (reading.lead,)
     if lead is not None and records.leads is not None:
         raise SettingError(BOTH_LEADS)
@@ -304,7 +310,7 @@ def record_arguments(inputs: InputFlags) -> tuple[TableColumns, ReadOptions, Rec
         zscore=records.recording_zscore,
         **{name: getattr(records, name) for name in same},
     )
-    return columns, ReadOptions(**given(reading.files)), settings
+    return RecordFiles(data, folder, columns, ReadOptions(**given(reading.files)), settings)
 
 
 def check_exists(*paths: Path | None) -> None:

@@ -36,6 +36,7 @@ MOST_USED, DATA, RECORDINGS, SPLIT, MODEL, OPTIMISATION, AUGMENTATION, EVALUATIO
 )
 #: Settings whose flag has another name.
 _FLAGS = {"start": "--from", "stop": "--to"}
+_NEGATIVE = {"baselines": "--no-baselines"}
 #: Settings that are not in the group of their dataclass.
 _GROUPS = {
     **dict.fromkeys(("model", "epochs", "learning_rate", "device", "seeds", "trials", "sampling_rate"), MOST_USED),
@@ -109,7 +110,7 @@ def optional(
             name=flags.get(flag_name) if issubclass(cls, ReadSettings) else None,
             help=help_text,
             show_default=False,
-            negative=f"--no-{flag_name.replace('_', '-')}" if item.default is True else (),
+            negative=_NEGATIVE.get(flag_name, ()),
             consume_multiple=many,
             group=_GROUPS.get(flag_name, group),
         )

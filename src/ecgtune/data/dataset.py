@@ -43,7 +43,7 @@ class Source:
     reading: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reading", _plain(self.reading))
+        object.__setattr__(self, "reading", plain_values(self.reading))
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,12 +159,12 @@ class Dataset:
         return replace(self, signal=np.asarray(self.signal[rows]), recorded=recorded, **chosen)
 
 
-def _plain(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
     """`value` as JSON holds it: NumPy's numbers and arrays, tuples and paths may be among a caller's arguments."""
     if isinstance(value, Mapping):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: plain_values(part) for name, part in value.items()}
     if isinstance(value, (tuple, list, np.ndarray)):
-        return [_plain(part) for part in value]
+        return [plain_values(part) for part in value]
     if isinstance(value, np.generic):
         return value.item()
     return str(value) if isinstance(value, Path) else value

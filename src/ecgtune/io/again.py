@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, NotRequired, TypedDict
 
-from ecgtune.config.base import from_table
 from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE, Dataset, limited
 from ecgtune.data.simulation import simulate
 from ecgtune.errors import DataError, EcgtuneError
-from ecgtune.io.label_table import TableColumns
-from ecgtune.io.readers.base import ReadOptions
-from ecgtune.io.records.reading import RecordSettings, read_records
-from ecgtune.io.windows import read_dataset
+from ecgtune.io.records.reading import RecordFiles, read_records
+from ecgtune.io.windows import WindowFiles, read_window_files
 from ecgtune.utils.schema import DAMAGED, Count, check_schema
 from ecgtune.utils.text import shown
 
@@ -84,16 +82,12 @@ def read_again(reading: Mapping[str, Any] | None, sha256: str | None = None) -> 
     if kind == "simulated":
         dataset = simulate(**given)
     elif kind == "windows":
-        dataset = read_dataset(given.pop("path"), **given)
+        dataset = read_window_files(WindowFiles.of(given))
     else:
-        # The number of processes is for this machine to decide.
-        settings = {name: value for name, value in given["settings"].items() if name != "workers"}
+        files = RecordFiles.of(given)
+        settings = replace(files.settings, workers=None)  # which is for this machine to decide
         dataset = read_records(
-            given["table"],
-            given["records"],
-            columns=from_table(TableColumns, given["columns"], "the columns of the run"),
-            options=from_table(ReadOptions, given["options"], "the reading of the run"),
-            settings=from_table(RecordSettings, settings, "the windows of the run"),
+            files.table, files.records, columns=files.columns, options=files.options, settings=settings
         )
     if limit is not None:
         dataset = limited(dataset, *limit)

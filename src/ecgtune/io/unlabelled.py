@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.config.reading import Unit
+from ecgtune.config.commands import PredictSettings
 from ecgtune.data.dataset import check_rate
 from ecgtune.data.leads import lead_argument
 from ecgtune.data.sampling import number_within
@@ -28,7 +28,7 @@ from ecgtune.io.records.first_pass import (
     RecordingOutcome,
     counted_notes,
 )
-from ecgtune.io.records.selection import Selection, SkippedRecording, select_recordings
+from ecgtune.io.records.selection import Selection, SkippedRecording, TableNames, select_recordings
 from ecgtune.io.window_files import read_cached
 
 logger = logging.getLogger(__name__)
@@ -75,38 +75,32 @@ class Unlabelled:
 def read_unlabelled(
     path: str | Path,
     leads: Sequence[str],
+    settings: PredictSettings,
     *,
-    sampling_rate: float | None = None,
     usual_rate: float | None = None,
     usual_seconds: float | None = None,
-    group: str | None = None,
-    lead: str | None = None,
-    unit: Unit | None = None,
-    lead_names: tuple[str, ...] | None = None,
-    layout: str | None = None,
-    drop_invalid: bool = False,
 ) -> Unlabelled:
     """Read the windows of a CSV or NPZ file with `leads`, in that order; labels and splits are ignored.
 
-    A file of one lead that does not name it is taken to hold the one lead that is asked for. lead: the lead of the file
-    to use in its place. usual_rate: Hz, taken for a file without a rate, which is logged. usual_seconds: the length of
-    a window, by which labels are separated from samples in a CSV without header. The others as for `read_dataset`.
-    Raises DataError or SettingError, one line each.
+    A file of one lead that does not name it is taken to hold the one lead that is asked for. `settings.lead`: the lead
+    of the file to use in its place. usual_rate: Hz, taken for a file without a rate, which is logged. usual_seconds:
+    the length of a window, by which labels are separated from samples in a CSV without header. Raises DataError or
+    SettingError, one line each.
     """
-    path = Path(path)
-    asked = None if lead is None else lead_argument(lead)
+    path, options, sampling_rate = Path(path), ReadOptions.of(settings), settings.sampling_rate
+    asked = None if settings.lead is None else lead_argument(settings.lead)
     if sampling_rate is not None:
         check_rate(sampling_rate, "sampling rate")
     rate = sampling_rate or usual_rate
     columns = WindowColumns(
-        group=group,
+        group=settings.group,
         labelled=False,
-        lead_names=lead_names,
-        layout=layout,
-        drop_invalid=drop_invalid,
+        lead_names=options.lead_names,
+        layout=options.layout,
+        drop_invalid=settings.drop_invalid,
         samples=None if rate is None or usual_seconds is None else round(usual_seconds * rate),
     )
-    contents = read_cached(path, columns, unit)
+    contents = read_cached(path, columns, settings.unit)
     parsed = contents.parsed
     found = parsed.leads or ((asked or leads[0]),)
     if asked is not None and len(leads) > 1:
@@ -143,45 +137,45 @@ def read_unlabelled(
 
 
 def read_unlabelled_records(
-    records: Sequence[Path],
+    data: Sequence[Path],
     signal_path: SignalPath,
+    settings: PredictSettings,
     *,
     folder: Path | None = None,
-    table: str | Path | None = None,
-    recording_column: str | None = None,
-    match_numbers: bool = False,
-    options: ReadOptions = ReadOptions(),  # noqa: B008 (frozen)
-    max_skipped: float = 1.0,
-    workers: int | None = None,
     skipped: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Unlabelled:
     """Cut recordings, of files and folders, into windows by `signal_path`.
 
-    table: use the recordings of the one folder that its recording column names, in its order; without one, all except
-    CSV files that are tables (`is_table`), named by their paths in `folder`, by default the one that all lie in. A
-    recording that cannot be read or lacks a lead is left out and listed in `skipped` (CSV: recording, file, reason); a
-    fraction of more than `max_skipped` is an error. Raises DataError, SettingError or RunError, one line each.
+    data: the recordings, all except CSV files that are tables (`is_table`), named by their paths in `folder`, by
+    default the one that all lie in; with `settings.records` the one table whose recording column names those to use of
+    that folder, in its order. A recording that cannot be read or lacks a lead is left out and listed in `skipped` (CSV:
+    recording, file, reason); a fraction of more than `settings.max_skipped` is an error. Raises DataError, SettingError
+    or RunError, one line each.
     """
     notes: tuple[str, ...] = ()
-    if table is None:
-        more = f" and {len(records) - 1} more" if len(records) > 1 else ""
-        folder = folder or common_folder(records)
-        selection = Selection(folder, recordings_of(records, folder), (), (), f"{records[0]}{more}")
+    if settings.records is None:
+        more = f" and {len(data) - 1} more" if len(data) > 1 else ""
+        folder = folder or common_folder(data)
+        selection = Selection(folder, recordings_of(data, folder), (), (), f"{data[0]}{more}")
     else:
-        names, notes = read_recording_names(Path(table), recording_column)
+        table = data[0]
+        names, notes = read_recording_names(table, settings.recording_column)
         selection, _ = select_recordings(
-            records[0], str(table), names, by_number=match_numbers, tables=[Path(table)], notes=notes
+            Path(settings.records),
+            TableNames(str(table), names, files=[table], notes=notes),
+            by_number=settings.match_numbers,
         )
 
     def check(outcomes: Sequence[RecordingOutcome]) -> None:
         reasons = [_reason(outcome.facts, outcome.reason, signal_path) for outcome in outcomes]
-        selection.skipped(reasons, max_skipped, skipped)
+        selection.skipped(reasons, settings.max_skipped, skipped)
 
-    preparation = Preparation(replace(options, leads=signal_path.leads), signal_path, fingerprints=False)
-    prepared = prepare_records(selection, preparation, workers=workers, progress=progress, check=check)
+    options = replace(ReadOptions.of(settings), leads=signal_path.leads)
+    preparation = Preparation(options, signal_path, fingerprints=False)
+    prepared = prepare_records(selection, preparation, workers=settings.workers, progress=progress, check=check)
     reasons = [_reason(*each, signal_path) for each in zip(prepared.facts, prepared.reasons, strict=True)]
-    left_out = selection.skipped(reasons, max_skipped, skipped)
+    left_out = selection.skipped(reasons, settings.max_skipped, skipped)
     facts = dict(zip(selection.paths, prepared.facts, strict=True))
     kept = np.repeat(np.array([reason is None for reason in reasons]), prepared.windows)
     recording = np.repeat(np.array(list(selection.paths)), prepared.windows)[kept]

@@ -1,15 +1,18 @@
 """Files of labelled windows to a `Dataset`."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.config.base import check_seed
+from ecgtune.config.base import check_seed, check_settings, require
 from ecgtune.config.reading import Layout, Unit
-from ecgtune.data.dataset import Dataset, Source, check_rate, limited
+from ecgtune.data.dataset import Dataset, Source, check_rate, limited, plain_values
 from ecgtune.data.leads import channel_of, lead_argument
 from ecgtune.data.tasks import MISSING
 from ecgtune.errors import DataError, SettingError, answered
@@ -21,26 +24,96 @@ from ecgtune.io.window_files import read_cached, read_uncached
 from ecgtune.utils.formatting import counted
 
 
+@dataclass(frozen=True, kw_only=True)
+class WindowSettings:
+    """How files of windows are read, beside the arguments of `read_dataset`. Lists become tuples.
+
+    Raises SettingError for a value that is not allowed.
+    """
+
+    val_file: str | Path | None = None
+    """File of the validation windows; that of `read_dataset` then has the training windows. All are copied into
+    memory."""
+    test_file: str | Path | None = None
+    """File of the test windows, alike."""
+    label_separator: str | None = None
+    """Character between several labels in one column, of which `labels` are used, or all."""
+    missing: Sequence[str] = ()
+    """Values that mean a missing label: windows without any are left out, with a note."""
+    positive: str | None = None
+    """Positive class of two; chosen by name, else by frequency, when not given (`Dataset.with_positive`)."""
+    unit: Unit | None = None
+    """Unit of the files; signals become millivolts, or stay as they are with `unit == "unknown"`."""
+    lead_names: Sequence[str] | None = None
+    """Leads of the channels of an NPZ file in order, where it has no `leads`; "-" leaves a channel out."""
+    layout: Layout | None = None
+    """Axes of `signal`: "NCT" for (windows, leads, samples), "NTC" for (windows, samples, leads)."""
+    drop_invalid: bool = False
+    """Leave out windows with samples that are no number and windows in which no lead changes, which are errors
+    otherwise; `dataset.source.notes` has their number."""
+    limit: int | None = None
+    """Number of windows to keep, with the fractions of labels and splits, whole groups at a time (one group per label
+    and split may be divided to meet the number)."""
+    seed: int = 0
+    """Seed of the windows that are kept."""
+    cache: bool = True
+    """Keep the parsed file in the cache (`$ECGTUNE_CACHE`, else the platform's cache folder); later reads map it."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.limit is None or self.limit >= 2,
+            f"limit {self.limit} is too small; at least 2 windows are needed",
+        )
+        check_seed(self.seed)
+        names = None if self.lead_names is None else tuple(self.lead_names)
+        options = ReadOptions(unit=self.unit, lead_names=names, layout=self.layout)
+        object.__setattr__(self, "lead_names", options.lead_names)
+        object.__setattr__(self, "missing", tuple(self.missing))
+
+
+@dataclass(frozen=True)
+class WindowFiles:
+    """A file of labelled windows and how it is read: the arguments of `read_dataset`."""
+
+    path: str | Path
+    label: str | None = None
+    labels: Sequence[str] | None = None
+    group: str | None = None
+    sampling_rate: float | None = None
+    lead: str | None = None
+    settings: WindowSettings = field(default_factory=WindowSettings)
+
+    def plain(self) -> dict[str, Any]:
+        """The files as `Source.reading`: what is not the default, as plain values."""
+        paths = ("path", "val_file", "test_file")
+        own = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "settings"}
+        values = own | {item.name: getattr(self.settings, item.name) for item in fields(self.settings)}
+        values |= {name: str(Path(values[name]).resolve()) for name in paths if values[name]}
+        limit, seed, _ = (values.pop(name) for name in ("limit", "seed", "cache"))
+        values["limit"] = None if limit is None else [limit, seed]
+        given = {name: value for name, value in values.items() if value not in (None, (), False)}
+        return plain_values({"kind": "windows", **given})
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> WindowFiles:
+        """The files of `plain`, without their limit."""
+        own = {item.name for item in fields(cls)}
+        rest = {name: value for name, value in plain.items() if name not in {*own, "kind", "limit"}}
+        return cls(**{name: plain[name] for name in own if name in plain}, settings=WindowSettings(**rest))
+
+
+DEFAULTS = WindowSettings()
+
+
 def read_dataset(
     path: str | Path,
     *,
-    val_file: str | Path | None = None,
-    test_file: str | Path | None = None,
-    sampling_rate: float | None = None,
     label: str | None = None,
     labels: Sequence[str] | None = None,
-    label_separator: str | None = None,
-    missing: Sequence[str] = (),
-    positive: str | None = None,
     group: str | None = None,
+    sampling_rate: float | None = None,
     lead: str | None = None,
-    unit: Unit | None = None,
-    lead_names: Sequence[str] | None = None,
-    layout: Layout | None = None,
-    drop_invalid: bool = False,
-    limit: int | None = None,
-    seed: int = 0,
-    cache: bool = True,
+    settings: WindowSettings = DEFAULTS,
 ) -> Dataset:
     """Read labelled windows from a CSV or NPZ file.
 
@@ -50,70 +123,51 @@ def read_dataset(
 
     Parameters
     ----------
-    val_file, test_file
-        Files of the validation and test windows; `path` is then that of the training windows. All are copied into
-        memory.
-    sampling_rate
-        Hz, 20 to 10,000; required unless the file states it.
     label, group
         Names of columns. Defaults: `label`, else the only column that is no sample (the last without a header), and
         `patient` before `record`. Labels have 2 to 50 values, numbers or text, and become indices into `classes`, which
         are sorted; of two the positive one is second.
-    label_separator, missing
-        Character between several labels in one column, of which `labels` are used, or all; values that mean a missing
-        label: windows without any are left out, with a note.
-    positive
-        Name of the positive class of two; chosen by name, else by frequency, when not given (`Dataset.with_positive`).
     labels
         Names of several columns (CSV) or arrays (NPZ) of 0 and 1, one per label; empty, nan or -1 is missing. Of an NPZ
         with `label` (windows, labels) and `classes`, the labels to keep.
+    sampling_rate
+        Hz, 20 to 10,000; required unless the file states it.
     lead
         "I" to "V6": the lead of a file that does not state it ("II" by default), or the one to keep of several.
-    unit
-        Unit of the file, "mV", "uV" or "V"; signals become millivolts, or stay as they are with `unit == "unknown"`.
-    lead_names
-        Leads of the channels of an NPZ file in order, where it has no `leads`; "-" leaves a channel out.
-    layout
-        Axes of `signal`: "NCT" for (windows, leads, samples), "NTC" for (windows, samples, leads).
-    drop_invalid
-        Leave out windows with samples that are no number and windows in which no lead changes, which are errors
-        otherwise; `dataset.source.notes` has their number.
-    limit, seed
-        Keep so many windows, with the fractions of labels and splits, whole groups at a time (one group per label and
-        split may be divided to meet the number).
-    cache
-        Keep the parsed file in the cache (`$ECGTUNE_CACHE`, else the platform's cache folder); later reads map it.
+    settings
+        Unit, missing labels, positive class, files of other splits, and more.
 
     Raises DataError, one line with file, row and column, for a file that cannot be used, and SettingError for an
     argument that is not allowed.
     """
-    reading = {name: value for name, value in locals().items() if name not in ("limit", "seed", "cache")}
-    paths = ("path", "val_file", "test_file")
-    reading |= {"kind": "windows"} | {name: str(Path(reading[name]).resolve()) for name in paths if reading[name]}
-    if limit is not None and limit < 2:
-        raise SettingError(f"limit {limit} is too small; at least 2 windows are needed")
-    check_seed(seed)
-    asked = None if lead is None else lead_argument(lead)
+    check_settings(settings, WindowSettings)
+    return read_window_files(WindowFiles(path, label, labels, group, sampling_rate, lead, settings))
+
+
+def read_window_files(given: WindowFiles) -> Dataset:
+    """`read_dataset` of these files."""
+    settings, sampling_rate = given.settings, given.sampling_rate
+    asked = None if given.lead is None else lead_argument(given.lead)
     if sampling_rate is not None:
         check_rate(sampling_rate, "sampling rate")
-    read = read_cached if cache else read_uncached
-    options = ReadOptions(lead_names=None if lead_names is None else tuple(lead_names), layout=layout)
+    read = read_cached if settings.cache else read_uncached
+    separator = settings.label_separator
     columns = WindowColumns(
-        label,
-        group,
-        None if label_separator else _several(label, labels),
-        lead_names=options.lead_names,
-        layout=options.layout,
-        drop_invalid=drop_invalid,
-        label_separator=label_separator,
-        wanted=_several(None, labels) if label_separator else None,
-        missing=tuple(missing),
+        given.label,
+        given.group,
+        None if separator else _several(given.label, given.labels),
+        lead_names=None if settings.lead_names is None else tuple(settings.lead_names),
+        layout=settings.layout,
+        drop_invalid=settings.drop_invalid,
+        label_separator=separator,
+        wanted=_several(None, given.labels) if separator else None,
+        missing=tuple(settings.missing),
     )
 
     def windows_of(file: Path) -> Dataset:
         reader = window_reader(file)
         contents, _ = answered(
-            lambda: read(file, columns, unit),
+            lambda: read(file, columns, settings.unit),
             lambda: None if reader.windows_state_facts else stated_rate(file, None, sampling_rate),
         )
         parsed = contents.parsed
@@ -130,14 +184,15 @@ def read_dataset(
             split=parsed.split,
             source=Source(str(file), contents.sha256, notes=(*class_notes(parsed.classes), *parsed.notes)),
         )
-        return _changing(dataset, drop_invalid) if asked is not None and parsed.leads is not None else dataset
+        return _changing(dataset, settings.drop_invalid) if asked is not None and parsed.leads is not None else dataset
 
-    files = {name: windows_of(file) for name, file in files_by_split(path, val_file, test_file).items()}
-    dataset = (joined(files, 0 if label_separator else MISSING) if len(files) > 1 else files["train"]).with_positive(
-        positive
-    )
+    by_split = files_by_split(given.path, settings.val_file, settings.test_file)
+    files = {name: windows_of(file) for name, file in by_split.items()}
+    dataset = joined(files, 0 if separator else MISSING) if len(files) > 1 else files["train"]
+    dataset = dataset.with_positive(settings.positive)
+    reading = replace(given, settings=replace(settings, limit=None)).plain()
     dataset = replace(dataset, source=replace(dataset.source, reading=reading))
-    return dataset if limit is None else limited(dataset, limit, seed)
+    return dataset if settings.limit is None else limited(dataset, settings.limit, settings.seed)
 
 
 def _several(label: str | None, labels: Sequence[str] | None) -> tuple[str, ...] | None:

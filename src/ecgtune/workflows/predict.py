@@ -14,7 +14,7 @@ from ecgtune.config.commands import PredictSettings
 from ecgtune.config.reading import OF_RECORDINGS, flag_of
 from ecgtune.errors import DataError, SettingError
 from ecgtune.evaluation.certainty import check_certainty
-from ecgtune.io.readers.base import MOST_CHANNELS, ReadOptions
+from ecgtune.io.readers.base import MOST_CHANNELS
 from ecgtune.io.readers.registry import common_folder, is_recording, path_in
 from ecgtune.io.unlabelled import Unlabelled, read_unlabelled, read_unlabelled_records
 from ecgtune.runtime.model import Model
@@ -223,19 +223,12 @@ def _windows(run: Predictor, data: Path, settings: PredictSettings) -> Unlabelle
             f"the run was trained on recordings that went through {' and '.join(filtered)} as a whole, which a file of"
             " windows has not; give the recordings"
         )
-    options = ReadOptions.of(settings)
     windows = read_unlabelled(
         data,
         run.leads,
-        sampling_rate=settings.sampling_rate,
+        settings,
         usual_rate=trained_on["sampling_rate"],
         usual_seconds=trained_on["samples"] / trained_on["sampling_rate"],
-        group=settings.group,
-        lead=settings.lead,
-        unit=settings.unit,
-        lead_names=options.lead_names,
-        layout=options.layout,
-        drop_invalid=settings.drop_invalid,
     )
     samples = windows.signal.shape[2]
     if samples <= MOST_CHANNELS < trained_on["samples"]:
@@ -265,16 +258,5 @@ def _recordings(
         raise SettingError("--group is for files of windows; recordings are named by their files")
     if settings.drop_invalid:
         raise SettingError("--drop-invalid is for files of windows; see --max-skipped for recordings")
-    return read_unlabelled_records(
-        data if settings.records is None else [Path(settings.records)],
-        run.signal_path(settings.lead, settings.step, settings.longest_gap),
-        folder=folder,
-        table=None if settings.records is None else data[0],
-        recording_column=settings.recording_column,
-        match_numbers=settings.match_numbers,
-        options=ReadOptions.of(settings),
-        max_skipped=settings.max_skipped,
-        workers=settings.workers,
-        skipped=skipped,
-        progress=progress,
-    )
+    path = run.signal_path(settings.lead, settings.step, settings.longest_gap)
+    return read_unlabelled_records(data, path, settings, folder=folder, skipped=skipped, progress=progress)

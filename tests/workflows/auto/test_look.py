@@ -6,9 +6,8 @@ import pytest
 from ecgtune.data.plausibility import fitting_rates
 from ecgtune.data.simulation import simulate
 from ecgtune.errors import QuestionError, RunError
-from ecgtune.io.label_table import TableColumns
-from ecgtune.io.readers.base import ReadOptions
-from ecgtune.io.records.reading import RecordSettings
+from ecgtune.io.records.reading import RecordFiles
+from ecgtune.io.windows import WindowFiles
 from ecgtune.io.writing import write_csv
 from ecgtune.utils.files import json_value
 from ecgtune.utils.progress import ProgressBar
@@ -19,7 +18,7 @@ from helpers.records import heartbeats, write_record
 
 
 def request(data, records=None, **reading):
-    return request_of(data, records, TableColumns(), ReadOptions(), RecordSettings(), reading)
+    return request_of(WindowFiles(data, **reading) if records is None else RecordFiles(data, records))
 
 
 def looked(data, out, records=None, **reading):

@@ -47,6 +47,7 @@ from ecgtune.io.readers.csv_table import (
     GAPS,
     NUMBER,
     SPECIAL,
+    CsvColumns,
     Piece,
     fault_in,
     parse_columns,
@@ -309,9 +310,10 @@ def _windows(path: Path, layout: _Layout, dialect: Dialect, piece: Piece) -> Win
     texts = [index for index in (*layout.label, layout.group, layout.split) if index is not None]
     kinds = dict.fromkeys(layout.samples, "float") | dict.fromkeys(texts, "string")
     hint = "" if layout.gaps else "; leave windows without it out with --drop-invalid"
-    table = parse_columns(path, piece, layout.names, kinds, dialect, layout.gaps, hint=hint) if len(line) else None
+    columns = CsvColumns(layout.names, kinds, dialect, layout.gaps, hint=hint)
+    table = parse_columns(path, piece, columns) if len(line) else None
     if table is not None and table.num_rows != len(line):
-        raise fault_in(path, piece, layout.names, list(layout.samples), dialect, (), ValueError("line ends are mixed"))
+        raise fault_in(path, piece, columns, ValueError("line ends are mixed"))
 
     def column(index: int) -> NDArray[np.str_]:
         values = pc.utf8_trim_whitespace(table.column(str(index)))  # type: ignore[attr-defined]
@@ -373,7 +375,7 @@ def read_recording(path: Path, options: ReadOptions) -> Recording:
     columns = tuple(name or f"number {number}" for number, name in enumerate(names, 1))
     kinds = dict.fromkeys(leads.values(), "double")
     # In a single column an empty line is a gap.
-    table = parse_columns(path, piece, columns, kinds, dialect, GAPS, skip_empty=len(cells) > 1)
+    table = parse_columns(path, piece, CsvColumns(columns, kinds, dialect, GAPS, skip_empty=len(cells) > 1))
     check_size(path, len(leads), table.num_rows, options)
     signal = np.empty((len(leads), table.num_rows), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):

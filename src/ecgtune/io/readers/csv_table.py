@@ -53,41 +53,44 @@ class Piece:
         return enumerate(self.data.splitlines(), self.line)
 
 
-def parse_columns(
-    path: Path,
-    piece: Piece,
-    names: tuple[str, ...],
-    kinds: Mapping[int, str],
-    dialect: Dialect,
-    gaps: Collection[str] = (),
-    skip_empty: bool = True,
-    hint: str = "",
-) -> Any:
-    """Parse columns with pyarrow: `kinds` maps the index of a column to "float", "double" or "string".
+@dataclass(frozen=True)
+class CsvColumns:
+    """Columns of a file that are parsed.
 
-    names: of all columns, for errors. gaps: cells that are NaN. hint: end of the message about a cell without a number.
-    Raises DataError with row and column.
+    names: of all columns, for errors. kinds: index of a column to "float", "double" or "string". gaps: cells that are
+    NaN. skip_empty: whether an empty line is none. hint: end of the message about a cell without a number.
     """
+
+    names: tuple[str, ...]
+    kinds: Mapping[int, str]
+    dialect: Dialect
+    gaps: Collection[str] = ()
+    skip_empty: bool = True
+    hint: str = ""
+
+
+def parse_columns(path: Path, piece: Piece, columns: CsvColumns) -> Any:
+    """Parse columns with pyarrow. Raises DataError with row and column."""
     import pyarrow as pa
     from pyarrow import csv as arrow
 
+    names, dialect = columns.names, columns.dialect
     keys = [str(index) for index in range(len(names) + dialect.blank)]
-    kinds = {**kinds, **dict.fromkeys(range(len(names), len(keys)), "string")}
+    kinds = {**columns.kinds, **dict.fromkeys(range(len(names), len(keys)), "string")}
     try:
         table = arrow.read_csv(
             pa.BufferReader(pa.py_buffer(piece.data)),
             arrow.ReadOptions(column_names=keys, use_threads=False, block_size=len(piece.data) + 1),
-            arrow.ParseOptions(ignore_empty_lines=skip_empty, delimiter=dialect.delimiter),
+            arrow.ParseOptions(ignore_empty_lines=columns.skip_empty, delimiter=dialect.delimiter),
             arrow.ConvertOptions(
                 column_types={keys[index]: pa.type_for_alias(kind) for index, kind in kinds.items()},
                 include_columns=[keys[index] for index in kinds],
-                null_values=list(gaps),
+                null_values=list(columns.gaps),
                 decimal_point=dialect.decimal,
             ),
         )
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        numbers = [index for index, kind in kinds.items() if kind != "string"]
-        raise fault_in(path, piece, names, numbers, dialect, gaps, error, hint) from error
+        raise fault_in(path, piece, columns, error) from error
     for key in keys[len(names) :]:
         content = next(filter(None, table.column(key).to_pylist()), None)
         if content is not None:
@@ -110,17 +113,10 @@ def values_of(table: Any, column: int) -> NDArray[np.floating]:
     return np.where(valid[array.offset : array.offset + len(array)], values, np.nan).astype(kind)
 
 
-def fault_in(
-    path: Path,
-    piece: Piece,
-    names: tuple[str, ...],
-    numbers: list[int],
-    dialect: Dialect,
-    gaps: Collection[str],
-    reason: Exception,
-    hint: str = "",
-) -> DataError:
+def fault_in(path: Path, piece: Piece, columns: CsvColumns, reason: Exception) -> DataError:
     """Read refused lines cell by cell; return the error for the first row and column that is wrong."""
+    names, dialect = columns.names, columns.dialect
+    numbers = [index for index, kind in columns.kinds.items() if kind != "string"]
     for line, raw in piece.numbered():
         if not raw:
             continue
@@ -136,11 +132,11 @@ def fault_in(
             )
         for index in numbers:
             cell = cells[index] if dialect.decimal == "." else cells[index].replace(",", ".")
-            if not NUMBER.match(cell) and not SPECIAL.match(cell) and cell not in gaps:
+            if not NUMBER.match(cell) and not SPECIAL.match(cell) and cell not in columns.gaps:
                 got = f"got {shown(cells[index])}" if cell else "the cell is empty"
                 return DataError(
                     f"{path}: row {line}, column {shown(names[index])}: {got}; every sample must be a"
-                    f" finite number such as -0.125{hint if cell in GAPS else ''}"
+                    f" finite number such as -0.125{columns.hint if cell in GAPS else ''}"
                 )
     detail = " ".join(str(reason).split())[:160]
     return DataError(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgtune.config.base import require, to_table
+from ecgtune.config.base import from_table, require, to_table
 from ecgtune.data.dataset import Dataset, Source, check_rate
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.near_duplicates import DuplicatePair
@@ -32,7 +32,7 @@ from ecgtune.io.records.first_pass import (
     RecordingOutcome,
     counted_notes,
 )
-from ecgtune.io.records.selection import Selection, SkippedRecording, select_recordings
+from ecgtune.io.records.selection import Selection, SkippedRecording, TableNames, select_recordings
 from ecgtune.utils.formatting import counted
 
 
@@ -60,6 +60,41 @@ class RecordSettings(SignalSteps):
         require(self.workers is None or 1 <= self.workers <= 1024, f"workers {self.workers}; 1 to 1024 are allowed")
         if self.sampling_rate is not None:
             check_rate(self.sampling_rate, "the rate of the windows,")
+
+
+@dataclass(frozen=True)
+class RecordFiles:
+    """A table of labels, the recordings that it names, and how both are read: the arguments of `read_records`."""
+
+    table: str | Path
+    records: str | Path
+    columns: TableColumns = field(default_factory=TableColumns)
+    options: ReadOptions = field(default_factory=ReadOptions)
+    settings: RecordSettings = field(default_factory=RecordSettings)
+
+    def plain(self) -> dict[str, Any]:
+        """The files as `Source.reading`, as plain values."""
+        files = {name: getattr(self.columns, name) for name in ("val_file", "test_file")}
+        others = {name: Path(file).resolve() for name, file in files.items() if file}
+        return {
+            "kind": "records",
+            "table": str(Path(self.table).resolve()),
+            "records": str(Path(self.records).resolve()),
+            "columns": to_table(replace(self.columns, **others)),
+            "options": to_table(self.options),
+            "settings": to_table(self.settings),
+        }
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> RecordFiles:
+        """The files of `plain`. Raises SettingError for a setting that is none."""
+        return cls(
+            plain["table"],
+            plain["records"],
+            from_table(TableColumns, plain["columns"], "the columns"),
+            from_table(ReadOptions, plain["options"], "the options"),
+            from_table(RecordSettings, plain["settings"], "the settings"),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,15 +162,15 @@ def inspect_records(
     except QuestionError as question:
         others = _questions_of_first(Path(records), replace(options, leads=settings.leads))
         raise QuestionError(question.where, *question.questions, *others) from None
-    selection, identifiers = select_recordings(
-        Path(records),
+    names = TableNames(
         labels.path,
         labels.recording.tolist(),
-        [*labels.unlabelled, *labels.left_out],
-        "labelled recordings",
-        settings.match_numbers,
-        list(files_by_split(table, columns.val_file, columns.test_file).values()),
-        labels.notes,
+        others=[*labels.unlabelled, *labels.left_out],
+        files=list(files_by_split(table, columns.val_file, columns.test_file).values()),
+        notes=labels.notes,
+    )
+    selection, identifiers = select_recordings(
+        Path(records), names, kind="labelled recordings", by_number=settings.match_numbers
     )
     labels = labels.matched(identifiers)
     preparation = _preparation(settings, selection, options)
@@ -145,15 +180,7 @@ def inspect_records(
 
     prepared = prepare_records(selection, preparation, workers=settings.workers, progress=progress, check=check)
     left_out = selection.skipped(prepared.reasons, settings.max_skipped, skipped)
-    others = {name: Path(file).resolve() for name in ("val_file", "test_file") if (file := getattr(columns, name))}
-    reading = {
-        "kind": "records",
-        "table": str(Path(table).resolve()),
-        "records": str(Path(records).resolve()),
-        "columns": to_table(replace(columns, **others)),
-        "options": to_table(options),
-        "settings": to_table(settings),
-    }
+    reading = RecordFiles(table, records, columns, options, settings).plain()
     facts = {name: known for name, known in zip(selection.paths, prepared.facts, strict=True) if known is not None}
     problems = _differences(facts, preparation.expected, labels.path)
     dataset = None

@@ -82,24 +82,32 @@ def _typical(found: Sequence[SkippedRecording]) -> SkippedRecording:
     return max(found, key=lambda each: counts[each.reason])
 
 
-def select_recordings(
-    folder: Path,
-    table: str,
-    names: Sequence[str],
-    others: Sequence[str] = (),
-    kind: str = "recordings",
-    by_number: bool = False,
-    tables: Sequence[Path] = (),
-    notes: Sequence[str] = (),
-) -> tuple[Selection, tuple[str | None, ...]]:
-    """Match the `names` of a table with the recordings in a folder; also return the id of each one's recording or None.
+@dataclass(frozen=True)
+class TableNames:
+    """Names of recordings in a table.
 
-    table: its name in messages. others: names in the table that are not read, so that their recordings do not count as
-    unused. by_number: see `matching.match_numbers`. tables: files in the folder that are no recordings; other
-    tables and the segments of a record do not count as unused either. notes: on the names, for the error. Raises
-    DataError when no name has a recording, or a match is ambiguous.
+    table: its name in messages. names: those to read. others: those that are not read, so that their recordings do not
+    count as unused. files: tables, which are no recordings where they are in the folder. notes: on the names, for the
+    error.
     """
-    files = find_recordings(folder, leave_out=tables)
+
+    table: str
+    names: Sequence[str]
+    others: Sequence[str] = ()
+    files: Sequence[Path] = ()
+    notes: Sequence[str] = ()
+
+
+def select_recordings(
+    folder: Path, asked: TableNames, *, kind: str = "recordings", by_number: bool = False
+) -> tuple[Selection, tuple[str | None, ...]]:
+    """Match the names of a table with the recordings in a folder; also return the id of each one's recording or None.
+
+    kind: of the recordings, in messages. by_number: see `matching.match_numbers`. Other tables and the segments of a
+    record do not count as unused. Raises DataError when no name has a recording, or a match is ambiguous.
+    """
+    table, names, others = asked.table, asked.names, asked.others
+    files = find_recordings(folder, leave_out=asked.files)
     numbers = match_numbers([*names, *others], files)
     if by_number:
         names, others = ([numbers.get(name, name) for name in each] for each in (names, others))
@@ -107,7 +115,9 @@ def select_recordings(
     identifiers = matched.identifier[: len(names)]
     paths = {identifier: files[identifier] for identifier in identifiers if identifier is not None}
     if not paths:
-        hint = f"is it the right folder, and the right --recording-column{''.join(f' ({note})' for note in notes)}?"
+        hint = (
+            f"is it the right folder, and the right --recording-column{''.join(f' ({note})' for note in asked.notes)}?"
+        )
         if numbers:
             name, identifier = next(iter(numbers.items()))
             hint = f"zeros of names seem to be lost ({len(numbers)}); --match-numbers takes {name} for {identifier}"

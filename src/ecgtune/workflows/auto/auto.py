@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ecgtune.config.auto import STEPS, AutoSettings
-from ecgtune.config.base import check_settings, to_table
+from ecgtune.config.base import check_settings
 from ecgtune.data.dataset import Dataset
 from ecgtune.errors import EcgtuneError, RunError, SettingError
 from ecgtune.io.arrays import content_sha256, write_npz
 from ecgtune.io.label_table import TableColumns
-from ecgtune.io.readers.base import ReadOptions
-from ecgtune.io.records.reading import RecordSettings
+from ecgtune.io.records.reading import RecordFiles
+from ecgtune.io.windows import WindowFiles, WindowSettings
 from ecgtune.training.memory import out_of_memory
 from ecgtune.utils.locks import exclusive
 from ecgtune.utils.progress import ProgressBar
@@ -33,28 +33,21 @@ from ecgtune.workflows.environment import command_line
 DEFAULTS = AutoSettings()
 #: File with the result of each step, in the order of the steps.
 RESULT_OF = dict(zip(STEPS, (FINGERPRINT, PROSE, f"{FOLDER}/{RESULTS}", CHOICE, "answer.md"), strict=True))
-NO_COLUMNS, NO_OPTIONS, NO_RECORD_SETTINGS = TableColumns(), ReadOptions(), RecordSettings()
 
 
 def auto(
-    data: str | Path | Dataset,
+    data: str | Path | WindowFiles | RecordFiles | Dataset,
     settings: AutoSettings = DEFAULTS,
     *,
-    records: str | Path | None = None,
-    columns: TableColumns = NO_COLUMNS,
-    options: ReadOptions = NO_OPTIONS,
-    record_settings: RecordSettings = NO_RECORD_SETTINGS,
-    reading: Mapping[str, Any] | None = None,
     out: str | Path = "runs/auto",
     wait: bool = False,
 ) -> Path:
     """Look at the data, decide, train, choose and hand over within a budget; return the path of answer.md.
 
-    data: a CSV or NPZ file of windows; a table of labels, with `records` as the folder of recordings; a folder of WFDB
-    recordings with diagnoses in their headers; or a dataset. One from `read_dataset`, `read_records` or `simulate` is
-    read again by its source; one of arrays (`read_arrays`) is written to an NPZ file in `out`. columns, options,
-    record_settings: as of `read_records`. reading: further arguments of `read_dataset` for a file of windows, such as
-    `{"sampling_rate": 100}`.
+    data: a CSV or NPZ file of windows, or a folder of WFDB recordings with diagnoses in their headers; `WindowFiles` or
+    `RecordFiles`, which say how files are read, such as `RecordFiles("labels.csv", "recordings")` for a table of labels
+    and a folder; or a dataset. One from `read_dataset`, `read_records` or `simulate` is read again by its source; one of
+    arrays (`read_arrays`) is written to an NPZ file in `out`.
 
     `out` holds fingerprint.json, plan.toml, do/, choice.json, model/, answer.md, next.md, report.html, model.onnx and
     page.html. With `settings.until` the path is that of the result of the last step. Rerun to resume; time that was
@@ -65,8 +58,9 @@ def auto(
     out, stored = Path(out), None
     if isinstance(data, Dataset) and data.source.reading is None:
         stored = out / f"windows-{content_sha256(data)[:12]}.npz"
-        reading = {"positive": data.positive}
-    request = request_of(stored or data, records, columns, options, record_settings, reading or {})
+        request = WindowFiles(stored, settings=WindowSettings(positive=data.positive)).plain()
+    else:
+        request = request_of(data)
     steps = STEPS[: STEPS.index(settings.until) + 1]
     result = out / RESULT_OF[settings.until]
     locked = exclusive(out, command_line(), result=FINGERPRINT, wait=wait)
@@ -118,34 +112,11 @@ def _memory_errors(out: Path) -> Iterator[None]:
         ) from None
 
 
-def request_of(
-    data: str | Path | Dataset,
-    records: str | Path | None,
-    columns: TableColumns,
-    options: ReadOptions,
-    record_settings: RecordSettings,
-    reading: Mapping[str, Any],
-) -> dict[str, Any]:
+def request_of(data: str | Path | WindowFiles | RecordFiles | Dataset) -> dict[str, Any]:
     """How the data are read, as plain values; see `Source.reading`."""
     if isinstance(data, Dataset):
         return dict(data.source.reading or {})
-    path = Path(data)
-    if records is None and not path.is_dir():
-        return {"kind": "windows", "path": str(path.resolve()), **_plain(reading)}
-    if reading:
-        raise SettingError(f"reading is for a file of windows, but {data} names recordings; give columns and options")
-    if records is None:
-        columns, records = TableColumns(**{**to_table(columns), "headers": True}), path
-    return {
-        "kind": "records",
-        "table": str(path.resolve()),
-        "records": str(Path(records).resolve()),
-        "columns": to_table(columns),
-        "options": to_table(options),
-        "settings": to_table(record_settings),
-    }
-
-
-def _plain(reading: Mapping[str, Any]) -> dict[str, Any]:
-    values = {name: list(value) if isinstance(value, tuple) else value for name, value in reading.items()}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+    if isinstance(data, (str, Path)):
+        folder = Path(data).is_dir()
+        data = RecordFiles(data, data, TableColumns(headers=True)) if folder else WindowFiles(data)
+    return data.plain()

@@ -30,6 +30,7 @@ def flags_of(found: Mapping[str, Any], plan: AutoPlan) -> dict[str, list[str]]:
         labels = {name: reading[name] for name in _LABELS if name in reading}
         facts = {name: value for name, value in reading.items() if name not in (*_LABELS, "kind", "path", "limit")}
         given = {name: value for name, value in request.items() if name not in ("kind", "path")}
+        given |= {"limit": given["limit"][0]} if given.get("limit") else {}  # without the seed, which no flag gives
         return {
             "records": [],
             "facts": _flags(facts),

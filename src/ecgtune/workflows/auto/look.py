@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ecgtune.config.base import from_table, to_table
+from ecgtune.config.base import to_table
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.data.near_duplicates import near_duplicate_groups
@@ -21,10 +21,8 @@ from ecgtune.errors import DataError, QuestionError, RunError
 from ecgtune.io.again import check_reading, read_again
 from ecgtune.io.label_table import LABEL_NAMES, TableColumns, read_label_table
 from ecgtune.io.published_labels import SCP_COLUMN
-from ecgtune.io.readers.base import ReadOptions
 from ecgtune.io.readers.csv_table import read_table
-from ecgtune.io.records.reading import Inspection, RecordSettings, inspect_records
-from ecgtune.io.windows import read_dataset
+from ecgtune.io.records.reading import Inspection, RecordFiles, inspect_records
 from ecgtune.utils.files import write_json
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.progress import ProgressBar
@@ -78,10 +76,10 @@ def _windows(request: Mapping[str, Any]) -> dict[str, Any]:
     reading = dict(request)
     if request["kind"] == "windows":
         try:
-            dataset = _read(reading)
+            dataset = read_again(reading)
         except QuestionError as question:
             reading, sentence = _with_fitting_rate(reading, question)
-            dataset = _read(reading)
+            dataset = read_again(reading)
             assumed.append(sentence)
     else:
         dataset = read_again(request)
@@ -112,17 +110,12 @@ def _windows(request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read(reading: Mapping[str, Any]) -> Dataset:
-    rest = {name: value for name, value in reading.items() if name not in ("kind", "path")}
-    return read_dataset(reading["path"], **rest)
-
-
 def _with_fitting_rate(reading: dict[str, Any], question: QuestionError) -> tuple[dict[str, Any], str]:
     """The reading with the sampling rate that alone is plausible, and a sentence; else raises the question."""
     if reading.get("sampling_rate") is not None:
         raise question
     try:
-        windows = _read({**reading, "sampling_rate": 100.0})  # at any rate: only samples are needed
+        windows = read_again({**reading, "sampling_rate": 100.0})  # at any rate: only samples are needed
     except QuestionError:
         raise question from None
     rates = fitting_rates(windows.signal[:, 0])
@@ -147,16 +140,14 @@ def _quality(dataset: Dataset) -> list[str]:
 
 def _recordings(request: Mapping[str, Any], out: Path, progress: ProgressBar) -> dict[str, Any]:
     """The fingerprint of recordings with a table of labels, or with labels in their headers."""
-    columns = from_table(TableColumns, request["columns"], "columns")
-    options = from_table(ReadOptions, request["options"], "options")
-    settings = from_table(RecordSettings, request["settings"], "settings")
-    table, folder = Path(request["table"]), Path(request["records"])
-    columns, assumed = _assumed_columns(table, columns)
+    files = RecordFiles.of(request)
+    table, folder = Path(files.table), Path(files.records)
+    columns, assumed = _assumed_columns(table, files.columns)
 
     def advance(done: int, total: int) -> None:
         progress.describe(f"look: recording {done} of {total}")
 
-    facts_of = {"columns": columns, "options": options, "settings": settings}
+    facts_of = {"columns": columns, "options": files.options, "settings": files.settings}
     found = inspect_records(table, folder, **facts_of, skipped=out / "skipped.csv", progress=advance)
     facts = list(found.facts.values())
     if not facts:
