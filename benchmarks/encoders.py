@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ecgtune.models.checkpoint import save_encoder
-from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.classifier import Classifier, Head, LoadedFrom
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 from ecgtune.models.weights import Weights
 from ecgtune.training.precision import autocast
@@ -23,7 +23,7 @@ def classifier(config: EcgFmConfig, device: torch.device | None = None) -> Class
     """Return an encoder of this size with a linear head for two classes."""
     torch.manual_seed(0)
     weights = Weights("random", "benchmark", seed=0)
-    return Classifier(EcgFM(config), Head(), ("0", "1"), weights, name="ecg-fm", seed=0).to(device)
+    return Classifier(EcgFM(config), Head(), ("0", "1"), weights, LoadedFrom("ecg-fm"), seed=0).to(device)
 
 
 def full_size(folder: Path) -> Path:

@@ -19,9 +19,9 @@ for axis, lead, values in zip(axes, dataset.leads, dataset.signal[0], strict=Tru
 axes[-1].set_xlabel(f"samples at {dataset.sampling_rate:g} Hz")
 
 # %%
-# ``lead_adapter`` trains one weight for each recorded lead, and LoRA beside it.
+# ``lead_mode="adapter"`` trains one weight for each recorded lead, and LoRA beside it.
 
-recipe = ecgtune.recipe("lora", epochs=3, lead_adapter=True)
+recipe = ecgtune.recipe("lora", epochs=3, lead_mode="adapter")
 run = ecgtune.fine_tune(dataset, recipe, model="ecg-fm-tiny", out="runs/leads")
 print(run.metrics["window"]["metrics"]["auroc"]["value"])
 

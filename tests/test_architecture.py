@@ -17,6 +17,7 @@ PACKAGES = (
     *("errors", "utils", "config", "data", "io", "models", "methods", "recipes", "evaluation", "runtime"),
     *("training", "pretraining", "reporting", "deployment", "workflows", "testing", "cli"),
 )
+MOST_PARAMETERS = 7
 #: Modules below 40 lines, and why each is one.
 SMALL = {
     "ecgtune.errors": "imported by all",
@@ -137,6 +138,20 @@ def test_imports_are_light(statement, absent):
     code = f"{statement}\nimport sys\nprint(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not absent & set(loaded)
+
+
+def test_functions_have_few_parameters():
+    """At most seven, `self` not counted; what needs more takes a dataclass of settings, as the command line does."""
+    found = []
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+                given = node.args
+                names = [one.arg for one in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+                count = len([one for one in names if one not in ("self", "cls")])
+                if count > MOST_PARAMETERS:
+                    found.append(f"{name}.{getattr(node, 'name', 'lambda')}: {count}")
+    assert not found
 
 
 def test_public_names_are_there():

@@ -189,10 +189,10 @@ def test_cross_validation_by_patient_on_several_labels(folder, capsys):
 
 def test_two_leads_into_a_one_lead_encoder_through_a_lead_adapter(folder):
     data = ["labels.csv", "--records", "records", "--leads", "I", "II", *FLAGS["binary"]]
-    run("fine-tune", *data, "--method", "probe", "--lead-adapter", *QUICK, "--out", "mixed")
+    run("fine-tune", *data, "--method", "probe", "--lead-mode", "adapter", *QUICK, "--out", "mixed")
     where = folder / "mixed"
     metrics = read(where)
-    assert "lead_adapter = true" in (where / "recipe.toml").read_text()
+    assert 'lead_mode = "adapter"' in (where / "recipe.toml").read_text()
     assert metrics["title"] == "Linear probe + lead adapter"
     assert metrics["parameters"]["leads"] == 2
     assert metrics["parameters"]["trainable"] == metrics["parameters"]["head"] + 2

@@ -40,7 +40,7 @@ from ecgtune import CompareSettings, compare, read_dataset
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.folds import k_folds
 from ecgtune.evaluation.decision import Decision
-from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.evaluation.evaluate import Grouping, evaluate
 from ecgtune.io.records.reading import RecordSettings, read_records
 from ecgtune.recipes.recipe import Recipe, load_recipes
 
@@ -125,7 +125,7 @@ def evaluated(run: FinishedRun, label: np.ndarray, probability: np.ndarray, grou
     """Evaluate predictions with the decision and settings of a run."""
     over, pooled = (run.metrics["evaluation"][name] for name in ("f1_over", "recording"))
     decision, classes = Decision.from_dict(run.metrics["threshold"]), run.metrics["classes"]
-    return evaluate(label, probability, group, decision, classes, f1_over=over, group_name="record", pooled=pooled)
+    return evaluate(label, probability, Grouping(group, pooled=pooled), decision, classes, f1_over=over)
 
 
 def level_rows(common: Row, found: dict[str, Any]) -> list[Row]:

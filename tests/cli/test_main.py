@@ -346,8 +346,8 @@ def test_as_a_program(module):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("lead", "mode"), [("copy", "copy"), ("v1", "place")])
-def test_lead_is_a_name_or_copy(shared, windows, tmp_path, lead, mode):
+@pytest.mark.parametrize(("lead", "mode"), [("II", "copy"), ("v1", "place")])
+def test_leads_are_placed_or_copied(shared, windows, tmp_path, lead, mode):
     run("convert", shared / "reference" / "pretrained_tiny.pt", "twelve")
     tokens = [
         "--sampling-rate",
@@ -358,6 +358,8 @@ def test_lead_is_a_name_or_copy(shared, windows, tmp_path, lead, mode):
         "probe",
         "--lead",
         lead,
+        "--lead-mode",
+        mode,
         "--out",
         "run",
         *QUICK,
@@ -365,4 +367,4 @@ def test_lead_is_a_name_or_copy(shared, windows, tmp_path, lead, mode):
     run("fine-tune", windows, *tokens)
     saved = json.loads((tmp_path / "run" / "best" / "model.json").read_text())
     assert saved["lead_mode"] == mode
-    assert ecgtune.load_run("run").metrics["data"]["leads"] == ["II" if lead == "copy" else "V1"]
+    assert ecgtune.load_run("run").metrics["data"]["leads"] == [lead.upper()]

@@ -385,7 +385,7 @@ def test_a_dataset_does_not_look_at_its_samples():
         ({"lead": "V7"}, SettingError, "lead 'V7' is unknown; allowed: I, II, III, aVR"),
         ({"lead": "I,V1"}, SettingError, "allowed: .*; separate names by spaces: I V1"),
         ({"lead_names": ["I,-"]}, SettingError, "to leave a channel out; separate names by spaces: I -"),
-        ({"lead": "copy"}, SettingError, r"lead 'copy' is unknown; .*load_model\(\.\.\., lead_mode='copy'\)"),
+        ({"lead": "copy"}, SettingError, r"lead 'copy' is unknown; .*lead_mode='copy' \(--lead-mode copy\)"),
         ({"seed": -1}, SettingError, "seed is -1; allowed: 0 or more"),
         ({"label": "rhythm"}, DataError, "no column 'rhythm' for the label; the columns are 'signal_0', 'signal_1'"),
         ({"group": "site"}, DataError, "no column 'site' for the group"),

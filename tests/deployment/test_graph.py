@@ -28,7 +28,7 @@ from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.side.settings import SideTuning
-from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.classifier import Classifier, Head, LoadedFrom
 from ecgtune.models.registry import find_model
 from ecgtune.models.weights import Weights
 from ecgtune.runtime.model import INPUT, OUTPUT
@@ -111,7 +111,9 @@ def residual(seed=0):
 def of_encoder(make, seed=0):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Classifier(make(), Head(), ("0", "1"), Weights("random", "tests", seed=seed), name="tests", seed=seed)
+        return Classifier(
+            make(), Head(), ("0", "1"), Weights("random", "tests", seed=seed), LoadedFrom("tests"), seed=seed
+        )
 
 
 #: Encoders whose depths have different numbers of tokens, which these methods average to fixed ones.
@@ -254,7 +256,7 @@ def test_calibration_is_that_of_python(name):
     calibration = CALIBRATIONS[name]
     classes = ("a", "b") if name == "binary" else ("a", "b", "c")
     encoder, weights = conv_classifier(0).base_encoder, Weights("random", "tests", seed=0)
-    model = Classifier(encoder, Head(), classes, weights, name="tests", seed=0).eval()
+    model = Classifier(encoder, Head(), classes, weights, LoadedFrom("tests"), seed=0).eval()
     with torch.no_grad():
         for parameter in model.head.parameters():
             parameter *= 20  # probabilities near 0 and 1 too

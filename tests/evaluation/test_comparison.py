@@ -9,7 +9,7 @@ import pytest
 from ecgtune.errors import RunError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
 from ecgtune.evaluation.decision import binary_decision
-from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.evaluation.evaluate import Grouping, evaluate
 from ecgtune.evaluation.metrics import METRICS
 from helpers.evaluation import binary_intervals, binary_metrics
 
@@ -45,7 +45,7 @@ def record(name="full", seed=0, strength=0.3, kind="method", threshold=0.5, labe
             "file_bytes": 7,
         },
         "threshold": chosen.to_dict(("0", "1")),
-        **evaluate(label, probability, group, chosen, resamples=2),
+        **evaluate(label, probability, Grouping(group), chosen, resamples=2),
         **changes,
     }
     return RunRecord(name, name.upper(), kind, seed, f"{name}/seed-{seed}", metrics, label, probability, group)

@@ -9,7 +9,7 @@ from sklearn import metrics as sklearn
 from ecgtune.errors import DataError, SettingError
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
 from ecgtune.evaluation.decision import Decision, Threshold, choose_decision, choose_threshold
-from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.evaluation.evaluate import Grouping, evaluate
 from ecgtune.evaluation.groups import group_predictions
 from ecgtune.evaluation.intervals import bootstrap_intervals
 from ecgtune.evaluation.macro import CHALLENGE, macro_auroc
@@ -99,7 +99,7 @@ def test_the_challenge_score_of_labels_is_the_mean_f1_of_those_named():
 def test_what_is_absent_has_no_metrics_and_is_in_no_mean():
     label = FLAG.copy()
     label[:, 1] = np.where(label[:, 1] == 1, 0, label[:, 1])
-    found = evaluate(label, OF_FLAG, GROUP, HALVES, NAMES, resamples=20)["window"]
+    found = evaluate(label, OF_FLAG, Grouping(GROUP), HALVES, NAMES, resamples=20)["window"]
     assert found["labels_in_mean"] == 3
     assert found["labels"]["N"] | {"confusion": 0} == {
         "positives": 0, "known": int((label[:, 1] >= 0).sum()), "prevalence": 0.0, "metrics": None, "confusion": 0
@@ -108,7 +108,7 @@ def test_what_is_absent_has_no_metrics_and_is_in_no_mean():
     assert found["metrics"]["auroc"]["value"] == pytest.approx(np.mean(each))
     missing = label.copy()
     missing[:, 1] = -1
-    entry = evaluate(missing, OF_FLAG, None, HALVES, NAMES, resamples=2)["window"]["labels"]["N"]
+    entry = evaluate(missing, OF_FLAG, Grouping(), HALVES, NAMES, resamples=2)["window"]["labels"]["N"]
     assert (entry["known"], entry["prevalence"], entry["metrics"]) == (0, None, None)
 
 
@@ -129,7 +129,7 @@ def test_a_mean_that_one_class_leaves_undefined_is_undefined():
     ],
 )
 def test_layout_of_metrics_json(label, probability, decision, keys):
-    found = evaluate(label, probability, GROUP, decision, NAMES, resamples=20)
+    found = evaluate(label, probability, Grouping(GROUP), decision, NAMES, resamples=20)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     for level, n in (("window", 120), ("group", 40)):
         assert list(found[level]) == [*(["of"] if level == "group" else []), *keys]
@@ -232,7 +232,7 @@ def test_a_comparison_is_paired_for_every_task(label, probability, decision):
 
     def record(name: str, scores: np.ndarray) -> RunRecord:
         metrics = shared | {"name": name, "seed": 0}
-        metrics |= evaluate(label, scores, GROUP, decision, NAMES, resamples=2)
+        metrics |= evaluate(label, scores, Grouping(GROUP), decision, NAMES, resamples=2)
         return RunRecord(name, name, "method", 0, name, metrics, label, scores, GROUP)
 
     worse = np.random.default_rng(0).permutation(probability)

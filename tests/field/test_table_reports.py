@@ -15,7 +15,7 @@ from ecgtune.data.simulation import simulate
 from ecgtune.data.splits import split_dataset
 from ecgtune.errors import DataError
 from ecgtune.evaluation.decision import Decision, Threshold
-from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.evaluation.evaluate import Grouping, evaluate
 from ecgtune.io.label_table import TableColumns, read_label_table
 from ecgtune.io.readers.base import ReadOptions
 from helpers.records import heartbeats, write_record
@@ -335,6 +335,6 @@ def test_a_label_that_a_split_lacks_is_in_no_mean():
     label = np.array([[1, 0], [0, 0], [1, 0], [0, 0]] * 5, dtype=np.int8)
     probability = np.tile([[0.9, 0.2], [0.1, 0.3], [0.6, 0.1], [0.2, 0.4]], (5, 1))
     halves = Decision("multilabel", (Threshold(0.5, "fixed"),) * 2)
-    found = evaluate(label, probability, None, halves, ("MI", "HYP"))
+    found = evaluate(label, probability, Grouping(), halves, ("MI", "HYP"))
     assert found["window"]["labels_in_mean"] == 1
     assert found["window"]["metrics"]["auroc"]["value"] == 1

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ecgtune.methods import registry as methods
 from ecgtune.models import architectures, names, registry
 from ecgtune.models.base import Encoder, InputSpec
-from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.classifier import Classifier, Head, LoadedFrom
 from ecgtune.models.layers import Attention, FeedForward, drop_path
 from ecgtune.models.weights import Weights
 
@@ -169,7 +169,7 @@ def classifier(architecture: type[Encoder], config, seed: int = 0, head: Head | 
         torch.manual_seed(seed)
         encoder = architecture(config)
     weights = Weights("random", "tests", seed=seed)
-    return Classifier(encoder, head or Head(), ("0", "1"), weights, name="tests", seed=seed)
+    return Classifier(encoder, head or Head(), ("0", "1"), weights, LoadedFrom("tests"), seed=seed)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import EcgtuneError
-from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.classifier import Classifier, Head, LoadedFrom
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 from ecgtune.models.leads import LeadMixer
 from ecgtune.models.weights import Weights
@@ -54,7 +54,9 @@ def tiny_classifier(
         encoder = EcgFM(config)
     weights = Weights("random", "tiny", seed=seed)
     mixer = None if mixed is None else LeadMixer(mixed, config.leads)
-    return Classifier(encoder, head or Head(), ("0", "1"), weights, name="ecg-fm-tiny", lead_mixer=mixer, seed=seed)
+    return Classifier(
+        encoder, head or Head(), ("0", "1"), weights, LoadedFrom("ecg-fm-tiny"), lead_mixer=mixer, seed=seed
+    )
 
 
 def bytes_kept(model: Classifier, signal: Tensor) -> int:

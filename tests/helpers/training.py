@@ -14,7 +14,7 @@ from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.split import reads_features, split_point
 from ecgtune.training import loop as training_loop
-from ecgtune.training.batches import Windows
+from ecgtune.training.batches import TrainingInputs, Windows
 from ecgtune.training.callbacks import Callback
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import logits_of, precompute
@@ -90,7 +90,7 @@ def run(
         split = split_point(model, method)
         training, validation = (precompute(model, windows, split=split) for windows in (training, validation))
     run_folder = RunFolder(folder)
-    objective = Classification(model, method, training, validation, *settings, augment)
+    objective = Classification(model, method, TrainingInputs(training, validation, augment), *settings)
     result = train(objective, *settings, seed=seed, folder=run_folder, callbacks=[Interrupted(stop_after)])
     return result, logits_of(model, VALIDATION.inputs), numbers(run_folder)
 

@@ -25,7 +25,7 @@ from ecgtune.methods.registry import find_method, method_from_table, method_name
 from ecgtune.methods.side.settings import SideTuning
 from ecgtune.methods.storage import load_weights, save_weights
 from ecgtune.methods.vera.settings import VeRA
-from ecgtune.models.classifier import Head
+from ecgtune.models.classifier import Head, LoadedFrom
 from ecgtune.models.loading import load_model
 from ecgtune.recipes.recipe import list_recipes, load_recipes, recipe_folder
 from helpers.methods import MERGEABLE, METHODS, MIXED, ROUNDED, THROUGH_PEFT, VARIANTS
@@ -169,7 +169,7 @@ def test_paper_presets_have_the_published_share_on_full_size_ecg_fm(recipe, shar
         encoder = EcgFM(EcgFmConfig())
         assert sum(p.numel() for p in encoder.parameters()) == 90_373_248
         head = Head(hidden=preset.model.head_hidden)
-        model = Classifier(encoder, head, ("0", "1"), Weights("random", "full size", seed=0), name="ecg-fm")
+        model = Classifier(encoder, head, ("0", "1"), Weights("random", "full size", seed=0), LoadedFrom("ecg-fm"))
         attach(model, preset.method)
     assert round(100 * count_parameters(model, preset.method).fraction, 2) == share
     assert [tuple(p.shape) for p in model.head.parameters()] == [(512, 768), (512,), (2, 512), (2,)]

@@ -16,7 +16,7 @@ from ecgtune.data.splits import split_dataset
 from ecgtune.deployment.graph import InferenceGraph
 from ecgtune.deployment.onnx_graph import to_onnx
 from ecgtune.errors import DataError, SettingError
-from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.classifier import Classifier, Head, LoadedFrom
 from ecgtune.models.leads import read_leads
 from ecgtune.models.loading import leads_problem
 from ecgtune.models.weights import Weights
@@ -33,7 +33,9 @@ def encode(name: str, shape: tuple[int, ...]) -> None:
 
 
 def classifier(name: str, leads: tuple[str, ...] = ("I", "II"), classes: tuple[str, ...] = ("0", "1")) -> Classifier:
-    return Classifier(TINY[name]().adapt_leads(leads), Head(), classes, Weights("random", "tiny", seed=0), name=name)
+    return Classifier(
+        TINY[name]().adapt_leads(leads), Head(), classes, Weights("random", "tiny", seed=0), LoadedFrom(name)
+    )
 
 
 def prepared(name: str, dataset: Dataset, **settings: object) -> object:
@@ -86,7 +88,7 @@ CASES = {
     ),
     "leads that give no part of the eight": (
         lambda: read_leads(EIGHT, ("III",)),
-        (SettingError, r"cannot be derived from III: record those \(--leads\), or mix .*--lead-adapter"),
+        (SettingError, r"cannot be derived from III: record those \(--leads\), or mix .*--lead-mode adapter"),
     ),
     "one lead in all rows": (
         lambda: TINY["ecg-jepa"]().adapt_leads(("II",), "copy"),

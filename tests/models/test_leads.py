@@ -7,7 +7,7 @@ import torch
 from ecgtune.config.model import ModelSettings
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.errors import DataError, SettingError
-from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.classifier import Classifier, Head, LoadedFrom
 from ecgtune.models.description import build_model, describe_model
 from ecgtune.models.leads import LeadMixer, placement
 from ecgtune.models.loading import load_model
@@ -25,7 +25,7 @@ def test_it_starts_as_lead_mode_place(leads):
     mixed = twelve_lead_classifier(leads).eval()
     whole = twelve_lead_classifier(None)
     placed = Classifier(
-        whole.encoder.adapt_leads(leads), Head(), whole.classes, whole.weights, name="placed", seed=0
+        whole.encoder.adapt_leads(leads), Head(), whole.classes, whole.weights, LoadedFrom("placed"), seed=0
     ).eval()
     with torch.no_grad():  # eleven channels of zeros may round a sum otherwise than none
         torch.testing.assert_close(mixed(signal(len(leads))), placed(signal(len(leads))), rtol=0, atol=2e-6)
@@ -69,7 +69,7 @@ def test_folded_into_the_first_convolution_the_answer_is_the_same(leads):
 
 @pytest.mark.parametrize("load_base", [True, False])
 def test_a_description_gives_a_model_of_the_same_shape(load_base):
-    model = load_model("ecg-fm-tiny", leads=("I", "V1"), lead_adapter=True)
+    model = load_model("ecg-fm-tiny", leads=("I", "V1"), lead_mode="adapter")
     assert describe_model(model)["lead_adapter"] == ["I", "V1"]
     again = build_model(describe_model(model), load_base=load_base)
     assert {n: t.shape for n, t in again.state_dict().items()} == {n: t.shape for n, t in model.state_dict().items()}
@@ -78,7 +78,7 @@ def test_a_description_gives_a_model_of_the_same_shape(load_base):
 
 
 def test_twelve_leads_into_the_embedded_one_lead_encoder():
-    model = load_model("ecg-fm-tiny", leads=STANDARD_LEADS, lead_adapter=True).eval()
+    model = load_model("ecg-fm-tiny", leads=STANDARD_LEADS, lead_mode="adapter").eval()
     alone = load_model("ecg-fm-tiny").eval()
     with torch.no_grad():
         torch.testing.assert_close(model(signal(12)), alone(signal(12)[:, 1:2]), rtol=0, atol=1e-5)
@@ -91,9 +91,9 @@ def test_a_network_from_scratch_has_a_channel_for_each_lead():
 @pytest.mark.parametrize(
     ("make", "parts"),
     [
-        (lambda: load_model("ecg-fm-tiny", leads=("I", "II")), ["one lead", "--lead-adapter"]),
-        (lambda: load_model("ecg-fm-tiny", lead_mode="copy", lead_adapter=True), ["place", "copy"]),
-        (lambda: ModelSettings(lead_mode="copy", lead_adapter=True), ["place", "copy"]),
+        (lambda: load_model("ecg-fm-tiny", leads=("I", "II")), ["one lead", "--lead-mode adapter"]),
+        (lambda: load_model("ecg-fm-tiny", lead_mode="mix"), ["'mix'", "adapter, copy, place"]),
+        (lambda: ModelSettings(lead_mode="mix"), ["'mix'", "adapter, copy, place"]),
         (lambda: LeadMixer(("I", "I"), ("I",)), ["I, I", "once"]),
         (lambda: LeadMixer((), ("I",)), ["empty"]),
         (lambda: LeadMixer(("V7",), ("I",)), ["V7"]),

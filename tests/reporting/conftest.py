@@ -13,7 +13,7 @@ import pytest
 import ecgtune
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
 from ecgtune.evaluation.decision import binary_decision
-from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.evaluation.evaluate import Grouping, evaluate
 from helpers.pretraining import RECIPES, write_recordings
 
 GROUPS = {"train": 140, "val": 30, "test": 40}
@@ -133,7 +133,7 @@ def metrics_of(name: str, seed: int, weights: str, grouped: bool) -> dict[str, A
         },
         "threshold": {"value": 0.5, "rule": "fixed"},
         **evaluate(
-            label, scores(name, seed, "test"), group if grouped else None, binary_decision(), resamples=200
+            label, scores(name, seed, "test"), Grouping(group if grouped else None), binary_decision(), resamples=200
         ),
     }  # fmt: skip
 

@@ -8,7 +8,7 @@ import pytest
 
 from ecgtune.evaluation.comparison import RunRecord, compare_runs
 from ecgtune.evaluation.decision import Decision, Threshold
-from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.evaluation.evaluate import Grouping, evaluate
 from ecgtune.reporting.tables import table_csv, table_markdown
 from ecgtune.reporting.wording import metric_titles
 from ecgtune.reporting.writing import write_comparison, write_run
@@ -57,7 +57,7 @@ def record(folder: Path, make_run, task: str, name: str, strength: float) -> Run
     }  # fmt: skip
     metrics["split"] = metrics["split"] | {"counts": counts(task)}
     found = evaluate(
-        truth(task), probability, GROUP, decision, NAMES[task], f1_over=over.get("f1_over", ()), resamples=20
+        truth(task), probability, Grouping(GROUP), decision, NAMES[task], f1_over=over.get("f1_over", ()), resamples=20
     )
     (folder / place / "metrics.json").write_text(json.dumps(metrics | found))
     return RunRecord(name, name, "method", 0, place, metrics | found, truth(task), probability, GROUP)

@@ -15,7 +15,7 @@ from ecgtune.methods.oft.settings import OFT
 from ecgtune.methods.own_weights.settings import NormBias
 from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.vera.settings import VeRA
-from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.classifier import Classifier, Head, LoadedFrom
 from ecgtune.models.weights import Weights
 from ecgtune.testing.checks import ConformanceError
 from ecgtune.testing.encoders import check_encoder, example_signal
@@ -138,7 +138,7 @@ def test_the_output_audit_sees_layers_that_evaluation_bypasses(bypassed, targets
     if bypassed is not None:
         _bypass(encoder, bypassed)
     method = LoRA(rank=2, targets=targets)
-    model = Classifier(encoder, Head(), ("0", "1"), Weights("random", "tiny", seed=0), name="ecg-jepa")
+    model = Classifier(encoder, Head(), ("0", "1"), Weights("random", "tiny", seed=0), LoadedFrom("ecg-jepa"))
     attach(model, method)
     if message is None:
         assert train(model, method).finished

@@ -14,6 +14,7 @@ from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.side.settings import SideTuning
 from ecgtune.models.loading import load_model
 from ecgtune.training.averaging import WeightAverage
+from ecgtune.training.batches import TrainingInputs
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import train
 from ecgtune.training.run_folder import RunFolder
@@ -125,7 +126,7 @@ def test_averaged_adalora_has_the_ranks_that_were_asked_for(tmp_path, monkeypatc
     monkeypatch.setattr("ecgtune.training.classification.auroc", lambda label, probability: next(rising))
     method = AdaLoRA(rank=1, start_rank=3)
     model = attach(tiny_classifier(), method)
-    objective = Classification(model, method, TRAINING, VALIDATION, *AVERAGED)
+    objective = Classification(model, method, TrainingInputs(TRAINING, VALIDATION), *AVERAGED)
     train(objective, *AVERAGED, seed=0, folder=RunFolder(tmp_path))
     assert sum(int((p != 0).sum()) for name, p in model.named_parameters() if "lora_E" in name) == 12
 

@@ -16,7 +16,7 @@ from ecgtune.methods.side.settings import SideTuning
 from ecgtune.methods.split import reads_features, split_point, trained_part
 from ecgtune.models.classifier import Head
 from ecgtune.models.loading import load_model
-from ecgtune.training.batches import Windows
+from ecgtune.training.batches import TrainingInputs, Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import logits_of, precompute
 from ecgtune.training.loop import train
@@ -64,7 +64,7 @@ def test_the_training_accuracy_is_of_the_windows_of_an_epoch(tmp_path):
     found = []
     for training, copies in ((TRAINING, 1), (twice, 2)):
         model = attach(tiny_classifier(), LoRA(rank=2))
-        objective = Classification(model, LoRA(rank=2), training, VALIDATION, *frozen, copies=copies)
+        objective = Classification(model, LoRA(rank=2), TrainingInputs(training, VALIDATION, copies=copies), *frozen)
         result = train(objective, *frozen, seed=0, folder=RunFolder(tmp_path / str(copies)))
         found.append([row["train_accuracy"] for row in result.log])
     assert found[1] == pytest.approx(found[0], abs=1 / len(TRAINING))
@@ -174,7 +174,7 @@ def test_a_mix_of_layers_is_learned_on_features_as_on_signals(tmp_path):
     assert mix.abs().max() > 1e-3
 
     model = attach(tiny_classifier(), method)
-    objective = Classification(model, method, TRAINING, VALIDATION, *settings)
+    objective = Classification(model, method, TrainingInputs(TRAINING, VALIDATION), *settings)
     objective.trained = model  # on signals
     objective._audits._trained = model
     train(objective, *settings, seed=0, folder=RunFolder(tmp_path / "signals"))

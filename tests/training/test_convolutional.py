@@ -16,6 +16,7 @@ from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.side.settings import SideTuning
 from ecgtune.methods.split import SplitPoint, split_point
 from ecgtune.models.resnet_1d.network import ResNet1d, ResNet1dConfig
+from ecgtune.training.batches import TrainingInputs
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import logits_of
 from ecgtune.training.loop import train
@@ -53,8 +54,8 @@ def resnet(method):
 def fit(folder, method, settings=OFF, stop_after=None):
     """The model, logits on validation and the log."""
     model = resnet(method)
-    inputs = precompute_inputs(model, method, TRAINING, VALIDATION, *settings, augmented=False)
-    objective = Classification(model, method, inputs.training, inputs.validation, *settings)
+    inputs = precompute_inputs(model, method, TrainingInputs(TRAINING, VALIDATION), *settings)
+    objective = Classification(model, method, inputs, *settings)
     train(objective, *settings, seed=0, folder=RunFolder(folder), callbacks=[Interrupted(stop_after)])
     return model, logits_of(model, VALIDATION.inputs), numbers(RunFolder(folder))
 

@@ -14,6 +14,7 @@ from ecgtune.methods.own_weights.settings import Full
 from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.side.settings import SideTuning
 from ecgtune.models.classifier import Head
+from ecgtune.training.batches import TrainingInputs
 from ecgtune.training.classification import Classification
 from ecgtune.training.head_first import check_head_epochs, count_head_steps, train_head
 from ecgtune.training.inference import logits_of
@@ -32,9 +33,9 @@ def head_first(folder, method, *, stop_after=None, head=None, settings=SETTINGS)
     """Both trainings of a fresh model; logits on validation and the log of each."""
     model = attach(tiny_classifier(head=head), method)
     place, stop = RunFolder(folder), Interrupted(stop_after)
-    train_head(model, TRAINING, VALIDATION, *settings, seed=0, folder=place, callbacks=[stop])
+    train_head(model, TrainingInputs(TRAINING, VALIDATION), *settings, seed=0, folder=place, callbacks=[stop])
     first = logits_of(model, VALIDATION.inputs)
-    objective = Classification(model, method, TRAINING, VALIDATION, *settings)
+    objective = Classification(model, method, TrainingInputs(TRAINING, VALIDATION), *settings)
     train(objective, *settings, seed=0, folder=place, callbacks=[stop])
     return first, logits_of(model, VALIDATION.inputs), numbers(RunFolder(place.head)), numbers(place)
 
@@ -50,7 +51,7 @@ def test_it_is_a_probe_and_then_the_method_on_its_head(method, tmp_path):
     model = tiny_classifier()
     model.head.load_state_dict(load_file(tmp_path / "probe" / "best" / "head.safetensors"))
     attach(model, method)
-    objective = Classification(model, method, TRAINING, VALIDATION, *SETTINGS)
+    objective = Classification(model, method, TrainingInputs(TRAINING, VALIDATION), *SETTINGS)
     train(objective, *SETTINGS, seed=0, folder=RunFolder(tmp_path / "then"))
     np.testing.assert_array_equal(logits_of(model, VALIDATION.inputs), both)
     assert numbers(RunFolder(tmp_path / "then")) == log
@@ -64,7 +65,7 @@ def test_it_is_a_probe_and_then_the_method_on_its_head(method, tmp_path):
 def test_the_heads_epochs_leave_the_method_as_it_was_and_trainable(method, tmp_path):
     model, fresh = attach(tiny_classifier(), method), attach(tiny_classifier(), method)
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    train_head(model, TRAINING, VALIDATION, *SETTINGS, seed=0, folder=RunFolder(tmp_path))
+    train_head(model, TrainingInputs(TRAINING, VALIDATION), *SETTINGS, seed=0, folder=RunFolder(tmp_path))
     assert model.attached == method
     assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == trainable
     for (name, tensor), start in zip(model.state_dict().items(), fresh.state_dict().values(), strict=True):

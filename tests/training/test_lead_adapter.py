@@ -15,7 +15,7 @@ from ecgtune.methods.side.settings import SideTuning
 from ecgtune.methods.split import reads_features, split_point
 from ecgtune.methods.storage import load_weights, save_weights
 from ecgtune.models.classifier import Head
-from ecgtune.training.batches import Windows
+from ecgtune.training.batches import TrainingInputs, Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.head_first import train_head
 from ecgtune.training.inference import logits_of
@@ -47,8 +47,8 @@ def fresh(method=None, seed: int = 0):
 
 def fit(folder, method, settings=SETTINGS, *, stop_after=None):
     model = fresh(method)
-    inputs = precompute_inputs(model, method, TRAIN, VAL, *settings, augmented=False)
-    objective = Classification(model, method, inputs.training, inputs.validation, *settings)
+    inputs = precompute_inputs(model, method, TrainingInputs(TRAIN, VAL), *settings)
+    objective = Classification(model, method, inputs, *settings)
     place = RunFolder(folder)
     trained = train(objective, *settings, seed=0, folder=place, callbacks=[Interrupted(stop_after)])
     return model, trained, numbers(place), inputs.sentence
@@ -114,7 +114,7 @@ def test_nothing_is_computed_once(method):
     assert split_point(model, method) is None
     assert not reads_features(model, method)
     with pytest.raises(SettingError, match="prefix_cache is 'on', but the lead adapter in front"):
-        precompute_inputs(model, method, TRAIN, VAL, *loop(SETTINGS, prefix_cache="on"), augmented=False)
+        precompute_inputs(model, method, TrainingInputs(TRAIN, VAL), *loop(SETTINGS, prefix_cache="on"))
 
 
 @pytest.mark.parametrize("method", [LinearProbe(), MIXED, SideTuning(width=8)], ids=str)
@@ -147,7 +147,7 @@ def test_without_a_mixer_nothing_is_kept_for_a_gradient():
 def test_in_the_epochs_of_the_head_alone_the_mixer_stands_still(tmp_path):
     settings = loop(SETTINGS, head_epochs=2)
     model = fresh(LoRA(rank=2))
-    train_head(model, TRAIN, VAL, *settings, seed=0, folder=RunFolder(tmp_path))
+    train_head(model, TrainingInputs(TRAIN, VAL), *settings, seed=0, folder=RunFolder(tmp_path))
     assert torch.equal(model.lead_mixer.weight, fresh().lead_mixer.weight)
     assert model.mixes_leads
 
@@ -203,6 +203,6 @@ def test_any_pooling(pooling, tmp_path):
         model.encoder, Head(pooling=pooling), model.classes, model.weights, name="x", lead_mixer=model.lead_mixer
     )
     attach(model, LinearProbe())
-    objective = Classification(model, LinearProbe(), TRAIN, VAL, *SETTINGS)
+    objective = Classification(model, LinearProbe(), TrainingInputs(TRAIN, VAL), *SETTINGS)
     trained = train(objective, *SETTINGS, seed=0, folder=RunFolder(tmp_path))
     assert "no frozen one did" in trained.audit

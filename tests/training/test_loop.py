@@ -22,7 +22,7 @@ from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.own_weights.settings import Full
 from ecgtune.methods.probe.settings import LinearProbe
 from ecgtune.methods.side.settings import SideTuning
-from ecgtune.training.batches import Windows
+from ecgtune.training.batches import TrainingInputs, Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import probability_of
 from ecgtune.training.loop import train
@@ -313,7 +313,7 @@ def test_audits_run_inside_the_loop(tmp_path, monkeypatch):
         monkeypatch.setattr(layer.feed_forward, "forward", lambda tokens: tokens)
     with pytest.raises(AuditError, match="gradient audit"):
         train(
-            Classification(model, LoRA(rank=2), TRAINING, VALIDATION, *SETTINGS), *SETTINGS,
+            Classification(model, LoRA(rank=2), TrainingInputs(TRAINING, VALIDATION), *SETTINGS), *SETTINGS,
             seed=0, folder=RunFolder(tmp_path),
         )  # fmt: skip
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from ecgtune.errors import RunError
-from ecgtune.training.predictions import predictions_text, read_predictions
+from ecgtune.training.predictions import Predictions, predictions_text, read_predictions
 from ecgtune.training.run_folder import RunFolder, read_split
 
 ROWS, SPLIT = np.array([4, 7]), np.array(["val", "test"])
@@ -34,7 +34,7 @@ ROWS, SPLIT = np.array([4, 7]), np.array(["val", "test"])
 )
 def test_predictions_are_read_as_they_were_written(tmp_path, label, probability, classes, header, first):
     label, probability = np.array(label), np.array(probability, dtype=float)
-    text = predictions_text(ROWS, None, SPLIT, label, probability, classes)
+    text = predictions_text(Predictions(ROWS, None, SPLIT, label, probability), classes)
     assert text.splitlines()[:2] == [header, first]
     (tmp_path / "predictions.csv").write_text(text)
     found = read_predictions(tmp_path / "predictions.csv")

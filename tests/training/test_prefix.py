@@ -20,7 +20,7 @@ from ecgtune.methods.side.settings import SideTuning
 from ecgtune.methods.split import SplitPoint, split_point
 from ecgtune.models.classifier import Head
 from ecgtune.training import prefix as prefix_module
-from ecgtune.training.batches import Windows
+from ecgtune.training.batches import TrainingInputs, Windows
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import logits_of
 from ecgtune.training.loop import train
@@ -48,8 +48,8 @@ def cache(tmp_path, monkeypatch):
 def fit(folder, method: Method, settings: Loop, *, model=None, stop_after=None, augment=None):
     """Train; the audit's sentence, logits of the whole model on validation, the log, and what was said of the cache."""
     model = attach(model or tiny_classifier(), method)
-    inputs = precompute_inputs(model, method, TRAINING, VALIDATION, *settings, augmented=augment is not None)
-    objective = Classification(model, method, inputs.training, inputs.validation, *settings, augment)
+    inputs = precompute_inputs(model, method, TrainingInputs(TRAINING, VALIDATION, augment), *settings)
+    objective = Classification(model, method, inputs, *settings)
     run_folder = RunFolder(folder)
     trained = train(objective, *settings, seed=0, folder=run_folder, callbacks=[Interrupted(stop_after)])
     return trained.audit, logits_of(model, VALIDATION.inputs), numbers(run_folder), f"{inputs.sentence}{inputs.place}"
@@ -180,7 +180,7 @@ def test_an_edited_encoder_is_computed_again(import_source, cache):  # noqa: F81
     def features(factor):
         encoder = import_source("edited_encoder", ENCODER.format(factor)).Edited
         model = attach(classifier(encoder, ConvConfig()), LinearProbe())
-        inputs = precompute_inputs(model, LinearProbe(), TRAINING, VALIDATION, *ON, augmented=False)
+        inputs = precompute_inputs(model, LinearProbe(), TrainingInputs(TRAINING, VALIDATION), *ON)
         return inputs.training.inputs, inputs.place
 
     (first, said), (again, found), (other, edited) = features(1), features(1), features(2)

@@ -14,7 +14,7 @@ from ecgtune.data.splits import draw_split
 from ecgtune.errors import SettingError
 from ecgtune.methods.side.settings import SideTuning
 from ecgtune.models.checkpoint import save_encoder
-from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.classifier import Classifier, Head, LoadedFrom
 from ecgtune.models.ecg_fm.network import EcgFM
 from ecgtune.models.weights import Weights
 from ecgtune.recipes.recipe import load_recipes
@@ -193,7 +193,7 @@ def test_several_leads_in_millivolts(tmp_path):
     two = replace(DATA, signal=np.repeat(DATA.signal, 2, axis=1), leads=("I", "II"), unit="mV")
     augmentation = Augmentation(lead_mask=0.4, shift=0.1, wander=0.1)
     encoder = EcgFM(replace(TINY, leads=two.leads))
-    model = Classifier(encoder, Head(), DATA.classes, Weights("random", "tiny", seed=0), name="ecg-fm-tiny")
+    model = Classifier(encoder, Head(), DATA.classes, Weights("random", "tiny", seed=0), LoadedFrom("ecg-fm-tiny"))
     unscaled = DataSettings(normalisation="none")
     recipe = ecgtune.Recipe(method=ecgtune.Full(), augmentation=augmentation, data=unscaled, **SHORT._asdict())
     run = ecgtune.fine_tune(two, recipe, model=model, out=tmp_path / "run")

@@ -25,7 +25,7 @@ def compare(
 
     Every method and seed has its own run folder. Rerun the command to resume; finished runs are kept.
     """
-    recipes = settings.recipes(variants.methods, models=variants.models, copy_lead=inputs.reading.copy_lead)
+    recipes = settings.recipes(variants.methods, models=variants.models)
     compared = variants.settings()
     check_variants(recipes, compared)
     dataset = read_data(data, inputs, recipes)

@@ -101,7 +101,7 @@ def check(
         from ecgtune.models.loading import leads_problem
 
         asked = model or ModelSettings().name
-        problem = "" if reading.copy_lead else leads_problem(asked, dataset.leads)
+        problem = leads_problem(asked, dataset.leads)
         if problem:
             say(f"warning: the leads do not fit {asked}{'' if model else ', the default model'}: {problem}")
     said = split_text(dataset, draw_split(dataset, settings)).split("\n")

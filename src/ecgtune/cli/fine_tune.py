@@ -32,7 +32,7 @@ def fine_tune(
     out
         The run folder; runs/METHOD when not given.
     """
-    recipes = settings.recipes(method, copy_lead=inputs.reading.copy_lead)
+    recipes = settings.recipes(method)
     if len(recipes) > 1:
         raise SettingError(f"{method} holds {len(recipes)} variants; run it with `ecgtune compare --methods {method}`")
     recipe = recipes[0]

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ecgtune.io.windows import WindowFiles
     from ecgtune.recipes.recipe import Recipe
 
-#: The value of --lead that is no lead: the model's lead mode.
-COPY = "copy"
 BOTH_LEADS = "--lead and --leads are both given; give --leads alone"
 
 
@@ -47,8 +45,7 @@ class Reading:
     group: str | None = None
     """Column of the patient or recording that a window belongs to; `patient` or `record` when not given."""
     lead: str | None = None
-    """Recorded lead (II when the file does not name it), or the one to take of several; with `copy`, all channels of a
-    12-lead encoder get the one lead of the windows."""
+    """Recorded lead (II when the file does not name it), or the one to take of several."""
     val_file: Annotated[Path | None, Parameter(group=SPLIT)] = None
     """File of validation windows, or table of validation recordings; DATA is then for training."""
     test_file: Annotated[Path | None, Parameter(group=SPLIT)] = None
@@ -58,11 +55,6 @@ class Reading:
     limit: int | None = None
     """Largest number of windows to use: whole groups, all classes in proportion."""
     files: ReadFlags = field(default_factory=ReadFlags)
-
-    @property
-    def copy_lead(self) -> bool:
-        """Whether one-lead windows are copied to all leads of the encoder."""
-        return self.lead == COPY
 
     def window_files(self, data: Path) -> WindowFiles:
         """The file of windows and how it is read. Raises SettingError."""
@@ -77,7 +69,7 @@ class Reading:
             labels=self.labels,
             group=self.group,
             sampling_rate=self.files.sampling_rate,
-            lead=None if self.copy_lead else self.lead,
+            lead=self.lead,
             settings=WindowSettings(**settings),
         )
 
@@ -233,7 +225,7 @@ def _leads_problems(found: Inspection, inputs: InputFlags, recipes: Sequence[Rec
     from ecgtune.models.loading import leads_problem
 
     leads = tuple(dict.fromkeys(lead for known in found.facts.values() for lead in known.leads))
-    models = {recipe.model.name for recipe in recipes if not recipe.model.lead_adapter}
+    models = {recipe.model.name for recipe in recipes if recipe.model.lead_mode != "adapter"}
     return dict.fromkeys(filter(None, (leads_problem(model, leads) for model in sorted(models))))
 
 
@@ -281,7 +273,7 @@ def record_files(data: Path, inputs: InputFlags) -> RecordFiles:
         folder = data
     if folder is None:
         raise SettingError("no folder of recordings; give it with --records")
-    lead = None if reading.lead in (None, COPY) else (reading.lead,)
+    lead = None if reading.lead is None else (reading.lead,)
     if lead is not None and records.leads is not None:
         raise SettingError(BOTH_LEADS)
     same = ("window", "step", "short", "band", "longest_gap", "max_skipped", "workers", "match_numbers")

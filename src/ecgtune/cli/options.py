@@ -161,7 +161,7 @@ else:
     DataFlags = optional(DataSettings, "DataFlags", SPLIT)
     ReadFlags = optional(ReadSettings, "ReadFlags", DATA, recipe=False)
     CompareFlags = optional(CompareSettings, "CompareFlags", EVALUATION, recipe=False)
-    ModelFlags = optional(ModelSettings, "ModelFlags", MODEL, skip=("lead_mode",), renamed={"name": "model"})
+    ModelFlags = optional(ModelSettings, "ModelFlags", MODEL, renamed={"name": "model"})
 
 
 @Parameter(name="*")
@@ -176,11 +176,10 @@ class RecipeFlags:
     evaluation: EvaluationFlags = field(default_factory=EvaluationFlags)
     trainer: TrainerFlags = field(default_factory=TrainerFlags)
 
-    def recipes(self, methods: str, *, models: str | None = None, copy_lead: bool = False) -> list[Recipe]:
+    def recipes(self, methods: str, *, models: str | None = None) -> list[Recipe]:
         """The recipes of names or files joined by commas, with the settings that were given in place of their own.
 
-        models: encoders joined by commas, each with every recipe. copy_lead: copy one-lead windows to all leads of the
-        encoder.
+        models: encoders joined by commas, each with every recipe.
         """
         from ecgtune.recipes.comparison import with_models
         from ecgtune.recipes.lookup import changed
@@ -193,7 +192,6 @@ class RecipeFlags:
             )
         tables = (self.data, self.model, self.optimisation, self.augmentation, self.evaluation, self.trainer)
         settings = {name: value for table in tables for name, value in given(table).items()}
-        settings |= {"lead_mode": "copy"} if copy_lead else {}
         recipes = [changed(recipe, settings) for name in names for recipe in load_recipes(name)]
         if models is None:
             return recipes

@@ -23,7 +23,7 @@ def plan(
     Takes the options of `compare`, measures a few steps of each method here, and keeps nothing. Exit status 3 if a
     method could not be measured.
     """
-    recipes = settings.recipes(variants.methods, models=variants.models, copy_lead=inputs.reading.copy_lead)
+    recipes = settings.recipes(variants.methods, models=variants.models)
     compared = variants.settings()
     check_variants(recipes, compared)
     dataset = read_data(data, inputs, recipes)

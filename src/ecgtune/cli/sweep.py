@@ -65,7 +65,7 @@ def sweep(
         Names of methods and recipes, or TOML files; see `ecgtune methods`. [default: full adapter lora probe]
     """
     names = ",".join(methods or ["full", "adapter", "lora", "probe"])
-    recipes = settings.recipes(names, copy_lead=inputs.reading.copy_lead)
+    recipes = settings.recipes(names)
     space = None if search.space is None else read_space(search.space)
     searched = SweepSettings(space=space, fixed=settings.typed, **given(search.trials))
     dataset = read_data(data, inputs, recipes)

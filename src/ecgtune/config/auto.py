@@ -11,6 +11,7 @@ from typing import Literal
 from ecgtune.config.base import check_fields, choose, require
 from ecgtune.config.data import DataSettings
 from ecgtune.config.evaluation import Evaluation
+from ecgtune.config.model import LeadMode
 from ecgtune.config.optimisation import Optimisation
 from ecgtune.config.trainer import TrainerSettings
 
@@ -146,7 +147,7 @@ class PlannedModel:
     """[model] of plan.toml. encoders: candidates, the first one is probed first."""
 
     encoders: tuple[str, ...] = ("ecg-fm-tiny",)
-    lead_adapter: bool = False
+    lead_mode: LeadMode = "place"
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ecgtune.config.base import check_fields, require
+from ecgtune.config.base import check_fields
 
-LeadMode = Literal["place", "copy"]
+LeadMode = Literal["place", "copy", "adapter"]
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,8 @@ class ModelSettings:
     """Published file of the weights of that name, or a folder converted from it; downloaded when not given, where the
     weights are on a hub."""
     lead_mode: LeadMode = "place"
-    """One-lead windows in a 12-lead encoder: at the channel of their lead (place), or copied to all twelve (copy)."""
-    lead_adapter: bool = False
-    """Train a linear mixer of the recorded leads in front of the encoder, for any leads; it starts as lead_mode
-    place."""
+    """Recorded leads in the encoder: each in the channel of its lead (place), one lead in all channels (copy), or any
+    through a linear mixer in front of the encoder, which is trained and starts as place (adapter)."""
     pooling: Literal["auto", "mean", "class_token", "none", "statistics", "attention"] = "auto"
     """Pooling of the tokens for the head: as the encoder's weights expect (auto); their mean; the class token; the only
     token (none); mean, standard deviation and maximum (statistics); or a learned weighted mean (attention)."""
@@ -34,5 +32,3 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        copied = self.lead_adapter and self.lead_mode == "copy"
-        require(not copied, "lead_adapter starts as lead_mode 'place', but lead_mode is 'copy'; leave one of them out")

@@ -33,7 +33,7 @@ def lead_argument(lead: str) -> str:
     """Return the standard spelling of a lead that the caller gives ("avr" -> "aVR"). Raises SettingError."""
     name = _BY_FOLDED.get(lead.strip().casefold())
     if name is None:
-        copied = "; to copy one lead to all channels, give it to the model: load_model(..., lead_mode='copy')"
+        copied = "; to copy one lead to all channels, give the model lead_mode='copy' (--lead-mode copy)"
         hint = copied if lead.strip().casefold() == "copy" else separate(lead, STANDARD_LEADS)
         raise SettingError(f"lead {lead!r} is unknown; allowed: {', '.join(STANDARD_LEADS)}{hint}")
     return name

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -14,51 +15,59 @@ from ecgtune.evaluation.metrics import METRICS
 from ecgtune.evaluation.scorer import Scorer, make_scorer
 
 
+@dataclass(frozen=True)
+class Grouping:
+    """Units of the windows.
+
+    group: `(windows,)`, the unit of the bootstrap, None without groups; name: its kind, "record" or "patient".
+    recording: `(windows,)`, the unit of pooling if a group (a patient) may have several recordings. pooled: mean or
+    maximum of the windows' probabilities for a recording or group.
+    """
+
+    group: ArrayLike | None = None
+    name: str = "record"
+    recording: ArrayLike | None = None
+    pooled: Pooled = "mean"
+
+
 def evaluate(
     label: ArrayLike,
     probability: ArrayLike,
-    group: ArrayLike | None,
+    grouping: Grouping,
     decision: Decision,
     classes: Sequence[str] = (),
     *,
-    recording: ArrayLike | None = None,
     f1_over: Sequence[str] = (),
-    group_name: str = "record",
-    pooled: Pooled = "mean",
     resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
 ) -> dict[str, Any]:
-    """Compute metrics with intervals per window and per group, in the layout of metrics.json.
+    """Compute metrics with 95 % intervals per window and per group, in the layout of metrics.json.
 
     label, probability: of the test split, `(windows,)` twice for two classes, `(windows,)` and `(windows, classes)` for
-    more, both `(windows, labels)` for labels. group: `(windows,)`, the unit of the bootstrap; None without groups.
-    recording: `(windows,)`, the unit of pooling if a group (a patient) may have several recordings. classes: names,
-    needed for more than two classes or labels. f1_over: the classes of `challenge_f1`, a mean F1. pooled: mean or
-    maximum of the windows' probabilities for a recording or group.
+    more, both `(windows, labels)` for labels. classes: names, needed for more than two classes or labels. f1_over: the
+    classes of `challenge_f1`, a mean F1. resamples: of the bootstrap.
 
     Returns `{"window": {"n", "metrics": {name: {"value", "ci_low", "ci_high"}}, "confusion": [[tn, fp], [fn, tp]]},
     "group": the same per recording or group, with its name as "of", or {"reason": ...}}`, with `too_few` in metrics of
     which all resamples agree, and `labels` and
     `labels_in_mean` for several (see docs/architecture.md): plain Python values, None for an undefined metric.
     """
-    options = {"resamples": resamples, "seed": seed, "level": level}
 
     def level_of(label: ArrayLike, probability: ArrayLike, group: ArrayLike | None) -> dict[str, Any]:
         scorer = make_scorer(label, probability, decision, classes, f1_over, each=True)
-        return _level(scorer, group, classes, **options)
+        return _level(scorer, group, classes, resamples)
 
+    group, recording = grouping.group, grouping.recording
     window = level_of(label, probability, group)
-    unit, unit_name = (group, group_name) if recording is None else (recording, "recording")
-    groups = group_predictions(label, probability, unit, unit_name, pooled)
+    unit, unit_name = (group, grouping.name) if recording is None else (recording, "recording")
+    groups = group_predictions(label, probability, unit, unit_name, grouping.pooled)
     if isinstance(groups, str):
         return {"window": window, "group": {"reason": groups}}
     owners = None if recording is None else groups.owners(recording, group)
     return {"window": window, "group": {"of": unit_name, **level_of(groups.label, groups.probability, owners)}}
 
 
-def _level(scorer: Scorer, group: ArrayLike | None, classes: Sequence[str], **options: Any) -> dict[str, Any]:
-    intervals = bootstrap_intervals(scorer, group, **options)
+def _level(scorer: Scorer, group: ArrayLike | None, classes: Sequence[str], resamples: int) -> dict[str, Any]:
+    intervals = bootstrap_intervals(scorer, group, resamples=resamples)
     confusion = scorer.confusion()
     result = {
         "n": len(scorer.label),

@@ -16,12 +16,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ecgtune.config.base import choose
-from ecgtune.config.model import LeadMode
 from ecgtune.config.targets import PROJECTIONS, ROLES, TARGETS
 from ecgtune.errors import DataError, SettingError
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.layers import draws, is_fixed, running_statistics_kept
-from ecgtune.models.leads import combine_leads, read_leads, select_leads
+from ecgtune.models.leads import ChannelMode, combine_leads, read_leads, select_leads
 from ecgtune.models.tensors import of_same_types, parameter_limit
 from ecgtune.models.weights import Weights
 
@@ -278,7 +277,7 @@ class Encoder(nn.Module):
         """Names of the normalisation layers."""
         return tuple(name for name, module in self.named_modules() if isinstance(module, NORMS))
 
-    def adapt_leads(self, leads: Sequence[str], mode: LeadMode = "place") -> Self:
+    def adapt_leads(self, leads: Sequence[str], mode: ChannelMode = "place") -> Self:
         """An encoder for signals that hold `leads`, sharing no weights with this one.
 
         mode: "place" keeps the input channels of `leads`: the same tokens as with zeros in all other channels. "copy"
@@ -375,7 +374,7 @@ class Encoder(nn.Module):
         if self.lead_weight is None:
             raise SettingError(
                 f"{self.architecture} reads {', '.join(self.input_spec.leads)} and cannot be cut to other leads; "
-                "mix the leads in front of it with lead_adapter (--lead-adapter)"
+                'mix the leads in front of it with lead_mode "adapter" (--lead-mode adapter)'
             )
         return self._rebuilt(
             leads, {**self.state_dict(), self.lead_weight: change(self.state_dict()[self.lead_weight])}

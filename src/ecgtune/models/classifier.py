@@ -67,11 +67,20 @@ class Head:
         return nn.Sequential(*layers, nn.Linear(self.hidden, classes))
 
 
+@dataclass(frozen=True)
+class LoadedFrom:
+    """Arguments of `load_model`, by which a saved run loads its encoder again."""
+
+    name: str
+    checkpoint: str | None = None
+    lead_mode: LeadMode = "place"
+
+
 class Classifier(nn.Module):
     """A lead mixer if one was asked for, encoder, pooling over valid tokens, head.
 
-    `name` and `checkpoint` are arguments of `load_model`, so that a saved run can load it again; `weights` says where
-    the encoder's weights come from. A method may wrap `encoder` afterwards; `base_encoder` stays the encoder itself.
+    `loaded` says how the encoder is loaded again, `weights` where its weights come from. A method may wrap `encoder`
+    afterwards; `base_encoder` stays the encoder itself.
     """
 
     def __init__(
@@ -80,10 +89,8 @@ class Classifier(nn.Module):
         head: Head,
         classes: tuple[str, ...],
         weights: Weights,
+        loaded: LoadedFrom,
         *,
-        name: str,
-        checkpoint: str | None = None,
-        lead_mode: LeadMode = "place",
         lead_mixer: LeadMixer | None = None,
         seed: int = 0,
     ) -> None:
@@ -97,9 +104,7 @@ class Classifier(nn.Module):
         self.head_spec = head
         self.classes = classes
         self.weights = weights
-        self.name = name
-        self.checkpoint = checkpoint
-        self.lead_mode: LeadMode = lead_mode
+        self.loaded = loaded
         with torch.random.fork_rng(devices=[]):  # the head depends on the seed alone, and no one else's draws on it
             torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which also seeds the GPU
             self.head: nn.Module = head.build(encoder.head_width, len(classes))
@@ -121,6 +126,11 @@ class Classifier(nn.Module):
             if not without_weights.get(norm, any(p.requires_grad for p in norm.parameters())):
                 norm.eval()
         return self
+
+    @property
+    def name(self) -> str:
+        """Name or path of the encoder."""
+        return self.loaded.name
 
     @property
     def leads(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from ecgtune.config.base import from_table, to_table
 from ecgtune.data.dataset import check_rate
 from ecgtune.errors import CheckpointError
 from ecgtune.models.architectures import architecture_of, config_of
-from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.classifier import Classifier, Head, LoadedFrom
 from ecgtune.models.leads import LeadMixer
 from ecgtune.models.loading import load_model
 from ecgtune.models.weights import Weights
@@ -26,17 +26,16 @@ def describe_model(classifier: Classifier) -> dict[str, Any]:
     `lead_adapter`, the leads that a lead mixer takes, and `checkpoint`, the file of a named model, are there only with
     one. `build_model` is the inverse.
     """
-    encoder = classifier.base_encoder
-    mixer = classifier.lead_mixer
+    encoder, mixer, loaded = classifier.base_encoder, classifier.lead_mixer, classifier.loaded
     return {
         "format": FORMAT,
-        "name": classifier.name,
-        **({} if classifier.checkpoint is None else {"checkpoint": classifier.checkpoint}),
+        "name": loaded.name,
+        **({} if loaded.checkpoint is None else {"checkpoint": loaded.checkpoint}),
         "architecture": encoder.architecture,
         "version": encoder.version,
         "config": to_table(encoder.config),
         "classes": list(classifier.classes),
-        "lead_mode": classifier.lead_mode,
+        "lead_mode": loaded.lead_mode if mixer is None else "place",
         **({} if mixer is None else {"lead_adapter": list(mixer.leads)}),
         "head": to_table(classifier.head_spec),
         "weights": classifier.weights.to_json(),
@@ -55,36 +54,28 @@ def build_model(description: Mapping[str, Any], *, load_base: bool = True) -> Cl
     config = config_of(architecture, description["config"], "the model's description")
     head = from_table(Head, description["head"], "the model's description")
     weights = Weights.from_json(description["weights"])
-    classes, lead_mode, name = tuple(description["classes"]), description["lead_mode"], description["name"]
-    mixed, checkpoint = tuple(description.get("lead_adapter", ())), description.get("checkpoint")
+    classes, mixed = tuple(description["classes"]), tuple(description.get("lead_adapter", ()))
+    loaded = LoadedFrom(
+        description["name"], description.get("checkpoint"), "adapter" if mixed else description["lead_mode"]
+    )
     if not load_base:
         with torch.random.fork_rng(devices=[]):  # the draws are replaced at once, and nobody else should see them
             encoder = architecture(config)
         check_rate(encoder.input_spec.sampling_rate, "the model's description: an encoder with the sampling rate")
         mixer = LeadMixer(mixed, config.leads) if mixed else None
-        return Classifier(
-            encoder,
-            head,
-            classes,
-            weights,
-            name=name,
-            checkpoint=checkpoint,
-            lead_mode=lead_mode,
-            lead_mixer=mixer,
-        )
-    file = checkpoint or name
+        return Classifier(encoder, head, classes, weights, loaded, lead_mixer=mixer)
+    file = loaded.checkpoint or loaded.name
     if Path(file).is_absolute() and not Path(file).exists():
         raise CheckpointError(
             f"the run holds only the weights of its method, and the encoder that they belong to is gone: put it back"
             f" at {file} (sha256 {weights.sha256})"
         )
     base = load_model(
-        name,
-        checkpoint=checkpoint,
+        loaded.name,
+        checkpoint=loaded.checkpoint,
         classes=classes,
         leads=mixed or config.leads,
-        lead_mode=lead_mode,
-        lead_adapter=bool(mixed),
+        lead_mode=loaded.lead_mode,
         head=head,
         seed=weights.seed or 0,
     )

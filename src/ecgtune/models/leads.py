@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ecgtune.config.base import choose
-from ecgtune.config.model import LeadMode
 from ecgtune.data.leads import FROM_LIMBS, STANDARD_LEADS
 from ecgtune.errors import DataError, SettingError
 
-LEAD_MODES: tuple[LeadMode, ...] = get_args(LeadMode)
+ChannelMode = Literal["place", "copy"]
 #: Beginning of the parameter names of a lead mixer in a `Classifier`.
 MIXER_PREFIX = "lead_mixer."
 
 
-def select_leads(weight: Tensor, available: Sequence[str], leads: Sequence[str], mode: LeadMode = "place") -> Tensor:
+def select_leads(weight: Tensor, available: Sequence[str], leads: Sequence[str], mode: ChannelMode = "place") -> Tensor:
     """First weight of an encoder for a signal that holds only `leads`, in that order.
 
     Parameters
@@ -37,7 +36,7 @@ def select_leads(weight: Tensor, available: Sequence[str], leads: Sequence[str],
 
     Raises SettingError for a lead that the encoder does not have, one given twice, or "copy" with several leads.
     """
-    choose(mode, LEAD_MODES, "lead mode")
+    choose(mode, get_args(ChannelMode), "lead mode")
     if not leads:
         raise SettingError(f"no lead was given; allowed: {', '.join(available)}")
     if len(set(leads)) != len(leads):
@@ -46,7 +45,7 @@ def select_leads(weight: Tensor, available: Sequence[str], leads: Sequence[str],
         if len(leads) > 1:
             raise SettingError(
                 f"this model reads one lead, but {len(leads)} were given ({', '.join(leads)}); name one (--lead),"
-                " or mix them with lead_adapter (--lead-adapter)"
+                " or mix them with lead_mode 'adapter' (--lead-mode adapter)"
             )
         return weight.clone()
     for lead in leads:
@@ -96,7 +95,7 @@ def read_leads(known: Sequence[str], leads: Sequence[str]) -> tuple[tuple[str, .
         instead = f"give {', '.join(here)} alone" if here else "record those"
         raise SettingError(
             f"the encoder reads {', '.join(known)}, or a part of them; {', '.join(missing)} cannot be derived from "
-            f"{', '.join(leads)}: {instead} (--leads), or mix the leads in front of it (--lead-adapter)"
+            f"{', '.join(leads)}: {instead} (--leads), or mix the leads in front of it (--lead-mode adapter)"
         )
     read = tuple(lead for lead in known if lead in leads)
     return read, [own[lead] for lead in read]

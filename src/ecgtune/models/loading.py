@@ -6,16 +6,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import torch
 from torch import nn
 
+from ecgtune.config.base import choose
 from ecgtune.config.model import LeadMode
 from ecgtune.errors import SettingError
 from ecgtune.models.base import Checkpoint
 from ecgtune.models.checkpoint import WEIGHTS_FILE, load_checkpoint, load_named
-from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.classifier import Classifier, Head, LoadedFrom
 from ecgtune.models.input_spec import InputSpec
 from ecgtune.models.leads import LeadMixer
 from ecgtune.models.names import MODELS, model_names, unknown_model
@@ -33,7 +34,6 @@ def load_model(
     classes: int | Sequence[str] | None = None,
     leads: Sequence[str] | None = None,
     lead_mode: LeadMode = "place",
-    lead_adapter: bool = False,
     head: Head | None = None,
     seed: int = 0,
 ) -> Classifier:
@@ -50,8 +50,8 @@ def load_model(
     leads : leads of the signal, in order; None for those of the encoder. A one-lead encoder takes any one lead. An
         encoder from scratch ("resnet-1d") has a channel for each.
     lead_mode : "place" uses each lead's own input channel; "copy" puts one lead in all channels (see `adapt_leads`).
-    lead_adapter : keep all channels of the encoder, and train a small matrix from `leads` to them (`LeadMixer`). Any
-        leads fit any encoder then; it starts as "place".
+        "adapter" keeps all channels of the encoder, and trains a small matrix from `leads` to them (`LeadMixer`): any
+        leads fit any encoder then, and it starts as "place".
     head : settings of a new head; linear by default.
     seed : of the new head's weights, and of random weights of the encoder.
 
@@ -61,8 +61,7 @@ def load_model(
         raise SettingError(f'leads is the text {leads!r}; write leads=("{leads}",)')
     if isinstance(classes, str):
         raise SettingError(f'classes is the text {classes!r}; write the names one by one, classes=("a", "b")')
-    if lead_adapter and lead_mode != "place":
-        raise SettingError(f"a lead adapter starts from lead mode 'place', but {lead_mode!r} was given; leave one out")
+    choose(lead_mode, get_args(LeadMode), "lead mode")
     name, found = _find(name_or_path, seed, None if leads is None else tuple(leads), checkpoint)
     encoder = found.encoder
     _tell(name, found.weights)
@@ -75,14 +74,12 @@ def load_model(
     else:
         names = _class_names(2 if classes is None else classes)
     classifier = Classifier(
-        encoder if lead_adapter else encoder.adapt_leads(leads, lead_mode),
+        encoder if lead_mode == "adapter" else encoder.adapt_leads(leads, lead_mode),
         head or Head(),
         names,
         found.weights,
-        name=name,
-        checkpoint=None if checkpoint is None else found.weights.source,
-        lead_mode=lead_mode,
-        lead_mixer=LeadMixer(leads, encoder.input_spec.leads) if lead_adapter else None,
+        LoadedFrom(name, None if checkpoint is None else found.weights.source, lead_mode),
+        lead_mixer=LeadMixer(leads, encoder.input_spec.leads) if lead_mode == "adapter" else None,
         seed=seed,
     )
     if own_head is not None:

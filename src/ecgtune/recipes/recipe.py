@@ -64,7 +64,7 @@ class Recipe:
     @property
     def label(self) -> str:
         """What tables and figures call it."""
-        return self.title or self.method.title + (" + lead adapter" if self.model.lead_adapter else "")
+        return self.title or self.method.title + (" + lead adapter" if self.model.lead_mode == "adapter" else "")
 
 
 #: Table of a recipe -> its settings.

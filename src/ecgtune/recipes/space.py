@@ -32,7 +32,7 @@ _TABLES = ("method", "model", "optimisation", "augmentation")
 #: or would favour of itself.
 NOT_SEARCHED = frozenset(
     (
-        *("model.name", "model.checkpoint", "model.lead_mode", "model.lead_adapter"),
+        *("model.name", "model.checkpoint", "model.lead_mode"),
         *("optimisation.epochs", "optimisation.patience", "optimisation.checkpoint_metric"),
     )
 )

@@ -20,7 +20,7 @@ from ecgtune.methods.registry import METHODS, find_method, method_from_table, me
 from ecgtune.methods.split import FrozenPrefix, TrainableSuffix, split_point
 from ecgtune.methods.storage import load_weights, one_thread, save_weights
 from ecgtune.models.base import Encoder
-from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.classifier import Classifier, Head, LoadedFrom
 from ecgtune.models.weights import Weights
 from ecgtune.testing.checks import expect, expect_close, failed_checks, raise_failures
 from ecgtune.testing.encoders import example_encoder, example_signal
@@ -72,7 +72,7 @@ def _failures(settings: Method, base: Encoder) -> dict[str, str]:
 
     def make() -> Classifier:
         origin = Weights("random", base.architecture, seed=0)
-        return Classifier(copy.deepcopy(base), Head(), ("0", "1"), origin, name=base.architecture, seed=0)
+        return Classifier(copy.deepcopy(base), Head(), ("0", "1"), origin, LoadedFrom(base.architecture), seed=0)
 
     try:
         attach(make(), settings)

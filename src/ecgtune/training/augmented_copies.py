@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ecgtune.training.batches import Inputs, Windows
-
-#: (inputs, rows, seed, epoch) -> the augmented inputs of these training windows in that epoch.
-Augment = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
+from ecgtune.training.batches import Augment, Inputs, Windows
 
 
 @dataclass(frozen=True)

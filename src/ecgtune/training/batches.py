@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from ecgtune.methods.split import SplitPoint
+
+#: (inputs, rows, seed, epoch) -> the augmented inputs of these training windows in that epoch.
+Augment = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
 
 
 class Inputs(Protocol):
@@ -38,6 +41,23 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.label)
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """Windows of a training.
+
+    augment: augmentation of the training windows (`data.WindowAugmentation`). copies: number of augmented copies that
+    `training` concatenates (`augmented_copies`); epochs use them in turn. sentence: what is precomputed, or why nothing
+    is. place: where precomputed windows are, which may differ in a repeated training and changes no result.
+    """
+
+    training: Windows
+    validation: Windows
+    augment: Augment | None = None
+    copies: int = 1
+    sentence: str = ""
+    place: str = ""
 
 
 def tensor_of(inputs: np.ndarray) -> Tensor:

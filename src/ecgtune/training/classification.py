@@ -21,8 +21,7 @@ from ecgtune.methods.split import trained_part
 from ecgtune.methods.storage import load_weights, save_weights, trained_tensors
 from ecgtune.models.classifier import Classifier
 from ecgtune.models.layered import LayeredEncoder
-from ecgtune.training.augmented_copies import Augment
-from ecgtune.training.batches import Windows, tensor_of
+from ecgtune.training.batches import TrainingInputs, tensor_of
 from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.losses import criterion
 from ecgtune.training.objective import Objective, StepContext
@@ -30,29 +29,23 @@ from ecgtune.training.schedule import peak_rate
 
 
 class Classification(Objective):
-    """Train the trainable weights of `model`, to which `method` is attached, on the labels of `training`.
+    """Train the trainable weights of `model`, to which `method` is attached, on labelled windows.
 
-    `training` and `validation` hold signals `(windows, leads, samples)` for the whole model, or the output of
-    `precompute` for its trainable suffix. `settings.checkpoint_metric` selects the best epoch; its AUROC is that of
+    The windows hold signals `(windows, leads, samples)` for the whole model, or the output of `precompute` for its
+    trainable suffix. `settings.checkpoint_metric` selects the best epoch; its AUROC is that of
     the validation windows, a macro mean for more than two classes or labels. A step may raise AuditError, see
     `methods.audits`.
-
-    augment: augmentation of the training windows (`data.WindowAugmentation`). copies: number of augmented copies that
-    `training` concatenates (`augmented_copies`); epochs use them in turn.
     """
 
     def __init__(
         self,
         model: Classifier,
         method: Method,
-        training: Windows,
-        validation: Windows,
+        inputs: TrainingInputs,
         settings: Optimisation,
         trainer: TrainerSettings,
-        augment: Augment | None = None,
-        *,
-        copies: int = 1,
     ) -> None:
+        training = inputs.training
         self.model: Classifier = model  # pyright: ignore[reportIncompatibleVariableOverride]  # not reassigned
         check_depth(
             model,
@@ -70,12 +63,12 @@ class Classification(Objective):
         if trainer.gradient_checkpointing:
             encoder.set_gradient_checkpointing(True)
         self.trained = trained_part(model, training.split)
-        self.items = len(training) // copies
-        self._copies = copies
+        self.items = len(training) // inputs.copies
+        self._copies = inputs.copies
         self.learning_rate = peak_rate(settings, encoder.head_width) or method.learning_rate
         self._method, self._best = method, settings.checkpoint_metric
-        self._training, self._validation = training, validation
-        self._augment = augment
+        self._training, self._validation = training, inputs.validation
+        self._augment = inputs.augment
         self._precision, self._batch = trainer.precision, trainer.inference_batch(settings.batch_size)
         self._criterion = criterion(training.label, model.classes, settings)
         self._audits = TrainingAudit(model, method, training.split)

@@ -16,7 +16,7 @@ from ecgtune.methods.base import Method
 from ecgtune.methods.split import head_alone
 from ecgtune.methods.storage import load_head, save_head
 from ecgtune.models.classifier import Classifier
-from ecgtune.training.batches import Windows
+from ecgtune.training.batches import TrainingInputs
 from ecgtune.training.callbacks import Callback
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import count_steps, train
@@ -65,8 +65,7 @@ def check_head_epochs(method: Method, items: int, settings: Optimisation) -> Non
 
 def train_head(
     model: Classifier,
-    training: Windows,
-    validation: Windows,
+    inputs: TrainingInputs,
     settings: Optimisation,
     trainer: TrainerSettings,
     *,
@@ -76,20 +75,22 @@ def train_head(
 ) -> float:
     """Train the head of `model` for `settings.head_epochs` and return the duration in seconds.
 
-    The method is attached to `model`. `training` and `validation` hold signals, whose features are precomputed. The log
-    and the checkpoint are written to `folder.head`. An interrupted training resumes; it is skipped if the training of
-    the method has started, whose saved state contains the head. Raises as `train` does.
+    The method is attached to `model`. The windows hold signals, whose features are precomputed, without augmentation.
+    The log and the checkpoint are written to `folder.head`. An interrupted training resumes; it is skipped if the
+    training of the method has started, whose saved state contains the head. Raises as `train` does.
     """
     head_folder = RunFolder(folder.head, title=f"{folder.title}, head")
     if folder.state.exists():
-        steps = count_head_steps(len(training), settings)
+        steps = count_head_steps(len(inputs.training), settings)
         for callback in callbacks:
             callback.on_train_begin(steps, steps)
             callback.on_train_end(0)
     else:
         with head_alone(model) as probe:
             settings, trainer = head_settings(settings), replace(trainer, gradient_checkpointing=False)
-            inputs = precompute_inputs(model, probe, training, validation, settings, trainer, augmented=False)
-            objective = _HeadObjective(model, probe, inputs.training, inputs.validation, settings, trainer)
+            plain = TrainingInputs(inputs.training, inputs.validation)
+            objective = _HeadObjective(
+                model, probe, precompute_inputs(model, probe, plain, settings, trainer), settings, trainer
+            )
             train(objective, settings, trainer, seed=seed, folder=head_folder, callbacks=callbacks)
     return sum(row["seconds"] for row in read_log(head_folder.log))

@@ -25,43 +25,6 @@ def probability_names(classes: Sequence[str], task: Task) -> list[str]:
     return [f"{PROBABILITY}_{name}" for name in named]
 
 
-def predictions_text(
-    rows: np.ndarray,
-    group: np.ndarray | None,
-    split: np.ndarray,
-    label: np.ndarray,
-    probability: np.ndarray,
-    classes: Sequence[str],
-    recording: np.ndarray | None = None,
-    *,
-    uncalibrated: np.ndarray | None = None,
-) -> str:
-    """Return the text of predictions.csv.
-
-    Two classes: `row,group,split,label,probability_<class>` with the name of the positive class; `label` is a name.
-    Several classes: each has a column `probability_<class>`. Several labels: each has `label_<name>` (1, 0, empty if
-    missing) and `probability_<name>`. `recording`, if given, is a column after `group`. `uncalibrated`, if given, has a
-    column `uncalibrated_<name>` for each one of `probability`. label, probability: shapes as in `evaluate`.
-    """
-    task = task_of(label, classes)
-    names = [LABEL] if task != "multilabel" else [f"{LABEL}_{name}" for name in classes]
-    names += (named := probability_names(classes, task))
-    if uncalibrated is not None:
-        names += [f"{UNCALIBRATED}{name.removeprefix(PROBABILITY)}" for name in named]
-        probability = np.concatenate([each.reshape(len(rows), -1) for each in (probability, uncalibrated)], axis=1)
-    groups = [[""]] * len(rows) if group is None else group[:, None].tolist()
-    if recording is not None:
-        groups = [[*group, name] for group, name in zip(groups, recording.tolist(), strict=True)]
-    header = ["row", "group", *([] if recording is None else ["recording"]), "split", *names]
-    if task == "multilabel":
-        truth = [["" if value == MISSING else value for value in values] for values in label.tolist()]
-    else:
-        truth = [[classes[value]] for value in label.tolist()]
-    probabilities = probability.reshape(len(rows), -1).tolist()
-    columns = zip(rows.tolist(), groups, split.tolist(), truth, probabilities, strict=True)
-    return csv_text([header, *([row, *units, name, *true, *values] for row, units, name, true, values in columns)])
-
-
 @dataclass(frozen=True)
 class Predictions:
     """predictions.csv as arrays of equal length; `group` and `recording` are None if the file has none.
@@ -83,6 +46,37 @@ class Predictions:
         group, recording = (None if each is None else each[chosen] for each in (self.group, self.recording))
         rest = (self.split[chosen], self.label[chosen], self.probability[chosen], recording)
         return Predictions(self.row[chosen], group, *rest)
+
+
+def predictions_text(
+    predictions: Predictions, classes: Sequence[str], *, uncalibrated: np.ndarray | None = None
+) -> str:
+    """Return the text of predictions.csv.
+
+    Two classes: `row,group,split,label,probability_<class>` with the name of the positive class; `label` is a name.
+    Several classes: each has a column `probability_<class>`. Several labels: each has `label_<name>` (1, 0, empty if
+    missing) and `probability_<name>`. The recordings, if there are any, are a column after `group`. `uncalibrated`, if
+    given, has a column `uncalibrated_<name>` for each one of `probability`.
+    """
+    rows, recording = predictions.row, predictions.recording
+    label, probability = predictions.label, predictions.probability
+    task = task_of(label, classes)
+    names = [LABEL] if task != "multilabel" else [f"{LABEL}_{name}" for name in classes]
+    names += (named := probability_names(classes, task))
+    if uncalibrated is not None:
+        names += [f"{UNCALIBRATED}{name.removeprefix(PROBABILITY)}" for name in named]
+        probability = np.concatenate([each.reshape(len(rows), -1) for each in (probability, uncalibrated)], axis=1)
+    groups = [[""]] * len(rows) if predictions.group is None else predictions.group[:, None].tolist()
+    if recording is not None:
+        groups = [[*group, name] for group, name in zip(groups, recording.tolist(), strict=True)]
+    header = ["row", "group", *([] if recording is None else ["recording"]), "split", *names]
+    if task == "multilabel":
+        truth = [["" if value == MISSING else value for value in values] for values in label.tolist()]
+    else:
+        truth = [[classes[value]] for value in label.tolist()]
+    probabilities = probability.reshape(len(rows), -1).tolist()
+    columns = zip(rows.tolist(), groups, predictions.split.tolist(), truth, probabilities, strict=True)
+    return csv_text([header, *([row, *units, name, *true, *values] for row, units, name, true, values in columns)])
 
 
 def read_predictions(path: Path) -> Predictions:

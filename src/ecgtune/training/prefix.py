@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from ecgtune.errors import RunError
 from ecgtune.methods.base import Method
 from ecgtune.methods.split import FrozenPrefix, SplitPoint, split_point
 from ecgtune.models.classifier import Classifier
-from ecgtune.training.batches import Windows, array_of
+from ecgtune.training.batches import TrainingInputs, Windows, array_of
 from ecgtune.training.inference import BATCH, choose_device, forward_batches, precompute, read_rows
 from ecgtune.training.precision import choose_precision
 from ecgtune.utils.cache import cache_folder, cache_key, evict
@@ -38,19 +38,6 @@ MEMORY_FRACTION = 0.25
 CACHE_FRACTION = 0.5
 
 
-@dataclass(frozen=True)
-class TrainingInputs:
-    """Training and validation windows, precomputed or not, and a sentence with the reason.
-
-    place: where they are, which may differ in a repeated training and changes no result; "" for windows as they were.
-    """
-
-    training: Windows
-    validation: Windows
-    sentence: str
-    place: str = ""
-
-
 def check_prefix_cache(
     model: Classifier, method: Method, settings: Optimisation, trainer: TrainerSettings, augmented: bool
 ) -> None:
@@ -61,21 +48,13 @@ def check_prefix_cache(
 
 
 def precompute_inputs(
-    model: Classifier,
-    method: Method,
-    training: Windows,
-    validation: Windows,
-    settings: Optimisation,
-    trainer: TrainerSettings,
-    *,
-    augmented: bool,
-    copies: int = 1,
+    model: Classifier, method: Method, inputs: TrainingInputs, settings: Optimisation, trainer: TrainerSettings
 ) -> TrainingInputs:
     """Return the windows, signals, as values at the deepest split point if that is possible, faster and fits.
 
-    Moves the model to the device of the training. augmented: whether training windows change from epoch to epoch.
-    copies: number of augmented copies in `training`; an epoch uses one. Raises as `check_prefix_cache` does.
+    Moves the model to the device of the training. Raises as `check_prefix_cache` does.
     """
+    training, validation, augmented = inputs.training, inputs.validation, inputs.augment is not None
     check_prefix_cache(model, method, settings, trainer, augmented)
     split, reason = _choose_split(model, method, settings, trainer, augmented)
     device = choose_device(trainer.device)
@@ -86,13 +65,14 @@ def precompute_inputs(
         size = windows * _row_bytes(model, split, training, trainer.precision)
         if trainer.prefix_cache == "auto":
             memory = psutil.virtual_memory().total
-            reason = reason_against(split, size, settings.epochs, device.type, memory, copies=copies)
+            reason = reason_against(split, size, settings.epochs, device.type, memory, copies=inputs.copies)
     if split is None or reason:
-        return TrainingInputs(training, validation, f"nothing is precomputed: {reason}")
+        return replace(inputs, sentence=f"nothing is precomputed: {reason}")
     stored = [_load_or_precompute(model, split, windows, settings, trainer) for windows in (training, validation)]
     (training, _), (validation, _) = stored
     place = "; ".join(dict.fromkeys(place for _, place in stored))
-    return TrainingInputs(training, validation, f"precomputed: {split}, {size / 1e6:,.0f} MB", place)
+    sentence = f"precomputed: {split}, {size / 1e6:,.0f} MB"
+    return replace(inputs, training=training, validation=validation, sentence=sentence, place=place)
 
 
 def reason_against(split: SplitPoint, size: int, epochs: int, device: str, memory: int, *, copies: int = 1) -> str:

@@ -16,7 +16,7 @@ from ecgtune.data.tasks import label_counts
 from ecgtune.evaluation.decision import choose_decision
 from ecgtune.recipes.comparison import MAJORITY, RESNET, baseline_names
 from ecgtune.recipes.recipe import Recipe, load_recipes
-from ecgtune.training.predictions import predictions_text
+from ecgtune.training.predictions import Predictions, predictions_text
 from ecgtune.training.run_folder import RESULT_FORMAT, RunFolder
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.workflows.preparation import summarise
@@ -69,9 +69,8 @@ def write_majority(
     )
     decision = choose_decision(dataset.task, label, probability, "fixed")
     part = np.full(len(label), "test")
-    write_text(
-        run.predictions, predictions_text(split.test, group, part, label, probability, dataset.classes, recording)
-    )
+    predictions = Predictions(split.test, group, part, label, probability, recording)
+    write_text(run.predictions, predictions_text(predictions, dataset.classes))
     nothing_trained = dict.fromkeys(
         ("epochs", "best_epoch", "learning_rate", "seconds", "seconds_per_epoch", "peak_memory_bytes", "file_bytes")
     )

@@ -25,7 +25,7 @@ from ecgtune.reporting.external import table_markdown
 from ecgtune.runtime.exported_file import References
 from ecgtune.runtime.model import Model
 from ecgtune.runtime.predictor import Predictor
-from ecgtune.training.predictions import predictions_text, read_predictions
+from ecgtune.training.predictions import Predictions, predictions_text, read_predictions
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.utils.formatting import counted
@@ -116,10 +116,9 @@ def evaluate(
             "operating_points": _operating_points(run, raw, sides.get("validation"), shift, settings.sensitivity),
             "subgroups": subgroup_metrics(external, decision, run.classes, parts),
         }
-        text = predictions_text(
-            rows, group, np.full(len(rows), "external"), mapped.label, external.probability, run.classes, recording
-        )
-        write_text(folder / PREDICTIONS, text)
+        part = np.full(len(rows), "external")
+        predictions = Predictions(rows, group, part, mapped.label, external.probability, recording)
+        write_text(folder / PREDICTIONS, predictions_text(predictions, run.classes))
         write_text(folder / TABLE, table_markdown(result))
         write_json(folder / RESULT, result)
         add_evidence(run, folder)

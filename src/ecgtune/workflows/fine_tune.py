@@ -75,9 +75,8 @@ def _settings_of(model: Classifier) -> ModelSettings:
         )
     return ModelSettings(
         name=model.name,
-        checkpoint=model.checkpoint,
-        lead_mode=model.lead_mode,
-        lead_adapter=model.lead_mixer is not None,
+        checkpoint=model.loaded.checkpoint,
+        lead_mode=model.loaded.lead_mode,
         pooling=model.head_spec.pooling,
         head_hidden=model.head_spec.hidden,
         head_dropout=model.head_spec.dropout,

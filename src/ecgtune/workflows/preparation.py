@@ -134,7 +134,6 @@ def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier
         classes=dataset.classes,
         leads=_leads_for(recipe, dataset.leads),
         lead_mode=recipe.model.lead_mode,
-        lead_adapter=recipe.model.lead_adapter,
         head=Head(recipe.model.head_hidden, recipe.model.head_dropout, pooling=recipe.model.pooling),
         seed=seed,
     )
@@ -143,7 +142,7 @@ def load_recipe_model(recipe: Recipe, dataset: Dataset, seed: int) -> Classifier
 def _leads_for(recipe: Recipe, leads: tuple[str, ...]) -> tuple[str, ...]:
     """The leads of the windows that the recipe's encoder reads: all, or those that it has (`DataSettings.fit`)."""
     name = recipe.model.name
-    if recipe.data.fit == "refuse" or recipe.model.lead_adapter or not leads_problem(name, leads):
+    if recipe.data.fit == "refuse" or recipe.model.lead_mode == "adapter" or not leads_problem(name, leads):
         return leads
     own = input_spec_of(name).leads
     found = tuple(lead for lead in leads if lead in own)

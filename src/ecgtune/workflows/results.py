@@ -16,7 +16,7 @@ from ecgtune.data.tasks import label_counts
 from ecgtune.evaluation.calibration.maps import Calibration
 from ecgtune.evaluation.calibration.measures import calibration_measures
 from ecgtune.evaluation.decision import Decision
-from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.evaluation.evaluate import Grouping, evaluate
 from ecgtune.evaluation.notes import preset_notes
 from ecgtune.methods.registry import method_to_table
 from ecgtune.recipes.preset import changed_preset
@@ -86,17 +86,10 @@ def scores(
     dataset: Dataset, rows: np.ndarray, probability: np.ndarray, decision: Decision, evaluation: Evaluation
 ) -> dict[str, Any]:
     """Metrics with intervals of the predictions for `rows`, per window and per group or recording."""
-    return evaluate(
-        dataset.label[rows],
-        probability,
-        None if dataset.group is None else dataset.group[rows],
-        decision,
-        dataset.classes,
-        recording=dataset.pooled(rows),
-        f1_over=evaluation.f1_over or (),
-        group_name=dataset.group_name or "record",
-        pooled=evaluation.recording,
-    )
+    group = None if dataset.group is None else dataset.group[rows]
+    grouping = Grouping(group, dataset.group_name or "record", dataset.pooled(rows), evaluation.recording)
+    over = evaluation.f1_over or ()
+    return evaluate(dataset.label[rows], probability, grouping, decision, dataset.classes, f1_over=over)
 
 
 def calibration_results(

@@ -16,13 +16,14 @@ from ecgtune.evaluation.decision import choose_decision
 from ecgtune.recipes.recipe import Recipe
 from ecgtune.reporting.writing import write_run
 from ecgtune.training.augmented_copies import augmented_copies
+from ecgtune.training.batches import TrainingInputs
 from ecgtune.training.callbacks import Callback, ProgressCallback
 from ecgtune.training.certainty import write_certainty
 from ecgtune.training.classification import Classification
 from ecgtune.training.head_first import count_head_steps, train_head
 from ecgtune.training.inference import logits_of, probability_of
 from ecgtune.training.loop import TrainingResult, count_steps, train
-from ecgtune.training.predictions import predictions_text
+from ecgtune.training.predictions import Predictions, predictions_text
 from ecgtune.training.prefix import precompute_inputs
 from ecgtune.training.run_folder import begin_run, split_text
 from ecgtune.utils.files import write_json, write_text
@@ -94,33 +95,28 @@ class Fitted(NamedTuple):
 def fit(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Callback] = ()) -> Fitted:
     """Train on the training windows and leave the best epoch on validation in model and folder; no others are read."""
     model, prepared, settings, trainer = run.model, run.prepared, run.recipe.optimisation, run.recipe.trainer
-    training, validation = prepared.windows(prepared.split.train), prepared.windows(prepared.split.val)
+    inputs = TrainingInputs(
+        prepared.windows(prepared.split.train),
+        prepared.windows(prepared.split.val),
+        run.augmentation,
+        run.recipe.copies,
+    )
     head_seconds = 0.0
     if settings.head_epochs:
         units = _HEAD_STEP * settings.batch_size * run.pass_cost
         shown = ProgressCallback(progress, f"{run.folder.title}, head", units)
         head_seconds = train_head(
-            model,
-            training,
-            validation,
-            settings,
-            trainer,
-            seed=run.seed,
-            folder=run.folder,
-            callbacks=[shown, *callbacks],
+            model, inputs, settings, trainer, seed=run.seed, folder=run.folder, callbacks=[shown, *callbacks]
         )
-    method, augment, copies = run.recipe.method, run.augmentation, run.recipe.copies
+    method, augment = run.recipe.method, run.augmentation
     if augment is not None and augment.scale is not None:
-        training = prepared.unscaled(prepared.split.train)
+        inputs = replace(inputs, training=prepared.unscaled(prepared.split.train))
     if augment is not None and run.recipe.augmentation.augmented_copies:
-        training, augment = augmented_copies(training, augment, seed=run.seed, copies=copies), None
-    inputs = precompute_inputs(
-        model, method, training, validation, settings, trainer, augmented=augment is not None, copies=copies
-    )
+        copies = augmented_copies(inputs.training, augment, seed=run.seed, copies=inputs.copies)
+        inputs = replace(inputs, training=copies, augment=None)
+    inputs = precompute_inputs(model, method, inputs, settings, trainer)
     progress.note(f"{run.folder.title}: {inputs.sentence}{inputs.place and f', {inputs.place}'}")
-    objective = Classification(
-        model, method, inputs.training, inputs.validation, settings, trainer, augment, copies=copies
-    )
+    objective = Classification(model, method, inputs, settings, trainer)
     shown = ProgressCallback(progress, run.folder.title, _step_cost(run.recipe) * settings.batch_size * run.pass_cost)
     trained = train(objective, settings, trainer, seed=run.seed, folder=run.folder, callbacks=[shown, *callbacks])
 
@@ -162,9 +158,8 @@ def _train_and_test(run: ReadyRun, progress: ProgressBar, callbacks: Sequence[Ca
     results = scores(dataset, split.test, test, decision, recipe.evaluation)
     group, recording = run.prepared.groups(rows), dataset.pooled(rows)
     raw = before if calibration.changes else None
-    text = predictions_text(
-        rows, group, name, dataset.label[rows], probability, dataset.classes, recording, uncalibrated=raw
-    )
+    predictions = Predictions(rows, group, name, dataset.label[rows], probability, recording)
+    text = predictions_text(predictions, dataset.classes, uncalibrated=raw)
     write_text(run.folder.predictions, text)
     measured = calibration_results(dataset, split.test, before[len(split.val) :], calibration)
     write_json(run.folder.calibration, measured)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from ecgtune.data.leads import STANDARD_LEADS
 from ecgtune.models.checkpoint import load_checkpoint
-from ecgtune.models.classifier import Classifier, Head
+from ecgtune.models.classifier import Classifier, Head, LoadedFrom
 from ecgtune.models.contrastive import Draws
 from ecgtune.models.ecg_fm.network import EcgFM, EcgFmConfig
 from ecgtune.models.ecg_fm.pretraining import ContrastiveModel
@@ -133,7 +133,7 @@ def test_reference_full_size(reference: Path) -> None:
     assert official.head is not None
     encoder = EcgFM.from_weights(official.config, official.encoder)
     classes = tuple(str(label) for label in range(17))
-    model = Classifier(encoder, Head(), classes, Weights("random", "recipe", seed=11), name="full size").eval()
+    model = Classifier(encoder, Head(), classes, Weights("random", "recipe", seed=11), LoadedFrom("full size")).eval()
     model.head[0].load_state_dict(official.head)
 
     computed: dict[str, object] = {"seed": expected["seed"], "x_pad/valid_samples": expected["x_pad/valid_samples"]}

@@ -10,7 +10,7 @@ from typing import Any
 from ecgtune.config.auto import STEPS, AutoSettings
 from ecgtune.config.base import check_settings
 from ecgtune.data.dataset import Dataset
-from ecgtune.errors import EcgtuneError, RunError, SettingError
+from ecgtune.errors import EcgtuneError, RunError
 from ecgtune.io.arrays import content_sha256, write_npz
 from ecgtune.io.label_table import TableColumns
 from ecgtune.io.records.reading import RecordFiles

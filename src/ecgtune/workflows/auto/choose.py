@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ecgtune.data.tasks import Task
 from ecgtune.errors import RunError
 from ecgtune.evaluation.decision import Decision, binary_decision, choose_decision, mean_decision
-from ecgtune.evaluation.evaluate import evaluate
+from ecgtune.evaluation.evaluate import Grouping, evaluate
 from ecgtune.evaluation.groups import group_index
 from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
 from ecgtune.evaluation.scorer import make_scorer
@@ -297,8 +297,6 @@ def tested(places: Iterable[Path], material: Material) -> dict[str, Any]:
     decision = mean_decision([Decision.from_dict(one["threshold"]) for one in metrics])
     first, dataset = predictions[0], material.dataset
     probability = np.mean([one.probability for one in predictions], axis=0)
-    found = evaluate(
-        first.label, probability, first.group, decision, dataset.classes, recording=first.recording,
-        group_name=dataset.group_name or "record",
-    )  # fmt: skip
+    grouping = Grouping(first.group, dataset.group_name or "record", first.recording)
+    found = evaluate(first.label, probability, grouping, decision, dataset.classes)
     return {"runs": names, **found, "threshold": decision.to_dict(dataset.classes)}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ecgtune.evaluation.learning_curve import learning_curve
+from ecgtune.training.batches import TrainingInputs
 from ecgtune.training.classification import Classification
 from ecgtune.training.inference import logits_of
 from ecgtune.training.loop import train
@@ -60,18 +61,12 @@ def _predicted(out: Path, plan: AutoPlan, job: Mapping[str, Any], windows: int) 
     with tempfile.TemporaryDirectory() as place:
         run = ready_run(out, plan, job, Path(place) / "run")
         settings, trainer, split = run.recipe.optimisation, run.recipe.trainer, run.prepared.split
-        inputs = precompute_inputs(
-            run.model,
-            run.recipe.method,
-            run.prepared.windows(split.train),
-            run.prepared.windows(split.val),
-            settings,
-            trainer,
-            augmented=False,
-        )
+        signals = TrainingInputs(run.prepared.windows(split.train), run.prepared.windows(split.val))
+        inputs = precompute_inputs(run.model, run.recipe.method, signals, settings, trainer)
         rows = np.flatnonzero(np.isin(split.train, few))
         training = replace(inputs.training, inputs=inputs.training.inputs[rows], label=inputs.training.label[rows])
-        objective = Classification(run.model, run.recipe.method, training, inputs.validation, settings, trainer, None)
+        inputs = replace(inputs, training=training)
+        objective = Classification(run.model, run.recipe.method, inputs, settings, trainer)
         train(objective, settings, trainer, seed=run.seed, folder=RunFolder(Path(place) / "run"))
         batch = trainer.inference_batch(settings.batch_size)
         logits = logits_of(objective.trained, inputs.validation.inputs, batch_size=batch, precision=trainer.precision)

@@ -189,7 +189,7 @@ def _leads(
     several = len(sets) > 1
     if given is None and problem:
         lead = next((name for name in ("II", "I") if name in common), common[0])
-        reason = f"{encoders[0]} reads one lead, of {len(common)} that all recordings have; lead_adapter mixes several"
+        reason = f"{encoders[0]} reads one lead, of {len(common)} that all have; lead_mode 'adapter' mixes several"
         made.take("data.leads", (lead,), reason)
         leads = (lead,)
     elif several:

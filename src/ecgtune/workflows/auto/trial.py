@@ -61,7 +61,7 @@ def recipe_of(plan: AutoPlan, method: str, encoder: str, *, epochs: int, task: s
     settings: dict[str, Any] = {"epochs": epochs, "batch_size": training.batch_size, "device": training.device}
     settings |= {"threshold": training.threshold if task != "multiclass" else "fixed"}
     if not scratch:
-        settings |= {"model": encoder, "max_memory": training.max_memory, "lead_adapter": plan.model.lead_adapter}
+        settings |= {"model": encoder, "max_memory": training.max_memory, "lead_mode": plan.model.lead_mode}
         settings |= {"class_weights": training.class_weights, "pos_weight": training.pos_weight}
     recipe = replace(changed(recipe, settings), name=method)
     if epochs < _FEW_EPOCHS:
