@@ -77,7 +77,7 @@ def notes_of(run_folder, data, out):
 
 
 def test_labels_that_mean_the_opposite_are_noted(folder, tmp_path):
-    other = ecgtune.read_dataset(folder / "other.npz", positive="AF")
+    other = ecgtune.read_dataset(folder / "other.npz", settings=AF)
     assert not any("opposite" in note for note in notes_of(folder / "run", other, tmp_path / "same"))
     *_, last = notes_of(folder / "run", replace(other, label=1 - other.label), tmp_path / "turned")
     assert "AUROC of AF is below 0.5" in last

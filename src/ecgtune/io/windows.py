@@ -91,8 +91,9 @@ class WindowFiles:
         values |= {name: str(Path(values[name]).resolve()) for name in paths if values[name]}
         limit, seed, _ = (values.pop(name) for name in ("limit", "seed", "cache"))
         values["limit"] = None if limit is None else [limit, seed]
-        given = {name: value for name, value in values.items() if value not in (None, (), False)}
-        return plain_values({"kind": "windows", **given})
+        return {"kind": "windows"} | {
+            name: value for name, value in plain_values(values).items() if value not in (None, [], False)
+        }
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> WindowFiles:
