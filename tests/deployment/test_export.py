@@ -396,6 +396,9 @@ def test_a_dataset_is_read_again_by_its_source(folder, limit, tmp_path):
     again = read_again(json.loads(json.dumps(data.source.reading)), data.source.sha256)
     np.testing.assert_array_equal(again.signal, data.signal)
     np.testing.assert_array_equal(again.label, data.label)
+    names = ("val_file", "test_file", "label", "labels", "label_separator", "positive", "unit", "lead_names", "layout")
+    earlier = {**dict.fromkeys(names), "missing": [], "drop_invalid": False, **data.source.reading}
+    assert read_again(earlier, data.source.sha256).source.reading == data.source.reading
     for number in range(4):
         write_record(tmp_path / "records", f"r{number}", heartbeats(2, seconds=7, seed=number), leads=("I", "II"))
     (tmp_path / "labels.csv").write_text("record,MI\n" + "".join(f"r{number},{number % 2}\n" for number in range(4)))

@@ -22,6 +22,7 @@ from ecgtune.recipes.recipe import (
     recipe_folder,
     recipe_from_tables,
     recipe_text,
+    stored_tables,
 )
 
 
@@ -181,3 +182,10 @@ def test_differences_are_named():
     assert "optimisation.epochs was 20, now 3" in found
     assert "data.normalisation was zscore, now none" in found
     assert "rank=2" in found
+
+
+@pytest.mark.parametrize(("adapter", "mode"), [("true", "adapter"), ("false", "copy")])
+def test_a_run_that_named_the_lead_adapter_apart_is_read(adapter, mode):
+    text = f'[method]\nname = "probe"\n[model]\nlead_mode = "copy"\nlead_adapter = {adapter}\n'
+    stored = recipe_from_tables(stored_tables(tomllib.loads(text)), "recipe.toml", "run")
+    assert stored.model.lead_mode == mode

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, NotRequired, TypedDict
 
+from ecgtune.config.base import from_table
 from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE, Dataset, limited
 from ecgtune.data.simulation import simulate
 from ecgtune.errors import DataError, EcgtuneError
-from ecgtune.io.records.reading import RecordFiles, read_records
+from ecgtune.io.label_table import TableColumns
+from ecgtune.io.readers.base import ReadOptions
+from ecgtune.io.records.reading import RecordFiles, RecordSettings, read_records
 from ecgtune.io.windows import WindowFiles, read_window_files
 from ecgtune.utils.schema import DAMAGED, Count, check_schema
 from ecgtune.utils.text import shown

@@ -156,6 +156,15 @@ def recipe_from_tables(tables: Mapping[str, Any], where: str, name: str) -> Reci
     return Recipe(name=name, title=tables.get("title"), method=method, **parts)
 
 
+def stored_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Parsed TOML that a run wrote; of runs before lead modes had one name, with that name."""
+    model = tables.get("model")
+    if not isinstance(model, Mapping) or "lead_adapter" not in model:
+        return dict(tables)
+    kept = {name: value for name, value in model.items() if name != "lead_adapter"}
+    return {**tables, "model": {**kept, "lead_mode": "adapter"} if model["lead_adapter"] is True else kept}
+
+
 def recipe_text(recipe: Recipe) -> str:
     """The recipe as TOML with every setting that is not None; reads back as an equal recipe."""
     tables: dict[str, Any] = {"name": recipe.name}

@@ -13,7 +13,7 @@ import numpy as np
 
 from ecgtune.errors import RunError
 from ecgtune.recipes.pretraining import Pretraining, pretraining_differences, pretraining_from_tables, pretraining_text
-from ecgtune.recipes.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text
+from ecgtune.recipes.recipe import Recipe, differences, is_pretraining, recipe_from_tables, recipe_text, stored_tables
 from ecgtune.training.schemas import LogRow, Metrics
 from ecgtune.utils.csv_cells import csv_text
 from ecgtune.utils.files import (
@@ -142,7 +142,7 @@ def read_recipe(folder: RunFolder) -> Recipe:
 def _read_tables(folder: RunFolder) -> dict[str, Any]:
     if not folder.recipe.is_file():
         raise RunError(f"{folder.path} holds no run (no recipe.toml); give the folder that fine-tune or compare wrote")
-    return read_toml(folder.recipe)
+    return stored_tables(read_toml(folder.recipe))
 
 
 def _recipe_differences(folder: RunFolder, recipe: Recipe | Pretraining) -> list[str]:

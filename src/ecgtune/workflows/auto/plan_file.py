@@ -14,6 +14,7 @@ import tomli_w
 from ecgtune.config.auto import PlannedBudget, PlannedData, PlannedModel, PlannedSplit, PlannedTraining
 from ecgtune.config.base import from_tables
 from ecgtune.errors import RunError, SettingError
+from ecgtune.recipes.recipe import stored_tables
 from ecgtune.utils import formatting
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.utils.stored import REMOVE, read_json, read_text, read_toml
@@ -85,7 +86,7 @@ def read_plan(out: Path) -> AutoPlan:
     file = out / PLAN
     tables = read_toml(file, _AGAIN)
     try:
-        return AutoPlan(**from_tables(TABLES, tables, str(file)))
+        return AutoPlan(**from_tables(TABLES, stored_tables(tables), str(file)))
     except SettingError as error:
         where = "" if str(file) in str(error) else f"{file}: "
         raise SettingError(f"{where}{error}; or {_AGAIN}") from None

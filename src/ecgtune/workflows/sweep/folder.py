@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import RunError
-from ecgtune.recipes.recipe import differences, recipe_from_tables, recipe_text
+from ecgtune.recipes.recipe import differences, recipe_from_tables, recipe_text, stored_tables
 from ecgtune.recipes.space import space_table, with_settings
 from ecgtune.training.schemas import SweepSettings
 from ecgtune.utils.csv_cells import csv_text
@@ -105,7 +105,7 @@ def _entry(variant: Variant, weights: str) -> dict[str, Any]:
 
 def _differences(name: str, stored: Mapping[str, Any], variant: Variant, requested: Mapping[str, Any]) -> list[str]:
     """List the differences between the stored and the requested settings of a method."""
-    recipe = recipe_from_tables(parsed_toml(stored["recipe"]), "sweep.json", name)
+    recipe = recipe_from_tables(stored_tables(parsed_toml(stored["recipe"])), "sweep.json", name)
     found = [f"{phrase} in {name}" for phrase in differences(recipe, variant.recipe)]
     before, after = stored["space"], requested["space"]
     for setting in sorted(before.keys() | after.keys()):
