@@ -176,7 +176,7 @@ def test_a_model_by_name_and_file_is_described_and_built_again(tmp_path: Path, m
     monkeypatch.setitem(MODELS, "ecgfounder", replace(entry, weights=replace(entry.weights, sizes=encoder.config)))
     path = written(tmp_path / "model.pth", case, encoder)
     model = load_model("ecgfounder", checkpoint=path, classes=("a", "b"), leads=("II", "I"))
-    assert (model.name, model.checkpoint) == ("ecgfounder", str(path))
+    assert (model.name, model.loaded.checkpoint) == ("ecgfounder", str(path))
     again = build_model(describe_model(model))
     signal = torch.randn(2, 2, 500)
     assert torch.equal(again.eval()(signal), model.eval()(signal))

@@ -114,7 +114,7 @@ def test_the_best_epoch_is_the_averages(tmp_path, monkeypatch):
     rising = iter([0.5, 0.6, 0.7])
     monkeypatch.setattr("ecgtune.training.classification.auroc", lambda label, probability: next(rising))
     model = attach(tiny_classifier(), Full())
-    objective = Watched(model, Full(), TRAINING, VALIDATION, *AVERAGED)
+    objective = Watched(model, Full(), TrainingInputs(TRAINING, VALIDATION), *AVERAGED)
     objective.start = [p.detach().double().clone() for p in model.parameters()]
     train(objective, *AVERAGED, seed=0, folder=RunFolder(tmp_path))
     for weight, followed in zip(model.parameters(), objective.followed, strict=True):

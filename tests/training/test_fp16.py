@@ -12,7 +12,7 @@ from ecgtune.methods.adalora.settings import AdaLoRA
 from ecgtune.methods.attach import attach
 from ecgtune.methods.lora.settings import LoRA
 from ecgtune.methods.own_weights.settings import Full
-from ecgtune.training.batches import Windows
+from ecgtune.training.batches import TrainingInputs, Windows
 from ecgtune.training.callbacks import Callback
 from ecgtune.training.classification import Classification
 from ecgtune.training.loop import train
@@ -52,7 +52,8 @@ class Overflowing(Classification):
 
 def overflowing(folder, tries, method=None, settings=HALF, stop=None):
     method = method or LoRA(rank=2)
-    objective = Overflowing(attach(tiny_classifier(), method), method, TRAINING, VALIDATION, *settings, tries=tries)
+    inputs = TrainingInputs(TRAINING, VALIDATION)
+    objective = Overflowing(attach(tiny_classifier(), method), method, inputs, *settings, tries=tries)
 
     class Stop(Callback):
         def on_step_end(self, step):
@@ -125,7 +126,7 @@ def test_gradients_are_clipped_at_their_own_size(clip, tmp_path):
             seen.append(torch.cat(gradients).norm().item())
 
     settings = loop(HALF, max_grad_norm=clip, epochs=1)
-    objective = Watched(attach(tiny_classifier(), Full()), Full(), TRAINING, VALIDATION, *settings)
+    objective = Watched(attach(tiny_classifier(), Full()), Full(), TrainingInputs(TRAINING, VALIDATION), *settings)
     train(objective, *settings, seed=0, folder=RunFolder(tmp_path))
     assert (max(seen) <= 0.5 + 1e-4) == bool(clip)
     assert max(seen) < 1000  # and not 65,536 times as large

@@ -199,9 +199,8 @@ def test_a_mixer_that_cannot_learn_is_refused():
 @pytest.mark.parametrize("pooling", ["statistics", "attention"])
 def test_any_pooling(pooling, tmp_path):
     model = twelve_lead_classifier(LEADS)
-    model = type(model)(
-        model.encoder, Head(pooling=pooling), model.classes, model.weights, name="x", lead_mixer=model.lead_mixer
-    )
+    head = Head(pooling=pooling)
+    model = type(model)(model.encoder, head, model.classes, model.weights, model.loaded, lead_mixer=model.lead_mixer)
     attach(model, LinearProbe())
     objective = Classification(model, LinearProbe(), TrainingInputs(TRAIN, VAL), *SETTINGS)
     trained = train(objective, *SETTINGS, seed=0, folder=RunFolder(tmp_path))

@@ -209,7 +209,7 @@ class Watched(Classification):
 
 def test_adalora_ends_with_the_ranks_that_were_asked_for(tmp_path):
     method = AdaLoRA(rank=1, start_rank=3)
-    objective = Watched(attach(tiny_classifier(), method), method, TRAINING, VALIDATION, *SETTINGS)
+    objective = Watched(attach(tiny_classifier(), method), method, TrainingInputs(TRAINING, VALIDATION), *SETTINGS)
     train(objective, *SETTINGS, seed=0, folder=RunFolder(tmp_path))
     assert len(objective.alive) == 18
     assert objective.alive[:2] == [36, 36]  # of 12 projections; the first tenth of the steps cuts nothing
@@ -287,7 +287,7 @@ class Breaking(Classification):
 )
 def test_what_is_not_a_number_stops_at_once_and_is_never_saved(what, at, said, ema, tmp_path):
     settings = loop(SETTINGS, save_minutes=1e-9, ema=ema)
-    objective = Breaking(attach(tiny_classifier(), Full()), Full(), TRAINING, VALIDATION, *settings)
+    objective = Breaking(attach(tiny_classifier(), Full()), Full(), TrainingInputs(TRAINING, VALIDATION), *settings)
     objective.at, objective.what = at, what
     folder = RunFolder(tmp_path)
     with pytest.raises(DivergedError, match=said):
