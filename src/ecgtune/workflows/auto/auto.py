@@ -46,8 +46,8 @@ def auto(
 
     data: a CSV or NPZ file of windows, or a folder of WFDB recordings with diagnoses in their headers; `WindowFiles` or
     `RecordFiles`, which say how files are read, such as `RecordFiles("labels.csv", "recordings")` for a table of labels
-    and a folder; or a dataset. One from `read_dataset`, `read_records` or `simulate` is read again by its source; one of
-    arrays (`read_arrays`) is written to an NPZ file in `out`.
+    and a folder; or a dataset. One from `read_dataset`, `read_records` or `simulate` is read again by its source; one
+    of arrays (`read_arrays`) is written to an NPZ file in `out`.
 
     `out` holds fingerprint.json, plan.toml, do/, choice.json, model/, answer.md, next.md, report.html, model.onnx and
     page.html. With `settings.until` the path is that of the result of the last step. Rerun to resume; time that was
