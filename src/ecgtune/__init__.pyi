@@ -34,6 +34,7 @@ from .errors import QuestionError as QuestionError
 from .errors import RunError as RunError
 from .errors import SettingError as SettingError
 from .errors import VerificationError as VerificationError
+from .io.arrays import ArraySettings as ArraySettings
 from .io.arrays import read_arrays as read_arrays
 from .io.label_table import TableColumns as TableColumns
 from .io.readers.base import FileReader as FileReader

@@ -1,12 +1,14 @@
 """Arrays of a Python session: the same dataset as from a file, one line for each that cannot be used, and `auto`."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
 import ecgtune
 from ecgtune.config.auto import AutoSettings
 from ecgtune.errors import DataError, SettingError
-from ecgtune.io.arrays import read_arrays, write_npz
+from ecgtune.io.arrays import ArraySettings, read_arrays, write_npz
 from ecgtune.utils.files import read_json
 
 RNG = np.random.default_rng(0)
@@ -17,7 +19,10 @@ GIVEN = {"signal": SIGNAL, "label": LABEL, "sampling_rate": 100, "leads": ["I", 
 
 
 def made(**change):
-    return read_arrays(**{**GIVEN, **change})
+    given = {**GIVEN, **change}
+    names = {item.name for item in fields(ArraySettings)}
+    settings = ArraySettings(**{name: given.pop(name) for name in names & given.keys()})
+    return read_arrays(**given, settings=settings)
 
 
 def objects(*values):
@@ -123,7 +128,8 @@ def test_a_unit_that_is_unknown_is_refused():
 def test_a_dataset_that_is_written_reads_back(change, tmp_path):
     dataset = made(**change)
     write_npz(dataset, tmp_path / "windows.npz")
-    again = ecgtune.read_dataset(tmp_path / "windows.npz", positive=dataset.positive, cache=False)
+    settings = ecgtune.WindowSettings(positive=dataset.positive, cache=False)
+    again = ecgtune.read_dataset(tmp_path / "windows.npz", settings=settings)
     for name in ("signal", "label", "group", "split"):
         assert np.array_equal(getattr(again, name), getattr(dataset, name)), name
     for name in ("classes", "leads", "unit", "sampling_rate", "group_name"):

@@ -1,4 +1,4 @@
-"""`compare(..., models=...)`: encoders x methods on the same windows, each at its own rate, leads and preset."""
+"""`compare(..., model=[...])`: encoders x methods on the same windows, each at its own rate, leads and preset."""
 
 import csv
 import json

@@ -134,12 +134,11 @@ def simulate(
     basis = tuple(_DOWER) if names != ("II",) else names
     rng_of_leads = np.random.default_rng([seed, len(_DOWER)])  # so that lead II is the same with and without others
     factors = _factors(rng_of_leads, patients, basis)
+    recorder = _Recorder(people, time, sampling_rate, basis, factors)
     values = np.empty((windows, len(names), len(time)), dtype=np.float32)
     step = max(1, _CHUNK_SAMPLES // len(time))
     for rows in (slice(first, first + step) for first in range(0, windows, step)):
-        several = _windows(
-            rng, rng_of_leads, people, patient[rows], fibrillation[rows], time, sampling_rate, basis, factors
-        )
+        several = _windows(rng, rng_of_leads, recorder, patient[rows], fibrillation[rows])
         values[rows] = _arranged(several.astype(np.float32), basis, names)
     label = fibrillation.astype(np.int64)
     digest = hashlib.sha256(values.tobytes() + label.tobytes() + patient.tobytes()).hexdigest()
@@ -156,6 +155,17 @@ def simulate(
         split=None,
         source=Source(f"simulated, seed {seed}", digest, reading=reading),
     )
+
+
+@dataclass(frozen=True)
+class _Recorder:
+    """What is the same for all windows: patients, seconds of the samples, Hz, leads, and the size of waves in them."""
+
+    people: _Patients
+    time: Array
+    sampling_rate: float
+    basis: tuple[str, ...]
+    factors: Array
 
 
 def _lead_names(leads: str | Sequence[str]) -> tuple[str, ...]:
@@ -192,20 +202,17 @@ def _arranged(values: NDArray[np.float32], basis: tuple[str, ...], names: tuple[
 def _windows(
     rng: np.random.Generator,
     rng_of_leads: np.random.Generator,
-    people: _Patients,
+    recorder: _Recorder,
     patient: NDArray[np.int64],
     fibrillation: NDArray[np.bool_],
-    time: Array,
-    sampling_rate: float,
-    basis: tuple[str, ...],
-    factors: Array,
 ) -> Array:
     """Some windows in millivolts, (windows, leads, samples): beats, fibrillatory waves and noise."""
+    people, time, sampling_rate = recorder.people, recorder.time, recorder.sampling_rate
     breath = 0.15 + 0.2 * rng.random(len(patient)), rng.uniform(0, 2 * np.pi, len(patient))  # Hz, phase
-    signal = _beats(rng, people, patient, fibrillation, time, sampling_rate, breath, factors)
+    signal = _beats(rng, recorder, patient, fibrillation, breath)
     waves = np.where(fibrillation, people.f[patient], 0.0)[:, None] * _waves(rng, people.f_rate[patient], time)
     of_second = _noise(rng, people.noise[patient], time, sampling_rate, breath)
-    for values, lead, factor in zip(signal, basis, factors[:, -1], strict=True):
+    for values, lead, factor in zip(signal, recorder.basis, recorder.factors[:, -1], strict=True):
         values += waves * factor[patient][:, None]
         own = lead != "II"
         values += _noise(rng_of_leads, people.noise[patient], time, sampling_rate, breath) if own else of_second
@@ -273,15 +280,13 @@ def _intervals(
 
 def _beats(
     rng: np.random.Generator,
-    people: _Patients,
+    recorder: _Recorder,
     patient: NDArray[np.int64],
     fibrillation: NDArray[np.bool_],
-    time: Array,
-    sampling_rate: float,
     breath: tuple[Array, Array],
-    factors: Array,
 ) -> Array:
     """All beats of all windows, (leads, windows, samples)."""
+    people, time, sampling_rate, factors = recorder.people, recorder.time, recorder.sampling_rate, recorder.factors
     seconds = time[-1]
     beats = int((seconds + 3) / _SHORTEST_RR / 1.2) + 2
     interval, atrial, ventricular = _intervals(rng, people, patient, fibrillation, beats, breath)

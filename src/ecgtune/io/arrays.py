@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ecgtune.config.base import check_settings
 from ecgtune.config.reading import Layout, Unit
 from ecgtune.data.dataset import Dataset, Source, check_rate
 from ecgtune.data.leads import leads_in_file
@@ -29,20 +30,36 @@ ARRAYS = Path("arrays")
 _ROWS = 1024
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ArraySettings:
+    """How arrays are read, beside the arguments of `read_arrays`."""
+
+    unit: Unit | None = None
+    """Unit of the samples; they become millivolts. None leaves them as they are, with `unit == "unknown"`."""
+    split: ArrayLike | None = None
+    """(windows,): "train", "val" or "test"."""
+    group_name: str = "patient"
+    """Kind of the groups, "patient" or "record"."""
+    positive: str | None = None
+    """Positive class of two."""
+    layout: Layout | None = None
+    """Axes of `signal`: "NCT" for (windows, leads, samples), "NTC" for (windows, samples, leads)."""
+    drop_invalid: bool = False
+    """Leave out windows with samples that are no number and windows in which no lead changes."""
+
+
+DEFAULTS = ArraySettings()
+
+
 def read_arrays(
     signal: ArrayLike,
     label: ArrayLike,
     *,
     sampling_rate: float,
     leads: Sequence[str] | None = None,
-    unit: Unit | None = None,
     classes: Sequence[str] | None = None,
     group: ArrayLike | None = None,
-    group_name: str = "patient",
-    split: ArrayLike | None = None,
-    positive: str | None = None,
-    layout: Layout | None = None,
-    drop_invalid: bool = False,
+    settings: ArraySettings = DEFAULTS,
 ) -> Dataset:
     """Make a dataset of arrays, with the checks of `read_dataset`.
 
@@ -57,27 +74,22 @@ def read_arrays(
         Hz, 20 to 10,000.
     leads
         Names of the leads in order, "I" to "V6"; ("II",) by default for one lead, required for several.
-    unit
-        Unit of the samples, "mV", "uV", "V" or "nV"; they become millivolts. None leaves them as they are, with
-        `unit == "unknown"`.
     classes
         Names of the labels; with numbers (windows,) the name of 0, of 1, and so on. Of two the second is positive.
-    group, group_name
-        (windows,): the patient (or record) of each window; a group is never divided by a split. group_name: "patient"
-        or "record".
-    split
-        (windows,): "train", "val" or "test".
-    positive, layout, drop_invalid
-        As of `read_dataset`.
+    group
+        (windows,): the patient (or record) of each window; a group is never divided by a split.
+    settings
+        Unit, split, positive class and more.
 
     Raises DataError, one line with the window, for arrays that cannot be used.
     """
     if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, (int, float, np.integer, np.floating)):
         raise DataError(f"{ARRAYS}: sampling_rate is {sampling_rate!r}; a number in Hz is needed, such as 500")
     check_rate(float(sampling_rate), f"{ARRAYS}: sampling_rate")
-    columns = WindowColumns(layout=layout, drop_invalid=drop_invalid)
+    check_settings(settings, ArraySettings)
+    columns = WindowColumns(layout=settings.layout, drop_invalid=settings.drop_invalid)
     values, names = _windows(signal, leads, columns)
-    texts = {name: _column(name, given, len(values)) for name, given in (("group", group), ("split", split))}
+    texts = {name: _column(name, given, len(values)) for name, given in (("group", group), ("split", settings.split))}
     flags = np.ndim(label) == 2
     text = _flags(label, classes, len(values)) if flags else _column("label", label, len(values))
     assert text is not None
@@ -87,13 +99,13 @@ def read_arrays(
         leads=names,
         sampling_rate=None,
         unit=None,
-        group_name=None if group is None else group_kind(group_name),
+        group_name=None if group is None else group_kind(settings.group_name),
         place="window",
         sample=lambda lead, sample: f"lead {names[lead] if names else lead}, sample {sample} (counted from 0)",
         labels=tuple(map(str, classes or ())) if flags else None,
     )
     blocks: list[NDArray[np.float32]] = []
-    parsed = parse_blocks(ARRAYS, header, _blocks(values, text, **texts), columns, unit, blocks.append)
+    parsed = parse_blocks(ARRAYS, header, _blocks(values, text, **texts), columns, settings.unit, blocks.append)
     order = parsed.classes if classes is None or flags else tuple(map(str, classes))
     codes = parsed.label if flags else np.array([order.index(name) for name in parsed.classes])[parsed.label]
     dataset = Dataset(
@@ -109,7 +121,7 @@ def read_arrays(
         source=Source(str(ARRAYS), "", notes=(*class_notes(order), *parsed.notes)),
     )
     second = order[1] if classes is not None and dataset.task == "binary" else None
-    dataset = dataset.with_positive(positive or second)
+    dataset = dataset.with_positive(settings.positive or second)
     return replace(dataset, source=replace(dataset.source, sha256=content_sha256(dataset)))
 
 
