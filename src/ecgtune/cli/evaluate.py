@@ -75,7 +75,7 @@ def read_for_run(run: Path, data: Path, inputs: InputFlags) -> tuple[Predictor, 
     predictor = open_predictor(run)
     if records.used:
         changed = [name for name in _OF_THE_RUN if getattr(records, name) != getattr(RecordFlags(), name)]
-        changed += ["lead"] if reading.lead is not None else []
+        changed += ["lead"] if inputs.reading.lead is not None else []
         if changed:
             raise SettingError(f"--{changed[0].replace('_', '-')} is that of the run's training; leave it out")
         path = predictor.signal_path()
