@@ -196,3 +196,12 @@ def test_compare_over_folds(data, capsys, tmp_path):
 )
 def test_flags_that_do_not_fit(data, capsys, tokens, said):
     assert said in refused(capsys, *tokens)
+
+
+def test_auto_takes_all_recordings(tmp_path, capsys):
+    (tmp_path / "labels.csv").write_text("record,label\na,x\n")
+    said = refused(
+        capsys, "auto", tmp_path / "labels.csv", "--records", tmp_path, "--limit", 9, "--out", tmp_path / "out"
+    )
+    assert "--limit is for files of windows" in said
+    assert not (tmp_path / "out").exists()

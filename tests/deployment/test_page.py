@@ -63,6 +63,7 @@ def test_labels_are_the_heading(tmp_path):
     many = tuple(f"label {number}" for number in range(20))
     for task, classes, expected in [
         ("binary", ("N", "AF"), "ECG: AF"),
+        ("binary", ("0", "1"), "ECG: class 1"),
         ("multilabel", ("MI", "HYP"), "ECG: MI, HYP"),
         ("multilabel", many, f"ECG: {', '.join(many)}"[:78] + " …"),
     ]:

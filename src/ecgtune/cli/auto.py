@@ -10,6 +10,7 @@ from ecgtune.cli.inputs import InputFlags, check_exists, record_files
 from ecgtune.cli.options import MOST_USED, DataFile, Out, Wait, given, optional
 from ecgtune.cli.output import say
 from ecgtune.config.auto import AutoSettings
+from ecgtune.errors import SettingError
 
 if TYPE_CHECKING:
     AutoFlags = AutoSettings
@@ -37,6 +38,8 @@ def auto(
 
     chosen = AutoSettings(**given(settings))
     if inputs.records.used or data.is_dir():
+        if inputs.reading.limit is not None:
+            raise SettingError("--limit is for files of windows; give a table with fewer recordings")
         headers = inputs.records.labels_from_headers or inputs.records.records is None
         records = replace(inputs.records, labels_from_headers=headers)
         files = record_files(data, replace(inputs, records=records))

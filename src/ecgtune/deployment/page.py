@@ -76,5 +76,5 @@ def write_page(model: Path, path: Path, title: str | None = None) -> Path:
 def heading(metadata: dict[str, Any]) -> str:
     """The labels of a model as a heading."""
     classes = metadata["classes"][1:] if metadata["task"] == "binary" else metadata["classes"]
-    text = f"ECG: {', '.join(classes)}"
+    text = "ECG: " + ", ".join(f"class {name}" if name.isdecimal() else name for name in classes)
     return text if len(text) <= _TITLE_CHARACTERS else f"{text[: _TITLE_CHARACTERS - 2]} …"
