@@ -62,12 +62,11 @@ def _figures_are_not_rendered(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def _cases_are_not_drawn(request: pytest.FixtureRequest) -> Iterator[None]:
     """Reports have no recordings, whose explanation takes as long as a small training, except in `WITH_CASES`."""
-    from ecgtune.workflows import cases, run
+    from ecgtune.workflows import cases
 
     with pytest.MonkeyPatch.context() as patch:
         if not request.path.relative_to(TESTS).as_posix().startswith(WITH_CASES):
-            for module in (cases, run):
-                patch.setattr(module, "write_cases", lambda *_args, **_named: None)
+            patch.setattr(cases, "_write_pictures", lambda *_: None)
         yield
 
 

@@ -30,7 +30,7 @@ def _auto_data() -> Reader:
 def _evaluated() -> Reader:
     from ecgtune.config.commands import EvaluateSettings
     from ecgtune.io.subgroup_columns import read_columns
-    from ecgtune.io.windows import read_dataset
+    from ecgtune.io.windows import WindowSettings, read_dataset
     from ecgtune.runtime.model import Model
     from ecgtune.workflows.evaluate import evaluate
     from hostile.exported import exported
@@ -40,7 +40,7 @@ def _evaluated() -> Reader:
     run, settings = Model(place / "model.onnx"), EvaluateSettings(by=("sex", "age"), map="0=a,1=b")
 
     def read(path: Path) -> object:
-        data = read_dataset(path, sampling_rate=100, cache=False)
+        data = read_dataset(path, sampling_rate=100, settings=WindowSettings(cache=False))
         return evaluate(run, data, settings, out=place / "out", columns=read_columns(path, data, settings.by))
 
     return read

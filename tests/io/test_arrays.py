@@ -9,7 +9,7 @@ import ecgtune
 from ecgtune.config.auto import AutoSettings
 from ecgtune.errors import DataError, SettingError
 from ecgtune.io.arrays import ArraySettings, read_arrays, write_npz
-from ecgtune.utils.files import read_json
+from ecgtune.utils.files import json_value
 
 RNG = np.random.default_rng(0)
 SIGNAL = RNG.normal(size=(8, 2, 300)).astype(np.float32)
@@ -142,6 +142,6 @@ def test_auto_takes_arrays_and_resumes(tmp_path):
     settings = AutoSettings(until="decide")
     for _ in range(2):
         ecgtune.auto(dataset, settings, out=tmp_path)
-    found = read_json(tmp_path / "fingerprint.json")
+    found = json_value(tmp_path / "fingerprint.json")
     assert (found["windows"], found["group"], found["reading"]["positive"]) == (60, "patient", "N")
     assert len(list(tmp_path.glob("windows-*.npz"))) == 1
