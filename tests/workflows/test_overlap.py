@@ -42,6 +42,19 @@ def test_data_and_fingerprints_of_it_give_the_same_pairs(folder, tmp_path, capsy
     assert rows[0] == rows[1]
 
 
+def test_windows_count_as_their_recording(folder, tmp_path, capsys):
+    with np.load(folder / "windows.npz") as arrays:
+        parts = np.concatenate([arrays["signal"][..., :800], arrays["signal"][..., 200:]])
+        np.savez(
+            tmp_path / "parts.npz", signal=parts, label=np.tile(arrays["label"], 2),
+            record=np.tile(arrays["record"], 2), sampling_rate=100, leads=["II"],
+        )  # fmt: skip
+    run("data", "overlap", tmp_path / "parts.npz", folder / "records", "--out", tmp_path / "pairs.csv")
+    assert "20 of 60 recordings of" in capsys.readouterr().out
+    pairs = [(row["first"], row["second"]) for row in csv.DictReader((tmp_path / "pairs.csv").open(newline=""))]
+    assert sorted(pairs) == sorted(set(pairs))
+
+
 def test_names_are_left_out_unless_they_are_asked_for(folder, tmp_path):
     run("data", "fingerprint", folder / "records", "--out", tmp_path / "prints.npz")
     with np.load(tmp_path / "prints.npz") as stored:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -87,22 +88,32 @@ def data_overlap(
 ) -> DataOverlap:
     """Find the recordings of a first data set that are in a second; each is data or a file of `fingerprint`.
 
+    Windows count as the recording that they are of; a pair has the intervals of all its windows.
+
     out: CSV file of the pairs. Other arguments as for `fingerprint`. Raises DataError for files that cannot be used.
     """
     prints = [prints_of(Path(each), lead=lead, options=options) for each in (first, second)]
     try:
-        pairs = tuple(overlap(*prints))
+        found = overlap(*prints)
     except DataError as error:
         raise DataError(f"{first} and {second}: {error}") from None
+    total: Counter[tuple[str, str]] = Counter()
+    for pair in found:
+        total[pair.first, pair.second] += pair.intervals
+    pairs = tuple(Overlap(*names, intervals) for names, intervals in total.items())
     if out is not None:
         rows = [(pair.first, pair.second, pair.intervals) for pair in pairs]
         write_text(Path(out), csv_text([("first", "second", "intervals"), *rows]))
     return DataOverlap(
         pairs,
         tuple(dict.fromkeys(pair.first for pair in pairs)),
-        (len(prints[0]), len(prints[1])),
-        (int(prints[0].comparable.sum()), int(prints[1].comparable.sum())),
+        (_recordings(prints[0].name), _recordings(prints[1].name)),
+        (_recordings(prints[0].name[prints[0].comparable]), _recordings(prints[1].name[prints[1].comparable])),
     )
+
+
+def _recordings(name: NDArray[np.str_]) -> int:
+    return len(np.unique(name))
 
 
 def pretraining_warnings(model: Classifier, dataset: Dataset, test: NDArray[np.int64]) -> list[str]:
