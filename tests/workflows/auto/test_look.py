@@ -5,7 +5,7 @@ import pytest
 
 from ecgtune.data.plausibility import fitting_rates
 from ecgtune.data.simulation import simulate
-from ecgtune.errors import QuestionError, RunError
+from ecgtune.errors import DataError, QuestionError, RunError
 from ecgtune.io.records.reading import RecordFiles
 from ecgtune.io.windows import WindowFiles
 from ecgtune.io.writing import write_csv
@@ -75,3 +75,14 @@ def test_a_folder_of_another_auto_is_refused(tmp_path):
     looked(tmp_path / "windows.csv", tmp_path / "out")
     with pytest.raises(RunError, match="another auto"):
         looked(tmp_path / "windows.csv", tmp_path / "out", sampling_rate=200)
+
+
+def test_copies_of_one_signal_are_refused_before_they_fill_the_file(tmp_path, monkeypatch):
+    windows = simulate(20, seed=1)
+    names, signal = [f"r{number}" for number in range(20)], np.repeat(windows.signal[:1], 20, axis=0)
+    np.savez(tmp_path / "w.npz", signal=signal, label=windows.label, record=names, sampling_rate=100, leads=["II"])
+    assert len(looked(tmp_path / "w.npz", tmp_path / "out")["duplicates"]) == 190
+    monkeypatch.setattr("ecgtune.workflows.auto.look._MOST_PAIRS", 100)
+    with pytest.raises(DataError, match="190 pairs of records have the same signal; leave the copies out"):
+        looked(tmp_path / "w.npz", tmp_path / "more")
+    assert not (tmp_path / "more").exists()

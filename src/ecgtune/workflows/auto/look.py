@@ -32,6 +32,7 @@ from ecgtune.workflows.auto.schemas import Fingerprint
 FILE = "fingerprint.json"
 FORMAT = 1
 _EXAMPLES = 10  # of recordings that were left out
+_MOST_PAIRS = 100_000  # of duplicates: a larger file could not be read again
 _SAMPLED = 256  # windows whose quality is measured
 #: Findings of recordings that are counted.
 _FINDINGS = ("derived", "zeroed", "constant", "saturated", "filled", "interrupted", "repeated", "still")
@@ -54,6 +55,9 @@ def look(request: Mapping[str, Any], out: Path, *, progress: ProgressBar) -> dic
     progress.describe("look")
     kind = request["kind"]
     found = _recordings(request, out, progress) if kind == "records" else _windows(request)
+    pairs = len(found["duplicates"])
+    if pairs > _MOST_PAIRS:
+        raise DataError(f"{counted(pairs, 'pair')} of {found['group']}s have the same signal; leave the copies out")
     found = {"format": FORMAT, "request": dict(request), **found}
     write_json(file, found)
     return found
