@@ -122,7 +122,8 @@ def auto_row(task: str, budget: str, out: Path) -> dict[str, Any]:
     taken = next(row for row in choice["candidates"] if row["name"] == choice["chosen"])
     seconds = json_value(out / "spent.json")["seconds"]
     facts = {"windows": taken["train_windows"], "epochs": taken["epochs"], "seconds": f"{seconds:.0f}"}
-    return row_of(task, budget, f"auto: {taken['method']} x {len(test['runs'])}", test) | facts
+    methods = [row["method"] for row in choice["candidates"] if row["name"] in choice["members"]]
+    return row_of(task, budget, f"auto: {' + '.join(dict.fromkeys(methods))} x {len(test['runs'])}", test) | facts
 
 
 def hand_row(task: str, budget: str, method: str, out: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ def point(windows, score):
 
 def facts(**changed):
     choice = {"reason": "the probe is kept", "chosen": "probe", "validated": 60, "groups": 30, "runs": ["model"]}
+    choice["members"] = ["probe"]
     return {
         "headline": "probe: test AUROC 0.800",
         "run": Path("out/model"),
@@ -35,6 +36,9 @@ def facts(**changed):
         "rungs": [{"scores": {"ecg-fm-tiny": 0.82}}, {"scores": {"lora": 0.8}}],
         "missing": {"full": "no time was left"},
         "test": {"runs": ["model"]},
+        "averaged": "seeds",
+        "seconds": 4.0,
+        "trainable": [3],
         "level": {"n": 30, "metrics": {"auroc": ENTRY}},
         "unit": "record",
         "metrics": {"training": {"seconds": 4.0}, "parameters": {"trainable": 3, "total": 9}},

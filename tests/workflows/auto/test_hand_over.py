@@ -59,3 +59,23 @@ def test_the_answer_says_how_well_each_method_was_trained(change, said):
     trials = [small, {**TRAINING, "method": "full", **change}, {"method": "lora", "failed": "it takes other windows"}]
     (sentence,) = _trained({"trials": trials, "training": 3000, "whole": {"full": 100.0}}, AutoPlan())
     assert said in sentence
+
+
+@pytest.mark.parametrize(
+    ("members", "runs", "of", "what", "averaged"),
+    [
+        (["a"], 1, None, "probe (9 windows)", ""),
+        (["a"], 1, "methods", "probe (9 windows)", "probe (9 windows) and lora (9 windows)"),
+        (["a", "b"], 2, "methods", "the mean of 2 trainings (probe (9 windows) and lora (9 windows))", None),
+        (["a"], 5, "folds", "the mean of 5 trainings (probe (9 windows))", "folds"),
+        (["a", "c"], 2, "seeds", "the mean of 2 trainings (probe (9 windows))", "seeds"),
+    ],
+)
+def test_the_headline_names_every_method_of_a_mean(members, runs, of, what, averaged):
+    titles = {"a": "probe (9 windows)", "b": "lora (9 windows)", "c": "probe (9 windows)"}
+    candidates = [{"name": name, "title": title} for name, title in titles.items()]
+    ensemble = None if of is None else {"of": of, "members": ["a", "b"] if of == "methods" else members}
+    choice = {"candidates": candidates, "members": members, "runs": ["run"] * runs, "ensemble": ensemble}
+    assert hand_over._what(choice) == what
+    if averaged is not None:
+        assert hand_over._averaged(choice) == averaged

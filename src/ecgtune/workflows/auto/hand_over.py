@@ -82,13 +82,13 @@ def _facts(
     found, test, results = read_fingerprint(out), read_tested(out), read_results(out)
     curve = read_json(out / CURVE, Curve, REMOVE)
     folders = [out / name for name in test["runs"]]
-    metrics = read_result(RunFolder(folders[0]).metrics, TestedMetrics)
+    every = [read_result(RunFolder(folder).metrics, TestedMetrics) for folder in folders]
+    metrics = every[0]
     level = test["group"] if "metrics" in test["group"] else test["window"]
     unit = test["group"].get("of", "window") if "metrics" in test["group"] else "window"
-    taken = next(row for row in choice["candidates"] if row["name"] == choice["chosen"])
     auroc = level["metrics"]["auroc"]
     headline = (
-        f"{_what(choice, taken)}: test AUROC {formatting.score(auroc['value'])} "
+        f"{_what(choice)}: test AUROC {formatting.score(auroc['value'])} "
         f"(95 % interval {formatting.interval(auroc)}) per {unit}"
     )
     return {
@@ -99,6 +99,7 @@ def _facts(
         "plan_rows": [(key, f"{_shown(plan.value(key))}: {reason}") for key, reason in stored_reasons(out).items()],
         "split": read_split_facts(out),
         "choice": choice,
+        "averaged": _averaged(choice),
         "candidates": _shown_candidates(choice["candidates"]),
         "encoder": results["encoder"],
         "trained": _trained(results, plan),
@@ -108,6 +109,8 @@ def _facts(
         "level": level,
         "unit": unit,
         "metrics": metrics,
+        "seconds": sum(own["training"]["seconds"] for own in every),
+        "trainable": list(dict.fromkeys(own["parameters"]["trainable"] for own in every)),
         "calibration": metrics["calibration"]["sentence"],
         "threshold": decision_sentence(metrics),
         "size": (out / EXPORTED).stat().st_size if (out / EXPORTED).is_file() else None,
@@ -154,10 +157,23 @@ def _trained(results: dict[str, Any], plan: AutoPlan) -> list[str]:
     return sentences
 
 
-def _what(choice: dict[str, Any], taken: dict[str, Any]) -> str:
-    if len(choice["runs"]) == 1:
-        return taken["title"]
-    return f"the mean of {len(choice['runs'])} trainings ({taken['title']})"
+def _titles(choice: dict[str, Any], names: list[str]) -> str:
+    """The candidates of these names, each title once."""
+    titles = {row["name"]: row["title"] for row in choice["candidates"]}
+    return " and ".join(dict.fromkeys(titles[name] for name in names))
+
+
+def _what(choice: dict[str, Any]) -> str:
+    taken = _titles(choice, choice["members"])
+    return taken if len(choice["runs"]) == 1 else f"the mean of {len(choice['runs'])} trainings ({taken})"
+
+
+def _averaged(choice: dict[str, Any]) -> str:
+    """What the ensemble is the mean of: folds, seeds, or the methods by name."""
+    if not choice["ensemble"]:
+        return ""
+    of = choice["ensemble"]["of"]
+    return _titles(choice, choice["ensemble"]["members"]) if of == "methods" else of
 
 
 def _shown(value: Any) -> str:
