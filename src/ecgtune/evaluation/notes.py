@@ -87,12 +87,16 @@ def _size_notes(metrics: Sequence[dict[str, Any]]) -> list[str]:
         return []
     split = metrics[0]["split"]
     test = split["counts"]["test"]
-    units = test["groups"] or test["windows"]
-    unit = split["unit"] if test["groups"] else "window"
+    return size_notes("test split", test["groups"] or test["windows"], split["unit"] if test["groups"] else "window")
+
+
+def size_notes(part: str, units: int, unit: str) -> list[str]:
+    """A sentence where `part`, such as "test split", has few units, which intervals resample."""
     if units >= FEW_GROUPS:
         return []
-    size = formatting.counted(units, unit)
-    return [f"The test split has only {size}: the intervals are rough and tend to be too narrow."]
+    return [
+        f"The {part} has only {formatting.counted(units, unit)}: the intervals are rough and tend to be too narrow."
+    ]
 
 
 def _undefined(rows: Sequence[dict[str, Any]]) -> list[str]:

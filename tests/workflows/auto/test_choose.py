@@ -37,8 +37,8 @@ def candidate(out, given, method, skill, seed=0):
     trials = []
     for number in range(given.rounds):
         rows = given.split(number).val
-        probability = predictions(DATA.label[rows], skill)
-        score = score_of("binary", DATA.label[rows], probability)
+        probability = predictions(given.dataset.label[rows], skill)
+        score = score_of("binary", given.dataset.label[rows], probability)
         trials.append(trained(number, method=method, seed=seed, score=score))
         folder = out / "do" / trials[-1]["name"] / f"round-{number}"
         folder.mkdir(parents=True)
@@ -59,6 +59,19 @@ def test_the_probe_is_kept_where_nothing_is_shown_to_be_better(probe, other, tak
     assert found["chosen"].startswith(taken)
     assert (found["difference"]["ci_low"] > 0) == (taken == "lora")
     assert json.dumps(found)
+
+
+@pytest.mark.parametrize(("patients", "taken"), [(1, "probe"), (5, "probe"), (6, "lora")])
+def test_a_handful_of_patients_shows_no_difference(patients, taken, tmp_path):
+    number = np.unique(DATA.group, return_inverse=True)[1]
+    part = np.where(number < patients, "val", np.where(number < 40, "train", "test"))
+    label = np.arange(400) % 2  # both classes in each patient
+    given = replace(material(), dataset=replace(DATA, label=label), part=part)
+    found = choice(tmp_path, given, ("probe", -1.0), ("lora", 3.0))
+    assert found["chosen"].startswith(taken)
+    assert found["difference"]["ci_low"] > 0
+    if taken == "probe":
+        assert f"{patients} patient" in found["reason"]
 
 
 def test_independent_candidates_of_equal_skill_become_an_ensemble(tmp_path):

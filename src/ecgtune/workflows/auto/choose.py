@@ -48,6 +48,7 @@ from ecgtune.workflows.run import run_recipe
 MODEL, TESTED = "model", "test.json"
 METRIC = "auroc"
 RESAMPLES, LEVEL = 500, 0.95
+FEWEST_GROUPS = 6  #: A difference with the same sign in all of five patients has p = 1/16 (two-sided sign test).
 _LEAST_FINAL = 30.0  # seconds that a last training after folds may take at least
 
 
@@ -66,12 +67,17 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """What candidates are compared on: labels (windows, ...), groups, and resamples of the groups."""
+    """What candidates are compared on: labels (windows, ...), groups, their name, and resamples of the groups."""
 
     task: Task
     classes: tuple[str, ...]
     label: NDArray[Any]
     index: NDArray[np.int64]
+    unit: str = "window"
+
+    @property
+    def groups(self) -> int:
+        return int(self.index.max()) + 1
 
     def draws(self, copies: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         """The metric of the windows, then of each resample of their groups: (1 + resamples,), the mean over copies."""
@@ -82,7 +88,7 @@ class Validation:
         for copy in copies:
             scorer = make_scorer(self.label, copy, decision, self.classes)
             own = [scorer(np.ones((1, len(self.label))))[METRIC]]
-            for counts in resampled_counts(int(self.index.max()) + 1, len(self.label), RESAMPLES, 0):
+            for counts in resampled_counts(self.groups, len(self.label), RESAMPLES, 0):
                 own.append(scorer(counts[:, self.index])[METRIC])
             values.append(np.concatenate(own))
         return np.mean(values, axis=0)
@@ -146,7 +152,8 @@ def _copies(
 def validation_of(material: Material, rows: NDArray[np.int64]) -> Validation:
     dataset = material.dataset
     group = None if dataset.group is None else dataset.group[rows]
-    return Validation(dataset.task, dataset.classes, dataset.label[rows], group_index(group, len(rows))[1])
+    unit = "window" if group is None else dataset.group_name or "recording"
+    return Validation(dataset.task, dataset.classes, dataset.label[rows], group_index(group, len(rows))[1], unit)
 
 
 def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation: Validation) -> dict[str, Any]:
@@ -161,24 +168,16 @@ def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation
     if probes and others:
         best, probe = others[0], probes[0]
         difference = _difference(draws[best.name], draws[probe.name])
-        shown = difference["ci_low"] > 0
+        shown = _is_shown(difference, validation)
         taken = best if shown else probe
-        alike = difference["value"] == difference["ci_low"] == difference["ci_high"] == 0
-        text = f"{formatting.signed(difference['value'])}, 95 % interval {formatting.signed_interval(difference)}"
-        reason = (
-            f"{_title(best)} is shown to be better than the probe on validation (AUROC {text})"
-            if shown
-            else f"the probe is kept: {_title(best)} ranks the validation windows as it does"
-            if alike
-            else f"the probe is kept: nothing is shown to be better on validation (best other: {_title(best)}, {text})"
-        )
+        reason = _reason(best, difference, validation)
     ensemble = _ensemble(taken, ranked, draws, validation)
     members = ensemble["members"] if ensemble and ensemble["helps"] else [taken.name]
     by_name = {one.name: one for one in everyone}
     return {
         "metric": METRIC,
         "validated": len(validation.label),
-        "groups": int(validation.index.max()) + 1,
+        "groups": validation.groups,
         "candidates": [_row(one, draws[one.name]) for one in ranked],
         "chosen": taken.name,
         "difference": difference,
@@ -187,6 +186,19 @@ def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation
         "members": members,
         "runs": _runs([by_name[name] for name in members], ensemble),
     }
+
+
+def _reason(best: Candidate, difference: dict[str, float], validation: Validation) -> str:
+    """A clause on the choice between the probe and the best other candidate."""
+    text = f"{formatting.signed(difference['value'])}, 95 % interval {formatting.signed_interval(difference)}"
+    if _is_shown(difference, validation):
+        return f"{_title(best)} is shown to be better than the probe on validation (AUROC {text})"
+    if difference["value"] == difference["ci_low"] == difference["ci_high"] == 0:
+        return f"the probe is kept: {_title(best)} ranks the validation windows as it does"
+    if validation.groups < FEWEST_GROUPS:
+        few = formatting.counted(validation.groups, validation.unit)
+        return f"the probe is kept: {few} for validation cannot show a difference (best other: {_title(best)}, {text})"
+    return f"the probe is kept: nothing is shown to be better on validation (best other: {_title(best)}, {text})"
 
 
 def _runs(members: Sequence[Candidate], ensemble: dict[str, Any] | None) -> list[str]:
@@ -210,7 +222,7 @@ def _ensemble(
         mean, members = [np.mean([one.copies[0] for one in group], axis=0)], [one.name for one in group]
         of = "seeds" if len(same) > 1 else "methods"
     difference = _difference(validation.draws(mean), draws[taken.name])
-    return {"of": of, "members": members, "difference": difference, "helps": difference["ci_low"] > 0}
+    return {"of": of, "members": members, "difference": difference, "helps": _is_shown(difference, validation)}
 
 
 def _kind(one: Candidate) -> tuple[Any, ...]:
@@ -221,6 +233,11 @@ def _kind(one: Candidate) -> tuple[Any, ...]:
 def _difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[str, float]:
     low, high = percentile_interval(first[1:] - second[1:], LEVEL)
     return {"value": float(first[0] - second[0]), "ci_low": low, "ci_high": high}
+
+
+def _is_shown(difference: dict[str, float], validation: Validation) -> bool:
+    """Whether a difference is above 0 by its interval, which means nothing for fewer than `FEWEST_GROUPS` groups."""
+    return difference["ci_low"] > 0 and validation.groups >= FEWEST_GROUPS
 
 
 def _row(one: Candidate, draws: NDArray[np.float64]) -> dict[str, Any]:

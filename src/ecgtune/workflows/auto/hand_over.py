@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgtune.errors import EcgtuneError
+from ecgtune.evaluation.notes import size_notes
 from ecgtune.reporting.auto import write_auto, write_auto_report
 from ecgtune.reporting.folders import readable
 from ecgtune.reporting.wording import decision_sentence
@@ -106,6 +107,7 @@ def _facts(
         "rungs": results["rungs"],
         "missing": results["missing"],
         "test": test,
+        "few": _few(choice, metrics),
         "level": level,
         "unit": unit,
         "metrics": metrics,
@@ -155,6 +157,16 @@ def _trained(results: dict[str, Any], plan: AutoPlan) -> list[str]:
             text += f"; {plan.training.epochs} epochs of all windows take about {needed} on this machine"
         sentences.append(f"{text}.")
     return sentences
+
+
+def _few(choice: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
+    """Sentences on a validation or test split of few patients, recordings or windows."""
+    split, test = metrics["split"], metrics["split"]["counts"]["test"]
+    unit = split["unit"] if test["groups"] else "window"
+    return [
+        *size_notes("validation", choice["groups"], unit),
+        *size_notes("test split", test["groups"] or test["windows"], unit),
+    ]
 
 
 def _titles(choice: dict[str, Any], names: list[str]) -> str:
