@@ -29,7 +29,7 @@ from pages import amount, markdown, update
 import ecgtune
 from ecgtune.deployment.int8_graph import FORMATS
 from ecgtune.deployment.run import read_run
-from ecgtune.deployment.verification import original_probability, verification_windows
+from ecgtune.deployment.verification import original, verification_windows
 from ecgtune.errors import VerificationError
 from ecgtune.evaluation.groups import pooled_probability
 from ecgtune.runtime import Model
@@ -208,7 +208,7 @@ def formats(opened: Any, folder: Path, count: int) -> dict[str, Any]:
     run = read_run(run_of("ecg-fm-tiny", ecgtune.LinearProbe(), data, folder / "probe", 20))
     windows = verification_windows(run, None)
     rate = windows.sampling_rate
-    expected = original_probability(run, windows.signal, rate)
+    expected = original(run, windows.signal, rate)[0]
     parts = [
         write_csv(folder / f"part{start}.csv", windows.signal[start : start + PART, 0].reshape(1, -1), run.leads)
         for start in range(0, len(windows.signal), PART)

@@ -259,11 +259,22 @@ def test_without_the_data_it_verifies_on_simulated_windows_and_says_so(folder, t
         assert "simulated windows, because the data of the run cannot be read again" in capsys.readouterr().out
         run("export", folder / "run", tmp_path / "model.onnx", "--verify", moved)
         assert f"60 windows of {moved.name}" in capsys.readouterr().out
+        run("export", folder / "run", tmp_path / "model.onnx", "--verify", moved, "--verify-windows", "7")
+        assert f"7 of 60 windows of {moved.name}" in capsys.readouterr().out
     finally:
         moved.rename(folder / "windows.npz")
     np.savez(tmp_path / "classes.npz", signal=np.eye(600)[:6], label=[*"aabbcc"], sampling_rate=100)
     message = refused(capsys, "export", folder / "run", tmp_path / "no.onnx", "--verify", tmp_path / "classes.npz")
     assert "has the labels a, b, c of II, but the run has 0, 1 of II" in message
+
+
+def test_a_part_of_the_test_windows_verifies(folder, tmp_path, capsys):
+    run("export", folder / "run", tmp_path / "model.onnx", "--verify-windows", "3")
+    report = Model(tmp_path / "model.onnx").metadata["verification"]
+    assert report["windows"].startswith("3 of ")
+    assert report["kernels"]["usual"]["count"] == 3
+    message = refused(capsys, "export", folder / "run", tmp_path / "no.onnx", "--verify-windows", "0")
+    assert "verify_windows is 0; allowed: 1 or more" in message
 
 
 def array(path, **arrays):

@@ -217,10 +217,14 @@ class ExportSettings:
     """Sampling rate of the file's input in Hz; that of the training data when not given."""
     verify: str | Path | None = None
     """CSV or NPZ file of labelled windows to verify on; the test windows of the run when not given."""
+    verify_windows: int | None = None
+    """Verify on at most so many of these windows, evenly spread; on all when not given."""
 
     def __post_init__(self) -> None:
         check_fields(self)
         require(self.rate is None or self.rate > 0, f"rate is {self.rate}; allowed: above 0 (Hz)")
+        most = self.verify_windows
+        require(most is None or most > 0, f"verify_windows is {most}; allowed: 1 or more")
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,8 @@ from ecgtune.deployment.run import Run
 from ecgtune.deployment.verification import (
     VerificationWindows,
     calibration_windows,
-    original_novelty,
-    original_probability,
+    original,
     original_seconds,
-    verification_windows,
 )
 from ecgtune.errors import VerificationError
 from ecgtune.models.registry import licence_of
@@ -51,21 +49,19 @@ REFUSED = "the exported model does not predict as the run does, so nothing is wr
 
 
 def export_run(
-    run: Run, path: Path, *, int8: bool = False, sampling_rate: float | None = None, verify: Path | None = None
+    run: Run, path: Path, windows: VerificationWindows, *, int8: bool = False, sampling_rate: float | None = None
 ) -> Verified:
     """Write `run` as the file `path` and its verification as `<name>.verification.json` beside it.
 
-    path: of an ONNX file; with the ending .pte, of a program of ExecuTorch. int8: weights of eight bits, of an ONNX
-    file; of the formats that pass the verification the fastest is taken. sampling_rate: Hz of the graph's input; that
-    of the training data when not given. verify: file of labelled windows to verify on, instead of the run's test
-    windows.
+    path: of an ONNX file; with the ending .pte, of a program of ExecuTorch. windows: to verify on. int8: weights of
+    eight bits, of an ONNX file; of the formats that pass the verification the fastest is taken. sampling_rate: Hz of
+    the graph's input; that of the training data when not given.
 
     Raises VerificationError, and leaves an earlier file as it was, where float32 probabilities differ by more than
     1e-5, or no format of eight bits changes at most 0.5 % of the decisions and loses at most 0.002 of AUROC.
     """
     rate = run.sampling_rate if sampling_rate is None else float(sampling_rate)
     check_rate(rate, "the rate of the input,")
-    windows = verification_windows(run, verify)
     data = run.metrics["data"]
     samples = round(data["samples"] * rate / data["sampling_rate"])
     steps = run.preprocessing.steps
@@ -114,8 +110,8 @@ class _Verification:
     def of(cls, run: Run, windows: VerificationWindows, rate: float) -> _Verification:
         signal = windows.at(rate)
         simulated = simulated_windows(len(run.leads), signal.shape[2], rate)
-        probability, of_simulated = (original_probability(run, each, rate) for each in (signal, simulated))
-        novelty, of_simulated_novelty = (original_novelty(run, each, rate) for each in (signal, simulated))
+        probability, novelty = original(run, signal, rate)
+        of_simulated, of_simulated_novelty = original(run, simulated, rate)
         seconds = original_seconds(run, signal, rate)
         return cls(
             run, windows, signal, probability, simulated, of_simulated, novelty, of_simulated_novelty, rate, seconds

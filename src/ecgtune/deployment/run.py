@@ -133,10 +133,15 @@ class Run(Predictor):
         return self._calibrated(self._outputs(lambda model: model, windows, sampling_rate, precision))
 
     def assess(self, signal: np.ndarray, sampling_rate: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        return self.assess_windows(*self.checked_windows(signal, sampling_rate))
+
+    def assess_windows(
+        self, windows: np.ndarray, sampling_rate: float, precision: PredictionPrecision = "auto"
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Probabilities (windows, classes) and novelty (windows,) of checked windows, None without the score."""
         if self.novelty is None:
-            return super().assess(signal, sampling_rate)
-        windows, rate = self.checked_windows(signal, sampling_rate)
-        found = self._outputs(WithFeatures, windows, rate, "auto")
+            return self.predict_windows(windows, sampling_rate, precision), None
+        found = self._outputs(WithFeatures, windows, sampling_rate, precision)
         classes = len(self.classes)
         return self._calibrated(found[:, :classes]), self.novelty(found[:, classes:])
 

@@ -46,7 +46,7 @@ class VerificationWindows:
 
     def references(self, probability: NDArray, novelty: NDArray | None) -> References:
         """Digests, probabilities and novelty of at most `KEPT` of the windows, evenly spread."""
-        rows = np.unique(np.linspace(0, len(self.signal) - 1, KEPT).astype(np.int64))
+        rows, _ = _spread(np.arange(len(self.signal)), KEPT)
         unknown = np.full(len(rows), -1)
         recording = unknown if self.recording is None else np.unique(self.recording, return_inverse=True)[1][rows]
         return References(
@@ -58,14 +58,16 @@ class VerificationWindows:
         )
 
 
-def verification_windows(run: Run, file: Path | None) -> VerificationWindows:
+def verification_windows(run: Run, file: Path | None = None, most: int | None = None) -> VerificationWindows:
     """The run's own test windows, read again; or those of a stated file of labelled windows.
+
+    most: windows, evenly spread, where there are more; None for all.
 
     Simulated windows where the run's data are gone or have changed, which `origin` says with the reason. Raises
     DataError or SettingError for a stated file that cannot be used.
     """
     if file is not None:
-        return _of_file(run, file)
+        return _of_file(run, file, most)
     data = run.metrics["data"]
     try:
         dataset = read_again(data.get("reading"), data["sha256"])
@@ -77,15 +79,24 @@ def verification_windows(run: Run, file: Path | None) -> VerificationWindows:
         )
         return VerificationWindows(signal, run.sampling_rate, None, None, origin)
     dataset = dataset.with_positive(run.positive)
-    rows = read_split(RunFolder(run.folder))["test"]
+    test = read_split(RunFolder(run.folder))["test"]
+    rows, of = _spread(test, most)
     recording = dataset.recording if dataset.recording is not None else dataset.group
     return VerificationWindows(
         np.ascontiguousarray(dataset.signal[rows]),
         dataset.sampling_rate,
         dataset.label[rows],
         None if recording is None else recording[rows],
-        f"{counted(len(rows), 'test window')} of the run, {Path(dataset.source.path).name}",
+        f"{of}{counted(len(test), 'test window')} of the run, {Path(dataset.source.path).name}",
     )
+
+
+def _spread(rows: NDArray[np.int64], most: int | None) -> tuple[NDArray[np.int64], str]:
+    """At most so many of the rows, evenly spread, and `1,024 of ` where these are not all."""
+    if most is None or len(rows) <= most:
+        return rows, ""
+    chosen = np.unique(np.linspace(0, len(rows) - 1, most).astype(np.int64))
+    return rows[chosen], f"{len(chosen):,} of "
 
 
 def calibration_windows(run: Run, sampling_rate: float, count: int = 128) -> NDArray[np.float32]:
@@ -102,14 +113,9 @@ def calibration_windows(run: Run, sampling_rate: float, count: int = 128) -> NDA
     return VerificationWindows(signal, rate, None, None, "").at(sampling_rate)
 
 
-def original_probability(run: Run, windows: NDArray[np.float32], sampling_rate: float) -> NDArray[np.float64]:
-    """What the run gives in float32, (windows, classes)."""
-    return run.predict(windows, sampling_rate, precision="fp32")
-
-
-def original_novelty(run: Run, windows: NDArray[np.float32], sampling_rate: float) -> NDArray[np.float64] | None:
-    """The novelty that the run gives in float32, (windows,); None for a run without the score."""
-    return None if run.novelty is None else run.novelty(run.embed(windows, sampling_rate, precision="fp32"))
+def original(run: Run, windows: NDArray[np.float32], sampling_rate: float) -> tuple[NDArray, NDArray | None]:
+    """Probabilities (windows, classes) and novelty (windows,) of the run in float32; None for one without the score."""
+    return run.assess_windows(*run.checked_windows(windows, sampling_rate), "fp32")
 
 
 def original_seconds(run: Run, windows: NDArray[np.float32], sampling_rate: float) -> float:
@@ -117,12 +123,12 @@ def original_seconds(run: Run, windows: NDArray[np.float32], sampling_rate: floa
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return seconds_per_window(lambda one: original_probability(run, one, sampling_rate), windows)
+        return seconds_per_window(lambda one: run.predict(one, sampling_rate, precision="fp32"), windows)
     finally:
         torch.set_num_threads(threads)
 
 
-def _of_file(run: Run, file: Path) -> VerificationWindows:
+def _of_file(run: Run, file: Path, most: int | None) -> VerificationWindows:
     dataset = read_dataset(file)
     if run.positive in dataset.classes and dataset.task == "binary":
         dataset = dataset.with_positive(run.positive)
@@ -133,10 +139,11 @@ def _of_file(run: Run, file: Path) -> VerificationWindows:
             " a file of windows like those of the training"
         )
     run.check_length(dataset.samples, dataset.sampling_rate, str(file))
+    rows, of = _spread(np.arange(len(dataset)), most)
     return VerificationWindows(
-        np.ascontiguousarray(dataset.signal),
+        np.ascontiguousarray(dataset.signal[rows]),
         dataset.sampling_rate,
-        dataset.label,
-        dataset.group,
-        f"{counted(len(dataset), 'window')} of {file.name}",
+        dataset.label[rows],
+        None if dataset.group is None else dataset.group[rows],
+        f"{of}{counted(len(dataset), 'window')} of {file.name}",
     )

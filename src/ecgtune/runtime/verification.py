@@ -152,10 +152,9 @@ def measured(
     """
     import onnxruntime
 
-    model = Model(path, threads=1)
-    models = {"usual": model}
-    if model.metadata.get("precision") != "float32":
-        models["exact"] = Model(path, threads=1, exact=True)
+    models = {"usual": Model(path)}
+    if models["usual"].metadata.get("precision") != "float32":
+        models["exact"] = Model(path, exact=True)
     kernels = {}
     for name, each in models.items():
         rate, scores = each.sampling_rate, None
@@ -168,7 +167,7 @@ def measured(
             kernels[name]["novelty"] = novelty_difference(novelty, scores)
     return {
         "kernels": kernels,
-        "seconds_per_window": {"onnxruntime": model_seconds(model, signal)},
+        "seconds_per_window": {"onnxruntime": model_seconds(Model(path, threads=1), signal)},
         **measured_on(f"onnxruntime {onnxruntime.__version__}"),
     }
 

@@ -41,9 +41,11 @@ def export(run: Predictor | str | Path, path: str | Path, settings: ExportSettin
         raise SettingError(f"{path} is a folder; give the name of a file")
     from ecgtune.deployment.export import export_run
     from ecgtune.deployment.run import Run, load_run
+    from ecgtune.deployment.verification import verification_windows
 
     loaded = run if isinstance(run, Predictor) else load_run(run)
     if not isinstance(loaded, Run):
         raise SettingError(f"{type(run).__name__} has no one graph to export; give the folder of one run")
     verify = None if settings.verify is None else Path(settings.verify)
-    return export_run(loaded, path, int8=settings.int8, sampling_rate=settings.rate, verify=verify)
+    windows = verification_windows(loaded, verify, settings.verify_windows)
+    return export_run(loaded, path, windows, int8=settings.int8, sampling_rate=settings.rate)

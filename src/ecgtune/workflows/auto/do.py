@@ -24,21 +24,25 @@ from ecgtune.workflows.auto.trial import PROBE, name_of
 RESULTS = "results.json"
 #: Fraction of the first tenth of the time for the probes; the machine may be slower than it was measured.
 _EARLY = 0.55
+#: Fraction of the time for trainings that a probe of all windows may take.
+_PROBE = 0.4
 _SEEDS = 3  # of the best method, where time is left
 
 
 def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: int = 1) -> dict[str, Any]:
     """Train the candidates of the plan within its budget, and write do/results.json.
 
-    The probe of each encoder comes first; its answer is logged within the first tenth of the time. Then all methods
-    train on the better encoder for the same time each, and each round keeps the better half by validation. The same
-    folds serve all. Raises RunError where do/ was begun with another plan.
+    The probe of each encoder comes first; its answer is logged within the first tenth of the time. The better one is
+    repeated on all windows where it had a part. Then all methods train on its encoder for the same time each, and each
+    round keeps the better half by validation. The same folds serve all. Raises RunError where do/ was begun with
+    another plan.
     """
     begin(out, plan)
     trainings = Trainings(out, plan, budget, progress, jobs)
     rungs: list[dict[str, Any]] = []
     trials = _probes(trainings, rungs)
     encoder = next(iter(rungs[0]["scores"]))
+    trials += _larger_probe(trainings, trials, encoder)
     alive, failed = list(plan.training.methods), dict[str, str]()
     fractions = plan.budget.rounds
     whole_time = sum(fractions) * plan.budget.seconds
@@ -57,10 +61,6 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
                 if name not in failed:
                     progress.note(f"{name} is left out: {error}")
                 failed[name] = str(error)
-        if not _whole_probe(trials, encoder, trainings.material.rounds):
-            whole = trainings.material.rounds
-            again = trainings.planned(stage.format(PROBE), PROBE, encoder, seconds / whole, whole)
-            wanted = [again, *wanted]  # of the windows or folds for which the first tenth was too short
         found = trainings.run(wanted)
         trials += found
         rung = _rung([trial for trial in found if trial["method"] in alive], "method", rounds, seconds)
@@ -145,6 +145,20 @@ def _probes(trainings: Trainings, rungs: list[dict[str, Any]]) -> list[dict[str,
     return trials
 
 
+def _larger_probe(trainings: Trainings, trials: list[dict[str, Any]], encoder: str) -> list[dict[str, Any]]:
+    """The probe of the windows or folds for which the first tenth was too short.
+
+    It costs one pass over the windows, where an epoch of another method costs several.
+    """
+    rounds = trainings.material.rounds
+    probes = [trial for trial in trials if trial["method"] == PROBE and trial["encoder"] == encoder]
+    if len({trial["round"] for trial in probes if trial["windows"] is None and "score" in trial}) == rounds:
+        return []
+    others = sum(trainings.least(method, encoder) for method in trainings.plan.training.methods)
+    seconds = _PROBE * max(0.0, trainings.budget.left - trainings.reserve - others)
+    return trainings.run([trainings.planned("larger probe", PROBE, encoder, seconds / rounds, rounds)])
+
+
 def _seeds(trainings: Trainings, trials: list[dict[str, Any]], alive: list[str], encoder: str) -> list[dict[str, Any]]:
     """Further seeds of the best method, where the time of the rounds is not spent; folds are an ensemble already."""
     found: list[dict[str, Any]] = []
@@ -161,12 +175,6 @@ def _seeds(trainings: Trainings, trials: list[dict[str, Any]], alive: list[str],
             break
         found += trainings.run([job])
     return found
-
-
-def _whole_probe(trials: Iterable[dict[str, Any]], encoder: str, rounds: int) -> bool:
-    """Whether a probe of the encoder has all windows and all folds."""
-    probes = [trial for trial in trials if trial["method"] == PROBE and trial["encoder"] == encoder]
-    return len({trial["round"] for trial in probes if trial["windows"] is None and "score" in trial}) == rounds
 
 
 def _rung(trials: Sequence[dict[str, Any]], by: str, rounds: int, seconds: float) -> dict[str, Any]:

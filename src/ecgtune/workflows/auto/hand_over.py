@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ecgtune.config.commands import ExportSettings
 from ecgtune.errors import EcgtuneError
 from ecgtune.evaluation.notes import size_notes
 from ecgtune.reporting.auto import write_auto, write_auto_report
@@ -26,6 +27,7 @@ from ecgtune.workflows.auto.look import read_fingerprint
 from ecgtune.workflows.auto.material import read_split_facts
 from ecgtune.workflows.auto.plan_file import SCRATCH, AutoPlan, read_choice, stored_reasons
 from ecgtune.workflows.auto.schemas import Curve, TestedMetrics
+from ecgtune.workflows.auto.trainings import VERIFIED
 from ecgtune.workflows.auto.trial import material_of
 from ecgtune.workflows.cases import add_cases
 from ecgtune.workflows.environment import machine
@@ -43,7 +45,7 @@ def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) 
     first = out / (MODEL if len(choice["runs"]) == 1 else f"{MODEL}-1")
     progress.describe("hand over: export")
     problems = {}
-    for file, source, write in ((out / EXPORTED, first, export), (out / PAGE, out / EXPORTED, page)):
+    for file, source, write in ((out / EXPORTED, first, _export), (out / PAGE, out / EXPORTED, page)):
         if EXPORTED in problems:
             problems[file.name] = f"it is made of {EXPORTED}"
             continue
@@ -63,6 +65,10 @@ def hand_over(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) 
     progress.describe("hand over: cases for the report")  # behind the answer, which does not wait for them
     add_cases(first, material_of(out, plan).dataset, device=plan.training.device)
     write_auto_report(out, facts)
+
+
+def _export(run: Path, file: Path) -> None:
+    export(run, file, ExportSettings(verify_windows=VERIFIED))
 
 
 def export_note() -> str:

@@ -36,10 +36,11 @@ from ecgtune.workflows.auto.trial import (
 
 MEASURED, PLANNED_JOBS = "measured.json", "jobs.json"
 #: Fraction of the budget that validating all validation windows once may take; more of them are left out.
-_VALIDATION, _FEWEST_VALIDATED = 0.02, 512
-#: The steps after this one need some seconds, and predict the test windows several times (the exported file is verified
-#: on them in float32); a part of the budget at most is kept for them.
-_AFTER, _PASSES, _MOST_AFTER = 45.0, 6.0, 0.6
+_VALIDATION, _FEWEST_VALIDATED = 0.004, 512
+#: The steps after this one need some seconds, and predict the validation and test windows, up to 1,300 for the novelty,
+#: and `VERIFIED` for the exported file with and without torch; a part of the budget at most is kept for that.
+_AFTER, _PASSES, _NOVELTY, _MOST_AFTER = 45.0, 1.1, 1300, 0.6
+VERIFIED = 1024
 _FEWEST_EPOCHS = 2
 #: Seconds of a training outside of its epochs: the model, its audits, the windows.
 OVERHEAD = 2.0
@@ -77,7 +78,9 @@ class Trainings:
         rounds, last = self.material.rounds, self.plan.budget.rounds[-1] * self.plan.budget.seconds
         final = 0.0 if rounds == 1 else last / rounds * (rounds - 1) / (rounds - 2)
         slowdown = self.budget.slowdown if self.jobs == 1 else 1.0  # others compute in processes of their own
-        return _AFTER * slowdown + _PASSES * self.forward * self.tested_at_end + final
+        verified, novelty = (min(most, self.tested_at_end) for most in (3 * VERIFIED, _NOVELTY))
+        windows = _PASSES * self.tested_at_end + verified + novelty
+        return _AFTER * slowdown + windows * self.forward + final
 
     @property
     def forward(self) -> float:
@@ -94,7 +97,7 @@ class Trainings:
         """
         stored = self._measured
         known = stored["methods"]
-        key = f"{method} {encoder}" + ("" if self.threads is None else f", {self.threads} threads")
+        key = self._key(method, encoder)
         if key in self._unfit:
             raise self._unfit[key]
         if key not in known:
@@ -108,6 +111,12 @@ class Trainings:
             write_json(self.folder / MEASURED, stored)
             self.budget.tick(now=True)
         return known[key]
+
+    def is_measured(self, method: str, encoder: str) -> bool:
+        return self._key(method, encoder) in self._measured["methods"]
+
+    def _key(self, method: str, encoder: str) -> str:
+        return f"{method} {encoder}" + ("" if self.threads is None else f", {self.threads} threads")
 
     @property
     def validated(self) -> int | None:
@@ -275,14 +284,16 @@ class Trainings:
     def may_start(self, folder: Path) -> bool:
         """Whether there is time for the job, which gets what is left where that is less than it asks for.
 
-        The time of a small training of each method that has none yet is kept; the first of a method may also use what
-        is kept for the steps that follow, beyond their fraction of the budget.
+        The time of a small training of each measured method that has none yet is kept; the first answer does not wait
+        for their measurement. The first training of a method may also use what is kept for the steps that follow,
+        beyond their fraction of the budget.
         """
         if (folder / RESULT).is_file():
             return True
         job = read_job(folder)
         untrained = self._untrained
-        kept = sum(self.least(method, job["encoder"]) for method in untrained - {job["method"]})
+        others = (method for method in untrained - {job["method"]} if self.is_measured(method, job["encoder"]))
+        kept = sum(self.least(method, job["encoder"]) for method in others)
         left = self.budget.left - self.reserve - kept
         if job["method"] in untrained:
             small = self.least(job["method"], job["encoder"])

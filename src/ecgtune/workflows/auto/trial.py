@@ -50,6 +50,7 @@ PROBE = "probe"
 FINAL = "final"
 #: Below so many epochs, 5 % of the steps are too few for the warm-up.
 _FEW_EPOCHS, _LONG_WARMUP = 4, 0.2
+_MEASURED = 1.0  # seconds of steps that are timed
 _SHORTEST = 1e-9  # seconds: the clock of a system may not have moved
 
 
@@ -278,7 +279,7 @@ def seconds_per_window(
         run = builder.ready(recipe, seed=0, folder=Path(place) / RUN)
         torch.manual_seed(0)
         fit(run, ProgressBar(shown=False), [clock])
-    laps = np.diff(clock.times[1:]) if len(clock.times) > 3 else np.diff(clock.times)
+    laps = np.diff(clock.times)[-3:]  # the first ones allocate memory
     return float(np.median(laps)) / batch if len(laps) else 5 * forward, forward
 
 
@@ -287,13 +288,17 @@ def _classes(material: Material) -> int:
 
 
 class _Steps(Callback):
-    """The time at the end of each step."""
+    """The time at the end of each step; ends a training after three steps that are slow enough to be measured."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def on_step_end(self, step: int) -> None:
         self.times.append(time.monotonic())
+
+    @property
+    def ends_training(self) -> bool:
+        return len(self.times) > 2 and self.times[-1] - self.times[0] > _MEASURED
 
 
 @contextmanager
