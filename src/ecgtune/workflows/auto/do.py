@@ -26,6 +26,8 @@ RESULTS = "results.json"
 _EARLY = 0.55
 #: Fraction of the time for trainings that a probe of all windows may take.
 _PROBE = 0.4
+#: Fraction of the time that is left for the last training.
+_LAST = 0.85
 _SEEDS = 3  # of the best method, where time is left
 
 
@@ -51,7 +53,10 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
     for number, fraction in enumerate(fractions):
         last = number == len(fractions) - 1
         rounds = trainings.material.rounds if last else min(number + 1, trainings.material.rounds)
-        seconds = fraction * plan.budget.seconds * scale * jobs / len(alive)
+        seconds = fraction * plan.budget.seconds * scale
+        if last:
+            seconds = max(seconds, _LAST * (budget.left - trainings.reserve) / (1 + trainings.final_fraction))
+        seconds *= jobs / len(alive)
         stage = f"round {number + 1} of {plan.budget.seconds:g} s, {{}} of {jobs} at a time"
         wanted = []
         for name in alive:

@@ -73,14 +73,19 @@ class Trainings:
     def after(self) -> float:
         """Seconds that the choice, the test and the files need, by measured seconds of a forward pass.
 
-        After folds one more training may follow, on all but one of them.
+        After folds one more training may follow.
         """
-        rounds, last = self.material.rounds, self.plan.budget.rounds[-1] * self.plan.budget.seconds
-        final = 0.0 if rounds == 1 else last / rounds * (rounds - 1) / (rounds - 2)
+        final = self.final_fraction * self.plan.budget.rounds[-1] * self.plan.budget.seconds
         slowdown = self.budget.slowdown if self.jobs == 1 else 1.0  # others compute in processes of their own
         verified, novelty = (min(most, self.tested_at_end) for most in (3 * VERIFIED, _NOVELTY))
         windows = _PASSES * self.tested_at_end + verified + novelty
         return _AFTER * slowdown + windows * self.forward + final
+
+    @property
+    def final_fraction(self) -> float:
+        """Time of the last training after folds, on all but one of them, as a fraction of that of all folds."""
+        rounds = self.material.rounds
+        return 0.0 if rounds == 1 else (rounds - 1) / (rounds - 2) / rounds
 
     @property
     def forward(self) -> float:
