@@ -198,16 +198,7 @@ def _blocks(
     values: NDArray[Any], label: NDArray[np.str_], group: NDArray[np.str_] | None, split: NDArray[np.str_] | None
 ) -> Generator[WindowBlock]:
     for first in range(0, len(values), _ROWS):
-        rows = slice(first, min(first + _ROWS, len(values)))
-        with np.errstate(over="ignore"):  # too large for float32: infinite, and refused as such
-            signal = np.ascontiguousarray(values[rows], dtype=np.float32)
-        yield WindowBlock(
-            signal,
-            np.arange(rows.start, rows.stop, dtype=np.int64),
-            label[rows],
-            None if group is None else group[rows],
-            None if split is None else split[rows],
-        )
+        yield WindowBlock.of_array(values[first : first + _ROWS], first, label, group, split)
 
 
 def content_sha256(dataset: Dataset) -> str:

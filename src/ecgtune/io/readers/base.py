@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,6 +145,22 @@ class WindowBlock:
     label: NDArray[np.str_]
     group: NDArray[np.str_] | None
     split: NDArray[np.str_] | None
+
+    @classmethod
+    def of_array(
+        cls,
+        values: NDArray[Any],
+        first: int,
+        label: NDArray[np.str_],
+        group: NDArray[np.str_] | None,
+        split: NDArray[np.str_] | None,
+    ) -> Self:
+        """The windows of an array from row `first` on; the other arrays have all rows."""
+        rows = slice(first, first + len(values))
+        with np.errstate(over="ignore"):  # too large for float32: infinite, and refused as such later
+            signal = np.ascontiguousarray(values, dtype=np.float32)
+        parts = (None if each is None else each[rows] for each in (group, split))
+        return cls(signal, np.arange(rows.start, rows.stop, dtype=np.int64), label[rows], *parts)
 
 
 @dataclass(frozen=True)

@@ -233,18 +233,10 @@ def _blocks(
     first = 0
     with one_line_errors(path, ARCHIVE), Archive(path) as archive:
         for values in archive.blocks("signal", step):
-            rows = slice(first, first := first + len(values))
-            with np.errstate(over="ignore"):  # too large for float32: infinite, and refused as such later
-                values = values.reshape(shape).swapaxes(1, 2) if swapped else values.reshape(shape)
-                values = values if channels is None else values[:, channels]
-                signal_block = np.ascontiguousarray(values, dtype=np.float32)
-            yield WindowBlock(
-                signal_block,
-                np.arange(rows.start, rows.stop, dtype=np.int64),
-                label[rows],
-                None if group is None else group[rows],
-                None if split is None else split[rows],
-            )
+            values = values.reshape(shape).swapaxes(1, 2) if swapped else values.reshape(shape)
+            values = values if channels is None else values[:, channels]
+            yield WindowBlock.of_array(values, first, label, group, split)
+            first += len(values)
 
 
 NPY = FileReader("a NumPy array", (".npy",), read_npy, signatures=((0, b"\x93NUMPY"),), parts_of_time=True)
