@@ -64,6 +64,7 @@ def test_labels_are_the_heading(tmp_path):
     for task, classes, expected in [
         ("binary", ("N", "AF"), "ECG: AF"),
         ("binary", ("0", "1"), "ECG: class 1"),
+        ("binary", ("N", "A\u202eF<"), r"ECG: A\u202eF&lt;"),
         ("multilabel", ("MI", "HYP"), "ECG: MI, HYP"),
         ("multilabel", many, f"ECG: {', '.join(many)}"[:78] + " …"),
     ]:

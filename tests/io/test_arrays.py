@@ -49,6 +49,13 @@ def test_labels_are_numbers_text_or_a_matrix(change, label, classes):
     assert np.array_equal(dataset.signal, SIGNAL)
 
 
+def test_spaces_around_a_label_make_no_class():
+    label = np.array(["AF", " AF", "AF ", "N", "N\t", "N"] * 4)
+    dataset = ecgtune.read_arrays(ecgtune.simulate(24, seed=1).signal, label, sampling_rate=100)
+    assert set(dataset.classes) == {"AF", "N"}
+    assert (dataset.label == (np.char.strip(label) == dataset.classes[1])).all()
+
+
 def test_units_groups_splits_and_axes_are_as_stated():
     patients = objects(1.0, 1.0, 2, 2, 3, 3, 4, 4)
     dataset = made(

@@ -42,6 +42,7 @@ def test_a_long_name_ends_in_an_ellipsis():
         (KeyError("a"), "KeyError: 'a'"),
         (RuntimeError(), "RuntimeError"),
         (ValueError("word " * 60), "ValueError: " + "word " * 31 + "..."),
+        (OSError("/" + "a" * 300), "OSError: /" + "a" * 155 + " ..."),
     ],
 )
 def test_another_librarys_error_is_told_with_its_type(error, told):

@@ -18,6 +18,7 @@ from ecgtune.errors import SettingError
 from ecgtune.runtime.model import Model
 from ecgtune.utils.files import write_atomically
 from ecgtune.utils.formatting import size
+from ecgtune.utils.text import printable
 
 #: Bytes of a model: browsers hold the page several times while it opens.
 LARGEST_MODEL = 200_000_000
@@ -64,7 +65,7 @@ def write_page(model: Path, path: Path, title: str | None = None) -> Path:
     parts = {
         "MODEL": base64.b64encode(gzip.compress(content, mtime=0)).decode(),
         "RUNTIME": base64.b64encode((_FILES / "runtime.wasm.gz").read_bytes()).decode(),
-        "TITLE": html.escape(title or heading(opened.metadata)),
+        "TITLE": html.escape(printable(title or heading(opened.metadata))),
     }
     page = page_file("page.html").decode()
     for name, text in parts.items():

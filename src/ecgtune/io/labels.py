@@ -95,11 +95,11 @@ def check_no_leak(group: NDArray[np.str_], group_name: str, split: NDArray[np.st
 
 
 def missing_labels(text: NDArray[np.str_], listed: Sequence[str] = ()) -> NDArray[np.bool_]:
-    """Return which labels of a column (windows,) are missing: empty ones, and those `listed` (--missing).
+    """Return which labels of a column (windows,) are missing: empty or blank ones, and those `listed` (--missing).
 
     Words such as NA are missing in a column of numbers and the name of a class in any other.
     """
-    missing = (text == "") | np.isin(text, list(listed))
+    missing = (np.char.strip(text) == "") | np.isin(text, list(listed))
     words = np.isin(np.char.lower(text), NO_VALUE)
     numbers = all(_is_number(value) for value in np.unique(text[~missing & ~words]).tolist())
     return missing | words if numbers else missing
@@ -143,7 +143,7 @@ def check_labels(text: NDArray[np.str_], where: Where) -> None:
 
 
 def label_codes(text: NDArray[np.str_], where: Where, left_out: str = "") -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Convert labels (windows,) to indices into the sorted classes; numbers are shortened ("1.0" is "1").
+    """Convert labels (windows,) to indices into the sorted classes, without spaces around them; "1.0" is "1".
 
     left_out: a phrase on rows that are left out already, for an error. Raises DataError for a missing label, one class
     only, or values that cannot be classes: more than MAX_CLASSES, fewer than two windows of each on average, or
@@ -253,6 +253,7 @@ def _check_classes(appear: dict[str, int], windows: int, where: Where) -> None:
 
 
 def _short(value: str) -> str:
+    value = value.strip()
     if value.isdecimal():  # zeros at its start may belong to a code
         return value
     try:

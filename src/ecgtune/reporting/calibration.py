@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecgtune.reporting.style import INK, QUIET, draw, heading
 from ecgtune.utils import formatting
+from ecgtune.utils.text import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,7 +119,7 @@ def _panels(
         heading(figure, textwrap.fill(title, 40 if single else 90))
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for panel, name in zip(panels, names, strict=False):
-            panel.set_title(textwrap.shorten(name, 34, placeholder="…"))
+            panel.set_title(shortened(name, 34))
             paint(panel, *entries[name], colour)
         for panel in panels[len(names) :]:
             panel.set_visible(False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from typing import Any
 
 # Controls (C0, C1), line and paragraph separators, marks that change the direction of text or are invisible, lone
@@ -43,10 +42,12 @@ def shortened(text: str, width: int) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the type and the text of an error in one printable line; a long text is cut at a word."""
+    """Return the type and the text of an error in one printable line; a long text is cut."""
     text = printable(" ".join(str(error).split()))
     if len(text) > MOST_REASON:
-        text = textwrap.shorten(text, MOST_REASON, placeholder=" ...", break_on_hyphens=False)
+        cut = text[: MOST_REASON - 4]
+        words = cut.rpartition(" ")[0]
+        text = f"{words if len(words) > MOST_REASON // 2 else cut} ..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

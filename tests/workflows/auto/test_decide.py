@@ -141,6 +141,17 @@ def test_budgets_that_are_none(text):
         AutoSettings(budget=text)
 
 
+def test_control_characters_of_a_class_leave_the_plan_readable(tmp_path):
+    labels = {"A\x1bF": {"positives": 300, "known": 5000}, "B\u202e": {"positives": 4700, "known": 5000}}
+    plan = decided(tmp_path, WINDOWS | {"task": "multiclass", "labels": labels})
+    assert read_plan(tmp_path) == plan
+    for file in ("plan.toml", "plan.md"):
+        text = (tmp_path / file).read_text("utf-8")
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+    assert stored_reasons(tmp_path)["training.class_weights"].endswith(r"as frequent as A\x1bF")
+
+
 def test_the_plan_says_what_is_in_the_files(tmp_path):
     decided(tmp_path, WINDOWS | {"group": None, "groups": None}, encoders=("ecg-fm-tiny",))
     text = (tmp_path / "plan.md").read_text("utf-8")

@@ -18,7 +18,7 @@ from ecgtune.recipes.recipe import stored_tables
 from ecgtune.utils import formatting
 from ecgtune.utils.files import write_json, write_text
 from ecgtune.utils.stored import REMOVE, read_json, read_text, read_toml
-from ecgtune.utils.text import shown
+from ecgtune.utils.text import printable, shown
 from ecgtune.workflows.auto.schemas import ELSEWHERE, Choice
 
 PLAN, PROSE, CHOICE = "plan.toml", "plan.md", "choice.json"
@@ -136,14 +136,14 @@ def write_plan(out: Path, plan: AutoPlan, reasons: Mapping[str, str], facts: Seq
     """Write plan.toml, with the reason behind each value, and plan.md, a list of the same behind the `facts` found."""
     lines, prose = [], ["# Plan", ""]
     if facts:
-        prose += ["## Found in the files", "", *(f"- {fact}" for fact in facts), ""]
+        prose += ["## Found in the files", "", *(f"- {printable(fact)}" for fact in facts), ""]
     prose += ["Decisions of `ecgtune auto`. Change one in plan.toml or by its flag, and rerun.", ""]
     for table in TABLES:
         lines += ["", f"[{table}]"]
         prose += [f"## {table.capitalize()}", ""]
         for key in (key for key in plan.keys if key.startswith(f"{table}.")):
             name, value, reason = key.partition(".")[2], plan.value(key), reasons.get(key, "the default")
-            said = " ".join(reason.split())
+            said = printable(" ".join(reason.split()))  # a comment of TOML must not hold control characters
             if value is None:
                 lines.append(f"# {name} is not set: {said}")
             else:
