@@ -188,13 +188,13 @@ class PlannedTraining:
 class PlannedBudget:
     """[budget] of plan.toml: seconds, and the fractions of them for the probe, each round of methods, and the rest.
 
-    rounds: of successive halving, each for all methods of the round together. What is left is for the choice, the test
-    and the files.
+    rounds: of successive halving, each for all methods of the round together. The last one, of the best method, has all
+    that is left but the time for the choice, the test and the files.
     """
 
     seconds: float = DEFAULT_SECONDS
     probe: float = 0.10
-    rounds: tuple[float, ...] = (0.24, 0.20, 0.24)
+    rounds: tuple[float, ...] = (0.20, 0.50)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -15,18 +15,26 @@ def representative_rows(
     split: NDArray[np.str_] | None,
     count: int,
     seed: int,
+    *,
+    whole: bool = True,
 ) -> NDArray[np.int64]:
     """Draw `count` sorted row indices in which strata (`tasks.strata`) and splits have the fractions of the whole.
 
     Groups are taken whole in a random order, within each stratum and split until its quota is full; only the last group
-    of each is divided.
+    of each is divided. whole: False takes one window of each group in turn instead, so that as many groups as possible
+    are there. Fewer rows are always among more.
     """
     rng = np.random.default_rng(seed)
-    if group is None:
-        rank = rng.permutation(len(stratum))
-    else:
+    rank = rng.permutation(len(stratum))
+    if group is not None:
         names, codes = np.unique(group, return_inverse=True)
-        rank = rng.permutation(len(names))[codes]
+        of_group = rng.permutation(len(names))[codes]
+        if not whole:
+            order = np.argsort(rank)
+            number = np.empty_like(rank)
+            number[order] = number_within(group[order])
+            of_group += number * len(names)
+        rank = of_group
     if split is not None:
         stratum = stratum + np.unique(split, return_inverse=True)[1] * (int(stratum.max()) + 1)
     values, cell = np.unique(stratum, return_inverse=True)

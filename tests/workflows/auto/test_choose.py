@@ -11,7 +11,7 @@ from ecgtune.utils.files import write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.auto import choose as module
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.choose import chosen, read_candidates, validation_of
+from ecgtune.workflows.auto.choose import Validation, chosen, read_candidates, validation_of
 from ecgtune.workflows.auto.material import Material
 from ecgtune.workflows.auto.plan_file import AutoPlan
 from ecgtune.workflows.auto.trial import score_of
@@ -78,6 +78,20 @@ def test_independent_candidates_of_equal_skill_become_an_ensemble(tmp_path):
     found = choice(tmp_path, material(), *(("probe", 1.0, seed) for seed in range(3)))
     assert found["ensemble"]["helps"]
     assert len(found["runs"]) == 3
+
+
+def test_a_resample_without_a_rare_label_has_the_mean_over_the_others():
+    label = np.zeros((60, 2), dtype=np.int8)
+    label[:30, 0], label[0, 1] = 1, 1  # the second label has one window, so a third of the resamples lack it
+    probability = np.clip(label * 0.6 + RNG.random((60, 2)) * 0.3, 0, 1)
+    found = Validation("multilabel", ("a", "b"), label, np.arange(60)).draws([probability])
+    assert np.isfinite(found).all()
+    assert found[0] == pytest.approx(score_of("multilabel", label, probability))
+
+
+def test_the_mean_with_the_best_partner_is_tried(tmp_path):
+    found = choice(tmp_path, material(), ("probe", 1.5), ("lora", 0.2), ("full", 1.49))
+    assert {name.partition("-")[0] for name in found["ensemble"]["members"]} == {"probe", "full"}
 
 
 def test_an_ensemble_with_a_candidate_without_skill_is_not_used(tmp_path):

@@ -39,10 +39,10 @@ def out(tmp_path, monkeypatch):
     return tmp_path
 
 
-def done(out, jobs=1):
+def done(out, jobs=1, seconds=1800.0):
     with ProgressBar(shown=False) as progress:
-        plan, budget = read_plan(out), Budget(out, progress)
-        budget.limit(plan.budget.seconds)
+        plan, budget = read_plan(out).changed({"budget.seconds": seconds}), Budget(out, progress)
+        budget.limit(seconds)
         return module.do(out, plan, budget, progress, jobs)
 
 
@@ -56,6 +56,24 @@ def test_a_resumed_command_keeps_encoders_and_seeds_for_which_no_time_would_be_l
     after = done(out)
     assert (after["encoder"], after["trials"]) == (before["encoder"], before["trials"])
     assert (out / "started").read_text() == started
+
+
+def test_a_larger_budget_keeps_what_was_trained_with_a_smaller_one(out):
+    before = done(out)
+    write_json(out / "spent.json", {"seconds": 1800.0})
+    after = done(out, seconds=2000.0)
+    assert after["missing"] == {}
+    names = {trial["name"] for trial in after["trials"]}
+    assert names >= {trial["name"] for trial in before["trials"]}
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_the_time_of_a_round_is_that_of_its_trainings_one_after_the_other_in_each_process(jobs, out, monkeypatch):
+    monkeypatch.setattr(trainings.Trainings, "_run_apart", trainings.Trainings._run_here)
+    monkeypatch.setattr(trainings, "measured", lambda *_: {"step": 1.0, "forward": 1e-3})  # no training is whole
+    first, last = done(out, jobs)["rungs"][-2:]
+    assert first["seconds"] * -(-len(first["scores"]) // jobs) <= 0.35 * 1800
+    assert last["seconds"] <= 1800
 
 
 def unfit(monkeypatch, method, encoder):

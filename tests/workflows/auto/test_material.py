@@ -51,6 +51,17 @@ def test_fewer_windows_are_among_more_and_the_split_is_read_again(tmp_path):
 
 
 @pytest.mark.parametrize("folds", [1, 5])
+def test_few_validation_windows_are_of_many_patients_and_the_same_in_both_rounds(folds, tmp_path):
+    data = simulate(480, seed=3)
+    data = replace(data, group=np.array([f"p{index // 6}" for index in range(480)]))
+    given = material(tmp_path / "out", data, folds=folds)
+    rounds = [given.split(number, validated=8).val for number in range(folds)]
+    assert all(len(set(data.group[rows])) >= 5 for rows in rounds)
+    seen = np.bincount(np.concatenate(rounds), minlength=480)
+    assert set(seen) == {0, min(folds, 2)}
+
+
+@pytest.mark.parametrize("folds", [1, 5])
 def test_windows_of_one_signal_stay_in_one_part_and_fold(folds, tmp_path, monkeypatch):
     data = simulate(240, seed=3)
     signal = data.signal.copy()

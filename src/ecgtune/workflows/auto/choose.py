@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ecgtune.evaluation.decision import Decision, binary_decision, choose_decisi
 from ecgtune.evaluation.evaluate import Grouping, evaluate
 from ecgtune.evaluation.groups import group_index
 from ecgtune.evaluation.intervals import percentile_interval, resampled_counts
-from ecgtune.evaluation.scorer import make_scorer
+from ecgtune.evaluation.scorer import Key, make_scorer
 from ecgtune.training.predictions import read_predictions
 from ecgtune.training.run_folder import RunFolder
 from ecgtune.utils import formatting
@@ -48,6 +48,7 @@ from ecgtune.workflows.run import run_recipe
 MODEL, TESTED = "model", "test.json"
 METRIC = "auroc"
 RESAMPLES, LEVEL = 500, 0.95
+CHOICE_LEVEL = 0.80  #: Level of the interval that a choice needs: less than a claim, for the test split follows.
 FEWEST_GROUPS = 6  #: A difference with the same sign in all of five patients has p = 1/16 (two-sided sign test).
 _LEAST_FINAL = 30.0  # seconds that a last training after folds may take at least
 
@@ -86,12 +87,21 @@ class Validation:
             decision = choose_decision(self.task, self.label, copies[0], "fixed")
         values = []
         for copy in copies:
-            scorer = make_scorer(self.label, copy, decision, self.classes)
-            own = [scorer(np.ones((1, len(self.label))))[METRIC]]
+            scorer = make_scorer(self.label, copy, decision, self.classes, each=True)
+            own = [_metric(scorer(np.ones((1, len(self.label)))))]
             for counts in resampled_counts(self.groups, len(self.label), RESAMPLES, 0):
-                own.append(scorer(counts[:, self.index])[METRIC])
+                own.append(_metric(scorer(counts[:, self.index])))
             values.append(np.concatenate(own))
         return np.mean(values, axis=0)
+
+
+def _metric(found: Mapping[Key, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """AUROC of two classes; else its mean over the classes or labels that a resample has and lacks (resamples,)."""
+    each = [values for name, values in found.items() if name[0] == METRIC]
+    if not each:
+        return found[METRIC]
+    known = ~np.isnan(each)
+    return np.where(known.any(axis=0), np.nansum(each, axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
 def choose(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> dict[str, Any]:
@@ -104,6 +114,9 @@ def choose(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar) -> 
         write_json(out / CHOICE, {"budget": plan.budget.seconds, **choice})
         progress.note(choice["reason"])
     choice = read_choice(out)
+    for state in (out / FOLDER).glob(f"*/*/{RUN}/last"):  # nothing but what was chosen goes on
+        if state.parent.parent.relative_to(out).as_posix() not in choice["runs"]:
+            shutil.rmtree(state, ignore_errors=True)
     budget.tick(now=True)
     if not (out / TESTED).is_file():
         _test(out, plan, choice, material, budget, progress)
@@ -190,7 +203,7 @@ def chosen(candidates: Sequence[tuple[Candidate, NDArray[np.int64]]], validation
 
 def _reason(best: Candidate, difference: dict[str, float], validation: Validation) -> str:
     """A clause on the choice between the probe and the best other candidate."""
-    text = f"{formatting.signed(difference['value'])}, 95 % interval {formatting.signed_interval(difference)}"
+    text = f"{formatting.signed(difference['value'])}, 80 % interval {formatting.signed_interval(difference)}"
     if _is_shown(difference, validation):
         return f"{_title(best)} is shown to be better than the probe on validation (AUROC {text})"
     if difference["value"] == difference["ci_low"] == difference["ci_high"] == 0:
@@ -211,17 +224,23 @@ def _runs(members: Sequence[Candidate], ensemble: dict[str, Any] | None) -> list
 def _ensemble(
     taken: Candidate, ranked: Sequence[Candidate], draws: dict[str, NDArray], validation: Validation
 ) -> dict[str, Any] | None:
-    """The mean of folds, else of seeds and the next best candidates, and whether it is shown to help."""
+    """The best mean of folds, else of seeds or of two methods, and whether it is shown to help."""
     if len(taken.copies) > 1:
-        mean, members, of = [np.mean(taken.copies, axis=0)], [taken.name], "folds"
+        groups = [("folds", [taken])]
+        means = [validation.draws([np.mean(taken.copies, axis=0)])]
     else:
         same = [one for one in ranked if _kind(one) == _kind(taken)]
-        group = same if len(same) > 1 else [taken, *(one for one in ranked if _kind(one) != _kind(taken))][:2]
-        if len(group) < 2:
-            return None
-        mean, members = [np.mean([one.copies[0] for one in group], axis=0)], [one.name for one in group]
-        of = "seeds" if len(same) > 1 else "methods"
-    difference = _difference(validation.draws(mean), draws[taken.name])
+        others = {
+            one.result["method"]: one for one in reversed(ranked) if one.result["method"] != taken.result["method"]
+        }
+        groups = [("seeds", same)] if len(same) > 1 else []
+        groups += [("methods", [taken, one]) for one in others.values()]
+        means = [validation.draws([np.mean([one.copies[0] for one in group], axis=0)]) for _, group in groups]
+    if not groups:
+        return None
+    (of, group), mean = max(zip(groups, means, strict=True), key=lambda each: each[1][0])
+    difference = _difference(mean, draws[taken.name])
+    members = [one.name for one in group]
     return {"of": of, "members": members, "difference": difference, "helps": _is_shown(difference, validation)}
 
 
@@ -231,7 +250,7 @@ def _kind(one: Candidate) -> tuple[Any, ...]:
 
 
 def _difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[str, float]:
-    low, high = percentile_interval(first[1:] - second[1:], LEVEL)
+    low, high = percentile_interval(first[1:] - second[1:], CHOICE_LEVEL)
     return {"value": float(first[0] - second[0]), "ci_low": low, "ci_high": high}
 
 
@@ -259,6 +278,8 @@ def _title(one: Candidate) -> str:
     result = one.result
     windows = formatting.counted(result["train_windows"], "window")
     epochs = formatting.counted(result["epochs"], "epoch")
+    if result["trained_epochs"] < result["epochs"]:  # ended by time
+        epochs = f"{result['trained_epochs']} of {epochs}"
     return f"{result['method']} ({windows}, {epochs})"
 
 

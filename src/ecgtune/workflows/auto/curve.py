@@ -50,7 +50,7 @@ def probe_curve(out: Path, plan: AutoPlan, budget: Budget) -> dict[str, Any]:
         return NOTHING
     sizes.append(whole["train_windows"])
     draws.append(validation.draws([probability]))
-    if not all(np.isfinite(each).all() for each in draws):  # a class has no validation windows
+    if not all(np.isfinite(each[0]) for each in draws):  # a class has no validation windows
         return NOTHING
     return {"encoder": whole["encoder"], **learning_curve(sizes, draws)}
 

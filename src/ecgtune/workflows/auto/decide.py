@@ -40,6 +40,8 @@ WHOLE = 20.0  # seconds up to which recordings of one length are one window each
 RARE = 0.25  # fraction of the rarer class of two, or of a label, below which the threshold is fitted
 UNBALANCED = 5.0  # ratio of the most frequent to the rarest of several classes, from which the loss is weighed
 LARGE = 20_000_000  # weights of an encoder from which memory is limited
+#: Seconds of a budget from which the methods are halved twice.
+FURTHER_ROUND = 1800.0
 #: Seconds of a budget from which further methods are compared, the cheapest first.
 FURTHER = ((3600.0, "adapter"), (4 * 3600.0, "top-layers"), (4 * 3600.0, "norm-bias"))
 
@@ -243,7 +245,7 @@ def _split(made: _Decisions, found: Mapping[str, Any]) -> None:
     held_out = splits.get("test", splits.get("val", 0)) / sum(splits.values()) if known else 0.15
     development = groups * (1 - held_out)
     origin = "the files' own" if known else f"drawn by {unit}, stratified by label"
-    if development < SMALL:
+    if FOLDS <= int(development) < SMALL:
         made.take(
             "split.folds",
             FOLDS,
@@ -291,7 +293,7 @@ def _training(made: _Decisions, found: Mapping[str, Any], settings: AutoSettings
         reason += f"; the budget allows {', '.join(further)} too"
     made.take("training.methods", ("lora", "full", "scratch", *further), reason)
     windows, unit = found["windows"], "recording" if found["recordings"] else "window"
-    batch = 16 if windows < 600 else 32 if windows < 4000 else 64
+    batch = 8 if windows < 100 else 16 if windows < 600 else 32 if windows < 4000 else 64
     made.take(
         "training.batch_size",
         batch,
@@ -313,9 +315,8 @@ def _training(made: _Decisions, found: Mapping[str, Any], settings: AutoSettings
     made.take("training.augmentation", True, "as in the recipes of the methods")
     made.take("budget.seconds", seconds, "the default" if seconds == DEFAULT_SECONDS else GIVEN)
     made.take("budget.probe", 0.10, "an answer early")
-    made.take(
-        "budget.rounds", (0.24, 0.20, 0.24), "successive halving; the rest is for the choice, the test and the files"
-    )
+    rounds = (0.20, 0.50) if seconds < FURTHER_ROUND else (0.20, 0.20, 0.30)
+    made.take("budget.rounds", rounds, "successive halving; the last round has what is left for it")
 
 
 def _size(name: str) -> int:

@@ -43,7 +43,7 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
     trainings = Trainings(out, plan, budget, progress, jobs)
     rungs: list[dict[str, Any]] = []
     trials = _probes(trainings, rungs)
-    encoder = next(iter(rungs[0]["scores"]))
+    encoder = trainings.encoder = next(iter(rungs[0]["scores"]))
     trials += _larger_probe(trainings, trials, encoder)
     alive, failed = list(plan.training.methods), dict[str, str]()
     fractions = plan.budget.rounds
@@ -55,20 +55,21 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
         rounds = trainings.material.rounds if last else min(number + 1, trainings.material.rounds)
         seconds = fraction * plan.budget.seconds * scale
         if last:
-            seconds = max(seconds, _LAST * (budget.left - trainings.reserve) / (1 + trainings.final_fraction))
-        seconds *= jobs / len(alive)
+            trainings.last = 0.0
+            seconds = trainings.last = _LAST * (budget.left - trainings.reserve) / (1 + trainings.final_fraction)
+        each = seconds / math.ceil(len(alive) * rounds / jobs)
         stage = f"round {number + 1} of {plan.budget.seconds:g} s, {{}} of {jobs} at a time"
         wanted = []
         for name in alive:
             try:
-                wanted.append(trainings.planned(stage.format(name), name, encoder, seconds / rounds, rounds))
+                wanted.append(trainings.planned(stage.format(name), name, encoder, each, rounds))
             except EcgtuneError as error:
                 if name not in failed:
                     progress.note(f"{name} is left out: {error}")
                 failed[name] = str(error)
         found = trainings.run(wanted)
         trials += found
-        rung = _rung([trial for trial in found if trial["method"] in alive], "method", rounds, seconds)
+        rung = _rung([trial for trial in found if trial["method"] in alive], "method", rounds, each * rounds)
         ranked = list(rung["scores"])
         if ranked:
             rungs.append(rung)
@@ -78,6 +79,7 @@ def do(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, jobs: i
         if number == len(fractions) - 2:
             alive = alive[:1]
     trials += _seeds(trainings, trials, alive, encoder)
+    trials += trainings.finished()  # also those of a smaller budget
     trained = {trial["method"] for trial in trials if "score" in trial}
     missing = [method for method in plan.training.methods if method not in trained]
     failed |= {trial["method"]: trial["failed"] for trial in trials if "failed" in trial}
@@ -157,11 +159,13 @@ def _larger_probe(trainings: Trainings, trials: list[dict[str, Any]], encoder: s
     """
     rounds = trainings.material.rounds
     probes = [trial for trial in trials if trial["method"] == PROBE and trial["encoder"] == encoder]
-    if len({trial["round"] for trial in probes if trial["windows"] is None and "score" in trial}) == rounds:
+    whole = {trial["round"] for trial in probes if trial["windows"] is None and trial.get("ended") is False}
+    if len(whole) == rounds:
         return []
     others = sum(trainings.least(method, encoder) for method in trainings.plan.training.methods)
     seconds = _PROBE * max(0.0, trainings.budget.left - trainings.reserve - others)
-    return trainings.run([trainings.planned("larger probe", PROBE, encoder, seconds / rounds, rounds)])
+    stage, each = f"larger probe of {trainings.plan.budget.seconds:g} s", seconds / math.ceil(rounds / trainings.jobs)
+    return trainings.run([trainings.planned(stage, PROBE, encoder, each, rounds)])
 
 
 def _seeds(trainings: Trainings, trials: list[dict[str, Any]], alive: list[str], encoder: str) -> list[dict[str, Any]]:

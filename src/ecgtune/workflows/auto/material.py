@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,37 +54,40 @@ class Material:
         """The split of one round.
 
         By folds, round i validates folds i and i + 1, so that two trainings predict each window that neither has seen.
-        windows, validated: at most so many of training and validation, with the fractions of the labels, drawn from
-        the seed 0; fewer are always among more.
+        windows, validated: at most so many of training and validation, with the fractions of the labels, of as many
+        patients as possible, drawn from the seed 0; fewer are always among more. Of a fold they are the same in both of
+        its rounds.
         """
-        folds = (number, (number + 1) % self.rounds)
-        return self._split(folds, {TRAIN: windows, VAL: validated})
+        return self._split((number, (number + 1) % self.rounds), windows, validated)
 
     def final(self, windows: int | None = None) -> Split:
         """The split of a last training: by folds, fold 0 alone validates. windows: at most so many to train on."""
-        return self._split((0,), {TRAIN: windows})
+        return self._split((0,), windows, None)
 
-    def _split(self, validated: Sequence[int], most: Mapping[str, int | None]) -> Split:
-        part = self.part.copy()
+    def _split(self, folds: Sequence[int], windows: int | None, validated: int | None) -> Split:
+        part = self.part
         if self.rounds > 1:
-            development = self.fold >= 0
-            part[development] = np.where(np.isin(self.fold[development], validated), VAL, TRAIN)
-        rows = {name: np.flatnonzero(part == name) for name in (TRAIN, VAL, TEST)}
-        for name, count in most.items():
-            if count is not None and count < len(rows[name]):
-                rows[name] = rows[name][self._few(rows[name], count)]
+            part = np.where(self.fold < 0, part, np.where(np.isin(self.fold, folds), VAL, TRAIN))
+            most = None if validated is None else -(-validated // len(folds))
+            val = np.sort(np.concatenate([self._few(np.flatnonzero(self.fold == fold), most) for fold in folds]))
+        else:
+            val = self._few(np.flatnonzero(part == VAL), validated)
         facts = self.facts
         return Split(
-            **rows,
+            train=self._few(np.flatnonzero(part == TRAIN), windows),
+            val=val,
+            test=np.flatnonzero(part == TEST),
             unit=facts["unit"],
             origin=facts["origin"],
             warnings=tuple(facts["warnings"]),
             duplicates=facts["duplicates"],
         )
 
-    def _few(self, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    def _few(self, rows: NDArray[np.int64], count: int | None) -> NDArray[np.int64]:
+        if count is None or count >= len(rows):
+            return rows
         group = None if self.dataset.group is None else self.dataset.group[rows]
-        return representative_rows(strata(self.dataset.label[rows]), group, None, count, 0)
+        return rows[representative_rows(strata(self.dataset.label[rows]), group, None, count, 0, whole=False)]
 
 
 def read_material(out: Path, plan: AutoPlan) -> Material:

@@ -37,10 +37,14 @@ from ecgtune.workflows.auto.trial import (
 MEASURED, PLANNED_JOBS = "measured.json", "jobs.json"
 #: Fraction of the budget that validating all validation windows once may take; more of them are left out.
 _VALIDATION, _FEWEST_VALIDATED = 0.004, 512
+#: The fewest are fewer where they would take more than this fraction of the budget.
+_MOST_VALIDATION, _SMALLEST_VALIDATION = 0.02, 128
 #: The steps after this one need some seconds, and predict the validation and test windows, up to 1,300 for the novelty,
 #: and `VERIFIED` for the exported file with and without torch; a part of the budget at most is kept for that.
 _AFTER, _PASSES, _NOVELTY, _MOST_AFTER = 45.0, 1.1, 1300, 0.6
 VERIFIED = 1024
+_SAFE = 1.2  # times the time that these steps need
+_LEAST_KEPT = 0.2  # fraction of the budget that is kept for them from the first training of a method
 _FEWEST_EPOCHS = 2
 #: Seconds of a training outside of its epochs: the model, its audits, the windows.
 OVERHEAD = 2.0
@@ -57,29 +61,30 @@ class Trainings:
         self.threads = None if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
         self.new, self.skipped = False, set[str]()
         self._unfit: dict[str, EcgtuneError] = {}
+        for file in self.folder.glob(f"*/*/{RESULT}"):  # what failed, perhaps for lack of memory, is tried again
+            if "failed" in read_trial(file.parent):
+                file.unlink()
         _ = self._measured, self._stages  # a damaged file is refused here, and is no reason to leave an encoder out
         self.material = material_of(out, plan)
         first, final = self.material.split(0), self.material.final()
         self.training, self.validation = len(first.train), len(first.val)
-        self.tested_at_end = len(final.val) + len(final.test)
+        self._tested, self._validated_at_end = len(final.test), len(final.val)
+        #: The encoder of the methods, once it is chosen, and the seconds of the last round, once it is planned.
+        self.encoder: str | None = None
+        self.last = plan.budget.rounds[-1] * plan.budget.seconds if self.material.rounds > 1 else 0.0
 
     @property
     def reserve(self) -> float:
         """Seconds that are kept for the choice, the test and the files."""
-        seconds = self.plan.budget.seconds
-        return max(seconds * (1 - self.plan.budget.used), min(self.after, _MOST_AFTER * seconds))
+        return min(_SAFE * self.after + self.final_fraction * self.last, _MOST_AFTER * self.plan.budget.seconds)
 
     @property
     def after(self) -> float:
-        """Seconds that the choice, the test and the files need, by measured seconds of a forward pass.
-
-        After folds one more training may follow.
-        """
-        final = self.final_fraction * self.plan.budget.rounds[-1] * self.plan.budget.seconds
+        """Seconds that the choice, the test and the files need, by measured seconds of a forward pass."""
         slowdown = self.budget.slowdown if self.jobs == 1 else 1.0  # others compute in processes of their own
-        verified, novelty = (min(most, self.tested_at_end) for most in (3 * VERIFIED, _NOVELTY))
-        windows = _PASSES * self.tested_at_end + verified + novelty
-        return _AFTER * slowdown + windows * self.forward + final
+        tested = self._tested + (self._validation if self.material.rounds == 1 else self._validated_at_end)
+        verified, novelty = 3 * min(VERIFIED, self._tested), min(_NOVELTY, self.training)
+        return _AFTER * slowdown + (_PASSES * tested + verified + novelty) * self.forward
 
     @property
     def final_fraction(self) -> float:
@@ -89,8 +94,8 @@ class Trainings:
 
     @property
     def forward(self) -> float:
-        """Seconds of a forward pass per window, by the first encoder that takes the windows."""
-        for encoder in self.plan.model.encoders:
+        """Seconds of a forward pass per window, by the chosen encoder, else by the first that takes the windows."""
+        for encoder in (self.encoder,) if self.encoder else self.plan.model.encoders:
             with suppress(EcgtuneError):
                 return self.measured(PROBE, encoder)["forward"]
         raise DataError(f"no encoder of {', '.join(self.plan.model.encoders)} takes these windows")
@@ -129,8 +134,12 @@ class Trainings:
         forward = self.forward
         known = self._measured
         if "validated" not in known:
-            most = int(self.plan.budget.seconds * _VALIDATION / forward / self.material.rounds)
-            known["validated"] = None if most >= self.validation else max(_FEWEST_VALIDATED, most)
+            most, least = (
+                int(fraction * self.plan.budget.seconds / forward / self.material.rounds)
+                for fraction in (_VALIDATION, _MOST_VALIDATION)
+            )
+            few = min(_FEWEST_VALIDATED, max(_SMALLEST_VALIDATION, least))
+            known["validated"] = None if most >= self.validation else max(few, most)
             write_json(self.folder / MEASURED, known)
         return known["validated"]
 
@@ -215,6 +224,10 @@ class Trainings:
     def _stages(self) -> dict[str, dict[str, Any]]:
         file = self.folder / PLANNED_JOBS
         return read_json(file, dict[str, PlannedRounds], REMOVE) if file.is_file() else {}
+
+    def finished(self) -> list[dict[str, Any]]:
+        """The results of all finished trainings in the folder."""
+        return [read_trial(file.parent) for file in sorted(self.folder.glob(f"*/round-*/{RESULT}"))]
 
     def is_finished(self, job: dict[str, Any]) -> bool:
         return all((self.folder / name_of(job) / f"round-{n}" / RESULT).is_file() for n in range(job["rounds"]))
@@ -302,7 +315,7 @@ class Trainings:
         left = self.budget.left - self.reserve - kept
         if job["method"] in untrained:
             small = self.least(job["method"], job["encoder"])
-            starts = self.budget.left - self.plan.budget.seconds * (1 - self.plan.budget.used) >= small
+            starts = self.budget.left - _LEAST_KEPT * self.plan.budget.seconds >= small
             left = max(left, small)
         else:
             starts = left >= 0.3 * job["seconds"]

@@ -61,9 +61,9 @@ def recipe_of(plan: AutoPlan, method: str, encoder: str, *, epochs: int, task: s
     recipe = load_recipes(RESNET if scratch else method)[0]
     settings: dict[str, Any] = {"epochs": epochs, "batch_size": training.batch_size, "device": training.device}
     settings |= {"threshold": training.threshold if task != "multiclass" else "fixed"}
+    settings |= {"class_weights": training.class_weights, "pos_weight": training.pos_weight}
     if not scratch:
         settings |= {"model": encoder, "max_memory": training.max_memory, "lead_mode": plan.model.lead_mode}
-        settings |= {"class_weights": training.class_weights, "pos_weight": training.pos_weight}
     recipe = replace(changed(recipe, settings), name=method)
     if epochs < _FEW_EPOCHS:
         recipe = replace(recipe, optimisation=replace(recipe.optimisation, warmup=_LONG_WARMUP))
@@ -255,7 +255,7 @@ def seconds_per_window(
     material = material_of(out, plan)
     batch = plan.training.batch_size
     split = material.split(0, windows=max(steps * batch, 2 * _classes(material)), validated=max(64, batch))
-    recipe = recipe_of(plan, method, encoder, epochs=1, task=material.dataset.task)
+    recipe = recipe_of(plan, method, encoder, epochs=2, task=material.dataset.task)  # of tiny data one has one step
     recipe = replace(recipe, optimisation=replace(recipe.optimisation, checkpoint_metric="loss"))
     recipe = in_pieces(recipe, pieces)
     if recipe.method.gradient_in_encoder and pieces is None:
