@@ -124,7 +124,7 @@ def _facts(
         "size": (out / EXPORTED).stat().st_size if (out / EXPORTED).is_file() else None,
         "problems": problems,
         "curve": curve,
-        "helps": _helps(found, curve, choice, plan),
+        "helps": _helps(found, curve, results, plan),
         "spent": budget.spent,
         "budget": plan.budget.seconds,
         "machine_rows": list(formatting.flat(machine()).items()),
@@ -145,13 +145,8 @@ def _shown_candidates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _trained(results: dict[str, Any], plan: AutoPlan) -> list[str]:
     """How well each method was trained, by its largest training: one sentence each."""
-    best: dict[str, dict[str, Any]] = {}
-    for trial in results["trials"]:
-        size = trial.get("train_windows", 0), trial.get("trained_epochs", 0)
-        if "score" in trial and size > (best.get(trial["method"], {"size": (0, 0)})["size"]):
-            best[trial["method"]] = {**trial, "size": size}
     total, sentences = results["training"], []
-    for method, trial in best.items():
+    for method, trial in _largest(results).items():
         enough = trial["train_windows"] >= _ENOUGH * total and not trial["ended"]
         windows = f"all {total:,}" if trial["windows"] is None else f"{trial['train_windows']:,} of {total:,}"
         epochs = formatting.counted(trial["trained_epochs"], "epoch")
@@ -173,6 +168,17 @@ def _few(choice: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
         *size_notes("validation", choice["groups"], unit),
         *size_notes("test split", test["groups"] or test["windows"], unit),
     ]
+
+
+def _largest(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The largest training of each method: the most windows, then the most epochs."""
+    found: dict[str, dict[str, Any]] = {}
+    for trial in sorted(
+        (trial for trial in results["trials"] if "score" in trial),
+        key=lambda trial: (trial["train_windows"], trial["trained_epochs"]),
+    ):
+        found[trial["method"]] = trial
+    return found
 
 
 def _titles(choice: dict[str, Any], names: list[str]) -> str:
@@ -198,9 +204,19 @@ def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _helps(found: dict[str, Any], curve: dict[str, Any], choice: dict[str, Any], plan: AutoPlan) -> list[str]:
-    """What would help most, the largest expected gain first."""
+def _helps(found: dict[str, Any], curve: dict[str, Any], results: dict[str, Any], plan: AutoPlan) -> list[str]:
+    """What would help: time where methods lacked it, labels, leads, sites."""
     sentences = []
+    short = [
+        method
+        for method, trial in _largest(results).items()
+        if trial["windows"] is not None or trial["ended"] or trial["epochs"] < plan.training.epochs
+    ]
+    if short:
+        sentences.append(
+            f"**Time.** {', '.join(short)} could not use all windows for {plan.training.epochs} epochs; a larger "
+            "--budget (in another --out) would."
+        )
     if curve["extrapolated"]:
         twice = curve["extrapolated"][0]
         gain = twice["gain"]
@@ -225,13 +241,6 @@ def _helps(found: dict[str, Any], curve: dict[str, Any], choice: dict[str, Any],
     else:
         count = formatting.counted(len(sites), "site")
         sentences.append(f"**Sites.** The data are of {count}; `ecgtune compare --leave-site-out` tests each.")
-    ended = [row["method"] for row in choice["candidates"] if row["ended"]]
-    limited = [row["method"] for row in choice["candidates"] if row["windows"] is not None or row["ended"]]
-    if ended or limited:
-        names = ", ".join(dict.fromkeys([*ended, *limited]))
-        sentences.append(
-            f"**Time.** {names} could not use all windows or epochs; a larger --budget (in another --out) would."
-        )
     return sentences
 
 

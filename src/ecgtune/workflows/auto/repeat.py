@@ -58,7 +58,7 @@ def repeat(out: Path, plan: AutoPlan, budget: Budget, progress: ProgressBar, job
     for file in (first / FOLDER).glob(f"*/{FINAL}/{JOB}"):
         copy = out / FOLDER / file.relative_to(first / FOLDER)
         if not copy.is_file():
-            write_json(copy, read_job(file.parent))
+            write_json(copy, {**read_job(file.parent), "seconds": None})
     trials = trainings.run_in(folders)
     rungs = [{**rung, "scores": rung_scores(rung, trials)} for rung in stored["rungs"]]
     results = {**stored, "rungs": rungs, "trials": trials}
