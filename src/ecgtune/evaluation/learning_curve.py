@@ -41,7 +41,7 @@ def _fitted(sizes: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[ND
     """b, and the fitted score at the largest size, of every column of `values` (points, columns)."""
     x = sizes**-0.5
     centred = x - x.mean()
-    mean = np.nanmean(values, axis=0)
+    mean = values.mean(axis=0)  # a resample that lacks a class is undefined at every point
     slope = np.maximum(0.0, -(centred @ (values - mean)) / (centred @ centred))
     return slope, mean - slope * centred[-1]
 

@@ -7,6 +7,7 @@ import pytest
 
 from ecgtune.data.near_duplicates import near_duplicate_groups
 from ecgtune.data.simulation import simulate
+from ecgtune.errors import DataError
 from ecgtune.utils.files import write_json
 from ecgtune.workflows.auto.material import read_material
 from ecgtune.workflows.auto.plan_file import AutoPlan
@@ -59,6 +60,16 @@ def test_few_validation_windows_are_of_many_patients_and_the_same_in_both_rounds
     assert all(len(set(data.group[rows])) >= 5 for rows in rounds)
     seen = np.bincount(np.concatenate(rounds), minlength=480)
     assert set(seen) == {0, min(folds, 2)}
+
+
+def test_a_round_that_validates_one_class_is_told(tmp_path, monkeypatch):
+    data = simulate(240, seed=3)
+    few = np.isin(data.group, np.unique(data.group)[:3])  # one patient for the test, two for five folds
+    data = replace(data, label=few.astype(np.int64))
+    monkeypatch.setattr("ecgtune.workflows.auto.material.read_again", lambda *_: data)
+    with pytest.raises(DataError, match=r"round \d of 5 have one class only.*give --folds 1, or add patients"):
+        material(tmp_path / "out", data, folds=5)
+    assert not (tmp_path / "out" / "split.csv").exists()
 
 
 @pytest.mark.parametrize("folds", [1, 5])

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ecgtune.data.dataset import Dataset
 from ecgtune.data.sampling import representative_rows
 from ecgtune.data.splits import Split, assign_groups, near_duplicates_across, split_dataset
-from ecgtune.data.tasks import group_counts, strata
-from ecgtune.errors import RunError
+from ecgtune.data.tasks import decided, group_counts, strata
+from ecgtune.errors import DataError, RunError
 from ecgtune.io.again import read_again
 from ecgtune.models.loading import input_spec_of
 from ecgtune.utils.csv_cells import csv_text
@@ -102,6 +102,7 @@ def read_material(out: Path, plan: AutoPlan) -> Material:
         dataset = replace(dataset, source=replace(dataset.source, near_duplicates=pairs))
     if not (out / FACTS).is_file():
         part, fold, facts = _drawn(dataset, plan)
+        _check_validations(Material(dataset, part, fold, facts))
         rows = zip(range(len(part)), part.tolist(), fold.tolist(), strict=True)
         write_text(out / SPLIT, csv_text([["row", "split", "fold"], *([*row] for row in rows)]))
         sums = {"sha256": dataset.source.sha256, "rows_sha256": file_sha256(out / SPLIT)}
@@ -113,6 +114,20 @@ def read_material(out: Path, plan: AutoPlan) -> Material:
         )
     part, fold = zip(*read_rows(out / SPLIT, lambda row: (row["split"], int(row["fold"])), ELSEWHERE), strict=True)
     return Material(dataset, np.array(part, dtype="U6"), np.array(fold), facts)
+
+
+def _check_validations(material: Material) -> None:
+    """Raise DataError where the validation windows of a round are all alike, so that nothing can be chosen on them."""
+    dataset, unit = material.dataset, material.facts["unit"]
+    for number in range(material.rounds):
+        label = dataset.label[material.split(number).val]
+        if not decided(label, dataset.classes).any():
+            of = f"of round {number + 1} of {material.rounds} " if material.rounds > 1 else ""
+            fewer = "give --folds 1, or " if material.rounds > 1 else ""
+            raise DataError(
+                f"the {counted(len(label), 'validation window')} {of}have one class only, so nothing can be chosen on "
+                f"them; {fewer}add {unit}s of the other classes"
+            )
 
 
 def read_split_facts(out: Path) -> dict[str, Any]:
