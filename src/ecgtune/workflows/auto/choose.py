@@ -207,11 +207,11 @@ def _reason(best: Candidate, difference: dict[str, float], validation: Validatio
     if _is_shown(difference, validation):
         return f"{_title(best)} is shown to be better than the probe on validation (AUROC {text})"
     if difference["value"] == difference["ci_low"] == difference["ci_high"] == 0:
-        return f"the probe is kept: {_title(best)} ranks the validation windows as it does"
+        return f"{_title(best)} ranks the validation windows as the probe does"
     if validation.groups < FEWEST_GROUPS:
         few = formatting.counted(validation.groups, validation.unit)
-        return f"the probe is kept: {few} for validation cannot show a difference (best other: {_title(best)}, {text})"
-    return f"the probe is kept: nothing is shown to be better on validation (best other: {_title(best)}, {text})"
+        return f"{few} for validation cannot show a difference to the probe (best other: {_title(best)}, {text})"
+    return f"no other method is shown to be better than the probe on validation (best: {_title(best)}, {text})"
 
 
 def _runs(members: Sequence[Candidate], ensemble: dict[str, Any] | None) -> list[str]:
@@ -235,6 +235,8 @@ def _ensemble(
         }
         groups = [("seeds", same)] if len(same) > 1 else []
         groups += [("methods", [taken, one]) for one in others.values()]
+        seeds = ([each for each in ranked if _kind(each) == _kind(one)] for one in others.values())
+        groups += [("methods", [taken, *same]) for same in seeds if len(same) > 1]
         means = [validation.draws([np.mean([one.copies[0] for one in group], axis=0)]) for _, group in groups]
     if not groups:
         return None
