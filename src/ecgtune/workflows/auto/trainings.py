@@ -19,9 +19,12 @@ from ecgtune.utils.files import write_json
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.utils.stored import REMOVE, read_json
 from ecgtune.workflows.auto.budget import Budget
-from ecgtune.workflows.auto.plan_file import FOLDER, AutoPlan
+from ecgtune.workflows.auto.plan_file import FOLDER, SCRATCH, AutoPlan
 from ecgtune.workflows.auto.schemas import MeasuredFile, PlannedRounds
 from ecgtune.workflows.auto.trial import (
+    FEW_EPOCHS,
+    HEAD_EPOCHS,
+    HEAD_STEP,
     JOB,
     PROBE,
     RESULT,
@@ -162,10 +165,13 @@ class Trainings:
             windows = None if fitting >= self.training else max(fitting, self.fewest)
         else:
             seconds -= val  # of the predictions by which it is chosen
-            epochs = int(seconds / (self.training * step + val))
+            epochs, head = int(seconds / (self.training * step + val)), self.head(method, encoder)
+            if epochs < FEW_EPOCHS:
+                seconds -= val  # of which features are computed too
+                epochs = int((seconds - self.training * head) / (self.training * step + val))
             if epochs < _FEWEST_EPOCHS:
                 epochs = _FEWEST_EPOCHS
-                fitting = int((seconds / epochs - val) / step)
+                fitting = int((seconds - epochs * val) / (epochs * step + head))
                 windows = max(fitting, self.fewest) if fitting < self.training else None
             epochs = min(epochs, most)
         windows = None if windows is None or windows >= self.training else windows
@@ -180,6 +186,11 @@ class Trainings:
             "seconds": max(1.0, limit * LATE - OVERHEAD - 2 * val),  # then a last validation, and predictions
             "pieces": found.get("pieces"),
         }
+
+    def head(self, method: str, encoder: str) -> float:
+        """Seconds per window of the head that is trained alone before few epochs."""
+        passes = 0.0 if method == SCRATCH else 1 + HEAD_EPOCHS * HEAD_STEP
+        return passes * self.measured(method, encoder)["forward"]
 
     def planned(self, stage: str, method: str, encoder: str, seconds: float, rounds: int) -> dict[str, Any]:
         """The job of a stage, from jobs.json or made now, so that a resumed command trains the same."""
@@ -205,8 +216,8 @@ class Trainings:
             found = self.measured(method, encoder)
         except EcgtuneError:
             return 0.0
-        steps = _FEWEST_EPOCHS * self.fewest * found["step"]
-        validation = (_FEWEST_EPOCHS + 1) * self._validation * found["forward"]
+        steps = self.fewest * (_FEWEST_EPOCHS * found["step"] + self.head(method, encoder))
+        validation = (_FEWEST_EPOCHS + 2) * self._validation * found["forward"]
         return OVERHEAD * self.budget.slowdown + steps + validation
 
     @property

@@ -48,8 +48,11 @@ JOB, RESULT, VALIDATION, RUN = "job.json", "result.json", "validation.npz", "run
 PROBE = "probe"
 #: Folder of the last training after folds, beside those of its folds.
 FINAL = "final"
-#: Below so many epochs, 5 % of the steps are too few for the warm-up.
-_FEW_EPOCHS, _LONG_WARMUP = 4, 0.2
+#: Below so many epochs, 5 % of the steps are too few for the warm-up, and the head of a pretrained encoder is trained
+#: alone first, on features that are computed once.
+FEW_EPOCHS, _LONG_WARMUP, HEAD_EPOCHS = 4, 0.2, 15
+#: Time of a head on precomputed features, per window and epoch, relative to a forward pass.
+HEAD_STEP = 0.03
 _MEASURED = 1.0  # seconds of steps that are timed
 _SHORTEST = 1e-9  # seconds: the clock of a system may not have moved
 
@@ -65,8 +68,9 @@ def recipe_of(plan: AutoPlan, method: str, encoder: str, *, epochs: int, task: s
     if not scratch:
         settings |= {"model": encoder, "max_memory": training.max_memory, "lead_mode": plan.model.lead_mode}
     recipe = replace(changed(recipe, settings), name=method)
-    if epochs < _FEW_EPOCHS:
-        recipe = replace(recipe, optimisation=replace(recipe.optimisation, warmup=_LONG_WARMUP))
+    if epochs < FEW_EPOCHS:
+        head = HEAD_EPOCHS if recipe.method.changes_encoder and not scratch else 0
+        recipe = replace(recipe, optimisation=replace(recipe.optimisation, warmup=_LONG_WARMUP, head_epochs=head))
     plain = scratch or training.augmentation
     return recipe if plain else replace(recipe, augmentation=type(recipe.augmentation)())
 
@@ -256,7 +260,7 @@ def seconds_per_window(
     batch = plan.training.batch_size
     split = material.split(0, windows=max(steps * batch, 2 * _classes(material)), validated=max(64, batch))
     recipe = recipe_of(plan, method, encoder, epochs=2, task=material.dataset.task)  # of tiny data one has one step
-    recipe = replace(recipe, optimisation=replace(recipe.optimisation, checkpoint_metric="loss"))
+    recipe = replace(recipe, optimisation=replace(recipe.optimisation, checkpoint_metric="loss", head_epochs=0))
     recipe = in_pieces(recipe, pieces)
     if recipe.method.gradient_in_encoder and pieces is None:
         recipe = fit_memory(recipe, material.dataset, split, progress=ProgressBar(shown=False))
@@ -273,7 +277,7 @@ def seconds_per_window(
     logits_of(model, inputs, precision=recipe.trainer.precision)
     forward = (time.monotonic() - started) / len(split.val)
     if not recipe.method.gradient_in_encoder:
-        return 0.03 * forward, forward  # of a head on features that are computed once
+        return HEAD_STEP * forward, forward
     clock = _Steps()
     with tempfile.TemporaryDirectory() as place:
         run = builder.ready(recipe, seed=0, folder=Path(place) / RUN)
