@@ -39,6 +39,8 @@ def facts(**changed):
         "averaged": "seeds",
         "seconds": 4.0,
         "trainable": [3],
+        "few": ["The test split has only 20 patients."],
+        "first": {"value": 0.79},
         "level": {"n": 30, "metrics": {"auroc": ENTRY}},
         "unit": "record",
         "metrics": {"training": {"seconds": 4.0}, "parameters": {"trainable": 3, "total": 9}},
@@ -63,6 +65,8 @@ def test_the_answer_says_which_how_sure_and_what_would_help(tmp_path):
     assert "full was not trained: no time was left" in text
     assert "- **lora**: all 84 training windows" in text
     assert "few \\| patients" in text
+    assert "only 20 patients" in text
+    assert "Validated are 60 windows of 30 patients." in text
     assert "| 200 (extrapolated) | 0.850 |" in text
     assert "ecgtune predict model new.csv" in (tmp_path / "next.md").read_text("utf-8")
 
@@ -83,5 +87,5 @@ def test_the_report_has_both_figures_with_text_alternatives(tmp_path):
 def test_an_ensemble_says_what_the_file_holds(tmp_path):
     several = facts()["choice"] | {"runs": ["model-1", "model-2"]}
     text = write_auto(tmp_path, facts(choice=several)).read_text("utf-8")
-    assert "holds the first of the 2 trainings" in text
+    assert "holds the first of the 2 trainings, whose test AUROC alone is 0.790:" in text
     assert "averages 2 trainings" in (tmp_path / "next.md").read_text("utf-8")

@@ -262,7 +262,8 @@ def _split(made: _Decisions, found: Mapping[str, Any]) -> None:
         text = "patients and recordings are never divided"
         text += f", nor {formatting.counted(pairs, 'pair')} with the same signal" if pairs else ""
     made.take("split.train_fraction", 0.70, f"of the {unit}s, where splits are drawn; {text}")
-    made.take("split.val_fraction", 0.15, "likewise, for the choice; the rest is for the test")
+    use = "for the choice" if made.values["split.folds"] == 1 else "part of the development, as all is in folds"
+    made.take("split.val_fraction", 0.15, f"likewise, {use}; the rest is for the test")
 
 
 def _task(made: _Decisions, found: Mapping[str, Any]) -> None:
@@ -292,12 +293,15 @@ def _training(made: _Decisions, found: Mapping[str, Any], settings: AutoSettings
     if further:
         reason += f"; the budget allows {', '.join(further)} too"
     made.take("training.methods", ("lora", "full", "scratch", *further), reason)
-    windows, unit = found["windows"], "recording" if found["recordings"] else "window"
+    windows, cut = found["windows"], made.values["data.step"] or made.values["data.window"]
+    if found["recordings"] and cut:
+        windows *= max(1, int(found["seconds"]["median"] / cut))
+    about = "about " if found["recordings"] else ""
     batch = 8 if windows < 100 else 16 if windows < 600 else 32 if windows < 4000 else 64
     made.take(
         "training.batch_size",
         batch,
-        f"{formatting.counted(windows, unit)}: smaller data, smaller batches",
+        f"{about}{formatting.counted(windows, 'window')}: smaller data, smaller batches",
     )
     made.take("training.epochs", 20, "at most; the budget may allow fewer, and the best on validation is kept")
     weights = max(_size(name) for name in made.values["model.encoders"])

@@ -114,6 +114,7 @@ def _facts(
         "missing": results["missing"],
         "test": test,
         "few": _few(choice, metrics),
+        "first": (metrics["group"] if "metrics" in test["group"] else metrics["window"])["metrics"]["auroc"],
         "level": level,
         "unit": unit,
         "metrics": metrics,
