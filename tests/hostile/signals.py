@@ -127,6 +127,14 @@ def _hdf5_outside(folder: Path) -> Path:
     return folder / "rec.h5"
 
 
+def _hdf5_unit_outside(folder: Path) -> Path:
+    import h5py
+
+    with h5py.File(write_hdf5(folder / "rec.h5", VALUES, fs=250, leads=LEADS), "a") as file:
+        file.create_dataset("unit", (1,), "S9", external=[("/etc/passwd", 0, 9)])
+    return folder / "rec.h5"
+
+
 def _pickled_array() -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, np.array([PAYLOAD, None], dtype=object), allow_pickle=True)
@@ -209,6 +217,7 @@ RECORDINGS: dict[str, Write] = {
     ),
     "HDF5: 3 GB of nothing": _hdf5_bomb,
     "HDF5: a link outside": _hdf5_outside,
+    "HDF5: a unit outside": _hdf5_unit_outside,
     "HDF5: cut": _cut(lambda folder: write_hdf5(folder / "rec.h5", VALUES, fs=250, unit="mV"), 0.5),
     "HDF5: signature alone": _text("rec.h5", b"\x89HDF\r\n\x1a\n"),
     "MATLAB: 400 MB of zeros in 400 KB": lambda folder: (

@@ -170,7 +170,7 @@ def test_an_archive_whose_array_is_shorter_than_its_header_says(tmp_path):
         read(tmp_path / "a.npz", **ANSWERS)
 
 
-def test_hdf5_whose_samples_lie_elsewhere(tmp_path):
+def test_hdf5_whose_values_lie_elsewhere(tmp_path):
     import h5py
 
     write_hdf5(tmp_path / "other.h5", digital())
@@ -184,14 +184,22 @@ def test_hdf5_whose_samples_lie_elsewhere(tmp_path):
         file.create_virtual_dataset("signal", layout)
     with h5py.File(tmp_path / "group.h5", "w") as file:
         file.create_group("signal")
+    facts = {"unit": (1,), "leads": (3,), "fs": (1,), "exam_id": (2,)}
+    (tmp_path / "secret").write_bytes(b"SECRET" * 4)
+    for fact, shape in facts.items():
+        with h5py.File(write_hdf5(tmp_path / f"{fact}.h5", np.stack([digital()] * 2)), "a") as file:
+            kind = "f4" if fact == "fs" else "S4"
+            file.create_dataset(fact, shape, kind, external=[(str(tmp_path / "secret"), 0, 24)])
     for name, part in [
         ("link", "no dataset 'signal'"),
         ("raw", "other files"),
         ("virtual", "other files"),
         ("group", "nor another array of numbers"),
+        *((fact, f"the values of '{fact}' lie in other files") for fact in facts),
     ]:
         with pytest.raises(DataError, match=part):
             read(tmp_path / f"{name}.h5", **ANSWERS)
+    assert hdf5_files.members(tmp_path / "exam_id.h5") is None
 
 
 def test_a_missing_library_is_named(tmp_path, monkeypatch):

@@ -38,7 +38,7 @@ class Refused(Exception):
 
 
 class Hdf5:
-    """The arrays of an HDF5 file, two levels deep, by name."""
+    """The arrays of an HDF5 file, two levels deep, by name. An array whose values lie in other files is refused."""
 
     def __init__(self, path: str) -> None:
         self.file = h5py.File(path, "r", locking=False)
@@ -52,6 +52,8 @@ class Hdf5:
             if name.startswith("#") or not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 continue
             found = group[name]
+            if isinstance(found, h5py.Dataset) and (found.is_virtual or found.external):
+                raise Refused(f"the values of {prefix + name!r} lie in other files; write them into this one")
             if isinstance(found, h5py.Group) and depth > 1:
                 self._collect(found, f"{prefix}{name}.", depth - 1)
             elif isinstance(found, h5py.Dataset) and found.attrs.get("MATLAB_class") != b"char":
@@ -73,11 +75,6 @@ class Hdf5:
             if key in self.arrays and self.arrays[key].size is not None and self.arrays[key].size <= FACT_VALUES:
                 return key, self.arrays[key][()]
         return None
-
-    def check(self, name: str) -> None:
-        found = self.arrays[name]
-        if found.is_virtual or found.external:
-            raise Refused(f"the samples of {name!r} lie in other files; write them into this one")
 
     def close(self) -> None:
         self.file.close()
@@ -108,9 +105,6 @@ class Matlab:
         by_key = {key.removeprefix(f"{prefix}.").casefold(): (key, value) for key, value in self.arrays.items()}
         rate, unit = (next((by_key[key] for key in keys if key in by_key), None) for keys in (RATE_KEYS, ("unit",)))
         return {"rate": number(rate), "unit": texts("unit", unit, 1), "leads": None}
-
-    def check(self, name: str) -> None:
-        pass
 
     def close(self) -> None:
         pass
@@ -167,7 +161,6 @@ def answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         if request["members"]:
             return {"members": members(file)}, b""
         name = signal_name(file, request["dataset"])
-        file.check(name)
         found, before = file.arrays[name], ()
         shape = list(found.shape)
         if request["member"] is not None:
