@@ -428,7 +428,7 @@ def test_references_keep_digests_and_no_samples():
     probability = np.linspace(0, 1, 10, dtype=np.float32).reshape(5, 2)
     label, recording = np.array([0, 1, 1, 0, -1], np.int8), np.arange(5, dtype=np.int32)
     kept = References(digests(signal), probability, label, recording)
-    again = References.unpacked(kept.packed(), Path("model.onnx"))
+    again = References.unpacked(kept.packed(), Path("model.onnx"), 2)
     for name in ("digest", "probability", "label", "recording"):
         np.testing.assert_array_equal(getattr(again, name), getattr(kept, name))
     assert digests(signal[::-1]).tolist() == digests(signal)[::-1].tolist()
@@ -444,6 +444,18 @@ def archive(save, **arrays):
     return packed(buffer.getvalue())
 
 
+def one_array():
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(5, np.uint64))
+    return packed(buffer.getvalue())
+
+
+def stored(**changes):
+    arrays = {"digest": np.zeros(5, np.uint64), "probability": np.zeros((5, 2), np.float32)}
+    arrays |= {"label": np.zeros(5, np.int8), "recording": np.zeros(5, np.int32)}
+    return archive(np.savez, **arrays | changes)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -453,12 +465,29 @@ def archive(save, **arrays):
         (lambda: archive(np.savez, digest=np.zeros(1)), "probability"),
         (lambda: archive(np.savez, digest=np.array([None])), "allow_pickle"),
         (lambda: "####", "cannot be read"),
+        (lambda: one_array(), "not a zip file"),
+        (lambda: stored(probability=np.zeros((5, 2))), "probability is float64"),
+        (lambda: stored(probability=np.zeros((5, 3), np.float32)), r"probability is float32 of shape \(5, 3\)"),
+        (lambda: stored(label=np.zeros(4, np.int8)), r"label is int8 of shape \(4,\)"),
+        (lambda: stored(novelty=np.full(5, np.inf, np.float32)), "not finite"),
     ],
-    ids=["bomb", "cut off", "packed twice", "lacks arrays", "pickle", "no base64"],
+    ids=[
+        "bomb",
+        "cut off",
+        "packed twice",
+        "lacks arrays",
+        "pickle",
+        "no base64",
+        "array",
+        "type",
+        "classes",
+        "n",
+        "inf",
+    ],
 )
 def test_references_that_are_no_references_are_refused_in_bounded_memory(text, reason):
     with pytest.raises(ModelFileError, match=rf"model.onnx: its reference .*{reason}"):
-        References.unpacked(text(), Path("model.onnx"))
+        References.unpacked(text(), Path("model.onnx"), 2)
 
 
 @pytest.mark.slow

@@ -18,7 +18,14 @@ from ecgtune.runtime.exported_file import References, sealed
 from ecgtune.runtime.model import INPUT, OUTPUT
 
 Write = Callable[[Path], object]
-SHORT = np.zeros(1, np.float32)
+ROWS = 64  # windows that are simulated
+UNKNOWN = np.full(ROWS, -1)
+REFERENCES = {
+    "digest": np.zeros(ROWS, np.uint64),
+    "probability": np.full((ROWS, 2), 0.5, np.float32),
+    "label": UNKNOWN.astype(np.int8),
+    "recording": UNKNOWN.astype(np.int32),
+}
 METADATA: dict[str, Any] = {
     **{"format": 1, "task": "binary", "classes": ["a", "b"], "decision": {"value": 0.5, "rule": "fixed"}},
     **{
@@ -32,9 +39,7 @@ METADATA: dict[str, Any] = {
     "input": {"leads": ["II"], "sampling_rate": 100.0, "samples": 600, "any_length": True},
     "preprocessing": {"sampling_rate": 100.0, "resampling": "polyphase", "normalisation": "zscore"},
     "data": {"sha256": "0" * 64, "sampling_rate": 100.0, "samples": 600, "leads": ["II"], "signal_path": None},
-    "references": {
-        "simulated": References(SHORT.astype(np.uint64), SHORT[None], SHORT.astype("i1"), SHORT.astype("i4")).packed()
-    },
+    "references": {"simulated": References(**REFERENCES).packed()},
 }
 
 UNIT = {"thresholds": [0.5], "confidence": [0.5], "groups": 3}
@@ -88,6 +93,18 @@ def _references(content: bytes) -> dict[str, Any]:
     return METADATA | {"references": {"simulated": base64.b64encode(content).decode()}}
 
 
+def _stored(**changes: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **REFERENCES | changes)
+    return zlib.compress(buffer.getvalue())
+
+
+def _one_array() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, REFERENCES["digest"])
+    return zlib.compress(buffer.getvalue())
+
+
 def _zeros() -> bytes:
     """An archive whose arrays are 400 MB of zeros."""
     buffer = io.BytesIO()
@@ -101,7 +118,7 @@ def _zeros() -> bytes:
 EXPORTED: dict[str, Write] = {
     **{f"metadata {name}": exported(value) for name, value in {"null": None, "a list": [1], "text": "x"}.items()},
     **{f"without {key}": exported({k: v for k, v in METADATA.items() if k != key})
-       for key in METADATA if key not in ("references", "precision")},
+       for key in METADATA if key != "precision"},
     **{f"{key} null": exported(METADATA | {key: None}) for key in METADATA},
     **{f"input without {key}": exported(METADATA | {"input": {k: v for k, v in METADATA["input"].items() if k != key}})
        for key in METADATA["input"]},
@@ -119,6 +136,17 @@ EXPORTED: dict[str, Write] = {
     "nested metadata": exported(METADATA | {"run": {"a": eval("[" * 80 + "]" * 80)}}),
     "references no archive": exported(_references(zlib.compress(b"x"))),
     "references not packed": exported(_references(b"x")),
+    "references of one array": exported(_references(_one_array())),
+    "references of texts": exported(_references(_stored(probability=np.full((ROWS, 2), "0.5")))),
+    "references of complex numbers": exported(_references(_stored(probability=np.ones((ROWS, 2), complex)))),
+    "references of three classes": exported(_references(_stored(probability=np.ones((ROWS, 3), np.float32)))),
+    "references of NaN": exported(_references(_stored(probability=np.full((ROWS, 2), np.nan, np.float32)))),
+    "references of no window": exported(_references(_stored(**{k: each[:0] for k, each in REFERENCES.items()}))),
+    "references of one window": exported(_references(_stored(**{k: each[:1] for k, each in REFERENCES.items()}))),
+    "references of other windows": exported(METADATA | {"references": {}}),
+    "novelty of none": exported(_references(_stored(novelty=np.zeros(ROWS, np.float32)))),
+    "samples 2^53": exported(METADATA | {"input": METADATA["input"] | {"samples": 1 << 53}}),
+    "precision unknown": exported(METADATA | {"precision": "float64"}),
     "references of 400 MB": lambda path: exported(_references(_zeros()))(path),
     "references of 256 MB of text": lambda path: exported(_references(zlib.compress(bytes(1 << 28), 9)))(path),
     "weights in /etc": exported(model=outside("../../../../etc/passwd")),

@@ -57,17 +57,11 @@ def _reader(kind: str) -> Callable[[Path], object]:
         options = ReadOptions(lead_names=("I", "II", "V1"), ignore_checksums=True)
         return lambda path: _answered(path, options, refused=kind == "recording")
     if kind == "exported":
-        import numpy as np
+        import onnxruntime  # noqa: F401  # loaded outside of the measurement
 
-        from ecgtune.runtime.exported_file import References
-        from ecgtune.runtime.model import Model
+        from ecgtune.workflows.verify import verify
 
-        def predicted(path: Path) -> object:
-            model = Model(path)
-            References.unpacked(model.metadata["references"]["simulated"], path)
-            return model.predict_windows(np.zeros((3, 1, 600), np.float32), 100.0)
-
-        return predicted
+        return verify
     if kind == "recipe":
         from ecgtune.recipes.recipe import load_recipes
 

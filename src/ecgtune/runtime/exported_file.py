@@ -24,6 +24,7 @@ from ecgtune.data.dataset import HIGHEST_RATE, LOWEST_RATE
 from ecgtune.errors import ModelFileError
 from ecgtune.evaluation.certainty import CertaintyFacts
 from ecgtune.evaluation.decision import LabelThresholds, ThresholdFacts
+from ecgtune.utils.archives import checked_zip
 from ecgtune.utils.files import finite, open_file, parsed_json
 from ecgtune.utils.schema import Count, Positive, check_schema
 from ecgtune.utils.text import reason_of, shown
@@ -71,7 +72,7 @@ class Metadata(TypedDict):
     run: dict[str, Any]
     summary: str
     certainty: NotRequired[CertaintyFacts]
-    precision: NotRequired[str]  # absent while it is verified
+    precision: NotRequired[Literal["float32", "int8"]]  # absent while it is verified
     references: NotRequired[dict[str, str]]
 
 
@@ -165,22 +166,43 @@ class References:
         return base64.b64encode(zlib.compress(buffer.getvalue(), 9)).decode()
 
     @classmethod
-    def unpacked(cls, text: str, path: Path) -> References:
+    def unpacked(cls, text: str, path: Path, classes: int) -> References:
         """The inverse of `packed`, of the file `path`. Raises ModelFileError for another text, in bounded memory."""
         try:
             unpacker = zlib.decompressobj()
             content = unpacker.decompress(base64.b64decode(text), _MOST_BYTES)
             if not unpacker.eof:
                 raise ValueError(f"they are cut off, or unpack to more than {_MOST_BYTES} bytes")
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(checked_zip(content)), allow_pickle=False) as arrays:
                 if any(member.compress_type != zipfile.ZIP_STORED for member in arrays.zip.infolist()):
                     raise ValueError("an array is packed twice")
                 novelty = arrays["novelty"] if "novelty" in arrays.files else None
-                return cls(arrays["digest"], arrays["probability"], arrays["label"], arrays["recording"], novelty)
+                found = cls(arrays["digest"], arrays["probability"], arrays["label"], arrays["recording"], novelty)
+            found._check(classes)
+            return found
         except (ValueError, KeyError, MemoryError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise ModelFileError(
                 f"{path}: its reference probabilities cannot be read ({reason_of(error)}); export the run again"
             ) from None
+
+    def _check(self, classes: int) -> None:
+        """Raise ValueError unless the arrays are of one or more windows, and of their types."""
+        windows = self.digest.size
+        of_each = {
+            "digest": (windows,),
+            "recording": (windows,),
+            "novelty": (windows,),
+            "probability": (windows, classes),
+        }
+        of_each |= {"label": (windows, classes) if self.label.ndim == 2 else (windows,)}
+        kinds = {"digest": "u8", "recording": "i4", "novelty": "f4", "probability": "f4", "label": "i1"}
+        for name, array in vars(self).items():
+            if array is not None and (
+                not windows or (array.shape, array.dtype) != (of_each[name], np.dtype(kinds[name]))
+            ):
+                raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
+        if not all(np.isfinite(each).all() for each in (self.probability, self.novelty) if each is not None):
+            raise ValueError("a value is not finite")
 
 
 def digests(windows: NDArray[np.float32]) -> NDArray[np.uint64]:

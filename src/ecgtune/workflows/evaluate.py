@@ -137,7 +137,7 @@ def _own_predictions(run: Predictor) -> tuple[dict[str, Measured], NDArray | Non
         measured = {side: Measured(each.label, each.probability, each.group) for side, each in own.items()}
         return measured, own["internal"].recording
     if isinstance(run, Model) and "test" in run.metadata.get("references", {}):
-        kept = References.unpacked(run.metadata["references"]["test"], run.path)
+        kept = References.unpacked(run.metadata["references"]["test"], run.path, len(run.classes))
         probability = kept.probability[:, POSITIVE] if run.task == "binary" else kept.probability
         group = None if (kept.recording < 0).any() else kept.recording
         return {"internal": Measured(kept.label.astype(np.int64), probability.astype(np.float64), group)}, None

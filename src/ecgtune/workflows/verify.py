@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 
 from ecgtune.config.commands import PredictSettings
-from ecgtune.errors import DataError, VerificationError
+from ecgtune.errors import DataError, ModelFileError, VerificationError
 from ecgtune.runtime.exported_file import References, digests
 from ecgtune.runtime.model import Model
-from ecgtune.runtime.verification import Verified, measured, problems, simulated_windows
+from ecgtune.runtime.verification import SIMULATED, Verified, measured, problems, simulated_windows
 from ecgtune.utils.files import write_json
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.progress import ProgressBar
 from ecgtune.workflows.predict import read_windows
 
 DEFAULTS = PredictSettings()
+_MOST_SIMULATED = 1 << 22  # values of a window: 1 GiB for all windows, 12 leads of 10 minutes at 500 Hz
 
 
 def verify(
@@ -38,7 +39,7 @@ def verify(
     """
     model = Model(path)
     report = _of_files(model, [Path(each) for each in data], settings) if data else _of_simulated(model)
-    report = {"precision": model.metadata.get("precision"), **report}
+    report = {"precision": model.metadata.get("precision", "float32"), **report}
     if out is not None:
         write_json(Path(out), report)
     wrong = [text for each in report["kernels"].values() for text in problems(each, report["precision"])]
@@ -50,21 +51,26 @@ def verify(
 
 
 def _of_simulated(model: Model) -> dict[str, Any]:
-    shape = model.metadata["input"]
-    signal = simulated_windows(len(model.leads), shape["samples"], model.sampling_rate)
-    known = References.unpacked(model.metadata["references"]["simulated"], model.path)
+    known, samples = _references(model, "simulated"), model.metadata["input"]["samples"]
+    if known is None or len(known.digest) != SIMULATED:
+        raise ModelFileError(f"{model.path}: lacks the probabilities of {SIMULATED} simulated windows; export it again")
+    if samples * len(model.leads) > _MOST_SIMULATED:
+        raise DataError(
+            f"{model.path}: has windows of {counted(len(model.leads), 'lead')} and {samples} samples, too long to be"
+            " simulated; verify it with the run's test data"
+        )
+    signal = simulated_windows(len(model.leads), samples, model.sampling_rate)
     found = measured(model.path, signal, known.probability, None, None, known.novelty)
     return {"windows": f"{counted(len(signal), 'simulated window')}", **found}
 
 
 def _of_files(model: Model, files: list[Path], settings: PredictSettings) -> dict[str, Any]:
-    stored = model.metadata["references"].get("test")
-    if stored is None:
+    known, count = _references(model, "test"), 0
+    if known is None:
         raise DataError(
             f"{model.path}: was verified on simulated windows alone; verify it without files, or export it where the"
             " data of the run are"
         )
-    known, count = References.unpacked(stored, model.path), 0
     rows: list[np.ndarray] = []
     signals: list[np.ndarray] = []
     with ProgressBar() as bar:
@@ -93,6 +99,11 @@ def _of_files(model: Model, files: list[Path], settings: PredictSettings) -> dic
         None if known.novelty is None else known.novelty[row],
     )
     return {"windows": f"{counted(len(row), 'test window')} of the run in {', '.join(map(str, files))}", **found}
+
+
+def _references(model: Model, of: str) -> References | None:
+    text = model.metadata.get("references", {}).get(of)
+    return None if text is None else References.unpacked(text, model.path, len(model.classes))
 
 
 def _rows(known: References, digest: np.ndarray) -> np.ndarray:
