@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import shutil
 import struct
 from collections.abc import Callable
@@ -363,6 +364,7 @@ STATES: dict[str, Callable[[dict[str, Any]], object]] = {
     "log of numbers": _set("state", "log", value=[1]),
     "seconds infinite": _set("state", "seconds", value=math.inf),
     "state missing": _set("state"),
+    "state of another version": _set("state", "new", value=1),
     "scale of fp16": _set("scale", value={"scale": 65536.0}),
 }
 
@@ -445,6 +447,11 @@ def folders(place: Path, *, peft: bool) -> dict[str, tuple[str, Callable[[Path],
 
         return make
 
+    def pipe(folder: Path) -> Path:
+        folder.mkdir()
+        os.mkfifo(folder / "state.pt")
+        return folder / "state.pt"
+
     flipped = bytearray(whole)
     flipped[whole.index(parts.tensors()[W].numpy().tobytes())] ^= 1
     named = bytearray(whole)
@@ -465,6 +472,7 @@ def folders(place: Path, *, peft: bool) -> dict[str, tuple[str, Callable[[Path],
         "state: a bit of a name": ("state", raw(bytes(named))),
         "state: cut": ("state", raw(whole[: len(whole) // 2])),
         "state: empty": ("state", raw(b"")),
+        "state: a pipe": ("state", pipe),
         "state: asks to run": ("state", raw(asks("os system", "REDUCE"))),
     }
     return made

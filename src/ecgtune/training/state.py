@@ -15,6 +15,7 @@ from ecgtune.models.torch_files import read_torch_file
 from ecgtune.training.schemas import LogRow
 from ecgtune.utils.formatting import counted
 from ecgtune.utils.schema import Count, Positive, check_schema
+from ecgtune.utils.text import shown
 
 
 class Progress(TypedDict):
@@ -135,6 +136,9 @@ def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _progress_problem(state: Mapping[str, Any], epochs: int, steps: int) -> str:
+    extra = sorted(map(str, state.keys() - Progress.__annotations__.keys()))
+    if extra:
+        return f"its state has {shown(extra[0])}, an entry of another version"
     epoch, best = state["epoch"], state["best_epoch"]
     if epoch > epochs or best > epoch or len(state["log"]) != epoch or state["step"] > steps:
         return (
