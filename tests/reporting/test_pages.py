@@ -149,6 +149,16 @@ def test_a_figure_that_is_more_than_shapes_is_refused(tmp_path):
         inline_figure(tmp_path, "stress", "A figure")
 
 
+@pytest.mark.parametrize("part", ["<!--", "<metadata>", "<!---->", "<metadata></metadata>"])
+def test_a_figure_is_read_in_time_proportional_to_its_size(tmp_path, part):
+    (tmp_path / "a.svg").write_text("<svg>" + part * 200_000 + "</svg>")
+    if part in ("<!--", "<metadata>"):
+        with pytest.raises(RunError, match="it holds more than shapes"):
+            inline_figure(tmp_path, "a", "A figure")
+    else:
+        assert inline_figure(tmp_path, "a", "A figure") == '<svg role="img" aria-label="A figure"></svg>'
+
+
 def test_what_users_wrote_is_escaped(make_comparison, tmp_path):
     results = copy.deepcopy(make_comparison(tmp_path / "x", names=("full", "lora")))
     evil = '<script>alert("x")</script>'
