@@ -471,6 +471,23 @@ def test_write_csv_quotes_names_that_need_it(tmp_path):
     assert_array_equal(back.label, dataset.label)
 
 
+FORMULAS = ("-AF", "=N", "+1a", "@b", "'-AF", "''=N", "a;=N", "-1", "'plain", "\uff1d1", "-")
+
+
+def test_write_csv_reads_back_names_that_look_like_formulas(tmp_path):
+    dataset = simulate(4 * len(FORMULAS), patients=len(FORMULAS), seconds=2)
+    numbers = np.arange(len(dataset)) % len(FORMULAS)
+    group = np.array(FORMULAS)[numbers]
+    dataset = replace(dataset, label=numbers, classes=tuple(sorted(FORMULAS)), group=group)
+    path = write_csv(dataset, tmp_path / "out.csv")
+    back = read_windows(path, sampling_rate=100)
+    assert back.group is not None
+    assert back.group.tolist() == group.tolist()
+    assert [back.classes[label] for label in back.label] == [dataset.classes[label] for label in dataset.label]
+    rows = path.read_text(encoding="utf-8").splitlines()[1:]
+    assert not [row for row in rows if {cell[0] for cell in row.rsplit(",", 2)[1:]} & set("=+@")]
+
+
 def test_the_real_benchmark_reads_as_its_description_says(shared):
     path = shared / "data" / "cinc2017_windows.npz"
     raw = np.load(path)

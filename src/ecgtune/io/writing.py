@@ -60,9 +60,7 @@ def write_csv(dataset: Dataset, path: str | Path) -> Path:
                 for first in range(0, len(dataset), _ROWS):
                     rows = slice(first, first + _ROWS)
                     arrays = [_numbers(sample) for sample in np.ascontiguousarray(dataset.signal[rows, 0].T)]
-                    arrays += [
-                        _texts([str(as_cell(value)) for value in values[rows].tolist()]) for values in columns.values()
-                    ]
+                    arrays += [_texts(values[rows].tolist()) for values in columns.values()]
                     writer.write_batch(pa.record_batch(arrays, schema=schema))
 
     write_atomically(path, write)
@@ -76,9 +74,10 @@ def _numbers(values: NDArray[np.float32]) -> Any:
     return pa.Array.from_buffers(pa.float32(), len(values), [None, pa.py_buffer(values)])
 
 
-def _texts(values: list[str]) -> Any:
+def _texts(values: list[object]) -> Any:
+    """A pyarrow array of cells, by `as_cell`."""
     import pyarrow as pa
 
-    encoded = [str(as_cell(value)).encode() for value in values]
+    encoded = [str(as_cell(str(value))).encode() for value in values]
     offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
     return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
